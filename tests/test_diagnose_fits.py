@@ -14,7 +14,8 @@ from scipy import stats
 
 from logdrift.core.compare.pair import make_pair
 from logdrift.core.diagnose.fits import (
-    bfloat16_share,
+    ValueGrid,
+    bfloat16_grid,
     correlation,
     fit_lattice,
     fit_line,
@@ -162,13 +163,15 @@ def test_nothing_to_see_is_no_lattice(values: np.ndarray) -> None:
 
 def test_shares_of_bfloat16_numbers() -> None:
     values = np.random.default_rng(0).normal(-5, 2, 4000).astype(np.float32)
-    assert bfloat16_share(values)[0] < 0.01
+    assert bfloat16_grid(values).share < 0.01
     rounded = bfloat16(values.astype(np.float64)).astype(np.float32)
-    assert bfloat16_share(rounded) == (
+    assert bfloat16_grid(rounded) == ValueGrid(
         1.0,
         np.count_nonzero(rounded != np.round(rounded)),
     )
-    assert bfloat16_share(np.array([0.0, -np.inf, np.nan], np.float32)) == (0.0, 0)
+    assert bfloat16_grid(np.array([0.0, -np.inf, np.nan], np.float32)) == ValueGrid(
+        0.0, 0
+    )
 
 
 def test_ranks_and_correlation_against_scipy() -> None:

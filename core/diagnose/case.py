@@ -20,7 +20,8 @@ from logdrift.core.diagnose.evidence import Evidence
 from logdrift.core.diagnose.fits import (
     FittedLine,
     Lattice,
-    bfloat16_share,
+    ValueGrid,
+    bfloat16_grid,
     fit_lattice,
     fit_line,
 )
@@ -165,21 +166,19 @@ class Case:
 
     @cached_property
     def lattices(self) -> tuple[Lattice, Lattice]:
-        return fit_lattice(self.view.lists_a[1]), fit_lattice(self.view.lists_b[1])
+        view = self.view
+        return fit_lattice(view.lists_a.values), fit_lattice(view.lists_b.values)
 
     @cached_property
-    def grids(self) -> tuple[tuple[float, int], tuple[float, int]]:
-        """For each side the share of bfloat16 numbers among its values, and how many
-        values there are.
-        """
+    def grids(self) -> tuple[ValueGrid, ValueGrid]:
+        """How many values of each side, chosen or listed, are bfloat16 numbers."""
         view = self.view
         pair = self.pair
-        values_a = [pair.logprob_a[view.at].ravel(), view.lists_a[1].ravel()]
-        values_b = [pair.logprob_b[view.at].ravel(), view.lists_b[1].ravel()]
-        return (
-            bfloat16_share(np.concatenate(values_a)),
-            bfloat16_share(np.concatenate(values_b)),
-        )
+        chosen_a = pair.logprob_a[view.at].ravel()
+        chosen_b = pair.logprob_b[view.at].ravel()
+        values_a = np.concatenate([chosen_a, view.lists_a.values.ravel()])
+        values_b = np.concatenate([chosen_b, view.lists_b.values.ravel()])
+        return bfloat16_grid(values_a), bfloat16_grid(values_b)
 
 
 def _relative_error(values: Array) -> float:

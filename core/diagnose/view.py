@@ -33,6 +33,34 @@ MIN_SHARED = 5
 
 
 @dataclass(frozen=True, eq=False)
+class TopLists:
+    """One side's lists of alternatives in some rows: ids i32[n, K] and their values
+    f32[n, K] in nats.
+    """
+
+    ids: Array
+    values: Floats
+
+    @cached_property
+    def listed(self) -> Bools:
+        """bool[n, K]: an id with a finite value, not padding."""
+        listed: Bools = (self.ids >= 0) & np.isfinite(self.values)
+        return listed
+
+    def values_in(self, other: TopLists) -> Floats:
+        """What the same rows of ``other`` have for these ids, f32[n, K]; NaN where they
+        lack one.
+        """
+        joined = np.full(self.values.shape, np.nan, np.float32)
+        for start in range(0, len(self.ids), _BLOCK):
+            rows = slice(start, start + _BLOCK)
+            joined[rows] = _values_of(
+                self.ids[rows], other.ids[rows], other.values[rows]
+            )
+        return joined
+
+
+@dataclass(frozen=True, eq=False)
 class Shared:
     """Rows of top-k ids that both sides have a finite value for.
 
@@ -179,9 +207,11 @@ class View:
         tokens = self.pair.tokens
         offsets = sequences.offsets[: self.pair.count + 1]
         place = np.arange(tokens) - np.repeat(offsets[:-1], np.diff(offsets))
-        total = np.cumsum(_mixed(place, sequences.token_ids[:tokens]), dtype=np.uint64)
-        before = np.concatenate([np.zeros(1, np.uint64), total])[offsets[:-1]]
-        contexts: npt.NDArray[np.uint64] = total[self.at] - before[self.sequence]
+        numbers = _mixed(place, sequences.token_ids[:tokens])
+        total = np.cumsum(numbers, dtype=np.uint64)
+        total_before = np.concatenate([np.zeros(1, np.uint64), total])
+        at_start = total_before[offsets[:-1]]
+        contexts: npt.NDArray[np.uint64] = total[self.at] - at_start[self.sequence]
         return contexts
 
     @cached_property
@@ -198,66 +228,61 @@ class View:
             return scored
         return scored[np.linspace(0, len(scored) - 1, ROWS).astype(np.int64)]
 
-    def lists(self, side: Capture) -> tuple[Array, Floats]:
-        """ids i32[n, K] and values f32[n, K] of the `sample` rows, K at most 20."""
-        return _take(side.top_ids, self.sample), _take(side.top_logprobs, self.sample)
+    @cached_property
+    def lists_a(self) -> TopLists:
+        """A's lists in the rows of `sample`, of at most 20 alternatives."""
+        return self._lists(self.pair.a)
 
     @cached_property
-    def lists_a(self) -> tuple[Array, Floats]:
-        return self.lists(self.pair.a)
+    def lists_b(self) -> TopLists:
+        """B's lists in the rows of `sample`, of at most 20 alternatives."""
+        return self._lists(self.pair.b)
 
-    @cached_property
-    def lists_b(self) -> tuple[Array, Floats]:
-        return self.lists(self.pair.b)
+    def _lists(self, side: Capture) -> TopLists:
+        return TopLists(
+            ids=_take(side.top_ids, self.sample),
+            values=_take(side.top_logprobs, self.sample),
+        )
 
     @cached_property
     def list_width(self) -> Positions:
         """How many finite alternatives the narrower of both lists has in each row of
         `sample`, i64[n].
         """
-        widths = [
-            ((ids >= 0) & np.isfinite(values)).sum(axis=1)
-            for ids, values in (self.lists_a, self.lists_b)
-        ]
-        narrower: Positions = np.minimum(widths[0], widths[1])
+        width_a = self.lists_a.listed.sum(axis=1)
+        width_b = self.lists_b.listed.sum(axis=1)
+        narrower: Positions = np.minimum(width_a, width_b)
         return narrower
+
+    @cached_property
+    def _joined(self) -> Floats:
+        """B's values for the ids of A's lists, f32[n, K]; NaN where B lacks one."""
+        return self.lists_a.values_in(self.lists_b)
 
     @cached_property
     def overlap(self) -> npt.NDArray[np.float64]:
         """Share of the narrower list that stands in the other one too, f64[n] over rows
         of `sample`; NaN without a list.
         """
-        ids, values = self.lists_a
-        other_ids, other_values = self.lists_b
-        common = np.zeros(len(self.sample), np.int64)
-        for start in range(0, len(ids), _BLOCK):
-            block = slice(start, start + _BLOCK)
-            joined = _values_of(ids[block], other_ids[block], other_values[block])
-            both = np.isfinite(joined) & np.isfinite(values[block]) & (ids[block] >= 0)
-            common[block] = both.sum(axis=1)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return common / np.where(self.list_width > 0, self.list_width, np.nan)
+        in_both = self.lists_a.listed & np.isfinite(self._joined)
+        common = in_both.sum(axis=1)
+        width = np.where(self.list_width > 0, self.list_width, np.nan)
+        share: npt.NDArray[np.float64] = common / width
+        return share
 
     @cached_property
     def shared(self) -> Shared:
         """Rows of `sample` with enough ids in common."""
-        ids, values = self.lists_a
-        other_ids, other_values = self.lists_b
-        joined = np.full(values.shape, np.nan, np.float32)
-        for start in range(0, len(ids), _BLOCK):
-            block = slice(start, start + _BLOCK)
-            joined[block] = _values_of(
-                ids[block], other_ids[block], other_values[block]
-            )
-        good = np.isfinite(values) & np.isfinite(joined) & (ids >= 0)
-        count = good.sum(axis=1)
+        lists = self.lists_a
+        in_both = lists.listed & np.isfinite(self._joined)
+        count = in_both.sum(axis=1)
         rows = count >= MIN_SHARED
         nan = np.float32(np.nan)
         return Shared(
             at=self.sample[rows],
-            ids=ids[rows],
-            a=np.where(good, values, nan)[rows],
-            b=np.where(good, joined, nan)[rows],
+            ids=lists.ids[rows],
+            a=np.where(in_both, lists.values, nan)[rows],
+            b=np.where(in_both, self._joined, nan)[rows],
             count=count[rows],
         )
 
@@ -291,11 +316,10 @@ def _values_of(ids: Array, other_ids: Array, other_values: Floats) -> Floats:
     if other_ids.shape[1] == 0:
         return np.full(ids.shape, np.nan, np.float32)
     equal = ids[:, :, None] == other_ids[:, None, :]
-    where = equal.argmax(axis=2)
-    has_id = np.take_along_axis(equal, where[:, :, None], axis=2)[:, :, 0]
-    return np.where(
-        has_id, np.take_along_axis(other_values, where, axis=1), np.float32(np.nan)
-    )
+    column = equal.argmax(axis=2)
+    has_id = np.take_along_axis(equal, column[:, :, None], axis=2)[:, :, 0]
+    values = np.take_along_axis(other_values, column, axis=1)
+    return np.where(has_id, values, np.float32(np.nan))
 
 
 def reference_of(session: Session, pair: Pair) -> Capture | None:
@@ -305,26 +329,33 @@ def reference_of(session: Session, pair: Pair) -> Capture | None:
     It computes in float32, or in a dtype that was not told (`dtype_told`); one that is
     known to be coarser decides nothing.
     """
+    if not pair.tokens:
+        return None
+    sides = (pair.a.info.label, pair.b.info.label)
     for info in session.captures:
-        if info.role != "reference" or info.label in (
-            pair.a.info.label,
-            pair.b.info.label,
-        ):
-            continue
-        if info.tokens < pair.tokens or not pair.tokens:
-            continue
-        if not dtype_told(info) or "float32" in (
-            info.dtype,
-            info.facts.dtype if info.facts else None,
-        ):
+        is_reference = info.role == "reference" and info.label not in sides
+        has_all_tokens = info.tokens >= pair.tokens
+        if is_reference and has_all_tokens and _may_be_float32(info):
             return session.capture(info.label)
     return None
 
 
 def dtype_told(info: CaptureInfo) -> bool:
     """Whether anything says in which dtype a capture was computed."""
-    observed = info.facts.dtype if info.facts is not None else None
-    return observed is not None or info.dtype not in _NOT_TOLD
+    return _observed_dtype(info) is not None or info.dtype not in _NOT_TOLD
+
+
+def _may_be_float32(info: CaptureInfo) -> bool:
+    """Whether a capture was computed in float32, or nothing says in which dtype."""
+    if not dtype_told(info):
+        return True
+    return "float32" in (info.dtype, _observed_dtype(info))
+
+
+def _observed_dtype(info: CaptureInfo) -> str | None:
+    if info.facts is None:
+        return None
+    return info.facts.dtype
 
 
 def against(session: Session, reference: Capture, side: Capture) -> View:

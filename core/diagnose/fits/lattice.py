@@ -43,6 +43,14 @@ class Lattice:
     gaps: int
 
 
+@dataclass(frozen=True, slots=True)
+class ValueGrid:
+    """``share`` of so many ``values`` that are bfloat16 numbers."""
+
+    share: float
+    values: int
+
+
 def fit_lattice(values: Array) -> Lattice:
     """The lattice of ``values`` f32[n, K] nats, best first in each row."""
     gaps = _positive_gaps(values)
@@ -90,16 +98,18 @@ def row_steps(values: Array) -> npt.NDArray[np.float64]:
     return steps
 
 
-def bfloat16_share(values: Array) -> tuple[float, int]:
-    """Share of the finite ``values`` f32[...] whose lower 16 bits are 0 (chance 2^-16),
-    and how many there are. Whole numbers do not count: they are bfloat16 numbers
-    whatever they were rounded to or filled in by.
+def bfloat16_grid(values: Array) -> ValueGrid:
+    """The grid of the finite ``values`` f32[...]: those whose lower 16 bits are 0 are
+    bfloat16 numbers (chance 2^-16). Whole numbers do not count: they are bfloat16
+    numbers whatever they were rounded to or filled in by.
     """
     flat = np.ascontiguousarray(values, np.float32).ravel()
-    flat = flat[np.isfinite(flat) & (flat != np.round(flat))]
+    is_whole = flat == np.round(flat)
+    flat = flat[np.isfinite(flat) & ~is_whole]
     if not len(flat):
-        return 0.0, 0
-    return float(np.mean((flat.view(np.uint32) & 0xFFFF) == 0)), len(flat)
+        return ValueGrid(share=0.0, values=0)
+    lower_bits = flat.view(np.uint32) & 0xFFFF
+    return ValueGrid(share=float(np.mean(lower_bits == 0)), values=len(flat))
 
 
 def _first_values(values: Array) -> Array:

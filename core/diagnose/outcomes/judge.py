@@ -11,7 +11,7 @@ import numpy.typing as npt
 from logdrift.core.compare.pair import Pair
 from logdrift.core.compare.uncertainty import Interval, mae_ratio
 from logdrift.core.compare.units import Method, unit_sums
-from logdrift.core.diagnose.experiments import Experiment
+from logdrift.core.diagnose.experiments import ChangedSide, Experiment
 from logdrift.core.diagnose.outcomes.outcome import Outcome, Status
 from logdrift.core.session.reader import Capture
 
@@ -111,15 +111,15 @@ def judge(
             repeats=len(after),
         )
     change = _change(before, after, keep)
-    changed = [_changed_captures(after, side.which) for side in experiment.sides]
+    changed = [[_side_of(pair, side) for pair in after] for side in experiment.sides]
     floors = _Floors(
         unchanged=tuple(_self_gap(group, keep) for group in unchanged),
         changed=tuple(_self_gap(group, keep) for group in changed),
     )
-    moved = max(
-        _gap(before.a if side.which == "a" else before.b, group[0], keep)
-        for side, group in zip(experiment.sides, changed, strict=True)
-    )
+    gaps = []
+    for side, repeats in zip(experiment.sides, changed, strict=True):
+        gaps.append(_gap(_side_of(before, side), repeats[0], keep))
+    moved = max(gaps)
     finding = experiment.still and moved > (floors.largest or 0.0)
     reasons = (_movement(experiment, moved, finding), _doubt(floors, change), reason)
     return Outcome(
@@ -140,9 +140,11 @@ def judge(
     )
 
 
-def _changed_captures(after: Sequence[Pair], which: str) -> list[Capture]:
-    """The captures of one side, one for each repeat."""
-    return [pair.a if which == "a" else pair.b for pair in after]
+def _side_of(pair: Pair, side: ChangedSide) -> Capture:
+    """The capture of ``pair`` that stands where ``side`` is changed."""
+    if side.which == "a":
+        return pair.a
+    return pair.b
 
 
 def _change(before: Pair, after: Sequence[Pair], keep: Bools) -> _Change:
@@ -153,11 +155,16 @@ def _change(before: Pair, after: Sequence[Pair], keep: Bools) -> _Change:
     old_sums = unit_sums(old, counts)
     new_sums = unit_sums(new, counts)
     ratio: Interval | None = mae_ratio(old_sums, new_sums)
+    low = high = None
+    if ratio is not None:
+        smallest, largest = ratio
+        low = 1 - largest
+        high = 1 - smallest
     return _Change(
         before=float(old.mean()),
         after=float(new.mean()),
-        low=None if ratio is None else 1 - ratio[1],
-        high=None if ratio is None else 1 - ratio[0],
+        low=low,
+        high=high,
         method=new_sums.method,
     )
 

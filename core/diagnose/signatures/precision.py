@@ -15,7 +15,7 @@ from logdrift.core.diagnose.evidence import Evidence, Number
 from logdrift.core.diagnose.fits import (
     MIN_GAPS,
     ON_LATTICE,
-    bfloat16_share,
+    bfloat16_grid,
     gaps_on_step,
     row_steps,
     values_on_step,
@@ -49,27 +49,33 @@ def grid(case: Case) -> Iterator[Evidence]:
     """Log-probabilities that are bfloat16 numbers on one side: the log-softmax itself
     ran in bfloat16.
     """
-    shares = [share for share, _ in case.grids]
-    counts = [count for _, count in case.grids]
-    if min(counts) < _GRID_VALUES or max(shares) < _GRID:
+    a, b = case.grids
+    if min(a.values, b.values) < _GRID_VALUES or max(a.share, b.share) < _GRID:
         return
-    both = min(shares) >= _GRID
-    side = 0 if shares[0] >= shares[1] else 1
-    who = "both sides" if both else case.labels[side]
+    if a.share >= b.share:
+        on_grid = a
+        label = case.labels[0]
+    else:
+        on_grid = b
+        label = case.labels[1]
+    score = _ONE_SIDE
+    if min(a.share, b.share) >= _GRID:
+        score = _BOTH_SIDES
+        label = "both sides"
     yield Evidence(
         cause="log_softmax_dtype",
-        score=_BOTH_SIDES if both else _ONE_SIDE,
+        score=score,
         signature="value grid",
         sentence=(
-            f"{shares[side]:.0%} of the {counts[side]:,} values of {who} are bfloat16"
-            " numbers (chance: 0.002%): the log-softmax was computed or stored in 16"
-            " bits."
+            f"{on_grid.share:.0%} of the {on_grid.values:,} values of {label} are"
+            " bfloat16 numbers (chance: 0.002%): the log-softmax was computed or stored"
+            " in 16 bits."
         ),
         numbers={
-            "share_a": shares[0],
-            "share_b": shares[1],
-            "values": counts[side],
-            "side": who,
+            "share_a": a.share,
+            "share_b": b.share,
+            "values": on_grid.values,
+            "side": label,
         },
     )
 
@@ -160,7 +166,7 @@ def _rounding(values: npt.NDArray[np.float64]) -> _Rounding | None:
             return _Rounding(f"multiples of {step:g}", moves=step / 4)
     wide = values.astype(np.float32)
     narrow = wide.astype(np.float16).astype(np.float32)
-    is_bfloat16 = bfloat16_share(wide)[0] >= _GRID
+    is_bfloat16 = bfloat16_grid(wide).share >= _GRID
     if np.mean(narrow == wide) >= _SHARE and not is_bfloat16:
         moves = float(np.mean(np.abs(values))) * 2.0**-12
         return _Rounding("float16 numbers", moves=moves)
@@ -190,9 +196,10 @@ def _two_steps(case: Case, step_a: float, step_b: float) -> Iterator[Evidence]:
     small = min(step_a, step_b)
     if large / small < _FP16_STEPS:
         return
-    coarse, fine = (0, 1) if step_a > step_b else (1, 0)
-    lists = (case.view.lists_a, case.view.lists_b)[fine][1]
-    if gaps_on_step(lists, large) > _NOT_ON_IT:
+    coarse = 0 if step_a > step_b else 1
+    fine = 1 - coarse
+    fine_lists = (case.view.lists_a, case.view.lists_b)[fine]
+    if gaps_on_step(fine_lists.values, large) > _NOT_ON_IT:
         return
     yield Evidence(
         cause="compute_dtype",
@@ -214,7 +221,7 @@ def _one_step(case: Case, side: int, step: float) -> Iterator[Evidence]:
         # Neither on a lattice nor off it: two sides of one kind, about the bound.
         return
     grids = case.grids
-    if grids[side][0] >= _GRID > grids[1 - side][0]:
+    if grids[side].share >= _GRID > grids[1 - side].share:
         return  # 16-bit values make 16-bit gaps: `grid` says it
     within_step = _within_step(case, side)
     scores = _head_or_body(case, side, within_step)
@@ -251,11 +258,13 @@ def _rounded_values(case: Case) -> bool:
     Then they were rounded after the log-softmax, which says nothing about logits (it
     moves all values of a row by a number that lies on no step).
     """
-    lists = (case.view.lists_a[1], case.view.lists_b[1])
-    return any(
-        lattice.step is not None and values_on_step(values, lattice.step) >= ON_LATTICE
-        for lattice, values in zip(case.lattices, lists, strict=True)
-    )
+    sides = (case.view.lists_a, case.view.lists_b)
+    for lattice, lists in zip(case.lattices, sides, strict=True):
+        if lattice.step is None:
+            continue
+        if values_on_step(lists.values, lattice.step) >= ON_LATTICE:
+            return True
+    return False
 
 
 _WITHIN = 0.9

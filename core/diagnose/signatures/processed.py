@@ -14,7 +14,7 @@ from logdrift.core.diagnose.evidence import Evidence
 from logdrift.core.diagnose.exclusion import penalty_possible, truncation_possible
 from logdrift.core.diagnose.fits import middle
 from logdrift.core.diagnose.ramp import Ramp
-from logdrift.core.diagnose.view import count_of
+from logdrift.core.diagnose.view import TopLists, count_of
 
 Array = npt.NDArray[Any]
 Bools = npt.NDArray[np.bool_]
@@ -74,16 +74,16 @@ def truncated(case: Case) -> Iterator[Evidence]:
     unlikely.
     """
     lists = (case.view.lists_a, case.view.lists_b)
-    rest = [_rest(values, ids) for ids, values in lists]
+    outside = [_outside(side_lists) for side_lists in lists]
     for side in (0, 1):
         if not truncation_possible(case, side):
             continue
-        ids, values = lists[side]
-        open_rows = rest[1 - side] > _OPEN
-        likely_end = _last(values, ids) > np.log(_ABRUPT)
-        rows = open_rows & likely_end & (np.abs(rest[side]) < _NOTHING)
+        open_rows = outside[1 - side] > _OPEN
+        likely_end = _last(lists[side]) > np.log(_ABRUPT)
+        nothing_outside = np.abs(outside[side]) < _NOTHING
+        rows = open_rows & likely_end & nothing_outside
         count = count_of(open_rows)
-        share = float(np.count_nonzero(rows)) / max(count, 1)
+        share = count_of(rows) / max(count, 1)
         if count >= _OPEN_ROWS and share > _ABRUPT_ROWS.starts:
             yield _of_truncated(case, side, rows, share)
 
@@ -115,26 +115,26 @@ def _of_truncated(case: Case, side: int, rows: Bools, share: float) -> Evidence:
     )
 
 
-def _last(values: Array, ids: Array) -> Values:
+def _last(lists: TopLists) -> Values:
     """The smallest finite log-probability of each list, f64[n]; -inf for an empty
     one.
     """
-    good = (ids >= 0) & np.isfinite(values)
-    listed = np.where(good, values.astype(np.float64), np.inf)
-    smallest: Values = listed.min(axis=1, initial=np.inf)
-    smallest[~good.any(axis=1)] = -np.inf
+    values = np.where(lists.listed, lists.values.astype(np.float64), np.inf)
+    smallest: Values = values.min(axis=1, initial=np.inf)
+    is_empty = ~lists.listed.any(axis=1)
+    smallest[is_empty] = -np.inf
     return smallest
 
 
-def _rest(values: Array, ids: Array) -> Values:
+def _outside(lists: TopLists) -> Values:
     """Probability outside of each list, f64[n]."""
-    good = (ids >= 0) & np.isfinite(values)
-    finite = np.where(good, values, 0.0).astype(np.float64)
+    values = np.where(lists.listed, lists.values, 0.0).astype(np.float64)
     # A value above 0 is no log-probability, and one far above it has no exponential: it
     # counts as all of the probability.
-    inside = np.where(good, np.exp(np.minimum(finite, 0.0)), 0.0)
-    mass: Values = 1.0 - inside.sum(axis=1)
-    return mass
+    probability = np.exp(np.minimum(values, 0.0))
+    inside = np.where(lists.listed, probability, 0.0)
+    outside: Values = 1.0 - inside.sum(axis=1)
+    return outside
 
 
 @dataclass(frozen=True, eq=False)

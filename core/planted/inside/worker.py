@@ -30,19 +30,19 @@ import numpy as np  # noqa: E402
 import torch  # noqa: E402
 
 from logdrift.core.planted.faults import FAULTS, Fault, told  # noqa: E402
-from logdrift.core.planted.inside.bench import (
+from logdrift.core.planted.inside.bench import (  # noqa: E402
     Bench,
     Stand,
     read_ids,
     sample_ids,
-)  # noqa: E402
+)
 from logdrift.core.planted.inside.edits import plant  # noqa: E402
 from logdrift.core.planted.inside.little import train  # noqa: E402
 from logdrift.core.planted.inside.scoring import Model, Rows  # noqa: E402
-from logdrift.core.planted.inside.written import (
+from logdrift.core.planted.inside.written import (  # noqa: E402
     WrittenSide,
     write_session,
-)  # noqa: E402
+)
 from logdrift.core.planted.sizes import (  # noqa: E402
     LENGTHS,
     LONG,
