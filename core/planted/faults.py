@@ -234,17 +234,16 @@ BY_NAME = {fault.name: fault for fault in FAULTS}
 CLEAN = ("attention", "clean", "same-twice", "batch-shape")
 
 
-def told(fault: Fault, size: float, background: str) -> dict[str, Any]:
+def facts_shown(fault: Fault, size: float, background: str) -> dict[str, Any]:
     """What the faulty side's facts say, with the size and the other dtype put in."""
     other = "bfloat16" if background == "float32" else "float32"
-
-    filled: Mapping[str, Any] = {"{size}": size, "{other}": other}
+    values: Mapping[str, Any] = {"{size}": size, "{other}": other}
 
     def fill(value: Any) -> Any:
         if isinstance(value, Mapping):
             return {name: fill(inner) for name, inner in value.items()}
         if isinstance(value, str):
-            return filled.get(value, value)
+            return values.get(value, value)
         return value
 
     return {name: fill(value) for name, value in fault.facts.items()}

@@ -20,8 +20,8 @@ import numpy as np
 import torch
 
 from logdrift.core.planted.inside.scoring import (
+    COLUMNS,
     Model,
-    Rows,
     hidden_states,
     reduce_rows,
     score,
@@ -30,10 +30,9 @@ from logdrift.core.planted.sizes import PROMPT
 from logdrift.core.worker.base import Scores
 
 Tensor = Any
-Ids = Sequence[np.ndarray]
 
 TOP_K = 20
-_COLUMNS = ("logprob", "rank", "top_ids", "top_logprobs", "entropy")
+"""Alternatives that every capture keeps."""
 
 
 @contextmanager
@@ -48,8 +47,11 @@ def eager(model: Model) -> Iterator[None]:
 
 @dataclass
 class Bench:
-    """``ids`` are all sequences, of which the first ``short`` are those that most
-    faults are planted in.
+    """One model with the sequences that it scores, and the clean captures of both sides
+    in every dtype, each computed once.
+
+    ``folder`` has the model, ``out`` the planted sessions. ``ids`` are all sequences,
+    i32[T] each; the first ``short`` of them are those that most faults are planted in.
     """
 
     folder: Path
@@ -58,7 +60,7 @@ class Bench:
     short: int
     models: dict[str, Model] = field(default_factory=dict)
     _states: dict[str, list[Tensor]] = field(default_factory=dict)
-    _rows: dict[str, list[Rows]] = field(default_factory=dict)
+    _rollouts: dict[str, list[Scores]] = field(default_factory=dict)
 
     def model(self, dtype: str) -> Model:
         """The model in ``dtype``, loaded once."""
@@ -66,8 +68,8 @@ class Bench:
             self.models[dtype] = Model.load(self.folder, dtype)
         return self.models[dtype]
 
-    def trainer(self, dtype: str) -> list[Rows]:
-        """The clean side with sdpa attention; in float32 it is the reference too. Kept
+    def trainer(self, dtype: str) -> list[Scores]:
+        """The clean trainer: sdpa attention; in float32 it is the reference too. Kept
         on disk.
         """
         return _kept(
@@ -76,30 +78,31 @@ class Bench:
         )
 
     def states(self, dtype: str, count: int) -> list[Tensor]:
-        """Hidden states of the first ``count`` sequences from the clean model with
-        eager attention.
+        """Hidden states [T, D] of the first ``count`` sequences from the clean model
+        with eager attention.
         """
-        known = self._states.setdefault(dtype, [])
-        if len(known) < count:
-            with eager(self.model(dtype)):
-                known += hidden_states(self.model(dtype), self.ids[len(known) : count])
-        return known[:count]
+        states = self._states.setdefault(dtype, [])
+        missing = self.ids[len(states) : count]
+        if missing:
+            model = self.model(dtype)
+            with eager(model):
+                states += hidden_states(model, missing)
+        return states[:count]
 
-    def clean(self, dtype: str, count: int) -> list[Rows]:
-        """The clean side with eager attention, of the first ``count`` sequences."""
-        known = self._rows.setdefault(dtype, [])
+    def rollout(self, dtype: str, count: int) -> list[Scores]:
+        """The clean rollout: eager attention, of the first ``count`` sequences."""
+        scores = self._rollouts.setdefault(dtype, [])
         states = self.states(dtype, count)
-        for ids, hidden in zip(
-            self.ids[len(known) : count], states[len(known) :], strict=True
-        ):
-            known.append(reduce_rows(self.model(dtype), ids, hidden, TOP_K))
-        return known[:count]
+        for i in range(len(scores), count):
+            model = self.model(dtype)
+            scores.append(reduce_rows(model, self.ids[i], states[i], TOP_K))
+        return scores[:count]
 
 
 @dataclass
-class Stand:
-    """What a fault is planted in: the first ``count`` sequences of a bench, in the
-    dtype of both clean sides.
+class CleanSides:
+    """What a fault is planted in: the clean captures of the first ``count`` sequences of
+    a bench, both sides in the dtype ``background``.
     """
 
     bench: Bench
@@ -115,93 +118,95 @@ class Stand:
         return self.bench.model(self.background)
 
     @property
-    def trainer(self) -> list[Rows]:
+    def trainer(self) -> list[Scores]:
         return self.bench.trainer(self.background)[: self.count]
 
     @property
-    def reference(self) -> list[Rows]:
+    def reference(self) -> list[Scores]:
         return self.bench.trainer("float32")[: self.count]
 
     @property
     def states(self) -> list[Tensor]:
+        """The hidden states behind the rollout."""
         return self.bench.states(self.background, self.count)
 
     @property
-    def clean(self) -> list[Rows]:
-        return self.bench.clean(self.background, self.count)
+    def rollout(self) -> list[Scores]:
+        return self.bench.rollout(self.background, self.count)
 
-    def in_dtype(self, dtype: str) -> list[Rows]:
-        """The clean side in another precision."""
-        return self.bench.clean(dtype, self.count)
+    def rollout_in(self, dtype: str) -> list[Scores]:
+        """The clean rollout in another precision."""
+        return self.bench.rollout(dtype, self.count)
 
 
-def _kept(path: Path, compute: Callable[[], list[Rows]]) -> list[Rows]:
-    """Rows of a clean capture: every session of one background shares them."""
+def _kept(path: Path, compute: Callable[[], list[Scores]]) -> list[Scores]:
+    """The scores of a clean capture, from ``path`` where they were computed before:
+    every session of one background shares them.
+    """
     if path.exists():
-        with np.load(path) as kept:
-            return [
-                Scores(*(kept[f"{name}{i}"] for name in _COLUMNS))
-                for i in range(len(kept.files) // len(_COLUMNS))
-            ]
-    rows = compute()
-    _replace(
-        path,
-        {
-            f"{name}{i}": getattr(row, name)
-            for i, row in enumerate(rows)
-            for name in _COLUMNS
-        },
-    )
-    return rows
-
-
-def _replace(path: Path, arrays: dict[str, Any]) -> None:
-    """Interrupted at any instant, the file is whole or not there."""
+        return _read_scores(path)
+    scores = compute()
+    arrays = {}
+    for i, sequence in enumerate(scores):
+        for name in COLUMNS:
+            arrays[f"{name}{i}"] = getattr(sequence, name)
+    # Interrupted at any instant, the file is whole or not there.
     temporary = path.with_name(f".{path.name}.npz")
     np.savez(temporary, **arrays)
     temporary.replace(path)
+    return scores
+
+
+def _read_scores(path: Path) -> list[Scores]:
+    with np.load(path) as kept:
+        count = len(kept.files) // len(COLUMNS)
+        return [
+            Scores(**{name: kept[f"{name}{i}"] for name in COLUMNS})
+            for i in range(count)
+        ]
 
 
 def read_ids(path: Path) -> list[np.ndarray]:
-    """Sequences of a JSON file ``{"ids": [[...], ...]}``."""
-    return [
-        np.asarray(row, np.int32)
-        for row in json.loads(path.read_text(encoding="utf-8"))["ids"]
-    ]
+    """Sequences i32[T] of a JSON file ``{"ids": [[...], ...]}``."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    return [np.asarray(ids, np.int32) for ids in content["ids"]]
 
 
 def sample_ids(model: Model, lengths: Sequence[int], path: Path) -> list[np.ndarray]:
-    """Token ids sampled by the model itself, from prompts of `PROMPT` random ids; kept
-    in ``path``.
+    """Token ids i32[T] sampled by the model itself, from prompts of `PROMPT` random ids;
+    kept in ``path``.
     """
     if path.exists():
         return read_ids(path)
     torch.manual_seed(7)
-    drawn = np.random.default_rng(5).integers(3, model.vocab, (len(lengths), PROMPT))
-    ids: dict[int, np.ndarray] = {}
+    shape = (len(lengths), PROMPT)
+    prompts = np.random.default_rng(5).integers(3, model.vocab, shape)
+    by_sequence: dict[int, np.ndarray] = {}
     for length in dict.fromkeys(lengths):
-        rows = [i for i, n in enumerate(lengths) if n == length]
-        batch = torch.from_numpy(drawn[rows])
-        with torch.inference_mode():
-            out = model.net.generate(
-                batch,
-                attention_mask=torch.ones_like(batch),
-                do_sample=True,
-                temperature=1.0,
-                top_k=0,
-                top_p=1.0,
-                max_new_tokens=length - PROMPT,
-                min_new_tokens=length - PROMPT,
-                repetition_penalty=1.0,
-                pad_token_id=0,
-            )
-        ids.update(
-            {i: row.numpy().astype(np.int32) for i, row in zip(rows, out, strict=True)}
-        )
+        numbers = [i for i, other in enumerate(lengths) if other == length]
+        sampled = _sampled(model, torch.from_numpy(prompts[numbers]), length)
+        by_sequence.update(zip(numbers, sampled.numpy(), strict=True))
+    sequences = [by_sequence[i].astype(np.int32) for i in range(len(lengths))]
     temporary = path.with_name(f".{path.name}")
-    temporary.write_text(
-        json.dumps({"ids": [ids[i].tolist() for i in range(len(lengths))]}),
-        encoding="utf-8",
-    )
+    content = {"ids": [ids.tolist() for ids in sequences]}
+    temporary.write_text(json.dumps(content), encoding="utf-8")
     temporary.replace(path)
-    return [ids[i] for i in range(len(lengths))]
+    return sequences
+
+
+def _sampled(model: Model, prompts: Tensor, length: int) -> Tensor:
+    """Sequences of ``length`` ids that begin with ``prompts`` i64[S, P], i64[S, T]."""
+    new_tokens = length - prompts.shape[1]
+    with torch.inference_mode():
+        return model.net.generate(
+            prompts,
+            attention_mask=torch.ones_like(prompts),
+            do_sample=True,
+            temperature=1.0,
+            top_k=0,
+            top_p=1.0,
+            max_new_tokens=new_tokens,
+            min_new_tokens=new_tokens,
+            repetition_penalty=1.0,
+            pad_token_id=0,
+        )

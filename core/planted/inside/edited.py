@@ -29,12 +29,10 @@ def main(model: Path, out: Path, fault: str, size: float) -> None:
     with MODEL[fault](loaded, size):
         loaded.net.save_pretrained(temporary)
     for file in model.iterdir():
-        if (
-            file.is_file()
-            and not (temporary / file.name).exists()
-            and file.suffix != ".safetensors"
-        ):
-            shutil.copyfile(file, temporary / file.name)
+        copy = temporary / file.name
+        is_weights = file.suffix == ".safetensors"
+        if file.is_file() and not is_weights and not copy.exists():
+            shutil.copyfile(file, copy)
     temporary.rename(out)
 
 

@@ -17,13 +17,18 @@ from typing import Any
 import torch
 
 VOCABULARY = 259
+"""The 256 bytes, and the special ids before them."""
 _OFFSET = 3
+"""Id of the byte 0."""
 _BOS = 1
+_EOS = 2
+_PADDING = 0
 _BYTES = 2_000_000
+"""Bytes of text to train on."""
 _CONTEXT = 128
 _BATCH = 8
 STEPS = 400
-
+"""Steps of training."""
 
 _SHAPE: dict[str, Any] = {
     "vocab_size": VOCABULARY,
@@ -80,7 +85,7 @@ def train(family: str, folder: Path, steps: int = STEPS) -> Path:
     name, values = SHAPES[family]
     torch.manual_seed(1234)
     config = getattr(transformers, f"{name}Config")(
-        **values, bos_token_id=_BOS, eos_token_id=2, pad_token_id=0
+        **values, bos_token_id=_BOS, eos_token_id=_EOS, pad_token_id=_PADDING
     )
     model = transformers.AutoModelForCausalLM.from_config(config)
     ids = text()
@@ -91,9 +96,9 @@ def train(family: str, folder: Path, steps: int = STEPS) -> Path:
     for _ in range(steps):
         starts = torch.randint(0, len(ids) - _CONTEXT - 1, (_BATCH,))
         batch = torch.stack([ids[start : start + _CONTEXT] for start in starts])
-        batch[: len(batch) // 2, 0] = (
-            _BOS  # a start token that it knows, and does without
-        )
+        # Half of the texts begin with a start token: the model knows one, and does
+        # without.
+        batch[: _BATCH // 2, 0] = _BOS
         loss = model(input_ids=batch, labels=batch, use_cache=False).loss
         optimiser.zero_grad(set_to_none=True)
         loss.backward()

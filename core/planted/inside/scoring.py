@@ -17,13 +17,15 @@ from logdrift.core.worker.base import Scores
 from logdrift.core.worker.reduce import Reducer
 
 Tensor = Any
-Rows = Scores
+COLUMNS = ("logprob", "rank", "top_ids", "top_logprobs", "entropy")
+"""The fields of `Scores` that a plain forward pass fills in."""
 Transform = Callable[[Tensor, np.ndarray, int], Tensor]
 """(float32 logits [rows, V], the sequence's ids, the first row's position) -> logits of
 the same shape.
 """
 
 _BLOCK = 64
+"""Tokens whose logits are in memory at once."""
 _BATCH_TOKENS = 2048
 """Tokens that go through the model at once, at most: wide enough for its matrix
 products, small enough for any memory.
@@ -37,7 +39,6 @@ class Model:
     net: Any
     dtype: str
     vocab: int
-    tokenizer: Any
 
     @classmethod
     def load(cls, folder: Path, dtype: str, attention: str = "sdpa") -> Model:
@@ -46,14 +47,7 @@ class Model:
         net = transformers.AutoModelForCausalLM.from_pretrained(
             folder, dtype=getattr(torch, dtype), attn_implementation=attention
         ).eval()
-        known = (folder / "tokenizer.json").exists() or (
-            folder / "tokenizer_config.json"
-        ).exists()
-        if known:
-            tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-        else:
-            tokenizer = None
-        return cls(net, dtype, int(net.config.vocab_size), tokenizer)
+        return cls(net=net, dtype=dtype, vocab=int(net.config.vocab_size))
 
     def attention(self, name: str) -> None:
         """Switch the attention implementation of the loaded model."""
@@ -66,22 +60,26 @@ def hidden_states(
     """The last hidden state [T, D] of each sequence. Those of one length go through the
     model together, unpadded.
     """
-    out: list[Tensor] = [None] * len(sequences)
-    for length in dict.fromkeys(len(ids) for ids in sequences):
-        rows = [i for i, ids in enumerate(sequences) if len(ids) == length]
-        many = max(1, _BATCH_TOKENS // length)
-        for first in range(0, len(rows), many):
-            batch = rows[first : first + many]
-            tokens = torch.from_numpy(
-                np.stack([sequences[i] for i in batch]).astype(np.int64)
-            )
+    by_sequence: dict[int, Tensor] = {}
+    for length, numbers in of_one_length(sequences).items():
+        batch_size = max(1, _BATCH_TOKENS // length)
+        for first in range(0, len(numbers), batch_size):
+            batch = numbers[first : first + batch_size]
+            ids = np.stack([sequences[i] for i in batch]).astype(np.int64)
             with torch.inference_mode():
-                states = model.net.model(
-                    input_ids=tokens, use_cache=False, **arguments
-                ).last_hidden_state
-            for i, state in zip(batch, states, strict=True):
-                out[i] = state
-    return out
+                output = model.net.model(
+                    input_ids=torch.from_numpy(ids), use_cache=False, **arguments
+                )
+            by_sequence.update(zip(batch, output.last_hidden_state, strict=True))
+    return [by_sequence[i] for i in range(len(sequences))]
+
+
+def of_one_length(sequences: Sequence[np.ndarray]) -> dict[int, list[int]]:
+    """Length -> the numbers of the sequences that have it, in their own order."""
+    numbers: dict[int, list[int]] = {}
+    for i, ids in enumerate(sequences):
+        numbers.setdefault(len(ids), []).append(i)
+    return numbers
 
 
 def head_logits(model: Model, hidden: Tensor) -> Tensor:
@@ -89,10 +87,11 @@ def head_logits(model: Model, hidden: Tensor) -> Tensor:
     softcap come along.
     """
     config = model.net.config
+    head = model.net.lm_head
     with torch.inference_mode():
-        logits = model.net.lm_head(hidden.to(model.net.lm_head.weight.dtype))
+        logits = head(hidden.to(head.weight.dtype))
         if hasattr(config, "logit_scale"):
-            logits = logits * getattr(config, "logit_scale", 1.0)
+            logits = logits * config.logit_scale
         cap = getattr(config, "final_logit_softcapping", None)
         if cap is not None:
             logits = torch.tanh(logits / cap) * cap
@@ -106,25 +105,29 @@ def reduce_rows(
     top_k: int,
     transform: Transform | None = None,
     normalised: bool = False,
-) -> Rows:
-    """Entry i scores ids[i] from row i - 1 of ``hidden`` [>= T - 1, D]. ``normalised``:
-    the transform gives logprobs.
+) -> Scores:
+    """The scores of ``ids`` i32[T]: entry i from row i - 1 of ``hidden`` [>= T - 1, D].
+
+    ``transform`` changes the logits; where it is ``normalised`` it gives
+    log-probabilities, which are kept as they are.
     """
-    out = Scores.empty(len(ids), top_k, entropy=True)
-    targets = torch.from_numpy(np.asarray(ids, np.int64))
+    scores = Scores.empty(len(ids), top_k, entropy=True)
+    ids_tensor = torch.from_numpy(np.asarray(ids, np.int64))
     reducer = _reducer(model.vocab, top_k)
-    for start in range(0, len(ids) - 1, _BLOCK):
-        stop = min(start + _BLOCK, len(ids) - 1)
-        values = head_logits(model, hidden[start:stop])
+    rows = len(ids) - 1
+    for first_row in range(0, rows, _BLOCK):
+        end_row = min(first_row + _BLOCK, rows)
+        first_token = first_row + 1
+        targets = ids_tensor[first_token : end_row + 1]
+        values = head_logits(model, hidden[first_row:end_row])
         if transform is not None:
-            values = transform(values, ids, start)
+            values = transform(values, ids, first_row)
         if normalised:
-            _as_they_are(out, start + 1, values, targets[start + 1 : stop + 1], top_k)
+            _keep_logprobs(scores, first_token, values, targets, top_k)
         else:
-            reducer.into(
-                out, start + 1, values[:, : model.vocab], targets[start + 1 : stop + 1]
-            )
-    return out
+            logits = values[:, : model.vocab]
+            reducer.into(scores, first_token, logits, targets)
+    return scores
 
 
 @cache
@@ -132,21 +135,25 @@ def _reducer(vocab: int, top_k: int) -> Reducer:
     return Reducer(vocab, top_k)
 
 
-def _as_they_are(
-    out: Rows, start: int, values: Tensor, targets: Tensor, top_k: int
+def _keep_logprobs(
+    scores: Scores, first: int, logprobs: Tensor, targets: Tensor, top_k: int
 ) -> None:
-    """Log-probabilities that are kept as the transform rounded them."""
-    target = values.gather(1, targets[:, None])
-    top = values.topk(top_k, -1)
-    at = slice(start, start + len(targets))
-    out.logprob[at] = target[:, 0].numpy()
-    out.rank[at] = (1 + (values > target).sum(-1)).numpy()
-    out.top_ids[at], out.top_logprobs[at] = top.indices.numpy(), top.values.numpy()
-    assert out.entropy is not None
-    out.entropy[at] = -(values.exp() * values).sum(-1).numpy()
+    """Put log-probabilities [rows, V] into ``scores`` from token ``first`` on, as the
+    transform rounded them.
+    """
+    of_targets = logprobs.gather(1, targets[:, None])
+    more_likely = (logprobs > of_targets).sum(-1)
+    top = logprobs.topk(top_k, -1)
+    at = slice(first, first + len(targets))
+    scores.logprob[at] = of_targets[:, 0].numpy()
+    scores.rank[at] = (1 + more_likely).numpy()
+    scores.top_ids[at] = top.indices.numpy()
+    scores.top_logprobs[at] = top.values.numpy()
+    assert scores.entropy is not None
+    scores.entropy[at] = -(logprobs.exp() * logprobs).sum(-1).numpy()
 
 
-def score(model: Model, sequences: Sequence[np.ndarray], top_k: int) -> list[Rows]:
+def score(model: Model, sequences: Sequence[np.ndarray], top_k: int) -> list[Scores]:
     """Every sequence by itself, without padding."""
     states = hidden_states(model, sequences)
     return [

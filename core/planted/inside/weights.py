@@ -17,6 +17,7 @@ Tensor = Any
 
 @contextmanager
 def _restored(*tensors: Tensor) -> Iterator[None]:
+    """Tensors that may be changed in place, and get their values back afterwards."""
     kept = [tensor.detach().clone() for tensor in tensors]
     try:
         with torch.no_grad():
@@ -32,15 +33,28 @@ def _layers(model: Model) -> Any:
 
 
 def _middle(model: Model) -> Any:
-    return _layers(model)[len(_layers(model)) // 2]
+    layers = _layers(model)
+    return layers[len(layers) // 2]
 
 
 def _matrices(module: Any) -> list[Tensor]:
-    return [p for p in module.parameters() if p.ndim == 2]
+    return [parameter for parameter in module.parameters() if parameter.ndim == 2]
+
+
+def _seeded() -> torch.Generator:
+    return torch.Generator().manual_seed(3)
+
+
+def _with_noise(weights: list[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+    """Each of ``weights`` with normal numbers of its shape, always the same ones."""
+    generator = _seeded()
+    for weight in weights:
+        yield weight, torch.randn(weight.shape, generator=generator)
 
 
 @contextmanager
 def _scaled_tensor(model: Model, size: float) -> Iterator[None]:
+    """One matrix of the middle layer times ``size``."""
     weight = _middle(model).mlp.down_proj.weight
     with _restored(weight):
         weight.mul_(size)
@@ -49,25 +63,22 @@ def _scaled_tensor(model: Model, size: float) -> Iterator[None]:
 
 @contextmanager
 def _initial_layer(model: Model, size: float) -> Iterator[None]:
+    """The middle layer at initial values, normal with a deviation of 0.02."""
     weights = _matrices(_middle(model))
     with _restored(*weights):
-        generator = torch.Generator().manual_seed(3)
-        for weight in weights:
-            weight.copy_(torch.randn(weight.shape, generator=generator) * 0.02)
+        for weight, noise in _with_noise(weights):
+            weight.copy_(noise * 0.02)
         yield
 
 
 @contextmanager
 def _stale(model: Model, size: float) -> Iterator[None]:
+    """Every number off by a relative ``size``, as after another step of training."""
     weights = list(model.net.parameters())
     with _restored(*weights):
-        generator = torch.Generator().manual_seed(3)
-        for weight in weights:
-            weight.mul_(
-                (1 + size * torch.randn(weight.shape, generator=generator)).to(
-                    weight.dtype
-                )
-            )
+        for weight, noise in _with_noise(weights):
+            factor = 1 + size * noise
+            weight.mul_(factor.to(weight.dtype))
         yield
 
 
@@ -78,11 +89,9 @@ def other_head(model: Model, size: float) -> Iterator[None]:
     """
     head = model.net.lm_head
     original = head.weight
-    generator = torch.Generator().manual_seed(3)
     spread = float(original.detach().float().std())
-    drawn = (torch.randn(original.shape, generator=generator) * spread).to(
-        original.dtype
-    )
+    noise = torch.randn(original.shape, generator=_seeded())
+    drawn = (noise * spread).to(original.dtype)
     head.weight = torch.nn.Parameter(drawn, requires_grad=False)
     try:
         yield
@@ -90,22 +99,32 @@ def other_head(model: Model, size: float) -> Iterator[None]:
         head.weight = original
 
 
+_INT8_LARGEST = 127
+_FP8_LARGEST = 448
+
+
 def _int8(weight: Tensor) -> Tensor:
-    step = weight.float().abs().amax(-1, keepdim=True) / 127
-    return ((weight.float() / step).round() * step).to(weight.dtype)
+    """Rounded to 8-bit integers, one scale a row."""
+    values = weight.float()
+    step = values.abs().amax(-1, keepdim=True) / _INT8_LARGEST
+    rounded = (values / step).round() * step
+    return rounded.to(weight.dtype)
 
 
 def _fp8(weight: Tensor) -> Tensor:
-    scale = weight.float().abs().amax() / 448
-    return ((weight.float() / scale).to(torch.float8_e4m3fn).float() * scale).to(
-        weight.dtype
-    )
+    """Rounded to fp8 (e4m3), one scale for all."""
+    values = weight.float()
+    scale = values.abs().amax() / _FP8_LARGEST
+    rounded = (values / scale).to(torch.float8_e4m3fn).float() * scale
+    return rounded.to(weight.dtype)
 
 
 def _quantised(round_to: Callable[[Tensor], Tensor]) -> Callable[[Model, float], Any]:
+    """Every matrix of every layer rounded by ``round_to``."""
+
     @contextmanager
     def edit(model: Model, size: float) -> Iterator[None]:
-        weights = [w for layer in _layers(model) for w in _matrices(layer)]
+        weights = [weight for layer in _layers(model) for weight in _matrices(layer)]
         with _restored(*weights):
             for weight in weights:
                 weight.copy_(round_to(weight))
@@ -121,11 +140,11 @@ def _kv_rounding(model: Model, size: float) -> Iterator[None]:
     def rounded(module: Any, inputs: Any, output: Tensor) -> Tensor:
         return output.to(torch.float8_e4m3fn).to(output.dtype)
 
-    hooks = [
-        getattr(layer.self_attn, name).register_forward_hook(rounded)
-        for layer in _layers(model)
-        for name in ("k_proj", "v_proj")
-    ]
+    hooks = []
+    for layer in _layers(model):
+        attention = layer.self_attn
+        hooks.append(attention.k_proj.register_forward_hook(rounded))
+        hooks.append(attention.v_proj.register_forward_hook(rounded))
     try:
         yield
     finally:
@@ -141,9 +160,20 @@ def _rope(model: Model, size: float) -> Iterator[None]:
     rotary = model.net.model.rotary_emb
     frequencies = rotary.inv_freq
     half = len(frequencies)
+    exponents = -torch.arange(half) / half
     with _restored(frequencies):
-        frequencies.mul_(torch.tensor(size).pow(-torch.arange(half) / half))
+        frequencies.mul_(torch.tensor(size).pow(exponents))
         yield
+
+
+def _window_mask(length: int, window: int, dtype: Any) -> Tensor:
+    """What is added to the attention scores, [1, 1, T, T]: 0 for a token's last
+    ``window`` tokens up to itself, the lowest number of ``dtype`` for all others.
+    """
+    distance = torch.arange(length)[:, None] - torch.arange(length)
+    visible = (distance >= 0) & (distance < window)
+    mask = torch.where(visible, 0.0, torch.finfo(dtype).min)
+    return mask.to(dtype)[None, None]
 
 
 @contextmanager
@@ -153,14 +183,11 @@ def _window(model: Model, size: float) -> Iterator[None]:
     original = base.forward
 
     def forward(input_ids: Tensor, **arguments: Any) -> Any:
-        length = input_ids.shape[1]
-        ahead = torch.arange(length)[:, None] - torch.arange(length)
         dtype = next(base.parameters()).dtype
-        mask = torch.where(
-            (ahead >= 0) & (ahead < int(size)), 0.0, torch.finfo(dtype).min
-        ).to(dtype)[None, None]
+        mask = _window_mask(input_ids.shape[1], int(size), dtype)
         attention_mask: Any = mask
-        if len(set(getattr(model.net.config, "layer_types", None) or ())) > 1:
+        layer_types = getattr(model.net.config, "layer_types", None) or ()
+        if len(set(layer_types)) > 1:
             attention_mask = {"full_attention": mask, "sliding_attention": mask}
         return original(input_ids=input_ids, attention_mask=attention_mask, **arguments)
 
@@ -181,3 +208,4 @@ MODEL: dict[str, Callable[[Model, float], Any]] = {
     "fp8-weights": _quantised(_fp8),
     "kv-rounding": _kv_rounding,
 }
+"""Fault -> the context that plants it in a model with its size."""

@@ -29,16 +29,21 @@ runpy.run_path(str(HERE.parents[1] / "worker" / "launch.py"))
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 
-from logdrift.core.planted.faults import FAULTS, Fault, told  # noqa: E402
+from logdrift.core.planted.faults import (  # noqa: E402
+    BY_NAME,
+    FAULTS,
+    Fault,
+    facts_shown,
+)
 from logdrift.core.planted.inside.bench import (  # noqa: E402
     Bench,
-    Stand,
+    CleanSides,
     read_ids,
     sample_ids,
 )
 from logdrift.core.planted.inside.edits import plant  # noqa: E402
 from logdrift.core.planted.inside.little import train  # noqa: E402
-from logdrift.core.planted.inside.scoring import Model, Rows  # noqa: E402
+from logdrift.core.planted.inside.scoring import Model  # noqa: E402
 from logdrift.core.planted.inside.written import (  # noqa: E402
     WrittenSide,
     write_session,
@@ -57,7 +62,7 @@ MARK = "planted:"
 def facts_of(
     model: Model, dtype: str, attention: str, **changed: Any
 ) -> dict[str, Any]:
-    """Facts with which nothing is left to say."""
+    """Facts that leave nothing unknown, with those in ``changed`` in place of them."""
     return {
         "engine": "transformers",
         "engine_version": "5.19.0",
@@ -96,29 +101,33 @@ def write(bench: Bench, fault: Fault, background: str, size: float) -> None:
     folder = bench.out / f"{background}-{fault.name}"
     if (folder / MANIFEST).exists():
         return
-    stand = Stand(bench, background, len(bench.ids) if fault.long else bench.short)
-    planted = plant(stand, fault.name, size)
-    changed = told(fault, size, background)
+    count = len(bench.ids) if fault.long else bench.short
+    clean = CleanSides(bench, background, count)
+    planted = plant(clean, fault.name, size)
+    # The digests of the ids are those of what was sent.
+    changed = facts_shown(fault, size, background)
     changed.pop("ids_digest", None)
-
-    def side(
-        name: str,
-        rows: list[Rows],
-        facts: dict[str, Any],
-        sent: list[np.ndarray] | None = None,
-    ) -> WrittenSide:
-        scored_ids = stand.ids if sent is None else sent
-        return WrittenSide(name=name, rows=rows, facts=facts, sent=scored_ids)
-
-    model = stand.model
-    clean = facts_of(model, background, "sdpa")
-    faulty = {**facts_of(model, background, planted.attention), **changed}
-    sides = [
-        side("reference", stand.reference, facts_of(model, "float32", "sdpa")),
-        side("trainer", stand.trainer, clean),
-        side("rollout", planted.rows, faulty, planted.sent),
-    ]
-    write_session(folder, bench.folder, stand.ids, sides, f"{fault.name} {size:g}")
+    model = clean.model
+    reference = WrittenSide(
+        name="reference",
+        scores=clean.reference,
+        facts=facts_of(model, "float32", "sdpa"),
+        sent=clean.ids,
+    )
+    trainer = WrittenSide(
+        name="trainer",
+        scores=clean.trainer,
+        facts=facts_of(model, background, "sdpa"),
+        sent=clean.ids,
+    )
+    rollout = WrittenSide(
+        name="rollout",
+        scores=planted.scores,
+        facts=facts_of(model, background, planted.attention, **changed),
+        sent=clean.ids if planted.sent is None else planted.sent,
+    )
+    sides = (reference, trainer, rollout)
+    write_session(folder, bench.folder, clean.ids, sides, f"{fault.name} {size:g}")
 
 
 def main() -> None:
@@ -158,22 +167,19 @@ def plant_all(folder: Path, out: Path, args: argparse.Namespace) -> None:
     """Every fault asked for, in one model."""
     out.mkdir(parents=True, exist_ok=True)
     short = lengths_of(args.lengths)
-    longer = lengths_of(args.long)
+    lengths = short + lengths_of(args.long)
     bench = Bench(folder, out, [], len(short))
-    lengths = short + longer
     if args.ids:
         sequences = read_ids(args.ids)
     else:
         sequences = sample_ids(bench.model("float32"), lengths, out / "ids.json")
-    taken = take([row.tolist() for row in sequences], lengths)
-    bench.ids = [np.asarray(row, np.int32) for row in taken]
-    if args.faults:
-        names = args.faults.split(",")
-    else:
-        names = [fault.name for fault in FAULTS]
+    taken = take([ids.tolist() for ids in sequences], lengths)
+    bench.ids = [np.asarray(ids, np.int32) for ids in taken]
+    names = args.faults.split(",") if args.faults else BY_NAME
+    faults = [fault for fault in FAULTS if fault.name in names]
     for background in args.backgrounds.split(","):
-        for fault in FAULTS:
-            if fault.name in names and background in fault.backgrounds:
+        for fault in faults:
+            if background in fault.backgrounds:
                 size = fault.other_size if args.held_out else fault.size
                 began = time.monotonic()
                 write(bench, fault, background, size)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from logdrift.core.facts import Facts
-from logdrift.core.planted.inside.scoring import Rows
+from logdrift.core.planted.inside.scoring import COLUMNS
 from logdrift.core.planted.sizes import PROMPT
 from logdrift.core.session.layout import (
     CaptureInfo,
@@ -22,6 +22,7 @@ from logdrift.core.session.layout import (
     ids_digest,
     sequence_part,
 )
+from logdrift.core.session.scores import Scores
 from logdrift.core.session.writer import (
     merge_pieces,
     sequence_tensors,
@@ -29,17 +30,15 @@ from logdrift.core.session.writer import (
     write_part,
 )
 
-_COLUMNS = ("logprob", "rank", "top_ids", "top_logprobs", "entropy")
-
 
 @dataclass(frozen=True)
 class WrittenSide:
-    """One capture of a planted session: the rows of every sequence, what its facts say,
-    and the ids that it was really given.
+    """One capture of a planted session: the scores of every sequence, its facts, and
+    the ids i32[T] that were really scored.
     """
 
     name: str
-    rows: Sequence[Rows]
+    scores: Sequence[Scores]
     facts: Mapping[str, Any]
     sent: Sequence[np.ndarray]
 
@@ -53,30 +52,31 @@ def write_session(
 ) -> None:
     """Sequences, captures and manifest of one planted session; ``ids`` i32[T] each."""
     folder.mkdir(parents=True, exist_ok=True)
-    tokens = sum(len(row) for row in ids)
+    all_ids = np.concatenate(ids)
+    tokens = len(all_ids)
     count = len(ids)
     tensors = sequence_tensors(list(ids), [PROMPT] * count, ["length"] * count)
     part = write_part(folder, sequence_part(0), tensors, 0, count, tokens)
-    pieces = {int(i): f"<{i}>".encode() for i in np.unique(np.concatenate(ids))}
-    merge_pieces(folder, pieces)
-    captures = tuple(
-        _capture(side, _written(folder, side, count, tokens)) for side in sides
-    )
+    merge_pieces(folder, {int(i): f"<{i}>".encode() for i in np.unique(all_ids)})
+    captures = []
+    for side in sides:
+        written = _write_capture(folder, side, count, tokens)
+        captures.append(_capture(side, written))
     manifest = Manifest(
         title,
         ModelInfo(model.name),
         title,
         sequences=SequencesInfo(count, None, (part,)),
-        captures=captures,
+        captures=tuple(captures),
     )
     write_manifest(folder, manifest)
 
 
-def _written(folder: Path, side: WrittenSide, count: int, tokens: int) -> Part:
-    """The capture's one part, with a digest of what was sent."""
+def _write_capture(folder: Path, side: WrittenSide, count: int, tokens: int) -> Part:
+    """Write the capture's one part, with a digest of what was sent."""
     tensors = {
-        column: np.concatenate([getattr(row, column) for row in side.rows])
-        for column in _COLUMNS
+        column: np.concatenate([getattr(scores, column) for scores in side.scores])
+        for column in COLUMNS
     }
     path = capture_part(f"{side.name}/prefill", 0)
     part = write_part(folder, path, tensors, 0, count, tokens)
