@@ -1,22 +1,19 @@
-"""Running experiments: each a whole session of its own below ``why/experiments``,
-captured by the ordinary supervisor.
+"""Running experiments: each is a session of its own below ``why/experiments``.
 
-An experiment's session has the sequences of the session it belongs to, file for file,
-so the ids are the same to the last bit; its one backend (or two) is the session's, with
-one knob changed. The capture that stays unchanged is taken over, so an experiment opens
-by itself. Files are linked where the disk allows it, else copied. What was captured
-before an interruption is kept: the supervisor goes on with it. An engine that dies
-fails its own experiment, with the reason.
+The ordinary supervisor captures it. An experiment's session has the sequences of the
+session it belongs to, file for file, so the ids are identical; its one backend (or two)
+is the session's, with one knob changed. The capture that stays unchanged is linked or
+copied into it, so that an experiment can be opened alone. What was captured before an
+interruption is kept, and the supervisor resumes there. An engine that dies fails its
+own experiment only, with the reason.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
-import signal
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -40,6 +37,7 @@ from logdrift.core.investigate.unchanged import (
     pair_of,
     repeats_of,
 )
+from logdrift.core.investigate.watch import OverBudget, watched
 from logdrift.core.numbers import clock
 from logdrift.core.session import lock
 from logdrift.core.session.below import folder_at, refuse_links
@@ -51,23 +49,13 @@ from logdrift.core.session.experiments import (
     read_record,
     timings,
 )
-from logdrift.core.session.layout import (
-    MANIFEST,
-    read_manifest,
-)
+from logdrift.core.session.layout import MANIFEST, read_manifest
 from logdrift.core.session.reader import Capture, Session, open_session
 from logdrift.core.session.schema import Unfit
 from logdrift.core.session.writer import append_event, replace_file
 
 Report = Callable[[Mapping[str, Any]], None]
 DEFAULT_REPEATS = 2
-_POLL = 0.2
-
-
-class _OverBudget(KeyboardInterrupt):
-    """The time is up. What Ctrl-C ends, this ends: the supervisor cleans up on its way
-    out.
-    """
 
 
 def gpu_count() -> int:
@@ -85,17 +73,16 @@ def run_experiments(
     report: Report = lambda event: None,
     cancel: Callable[[], bool] | None = None,
 ) -> list[Outcome]:
-    """Run ``experiments`` one after another within ``budget_s`` seconds, and judge
-    each; outcomes in the same order.
+    """Run ``experiments`` one after another and judge each; outcomes in their order.
 
-    What does not fit is not run, with the reason, and what takes longer than that is
-    ended there; both go on when asked again. An experiment with an outcome from as many
-    ``repeats`` is not run again. ``report`` gets the supervisor's events, and
-    ``{"type": "experiment", "id", "state": "begun" | "ended", ...}``. Call it in the
-    main thread only.
+    All together may take ``budget_s`` seconds: an experiment that does not fit is not
+    run, and one that takes longer is stopped; its outcome has the reason, and the next
+    run resumes it. An experiment with an outcome from as many ``repeats`` is not run
+    again. ``report`` gets the supervisor's events, and ``{"type": "experiment", "id",
+    "state": "begun" | "ended", ...}``. Call it in the main thread only.
 
     Raises InputError where the session is shipped, being captured, or half captured;
-    KeyboardInterrupt after cleaning up, on Ctrl-C and where ``cancel`` says so.
+    KeyboardInterrupt, after cleaning up, on Ctrl-C or once ``cancel`` returns True.
     """
     check_writable(session)
     trust.require(session.folder, session.manifest)
@@ -151,9 +138,7 @@ def _check_whole(session: Session, pair: Pair) -> None:
 
 @dataclass
 class _Run:
-    """One run of experiments: what it was asked for, when it must end, and its
-    controls.
-    """
+    """One run of experiments: what it was asked for, and when it must end."""
 
     session: Session
     pair: Pair
@@ -180,44 +165,33 @@ class _Run:
     def all(self, experiments: Sequence[Experiment]) -> list[Outcome]:
         outcomes = []
         for place, experiment in enumerate(experiments, 1):
-            self.note(
-                {
-                    "type": "experiment",
-                    "id": experiment.id,
-                    "title": experiment.title,
-                    "state": "begun",
-                    "place": place,
-                    "of": len(experiments),
-                }
-            )
+            begun = {
+                "type": "experiment",
+                "id": experiment.id,
+                "title": experiment.title,
+                "state": "begun",
+                "place": place,
+                "of": len(experiments),
+            }
+            self.note(begun)
             outcome = self._one(experiment)
             outcomes.append(outcome)
-            self.note(
-                {
-                    "type": "experiment",
-                    "id": experiment.id,
-                    "title": experiment.title,
-                    "state": "ended",
-                    "place": place,
-                    "of": len(experiments),
-                    "outcome": outcome.to_json(),
-                }
-            )
+            self.note({**begun, "state": "ended", "outcome": outcome.to_json()})
         return outcomes
 
     # -- one experiment
 
     def _one(self, experiment: Experiment) -> Outcome:
-        known = self._known(experiment)
-        if known is not None:
-            return known
-        short = self._short(experiment)
-        if short:
-            return Outcome(experiment, "not run", reason=short)
+        earlier = self._earlier_outcome(experiment)
+        if earlier is not None:
+            return earlier
+        does_not_fit = self._does_not_fit(experiment)
+        if does_not_fit:
+            return Outcome(experiment, "not run", reason=does_not_fit)
         began = time.time()
         try:
             outcome = self._judged(experiment)
-        except _OverBudget:
+        except OverBudget:
             reason = (
                 f"the budget of {clock(self.budget)} ended in the middle of it; asked"
                 " again, it goes on from there"
@@ -228,28 +202,26 @@ class _Run:
         self._save(experiment, outcome, began)
         return outcome
 
-    def _known(self, experiment: Experiment) -> Outcome | None:
-        """The outcome of an earlier run with as many repeats."""
-        record = read_record(self.folder / experiment.id)
-        data = record.get("outcome") if record else None
+    def _earlier_outcome(self, experiment: Experiment) -> Outcome | None:
+        """The outcome of an earlier run, if it had at least as many repeats."""
+        record = read_record(self.folder / experiment.id) or {}
+        data = record.get("outcome")
         if not isinstance(data, Mapping):
             return None
         try:
             outcome = Outcome.from_json(experiment, data)
         except Unfit:
             return None
-        if experiment.runs:
-            enough = self.repeats
-        else:
+        enough = self.repeats
+        if not experiment.runs:
+            # Its captures are those of the session, however many these are.
             enough = min(self.repeats, 1)
         if outcome.judged and outcome.repeats >= enough:
             return outcome
         return None
 
-    def _short(self, experiment: Experiment) -> str:
-        """Why the time that is left is not enough; empty where it is, or where that is
-        not known.
-        """
+    def _does_not_fit(self, experiment: Experiment) -> str:
+        """Why the time that is left is too short; empty if it suffices or is unknown."""
         if not experiment.runs:
             return ""
         if self.left <= 0:
@@ -258,7 +230,7 @@ class _Run:
             )
         if experiment.seconds is None:
             return ""
-        seconds = experiment.seconds + self._controls_take(experiment)
+        seconds = experiment.seconds + self._control_seconds(experiment)
         if seconds > self.left:
             return (
                 f"it takes about {clock(seconds)}, and {clock(self.left)} of the"
@@ -266,40 +238,43 @@ class _Run:
             )
         return ""
 
-    def _controls_take(self, experiment: Experiment) -> float:
-        """Seconds for the controls that it needs and that are not there yet, where
-        their time is known.
-        """
-        missing = [
-            side
-            for side in controls(self.session, [experiment])
-            if not self._has_control(side)
-        ]
-        times = [self.times[side.label] for side in missing if side.label in self.times]
-        return sum(start + self.repeats * capture for start, capture in times)
+    def _control_seconds(self, experiment: Experiment) -> float:
+        """Seconds for the controls that are still to be captured, as far as known."""
+        seconds = 0.0
+        for side in controls(self.session, [experiment]):
+            if side.label in self.times and not self._has_control(side):
+                start, capture = self.times[side.label]
+                seconds += start + self.repeats * capture
+        return seconds
 
     def _has_control(self, side: ChangedSide) -> bool:
         folder = self.folder / control_name(side)
-        return (folder / MANIFEST).exists() and open_session(folder).state == "complete"
+        if not (folder / MANIFEST).exists():
+            return False
+        return open_session(folder).state == "complete"
 
     def _judged(self, experiment: Experiment) -> Outcome:
         after = self._changed(experiment)
-        notes: list[str] = [experiment.note] if experiment.note else []
+        notes: list[str] = []
+        if experiment.note:
+            notes.append(experiment.note)
         before: list[list[Capture]] = []
-        a = self.pair.a
-        b = self.pair.b
+        captures = self._captures()
         for side in experiment.sides:
-            if side.which == "a":
-                changed = after[0].a
-            else:
-                changed = after[0].b
-            group = self._unchanged(experiment, side, changed, notes)
-            before.append(group)
-            a, b = (group[0], b) if side.which == "a" else (a, group[0])
-        old = replace(
-            self.pair, a=a, b=b, tokens=min(self.pair.tokens, a.tokens, b.tokens)
-        )
-        return judge(experiment, old, after, before, "; ".join(dict.fromkeys(notes)))
+            changed = {"a": after[0].a, "b": after[0].b}[side.which]
+            unchanged = self._unchanged(experiment, side, changed, notes)
+            before.append(unchanged)
+            captures[side.which] = unchanged[0]
+        a = captures["a"]
+        b = captures["b"]
+        tokens = min(self.pair.tokens, a.tokens, b.tokens)
+        old = replace(self.pair, a=a, b=b, tokens=tokens)
+        note = "; ".join(dict.fromkeys(notes))
+        return judge(experiment, old, after, before, note)
+
+    def _captures(self) -> dict[str, Capture]:
+        """The session's captures of the pair, by side: ``a`` and ``b``."""
+        return {"a": self.pair.a, "b": self.pair.b}
 
     def _changed(self, experiment: Experiment) -> list[Pair]:
         """The pair with the changed captures, one for each repeat."""
@@ -308,17 +283,14 @@ class _Run:
         opened = self._capture(
             experiment.id,
             list(experiment.sides),
-            self.repeats,
             {"experiment": experiment.to_json()},
         )
         pairs = []
         for repeat in range(1, self.repeats + 1):
-            a = self.pair.a
-            b = self.pair.b
+            captures = self._captures()
             for side in experiment.sides:
-                made = opened.capture(label_for(side, repeat))
-                a, b = (made, b) if side.which == "a" else (a, made)
-            pairs.append(pair_of(opened, a, b))
+                captures[side.which] = opened.capture(label_for(side, repeat))
+            pairs.append(pair_of(opened, **captures))
         return pairs
 
     def _pairs_given(self, experiment: Experiment) -> list[Pair]:
@@ -328,13 +300,13 @@ class _Run:
             for side in experiment.sides
             if side.given is not None
         }
-        count = min(len(group) for group in given.values())
-        captures_a = given.get("a", [self.pair.a] * count)[:count]
-        captures_b = given.get("b", [self.pair.b] * count)[:count]
-        return [
-            pair_of(self.session, a, b)
-            for a, b in zip(captures_a, captures_b, strict=True)
-        ]
+        pairs = []
+        for repeat in range(min(map(len, given.values()))):
+            captures = self._captures()
+            for which, repeats in given.items():
+                captures[which] = repeats[repeat]
+            pairs.append(pair_of(self.session, **captures))
+        return pairs
 
     def _unchanged(
         self,
@@ -343,46 +315,47 @@ class _Run:
         changed: Capture,
         notes: list[str],
     ) -> list[Capture]:
-        """The capture to compare with, and its repeats: the session's own, with a
-        control where it has no repeat, went another path, or was made by another
-        version or machine.
+        """The capture to compare a changed one with, and its repeats.
+
+        They are the session's own. A control, the unchanged backend captured again,
+        joins them where the session has no repeat or another path, and replaces them
+        where another version or machine made them.
         """
-        if side.which == "a":
-            own = self.pair.a
-        else:
-            own = self.pair.b
+        own = self._captures()[side.which]
         if experiment.rescored:
             side = replace(side, path=own.info.path)
             if side.path == "decode" or side.given is not None:
                 return repeats_of(self.session, own.info.label)
         if side.path == own.info.path:
-            along = repeats_of(self.session, own.info.label)
+            repeats = repeats_of(self.session, own.info.label)
         else:
-            along = first_along(self.session, side)
-        other_machine = machine_differs(along[0] if along else own, changed)
-        if len(along) > 1 and not other_machine:
-            return along
-        control = self._control_or_note(side, bool(along), notes)
+            repeats = first_along(self.session, side)
+        first = repeats[0] if repeats else own
+        other_machine = machine_differs(first, changed)
+        if len(repeats) > 1 and not other_machine:
+            return repeats
+        control = self._control_or_note(side, needed=not repeats, notes=notes)
         if control is None:
-            return along
+            return repeats
         if other_machine:
             notes.append(
                 f"{other_machine}: compared with the unchanged {side.backend} captured"
                 " here"
             )
             return control
-        return [*along, *control]
+        return [*repeats, *control]
 
     def _control_or_note(
-        self, side: ChangedSide, spare: bool, notes: list[str]
+        self, side: ChangedSide, *, needed: bool, notes: list[str]
     ) -> list[Capture] | None:
-        """The control of a side. Where it fails and there are captures to ``spare`` it
-        for, a note says so. Raises LogdriftError.
+        """The control of a side; None, with a note, where it fails and is not needed.
+
+        Raises LogdriftError where it fails and is needed.
         """
         try:
             return self._control(side)
         except LogdriftError as error:
-            if not spare:
+            if needed:
                 raise LogdriftError(
                     f"its control, the unchanged {side.backend}, failed: {error}"
                 ) from None
@@ -392,14 +365,11 @@ class _Run:
             return None
 
     def _control(self, side: ChangedSide) -> list[Capture]:
-        """The unchanged backend captured again, once for all experiments that need
-        it.
-        """
+        """The unchanged backend captured again, once for all experiments."""
         batch = self.session.manifest.capture(side.label).batch
         plain = replace(side, changes={}, batch=batch, given=None)
-        opened = self._capture(
-            control_name(plain), [plain], self.repeats, {"control": plain.to_json()}
-        )
+        record = {"control": plain.to_json()}
+        opened = self._capture(control_name(plain), [plain], record)
         return [
             opened.capture(label_for(plain, repeat))
             for repeat in range(1, self.repeats + 1)
@@ -408,90 +378,65 @@ class _Run:
     # -- capturing
 
     def _capture(
-        self,
-        name: str,
-        sides: list[ChangedSide],
-        repeats: int,
-        record: Mapping[str, Any],
+        self, name: str, sides: list[ChangedSide], record: Mapping[str, Any]
     ) -> Session:
-        """The session of an experiment, complete. Raises LogdriftError with the
-        engine's reason, `_OverBudget`.
+        """The session of an experiment or a control, complete.
+
+        Raises LogdriftError with the engine's reason, and `OverBudget`.
         """
         lock.check_folder_held(self.folder, self.token)
         refuse_links(self.session.folder, f"{FOLDER}/{name}")
         folder = self.folder / name
         began = time.time()
-        whole = prepare_session(self.session, self.pair, folder, sides, repeats)
+        complete = prepare_session(self.session, self.pair, folder, sides, self.repeats)
         if "control" in record or read_record(folder) is None:
-            labels = self._labels() if "experiment" in record else None
-            self._record(
-                folder,
-                {
-                    **record,
-                    "pair": labels,
-                    "outcome": None,
-                    "repeats": repeats,
-                    "began": began,
-                },
-            )
-        if not whole:
-            with self._watched():
-                whole = run_session(folder, self.report)
-        if not whole:
-            raise LogdriftError(_why(folder))
+            begun = {
+                **record,
+                "pair": self._labels() if "experiment" in record else None,
+                "outcome": None,
+                "repeats": self.repeats,
+                "began": began,
+            }
+            self._record(name, begun)
+        if not complete:
+            with watched(self._time_is_up, self._is_cancelled):
+                complete = run_session(folder, self.report)
+        if not complete:
+            raise LogdriftError(_first_failure(folder))
         return open_session(folder)
 
-    @contextlib.contextmanager
-    def _watched(self) -> Iterator[None]:
-        """Raises `_OverBudget` here when the time is up, KeyboardInterrupt when
-        ``cancel`` says so.
-        """
+    def _time_is_up(self) -> bool:
+        return self.left <= 0
 
-        def look(number: int, frame: object) -> None:
-            cancelled = self.cancel is not None and self.cancel()
-            if cancelled or self.left <= 0:
-                # Once: what cleans up on the way out is not to be interrupted.
-                signal.setitimer(signal.ITIMER_REAL, 0)
-                raise KeyboardInterrupt if cancelled else _OverBudget
-
-        before = signal.signal(signal.SIGALRM, look)
-        try:
-            signal.setitimer(signal.ITIMER_REAL, _POLL, _POLL)
-            yield
-        finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            signal.signal(signal.SIGALRM, before)
+    def _is_cancelled(self) -> bool:
+        return self.cancel is not None and self.cancel()
 
     def _labels(self) -> list[str]:
         return [self.pair.a.info.label, self.pair.b.info.label]
 
     def _save(self, experiment: Experiment, outcome: Outcome, began: float) -> None:
-        folder = self.folder / experiment.id
-        self._record(
-            folder,
-            {
-                "experiment": experiment.to_json(),
-                "pair": self._labels(),
-                "outcome": outcome.to_json(),
-                "repeats": self.repeats,
-                "began": began,
-                "ended": time.time(),
-            },
-        )
+        record = {
+            "experiment": experiment.to_json(),
+            "pair": self._labels(),
+            "outcome": outcome.to_json(),
+            "repeats": self.repeats,
+            "began": began,
+            "ended": time.time(),
+        }
+        self._record(experiment.id, record)
 
-    def _record(self, folder: Path, data: Mapping[str, Any]) -> None:
-        text = json.dumps({"schema": SCHEMA, **data}, ensure_ascii=False, indent=1)
-        replace_file(
-            self.folder,
-            f"{folder.name}/{RECORD}",
-            text.encode("utf-8", "backslashreplace"),
-            self.token,
-        )
+    def _record(self, name: str, data: Mapping[str, Any]) -> None:
+        record = {"schema": SCHEMA, **data}
+        text = json.dumps(record, ensure_ascii=False, indent=1)
+        content = text.encode("utf-8", "backslashreplace")
+        replace_file(self.folder, f"{name}/{RECORD}", content, self.token)
 
 
-def _why(folder: Path) -> str:
+def _first_failure(folder: Path) -> str:
     """The first line of the first failure of an experiment."""
     for capture in read_manifest(folder).captures:
+        if capture.status != "complete" and capture.failure_lines:
+            return capture.failure_lines[0]
         if capture.status != "complete":
-            return (capture.failure_lines or ["it did not come to an end"])[0]
+            break
     return "it did not come to an end"

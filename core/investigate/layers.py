@@ -1,6 +1,7 @@
-"""Finding the first layer that differs: both backends of a pair are asked for their
-residual stream, a Transformers one replays them, and the result is saved in the session
-(``why/layers``).
+"""Finding the first layer that differs between the two backends of a pair.
+
+Both are asked for their residual stream, a Transformers backend replays their layers,
+and the result is saved in the session (``why/layers``).
 """
 
 from __future__ import annotations
@@ -30,21 +31,37 @@ from logdrift.core.session.reader import Session
 from logdrift.core.session.tensors import read_tensors
 
 WHOLE = 512
-"""A sequence up to this many tokens is looked at from its start, so that it can be
-replayed.
-"""
+"""Tokens of a sequence up to which it is hooked from its start and can be replayed."""
 BEFORE = 64
-"""Positions before the one asked for, where that one lies further back."""
+"""Positions that are hooked before a position beyond `WHOLE`."""
 HEAD_IDS = 512
-"""Logits are compared at so many ids, spread evenly over the vocabulary, and at the
-tokens of the sequence.
+"""Ids at which logits are compared, besides the tokens of the sequence.
+
+They are spread evenly over the vocabulary.
 """
+_FROM_PRECISE = ("float32", "float16", "bfloat16")
+"""Dtypes, the most precise first."""
+
+
+@dataclass(frozen=True)
+class _Window:
+    """The part of a sequence that is hooked: positions ``first`` to ``last``.
+
+    ``ids`` are those of the sequence from its start on. ``notes`` say what the window
+    leaves out.
+    """
+
+    ids: list[int]
+    first: int
+    last: int
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class _Answer:
-    """What a backend answered, and the folder with its arrays; ``replayed``: with
-    replays of the others among them.
+    """What a backend answered, and the folder with its arrays.
+
+    ``replayed``: replays of the other backends are among them.
     """
 
     spec: BackendSpec
@@ -57,7 +74,7 @@ class _Answer:
         return self.folder.resolve() / STREAM_FILE
 
     def measured(self, replay: Path | None = None) -> MeasuredLayers:
-        """The arrays, with the replay of the standard where there is one."""
+        """The arrays, with the standard's ``replay`` of them where there is one."""
         return MeasuredLayers(
             backend=self.spec.name,
             dtype=self._dtype(),
@@ -68,24 +85,23 @@ class _Answer:
 
     def _dtype(self) -> str:
         observed: str | None = self.values["facts"].get("dtype")
+        if observed:
+            return observed
         if self.spec.dtype == "auto":
-            asked = "bfloat16"
-        else:
-            asked = self.spec.dtype
-        return observed or asked
+            return "bfloat16"
+        return self.spec.dtype
 
     def _head_dtype(self) -> str | None:
         """The less precise of head and logits, as far as they are known."""
         facts = self.values["facts"]
-        order = ("float32", "float16", "bfloat16")
-        dtypes = [facts.get("head_dtype"), facts.get("logits_dtype")]
-        known = [dtype for dtype in dtypes if dtype in order]
-        return max(known, key=order.index, default=None)
+        dtypes = (facts.get("head_dtype"), facts.get("logits_dtype"))
+        known = [dtype for dtype in dtypes if dtype in _FROM_PRECISE]
+        return max(known, key=_FROM_PRECISE.index, default=None)
 
 
 @dataclass(frozen=True)
 class _Question:
-    """One question, as often as it is asked."""
+    """The question for layers that is put to one backend after another."""
 
     session: Session
     arguments: dict[str, Any]
@@ -93,18 +109,24 @@ class _Question:
     report: Callable[[str], None]
     cancel: threading.Event
 
-    def put_to(self, spec: BackendSpec, **more: Any) -> _Answer:
+    def put_to(
+        self, spec: BackendSpec, replay: Mapping[str, str] | None = None
+    ) -> _Answer:
+        """Ask a backend. ``replay``: files with the streams that it is to replay."""
+        arguments = dict(self.arguments)
+        if replay is not None:
+            arguments["replay"] = replay
         out = self.folder / spec.name
         values = ask(
             self.session,
             eager(spec),
             "layers",
-            {**self.arguments, **more},
+            arguments,
             out,
             report=lambda text: self.report(f"{spec.name}: {text}"),
             cancel=self.cancel,
         )
-        return _Answer(spec, values, out, replayed=bool(more.get("replay")))
+        return _Answer(spec=spec, values=values, folder=out, replayed=bool(replay))
 
 
 def find_layers(
@@ -116,18 +138,18 @@ def find_layers(
     report: Callable[[str], None] = lambda text: None,
     cancel: threading.Event | None = None,
 ) -> Layers:
-    """Ask both backends of the pair of capture labels, judge, save, and return what was
-    found.
+    """Ask both backends of the pair of capture labels, compare, save and return.
 
     ``position`` is the token whose score is to be explained: the stream is taken up to
     the position before it, which predicts it. The standard is the session's float32
     Transformers reference, else a Transformers side of the pair, else side A. Raises
-    InputError for labels, sequences or positions that are not there, LogdriftError
+    InputError for labels, sequences or positions that do not exist, LogdriftError
     where a backend fails.
     """
     specs = _specs(session, pair)
     trust.require(session.folder, session.manifest)
-    ids, first, last, notes = _window(session, sequence, position)
+    window = _window(session, sequence, position)
+    notes = list(window.notes)
     standard = _standard(session.plan, specs)
     if not ENGINES[standard.engine].replays:
         notes.append(
@@ -139,11 +161,11 @@ def find_layers(
         question = _Question(
             session=session,
             arguments={
-                "token_ids": ids,
-                "first": first,
-                "last": last,
+                "token_ids": window.ids,
+                "first": window.first,
+                "last": window.last,
                 "prefix": position is None,
-                "head_ids": _head_ids(session, specs, ids),
+                "head_ids": _head_ids(session, specs, window.ids),
             },
             folder=folder,
             report=report,
@@ -151,13 +173,12 @@ def find_layers(
         )
         answers, own = _ask_all(question, specs, standard)
         others = _with_replays(answers, own)
-        first, last = _window_of([*answers, own])
+        first, last = _answered_window([*answers, own])
         try:
             sides, arrays = compare_sides(others, own.measured(), first)
         except ValueError as error:
-            raise LogdriftError(
-                f"the two models are not built alike: {error}"
-            ) from None
+            reason = f"the two models are not built alike: {error}"
+            raise LogdriftError(reason) from None
     notes += _notes(session, pair, [*answers, own])
     where = "all" if position is None else str(position)
     name = f"{specs[0].name}-{specs[1].name}-{sequence}-{where}"
@@ -179,8 +200,9 @@ def find_layers(
 
 @contextlib.contextmanager
 def _work_folder(session: Session) -> Iterator[Path]:
-    """A folder for arrays that are only needed meanwhile."""
-    folder = Path(tempfile.mkdtemp(prefix=".work-", dir=session.folder / FOLDER))
+    """A temporary folder for arrays, on the session's own disk."""
+    parent = session.folder / FOLDER
+    folder = Path(tempfile.mkdtemp(prefix=".work-", dir=parent))
     try:
         yield folder
     finally:
@@ -199,38 +221,36 @@ def eager(spec: BackendSpec) -> BackendSpec:
 
 
 def _specs(session: Session, pair: tuple[str, str]) -> tuple[BackendSpec, BackendSpec]:
-    infos: list[CaptureInfo] = [session.manifest.capture(label) for label in pair]
-    if infos[0].backend == infos[1].backend:
+    """The backends of a pair of labels. InputError where they cannot be hooked."""
+    info_a, info_b = (session.manifest.capture(label) for label in pair)
+    if info_a.backend == info_b.backend:
         raise InputError(
-            f"{pair[0]} and {pair[1]} are both of backend {infos[0].backend!r}: its"
+            f"{pair[0]} and {pair[1]} are both of backend {info_a.backend!r}: its"
             " layers are the same"
         )
-    plan = session.plan
-    if plan is None:
-        known = {}
-    else:
-        known = {spec.name: spec for spec in plan.backends}
-    for info in infos:
-        if info.backend not in known:
-            raise InputError(
-                f"session {session.name} has no plan for backend {info.backend!r}: it"
-                " cannot be started again"
-            )
-        engine = ENGINES.get(info.engine)
-        if engine is None or "layers" not in engine.answers:
-            raise InputError(
-                f"backend {info.backend!r}: {info.engine} runs no model here that could"
-                " be hooked"
-            )
-    return known[infos[0].backend], known[infos[1].backend]
+    return _hookable(session, info_a), _hookable(session, info_b)
 
 
-def _window(
-    session: Session, sequence: int, position: int | None
-) -> tuple[list[int], int, int, list[str]]:
-    """Ids up to the last position wanted, the first and the last position, and what to
-    say about them.
-    """
+def _hookable(session: Session, info: CaptureInfo) -> BackendSpec:
+    """The backend of a capture. InputError where its layers cannot be asked for."""
+    backends = () if session.plan is None else session.plan.backends
+    spec = next((spec for spec in backends if spec.name == info.backend), None)
+    if spec is None:
+        raise InputError(
+            f"session {session.name} has no plan for backend {info.backend!r}: it"
+            " cannot be started again"
+        )
+    engine = ENGINES.get(info.engine)
+    if engine is None or "layers" not in engine.answers:
+        raise InputError(
+            f"backend {info.backend!r}: {info.engine} runs no model here that could"
+            " be hooked"
+        )
+    return spec
+
+
+def _window(session: Session, sequence: int, position: int | None) -> _Window:
+    """What of a sequence is hooked. InputError where it has no such position."""
     count = len(session.sequences)
     if not 0 <= sequence < count:
         raise InputError(
@@ -239,84 +259,101 @@ def _window(
         )
     ids = session.sequences.ids(sequence).tolist()
     if position is None:
-        last = min(len(ids), WHOLE) - 1
-        return ids[: last + 1], 0, last, []
+        ids = ids[:WHOLE]
+        return _Window(ids, first=0, last=len(ids) - 1)
     if not 1 <= position < len(ids):
         raise InputError(
             f"sequence {sequence} has no scored token {position}: it has 1 to"
             f" {len(ids) - 1}"
         )
+    ids = ids[:position]
     last = position - 1
     if last < WHOLE:
-        return ids[:position], 0, last, []
+        return _Window(ids, first=0, last=last)
     note = (
         f"position {position} is beyond the {WHOLE} that are replayed: {BEFORE + 1}"
         " positions, relative errors alone"
     )
-    return ids[:position], last - BEFORE, last, [note]
+    return _Window(ids, first=last - BEFORE, last=last, notes=(note,))
 
 
 def _standard(
     plan: CapturePlan | None, specs: tuple[BackendSpec, BackendSpec]
 ) -> BackendSpec:
+    """The backend that the others are measured against: see `find_layers`."""
     backends = () if plan is None else plan.backends
-    reference = [
-        s
-        for s in backends
-        if ENGINES[s.engine].replays and s.dtype == "float32" and s.model is None
-    ]
-    chosen = [s for s in reference if s.role == "reference"] or reference
-    chosen += [s for s in specs if ENGINES[s.engine].replays]
-    return (chosen or list(specs))[0]
+    precise = [spec for spec in backends if _is_precise(spec)]
+    references = [spec for spec in precise if spec.role == "reference"]
+    replaying = [spec for spec in specs if ENGINES[spec.engine].replays]
+    return [*references, *precise, *replaying, *specs][0]
+
+
+def _is_precise(spec: BackendSpec) -> bool:
+    """Whether a backend replays layers of the session's model in float32."""
+    if not ENGINES[spec.engine].replays:
+        return False
+    return spec.dtype == "float32" and spec.model is None
 
 
 def _head_ids(
     session: Session, specs: tuple[BackendSpec, BackendSpec], ids: list[int]
 ) -> list[int]:
+    """The ids at which logits are compared, in order."""
+    size = _smallest_vocabulary(session, specs) or max(ids) + 1
+    spread = np.linspace(0, size - 1, min(size, HEAD_IDS)).astype(int)
+    in_vocabulary = [token_id for token_id in ids if token_id < size]
+    return sorted({*spread.tolist(), *in_vocabulary})
+
+
+def _smallest_vocabulary(
+    session: Session, specs: tuple[BackendSpec, BackendSpec]
+) -> int | None:
+    """Size in ids; None where it is unknown."""
+    names = {spec.name for spec in specs}
     sizes = [session.manifest.model.vocab_size]
     for info in session.captures:
-        if info.backend in {spec.name for spec in specs} and info.facts is not None:
+        if info.backend in names and info.facts is not None:
             sizes.append(info.facts.vocab_size)
-    known = [size for size in sizes if size]
-    size = min(known) if known else max(ids) + 1
-    spread = np.linspace(0, size - 1, min(size, HEAD_IDS)).astype(int).tolist()
-    return sorted({*spread, *(i for i in ids if i < size)})
+    return min((size for size in sizes if size), default=None)
 
 
 def _ask_all(
     question: _Question, specs: tuple[BackendSpec, BackendSpec], standard: BackendSpec
 ) -> tuple[list[_Answer], _Answer]:
-    """The answers of all others first; then that of the standard, which replays them
-    where it can.
+    """The answers of the other backends, then that of the standard.
+
+    The standard replays the streams of the others where it can.
     """
     answers: list[_Answer] = []
-    replays: dict[str, str] = {}
     for spec in specs:
         if spec.name != standard.name:
             answers.append(question.put_to(spec))
             # What fitted the first is asked of all, so that positions are the same.
-            first, last = _window_of(answers)
+            first, last = _answered_window(answers)
             question.arguments.update(first=first, last=last)
+    replays: dict[str, str] = {}
     if ENGINES[standard.engine].replays and question.arguments["first"] == 0:
-        replays = {_replay(at): str(answer.stream) for at, answer in enumerate(answers)}
+        for index, answer in enumerate(answers):
+            replays[_replay(index)] = str(answer.stream)
     return answers, question.put_to(standard, replay=replays)
 
 
 def _with_replays(answers: Sequence[_Answer], own: _Answer) -> list[MeasuredLayers]:
     """What the others measured, with what the standard replayed of it."""
-    measured = []
-    for at, answer in enumerate(answers):
-        replay = own.folder / f"{_replay(at)}.safetensors"
-        measured.append(answer.measured(replay if own.replayed else None))
-    return measured
+    if not own.replayed:
+        return [answer.measured() for answer in answers]
+    return [
+        answer.measured(own.folder / f"{_replay(index)}.safetensors")
+        for index, answer in enumerate(answers)
+    ]
 
 
 def _replay(index: int) -> str:
     return f"replay-{index}"
 
 
-def _window_of(answers: Sequence[_Answer]) -> tuple[int, int]:
-    """The first and the last position that were looked at."""
+def _answered_window(answers: Sequence[_Answer]) -> tuple[int, int]:
+    """The first and the last position that the answers are about."""
     values = answers[0].values
     return values["first"], values["last"]
 
@@ -324,7 +361,7 @@ def _window_of(answers: Sequence[_Answer]) -> tuple[int, int]:
 def _notes(
     session: Session, pair: tuple[str, str], answers: Sequence[_Answer]
 ) -> list[str]:
-    """What makes the engine that was hooked another than the one that was captured."""
+    """How the hooked engine differs from the captured one, a sentence each."""
     notes = ["hooks measure the eager engine on the prefill path, one sequence alone"]
     for label in pair:
         info = session.manifest.capture(label)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from logdrift.core.compare.pair import Pair
 from logdrift.core.diagnose.experiments import ChangedSide
+from logdrift.core.facts import Batch
+from logdrift.core.session.layout import CaptureInfo
 from logdrift.core.session.reader import Capture, Session
 
 _MACHINE = (
@@ -15,54 +17,74 @@ _MACHINE = (
     "threads",
     "weights_digest",
 )
-"""Facts that no knob changes: where they differ from the session's, another machine or
-version did the experiment.
+"""Facts that no knob changes.
+
+Where they differ, the experiment ran on another machine or with another version.
 """
 
 
 def repeats_of(session: Session, label: str) -> list[Capture]:
-    """A capture of the session and its complete repeats in the same kind of batch,
-    itself first.
+    """A capture of the session and its complete repeats, itself first.
+
+    Repeats are of the same backend and path, in the same kind of batch.
     """
     info = session.manifest.capture(label)
-    wanted = (info.backend, info.path, info.batch, "complete")
-    same = [
+    repeats = [
         capture
-        for capture in session.captures
-        if (capture.backend, capture.path, capture.batch, capture.status) == wanted
+        for capture in _same_kind(session, info.backend, info.path, info.batch)
+        if capture.status == "complete"
     ]
-    same.sort(key=lambda capture: (capture.label != label, capture.repeat))
-    return [session.capture(capture.label) for capture in same]
+    repeats.sort(key=lambda capture: (capture.label != label, capture.repeat))
+    return [session.capture(capture.label) for capture in repeats]
 
 
 def first_along(session: Session, side: ChangedSide) -> list[Capture]:
-    """The session's own unchanged captures along the path that stands for one that
-    cannot be repeated; empty where they are not complete.
+    """The session's unchanged captures along the path of a changed side.
+
+    That path stands for decode, which cannot be repeated. Empty where the session has
+    no such capture, or where its first is not complete.
     """
     backend = session.manifest.capture(side.label).backend
-    wanted = (backend, side.path, side.batch, 1)
-    for capture in session.captures:
-        if (capture.backend, capture.path, capture.batch, capture.repeat) == wanted:
-            complete = capture.status == "complete"
-            if complete:
-                return repeats_of(session, capture.label)
-            return []
+    for capture in _same_kind(session, backend, side.path, side.batch):
+        if capture.repeat == 1:
+            if capture.status != "complete":
+                return []
+            return repeats_of(session, capture.label)
     return []
+
+
+def _same_kind(
+    session: Session, backend: str, path: str, batch: Batch
+) -> list[CaptureInfo]:
+    """The captures of a backend along a path in this kind of batch."""
+    return [
+        capture
+        for capture in session.captures
+        if capture.backend == backend
+        and capture.path == path
+        and capture.batch == batch
+    ]
 
 
 def pair_of(session: Session, a: Capture, b: Capture) -> Pair:
     """The pair of two captures over the sequences that both have."""
     sequences = session.sequences
     count = min(a.sequences, b.sequences, len(sequences))
-    tokens = min(int(sequences.offsets[count]), a.tokens, b.tokens)
+    scored = int(sequences.offsets[count])
     return Pair(
-        session=session, a=a, b=b, sequences=sequences, count=count, tokens=tokens
+        session=session,
+        a=a,
+        b=b,
+        sequences=sequences,
+        count=count,
+        tokens=min(scored, a.tokens, b.tokens),
     )
 
 
 def machine_differs(unchanged: Capture, changed: Capture) -> str:
-    """What the machine or its software has otherwise than when the unchanged capture
-    was made; empty: nothing known.
+    """How machine and software differ between two captures, in words.
+
+    Empty where no difference is known.
     """
     old = unchanged.info.facts
     new = changed.info.facts
