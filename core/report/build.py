@@ -68,7 +68,8 @@ def report_on(
     chosen = default_scope(session.sequences) if scope is None else scope
     labels = pairs or list_pairs(session)
     splits = decompositions(session, chosen)
-    manifest, sequences = session.manifest, session.sequences
+    manifest = session.manifest
+    sequences = session.sequences
     completion = completion_mask(sequences, len(sequences))
     reports = [
         report_on_pair(make_pair(session, a, b), chosen, limits, splits)

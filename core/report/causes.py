@@ -23,7 +23,10 @@ def causes_document() -> list[Block]:
 
 def cause_blocks(cause: Cause) -> Iterator[Block]:
     """One cause: its title, then what it is, its signature, size, link and knobs."""
-    mark = "" if cause.separable else " (numbers alone do not tell it)"
+    if cause.separable:
+        mark = ""
+    else:
+        mark = " (numbers alone do not tell it)"
     yield LineBlock(f"{cause_title(cause)}{mark}")
     yield _named("what", cause.sentence)
     yield _named("seen", cause.signature)
@@ -45,7 +48,10 @@ def _size(cause: Cause) -> str:
 
 
 def _knob(knob: Knob) -> str:
-    effect = f" ({knob.effect})" if knob.effect else ""
+    if knob.effect:
+        effect = f" ({knob.effect})"
+    else:
+        effect = ""
     return f"{knob.setting}{effect}{COMBINED if knob.combined else ''}"
 
 

@@ -94,7 +94,8 @@ def parse_limits(highest: Sequence[str], lowest: Sequence[str]) -> tuple[Limit, 
     nearest), a value that is no finite number, a limit given twice and a minimum above
     its maximum.
     """
-    high, low = _values("--max", highest), _values("--min", lowest)
+    high = _values("--max", highest)
+    low = _values("--min", lowest)
     for path in high.keys() & low.keys():
         if low[path] > high[path]:
             raise InputError(
@@ -144,7 +145,9 @@ def _number(text: str) -> float | None:
         value = float(text)
     except ValueError:
         return None
-    return value if math.isfinite(value) else None
+    if math.isfinite(value):
+        return value
+    return None
 
 
 def published_limits(names: Sequence[str], own: Sequence[Limit]) -> tuple[Limit, ...]:
@@ -175,7 +178,9 @@ def _named(name: str, own: Sequence[Limit]) -> Sequence[Limit]:
         raise InputError(f"--published {name}: use all, exact, mine or one of {known}")
     exact = [limit for limit in limits if limit.level == "exact"]
     usual = [limit for limit in limits if limit.level in ("normal", "fault")]
-    return exact if plain == "exact" else usual or exact
+    if plain == "exact":
+        return exact
+    return usual or exact
 
 
 def _published_by(plain: str) -> list[Limit]:
@@ -266,7 +271,9 @@ def _said_by(gate: Gate) -> str:
     """The verdict with its first reason."""
     reasons = [r.text for r in gate.reasons if r.severity == gate.verdict]
     words = f"the gate says {gate.verdict.replace('_', ' ')}"
-    return f"{words}: {reasons[0]}" if reasons else words
+    if reasons:
+        return f"{words}: {reasons[0]}"
+    return words
 
 
 def _no_tokens(pair: MeasuredPair) -> Result:
@@ -284,7 +291,9 @@ def _no_tokens(pair: MeasuredPair) -> Result:
 def of_scope(pair: MeasuredPair) -> str:
     """``completion `` before "tokens"; nothing where all tokens count."""
     scope = pair.metrics.scope
-    return "" if scope == "all" else f"{scope} "
+    if scope == "all":
+        return ""
+    return f"{scope} "
 
 
 def _always(pair: MeasuredPair, limited: Collection[str]) -> Iterator[Result]:
@@ -336,13 +345,18 @@ def _scope_differs(pair: MeasuredPair, limit: Limit) -> str | None:
     scope = pair.metrics.scope
     if limit.scope in (None, scope):
         return None
-    how = "set" if limit.level == "own" else "published"
+    if limit.level == "own":
+        how = "set"
+    else:
+        how = "published"
     return f"{how} for the {limit.scope}, not for the scope {scope}"
 
 
 def _broken(judged: JudgedLimit) -> str | None:
     """Why a number is not within its limit; None where it is."""
-    value, low, high = judged.value, judged.limit.low, judged.limit.high
+    value = judged.value
+    low = judged.limit.low
+    high = judged.limit.high
     if value is None:
         return "not known for this pair, and a missing observation is not a pass"
     if high is not None and value > high:
@@ -363,7 +377,10 @@ def _lacks(judged: JudgedLimit, limited: Collection[str]) -> str | None:
 
 
 def _excess(larger: float, smaller: float, limit: float) -> str:
-    share = f" ({100 * (larger - smaller) / abs(limit):.3g}%)" if limit else ""
+    if limit:
+        share = f" ({100 * (larger - smaller) / abs(limit):.3g}%)"
+    else:
+        share = ""
     return f"{six_digits(larger - smaller)}{share}"
 
 
@@ -379,5 +396,8 @@ def to_json(session: MeasuredSession, results: Sequence[Result]) -> dict[str, An
 
 def broken_line(result: Result) -> str:
     """One line that says what is broken: pair, metric and why."""
-    whose = f" ({result.framework}: {result.name})" if result.framework else ""
+    if result.framework:
+        whose = f" ({result.framework}: {result.name})"
+    else:
+        whose = ""
     return f"{result.pair or 'session'} {result.metric}{whose}: {result.reason}"

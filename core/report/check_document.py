@@ -51,7 +51,10 @@ def _title(pair: MeasuredPair) -> str:
 
 
 def _result(result: Result) -> Iterator[Block]:
-    mark = Span("ok", "good") if result.ok else Span("FAILED", "bad")
+    if result.ok:
+        mark = Span("ok", "good")
+    else:
+        mark = Span("FAILED", "bad")
     cells = (mark, result.metric, _value(result), _range(result))
     yield TableBlock(_COLUMNS, (TableRow(cells),), cut=True)
     if result.framework:
@@ -62,15 +65,21 @@ def _result(result: Result) -> Iterator[Block]:
 
 def _value(result: Result) -> str:
     """The value with its unit, where that says more than the number alone."""
-    value, unit = result.value, unit_of(result.metric)
+    value = result.value
+    unit = unit_of(result.metric)
     if isinstance(value, str):
         return value.replace("_", " ")
     if value is None:
         return fixed(None)
     whole = unit == "tokens" and float(value).is_integer()
     # A count has no decimals.
-    text = f"{value:,.0f}" if whole else fixed(value)
-    return f"{text} {unit}" if unit in ("nats", "tokens", "sequences") else text
+    if whole:
+        text = f"{value:,.0f}"
+    else:
+        text = fixed(value)
+    if unit in ("nats", "tokens", "sequences"):
+        return f"{text} {unit}"
+    return text
 
 
 def _range(result: Result) -> str:

@@ -105,7 +105,9 @@ def _verdict(report: SessionReport, pair: PairReport | None) -> Iterator[Block]:
 
 def _about(report: SessionReport) -> Inline:
     model = report.model
-    revision = (Span(", revision "), Span(model.revision)) if model.revision else ()
+    revision: Inline = ()
+    if model.revision:
+        revision = (Span(", revision "), Span(model.revision))
     return (
         Span("Session "),
         CodeSpan(report.session or "unknown"),
@@ -168,7 +170,9 @@ def counts(pair: PairReport) -> str:
 
 def _answer(pair: PairReport) -> Inline:
     """The answer of the pair, where it was made, before what follows it."""
-    return (Span(pair.sentence, "bold"), Span(" ")) if pair.sentence else ()
+    if pair.sentence:
+        return (Span(pair.sentence, "bold"), Span(" "))
+    return ()
 
 
 def _in_full(report: SessionReport, pair: PairReport) -> Iterator[Block]:
@@ -205,7 +209,8 @@ def _in_full(report: SessionReport, pair: PairReport) -> Iterator[Block]:
 def interval_note(pair: PairReport) -> str:
     """What the intervals were drawn from."""
     ci95 = pair.metrics.ci95
-    units, draws = figure(ci95.units, "tokens"), figure(ci95.resamples, "tokens")
+    units = figure(ci95.units, "tokens")
+    draws = figure(ci95.resamples, "tokens")
     return f"Intervals: bootstrap over {units} {ci95.method}, {draws} resamples."
 
 

@@ -244,7 +244,9 @@ def diff_sessions(
 
 def _common_scope(earlier: Session, later: Session) -> Scope:
     scopes = {default_scope(session.sequences) for session in (earlier, later)}
-    return scopes.pop() if len(scopes) == 1 else "all"
+    if len(scopes) == 1:
+        return scopes.pop()
+    return "all"
 
 
 def overall(
@@ -303,7 +305,9 @@ def _metric(row: Change, floors: Iterable[Floor | None]) -> MetricChange:
 def _floor_of(metric: str, floor: Floor) -> float | None:
     if metric == _MAE:
         return floor.mae
-    return floor.rmse if metric == "errors.rmse" else None
+    if metric == "errors.rmse":
+        return floor.rmse
+    return None
 
 
 def _token(
@@ -312,7 +316,8 @@ def _token(
     comparison: SessionComparison,
     index: int,
 ) -> TokenChange:
-    at, later_at = int(comparison.old_at[index]), int(comparison.new_at[index])
+    at = int(comparison.old_at[index])
+    later_at = int(comparison.new_at[index])
     earlier, later = pairs
     sequence = earlier.sequence_of(at)
     start = int(earlier.sequences.offsets[sequence])

@@ -97,7 +97,10 @@ def _of_severity(reasons: Iterable[Reason], severity: str) -> list[Reason]:
 
 def _header(diff: DiffReport) -> Iterator[Block]:
     for name, side in _sides(diff):
-        state = "" if side.state == "complete" else f", {side.state}"
+        if side.state == "complete":
+            state = ""
+        else:
+            state = f", {side.state}"
         yield _headed(name, f"{side.session}{state}")
         yield SplitBlock(
             left=f"{side.a} → {side.b}",
@@ -121,7 +124,10 @@ def _what_is_common(diff: DiffReport) -> str:
     parted = matched.sequences - matched.whole
     if parted:
         words += f", {parted:,} of them up to where the completions part"
-    scope = "" if diff.scope == "all" else f"{diff.scope} "
+    if diff.scope == "all":
+        scope = ""
+    else:
+        scope = f"{diff.scope} "
     return f"{words}; {matched.scored:,} {scope}tokens scored in both"
 
 
@@ -132,7 +138,10 @@ def _answer(diff: DiffReport) -> Iterator[Block]:
             "No MAE: no common token has a finite difference in both sessions."
         )
         return
-    share = f" ({100 * mae.change / mae.earlier:+.1f}%)" if mae.earlier else ""
+    if mae.earlier:
+        share = f" ({100 * mae.change / mae.earlier:+.1f}%)"
+    else:
+        share = ""
     numbers = f"MAE {fixed(mae.earlier)} → {fixed(mae.later)} nats{share}"
     yield SentenceBlock(
         f"{numbers}: {_judgement(mae, diff.verdict)}",
@@ -171,7 +180,10 @@ def _judgement(mae: MetricChange, verdict: DiffVerdict | None) -> str:
     if mae.change == 0:
         return "no change at all."
     within_noise = mae.ci95 is not None and mae.ci95[0] <= 0 <= mae.ci95[1]
-    reason = interval if within_noise else f"below the noise floor {fixed(mae.floor)}"
+    if within_noise:
+        reason = interval
+    else:
+        reason = f"below the noise floor {fixed(mae.floor)}"
     return f"no change beyond noise ({reason})."
 
 
@@ -199,7 +211,10 @@ def _metrics(diff: DiffReport) -> TableBlock:
 
 def _metric(row: MetricChange, meaningless: bool) -> TableRow:
     unknown = meaningless or row.verdict is None
-    verdict = "-" if unknown else str(row.verdict).replace("_", " ")
+    if unknown:
+        verdict = "-"
+    else:
+        verdict = str(row.verdict).replace("_", " ")
     tone: Tone = "" if unknown else _TONES.get(row.verdict, "")
     return TableRow(
         (
@@ -232,7 +247,10 @@ def _settings(settings: Sequence[SettingChange]) -> Iterator[Block]:
     if not rows:
         yield SentenceBlock("No setting that was observed changed.")
         return
-    count = f"{len(rows)} settings" if len(rows) > 1 else "1 setting"
+    if len(rows) > 1:
+        count = f"{len(rows)} settings"
+    else:
+        count = "1 setting"
     yield LineBlock(f"What changed ({count})")
     for row in rows[:SHOWN_SETTINGS]:
         place = f"  {_PLACES[row.where]}"
@@ -274,14 +292,19 @@ def _rank(row: SettingChange) -> int:
     fact too.
     """
     table, dot, _ = row.setting.partition(".")
-    return _LAST.index(table) if dot and table in _LAST else -1
+    if dot and table in _LAST:
+        return _LAST.index(table)
+    return -1
 
 
 def _tokens(tokens: Sequence[TokenChange], word: str) -> Iterator[Block]:
     if not tokens:
         yield SentenceBlock(f"No token {word}.")
         return
-    count = f"{len(tokens)} tokens that" if len(tokens) > 1 else "token that"
+    if len(tokens) > 1:
+        count = f"{len(tokens)} tokens that"
+    else:
+        count = "token that"
     yield LineBlock(f"The {count} {word} most")
     yield TableBlock(
         columns=(

@@ -65,7 +65,10 @@ def _total(experiments: Sequence[Experiment]) -> str:
     if lengths and unknown == len(lengths):
         return f"{count}, of unknown length"
     known = sum(seconds for seconds in lengths if seconds is not None)
-    more = f" and {unknown} of unknown length" if unknown else ""
+    if unknown:
+        more = f" and {unknown} of unknown length"
+    else:
+        more = ""
     return f"{count}, about {clock(known)}{more}"
 
 
@@ -82,7 +85,10 @@ def _title(experiment: Experiment) -> str:
 
 
 def _planned(experiment: Experiment) -> str:
-    still = " (no number may move)" if experiment.still else ""
+    if experiment.still:
+        still = " (no number may move)"
+    else:
+        still = ""
     parts = (
         f"{_title(experiment)}{still}",
         experiment.cause,
@@ -95,7 +101,9 @@ def _planned(experiment: Experiment) -> str:
 def _length(experiment: Experiment) -> str:
     if not experiment.runs:
         return "captured already"
-    return "unknown" if experiment.seconds is None else clock(experiment.seconds)
+    if experiment.seconds is None:
+        return "unknown"
+    return clock(experiment.seconds)
 
 
 def _left_out(left_out: Sequence[LeftOut]) -> Iterator[Block]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from logdrift.core.compare.buckets import Bucket
 from logdrift.core.compare.decomposition import Decomposition, Term
-from logdrift.core.compare.floor import Floor
+from logdrift.core.compare.floor import Floor, SelfGap
 from logdrift.core.compare.metrics import ScopeErrors, SequenceErrors
 from logdrift.core.numbers import (
     figure,
@@ -132,10 +132,22 @@ def _floor(floor: Floor) -> Iterator[tuple[TableCell, ...]]:
     used = (NumberCell(figure(value)) for value in (floor.mae, floor.rmse))
     yield ("used", "", *used)
     for name, gap in floor_parts(floor):
-        label = "" if gap is None else gap.label
-        sizes = (None, None) if gap is None else (gap.mae, gap.rmse)
-        cells = (NumberCell(figure(size)) for size in sizes)
-        yield (name, NameCell(label, code=True), *cells)
+        yield (name, *_floor_cells(gap))
+
+
+def _floor_cells(gap: SelfGap | None) -> tuple[TableCell, ...]:
+    label = ""
+    mae = None
+    rmse = None
+    if gap is not None:
+        label = gap.label
+        mae = gap.mae
+        rmse = gap.rmse
+    return (
+        NameCell(label, code=True),
+        NumberCell(figure(mae)),
+        NumberCell(figure(rmse)),
+    )
 
 
 def terms_table(split: Decomposition) -> TableBlock:

@@ -50,7 +50,8 @@ def grade(
 
     ``largest`` is `largest_distance` of all cells.
     """
-    value, perfect = cell.value, METRICS[path].perfect
+    value = cell.value
+    perfect = METRICS[path].perfect
     if value is None:
         return Grade(0, "not known for this pair")
     if perfect is None:
@@ -59,7 +60,10 @@ def grade(
         return Grade(0, "perfect agreement")
     if cell.floor and abs(value) <= cell.floor:
         return Grade(0, "not above the noise floor: it means nothing", noise=True)
-    usual = _usual_range(cell, infos) if path == "errors.mae" else None
+    if path == "errors.mae":
+        usual = _usual_range(cell, infos)
+    else:
+        usual = None
     if usual is not None:
         return _against_usual(value, usual, cell.floor)
     if cell.floor:
@@ -88,8 +92,12 @@ def _against_usual(mae: float, usual: UsualRange, floor: float | None) -> Grade:
 
 def _place(mae: float, usual: UsualRange) -> str:
     if mae > usual.high:
-        return "above" if mae < usual.broken else "far above"
-    return "within" if mae >= usual.low else "below"
+        if mae < usual.broken:
+            return "above"
+        return "far above"
+    if mae >= usual.low:
+        return "within"
+    return "below"
 
 
 def _usual_range(cell: MatrixCell, infos: Sequence[CaptureInfo]) -> UsualRange | None:

@@ -51,7 +51,9 @@ class BackendIdentity:
     def digest_of(self, fact: str) -> str | None:
         """The digest of one of `_FILES`; None where it is not known."""
         digest = self.weights.facts.get(fact)
-        return None if digest is None else str(digest)
+        if digest is None:
+            return None
+        return str(digest)
 
     def to_json(self) -> dict[str, Any]:
         """``differ`` and ``unread`` name their tensors. ``difference`` is what those
@@ -144,7 +146,10 @@ def identity_document(
         yield SentenceBlock(summary(identity), _tone(identity), indent, name)
         yield from _details(identity, indent + 2)
     for name, reason in failed.items():
-        words = "the last check failed" if name in identities else "not checked"
+        if name in identities:
+            words = "the last check failed"
+        else:
+            words = "not checked"
         yield SentenceBlock(f"{words}: {reason}", indent=indent, mark=name)
     for fact, label in _FILES.items():
         yield from _between_backends(identities, fact, label)
@@ -153,7 +158,9 @@ def identity_document(
 def _tone(identity: BackendIdentity) -> Tone:
     if identity.weights.differing:
         return "bad"
-    return "warn" if identity.weights.unread or identity.outdated else "good"
+    if identity.weights.unread or identity.outdated:
+        return "warn"
+    return "good"
 
 
 def _details(identity: BackendIdentity, indent: int) -> Iterator[Block]:
@@ -181,7 +188,10 @@ def _remarks(identity: BackendIdentity) -> Iterator[str]:
             f"an adapter that is not merged: {len(adapter)} tensors beside those on disk"
         )
     for reason, names in _by_reason(weights.unread).items():
-        more = f" and {len(names) - 2} more" if len(names) > 2 else ""
+        if len(names) > 2:
+            more = f" and {len(names) - 2} more"
+        else:
+            more = ""
         yield f"not read: {', '.join(names[:2])}{more}: {reason}"
     if tie := _tie(weights.tied):
         yield tie
@@ -193,7 +203,8 @@ def _remarks(identity: BackendIdentity) -> Iterator[str]:
 
 def summary(identity: BackendIdentity) -> str:
     """``272 tensors as on disk (62 by digest, 210 by probe)``, or how many are not."""
-    total, same = len(identity.weights.tensors), len(identity.as_on_disk)
+    total = len(identity.weights.tensors)
+    same = len(identity.as_on_disk)
     counts = [(identity.read_by(how), how) for how in ("digest", "probe")]
     how = ", ".join(f"{count} by {how}" for count, how in counts if count)
     read = f" ({how})" if how else ""
@@ -203,7 +214,8 @@ def summary(identity: BackendIdentity) -> str:
 
 
 def _not_as_on_disk(identity: BackendIdentity, total: int) -> Iterator[str]:
-    differ, unread = len(identity.weights.differing), len(identity.weights.unread)
+    differ = len(identity.weights.differing)
+    unread = len(identity.weights.unread)
     if differ:
         verb = "differs" if differ == 1 else "differ"
         yield f"{differ} of {total} tensors {verb} from disk"
@@ -219,10 +231,14 @@ def _by_reason(unread: Iterable[LoadedTensor]) -> dict[str, list[str]]:
 
 
 def _tie(tied: Mapping[str, Any]) -> str:
-    loaded, config = tied.get("loaded"), tied.get("config")
+    loaded = tied.get("loaded")
+    config = tied.get("config")
     if loaded is None:
         return "whether the head is tied to the embedding could not be seen"
-    words = "head tied to the embedding" if loaded else "head of its own"
+    if loaded:
+        words = "head tied to the embedding"
+    else:
+        words = "head of its own"
     if config is None:
         return f"{words} (the config does not say)"
     if loaded == config:

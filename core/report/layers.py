@@ -118,4 +118,6 @@ def _cells(stages: Sequence[Stage | None]) -> Iterator[str]:
 
 def _error(stage: Stage) -> str:
     """NaN is said where it is the finding."""
-    return "NaN" if stage.wrong and math.isnan(stage.error) else fixed(stage.error)
+    if stage.wrong and math.isnan(stage.error):
+        return "NaN"
+    return fixed(stage.error)

@@ -64,7 +64,9 @@ class Canvas:
         """``text`` (already laid out) in a style of `_CODES`; unchanged without
         colour.
         """
-        return f"\x1b[{_CODES[style]}m{text}\x1b[0m" if self.colour and style else text
+        if self.colour and style:
+            return f"\x1b[{_CODES[style]}m{text}\x1b[0m"
+        return text
 
     def cut(self, text: str, width: int) -> str:
         """``text`` in at most ``width`` cells, an ellipsis at the end where it was
@@ -118,7 +120,9 @@ def canvas_of(stream: TextIO, environment: Mapping[str, str] | None = None) -> C
 def pad(text: str, width: int, *, right: bool = False) -> str:
     """``text`` filled up to ``width`` cells."""
     space = " " * max(0, width - cell_len(text))
-    return space + text if right else text + space
+    if right:
+        return space + text
+    return text + space
 
 
 def table(

@@ -129,7 +129,10 @@ def _unknown() -> ParagraphBlock:
 
 def _head(report: SessionReport, shown: PairReport | None) -> HeadBlock:
     model = report.model
-    revision = f" @ {model.revision}" if model.revision else ""
+    if model.revision:
+        revision = f" @ {model.revision}"
+    else:
+        revision = ""
     numbers = (
         (report.sequences, "sequences"),
         (report.tokens, "tokens"),
@@ -141,9 +144,11 @@ def _head(report: SessionReport, shown: PairReport | None) -> HeadBlock:
         report.created,
         f"state {report.state or 'unknown'}",
     )
-    warning, kind = "", "unknown"
+    warning = ""
+    kind = "unknown"
     if report.state == "running":
-        warning, kind = "Partial: this session is being written right now.", "caution"
+        warning = "Partial: this session is being written right now."
+        kind = "caution"
     nothing = "Nothing to compare: fewer than two captures have a finished sequence."
     return HeadBlock(
         brand=f"logdrift report · session {report.session or 'unknown'}",
@@ -172,10 +177,14 @@ def _main_pair(
     drawn = {item.sequence for item in shown}
 
     def to_sequence(sequence: int) -> str:
-        return f"s{sequence}" if sequence in drawn else ""
+        if sequence in drawn:
+            return f"s{sequence}"
+        return ""
 
     def to_pair(other: int) -> str:
-        return "" if other == place else f"p{other}"
+        if other == place:
+            return ""
+        return f"p{other}"
 
     void = pair.void
     report = source.report
@@ -197,7 +206,9 @@ def _main_pair(
 
 
 def _or_nothing(worst: TableBlock) -> Block:
-    return worst if worst.rows else ParagraphBlock((Span("No token differs."),))
+    if worst.rows:
+        return worst
+    return ParagraphBlock((Span("No token differs."),))
 
 
 def _verdict(report: SessionReport, pair: PairReport) -> VerdictBlock:
@@ -252,8 +263,13 @@ def _cards(report: SessionReport, pair: PairReport) -> Iterator[CardBlock]:
 
 def _usual(report: SessionReport, pair: PairReport) -> str:
     a, b = map(report.capture, pair.labels)
-    usual = None if a is None or b is None else usual_range(a, b)
-    return "" if usual is None else f"{usual.words} in {usual.dtype}"
+    if a is None or b is None:
+        usual = None
+    else:
+        usual = usual_range(a, b)
+    if usual is None:
+        return ""
+    return f"{usual.words} in {usual.dtype}"
 
 
 def _charts(
@@ -272,7 +288,10 @@ def _charts(
         data=(arrays, scope, mask),
     )
     exact = int(np.count_nonzero(delta == 0))
-    rest = f" {exact:,} tokens with Δ exactly 0 are not drawn." if exact else ""
+    if exact:
+        rest = f" {exact:,} tokens with Δ exactly 0 are not drawn."
+    else:
+        rest = ""
     text = f"Tokens by |Δ|. Orange: A gives more; blue: B gives more.{rest}"
     yield _histogram(pair, arrays, text)
     yield ChartBlock(

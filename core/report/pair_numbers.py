@@ -60,7 +60,10 @@ class MetricValue:
     @property
     def meaning(self) -> str:
         """What the number means and what is good, in one line."""
-        good = f"good: {self.metric.good}" if self.metric.good else ""
+        if self.metric.good:
+            good = f"good: {self.metric.good}"
+        else:
+            good = ""
         return "; ".join(part for part in (self.metric.meaning, good) if part)
 
 
@@ -85,7 +88,9 @@ def interval_of(path: str, metrics: Metrics) -> tuple[float, float] | None:
         "mismatch.k3": ci95.k3,
     }
     ends = known.get(path)
-    return ends if ends is not None and all(map(is_number, ends)) else None
+    if ends is not None and all(map(is_number, ends)):
+        return ends
+    return None
 
 
 def floor_multiple(path: str, value: float | None, floor: Floor | None) -> float | None:
@@ -100,7 +105,9 @@ def floor_multiple(path: str, value: float | None, floor: Floor | None) -> float
         return None
     if least > 0:
         return value / least
-    return math.inf if value > 0 else None
+    if value > 0:
+        return math.inf
+    return None
 
 
 def tables_of_numbers(metrics: Metrics) -> Iterator[tuple[str, list[MetricValue]]]:
@@ -139,17 +146,24 @@ def left_out(pair: PairReport) -> str:
         for count, word, label in counts
         if count
     ]
-    return f"left out: {', '.join(parts)}" if parts else ""
+    if parts:
+        return f"left out: {', '.join(parts)}"
+    return ""
 
 
 def bounds_text(limit: Limit | WhatIf) -> str:
     """The range that is allowed or kept: ``<= 0.01``, ``>= 0.3``, ``0.5 to 2``."""
-    low, high = limit.low, limit.high
+    low = limit.low
+    high = limit.high
     if low is None:
-        return UNKNOWN if high is None else f"<= {high:g}"
+        if high is None:
+            return UNKNOWN
+        return f"<= {high:g}"
     if high is None:
         return f">= {low:g}"
-    return f"{low:g}" if low == high else f"{low:g} to {high:g}"
+    if low == high:
+        return f"{low:g}"
+    return f"{low:g} to {high:g}"
 
 
 def floor_parts(floor: Floor) -> Iterator[tuple[str, SelfGap | None]]:

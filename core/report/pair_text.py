@@ -301,7 +301,10 @@ def _origin(report: SessionReport, pair: PairReport) -> Iterator[Block]:
     for name, term, share in parts:
         if term is not None:
             numbers = f"MAE {fixed(term.mae)}  RMSE {fixed(term.rmse)}"
-            more = "" if share is None else f"  {percentage(share)} of it"
+            if share is None:
+                more = ""
+            else:
+                more = f"  {percentage(share)} of it"
             yield LineBlock(f"  {name:37} {numbers}{more}", "")
     if split.reference is not None:
         text = _own_errors(split.reference, split.rollout.partition("/")[0])

@@ -98,7 +98,9 @@ class PairReport:
     @property
     def sentence(self) -> str:
         """The answer in a sentence; empty where it was not made."""
-        return self.answer.sentence if self.answer is not None else ""
+        if self.answer is not None:
+            return self.answer.sentence
+        return ""
 
     def to_json(self) -> dict[str, Any]:
         """As an entry of ``pairs`` in the JSON schema."""
@@ -143,7 +145,9 @@ class SessionReport:
         for pair in self.pairs:
             if pair.labels == labels:
                 return pair
-        return self.pairs[0] if self.pairs else None
+        if self.pairs:
+            return self.pairs[0]
+        return None
 
     def capture(self, label: str) -> CaptureInfo | None:
         """The capture of a label; None where the report does not have it."""

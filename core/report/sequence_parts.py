@@ -31,7 +31,8 @@ def parts_to_draw(
     """The first ``sequences`` of ``order`` in at most ``tokens`` tokens; the last one
     cut to fit, around its worst token.
     """
-    parts, room = [], tokens
+    parts = []
+    room = tokens
     for sequence in order[:sequences]:
         start, stop = pair.sequences.bounds(sequence)
         length = stop - start

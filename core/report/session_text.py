@@ -119,7 +119,9 @@ def _header(report: SessionReport) -> Iterator[Block]:
 
 def _model(report: SessionReport) -> str:
     model = report.model
-    return f"{model.id} @ {model.revision}" if model.revision else model.id
+    if model.revision:
+        return f"{model.id} @ {model.revision}"
+    return model.id
 
 
 def _sequences(report: SessionReport) -> str:
@@ -195,7 +197,9 @@ def _overview_cells(pair: PairReport) -> Iterator[str]:
 
 def _grey(pair: PairReport) -> Tone:
     """The tone of a pair's numbers: dim where they mean nothing."""
-    return "dim" if pair.void else ""
+    if pair.void:
+        return "dim"
+    return ""
 
 
 def _verdict(report: SessionReport, pair: PairReport) -> Iterator[Block]:
@@ -216,7 +220,10 @@ def _title(pair: PairReport) -> SentenceBlock:
 def _size_in_words(report: SessionReport, pair: PairReport) -> str:
     mae = pair.metrics.errors.mae
     words = size_in_words(report, pair)
-    number = f"MAE {fixed(mae)} nats." if mae is not None else ""
+    if mae is not None:
+        number = f"MAE {fixed(mae)} nats."
+    else:
+        number = ""
     if without := left_out(pair):
         number = f"Of the rest ({without}): {number}"
     return f"{number} {words}".strip()
@@ -228,7 +235,10 @@ def _worst(pair: PairReport) -> Iterator[Block]:
         tokens = pair.metrics.tokens
         yield SentenceBlock("No token differs." if tokens else "No token to show.")
         return
-    more = f" (--json has {len(pair.worst)})" if len(pair.worst) > len(worst) else ""
+    if len(pair.worst) > len(worst):
+        more = f" (--json has {len(pair.worst)})"
+    else:
+        more = ""
     yield LineBlock(f"The {len(worst)} worst tokens{more}")
     yield TableBlock(
         columns=(

@@ -120,11 +120,15 @@ def _loaded_changes(
 
 def _loaded_name(table: str, name: str) -> str:
     # The names of a template's lines begin with the table's already.
-    return name if name.startswith(table) else f"{table}.{name}"
+    if name.startswith(table):
+        return name
+    return f"{table}.{name}"
 
 
 def _if_there(text: str) -> str | None:
-    return None if text == NOT_THERE else text
+    if text == NOT_THERE:
+        return None
+    return text
 
 
 def loaded_differences(
@@ -185,7 +189,9 @@ class _Observed:
 def _text(value: Any) -> str:
     if isinstance(value, str) and value.startswith("sha256:"):
         return value[:_DIGEST_SHOWN] + "…"
-    return "none" if value == {} else shown(value)
+    if value == {}:
+        return "none"
+    return shown(value)
 
 
 def _observed(values: Mapping[str, Any]) -> _Observed:

@@ -216,12 +216,18 @@ def _value(facts: Mapping[str, Any], name: str) -> str | None:
     if not facts or (name in facts and facts[name] is None):
         return None
     if name not in facts:
-        return _ABSENT if _table(name) else None
+        if _table(name):
+            return _ABSENT
+        return None
     text = _value_text(facts[name])
-    return f"{text}{_AS_TOLD}" if name in facts.get(_TOLD, ()) else text
+    if name in facts.get(_TOLD, ()):
+        return f"{text}{_AS_TOLD}"
+    return text
 
 
 def _value_text(value: Any) -> str:
     if isinstance(value, bool):
-        return "yes" if value else "no"
+        if value:
+            return "yes"
+        return "no"
     return str(value)

@@ -74,7 +74,8 @@ def verdict_tag(pair: PairReport) -> TagCell:
 
 
 def _main_numbers(pair: PairReport) -> Iterator[NumberCell]:
-    errors, mismatch = pair.metrics.errors, pair.metrics.mismatch
+    errors = pair.metrics.errors
+    mismatch = pair.metrics.mismatch
     texts = [
         *map(figure, (errors.mae, errors.rmse, errors.p99, errors.max_abs)),
         figure(mismatch.k3),
@@ -173,7 +174,9 @@ def _in_columns(value: MetricValue, void: bool) -> Iterator[TableCell]:
 
 def _unit(value: MetricValue) -> str:
     known = value.text != UNKNOWN and value.metric.format == "nats"
-    return " nats" if known else ""
+    if known:
+        return " nats"
+    return ""
 
 
 def numbers_with_notes(values: Iterable[MetricValue]) -> TableBlock:

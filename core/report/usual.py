@@ -16,7 +16,9 @@ def usual_range(a: CaptureInfo, b: CaptureInfo) -> UsualRange | None:
 
 
 def _dtype(capture: CaptureInfo) -> str | None:
-    return None if capture.facts is None else capture.facts.dtype
+    if capture.facts is None:
+        return None
+    return capture.facts.dtype
 
 
 def in_words(mae: float | None, a: CaptureInfo, b: CaptureInfo) -> str:

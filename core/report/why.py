@@ -56,7 +56,9 @@ class ExplainedPair:
     def mae(self) -> float | None:
         """Mean absolute error over all tokens that both sides scored, in nats."""
         mae = self.diagnosis.size.get("mae")
-        return None if mae is None else float(mae)
+        if mae is None:
+            return None
+        return float(mae)
 
     def tokens(self, evidence: Evidence) -> list[EvidenceToken]:
         """The tokens of a piece of evidence."""

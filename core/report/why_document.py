@@ -148,7 +148,9 @@ def _places(tokens: Sequence[EvidenceToken]) -> str:
 
 
 def _delta(delta: float) -> str:
-    return "NaN" if math.isnan(delta) else f"Δ {fixed(delta, sign=True)}"
+    if math.isnan(delta):
+        return "NaN"
+    return f"Δ {fixed(delta, sign=True)}"
 
 
 def outcome_blocks(outcomes: Sequence[Outcome]) -> Iterator[Block]:
@@ -163,7 +165,9 @@ def outcome_blocks(outcomes: Sequence[Outcome]) -> Iterator[Block]:
 
 def _outcome_tone(outcome: Outcome) -> Tone:
     tone = _OUTCOME_TONES.get(outcome.status, "")
-    return "warn" if tone and outcome.finding else tone
+    if tone and outcome.finding:
+        return "warn"
+    return tone
 
 
 def _layers(layers: Layers | None) -> Iterator[Block]:
@@ -199,7 +203,10 @@ def _to_be_surer(unchecked: Sequence[Unchecked]) -> str:
     causes_of: dict[str, list[str]] = {}
     for lack in unchecked:
         facts |= dict.fromkeys(lack.tell)
-        fix = f"tell {{facts}} {lack.tell_by}" if lack.tell else lack.fix
+        if lack.tell:
+            fix = f"tell {{facts}} {lack.tell_by}"
+        else:
+            fix = lack.fix
         causes_of.setdefault(fix, []).append(lack.cause)
     steps = [
         f"{fix.format(facts=', '.join(facts))} ({', '.join(dict.fromkeys(causes))})"

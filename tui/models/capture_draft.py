@@ -81,7 +81,9 @@ def field_of(error: LogdriftError, form: CaptureForm) -> str | None:
     if name in ("model", "title", "session", "top_k", "backends"):
         return name
     if name.startswith("sampling."):
-        return name if name.removeprefix("sampling.") in form.sampling else None
+        if name.removeprefix("sampling.") in form.sampling:
+            return name
+        return None
     if match := _OF_BACKEND.fullmatch(name):
         return _backend_field(match[1], match[2], form)
     if name.startswith("prompts"):
@@ -98,7 +100,9 @@ def _backend_field(name: str, field: str, form: CaptureForm) -> str:
 
 
 def _shown_field(field: str) -> str:
-    return "options" if field in OPTION_FIELDS else field
+    if field in OPTION_FIELDS:
+        return "options"
+    return field
 
 
 def _prompts_field(name: str, form: CaptureForm) -> str:
@@ -115,7 +119,9 @@ def _prompts_field(name: str, form: CaptureForm) -> str:
 
 
 def _nth(rows: Sequence[int], number: int) -> int:
-    return rows[number] if number < len(rows) else 0
+    if number < len(rows):
+        return rows[number]
+    return 0
 
 
 class _Problems:
@@ -178,7 +184,10 @@ def _sampling(form: CaptureForm, problems: _Problems) -> SamplingSpec | None:
             values[name] = value
     if len(values) < len(SAMPLING_FIELDS):
         return None
-    base = SamplingSpec() if form.base is None else form.base.sampling
+    if form.base is None:
+        base = SamplingSpec()
+    else:
+        base = form.base.sampling
     return replace(base, **values)
 
 
@@ -207,9 +216,13 @@ class _Prompts:
 def _prompts(form: CaptureForm, problems: _Problems) -> _Prompts:
     if form.source == "token ids":
         return _typed_ids(form, problems)
-    file = None if form.source == "text" else _prompts_file(form, problems)
-    texts = () if form.source == "file" else tuple(filter(None, form.texts))
-    if form.source != "file" and not texts:
+    file = None
+    if form.source != "text":
+        file = _prompts_file(form, problems)
+    if form.source == "file":
+        return _Prompts(file, texts=())
+    texts = tuple(filter(None, form.texts))
+    if not texts:
         problems.note("prompts.text[0]", "no prompts: type at least one character")
     return _Prompts(file, texts)
 
@@ -250,7 +263,8 @@ def ids_line(text: str) -> str:
     if "|" in completion:
         reason = "more than one |"
         raise InputError(reason, remedy="it stands once, between prompt and completion")
-    prompt_ids, completion_ids = _ids(prompt), _ids(completion)
+    prompt_ids = _ids(prompt)
+    completion_ids = _ids(completion)
     ids = prompt_ids + completion_ids
     if not ids:
         raise InputError("token_ids is empty", remedy="give at least one id")
@@ -278,7 +292,8 @@ def _spec(backend: BackendForm, index: int, problems: _Problems) -> BackendSpec 
     """The spec of one backend. Its name and the number of repeats are looked at first:
     without them nothing else of it can be said.
     """
-    name, engine = backend.name.strip(), backend.engine
+    name = backend.name.strip()
+    engine = backend.engine
     attempt = partial(_attempt_backend, problems, index)
     named = attempt("name", lambda: BackendSpec(name, engine))
     where = f"backend {name!r}: repeats"
@@ -361,7 +376,9 @@ def _plan(
         values["sampling"] = sampling
     if top_k is not None:
         values["top_k"] = top_k
-    return CapturePlan(**values) if form.base is None else replace(form.base, **values)
+    if form.base is None:
+        return CapturePlan(**values)
+    return replace(form.base, **values)
 
 
 def _needs_generator(form: CaptureForm, prompts: _Prompts) -> bool:

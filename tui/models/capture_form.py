@@ -148,7 +148,9 @@ def _option(value: Any) -> str:
     """
     if not isinstance(value, str) or value in _JSON_WORDS:
         return json.dumps(value)
-    return value if _PLAIN.fullmatch(value) else json.dumps(value)
+    if _PLAIN.fullmatch(value):
+        return value
+    return json.dumps(value)
 
 
 def path_choices(engine: str, current: tuple[str, ...]) -> list[tuple[str, ...]]:
@@ -157,7 +159,9 @@ def path_choices(engine: str, current: tuple[str, ...]) -> list[tuple[str, ...]]
     choices = [
         chosen for size in range(len(paths) + 1) for chosen in combinations(paths, size)
     ]
-    return choices if current in choices else [*choices, current]
+    if current in choices:
+        return choices
+    return [*choices, current]
 
 
 # -- changes
@@ -170,7 +174,10 @@ def with_value(form: CaptureForm, key: str, value: Any) -> CaptureForm:
     if match := _BACKEND_KEY.fullmatch(key):
         return _with_backend_value(form, int(match[1]), match[2], value)
     if match := _PROMPT_KEY.fullmatch(key):
-        name = "texts" if match[1] == "text" else "ids"
+        if match[1] == "text":
+            name = "texts"
+        else:
+            name = "ids"
         rows = _with_row(getattr(form, name), int(match[2]), value)
         changes: dict[str, Any] = {name: rows}
         return replace(form, **changes)
@@ -188,7 +195,8 @@ def _with_backend_value(
         known = ENGINES[value].paths
         paths = tuple(path for path in backend.paths if path in known)
         backend = replace(backend, paths=paths)
-    before, after = form.backends[:index], form.backends[index + 1 :]
+    before = form.backends[:index]
+    after = form.backends[index + 1 :]
     return replace(form, backends=(*before, backend, *after))
 
 
@@ -225,7 +233,10 @@ def value_of(form: CaptureForm, key: str) -> Any:
     if match := _BACKEND_KEY.fullmatch(key):
         return getattr(form.backends[int(match[1])], match[2])
     if match := _PROMPT_KEY.fullmatch(key):
-        rows = form.texts if match[1] == "text" else form.ids
+        if match[1] == "text":
+            rows = form.texts
+        else:
+            rows = form.ids
         return rows[int(match[2])]
     if key.startswith("sampling."):
         return form.sampling[key.removeprefix("sampling.")]

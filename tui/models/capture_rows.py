@@ -123,7 +123,8 @@ _PATH_NOTES = {
 
 
 def _backend_rows(form: CaptureForm, index: int, open_: bool) -> Iterator[FormRow]:
-    key, backend = f"backend[{index}]", form.backends[index]
+    key = f"backend[{index}]"
+    backend = form.backends[index]
     arrow = "▾" if open_ else "▸"
     yield FormRow(
         kind="button",
@@ -153,7 +154,9 @@ def _summary(backend: BackendForm) -> str:
     words = f"{backend.engine}:{backend.dtype}  {backend.role}  {_paths(backend)}"
     if backend.repeats.strip() != "1":
         words += f" x{backend.repeats}"
-    return f"{words} alone" if backend.alone else words
+    if backend.alone:
+        return f"{words} alone"
+    return words
 
 
 def _paths(backend: BackendForm) -> str:
@@ -164,7 +167,9 @@ def _shown(backend: BackendForm, name: str) -> str:
     if name == "paths":
         return _paths(backend)
     if name == "alone":
-        return "yes" if backend.alone else "no"
+        if backend.alone:
+            return "yes"
+        return "no"
     return str(getattr(backend, name))
 
 

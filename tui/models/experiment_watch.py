@@ -53,7 +53,8 @@ class ExperimentWatch:
     def __init__(self, session: Session, pair: Pair, diagnosis: Diagnosis) -> None:
         from logdrift.core.investigate.experiments import gpu_count  # only when opened
 
-        self.session, self.pair = session, pair
+        self.session = session
+        self.pair = pair
         self.folder = session.folder / FOLDER
         self.proposal = propose(
             session, pair, diagnosis, timings(session.folder), gpus=gpu_count()
@@ -131,7 +132,9 @@ def _running_experiment(events: Sequence[Event]) -> Event:
     """The last event of an experiment, where it is its beginning."""
     for event in reversed(events):
         if event.get("type") == "experiment":
-            return event if event.get("state") == "begun" else {}
+            if event.get("state") == "begun":
+                return event
+            return {}
     return {}
 
 
@@ -163,5 +166,10 @@ def _how_it_ended(events: Sequence[Event]) -> str:
 
 def _when_it_began(events: Sequence[Event]) -> float:
     """Seconds since 1970, 0 for no run."""
-    seconds = events[0].get("t") if events else None
-    return float(seconds) if isinstance(seconds, int | float) else 0.0
+    if events:
+        seconds = events[0].get("t")
+    else:
+        seconds = None
+    if isinstance(seconds, int | float):
+        return float(seconds)
+    return 0.0

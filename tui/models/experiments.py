@@ -57,7 +57,9 @@ class ExperimentRow:
             return ""
         if not self.runs:
             return "no run"
-        return "unknown" if self.seconds is None else duration(self.seconds)
+        if self.seconds is None:
+            return "unknown"
+        return duration(self.seconds)
 
 
 def row_of(
@@ -97,7 +99,9 @@ def _state(outcome: Outcome | None, *, running: bool) -> State:
         return "proposed"
     if outcome.judged:
         return "done"
-    return "failed" if outcome.status == "failed" else "proposed"
+    if outcome.status == "failed":
+        return "failed"
+    return "proposed"
 
 
 def _change(experiment: Experiment) -> str:
@@ -117,12 +121,18 @@ def write_changes(changes: Mapping[str, Any]) -> str:
 def _write_change(name: str, value: Any) -> str:
     if value is None:
         return f"no {name}"
-    text = value if isinstance(value, str) else json.dumps(value)
+    if isinstance(value, str):
+        text = value
+    else:
+        text = json.dumps(value)
     return f"{name}={text}"
 
 
 def _note(experiment: Experiment) -> str:
-    notes = ["no number may move"] if experiment.still else []
+    if experiment.still:
+        notes = ["no number may move"]
+    else:
+        notes = []
     if experiment.note:
         notes.append(experiment.note)
     return "; ".join(notes)
@@ -167,7 +177,8 @@ def chosen_at_first(rows: Iterable[ExperimentRow], budget: float) -> set[str]:
     the most telling one.
     """
     chosen: set[str] = set()
-    left, one_unknown = budget, False
+    left = budget
+    one_unknown = False
     for row in rows:
         if row.state != "proposed" or not row.deciding:
             continue
@@ -176,7 +187,10 @@ def chosen_at_first(rows: Iterable[ExperimentRow], budget: float) -> set[str]:
                 chosen.add(row.id)
             one_unknown = True
             continue
-        seconds = (row.seconds or 0.0) if row.runs else 0.0
+        if row.runs:
+            seconds = row.seconds or 0.0
+        else:
+            seconds = 0.0
         if seconds <= left:
             chosen.add(row.id)
             left -= seconds

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from logdrift.core.compare.gate import Gate, Reason
+from logdrift.core.compare.gate import Gate, Reason, Verdict
 from logdrift.core.compare.matrix import MatrixCell, matrix_labels
 from logdrift.core.compare.metric import METRICS, Metric
 from logdrift.core.compare.scopes import SCOPES, Scope, default_scope
@@ -17,7 +17,8 @@ from logdrift.core.session.visible import visible
 DEFAULT_METRIC = "errors.mae"
 SIZES = (" ", "▂", "▄", "▆", "█")
 """Marks of the grades: their height says what the colour says."""
-NOISE, VOID = "≈", "!!"
+NOISE = "≈"
+VOID = "!!"
 """Marks of a number at or below the noise floor, and of a pair that is not comparable."""
 
 CellRow = tuple[MatrixCell | None, ...]
@@ -72,7 +73,9 @@ class MatrixTable:
     def cell(self, row: int, column: int) -> MatrixCell | None:
         """The cell of A in ``row`` and B in ``column``; None where not computed."""
         cells = self.rows[row]
-        return None if cells is None else cells[column]
+        if cells is None:
+            return None
+        return cells[column]
 
     def cells(self) -> Iterator[MatrixCell]:
         """All that was computed."""
@@ -82,7 +85,9 @@ class MatrixTable:
         """Another metric or scope, with nothing computed; False where it is the same."""
         if (metric, scope) == self.key:
             return False
-        self.metric, self.scope, self.largest = metric, scope, 0.0
+        self.metric = metric
+        self.scope = scope
+        self.largest = 0.0
         self.rows = [None] * len(self.labels)
         return True
 
@@ -101,14 +106,19 @@ class MatrixTable:
         self.rows[index] = cells
         for cell in cells:
             if cell is not None and cell.verdict is not None:
-                # The verdict does not depend on the metric: the next one is computed
-                # without asking the gate again.
-                reasons = (Reason("known", "info", cell.reason),) if cell.reason else ()
-                self.gates[cell.a, cell.b] = Gate(cell.verdict, reasons)
+                self._keep_gate(cell, cell.verdict)
         largest = largest_distance(self.cells(), self.metric)
         changed = largest != self.largest
         self.largest = largest
         return changed
+
+    def _keep_gate(self, cell: MatrixCell, verdict: Verdict) -> None:
+        # The verdict does not depend on the metric: the next one is computed without
+        # asking the gate again.
+        reasons: tuple[Reason, ...] = ()
+        if cell.reason:
+            reasons = (Reason("known", "info", cell.reason),)
+        self.gates[cell.a, cell.b] = Gate(verdict, reasons)
 
     def grade(self, cell: MatrixCell) -> Grade:
         """How large the number of a cell is."""

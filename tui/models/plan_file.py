@@ -31,7 +31,9 @@ def with_typed_ids(
     """The plan as a capture is started from it: typed ids become a file in ``scratch``,
     which the session does not need afterwards.
     """
-    return plan if ids is None else with_ids_file(plan, ids, scratch / IDS_FILE)
+    if ids is None:
+        return plan
+    return with_ids_file(plan, ids, scratch / IDS_FILE)
 
 
 def with_ids_file(plan: CapturePlan, ids: Sequence[str], file: Path) -> CapturePlan:

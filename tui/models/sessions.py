@@ -83,7 +83,10 @@ def _plain_row(folder: Path, name: str, session: Session) -> SessionRow:
     manifest = session.manifest
     holder = session.lock
     state = "running" if holder is not None else session.state
-    now = live(session, holder) if holder is not None else Live()
+    if holder is not None:
+        now = live(session, holder)
+    else:
+        now = Live()
     return SessionRow(
         folder,
         name,
@@ -186,7 +189,8 @@ class FolderWatch:
         due = not running or time.monotonic() - known.at >= _SHARE * known.took
         if numbers and known.judged != stamp and due:
             began = time.monotonic()
-            known.row, known.judged = session_row(folder, numbers=True), stamp
+            known.row = session_row(folder, numbers=True)
+            known.judged = stamp
             known.at = time.monotonic()
             known.took = known.at - began
 

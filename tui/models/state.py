@@ -70,10 +70,13 @@ class ViewState:
 def _file(session_id: str) -> Path | None:
     # The id comes from a file, where it may be a number: what could lead out of the
     # folder is replaced, and the checksum keeps such ids apart.
-    folder, session_id = state_folder(), str(session_id)
+    folder = state_folder()
+    session_id = str(session_id)
     raw = session_id.encode("utf-8", "surrogatepass")
     name = f"{re.sub(r'[^A-Za-z0-9_-]', '_', session_id)[:48]}-{zlib.crc32(raw):08x}"
-    return folder / f"{name}.json" if folder else None
+    if folder:
+        return folder / f"{name}.json"
+    return None
 
 
 def load_state(session_id: str) -> tuple[ViewState, str | None]:

@@ -149,4 +149,6 @@ def unchecked_lines(check: Unchecked, title: str) -> Iterator[TopicLine]:
 
 def _title_of(check: Unchecked) -> str:
     cause = BY_CODE.get(check.cause)
-    return check.cause if cause is None else cause.title
+    if cause is None:
+        return check.cause
+    return cause.title

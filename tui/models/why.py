@@ -171,10 +171,14 @@ def _numbers(numbers: Mapping[str, Number]) -> Iterator[str]:
 
 def _write(value: bool | int | float | str) -> str:
     if isinstance(value, bool):
-        return "yes" if value else "no"
+        if value:
+            return "yes"
+        return "no"
     if isinstance(value, float):
         return number(value)
-    return f"{value:,}" if isinstance(value, int) else visible(value)
+    if isinstance(value, int):
+        return f"{value:,}"
+    return visible(value)
 
 
 def token_lines(
@@ -186,8 +190,14 @@ def token_lines(
         place = write_place(pair.sequences, at)
         piece = fit(text.replace(" ", "·"), 14)
         delta = signed(float(pair.delta[at]))
-        a = "NaN" if pair.nan_a[at] else number(float(pair.logprob_a[at]))
-        b = "NaN" if pair.nan_b[at] else number(float(pair.logprob_b[at]))
+        if pair.nan_a[at]:
+            a = "NaN"
+        else:
+            a = number(float(pair.logprob_a[at]))
+        if pair.nan_b[at]:
+            b = "NaN"
+        else:
+            b = number(float(pair.logprob_b[at]))
         yield TopicLine(
             text=f"{place:<8} {piece} Δ {delta:<8} A {a:<8} B {b}",
             kind="token",
@@ -223,7 +233,10 @@ def _experiment_lines(
         return
     yield TopicLine("Next experiment, everything else equal", "title")
     for label, knob in options:
-        effect = f" ({knob.effect})" if knob.effect else ""
+        if knob.effect:
+            effect = f" ({knob.effect})"
+        else:
+            effect = ""
         mark = COMBINED if knob.combined else ""
         yield TopicLine(
             text=f"{knob.setting}{effect}{mark}",

@@ -122,11 +122,15 @@ def _block(block: Block) -> str:
 
 
 def _class(name: str, void: bool) -> str:
-    return f"{name} void" if void else name
+    if void:
+        return f"{name} void"
+    return name
 
 
 def _anchor(name: str) -> str:
-    return f' id="{name}"' if name else ""
+    if name:
+        return f' id="{name}"'
+    return ""
 
 
 # Blocks.
@@ -143,12 +147,18 @@ def _paragraph(block: ParagraphBlock) -> str:
 
 def _group(block: GroupBlock) -> str:
     void = "void" if block.void else "valid"
-    name = _class(_GROUPS[block.kind], block.void) if block.kind != "part" else void
+    if block.kind != "part":
+        name = _class(_GROUPS[block.kind], block.void)
+    else:
+        name = void
     return f'<div class="{name}"{_anchor(block.anchor)}>{_all(block.blocks)}</div>'
 
 
 def _folded(block: FoldedBlock) -> str:
-    name = f' class="{_class("pair", block.void)}"' if block.pair else ""
+    if block.pair:
+        name = f' class="{_class("pair", block.void)}"'
+    else:
+        name = ""
     summary = f"<summary>{_inline(block.summary)}</summary>"
     return (
         f"<details{name}{_anchor(block.anchor)}>{summary}{_all(block.blocks)}</details>"
@@ -174,7 +184,10 @@ def _head(block: HeadBlock) -> str:
 def _failure(block: FailureBlock) -> str:
     first, *rest = map(esc, block.log)
     log = f'<p class="context">{"<br>".join(rest)}</p>'
-    more = f"<details><summary>its last lines</summary>{log}</details>" if rest else ""
+    if rest:
+        more = f"<details><summary>its last lines</summary>{log}</details>"
+    else:
+        more = ""
     word = '<span class="word not_comparable">FAILED</span>'
     return (
         f'<div class="banner failed"><p>{word} {esc(block.label)}: {first}</p>{more}'
@@ -213,7 +226,10 @@ def _card(block: CardBlock) -> str:
 
 
 def _chart(block: ChartBlock) -> str:
-    words = f'<p class="muted">{esc(block.text)}</p>' if block.text else ""
+    if block.text:
+        words = f'<p class="muted">{esc(block.text)}</p>'
+    else:
+        words = ""
     table = ""
     if block.table is not None:
         summary = "<summary>as a table</summary>"
@@ -260,7 +276,8 @@ def _part(part: Span | CodeSpan | NumberCell | TagCell | MutedSpan) -> str:
             return _tag(part)
         case MutedSpan():
             number = known(part.number.text)
-            number = f"<s>{number}</s>" if part.number.void else number
+            if part.number.void:
+                number = f"<s>{number}</s>"
             return f'<span class="muted">{esc(part.before)}{number}</span>'
         case Span(tone="bold"):
             return f"<b>{esc(part.text)}</b>"
@@ -269,7 +286,9 @@ def _part(part: Span | CodeSpan | NumberCell | TagCell | MutedSpan) -> str:
 
 def known(text: str) -> str:
     """A number as it is written; the word where it is unknown."""
-    return _UNKNOWN if text == UNKNOWN else esc(text)
+    if text == UNKNOWN:
+        return _UNKNOWN
+    return esc(text)
 
 
 def _tag(cell: TagCell) -> str:
@@ -302,7 +321,9 @@ def _table(block: TableBlock) -> str:
 
 def _column_class(column: TableColumn) -> str:
     name = "n" if column.right else _COLUMNS[column.kind]
-    return f' class="{name}"' if name else ""
+    if name:
+        return f' class="{name}"'
+    return ""
 
 
 def _cell(cell: TableCell, *, struck: bool) -> str:
@@ -315,7 +336,9 @@ def _cell(cell: TableCell, *, struck: bool) -> str:
             return _name(cell)
         case FactCell():
             fact = _UNKNOWN if cell.text is None else esc(cell.text)
-            return f"{esc(cell.before)} {fact}" if cell.before else fact
+            if cell.before:
+                return f"{esc(cell.before)} {fact}"
+            return fact
         case PairCell():
             return _pair(cell)
         case TagCell():
@@ -335,7 +358,10 @@ def _number(cell: NumberCell, *, struck: bool) -> str:
         text = f"<s>{text}</s>"
     if cell.anchor:
         text = f'<a href="#{cell.anchor}">{text}</a>'
-    unit = f'<span class="unit">{cell.unit}</span>' if cell.unit else ""
+    if cell.unit:
+        unit = f'<span class="unit">{cell.unit}</span>'
+    else:
+        unit = ""
     return text + unit + _notes(cell.notes)
 
 
@@ -344,7 +370,10 @@ def _notes(notes: Iterable[str]) -> str:
 
 
 def _name(cell: NameCell) -> str:
-    owner = f"<b>{esc(cell.owner)}</b> " if cell.owner else ""
+    if cell.owner:
+        owner = f"<b>{esc(cell.owner)}</b> "
+    else:
+        owner = ""
     text = esc(cell.text)
     if cell.long:
         text = f'<span class="long">{text}</span>'
@@ -370,7 +399,8 @@ def _source(text: str) -> str:
 
 def _context(cell: ContextCell) -> str:
     mark = f'<mark title="id {cell.token_id}">{esc(cell.piece)}</mark>'
-    before, after = esc(cell.before), esc(cell.after)
+    before = esc(cell.before)
+    after = esc(cell.after)
     return f'<span class="context">{before}{mark}{after}</span>'
 
 

@@ -43,8 +43,10 @@ class TokenRun:
     def __init__(
         self, session: Session, pair: Pair, position: int, low: int, high: int
     ) -> None:
-        self.session, self.pair = session, pair
-        self.position, self.low = position, low
+        self.session = session
+        self.pair = pair
+        self.position = position
+        self.low = low
         self.ids = pair.sequences.token_ids[low:high]
         self.delta = pair.delta[low:high]
         self.broken = pair.broken[low:high]
@@ -76,10 +78,13 @@ class TokenRun:
         steps = self.levels[tokens]
         level = int(steps[np.argmax(np.abs(steps))])
         side = "o" if level > 0 else "b"
-        return f' class="{side}{abs(level)}"' if level else ""
+        if level:
+            return f' class="{side}{abs(level)}"'
+        return ""
 
     def _tip(self, at: int) -> str:
-        pair, flat = self.pair, self.low + at
+        pair = self.pair
+        flat = self.low + at
         delta = figure(float(self.delta[at]), sign=True)
         a = _score(pair.logprob_a, pair.nan_a, flat)
         b = _score(pair.logprob_b, pair.nan_b, flat)
@@ -95,7 +100,9 @@ class TokenRun:
 def _score(
     logprob: npt.NDArray[np.float32], broken: npt.NDArray[np.bool_], at: int
 ) -> str:
-    return "NaN" if broken[at] else figure(float(logprob[at]))
+    if broken[at]:
+        return "NaN"
+    return figure(float(logprob[at]))
 
 
 def joined(
@@ -108,7 +115,10 @@ def joined(
     at = 0
     while at < len(ids):
         raw = pieces.get(int(ids[at]))
-        step = 1 if raw is None else _whole(pieces, ids, at, raw)
+        if raw is None:
+            step = 1
+        else:
+            step = _whole(pieces, ids, at, raw)
         if step > 1:
             text = visible_bytes(b"".join(pieces[int(i)] for i in ids[at : at + step]))
         else:

@@ -74,7 +74,9 @@ def _block(block: Block) -> str:
         case FoldedBlock():
             body = "\n\n".join(filter(None, map(_block, block.blocks)))
             summary = _inline(block.summary)
-            return _folded(summary, body) if body else ""
+            if body:
+                return _folded(summary, body)
+            return ""
     raise TypeError(f"Markdown has no {type(block).__name__}")
 
 
@@ -84,7 +86,10 @@ def _folded(summary: str, body: str) -> str:
 
 def _items(block: ListBlock) -> Iterable[str]:
     for place, item in enumerate(block.items, 1):
-        mark = f"{place}." if block.numbered else "-"
+        if block.numbered:
+            mark = f"{place}."
+        else:
+            mark = "-"
         yield f"{mark} {_inline(item)}"
 
 
@@ -122,12 +127,17 @@ def code(value: str) -> str:
     """Text of any origin in a fixed-width font. A code span cannot hold a pipe or a
     backtick safely, this can.
     """
-    return f"<code>{_entities(value)}</code>" if value else ""
+    if value:
+        return f"<code>{_entities(value)}</code>"
+    return ""
 
 
 def _entities(value: str, longest: int = _LONGEST) -> str:
     whole = visible(value)
-    cut = whole if len(whole) <= longest else whole[: longest - 1] + "…"
+    if len(whole) <= longest:
+        cut = whole
+    else:
+        cut = whole[: longest - 1] + "…"
     safe = _MARKUP.sub(lambda found: f"&#{ord(found[0])};", cut)
     return (
         safe.replace("://", "&#58;//")
@@ -166,13 +176,19 @@ def _cell(cell: TableCell) -> str:
         case NameCell():
             return _name(cell)
         case FactCell():
-            known = "unknown" if cell.text is None else text(cell.text)
-            return f"{text(cell.before)} {known}" if cell.before else known
+            if cell.text is None:
+                known = "unknown"
+            else:
+                known = text(cell.text)
+            if cell.before:
+                return f"{text(cell.before)} {known}"
+            return known
         case PairCell():
             return f"{code(cell.a or 'unknown')} → {code(cell.b or 'unknown')}"
         case ContextCell():
             piece = f"<b>»{_entities(cell.piece)}«</b>"
-            before, after = _entities(cell.before), _entities(cell.after)
+            before = _entities(cell.before)
+            after = _entities(cell.after)
             return f"<code>{before}{piece}{after}</code>"
     raise TypeError(f"Markdown has no {type(cell).__name__}")
 

@@ -79,7 +79,8 @@ def _lines(block: Block, canvas: Canvas) -> Iterator[StyledLine]:
 
 def _sentence(block: SentenceBlock, canvas: Canvas) -> Iterator[StyledLine]:
     first, *rest = canvas.wrap(block.text, block.indent, canvas.text(block.mark))
-    mark, text = first[: block.indent], first[block.indent :]
+    mark = first[: block.indent]
+    text = first[block.indent :]
     yield Span(mark, block.mark_tone or block.tone), Span(text, block.tone)
     for line in rest:
         yield (Span(line, block.tone),)
@@ -169,7 +170,9 @@ def _room(line: Sequence[Span], canvas: Canvas) -> int:
 
 
 def _tone(cell: TableCell, tone: Tone) -> Tone:
-    return cell.tone if isinstance(cell, Span) and cell.tone else tone
+    if isinstance(cell, Span) and cell.tone:
+        return cell.tone
+    return tone
 
 
 def _padded(text: str, column: TableColumn, canvas: Canvas) -> str:
@@ -193,7 +196,8 @@ def _context(
     cell: ContextCell, canvas: Canvas, room: int, tone: Tone
 ) -> tuple[Span, ...]:
     """The token between marks, in the middle of as much text as fits."""
-    left, right = canvas.text("»"), canvas.text("«")
+    left = canvas.text("»")
+    right = canvas.text("«")
     inside = room - len(left) - len(right)
     piece = canvas.cut(canvas.text(cell.piece), max(1, inside - _LEAST_CONTEXT))
     rest = inside - cell_len(piece)
