@@ -120,7 +120,9 @@ def run(args: argparse.Namespace) -> int:
     measured = measure_session(session, list(dict.fromkeys(pairs)), args.scope)
     results = check_session(measured, limits, args.verdict, args.partial)
     _write(measured, results, as_json=args.json)
-    return 0 if all(result.ok for result in results) else 1
+    if all(result.ok for result in results):
+        return 0
+    return 1
 
 
 def _write(

@@ -77,7 +77,10 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         text = dump(diff.to_json())
     else:
-        canvas = canvas_of(sys.stdout) if args.output is None else Canvas()
+        if args.output is None:
+            canvas = canvas_of(sys.stdout)
+        else:
+            canvas = Canvas()
         text = paint_text(diff_document(diff), canvas)
     if args.output is not None:
         write_output(args.output, text)

@@ -103,7 +103,9 @@ def run(args: argparse.Namespace) -> int:
     elif tested is not None:
         _print_self_test(tested, canvas)
     sys.stdout.flush()
-    return 0 if ok else 1
+    if ok:
+        return 0
+    return 1
 
 
 def _false_alarms(args: argparse.Namespace) -> int:
@@ -142,7 +144,9 @@ def _false_alarms(args: argparse.Namespace) -> int:
             f" cause: {'held' if ok else 'exceeded'}"
         )
     sys.stdout.flush()
-    return 0 if ok else 1
+    if ok:
+        return 0
+    return 1
 
 
 def _checks(args: argparse.Namespace, cancel: threading.Event) -> list[Check]:
@@ -169,7 +173,10 @@ def _checks(args: argparse.Namespace, cancel: threading.Event) -> list[Check]:
 def _print_checks(checks: Sequence[Check], canvas: Canvas) -> None:
     width = max(len(check.name) for check in checks)
     for check in checks:
-        remedy = f": {check.remedy}" if check.remedy else ""
+        if check.remedy:
+            remedy = f": {check.remedy}"
+        else:
+            remedy = ""
         status = canvas.paint(f"{check.status:<8}", _STYLE[check.status])
         print(
             f"{status} {check.name:<{width}}  {canvas.text(check.text + remedy)}",
@@ -267,10 +274,13 @@ def _told(row: Any) -> str:
     """Outcomes that are not counted stand in brackets: numbers alone cannot tell them,
     or they are below the noise.
     """
-    counted = row.outcome in ("clean", "false alarm", "guessed", "not detectable") or (
+    outcome = str(row.outcome)
+    counted = outcome in ("clean", "false alarm", "guessed", "not detectable") or (
         row.asked and (row.separable or not row.blind)
     )
-    return row.outcome if counted else f"({row.outcome})"
+    if counted:
+        return outcome
+    return f"({row.outcome})"
 
 
 def visible_line(canvas: Canvas, start: str, told: str, named: str) -> str:

@@ -259,7 +259,10 @@ def shown() -> Iterator[Report]:
             with guard:
                 if step.what not in tasks:
                     tasks[step.what] = progress.add_task("", what=step.what, count="")
-                count = f"{step.done} of {step.total}" if step.total else ""
+                if step.total:
+                    count = f"{step.done} of {step.total}"
+                else:
+                    count = ""
                 total = step.total or None
                 progress.update(
                     tasks[step.what],
@@ -284,7 +287,10 @@ def _plain_lines() -> Report:
             if step.doing == doing and now - when < _LINE_EVERY:
                 return
             shown[step.what] = (step.doing, now)
-            count = f" {step.done} of {step.total}" if step.total else ""
+            if step.total:
+                count = f" {step.done} of {step.total}"
+            else:
+                count = ""
             print(
                 f"{step.what}: {step.doing}{count} ({now - began:.0f} s)",
                 file=sys.stderr,
@@ -300,21 +306,19 @@ def _list(engines: list[str]) -> int:
         if isinstance(found, LogdriftError):
             _say(f"{engine:<13} -        {found}")
             continue
-        marker = (
-            read_marker(found.python.parent.parent)
-            if found.origin == "managed"
-            else None
-        )
+        if found.origin == "managed":
+            marker = read_marker(found.python.parent.parent)
+        else:
+            marker = None
         notes = _versions(marker.versions) if marker else ""
         if marker and marker.recipe != recipe_for(engine, marker.device).digest:
             notes += f"  (older recipe: logdrift env create {engine} renews it)"
         _say(f"{engine:<13} {found.origin:<8} {found.python}  {notes}".rstrip())
     try:
-        model = (
-            resolve_model(SMALL_MODEL)
-            if small_model_folder().exists()
-            else "not prepared yet"
-        )
+        if small_model_folder().exists():
+            model = resolve_model(SMALL_MODEL)
+        else:
+            model = "not prepared yet"
     except LogdriftError as error:
         model = str(error)
     _say(f"{SMALL_MODEL:<13} model    {model}")
@@ -336,11 +340,9 @@ def _check(engines: list[str], python: str | None, seconds: float) -> int:
     broken = 0
     with interruptible() as cancel:
         for engine in engines:
-            interpreter = (
-                environments.find_interpreter(engine, python)
-                if python
-                else found[engine]
-            )
+            interpreter = found[engine]
+            if python:
+                interpreter = environments.find_interpreter(engine, python)
             if isinstance(interpreter, LogdriftError):
                 _say(str(interpreter))
                 broken += 1
@@ -358,7 +360,9 @@ def _check(engines: list[str], python: str | None, seconds: float) -> int:
                     f"{engine:<13} works  {facts}  {interpreter.origin}:"
                     f" {interpreter.python}"
                 )
-    return 1 if broken else 0
+    if broken:
+        return 1
+    return 0
 
 
 def _versions(versions: Any) -> str:

@@ -97,11 +97,10 @@ def _unforeseen(error: Exception) -> tuple[str, int]:
     if isinstance(error, MemoryError):
         return "not enough memory", 1
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
-        name = (
-            os.fsdecode(error.filename)
-            if isinstance(error.filename, str | bytes)
-            else str(error.filename)
-        )
+        if isinstance(error.filename, str | bytes):
+            name = os.fsdecode(error.filename)
+        else:
+            name = str(error.filename)
         return f"{name}: {error.strerror}", 2 if error.errno in _BAD_NAMES else 1
     text = " ".join(str(error).split())
     return f"unexpected {type(error).__name__}: {text}: run again with --debug", 1

@@ -63,7 +63,8 @@ class _Bars:
             )
         elif kind == "captured":
             task = self._task(event["label"], event["sequences"])
-            count, note = f"{event['sequences']} seq", _captured(event)
+            count = f"{event['sequences']} seq"
+            note = _captured(event)
             self._progress.update(
                 task,
                 total=event["sequences"],

@@ -134,7 +134,9 @@ def print_report(
     limits = (*PUBLISHED, *load_config().thresholds)
     report = report_on(session, chosen, scope, limits, why=why)
     canvas = canvas_of(sys.stdout) if output is None else Canvas()
-    main = chosen[0] if chosen else _main(report, default_pair(session))
+    main = _main(report, default_pair(session))
+    if chosen:
+        main = chosen[0]
     text = rendered(form, report, session, main, canvas)
     if output is not None:
         write_output(output, text)
@@ -153,7 +155,9 @@ def _main(
     scope where that has none.
     """
     filled = [pair.labels for pair in report.pairs if pair.metrics.tokens]
-    return usual if usual in filled or not filled else filled[0]
+    if usual in filled or not filled:
+        return usual
+    return filled[0]
 
 
 def _names(folder: Path) -> str:
@@ -164,5 +168,8 @@ def _names(folder: Path) -> str:
         names = []
     if not names:
         return ""
-    more = " ..." if len(names) > 8 else ""
+    if len(names) > 8:
+        more = " ..."
+    else:
+        more = ""
     return f" ({folder} has {', '.join(names[:8])}{more})"

@@ -57,7 +57,8 @@ def steady_streams() -> None:
     _hold_descriptors()
     if sys.stdin is None:
         sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - as long as the program
-    out, err = sys.stdout, sys.stderr
+    out = sys.stdout
+    err = sys.stderr
     sys.stdout = _text(
         io.BufferedWriter(_Output(1, "w", closefd=False)),
         out,
@@ -87,11 +88,10 @@ def _text(
     raw: io.BufferedWriter, like: TextIO | None, errors: str, by_line: bool
 ) -> TextIO:
     encoding = like.encoding if like is not None else "utf-8"
-    lenient = (
-        like.errors
-        if like is not None and like.errors not in (None, "strict")
-        else errors
-    )
+    if like is not None and like.errors not in (None, "strict"):
+        lenient = like.errors
+    else:
+        lenient = errors
     by_line = by_line or bool(
         getattr(like, "write_through", False) or getattr(like, "line_buffering", False)
     )

@@ -163,8 +163,6 @@ def ask_tmux(option: str) -> str | None:
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    return (
-        visible(done.stdout.strip())
-        if done.returncode == 0 and done.stdout.strip()
-        else None
-    )
+    if done.returncode == 0 and done.stdout.strip():
+        return visible(done.stdout.strip())
+    return None

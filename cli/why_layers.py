@@ -98,7 +98,9 @@ def _event(text: str) -> dict[str, Any]:
 def _pair(args: argparse.Namespace, session: Session) -> tuple[str, str]:
     if len(args.pair) > 1:
         raise InputError("--layers looks at one pair: give --pair once")
-    chosen = parse_pair(session, args.pair[0]) if args.pair else default_pair(session)
+    if args.pair:
+        return parse_pair(session, args.pair[0])
+    chosen = default_pair(session)
     if chosen is None:
         raise InputError(
             f"session {session.name}: it does not have two captures to compare yet: wait"

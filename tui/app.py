@@ -77,13 +77,18 @@ class LogdriftApp(Safe, App[int], inherit_bindings=False):
         self.debugs = "LOGDRIFT_DEBUG" in os.environ or errors.debugging
         self._early: deque[events.Key | events.Paste] = deque()
         self._shown_faults: set[str] = set()
-        self.session, self.sessions_dir, self.pair = session, sessions_dir, pair
+        self.session = session
+        self.sessions_dir = sessions_dir
+        self.pair = pair
         self.depth: Depth = depth or depth_of(self.console.color_system, self.no_color)
         for known in THEMES.values():
             self.register_theme(known)
         self.theme_name: ThemeName = theme
         # Set without its watcher, which would parse all style sheets a second time.
-        first = "ansi-dark" if self.depth == "none" else THEMES[theme].name
+        if self.depth == "none":
+            first = "ansi-dark"
+        else:
+            first = THEMES[theme].name
         self.set_reactive(App.theme, first)
         self.stylesheet.set_variables(self.get_css_variables())
         self.palette: Palette = make_palette(
@@ -218,12 +223,15 @@ class LogdriftApp(Safe, App[int], inherit_bindings=False):
         if not self.screen_stack:
             return False
         screen = self.screen
-        return screen.stands if isinstance(screen, SafeScreen) else screen.is_mounted
+        if isinstance(screen, SafeScreen):
+            return screen.stands
+        return screen.is_mounted
 
     def type_early(self) -> None:
         """A screen stands: it is given what was typed before."""
         if self._early and self._screen_stands():
-            early, self._early = self._early, deque()
+            early = self._early
+            self._early = deque()
             for event in early:
                 self.post_message(event)
 
@@ -316,7 +324,8 @@ class LogdriftApp(Safe, App[int], inherit_bindings=False):
                 " theme"
             )
             return
-        old, self.theme_name = self.palette, name
+        old = self.palette
+        self.theme_name = name
         self.palette = make_palette(
             self.depth, THEMES[name].dark, name == "high-contrast"
         )
@@ -347,7 +356,9 @@ if TYPE_CHECKING:
 def _usable(event: events.Resize) -> events.Resize:
     """The event with a size that can be drawn."""
     size = usable(event.size)
-    return event if size == event.size else events.Resize(size, size)
+    if size == event.size:
+        return event
+    return events.Resize(size, size)
 
 
 def _same(here: Screen[Any], wanted: Screen[Any]) -> bool:
@@ -400,10 +411,15 @@ def run(
 
         keymap = check_keymap(config.keys, f"config {config.source}")
     opened = readable(session) if session is not None else None
-    labels = parse_pair(opened, pair) if opened is not None and pair else None
+    if opened is not None and pair:
+        labels = parse_pair(opened, pair)
+    else:
+        labels = None
     app = LogdriftApp(
         opened, sessions_dir, labels, theme=theme_of(config.theme), keymap=keymap
     )
     code = app.run(mouse=mouse and config.mouse)
     finish_writing()
-    return code if code is not None else app.return_code or 0
+    if code is not None:
+        return code
+    return app.return_code or 0

@@ -18,7 +18,10 @@ def _binding(command: Command) -> Binding:
     keys = ",".join(command.keys) or f"unbound_{command.id}"
     # Windows bind the application's commands as well, and what is below a window does
     # not hear its keys: so those have their full name.
-    action = f"app.{command.name}" if command.scope == "app" else command.name
+    if command.scope == "app":
+        action = f"app.{command.name}"
+    else:
+        action = command.name
     return Binding(
         keys,
         action,

@@ -44,11 +44,16 @@ class Commands(Provider):
 
     def _help(self, command: Command) -> str:
         keys = command.key_names(services(self.app).keymap)
-        return f"{' '.join(keys)}   {command.help}" if keys else command.help
+        if keys:
+            return f"{' '.join(keys)}   {command.help}"
+        return command.help
 
 
 def _entry(command: Command) -> str:
-    group = "General" if command.scope == "app" else command.scope.capitalize()
+    if command.scope == "app":
+        group = "General"
+    else:
+        group = command.scope.capitalize()
     return f"{group}: {command.title}"
 
 
@@ -62,7 +67,8 @@ def active_commands(screen: Screen[Any]) -> Iterator[tuple[Command, DOMNode, boo
         name = active.binding.id or ""
         if name in known and name not in seen:
             seen.add(name)
-            command, node = known[name], active.node
+            command = known[name]
+            node = active.node
             applies = not isinstance(node, BaseScreen) or node.applies(command.name)
             yield (
                 command,

@@ -13,13 +13,16 @@ from rich.cells import cell_len, set_cell_size
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-UP, DOWN = "▲", "▼"
+UP = "▲"
+DOWN = "▼"
 """Marks of a divergent token: A gives it a higher, a lower log-probability than B."""
-HIGH, HIGHEST = "◇", "◆"
+HIGH = "◇"
+HIGHEST = "◆"
 """Marks of the two highest levels of a number that has no sign."""
 BROKEN_MARK = "✗"
 """Mark of a token whose score is NaN on a side."""
-PROMPT_BAR, COMPLETION_BAR = "┊", "│"
+PROMPT_BAR = "┊"
+COMPLETION_BAR = "│"
 ARROW = "→"
 _BARS = " ▁▂▃▄▅▆▇█"
 
@@ -50,7 +53,9 @@ def fit(text: str, width: int, *, right: bool = False) -> str:
     if cells > width:
         return set_cell_size(text, width - 1) + "…"
     pad = " " * (width - cells)
-    return pad + text if right else text + pad
+    if right:
+        return pad + text
+    return text + pad
 
 
 def fit_end(text: str, width: int) -> str:

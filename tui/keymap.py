@@ -92,7 +92,10 @@ def key_of(text: str) -> str:
     names = {_character(char) for char in _PRINTABLE if not char.isalnum()} | set(
         _NAMED
     )
-    key = _character(last) if len(last) == 1 else last.lower()
+    if len(last) == 1:
+        key = _character(last)
+    else:
+        key = last.lower()
     if key not in names and not (len(last) == 1 and last.isalnum()):
         near = difflib.get_close_matches(key, sorted(names), n=1)
         raise InputError(
@@ -151,7 +154,9 @@ def _nearest(name: str, known: Mapping[str, Command]) -> str:
     near = (
         near or [i for i in known if i.partition(".")[2] == name.rpartition(".")[2]][:1]
     )
-    return f"did you mean {near[0]!r}?" if near else "logdrift keys lists them all"
+    if near:
+        return f"did you mean {near[0]!r}?"
+    return "logdrift keys lists them all"
 
 
 def _conflict(command: Command, key: str, keymap: Keymap) -> Command | None:
@@ -200,8 +205,6 @@ def sample() -> Iterator[str]:
 
 def _written(key: str) -> str:
     shown = key_names((key,))[0]
-    return (
-        shown.replace("\\", "\\\\").replace('"', '\\"')
-        if len(shown) == 1 and shown.isascii()
-        else key
-    )
+    if len(shown) == 1 and shown.isascii():
+        return shown.replace("\\", "\\\\").replace('"', '\\"')
+    return key

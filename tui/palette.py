@@ -62,7 +62,9 @@ class Palette(NamedTuple):
             return self.bad
         if level > STEPS:
             return self.single[level - STEPS - 1]
-        return self.steps[0][level - 1] if level > 0 else self.steps[1][-level - 1]
+        if level > 0:
+            return self.steps[0][level - 1]
+        return self.steps[1][-level - 1]
 
     def meaning(self, meaning: Literal["good", "warn", "bad"]) -> Style:
         """The colour of an answer."""
@@ -82,7 +84,8 @@ def exchange(old: Palette, new: Palette) -> dict[Style, Style]:
     """
     replaced: dict[Style, Style] = {}
     for name in Palette._fields:
-        before, after = _flat(getattr(old, name)), _flat(getattr(new, name))
+        before = _flat(getattr(old, name))
+        after = _flat(getattr(new, name))
         for style, other in zip(before, after, strict=True):
             replaced.setdefault(style, other)
     return replaced
@@ -91,14 +94,18 @@ def exchange(old: Palette, new: Palette) -> dict[Style, Style]:
 def _flat(value: object) -> list[Style]:
     if isinstance(value, tuple):
         return [style for item in value for style in _flat(item)]
-    return [value] if isinstance(value, Style) else []
+    if isinstance(value, Style):
+        return [value]
+    return []
 
 
 def depth_of(color_system: str | None, no_color: bool) -> Depth:
     """What the terminal can show, from Rich's name of its colour system."""
     if no_color or color_system is None:
         return "none"
-    return "16" if color_system in ("standard", "windows") else "256"
+    if color_system in ("standard", "windows"):
+        return "16"
+    return "256"
 
 
 def make_palette(depth: Depth, dark: bool = True, contrast: bool = False) -> Palette:
@@ -121,15 +128,20 @@ def make_palette(depth: Depth, dark: bool = True, contrast: bool = False) -> Pal
 
 def _scheme(depth: Depth, dark: bool, contrast: bool) -> Scheme:
     if depth == "16":
-        return schemes.SIXTEEN_DARK if dark else schemes.SIXTEEN_LIGHT
+        if dark:
+            return schemes.SIXTEEN_DARK
+        return schemes.SIXTEEN_LIGHT
     if contrast:
         return schemes.CONTRAST
-    return schemes.DARK if dark else schemes.LIGHT
+    if dark:
+        return schemes.DARK
+    return schemes.LIGHT
 
 
 def _without_colours(dark: bool) -> Palette:
     """Marks, underlines, bold and reversed text alone."""
-    marked, bold = Style(underline=True), Style(bold=True)
+    marked = Style(underline=True)
+    bold = Style(bold=True)
     scale = (marked,) * STEPS
     return Palette(
         depth="none",

@@ -54,7 +54,9 @@ def problem(
         return without_flag(error)
     except OSError as error:
         return f"no file can have this name: {error.strerror}"
-    return f"{name} exists: type another name" if taken else ""
+    if taken:
+        return f"{name} exists: type another name"
+    return ""
 
 
 def write_report(name: str, text: str) -> str:

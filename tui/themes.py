@@ -68,4 +68,6 @@ def theme_of(
     variables = os.environ if environment is None else environment
     # rxvt, Konsole and others: "foreground;background" as numbers of the 16 colours.
     background = variables.get("COLORFGBG", "").rpartition(";")[2]
-    return "light" if background in ("7", *map(str, range(9, 16))) else "dark"
+    if background in ("7", *map(str, range(9, 16))):
+        return "light"
+    return "dark"

@@ -73,7 +73,9 @@ class Wire:
             for x, y, strip in _pieces(update)
             for piece in self._differing(x, y, strip)
         ]
-        return ChangedCells(found) if found else None
+        if found:
+            return ChangedCells(found)
+        return None
 
     def _differing(
         self, x: int, y: int, strip: Strip
@@ -162,7 +164,9 @@ def _blank(style: Style | None) -> Style | None:
         or style.underline2
     ):
         return style
-    return Style(bgcolor=style.bgcolor) if style.bgcolor is not None else None
+    if style.bgcolor is not None:
+        return Style(bgcolor=style.bgcolor)
+    return None
 
 
 def _stretches(old: list[Cell], new: list[Cell]) -> Iterator[tuple[int, int]]:
@@ -176,7 +180,8 @@ def _stretches(old: list[Cell], new: list[Cell]) -> Iterator[tuple[int, int]]:
         if start >= 0 and at - stop > _GAP:
             yield _whole(start, stop, new)
             start = -1
-        start = at if start < 0 else start
+        if start < 0:
+            start = at
         stop = at + 1
     if start >= 0:
         yield _whole(start, stop, new)

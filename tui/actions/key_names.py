@@ -43,4 +43,6 @@ def _last_name(last: str, key: str) -> str:
     if last in _NAMES:
         return _NAMES[last]
     alone = len(last) == 1 and last == key
-    return last if alone else last.capitalize()
+    if alone:
+        return last
+    return last.capitalize()

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from logdrift.tui.actions import SCOPE_TITLES, Command, commands
 
-_START, _END = "<!-- keys -->", "<!-- /keys -->"
+_START = "<!-- keys -->"
+_END = "<!-- /keys -->"
 
 
 def keys_table(*, ids: bool = False) -> str:
@@ -31,11 +32,15 @@ def _row(command: Command, ids: bool = False) -> str:
     keys = " ".join(map(_code, command.key_names())) or "palette"
     words = command.help.replace("|", "\\|")  # a bar would end the cell
     row = f"| {keys} | {words} |"
-    return f"{row} `{command.id}` |" if ids else row
+    if ids:
+        return f"{row} `{command.id}` |"
+    return row
 
 
 def _code(key: str) -> str:
-    return "`` ` ``" if key == "`" else f"`{key}`"
+    if key == "`":
+        return "`` ` ``"
+    return f"`{key}`"
 
 
 def write_keys(path: Path) -> None:

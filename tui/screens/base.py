@@ -23,7 +23,8 @@ from logdrift.tui.services import Services, services
 from logdrift.tui.widgets.bars import Hints
 from logdrift.tui.widgets.lines import Text, strip_of
 
-MIN_WIDTH, MIN_HEIGHT = 60, 20
+MIN_WIDTH = 60
+MIN_HEIGHT = 20
 
 
 class TooSmall(Text, can_focus=False):

@@ -21,7 +21,8 @@ class DiffScreen(TextScreen, inherit_bindings=False):
 
     def __init__(self, old: Path, new: Path, lines: Sequence[Sequence[Run]]) -> None:
         super().__init__(f"{visible(old.name)} {ARROW} {visible(new.name)}", lines)
-        self.old, self.new = old, new
+        self.old = old
+        self.new = new
 
     def hints(self) -> list[tuple[str, str]]:
         return [("v", "chart"), *super().hints()]

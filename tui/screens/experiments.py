@@ -73,7 +73,8 @@ class ExperimentsScreen(StartingScreen, inherit_bindings=False):
 
     def __init__(self, session: Session, why: WhyView) -> None:
         super().__init__()
-        self.session, self.why = session, why
+        self.session = session
+        self.why = why
         self.found: Experiments | None = None
         self.chosen: set[str] | None = None
         self.budget = DEFAULT_BUDGET
@@ -91,12 +92,16 @@ class ExperimentsScreen(StartingScreen, inherit_bindings=False):
 
     @property
     def rows(self) -> tuple[ExperimentRow, ...]:
-        return self.found.rows if self.found is not None else ()
+        if self.found is not None:
+            return self.found.rows
+        return ()
 
     @property
     def here(self) -> ExperimentRow | None:
         """The selected row."""
-        return self.rows[self.table.selected] if self.rows else None
+        if self.rows:
+            return self.rows[self.table.selected]
+        return None
 
     def _chosen_rows(self) -> list[ExperimentRow]:
         return [row for row in self.rows if row.id in (self.chosen or ())]
@@ -104,7 +109,9 @@ class ExperimentsScreen(StartingScreen, inherit_bindings=False):
     def _row_here(self) -> list[ExperimentRow]:
         """The selected row, if it can run."""
         row = self.here
-        return [row] if row is not None and row.state != "left out" else []
+        if row is not None and row.state != "left out":
+            return [row]
+        return []
 
     def on_mount(self) -> None:
         self.follow()
@@ -139,7 +146,8 @@ class ExperimentsScreen(StartingScreen, inherit_bindings=False):
 
     @on(ExperimentsRead)
     def _on_read(self, message: ExperimentsRead) -> None:
-        before, now = self.found, message.found
+        before = self.found
+        now = message.found
         self._problem = message.problem
         if now is not None:
             self.found = now
@@ -193,7 +201,8 @@ class ExperimentsScreen(StartingScreen, inherit_bindings=False):
         return rows
 
     def _state(self) -> list[Run]:
-        p, found = self.palette, self.found
+        p = self.palette
+        found = self.found
         if self._problem:
             return [(visible(self._problem), p.bad)]
         if found is None:
@@ -217,10 +226,14 @@ class ExperimentsScreen(StartingScreen, inherit_bindings=False):
 
     def _detail(self, width: int) -> list[list[Run]]:
         """The selected row in full."""
-        p, row = self.palette, self.here
+        p = self.palette
+        row = self.here
         if row is None:
             return [[("", p.text)]]
-        mark = " [more than one change]" if row.combined else ""
+        if row.combined:
+            mark = " [more than one change]"
+        else:
+            mark = ""
         most = 2 if self.size.height >= 24 else 1
         lines = [
             *paragraph(
@@ -230,7 +243,10 @@ class ExperimentsScreen(StartingScreen, inherit_bindings=False):
         ]
         if row.outcome:
             # Nowhere else on this screen does it stand in full.
-            style = p.bad if row.state == "failed" else p.accent
+            if row.state == "failed":
+                style = p.bad
+            else:
+                style = p.accent
             most = max(2, self.size.height // 8)
             lines += paragraph(visible(row.outcome), style, p, width=width, most=most)
         return lines
@@ -399,7 +415,10 @@ def _about(row: ExperimentRow) -> str:
     """For which cause and capture it is, and how long it takes."""
     if row.state == "left out":
         return f"for {row.cause or 'any cause'}"
-    note = f"; {row.note}" if row.note else ""
+    if row.note:
+        note = f"; {row.note}"
+    else:
+        note = ""
     return f"for {row.cause}, {row.backend}/{row.path}: {row.takes}{note}"
 
 

@@ -125,7 +125,10 @@ def _modes(palette: Palette) -> Iterator[Row]:
         single += [(f" {mark}{name} ", palette.single[step]), (" ", palette.text)]
     yield single
     for mode in MODES:
-        signs = f"{UP} {DOWN}" if mode.diverging else f"{HIGH} {HIGHEST}"
+        if mode.diverging:
+            signs = f"{UP} {DOWN}"
+        else:
+            signs = f"{HIGH} {HIGHEST}"
         title = (fit(mode.title, 14), palette.accent)
         yield Hanging(
             [

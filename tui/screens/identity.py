@@ -39,7 +39,8 @@ class IdentityScreen(TextScreen):
 
     def __init__(self, session: Session) -> None:
         super().__init__("Identity: what each engine loaded", ["being read"])
-        self.session, self.session_folder = session, session.folder
+        self.session = session
+        self.session_folder = session.folder
         self._read: IdentityRead | None = None
 
     @property
@@ -104,11 +105,10 @@ class IdentityScreen(TextScreen):
             lines = paint_text(document, canvas).splitlines()
         if read.missing:
             asked = bool(read.found or read.failed)
-            said = (
-                f"Not checked: {', '.join(read.missing)}."
-                if asked
-                else "No backend has been asked yet."
-            )
+            if asked:
+                said = f"Not checked: {', '.join(read.missing)}."
+            else:
+                said = "No backend has been asked yet."
             lines += [
                 *([""] if asked else []),
                 said,

@@ -63,11 +63,14 @@ class StageList(Rows):
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
         self.side: LayerSide | None = None
-        self.title_text, self.aside = "Layers", ""
+        self.title_text = "Layers"
+        self.aside = ""
 
     @property
     def stages(self) -> Sequence[Stage]:
-        return self.side.stages if self.side is not None else ()
+        if self.side is not None:
+            return self.side.stages
+        return ()
 
     @property
     def line_count(self) -> int:
@@ -76,7 +79,9 @@ class StageList(Rows):
     def put(self, side: LayerSide | None, title: str, aside: str) -> None:
         """Show one backend, another one from its first wrong stage on."""
         another = side is not self.side
-        self.side, self.title_text, self.aside = side, title, aside
+        self.side = side
+        self.title_text = title
+        self.aside = aside
         if another:
             wrong = [index for index, stage in enumerate(self.stages) if stage.wrong]
             self.selected = wrong[0] if wrong else 0
@@ -93,9 +98,13 @@ class StageList(Rows):
         )
 
     def runs(self, index: int, width: int) -> Sequence[Run]:
-        p, stage = self.palette, self.stages[index]
+        p = self.palette
+        stage = self.stages[index]
         mark = f" {_WRONG} " if stage.wrong else "   "
-        times = "·" if stage.times is None else f"{number(stage.times, 2)}×"
+        if stage.times is None:
+            times = "·"
+        else:
+            times = f"{number(stage.times, 2)}×"
         name = fit(visible(stage.name), _NAME)
         bar = score_bar(self._share(stage.error), max(4, width - _NAME - 33))
         style, bar_style = (p.bad, p.bad) if stage.wrong else (p.text, p.accent)
@@ -115,7 +124,8 @@ class StageList(Rows):
         errors = [stage.error for stage in self.stages if _on_the_scale(stage.error)]
         if not errors or not _on_the_scale(error):
             return 0.0
-        low, high = math.log10(min(errors)) - 1, math.log10(max(errors))
+        low = math.log10(min(errors)) - 1
+        high = math.log10(max(errors))
         return (math.log10(error) - low) / (high - low)
 
 
@@ -126,7 +136,9 @@ def _on_the_scale(error: float) -> bool:
 
 def _error(stage: Stage) -> str:
     """NaN where it is the finding: the stream is not finite."""
-    return "NaN" if stage.wrong and math.isnan(stage.error) else f"{stage.error:.2e}"
+    if stage.wrong and math.isnan(stage.error):
+        return "NaN"
+    return f"{stage.error:.2e}"
 
 
 def _backend(label: str) -> str:
@@ -173,7 +185,9 @@ class LayersScreen(BaseScreen, inherit_bindings=False):
         """As the command takes it; the first token of a sequence has no score, so the
         whole sequence is asked about.
         """
-        return f"{self.sequence}:{self.index}" if self.index else str(self.sequence)
+        if self.index:
+            return f"{self.sequence}:{self.index}"
+        return str(self.sequence)
 
     @property
     def command(self) -> str:
@@ -222,7 +236,8 @@ class LayersScreen(BaseScreen, inherit_bindings=False):
         width = self.size.width - 2
         layers, side = self.sides[self.at] if self.sides else (None, None)
         self.query_one("#verdict", Bar).put(self._head(layers, width))
-        title, aside = "Layers", ""
+        title = "Layers"
+        aside = ""
         if layers is not None and side is not None:
             title = (
                 f"{visible(side.backend)} against {visible(layers.standard)} ·"
@@ -278,7 +293,10 @@ class LayersScreen(BaseScreen, inherit_bindings=False):
         if layers is not None and side is not None:
             # The sentence is the answer, and stands nowhere else: in 60 columns it
             # takes up to four lines.
-            style = p.text if side.kind in ("rounding", "unknown") else p.warn
+            if side.kind in ("rounding", "unknown"):
+                style = p.text
+            else:
+                style = p.warn
             rows = self._paragraph(side.sentence, style, width, most=4)
             most = 3 if self.size.height >= 24 else 2
             for note in layers.notes:

@@ -60,7 +60,8 @@ class LimitsScreen(BaseScreen, inherit_bindings=False):
 
     def __init__(self, pair: Pair, answer: AnswerLine | None = None) -> None:
         super().__init__()
-        self.pair, self.answer = pair, answer
+        self.pair = pair
+        self.answer = answer
         self.limits: list[JudgedLimit] = []
 
     def panes(self) -> ComposeResult:
@@ -73,7 +74,8 @@ class LimitsScreen(BaseScreen, inherit_bindings=False):
         return self.query_one("#limits", Table)
 
     def on_mount(self) -> None:
-        a, b = visible(self.pair.a.info.label), visible(self.pair.b.info.label)
+        a = visible(self.pair.a.info.label)
+        b = visible(self.pair.b.info.label)
         self.table.title_text = f"Limits · {a} {ARROW} {b}"
         self.table.aside = "measuring"
         self.judge_limits()
@@ -151,10 +153,14 @@ class LimitsScreen(BaseScreen, inherit_bindings=False):
 
     def _detail(self, item: JudgedLimit, width: int) -> list[Run]:
         """The state, the numbers, what the limit means and where it was read."""
-        p, limit = self.palette, item.limit
+        p = self.palette
+        limit = item.limit
         state, words = STATES[item.ok]
         style = {True: p.good, False: p.bad, None: p.warn}[item.ok]
-        why = f": {visible(item.note)}" if item.note else ""
+        if item.note:
+            why = f": {visible(item.note)}"
+        else:
+            why = ""
         whose, name, value, allowed, metric = map(visible, cells(item))
         numbers = f"{name} ({whose}): {metric} is {value}, the limit {allowed}"
         meaning = f"{visible(limit.meaning)} ({LEVELS[limit.level]})"

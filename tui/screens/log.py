@@ -29,14 +29,19 @@ class LogScreen(TextScreen):
 
     def __init__(self, session: Session, backends: Sequence[str], start: int) -> None:
         super().__init__("Log", ["reading"])
-        self.session, self.session_folder = session, session.folder
-        self.backends, self.at = list(backends), start
+        self.session = session
+        self.session_folder = session.folder
+        self.backends = list(backends)
+        self.at = start
 
     def on_mount(self) -> None:
         self.read_log(self.backends[self.at])
 
     def hints(self) -> list[tuple[str, str]]:
-        other = [("tab", "next log")] if len(self.backends) > 1 else []
+        if len(self.backends) > 1:
+            other = [("tab", "next log")]
+        else:
+            other = []
         return [
             ("c", "copy"),
             ("w", "save"),
@@ -63,11 +68,10 @@ class LogScreen(TextScreen):
     @on(LogRead)
     def _on_log_read(self, message: LogRead) -> None:
         if message.backend == self.backends[self.at]:
-            place = (
-                f" ({self.at + 1} of {len(self.backends)})"
-                if len(self.backends) > 1
-                else ""
-            )
+            if len(self.backends) > 1:
+                place = f" ({self.at + 1} of {len(self.backends)})"
+            else:
+                place = ""
             self.reading.put(
                 f"Log of {visible(message.backend)}, last lines{place}",
                 message.lines,

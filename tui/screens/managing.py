@@ -157,7 +157,9 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
                 name = check_name(text)
             except LogdriftError as error:
                 return str(error)
-            return f"{name} exists already: give another name" if name in others else ""
+            if name in others:
+                return f"{name} exists already: give another name"
+            return ""
 
         def answered(name: str | None) -> None:
             if name is not None:
@@ -233,11 +235,9 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
 
         def problem(text: str) -> str:
             path = user_path(text.strip())
-            return (
-                ""
-                if text.strip() and os.path.exists(path)
-                else "no such folder or file"
-            )
+            if text.strip() and os.path.exists(path):
+                return ""
+            return "no such folder or file"
 
         def answered(text: str | None) -> None:
             if text is not None:
@@ -263,8 +263,14 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
             return out
 
         def brought(folder: Path) -> str:
-            number = "1 note" if len(notes) == 1 else f"{len(notes)} notes"
-            said = f"; the gate shows {number} on it" if notes else ""
+            if len(notes) == 1:
+                number = "1 note"
+            else:
+                number = f"{len(notes)} notes"
+            if notes:
+                said = f"; the gate shows {number} on it"
+            else:
+                said = ""
             return f"{visible(folder.name)} is imported: Enter opens it{said}"
 
         self._manage(bring, brought)
@@ -298,7 +304,10 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
                 self.say(f"ending the capture of {row.name}")
                 self._cancel(row)
 
-        share = "" if row.progress is None else f" It is at {row.progress:.0%}."
+        if row.progress is None:
+            share = ""
+        else:
+            share = f" It is at {row.progress:.0%}."
         self.app.push_screen(
             Confirm(
                 f"End the capture of {row.name}?{share}",

@@ -87,11 +87,16 @@ class MatrixGrid(Lines, inherit_bindings=False):
         return range(first, min(self.line_count, first + count))
 
     def fixed_line(self, y: int, width: int) -> Strip:
-        return self._title(width) if y == 0 else self._head(width)
+        if y == 0:
+            return self._title(width)
+        return self._head(width)
 
     def _title(self, width: int) -> Strip:
         table = self.table
-        aside = "all tokens" if table.scope == "all" else f"{table.scope} tokens"
+        if table.scope == "all":
+            aside = "all tokens"
+        else:
+            aside = f"{table.scope} tokens"
         if table.computed < len(table.rows):
             aside += f", {table.computed} of {len(table.rows)} rows"
         title = f"Matrix · {table.metric} ({table.row_of_metric.unit})"
@@ -136,19 +141,25 @@ class MatrixGrid(Lines, inherit_bindings=False):
 
     def _style(self, cell: MatrixCell) -> Style:
         """The colour of a comparable number: the larger it is, the stronger."""
-        p, found = self.palette, self.table.grade(cell)
+        p = self.palette
+        found = self.table.grade(cell)
         if found.noise:
             return p.muted
-        return p.single[found.level - 1] if found.level else p.text
+        if found.level:
+            return p.single[found.level - 1]
+        return p.text
 
     def go(self, row: int, column: int) -> None:
         """Put the cursor on a cell."""
         last = self.line_count - 1
-        row, column = max(0, min(row, last)), max(0, min(column, last))
+        row = max(0, min(row, last))
+        column = max(0, min(column, last))
         if (row, column) == (self.row, self.column):
             return
-        columns_before, row_before = self.columns(), self.row
-        self.row, self.column = row, column
+        columns_before = self.columns()
+        row_before = self.row
+        self.row = row
+        self.column = column
         if self.columns() != columns_before:
             self.refresh()
         else:
@@ -167,12 +178,15 @@ class MatrixGrid(Lines, inherit_bindings=False):
         self.go(*cell)
 
     def _cell_at(self, x: int, y: int) -> tuple[int, int] | None:
-        row, at = self.top + y - self.fixed, x - self.label_width
+        row = self.top + y - self.fixed
+        at = x - self.label_width
         if y < self.fixed or row >= self.line_count or at < 0:
             return None
         columns = self.columns()
         index = at // _CELL
-        return (row, columns[index]) if index < len(columns) else None
+        if index < len(columns):
+            return (row, columns[index])
+        return None
 
 
 def _right(text: str) -> str:
@@ -197,7 +211,8 @@ class MatrixScreen(BaseScreen, inherit_bindings=False):
         chosen: Callable[[tuple[str, str]], None],
     ) -> None:
         super().__init__()
-        self.session, self._chosen = session, chosen
+        self.session = session
+        self._chosen = chosen
         self.table = MatrixTable.of_session(session)
         self._start = pair
 
@@ -288,7 +303,8 @@ class MatrixScreen(BaseScreen, inherit_bindings=False):
         bar.put(rows)
 
     def _detail(self) -> list[Run]:
-        p, table = self.palette, self.table
+        p = self.palette
+        table = self.table
         if len(table.labels) < 2:
             return [(_TOO_FEW, p.warn)]
         explained = [(meaning(table.row_of_metric), p.muted), (legend(), p.muted)]
@@ -296,8 +312,11 @@ class MatrixScreen(BaseScreen, inherit_bindings=False):
 
     def _cell_in_words(self) -> list[Run]:
         """Two lines: the number, and the verdict or what is missing."""
-        p, table, grid = self.palette, self.table, self.grid
-        a, b = table.labels[grid.row], table.labels[grid.column]
+        p = self.palette
+        table = self.table
+        grid = self.grid
+        a = table.labels[grid.row]
+        b = table.labels[grid.column]
         if a == b:
             return [(f"{visible(a)} against itself", p.text), ("", p.text)]
         head = f"{visible(a)} {ARROW} {visible(b)}"
@@ -328,7 +347,8 @@ class MatrixScreen(BaseScreen, inherit_bindings=False):
                 "two captures with a finished sequence are needed for a pair", warn=True
             )
             return
-        a, b = self.table.labels[self.grid.row], self.table.labels[self.grid.column]
+        a = self.table.labels[self.grid.row]
+        b = self.table.labels[self.grid.column]
         if a == b:
             self.say("a capture against itself is no pair", warn=True)
             return
@@ -337,7 +357,8 @@ class MatrixScreen(BaseScreen, inherit_bindings=False):
 
     def action_choose_metric(self) -> None:
         """Choose the metric from the list of all."""
-        p, metrics = self.palette, tuple(METRICS.values())
+        p = self.palette
+        metrics = tuple(METRICS.values())
 
         def row(index: int, width: int) -> Row:
             metric = metrics[index]

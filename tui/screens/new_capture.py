@@ -162,14 +162,18 @@ class NewCaptureScreen(BaseScreen, inherit_bindings=False):
 
     def draw(self) -> None:
         """The plan beside the form, where there is room for it."""
-        pane, p = self.query_one(PlanPane), self.palette
+        pane = self.query_one(PlanPane)
+        p = self.palette
         if not pane.display or not pane.size.width:
             return
         rows: list[list[tuple[str, Style]]] = []
         for line in self.plan_lines():
             style = p.text
             if line.startswith(("[", "#")):
-                style = p.strong if line.startswith("[") else p.muted
+                if line.startswith("["):
+                    style = p.strong
+                else:
+                    style = p.muted
             rows.append([(f" {visible(line)}", style)])
         pane.set_lines([strip_of(row, pane.inner_width) for row in rows])
 
@@ -242,7 +246,8 @@ class NewCaptureScreen(BaseScreen, inherit_bindings=False):
         from logdrift.tui.screens.texts import Picker
         from logdrift.tui.widgets.reading import Row
 
-        engines, p = [*ENGINES], self.palette
+        engines = [*ENGINES]
+        p = self.palette
 
         def row(index: int, width: int) -> Row:
             known = self.found.get(engines[index], Found("looking for it"))
@@ -481,7 +486,9 @@ def _free_name(sessions: Path) -> str:
 
 
 def _path(text: str | None) -> Path | None:
-    return user_path(text.strip()) if text and text.strip() else None
+    if text and text.strip():
+        return user_path(text.strip())
+    return None
 
 
 def _no_path(text: str) -> str:

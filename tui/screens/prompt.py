@@ -41,8 +41,12 @@ class Prompt(ModalScreen[str | None], SafeScreen[str | None], inherit_bindings=F
         limit: int = 1000,
     ) -> None:
         super().__init__()
-        self.title_text, self.words, self.value, self.limit = title, words, value, limit
-        self._problem, self._typed = problem, typed
+        self.title_text = title
+        self.words = words
+        self.value = value
+        self.limit = limit
+        self._problem = problem
+        self._typed = typed
         # Made with the window: it may be asked for what is typed before it stands.
         self._box = LineBox(value, limit, id="typed")
         self._note = Hints(id="prompt-note")

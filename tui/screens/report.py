@@ -46,9 +46,11 @@ class ReportScreen(BaseScreen, inherit_bindings=False):
 
     def __init__(self, session: Session, pair: tuple[str, str] | None) -> None:
         super().__init__()
-        self.session, self.pair = session, pair
+        self.session = session
+        self.pair = pair
         self.search = TextSearch(self, self.say)
-        self.form, self.all_pairs = "text", pair is None
+        self.form = "text"
+        self.all_pairs = pair is None
         self.text = ""
         self._reports: dict[bool, SessionReport] = {}
 
@@ -83,7 +85,10 @@ class ReportScreen(BaseScreen, inherit_bindings=False):
         from logdrift.core.config import load_config
         from logdrift.core.report.build import report_on
 
-        chosen = None if all_pairs or self.pair is None else [self.pair]
+        if all_pairs or self.pair is None:
+            chosen = None
+        else:
+            chosen = [self.pair]
         return report_on(
             self.session, chosen, limits=(*PUBLISHED, *load_config().thresholds)
         )
@@ -118,11 +123,10 @@ class ReportScreen(BaseScreen, inherit_bindings=False):
         if message.key != (self.form, self.all_pairs):
             return
         self.text = message.text
-        pairs = (
-            "all pairs"
-            if all_pairs or self.pair is None
-            else f" {ARROW} ".join(map(visible, self.pair))
-        )
+        if all_pairs or self.pair is None:
+            pairs = "all pairs"
+        else:
+            pairs = f" {ARROW} ".join(map(visible, self.pair))
         self.reading.put(
             f"Report · {_FORMATS[form]} · {pairs}", message.text.splitlines()
         )
@@ -159,11 +163,10 @@ class ReportScreen(BaseScreen, inherit_bindings=False):
 
     def action_copy(self) -> None:
         """Copy what is shown; what is too long for a terminal can be saved."""
-        said = (
-            self.logdrift.copy_text(self.text)
-            if self.text
-            else "the report is still being made"
-        )
+        if self.text:
+            said = self.logdrift.copy_text(self.text)
+        else:
+            said = "the report is still being made"
         self.say(
             f"{said}: w saves it to a file" if said.startswith("not copied") else said
         )

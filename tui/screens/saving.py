@@ -54,5 +54,8 @@ class _Saver:
     @background(group="save", writes=True, failed=lambda words: Saved("", words))
     def write(self, name: str, text: str) -> None:
         """Write the file."""
-        ended = text if text.endswith("\n") else f"{text}\n"
+        if text.endswith("\n"):
+            ended = text
+        else:
+            ended = f"{text}\n"
         self.node.post_message(Saved(write_report(name, ended)))

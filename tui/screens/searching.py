@@ -16,7 +16,8 @@ class TextSearch:
     """
 
     def __init__(self, screen: Screen[None], say: Callable[[str], None]) -> None:
-        self._screen, self._say = screen, say
+        self._screen = screen
+        self._say = say
         self._words = ""
 
     @property

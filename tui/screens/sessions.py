@@ -57,13 +57,17 @@ class Detail(Bar):
         self.draw()
 
     def draw(self) -> None:
-        row, p = self.row, self.palette
+        row = self.row
+        p = self.palette
         if row is None:
             self.put([[("", p.text)]])
             return
         bad = row.problem or row.damage or row.state == "failed"
         words = [row.problem or row.damage or row.doing or row.title]
-        key = self._key_words(row.state) if row.problem is None else ""
+        if row.problem is None:
+            key = self._key_words(row.state)
+        else:
+            key = ""
         if key:
             words.append(f"({key})" if words[0] else key)
         text = fit("  ".join(filter(None, words)), self.inner_width - 2)
@@ -204,7 +208,10 @@ class SessionsScreen(ManagingScreen, inherit_bindings=False):
 
     def _sort(self, column: str) -> None:
         view = self.list
-        view.down = not view.down if column == view.sort else COLUMNS[column].down
+        if column == view.sort:
+            view.down = not view.down
+        else:
+            view.down = COLUMNS[column].down
         view.sort = column
         view.show()
         view.refresh_fixed()

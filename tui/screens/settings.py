@@ -39,7 +39,9 @@ class FactsScreen(BaseScreen, inherit_bindings=False):
         self, session: Session, pair: tuple[str, str] | None, gate: Gate | None
     ) -> None:
         super().__init__()
-        self.session, self.pair, self.gate = session, pair, gate
+        self.session = session
+        self.pair = pair
+        self.gate = gate
         self.settings: CaptureSettings = settings_of(session)
 
     def panes(self) -> ComposeResult:
@@ -56,7 +58,8 @@ class FactsScreen(BaseScreen, inherit_bindings=False):
         self._show_bars()
 
     def _show_table(self) -> None:
-        p, settings = self.palette, self.settings
+        p = self.palette
+        settings = self.settings
         styles = {"differs": p.warn, "unknown": p.accent, "same": p.muted}
         counts = {
             kind: sum(row.kind == kind for row in settings.rows) for kind in MARKS
@@ -91,7 +94,8 @@ class FactsScreen(BaseScreen, inherit_bindings=False):
 
     def _reasons(self) -> list[list[Run]]:
         """What the gate says of the pair, as far as there is room."""
-        p, width = self.palette, self.size.width - 2
+        p = self.palette
+        width = self.size.width - 2
         if self.pair is None:
             return [[(" no pair to compare yet", p.warn)]]
         names = f"{visible(self.pair[0])} {ARROW} {visible(self.pair[1])}"
@@ -107,7 +111,10 @@ class FactsScreen(BaseScreen, inherit_bindings=False):
         ]
         wrapped: list[list[Run]] = []
         for reason in self.gate.reasons:
-            style = p.verdict(reason.severity) if reason.severity != "info" else p.muted
+            if reason.severity != "info":
+                style = p.verdict(reason.severity)
+            else:
+                style = p.muted
             for index, part in enumerate(
                 wrap(visible(reason.text), max(20, width - 3))
             ):
@@ -210,4 +217,6 @@ class FactsScreen(BaseScreen, inherit_bindings=False):
 
 def _column(labels: tuple[str, ...]) -> str:
     """``vllm/decode +2`` for three captures that ran alike."""
-    return labels[0] if len(labels) == 1 else f"{labels[0]} +{len(labels) - 1}"
+    if len(labels) == 1:
+        return labels[0]
+    return f"{labels[0]} +{len(labels) - 1}"

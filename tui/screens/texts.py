@@ -43,7 +43,10 @@ class TextScreen(ModalScreen[None], SafeScreen[None], inherit_bindings=False):
         at_end: bool = False,
     ) -> None:
         super().__init__()
-        self.title_text, self.source, self.bad, self.at_end = title, lines, bad, at_end
+        self.title_text = title
+        self.source = lines
+        self.bad = bad
+        self.at_end = at_end
         self.search = TextSearch(self, self.tell)
 
     def compose(self) -> ComposeResult:
@@ -125,8 +128,12 @@ class Picker(ModalScreen[int | None], SafeScreen[int | None], inherit_bindings=F
         aside: bool = False,
     ) -> None:
         super().__init__(classes="-aside" if aside else "")
-        self.title_text, self.head, self.count, self.row = title, head, count, row
-        self.start, self.moved = selected, moved
+        self.title_text = title
+        self.head = head
+        self.count = count
+        self.row = row
+        self.start = selected
+        self.moved = moved
         self._choices = _Choices(self, id="choices")
 
     def compose(self) -> ComposeResult:

@@ -55,7 +55,9 @@ class WhyScreen(BaseScreen, inherit_bindings=False):
 
     def __init__(self, origin: Origin) -> None:
         super().__init__()
-        self.origin, self.session, self.view = origin, origin.session, origin.view
+        self.origin = origin
+        self.session = origin.session
+        self.view = origin.view
         self.found: WhyView | None = None
         self._problem = ""
 
@@ -146,13 +148,16 @@ class WhyScreen(BaseScreen, inherit_bindings=False):
             self.topics.styles.height = rows
         else:
             self.topics.styles.height = "1fr"
-        self.topics.aside = (
-            f"{self.found.causes} found" if self.found is not None else ""
-        )
+        if self.found is not None:
+            self.topics.aside = f"{self.found.causes} found"
+        else:
+            self.topics.aside = ""
         self.topics.refresh_fixed()
 
     def _head(self) -> list[list[Run]]:
-        p, width, found = self.palette, self.size.width - 2, self.found
+        p = self.palette
+        width = self.size.width - 2
+        found = self.found
         assert self.view is not None
         a, b = map(visible, self.view.labels)
         rest: list[Run] = []
@@ -262,7 +267,9 @@ class WhyScreen(BaseScreen, inherit_bindings=False):
         if pair is None:
             return
         self.origin.take_pair(pair)
-        self.view, self.found, self._problem = PairView(pair), None, ""
+        self.view = PairView(pair)
+        self.found = None
+        self._problem = ""
         self.topics.put(())
         self.told.put("", ())
         self.draw()
@@ -308,4 +315,6 @@ class WhyScreen(BaseScreen, inherit_bindings=False):
         save(self, "why.txt", self.text_to_save, session=self.session.folder)
 
     def text_to_save(self) -> str:
-        return self.found.text if self.found is not None else f"{self._verdict()[0]}\n"
+        if self.found is not None:
+            return self.found.text
+        return f"{self._verdict()[0]}\n"

@@ -67,13 +67,17 @@ class Form(Lines, inherit_bindings=False):
     @property
     def here(self) -> FormRow | None:
         """The field with the cursor."""
-        return self.rows[self.selected] if self.selected < len(self.rows) else None
+        if self.selected < len(self.rows):
+            return self.rows[self.selected]
+        return None
 
     def show(self, rows: Sequence[FormRow], *, key: str | None = None) -> None:
         """Other lines; the cursor stays in its field, or goes to ``key``. Only lines
         that differ are painted again.
         """
-        before, was, top = self.rows, self.selected, self.top
+        before = self.rows
+        was = self.selected
+        top = self.top
         wanted = key
         if wanted is None and self.here is not None:
             wanted = self.here.key
@@ -123,7 +127,8 @@ class Form(Lines, inherit_bindings=False):
         self.refresh()
 
     def _begin(self, row: FormRow) -> None:
-        self.edit, self._editing = TypedLine.of(row.value), row.key
+        self.edit = TypedLine.of(row.value)
+        self._editing = row.key
 
     # ---- drawing
 
@@ -131,7 +136,8 @@ class Form(Lines, inherit_bindings=False):
         return self.title_line(self.title_text, width)
 
     def line(self, index: int, width: int) -> Strip:
-        row, p = self.rows[index], self.palette
+        row = self.rows[index]
+        p = self.palette
         if row.kind == "head":
             rule = "─" * max(0, width - cell_len(row.label) - 3)
             return strip_of([(f" {row.label} ", p.strong), (rule, p.muted)], width)
@@ -147,14 +153,21 @@ class Form(Lines, inherit_bindings=False):
     def _label_style(self, row: FormRow, here: bool) -> Style:
         p = self.palette
         if here:
-            return p.selected if self.has_focus else p.selected_idle
-        return p.accent if row.kind == "button" else p.muted
+            if self.has_focus:
+                return p.selected
+            return p.selected_idle
+        if row.kind == "button":
+            return p.accent
+        return p.muted
 
     def _value(self, row: FormRow, room: int, here: bool) -> list[Run]:
         """The value, and the note behind it where there is room for both."""
         p = self.palette
         value = visible(row.value)
-        note = f"  {row.note}" if row.note else ""
+        if row.note:
+            note = f"  {row.note}"
+        else:
+            note = ""
         wanted = max(16, min(cell_len(value), 60) + 1)
         if room - cell_len(note) < wanted:
             note = ""
@@ -165,7 +178,10 @@ class Form(Lines, inherit_bindings=False):
             cursor = here and self.has_focus
             return [*line_runs(edit, room, p, cursor=cursor), *tail]
         if row.kind == "choice":
-            value = f"‹ {value} ›" if here else f"  {value}"
+            if here:
+                value = f"‹ {value} ›"
+            else:
+                value = f"  {value}"
             return [(fit(value, room), p.text), *tail]
         return [(fit(value, room), p.bad if row.mark == "bad" else p.text), *tail]
 
@@ -252,7 +268,8 @@ class Form(Lines, inherit_bindings=False):
 
     def on_paste(self, event: events.Paste) -> None:
         event.stop()
-        row, text = self.here, event.text
+        row = self.here
+        text = event.text
         if row is None or row.kind != "text":
             return
         if not row.key.startswith("prompts.text"):
@@ -301,12 +318,15 @@ def _wrap(text: str, width: int) -> list[str]:
     """Visible text in rows of at most ``width`` cells, cut between words where that is
     near.
     """
-    rows, row, room = [], "", width
+    rows = []
+    row = ""
+    room = width
     for word in visible(text).replace(" ", "\0 ").split("\0"):
         for fragment in fragments_of(word) if word else ():
             if fragment.cells > room:
                 rows.append(row)
-                row, room = "", width
+                row = ""
+                room = width
                 if fragment.text == " ":
                     continue
             row += fragment.text

@@ -102,7 +102,10 @@ def line_runs(
     under = fit(under, min(width, cell_len(under)))
     before = _fitting_end(line.before, width - cell_len(under))
     room = width - cell_len(before) - cell_len(under)
-    tail = fit("".join(after[:-1]), room) if room > 0 else ""
+    if room > 0:
+        tail = fit("".join(after[:-1]), room)
+    else:
+        tail = ""
     return [(before, palette.text), (under, palette.cursor), (tail, palette.text)]
 
 

@@ -148,7 +148,8 @@ class SessionList(Rows):
         self.rows: tuple[SessionRow, ...] = ()
         self.sessions: tuple[SessionRow, ...] = ()
         """Those that are shown, in this order."""
-        self.sort, self.down = "date", True
+        self.sort = "date"
+        self.down = True
         self.filter = ""
         self.marked: Path | None = None
         self.read = False
@@ -160,7 +161,9 @@ class SessionList(Rows):
     @property
     def here(self) -> SessionRow | None:
         """The selected session."""
-        return self.sessions[self.selected] if self.sessions else None
+        if self.sessions:
+            return self.sessions[self.selected]
+        return None
 
     @property
     def note(self) -> str:
@@ -181,11 +184,13 @@ class SessionList(Rows):
 
         Only lines that differ are painted again.
         """
-        before, note = self.sessions, self.note
+        before = self.sessions
+        note = self.note
         if select is None and self.here is not None:
             select = self.here.folder
         if rows is not None:
-            self.rows, self.read = tuple(rows), True
+            self.rows = tuple(rows)
+            self.read = True
         matching = [row for row in self.rows if matches(row, self.filter)]
         self.sessions = sorted_rows(matching, self.sort, self.down)
         selected = self._index_of(select)
@@ -225,17 +230,24 @@ class SessionList(Rows):
         return f"logdrift · {path}"
 
     def _head_runs(self, name: str, cells: int) -> list[Run]:
-        p, column = self.palette, COLUMNS[name]
+        p = self.palette
+        column = COLUMNS[name]
         if name != self.sort:
-            title, style = column.title, p.muted
+            title = column.title
+            style = p.muted
         else:
             arrow = "▾" if self.down else "▴"
-            title, style = column.title + arrow, p.text
+            title = column.title + arrow
+            style = p.text
         return [(" " + fit(title, cells, right=column.right), style)]
 
     def runs(self, index: int, width: int) -> Sequence[Run]:
-        row, p = self.sessions[index], self.palette
-        mark = "•" if row.folder == self.marked else " "
+        row = self.sessions[index]
+        p = self.palette
+        if row.folder == self.marked:
+            mark = "•"
+        else:
+            mark = " "
         runs: list[Run] = [(mark, p.accent)]
         if row.problem:
             name = fit(row.name, 20) + " "

@@ -35,7 +35,8 @@ class Table(Rows):
     def __init__(self, title: str, *, id: str, dotted: bool = False) -> None:
         super().__init__(id=id)
         self.fit_name = fit_end if dotted else fit
-        self.title_text, self.aside = title, ""
+        self.title_text = title
+        self.aside = ""
         self.head: Sequence[str] = ()
         self.cells: Sequence[Sequence[str]] = ()
         self.marks: Sequence[tuple[str, Style]] = ()
@@ -82,7 +83,10 @@ class Table(Rows):
 
     def shift(self, step: int) -> None:
         """Other columns, as far as there are some that are not seen."""
-        more = self._hidden_right() if step > 0 else self.first > 1
+        if step > 0:
+            more = self._hidden_right()
+        else:
+            more = self.first > 1
         if more:
             self.first += step
             self.refresh()

@@ -49,7 +49,10 @@ class TopicList(Rows):
 
     def put(self, topics: Sequence[Topic]) -> None:
         """Show topics; the one that was selected stays so by its name."""
-        before = self.here.name if self.here is not None else ""
+        if self.here is not None:
+            before = self.here.name
+        else:
+            before = ""
         self.topics = topics
         names = [topic.name for topic in topics]
         self.selected = names.index(before) if before in names else 0
@@ -58,13 +61,16 @@ class TopicList(Rows):
     @property
     def here(self) -> Topic | None:
         """The selected topic."""
-        return self.topics[self.selected] if self.topics else None
+        if self.topics:
+            return self.topics[self.selected]
+        return None
 
     def fixed_line(self, y: int, width: int) -> Strip:
         return self.title_line("Causes", width, self.aside)
 
     def runs(self, index: int, width: int) -> Sequence[Run]:
-        topic, p = self.topics[index], self.palette
+        topic = self.topics[index]
+        p = self.palette
         title = visible(topic.title)
         if topic.score is None:
             return [(fit(f"    {title}", width), p.muted)]
@@ -84,7 +90,9 @@ class TopicList(Rows):
             return p.muted
         if topic.name == NOISE:
             return p.good
-        return p.text if topic.sureness == "possible" else p.strong
+        if topic.sureness == "possible":
+            return p.text
+        return p.strong
 
 
 class TopicDetail(Rows):
@@ -106,7 +114,8 @@ class TopicDetail(Rows):
         self, title: str, lines: Sequence[TopicLine], *, keep: bool = False
     ) -> None:
         """Show lines from the top on; ``keep``: from where one was."""
-        self.title_text, self.lines = title, lines
+        self.title_text = title
+        self.lines = lines
         if not keep:
             self.selected = self.top = 0
         self._lay_out()
@@ -125,7 +134,8 @@ class TopicDetail(Rows):
         p = self.palette
         style = {"title": p.strong, "muted": p.muted}.get(line.kind, p.text)
         blank = " " * (line.indent + 1)
-        first, text = visible(line.first), visible(line.text)
+        first = visible(line.first)
+        text = visible(line.text)
         if line.kind == "token":
             return [[(blank, p.text), (line.first, p.accent), (text, style)]]
         hanging = "  " if line.first else ""
@@ -157,7 +167,9 @@ class TopicDetail(Rows):
     @property
     def position(self) -> int | None:
         """The token of the selected row."""
-        return self._rows[self.selected][1].position if self._rows else None
+        if self._rows:
+            return self._rows[self.selected][1].position
+        return None
 
     def to_token(self) -> bool:
         """Select the first row of a token; False where there is none."""
