@@ -39,7 +39,7 @@ from logdrift.tui.models.capture_form import (
 from logdrift.tui.screens.confirm import Confirm
 from logdrift.tui.screens.explorer import ExplorerScreen
 from logdrift.tui.screens.new_capture import NewCaptureScreen
-from logdrift.tui.screens.prompt import Prompt
+from logdrift.tui.screens.prompt import LinePrompt
 from logdrift.tui.screens.sessions import SessionsScreen
 from logdrift.tui.screens.texts import Picker, TextScreen
 from logdrift.tui.widgets.bars import Hints
@@ -604,13 +604,13 @@ async def test_the_plan_is_previewed_saved_edited_and_loaded(tmp_path: Path) -> 
             ),
         )
         await pilot.press("ctrl+s")
-        await until(pilot, lambda: isinstance(app.screen, Prompt))
+        await until(pilot, lambda: isinstance(app.screen, LinePrompt))
         await pilot.press("enter")
         await until(pilot, lambda: "saved: capture-1.toml" in said(screen))
         path = tmp_path / "here" / "capture-1.toml"
         assert load_plan(path) == screen.built.plan
         await pilot.press("ctrl+s")
-        await until(pilot, lambda: isinstance(app.screen, Prompt))
+        await until(pilot, lambda: isinstance(app.screen, LinePrompt))
         await pilot.press("enter")
         await until(
             pilot,
@@ -627,7 +627,7 @@ async def test_the_plan_is_previewed_saved_edited_and_loaded(tmp_path: Path) -> 
         for typed, wanted in (("missing.toml", "no such file"), ("capture-1.toml", "")):
             await until(pilot, lambda: app.screen is screen)
             await pilot.press("ctrl+o")
-            await until(pilot, lambda: isinstance(app.screen, Prompt))
+            await until(pilot, lambda: isinstance(app.screen, LinePrompt))
             await pilot.press(*typed, "enter")
             if wanted:
                 await until(
@@ -666,7 +666,7 @@ async def test_typed_ids_are_saved_beside_the_plan(tmp_path: Path) -> None:
         screen.typed("title", "ids")
         go(screen, "save_plan")
         await pilot.press("enter")
-        await until(pilot, lambda: isinstance(app.screen, Prompt))
+        await until(pilot, lambda: isinstance(app.screen, LinePrompt))
         await pilot.press("enter")
         await until(pilot, lambda: "saved" in said(screen))
         plan = load_plan(tmp_path / "here" / "capture-1.toml")

@@ -13,7 +13,7 @@ from textual.pilot import Pilot
 from benchmarks.make_session import make_session
 from logdrift.core.charts.registry import CHARTS, index_of
 from logdrift.tui.screens.chart import ChartScreen
-from logdrift.tui.screens.prompt import Prompt
+from logdrift.tui.screens.prompt import LinePrompt
 from logdrift.tui.screens.texts import Picker
 from logdrift.tui.widgets.bars import Hints
 from logdrift.tui.widgets.charts.pane import ChartPane
@@ -249,9 +249,10 @@ async def test_export_asks_for_a_name_and_says_what_was_written(
         screen = await judged(pilot)
         await drawn(pilot, screen.chart, "delta")
         await pilot.press("x")
-        await until(pilot, lambda: isinstance(app.screen, Prompt))
+        await until(pilot, lambda: isinstance(app.screen, LinePrompt))
         assert (
-            isinstance(app.screen, Prompt) and app.screen.text == "gen-delta-seq0.svg"
+            isinstance(app.screen, LinePrompt)
+            and app.screen.text == "gen-delta-seq0.svg"
         )
         await pilot.press("enter")
         await until(pilot, lambda: (own_home / "gen-delta-seq0.svg").exists())
@@ -261,7 +262,7 @@ async def test_export_asks_for_a_name_and_says_what_was_written(
         )
         ET.fromstring((own_home / "gen-delta-seq0.svg").read_text(encoding="utf-8"))
         await pilot.press("x")
-        await until(pilot, lambda: isinstance(app.screen, Prompt))
+        await until(pilot, lambda: isinstance(app.screen, LinePrompt))
         await pilot.press("escape")
         await until(pilot, lambda: app.screen is screen)
         assert [p.name for p in own_home.glob("*.svg")] == ["gen-delta-seq0.svg"]

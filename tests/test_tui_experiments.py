@@ -27,7 +27,7 @@ from logdrift.tui.models.experiments import ExperimentRow, chosen_at_first
 from logdrift.tui.screens.confirm import Confirm
 from logdrift.tui.screens.experiments import ExperimentsScreen
 from logdrift.tui.screens.explorer import ExplorerScreen
-from logdrift.tui.screens.prompt import Prompt
+from logdrift.tui.screens.prompt import LinePrompt
 from logdrift.tui.screens.texts import TextScreen
 from logdrift.tui.screens.why import WhyScreen
 from tests.made_experiments import (
@@ -161,7 +161,7 @@ async def budget(
     pilot: Any, screen: ExperimentsScreen, key: str, patch: pytest.MonkeyPatch
 ) -> None:
     await pilot.press(key)
-    await until(pilot, lambda: isinstance(pilot.app.screen, Prompt))
+    await until(pilot, lambda: isinstance(pilot.app.screen, LinePrompt))
     assert pilot.app.screen.text == "10m"
     await pilot.press("ctrl+u", *"soon", "enter")
     await until(
@@ -301,7 +301,7 @@ async def save(
     pilot: Any, screen: ExperimentsScreen, key: str, patch: pytest.MonkeyPatch
 ) -> None:
     await pilot.press(key)
-    await until(pilot, lambda: isinstance(pilot.app.screen, Prompt))
+    await until(pilot, lambda: isinstance(pilot.app.screen, LinePrompt))
     assert pilot.app.screen.text == "experiments.tsv"
     await pilot.press("enter")
     await until(
@@ -439,7 +439,7 @@ async def test_the_budget_chooses_what_would_tell_if_it_fits(session: Session) -
             ("2h", {screen.rows[0].id}),
         ):
             await pilot.press("b")
-            await until(pilot, lambda: isinstance(app.screen, Prompt))
+            await until(pilot, lambda: isinstance(app.screen, LinePrompt))
             await pilot.press("ctrl+u", *typed, "enter")
             await until(pilot, lambda typed=typed: f"budget {typed} · " in head(screen))  # type: ignore[misc]
             assert screen.chosen == chosen

@@ -24,7 +24,7 @@ from logdrift.core.session.identity import (
 )
 from logdrift.core.session.reader import Session
 from logdrift.tui.screens.identity import IdentityScreen
-from logdrift.tui.screens.prompt import Prompt
+from logdrift.tui.screens.prompt import LinePrompt
 from logdrift.tui.screens.why import WhyScreen
 from tests.made_answers import loaded, off
 from tests.made_sessions import capture, write_session
@@ -157,7 +157,7 @@ async def test_an_answer_is_copied_and_saved_as_it_stands(
         )
         assert copied.split("\n")[-1] == screen.command
         await pilot.press("w")
-        await until(pilot, lambda: isinstance(app.screen, Prompt))
+        await until(pilot, lambda: isinstance(app.screen, LinePrompt))
         assert app.screen.text == "identity.txt"
         await pilot.press("enter")
         await until(

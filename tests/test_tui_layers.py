@@ -24,7 +24,7 @@ from logdrift.core.session.reader import Session
 from logdrift.tui.actions import commands
 from logdrift.tui.screens.explorer import ExplorerScreen
 from logdrift.tui.screens.layers import LayersScreen
-from logdrift.tui.screens.prompt import Prompt
+from logdrift.tui.screens.prompt import LinePrompt
 from logdrift.tui.screens.texts import TextScreen
 from logdrift.tui.screens.why import WhyScreen
 from tests.made_answers import a_result
@@ -200,7 +200,7 @@ def check_table(table: str) -> None:
 async def _save(pilot: Any, screen: LayersScreen, sent: list[str], key: str) -> None:
     app = pilot.app
     await pilot.press(key)
-    await until(pilot, lambda: isinstance(app.screen, Prompt))
+    await until(pilot, lambda: isinstance(app.screen, LinePrompt))
     name = app.screen.text
     assert name.startswith("layers") and name.endswith(".tsv")
     await pilot.press("enter")

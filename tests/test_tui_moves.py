@@ -23,7 +23,7 @@ from logdrift.tui.models.inspection import inspect
 from logdrift.tui.models.modes import MODES
 from logdrift.tui.models.state import Mark, ViewState, load_state, save_state
 from logdrift.tui.palette import make_palette
-from logdrift.tui.screens.prompt import LineBox, Prompt
+from logdrift.tui.screens.prompt import LineBox, LinePrompt
 from logdrift.tui.screens.texts import Picker
 from logdrift.tui.widgets.bars import Header, Hints
 from logdrift.tui.widgets.inspector import Inspector, inspector_lines, summary_lines
@@ -72,7 +72,7 @@ def rare(folder: Path) -> str:
 async def type_in(pilot, key: str, typed: str) -> None:  # type: ignore[no-untyped-def]
     """Open a prompt with a key, type, Enter."""
     await pilot.press(key)
-    await until(pilot, lambda: isinstance(pilot.app.screen, Prompt))
+    await until(pilot, lambda: isinstance(pilot.app.screen, LinePrompt))
     prompt = pilot.app.screen
     prompt.query_one(LineBox).put(TypedLine.of(typed))
     await pilot.pause()
@@ -123,7 +123,7 @@ async def test_matches_are_counted_while_typing_and_ids_are_found(folder: Path) 
     async with app.run_test(size=(80, 24)) as pilot:
         screen = await judged(pilot)
         await pilot.press("slash")
-        await until(pilot, lambda: isinstance(app.screen, Prompt))
+        await until(pilot, lambda: isinstance(app.screen, LinePrompt))
         await pilot.press(*[{"#": "number_sign"}.get(c, c) for c in f"#{token_id}"])
         await until(pilot, lambda: f"{len(wanted):,} found" in screen_text(app))
         await pilot.press("enter")
@@ -159,10 +159,10 @@ async def test_go_to_a_place_and_undo_and_redo_it(folder: Path) -> None:
         await pilot.press("U")
         assert "no jump to redo" in hint(pilot)
         await pilot.press("colon")
-        await until(pilot, lambda: isinstance(app.screen, Prompt))
+        await until(pilot, lambda: isinstance(app.screen, LinePrompt))
         await pilot.press("9", "9", "colon", "enter")
         assert isinstance(
-            app.screen, Prompt
+            app.screen, LinePrompt
         ) and "there is no sequence 99: they are 0 to 23" in screen_text(app)
         await pilot.press("escape")
         await until(pilot, lambda: app.screen is screen)
@@ -293,7 +293,7 @@ async def test_filters_count_while_typing_and_list_what_they_keep(
     async with app.run_test(size=(120, 36)) as pilot:
         screen = await judged(pilot)
         await pilot.press("f")
-        await until(pilot, lambda: isinstance(app.screen, Prompt))
+        await until(pilot, lambda: isinstance(app.screen, LinePrompt))
         await pilot.press(*(char if char != " " else "space" for char in rare))
         await until(
             pilot, lambda: f"{len(with_text)} of 24 sequences" in screen_text(app)
@@ -689,9 +689,9 @@ async def test_a_line_is_edited_pasted_into_and_made_visible(folder: Path) -> No
     async with app.run_test(size=(80, 24)) as pilot:
         await judged(pilot)
         await pilot.press("slash")
-        await until(pilot, lambda: isinstance(app.screen, Prompt))
+        await until(pilot, lambda: isinstance(app.screen, LinePrompt))
         prompt = app.screen
-        assert isinstance(prompt, Prompt)
+        assert isinstance(prompt, LinePrompt)
         await pilot.press("a", "b", "c", "left", "backspace", "d")
         assert prompt.text == "adc"
         prompt.query_one(LineBox).post_message(

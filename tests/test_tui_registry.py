@@ -25,7 +25,7 @@ from logdrift.tui.screens.layers import LayersScreen
 from logdrift.tui.screens.limits import LimitsScreen
 from logdrift.tui.screens.matrix import MatrixScreen
 from logdrift.tui.screens.new_capture import NewCaptureScreen
-from logdrift.tui.screens.prompt import Prompt
+from logdrift.tui.screens.prompt import LinePrompt
 from logdrift.tui.screens.report import ReportScreen
 from logdrift.tui.screens.sessions import SessionsScreen
 from logdrift.tui.screens.settings import FactsScreen
@@ -47,7 +47,7 @@ DOERS = {
     "list": (Rows,),
     "pane": (Text,),
     "picker": (Picker, TextScreen),
-    "prompt": (Prompt,),
+    "prompt": (LinePrompt,),
     "inspector": (Inspector,),
     "charts": (ExplorerScreen, ChartScreen),
     "chart": (ChartPane,),

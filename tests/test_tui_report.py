@@ -30,7 +30,7 @@ from logdrift.tui.screens.explorer import ExplorerScreen
 from logdrift.tui.screens.limits import LimitsScreen
 from logdrift.tui.screens.log import LogScreen
 from logdrift.tui.screens.matrix import MatrixScreen
-from logdrift.tui.screens.prompt import Prompt
+from logdrift.tui.screens.prompt import LinePrompt
 from logdrift.tui.screens.report import ReportScreen
 from logdrift.tui.screens.settings import FactsScreen
 from logdrift.tui.screens.texts import Picker, TextScreen
@@ -111,7 +111,7 @@ async def test_saving_writes_the_form_of_the_name(tmp_path: Path, ending: str) -
     async with app.run_test(size=(120, 36)) as pilot:
         await opened(pilot)
         await pilot.press("w")
-        await until(pilot, lambda: isinstance(app.screen, Prompt))
+        await until(pilot, lambda: isinstance(app.screen, LinePrompt))
         assert app.screen.text == "sample-smollm2-report.md"
         await pilot.press("ctrl+u", *f"out.{ending}", "enter")
         await until(
@@ -146,10 +146,10 @@ async def test_a_name_that_does_not_do_is_not_taken(tmp_path: Path) -> None:
     async with app.run_test(size=(120, 36)) as pilot:
         await opened(pilot)
         await pilot.press("w")
-        await until(pilot, lambda: isinstance(app.screen, Prompt))
+        await until(pilot, lambda: isinstance(app.screen, LinePrompt))
         await pilot.press("ctrl+u", *"taken.md", "enter")
         await until(pilot, lambda: "taken.md exists" in screen_text(app))
-        assert isinstance(app.screen, Prompt)
+        assert isinstance(app.screen, LinePrompt)
         await pilot.press("escape")
         await until(pilot, lambda: isinstance(app.screen, ReportScreen))
     assert (tmp_path / "here" / "taken.md").read_text() == "mine"
@@ -184,7 +184,7 @@ async def test_a_file_that_cannot_be_written_is_an_error_that_can_be_copied(
     async with app.run_test(size=(120, 36)) as pilot:
         await opened(pilot)
         await pilot.press("w")
-        await until(pilot, lambda: isinstance(app.screen, Prompt))
+        await until(pilot, lambda: isinstance(app.screen, LinePrompt))
         await pilot.press("ctrl+u", *"out.md", "enter")
         await until(
             pilot,
@@ -240,7 +240,7 @@ async def test_what_is_shown_can_be_saved(
             lambda: not isinstance(app.screen, LimitsScreen) or bool(app.screen.limits),
         )
         await pilot.press("w")
-        await until(pilot, lambda: isinstance(app.screen, Prompt))
+        await until(pilot, lambda: isinstance(app.screen, LinePrompt))
         assert app.screen.text == file
         await pilot.press("enter")
         await until(
@@ -253,7 +253,7 @@ async def test_what_is_shown_can_be_saved(
         ) + "\n" and written.startswith(head)
         # The same name again is not offered.
         await pilot.press("w")
-        await until(pilot, lambda: isinstance(app.screen, Prompt))
+        await until(pilot, lambda: isinstance(app.screen, LinePrompt))
         assert app.screen.text == file.replace(".", "-2.")
 
 
@@ -263,7 +263,7 @@ async def test_what_is_shown_can_be_saved(
 async def search(pilot: Any, wanted: str) -> None:
     before = pilot.app.screen
     await pilot.press("slash")
-    await until(pilot, lambda: isinstance(pilot.app.screen, Prompt))
+    await until(pilot, lambda: isinstance(pilot.app.screen, LinePrompt))
     await pilot.press("ctrl+u", *wanted, "enter")
     await until(pilot, lambda: pilot.app.screen is before)
 

@@ -21,7 +21,7 @@ from logdrift.tui.app import LogdriftApp
 from logdrift.tui.models.sessions import SessionRow
 from logdrift.tui.screens.confirm import Confirm
 from logdrift.tui.screens.explorer import ExplorerScreen
-from logdrift.tui.screens.prompt import Prompt
+from logdrift.tui.screens.prompt import LinePrompt
 from logdrift.tui.screens.sessions import SessionsScreen
 from logdrift.tui.screens.texts import TextScreen
 from logdrift.tui.widgets.bars import Hints
@@ -174,7 +174,7 @@ async def test_filter_is_live_and_esc_takes_it_back(sessions: Path) -> None:
         await at(pilot, app, "good", lambda row: row.verdict is not None)
         await pilot.press("slash", *"oth")
         await until(pilot, lambda: names(app) == ["other"])
-        assert isinstance(app.screen, Prompt) and "filter: oth" in screen_text(app)
+        assert isinstance(app.screen, LinePrompt) and "filter: oth" in screen_text(app)
         await pilot.press("escape")
         await until(pilot, lambda: len(names(app)) == 3)
         await pilot.press("slash", *"caution good", "enter")
@@ -314,7 +314,7 @@ async def test_rename_asks_for_a_name_and_says_what_is_wrong_with_one(
         await until(
             pilot,
             lambda: (
-                isinstance(app.screen, Prompt) and "Rename good" in screen_text(app)
+                isinstance(app.screen, LinePrompt) and "Rename good" in screen_text(app)
             ),
         )
         await pilot.press("ctrl+u", *"other", "enter")

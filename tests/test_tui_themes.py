@@ -22,7 +22,7 @@ from logdrift.tui.actions import COMMANDS, NO_KEYMAP, SCOPE_TITLES, commands, hi
 from logdrift.tui.actions.key_tables import keys_table
 from logdrift.tui.app import run
 from logdrift.tui.command_window import active_commands
-from logdrift.tui.keymap import SCREENS, check_keymap, key_of, sample
+from logdrift.tui.keymap import SCREENS, check_keymap, parse_key, sample
 from logdrift.tui.palette import Palette, exchange, make_palette
 from logdrift.tui.screens.explorer import ExplorerScreen
 from logdrift.tui.screens.matrix import MatrixScreen
@@ -354,7 +354,7 @@ def test_the_config_reaches_the_screen(
     ],
 )
 def test_keys_are_written_as_they_are_known(text: str, key: str) -> None:
-    assert key_of(text) == key
+    assert parse_key(text) == key
 
 
 @pytest.mark.parametrize(
@@ -368,7 +368,7 @@ def test_keys_are_written_as_they_are_known(text: str, key: str) -> None:
 )
 def test_a_key_that_is_none_is_named_with_the_nearest(text: str, said: str) -> None:
     with pytest.raises(InputError, match=said):
-        key_of(text)
+        parse_key(text)
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from logdrift.tui.models import why as why_view
 from logdrift.tui.models.why import TEXT_WIDTH, explain
 from logdrift.tui.screens.cause_table import CauseTable
 from logdrift.tui.screens.explorer import ExplorerScreen
-from logdrift.tui.screens.prompt import Prompt
+from logdrift.tui.screens.prompt import LinePrompt
 from logdrift.tui.screens.texts import Picker
 from logdrift.tui.screens.why import WhyScreen
 from logdrift.tui.widgets.topics import score_bar
@@ -191,7 +191,7 @@ async def test_the_table_opens_at_the_cause_and_is_searched(hot: Session) -> Non
         assert all(f"{cause.number:2d} {cause.title}" in whole for cause in CAUSES)
         assert " ".join(CAUSES[-1].signature.split()) in " ".join(whole.split())
         await pilot.press("slash")
-        await until(pilot, lambda: isinstance(app.screen, Prompt))
+        await until(pilot, lambda: isinstance(app.screen, LinePrompt))
         await pilot.press(*"kv_cache_dtype", "enter")
         await until(pilot, lambda: "kv_cache_dtype" in text(table.reading))
         await pilot.press("escape")
@@ -215,7 +215,7 @@ async def test_copying_gives_the_cause_and_saving_all_of_them(
         )
         assert "2. " not in copied
         await pilot.press("w")
-        await until(pilot, lambda: isinstance(app.screen, Prompt))
+        await until(pilot, lambda: isinstance(app.screen, LinePrompt))
         assert app.screen.text == "why.txt"
         await pilot.press("enter")
         await until(

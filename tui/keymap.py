@@ -1,12 +1,11 @@
-"""Keys of the user's own: checked against the registry, and a sample file of all that
-can be changed.
-"""
+"""Keys from the user's config: checked against the registry; and a sample of them."""
 
 from __future__ import annotations
 
 import difflib
 import unicodedata
 from collections.abc import Iterator, Mapping
+from functools import cache
 
 from logdrift.core.errors import InputError
 from logdrift.tui.actions import (
@@ -38,12 +37,10 @@ SCREENS: tuple[frozenset[Scope], ...] = tuple(
         ("form",),
     )
 )
-"""Scopes whose keys are listened to on one screen or window, beside those of
-everywhere.
-"""
+"""Scopes whose keys work together on one screen or window, beside scope ``app``."""
 _PANES: frozenset[Scope] = frozenset({"move", "list", "pane", "inspector", "chart"})
-"""Of these, only those of the pane with the focus are listened to; the inspector has
-two.
+"""Of these, only the keys of the pane with the focus work; the inspector has two
+scopes, its own and ``pane``.
 """
 _NAMED = (
     "enter",
@@ -75,41 +72,54 @@ _RENAMED = {
 _PRINTABLE = "".join(chr(c) for c in range(33, 127))
 
 
-def key_of(text: str) -> str:
-    """The key that a text means: a character, a name (`enter`, `f5`, `slash`), or one
-    with `ctrl+` and the like.
+def parse_key(text: str) -> str:
+    """The key that a user's text means, as Textual names it.
 
-    Raises InputError that names the nearest key.
+    A text is a character, a name (`enter`, `f5`, `slash`), or one of these after
+    `ctrl+` and other modifiers. Raises InputError that names the nearest key.
     """
-    wanted = text.strip()
-    if len(wanted) == 1 and wanted.isprintable():
-        return _character(wanted)
-    *modifiers, last = (
-        wanted.split("+")
-        if not wanted.endswith("++")
-        else [*wanted[:-2].split("+"), "+"]
-    )
-    names = {_character(char) for char in _PRINTABLE if not char.isalnum()} | set(
-        _NAMED
-    )
-    if len(last) == 1:
-        key = _character(last)
-    else:
-        key = last.lower()
-    if key not in names and not (len(last) == 1 and last.isalnum()):
-        near = difflib.get_close_matches(key, sorted(names), n=1)
-        raise InputError(
-            f"there is no key {text!r}"
-            + (f": did you mean {near[0]!r}?" if near else ": try 'f5'")
-        )
+    stripped = text.strip()
+    if len(stripped) == 1 and stripped.isprintable():
+        return _character(stripped)
+    *modifiers, last = _split_at_plus(stripped)
+    key = _character(last) if len(last) == 1 else last.lower()
+    if not _is_key(key):
+        raise _no_such_key(text, key)
     for modifier in modifiers:
         if modifier.lower() not in _MODIFIERS:
-            near = difflib.get_close_matches(modifier.lower(), _MODIFIERS, n=1)
-            raise InputError(
-                f"key {text!r} has no modifier {modifier!r}: use"
-                f" {near[0] if near else 'ctrl, alt, shift'}"
-            )
+            raise _no_such_modifier(text, modifier)
     return "+".join([*sorted(modifier.lower() for modifier in modifiers), key])
+
+
+def _split_at_plus(text: str) -> list[str]:
+    """``ctrl++`` is Ctrl and the key plus."""
+    if text.endswith("++"):
+        return [*text[:-2].split("+"), "+"]
+    return text.split("+")
+
+
+@cache
+def _names_of_keys() -> frozenset[str]:
+    """Every key but letters and digits."""
+    characters = [_character(char) for char in _PRINTABLE if not char.isalnum()]
+    return frozenset((*characters, *_NAMED))
+
+
+def _is_key(key: str) -> bool:
+    is_letter_or_digit = len(key) == 1 and key.isalnum()
+    return is_letter_or_digit or key in _names_of_keys()
+
+
+def _no_such_key(text: str, key: str) -> InputError:
+    near = difflib.get_close_matches(key, sorted(_names_of_keys()), n=1)
+    advice = f"did you mean {near[0]!r}?" if near else "try 'f5'"
+    return InputError(f"there is no key {text!r}: {advice}")
+
+
+def _no_such_modifier(text: str, modifier: str) -> InputError:
+    near = difflib.get_close_matches(modifier.lower(), _MODIFIERS, n=1)
+    usable = near[0] if near else "ctrl, alt, shift"
+    return InputError(f"key {text!r} has no modifier {modifier!r}: use {usable}")
 
 
 def _character(char: str) -> str:
@@ -120,7 +130,7 @@ def _character(char: str) -> str:
 
 
 def check_keymap(
-    given: Mapping[str, tuple[str, ...]], file: str = "the config"
+    configured: Mapping[str, tuple[str, ...]], file: str = "the config"
 ) -> Keymap:
     """Keys by the id of their command, as Textual names them; an empty list leaves a
     command without a key.
@@ -130,58 +140,66 @@ def check_keymap(
     """
     known = {command.id: command for command in COMMANDS}
     keymap: dict[str, tuple[str, ...]] = {}
-    for name, keys in given.items():
+    for name, texts in configured.items():
         if name not in known:
             raise InputError(f"{file}: keys.{name} is unknown: {_nearest(name, known)}")
         try:
-            keymap[name] = tuple(dict.fromkeys(key_of(key) for key in keys))
+            keys = [parse_key(text) for text in texts]
         except InputError as error:
             raise InputError(f"{file}: keys.{name}: {error}") from None
-    for name, keys in keymap.items():
-        for key in keys:
-            other = _conflict(known[name], key, keymap)
-            if other is not None:
-                shown = key_names((key,))[0]
-                raise InputError(
-                    f"{file}: keys.{name}: {shown!r} is the key of {other.id}"
-                    f" ({other.title}): give that one another key too"
-                )
+        keymap[name] = tuple(dict.fromkeys(keys))
+    for name in keymap:
+        _refuse_conflicts(known[name], keymap, file)
     return keymap
 
 
+def _refuse_conflicts(command: Command, keymap: Keymap, file: str) -> None:
+    """Raise InputError where a new key of ``command`` is another command's too."""
+    for key in keymap[command.id]:
+        other = _conflict(command, key, keymap)
+        if other is not None:
+            shown_key = key_names((key,))[0]
+            raise InputError(
+                f"{file}: keys.{command.id}: {shown_key!r} is the key of {other.id}"
+                f" ({other.title}): give that one another key too"
+            )
+
+
 def _nearest(name: str, known: Mapping[str, Command]) -> str:
+    """Advice for an unknown id: one that is spelled alike, or has the same last part."""
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    near = (
-        near or [i for i in known if i.partition(".")[2] == name.rpartition(".")[2]][:1]
-    )
+    if not near:
+        action = name.rpartition(".")[2]
+        near = [other for other in known if other.partition(".")[2] == action]
     if near:
         return f"did you mean {near[0]!r}?"
     return "logdrift keys lists them all"
 
 
 def _conflict(command: Command, key: str, keymap: Keymap) -> Command | None:
+    """The other command that ``key`` would also mean."""
     for other in COMMANDS:
         if other is command or not _meet(command.scope, other.scope):
             continue
-        # Two that have a key in common by themselves never have it at the same time.
-        if key in keymap.get(other.id, other.keys) and not (
-            key in command.keys and key in other.keys
-        ):
+        if key not in keymap.get(other.id, other.keys):
+            continue
+        # Two that share a default key never have it at the same time.
+        shared_by_default = key in command.keys and key in other.keys
+        if not shared_by_default:
             return other
     return None
 
 
 def _meet(a: Scope, b: Scope) -> bool:
-    """Whether keys of two scopes are listened to at the same time, so that one would
-    hide the other.
+    """Whether keys of two scopes work at the same time, so that one would hide the
+    other.
     """
-    if a != b and a in _PANES and b in _PANES and {a, b} != {"pane", "inspector"}:
+    if a == b or "app" in (a, b):
+        return True
+    both_are_panes = a in _PANES and b in _PANES
+    if both_are_panes and {a, b} != {"pane", "inspector"}:
         return False
-    return (
-        a == b
-        or "app" in (a, b)
-        or any(a in scopes and b in scopes for scopes in SCREENS)
-    )
+    return any(a in scopes and b in scopes for scopes in SCREENS)
 
 
 def sample() -> Iterator[str]:
@@ -204,7 +222,8 @@ def sample() -> Iterator[str]:
 
 
 def _written(key: str) -> str:
-    shown = key_names((key,))[0]
-    if len(shown) == 1 and shown.isascii():
-        return shown.replace("\\", "\\\\").replace('"', '\\"')
+    """A key inside the quotes of a TOML string: its character where it has one."""
+    name = key_names((key,))[0]
+    if len(name) == 1 and name.isascii():
+        return name.replace("\\", "\\\\").replace('"', '\\"')
     return key

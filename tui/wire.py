@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from rich.cells import cell_len, get_character_cell_size
 from rich.console import Console
@@ -20,8 +20,8 @@ from textual.geometry import Size
 from textual.strip import Strip
 
 _GAP = 16
-"""Equal cells between two that differ which are sent as well: another place and style
-cost about as many bytes.
+"""So many equal cells between two that differ are sent as well: a jump to another place
+and its style cost about as many bytes.
 """
 Cell = tuple[str, Style | None]
 """A character and its style, as far as it shows; of a wide one the second cell holds no
@@ -29,18 +29,33 @@ character.
 """
 
 
-class ChangedCells(CompositorUpdate):
-    """Pieces of lines that are sent: (x, y, cells)."""
+class Piece(NamedTuple):
+    """Cells in one line of the screen, from column ``x`` on."""
 
-    def __init__(self, pieces: list[tuple[int, int, Strip]]) -> None:
+    x: int
+    y: int
+    strip: Strip
+
+
+class Stretch(NamedTuple):
+    """Cells from ``start`` to before ``stop``."""
+
+    start: int
+    stop: int
+
+
+class ChangedCells(CompositorUpdate):
+    """Pieces of lines that are sent."""
+
+    def __init__(self, pieces: list[Piece]) -> None:
         self.pieces = pieces
 
     def __rich_console__(self, console: Console, options: Any) -> Iterator[Any]:
-        for _, _, strip in self.pieces:
-            yield from strip
+        for piece in self.pieces:
+            yield from piece.strip
 
     def render_segments(self, console: Console) -> str:
-        """The bytes: a place, then text in its styles."""
+        """The bytes: each piece is a place, then text in its styles."""
         return "".join(
             f"\x1b[{y + 1};{x + 1}H{strip.render(console)}"
             for x, y, strip in self.pieces
@@ -59,95 +74,91 @@ class Wire:
         self._size = Size()
 
     def changes(self, update: CompositorUpdate, size: Size) -> CompositorUpdate | None:
-        """What is to be sent of an update to a terminal of ``size``; None for
-        nothing.
-        """
+        """What to send of an update to a terminal of ``size``; None for nothing."""
         if not isinstance(update, (LayoutUpdate, ChopsUpdate)):
             self.forget()
             return update
         if size != self._size:
             self._size = size
             self._lines = [None] * size.height
-        found = [
-            piece
-            for x, y, strip in _pieces(update)
-            for piece in self._differing(x, y, strip)
-        ]
-        if found:
-            return ChangedCells(found)
+        changed: list[Piece] = []
+        for piece in _pieces(update):
+            changed += self._differing(piece)
+        if changed:
+            return ChangedCells(changed)
         return None
 
-    def _differing(
-        self, x: int, y: int, strip: Strip
-    ) -> Iterator[tuple[int, int, Strip]]:
+    def _differing(self, piece: Piece) -> Iterator[Piece]:
+        """The parts of a piece that the terminal does not show yet."""
+        x, y, strip = piece
         if not 0 <= y < len(self._lines):
             return
         new = _cells(strip)[: max(0, self._size.width - x)]
         line = self._lines[y]
         if line is None:
             line = self._lines[y] = [("", None)] * self._size.width
-            if len(new) == len(
-                line
-            ):  # the first screen: nothing of it is known, so nothing is compared
+            if len(new) == len(line):
+                # A whole line of which nothing is known: there is nothing to compare.
                 line[:] = new
-                yield (
-                    x,
-                    y,
-                    (
-                        strip.crop(0, len(line))
-                        if strip.cell_length > len(line)
-                        else strip
-                    ),
-                )
+                yield Piece(x, y, _at_most(strip, len(line)))
                 return
         old = line[x : x + len(new)]
         if old == new:
             return
         line[x : x + len(new)] = new
         for start, stop in _stretches(old, new):
-            yield x + start, y, strip.crop(start, stop)
+            yield Piece(x + start, y, strip.crop(start, stop))
 
 
-def _pieces(update: LayoutUpdate | ChopsUpdate) -> Iterator[tuple[int, int, Strip]]:
-    """(x, y, cells) of what Textual would send."""
+def _at_most(strip: Strip, width: int) -> Strip:
+    if strip.cell_length > width:
+        return strip.crop(0, width)
+    return strip
+
+
+def _pieces(update: LayoutUpdate | ChopsUpdate) -> Iterator[Piece]:
+    """What Textual would send."""
     if isinstance(update, LayoutUpdate):
         for y, strips in enumerate(update.strips, update.region.y):
-            yield update.region.x, y, Strip.join(strips)
+            yield Piece(update.region.x, y, Strip.join(strips))
         return
-    for y, x1, x2 in update.spans:
-        for end, (x, strip) in zip(
-            update.chop_ends[y], update.chops[y].items(), strict=False
-        ):
-            if strip is not None and x <= x2 and end > x1:
-                yield (
-                    x,
-                    y,
-                    (
-                        strip
-                        if x1 <= x < x2 and end <= x2
-                        else strip.crop(0, min(end, x2) - x)
-                    ),
-                )
+    for y, first, last in update.spans:
+        ends = update.chop_ends[y]
+        for end, (x, strip) in zip(ends, update.chops[y].items(), strict=False):
+            if strip is None or x > last or end <= first:
+                continue
+            inside = first <= x < last and end <= last
+            if not inside:
+                strip = strip.crop(0, min(end, last) - x)
+            yield Piece(x, y, strip)
 
 
 def _cells(strip: Strip) -> list[Cell]:
-    out: list[Cell] = []
+    """Every cell of a strip."""
+    cells: list[Cell] = []
     for text, style, _ in strip:
         blank = (" ", _blank(style))
         if not text.strip(" "):
-            out += [blank] * len(text)
-            continue
-        if text.isascii() or cell_len(text) == len(text):
-            out += [blank if char == " " else (char, style) for char in text]
-            continue
-        for char in text:
-            size = get_character_cell_size(char)
-            if size:
-                out.append(blank if char == " " else (char, style))
-                out += [("", style)] * (size - 1)
-            elif out:
-                out[-1] = (out[-1][0] + char, style)
-    return out
+            cells += [blank] * len(text)
+        elif text.isascii() or cell_len(text) == len(text):
+            cells += [blank if char == " " else (char, style) for char in text]
+        else:
+            _add_wide_text(cells, text, style)
+    return cells
+
+
+def _add_wide_text(cells: list[Cell], text: str, style: Style | None) -> None:
+    """Append characters of two cells as two, and those of none to the one before."""
+    for char in text:
+        size = get_character_cell_size(char)
+        if char == " ":
+            cells.append((" ", _blank(style)))
+        elif size:
+            cells.append((char, style))
+            cells += [("", style)] * (size - 1)
+        elif cells:
+            base, base_style = cells[-1]
+            cells[-1] = (base + char, base_style)
 
 
 @lru_cache(maxsize=1024)
@@ -169,27 +180,28 @@ def _blank(style: Style | None) -> Style | None:
     return None
 
 
-def _stretches(old: list[Cell], new: list[Cell]) -> Iterator[tuple[int, int]]:
-    """Where they differ, from and to, whole characters; what lies close together is
-    one.
+def _stretches(old: list[Cell], new: list[Cell]) -> Iterator[Stretch]:
+    """Where two lines differ, in whole characters; what lies close together is one
+    stretch.
     """
     start = stop = -1
     for at, (before, after) in enumerate(zip(old, new, strict=True)):
         if before == after:
             continue
         if start >= 0 and at - stop > _GAP:
-            yield _whole(start, stop, new)
+            yield _whole_characters(start, stop, new)
             start = -1
         if start < 0:
             start = at
         stop = at + 1
     if start >= 0:
-        yield _whole(start, stop, new)
+        yield _whole_characters(start, stop, new)
 
 
-def _whole(start: int, stop: int, cells: list[Cell]) -> tuple[int, int]:
+def _whole_characters(start: int, stop: int, cells: list[Cell]) -> Stretch:
+    """Widened so that no character of two cells is cut."""
     while start and not cells[start][0]:
         start -= 1
     while stop < len(cells) and not cells[stop][0]:
         stop += 1
-    return start, stop
+    return Stretch(start, stop)

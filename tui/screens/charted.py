@@ -87,7 +87,7 @@ class ChartedScreen(BaseScreen, inherit_bindings=False):
 
     def action_export_chart(self) -> None:
         """Ask for a file name, then write."""
-        from logdrift.tui.screens.prompt import Prompt
+        from logdrift.tui.screens.prompt import LinePrompt
         from logdrift.tui.widgets.charts.export import default_name, problem
 
         pane = self.chart
@@ -101,7 +101,7 @@ class ChartedScreen(BaseScreen, inherit_bindings=False):
             self.say(f"there is no chart to export{why}", warn=True)
             return
         folder = source.data.session.folder
-        prompt = Prompt(
+        prompt = LinePrompt(
             "Export the chart",
             ".svg: a picture, .txt: as on the screen, .csv: the numbers behind it"
             f" · in {visible(str(Path.cwd()))}",

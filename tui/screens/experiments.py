@@ -362,7 +362,7 @@ class ExperimentsScreen(StartingScreen, inherit_bindings=False):
 
     def action_budget(self) -> None:
         """Ask for the time that experiments may take together."""
-        from logdrift.tui.screens.prompt import Prompt
+        from logdrift.tui.screens.prompt import LinePrompt
 
         def taken(text: str | None) -> None:
             if not text:
@@ -375,7 +375,9 @@ class ExperimentsScreen(StartingScreen, inherit_bindings=False):
 
         words = "time that all of them may take together: 90s, 10m, 1h"
         self.app.push_screen(
-            Prompt("Budget", words, write_budget(self.budget), problem=_wrong_budget),
+            LinePrompt(
+                "Budget", words, write_budget(self.budget), problem=_wrong_budget
+            ),
             taken,
         )
 

@@ -56,6 +56,12 @@ ABOUT: dict[Scope, str] = {
     ),
 }
 """What the pane or screen with the focus is, in one line."""
+_MARKS_IN_WORDS = (
+    "┊ prompt, dim   │ completion   · no number   ▸ the token itself   * your mark",
+    "< -7.3  not among that side's top-k, so it lies below its last value",
+    "‹  part of a character that a later token completes",
+)
+_INDENT = "   "
 
 
 def help_lines(
@@ -67,73 +73,87 @@ def help_lines(
     """All lines of the help: the keys of the scopes ``here``, what colours and marks
     mean, then all other keys.
     """
-
-    def said(text: str) -> Row:
-        return Hanging([("   ", palette.text), (text, palette.text)])
-
     for scope in here:
         yield from _keys(scope, palette, keymap, about=True)
+    yield from _colours(palette, threshold)
+    yield from _marks(palette)
+    yield from _modes(palette)
+    rest = [scope for scope in SCOPE_TITLES if scope not in here]
+    if here and rest:
+        yield from _title("Elsewhere", palette)
+    for scope in rest:
+        yield from _keys(scope, palette, keymap)
+
+
+def _title(text: str, palette: Palette) -> Iterator[Row]:
+    """An empty line, then the title of a section."""
     yield [("", palette.text)]
-    yield [(" Colours and marks", palette.strong)]
-    yield said("Δ = log p of A − log p of B for the same token, in nats.")
-    yield said(
-        f"A token beyond the threshold (t + −, now {number(threshold)}) is marked:"
+    yield [(f" {text}", palette.strong)]
+
+
+def _paragraph(text: str, palette: Palette) -> Row:
+    return Hanging([(_INDENT, palette.text), (text, palette.text)])
+
+
+def _colours(palette: Palette, threshold: float) -> Iterator[Row]:
+    """What the colours of tokens mean, by the sign and size of Δ."""
+    yield from _title("Colours and marks", palette)
+    yield _paragraph(
+        "Δ = log p of A − log p of B for the same token, in nats.", palette
     )
-    for sign, mark, words in ((1, UP, "A more likely"), (-1, DOWN, "A less likely")):
-        runs = [("   ", palette.text)]
-        for step in range(1, STEPS + 1):
-            runs += [
-                (f" {mark}{NAMES[step - 1]} ", palette.level(sign * step)),
-                (" ", palette.text),
-            ]
-        yield [*runs, (f" {words}", palette.text)]
+    yield _paragraph(
+        f"A token beyond the threshold (t + −, now {number(threshold)}) is marked:",
+        palette,
+    )
+    yield _steps(palette, 1, UP, "A more likely")
+    yield _steps(palette, -1, DOWN, "A less likely")
     yield [
-        ("   ", palette.text),
+        (_INDENT, palette.text),
         (f" {BROKEN_MARK} ", palette.level(BROKEN)),
         ("  NaN on a side, whatever the threshold", palette.text),
     ]
-    yield said(
-        "┊ prompt, dim   │ completion   · no number   ▸ the token itself   * your mark"
-    )
-    yield said("< -7.3  not among that side's top-k, so it lies below its last value")
-    yield said("‹  part of a character that a later token completes")
+
+
+def _steps(palette: Palette, sign: int, mark: str, words: str) -> list[Run]:
+    """The colours of one sign of Δ, weakest first."""
+    runs: list[Run] = [(_INDENT, palette.text)]
+    for step, name in enumerate(NAMES[:STEPS], start=1):
+        runs.append((f" {mark}{name} ", palette.level(sign * step)))
+        runs.append((" ", palette.text))
+    runs.append((f" {words}", palette.text))
+    return runs
+
+
+def _marks(palette: Palette) -> Iterator[Row]:
+    """What the marks beside tokens and numbers mean."""
+    for text in _MARKS_IN_WORDS:
+        yield _paragraph(text, palette)
     yield [
-        ("   ", palette.text),
+        (_INDENT, palette.text),
         (" found ", palette.found),
         ("  what was searched for   ", palette.text),
         (f" {UP} grey ", palette.grey),
         ("  a pair that cannot be compared", palette.text),
     ]
-    yield from _modes(palette)
-    rest = [scope for scope in SCOPE_TITLES if scope not in here]
-    if here and rest:
-        yield [("", palette.text)]
-        yield [(" Elsewhere", palette.strong)]
-    for scope in rest:
-        yield from _keys(scope, palette, keymap)
 
 
 def _modes(palette: Palette) -> Iterator[Row]:
     """What tokens can be coloured by: each has its own threshold, and the steps lie at
     1, 2, 4 and 8 times that.
     """
-    yield [("", palette.text)]
-    yield [(" What tokens are coloured by (o, O: choose)", palette.strong)]
+    yield from _title("What tokens are coloured by (o, O: choose)", palette)
     single: list[Run] = [("   no sign: ", palette.text)]
     for step, name in enumerate(NAMES[:STEPS]):
         mark = MARKS.get(STEPS + 1 + step, "")
-        single += [(f" {mark}{name} ", palette.single[step]), (" ", palette.text)]
+        single.append((f" {mark}{name} ", palette.single[step]))
+        single.append((" ", palette.text))
     yield single
     for mode in MODES:
-        if mode.diverging:
-            signs = f"{UP} {DOWN}"
-        else:
-            signs = f"{HIGH} {HIGHEST}"
-        title = (fit(mode.title, 14), palette.accent)
+        signs = f"{UP} {DOWN}" if mode.diverging else f"{HIGH} {HIGHEST}"
         yield Hanging(
             [
-                ("   ", palette.text),
-                title,
+                (_INDENT, palette.text),
+                (fit(mode.title, 14), palette.accent),
                 (f"{signs}  ", palette.muted),
                 (mode.words, palette.text),
             ]
@@ -143,15 +163,15 @@ def _modes(palette: Palette) -> Iterator[Row]:
 def _keys(
     scope: Scope, palette: Palette, keymap: Keymap, about: bool = False
 ) -> Iterator[Row]:
-    yield [("", palette.text)]
-    yield [(f" {SCOPE_TITLES[scope]}", palette.strong)]
+    """The commands of a scope with their keys; ``about``: what the scope is, too."""
+    yield from _title(SCOPE_TITLES[scope], palette)
     if about and scope in ABOUT:
-        yield Hanging([("   ", palette.muted), (ABOUT[scope], palette.muted)])
+        yield Hanging([(_INDENT, palette.muted), (ABOUT[scope], palette.muted)])
     for command in commands(scope):
         keys = " ".join(command.key_names(keymap)) or "palette"
         yield Hanging(
             [
-                ("   ", palette.text),
+                (_INDENT, palette.text),
                 (fit(keys, 16), palette.accent),
                 (command.help, palette.text),
             ]

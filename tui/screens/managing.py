@@ -143,7 +143,7 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
 
     def action_rename(self) -> None:
         from logdrift.core.session.manage import check_name
-        from logdrift.tui.screens.prompt import Prompt
+        from logdrift.tui.screens.prompt import LinePrompt
 
         row = self._idle("renamed")
         if row is None:
@@ -167,7 +167,7 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
 
         words = "another name for the folder: commands call the session by it"
         self.app.push_screen(
-            Prompt(f"Rename {row.name}", words, row.name, problem=problem), answered
+            LinePrompt(f"Rename {row.name}", words, row.name, problem=problem), answered
         )
 
     @background(group="manage", writes=True, failed=lambda words: Refused(words))
@@ -231,7 +231,7 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
     def action_import_session(self) -> None:
         """Ask for a folder or file; what it is is seen by what is in it."""
         from logdrift.core.session.importers.formats import kinds_in_words
-        from logdrift.tui.screens.prompt import Prompt
+        from logdrift.tui.screens.prompt import LinePrompt
 
         def problem(text: str) -> str:
             path = user_path(text.strip())
@@ -246,7 +246,7 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
                 self._import(path)
 
         words = f"path of {kinds_in_words()}"
-        self.app.push_screen(Prompt("Import", words, problem=problem), answered)
+        self.app.push_screen(LinePrompt("Import", words, problem=problem), answered)
 
     @background(group="manage", writes=True, failed=lambda words: Refused(words))
     def _import(self, path: Path) -> None:

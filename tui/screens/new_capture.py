@@ -315,7 +315,7 @@ class NewCaptureScreen(BaseScreen, inherit_bindings=False):
             self._point_at_problem()
             return
         from logdrift.tui.screens.confirm import Confirm
-        from logdrift.tui.screens.prompt import Prompt
+        from logdrift.tui.screens.prompt import LinePrompt
 
         def confirmed(path: Path, index: int | None) -> None:
             if index == 1:
@@ -335,7 +335,7 @@ class NewCaptureScreen(BaseScreen, inherit_bindings=False):
 
         name = f"{self.form.session.strip() or 'plan'}.toml"
         self.app.push_screen(
-            Prompt(
+            LinePrompt(
                 "Save the plan",
                 "a file; logdrift capture --plan takes it",
                 name,
@@ -355,7 +355,7 @@ class NewCaptureScreen(BaseScreen, inherit_bindings=False):
         self.say(f"saved: {path}")
 
     def action_load_plan(self) -> None:
-        from logdrift.tui.screens.prompt import Prompt
+        from logdrift.tui.screens.prompt import LinePrompt
 
         def answered(text: str | None) -> None:
             path = _path(text)
@@ -370,7 +370,9 @@ class NewCaptureScreen(BaseScreen, inherit_bindings=False):
             self.say(f"loaded: {path}")
 
         words = "a TOML file, as saved here or as docs/plan.md has it"
-        self.app.push_screen(Prompt("Load a plan", words, problem=_no_path), answered)
+        self.app.push_screen(
+            LinePrompt("Load a plan", words, problem=_no_path), answered
+        )
 
     def take_plan(self, plan: CapturePlan) -> None:
         """Fill the form in from a plan."""

@@ -21,7 +21,9 @@ from logdrift.tui.widgets.line_edit import TypedLine, line_runs, typed
 from logdrift.tui.widgets.lines import Lines, Run, strip_of
 
 
-class Prompt(ModalScreen[str | None], SafeScreen[str | None], inherit_bindings=False):
+class LinePrompt(
+    ModalScreen[str | None], SafeScreen[str | None], inherit_bindings=False
+):
     """Asks for a line: what was typed, or None. ``problem`` says what is wrong with a
     text, "" for nothing, or raises it, and keeps Enter from taking it; ``typed`` is
     told of every change and may answer with `note`.

@@ -174,11 +174,11 @@ class ReportScreen(BaseScreen, inherit_bindings=False):
     def action_save(self) -> None:
         """Ask for a file name, whose ending decides what is written."""
         from logdrift.tui.report_file import default_name, problem
-        from logdrift.tui.screens.prompt import Prompt
+        from logdrift.tui.screens.prompt import LinePrompt
 
         folder = self.session.folder
         words = f"in {Path.cwd()}: .txt, .md, .html or .json"
-        prompt = Prompt(
+        prompt = LinePrompt(
             "Save the report",
             visible(words),
             default_name(self.session, Path()),

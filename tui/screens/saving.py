@@ -13,7 +13,7 @@ from logdrift.core.session.visible import visible
 from logdrift.tui.faults import background
 from logdrift.tui.report_file import free_name, problem, write_report
 from logdrift.tui.screens.base import SafeScreen, Saved
-from logdrift.tui.screens.prompt import Prompt
+from logdrift.tui.screens.prompt import LinePrompt
 
 
 def save(
@@ -30,7 +30,9 @@ def save(
     """
     saver = _Saver(node=screen, text=text, session=session)
     words = visible(f"in {Path.cwd()}; a file that exists is not replaced")
-    prompt = Prompt("Save", words, free_name(offered, Path()), problem=saver.problem)
+    prompt = LinePrompt(
+        "Save", words, free_name(offered, Path()), problem=saver.problem
+    )
     screen.app.push_screen(prompt, saver.answered)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from textual.screen import Screen
 
-from logdrift.tui.screens.prompt import Prompt
+from logdrift.tui.screens.prompt import LinePrompt
 from logdrift.tui.widgets.reading import Reading
 
 
@@ -26,7 +26,7 @@ class TextSearch:
 
     def ask(self) -> None:
         """Ask what to search for."""
-        prompt = Prompt("Search", "in any case, n and N go on", self._words)
+        prompt = LinePrompt("Search", "in any case, n and N go on", self._words)
         self._screen.app.push_screen(prompt, self._answered)
 
     def _answered(self, words: str | None) -> None:

@@ -221,7 +221,7 @@ class SessionsScreen(ManagingScreen, inherit_bindings=False):
         self.say(f"sorted by {COLUMNS[column].title}, {way}")
 
     def action_filter(self) -> None:
-        from logdrift.tui.screens.prompt import Prompt
+        from logdrift.tui.screens.prompt import LinePrompt
 
         before = self.list.filter
 
@@ -233,7 +233,7 @@ class SessionsScreen(ManagingScreen, inherit_bindings=False):
         )
         self.say("")
         self.app.push_screen(
-            Prompt("Filter", words, before, typed=self._filter), answered
+            LinePrompt("Filter", words, before, typed=self._filter), answered
         )
 
     def _filter(self, text: str) -> None:

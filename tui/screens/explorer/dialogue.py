@@ -14,7 +14,7 @@ from logdrift.tui.screens.base import BaseScreen
 
 if TYPE_CHECKING:
     # Windows are imported when the first one opens.
-    from logdrift.tui.screens.prompt import Prompt
+    from logdrift.tui.screens.prompt import LinePrompt
     from logdrift.tui.screens.texts import Picker
 
 
@@ -23,7 +23,7 @@ class Dialogue:
 
     def __init__(self, screen: BaseScreen) -> None:
         self._screen = screen
-        self._prompt: Prompt | None = None
+        self._prompt: LinePrompt | None = None
 
     @property
     def palette(self) -> Palette:
@@ -62,14 +62,14 @@ class Dialogue:
         typed: Callable[[str], object] | None = None,
         limit: int = 1000,
     ) -> None:
-        """Ask for a line at the foot of the screen, as `Prompt` does.
+        """Ask for a line at the foot of the screen, as `LinePrompt` does.
 
         ``taken`` gets what was typed, unless the line was left.
         """
-        from logdrift.tui.screens.prompt import Prompt
+        from logdrift.tui.screens.prompt import LinePrompt
 
         self.say("")
-        self._prompt = Prompt(
+        self._prompt = LinePrompt(
             title, words, value, problem=problem, typed=typed, limit=limit
         )
         self._screen.app.push_screen(
