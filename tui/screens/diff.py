@@ -1,6 +1,4 @@
-"""Two sessions against each other: the text of `logdrift diff`, and the chart of it in
-the explorer.
-"""
+"""Two sessions compared: the text of `logdrift diff`."""
 
 from __future__ import annotations
 
@@ -15,19 +13,23 @@ from logdrift.tui.widgets.lines import Run
 
 
 class DiffScreen(TextScreen, inherit_bindings=False):
-    """What a change made of the default pair."""
+    """The default pair in an earlier and a later session."""
 
     BINDINGS = bindings("picker", "reading", "diff", "app")
 
-    def __init__(self, old: Path, new: Path, lines: Sequence[Sequence[Run]]) -> None:
-        super().__init__(f"{visible(old.name)} {ARROW} {visible(new.name)}", lines)
-        self.old = old
-        self.new = new
+    def __init__(
+        self, earlier: Path, later: Path, lines: Sequence[Sequence[Run]]
+    ) -> None:
+        super().__init__(
+            f"{visible(earlier.name)} {ARROW} {visible(later.name)}", lines
+        )
+        self.earlier = earlier
+        self.later = later
 
     def hints(self) -> list[tuple[str, str]]:
         return [("v", "chart"), *super().hints()]
 
     def action_change_chart(self) -> None:
-        """Open the new session with the chart of the change."""
+        """Open the later session with the chart of the diff."""
         self.dismiss()
-        self.app.call_later(self.logdrift.open_folder, self.new, self.old)
+        self.app.call_later(self.logdrift.open_folder, self.later, self.earlier)

@@ -1,6 +1,4 @@
-"""What is done to whole sessions, from the list of them: compare, rename, delete,
-capture, cancel, resume.
-"""
+"""Commands on whole sessions: compare, rename, delete, import, capture, resume."""
 
 from __future__ import annotations
 
@@ -21,6 +19,7 @@ from logdrift.tui.actions import key_of
 from logdrift.tui.faults import background
 from logdrift.tui.models.sessions import SessionRow
 from logdrift.tui.screens.base import MIN_WIDTH
+from logdrift.tui.screens.folder_reader import FolderReader
 from logdrift.tui.screens.starting import NotConfirmed, StartingScreen
 from logdrift.tui.tones import indented
 from logdrift.tui.widgets.lines import Run
@@ -31,7 +30,7 @@ Result = TypeVar("Result")
 
 @dataclass
 class Sized(Message):
-    """How much a session holds is known: now it can be asked whether it shall go."""
+    """The size of a session is known: the question whether to delete it can be asked."""
 
     row: SessionRow
     words: str
@@ -39,9 +38,7 @@ class Sized(Message):
 
 @dataclass
 class Managed(Message):
-    """Something was done to a session; ``folder`` is where it is now, None where it is
-    gone.
-    """
+    """Something was done to a session; ``folder`` is where it is now, None for nowhere."""
 
     words: str
     folder: Path | None = None
@@ -49,7 +46,7 @@ class Managed(Message):
 
 @dataclass
 class Refused(Message):
-    """Something could not be done. ``window``: too much for one line."""
+    """Something could not be done; ``window``: the words need a window."""
 
     words: str
     window: bool = False
@@ -57,19 +54,24 @@ class Refused(Message):
 
 @dataclass
 class Compared(Message):
-    """The diff of two sessions is there."""
+    """The diff of two sessions was made."""
 
-    old: Path
-    new: Path
+    earlier: Path
+    later: Path
     lines: tuple[Sequence[Run], ...]
 
 
 class ManagingScreen(StartingScreen, inherit_bindings=False):
-    """Asks where something would be lost, works in threads, and tells how it went; the
-    list itself is the subclass's.
+    """Asks before something is lost, works in threads, and says how it went.
+
+    Subclasses show the list of the sessions that `reader` reads.
     """
 
-    _folder: Path
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.reader = FolderReader(self, folder)
+        self.awaited: Path | None = None
+        """A session to select as soon as it is listed."""
 
     @property
     def list(self) -> SessionList:
@@ -77,7 +79,8 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
 
     def look_again(self, select: Path | None = None) -> None:
         """Look at the folder now; ``select`` is selected as soon as it is there."""
-        raise NotImplementedError
+        self.awaited = select
+        self.reader.look_now()
 
     def _key(self, name: str) -> str:
         return key_of("sessions", name, self.logdrift.keymap)
@@ -86,7 +89,7 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
 
     def action_mark(self) -> None:
         """Mark the session, or compare the marked one with this one."""
-        row = self._whole()
+        row = self._readable()
         if row is None:
             return
         marked = self.list.marked
@@ -96,16 +99,18 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
                 f"{row.name} is the earlier one: Space on another compares the two,"
                 " Esc removes the mark"
             )
-        elif marked == row.folder:
-            self._mark(None)
+            return
+        self._mark(None)
+        if marked == row.folder:
             self.say("")
         else:
-            self._mark(None)
             self.say(f"comparing {visible(marked.name)} with {row.name}")
-            # Of the window: borders and scroll bar go off.
-            self._compare(
-                marked, row.folder, min(100, max(MIN_WIDTH, self.app.size.width)) - 4
-            )
+            self._compare(marked, row.folder, self._window_width())
+
+    def _window_width(self) -> int:
+        """Cells of a line in a window: its borders and scroll bar take four."""
+        screen_width = max(MIN_WIDTH, self.app.size.width)
+        return min(100, screen_width) - 4
 
     def _mark(self, folder: Path | None) -> None:
         view = self.list
@@ -119,56 +124,60 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
         exclusive=True,
         failed=lambda words: Refused(words, window=True),
     )
-    def _compare(self, old: Path, new: Path, width: int) -> None:
+    def _compare(self, earlier: Path, later: Path, width: int) -> None:
         from logdrift.core.report.diff import both_pairs, diff_sessions
         from logdrift.core.report.diff_document import diff_document
         from logdrift.core.report.layout import Canvas
         from logdrift.core.report.paint.text import styled_lines
         from logdrift.core.session.reader import open_session
 
-        sessions = open_session(old), open_session(new)
-        diff = diff_sessions(*sessions, *both_pairs(*sessions, None, None))
+        sessions = open_session(earlier), open_session(later)
+        pairs = both_pairs(*sessions, None, None)
+        diff = diff_sessions(*sessions, *pairs)
         lines = styled_lines(diff_document(diff), Canvas(width))
         rows = indented(lines, self.palette)
-        self.post_message(Compared(old, new, rows))
+        self.post_message(Compared(earlier, later, rows))
 
     @on(Compared)
     def _on_compared(self, message: Compared) -> None:
         from logdrift.tui.screens.diff import DiffScreen
 
         self.say("")
-        self.app.push_screen(DiffScreen(message.old, message.new, message.lines))
+        self.app.push_screen(DiffScreen(message.earlier, message.later, message.lines))
 
     # ---- rename and delete
 
     def action_rename(self) -> None:
-        from logdrift.core.session.manage import check_name
         from logdrift.tui.screens.prompt import LinePrompt
 
         row = self._idle("renamed")
         if row is None:
             return
-        others = {
-            other.folder.name for other in self.list.rows if other.folder != row.folder
-        }
-
-        def problem(text: str) -> str:
-            try:
-                name = check_name(text)
-            except LogdriftError as error:
-                return str(error)
-            if name in others:
-                return f"{name} exists already: give another name"
-            return ""
 
         def answered(name: str | None) -> None:
             if name is not None:
                 self._rename(row, name)
 
-        words = "another name for the folder: commands call the session by it"
-        self.app.push_screen(
-            LinePrompt(f"Rename {row.name}", words, row.name, problem=problem), answered
+        prompt = LinePrompt(
+            f"Rename {row.name}",
+            "another name for the folder: commands call the session by it",
+            row.name,
+            problem=lambda name: self._problem_with_name(name, row),
         )
+        self.app.push_screen(prompt, answered)
+
+    def _problem_with_name(self, text: str, renamed: SessionRow) -> str:
+        """Why a session cannot get a name; "" where it can."""
+        from logdrift.core.session.manage import check_name
+
+        try:
+            name = check_name(text)
+        except LogdriftError as error:
+            return str(error)
+        for row in self.list.rows:
+            if row.folder != renamed.folder and row.folder.name == name:
+                return f"{name} exists already: give another name"
+        return ""
 
     @background(group="manage", writes=True, failed=lambda words: Refused(words))
     def _rename(self, row: SessionRow, name: str) -> None:
@@ -191,14 +200,10 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
         if row.folder.is_symlink():
             self.post_message(Sized(row, "it is a link: what it leads to stays"))
             return
-        found = folder_size(row.folder)
-        self.post_message(
-            Sized(
-                row,
-                f"{found.files:,} file{'' if found.files == 1 else 's'},"
-                f" {byte_size(found.size)}",
-            )
-        )
+        held = folder_size(row.folder)
+        noun = "file" if held.files == 1 else "files"
+        words = f"{held.files:,} {noun}, {byte_size(held.size)}"
+        self.post_message(Sized(row, words))
 
     @on(Sized)
     def _on_sized(self, message: Sized) -> None:
@@ -210,13 +215,11 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
             if index == 1:
                 self._delete(row)
 
-        self.app.push_screen(
-            Confirm(
-                f"Delete {row.name}? {message.words}",
-                "Yes, delete it: this cannot be undone",
-            ),
-            answered,
+        question = Confirm(
+            f"Delete {row.name}? {message.words}",
+            "Yes, delete it: this cannot be undone",
         )
+        self.app.push_screen(question, answered)
 
     @background(group="manage", writes=True, failed=lambda words: Refused(words))
     def _delete(self, row: SessionRow) -> None:
@@ -229,15 +232,9 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
     # ---- from elsewhere
 
     def action_import_session(self) -> None:
-        """Ask for a folder or file; what it is is seen by what is in it."""
+        """Ask for a folder or file; its format is seen from its contents."""
         from logdrift.core.session.importers.formats import kinds_in_words
         from logdrift.tui.screens.prompt import LinePrompt
-
-        def problem(text: str) -> str:
-            path = user_path(text.strip())
-            if text.strip() and os.path.exists(path):
-                return ""
-            return "no such folder or file"
 
         def answered(text: str | None) -> None:
             if text is not None:
@@ -246,7 +243,8 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
                 self._import(path)
 
         words = f"path of {kinds_in_words()}"
-        self.app.push_screen(LinePrompt("Import", words, problem=problem), answered)
+        prompt = LinePrompt("Import", words, problem=_missing_path)
+        self.app.push_screen(prompt, answered)
 
     @background(group="manage", writes=True, failed=lambda words: Refused(words))
     def _import(self, path: Path) -> None:
@@ -254,24 +252,17 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
         from logdrift.core.session.manage import free_name
 
         notes: list[str] = []
+        sessions = self.reader.folder
 
         def bring() -> Path:
-            out = self._folder / free_name(
-                self._folder, path.resolve().name.removesuffix(".jsonl")
-            )
+            name = path.resolve().name.removesuffix(".jsonl")
+            out = sessions / free_name(sessions, name)
             notes.extend(import_session(guess_format(path), [str(path)], out))
             return out
 
         def brought(folder: Path) -> str:
-            if len(notes) == 1:
-                number = "1 note"
-            else:
-                number = f"{len(notes)} notes"
-            if notes:
-                said = f"; the gate shows {number} on it"
-            else:
-                said = ""
-            return f"{visible(folder.name)} is imported: Enter opens it{said}"
+            words = f"{visible(folder.name)} is imported: Enter opens it"
+            return words + _notes_in_words(len(notes))
 
         self._manage(bring, brought)
 
@@ -289,7 +280,7 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
                 )
 
         self.say("")
-        self.app.push_screen(NewCaptureScreen(self._folder), answered)
+        self.app.push_screen(NewCaptureScreen(self.reader.folder), answered)
 
     def action_cancel_capture(self) -> None:
         from logdrift.tui.screens.confirm import Confirm
@@ -304,18 +295,13 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
                 self.say(f"ending the capture of {row.name}")
                 self._cancel(row)
 
-        if row.progress is None:
-            share = ""
-        else:
-            share = f" It is at {row.progress:.0%}."
-        self.app.push_screen(
-            Confirm(
-                f"End the capture of {row.name}?{share}",
-                "Yes, end it: what is finished stays",
-                "No, let it run",
-            ),
-            answered,
+        share = "" if row.progress is None else f" It is at {row.progress:.0%}."
+        question = Confirm(
+            f"End the capture of {row.name}?{share}",
+            "Yes, end it: what is finished stays",
+            "No, let it run",
         )
+        self.app.push_screen(question, answered)
 
     @background(group="manage", writes=True, failed=lambda words: Refused(words))
     def _cancel(self, row: SessionRow) -> None:
@@ -330,14 +316,13 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
         row = self._idle("resumed")
         if row is None:
             return
-        if row.problem is not None or row.state == "complete":
-            self.say(
-                f"{row.name} lacks nothing" if row.problem is None else row.problem,
-                warn=True,
-            )
-            return
-        self.say(f"starting to capture what {row.name} lacks")
-        self._resume(row)
+        if row.problem is not None:
+            self.say(row.problem, warn=True)
+        elif row.state == "complete":
+            self.say(f"{row.name} lacks nothing", warn=True)
+        else:
+            self.say(f"starting to capture what {row.name} lacks")
+            self._resume(row)
 
     @background(group="manage", writes=True, failed=lambda words: Refused(words))
     def _resume(self, row: SessionRow) -> None:
@@ -355,11 +340,12 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
     # ---- what all of them share
 
     def _idle(self, done: str) -> SessionRow | None:
-        """The selected session, unless it is being written: that is said instead."""
+        """The selected session; None, with a message, while it is being written."""
         row = self.list.here
         if row is None:
-            self.say("there is no session to be " + done, warn=True)
-        elif row.state == "running":
+            self.say(f"there is no session to be {done}", warn=True)
+            return None
+        if row.state == "running":
             self.say(
                 f"{row.name} is being written and cannot be {done}: wait for it, or"
                 f" cancel it ({self._key('cancel_capture')})",
@@ -368,7 +354,8 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
             return None
         return row
 
-    def _whole(self) -> SessionRow | None:
+    def _readable(self) -> SessionRow | None:
+        """The selected session; None, with a message, where it does not open."""
         row = self.list.here
         if row is not None and row.problem:
             self.say(f"{row.name} does not open: {row.problem}", warn=True)
@@ -378,13 +365,13 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
     def _manage(
         self, act: Callable[[], Result], words: Callable[[Result], str]
     ) -> None:
-        """Do something to a session in this thread and tell how it went. Raises
-        `Stranger` where it would start what nobody has confirmed.
+        """Do something to a session in this thread and say how it went.
+
+        Raises `Stranger` where it would start what the user has not confirmed.
         """
         result = act()
-        self.post_message(
-            Managed(words(result), result if isinstance(result, Path) else None)
-        )
+        folder = result if isinstance(result, Path) else None
+        self.post_message(Managed(words(result), folder))
 
     @on(Managed)
     def _on_managed(self, message: Managed) -> None:
@@ -399,3 +386,17 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
             self.logdrift.show_error(message.words)
         else:
             self.say(message.words, warn=True)
+
+
+def _missing_path(text: str) -> str:
+    """What is wrong with a path to import from; "" for nothing."""
+    if text.strip() and os.path.exists(user_path(text.strip())):
+        return ""
+    return "no such folder or file"
+
+
+def _notes_in_words(count: int) -> str:
+    if not count:
+        return ""
+    number = "1 note" if count == 1 else f"{count} notes"
+    return f"; the gate shows {number} on it"

@@ -1,20 +1,17 @@
-"""The list of sessions in a folder: follows what happens there."""
+"""The list of the sessions in a folder; it follows what happens there."""
 
 from __future__ import annotations
 
-import threading
-from dataclasses import dataclass
 from pathlib import Path
 
 from textual import events, on
 from textual.app import ComposeResult
-from textual.message import Message
 
 from logdrift.tui.actions import key_of
 from logdrift.tui.bindings import bindings
-from logdrift.tui.faults import background
 from logdrift.tui.glyphs import fit
-from logdrift.tui.models.sessions import FolderWatch, SessionRow
+from logdrift.tui.models.sessions import SessionRow
+from logdrift.tui.screens.folder_reader import SessionsRead
 from logdrift.tui.screens.managing import ManagingScreen
 from logdrift.tui.services import services
 from logdrift.tui.widgets.bars import Bar
@@ -28,23 +25,10 @@ _WAYS = {
     "date": ("newest first", "oldest first"),
 }
 """How sorting by a column is called, downwards and upwards; texts have letters."""
-POLL_SECONDS = 0.75
-"""A finished part is to be seen within a second, drawing included."""
-
-
-@dataclass
-class SessionsRead(Message):
-    """The folder was read. ``problem``: why it could not be."""
-
-    rows: tuple[SessionRow, ...]
-    problem: str | None
-
-    def can_replace(self, message: Message) -> bool:
-        return isinstance(message, SessionsRead)
 
 
 class Detail(Bar):
-    """What matters of the selected session and no column holds."""
+    """What the columns do not show of the selected session."""
 
     row: SessionRow | None = None
 
@@ -58,20 +42,24 @@ class Detail(Bar):
 
     def draw(self) -> None:
         row = self.row
-        p = self.palette
+        palette = self.palette
         if row is None:
-            self.put([[("", p.text)]])
+            self.put([[("", palette.text)]])
             return
-        bad = row.problem or row.damage or row.state == "failed"
-        words = [row.problem or row.damage or row.doing or row.title]
-        if row.problem is None:
-            key = self._key_words(row.state)
-        else:
-            key = ""
-        if key:
-            words.append(f"({key})" if words[0] else key)
-        text = fit("  ".join(filter(None, words)), self.inner_width - 2)
-        self.put([[(" ", p.text), (text, p.bad if bad else p.muted)]])
+        is_bad = row.problem or row.damage or row.state == "failed"
+        style = palette.bad if is_bad else palette.muted
+        text = fit(self._words(row), self.inner_width - 2)
+        self.put([[(" ", palette.text), (text, style)]])
+
+    def _words(self, row: SessionRow) -> str:
+        """What is wrong or going on, or the title; then the key that helps."""
+        if row.problem is not None:
+            return row.problem
+        words = row.damage or row.doing or row.title
+        key = self._key_words(row.state)
+        if not (words and key):
+            return words or key
+        return f"{words}  ({key})"
 
     def _key_words(self, state: str) -> str:
         """The key that goes on from a state, and what it does."""
@@ -86,72 +74,40 @@ class Detail(Bar):
 
 
 class SessionsScreen(ManagingScreen, inherit_bindings=False):
-    """Opens sessions; a thread watches the folder, and nothing is drawn while nothing
-    changes.
-    """
+    """Opens sessions; nothing is drawn while nothing in the folder changes."""
 
     BINDINGS = bindings("sessions")
     SCOPES = ("sessions",)
     AUTO_FOCUS = "#sessions-list"
 
     def __init__(self, folder: Path) -> None:
-        super().__init__()
-        self._folder = folder
-        self._stop = threading.Event()
-        self._again = threading.Event()
-        self._wake = threading.Event()
-        self._wanted: Path | None = None
+        super().__init__(folder)
         self._empty = True
 
     def panes(self) -> ComposeResult:
-        yield SessionList(self._folder, id="sessions-list")
+        yield SessionList(self.reader.folder, id="sessions-list")
         yield Detail(id="session-detail")
 
     def on_mount(self) -> None:
         self.query_one(Detail).show(None)
-        self.set_timer(self.LATER / 4, self.watch_folder)
+        self.set_timer(self.LATER / 4, self.reader.start)
 
     def on_unmount(self) -> None:
-        self._stop.set()
-        self._wake.set()
+        self.reader.stop()
 
     def draw(self) -> None:
         self.query_one(Detail).draw()
 
     # ---- the folder
 
-    @background(group="reader", exclusive=True)
-    def watch_folder(self) -> None:
-        """Read the folder, first quickly, then with the numbers; afterwards look at
-        times of change only.
-        """
-        watch = FolderWatch(self._folder)
-        sent: tuple[tuple[SessionRow, ...], str | None] | None = None
-        while not self._stop.is_set():
-            for numbers in (False, True):
-                seen = watch.look(numbers=numbers, stop=self._stop.is_set)
-                if self._stop.is_set():
-                    return
-                if seen != sent:
-                    sent = seen
-                    self.post_message(SessionsRead(*seen))
-            self._wake.wait(POLL_SECONDS)
-            self._wake.clear()
-            if self._again.is_set():
-                self._again.clear()
-                watch.forget()
-
-    def look_again(self, select: Path | None = None) -> None:
-        """Look at the folder now; ``select`` is selected as soon as it is there."""
-        self._wanted = select
-        self._wake.set()
-
     @on(SessionsRead)
     def _on_sessions_read(self, message: SessionsRead) -> None:
-        arrived = any(row.folder == self._wanted for row in message.rows)
-        self.list.show(message.rows, select=self._wanted if arrived else None)
+        arrived = any(row.folder == self.awaited for row in message.rows)
         if arrived:
-            self._wanted = None
+            self.list.show(message.rows, select=self.awaited)
+            self.awaited = None
+        else:
+            self.list.show(message.rows)
         self._selected_changed()
         if message.problem or not message.rows:
             self.say(message.problem or self._nothing_here())
@@ -189,15 +145,15 @@ class SessionsScreen(ManagingScreen, inherit_bindings=False):
 
     def action_refresh(self) -> None:
         self.say("read the folder again")
-        self._again.set()
-        self._wake.set()
+        self.reader.read_again()
 
     # ---- order and filter
 
     def action_sort(self) -> None:
         """By the next column, its usual way round."""
-        names = [*COLUMNS]
-        self._sort(names[(names.index(self.list.sort) + 1) % len(names)])
+        names = list(COLUMNS)
+        following = names.index(self.list.sort) + 1
+        self._sort(names[following % len(names)])
 
     def action_reverse(self) -> None:
         self._sort(self.list.sort)
@@ -216,8 +172,8 @@ class SessionsScreen(ManagingScreen, inherit_bindings=False):
         view.show()
         view.refresh_fixed()
         self._selected_changed()
-        down, up = _WAYS.get(column, ("Z to A", "A to Z"))
-        way = down if view.down else up
+        downwards, upwards = _WAYS.get(column, ("Z to A", "A to Z"))
+        way = downwards if view.down else upwards
         self.say(f"sorted by {COLUMNS[column].title}, {way}")
 
     def action_filter(self) -> None:
