@@ -29,7 +29,7 @@ character.
 """
 
 
-class Piece(NamedTuple):
+class CellPiece(NamedTuple):
     """Cells in one line of the screen, from column ``x`` on."""
 
     x: int
@@ -37,7 +37,7 @@ class Piece(NamedTuple):
     strip: Strip
 
 
-class Stretch(NamedTuple):
+class CellRange(NamedTuple):
     """Cells from ``start`` to before ``stop``."""
 
     start: int
@@ -47,7 +47,7 @@ class Stretch(NamedTuple):
 class ChangedCells(CompositorUpdate):
     """Pieces of lines that are sent."""
 
-    def __init__(self, pieces: list[Piece]) -> None:
+    def __init__(self, pieces: list[CellPiece]) -> None:
         self.pieces = pieces
 
     def __rich_console__(self, console: Console, options: Any) -> Iterator[Any]:
@@ -81,14 +81,14 @@ class Wire:
         if size != self._size:
             self._size = size
             self._lines = [None] * size.height
-        changed: list[Piece] = []
+        changed: list[CellPiece] = []
         for piece in _pieces(update):
             changed += self._differing(piece)
         if changed:
             return ChangedCells(changed)
         return None
 
-    def _differing(self, piece: Piece) -> Iterator[Piece]:
+    def _differing(self, piece: CellPiece) -> Iterator[CellPiece]:
         """The parts of a piece that the terminal does not show yet."""
         x, y, strip = piece
         if not 0 <= y < len(self._lines):
@@ -100,14 +100,14 @@ class Wire:
             if len(new) == len(line):
                 # A whole line of which nothing is known: there is nothing to compare.
                 line[:] = new
-                yield Piece(x, y, _at_most(strip, len(line)))
+                yield CellPiece(x, y, _at_most(strip, len(line)))
                 return
         old = line[x : x + len(new)]
         if old == new:
             return
         line[x : x + len(new)] = new
         for start, stop in _stretches(old, new):
-            yield Piece(x + start, y, strip.crop(start, stop))
+            yield CellPiece(x + start, y, strip.crop(start, stop))
 
 
 def _at_most(strip: Strip, width: int) -> Strip:
@@ -116,11 +116,11 @@ def _at_most(strip: Strip, width: int) -> Strip:
     return strip
 
 
-def _pieces(update: LayoutUpdate | ChopsUpdate) -> Iterator[Piece]:
+def _pieces(update: LayoutUpdate | ChopsUpdate) -> Iterator[CellPiece]:
     """What Textual would send."""
     if isinstance(update, LayoutUpdate):
         for y, strips in enumerate(update.strips, update.region.y):
-            yield Piece(update.region.x, y, Strip.join(strips))
+            yield CellPiece(update.region.x, y, Strip.join(strips))
         return
     for y, first, last in update.spans:
         ends = update.chop_ends[y]
@@ -130,7 +130,7 @@ def _pieces(update: LayoutUpdate | ChopsUpdate) -> Iterator[Piece]:
             inside = first <= x < last and end <= last
             if not inside:
                 strip = strip.crop(0, min(end, last) - x)
-            yield Piece(x, y, strip)
+            yield CellPiece(x, y, strip)
 
 
 def _cells(strip: Strip) -> list[Cell]:
@@ -180,7 +180,7 @@ def _blank(style: Style | None) -> Style | None:
     return None
 
 
-def _stretches(old: list[Cell], new: list[Cell]) -> Iterator[Stretch]:
+def _stretches(old: list[Cell], new: list[Cell]) -> Iterator[CellRange]:
     """Where two lines differ, in whole characters; what lies close together is one
     stretch.
     """
@@ -198,10 +198,10 @@ def _stretches(old: list[Cell], new: list[Cell]) -> Iterator[Stretch]:
         yield _whole_characters(start, stop, new)
 
 
-def _whole_characters(start: int, stop: int, cells: list[Cell]) -> Stretch:
+def _whole_characters(start: int, stop: int, cells: list[Cell]) -> CellRange:
     """Widened so that no character of two cells is cut."""
     while start and not cells[start][0]:
         start -= 1
     while stop < len(cells) and not cells[stop][0]:
         stop += 1
-    return Stretch(start, stop)
+    return CellRange(start, stop)
