@@ -67,32 +67,43 @@ class AlongChart(Chart):
         offsets = self.data.offsets
         pair = self.data.pair
         starts = offsets[:-1]
-        if self.reach == "all" and self.data.scope == "completion":
+        if self.in_completion:
             starts = starts + pair.sequences.prompt_lengths[: pair.count]
+        only = self.source.sequence if self.reach == "one" else None
         return PositionPlaces(
             starts=starts,
             stops=offsets[1:],
             size=self.data.size,
             count=self.count,
             columns=columns,
-            only=self.source.sequence if self.reach == "one" else None,
+            only=only,
         )
 
     def axes_of(self, label: str, ends: tuple[float, float], ticks: list[Tick]) -> Axes:
         """Positions across, ``ends`` upwards."""
-        last = max(1, self.count - 1)
-        at = {round(i * last / _X_TICKS) for i in range(_X_TICKS + 1)}
-        if self.count == 1:
-            at = {0}
-        x_ticks = [(position, str(position)) for position in sorted(at)]
-        x = ChartAxis(f"position in the {self.where}", 0, last, x_ticks)
-        return Axes(x, ChartAxis(label, *ends, ticks))
+        x = ChartAxis(
+            label=f"position in the {self.where}",
+            low=0,
+            high=max(1, self.count - 1),
+            ticks=self._position_ticks(),
+        )
+        y = ChartAxis(label, *ends, ticks)
+        return Axes(x, y)
+
+    def _position_ticks(self) -> list[Tick]:
+        last = self.count - 1
+        positions = {round(i * last / _X_TICKS) for i in range(_X_TICKS + 1)}
+        return [(position, str(position)) for position in sorted(positions)]
+
+    @property
+    def in_completion(self) -> bool:
+        """Positions are counted from the start of the completion."""
+        return self.reach == "all" and self.data.scope == "completion"
 
     @property
     def where(self) -> str:
         """What positions are counted in."""
-        in_completion = self.reach == "all" and self.data.scope == "completion"
-        if in_completion:
+        if self.in_completion:
             return "completion"
         return "sequence"
 
@@ -118,16 +129,20 @@ class AlongChart(Chart):
 
     def pictured(self, marks: list[Mark], legend: list[str], area: Area) -> Picture:
         """A picture of these marks with the end of the prompt."""
-        every = (*self.prompt_marks(), *marks)
-        return Picture(every, tuple(legend), self.places(area.columns))
+        return Picture(
+            marks=(*self.prompt_marks(), *marks),
+            legend=tuple(legend),
+            place=self.places(area.columns),
+        )
 
     def tokens_table(self) -> dict[str, Array]:
         """The tokens of the sequence."""
         pair = self.data.pair
         part = slice(self.start, self.stop)
+        length = self.stop - self.start
         return {
-            "sequence": np.full(self.stop - self.start, self.source.sequence),
-            "position": np.arange(self.stop - self.start),
+            "sequence": np.full(length, self.source.sequence),
+            "position": np.arange(length),
             "token_id": pair.sequences.token_ids[part],
             "in_completion": pair.in_completion[part].astype(int),
             "delta": self.data.delta[part],
@@ -203,10 +218,8 @@ class DeltaChart(AlongChart):
     @property
     def heading(self) -> str:
         if self.reach == "all":
-            rest = ""
-        else:
-            rest = f", {self.what}"
-        return f"Δ over the position{rest}"
+            return "Δ over the position"
+        return f"Δ over the position, {self.what}"
 
     @property
     def description(self) -> str:
@@ -218,16 +231,18 @@ class DeltaChart(AlongChart):
         if self.reach == "all":
             ends = band_ends(self.band)
             return self.axes_of("Δ, nats", with_room(*ends), even_ticks(*ends))
-        size = np.abs(self.delta[np.isfinite(self.delta)])
-        top = max(float(size.max(initial=0.0)), self.source.threshold * 1.2)
+        finite = self.delta[np.isfinite(self.delta)]
+        largest = float(np.abs(finite).max(initial=0.0))
+        top = max(largest, self.source.threshold * 1.2)
         ticks = [(value, short(value)) for value in (-top, 0.0, top)]
         return self.axes_of("Δ, nats", (-top * 1.05, top * 1.05), ticks)
 
     def picture(self, area: Area) -> Picture:
         if self.reach == "all":
-            return self.pictured(band_marks(self.band), self._legend_of_all(), area)
+            marks = band_marks(self.band)
+            return self.pictured(marks, self._legend_of_all(), area)
         threshold = self.source.threshold
-        marks: list[Mark] = [
+        marks = [
             Curve(*envelope(self.delta, area.columns)),
             Level(threshold, "threshold"),
             Level(-threshold),

@@ -1,6 +1,4 @@
-"""What a chart is: reduced once from a source, then pictured for any area, listed as a
-table.
-"""
+"""What a chart is: reduced once from a source, then pictured for any area."""
 
 from __future__ import annotations
 

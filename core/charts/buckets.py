@@ -23,7 +23,7 @@ from logdrift.core.charts.marks import (
     Picture,
     Tick,
 )
-from logdrift.core.charts.places import places_of_bins
+from logdrift.core.charts.places import CellPlaces, column_places
 from logdrift.core.charts.tokens import TokenChart
 from logdrift.core.compare.buckets import (
     ENTROPY_EDGES,
@@ -74,13 +74,20 @@ class BucketChart(TokenChart):
         return f"Mean absolute error {self.by}."
 
     def axes(self, width: int) -> Axes:
-        count = len(self.buckets)
         top = max(bucket.rmse or 0.0 for bucket in self.buckets) or 1e-9
-        y_ticks = [(value, short(value)) for value in (0.0, top / 2, top)]
-        return Axes(
-            ChartAxis(self.by, 0.0, float(count), self._labels(width)),
-            ChartAxis("MAE (bar) and RMSE (dot), nats", 0.0, top * 1.02, y_ticks),
+        x = ChartAxis(
+            label=self.by,
+            low=0.0,
+            high=float(len(self.buckets)),
+            ticks=self._labels(width),
         )
+        y = ChartAxis(
+            label="MAE (bar) and RMSE (dot), nats",
+            low=0.0,
+            high=top * 1.02,
+            ticks=[(value, short(value)) for value in (0.0, top / 2, top)],
+        )
+        return Axes(x, y)
 
     def _labels(self, width: int) -> list[Tick]:
         """The labels that fit side by side: all, or each second, third, …"""
@@ -92,18 +99,16 @@ class BucketChart(TokenChart):
 
     def picture(self, area: Area) -> Picture:
         bars = LabelledBars(tuple(self._bar(bucket) for bucket in self.buckets))
-        edges = np.arange(len(self.buckets) + 1) * area.columns // len(self.buckets)
+        return Picture((bars,), self._legend(), self._places(area.columns))
+
+    def _places(self, columns: int) -> CellPlaces:
+        """Each token in the middle column of its bar."""
+        count = len(self.buckets)
+        edges = np.arange(count + 1) * columns // count
+        middles = (edges[:-1] + edges[1:]) // 2
         bins = np.full(self.stop - self.start, -1, np.int32)
         bins[self.kept] = self.bins(self.kept + self.start)
-        place = places_of_bins(
-            bins,
-            self.size,
-            (edges[:-1] + edges[1:]) // 2,
-            np.arange(1),
-            self.start,
-            flat=True,
-        )
-        return Picture((bars,), self._legend(), place)
+        return column_places(bins, self.size, middles, self.start)
 
     def _bar(self, bucket: Bucket) -> LabelledBar:
         return LabelledBar(
@@ -120,19 +125,21 @@ class BucketChart(TokenChart):
     def _legend(self) -> tuple[str, ...]:
         known = [bucket for bucket in self.buckets if bucket.mae is not None]
         worst = max(known, key=lambda bucket: bucket.mae or 0.0)
+        error = _or_dash(worst.mae)
         return (
             f"bar: mean |Δ|, {DOT} its root mean square, nats, {self.by}",
-            f"worst: {self._range(worst)} with {_or_dash(worst.mae)} over"
-            f" {worst.tokens:,} tokens",
+            f"worst: {self._range(worst)} with {error} over {worst.tokens:,} tokens",
             self.reach_words,
         )
 
     def table(self) -> Table:
         rows = [bucket.to_json() for bucket in self.buckets]
-        return {
-            key: np.array([np.nan if row[key] is None else row[key] for row in rows])
-            for key in rows[0]
-        }
+        columns = {}
+        for key in rows[0]:
+            values = [row[key] for row in rows]
+            known = [np.nan if value is None else value for value in values]
+            columns[key] = np.array(known)
+        return columns
 
 
 def _or_dash(value: float | None) -> str:
@@ -152,8 +159,10 @@ class ProbabilityChart(BucketChart):
         return make_buckets(delta, logprob, no_position, None).by_probability
 
     def bins(self, at: Array) -> Array:
-        borders = np.log(np.asarray(PROBABILITY_EDGES[1:-1])).astype(np.float32)
-        return np.searchsorted(borders, self.data.pair.logprob_b[at], "right")
+        inner_edges = np.asarray(PROBABILITY_EDGES[1:-1])
+        borders = np.log(inner_edges).astype(np.float32)
+        logprob = self.data.pair.logprob_b[at]
+        return np.searchsorted(borders, logprob, "right")
 
     def label(self, bucket: Bucket) -> str:
         if not bucket.low:
@@ -205,7 +214,9 @@ class PositionChart(BucketChart):
         return by_position(delta, self.data.from_scope[at])
 
     def bins(self, at: Array) -> Array:
-        return np.frexp(self.data.from_scope[at].astype(np.float64))[1]
+        position = self.data.from_scope[at].astype(np.float64)
+        _, exponent = np.frexp(position)
+        return exponent
 
     def label(self, bucket: Bucket) -> str:
         low = int(bucket.low)

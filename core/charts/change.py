@@ -13,7 +13,7 @@ from logdrift.core.charts.base import Array, Chart, Table
 from logdrift.core.charts.data import ChangeData, NothingToDraw
 from logdrift.core.charts.histogram import log_count_axes
 from logdrift.core.charts.marks import Area, Axes, Histogram, Picture
-from logdrift.core.charts.places import CellPlaces, places_of_bins
+from logdrift.core.charts.places import CellPlaces, column_places
 from logdrift.core.charts.reduce import count_bins, log_bins, log_edges
 from logdrift.core.numbers import percent, short
 from logdrift.core.session.visible import visible
@@ -53,11 +53,12 @@ class ChangeChart(Chart):
         if change is None:
             raise NothingToDraw("no other session to compare with")
         self.change = change
-        self.old, self.new = np.abs(change.old), np.abs(change.new)
-        both = np.concatenate([self.old, self.new])
-        if not (np.isfinite(both) & (both > 0)).any():
+        self.old = np.abs(change.old)
+        self.new = np.abs(change.new)
+        self.both = np.concatenate([self.old, self.new])
+        drawable = np.isfinite(self.both) & (self.both > 0)
+        if not drawable.any():
             raise NothingToDraw("Δ is exactly 0, before and after")
-        self.both = both
 
     @property
     def heading(self) -> str:
@@ -74,7 +75,8 @@ class ChangeChart(Chart):
         """Borders f64[bins+1], and tokens before and after, i64[bins] each."""
         edges = log_edges(self.both, bins)
         before = count_bins(log_bins(self.old, edges), bins)
-        return edges, before, count_bins(log_bins(self.new, edges), bins)
+        after = count_bins(log_bins(self.new, edges), bins)
+        return edges, before, after
 
     def axes(self, width: int) -> Axes:
         edges, before, after = self.counts(_bins(width - _AXIS))
@@ -90,23 +92,27 @@ class ChangeChart(Chart):
         """By |delta| after; a token that is not compared has no place."""
         inside = self.change.at < self.stop
         at = self.change.at[inside]
+        edges = log_edges(self.both, columns)
         bins = np.full(self.stop, -1, np.int32)
+        bins[at] = log_bins(self.new, edges)[inside]
         size = np.full(self.stop, np.nan, np.float32)
-        bins[at] = log_bins(self.new, log_edges(self.both, columns))[inside]
         size[at] = self.new[inside]
-        return places_of_bins(bins, size, np.arange(columns), np.arange(1), flat=True)
+        return column_places(bins, size, np.arange(columns))
 
     def _legend(self) -> tuple[str, ...]:
         finite = np.isfinite(self.old) & np.isfinite(self.new)
         count = len(self.old)
         smaller = percent(int((self.new < self.old).sum()), count)
         larger = percent(int((self.new > self.old).sum()), count)
-        names = self.change
+        before = _mean(self.old[finite])
+        after = _mean(self.new[finite])
+        old_name = visible(self.change.old_name)
+        new_name = visible(self.change.new_name)
         return (
             "tokens by |Δ|, nats, both axes log · line: before · bars: after ·"
-            f" mean {_mean(self.old[finite])} → {_mean(self.new[finite])}",
+            f" mean {before} → {after}",
             f"smaller at {smaller}, larger at {larger} of {count:,} tokens",
-            f"before: {visible(names.old_name)}, after: {visible(names.new_name)}",
+            f"before: {old_name}, after: {new_name}",
         )
 
     def table(self) -> Table:
@@ -124,4 +130,6 @@ def _bins(columns: int) -> int:
 
 
 def _mean(size: Array) -> str:
-    return short(float(size.mean()) if len(size) else math.nan)
+    if len(size):
+        return short(float(size.mean()))
+    return short(math.nan)

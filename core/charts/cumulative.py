@@ -33,7 +33,8 @@ class CumulativeChart(AlongChart):
         super().prepare_one()
         delta = self.data.delta[self.start : self.stop]
         counted = self.data.counted[self.start : self.stop]
-        self.sums = running_sums(delta, counted, np.array([0, len(delta)]))
+        whole = np.array([0, len(delta)])
+        self.sums = running_sums(delta, counted, whole)
         self.tokens = int((counted & np.isfinite(delta)).sum())
         self.infinite = int((counted & np.isinf(delta)).sum())
         if not self.tokens:
@@ -48,7 +49,8 @@ class CumulativeChart(AlongChart):
         sums = running_sums(data.delta, data.counted, data.offsets)
         self.infinite = int((data.counted & np.isinf(data.delta)).sum())
         filled = np.diff(data.offsets) > 0
-        self.totals = sums[data.offsets[1:][filled] - 1]
+        last_tokens = data.offsets[1:][filled] - 1
+        self.totals = sums[last_tokens]
         self.band = make_band(sums[self.kept], self.place_of, self.count, self.bins)
 
     @property
@@ -67,26 +69,33 @@ class CumulativeChart(AlongChart):
         )
 
     def axes(self, width: int) -> Axes:
+        low, high = self._ends()
+        ticks = _ratio_ticks(low, high)
+        return self.axes_of("sum of Δ, nats", with_room(low, high), ticks)
+
+    def _ends(self) -> tuple[float, float]:
+        """Lowest and highest sum, and 0."""
         if self.reach == "all":
-            ends = band_ends(self.band)
-        else:
-            ends = min(0.0, float(self.sums.min())), max(0.0, float(self.sums.max()))
-        return self.axes_of("sum of Δ, nats", with_room(*ends), _ratio_ticks(*ends))
+            return band_ends(self.band)
+        lowest = float(self.sums.min())
+        highest = float(self.sums.max())
+        return min(0.0, lowest), max(0.0, highest)
 
     def picture(self, area: Area) -> Picture:
         if self.reach == "all":
-            return self.pictured(band_marks(self.band), self._legend_of_all(), area)
+            marks = band_marks(self.band)
+            return self.pictured(marks, self._legend_of_all(), area)
         curve = Curve(*envelope(self.sums, area.columns))
         return self.pictured([curve, Level(0)], self._legend_of_one(), area)
 
     def _legend_of_all(self) -> list[str]:
-        low, middle, high = np.quantile(self.totals, (0.1, 0.5, 0.9)).tolist()
+        quantiles = np.quantile(self.totals, (0.1, 0.5, 0.9)).tolist()
+        low, median, high = (_ratio(total) for total in quantiles)
         far = int((np.abs(self.totals) > math.log(2)).sum())
         return [
             f"sum of Δ so far; ratio of a sequence = exp(sum) · line: mean · {BAND}"
             " middle 80%",
-            f"whole sequences: median ×{_ratio(middle)}, 80% within ×{_ratio(low)} to"
-            f" ×{_ratio(high)}",
+            f"whole sequences: median ×{median}, 80% within ×{low} to ×{high}",
             f"{far:,} of {len(self.totals):,} off by more than ×2",
             *self._left_out(),
             self.x_words,
@@ -94,10 +103,11 @@ class CumulativeChart(AlongChart):
 
     def _legend_of_one(self) -> list[str]:
         total = float(self.sums[-1])
+        ratio = _ratio(total)
+        of_token = _ratio(total / self.tokens)
         return [
             f"sum of Δ so far, {self.scope_words}: {signed(total)} nats at the end",
-            f"ratio of the sequence ×{_ratio(total)}, of a token on average"
-            f" ×{_ratio(total / self.tokens)}",
+            f"ratio of the sequence ×{ratio}, of a token on average ×{of_token}",
             *self._left_out(),
             self.x_words,
         ]
@@ -110,7 +120,11 @@ class CumulativeChart(AlongChart):
     def table(self) -> Table:
         if self.reach == "all":
             return band_table(self.band)
-        return {**self.tokens_table(), "sum": self.sums, "ratio": _exp(self.sums)}
+        return {
+            **self.tokens_table(),
+            "sum": self.sums,
+            "ratio": _exp(self.sums),
+        }
 
 
 def _exp(values: Array) -> Array:
@@ -119,9 +133,14 @@ def _exp(values: Array) -> Array:
 
 
 def _ratio(total: float) -> str:
-    return short(math.exp(total) if total < _LARGEST_EXPONENT else math.inf)
+    """exp of a sum of delta in nats, as text."""
+    if total < _LARGEST_EXPONENT:
+        return short(math.exp(total))
+    return short(math.inf)
 
 
 def _ratio_ticks(low: float, high: float) -> list[Tick]:
-    ticks = even_ticks(low, high)
-    return [(value, f"{text} ×{_ratio(value)}") for value, text in ticks]
+    """Ticks at sums of delta, each with its ratio."""
+    return [
+        (value, f"{text} ×{_ratio(value)}") for value, text in even_ticks(low, high)
+    ]

@@ -66,19 +66,19 @@ class PairData:
     @cached_property
     def offsets(self) -> Array:
         """i64[S+1] of the pair's sequences."""
-        return np.asarray(
-            np.minimum(
-                self.pair.sequences.offsets[: self.pair.count + 1], self.pair.tokens
-            )
-        )
+        pair = self.pair
+        offsets = pair.sequences.offsets[: pair.count + 1]
+        return np.asarray(np.minimum(offsets, pair.tokens))
 
     @cached_property
     def position(self) -> Array:
         """i64[N] from 0 at the start of each sequence."""
-        return np.asarray(
-            np.arange(self.pair.tokens)
-            - np.repeat(self.offsets[:-1], np.diff(self.offsets))
-        )
+        starts = self._for_each_token(self.offsets[:-1])
+        return np.asarray(np.arange(self.pair.tokens) - starts)
+
+    def _for_each_token(self, values: Array) -> Array:
+        """A value of each sequence [S], repeated for its tokens [N]."""
+        return np.repeat(values, np.diff(self.offsets))
 
     @cached_property
     def from_scope(self) -> Array:
@@ -88,7 +88,7 @@ class PairData:
         if self.scope != "completion":
             return self.position
         prompts = self.pair.sequences.prompt_lengths[: self.pair.count]
-        return self.position - np.repeat(prompts, np.diff(self.offsets))
+        return self.position - self._for_each_token(prompts)
 
     @cached_property
     def delta(self) -> Array:
@@ -123,32 +123,26 @@ class PairData:
 
         pair = self.pair
         part = slice(start, stop)
-        a, b = (side.rank.rows(start, stop) for side in (pair.a, pair.b))
-        maybe = np.zeros(pair.tokens, np.bool_)
+        rank_a = pair.a.rank.rows(start, stop)
+        rank_b = pair.b.rank.rows(start, stop)
         # Equal ranks are no flip however each side counts ties: only the others need
         # their lists looked at.
-        maybe[part] = pair.scored[part] & ((a != b) | (a == 0))
+        undecided = (rank_a != rank_b) | (rank_a == 0)
+        maybe = np.zeros(pair.tokens, np.bool_)
+        maybe[part] = pair.scored[part] & undecided
         flips = np.zeros(pair.tokens, np.bool_)
         if maybe.any():
-            flips[maybe] = rank_flips(
-                pair.a, pair.b, pair.sequences.token_ids[: pair.tokens], maybe
-            )
+            token_ids = pair.sequences.token_ids[: pair.tokens]
+            flips[maybe] = rank_flips(pair.a, pair.b, token_ids, maybe)
         return flips
 
     @cached_property
     def entropy(self) -> Array | None:
         """f32[N] in nats, of A where it has one, else of B."""
-        column = next(
-            (
-                side.entropy
-                for side in (self.pair.a, self.pair.b)
-                if side.entropy is not None
-            ),
-            None,
-        )
-        if column is None:
-            return None
-        return column.whole()[: self.pair.tokens]
+        for side in (self.pair.a, self.pair.b):
+            if side.entropy is not None:
+                return side.entropy.whole()[: self.pair.tokens]
+        return None
 
 
 @dataclass(frozen=True, eq=False)

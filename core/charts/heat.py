@@ -1,6 +1,4 @@
-"""All sequences at once: rows are sequences, columns positions, shades the mean |delta|
-of a cell.
-"""
+"""The heat map: rows are sequences, columns positions, shades the mean |delta|."""
 
 from __future__ import annotations
 
@@ -70,33 +68,35 @@ class HeatChart(Chart):
         return float(shade_steps(mean)[0]) / 2
 
     def _scored(self, bins: Array) -> Array:
-        """The cells again, -1 for tokens without a score: the cursor may stand on such,
-        but is never sent there.
+        """The cells again, -1 for tokens without a score: the cursor may stand on such
+        a token, but is never sent to it.
         """
-        return np.where(np.isnan(self.data.size), np.int32(-1), bins)
+        unscored = np.isnan(self.data.size)
+        return np.where(unscored, np.int32(-1), bins)
 
     def axes(self, width: int) -> Axes:
-        last = max(1, self.sequences - 1)
-        if self.sequences > 1:
-            rows = {0, last // 2, last}
-        else:
-            rows = {0}
-        columns = {round(i * (self.longest - 1) / 4) for i in range(5)}
-        # The y axis counts down: sequence 0 is on top, as in the list.
-        return Axes(
-            ChartAxis(
-                "position in the sequence",
-                low=0,
-                high=max(1, self.longest - 1),
-                ticks=[(column, str(column)) for column in sorted(columns)],
-            ),
-            ChartAxis(
-                "sequence",
-                low=-last,
-                high=0,
-                ticks=[(-row, str(row)) for row in sorted(rows)],
-                unsigned=True,
-            ),
+        return Axes(self._position_axis(), self._sequence_axis())
+
+    def _position_axis(self) -> ChartAxis:
+        last = self.longest - 1
+        positions = {round(i * last / 4) for i in range(5)}
+        return ChartAxis(
+            "position in the sequence",
+            low=0,
+            high=max(1, last),
+            ticks=[(position, str(position)) for position in sorted(positions)],
+        )
+
+    def _sequence_axis(self) -> ChartAxis:
+        """It counts down: sequence 0 is on top, as in the list."""
+        last = self.sequences - 1
+        sequences = {0, last // 2, last}
+        return ChartAxis(
+            "sequence",
+            low=-max(1, last),
+            high=0,
+            ticks=[(-sequence, str(sequence)) for sequence in sorted(sequences)],
+            unsigned=True,
         )
 
     def picture(self, area: Area) -> Picture:
@@ -115,10 +115,8 @@ class HeatChart(Chart):
         return Picture((cells,), self._legend(rows, steps), place)
 
     def _legend(self, rows: int, steps: Array) -> tuple[str, ...]:
-        scale = " ".join(
-            f"{shade} {short(float(step))}"
-            for shade, step in zip(SHADES[1:], steps, strict=True)
-        )
+        shades = zip(SHADES[1:], steps.tolist(), strict=True)
+        scale = " ".join(f"{shade} {short(step)}" for shade, step in shades)
         in_a_row = "one sequence"
         if rows < self.sequences:
             in_a_row = f"about {self.sequences / rows:.3g} sequences"
@@ -131,13 +129,19 @@ class HeatChart(Chart):
     def table(self) -> Table:
         rows, columns = self.size_in(_TABLE)
         bins, mean = self.cells(rows, columns)
-        cells = np.flatnonzero(~np.isnan(mean))
-        row = cells // columns
-        column = cells % columns
+        filled = np.flatnonzero(~np.isnan(mean))
+        row, column = np.divmod(filled, columns)
         tokens = count_bins(self._scored(bins), rows * columns)
         return {
-            "first_sequence": -(-row * self.sequences // rows),
-            "first_position": -(-column * self.longest // columns),
-            "tokens": tokens[cells],
-            "mean_abs_delta": mean.ravel()[cells],
+            "first_sequence": _first_of(row, rows, self.sequences),
+            "first_position": _first_of(column, columns, self.longest),
+            "tokens": tokens[filled],
+            "mean_abs_delta": mean.ravel()[filled],
         }
+
+
+def _first_of(cell: Array, cells: int, values: int) -> Array:
+    """The first of ``values`` values that lies in each cell, of ``cells`` equal ones:
+    cell * values / cells, rounded up.
+    """
+    return -(-cell * values // cells)

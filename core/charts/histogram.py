@@ -17,7 +17,7 @@ from logdrift.core.charts.marks import (
     Tick,
     Upright,
 )
-from logdrift.core.charts.places import places_of_bins
+from logdrift.core.charts.places import column_places
 from logdrift.core.charts.reduce import count_bins, log_bins, log_edges
 from logdrift.core.charts.tokens import TokenChart
 from logdrift.core.numbers import percent, short
@@ -62,16 +62,17 @@ class HistogramChart(TokenChart):
     @property
     def guides(self) -> list[Upright]:
         """The values that are marked, those that are known and above 0."""
-        values = (
-            (self.floor, "f", "noise floor"),
-            (self.mae, "m", "mean"),
-            (self.source.threshold, "t", "threshold"),
-        )
-        return [Upright(value, letter, name) for value, letter, name in values if value]
+        guides = [
+            Upright(self.floor or 0.0, "f", "noise floor"),
+            Upright(self.mae or 0.0, "m", "mean"),
+            Upright(self.source.threshold, "t", "threshold"),
+        ]
+        return [guide for guide in guides if guide.x]
 
     def edges(self, bins: int) -> Array:
         """Borders of so many bins, f64[bins+1]."""
-        return log_edges(self.size, bins, tuple(guide.x for guide in self.guides))
+        marked = tuple(guide.x for guide in self.guides)
+        return log_edges(self.size, bins, marked)
 
     def counts(self, bins: int) -> tuple[Array, Array]:
         """Tokens to which A gives more, and B, i64[bins] each."""
@@ -92,25 +93,23 @@ class HistogramChart(TokenChart):
         edges = self.edges(area.columns)
         above, below = self.counts(area.columns)
         bars = Histogram(edges, above, below, names=("A gives more", "B gives more"))
-        place = places_of_bins(
-            log_bins(self.size, edges),
-            self.size,
-            np.arange(area.columns),
-            np.arange(1),
-            self.start,
-            flat=True,
+        bins = log_bins(self.size, edges)
+        columns = np.arange(area.columns)
+        return Picture(
+            marks=(bars, *self.guides),
+            legend=tuple(self._legend()),
+            place=column_places(bins, self.size, columns, self.start),
         )
-        return Picture((bars, *self.guides), tuple(self._legend()), place)
 
     def _legend(self) -> list[str]:
-        marks = " ".join(
+        guides = [
             f"{guide.letter} {guide.name} {short(guide.x)}" for guide in self.guides
-        )
-        more = int((self.delta > 0).sum())
+        ]
+        a_more = int((self.delta > 0).sum())
         legend = [
-            f"tokens by |Δ|, nats, both axes log · {marks}",
+            f"tokens by |Δ|, nats, both axes log · {' '.join(guides)}",
             *self._floor_words(),
-            f"A gives more to {percent(more, self.number)}",
+            f"A gives more to {percent(a_more, self.number)}",
         ]
         if self.exact:
             share = percent(self.exact, self.number)
@@ -143,12 +142,33 @@ def log_count_axes(label: str, edges: Array, largest: int) -> Axes:
     """
     low = float(edges[0])
     high = float(edges[-1])
-    powers = range(math.ceil(math.log10(low)), math.floor(math.log10(high)) + 1)
-    x_ticks: list[Tick] = [(10.0**power, short(10.0**power)) for power in powers]
-    y_ticks: list[Tick] = [
-        (10.0**power, f"{10**power:,}") for power in range(int(math.log10(largest)) + 1)
-    ]
-    return Axes(
-        ChartAxis(label, low, high, x_ticks or [(low, short(low))], scale="log"),
-        ChartAxis("tokens", 0.0, largest * 1.1, y_ticks, scale="counts"),
+    x = ChartAxis(
+        label,
+        low=low,
+        high=high,
+        ticks=_size_ticks(low, high) or [(low, short(low))],
+        scale="log",
     )
+    y = ChartAxis(
+        "tokens",
+        low=0.0,
+        high=largest * 1.1,
+        ticks=_count_ticks(largest),
+        scale="counts",
+    )
+    return Axes(x, y)
+
+
+def _size_ticks(low: float, high: float) -> list[Tick]:
+    """The powers of ten from ``low`` to ``high``."""
+    first = math.ceil(math.log10(low))
+    last = math.floor(math.log10(high))
+    sizes = [10.0**power for power in range(first, last + 1)]
+    return [(size, short(size)) for size in sizes]
+
+
+def _count_ticks(largest: int) -> list[Tick]:
+    """1, 10, 100, ... up to the largest count."""
+    last = int(math.log10(largest))
+    counts = [10**power for power in range(last + 1)]
+    return [(float(count), f"{count:,}") for count in counts]

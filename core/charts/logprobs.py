@@ -21,7 +21,7 @@ from logdrift.core.charts.marks import (
     Mark,
     Picture,
 )
-from logdrift.core.charts.places import places_of_bins
+from logdrift.core.charts.places import cell_places
 from logdrift.core.charts.reduce import (
     count_bins,
     count_steps,
@@ -44,15 +44,15 @@ class LogprobChart(TokenChart):
         part = slice(self.start, self.stop)
         a = pair.logprob_a[part]
         b = pair.logprob_b[part]
-        # Delta is 0 where both sides call the token impossible: such a one has no place
-        # either.
+        # Delta is 0 where both sides call the token impossible: it has no place either.
         finite = self.counted & np.isfinite(a) & np.isfinite(b)
         if not finite.any():
             raise NothingToDraw("no token within reach is possible on both sides")
         self.a = np.where(finite, a, np.float32(np.nan))
         self.b = np.where(finite, b, np.float32(np.nan))
         self.drawn = int(finite.sum())
-        self.low = float(min(np.nanmin(self.a), np.nanmin(self.b), -0.1))
+        lowest = min(np.nanmin(self.a), np.nanmin(self.b), -0.1)
+        self.low = float(lowest)
 
     @property
     def heading(self) -> str:
@@ -76,7 +76,8 @@ class LogprobChart(TokenChart):
         """The cell of each token, from the upper left, i32[n]; -1 for none."""
         across = linear_bins(self.a, self.low, 0.0, columns)
         up = linear_bins(self.b, self.low, 0.0, rows)
-        down = np.where(up >= 0, rows - 1 - up, -1).astype(np.int32)
+        from_top = rows - 1 - up
+        down = np.where(up >= 0, from_top, -1).astype(np.int32)
         return join_bins(down, across, columns)
 
     def counts(self, columns: int, rows: int) -> Array:
@@ -89,23 +90,22 @@ class LogprobChart(TokenChart):
         hidden = self.number - self.drawn
         if hidden:
             legend = [*legend, f"{hidden} impossible on a side, not drawn"]
-        place = places_of_bins(
-            self.bins(area.columns, area.lines),
-            self.size,
-            np.arange(area.columns),
-            np.arange(area.lines),
-            self.start,
+        bins = self.bins(area.columns, area.lines)
+        return Picture(
+            marks=(mark, Diagonal()),
+            legend=tuple(legend),
+            place=cell_places(bins, self.size, area, self.start),
         )
-        return Picture((mark, Diagonal()), tuple(legend), place)
 
     def table(self) -> Table:
-        at = np.flatnonzero(self.counted)
+        counted = np.flatnonzero(self.counted)
+        flat = counted + self.start
         pair = self.data.pair
         return {
             **self.tokens_table(),
-            "logprob_a": pair.logprob_a[at + self.start],
-            "logprob_b": pair.logprob_b[at + self.start],
-            "delta": self.delta[at],
+            "logprob_a": pair.logprob_a[flat],
+            "logprob_b": pair.logprob_b[flat],
+            "delta": self.delta[counted],
         }
 
 
@@ -115,7 +115,9 @@ class ScatterChart(LogprobChart):
     detail = Area(_FINE // DOT_COLUMNS, _FINE // DOT_ROWS)
 
     def picture(self, area: Area) -> Picture:
-        counts = self.counts(area.columns * DOT_COLUMNS, area.lines * DOT_ROWS)
+        columns = area.columns * DOT_COLUMNS
+        rows = area.lines * DOT_ROWS
+        counts = self.counts(columns, rows)
         threshold = self.source.threshold
         beyond = int((self.size > threshold).sum())
         share = percent(beyond, self.number)
@@ -135,10 +137,8 @@ class DensityChart(LogprobChart):
     def picture(self, area: Area) -> Picture:
         counts = self.counts(area.columns, area.lines)
         steps = count_steps(counts)
-        scale = " ".join(
-            f"{shade} {math.ceil(step):,}"
-            for shade, step in zip(SHADES[1:], steps, strict=True)
-        )
+        shades = zip(SHADES[1:], steps.tolist(), strict=True)
+        scale = " ".join(f"{shade} {math.ceil(step):,}" for shade, step in shades)
         legend = [
             "→ log p A, ↑ log p B, nats",
             f"tokens in a cell, from: {scale}",
@@ -151,7 +151,8 @@ class DensityChart(LogprobChart):
         """The counts of a grid, cells without tokens left out."""
         counts = self.counts(_FINE, _FINE)[::-1]  # from the lowest row on
         rows, columns = np.nonzero(counts)
-        middle = self.low - (np.arange(_FINE) + 0.5) * self.low / _FINE
+        from_low = (np.arange(_FINE) + 0.5) * self.low / _FINE
+        middle = self.low - from_low
         return {
             "logprob_a": middle[columns],
             "logprob_b": middle[rows],

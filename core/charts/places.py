@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from logdrift.core.charts.marks import TokenCell
+from logdrift.core.charts.marks import Area, TokenCell
 from logdrift.core.charts.reduce import largest_bins
 from logdrift.core.charts.registry import FAR
 
@@ -204,22 +204,38 @@ def _row_after(filled_rows: Array, row: int, steps: int) -> int:
     return int(filled_rows[min(max(0, int(index)), last)])
 
 
-def places_of_bins(
-    bins: Array,
-    size: Array,
-    columns: Array,
-    rows: Array,
-    start: int = 0,
-    *,
-    flat: bool = False,
+def cell_places(bins: Array, size: Array, area: Area, start: int) -> CellPlaces:
+    """Places in every cell of an area; the cursor goes to the largest ``size`` f[n] of
+    a cell.
+    """
+    return CellPlaces(
+        bins=bins,
+        targets=largest_bins(bins, size, area.columns * area.lines),
+        columns=np.arange(area.columns),
+        rows=np.arange(area.lines),
+        start=start,
+    )
+
+
+def column_places(
+    bins: Array, size: Array, columns: Array, start: int = 0
 ) -> CellPlaces:
-    """`CellPlaces` whose cursor goes to the largest ``size`` f[n] of each cell."""
-    targets = largest_bins(bins, size, len(columns) * len(rows))
-    return CellPlaces(bins, targets, columns, rows, start, flat)
+    """Places in whole columns, bin i in ``columns[i]``; the cursor goes to the largest
+    ``size`` f[n] of a column.
+    """
+    return CellPlaces(
+        bins=bins,
+        targets=largest_bins(bins, size, len(columns)),
+        columns=columns,
+        rows=np.arange(1),
+        start=start,
+        flat=True,
+    )
 
 
 def middles(bins: int, cells: int) -> Array:
     """The middle cell of each of ``bins`` equal stretches of ``cells`` cells,
     i64[bins].
     """
-    return ((np.arange(bins) + 0.5) * cells / bins).astype(np.int64)
+    middle = (np.arange(bins) + 0.5) * cells / bins
+    return middle.astype(np.int64)

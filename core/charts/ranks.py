@@ -21,9 +21,11 @@ class RankChart(AlongChart):
         super().prepare_one()
         self._need_lists()
         self.flips = self.data.flips_in(self.start, self.stop)
-        change = rank_change(*self._ranks())
+        rank_a, rank_b = self._ranks()
+        change = rank_change(rank_a, rank_b)
         self.change = np.where(self.flips, change, np.float32(np.nan))
-        self.scored = int(self.data.pair.scored[self.start : self.stop].sum())
+        scored = self.data.pair.scored[self.start : self.stop]
+        self.scored = int(scored.sum())
 
     def prepare_all(self) -> None:
         super().prepare_all()
@@ -41,9 +43,11 @@ class RankChart(AlongChart):
             )
 
     def _ranks(self) -> tuple[Array, Array]:
+        """The ranks of A and of B within reach, i32[n] each."""
         pair = self.data.pair
-        a = pair.a.rank.rows(self.start, self.stop)
-        return a, pair.b.rank.rows(self.start, self.stop)
+        rank_a = pair.a.rank.rows(self.start, self.stop)
+        rank_b = pair.b.rank.rows(self.start, self.stop)
+        return rank_a, rank_b
 
     @property
     def heading(self) -> str:
@@ -67,11 +71,17 @@ class RankChart(AlongChart):
         known = self.change[np.isfinite(self.change)]
         top = float(np.abs(known).max(initial=1.0))
         times = short(10.0**top)
-        ticks = [(-top, f"B ×{times}"), (0.0, "same"), (top, f"A ×{times}")]
-        return self.axes_of("log10(rank B / rank A)", (-top * 1.05, top * 1.05), ticks)
+        ticks: list[Tick] = [
+            (-top, f"B ×{times}"),
+            (0.0, "same"),
+            (top, f"A ×{times}"),
+        ]
+        ends = (-top * 1.05, top * 1.05)
+        return self.axes_of("log10(rank B / rank A)", ends, ticks)
 
     def _axes_of_all(self) -> Axes:
-        top = float(self.share[self.number > 0].max()) or 0.01
+        known = self.share[self.number > 0]
+        top = float(known.max()) or 0.01
         ticks: list[Tick] = [
             (value, f"{100 * value:.3g}%") for value in (0.0, top / 2, top)
         ]
@@ -87,11 +97,10 @@ class RankChart(AlongChart):
         return self.pictured([Level(0), stems], self._legend_of_one(len(at)), area)
 
     def _legend_of_all(self) -> list[str]:
-        flips = int(self.flips.sum())
         tokens = len(self.flips)
+        share = percent(int(self.flips.sum()), tokens)
         return [
-            f"share of tokens whose rank differs: {percent(flips, tokens)} of"
-            f" {tokens:,}",
+            f"share of tokens whose rank differs: {share} of {tokens:,}",
             f"{self.what}, {self.scope_words}",
             "a flip within a tie does not count",
             self.x_words,
@@ -99,9 +108,9 @@ class RankChart(AlongChart):
 
     def _legend_of_one(self, drawn: int) -> list[str]:
         flips = int(self.flips.sum())
+        share = percent(flips, self.scored)
         legend = [
-            f"rank differs at {flips} of {self.scored} tokens"
-            f" ({percent(flips, self.scored)})",
+            f"rank differs at {flips} of {self.scored} tokens ({share})",
             "up: A ranks it that many times nearer to the top, down: B does",
         ]
         if flips > drawn:

@@ -1,5 +1,4 @@
-"""What charts are drawn from: arrays of any length reduced to what a small picture can
-show.
+"""Arrays of any length reduced to what a small picture can show.
 
 Every function is one or two passes over its arrays (a million tokens: tens of
 milliseconds), so that a chart's cost is that of its picture. Bins are numbered from 0;
@@ -37,18 +36,19 @@ def envelope(values: Array, columns: int) -> tuple[Ints, Array]:
 
     At most 2 * ``columns`` points whatever the length, and no peak is lost.
     """
-    at = np.flatnonzero(np.isfinite(values))
-    kept = values[at]
-    if len(at) <= 2 * columns:
-        return at, kept
-    edges = (np.arange(columns + 1) * len(at) // columns).tolist()
+    finite = np.flatnonzero(np.isfinite(values))
+    kept = values[finite]
+    if len(finite) <= 2 * columns:
+        return finite, kept
+    edges = np.arange(columns + 1) * len(finite) // columns
     chosen: set[int] = set()
-    for start, stop in itertools.pairwise(edges):
+    for start, stop in itertools.pairwise(edges.tolist()):
         stretch = kept[start:stop]
-        chosen.add(start + int(np.argmin(stretch)))
-        chosen.add(start + int(np.argmax(stretch)))
+        lowest = int(np.argmin(stretch))
+        highest = int(np.argmax(stretch))
+        chosen.update((start + lowest, start + highest))
     in_order = np.array(sorted(chosen))
-    return at[in_order], kept[in_order]
+    return finite[in_order], kept[in_order]
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,11 +75,13 @@ def make_band(values: Array, position: Array, end: int, bins: int) -> Band:
     stretch = _stretch(position, end, bins)
     ordered = values[np.argsort(stretch, kind="stable")]
     count = np.bincount(stretch, minlength=bins)
-    parts = np.split(ordered, np.cumsum(count)[:-1])
+    total = np.bincount(stretch, values, minlength=bins)
+    borders = np.cumsum(count)[:-1]
+    parts = np.split(ordered, borders)
     ranges = np.array([_middle_range(part) for part in parts])
     return Band(
         at=(np.arange(bins) + 0.5) * end / bins,
-        mean=_ratio(np.bincount(stretch, values, minlength=bins), count),
+        mean=_ratio(total, count),
         low=ranges[:, 0],
         high=ranges[:, 1],
         count=count,
@@ -92,7 +94,8 @@ def _middle_range(part: Array) -> tuple[float, float]:
     """
     if not len(part):
         return math.nan, math.nan
-    lower, upper = (round(q * (len(part) - 1)) for q in _QUANTILES)
+    last = len(part) - 1
+    lower, upper = (round(q * last) for q in _QUANTILES)
     # One after the other is three times faster than both at once.
     part.partition(upper)
     below = part[: upper + 1]
@@ -103,14 +106,17 @@ def _middle_range(part: Array) -> tuple[float, float]:
 
 def _ratio(total: Array, count: Ints) -> Floats:
     """``total`` / ``count``, f64[n]; NaN where there is nothing."""
+    divisor = np.where(count, count, np.nan)
     with np.errstate(invalid="ignore"):
-        return np.asarray(total / np.where(count, count, np.nan), np.float64)
+        return np.asarray(total / divisor, np.float64)
 
 
 def _stretch(position: Array, end: int, bins: int) -> npt.NDArray[np.int16]:
     # Several times faster than dividing integers; a position at a border may fall on
     # either side of it.
-    return np.minimum(position * (bins / max(1, end)), bins - 1).astype(np.int16)
+    per_position = bins / max(1, end)
+    stretch = np.minimum(position * per_position, bins - 1)
+    return stretch.astype(np.int16)
 
 
 def shares(hits: Bools, position: Array, end: int, bins: int) -> tuple[Floats, Ints]:
@@ -120,7 +126,8 @@ def shares(hits: Bools, position: Array, end: int, bins: int) -> tuple[Floats, I
     bins = max(1, min(bins, end))
     stretch = _stretch(position, end, bins)
     count = np.bincount(stretch, minlength=bins)
-    return _ratio(np.bincount(stretch[hits], minlength=bins), count), count
+    hit_count = np.bincount(stretch[hits], minlength=bins)
+    return _ratio(hit_count, count), count
 
 
 def running_sums(delta: Array, counted: Bools, offsets: Array) -> Floats:
@@ -130,25 +137,30 @@ def running_sums(delta: Array, counted: Bools, offsets: Array) -> Floats:
     ``offsets`` i64[S+1] are those of N tokens. exp of the sum is the importance ratio
     of the sequence so far.
     """
-    added = np.where(counted & np.isfinite(delta), delta, np.float32(0))
+    is_added = counted & np.isfinite(delta)
+    added = np.where(is_added, delta, np.float32(0))
     total = np.cumsum(added, dtype=np.float64)
-    before = np.concatenate([[0.0], total])[offsets[:-1]]
-    return np.asarray(total - np.repeat(before, np.diff(offsets)), np.float64)
+    starts = offsets[:-1]
+    before_start = np.concatenate([[0.0], total])[starts]
+    before = np.repeat(before_start, np.diff(offsets))
+    return np.asarray(total - before, np.float64)
 
 
 def log_edges(size: Array, bins: int, marks: tuple[float, ...] = ()) -> Floats:
     """Borders f64[bins+1], equal in the logarithm, that hold ``size`` f[n] (>= 0) and
     the ``marks``.
 
-    All but the smallest 0.2% lie in them; nothing below `LOWEST` is told apart.
+    The smallest 0.2% lie below them, and so does everything below `LOWEST`.
     """
-    some = size[(size > 0) & np.isfinite(size)]
+    drawable = size[(size > 0) & np.isfinite(size)]
     inside = [mark for mark in marks if mark > 0]
-    if len(some):
-        step = max(1, len(some) // _SAMPLE)
-        inside.append(float(np.quantile(some[::step], 0.002)))
-    low = max(LOWEST, min(inside, default=1e-3) / 1.5)
-    largest = float(some.max(initial=0.0))
+    if len(drawable):
+        step = max(1, len(drawable) // _SAMPLE)
+        smallest = np.quantile(drawable[::step], 0.002)
+        inside.append(float(smallest))
+    lowest = min(inside, default=1e-3)
+    low = max(LOWEST, lowest / 1.5)
+    largest = float(drawable.max(initial=0.0))
     high = max(largest, *inside, low * 10) * 1.1
     return np.geomspace(low, high, bins + 1)
 
@@ -160,23 +172,26 @@ def log_bins(size: Array, edges: Floats) -> Bins:
     -1 for 0, NaN and infinity.
     """
     bins = len(edges) - 1
-    low = math.log(edges[0])
-    width = math.log(edges[-1] / edges[0]) / bins
+    lowest = edges[0]
+    highest = edges[-1]
+    width = math.log(highest / lowest) / bins
     with np.errstate(divide="ignore", invalid="ignore"):
-        place = (np.log(size) - low) / width
+        place = (np.log(size) - math.log(lowest)) / width
     known = np.isfinite(place)
-    inside = np.clip(np.where(known, place, 0), 0, bins - 1)
-    return _bins_where(known, inside)
+    finite = np.where(known, place, 0)
+    return _bins_where(known, np.clip(finite, 0, bins - 1))
 
 
 def linear_bins(values: Array, low: float, high: float, bins: int) -> Bins:
     """The bin of each value f[n] in ``bins`` equal ones from ``low`` to ``high``,
     i32[n]; -1 where it is in none.
     """
+    per_unit = np.float32(bins / (high - low))
     with np.errstate(invalid="ignore"):
-        place = (values - np.float32(low)) * np.float32(bins / (high - low))
+        place = (values - np.float32(low)) * per_unit
         known = (values >= low) & (values <= high)
-    return _bins_where(known, np.minimum(np.where(known, place, 0), bins - 1))
+    finite = np.where(known, place, 0)
+    return _bins_where(known, np.minimum(finite, bins - 1))
 
 
 def _bins_where(known: Bools, places: Array) -> Bins:
@@ -190,13 +205,15 @@ def join_bins(rows: Bins, columns: Bins, width: int) -> Bins:
     either is in none.
     """
     inside = (rows >= 0) & (columns >= 0)
-    return np.where(inside, rows * np.int32(width) + columns, np.int32(-1))
+    cells = rows * np.int32(width) + columns
+    return np.where(inside, cells, np.int32(-1))
 
 
 def count_bins(bins: Bins, size: int) -> Ints:
     """How many tokens each of ``size`` bins has, i64[size]."""
-    # One more for -1: cheaper than leaving them out first.
-    return np.bincount(bins + 1, minlength=size + 1)[1:]
+    # A bin more, for -1: cheaper than leaving those tokens out first.
+    with_none = np.bincount(bins + 1, minlength=size + 1)
+    return with_none[1:]
 
 
 def mean_bins(bins: Bins, values: Array, size: int) -> Floats:
@@ -206,8 +223,8 @@ def mean_bins(bins: Bins, values: Array, size: int) -> Floats:
     finite = np.isfinite(values)
     chosen = np.where(finite, bins, np.int32(-1))
     known = np.where(finite, values, 0)
-    total = np.bincount(chosen + 1, known, minlength=size + 1)[1:]
-    return _ratio(total, count_bins(chosen, size))
+    with_none = np.bincount(chosen + 1, known, minlength=size + 1)
+    return _ratio(with_none[1:], count_bins(chosen, size))
 
 
 def largest_bins(bins: Bins, size: Array, count: int) -> Ints:
@@ -219,10 +236,11 @@ def largest_bins(bins: Bins, size: Array, count: int) -> Ints:
     shifted = bins + 1
     peak = np.full(count + 1, -np.inf, np.float32)
     np.maximum.at(peak, shifted, known)
-    # From the end on: the last one written is the first of the sequence.
-    hits = np.flatnonzero(known == peak[shifted])[::-1]
+    is_peak = known == peak[shifted]
+    # Written from the end on, so that the first of equals is written last and stays.
+    from_end = np.flatnonzero(is_peak)[::-1]
     index = np.full(count + 1, -1, np.int64)
-    index[shifted[hits]] = hits
+    index[shifted[from_end]] = from_end
     return index[1:]
 
 
@@ -237,9 +255,10 @@ def sequence_bins(offsets: Array, rows: int, columns: int, end: int) -> Bins:
     lengths = np.diff(offsets)
     row = np.arange(count) * min(rows, count) // max(1, count)
     first_cell = row.astype(np.int32) * np.int32(columns)
-    starts = np.repeat(offsets[:-1].astype(np.int32), lengths)
-    position = np.arange(tokens, dtype=np.int32) - starts
-    column = (position * (columns / max(1, end))).astype(np.int32)
+    start = offsets[:-1].astype(np.int32)
+    position = np.arange(tokens, dtype=np.int32) - np.repeat(start, lengths)
+    per_position = columns / max(1, end)
+    column = (position * per_position).astype(np.int32)
     cells: Bins = np.repeat(first_cell, lengths) + column
     return cells
 
@@ -252,15 +271,20 @@ def shade_steps(values: Array) -> Floats:
     ``values`` f[n] are those of the cells, NaN for empty ones. The last step begins at
     about the 95th percentile.
     """
-    some = values[np.isfinite(values) & (values > 0)]
+    drawable = values[np.isfinite(values) & (values > 0)]
     low = top = 1.0
-    if len(some):
-        low, top = np.quantile(some, (0.1, 0.95)).tolist()
-    factor = min(2.0, max(1.05, (top / low) ** (1 / SHADES)))
-    # Two digits, so that the legend is the truth.
-    last = float(f"{top:.1e}")
+    if len(drawable):
+        low, top = np.quantile(drawable, (0.1, 0.95)).tolist()
+    even_factor = (top / low) ** (1 / SHADES)
+    factor = min(2.0, max(1.05, even_factor))
+    last = _two_digits(top)
     steps = [last / factor**i for i in reversed(range(SHADES))]
-    return np.asarray([float(f"{step:.2g}") for step in steps], np.float64)
+    return np.asarray([_two_digits(step) for step in steps], np.float64)
+
+
+def _two_digits(value: float) -> float:
+    """Rounded as a legend writes it, so that the legend is the truth."""
+    return float(f"{value:.2g}")
 
 
 def shade_levels(values: Array, steps: Floats) -> npt.NDArray[np.int8]:
@@ -277,7 +301,8 @@ def count_steps(counts: Ints) -> Floats:
     largest, f64[SHADES].
     """
     largest = max(2, int(counts.max(initial=1)))
-    return np.maximum(1.0, largest ** (np.arange(SHADES) / SHADES))
+    exponents = np.arange(SHADES) / SHADES
+    return np.maximum(1.0, largest**exponents)
 
 
 def rank_change(rank_a: Array, rank_b: Array) -> npt.NDArray[np.float32]:
@@ -287,4 +312,5 @@ def rank_change(rank_a: Array, rank_b: Array) -> npt.NDArray[np.float32]:
     known = (rank_a > 0) & (rank_b > 0)
     a = np.where(known, rank_a, 1).astype(np.float32)
     b = np.where(known, rank_b, 1).astype(np.float32)
-    return np.where(known, np.log10(b / a), np.float32(np.nan)).astype(np.float32)
+    change = np.log10(b / a)
+    return np.where(known, change, np.float32(np.nan)).astype(np.float32)

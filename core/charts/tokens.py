@@ -1,6 +1,4 @@
-"""What charts of values, not of positions, have in common: the counted tokens within
-reach.
-"""
+"""What charts of values (not of positions) share: the counted tokens within reach."""
 
 from __future__ import annotations
 
