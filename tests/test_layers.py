@@ -485,14 +485,17 @@ def test_bad_places_and_pairs_are_refused_in_one_line_before_anything_starts(
 
 
 def test_windows_standards_and_eager_options(session: Session, tmp_path: Path) -> None:
-    ids, first, last, notes = capture_layers._window(session, 0, 41)
-    assert (len(ids), first, last, notes) == (41, 0, 40, [])
+    window = capture_layers._window(session, 0, 41)
+    assert (len(window.ids), window.first, window.last) == (41, 0, 40)
+    assert window.notes == ()
     long = write_session(
         tmp_path / "long", [4], [capture("t/prefill", [[np.nan, *[-1.0] * 699]])]
     )
-    assert capture_layers._window(long, 0, None)[1:3] == (0, 511)
-    ids, first, last, notes = capture_layers._window(long, 0, 600)
-    assert (len(ids), first, last) == (600, 535, 599) and "beyond" in notes[0]
+    window = capture_layers._window(long, 0, None)
+    assert (window.first, window.last) == (0, 511)
+    window = capture_layers._window(long, 0, 600)
+    assert (len(window.ids), window.first, window.last) == (600, 535, 599)
+    assert "beyond" in window.notes[0]
     spec = BackendSpec(
         "v",
         "vllm",

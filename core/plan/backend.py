@@ -34,12 +34,12 @@ class CaptureName(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class BackendSpec:
-    """One configured engine. ``options`` go to the engine by its own names; the rest is
-    logdrift's.
+    """One configured engine of a capture.
 
-    ``model`` (with a ``revision`` of its own) is another folder or hub id for this
-    backend alone: the session's ids and tokenizer stay. ``alone`` captures each scoring
-    path once more with every sequence in a batch of its own.
+    ``options`` go to the engine under its own names; all other fields are logdrift's.
+    ``model`` (with its ``revision``) is another folder or hub id for this backend only:
+    the session's ids and tokenizer stay. ``alone`` captures each scoring path once more
+    with every sequence in a batch of its own.
 
     A new field is one line here, and one check below where it can be wrong: the
     command line, plan files and saved sessions read it from the annotation.
@@ -111,8 +111,9 @@ class BackendSpec:
             raise self.error("revision", reason, remedy)
 
     def _check_alone(self) -> None:
-        scores_some = not self.paths or not set(SCORING).isdisjoint(self.paths)
-        if self.alone and not scores_some:
+        if not self.alone or not self.paths:
+            return
+        if set(SCORING).isdisjoint(self.paths):
             reason = "alone scores given ids once more, and this backend scores none"
             raise self.error("alone", reason, f"add path {' or '.join(SCORING)}")
 
@@ -120,10 +121,10 @@ class BackendSpec:
         if "server" in self.options:
             reason = "attaching to a running server is not in this version"
             raise self.error("options", reason, "leave out server=")
-        own = {"model": self.model, "revision": self.revision, "python": self.python}
-        secret = secret_in(own)
-        if secret is not None:
-            raise self._secret_error(secret, field=secret.partition(".")[0])
+        for name in ("model", "revision", "python"):
+            secret = secret_in(getattr(self, name), name)
+            if secret is not None:
+                raise self._secret_error(secret, field=name)
         secret = secret_in(self.options)
         if secret is not None:
             raise self._secret_error(secret, field="options", what="option ")
@@ -134,33 +135,31 @@ class BackendSpec:
 
     def labels(self) -> list[CaptureName]:
         """Every capture this backend gives, in the order in which it is captured."""
-        names = [
-            CaptureName(label_of(self.name, path, repeat), path, repeat)
-            for repeat in range(1, self.repeats + 1)
-            for path in self.paths
-            if not _samples_again(path, repeat)
-        ]
+        names = []
+        for repeat in range(1, self.repeats + 1):
+            for path in self.paths:
+                # Sampling again would give other ids: decode is never repeated.
+                if path != "decode" or repeat == 1:
+                    label = label_of(self.name, path, repeat)
+                    names.append(CaptureName(label, path, repeat))
         if self.alone:
-            names += [
-                CaptureName(label_of(self.name, path, batch="alone"), path, 1, "alone")
-                for path in self.paths
-                if path in SCORING
-            ]
+            for path in self.paths:
+                if path in SCORING:
+                    label = label_of(self.name, path, batch="alone")
+                    names.append(CaptureName(label, path, batch="alone"))
         return names
 
 
-def _samples_again(path: str, repeat: int) -> bool:
-    """Sampling again gives other ids: a repeat of decode is forced_decode."""
-    return path == "decode" and repeat > 1
-
-
 def label_of(name: str, path: str, repeat: int = 1, batch: Batch = "together") -> str:
-    """``NAME/PATH``, repeats ``NAME/PATH#2``, sequences scored one at a time
-    ``NAME/PATH#alone``.
+    """The label of a capture: ``NAME/PATH``, ``NAME/PATH#2`` or ``NAME/PATH#alone``.
+
+    The number is that of a repeat; ``alone``: sequences are scored one at a time.
     """
     if batch == "alone":
         return f"{name}/{path}#alone"
-    return f"{name}/{path}" if repeat == 1 else f"{name}/{path}#{repeat}"
+    if repeat > 1:
+        return f"{name}/{path}#{repeat}"
+    return f"{name}/{path}"
 
 
 def backend_error(
@@ -176,8 +175,9 @@ def backend_error(
 
 
 def secret_error(name: str, *, field: str, what: str = "") -> InputError:
-    """An error about a value that looks like a credential; ``what`` stands before its
-    dotted ``name``.
+    """An error about a value that looks like a credential.
+
+    ``what`` stands before its dotted ``name``.
     """
     return InputError(
         f"{what}{name!r} looks like a credential and would be saved in the session",
@@ -187,8 +187,9 @@ def secret_error(name: str, *, field: str, what: str = "") -> InputError:
 
 
 def refuse_hidden(spec: BackendSpec) -> None:
-    """Raises InputError for a backend with an option that was a credential: it was not
-    kept, so it cannot be given again.
+    """Raises InputError for a backend with an option that was a credential.
+
+    It was not saved, so the backend cannot be started with it again.
     """
     values = [spec.model, spec.python, dict(spec.options)]
     if HIDDEN in json.dumps(values, default=str):
@@ -200,8 +201,9 @@ def refuse_hidden(spec: BackendSpec) -> None:
 
 
 def check_backend_name(name: str) -> None:
-    """Raises InputError for what cannot be a backend's name: it is a folder's name and
-    a part of labels too.
+    """Raises InputError for what cannot be a backend's name.
+
+    The name is also that of a folder, and a part of labels.
     """
     if not _NAME.fullmatch(name):
         reason = "a name is letters, digits, '.', '_' and '-'"

@@ -18,11 +18,11 @@ _LARGEST_TOP_K = 1024
 
 @dataclass(frozen=True, slots=True)
 class CapturePlan:
-    """A whole capture: one model, its prompts, the backends in order, and what is kept
-    per token.
+    """A whole capture: one model, its prompts, the backends in order.
 
-    ``continue_final_message`` or ``add_generation_prompt`` says what becomes of an
-    assistant turn at the end of a conversation whose own line does not say it.
+    ``top_k`` alternatives are kept of each token. Of conversations that end in an
+    assistant turn, ``continue_final_message`` continues that turn and
+    ``add_generation_prompt`` answers it, unless their own line says which.
     """
 
     model: str
@@ -66,14 +66,15 @@ class CapturePlan:
                 field="continue_final_message",
                 remedy="give one",
             )
-        texts = {"model": self.model, "revision": self.revision, "title": self.title}
-        secret = secret_in(texts)
-        if secret is not None:
-            raise secret_error(secret, field=secret.partition(".")[0])
+        for name in ("model", "revision", "title"):
+            secret = secret_in(getattr(self, name), name)
+            if secret is not None:
+                raise secret_error(secret, field=name)
 
     def _check_names(self) -> None:
-        for name, times in Counter(spec.name for spec in self.backends).items():
-            if times > 1:
+        names = Counter(spec.name for spec in self.backends)
+        for name, count in names.items():
+            if count > 1:
                 raise InputError(
                     f"two backends are called {name!r}",
                     field=f"backend[{name}].name",
@@ -92,8 +93,9 @@ class CapturePlan:
 
     @property
     def final_turn(self) -> Literal["answer", "continue"] | None:
-        """What becomes of an assistant turn at the end of a conversation; None where
-        each line has to say it.
+        """What is done with an assistant turn at the end of a conversation.
+
+        None: each line has to say it.
         """
         if self.continue_final_message:
             return "continue"
@@ -104,23 +106,29 @@ class CapturePlan:
     @property
     def generator(self) -> BackendSpec | None:
         """The backend that samples the completions, if any."""
-        return next((spec for spec in self.backends if "decode" in spec.paths), None)
+        for spec in self.backends:
+            if "decode" in spec.paths:
+                return spec
+        return None
 
     def with_paths(self, *, generate: bool) -> CapturePlan:
-        """Fill in the paths that were left open: the generating backend decodes and
-        prefills, the others prefill.
+        """The plan with the paths filled in that were left open.
 
-        Raises InputError where ``generate`` is False (sequences are complete) but a
-        backend was asked to decode.
+        The generating backend decodes and prefills, the others prefill. Raises
+        InputError where ``generate`` is False (sequences are complete) but a backend
+        was asked to decode.
         """
-        if not generate:
+        generator = None
+        if generate:
+            generator = self._generator_to_be()
+        else:
             self._refuse_generator()
-        generator = self._generator_to_be() if generate else None
-        filled = [
-            spec if spec.paths else replace(spec, paths=_usual_paths(spec is generator))
-            for spec in self.backends
-        ]
-        return replace(self, backends=tuple(filled))
+        backends = []
+        for spec in self.backends:
+            if not spec.paths:
+                spec = replace(spec, paths=_usual_paths(spec is generator))
+            backends.append(spec)
+        return replace(self, backends=tuple(backends))
 
     def _refuse_generator(self) -> None:
         if self.generator is not None:
@@ -132,8 +140,9 @@ class CapturePlan:
             )
 
     def _generator_to_be(self) -> BackendSpec:
-        """The backend with path decode, else the first rollout (or any) backend whose
-        paths are open.
+        """The backend with path decode, else one whose paths are open.
+
+        Of those, the first rollout, or else the first.
         """
         if self.generator is not None:
             return self.generator
@@ -157,8 +166,9 @@ class CapturePlan:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> CapturePlan:
-        """Inverse of `to_json`; keys this version does not know are left out.
-        InputError where a value is of another type.
+        """Inverse of `to_json`; unknown keys are left out.
+
+        Raises InputError where a value is of another type.
         """
         return cls(**_hidden(checked(_plan_kind, data, "the plan")))
 

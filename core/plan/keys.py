@@ -1,6 +1,4 @@
-"""A key that a plan file cannot have where it stands: where it belongs, or what was
-perhaps meant.
-"""
+"""A key that a plan file cannot have in this table: where it belongs, or a guess."""
 
 from __future__ import annotations
 
@@ -35,8 +33,9 @@ def check_keys(
 
 
 def check_options(where: str, options: Mapping[str, object], own: Set[str]) -> None:
-    """Refuse a key of the backend itself among its engine's options, where a line below
-    [backend.options] lands.
+    """Refuse a key of the backend itself among its engine's options.
+
+    A line that was added at the end of the backend ends up there. Raises InputError.
     """
     for key in options:
         if key in own:
@@ -64,7 +63,7 @@ def _refusal(key: str, table: str, tables: Mapping[str, Set[str]]) -> str:
 
 
 def _guesses(key: str, table: str, tables: Mapping[str, Set[str]]) -> Iterator[str]:
-    """What was perhaps meant, in this table first, then in the others."""
+    """Keys with a similar name, in this table first, then in the others."""
     near = near_key(key, tables[table])
     if near is not None:
         yield f"did you mean {near!r}?"

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping, Set
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from logdrift.core.engines import ENGINES
 from logdrift.core.errors import InputError
@@ -17,25 +17,39 @@ from logdrift.core.plan.spec_text import default_role, parse_spec
 from logdrift.core.session.files import SMALL_BYTES, read_file
 
 _Built = TypeVar("_Built")
+_TABLES = ("backend", "prompts", "sampling")
 _FINAL_TURN = ("continue_final_message", "add_generation_prompt")
-_TYPES: Mapping[str, tuple[tuple[type, ...], str]] = {
-    "int": ((int,), "a whole number"),
-    "float": ((int, float), "a number"),
-    "bool": ((bool,), "true or false"),
-    "str": ((str,), "text in quotes"),
+_Known = Mapping[str, Set[str]]
+"""The keys that a plan file may have, by table."""
+
+
+class _Kind(NamedTuple):
+    """What TOML may give for a field, and what it is called in messages."""
+
+    types: tuple[type, ...]
+    words: str
+
+
+_KINDS: Mapping[str, _Kind] = {
+    "int": _Kind((int,), "a whole number"),
+    "float": _Kind((int, float), "a number"),
+    "bool": _Kind((bool,), "true or false"),
+    "str": _Kind((str,), "text in quotes"),
 }
-"""What TOML may give for a field, by its annotation, and its name for users."""
+"""By the annotation of a field."""
 
 
 def load_plan(path: Path) -> CapturePlan:
-    """Read a plan from TOML. Paths in it are relative to the file. Raises InputError
-    that names the file and the key.
+    """Read a plan from a TOML file, to which paths in it are relative.
+
+    Raises InputError that names the file and the key.
     """
     import tomllib  # not in Python 3.10, where only workers run
 
     where = f"plan {path}"
     try:
-        data = tomllib.loads(read_file(path, SMALL_BYTES).decode("utf-8"))
+        content = read_file(path, SMALL_BYTES)
+        data = tomllib.loads(content.decode("utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         raise InputError("no such file", where=where, file=path) from None
     except InputError as error:
@@ -50,11 +64,11 @@ def load_plan(path: Path) -> CapturePlan:
         raise error.within(where, file=path) from None
 
 
-def _known_keys() -> dict[str, set[str]]:
-    """The keys that a plan file may have, by table."""
-    elsewhere = {"backends", "texts", "prompts_file", *_FINAL_TURN}
+def _known_keys() -> _Known:
+    in_tables = {"backends", "texts", "prompts_file", *_FINAL_TURN}
+    own = _names(CapturePlan) - in_tables
     return {
-        PLAN: _names(CapturePlan) - elsewhere | {"backend", "prompts"},
+        PLAN: own | {"backend", "prompts"},
         "prompts": {"file", "texts", *_FINAL_TURN},
         "sampling": _names(SamplingSpec),
         "backend": _names(BackendSpec),
@@ -72,20 +86,13 @@ def _plan(data: Mapping[str, Any], folder: Path) -> CapturePlan:
     check_keys("sampling", "sampling.", sampling, known)
     backends = _backends(data, known)
     prompts = _prompts(_table(data, "prompts"), folder, known)
-    tables = ("backend", "prompts", "sampling")
-    values = {key: data[key] for key in data if key not in tables}
-    if "model" not in values:
+    if "model" not in data:
         raise InputError("model is missing", field="model")
-    return _typed(
-        CapturePlan,
-        {
-            **values,
-            **prompts,
-            "backends": backends,
-            "sampling": _typed(SamplingSpec, sampling, "sampling."),
-        },
-        "",
-    )
+    values = {key: value for key, value in data.items() if key not in _TABLES}
+    values.update(prompts)
+    values["backends"] = backends
+    values["sampling"] = _typed(SamplingSpec, sampling, "sampling.")
+    return _typed(CapturePlan, values, "")
 
 
 def _table(data: Mapping[str, Any], key: str) -> Mapping[str, Any]:
@@ -98,32 +105,42 @@ def _table(data: Mapping[str, Any], key: str) -> Mapping[str, Any]:
 # -- [prompts]
 
 
-def _prompts(
-    table: Mapping[str, Any], folder: Path, known: Mapping[str, set[str]]
-) -> dict[str, Any]:
+def _prompts(table: Mapping[str, Any], folder: Path, known: _Known) -> dict[str, Any]:
     """The fields of a plan that the table ``[prompts]`` gives."""
     check_keys("prompts", "prompts.", table, known)
-    file = table.get("file")
-    _check_file(file)
-    texts = table.get("texts", [])
-    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
-        raise _prompts_error("texts", "is not a list of texts")
-    final_turn = {key: table[key] for key in _FINAL_TURN if key in table}
-    for key, value in final_turn.items():
-        if value is not True:
-            raise _prompts_error(key, f"is {value!r}", "give true, or leave it out")
-    return {
-        "prompts_file": str(folder / file) if file else None,
-        "texts": tuple(texts),
-        **final_turn,
+    fields_of_plan: dict[str, Any] = {
+        "prompts_file": _prompts_file(table.get("file"), folder),
+        "texts": _texts(table.get("texts", [])),
     }
+    for key in _FINAL_TURN:
+        if key in table:
+            _check_true(key, table[key])
+            fields_of_plan[key] = True
+    return fields_of_plan
 
 
-def _check_file(file: Any) -> None:
-    if file is not None and not isinstance(file, str):
+def _prompts_file(file: Any, folder: Path) -> str | None:
+    if file is None:
+        return None
+    if not isinstance(file, str):
         raise _prompts_error("file", "is not text")
-    if file == "":
+    if not file:
         raise _prompts_error("file", "is empty", "name a file, or leave it out")
+    return str(folder / file)
+
+
+def _texts(texts: Any) -> tuple[str, ...]:
+    if not isinstance(texts, list):
+        raise _prompts_error("texts", "is not a list of texts")
+    for text in texts:
+        if not isinstance(text, str):
+            raise _prompts_error("texts", "is not a list of texts")
+    return tuple(texts)
+
+
+def _check_true(key: str, value: Any) -> None:
+    if value is not True:
+        raise _prompts_error(key, f"is {value!r}", "give true, or leave it out")
 
 
 def _prompts_error(key: str, reason: str, remedy: str | None = None) -> InputError:
@@ -151,24 +168,28 @@ class _Place:
         )
 
 
-def _backends(
-    data: Mapping[str, Any], known: Mapping[str, set[str]]
-) -> tuple[BackendSpec, ...]:
-    tables = data.get("backend", [])
-    if not isinstance(tables, list):
+def _backends(data: Mapping[str, Any], known: _Known) -> tuple[BackendSpec, ...]:
+    backends = data.get("backend", [])
+    if not isinstance(backends, list):
         reason = "backend is not a list"
         raise InputError(reason, field="backends", remedy="write [[backend]]")
-    return tuple(_backend(table, _Place(at), known) for at, table in enumerate(tables))
+    return tuple(_backend(value, index, known) for index, value in enumerate(backends))
 
 
-def _backend(table: Any, place: _Place, known: Mapping[str, set[str]]) -> BackendSpec:
+def _backend(value: Any, index: int, known: _Known) -> BackendSpec:
     """One backend: a table, or a line as on the command line."""
-    if isinstance(table, str):
-        return parse_spec(table)
-    if not isinstance(table, Mapping):
-        raise place.error("", "is neither a table nor text")
+    if isinstance(value, str):
+        return parse_spec(value)
+    if not isinstance(value, Mapping):
+        raise _Place(index).error("", "is neither a table nor text")
+    name = value.get("name", value.get("engine", ""))
+    return _backend_of_table(value, _Place(index, str(name)), known)
+
+
+def _backend_of_table(
+    table: Mapping[str, Any], place: _Place, known: _Known
+) -> BackendSpec:
     where = f"backend[{place.index}]."
-    place = replace(place, name=str(table.get("name", table.get("engine", ""))))
     options = table.get("options", {})
     if not isinstance(options, Mapping):
         raise place.error("options", "is not a table")
@@ -182,28 +203,34 @@ def _backend(table: Any, place: _Place, known: Mapping[str, set[str]]) -> Backen
         remedy = 'write paths = ["decode", "prefill"]'
         raise place.error("paths", "is not a list", remedy)
     name = table.get("name", engine)
-    defaults = {"name": name, "role": default_role(name, engine)}
-    return _typed(BackendSpec, {**defaults, **table, "paths": tuple(paths)}, where)
+    values = {
+        "name": name,
+        "role": default_role(name, engine),
+        **table,
+        "paths": tuple(paths),
+    }
+    return _typed(BackendSpec, values, where)
 
 
 def _typed(record: type[_Built], values: Mapping[str, Any], where: str) -> _Built:
-    """Build a record of values whose types are those of its fields. Raises
-    InputError.
+    """Build a record, once its values have the types of its fields.
+
+    Raises InputError.
     """
     for field in fields(record):  # type: ignore[arg-type]
-        kind = str(field.type).removesuffix(" | None")
+        kind = _KINDS.get(str(field.type).removesuffix(" | None"))
         value = values.get(field.name)
-        if value is None or kind not in _TYPES:
+        if kind is None or value is None:
             continue
-        types, words = _TYPES[kind]
-        if not _is_of(types, value):
+        if not _is_of(kind, value):
             name = f"{where}{field.name}"
-            raise InputError(f"{name} is {value!r}", field=name, remedy=f"give {words}")
+            remedy = f"give {kind.words}"
+            raise InputError(f"{name} is {value!r}", field=name, remedy=remedy)
     return record(**values)
 
 
-def _is_of(types: tuple[type, ...], value: Any) -> bool:
-    """Whether a value is of one of the types; true and false are no numbers."""
+def _is_of(kind: _Kind, value: Any) -> bool:
+    """Whether a value is of a kind; true and false are no numbers."""
     if isinstance(value, bool):
-        return bool in types
-    return isinstance(value, types)
+        return bool in kind.types
+    return isinstance(value, kind.types)

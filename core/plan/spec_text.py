@@ -1,6 +1,4 @@
-"""A backend in one line, as on the command line:
-``ENGINE[:DTYPE][,option=value...][@NAME]``.
-"""
+"""A backend in one line: ``ENGINE[:DTYPE][,option=value...][@NAME]``."""
 
 from __future__ import annotations
 
@@ -30,12 +28,12 @@ def parse_spec(text: str) -> BackendSpec:
     goes to the engine. Values are read as JSON where they are JSON, else as text.
     Raises InputError.
     """
-    start, *options = _split(text)
+    pieces = _split(text)
     name = ""
-    named = _NAMED.fullmatch(options[-1] if options else start)
+    named = _NAMED.fullmatch(pieces[-1])
     if named is not None:
-        rest, name = named.groups()
-        start, options = (start, [*options[:-1], rest]) if options else (rest, [])
+        pieces[-1], name = named.groups()
+    start, *options = pieces
     engine, _, dtype = start.partition(":")
     where = f"backend {text!r}"
     if engine not in ENGINES:
@@ -55,15 +53,18 @@ def parse_spec(text: str) -> BackendSpec:
 
 
 def parse_options(text: str) -> dict[str, Any]:
-    """The fields of a backend that ``option=value,...`` gives, those of the engine
-    under ``options``. Raises InputError that names no backend.
+    """The fields of a backend that ``option=value,...`` gives.
+
+    Options of the engine are under ``options``. Raises InputError, which does not name
+    the backend.
     """
     return _option_values(_split(text))
 
 
 def default_role(name: str, engine: str) -> str:
-    """The role of a backend that says none: its name where that is a role, else that of
-    its engine.
+    """The role of a backend for which none is given.
+
+    Its name where that is a role, else the usual role of its engine.
     """
     if name in ROLES:
         return name
@@ -157,9 +158,15 @@ _READERS: Mapping[str, _Reader] = {
     "tuple[str, ...]": _joined_by_plus,
 }
 """How an option is read, by the annotation of its field; others are text."""
-_OWN_OPTIONS: dict[str, _Reader] = {
-    field.name: _READERS.get(str(field.type), _as_it_is)
-    for field in fields(BackendSpec)
-    if field.name not in _IN_FRONT
-}
-_OWN_OPTIONS["gpus"] = _numbers_joined_by_plus
+
+
+def _readers_of_own_options() -> dict[str, _Reader]:
+    readers = {}
+    for field in fields(BackendSpec):
+        if field.name not in _IN_FRONT:
+            readers[field.name] = _READERS.get(str(field.type), _as_it_is)
+    readers["gpus"] = _numbers_joined_by_plus
+    return readers
+
+
+_OWN_OPTIONS = _readers_of_own_options()

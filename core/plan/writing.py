@@ -1,7 +1,6 @@
-"""A plan written as TOML, as `logdrift.core.plan.load_plan` reads it: to be looked at,
-saved, edited by hand and loaded again.
+"""A plan written as TOML, as `logdrift.core.plan.load_plan` reads it.
 
-By hand and not by a library: docs/decisions.md, "Plans as TOML".
+No library writes it: see docs/decisions.md, "Plans as TOML".
 """
 
 from __future__ import annotations
@@ -36,12 +35,12 @@ _ORDER = ("name", "engine", "dtype", "role", "paths", "repeats", "alone", "gpus"
 
 
 def plan_toml(plan: CapturePlan) -> str:
-    """The plan as TOML, ending in a newline. What is at its default and rarely wanted
-    is left out.
+    """The plan as TOML, ending in a newline.
 
-    The file of prompts is written with its whole path: a relative one would be read
-    relative to wherever the plan is saved. Raises InputError for a value that TOML
-    cannot hold (null, half a surrogate pair).
+    Fields that have their default and are rarely changed are left out. The file of
+    prompts is written with its absolute path, since the plan may be saved in any
+    folder. Raises InputError for a value that TOML cannot hold (null, half a surrogate
+    pair).
     """
     return "\n".join(_lines(plan)) + "\n"
 
@@ -86,9 +85,10 @@ def _prompts(plan: CapturePlan) -> Iterator[str]:
 
 def _backend(spec: BackendSpec) -> Iterator[str]:
     where = f"backend {spec.name!r}: "
-    one_line = (field for field in fields(spec) if field.name != "options")
-    for field in sorted(one_line, key=_rank):
+    for field in sorted(fields(spec), key=_rank):
         value = getattr(spec, field.name)
+        if field.name == "options":
+            continue  # a table, which TOML has below the other fields
         if field.name in _ALWAYS or value != field.default:
             yield f"{field.name} = {_value(value, where + field.name)}"
     if spec.options:
