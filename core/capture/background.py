@@ -1,7 +1,6 @@
-"""Captures in the background: started so that they outlive the terminal, and ended from
-wherever one stands.
+"""Captures in the background: started so that they outlive the terminal, and cancelled.
 
-The session folder is all that ties them to whoever looks: the lock says who writes it.
+Any process can cancel one: the lock in the session folder says who writes it.
 """
 
 from __future__ import annotations
@@ -26,19 +25,16 @@ from logdrift.core.session.lock import LockHolder, process_start, proved, read_l
 
 _POLL = 0.05
 _GRACE = 15.0
-"""Seconds for a supervisor to end its workers (3 s each) and to write down how far they
-came.
-"""
+"""Seconds for a supervisor to end its workers (3 s each) and to save their progress."""
 
 
 def start_background(folder: Path, *, parallel: bool = False) -> int:
-    """Run what a session lacks in a process of its own; returns its pid once it holds
-    the session.
+    """Capture what a session lacks in a background process, and return its pid.
 
-    It has a process session of its own, so that neither a closed terminal nor Ctrl-C
-    reaches it, and prints to ``logs/supervisor.log``. Raises InputError where the
-    folder is not a session or not this user's own, LogdriftError with its last words where
-    it ends at once.
+    Returns once the process holds the session's lock. It has a process session of its
+    own, so that neither a closed terminal nor Ctrl-C reaches it, and prints to
+    ``logs/supervisor.log``. Raises InputError where the folder is not a session or not
+    this user's own, LogdriftError with its last line of output where it ends at once.
     """
     # Read here too: a session that was deleted meanwhile must not come back as a folder
     # of logs.
@@ -78,35 +74,31 @@ def start_detached(words: Sequence[str], folder: Path, log: str) -> int:
         raise LogdriftError(
             f"{folder}: cannot be worked on in the background: {error.strerror}"
         ) from None
-    while process.poll() is None and (
-        (holder := read_lock(folder)) is None or holder.pid != process.pid
-    ):
+    while process.poll() is None and not _holds(process.pid, folder):
         time.sleep(_POLL)
     if process.poll() not in (None, 0):
-        said = (
-            (folder / log)
-            .read_bytes()[start_of_log:]
-            .decode("utf-8", "replace")
-            .strip()
-            .splitlines()
-        )
-        raise LogdriftError(
-            said[-1]
-            if said
-            else f"the background process ended with exit code {process.returncode}"
-        )
-    # Whoever stays (a screen) takes note of its end, or it would stand among the
-    # processes as a zombie.
+        printed = (folder / log).read_bytes()[start_of_log:]
+        lines = printed.decode("utf-8", "replace").strip().splitlines()
+        code = process.returncode
+        lines = lines or [f"the background process ended with exit code {code}"]
+        raise LogdriftError(lines[-1])
+    # Wait for its end, however long this process (a screen) runs: otherwise it would
+    # stay a zombie.
     threading.Thread(target=process.wait, daemon=True).start()
     return process.pid
 
 
-def ask_to_end(holder: LockHolder, folder: Path) -> None:
-    """SIGTERM, which is Ctrl-C to what runs in the background; nothing where it has
-    ended.
+def _holds(pid: int, folder: Path) -> bool:
+    holder = read_lock(folder)
+    return holder is not None and holder.pid == pid
 
-    ``folder`` is the one that it holds. InputError where the process is not proved to
-    hold it: a lock may have come from elsewhere, and name any process.
+
+def ask_to_end(holder: LockHolder, folder: Path) -> None:
+    """Send SIGTERM, which a background process treats as Ctrl-C.
+
+    Does nothing where the process has ended. ``folder`` is the one that it holds.
+    InputError where that is not proved: a lock may come from elsewhere and name any
+    process.
     """
     if holder.alive and not proved(holder, folder):
         raise InputError(
@@ -124,7 +116,7 @@ def ask_to_end(holder: LockHolder, folder: Path) -> None:
 
 
 def ends_within(holder: LockHolder, seconds: float) -> bool:
-    """Wait for the end of whoever holds a folder; whether it came."""
+    """Whether the process that holds a folder ends within so many seconds."""
     deadline = time.monotonic() + seconds
     while holder.alive:
         if time.monotonic() > deadline:
@@ -134,10 +126,9 @@ def ends_within(holder: LockHolder, seconds: float) -> bool:
 
 
 def cancel_capture(folder: Path, *, grace: float = _GRACE) -> None:
-    """End the capture that writes a session, with all its workers; what is finished
-    stays. Returns when it is over.
+    """End the capture that writes a session, with all its workers.
 
-    The supervisor is asked first (SIGTERM, which is Ctrl-C to it); after ``grace``
+    What is finished stays. Returns when all processes have ended. The supervisor is asked first (SIGTERM, which is Ctrl-C to it); after ``grace``
     seconds it and all below it are killed. Raises InputError where nothing runs, or it
     runs on another machine.
     """
@@ -160,10 +151,11 @@ def cancel_capture(folder: Path, *, grace: float = _GRACE) -> None:
 
 
 def _kill(holder: LockHolder) -> None:
-    """The hard way: the supervisor, with its group where it leads one."""
-    if process_start(holder.pid) == holder.started:
-        if os.getsid(holder.pid) == holder.pid:
-            kill_group(holder.pid, grace=0.0)
-        else:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(holder.pid, signal.SIGKILL)
+    """Kill the supervisor, with its group where it leads one."""
+    if process_start(holder.pid) != holder.started:
+        return  # another process has its pid now
+    if os.getsid(holder.pid) == holder.pid:
+        kill_group(holder.pid, grace=0.0)
+    else:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(holder.pid, signal.SIGKILL)

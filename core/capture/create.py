@@ -1,6 +1,4 @@
-"""Making a new session folder: everything that can be refused is refused before the
-folder exists.
-"""
+"""Making a new session folder, after everything that can be refused was checked."""
 
 from __future__ import annotations
 
@@ -14,6 +12,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from logdrift.core.capture import trust
 from logdrift.core.capture.models import (
@@ -56,24 +55,32 @@ from logdrift.core.session.tensors import read_tensors
 from logdrift.core.session.writer import sequence_tensors, write_manifest, write_part
 from logdrift.core.version import __version__
 
+_LONGEST_LINE = 300
+
 
 @dataclass(frozen=True, slots=True)
 class _Prepared:
+    """The prompts as the tokenizing worker returned them."""
+
     token_ids: list[list[int]]
     prompt_lengths: list[int]
     vocab_size: int | None
     max_length: int
 
+    def arrays(self) -> list[npt.NDArray[np.int32]]:
+        """The ids of each prompt."""
+        return [np.asarray(ids, np.int32) for ids in self.token_ids]
+
 
 def create_session(
     plan: CapturePlan, folder: Path, say: Callable[[str], None] = lambda text: None
 ) -> None:
-    """Write a session folder whose captures are all pending;
-    `logdrift.core.capture.supervisor.run_session` fills it.
+    """Write a session folder whose captures are all pending.
 
-    ``say`` is told before the part that takes seconds. Raises InputError for anything
-    wrong with folder, plan, prompts, model or interpreters (the disk is then
-    untouched), LogdriftError where the disk or the tokenising worker fails.
+    `logdrift.core.capture.supervisor.run_session` fills it. ``say`` prints notes and
+    what is being done. Raises InputError for anything wrong with folder, plan,
+    prompts, model or interpreters (the disk is then unchanged), LogdriftError where
+    the disk or the tokenising worker fails.
     """
     _check_folder(folder)
     prompts = read_prompts(plan.prompts_file, plan.texts, plan.final_turn)
@@ -109,7 +116,9 @@ def create_session(
 
 
 def _check_folder(folder: Path) -> None:
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+    if not folder.exists():
+        return
+    if folder.is_dir() and not any(folder.iterdir()):
         return
     remedy = "give another --out"
     if (folder / MANIFEST).exists():
@@ -119,8 +128,9 @@ def _check_folder(folder: Path) -> None:
 
 @contextlib.contextmanager
 def _whole_or_nothing(folder: Path) -> Iterator[None]:
-    """Takes a folder away that was made here and could not be filled: half written, it
-    could neither be resumed nor begun again.
+    """Remove a folder that was made here and could not be filled.
+
+    A half-written session could neither be resumed nor started again.
     """
     created = not folder.exists()
     try:
@@ -147,21 +157,15 @@ def _with_paths(
 
 
 def _scoring(plan: CapturePlan, say: Callable[[str], None]) -> CapturePlan:
-    """The plan of completions that are given: how to sample them is said to change
-    nothing, and is not saved.
-    """
-    given = asdict(plan.sampling)
+    """The plan for prompts with completions, without its sampling, which is unused."""
+    sampling = asdict(plan.sampling)
     default = asdict(SamplingSpec())
-    unused = [
-        f"sampling.{name}" for name, value in given.items() if value != default[name]
-    ]
+    unused = [name for name in sampling if sampling[name] != default[name]]
     if unused:
-        if len(unused) == 1:
-            verb = "changes"
-        else:
-            verb = "change"
+        names = ", ".join(f"sampling.{name}" for name in unused)
+        verb = "changes" if len(unused) == 1 else "change"
         say(
-            f"note: {', '.join(unused)} {verb} nothing, since every prompt has its"
+            f"note: {names} {verb} nothing, since every prompt has its"
             " completion: tell in the lines of the prompts how these were sampled"
             " (docs/plan.md)"
         )
@@ -180,10 +184,13 @@ def _check_name_of(recorded: Recorded, plan: CapturePlan) -> None:
 
 
 def _prepare(plan: CapturePlan, model: str, prompts: Sequence[Prompt]) -> _Prepared:
-    """Tokenise and check the prompts in an interpreter that has Transformers: every
-    engine's has. Raises InputError for a prompt, LogdriftError where it fails.
+    """Tokenise and check the prompts in the interpreter of a backend.
+
+    Every engine's interpreter has Transformers; a trainer's is preferred. Raises
+    InputError for a prompt, LogdriftError where the worker fails.
     """
-    spec = min(plan.backends, key=lambda spec: spec.engine != TRAINER)
+    trainers = [spec for spec in plan.backends if spec.engine == TRAINER]
+    spec = [*trainers, *plan.backends][0]
     job = PrepareJob(
         model=ModelSource(model, plan.revision),
         sampling=plan.sampling,
@@ -211,9 +218,9 @@ def _prepare(plan: CapturePlan, model: str, prompts: Sequence[Prompt]) -> _Prepa
 
 def _last_line(log: Path) -> str:
     lines = log.read_text(errors="replace").strip().splitlines()
-    if lines:
-        return lines[-1][:300]
-    return "it printed nothing"
+    if not lines:
+        return "it printed nothing"
+    return lines[-1][:_LONGEST_LINE]
 
 
 def _manifest(
@@ -262,19 +269,25 @@ def _captures(specs: Sequence[BackendSpec]) -> tuple[CaptureInfo, ...]:
 
 
 def _without_prompts(plan: CapturePlan) -> CapturePlan:
-    """The plan as it is saved: the ids are in the session, and the file they came from
-    may be gone, or hold what should not travel with it.
+    """The plan as it is saved, without its prompts.
+
+    Their ids are in the session, and their text may not be meant to be passed on.
     """
     return replace(plan, prompts_file=None, texts=())
 
 
 def _write_prompts(folder: Path, prepared: _Prepared) -> None:
-    """Write the prompts that a backend will go on from."""
-    ids = [np.asarray(row, np.int32) for row in prepared.token_ids]
+    """Write the prompts for which a backend will sample completions."""
+    ids = prepared.arrays()
+    tensors = sequence_tensors(
+        token_ids=ids,
+        prompt_lengths=prepared.prompt_lengths,
+        finish=["unknown"] * len(ids),
+    )
     write_part(
         folder,
         PROMPTS,
-        sequence_tensors(ids, prepared.prompt_lengths, ["unknown"] * len(ids)),
+        tensors,
         first_sequence=0,
         sequences=len(ids),
         tokens=sum(map(len, ids)),
@@ -289,8 +302,8 @@ def _write_sequences(
     prepared: _Prepared,
 ) -> Manifest:
     """Write sequences whose completions are given; the manifest with their parts."""
-    ids = [np.asarray(row, np.int32) for row in prepared.token_ids]
-    masks = [None if p.mask is None else np.asarray(p.mask, np.uint8) for p in prompts]
+    ids = prepared.arrays()
+    masks = [_mask(prompt) for prompt in prompts]
     parts: list[Part] = []
     for first in range(0, len(ids), plan.part_sequences):
         chunk = slice(first, first + plan.part_sequences)
@@ -314,6 +327,12 @@ def _write_sequences(
     return replace(manifest, sequences=sequences)
 
 
+def _mask(prompt: Prompt) -> npt.NDArray[np.uint8] | None:
+    if prompt.mask is None:
+        return None
+    return np.asarray(prompt.mask, np.uint8)
+
+
 def _write_recorded(
     folder: Path, plan: CapturePlan, manifest: Manifest, recorded: Recorded
 ) -> Manifest:
@@ -324,10 +343,11 @@ def _write_recorded(
 
 
 def add_backends(folder: Path, specs: Sequence[BackendSpec]) -> None:
-    """Add backends that score the sequences a session already has. The others' path
-    decode is left out, since it would sample other ids. Raises InputError where a name
-    is taken, an interpreter or a backend's own model is missing, or that model does not
-    know the session's ids.
+    """Add backends that score the sequences a session already has.
+
+    Their path decode is left out, since it would sample other ids. Raises InputError
+    where a name is taken, an interpreter or a backend's own model is missing, or that
+    model does not know the session's ids.
     """
     token = uuid.uuid4().hex
     acquire(folder, token)
@@ -336,23 +356,17 @@ def add_backends(folder: Path, specs: Sequence[BackendSpec]) -> None:
         trust.require(folder, manifest)
         plan = CapturePlan.from_json(manifest.plan)
         _check_free(specs, manifest)
-        added = tuple(
-            replace(
-                spec,
-                paths=tuple(p for p in spec.paths if p != "decode") or ("prefill",),
-            )
-            for spec in specs
-        )
+        added = [_without_decode(spec) for spec in specs]
         extended = replace(plan, backends=(*plan.backends, *added))
         for spec in added:
             interpreter_of(spec)
             if spec.model is not None:
-                check_own_vocabulary(
-                    spec, resolve_own_model(spec), _largest_id(folder, manifest)
-                )
-        data = {**manifest.plan, "backends": extended.to_json()["backends"]}
+                model = resolve_own_model(spec)
+                check_own_vocabulary(spec, model, _largest_id(folder, manifest))
         manifest = replace(
-            manifest, plan=data, captures=(*manifest.captures, *_captures(added))
+            manifest,
+            plan={**manifest.plan, "backends": extended.to_json()["backends"]},
+            captures=(*manifest.captures, *_captures(added)),
         )
         trust.remember(manifest)
         write_manifest(folder, manifest)
@@ -360,9 +374,15 @@ def add_backends(folder: Path, specs: Sequence[BackendSpec]) -> None:
         release(folder)
 
 
+def _without_decode(spec: BackendSpec) -> BackendSpec:
+    paths = tuple(path for path in spec.paths if path != "decode")
+    return replace(spec, paths=paths or ("prefill",))
+
+
 def _check_free(specs: Sequence[BackendSpec], manifest: Manifest) -> None:
-    """A backend of the session may be in no plan: the one that recorded what the
-    prompts told.
+    """Refuse names that the session has already.
+
+    Its manifest has all of them: the backend of recorded logprobs is in no plan.
     """
     taken = {info.backend for info in manifest.captures}
     for spec in specs:
@@ -378,10 +398,8 @@ def _largest_id(folder: Path, manifest: Manifest) -> int:
     files = [part.file for part in manifest.sequences.parts]
     if manifest.sequences.generated_by is not None and (folder / PROMPTS).exists():
         files.append(PROMPTS)
-    return max(
-        (
-            int(read_tensors(folder / file)["token_ids"].max(initial=0))
-            for file in files
-        ),
-        default=0,
-    )
+    largest = 0
+    for file in files:
+        token_ids = read_tensors(folder / file)["token_ids"]
+        largest = max(largest, int(token_ids.max(initial=0)))
+    return largest

@@ -1,6 +1,6 @@
-"""The supervisor: runs the captures that a session still lacks, backend after backend,
-and is the manifest's one writer.
+"""The supervisor: runs the captures that a session still lacks, one backend at a time.
 
+It alone writes the manifest meanwhile.
 It imports no engine. `run_session` is the same whether it starts a session, resumes
 one, or runs detached: what is missing is read from the folder.
 """
@@ -62,11 +62,11 @@ _SAME_FACTS = (
 )
 """Facts that must not change between the parts of one capture."""
 _LOOK_SECONDS = 5.0
-"""Between two looks whether workers that say nothing are still there."""
+"""Between two checks whether workers that send nothing are still alive."""
 
 
 @dataclass
-class _Running:
+class _RunningBackend:
     """A worker at work for one backend."""
 
     spec: BackendSpec
@@ -105,8 +105,9 @@ def run_session(folder: Path, on_event: OnEvent, *, parallel: bool = False) -> b
 
 
 def _check_startable(launcher: Launcher, manifest: Manifest) -> None:
-    """Refuse what cannot be started before anything is. The own model of a backend is
-    looked for only where there is something left to capture with it.
+    """Refuse what cannot be started, before anything is started.
+
+    The own model of a backend is looked for only where captures of it are left.
     """
     backends = launcher.plan.backends
     for spec in backends:
@@ -157,35 +158,34 @@ class _Supervisor:
     # -- starting and ending workers
 
     def _run_all(self, specs: list[BackendSpec], parallel: bool) -> None:
-        """Run backends one after another, or at once where asked and their devices
-        differ.
-        """
+        """Run backends one after another; in ``parallel`` where their devices differ."""
         waiting = [spec for spec in specs if self.ledger.open_captures(spec.name)]
-        running: list[_Running] = []
+        running: list[_RunningBackend] = []
         try:
             while waiting or running:
                 self._start_those_that_fit(waiting, running, parallel)
                 self._listen(running)
-                running[:] = [r for r in running if not r.finished]
+                running = [backend for backend in running if not backend.finished]
         finally:
-            for r in running:
-                r.worker.end()
+            for backend in running:
+                backend.worker.end()
             if running:
-                self._cancelled([r.spec for r in running])
+                self._cancelled([backend.spec for backend in running])
 
     def _start_those_that_fit(
-        self, waiting: list[BackendSpec], running: list[_Running], parallel: bool
+        self, waiting: list[BackendSpec], running: list[_RunningBackend], parallel: bool
     ) -> None:
         """Move backends from ``waiting`` to ``running``, as far as devices are free."""
         for spec in list(waiting):
-            wanted = devices.devices_of(spec)
-            taken = any(devices.overlap(wanted, r.devices) for r in running)
-            if taken or (running and not parallel):
+            needed = devices.devices_of(spec)
+            if running and not parallel:
+                return
+            if any(devices.overlap(needed, backend.devices) for backend in running):
                 continue
             waiting.remove(spec)
             worker = self._start(spec)
             if worker is not None:
-                running.append(_Running(spec, worker, wanted))
+                running.append(_RunningBackend(spec, worker, needed))
 
     def _start(self, spec: BackendSpec) -> WorkerProcess | None:
         """Start a backend; None where that fails, which is written down."""
@@ -248,9 +248,7 @@ class _Supervisor:
         return len(sequences.parts)
 
     def _cancelled(self, specs: list[BackendSpec]) -> None:
-        """Note what was not finished, as far as the disk takes it and the folder is
-        still there.
-        """
+        """Note what was not finished, if the folder can still be written."""
         self.ledger.reset_unfinished()
         with contextlib.suppress(LogdriftError):
             self.ledger.save()
@@ -259,31 +257,34 @@ class _Supervisor:
                 forget_worker(self.ledger.folder, spec.name, self.ledger.token)
             self.ledger.event({"type": "cancelled"})
 
-    def _ended(self, r: _Running) -> None:
-        """A worker is done, has failed or is gone: see that nothing of it is left and
-        say what became of its captures.
+    def _ended(self, backend: _RunningBackend) -> None:
+        """End what is left of a worker that is done, has failed or is gone.
+
+        Its captures that are not complete get the reason.
         """
-        r.finished = True
-        if r.error is None:
-            r.worker.wait(30.0)
-        code = r.worker.end(grace=0.0 if r.error else 3.0)
-        forget_worker(self.ledger.folder, r.spec.name, self.ledger.token)
-        captures = self.ledger.captures_of(r.spec.name)
-        if r.error is None and any(c.status == "running" for c in captures):
-            r.error = f"{r.spec.engine} worker {ending(code)}"
-        if r.error is not None:
-            self.ledger.fail(r.spec.name, r.error, r.worker.log_tail())
+        backend.finished = True
+        if backend.error is None:
+            backend.worker.wait(30.0)
+        code = backend.worker.end(grace=0.0 if backend.error else 3.0)
+        name = backend.spec.name
+        forget_worker(self.ledger.folder, name, self.ledger.token)
+        captures = self.ledger.captures_of(name)
+        unfinished = any(capture.status == "running" for capture in captures)
+        if backend.error is None and unfinished:
+            backend.error = f"{backend.spec.engine} worker {ending(code)}"
+        if backend.error is not None:
+            self.ledger.fail(name, backend.error, backend.worker.log_tail())
 
     # -- listening
 
-    def _listen(self, running: list[_Running]) -> None:
+    def _listen(self, running: list[_RunningBackend]) -> None:
         """Handle messages of all workers until one of them ends."""
         if not running:
             return
         with selectors.DefaultSelector() as selector:
-            for r in running:
-                selector.register(r.worker.channel, selectors.EVENT_READ, r)
-            while not any(r.finished for r in running):
+            for backend in running:
+                selector.register(backend.worker.channel, selectors.EVENT_READ, backend)
+            while not any(backend.finished for backend in running):
                 ready = selector.select(_LOOK_SECONDS)
                 for key, _ in ready:
                     self._receive(key.data)
@@ -291,38 +292,41 @@ class _Supervisor:
                     self._end_those_gone(running, selector)
 
     def _end_those_gone(
-        self, running: list[_Running], selector: selectors.BaseSelector
+        self, running: list[_RunningBackend], selector: selectors.BaseSelector
     ) -> None:
-        """A process that a worker forked may keep its side of the channel open when the
-        worker is gone.
+        """End backends whose worker is gone while its channel is still open.
+
+        A process that the worker forked may keep its side of the channel.
         """
-        gone = [r for r in running if r.worker.wait(0.0)]
+        gone = [backend for backend in running if backend.worker.wait(0.0)]
         if gone and not selector.select(0.0):
-            for r in gone:
-                self._ended(r)
+            for backend in gone:
+                self._ended(backend)
 
-    def _receive(self, r: _Running) -> None:
-        messages = r.worker.receive()
-        for message in messages or ():
-            self._handle(r, message)
-            if r.error is not None:
+    def _receive(self, backend: _RunningBackend) -> None:
+        messages = backend.worker.receive()
+        if messages is None:  # the worker has closed its side
+            self._ended(backend)
+            return
+        for message in messages:
+            self._handle(backend, message)
+            if backend.error is not None:
                 break
-        closed = messages is None
-        done = any(message["type"] == "done" for message in messages or ())
-        if closed or done or r.error is not None:
-            self._ended(r)
+        done = any(message["type"] == "done" for message in messages)
+        if done or backend.error is not None:
+            self._ended(backend)
 
-    def _handle(self, r: _Running, message: dict[str, Any]) -> None:
+    def _handle(self, backend: _RunningBackend, message: dict[str, Any]) -> None:
         kind = message["type"]
         if kind == "stage":
             self.ledger.event(message)
         elif kind == "facts":
             facts = Facts.from_json(message["facts"])
-            self._facts(r, facts, LoadedFile(**message["loaded"]))
+            self._facts(backend, facts, LoadedFile(**message["loaded"]))
         elif kind == "begun":
-            r.paces[message["label"]] = self._pace(r, message["label"])
+            backend.paces[message["label"]] = self._pace(backend, message["label"])
         elif kind == "progress":
-            pace = r.paces[message["label"]]
+            pace = backend.paces[message["label"]]
             event = pace.add(message["sequences"], message["tokens"])
             if event is not None:
                 self.ledger.event(event)
@@ -331,9 +335,9 @@ class _Supervisor:
         elif kind == "captured":
             self._captured(message["label"])
         elif kind == "failed":
-            r.error = str(error_in(message))
+            backend.error = str(error_in(message))
 
-    def _pace(self, r: _Running, label: str) -> Pace:
+    def _pace(self, backend: _RunningBackend, label: str) -> Pace:
         finished = len(self.manifest.capture(label).parts)
         return Pace(
             label=label,
@@ -342,11 +346,13 @@ class _Supervisor:
             begun=time.monotonic(),
         )
 
-    def _facts(self, r: _Running, facts: Facts, loaded: LoadedFile) -> None:
-        for capture in self.ledger.open_captures(r.spec.name):
+    def _facts(
+        self, backend: _RunningBackend, facts: Facts, loaded: LoadedFile
+    ) -> None:
+        for capture in self.ledger.open_captures(backend.spec.name):
             changes = _changed_facts(capture, facts)
             if changes:
-                r.error = (
+                backend.error = (
                     f"half of {capture.label} was captured another way"
                     f" ({', '.join(changes)}): start a new session"
                 )
@@ -356,22 +362,19 @@ class _Supervisor:
         self.ledger.event(
             {
                 "type": "facts",
-                "backend": r.spec.name,
+                "backend": backend.spec.name,
                 "version": facts.engine_version,
                 "device": facts.device,
             }
         )
 
     def _part(self, message: dict[str, Any]) -> None:
-        """List a finished part. Order matters: the pieces first, then the manifest
-        names everything at once.
-        """
+        """List a finished part in the manifest, once its pieces of text are written."""
         ledger = self.ledger
         label = message["label"]
-        pieces = {
-            int(token_id): base64.b64decode(piece)
-            for token_id, piece in message["pieces"].items()
-        }
+        pieces = {}
+        for token_id, piece in message["pieces"].items():
+            pieces[int(token_id)] = base64.b64decode(piece)
         merge_pieces(ledger.folder, pieces, ledger.token)
         if message["sequences_part"] is not None:
             ledger.add_sequences(Part(**message["sequences_part"]))
@@ -383,14 +386,17 @@ class _Supervisor:
 
     def _captured(self, label: str) -> None:
         capture = self.manifest.capture(label)
-        whole = capture.sequences == self.manifest.sequences.planned
-        self.ledger.update(label, status="complete" if whole else "pending")
+        complete = capture.sequences == self.manifest.sequences.planned
+        self.ledger.update(label, status="complete" if complete else "pending")
         self.ledger.save()
-        if whole:
-            nan = nan_tokens(self.ledger.folder, capture)
-            amount = _amount(capture)
+        if complete:
             self.ledger.event(
-                {"type": "captured", "label": label, **amount, "nan": nan}
+                {
+                    "type": "captured",
+                    "label": label,
+                    **_amount(capture),
+                    "nan": nan_tokens(self.ledger.folder, capture),
+                }
             )
 
 
@@ -409,7 +415,7 @@ def _amount(capture: CaptureInfo) -> dict[str, int]:
 
 
 def _changed_facts(capture: CaptureInfo, facts: Facts) -> list[str]:
-    """What is otherwise than when the first parts of the capture were made."""
+    """Facts that differ from those of the capture's first parts, in words."""
     before = capture.facts
     if not capture.parts or before is None:
         return []
@@ -429,7 +435,8 @@ def _was_not_taken(name: str, old: object) -> bool:
 
 def main(argv: list[str]) -> int:
     """``python -m logdrift.core.capture.supervisor FOLDER``: the detached form.
-    Everything it has to say is in the folder.
+
+    It reports in the folder's events and returns the exit code.
     """
     folder = Path(argv[0])
     try:
@@ -438,16 +445,22 @@ def main(argv: list[str]) -> int:
         )
     except LogdriftError as error:
         print(error, file=sys.stderr, flush=True)
-        with contextlib.suppress(OSError):
-            if (folder / EVENTS).exists() and not isinstance(error, lock.Gone):
-                event = {"type": "failed", "error": str(error)}
-                append_event(folder, {"t": round(time.time(), 3), **event})
+        if not isinstance(error, lock.Gone):
+            _note_failure(folder, error)
         return error.exit_code
     except KeyboardInterrupt:
         return 130
     if complete:
         return 0
     return 1
+
+
+def _note_failure(folder: Path, error: LogdriftError) -> None:
+    """Append the failure to the events, if there are any."""
+    event = {"t": round(time.time(), 3), "type": "failed", "error": str(error)}
+    with contextlib.suppress(OSError):
+        if (folder / EVENTS).exists():
+            append_event(folder, event)
 
 
 if __name__ == "__main__":
