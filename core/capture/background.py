@@ -128,9 +128,10 @@ def ends_within(holder: LockHolder, seconds: float) -> bool:
 def cancel_capture(folder: Path, *, grace: float = _GRACE) -> None:
     """End the capture that writes a session, with all its workers.
 
-    What is finished stays. Returns when all processes have ended. The supervisor is asked first (SIGTERM, which is Ctrl-C to it); after ``grace``
-    seconds it and all below it are killed. Raises InputError where nothing runs, or it
-    runs on another machine.
+    What is finished stays. Returns when all processes have ended. The supervisor is
+    asked first (SIGTERM, which it treats as Ctrl-C); after ``grace`` seconds it and all
+    below it are killed. Raises InputError where nothing runs, or it runs on another
+    machine.
     """
     holder = read_lock(folder)
     if holder is None:
