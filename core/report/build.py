@@ -24,11 +24,12 @@ from logdrift.core.compare.pair import (
 from logdrift.core.compare.published import PUBLISHED
 from logdrift.core.report.records import (
     CONTEXT,
+    PairLabels,
     PairReport,
     SessionReport,
     WorstToken,
 )
-from logdrift.core.session.reader import Session
+from logdrift.core.session.reader import Capture, Session
 
 if TYPE_CHECKING:
     from logdrift.core.report.why import WhyReport
@@ -38,7 +39,7 @@ WORST = 20
 
 def build_report(
     session: Session,
-    pairs: Sequence[tuple[str, str]] | None = None,
+    pairs: Sequence[PairLabels] | None = None,
     scope: Scope | None = None,
     limits: Sequence[Limit] = PUBLISHED,
     *,
@@ -52,7 +53,7 @@ def build_report(
 
 def report_on(
     session: Session,
-    pairs: Sequence[tuple[str, str]] | None = None,
+    pairs: Sequence[PairLabels] | None = None,
     scope: Scope | None = None,
     limits: Sequence[Limit] = PUBLISHED,
     *,
@@ -71,12 +72,12 @@ def report_on(
     manifest = session.manifest
     sequences = session.sequences
     completion = completion_mask(sequences, len(sequences))
-    reports = [
-        report_on_pair(make_pair(session, a, b), chosen, limits, splits)
-        for a, b in labels
-    ]
-    if why:
-        reports = [with_pair_answer(session, report) for report in reports]
+    reports: list[PairReport] = []
+    for a, b in labels:
+        report = report_on_pair(make_pair(session, a, b), chosen, limits, splits)
+        if why:
+            report = with_pair_answer(session, report)
+        reports.append(report)
     return SessionReport(
         session=session.name,
         title=manifest.title,
@@ -94,8 +95,8 @@ def report_on(
     )
 
 
-def _why(session: Session, labels: Sequence[tuple[str, str]]) -> WhyReport:
-    # The numbers are reported without a single cause.
+def _why(session: Session, labels: Sequence[PairLabels]) -> WhyReport:
+    # Imported here: a report without causes loads no module of the diagnosis.
     from logdrift.core.report.why import explain_session
 
     return explain_session(session, labels)
@@ -112,7 +113,7 @@ def with_pair_answer(session: Session, report: PairReport) -> PairReport:
 
 
 def with_answer(
-    report: SessionReport, session: Session, main: tuple[str, str] | None
+    report: SessionReport, session: Session, main: PairLabels | None
 ) -> SessionReport:
     """``report`` with the answer of its ``main`` pair (None: of the first); the report
     itself stays as it is.
@@ -147,62 +148,65 @@ def report_on_pair(
     if splits is None:
         splits = splits_for(pair.session, scope, limits)
     measured = measure_pair(pair, scope, splits)
-    worst = worst_positions(pair, pair.scope_mask(scope), WORST)
-    floor = measured.metrics.floor
-    return PairReport(
-        measured=measured,
-        limits=tuple(judge_limits(measured.metrics, limits, measured.gate.verdict)),
-        worst=tuple(_worst_token(pair, floor, int(position)) for position in worst),
-    )
+    metrics = measured.metrics
+    judged = judge_limits(metrics, limits, measured.gate.verdict)
+    positions = worst_positions(pair, pair.scope_mask(scope), WORST)
+    worst = [_worst_token(pair, metrics.floor, at) for at in positions.tolist()]
+    return PairReport(measured=measured, limits=tuple(judged), worst=tuple(worst))
 
 
 def worst_positions(
     pair: Pair, mask: npt.NDArray[np.bool_], count: int
 ) -> npt.NDArray[np.int64]:
-    """Flat positions of the ``count`` largest |delta| under ``mask``, ties by position;
-    never one of 0.
+    """Flat positions, i64[<= count], of the largest |delta| under ``mask`` (bool[T]).
+
+    Largest first, ties by position; a token with delta 0 is never among them.
     """
     size = np.where(mask, np.abs(pair.delta), np.float32(0))
-    positions = np.flatnonzero(size >= _border(size, count))
-    positions = positions[size[positions] > 0]
-    order: npt.NDArray[np.int64] = positions[np.lexsort((positions, -size[positions]))][
-        :count
-    ]
-    return order
+    least = _nth_largest(size, count)
+    positions = np.flatnonzero((size >= least) & (size > 0))
+    order = np.lexsort((positions, -size[positions]))
+    largest: npt.NDArray[np.int64] = positions[order[:count]]
+    return largest
 
 
-def _border(size: npt.NDArray[np.float32], count: int) -> np.float32:
-    """The count-th largest: ties at it are settled by position."""
-    if count >= len(size):
+def _nth_largest(size: npt.NDArray[np.float32], n: int) -> np.float32:
+    """The ``n``-th largest of the sizes; 0 where there are not more than ``n``."""
+    place = len(size) - n
+    if place <= 0:
         return np.float32(0)
-    at = len(size) - count
-    border: np.float32 = np.partition(size, at)[at]
-    return border
+    nth: np.float32 = np.partition(size, place)[place]
+    return nth
 
 
 def _worst_token(pair: Pair, floor: Floor | None, at: int) -> WorstToken:
     sequence = pair.sequence_of(at)
     start, stop = pair.sequences.bounds(sequence)
-    ids = pair.sequences.token_ids
-    text = pair.session.pieces.text
-    before = ids[max(start, at - CONTEXT) : at]
-    after = ids[at + 1 : min(stop, at + 1 + CONTEXT)]
+    token_id = int(pair.sequences.token_ids[at])
     delta = float(pair.delta[at])
     return WorstToken(
         sequence=sequence,
         position=at - start,
-        token_id=int(ids[at]),
-        piece=text(int(ids[at])),
+        token_id=token_id,
+        piece=pair.session.pieces.text(token_id),
         delta=delta,
         times_floor=times_floor(delta, floor),
         logprob_a=float(pair.logprob_a[at]),
         logprob_b=float(pair.logprob_b[at]),
-        rank_a=_rank(pair.a.rank.rows(at, at + 1)),
-        rank_b=_rank(pair.b.rank.rows(at, at + 1)),
-        before="".join(text(int(token)) for token in before),
-        after="".join(text(int(token)) for token in after),
+        rank_a=_rank(pair.a, at),
+        rank_b=_rank(pair.b, at),
+        before=text_between(pair, max(start, at - CONTEXT), at),
+        after=text_between(pair, at + 1, min(stop, at + 1 + CONTEXT)),
     )
 
 
-def _rank(row: npt.NDArray[np.int32]) -> int | None:
-    return int(row[0]) or None
+def text_between(pair: Pair, start: int, stop: int) -> str:
+    """The text of the flat positions ``start:stop``, each token made visible."""
+    ids = pair.sequences.token_ids[start:stop].tolist()
+    return "".join(map(pair.session.pieces.text, ids))
+
+
+def _rank(capture: Capture, at: int) -> int | None:
+    """The rank of a token, from 1; None where the capture has none (stored as 0)."""
+    rank = capture.rank.rows(at, at + 1)[0]
+    return int(rank) or None

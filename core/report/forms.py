@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from logdrift.core.compare.pair import Pair
 from logdrift.core.report.build import with_answer
 from logdrift.core.report.layout import Canvas
-from logdrift.core.report.records import SessionReport
+from logdrift.core.report.records import PairLabels, SessionReport
 from logdrift.core.session.reader import Session
 
 FORMS = {".txt": "text", ".md": "md", ".html": "html", ".json": "json"}
@@ -18,7 +18,7 @@ def rendered(
     form: str,
     report: SessionReport,
     session: Session,
-    main: tuple[str, str] | None,
+    main: PairLabels | None,
     canvas: Canvas,
 ) -> str:
     """The report as text on ``canvas``, or as md, html or json. Not for the event loop.
@@ -39,7 +39,7 @@ def rendered(
 
 
 def text_of(
-    report: SessionReport, canvas: Canvas, main: tuple[str, str] | None = None
+    report: SessionReport, canvas: Canvas, main: PairLabels | None = None
 ) -> str:
     """The report for a terminal."""
     from logdrift.core.report.paint.text import paint_text
@@ -48,7 +48,7 @@ def text_of(
     return paint_text(session_text(report, main), canvas)
 
 
-def markdown_of(report: SessionReport, main: tuple[str, str] | None = None) -> str:
+def markdown_of(report: SessionReport, main: PairLabels | None = None) -> str:
     """The report for an issue or a pull request."""
     from logdrift.core.report.comment import comment
     from logdrift.core.report.paint.markdown import paint_markdown
@@ -59,7 +59,7 @@ def markdown_of(report: SessionReport, main: tuple[str, str] | None = None) -> s
 def html_of(
     report: SessionReport,
     session: Session,
-    main: tuple[str, str] | None = None,
+    main: PairLabels | None = None,
     pairs: Sequence[Pair] = (),
     *,
     sequences: int | None = None,
@@ -74,11 +74,11 @@ def html_of(
     from logdrift.core.report.page import SEQUENCES, TOKENS, PageSource, page
     from logdrift.core.report.paint.html import paint_html
 
+    if sequences is None:
+        sequences = SEQUENCES
+    if tokens is None:
+        tokens = TOKENS
     made = {(pair.a.info.label, pair.b.info.label): pair for pair in pairs}
-    blocks = page(
-        PageSource(report, session, made),
-        main,
-        sequences=SEQUENCES if sequences is None else sequences,
-        tokens=TOKENS if tokens is None else tokens,
-    )
+    source = PageSource(report, session, made)
+    blocks = page(source, main, sequences=sequences, tokens=tokens)
     return paint_html(blocks, report.title or report.session or "report")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from logdrift.core.compare.buckets import Bucket
-from logdrift.core.compare.decomposition import Decomposition, Term
+from logdrift.core.compare.decomposition import Decomposition
 from logdrift.core.compare.floor import Floor, SelfGap
 from logdrift.core.compare.metrics import ScopeErrors, SequenceErrors
 from logdrift.core.numbers import (
@@ -38,21 +38,31 @@ from logdrift.core.report.table_parts import (
     table_of,
 )
 
+_TERM_NUMBERS = ("mean Δ", "MAE", "RMSE")
+
+SequenceAnchor = Callable[[int], str]
+"""From a sequence to the anchor of its text, empty where it is not shown."""
+
+
+def _no_anchor(sequence: int) -> str:
+    return ""
+
 
 def scopes_table(pair: PairReport) -> TableBlock:
     """The errors of prompt, completion and all tokens side by side."""
     columns = columns_of(("scope",), ("tokens", *ERRORS, "k3"))
-    return table_of(columns, (_scope(item, pair.void) for item in pair.metrics.scopes))
+    rows = (_scope(errors, pair.void) for errors in pair.metrics.scopes)
+    return table_of(columns, rows)
 
 
-def _scope(item: ScopeErrors, void: bool) -> Iterator[TableCell]:
-    yield item.scope
-    yield NumberCell(figure(item.tokens, "tokens"))
-    errors = item.errors
+def _scope(scope: ScopeErrors, void: bool) -> Iterator[TableCell]:
+    yield scope.scope
+    yield NumberCell(figure(scope.tokens, "tokens"))
+    errors = scope.errors
     yield from error_cells(
         errors.mean, errors.mae, errors.rmse, errors.max_abs, void=void
     )
-    yield NumberCell(figure(item.k3), void=void)
+    yield NumberCell(figure(scope.k3), void=void)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +113,8 @@ def buckets_table(
         TableColumn(kind.label, kind="word"),
         *map(number_column, ("tokens", *ERRORS)),
     )
-    return table_of(columns, (_bucket(kind, bucket, void) for bucket in buckets))
+    rows = (_bucket(kind, bucket, void) for bucket in buckets)
+    return table_of(columns, rows)
 
 
 def _bucket(kind: BucketKind, bucket: Bucket, void: bool) -> Iterator[TableCell]:
@@ -152,26 +163,27 @@ def _floor_cells(gap: SelfGap | None) -> tuple[TableCell, ...]:
 
 def terms_table(split: Decomposition) -> TableBlock:
     """The parts of one gap."""
-    columns = columns_of(("part",), ("mean Δ", "MAE", "RMSE"))
-    return table_of(columns, ((name, *_term(term)) for name, term in terms_of(split)))
+    columns = columns_of(("part",), _TERM_NUMBERS)
+    return table_of(columns, _terms(split))
 
 
 def splits_table(splits: Iterable[Decomposition]) -> TableBlock:
     """The parts of all gaps."""
-    columns = columns_of(("gap", "part"), ("mean Δ", "MAE", "RMSE"))
-    return table_of(
-        columns,
-        (
-            (PairCell(split.trainer, split.rollout), name, *_term(term))
-            for split in splits
-            for name, term in terms_of(split)
-        ),
-    )
+    columns = columns_of(("gap", "part"), _TERM_NUMBERS)
+    rows: list[tuple[TableCell, ...]] = []
+    for split in splits:
+        gap = PairCell(split.trainer, split.rollout)
+        rows += ((gap, *cells) for cells in _terms(split))
+    return table_of(columns, rows)
 
 
-def _term(term: Term | None) -> Iterator[NumberCell]:
-    mean, mae, rmse = (None,) * 3 if term is None else (term.mean, term.mae, term.rmse)
-    yield from error_cells(mean, mae, rmse, void=False)
+def _terms(split: Decomposition) -> Iterator[tuple[TableCell, ...]]:
+    """A row for each part of a gap: its name and its errors."""
+    for name, term in terms_of(split):
+        if term is None:
+            yield (name, *error_cells(None, None, None, void=False))
+        else:
+            yield (name, *error_cells(term.mean, term.mae, term.rmse, void=False))
 
 
 def worst_tokens_in_columns(tokens: Sequence[WorstToken], *, void: bool) -> TableBlock:
@@ -187,7 +199,8 @@ def worst_tokens_in_columns(tokens: Sequence[WorstToken], *, void: bool) -> Tabl
         "rank A→B",
     )
     columns = (*map(number_column, numbers), TableColumn("in context"))
-    return table_of(columns, (_token_in_columns(token, void) for token in tokens))
+    rows = (_token_in_columns(token, void) for token in tokens)
+    return table_of(columns, rows)
 
 
 def _token_in_columns(token: WorstToken, void: bool) -> Iterator[TableCell]:
@@ -202,7 +215,7 @@ def _token_in_columns(token: WorstToken, void: bool) -> Iterator[TableCell]:
 
 
 def worst_tokens_on_a_page(
-    tokens: Sequence[WorstToken], anchor: Callable[[int], str] = lambda sequence: ""
+    tokens: Sequence[WorstToken], anchor: SequenceAnchor = _no_anchor
 ) -> TableBlock:
     """The same with the id behind the token, and without a column for the floor where
     it is not known; ``anchor`` says where a sequence is shown.
@@ -211,16 +224,17 @@ def worst_tokens_on_a_page(
     numbers = ["seq", "pos", "Δ", "floor", "log p_A", "log p_B", "rank A→B"]
     if not floor:
         numbers.remove("floor")
-    columns = (*map(number_column, numbers), TableColumn("in context", kind="context"))
-    return table_of(
-        columns, (_token_on_a_page(token, anchor, floor=floor) for token in tokens)
-    )
+    context = TableColumn("in context", kind="context")
+    columns = (*map(number_column, numbers), context)
+    rows = (_token_on_a_page(token, anchor, floor=floor) for token in tokens)
+    return table_of(columns, rows)
 
 
 def _token_on_a_page(
-    token: WorstToken, anchor: Callable[[int], str], *, floor: bool
+    token: WorstToken, anchor: SequenceAnchor, *, floor: bool
 ) -> Iterator[TableCell]:
-    yield NumberCell(figure(token.sequence, "tokens"), anchor=anchor(token.sequence))
+    place = anchor(token.sequence)
+    yield NumberCell(figure(token.sequence, "tokens"), anchor=place)
     yield NumberCell(figure(token.position, "tokens"))
     yield NumberCell(figure(token.delta, sign=True))
     if floor:
@@ -235,31 +249,28 @@ def worst_sequences_table(
     sequences: Iterable[SequenceErrors],
     *,
     void: bool,
-    anchor: Callable[[int], str] = lambda sequence: "",
+    anchor: SequenceAnchor = _no_anchor,
     chart: Callable[[int], TableCell] | None = None,
 ) -> TableBlock:
-    """The sequences with the largest gaps; ``chart`` is drawn at the end of each row
-    where there is one.
-    """
-    columns = columns_of((), ("seq", "tokens", "MAE", "mean Δ", "max |Δ|", "log ratio"))
+    """The sequences with the largest gaps; ``chart`` draws the last cell of a row."""
+    numbers = ("seq", "tokens", "MAE", "mean Δ", "max |Δ|", "log ratio")
+    columns = columns_of((), numbers)
     if chart is not None:
         columns = (*columns, TableColumn("Δ along it"))
-    return table_of(
-        columns,
-        (
-            (
-                *_sequence(item, anchor(item.sequence), void),
-                *(() if chart is None else (chart(item.sequence),)),
-            )
-            for item in sequences
-        ),
-    )
+    rows: list[tuple[TableCell, ...]] = []
+    for errors in sequences:
+        cells = _sequence(errors, anchor(errors.sequence), void)
+        if chart is None:
+            rows.append((*cells,))
+        else:
+            rows.append((*cells, chart(errors.sequence)))
+    return table_of(columns, rows)
 
 
-def _sequence(item: SequenceErrors, anchor: str, void: bool) -> Iterator[NumberCell]:
-    yield NumberCell(figure(item.sequence, "tokens"), anchor=anchor)
-    yield NumberCell(figure(item.tokens, "tokens"))
-    yield NumberCell(figure(item.mae), void=void)
-    yield NumberCell(figure(item.mean, sign=True), void=void)
-    yield NumberCell(figure(item.max_abs), void=void)
-    yield NumberCell(figure(item.log_ratio, sign=True), void=void)
+def _sequence(errors: SequenceErrors, anchor: str, void: bool) -> Iterator[NumberCell]:
+    yield NumberCell(figure(errors.sequence, "tokens"), anchor=anchor)
+    yield NumberCell(figure(errors.tokens, "tokens"))
+    yield NumberCell(figure(errors.mae), void=void)
+    yield NumberCell(figure(errors.mean, sign=True), void=void)
+    yield NumberCell(figure(errors.max_abs), void=void)
+    yield NumberCell(figure(errors.log_ratio, sign=True), void=void)

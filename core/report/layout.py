@@ -28,6 +28,8 @@ _PLAIN = {
 _CODES = {"bold": "1", "dim": "2", "good": "32", "warn": "33", "bad": "31;1"}
 
 
+_LEAST_COLUMN = 8
+"""Cells that a column keeps when it is cut."""
 _LEAST_ROOM = 8
 """Cells of a wrapped line where the canvas has hardly any."""
 
@@ -49,9 +51,14 @@ class Canvas:
         safe = visible(text)
         if safe.isascii() or self._shows(safe):
             return safe
-        return "".join(
-            c if self._shows(c) else _PLAIN.get(c, f"<U+{ord(c):04X}>") for c in safe
-        )
+        return "".join(map(self._shown, safe))
+
+    def _shown(self, char: str) -> str:
+        """A character, or its substitute where the encoding lacks it."""
+        if self._shows(char):
+            return char
+        code = f"<U+{ord(char):04X}>"
+        return _PLAIN.get(char, code)
 
     def _shows(self, text: str) -> bool:
         try:
@@ -90,18 +97,17 @@ class Canvas:
         """``text`` broken into lines of at most ``width`` cells, or as narrow as a word
         can be; ``first`` starts the first one, inside the indent.
         """
-        lines: list[str] = []
         room = max(_LEAST_ROOM, self.width - indent)
-        # textwrap counts characters: breaking at half the room is right for the widest
-        # text.
         safe = self.text(text)
-        wide = cell_len(safe) != len(safe)
-        pieces = textwrap.wrap(
-            safe, room // 2 if wide else room, break_on_hyphens=False
-        ) or [""]
-        for index, piece in enumerate(pieces):
-            lines.append((first.ljust(indent) if index == 0 else " " * indent) + piece)
-        return lines
+        if cell_len(safe) != len(safe):
+            # textwrap counts characters, and one of them has at most two cells.
+            room //= 2
+        pieces = textwrap.wrap(safe, room, break_on_hyphens=False)
+        if not pieces:
+            return [first.ljust(indent)]
+        blanks = " " * indent
+        head = first.ljust(indent) + pieces[0]
+        return [head, *(blanks + piece for piece in pieces[1:])]
 
 
 def canvas_of(stream: TextIO, environment: Mapping[str, str] | None = None) -> Canvas:
@@ -135,17 +141,30 @@ def table(
     """Lines of a table, head first. Columns in ``shrink`` are cut in this order, down
     to 8 cells, until it fits.
     """
-    cells = [[canvas.text(cell) for cell in row] for row in (head, *rows)]
-    widths = [max(cell_len(row[i]) for row in cells) for i in range(len(head))]
-    for column in shrink:
-        excess = sum(widths) + len(widths) - 1 - canvas.width
-        if excess > 0:
-            widths[column] = max(min(widths[column], 8), widths[column] - excess)
+    cells = [list(map(canvas.text, row)) for row in (head, *rows)]
+    widths = _column_widths(cells, shrink, canvas.width)
     lines = []
     for row in cells:
         fitted = [
-            pad(canvas.cut(cell, width), width, right=i in right)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+            pad(canvas.cut(cell, width), width, right=place in right)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
-        lines.append(canvas.cut(" ".join(fitted).rstrip(), canvas.width))
+        line = " ".join(fitted).rstrip()
+        lines.append(canvas.cut(line, canvas.width))
     return lines
+
+
+def _column_widths(
+    rows: Sequence[Sequence[str]], shrink: Sequence[int], room: int
+) -> list[int]:
+    """As wide as the widest cell; those in ``shrink`` narrower until all fit ``room``."""
+    columns = zip(*rows, strict=True)
+    widths = [max(map(cell_len, column)) for column in columns]
+    for column in shrink:
+        blanks = len(widths) - 1
+        excess = sum(widths) + blanks - room
+        if excess > 0:
+            width = widths[column]
+            least = min(width, _LEAST_COLUMN)
+            widths[column] = max(least, width - excess)
+    return widths

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from logdrift.core.diagnose.answer import Answer
     from logdrift.core.report.why import WhyReport
 
+PairLabels = tuple[str, str]
+"""The labels of the captures A and B of a pair."""
+
 SCHEMA = 1
 CONTEXT = 6
 """Tokens shown on either side of a token."""
@@ -74,7 +77,7 @@ class PairReport:
     answer: Answer | None = None
 
     @property
-    def labels(self) -> tuple[str, str]:
+    def labels(self) -> PairLabels:
         return self.measured.a, self.measured.b
 
     @property
@@ -140,7 +143,7 @@ class SessionReport:
     splits: tuple[Decomposition, ...]
     why: WhyReport | None = None
 
-    def main_pair(self, labels: tuple[str, str] | None) -> PairReport | None:
+    def main_pair(self, labels: PairLabels | None) -> PairReport | None:
         """The pair of these labels, else the first; None where there is none."""
         for pair in self.pairs:
             if pair.labels == labels:
@@ -151,14 +154,18 @@ class SessionReport:
 
     def capture(self, label: str) -> CaptureInfo | None:
         """The capture of a label; None where the report does not have it."""
-        return next((info for info in self.captures if info.label == label), None)
+        for info in self.captures:
+            if info.label == label:
+                return info
+        return None
 
     def with_pair(self, changed: PairReport) -> SessionReport:
         """The same report, with ``changed`` in the place of the pair of its labels."""
-        pairs = tuple(
-            changed if pair.labels == changed.labels else pair for pair in self.pairs
-        )
-        return replace(self, pairs=pairs)
+        pairs = list(self.pairs)
+        for place, pair in enumerate(pairs):
+            if pair.labels == changed.labels:
+                pairs[place] = changed
+        return replace(self, pairs=tuple(pairs))
 
     def to_json(self) -> dict[str, Any]:
         """Schema 1 of `logdrift report --json`."""

@@ -82,12 +82,16 @@ def _groups(captures: Iterable[CaptureInfo]) -> list[Group]:
     groups: list[Group] = []
     for info in captures:
         for group in groups:
-            if (group[0].backend, group[0].facts) == (info.backend, info.facts):
+            if _ran_alike(group[0], info):
                 group.append(info)
                 break
         else:
             groups.append([info])
     return groups
+
+
+def _ran_alike(first: CaptureInfo, second: CaptureInfo) -> bool:
+    return first.backend == second.backend and first.facts == second.facts
 
 
 def _of_captures(
@@ -188,8 +192,8 @@ def _loaded_of(session: Session, info: CaptureInfo) -> Loaded | None:
 
 
 def _joined(group: Group, name: str) -> str | None:
-    values = dict.fromkeys(str(getattr(info, name)) for info in group)
-    return ", ".join(values)
+    values = (str(getattr(info, name)) for info in group)
+    return ", ".join(dict.fromkeys(values))
 
 
 def _flat(facts: Facts | None) -> Mapping[str, Any]:

@@ -41,14 +41,18 @@ def styled_lines(blocks: Iterable[Block], canvas: Canvas) -> list[StyledLine]:
     """Blocks as lines in the width and the characters of ``canvas``; charts are left
     out. Neighbours of one tone are one run.
     """
-    return [_merged(line) for block in blocks for line in _lines(block, canvas)]
+    lines: list[StyledLine] = []
+    for block in blocks:
+        lines += map(_merged, _lines(block, canvas))
+    return lines
 
 
 def _merged(line: StyledLine) -> StyledLine:
     runs: list[Span] = []
     for run in line:
         if runs and runs[-1].tone == run.tone:
-            runs[-1] = Span(runs[-1].text + run.text, run.tone)
+            before = runs.pop()
+            runs.append(Span(before.text + run.text, run.tone))
         elif run.text:
             runs.append(run)
     return tuple(runs)
@@ -58,12 +62,17 @@ def _written(line: StyledLine, canvas: Canvas) -> str:
     return "".join(canvas.paint(run.text, run.tone) for run in line)
 
 
+def _one_run(text: str, tone: Tone) -> StyledLine:
+    return (Span(text, tone),)
+
+
 def _lines(block: Block, canvas: Canvas) -> Iterator[StyledLine]:
     match block:
         case Gap():
             yield ()
         case LineBlock():
-            yield (Span(canvas.cut(canvas.text(block.text), canvas.width), block.tone),)
+            text = canvas.cut(canvas.text(block.text), canvas.width)
+            yield _one_run(text, block.tone)
         case SentenceBlock():
             yield from _sentence(block, canvas)
         case SplitBlock():
@@ -78,33 +87,39 @@ def _lines(block: Block, canvas: Canvas) -> Iterator[StyledLine]:
 
 
 def _sentence(block: SentenceBlock, canvas: Canvas) -> Iterator[StyledLine]:
-    first, *rest = canvas.wrap(block.text, block.indent, canvas.text(block.mark))
-    mark = first[: block.indent]
-    text = first[block.indent :]
-    yield Span(mark, block.mark_tone or block.tone), Span(text, block.tone)
+    mark = canvas.text(block.mark)
+    first, *rest = canvas.wrap(block.text, block.indent, mark)
+    indent = Span(first[: block.indent], block.mark_tone or block.tone)
+    yield indent, Span(first[block.indent :], block.tone)
     for line in rest:
-        yield (Span(line, block.tone),)
+        yield _one_run(line, block.tone)
 
 
 def _split(block: SplitBlock, canvas: Canvas) -> StyledLine:
     right = canvas.text(block.right)
-    room = cell_len(right) if block.room is None else block.room
-    most = canvas.width - room - block.gap - block.indent
-    left = " " * block.indent + canvas.cut(canvas.text(block.left), most)
+    room = block.room
+    if room is None:
+        room = cell_len(right)
+    left_room = canvas.width - room
+    indent = " " * block.indent
+    most = left_room - block.gap - block.indent
+    left = indent + canvas.cut(canvas.text(block.left), most)
     return (
-        Span(pad(left, canvas.width - room), block.tone),
+        Span(pad(left, left_room), block.tone),
         Span(right, block.right_tone or block.tone),
     )
 
 
 def _series(block: SeriesBlock, canvas: Canvas) -> Iterator[StyledLine]:
-    columns = max(1, (canvas.width - block.indent) // block.width)
-    for start in range(0, len(block.rows[0]), columns):
+    room = canvas.width - block.indent
+    columns = max(1, room // block.width)
+    indent = " " * block.indent
+    count = len(block.rows[0])
+    for start in range(0, count, columns):
         for row in block.rows:
-            cells = (
-                pad(text, block.width, right=True) for text in row[start:][:columns]
-            )
-            yield (Span(" " * block.indent + "".join(cells), block.tone),)
+            texts = row[start : start + columns]
+            cells = (pad(text, block.width, right=True) for text in texts)
+            yield _one_run(indent + "".join(cells), block.tone)
 
 
 # Tables whose columns share the line.
@@ -115,9 +130,9 @@ def _fitted_table(block: TableBlock, canvas: Canvas) -> Iterator[StyledLine]:
     titles = [column.title for column in block.columns]
     cells = [[_plain(cell) for cell in row.cells] for row in block.rows]
     head, *lines = table(canvas, titles, cells, block.shrink, right)
-    yield (Span(head, block.title_tone),)
+    yield _one_run(head, block.title_tone)
     for line, row in zip(lines, block.rows, strict=True):
-        yield (Span(line, row.tone),)
+        yield _one_run(line, row.tone)
 
 
 def _plain(cell: TableCell) -> str:
@@ -159,9 +174,12 @@ def _row(row: TableRow, block: TableBlock, canvas: Canvas) -> Iterator[StyledLin
             text = _padded(canvas.text(_plain(cell)), column, canvas)
             line.append(Span(text, _tone(cell, row.tone)))
         start += column.width or 0
-    yield _cut(line, canvas) if block.cut else tuple(line)
+    if block.cut:
+        yield _cut(line, canvas)
+    else:
+        yield tuple(line)
     for text in more:
-        yield (Span(text, row.tone),)
+        yield _one_run(text, row.tone)
 
 
 def _room(line: Sequence[Span], canvas: Canvas) -> int:
@@ -199,7 +217,8 @@ def _context(
     left = canvas.text("»")
     right = canvas.text("«")
     inside = room - len(left) - len(right)
-    piece = canvas.cut(canvas.text(cell.piece), max(1, inside - _LEAST_CONTEXT))
+    most = max(1, inside - _LEAST_CONTEXT)
+    piece = canvas.cut(canvas.text(cell.piece), most)
     rest = inside - cell_len(piece)
     before = canvas.cut_left(canvas.text(cell.before), rest // 2)
     after = canvas.cut(canvas.text(cell.after), rest - cell_len(before))
