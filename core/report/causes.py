@@ -23,11 +23,10 @@ def causes_document() -> list[Block]:
 
 def cause_blocks(cause: Cause) -> Iterator[Block]:
     """One cause: its title, then what it is, its signature, size, link and knobs."""
-    if cause.separable:
-        mark = ""
-    else:
-        mark = " (numbers alone do not tell it)"
-    yield LineBlock(f"{cause_title(cause)}{mark}")
+    title = cause_title(cause)
+    if not cause.separable:
+        title += " (numbers alone do not tell it)"
+    yield LineBlock(title)
     yield _named("what", cause.sentence)
     yield _named("seen", cause.signature)
     yield _named("size", _size(cause))

@@ -61,9 +61,8 @@ def measure_session(
     """
     chosen = default_scope(session.sequences) if scope is None else scope
     splits = decompositions(session, chosen)
-    measured = tuple(
-        measure_pair(make_pair(session, a, b), chosen, splits) for a, b in pairs
-    )
+    arrays = (make_pair(session, a, b) for a, b in pairs)
+    measured = tuple(measure_pair(pair, chosen, splits) for pair in arrays)
     return MeasuredSession(name=session.name, state=session.state, pairs=measured)
 
 
@@ -91,7 +90,7 @@ def parse_limits(highest: Sequence[str], lowest: Sequence[str]) -> tuple[Limit, 
     """Limits of ``--max`` and ``--min`` texts METRIC=VALUE, in that order.
 
     Both sides of one metric are one limit. InputError for an unknown metric (naming the
-    nearest), a value that is no finite number, a limit given twice and a minimum above
+    nearest), a value that is not finite, a limit given twice and a minimum above
     its maximum.
     """
     high = _values("--max", highest)
@@ -191,7 +190,7 @@ def _published_by(plain: str) -> list[Limit]:
 
 
 def _plain(name: str) -> str:
-    return "".join(char for char in name.lower() if char.isalnum())
+    return "".join(filter(str.isalnum, name.lower()))
 
 
 def check_session(
@@ -263,16 +262,16 @@ def _verdict(pair: MeasuredPair, required: str) -> Result:
         min=required,
         max=None,
         ok=ok,
-        reason=None if ok else _said_by(pair.gate),
+        reason=None if ok else _gate_in_words(pair.gate),
     )
 
 
-def _said_by(gate: Gate) -> str:
+def _gate_in_words(gate: Gate) -> str:
     """The verdict with its first reason."""
-    reasons = [r.text for r in gate.reasons if r.severity == gate.verdict]
     words = f"the gate says {gate.verdict.replace('_', ' ')}"
-    if reasons:
-        return f"{words}: {reasons[0]}"
+    for reason in gate.reasons:
+        if reason.severity == gate.verdict:
+            return f"{words}: {reason.text}"
     return words
 
 
@@ -299,7 +298,7 @@ def of_scope(pair: MeasuredPair) -> str:
 def _always(pair: MeasuredPair, limited: Collection[str]) -> Iterator[Result]:
     """What of `ALWAYS` is broken.
 
-    A limit of one's own on such a number, or on one side of it, takes its place.
+    A limit that the user sets on such a number, or on one side of it, replaces the 0.
     """
     coverage = pair.metrics.coverage
     counts = {"coverage.nan": coverage.nan, "coverage.unscored": coverage.unscored}
@@ -307,8 +306,9 @@ def _always(pair: MeasuredPair, limited: Collection[str]) -> Iterator[Result]:
         count = counts[path]
         if not count or any(other.startswith(path) for other in limited):
             continue
-        texts = [r.text.rstrip(".") for r in pair.gate.reasons if r.code == code]
-        why = "; ".join(texts) or f"{count:,} tokens have a score on one side alone"
+        why = _reasons_of(pair.gate, code)
+        if not why:
+            why = f"{count:,} tokens have a score on one side alone"
         key = metric(path).key
         yield Result(
             pair=pair.name,
@@ -319,6 +319,12 @@ def _always(pair: MeasuredPair, limited: Collection[str]) -> Iterator[Result]:
             ok=False,
             reason=f"{why}; allow it with --max {key}={count}",
         )
+
+
+def _reasons_of(gate: Gate, code: str) -> str:
+    """The gate's reasons with this code, empty without any."""
+    reasons = (reason for reason in gate.reasons if reason.code == code)
+    return "; ".join(reason.text.rstrip(".") for reason in reasons)
 
 
 def _result(pair: MeasuredPair, limit: Limit, limited: Collection[str]) -> Result:
@@ -377,11 +383,11 @@ def _lacks(judged: JudgedLimit, limited: Collection[str]) -> str | None:
 
 
 def _excess(larger: float, smaller: float, limit: float) -> str:
-    if limit:
-        share = f" ({100 * (larger - smaller) / abs(limit):.3g}%)"
-    else:
-        share = ""
-    return f"{six_digits(larger - smaller)}{share}"
+    excess = larger - smaller
+    if not limit:
+        return six_digits(excess)
+    percent = 100 * excess / abs(limit)
+    return f"{six_digits(excess)} ({percent:.3g}%)"
 
 
 def to_json(session: MeasuredSession, results: Sequence[Result]) -> dict[str, Any]:
@@ -396,8 +402,7 @@ def to_json(session: MeasuredSession, results: Sequence[Result]) -> dict[str, An
 
 def broken_line(result: Result) -> str:
     """One line that says what is broken: pair, metric and why."""
+    what = f"{result.pair or 'session'} {result.metric}"
     if result.framework:
-        whose = f" ({result.framework}: {result.name})"
-    else:
-        whose = ""
-    return f"{result.pair or 'session'} {result.metric}{whose}: {result.reason}"
+        what += f" ({result.framework}: {result.name})"
+    return f"{what}: {result.reason}"

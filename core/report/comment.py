@@ -140,16 +140,13 @@ def _sentence(report: SessionReport, pair: PairReport) -> Inline:
     number: Inline = (Span("MAE unknown"),)
     if mae is not None:
         number = (Span(f"MAE {figure(mae)} nats", "bold"), Span(_interval(pair)))
-    words = size_in_words(report, pair)
-    without = left_out(pair)
-    return (
-        *_answer(pair),
-        *number,
-        Span(f", over {counts(pair)}"),
-        *((Span(" ("), Span(without), Span(")")) if without else ()),
-        Span("."),
-        *((Span(" "), Span(words)) if words else ()),
-    )
+    over = [Span(f", over {counts(pair)}")]
+    if without := left_out(pair):
+        over += Span(" ("), Span(without), Span(")")
+    over.append(Span("."))
+    if words := size_in_words(report, pair):
+        over += Span(" "), Span(words)
+    return (*_answer(pair), *number, *over)
 
 
 def _interval(pair: PairReport) -> str:
@@ -232,22 +229,26 @@ def _worst(pair: PairReport, count: int) -> Iterator[Block]:
 def _folded_pair(pair: PairReport) -> FoldedBlock:
     """Another pair: its reasons, and a few of its worst tokens."""
     mae = figure(pair.metrics.errors.mae)
-    meaningless = ParagraphBlock((Span(MEANINGLESS, "bold"),))
+    blocks: list[Block] = []
+    if pair.void:
+        blocks.append(ParagraphBlock((Span(MEANINGLESS, "bold"),)))
+    blocks += reason_list(pair.gate.reasons)
+    blocks += _worst(pair, OTHER_WORST)
     return FoldedBlock(
-        (*_name(pair), Span(f": {_word(pair)}, MAE {mae}")),
-        (
-            *((meaningless,) if pair.void else ()),
-            *reason_list(pair.gate.reasons),
-            *_worst(pair, OTHER_WORST),
-        ),
+        summary=(*_name(pair), Span(f": {_word(pair)}, MAE {mae}")),
+        blocks=tuple(blocks),
     )
 
 
 def _matrix(pairs: Sequence[PairReport]) -> Iterator[Block]:
     if len(pairs) < 2:
         return
-    names = tuple((*_name(pair), Span(f": {_word(pair)}")) for pair in pairs)
+    names = ListBlock(tuple(map(_name_and_verdict, pairs)), numbered=True)
     yield FoldedBlock(
-        (Span("every number of every pair"),),
-        (ListBlock(names, numbered=True), tables.matrix_table(pairs)),
+        summary=(Span("every number of every pair"),),
+        blocks=(names, tables.matrix_table(pairs)),
     )
+
+
+def _name_and_verdict(pair: PairReport) -> Inline:
+    return (*_name(pair), Span(f": {_word(pair)}"))

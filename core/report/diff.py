@@ -28,6 +28,7 @@ from logdrift.core.compare.sessions import (
     judge_sessions,
 )
 from logdrift.core.errors import InputError
+from logdrift.core.report.build import text_between
 from logdrift.core.report.records import CONTEXT
 from logdrift.core.report.setting_changes import (
     SettingChange,
@@ -210,36 +211,43 @@ def diff_sessions(
     Raises InputError where the two have no scored token in common.
     """
     chosen = _common_scope(earlier, later) if scope is None else scope
-    pairs = make_pair(earlier, *earlier_pair), make_pair(later, *later_pair)
-    comparison = compare_sessions(*pairs, chosen, resamples=resamples)
-    sides = _side(earlier, pairs[0]), _side(later, pairs[1])
-    floors = _floor(pairs[0], chosen), _floor(pairs[1], chosen)
-    by_name = loaded_differences((earlier, pairs[0].a.info), (later, pairs[1].a.info))
-    between = tuple(
-        judge_sessions(
-            earlier.manifest.model, later.manifest.model, by_name.get("tokenizer", ())
-        )
-    )
+    first = make_pair(earlier, *earlier_pair)
+    second = make_pair(later, *later_pair)
+    comparison = compare_sessions(first, second, chosen, resamples=resamples)
+    first_side = _side(earlier, first)
+    second_side = _side(later, second)
+    floors = (_floor(first, chosen), _floor(second, chosen))
+    between = _between(earlier, later, first, second)
     metrics = tuple(_metric(row, floors) for row in comparison.changes.rows)
 
     def tokens(*, worse: bool) -> tuple[TokenChange, ...]:
         moved = comparison.moved(SHOWN, worse=worse)
-        return tuple(_token(earlier, pairs, comparison, int(at)) for at in moved)
+        return tuple(_token(first, second, comparison, int(at)) for at in moved)
 
     return DiffReport(
         scope=chosen,
-        earlier=sides[0],
-        later=sides[1],
+        earlier=first_side,
+        later=second_side,
         matched=_matched(comparison),
         between=between,
-        verdict=overall(metrics, [side.gate for side in sides], between),
+        verdict=overall(metrics, [first_side.gate, second_side.gate], between),
         changes=comparison.changes,
         floors=floors,
         metrics=metrics,
-        settings=tuple(setting_changes(earlier, later, *pairs)),
+        settings=tuple(setting_changes(earlier, later, first, second)),
         improved=tokens(worse=False),
         worsened=tokens(worse=True),
     )
+
+
+def _between(
+    earlier: Session, later: Session, first: Pair, second: Pair
+) -> tuple[Reason, ...]:
+    """Why the two sessions, whatever their pairs, may not be compared."""
+    differences = loaded_differences((earlier, first.a.info), (later, second.a.info))
+    tokenizer = differences.get("tokenizer", ())
+    models = (earlier.manifest.model, later.manifest.model)
+    return tuple(judge_sessions(*models, tokenizer))
 
 
 def _common_scope(earlier: Session, later: Session) -> Scope:
@@ -289,8 +297,7 @@ def _floor(pair: Pair, scope: Scope) -> Floor | None:
 
 
 def _metric(row: Change, floors: Iterable[Floor | None]) -> MetricChange:
-    known = [_floor_of(row.metric, floor) for floor in floors if floor is not None]
-    floor = max((value for value in known if value is not None), default=None)
+    floor = _larger_floor(row.metric, floors)
     return MetricChange(
         metric=row.metric,
         earlier=row.old,
@@ -302,7 +309,14 @@ def _metric(row: Change, floors: Iterable[Floor | None]) -> MetricChange:
     )
 
 
-def _floor_of(metric: str, floor: Floor) -> float | None:
+def _larger_floor(metric: str, floors: Iterable[Floor | None]) -> float | None:
+    sizes = [_floor_of(metric, floor) for floor in floors]
+    return max((size for size in sizes if size is not None), default=None)
+
+
+def _floor_of(metric: str, floor: Floor | None) -> float | None:
+    if floor is None:
+        return None
     if metric == _MAE:
         return floor.mae
     if metric == "errors.rmse":
@@ -311,35 +325,28 @@ def _floor_of(metric: str, floor: Floor) -> float | None:
 
 
 def _token(
-    session: Session,
-    pairs: tuple[Pair, Pair],
-    comparison: SessionComparison,
-    index: int,
+    earlier: Pair, later: Pair, comparison: SessionComparison, index: int
 ) -> TokenChange:
     at = int(comparison.old_at[index])
     later_at = int(comparison.new_at[index])
-    earlier, later = pairs
     sequence = earlier.sequence_of(at)
     start = int(earlier.sequences.offsets[sequence])
     common = comparison.match.lengths[comparison.match.old == sequence]
     stop = start + int(common[0])
-    ids = earlier.sequences.token_ids
-    text = session.pieces.text
+    token_id = int(earlier.sequences.token_ids[at])
     one = slice(index, index + 1)
     change = growth(comparison.old.delta[one], comparison.new.delta[one])
-    before = ids[max(start, at - CONTEXT) : at]
-    after = ids[at + 1 : min(stop, at + 1 + CONTEXT)]
     return TokenChange(
         sequence_earlier=sequence,
         sequence_later=later.sequence_of(later_at),
         position=at - start,
-        token_id=int(ids[at]),
-        piece=text(int(ids[at])),
+        token_id=token_id,
+        piece=earlier.session.pieces.text(token_id),
         delta_earlier=float(comparison.old.delta[index]),
         delta_later=float(comparison.new.delta[index]),
         change=float(change[0]),
-        before="".join(text(int(token)) for token in before),
-        after="".join(text(int(token)) for token in after),
+        before=text_between(earlier, max(start, at - CONTEXT), at),
+        after=text_between(earlier, at + 1, min(stop, at + 1 + CONTEXT)),
     )
 
 

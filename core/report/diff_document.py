@@ -47,7 +47,9 @@ _BY_NAME = {
     "tokenizer": "tokenizer_digest",
     "chat_template": "template_digest",
 }
-"""Tables that are told by name, and the digest that says nothing more then."""
+"""Tables whose differences are listed by name, and the digest of each, which then says
+nothing more.
+"""
 _PLACES = {"session": "session", "a": "A", "b": "B"}
 _INDENT = 8
 """Cells of the names before the header's lines."""
@@ -124,11 +126,8 @@ def _what_is_common(diff: DiffReport) -> str:
     parted = matched.sequences - matched.whole
     if parted:
         words += f", {parted:,} of them up to where the completions part"
-    if diff.scope == "all":
-        scope = ""
-    else:
-        scope = f"{diff.scope} "
-    return f"{words}; {matched.scored:,} {scope}tokens scored in both"
+    tokens = "tokens" if diff.scope == "all" else f"{diff.scope} tokens"
+    return f"{words}; {matched.scored:,} {tokens} scored in both"
 
 
 def _answer(diff: DiffReport) -> Iterator[Block]:
@@ -138,11 +137,9 @@ def _answer(diff: DiffReport) -> Iterator[Block]:
             "No MAE: no common token has a finite difference in both sessions."
         )
         return
+    numbers = f"MAE {fixed(mae.earlier)} → {fixed(mae.later)} nats"
     if mae.earlier:
-        share = f" ({100 * mae.change / mae.earlier:+.1f}%)"
-    else:
-        share = ""
-    numbers = f"MAE {fixed(mae.earlier)} → {fixed(mae.later)} nats{share}"
+        numbers += f" ({100 * mae.change / mae.earlier:+.1f}%)"
     yield SentenceBlock(
         f"{numbers}: {_judgement(mae, diff.verdict)}",
         _TONES.get(diff.verdict, "warn"),
@@ -179,12 +176,13 @@ def _judgement(mae: MetricChange, verdict: DiffVerdict | None) -> str:
         return f"{verdict.upper()}, beyond noise ({interval})."
     if mae.change == 0:
         return "no change at all."
-    within_noise = mae.ci95 is not None and mae.ci95[0] <= 0 <= mae.ci95[1]
-    if within_noise:
-        reason = interval
-    else:
-        reason = f"below the noise floor {fixed(mae.floor)}"
-    return f"no change beyond noise ({reason})."
+    if _holds_zero(mae.ci95):
+        return f"no change beyond noise ({interval})."
+    return f"no change beyond noise (below the noise floor {fixed(mae.floor)})."
+
+
+def _holds_zero(ends: tuple[float, float] | None) -> bool:
+    return ends is not None and ends[0] <= 0 <= ends[1]
 
 
 def _range(ends: tuple[float, float] | None) -> str:
@@ -263,8 +261,9 @@ def _settings(settings: Sequence[SettingChange]) -> Iterator[Block]:
 def _telling(settings: Sequence[SettingChange]) -> list[SettingChange]:
     """The settings that say something of their own, facts first.
 
-    The labels stand in the header, a digest says nothing where its table is told by
-    name, and what was asked says nothing where what was observed differs too.
+    The labels stand in the header, a digest says nothing where the differences of its
+    table are listed by name, and what was asked says nothing where what was observed
+    differs too.
     """
     keys = {(row.where, row.setting) for row in settings}
     tables = {row.setting.partition(".")[0].partition(" ")[0] for row in settings}
@@ -331,8 +330,8 @@ def _token(token: TokenChange) -> TableRow:
 
 
 def _cautions(diff: DiffReport) -> Iterator[Block]:
-    """Reasons of a caution, each said once, with the session that it belongs to;
-    refused pairs have said theirs.
+    """Reasons of a caution, each once, with the session that it belongs to; those of
+    refused pairs stand at the top.
     """
     texts: set[str] = set()
     for name, side in _sides(diff):

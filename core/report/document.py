@@ -30,7 +30,7 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class LineBlock:
-    """A heading, or another text of one line: cut where there is no room for it."""
+    """A heading, or another text of one line: cut where it is too long."""
 
     text: str
     tone: Tone = "bold"
@@ -280,7 +280,7 @@ class ListBlock:
 class FoldedBlock:
     """Blocks that are opened on demand, and left out where there is no room.
 
-    ``pair``: they are all that is said of a pair, which is ``void`` or not.
+    ``pair``: they are the whole part of one pair, which is ``void`` or not.
     """
 
     summary: Inline
@@ -325,7 +325,7 @@ class ReasonsBlock:
 
 @dataclass(frozen=True, slots=True)
 class VerdictBlock:
-    """The verdict over a pair, and what is said of it."""
+    """The verdict on a pair, with the blocks that explain it."""
 
     pair: PairCell
     verdict: str

@@ -65,11 +65,10 @@ def _total(experiments: Sequence[Experiment]) -> str:
     if lengths and unknown == len(lengths):
         return f"{count}, of unknown length"
     known = sum(seconds for seconds in lengths if seconds is not None)
+    total = f"{count}, about {clock(known)}"
     if unknown:
-        more = f" and {unknown} of unknown length"
-    else:
-        more = ""
-    return f"{count}, about {clock(known)}{more}"
+        total += f" and {unknown} of unknown length"
+    return total
 
 
 def _captures(unchanged: Sequence[ChangedSide], repeats: int) -> str:
@@ -85,12 +84,11 @@ def _title(experiment: Experiment) -> str:
 
 
 def _planned(experiment: Experiment) -> str:
+    title = _title(experiment)
     if experiment.still:
-        still = " (no number may move)"
-    else:
-        still = ""
+        title += " (no number may move)"
     parts = (
-        f"{_title(experiment)}{still}",
+        title,
         experiment.cause,
         _length(experiment),
         experiment.id,

@@ -33,8 +33,8 @@ _OF_ITS_OWN = {
 
 @dataclass(frozen=True, slots=True)
 class BackendIdentity:
-    """What one backend has loaded. ``outdated`` says why that is no evidence any more,
-    None where it is.
+    """What one backend has loaded. ``outdated`` says why it is not evidence any more,
+    None where it still is.
     """
 
     weights: LoadedWeights
@@ -146,10 +146,7 @@ def identity_document(
         yield SentenceBlock(summary(identity), _tone(identity), indent, name)
         yield from _details(identity, indent + 2)
     for name, reason in failed.items():
-        if name in identities:
-            words = "the last check failed"
-        else:
-            words = "not checked"
+        words = "the last check failed" if name in identities else "not checked"
         yield SentenceBlock(f"{words}: {reason}", indent=indent, mark=name)
     for fact, label in _FILES.items():
         yield from _between_backends(identities, fact, label)
@@ -188,11 +185,10 @@ def _remarks(identity: BackendIdentity) -> Iterator[str]:
             f"an adapter that is not merged: {len(adapter)} tensors beside those on disk"
         )
     for reason, names in _by_reason(weights.unread).items():
+        tensors = ", ".join(names[:2])
         if len(names) > 2:
-            more = f" and {len(names) - 2} more"
-        else:
-            more = ""
-        yield f"not read: {', '.join(names[:2])}{more}: {reason}"
+            tensors += f" and {len(names) - 2} more"
+        yield f"not read: {tensors}: {reason}"
     if tie := _tie(weights.tied):
         yield tie
     for field, file, loaded in weights.config_differs:
@@ -235,10 +231,7 @@ def _tie(tied: Mapping[str, Any]) -> str:
     config = tied.get("config")
     if loaded is None:
         return "whether the head is tied to the embedding could not be seen"
-    if loaded:
-        words = "head tied to the embedding"
-    else:
-        words = "head of its own"
+    words = "head tied to the embedding" if loaded else "head of its own"
     if config is None:
         return f"{words} (the config does not say)"
     if loaded == config:

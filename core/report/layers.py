@@ -58,19 +58,23 @@ def _table(sides: Sequence[LayerSide], whole: bool) -> Iterator[Block]:
         return
     names = _stage_names(sides)
     shown = names if whole else _near_a_wrong_one(names, sides)
-    by_name = [{stage.name: stage for stage in side.stages} for side in sides]
     yield TableBlock(
         columns=_columns(sides),
-        rows=tuple(
-            TableRow((name, *_cells([stages.get(name) for stages in by_name])))
-            for name in shown
-        ),
+        rows=tuple(_row(name, sides) for name in shown),
         title_tone="bold",
         shrink=(0,),
     )
     if len(shown) < len(names):
         yield LineBlock(f"{len(names) - len(shown)} more layers", "")
     yield SentenceBlock(_EXPLANATION)
+
+
+def _row(name: str, sides: Sequence[LayerSide]) -> TableRow:
+    cells = [name]
+    for side in sides:
+        stages = {stage.name: stage for stage in side.stages}
+        cells += _cells(stages.get(name))
+    return TableRow(tuple(cells))
 
 
 def _stage_names(sides: Sequence[LayerSide]) -> list[str]:
@@ -104,20 +108,17 @@ def _columns(sides: Sequence[LayerSide]) -> tuple[TableColumn, ...]:
     return tuple(columns)
 
 
-def _cells(stages: Sequence[Stage | None]) -> Iterator[str]:
-    for stage in stages:
-        if stage is None:
-            yield from ("-", "-", "-", "")
-            continue
-        replayed = stage.times is not None
-        yield _error(stage)
-        yield f"{stage.times:.2f}" if replayed else "-"
-        yield f"{stage.limit:.1f}" if replayed else "-"
-        yield "◀" if stage.wrong else ""
+def _cells(stage: Stage | None) -> tuple[str, ...]:
+    if stage is None:
+        return ("-", "-", "-", "")
+    mark = "◀" if stage.wrong else ""
+    if stage.times is None:
+        return (_error(stage), "-", "-", mark)
+    return (_error(stage), f"{stage.times:.2f}", f"{stage.limit:.1f}", mark)
 
 
 def _error(stage: Stage) -> str:
-    """NaN is said where it is the finding."""
+    """The error of a stage; ``NaN`` where that is the finding."""
     if stage.wrong and math.isnan(stage.error):
         return "NaN"
     return fixed(stage.error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 from logdrift.core.compare.corrections import WhatIf
@@ -31,6 +32,12 @@ from logdrift.core.report.table_parts import (
     table_of,
 )
 
+_OUTCOMES = (
+    "hold",
+    "are exceeded",
+    "could not be judged",
+    "for bitwise equal setups do not hold",
+)
 _OUTSIDE = {"normal": "beyond normal", "exact": "not exact"}
 
 
@@ -51,7 +58,8 @@ def limits_in_columns(pair: PairReport) -> TableBlock:
         TableColumn("meaning"),
         TableColumn("source"),
     )
-    return table_of(columns, (_limit_in_columns(limit, pair) for limit in pair.limits))
+    rows = (_limit_in_columns(judged, pair) for judged in pair.limits)
+    return table_of(columns, rows)
 
 
 def _limit_in_columns(judged: JudgedLimit, pair: PairReport) -> Iterator[TableCell]:
@@ -62,8 +70,12 @@ def _limit_in_columns(judged: JudgedLimit, pair: PairReport) -> Iterator[TableCe
     yield bounds_text(limit)
     yield Span(_mark(judged))
     # Each is cut where it is too long, so they are not joined here.
-    yield NameCell("", notes=tuple(filter(None, (limit.meaning, judged.note))))
+    yield NameCell("", notes=_notes(judged))
     yield limit.source or "unknown"
+
+
+def _notes(judged: JudgedLimit) -> tuple[str, ...]:
+    return tuple(note for note in (judged.limit.meaning, judged.note) if note)
 
 
 def _mark(judged: JudgedLimit) -> str:
@@ -91,7 +103,7 @@ def _limit_with_notes(judged: JudgedLimit) -> Iterator[TableCell]:
     yield NameCell(
         limit.name or limit.metric or UNKNOWN,
         owner=limit.framework or UNKNOWN,
-        notes=tuple(filter(None, (limit.meaning, judged.note))),
+        notes=_notes(judged),
     )
     yield _limit_tag(judged)
     yield NumberCell(exact(judged.value))
@@ -112,41 +124,36 @@ def limits_in_words(pair: PairReport) -> str:
     """How many limits hold, do not, or could not be judged; empty without any."""
     if not pair.limits:
         return ""
-    missed = [
-        judged
-        for judged in pair.limits
-        if judged.ok is False and judged.limit.level == "exact"
-    ]
-    counts = (
-        (sum(judged.ok is True for judged in pair.limits), "hold"),
-        (
-            sum(judged.ok is False for judged in pair.limits) - len(missed),
-            "are exceeded",
-        ),
-        (sum(judged.ok is None for judged in pair.limits), "could not be judged"),
-        (len(missed), "for bitwise equal setups do not hold"),
-    )
-    words = ", ".join(f"{count:,} {word}" for count, word in counts if count)
-    return f"Of {len(pair.limits):,} limits {words}."
+    counts = Counter(map(_outcome_in_words, pair.limits))
+    parts = [f"{counts[word]:,} {word}" for word in _OUTCOMES if counts[word]]
+    return f"Of {len(pair.limits):,} limits {', '.join(parts)}."
+
+
+def _outcome_in_words(judged: JudgedLimit) -> str:
+    held, exceeded, not_judged, not_exact = _OUTCOMES
+    if judged.ok is None:
+        return not_judged
+    if judged.ok:
+        return held
+    if judged.limit.level == "exact":
+        return not_exact
+    return exceeded
 
 
 def corrections_in_columns(pair: PairReport) -> TableBlock:
     """What the corrections of the frameworks would clip or mask."""
     names = ("rule", "name", "keeps ratios", "of a")
     columns = columns_of(names, ("tokens", "sequences"))
-    return table_of(
-        columns,
-        (
-            (
-                rule.rule or UNKNOWN,
-                rule.name or UNKNOWN,
-                bounds_text(rule),
-                rule.level,
-                *_shares(rule, pair.void),
-            )
-            for rule in pair.metrics.what_if
-        ),
-    )
+    rows = (_correction_in_columns(rule, pair.void) for rule in pair.metrics.what_if)
+    return table_of(columns, rows)
+
+
+def _correction_in_columns(rule: WhatIf, void: bool) -> Iterator[TableCell]:
+    yield rule.rule or UNKNOWN
+    yield rule.name or UNKNOWN
+    yield bounds_text(rule)
+    yield rule.level
+    yield from _shares(rule, void)
 
 
 def corrections_with_notes(pair: PairReport) -> TableBlock:
@@ -157,21 +164,15 @@ def corrections_with_notes(pair: PairReport) -> TableBlock:
         number_column("tokens hit"),
         number_column("sequences hit"),
     )
-    return table_of(
-        columns,
-        (
-            (
-                NameCell(
-                    rule.name or UNKNOWN,
-                    notes=(", ".join(filter(None, (rule.rule, rule.level))),),
-                    long=True,
-                ),
-                bounds_text(rule),
-                *_shares(rule, pair.void),
-            )
-            for rule in pair.metrics.what_if
-        ),
-    )
+    rows = (_correction_with_notes(rule, pair.void) for rule in pair.metrics.what_if)
+    return table_of(columns, rows)
+
+
+def _correction_with_notes(rule: WhatIf, void: bool) -> Iterator[TableCell]:
+    note = ", ".join(filter(None, (rule.rule, rule.level)))
+    yield NameCell(rule.name or UNKNOWN, notes=(note,), long=True)
+    yield bounds_text(rule)
+    yield from _shares(rule, void)
 
 
 def _shares(rule: WhatIf, void: bool) -> Iterator[NumberCell]:

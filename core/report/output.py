@@ -19,7 +19,7 @@ def check_output(path: Path, session: Path) -> None:
         within = path.resolve().is_relative_to(session.resolve())
         os.stat(path.parent)
     except FileNotFoundError:
-        within = False  # said below
+        within = False  # refused below
     except (OSError, ValueError, RuntimeError) as error:
         reason = f"no file can be written there: {error}"
         raise _output_error(path, reason, "give another name") from None
@@ -61,7 +61,7 @@ def write_output(path: Path, text: str) -> None:
 
 
 def without_flag(error: LogdriftError) -> str:
-    """The words of an error of this module for a screen, where nobody typed ``-o``."""
+    """The words of an error of this module for a screen, which has no flag ``-o``."""
     if isinstance(error, CannotWrite):
         return error.reason
     parts = [error.file, error.reason, error.remedy]

@@ -5,7 +5,7 @@ other pair folded.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -75,6 +75,10 @@ _LINKS = (
 )
 
 
+_NOTHING = "Nothing to compare: fewer than two captures have a finished sequence."
+_RUNNING = "Partial: this session is being written right now."
+
+
 @dataclass(frozen=True, eq=False)
 class PageSource:
     """What a page is made of. ``made`` are pairs by their labels whose arrays are there
@@ -117,47 +121,46 @@ def page(
     ]
     if others:
         blocks += [heading("The other pairs in full", "others"), *others]
-    captures = tables.captures_table(report.captures)
-    content: Block = captures if captures.rows else _unknown()
-    blocks += [heading("Captures", "captures"), GroupBlock("panel", (content,))]
+    blocks.append(heading("Captures", "captures"))
+    blocks.append(GroupBlock("panel", (_captures(report),)))
     return blocks
 
 
-def _unknown() -> ParagraphBlock:
+def _captures(report: SessionReport) -> Block:
+    captures = tables.captures_table(report.captures)
+    if captures.rows:
+        return captures
     return ParagraphBlock((NumberCell(UNKNOWN),))
 
 
 def _head(report: SessionReport, shown: PairReport | None) -> HeadBlock:
-    model = report.model
-    if model.revision:
-        revision = f" @ {model.revision}"
-    else:
-        revision = ""
-    numbers = (
-        (report.sequences, "sequences"),
-        (report.tokens, "tokens"),
-        (report.completion_tokens, "of completions"),
-    )
-    facts = (
-        f"model {model.id or 'unknown'}{revision}",
-        ", ".join(f"{figure(count, 'tokens')} {word}" for count, word in numbers),
-        report.created,
-        f"state {report.state or 'unknown'}",
-    )
-    warning = ""
-    kind = "unknown"
-    if report.state == "running":
-        warning = "Partial: this session is being written right now."
-        kind = "caution"
-    nothing = "Nothing to compare: fewer than two captures have a finished sequence."
-    return HeadBlock(
+    head = HeadBlock(
         brand=f"logdrift report · session {report.session or 'unknown'}",
         title=report.title or report.session or "report",
-        facts=tuple(filter(None, facts)),
-        warning=warning if shown is not None else nothing,
-        kind=kind if shown is not None else "unknown",
-        links=_LINKS if shown is not None else (),
+        facts=tuple(filter(None, _head_facts(report))),
+        warning="",
+        kind="unknown",
+        links=_LINKS,
     )
+    if shown is None:
+        return replace(head, warning=_NOTHING, links=())
+    if report.state == "running":
+        return replace(head, warning=_RUNNING, kind="caution")
+    return head
+
+
+def _head_facts(report: SessionReport) -> Iterator[str]:
+    model = report.model
+    name = f"model {model.id or 'unknown'}"
+    if model.revision:
+        name += f" @ {model.revision}"
+    sequences = figure(report.sequences, "tokens")
+    tokens = figure(report.tokens, "tokens")
+    completions = figure(report.completion_tokens, "tokens")
+    yield name
+    yield f"{sequences} sequences, {tokens} tokens, {completions} of completions"
+    yield report.created
+    yield f"state {report.state or 'unknown'}"
 
 
 def _failures(report: SessionReport) -> Iterator[Block]:
@@ -212,36 +215,39 @@ def _or_nothing(worst: TableBlock) -> Block:
 
 
 def _verdict(report: SessionReport, pair: PairReport) -> VerdictBlock:
-    answer = ParagraphBlock((Span(pair.sentence, "bold"),), "answer")
+    blocks = list(_size_and_reasons(report, pair))
+    if pair.sentence:
+        answer = ParagraphBlock((Span(pair.sentence, "bold"),), "answer")
+        blocks.insert(0, answer)
     return VerdictBlock(
         pair=PairCell(*pair.labels),
         verdict=pair.gate.verdict,
-        blocks=(*((answer,) if pair.sentence else ()), *_said(report, pair)),
+        blocks=tuple(blocks),
     )
 
 
-def _said(report: SessionReport, pair: PairReport) -> Iterator[Block]:
-    """What is said of any pair: its size in a sentence, and the gate's reasons."""
+def _size_and_reasons(report: SessionReport, pair: PairReport) -> Iterator[Block]:
+    """What every pair has: its size in a sentence, and the gate's reasons."""
     yield ParagraphBlock(_sentence(report, pair))
     weights = list(SEVERITIES)
     reasons = sorted(
         pair.gate.reasons, key=lambda reason: weights.index(reason.severity)
     )
     if reasons:
-        yield ReasonsBlock(
-            tuple((reason.severity, reason.text or reason.code) for reason in reasons)
-        )
+        texts = ((reason.severity, reason.text or reason.code) for reason in reasons)
+        yield ReasonsBlock(tuple(texts))
 
 
 def _sentence(report: SessionReport, pair: PairReport) -> Inline:
     if pair.void:
         return (Span(MEANINGLESS, "bold"),)
-    words = left_out(pair)
-    without = f" ({words})" if words else ""
+    tokens = counts(pair)
+    if words := left_out(pair):
+        tokens += f" ({words})"
     return (
         Span("MAE "),
         NumberCell(figure(pair.metrics.errors.mae)),
-        Span(f" nats over {counts(pair)}{without}. {size_in_words(report, pair)}"),
+        Span(f" nats over {tokens}. {size_in_words(report, pair)}"),
     )
 
 
@@ -252,21 +258,23 @@ def _cards(report: SessionReport, pair: PairReport) -> Iterator[CardBlock]:
         good = metric.good
         if path == "errors.mae":
             good = _usual(report, pair) or good
-        known = value.text != UNKNOWN and metric.format == "nats"
+        lines = list(tables.notes_of(value))
+        if good:
+            lines.append(f"Good: {good}.")
         yield CardBlock(
             title=metric.title,
-            number=NumberCell(value.text, unit=" nats" if known else ""),
+            number=NumberCell(value.text, unit=tables.unit_behind(value)),
             meaning=metric.meaning,
-            lines=(*tables.notes_of(value), *((f"Good: {good}.",) if good else ())),
+            lines=tuple(lines),
         )
 
 
 def _usual(report: SessionReport, pair: PairReport) -> str:
+    """The usual range in words, empty where it is not known."""
     a, b = map(report.capture, pair.labels)
     if a is None or b is None:
-        usual = None
-    else:
-        usual = usual_range(a, b)
+        return ""
+    usual = usual_range(a, b)
     if usual is None:
         return ""
     return f"{usual.words} in {usual.dtype}"
@@ -287,12 +295,10 @@ def _charts(
         ),
         data=(arrays, scope, mask),
     )
+    text = "Tokens by |Δ|. Orange: A gives more; blue: B gives more."
     exact = int(np.count_nonzero(delta == 0))
     if exact:
-        rest = f" {exact:,} tokens with Δ exactly 0 are not drawn."
-    else:
-        rest = ""
-    text = f"Tokens by |Δ|. Orange: A gives more; blue: B gives more.{rest}"
+        text += f" {exact:,} tokens with Δ exactly 0 are not drawn."
     yield _histogram(pair, arrays, text)
     yield ChartBlock(
         name="density",
@@ -360,7 +366,8 @@ def _numbers(
     warning = tuple(voided(pair.void)) if limits_anchor else ()
     yield heading("Published and own limits", limits_anchor, level)
     yield from warning
-    yield GroupBlock("panel", (GroupBlock("dim", tuple(_limits(pair))),))
+    limits = GroupBlock("dim", tuple(_limits(pair)))
+    yield GroupBlock("panel", (limits,))
     yield heading("Every number", metrics_anchor, level)
     yield from warning
     yield GroupBlock("columns", tuple(_number_panels(pair)))
@@ -376,11 +383,13 @@ def _limits(pair: PairReport) -> Iterator[Block]:
 
 def _number_panels(pair: PairReport) -> Iterator[GroupBlock]:
     metrics = pair.metrics
-    for place, (title, values) in enumerate(tables.number_tables(pair)):
-        noted = place == 0 and metrics.ci95.method is not None
-        note = ParagraphBlock((Span(interval_note(pair)),), "muted")
-        table = tables.numbers_with_notes(values)
-        yield _panel(title, table, *((note,) if noted else ()))
+    # What the intervals are of stands below the first table.
+    notes: list[Block] = []
+    if metrics.ci95.method is not None:
+        notes.append(ParagraphBlock((Span(interval_note(pair)),), "muted"))
+    for title, values in tables.number_tables(pair):
+        yield _panel(title, tables.numbers_with_notes(values), *notes)
+        notes.clear()
     if metrics.what_if:
         table = limit_tables.corrections_with_notes(pair)
         yield _panel("What corrections would do", table)
@@ -411,7 +420,7 @@ def _folded_pair(source: PageSource, pair: PairReport, place: int) -> FoldedBloc
             MutedSpan("MAE ", mae),
         ),
         blocks=(
-            *_said(source.report, pair),
+            *_size_and_reasons(source.report, pair),
             *_numbers(pair),
             heading("Pictures", level=3),
             GroupBlock("grid", charts),

@@ -32,14 +32,16 @@ def shown_sequences(
     pair: PairReport, arrays: Pair, most: tuple[int, int]
 ) -> list[SequencePart]:
     """The sequences to draw: those with NaN, those of the report, else by their mean
-    |delta|, worst first.
+    |delta|, worst first. ``most``: so many sequences and tokens.
     """
+    count, tokens = most
     mean = np.where(np.isnan(arrays.mean_abs), -1.0, arrays.mean_abs)
-    ranked = np.argsort(-mean, kind="stable")[: most[0]]
-    broken = np.flatnonzero(arrays.count_per_sequence(arrays.broken))[: most[0] // 2]
-    named = [item.sequence for item in pair.metrics.worst_sequences]
-    order = [*broken, *(s for s in named if 0 <= s < arrays.count), *ranked]
-    return parts_to_draw(arrays, list(dict.fromkeys(map(int, order))), *most)
+    by_mean = np.argsort(-mean, kind="stable")[:count].tolist()
+    broken = np.flatnonzero(arrays.count_per_sequence(arrays.broken)).tolist()
+    of_report = [errors.sequence for errors in pair.metrics.worst_sequences]
+    finished = [sequence for sequence in of_report if 0 <= sequence < arrays.count]
+    order = dict.fromkeys([*broken[: count // 2], *finished, *by_mean])
+    return parts_to_draw(arrays, list(order), count, tokens)
 
 
 def worst_sequences(

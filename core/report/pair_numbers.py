@@ -60,11 +60,12 @@ class MetricValue:
     @property
     def meaning(self) -> str:
         """What the number means and what is good, in one line."""
+        parts = []
+        if self.metric.meaning:
+            parts.append(self.metric.meaning)
         if self.metric.good:
-            good = f"good: {self.metric.good}"
-        else:
-            good = ""
-        return "; ".join(part for part in (self.metric.meaning, good) if part)
+            parts.append(f"good: {self.metric.good}")
+        return "; ".join(parts)
 
 
 def metric_value(metric: Metric, metrics: Metrics) -> MetricValue:

@@ -4,7 +4,7 @@ gap sits and where it comes from.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 
 from logdrift.core.compare.buckets import Bucket
@@ -123,26 +123,34 @@ def _floor(pair: PairReport) -> Iterator[Block]:
 
 
 def _floor_in_words(pair: PairReport, floor: Floor) -> str:
-    a, b = pair.labels
-    sides = (("A", floor.a, a), ("B", floor.b, b))
-    measured = [
-        f"{side} {fixed(gap.mae)} ({_repeats(gap, label)})"
-        for side, gap, label in sides
-        if gap is not None
-    ]
-    missing = [side for side, gap, _ in sides if gap is None]
-    words = [f"Noise floor (MAE of repeats): {'; '.join(measured) or 'no repeats'}."]
-    if missing and measured:
-        words.append(f"{' and '.join(missing)} was not repeated.")
+    label_a, label_b = pair.labels
+    measured: dict[str, str] = {}
+    if floor.a is not None:
+        measured["A"] = f"{fixed(floor.a.mae)} ({_repeats(floor.a, label_a)})"
+    if floor.b is not None:
+        measured["B"] = f"{fixed(floor.b.mae)} ({_repeats(floor.b, label_b)})"
+    sides = [f"{side} {words}" for side, words in measured.items()]
+    words = [f"Noise floor (MAE of repeats): {'; '.join(sides) or 'no repeats'}."]
+    if len(measured) == 1:
+        missing = "B" if "A" in measured else "A"
+        words.append(f"{missing} was not repeated.")
     times = floor_multiple("errors.mae", pair.metrics.errors.mae, floor)
-    if times is not None and floor.mae:
-        words.append(f"The gap is {multiple_text(times)} that.")
-    elif times is not None and missing:
-        # Half of a floor is no proof.
-        words.append(f"So the gap is not {measured[0][0]}'s noise.")
-    elif times is not None:
-        words.append("So the gap is real.")
+    if times is not None:
+        words.append(_against_floor(times, floor, measured))
     return " ".join(words)
+
+
+def _against_floor(times: float, floor: Floor, measured: Collection[str]) -> str:
+    """What a gap of so many times the floor means; ``measured`` are the sides with
+    repeats.
+    """
+    if floor.mae:
+        return f"The gap is {multiple_text(times)} that."
+    if len(measured) == 1:
+        # The other side may still have noise.
+        (side,) = measured
+        return f"So the gap is not {side}'s noise."
+    return "So the gap is real."
 
 
 def _repeats(gap: SelfGap, label: str) -> str:
@@ -281,9 +289,10 @@ def _series(buckets: list[Bucket]) -> SeriesBlock:
 
 def _origin(report: SessionReport, pair: PairReport) -> Iterator[Block]:
     """The decomposition to which the pair belongs."""
-    split = next((split for split in report.splits if _belongs(pair, split)), None)
-    if split is None:
+    splits = [split for split in report.splits if _belongs(pair, split)]
+    if not splits:
         return
+    split = splits[0]
     yield LineBlock(f"Where it comes from: {split.trainer} → {split.rollout}")
     parts = (
         ("all of it", split.total, None),
@@ -300,20 +309,19 @@ def _origin(report: SessionReport, pair: PairReport) -> Iterator[Block]:
     )
     for name, term, share in parts:
         if term is not None:
-            numbers = f"MAE {fixed(term.mae)}  RMSE {fixed(term.rmse)}"
-            if share is None:
-                more = ""
-            else:
-                more = f"  {percentage(share)} of it"
-            yield LineBlock(f"  {name:37} {numbers}{more}", "")
+            line = f"  {name:37} MAE {fixed(term.mae)}  RMSE {fixed(term.rmse)}"
+            if share is not None:
+                line += f"  {percentage(share)} of it"
+            yield LineBlock(line, "")
     if split.reference is not None:
         text = _own_errors(split.reference, split.rollout.partition("/")[0])
         yield SentenceBlock(text, indent=2)
 
 
 def _belongs(pair: PairReport, split: Decomposition) -> bool:
-    labels = {*pair.labels, split.prefill}
-    return {split.rollout, split.trainer} <= labels and split.trainer in pair.labels
+    if split.trainer not in pair.labels:
+        return False
+    return split.rollout in (*pair.labels, split.prefill)
 
 
 def _own_errors(reference: Split, rollout: str) -> str:

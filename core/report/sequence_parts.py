@@ -41,8 +41,10 @@ def parts_to_draw(
             room -= length
             continue
         if room >= _WORTH or (room > 0 and not parts):
-            size = np.where(pair.scored[start:stop], np.abs(pair.delta[start:stop]), 0)
-            first = int(np.clip(int(np.argmax(size)) - room // 2, 0, length - room))
+            size = np.abs(pair.delta[start:stop])
+            size = np.where(pair.scored[start:stop], size, 0)
+            worst = int(np.argmax(size))
+            first = int(np.clip(worst - room // 2, 0, length - room))
             parts.append(SequencePart(sequence, first, first + room, length))
         break
     return parts

@@ -92,9 +92,10 @@ def _failures(report: SessionReport) -> Iterator[Block]:
 
 
 def _broken(report: SessionReport) -> Iterator[Block]:
-    """NaN first of all: what it is of, said once for all pairs."""
+    """Which captures have NaN: before everything else, and once for all pairs."""
     reasons = [reason for pair in report.pairs for reason in pair.gate.reasons]
-    texts = dict.fromkeys(reason.text for reason in reasons if reason.code == "nan")
+    broken = (reason.text for reason in reasons if reason.code == "nan")
+    texts = dict.fromkeys(broken)
     for text in texts:
         yield SentenceBlock(f"BROKEN {text}", "bad")
     if texts:
@@ -219,13 +220,12 @@ def _title(pair: PairReport) -> SentenceBlock:
 
 def _size_in_words(report: SessionReport, pair: PairReport) -> str:
     mae = pair.metrics.errors.mae
-    words = size_in_words(report, pair)
+    number = ""
     if mae is not None:
         number = f"MAE {fixed(mae)} nats."
-    else:
-        number = ""
     if without := left_out(pair):
         number = f"Of the rest ({without}): {number}"
+    words = size_in_words(report, pair)
     return f"{number} {words}".strip()
 
 
@@ -235,11 +235,10 @@ def _worst(pair: PairReport) -> Iterator[Block]:
         tokens = pair.metrics.tokens
         yield SentenceBlock("No token differs." if tokens else "No token to show.")
         return
+    title = f"The {len(worst)} worst tokens"
     if len(pair.worst) > len(worst):
-        more = f" (--json has {len(pair.worst)})"
-    else:
-        more = ""
-    yield LineBlock(f"The {len(worst)} worst tokens{more}")
+        title += f" (--json has {len(pair.worst)})"
+    yield LineBlock(title)
     yield TableBlock(
         columns=(
             TableColumn("seq", 6, right=True),
@@ -271,7 +270,7 @@ def _worst_token(token: WorstToken, pair: PairReport) -> TableRow:
 
 
 def _other_reasons(pairs: Sequence[PairReport], main: PairReport) -> Iterator[Block]:
-    """Reasons of the other pairs that the main pair does not have, each said once."""
+    """Reasons of the other pairs that the main pair does not have, each of them once."""
     texts = {reason.text for reason in main.gate.reasons}
     for pair in pairs:
         fresh = [reason for reason in pair.gate.reasons if _is_new(reason, texts)]

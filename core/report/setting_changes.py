@@ -149,8 +149,8 @@ def loaded_differences(
 
 
 def _names(earlier: _Observed, later: _Observed) -> Iterator[str]:
-    """What differs, in the order of the earlier side. A table that one side has empty
-    is told by the rows of the other.
+    """What differs, in the order of the earlier side. A table that is empty on one side
+    has no row: the entries of the other side have theirs.
     """
     everything = dict.fromkeys([*earlier.values, *later.values])
     for name in everything:

@@ -26,13 +26,13 @@ _ORDER: tuple[Kind, ...] = ("differs", "unknown", "same")
 UNKNOWN = "unknown"
 _ABSENT = "not set"
 _TABLES = ("environment", "extra", "config_overrides")
-"""Facts that are tables themselves: a row for each key, and a key that one side lacks
-is no unknown.
+"""Facts that are tables themselves: a row for each key. A key that one side lacks was
+not set, which is known.
 """
 _TOLD = "told"
 _AS_TOLD = " (told)"
 _SELDOM = ("top_p", "top_k", "min_p", "weight_version")
-"""Facts that engines do not tell of themselves: a row only where somebody told one."""
+"""Facts that engines do not report: a row only where the user has stated one."""
 _WHAT = (("role", "role"), ("dtype asked", "dtype"), ("status", "status"))
 _KIND = (("path", "path"), ("repeat", "repeat"), ("batch", "batch"))
 """What a capture is, beside its facts: these differ by their nature, so they come last

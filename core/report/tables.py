@@ -50,21 +50,19 @@ def overview_table(
     a place is shown.
     """
     numbers = ("tokens", "MAE", "RMSE", "p99", "max", "k3", "ESS", "exact")
-    return TableBlock(
-        columns=columns_of(("A → B", "verdict"), numbers),
-        rows=tuple(
-            TableRow(
-                (
-                    PairCell(*pair.labels, anchor=anchor(place)),
-                    verdict_tag(pair),
-                    NumberCell(figure(pair.metrics.tokens, "tokens")),
-                    *_main_numbers(pair),
-                )
-            )
-            for place, pair in enumerate(pairs)
-        ),
-        mixed=True,
+    columns = columns_of(("A → B", "verdict"), numbers)
+    rows = (_overview_row(pair, anchor(place)) for place, pair in enumerate(pairs))
+    return TableBlock(columns=columns, rows=tuple(rows), mixed=True)
+
+
+def _overview_row(pair: PairReport, anchor: str) -> TableRow:
+    cells: tuple[TableCell, ...] = (
+        PairCell(*pair.labels, anchor=anchor),
+        verdict_tag(pair),
+        NumberCell(figure(pair.metrics.tokens, "tokens")),
+        *_main_numbers(pair),
     )
+    return TableRow(cells)
 
 
 def verdict_tag(pair: PairReport) -> TagCell:
@@ -88,24 +86,25 @@ def _main_numbers(pair: PairReport) -> Iterator[NumberCell]:
 
 def matrix_table(pairs: Sequence[PairReport]) -> TableBlock:
     """Every number of every pair: one row a number, one column a pair."""
-    values = [
-        {
-            value.metric.path: value
-            for _, rows in tables_of_numbers(pair.metrics)
-            for value in rows
-        }
-        for pair in pairs
-    ]
-    paths = dict.fromkeys(path for column in values for path in column)
-    places = [str(place) for place in range(1, len(pairs) + 1)]
+    places = [str(place) for place, _ in enumerate(pairs, 1)]
+    texts = list(map(_texts_by_path, pairs))
+    paths = dict.fromkeys(path for column in texts for path in column)
     rows: list[tuple[TableCell, ...]] = []
     for path in paths:
         cells = [
-            NumberCell(column[path].text if path in column else UNKNOWN, void=pair.void)
-            for column, pair in zip(values, pairs, strict=True)
+            NumberCell(column.get(path, UNKNOWN), void=pair.void)
+            for column, pair in zip(texts, pairs, strict=True)
         ]
         rows.append((path, *cells))
     return table_of(columns_of(("number",), places), rows)
+
+
+def _texts_by_path(pair: PairReport) -> dict[str, str]:
+    """Every number of a pair as it is written, by the path of its metric."""
+    texts: dict[str, str] = {}
+    for _, values in tables_of_numbers(pair.metrics):
+        texts |= {value.metric.path: value.text for value in values}
+    return texts
 
 
 def captures_table(captures: Sequence[CaptureInfo]) -> TableBlock:
@@ -165,16 +164,16 @@ def numbers_in_columns(values: Sequence[MetricValue], *, void: bool) -> TableBlo
 
 def _in_columns(value: MetricValue, void: bool) -> Iterator[TableCell]:
     yield value.metric.title
-    yield NumberCell(value.text, unit=_unit(value), void=void)
+    yield NumberCell(value.text, unit=unit_behind(value), void=void)
     interval = interval_text(value.interval, value.metric.format)
     yield NumberCell(interval, void=void)
     yield NumberCell(multiple_text(value.multiple))
     yield value.meaning
 
 
-def _unit(value: MetricValue) -> str:
-    known = value.text != UNKNOWN and value.metric.format == "nats"
-    if known:
+def unit_behind(value: MetricValue) -> str:
+    """`` nats`` where the number is known and in nats."""
+    if value.text != UNKNOWN and value.metric.format == "nats":
         return " nats"
     return ""
 
@@ -192,7 +191,7 @@ def _with_notes(value: MetricValue) -> tuple[TableCell, ...]:
     notes = tuple(notes_of(value)) if known else ()
     return (
         NameCell(value.metric.title, notes=(value.meaning,)),
-        NumberCell(value.text, unit=_unit(value), notes=notes),
+        NumberCell(value.text, unit=unit_behind(value), notes=notes),
     )
 
 

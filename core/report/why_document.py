@@ -76,16 +76,16 @@ def _pair(explained: ExplainedPair) -> Iterator[Block]:
 def _causes(explained: ExplainedPair) -> Iterator[Block]:
     in_full, named = _in_full(explained)
     verdict = explained.diagnosis.verdict
-    said = frozenset(
+    sentences = [
         evidence.sentence
         for cause in explained.diagnosis.causes
         for evidence in cause.evidence
-        if evidence.sentence in verdict
-    )
+    ]
+    shown_before = frozenset(text for text in sentences if text in verdict)
     for place, cause in enumerate(in_full, 1):
         yield Gap()
-        yield from _cause(explained, place, cause, said)
-        said |= {evidence.sentence for evidence in cause.evidence}
+        yield from _cause(explained, place, cause, shown_before)
+        shown_before |= {evidence.sentence for evidence in cause.evidence}
     if named:
         yield Gap()
         names = ", ".join(f"{cause.title} {cause.score:.2f}" for cause in named)
@@ -93,7 +93,7 @@ def _causes(explained: ExplainedPair) -> Iterator[Block]:
 
 
 def _in_full(explained: ExplainedPair) -> tuple[Sequence[Ranked], Sequence[Ranked]]:
-    """The causes that are told with their evidence, and those that are only named.
+    """The causes that are listed with their evidence, and those that are only named.
 
     Imported numbers cannot be captured again, so what is merely possible beside a
     likely cause is only named there.
@@ -107,10 +107,10 @@ def _in_full(explained: ExplainedPair) -> tuple[Sequence[Ranked], Sequence[Ranke
 
 
 def _cause(
-    explained: ExplainedPair, place: int, cause: Ranked, said: frozenset[str]
+    explained: ExplainedPair, place: int, cause: Ranked, shown_before: frozenset[str]
 ) -> Iterator[Block]:
-    """One cause; of evidence that a cause before it has (``said``) only that it is the
-    same.
+    """One cause. Evidence in ``shown_before`` (of an earlier cause or in the verdict)
+    is not repeated.
     """
     yield SplitBlock(
         left=f"{place}. {cause.title}",
@@ -120,7 +120,7 @@ def _cause(
         gap=2,
     )
     for evidence in cause.evidence:
-        if evidence.sentence not in said:
+        if evidence.sentence not in shown_before:
             yield from _evidence(explained, evidence)
         elif place > 1:
             yield SentenceBlock("by the same sign as above", indent=3)

@@ -146,19 +146,17 @@ def _paragraph(block: ParagraphBlock) -> str:
 
 
 def _group(block: GroupBlock) -> str:
-    void = "void" if block.void else "valid"
-    if block.kind != "part":
-        name = _class(_GROUPS[block.kind], block.void)
+    if block.kind == "part":
+        name = "void" if block.void else "valid"
     else:
-        name = void
+        name = _class(_GROUPS[block.kind], block.void)
     return f'<div class="{name}"{_anchor(block.anchor)}>{_all(block.blocks)}</div>'
 
 
 def _folded(block: FoldedBlock) -> str:
+    name = ""
     if block.pair:
         name = f' class="{_class("pair", block.void)}"'
-    else:
-        name = ""
     summary = f"<summary>{_inline(block.summary)}</summary>"
     return (
         f"<details{name}{_anchor(block.anchor)}>{summary}{_all(block.blocks)}</details>"
@@ -183,11 +181,10 @@ def _head(block: HeadBlock) -> str:
 
 def _failure(block: FailureBlock) -> str:
     first, *rest = map(esc, block.log)
-    log = f'<p class="context">{"<br>".join(rest)}</p>'
+    more = ""
     if rest:
+        log = f'<p class="context">{"<br>".join(rest)}</p>'
         more = f"<details><summary>its last lines</summary>{log}</details>"
-    else:
-        more = ""
     word = '<span class="word not_comparable">FAILED</span>'
     return (
         f'<div class="banner failed"><p>{word} {esc(block.label)}: {first}</p>{more}'
@@ -226,10 +223,9 @@ def _card(block: CardBlock) -> str:
 
 
 def _chart(block: ChartBlock) -> str:
+    words = ""
     if block.text:
         words = f'<p class="muted">{esc(block.text)}</p>'
-    else:
-        words = ""
     table = ""
     if block.table is not None:
         summary = "<summary>as a table</summary>"
@@ -359,10 +355,8 @@ def _number(cell: NumberCell, *, struck: bool) -> str:
     if cell.anchor:
         text = f'<a href="#{cell.anchor}">{text}</a>'
     if cell.unit:
-        unit = f'<span class="unit">{cell.unit}</span>'
-    else:
-        unit = ""
-    return text + unit + _notes(cell.notes)
+        text += f'<span class="unit">{cell.unit}</span>'
+    return text + _notes(cell.notes)
 
 
 def _notes(notes: Iterable[str]) -> str:
@@ -370,14 +364,12 @@ def _notes(notes: Iterable[str]) -> str:
 
 
 def _name(cell: NameCell) -> str:
-    if cell.owner:
-        owner = f"<b>{esc(cell.owner)}</b> "
-    else:
-        owner = ""
     text = esc(cell.text)
     if cell.long:
         text = f'<span class="long">{text}</span>'
-    return f"{owner}{text}{_notes(cell.notes)}"
+    if cell.owner:
+        text = f"<b>{esc(cell.owner)}</b> {text}"
+    return text + _notes(cell.notes)
 
 
 def _pair(cell: PairCell) -> str:

@@ -23,18 +23,20 @@ def sequence_text(session: Session, pair: Pair, part: SequencePart) -> str:
     """The prompt's and the completion's tokens as two blocks of spans; unscored
     neighbours are merged.
     """
-    offset = pair.sequences.bounds(part.sequence)[0]
+    first_token = pair.sequences.bounds(part.sequence)[0]
     prompt = pair.sequences.prompt_lengths[part.sequence]
     border = int(np.clip(prompt, part.start, part.stop))
-    halves = (("prompt", part.start, border), ("completion", border, part.stop))
-    blocks = []
-    for name, start, stop in halves:
-        if stop > start:
-            run = TokenRun(session, pair, start, offset + start, offset + stop)
-            body = "".join(run.spans())
-            title = f'<span class="part">{name}</span>'
-            blocks.append(f'<div class="text {name}">{title}{body}</div>')
-    return "".join(blocks)
+
+    def block(name: str, start: int, stop: int) -> str:
+        if start == stop:
+            return ""
+        low = first_token + start
+        high = first_token + stop
+        run = TokenRun(session, pair, start, low, high)
+        title = f'<span class="part">{name}</span>'
+        return f'<div class="text {name}">{title}{"".join(run.spans())}</div>'
+
+    return block("prompt", part.start, border) + block("completion", border, part.stop)
 
 
 class TokenRun:
@@ -52,7 +54,8 @@ class TokenRun:
         self.broken = pair.broken[low:high]
         self.scored = pair.scored[low:high]
         self.levels = levels(self.delta, self.scored, THRESHOLD)
-        self.ranks = pair.a.rank.rows(low, high), pair.b.rank.rows(low, high)
+        self.rank_a = pair.a.rank.rows(low, high)
+        self.rank_b = pair.b.rank.rows(low, high)
 
     def spans(self) -> Iterator[str]:
         """A span for each token with a number, and one for all others in a row."""
@@ -88,11 +91,10 @@ class TokenRun:
         delta = figure(float(self.delta[at]), sign=True)
         a = _score(pair.logprob_a, pair.nan_a, flat)
         b = _score(pair.logprob_b, pair.nan_b, flat)
-        rank_a, rank_b = (ranks[at] or "?" for ranks in self.ranks)
         lines = (
             f"{self.position + at}: Δ {delta}",
-            f"A {a}, rank {rank_a}",
-            f"B {b}, rank {rank_b}",
+            f"A {a}, rank {self.rank_a[at] or '?'}",
+            f"B {b}, rank {self.rank_b[at] or '?'}",
         )
         return "\n".join(lines)
 
@@ -114,15 +116,14 @@ def joined(
     pieces = session.pieces
     at = 0
     while at < len(ids):
+        step = 1
+        text = pieces.text(int(ids[at]))
         raw = pieces.get(int(ids[at]))
-        if raw is None:
-            step = 1
-        else:
+        if raw is not None:
             step = _whole(pieces, ids, at, raw)
         if step > 1:
-            text = visible_bytes(b"".join(pieces[int(i)] for i in ids[at : at + step]))
-        else:
-            text = pieces.text(int(ids[at]))
+            parts = (pieces[token_id] for token_id in ids[at : at + step].tolist())
+            text = visible_bytes(b"".join(parts))
         yield at, at + step, text
         at += step
 

@@ -37,12 +37,12 @@ _LONGEST = 200
 _LONGEST_ANSWER = 1000
 """Characters of a cell, and of the sentence that all else is about."""
 _MARKUP = re.compile(r"[&<>|`*\[\]\\#@~$!^]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
-"""An underscore within a word is no markup."""
+"""What may be markup: an underscore within a word is not."""
 
 
 def paint_markdown(blocks: Iterable[Block], *, limit: int = LIMIT) -> str:
-    """Blocks as Markdown. What is folded is left out, and said to be, where the text
-    would pass ``limit`` characters.
+    """Blocks as Markdown. Where the text would pass ``limit`` characters, folded blocks
+    are left out, and the last line says how many.
     """
     parts: list[str] = []
     size = left_out = 0
