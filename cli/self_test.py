@@ -27,7 +27,7 @@ def print_self_test(tested: SelfTest, canvas: Canvas) -> None:
     which targets were missed.
     """
     _print_outcomes("from the numbers alone", tested.blind, canvas)
-    _print_outcomes("with what the engines show", tested.told, canvas)
+    _print_outcomes("with what the engines show", tested.with_facts, canvas)
     _print_forms(tested, canvas)
     for shortfall in tested.shortfalls:
         print(canvas.paint(visible(f"target missed: {shortfall}"), "bad"))

@@ -349,7 +349,7 @@ def test_targets() -> None:
         (*good, alone), (*good, judged("w", "missed", blind=False, separable=False))
     ).shortfalls
     assert SelfTest(
-        blind=(), told=(), lacking=(("vllm: clean", "it died"),)
+        blind=(), with_facts=(), lacking=(("vllm: clean", "it died"),)
     ).shortfalls == ("vllm: clean: not planted: it died",)
     assert SelfTest(tuple(good), tuple(good)).to_json()["blind"]["totals"]["first"] == 9
 

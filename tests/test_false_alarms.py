@@ -53,7 +53,7 @@ def test_a_drawn_session_is_what_was_asked_for() -> None:
         width_a=5,
         width_b=3,
         prompts=False,
-        told=True,
+        with_facts=True,
         reference=True,
         repeats=True,
         dtype="bfloat16",

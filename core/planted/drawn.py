@@ -35,6 +35,12 @@ from logdrift.core.session.tensors import Column
 
 WIDTHS = (0, 1, 3, 5, 20)
 """Alternatives that a capture keeps for each token."""
+_DTYPES = ("bfloat16", "bfloat16", "float16", "float32")
+_SHARED = (0, 0, 3, 30)
+_STORED = ("float32", "float32", "float16", "4 decimals")
+"""What is drawn of a pair: the dtype of both sides, tokens that all prompts share, and
+what a recorder keeps.
+"""
 _VOCABULARY = 120
 _HIDDEN = 16
 """Directions in which logits may err together, as the last hidden state does."""
@@ -61,7 +67,7 @@ class HealthySetting:
     width_a: int
     width_b: int
     prompts: bool
-    told: bool
+    with_facts: bool
     reference: bool
     repeats: bool
     dtype: str
@@ -81,28 +87,31 @@ class HealthySetting:
         """What may be said of such a pair and is true: rounding is the whole gap of
         engines that agree better than that.
         """
-        if self.told or self.stored == "float32":
+        if self.with_facts or self.stored == "float32":
             return ()
         return ("cut",)
 
 
 def draw_setting(rng: Random, tokens: int) -> HealthySetting:
     """Any mixture of what a session of ``tokens`` scored tokens may have."""
-    width = int(rng.choice(WIDTHS))
+    # The order of the draws is part of what a seed means.
+    width_a = int(rng.choice(WIDTHS))
     unequal = rng.random() < 0.3
+    width_b = int(rng.choice(WIDTHS)) if unequal else width_a
+    most_sequences = max(1, min(tokens, 16))
     return HealthySetting(
         tokens=tokens,
-        width_a=width,
-        width_b=int(rng.choice(WIDTHS)) if unequal else width,
+        width_a=width_a,
+        width_b=width_b,
         prompts=bool(rng.random() < 0.5),
-        told=bool(rng.random() < 0.5),
+        with_facts=bool(rng.random() < 0.5),
         reference=bool(rng.random() < 0.4),
         repeats=bool(rng.random() < 0.3),
-        dtype=str(rng.choice(["bfloat16", "bfloat16", "float16", "float32"])),
-        sequences=int(rng.integers(1, max(2, min(tokens, 16) + 1))),
+        dtype=str(rng.choice(_DTYPES)),
+        sequences=int(rng.integers(1, most_sequences + 1)),
         greedy=bool(rng.random() < 0.3),
-        shared=int(rng.choice([0, 0, 3, 30])),
-        stored=str(rng.choice(["float32", "float32", "float16", "4 decimals"])),
+        shared=int(rng.choice(_SHARED)),
+        stored=str(rng.choice(_STORED)),
     )
 
 
@@ -178,8 +187,11 @@ def _text(setting: HealthySetting, rng: Random) -> _Text:
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     source = _source(offsets, prompts, setting.shared)
     logits = _logits(int(offsets[-1]), rng)[source]
-    gumbel = rng.gumbel(size=logits.shape) * (not setting.greedy)
-    ids = (logits + gumbel).argmax(axis=1).astype(np.int32)[source]
+    gumbel = rng.gumbel(size=logits.shape)
+    if setting.greedy:
+        gumbel = np.zeros_like(gumbel)
+    drawn = (logits + gumbel).argmax(axis=1)
+    ids = drawn.astype(np.int32)[source]
     sequences = Sequences(
         token_ids=ids,
         offsets=offsets,
@@ -222,17 +234,31 @@ def _lengths(setting: HealthySetting, rng: Random) -> tuple[list[int], list[int]
     """Tokens of each sequence and of its prompt, so that ``setting.tokens`` tokens have
     a score.
     """
-    count = min(setting.sequences, setting.tokens)
+    lengths = []
+    prompts = []
+    for scored in _scored_of_each(setting, rng):
+        if setting.prompts:
+            # All tokens but the first have a score.
+            length = scored + 1
+            prompt = int(rng.integers(1, length))
+        else:
+            prompt = int(rng.integers(1, 12))
+            length = prompt + scored
+        lengths.append(length)
+        prompts.append(prompt)
+    return lengths, prompts
+
+
+def _scored_of_each(setting: HealthySetting, rng: Random) -> list[int]:
+    """Scored tokens of each sequence, `setting.tokens` in all."""
+    tokens = setting.tokens
+    count = min(setting.sequences, tokens)
     cuts = np.array([], int)
     if count > 1:
-        places = np.arange(1, setting.tokens)
+        places = np.arange(1, tokens)
         cuts = np.sort(rng.choice(places, count - 1, replace=False))
-    scored = np.diff(np.concatenate([[0], cuts, [setting.tokens]])).astype(int)
-    if setting.prompts:
-        prompts = [int(rng.integers(1, n + 1)) for n in scored]
-        return [int(n) + 1 for n in scored], prompts
-    prompts = [int(rng.integers(1, 12)) for _ in scored]
-    return [int(n) + prompt for n, prompt in zip(scored, prompts, strict=True)], prompts
+    bounds = np.concatenate([[0], cuts, [tokens]])
+    return [int(scored) for scored in np.diff(bounds)]
 
 
 def _source(offsets: Array, prompts: Sequence[int], shared: int) -> Array:
@@ -262,7 +288,8 @@ def _logits(count: int, rng: Random) -> Array:
     """f64[count, V]: some rows certain, some open, in stretches, levels apart, as a
     language model's.
     """
-    spread = np.clip(2.6 * np.exp(0.6 * _in_stretches(count, rng)), 0.8, 12.0)
+    certainty = np.exp(0.6 * _in_stretches(count, rng))
+    spread = np.clip(2.6 * certainty, 0.8, 12.0)
     shape = rng.normal(0, 1, (count, _VOCABULARY))
     level = rng.normal(0, 2, (count, 1))
     return shape * spread[:, None] + level
@@ -274,7 +301,8 @@ def _size(dtype: str, rng: Random) -> float:
     """
     usual = USUAL[dtype]
     low = max(usual.low, usual.high / 20)
-    mae = float(np.exp(rng.uniform(np.log(low), np.log(0.8 * usual.high))))
+    high = 0.8 * usual.high
+    mae = float(np.exp(rng.uniform(np.log(low), np.log(high))))
     # Two independent sides, and a normal error's mean absolute value is 0.8 of its
     # deviation.
     return float(mae / (np.sqrt(2) * 0.8))
@@ -301,13 +329,14 @@ def _noise(logits: Array, sequences: Sequences, size: float, rng: Random) -> Arr
     directions = rng.normal(0, 1 / np.sqrt(_HIDDEN), (_HIDDEN, logits.shape[1]))
     together = rng.normal(0, 1, (count, _HIDDEN)) @ directions
     alone = rng.normal(0, 1, logits.shape)
-    position = np.arange(count) - np.repeat(
-        sequences.offsets[:-1], np.diff(sequences.offsets)
-    )
-    loud = np.exp(0.8 * _in_stretches(count, rng)) * (1 + 0.1 * np.log1p(position))
+    starts = np.repeat(sequences.offsets[:-1], np.diff(sequences.offsets))
+    position = np.arange(count) - starts
+    growth = 1 + 0.1 * np.log1p(position)
+    loud = np.exp(0.8 * _in_stretches(count, rng)) * growth
     loud /= loud.mean()
-    mixed: Array = size * loud[:, None] * (0.8 * together + 0.6 * alone)
-    return mixed
+    mixed = 0.8 * together + 0.6 * alone
+    noise: Array = size * loud[:, None] * mixed
+    return noise
 
 
 def _rounded(logits: Array, dtype: str) -> Array:
@@ -317,7 +346,9 @@ def _rounded(logits: Array, dtype: str) -> Array:
     bits = {"bfloat16": 8, "float16": 11}.get(dtype)
     if bits is None:
         return logits
-    step = np.exp2(np.floor(np.log2(np.maximum(np.abs(logits), 1e-6))) + 1 - bits)
+    size = np.maximum(np.abs(logits), 1e-6)
+    exponent = np.floor(np.log2(size)) + 1
+    step = np.exp2(exponent - bits)
     rounded: Array = np.round(logits / step) * step
     return rounded
 
@@ -325,18 +356,22 @@ def _rounded(logits: Array, dtype: str) -> Array:
 def _capture(setting: HealthySetting, side: _Side, text: _Text, rng: Random) -> Capture:
     """One noisy reading of the text."""
     values = _read(setting, side, text, rng)
-    target = values[np.arange(len(values)), text.sequences.token_ids]
-    order = np.argsort(-values, axis=1, kind="stable")[:, : side.width]
-    top = np.take_along_axis(values, order, axis=1).astype(np.float32)
+    of_targets = values[np.arange(len(values)), text.sequences.token_ids]
+    logprob = of_targets.astype(np.float32)
+    logprob[text.unscored] = np.nan
+    more_likely = (values > of_targets[:, None]).sum(axis=1)
+    rank = (1 + more_likely).astype(np.int32)
+    rank[text.unscored] = 0
+    best_first = np.argsort(-values, axis=1, kind="stable")
+    ids = best_first[:, : side.width].astype(np.int32)
+    top = np.take_along_axis(values, ids, axis=1).astype(np.float32)
+    ids[text.unscored] = -1
     top[text.unscored] = np.nan
-    rank = 1 + (values > target[:, None]).sum(axis=1)
-    logprob = np.where(text.unscored, np.nan, target).astype(np.float32)
-    ids = np.where(text.unscored[:, None], -1, order).astype(np.int32)
     return Capture(
         info=_info(setting, side, text.sequences),
         sequences=len(text.sequences),
         logprob=Column([logprob]),
-        rank=Column([np.where(text.unscored, 0, rank).astype(np.int32)]),
+        rank=Column([rank]),
         top_ids=Column([ids]),
         top_logprobs=Column([top]),
         entropy=None,
@@ -351,9 +386,9 @@ def _read(setting: HealthySetting, side: _Side, text: _Text, rng: Random) -> Arr
     if dtype != "float32" and text.noise > _ROUNDED_FROM:
         logits = _rounded(logits, dtype)
     logits = logits - logits.max(axis=1, keepdims=True)
-    logits -= np.log(np.exp(logits).sum(axis=1, keepdims=True))
-    stored = "float32" if setting.told else setting.stored
-    return _stored(logits[text.source], stored)
+    logprobs = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    stored = "float32" if setting.with_facts else setting.stored
+    return _stored(logprobs[text.source], stored)
 
 
 def _stored(values: Array, kind: str) -> Array:
@@ -367,21 +402,23 @@ def _stored(values: Array, kind: str) -> Array:
 
 def _info(setting: HealthySetting, side: _Side, sequences: Sequences) -> CaptureInfo:
     """What is known of the capture: all, or what an imported one has."""
-    told = setting.told
-    dtype = side.dtype(setting)
-    path = "prefill" if told else "recorded"
+    facts = None
+    path = "recorded"
+    if setting.with_facts:
+        facts = _facts(side.dtype(setting))
+        path = "prefill"
     label = f"{side.name}/{path}"
     part = _part(f"captures/{label}", len(sequences), sequences.tokens)
     return CaptureInfo(
         label=label,
         backend=side.name,
-        engine="transformers" if told else "unknown",
-        dtype=dtype if told else "unknown",
+        engine="unknown" if facts is None else "transformers",
+        dtype="unknown" if facts is None else side.dtype(setting),
         path=path,
         repeat=1,
         role=side.name,
         status="complete",
-        facts=_facts(dtype) if told else None,
+        facts=facts,
         parts=(part,),
     )
 
@@ -409,8 +446,9 @@ def _repeat(capture: Capture, rng: Random) -> Capture:
     that is not deterministic gives.
     """
     size = float(rng.choice([0.0, 1e-4, 0.01]))
-    moved = rng.normal(0, size, len(capture.logprob)).astype(np.float32)
-    logprob = np.minimum(capture.logprob.whole() + moved, 0.0).astype(np.float32)
+    noise = rng.normal(0, size, len(capture.logprob)).astype(np.float32)
+    moved = capture.logprob.whole() + noise
+    logprob = np.minimum(moved, 0.0).astype(np.float32)
     first = capture.info.parts[0]
     label = f"{capture.info.label}#2"
     part = _part(f"captures/{label}", first.sequences, first.tokens)

@@ -32,8 +32,8 @@ _PRECISION = ("compute_dtype", "head_dtype")
 def judge_engines(
     folder: Path, engines: Sequence[str], *, blind: bool
 ) -> list[JudgedSession]:
-    """Every fault of ``engines`` whose captures are complete, in the order of
-    `FAULTS`.
+    """Every fault of ``engines`` whose captures are complete, in the order of `FAULTS`;
+    ``blind``: without the facts that give it away.
     """
     judged = []
     opened: dict[str, Session] = {}
@@ -50,13 +50,13 @@ def judge_engines(
 
 def unfinished(folder: Path, engines: Sequence[str]) -> list[tuple[EngineFault, str]]:
     """Faults without complete captures, and why."""
-    out = []
+    lacking = []
     for fault in FAULTS:
         if fault.engine in engines:
             why = _lacking(folder / session_of(fault), fault)
             if why is not None:
-                out.append((fault, why))
-    return out
+                lacking.append((fault, why))
+    return lacking
 
 
 def _labels(fault: EngineFault) -> tuple[str, str]:
@@ -112,10 +112,12 @@ def _clean(session: Session, fault: EngineFault) -> float:
     if STATES[fault.engine][fault.state].dtype == "float32":
         state = "float32"
         trainer = TRAINER32
-    labels = f"{trainer}/prefill", f"{fault.engine}-{state}/prefill"
-    if not {*labels} <= {info.label for info in session.captures}:
+    clean_trainer = f"{trainer}/prefill"
+    clean_engine = f"{fault.engine}-{state}/prefill"
+    captured = {info.label for info in session.captures}
+    if clean_trainer not in captured or clean_engine not in captured:
         return 0.0
-    pair = make_pair(session, *labels)
+    pair = make_pair(session, clean_trainer, clean_engine)
     delta = pair.delta[pair.scored]
     sizes = np.abs(delta[np.isfinite(delta)])
     if len(sizes):

@@ -37,6 +37,8 @@ SAMPLING: dict[str, SamplingSpec] = {
     "top-p": SamplingSpec(top_p=0.8, max_tokens=64, seed=7),
     "penalty": SamplingSpec(repetition_penalty=1.1, max_tokens=64, seed=7),
 }
+_BESIDE_SECONDS = 15.0
+"""Seconds that a backend beside the engine takes, on two cores."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +72,14 @@ def sessions(
     """The sessions of all faults of ``engines`` on ``ids``, of which the first
     ``prompt`` are prompts. Prompt files and edited weights lie in ``folder``.
     """
-    given = [{"token_ids": list(map(int, row)), "prompt_length": prompt} for row in ids]
-    sampled = [{"token_ids": list(map(int, row[:prompt]))} for row in ids]
-    given_file = _write(folder / "given.jsonl", given)
-    prompts_file = _write(folder / "prompts.jsonl", sampled)
+    sequences = []
+    prompts = []
+    for row in ids:
+        token_ids = [int(token) for token in row]
+        sequences.append({"token_ids": token_ids, "prompt_length": prompt})
+        prompts.append({"token_ids": token_ids[:prompt]})
+    sequences_file = _write(folder / "given.jsonl", sequences)
+    prompts_file = _write(folder / "prompts.jsonl", prompts)
 
     by_session: dict[str, list[EngineFault]] = {}
     for fault in FAULTS:
@@ -83,10 +89,12 @@ def sessions(
     planned = []
     for name, faults in by_session.items():
         sampling = SAMPLING.get(faults[0].session)
+        sampled = sampling is not None
+        backends = (*_beside(faults), *_started(faults, sampled, folder))
         plan = CapturePlan(
             model,
-            (*_beside(faults), *_started(faults, sampling is not None, folder)),
-            prompts_file=str(given_file if sampling is None else prompts_file),
+            backends,
+            prompts_file=str(prompts_file if sampled else sequences_file),
             sampling=sampling or SamplingSpec(),
             title=f"planted: {name}",
             part_sequences=16,
@@ -113,39 +121,51 @@ def _beside(faults: Sequence[EngineFault]) -> list[BackendSpec]:
     return specs
 
 
-def _starts(faults: Sequence[EngineFault]) -> Iterator[tuple[str, str, EngineState]]:
-    """Engine, name and state of each start that these faults need."""
-    for engine, name in dict.fromkeys((fault.engine, fault.state) for fault in faults):
-        yield engine, name, STATES[engine][name]
+@dataclass(frozen=True, slots=True)
+class _EngineStart:
+    """An engine, and the name of the state that it is started in."""
+
+    engine: str
+    name: str
+
+    @property
+    def state(self) -> EngineState:
+        return STATES[self.engine][self.name]
+
+
+def _starts(faults: Sequence[EngineFault]) -> list[_EngineStart]:
+    """Each start that these faults need, once."""
+    starts = [_EngineStart(fault.engine, fault.state) for fault in faults]
+    return list(dict.fromkeys(starts))
 
 
 def _started(
     faults: Sequence[EngineFault], sampled: bool, folder: Path
 ) -> Iterator[BackendSpec]:
     """The engine once for each way in which these faults start it."""
-    for engine, name, state in _starts(faults):
-        if state.weights is None:
-            edited = None
-        else:
-            edited = str(folder / "weights" / name)
+    for start in _starts(faults):
+        edited = None
+        if start.state.weights is not None:
+            edited = str(folder / "weights" / start.name)
         yield BackendSpec(
-            name=f"{engine}-{name}",
-            engine=engine,
-            dtype=state.dtype,
+            name=f"{start.engine}-{start.name}",
+            engine=start.engine,
+            dtype=start.state.dtype,
             role="rollout",
             paths=("decode",) if sampled else ("prefill",),
             model=edited,
-            options=state.options,
+            options=start.state.options,
         )
 
 
 def _seconds(faults: Sequence[EngineFault]) -> float:
     """About how long a session takes, on two cores."""
-    starts = sum(state.seconds for _, _, state in _starts(faults))
-    return 15.0 * len(_beside(faults)) + starts
+    seconds = sum(start.state.seconds for start in _starts(faults))
+    return _BESIDE_SECONDS * len(_beside(faults)) + seconds
 
 
 def _write(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    path.write_text(lines, encoding="utf-8")
     return path

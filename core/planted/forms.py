@@ -23,6 +23,7 @@ from logdrift.core.diagnose import Diagnosis, diagnose
 from logdrift.core.diagnose.causes import NOISE
 from logdrift.core.diagnose.evidence import LIKELY
 from logdrift.core.planted.faults import BY_NAME, Fault
+from logdrift.core.planted.judge import NamedCause, named_in, named_json
 from logdrift.core.session.importers import import_session
 from logdrift.core.session.layout import MANIFEST
 from logdrift.core.session.reader import Capture, Session, open_session
@@ -71,26 +72,22 @@ def write_dump(session: Session, file: Path, *, lists: bool) -> None:
 
 
 def _scores(capture: Capture, start: int, stop: int, lists: bool) -> dict[str, Any]:
-    out: dict[str, Any] = {
-        "logprobs": [_number(value) for value in capture.logprob.rows(start, stop)]
-    }
+    """One sequence of a capture as a line of a dump holds it."""
+    logprobs = capture.logprob.rows(start, stop)
+    scores: dict[str, Any] = {"logprobs": [_number(value) for value in logprobs]}
     if not lists:
-        return out
-    ids = capture.top_ids.rows(start, stop)
-    values = capture.top_logprobs.rows(start, stop)
-    rows = [_listed(*row) for row in zip(ids, values, strict=True)]
-    out["top_ids"] = [[i for i, _ in row] or None for row in rows]
-    out["top_logprobs"] = [[value for _, value in row] or None for row in rows]
-    return out
-
-
-def _listed(ids: np.ndarray, values: np.ndarray) -> list[tuple[int, float]]:
-    """The alternatives of one token with their values, padding left out."""
-    return [
-        (int(i), float(value))
-        for i, value in zip(ids, values, strict=True)
-        if i >= 0 and np.isfinite(value)
-    ]
+        return scores
+    top_ids = []
+    top_logprobs = []
+    ids_rows = capture.top_ids.rows(start, stop)
+    values_rows = capture.top_logprobs.rows(start, stop)
+    for ids, values in zip(ids_rows, values_rows, strict=True):
+        listed = (ids >= 0) & np.isfinite(values)
+        top_ids.append(ids[listed].tolist() or None)
+        top_logprobs.append(values[listed].tolist() or None)
+    scores["top_ids"] = top_ids
+    scores["top_logprobs"] = top_logprobs
+    return scores
 
 
 def _number(value: np.float32) -> float | None:
@@ -113,7 +110,7 @@ class JudgedForm:
     background: str
     form: Form
     answer: FormAnswer
-    named: tuple[tuple[str, float], ...]
+    named: tuple[NamedCause, ...]
 
     def to_json(self) -> dict[str, Any]:
         """JSON-ready."""
@@ -122,7 +119,7 @@ class JudgedForm:
             "background": self.background,
             "form": self.form,
             "answer": self.answer,
-            "named": [{"cause": code, "score": score} for code, score in self.named],
+            "named": named_json(self.named),
         }
 
 
@@ -150,15 +147,12 @@ def judge_forms(
 
 def _judged(session: Session, fault: Fault, background: str, form: Form) -> JudgedForm:
     diagnosis = diagnose(session, make_pair(session, *SIDES))
-    named = tuple(
-        (cause.cause, round(cause.score, 3)) for cause in diagnosis.causes[:3]
-    )
     return JudgedForm(
         fault=fault.name,
         background=background,
         form=form,
         answer=answer_of(fault, diagnosis),
-        named=named,
+        named=named_in(diagnosis),
     )
 
 
@@ -169,23 +163,28 @@ def answer_of(fault: Fault, diagnosis: Diagnosis) -> FormAnswer:
     that is larger than noise. A gap within the usual range of the precision that had to
     be assumed cannot be told from rounding.
     """
-    likely = [cause.cause for cause in diagnosis.causes if cause.score >= LIKELY]
-    if any(code != NOISE and code not in fault.causes for code in likely):
-        return "wrong"
-    codes = [cause.cause for cause in diagnosis.causes]
+    likely = {ranked.cause for ranked in diagnosis.causes if ranked.score >= LIKELY}
     right = fault.causes[0]
-    first = codes[0] if codes else None
+    if likely - {NOISE, *fault.causes}:
+        return "wrong"
     if right == NOISE:
         return "clean"
-    if first == right:
+    codes = [ranked.cause for ranked in diagnosis.causes]
+    if codes[:1] == [right]:
         return "first"
-    if first in fault.causes or right in codes[:2]:
+    is_second = right in codes[:2]
+    other_of_the_fault = any(code in fault.causes for code in codes[:1])
+    if is_second or other_of_the_fault:
         return "second"
-    usual = USUAL[str(diagnosis.size["dtype"] or "bfloat16")]
-    beyond_noise = float(diagnosis.size["mae"] or 0.0) > usual.high
-    if likely == [NOISE] and beyond_noise:
+    if likely == {NOISE} and _is_beyond_noise(diagnosis):
         return "wrong"
     return "cannot be told"
+
+
+def _is_beyond_noise(diagnosis: Diagnosis) -> bool:
+    """Whether the gap is larger than usual for the dtype that had to be assumed."""
+    usual = USUAL[str(diagnosis.size["dtype"] or "bfloat16")]
+    return float(diagnosis.size["mae"] or 0.0) > usual.high
 
 
 def form_totals(rows: Iterable[JudgedForm]) -> dict[Form, dict[FormAnswer, int]]:

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -30,6 +30,13 @@ asked for: it then makes its side 1.6 times as far from the reference as the oth
 """
 
 
+class NamedCause(NamedTuple):
+    """A cause that the diagnosis lists, with its score to three decimals."""
+
+    cause: str
+    score: float
+
+
 @dataclass(frozen=True)
 class JudgedSession:
     """One planted session. ``blind``: the facts that would give the fault away were
@@ -41,7 +48,7 @@ class JudgedSession:
     background: str
     blind: bool
     outcome: PlantedOutcome
-    named: tuple[tuple[str, float], ...]
+    named: tuple[NamedCause, ...]
     mae: float
     separable: bool
     asked: bool
@@ -63,26 +70,35 @@ def blinded(session: Session, fault: Fault, reference: bool = True) -> Session:
         facts = replace(info.facts, **unknown)
         parts = tuple(replace(part, ids_digest=None) for part in info.parts)
         captures.append(replace(info, facts=facts, parts=parts))
-    return Session(session.folder, replace(session.manifest, captures=tuple(captures)))
+    manifest = replace(session.manifest, captures=tuple(captures))
+    return Session(session.folder, manifest)
 
 
 def diagnosis_of(session: Session, *, swapped: bool = False) -> Diagnosis:
     """Trainer -> rollout, or the other way round."""
+    a = "trainer/prefill"
+    b = "rollout/prefill"
     if swapped:
-        labels = ("rollout/prefill", "trainer/prefill")
-    else:
-        labels = ("trainer/prefill", "rollout/prefill")
-    return diagnose(session, make_pair(session, *labels))
+        return diagnose(session, make_pair(session, b, a))
+    return diagnose(session, make_pair(session, a, b))
 
 
-def named_in(diagnosis: Diagnosis) -> tuple[tuple[str, float], ...]:
+def named_in(diagnosis: Diagnosis) -> tuple[NamedCause, ...]:
     """The first three causes with their scores."""
-    return tuple((cause.cause, round(cause.score, 3)) for cause in diagnosis.causes[:3])
+    return tuple(
+        NamedCause(cause=ranked.cause, score=round(ranked.score, 3))
+        for ranked in diagnosis.causes[:3]
+    )
+
+
+def named_json(named: Iterable[NamedCause]) -> list[dict[str, Any]]:
+    """JSON-ready: ``[{"cause": ..., "score": ...}]``."""
+    return [ranked._asdict() for ranked in named]
 
 
 def outcome(
     causes: tuple[str, ...],
-    named: tuple[tuple[str, float], ...],
+    named: tuple[NamedCause, ...],
     *,
     clean: bool,
     asked: bool,
@@ -90,7 +106,7 @@ def outcome(
     """Where the right cause stands. Of a fault that cannot be seen, a wrong cause is a
     guess where it is called likely.
     """
-    codes = [code for code, _ in named]
+    codes = [ranked.cause for ranked in named]
     first = codes[0] if codes else ""
     if clean:
         if first in ("", NOISE):
@@ -107,12 +123,12 @@ def outcome(
 
 
 def _of_unseen(
-    causes: tuple[str, ...], named: tuple[tuple[str, float], ...], first: str
+    causes: tuple[str, ...], named: tuple[NamedCause, ...], first: str
 ) -> PlantedOutcome:
     """Where the right cause of a fault that moves too little to be asked for stands."""
     if first in causes:
         return "first"
-    if first in ("", NOISE) or named[0][1] < LIKELY:
+    if first in ("", NOISE) or named[0].score < LIKELY:
         return "not detectable"
     return "guessed"
 
@@ -135,7 +151,8 @@ def judge_folder(
         fault = BY_NAME[name]
         clean = folder / f"{background}-clean"
         noise = _mae(clean) if clean.exists() else 0.0
-        seen = fault.telling != "none" and effects.get(name, 1.0) > _ABOVE * noise
+        moves_enough = effects.get(name, 1.0) > _ABOVE * noise
+        asked = fault.telling != "none" and moves_enough
         session = open_session(path)
         if blind:
             session = blinded(session, fault, reference)
@@ -146,11 +163,11 @@ def judge_folder(
                 fault=name,
                 background=background,
                 blind=blind,
-                outcome=outcome(fault.causes, named, clean=name in CLEAN, asked=seen),
+                outcome=outcome(fault.causes, named, clean=name in CLEAN, asked=asked),
                 named=named,
                 mae=float(diagnosis.size["mae"] or 0.0),
                 separable=fault.telling == "data",
-                asked=seen,
+                asked=asked,
             )
         )
     return judged

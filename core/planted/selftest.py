@@ -41,11 +41,18 @@ from logdrift.core.planted import engines as planted_engines
 from logdrift.core.planted.engine_judge import judge_engines, unfinished
 from logdrift.core.planted.faults import FAULTS
 from logdrift.core.planted.forms import IN_WORDS, JudgedForm, form_totals, judge_forms
-from logdrift.core.planted.judge import JudgedSession, judge_folder, totals
+from logdrift.core.planted.judge import (
+    JudgedSession,
+    judge_folder,
+    named_json,
+    totals,
+)
 from logdrift.core.planted.sizes import LENGTHS, LONG, PROMPT, lengths_of, take
 from logdrift.core.session.layout import MANIFEST
 
 HERE = Path(__file__).parent
+_IDS = HERE / "smollm2_ids.json"
+"""The sequences that faults are planted in, sampled by the small model."""
 WHAT = "self-test"
 BACKGROUNDS = ("float32", "bfloat16")
 _SECONDS = {1: 45.0, 2: 80.0}
@@ -61,14 +68,14 @@ _SAMPLED_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class SelfTest:
-    """What was judged. ``blind``: from the numbers alone; ``told``: with what engines
-    show of themselves.
+    """What was judged. ``blind``: from the numbers alone; ``with_facts``: with what
+    engines show of themselves too.
 
     ``lacking`` are faults that could not be planted, each with the reason.
     """
 
     blind: tuple[JudgedSession, ...]
-    told: tuple[JudgedSession, ...]
+    with_facts: tuple[JudgedSession, ...]
     lacking: tuple[tuple[str, str], ...] = ()
     forms: tuple[JudgedForm, ...] = ()
     """The planted sessions as users hold them."""
@@ -78,7 +85,7 @@ class SelfTest:
         """Targets that are missed, each in one line; empty where all are met."""
         missed = [f"{name}: not planted: {why}" for name, why in self.lacking]
         missed += _shortfalls("from the numbers alone", self.blind)
-        missed += _shortfalls("with the facts", self.told)
+        missed += _shortfalls("with the facts", self.with_facts)
         for form, answers in form_totals(self.forms).items():
             if answers["wrong"]:
                 missed.append(
@@ -95,7 +102,7 @@ class SelfTest:
             "targets_met": not self.shortfalls,
             "shortfalls": list(self.shortfalls),
             "blind": _rows_json(self.blind),
-            "told": _rows_json(self.told),
+            "told": _rows_json(self.with_facts),
             "forms": {
                 "totals": form_totals(self.forms),
                 "rows": [judged.to_json() for judged in self.forms],
@@ -128,7 +135,7 @@ def _row_json(row: JudgedSession) -> dict[str, Any]:
         "background": row.background,
         "outcome": row.outcome,
         "mae": row.mae,
-        "named": [{"cause": code, "score": score} for code, score in row.named],
+        "named": named_json(row.named),
         "counted": row.asked,
     }
 
@@ -158,12 +165,14 @@ def folder_of(engine: Interpreter) -> Path:
     """Where the self-test's sessions are kept, by a digest of what plants them and of
     the interpreter.
     """
-    state = hashlib.sha256(str(engine.python).encode())
-    for file in sorted([*HERE.rglob("*.py"), *HERE.glob("*.json")]):
-        state.update(file.name.encode() + b"\0" + file.read_bytes())
+    digest = hashlib.sha256(str(engine.python).encode())
+    planting = [*HERE.rglob("*.py"), *HERE.glob("*.json")]
+    for file in sorted(planting):
+        digest.update(file.name.encode() + b"\0" + file.read_bytes())
     marker = engine.python.parent.parent / "logdrift-env.json"
-    state.update(marker.read_bytes() if marker.is_file() else b"")
-    return cache_folder() / "selftest" / state.hexdigest()[:16]
+    if marker.is_file():
+        digest.update(marker.read_bytes())
+    return cache_folder() / "selftest" / digest.hexdigest()[:16]
 
 
 def run_self_test(
@@ -204,7 +213,7 @@ def _judged_small(small: Path, work: Path, planted: Sequence[str]) -> SelfTest:
     forms = judge_forms(small, work)
     return SelfTest(
         blind=judged(blind=True),
-        told=judged(blind=False),
+        with_facts=judged(blind=False),
         forms=tuple(row for row in forms if row.background in planted),
     )
 
@@ -217,10 +226,12 @@ def _with_engines(
         (f"{fault.engine}: {fault.name}", why)
         for fault, why in unfinished(planted, engines)
     )
+    blind = judge_engines(planted, engines, blind=True)
+    with_facts = judge_engines(planted, engines, blind=False)
     return replace(
         self_test,
-        blind=(*self_test.blind, *judge_engines(planted, engines, blind=True)),
-        told=(*self_test.told, *judge_engines(planted, engines, blind=False)),
+        blind=(*self_test.blind, *blind),
+        with_facts=(*self_test.with_facts, *with_facts),
         lacking=lacking,
     )
 
@@ -286,7 +297,7 @@ def plant_small(
         str(model),
         str(out),
         "--ids",
-        str(HERE / "smollm2_ids.json"),
+        str(_IDS),
         "--backgrounds",
         ",".join(wanted),
     ]
@@ -313,11 +324,10 @@ def _run(
     out.mkdir(parents=True, exist_ok=True)
     log = out.parent / f"{out.name}.log"
     if run_logged(argv, log, cancel, tick, env=env) != 0:
-        lines = [line for line in last_output(log).splitlines() if line.strip()]
-        if lines:
-            why = one_line(lines[-1])
-        else:
-            why = "the worker ended"
+        why = "the worker ended"
+        for line in last_output(log).splitlines():
+            if line.strip():
+                why = one_line(line)
         raise LogdriftError(f"{WHAT}: {why} (log: {log})")
 
 
@@ -329,27 +339,24 @@ def _plant_engines(
     report: Report,
     cancel: threading.Event,
 ) -> None:
+    """Edit the weights that need it, then capture every session of ``engines``."""
     for name, (fault, size) in planted_engines.edits(engines).items():
         out = folder / "weights" / name
-        if not out.exists():
-            argv = [
-                str(interpreter.python),
-                str(HERE / "inside" / "edited.py"),
-                str(model),
-                str(out),
-                fault,
-                str(size),
-            ]
-            tick = _ticker(report, lambda: 0, 0, f"editing weights: {fault}")
-            _run(
-                argv,
-                folder / "weights" / "log",
-                cancel,
-                tick,
-                _environment(interpreter, model),
-            )
-    stored = json.loads((HERE / "smollm2_ids.json").read_text(encoding="utf-8"))["ids"]
-    ids = take(stored, lengths_of(LENGTHS) + lengths_of(LONG))
+        if out.exists():
+            continue
+        argv = [
+            str(interpreter.python),
+            str(HERE / "inside" / "edited.py"),
+            str(model),
+            str(out),
+            fault,
+            str(size),
+        ]
+        log = folder / "weights" / "log"
+        tick = _ticker(report, lambda: 0, 0, f"editing weights: {fault}")
+        _run(argv, log, cancel, tick, _environment(interpreter, model))
+    stored = json.loads(_IDS.read_text(encoding="utf-8"))
+    ids = take(stored["ids"], lengths_of(LENGTHS) + lengths_of(LONG))
     for planned in planted_engines.sessions(engines, str(model), ids, PROMPT, folder):
         _capture(planned, folder / planned.name, report)
 
@@ -360,15 +367,12 @@ def _capture(planned: planted_engines.Planned, folder: Path, report: Report) -> 
     """
     if not (folder / MANIFEST).exists():
         create_session(planned.plan, folder)
-    total = len(planned.plan.backends)
+    backends = [spec.name for spec in planned.plan.backends]
 
     def on_event(event: Mapping[str, Any]) -> None:
         if event["type"] == "backend":
-            at = next(
-                i
-                for i, spec in enumerate(planned.plan.backends)
-                if spec.name == event["backend"]
-            )
-            report(Step(WHAT, f"{planned.name}: {event['backend']}", at, total))
+            backend = event["backend"]
+            done = backends.index(backend)
+            report(Step(WHAT, f"{planned.name}: {backend}", done, len(backends)))
 
     run_session(folder, on_event)
