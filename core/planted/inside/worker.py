@@ -59,10 +59,8 @@ from logdrift.core.session.layout import MANIFEST  # noqa: E402
 MARK = "planted:"
 
 
-def facts_of(
-    model: Model, dtype: str, attention: str, **changed: Any
-) -> dict[str, Any]:
-    """Facts that leave nothing unknown, with those in ``changed`` in place of them."""
+def facts_of(model: Model, dtype: str, attention: str) -> dict[str, Any]:
+    """Facts that leave nothing unknown."""
     return {
         "engine": "transformers",
         "engine_version": "5.19.0",
@@ -92,7 +90,6 @@ def facts_of(
         "tensor_parallel": 1,
         "batch_invariant": False,
         "adds_bos": False,
-        **changed,
     }
 
 
@@ -123,7 +120,7 @@ def write(bench: Bench, fault: Fault, background: str, size: float) -> None:
     rollout = WrittenSide(
         name="rollout",
         scores=planted.scores,
-        facts=facts_of(model, background, planted.attention, **changed),
+        facts={**facts_of(model, background, planted.attention), **changed},
         sent=clean.ids if planted.sent is None else planted.sent,
     )
     sides = (reference, trainer, rollout)
