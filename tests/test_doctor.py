@@ -28,7 +28,7 @@ from logdrift.core.planted.engines import (
     session_of,
     sessions,
 )
-from logdrift.core.planted.judge import JudgedSession, outcome
+from logdrift.core.planted.judge import JudgedSession, NamedCause, outcome
 from logdrift.core.planted.selftest import SelfTest, check_engines, estimate, folder_of
 from logdrift.core.planted.sizes import lengths_of, take
 
@@ -317,7 +317,7 @@ def judged(
         background="float32",
         blind=blind,
         outcome=said,
-        named=(("config", 0.9),),
+        named=(NamedCause("config", 0.9),),
         mae=0.1,
         separable=separable,
         asked=asked,

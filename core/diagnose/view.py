@@ -183,6 +183,11 @@ class View:
         """The sequence of each of `at`, i64[n]."""
         return self.sequence_of(self.at)
 
+    @cached_property
+    def all_sequences(self) -> Positions:
+        """The sequence of every token of the pair, scored or not, i64[N]."""
+        return self.sequence_of(np.arange(self.pair.tokens))
+
     def sequence_of(self, at: Positions) -> Positions:
         """The sequence of each of the flat positions ``at`` i64[m], i64[m]."""
         offsets = self.pair.sequences.offsets[: self.pair.count + 1]
@@ -285,6 +290,11 @@ class View:
             b=np.where(in_both, self._joined, nan)[rows],
             count=count[rows],
         )
+
+
+def root_mean_square(values: Array) -> float:
+    """The root of the mean square of ``values`` f64[n]."""
+    return float(np.sqrt((values**2).mean()))
 
 
 def count_of(mask: Bools) -> int:

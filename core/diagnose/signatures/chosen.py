@@ -20,6 +20,7 @@ from logdrift.core.diagnose.case import Case, positions_of, worst
 from logdrift.core.diagnose.evidence import Evidence, Number
 from logdrift.core.diagnose.ramp import Ramp
 from logdrift.core.diagnose.support import LIKELY_AT_MOST, POSSIBLE_AT_MOST
+from logdrift.core.diagnose.view import count_of
 
 Values = npt.NDArray[np.float64]
 _BINS = 8
@@ -108,8 +109,10 @@ class DeltaCurve:
         leave 0 by, where they do so in opposite directions; else 0.
         """
         unlikely = self.z[: max(self.half // 2, 1)]
-        low = float(unlikely[np.argmax(np.abs(unlikely))])
-        high = float(np.median(self.z[self.half :]))
+        likely = self.z[self.half :]
+        farthest = np.argmax(np.abs(unlikely))
+        low = float(unlikely[farthest])
+        high = float(np.median(likely))
         if low * high < 0:
             return min(abs(low), abs(high))
         return 0.0
@@ -128,7 +131,8 @@ class DeltaCurve:
             likely = self.z[self.half : -1]
         else:
             likely = self.z[-1:]
-        one_way = (np.sign(likely) == np.sign(likely[0])).all()
+        signs = np.sign(likely)
+        one_way = (signs == signs[0]).all()
         if one_way:
             return float(np.abs(likely).min())
         return 0.0
@@ -150,23 +154,27 @@ def _curve(case: Case) -> DeltaCurve | None:
     bins = min(_BINS, tokens // _PER_BIN)
     if bins < 2:
         return None
-    chunks = np.array_split(view.by_likelihood, bins)
     both = view.a + view.b
-    level = np.array([float(both[c].mean() / 2) for c in chunks])
-    delta = np.array([float(view.delta[c].mean()) for c in chunks])
-    spread = np.array([float(view.delta[c].std(ddof=1)) for c in chunks])
-    sizes = np.array([len(c) for c in chunks])
-    within = sum(
-        float(((view.delta[c] - mean) ** 2).sum())
-        for c, mean in zip(chunks, delta, strict=True)
-    )
+    level = []
+    delta = []
+    error = []
+    within = 0.0
+    for chunk in np.array_split(view.by_likelihood, bins):
+        values = view.delta[chunk]
+        mean = float(values.mean())
+        level.append(float(both[chunk].mean() / 2))
+        delta.append(mean)
+        error.append(float(values.std(ddof=1)) / np.sqrt(len(values)))
+        within += float(((values - mean) ** 2).sum())
     total = float((view.delta**2).sum())
+    left = 1.0
     if total > 0:
         left = (within / (tokens - bins)) / (total / tokens)
-    else:
-        left = 1.0
     return DeltaCurve(
-        level=level, delta=delta, error=spread / np.sqrt(sizes), explained=1 - left
+        level=np.array(level),
+        delta=np.array(delta),
+        error=np.array(error),
+        explained=1 - left,
     )
 
 
@@ -180,7 +188,7 @@ def bend(case: Case) -> Iterator[Evidence]:
     curve = curve_of(case)
     if curve is None or (_lifts_too_much(curve) and not curve.turns):
         return
-    shape = max(_OPPOSITE.score(curve.turn), _OPPOSITE.score(curve.steady))
+    shape = _OPPOSITE.score(max(curve.turn, curve.steady))
     score = _EXPLAINED.score(curve.explained) * shape
     if score <= _SOME:
         return
@@ -218,7 +226,8 @@ def _sharper(case: Case, curve: DeltaCurve) -> str:
 
 
 def _of_bend(case: Case, curve: DeltaCurve, sharper: str) -> str:
-    share = float(case.view.delta.mean()) / case.view.mae
+    mean = float(case.view.delta.mean())
+    share = mean / case.view.mae
     if curve.turns:
         shape = "and lower on unlikely ones"
         also = ""
@@ -272,11 +281,12 @@ def _lift_score(curve: DeltaCurve, one_way: float) -> float:
     """
     unlikely = curve.delta[: curve.half].mean()
     likelier = curve.delta[curve.half : -1].mean()
-    apart = abs(unlikely - likelier) / max(abs(unlikely), abs(likelier), 1e-12)
+    larger = max(abs(unlikely), abs(likelier), 1e-12)
+    alike = 1 - _PLATEAU.score(abs(unlikely - likelier) / larger)
     steady = float(np.abs(curve.z[:-1]).min())
     reach = float(curve.level[-2] - curve.level[0])
     lifted = _ONE_WAY.score(one_way) * _STEADY.score(steady)
-    return lifted * (1 - _PLATEAU.score(apart)) * _REACH.score(reach)
+    return lifted * alike * _REACH.score(reach)
 
 
 def _of_lift(higher: str, one_way: float, height: float, impossible: int) -> str:
@@ -298,12 +308,13 @@ def repeats(case: Case) -> Iterator[Evidence]:
     """
     view = case.view
     seen = _occurred_before(case)
-    fewest = min(int(seen.sum()), int((~seen).sum()))
-    if fewest < 2 * _PER_BIN:
+    repeated = count_of(seen)
+    fresh = len(seen) - repeated
+    if min(repeated, fresh) < 2 * _PER_BIN:
         return
     effect, z = _effect_of_repeating(case, seen)
-    material = _MATERIAL.score(abs(effect) / max(view.mae, 1e-12))
-    strength = _PENALTY.score(z) * material
+    of_gap = abs(effect) / max(view.mae, 1e-12)
+    strength = _PENALTY.score(z) * _MATERIAL.score(of_gap)
     if strength <= _SOME_PENALTY:
         return
     if effect > 0:
@@ -320,7 +331,7 @@ def repeats(case: Case) -> Iterator[Evidence]:
             f" equally likely tokens that did not ({z:.0f} standard errors): perhaps a"
             " repetition, presence or frequency penalty."
         ),
-        numbers={"effect": effect, "z": z, "seen": int(seen.sum())},
+        numbers={"effect": effect, "z": z, "seen": repeated},
         positions=worst(case, seen),
         explains=_EXPLAINS * strength,
     )
@@ -334,33 +345,41 @@ def _effect_of_repeating(
 
     Bins are weighted by the inverse of their variance.
     """
-    delta = case.view.delta
     order = case.view.by_likelihood
+    bins = min(_BINS, len(order) // (2 * _PER_BIN))
     effects = []
     weights = []
-    for chunk in np.array_split(order, min(_BINS, len(order) // (2 * _PER_BIN))):
-        old = delta[chunk[seen[chunk]]]
-        new = delta[chunk[~seen[chunk]]]
+    for chunk in np.array_split(order, bins):
+        delta = case.view.delta[chunk]
+        old = delta[seen[chunk]]
+        new = delta[~seen[chunk]]
         if min(len(old), len(new)) < _OF_A_KIND:
             continue
-        variance = old.var(ddof=1) / len(old) + new.var(ddof=1) / len(new)
+        variance = float(_variance_of_mean(old) + _variance_of_mean(new))
         effects.append(float(old.mean() - new.mean()))
-        weights.append(1 / max(float(variance), 1e-18))
+        weights.append(1 / max(variance, 1e-18))
     if len(effects) < 2:
         return 0.0, 0.0
     effect = float(np.average(effects, weights=weights))
-    return effect, abs(effect) * float(np.sqrt(np.sum(weights)))
+    precision = float(np.sqrt(np.sum(weights)))
+    return effect, abs(effect) * precision
+
+
+def _variance_of_mean(values: Values) -> np.float64:
+    """The squared standard error of the mean of ``values`` f64[n]."""
+    variance: np.float64 = values.var(ddof=1) / len(values)
+    return variance
 
 
 def _occurred_before(case: Case) -> npt.NDArray[np.bool_]:
     """bool[n]: the token's id stands earlier in its sequence."""
-    sequences = case.pair.sequences
     tokens = case.pair.tokens
-    owner = np.searchsorted(sequences.offsets, np.arange(tokens), "right") - 1
-    ids = sequences.token_ids[:tokens].astype(np.int64)
-    keys = owner * (int(ids.max(initial=0)) + 1) + ids
+    ids = case.pair.sequences.token_ids[:tokens].astype(np.int64)
+    # One number for each id in each sequence.
+    width = int(ids.max(initial=0)) + 1
+    keys = case.view.all_sequences * width + ids
     _, first = np.unique(keys, return_index=True)
-    fresh = np.zeros(tokens, bool)
-    fresh[first] = True
-    seen: npt.NDArray[np.bool_] = ~fresh[case.view.at]
-    return seen
+    seen = np.ones(tokens, bool)
+    seen[first] = False
+    of_case: npt.NDArray[np.bool_] = seen[case.view.at]
+    return of_case

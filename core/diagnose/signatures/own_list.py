@@ -80,7 +80,8 @@ class _Mismatches:
     def of_ids(self) -> float:
         """Share, beyond chance, that is of other ids of the lists or outside of them."""
         share = float(np.mean(self.owned | self.outside))
-        return max(share - self.chance, 0.0) / max(1 - self.chance, 1e-9)
+        beyond_chance = max(share - self.chance, 0.0)
+        return beyond_chance / max(1 - self.chance, 1e-9)
 
     @property
     def units(self) -> int:
@@ -99,13 +100,10 @@ def own_list(case: Case) -> Iterator[Evidence]:
     it says nothing about ids: it is of another place, of another softmax, or filled in.
     """
     pair = case.pair
-    for side, label, logprob in (
-        (pair.a, case.labels[0], pair.logprob_a),
-        (pair.b, case.labels[1], pair.logprob_b),
-    ):
-        mismatches = _mismatches(case, side, logprob)
+    for capture, logprob in ((pair.a, pair.logprob_a), (pair.b, pair.logprob_b)):
+        mismatches = _mismatches(case, capture, logprob)
         if mismatches is not None:
-            yield _of_own_list(case, label, mismatches)
+            yield _of_own_list(case, capture.info.label, mismatches)
 
 
 def _of_own_list(case: Case, label: str, mismatches: _Mismatches) -> Evidence:
@@ -135,7 +133,9 @@ def _of_neighbours(
 
 def _of_other_ids(case: Case, label: str, mismatches: _Mismatches) -> Evidence:
     """Other ids, as far as the values are of them; else no more than possible."""
-    score = _MOST * _OF_IDS.score(mismatches.of_ids) * PROOF.ceiling(mismatches.units)
+    score = _MOST * _OF_IDS.score(mismatches.of_ids)
+    score *= PROOF.ceiling(mismatches.units)
+    possible = POSSIBLE_AT_MOST * PROOF.ceiling(len(mismatches.at))
     mostly = mismatches.of_ids > _OF_IDS.starts
     if mostly:
         more = ""
@@ -146,7 +146,7 @@ def _of_other_ids(case: Case, label: str, mismatches: _Mismatches) -> Evidence:
         )
     return Evidence(
         cause="ids",
-        score=max(score, POSSIBLE_AT_MOST * PROOF.ceiling(len(mismatches.at))),
+        score=max(score, possible),
         signature="own list",
         sentence=f"{_described(case, label, mismatches)}{more}.",
         numbers=_numbers(label, mismatches),
@@ -157,7 +157,8 @@ def _of_other_ids(case: Case, label: str, mismatches: _Mismatches) -> Evidence:
 
 def _described(case: Case, label: str, mismatches: _Mismatches) -> str:
     owned = np.flatnonzero(mismatches.owned)
-    place = int(mismatches.at[owned[0]] if len(owned) else mismatches.at[0])
+    shown = int(owned[0]) if len(owned) else 0
+    place = int(mismatches.at[shown])
     token = int(case.pair.sequences.token_ids[place])
     opening = (
         f"{len(mismatches.at):,} of {mismatches.checked:,} values of {label} are not"
@@ -166,7 +167,7 @@ def _described(case: Case, label: str, mismatches: _Mismatches) -> str:
     )
     if not len(owned):
         return opening
-    return f"{opening} but that of {_named(case, int(mismatches.owner[owned[0]]))}"
+    return f"{opening} but that of {_named(case, int(mismatches.owner[shown]))}"
 
 
 def _numbers(label: str, mismatches: _Mismatches) -> dict[str, Number]:
@@ -190,14 +191,16 @@ def _neighbour(case: Case, mismatches: _Mismatches) -> tuple[int, float]:
     """
     ids = case.pair.sequences.token_ids
     offsets = case.pair.sequences.offsets
-    row = np.searchsorted(offsets, mismatches.at, "right") - 1
-    end = np.minimum(offsets[row + 1], case.pair.tokens)
+    tokens = case.pair.tokens
+    sequence = case.view.sequence_of(mismatches.at)
+    start = offsets[sequence]
+    end = np.minimum(offsets[sequence + 1], tokens)
     largest = 0.0
     lag = 0
     for step in _NEIGHBOURS:
         moved = mismatches.at + step
-        inside = (moved >= offsets[row]) & (moved < end)
-        id_there = ids[np.clip(moved, 0, case.pair.tokens - 1)]
+        inside = (moved >= start) & (moved < end)
+        id_there = ids[np.clip(moved, 0, tokens - 1)]
         share = float(
             np.mean(inside & mismatches.owned & (id_there == mismatches.owner))
         )
@@ -218,19 +221,21 @@ def _mismatches(case: Case, side: Capture, logprob: Array) -> _Mismatches | None
     values = side.top_logprobs.whole()[at]
     scored = logprob[at]
     least = _least_listed(ids, values)
-    off = _off_by(ids, values, case.pair.sequences.token_ids[at], scored, least)
+    targets = case.pair.sequences.token_ids[at]
+    off = _off_by(ids, values, targets, scored, least)
     wrong = off > _MISSED
     if not wrong.any():
         return None
     bound = least[wrong] + _MISSED
-    below = np.searchsorted(np.sort(scored), bound, "right") / len(scored)
+    below = np.searchsorted(np.sort(scored), bound, "right")
+    share_below = below / len(scored)
     return _Mismatches(
         at=at[wrong],
         checked=len(at),
         off=off[wrong].astype(np.float64),
         owner=_owners(ids[wrong], values[wrong], scored[wrong]),
         outside=scored[wrong] <= bound,
-        chance=float(below.mean()),
+        chance=float(share_below.mean()),
     )
 
 
@@ -249,10 +254,11 @@ def _off_by(
     An id that the list lacks can be no more likely than the ``least`` of the list.
     """
     same = (ids == targets[:, None]) & np.isfinite(values)
+    in_list = same.any(axis=1)
     value = np.where(same, values, -np.inf).max(axis=1)
     with np.errstate(invalid="ignore"):
         beyond_list = np.where(np.isfinite(least), scored - least, 0.0)
-        off: Array = np.where(same.any(axis=1), np.abs(scored - value), beyond_list)
+        off: Array = np.where(in_list, np.abs(scored - value), beyond_list)
     return off
 
 
@@ -261,7 +267,9 @@ def _owners(ids: Array, values: Array, scored: Array) -> npt.NDArray[np.int64]:
     and for values near 0, which are alike for any token.
     """
     with np.errstate(invalid="ignore"):
-        equal = (np.abs(values - scored[:, None]) < _SAME_VALUE) & (ids >= 0)
-        equal &= scored[:, None] < _CERTAIN
+        apart = np.abs(values - scored[:, None])
+        certain = scored >= _CERTAIN
+        equal = (apart < _SAME_VALUE) & (ids >= 0) & ~certain[:, None]
     the_one = np.where(equal, ids, 0).sum(axis=1)
-    return np.where(equal.sum(axis=1) == 1, the_one, -1).astype(np.int64)
+    exactly_one = equal.sum(axis=1) == 1
+    return np.where(exactly_one, the_one, -1).astype(np.int64)

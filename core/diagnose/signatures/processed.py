@@ -14,7 +14,7 @@ from logdrift.core.diagnose.evidence import Evidence
 from logdrift.core.diagnose.exclusion import penalty_possible, truncation_possible
 from logdrift.core.diagnose.fits import middle
 from logdrift.core.diagnose.ramp import Ramp
-from logdrift.core.diagnose.view import TopLists, count_of
+from logdrift.core.diagnose.view import TopLists, count_of, root_mean_square
 
 Array = npt.NDArray[Any]
 Bools = npt.NDArray[np.bool_]
@@ -93,7 +93,9 @@ def _of_truncated(case: Case, side: int, rows: Bools, share: float) -> Evidence:
     other = case.labels[1 - side]
     logprob = (case.pair.logprob_a, case.pair.logprob_b)[side]
     impossible = count_of(np.isneginf(logprob[case.view.scored]))
-    shift = case.view.shared.shift * (1 if side == 0 else -1)
+    shift = case.view.shared.shift
+    if side == 1:
+        shift = -shift
     return Evidence(
         cause="processed",
         score=_TRUNCATED_MOST * _ABRUPT_ROWS.score(share),
@@ -119,8 +121,9 @@ def _last(lists: TopLists) -> Values:
     """The smallest finite log-probability of each list, f64[n]; -inf for an empty
     one.
     """
-    values = np.where(lists.listed, lists.values.astype(np.float64), np.inf)
-    smallest: Values = values.min(axis=1, initial=np.inf)
+    values = lists.values.astype(np.float64)
+    listed = np.where(lists.listed, values, np.inf)
+    smallest: Values = listed.min(axis=1, initial=np.inf)
     is_empty = ~lists.listed.any(axis=1)
     smallest[is_empty] = -np.inf
     return smallest
@@ -157,8 +160,15 @@ class _Penalty:
     @property
     def z(self) -> float:
         """The mean effect in its standard errors, rows being the units."""
-        error = self.effect.std() / np.sqrt(len(self.effect))
+        rows = len(self.effect)
+        error = self.effect.std() / np.sqrt(rows)
         return float(self.effect.mean() / (error + 1e-12))
+
+    @property
+    def largest_first(self) -> Array:
+        """The flat positions, those of the largest effect first, i64[r]."""
+        order = np.argsort(-np.abs(self.effect))
+        return self.at[order]
 
 
 def seen_before(case: Case) -> Iterator[Evidence]:
@@ -196,7 +206,7 @@ def seen_before(case: Case) -> Iterator[Evidence]:
             "explained": penalty.explained,
             "rows": rows,
         },
-        positions=positions_of(penalty.at[np.argsort(-np.abs(penalty.effect))]),
+        positions=positions_of(penalty.largest_first),
     )
 
 
@@ -205,7 +215,8 @@ def _penalty(case: Case) -> _Penalty | None:
     shared = case.view.shared
     seen = _seen(case, shared.at, shared.ids) & shared.present
     fresh = shared.present & ~seen
-    rows = seen.any(axis=1) & (fresh.sum(axis=1) >= _FRESH)
+    enough_fresh = fresh.sum(axis=1) >= _FRESH
+    rows = seen.any(axis=1) & enough_fresh
     if np.count_nonzero(rows) < _PENALTY_ROWS:
         return None
     gap = _gap_after_slope(case)[rows]
@@ -213,12 +224,14 @@ def _penalty(case: Case) -> _Penalty | None:
     new = fresh[rows]
     old_mean = _row_means(gap, old)
     new_mean = _row_means(gap, new)
-    level = np.where(new, new_mean[:, None], 0.0)
-    left = gap - np.where(old, old_mean[:, None], level)
-    explained = _explained(gap, np.where(old | new, left, 0.0))
+    of_new = np.where(new, new_mean[:, None], 0.0)
+    left = gap - np.where(old, old_mean[:, None], of_new)
+    left[~(old | new)] = 0.0
+    explained = _explained(gap, left)
     # Splitting a row of k gaps into two groups by chance takes away 1 / (k - 1) of its
     # squares.
-    chance = float(np.mean(1 / (shared.count[rows] - 1)))
+    by_chance = 1 / (shared.count[rows] - 1)
+    chance = float(np.mean(by_chance))
     return _Penalty(
         at=shared.at[rows],
         effect=old_mean - new_mean,
@@ -237,13 +250,15 @@ def _gap_after_slope(case: Case) -> Values:
         root = float(np.sqrt(case.line.slope))
     else:
         root = 1.0
-    gap = np.where(shared.present, shared.x * root - shared.y / root, 0.0)
-    return gap.astype(np.float64)
+    gap = shared.x * root - shared.y / root
+    return np.where(shared.present, gap, 0.0).astype(np.float64)
 
 
 def _row_means(values: Values, among: Bools) -> Values:
     """Mean of each row of ``values`` f64[n, K] over ``among`` bool[n, K], f64[n]."""
-    means: Values = (values * among).sum(axis=1) / np.maximum(among.sum(axis=1), 1)
+    total = (values * among).sum(axis=1)
+    count = np.maximum(among.sum(axis=1), 1)
+    means: Values = total / count
     return means
 
 
@@ -260,12 +275,15 @@ def _seen(case: Case, at: Array, ids: Array) -> Bools:
     sequences = case.pair.sequences
     tokens = case.pair.tokens
     token_ids = sequences.token_ids[:tokens]
-    width = int(max(token_ids.max(initial=0), ids.max(initial=0))) + 2
-    owner = np.searchsorted(sequences.offsets, np.arange(tokens), "right") - 1
-    keys, first = np.unique(owner * width + token_ids, return_index=True)
-    key = (owner[at] * width)[:, None] + ids
-    place = np.minimum(np.searchsorted(keys, key), len(keys) - 1)
-    occurs = (keys[place] == key) & (ids >= 0)
+    # One number for each id in each sequence, so that one search finds both.
+    largest = max(token_ids.max(initial=0), ids.max(initial=0))
+    width = int(largest) + 2
+    of_sequence = case.view.all_sequences * width
+    occurring, first = np.unique(of_sequence + token_ids, return_index=True)
+    wanted = of_sequence[at][:, None] + ids
+    place = np.searchsorted(occurring, wanted)
+    place = np.minimum(place, len(occurring) - 1)
+    occurs = (occurring[place] == wanted) & (ids >= 0)
     before: Bools = occurs & (first[place] < at[:, None])
     return before
 
@@ -275,14 +293,17 @@ def common_shift(case: Case) -> Iterator[Evidence]:
     differs.
     """
     shared = case.view.shared
-    shift = case.view.shared.shift
-    rest = np.where(shared.present, shared.x - shared.y, 0.0).astype(np.float64)
-    rest_rms = float(np.sqrt((rest**2).sum() / shared.count.sum()))
-    rms = float(np.sqrt((shift**2).mean()))
+    shift = shared.shift
+    rms = root_mean_square(shift)
     if rms < _NO_SHIFT:
         return
-    ratio = min(rms / (rest_rms + 1e-12), _usual_ratio(case, shift, rest))
+    gap = shared.x - shared.y
+    rest = np.where(shared.present, gap, 0.0).astype(np.float64)
+    rest_rms = float(np.sqrt((rest**2).sum() / shared.count.sum()))
+    ratio = rms / (rest_rms + 1e-12)
+    ratio = min(ratio, _usual_ratio(case, shift, rest))
     one_way = _one_way(shift)
+    largest_first = np.argsort(-np.abs(shift))
     if shift.mean() < 0:
         lower = case.labels[0]
     else:
@@ -302,7 +323,7 @@ def common_shift(case: Case) -> Iterator[Evidence]:
             "one_way": one_way,
             "mean": float(shift.mean()),
         },
-        positions=positions_of(shared.at[np.argsort(-np.abs(shift))]),
+        positions=positions_of(shared.at[largest_first]),
     )
 
 
@@ -323,8 +344,13 @@ def _usual_ratio(case: Case, shift: Values, rest: Values) -> float:
     sequence = case.view.sequence_of(shared.at)
     rows = np.bincount(sequence, minlength=count)
     has_rows = rows > 0
-    shifted = np.bincount(sequence, shift**2, count)[has_rows] / rows[has_rows]
-    squares = np.bincount(sequence, (rest**2).sum(axis=1), count)[has_rows]
-    alternatives = np.bincount(sequence, shared.count, count)[has_rows]
-    alone = np.sqrt(squares / alternatives) + 1e-12
-    return middle(np.sqrt(shifted) / alone, rows[has_rows])
+    rows = rows[has_rows]
+
+    def total(values: Array) -> Array:
+        """Sum of ``values`` f64[n] over the rows of each sequence that has some."""
+        return np.bincount(sequence, values, count)[has_rows]
+
+    shifted = np.sqrt(total(shift**2) / rows)
+    squares = total((rest**2).sum(axis=1))
+    left = np.sqrt(squares / total(shared.count)) + 1e-12
+    return middle(shifted / left, rows)
