@@ -368,12 +368,8 @@ def test_targets() -> None:
     ],
 )
 def test_outcomes(codes: tuple[str, ...], clean: bool, asked: bool, said: str) -> None:
-    assert (
-        outcome(
-            ("config",), tuple((code, 0.9) for code in codes), clean=clean, asked=asked
-        )
-        == said
-    )
+    named = tuple(NamedCause(code, 0.9) for code in codes)
+    assert outcome(("config",), named, clean=clean, asked=asked) == said
 
 
 def test_what_is_kept_belongs_to_its_interpreter(bare: Path) -> None:

@@ -141,14 +141,17 @@ def _uneven(sums: _RowSums, shared: Shared, groups: Array) -> float:
     own = np.bincount(groups, sums.rest)
     rows = np.bincount(groups)
     enough = rows >= min(_OWN_SLOPE, int(rows.max()))
-    if float(rest[enough].sum()) <= _NOTHING_LEFT * float(sums.xx.sum()):
+    left = float(rest[enough].sum())
+    if left <= _NOTHING_LEFT * float(sums.xx.sum()):
         return 0.0
     enough &= rest > _NOTHING_LEFT * together.xx
     # One slope for k - 1 degrees of freedom takes 1 / (k - 1) of noise.
     by_row = 1 / np.maximum(shared.count - 1, 1)
-    chance = (np.bincount(groups, by_row) / np.maximum(rows, 1))[enough]
+    by_group = np.bincount(groups, by_row) / np.maximum(rows, 1)
+    chance = by_group[enough]
     explained = 1 - own[enough] / rest[enough]
-    return middle((explained - chance) / (1 - chance), rows[enough])
+    beyond_chance = (explained - chance) / (1 - chance)
+    return middle(beyond_chance, rows[enough])
 
 
 def _bend(x: Array, y: Array, shared: Shared) -> tuple[float, float]:
@@ -156,7 +159,9 @@ def _bend(x: Array, y: Array, shared: Shared) -> tuple[float, float]:
     largest |t|, with the cluster-robust covariance of rows as units (Liang and Zeger,
     1986).
     """
-    columns = _scaled([x, *(_centred_power(x, power, shared) for power in (2, 3))])
+    square = _centred_power(x, 2, shared)
+    cube = _centred_power(x, 3, shared)
+    columns = _scaled([x, square, cube])
     gram = np.array([_products(column, columns) for column in columns])
     right = np.array(_products(y, columns))
     try:
@@ -164,7 +169,8 @@ def _bend(x: Array, y: Array, shared: Shared) -> tuple[float, float]:
     except np.linalg.LinAlgError:
         return 0.0, 0.0
     weights = inverse @ right
-    fitted = sum(w * column for w, column in zip(weights, columns, strict=True))
+    linear, squared, cubed = columns
+    fitted = weights[0] * linear + weights[1] * squared + weights[2] * cubed
     residual = y - fitted
     total = float((y * y).sum())
     by_line = total - right[0] ** 2 / gram[0, 0]
@@ -186,8 +192,11 @@ def _centred_power(x: Array, power: int, shared: Shared) -> Array:
 
 def _scaled(columns: list[Array]) -> list[Array]:
     """The columns at unit norm, for an inverse that means something."""
-    norms = [float(np.sqrt((column * column).sum())) or 1.0 for column in columns]
-    return [column / norm for column, norm in zip(columns, norms, strict=True)]
+    scaled = []
+    for column in columns:
+        norm = float(np.sqrt((column * column).sum()))
+        scaled.append(column / (norm or 1.0))
+    return scaled
 
 
 def _products(values: Array, columns: list[Array]) -> list[float]:
@@ -199,7 +208,9 @@ def _largest_t(
     columns: list[Array], residual: Array, weights: Array, inverse: Array
 ) -> float:
     """The largest |t| of all weights but the first, rows being the units."""
-    scores = np.stack([(column * residual).sum(axis=1) for column in columns], axis=1)
+    by_row = [(column * residual).sum(axis=1) for column in columns]
+    scores = np.stack(by_row, axis=1)
     covariance = inverse @ (scores.T @ scores) @ inverse
-    spread = np.sqrt(np.maximum(np.diag(covariance), 1e-300))
-    return float(np.abs(weights[1:] / spread[1:]).max())
+    variance = np.maximum(np.diag(covariance), 1e-300)
+    t = weights / np.sqrt(variance)
+    return float(np.abs(t[1:]).max())

@@ -64,12 +64,14 @@ def unit(dtype: str) -> float:
     """Root mean square relative error of one rounding; for an unknown dtype that of
     bfloat16.
     """
-    return _ROUND * _EPS.get(dtype, _EPS["bfloat16"]) * _SUMMED.get(dtype, 1.0)
+    eps = _EPS.get(dtype, _EPS["bfloat16"])
+    return _ROUND * eps * _SUMMED.get(dtype, 1.0)
 
 
 def stage_names(arrays: Mapping[str, Array]) -> list[str]:
     """Names of the stages in ``arrays``, in order."""
-    names = ["embedding", *(f"layer {k}" for k in range(len(arrays["stream"]) - 1))]
+    layers = len(arrays["stream"]) - 1
+    names = ["embedding", *(f"layer {number}" for number in range(layers))]
     if "final" in arrays:
         names.append("final norm")
     if "logits" in arrays:
@@ -90,8 +92,10 @@ def relative_errors(
         raise ValueError(
             f"streams of {a['stream'].shape} and {b['stream'].shape} cannot be compared"
         )
-    names = [name for name in stage_names(b) if name in stage_names(a)]
-    rows = [_apart(x, y) for x, y in zip(a["stream"], b["stream"], strict=True)]
+    of_a = stage_names(a)
+    names = [name for name in stage_names(b) if name in of_a]
+    streams = zip(a["stream"], b["stream"], strict=True)
+    rows = [_apart(stage_a, stage_b) for stage_a, stage_b in streams]
     if "final norm" in names:
         rows.append(_apart(a["final"], b["final"]))
     if "head" in names:
@@ -102,7 +106,8 @@ def relative_errors(
 def _centred(logits: Array) -> Array:
     """Less their mean at each position, f64[P, V]."""
     with np.errstate(invalid="ignore"):  # logits that overflowed have no mean
-        return np.asarray(logits - logits.mean(axis=1, keepdims=True, dtype=np.float64))
+        mean = logits.mean(axis=1, keepdims=True, dtype=np.float64)
+        return np.asarray(logits - mean)
 
 
 def _apart(a: Array, b: Array) -> Array:
@@ -145,8 +150,9 @@ def _own_rows(
     size = np.square(replay["size"], dtype=np.float64)
     step = np.square(replay["step"], dtype=np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
-        layers = replay["difference"] / (body * np.sqrt(size + _ADDED * step))
-        rows = {f"layer {k}": row for k, row in enumerate(layers)}
+        rounded = np.sqrt(size + _ADDED * step)
+        layers = replay["difference"] / (body * rounded)
+        rows = {f"layer {number}": row for number, row in enumerate(layers)}
         if "final_size" in replay:
             final = replay["final_difference"] / (body * replay["final_size"])
             rows["final norm"] = final

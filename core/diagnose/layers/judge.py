@@ -87,16 +87,21 @@ class _Stages:
     ) -> tuple[Stage, ...]:
         """The stages, with ``times`` their own errors, median over positions."""
         middle = self.middle
-        return tuple(
-            Stage(
-                name=name,
-                error=float(middle[i]),
-                times=None if times is None or np.isnan(times[i]) else float(times[i]),
-                limit=limits[i],
-                wrong=wrong[i],
+        stages = []
+        for i, name in enumerate(self.names):
+            own = None
+            if times is not None and not np.isnan(times[i]):
+                own = float(times[i])
+            stages.append(
+                Stage(
+                    name=name,
+                    error=float(middle[i]),
+                    times=own,
+                    limit=limits[i],
+                    wrong=wrong[i],
+                )
             )
-            for i, name in enumerate(self.names)
-        )
+        return tuple(stages)
 
     def result(
         self,
@@ -251,8 +256,11 @@ def _medians(rows: Array) -> Array:
     """Median of each row over positions, f64[stages]; NaN where there is no number at
     all.
     """
-    numbers = [row[~np.isnan(row)] for row in rows]
-    return np.array([np.median(row) if len(row) else np.nan for row in numbers])
+    medians = []
+    for row in rows:
+        numbers = row[~np.isnan(row)]
+        medians.append(np.median(numbers) if len(numbers) else np.nan)
+    return np.array(medians)
 
 
 def _kind(stages: Sequence[Stage], own: Array) -> tuple[Kind, tuple[int, ...]]:
@@ -263,7 +271,8 @@ def _kind(stages: Sequence[Stage], own: Array) -> tuple[Kind, tuple[int, ...]]:
     if not wrong:
         return "rounding", ()
     numbers = [layer_number(stage.name) for stage in stages]
-    layers = tuple(n for i in wrong if (n := numbers[i]) is not None)
+    wrong_numbers = [numbers[i] for i in wrong]
+    layers = tuple(number for number in wrong_numbers if number is not None)
     part = _PARTS.get(stages[wrong[0]].name)
     if part is not None:
         return part, layers
@@ -273,22 +282,24 @@ def _kind(stages: Sequence[Stage], own: Array) -> tuple[Kind, tuple[int, ...]]:
     # Rotary positions, windows and masks leave the first token alone, which sees but
     # itself.
     at_first_token = _medians(own[wrong, :1])
-    return "position" if np.median(at_first_token) <= LAYER else "layers", layers
+    if np.median(at_first_token) <= LAYER:
+        return "position", layers
+    return "layers", layers
 
 
 def _judge_curve(measured: _Stages, standard_dtype: str) -> LayerSide:
     """Without a replay: the first jump of the relative error."""
-    q = float(np.hypot(unit(measured.side.dtype), unit(standard_dtype)))
+    rounding = float(np.hypot(unit(measured.side.dtype), unit(standard_dtype)))
     middle = measured.middle
     # fmax: a stage of zeros has no error.
-    jumps = JUMP * np.fmax(middle[:-1], JUMP_FROM * q)
-    limits = [PART * q, *jumps.tolist()]
-    wrong = [bool(m > limit) for m, limit in zip(middle, limits, strict=True)]
+    jumps = JUMP * np.fmax(middle[:-1], JUMP_FROM * rounding)
+    limits = [PART * rounding, *jumps.tolist()]
+    wrong = [bool(error > limit) for error, limit in zip(middle, limits, strict=True)]
     stages = measured.judged(limits, wrong)
     growth = _growth(measured)
     if not any(wrong):
         sentence = sentences.without_jump(
-            measured.side, middle[-1], JUMP * JUMP_FROM * q
+            measured.side, middle[-1], JUMP * JUMP_FROM * rounding
         )
         return measured.result("unknown", stages, sentence, growth=growth)
     at = wrong.index(True)

@@ -1,4 +1,4 @@
-"""What is said of one backend's layers."""
+"""The sentence on one backend's layers."""
 
 from __future__ import annotations
 

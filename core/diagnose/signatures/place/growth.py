@@ -86,9 +86,11 @@ def _trend(case: Case) -> tuple[float, float]:
     centred = place - place.mean()
     weight = float((centred**2).sum())
     slope = float((centred * ranks).sum()) / weight
-    by_sequence = sums(case, centred * (ranks - slope * centred))
+    residual = ranks - slope * centred
+    by_sequence = sums(case, centred * residual)
     error = float(np.sqrt((by_sequence**2).sum())) / weight
-    return slope * float(np.sqrt(weight / len(place))), slope / (error + 1e-12)
+    spread = float(np.sqrt(weight / len(place)))
+    return slope * spread, slope / (error + 1e-12)
 
 
 def _not_rounding(case: Case) -> float:

@@ -46,10 +46,11 @@ def order(case: Case) -> tuple[Array, Array]:
     """Each token's number among the case's tokens of its sequence, from 0, and how many
     that sequence has; i64[n] each.
     """
+    sequence = case.view.sequence
     counts = scored_tokens(case)
-    starts = np.concatenate([[0], np.cumsum(counts)])[:-1]
-    number = np.arange(len(case.view.at)) - starts[case.view.sequence]
-    return number, counts[case.view.sequence]
+    starts = np.cumsum(counts) - counts
+    number = np.arange(len(sequence)) - starts[sequence]
+    return number, counts[sequence]
 
 
 def usual_size(case: Case, among: Bools) -> Array:
@@ -57,13 +58,14 @@ def usual_size(case: Case, among: Bools) -> Array:
     about as surprising to both sides, f64[n].
     """
     view = case.view
-    lower = np.minimum(case.pair.logprob_a[view.at], case.pair.logprob_b[view.at])
-    surprise = -lower.astype(np.float64)
-    edges = np.quantile(surprise[among], np.linspace(0, 1, _BINS + 1)[1:-1])
+    surprise = -np.minimum(view.a, view.b)
+    inner_shares = np.linspace(0, 1, _BINS + 1)[1:-1]
+    edges = np.quantile(surprise[among], inner_shares)
     bins = np.searchsorted(edges, surprise)
     number = np.bincount(bins[among], minlength=_BINS)
     total = np.bincount(bins[among], view.size[among], _BINS)
-    usual: Array = (total / np.maximum(number, 1))[bins]
+    mean = total / np.maximum(number, 1)
+    usual: Array = mean[bins]
     return usual
 
 
@@ -75,14 +77,18 @@ def jumps(case: Case) -> Array:
     word would look quiet.
     """
     view = case.view
-    usual = usual_size(case, np.ones(len(view.at), bool))
-    level = np.log(view.size / np.maximum(usual, 1e-7) + _NEVER_ZERO)
+    tokens = len(view.at)
+    usual = usual_size(case, np.ones(tokens, bool))
+    in_usual = view.size / np.maximum(usual, 1e-7)
+    level = np.log(in_usual + _NEVER_ZERO)
     total = np.concatenate([[0.0], np.cumsum(level)])
     number, count = order(case)
-    token = np.arange(len(level))
+    token = np.arange(tokens)
+    end = np.minimum(token + SIDE, tokens)
+    begin = np.maximum(token - SIDE, 0)
+    after = total[end] - total[token]
+    before = total[token] - total[begin]
     inside = (number >= SIDE) & (number <= count - SIDE)
-    after = total[np.minimum(token + SIDE, len(level))] - total[token]
-    before = total[token] - total[np.maximum(token - SIDE, 0)]
     jump: Array = np.where(inside, (after - before) / SIDE, -np.inf)
     return jump
 

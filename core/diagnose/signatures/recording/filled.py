@@ -92,11 +92,11 @@ def _implausible(
     far = mask & (np.abs(side.other - value) > FAR)
     others = ~mask & (np.abs(side.values) > NEAR_ZERO)
     different, counts = _counted_once(side.values, context, others)
+    usual = 1.0
     if len(counts):
         usual = float(np.quantile(counts, _USUAL_COUNT))
-    else:
-        usual = 1.0
-    if len(np.unique(context[far])) < max(_FEWEST, _MORE_OFTEN * usual):
+    far_contexts = len(np.unique(context[far]))
+    if far_contexts < max(_FEWEST, _MORE_OFTEN * usual):
         return None
     few_steps = len(different) < _FEW_STEPS * counts.sum()
     misplaced = _is_misplaced(side, ~mask)
@@ -132,10 +132,10 @@ def _counted_once(values: Values, context: Array, among: Bools) -> tuple[Values,
     order = np.lexsort((context[among], values[among]))
     sorted_values = values[among][order]
     sorted_contexts = context[among][order]
+    other_value = np.diff(sorted_values) != 0
+    other_context = sorted_contexts[1:] != sorted_contexts[:-1]
     new = np.ones(len(order), bool)
-    new[1:] = (np.diff(sorted_values) != 0) | (
-        sorted_contexts[1:] != sorted_contexts[:-1]
-    )
+    new[1:] = other_value | other_context
     different, counts = np.unique(sorted_values[new], return_counts=True)
     return different, counts
 
@@ -273,8 +273,9 @@ def _pattern(case: Case, mask: Bools) -> str:
 
 def _stretches(mask: Bools, sequence: Array) -> int:
     """How many runs of ``mask`` bool[n] there are, none beyond its sequence."""
-    opens = np.diff(np.concatenate([[False], mask]).astype(np.int8)) == 1
-    return count_of(opens | (mask & begins(sequence)))
+    before = np.concatenate([[False], mask[:-1]])
+    opens = mask & (~before | begins(sequence))
+    return count_of(opens)
 
 
 def _last_tokens(sequence: Array, count: int) -> Array:

@@ -47,16 +47,21 @@ class _Moved:
     @property
     def gain(self) -> float:
         """Nats by which the stretches are closer when moved."""
-        return float((self.in_place[self.mask] - self.moved[self.mask]).sum())
+        closer = self.in_place[self.mask] - self.moved[self.mask]
+        return float(closer.sum())
 
 
 def moved(case: Case) -> Iterator[RecordingFault]:
     """Stretches that fit the other side once they are moved by some tokens: as a rule
     they run to their sequence's end.
     """
-    candidates = [found for lag in _LAGS if (found := _moved_by(case, lag)) is not None]
+    candidates = []
+    for lag in _LAGS:
+        candidate = _moved_by(case, lag)
+        if candidate is not None:
+            candidates.append(candidate)
     if candidates:
-        best = max(candidates, key=lambda found: found.gain)
+        best = max(candidates, key=lambda candidate: candidate.gain)
         yield fault(case, best.mask, _evidence(case, best))
 
 
@@ -79,9 +84,11 @@ def _gaps(case: Case, lag: int) -> tuple[Values, Values]:
     inside = (target >= 0) & (target < pair.tokens)
     place = np.clip(target, 0, max(pair.tokens - 1, 0))
     values = pair.logprob_b[place].astype(np.float64)
-    inside &= (view.sequence_of(place) == view.sequence) & np.isfinite(values)
+    inside &= view.sequence_of(place) == view.sequence
+    inside &= np.isfinite(values)
     in_place = np.where(inside, view.size, np.nan)
-    return in_place, np.where(inside, np.abs(view.a - values), np.nan)
+    moved_gap = np.where(inside, np.abs(view.a - values), np.nan)
+    return in_place, moved_gap
 
 
 def _stretches(rows: SequenceRows, in_place: Values, moved_gap: Values) -> Bools | None:
@@ -92,7 +99,8 @@ def _stretches(rows: SequenceRows, in_place: Values, moved_gap: Values) -> Bools
     so at most of its tokens (sign test: values are heavy-tailed, so one of them could
     carry any mean).
     """
-    mask = _largest_gains(rows, np.nan_to_num(in_place - moved_gap, nan=0.0))
+    gain = np.nan_to_num(in_place - moved_gap, nan=0.0)
+    mask = _largest_gains(rows, gain)
     of_tokens = rows.of_tokens
     known = mask & np.isfinite(in_place)
 
@@ -103,11 +111,11 @@ def _stretches(rows: SequenceRows, in_place: Values, moved_gap: Values) -> Bools
 
     length = total(None)
     gap = total(in_place)
-    moved_sum = total(moved_gap)
     closer = total((in_place > moved_gap).astype(np.float64))
-    signs = (2 * closer - length) / np.sqrt(np.maximum(length, 1))
+    farther = length - closer
+    signs = (closer - farther) / np.sqrt(np.maximum(length, 1))
     far = gap > FAR * length
-    near = moved_sum < np.minimum(FITS * gap, FAR * length)
+    near = total(moved_gap) < np.minimum(FITS * gap, FAR * length)
     good = (length >= SHORTEST) & far & near & (signs > _SIGNS)
     if not good.any():
         return None
@@ -121,41 +129,43 @@ def _largest_gains(rows: SequenceRows, gain: Values) -> Bools:
     """
     row = rows.of_tokens
     count = len(gain)
-    numbers = np.arange(len(gain))
+    numbers = np.arange(count)
     before = np.cumsum(gain) - gain
-    lowest = before == np.minimum.reduceat(before, rows.starts)[row]
+    row_lowest = np.minimum.reduceat(before, rows.starts)
+    is_lowest = before == row_lowest[row]
     begin = np.full(len(rows.starts), count)
-    np.minimum.at(begin, row[lowest], numbers[lowest])
+    np.minimum.at(begin, row[is_lowest], numbers[is_lowest])
     behind = numbers >= begin[row]
     level = np.where(behind, before + gain, -np.inf)
-    highest = behind & (level == np.maximum.reduceat(level, rows.starts)[row])
+    row_highest = np.maximum.reduceat(level, rows.starts)
+    is_highest = behind & (level == row_highest[row])
     end = np.full(len(rows.starts), -1)
-    np.maximum.at(end, row[highest], numbers[highest])
+    np.maximum.at(end, row[is_highest], numbers[is_highest])
     stretch: Bools = behind & (numbers <= end[row])
     return stretch
 
 
-def _evidence(case: Case, found: _Moved) -> Evidence:
-    known = found.mask & np.isfinite(found.in_place)
-    after = float(found.moved[known].mean())
-    in_place = float(found.in_place[known].mean())
-    rows = np.unique(case.view.sequence[found.mask])
-    first = _first_tokens(case, found.mask, rows)
-    way = "late" if found.lag > 0 else "early"
+def _evidence(case: Case, stretches: _Moved) -> Evidence:
+    known = stretches.mask & np.isfinite(stretches.in_place)
+    after = float(stretches.moved[known].mean())
+    in_place = float(stretches.in_place[known].mean())
+    rows = np.unique(case.view.sequence[stretches.mask])
+    first = _first_tokens(case, stretches.mask, rows)
+    way = "late" if stretches.lag > 0 else "early"
     return Evidence(
         cause="alignment",
         score=_MOST * PROOF.ceiling(count_of(known)),
         signature="moved stretch",
         sentence=(
-            f"{case.labels[1]} is {number_of_tokens(found.lag)} {way}"
-            f" {_where(case, found, rows, first)}: moved, its values differ from those"
+            f"{case.labels[1]} is {number_of_tokens(stretches.lag)} {way}"
+            f" {_where(case, stretches, rows, first)}: moved, its values differ from those"
             f" of {case.labels[0]} by {after:.2g} nats on average, in place by"
             f" {in_place:.2g}. Record one value for each token, from the first on."
         ),
         numbers={
-            "lag": found.lag,
+            "lag": stretches.lag,
             "sequences": len(rows),
-            "tokens": count_of(found.mask),
+            "tokens": count_of(stretches.mask),
             "moved": after,
             "in_place": in_place,
         },
@@ -166,21 +176,23 @@ def _evidence(case: Case, found: _Moved) -> Evidence:
 def _first_tokens(case: Case, mask: Bools, rows: Array) -> tuple[int, ...]:
     """Flat positions of the first moved token of the first `SHOWN` sequences."""
     view = case.view
-    return tuple(
-        int(view.at[np.flatnonzero(mask & (view.sequence == row))[0]])
-        for row in rows[:SHOWN]
-    )
+    first = []
+    for row in rows[:SHOWN]:
+        of_row = mask & (view.sequence == row)
+        first.append(int(view.at[of_row][0]))
+    return tuple(first)
 
 
-def _where(case: Case, found: _Moved, rows: Array, first: tuple[int, ...]) -> str:
+def _where(case: Case, stretches: _Moved, rows: Array, first: tuple[int, ...]) -> str:
     """``in all sequences``, ``in sequence 3``, ``in sequence 3 (from sequence 3, token
     41 on)``.
     """
     sequence = case.view.sequence
     count = case.pair.count
     scored = np.bincount(sequence, minlength=count)
-    shifted = np.bincount(sequence[found.mask], minlength=count)
-    whole = (shifted[rows] >= scored[rows] - 2 * abs(found.lag)).all()
+    shifted = np.bincount(sequence[stretches.mask], minlength=count)
+    all_but_ends = scored - 2 * abs(stretches.lag)
+    whole = (shifted[rows] >= all_but_ends[rows]).all()
     if whole and len(rows) == len(np.unique(sequence)):
         return "in all sequences"
     if whole:

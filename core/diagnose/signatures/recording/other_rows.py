@@ -61,11 +61,11 @@ def other_rows(case: Case) -> Iterator[RecordingFault]:
     if len(prints.starts) < 2:
         return
     own = _distance(prints.a, prints.b)
-    owners = {
-        int(row): owner
-        for row in _suspects(own)
-        if (owner := _owner(prints, int(row), own[row])) is not None
-    }
+    owners: dict[int, int] = {}
+    for row in _suspects(own):
+        owner = _owner(prints, int(row), own[row])
+        if owner is not None:
+            owners[int(row)] = owner
     if owners:
         sequences = case.view.sequence[prints.starts[list(owners)]]
         mask = np.isin(case.view.sequence, sequences)
@@ -79,7 +79,8 @@ def _suspects(own: Values) -> Array:
     far = np.flatnonzero(own > FAR)
     if not len(far):
         return far
-    spread = np.linspace(0, len(far) - 1, min(len(far), _SUSPECTS))
+    count = min(len(far), _SUSPECTS)
+    spread = np.linspace(0, len(far) - 1, count)
     return far[spread.astype(np.int64)]
 
 
@@ -90,11 +91,12 @@ def _owner(prints: _Fingerprints, row: int, own: float) -> int | None:
     Where two sequences have one text, the scores of one are those of the other.
     """
     candidates = slice(0, _CANDIDATES)
-    other_text = prints.contexts[candidates] != prints.contexts[row][None, :]
+    values = prints.b[row]
+    other_text = prints.contexts[candidates] != prints.contexts[row]
     theirs = np.where(other_text, prints.a[candidates], np.nan)
-    distances = _distance(theirs, prints.b[row][None, :])
+    distances = _distance(theirs, values)
     nearest = int(np.argmin(distances))
-    if correlation(theirs[nearest], prints.b[row]) <= _LIKE:
+    if correlation(theirs[nearest], values) <= _LIKE:
         return None
     close = min(FITS * own, FITS * _spread(theirs[nearest]), FAR)
     if distances[nearest] < close:
@@ -107,14 +109,15 @@ def _evidence(
 ) -> Evidence:
     rows = list(owners)
     sequences = case.view.sequence[prints.starts[rows]]
-    of = case.view.sequence[prints.starts[list(owners.values())]]
+    owning = case.view.sequence[prints.starts[list(owners.values())]]
     tokens = count_of(np.isin(case.view.sequence, sequences))
-    named = [f"{a} holds those of {b}" for a, b in zip(sequences, of, strict=True)]
-    if len(named) > 3:
-        more = ["..."]
-    else:
-        more = []
-    shown = ", ".join(named[:3] + more)
+    named = [
+        f"{sequence} holds those of {owner}"
+        for sequence, owner in zip(sequences[:3], owning[:3], strict=True)
+    ]
+    if len(rows) > 3:
+        named.append("...")
+    shown = ", ".join(named)
     return Evidence(
         cause="other_rows",
         score=_MOST * PROOF.ceiling(tokens),
@@ -139,7 +142,8 @@ def _spread(values: Values) -> float:
     """
     finite = values[np.isfinite(values)]
     if len(finite):
-        return float(np.abs(finite - np.median(finite)).mean())
+        distances = np.abs(finite - np.median(finite))
+        return float(distances.mean())
     return 0.0
 
 
