@@ -258,7 +258,7 @@ def test_levels_and_counts_agree_in_every_mode(
     assert levels.beyond().tolist() == coloured.tolist()
     assert levels.count == len(coloured) > 0
     higher = explorer.next_threshold(1)
-    assert len(levels.beyond(higher)) <= len(coloured)
+    assert len(levels.beyond_threshold(higher)) <= len(coloured)
     assert explorer.next_divergence(1) == coloured[coloured > 0][0]
 
 
@@ -317,7 +317,7 @@ def test_a_long_count_is_left_to_a_thread(
     levels = explorer.levels
     assert levels.slow and levels.count is None
     assert explorer.legend().beyond is None
-    explorer.counts.keep(levels.key, levels.count_all())
+    explorer.counts.keep(levels.key, levels.find_beyond())
     assert not levels.slow and levels.count == len(levels.beyond()) > 0
     assert explorer.legend().beyond == levels.count
 

@@ -407,7 +407,7 @@ async def test_the_share_is_of_the_tokens_that_could_have_a_level(
 async def test_a_long_count_is_made_in_a_thread(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("logdrift.tui.models.explorer.AT_ONCE", 100)
+    monkeypatch.setattr("logdrift.tui.models.levels.AT_ONCE", 100)
     app = make_app(folder)
     async with app.run_test(size=(200, 60)) as pilot:
         screen = await judged(pilot)

@@ -15,7 +15,10 @@ _COLOURS = re.compile(rb"\x1b\[[0-9;]*m")
 
 
 def log_lines(session: Session, backend: str, limit: int = 500) -> list[str]:
-    """The last lines of a backend's log, made visible. Not for the event loop."""
+    """The last ``limit`` lines of a backend's log, made visible.
+
+    Where the log cannot be read, one line says why. Reads a file: not for the event loop.
+    """
     folder = session.folder / LOGS
     path = folder / f"{backend}.log"
     if "/" in backend or not lies_within(path, folder):
@@ -29,8 +32,12 @@ def log_lines(session: Session, backend: str, limit: int = 500) -> list[str]:
         return [f"{visible(str(path))}: {error.strerror}"]
     except LogdriftError as error:
         return [visible(str(error))]
-    # Colours are dropped, and of a progress bar, which rewrites its line, the last
-    # state is kept.
     text = _COLOURS.sub(b"", data).rstrip(b"\n")
-    lines = [line.rstrip(b"\r").rpartition(b"\r")[2] for line in text.split(b"\n")]
-    return [visible_bytes(line) for line in lines[-limit:]]
+    lines = text.split(b"\n")[-limit:]
+    return [visible_bytes(_last_state(line)) for line in lines]
+
+
+def _last_state(line: bytes) -> bytes:
+    """The end of a line that a progress bar has written again and again."""
+    _, _, state = line.rstrip(b"\r").rpartition(b"\r")
+    return state

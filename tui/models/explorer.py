@@ -6,7 +6,7 @@ Positions are flat: indices into all tokens of the session.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,8 +16,9 @@ from logdrift.core.compare.token_values import Stretch
 from logdrift.core.session.reader import Session
 from logdrift.tui.models.flow import FragmentCache
 from logdrift.tui.models.jumps import Jumps
+from logdrift.tui.models.levels import Counts, Levels
 from logdrift.tui.models.listing import NO_SEQUENCES, Listing, list_sequences
-from logdrift.tui.models.modes import MODES, Legend, Mode, legend, mode_of
+from logdrift.tui.models.modes import MODES, Legend, Mode, mode_of
 from logdrift.tui.models.pairs import PairView
 from logdrift.tui.models.places import sequence_of
 from logdrift.tui.models.state import SORTS, THRESHOLDS, Mark, ViewState
@@ -35,16 +36,11 @@ if TYPE_CHECKING:
     Positions = npt.NDArray[np.int64]
     Flags = npt.NDArray[np.bool_]
 
-AT_ONCE = 200_000
-"""Tokens up to which those beyond a threshold are counted without a thread: some
-milliseconds.
-"""
-_KEPT_COUNTS = 12
-
 
 def beside(positions: Positions, position: int, step: int) -> int | None:
-    """The nearest of ascending ``positions`` strictly behind (``step`` -1: before) a
-    position.
+    """The nearest of ascending ``positions`` strictly after a position.
+
+    ``step`` -1: the nearest strictly before it. None where there is none.
     """
     if step > 0:
         place = int(np.searchsorted(positions, position, "right"))
@@ -53,120 +49,6 @@ def beside(positions: Positions, position: int, step: int) -> int | None:
     if 0 <= place < len(positions):
         return int(positions[place])
     return None
-
-
-class Counts:
-    """The tokens beyond a threshold, by the mode's name and threshold: the last few."""
-
-    def __init__(self) -> None:
-        self._positions: dict[tuple[str, float], Positions] = {}
-
-    def __contains__(self, key: tuple[str, float]) -> bool:
-        return key in self._positions
-
-    def __getitem__(self, key: tuple[str, float]) -> Positions:
-        return self._positions[key]
-
-    def keep(self, key: tuple[str, float], positions: Positions) -> None:
-        """Remember the positions, and forget those remembered first."""
-        if len(self._positions) >= _KEPT_COUNTS:
-            del self._positions[next(iter(self._positions))]
-        self._positions[key] = positions
-
-    def clear(self) -> None:
-        """Forget everything: another pair is looked at."""
-        self._positions.clear()
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Levels:
-    """What the tokens of a pair are coloured by: ``threshold`` in the unit of ``mode``.
-
-    ``numbers`` are None while the pair is being measured.
-    """
-
-    pair: Pair | None
-    mode: Mode
-    threshold: float
-    numbers: PairNumbers | None
-    counts: Counts
-
-    @property
-    def key(self) -> tuple[str, float]:
-        return self.mode.name, self.threshold
-
-    @property
-    def text(self) -> str:
-        """The threshold as the legend writes it."""
-        return f"{self.mode.head} {self.mode.step(self.threshold)}"
-
-    @property
-    def missing(self) -> str | None:
-        """Why the pair has no numbers for the mode, None where it has."""
-        if self.pair is None:
-            return "no pair to compare yet"
-        if self.numbers is not None:
-            return self.mode.missing(self.pair, self.numbers.floor)
-        if self.mode.name == "floor":
-            return "the floor is not measured yet"
-        return self.mode.missing(self.pair, 0.0)
-
-    def stretch(self, start: int, stop: int) -> Stretch:
-        """Tokens ``start`` to ``stop`` of the pair, with its floor."""
-        assert self.pair is not None
-        floor = self.numbers.floor if self.numbers is not None else None
-        return Stretch(self.pair, start, stop, floor)
-
-    def of(self, start: int, stop: int) -> npt.NDArray[np.int8]:
-        """The level of each token, i8[stop - start]: 0 where the mode has no numbers."""
-        if self.missing is not None:
-            return np.zeros(stop - start, np.int8)
-        return self.mode.levels(self.stretch(start, stop), self.threshold)
-
-    def beyond(self, threshold: float | None = None) -> Positions:
-        """The tokens with a level, ascending; ``threshold`` None: the one that is set."""
-        if threshold is not None:
-            return replace(self, threshold=threshold).beyond()
-        if self.pair is None or self.missing is not None:
-            return np.empty(0, np.int64)  # not kept: the numbers may still come
-        if not self.mode.thresholds:
-            return self.pair.divergences(self.threshold)
-        if self.key not in self.counts:
-            self.counts.keep(self.key, self.count_all())
-        return self.counts[self.key]
-
-    def count_all(self) -> Positions:
-        """Work `beyond` out anew: a walk over all tokens of the pair."""
-        assert self.pair is not None
-        return self.mode.beyond(self.stretch(0, self.pair.tokens), self.threshold)
-
-    @property
-    def slow(self) -> bool:
-        """Whether `beyond` takes so long that a thread has to work it out first."""
-        if self.pair is None or self.missing is not None or not self.mode.thresholds:
-            return False
-        return self.key not in self.counts and self.pair.tokens > AT_ONCE
-
-    @property
-    def count(self) -> int | None:
-        """How many tokens have a level; None without numbers and while it is `slow`."""
-        if self.missing is not None or self.slow:
-            return None
-        return len(self.beyond())
-
-    def legend(self, *, counted: bool) -> Legend:
-        """The line that explains the colours; ``counted``: with the count of tokens."""
-        count = self.count if counted else None
-        if self.pair is None or count is None:
-            return legend(self.mode, self.threshold, None, 0, self.missing)
-        return legend(
-            self.mode,
-            self.threshold,
-            count,
-            self.mode.tokens(self.pair),
-            None,
-            int(np.count_nonzero(self.pair.broken)),
-        )
 
 
 class Explorer:
@@ -211,15 +93,15 @@ class Explorer:
 
     @property
     def pair(self) -> Pair | None:
-        if self.view is not None:
-            return self.view.pair
-        return None
+        if self.view is None:
+            return None
+        return self.view.pair
 
     @property
     def labels(self) -> tuple[str, str] | None:
-        if self.view is not None:
-            return self.view.labels
-        return None
+        if self.view is None:
+            return None
+        return self.view.labels
 
     @property
     def greyed(self) -> bool:
@@ -232,7 +114,10 @@ class Explorer:
         return self.view is not None and self.view.stats is not None
 
     def take(self, session: Session, view: PairView | None) -> None:
-        """Look at a session and a pair of it, the cursor where it was."""
+        """Show a pair of a session, with the cursor where it was.
+
+        What was worked out for the pair before is forgotten.
+        """
         if session is not self.session:
             self.fragments = FragmentCache(session.pieces)
             self._explanations = {}
@@ -241,14 +126,15 @@ class Explorer:
         self.numbers = None
         self.flips = None
         self.counts.clear()
-        if self.answer is not None and self.answer.labels != self.labels:
+        answer = self.answer
+        if answer is not None and answer.labels != self.labels:
             self.answer = None
         self.sequence = -1
         self.place(self.position)
         self.list_again()
 
     def keep_pair(self, pair: Pair) -> None:
-        """Look at another pair, and keep to it from now on."""
+        """Show another pair, and save it as the one to open next time."""
         view = PairView(pair)
         self.state = replace(self.state, pair=view.labels)
         self.problem = None
@@ -256,9 +142,9 @@ class Explorer:
 
     def explained(self, session: Session, labels: tuple[str, str]) -> WhyView | None:
         """The explanation of a pair that was worked out for this state of the folder."""
-        if session is self.session:
-            return self._explanations.get(labels)
-        return None
+        if session is not self.session:
+            return None
+        return self._explanations.get(labels)
 
     def keep_explained(self, session: Session, explanation: WhyView) -> None:
         """Remember an explanation for as long as the session does not change."""
@@ -283,35 +169,40 @@ class Explorer:
         return self.session.sequences.bounds(self.sequence)
 
     def place(self, position: int) -> None:
-        """Put the cursor on a token, or the last one where the session is shorter."""
-        last = self.session.sequences.tokens - 1
+        """Put the cursor on a token, or on the last one where the session is shorter."""
+        sequences = self.session.sequences
+        last = sequences.tokens - 1
         position = max(0, min(position, last))
         self.state = replace(self.state, position=position)
         if last >= 0:
-            self.sequence = sequence_of(self.session.sequences, position)
+            self.sequence = sequence_of(sequences, position)
 
     def jump(self, position: int) -> None:
-        """`place`, to be undone by `undo_jump`."""
+        """As `place`, and `undo_jump` goes back."""
         if position != self.position:
             self.jumps.leave(self.position)
         self.place(position)
 
     def undo_jump(self) -> bool:
         """Go back to where the last jump began; False where there was none."""
-        return self._return_to(self.jumps.back(self.position))
+        origin = self.jumps.back(self.position)
+        return self._return_to(origin)
 
     def redo_jump(self) -> bool:
         """Jump again where the last undone jump led; False where there is none."""
-        return self._return_to(self.jumps.forth(self.position))
+        target = self.jumps.forth(self.position)
+        return self._return_to(target)
 
     def _return_to(self, position: int | None) -> bool:
-        if position is not None:
-            self.place(position)
-        return position is not None
+        if position is None:
+            return False
+        self.place(position)
+        return True
 
     def next_divergence(self, step: int) -> int | None:
         """The next token (``step`` -1: the one before) with a level."""
-        return beside(self.levels.beyond(), self.position, step)
+        divergent = self.levels.beyond()
+        return beside(divergent, self.position, step)
 
     def next_flip(self, step: int) -> int | None:
         """The next rank flip, None where there is none or they are not known."""
@@ -333,27 +224,37 @@ class Explorer:
         """Everything about the token under the cursor."""
         from logdrift.tui.models.inspection import inspect  # not for the first screen
 
+        floors = None
+        if self.numbers is not None:
+            floors = self.numbers.floors
+        note = None
         mark = self.mark_at(self.position)
+        if mark is not None:
+            note = mark.note
         return inspect(
             self.session,
             self.pair,
             self.position,
             by=self.order_by,
-            floors=self.numbers.floors if self.numbers is not None else None,
-            mark=mark.note if mark is not None else None,
+            floors=floors,
+            mark=note,
         )
 
     def next_order(self) -> str:
-        """Order the inspector's alternatives by the next side: its label, "" without
-        one.
+        """Order the inspector's alternatives by the other of A and B.
+
+        Returns the label of the capture that now gives the order, "" where no capture
+        has alternatives.
         """
         if not self.session.sequences.tokens:
             return ""
         inspection = self.inspection()
-        if not inspection.columns:
+        columns = inspection.columns
+        if not columns:
             return ""
-        self.order_by = (inspection.by + 1) % min(2, len(inspection.columns))
-        return inspection.columns[self.order_by]
+        choices = min(2, len(columns))
+        self.order_by = (inspection.by + 1) % choices
+        return columns[self.order_by]
 
     # ---- what was searched for
 
@@ -363,17 +264,21 @@ class Explorer:
         self.matches = matches
 
     def end_search(self) -> bool:
-        """Forget the search; False where nothing was found by one."""
+        """Forget the search; False where there was none."""
         searching = self.matches is not None
         self.query = ""
         self.matches = None
         return searching
 
     def first_match(self) -> int | None:
-        """The match at the cursor or behind it, around the end."""
+        """The position of the match at the cursor or after it; the first after the last.
+
+        None where nothing was found.
+        """
         if self.matches is None or not len(self.matches):
             return None
-        return int(self.matches.starts[self._match_index() % len(self.matches)])
+        index = self._match_index() % len(self.matches)
+        return int(self.matches.starts[index])
 
     def next_match(self, step: int) -> int | None:
         """The next match, None where there is none."""
@@ -387,20 +292,26 @@ class Explorer:
         return self._match_index() + 1
 
     def _match_index(self) -> int:
+        """How many matches start before the cursor."""
         assert self.matches is not None
         return int(np.searchsorted(self.matches.starts, self.position, "left"))
 
     def matched(self, start: int, stop: int) -> Flags | None:
-        """bool[stop - start]: the tokens of matches; None without a search."""
+        """Which tokens belong to a match, bool[stop - start]; None without a search.
+
+        Matches that start before ``start`` are not marked: a match does not cross the
+        border of a sequence.
+        """
         if self.matches is None:
             return None
-        starts = self.matches.starts
-        ends = self.matches.ends
-        first, last = np.searchsorted(starts, [start, stop], "left")
-        opened = np.zeros(stop - start + 1, np.int64)
-        np.add.at(opened, starts[first:last] - start, 1)
-        np.add.at(opened, np.minimum(ends[first:last], stop) - start, -1)
-        return np.cumsum(opened[:-1]) > 0
+        first, last = np.searchsorted(self.matches.starts, [start, stop], "left")
+        begins = self.matches.starts[first:last]
+        ends = np.minimum(self.matches.ends[first:last], stop)
+        change = np.zeros(stop - start + 1, np.int64)
+        np.add.at(change, begins - start, 1)
+        np.add.at(change, ends - start, -1)
+        open_matches = np.cumsum(change[:-1])
+        return open_matches > 0
 
     # ---- colours
 
@@ -420,12 +331,13 @@ class Explorer:
         mode = self.mode
         threshold = self.threshold
         if mode.thresholds:
-            threshold = dict(self.state.thresholds).get(mode.name, mode.default)
+            chosen = dict(self.state.thresholds)
+            threshold = chosen.get(mode.name, mode.default)
         return Levels(self.pair, mode, threshold, self.numbers, self.counts)
 
     def legend(self) -> Legend:
         """The line that explains the colours."""
-        # Counted once judging has made what it takes: not for the first screen.
+        # Not counted for the first screen: judging makes the arrays that it takes.
         return self.levels.legend(counted=self.judged)
 
     def delta_level(self) -> int:
@@ -435,12 +347,13 @@ class Explorer:
         if pair is None or position >= pair.tokens:
             return 0
         token = Stretch(pair, position, position + 1)
-        return int(MODES[0].levels(token, self.threshold)[0])
+        levels = mode_of("delta").levels(token, self.threshold)
+        return int(levels[0])
 
     def next_mode(self) -> str:
         """The name of the mode after this one, around the end."""
-        names = [mode.name for mode in MODES]
-        return names[(names.index(self.mode.name) + 1) % len(names)]
+        names = tuple(mode.name for mode in MODES)
+        return _after(names, self.mode.name)
 
     def set_mode(self, name: str) -> bool:
         """Colour tokens by another number; False where they are already."""
@@ -452,18 +365,22 @@ class Explorer:
         """The next higher threshold of the mode (``step`` -1: lower), or its last."""
         choices = self.mode.thresholds or THRESHOLDS
         now = self.levels.threshold
+        # Thresholds less than a hundredth of a percent apart count as equal.
         if step > 0:
-            return next((t for t in choices if t > now * 1.0001), choices[-1])
-        return next((t for t in reversed(choices) if t < now * 0.9999), choices[0])
+            higher = (choice for choice in choices if choice > now * 1.0001)
+            return next(higher, choices[-1])
+        lower = (choice for choice in reversed(choices) if choice < now * 0.9999)
+        return next(lower, choices[0])
 
     def set_threshold(self, threshold: float) -> bool:
         """Set what is divergent, in the mode's unit; False where it is that already."""
         if threshold == self.levels.threshold:
             return False
-        name = self.mode.name
         if self.mode.thresholds:
-            others = [entry for entry in self.state.thresholds if entry[0] != name]
-            self.state = replace(self.state, thresholds=(*others, (name, threshold)))
+            chosen = dict(self.state.thresholds)
+            chosen.pop(self.mode.name, None)
+            chosen[self.mode.name] = threshold  # the newest one last
+            self.state = replace(self.state, thresholds=tuple(chosen.items()))
         else:
             self.state = replace(self.state, threshold=threshold)
         return True
@@ -484,7 +401,7 @@ class Explorer:
 
     def next_sort(self) -> str:
         """The name of the order after this one, around the end."""
-        return SORTS[(SORTS.index(self.state.sort) + 1) % len(SORTS)]
+        return _after(SORTS, self.state.sort)
 
     def set_sort(self, name: str) -> None:
         """List the sequences in another order."""
@@ -510,11 +427,16 @@ class Explorer:
 
     def mark_at(self, position: int) -> Mark | None:
         """The reader's mark on a token."""
-        marks = (mark for mark in self.state.marks if mark.position == position)
-        return next(marks, None)
+        for mark in self.state.marks:
+            if mark.position == position:
+                return mark
+        return None
 
     def mark(self, position: int, note: str) -> bool:
-        """Mark a token; an empty note takes its mark away. Whether it is marked now."""
+        """Mark a token, or change its note; returns whether it is marked now.
+
+        An empty note removes the mark of a token that has one.
+        """
         note = note.strip()
         marked = bool(note) or self.mark_at(position) is None
         marks = [mark for mark in self.state.marks if mark.position != position]
@@ -523,3 +445,9 @@ class Explorer:
         marks.sort(key=lambda mark: mark.position)
         self.state = replace(self.state, marks=tuple(marks))
         return marked
+
+
+def _after(names: tuple[str, ...], name: str) -> str:
+    """The name after this one; the first one after the last."""
+    following = names.index(name) + 1
+    return names[following % len(names)]

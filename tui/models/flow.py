@@ -1,12 +1,13 @@
 """Token text laid out in lines: natural flow, wrapped by cell width, without a widget.
 
 A token is one or more fragments: a newline ends a fragment and its line, a very long
-piece is cut. Work is vectorised over tokens; Python runs once per distinct id, once per
-line and once per token that is no whole UTF-8, so a sequence of any length is cheap.
+piece is cut. The work over all tokens is done by NumPy. Python loops over distinct ids,
+lines, and tokens that hold only a part of a character, so long sequences are cheap.
 """
 
 from __future__ import annotations
 
+import itertools
 import re
 from bisect import bisect_right
 from collections.abc import Iterator
@@ -22,14 +23,13 @@ from logdrift.core.session.visible import visible
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    Ids = npt.NDArray[np.int32]
+    Flags = npt.NDArray[np.bool_]
+
 MAX_FRAGMENT = 32
-"""Cells of the longest fragment: below the narrowest line there is, so a fragment
-always fits one line.
-"""
+"""Cells of the longest fragment. Every pane is wider, so a fragment fits in a line."""
 PART = "‹"
-"""Stands on a token that is nothing but a part of the character that the next tokens
-complete.
-"""
+"""Shown for a token that holds only a part of a character; a later one completes it."""
 _WORD_ROOM = 24
 """A line may stay this many cells short to break between words."""
 _LINES = re.compile("[^↵]*↵|[^↵]+")
@@ -45,22 +45,30 @@ class Fragment(NamedTuple):
 
 
 def fragments_of(shown: str) -> tuple[Fragment, ...]:
-    """Fragments of a visible piece. An empty piece still has one cell, or it could not
-    be pointed at.
+    """The fragments of a visible piece.
+
+    An empty piece is shown as ∅: the cursor has to be seen on it.
     """
-    out: list[Fragment] = []
+    fragments: list[Fragment] = []
     for line in _LINES.findall(shown or "∅"):
         rest = line
         while rest:
-            text = rest if cell_len(rest) <= MAX_FRAGMENT else _head(rest)
+            text = _head(rest)
             rest = rest[len(text) :]
-            ends = not rest and text.endswith("↵")
-            out.append(Fragment(text, cell_len(text), text.startswith(" "), ends))
-    return tuple(out)
+            fragment = Fragment(
+                text=text,
+                cells=cell_len(text),
+                starts_word=text.startswith(" "),
+                ends_line=not rest and text.endswith("↵"),
+            )
+            fragments.append(fragment)
+    return tuple(fragments)
 
 
 def _head(text: str) -> str:
     """The longest start of ``text`` within `MAX_FRAGMENT` cells."""
+    if cell_len(text) <= MAX_FRAGMENT:
+        return text
     used = 0
     for index, char in enumerate(text):
         used += cell_len(char)
@@ -70,8 +78,9 @@ def _head(text: str) -> str:
 
 
 class FragmentCache:
-    """Fragments by token id, made when first met. Ids below 0 stand for texts that
-    `joined` made.
+    """The fragments of each token id, made when an id is first asked for.
+
+    Ids below 0 stand for the texts that `joined` puts in place of parts of characters.
     """
 
     def __init__(self, pieces: Pieces) -> None:
@@ -81,10 +90,10 @@ class FragmentCache:
         self._made: dict[str, int] = {}
 
     def __getitem__(self, token_id: int) -> tuple[Fragment, ...]:
-        known = self._known.get(token_id)
-        if known is None:
-            return self._make(token_id)
-        return known
+        fragments = self._known.get(token_id)
+        if fragments is None:
+            fragments = self._make(token_id)
+        return fragments
 
     def _make(self, token_id: int) -> tuple[Fragment, ...]:
         fragments = fragments_of(self._pieces.text(token_id))
@@ -94,29 +103,39 @@ class FragmentCache:
             self._broken[token_id] = piece
         return fragments
 
-    def joined(self, ids: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
-        """``ids`` with those replaced whose bytes are parts of characters that span
-        tokens: the character stands on the token that completes it, and `PART` on one
-        that holds nothing else than a part.
-        """
-        unique = distinct(ids)
-        for token_id in unique.tolist():
-            _ = self[token_id]
-        is_broken = (token_id in self._broken for token_id in unique.tolist())
-        broken = np.fromiter(is_broken, bool, len(unique))
-        if not broken.any():
-            return ids
-        positions = np.flatnonzero(broken[np.searchsorted(unique, ids)])
-        out = ids.copy()
-        for run in np.split(positions, np.flatnonzero(np.diff(positions) > 1) + 1):
-            if len(run) > 1:
-                out[run] = self._joined_run(ids[run])
-        return out
+    def joined(self, ids: Ids) -> Ids:
+        """``ids`` i32[n], with ids below 0 for tokens that share a character.
 
-    def _joined_run(self, ids: npt.NDArray[np.int32]) -> list[int]:
-        """The ids of neighbouring parts of characters, shown together."""
+        The character is shown on the token that completes it, and `PART` on a token
+        that holds only a part of it.
+        """
+        positions = self._broken_positions(ids)
+        if not len(positions):
+            return ids
+        shown = ids.copy()
+        ends_of_runs = np.flatnonzero(np.diff(positions) > 1) + 1
+        for run in np.split(positions, ends_of_runs):
+            if len(run) > 1:
+                shown[run] = self._joined_run(ids[run])
+        return shown
+
+    def _broken_positions(self, ids: Ids) -> npt.NDArray[np.int64]:
+        """Where the tokens are whose bytes are not whole characters, ascending."""
+        unique = distinct(ids)
+        broken = np.zeros(len(unique), np.bool_)
+        for index, token_id in enumerate(unique.tolist()):
+            _ = self[token_id]  # makes it, and notes whether it is broken
+            broken[index] = token_id in self._broken
+        if not broken.any():
+            return np.empty(0, np.int64)
+        which = np.searchsorted(unique, ids)
+        return np.flatnonzero(broken[which])
+
+    def _joined_run(self, ids: Ids) -> list[int]:
+        """The ids below 0 of neighbouring parts of characters, shown together."""
         pieces = [self._broken[token_id] for token_id in ids.tolist()]
-        return [self._made_id(text) for text in shown_together(pieces)]
+        texts = shown_together(pieces)
+        return [self._made_id(text) for text in texts]
 
     def _made_id(self, text: str) -> int:
         if text not in self._made:
@@ -127,12 +146,13 @@ class FragmentCache:
 
 
 _MANY = 20_000
-"""Ids from which on NumPy's own way is faster, by more than its import."""
+"""Tokens from which on `numpy.unique` is faster, even with what it imports."""
 
 
-def distinct(ids: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
-    """The distinct ids in order, as `numpy.unique`, whose first call imports masked
-    arrays: 8 ms of every start.
+def distinct(ids: Ids) -> Ids:
+    """The distinct ids, ascending.
+
+    `numpy.unique` gives the same, but imports masked arrays: 8 ms of every start.
     """
     ordered = np.sort(ids)
     first = np.ones(len(ordered), np.bool_)
@@ -150,8 +170,10 @@ def whole_text(piece: bytes) -> bool:
 
 
 def shown_together(pieces: list[bytes]) -> list[str]:
-    """Neighbouring pieces as visible text, each character in the piece that has its
-    last byte; bytes that make no character even together stay escaped where they are.
+    """Neighbouring pieces as visible text, one text for each piece.
+
+    A character goes to the piece that has its last byte. Bytes that are no character
+    even together stay escaped where they are.
     """
     texts = ["" for _ in pieces]
     ends = np.cumsum([len(piece) for piece in pieces]).tolist()
@@ -160,29 +182,35 @@ def shown_together(pieces: list[bytes]) -> list[str]:
         while ends[piece] < end:
             piece += 1
         texts[piece] += visible(char)
-    return [
-        text or (PART if raw else "") for text, raw in zip(texts, pieces, strict=True)
-    ]
+    for index, raw in enumerate(pieces):
+        if raw and not texts[index]:
+            texts[index] = PART
+    return texts
 
 
 def _chars(pieces: list[bytes]) -> Iterator[tuple[str, int, int]]:
-    """Each character of the joined pieces, with its first byte and the one behind it;
-    a byte that makes none is one as a surrogate.
+    """Each character of the joined pieces, with its first byte and the one after it.
+
+    A byte that is not part of a character is given as a surrogate.
     """
     start = 0
     for char in b"".join(pieces).decode("utf-8", "surrogateescape"):
-        is_byte = 0xDC80 <= ord(char) <= 0xDCFF
-        end = start + (1 if is_byte else len(char.encode("utf-8")))
-        yield char, start, end
-        start = end
+        if 0xDC80 <= ord(char) <= 0xDCFF:
+            size = 1
+        else:
+            size = len(char.encode("utf-8"))
+        yield char, start, start + size
+        start += size
 
 
 def part_of(pieces: list[bytes], index: int) -> tuple[str, int, int] | None:
-    """The character, as visible text, of which piece ``index`` has some but not all
-    bytes: with the first and the last piece that have the others. None where its bytes
-    make no such character, even with those of its neighbours.
+    """The character of which piece ``index`` has some bytes, but not all.
+
+    Returns it as visible text, with the first and the last piece that have bytes of it;
+    None where the piece shares no character with its neighbours.
     """
-    starts = np.cumsum([0, *(len(piece) for piece in pieces)]).tolist()
+    sizes = [len(piece) for piece in pieces]
+    starts = np.cumsum([0, *sizes]).tolist()
     for char, start, end in _chars(pieces):
         first = bisect_right(starts, start) - 1
         last = bisect_right(starts, end - 1) - 1
@@ -195,10 +223,11 @@ def part_of(pieces: list[bytes], index: int) -> tuple[str, int, int] | None:
 class Flow:
     """Lines of one sequence of n tokens in F fragments.
 
-    ``kind`` i32[F] indexes ``fragments``; ``token`` i32[F] is the token of a fragment;
-    ``first`` i32[n+1] the first fragment of a token; ``ends`` i64[F] the cells used up
-    to and including a fragment (marks included); ``lines`` holds the first fragment of
-    each line, and F at its end.
+    ``fragments`` are the distinct ones, and ``kind`` i32[F] indexes them. ``token``
+    i32[F] is the token of a fragment, ``first`` i32[n+1] the first fragment of a token.
+    ``ends`` i64[F] counts the cells from the start of the sequence up to the end of a
+    fragment, marks included. ``lines`` holds the first fragment of each line, and F at
+    its end.
     """
 
     fragments: list[Fragment]
@@ -214,54 +243,58 @@ class Flow:
 
     def line_of(self, token: int) -> int:
         """The line on which a token starts."""
-        return bisect_right(self.lines, int(self.first[token])) - 1
+        first = int(self.first[token])
+        return bisect_right(self.lines, first) - 1
 
     def last_line_of(self, token: int) -> int:
         """The line on which a token ends."""
-        return bisect_right(self.lines, int(self.first[token + 1]) - 1) - 1
+        last = int(self.first[token + 1]) - 1
+        return bisect_right(self.lines, last) - 1
 
     def column_of(self, token: int) -> int:
         """The cell at which a token starts in its line."""
-        fragment = int(self.first[token])
-        return self._before(fragment) - self._before(self.lines[self.line_of(token)])
+        line_start = self.lines[self.line_of(token)]
+        return self._before(int(self.first[token])) - self._before(line_start)
 
     def cells_of(self, token: int) -> int:
         """Cells of a token, its mark included."""
-        return self._before(int(self.first[token + 1])) - self._before(
-            int(self.first[token])
-        )
+        first = int(self.first[token])
+        following = int(self.first[token + 1])
+        return self._before(following) - self._before(first)
 
     def token_at(self, line: int, column: int) -> int:
-        """The token that covers a cell of a line, the nearest one where the line is
-        shorter.
-        """
+        """The token at a cell of a line; the last one where the line is shorter."""
         start = self.lines[line]
         stop = self.lines[line + 1]
         cell = self._before(start) + max(0, column)
-        behind = int(np.searchsorted(self.ends[start:stop], cell, "right"))
-        return int(self.token[min(start + behind, stop - 1)])
+        passed = int(np.searchsorted(self.ends[start:stop], cell, "right"))
+        fragment = min(start + passed, stop - 1)
+        return int(self.token[fragment])
 
     def tokens_of(self, line: int) -> tuple[int, int]:
         """First and last token with a fragment on a line."""
-        return int(self.token[self.lines[line]]), int(
-            self.token[self.lines[line + 1] - 1]
-        )
+        first = self.lines[line]
+        last = self.lines[line + 1] - 1
+        return int(self.token[first]), int(self.token[last])
 
     def _before(self, fragment: int) -> int:
+        """Cells from the start of the sequence up to a fragment."""
         if fragment:
             return int(self.ends[fragment - 1])
         return 0
 
 
 def flow(
-    ids: npt.NDArray[np.int32],
-    marked: npt.NDArray[np.bool_],
+    ids: Ids,
+    marked: Flags,
     prompt: int,
     cache: FragmentCache,
     width: int,
 ) -> Flow:
-    """Lay out tokens at ``width`` cells. ``marked`` tokens have one more cell for their
-    mark; the completion, which starts at token ``prompt``, starts on a line of its own.
+    """Lay out the tokens ``ids`` i32[n] in lines of ``width`` cells.
+
+    ``marked`` bool[n] tokens have one more cell for their mark. The completion begins
+    at token ``prompt``, on a new line.
     """
     fragments, kind, first = _fragments(cache.joined(ids), cache)
     token = np.repeat(np.arange(len(ids), dtype=np.int32), np.diff(first))
@@ -283,26 +316,27 @@ def flow(
 
 
 def _fragments(
-    ids: npt.NDArray[np.int32], cache: FragmentCache
+    ids: Ids, cache: FragmentCache
 ) -> tuple[list[Fragment], npt.NDArray[np.int32], npt.NDArray[np.int32]]:
     """The distinct fragments, the `Flow.kind` and the `Flow.first` of the tokens."""
     unique, which = _numbered(ids)
     of_id = [cache[token_id] for token_id in unique.tolist()]
+    distinct_fragments = list(itertools.chain.from_iterable(of_id))
     sizes = np.fromiter(map(len, of_id), np.int64, len(of_id))
     starts = np.cumsum(sizes) - sizes
+
     counts = sizes[which]
-    first = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
-    # Where the fragments of a token begin among the distinct ones, less where they
-    # begin among all.
+    first = np.zeros(len(ids) + 1, np.int32)
+    np.cumsum(counts, out=first[1:])
+    # Fragment f of a token, counted among all fragments, is fragment f + shift among the
+    # distinct ones.
     shift = np.repeat(starts[which] - first[:-1], counts)
-    kind = (np.arange(int(first[-1])) + shift).astype(np.int32)
-    return [fragment for made in of_id for fragment in made], kind, first
+    kind = np.arange(len(shift)) + shift
+    return distinct_fragments, kind.astype(np.int32), first
 
 
-def _numbered(
-    ids: npt.NDArray[np.int32],
-) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
-    """The distinct ids, and which of them each token has."""
+def _numbered(ids: Ids) -> tuple[Ids, npt.NDArray[np.int64]]:
+    """The distinct ids, and for each token which of them it has, i64[n]."""
     if len(ids) > _MANY:
         unique, which = np.unique(ids, return_inverse=True)
         return unique, which
@@ -311,41 +345,45 @@ def _numbered(
 
 
 def _of_each(fragments: list[Fragment], field: str, dtype: Any) -> npt.NDArray[Any]:
-    """A field of every fragment."""
+    """A field of every fragment, as an array of ``dtype``."""
     values = (getattr(fragment, field) for fragment in fragments)
     return np.fromiter(values, dtype, len(fragments))
 
 
 def _break_lines(
     ends: npt.NDArray[np.int64],
-    breaks: npt.NDArray[np.bool_],
-    words: npt.NDArray[np.bool_],
+    breaks: Flags,
+    words: Flags,
     width: int,
 ) -> list[int]:
-    """The first fragment of each line, and the number of fragments at its end."""
+    """The first fragment of each line, and the number of fragments at its end.
+
+    ``ends`` as in `Flow`. A line ends after a fragment of ``breaks``; a full one breaks
+    before one of ``words`` rather than within a word.
+    """
     total = len(ends)
     if not total:
         return [0]
     cells = ends.tolist()
-    forced = [*(np.flatnonzero(breaks) + 1).tolist(), total]
-    # The last fragment at or before each one that starts a word: where a full line may
-    # break instead.
-    word = np.maximum.accumulate(np.where(words, np.arange(total), -1)).tolist()
+    forced_breaks = (np.flatnonzero(breaks) + 1).tolist()
+    forced_breaks.append(total)
+    # The last fragment at or before each one that starts a word.
+    indices = np.where(words, np.arange(total), -1)
+    word_start = np.maximum.accumulate(indices).tolist()
     most_left = min(_WORD_ROOM, width // 3)
+
     lines = [0]
     start = 0
-    next_forced = 0
-    while start < total:
-        while forced[next_forced] <= start:
-            next_forced += 1
-        used = cells[start - 1] if start else 0
-        stop = max(start + 1, bisect_right(cells, used + width, start))
-        if stop >= forced[next_forced]:
-            stop = forced[next_forced]
-        else:
-            back = word[stop]
-            if back > start and cells[stop - 1] - cells[back - 1] <= most_left:
-                stop = back
-        lines.append(stop)
-        start = stop
+    used = 0
+    for forced in forced_breaks:
+        while start < forced:
+            full = max(start + 1, bisect_right(cells, used + width, start))
+            stop = min(full, forced)
+            if full < forced:
+                word = word_start[full]
+                if word > start and cells[full - 1] - cells[word - 1] <= most_left:
+                    stop = word
+            lines.append(stop)
+            start = stop
+            used = cells[stop - 1]
     return lines

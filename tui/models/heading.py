@@ -1,4 +1,4 @@
-"""What the explorer's header says: session, pair, verdict, the few numbers, progress."""
+"""What the explorer's header shows: session, pair, verdict, numbers, progress."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ _PROBLEMS = 3
 
 
 class Heading(NamedTuple):
-    """``running`` is the share captured so far, None when nothing is being written.
+    """The contents of the header.
 
-    ``mae``, ``k3`` and ``floor`` are in nats, ``ess`` goes from 0 to 1.
+    ``running`` is the share captured so far, None when nothing is being written.
+    ``mae``, ``k3`` and ``floor`` are in nats, ``ess`` is between 0 and 1.
     """
 
     name: str
@@ -60,15 +61,13 @@ def heading_of(explorer: Explorer, *, with_reason: bool) -> Heading:
         problems=_problems(explorer),
     )
     if view is not None and view.gate is not None:
-        heading = heading._replace(
-            verdict=view.gate.verdict,
-            reason=_reason(explorer) if with_reason else None,
-            broken=int(np.count_nonzero(view.pair.broken)),
-        )
+        broken = int(np.count_nonzero(view.pair.broken))
+        heading = heading._replace(verdict=view.gate.verdict, broken=broken)
+    if with_reason:
+        heading = heading._replace(reason=_reason(explorer))
     if view is not None and view.stats is not None:
-        heading = heading._replace(
-            mae=view.stats.mae, infinite=view.stats.infinite or 0
-        )
+        infinite = view.stats.infinite or 0
+        heading = heading._replace(mae=view.stats.mae, infinite=infinite)
     if numbers is not None:
         heading = heading._replace(
             k3=numbers.k3, ess=numbers.ess, floor=numbers.floor, measured=True
@@ -77,9 +76,9 @@ def heading_of(explorer: Explorer, *, with_reason: bool) -> Heading:
 
 
 def refusal_of(explorer: Explorer) -> AnswerLine | None:
-    """What the answer begins with where the gate refuses the pair; None elsewhere.
+    """The gate's reason, shown until the answer of a refused pair is worked out.
 
-    It stands there for as long as the whole answer is worked out.
+    None where the gate does not refuse the pair.
     """
     reason = _reason(explorer)
     if reason is None or explorer.labels is None:
@@ -94,17 +93,24 @@ def refusal_of(explorer: Explorer) -> AnswerLine | None:
 
 def _reason(explorer: Explorer) -> str | None:
     """The first reason of a gate that refuses the pair."""
-    gate = explorer.view.gate if explorer.view is not None else None
+    view = explorer.view
+    if view is None:
+        return None
+    gate = view.gate
     if gate is None or gate.verdict != "not_comparable":
         return None
     return visible(gate.reasons[0].text)
 
 
 def _problems(explorer: Explorer) -> tuple[str, ...]:
-    problems = [explorer.problem] if explorer.problem else []
+    """Why another pair is shown, and which captures failed."""
+    problems: list[str] = []
+    if explorer.problem:
+        problems.append(explorer.problem)
     for info in explorer.session.captures:
         if info.status == "failed":
-            reason = (info.failure_lines or ["no reason given"])[-1]
+            lines = info.failure_lines or ["no reason given"]
+            reason = lines[-1]
             problems.append(visible(f"✗ {info.label} failed: {reason}  (L: log)"))
     return tuple(problems[:_PROBLEMS])
 

@@ -1,7 +1,6 @@
-"""Everything about one token, as the inspector is given it: each capture's numbers, and
-the alternatives side by side.
+"""Everything about one token: each capture's numbers, the alternatives side by side.
 
-Reads a handful of rows, so it can be called on each key press.
+Reads a few rows of each capture, which is fast enough for every key press.
 """
 
 from __future__ import annotations
@@ -23,15 +22,18 @@ from logdrift.core.session.tensors import Column
 from logdrift.tui.models.flow import part_of, whole_text
 from logdrift.tui.models.pairs import reason
 
-# Records without comparison and repr: making those of ten classes is a fiftieth of a
-# start.
+# These records have neither comparison nor repr: making both for ten classes would take
+# a fiftieth of the time of a start.
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class CaptureRow:
-    """One capture's numbers at the cursor; ``delta`` is log p of the pair's A minus
-    this one's, nats, and ``times`` its size over the floor between A and this one
-    (infinite where repeats differ by nothing), None where unknown.
+    """One capture's numbers for a token; None where there is no such number.
+
+    ``side`` is A or B of the pair, "" for other captures. ``logprob`` and ``entropy``
+    are in nats. ``delta`` is log p of the pair's A minus that of this capture, nats;
+    ``times`` is its size as a multiple of the floor between A and this capture, infinite
+    where the floor is 0. ``note`` is the reason why there is no ``logprob``.
     """
 
     label: str
@@ -43,22 +45,23 @@ class CaptureRow:
     note: str = ""
     times: float | None = None
     broken: bool = False
-    """It computed a score, and that is NaN."""
+    """The capture computed a score, and it is NaN."""
 
     @property
     def ratio(self) -> float | None:
-        """Probability by A over probability by this one."""
+        """The probability that A gives over the one that this capture gives."""
         if self.delta is None:
             return None
-        if self.delta < 700:
-            return math.exp(self.delta)
-        return math.inf
+        if self.delta >= 700:
+            return math.inf  # math.exp would raise OverflowError
+        return math.exp(self.delta)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class TopRow:
-    """One id of the union of the top-k lists. ``target`` is the token that really
-    follows.
+    """One id of the union of the top-k lists.
+
+    ``target``: it is the token of the sequence.
     """
 
     token_id: int
@@ -69,8 +72,13 @@ class TopRow:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Inspection:
-    """Everything about one token. ``columns`` are the captures of ``top``, A and B of
-    the pair first; the rows of ``top`` are in the order of column ``by``.
+    """Everything about one token.
+
+    ``position`` is flat, ``index`` its place in ``sequence``; ``raw`` are its bytes,
+    None where the session does not have them; ``delta`` is that of the pair, nats.
+    ``columns`` are the labels of the captures that have alternatives, A and B of the
+    pair first. The rows of ``top`` are in the order of column ``by``; ``rest`` and ``k``
+    have an entry for each column.
     """
 
     position: int
@@ -86,14 +94,15 @@ class Inspection:
     columns: tuple[str, ...] = ()
     top: tuple[TopRow, ...] = ()
     rest: tuple[float | None, ...] = ()
-    """Probability outside of each column's top-k."""
+    """The probability outside of each column's top-k list."""
     k: tuple[int, ...] = ()
+    """The length of each column's top-k list."""
     by: int = 0
     mark: str | None = None
     """The reader's note, None without a mark."""
     part: tuple[str, int, int] | None = None
-    """The character of which the token has a part, and the first and the last token
-    (index) that have one.
+    """The character of which the token has a part, and the first and the last index of
+    the tokens that share it.
     """
 
     def in_one_line(self) -> str:
@@ -134,15 +143,17 @@ def inspect(
     floors: Mapping[str, float] | None = None,
     mark: str | None = None,
 ) -> Inspection:
-    """Look at flat token ``position``. ``by``: the column whose order the alternatives
-    have; ``floors``: mean |delta| between repeats, of the pair of A and each label.
+    """Everything about the token at flat ``position``.
+
+    ``by`` is the column that gives the alternatives their order, ``floors`` the floor
+    (nats) between A and the capture of each label, ``mark`` the reader's note.
     """
     sequences = session.sequences
     sequence = int(np.searchsorted(sequences.offsets, position, "right")) - 1
     index = position - sequences.bounds(sequence)[0]
     token_id = int(sequences.token_ids[position])
     rows, lists = _captures(session, pair, position, floors or {})
-    columns = _most_telling([entry for entry in lists if entry.top.entries])
+    columns = _in_order([entry for entry in lists if entry.top.entries])
     by = min(by, max(0, len(columns) - 1))
     return Inspection(
         position=position,
@@ -177,18 +188,21 @@ def _delta(pair: Pair | None, position: int) -> float | None:
 def _part(
     session: Session, position: int, sequence: int
 ) -> tuple[str, int, int] | None:
+    """The `Inspection.part` of a token."""
     sequences = session.sequences
     pieces = session.pieces
     raw = pieces.get(int(sequences.token_ids[position]))
     if raw is None or whole_text(raw):
         return None
-    # A character has at most four bytes, so its others are in the three tokens before
-    # or after.
+    # A character has at most four bytes: the tokens that share it with this one are at
+    # most three tokens away.
     start, stop = sequences.bounds(sequence)
     first = max(start, position - 3)
     last = min(stop, position + 4)
-    neighbours = sequences.token_ids[first:last].tolist()
-    part = part_of([pieces.get(i) or b"" for i in neighbours], position - first)
+    neighbours: list[bytes] = []
+    for token_id in sequences.token_ids[first:last].tolist():
+        neighbours.append(pieces.get(token_id) or b"")
+    part = part_of(neighbours, position - first)
     if part is None:
         return None
     char, first_piece, last_piece = part
@@ -199,28 +213,34 @@ def _part(
 # ---- the captures
 
 
-def _most_telling(lists: list[_Alternatives]) -> list[_Alternatives]:
-    """A and B first, then one capture of every other backend, then the rest: a narrow
-    table shows the first few.
+def _in_order(lists: list[_Alternatives]) -> list[_Alternatives]:
+    """A and B first, then one capture of every other backend, then the others.
+
+    A narrow table shows only the first few.
     """
-    sides = sorted((entry for entry in lists if entry.side), key=lambda e: e.side)
+    sides = [entry for entry in lists if entry.side]
+    sides.sort(key=lambda entry: entry.side)
     backends = {entry.backend for entry in sides}
-    first: list[_Alternatives] = []
-    rest: list[_Alternatives] = []
+    first_of_backend: list[_Alternatives] = []
+    others: list[_Alternatives] = []
     for entry in lists:
-        if not entry.side:
-            (rest if entry.backend in backends else first).append(entry)
+        if entry.side:
+            continue
+        if entry.backend in backends:
+            others.append(entry)
+        else:
+            first_of_backend.append(entry)
             backends.add(entry.backend)
-    return [*sides, *first, *rest]
+    return [*sides, *first_of_backend, *others]
 
 
 def _captures(
     session: Session, pair: Pair | None, position: int, floors: Mapping[str, float]
 ) -> tuple[tuple[CaptureRow, ...], list[_Alternatives]]:
     """A row for each capture, and the alternatives of those that have the token."""
-    a = None
+    logprob_a = None
     if pair is not None and position < pair.tokens:
-        a = _scalar(pair.logprob_a[position])
+        logprob_a = _scalar(pair.logprob_a[position])
     rows: list[CaptureRow] = []
     lists: list[_Alternatives] = []
     for info in session.captures:
@@ -229,7 +249,8 @@ def _captures(
         if isinstance(scores, str):
             rows.append(CaptureRow(info.label, side, note=scores))
             continue
-        rows.append(_row(info.label, side, scores, a, floors.get(info.label)))
+        floor = floors.get(info.label)
+        rows.append(_row(info.label, side, scores, logprob_a, floor))
         lists.append(_Alternatives(info.label, side, scores.top_list()))
     return tuple(rows), lists
 
@@ -245,9 +266,13 @@ def _side_of(pair: Pair | None, label: str) -> str:
 
 
 def _row(
-    label: str, side: str, scores: _Scores, a: float | None, floor: float | None
+    label: str,
+    side: str,
+    scores: _Scores,
+    logprob_a: float | None,
+    floor: float | None,
 ) -> CaptureRow:
-    delta = _difference(a, scores.logprob)
+    delta = _difference(logprob_a, scores.logprob)
     return CaptureRow(
         label=label,
         side=side,
@@ -263,7 +288,7 @@ def _row(
 
 @dataclass(frozen=True, eq=False, repr=False)
 class _Scores:
-    """What a capture says of one token. ``broken``: its score is NaN itself."""
+    """One capture's numbers for a token. ``broken``: its score is NaN."""
 
     logprob: float | None
     broken: bool
@@ -286,30 +311,36 @@ class _Scores:
 
 
 def _scores(session: Session, info: CaptureInfo, position: int) -> _Scores | str:
-    """What a capture says of one token, or why it says nothing."""
+    """One capture's numbers for a token, or in words why there are none."""
     try:
         capture = session.capture(info.label)
-        if position >= capture.tokens:
-            if info.status == "failed":
-                return "failed"
-            return "not captured yet"
-        return _read_scores(capture, position)
+        if position < capture.tokens:
+            return _read_scores(capture, position)
     except LogdriftError as error:
         return reason(session, error)
+    if info.status == "failed":
+        return "failed"
+    return "not captured yet"
 
 
 def _read_scores(capture: Capture, position: int) -> _Scores:
-    """Read one row. Raises InputError where the part has become another one."""
+    """Read one row. Raises InputError where the part was replaced by another one."""
 
     def row(column: Column) -> Any:
         return column.rows(position, position + 1)[0]
 
     logprob = _scalar(row(capture.logprob))
+    broken = False
+    if logprob is None and capture.nan is not None:
+        broken = bool(row(capture.nan))
+    entropy = None
+    if capture.entropy is not None:
+        entropy = _scalar(row(capture.entropy))
     return _Scores(
         logprob=logprob,
-        broken=logprob is None and capture.nan is not None and bool(row(capture.nan)),
+        broken=broken,
         rank=int(row(capture.rank)) or None,
-        entropy=None if capture.entropy is None else _scalar(row(capture.entropy)),
+        entropy=entropy,
         top_ids=row(capture.top_ids),
         top_logprobs=row(capture.top_logprobs),
     )
@@ -318,21 +349,31 @@ def _read_scores(capture: Capture, position: int) -> _Scores:
 def _union(
     session: Session, lists: list[TopList], target: int, by: int
 ) -> tuple[TopRow, ...]:
-    # The first list gives the order: the chosen one is moved there, and its cells back
-    # to their column.
-    ordered = [*lists[by : by + 1], *lists[:by], *lists[by + 1 :]]
-    rows = []
-    for entry in alternatives(ordered, target):
-        chosen = entry.cells[:1]
-        before = entry.cells[1 : by + 1]
-        after = entry.cells[by + 1 :]
-        text = session.pieces.text(entry.token_id)
-        cells = (*before, *chosen, *after)
-        rows.append(TopRow(entry.token_id, text, entry.target, cells))
+    """The union of the lists, in the order of list ``by``.
+
+    `alternatives` takes the order of the first list: list ``by`` is moved there, and its
+    cells are moved back.
+    """
+    if not lists:
+        return ()
+    moved = list(lists)
+    moved.insert(0, moved.pop(by))
+    rows: list[TopRow] = []
+    for entry in alternatives(moved, target):
+        cells = list(entry.cells)
+        cells.insert(by, cells.pop(0))
+        row = TopRow(
+            token_id=entry.token_id,
+            text=session.pieces.text(entry.token_id),
+            target=entry.target,
+            cells=tuple(cells),
+        )
+        rows.append(row)
     return tuple(rows)
 
 
 def _scalar(value: Any) -> float | None:
+    """A number read from a column; None for NaN."""
     number = float(value)
     if math.isnan(number):
         return None
@@ -340,6 +381,7 @@ def _scalar(value: Any) -> float | None:
 
 
 def _difference(a: float | None, b: float | None) -> float | None:
+    """a - b; 0 where both are the same infinity."""
     if a is None or b is None:
         return None
     if a == b:
@@ -348,10 +390,11 @@ def _difference(a: float | None, b: float | None) -> float | None:
 
 
 def _times(delta: float | None, floor: float | None) -> float | None:
+    """|delta| as a multiple of the floor."""
     if delta is None or floor is None:
         return None
-    if not floor:
-        if delta == 0:
-            return 0.0
-        return math.inf
-    return abs(delta) / floor
+    if floor:
+        return abs(delta) / floor
+    if delta == 0:
+        return 0.0
+    return math.inf

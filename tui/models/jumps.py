@@ -23,11 +23,12 @@ class Jumps:
         return _travel(self._past, self._future, position)
 
     def forth(self, position: int) -> int | None:
-        """Where the jump led that was undone last."""
+        """Where the jump led that was undone last; ``position`` as in `back`."""
         return _travel(self._future, self._past, position)
 
 
 def _travel(source: list[int], other: list[int], position: int) -> int | None:
+    """Take the last place of ``source`` and leave ``position`` on ``other``."""
     if not source:
         return None
     other.append(position)

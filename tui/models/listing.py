@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Listing:
-    """The sequences that are listed: ``order`` int64[n] of the ``count`` there are,
-    those that ``filter`` keeps.
+    """The sequences that are listed, and in which order.
 
-    ``values`` f64[S] is the number they are sorted by, headed ``title``; None where
-    they are listed by their own number. ``greyed``: the pair cannot be compared.
+    ``order`` i64[n] are those of the session's ``count`` sequences that ``filter``
+    keeps. ``values`` f64[S] is the number they are sorted by, headed ``title``; None
+    where they are listed by their own number. ``greyed``: the pair cannot be compared.
     """
 
     pair: Pair | None
@@ -42,15 +42,16 @@ class Listing:
 
     @cached_property
     def _rows(self) -> Positions:
+        """The row of each sequence, i64[count], -1 where the filter hides it."""
         rows = np.full(self.count, -1, np.int64)
         rows[self.order] = np.arange(len(self.order))
         return rows
 
     def place_of(self, sequence: int) -> int:
         """The row of a sequence, -1 where the filter hides it."""
-        if sequence < self.count:
-            return int(self._rows[sequence])
-        return -1
+        if sequence >= self.count:
+            return -1
+        return int(self._rows[sequence])
 
     def neighbour(self, sequence: int, step: int) -> int | None:
         """The sequence listed ``step`` rows after this one, None at the end of the list.
@@ -60,8 +61,10 @@ class Listing:
         place = self.place_of(sequence)
         if place >= 0:
             place += step
+        elif step > 0:
+            place = 0
         else:
-            place = 0 if step > 0 else len(self) - 1
+            place = len(self) - 1
         if 0 <= place < len(self):
             return int(self.order[place])
         return None
@@ -82,8 +85,9 @@ def list_sequences(
 ) -> Listing:
     """The listing of ``count`` sequences, sorted by a reduction of the pair.
 
-    ``threshold`` is in nats. ``keep``, bool[S], are the sequences that ``filter`` keeps:
-    without it, or where it is of another number of sequences, all are listed.
+    ``threshold`` is in nats. ``keep``, bool[S], are the sequences that ``filter`` keeps.
+    All are listed without it, and while its length is not ``count``: the session has
+    grown since the filter was worked out.
     """
     reduction = per_sequence.reduction(sort)
     values = None
@@ -110,8 +114,8 @@ def list_sequences(
 def sequences_with(positions: Positions, offsets: Positions) -> Flags:
     """The sequences, bool[S], that hold at least one of the flat positions.
 
-    Positions behind the last token are left out: a mark may stand on a token that is
-    not captured yet.
+    Positions after the last token are left out: a mark may be on a token that is not
+    captured yet.
     """
     keep = np.zeros(len(offsets) - 1, np.bool_)
     captured = positions[positions < offsets[-1]]

@@ -1,5 +1,4 @@
-"""What tokens are coloured by: one entry of `MODES` for each way, with its words, its
-numbers and its scale.
+"""What tokens can be coloured by: each mode with its words, numbers and scale.
 
 A diverging mode has levels -4..-1 and 1..4 (B more, A more), a sequential one 5..8; 0
 is a token within the threshold or without a number, `BROKEN` one that is NaN on a side,
@@ -39,11 +38,13 @@ def _scored(pair: Pair) -> int:
 
 
 def _scored_a(pair: Pair) -> int:
-    return int(np.count_nonzero(~np.isnan(pair.logprob_a) | pair.broken))
+    scored = ~np.isnan(pair.logprob_a)
+    return int(np.count_nonzero(scored | pair.broken))
 
 
 def _scored_b(pair: Pair) -> int:
-    return int(np.count_nonzero(~np.isnan(pair.logprob_b) | pair.broken))
+    scored = ~np.isnan(pair.logprob_b)
+    return int(np.count_nonzero(scored | pair.broken))
 
 
 def _needs_floor(pair: Pair, floor: float | None) -> str | None:
@@ -59,10 +60,13 @@ def _needs_entropy(pair: Pair, floor: float | None) -> str | None:
 
 
 class Mode(NamedTuple):
-    """``head`` names it on the legend, ``step`` writes a bound there; ``missing`` says
-    why a pair has no such numbers.
+    """One way to colour tokens.
 
-    ``thresholds`` is empty where the threshold in nats of delta is used.
+    ``head`` names the mode on the legend and ``step`` writes a bound there; ``words``
+    describe it in the list of modes. ``values`` gives the number of each token,
+    ``missing`` the reason why a pair has no such numbers, or None. ``thresholds`` are
+    the choices, in the mode's own unit; empty where the explorer's threshold on |delta|
+    (nats) holds.
     """
 
     name: str
@@ -83,26 +87,30 @@ class Mode(NamedTuple):
         numbers = self.values(of)
         with np.errstate(invalid="ignore"):
             sizes = np.nan_to_num(np.abs(numbers), nan=0.0, posinf=np.inf)
-            steps = np.searchsorted(bounds(threshold), sizes, "left").astype(np.int8)
+            steps = np.searchsorted(bounds(threshold), sizes, "left")
+            steps = steps.astype(np.int8)
             if self.diverging:
                 levels = np.where(numbers < 0, -steps, steps)
             else:
-                # Of a sequential number less than nothing is no more than nothing.
+                # A sequential number below zero has no level, however large it is.
                 beyond = (steps > 0) & (numbers > 0)
                 levels = np.where(beyond, steps + np.int8(STEPS), 0)
-        return np.where(of.broken, BROKEN, levels).astype(np.int8)
+        levels = np.where(of.broken, BROKEN, levels)
+        return levels.astype(np.int8)
 
     def beyond(self, of: Stretch, threshold: float) -> npt.NDArray[np.int64]:
         """Flat positions of the tokens with a level, ascending."""
         numbers = self.values(of)
         with np.errstate(invalid="ignore"):
-            sizes = np.abs(numbers) if self.diverging else numbers
-            beyond = sizes > threshold
-        return np.flatnonzero(beyond | of.broken) + of.start
+            if self.diverging:
+                numbers = np.abs(numbers)
+            beyond = numbers > threshold
+        indices = np.flatnonzero(beyond | of.broken)
+        return indices + of.start
 
 
 def bounds(threshold: float) -> npt.NDArray[np.float64]:
-    """The lower ends of the steps: a number beyond the n-th has level n."""
+    """The lower ends of the steps, f64[STEPS]: a number beyond the n-th has level n."""
     steps = threshold * 2.0 ** np.arange(STEPS)
     return steps.astype(np.float64)
 
@@ -197,9 +205,11 @@ def mode_of(name: str) -> Mode:
 
 
 class Legend(NamedTuple):
-    """One line of a token view: ``steps`` are (level, bound as text) from little to
-    much; ``beyond`` of ``scored`` tokens of the pair have a level, None while not
-    counted; ``missing`` stands where the mode has no numbers.
+    """The line above a text that explains its colours.
+
+    ``steps`` are (level, bound as text), the smallest first. ``beyond`` of ``scored``
+    tokens of the pair have a level, None while they are not counted. ``missing`` is the
+    reason why the mode has no numbers for the pair, else None.
     """
 
     head: str
@@ -221,7 +231,10 @@ def legend(
     broken: int = 0,
 ) -> Legend:
     """The legend of a mode at a threshold."""
-    first = 1 if mode.diverging else STEPS + 1
+    if mode.diverging:
+        first = 1
+    else:
+        first = STEPS + 1
     texts = [mode.step(float(bound)) for bound in bounds(threshold)]
     return Legend(
         head=mode.head,

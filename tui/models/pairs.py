@@ -1,4 +1,4 @@
-"""Pairs as the panes are given them: opened, judged, and in one line."""
+"""Pairs for the panes: opened, judged, and as one line of a list."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class PairRow:
-    """One line of the pair list. ``problem`` says why there are no numbers."""
+    """One line of the pair list: labels of A and B, MAE in nats, the gate's verdict.
+
+    ``problem`` is the reason why there are no numbers, else None.
+    """
 
     a: str
     b: str
@@ -31,9 +34,7 @@ class PairRow:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class PairView:
-    """A pair with its judgement. ``stats`` and ``gate`` are None until they have been
-    worked out.
-    """
+    """A pair with its judgement: ``stats`` and ``gate`` are None until worked out."""
 
     pair: Pair
     stats: ErrorStats | None = None
@@ -49,8 +50,10 @@ class PairView:
 
 
 def judged(session: Session, pair: Pair) -> PairView:
-    """The pair with the report's statistics (of the completions, where there are any)
-    and gate. Walks all tokens: not for the event loop.
+    """The pair with the statistics and the gate of the report.
+
+    The statistics are those of the completions, where there are any. Walks all tokens:
+    not for the event loop. Raises LogdriftError where a part is damaged.
     """
     # Imported here because the first screen is drawn without them.
     from logdrift.core.compare.errors import error_stats
@@ -59,8 +62,12 @@ def judged(session: Session, pair: Pair) -> PairView:
 
     session.verify(pair.a.info.label, pair.b.info.label)
     keep = pair.scope_mask(default_scope(pair.sequences))
-    stats = error_stats(pair.delta[keep], pair.logprob_a[keep], pair.logprob_b[keep])
-    # Kept by the pair from here on, so that the first key press finds them made.
+    stats = error_stats(
+        pair.delta[keep],
+        pair.logprob_a[keep],
+        pair.logprob_b[keep],
+    )
+    # The pair keeps them: made here, they do not delay the first key press.
     _ = pair.worst, pair.mean_abs
     return PairView(pair, stats, judge(session, pair))
 
@@ -68,16 +75,18 @@ def judged(session: Session, pair: Pair) -> PairView:
 def open_pair(
     session: Session, labels: tuple[str, str] | None
 ) -> tuple[Pair | None, str | None]:
-    """The pair of these labels, or the first that opens; and a notice where it is
-    another one.
+    """The pair of ``labels``, or else the first pair of the session that opens.
+
+    Returns the pair, None where none opens, and the reason why the first choice did not
+    open, None where it did.
     """
     choices = [labels, default_pair(session), *list_pairs(session)]
     problem: str | None = None
     for a, b in dict.fromkeys(filter(None, choices)):
         try:
             pair = make_pair(session, a, b)
-            # Read here, so that a part that cannot be read is told, and drawing reads
-            # nothing of it.
+            # Read here, so that a part that cannot be read is an error here and not
+            # while drawing.
             _ = pair.scored
         except LogdriftError as error:
             problem = problem or reason(session, error)
@@ -87,21 +96,19 @@ def open_pair(
 
 
 def reason(session: Session, error: Exception) -> str:
-    """An error's text for one short line: files by their place in the session, so that
-    the cause is not cut off.
+    """An error's text for one short line.
+
+    Files are named by their path within the session, which leaves room for the cause.
     """
     return visible(words_inside(error, session.folder))
 
 
 def pair_row(session: Session, a: str, b: str) -> PairRow:
-    """One judged line of the pair list."""
+    """One judged line of the pair list; an error becomes its ``problem``."""
     try:
         view = judged(session, make_pair(session, a, b))
     except Exception as error:
         return PairRow(a, b, problem=reason(session, error))
-    return PairRow(
-        a=a,
-        b=b,
-        mae=view.stats.mae if view.stats else None,
-        verdict=view.gate.verdict if view.gate else None,
-    )
+    assert view.stats is not None
+    assert view.gate is not None
+    return PairRow(a=a, b=b, mae=view.stats.mae, verdict=view.gate.verdict)

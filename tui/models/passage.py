@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from logdrift.core.compare.pair import Pair
 from logdrift.tui.models.explorer import Explorer
 from logdrift.tui.models.flow import FragmentCache
 from logdrift.tui.models.modes import Legend
@@ -19,9 +20,10 @@ if TYPE_CHECKING:
 class Passage:
     """The n tokens of one sequence. ``title`` and ``aside`` stand above them.
 
-    ``levels`` i8[n] are as `logdrift.tui.models.modes` gives them, ``matched`` bool[n] the
-    tokens of what was searched for, ``notes`` the tokens that the reader marked;
-    ``greyed`` where levels mean nothing.
+    ``ids`` i32[n] are the tokens; the first ``prompt`` of them are the prompt.
+    ``levels`` i8[n] are those of `logdrift.tui.models.modes`. ``matched`` bool[n] marks
+    the tokens of what was searched for, ``notes`` holds the indices of the tokens that
+    the reader marked. ``greyed``: the pair cannot be compared, its levels mean nothing.
     """
 
     sequence: int
@@ -43,7 +45,10 @@ def passage_of(explorer: Explorer) -> Passage:
     start, stop = explorer.bounds
     prompt = int(sequences.prompt_lengths[explorer.sequence])
     levels, aside = _levels(explorer, start, stop)
-    marks = (mark.position for mark in explorer.state.marks)
+    marked = [mark.position for mark in explorer.state.marks]
+    notes = frozenset(
+        position - start for position in marked if start <= position < stop
+    )
     return Passage(
         sequence=explorer.sequence,
         title=f"Sequence {explorer.sequence} · {stop - start} tokens ({prompt} prompt)",
@@ -54,7 +59,7 @@ def passage_of(explorer: Explorer) -> Passage:
         fragments=explorer.fragments,
         legend=explorer.legend(),
         matched=explorer.matched(start, stop),
-        notes=frozenset(mark - start for mark in marks if start <= mark < stop),
+        notes=notes,
         greyed=explorer.greyed,
     )
 
@@ -64,11 +69,18 @@ def _levels(
 ) -> tuple[npt.NDArray[np.int8], str]:
     """The level of each token, and in words how many have one."""
     pair = explorer.pair
-    if pair is None or explorer.sequence >= pair.count:
-        return np.zeros(stop - start, np.int8), "no scores"
-    if not (pair.scored | pair.broken)[start:stop].any():
+    if pair is None or not _has_scores(pair, start, stop):
         return np.zeros(stop - start, np.int8), "no scores"
     colours = explorer.levels
     levels = colours.of(start, stop)
     bound = colours.mode.step(colours.threshold)
     return levels, f"{np.count_nonzero(levels)} beyond {bound}"
+
+
+def _has_scores(pair: Pair, start: int, stop: int) -> bool:
+    """Whether a token from ``start`` to ``stop`` has scores, be they NaN."""
+    if start >= pair.tokens:
+        return False
+    scored = pair.scored[start:stop]
+    broken = pair.broken[start:stop]
+    return bool(scored.any() or broken.any())

@@ -7,8 +7,10 @@ from logdrift.core.session.reader import Sequences
 
 
 def parse_place(text: str, sequences: Sequences, sequence: int) -> int:
-    """The flat position of ``SEQUENCE:POSITION``, ``SEQUENCE:`` or ``POSITION`` in
-    ``sequence``. InputError says what is wrong.
+    """The flat position of a place as it is typed.
+
+    ``SEQUENCE:POSITION``, ``SEQUENCE:`` (its first token), or ``POSITION`` in
+    ``sequence``. Raises InputError where there is no such place.
     """
     before, colon, after = (part.strip() for part in text.strip().partition(":"))
     index_text = before
@@ -31,19 +33,20 @@ def parse_place(text: str, sequences: Sequences, sequence: int) -> int:
 def write_place(sequences: Sequences, position: int) -> str:
     """A flat position as ``parse_place`` reads it."""
     sequence = sequence_of(sequences, position)
-    return f"{sequence}:{position - int(sequences.offsets[sequence])}"
+    index = position - int(sequences.offsets[sequence])
+    return f"{sequence}:{index}"
 
 
 def sequence_of(sequences: Sequences, position: int) -> int:
-    """The sequence that holds a flat position, the last one for a position behind
-    all.
-    """
-    sequence = int(sequences.offsets.searchsorted(position, "right")) - 1
-    return min(sequence, len(sequences) - 1)
+    """The sequence that holds a flat position; the last one for a position after all."""
+    starts_before = int(sequences.offsets.searchsorted(position, "right"))
+    return min(starts_before, len(sequences)) - 1
 
 
 def _number(text: str, typed: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) < 10):
+    """A typed number; ``typed`` is the whole place, for the error."""
+    is_number = text.isascii() and text.isdigit()
+    if not is_number or len(text) >= 10:
         raise InputError(
             f"{typed.strip()!r} is not a place: write 120, 3:120 or #30010"
         )

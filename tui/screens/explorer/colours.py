@@ -139,7 +139,7 @@ class Colours:
         if explorer.pair is None:
             return ""
         scored = explorer.mode.tokens(explorer.pair)
-        count = len(explorer.levels.beyond(threshold))
+        count = len(explorer.levels.beyond_threshold(threshold))
         return f"{count:>11,} {percent(count, scored):>8}"
 
 

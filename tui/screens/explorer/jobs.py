@@ -21,7 +21,8 @@ from logdrift.core.compare.pair import Pair
 from logdrift.core.errors import LogdriftError
 from logdrift.core.session.reader import Session
 from logdrift.tui.faults import background
-from logdrift.tui.models.explorer import Explorer, Levels
+from logdrift.tui.models.explorer import Explorer
+from logdrift.tui.models.levels import Levels
 from logdrift.tui.models.listing import sequences_with
 from logdrift.tui.models.pairs import PairView, judged, open_pair
 from logdrift.tui.screens.explorer.following import SessionRead
@@ -204,7 +205,7 @@ class Jobs:
         loop.
         """
         assert levels.pair is not None
-        positions = levels.count_all()
+        positions = levels.find_beyond()
         self.node.post_message(Counted(levels.pair, levels.key, positions))
 
     @background(group="flips", exclusive=True)

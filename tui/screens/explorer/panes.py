@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from textual.timer import Timer
 
-from logdrift.tui.models.explorer import Explorer, Levels
+from logdrift.tui.models.explorer import Explorer
 from logdrift.tui.models.heading import heading_of, refusal_of
+from logdrift.tui.models.levels import Levels
 from logdrift.tui.models.modes import Legend
 from logdrift.tui.models.passage import passage_of
 from logdrift.tui.widgets.bars import AnswerBar, Header, Tabs
