@@ -18,7 +18,7 @@ from logdrift.core.compare.pair import Pair, make_pair
 from logdrift.core.compare.pair_numbers import pair_numbers
 from logdrift.core.session.reader import Session, open_session
 from logdrift.core.session.search import find_ids, text_index
-from logdrift.tui.models import explorer as explorer_model
+from logdrift.tui.models import levels as levels_model
 from logdrift.tui.models.explorer import Explorer, beside
 from logdrift.tui.models.heading import heading_of, refusal_of
 from logdrift.tui.models.jumps import Jumps
@@ -311,7 +311,7 @@ def test_thresholds_end_at_the_last_choice(
 def test_a_long_count_is_left_to_a_thread(
     session: Session, pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(explorer_model, "AT_ONCE", 100)
+    monkeypatch.setattr(levels_model, "AT_ONCE", 100)
     explorer = looking_at(session, pair, mode="ratio")
     explorer.view = judged(session, pair)
     levels = explorer.levels

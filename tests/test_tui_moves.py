@@ -28,6 +28,7 @@ from logdrift.tui.screens.texts import Picker
 from logdrift.tui.widgets.bars import Header, Hints
 from logdrift.tui.widgets.inspector import Inspector, inspector_lines, summary_lines
 from logdrift.tui.widgets.line_edit import TypedLine
+from logdrift.tui.widgets.token_details import TokenDetails
 from tests.made_sessions import capture, write_session
 from tests.tui_screen import explorer, judged, lines, make_app, screen_text, text, until
 
@@ -587,12 +588,9 @@ def test_where_a_column_does_not_fit_its_number_of_the_pair_is_said(
     floors = {} if floor is None else {PAIR[1]: floor}
     found = inspect(pair.session, pair, position, floors=floors)
     palette = make_palette("256")
-    narrow = "\n".join(
-        strip.text for strip in inspector_lines(found, 1, False, 48, palette)
-    )
-    four = "\n".join(
-        strip.text for strip in summary_lines(found, 1, False, 80, palette)
-    )
+    details = TokenDetails(found, 1, False, palette)
+    narrow = "\n".join(strip.text for strip in inspector_lines(details, 48))
+    four = "\n".join(strip.text for strip in summary_lines(details, 80))
     assert "Δ/floor" not in narrow and "ratio" in narrow
     if floor:
         said = f"{number(abs(float(pair.delta[position])) / floor, 3)}{said}"

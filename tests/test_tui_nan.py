@@ -15,6 +15,7 @@ from logdrift.tui.models.modes import MODES, mode_of
 from logdrift.tui.palette import BROKEN as BROKEN_LEVEL
 from logdrift.tui.palette import make_palette
 from logdrift.tui.widgets.inspector import inspector_lines, summary_lines
+from logdrift.tui.widgets.token_details import TokenDetails
 from tests.divergences import count_beyond, next_divergence
 from tests.made_sessions import BROKEN
 from tests.test_nan import DECODED, PROMPT, A, B, pair_of, places
@@ -55,12 +56,9 @@ def test_the_inspector_says_which_capture_gave_nan(tmp_path: Path) -> None:
     assert (rows[2][A].note, rows[2][A].broken, rows[2][B].note) == ("NaN", True, "")
     assert (rows[3][A].note, rows[3][A].broken) == ("no score here", False)
     palette = make_palette("256")
-    for lines in (
-        inspector_lines(
-            inspect(pair.session, pair, 2), BROKEN_LEVEL, False, 60, palette
-        ),
-        summary_lines(inspect(pair.session, pair, 2), BROKEN_LEVEL, False, 80, palette),
-    ):
+    found = inspect(pair.session, pair, 2)
+    details = TokenDetails(found, BROKEN_LEVEL, False, palette)
+    for lines in (inspector_lines(details, 60), summary_lines(details, 80)):
         text = "\n".join(strip.text for strip in lines)
         assert "NaN" in text and "no score" not in text
     assert f"NaN in {A}" in text

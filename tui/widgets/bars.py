@@ -1,6 +1,4 @@
-"""The lines above and below the panes: session and pair, tabs of a narrow screen,
-keys.
-"""
+"""The lines above and below the panes: header, answer, tabs of a narrow screen, keys."""
 
 from __future__ import annotations
 
@@ -25,7 +23,7 @@ if TYPE_CHECKING:
 
 _NO_PAIR = "no pair to compare yet"
 _SHORT_NAME = 16
-"""Cells of a session's name that are kept for as long as something else can go."""
+"""Cells of a session's name that are kept while other parts can be left out."""
 
 
 class Bar(Text, can_focus=False):
@@ -43,9 +41,7 @@ class Bar(Text, can_focus=False):
 
 
 class Header(Bar):
-    """First line: session, pair, verdict, MAE, progress. Below it what is wrong, if
-    anything.
-    """
+    """Session, pair, verdict, MAE and progress; below them what is wrong, if anything."""
 
     heading: Heading | None = None
 
@@ -63,8 +59,9 @@ class Header(Bar):
 
 
 def heading_rows(heading: Heading, width: int, palette: Palette) -> list[list[Run]]:
-    """The header's lines for a width: what matters least goes first when there is no
-    room.
+    """The header's lines in ``width`` cells.
+
+    Where there is no room for all, the parts that matter least are left out.
     """
     margin: Run = (" ", palette.text)
     rows = [[margin, *_first_line(heading, width, palette)]]
@@ -82,18 +79,20 @@ def _first_line(heading: Heading, width: int, palette: Palette) -> list[Run]:
     counts = _counts(heading, palette)
     numbers = _numbers(heading, palette)
     pair_width = _pair_width(heading.pair)
-    shortest_name = min(cell_len(heading.name), _SHORT_NAME)
-    least = 2 + shortest_name + pair_width + _cells([*verdict, *state])
-    if least + _cells(counts) > width:
+    whole_name = cell_len(heading.name)
+    shortest_name = min(whole_name, _SHORT_NAME)
+    used = 2 + shortest_name + pair_width + _cells([*verdict, *state])
+    if used + _cells(counts) > width:
         counts = []
-    # One number after the other as far as there is room, ESS and floor going first.
-    while numbers and least + _cells(counts) + sum(map(_cells, numbers)) > width:
-        numbers.pop()
+    used += _cells(counts)
     for number_runs in numbers:
+        used += _cells(number_runs)
+        if used > width:
+            break
         verdict += number_runs
 
     room = width - 2 - _cells([*counts, *verdict, *state])
-    name_width = min(cell_len(heading.name), max(8, room - pair_width))
+    name_width = min(whole_name, max(8, room - pair_width))
     name = (fit(heading.name, name_width), palette.strong)
     pair = _pair(heading.pair, room - name_width, palette)
     return [name, *counts, *pair, *verdict, *state]
@@ -106,31 +105,32 @@ def _state(heading: Heading, palette: Palette) -> list[Run]:
         return []
     if heading.state != "running":
         return [gap, (heading.state, palette.warn)]
-    if heading.running is None:
-        share = ""
-    else:
-        share = f" {heading.running:.0%}"
+    words = "capturing"
+    if heading.running is not None:
+        words += f" {heading.running:.0%}"
     if heading.left:
-        left = f" {heading.left} left"
-    else:
-        left = ""
-    return [gap, (f"capturing{share}{left}", palette.accent)]
+        words += f" {heading.left} left"
+    return [gap, (words, palette.accent)]
 
 
 def _verdict(heading: Heading, palette: Palette) -> list[Run]:
-    """The verdict and the mean absolute error, and which tokens are not in it."""
+    """The verdict and the mean absolute error, and how many tokens are left out of it."""
     if heading.pair is None:
         return []
     gap: Run = ("  ", palette.text)
     words = VERDICTS.get(heading.verdict or "", "judging")
-    mae = number(heading.mae) if heading.verdict else "…"
-    refused = heading.verdict == "not_comparable"
+    mae = "…"
+    if heading.verdict:
+        mae = number(heading.mae)
+    style = palette.strong
+    if heading.verdict == "not_comparable":
+        style = palette.muted
     runs: list[Run] = [
         gap,
         (words, palette.verdict(heading.verdict)),
         gap,
         ("MAE ", palette.muted),
-        (mae, palette.muted if refused else palette.strong),
+        (mae, style),
     ]
     if heading.broken:
         runs += [gap, (f"{heading.broken:,} NaN", palette.bad)]
@@ -145,47 +145,51 @@ def _counts(heading: Heading, palette: Palette) -> list[Run]:
 
 
 def _numbers(heading: Heading, palette: Palette) -> list[list[Run]]:
-    """k3, floor and ESS, most wanted first."""
+    """k3, floor and ESS, the most important first."""
     if heading.pair is None or not heading.measured:
         return []
-    refused = heading.verdict == "not_comparable"
-    style = palette.muted if refused else palette.text
-    if heading.floor is None:
-        floor = "none"
-    else:
+    style = palette.text
+    if heading.verdict == "not_comparable":
+        style = palette.muted
+    floor = "none"
+    if heading.floor is not None:
         floor = number(heading.floor, 3)
-    values = (
-        ("k3", number(heading.k3, 3)),
-        ("floor", floor),
-        ("ESS", number(heading.ess, 3)),
-    )
-    return [[(f"  {name} ", palette.muted), (value, style)] for name, value in values]
+    values = {
+        "k3": number(heading.k3, 3),
+        "floor": floor,
+        "ESS": number(heading.ess, 3),
+    }
+    muted = palette.muted
+    return [[(f"  {name} ", muted), (text, style)] for name, text in values.items()]
 
 
 def _pair_width(pair: tuple[str, str] | None) -> int:
-    """Cells of the pair where nothing is cut."""
-    words = ("", _NO_PAIR) if pair is None else pair
-    gaps = 2 if pair is None else 5
-    return gaps + sum(map(cell_len, words))
+    """Cells of the pair with its gaps, where nothing is cut."""
+    if pair is None:
+        return 2 + cell_len(_NO_PAIR)
+    return 5 + sum(map(cell_len, pair))
 
 
 def _pair(pair: tuple[str, str] | None, room: int, palette: Palette) -> list[Run]:
-    """Both labels in ``room`` cells: one may take what the other leaves."""
+    """Both labels in ``room`` cells; a long one takes the cells that a short one leaves."""
     gap: Run = ("  ", palette.text)
     if pair is None:
         return [gap, (_NO_PAIR, palette.warn)]
     half = max(6, (room - 5) // 2)
-    spare = max(0, half - min(map(cell_len, pair)))
-    a, b = (_cut(label, half, half + spare) for label in pair)
-    return [gap, (a, palette.text), (f" {ARROW} ", palette.muted), (b, palette.text)]
+    shorter = min(map(cell_len, pair))
+    spare = max(0, half - shorter)
+    a, b = (_cut(label, half + spare) for label in pair)
+    return [
+        gap,
+        (a, palette.text),
+        (f" {ARROW} ", palette.muted),
+        (b, palette.text),
+    ]
 
 
-def _cut(label: str, half: int, most: int) -> str:
-    """A label whole within its half, else in at most ``most`` cells."""
-    cells = cell_len(label)
-    if cells <= half:
-        return label
-    return fit(label, min(cells, most))
+def _cut(label: str, most: int) -> str:
+    """A label in at most ``most`` cells."""
+    return fit(label, min(cell_len(label), most))
 
 
 def _cells(runs: Sequence[Run]) -> int:
@@ -193,8 +197,9 @@ def _cells(runs: Sequence[Run]) -> int:
 
 
 class AnswerBar(Bar):
-    """The answer of the pair in one line, cut to the width; a blank line, or a
-    ``rule``, until it is known.
+    """The answer of the pair in one line, cut to the width.
+
+    Until it is known the line is blank, or with ``rule`` a rule.
     """
 
     def __init__(self, *, id: str, rule: bool = False) -> None:
@@ -204,28 +209,27 @@ class AnswerBar(Bar):
         self._key = ""
 
     def show(self, answer: AnswerLine | None, key: str) -> None:
-        """``key`` shows the whole of it."""
-        if (answer, key) != (self.answer, self._key):
-            self.answer = answer
-            self._key = key
-            self._draw()
+        """Show an answer; ``key`` is the one that shows it in full."""
+        if answer == self.answer and key == self._key:
+            return
+        self.answer = answer
+        self._key = key
+        self._draw()
 
     def on_resize(self, event: events.Resize) -> None:
         self._draw()
 
     def _draw(self) -> None:
-        if self.size.width:
-            self.put(
-                [
-                    answer_runs(
-                        self.answer,
-                        self._key,
-                        self.inner_width,
-                        self.palette,
-                        rule=self._rule,
-                    )
-                ]
-            )
+        if not self.size.width:
+            return
+        runs = answer_runs(
+            self.answer,
+            self._key,
+            self.inner_width,
+            self.palette,
+            rule=self._rule,
+        )
+        self.put([runs])
 
 
 def answer_runs(
@@ -236,27 +240,27 @@ def answer_runs(
     *,
     rule: bool = False,
 ) -> list[Run]:
-    """The answer in ``width`` cells: whole, or cut and with the ``key`` that shows all
-    of it.
-    """
-    edge = "─" if rule else " "
+    """The answer in ``width`` cells: whole, or cut and with the ``key`` for all of it."""
+    muted = palette.muted
     if answer is None:
-        return [(edge * width, palette.muted)]
+        edge = "─" if rule else " "
+        return [(edge * width, muted)]
     begin = "─ " if rule else " "
     style = palette.meaning(answer.meaning)
     room = width - len(begin) - 1
-    if cell_len(answer.sentence) <= room:
-        rest = room - cell_len(answer.sentence)
-        return [
-            (begin, palette.muted),
-            (answer.sentence, style),
-            (f" {edge * rest}" if rule else "", palette.muted),
-        ]
-    more = f"{key} all" if key else ""
+    spare = room - cell_len(answer.sentence)
+    if spare >= 0:
+        end = ""
+        if rule:
+            end = f" {'─' * spare}"
+        return [(begin, muted), (answer.sentence, style), (end, muted)]
+    more = ""
+    if key:
+        more = f"{key} all"
     return [
-        (begin, palette.muted),
+        (begin, muted),
         (fit(answer.sentence, room - cell_len(more) - 1), style),
-        (" ", palette.muted),
+        (" ", muted),
         (more, palette.accent),
     ]
 
@@ -276,15 +280,13 @@ class Tabs(Bar):
         self._draw()
 
     def _draw(self) -> None:
-        p = self.palette
-        self.put(
-            [
-                [
-                    (text, p.selected if name == self.active else p.muted)
-                    for name, text in self._texts()
-                ]
-            ]
-        )
+        runs: list[Run] = []
+        for name, text in self._texts():
+            style = self.palette.muted
+            if name == self.active:
+                style = self.palette.selected
+            runs.append((text, style))
+        self.put([runs])
 
     def _texts(self) -> Iterator[tuple[str, str]]:
         """Each pane's name and its text, with the key that shows it."""
@@ -308,7 +310,7 @@ class Tabs(Bar):
 
 
 class Hints(Bar):
-    """The keys that matter most, or for a while something to be said."""
+    """The keys that matter most, or for a while a message."""
 
     pairs: Sequence[tuple[str, str]] = ()
     message: tuple[str, Style] | None = None
@@ -339,18 +341,21 @@ class Hints(Bar):
         self.put([[margin, (fit(text, self.inner_width - 2), style)]])
 
     def _keys(self) -> list[Run]:
-        """As many keys as fit. The last one is help: it stays when others go."""
+        """As many keys as fit. The last one is the key of help, which always stays."""
         *others, help_pair = self.pairs or [("", "")]
         room = self.inner_width - _hint_cells(help_pair)
-        fitting = []
+        fitting: list[tuple[str, str]] = []
         for pair in others:
-            if _hint_cells(pair) <= room:
+            cells = _hint_cells(pair)
+            if cells <= room:
                 fitting.append(pair)
-                room -= _hint_cells(pair)
-        p = self.palette
+                room -= cells
+        fitting.append(help_pair)
+        palette = self.palette
         runs: list[Run] = []
-        for key, word in (*fitting, help_pair):
-            runs += [(f" {key}", p.accent), (f" {word} ", p.muted)]
+        for key, word in fitting:
+            runs.append((f" {key}", palette.accent))
+            runs.append((f" {word} ", palette.muted))
         return runs
 
 

@@ -1,6 +1,4 @@
-"""The token under the cursor: every capture's number for it, and the alternatives side
-by side.
-"""
+"""The token under the cursor: each capture's numbers, and the alternatives."""
 
 from __future__ import annotations
 
@@ -21,9 +19,7 @@ if TYPE_CHECKING:
 
 
 class Inspector(Text, inherit_bindings=False):
-    """Shows an `Inspection`; scrolls where it is longer than the pane, and sideways
-    through the captures.
-    """
+    """Shows an `Inspection`; scrolls down its lines and sideways through the captures."""
 
     BINDINGS = bindings("pane", "inspector")
     fixed = 1
@@ -37,9 +33,7 @@ class Inspector(Text, inherit_bindings=False):
         return self.title_line("Token", width)
 
     def show(self, inspection: Inspection, level: int, greyed: bool) -> None:
-        """``level`` as `Palette.level` takes it; ``greyed`` where the pair cannot be
-        compared.
-        """
+        """Show a token; ``level`` and ``greyed`` as `TokenDetails` takes them."""
         self._shown = (inspection, level, greyed)
         self._draw()
 
@@ -49,48 +43,42 @@ class Inspector(Text, inherit_bindings=False):
     def _draw(self) -> None:
         if self._shown is None:
             self.set_lines([])
-        elif self.size.width:
-            view, level, greyed = self._shown
-            width = self.inner_width
-            shift = self._shift
-            lines = inspector_lines(view, level, greyed, width, self.palette, shift)
-            self.set_lines(lines)
+            return
+        if not self.size.width:
+            return
+        view, level, greyed = self._shown
+        details = TokenDetails(view, level, greyed, self.palette)
+        self.set_lines(inspector_lines(details, self.inner_width, self._shift))
 
     def action_shift_captures(self, step: int) -> None:
         """Show captures further right (1) or left (-1) beside A and B."""
+        count = 0
         if self._shown is not None:
-            count = len(self._shown[0].columns)
-        else:
-            count = 0
+            inspection, _, _ = self._shown
+            count = len(inspection.columns)
         fitting = len(arrange(count, 0, self.inner_width).columns)
-        self._shift = max(0, min(self._shift + step, count - fitting))
+        farthest = count - fitting
+        self._shift = max(0, min(self._shift + step, farthest))
         self._draw()
 
 
 class Summary(Text, can_focus=False):
-    """Four lines about the token under the cursor, for screens with no room for the
-    inspector.
-    """
+    """Four lines about the token under the cursor, for screens without the inspector."""
 
     def show(self, inspection: Inspection, level: int, greyed: bool) -> None:
         """As `Inspector.show`."""
         width = max(1, self.size.width)
-        lines = summary_lines(inspection, level, greyed, width, self.palette)
-        self.set_lines(lines)
+        details = TokenDetails(inspection, level, greyed, self.palette)
+        self.set_lines(summary_lines(details, width))
 
 
-def inspector_lines(
-    view: Inspection,
-    level: int,
-    greyed: bool,
-    width: int,
-    palette: Palette,
-    shift: int = 0,
-) -> list[Strip]:
-    """All lines of the inspector in ``width`` cells; ``shift``: how many captures
-    beside A and B are skipped.
+def inspector_lines(details: TokenDetails, width: int, shift: int = 0) -> list[Strip]:
+    """All lines of the inspector in ``width`` cells.
+
+    ``shift``: how many captures after A and B are skipped in the table of alternatives.
     """
-    details = TokenDetails(view, level, greyed, palette)
+    view = details.view
+    palette = details.palette
     blank: list[Run] = [("", palette.text)]
     rows = [details.head(width), details.bytes()]
     if view.mark is not None:
@@ -102,20 +90,25 @@ def inspector_lines(
         table = arrange(len(view.columns), shift, width)
         alternatives = AlternativesTable(view, table, details.value, palette)
         rows += [blank, *alternatives.lines()]
-    return [strip_of([(" ", palette.text), *row], width) for row in rows]
+    return _strips(rows, width, palette)
 
 
-def summary_lines(
-    view: Inspection, level: int, greyed: bool, width: int, palette: Palette
-) -> list[Strip]:
-    """What one always wants to know of a token, in four lines."""
-    details = TokenDetails(view, level, greyed, palette)
+def summary_lines(details: TokenDetails, width: int) -> list[Strip]:
+    """The four lines of the summary: the token, A, B and their difference."""
+    delta = details.delta()
     floor = details.floor_words()
-    words = f", {floor}" if floor else ""
+    if floor:
+        delta.append((f", {floor}", details.palette.muted))
     rows = [
         details.head(width),
         details.side("A", width),
         details.side("B", width),
-        [*details.delta(), (words, palette.muted)],
+        delta,
     ]
-    return [strip_of([(" ", palette.text), *row], width) for row in rows]
+    return _strips(rows, width, details.palette)
+
+
+def _strips(rows: list[list[Run]], width: int, palette: Palette) -> list[Strip]:
+    """Rows as lines of ``width`` cells, with a margin of one cell."""
+    margin: Run = (" ", palette.text)
+    return [strip_of([margin, *row], width) for row in rows]

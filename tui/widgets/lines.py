@@ -1,9 +1,8 @@
-"""The base of all panes: lines drawn one by one, scrolled without a layout, and
-repainted only where they changed.
-"""
+"""The base of all panes: lines that scroll without a layout and repaint what changed."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 
 from rich.cells import cell_len
@@ -28,66 +27,68 @@ _WHEEL_LINES = 3
 
 
 def strip_of(runs: Iterable[Run], width: int) -> Strip:
-    """Runs as one line of exactly ``width`` cells; neighbours of one style become one,
-    which is fewer bytes to send.
+    """Runs as one line of exactly ``width`` cells.
+
+    Neighbours of the same style become one segment, which is fewer bytes to send.
     """
-    merged: list[Run] = []
+    segments: list[Segment] = []
     for text, style in runs:
-        if merged and merged[-1][1] is style:
-            merged[-1] = (merged[-1][0] + text, style)
+        if segments and segments[-1].style is style:
+            segments[-1] = Segment(segments[-1].text + text, style)
         elif text:
-            merged.append((text, style))
-    return Strip([Segment(text, style) for text, style in merged]).adjust_cell_length(
-        width
-    )
+            segments.append(Segment(text, style))
+    return Strip(segments).adjust_cell_length(width)
 
 
 def merge_blanks(strip: Strip) -> Strip:
-    """The same cells in fewer runs: blanks take the colour of the text beside them,
-    which nobody sees and saves a third of the bytes of a repaint.
+    """The same cells in fewer segments: blanks take the style of the text beside them.
+
+    It looks the same, and a repaint sends a third fewer bytes.
     """
-    out: list[Segment] = []
+    segments: list[Segment] = []
     for segment in strip:
-        merged = _merged(out[-1], segment) if out else None
-        if merged is None:
-            out.append(segment)
+        style = None
+        if segments:
+            before = segments[-1]
+            style = _common_style(before, segment)
+        if style is None:
+            segments.append(segment)
         else:
-            out[-1] = merged
-    return Strip(out, strip.cell_length)
+            segments[-1] = Segment(before.text + segment.text, style)
+    return Strip(segments, strip.cell_length)
 
 
-def _merged(before: Segment, after: Segment) -> Segment | None:
-    """Two neighbours as one, None where they do not look alike."""
-    text = before.text + after.text
-    style = before.style
-    if style is after.style:
-        return Segment(text, style)
-    if style is None or after.style is None or not _same_blank(style, after.style):
+def _common_style(before: Segment, after: Segment) -> Style | None:
+    """A style in which both segments look as they do now, None where there is none."""
+    if before.style is after.style:
+        return before.style
+    if before.style is None or after.style is None:
+        return None
+    if not _same_blank(before.style, after.style):
         return None
     if not after.text.strip(" "):
-        return Segment(text, style)
-    if before.text.strip(" "):
-        return None
-    return Segment(text, after.style)
+        return before.style
+    if not before.text.strip(" "):
+        return after.style
+    return None
 
 
 def _same_blank(one: Style, other: Style) -> bool:
-    """Whether a blank looks alike in both styles: it shows nothing but its
-    background.
-    """
-    return one.bgcolor == other.bgcolor and _bare(one) and _bare(other)
+    """Whether a blank looks the same in both styles: only its background is seen."""
+    if one.bgcolor != other.bgcolor:
+        return False
+    return _blank_is_bare(one) and _blank_is_bare(other)
 
 
-def _bare(style: Style) -> bool:
-    return not (style.underline or style.reverse)
+def _blank_is_bare(style: Style) -> bool:
+    return not style.underline and not style.reverse
 
 
 class Lines(Safe, Widget, can_focus=True, inherit_bindings=False):
-    """Rows `fixed` to stay on top, below them a window on `line_count` lines, and a
-    scroll bar one cell wide.
+    """A window on `line_count` lines, below `fixed` rows that do not scroll.
 
-    Scrolling moves `top` and repaints this pane. Textual's own scrolling goes through a
-    layout of the whole screen.
+    A scroll bar of one cell stands at the right. Scrolling moves `top` and repaints this
+    pane only; Textual's own scrolling would lay out the whole screen.
     """
 
     fixed = 0
@@ -113,8 +114,9 @@ class Lines(Safe, Widget, can_focus=True, inherit_bindings=False):
 
     @property
     def page(self) -> int:
-        """Lines that are seen at a time."""
-        return max(1, self.size.height - self.fixed)
+        """How many lines are seen at a time."""
+        rows = self.size.height - self.fixed
+        return max(1, rows)
 
     @property
     def inner_width(self) -> int:
@@ -124,51 +126,61 @@ class Lines(Safe, Widget, can_focus=True, inherit_bindings=False):
     def render_line(self, y: int) -> Strip:
         width = self.size.width
         back = self.palette.back
-        below = self.top + y - self.fixed >= self.line_count
-        if y >= self.fixed and below:
-            # Where there is no bar either: much of a first screen.
+        index = self.top + y - self.fixed
+        if y >= self.fixed and index >= self.line_count:
+            # Below the last line there is no scroll bar either.
             return Strip.blank(width, back)
         try:
-            return merge_blanks(self._content(y, width).apply_style(back))
+            strip = self._content(y, width)
+            return merge_blanks(strip.apply_style(back))
         except Exception as error:
             # One number that cannot be written must not take the screen with it.
-            words = fit(f" {visible(words_of(error))}", width)
-            return strip_of([(words, self.palette.bad)], width)
+            message = visible(words_of(error))
+            text = fit(f" {message}", width)
+            return strip_of([(text, self.palette.bad)], width)
 
     def _content(self, y: int, width: int) -> Strip:
         if y < self.fixed:
             return self.fixed_line(y, width)
-        strip = self.line(self.top + y - self.fixed, self.inner_width)
+        row = y - self.fixed
+        strip = self.line(self.top + row, self.inner_width)
         if self.inner_width == width:
             return strip
-        return Strip.join([strip, self._bar(y - self.fixed)])
+        return Strip.join([strip, self._bar(row)])
 
-    def _bar(self, y: int) -> Strip:
-        """The cell of the scroll bar in a row."""
+    def _bar(self, row: int) -> Strip:
+        """The cell of the scroll bar in a row of the window."""
         total = self.line_count
         page = self.page
         if total <= page:
             return Strip([Segment(" ")], 1)
         size = max(1, page * page // total)
-        start = round(self.top * (page - size) / max(1, total - page))
-        if start <= y < start + size:
+        start = round(self.top * (page - size) / (total - page))
+        if start <= row < start + size:
             return Strip([Segment("┃", self.palette.accent)], 1)
         return Strip([Segment("│", self.palette.muted)], 1)
 
     def scroll_top(self, top: int) -> None:
         """Show lines from ``top`` on, as far as there are lines."""
-        top = max(0, min(top, self.line_count - self.page))
+        top = self.top_within(top)
         if top != self.top:
             self.top = top
             self.refresh(Region(0, self.fixed, self.size.width, self.page))
 
+    def top_within(self, top: int) -> int:
+        """The first line of a window that begins at ``top``, or where the lines end."""
+        last = self.line_count - self.page
+        return max(0, min(top, last))
+
     def reveal(self, index: int, margin: int = 0) -> None:
         """Scroll as little as needed to show a line and ``margin`` lines around it."""
         margin = min(margin, (self.page - 1) // 2)
-        if index - margin < self.top:
-            self.scroll_top(index - margin)
-        elif index + margin >= self.top + self.page:
-            self.scroll_top(index + margin - self.page + 1)
+        first = index - margin
+        last = index + margin
+        if first < self.top:
+            self.scroll_top(first)
+        elif last >= self.top + self.page:
+            self.scroll_top(last - self.page + 1)
 
     def refresh_line(self, index: int) -> None:
         """Repaint one line, if it is seen."""
@@ -180,8 +192,9 @@ class Lines(Safe, Widget, can_focus=True, inherit_bindings=False):
         self.refresh(Region(0, 0, self.size.width, self.fixed))
 
     def recolour(self, styles: Mapping[Style, Style]) -> None:
-        """Other colours: ``styles`` maps those that are drawn to what stands for them
-        now. Who keeps strips drops them.
+        """The palette has changed: ``styles`` maps each old style to the new one.
+
+        A widget that keeps drawn strips drops or recolours them.
         """
         self.refresh()
 
@@ -203,30 +216,36 @@ class Lines(Safe, Widget, can_focus=True, inherit_bindings=False):
         self.scroll_top(self.top - _WHEEL_LINES)
 
     def title_line(self, title: str, width: int, aside: str = "") -> Strip:
-        """A pane's title, bright while it has the focus, with ``aside`` at the right
-        where there is room.
+        """A pane's title, bright while it has the focus.
+
+        ``aside`` stands at the right where there is room.
         """
-        p = self.palette
         style = self._head_style()
         head = f" {title} "
         room = width - cell_len(head) - 1
         if room < 0:
             return strip_of([(fit(head, width), style)], width)
-        tail = aside if cell_len(aside) <= room else ""
-        return strip_of([(head, style), (fit(tail, room, right=True), p.muted)], width)
+        if cell_len(aside) > room:
+            aside = ""
+        tail = fit(aside, room, right=True)
+        return strip_of([(head, style), (tail, self.palette.muted)], width)
 
     def _head_style(self) -> Style:
-        p = self.palette
+        palette = self.palette
         if not self.has_focus:
-            return p.muted
-        # Without colours only swapped ones show where the focus is.
-        reverse = True if p.depth == "none" else None
-        return p.accent + Style(bold=True, reverse=reverse)
+            return palette.muted
+        style = palette.accent + Style(bold=True)
+        if palette.depth == "none":
+            # Without colours only reverse video shows where the focus is.
+            style += Style(reverse=True)
+        return style
 
 
 class Text(Lines, inherit_bindings=False):
-    """Given lines. A new set repaints only the cells that differ, so a cursor that
-    moves costs few bytes.
+    """Shows the lines of `set_lines`.
+
+    New lines repaint only the cells that differ, so few bytes are sent when the cursor
+    moves.
     """
 
     BINDINGS = bindings("pane")
@@ -246,7 +265,7 @@ class Text(Lines, inherit_bindings=False):
         """Replace all lines."""
         old = self._lines
         self._lines = list(lines)
-        top = max(0, min(self.top, len(lines) - self.page))
+        top = self.top_within(self.top)
         if top != self.top:
             self.top = top
             self.refresh()
@@ -257,23 +276,19 @@ class Text(Lines, inherit_bindings=False):
 
     def _refresh_changed(self, old: Sequence[Strip]) -> None:
         """Repaint the cells that are seen and differ from the old lines."""
-        for y in range(self.page):
-            index = self.top + y
-            before = old[index] if index < len(old) else None
-            if index < len(self._lines):
-                after = self._lines[index]
-            else:
-                after = None
+        seen = slice(self.top, self.top + self.page)
+        pairs = itertools.zip_longest(old[seen], self._lines[seen])
+        for y, (before, after) in enumerate(pairs, self.fixed):
             start, stop = _changed(before, after, self.inner_width)
             if start < stop:
-                self.refresh(Region(start, y + self.fixed, stop - start, 1))
+                self.refresh(Region(start, y, stop - start, 1))
 
     def _bar_changed(self, before: int, after: int) -> bool:
-        """Whether the scroll bar of so many lines looks different."""
+        """Whether another number of lines changes the scroll bar."""
         return before != after and max(before, after) > self.page
 
     def recolour(self, styles: Mapping[Style, Style]) -> None:
-        """The lines as they stand, in other colours."""
+        """Show the same lines in other colours."""
         self._lines = [_recoloured(strip, styles) for strip in self._lines]
         self.refresh()
 
@@ -283,37 +298,35 @@ class Text(Lines, inherit_bindings=False):
 
 
 def _recoloured(strip: Strip, styles: Mapping[Style, Style]) -> Strip:
-    return Strip(
-        [
-            Segment(text, styles.get(style, style) if style else style)
-            for text, style, _ in strip
-        ]
-    )
+    segments: list[Segment] = []
+    for text, style, _ in strip:
+        if style:
+            style = styles.get(style, style)
+        segments.append(Segment(text, style))
+    return Strip(segments)
 
 
 def _changed(before: Strip | None, after: Strip | None, width: int) -> tuple[int, int]:
-    """Cells from the first to behind the last difference of two lines; (0, 0) for
-    none.
+    """The cells in which two lines differ: the first, and the one after the last.
+
+    (0, 0) where they are equal.
     """
     if before is after:
         return 0, 0
     if before is None or after is None:
         return 0, width
-    a = _cells(before, width)
-    b = _cells(after, width)
-    if a == b:
+    pairs = itertools.zip_longest(_cells(before, width), _cells(after, width))
+    differing = [index for index, (old, new) in enumerate(pairs) if old != new]
+    if not differing:
         return 0, 0
-    size = max(len(a), len(b))
-    a += [None] * (size - len(a))
-    b += [None] * (size - len(b))
-    differs = [i for i in range(size) if a[i] != b[i]]
-    return differs[0], min(width, differs[-1] + 1)
+    return differing[0], min(width, differing[-1] + 1)
 
 
-def _cells(strip: Strip, width: int) -> list[tuple[str, Style | None] | None]:
-    out: list[tuple[str, Style | None] | None] = []
+def _cells(strip: Strip, width: int) -> list[tuple[str, Style | None]]:
+    """The character of each cell with its style, "" for half of a wide character."""
+    cells: list[tuple[str, Style | None]] = []
     for text, style, _ in strip.adjust_cell_length(width):
         for char in text:
-            out.append((char, style))
-            out.extend([("", style)] * (cell_len(char) - 1))
-    return out
+            cells.append((char, style))
+            cells.extend([("", style)] * (cell_len(char) - 1))
+    return cells

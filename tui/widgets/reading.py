@@ -16,17 +16,17 @@ from logdrift.tui.widgets.lines import Run, Text, strip_of
 
 Row = Sequence[Run]
 Line = str | Row
-"""A text that is wrapped, or runs that are cut."""
+"""Text, which is wrapped, or runs, which are cut at the width."""
 
 
 class Hanging(list[Run]):
-    """Runs of which the last is wrapped, each further row below where it begins."""
+    """Runs of which the last one is wrapped, and indented where it goes on."""
 
 
 class Reading(Text):
-    """Shows lines below a title. Lines that were searched for have the text marked.
+    """Shows lines below a title, and marks the text that was searched for.
 
-    ``at_end``: the end is what is seen first.
+    ``at_end``: the end of the text is shown first.
     """
 
     fixed = 1
@@ -35,24 +35,28 @@ class Reading(Text):
         self, title: str, source: Sequence[Line], at_end: bool = False, *, id: str
     ) -> None:
         super().__init__(id=id)
-        self._title, self._source, self._at_end = title, list(source), at_end
+        self._title = title
+        self._source = list(source)
+        self._at_end = at_end
         self._rows: list[Row] = []
         self._first: list[int] = []
         """The first row of each line."""
         self._query = ""
         self._matches: list[int] = []
-        """The lines that have the query."""
+        """The lines that contain the query."""
         self._match = -1
-        """Which of the matches is looked at."""
+        """The index of the current match."""
 
     @property
     def plain(self) -> str:
-        """All of it, as it is copied."""
+        """The whole text, for copying."""
         return "\n".join(_plain(line) for line in self._source)
 
     def put(self, title: str, source: Sequence[Line], *, at_end: bool = False) -> None:
-        """Another text; what was searched for is searched in it too."""
-        self._title, self._source, self._at_end = title, list(source), at_end
+        """Show another text, and search for the same words in it."""
+        self._title = title
+        self._source = list(source)
+        self._at_end = at_end
         self.top = 0
         self._lay_out()
         if self._query:
@@ -88,65 +92,80 @@ class Reading(Text):
     def _rows_of(self, line: Line) -> Sequence[Row]:
         if isinstance(line, str):
             style = self.palette.text
-            return [[(part, style)] for part in wrap(visible(line), self.inner_width)]
+            parts = wrap(visible(line), self.inner_width)
+            return [[(part, style)] for part in parts]
         if isinstance(line, Hanging):
             return hanging(line, self.inner_width)
         return [line]
 
     def _draw(self) -> None:
+        width = self.inner_width
+        matched = self._matched_rows()
+        strips: list[Strip] = []
+        for index, row in enumerate(self._rows):
+            if index in matched:
+                strips.append(strip_of(self._marked(row), width))
+            else:
+                strips.append(strip_of(row, width))
+        self.set_lines(strips)
+
+    def _matched_rows(self) -> set[int]:
+        """The rows of all lines that contain the query."""
         ends = [*self._first[1:], len(self._rows)]
         matched: set[int] = set()
         for line in self._matches:
             matched.update(range(self._first[line], ends[line]))
-        rows = (
-            [*self._marked(row)] if index in matched else row
-            for index, row in enumerate(self._rows)
-        )
-        self.set_lines([strip_of(row, self.inner_width) for row in rows])
+        return matched
 
     def _marked(self, row: Row) -> Iterator[Run]:
         """A row with the query marked."""
-        size = len(self._query)
         for text, style in row:
-            low = text.lower()
             start = 0
-            # A character whose small form is longer would shift what is marked.
-            if len(low) == len(text):
-                at = low.find(self._query)
-            else:
-                at = -1
-            while at >= 0:
+            for at in self._places_in(text):
+                end = at + len(self._query)
                 yield text[start:at], style
-                yield text[at : at + size], self.palette.found
-                start = at + size
-                at = low.find(self._query, start)
+                yield text[at:end], self.palette.found
+                start = end
             yield text[start:], style
 
+    def _places_in(self, text: str) -> Iterator[int]:
+        """Where the query begins in a text, in lower or upper case."""
+        lower = text.lower()
+        if len(lower) != len(text):
+            return  # the lower case of a character is longer: places would be shifted
+        at = lower.find(self._query)
+        while at >= 0:
+            yield at
+            at = lower.find(self._query, at + len(self._query))
+
     def search(self, text: str) -> int:
-        """Mark all lines with ``text`` in them, in any case, and show the first from
-        here on; how many there are.
+        """Mark ``text`` in all lines, in any case, and show the next line with it.
+
+        Returns how many lines contain it; "" ends the search.
         """
         self._query = text.lower()
-        self._matches = [
-            index
-            for index, line in enumerate(self._source if text else ())
-            if self._query in visible(_plain(line)).lower()
-        ]
-        below = (
-            match
-            for match, line in enumerate(self._matches)
-            if self._first[line] >= self.top
-        )
-        if self._matches:
-            self._match = next(below, 0)
-        else:
-            self._match = -1
+        self._matches = []
+        if text:
+            for index, line in enumerate(self._source):
+                if self._query in visible(_plain(line)).lower():
+                    self._matches.append(index)
+        self._match = self._match_from_here()
         self._show_match()
         return len(self._matches)
 
+    def _match_from_here(self) -> int:
+        """The first match that is seen or below; else the first; -1 without one."""
+        if not self._matches:
+            return -1
+        for match, line in enumerate(self._matches):
+            if self._first[line] >= self.top:
+                return match
+        return 0
+
     def step(self, step: int) -> bool:
-        """Go to the next or previous line found, around the ends; False where nothing
-        was found.
+        """Go to the next match (``step`` -1: the one before), around the ends.
+
+        False where nothing was found.
         """
         if not self._matches:
             return False
@@ -161,7 +180,8 @@ class Reading(Text):
 
     def _reveal_match(self) -> None:
         if self._matches:
-            self.reveal(self._first[self._matches[self._match]], 2)
+            line = self._matches[self._match]
+            self.reveal(self._first[line], margin=2)
 
 
 def _recoloured(line: Line, styles: Mapping[Style, Style]) -> Line:
@@ -180,21 +200,24 @@ def _plain(line: Line) -> str:
 
 
 def hanging(row: Row, width: int) -> list[Row]:
-    """The rows of runs whose last one is wrapped into the cells behind the others, at
-    least 8.
+    """The rows of runs whose last one is wrapped beside the others.
+
+    The wrapped text has at least 8 cells.
     """
     *head, (text, style) = row
-    indent = min(sum(cell_len(part) for part, _ in head), max(0, width - 8))
+    head_cells = sum(cell_len(part) for part, _ in head)
+    indent = min(head_cells, max(0, width - 8))
     first, *rest = wrap(text, width - indent)
-    return [
-        [*head, (first, style)],
-        *([(" " * indent, style), (part, style)] for part in rest),
-    ]
+    rows: list[Row] = [[*head, (first, style)]]
+    for part in rest:
+        rows.append([(" " * indent, style), (part, style)])
+    return rows
 
 
 def wrap(line: str, width: int) -> list[str]:
-    """A line cut into rows of at most ``width`` cells, between words where that is
-    near.
+    """A line in rows of at most ``width`` cells, broken between words.
+
+    A word longer than `logdrift.tui.models.flow.MAX_FRAGMENT` cells is cut.
     """
     rows = []
     row = ""
@@ -205,16 +228,16 @@ def wrap(line: str, width: int) -> list[str]:
             row = ""
             room = width
             if text.startswith(" ") and cells > 1:
-                # The blank at which a line is broken is not seen.
+                # A row does not begin with the blank at which the line is broken.
                 text = text[1:]
-                cells = cells - 1
+                cells -= 1
         row += text
         room -= cells
     return [*rows, row]
 
 
 def _fragments(line: str) -> Iterator[tuple[str, int]]:
-    """What stays on one row, with its cells: words with the blank before them."""
+    """The pieces that stay on one row, with their cells: words with the blank before."""
     for word in line.replace(" ", "\0 ").split("\0"):
         if word:
             for fragment in fragments_of(word):
@@ -222,10 +245,10 @@ def _fragments(line: str) -> Iterator[tuple[str, int]]:
 
 
 def wrap_at_most(line: str, width: int, most: int) -> list[str]:
-    """As `wrap`, in at most ``most`` rows: an ellipsis ends the last one where there is
-    more.
-    """
+    """As `wrap`, in at most ``most`` rows; an ellipsis ends the last one if it is cut."""
     rows = wrap(line, width)
     if len(rows) <= most:
         return rows
-    return [*rows[: most - 1], fit(" ".join(rows[most - 1 :]), width)]
+    kept = rows[: most - 1]
+    rest = " ".join(rows[most - 1 :])
+    return [*kept, fit(rest, width)]

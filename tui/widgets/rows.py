@@ -1,4 +1,4 @@
-"""A list of rows with one selected: any number of them, only those seen are made."""
+"""A list of rows, one of them selected; only the rows that are seen are drawn."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from logdrift.tui.widgets.lines import Lines, Run, strip_of
 
 
 class Rows(Lines, inherit_bindings=False):
-    """Subclasses say how many rows there are and what stands in one."""
+    """The base of lists: a subclass has `line_count` and gives the `runs` of a row."""
 
     BINDINGS = bindings("list")
 
@@ -35,7 +35,7 @@ class Rows(Lines, inherit_bindings=False):
 
     @dataclass(eq=False, repr=False)
     class Chosen(Message):
-        """The selected row was taken (enter, or a click on it)."""
+        """The selected row was chosen: by Enter, or by a click on it."""
 
         rows: Rows
         index: int
@@ -60,13 +60,14 @@ class Rows(Lines, inherit_bindings=False):
             style = self.palette.selected
         else:
             style = self.palette.selected_idle
-        return Strip(
-            [Segment(text, (run or style) + style) for text, run, _ in strip], width
-        )
+        segments: list[Segment] = []
+        for text, run, _ in strip:
+            segments.append(Segment(text, (run or style) + style))
+        return Strip(segments, width)
 
     def select(self, index: int, *, tell: bool = False) -> None:
-        """Select a row and show it; ``tell``: say so with `Moved`."""
-        index = max(0, min(index, self.line_count - 1))
+        """Select a row and show it; ``tell``: post `Moved`."""
+        index = self._row_within(index)
         if index == self.selected:
             return
         self.refresh_line(self.selected)
@@ -77,11 +78,16 @@ class Rows(Lines, inherit_bindings=False):
             self.post_message(self.Moved(self, index))
 
     def rows_changed(self) -> None:
-        """Other rows, or another number of them."""
-        self.selected = max(0, min(self.selected, self.line_count - 1))
-        self.top = max(0, min(self.top, self.line_count - self.page))
+        """Show other rows, or another number of them."""
+        self.selected = self._row_within(self.selected)
+        self.top = self.top_within(self.top)
         self.reveal(self.selected)
         self.refresh()
+
+    def _row_within(self, index: int) -> int:
+        """The row ``index``, or the first or last one where there is no such row."""
+        last = self.line_count - 1
+        return max(0, min(index, last))
 
     def on_focus(self, event: events.Focus) -> None:
         self.refresh_line(self.selected)
@@ -95,11 +101,12 @@ class Rows(Lines, inherit_bindings=False):
 
     def on_click(self, event: events.Click) -> None:
         index = self.top + event.y - self.fixed
-        if event.y >= self.fixed and index < self.line_count:
-            again = index == self.selected
-            self.select(index, tell=True)
-            if again or event.chain > 1:
-                self.action_choose()
+        if event.y < self.fixed or index >= self.line_count:
+            return
+        was_selected = index == self.selected
+        self.select(index, tell=True)
+        if was_selected or event.chain > 1:
+            self.action_choose()
 
     def action_row_up(self) -> None:
         self.select(self.selected - 1, tell=True)

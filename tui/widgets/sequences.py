@@ -1,4 +1,4 @@
-"""The sequences of a session with what a pair says of each."""
+"""The list of a session's sequences, with the numbers of a pair for each."""
 
 from __future__ import annotations
 
@@ -24,8 +24,10 @@ _ALWAYS = ("number", "worst", "mean")
 
 
 class SequenceList(Rows):
-    """Number, worst and mean |delta| (or what is sorted by), and a small picture of
-    where in the sequence it is large.
+    """A row for each sequence: number, worst and mean |delta|, and a small picture.
+
+    Another number that the list is sorted by takes the place of the mean. The picture
+    shows where in the sequence |delta| is large.
     """
 
     fixed = 2
@@ -67,49 +69,54 @@ class SequenceList(Rows):
         return self.title_line(f"Sequences {kept}", width, listing.filter)
 
     def _heads(self, width: int) -> Strip:
-        """The heads of the columns; the last one gives way to what is sorted by."""
+        """The heads of the columns; the last number is the mean or what is sorted by."""
         listing = self.shown
-        p = self.palette
-        last = ("mean", "mean")
-        if listing.sort not in _ALWAYS:
-            last = (listing.title, listing.sort)
-        columns = (
-            ("#", "number", _NUMBER),
-            ("worst", "worst", _VALUE),
-            (*last, _VALUE),
-        )
-        runs: list[Run] = []
-        for title, sort, cells in columns:
-            sorted_by = sort == listing.sort
-            text = f"▾{title}" if sorted_by else title
-            style = p.text if sorted_by else p.muted
-            runs.append((fit(text, cells, right=True), style))
-        return strip_of([*runs, ("  |Δ|", p.muted)], width)
+        runs = [
+            self._head("#", "number", _NUMBER),
+            self._head("worst", "worst", _VALUE),
+        ]
+        if listing.sort in _ALWAYS:
+            runs.append(self._head("mean", "mean", _VALUE))
+        else:
+            runs.append(self._head(listing.title, listing.sort, _VALUE))
+        runs.append(("  |Δ|", self.palette.muted))
+        return strip_of(runs, width)
+
+    def _head(self, title: str, sort: str, cells: int) -> Run:
+        """The head of a column, marked where the list is sorted by it."""
+        style = self.palette.muted
+        if sort == self.shown.sort:
+            title = f"▾{title}"
+            style = self.palette.text
+        return fit(title, cells, right=True), style
 
     def runs(self, index: int, width: int) -> Sequence[Run]:
-        p = self.palette
+        palette = self.palette
         listing = self.shown
         sequence = int(listing.order[index])
-        head = (f"{sequence:>{_NUMBER}}", p.text)
+        head = (f"{sequence:>{_NUMBER}}", palette.text)
         pair = listing.pair
         if pair is None or sequence >= pair.count:
-            nothing = (fit(NOTHING, _VALUE, right=True), p.muted)
+            nothing = (fit(NOTHING, _VALUE, right=True), palette.muted)
             return [head, nothing, nothing]
-        style = p.muted if listing.greyed else p.text
+        style = palette.text
+        if listing.greyed:
+            style = palette.muted
         worst = number(float(pair.worst[sequence]), 3)
-        other = _value(_other_value(listing, pair, sequence), listing.sort)
+        other = _other_value(listing, pair, sequence)
+        other_text = _value_text(other, listing.sort)
         room = max(1, width - _NUMBER - 2 * _VALUE - 3)
         picture = sparkline(_sizes(pair, sequence), room, self._top)
         return [
             head,
             (fit(worst, _VALUE, right=True), style),
-            (fit(other, _VALUE, right=True), style),
-            (f"  {picture}", p.accent),
+            (fit(other_text, _VALUE, right=True), style),
+            (f"  {picture}", palette.accent),
         ]
 
 
 def _largest(pair: Pair | None) -> float:
-    """The largest finite |delta| of all sequences: as high as a picture goes."""
+    """The largest finite |delta| of all sequences: the height of the pictures."""
     if pair is None:
         return 0.0
     finite = pair.worst[np.isfinite(pair.worst)]
@@ -119,20 +126,22 @@ def _largest(pair: Pair | None) -> float:
 
 
 def _sizes(pair: Pair, sequence: int) -> npt.NDArray[np.float32]:
-    """|delta| of each token of a sequence, 0 where it is not scored."""
+    """|delta| of each token of a sequence, f32[n], 0 where it is not scored."""
     start, stop = pair.sequences.bounds(sequence)
     sizes = np.abs(pair.delta[start:stop])
-    return np.where(pair.scored[start:stop], sizes, np.float32(0))
+    scored = pair.scored[start:stop]
+    return np.where(scored, sizes, np.float32(0))
 
 
 def _other_value(listing: Listing, pair: Pair, sequence: int) -> float:
-    """What stands in the last column: the mean, or what is sorted by."""
+    """The number of the last column: the mean, or the one that is sorted by."""
     if listing.values is None or listing.sort in _ALWAYS:
         return float(pair.mean_abs[sequence])
     return float(listing.values[sequence])
 
 
-def _value(value: float, sort: str) -> str:
+def _value_text(value: float, sort: str) -> str:
+    """A number as its column writes it: a count, a share or nats."""
     if not np.isfinite(value):
         return number(value, 3)
     if sort in ("length", "infinite"):

@@ -1,4 +1,4 @@
-"""What is told of one token: its place and bytes, and each capture's numbers."""
+"""The rows about one token: its place and bytes, and each capture's numbers."""
 
 from __future__ import annotations
 
@@ -20,13 +20,11 @@ if TYPE_CHECKING:
     from logdrift.tui.models.inspection import CaptureRow, Inspection
 
 _BYTES = 16
-"""Bytes of a token that are written out at most."""
+"""How many bytes of a token are written out at most."""
 _LABEL = 8
-"""Cells of a capture's label at least."""
+"""The fewest cells of a capture's label."""
 _CAPTURE = 1 + 2 + _LABEL + 30
-"""Cells of the row of a capture without the last two columns: a margin, the side, the
-label and the numbers.
-"""
+"""Cells of a capture's row without its last two columns: margin, side, label, numbers."""
 _FLOOR = 9
 _RATIO = 9
 """Cells of the last two columns: Δ over its floor, and the ratio."""
@@ -36,7 +34,8 @@ _RATIO = 9
 class TokenDetails:
     """Writes an `Inspection` as rows of runs.
 
-    ``level`` is that of the token's delta; ``greyed``: the pair cannot be compared.
+    ``level`` is the level of the token's delta, as `Palette.level` takes it.
+    ``greyed``: the pair cannot be compared.
     """
 
     view: Inspection
@@ -82,17 +81,17 @@ class TokenDetails:
         text = raw[:_BYTES].hex(" ") or "none"
         if len(raw) > _BYTES:
             text += f" … {len(raw)} bytes"
-        return [("bytes ", palette.muted), (text, palette.text), *self._part()]
+        runs: list[Run] = [("bytes ", palette.muted), (text, palette.text)]
+        return runs + self._part()
 
     def _part(self) -> list[Run]:
         """The character that the token has a part of, and where the text shows it."""
         if self.view.part is None:
             return []
         char, first, last = self.view.part
+        where = f"at [{last}]"
         if self.view.index == last:
             where = "here"
-        else:
-            where = f"at [{last}]"
         muted = self.palette.muted
         return [
             ("  part of ", muted),
@@ -103,7 +102,7 @@ class TokenDetails:
     # ---- the pair
 
     def pair(self) -> Iterator[list[Run]]:
-        """What the last two columns of the captures say of the pair."""
+        """The rows that a narrow pane has in place of the last two columns."""
         yield self.delta()
         words = self.floor_words()
         if words:
@@ -117,7 +116,8 @@ class TokenDetails:
         rows = self.view.captures
         broken = [row.label for row in rows if row.side and row.broken]
         if broken:
-            return [head, (f"NaN in {visible(' and '.join(broken))}", palette.bad)]
+            labels = visible(" and ".join(broken))
+            return [head, (f"NaN in {labels}", palette.bad)]
         if delta is None or math.isnan(delta):
             return [head, ("no score on both sides here", palette.muted)]
         words = f"  {_delta_words(delta)}"
@@ -127,7 +127,10 @@ class TokenDetails:
         """Δ with the mark and the colour of its level."""
         if not self.level:
             return signed(delta), self.value
-        mark = UP if self.level > 0 else DOWN
+        if self.level > 0:
+            mark = UP
+        else:
+            mark = DOWN
         return f"{mark}{signed(delta)}", self.palette.level(self.level)
 
     def floor_words(self) -> str:
@@ -147,56 +150,78 @@ class TokenDetails:
         palette = self.palette
         if row is None:
             return [(f"{side} no capture", palette.muted)]
+        label = fit(row.label, max(8, min(28, width - 36)))
         logprob = fit(number(row.logprob), 9, right=True)
-        chance = f"{probability(row.logprob):<6}"
+        chance = probability(row.logprob)
+        rank = rank_text(row.rank)
         return [
             (f"{side} ", palette.strong),
-            (fit(row.label, max(8, min(28, width - 36))), palette.text),
-            (f" {logprob}  p {chance} rank {rank_text(row.rank):<5}", self.value),
+            (label, palette.text),
+            (f" {logprob}  p {chance:<6} rank {rank:<5}", self.value),
             (row.note, self._note_style(row)),
         ]
 
     def _row_of(self, side: str) -> CaptureRow | None:
-        return next((row for row in self.view.captures if row.side == side), None)
+        for row in self.view.captures:
+            if row.side == side:
+                return row
+        return None
 
     def fits_all_columns(self, width: int) -> bool:
         """Whether the captures have all their columns."""
         return width >= _CAPTURE + _FLOOR + _RATIO
 
     def captures(self, width: int) -> Iterator[list[Run]]:
-        """One row a capture; Δ over its floor and the ratio as far as there is room for
-        them.
+        """A row of heads, then one row for each capture.
+
+        The columns of Δ over its floor and of the ratio are there if there is room.
         """
         palette = self.palette
+        rows = self.view.captures
         spare = width - _CAPTURE
-        extra = [cells for cells in (_FLOOR, _FLOOR + _RATIO) if spare >= cells]
-        room = _LABEL + spare - max(extra, default=0)
-        longest = max((cell_len(row.label) for row in self.view.captures), default=0)
-        label = max(_LABEL, min(longest, room))
-        yield [(_captures_head(label, len(extra)), palette.muted)]
-        for row in self.view.captures:
-            style = palette.text if row.side else palette.muted
+        extra = 0
+        for cells in (_FLOOR, _RATIO):
+            if spare < cells:
+                break
+            spare -= cells
+            extra += 1
+        longest = max((cell_len(row.label) for row in rows), default=0)
+        label_width = max(_LABEL, min(longest, _LABEL + spare))
+        yield [(_captures_head(label_width, extra), palette.muted)]
+        for row in rows:
+            style = palette.muted
+            if row.side:
+                style = palette.text
+            side = row.side or " "
             yield [
-                (f"{row.side or ' '} ", palette.strong),
-                (fit(visible(row.label), label), style),
-                *self._numbers(row, len(extra)),
+                (f"{side} ", palette.strong),
+                (fit(visible(row.label), label_width), style),
+                *self._numbers(row, extra),
             ]
 
     def _numbers(self, row: CaptureRow, extra: int) -> list[Run]:
         """The numbers of a capture; ``extra``: how many of the last columns fit."""
         if row.logprob is None:
-            return [(f" {row.note or NOTHING}", self._note_style(row))]
+            note = row.note or NOTHING
+            return [(f" {note}", self._note_style(row))]
+        logprob = number(row.logprob)
         chance = probability(row.logprob)
         rank = rank_text(row.rank)
-        numbers = (f" {number(row.logprob):>8} {chance:>6} {rank:>4} ", self.value)
+        numbers = (f" {logprob:>8} {chance:>6} {rank:>4} ", self.value)
         if row.side == "A":
             return [numbers]
-        last = f"{_times(row.times):>{_FLOOR}}", f"{number(row.ratio, 3):>{_RATIO}}"
-        tail = ("".join(last[:extra]), self.value)
+
+        columns = [
+            f"{_times(row.times):>{_FLOOR}}",
+            f"{number(row.ratio, 3):>{_RATIO}}",
+        ]
+        tail = ("".join(columns[:extra]), self.value)
         if row.side != "B" or row.delta is None:
-            return [numbers, (f"{signed(row.delta):>8}", self.value), tail]
+            delta = signed(row.delta)
+            return [numbers, (f"{delta:>8}", self.value), tail]
         text, style = self._marked_delta(row.delta)
-        return [numbers, (" " * (8 - len(text)), self.value), (text, style), tail]
+        blanks = " " * (8 - len(text))
+        return [numbers, (blanks, self.value), (text, style), tail]
 
     def _note_style(self, row: CaptureRow) -> Style:
         if row.broken:
@@ -204,11 +229,20 @@ class TokenDetails:
         return self.palette.muted
 
 
-def _captures_head(label: int, extra: int) -> str:
-    columns = ["logprob", "p", "rank", "Δ A−", "Δ/floor", "ratio"]
-    widths = [9, 7, 5, 9, _FLOOR, _RATIO]
-    heads = [f"{name:>{cells}}" for name, cells in zip(columns, widths, strict=True)]
-    return f"  {fit('capture', label)}{''.join(heads[: 4 + extra])}"
+def _captures_head(label_width: int, extra: int) -> str:
+    """The heads of the columns; ``extra``: how many of the last two there are."""
+    widths = {
+        "logprob": 9,
+        "p": 7,
+        "rank": 5,
+        "Δ A−": 9,
+        "Δ/floor": _FLOOR,
+        "ratio": _RATIO,
+    }
+    heads = [f"{name:>{cells}}" for name, cells in widths.items()]
+    numbers = "".join(heads[: 4 + extra])
+    capture = fit("capture", label_width)
+    return f"  {capture}{numbers}"
 
 
 def _delta_words(delta: float) -> str:
@@ -216,7 +250,8 @@ def _delta_words(delta: float) -> str:
     if delta == 0:
         return "both alike"
     if math.isinf(delta):
-        return f"{'B' if delta > 0 else 'A'} calls it impossible"
+        side = "B" if delta > 0 else "A"
+        return f"{side} calls it impossible"
     more = "more" if delta > 0 else "less"
     ratio = math.exp(max(-99.0, min(99.0, delta)))
     return f"A {more} likely, ratio {number(ratio)}"
@@ -230,12 +265,13 @@ def _times(times: float | None) -> str:
 
 
 def quoted(text: str) -> str:
-    """A piece with its blanks made countable."""
-    return f'"{text.replace(" ", "·")}"'
+    """A piece in quotes, with a dot for each blank so that blanks can be counted."""
+    dotted = text.replace(" ", "·")
+    return f'"{dotted}"'
 
 
 def rank_text(rank: int | None) -> str:
-    """A rank, a dot where there is none."""
+    """A rank, `NOTHING` where there is none."""
     if rank is None:
         return NOTHING
     return str(rank)

@@ -1,6 +1,4 @@
-"""How a token is drawn: its mark, its style by level, the letters of a label, and the
-legend that explains them.
-"""
+"""How tokens are drawn: marks, styles by level, letters of labels, and the legend."""
 
 from __future__ import annotations
 
@@ -25,15 +23,16 @@ MARKS = {
     2 * STEPS: HIGHEST,
     BROKEN: BROKEN_MARK,
 }
+"""The mark of each level that has one."""
 HAS_MARK = np.array([level in MARKS for level in range(-STEPS, BROKEN + 1)])
-"""Whether a level has one, at level + `STEPS`."""
+"""Whether a level has a mark, bool, at index level + `STEPS`."""
 _MATCH = 100
 _MATCH_WITH_LEVEL = 101
-"""Keys of the styles of a match in `token_styles`."""
+"""The keys under which `token_styles` has the styles of a match."""
 
 
 def token_styles(palette: Palette, plain: Style, greyed: bool) -> dict[int, Style]:
-    """The style of every level, and of a match."""
+    """The style of every level, and those of a match; ``plain`` is for level 0."""
     levels = range(-STEPS, 2 * STEPS + 1)
     if greyed:
         styles = dict.fromkeys(levels, palette.grey)
@@ -42,7 +41,7 @@ def token_styles(palette: Palette, plain: Style, greyed: bool) -> dict[int, Styl
     return {
         **styles,
         0: plain,
-        BROKEN: palette.bad,  # grey or not: it is the reason
+        BROKEN: palette.bad,  # never grey: a NaN is the reason why the pair is grey
         _MATCH: palette.found,
         _MATCH_WITH_LEVEL: palette.found + Style(underline=True),
     }
@@ -51,7 +50,7 @@ def token_styles(palette: Palette, plain: Style, greyed: bool) -> dict[int, Styl
 def styles_of(
     passage: Passage, palette: Palette, plain: Style
 ) -> Callable[[int], Style]:
-    """The style of each token of a passage; ``plain`` is that of one without a level."""
+    """A function from a token's index to its style; ``plain``: without a level."""
     styles = token_styles(palette, plain, passage.greyed)
     levels = passage.levels
     matched = passage.matched
@@ -60,7 +59,9 @@ def styles_of(
         level = int(levels[token])
         if matched is None or not matched[token]:
             return styles[level]
-        return styles[_MATCH_WITH_LEVEL if level else _MATCH]
+        if level:
+            return styles[_MATCH_WITH_LEVEL]
+        return styles[_MATCH]
 
     return style
 
@@ -68,15 +69,17 @@ def styles_of(
 def pieces_of(
     passage: Passage, layout: Flow, line: int, labels: Mapping[int, str]
 ) -> Iterator[tuple[int, str]]:
-    """Each fragment of a line: its token, and its text with mark and label."""
+    """Each fragment of a line: its token, and its text with mark and label.
+
+    Mark and label stand on the first fragment of a token.
+    """
     start = layout.lines[line]
     stop = layout.lines[line + 1]
     tokens = layout.token[start:stop].tolist()
     kinds = layout.kind[start:stop].tolist()
+    previous = -1
     if start:
         previous = int(layout.token[start - 1])
-    else:
-        previous = -1
     for token, kind in zip(tokens, kinds, strict=True):
         text = layout.fragments[kind].text
         if token != previous:
@@ -87,8 +90,9 @@ def pieces_of(
 
 
 def headed(piece: str, mark: str, label: str) -> str:
-    """A token's first fragment with its mark, behind a leading blank, and with a label
-    over its first cells.
+    """A token's first fragment with its mark and with its label over its first cells.
+
+    The mark stands after a leading blank.
     """
     if mark and piece.startswith(" "):
         text = f" {mark}{piece[1:]}"
@@ -96,17 +100,19 @@ def headed(piece: str, mark: str, label: str) -> str:
         text = mark + piece
     if not label:
         return text
-    if len(label) == 1 and text.startswith(f" {mark}") and cell_len(text) > 1:
+    after_blank = text.startswith(f" {mark}") and cell_len(text) > 1
+    if after_blank and len(label) == 1:
         return f" {label}{_without(text, 2)}"
     return label + _without(text, len(label))
 
 
 def _without(text: str, cells: int) -> str:
     """``text`` without its first cells; a blank for half of a wide character."""
-    total = cell_len(text)
-    while cell_len(text) > total - cells:
+    wanted = cell_len(text) - cells
+    while cell_len(text) > wanted:
         text = text[1:]
-    return " " * (total - cells - cell_len(text)) + text
+    blanks = " " * (wanted - cell_len(text))
+    return blanks + text
 
 
 def legend_runs(
@@ -118,18 +124,20 @@ def legend_runs(
         return [*head, (f"not here: {legend.missing}", palette.warn)]
     scales = list(_scales(legend, greyed, palette))
     for scale, count in _forms(scales, legend):
-        tail: list[Run] = [*_broken(legend, palette), (f" {count} ", palette.muted)]
-        spare = width - sum(cell_len(text) for text, _ in [*head, *scale, *tail])
-        if spare >= 0:
-            return [*head, *scale, (" " * spare, palette.text), *tail]
+        tail = _broken(legend, palette)
+        tail.append((f" {count} ", palette.muted))
+        used = sum(cell_len(text) for text, _ in [*head, *scale, *tail])
+        if used <= width:
+            gap = " " * (width - used)
+            return [*head, *scale, (gap, palette.text), *tail]
     return [*head, *scales[-1]]
 
 
 def _forms(scales: list[list[Run]], legend: Legend) -> Iterator[tuple[list[Run], str]]:
     """Scales with counts, the widest first.
 
-    The short counts are used only with the last two scales: where they save the steps,
-    or where else there were none at all.
+    Shorter counts are tried only with the last two scales: a wider scale is worth less
+    than the whole count, the last steps are worth more.
     """
     counts = _count_texts(legend)
     for scale in scales[:-2]:
@@ -152,6 +160,7 @@ def _count_texts(legend: Legend) -> list[str]:
 
 
 def _broken(legend: Legend, palette: Palette) -> list[Run]:
+    """How many tokens are NaN on a side, if any."""
     if not legend.broken:
         return []
     return [(f" {BROKEN_MARK} {legend.broken:,} NaN", palette.bad)]
@@ -172,7 +181,8 @@ def _sequential_scales(
     gap: Run = (" ", palette.text)
     rising: list[Run] = []
     for level, bound in legend.steps:
-        rising += [gap, (f"{MARKS.get(level, '')}>{bound}", styles[level])]
+        mark = MARKS.get(level, "")
+        rising += [gap, (f"{mark}>{bound}", styles[level])]
     yield rising
     yield [(text.replace(">", ""), style) for text, style in rising]
     level, bound = legend.steps[0]
@@ -183,17 +193,19 @@ def _diverging_scales(
     legend: Legend, styles: Mapping[int, Style], palette: Palette
 ) -> Iterator[list[Run]]:
     gap: Run = (" ", palette.text)
+    muted = palette.muted
     rising: list[Run] = []
     falling: list[Run] = []
     for level, bound in legend.steps:
         rising += [gap, (f">{bound}", styles[level])]
     for level, bound in reversed(legend.steps):
         falling += [(f">{bound}", styles[-level]), gap]
-    both = [*falling, ("│", palette.muted), *rising]
-    muted = palette.muted
+    both = [*falling, ("│", muted), *rising]
     yield [(f"{DOWN} B more ", muted), *both, (f" A more {UP}", muted)]
     yield [(DOWN, muted), *both, (UP, muted)]
+
     yield [(f"{UP} A {DOWN} B more", muted), *rising]
     short = [(text.removeprefix(">"), style) for text, style in rising]
     yield [(f"{UP}{DOWN}", muted), *short]
-    yield [(f"{UP}{DOWN} >{legend.steps[0][1]}", muted)]
+    _, smallest = legend.steps[0]
+    yield [(f"{UP}{DOWN} >{smallest}", muted)]

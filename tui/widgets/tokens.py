@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from collections import OrderedDict
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 from rich.segment import Segment
@@ -28,16 +27,14 @@ from logdrift.tui.widgets.token_paint import (
     styles_of,
 )
 
-if TYPE_CHECKING:
-    pass
-
 _CACHED_LINES = 256
 _LETTERS = "asdfghjklqwertyuiopzxcvbnm"
 
 
 class Tokens(Lines, inherit_bindings=False):
-    """Natural text flow. Only the lines that the cursor leaves and enters are repainted
-    when it moves.
+    """The text of a `Passage` with a cursor.
+
+    When the cursor moves, only the tokens that it leaves and enters are repainted.
     """
 
     BINDINGS = bindings("move")
@@ -45,7 +42,7 @@ class Tokens(Lines, inherit_bindings=False):
 
     @dataclass(eq=False, repr=False)
     class CursorMoved(Message):
-        """The cursor stands on another token (index within the sequence)."""
+        """The reader put the cursor on another token: its index in the sequence."""
 
         index: int
 
@@ -54,13 +51,13 @@ class Tokens(Lines, inherit_bindings=False):
 
     @dataclass(eq=False, repr=False)
     class Left(Message):
-        """The cursor was moved over the end (+1) or the start (-1) of the sequence."""
+        """The cursor was moved past the end (+1) or the start (-1) of the sequence."""
 
         step: int
 
     @dataclass(eq=False, repr=False)
     class Labelled(Message):
-        """A label was typed: the token it stands on, or None where it was given up."""
+        """A label was typed: the index of its token; None where another key was typed."""
 
         index: int | None
 
@@ -77,22 +74,20 @@ class Tokens(Lines, inherit_bindings=False):
         self._cache: OrderedDict[object, Strip] = OrderedDict()
 
     def show(self, passage: Passage, cursor: int) -> None:
-        """Show a sequence (or the same one with other colours) with the cursor on a
-        token.
-        """
-        other = self.passage is None or self.passage.sequence != passage.sequence
+        """Show a sequence, or the same one in other colours, with the cursor on a token."""
+        before = self.passage
         self.passage = passage
         self.labels = {}
         self._column = None
         self._cache.clear()
-        self.cursor = max(0, min(cursor, len(passage.ids) - 1))
-        if other:
+        self.cursor = _within(cursor, passage)
+        if before is None or before.sequence != passage.sequence:
             self.top = 0
         self._reveal_cursor()
         self.refresh()
 
     def move_to(self, cursor: int) -> None:
-        """Put the cursor on another token of this sequence without telling anybody."""
+        """Put the cursor on another token of this sequence, without a message."""
         self._column = None
         self._set_cursor(cursor, tell=False)
 
@@ -103,20 +98,23 @@ class Tokens(Lines, inherit_bindings=False):
         width = self.inner_width
         if self._flow is None or self._flow_key != (passage, width):
             assert passage is not None
-            self._gutter = len(str(max(1, len(passage.ids) - 1))) + 2
-            marked = HAS_MARK[passage.levels + STEPS]
-            room = max(1, width - self._gutter)
+            last = max(1, len(passage.ids) - 1)
+            self._gutter = len(str(last)) + 2
             self._flow = flow(
-                passage.ids, marked, passage.prompt, passage.fragments, room
+                passage.ids,
+                marked=HAS_MARK[passage.levels + STEPS],
+                prompt=passage.prompt,
+                cache=passage.fragments,
+                width=max(1, width - self._gutter),
             )
             self._flow_key = (passage, width)
         return self._flow
 
     @property
     def line_count(self) -> int:
-        if self.passage is not None:
-            return self.flow.height
-        return 0
+        if self.passage is None:
+            return 0
+        return self.flow.height
 
     def fixed_line(self, y: int, width: int) -> Strip:
         passage = self.passage
@@ -126,123 +124,143 @@ class Tokens(Lines, inherit_bindings=False):
             return self.title_line(passage.title, width, passage.aside)
         if passage is None or passage.legend is None:
             return Strip.blank(width)
-        return strip_of(
-            legend_runs(passage.legend, passage.greyed, width, self.palette), width
-        )
+        runs = legend_runs(passage.legend, passage.greyed, width, self.palette)
+        return strip_of(runs, width)
 
     def show_legend(self, legend: Legend) -> None:
-        """Another count: only the line is repainted."""
-        if self.passage is not None and self.passage.legend != legend:
-            self.passage = replace(self.passage, legend=legend)
-            self._flow_key = (self.passage, self._flow_key[1])
-            self.refresh(Region(0, 1, self.size.width, 1))
+        """Show another legend of the same passage; only its line is repainted."""
+        if self.passage is None or self.passage.legend == legend:
+            return
+        self.passage = replace(self.passage, legend=legend)
+        # The layout is still the one of this passage.
+        _, width = self._flow_key
+        self._flow_key = (self.passage, width)
+        self.refresh(Region(0, 1, self.size.width, 1))
 
     def line(self, index: int, width: int) -> Strip:
         layout = self.flow
         first, last = layout.tokens_of(index)
-        # Everything that changes pixels; another passage empties the cache.
         if first <= self.cursor <= last:
             cursor = self.cursor
         else:
             cursor = -1
+        # All that a line looks different for; another passage empties the cache.
         key = (width, index, cursor, self.palette.depth, self.palette.dark)
         strip = self._cache.get(key)
-        if strip is None:
-            strip = self._cache[key] = self._draw(layout, index, width, cursor)
-            if len(self._cache) > _CACHED_LINES:
-                self._cache.popitem(last=False)
-        else:
+        if strip is not None:
             self._cache.move_to_end(key)
+            return strip
+        strip = self._draw(layout, index, width, cursor)
+        self._cache[key] = strip
+        if len(self._cache) > _CACHED_LINES:
+            self._cache.popitem(last=False)
         return strip
 
     def _draw(self, layout: Flow, index: int, width: int, cursor: int) -> Strip:
         passage = self.passage
         palette = self.palette
         assert passage is not None
-        in_prompt = layout.tokens_of(index)[0] < passage.prompt
-        plain = palette.muted if in_prompt else palette.text
-        styles = styles_of(passage, palette, plain)
+        first, _ = layout.tokens_of(index)
+        if first < passage.prompt:
+            plain = palette.muted
+        else:
+            plain = palette.text
+        style_of = styles_of(passage, palette, plain)
         gutter = self._gutter_text(passage, layout, index)
         segments = [Segment(gutter, palette.muted)]
         text = ""
         style = plain
         for token, piece in pieces_of(passage, layout, index, self.labels):
-            token_style = palette.cursor if token == cursor else styles(token)
+            if token == cursor:
+                token_style = palette.cursor
+            else:
+                token_style = style_of(token)
             if token_style is not style:
                 segments.append(Segment(text, style))
                 text = ""
                 style = token_style
             text += piece
         segments.append(Segment(text, style))
-        return Strip([s for s in segments if s.text]).adjust_cell_length(width)
+        strip = Strip([segment for segment in segments if segment.text])
+        return strip.adjust_cell_length(width)
 
     def _gutter_text(self, passage: Passage, layout: Flow, index: int) -> str:
-        """The number of the line's first token, and whether the reader marked one."""
+        """The index of a line's first token, and * where the reader marked one in it."""
         first, last = layout.tokens_of(index)
-        bar = PROMPT_BAR if first < passage.prompt else COMPLETION_BAR
-        noted = any(first <= token <= last for token in passage.notes)
-        return f"{first:>{self._gutter - 2}}{bar}{'*' if noted else ' '}"
+        if first < passage.prompt:
+            bar = PROMPT_BAR
+        else:
+            bar = COMPLETION_BAR
+        star = " "
+        if any(first <= token <= last for token in passage.notes):
+            star = "*"
+        digits = self._gutter - 2
+        return f"{first:>{digits}}{bar}{star}"
 
-    # ---- labels: one key or two to any marked token that is seen
+    # ---- labels: one or two letters that jump to a coloured token that is seen
 
     def start_labels(self) -> int:
-        """Put a label on every token with a level that is seen; how many there are."""
+        """Put a label on the tokens with a level that are seen; returns how many."""
         self.end_labels()
         if self.passage is None or not self.line_count:
             return 0
         tokens = self._seen_with_level(self.passage)
-        size = 1 if len(tokens) <= len(_LETTERS) else 2
-        wide_enough = [token for token in tokens if self.flow.cells_of(token) >= size]
-        names = map("".join, itertools.product(_LETTERS, repeat=size))
-        self.labels = dict(zip(wide_enough, names, strict=False))
+        letters = 1
+        if len(tokens) > len(_LETTERS):
+            letters = 2
+        cells_of = self.flow.cells_of
+        wide_enough = [token for token in tokens if cells_of(token) >= letters]
+        labels = map("".join, itertools.product(_LETTERS, repeat=letters))
+        self.labels = dict(zip(wide_enough, labels, strict=False))
         self._labels_changed(list(self.labels))
         return len(self.labels)
 
     def _seen_with_level(self, passage: Passage) -> list[int]:
-        """The tokens with a level whose start is seen, but for the cursor's."""
+        """The tokens with a level whose start is seen, without the one at the cursor."""
         layout = self.flow
         last_line = min(self.top + self.page, layout.height) - 1
-        first = layout.tokens_of(self.top)[0]
-        last = layout.tokens_of(last_line)[1]
-        tokens = np.flatnonzero(passage.levels[first : last + 1]) + first
-        return [
-            token
-            for token in tokens.tolist()
-            if token != self.cursor and layout.line_of(token) >= self.top
-        ]
+        first, _ = layout.tokens_of(self.top)
+        _, last = layout.tokens_of(last_line)
+        levels = passage.levels[first : last + 1]
+        seen: list[int] = []
+        for token in (np.flatnonzero(levels) + first).tolist():
+            if token != self.cursor and layout.line_of(token) >= self.top:
+                seen.append(token)
+        return seen
 
     def end_labels(self) -> None:
-        """Take the labels away."""
-        shown = list(self.labels)
+        """Remove the labels."""
+        labelled = list(self.labels)
         self.labels = {}
         self._typed = ""
-        self._labels_changed(shown)
+        self._labels_changed(labelled)
 
     def _labels_changed(self, tokens: list[int]) -> None:
-        if tokens:
-            self._cache.clear()
-            for line in {self.flow.line_of(token) for token in tokens}:
-                self.refresh_line(line)
+        """Repaint the lines of tokens that have got or lost a label."""
+        if not tokens:
+            return
+        self._cache.clear()
+        lines = {self.flow.line_of(token) for token in tokens}
+        for line in lines:
+            self.refresh_line(line)
 
     def on_key(self, event: events.Key) -> None:
         if not self.labels:
             return
         event.stop()
         event.prevent_default()
-        self._typed += (
-            event.character if event.character and event.character in _LETTERS else "?"
-        )
-        fitting = [
-            token
-            for token, label in self.labels.items()
-            if label.startswith(self._typed)
-        ]
+        self._typed += event.character or "?"
+        fitting: dict[str, int] = {}
+        for token, label in self.labels.items():
+            if label.startswith(self._typed):
+                fitting[label] = token
         if not fitting:
             self.end_labels()
             self.post_message(self.Labelled(None))
-        elif self.labels[fitting[0]] == self._typed:
+        elif self._typed in fitting:
+            index = fitting[self._typed]
             self.end_labels()
-            self.post_message(self.Labelled(fitting[0]))
+            self.post_message(self.Labelled(index))
 
     def on_blur(self, event: events.Blur) -> None:
         self.end_labels()
@@ -254,30 +272,28 @@ class Tokens(Lines, inherit_bindings=False):
     def on_click(self, event: events.Click) -> None:
         self.end_labels()
         line = self.top + event.y - self.fixed
-        if (
-            self.passage is not None
-            and event.y >= self.fixed
-            and line < self.line_count
-        ):
-            self._column = None
-            self._set_cursor(self.flow.token_at(line, event.x - self._gutter))
+        if self.passage is None or event.y < self.fixed or line >= self.line_count:
+            return
+        self._column = None
+        token = self.flow.token_at(line, event.x - self._gutter)
+        self._set_cursor(token)
 
     def _reveal_cursor(self) -> None:
         if not self.size.height or self.passage is None or not len(self.passage.ids):
             return
         layout = self.flow
-        self.top = max(0, min(self.top, layout.height - self.page))
-        self.reveal(layout.last_line_of(self.cursor), 1)
-        self.reveal(layout.line_of(self.cursor), 1)
+        self.top = self.top_within(self.top)
+        self.reveal(layout.last_line_of(self.cursor), margin=1)
+        self.reveal(layout.line_of(self.cursor), margin=1)
 
     def _set_cursor(self, cursor: int, *, tell: bool = True) -> None:
         if self.passage is None or not len(self.passage.ids):
             return
-        cursor = max(0, min(cursor, len(self.passage.ids) - 1))
+        cursor = _within(cursor, self.passage)
         if cursor == self.cursor:
             return
-        for token in (self.cursor, cursor):
-            self._refresh_token(token)
+        self._refresh_token(self.cursor)
+        self._refresh_token(cursor)
         self.cursor = cursor
         self._reveal_cursor()
         if tell:
@@ -291,26 +307,33 @@ class Tokens(Lines, inherit_bindings=False):
         if first != last:
             for line in range(first, last + 1):
                 self.refresh_line(line)
-        elif 0 <= first - self.top < self.page:
+            return
+        row = first - self.top
+        if 0 <= row < self.page:
             x = self._gutter + layout.column_of(token)
             cells = layout.cells_of(token)
-            self.refresh(Region(x, first - self.top + self.fixed, cells, 1))
+            self.refresh(Region(x, row + self.fixed, cells, 1))
 
     def _move_lines(self, lines: int) -> None:
+        """Move the cursor up or down, as far as there are lines, in its column."""
         if self.passage is None or not len(self.passage.ids):
             return
         layout = self.flow
         if self._column is None:
             self._column = layout.column_of(self.cursor)
-        line_of = layout.line_of if lines < 0 else layout.last_line_of
-        target = line_of(self.cursor) + lines
-        if abs(lines) == 1 and not 0 <= target < layout.height:
-            return
-        target = max(0, min(target, layout.height - 1))
-        if abs(lines) > 1:
-            # The window moves with the cursor, so that a page is a page.
+        if lines < 0:
+            line = layout.line_of(self.cursor)
+        else:
+            line = layout.last_line_of(self.cursor)
+        target = max(0, min(line + lines, layout.height - 1))
+        if abs(lines) == 1:
+            if target != line + lines:
+                return
+        else:
+            # The window moves with the cursor, so that all of a page is another text.
             self.scroll_top(self.top + lines)
-        self._set_cursor(layout.token_at(target, self._column))
+        token = layout.token_at(target, self._column)
+        self._set_cursor(token)
 
     def action_token_left(self) -> None:
         self._column = None
@@ -339,12 +362,20 @@ class Tokens(Lines, inherit_bindings=False):
     def action_line_start(self) -> None:
         self._column = None
         if self.line_count:
-            self._set_cursor(self.flow.tokens_of(self.flow.line_of(self.cursor))[0])
+            first, _ = self._line_of_cursor()
+            self._set_cursor(first)
 
     def action_line_end(self) -> None:
         self._column = None
         if self.line_count:
-            self._set_cursor(self.flow.tokens_of(self.flow.line_of(self.cursor))[1])
+            _, last = self._line_of_cursor()
+            self._set_cursor(last)
+
+    def _line_of_cursor(self) -> tuple[int, int]:
+        """First and last token of the line on which the cursor's token starts."""
+        layout = self.flow
+        line = layout.line_of(self.cursor)
+        return layout.tokens_of(line)
 
     def action_first(self) -> None:
         self._column = None
@@ -354,3 +385,9 @@ class Tokens(Lines, inherit_bindings=False):
         self._column = None
         if self.passage is not None:
             self._set_cursor(len(self.passage.ids) - 1)
+
+
+def _within(index: int, passage: Passage) -> int:
+    """A token of a passage: ``index``, or the first or last one outside of it."""
+    last = len(passage.ids) - 1
+    return max(0, min(index, last))
