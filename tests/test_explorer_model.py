@@ -337,7 +337,7 @@ def test_only_the_last_counts_are_kept(session: Session, pair: Pair) -> None:
     explorer = looking_at(session, pair, mode="ratio")
     thresholds = [0.01 * step for step in range(1, 23)]
     for threshold in thresholds:
-        explorer.levels.beyond(threshold)
+        explorer.levels.beyond_threshold(threshold)
     kept = [value for value in thresholds if ("ratio", value) in explorer.counts]
     assert kept == thresholds[-12:]
 
