@@ -85,13 +85,13 @@ def _source(
         if len(values) == 1:
             facts[key] = values[0]
         elif key == "weight_version":
-            known = [str(v) for v in values[:_SHOWN_VERSIONS] if v is not None]
+            shown = values[:_SHOWN_VERSIONS]
+            known = [str(version) for version in shown if version is not None]
             facts[key] = ",".join(known)
         else:
             notes.count(_DIFFER % (name, key))
+    engine = facts.get("engine")
     # An engine's name alone is what the format tells, and no observation of how it ran.
-    if set(facts) - {"engine"}:
-        observed_facts = facts
-    else:
-        observed_facts = {}
-    return CaptureSource(engine=facts.get("engine"), observed=observed_facts)
+    if set(facts) <= {"engine"}:
+        return CaptureSource(engine=engine)
+    return CaptureSource(engine=engine, observed=facts)

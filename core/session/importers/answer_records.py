@@ -128,11 +128,11 @@ def record_of(answer: ServerAnswer, name: str, notes: Notes) -> Record:
 
 
 def _pieces(answer: ServerAnswer) -> dict[int, bytes]:
-    return {
-        token_id: token.piece
-        for token_id, token in zip(answer.ids, answer.tokens, strict=True)
-        if token.piece is not None and token_id != UNKNOWN_ID
-    }
+    pieces = {}
+    for token_id, token in zip(answer.ids, answer.tokens, strict=True):
+        if token.piece is not None and token_id != UNKNOWN_ID:
+            pieces[token_id] = token.piece
+    return pieces
 
 
 def _without_what_the_path_has_not(
@@ -144,12 +144,14 @@ def _without_what_the_path_has_not(
     A server samples at least one token, so a single one behind ids that were scored is
     no completion.
     """
-    path = name.partition("#")[0].partition("/")[2]
+    label, _, _ = name.partition("#")
+    _, _, path = label.partition("/")
     if not answer.scores_given:
         return answer, False
     if path in ("decode", "forced_decode") and answer.new:
+        backend, _, _ = name.partition("/")
         number = sum(token.logprob is not None for token in answer.given_tokens)
-        notes.count(_PROMPTS % (name, name.partition("/")[0]), number)
+        notes.count(_PROMPTS % (name, backend), number)
         unscored = [ScoredToken()] * len(answer.given)
         return replace(answer, given_tokens=unscored), False
     if path != "prefill" and len(answer.new) > 1:
@@ -177,15 +179,14 @@ def _lists(answer: ServerAnswer, name: str, notes: Notes) -> list[list[Entry]]:
         _alternatives(token, target, answer.place, name, notes)
         for token, target in zip(answer.tokens, answer.ids, strict=True)
     ]
-    of_target_alone = [
-        [token_id for token_id, _ in entries] == [target]
-        for entries, target in zip(lists, answer.ids, strict=True)
-        if entries
-    ]
-    if of_target_alone and all(of_target_alone):
-        notes.count(_ALONE % name, len(of_target_alone))
-        return [[] for _ in lists]
-    return lists
+    filled_lists = 0
+    for entries, target in zip(lists, answer.ids, strict=True):
+        ids = [token_id for token_id, _ in entries]
+        if ids and ids != [target]:
+            return lists
+        filled_lists += bool(entries)
+    notes.count(_ALONE % name, filled_lists)
+    return [[] for _ in lists]
 
 
 def _alternatives(

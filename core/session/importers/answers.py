@@ -43,16 +43,19 @@ def kind_of(data: Mapping[str, Any]) -> str | None:
 
 def wraps(data: Mapping[str, Any]) -> bool:
     """Whether an object is something around answers, as far as its keys tell."""
-    around = any(isinstance(data.get(key), dict) for key in _WRAPPERS)
-    return around or any(
-        isinstance(data.get(key), list) and _holds_answer(data[key]) for key in _LISTS
-    )
+    if any(isinstance(data.get(key), dict) for key in _WRAPPERS):
+        return True
+    return any(_holds_answer(data.get(key)) for key in _LISTS)
 
 
-def _holds_answer(items: list[Any]) -> bool:
-    if not items or not isinstance(items[0], dict):
+def _holds_answer(items: Any) -> bool:
+    """A list whose first item is an answer, or something around answers."""
+    if not isinstance(items, list) or not items:
         return False
-    return kind_of(items[0]) is not None or wraps(items[0])
+    first = items[0]
+    if not isinstance(first, dict):
+        return False
+    return kind_of(first) is not None or wraps(first)
 
 
 def answers(path: Path, notes: Notes) -> Iterator[tuple[Place, dict[str, Any]]]:

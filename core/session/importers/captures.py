@@ -22,19 +22,22 @@ def captures_of(
     sources: Mapping[str, CaptureSource],
     facts: Sequence[str],
 ) -> dict[str, CaptureInfo]:
-    """The captures that every record has, by the name that files give them. Raises
-    InputError where one lacks a capture, for a name that does not do, and for a bad
-    fact.
+    """The captures that every record has, by the name that files give them.
+
+    Raises InputError where a record lacks a capture, for a name that is no label, and
+    for a bad fact.
     """
-    names = _common_names(records)
-    known = {name: sources.get(name, CaptureSource()) for name in names}
-    bare = {name: _info(name, known[name]) for name in names}
-    _check_labels([info.label for info in bare.values()])
-    flags = told_by_flags(facts, bare.values())
-    return {
-        name: _with_facts(info, known[name], flags[info.label])
-        for name, info in bare.items()
-    }
+    infos = {}
+    for name in _common_names(records):
+        source = sources.get(name, CaptureSource())
+        infos[name] = _info(name, source)
+    _check_labels([info.label for info in infos.values()])
+    flags = told_by_flags(facts, infos.values())
+    with_facts = {}
+    for name, info in infos.items():
+        source = sources.get(name, CaptureSource())
+        with_facts[name] = _with_facts(info, source, flags[info.label])
+    return with_facts
 
 
 def _common_names(records: Sequence[Record]) -> list[str]:

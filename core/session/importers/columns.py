@@ -1,7 +1,7 @@
 """Lists of a file as columns of numbers.
 
-Files come from anywhere, so every value is checked here, and what is wrong is said with
-the file and the line.
+Files come from anywhere, so every value is checked here; an error names the file and
+the line.
 """
 
 from __future__ import annotations
@@ -177,11 +177,15 @@ def entropy_of(
 
     Raises InputError.
     """
+    numbers = []
     for index, value in enumerate(values):
-        if value is not None and (not is_real(value) or value < -_SLACK):
+        if value is None:
+            numbers.append(math.nan)
+            continue
+        if not is_real(value) or value < -_SLACK:
             remedy = "give an entropy in nats or null"
             raise place.error(f"{key}[{index}] is {value!r}", remedy)
-    numbers = [math.nan if value is None else value for value in values]
+        numbers.append(value)
     out = np.asarray(numbers, np.float32)
     if not first:
         out[:1] = np.nan
@@ -208,12 +212,19 @@ def alternatives(
     k is the longest row; shorter ones end in -1 and NaN. An alternative without a
     number is left out.
     """
-    known = [[item for item in row if not math.isnan(item[1])] for row in rows]
-    k = max((len(row) for row in known), default=0)
-    ids = np.full((len(known), k), -1, np.int32)
-    logprobs = np.full((len(known), k), np.nan, np.float32)
-    for index, row in enumerate(known):
-        best = sorted(row, key=lambda item: -item[1])
-        ids[index, : len(best)] = [token_id for token_id, _ in best]
-        logprobs[index, : len(best)] = [logprob for _, logprob in best]
+    ordered = [_most_likely_first(row) for row in rows]
+    k = max((len(row) for row in ordered), default=0)
+    ids = np.full((len(ordered), k), -1, np.int32)
+    logprobs = np.full((len(ordered), k), np.nan, np.float32)
+    for index, row in enumerate(ordered):
+        count = len(row)
+        ids[index, :count] = [token_id for token_id, _ in row]
+        logprobs[index, :count] = [logprob for _, logprob in row]
     return ids, logprobs
+
+
+def _most_likely_first(row: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
+    known = [
+        (token_id, logprob) for token_id, logprob in row if not math.isnan(logprob)
+    ]
+    return sorted(known, key=lambda entry: -entry[1])

@@ -32,7 +32,8 @@ def drop_fillers(records: Sequence[Record], notes: Notes) -> None:
         scores = [record.captures[name] for record in bare if name in record.captures]
         firsts = np.array([one.logprob[0] for one in scores])
         known = firsts[~np.isnan(firsts)]
-        if len(known) and (known == 0.0).all():
+        are_fillers = len(known) > 0 and bool((known == 0.0).all())
+        if are_fillers:
             for one in scores:
                 _blank(one)
             notes.count(_FILLED % name, len(known))

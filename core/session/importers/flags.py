@@ -48,13 +48,16 @@ def _check_fact(key: str, place: Place) -> None:
     if key == "mask":
         remedy = "give it in jsonl lines (docs/import.md)"
         raise place.error("a mask is one value a token", remedy)
-    near = difflib.get_close_matches(key, TELLABLE, n=1)
-    known = f"known are {', '.join(TELLABLE)}"
-    if near:
-        advice = f"did you mean {near[0]!r}?"
-    else:
-        advice = known
+    advice = _meant(key, TELLABLE) or f"known are {', '.join(TELLABLE)}"
     raise place.error(f"fact {key!r} is unknown", advice)
+
+
+def _meant(word: str, known: Sequence[str]) -> str:
+    """A question for the word that a misspelt one may stand for; "" for none."""
+    near = difflib.get_close_matches(word, known, n=1)
+    if near:
+        return f"did you mean {near[0]!r}?"
+    return ""
 
 
 def _labels(name: str, infos: Sequence[CaptureInfo], place: Place) -> list[str]:
@@ -66,11 +69,7 @@ def _labels(name: str, infos: Sequence[CaptureInfo], place: Place) -> list[str]:
         return labels
     names = (word for info in infos for word in (info.backend, info.label))
     known = list(dict.fromkeys(names))
-    near = difflib.get_close_matches(name, known, n=1)
-    if near:
-        advice = f"did you mean {near[0]!r}?"
-    else:
-        advice = f"there are {', '.join(known)}"
+    advice = _meant(name, known) or f"there are {', '.join(known)}"
     raise place.error(f"capture {name!r} is unknown", advice)
 
 

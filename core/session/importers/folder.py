@@ -92,7 +92,7 @@ def _copy_kept(source: Path, target: Path) -> None:
 
 def _parts(session: Session) -> list[Part]:
     """Every part, after the arrays of all of them were opened: what does not fit is
-    said before anything is copied.
+    refused before anything is copied.
     """
     session.sequences  # noqa: B018 - checks offsets and lengths
     for info in session.captures:
@@ -105,11 +105,8 @@ def _parts(session: Session) -> list[Part]:
 
 def _loaded(session: Session) -> list[LoadedFile]:
     """The files that say by name what was loaded, each once."""
-    return list(
-        dict.fromkeys(
-            info.loaded for info in session.captures if info.loaded is not None
-        )
-    )
+    files = [info.loaded for info in session.captures if info.loaded is not None]
+    return list(dict.fromkeys(files))
 
 
 def _copy_part(session: Session, part: Part, target: Path) -> None:

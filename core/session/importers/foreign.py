@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from logdrift.core.errors import Place
 from logdrift.core.session.importers.binary import EXPORT
+from logdrift.core.session.importers.columns import is_real
 
 LINE_KEYS = (
     "token_ids",
@@ -92,13 +93,13 @@ def refuse_line(data: Mapping[str, Any], place: Place) -> None:
         return
     _refuse_text(data, place)
     renames = _renames(data)
-    renamed = {key for keys, _ in renames for key in keys}
+    renamed = {key for rename in renames for key in rename.keys}
     if not renamed:
         return
-    steps = [step for _, step in renames]
-    left = [key for key in data if key not in LINE_KEYS and key not in renamed]
-    if left:
-        steps.append(f"leave {', '.join(left)} out")
+    steps = [rename.step for rename in renames]
+    unused = [key for key in data if key not in (*LINE_KEYS, *renamed)]
+    if unused:
+        steps.append(f"leave {', '.join(unused)} out")
     raise place.error(
         "has the keys of another tool",
         f"{'; '.join(steps)} (docs/import.md, jsonl)",
@@ -124,8 +125,10 @@ def _refuse_text(data: Mapping[str, Any], place: Place) -> None:
 
 
 def _is_of_tokens(key: str) -> bool:
-    ids = key == "token_ids" or key in _PROMPT_IDS or key in _NEW_IDS or key in _ALL_IDS
-    return ids or _LOGPROBS.search(key.lower()) is not None
+    """Whether a key means ids of tokens, or their log-probabilities."""
+    if key in ("token_ids", *_PROMPT_IDS, *_NEW_IDS, *_ALL_IDS):
+        return True
+    return _LOGPROBS.search(key.lower()) is not None
 
 
 def _numbers(value: Any) -> bool:
@@ -133,23 +136,24 @@ def _numbers(value: Any) -> bool:
     if not isinstance(value, list) or not value:
         return False
     first = next((item for item in value if item is not None), None)
-    return _numbers(first) or (
-        isinstance(first, int | float) and not isinstance(first, bool)
-    )
+    return is_real(first) or _numbers(first)
 
 
-Rename = tuple[tuple[str, ...], str]
-"""Keys of a line, and what to do with them as an imperative."""
+class Rename(NamedTuple):
+    """Keys of a line, and what to do with them as an imperative."""
+
+    keys: tuple[str, ...]
+    step: str
 
 
 def _renames(data: Mapping[str, Any]) -> list[Rename]:
     """What to do with the keys of a line, in the order of our own keys."""
-    out = [*_ids(data), *_lengths(data), *_columns(data), *_mask(data)]
+    renames = [*_ids(data), *_lengths(data), *_columns(data), *_mask(data)]
     # A reason to stop is no sign of another tool by itself: many lines of text have
     # one.
-    if any(keys for keys, _ in out):
-        out += _finish(data)
-    return out
+    if any(rename.keys for rename in renames):
+        renames += _finish(data)
+    return renames
 
 
 def _ids(data: Mapping[str, Any]) -> list[Rename]:
@@ -163,22 +167,22 @@ def _ids(data: Mapping[str, Any]) -> list[Rename]:
         return [_joined_ids(prompt, new)]
     if prompt and whole:
         step = f"write {whole} as token_ids and the length of {prompt} as prompt_length"
-        return [((prompt, whole), step)]
+        return [Rename((prompt, whole), step)]
     if new and whole:
         return [_joined_ids(whole, new)]
     if "token_ids" in data:
         return []
     if whole:
-        return [((whole,), f"rename {whole} to token_ids")]
+        return [Rename((whole,), f"rename {whole} to token_ids")]
     if new:
         step = (
             f"write the prompt's ids + {new} as token_ids, and the prompt's length as"
             " prompt_length"
         )
-        return [((new,), step)]
+        return [Rename((new,), step)]
     if prompt:
         return []
-    return [((), "add token_ids, the ids of the prompt and the completion")]
+    return [Rename((), "add token_ids, the ids of the prompt and the completion")]
 
 
 def _joined_ids(prompt: str, new: str) -> Rename:
@@ -186,7 +190,7 @@ def _joined_ids(prompt: str, new: str) -> Rename:
         f"write {prompt} + {new} as token_ids and the length of {prompt} as"
         " prompt_length"
     )
-    return (prompt, new), step
+    return Rename((prompt, new), step)
 
 
 def _lengths(data: Mapping[str, Any]) -> list[Rename]:
@@ -197,16 +201,17 @@ def _lengths(data: Mapping[str, Any]) -> list[Rename]:
         return []
     length = _key(data, _PROMPT_LENGTHS, int)
     if length:
-        return [((length,), f"rename {length} to prompt_length")]
-    rest = _key(data, _NEW_LENGTHS, int)
-    if rest and "prompt_length" not in data:
-        return [((rest,), f"write the number of ids minus {rest} as prompt_length")]
+        return [Rename((length,), f"rename {length} to prompt_length")]
+    new_length = _key(data, _NEW_LENGTHS, int)
+    if new_length and "prompt_length" not in data:
+        step = f"write the number of ids minus {new_length} as prompt_length"
+        return [Rename((new_length,), step)]
     return []
 
 
 def _columns(data: Mapping[str, Any]) -> list[Rename]:
     """Lists that belong to a capture."""
-    out: list[Rename] = []
+    renames: list[Rename] = []
     for key, value in data.items():
         column = _column_of(key) if isinstance(value, list) else None
         if column is None:
@@ -214,27 +219,31 @@ def _columns(data: Mapping[str, Any]) -> list[Rename]:
         step = f"write {key} as captures.NAME.{column}"
         if column == "logprobs":
             step += ", with a name for what computed it"
-        out.append(((key,), step))
-    return out
+        renames.append(Rename((key,), step))
+    return renames
 
 
 def _mask(data: Mapping[str, Any]) -> list[Rename]:
     mask = _key(data, _MASKS, list)
     if mask:
-        return [((mask,), f"rename {mask} to mask")]
+        return [Rename((mask,), f"rename {mask} to mask")]
     return []
 
 
 def _finish(data: Mapping[str, Any]) -> list[Rename]:
     finish = _key(data, _FINISH, str)
     if finish:
-        return [((finish,), f"rename {finish} to finish (stop or length)")]
+        step = f"rename {finish} to finish (stop or length)"
+        return [Rename((finish,), step)]
     return []
 
 
 def _key(data: Mapping[str, Any], names: tuple[str, ...], kind: type) -> str | None:
     """The first of ``names`` that holds a value of that kind."""
-    return next((name for name in names if isinstance(data.get(name), kind)), None)
+    for name in names:
+        if isinstance(data.get(name), kind):
+            return name
+    return None
 
 
 def _column_of(key: str) -> str | None:
@@ -257,4 +266,7 @@ def _column_of(key: str) -> str | None:
 
 def _first(data: Mapping[str, Any], names: tuple[str, ...]) -> str | None:
     """The first of ``names`` that holds numbers; ``tokens`` of texts are ours."""
-    return next((name for name in names if _numbers(data.get(name))), None)
+    for name in names:
+        if _numbers(data.get(name)):
+            return name
+    return None

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -36,37 +37,46 @@ def side_by_side(files: Sequence[str], context: ImportContext) -> list[Record]:
     Raises InputError for a name that is taken, a file without answers, and sequences
     that are not the same.
     """
-    joined: list[Record] = []
-    first = ""
-    for path, records in captures_of(files, context):
-        if joined:
-            names = (path.name, first)
-            joined = _join(joined, records, context.notes, names)
-        else:
-            joined = records
-            first = path.name
+    captures = captures_of(files, context)
+    start = next(captures, None)
+    if start is None:
+        return []
+    first, joined = start
+    for path, records in captures:
+        if len(joined) != len(records):
+            raise records[0].place.error(
+                f"{len(records)} sequences, {joined[0].place.words} has {len(joined)}",
+                "give the same",
+            )
+        pairs = _in_order(joined, records)
+        if pairs is None:
+            pairs = _matched(joined, records)
+            context.notes.count(_ORDER % (path.name, first.name))
+        joined = [_merged(pair, context.notes) for pair in pairs]
     return [_settled(record, context.notes) for record in joined]
 
 
-def _join(
-    before: Sequence[Record],
-    added: Sequence[Record],
-    notes: Notes,
-    files: tuple[str, str],
-) -> list[Record]:
-    """Each record of ``before`` with its one of ``added``; ``files`` are their names,
-    that of ``added`` first.
+class _SameSequence(NamedTuple):
+    """Two records of one sequence, which is their ``length`` leading ids."""
+
+    a: Record
+    b: Record
+    length: int
+
+
+def _in_order(
+    before: Sequence[Record], added: Sequence[Record]
+) -> list[_SameSequence] | None:
+    """Each of ``before`` with the one of ``added`` at its place; None where some of
+    them are different sequences.
     """
-    if len(before) != len(added):
-        raise added[0].place.error(
-            f"{len(added)} sequences, {before[0].place.words} has {len(before)}",
-            "give the same",
-        )
-    pairs = [(a, b, _common(a, b)) for a, b in zip(before, added, strict=True)]
-    if any(length == 0 for _, _, length in pairs):
-        pairs = _matched(before, added)
-        notes.count(_ORDER % files)
-    return [_merged(a, b, length, notes) for a, b, length in pairs]
+    pairs = []
+    for a, b in zip(before, added, strict=True):
+        length = _common(a, b)
+        if length == 0:
+            return None
+        pairs.append(_SameSequence(a, b, length))
+    return pairs
 
 
 def _lengths(record: Record) -> list[int]:
@@ -74,7 +84,8 @@ def _lengths(record: Record) -> list[int]:
     given to score.
     """
     whole = len(record.token_ids)
-    if 0 < record.given < whole:
+    has_sampled = 0 < record.given < whole
+    if has_sampled:
         return [whole, record.given]
     return [whole]
 
@@ -83,9 +94,10 @@ def _common(a: Record, b: Record) -> int:
     """How many leading ids make one sequence of both, 0 where they are two; what both
     sampled is never left out.
     """
+    shortest = min(len(a.token_ids), len(b.token_ids))
     for length in _lengths(a):
-        both_cut = length < len(a.token_ids) and length < len(b.token_ids)
-        if length not in _lengths(b) or both_cut:
+        cuts_both = length < shortest
+        if cuts_both or length not in _lengths(b):
             continue
         if _same(a.token_ids[:length], b.token_ids[:length]):
             return length
@@ -93,23 +105,24 @@ def _common(a: Record, b: Record) -> int:
 
 
 def _same(a: IdArray, b: IdArray) -> bool:
-    first = UNKNOWN_ID in (a[0], b[0]) or a[0] == b[0]
-    return bool(first) and np.array_equal(a[1:], b[1:])
+    """The ids are equal; the first one also where a file does not tell it."""
+    first_fits = UNKNOWN_ID in (a[0], b[0]) or a[0] == b[0]
+    return bool(first_fits) and np.array_equal(a[1:], b[1:])
 
 
 def _key(record: Record, length: int) -> bytes:
     """The first id is left out: a file may not tell it."""
-    return length.to_bytes(8, "little") + record.token_ids[1:length].tobytes()
+    ids = record.token_ids[1:length]
+    return length.to_bytes(8, "little") + ids.tobytes()
 
 
-def _matched(
-    before: Sequence[Record], added: Sequence[Record]
-) -> list[tuple[Record, Record, int]]:
+def _matched(before: Sequence[Record], added: Sequence[Record]) -> list[_SameSequence]:
     """Each of ``before`` with the first of ``added`` that is left and has its ids."""
     waiting: dict[bytes, list[int]] = {}
     for index, record in enumerate(added):
         for length in _lengths(record):
-            waiting.setdefault(_key(record, length), []).append(index)
+            key = _key(record, length)
+            waiting.setdefault(key, []).append(index)
     used: set[int] = set()
     pairs = []
     for a in before:
@@ -117,7 +130,7 @@ def _matched(
             length = _common(a, added[index])
             if index not in used and length:
                 used.add(index)
-                pairs.append((a, added[index], length))
+                pairs.append(_SameSequence(a, added[index], length))
                 break
         else:
             raise _unmatched(a, added)
@@ -125,8 +138,11 @@ def _matched(
 
 
 def _candidates(record: Record, waiting: dict[bytes, list[int]]) -> list[int]:
-    keys = [_key(record, length) for length in _lengths(record)]
-    return [index for key in keys for index in waiting.get(key, ())]
+    """The records of the other file that may be the same sequence."""
+    candidates = []
+    for length in _lengths(record):
+        candidates += waiting.get(_key(record, length), ())
+    return candidates
 
 
 def _unmatched(a: Record, added: Sequence[Record]) -> InputError:
@@ -144,18 +160,24 @@ def _unmatched(a: Record, added: Sequence[Record]) -> InputError:
     )
 
 
-def _merged(a: Record, b: Record, length: int, notes: Notes) -> Record:
-    a = _cut(a, length, notes)
-    b = _cut(b, length, notes)
-    if a.bounded and b.bounded and a.prompt_length != b.prompt_length:
+def _merged(pair: _SameSequence, notes: Notes) -> Record:
+    """One record with the captures of both. Raises InputError where they disagree on
+    the end of the prompt.
+    """
+    a = _cut(pair.a, pair.length, notes)
+    b = _cut(pair.b, pair.length, notes)
+    both_bounded = a.bounded and b.bounded
+    if both_bounded and a.prompt_length != b.prompt_length:
         raise b.place.error(
             f"its prompt has {b.prompt_length} tokens, that of {a.place.words}"
             f" {a.prompt_length}: the same ids were cut at two places"
         )
+    bounded = a if a.bounded else b
+    untold = a.token_ids == UNKNOWN_ID
     return replace(
-        a if a.bounded else b,
+        bounded,
         place=a.place,
-        token_ids=np.where(a.token_ids == UNKNOWN_ID, b.token_ids, a.token_ids),
+        token_ids=np.where(untold, b.token_ids, a.token_ids),
         captures={**a.captures, **b.captures},
         pieces={**a.pieces, **b.pieces},
         model=a.model or b.model,

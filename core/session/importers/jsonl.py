@@ -40,7 +40,7 @@ from logdrift.core.session.importers.records import (
     Record,
 )
 from logdrift.core.session.importers.start import Start
-from logdrift.core.session.scores import FlagArray, IdArray, Scores
+from logdrift.core.session.scores import FlagArray, FloatArray, IdArray, Scores
 
 _SCORE_KEYS = (
     "logprobs",
@@ -95,15 +95,13 @@ def _record(place: Place, data: Mapping[str, Any], context: ImportContext) -> Re
         raise place.error("captures is missing", remedy)
     scores = {}
     for name, value in captures.items():
-        if isinstance(value, dict):
-            body = value
-        else:
-            body = {"logprobs": value}
+        body = value if isinstance(value, dict) else {"logprobs": value}
         there = under_key(place, f"captures.{name}")
         _check_keys(body, _CAPTURE_KEYS, there)
-        scores[name] = _CaptureLine(place, name, ids, prompt, context.notes).scores(
-            body
+        line = _CaptureLine(
+            place=place, name=name, ids=ids, prompt=prompt, notes=context.notes
         )
+        scores[name] = line.scores(body)
         _tell(context.sources, name, _source(body, there), place)
     return Record(
         place=place,
@@ -139,30 +137,39 @@ class _CaptureLine:
         """
         return self.prompt == 0
 
+    def key_of(self, name: str) -> str:
+        """What messages call a list of the capture."""
+        return f"{self.key}.{name}"
+
     def column(self, body: Mapping[str, Any], name: str) -> list[Any]:
         """A list of the capture, one entry a token."""
-        key = f"{self.key}.{name}"
+        key = self.key_of(name)
         return spread(body[name], len(self.ids), self.prompt, self.place, key)
 
     def scores(self, body: Mapping[str, Any]) -> Scores:
         """All that the capture says. Raises InputError."""
+        scores = self._logprobs(body)
+        if "entropy" in body:
+            scores = replace(scores, entropy=self._entropy(body))
+        if "ranks" in body:
+            ranks = self.column(body, "ranks")
+            rank = ranks_of(ranks, self.place, self.key_of("ranks"))
+            scores = replace(scores, rank=rank)
+        return self._with_alternatives(scores, body)
+
+    def _logprobs(self, body: Mapping[str, Any]) -> Scores:
+        key = self.key_of("logprobs")
         if "logprobs" not in body:
-            raise self.place.error(f"{self.key}.logprobs is missing")
+            raise self.place.error(f"{key} is missing")
         values = self._unmasked(self.column(body, "logprobs"), body)
         if not self.first and values[0] not in (None, 0):
             self.notes.count(NO_FIRST % self.name)
-        key = f"{self.key}.logprobs"
-        scores = scores_of(values, self.place, key, first=self.first)
-        if "entropy" in body:
-            entropies = self.column(body, "entropy")
-            key = f"{self.key}.entropy"
-            entropy = entropy_of(entropies, self.place, key, self.first)
-            scores = replace(scores, entropy=entropy)
-        if "ranks" in body:
-            ranks = self.column(body, "ranks")
-            rank = ranks_of(ranks, self.place, f"{self.key}.ranks")
-            scores = replace(scores, rank=rank)
-        return self._with_alternatives(scores, body)
+        return scores_of(values, self.place, key, first=self.first)
+
+    def _entropy(self, body: Mapping[str, Any]) -> FloatArray:
+        values = self.column(body, "entropy")
+        key = self.key_of("entropy")
+        return entropy_of(values, self.place, key, self.first)
 
     def _unmasked(self, values: list[Any], body: Mapping[str, Any]) -> list[Any]:
         """Log-probabilities with null where the capture's own mask says that an entry
@@ -172,29 +179,29 @@ class _CaptureLine:
         mask = _mask(body, len(self.ids), self.prompt, there)
         if mask is None:
             return values
-        masked = [
-            value is not None and not counts
-            for value, counts in zip(values, mask, strict=True)
-        ]
-        self.notes.count(_MASKED % self.name, sum(masked))
-        return [
-            value if counts else None
-            for value, counts in zip(values, mask, strict=True)
-        ]
+        unmasked = []
+        masked = 0
+        for value, counts in zip(values, mask, strict=True):
+            if counts:
+                unmasked.append(value)
+                continue
+            unmasked.append(None)
+            if value is not None:
+                masked += 1
+        self.notes.count(_MASKED % self.name, masked)
+        return unmasked
 
     def _with_alternatives(self, scores: Scores, body: Mapping[str, Any]) -> Scores:
-        given = [name for name in ("top_ids", "top_logprobs") if name in body]
-        if not given:
+        has_ids = "top_ids" in body
+        has_logprobs = "top_logprobs" in body
+        if not has_ids and not has_logprobs:
             return scores
-        if len(given) == 1:
+        if has_ids != has_logprobs:
             reason = f"{self.key} has only one of top_ids and top_logprobs"
             raise self.place.error(reason, "give both")
-        columns = zip(
-            self.column(body, "top_ids"),
-            self.column(body, "top_logprobs"),
-            strict=True,
-        )
-        rows = [self._row(i, *row) for i, row in enumerate(columns)]
+        ids = self.column(body, "top_ids")
+        logprobs = self.column(body, "top_logprobs")
+        rows = [self._row(i, ids[i], logprobs[i]) for i in range(len(ids))]
         top_ids, top_logprobs = alternatives(rows)
         return replace(scores, top_ids=top_ids, top_logprobs=top_logprobs)
 
@@ -211,20 +218,26 @@ class _CaptureLine:
         if not ids:
             return []
         values = logprobs_of(logprobs, self.place, key, first=True).tolist()
-        row = list(zip(ids_of(ids, self.place, key).tolist(), values, strict=True))
-        kept = most_likely(row, int(self.ids[index]), self.place, key)
-        self.notes.count(_MERGED % self.name, len(kept) < len(row))
+        token_ids = ids_of(ids, self.place, key).tolist()
+        row = list(zip(token_ids, values, strict=True))
+        target = int(self.ids[index])
+        kept = most_likely(row, target, self.place, key)
+        if len(kept) < len(row):
+            self.notes.count(_MERGED % self.name)
         return kept
 
 
 def _source(body: Mapping[str, Any], place: Place) -> CaptureSource:
-    given = [key for key in told.TELLABLE if body.get(key) is not None]
-    try:
-        facts = {
-            key: told.value_of(key, body[key], f"{place.words}.{key}") for key in given
-        }
-    except InputError as error:
-        raise error.within(file=place.file, line=place.line) from None
+    """What a line tells of the backend behind a capture."""
+    facts = {}
+    for key in told.TELLABLE:
+        value = body.get(key)
+        if value is None:
+            continue
+        try:
+            facts[key] = told.value_of(key, value, f"{place.words}.{key}")
+        except InputError as error:
+            raise error.within(file=place.file, line=place.line) from None
     return CaptureSource(role=_text(body, "role", place), told=facts)
 
 
@@ -235,7 +248,8 @@ def _tell(
     one value of each fact.
     """
     old = sources.get(name, new)
-    if new.role is not None and old.role is not None and new.role != old.role:
+    both_have_roles = new.role is not None and old.role is not None
+    if both_have_roles and new.role != old.role:
         raise place.error(
             f"captures.{name}.role is {new.role!r} and {old.role!r} in a line before",
             "give one",
@@ -250,9 +264,15 @@ def _tell(
                 f"captures.{name}.{key} is {value!r} and {before!r} in a line before",
                 "name two captures, or import two sessions",
             )
-        versions = dict.fromkeys([*str(before).split(","), value])
-        facts[key] = ",".join(list(versions)[:SHOWN_VERSIONS])
-    sources[name] = replace(old, role=old.role or new.role, told=facts)
+        facts[key] = _with_version(str(before), value)
+    role = old.role or new.role
+    sources[name] = replace(old, role=role, told=facts)
+
+
+def _with_version(before: str, version: str) -> str:
+    """Versions of weights separated by commas, with one more, each once."""
+    versions = list(dict.fromkeys([*before.split(","), version]))
+    return ",".join(versions[:SHOWN_VERSIONS])
 
 
 def _mask(
@@ -280,10 +300,8 @@ def _pieces(data: Mapping[str, Any], ids: IdArray, place: Place) -> dict[int, by
         return {}
     if not _are_texts(texts, len(ids)):
         raise place.error(f"tokens is not a list of {len(ids)} texts, one for each id")
-    return {
-        int(i): text.encode("utf-8", "surrogatepass")
-        for i, text in zip(ids, texts, strict=True)
-    }
+    pieces = [text.encode("utf-8", "surrogatepass") for text in texts]
+    return dict(zip(ids.tolist(), pieces, strict=True))
 
 
 def _are_texts(values: Any, count: int) -> bool:
@@ -294,7 +312,9 @@ def _are_texts(values: Any, count: int) -> bool:
 
 def _text(data: Mapping[str, Any], key: str, place: Place) -> str | None:
     value = data.get(key)
-    if value is not None and (not isinstance(value, str) or not value):
+    if value is None:
+        return None
+    if not isinstance(value, str) or not value:
         raise place.error(f"{key} is {value!r}", "give a text")
     return value
 

@@ -29,14 +29,22 @@ def drop_nan_fillers(records: Sequence[Record], notes: Notes) -> None:
     An engine that breaks goes on breaking, into the completion; what ends where the
     prompt ends was filled in.
     """
-    for name in records[0].captures if records else ():
-        mine = [record for record in records if name in record.captures]
-        if not any(record.captures[name].nan is not None for record in mine):
+    names = list(records[0].captures) if records else []
+    for name in names:
+        having = [record for record in records if name in record.captures]
+        has_flags = any(record.captures[name].nan is not None for record in having)
+        if not has_flags or any(_broke(record, name) for record in having):
             continue
-        if any(_flags(record, name)[_behind(record) :].any() for record in mine):
-            continue
-        notes.count(_PROMPTS % name, _drop(mine, name, slice(1, None)))
-        notes.count(_FIRSTS % name, _drop(mine, name, slice(0, 1)))
+        prompts = _drop(having, name, slice(1, None))
+        notes.count(_PROMPTS % name, prompts)
+        firsts = _drop(having, name, slice(0, 1))
+        notes.count(_FIRSTS % name, firsts)
+
+
+def _broke(record: Record, name: str) -> bool:
+    """A score within the completion is NaN."""
+    flags = _flags(record, name)
+    return bool(flags[_behind(record) :].any())
 
 
 def _behind(record: Record) -> int:

@@ -81,20 +81,27 @@ def _choice(
     echoed, new_tokens = _split(tokens, prompt_length, sampled, place)
     new = sampled or _own_ids(new_tokens, place)
     given = _given(prompt, listed, echoed, place)
+    # Those of prompt_logprobs have ranks, which those of an echo lack.
+    given_tokens = listed or echoed or _unscored(len(prompt or ()))
+    wrong_given = _two_names(given, [listed, echoed], place)
+    wrong_new = _two_names(new, [new_tokens], place)
+    model = answer.get("model")
     return ServerAnswer(
         place=place,
         given=given,
-        # Those of prompt_logprobs have ranks, which those of an echo lack.
-        given_tokens=listed or echoed or [ScoredToken()] * len(prompt or ()),
+        given_tokens=given_tokens,
         new=new,
-        new_tokens=new_tokens or [ScoredToken()] * len(new),
+        new_tokens=new_tokens or _unscored(len(new)),
         finish=_FINISH.get(str(choice.get("finish_reason")), "unknown"),
-        model=answer["model"] if isinstance(answer.get("model"), str) else None,
+        model=model if isinstance(model, str) else None,
         observed=_observed(answer),
         unread=filled(choice, _UNREAD) or filled(answer, _UNREAD),
-        problem=_two_names(given, [listed, echoed], place)
-        or _two_names(new, [new_tokens], place),
+        problem=wrong_given or wrong_new,
     )
+
+
+def _unscored(count: int) -> list[ScoredToken]:
+    return [ScoredToken()] * count
 
 
 def _sampled(choice: Mapping[str, Any], place: Place) -> list[int] | None:
@@ -117,10 +124,9 @@ def _ids(data: Mapping[str, Any], key: str, place: Place) -> list[int] | None:
 def _prompt_length(answer: Mapping[str, Any]) -> int:
     """How many tokens the prompt had, by the server's count; 0: it does not say."""
     usage = answer.get("usage")
-    if isinstance(usage, Mapping):
-        number = usage.get("prompt_tokens")
-    else:
-        number = None
+    if not isinstance(usage, Mapping):
+        return 0
+    number = usage.get("prompt_tokens")
     if isinstance(number, int) and number > 0:
         return number
     return 0
@@ -133,10 +139,11 @@ Parts = tuple[list[ScoredToken], list[ScoredToken]]
 def _split(
     tokens: list[ScoredToken], prompt: int, sampled: Sequence[int] | None, place: Place
 ) -> Parts:
-    """``prompt`` is how many tokens were given, 0 where unknown.
+    """Divide tokens into those that were echoed and those that were sampled.
 
-    An echo begins with a token without a score. A server that was asked for no token
-    still names one in ``token_ids``.
+    ``prompt`` is how many tokens were given, 0 where unknown. An echo begins with a
+    token without a score. A server that was asked for no token still names one in
+    ``token_ids``.
     """
     if not tokens:
         return [], []
@@ -202,18 +209,24 @@ def _given(
 ) -> list[int]:
     """The ids that were given, as many as there are scored tokens of them."""
     if prompt:
-        for tokens, name in ((listed, "prompt_logprobs"), (echoed, "logprobs")):
-            if tokens and len(tokens) != len(prompt):
-                raise place.error(
-                    f"{name} has {len(tokens)} entries for {len(prompt)} ids of the"
-                    " prompt"
-                )
+        _check_length("prompt_logprobs", listed, len(prompt), place)
+        _check_length("logprobs", echoed, len(prompt), place)
         return list(prompt)
     echo_is_named = all(token.token_id is not None for token in echoed)
     if listed and not (echoed and echo_is_named):
         # The first entry is null, so it names no id.
         return [UNKNOWN_ID, *_own_ids(listed[1:], place)]
     return _own_ids(echoed, place)
+
+
+def _check_length(
+    name: str, tokens: Sequence[ScoredToken], prompt: int, place: Place
+) -> None:
+    """Raise InputError for scores of a prompt that are not as many as its ids."""
+    if tokens and len(tokens) != prompt:
+        raise place.error(
+            f"{name} has {len(tokens)} entries for {prompt} ids of the prompt"
+        )
 
 
 def _own_ids(tokens: Sequence[ScoredToken], place: Place) -> list[int]:
@@ -231,13 +244,14 @@ def _two_names(
     ids has there.
     """
     for tokens in columns:
-        for index, (token_id, token) in enumerate(zip(ids, tokens, strict=False)):
-            named = token.token_id
-            if named not in (None, token_id) and token_id != UNKNOWN_ID:
-                return place.error(
-                    f"token {index} is id {token_id}, and its log-probability is of id"
-                    f" {named}"
-                )
+        for index, token_id in enumerate(ids[: len(tokens)]):
+            named = tokens[index].token_id
+            if token_id == UNKNOWN_ID or named in (None, token_id):
+                continue
+            return place.error(
+                f"token {index} is id {token_id}, and its log-probability is of id"
+                f" {named}"
+            )
     return None
 
 

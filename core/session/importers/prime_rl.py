@@ -63,13 +63,11 @@ def _record(place: Place, data: Mapping[str, Any]) -> Record:
         )
     ids = ids_of(data.get("token_ids"), place)
     trained = _flags(data.get("loss_mask"), len(ids), place)
-    if trained.any():
-        prompt = int(np.argmax(trained))
-    else:
-        prompt = len(ids)
+    prompt = int(np.argmax(trained)) if trained.any() else len(ids)
     # Tool output within the completion is not trained on: it is shown, and counts in
     # no number.
-    mask = np.where(np.arange(len(ids)) < prompt, 1, trained).astype(np.uint8)
+    in_prompt = np.arange(len(ids)) < prompt
+    mask = np.where(in_prompt, 1, trained).astype(np.uint8)
     captures = {
         TRAINER: _trainer(data, len(ids), place),
         ENGINE: _engine(data, trained, place),

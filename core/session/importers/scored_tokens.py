@@ -63,12 +63,10 @@ def sglang_tokens(values: Any, tops: Any, place: Place, key: str) -> list[Scored
     """
 
     def read() -> list[ScoredToken]:
-        alternatives = list(tops or ())[: len(values)]
-        alternatives += [None] * (len(values) - len(alternatives))
-        return [
-            _of_sglang(entry, top)
-            for entry, top in zip(values, alternatives, strict=True)
-        ]
+        lists = list(tops or ())[: len(values)]
+        missing = len(values) - len(lists)
+        lists += [None] * missing
+        return list(map(_of_sglang, values, lists))
 
     return _read(read, place, f"{key} is not SGLang's")
 
@@ -97,23 +95,35 @@ def _openai(logprobs: Mapping[str, Any]) -> list[ScoredToken]:
     content = logprobs.get("content")
     if isinstance(content, list):
         return [_of_chat(entry) for entry in content]
-    tokens = logprobs["tokens"]
-    values = logprobs["token_logprobs"]
-    tops = logprobs.get("top_logprobs") or [None] * len(tokens)
-    widths = {len(top) for top in tops if top}
+    return _of_completion(
+        logprobs["tokens"],
+        logprobs["token_logprobs"],
+        logprobs.get("top_logprobs"),
+    )
+
+
+def _of_completion(
+    texts: Sequence[Any],
+    values: Sequence[Any],
+    tops: Sequence[Mapping[Any, Any] | None] | None,
+) -> list[ScoredToken]:
+    """The tokens of a completion: texts, log-probabilities and alternatives by text."""
+    lists = [top or {} for top in tops or [None] * len(texts)]
+    widths = {len(top) for top in lists if top}
     # vLLM lists k ids, and the token before them where it is none of them: then the
     # rows have two widths.
     k = min(widths) if len(widths) > 1 else 0
-    return [
-        ScoredToken(
-            token_id=_named(token),
+    tokens = []
+    for text, value, top in zip(texts, values, lists, strict=True):
+        token = ScoredToken(
+            token_id=_named(text),
             logprob=value,
-            top=tuple((_named(text), other) for text, other in (top or {}).items()),
-            piece=_piece(token, None),
-            sure=len(top or ()) == k,
+            top=tuple((_named(other), logprob) for other, logprob in top.items()),
+            piece=_piece(text, None),
+            sure=len(top) == k,
         )
-        for token, value, top in zip(tokens, values, tops, strict=True)
-    ]
+        tokens.append(token)
+    return tokens
 
 
 def _of_chat(entry: Mapping[str, Any]) -> ScoredToken:
@@ -134,37 +144,39 @@ def _of_prompt(entry: Mapping[str, Any] | None) -> ScoredToken:
     """
     if not entry:
         return ScoredToken()
-    listed = [(int(key), value) for key, value in entry.items()]
+    listed = [(int(key), body) for key, body in entry.items()]
+    top = []
+    for token_id, body in listed:
+        rank = _whole(body.get("rank")) or 1
+        if rank <= len(listed):
+            top.append((token_id, body["logprob"]))
     target, body = listed[0]
-    text = body.get("decoded_token")
     return ScoredToken(
         token_id=target,
         logprob=body["logprob"],
-        top=tuple(
-            (i, value["logprob"])
-            for i, value in listed
-            if (_whole(value.get("rank")) or 1) <= len(listed)
-        ),
+        top=tuple(top),
         rank=_whole(body.get("rank")),
-        piece=_piece(text, None),
+        piece=_piece(body.get("decoded_token"), None),
     )
 
 
 def _of_sglang(entry: Sequence[Any], top: Any) -> ScoredToken:
     logprob, token_id, *rest = entry
     text = rest[0] if rest else None
+    alternatives = []
+    for other in top or ():
+        alternatives.append((_whole(other[1]), other[0]))
     return ScoredToken(
         token_id=_whole(token_id),
         logprob=logprob,
-        top=tuple((_whole(other[1]), other[0]) for other in top or ()),
+        top=tuple(alternatives),
         piece=_piece(text, None),
     )
 
 
 def _of_llamacpp(entry: Mapping[str, Any]) -> ScoredToken:
-    top = (
-        entry.get("top_logprobs") or entry.get("top_probs") or entry.get("probs") or ()
-    )
+    keys = ("top_logprobs", "top_probs", "probs")
+    top = next((entry[key] for key in keys if entry.get(key)), ())
     return ScoredToken(
         token_id=_id_of(entry),
         logprob=_logarithm(entry),
@@ -208,8 +220,13 @@ def _whole(value: Any) -> int | None:
 
 
 def _piece(text: Any, raw: Any) -> bytes | None:
-    if isinstance(raw, list) and all(isinstance(b, int) and 0 <= b < 256 for b in raw):
+    """The bytes of a token: ``raw`` where they are listed, else its text."""
+    if isinstance(raw, list) and all(_is_byte(value) for value in raw):
         return bytes(raw) or None
     if isinstance(text, str) and not _ID.fullmatch(text):
         return text.encode("utf-8", "surrogatepass") or None
     return None
+
+
+def _is_byte(value: Any) -> bool:
+    return isinstance(value, int) and 0 <= value < 256

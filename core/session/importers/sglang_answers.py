@@ -101,10 +101,7 @@ def _named(tokens: Sequence[ScoredToken], place: Place) -> list[int]:
 
 
 def _finish(reason: Any) -> str:
-    if isinstance(reason, Mapping):
-        kind = reason.get("type")
-    else:
-        kind = reason
+    kind = reason.get("type") if isinstance(reason, Mapping) else reason
     return {"stop": "stop", "length": "length"}.get(str(kind), "unknown")
 
 

@@ -60,82 +60,95 @@ class Streams:
 
     def _add_sglang(self, place: Place, answer: dict[str, Any]) -> None:
         meta = answer["meta_info"]
-        key = ("sglang", meta.get("id"), answer.get("index"))
+        stream_id = meta.get("id")
+        key = ("sglang", stream_id, answer.get("index"))
         begun = self._open.get(key)
         if begun is not None:
             _extend_sglang(begun, answer)
         else:
             begun = copy.deepcopy(answer)
             self._answers.append((place, begun))
-        if meta.get("id") is not None and meta.get("finish_reason", "given") is None:
-            self._open[key] = begun
-        else:
-            self._open.pop(key, None)
+        goes_on = stream_id is not None and _is_unfinished(meta)
+        self._keep_open(key, begun, goes_on)
 
     def _add_llamacpp(self, place: Place, answer: dict[str, Any]) -> None:
         key = ("llama.cpp", answer.get("id_slot"), answer.get("index"))
+        probabilities = answer.get(_PROBABILITIES) or ()
         begun = self._open.get(key)
         if begun is None:
-            begun = {**answer, _PROBABILITIES: list(answer.get(_PROBABILITIES) or ())}
+            begun = {**answer, _PROBABILITIES: list(probabilities)}
             self._answers.append((place, begun))
         else:
-            begun[_PROBABILITIES].extend(answer.get(_PROBABILITIES) or ())
-            begun.update(
-                {
-                    name: value
-                    for name, value in answer.items()
-                    if name != _PROBABILITIES
-                }
-            )
-        if answer.get("stop") is False:
-            self._open[key] = begun
+            so_far = [*begun[_PROBABILITIES], *probabilities]
+            begun.update(answer)
+            begun[_PROBABILITIES] = so_far
+        self._keep_open(key, begun, answer.get("stop") is False)
+
+    def _keep_open(self, key: Any, answer: dict[str, Any], goes_on: bool) -> None:
+        """Whether later chunks belong to this answer."""
+        if goes_on:
+            self._open[key] = answer
         else:
             self._open.pop(key, None)
 
 
+def _is_unfinished(data: Mapping[str, Any]) -> bool:
+    """It has a reason to have finished, and that is null."""
+    return data.get("finish_reason", "missing") is None
+
+
 def _is_chunk(answer: Mapping[str, Any]) -> bool:
-    """Chat chunks say what they are; those of completions have no reason to have
-    finished, and an id to find.
+    """Whether an object is one chunk of a stream.
+
+    Chunks of chats say so; those of completions have an id, and null for the reason to
+    have finished.
     """
     if str(answer.get("object", "")).endswith(".chunk"):
         return True
     choices = answer["choices"]
     if not isinstance(choices, list) or not choices or "id" not in answer:
         return False
-    return all(
-        "delta" in choice or choice.get("finish_reason", "given") is None
-        for choice in choices
-    )
+    return all("delta" in choice or _is_unfinished(choice) for choice in choices)
 
 
 def _continues(begun: Mapping[str, Any], answer: Mapping[str, Any]) -> bool:
     """Whether a chunk goes on with an answer: none of its choices has finished in
     it.
     """
-    finished = {
-        choice["index"]
-        for choice in begun["choices"]
-        if choice.get("finish_reason") is not None
-    }
-    return not any(choice.get("index", 0) in finished for choice in answer["choices"])
+    finished = set()
+    for choice in begun["choices"]:
+        if choice.get("finish_reason") is not None:
+            finished.add(choice["index"])
+    indices = {choice.get("index", 0) for choice in answer["choices"]}
+    return finished.isdisjoint(indices)
 
 
 def _extend(whole: dict[str, Any], chunk: Mapping[str, Any]) -> None:
+    """Add a chunk of OpenAI's form to what came before, in place."""
     for key, value in chunk.items():
-        if key != "choices" and value is not None and whole.get(key) is None:
+        if key == "choices" or value is None:
+            continue
+        if whole.get(key) is None:
             whole[key] = value
     for part in chunk["choices"]:
         index = part.get("index", 0)
-        choice = next((one for one in whole["choices"] if one["index"] == index), None)
-        if choice is None:
-            choice = {
-                "index": index,
-                "logprobs": None,
-                "token_ids": None,
-                "finish_reason": None,
-            }
-            whole["choices"].append(choice)
+        choice = _choice_at(index, whole["choices"])
         _extend_choice(choice, part)
+
+
+def _choice_at(index: Any, choices: list[dict[str, Any]]) -> dict[str, Any]:
+    """The choice with this index, added where it is not there yet."""
+    for choice in choices:
+        if choice["index"] == index:
+            return choice
+    empty = {
+        "index": index,
+        "logprobs": None,
+        "token_ids": None,
+        "finish_reason": None,
+    }
+    choices.append(empty)
+    return empty
 
 
 def _extend_choice(choice: dict[str, Any], part: Mapping[str, Any]) -> None:
@@ -144,7 +157,8 @@ def _extend_choice(choice: dict[str, Any], part: Mapping[str, Any]) -> None:
     if isinstance(logprobs, dict):
         _extend_logprobs(choice, logprobs)
     if ids:
-        choice["token_ids"] = [*(choice["token_ids"] or []), *ids]
+        before = choice["token_ids"] or []
+        choice["token_ids"] = [*before, *ids]
     for key in ("prompt_token_ids", "prompt_logprobs"):
         if part.get(key) is not None:
             choice.setdefault(key, part[key])
@@ -162,25 +176,31 @@ def _extend_logprobs(choice: dict[str, Any], logprobs: Mapping[str, Any]) -> Non
     count = len(logprobs.get("tokens") or ())
     for key in _LISTS:
         added = logprobs.get(key)
-        whole.setdefault(key, []).extend(added if added is not None else [None] * count)
+        if added is None:
+            added = [None] * count
+        whole.setdefault(key, []).extend(added)
 
 
 def _extend_sglang(whole: dict[str, Any], chunk: Mapping[str, Any]) -> None:
+    """Add a chunk of SGLang's form to what came before, in place."""
     old = whole["meta_info"]
     new = chunk["meta_info"]
     before = old.get("output_token_logprobs") or []
     now = new.get("output_token_logprobs") or []
-    of_prompt = {
-        key: value for key, value in old.items() if key.startswith("input_") and value
-    }
-    if now[: len(before)] == before:
-        # The chunk says everything so far.
-        whole["meta_info"] = {**old, **new, **of_prompt}
-        whole.update({key: value for key, value in chunk.items() if key != "meta_info"})
-        return
-    added = {key: _both(old, new, key) for key in _ADDED if key in old or key in new}
-    whole["output_ids"] = _both(whole, chunk, "output_ids")
-    whole["meta_info"] = {**old, **new, **added, **of_prompt}
+    meta = {**old, **new}
+    says_everything = now[: len(before)] == before
+    if says_everything:
+        whole.update(chunk)
+    else:
+        for key in _ADDED:
+            if key in meta:
+                meta[key] = _both(old, new, key)
+        whole["output_ids"] = _both(whole, chunk, "output_ids")
+    # What was said of the prompt stays: later chunks may leave it empty.
+    for key, value in old.items():
+        if key.startswith("input_") and value:
+            meta[key] = value
+    whole["meta_info"] = meta
 
 
 def _both(old: Mapping[str, Any], new: Mapping[str, Any], key: str) -> list[Any]:

@@ -1,7 +1,7 @@
 """Records of an importer as a session folder, which appears whole or not at all.
 
-What nobody told stays unknown, and so the gate says caution: a file's numbers were not
-observed.
+What neither file nor user states stays unknown, so the gate says caution: the numbers
+of a file were not observed.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ def write_records(
     model: Path | None,
     facts: Sequence[str] = (),
 ) -> None:
-    """Write a session of ``records``; ``model`` gives the text of ids that they do not
-    tell, ``facts`` what users know (`flags.told_by_flags`).
+    """Write a session of ``records``; ``model`` gives the text of ids that they lack,
+    ``facts`` what users know (`flags.told_by_flags`).
 
     Raises InputError for captures that not every sequence has, for a name that does not
     do, and for a bad ``model`` or fact.
