@@ -1,8 +1,7 @@
-"""Writing and reading below a folder without following a link out of it: the one place
-where files of a session are opened.
+"""Opening files below a folder without following a link out of it.
 
-The folder itself may be a link: the user named it. What lies in it may have come from
-elsewhere, so every name below is opened relative to its folder's descriptor with
+All files of a session that are written are opened here. The folder itself may be a
+link: the user named it. What lies in it may have come from elsewhere, so every name below is opened relative to its folder's descriptor with
 O_NOFOLLOW: a link put there at any moment, also between a look and a write, is refused.
 Temporary files have names that cannot be guessed and are created exclusively.
 """
@@ -19,6 +18,7 @@ from logdrift.core.errors import InputError
 from logdrift.core.session.files import lies_within
 
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_NEW_FILE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _LINK = (errno.ELOOP, errno.EMLINK, errno.ENOTDIR)
 """What systems answer where O_NOFOLLOW meets a link; ENOTDIR where a folder was asked
 for.
@@ -29,10 +29,10 @@ for.
 def folder_at(
     root: Path | int, relative: str = ".", *, create: bool = False
 ) -> Iterator[int]:
-    """A descriptor of the folder ``relative`` below ``root``; ``create`` makes what
-    lacks of it, never ``root`` itself.
+    """A descriptor of the folder ``relative`` below ``root``.
 
-    Raises InputError where a link is on the way, OSError where the folder is not there.
+    ``create`` makes the folders that are missing, never ``root`` itself. Raises
+    InputError where a link is on the way, OSError where the folder is not there.
     """
     if isinstance(root, int):
         at = os.dup(root)
@@ -71,18 +71,17 @@ def open_below(
 
 def append(root: Path | int, relative: str) -> int:
     """A descriptor that appends to the file ``relative`` below ``root``; file and
-    folders are made where they lack.
+    folders are made where they are missing.
     """
-    return open_below(
-        root, relative, os.O_WRONLY | os.O_APPEND | os.O_CREAT, create_folders=True
-    )
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+    return open_below(root, relative, flags, create_folders=True)
 
 
 def replace_file(root: Path | int, relative: str, data: bytes) -> None:
     """Write ``data`` to ``relative`` below ``root`` at once: a temporary file beside
     it, fsync, rename, fsync of the folder.
 
-    Folders below ``root`` are made where they lack. A link of that name is replaced,
+    Folders below ``root`` are made where they are missing. A link of that name is replaced,
     not followed. Raises InputError where a folder on the way is a link, OSError where
     the disk refuses; the old file is then intact.
     """
@@ -96,9 +95,9 @@ def replace_file(root: Path | int, relative: str, data: bytes) -> None:
             with contextlib.suppress(OSError):
                 os.unlink(temporary, dir_fd=at)
             raise
-        with contextlib.suppress(
-            OSError
-        ):  # the rename is durable once the folder is; some file systems need no help
+        # The rename is durable once the folder is; some file systems refuse, and need
+        # no help.
+        with contextlib.suppress(OSError):
             os.fsync(at)
 
 
@@ -106,12 +105,7 @@ def write_new(at: int, name: str, data: bytes) -> None:
     """Write a file that is not there yet into the folder ``at``, and have it on the
     disk. Raises OSError.
     """
-    file = os.open(
-        name,
-        os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC,
-        0o666,
-        dir_fd=at,
-    )
+    file = os.open(name, _NEW_FILE_FLAGS, 0o666, dir_fd=at)
     with open(file, "wb") as out:
         out.write(data)
         out.flush()
@@ -120,7 +114,8 @@ def write_new(at: int, name: str, data: bytes) -> None:
 
 def temporary_name(name: str) -> str:
     """``.NAME.RANDOM.tmp``, cut so that a file system takes it."""
-    kept = name.encode("utf-8", "surrogateescape")[:200].decode("utf-8", "ignore")
+    start = name.encode("utf-8", "surrogateescape")[:200]
+    kept = start.decode("utf-8", "ignore")
     return f".{kept}.{os.urandom(8).hex()}.tmp"
 
 
@@ -135,12 +130,13 @@ def refuse_links(root: Path, relative: str) -> None:
             raise _leads_out(str(path))
 
 
-def _opened(name: str, flags: int, at: int, said: str) -> int:
+def _opened(name: str, flags: int, at: int, path: str) -> int:
+    """A descriptor of ``name`` in the folder ``at``; ``path`` is what errors call it."""
     try:
         return os.open(name, flags, 0o666, dir_fd=at)
     except OSError as error:
         if error.errno in _LINK and _is_link(name, at):
-            raise _leads_out(said) from None
+            raise _leads_out(path) from None
         raise
 
 

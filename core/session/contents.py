@@ -55,8 +55,8 @@ class Capture:
     """A capture's arrays over its finished sequences, flat in the order of `Sequences`.
 
     logprob f32[N], rank i32[N], top_ids i32[N, K], top_logprobs f32[N, K], entropy
-    f32[N] or None. nan u8[N]: 1 where the score was computed and is NaN; None: nowhere,
-    each NaN of ``logprob`` is a missing score.
+    f32[N] or None (nats). nan u8[N]: 1 where the score was computed and is NaN. Where
+    nan is None, every NaN of ``logprob`` is a missing score.
     """
 
     info: CaptureInfo
@@ -131,9 +131,8 @@ def _all_fit(value: Mapping[str, Any]) -> bool:
     """Whether every key is an id and every value a text, looked at all at once: a
     vocabulary has 100,000 entries, and the first screen waits.
     """
-    digits = "".join(value)
-    return (
-        digits.isdigit()
-        and digits.isascii()
-        and set(map(type, value.values())) <= {str}
-    )
+    joined_keys = "".join(value)
+    if not joined_keys.isdigit() or not joined_keys.isascii():
+        return False
+    types = set(map(type, value.values()))
+    return types <= {str}

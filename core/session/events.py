@@ -1,8 +1,7 @@
-"""Events: what a capture, or a run of experiments, has said so far, one JSON object a
-line.
+"""Events: the log of a capture or of a run of experiments, one JSON object a line.
 
-They are narration. A line that is damaged, or still being written, is left out, and
-nothing ends for it.
+They are narration: a line that is damaged, or still being written, is left out and is
+no error.
 """
 
 from __future__ import annotations
@@ -54,7 +53,7 @@ _event = fields(
         "experiments": anything,
     }
 )
-"""What any reader asks of an event."""
+"""The keys that any reader uses."""
 
 
 def read_events(path: Path) -> list[dict[str, Any]]:

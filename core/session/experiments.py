@@ -1,8 +1,7 @@
-"""Experiments as they lie in a session: ``why/experiments/ID/``, each a whole session
-folder with ``experiment.json``.
+"""Experiments saved in a session: ``why/experiments/ID/``, each a session folder with
+``experiment.json``.
 
-Reading only, and nothing of what an experiment means: `logdrift.core.diagnose` knows
-that. ``experiment.json`` holds ``schema``, ``pair`` (two labels), ``experiment``
+This module only reads them; `logdrift.core.diagnose` knows what an experiment means. ``experiment.json`` holds ``schema``, ``pair`` (two labels), ``experiment``
 (`logdrift.core.diagnose.experiments.Experiment`), ``outcome`` (null until it was
 judged), ``repeats``, ``began`` and ``ended`` (seconds since 1970). A control (an
 unchanged backend captured again, for the floor) has ``control`` in place of
@@ -124,43 +123,52 @@ def saved(session_folder: Path) -> list[SavedExperiment]:
 
 def timings(session_folder: Path) -> dict[str, tuple[float, float]]:
     """(seconds to start, seconds to capture) of each label, from the last run of each
-    in ``events.jsonl``; empty without.
+    in ``events.jsonl``; empty where there is none.
 
     A resumed capture did only what was left, so one is counted only where its worker
     began and ended it in one go.
     """
-    out: dict[str, tuple[float, float]] = {}
-    begun: dict[str, float] = {}
-    start: dict[str, float] = {}
-    last = 0.0
-    current = ""
-    for event in _events(session_folder):
+    clock = _Timings()
+    for event in read_events(session_folder / EVENTS):
+        if "t" in event:
+            clock.take(event)
+    return clock.of_labels
+
+
+class _Timings:
+    """`timings` of the events so far."""
+
+    def __init__(self) -> None:
+        self.of_labels: dict[str, tuple[float, float]] = {}
+        self._backend = ""
+        self._began: float | None = None
+        self._start_seconds: float | None = None
+        self._last = 0.0
+
+    def take(self, event: Mapping[str, Any]) -> None:
+        """Go on with the next event, which has a time."""
         kind = event.get("type")
-        at = event["t"]
+        now = float(event["t"])
         if kind == "backend":
-            current = str(event.get("backend"))
-            begun[current] = last = float(at)
-            start.pop(current, None)
-        elif kind == "facts" and current in begun:
-            start[current] = float(at) - begun[current]
-            last = float(at)
-        elif kind == "captured" and current in start:
+            self._backend = str(event.get("backend"))
+            self._began = now
+            self._start_seconds = None
+            self._last = now
+        elif kind == "facts" and self._began is not None:
+            self._start_seconds = now - self._began
+            self._last = now
+        elif kind == "captured" and self._start_seconds is not None:
             label = str(event.get("label"))
-            if label.startswith(f"{current}/"):
-                out[label] = (start[current], float(at) - last)
-            last = float(at)
+            if label.startswith(f"{self._backend}/"):
+                self.of_labels[label] = (self._start_seconds, now - self._last)
+            self._last = now
         elif kind in ("failed", "cancelled", "run"):
-            start.pop(current, None)
-    return out
-
-
-def _events(folder: Path) -> list[dict[str, Any]]:
-    return [event for event in read_events(folder / EVENTS) if "t" in event]
+            self._start_seconds = None
 
 
 def check_writable(session: Session) -> None:
-    """InputError in one line where nothing can be added to this session: it is shipped,
-    or not ours to write.
+    """Raise InputError where nothing can be added to this session: it is shipped with
+    logdrift, or the user may not write it.
     """
     import os
 

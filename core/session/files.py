@@ -1,5 +1,4 @@
-"""How files are read: regular files alone, no more of them than is expected, and JSON
-that every parser reads alike.
+"""How files are read: regular files alone, at most a given size, and strict JSON.
 
 A session may come from anywhere. A pipe in the place of a file would be waited for
 without end, a device has no size, and a file of some gigabytes where a few lines are
@@ -34,6 +33,7 @@ DOCUMENT_BYTES = 4 << 30
 """Of a file that is imported."""
 
 _BLOCK = 1 << 20
+_READ_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _KINDS = {
     stat.S_IFIFO: "a pipe",
     stat.S_IFSOCK: "a socket",
@@ -50,9 +50,7 @@ def open_regular(path: Path | str) -> int:
     for all else that is not a file.
     """
     try:
-        descriptor = os.open(
-            path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-        )
+        descriptor = os.open(path, _READ_FLAGS)
     except (FileNotFoundError, NotADirectoryError):
         raise
     except OSError as error:
@@ -64,17 +62,17 @@ def open_regular(path: Path | str) -> int:
     kind = stat.S_IFMT(os.fstat(descriptor).st_mode)
     if kind != stat.S_IFREG:
         os.close(descriptor)
-        raise InputError(
-            f"is {_KINDS.get(kind, 'something else')}, not a file", file=path
-        )
+        name = _KINDS.get(kind, "something else")
+        raise InputError(f"is {name}, not a file", file=path)
     return descriptor
 
 
 def lies_within(path: Path, folder: Path) -> bool:
-    """Whether a path leads into a folder, links followed. Never raises, as
-    `Path.resolve` does for links in a circle.
+    """Whether a path leads into a folder, links followed. Unlike `Path.resolve` it
+    does not raise for links in a circle.
     """
-    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
+    target = Path(os.path.realpath(path))
+    return target.is_relative_to(os.path.realpath(folder))
 
 
 def read_file(path: Path | str, most: int) -> bytes:
@@ -141,9 +139,10 @@ def parse_json(data: bytes) -> Any:
 
 
 def _flat(data: bytes) -> Any:
-    """As `parse_json` gives it. An object of texts without a quote in them has four
-    quotes for each of its keys, so where there are more, or anything else stands, it is
-    read again with a look at each key.
+    """What `parse_json` gives, faster for a large object of texts.
+
+    Where no text has a quote in it, such an object has four quotes for each of its
+    keys. Where the number is another one, the file is read again key by key.
     """
     try:
         value = json.loads(data)

@@ -1,5 +1,4 @@
-"""What each backend was found to have loaded: ``why/identity/BACKEND.json`` in the
-session folder.
+"""What each backend had loaded when it was checked: ``why/identity/BACKEND.json``.
 
 The reader of sessions ignores the folder ``why``. A file is written whole under a
 temporary name and renamed.
@@ -122,20 +121,21 @@ class LoadedWeights:
         return bool(self.tensors) and all(tensor.same for tensor in self.tensors)
 
     def outdated(self, info: CaptureInfo, files_digest: str | None) -> str | None:
-        """Why this says nothing of the capture ``info`` (any more); None: it does.
-        ``files_digest`` is the manifest's.
+        """Why this does not hold for the capture ``info``; None: it does.
+
+        ``files_digest`` is that of the manifest.
         """
         digests = {self.files_digest, files_digest}
-        if len(digests - {None}) == 2:
+        both_known = None not in digests
+        if both_known and len(digests) == 2:
             return "the files of the session's model have changed since the capture"
-        if info.facts is None:
-            then = {}
-        else:
-            then = info.facts.to_json()
+        then = {} if info.facts is None else info.facts.to_json()
         for name in _SAME:
             before = then.get(name)
             now = self.facts.get(name)
-            if before is not None and now is not None and before != now:
+            if before is None or now is None:
+                continue
+            if before != now:
                 return f"{name} is another than in the capture"
         return None
 
@@ -258,6 +258,9 @@ def read_identity(folder: Path, backend: str) -> LoadedWeights | None:
 
 def saved_identities(folder: Path) -> dict[str, LoadedWeights]:
     """All checks of a session by backend, in the order of names."""
-    names = sorted(path.stem for path in (folder / IDENTITY).glob("*.json"))
-    checks = {name: read_identity(folder, name) for name in names}
-    return {name: weights for name, weights in checks.items() if weights is not None}
+    checks = {}
+    for path in sorted((folder / IDENTITY).glob("*.json")):
+        weights = read_identity(folder, path.stem)
+        if weights is not None:
+            checks[path.stem] = weights
+    return checks

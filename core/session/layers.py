@@ -81,10 +81,12 @@ def saved_layers(session: Path) -> list[SavedLayers]:
         paths = [Path(entry.path) for entry in os.scandir(session / FOLDER)]
     except OSError:
         return []
-    candidates = [path for path in paths if path.suffix == ".json"]
-    readable = [_saved(session, path) for path in candidates]
-    known = [layers for layers in readable if layers is not None]
-    return sorted(known, key=lambda layers: -layers.saved)
+    readable = []
+    for path in paths:
+        layers = _saved(session, path) if path.suffix == ".json" else None
+        if layers is not None:
+            readable.append(layers)
+    return sorted(readable, key=lambda layers: -layers.saved)
 
 
 def _saved(session: Path, path: Path) -> SavedLayers | None:

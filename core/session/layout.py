@@ -83,7 +83,8 @@ def ids_digest(token_ids: npt.NDArray[Any]) -> str:
     """
     import hashlib  # a session opens without it
 
-    return f"sha256:{hashlib.sha256(np.ascontiguousarray(token_ids, '<i4').data).hexdigest()}"
+    little_endian = np.ascontiguousarray(token_ids, "<i4")
+    return f"sha256:{hashlib.sha256(little_endian.data).hexdigest()}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +120,10 @@ class ModelInfo:
 
 @dataclass(frozen=True, slots=True)
 class Sampled:
-    """How ``sequences`` of the completions that were given had been sampled, as their
-    author told: ``facts`` by name (`logdrift.core.told.TELLABLE`). No engine was
-    observed.
+    """How ``sequences`` of the completions that were given had been sampled.
+
+    ``facts`` by name (`logdrift.core.told.TELLABLE`) are what their author stated: no
+    engine was observed.
     """
 
     sequences: int
@@ -217,17 +219,14 @@ class Manifest:
         for capture in self.captures:
             if capture.label == label:
                 return capture
-        raise InputError(
-            f"no capture {label!r}: the session has"
-            f" {', '.join(c.label for c in self.captures) or 'none'}"
-        )
+        labels = ", ".join(capture.label for capture in self.captures) or "none"
+        raise InputError(f"no capture {label!r}: the session has {labels}")
 
     def to_json(self) -> dict[str, Any]:
         data = asdict(self)
         for out, capture in zip(data["captures"], self.captures, strict=True):
-            out["facts"] = (
-                capture.facts.to_json() if capture.facts is not None else None
-            )
+            facts = capture.facts
+            out["facts"] = None if facts is None else facts.to_json()
         return {"format": self.format, **data}
 
     @classmethod

@@ -1,5 +1,5 @@
-"""What a backend loaded, by name: its config as the engine resolved it, and what tells
-its tokenizer and template apart.
+"""What a backend loaded, by name: the config that its engine resolved, tokenizer and
+chat templates.
 
 One file a backend, ``facts/BACKEND-DIGEST.json``, read when it is first asked for:
 opening a session costs nothing more. docs/session-format.md has the keys.
@@ -73,12 +73,13 @@ def entry_of(backend: str, loaded: Loaded) -> tuple[LoadedFile, bytes]:
     """
     data = json.dumps(loaded.to_json(), separators=(",", ":")).encode()
     digest = _digest(data)
-    mark = digest.partition(":")[2][:12]
-    return LoadedFile(f"{FOLDER}/{backend}-{mark}.json", digest), data
+    _, _, hex_digits = digest.partition(":")
+    name = f"{backend}-{hex_digits[:12]}.json"
+    return LoadedFile(f"{FOLDER}/{name}", digest), data
 
 
 def read_entry(folder: Path, entry: LoadedFile) -> bytes:
-    """The file as it lies there. Raises InputError in one line where it is missing, too
+    """The bytes of the file. Raises InputError in one line where it is missing, too
     large, or not the one listed.
     """
     path = folder / entry.file

@@ -1,5 +1,4 @@
-"""One writer at a time: a lock file that says who holds it, and how a stale one is
-recognised.
+"""One writer at a time: the lock file of a session, and how a stale one is recognised.
 
 No lock server and no flock, so that it works on NFS: the file is created exclusively
 and names host, pid and the start time of that process (a pid alone is reused). A holder
@@ -27,6 +26,7 @@ from logdrift.core.session.schema import Unfit, fields, number, text, whole
 
 _LONGEST = 4096
 """Bytes of a lock file."""
+_READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _kept_open: dict[str, int] = {}
 """Token of each lock that this process holds -> descriptor of its file."""
 
@@ -111,7 +111,8 @@ def _read(file: Path) -> LockHolder | None:
         return None
     except (OSError, InputError, Unfit):
         # Damaged: it names no process, so no process holds it.
-        return LockHolder(socket.gethostname(), -1, -1, "", 0.0)
+        host = socket.gethostname()
+        return LockHolder(host=host, pid=-1, started=-1, token="", since=0.0)
 
 
 def read_lock(folder: Path) -> LockHolder | None:
@@ -134,11 +135,11 @@ def acquire(folder: Path, token: str) -> LockHolder | None:
             raise _being_written(folder, stale)
         _bury(folder, stale)
     mine = LockHolder(
-        socket.gethostname(),
-        os.getpid(),
-        process_start(os.getpid()) or 0,
-        token,
-        time.time(),
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        started=process_start(os.getpid()) or 0,
+        token=token,
+        since=time.time(),
     )
     try:
         with folder_at(folder) as at:
@@ -178,9 +179,10 @@ def _put(at: int, data: bytes) -> int:
 
 
 def _bury(folder: Path, stale: LockHolder) -> None:
-    """Take a stale lock away. Of two that found it only one gets it: the other may hold
-    the first one's new lock in its hands, and puts it back. Raises InputError for that
-    one.
+    """Remove a stale lock. Raises InputError where another process was faster.
+
+    Of two processes that found the stale lock, the slower one may have moved away the
+    new lock of the faster one: it puts that lock back.
     """
     grave = folder / temporary_name(LOCK)
     try:
@@ -203,14 +205,13 @@ def _bury(folder: Path, stale: LockHolder) -> None:
 
 
 def check_held(at: int, folder: Path, token: str) -> None:
-    """Raises `Gone` where the folder with the descriptor ``at`` does not hold the lock
-    with this token: what is written to ``at`` afterwards reaches the folder that was
-    looked at, whatever has its name by then.
+    """Raise `Gone` where the folder with the descriptor ``at`` does not hold the lock
+    with this token.
+
+    What is written to ``at`` afterwards reaches this folder, even if it was renamed.
     """
     try:
-        file = os.open(
-            LOCK, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=at
-        )
+        file = os.open(LOCK, _READ_FLAGS, dir_fd=at)
     except OSError:
         raise Gone(folder) from None
     with open(file, "rb") as lock:
@@ -243,8 +244,8 @@ def proved(holder: LockHolder, folder: Path) -> bool:
         return False
     for descriptor in descriptors:
         with contextlib.suppress(OSError):
-            status = os.stat(f"/proc/{holder.pid}/fd/{descriptor}")
-            if (status.st_dev, status.st_ino) == (lock.st_dev, lock.st_ino):
+            file = os.stat(f"/proc/{holder.pid}/fd/{descriptor}")
+            if os.path.samestat(file, lock):
                 return process_start(holder.pid) == holder.started
     return False
 

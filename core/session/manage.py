@@ -1,5 +1,4 @@
-"""Managing session folders: another name, and away with them. Nothing outside of the
-folder is ever touched.
+"""Renaming and deleting session folders. Nothing outside of the folder is touched.
 
 Both take the session's lock first, so a capture that is running cannot lose its folder,
 and none can start meanwhile.
@@ -8,7 +7,6 @@ and none can start meanwhile.
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
 import shutil
 import stat
@@ -28,8 +26,9 @@ _LONGEST = 200
 
 @dataclass(frozen=True, slots=True)
 class FolderSize:
-    """What would go: ``files`` and their ``size`` in bytes. Links count as themselves,
-    not as what they lead to.
+    """What would be deleted: the number of ``files``, and their ``size`` in bytes.
+
+    Links count as themselves, not as what they lead to.
     """
 
     files: int
@@ -61,18 +60,19 @@ def check_name(name: str) -> str:
 
 
 def free_name(folder: Path, like: str) -> str:
-    """``like`` made a name by `check_name`, with -2, -3, ... behind it where
-    ``folder`` has that already.
+    """``like`` as a name that passes `check_name`, with -2, -3, ... behind it where
+    ``folder`` has that name already.
     """
-    plain = visible(like).replace("/", "_").replace("\\", "_").lstrip(".")
+    without_slashes = visible(like).replace("/", "_").replace("\\", "_")
+    plain = without_slashes.lstrip(".")
     name = check_name(plain or "imported")
-    if folder.is_dir():
-        taken = {entry.name for entry in folder.iterdir()}
-    else:
-        taken = set()
-    numbered = (f"{name}-{number}" for number in itertools.count(2))
-    names = itertools.chain([name], numbered)
-    return next(free for free in names if free not in taken)
+    taken = {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
+    free = name
+    number = 1
+    while free in taken:
+        number += 1
+        free = f"{name}-{number}"
+    return free
 
 
 def rename_session(folder: Path, name: str) -> Path:
@@ -146,7 +146,8 @@ def folder_size(folder: Path) -> FolderSize:
             with contextlib.suppress(OSError):
                 status = os.lstat(os.path.join(root, name))
                 files += 1
-                size += status.st_size if stat.S_ISREG(status.st_mode) else 0
+                if stat.S_ISREG(status.st_mode):
+                    size += status.st_size
     return FolderSize(files, size)
 
 

@@ -139,7 +139,7 @@ def _matched(before: Sequence[Record], added: Sequence[Record]) -> list[_SameSeq
 
 def _candidates(record: Record, waiting: dict[bytes, list[int]]) -> list[int]:
     """The records of the other file that may be the same sequence."""
-    candidates = []
+    candidates: list[int] = []
     for length in _lengths(record):
         candidates += waiting.get(_key(record, length), ())
     return candidates
