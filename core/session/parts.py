@@ -1,6 +1,4 @@
-"""Parts on disk: which tensors they hold, and the checks that every part has to pass
-before a number of it is used.
-"""
+"""Parts on disk: their tensors, and the checks that every part has to pass."""
 
 from __future__ import annotations
 
@@ -26,37 +24,46 @@ if TYPE_CHECKING:
 Tensors = Mapping[str, StoredTensor]
 _TOKEN_IDS = ("int32", "int64")
 _SCORES = ("float32", "float64")
+_FLAGS = ("uint8",)
 _MOST_ID = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
+class TensorKind:
+    """What a tensor has to be; the first of ``dtypes`` is the one that is written."""
+
+    dimensions: int
+    dtypes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class PartFormat:
-    """Dimensions and dtypes of what a part may hold, by name, and what it must hold;
-    other tensors are of a newer version.
+    """The tensors of a part by name, and those that it must hold. Others are of a newer
+    version.
     """
 
-    tensors: Mapping[str, tuple[int, tuple[str, ...]]]
+    tensors: Mapping[str, TensorKind]
     needed: tuple[str, ...]
 
 
 SEQUENCES_PART = PartFormat(
     {
-        "token_ids": (1, _TOKEN_IDS),
-        "offsets": (1, _TOKEN_IDS),
-        "prompt_lengths": (1, _TOKEN_IDS),
-        "mask": (1, ("uint8",)),
-        "finish": (1, ("uint8",)),
+        "token_ids": TensorKind(1, _TOKEN_IDS),
+        "offsets": TensorKind(1, _TOKEN_IDS),
+        "prompt_lengths": TensorKind(1, _TOKEN_IDS),
+        "mask": TensorKind(1, _FLAGS),
+        "finish": TensorKind(1, _FLAGS),
     },
     needed=("token_ids", "offsets", "prompt_lengths"),
 )
 CAPTURE_PART = PartFormat(
     {
-        "logprob": (1, _SCORES),
-        "rank": (1, _TOKEN_IDS),
-        "top_ids": (2, _TOKEN_IDS),
-        "top_logprobs": (2, _SCORES),
-        "entropy": (1, _SCORES),
-        "nan": (1, ("uint8",)),
+        "logprob": TensorKind(1, _SCORES),
+        "rank": TensorKind(1, _TOKEN_IDS),
+        "top_ids": TensorKind(2, _TOKEN_IDS),
+        "top_logprobs": TensorKind(2, _SCORES),
+        "entropy": TensorKind(1, _SCORES),
+        "nan": TensorKind(1, _FLAGS),
     },
     needed=("logprob", "rank", "top_ids", "top_logprobs"),
 )
@@ -65,36 +72,40 @@ RANGES = {
     "top_logprobs": (-65504.0, 65504.0),
     "entropy": (-1.0, 65504.0),
 }
-"""What a finite number may be, in nats. A log-probability is at most 0, but for the
-rounding of 16 bits, whose largest number is 65504: what lies beyond came from no
-softmax, and overflows in what is made of it.
+"""Lowest and highest finite value, in nats.
+
+65504 is the largest number of 16 bits. What lies beyond came from no softmax, and
+would overflow in the metrics. A log-probability is at most 0 but for rounding.
 """
 
 
 def stored_part(folder: Path, part: Part, form: PartFormat) -> dict[str, StoredTensor]:
-    """The tensors of a part that this version knows, of the dtypes that they have by
-    the format. Raises InputError.
+    """The tensors of a part that this version knows.
+
+    Raises InputError for a file that leads out of the session, a tensor that is
+    missing, and one of another dtype or number of dimensions.
     """
     path = folder / part.file
     if not lies_within(path, folder):
         raise InputError("leads out of the session folder", file=path)
-    tensors = {
-        name: tensor
-        for name, tensor in stored_tensors(path).items()
-        if name in form.tensors
-    }
+    stored = stored_tensors(path)
+    tensors = {name: stored[name] for name in stored if name in form.tensors}
     for name in form.needed:
         if name not in tensors:
             raise InputError(f"has no tensor {name!r}", file=path)
     for name, tensor in tensors.items():
-        dimensions, dtypes = form.tensors[name]
-        if tensor.ndim != dimensions or tensor.dtype.name not in dtypes:
-            raise InputError(
-                f"{name} is {tensor.dtype.name} with {tensor.ndim} dimensions, not"
-                f" {dtypes[0]} with {dimensions}",
-                file=path,
-            )
+        _check_kind(name, tensor, form.tensors[name], path)
     return tensors
+
+
+def _check_kind(name: str, tensor: StoredTensor, kind: TensorKind, path: Path) -> None:
+    dtype = tensor.dtype.name
+    if tensor.ndim != kind.dimensions or dtype not in kind.dtypes:
+        raise InputError(
+            f"{name} is {dtype} with {tensor.ndim} dimensions, not"
+            f" {kind.dtypes[0]} with {kind.dimensions}",
+            file=path,
+        )
 
 
 # ---- sequences
@@ -111,9 +122,10 @@ def join_sequences(
         for part, tensors in zip(listed, parts, strict=True)
     ]
     lengths = _joined([np.diff(one.offsets) for one in pieces], np.int64)
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
     return Sequences(
         token_ids=_joined([one.token_ids for one in pieces], np.int32),
-        offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+        offsets=offsets.astype(np.int64),
         prompt_lengths=_joined([one.prompt_lengths for one in pieces], np.int32),
         mask=_joined([one.mask for one in pieces], np.uint8),
         finish=_joined([one.finish for one in pieces], np.uint8),
@@ -123,23 +135,35 @@ def join_sequences(
 def _checked_sequences(
     path: Path, part: Part, tensors: Mapping[str, Array]
 ) -> Sequences:
+    """The sequences of one part. Raises InputError where they contradict themselves or
+    the manifest.
+    """
     ids = tensors["token_ids"]
+    offsets = tensors["offsets"]
     prompt_lengths = tensors["prompt_lengths"]
-    if not _fit(tensors["offsets"], prompt_lengths, len(ids)):
+    tokens = len(ids)
+    sequences = len(prompt_lengths)
+    if not _fit(offsets, prompt_lengths, tokens):
         raise InputError("offsets and prompt lengths do not fit its ids", file=path)
-    if len(prompt_lengths) != part.sequences or len(ids) != part.tokens:
+    if sequences != part.sequences or tokens != part.tokens:
         raise InputError(
-            f"has {len(prompt_lengths)} sequences with {len(ids)} tokens, {MANIFEST}"
+            f"has {sequences} sequences with {tokens} tokens, {MANIFEST}"
             f" lists {part.sequences} with {part.tokens}",
             file=path,
         )
-    if len(ids) and not 0 <= int(ids.min()) <= int(ids.max()) <= _MOST_ID:
+    if tokens and (ids.min() < 0 or ids.max() > _MOST_ID):
         raise InputError(f"holds a token id below 0 or above {_MOST_ID}", file=path)
-    mask = tensors.get("mask", np.ones(len(ids), np.uint8))
-    finish = tensors.get("finish", np.zeros(len(prompt_lengths), np.uint8))
-    if len(mask) != len(ids) or len(finish) != len(prompt_lengths):
+    mask = tensors.get("mask", np.ones(tokens, np.uint8))
+    finish = tensors.get("finish", np.zeros(sequences, np.uint8))
+    if len(mask) != tokens or len(finish) != sequences:
         raise InputError("mask or finish does not fit its ids", file=path)
-    return Sequences(ids, tensors["offsets"], prompt_lengths, mask, finish)
+    return Sequences(
+        token_ids=ids,
+        offsets=offsets,
+        prompt_lengths=prompt_lengths,
+        mask=mask,
+        finish=finish,
+    )
 
 
 def _fit(offsets: Array, prompt_lengths: Array, tokens: int) -> bool:
@@ -154,7 +178,8 @@ def _fit(offsets: Array, prompt_lengths: Array, tokens: int) -> bool:
     if (offsets[1:] < offsets[:-1]).any():
         return False
     lengths = np.diff(offsets)
-    return not ((prompt_lengths < 0).any() or (prompt_lengths > lengths).any())
+    fits = (prompt_lengths >= 0) & (prompt_lengths <= lengths)
+    return bool(fits.all())
 
 
 def _joined(arrays: Sequence[Array], dtype: Any) -> Array:
@@ -176,20 +201,22 @@ def check_capture(
     for part, tensors in zip(info.parts, parts, strict=True):
         _check_rows(folder / part.file, tensors, sequences, part)
     for part, tensors in zip(info.parts, parts, strict=True):
-        _check_widths(folder / part.file, tensors, parts[0]["top_ids"].shape[1])
+        _, width = parts[0]["top_ids"].shape
+        _check_widths(folder / part.file, tensors, width)
 
 
 def _check_rows(path: Path, tensors: Tensors, sequences: Sequences, part: Part) -> None:
     """A capture part must have one row for each token of its sequences: anything else
     would misplace numbers.
     """
-    last = part.first_sequence + part.sequences
-    if last > len(sequences):
+    first = part.first_sequence
+    stop = first + part.sequences
+    if stop > len(sequences):
         raise InputError(
-            f"scores sequences up to {last}, the session has {len(sequences)}",
+            f"scores sequences up to {stop}, the session has {len(sequences)}",
             file=path,
         )
-    expected = int(sequences.offsets[last] - sequences.offsets[part.first_sequence])
+    expected = int(sequences.offsets[stop] - sequences.offsets[first])
     for name, tensor in tensors.items():
         if len(tensor) != expected:
             raise InputError(
@@ -203,9 +230,9 @@ def _check_rows(path: Path, tensors: Tensors, sequences: Sequences, part: Part) 
 
 def _check_widths(path: Path, tensors: Tensors, width: int) -> None:
     """A part keeps ``width`` alternatives, with one log-probability for each."""
-    ids = tensors["top_ids"].shape[1]
-    logprobs = tensors["top_logprobs"].shape[1]
-    if (ids, logprobs) != (width, width):
+    _, ids = tensors["top_ids"].shape
+    _, logprobs = tensors["top_logprobs"].shape
+    if ids != width or logprobs != width:
         raise InputError(
             f"top_ids and top_logprobs have {ids} and {logprobs} columns, {width} are"
             " expected",
@@ -233,9 +260,9 @@ def nan_column(parts: Sequence[Tensors], trusted: Callable[[], None]) -> Column 
     """The flags of all parts; a part without the tensor has nothing to flag."""
     if not any("nan" in tensors for tensors in parts):
         return None
-    no_flag = np.uint8(0)
-    columns = [
-        tensors.get("nan", np.broadcast_to(no_flag, len(tensors["logprob"])))
-        for tensors in parts
-    ]
+    columns = []
+    for tensors in parts:
+        rows = len(tensors["logprob"])
+        no_flags = np.broadcast_to(np.uint8(0), rows)
+        columns.append(tensors.get("nan", no_flags))
     return Column(columns, trusted)

@@ -1,5 +1,6 @@
-"""Reading a session: rows are read when they are asked for, nothing is unpickled, and a
-session still being written opens too.
+"""Reading a session: rows are read when they are asked for, nothing is unpickled.
+
+A session that is still being written opens too.
 
 A `Session` is a snapshot of the manifest; `Session.refresh` gives a newer one when
 there is one.
@@ -62,10 +63,10 @@ recorded elsewhere neither.
 class Session:
     """A snapshot of a session folder. Arrays are read when first asked for.
 
-    ``patient``: nothing is read of a part before its digest was compared. Else the main
-    thread, which draws a screen, does not wait for that: it is done meanwhile, `verify`
-    waits for it, and `capture` refuses a damaged part from the moment on that it is
-    known.
+    ``patient``: nothing of a part is read before its digest was compared. Otherwise the
+    main thread, which draws a screen, does not wait: the digests are compared in the
+    background, `verify` waits for them, and `capture` refuses a part once it is known
+    to be damaged.
     """
 
     folder: Path
@@ -102,9 +103,10 @@ class Session:
         stored = [stored_part(self.folder, part, SEQUENCES_PART) for part in listed]
         trust = self._trust("", listed, stored, _COPY_AGAIN)
         self._hook(trust)()
-        parts = [
-            {name: tensor[:] for name, tensor in tensors.items()} for tensors in stored
-        ]
+        parts = []
+        for tensors in stored:
+            arrays = {name: tensor[:] for name, tensor in tensors.items()}
+            parts.append(arrays)
         return join_sequences(self.folder, listed, parts)
 
     @cached_property
@@ -166,10 +168,10 @@ class Session:
         stored: Sequence[Mapping[str, StoredTensor]],
         remedy: str,
     ) -> Trust:
-        files = [
-            (next(iter(tensors.values())).file, part.digest)
-            for part, tensors in zip(parts, stored, strict=True)
-        ]
+        files = []
+        for part, tensors in zip(parts, stored, strict=True):
+            any_tensor = next(iter(tensors.values()))
+            files.append((any_tensor.file, part.digest))
         self._trusts[label] = Trust(files, remedy)
         return self._trusts[label]
 
@@ -262,14 +264,17 @@ def _without_ghosts(folder: Path, manifest: Manifest) -> Manifest:
     """Captures that a killed supervisor left as ``running`` are pending: no process
     runs them.
     """
-    running = [capture.status == "running" for capture in manifest.captures]
-    if not any(running) or read_lock(folder) is not None:
+    if not any(capture.status == "running" for capture in manifest.captures):
         return manifest
-    captures = tuple(
-        replace(capture, status="pending") if is_running else capture
-        for capture, is_running in zip(manifest.captures, running, strict=True)
-    )
-    return replace(manifest, captures=captures)
+    if read_lock(folder) is not None:
+        return manifest
+    captures = []
+    for capture in manifest.captures:
+        if capture.status == "running":
+            captures.append(replace(capture, status="pending"))
+        else:
+            captures.append(capture)
+    return replace(manifest, captures=tuple(captures))
 
 
 def _stamp(folder: Path) -> tuple[int, int]:

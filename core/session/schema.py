@@ -43,10 +43,10 @@ class Unfit(ValueError):
         return self
 
     def __str__(self) -> str:
-        place = "".join(
-            name if name.startswith("[") or not at else f".{name}"
-            for at, name in enumerate(self.place)
-        )
+        place = ""
+        for name in self.place:
+            is_index = name.startswith("[")
+            place += name if is_index or not place else f".{name}"
         if place:
             return f"{place} {self.why}"
         return self.why
@@ -189,13 +189,14 @@ def record(cls: Any, **special: Kind) -> Kind:
     """The fields of a dataclass, by their annotations but for those in ``special``;
     gives a dict to build one with.
     """
-    missing = dataclasses.MISSING
-    required = {
-        f.name
-        for f in dataclasses.fields(cls)
-        if f.default is missing and f.default_factory is missing
-    }
+    required = {field.name for field in dataclasses.fields(cls) if _is_required(field)}
     return fields(kinds_of(cls, **special), frozenset(required))
+
+
+def _is_required(field: dataclasses.Field[Any]) -> bool:
+    """It has no default."""
+    missing = dataclasses.MISSING
+    return field.default is missing and field.default_factory is missing
 
 
 def kinds_of(cls: Any, **special: Kind) -> dict[str, Kind]:
@@ -246,9 +247,16 @@ def shown(value: Any) -> str:
     if isinstance(value, int | float):
         return str(value)
     if isinstance(value, str):
-        return repr(value[:_SHOWN]) + ("..." if len(value) > _SHOWN else "")
+        return _shown_text(value)
     if isinstance(value, list | tuple):
         return "a list"
     if isinstance(value, Mapping):
         return "an object"
     return "another type"
+
+
+def _shown_text(value: str) -> str:
+    start = repr(value[:_SHOWN])
+    if len(value) > _SHOWN:
+        return f"{start}..."
+    return start

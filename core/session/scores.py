@@ -1,5 +1,4 @@
-"""The scores of one sequence, as engines give them, files tell them and parts hold
-them: one record for all three.
+"""The scores of one sequence: one record for engines, imported files and parts.
 
 Position convention, everywhere: entry ``i`` scores ``token_ids[i]`` given the ids
 before it. The first token of a sequence has no score. Unscored entries are NaN
@@ -44,13 +43,17 @@ class Scores:
     def empty(cls, length: int, top_k: int, *, entropy: bool = False) -> Scores:
         """All entries unscored, writable: backends fill it in."""
         return cls(
-            logprob=np.full(length, np.nan, np.float32),
+            logprob=_unscored(length),
             rank=np.zeros(length, np.int32),
             top_ids=np.full((length, top_k), -1, np.int32),
             top_logprobs=np.full((length, top_k), np.nan, np.float32),
-            entropy=np.full(length, np.nan, np.float32) if entropy else None,
+            entropy=_unscored(length) if entropy else None,
             nan=np.zeros(length, np.uint8),
         )
+
+
+def _unscored(length: int) -> FloatArray:
+    return np.full(length, np.nan, np.float32)
 
 
 COLUMNS = ("logprob", "rank", "top_ids", "top_logprobs", "entropy", "nan")
@@ -59,13 +62,15 @@ COLUMNS = ("logprob", "rank", "top_ids", "top_logprobs", "entropy", "nan")
 
 def first_rows(scores: Scores, length: int) -> Scores:
     """The entries of the first ``length`` tokens, as views."""
+    entropy = scores.entropy
+    nan = scores.nan
     return Scores(
         logprob=scores.logprob[:length],
         rank=scores.rank[:length],
         top_ids=scores.top_ids[:length],
         top_logprobs=scores.top_logprobs[:length],
-        entropy=None if scores.entropy is None else scores.entropy[:length],
-        nan=None if scores.nan is None else scores.nan[:length],
+        entropy=None if entropy is None else entropy[:length],
+        nan=None if nan is None else nan[:length],
     )
 
 
@@ -75,27 +80,25 @@ def part_tensors(scores: Sequence[Scores], width: int) -> dict[str, npt.NDArray[
 
     ``entropy`` is there where any sequence has one, ``nan`` where any score is NaN.
     """
-    logprob = np.concatenate([one.logprob for one in scores])
-    tensors: dict[str, npt.NDArray[Any]] = {
-        "logprob": logprob.astype(np.float32, copy=False),
-        "rank": np.concatenate([one.rank for one in scores]).astype(np.int32),
-        "top_ids": (
-            np.concatenate([_widened(one.top_ids, width, -1) for one in scores]).astype(
-                np.int32
-            )
-        ),
-        "top_logprobs": (
-            np.concatenate(
-                [_widened(one.top_logprobs, width, np.nan) for one in scores]
-            ).astype(np.float32)
-        ),
+    top_ids = [_widened(one.top_ids, width, -1) for one in scores]
+    top_logprobs = [_widened(one.top_logprobs, width, np.nan) for one in scores]
+    tensors = {
+        "logprob": _joined([one.logprob for one in scores], np.float32),
+        "rank": _joined([one.rank for one in scores], np.int32),
+        "top_ids": _joined(top_ids, np.int32),
+        "top_logprobs": _joined(top_logprobs, np.float32),
     }
     if any(one.entropy is not None for one in scores):
-        entropy = np.concatenate([_entropy(one) for one in scores])
-        tensors["entropy"] = entropy.astype(np.float32)
-    if any(one.nan is not None and one.nan.any() for one in scores):
-        tensors["nan"] = np.concatenate([_nan(one) for one in scores]).astype(np.uint8)
+        entropies = [_entropy(one) for one in scores]
+        tensors["entropy"] = _joined(entropies, np.float32)
+    flags = [_nan(one) for one in scores]
+    if any(flag.any() for flag in flags):
+        tensors["nan"] = _joined(flags, np.uint8)
     return tensors
+
+
+def _joined(arrays: Sequence[npt.NDArray[Any]], dtype: Any) -> npt.NDArray[Any]:
+    return np.concatenate(arrays).astype(dtype, copy=False)
 
 
 def _widened(rows: npt.NDArray[Any], width: int, filler: float) -> npt.NDArray[Any]:
@@ -105,7 +108,7 @@ def _widened(rows: npt.NDArray[Any], width: int, filler: float) -> npt.NDArray[A
 
 def _entropy(scores: Scores) -> FloatArray:
     if scores.entropy is None:
-        return np.full(len(scores.logprob), np.nan, np.float32)
+        return _unscored(len(scores.logprob))
     return scores.entropy
 
 

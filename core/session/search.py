@@ -1,8 +1,6 @@
-"""Finding text and token ids in all sequences. Text is looked for in the bytes, so it
-may span tokens.
+"""Finding text and token ids in all sequences. Text may span tokens.
 
-The index is the text of a session once more in memory: a byte for each of it and four
-for each token.
+The index holds the text of a session in memory, and four bytes for each token.
 """
 
 from __future__ import annotations
@@ -83,11 +81,12 @@ class TextIndex:
 
 def text_index(sequences: Sequences, pieces: Pieces) -> TextIndex:
     """Join the pieces of all tokens. Not for an event loop."""
-    ids, inverse = np.unique(sequences.token_ids, return_inverse=True)
-    known = [pieces.get(token_id) or b"" for token_id in ids.tolist()]
-    lengths = np.fromiter((len(piece) for piece in known), np.int64, len(known))
-    starts = np.concatenate([[0], np.cumsum(lengths[inverse])])
-    text = b"".join([known[i] for i in inverse.tolist()])
+    ids, id_of_token = np.unique(sequences.token_ids, return_inverse=True)
+    piece_of = [pieces.get(token_id) or b"" for token_id in ids.tolist()]
+    lengths = np.array([len(piece) for piece in piece_of], np.int64)
+    ends = np.cumsum(lengths[id_of_token])
+    starts = np.concatenate([[0], ends])
+    text = b"".join([piece_of[index] for index in id_of_token.tolist()])
     fits_32_bits = len(text) < 1 << 32
     dtype = np.uint32 if fits_32_bits else np.uint64
     return TextIndex(sequences, text, starts.astype(dtype))
@@ -98,7 +97,8 @@ def find_ids(sequences: Sequences, query: list[int]) -> Matches:
     ids = sequences.token_ids
     room = len(ids) - len(query) + 1
     if not query or room <= 0:
-        return Matches(np.empty(0, np.int64), np.empty(0, np.int64))
+        none = np.empty(0, np.int64)
+        return Matches(none, none)
     starts = np.flatnonzero(ids[:room] == query[0])
     for step, token_id in enumerate(query[1:], 1):
         starts = starts[ids[starts + step] == token_id]
@@ -111,9 +111,9 @@ def _within_one(
     sequences: Sequences, first: Positions, last: Positions
 ) -> npt.NDArray[np.bool_]:
     """Whether both tokens lie in one sequence, bool[n]."""
-    offsets = sequences.offsets
-    sequence = np.searchsorted(offsets, first, "right")
-    return np.asarray(sequence == np.searchsorted(offsets, last, "right"))
+    sequence_of_first = np.searchsorted(sequences.offsets, first, "right")
+    sequence_of_last = np.searchsorted(sequences.offsets, last, "right")
+    return np.asarray(sequence_of_first == sequence_of_last)
 
 
 def parse_ids(query: str) -> list[int] | None:

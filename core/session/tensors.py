@@ -110,8 +110,10 @@ _open_files: weakref.WeakSet[OpenFile] = weakref.WeakSet()
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StoredTensor:
-    """A tensor in a file: ``shape`` and ``dtype`` as its header says.
-    ``tensor[start:stop]`` reads these rows.
+    """A tensor in a file: ``tensor[start:stop]`` reads these rows.
+
+    ``shape`` and ``dtype`` are those of the file's header, ``start`` is the tensor's
+    first byte in the file.
     """
 
     file: OpenFile
@@ -130,9 +132,10 @@ class StoredTensor:
         """These rows, read-only. Raises InputError where the file is gone, shorter, or
         another one by now.
         """
-        first, last, step = rows.indices(len(self))
+        first, stop, step = rows.indices(len(self))
         assert step == 1
-        out = np.empty((max(0, last - first), *self.shape[1:]), self.dtype)
+        count = max(0, stop - first)
+        out = np.empty((count, *self.shape[1:]), self.dtype)
         self.read_into(out, first)
         out.flags.writeable = False
         return out
@@ -143,10 +146,12 @@ class StoredTensor:
         """
         if not out.nbytes:
             return
-        row = int(np.prod(self.shape[1:], dtype=np.int64)) * out.itemsize
+        row_bytes = math.prod(self.shape[1:]) * out.itemsize
+        start = self.start + first * row_bytes
         target = out.reshape(-1).view(np.uint8).data
         with self.file.descriptor() as descriptor:
-            if _fill(descriptor, target, self.start + first * row):
+            missing = _fill(descriptor, target, start)
+            if missing:
                 raise InputError(
                     "has become shorter: open the session again", file=self.file.path
                 )
@@ -178,9 +183,10 @@ class Column:
     @property
     def width(self) -> int:
         """Entries of a row; 0 where there is no part."""
-        if self.parts:
-            return int(self.parts[0].shape[1])
-        return 0
+        if not self.parts:
+            return 0
+        _, width = self.parts[0].shape
+        return int(width)
 
     def rows(self, start: int, stop: int) -> Array:
         """Rows ``start:stop``, read now or cut from what was read whole."""
@@ -188,10 +194,11 @@ class Column:
         if "_whole" in self.__dict__:
             return self._whole[start:stop]
         index = int(np.searchsorted(self.starts, start, "right")) - 1
-        if index < len(self.parts) and stop <= self.starts[index + 1]:
-            before = int(self.starts[index])
-            return self._cut(self.parts[index], start - before, stop - before)
-        return self._joined(start, stop)
+        is_in_one_part = index < len(self.parts) and stop <= self.starts[index + 1]
+        if not is_in_one_part:
+            return self._joined(start, stop)
+        before = int(self.starts[index])
+        return self._cut(self.parts[index], start - before, stop - before)
 
     def whole(self) -> Array:
         """All rows, read once and kept."""
@@ -210,15 +217,7 @@ class Column:
         """
         rows = part[start:stop]
         if self._within is not None and isinstance(part, StoredTensor):
-            low, high = self._within
-            with np.errstate(invalid="ignore"):
-                bad = ((rows < low) & (rows != -np.inf)) | (rows > high)
-            if bad.any():
-                raise InputError(
-                    f"holds {rows[bad][0]:g} where a number from"
-                    f" {low:g} to {high:g} is expected",
-                    file=part.file.path,
-                )
+            _check_range(rows, self._within, part.file.path)
         return rows
 
     def _check(self) -> None:
@@ -230,16 +229,31 @@ class Column:
         if not self.parts:
             raise InputError("nothing of this capture is there yet")
         stop = min(stop, len(self))
-        shape = max(0, stop - start), *self.parts[0].shape[1:]
-        out = np.empty(shape, np.result_type(*(part.dtype for part in self.parts)))
-        for part, low in zip(self.parts, self.starts[:-1].tolist(), strict=True):
-            first = max(0, start - low)
-            last = min(len(part), stop - low)
+        count = max(0, stop - start)
+        dtype = np.result_type(*(part.dtype for part in self.parts))
+        joined = np.empty((count, *self.parts[0].shape[1:]), dtype)
+        for part, part_start in zip(self.parts, self.starts.tolist(), strict=False):
+            first = max(0, start - part_start)
+            last = min(len(part), stop - part_start)
             if first < last:
-                target = slice(low + first - start, low + last - start)
-                out[target] = self._cut(part, first, last)
-        out.flags.writeable = False
-        return out
+                at = part_start + first - start
+                joined[at : at + last - first] = self._cut(part, first, last)
+        joined.flags.writeable = False
+        return joined
+
+
+def _check_range(rows: Array, within: tuple[float, float], path: Path) -> None:
+    """Raise InputError for a finite number, or +inf, that is not ``within``."""
+    low, high = within
+    with np.errstate(invalid="ignore"):
+        too_low = (rows < low) & (rows != -np.inf)
+        bad = too_low | (rows > high)
+    if bad.any():
+        first = rows[bad][0]
+        raise InputError(
+            f"holds {first:g} where a number from {low:g} to {high:g} is expected",
+            file=path,
+        )
 
 
 def stored_tensors(path: Path) -> dict[str, StoredTensor]:
@@ -249,27 +263,32 @@ def stored_tensors(path: Path) -> dict[str, StoredTensor]:
     Raises InputError in one line for anything that is not a whole, well-formed file.
     """
     file = OpenFile(path)
+    tensors = {}
     try:
         with file.descriptor() as descriptor:
-            return {
-                name: StoredTensor(file, *entry)
-                for name, entry in _header(descriptor, file.stamp.size)
-            }
+            for entry in _header(descriptor, file.stamp.size):
+                tensors[entry.name] = StoredTensor(
+                    file=file,
+                    dtype=entry.dtype,
+                    shape=entry.shape,
+                    start=entry.start,
+                )
     except ValueError as error:
         raise InputError(f"not a whole safetensors file: {error}", file=path) from None
+    return tensors
 
 
 def read_tensors(path: Path) -> dict[str, Array]:
     """Every tensor of a safetensors file, read-only. Raises InputError as
     `stored_tensors` does.
     """
-    return {
-        name: tensor[:] if tensor.ndim else _scalar(tensor)
-        for name, tensor in stored_tensors(path).items()
-    }
+    stored = stored_tensors(path)
+    return {name: _whole(tensor) for name, tensor in stored.items()}
 
 
-def _scalar(tensor: StoredTensor) -> Array:
+def _whole(tensor: StoredTensor) -> Array:
+    if tensor.ndim:
+        return tensor[:]
     out = np.empty((), tensor.dtype)
     tensor.read_into(out, 0)
     return out
@@ -293,10 +312,20 @@ def _fill(descriptor: int, target: memoryview, start: int) -> int:
     return len(target) - done
 
 
-def _header(
-    descriptor: int, size: int
-) -> Iterator[tuple[str, tuple[Any, tuple[int, ...], int]]]:
-    """(name, (dtype, shape, first byte)) of each tensor. Raises ValueError."""
+class _HeaderEntry(NamedTuple):
+    """One tensor by the header: its bytes ``start`` to ``end``, counted in the file."""
+
+    name: str
+    dtype: Any
+    shape: tuple[int, ...]
+    start: int
+    end: int
+
+
+def _header(descriptor: int, size: int) -> list[_HeaderEntry]:
+    """The tensors of a file of ``size`` bytes, in their order there. Raises
+    ValueError.
+    """
     length = int.from_bytes(os.pread(descriptor, 8, 0), "little")
     if size < 8 or length > min(_MAX_HEADER, size - 8):
         raise ValueError("its header does not fit the file")
@@ -305,23 +334,25 @@ def _header(
         raise ValueError("its header is not an object")
     header.pop("__metadata__", None)
     base = 8 + length
-    entries = [(*_entry(name, entry), name) for name, entry in header.items()]
-    at = 0
-    for dtype, shape, start, end, name in sorted(entries, key=lambda entry: entry[2:4]):
-        # The format wants each byte in exactly one tensor: what overlaps would show one
-        # number as another.
-        if start != at:
+    entries = [_entry(name, entry, base) for name, entry in header.items()]
+    entries.sort(key=lambda entry: (entry.start, entry.end))
+    # The format wants each byte in exactly one tensor: what overlaps would show one
+    # number as another.
+    expected = base
+    for entry in entries:
+        if entry.start != expected:
             raise ValueError(
-                f"tensor {name[:40]!r} begins at byte {start} of the data, not at {at}"
+                f"tensor {entry.name[:40]!r} begins at byte {entry.start - base} of the"
+                f" data, not at {expected - base}"
             )
-        yield name, (dtype, shape, base + start)
-        at = end
-    if base + at != size:
-        raise ValueError(f"it has {size:,} bytes, its header tells of {base + at:,}")
+        expected = entry.end
+    if expected != size:
+        raise ValueError(f"it has {size:,} bytes, its header tells of {expected:,}")
+    return entries
 
 
-def _entry(name: str, entry: Any) -> tuple[Any, tuple[int, ...], int, int]:
-    """(dtype, shape, first byte, end) of one tensor. Raises ValueError."""
+def _entry(name: str, entry: Any, base: int) -> _HeaderEntry:
+    """One tensor; its data are counted from the byte ``base``. Raises ValueError."""
     where = f"tensor {name[:40]!r}"
     if not isinstance(entry, Mapping):
         raise ValueError(f"{where} is not an object")
@@ -340,13 +371,17 @@ def _entry(name: str, entry: Any) -> tuple[Any, tuple[int, ...], int, int]:
     start, end = offsets
     if end - start != math.prod(shape) * dtype.itemsize:
         raise ValueError(f"{where} does not fit its bytes")
-    return dtype, shape, start, end
+    return _HeaderEntry(
+        name=name, dtype=dtype, shape=shape, start=base + start, end=base + end
+    )
 
 
 def _sizes(values: Any) -> tuple[int, ...] | None:
     """A list of sizes; None for anything else."""
-    if not isinstance(values, list):
-        return None
-    if any(type(size) is not int or not 0 <= size <= _LARGEST for size in values):
+    if not isinstance(values, list) or not all(map(_is_size, values)):
         return None
     return tuple(values)
+
+
+def _is_size(value: Any) -> bool:
+    return type(value) is int and 0 <= value <= _LARGEST

@@ -62,9 +62,8 @@ def _show(char: str) -> str:
     if code < 0x20 or code == 0x7F:
         return f"<0x{code:02X}>"
     category = unicodedata.category(char)
-    if category in _HIDDEN_CATEGORIES or any(
-        first <= code <= last for first, last in _UNEVEN
-    ):
+    is_uneven = any(first <= code <= last for first, last in _UNEVEN)
+    if category in _HIDDEN_CATEGORIES or is_uneven:
         return f"<U+{code:04X}>"
     if category == "Zs":
         return " "

@@ -1,6 +1,4 @@
-"""What the entries of a vocabulary stand for, without any library: the worker and the
-importers ask.
-"""
+"""The bytes that the entries of a vocabulary stand for, without any library."""
 
 from __future__ import annotations
 
@@ -12,10 +10,11 @@ def byte_alphabet() -> dict[str, int]:
     for themselves, the others are shifted to U+0100 and on.
     """
     printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    shifted = [b for b in range(256) if b not in printable]
-    return {chr(b): b for b in printable} | {
-        chr(0x100 + i): b for i, b in enumerate(shifted)
-    }
+    alphabet = {chr(byte): byte for byte in printable}
+    shifted = [byte for byte in range(256) if byte not in printable]
+    for index, byte in enumerate(shifted):
+        alphabet[chr(0x100 + index)] = byte
+    return alphabet
 
 
 def token_bytes(token: str, alphabet: Mapping[str, int] | None) -> bytes | None:
@@ -26,9 +25,9 @@ def token_bytes(token: str, alphabet: Mapping[str, int] | None) -> bytes | None:
     rule applies.
     """
     if alphabet is not None:
-        values = [alphabet.get(char) for char in token]
-        if None not in values:
-            return bytes(v for v in values if v is not None)
+        values = [alphabet[char] for char in token if char in alphabet]
+        if len(values) == len(token):
+            return bytes(values)
     if len(token) == 6 and token.startswith("<0x") and token.endswith(">"):
         return bytes([int(token[3:5], 16)])
     if "▁" in token:

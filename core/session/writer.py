@@ -1,5 +1,4 @@
-"""Writing a session folder so that a crash at any instant loses at most the part in
-flight.
+"""Writing a session folder: a crash at any instant loses at most the part in flight.
 
 A file is written under a temporary name, flushed to disk, renamed, and only then listed
 in the manifest, which is itself replaced by rename. Parts are written by workers, the
@@ -79,16 +78,17 @@ def write_part(
     """Write one safetensors part under ``folder/file`` and return its manifest entry.
     The caller lists it; ``token`` and errors are those of `replace_file`.
     """
-    data = save_tensors(
-        {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
-    )
+    contiguous = {
+        name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()
+    }
+    data = save_tensors(contiguous)
     replace_file(folder, file, data, token)
     return Part(
-        file,
-        first_sequence,
-        sequences,
-        tokens,
-        "sha256:" + hashlib.sha256(data).hexdigest(),
+        file=file,
+        first_sequence=first_sequence,
+        sequences=sequences,
+        tokens=tokens,
+        digest=f"sha256:{hashlib.sha256(data).hexdigest()}",
     )
 
 
@@ -114,12 +114,14 @@ def sequence_tensors(
     """
     lengths = [len(ids) for ids in token_ids]
     ids = np.concatenate([*token_ids, np.empty(0, np.int32)])
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    codes = [FINISH_CODES[reason] for reason in finish]
     return {
         "token_ids": ids.astype(np.int32),
-        "offsets": np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+        "offsets": offsets.astype(np.int64),
         "prompt_lengths": np.asarray(prompt_lengths, np.int32),
         "mask": _joined_masks(lengths, masks or [None] * len(lengths)),
-        "finish": np.asarray([FINISH_CODES[reason] for reason in finish], np.uint8),
+        "finish": np.asarray(codes, np.uint8),
     }
 
 
@@ -148,19 +150,16 @@ def merge_pieces(
     """
     refuse_links(folder, PIECES)
     path = folder / PIECES
-    known: dict[str, str] = json.loads(path.read_bytes()) if path.exists() else {}
-    added = {
-        str(i): base64.b64encode(piece).decode()
-        for i, piece in new.items()
-        if str(i) not in known
-    }
-    if added:
-        replace_file(
-            folder,
-            PIECES,
-            json.dumps({**known, **added}, separators=(",", ":")).encode(),
-            token,
-        )
+    pieces: dict[str, str] = {}
+    if path.exists():
+        pieces = json.loads(path.read_bytes())
+    known = len(pieces)
+    for token_id, piece in new.items():
+        encoded = base64.b64encode(piece).decode()
+        pieces.setdefault(str(token_id), encoded)
+    if len(pieces) > known:
+        data = json.dumps(pieces, separators=(",", ":")).encode()
+        replace_file(folder, PIECES, data, token)
 
 
 def append_event(
@@ -173,7 +172,8 @@ def append_event(
     lock with this ``token`` any more, InputError where ``events.jsonl`` is a link.
     """
     safe = {name: masked(_without_known(value), name) for name, value in event.items()}
-    line = json.dumps(safe, ensure_ascii=False).encode("utf-8", "backslashreplace")
+    text = json.dumps(safe, ensure_ascii=False)
+    line = text.encode("utf-8", "backslashreplace")
     try:
         with folder_at(folder) as at:
             if token is not None:
@@ -186,6 +186,7 @@ def append_event(
 
 
 def _without_known(value: Any) -> Any:
+    """A text with the credentials of the environment hidden; other values as they are."""
     if not isinstance(value, str):
         return value
     return masked_text(value, secret_values(os.environ))
