@@ -157,7 +157,7 @@ def test_a_wrong_length_of_the_prompts_is_no_shift(
         Side(text, 0.03, 1),
         Side(text, 0.03, 2),
         completions=True,
-        with_facts=told,
+        told=told,
         swapped=swapped,
     )
     assert likely(found) == set() and found.noise
