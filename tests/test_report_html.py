@@ -574,7 +574,9 @@ def test_all_charts_of_the_page_are_well_formed(sample: Session) -> None:
 
 
 def test_a_chart_as_a_file_is_xml_with_its_style() -> None:
-    chart = svg.bars([("a<b", 1.0, "x&y")], title="t<", description="d&", label="l")
+    chart = svg.bars(
+        [svg.SvgBar("a<b", 1.0, "x&y")], title="t<", description="d&", label="l"
+    )
     root = ET.fromstring(svg_parts.document(chart).encode())
     assert root.tag == "{http://www.w3.org/2000/svg}svg"
     assert "cx-bar" in (root.findtext("{http://www.w3.org/2000/svg}style") or "")
@@ -582,10 +584,10 @@ def test_a_chart_as_a_file_is_xml_with_its_style() -> None:
 
 def test_bars_are_as_long_as_their_values() -> None:
     rows = [
-        ("one", 0.5, ""),
-        ("two", 0.25, ""),
-        ("none", None, "unknown"),
-        ("zero", 0.0, ""),
+        svg.SvgBar("one", 0.5, ""),
+        svg.SvgBar("two", 0.25, ""),
+        svg.SvgBar("none", None, "unknown"),
+        svg.SvgBar("zero", 0.0, ""),
     ]
     widths = [
         float(rect.attrib["width"])
@@ -672,7 +674,7 @@ def test_charts_of_corners(values: list[float]) -> None:
     drawn(charts.density_chart(-np.abs(array), -np.abs(array)))
     drawn(svg.sparkline(array, 1.0, title="t"))
     drawn(svg.bars([], title="t", description="", label=""))
-    drawn(svg.bars([("a", None, "")], title="t", description="", label=""))
+    drawn(svg.bars([svg.SvgBar("a", None, "")], title="t", description="", label=""))
 
 
 def test_charts_of_a_pair_without_completions_or_differences(tmp_path: Path) -> None:

@@ -45,30 +45,37 @@ def position_chart(pair: Pair, scope: Scope, mask: Bools) -> str:
     if not len(at):
         return svg.nothing(title)
     position = scope_positions(pair, scope)[at]
-    last = int(position.max()) + 1
-    most = min(_POSITION_BINS, last) if last > _FEWEST_BINS else _FEWEST_BINS
-    bins = int(np.clip(len(at) // _PER_BIN, _FEWEST_BINS, most))
+    end = int(position.max()) + 1
+    bins = _position_bins(len(at), end)
     # int16 sorts by radix: a million tokens take 10 ms.
-    index = (position * bins // last).astype(np.int16)
-    order = np.argsort(index, kind="stable")
+    bin_of = (position * bins // end).astype(np.int16)
+    order = np.argsort(bin_of, kind="stable")
     delta = pair.delta[at][order].astype(np.float64)
-    borders = np.searchsorted(index[order], np.arange(1, bins))
-    ranges = np.array([_mean_and_range(part) for part in np.split(delta, borders)])
+    borders = np.searchsorted(bin_of[order], np.arange(1, bins))
+    ranges = [_mean_and_range(part) for part in np.split(delta, borders)]
+    mean, low, high = np.array(ranges).T
     where = "completion" if scope == "completion" else "sequence"
     return svg.line(
-        (np.arange(bins) + 0.5) * last / bins,
-        ranges[:, 0],
-        ranges[:, 1],
-        ranges[:, 2],
+        (np.arange(bins) + 0.5) * end / bins,
+        mean,
+        low,
+        high,
         title=title,
         x_label=f"position in the {where}",
         y_label="Δ, nats",
-        ends=(0.0, float(last)),
+        ends=(0.0, float(end)),
         description=(
             f"Line: mean of delta; band: the middle 80% of the tokens, {pair.count}"
             " sequences together."
         ),
     )
+
+
+def _position_bins(tokens: int, end: int) -> int:
+    """How many bins of positions 0 to ``end`` - 1 are worth drawing."""
+    worth_drawing = tokens // _PER_BIN
+    most = max(_FEWEST_BINS, min(_POSITION_BINS, end))
+    return min(most, max(_FEWEST_BINS, worth_drawing))
 
 
 def _mean_and_range(part: Floats) -> tuple[float, float, float]:
@@ -103,19 +110,19 @@ def histogram_chart(delta: Floats, sizes: Mapping[str, float | None]) -> str:
         (size, name) for name, size in sizes.items() if is_number(size) and size > 0
     ]
     smallest = float(np.quantile(magnitudes, 0.002))
-    low = max(_LOWEST, min(smallest, *(size for size, _ in marks), 1.0) / 1.5)
+    lowest = min(smallest, *(size for size, _ in marks), 1.0)
+    low = max(_LOWEST, lowest / 1.5)
     high = max(float(magnitudes.max()), low * 10) * 1.3
     edges = np.geomspace(low, high, _HISTOGRAM_BINS + 1)
-    finite = np.isfinite(delta)
+    finite = delta[np.isfinite(delta)]
     exact = int(np.count_nonzero(delta == 0))
+    rest = ""
     if exact:
         rest = f" {exact:,} tokens with delta exactly 0 are not drawn."
-    else:
-        rest = ""
     return svg.histogram(
         edges,
-        _counts(delta[finite & (delta > 0)], edges),
-        _counts(-delta[finite & (delta < 0)], edges),
+        _counts(finite[finite > 0], edges),
+        _counts(-finite[finite < 0], edges),
         title=title,
         x_label="|Δ|, nats (log)",
         y_label="tokens",
@@ -131,7 +138,8 @@ def histogram_chart(delta: Floats, sizes: Mapping[str, float | None]) -> str:
 def _counts(sizes: Floats, edges: Floats) -> Floats:
     """How many sizes lie between the edges, what lies outside in the end bins."""
     inside = np.clip(sizes, float(edges[0]), float(edges[-1]))
-    return np.histogram(inside, edges)[0].astype(np.float64)
+    counts, _ = np.histogram(inside, edges)
+    return counts.astype(np.float64)
 
 
 def density_chart(logprob_a: Floats, logprob_b: Floats) -> str:
@@ -162,20 +170,19 @@ def density_chart(logprob_a: Floats, logprob_b: Floats) -> str:
 
 def bucket_chart(kind: BucketKind) -> str:
     """MAE (bars) and RMSE (dots) of the buckets that have tokens."""
-    buckets = kind.filled
     rows = [
-        (
-            bucket_name(bucket, whole=kind.whole),
-            bucket.mae,
-            f"{figure(bucket.mae)} · {bucket.tokens:,} tok",
+        svg.SvgBar(
+            name=bucket_name(bucket, whole=kind.whole),
+            value=bucket.mae,
+            note=f"{figure(bucket.mae)} · {bucket.tokens:,} tok",
+            dot=bucket.rmse,
         )
-        for bucket in buckets
+        for bucket in kind.filled
     ]
     return svg.bars(
         rows,
         title=kind.title,
         label="MAE (bar) and RMSE (dot), nats",
-        dots=[bucket.rmse for bucket in buckets],
         description=(
             f"Mean absolute error by {kind.label}; behind each bar its value and the"
             " number of tokens."
@@ -186,22 +193,29 @@ def bucket_chart(kind: BucketKind) -> str:
 def terms_chart(split: Decomposition) -> str:
     """MAE of a gap, of its parts, and of each side against the reference."""
     rows = []
-    styles = []
-    for place, (name, term) in enumerate(terms_of(split)):
+    for index, (name, term) in enumerate(terms_of(split)):
         mae = None if term is None else term.mae
-        rows.append((name, mae, "unknown" if mae is None else figure(mae)))
-        part = "cx-up" if place else "cx-bar"
-        styles.append("cx-down" if "reference" in name else part)
+        note = "unknown" if mae is None else figure(mae)
+        style = _term_style(index, name)
+        rows.append(svg.SvgBar(name, mae, note, style=style))
     return svg.bars(
         rows,
         title=visible(split_title(split)),
         label="MAE, nats",
-        styles=styles,
         description=(
             "Mean absolute error of the whole gap, of its two parts, and of each side"
             " against the reference."
         ),
     )
+
+
+def _term_style(index: int, name: str) -> str:
+    """Grey for the whole, which is first; orange for its parts, blue for the
+    reference.
+    """
+    if "reference" in name:
+        return "cx-down"
+    return "cx-up" if index else "cx-bar"
 
 
 def more_charts(session: Session, pair: Pair) -> Iterator[tuple[Chart, str]]:

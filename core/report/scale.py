@@ -57,9 +57,8 @@ def levels(
     `STEPS` with delta's sign.
     """
     size = np.where(scored, np.abs(delta), 0.0)
-    step = np.searchsorted(threshold * 2.0 ** np.arange(STEPS), size, "left").astype(
-        np.int8
-    )
+    limits = threshold * 2.0 ** np.arange(STEPS)
+    step = np.searchsorted(limits, size, "left").astype(np.int8)
     with np.errstate(invalid="ignore"):
         return np.where(delta < 0, -step, step).astype(np.int8)
 
@@ -69,13 +68,15 @@ def css() -> str:
     screens alone: print is light.
     """
 
-    def rules(table: tuple[tuple[tuple[str, str], ...], ...]) -> str:
-        return "".join(
-            f".{name}{step}{{background:#{back};color:#{text}}}"
-            for name, side in zip("ob", table, strict=True)
-            for step, (back, text) in enumerate(side, 1)
-        )
+    light = _rules(LIGHT)
+    dark = _rules(DARK)
+    return f"{light}@media screen and (prefers-color-scheme:dark){{{dark}}}"
 
-    return (
-        f"{rules(LIGHT)}@media screen and (prefers-color-scheme:dark){{{rules(DARK)}}}"
-    )
+
+def _rules(colours: tuple[tuple[tuple[str, str], ...], ...]) -> str:
+    rules = []
+    for side, name in zip(colours, "ob", strict=True):
+        for step, (background, text) in enumerate(side, 1):
+            rule = f"background:#{background};color:#{text}"
+            rules.append(f".{name}{step}{{{rule}}}")
+    return "".join(rules)

@@ -1,11 +1,10 @@
-"""Small charts as SVG text: lines with a band, histograms, density maps, bars,
-sparklines. No dependency, no script.
-"""
+"""Small charts as SVG text, without a dependency and without scripts."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -64,12 +63,12 @@ def line(
     room = (top - bottom) * 0.05 or 1e-9
     across = Axis(x_label, *ends)
     up = Axis(y_label, bottom - room, top + room)
-    low = np.where(known, low, np.nan)
-    centre = np.where(known, centre, np.nan)
+    band = band_path(across, up, x, np.where(known, low, np.nan), high)
+    curve = line_path(across, up, x, np.where(known, centre, np.nan))
     body = (
-        f'<path class="cx-band" d="{band_path(across, up, x, low, high)}"/>'
+        f'<path class="cx-band" d="{band}"/>'
         f"{zero_line(up)}"
-        f'<path class="cx-line" d="{line_path(across, up, x, centre)}"/>'
+        f'<path class="cx-line" d="{curve}"/>'
     )
     return frame(across, up, body, title, description)
 
@@ -101,12 +100,16 @@ def histogram(
         return nothing(title)
     across = Axis(x_label, float(edges[0]), float(edges[-1]), log=True)
     up = Axis(y_label, -largest * 1.08, largest * 1.08, unsigned=True)
+    upper_bins = _bins(across, up, edges, above)
+    lower_bins = _bins(across, up, edges, -below)
+    upper_name, lower_name = names
+    style = "cx-strong cx-small"
     body = [
-        f'<path class="cx-up" d="{_bins(across, up, edges, above)}"/>',
-        f'<path class="cx-down" d="{_bins(across, up, edges, -below)}"/>',
+        f'<path class="cx-up" d="{upper_bins}"/>',
+        f'<path class="cx-down" d="{lower_bins}"/>',
         zero_line(up),
-        text(LEFT + 6, TOP + 12, names[0], "cx-strong cx-small"),
-        text(LEFT + 6, HEIGHT - BOTTOM - 6, names[1], "cx-strong cx-small"),
+        text(LEFT + 6, TOP + 12, upper_name, style),
+        text(LEFT + 6, HEIGHT - BOTTOM - 6, lower_name, style),
         *uprights(across, marks),
     ]
     return frame(across, up, "".join(body), title, description)
@@ -141,10 +144,11 @@ def _heat_levels(counts: Counts) -> Counts:
     ten thousand.
     """
     levels = np.zeros(counts.shape, np.int64)
-    some = counts > 0
+    filled = counts > 0
     span = math.log(int(counts.max())) or 1.0
-    steps = (np.log(counts[some]) / span * _HEAT_LEVELS).astype(np.int64)
-    levels[some] = 1 + np.minimum(_HEAT_LEVELS - 1, steps)
+    heights = np.log(counts[filled]) / span * _HEAT_LEVELS
+    steps = heights.astype(np.int64)
+    levels[filled] = 1 + np.minimum(_HEAT_LEVELS - 1, steps)
     return levels
 
 
@@ -161,43 +165,51 @@ def _diagonal(x: Axis, y: Axis) -> str:
 def _shade(cells: npt.NDArray[np.bool_], level: int) -> str:
     """The cells of one level, bool[rows, columns]; neighbours are one rectangle."""
     rows, columns = cells.shape
-    width = (WIDTH - RIGHT - LEFT) / columns
+    cell_width = (WIDTH - RIGHT - LEFT) / columns
     height = (HEIGHT - BOTTOM - TOP) / rows
     path = []
     for row in range(rows):
         top = HEIGHT - BOTTOM - (row + 1) * height
         for start, stop in stretches(cells[row]):
-            path.append(
-                f"M{LEFT + start * width:.1f} {top:.1f}h{(stop - start) * width:.1f}"
-                f"v{height:.1f}h{(start - stop) * width:.1f}z"
-            )
+            left = LEFT + start * cell_width
+            width = (stop - start) * cell_width
+            path.append(f"M{left:.1f} {top:.1f}h{width:.1f}v{height:.1f}h{-width:.1f}z")
     if not path:
         return ""
     opacity = 0.15 + 0.85 * level / _HEAT_LEVELS
     return f'<path class="cx-heat" fill-opacity="{opacity:.2f}" d="{"".join(path)}"/>'
 
 
+class SvgBar(NamedTuple):
+    """A horizontal bar of ``value`` >= 0 between its name and its note.
+
+    ``value`` is None for a row without a bar, ``dot`` is a second value on the same
+    axis. ``style`` is the bar's class: ``cx-bar``, ``cx-up`` or ``cx-down``.
+    """
+
+    name: str
+    value: float | None
+    note: str
+    dot: float | None = None
+    style: str = "cx-bar"
+
+
 def bars(
-    rows: Sequence[tuple[str, float | None, str]],
+    rows: Sequence[SvgBar],
     *,
     title: str,
     description: str,
     label: str,
-    dots: Sequence[float | None] = (),
-    styles: Sequence[str] = (),
 ) -> str:
-    """One horizontal bar for each (name, value >= 0 or None, note written behind it);
-    ``label`` names the axis.
-
-    ``dots`` are second values on the same axis, ``styles`` classes of the bars
-    (``cx-bar``, ``cx-up``, ``cx-down``).
-    """
-    every = (*(value for _, value, _ in rows), *dots)
-    finite = [value for value in every if value is not None and math.isfinite(value)]
-    if not rows or not finite:
+    """Horizontal bars, one below the other; ``label`` names their axis."""
+    values = [value for row in rows for value in (row.value, row.dot)]
+    finite = [value for value in values if _is_finite(value)]
+    if not finite:
         return nothing(title)
-    left = 16 + min(170, max(round(6.3 * len(name)) for name, _, _ in rows))
-    stop = WIDTH - 26 - max(round(6.0 * len(note)) for _, _, note in rows)
+    name_width = max(round(6.3 * len(row.name)) for row in rows)
+    note_width = max(round(6.0 * len(row.note)) for row in rows)
+    left = 16 + min(170, name_width)
+    stop = WIDTH - 26 - note_width
     bottom = _BARS_TOP + len(rows) * _ROW
     axis = Axis(label, 0.0, max(*finite, 0.0) or 1.0)
     body = [
@@ -205,46 +217,39 @@ def bars(
         text((left + stop) / 2, bottom + BOTTOM - 6, label, anchor="middle"),
     ]
     for index, row in enumerate(rows):
-        if index < len(styles):
-            style = styles[index]
-        else:
-            style = "cx-bar"
-        dot = dots[index] if index < len(dots) else None
-        body += _bar(row, dot, _BARS_TOP + index * _ROW, (left, stop), axis, style)
+        body += _bar(row, _BARS_TOP + index * _ROW, (left, stop), axis)
     body.append(f'<path class="cx-axis" d="M{left} {_BARS_TOP}V{bottom}"/>')
     return element(WIDTH, bottom + BOTTOM, "".join(body), title, description)
 
 
-def _bar(
-    row: tuple[str, float | None, str],
-    dot: float | None,
-    y: int,
-    ends: tuple[int, int],
-    axis: Axis,
-    style: str,
-) -> list[str]:
+def _is_finite(value: float | None) -> TypeGuard[float]:
+    return value is not None and math.isfinite(value)
+
+
+def _bar(row: SvgBar, y: int, ends: tuple[int, int], axis: Axis) -> list[str]:
     """A row of `bars` from the pixel ``y`` on; ``ends`` are the pixels of the axis."""
-    name, value, note = row
     left, stop = ends
-    if len(name) <= _LONGEST:
-        short_name = name
-    else:
-        short_name = name[: _LONGEST - 1] + "…"
-    out = [text(left - 8, y + 16, short_name, anchor="end")]
+    parts = [text(left - 8, y + 16, _shortened(row.name), anchor="end")]
     end = float(left)
-    if value is not None and math.isfinite(value):
-        end = axis.place(value, left, stop)
-        out.append(
-            f'<rect class="{style}" x="{left}" y="{y + 4}"'
-            f' width="{max(0.8, end - left):.1f}" height="{_ROW - 8}"/>'
+    if _is_finite(row.value):
+        end = axis.place(row.value, left, stop)
+        width = max(0.8, end - left)
+        parts.append(
+            f'<rect class="{row.style}" x="{left}" y="{y + 4}"'
+            f' width="{width:.1f}" height="{_ROW - 8}"/>'
         )
-    if dot is not None and math.isfinite(dot):
-        at = axis.place(dot, left, stop)
+    if _is_finite(row.dot):
+        at = axis.place(row.dot, left, stop)
         end = max(end, at + 3)
-        out.append(
-            f'<circle class="cx-dot" cx="{at:.1f}" cy="{y + _ROW / 2:g}" r="3.2"/>'
-        )
-    return [*out, text(end + 6, y + 16, note, "cx-small")]
+        middle = y + _ROW / 2
+        parts.append(f'<circle class="cx-dot" cx="{at:.1f}" cy="{middle:g}" r="3.2"/>')
+    return [*parts, text(end + 6, y + 16, row.note, "cx-small")]
+
+
+def _shortened(name: str) -> str:
+    if len(name) <= _LONGEST:
+        return name
+    return name[: _LONGEST - 1] + "…"
 
 
 def sparkline(
@@ -255,19 +260,19 @@ def sparkline(
     """
     middle = height / 2
     step = width / max(1, len(values))
+    bar_width = max(step, 0.6)
     paths: dict[str, list[str]] = {"cx-up": [], "cx-down": []}
     finite = np.nan_to_num(values, nan=0.0, posinf=scale, neginf=-scale)
     for index, value in enumerate(finite.tolist()):
-        if scale > 0:
-            size = min(1.0, abs(value) / scale) * (middle - 1)
-        else:
-            size = 0.0
-        if size >= 0.05:
-            rise, style = (-size, "cx-up") if value > 0 else (size, "cx-down")
-            paths[style].append(
-                f"M{index * step:.1f} {middle:g}v{rise:.1f}"
-                f"h{max(step, 0.6):.1f}V{middle:g}z"
-            )
+        share = min(1.0, abs(value) / scale) if scale > 0 else 0.0
+        size = share * (middle - 1)
+        if size < 0.05:
+            continue
+        style = "cx-up" if value > 0 else "cx-down"
+        rise = -size if value > 0 else size
+        paths[style].append(
+            f"M{index * step:.1f} {middle:g}v{rise:.1f}h{bar_width:.1f}V{middle:g}z"
+        )
     body = f'<path class="cx-grid" d="M0 {middle:g}H{width}"/>'
     for style, path in paths.items():
         if path:

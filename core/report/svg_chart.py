@@ -55,8 +55,13 @@ def marks_svg(
 
 
 def _axis(axis: m.ChartAxis) -> Axis:
-    log = axis.scale == "log"
-    return Axis(axis.label, axis.low, axis.high, log, unsigned=axis.unsigned)
+    return Axis(
+        label=axis.label,
+        low=axis.low,
+        high=axis.high,
+        log=axis.scale == "log",
+        unsigned=axis.unsigned,
+    )
 
 
 def _lines(
@@ -88,15 +93,12 @@ def _band(mark: m.Range, x: Axis, y: Axis) -> str:
 
 def _level(mark: m.Level, y: Axis) -> str:
     at = y.up(mark.y)
-    if mark.y:
-        style = "cx-mark"
-    else:
-        style = "cx-axis"
-    line = f'<path class="{style}" d="M{LEFT} {at:.1f}H{WIDTH - RIGHT}"/>'
-    name = text(WIDTH - RIGHT - 4, at - 4, mark.name, "cx-name cx-small", "end")
-    if mark.name:
-        return line + name
-    return line
+    right = WIDTH - RIGHT
+    style = "cx-mark" if mark.y else "cx-axis"
+    line = f'<path class="{style}" d="M{LEFT} {at:.1f}H{right}"/>'
+    if not mark.name:
+        return line
+    return line + text(right - 4, at - 4, mark.name, "cx-name cx-small", "end")
 
 
 def _stems(mark: m.Stems, x: Axis, y: Axis) -> list[str]:
@@ -112,13 +114,16 @@ def _stems(mark: m.Stems, x: Axis, y: Axis) -> list[str]:
 
 
 def _bars(mark: m.LabelledBars, axes: m.Axes, title: str, description: str) -> str:
-    filled = [bar for bar in mark.bars if bar.value is not None]
+    rows = [
+        svg.SvgBar(bar.name, bar.value, bar.note, bar.dot)
+        for bar in mark.bars
+        if bar.value is not None
+    ]
     return svg.bars(
-        [(bar.name, bar.value, bar.note) for bar in filled],
+        rows,
         title=title,
         description=description,
         label=axes.y.label,
-        dots=[bar.dot for bar in filled],
     )
 
 

@@ -93,8 +93,8 @@ class Axis:
     unsigned: bool = False
 
     def place(self, value: float, start: float, stop: float) -> float:
-        """Where ``value`` lies between the pixels ``start`` and ``stop``, held within
-        them.
+        """The pixel of ``value`` between ``start`` and ``stop``, which are those of the
+        ends; the nearer end for a value outside.
         """
         low = self.low
         high = self.high
@@ -103,7 +103,9 @@ class Axis:
             low = math.log10(low)
             high = math.log10(high)
             at = math.log10(max(value, self.low))
-        return start + min(1.0, max(0.0, (at - low) / (high - low))) * (stop - start)
+        share = (at - low) / (high - low)
+        inside = min(1.0, max(0.0, share))
+        return start + inside * (stop - start)
 
     def across(self, value: float) -> float:
         """The pixel of ``value`` on the x axis of a frame."""
@@ -130,11 +132,14 @@ class Axis:
     def _decades(self, count: int) -> list[float]:
         first = math.ceil(math.log10(self.low) - 1e-9)
         last = math.floor(math.log10(self.high) + 1e-9)
-        step = max(1, math.ceil((last - first + 1) / (count + 2)))
+        number = last - first + 1
+        step = max(1, math.ceil(number / (count + 2)))
         decades = [10.0**power for power in range(first, last + 1, step)]
         if len(decades) >= 2:
             return decades
-        finer = [m * 10.0**p for p in range(first - 1, last + 1) for m in (1, 2, 5)]
+        finer = []
+        for power in range(first - 1, last + 1):
+            finer += [digit * 10.0**power for digit in (1, 2, 5)]
         return [value for value in finer if self.low <= value <= self.high]
 
     def _steps(self, count: int) -> list[float]:
@@ -147,7 +152,9 @@ class Axis:
 def round_step(step: float) -> float:
     """The next of 1, 2, 5 times a power of ten, at least ``step`` > 0."""
     power = math.pow(10.0, math.floor(math.log10(step)))
-    return next(m * power for m in (1, 2, 5, 10) if m * power >= step * (1 - 1e-9))
+    least = step * (1 - 1e-9)
+    candidates = [digit * power for digit in (1, 2, 5, 10)]
+    return next(rounded for rounded in candidates if rounded >= least)
 
 
 def tick_text(value: float) -> str:
@@ -158,9 +165,10 @@ def tick_text(value: float) -> str:
     if size >= 1e9 or size < 1e-4:
         mantissa, _, exponent = f"{value:.2e}".partition("e")
         return f"{float(mantissa):g}e{int(exponent)}"
-    for scale, suffix in ((1e6, "M"), (1e4, "k")):
-        if size >= scale:
-            return f"{round(value / (1000 if suffix == 'k' else scale), 6):g}{suffix}"
+    if size >= 1e6:
+        return f"{round(value / 1e6, 6):g}M"
+    if size >= 1e4:
+        return f"{round(value / 1000, 6):g}k"
     return f"{round(value, 10):g}"
 
 
@@ -198,7 +206,8 @@ def ticks_below(
 ) -> str:
     """Grid lines and their text between the pixels ``left`` and ``right``."""
     out = []
-    for value, words in axis.ticks(max(2, round((right - left) / 70))):
+    count = max(2, round((right - left) / 70))
+    for value, words in axis.ticks(count):
         at = axis.place(value, left, right)
         out.append(f'<path class="cx-grid" d="M{at:.1f} {top}V{bottom}"/>')
         out.append(text(at, bottom + 15, words, "cx-small", "middle"))
@@ -209,10 +218,13 @@ def uprights(across: Axis, marks: Sequence[tuple[float, str]]) -> Iterator[str]:
     """Named vertical lines, each name in a row of its own so that close ones stay
     readable.
     """
-    inside = [mark for mark in marks if across.low <= mark[0] <= across.high]
+    inside = [
+        (value, name) for value, name in marks if across.low <= value <= across.high
+    ]
+    bottom = HEIGHT - BOTTOM
     for row, (value, name) in enumerate(sorted(inside)):
         x = across.across(value)
-        yield f'<path class="cx-mark" d="M{x:.1f} {TOP}V{HEIGHT - BOTTOM}"/>'
+        yield f'<path class="cx-mark" d="M{x:.1f} {TOP}V{bottom}"/>'
         y = TOP + 26 + 14 * row
         style = "cx-name cx-small"
         if x > WIDTH * 0.7:
@@ -233,14 +245,12 @@ def element(
     """The SVG element around ``body``; ``fixed``: of this size, else as wide as its
     place.
     """
+    size = ""
     if fixed:
         size = f' width="{width}" height="{height}"'
-    else:
-        size = ""
+    words = ""
     if description:
         words = f"<desc>{escape(description)}</desc>"
-    else:
-        words = ""
     return (
         f'<svg class="cx" viewBox="0 0 {width} {height}"{size} role="img"'
         f' aria-label="{escape(title)}">'
@@ -250,15 +260,12 @@ def element(
 
 def text(x: float, y: float, words: str, style: str = "", anchor: str = "start") -> str:
     """Words at a pixel; ``style`` are classes."""
+    attributes = f'x="{x:.1f}" y="{y:.1f}"'
     if style:
-        classes = f' class="{style}"'
-    else:
-        classes = ""
+        attributes += f' class="{style}"'
     if anchor != "start":
-        place = f' text-anchor="{anchor}"'
-    else:
-        place = ""
-    return f'<text x="{x:.1f}" y="{y:.1f}"{classes}{place}>{escape(words)}</text>'
+        attributes += f' text-anchor="{anchor}"'
+    return f"<text {attributes}>{escape(words)}</text>"
 
 
 def point(x: Axis, y: Axis, at: float, value: float) -> str:
@@ -269,23 +276,31 @@ def point(x: Axis, y: Axis, at: float, value: float) -> str:
 def stretches(mask: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
     """(start, stop) of every stretch of True."""
     padded = np.concatenate([[False], mask, [False]]).astype(np.int8)
-    edges = np.flatnonzero(np.diff(padded))
-    return [(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]
+    edges = np.flatnonzero(np.diff(padded)).tolist()
+    starts = edges[::2]
+    stops = edges[1::2]
+    return list(zip(starts, stops, strict=True))
 
 
 def line_path(x: Axis, y: Axis, at: Array, values: Array) -> str:
     """A line through ``at``, ``values`` f[n]; a gap where a value is not finite."""
-    runs = [range(a, b) for a, b in stretches(np.isfinite(values))]
-    return "".join(f"M{'L'.join(_points(x, y, at, values, run))}" for run in runs)
+    path = ""
+    for start, stop in stretches(np.isfinite(values)):
+        points = _points(x, y, at[start:stop], values[start:stop])
+        path += f"M{'L'.join(points)}"
+    return path
 
 
-def _points(x: Axis, y: Axis, at: Array, values: Array, run: range) -> list[str]:
-    if len(run) > 1:
-        return [point(x, y, at[i], values[i]) for i in run]
+def _points(x: Axis, y: Axis, at: Array, values: Array) -> list[str]:
+    """The points of a line without gaps."""
+    if len(at) > 1:
+        return [point(x, y, a, value) for a, value in zip(at, values, strict=True)]
     # A line of one point would be invisible.
-    across = x.across(float(at[run[0]]))
-    up = y.up(float(values[run[0]]))
-    return [f"{max(LEFT, across - 3):.1f} {up:.1f}", f"{across + 3:.1f} {up:.1f}"]
+    across = x.across(float(at[0]))
+    up = y.up(float(values[0]))
+    left = max(LEFT, across - 3)
+    right = across + 3
+    return [f"{left:.1f} {up:.1f}", f"{right:.1f} {up:.1f}"]
 
 
 def band_path(x: Axis, y: Axis, at: Array, low: Array, high: Array) -> str:
