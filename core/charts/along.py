@@ -20,9 +20,11 @@ from logdrift.core.charts.marks import (
     Range,
     Tick,
     Upright,
+    index_ticks,
+    value_ticks,
 )
 from logdrift.core.charts.places import PositionPlaces
-from logdrift.core.charts.reduce import Band, envelope, make_band
+from logdrift.core.charts.reduce import Band, count_true, envelope, make_band
 from logdrift.core.numbers import percent, short
 
 _BINS = 110
@@ -48,7 +50,7 @@ class AlongChart(Chart):
         pair = self.data.pair
         self.count = self.stop - self.start
         self.prompt = int(pair.sequences.prompt_lengths[self.source.sequence])
-        if not pair.scored[self.start : self.stop].any():
+        if not pair.scored[self.part].any():
             raise NothingToDraw("no token of this sequence is scored on both sides")
 
     def prepare_all(self) -> None:
@@ -85,15 +87,10 @@ class AlongChart(Chart):
             label=f"position in the {self.where}",
             low=0,
             high=max(1, self.count - 1),
-            ticks=self._position_ticks(),
+            ticks=index_ticks(self.count - 1, _X_TICKS),
         )
         y = ChartAxis(label, *ends, ticks)
         return Axes(x, y)
-
-    def _position_ticks(self) -> list[Tick]:
-        last = self.count - 1
-        positions = {round(i * last / _X_TICKS) for i in range(_X_TICKS + 1)}
-        return [(position, str(position)) for position in sorted(positions)]
 
     @property
     def in_completion(self) -> bool:
@@ -138,14 +135,13 @@ class AlongChart(Chart):
     def tokens_table(self) -> dict[str, Array]:
         """The tokens of the sequence."""
         pair = self.data.pair
-        part = slice(self.start, self.stop)
         length = self.stop - self.start
         return {
             "sequence": np.full(length, self.source.sequence),
             "position": np.arange(length),
-            "token_id": pair.sequences.token_ids[part],
-            "in_completion": pair.in_completion[part].astype(int),
-            "delta": self.data.delta[part],
+            "token_id": pair.sequences.token_ids[self.part],
+            "in_completion": pair.in_completion[self.part].astype(int),
+            "delta": self.data.delta[self.part],
         }
 
 
@@ -192,10 +188,8 @@ def even_ticks(low: float, high: float) -> list[Tick]:
     apart = 0.15 * (high - low)
     has_zero = low < -apart and high > apart
     if has_zero:
-        values = [low, 0.0, high]
-    else:
-        values = [low, high]
-    return [(value, short(value)) for value in values]
+        return value_ticks(low, 0.0, high)
+    return value_ticks(low, high)
 
 
 # ---- delta
@@ -213,7 +207,7 @@ class DeltaChart(AlongChart):
     @property
     def delta(self) -> Array:
         """Of the sequence, f32[n]."""
-        return self.data.delta[self.start : self.stop]
+        return self.data.delta[self.part]
 
     @property
     def heading(self) -> str:
@@ -234,8 +228,8 @@ class DeltaChart(AlongChart):
         finite = self.delta[np.isfinite(self.delta)]
         largest = float(np.abs(finite).max(initial=0.0))
         top = max(largest, self.source.threshold * 1.2)
-        ticks = [(value, short(value)) for value in (-top, 0.0, top)]
-        return self.axes_of("Δ, nats", (-top * 1.05, top * 1.05), ticks)
+        ends = (-top * 1.05, top * 1.05)
+        return self.axes_of("Δ, nats", ends, value_ticks(-top, 0.0, top))
 
     def picture(self, area: Area) -> Picture:
         if self.reach == "all":
@@ -260,9 +254,9 @@ class DeltaChart(AlongChart):
     def _legend_of_one(self) -> list[str]:
         delta = self.delta
         threshold = self.source.threshold
-        scored = int((~np.isnan(delta)).sum())
-        hidden = int(np.isinf(delta).sum())
-        beyond = int((np.abs(delta) > threshold).sum())
+        scored = count_true(~np.isnan(delta))
+        hidden = count_true(np.isinf(delta))
+        beyond = count_true(np.abs(delta) > threshold)
         share = percent(beyond, scored)
         legend = [
             "Δ = log p A − log p B, nats",

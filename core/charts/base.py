@@ -62,6 +62,11 @@ class Chart(ABC):
         """What the picture shows, for those who cannot see it."""
 
     @property
+    def part(self) -> slice:
+        """The flat tokens within reach."""
+        return slice(self.start, self.stop)
+
+    @property
     def what(self) -> str:
         """What is shown, in words."""
         if self.reach == "one":

@@ -22,6 +22,7 @@ from logdrift.core.charts.marks import (
     LabelledBars,
     Picture,
     Tick,
+    value_ticks,
 )
 from logdrift.core.charts.places import CellPlaces, column_places
 from logdrift.core.charts.tokens import TokenChart
@@ -85,7 +86,7 @@ class BucketChart(TokenChart):
             label="MAE (bar) and RMSE (dot), nats",
             low=0.0,
             high=top * 1.02,
-            ticks=[(value, short(value)) for value in (0.0, top / 2, top)],
+            ticks=value_ticks(0.0, top / 2, top),
         )
         return Axes(x, y)
 

@@ -14,7 +14,7 @@ from logdrift.core.charts.data import ChangeData, NothingToDraw
 from logdrift.core.charts.histogram import log_count_axes
 from logdrift.core.charts.marks import Area, Axes, Histogram, Picture
 from logdrift.core.charts.places import CellPlaces, column_places
-from logdrift.core.charts.reduce import count_bins, log_bins, log_edges
+from logdrift.core.charts.reduce import count_bins, count_true, log_bins, log_edges
 from logdrift.core.numbers import percent, short
 from logdrift.core.session.visible import visible
 
@@ -102,8 +102,8 @@ class ChangeChart(Chart):
     def _legend(self) -> tuple[str, ...]:
         finite = np.isfinite(self.old) & np.isfinite(self.new)
         count = len(self.old)
-        smaller = percent(int((self.new < self.old).sum()), count)
-        larger = percent(int((self.new > self.old).sum()), count)
+        smaller = percent(count_true(self.new < self.old), count)
+        larger = percent(count_true(self.new > self.old), count)
         before = _mean(self.old[finite])
         after = _mean(self.new[finite])
         old_name = visible(self.change.old_name)

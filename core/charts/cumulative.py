@@ -17,7 +17,7 @@ from logdrift.core.charts.along import (
 from logdrift.core.charts.base import Array, Table
 from logdrift.core.charts.data import NothingToDraw
 from logdrift.core.charts.marks import BAND, Area, Axes, Curve, Level, Picture, Tick
-from logdrift.core.charts.reduce import envelope, make_band, running_sums
+from logdrift.core.charts.reduce import count_true, envelope, make_band, running_sums
 from logdrift.core.numbers import short, signed
 
 _LARGEST_EXPONENT = 700
@@ -31,12 +31,12 @@ class CumulativeChart(AlongChart):
 
     def prepare_one(self) -> None:
         super().prepare_one()
-        delta = self.data.delta[self.start : self.stop]
-        counted = self.data.counted[self.start : self.stop]
+        delta = self.data.delta[self.part]
+        counted = self.data.counted[self.part]
         whole = np.array([0, len(delta)])
         self.sums = running_sums(delta, counted, whole)
-        self.tokens = int((counted & np.isfinite(delta)).sum())
-        self.infinite = int((counted & np.isinf(delta)).sum())
+        self.tokens = count_true(counted & np.isfinite(delta))
+        self.infinite = count_true(counted & np.isinf(delta))
         if not self.tokens:
             raise NothingToDraw(
                 "nothing to add up: no token of this sequence counts"
@@ -47,7 +47,7 @@ class CumulativeChart(AlongChart):
         super().prepare_all()
         data = self.data
         sums = running_sums(data.delta, data.counted, data.offsets)
-        self.infinite = int((data.counted & np.isinf(data.delta)).sum())
+        self.infinite = count_true(data.counted & np.isinf(data.delta))
         filled = np.diff(data.offsets) > 0
         last_tokens = data.offsets[1:][filled] - 1
         self.totals = sums[last_tokens]
@@ -91,7 +91,7 @@ class CumulativeChart(AlongChart):
     def _legend_of_all(self) -> list[str]:
         quantiles = np.quantile(self.totals, (0.1, 0.5, 0.9)).tolist()
         low, median, high = (_ratio(total) for total in quantiles)
-        far = int((np.abs(self.totals) > math.log(2)).sum())
+        far = count_true(np.abs(self.totals) > math.log(2))
         return [
             f"sum of Δ so far; ratio of a sequence = exp(sum) · line: mean · {BAND}"
             " middle 80%",

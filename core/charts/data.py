@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from logdrift.core.charts.reduce import nan_outside
 from logdrift.core.compare.pair import Pair, Scope, default_scope
 from logdrift.core.session.reader import Session
 
@@ -93,7 +94,7 @@ class PairData:
     @cached_property
     def delta(self) -> Array:
         """f32[N] of scored tokens, NaN elsewhere."""
-        return np.where(self.pair.scored, self.pair.delta, np.float32(np.nan))
+        return nan_outside(self.pair.scored, self.pair.delta)
 
     @cached_property
     def size(self) -> Array:

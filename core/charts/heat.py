@@ -14,6 +14,7 @@ from logdrift.core.charts.marks import (
     Cells,
     ChartAxis,
     Picture,
+    index_ticks,
 )
 from logdrift.core.charts.places import CellPlaces, middles
 from logdrift.core.charts.reduce import (
@@ -79,12 +80,11 @@ class HeatChart(Chart):
 
     def _position_axis(self) -> ChartAxis:
         last = self.longest - 1
-        positions = {round(i * last / 4) for i in range(5)}
         return ChartAxis(
             "position in the sequence",
             low=0,
             high=max(1, last),
-            ticks=[(position, str(position)) for position in sorted(positions)],
+            ticks=index_ticks(last, 4),
         )
 
     def _sequence_axis(self) -> ChartAxis:

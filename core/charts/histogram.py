@@ -16,9 +16,10 @@ from logdrift.core.charts.marks import (
     Picture,
     Tick,
     Upright,
+    value_ticks,
 )
 from logdrift.core.charts.places import column_places
-from logdrift.core.charts.reduce import count_bins, log_bins, log_edges
+from logdrift.core.charts.reduce import count_bins, count_true, log_bins, log_edges
 from logdrift.core.charts.tokens import TokenChart
 from logdrift.core.numbers import percent, short
 
@@ -40,8 +41,8 @@ class HistogramChart(TokenChart):
         self.floor = None if floor is None else floor.mae
         finite = self.size[np.isfinite(self.size)]
         self.mae = float(finite.mean()) if len(finite) else None
-        self.exact = int((finite == 0).sum())
-        self.infinite = int(np.isinf(self.size).sum())
+        self.exact = count_true(finite == 0)
+        self.infinite = count_true(np.isinf(self.size))
         if len(finite) == self.exact:
             raise NothingToDraw(
                 f"Δ is exactly 0 at {self.exact:,} tokens, {self.infinite:,} are"
@@ -105,7 +106,7 @@ class HistogramChart(TokenChart):
         guides = [
             f"{guide.letter} {guide.name} {short(guide.x)}" for guide in self.guides
         ]
-        a_more = int((self.delta > 0).sum())
+        a_more = count_true(self.delta > 0)
         legend = [
             f"tokens by |Δ|, nats, both axes log · {' '.join(guides)}",
             *self._floor_words(),
@@ -146,7 +147,7 @@ def log_count_axes(label: str, edges: Array, largest: int) -> Axes:
         label,
         low=low,
         high=high,
-        ticks=_size_ticks(low, high) or [(low, short(low))],
+        ticks=_size_ticks(low, high) or value_ticks(low),
         scale="log",
     )
     y = ChartAxis(
@@ -164,7 +165,7 @@ def _size_ticks(low: float, high: float) -> list[Tick]:
     first = math.ceil(math.log10(low))
     last = math.floor(math.log10(high))
     sizes = [10.0**power for power in range(first, last + 1)]
-    return [(size, short(size)) for size in sizes]
+    return value_ticks(*sizes)
 
 
 def _count_ticks(largest: int) -> list[Tick]:

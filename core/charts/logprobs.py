@@ -20,13 +20,16 @@ from logdrift.core.charts.marks import (
     Dots,
     Mark,
     Picture,
+    value_ticks,
 )
 from logdrift.core.charts.places import cell_places
 from logdrift.core.charts.reduce import (
     count_bins,
     count_steps,
+    count_true,
     join_bins,
     linear_bins,
+    nan_outside,
 )
 from logdrift.core.charts.tokens import TokenChart
 from logdrift.core.numbers import percent, short
@@ -41,16 +44,15 @@ class LogprobChart(TokenChart):
     def prepare(self) -> None:
         super().prepare()
         pair = self.data.pair
-        part = slice(self.start, self.stop)
-        a = pair.logprob_a[part]
-        b = pair.logprob_b[part]
+        a = pair.logprob_a[self.part]
+        b = pair.logprob_b[self.part]
         # Delta is 0 where both sides call the token impossible: it has no place either.
         finite = self.counted & np.isfinite(a) & np.isfinite(b)
         if not finite.any():
             raise NothingToDraw("no token within reach is possible on both sides")
-        self.a = np.where(finite, a, np.float32(np.nan))
-        self.b = np.where(finite, b, np.float32(np.nan))
-        self.drawn = int(finite.sum())
+        self.a = nan_outside(finite, a)
+        self.b = nan_outside(finite, b)
+        self.drawn = count_true(finite)
         lowest = min(np.nanmin(self.a), np.nanmin(self.b), -0.1)
         self.low = float(lowest)
 
@@ -66,7 +68,7 @@ class LogprobChart(TokenChart):
         )
 
     def axes(self, width: int) -> Axes:
-        ticks = [(value, short(value)) for value in (self.low, self.low / 2, 0.0)]
+        ticks = value_ticks(self.low, self.low / 2, 0.0)
         return Axes(
             ChartAxis("log p_A, nats", self.low, 0.0, ticks),
             ChartAxis("log p_B, nats", self.low, 0.0, ticks),
@@ -119,7 +121,7 @@ class ScatterChart(LogprobChart):
         rows = area.lines * DOT_ROWS
         counts = self.counts(columns, rows)
         threshold = self.source.threshold
-        beyond = int((self.size > threshold).sum())
+        beyond = count_true(self.size > threshold)
         share = percent(beyond, self.number)
         legend = [
             "→ log p A, ↑ log p B, nats; on the dotted diagonal both agree",

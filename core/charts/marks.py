@@ -15,10 +15,24 @@ from typing import Any, Literal, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from logdrift.core.numbers import short
+
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float64]
 Tick = tuple[float, str]
 """A value on an axis and the text that stands at it."""
+
+
+def value_ticks(*values: float) -> list[Tick]:
+    """Ticks at values, written as short numbers."""
+    return [(value, short(value)) for value in values]
+
+
+def index_ticks(last: int, steps: int) -> list[Tick]:
+    """Whole numbers from 0 to ``last``, about ``steps`` equal steps apart."""
+    indices = {round(i * last / steps) for i in range(steps + 1)}
+    return [(index, str(index)) for index in sorted(indices)]
+
 
 SHADES = " ░▒▓█"
 """Glyphs of a terminal for the steps of `Cells`, from none; legends quote them."""

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from logdrift.core.charts.marks import Area, TokenCell
-from logdrift.core.charts.reduce import largest_bins
+from logdrift.core.charts.reduce import bin_middles, largest_bins
 from logdrift.core.charts.registry import FAR
 
 Array = npt.NDArray[Any]
@@ -237,5 +237,4 @@ def middles(bins: int, cells: int) -> Array:
     """The middle cell of each of ``bins`` equal stretches of ``cells`` cells,
     i64[bins].
     """
-    middle = (np.arange(bins) + 0.5) * cells / bins
-    return middle.astype(np.int64)
+    return bin_middles(cells, bins).astype(np.int64)

@@ -8,7 +8,13 @@ from logdrift.core.charts.along import AlongChart
 from logdrift.core.charts.base import Array, Table
 from logdrift.core.charts.data import NothingToDraw
 from logdrift.core.charts.marks import Area, Axes, Curve, Level, Picture, Stems, Tick
-from logdrift.core.charts.reduce import rank_change, shares
+from logdrift.core.charts.reduce import (
+    bin_middles,
+    count_true,
+    nan_outside,
+    rank_change,
+    shares,
+)
 from logdrift.core.numbers import percent, short
 
 
@@ -23,9 +29,9 @@ class RankChart(AlongChart):
         self.flips = self.data.flips_in(self.start, self.stop)
         rank_a, rank_b = self._ranks()
         change = rank_change(rank_a, rank_b)
-        self.change = np.where(self.flips, change, np.float32(np.nan))
-        scored = self.data.pair.scored[self.start : self.stop]
-        self.scored = int(scored.sum())
+        self.change = nan_outside(self.flips, change)
+        scored = self.data.pair.scored[self.part]
+        self.scored = count_true(scored)
 
     def prepare_all(self) -> None:
         super().prepare_all()
@@ -63,7 +69,7 @@ class RankChart(AlongChart):
     def _middles(self) -> Array:
         """The middle of each bin, f64[bins]."""
         bins = len(self.share)
-        return (np.arange(bins) + 0.5) * self.count / bins
+        return bin_middles(self.count, bins)
 
     def axes(self, width: int) -> Axes:
         if self.reach == "all":
@@ -98,7 +104,7 @@ class RankChart(AlongChart):
 
     def _legend_of_all(self) -> list[str]:
         tokens = len(self.flips)
-        share = percent(int(self.flips.sum()), tokens)
+        share = percent(count_true(self.flips), tokens)
         return [
             f"share of tokens whose rank differs: {share} of {tokens:,}",
             f"{self.what}, {self.scope_words}",
@@ -107,7 +113,7 @@ class RankChart(AlongChart):
         ]
 
     def _legend_of_one(self, drawn: int) -> list[str]:
-        flips = int(self.flips.sum())
+        flips = count_true(self.flips)
         share = percent(flips, self.scored)
         legend = [
             f"rank differs at {flips} of {self.scored} tokens ({share})",

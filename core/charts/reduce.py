@@ -30,6 +30,21 @@ _SAMPLE = 50_000
 """Values that a quantile is taken of, about: more change no picture."""
 
 
+def count_true(mask: Array) -> int:
+    """How many entries of a bool[n] are True."""
+    return int(np.count_nonzero(mask))
+
+
+def nan_outside(mask: Array, values: Array) -> Array:
+    """``values`` f32[n] where ``mask`` bool[n] is True, NaN elsewhere."""
+    return np.where(mask, values, np.float32(np.nan))
+
+
+def bin_middles(end: float, bins: int) -> Floats:
+    """The middle of each of ``bins`` equal stretches of 0 to ``end``, f64[bins]."""
+    return (np.arange(bins) + 0.5) * end / bins
+
+
 def envelope(values: Array, columns: int) -> tuple[Ints, Array]:
     """Index and value of the lowest and the highest of each of ``columns`` stretches,
     in order, not finite ones left out.
@@ -80,7 +95,7 @@ def make_band(values: Array, position: Array, end: int, bins: int) -> Band:
     parts = np.split(ordered, borders)
     ranges = np.array([_middle_range(part) for part in parts])
     return Band(
-        at=(np.arange(bins) + 0.5) * end / bins,
+        at=bin_middles(end, bins),
         mean=_ratio(total, count),
         low=ranges[:, 0],
         high=ranges[:, 1],
@@ -313,4 +328,4 @@ def rank_change(rank_a: Array, rank_b: Array) -> npt.NDArray[np.float32]:
     a = np.where(known, rank_a, 1).astype(np.float32)
     b = np.where(known, rank_b, 1).astype(np.float32)
     change = np.log10(b / a)
-    return np.where(known, change, np.float32(np.nan)).astype(np.float32)
+    return nan_outside(known, change)

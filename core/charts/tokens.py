@@ -6,6 +6,7 @@ import numpy as np
 
 from logdrift.core.charts.base import Array, Chart
 from logdrift.core.charts.data import NothingToDraw
+from logdrift.core.charts.reduce import count_true, nan_outside
 
 
 class TokenChart(Chart):
@@ -13,19 +14,18 @@ class TokenChart(Chart):
 
     def prepare(self) -> None:
         data = self.data
-        part = slice(self.start, self.stop)
-        self.counted = data.counted[part]
+        self.counted = data.counted[self.part]
         if not self.counted.any():
             raise NothingToDraw(
                 f"no token within reach is scored on both sides ({self.scope_words})"
             )
-        self.delta = np.where(self.counted, data.delta[part], np.float32(np.nan))
+        self.delta = nan_outside(self.counted, data.delta[self.part])
         self.size = np.abs(self.delta)
 
     @property
     def number(self) -> int:
         """How many tokens count."""
-        return int(self.counted.sum())
+        return count_true(self.counted)
 
     @property
     def reach_words(self) -> str:
