@@ -89,7 +89,7 @@ class Axes:
 
 @dataclass(frozen=True)
 class Area:
-    """The cells between the axes: so much a picture can tell apart."""
+    """The cells between the axes: the resolution of a picture."""
 
     columns: int
     lines: int

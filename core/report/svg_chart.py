@@ -24,7 +24,7 @@ from logdrift.core.report.svg_parts import (
 _WIDTH = 110
 """Columns of a terminal that axes are asked for."""
 _FAINTEST = 1e9
-"""Multiples of the least value of a cell that are told apart at most."""
+"""Largest multiple of a cell's least value: beyond it, colours are the same."""
 
 
 def chart_svg(chart: Chart) -> str:

@@ -55,28 +55,36 @@ _DARK = {
 }
 
 
-def _rules(c: dict[str, str]) -> str:
+def _rules(colours: dict[str, str]) -> str:
     return (
-        f".cx text{{fill:{c['text']};stroke:{c['halo']}}}.cx"
-        f" .cx-strong{{fill:{c['strong']}}}"
-        f".cx .cx-name{{fill:{c['mark']}}}"
-        f".cx-grid{{stroke:{c['grid']}}}.cx-axis{{stroke:{c['axis']}}}.cx-line{{stroke:{c['line']}}}"
-        f".cx-band{{fill:{c['band']}}}.cx-bar{{fill:{c['bar']}}}.cx-up{{fill:{c['up']}}}.cx-down{{fill:{c['down']}}}"
-        f".cx-mark{{stroke:{c['mark']}}}.cx-dot{{fill:{c['mark']}}}.cx-heat{{fill:{c['heat']}}}"
+        f".cx text{{fill:{colours['text']};stroke:{colours['halo']}}}"
+        f".cx .cx-strong{{fill:{colours['strong']}}}"
+        f".cx .cx-name{{fill:{colours['mark']}}}"
+        f".cx-grid{{stroke:{colours['grid']}}}"
+        f".cx-axis{{stroke:{colours['axis']}}}"
+        f".cx-line{{stroke:{colours['line']}}}"
+        f".cx-band{{fill:{colours['band']}}}"
+        f".cx-bar{{fill:{colours['bar']}}}"
+        f".cx-up{{fill:{colours['up']}}}"
+        f".cx-down{{fill:{colours['down']}}}"
+        f".cx-mark{{stroke:{colours['mark']}}}"
+        f".cx-dot{{fill:{colours['mark']}}}"
+        f".cx-heat{{fill:{colours['heat']}}}"
     )
 
 
-CSS = (
-    ".cx{font-family:system-ui,'Segoe"
-    " UI',Roboto,Helvetica,Arial,sans-serif;font-size:12px;font-variant-numeric:tabular-nums}.cx"
-    " text{paint-order:stroke;stroke-width:3px;stroke-linejoin:round}.cx"
-    " .cx-small{font-size:11px}.cx-grid,.cx-axis{stroke-width:1;fill:none}.cx-line{stroke-width:1.8;fill:none;stroke-linejoin:round}.cx-band{opacity:.35}.cx-mark{stroke-width:1.4;stroke-dasharray:4"
-    " 3;fill:none}"
-    + _rules(_LIGHT)
-    + "@media screen and (prefers-color-scheme:dark){"
-    + _rules(_DARK)
-    + "}"
+_FONT = "system-ui,'Segoe UI',Roboto,Helvetica,Arial,sans-serif"
+_SHAPES = (
+    f".cx{{font-family:{_FONT};font-size:12px;font-variant-numeric:tabular-nums}}"
+    ".cx text{paint-order:stroke;stroke-width:3px;stroke-linejoin:round}"
+    ".cx .cx-small{font-size:11px}"
+    ".cx-grid,.cx-axis{stroke-width:1;fill:none}"
+    ".cx-line{stroke-width:1.8;fill:none;stroke-linejoin:round}"
+    ".cx-band{opacity:.35}"
+    ".cx-mark{stroke-width:1.4;stroke-dasharray:4 3;fill:none}"
 )
+_DARK_RULES = f"@media screen and (prefers-color-scheme:dark){{{_rules(_DARK)}}}"
+CSS = _SHAPES + _rules(_LIGHT) + _DARK_RULES
 
 
 @dataclass(frozen=True, slots=True)

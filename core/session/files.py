@@ -44,7 +44,7 @@ _KINDS = {
 
 
 def open_regular(path: Path | str) -> int:
-    """A descriptor to read a regular file with. It never waits, whatever lies there.
+    """A descriptor to read a regular file with. It does not wait, even for a pipe.
 
     Raises FileNotFoundError and NotADirectoryError as they are; InputError in one line
     for all else that is not a file.

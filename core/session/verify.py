@@ -1,9 +1,8 @@
-"""Whether parts are what was written: their SHA-256 against the manifest's, once for
-each file and process.
+"""Whether parts are as they were written: their SHA-256 against the manifest's.
 
-A number is made of a part only after that. What a screen draws before does not wait:
-hashing a part takes longer than reading the few rows that are seen, and the screen is
-to be there at once. It says so until it is found out.
+A file is hashed once in a process, and before a number is made of a part. A screen does
+not wait: hashing a part takes longer than reading the few rows that it shows. It says
+that the part is not checked yet until the digest is known.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from logdrift.core.session.tensors import FileStamp, OpenFile
 _BLOCK = 1 << 20
 
 _digests: dict[tuple[Path, FileStamp], str] = {}
-"""Of each file as it was when it was opened: it is hashed once in a process."""
+"""Digest of each file as it was when it was opened."""
 _locks: dict[tuple[Path, FileStamp], threading.Lock] = {}
 
 
@@ -124,7 +123,7 @@ def _work() -> None:
     time.sleep(_LATER)
     while True:
         trust = _waiting.get()
-        # What was found is kept in `trust`; a file that cannot be read is said by
-        # whoever reads it.
+        # The result is kept in `trust`; a file that cannot be read is reported where
+        # it is read.
         with contextlib.suppress(InputError):
             trust.wait()

@@ -27,7 +27,7 @@ EXPORT = (
 
 def refuse_binary(path: Path) -> None:
     """Raise InputError for a file that holds no text, and say how to convert it; one
-    that cannot be read is left be.
+    that cannot be read is ignored.
     """
     try:
         with open(open_regular(path), "rb") as file:

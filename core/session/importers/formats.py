@@ -20,8 +20,9 @@ class Importer(Protocol):
         """Whether a file or folder that begins so is of this format."""
 
     def run(self, job: ImportJob) -> tuple[str, ...]:
-        """Make the session; what was left out or joined, a sentence each. Raises
-        InputError for what does not do.
+        """Make the session, and return what was left out or joined, a sentence each.
+
+        Raises InputError for files that cannot be imported.
         """
 
 

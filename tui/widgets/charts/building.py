@@ -73,7 +73,7 @@ def build(
 ) -> BuiltChart | None:
     """Reduce (unless ``made``) and draw one chart. Not for the event loop.
 
-    None where ``cancelled`` said so before the picture was drawn.
+    None where ``cancelled`` returned True before the picture was drawn.
     """
     from logdrift.core.charts.data import NothingToDraw
     from logdrift.tui.widgets.charts.terminal import draw

@@ -45,7 +45,7 @@ none.
 """
 _AT_ONCE = 0.001
 _WAIT = 0.3
-"""Seconds after which it is said that a picture is being made."""
+"""Seconds after which the pane says that a picture is being made."""
 _WIDE = 150
 """Columns from which on a legend needs half the lines."""
 _LEGEND_HEIGHTS = (14, 22)
