@@ -1,5 +1,4 @@
-"""Which interpreter runs an engine, what environment variables it needs, and whether it
-works.
+"""The interpreter of an engine: where it is, what variables it needs, if it works.
 
 Nothing here imports an engine: interpreters are found by their files and tested by
 starting them.
@@ -7,7 +6,6 @@ starting them.
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
 import json
 import os
@@ -44,8 +42,9 @@ CHECK_SECONDS = 300.0
 
 @dataclass(frozen=True, slots=True)
 class Interpreter:
-    """An interpreter for an engine. ``env`` is what to set so that the tools beside it
-    (ninja, ...) are found.
+    """An interpreter for an engine.
+
+    ``env``: variables with which it finds the tools beside it (ninja, ...).
     """
 
     engine: str
@@ -60,8 +59,9 @@ class NoInterpreter(InputError):
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """What `check` found. ``problem`` says what is wrong and how to fix it, None if it
-    works.
+    """What `check` found.
+
+    ``problem`` says what is wrong and how to fix it, None if the engine works.
     """
 
     interpreter: Interpreter
@@ -73,8 +73,9 @@ class Health:
 
 @cache
 def nvidia_gpus() -> tuple[str, ...]:
-    """Names of the NVIDIA GPUs, asked of the driver (no torch). Empty where there is
-    none or all are hidden.
+    """Names of the NVIDIA GPUs, as the driver gives them.
+
+    Empty where there is no GPU or all are hidden.
     """
     if os.environ.get("CUDA_VISIBLE_DEVICES", "0").strip() in ("", "-1"):
         return ()
@@ -106,9 +107,10 @@ def _named_by_the_driver() -> tuple[str, ...] | None:
 
 
 def visible_devices(gpus: str) -> str:
-    """CUDA_VISIBLE_DEVICES for a backend's ``gpus``: numbers of the GPUs that logdrift
-    itself may see, which a scheduler or a user may have narrowed down. InputError for a
-    number beyond them.
+    """CUDA_VISIBLE_DEVICES for a backend's ``gpus``.
+
+    These are numbers among the GPUs that logdrift itself may see, which a scheduler or
+    a user may have limited. InputError for a number beyond them.
     """
     own = _own_devices()
     if not own:
@@ -145,15 +147,25 @@ def default_device() -> str:
 
 
 def environment_folder(engine: str) -> Path:
-    """Folder of the managed environment: where `env create --dir` last put it, or in
-    the cache.
+    """Folder of the managed environment.
+
+    It is where `env create --dir` last put it, or else in the cache.
     """
     default = cache_folder() / "envs" / engine
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        elsewhere = Path(json.loads(_pointer(engine).read_bytes())["folder"])
-        if read_marker(elsewhere) is not None or read_marker(default) is None:
-            return elsewhere
-    return default
+    elsewhere = _folder_elsewhere(engine)
+    if elsewhere is None:
+        return default
+    if read_marker(elsewhere) is None and read_marker(default) is not None:
+        return default
+    return elsewhere
+
+
+def _folder_elsewhere(engine: str) -> Path | None:
+    try:
+        pointer = json.loads(_pointer(engine).read_bytes())
+        return Path(pointer["folder"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def create_environment(
@@ -165,8 +177,9 @@ def create_environment(
     python: str | None = None,
     fresh: bool = False,
 ) -> Marker:
-    """Make the managed environment of an engine, in ``parent/engine`` if given. Raises
-    LogdriftError, Cancelled.
+    """Make the managed environment of an engine, in ``parent/engine`` if given.
+
+    Raises LogdriftError, Cancelled.
     """
     recipe = recipe_for(engine, default_device())
     folder = environment_folder(engine)
@@ -199,11 +212,11 @@ def _pointer(engine: str) -> Path:
 
 
 def find_interpreter(engine: str, python: str | None = None) -> Interpreter:
-    """The interpreter for an engine: ``python=`` of its spec, the config file, the
-    managed environment, our own.
+    """The interpreter for an engine.
 
-    Only files are looked at; `check` tells whether it works. Raises InputError where
-    there is none.
+    The one of ``python=``, of the config file, of the managed environment, or else our
+    own. Only files are looked at; `check` tells whether it works. Raises InputError
+    where none is found.
     """
     if python:
         return _interpreter(engine, _executable(python, f"python={python}"), "spec")
@@ -242,14 +255,18 @@ def _interpreter(engine: str, python: Path, origin: Origin) -> Interpreter:
 
 
 def _executable(python: str, where: str) -> Path:
-    """A path (``~`` and relative allowed), an environment's folder, or a name on PATH.
-    Symbolic links stay: a venv is known by the link's own place.
+    """The interpreter that a user named.
+
+    ``python`` is a path, an environment's folder, or a name on PATH. Symbolic links
+    are not followed: a venv is recognised by the place of the link.
     """
     path = user_path(python)
     if path.is_dir():
         path = path / "bin" / "python"
-    # A Path drops the "./" of "./python", and a bare name would be looked for on PATH.
-    found = shutil.which(str(path.absolute() if os.sep in python else path))
+    if os.sep in python:
+        # A Path drops the "./" of "./python", and a bare name is looked for on PATH.
+        path = path.absolute()
+    found = shutil.which(path)
     if found is None:
         if path.exists():
             missing = "is not executable"
@@ -270,10 +287,10 @@ _EVERY_WORKER = {
 
 
 def engine_environment(engine: str, device: str, *models: str) -> dict[str, str]:
-    """Variables that every worker of an engine needs on ``cpu`` or ``cuda``; what the
-    user has set is left alone.
+    """Variables that every worker of an engine needs on ``cpu`` or ``cuda``.
 
-    ``models`` are folders, which then are all that may be read, or hub ids.
+    What the user has set is not changed. ``models`` are folders or hub ids; where all
+    are folders, nothing may be loaded from the hub.
     """
     process = ENGINES[engine].process
     variables = {**_EVERY_WORKER, **process.variables}
@@ -295,51 +312,78 @@ def check(
     cancel: threading.Event | None = None,
     seconds: float = CHECK_SECONDS,
 ) -> Health:
-    """Start the interpreter, import the engine as a worker does, and ask for versions
-    and devices.
+    """Start the interpreter, import the engine as a worker does, and ask what it has.
+
+    Takes up to ``seconds``. Raises Cancelled.
     """
     began = time.monotonic()
     status, output = _start_probe(interpreter, cancel or threading.Event(), seconds)
     took = time.monotonic() - began
-    engine = interpreter.engine
-
-    def broken(text: str) -> Health:
-        remedy = _remedy(interpreter)
-        problem = LogdriftError(one_line(text), where=engine, remedy=remedy)
-        return Health(interpreter, seconds=took, problem=problem)
-
+    answer = _answer_in(output)
+    reason = _why_broken(interpreter, status, output, answer)
     if status == "timeout":
-        return broken(f"importing it took more than {seconds:.0f} s")
-    line = next((x for x in reversed(output.splitlines()) if x.startswith(_MARK)), None)
-    if line is None:
-        printed = [x for x in output.splitlines() if x.strip()]
-        return broken(f"{status}{f': {printed[-1]}' if printed else ''}")
-    found: dict[str, Any] = json.loads(line.removeprefix(_MARK))
-    if "error" in found:
-        return broken(str(found["error"]))
-    names = ("python", "torch", TRAINER, *ENGINES[engine].distributions)
-    versions = {name: str(found[name]) for name in names if name in found}
-    gpus = found["gpus"]
-    if gpus:
-        device = ", ".join(one_line(name) for name in gpus)
-    else:
-        device = f"cpu ({os.cpu_count()} cores)"
-    if has_nvidia_gpu() and not gpus and interpreter.origin == "managed":
-        return broken("there is an NVIDIA GPU but this environment cannot use it")
-    return Health(interpreter, versions, device, took)
+        reason = f"importing it took more than {seconds:.0f} s"
+    if reason is not None:
+        problem = LogdriftError(
+            one_line(reason),
+            where=interpreter.engine,
+            remedy=_remedy(interpreter),
+        )
+        return Health(interpreter, seconds=took, problem=problem)
+    distributions = ENGINES[interpreter.engine].distributions
+    names = ("python", "torch", TRAINER, *distributions)
+    return Health(
+        interpreter,
+        versions={name: str(answer[name]) for name in names if name in answer},
+        device=_device_in(answer),
+        seconds=took,
+    )
+
+
+def _answer_in(output: str) -> dict[str, Any]:
+    """What the probe found: the last line with its mark, empty where it printed none."""
+    for line in reversed(output.splitlines()):
+        if line.startswith(_MARK):
+            answer: dict[str, Any] = json.loads(line.removeprefix(_MARK))
+            return answer
+    return {}
+
+
+def _why_broken(
+    interpreter: Interpreter, status: str, output: str, answer: Mapping[str, Any]
+) -> str | None:
+    """Why an interpreter cannot run its engine; None where it can."""
+    if not answer:
+        printed = [line for line in output.splitlines() if line.strip()]
+        return ": ".join([status, *printed[-1:]])
+    if "error" in answer:
+        return str(answer["error"])
+    managed = interpreter.origin == "managed"
+    if managed and has_nvidia_gpu() and not answer["gpus"]:
+        return "there is an NVIDIA GPU but this environment cannot use it"
+    return None
+
+
+def _device_in(answer: Mapping[str, Any]) -> str:
+    if answer["gpus"]:
+        return ", ".join(one_line(name) for name in answer["gpus"])
+    return f"cpu ({os.cpu_count()} cores)"
 
 
 def _start_probe(
     interpreter: Interpreter, cancel: threading.Event, seconds: float
 ) -> tuple[str, str]:
-    """(how it ended, what it printed). Raises Cancelled."""
+    """How the probe ended (``timeout`` if it did not), and what it printed.
+
+    Raises Cancelled.
+    """
     engine = ENGINES[interpreter.engine]
-    imports = json.dumps(["numpy", "safetensors", "torch", *engine.process.imports])
+    modules = ["numpy", "safetensors", "torch", *engine.process.imports]
     argv = [
         str(interpreter.python),
         "-I",
         str(_PROBE),
-        imports,
+        json.dumps(modules),
         json.dumps([TRAINER, *engine.distributions]),
     ]
     env = {
@@ -366,10 +410,7 @@ def _start_probe(
         while True:
             try:
                 output, _ = process.communicate(timeout=0.2)
-                code = process.returncode
-                return (
-                    f"ended by signal {-code}" if code < 0 else f"exit status {code}"
-                ), output
+                return _ending(process.returncode), output
             except subprocess.TimeoutExpired:
                 if cancel.is_set():
                     raise Cancelled("cancelled") from None
@@ -377,6 +418,12 @@ def _start_probe(
                     return "timeout", ""
     finally:
         end_group(process)
+
+
+def _ending(code: int) -> str:
+    if code < 0:
+        return f"ended by signal {-code}"
+    return f"exit status {code}"
 
 
 def _remedy(interpreter: Interpreter) -> str:

@@ -1,7 +1,6 @@
-"""Jobs that take a while: programs run in a process group of their own, with a log,
-progress, a lock and a way to stop.
+"""Programs that take a while: with a log, progress, a lock and a way to stop them.
 
-Used to build engine environments and to prepare models. Nothing started here outlives a
+Each runs in a process group of its own. Used to build engine environments and to prepare models. Nothing started here outlives a
 cancelled job.
 """
 
@@ -26,8 +25,8 @@ from logdrift.core.processes import kill_group
 from logdrift.core.session.visible import visible
 
 _POLL = 0.2
-# Settings that would send pip's files elsewhere than into the environment, or read
-# another Python's modules.
+_COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+# Settings with which pip would install elsewhere, or Python would read other modules.
 _UNWANTED = (
     "PYTHONPATH",
     "PYTHONHOME",
@@ -41,8 +40,10 @@ _UNWANTED = (
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Progress of one piece of work: ``what`` is being made, ``doing`` what now,
-    ``done`` of ``total`` (0: unknown).
+    """Progress of one piece of work.
+
+    ``what`` is being made, ``doing`` is the current step, ``done`` of ``total`` pieces
+    are finished (0: unknown).
     """
 
     what: str
@@ -55,7 +56,7 @@ Report = Callable[[Step], None]
 
 
 class Cancelled(LogdriftError):
-    """Interrupted by the user; the next run goes on from here."""
+    """Interrupted by the user; the next run resumes here."""
 
     exit_code = 130
 
@@ -64,41 +65,44 @@ class Cancelled(LogdriftError):
 def locked(
     path: Path, report: Report, cancel: threading.Event, what: str
 ) -> Iterator[int]:
-    """Hold the lock beside ``path``; a second process waits here and says so. Yields
-    the lock's file descriptor.
+    """Hold the lock beside ``path``, once no other process holds it.
 
-    Children that inherit the descriptor keep the lock, so what an ended logdrift left
-    running is waited for too.
+    Yields the lock's file descriptor. Children that inherit it keep the lock, so that
+    what an ended logdrift left running is waited for too. Raises Cancelled.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    fd = os.open(path.with_name(f".{path.name}.lock"), os.O_RDWR | os.O_CREAT, 0o644)
+    file = path.with_name(f".{path.name}.lock")
+    lock = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         waiting = False
-        while True:
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if not waiting:
-                    holder = os.pread(fd, 32, 0).decode(errors="replace").strip()
-                    report(
-                        Step(
-                            what,
-                            f"waiting for another logdrift (pid {holder or 'unknown'})"
-                            " that is making it",
-                        )
-                    )
-                waiting = True
-            except OSError:
-                # a file system without locks: go on rather than refuse to work on it
-                break
+        while not _take(lock):
+            if not waiting:
+                report(Step(what, _waiting_for(lock)))
+            waiting = True
             if cancel.wait(_POLL):
                 raise Cancelled(f"{what}: cancelled")
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
-        yield fd
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+        yield lock
     finally:
-        os.close(fd)
+        os.close(lock)
+
+
+def _take(lock: int) -> bool:
+    """Whether the lock is ours now."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        # A file system without locks: work without one rather than not at all.
+        return True
+    return True
+
+
+def _waiting_for(lock: int) -> str:
+    holder = os.pread(lock, 32, 0).decode(errors="replace").strip()
+    return f"waiting for another logdrift (pid {holder or 'unknown'}) that is making it"
 
 
 def run_logged(
@@ -110,11 +114,10 @@ def run_logged(
     keep_open: int | None = None,
     env: Mapping[str, str] | None = None,
 ) -> int:
-    """Run a command in its own process group, output appended to ``log``; ``tick`` is
-    called as it runs.
+    """Run a command in its own process group and return its exit status.
 
-    Returns its exit status. Raises Cancelled, after ending the whole group, when
-    ``cancel`` is set.
+    Its output is appended to ``log``; ``tick`` is called while it runs. Raises
+    Cancelled, after ending the whole group, when ``cancel`` is set.
     """
     with log.open("ab") as out:
         out.write(f"$ {' '.join(argv)}\n".encode())
@@ -144,8 +147,9 @@ def run_logged(
 
 
 def end_group(process: subprocess.Popen[Any]) -> None:
-    """End a process that leads its own group, and all that it started; nothing to do
-    once it has been waited for.
+    """End a process that leads its own group, and all that it started.
+
+    Does nothing once the process has been waited for.
     """
     if process.returncode is None:
         kill_group(process.pid)
@@ -153,10 +157,12 @@ def end_group(process: subprocess.Popen[Any]) -> None:
 
 
 def clean_environment() -> dict[str, str]:
-    """Our environment without what would lead another interpreter astray."""
-    return {k: v for k, v in os.environ.items() if k not in _UNWANTED} | {
-        "PYTHONNOUSERSITE": "1"
-    }
+    """Our environment variables without those that would misguide an interpreter."""
+    variables = dict(os.environ)
+    for name in _UNWANTED:
+        variables.pop(name, None)
+    variables["PYTHONNOUSERSITE"] = "1"
+    return variables
 
 
 _CAUSES = (
@@ -204,9 +210,7 @@ def last_output(log: Path) -> str:
 
 
 def explain_failure(log: Path, folder: Path, hint: str = "") -> str:
-    """One line for what went wrong in the last command of ``log``, and where to read
-    more.
-    """
+    """One line about what went wrong in the last command of ``log``, and the log."""
     text = last_output(log)
     for pattern, line in _CAUSES:
         match = re.search(pattern, text)
@@ -219,29 +223,28 @@ def explain_failure(log: Path, folder: Path, hint: str = "") -> str:
                 name=name,
             )
             return f"{cause} (log: {log})"
-    lines = [line for line in text.splitlines()[1:] if line.strip()]
-    errors = [line for line in lines if line.startswith("ERROR")] or lines
-    return (
-        f"failed: {one_line(errors[-1]) if errors else hint or 'no output'} (log:"
-        f" {log})"
-    )
+    output = text.splitlines()[1:]  # behind the command itself
+    lines = [line for line in output if line.strip()]
+    errors = [line for line in lines if line.startswith("ERROR")]
+    reason = hint or "no output"
+    if lines:
+        reason = one_line((errors or lines)[-1])
+    return f"failed: {reason} (log: {log})"
 
 
 def one_line(text: str, limit: int = 240) -> str:
-    """Text of another program made safe for a terminal: one line, no colours, nothing
-    that controls.
-    """
-    flat = visible(" ".join(re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text).split()))
-    if len(flat) <= limit:
-        return flat
-    return f"{flat[: limit - 1]}…"
+    """Text of another program made safe for a terminal: one line without controls."""
+    plain = _COLOURS.sub("", text)
+    line = visible(" ".join(plain.split()))
+    if len(line) <= limit:
+        return line
+    return f"{line[: limit - 1]}…"
 
 
 def _free(folder: Path) -> str:
+    place = folder if folder.exists() else folder.parent
     with contextlib.suppress(OSError):
-        return gigabytes(
-            shutil.disk_usage(folder if folder.exists() else folder.parent).free
-        )
+        return gigabytes(shutil.disk_usage(place).free)
     return "unknown"
 
 

@@ -1,6 +1,4 @@
-"""One worker process as the supervisor sees it: started, told its job, listened to, and
-ended with all it started.
-"""
+"""One worker process as the supervisor sees it, from its start to its end."""
 
 from __future__ import annotations
 
@@ -24,14 +22,15 @@ from logdrift.core.session.layout import LOGS
 from logdrift.core.session.lock import check_held, process_start
 from logdrift.core.session.visible import visible
 
-# A path and no import: the worker's modules, and the engines behind them, stay out of
-# the supervisor's process.
+# A path, not an import: the supervisor's process must not import engines.
 LAUNCHER = Path(__file__).parents[1] / "worker" / "launch.py"
 _LOG_TAIL = 12
+"""Lines of a log that a failure quotes."""
+_LONGEST_LINE = 300
 _TOKEN = "LOGDRIFT_WORKER"
-"""Variable with a random number that each worker is started with, and all that it
-starts: a process that carries the number of a pid file is the one that was started,
-whatever else the file says.
+"""Variable with a random number that a worker and all that it starts inherit.
+
+It proves that a process is the one of a pid file, whatever else that file says.
 """
 _LONGEST_NOTE = 100
 _FIRST_LINES = 1 << 20
@@ -40,10 +39,10 @@ _PID_FILE = re.compile(r"(\d{1,10}) (\d{1,20}) ([0-9a-f]{32})")
 
 
 class WorkerProcess:
-    """A worker in a process session of its own. stdout and stderr go to the file
-    ``log`` below ``folder``, stdin is empty.
+    """A worker in a process session of its own.
 
-    Raises InputError where the interpreter cannot be started, or the log is a link.
+    stdout and stderr go to the file ``log`` below ``folder``, stdin is empty. Raises
+    InputError where the interpreter cannot be started, or the log is a link.
     """
 
     def __init__(
@@ -58,7 +57,9 @@ class WorkerProcess:
         self.log = folder / log
         self._where = folder, log
         self.token = os.urandom(16).hex()
-        self._secrets = secret_values({**os.environ, **environment})
+        variables = {**os.environ, "PYTHONUNBUFFERED": "1", **environment}
+        self._secrets = secret_values(variables)
+        variables[_TOKEN] = self.token
         ours, theirs = socket.socketpair()
         try:
             with open(below.append(folder, log), "ab") as output:
@@ -68,12 +69,7 @@ class WorkerProcess:
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,
-                    env={
-                        **os.environ,
-                        "PYTHONUNBUFFERED": "1",
-                        **environment,
-                        _TOKEN: self.token,
-                    },
+                    env=variables,
                     pass_fds=(theirs.fileno(),),
                     start_new_session=True,
                 )
@@ -83,9 +79,8 @@ class WorkerProcess:
         finally:
             theirs.close()
         self.channel = Channel(ours)
-        with contextlib.suppress(
-            ConnectionError
-        ):  # it died at once: the end of file that `receive` reads says so
+        # Where the worker died at once, `receive` reads the end of file.
+        with contextlib.suppress(ConnectionError):
             self.channel.send(job_message(job))
 
     @property
@@ -97,8 +92,9 @@ class WorkerProcess:
         return self.channel.receive()
 
     def end(self, grace: float = 3.0) -> int:
-        """End the worker and everything it started, and return its exit code. Safe to
-        call twice.
+        """End the worker and everything it started, and return its exit code.
+
+        May be called twice.
         """
         kill_group(self.pid, grace)
         code = self._process.wait()
@@ -107,17 +103,18 @@ class WorkerProcess:
         return code
 
     def _hide_credentials(self) -> None:
-        """Stars over what the worker printed of credentials: values of the environment
-        anywhere, URLs with passwords and the like in the first lines, where engines
-        print what they were given. Nobody writes the log any more.
+        """Overwrite credentials in the worker's log with stars, once it has ended.
+
+        Those are values of the environment anywhere, and URLs with passwords and the
+        like in the first lines, where engines print their arguments.
         """
         with contextlib.suppress(OSError, InputError):
             log = below.open_below(*self._where, os.O_RDWR)
             with open(log, "r+b") as file:
                 file.seek(self.log_start)
-                for start, length in credentials_in(
-                    file.read(), self._secrets, _FIRST_LINES
-                ):
+                printed = file.read()
+                spans = credentials_in(printed, self._secrets, _FIRST_LINES)
+                for start, length in spans:
                     os.pwrite(log, b"*" * length, self.log_start + start)
 
     def wait(self, timeout: float) -> bool:
@@ -136,17 +133,14 @@ class WorkerProcess:
                 lines = deque(file, maxlen=_LOG_TAIL)
         except (OSError, InputError):
             return ""
-        return "\n".join(
-            visible(line.decode("utf-8", "replace").rstrip())[:300] for line in lines
-        )
+        texts = [line.decode("utf-8", "replace").rstrip() for line in lines]
+        return "\n".join(visible(text)[:_LONGEST_LINE] for text in texts)
 
 
 def run_alone(
     python: Path, environment: Mapping[str, str], log: Path, job: Job
 ) -> list[dict[str, Any]]:
-    """Run a worker to its end and return its messages. Whatever happens, nothing of it
-    is left running.
-    """
+    """Run a worker to its end and return its messages; nothing is left running."""
     worker = WorkerProcess(python, environment, log.parent, log.name, job)
     try:
         return list(worker.channel.messages())
@@ -156,31 +150,31 @@ def run_alone(
 
 
 def remember_worker(folder: Path, name: str, worker: WorkerProcess, token: str) -> None:
-    """Write down which process captures for a backend, so that what a killed supervisor
-    leaves can be found and ended.
+    """Write down which process captures for a backend.
 
+    With this pid file, a worker that a killed supervisor leaves can be found and ended.
     ``token`` is that of the session's lock; `Gone` where the folder does not hold it
     any more.
     """
-    said = f"{worker.pid} {process_start(worker.pid)} {worker.token}"
+    note = f"{worker.pid} {process_start(worker.pid)} {worker.token}"
     with contextlib.suppress(OSError), below.folder_at(folder) as at:
         check_held(at, folder, token)
-        below.replace_file(at, _pid_file(name), said.encode())
+        below.replace_file(at, _pid_file(name), note.encode())
 
 
 def forget_worker(folder: Path, name: str, token: str) -> None:
-    """Take that note away. `Gone` where the folder does not hold the lock any more."""
+    """Remove the pid file. `Gone` where the folder does not hold the lock any more."""
     with contextlib.suppress(OSError), below.folder_at(folder) as at:
         check_held(at, folder, token)
         _unlink(at, _pid_file(name))
 
 
 def end_leftovers(folder: Path) -> None:
-    """End workers of a supervisor that was killed. They end by themselves when it is
-    gone; this does not rely on it.
+    """End workers of a supervisor that was killed.
 
-    Only processes that carry the number that our launcher gave them: a pid file may
-    have come from elsewhere, or be stale.
+    They end by themselves once it is gone, but this does not rely on it. Only processes
+    with the number that we started them with are ended: a pid file may come from
+    elsewhere, or be stale.
     """
     with contextlib.suppress(OSError), below.folder_at(folder, LOGS) as logs:
         for name in os.listdir(logs):
@@ -202,15 +196,13 @@ def _end_leftover(logs: int, name: str) -> None:
 
 
 def _suspects(pid: int, started: int) -> set[int]:
-    """The worker, or what a worker that is gone left of its session. Another process
-    that has its pid now is not ours.
-    """
+    """The pid of the worker, or those of its process session once it is gone."""
     now = process_start(pid)
     if now is None:
         return members(pid)
-    if now == started:
-        return {pid}
-    return set()
+    if now != started:
+        return set()  # another process has its pid now
+    return {pid}
 
 
 def _small_text(folder: int, name: str) -> str:
