@@ -1,7 +1,7 @@
 """Programs that take a while: with a log, progress, a lock and a way to stop them.
 
-Each runs in a process group of its own. Used to build engine environments and to prepare models. Nothing started here outlives a
-cancelled job.
+Each runs in a process group of its own. Used to build engine environments and to
+prepare models. Nothing started here outlives a cancelled job.
 """
 
 from __future__ import annotations
