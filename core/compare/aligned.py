@@ -55,7 +55,8 @@ class AlignedPair:
 
         InputError for an unknown label.
         """
-        first, second = session.capture(a), session.capture(b)
+        first = session.capture(a)
+        second = session.capture(b)
         sequences = session.sequences
         count = min(first.sequences, second.sequences)
         return cls(
@@ -85,7 +86,8 @@ class AlignedPair:
         float32 subtraction rounds exactly as subtracting in float64 and storing
         float32 does.
         """
-        a, b = self.logprob_a, self.logprob_b
+        a = self.logprob_a
+        b = self.logprob_b
         with np.errstate(invalid="ignore"):
             delta = a - b
         delta[np.isneginf(a) & np.isneginf(b)] = 0.0
@@ -163,7 +165,9 @@ class AlignedPair:
 
     def scope_mask(self, scope: Scope) -> Bools:
         """bool[N]: scored tokens of the scope. InputError for an unknown scope."""
-        return self.scored if scope == "all" else self.scored & self.place_mask(scope)
+        if scope == "all":
+            return self.scored
+        return self.scored & self.place_mask(scope)
 
     def place_mask(self, scope: Scope) -> Bools:
         """bool[N]: all tokens of the scope, whoever scored them. InputError for an

@@ -80,7 +80,8 @@ def _of_draws(
         [tokens, tokens * tokens, rest, rest * tokens[:, None], rest * rest]
     )
     moments = _sums_of_draws(columns, resamples, seed)
-    count, squares = moments[:, :1], moments[:, 1:2]
+    count = moments[:, :1]
+    squares = moments[:, 1:2]
     first, cross, second = np.split(moments[:, 2:], 3, 1)
     shift = first / count
     spread = second - 2 * shift * cross + shift * shift * squares

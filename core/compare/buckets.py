@@ -89,7 +89,10 @@ def by_position(delta: Array, position: Array) -> tuple[Bucket, ...]:
     # frexp's exponent is floor(log2) + 1, exactly: position 0 -> 0, 1 -> 1, 2 and 3 ->
     # 2.
     index = np.frexp(position.astype(np.float64))[1]
-    last = int(index.max()) if len(index) else 0
+    if len(index):
+        last = int(index.max())
+    else:
+        last = 0
     edges = (0.0, *(float(1 << i) for i in range(last + 1)))
     return _divide(delta, index, edges)
 
@@ -100,7 +103,8 @@ def _by_entropy(delta: Array, entropy: Array) -> tuple[Bucket, ...]:
     )
     known = ~np.isnan(entropy)
     if not known.all():
-        delta, index = delta[known], index[known]
+        delta = delta[known]
+        index = index[known]
     return _divide(delta, index, ENTROPY_EDGES)
 
 
@@ -112,7 +116,8 @@ def _divide(delta: Array, index: Array, edges: tuple[float, ...]) -> tuple[Bucke
     tokens = np.bincount(index, minlength=count)
     finite = np.isfinite(delta)
     if not finite.all():
-        delta, index = delta[finite], index[finite]
+        delta = delta[finite]
+        index = index[finite]
     size = np.abs(delta)
     kept = np.bincount(index, minlength=count)
     # bincount adds in float64 whatever the weights are.
@@ -128,7 +133,10 @@ def _divide(delta: Array, index: Array, edges: tuple[float, ...]) -> tuple[Bucke
             largest[bucket] = size[index == bucket].max()
     out = []
     for i in range(count):
-        high = None if np.isinf(edges[i + 1]) else edges[i + 1]
+        if np.isinf(edges[i + 1]):
+            high = None
+        else:
+            high = edges[i + 1]
         if not kept[i]:
             out.append(Bucket(edges[i], high, int(tokens[i])))
             continue

@@ -83,7 +83,9 @@ class Change:
             return "no_change"
         if floor is not None and abs(self.change) < floor:
             return "no_change"
-        return "better" if high < 0 else "worse"
+        if high < 0:
+            return "better"
+        return "worse"
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +232,8 @@ def _change(
     drawn: tuple[Floats | None, Floats | None],
     studentised: Interval | None,
 ) -> Change:
-    earlier, later = _known(old), _known(new)
+    earlier = _known(old)
+    later = _known(new)
     if earlier is None or later is None:
         return Change(path, earlier, later, None, None, None)
     ci95, closer = _intervals(path, *drawn)
@@ -251,7 +254,9 @@ def _change(
 
 
 def _known(value: Any) -> float | None:
-    return float(value) if np.isfinite(value) else None
+    if np.isfinite(value):
+        return float(value)
+    return None
 
 
 def _intervals(
@@ -311,7 +316,8 @@ class _UnitTotals:
 
     def _add_moments(self, tokens: PairTokens, finite: Bools) -> None:
         possible = finite & np.isfinite(tokens.logprob_a)
-        a, b = tokens.logprob_a[possible], tokens.logprob_b[possible]
+        a = tokens.logprob_a[possible]
+        b = tokens.logprob_b[possible]
         for name, values in _moments(a, b):
             self._add(name, possible, values)
 
@@ -340,7 +346,10 @@ class _UnitTotals:
         no interval.
         """
         sizes = self._tail.sizes
-        largest = sizes[:1] if len(sizes) else np.full(1, np.nan)
+        if len(sizes):
+            largest = sizes[:1]
+        else:
+            largest = np.full(1, np.nan)
         values = self.metrics(np.ones((1, self._units.count)))
         return {**values, "errors.max_abs": largest}
 
@@ -363,7 +372,8 @@ class _UnitTotals:
 def _delta_terms(delta: Floats) -> Iterator[tuple[str, Array | None]]:
     """Terms f64[n] of the sums over finite deltas, one at a time."""
     with np.errstate(over="ignore"):
-        size, above = np.abs(delta), estimators.excess(delta)
+        size = np.abs(delta)
+        above = estimators.excess(delta)
         yield "n", None
         yield "delta", delta
         yield "size", size
@@ -380,7 +390,8 @@ def _moments(logprob_a: Array, logprob_b: Array) -> Iterator[tuple[str, Array | 
 
     About 0 the variance would be a difference of large sums.
     """
-    a, b = _centred(logprob_a), _centred(logprob_b)
+    a = _centred(logprob_a)
+    b = _centred(logprob_b)
     yield "possible", None
     yield from (("a", a), ("b", b), ("aa", a * a), ("bb", b * b), ("ab", a * b))
 
@@ -393,14 +404,18 @@ def _centred(logprob: Array) -> Floats:
     values: Floats = logprob.astype(np.float64)
     if not len(values):
         return values
-    middle = values[0] if values.min() == values.max() else values.mean()
+    if values.min() == values.max():
+        middle = values[0]
+    else:
+        middle = values.mean()
     centred: Floats = values - middle
     return centred
 
 
 def _pearson(total: Totals) -> Floats:
     n = total["possible"]
-    a, b = total["a"] / n, total["b"] / n
+    a = total["a"] / n
+    b = total["b"] / n
     spread = (total["aa"] / n - a * a) * (total["bb"] / n - b * b)
     return np.clip((total["ab"] / n - a * b) / np.sqrt(spread), -1, 1)
 

@@ -53,7 +53,8 @@ def what_if(
     check_lengths(delta, lengths)
     if len(delta) and np.isnan(delta.min()):
         known = ~np.isnan(delta)
-        lengths, delta = count_kept(known, lengths), delta[known]
+        lengths = count_kept(known, lengths)
+        delta = delta[known]
     if len(delta) == 0:
         return tuple(_share(rule, None, None) for rule in rules)
     sequences = _Ratios(delta.astype(np.float64), lengths)
@@ -99,7 +100,10 @@ class _Ratios:
         if level == "token":
             outside: Array = (self.lowest < low) | (self.highest > high)
             return outside
-        log_ratio = self.total if level == "sequence" else self.total / self.counts
+        if level == "sequence":
+            log_ratio = self.total
+        else:
+            log_ratio = self.total / self.counts
         # A NaN, which the sum of both infinities is, is outside as well.
         return ~((log_ratio >= low) & (log_ratio <= high))
 

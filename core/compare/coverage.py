@@ -61,11 +61,10 @@ class Coverage:
 def coverage(pair: AlignedPair, scope: Scope) -> Coverage:
     """Count over a pair. InputError for an unknown scope."""
     place = pair.place_mask(scope)
-    nan_a, nan_b = pair.nan_a & pair.counted, pair.nan_b & pair.counted
-    unscored_a, unscored_b = (
-        _count(pair.missing_a & place),
-        _count(pair.missing_b & place),
-    )
+    nan_a = pair.nan_a & pair.counted
+    nan_b = pair.nan_b & pair.counted
+    unscored_a = _count(pair.missing_a & place)
+    unscored_b = _count(pair.missing_b & place)
     unscored = unscored_a + unscored_b
     tokens = _count(pair.scope_mask(scope)) + unscored
     return Coverage(
@@ -128,7 +127,9 @@ class BrokenSide:
         """Whether its dtype is one that overflows; None where the dtype is not
         known.
         """
-        return None if self.dtype is None else is_float16(self.dtype)
+        if self.dtype is None:
+            return None
+        return is_float16(self.dtype)
 
 
 def broken_sides(pair: AlignedPair, scope: Scope) -> tuple[BrokenSide, ...]:
@@ -175,7 +176,9 @@ def dtype_of(info: CaptureInfo) -> str | None:
     """
     facts = info.facts or Facts()
     dtype = facts.dtype or info.dtype
-    return dtype if dtype not in ("", "auto", "unknown") else None
+    if dtype not in ("", "auto", "unknown"):
+        return dtype
+    return None
 
 
 def nan_reason(side: BrokenSide) -> str:

@@ -130,7 +130,8 @@ def _decompose(
     backend: BackendCaptures,
     reference: CaptureInfo | None,
 ) -> Decomposition | None:
-    decode, prefill = _path(backend, *_DECODED), _path(backend, "prefill")
+    decode = _path(backend, *_DECODED)
+    prefill = _path(backend, "prefill")
     rollout = decode or prefill
     if rollout is None:
         return None
@@ -141,7 +142,9 @@ def _decompose(
     t = columns[0]
     d = columns[1] if decode is not None else None
     p = columns[-1] if prefill is not None else None
-    total, first, second = _minus(t, d), _minus(p, d), _minus(t, p)
+    total = _minus(t, d)
+    first = _minus(p, d)
+    second = _minus(t, p)
     return Decomposition(
         rollout=rollout.label,
         trainer=trainer.label,
@@ -184,15 +187,21 @@ def _kept(pair: AlignedPair, first: bool, keep: npt.NDArray[np.bool_]) -> Floats
 
 
 def _correlation(x: Floats | None, y: Floats | None) -> float | None:
-    return None if x is None or y is None else pearson(x, y)
+    if x is None or y is None:
+        return None
+    return pearson(x, y)
 
 
 def _minus(x: Floats | None, y: Floats | None) -> Floats | None:
-    return None if x is None or y is None else x - y
+    if x is None or y is None:
+        return None
+    return x - y
 
 
 def _term(values: Floats | None) -> Term | None:
-    return None if values is None else _of(values)
+    if values is None:
+        return None
+    return _of(values)
 
 
 def _of(values: Floats) -> Term:
@@ -209,7 +218,9 @@ def _share(
     if term is None or total is None or other is None:
         return None
     square = float(total @ total)
-    return float(term @ total) / square if square > 0 else None
+    if square > 0:
+        return float(term @ total) / square
+    return None
 
 
 def _split(
@@ -223,8 +234,10 @@ def _split(
     columns = _columns(session, scope, [*labels, reference.label])
     if columns is None:
         return None
-    trainer, rollout = columns[0] - columns[-1], columns[1] - columns[-1]
-    a, b = _of(trainer), _of(rollout)
+    trainer = columns[0] - columns[-1]
+    rollout = columns[1] - columns[-1]
+    a = _of(trainer)
+    b = _of(rollout)
     gap = float(np.sqrt(np.mean((columns[0] - columns[1]) ** 2)))
     return Split(
         label=reference.label,

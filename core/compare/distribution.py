@@ -25,7 +25,8 @@ _SUM_NOISE = 2.0**-20
 the most seen (1.1e-7).
 """
 _NO_END = np.int32(np.iinfo(np.int32).max)
-_EMPTY, _NONE = -1, -2
+_EMPTY = -1
+_NONE = -2
 """Ids that no token has: of an empty entry, and of a target that is not known on both
 sides. Empty entries of both sides match each other, with the value NaN and the
 probability 0, so they never count.
@@ -203,7 +204,9 @@ def _nothing(count: int) -> TokenTopK:
 
 
 def _width(scores: TopKScores, keep: Bools) -> int:
-    return int(scores.top_ids.rows(0, 1).shape[1]) if keep.any() else 0
+    if keep.any():
+        return int(scores.top_ids.rows(0, 1).shape[1])
+    return 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,9 +228,12 @@ class _Block:
 def _block(scores: TopKScores, start: int, stop: int, chosen: Array | None) -> _Block:
     def read(column: StoredRows) -> Array:
         rows = column.rows(start, stop)
-        return rows if chosen is None else rows[chosen]
+        if chosen is None:
+            return rows
+        return rows[chosen]
 
-    ids, values = read(scores.top_ids), read(scores.top_logprobs)
+    ids = read(scores.top_ids)
+    values = read(scores.top_logprobs)
     gaps = np.isnan(values)
     gaps |= ids < 0
     holes = bool(gaps.any())
@@ -327,7 +333,8 @@ def _flips(a: _Block, b: _Block, k: Array) -> tuple[Bools, Bools]:
 
 
 def _rank_range(side: _Block) -> tuple[Array, Array]:
-    more, least = _count(side.values > side.target), _count(side.values >= side.target)
+    more = _count(side.values > side.target)
+    least = _count(side.values >= side.target)
     low = 1 + more.astype(np.int32)
     listed = _count(~np.isnan(side.values)) if side.holes else len(side.values)
     return low, np.where(least == listed, _NO_END, np.maximum(low, least))
@@ -368,7 +375,8 @@ def _bounds(
     target_a, target_b = (
         np.where(known, side.target, -np.inf).astype(np.float64) for side in (a, b)
     )
-    p_a, p_b = np.exp(target_a), np.exp(target_b)
+    p_a = np.exp(target_a)
+    p_b = np.exp(target_b)
     cell = np.subtract(b.values, value_a, dtype=np.float64)
     # 0 log 0 = 0, and what is no cell adds nothing.
     np.copyto(cell, 0.0, where=~in_a | (b.p == 0))

@@ -95,7 +95,9 @@ def _std(size: Array) -> float | None:
     """
     if len(size) < 2:
         return None
-    return 0.0 if size.min() == size.max() else float(size.std(ddof=1))
+    if size.min() == size.max():
+        return 0.0
+    return float(size.std(ddof=1))
 
 
 def pearson(x: Array, y: Array) -> float | None:
@@ -103,7 +105,8 @@ def pearson(x: Array, y: Array) -> float | None:
     2 or where one is constant.
     """
     both = np.isfinite(x) & np.isfinite(y)
-    a, b = x[both].astype(np.float64), y[both].astype(np.float64)
+    a = x[both].astype(np.float64)
+    b = y[both].astype(np.float64)
     # A constant array's residuals are rounding, not variance: compare the values, not
     # their spread.
     if len(a) < 2 or a.min() == a.max() or b.min() == b.max():
@@ -111,4 +114,6 @@ def pearson(x: Array, y: Array) -> float | None:
     a -= a.mean()
     b -= b.mean()
     spread = float(np.sqrt(a @ a)) * float(np.sqrt(b @ b))
-    return float(np.clip((a @ b) / spread, -1.0, 1.0)) if spread > 0 else None
+    if spread > 0:
+        return float(np.clip((a @ b) / spread, -1.0, 1.0))
+    return None

@@ -106,7 +106,9 @@ def times_floor(delta: float, floor: Floor | None) -> float | None:
 
 
 def _paths(path: str) -> tuple[str, ...]:
-    return (path, *STAND_IN) if path in _UNREPEATABLE else (path,)
+    if path in _UNREPEATABLE:
+        return (path, *STAND_IN)
+    return (path,)
 
 
 def _repeats(
@@ -119,11 +121,10 @@ def _repeats(
     for path in _paths(side.path):
         for batch in dict.fromkeys((side.batch, "together")):
             group = _group(infos, side.backend, path, batch)
-            gap = (
-                _self_gap(session, mask, group[1:], group[0])
-                if len(group) > 1
-                else None
-            )
+            if len(group) > 1:
+                gap = _self_gap(session, mask, group[1:], group[0])
+            else:
+                gap = None
             if gap is not None:
                 return gap
     return None
@@ -139,9 +140,10 @@ def _batch(
         alone, together = (
             _group(infos, side.backend, path, batch) for batch in ("alone", "together")
         )
-        gap = (
-            _self_gap(session, mask, alone, together[0]) if alone and together else None
-        )
+        if alone and together:
+            gap = _self_gap(session, mask, alone, together[0])
+        else:
+            gap = None
         if gap is not None:
             return gap
     return None
@@ -180,8 +182,10 @@ def _self_gap(
             continue
         used.append(repeat.label)
         np.abs(delta, out=delta)
-        size, square = size + float(delta.sum()), square + float(delta @ delta)
-        largest, tokens = max(largest, float(delta.max())), tokens + len(delta)
+        size = size + float(delta.sum())
+        square = square + float(delta @ delta)
+        largest = max(largest, float(delta.max()))
+        tokens = tokens + len(delta)
     if tokens == 0:
         return None
     return SelfGap(

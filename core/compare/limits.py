@@ -100,7 +100,10 @@ def judge_limits(
 def _judged(metrics: Metrics, limit: Limit, verdict: Verdict | None) -> JudgedLimit:
     value = metric(limit.metric).read(metrics)
     note = _why_not(metrics, limit, value, verdict)
-    ok = limit.holds(value) if value is not None and note is None else None
+    if value is not None and note is None:
+        ok = limit.holds(value)
+    else:
+        ok = None
     return JudgedLimit(limit=limit, value=value, ok=ok, note=note)
 
 
@@ -128,7 +131,10 @@ def _why_not(
 def _left_out(metrics: Metrics, path: str, *, with_nan: bool) -> str | None:
     """Which tokens a number within its limit says nothing about."""
     row = metric(path)
-    impossible = metric(row.leaves_out).read(metrics) if row.leaves_out else None
+    if row.leaves_out:
+        impossible = metric(row.leaves_out).read(metrics)
+    else:
+        impossible = None
     if impossible:
         return f"leaves out {impossible:.0f} tokens that one side calls impossible"
     nan = metrics.coverage.nan

@@ -69,7 +69,9 @@ def sentence(differences: Sequence[Difference]) -> str:
     """
     said = ", ".join(each.text for each in differences[:SHOWN])
     more = len(differences) - SHOWN
-    return f"{said} and {more:,} more" if more > 0 else said
+    if more > 0:
+        return f"{said} and {more:,} more"
+    return said
 
 
 def one_writer(a: CaptureInfo, b: CaptureInfo) -> bool:
@@ -141,7 +143,9 @@ def _one_rope(table: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _table(value: object) -> dict[str, Any]:
-    return dict(value) if isinstance(value, Mapping) else {}
+    if isinstance(value, Mapping):
+        return dict(value)
+    return {}
 
 
 def config_differences(a: Loaded, b: Loaded, *, whole: bool) -> tuple[Difference, ...]:
@@ -153,7 +157,8 @@ def config_differences(a: Loaded, b: Loaded, *, whole: bool) -> tuple[Difference
     """
     if a.config is None or b.config is None:
         return ()
-    left, right = config_values(a), config_values(b)
+    left = config_values(a)
+    right = config_values(b)
     found: list[Difference] = []
     for name in dict.fromkeys([*left, *right]):
         if name in left and name in right:
@@ -187,7 +192,10 @@ def _value_differences(
         return
     if isinstance(a, list) and isinstance(b, list) and len(a) == len(b):
         at = [i for i, (x, y) in enumerate(zip(a, b, strict=True)) if not alike(x, y)]
-        more = f" and {len(at) - 1:,} more" if len(at) > 1 else ""
+        if len(at) > 1:
+            more = f" and {len(at) - 1:,} more"
+        else:
+            more = ""
         yield Difference(
             f"{name}[{at[0]}]{more}", shown(a[at[0]]), shown(b[at[0]]), counts
         )
@@ -244,7 +252,8 @@ def tokenizer_differences(a: Loaded, b: Loaded) -> tuple[Difference, ...]:
     """
     if a.tokenizer is None or b.tokenizer is None:
         return ()
-    left, right = tokenizer_values(a), tokenizer_values(b)
+    left = tokenizer_values(a)
+    right = tokenizer_values(b)
     found = [*_vocabularies(a.tokenizer, b.tokenizer)]
     for name in dict.fromkeys([*left, *right]):
         if name in left and name in right:
@@ -293,7 +302,9 @@ def _other_blocks(a: Mapping[str, Any], b: Mapping[str, Any], size: int) -> list
 
 
 def _list(value: object) -> list[Any]:
-    return value if isinstance(value, list) else []
+    if isinstance(value, list):
+        return value
+    return []
 
 
 def _runs(numbers: Iterable[int]) -> Iterator[tuple[int, int]]:
@@ -322,7 +333,10 @@ def template_differences(a: Loaded, b: Loaded) -> tuple[Difference, ...]:
         return ()
     found = []
     for name in dict.fromkeys([*a.templates, *b.templates]):
-        what = "chat_template" if name == "default" else f"chat_template {name}"
+        if name == "default":
+            what = "chat_template"
+        else:
+            what = f"chat_template {name}"
         if name not in a.templates or name not in b.templates:
             found.append(
                 Difference(
@@ -338,7 +352,8 @@ def template_differences(a: Loaded, b: Loaded) -> tuple[Difference, ...]:
 
 
 def _first_line(what: str, a: str, b: str) -> Difference:
-    left, right = a.split("\n"), b.split("\n")
+    left = a.split("\n")
+    right = b.split("\n")
     at = next(
         (i for i, (x, y) in enumerate(zip(left, right, strict=False)) if x != y),
         min(len(left), len(right)),
@@ -353,7 +368,9 @@ def _first_line(what: str, a: str, b: str) -> Difference:
 
 
 def _length(templates: Mapping[str, str], name: str) -> str:
-    return f"{len(templates[name]):,} characters" if name in templates else NOT_THERE
+    if name in templates:
+        return f"{len(templates[name]):,} characters"
+    return NOT_THERE
 
 
 _BEFORE = 20

@@ -58,7 +58,8 @@ def matrix_cell(
         raise InputError(f"metric {path!r} is unknown")
     try:
         pair = make_pair(session, a, b)
-        gate = judge(session, pair) if gate is None else gate
+        if gate is None:
+            gate = judge(session, pair)
         return MatrixCell(
             a=a,
             b=b,
@@ -86,4 +87,6 @@ def _floor_of(pair: Pair, path: str, scope: Scope) -> float | None:
     floor = noise_floor(pair.session, pair, scope)
     if floor is None:
         return None
-    return floor.mae if path == "errors.mae" else floor.rmse
+    if path == "errors.mae":
+        return floor.mae
+    return floor.rmse

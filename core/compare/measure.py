@@ -75,7 +75,9 @@ class Measurement:
     def __init__(
         self, pair: AlignedPair, scope: Scope, rules: tuple[Rule, ...] = RULES
     ) -> None:
-        self.pair, self.scope, self.rules = pair, scope, rules
+        self.pair = pair
+        self.scope = scope
+        self.rules = rules
         self._mask = pair.scope_mask(scope)
 
     @cached_property
@@ -197,7 +199,9 @@ def sampled_by(pair: AlignedPair, scope: Scope = "completion") -> bool | None:
     if info.path in ("decode", "recorded"):
         of_prompts = scope != "completion" and bool(pair.scope_mask("prompt").any())
         return generator in (None, info.backend) and not of_prompts
-    return None if generator is None else False
+    if generator is None:
+        return None
+    return False
 
 
 def _positions(pair: AlignedPair, scope: Scope) -> Array:
@@ -219,7 +223,9 @@ def _entropy(pair: AlignedPair, mask: Array) -> Array | None:
     and the reference do.
     """
     column = next((c.entropy for c in (pair.a, pair.b) if c.entropy is not None), None)
-    return None if column is None else column.whole()[: pair.tokens][mask]
+    if column is None:
+        return None
+    return column.whole()[: pair.tokens][mask]
 
 
 def _scope_errors(pair: AlignedPair, scope: Scope) -> ScopeErrors:
@@ -236,10 +242,12 @@ def _worst_sequences(tokens: ScopeTokens, count: int) -> tuple[SequenceErrors, .
 
     A sequence without a difference is not among them.
     """
-    delta, lengths = tokens.delta, tokens.lengths
+    delta = tokens.delta
+    lengths = tokens.lengths
     finite = np.isfinite(delta)
     if not finite.all():
-        lengths, delta = count_kept(finite, lengths), delta[finite]
+        lengths = count_kept(finite, lengths)
+        delta = delta[finite]
     filled = np.flatnonzero(lengths)
     if not len(filled):
         return ()

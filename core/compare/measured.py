@@ -37,7 +37,8 @@ def measure_pair(
     ``splits`` are the decompositions of the session; that of this pair becomes part of
     its numbers.
     """
-    a, b = pair.a.info.label, pair.b.info.label
+    a = pair.a.info.label
+    b = pair.b.info.label
     metrics = replace(measure(pair, scope), decomposition=split_of(a, b, splits))
     gate = judge(pair.session, pair, scope)
     return MeasuredPair(a=a, b=b, gate=gate, metrics=metrics)
@@ -48,7 +49,9 @@ def splits_for(
 ) -> Sequence[Decomposition]:
     """The decompositions of a session where one of the limits asks for them."""
     asked = any(limit.metric.startswith("decomposition.") for limit in limits)
-    return decompositions(session, scope) if asked else ()
+    if asked:
+        return decompositions(session, scope)
+    return ()
 
 
 def split_of(a: str, b: str, splits: Sequence[Decomposition]) -> Decomposition | None:

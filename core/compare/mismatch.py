@@ -168,7 +168,8 @@ def mismatch_stats(
         finite = np.isfinite(delta)
         lengths = count_kept(finite, lengths)
         delta = delta[finite]
-        logprob_a, logprob_b = logprob_a[finite], logprob_b[finite]
+        logprob_a = logprob_a[finite]
+        logprob_b = logprob_b[finite]
     if len(delta) == 0:
         return _nothing(clip_bounds, extreme_bounds, sampled_by_b)
     values = delta.astype(np.float64)
@@ -269,7 +270,8 @@ class _TokenSums:
 
 def _block_sums(delta: Array, errors: Array) -> tuple[float, ...]:
     """The sums of `_BLOCK_SUMS` over one block; ``errors`` receives exp|delta| - 1."""
-    above, below = estimators.excess(delta), estimators.excess(-delta)
+    above = estimators.excess(delta)
+    below = estimators.excess(-delta)
     np.maximum(above, below, out=errors)
     k3 = estimators.k3(delta, above)
     sums = (
@@ -346,7 +348,9 @@ def _token_weights(tokens: _TokenSums) -> _Weights:
 def _std_of_squares(around: float, tokens: _TokenSums) -> float | None:
     if tokens.count < 2:
         return None
-    return 0.0 if tokens.constant else math.sqrt(around / (tokens.count - 1))
+    if tokens.constant:
+        return 0.0
+    return math.sqrt(around / (tokens.count - 1))
 
 
 def _clamped(delta: Array) -> Numbers:
@@ -371,7 +375,8 @@ def _ratio_quantile(delta: Array, q: float) -> float | None:
     at = q * (len(delta) - 1)
     below = math.floor(at)
     first, second = _two_from_the_top(delta, len(delta) - below, q)
-    low, high = _exp(first), _exp(second)
+    low = _exp(first)
+    high = _exp(second)
     if low is None or high is None:
         return None
     return low + (high - low) * (at - below)
@@ -425,7 +430,8 @@ def _perplexities(
     if not possible.all():
         lengths = count_kept(possible, lengths)
         delta = delta[possible]
-        logprob_a, logprob_b = logprob_a[possible], logprob_b[possible]
+        logprob_a = logprob_a[possible]
+        logprob_b = logprob_b[possible]
     counts, starts = filled_segments(lengths)
     log_a = -np.add.reduceat(logprob_a, starts, dtype=np.float64) / counts
     log_b = -np.add.reduceat(logprob_b, starts, dtype=np.float64) / counts
@@ -463,7 +469,8 @@ def _weights(log_ratio: Array) -> _Weights:
     """
     highest = float(log_ratio.max())
     weights = np.exp(log_ratio - highest)
-    mean, std = float(weights.mean()), _std(weights)
+    mean = float(weights.mean())
+    std = _std(weights)
     variance = float(((weights - mean) ** 2).mean())
     chi2 = finite_or_none(float(np.expm1(2 * log_ratio).mean()))
     if chi2 is None:
@@ -483,7 +490,9 @@ def _ess(mean: float, variance: float) -> float:
 
 
 def _exp(value: float) -> float | None:
-    return math.exp(value) if value < estimators.LOG_MAX else None
+    if value < estimators.LOG_MAX:
+        return math.exp(value)
+    return None
 
 
 def _std(values: Array) -> float | None:

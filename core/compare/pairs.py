@@ -58,7 +58,9 @@ class BackendCaptures:
         paths = self.paths
         main_paths = _SAMPLING if self.role == "rollout" else ("prefill",)
         mains = [capture for capture in paths if capture.path in main_paths]
-        return mains[0] if mains else paths[0]
+        if mains:
+            return mains[0]
+        return paths[0]
 
 
 def backends_of(captures: Iterable[CaptureInfo]) -> list[BackendCaptures]:
@@ -161,7 +163,9 @@ def default_pair(session: Session) -> tuple[str, str] | None:
         roles = captures[a].role, captures[b].role
         if roles == ("trainer", "rollout") and captures[b].path in _SAMPLING:
             return a, b
-    return pairs[0] if pairs else None
+    if pairs:
+        return pairs[0]
+    return None
 
 
 def parse_pair(session: Session, text: str) -> tuple[str, str]:
@@ -176,7 +180,8 @@ def parse_pair(session: Session, text: str) -> tuple[str, str]:
         raise InputError(
             f"pair {text!r}: write it as A:B, for example {_example(session)}"
         )
-    first, second = label_of(session, a.strip()), label_of(session, b.strip())
+    first = label_of(session, a.strip())
+    second = label_of(session, b.strip())
     if first == second:
         raise InputError(
             f"pair {text!r}: both sides are {first}: name two captures, for example"
@@ -212,4 +217,6 @@ def label_of(session: Session, name: str) -> str:
 
 def _example(session: Session) -> str:
     pair = default_pair(session)
-    return ":".join(pair) if pair else "trainer/prefill:vllm/decode"
+    if pair:
+        return ":".join(pair)
+    return "trainer/prefill:vllm/decode"

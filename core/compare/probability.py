@@ -60,11 +60,9 @@ def probability_stats(logprob_a: Array, logprob_b: Array) -> Probability:
         delta = logprob_a - logprob_b
         if not math.isfinite(float(delta.sum(dtype=np.float64))):
             known = ~(np.isnan(logprob_a) | np.isnan(logprob_b))
-            logprob_a, logprob_b, delta = (
-                logprob_a[known],
-                logprob_b[known],
-                delta[known],
-            )
+            logprob_a = logprob_a[known]
+            logprob_b = logprob_b[known]
+            delta = delta[known]
             delta[logprob_a == logprob_b] = 0.0  # both -inf
             delta = delta[np.isfinite(delta)]
         if len(logprob_a) == 0:
@@ -188,7 +186,8 @@ def _mult_prob_error(delta: Array) -> float | None:
 
 def _block(logprob_a: Array, logprob_b: Array) -> tuple[float, ...]:
     """The sums of `_BLOCK_SUMS` over one block."""
-    p, q = np.exp(logprob_a, dtype=np.float64), np.exp(logprob_b, dtype=np.float64)
+    p = np.exp(logprob_a, dtype=np.float64)
+    q = np.exp(logprob_b, dtype=np.float64)
     signed = p - q
     gap = np.abs(signed)
     sums = p.sum(), q.sum(), signed.sum(), gap.sum()

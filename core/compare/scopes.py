@@ -24,7 +24,9 @@ def default_scope(sequences: Sequences) -> Scope:
     """
     counted = sequences.mask == 1
     in_completion = completion_mask(sequences, len(sequences))
-    return "completion" if (counted & in_completion).any() else "all"
+    if (counted & in_completion).any():
+        return "completion"
+    return "all"
 
 
 def completion_mask(sequences: Sequences, count: int) -> Bools:

@@ -107,7 +107,9 @@ def _common(a: npt.NDArray[np.int32], b: npt.NDArray[np.int32]) -> int:
     """How many ids from the first on are the same."""
     length = min(len(a), len(b))
     differs = a[:length] != b[:length]
-    return int(differs.argmax()) if differs.any() else length
+    if differs.any():
+        return int(differs.argmax())
+    return length
 
 
 @dataclass(frozen=True)
@@ -135,7 +137,8 @@ class SessionComparison:
         among them.
         """
         by = growth(self.old.delta, self.new.delta)
-        by = by if worse else -by
+        if not worse:
+            by = -by
         found = np.flatnonzero(by > 0)
         if count < len(found):
             border = np.partition(by[found], len(found) - count)[len(found) - count]
@@ -172,7 +175,10 @@ def compare_sessions(
     new_at = match.positions(new.sequences, match.new)
     scored = old.scope_mask(scope)[old_at] & new.scope_mask(scope)[new_at]
     if not scored.any():
-        what = "" if scope == "all" else f"{scope} "
+        if scope == "all":
+            what = ""
+        else:
+            what = f"{scope} "
         raise InputError(
             f"nothing in common: {len(match.new):,} sequences begin alike, but no"
             f" {what}token of theirs is the same and scored by all four captures:"
@@ -181,7 +187,8 @@ def compare_sessions(
     sequence = np.repeat(np.arange(len(match.new)), match.lengths)[scored]
     lengths = np.bincount(sequence, minlength=len(match.new))
     common = len(old_at)
-    old_at, new_at = old_at[scored], new_at[scored]
+    old_at = old_at[scored]
+    new_at = new_at[scored]
     sides = _side(old, old_at), _side(new, new_at)
     changes = change_stats(*sides, lengths, resamples=resamples, seed=seed)
     return SessionComparison(match, common, old_at, new_at, *sides, changes)
@@ -200,10 +207,14 @@ def judge_sessions(
     """
     found = []
     for name, code, severity, text in _MODELS:
-        a, b = getattr(old, name), getattr(new, name)
+        a = getattr(old, name)
+        b = getattr(new, name)
         if a is not None and b is not None and a != b:
             named = tokenizer if code == "tokenizer" else ()
-            said = f" Old against new: {sentence(named)}." if named else ""
+            if named:
+                said = f" Old against new: {sentence(named)}."
+            else:
+                said = ""
             found.append(Reason(code, severity, text + said, named))
     return tuple(found)
 

@@ -33,12 +33,16 @@ def block_lengths(count: int) -> Array:
 
 def finite_or_none(value: float) -> float | None:
     """``value`` as float, None where float64 has no number for it."""
-    return float(value) if math.isfinite(value) else None
+    if math.isfinite(value):
+        return float(value)
+    return None
 
 
 def log_or_minus_infinity(ratio: float) -> float:
     """The natural logarithm of a ratio that may be 0 or infinite."""
-    return math.log(ratio) if ratio > 0 else -math.inf
+    if ratio > 0:
+        return math.log(ratio)
+    return -math.inf
 
 
 def check_lengths(delta: Array, lengths: Array) -> None:

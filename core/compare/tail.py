@@ -25,9 +25,11 @@ class Tail:
         keep = min(len(sizes), max(_FEWEST, int(_SPARE * (1 - at) * len(sizes))))
         if keep < len(sizes):
             largest = np.argpartition(sizes, len(sizes) - keep)[len(sizes) - keep :]
-            kept, kept_unit = sizes[largest], unit[largest]
+            kept = sizes[largest]
+            kept_unit = unit[largest]
         else:
-            kept, kept_unit = sizes, unit
+            kept = sizes
+            kept_unit = unit
         order = np.argsort(-kept, kind="stable")
         self.sizes: Floats = kept[order].astype(np.float64)
         self._unit = kept_unit[order]

@@ -114,7 +114,9 @@ class Intervals:
 
 
 def _as_list(interval: Interval | None) -> list[float] | None:
-    return None if interval is None else list(interval)
+    if interval is None:
+        return None
+    return list(interval)
 
 
 def intervals(
@@ -256,15 +258,20 @@ def _positive(drawn: DrawnRatios, column: int, units: int) -> Interval | None:
     It is made on the log scale, where the error of log R is that of R over R: the ends
     stay above 0.
     """
-    value, error = drawn.value[column], drawn.error[column]
+    value = drawn.value[column]
+    error = drawn.error[column]
     if not error > 0:
         return _around(value, error, 0.0)
-    values, errors = drawn.values[:, column], drawn.errors[:, column]
+    values = drawn.values[:, column]
+    errors = drawn.errors[:, column]
     with np.errstate(all="ignore"):
         t = _reach(np.log(values) - np.log(value), errors / values, units)
         factor = np.exp(t * _widening(units - 1) * error / value)
-        low, high = float(value / factor), float(value * factor)
-    return (low, high) if np.isfinite(high) else None
+        low = float(value / factor)
+        high = float(value * factor)
+    if np.isfinite(high):
+        return (low, high)
+    return None
 
 
 def _signed(drawn: DrawnRatios, column: int, units: int) -> Interval | None:
@@ -304,7 +311,8 @@ def _widening(freedom: int) -> float:
 
     The expansion is Abramowitz and Stegun 26.7.5: 3e-5 off at 7 degrees of freedom.
     """
-    z, n = _Z, float(freedom)
+    z = _Z
+    n = float(freedom)
     terms = (
         (z**3 + z) / 4,
         (5 * z**5 + 16 * z**3 + 3 * z) / 96,

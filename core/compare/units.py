@@ -67,7 +67,8 @@ def unit_sums(delta: Array, lengths: Array) -> UnitSums:
         )
     finite = np.isfinite(delta)
     if not finite.all():
-        lengths, delta = count_kept(finite, lengths), delta[finite]
+        lengths = count_kept(finite, lengths)
+        delta = delta[finite]
     starts, tokens, method = cut_units(lengths[lengths > 0])
     sums = np.zeros((len(starts), 4))
     if len(delta) == 0:
@@ -115,6 +116,7 @@ def cut_units(lengths: Array) -> tuple[Array, Array, Method | None]:
     parts = -(-lengths * blocks // total)
     before = np.repeat(np.cumsum(parts) - parts, parts)
     within = np.arange(int(parts.sum())) - before
-    of_part, of_sequence = np.repeat(parts, parts), np.repeat(lengths, parts)
+    of_part = np.repeat(parts, parts)
+    of_sequence = np.repeat(lengths, parts)
     cuts = np.repeat(starts, parts) + within * of_sequence // of_part
     return cuts, np.diff(cuts, append=total), "blocks"

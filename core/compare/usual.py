@@ -39,13 +39,17 @@ class UsualRange:
             return "usual"
         if mae <= self.beyond:
             return "unusual"
-        return "beyond" if mae < self.broken else "broken"
+        if mae < self.broken:
+            return "beyond"
+        return "broken"
 
     @property
     def words(self) -> str:
         """``0.005 to 0.06``, or ``below 2e-5`` where the range has no lower end."""
         high = f"{self.high:g}".replace("e-0", "e-")
-        return f"{self.low:g} to {high}" if self.low else f"below {high}"
+        if self.low:
+            return f"{self.low:g} to {high}"
+        return f"below {high}"
 
 
 _RANGES = (
@@ -103,4 +107,6 @@ def usual_of(dtypes: Iterable[str | None]) -> UsualRange | None:
     if any(dtype not in USUAL for dtype in found):
         return None
     coarse = coarser(found)
-    return USUAL[coarse] if coarse is not None else None
+    if coarse is not None:
+        return USUAL[coarse]
+    return None

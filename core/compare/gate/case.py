@@ -69,7 +69,9 @@ class GateSide:
 
     @property
     def options(self) -> Mapping[str, Any]:
-        return self.spec.options if self.spec is not None else {}
+        if self.spec is not None:
+            return self.spec.options
+        return {}
 
     def option(self, *names: str) -> Any:
         """The first of ``names`` that was observed among the extra facts or else asked
@@ -106,9 +108,9 @@ class GateCase:
         numbers, as those of another tool.
         """
         plan = self.session.plan
-        return (
-            plan.sampling if plan is not None and side.info.path != "recorded" else None
-        )
+        if plan is not None and side.info.path != "recorded":
+            return plan.sampling
+        return None
 
     @property
     def same_backend(self) -> bool:
@@ -136,11 +138,9 @@ class GateCase:
         """A difference in how the engines run: always there between two engines, a
         cause between two of one kind.
         """
-        return (
-            note(code, text)
-            if self.against_reference or not self.same_engine
-            else caution(code, text)
-        )
+        if self.against_reference or not self.same_engine:
+            return note(code, text)
+        return caution(code, text)
 
     @cached_property
     def lengths(self) -> npt.NDArray[np.int64]:
@@ -162,13 +162,18 @@ class GateCase:
 
     def logprob(self, side: GateSide) -> npt.NDArray[np.float32]:
         """f32[N] in nats of one side; NaN where it has no score."""
-        return self.pair.logprob_a if side is self.a else self.pair.logprob_b
+        if side is self.a:
+            return self.pair.logprob_a
+        return self.pair.logprob_b
 
     def answered(self, side: GateSide) -> npt.NDArray[np.bool_]:
         """bool[N]: the side has a score, or computed one that is NaN: either way it has
         seen the token.
         """
-        broken = self.pair.nan_a if side is self.a else self.pair.nan_b
+        if side is self.a:
+            broken = self.pair.nan_a
+        else:
+            broken = self.pair.nan_b
         return ~np.isnan(self.logprob(side)) | broken
 
     @cached_property
@@ -183,7 +188,10 @@ Check = Callable[[GateCase], Iterator[Reason]]
 def open_case(session: Session, pair: Pair, scope: Scope = "all") -> GateCase:
     """The case of a pair of ``session``."""
     plan = session.plan
-    specs = {spec.name: spec for spec in plan.backends} if plan is not None else {}
+    if plan is not None:
+        specs = {spec.name: spec for spec in plan.backends}
+    else:
+        specs = {}
     a, b = (
         GateSide(info, info.facts or Facts(), specs.get(info.backend))
         for info in (pair.a.info, pair.b.info)
@@ -210,4 +218,6 @@ def note(code: str, text: str, differences: tuple[Difference, ...] = ()) -> Reas
 
 def count(number: int, what: str) -> str:
     """``1 token``, ``1,234 tokens``."""
-    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
+    if number == 1:
+        return f"{number:,} {what}"
+    return f"{number:,} {what}s"

@@ -189,7 +189,10 @@ def check_notes(case: GateCase) -> Iterator[Reason]:
     """What an import, or a capture of the lines' own numbers, left out or joined, kept
     with the session.
     """
-    source = "import" if case.session.plan is None else "lines of the prompts"
+    if case.session.plan is None:
+        source = "import"
+    else:
+        source = "lines of the prompts"
     for said in case.session.manifest.notes:
         yield note("imported", f"{source}: {said}.")
 
@@ -225,8 +228,12 @@ def _off(
     where: str,
 ) -> Iterator[Reason]:
     if wrong.any():
-        low, high = int(by[wrong].min()), int(by[wrong].max())
-        far = count(high, "token") if low == high else f"up to {count(high, 'token')}"
+        low = int(by[wrong].min())
+        high = int(by[wrong].max())
+        if low == high:
+            far = count(high, "token")
+        else:
+            far = f"up to {count(high, 'token')}"
         yield caution(
             "boundary",
             f"{side.label} begins {far} {where} the end of the prompt in"
@@ -241,11 +248,10 @@ def check_start(case: GateCase) -> Iterator[Reason]:
     """
     if case.differ("template_digest"):
         found = template_of(case)
-        where = (
-            f" ({case.a.label} against {case.b.label}: {sentence(found)})"
-            if found
-            else ""
-        )
+        if found:
+            where = f" ({case.a.label} against {case.b.label}: {sentence(found)})"
+        else:
+            where = ""
         yield note(
             "template",
             f"the chat templates of the two models differ{where}; both scored the"
@@ -263,7 +269,10 @@ def check_start(case: GateCase) -> Iterator[Reason]:
         )
     if not case.pair.count:
         return
-    say = caution if "recorded" in (case.a.info.path, case.b.info.path) else note
+    if "recorded" in (case.a.info.path, case.b.info.path):
+        say = caution
+    else:
+        say = note
     begun, twice = _starts(case)
     if twice:
         yield say(
@@ -286,7 +295,8 @@ def _starts(case: GateCase) -> tuple[int, int]:
     with it twice.
     """
     begins = case.pair.sequences.offsets[: case.pair.count][case.lengths > 0]
-    ids, text = case.pair.sequences.token_ids, case.session.pieces.text
+    ids = case.pair.sequences.token_ids
+    text = case.session.pieces.text
     firsts, counts = np.unique(ids[begins], return_counts=True)
     # The start token is one id, so the most frequent ones are enough to look at.
     known = [i for i in np.argsort(-counts)[:8] if text(int(firsts[i])) in _BOS]

@@ -94,7 +94,10 @@ def check_weight_version(case: GateCase) -> Iterator[Reason]:
         told = [
             side.label for side in case.sides if "weight_version" in side.facts.told
         ]
-        by = f" (as told for {' and '.join(told)})" if told else ""
+        if told:
+            by = f" (as told for {' and '.join(told)})"
+        else:
+            by = ""
         yield caution(
             "weight_version",
             f"{case.a.label} is of weight version {a}, {case.b.label} of {b}{by}: their"
@@ -183,7 +186,10 @@ def check_overrides(case: GateCase) -> Iterator[Reason]:
             " there.",
         )
         return
-    effect = f" ({sentence(found)})" if found else ""
+    if found:
+        effect = f" ({sentence(found)})"
+    else:
+        effect = ""
     yield caution(
         "overrides",
         f"{said}, which changes the model{effect}: set the same on both sides.",
@@ -194,10 +200,12 @@ def check_overrides(case: GateCase) -> Iterator[Reason]:
 def _changed_options(case: GateCase) -> tuple[dict[str, Any], dict[str, Any]]:
     """`overrides` of both sides, with what was observed on both and differs."""
     a, b = (overrides(side) or {} for side in case.sides)
-    seen_a, seen_b = case.a.facts.extra, case.b.facts.extra
+    seen_a = case.a.facts.extra
+    seen_b = case.b.facts.extra
     for name in ("logit_scale", "soft_cap"):
         if name in seen_a and name in seen_b and seen_a[name] != seen_b[name]:
-            a, b = {**a, name: seen_a[name]}, {**b, name: seen_b[name]}
+            a = {**a, name: seen_a[name]}
+            b = {**b, name: seen_b[name]}
     return a, b
 
 
@@ -227,7 +235,9 @@ def overrides(side: GateSide) -> dict[str, Any] | None:
             found |= _flat(_table(value)) if seen is None else {}
         elif CHANGES_THE_MODEL.search(name) and value not in (None, False):
             found |= _flat({name: value})
-    return found if seen is None else found | _flat(seen)
+    if seen is None:
+        return found
+    return found | _flat(seen)
 
 
 def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -246,13 +256,19 @@ def _table(value: Any) -> Mapping[str, Any]:
             value = json.loads(value)
         except ValueError:
             return {"overrides": value}
-    return value if isinstance(value, Mapping) else {"overrides": value}
+    if isinstance(value, Mapping):
+        return value
+    return {"overrides": value}
 
 
 def _named(model: str, revision: str | None) -> str:
-    return f"{model} @ {revision}" if revision else model
+    if revision:
+        return f"{model} @ {revision}"
+    return model
 
 
 def _short(value: object) -> str:
     text = str(value)
-    return text[:19] + "..." if len(text) > 24 else text
+    if len(text) > 24:
+        return text[:19] + "..."
+    return text

@@ -47,7 +47,9 @@ def check_unread(case: GateCase) -> Iterator[Reason]:
 
 def _both(case: GateCase) -> tuple[Loaded, Loaded] | None:
     a, b = (loaded_of(case, side) for side in case.sides)
-    return None if a is None or b is None else (a, b)
+    if a is None or b is None:
+        return None
+    return (a, b)
 
 
 def config_of(case: GateCase) -> tuple[Difference, ...] | None:
@@ -62,12 +64,16 @@ def config_of(case: GateCase) -> tuple[Difference, ...] | None:
 
 def tokenizer_of(case: GateCase) -> tuple[Difference, ...]:
     both = _both(case)
-    return () if both is None else tokenizer_differences(*both)
+    if both is None:
+        return ()
+    return tokenizer_differences(*both)
 
 
 def template_of(case: GateCase) -> tuple[Difference, ...]:
     both = _both(case)
-    return () if both is None else template_differences(*both)
+    if both is None:
+        return ()
+    return template_differences(*both)
 
 
 def config_reasons(
@@ -99,11 +105,10 @@ def config_reasons(
         )
     elif case.differ("config_digest"):
         others = tuple(each for each in found if not each.counts)
-        said = (
-            f"differ in {sentence(others)}, which changes no score"
-            if others
-            else "came out alike in every key"
-        )
+        if others:
+            said = f"differ in {sentence(others)}, which changes no score"
+        else:
+            said = "came out alike in every key"
         yield note(
             "config_files",
             f"config.json of {labels} are different files, but the configs of the engines"
@@ -131,7 +136,9 @@ def effect_of(
         return told
     values = [config_values(side) for side in both]
     spelled = canonical(_nested(fields)).keys()
-    return () if all(name in value for name in spelled for value in values) else None
+    if all(name in value for name in spelled for value in values):
+        return ()
+    return None
 
 
 def _names(tables: Iterable[Mapping[str, Any]]) -> set[str]:

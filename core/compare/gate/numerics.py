@@ -34,11 +34,10 @@ def check_dtype(case: GateCase) -> Iterator[Reason]:
         return
     a, b = case.both("dtype")
     usual = usual_of((a, b))
-    size = (
-        f"an MAE of {usual.words} nats is usual for {usual.dtype}"
-        if usual
-        else "a gap from rounding is usual"
-    )
+    if usual:
+        size = f"an MAE of {usual.words} nats is usual for {usual.dtype}"
+    else:
+        size = "a gap from rounding is usual"
     computes = f"{case.a.label} computes in {a}, {case.b.label} in {b}"
     if case.against_reference:
         yield note("dtype", f"{computes}, as a reference pair should: {size}.")
@@ -62,7 +61,10 @@ def check_head(case: GateCase) -> Iterator[Reason]:
         names = names[:1]
     for name in names:
         a, b = case.both(name)
-        what = "the LM head works in" if name == "head_dtype" else "logits are"
+        if name == "head_dtype":
+            what = "the LM head works in"
+        else:
+            what = "logits are"
         said = f"{what} {a} in {case.a.label} and {b} in {case.b.label}"
         if case.against_reference:
             yield note(name, f"{said}, which is part of the gap to a reference.")
@@ -116,8 +118,9 @@ def _cache_dtype(side: GateSide) -> str | None:
     if kept is None or kept == "auto":
         return None
     kept = _SHORT_NAMES.get(kept, kept)
-    computed = (side.facts.dtype,) if side.facts.dtype is not None else _COMPUTED
-    return None if kept in computed else kept
+    model = side.facts.dtype
+    same = kept in _COMPUTED if model is None else kept == model
+    return None if same else kept
 
 
 def check_tf32(case: GateCase) -> Iterator[Reason]:

@@ -52,7 +52,9 @@ class Sampler:
             or (self.min_p or 0.0) > 0.0
         ):
             return True
-        return None if None in (self.top_p, self.top_k, self.min_p) else False
+        if None in (self.top_p, self.top_k, self.min_p):
+            return None
+        return False
 
     @property
     def plain(self) -> bool | None:
@@ -63,7 +65,9 @@ class Sampler:
             or self.truncates
         ):
             return False
-        return None if self.temperature is None else True
+        if self.temperature is None:
+            return None
+        return True
 
 
 def sampler_of(facts: Facts, sampling: SamplingSpec | None) -> Sampler:
@@ -92,7 +96,10 @@ def meaning(
     is raw where none of these is in use. Numbers from elsewhere (path ``recorded``) are
     as their author told.
     """
-    said = facts.prefill_logprobs if info.path == "prefill" else facts.decode_logprobs
+    if info.path == "prefill":
+        said = facts.prefill_logprobs
+    else:
+        said = facts.decode_logprobs
     if said is None or said == "raw":
         return said
     if facts.temperature is None:
@@ -101,9 +108,9 @@ def meaning(
     penalised = sampling is not None and sampler.penalty != 1.0
     if penalised or (said == "processed" and sampler.truncates is not False):
         return f"processed at T={facts.temperature:g}{_cut(sampler)}"
-    return (
-        "raw" if facts.temperature in (0.0, 1.0) else f"logits / {facts.temperature:g}"
-    )
+    if facts.temperature in (0.0, 1.0):
+        return "raw"
+    return f"logits / {facts.temperature:g}"
 
 
 def _cut(sampler: Sampler) -> str:
@@ -168,7 +175,9 @@ def _by_word(case: GateCase) -> str:
         for side in case.sides
         if {"decode_logprobs", "prefill_logprobs"} & set(side.facts.told)
     ]
-    return f" (as told for {' and '.join(told)}, not observed)" if told else ""
+    if told:
+        return f" (as told for {' and '.join(told)}, not observed)"
+    return ""
 
 
 def _how_to_tell(case: GateCase) -> str:
@@ -233,12 +242,14 @@ def check_sampling(case: GateCase) -> Iterator[Reason]:
     changed = [way for way in ways if way.sampler.plain is False]
     if not changed:
         return
-    said = (
-        _worded(ways)
-        if ways[0].sequences is not None
-        else _settings(changed[0].sampler)
-    )
-    told = " (as told, not observed)" if changed[0].told else ""
+    if ways[0].sequences is not None:
+        said = _worded(ways)
+    else:
+        said = _settings(changed[0].sampler)
+    if changed[0].told:
+        told = " (as told, not observed)"
+    else:
+        told = ""
     yield note(
         "sampling",
         f"tokens were sampled with {said}{told}, so exp(delta) of raw log-probabilities"
@@ -279,7 +290,10 @@ def check_sampled(case: GateCase) -> Iterator[Reason]:
             who or "an engine that was not told" for who in whos[:_SHOWN]
         )
         more = len(whos) - _SHOWN
-        others = f"; {count(more, 'other')}" if more > 0 else ""
+        if more > 0:
+            others = f"; {count(more, 'other')}"
+        else:
+            others = ""
         yield note(
             "sampled",
             f"the completions were given, and sampled by {listed}{others} (as told, not"
@@ -315,4 +329,6 @@ def _settings(sampler: Sampler) -> str:
 def _of(what: str) -> str:
     if what == "raw":
         return "raw logits"
-    return f"logits {what}" if what.startswith("processed") else what
+    if what.startswith("processed"):
+        return f"logits {what}"
+    return what

@@ -73,7 +73,9 @@ def check_execution(case: GateCase) -> Iterator[Reason]:
 
 
 def _mode(mode: str) -> str:
-    return mode if mode == "eager" else f"compiled or in graphs ({mode})"
+    if mode == "eager":
+        return mode
+    return f"compiled or in graphs ({mode})"
 
 
 def check_batch(case: GateCase) -> Iterator[Reason]:
@@ -120,11 +122,9 @@ def _batch(side: GateSide) -> int | None:
     most = max((part.sequences for part in side.info.parts), default=0)
     if side.info.batch == "alone" or side.facts.max_batch_sequences == 1 or most == 1:
         return 1
-    return (
-        None
-        if side.facts.max_batch_sequences is None
-        else min(most, side.facts.max_batch_sequences)
-    )
+    if side.facts.max_batch_sequences is None:
+        return None
+    return min(most, side.facts.max_batch_sequences)
 
 
 def check_batch_invariant(case: GateCase) -> Iterator[Reason]:
@@ -172,13 +172,14 @@ def check_chunked_prefill(case: GateCase) -> Iterator[Reason]:
 
 def _chunk(case: GateCase, side: GateSide) -> int | None:
     """The size of the pieces where one sequence is certainly longer, else None."""
-    given = case.prompt_lengths if side.info.path == "decode" else case.lengths
     size = side.facts.chunk_size
-    return (
-        size
-        if side.facts.chunked_prefill and size is not None and size < int(given.max())
-        else None
-    )
+    if size is None or not side.facts.chunked_prefill:
+        return None
+    if side.info.path == "decode":
+        longest = int(case.prompt_lengths.max())
+    else:
+        longest = int(case.lengths.max())
+    return size if size < longest else None
 
 
 def check_prefix_cache(case: GateCase) -> Iterator[Reason]:
@@ -260,7 +261,9 @@ def check_tensor_parallel(case: GateCase) -> Iterator[Reason]:
 
 
 def _ranks(number: int) -> str:
-    return "rank" if number == 1 else "ranks"
+    if number == 1:
+        return "rank"
+    return "ranks"
 
 
 def check_device(case: GateCase) -> Iterator[Reason]:
@@ -301,11 +304,10 @@ def check_versions(case: GateCase) -> Iterator[Reason]:
             for version in case.both(name)
         )
         if a is not None and b is not None and a != b:
-            what = (
-                case.a.info.engine
-                if name == "engine_version"
-                else name.partition("_")[0].replace("cuda", "CUDA")
-            )
+            if name == "engine_version":
+                what = case.a.info.engine
+            else:
+                what = name.partition("_")[0].replace("cuda", "CUDA")
             differ.append(f"{what} {a} in {case.a.label} and {b} in {case.b.label}")
     if differ:
         yield case.setting(
@@ -319,14 +321,18 @@ def check_settings(case: GateCase) -> Iterator[Reason]:
     """What else one engine says of itself, between two backends on it."""
     if not case.same_engine:
         return
-    a, b = case.a.facts.extra, case.b.facts.extra
+    a = case.a.facts.extra
+    b = case.b.facts.extra
     names = [n for n in _SETTINGS if n in a and n in b and a[n] != b[n]]
     if names:
         said = ", ".join(
             f"{n} ({a[n]} in {case.a.label}, {b[n]} in {case.b.label})"
             for n in names[:3]
         )
-        more = f" and {len(names) - 3} more settings" if len(names) > 3 else ""
+        if len(names) > 3:
+            more = f" and {len(names) - 3} more settings"
+        else:
+            more = ""
         yield case.setting(
             "settings",
             f"{said}{more} differ, which may change rounding: set the same on both"
@@ -344,7 +350,10 @@ def check_environment(case: GateCase) -> Iterator[Reason]:
         if values[name] != others.get(name)
     ]
     if said:
-        more = f" and {len(said) - 3} more" if len(said) > 3 else ""
+        if len(said) > 3:
+            more = f" and {len(said) - 3} more"
+        else:
+            more = ""
         yield case.setting(
             "environment",
             f"the environment has {', '.join(said[:3])}{more}, which changes numbers:"

@@ -43,14 +43,14 @@ def check_unknown(case: GateCase) -> Iterator[Reason]:
     for side in case.sides:
         names = _missing(side)
         if names:
-            more = (
-                f" and {len(names) - _SHOWN} more facts" if len(names) > _SHOWN else ""
-            )
-            what = (
-                "nothing was"
-                if _unobserved(side)
-                else f"{', '.join(names[:_SHOWN])}{more} not"
-            )
+            if len(names) > _SHOWN:
+                more = f" and {len(names) - _SHOWN} more facts"
+            else:
+                more = ""
+            if _unobserved(side):
+                what = "nothing was"
+            else:
+                what = f"{', '.join(names[:_SHOWN])}{more} not"
             yield caution(
                 "unknown",
                 f"{side.label}: {what} observed, so not checked: make sure that it fits"
@@ -73,7 +73,10 @@ def _told(side: GateSide) -> str:
     names = side.facts.told
     if not names:
         return ""
-    verb = "is" if len(names) == 1 else "are"
+    if len(names) == 1:
+        verb = "is"
+    else:
+        verb = "are"
     return f" ({', '.join(names)} {verb} as told, not observed)"
 
 

@@ -54,8 +54,14 @@ def check_nan(case: GateCase) -> Iterator[Reason]:
     """
     for side in case.broken:
         say = refuse if side.whole_scope else caution
-        which = "which" if side.tokens == 1 else "the first"
-        first = "" if side.everything else f" ({which} is {side.first})"
+        if side.tokens == 1:
+            which = "which"
+        else:
+            which = "the first"
+        if side.everything:
+            first = ""
+        else:
+            first = f" ({which} is {side.first})"
         yield say(
             "nan",
             f"{side.label} gave NaN on {side.where}{first}: {nan_reason(side)}:"

@@ -59,7 +59,9 @@ def metric(path: str) -> Metric:
 def unit_of(path: str) -> str:
     """The unit of the metric at a full path, "" for what is no metric."""
     row = METRICS.get(path) or part(path)
-    return row.unit if row is not None else ""
+    if row is not None:
+        return row.unit
+    return ""
 
 
 def resolve(text: str) -> str:

@@ -37,7 +37,9 @@ def part(path: str) -> Metric | None:
     """
     kind, _, rest = path.partition(".")
     make = _KINDS.get(kind)
-    return make(path, rest) if make is not None else None
+    if make is not None:
+        return make(path, rest)
+    return None
 
 
 def _metric(
@@ -92,7 +94,10 @@ _OF_REFERENCE: dict[str, tuple[MetricUnit, Callable[[Split], float | None]]] = {
 
 
 def _decomposition(path: str, rest: str) -> Metric | None:
-    leaves_out = None if rest.endswith("tokens") else "errors.infinite"
+    if rest.endswith("tokens"):
+        leaves_out = None
+    else:
+        leaves_out = "errors.infinite"
     term, _, number = rest.rpartition(".")
     if term in _TERMS and number in _TERM_NUMBERS:
         return _metric(path, "nats", _term_reader(_TERMS[term], _TERM_NUMBERS[number]))
@@ -188,7 +193,9 @@ def _begin(text: str) -> float | None:
         value = float(text)
     except ValueError:
         return None
-    return value if math.isfinite(value) and value >= 0 else None
+    if math.isfinite(value) and value >= 0:
+        return value
+    return None
 
 
 # ---- scopes

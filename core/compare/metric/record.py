@@ -109,11 +109,15 @@ class Metric:
     def read(self, numbers: Numbers) -> float | None:
         """The value of a pair, in ``unit``; None where it is unknown or not finite."""
         value = self.value(numbers)
-        return float(value) if is_number(value) else None
+        if is_number(value):
+            return float(value)
+        return None
 
 
 def number_of(
     record: Record | None, number: Callable[[Record], Value | None]
 ) -> Value | None:
     """``number`` of a record; None where the pair has no such record."""
-    return None if record is None else number(record)
+    if record is None:
+        return None
+    return number(record)
