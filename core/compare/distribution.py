@@ -8,51 +8,30 @@ blocks of rows makes all of it; no [N, K] array is ever copied.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-Array = npt.NDArray[Any]
-Bools = npt.NDArray[np.bool_]
-Floats = npt.NDArray[np.float64]
+from logdrift.core.compare.kl_bound import kl_lower_bounds
+from logdrift.core.compare.topk_lists import (
+    Array,
+    Bools,
+    Floats,
+    ListBlock,
+    ListMatch,
+    TopKScores,
+    count_true,
+    match_lists,
+    read_block,
+)
 
 _BLOCK = 1 << 17
 """Entries of one [K, rows] work array: some of them fit a core's cache."""
-_SUM_NOISE = 2.0**-20
-"""How far a float32 log-softmax leaves the sum of all probabilities from 1: nine times
-the most seen (1.1e-7).
-"""
+_FEWEST_ROWS = 64
+_MOST_ROWS = 1 << 14
 _NO_END = np.int32(np.iinfo(np.int32).max)
-_EMPTY = -1
-_NONE = -2
-"""Ids that no token has: of an empty entry, and of a target that is not known on both
-sides. Empty entries of both sides match each other, with the value NaN and the
-probability 0, so they never count.
-"""
-
-
-class StoredRows(Protocol):
-    """What `logdrift.core.session.reader.Column` gives: some rows of an array that may
-    lie in several files.
-    """
-
-    def rows(self, start: int, stop: int) -> Array: ...
-
-
-class TopKScores(Protocol):
-    """What `logdrift.core.session.reader.Capture` has: logprob f32[N] of the target,
-    top_ids i32[N, K] and top_logprobs f32[N, K], in nats. An entry with id -1 or NaN is
-    empty; the others of a row have different ids, in any order.
-    """
-
-    @property
-    def logprob(self) -> StoredRows: ...
-    @property
-    def top_ids(self) -> StoredRows: ...
-    @property
-    def top_logprobs(self) -> StoredRows: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,31 +97,42 @@ def topk_stats(
     The lists may have different lengths. None where no token of ``keep`` has a list on
     both sides.
     """
-    found = token_topk(a, b, target_ids, keep)
-    usable = found.usable
+    per_token = token_topk(a, b, target_ids, keep)
+    usable = per_token.usable
     tokens = int(np.count_nonzero(usable))
     if tokens == 0:
         return None
-    ranked = int(np.count_nonzero(found.ranked & usable))
-    flipped = int(np.count_nonzero(found.flipped & usable))
-    share_in_both = np.divide(
-        found.common, found.k, out=np.zeros(len(usable)), where=usable
-    )
-    bounds = found.kl[usable & np.isfinite(found.kl)]
+    same_top1 = np.count_nonzero(per_token.same_top1 & usable)
+    ranked = int(np.count_nonzero(per_token.ranked & usable))
+    flipped = int(np.count_nonzero(per_token.flipped & usable))
+    finite = np.isfinite(per_token.kl)
+    bounds = per_token.kl[usable & finite]
+    some = len(bounds) > 0
     return TopK(
-        k=int(found.k.max()),
+        k=int(per_token.k.max()),
         tokens=tokens,
-        same_top1=float(np.count_nonzero(found.same_top1 & usable) / tokens),
-        overlap=float(share_in_both.sum() / tokens),
+        same_top1=float(same_top1 / tokens),
+        overlap=float(_overlap(per_token).sum() / tokens),
         ranked=ranked,
         rank_flips=flipped / ranked if ranked else None,
-        kl_lower_bound_mean=float(bounds.mean()) if len(bounds) else None,
-        kl_lower_bound_p99=float(np.quantile(bounds, 0.99)) if len(bounds) else None,
-        kl_lower_bound_max=float(bounds.max()) if len(bounds) else None,
+        kl_lower_bound_mean=float(bounds.mean()) if some else None,
+        kl_lower_bound_p99=float(np.quantile(bounds, 0.99)) if some else None,
+        kl_lower_bound_max=float(bounds.max()) if some else None,
         kl_infinite=tokens - len(bounds),
-        tail_mass_a=float(found.tail_a.sum() / tokens),
-        tail_mass_b=float(found.tail_b.sum() / tokens),
+        tail_mass_a=float(per_token.tail_a.sum() / tokens),
+        tail_mass_b=float(per_token.tail_b.sum() / tokens),
     )
+
+
+def _overlap(per_token: TokenTopK) -> Floats:
+    """The share of the first k ids that both sides list, f64[n]; 0 where not usable."""
+    overlap: Floats = np.divide(
+        per_token.common,
+        per_token.k,
+        out=np.zeros(len(per_token.k)),
+        where=per_token.usable,
+    )
+    return overlap
 
 
 def rank_flips(a: TopKScores, b: TopKScores, target_ids: Array, keep: Bools) -> Bools:
@@ -157,36 +147,33 @@ def rank_flips(a: TopKScores, b: TopKScores, target_ids: Array, keep: Bools) -> 
     other, or at another place. Tokens whose target is among the first k of neither side
     are not ``ranked``: nothing is seen of their rank.
     """
-    found = token_topk(a, b, target_ids, keep)
-    return found.flipped & found.usable
+    per_token = token_topk(a, b, target_ids, keep)
+    return per_token.flipped & per_token.usable
 
 
 def token_topk(
     a: TopKScores, b: TopKScores, target_ids: Array, keep: Bools
 ) -> TokenTopK:
-    """One walk over the tokens in ``keep`` (bool[N]) for everything above.
+    """`TokenTopK` of the tokens in ``keep`` (bool[N]), in one walk over both captures.
     ``target_ids`` is i32[N].
     """
     count = int(np.count_nonzero(keep))
-    out = _nothing(count)
-    width = max(_width(a, keep), _width(b, keep))
-    if count == 0 or min(_width(a, keep), _width(b, keep)) == 0:
-        return out
-    step = int(np.clip(_BLOCK // width, 64, 1 << 14))
+    result = _nothing(count)
+    if count == 0:
+        return result
+    widths = (_width(a), _width(b))
+    if min(widths) == 0:
+        return result
     done = 0
-    for start in range(0, len(keep), step):
-        stop = min(start + step, len(keep))
-        rows = np.flatnonzero(keep[start:stop])
-        if len(rows) == 0:
-            continue
-        chosen = None if len(rows) == stop - start else rows
+    for block in _blocks_of(keep, max(widths)):
         with np.errstate(invalid="ignore", over="ignore"):
-            side_a = _block(a, start, stop, chosen)
-            side_b = _block(b, start, stop, chosen)
-            targets = target_ids[start:stop][rows]
-            _compare(side_a, side_b, targets, out, slice(done, done + len(rows)))
-        done += len(rows)
-    return out
+            side_a = read_block(a, block.start, block.stop, block.chosen)
+            side_b = read_block(b, block.start, block.stop, block.chosen)
+            targets = target_ids[block.start : block.stop][block.rows]
+            at = slice(done, done + len(block.rows))
+            _compare(side_a, side_b, targets, result, at)
+        done += len(block.rows)
+    return result
 
 
 def _nothing(count: int) -> TokenTopK:
@@ -203,225 +190,114 @@ def _nothing(count: int) -> TokenTopK:
     )
 
 
-def _width(scores: TopKScores, keep: Bools) -> int:
-    if keep.any():
-        return int(scores.top_ids.rows(0, 1).shape[1])
-    return 0
+def _width(scores: TopKScores) -> int:
+    """How many entries the lists of a capture have."""
+    return int(scores.top_ids.rows(0, 1).shape[1])
 
 
 @dataclass(frozen=True, slots=True)
-class _Block:
-    """One side's B rows, column by column: ids i32[K, B], values [K, B] falling, p
-    f64[K, B], entries i64[B].
+class _KeptRows:
+    """Stored rows ``start`` to ``stop``, of which ``rows`` (from 0) are kept.
 
-    Empty entries stand last: id -1, NaN, p = 0. ``holes``: there are some.
+    ``chosen`` is the same, or None where all are.
     """
 
-    ids: Array
-    values: Array
-    p: Floats
-    entries: Array
-    target: Array
-    holes: bool
+    start: int
+    stop: int
+    rows: Array
+
+    @property
+    def chosen(self) -> Array | None:
+        if len(self.rows) == self.stop - self.start:
+            return None
+        return self.rows
 
 
-def _block(scores: TopKScores, start: int, stop: int, chosen: Array | None) -> _Block:
-    def read(column: StoredRows) -> Array:
-        rows = column.rows(start, stop)
-        if chosen is None:
-            return rows
-        return rows[chosen]
-
-    ids = read(scores.top_ids)
-    values = read(scores.top_logprobs)
-    gaps = np.isnan(values)
-    gaps |= ids < 0
-    holes = bool(gaps.any())
-    if holes:
-        ids = np.where(gaps, _EMPTY, ids)
-        values = np.where(gaps, np.asarray(np.nan, values.dtype), values)
-    if (~(values[:, :-1] >= values[:, 1:]) & ~np.isnan(values[:, 1:])).any():
-        order = np.argsort(-values, axis=1, kind="stable")
-        ids = np.take_along_axis(ids, order, 1)
-        values = np.take_along_axis(values, order, 1)
-    values = np.ascontiguousarray(values.T)
-    p = values.astype(np.float64)
-    np.exp(p, out=p)
-    if holes:
-        p[np.isnan(p)] = 0.0
-    return _Block(
-        ids=np.ascontiguousarray(ids.T),
-        values=values,
-        p=p,
-        entries=_count(values > -np.inf),
-        target=read(scores.logprob),
-        holes=holes,
-    )
+def _blocks_of(keep: Bools, width: int) -> Iterator[_KeptRows]:
+    """The kept rows in blocks that fit the cache; blocks without one are left out."""
+    step = int(np.clip(_BLOCK // width, _FEWEST_ROWS, _MOST_ROWS))
+    for start in range(0, len(keep), step):
+        stop = min(start + step, len(keep))
+        rows = np.flatnonzero(keep[start:stop])
+        if len(rows):
+            yield _KeptRows(start, stop, rows)
 
 
-def _compare(a: _Block, b: _Block, targets: Array, out: TokenTopK, at: slice) -> None:
-    slot, in_b = _match(a.ids, b.ids)
+def _compare(
+    a: ListBlock, b: ListBlock, targets: Array, result: TokenTopK, at: slice
+) -> None:
+    """Fill the entries ``at`` of ``result`` from two blocks of the same tokens."""
+    match = match_lists(a, b)
     k = np.minimum(a.entries, b.entries)
-    out.usable[at] = k > 0
-    out.k[at] = k
+    ranked, flipped = _flips(a, b, k)
+    result.usable[at] = k > 0
+    result.k[at] = k
+    result.common[at] = _common(match.slot, k)
+    result.same_top1[at] = _same_top1(a, b, match)
+    result.ranked[at] = ranked
+    result.flipped[at] = flipped
+    result.kl[at] = kl_lower_bounds(a, b, targets, match)
+    result.tail_a[at] = _tail(a, k)
+    result.tail_b[at] = _tail(b, k)
+
+
+def _common(slot: Array, k: Array) -> Array:
+    """How many of the first k ids of B are among the first k of A."""
     short = k.astype(slot.dtype)
-    inside = np.arange(len(slot), dtype=slot.dtype)[:, None] < short
+    place = np.arange(len(slot), dtype=slot.dtype)[:, None]
+    inside = place < short
     inside &= slot <= short
     inside &= slot > 0
-    out.common[at] = _count(inside)
-    value_a = _gathered(a.values, slot)
-    out.same_top1[at] = _same_top1(a, b, slot, value_a)
-    out.ranked[at], out.flipped[at] = _flips(a, b, k)
-    out.kl[at] = _bounds(a, b, targets, slot > 0, in_b, value_a)
-    out.tail_a[at], out.tail_b[at] = _tail(a, k), _tail(b, k)
+    return count_true(inside)
 
 
-def _match(a: Array, b: Array) -> tuple[Array, Bools]:
-    """For each entry of b [Kb, B] 1 + the slot of its id in a, or 0; and for each of a
-    [Ka, B] whether b has its id.
-
-    K x K comparisons of whole columns: no sorting, no gathering, and the narrow slots
-    keep it in cache.
-    """
-    kind = np.uint8 if max(len(a), len(b)) < 255 else np.uint16
-    number = np.arange(1, len(a) + 1, dtype=kind)[:, None]
-    slot = np.empty(b.shape, kind)
-    in_b = np.zeros(a.shape, np.bool_)
-    equal = np.empty(a.shape, np.bool_)
-    numbered = np.empty(a.shape, kind)
-    for column, ids in enumerate(b):
-        np.equal(a, ids, out=equal)
-        in_b |= equal
-        np.multiply(equal.view(np.uint8), number, out=numbered)
-        np.maximum.reduce(numbered, axis=0, out=slot[column])
-    return slot, in_b
-
-
-def _gathered(values: Array, slot: Array) -> Array:
-    """values [Ka, B] at the 1-based slots [Kb, B] of each column; anything where the
-    slot is 0.
-    """
-    size = values.shape[1]
-    index = np.multiply(slot, size, dtype=np.intp)
-    index += np.arange(-size, 0)
-    return np.take(values, index, mode="wrap")
-
-
-def _count(mask: Bools) -> Array:
-    # As bytes: counting into the default 8-byte integers takes five times as long.
-    counts: Array = np.add.reduce(
-        mask.view(np.uint8), axis=0, dtype=np.uint8 if len(mask) < 255 else np.uint16
-    )
-    return counts
-
-
-def _same_top1(a: _Block, b: _Block, slot: Array, value_a: Array) -> Bools:
-    same: Bools = (a.target >= a.values[0]) & (b.target >= b.values[0])
-    for column in range(len(slot)):
-        tied = b.values[column] >= b.values[0]
+def _same_top1(a: ListBlock, b: ListBlock, match: ListMatch) -> Bools:
+    """Whether some id is as likely as any on both sides, bool[B]."""
+    top_a = a.values[0]
+    top_b = b.values[0]
+    same: Bools = (a.target >= top_a) & (b.target >= top_b)
+    for place, slot in enumerate(match.slot):
+        tied = b.values[place] >= top_b
         if not tied.any():
             break
-        same |= tied & (slot[column] > 0) & (value_a[column] >= a.values[0])
+        same |= tied & (slot > 0) & (match.value_a[place] >= top_a)
     return same
 
 
-def _flips(a: _Block, b: _Block, k: Array) -> tuple[Bools, Bools]:
+def _flips(a: ListBlock, b: ListBlock, k: Array) -> tuple[Bools, Bools]:
+    """Whether the target has a rank among the first k of a side, and whether the ranks
+    differ, bool[B] each.
+    """
     low_a, high_a = _rank_range(a)
     low_b, high_b = _rank_range(b)
-    ranked = (np.minimum(low_a, low_b) <= k) & ~np.isnan(a.target) & ~np.isnan(b.target)
-    return ranked, ranked & ((high_a < low_b) | (high_b < low_a))
+    known = ~np.isnan(a.target) & ~np.isnan(b.target)
+    ranked: Bools = known & (np.minimum(low_a, low_b) <= k)
+    apart = (high_a < low_b) | (high_b < low_a)
+    return ranked, ranked & apart
 
 
-def _rank_range(side: _Block) -> tuple[Array, Array]:
-    more = _count(side.values > side.target)
-    least = _count(side.values >= side.target)
-    low = 1 + more.astype(np.int32)
-    listed = _count(~np.isnan(side.values)) if side.holes else len(side.values)
-    return low, np.where(least == listed, _NO_END, np.maximum(low, least))
+def _rank_range(side: ListBlock) -> tuple[Array, Array]:
+    """The best and the worst rank that the target may have (`rank_flips`)."""
+    more_likely = count_true(side.values > side.target)
+    at_least_as_likely = count_true(side.values >= side.target)
+    low = 1 + more_likely.astype(np.int32)
+    high = np.maximum(low, at_least_as_likely)
+    reaches_end = at_least_as_likely == _listed(side)
+    return low, np.where(reaches_end, _NO_END, high)
 
 
-def _bounds(
-    a: _Block, b: _Block, targets: Array, in_a: Bools, in_b: Bools, value_a: Array
-) -> Floats:
-    """Lower bounds of KL(B || A) of B tokens, f64[B] in nats: >= 0, maybe +inf.
-
-    ``in_a`` bool[Kb, B] says which ids of b a has, ``value_a`` [Kb, B] what a gives
-    them, ``in_b`` bool[Ka, B] which ids of a b has.
-
-    Direction B || A, because k1 and k3 of tokens sampled by B estimate that one.
-
-    Theorem: both distributions are seen through the same cells, each id whose
-    log-probability is known on both sides (it is in both lists, or it is the target)
-    and one cell for all others. Merging outcomes never raises a KL divergence
-    (data-processing inequality), so that of the cells is at most that of the
-    vocabulary, whatever the rest looks like.
-
-    Rounding: the mass of the last cell is 1 - sum of the others, which rounding leaves
-    anywhere within +-noise, and dividing two such masses would make a divergence of it.
-    Of the two rests within their noise the pair with the least divergence is taken:
-    rest_a + noise_a, and for rest_b the value nearest to (rest_a + noise_a) / e, where
-    x log(x / r) is smallest. noise = 2^-20 for the sum of a float32 softmax, plus u *
-    sum p |log p| over the cells of a list whose values all are bfloat16 (u = 2^-8) or
-    float16 (2^-11) numbers. For float64 lists it is 2^-46. The log-probabilities of the
-    other cells are taken as they are: their rounding enters as in every other number. A
-    sum below 0, which only rounding can give, is 0.
-    """
-    # The target is a cell of its own with the log-probability that both sides always
-    # know.
-    known = ~(np.isnan(a.target) | np.isnan(b.target))
-    target = np.where(known, targets, _NONE)
-    in_a &= b.ids != target
-    in_b &= a.ids != target
-    target_a, target_b = (
-        np.where(known, side.target, -np.inf).astype(np.float64) for side in (a, b)
-    )
-    p_a = np.exp(target_a)
-    p_b = np.exp(target_b)
-    cell = np.subtract(b.values, value_a, dtype=np.float64)
-    # 0 log 0 = 0, and what is no cell adds nothing.
-    np.copyto(cell, 0.0, where=~in_a | (b.p == 0))
-    cell *= b.p
-    total = cell.sum(axis=0)
-    total += np.where(p_b > 0, p_b * (target_b - target_a), 0.0)
-    np.multiply(b.p, in_a, out=cell)
-    rest_b = 1.0 - (cell.sum(axis=0) + p_b)
-    noise_b = _noise(b.values, cell, target_b, p_b)
-    cell = a.p * in_b
-    rest_a = 1.0 - (cell.sum(axis=0) + p_a)
-    noise_a = _noise(a.values, cell, target_a, p_a)
-    most_a = np.maximum(rest_a, 0.0) + noise_a
-    rest_b = np.clip(
-        most_a / np.e,
-        np.maximum(rest_b - noise_b, 0.0),
-        np.maximum(rest_b, 0.0) + noise_b,
-    )
-    total += rest_b * np.log(rest_b / most_a)
-    bounds: Floats = np.maximum(total, 0.0)
-    return bounds
+def _listed(side: ListBlock) -> Array | int:
+    """How many entries each list has."""
+    if side.has_gaps:
+        return count_true(~np.isnan(side.values))
+    return len(side.values)
 
 
-def _noise(
-    values: Array, p: Floats, target: Floats, p_target: Floats
-) -> float | Floats:
-    """How far rounding leaves the sum of the cells p [K, B] and p_target [B] from the
-    truth, float or f64[B].
-    """
-    if values.dtype == np.float64:
-        return 2.0**-46
-    bits = np.bitwise_or.reduce(values.view(np.uint32), axis=0)
-    coarse = np.where(
-        bits & 0xFFFF == 0, 2.0**-8, np.where(bits & 0x1FFF == 0, 2.0**-11, 0.0)
-    )
-    if not coarse.any():
-        return _SUM_NOISE
-    with_log = np.where(p > 0, p * np.abs(values), 0.0).sum(axis=0)
-    with_log += np.where(p_target > 0, p_target * np.abs(target), 0.0)
-    noise: Floats = _SUM_NOISE + coarse * with_log
-    return noise
-
-
-def _tail(side: _Block, k: Array) -> Floats:
+def _tail(side: ListBlock, k: Array) -> Floats:
+    """The probability outside of the first k, f64[B]; 0 where k is 0."""
+    width = len(side.p)
     inside = side.p
-    if k.min() < len(side.p):
-        inside = side.p * (np.arange(len(side.p))[:, None] < k)
-    return np.where(k > 0, np.maximum(0.0, 1.0 - inside.sum(axis=0)), 0.0)
+    if k.min() < width:
+        inside = side.p * (np.arange(width)[:, None] < k)
+    outside = np.maximum(0.0, 1.0 - inside.sum(axis=0))
+    return np.where(k > 0, outside, 0.0)
