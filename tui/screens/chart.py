@@ -1,4 +1,4 @@
-"""A chart on the whole screen. Moving in it moves the cursor of the explorer below."""
+"""A chart on the whole screen; moving in it moves the cursor of the explorer below."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from logdrift.tui.widgets.charts.pane import ChartPane
 
 
 class ChartScreen(ChartedScreen, inherit_bindings=False):
-    """Shows what the pane of another screen shows, and hands back what was chosen."""
+    """Shows the chart of another screen's pane; that pane takes over what was chosen."""
 
     BINDINGS = bindings("zoom", "charts")
     SCOPES = ("zoom", "charts")
     AUTO_FOCUS = "#zoomed"
 
     def __init__(self, origin: ChartPane) -> None:
-        super().__init__(
-            ChartPane(id="zoomed", kind=origin.kind, reach=origin.wanted_reach)
-        )
+        pane = ChartPane(id="zoomed", kind=origin.kind, reach=origin.wanted_reach)
+        super().__init__(pane)
         self.origin = origin
 
     @property
     def threshold(self) -> float:
-        """For the help."""
-        if self.origin.source is not None:
-            return self.origin.source.threshold
-        return 0.1
+        """What counts as divergent, nats: the help explains the colours with it."""
+        source = self.origin.source
+        if source is None:
+            return 0.1
+        return source.threshold
 
     def panes(self) -> ComposeResult:
         yield self.chart

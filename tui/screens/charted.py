@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class ChartExported(Message):
-    """A file was written, or not: ``text`` says so."""
+    """The file of a chart was written, or could not be: ``text`` says which."""
 
     def __init__(self, text: str, failed: bool = False) -> None:
         super().__init__()
@@ -39,9 +39,7 @@ class ChartedScreen(BaseScreen, inherit_bindings=False):
         self.chart = chart
 
     def show_chart(self) -> None:
-        """Bring the pane to where it is seen; a screen on which it always is does
-        nothing.
-        """
+        """Bring the pane to the front; nothing to do where it is always seen."""
 
     def action_next_chart(self) -> None:
         self._step_chart(1)
@@ -61,7 +59,7 @@ class ChartedScreen(BaseScreen, inherit_bindings=False):
         self.chart.choose(number)
 
     def action_chart_reach(self) -> None:
-        """All sequences, or this one."""
+        """Switch between the chart of all sequences and of this one."""
         if len(CHARTS[self.chart.kind].reaches) == 1:
             self.say("this chart always shows all sequences")
             return
@@ -69,7 +67,7 @@ class ChartedScreen(BaseScreen, inherit_bindings=False):
         self.chart.choose(self.chart.kind, other)
 
     def action_charts(self) -> None:
-        """A list to choose from."""
+        """Choose a chart from a list."""
         from logdrift.tui.screens.texts import Picker
 
         palette = self.palette
@@ -86,7 +84,7 @@ class ChartedScreen(BaseScreen, inherit_bindings=False):
         self.app.push_screen(picker, chosen)
 
     def action_export_chart(self) -> None:
-        """Ask for a file name, then write."""
+        """Ask for a file name and write the chart to it."""
         from logdrift.tui.screens.prompt import LinePrompt
         from logdrift.tui.widgets.charts.export import default_name, problem
 
@@ -94,11 +92,10 @@ class ChartedScreen(BaseScreen, inherit_bindings=False):
         source = pane.source
         chart = pane.made
         if source is None or source.data is None or chart is None or pane.chart is None:
+            words = "there is no chart to export"
             if pane.problem:
-                why = f": {pane.problem}"
-            else:
-                why = ""
-            self.say(f"there is no chart to export{why}", warn=True)
+                words += f": {pane.problem}"
+            self.say(words, warn=True)
             return
         folder = source.data.session.folder
         prompt = LinePrompt(

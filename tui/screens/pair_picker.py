@@ -1,4 +1,4 @@
-"""A list of the pairs of a session, judged one after the other while it is open."""
+"""A list of a session's pairs, which are judged one by one while it is open."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Labels = tuple[str, str]
 
 @dataclass(eq=False, repr=False)
 class PairJudged(Message):
-    """One line of the pair list is known."""
+    """One line of the pair list was worked out."""
 
     index: int
     row: PairRow
@@ -43,12 +43,15 @@ class PairPicker(Picker):
         now: Labels | None,
         palette: Palette,
     ) -> None:
+        start = 0
+        if now in pairs:
+            start = pairs.index(now)
         super().__init__(
             "Pairs: Δ = log p A − log p B",
             "   A → B, with MAE of the completions in nats, and verdict",
             len(pairs),
             self._row,
-            pairs.index(now) if now in pairs else 0,
+            start,
         )
         self._session = session
         self._pairs = pairs
@@ -65,7 +68,8 @@ class PairPicker(Picker):
         for index, (a, b) in enumerate(self._pairs):
             if worker.is_cancelled:
                 return
-            self.post_message(PairJudged(index, pair_row(self._session, a, b)))
+            row = pair_row(self._session, a, b)
+            self.post_message(PairJudged(index, row))
 
     @on(PairJudged)
     def _on_pair_judged(self, message: PairJudged) -> None:
@@ -73,24 +77,28 @@ class PairPicker(Picker):
         self.update()
 
     def _row(self, index: int, width: int) -> Row:
-        p = self._palette
         a, b = self._pairs[index]
-        is_now = (a, b) == self._now
         label = fit(f"{a} → {b}", max(10, width - 32))
-        mark, style = ("•", p.strong) if is_now else (" ", p.text)
+        mark = " "
+        style = self._palette.text
+        if (a, b) == self._now:
+            mark = "•"
+            style = self._palette.strong
         return [(f" {mark} {label}", style), *self._judgement(index)]
 
     def _judgement(self, index: int) -> Row:
-        p = self._palette
+        """MAE and verdict of a pair, or why there are none; … until it is judged."""
+        palette = self._palette
         row = self.known.get(index)
         if row is None:
-            return [("        …", p.muted)]
+            return [("        …", palette.muted)]
         if row.problem:
-            return [(fit(f" {row.problem}", 29), p.bad)]
+            return [(fit(f" {row.problem}", 29), palette.bad)]
+        mae = number(row.mae)
         verdict = VERDICTS.get(row.verdict or "", "")
         return [
-            (f" {number(row.mae):>9}", p.text),
-            (f"  {verdict}", p.verdict(row.verdict)),
+            (f" {mae:>9}", palette.text),
+            (f"  {verdict}", palette.verdict(row.verdict)),
         ]
 
 
@@ -100,7 +108,7 @@ def ask_pair(
     now: Labels | None,
     chosen: Callable[[Labels], None],
 ) -> None:
-    """Ask on a screen for a pair of its session, and hand its labels to ``chosen``."""
+    """Ask for a pair of a session; ``chosen`` gets the labels of the one chosen."""
     pairs = list_pairs(session)
     if not pairs:
         screen.say(
@@ -117,9 +125,7 @@ def ask_pair(
 
 
 def open_labels(screen: BaseScreen, session: Session, labels: Labels) -> Pair | None:
-    """The pair of two labels; None, and an error on the screen, where it does not
-    open.
-    """
+    """The pair of two labels; where it does not open, shows the error and gives None."""
     try:
         return make_pair(session, *labels)
     except LogdriftError as error:

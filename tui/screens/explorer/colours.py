@@ -45,36 +45,37 @@ class Colours:
         if self._explorer.set_mode(name):
             self._panes.show_passage()
         levels = self._explorer.levels
-        words = levels.missing or levels.mode.words
-        self._dialogue.say(
-            f"{levels.mode.title}: {words}", warn=levels.missing is not None
-        )
+        mode = levels.mode
+        if levels.missing is None:
+            self._dialogue.say(f"{mode.title}: {mode.words}")
+        else:
+            self._dialogue.say(f"{mode.title}: {levels.missing}", warn=True)
 
     def choose_mode(self) -> None:
         """List the modes; the text is coloured by the one that is selected."""
         from logdrift.tui.screens.texts import Picker
 
-        p = self._dialogue.palette
+        palette = self._dialogue.palette
         before = MODES.index(self._explorer.mode)
 
         def row(index: int, width: int) -> Row:
             mode = MODES[index]
-            return [
-                (f" {fit(mode.title, 14)}", p.strong),
-                (fit(mode.words, max(1, width - 15)), p.muted),
-            ]
+            title = fit(mode.title, 14)
+            words = fit(mode.words, max(1, width - 15))
+            return [(f" {title}", palette.strong), (words, palette.muted)]
 
         def colour(index: int | None) -> None:
-            self.colour_by(MODES[before if index is None else index].name)
+            if index is None:
+                index = before
+            self.colour_by(MODES[index].name)
 
-        self._dialogue.choose(
-            Picker("Colour tokens by", "", len(MODES), row, before, colour), colour
-        )
+        picker = Picker("Colour tokens by", "", len(MODES), row, before, colour)
+        self._dialogue.choose(picker, colour)
 
     # ---- the threshold
 
     def set_threshold(self, threshold: float) -> None:
-        """What counts as divergent, in the unit of the mode."""
+        """Set what counts as divergent, in the unit of the mode."""
         if not self._explorer.set_threshold(threshold):
             return
         if not self._explorer.mode.thresholds:
@@ -82,7 +83,7 @@ class Colours:
         self._panes.show_passage()
 
     def next_threshold(self, step: int) -> None:
-        """The next higher threshold (``step`` -1: lower), and how many are beyond it."""
+        """Take the next higher threshold (``step`` -1: lower) and say what is beyond."""
         explorer = self._explorer
         self.set_threshold(explorer.next_threshold(step))
         levels = explorer.levels
@@ -108,19 +109,23 @@ class Colours:
         mode = explorer.mode
         before = explorer.levels.threshold
         choices = mode.thresholds or THRESHOLDS
-        ratio_head = "" if mode.thresholds else "   ratio"
+        in_nats = not mode.thresholds
+        ratio_head = "   ratio" if in_nats else ""
         counts: dict[int, str] = {}
 
         def row(index: int, width: int) -> Row:
             if index not in counts:
                 counts[index] = self._count_text(choices[index])
-            threshold = f" {mode.step(choices[index]):>8} "
-            ratio = "" if mode.thresholds else _ratio(choices[index])
-            text = f"{threshold}{ratio} {counts[index]}"
+            bound = mode.step(choices[index])
+            ratio = _ratio(choices[index]) if in_nats else ""
+            text = f" {bound:>8} {ratio} {counts[index]}"
             return [(text, self._dialogue.palette.text)]
 
         def colour(index: int | None) -> None:
-            self.set_threshold(before if index is None else choices[index])
+            if index is None:
+                self.set_threshold(before)
+            else:
+                self.set_threshold(choices[index])
 
         picker = Picker(
             f"Threshold: {mode.title}",
@@ -145,10 +150,11 @@ class Colours:
 
 def _ratio(nats: float) -> str:
     """A threshold in nats as a ratio of probabilities."""
-    return f"{number(float(np.exp(nats)), 3):>8}"
+    ratio = number(float(np.exp(nats)), 3)
+    return f"{ratio:>8}"
 
 
 def _nearest(choices: tuple[float, ...], threshold: float) -> int:
-    """The index of the choice that is nearest on a logarithmic scale."""
+    """The index of the choice that is nearest to a threshold, on a logarithmic scale."""
     distances = [abs(np.log(choice / threshold)) for choice in choices]
     return int(np.argmin(distances))

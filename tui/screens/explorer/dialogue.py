@@ -1,6 +1,4 @@
-"""How the parts of a screen talk to the reader: a line of words, a line to type, a list
-to choose from.
-"""
+"""How the explorer talks to the reader: messages, a line to type, lists to choose from."""
 
 from __future__ import annotations
 
@@ -19,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Dialogue:
-    """What is said and asked on one screen."""
+    """The messages and questions of one screen."""
 
     def __init__(self, screen: BaseScreen) -> None:
         self._screen = screen
@@ -30,7 +28,7 @@ class Dialogue:
         return self._screen.palette
 
     def say(self, text: str, *, warn: bool = False) -> None:
-        """Put a message on the line of keys until the next one; "" takes it away."""
+        """Show a message in place of the keys until the next one; "" removes it."""
         self._screen.say(text, warn=warn)
 
     def show_error(self, text: str) -> None:
@@ -47,7 +45,7 @@ class Dialogue:
         self._screen.app.push_screen(screen)
 
     def choose(self, picker: Picker, answered: Callable[[int | None], None]) -> None:
-        """Ask for a row of a list; ``answered`` gets None where it was left."""
+        """Ask for a row of a list; ``answered`` gets None where none was chosen."""
         self.say("")
         self._screen.app.push_screen(picker, answered)
 
@@ -64,7 +62,7 @@ class Dialogue:
     ) -> None:
         """Ask for a line at the foot of the screen, as `LinePrompt` does.
 
-        ``taken`` gets what was typed, unless the line was left.
+        ``taken`` gets the accepted text; it is not called where the reader pressed Esc.
         """
         from logdrift.tui.screens.prompt import LinePrompt
 
@@ -77,7 +75,9 @@ class Dialogue:
         )
 
     def note(self, typed: str, words: str) -> None:
-        """Say something below the line that is asked for, if it still is ``typed``."""
+        """Show words below the line that is asked for, if its text is still ``typed``."""
         prompt = self._prompt
-        if prompt is not None and prompt.is_attached and prompt.text == typed:
+        if prompt is None or not prompt.is_attached:
+            return
+        if prompt.text == typed:
             prompt.note(words)

@@ -1,4 +1,4 @@
-"""An earlier session beside the one that is shown, for the chart of the change."""
+"""Comparing the pair with an earlier session, for the chart of the change."""
 
 from __future__ import annotations
 
@@ -26,8 +26,10 @@ if TYPE_CHECKING:
 
 @dataclass(eq=False, repr=False)
 class ChangeFound(Message):
-    """The pair on the screen was compared with that of an earlier session. ``asked``:
-    the reader waits for the chart.
+    """The pair on the screen was compared with that of an earlier session.
+
+    ``words`` name the pair it was compared with. ``asked``: the reader chose the
+    session, and the chart is brought to the front.
     """
 
     pair: Pair
@@ -47,8 +49,8 @@ class ChangeFailed(Message):
 class EarlierSession:
     """Asks for the earlier session and compares the pair with it.
 
-    ``folder`` is compared from the start; ``sessions_dir`` says where there are others;
-    ``show_change`` brings the chart to where it is seen.
+    ``folder`` is the one to compare from the start, ``sessions_dir`` a folder with other
+    sessions. ``show_change`` brings the chart to the front.
     """
 
     def __init__(
@@ -83,15 +85,13 @@ class EarlierSession:
                 "there is no other session in this folder to compare with", warn=True
             )
             return
+        choices = folders
         if self.folder is not None:
             choices = [None, *folders]
-        else:
-            choices = folders
-        now = visible(self._explorer.session.name)
+        start = 0
         if self.folder in folders:
             start = choices.index(self.folder)
-        else:
-            start = 0
+        now = visible(self._explorer.session.name)
         picker = Picker(
             "Earlier session",
             f" the same pair, before, of: · after: {now}",
@@ -112,15 +112,19 @@ class EarlierSession:
 
         this = self._explorer.session.folder.resolve()
         places = dict.fromkeys([self._sessions_dir().resolve(), this.parent])
-        folders = [folder for place in places for folder in session_folders(place)[0]]
-        return [folder for folder in folders if folder != this]
+        others: list[Path | None] = []
+        for place in places:
+            folders, _ = session_folders(place)
+            others += [folder for folder in folders if folder != this]
+        return others
 
     def _row(self, folder: Path | None) -> Row:
         palette = self._dialogue.palette
         if folder is None:
             return [(" none: stop comparing", palette.muted)]
-        compared = self.folder is not None and folder == self.folder.resolve()
-        mark = "•" if compared else " "
+        mark = " "
+        if self.folder is not None and folder == self.folder.resolve():
+            mark = "•"
         return [(f" {mark} {visible(folder.name)}", palette.text)]
 
     def compare_with(self, folder: Path | None, *, asked: bool) -> None:
@@ -135,7 +139,7 @@ class EarlierSession:
             self._compare(folder, pair, asked)
 
     def compare_again(self, *, asked: bool = False) -> None:
-        """Another pair, or more of it, is shown."""
+        """Compare again, because another pair or more of it is shown."""
         if self.folder is not None:
             self.compare_with(self.folder, asked=asked)
 
@@ -151,9 +155,9 @@ class EarlierSession:
         words = f"before: {visible(old.name)}"
         if not same:
             words += f", its pair {visible(' → '.join(labels))}"
-        comparison = compare_sessions(
-            make_pair(old, *labels), new, _scope_of_both(old, new.session), resamples=0
-        )
+        old_pair = make_pair(old, *labels)
+        scope = _scope_of_both(old, new.session)
+        comparison = compare_sessions(old_pair, new, scope, resamples=0)
         if not worker.is_cancelled:
             change = change_data(old.name, new.session.name, comparison)
             self.node.post_message(ChangeFound(new, folder, change, words, asked))
@@ -169,27 +173,28 @@ class EarlierSession:
             self._show_change()
 
     def failed(self, message: ChangeFailed) -> None:
-        """Compare with nothing, and say why."""
+        """Stop comparing, and show why."""
         self.folder = None
         self._dialogue.say("")
         self._dialogue.show_error(message.text)
 
 
 def _labels_in(old: Session, new: Pair) -> tuple[tuple[str, str], bool]:
-    """The pair of the earlier session that stands for a pair, and whether it has the
-    same labels.
-    """
+    """The labels of the earlier session's pair, and whether they are those of ``new``."""
     from logdrift.core.report.diff import both_pairs
 
     labels = new.a.info.label, new.b.info.label
-    text = ":".join(labels)
+    new_text = ":".join(labels)
+    old_text = None
     same = set(labels) <= {info.label for info in old.captures}
-    pair, _ = both_pairs(old, new.session, text if same else None, text)
+    if same:
+        old_text = new_text
+    pair, _ = both_pairs(old, new.session, old_text, new_text)
     return pair, same
 
 
 def _scope_of_both(old: Session, new: Session) -> Scope:
-    """The scope of both reports, all tokens where they differ."""
+    """The scope of both reports; all tokens where their scopes differ."""
     from logdrift.core.compare.pair import default_scope
 
     scope = default_scope(old.sequences)

@@ -1,4 +1,4 @@
-"""Following the session folder: what other processes write there is read and told."""
+"""Following the session folder: what other processes write there is read and shown."""
 
 from __future__ import annotations
 
@@ -19,14 +19,15 @@ if TYPE_CHECKING:
     from logdrift.core.session.progress import Live
 
 POLL_SECONDS = 0.75
-"""A finished part is to be seen within a second, drawing included."""
+"""Short enough to show a finished part within a second, drawing included."""
 
 
 @dataclass(eq=False, repr=False)
 class SessionRead(Message):
     """A newer state of the session folder was read.
 
-    ``progress`` is the state of the folder, ``problem`` says why another pair is shown.
+    ``progress`` is the state of the folder, ``problem`` the reason why another pair is
+    shown than the chosen one.
     """
 
     session: Session
@@ -50,7 +51,7 @@ def _cannot_follow(words: str) -> WorkFailed:
 
 
 class SessionWatch:
-    """Looks at the folder about once a second, as long as the screen is there."""
+    """Reads the folder about once a second while the explorer is open."""
 
     def __init__(self, node: DOMNode, explorer: Explorer) -> None:
         self.node = node
@@ -58,13 +59,13 @@ class SessionWatch:
         self._stop = threading.Event()
 
     def stop(self) -> None:
-        """End the watch, and save where the reader was."""
+        """End the watch, and save the explorer's state."""
         self._stop.set()
         self._save(self._explorer.state)
 
     @background(group="reader", exclusive=True, failed=_cannot_follow)
     def start(self) -> None:
-        """Watch until `stop`: read what is new, save where the reader is."""
+        """Watch until `stop`: read what is new, save the explorer's state."""
         session = self._explorer.session
         saved = self._explorer.state
         progress = self._explorer.progress
@@ -73,19 +74,21 @@ class SessionWatch:
             if saved != self._explorer.state:
                 saved = self._explorer.state
                 self._save(saved)
-                # A mark that is taken away from now on was saved by this reader.
+                # A mark that is missing from now on was removed here: another explorer
+                # did not add it.
                 self._explorer.marks_seen = saved.marks
             newer = session.refresh()
-            now = self._progress_of(newer)
-            if newer is session and now == progress and session.damaged == damaged:
+            new_progress = self._progress_of(newer)
+            same_state = new_progress == progress and newer.damaged == damaged
+            if newer is session and same_state:
                 continue
             session = newer
-            progress = now
+            progress = new_progress
             damaged = newer.damaged
-            self._tell(session, saved, progress)
+            self._post_session(session, saved, progress)
 
     def _progress_of(self, session: Session) -> str:
-        """The state of the folder; one that a process writes is told to be going."""
+        """The state of the folder; posts `Going` while a process writes it."""
         holder = session.lock
         if holder is None:
             return session.state
@@ -94,9 +97,11 @@ class SessionWatch:
         self.node.post_message(Going(live(session, holder)))
         return "running"
 
-    def _tell(self, session: Session, saved: ViewState, progress: str) -> None:
+    def _post_session(self, session: Session, saved: ViewState, progress: str) -> None:
         pair, problem = open_pair(session, saved.pair)
-        view = judged(session, pair) if pair is not None else None
+        view = None
+        if pair is not None:
+            view = judged(session, pair)
         self.node.post_message(SessionRead(session, view, progress, problem))
 
     def _save(self, state: ViewState) -> None:

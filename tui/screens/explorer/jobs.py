@@ -1,7 +1,7 @@
-"""What the explorer does in threads: judging, measuring, counting, looking for text.
+"""What the explorer does in threads: judging, measuring, counting, searching.
 
-A thread touches no widget and no model: it posts a message in the past tense to the
-screen, whose handler changes what changes. Following the folder is in `following`.
+A thread changes no widget and no model: it posts a message, named in the past tense, and
+a handler of the screen makes the change. Following the folder is in `following`.
 """
 
 from __future__ import annotations
@@ -38,21 +38,22 @@ if TYPE_CHECKING:
     Positions = npt.NDArray[np.int64]
 
 _REST = 30.0
-"""Times as long as they took the numbers of a growing pair rest: they alone then keep a
-thirtieth of a core busy.
+"""The numbers of a growing pair rest so many times as long as they took.
+
+Working them out then keeps a thirtieth of a core busy.
 """
 
 
 @dataclass(eq=False, repr=False)
 class VerdictReached(Message):
-    """Statistics and verdict of a pair are there."""
+    """The statistics and the verdict of a pair were worked out."""
 
     view: PairView
 
 
 @dataclass(eq=False, repr=False)
 class NumbersMeasured(Message):
-    """The header's numbers of a pair are there; working them out took ``seconds``."""
+    """The header's numbers of a pair were worked out, in ``seconds``."""
 
     pair: Pair
     numbers: PairNumbers
@@ -61,7 +62,7 @@ class NumbersMeasured(Message):
 
 @dataclass(eq=False, repr=False)
 class Answered(Message):
-    """The sentence on a pair is there; working it out took ``seconds``."""
+    """The answer of a pair was worked out, in ``seconds``."""
 
     line: AnswerLine
     seconds: float
@@ -69,7 +70,7 @@ class Answered(Message):
 
 @dataclass(eq=False, repr=False)
 class Counted(Message):
-    """The tokens beyond a threshold are known; ``key`` is that of their `Levels`."""
+    """The tokens beyond a threshold were found; ``key`` is that of their `Levels`."""
 
     pair: Pair
     key: tuple[str, float]
@@ -78,7 +79,7 @@ class Counted(Message):
 
 @dataclass(eq=False, repr=False)
 class FlipsFound(Message):
-    """The flat positions of a pair's rank flips are there."""
+    """The flat positions of a pair's rank flips were found, i64, ascending."""
 
     pair: Pair
     positions: Positions
@@ -86,8 +87,10 @@ class FlipsFound(Message):
 
 @dataclass(eq=False, repr=False)
 class Searched(Message):
-    """A search has ended. ``entered``: the reader wants to go there; else the matches
-    are counted while the reader types.
+    """A search has ended.
+
+    ``entered``: the cursor goes to a match; else the reader is still typing, and the
+    matches are counted.
     """
 
     query: str
@@ -97,8 +100,9 @@ class Searched(Message):
 
 @dataclass(eq=False, repr=False)
 class Filtered(Message):
-    """Which sequences a filter keeps, bool[S]. ``entered``: they are to be listed; else
-    they are counted while the reader types.
+    """The sequences that a filter keeps were found, bool[S].
+
+    ``entered``: they are listed; else the reader is still typing, and they are counted.
     """
 
     text: str
@@ -107,10 +111,10 @@ class Filtered(Message):
 
 
 class Judging:
-    """Has the pair on the screen judged, measured and explained, in this order.
+    """Judges, measures and explains the pair on the screen, in this order.
 
-    While a capture makes the pair grow, its numbers are measured again and again: they
-    rest in between.
+    While a capture makes the pair grow, its numbers are measured again and again, with
+    a rest in between.
     """
 
     def __init__(self, node: DOMNode, explorer: Explorer) -> None:
@@ -121,13 +125,15 @@ class Judging:
         self._timer: Timer | None = None
 
     def want(self) -> None:
-        """Work out what is not known yet of the pair on the screen."""
+        """Work out what is not known yet about the pair on the screen."""
         if self._timer is not None:
             self._timer.stop()
             self._timer = None
         explorer = self._explorer
-        view = self._explorer.view
-        if view is None or (view.stats is not None and explorer.numbers is not None):
+        view = explorer.view
+        if view is None:
+            return
+        if view.stats is not None and explorer.numbers is not None:
             return
         rest = self._rest_left(view.labels)
         self._judge(explorer.session, view, measure=rest <= 0)
@@ -135,44 +141,51 @@ class Judging:
             self._timer = self.node.set_timer(rest, self.want)
 
     def _rest_left(self, labels: tuple[str, str]) -> float:
-        """Seconds that the numbers of a pair still rest."""
-        growing = self._explorer.progress == "running" and labels == self._rested
-        if growing:
-            return self._rest_until - time.monotonic()
-        return 0.0
+        """The seconds for which the numbers of a pair still rest."""
+        if self._explorer.progress != "running" or labels != self._rested:
+            return 0.0
+        return self._rest_until - time.monotonic()
 
     def measured(self, message: NumbersMeasured) -> None:
-        """The numbers took their time, even those of a pair that has grown since."""
-        self._rested = message.pair.a.info.label, message.pair.b.info.label
+        """Begin a rest, also after the numbers of a pair that has grown since."""
+        pair = message.pair
+        self._rested = pair.a.info.label, pair.b.info.label
         self._rest_until = time.monotonic() + _REST * message.seconds
 
     def answered(self, message: Answered) -> None:
-        """The answer took its time too."""
+        """Lengthen the rest by that of the answer."""
         if message.line.labels == self._rested:
             self._rest_until += _REST * message.seconds
 
     @background(group="judge", exclusive=True)
     def _judge(self, session: Session, view: PairView, *, measure: bool) -> None:
-        """The verdict, and with ``measure`` the numbers, which walk all tokens once
-        more for each capture.
+        """Work out the verdict, and with ``measure`` the numbers and the answer.
+
+        The numbers walk all tokens once more for each capture.
         """
         worker = get_current_worker()
         try:
             if view.stats is None:
                 view = judged(session, view.pair)
                 self.node.post_message(VerdictReached(view))
-            for work in (self._measure, self._answer) if measure else ():
+            if not measure:
+                return
+            for work in (self._measure, self._answer):
                 if not worker.is_cancelled:
                     work(session, view.pair)
         except LogdriftError:
             if not any(session.damage(label) for label in ("", *view.labels)):
                 raise
-            # What was drawn of a damaged part must not stay: another pair is shown, and
-            # why.
-            pair, problem = open_pair(session, view.labels)
-            other = None if pair is None else PairView(pair)
-            progress = self._explorer.progress
-            self.node.post_message(SessionRead(session, other, progress, problem))
+            self._show_another_pair(session, view.labels)
+
+    def _show_another_pair(self, session: Session, labels: tuple[str, str]) -> None:
+        """A part of the pair is damaged: what was drawn of it must not stay."""
+        pair, problem = open_pair(session, labels)
+        other = None
+        if pair is not None:
+            other = PairView(pair)
+        progress = self._explorer.progress
+        self.node.post_message(SessionRead(session, other, progress, problem))
 
     def _measure(self, session: Session, pair: Pair) -> None:
         from logdrift.core.compare.pair_numbers import pair_numbers
@@ -187,11 +200,12 @@ class Judging:
 
         begun = time.monotonic()
         line = answer_line(session, pair)
-        self.node.post_message(Answered(line, time.monotonic() - begun))
+        seconds = time.monotonic() - begun
+        self.node.post_message(Answered(line, seconds))
 
 
 class Jobs:
-    """Looks through all tokens for what a command asks for."""
+    """The jobs of commands that walk all tokens."""
 
     def __init__(self, node: DOMNode, explorer: Explorer) -> None:
         self.node = node
@@ -201,23 +215,20 @@ class Jobs:
 
     @background(group="count", exclusive=True)
     def count(self, levels: Levels) -> None:
-        """Find the tokens beyond a threshold: where that is too much for the event
-        loop.
-        """
+        """Find the tokens beyond a threshold, where the event loop would be too slow."""
         assert levels.pair is not None
         positions = levels.find_beyond()
         self.node.post_message(Counted(levels.pair, levels.key, positions))
 
     @background(group="flips", exclusive=True)
     def find_flips(self, pair: Pair, data: PairData | None) -> None:
-        """Look for the pair's rank flips; ``data`` is what the chart has made of a pair
-        and keeps.
-        """
+        """Find the pair's rank flips; ``data`` is what the chart keeps of a pair."""
         from logdrift.core.charts.data import PairData
 
         if data is None or data.pair is not pair:
             data = PairData(pair.session, pair)
-        self.node.post_message(FlipsFound(pair, np.flatnonzero(data.flips)))
+        positions = np.flatnonzero(data.flips)
+        self.node.post_message(FlipsFound(pair, positions))
 
     @background(group="search", exclusive=True)
     def search(self, query: str, *, entered: bool) -> None:
@@ -228,8 +239,10 @@ class Jobs:
 
     @background(group="filter", exclusive=True)
     def filter(self, text: str, *, entered: bool) -> None:
-        """Find the sequences with a text, with ids (``#30010``), with a token beyond
-        the threshold (``>``) or with a mark (``*``).
+        """Find the sequences that a filter keeps.
+
+        ``text`` is a text or ids (``#30010``), ``>`` for a token beyond the threshold,
+        or ``*`` for a mark.
         """
         session = self._explorer.session
         positions = self._filtered(session, text)
@@ -238,7 +251,7 @@ class Jobs:
             self.node.post_message(Filtered(text, keep, entered))
 
     def _filtered(self, session: Session, text: str) -> Positions:
-        """The flat positions that a filter is about."""
+        """The flat positions of the tokens that a filter asks for."""
         explorer = self._explorer
         if text == "*":
             marks = [mark.position for mark in explorer.state.marks]
@@ -259,11 +272,12 @@ class Jobs:
         return self._text_index(session).find(query)
 
     def _text_index(self, session: Session) -> TextIndex:
-        """Made by the first search, in its thread."""
+        """The index of all text, made by the first search in its thread."""
         from logdrift.core.session.search import text_index
 
         with self._index_lock:
             index = self._index
             if index is None or index.sequences is not session.sequences:
-                index = self._index = text_index(session.sequences, session.pieces)
+                index = text_index(session.sequences, session.pieces)
+                self._index = index
             return index

@@ -40,28 +40,31 @@ class SequenceOrder:
         from logdrift.tui.screens.texts import Picker
 
         reductions = per_sequence.REDUCTIONS
-        p = self._dialogue.palette
+        palette = self._dialogue.palette
         names = [reduction.name for reduction in reductions]
 
         def row(index: int, width: int) -> Row:
             reduction = reductions[index]
-            return [
-                (f" {fit(reduction.name, 10)}", p.strong),
-                (fit(reduction.words, max(1, width - 11)), p.muted),
-            ]
+            name = fit(reduction.name, 10)
+            words = fit(reduction.words, max(1, width - 11))
+            return [(f" {name}", palette.strong), (words, palette.muted)]
+
+        def chosen(index: int | None) -> None:
+            if index is not None:
+                self.sort_by(names[index])
 
         start = names.index(self._explorer.state.sort)
-        self._dialogue.choose(
-            Picker("Sort sequences by", "", len(names), row, start),
-            lambda index: None if index is None else self.sort_by(names[index]),
-        )
+        picker = Picker("Sort sequences by", "", len(names), row, start)
+        self._dialogue.choose(picker, chosen)
 
     def sort_by(self, name: str) -> None:
         """List the sequences in another order."""
         self._explorer.set_sort(name)
         self._panes.show_list()
         words = f"sequences by {per_sequence.reduction(name).words}"
-        self._dialogue.say(words if name == "number" else f"{words}: largest first")
+        if name != "number":
+            words += ": largest first"
+        self._dialogue.say(words)
 
     # ---- filtering
 
@@ -74,8 +77,12 @@ class SequenceOrder:
             self._explorer.state.filter,
             self.filter_by,
             problem=id_problem,
-            typed=lambda text: self._jobs.filter(text, entered=False) if text else None,
+            typed=self._count,
         )
+
+    def _count(self, text: str) -> None:
+        if text:
+            self._jobs.filter(text, entered=False)
 
     def filter_by(self, text: str) -> None:
         """List the sequences that a filter keeps; "" lists all."""
@@ -86,13 +93,13 @@ class SequenceOrder:
             self._panes.show_list()
 
     def filter_again(self) -> None:
-        """What the filter keeps may have changed."""
+        """Filter again, because what the filter keeps may have changed."""
         text = self._explorer.state.filter
         if text:
             self._jobs.filter(text, entered=True)
 
     def filtered(self, message: Filtered) -> None:
-        """Count what was typed, or list what is kept."""
+        """Show how many sequences a filter keeps, or list them."""
         if not message.entered:
             count = int(np.count_nonzero(message.keep))
             total = len(message.keep)
@@ -101,7 +108,7 @@ class SequenceOrder:
             self._panes.show_list()
 
     def threshold_changed(self) -> None:
-        """List again where the order or the filter are about the threshold."""
+        """List again where the order or the filter depends on the threshold."""
         state = self._explorer.state
         if state.sort == "beyond":
             self._explorer.list_again()

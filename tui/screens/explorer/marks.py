@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -33,32 +32,33 @@ class Marks:
         self._moves = moves
 
     def ask_note(self) -> None:
-        """Ask for a note and mark the token; a mark whose note is emptied goes."""
+        """Ask for a note and mark the token; an empty note removes a mark."""
         sequences = self._explorer.session.sequences
         if not sequences.tokens:
             return
         position = self._explorer.position
+        words = "a note, or nothing"
+        note = ""
         mark = self._explorer.mark_at(position)
+        if mark is not None:
+            words = "an empty note removes the mark"
+            note = mark.note
         self._dialogue.ask_line(
             f"Mark {write_place(sequences, position)}",
-            "a note, or nothing" if mark is None else "an empty note removes the mark",
-            mark.note if mark else "",
-            self._mark(position),
+            words,
+            note,
+            lambda typed: self._mark(position, typed),
             limit=MAX_NOTE,
         )
 
-    def _mark(self, position: int) -> Callable[[str], None]:
-        def mark(note: str) -> None:
-            marked = self._explorer.mark(position, note)
+    def _mark(self, position: int, note: str) -> None:
+        marked = self._explorer.mark(position, note)
+        self._panes.show_passage()
+        if marked:
             count = len(self._explorer.state.marks)
-            self._panes.show_passage()
-            self._dialogue.say(
-                f"marked; there are {count} (B lists them)"
-                if marked
-                else "mark removed"
-            )
-
-        return mark
+            self._dialogue.say(f"marked; there are {count} (B lists them)")
+        else:
+            self._dialogue.say("mark removed")
 
     def choose(self) -> None:
         """List the marks, and go to the one that is chosen."""
@@ -77,9 +77,12 @@ class Marks:
             lambda index, width: self._row(marks[index], width),
             min(nearest, len(marks) - 1),
         )
-        self._dialogue.choose(
-            picker, lambda index: None if index is None else self._go_to(marks[index])
-        )
+
+        def chosen(index: int | None) -> None:
+            if index is not None:
+                self._go_to(marks[index])
+
+        self._dialogue.choose(picker, chosen)
 
     def _go_to(self, mark: Mark) -> None:
         if mark.position >= self._explorer.session.sequences.tokens:
@@ -88,17 +91,21 @@ class Marks:
             self._moves.jump(mark.position)
 
     def _row(self, mark: Mark, width: int) -> Row:
-        p = self._dialogue.palette
+        palette = self._dialogue.palette
         session = self._explorer.session
-        if mark.position >= session.sequences.tokens:
-            return [(f"   not captured yet   {visible(mark.note)}", p.muted)]
-        token_id = int(session.sequences.token_ids[mark.position])
+        sequences = session.sequences
+        note = visible(mark.note)
+        if mark.position >= sequences.tokens:
+            return [(f"   not captured yet   {note}", palette.muted)]
+        place = write_place(sequences, mark.position)
+        token_id = int(sequences.token_ids[mark.position])
         piece = session.pieces.text(token_id).replace(" ", "·")
+        delta = self._delta(mark.position)
         return [
-            (f"   {write_place(session.sequences, mark.position):<12}", p.muted),
-            (fit(piece, 16), p.strong),
-            (f"{self._delta(mark.position):>11}  ", p.text),
-            (fit(visible(mark.note), max(1, width - 43)), p.text),
+            (f"   {place:<12}", palette.muted),
+            (fit(piece, 16), palette.strong),
+            (f"{delta:>11}  ", palette.text),
+            (fit(note, max(1, width - 43)), palette.text),
         ]
 
     def _delta(self, position: int) -> str:

@@ -13,7 +13,7 @@ from logdrift.tui.screens.explorer.panes import PaneGroup
 
 
 class Moves:
-    """The commands that move the cursor, and say so where there is nowhere to go.
+    """The commands that move the cursor; a message where there is nowhere to go.
 
     ``to_tokens`` gives the keys to the text.
     """
@@ -32,17 +32,17 @@ class Moves:
         self._jobs = jobs
         self._to_tokens = to_tokens
         self._flip_step = 0
-        """The step to a rank flip that was asked for while they are looked for."""
+        """The step to take once the rank flips are found; 0 while none is waiting."""
 
     # ---- jumps and their undoing
 
     def go_to(self, position: int) -> None:
-        """Put the cursor on a token; not to be undone."""
+        """Put the cursor on a token; `undo` does not go back."""
         self._explorer.place(position)
         self._panes.follow_cursor()
 
     def jump(self, position: int) -> None:
-        """Put the cursor on a token, to be undone by one key."""
+        """Put the cursor on a token; `undo` goes back."""
         self._explorer.jump(position)
         self._panes.follow_cursor()
 
@@ -55,9 +55,11 @@ class Moves:
         self._returned(self._explorer.redo_jump(), "no jump to redo")
 
     def _returned(self, moved: bool, otherwise: str) -> None:
-        self._dialogue.say("" if moved else otherwise)
-        if moved:
-            self._panes.follow_cursor()
+        if not moved:
+            self._dialogue.say(otherwise)
+            return
+        self._dialogue.say("")
+        self._panes.follow_cursor()
 
     # ---- divergences
 
@@ -78,6 +80,7 @@ class Moves:
         self.jump(position)
 
     def _no_divergences(self) -> str:
+        """Why there is no divergence to go to, "" where there may be one."""
         if self._explorer.pair is None:
             return "there is no pair to compare yet"
         levels = self._explorer.levels
@@ -88,7 +91,7 @@ class Moves:
     # ---- rank flips
 
     def next_flip(self, step: int) -> None:
-        """To the next rank flip; the first time they have to be looked for."""
+        """To the next rank flip; the first time a thread has to find them."""
         pair = self._explorer.pair
         flips = self._explorer.flips
         if pair is None:
@@ -96,8 +99,11 @@ class Moves:
         elif flips is None:
             self._dialogue.say("looking for rank flips …")
             if not self._flip_step:
+                data = None
                 source = self._panes.chart.source
-                self._jobs.find_flips(pair, source.data if source else None)
+                if source is not None:
+                    data = source.data
+                self._jobs.find_flips(pair, data)
             self._flip_step = step
         else:
             self._step_flip(flips, step)
@@ -114,7 +120,7 @@ class Moves:
         self._dialogue.say(f"rank flip {number:,} of {len(flips):,}")
 
     def flips_found(self) -> None:
-        """Take the step that was asked for meanwhile."""
+        """Take the step that was waiting for the flips."""
         step = self._flip_step
         self._flip_step = 0
         if step:
@@ -123,9 +129,7 @@ class Moves:
     # ---- sequences
 
     def next_sequence(self, step: int, *, at_end: bool = False) -> None:
-        """To the next sequence in the order of the list; ``at_end``: to its last
-        token.
-        """
+        """To the next sequence of the list; ``at_end``: to its last token."""
         explorer = self._explorer
         if explorer.sequence < 0 or not len(explorer.listing):
             return
@@ -142,12 +146,13 @@ class Moves:
         explorer = self._explorer
         sequence = int(explorer.listing.order[row])
         if sequence != explorer.sequence:
-            self.jump(explorer.session.sequences.bounds(sequence)[0])
+            start, _ = explorer.session.sequences.bounds(sequence)
+            self.jump(start)
 
     # ---- labels
 
     def start_labels(self) -> None:
-        """Put letters on the marked tokens that are seen: typing them goes there."""
+        """Put letters on the coloured tokens that are seen; typing them goes there."""
         self._to_tokens()
         if self._panes.tokens.start_labels():
             self._dialogue.say("type the letters of a token (any other key leaves)")
@@ -158,11 +163,12 @@ class Moves:
         """To the token of the cursor's sequence whose label was typed, if any."""
         self._dialogue.say("")
         if index is not None:
-            self.jump(self._explorer.bounds[0] + index)
+            start, _ = self._explorer.bounds
+            self.jump(start + index)
 
 
 def side(step: int) -> str:
-    """Where a step leads, in words."""
+    """The direction of a step, in words."""
     if step > 0:
         return "after"
     return "before"

@@ -25,24 +25,25 @@ class OtherScreens:
         self._dialogue = dialogue
 
     def open_matrix(self, choose_pair: Callable[[tuple[str, str]], None]) -> None:
-        """All pairs at once; ``choose_pair`` gets the one that is chosen there."""
+        """Open the matrix of all pairs; ``choose_pair`` gets the one chosen there."""
         from logdrift.tui.screens.matrix import MatrixScreen
 
         explorer = self._explorer
-        self._dialogue.open(
-            MatrixScreen(explorer.session, explorer.labels, choose_pair)
-        )
+        matrix = MatrixScreen(explorer.session, explorer.labels, choose_pair)
+        self._dialogue.open(matrix)
 
     def open_facts(self) -> None:
-        """The settings of both sides, and what the gate says of them."""
+        """Open the settings of both sides, with what the gate found in them."""
         from logdrift.tui.screens.settings import FactsScreen
 
         explorer = self._explorer
-        gate = explorer.view.gate if explorer.view is not None else None
+        gate = None
+        if explorer.view is not None:
+            gate = explorer.view.gate
         self._dialogue.open(FactsScreen(explorer.session, explorer.labels, gate))
 
     def open_limits(self) -> None:
-        """The limits that a training recipe keeps."""
+        """Open the limits that frameworks publish, compared with the pair."""
         from logdrift.tui.screens.limits import LimitsScreen
 
         explorer = self._explorer
@@ -52,7 +53,7 @@ class OtherScreens:
             self._dialogue.open(LimitsScreen(explorer.pair, explorer.answer))
 
     def open_why(self, origin: Origin) -> None:
-        """Why the two captures differ."""
+        """Open the causes of the difference between the two captures."""
         from logdrift.tui.screens.why import WhyScreen
 
         if self._explorer.view is None:
@@ -65,14 +66,14 @@ class OtherScreens:
             self._dialogue.open(WhyScreen(origin))
 
     def open_report(self) -> None:
-        """The report of the pair."""
+        """Open the report of the pair."""
         from logdrift.tui.screens.report import ReportScreen
 
         explorer = self._explorer
         self._dialogue.open(ReportScreen(explorer.session, explorer.labels))
 
     def open_log(self) -> None:
-        """The log of a backend: asks which one, where there are several."""
+        """Open the log of a backend; asks which one where there are several."""
         captures = self._explorer.session.captures
         backends = list(dict.fromkeys(info.backend for info in captures))
         if not backends:
@@ -85,22 +86,25 @@ class OtherScreens:
     def _ask_backend(self, backends: list[str]) -> None:
         from logdrift.tui.screens.texts import Picker
 
-        p = self._dialogue.palette
-        captures = self._explorer.session.captures
-        failed = {info.backend for info in captures if info.status == "failed"}
+        palette = self._dialogue.palette
+        failed: set[str] = set()
+        for info in self._explorer.session.captures:
+            if info.status == "failed":
+                failed.add(info.backend)
 
         def row(index: int, width: int) -> Row:
             name = visible(backends[index])
             if backends[index] in failed:
-                return [(f" {name}  failed", p.bad)]
-            return [(f" {name}", p.text)]
+                return [(f" {name}  failed", palette.bad)]
+            return [(f" {name}", palette.text)]
 
         def answered(index: int | None) -> None:
             if index is not None:
                 self._open_log(backends, index)
 
-        failures = (i for i, name in enumerate(backends) if name in failed)
-        picker = Picker("Logs", " backend", len(backends), row, next(failures, 0))
+        failures = [index for index, name in enumerate(backends) if name in failed]
+        start = failures[0] if failures else 0
+        picker = Picker("Logs", " backend", len(backends), row, start)
         self._dialogue.choose(picker, answered)
 
     def _open_log(self, backends: list[str], index: int) -> None:

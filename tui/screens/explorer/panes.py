@@ -1,4 +1,4 @@
-"""The panes of the explorer: each is told here what it shows of the model."""
+"""The panes of the explorer, and what each of them shows of the model."""
 
 from __future__ import annotations
 
@@ -22,16 +22,17 @@ if TYPE_CHECKING:
     from logdrift.core.charts.data import ChangeData
 
 _DETAIL_DELAY = 0.04
-"""Seconds the cursor must rest before inspector and chart follow: a held key then sends
-the tokens alone.
+"""Seconds for which the cursor must rest before inspector and chart follow.
+
+While a key is held, only the tokens are repainted.
 """
 
 
 class PaneGroup:
-    """Shows an `Explorer`: whoever changes it calls the `show_` of what has changed.
+    """Shows an `Explorer`: code that changes it calls the ``show_`` of what has changed.
 
-    ``count_apart`` has the tokens beyond a threshold counted in a thread; ``why_key``
-    is the key that shows the whole answer.
+    ``count_apart`` counts the tokens beyond a threshold in a thread; ``why_key`` is the
+    key that shows the whole answer.
     """
 
     def __init__(
@@ -53,9 +54,9 @@ class PaneGroup:
         self.answer_rule = AnswerBar(id="answer_rule", rule=True)
         self.summary = Summary(id="summary")
         self.low = False
-        """Whether the screen has few lines: the header then has the gate's reason."""
+        """Whether the screen has few rows: the header then shows the gate's reason."""
         self.change: ChangeData | None = None
-        """What the pair was in an earlier session, for the chart of the change."""
+        """The comparison with an earlier session, for the chart of the change."""
         self._sequence = -1
         self._token_timer: Timer | None = None
 
@@ -115,7 +116,7 @@ class PaneGroup:
             self.show_chart()
 
     def _show_passage(self, cursor: int) -> None:
-        self._have_counted()
+        self._count_if_slow()
         self.tokens.show(passage_of(self.explorer), cursor)
 
     def show_legend(self) -> None:
@@ -124,10 +125,10 @@ class PaneGroup:
             self.tokens.show_legend(self._legend())
 
     def _legend(self) -> Legend:
-        self._have_counted()
+        self._count_if_slow()
         return self.explorer.legend()
 
-    def _have_counted(self) -> None:
+    def _count_if_slow(self) -> None:
         levels = self.explorer.levels
         if self.explorer.judged and levels.slow:
             self._count_apart(levels)
@@ -157,11 +158,14 @@ class PaneGroup:
         self.header.show(heading_of(self.explorer, with_reason=self.low))
 
     def _show_answer(self) -> None:
-        """The sentence above the text, or in the rule below it where the header has the
-        gate's reason already.
+        """Show the sentence above the text, and in the rule below it.
+
+        A low screen shows only the rule: it leaves out an answer that says no more than
+        the gate's reason, which the header then shows.
         """
         key = self._why_key()
         answer = self.explorer.answer
         self.answer.show(answer or refusal_of(self.explorer), key)
-        repeated = answer is not None and not answer.says_more
-        self.answer_rule.show(None if repeated else answer, key)
+        if answer is not None and not answer.says_more:
+            answer = None
+        self.answer_rule.show(answer, key)

@@ -27,6 +27,7 @@ from logdrift.tui.screens.explorer.listing import SequenceOrder
 from logdrift.tui.screens.explorer.marks import Marks
 from logdrift.tui.screens.explorer.moves import Moves
 from logdrift.tui.screens.explorer.other_screens import OtherScreens
+from logdrift.tui.screens.explorer.pane_switch import NAMES, PaneSwitch
 from logdrift.tui.screens.explorer.panes import PaneGroup
 from logdrift.tui.screens.explorer.search import Search
 from logdrift.tui.widgets.bars import Tabs
@@ -37,15 +38,9 @@ from logdrift.tui.widgets.tokens import Tokens
 if TYPE_CHECKING:
     from logdrift.tui.models.why import WhyView
 
-PANES = (
-    ("tokens", "Tokens"),
-    ("sequences", "Sequences"),
-    ("inspector", "Inspector"),
-    ("chart", "Chart"),
-)
-_PANE_CLASSES = {f"-{name}" for name, _ in PANES}
 WIDE = 120
 TALL = 30
+"""Cells and rows from which on all panes are shown side by side."""
 _FOR_A_PAIR = frozenset(
     {
         "limits",
@@ -57,12 +52,11 @@ _FOR_A_PAIR = frozenset(
         "threshold_down",
     }
 )
+"""The commands that need a pair."""
 
 
 class ExplorerScreen(ChartedScreen, inherit_bindings=False):
-    """Sequences, tokens, inspector and chart side by side; on a small terminal one at a
-    time.
-    """
+    """Sequences, tokens, inspector and chart; on a small terminal one at a time."""
 
     BINDINGS = bindings("explorer", "charts")
     SCOPES = ("explorer", "charts")
@@ -75,7 +69,9 @@ class ExplorerScreen(ChartedScreen, inherit_bindings=False):
         before: Path | None = None,
     ) -> None:
         state, self._notice = load_state(session.manifest.id)
-        model = Explorer(session, replace(state, pair=pair) if pair else state)
+        if pair:
+            state = replace(state, pair=pair)
+        model = Explorer(session, state)
         searching = jobs.Jobs(self, model)
         panes = PaneGroup(model, searching.count, self._why_key)
         super().__init__(panes.chart, classes="-tokens")
@@ -83,7 +79,7 @@ class ExplorerScreen(ChartedScreen, inherit_bindings=False):
         self.pane_group = panes
         self.tokens = panes.tokens
         self.sequences = panes.sequences
-        self.pane = "tokens"
+        self.pane_switch = PaneSwitch(self, panes.tabs, self.draw)
 
         self.folder_watch = following.SessionWatch(self, model)
         self.judging = jobs.Judging(self, model)
@@ -115,6 +111,11 @@ class ExplorerScreen(ChartedScreen, inherit_bindings=False):
         return self.model.view
 
     @property
+    def pane(self) -> str:
+        """The name of the pane that is in front or has the keys."""
+        return self.pane_switch.pane
+
+    @property
     def position(self) -> int:
         """Flat index of the token under the cursor."""
         return self.model.position
@@ -128,11 +129,11 @@ class ExplorerScreen(ChartedScreen, inherit_bindings=False):
         return name not in _FOR_A_PAIR or self.model.pair is not None
 
     def jump(self, position: int) -> None:
-        """Put the cursor on a token, to be undone by one key."""
+        """Put the cursor on a token; one key goes back."""
         self.moves.jump(position)
 
     def take_pair(self, pair: Pair) -> None:
-        """Show another pair, and keep to it from now on."""
+        """Show another pair, and save it as the one to open next time."""
         self.model.keep_pair(pair)
         self._show_model()
         self.judging.want()
@@ -143,14 +144,17 @@ class ExplorerScreen(ChartedScreen, inherit_bindings=False):
         return self.model.explained(session, labels)
 
     def keep_explained(self, session: Session, explanation: WhyView) -> None:
-        """Remember an explanation; what experiments have shown meanwhile is in its
-        answer.
+        """Remember an explanation, and show its answer.
+
+        The answer knows of experiments that have run since the pair was judged.
         """
         from logdrift.tui.models.answer import line_of
 
-        self.model.keep_explained(session, explanation)
-        if self.model.labels == explanation.labels:
-            self.model.answer = line_of(explanation.found.answer, explanation.pair)
+        model = self.model
+        model.keep_explained(session, explanation)
+        if model.labels == explanation.labels:
+            answer = explanation.found.answer
+            model.answer = line_of(answer, explanation.pair)
             self.pane_group.show_heading()
 
     # ---- coming, going and drawing
@@ -169,9 +173,13 @@ class ExplorerScreen(ChartedScreen, inherit_bindings=False):
         yield panes.summary
 
     def on_mount(self) -> None:
-        self._show_tabs()
-        pair, self.model.problem = open_pair(self.session, self.model.state.pair)
-        self.model.take(self.session, None if pair is None else PairView(pair))
+        self.pane_switch.show_tabs()
+        model = self.model
+        pair, model.problem = open_pair(model.session, model.state.pair)
+        view = None
+        if pair is not None:
+            view = PairView(pair)
+        model.take(model.session, view)
         self._show_model()
         self.set_timer(self.LATER, self._start_work)
         if self._notice:
@@ -187,14 +195,15 @@ class ExplorerScreen(ChartedScreen, inherit_bindings=False):
 
     def size_classes(self, width: int, height: int) -> None:
         super().size_classes(width, height)
-        self.set_class(width < WIDE or height < TALL, "-narrow")
-        self.set_class(height < TALL, "-low")
-        self.pane_group.low = height < TALL
+        low = height < TALL
+        self.set_class(low or width < WIDE, "-narrow")
+        self.set_class(low, "-low")
+        self.pane_group.low = low
         # Before the layout, which would take the focus from a pane that is hidden.
-        self._to_front(self.pane)
+        self.pane_switch.show(self.pane)
 
     def draw(self) -> None:
-        """Panes may have come into sight: they were not told anything while hidden."""
+        """Draw the panes that have come into sight: hidden ones are not kept up to date."""
         self.pane_group.show_heading()
         self.pane_group.show_token()
         self.pane_group.show_chart()
@@ -210,8 +219,11 @@ class ExplorerScreen(ChartedScreen, inherit_bindings=False):
 
     def _why_key(self) -> str:
         """The key that shows the whole answer, "" where it has none."""
-        why = next(c for c in commands("explorer") if c.name == "why")
-        return next(iter(why.key_names(self.logdrift.keymap)), "")
+        for command in commands("explorer"):
+            if command.name == "why":
+                keys = command.key_names(self.logdrift.keymap)
+                return next(iter(keys), "")
+        return ""
 
     # ---- messages of threads
 
@@ -247,7 +259,7 @@ class ExplorerScreen(ChartedScreen, inherit_bindings=False):
             self._numbers_changed()
 
     def _numbers_changed(self) -> None:
-        """Verdict, statistics or numbers of the pair have come in."""
+        """Show the verdict, the statistics or the numbers that have come in."""
         model = self.model
         panes = self.pane_group
         panes.show_heading()
@@ -264,8 +276,7 @@ class ExplorerScreen(ChartedScreen, inherit_bindings=False):
     @on(jobs.Answered)
     def _on_answered(self, message: jobs.Answered) -> None:
         self.judging.answered(message)
-        # An answer of a shorter state of a growing pair stands until there is one of a
-        # longer state.
+        # While a pair grows, an answer is shown until there is one of a longer state.
         if message.line.labels == self.model.labels:
             self.model.answer = message.line
             self.pane_group.show_heading()
@@ -302,9 +313,9 @@ class ExplorerScreen(ChartedScreen, inherit_bindings=False):
 
     @on(Tokens.CursorMoved)
     def _on_cursor_moved(self, message: Tokens.CursorMoved) -> None:
-        # Where the cursor is now: a key that came meanwhile may have shown another
-        # sequence.
-        self.model.place(self.model.bounds[0] + self.tokens.cursor)
+        # Not the message's index: a key that came meanwhile may have moved the cursor.
+        start, _ = self.model.bounds
+        self.model.place(start + self.tokens.cursor)
         self.pane_group.show_token_soon()
         self.say("")
 
@@ -351,37 +362,19 @@ class ExplorerScreen(ChartedScreen, inherit_bindings=False):
 
     def action_pane(self, name: str) -> None:
         """Show a pane and give it the keys."""
-        self._to_front(name)
-        self.query_one(f"#{name}").focus()
+        self.pane_switch.go_to(name)
 
     def action_next_pane(self) -> None:
-        self._step_pane(1)
+        self.pane_switch.step(1)
 
     def action_previous_pane(self) -> None:
-        self._step_pane(-1)
-
-    def _step_pane(self, step: int) -> None:
-        names = [name for name, _ in PANES]
-        self.action_pane(names[(names.index(self.pane) + step) % len(names)])
-
-    def _to_front(self, name: str) -> None:
-        """On a narrow screen one pane is seen at a time; on a wide one nothing has to
-        change.
-        """
-        self.pane = name
-        if self.has_class("-narrow") and not self.has_class(f"-{name}"):
-            self.set_classes([*(self.classes - _PANE_CLASSES), f"-{name}"])
-            self._show_tabs()
-            self.call_after_refresh(self.draw)
-
-    def _show_tabs(self) -> None:
-        self.pane_group.tabs.show(PANES, self.pane)
+        self.pane_switch.step(-1)
 
     @on(events.DescendantFocus)
     def _on_pane_focus(self, event: events.DescendantFocus) -> None:
         name = event.widget.id or ""
-        if f"-{name}" in _PANE_CLASSES:
-            self._to_front(name)
+        if name in NAMES:
+            self.pane_switch.show(name)
 
     # ---- keys: moving
 
@@ -426,7 +419,7 @@ class ExplorerScreen(ChartedScreen, inherit_bindings=False):
         self.search.ask_place()
 
     def action_end_search(self) -> None:
-        """Esc: the search first, then the filter."""
+        """Esc ends the search; without one it removes the filter."""
         self.say("")
         if self.model.matches is not None:
             self.search.end()
@@ -466,7 +459,7 @@ class ExplorerScreen(ChartedScreen, inherit_bindings=False):
         self.listing.ask_filter()
 
     def action_order(self) -> None:
-        """The alternatives in the order of the next side."""
+        """Order the alternatives by the other of A and B."""
         column = self.model.next_order()
         if column:
             self.pane_group.show_token()
@@ -486,7 +479,8 @@ class ExplorerScreen(ChartedScreen, inherit_bindings=False):
     def _choose_pair(self, labels: tuple[str, str]) -> None:
         from logdrift.tui.screens.pair_picker import open_labels
 
-        if labels == self.model.labels == self.model.state.pair:
+        model = self.model
+        if labels == model.labels and labels == model.state.pair:
             return
         pair = open_labels(self, self.session, labels)
         if pair is not None:
@@ -514,7 +508,7 @@ class ExplorerScreen(ChartedScreen, inherit_bindings=False):
         self.other_screens.open_log()
 
     def action_zoom_chart(self) -> None:
-        """The chart on the whole screen."""
+        """Show the chart on the whole screen."""
         from logdrift.tui.screens.chart import ChartScreen
 
         if self.chart.source is not None:

@@ -37,8 +37,12 @@ class Search:
             " finds upper case too",
             self._explorer.query,
             self._start,
-            typed=lambda text: self._jobs.search(text, entered=False) if text else None,
+            typed=self._count,
         )
+
+    def _count(self, text: str) -> None:
+        if text:
+            self._jobs.search(text, entered=False)
 
     def _start(self, text: str) -> None:
         if text:
@@ -47,7 +51,7 @@ class Search:
             self.end()
 
     def ended(self, message: Searched) -> None:
-        """Count what was typed, or go to the nearest match that was asked for."""
+        """Show how many matches there are while typing, or go to the nearest one."""
         count = len(message.matches)
         if not message.entered:
             self._dialogue.note(message.query, f"{count:,} found")
@@ -106,6 +110,7 @@ class Search:
         )
 
     def _place_problem(self, text: str) -> str:
+        """Why a typed place is not one, "" where it is."""
         if not text or _is_id(text):
             return id_problem(text)
         try:

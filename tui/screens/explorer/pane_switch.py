@@ -1,0 +1,61 @@
+"""Which pane of the explorer is in front and has the keys."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from textual.screen import Screen
+
+from logdrift.tui.widgets.bars import Tabs
+
+PANES = (
+    ("tokens", "Tokens"),
+    ("sequences", "Sequences"),
+    ("inspector", "Inspector"),
+    ("chart", "Chart"),
+)
+"""The name of each pane and the title of its tab."""
+NAMES = tuple(name for name, _ in PANES)
+_CLASSES = {f"-{name}" for name in NAMES}
+
+
+class PaneSwitch:
+    """Brings a pane to the front: a narrow screen shows one at a time.
+
+    ``draw`` draws the panes that have come into sight.
+    """
+
+    def __init__(
+        self, screen: Screen[Any], tabs: Tabs, draw: Callable[[], None]
+    ) -> None:
+        self._screen = screen
+        self._tabs = tabs
+        self._draw = draw
+        self.pane = "tokens"
+
+    def go_to(self, name: str) -> None:
+        """Show a pane and give it the keys."""
+        self.show(name)
+        self._screen.query_one(f"#{name}").focus()
+
+    def step(self, step: int) -> None:
+        """Go to the next pane (``step`` -1: the one before), around the ends."""
+        index = NAMES.index(self.pane) + step
+        self.go_to(NAMES[index % len(NAMES)])
+
+    def show(self, name: str) -> None:
+        """Show a pane; on a wide screen all of them are seen already."""
+        self.pane = name
+        screen = self._screen
+        wanted = f"-{name}"
+        if not screen.has_class("-narrow") or screen.has_class(wanted):
+            return
+        others = screen.classes - _CLASSES
+        screen.set_classes([*others, wanted])
+        self.show_tabs()
+        screen.call_after_refresh(self._draw)
+
+    def show_tabs(self) -> None:
+        """Write the tabs, the one of the pane in front marked."""
+        self._tabs.show(PANES, self.pane)
