@@ -7,7 +7,7 @@ that is not finished and tokens without a number fail the check, whatever the li
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -101,16 +101,18 @@ def parse_limits(highest: Sequence[str], lowest: Sequence[str]) -> tuple[Limit, 
                 f"{path}: the minimum {low[path]:g} is above the maximum {high[path]:g}"
             )
     paths = dict.fromkeys([*high, *low])
-    return tuple(_given(path, low.get(path), high.get(path)) for path in paths)
+    return tuple(_limit_of_flags(path, low, high) for path in paths)
 
 
-def _given(path: str, low: float | None, high: float | None) -> Limit:
+def _limit_of_flags(
+    path: str, low: Mapping[str, float], high: Mapping[str, float]
+) -> Limit:
     return Limit(
         framework=GIVEN,
         name=path,
         metric=path,
-        low=low,
-        high=high,
+        low=low.get(path),
+        high=high.get(path),
         level="own",
         meaning="",
         source="",
@@ -332,7 +334,8 @@ def _result(pair: MeasuredPair, limit: Limit, limited: Collection[str]) -> Resul
     # a number that lacks tokens.
     everywhere = replace(limit, scope=None, level="own")
     (judged,) = judge_limits(pair.metrics, [everywhere], verdict=None)
-    reason = _scope_differs(pair, limit) or _broken(judged) or _lacks(judged, limited)
+    reason = _scope_differs(pair, limit)
+    reason = reason or _broken(judged) or _lacks(judged, limited)
     published = limit.framework != GIVEN
     return Result(
         pair=pair.name,

@@ -21,7 +21,7 @@ from logdrift.core.report.document import (
     TableBlock,
 )
 from logdrift.core.report.pair_numbers import SCOPES, interval_of, left_out
-from logdrift.core.report.records import PairReport, SessionReport
+from logdrift.core.report.records import PairLabels, PairReport, SessionReport
 from logdrift.core.report.session_facts import failure_log, size_in_words
 from logdrift.core.words import MEANINGLESS, SEVERITIES, VERDICTS
 
@@ -30,7 +30,7 @@ OTHER_WORST = 3
 """Tokens shown of a pair that is folded."""
 
 
-def comment(report: SessionReport, main: tuple[str, str] | None = None) -> list[Block]:
+def comment(report: SessionReport, main: PairLabels | None = None) -> list[Block]:
     """The report with ``main`` (default: the first pair) in full and every number of
     the others in one table.
     """

@@ -164,7 +164,10 @@ class DiffReport:
 
     @property
     def mae(self) -> MetricChange | None:
-        return next((row for row in self.metrics if row.metric == _MAE), None)
+        for row in self.metrics:
+            if row.metric == _MAE:
+                return row
+        return None
 
     def to_json(self) -> dict[str, Any]:
         """Schema 1 of `logdrift diff`; floats may be non-finite
@@ -263,10 +266,14 @@ def overall(
     """The verdict on the MAE; ``not_comparable`` where a gate or the two models say so,
     None where it has no interval.
     """
-    refused = any(gate.verdict == "not_comparable" for gate in gates)
-    if refused or any(reason.severity == "not_comparable" for reason in between):
+    severities: list[str] = [gate.verdict for gate in gates]
+    severities += [reason.severity for reason in between]
+    if "not_comparable" in severities:
         return "not_comparable"
-    return next((row.verdict for row in metrics if row.metric == _MAE), None)
+    for row in metrics:
+        if row.metric == _MAE:
+            return row.verdict
+    return None
 
 
 def _side(session: Session, pair: Pair) -> DiffSide:

@@ -19,7 +19,8 @@ COMBINED = " [more than one change]"
 
 def saved_outcomes(session: Session, pair: Pair) -> list[Outcome]:
     """What earlier experiments about this pair found, best explained first."""
-    return outcomes_of(saved(session.folder), pair.a.info.label, pair.b.info.label)
+    runs = saved(session.folder)
+    return outcomes_of(runs, pair.a.info.label, pair.b.info.label)
 
 
 def outcomes_json(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:

@@ -37,17 +37,15 @@ def largest_distance(cells: Iterable[MatrixCell], path: str) -> float:
     perfect = METRICS[path].perfect
     if perfect is None:
         return 0.0
-    return max(
-        (abs(c.value - perfect) for c in cells if c.comparable and c.value is not None),
-        default=0.0,
-    )
+    values = (cell.value for cell in cells if cell.comparable)
+    distances = (abs(value - perfect) for value in values if value is not None)
+    return max(distances, default=0.0)
 
 
 def grade(
     cell: MatrixCell, path: str, infos: Sequence[CaptureInfo], largest: float
 ) -> Grade:
-    """What is to be thought of a number; ``infos`` are the captures of the session.
-
+    """How far from agreement a number is; ``infos`` are the captures of the session,
     ``largest`` is `largest_distance` of all cells.
     """
     value = cell.value
@@ -60,10 +58,9 @@ def grade(
         return Grade(0, "perfect agreement")
     if cell.floor and abs(value) <= cell.floor:
         return Grade(0, "not above the noise floor: it means nothing", noise=True)
+    usual = None
     if path == "errors.mae":
         usual = _usual_range(cell, infos)
-    else:
-        usual = None
     if usual is not None:
         return _against_usual(value, usual, cell.floor)
     if cell.floor:

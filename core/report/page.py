@@ -44,7 +44,7 @@ from logdrift.core.report.pair_numbers import (
     metric_value,
     split_title,
 )
-from logdrift.core.report.records import PairReport, SessionReport
+from logdrift.core.report.records import PairLabels, PairReport, SessionReport
 from logdrift.core.report.session_facts import failure_log, size_in_words
 from logdrift.core.report.usual import usual_range
 from logdrift.core.session.reader import Session
@@ -97,7 +97,7 @@ class PageSource:
 
 def page(
     source: PageSource,
-    main: tuple[str, str] | None = None,
+    main: PairLabels | None = None,
     *,
     sequences: int = SEQUENCES,
     tokens: int = TOKENS,

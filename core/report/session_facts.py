@@ -9,7 +9,8 @@ from logdrift.core.session.layout import CaptureInfo
 
 def failure_log(info: CaptureInfo) -> list[str]:
     """The lines of a capture's failure, at least one."""
-    lines = [line for line in (info.failure or "").splitlines() if line.strip()]
+    failure = info.failure or ""
+    lines = [line for line in failure.splitlines() if line.strip()]
     return lines or ["no reason was recorded"]
 
 

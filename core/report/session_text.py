@@ -23,7 +23,12 @@ from logdrift.core.report.document import (
 from logdrift.core.report.gate_blocks import VERDICT_TONES, reason_blocks
 from logdrift.core.report.pair_numbers import SCOPES, left_out
 from logdrift.core.report.pair_text import pair_blocks
-from logdrift.core.report.records import PairReport, SessionReport, WorstToken
+from logdrift.core.report.records import (
+    PairLabels,
+    PairReport,
+    SessionReport,
+    WorstToken,
+)
 from logdrift.core.report.session_facts import (
     failure_log,
     observed_facts,
@@ -43,9 +48,7 @@ _RUNNING = (
 )
 
 
-def session_text(
-    report: SessionReport, main: tuple[str, str] | None = None
-) -> list[Block]:
+def session_text(report: SessionReport, main: PairLabels | None = None) -> list[Block]:
     """What `logdrift report` prints.
 
     ``main`` is the pair whose reasons and worst tokens are shown (default: the first of

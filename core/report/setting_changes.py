@@ -195,8 +195,8 @@ def _text(value: Any) -> str:
 
 
 def _observed(values: Mapping[str, Any]) -> _Observed:
-    """Settings by name; None is one that was not observed."""
-    known = {name: value for name, value in values.items() if value is not None}
+    """Settings by name; one that is None was not observed."""
+    known = _given(values)
     return _Observed(values=flatten(known), unknown=values.keys() - known.keys())
 
 
@@ -219,15 +219,20 @@ def _given(table: Any) -> Any:
     return {name: value for name, value in table.items() if value is not None}
 
 
+def _planned_options(session: Session, backend: str) -> Any:
+    """The options of a backend in the plan; empty where the plan has none."""
+    for spec in session.manifest.plan.get("backends") or []:
+        if isinstance(spec, Mapping) and spec.get("name") == backend:
+            return spec.get("options") or {}
+    return {}
+
+
 def _facts(session: Session, info: CaptureInfo) -> _Observed:
     """What was asked (the capture itself and its plan), then what was observed."""
-    backends = session.manifest.plan.get("backends") or []
-    specs = [spec for spec in backends if isinstance(spec, Mapping)]
-    spec = next((spec for spec in specs if spec.get("name") == info.backend), {})
     values: dict[str, Any] = {
         "label": info.label,
         "asked": {"engine": info.engine, "dtype": info.dtype},
-        "option": spec.get("options") or {},
+        "option": _planned_options(session, info.backend),
     }
     observed = info.facts or Facts()
     for field in fields(observed):

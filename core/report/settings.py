@@ -217,11 +217,9 @@ def _table(name: str) -> bool:
 
 
 def _value(facts: Mapping[str, Any], name: str) -> str | None:
-    if not facts or (name in facts and facts[name] is None):
-        return None
-    if name not in facts:
-        if _table(name):
-            return _ABSENT
+    if facts and name not in facts and _table(name):
+        return _ABSENT
+    if facts.get(name) is None:
         return None
     text = _value_text(facts[name])
     if name in facts.get(_TOLD, ()):

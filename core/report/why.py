@@ -83,10 +83,16 @@ class ExplainedPair:
         out["experiments"] = outcomes_json(self.outcomes)
         out["layers"] = None if self.layers is None else self.layers.to_json()
         for cause, ranked in zip(out["causes"], self.diagnosis.causes, strict=True):
-            for item, evidence in zip(cause["evidence"], ranked.evidence, strict=True):
-                del item["positions"]
-                item["tokens"] = [token.to_json() for token in self.tokens(evidence)]
+            self._name_tokens(cause["evidence"], ranked.evidence)
         return out
+
+    def _name_tokens(
+        self, entries: Sequence[dict[str, Any]], evidences: Sequence[Evidence]
+    ) -> None:
+        """Put tokens in the place of the flat positions of each piece of evidence."""
+        for entry, evidence in zip(entries, evidences, strict=True):
+            del entry["positions"]
+            entry["tokens"] = [token.to_json() for token in self.tokens(evidence)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,10 +131,13 @@ def _entries(pair: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 def explain_session(session: Session, pairs: Sequence[tuple[str, str]]) -> WhyReport:
     """Diagnose ``pairs`` of labels. InputError for unknown labels."""
     identities = saved_identities(session.folder)
-    explained = tuple(
-        explain_pair(session, make_pair(session, a, b), identities) for a, b in pairs
+    arrays = (make_pair(session, a, b) for a, b in pairs)
+    return WhyReport(
+        session=session,
+        pairs=tuple(explain_pair(session, pair, identities) for pair in arrays),
+        identities=identities,
+        failures=saved_failures(session.folder),
     )
-    return WhyReport(session, explained, identities, saved_failures(session.folder))
 
 
 def explain_pair(
@@ -161,6 +170,5 @@ def saved_evidence(
 
 
 def _layers(session: Session, pair: Pair) -> Layers | None:
-    return layers_of(
-        pair.a.info.label, pair.b.info.label, understood(saved_layers(session.folder))
-    )
+    saved = understood(saved_layers(session.folder))
+    return layers_of(pair.a.info.label, pair.b.info.label, saved)

@@ -1,4 +1,4 @@
-"""From the form for a new capture to its plan; what is wrong is said under the key of
+"""From the form for a new capture to its plan. What is wrong stands under the key of
 the field where it can be fixed, in the words of the command line.
 """
 
@@ -95,8 +95,8 @@ def _backend_field(name: str, field: str, form: CaptureForm) -> str:
     names = [backend.name.strip() for backend in form.backends]
     if name not in names:
         return "backends"
-    last = len(names) - 1 - names[::-1].index(name)
-    return f"backend[{last}].{_shown_field(field)}"
+    places = [place for place, other in enumerate(names) if other == name]
+    return f"backend[{places[-1]}].{_shown_field(field)}"
 
 
 def _shown_field(field: str) -> str:
@@ -110,11 +110,11 @@ def _prompts_field(name: str, form: CaptureForm) -> str:
     indexed = _INDEXED.fullmatch(name)
     number = int(indexed[1]) if indexed else 0
     if form.source == "token ids":
-        rows = [index for index, text in enumerate(form.ids) if text.strip()]
-        return f"prompts.ids[{_nth(rows, number)}]"
+        filled = [index for index, text in enumerate(form.ids) if text.strip()]
+        return f"prompts.ids[{_nth(filled, number)}]"
     if form.source == "text" or name.startswith("prompts.texts"):
-        rows = [index for index, text in enumerate(form.texts) if text]
-        return f"prompts.text[{_nth(rows, number)}]"
+        filled = [index for index, text in enumerate(form.texts) if text]
+        return f"prompts.text[{_nth(filled, number)}]"
     return "prompts.file"
 
 
@@ -184,9 +184,8 @@ def _sampling(form: CaptureForm, problems: _Problems) -> SamplingSpec | None:
             values[name] = value
     if len(values) < len(SAMPLING_FIELDS):
         return None
-    if form.base is None:
-        base = SamplingSpec()
-    else:
+    base = SamplingSpec()
+    if form.base is not None:
         base = form.base.sampling
     return replace(base, **values)
 
@@ -289,8 +288,8 @@ def _ids(text: str) -> list[int]:
 
 
 def _spec(backend: BackendForm, index: int, problems: _Problems) -> BackendSpec | None:
-    """The spec of one backend. Its name and the number of repeats are looked at first:
-    without them nothing else of it can be said.
+    """The spec of one backend. Its name and the number of repeats are checked first:
+    the other fields can be checked only with them.
     """
     name = backend.name.strip()
     engine = backend.engine
@@ -382,9 +381,12 @@ def _plan(
 
 
 def _needs_generator(form: CaptureForm, prompts: _Prompts) -> bool:
-    """Whether completions have to be sampled, as far as can be told without reading a
-    file.
+    """Whether completions have to be sampled, as far as the form shows without reading
+    a file.
     """
     if form.source == "file":
         return False
-    return prompts.ids is None or not any("|" in text for text in form.ids)
+    if prompts.ids is None:
+        return True
+    with_completion = [text for text in form.ids if "|" in text]
+    return not with_completion

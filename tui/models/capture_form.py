@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Container, Mapping
 from dataclasses import dataclass, field, replace
-from itertools import combinations
+from itertools import combinations, count
 from typing import Any
 
 from logdrift.core.capture.models import SMALL_MODEL
@@ -31,6 +31,8 @@ OPTION_FIELDS = ("python", "gpus", "model", "revision")
 """The fields of a spec that are typed among the options, since they are rarely wanted.
 """
 _BACKEND_KEY = re.compile(r"backend\[(\d+)\]\.(\w+)")
+_PROMPT_FIELDS = {"text": "texts", "ids": "ids"}
+"""Fields of the form that hold prompts, by the word in their keys."""
 _PROMPT_KEY = re.compile(r"prompts\.(text|ids)\[(\d+)\]")
 _PLAIN = re.compile(r"[A-Za-z_/~.][\w/~.:@+-]*")
 _JSON_WORDS = ("true", "false", "null", "True", "False", "None", "NaN", "Infinity")
@@ -79,7 +81,8 @@ def first_form(session: str, engines: Container[str]) -> CaptureForm:
     engine that is there.
     """
     specs = [f"{TRAINER}:float32@reference", f"{TRAINER}:bfloat16@trainer"]
-    specs += [f"{engine}:bfloat16" for engine in ROLLOUTS if engine in engines][:1]
+    ready = [engine for engine in ROLLOUTS if engine in engines]
+    specs += [f"{engine}:bfloat16" for engine in ready[:1]]
     backends = tuple(backend_form(parse_spec(spec)) for spec in specs)
     return CaptureForm(session, backends=backends)
 
@@ -125,21 +128,26 @@ def backend_form(spec: BackendSpec) -> BackendForm:
 
 def new_backend(engine: str, taken: Container[str]) -> BackendForm:
     """Another backend of an engine, under a name that is free."""
-    names = (engine, *(f"{engine}-{number}" for number in range(2, 1000)))
-    name = next(name for name in names if name not in taken)
+    name = engine
+    numbers = count(2)
+    while name in taken:
+        name = f"{engine}-{next(numbers)}"
     role = ENGINES[engine].default_role
     return backend_form(BackendSpec(name, engine, "bfloat16", role))
 
 
 def options_text(spec: BackendSpec) -> str:
     """Options as on the command line: ``enforce_eager=true,gpus=0+1``."""
-    own = {name: getattr(spec, name) for name in OPTION_FIELDS}
-    own = {name: value for name, value in own.items() if value is not None}
-    if "gpus" in own:
-        own["gpus"] = own["gpus"].replace(",", "+")
-    engine_options = {key: _option(value) for key, value in spec.options.items()}
-    pairs = {**own, **engine_options}.items()
-    return ",".join(f"{key}={value}" for key, value in pairs)
+    texts: dict[str, str] = {}
+    for name in OPTION_FIELDS:
+        value = getattr(spec, name)
+        if value is not None:
+            texts[name] = value
+    if "gpus" in texts:
+        texts["gpus"] = texts["gpus"].replace(",", "+")
+    for name, value in spec.options.items():
+        texts[name] = _option(value)
+    return ",".join(f"{name}={text}" for name, text in texts.items())
 
 
 def _option(value: Any) -> str:
@@ -156,9 +164,9 @@ def _option(value: Any) -> str:
 def path_choices(engine: str, current: tuple[str, ...]) -> list[tuple[str, ...]]:
     """What paths a backend may be asked for; the empty one leaves it to the plan."""
     paths = [path for path in ENGINES[engine].paths if path != "recorded"]
-    choices = [
-        chosen for size in range(len(paths) + 1) for chosen in combinations(paths, size)
-    ]
+    choices: list[tuple[str, ...]] = []
+    for size in range(len(paths) + 1):
+        choices += combinations(paths, size)
     if current in choices:
         return choices
     return [*choices, current]
@@ -174,10 +182,7 @@ def with_value(form: CaptureForm, key: str, value: Any) -> CaptureForm:
     if match := _BACKEND_KEY.fullmatch(key):
         return _with_backend_value(form, int(match[1]), match[2], value)
     if match := _PROMPT_KEY.fullmatch(key):
-        if match[1] == "text":
-            name = "texts"
-        else:
-            name = "ids"
+        name = _PROMPT_FIELDS[match[1]]
         rows = _with_row(getattr(form, name), int(match[2]), value)
         changes: dict[str, Any] = {name: rows}
         return replace(form, **changes)
@@ -233,10 +238,7 @@ def value_of(form: CaptureForm, key: str) -> Any:
     if match := _BACKEND_KEY.fullmatch(key):
         return getattr(form.backends[int(match[1])], match[2])
     if match := _PROMPT_KEY.fullmatch(key):
-        if match[1] == "text":
-            rows = form.texts
-        else:
-            rows = form.ids
+        rows = getattr(form, _PROMPT_FIELDS[match[1]])
         return rows[int(match[2])]
     if key.startswith("sampling."):
         return form.sampling[key.removeprefix("sampling.")]

@@ -122,17 +122,14 @@ def _write_change(name: str, value: Any) -> str:
     if value is None:
         return f"no {name}"
     if isinstance(value, str):
-        text = value
-    else:
-        text = json.dumps(value)
-    return f"{name}={text}"
+        return f"{name}={value}"
+    return f"{name}={json.dumps(value)}"
 
 
 def _note(experiment: Experiment) -> str:
+    notes = []
     if experiment.still:
-        notes = ["no number may move"]
-    else:
-        notes = []
+        notes.append("no number may move")
     if experiment.note:
         notes.append(experiment.note)
     return "; ".join(notes)
@@ -178,19 +175,15 @@ def chosen_at_first(rows: Iterable[ExperimentRow], budget: float) -> set[str]:
     """
     chosen: set[str] = set()
     left = budget
-    one_unknown = False
-    for row in rows:
-        if row.state != "proposed" or not row.deciding:
+    deciding = [row for row in rows if row.state == "proposed" and row.deciding]
+    unknown = [row.id for row in deciding if row.runs and row.seconds is None]
+    chosen.update(unknown[:1])
+    for row in deciding:
+        if row.id in unknown:
             continue
-        if row.runs and row.seconds is None:
-            if not one_unknown:
-                chosen.add(row.id)
-            one_unknown = True
-            continue
-        if row.runs:
-            seconds = row.seconds or 0.0
-        else:
-            seconds = 0.0
+        seconds = 0.0
+        if row.runs and row.seconds is not None:
+            seconds = row.seconds
         if seconds <= left:
             chosen.add(row.id)
             left -= seconds

@@ -75,6 +75,7 @@ def cells(item: JudgedLimit) -> list[str]:
 def whole_text(item: JudgedLimit) -> list[str]:
     """Everything about a limit, line by line."""
     whose, name, value, allowed, metric = cells(item)
+    why = [f"why      {item.note}"] if item.note else []
     return [
         f"{name} ({whose})",
         "",
@@ -82,7 +83,7 @@ def whole_text(item: JudgedLimit) -> list[str]:
         f"value    {value} {item.unit}",
         f"limit    {allowed}",
         f"state    {STATES[item.ok][1]}",
-        *([f"why      {item.note}"] if item.note else []),
+        *why,
         "",
         item.limit.meaning,
         f"{LEVELS[item.limit.level]}.",

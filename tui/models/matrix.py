@@ -79,7 +79,10 @@ class MatrixTable:
 
     def cells(self) -> Iterator[MatrixCell]:
         """All that was computed."""
-        return (cell for row in self.rows if row for cell in row if cell is not None)
+        for row in self.rows:
+            for cell in row or ():
+                if cell is not None:
+                    yield cell
 
     def show(self, metric: str, scope: Scope) -> bool:
         """Another metric or scope, with nothing computed; False where it is the same."""
@@ -94,7 +97,8 @@ class MatrixTable:
     def next_metric(self, step: int) -> str:
         """The metric ``step`` rows further in the table of metrics, around its end."""
         paths = tuple(METRICS)
-        return paths[(paths.index(self.metric) + step) % len(paths)]
+        place = paths.index(self.metric) + step
+        return paths[place % len(paths)]
 
     def next_scope(self) -> Scope:
         """The scope that comes after this one."""
@@ -136,8 +140,9 @@ class MatrixTable:
 
 def mark_and_value(table: MatrixTable, cell: MatrixCell) -> tuple[str, str]:
     """The mark of a comparable cell, one character, and its number."""
-    found = table.grade(cell)
-    return NOISE if found.noise else SIZES[found.level], number(cell.value)
+    grade_of_cell = table.grade(cell)
+    mark = NOISE if grade_of_cell.noise else SIZES[grade_of_cell.level]
+    return mark, number(cell.value)
 
 
 def legend() -> str:

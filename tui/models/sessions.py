@@ -13,7 +13,7 @@ from logdrift.core.compare.pair import default_pair
 from logdrift.core.errors import LogdriftError, words_inside
 from logdrift.core.session.layout import LOCK, MANIFEST
 from logdrift.core.session.lock import read_lock
-from logdrift.core.session.progress import Live, live, progress
+from logdrift.core.session.progress import live, progress
 from logdrift.core.session.reader import Session, open_session
 from logdrift.core.session.visible import visible
 
@@ -82,32 +82,37 @@ def _damaged(folder: Path, error: Exception) -> SessionRow:
 def _plain_row(folder: Path, name: str, session: Session) -> SessionRow:
     manifest = session.manifest
     holder = session.lock
-    state = "running" if holder is not None else session.state
-    if holder is not None:
-        now = live(session, holder)
-    else:
-        now = Live()
-    return SessionRow(
-        folder,
-        name,
-        visible(manifest.title),
-        visible(Path(manifest.model.id).name or manifest.model.id),
-        visible(", ".join(dict.fromkeys(info.backend for info in session.captures))),
-        sum(part.tokens for part in manifest.sequences.parts),
-        state,
-        progress(session) if holder is None else now.share,
-        now.left,
-        now.doing if holder is not None else _missing(session, state),
-        created=visible(manifest.created[:16].replace("T", " ")),
+    model = manifest.model.id
+    backends = dict.fromkeys(info.backend for info in session.captures)
+    minute = manifest.created[:16].replace("T", " ")
+    row = SessionRow(
+        folder=folder,
+        name=name,
+        title=visible(manifest.title),
+        model=visible(Path(model).name or model),
+        backends=visible(", ".join(backends)),
+        tokens=sum(part.tokens for part in manifest.sequences.parts),
+        created=visible(minute),
+    )
+    if holder is None:
+        return replace(
+            row,
+            state=session.state,
+            progress=progress(session),
+            doing=_missing(session, session.state),
+        )
+    now = live(session, holder)
+    return replace(
+        row, state="running", progress=now.share, left=now.left, doing=now.doing
     )
 
 
 def _missing(session: Session, state: str) -> str:
-    """Why a session that nobody writes is not whole."""
+    """Why a session that no capture writes is not whole."""
     if state == "failed":
         bad = next(info for info in session.captures if info.status == "failed")
-        said = (bad.failure_lines or ["no reason given"])[0]
-        return visible(f"{bad.label} failed: {said}")
+        first, *_ = bad.failure_lines or ["no reason given"]
+        return visible(f"{bad.label} failed: {first}")
     if state == "partial":
         whole = sum(info.status == "complete" for info in session.captures)
         return f"{whole} of {len(session.captures)} captures are complete"
@@ -162,11 +167,10 @@ class FolderWatch:
                 # Whatever is wrong with one session: its row says it, and the others
                 # are read.
                 self._known[folder] = _Known(object(), _damaged(folder, error))
-        rows = [self._known[folder].row for folder in folders if folder in self._known]
-        return (
-            tuple(sorted(rows, key=lambda row: (row.created, row.name), reverse=True)),
-            problem,
-        )
+        known = (self._known.get(folder) for folder in folders)
+        rows = [folder.row for folder in known if folder is not None]
+        rows.sort(key=lambda row: (row.created, row.name), reverse=True)
+        return tuple(rows), problem
 
     def _look_at(self, folder: Path, numbers: bool) -> None:
         stamp = _stamp(folder)
@@ -177,14 +181,10 @@ class FolderWatch:
             if known is None:
                 known = self._known[folder] = _Known(stamp, row)
             # The old numbers stand until there are new ones.
-            known.stamp, known.row = (
-                stamp,
-                replace(
-                    row,
-                    mae=known.row.mae,
-                    verdict=known.row.verdict,
-                    damage=known.row.damage,
-                ),
+            old = known.row
+            known.stamp = stamp
+            known.row = replace(
+                row, mae=old.mae, verdict=old.verdict, damage=old.damage
             )
         due = not running or time.monotonic() - known.at >= _SHARE * known.took
         if numbers and known.judged != stamp and due:
@@ -203,14 +203,14 @@ def session_folders(folder: Path) -> tuple[list[Path], str | None]:
         return [], "no such folder yet: logdrift demo makes it, and a session in it"
     except OSError as error:
         return [], f"cannot be read: {error.strerror}"
-    return [
-        Path(e.path) for e in entries if not e.name.startswith(".") and _is_session(e)
-    ], None
+    shown = (entry for entry in entries if not entry.name.startswith("."))
+    return [Path(entry.path) for entry in shown if _is_session(entry)], None
 
 
 def _is_session(entry: os.DirEntry[str]) -> bool:
     with contextlib.suppress(OSError):
-        return entry.is_dir() and os.path.exists(os.path.join(entry.path, MANIFEST))
+        manifest = os.path.join(entry.path, MANIFEST)
+        return entry.is_dir() and os.path.exists(manifest)
     return False
 
 

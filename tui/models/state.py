@@ -68,15 +68,15 @@ class ViewState:
 
 
 def _file(session_id: str) -> Path | None:
+    folder = state_folder()
+    if not folder:
+        return None
     # The id comes from a file, where it may be a number: what could lead out of the
     # folder is replaced, and the checksum keeps such ids apart.
-    folder = state_folder()
     session_id = str(session_id)
-    raw = session_id.encode("utf-8", "surrogatepass")
-    name = f"{re.sub(r'[^A-Za-z0-9_-]', '_', session_id)[:48]}-{zlib.crc32(raw):08x}"
-    if folder:
-        return folder / f"{name}.json"
-    return None
+    safe = re.sub(r"[^A-Za-z0-9_-]", "_", session_id)[:48]
+    checksum = zlib.crc32(session_id.encode("utf-8", "surrogatepass"))
+    return folder / f"{safe}-{checksum:08x}.json"
 
 
 def load_state(session_id: str) -> tuple[ViewState, str | None]:
@@ -91,36 +91,30 @@ def load_state(session_id: str) -> tuple[ViewState, str | None]:
     except FileNotFoundError:
         return ViewState(), None
     except (OSError, InputError) as error:
-        return (
-            ViewState(),
-            f"the last view could not be read ({error}): starting at the top",
-        )
+        notice = f"the last view could not be read ({error}): starting at the top"
     except ValueError:
-        return (
-            ViewState(),
-            (
-                "the saved view of this session is damaged and was ignored: starting at"
-                " the top"
-            ),
+        notice = (
+            "the saved view of this session is damaged and was ignored: starting at the"
+            " top"
         )
+    return ViewState(), notice
 
 
 def _parse(data: Any) -> ViewState:
     given = _saved(data)
     if given["sort"] not in SORTS:
         raise ValueError
-    # Files of older versions have fewer keys; a mode or a number that a newer one knows
-    # is no damage.
+    # Files of older versions have fewer keys; a mode that only a newer version knows is
+    # not damage.
     mode = given.get("mode", "delta")
+    thresholds = given.get("thresholds", ())
     return ViewState(
         pair=given["pair"],
         position=given["position"],
         sort=given["sort"],
         threshold=given["threshold"],
         mode=mode if mode in MODE_NAMES else "delta",
-        thresholds=tuple(
-            item for item in given.get("thresholds", ()) if item[0] in MODE_NAMES
-        ),
+        thresholds=tuple(entry for entry in thresholds if entry[0] in MODE_NAMES),
         filter=given.get("filter", ""),
         marks=_marks(given.get("marks", ())),
     )
@@ -181,23 +175,19 @@ def merge_marks(
     """
     known = {mark.position: mark for mark in seen}
     own = {mark.position: mark for mark in mine}
-    kept = {
-        mark.position: mark
-        for mark in theirs
-        if mark.position in own or mark.position not in known
-    }
-    changed = {
-        position: mark for position, mark in own.items() if known.get(position) != mark
-    }
-    merged = {**kept, **changed}
+    removed = known.keys() - own.keys()
+    merged = {mark.position: mark for mark in theirs if mark.position not in removed}
+    for position, mark in own.items():
+        if known.get(position) != mark:
+            merged[position] = mark
     return tuple(merged[position] for position in sorted(merged))
 
 
 def save_state(
     session_id: str, state: ViewState, seen: Iterable[Mark] | None = None
 ) -> bool:
-    """Replace the file of this session. False where nothing could be written (a
-    read-only home is no error).
+    """Replace the file of this session. False where nothing could be written: a
+    read-only home is not an error.
 
     ``seen``: the marks when this reader came; those that another reader has made since
     then are kept.
@@ -206,9 +196,9 @@ def save_state(
     if path is None:
         return False
     if seen is not None:
-        state = replace(
-            state, marks=merge_marks(state.marks, seen, load_state(session_id)[0].marks)
-        )
+        saved, _ = load_state(session_id)
+        marks = merge_marks(state.marks, seen, saved.marks)
+        state = replace(state, marks=marks)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

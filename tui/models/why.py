@@ -7,6 +7,8 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from logdrift.core.compare.gate import Gate, judge
 from logdrift.core.compare.pair import Pair
@@ -38,6 +40,10 @@ from logdrift.tui.models.topics import (
     unchecked_lines,
     unchecked_topic,
 )
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 Stamp = tuple[tuple[str, int], ...]
 """Files with the times of their last change, in nanoseconds."""
@@ -123,10 +129,14 @@ def evidence_stamp(session: Session) -> Stamp:
     handful of small files.
     """
     folder = session.folder
+    files: list[Path] = []
+    for pattern in _EVIDENCE:
+        files += folder.glob(pattern)
     stamp = []
-    for path in sorted(path for pattern in _EVIDENCE for path in folder.glob(pattern)):
+    for path in sorted(files):
         with contextlib.suppress(OSError):
-            stamp.append((str(path.relative_to(folder)), path.stat().st_mtime_ns))
+            name = str(path.relative_to(folder))
+            stamp.append((name, path.stat().st_mtime_ns))
     return tuple(stamp)
 
 
@@ -135,8 +145,10 @@ def _cause_lines(
 ) -> Iterator[TopicLine]:
     cause = BY_CODE.get(ranked.cause)
     sentence = "What rounding leaves between two correct engines."
+    if cause is not None:
+        sentence = cause.sentence
     yield TopicLine(ranked.title, "title")
-    yield TopicLine(sentence if cause is None else cause.sentence, "muted")
+    yield TopicLine(sentence, "muted")
     for evidence in ranked.evidence:
         yield TopicLine()
         yield from _evidence_lines(session, pair, evidence)
@@ -190,14 +202,8 @@ def token_lines(
         place = write_place(pair.sequences, at)
         piece = fit(text.replace(" ", "·"), 14)
         delta = signed(float(pair.delta[at]))
-        if pair.nan_a[at]:
-            a = "NaN"
-        else:
-            a = number(float(pair.logprob_a[at]))
-        if pair.nan_b[at]:
-            b = "NaN"
-        else:
-            b = number(float(pair.logprob_b[at]))
+        a = _score(pair.logprob_a, pair.nan_a, at)
+        b = _score(pair.logprob_b, pair.nan_b, at)
         yield TopicLine(
             text=f"{place:<8} {piece} Δ {delta:<8} A {a:<8} B {b}",
             kind="token",
@@ -205,6 +211,14 @@ def token_lines(
             first="▸ ",
             position=at,
         )
+
+
+def _score(
+    logprob: npt.NDArray[np.float32], broken: npt.NDArray[np.bool_], at: int
+) -> str:
+    if broken[at]:
+        return "NaN"
+    return number(float(logprob[at]))
 
 
 def _advice_lines(cause: Cause, pair: Pair) -> Iterator[TopicLine]:
@@ -233,13 +247,13 @@ def _experiment_lines(
         return
     yield TopicLine("Next experiment, everything else equal", "title")
     for label, knob in options:
+        text = knob.setting
         if knob.effect:
-            effect = f" ({knob.effect})"
-        else:
-            effect = ""
-        mark = COMBINED if knob.combined else ""
+            text += f" ({knob.effect})"
+        if knob.combined:
+            text += COMBINED
         yield TopicLine(
-            text=f"{knob.setting}{effect}{mark}",
+            text=text,
             kind="remedy",
             indent=2,
             first=f"{visible(label)}: ",

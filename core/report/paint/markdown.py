@@ -154,7 +154,7 @@ def table(
     """
     if not rows:
         return ""
-    rule = ["---:" if index in right else "---" for index in range(len(head))]
+    rule = ["---:" if place in right else "---" for place, _ in enumerate(head)]
     lines = (list(map(text, head)), rule, *rows)
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
@@ -162,7 +162,8 @@ def table(
 def _table(block: TableBlock) -> str:
     head = [column.title for column in block.columns]
     right = [at for at, column in enumerate(block.columns) if column.right]
-    return table(head, [list(map(_cell, row.cells)) for row in block.rows], right)
+    rows = [list(map(_cell, row.cells)) for row in block.rows]
+    return table(head, rows, right)
 
 
 def _cell(cell: TableCell) -> str:
