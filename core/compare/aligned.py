@@ -126,8 +126,8 @@ class AlignedPair:
     def missing_a(self) -> Bools:
         """bool[N]: counted tokens that ``b`` scored and ``a`` should have scored.
 
-        -inf is a score. A token that is NaN is broken and not missing. Prompts are missing only in a
-        capture that scores prompts.
+        -inf is a score. A token that is NaN is broken and not missing. Prompts are
+        missing only in a capture that scores prompts.
         """
         return self._missing(self.a, self.logprob_a, self.nan_a, self.logprob_b)
 

@@ -19,8 +19,8 @@ from logdrift.core.compare.topk_lists import (
     Array,
     Bools,
     Floats,
-    ListBlock,
     ListMatch,
+    TopKBlock,
     TopKScores,
     count_true,
     match_lists,
@@ -224,7 +224,7 @@ def _blocks_of(keep: Bools, width: int) -> Iterator[_KeptRows]:
 
 
 def _compare(
-    a: ListBlock, b: ListBlock, targets: Array, result: TokenTopK, at: slice
+    a: TopKBlock, b: TopKBlock, targets: Array, result: TokenTopK, at: slice
 ) -> None:
     """Fill the entries ``at`` of ``result`` from two blocks of the same tokens."""
     match = match_lists(a, b)
@@ -251,7 +251,7 @@ def _common(slot: Array, k: Array) -> Array:
     return count_true(inside)
 
 
-def _same_top1(a: ListBlock, b: ListBlock, match: ListMatch) -> Bools:
+def _same_top1(a: TopKBlock, b: TopKBlock, match: ListMatch) -> Bools:
     """Whether some id is as likely as any on both sides, bool[B]."""
     top_a = a.values[0]
     top_b = b.values[0]
@@ -264,7 +264,7 @@ def _same_top1(a: ListBlock, b: ListBlock, match: ListMatch) -> Bools:
     return same
 
 
-def _flips(a: ListBlock, b: ListBlock, k: Array) -> tuple[Bools, Bools]:
+def _flips(a: TopKBlock, b: TopKBlock, k: Array) -> tuple[Bools, Bools]:
     """Whether the target has a rank among the first k of a side, and whether the ranks
     differ, bool[B] each.
     """
@@ -276,7 +276,7 @@ def _flips(a: ListBlock, b: ListBlock, k: Array) -> tuple[Bools, Bools]:
     return ranked, ranked & apart
 
 
-def _rank_range(side: ListBlock) -> tuple[Array, Array]:
+def _rank_range(side: TopKBlock) -> tuple[Array, Array]:
     """The best and the worst rank that the target may have (`rank_flips`)."""
     more_likely = count_true(side.values > side.target)
     at_least_as_likely = count_true(side.values >= side.target)
@@ -286,14 +286,14 @@ def _rank_range(side: ListBlock) -> tuple[Array, Array]:
     return low, np.where(reaches_end, _NO_END, high)
 
 
-def _listed(side: ListBlock) -> Array | int:
+def _listed(side: TopKBlock) -> Array | int:
     """How many entries each list has."""
     if side.has_gaps:
         return count_true(~np.isnan(side.values))
     return len(side.values)
 
 
-def _tail(side: ListBlock, k: Array) -> Floats:
+def _tail(side: TopKBlock, k: Array) -> Floats:
     """The probability outside of the first k, f64[B]; 0 where k is 0."""
     width = len(side.p)
     inside = side.p

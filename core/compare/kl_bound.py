@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from logdrift.core.compare.topk_lists import Array, Bools, Floats, ListBlock, ListMatch
+from logdrift.core.compare.topk_lists import Array, Bools, Floats, ListMatch, TopKBlock
 
 _NO_TARGET = -2
 """An id that no token has: the target where a side has no log-probability of it."""
@@ -40,7 +40,7 @@ _BITS_BELOW_FLOAT16 = 0x1FFF
 
 
 def kl_lower_bounds(
-    a: ListBlock, b: ListBlock, target_ids: Array, match: ListMatch
+    a: TopKBlock, b: TopKBlock, target_ids: Array, match: ListMatch
 ) -> Floats:
     """Lower bounds of KL(B || A) of B tokens, f64[B] in nats: >= 0, maybe +inf."""
     known = ~(np.isnan(a.target) | np.isnan(b.target))
@@ -64,11 +64,11 @@ def kl_lower_bounds(
     return bounds
 
 
-def _target_logprob(side: ListBlock, known: Bools) -> Floats:
+def _target_logprob(side: TopKBlock, known: Bools) -> Floats:
     return np.where(known, side.target, -np.inf).astype(np.float64)
 
 
-def _divergence_of_entries(b: ListBlock, value_a: Array, cells: Bools) -> Floats:
+def _divergence_of_entries(b: TopKBlock, value_a: Array, cells: Bools) -> Floats:
     """The sum of p_b (log p_b - log p_a) over the entries that are cells, f64[B]."""
     terms = np.subtract(b.values, value_a, dtype=np.float64)
     # 0 log 0 = 0, and an entry that is no cell adds nothing.
@@ -84,7 +84,7 @@ def _divergence_of_target(target_a: Floats, target_b: Floats) -> Floats:
 
 
 def _rest(
-    side: ListBlock, cells: Bools, target: Floats
+    side: TopKBlock, cells: Bools, target: Floats
 ) -> tuple[Floats, float | Floats]:
     """The mass outside of the cells, f64[B], and how far rounding may leave it off."""
     p = side.p * cells

@@ -41,7 +41,7 @@ class TopKScores(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class ListBlock:
+class TopKBlock:
     """The lists of one side for B tokens: a row for each place in the list.
 
     ids i32[K, B], values [K, B] in nats, the largest first, p f64[K, B] the
@@ -60,7 +60,7 @@ class ListBlock:
 
 def read_block(
     scores: TopKScores, start: int, stop: int, chosen: Array | None
-) -> ListBlock:
+) -> TopKBlock:
     """The rows ``start`` to ``stop`` of a capture, all or the ``chosen`` of them."""
     ids = _rows(scores.top_ids, start, stop, chosen)
     values = _rows(scores.top_logprobs, start, stop, chosen)
@@ -80,7 +80,7 @@ def read_block(
     np.exp(p, out=p)
     if has_gaps:
         p[np.isnan(p)] = 0.0
-    return ListBlock(
+    return TopKBlock(
         ids=np.ascontiguousarray(ids.T),
         values=values,
         p=p,
@@ -128,7 +128,7 @@ class ListMatch:
     value_a: Array
 
 
-def match_lists(a: ListBlock, b: ListBlock) -> ListMatch:
+def match_lists(a: TopKBlock, b: TopKBlock) -> ListMatch:
     """Match the ids of two blocks of the same B tokens."""
     slot, in_b = _slots(a.ids, b.ids)
     return ListMatch(slot=slot, in_b=in_b, value_a=_gathered(a.values, slot))

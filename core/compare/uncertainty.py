@@ -88,8 +88,8 @@ _MOST = 1.5
 class Intervals:
     """``ci95`` of the JSON schema: (low, high) in nats, None where there is none.
 
-    They are over ``units`` sequences or blocks, as ``method`` says (None: too few of both, and all
-    intervals are None).
+    They are over ``units`` sequences or blocks, as ``method`` says. ``method`` None:
+    there are too few of both, and all intervals are None.
     """
 
     mae: Interval | None = None
@@ -293,8 +293,9 @@ def _around(value: float, error: float, t: float) -> Interval | None:
 def _reach(distance: Floats, error: Floats, units: int) -> float:
     """The |t| that 95% of the draws stay within.
 
-    Infinite where more than 5% have no spread of their own to divide by. Where one unit makes most of the spread, draws without it have almost none and |t|
-    is of no use: hence the limit.
+    Infinite where more than 5% have no spread of their own to divide by. Where one unit
+    makes most of the spread, draws without it have almost none and |t| is of no use:
+    hence the limit.
     """
     with np.errstate(all="ignore"):
         t = np.abs(distance) / error

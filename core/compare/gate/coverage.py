@@ -301,9 +301,9 @@ def _starts(case: GateCase) -> tuple[int, int]:
     # The start token is one id, so the most frequent ones are enough to look at.
     known = [i for i in np.argsort(-counts)[:8] if text(int(firsts[i])) in _BOS]
     if not known:
-        return (
-            case.pair.count if len(firsts) == 1 else 0
-        ), 0  # one id at every start is one, whatever its name
+        # One id at the start of every sequence is a start token, whatever its name.
+        begun = case.pair.count if len(firsts) == 1 else 0
+        return begun, 0
     pairs = begins[
         (case.lengths[case.lengths > 0] > 1) & (ids[begins] == firsts[known[0]])
     ]
@@ -314,9 +314,8 @@ def check_padding(case: GateCase) -> Iterator[Reason]:
     """Padding in the batches of one side, or left in the sequences of both."""
     for side, other in case.crossed:
         padding = side.facts.padding
-        if (
-            padding == _TO_GRAPHS
-        ):  # graphs are told by the execution mode; here one side alone rounds its batches up
+        # `check_execution` reports graphs. Here one side alone rounds its batches up.
+        if padding == _TO_GRAPHS:
             if other.facts.padding == "none" and not case.differ("execution_mode"):
                 said = (
                     f"{side.label} fills batches up {padding} and {other.label} does"
