@@ -1,14 +1,14 @@
-"""Experiments: which one-knob runs would tell the cause, what they take, and what they
-showed.
-"""
+"""Experiments: one-knob runs that can prove a cause, their time, and their outcome."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
+from rich.style import Style
 from textual import on
 from textual.app import ComposeResult
 from textual.message import Message
@@ -45,9 +45,7 @@ POLL_SECONDS = 1.0
 
 @dataclass
 class ExperimentsRead(Message):
-    """What is proposed, runs and was found out; ``problem`` says why it could not be
-    read.
-    """
+    """The experiments were read; ``problem`` says why they could not be."""
 
     found: Experiments | None
     problem: str = ""
@@ -79,7 +77,8 @@ class ExperimentsScreen(StartingScreen, inherit_bindings=False):
         self.chosen: set[str] | None = None
         self.budget = DEFAULT_BUDGET
         self._problem = ""
-        self._stop, self._wake = threading.Event(), threading.Event()
+        self._stop = threading.Event()
+        self._wake = threading.Event()
 
     def panes(self) -> ComposeResult:
         yield Bar(id="verdict")
@@ -124,9 +123,7 @@ class ExperimentsScreen(StartingScreen, inherit_bindings=False):
 
     @background(group="experiments", exclusive=True)
     def follow(self) -> None:
-        """Read what is proposed and what is saved, again and again; tell what is
-        new.
-        """
+        """Read what is proposed and saved, again and again; send what is new."""
         shown: Experiments | None = None
         watch: ExperimentWatch | None = None
         while not self._stop.is_set():
@@ -162,14 +159,12 @@ class ExperimentsScreen(StartingScreen, inherit_bindings=False):
     def draw(self) -> None:
         if not self.size.width:
             return
-        self.table.put(
-            ["change", "takes", "outcome", "backend", "cause"],
-            [
-                [row.change, row.takes, row.short, row.backend, row.cause]
-                for row in self.rows
-            ],
-            [self._mark(row) for row in self.rows],
-        )
+        cells = [
+            [row.change, row.takes, row.short, row.backend, row.cause]
+            for row in self.rows
+        ]
+        marks = [self._mark(row) for row in self.rows]
+        self.table.put(["change", "takes", "outcome", "backend", "cause"], cells, marks)
         self._show_bars()
 
     def _mark(self, row: ExperimentRow) -> Run:
@@ -191,13 +186,12 @@ class ExperimentsScreen(StartingScreen, inherit_bindings=False):
 
     def _head(self, width: int) -> list[list[Run]]:
         """The pair, and what is known of its experiments."""
-        p = self.palette
-        a, b = map(visible, self.why.labels)
-        rows: list[list[Run]] = [
-            [(" ", p.text), (fit(f"{a} {ARROW} {b}", width), p.strong)]
-        ]
+        palette = self.palette
+        a, b = self.why.labels
+        names = fit(f"{visible(a)} {ARROW} {visible(b)}", width)
+        rows: list[list[Run]] = [[(" ", palette.text), (names, palette.strong)]]
         for words, style in self._state():
-            rows += paragraph(words, style, p, width=width, most=2)
+            rows += paragraph(words, style, palette, width=width, most=2)
         return rows
 
     def _state(self) -> list[Run]:
@@ -226,30 +220,25 @@ class ExperimentsScreen(StartingScreen, inherit_bindings=False):
 
     def _detail(self, width: int) -> list[list[Run]]:
         """The selected row in full."""
-        p = self.palette
+        palette = self.palette
         row = self.here
         if row is None:
-            return [[("", p.text)]]
-        if row.combined:
-            mark = " [more than one change]"
-        else:
-            mark = ""
+            return [[("", palette.text)]]
         most = 2 if self.size.height >= 24 else 1
-        lines = [
-            *paragraph(
-                visible(f"{row.title}{mark}"), p.strong, p, width=width, most=most
-            ),
-            *paragraph(visible(_about(row)), p.muted, p, width=width, most=most),
-        ]
+        title = f"{row.title} [more than one change]" if row.combined else row.title
+        lines = self._paragraph(title, palette.strong, width, most)
+        lines += self._paragraph(_about(row), palette.muted, width, most)
         if row.outcome:
-            # Nowhere else on this screen does it stand in full.
-            if row.state == "failed":
-                style = p.bad
-            else:
-                style = p.accent
+            # The outcome stands in full nowhere else on this screen.
+            style = palette.bad if row.state == "failed" else palette.accent
             most = max(2, self.size.height // 8)
-            lines += paragraph(visible(row.outcome), style, p, width=width, most=most)
+            lines += self._paragraph(row.outcome, style, width, most)
         return lines
+
+    def _paragraph(
+        self, words: str, style: Style, width: int, most: int
+    ) -> list[list[Run]]:
+        return paragraph(visible(words), style, self.palette, width=width, most=most)
 
     # ---- commands
 
@@ -277,27 +266,26 @@ class ExperimentsScreen(StartingScreen, inherit_bindings=False):
         from logdrift.tui.screens.confirm import Confirm
 
         if self.found is not None and self.found.running:
-            self.say(
-                f"experiments run already ({self._key('cancel_run')} cancels them)",
-                warn=True,
-            )
+            key = self._key("cancel_run")
+            self.say(f"experiments run already ({key} cancels them)", warn=True)
             return
         rows = self._chosen_rows() or self._row_here()
         if not rows:
             self.say("there is no experiment to run", warn=True)
             return
         count = _count(rows)
-        yes = (
-            f"Yes, start engines for {count} now, {total(rows)}, at most"
-            f" {write_budget(self.budget)}"
-        )
 
         def answered(index: int | None) -> None:
             if index:
                 self.say(f"starting {count}")
                 self.start_rows(rows, self.budget)
 
-        self.app.push_screen(Confirm(f"Run {count} in the background?", yes), answered)
+        limit = write_budget(self.budget)
+        question = Confirm(
+            f"Run {count} in the background?",
+            f"Yes, start engines for {count} now, {total(rows)}, at most {limit}",
+        )
+        self.app.push_screen(question, answered)
 
     @background(group="start", writes=True, failed=lambda words: RunAsked("", words))
     def start_rows(self, rows: list[ExperimentRow], budget: float) -> None:
@@ -305,18 +293,15 @@ class ExperimentsScreen(StartingScreen, inherit_bindings=False):
         from logdrift.core.capture.trust import Stranger
         from logdrift.core.investigate.experiment_jobs import start_experiments
 
-        def act() -> str:
-            start_experiments(
-                self.session, self.why.pair, [row.id for row in rows], budget_s=budget
-            )
-            return "started in the background: leave and come back as you like"
-
+        ids = [row.id for row in rows]
         try:
-            self._do(act, frozenset(row.id for row in rows))
+            start_experiments(self.session, self.why.pair, ids, budget_s=budget)
         except Stranger as stranger:
-            self.post_message(
-                NotConfirmed(stranger, lambda: self.start_rows(rows, budget))
-            )
+            again = partial(self.start_rows, rows, budget)
+            self.post_message(NotConfirmed(stranger, again))
+            return
+        words = "started in the background: leave and come back as you like"
+        self.post_message(RunAsked(words, ids=frozenset(ids)))
 
     def action_cancel_run(self) -> None:
         """Ask, then cancel those that run."""
@@ -330,26 +315,18 @@ class ExperimentsScreen(StartingScreen, inherit_bindings=False):
             if index:
                 self.cancel_run()
 
-        self.app.push_screen(
-            Confirm(
-                "Cancel the experiments that run?", "Yes, cancel: what is done stays"
-            ),
-            answered,
+        question = Confirm(
+            "Cancel the experiments that run?", "Yes, cancel: what is done stays"
         )
+        self.app.push_screen(question, answered)
 
     @background(group="start", writes=True, failed=lambda words: RunAsked("", words))
     def cancel_run(self) -> None:
         """End the process that runs experiments."""
         from logdrift.core.investigate.experiment_jobs import cancel_experiments
 
-        def act() -> str:
-            cancel_experiments(self.session.folder)
-            return "the experiments are cancelled"
-
-        self._do(act)
-
-    def _do(self, act: Callable[[], str], ids: frozenset[str] = frozenset()) -> None:
-        self.post_message(RunAsked(act(), ids=ids))
+        cancel_experiments(self.session.folder)
+        self.post_message(RunAsked("the experiments are cancelled"))
 
     @on(RunAsked)
     def _on_run_asked(self, message: RunAsked) -> None:
@@ -364,22 +341,22 @@ class ExperimentsScreen(StartingScreen, inherit_bindings=False):
         """Ask for the time that experiments may take together."""
         from logdrift.tui.screens.prompt import LinePrompt
 
-        def taken(text: str | None) -> None:
-            if not text:
-                return
-            self.budget = parse_budget(text)
-            self.chosen = None
-            if self.found is not None:
-                self.chosen = chosen_at_first(self.rows, self.budget)
-            self.draw()
-
-        words = "time that all of them may take together: 90s, 10m, 1h"
-        self.app.push_screen(
-            LinePrompt(
-                "Budget", words, write_budget(self.budget), problem=_wrong_budget
-            ),
-            taken,
+        prompt = LinePrompt(
+            "Budget",
+            "time that all of them may take together: 90s, 10m, 1h",
+            write_budget(self.budget),
+            problem=_wrong_budget,
         )
+        self.app.push_screen(prompt, self._take_budget)
+
+    def _take_budget(self, text: str | None) -> None:
+        if not text:
+            return
+        self.budget = parse_budget(text)
+        self.chosen = None
+        if self.found is not None:
+            self.chosen = chosen_at_first(self.rows, self.budget)
+        self.draw()
 
     def action_open_experiment(self) -> None:
         """The experiment's own session, in an explorer."""

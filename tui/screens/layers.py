@@ -1,6 +1,4 @@
-"""Layers: where in the model a token begins to differ, by what was saved for it, as
-bars of the relative error.
-"""
+"""Layers: where in the model a token begins to differ, as bars of the error."""
 
 from __future__ import annotations
 
@@ -92,27 +90,24 @@ class StageList(Rows):
             return self.title_line(self.title_text, width, self.aside)
         if self.side is None:
             return strip_of([], width)
-        head = f"   {'stage':<{_NAME}} {'relative error':>14}"
-        return strip_of(
-            [(fit(f"{head}  {'of rounding':>11}", width), self.palette.muted)], width
-        )
+        head = f"   {'stage':<{_NAME}} {'relative error':>14}  {'of rounding':>11}"
+        return strip_of([(fit(head, width), self.palette.muted)], width)
 
     def runs(self, index: int, width: int) -> Sequence[Run]:
-        p = self.palette
         stage = self.stages[index]
-        mark = f" {_WRONG} " if stage.wrong else "   "
-        if stage.times is None:
-            times = "·"
+        if stage.wrong:
+            mark = _WRONG
+            style = bar_style = self.palette.bad
         else:
-            times = f"{number(stage.times, 2)}×"
-        name = fit(visible(stage.name), _NAME)
-        bar = score_bar(self._share(stage.error), max(4, width - _NAME - 33))
-        style, bar_style = (p.bad, p.bad) if stage.wrong else (p.text, p.accent)
+            mark = " "
+            style = self.palette.text
+            bar_style = self.palette.accent
+        bar_cells = max(4, width - _NAME - 33)
         return [
-            (mark, style),
-            (name, style),
-            (f" {_error(stage):>14}  {times:>11}  ", style),
-            (bar, bar_style),
+            (f" {mark} ", style),
+            (fit(visible(stage.name), _NAME), style),
+            (f" {_error(stage):>14}  {_times(stage):>11}  ", style),
+            (score_bar(self._share(stage.error), bar_cells), bar_style),
         ]
 
     def _share(self, error: float) -> float:
@@ -141,6 +136,13 @@ def _error(stage: Stage) -> str:
     return f"{stage.error:.2e}"
 
 
+def _times(stage: Stage) -> str:
+    """How many times rounding the error is."""
+    if stage.times is None:
+        return "·"
+    return f"{number(stage.times, 2)}×"
+
+
 def _backend(label: str) -> str:
     return label.partition("/")[0]
 
@@ -161,9 +163,8 @@ class LayersScreen(BaseScreen, inherit_bindings=False):
         position = origin.position
         self.sequence = sequence_of(self.session.sequences, position)
         self.index = position - self.session.sequences.bounds(self.sequence)[0]
-        self.piece = self.session.pieces.text(
-            int(self.session.sequences.token_ids[position])
-        ).replace(" ", "·")
+        token_id = int(self.session.sequences.token_ids[position])
+        self.piece = self.session.pieces.text(token_id).replace(" ", "·")
         self.found: tuple[Layers, ...] | None = None
         self.at = 0
 
@@ -236,15 +237,12 @@ class LayersScreen(BaseScreen, inherit_bindings=False):
         width = self.size.width - 2
         layers, side = self.sides[self.at] if self.sides else (None, None)
         self.query_one("#verdict", Bar).put(self._head(layers, width))
-        title = "Layers"
-        aside = ""
-        if layers is not None and side is not None:
-            title = (
-                f"{visible(side.backend)} against {visible(layers.standard)} ·"
-                f" {_place(layers)}"
-            )
+        if layers is None or side is None:
+            self.stages.put(None, "Layers", "")
+        else:
+            against = f"{visible(side.backend)} against {visible(layers.standard)}"
             aside = f"{self.at + 1} of {len(self.sides)}"
-        self.stages.put(side, title, aside)
+            self.stages.put(side, f"{against} · {_place(layers)}", aside)
         self.query_one("#detail", Bar).put(self._detail(layers, side, width))
 
     def _head(self, layers: Layers | None, width: int) -> list[list[Run]]:
@@ -257,6 +255,7 @@ class LayersScreen(BaseScreen, inherit_bindings=False):
         return [[(" ", p.text), (title, p.strong)], *state]
 
     def _state(self, layers: Layers | None) -> str:
+        """What the answer below is about, or that there is none."""
         if self.found is None:
             return "being read …"
         if layers is None:
@@ -265,13 +264,15 @@ class LayersScreen(BaseScreen, inherit_bindings=False):
                 " copies it)"
             )
         if self._exact(layers):
-            whole = "the whole of this sequence"
-            return f"what was saved for {'this token' if self.index else whole}"
-        none = "nothing is saved for this token"
-        if any(map(self._exact, self.found)):
-            none = "not what was saved for this token"
+            what = "this token" if self.index else "the whole of this sequence"
+            return f"what was saved for {what}"
+        another_is_exact = any(self._exact(answer) for answer in self.found)
+        if another_is_exact:
+            here = "not what was saved for this token"
+        else:
+            here = "nothing is saved for this token"
         about = self._about(layers)
-        return f"{none}, this is about {about}: x copies the command that asks for it"
+        return f"{here}, this is about {about}: x copies the command that asks for it"
 
     def _exact(self, layers: Layers) -> bool:
         """Whether an answer is about the token itself."""
@@ -288,23 +289,27 @@ class LayersScreen(BaseScreen, inherit_bindings=False):
         self, layers: Layers | None, side: LayerSide | None, width: int
     ) -> list[list[Run]]:
         """What the side shows, with notes; the command where nothing is saved."""
-        p = self.palette
         rows: list[list[Run]] = []
         if layers is not None and side is not None:
-            # The sentence is the answer, and stands nowhere else: in 60 columns it
-            # takes up to four lines.
-            if side.kind in ("rounding", "unknown"):
-                style = p.text
-            else:
-                style = p.warn
-            rows = self._paragraph(side.sentence, style, width, most=4)
-            most = 3 if self.size.height >= 24 else 2
-            for note in layers.notes:
-                rows += self._paragraph(note, p.muted, width, most=most)
+            rows = self._finding(layers, side, width)
         elif self.found is not None:
-            rows = self._paragraph(self.command, p.accent, width, most=5)
-        rows = rows or [[(" ", p.text), ("", p.text)]]
+            rows = self._paragraph(self.command, self.palette.accent, width, most=5)
+        if not rows:
+            rows = [[(" ", self.palette.text), ("", self.palette.text)]]
         return rows[: max(5, self.size.height // 3)]
+
+    def _finding(self, layers: Layers, side: LayerSide, width: int) -> list[list[Run]]:
+        """The sentence of a side, and the notes."""
+        style = self.palette.warn
+        if side.kind in ("rounding", "unknown"):
+            style = self.palette.text
+        # The sentence is the answer, and stands nowhere else: in 60 columns it takes
+        # up to four lines.
+        rows = self._paragraph(side.sentence, style, width, most=4)
+        most = 3 if self.size.height >= 24 else 2
+        for note in layers.notes:
+            rows += self._paragraph(note, self.palette.muted, width, most=most)
+        return rows
 
     def _paragraph(
         self, words: str, style: Style, width: int, *, most: int
@@ -338,24 +343,18 @@ class LayersScreen(BaseScreen, inherit_bindings=False):
         """Write the commands for deeper debuggers."""
         from logdrift.core.investigate.debuggers import debugger_script
 
-        self.post_message(
-            DebuggersMade(
-                debugger_script(
-                    self.session, self.labels, self.sequence, self.index or None
-                )
-            )
+        script = debugger_script(
+            self.session, self.labels, self.sequence, self.index or None
         )
+        self.post_message(DebuggersMade(script))
 
     @on(DebuggersMade)
     def _on_debuggers_made(self, message: DebuggersMade) -> None:
         if message.problem:
             self.logdrift.show_error(message.problem)
-        else:
-            self.app.push_screen(
-                TextScreen(
-                    f"Deeper debuggers · token {self.place}", message.text.splitlines()
-                )
-            )
+            return
+        title = f"Deeper debuggers · token {self.place}"
+        self.app.push_screen(TextScreen(title, message.text.splitlines()))
 
     def action_copy(self) -> None:
         self.say(self.logdrift.copy_text(self.text_to_save()))
@@ -369,8 +368,9 @@ class LayersScreen(BaseScreen, inherit_bindings=False):
             return f"{self.command}\n"
         lines = ["place\tbackend\tstage\trelative error\ttimes rounding\tlimit\twrong"]
         for layers, side in self.sides:
-            place = _place(layers), visible(side.backend)
-            lines += ["\t".join((*place, *_cells(stage))) for stage in side.stages]
+            for stage in side.stages:
+                row = (_place(layers), visible(side.backend), *_cells(stage))
+                lines.append("\t".join(row))
         return "\n".join(lines)
 
 

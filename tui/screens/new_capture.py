@@ -1,9 +1,8 @@
-"""A new capture: a form, the plan that follows from it, and its start in the
-background.
-"""
+"""A new capture: a form, the plan that it makes, and its start in the background."""
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import tempfile
@@ -12,18 +11,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from rich.style import Style
 from textual import on
 from textual.app import ComposeResult
 from textual.containers import Container
 from textual.message import Message
-from textual.strip import Strip
 
 from logdrift.core.engines import ENGINES
 from logdrift.core.errors import LogdriftError, words_of
 from logdrift.core.paths import user_path
 from logdrift.core.plan import CapturePlan, load_plan
-from logdrift.core.plan.writing import plan_toml
 from logdrift.core.session.visible import visible
 from logdrift.tui.actions import hint_pairs
 from logdrift.tui.bindings import bindings
@@ -34,12 +30,13 @@ from logdrift.tui.models.capture_rows import form_rows
 from logdrift.tui.models.engines import Found, look_for_engines
 from logdrift.tui.models.plan_file import save_plan, with_typed_ids
 from logdrift.tui.screens.base import BaseScreen
+from logdrift.tui.screens.plan_pane import PlanPane, plan_lines
 from logdrift.tui.widgets.bars import Hints
 from logdrift.tui.widgets.form import Form
-from logdrift.tui.widgets.lines import Text, strip_of
 
 WIDE = 110
 """Columns from which the plan stands beside the form."""
+_BEING_STARTED = "it is being started: one moment"
 
 
 @dataclass
@@ -70,15 +67,6 @@ class StartFailed(Message):
     error: LogdriftError
 
 
-class PlanPane(Text, can_focus=False):
-    """The plan as TOML."""
-
-    fixed = 1
-
-    def fixed_line(self, y: int, width: int) -> Strip:
-        return self.title_line("Plan", width, "as TOML")
-
-
 class NewCaptureScreen(BaseScreen, inherit_bindings=False):
     """Asks for everything a capture needs; dismissed with the folder of the session
     once it runs.
@@ -93,11 +81,10 @@ class NewCaptureScreen(BaseScreen, inherit_bindings=False):
 
         super().__init__()
         self._sessions = sessions
-        known = {
-            engine: found
-            for engine, found in available().items()
-            if not isinstance(found, LogdriftError)
-        }
+        known = {}
+        for engine, interpreter in available().items():
+            if not isinstance(interpreter, LogdriftError):
+                known[engine] = interpreter
         self.form = forms.first_form(_free_name(sessions), known)
         self.built = build(self.form, sessions)
         self._untouched = self.form
@@ -141,58 +128,29 @@ class NewCaptureScreen(BaseScreen, inherit_bindings=False):
         self._show(key)
 
     def _show(self, key: str | None = None) -> None:
-        self.fields.show(
-            form_rows(self.form, self._problems_to_show(), self.found, self._expanded),
-            key=key,
-        )
+        problems = self._problems_to_show()
+        rows = form_rows(self.form, problems, self.found, self._expanded)
+        self.fields.show(rows, key=key)
         self.draw()
 
     def _problems_to_show(self) -> DraftPlan:
         """What is wrong, less the prompt that has yet to be typed: an empty form is
         not wrong yet.
         """
-        if self._started or self.form.texts != ("",) or self.form.source != "text":
+        no_prompt_yet = self.form.texts == ("",) and self.form.source == "text"
+        if self._started or not no_prompt_yet:
             return self.built
-        return replace(
-            self.built,
-            problems={
-                k: v for k, v in self.built.problems.items() if k != "prompts.text[0]"
-            },
-        )
+        problems = dict(self.built.problems)
+        problems.pop("prompts.text[0]", None)
+        return replace(self.built, problems=problems)
 
     def draw(self) -> None:
         """The plan beside the form, where there is room for it."""
-        pane = self.query_one(PlanPane)
-        p = self.palette
-        if not pane.display or not pane.size.width:
-            return
-        rows: list[list[tuple[str, Style]]] = []
-        for line in self.plan_lines():
-            style = p.text
-            if line.startswith(("[", "#")):
-                if line.startswith("["):
-                    style = p.strong
-                else:
-                    style = p.muted
-            rows.append([(f" {visible(line)}", style)])
-        pane.set_lines([strip_of(row, pane.inner_width) for row in rows])
+        self.query_one(PlanPane).put(self.built)
 
     def plan_lines(self) -> list[str]:
         """The plan as TOML; where there is none, what is wrong."""
-        if self.built.plan is None:
-            return [
-                "# not yet a plan:",
-                *(f"# {words}" for words in self.built.problems.values()),
-            ]
-        try:
-            lines = plan_toml(self.built.plan).splitlines()
-        except LogdriftError as error:
-            return [f"# {error}"]
-        if self.built.ids is not None:
-            lines[0:0] = [
-                "# the ids are written to this file of prompts when the plan is saved"
-            ]
-        return lines
+        return plan_lines(self.built)
 
     # ---- engines
 
@@ -217,77 +175,80 @@ class NewCaptureScreen(BaseScreen, inherit_bindings=False):
         """Another choice of a field."""
         self.say("")
         options = forms.choices(self.form, key)
-        at = options.index(forms.value_of(self.form, key))
-        self._set(forms.with_value(self.form, key, options[(at + step) % len(options)]))
+        now = options.index(forms.value_of(self.form, key))
+        following = options[(now + step) % len(options)]
+        self._set(forms.with_value(self.form, key, following))
 
     def pressed(self, key: str) -> None:
         """A button: of the plan, of a backend, or of an engine, which adds a
         backend.
         """
-        if match := re.fullmatch(r"backend\[(\d+)\](\.remove)?", key):
-            index = int(match[1])
-            if match[2]:
+        backend = re.fullmatch(r"backend\[(\d+)\](\.remove)?", key)
+        if backend is not None:
+            index = int(backend[1])
+            if backend[2]:
                 self._remove_backend(index)
             else:
-                self._expanded ^= {index}
-                self._show()
+                self._expand(index)
         elif key.startswith("engine."):
             self._add(key.removeprefix("engine."))
         else:
-            buttons = {
-                "show_plan": self.action_show_plan,
-                "save_plan": self.action_save_plan,
-                "load_plan": self.action_load_plan,
-                "start": self.action_start,
-            }
-            buttons[key]()
+            self._press_plan_button(key)
+
+    def _expand(self, index: int) -> None:
+        """Show all fields of a backend, or few again."""
+        self._expanded ^= {index}
+        self._show()
+
+    def _press_plan_button(self, key: str) -> None:
+        buttons = {
+            "show_plan": self.action_show_plan,
+            "save_plan": self.action_save_plan,
+            "load_plan": self.action_load_plan,
+            "start": self.action_start,
+        }
+        buttons[key]()
 
     def action_add_backend(self) -> None:
         from logdrift.tui.screens.texts import Picker
         from logdrift.tui.widgets.reading import Row
 
-        engines = [*ENGINES]
-        p = self.palette
+        engines = list(ENGINES)
+        palette = self.palette
 
         def row(index: int, width: int) -> Row:
-            known = self.found.get(engines[index], Found("looking for it"))
-            words = known.problem or known.words
-            return [
-                (f" {engines[index]:<14}", p.text),
-                (visible(words), p.bad if known.problem else p.muted),
-            ]
+            engine = engines[index]
+            known = self.found.get(engine, Found("looking for it"))
+            style = palette.bad if known.problem else palette.muted
+            words = visible(known.problem or known.words)
+            return [(f" {engine:<14}", palette.text), (words, style)]
 
         def answered(index: int | None) -> None:
             if index is not None:
                 self._add(engines[index])
 
-        self.app.push_screen(
-            Picker("Add a backend", " engine", len(engines), row), answered
-        )
+        picker = Picker("Add a backend", " engine", len(engines), row)
+        self.app.push_screen(picker, answered)
 
     def _add(self, engine: str) -> None:
-        added = forms.new_backend(
-            engine, {backend.name for backend in self.form.backends}
-        )
-        index = len(self.form.backends)
+        before = self.form.backends
+        taken = {backend.name for backend in before}
+        backends = (*before, forms.new_backend(engine, taken))
+        index = len(before)
         self._expanded |= {index}
-        self._set(
-            replace(self.form, backends=(*self.form.backends, added)),
-            key=f"backend[{index}].name",
-        )
+        self._set(replace(self.form, backends=backends), key=f"backend[{index}].name")
         problem = self.found.get(engine, Found()).problem
         if problem is not None:
             self.say(problem, warn=True)
 
     def _remove_backend(self, index: int) -> None:
-        backends = self.form.backends
-        self._expanded = frozenset(
-            i - (i > index) for i in self._expanded if i != index
-        )
-        self._set(
-            replace(self.form, backends=(*backends[:index], *backends[index + 1 :]))
-        )
-        self.say(f"{backends[index].name} is removed")
+        backends = list(self.form.backends)
+        removed = backends.pop(index)
+        before = {other for other in self._expanded if other < index}
+        after = {other - 1 for other in self._expanded if other > index}
+        self._expanded = frozenset(before | after)
+        self._set(replace(self.form, backends=tuple(backends)))
+        self.say(f"{removed.name} is removed")
 
     # ---- moving
 
@@ -311,38 +272,38 @@ class NewCaptureScreen(BaseScreen, inherit_bindings=False):
         self.app.push_screen(TextScreen("Plan", self.plan_lines()))
 
     def action_save_plan(self) -> None:
+        from logdrift.tui.screens.prompt import LinePrompt
+
         if self.built.plan is None:
             self._point_at_problem()
             return
-        from logdrift.tui.screens.confirm import Confirm
-        from logdrift.tui.screens.prompt import LinePrompt
-
-        def confirmed(path: Path, index: int | None) -> None:
-            if index == 1:
-                self._write_plan(path)
 
         def answered(text: str | None) -> None:
             path = _path(text)
             if path is None:
                 return
             if os.path.exists(path):
-                window = Confirm(
-                    f"{visible(path.name)} exists already", "Yes, write over it"
-                )
-                self.app.push_screen(window, lambda index: confirmed(path, index))
+                self._ask_to_overwrite(path)
             else:
                 self._write_plan(path)
 
-        name = f"{self.form.session.strip() or 'plan'}.toml"
-        self.app.push_screen(
-            LinePrompt(
-                "Save the plan",
-                "a file; logdrift capture --plan takes it",
-                name,
-                problem=_no_path,
-            ),
-            answered,
+        prompt = LinePrompt(
+            "Save the plan",
+            "a file; logdrift capture --plan takes it",
+            f"{self.form.session.strip() or 'plan'}.toml",
+            problem=_no_path,
         )
+        self.app.push_screen(prompt, answered)
+
+    def _ask_to_overwrite(self, path: Path) -> None:
+        from logdrift.tui.screens.confirm import Confirm
+
+        def answered(index: int | None) -> None:
+            if index == 1:
+                self._write_plan(path)
+
+        question = Confirm(f"{visible(path.name)} exists already", "Yes, write over it")
+        self.app.push_screen(question, answered)
 
     def _write_plan(self, path: Path) -> None:
         plan = self.built.plan
@@ -370,9 +331,8 @@ class NewCaptureScreen(BaseScreen, inherit_bindings=False):
             self.say(f"loaded: {path}")
 
         words = "a TOML file, as saved here or as docs/plan.md has it"
-        self.app.push_screen(
-            LinePrompt("Load a plan", words, problem=_no_path), answered
-        )
+        prompt = LinePrompt("Load a plan", words, problem=_no_path)
+        self.app.push_screen(prompt, answered)
 
     def take_plan(self, plan: CapturePlan) -> None:
         """Fill the form in from a plan."""
@@ -382,36 +342,35 @@ class NewCaptureScreen(BaseScreen, inherit_bindings=False):
     # ---- starting and leaving
 
     def action_start(self) -> None:
+        plan = self.built.plan
         if self._started:
-            self.say("it is being started: one moment")
-            return
-        if self.built.plan is None:
+            self.say(_BEING_STARTED)
+        elif plan is None:
             self._point_at_problem()
-            return
-        self._started = True
-        self.say("checking model and prompts")
-        self._start(
-            self.built.plan, self.built.ids, self._sessions / self.form.session.strip()
-        )
+        else:
+            self._started = True
+            self.say("checking model and prompts")
+            folder = self._sessions / self.form.session.strip()
+            self._start(plan, self.built.ids, folder)
 
     def _point_at_problem(self) -> None:
         """To the first field that is wrong; what is wrong stands below it."""
-        self._started, started = True, self._started
+        key = self._first_wrong_field()
+        # As if started: the prompt that has yet to be typed is wrong now.
+        before = self._started
+        self._started = True
+        self._show(key)
+        self._started = before
+        problems = self.built.problems
+        first = next(iter(problems.values()), "")
+        self.say(problems.get(key or "", "") or first, warn=True)
+
+    def _first_wrong_field(self) -> str | None:
         rows = form_rows(self.form, self.built, self.found, self._expanded)
-        first = next(
-            (
-                row.key
-                for row in rows
-                if row.kind == "bad" and row.key in self.built.problems
-            ),
-            None,
-        )
-        words = self.built.problems.get(first or "", "") or next(
-            iter(self.built.problems.values()), ""
-        )
-        self._show(first)
-        self._started = started
-        self.say(words, warn=True)
+        for row in rows:
+            if row.kind == "bad" and row.key in self.built.problems:
+                return row.key
+        return None
 
     @background(
         group="start",
@@ -462,29 +421,28 @@ class NewCaptureScreen(BaseScreen, inherit_bindings=False):
     def action_leave(self) -> None:
         from logdrift.tui.screens.confirm import Confirm
 
+        def answered(index: int | None) -> None:
+            if index == 1:
+                self.dismiss(None)
+
         if self._started:
-            self.say("it is being started: one moment")
+            self.say(_BEING_STARTED)
         elif self.form == self._untouched:
             self.dismiss(None)
         else:
-
-            def answered(index: int | None) -> None:
-                if index == 1:
-                    self.dismiss(None)
-
-            self.app.push_screen(
-                Confirm("Leave the form?", "Yes, drop what was filled in", "No, stay"),
-                answered,
+            question = Confirm(
+                "Leave the form?", "Yes, drop what was filled in", "No, stay"
             )
+            self.app.push_screen(question, answered)
 
 
 def _free_name(sessions: Path) -> str:
     """A name for a session that is not taken yet."""
-    return next(
-        name
-        for n in range(1, 10**6)
-        if not (sessions / (name := f"capture-{n}")).exists()
-    )
+    for number in itertools.count(1):
+        name = f"capture-{number}"
+        if not (sessions / name).exists():
+            return name
+    raise AssertionError("numbers do not end")
 
 
 def _path(text: str | None) -> Path | None:
