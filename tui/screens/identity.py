@@ -1,6 +1,4 @@
-"""Identity: what each engine really loaded, as it was saved, and the command that asks
-the engines.
-"""
+"""Identity: the saved answers to what each engine really loaded."""
 
 from __future__ import annotations
 
@@ -49,9 +47,7 @@ class IdentityScreen(TextScreen):
         return f"logdrift why {shlex.quote(str(self.session.folder))} --identity"
 
     def action_copy_text(self) -> None:
-        """Copy what stands here; where no backend was asked the command, which is what
-        is wanted then.
-        """
+        """Copy the text; where no backend was asked, the command that asks them."""
         read = self._read
         if read is None or read.found or read.failed or read.problem:
             super().action_copy_text()
@@ -77,12 +73,9 @@ class IdentityScreen(TextScreen):
         saved = saved_identities(self.session.folder)
         found = identities_of(self.session, saved)
         failed = saved_failures(self.session.folder)
-        missing = (
-            {info.backend for info in self.session.captures}
-            - saved.keys()
-            - failed.keys()
-        )
-        self.post_message(IdentityRead(found, tuple(sorted(missing)), failed=failed))
+        backends = {info.backend for info in self.session.captures}
+        missing = sorted(backends - saved.keys() - failed.keys())
+        self.post_message(IdentityRead(found, tuple(missing), failed=failed))
 
     @on(IdentityRead)
     def _on_read(self, message: IdentityRead) -> None:
@@ -91,29 +84,33 @@ class IdentityScreen(TextScreen):
 
     def _lay_out(self) -> None:
         """Laid out by the report in the width of the window."""
+        read = self._read
+        if read is None:
+            return
+        lines = [read.problem] if read.problem else self._checked(read)
+        if read.missing:
+            lines += self._not_checked(read)
+        self.reading.put(self.title_text, lines)
+
+    def _checked(self, read: IdentityRead) -> list[str]:
+        """What was found, as the report prints it."""
         from logdrift.core.report.identity import identity_document
         from logdrift.core.report.layout import Canvas
         from logdrift.core.report.paint.text import paint_text
 
-        read = self._read
-        if read is None:
-            return
         canvas = Canvas(width=max(40, self.reading.inner_width))
-        lines = [read.problem]
-        if not read.problem:
-            document = identity_document(read.found, read.failed)
-            lines = paint_text(document, canvas).splitlines()
-        if read.missing:
-            asked = bool(read.found or read.failed)
-            if asked:
-                said = f"Not checked: {', '.join(read.missing)}."
-            else:
-                said = "No backend has been asked yet."
-            lines += [
-                *([""] if asked else []),
-                said,
-                "This starts each once more and compares every tensor:",
-                "",
-            ]
-            lines.append(self.command)
-        self.reading.put(self.title_text, lines)
+        document = identity_document(read.found, read.failed)
+        return paint_text(document, canvas).splitlines()
+
+    def _not_checked(self, read: IdentityRead) -> list[str]:
+        """The backends that were not asked, and the command that asks them."""
+        if read.found or read.failed:
+            head = ["", f"Not checked: {', '.join(read.missing)}."]
+        else:
+            head = ["No backend has been asked yet."]
+        return [
+            *head,
+            "This starts each once more and compares every tensor:",
+            "",
+            self.command,
+        ]

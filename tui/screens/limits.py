@@ -1,9 +1,10 @@
-"""Limits: what every framework calls normal, held against the numbers of this pair."""
+"""Limits: what every framework calls normal, compared with the numbers of a pair."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from rich.style import Style
 from textual import on
 from textual.app import ComposeResult
 from textual.message import Message
@@ -29,7 +30,8 @@ from logdrift.tui.screens.saving import save
 from logdrift.tui.screens.texts import TextScreen
 from logdrift.tui.widgets.bars import Bar
 from logdrift.tui.widgets.lines import Run
-from logdrift.tui.widgets.reading import wrap, wrap_at_most
+from logdrift.tui.widgets.paragraph import paragraph
+from logdrift.tui.widgets.reading import wrap
 from logdrift.tui.widgets.rows import Rows
 from logdrift.tui.widgets.table import Table
 
@@ -38,7 +40,7 @@ _ANSWER_LINES = 3
 
 @dataclass(eq=False, repr=False)
 class LimitsJudged(Message):
-    """Every limit was held against the pair, or ``problem`` says why not."""
+    """The pair was compared with every limit, or ``problem`` says why not."""
 
     limits: list[JudgedLimit]
     problem: str | None = None
@@ -101,11 +103,14 @@ class LimitsScreen(BaseScreen, inherit_bindings=False):
         """What to make of the limits: the sentence on the pair."""
         if self.answer is None or not self.size.width:
             return
-        p = self.palette
-        parts = wrap_at_most(self.answer.sentence, self.size.width - 2, _ANSWER_LINES)
-        self.query_one("#answer", Bar).put(
-            [[(" ", p.text), (part, p.meaning(self.answer.meaning))] for part in parts]
+        rows = paragraph(
+            self.answer.sentence,
+            self.palette.meaning(self.answer.meaning),
+            self.palette,
+            width=self.size.width - 2,
+            most=_ANSWER_LINES,
         )
+        self.query_one("#answer", Bar).put(rows)
 
     @on(LimitsJudged)
     def _on_judged(self, message: LimitsJudged) -> None:
@@ -129,12 +134,17 @@ class LimitsScreen(BaseScreen, inherit_bindings=False):
         self._show_detail()
 
     def _mark(self, item: JudgedLimit) -> Run:
-        p = self.palette
         mark, _ = STATES[item.ok]
         if item.limit.level == "exact":
-            # Not to be bitwise equal is no alarm.
-            return mark, p.muted
-        return mark, {True: p.good, False: p.bad, None: p.muted}[item.ok]
+            # It is no alarm that a pair is not bitwise equal.
+            return mark, self.palette.muted
+        return mark, self._style(item, unknown=self.palette.muted)
+
+    def _style(self, item: JudgedLimit, *, unknown: Style) -> Style:
+        """The colour of a kept, exceeded or ``unknown`` limit."""
+        if item.ok is None:
+            return unknown
+        return self.palette.good if item.ok else self.palette.bad
 
     @on(Rows.Moved)
     def _on_moved(self) -> None:
@@ -144,31 +154,31 @@ class LimitsScreen(BaseScreen, inherit_bindings=False):
     def _show_detail(self) -> None:
         if not self.size.width:
             return
-        p, bar = self.palette, self.query_one("#detail", Bar)
+        palette = self.palette
+        bar = self.query_one("#detail", Bar)
         if not self.limits:
-            bar.put([[(" the numbers of the pair are being measured", p.muted)]])
+            bar.put([[(" the numbers of the pair are being measured", palette.muted)]])
             return
         runs = self._detail(self.limits[self.table.selected], self.size.width - 2)
-        bar.put([[(" ", p.text), run] for run in runs])
+        bar.put([[(" ", palette.text), run] for run in runs])
 
     def _detail(self, item: JudgedLimit, width: int) -> list[Run]:
         """The state, the numbers, what the limit means and where it was read."""
-        p = self.palette
+        palette = self.palette
         limit = item.limit
-        state, words = STATES[item.ok]
-        style = {True: p.good, False: p.bad, None: p.warn}[item.ok]
+        mark, words = STATES[item.ok]
+        state = f"{mark} {words}"
         if item.note:
-            why = f": {visible(item.note)}"
-        else:
-            why = ""
+            state += f": {visible(item.note)}"
+        style = self._style(item, unknown=palette.warn)
         whose, name, value, allowed, metric = map(visible, cells(item))
         numbers = f"{name} ({whose}): {metric} is {value}, the limit {allowed}"
         meaning = f"{visible(limit.meaning)} ({LEVELS[limit.level]})"
         return [
-            (fit(f"{state} {words}{why}", width), style),
-            (fit(numbers, width), p.strong),
-            *((part, p.text) for part in wrap(meaning, width)[:2]),
-            (fit(visible(limit.source), width), p.muted),
+            (fit(state, width), style),
+            (fit(numbers, width), palette.strong),
+            *((part, palette.text) for part in wrap(meaning, width)[:2]),
+            (fit(visible(limit.source), width), palette.muted),
         ]
 
     # ---- commands

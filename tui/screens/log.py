@@ -38,18 +38,10 @@ class LogScreen(TextScreen):
         self.read_log(self.backends[self.at])
 
     def hints(self) -> list[tuple[str, str]]:
+        hints = super().hints()
         if len(self.backends) > 1:
-            other = [("tab", "next log")]
-        else:
-            other = []
-        return [
-            ("c", "copy"),
-            ("w", "save"),
-            ("/", "search"),
-            *other,
-            ("↑↓", "scroll"),
-            ("Esc", "leave"),
-        ]
+            hints.insert(3, ("tab", "next log"))
+        return hints
 
     def turn(self, step: int) -> None:
         if len(self.backends) == 1:
@@ -67,13 +59,9 @@ class LogScreen(TextScreen):
 
     @on(LogRead)
     def _on_log_read(self, message: LogRead) -> None:
-        if message.backend == self.backends[self.at]:
-            if len(self.backends) > 1:
-                place = f" ({self.at + 1} of {len(self.backends)})"
-            else:
-                place = ""
-            self.reading.put(
-                f"Log of {visible(message.backend)}, last lines{place}",
-                message.lines,
-                at_end=True,
-            )
+        if message.backend != self.backends[self.at]:
+            return
+        title = f"Log of {visible(message.backend)}, last lines"
+        if len(self.backends) > 1:
+            title += f" ({self.at + 1} of {len(self.backends)})"
+        self.reading.put(title, message.lines, at_end=True)

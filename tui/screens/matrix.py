@@ -37,7 +37,8 @@ from logdrift.tui.screens.saving import save
 from logdrift.tui.screens.texts import Picker
 from logdrift.tui.widgets.bars import Bar
 from logdrift.tui.widgets.lines import Lines, Run, strip_of
-from logdrift.tui.widgets.reading import Row, wrap_at_most
+from logdrift.tui.widgets.paragraph import paragraph
+from logdrift.tui.widgets.reading import Row
 
 _CELL = 11
 _TOO_FEW = "Two captures with a finished sequence are needed for a matrix."
@@ -66,7 +67,8 @@ class MatrixGrid(Lines, inherit_bindings=False):
     def __init__(self, table: MatrixTable, *, id: str) -> None:
         super().__init__(id=id)
         self.table = table
-        self.row, self.column = 0, min(1, len(table.labels) - 1)
+        self.row = 0
+        self.column = min(1, len(table.labels) - 1)
 
     @property
     def line_count(self) -> int:
@@ -141,13 +143,13 @@ class MatrixGrid(Lines, inherit_bindings=False):
 
     def _style(self, cell: MatrixCell) -> Style:
         """The colour of a comparable number: the larger it is, the stronger."""
-        p = self.palette
-        found = self.table.grade(cell)
-        if found.noise:
-            return p.muted
-        if found.level:
-            return p.single[found.level - 1]
-        return p.text
+        palette = self.palette
+        grade = self.table.grade(cell)
+        if grade.noise:
+            return palette.muted
+        if grade.level:
+            return palette.single[grade.level - 1]
+        return palette.text
 
     def go(self, row: int, column: int) -> None:
         """Put the cursor on a cell."""
@@ -257,20 +259,18 @@ class MatrixScreen(BaseScreen, inherit_bindings=False):
         gates: dict[tuple[str, str], Gate],
     ) -> None:
         worker = get_current_worker()
+        metric, scope = key
         for index, a in enumerate(labels):
             row: list[MatrixCell | None] = []
             for b in labels:
                 if worker.is_cancelled:
                     return
+                if a == b:
+                    row.append(None)
+                    continue
                 gate = gates.get((a, b))
-                row.append(self._computed(a, b, key, gate) if a != b else None)
+                row.append(matrix_cell(self.session, a, b, metric, scope, gate))
             self.post_message(RowDone(key, index, tuple(row)))
-
-    def _computed(
-        self, a: str, b: str, key: tuple[str, Scope], gate: Gate | None
-    ) -> MatrixCell:
-        metric, scope = key
-        return matrix_cell(self.session, a, b, metric, scope, gate)
 
     @on(RowDone)
     def _on_row_done(self, message: RowDone) -> None:
@@ -292,15 +292,14 @@ class MatrixScreen(BaseScreen, inherit_bindings=False):
 
     def draw(self) -> None:
         """What stands under the cursor, in words."""
-        bar, p, width = self.query_one("#detail", Bar), self.palette, self.size.width
-        if not width:
+        if not self.size.width:
             return
+        width = self.size.width - 2
         most = 2 if self.size.height >= 24 else 1
         rows: list[list[Run]] = []
         for text, style in self._detail():
-            for part in wrap_at_most(text, width - 2, most):
-                rows.append([(" ", p.text), (part, style)])
-        bar.put(rows)
+            rows += paragraph(text, style, self.palette, width=width, most=most)
+        self.query_one("#detail", Bar).put(rows)
 
     def _detail(self) -> list[Run]:
         p = self.palette
@@ -312,26 +311,35 @@ class MatrixScreen(BaseScreen, inherit_bindings=False):
 
     def _cell_in_words(self) -> list[Run]:
         """Two lines: the number, and the verdict or what is missing."""
-        p = self.palette
-        table = self.table
-        grid = self.grid
-        a = table.labels[grid.row]
-        b = table.labels[grid.column]
-        if a == b:
-            return [(f"{visible(a)} against itself", p.text), ("", p.text)]
-        head = f"{visible(a)} {ARROW} {visible(b)}"
-        cell = table.cell(grid.row, grid.column)
+        palette = self.palette
+        row = self.grid.row
+        column = self.grid.column
+        a = visible(self.table.labels[row])
+        b = visible(self.table.labels[column])
+        if row == column:
+            return [(f"{a} against itself", palette.text), ("", palette.text)]
+        head = f"{a} {ARROW} {b}"
+        cell = self.table.cell(row, column)
         if cell is None:
-            return [(f"{head}: being computed", p.text), ("", p.text)]
+            return [(f"{head}: being computed", palette.text), ("", palette.text)]
         if cell.problem is not None:
-            return [(head, p.strong), (visible(cell.problem), p.bad)]
+            return [(head, palette.strong), (visible(cell.problem), palette.bad)]
+        return self._number_and_verdict(head, cell)
+
+    def _number_and_verdict(self, head: str, cell: MatrixCell) -> list[Run]:
+        palette = self.palette
+        if cell.comparable:
+            meaning = self.table.grade(cell).words
+            style = palette.strong
+        else:
+            meaning = "means nothing"
+            style = palette.muted
         verdict = VERDICTS.get(cell.verdict or "", "")
         reason = f"{verdict}  {visible(cell.reason)}".rstrip()
-        if cell.comparable:
-            number_line = f"{head}: {number(cell.value)}, {table.grade(cell).words}"
-            return [(number_line, p.strong), (reason, p.verdict(cell.verdict))]
-        number_line = f"{head}: {number(cell.value)}, means nothing"
-        return [(number_line, p.muted), (reason, p.verdict(cell.verdict))]
+        return [
+            (f"{head}: {number(cell.value)}, {meaning}", style),
+            (reason, palette.verdict(cell.verdict)),
+        ]
 
     # ---- commands
 
@@ -342,18 +350,15 @@ class MatrixScreen(BaseScreen, inherit_bindings=False):
     @on(MatrixGrid.CellChosen)
     def action_open_pair(self) -> None:
         """Leave, and show this pair."""
-        if len(self.table.labels) < 2:
-            self.say(
-                "two captures with a finished sequence are needed for a pair", warn=True
-            )
-            return
-        a = self.table.labels[self.grid.row]
-        b = self.table.labels[self.grid.column]
-        if a == b:
+        labels = self.table.labels
+        if len(labels) < 2:
+            words = "two captures with a finished sequence are needed for a pair"
+            self.say(words, warn=True)
+        elif self.grid.row == self.grid.column:
             self.say("a capture against itself is no pair", warn=True)
-            return
-        self.dismiss()
-        self._chosen((a, b))
+        else:
+            self.dismiss()
+            self._chosen((labels[self.grid.row], labels[self.grid.column]))
 
     def action_choose_metric(self) -> None:
         """Choose the metric from the list of all."""

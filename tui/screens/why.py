@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from rich.style import Style
 from textual import events, on
 from textual.app import ComposeResult
 from textual.containers import Container
@@ -25,7 +26,7 @@ from logdrift.tui.screens.pair_picker import ask_pair, open_labels
 from logdrift.tui.screens.saving import save
 from logdrift.tui.widgets.bars import Bar
 from logdrift.tui.widgets.lines import Run
-from logdrift.tui.widgets.reading import wrap_at_most
+from logdrift.tui.widgets.paragraph import paragraph
 from logdrift.tui.widgets.rows import Rows
 from logdrift.tui.widgets.topics import TopicDetail, TopicList
 
@@ -45,8 +46,8 @@ class Explained(Message):
 
 
 class WhyScreen(BaseScreen, inherit_bindings=False):
-    """The verdict, the list of causes and what is told of the selected one. A thread
-    works it out, once for a pair.
+    """The verdict, the causes, and the evidence of the selected one. A thread works
+    them out, once for each pair.
     """
 
     BINDINGS = bindings("why")
@@ -84,8 +85,8 @@ class WhyScreen(BaseScreen, inherit_bindings=False):
 
     @on(events.ScreenResume)
     def _on_resumed(self) -> None:
-        """An experiment may have told something meanwhile: what was known stands until
-        that is weighed.
+        """An experiment may have added evidence: what was known stands until the causes
+        are ranked again.
         """
         if self.found is not None and self.found.stamp != evidence_stamp(self.session):
             self._want()
@@ -144,74 +145,82 @@ class WhyScreen(BaseScreen, inherit_bindings=False):
             return
         self.query_one("#verdict", Bar).put(self._head())
         if self.has_class("-stacked"):
-            rows = max(4, min(self.topics.line_count + 1, self.size.height * 2 // 5))
-            self.topics.styles.height = rows
+            most = self.size.height * 2 // 5
+            self.topics.styles.height = max(4, min(self.topics.line_count + 1, most))
         else:
             self.topics.styles.height = "1fr"
-        if self.found is not None:
-            self.topics.aside = f"{self.found.causes} found"
-        else:
-            self.topics.aside = ""
+        self.topics.aside = f"{self.found.causes} found" if self.found else ""
         self.topics.refresh_fixed()
 
     def _head(self) -> list[list[Run]]:
-        p = self.palette
+        """The answer, the pair with its numbers, the verdict, and a running capture."""
         width = self.size.width - 2
-        found = self.found
-        assert self.view is not None
-        a, b = map(visible, self.view.labels)
-        rest: list[Run] = []
-        if found is not None:
-            mae = found.found.size["mae"]
-            rest = [
-                (f"  {VERDICTS[found.gate.verdict]}", p.verdict(found.gate.verdict)),
-                (f"  MAE {number(mae if isinstance(mae, float) else None)}", p.text),
-                (f"  {found.found.tokens:,} tokens", p.muted),
-            ]
-        room = width - sum(len(text) for text, _ in rest)
         answer = self._answer_rows(width)
-        rows = [
-            *answer,
-            [(" ", p.text), (fit(f"{a} {ARROW} {b}", room).rstrip(), p.strong), *rest],
-        ]
+        most = _VERDICT_LINES
+        if self.size.height < 30:
+            most = max(2, _VERDICT_LINES - len(answer))
         words, style = self._verdict()
-        low = self.size.height < 30
-        parts = wrap_at_most(
-            words,
-            width,
-            max(2, _VERDICT_LINES - len(answer)) if low else _VERDICT_LINES,
-        )
-        rows += [[(" ", p.text), (part, style)] for part in parts]
+        rows = [*answer, self._pair_row(width)]
+        rows += paragraph(words, style, self.palette, width=width, most=most)
         if self.session.state == "running":
-            said = "being captured: this is about what was finished when it was opened"
-            rows.append([(" ", p.text), (fit(said, width), p.accent)])
+            words = "being captured: this is about what was finished when it was opened"
+            rows.append(self._row(fit(words, width), self.palette.accent))
         return rows
+
+    def _row(self, text: str, style: Style) -> list[Run]:
+        """A line, one blank from the border."""
+        return [(" ", self.palette.text), (text, style)]
+
+    def _pair_row(self, width: int) -> list[Run]:
+        """The pair, cut to what its numbers leave of the line."""
+        assert self.view is not None
+        a, b = self.view.labels
+        numbers = self._numbers()
+        room = width - sum(len(text) for text, _ in numbers)
+        names = fit(f"{visible(a)} {ARROW} {visible(b)}", room).rstrip()
+        return [*self._row(names, self.palette.strong), *numbers]
+
+    def _numbers(self) -> list[Run]:
+        """Verdict of the gate, MAE and number of tokens, once they are known."""
+        if self.found is None:
+            return []
+        palette = self.palette
+        verdict = self.found.gate.verdict
+        diagnosis = self.found.found
+        mae = diagnosis.size["mae"]
+        shown_mae = number(mae if isinstance(mae, float) else None)
+        return [
+            (f"  {VERDICTS[verdict]}", palette.verdict(verdict)),
+            (f"  MAE {shown_mae}", palette.text),
+            (f"  {diagnosis.tokens:,} tokens", palette.muted),
+        ]
 
     def _answer_rows(self, width: int) -> list[list[Run]]:
         """The sentence that explorer and report print, whole; one blank row until it is
         there.
         """
-        p = self.palette
+        palette = self.palette
         if self.found is None:
-            return [[("", p.text)]]
+            return [[("", palette.text)]]
         answer = self.found.found.answer
-        parts = wrap_at_most(visible(answer.sentence), width, _ANSWER_LINES)
-        return [[(" ", p.text), (part, p.meaning(answer.meaning))] for part in parts]
+        style = palette.meaning(answer.meaning)
+        sentence = visible(answer.sentence)
+        return paragraph(sentence, style, palette, width=width, most=_ANSWER_LINES)
 
     def _verdict(self) -> Run:
-        p = self.palette
+        """The verdict of the diagnosis, with the score of the first cause."""
+        palette = self.palette
         if self._problem:
-            return f"not explained: {self._problem}", p.bad
+            return f"not explained: {self._problem}", palette.bad
         if self.found is None:
-            return "the causes are being worked out …", p.muted
-        found = self.found.found
-        words = visible(found.verdict)
-        if found.causes:
-            first = found.causes[0]
-            words = words.replace(
-                f"{first.sureness}: ", f"{first.sureness} {first.score:.2f}: ", 1
-            )
-        return words, p.good if found.noise else p.warn
+            return "the causes are being worked out …", palette.muted
+        diagnosis = self.found.found
+        words = visible(diagnosis.verdict)
+        if diagnosis.causes:
+            first = diagnosis.causes[0]
+            with_score = f"{first.sureness} {first.score:.2f}: "
+            words = words.replace(f"{first.sureness}: ", with_score, 1)
+        return words, palette.good if diagnosis.noise else palette.warn
 
     @on(Rows.Moved, "#topics")
     def _on_moved(self) -> None:
@@ -219,16 +228,14 @@ class WhyScreen(BaseScreen, inherit_bindings=False):
         self._tell()
 
     def _tell(self) -> None:
+        """Show the evidence of the selected topic."""
         topic = self.topics.here
-        if topic is not None:
-            self.told.put(
-                (
-                    f"Evidence: {topic.name}"
-                    if topic.score is not None
-                    else visible(topic.title)
-                ),
-                topic.lines,
-            )
+        if topic is None:
+            return
+        title = visible(topic.title)
+        if topic.score is not None:
+            title = f"Evidence: {topic.name}"
+        self.told.put(title, topic.lines)
 
     # ---- commands
 
@@ -250,7 +257,8 @@ class WhyScreen(BaseScreen, inherit_bindings=False):
         origin.to_tokens()
 
     def action_next_pane(self) -> None:
-        (self.told if self.topics.has_focus else self.topics).focus()
+        other = self.told if self.topics.has_focus else self.topics
+        other.focus()
 
     def action_previous_pane(self) -> None:
         self.action_next_pane()
@@ -279,9 +287,8 @@ class WhyScreen(BaseScreen, inherit_bindings=False):
         from logdrift.tui.screens.experiments import ExperimentsScreen
 
         if self.found is None:
-            self.say(
-                self._problem or "the causes are still being worked out", warn=True
-            )
+            reason = self._problem or "the causes are still being worked out"
+            self.say(reason, warn=True)
             return
         self.app.push_screen(ExperimentsScreen(self.session, self.found))
 
@@ -305,11 +312,10 @@ class WhyScreen(BaseScreen, inherit_bindings=False):
     def action_copy(self) -> None:
         """The text of the selected cause."""
         topic = self.topics.here
-        self.say(
-            self.logdrift.copy_text(topic.text)
-            if topic is not None
-            else "there is nothing to copy yet"
-        )
+        if topic is None:
+            self.say("there is nothing to copy yet")
+        else:
+            self.say(self.logdrift.copy_text(topic.text))
 
     def action_save(self) -> None:
         save(self, "why.txt", self.text_to_save, session=self.session.folder)
