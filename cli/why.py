@@ -11,7 +11,7 @@ from logdrift.cli.why_print import print_why
 from logdrift.core.compare.pair import default_pair, parse_pair
 from logdrift.core.config import sessions_folder
 from logdrift.core.errors import InputError
-from logdrift.core.session.reader import open_session
+from logdrift.core.session.reader import Session, open_session
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,35 +53,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the diagnosis."""
     from logdrift.cli.open import find_session
-    from logdrift.core.report.causes import causes_document, causes_json
-    from logdrift.core.report.layout import canvas_of
-    from logdrift.core.report.paint.text import paint_text
-    from logdrift.core.report.strict_json import dump
 
-    canvas = canvas_of(sys.stdout)
     if args.causes:
-        sys.stdout.write(
-            dump({"schema": 1, "causes": causes_json()})
-            if args.json
-            else paint_text(causes_document(), canvas)
-        )
-        return 0
-    folder = sessions_folder(args.sessions)
+        return _print_causes(as_json=args.json)
     if args.session is None:
         raise InputError(
             "why needs a session: logdrift why SESSION (or logdrift why --causes)"
         )
-    session = open_session(find_session(args.session, folder))
-    asked = {
-        "--layers": args.layers is not None,
-        "--identity": args.identity,
-        "--run": args.run or args.dry_run,
-    }
-    modes = [flag for flag, given in asked.items() if given]
-    if len(modes) > 1:
-        raise InputError(
-            f"{' and '.join(modes)} are questions of their own: give one at a time"
-        )
+    session = open_session(find_session(args.session, sessions_folder(args.sessions)))
+    _refuse_two_questions(args)
     if args.layers is not None:
         return why_layers.run(args, session)
     if args.debuggers:
@@ -95,16 +75,49 @@ def run(args: argparse.Namespace) -> int:
             "--backend names a backend for --identity: add --identity, or choose"
             " captures with --pair"
         )
-    chosen = [parse_pair(session, text) for text in args.pair]
-    if not chosen:
-        main = default_pair(session)
-        if main is None:
-            raise InputError(
-                f"session {session.name}: it does not have two captures to compare yet: wait"
-                " for it, or go on with --resume"
-            )
-        chosen = [main]
+    pairs = _pairs(args, session)
     if why_run.wanted(args):
-        return why_run.run(args, session, chosen)
-    print_why(session, chosen, as_json=args.json)
+        return why_run.run(args, session, pairs)
+    print_why(session, pairs, as_json=args.json)
     return 0
+
+
+def _print_causes(*, as_json: bool) -> int:
+    """Print the table of causes."""
+    from logdrift.core.report.causes import causes_document, causes_json
+    from logdrift.core.report.layout import canvas_of
+    from logdrift.core.report.paint.text import paint_text
+    from logdrift.core.report.strict_json import dump
+
+    if as_json:
+        sys.stdout.write(dump({"schema": 1, "causes": causes_json()}))
+    else:
+        sys.stdout.write(paint_text(causes_document(), canvas_of(sys.stdout)))
+    return 0
+
+
+def _refuse_two_questions(args: argparse.Namespace) -> None:
+    """Raise InputError where flags ask for two kinds of answers."""
+    asked = {
+        "--layers": args.layers is not None,
+        "--identity": args.identity,
+        "--run": args.run or args.dry_run,
+    }
+    questions = [flag for flag, is_asked in asked.items() if is_asked]
+    if len(questions) > 1:
+        raise InputError(
+            f"{' and '.join(questions)} are questions of their own: give one at a time"
+        )
+
+
+def _pairs(args: argparse.Namespace, session: Session) -> list[tuple[str, str]]:
+    """The pairs that were asked for, or the usual one."""
+    if args.pair:
+        return [parse_pair(session, text) for text in args.pair]
+    usual = default_pair(session)
+    if usual is None:
+        raise InputError(
+            f"session {session.name}: it does not have two captures to compare yet:"
+            " wait for it, or go on with --resume"
+        )
+    return [usual]

@@ -1,13 +1,11 @@
-"""`logdrift why SESSION --run`: one-knob experiments, planned, run within a budget, and
-judged.
-"""
+"""`logdrift why SESSION --run`: one-knob experiments, run within a budget and judged."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from logdrift.cli.why_print import print_why
@@ -67,18 +65,19 @@ def add_arguments(parser: Any) -> None:
 
 
 def wanted(args: argparse.Namespace) -> bool:
-    """Whether the flags ask for experiments. InputError for flags that belong to them
-    without --run.
+    """Whether the flags ask for experiments.
+
+    Raises InputError for flags that belong to experiments without --run.
     """
     if args.run or args.dry_run:
         return True
-    given = {
+    flags = {
         "--budget": args.budget,
         "--repeats": args.repeats,
         "--only": args.only,
         "--detach": args.detach,
     }
-    for flag, value in given.items():
+    for flag, value in flags.items():
         if value:
             raise InputError(
                 f"{flag} is for experiments: add --run (or --dry-run to see the plan)"
@@ -86,11 +85,30 @@ def wanted(args: argparse.Namespace) -> bool:
     return False
 
 
-def _budget(text: str) -> float:
-    try:
-        return parse_budget(text)
-    except InputError as error:
-        raise InputError(f"--budget {error.reason}", field=error.field) from None
+@dataclass(frozen=True, kw_only=True)
+class RunPlan:
+    """What is to run.
+
+    Attributes:
+        experiments: those that were asked for, or can decide.
+        proposal: all that could run, and what was left out and why.
+        budget: seconds that all may take together.
+        repeats: captures of each change.
+    """
+
+    experiments: list[Experiment]
+    proposal: Proposal
+    budget: float
+    repeats: int
+
+    @property
+    def others(self) -> list[Experiment]:
+        """Those that could run as well."""
+        return [
+            experiment
+            for experiment in self.proposal.experiments
+            if experiment not in self.experiments
+        ]
 
 
 def run(
@@ -99,66 +117,99 @@ def run(
     """Plan, run and judge the experiments of one pair; the plan and progress go to
     stderr, the diagnosis to stdout.
 
-    LogdriftError where an experiment failed; the others are done then all the same.
+    Raises LogdriftError where an experiment failed, after the others have run.
     """
     from logdrift.cli.trusting import confirmed
     from logdrift.core.compare.pair import make_pair
-    from logdrift.core.investigate.experiment_jobs import plan_experiments
     from logdrift.core.session.experiments import check_writable
 
     if len(labels) > 1:
         raise InputError("experiments explain one pair at a time: give --pair once")
-    budget = _budget(args.budget) if args.budget else DEFAULT_BUDGET
-    repeats = _REPEATS if args.repeats is None else args.repeats
+    budget = _budget(args.budget)
+    repeats = _repeats(args.repeats)
+    if not args.dry_run:
+        check_writable(session)
+    pair = make_pair(session, *labels[0])
+    plan = _plan(session, pair, args.only, budget, repeats)
+    if args.dry_run:
+        return _show_plan(plan, session, as_json=args.json)
+    if not plan.experiments:
+        a, b = labels[0]
+        raise InputError(f"{a} -> {b}: {_nothing(plan.proposal)}")
+    confirmed(session.folder, session.manifest, flag=args.trust_session)
+    if args.detach:
+        return _detach(session, pair, plan)
+    _print_plan(plan, session, sys.stderr)
+    outcomes = _run(session, pair, plan)
+    print_why(session, labels, as_json=args.json)
+    _refuse_failures(outcomes, session)
+    return 0
+
+
+def _budget(text: str | None) -> float:
+    """Seconds for all experiments together."""
+    if not text:
+        return DEFAULT_BUDGET
+    try:
+        return parse_budget(text)
+    except InputError as error:
+        raise InputError(f"--budget {error.reason}", field=error.field) from None
+
+
+def _repeats(repeats: int | None) -> int:
+    if repeats is None:
+        return _REPEATS
     if repeats < 2:
         raise InputError(
             f"--repeats {repeats}: give 2 or more: a single capture shows no noise"
         )
-    if not args.dry_run:
-        check_writable(session)
-    pair = make_pair(session, *labels[0])
-    proposal = plan_experiments(session, pair, repeats=repeats)
-    experiments, proposal = _choice(proposal, args.only)
-    if not experiments and not args.dry_run:
-        raise InputError(f"{labels[0][0]} -> {labels[0][1]}: {_nothing(proposal)}")
-    if args.dry_run:
-        return _show_plan(args, session, proposal, experiments, budget, repeats)
-    confirmed(session.folder, session.manifest, flag=args.trust_session)
-    if args.detach:
-        return _detach(session, pair, experiments, budget, repeats)
-    _print_plan(session, experiments, proposal, budget, repeats, sys.stderr)
-    outcomes = _run(session, pair, experiments, budget, repeats)
-    print_why(session, labels, as_json=args.json)
+    return repeats
+
+
+def _refuse_failures(outcomes: Sequence[Outcome], session: Session) -> None:
+    """Raise LogdriftError where an experiment failed."""
     failed = [outcome for outcome in outcomes if outcome.status == "failed"]
     if failed:
         raise LogdriftError(
             f"{len(failed)} of {len(outcomes)} experiments failed, the others stand:"
             f" see {session.folder / 'why/experiments'}"
         )
-    return 0
 
 
-def _choice(
-    proposal: Proposal, only: Sequence[str]
-) -> tuple[list[Experiment], Proposal]:
-    """What is to run, and the proposal with what was not asked for taken out of what it
-    leaves out.
+def _plan(
+    session: Session, pair: Pair, only: Sequence[str], budget: float, repeats: int
+) -> RunPlan:
+    """What is to run. The proposal keeps of what it leaves out only what was asked
+    for.
     """
     from logdrift.core.diagnose.experiments import ALL, chosen
+    from logdrift.core.investigate.experiment_jobs import plan_experiments
 
-    if not only:
-        return [
-            each for each in proposal.experiments if each.id in proposal.deciding
-        ], proposal
-    experiments = chosen(proposal.experiments, only)
-    if ALL in only:
-        return experiments, proposal
-    causes = {each.cause for each in experiments}
-    return experiments, replace(
-        proposal,
-        experiments=tuple(experiments),
-        left_out=tuple(each for each in proposal.left_out if each.cause in causes),
+    proposal = plan_experiments(session, pair, repeats=repeats)
+    if only:
+        experiments = chosen(proposal.experiments, only)
+        if ALL not in only:
+            proposal = _narrowed(proposal, experiments)
+    else:
+        experiments = [
+            experiment
+            for experiment in proposal.experiments
+            if experiment.id in proposal.deciding
+        ]
+    return RunPlan(
+        experiments=experiments, proposal=proposal, budget=budget, repeats=repeats
     )
+
+
+def _narrowed(proposal: Proposal, experiments: Sequence[Experiment]) -> Proposal:
+    """A proposal of these experiments alone, and of what was left out of their
+    causes.
+    """
+    causes = {experiment.cause for experiment in experiments}
+    left_out = tuple(
+        experiment for experiment in proposal.left_out if experiment.cause in causes
+    )
+    return replace(proposal, experiments=tuple(experiments), left_out=left_out)
 
 
 def _nothing(proposal: Proposal) -> str:
@@ -172,80 +223,63 @@ def _nothing(proposal: Proposal) -> str:
     )
 
 
-def _show_plan(
-    args: argparse.Namespace,
-    session: Session,
-    proposal: Proposal,
-    experiments: list[Experiment],
-    budget: float,
-    repeats: int,
-) -> int:
+def _show_plan(plan: RunPlan, session: Session, *, as_json: bool) -> int:
+    """Print the plan of --run, which runs nothing."""
     from logdrift.core.report.strict_json import dump
 
-    if args.json:
-        plan = {
-            "schema": 1,
-            "session": session.name,
-            "budget": budget,
-            "repeats": repeats,
-            "experiments": [
-                {**each.to_json(), "chosen": each in experiments}
-                for each in proposal.experiments
-            ],
-            "left_out": [each.to_json() for each in proposal.left_out],
-        }
-        sys.stdout.write(dump(plan))
+    if as_json:
+        sys.stdout.write(dump(_plan_as_json(plan, session)))
     else:
-        _print_plan(session, experiments, proposal, budget, repeats, sys.stdout)
+        _print_plan(plan, session, sys.stdout)
     sys.stdout.flush()
     return 0
 
 
-def _print_plan(
-    session: Session,
-    experiments: list[Experiment],
-    proposal: Proposal,
-    budget: float,
-    repeats: int,
-    stream: Any,
-) -> None:
+def _plan_as_json(plan: RunPlan, session: Session) -> dict[str, Any]:
+    experiments = []
+    for experiment in plan.proposal.experiments:
+        is_chosen = experiment in plan.experiments
+        experiments.append({**experiment.to_json(), "chosen": is_chosen})
+    return {
+        "schema": 1,
+        "session": session.name,
+        "budget": plan.budget,
+        "repeats": plan.repeats,
+        "experiments": experiments,
+        "left_out": [left_out.to_json() for left_out in plan.proposal.left_out],
+    }
+
+
+def _print_plan(plan: RunPlan, session: Session, stream: Any) -> None:
     from logdrift.core.diagnose.experiments import controls
     from logdrift.core.report.experiments import plan_document
     from logdrift.core.report.layout import canvas_of
     from logdrift.core.report.paint.text import paint_text
 
-    unchanged = controls(session, experiments)
     canvas = canvas_of(stream)
-    others = [each for each in proposal.experiments if each not in experiments]
     document = plan_document(
-        experiments,
-        proposal.left_out,
-        unchanged,
-        budget=budget,
-        repeats=repeats,
-        others=others,
+        plan.experiments,
+        plan.proposal.left_out,
+        controls(session, plan.experiments),
+        budget=plan.budget,
+        repeats=plan.repeats,
+        others=plan.others,
     )
     stream.write(paint_text(document, canvas))
-    if not experiments:
-        print(*canvas.wrap(_nothing(proposal)), sep="\n", file=stream)
+    if not plan.experiments:
+        print(*canvas.wrap(_nothing(plan.proposal)), sep="\n", file=stream)
     stream.flush()
 
 
-def _detach(
-    session: Session,
-    pair: Pair,
-    experiments: list[Experiment],
-    budget: float,
-    repeats: int,
-) -> int:
+def _detach(session: Session, pair: Pair, plan: RunPlan) -> int:
     from logdrift.core.investigate.experiment_jobs import start_experiments
 
     pid = start_experiments(
         session,
         pair,
-        [each.id for each in experiments],
-        budget_s=budget,
-        repeats=repeats,
+        [experiment.id for experiment in plan.experiments],
+        budget_s=plan.budget,
+        repeats=plan.repeats,
     )
     print(
         visible(
@@ -256,13 +290,7 @@ def _detach(
     return 0
 
 
-def _run(
-    session: Session,
-    pair: Pair,
-    experiments: list[Experiment],
-    budget: float,
-    repeats: int,
-) -> list[Outcome]:
+def _run(session: Session, pair: Pair, plan: RunPlan) -> list[Outcome]:
     from logdrift.cli.progress import progress_view
     from logdrift.core.investigate.experiments import run_experiments
 
@@ -270,9 +298,9 @@ def _run(
         return run_experiments(
             session,
             pair,
-            experiments,
-            budget_s=budget,
-            repeats=repeats,
+            plan.experiments,
+            budget_s=plan.budget,
+            repeats=plan.repeats,
             report=_with_headings(view),
         )
 
@@ -280,17 +308,18 @@ def _run(
 def _with_headings(
     view: Callable[[Mapping[str, Any]], None],
 ) -> Callable[[Mapping[str, Any]], None]:
-    """The supervisor's progress, under a line for each experiment and one for what came
-    of it.
+    """The supervisor's progress, below a line for the start and the end of each
+    experiment.
     """
 
     def show(event: Mapping[str, Any]) -> None:
         if event["type"] != "experiment":
             view(event)
             return
-        said = f"[{event['place']}/{event['of']}] {event['title']}"
+        words = event["title"]
         if event["state"] == "ended":
-            said = f"[{event['place']}/{event['of']}] {event['outcome']['sentence']}"
-        print(visible(said), file=sys.stderr, flush=True)
+            words = event["outcome"]["sentence"]
+        line = f"[{event['place']}/{event['of']}] {words}"
+        print(visible(line), file=sys.stderr, flush=True)
 
     return show
