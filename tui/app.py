@@ -85,23 +85,17 @@ class LogdriftApp(Safe, App[int], inherit_bindings=False):
             self.register_theme(known)
         self.theme_name: ThemeName = theme
         # Set without its watcher, which would parse all style sheets a second time.
-        if self.depth == "none":
-            first = "ansi-dark"
-        else:
-            first = THEMES[theme].name
+        plain_theme = "ansi-dark"
+        first = plain_theme if self.depth == "none" else THEMES[theme].name
         self.set_reactive(App.theme, first)
         self.stylesheet.set_variables(self.get_css_variables())
-        self.palette: Palette = make_palette(
-            self.depth, THEMES[theme].dark, theme == "high-contrast"
-        )
+        self.palette: Palette = self._palette_of(theme)
         if keymap:
             self.keymap = keymap
-            self.set_keymap(
-                {
-                    name: ",".join(keys) or f"unbound_{name}"
-                    for name, keys in keymap.items()
-                }
-            )
+            self.set_keymap(_as_textual_wants_it(keymap))
+
+    def _palette_of(self, theme: ThemeName) -> Palette:
+        return make_palette(self.depth, THEMES[theme].dark, theme == "high-contrast")
 
     def get_driver_class(self) -> type[Driver]:
         driver = super().get_driver_class()
@@ -112,9 +106,8 @@ class LogdriftApp(Safe, App[int], inherit_bindings=False):
     @property
     def size(self) -> Size:
         if self._size is None and isinstance(self._driver, TerminalDriver):
-            return usable(
-                Size(*self._driver._get_terminal_size())
-            )  # as its events say it: Rich guesses another one
+            # As its events say it: Rich guesses another one.
+            return usable(Size(*self._driver._get_terminal_size()))
         return usable(super().size)
 
     def get_default_screen(self) -> Screen[Any]:
@@ -246,8 +239,8 @@ class LogdriftApp(Safe, App[int], inherit_bindings=False):
     # ---- what goes wrong
 
     def failed(self, error: Exception, where: MessagePump) -> None:
-        """Tell an exception that nothing foresaw: once, and the program goes on. Ends
-        it where faults are looked for.
+        """Show an exception that nothing foresaw, once, and go on; with LOGDRIFT_DEBUG
+        the program ends.
         """
         if isinstance(error, NoMatches) and not _stands(where):
             return  # a screen that is opening or has left is asked for what it has not
@@ -266,11 +259,9 @@ class LogdriftApp(Safe, App[int], inherit_bindings=False):
         """Called by Textual for what is raised outside of a message: timers, layouts,
         callbacks.
         """
-        cause = error.error if isinstance(error, WorkerFailed) else error
-        self.failed(
-            cause if isinstance(cause, Exception) else error,
-            active_message_pump.get(self),
-        )
+        if isinstance(error, WorkerFailed) and isinstance(error.error, Exception):
+            error = error.error
+        self.failed(error, active_message_pump.get(self))
 
     def open_folder(self, folder: Path, before: Path | None = None) -> None:
         """Open the explorer over the list; a folder that does not open is an error that
@@ -288,9 +279,8 @@ class LogdriftApp(Safe, App[int], inherit_bindings=False):
         """A window with an error's text, which its keys copy and save."""
         from logdrift.tui.screens.texts import TextScreen
 
-        self.push_screen(
-            TextScreen("Error", [visible(line) for line in text.split("\n")], bad=True)
-        )
+        lines = [visible(line) for line in text.split("\n")]
+        self.push_screen(TextScreen("Error", lines, bad=True))
 
     def copy_text(self, text: str) -> str:
         """Copy through OSC 52, wrapped for tmux, and say what was sent."""
@@ -302,17 +292,14 @@ class LogdriftApp(Safe, App[int], inherit_bindings=False):
         return clipboard.copied(data, text)
 
     def action_help(self) -> None:
-        """What is here first: the keys of the pane with the focus, of its screen, of
-        everywhere, then all others.
+        """The keys of the pane with the focus, of its screen and of everywhere, then
+        all others.
         """
         from logdrift.tui.models.state import DEFAULT_THRESHOLD
         from logdrift.tui.screens.help import help_screen
 
-        here = tuple(
-            dict.fromkeys(
-                command.scope for command, _, _ in active_commands(self.screen)
-            )
-        )
+        scopes = [command.scope for command, _, _ in active_commands(self.screen)]
+        here = tuple(dict.fromkeys(scopes))
         threshold = getattr(self.screen, "threshold", DEFAULT_THRESHOLD)
         self.push_screen(help_screen(self.palette, threshold, here, self.keymap))
 
@@ -326,9 +313,7 @@ class LogdriftApp(Safe, App[int], inherit_bindings=False):
             return
         old = self.palette
         self.theme_name = name
-        self.palette = make_palette(
-            self.depth, THEMES[name].dark, name == "high-contrast"
-        )
+        self.palette = self._palette_of(name)
         self.theme = THEMES[name].name
         styles = exchange(old, self.palette)
         for screen in self.screen_stack:
@@ -353,6 +338,13 @@ if TYPE_CHECKING:
     _offers_services: type[Services] = LogdriftApp  # checked by mypy
 
 
+def _as_textual_wants_it(keymap: Keymap) -> dict[str, str]:
+    """Keys by the id of their binding; a binding without a key gets one that is on no
+    keyboard.
+    """
+    return {name: ",".join(keys) or f"unbound_{name}" for name, keys in keymap.items()}
+
+
 def _usable(event: events.Resize) -> events.Resize:
     """The event with a size that can be drawn."""
     size = usable(event.size)
@@ -361,12 +353,14 @@ def _usable(event: events.Resize) -> events.Resize:
     return events.Resize(size, size)
 
 
-def _same(here: Screen[Any], wanted: Screen[Any]) -> bool:
-    """Whether a screen is there already: of windows of a kind, the one with the same
-    title.
-    """
-    title = getattr(wanted, "title_text", None)
-    return type(here) is type(wanted) and getattr(here, "title_text", None) == title
+def _same(screen: Screen[Any], other: Screen[Any]) -> bool:
+    """Whether two screens show the same: windows of a kind have the same title."""
+    same_title = _title(screen) == _title(other)
+    return type(screen) is type(other) and same_title
+
+
+def _title(screen: Screen[Any]) -> str | None:
+    return getattr(screen, "title_text", None)
 
 
 def _stands(where: MessagePump) -> bool:

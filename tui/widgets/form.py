@@ -1,6 +1,4 @@
-"""A form as one pane: fields line by line, typed into where they stand. It keeps no
-values: the screen does.
-"""
+"""A form as one pane: fields line by line. The screen keeps the values."""
 
 from __future__ import annotations
 
@@ -54,7 +52,7 @@ class Form(Lines, inherit_bindings=False):
         super().__init__(id=id)
         self._owner = owner
         self.title_text = title
-        self.given: Sequence[FormRow] = ()
+        self.source: Sequence[FormRow] = ()
         self.rows: list[FormRow] = []
         self.selected = 0
         self.edit = TypedLine()
@@ -78,12 +76,12 @@ class Form(Lines, inherit_bindings=False):
         before = self.rows
         was = self.selected
         top = self.top
-        wanted = key
-        if wanted is None and self.here is not None:
-            wanted = self.here.key
-        self.given = rows
-        self.rows = [line for row in rows for line in self._wrapped(row)]
-        self.selected = self._index_of(wanted or "")
+        here = self.here.key if self.here is not None else ""
+        self.source = rows
+        self.rows = []
+        for row in rows:
+            self.rows += self._wrapped(row)
+        self.selected = self._index_of(here if key is None else key)
         self._keep_typing(moved=key is not None)
         self.top = max(0, min(self.top, self.line_count - self.page))
         self.reveal(self.selected, 2)
@@ -113,17 +111,16 @@ class Form(Lines, inherit_bindings=False):
             self.rows[self.selected] = replace(here, value=self.edit.text)
 
     def _wrapped(self, row: FormRow) -> list[FormRow]:
-        """What is wrong is said in full, on as many lines as that takes."""
+        """What is wrong is shown in full, on as many lines as that takes."""
         width = self.inner_width - 4 - row.indent
         if row.kind != "bad" or width < 10:
             return [row]
-        return [
-            replace(row, value=text, label="" if at else "✗")
-            for at, text in enumerate(_wrap(row.value, width))
-        ]
+        lines = [replace(row, value=text, label="") for text in _wrap(row.value, width)]
+        lines[0] = replace(lines[0], label="✗")
+        return lines
 
     def on_resize(self, event: events.Resize) -> None:
-        self.show(self.given)
+        self.show(self.source)
         self.refresh()
 
     def _begin(self, row: FormRow) -> None:
@@ -151,39 +148,37 @@ class Form(Lines, inherit_bindings=False):
         return strip_of([label, (" ", p.text), *value], width)
 
     def _label_style(self, row: FormRow, here: bool) -> Style:
-        p = self.palette
+        palette = self.palette
+        if here and self.has_focus:
+            return palette.selected
         if here:
-            if self.has_focus:
-                return p.selected
-            return p.selected_idle
+            return palette.selected_idle
         if row.kind == "button":
-            return p.accent
-        return p.muted
+            return palette.accent
+        return palette.muted
 
     def _value(self, row: FormRow, room: int, here: bool) -> list[Run]:
         """The value, and the note behind it where there is room for both."""
-        p = self.palette
+        note = f"  {row.note}" if row.note else ""
+        value_cells = cell_len(visible(row.value))
+        needed = max(16, min(value_cells, 60) + 1)
+        if not note or room - cell_len(note) < needed:
+            return self._value_runs(row, room, here)
+        runs = self._value_runs(row, room - cell_len(note), here)
+        return [*runs, (note, self.palette.muted)]
+
+    def _value_runs(self, row: FormRow, room: int, here: bool) -> list[Run]:
+        palette = self.palette
         value = visible(row.value)
-        if row.note:
-            note = f"  {row.note}"
-        else:
-            note = ""
-        wanted = max(16, min(cell_len(value), 60) + 1)
-        if room - cell_len(note) < wanted:
-            note = ""
-        room -= cell_len(note)
-        tail: list[Run] = [(note, p.muted)] if note else []
         if row.kind == "text":
             edit = self.edit if here else TypedLine(row.value)
             cursor = here and self.has_focus
-            return [*line_runs(edit, room, p, cursor=cursor), *tail]
+            return line_runs(edit, room, palette, cursor=cursor)
         if row.kind == "choice":
-            if here:
-                value = f"‹ {value} ›"
-            else:
-                value = f"  {value}"
-            return [(fit(value, room), p.text), *tail]
-        return [(fit(value, room), p.bad if row.mark == "bad" else p.text), *tail]
+            framed = f"‹ {value} ›" if here else f"  {value}"
+            return [(fit(framed, room), palette.text)]
+        style = palette.bad if row.mark == "bad" else palette.text
+        return [(fit(value, room), style)]
 
     # ---- moving
 
@@ -191,12 +186,15 @@ class Form(Lines, inherit_bindings=False):
         """The nearest field from a line on; where there is none in that direction, the
         last one in the other.
         """
-        ahead = range(index, len(self.rows) if step > 0 else -1, step)
-        behind = range(index, -1 if step > 0 else len(self.rows), -step)
-        lines: list[int] = [*ahead, *behind]
-        for at in lines:
-            if 0 <= at < len(self.rows) and self.rows[at].kind in _FIELDS:
-                return at
+        last = len(self.rows)
+        downwards = range(index, last)
+        upwards = range(index, -1, -1)
+        lines = [*upwards, *downwards]
+        if step > 0:
+            lines = [*downwards, *upwards]
+        for line in lines:
+            if 0 <= line < last and self.rows[line].kind in _FIELDS:
+                return line
         return 0
 
     def move(self, index: int, step: int = 1) -> None:
@@ -243,18 +241,18 @@ class Form(Lines, inherit_bindings=False):
     def _steps(self) -> Mapping[str, int]:
         """Keys that go to another field, and how far."""
         keymap = services(self).keymap
-        far = {
+        distances = {
             "next_field": 1,
             "previous_field": -1,
             "fields_down": self.page - 2,
             "fields_up": 2 - self.page,
         }
-        return {
-            key: far[command.name]
-            for command in commands("form")
-            if command.name in far
-            for key in keymap.get(command.id, command.keys)
-        }
+        steps: dict[str, int] = {}
+        for command in commands("form"):
+            if command.name in distances:
+                for key in keymap.get(command.id, command.keys):
+                    steps[key] = distances[command.name]
+        return steps
 
     def _type(self, row: FormRow, event: events.Key) -> None:
         if event.key == "enter":
@@ -316,7 +314,7 @@ def _label_cells(row: FormRow, width: int) -> int:
 
 def _wrap(text: str, width: int) -> list[str]:
     """Visible text in rows of at most ``width`` cells, cut between words where that is
-    near.
+    near; at least one row.
     """
     rows = []
     row = ""
@@ -331,4 +329,5 @@ def _wrap(text: str, width: int) -> list[str]:
                     continue
             row += fragment.text
             room -= fragment.cells
-    return [part.strip() for part in (*rows, row)]
+    rows.append(row)
+    return [row.strip() for row in rows]

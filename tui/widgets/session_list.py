@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from rich.cells import cell_len
-from rich.style import Style
 from textual import events
 from textual.message import Message
 from textual.strip import Strip
@@ -117,18 +116,25 @@ def sorted_rows(
     they were.
     """
     key = COLUMNS[column].key
-    known = [row for row in rows if key(row) is not None]
-    unknown = [row for row in rows if key(row) is None]
-    return (*sorted(known, key=key, reverse=down), *unknown)
+    with_value = [row for row in rows if key(row) is not None]
+    without_value = [row for row in rows if key(row) is None]
+    with_value.sort(key=key, reverse=down)
+    return (*with_value, *without_value)
 
 
-def matches(row: SessionRow, wanted: str) -> bool:
+def matches(row: SessionRow, words: str) -> bool:
     """Whether every word of a filter stands somewhere in the row."""
-    verdict = VERDICTS.get(row.verdict or "", "")
-    text = " ".join(
-        (row.name, row.title, row.model, row.backends, verdict, row.state, row.created)
-    ).casefold()
-    return all(word in text for word in wanted.casefold().split())
+    texts = (
+        row.name,
+        row.title,
+        row.model,
+        row.backends,
+        VERDICTS.get(row.verdict or "", ""),
+        row.state,
+        row.created,
+    )
+    text = " ".join(texts).casefold()
+    return all(word in text for word in words.casefold().split())
 
 
 class SessionList(Rows):
@@ -171,10 +177,11 @@ class SessionList(Rows):
         if not self.read:
             return "reading"
         total = len(self.rows)
-        words = f"{total} session{'' if total == 1 else 's'}"
+        noun = "session" if total == 1 else "sessions"
         if not self.filter:
-            return words
-        return f"{len(self.sessions)} of {words} · filter: {visible(self.filter)}"
+            return f"{total} {noun}"
+        shown = len(self.sessions)
+        return f"{shown} of {total} {noun} · filter: {visible(self.filter)}"
 
     def show(
         self, rows: Sequence[SessionRow] | None = None, *, select: Path | None = None
@@ -194,7 +201,7 @@ class SessionList(Rows):
         matching = [row for row in self.rows if matches(row, self.filter)]
         self.sessions = sorted_rows(matching, self.sort, self.down)
         selected = self._index_of(select)
-        if [row.folder for row in before] != [row.folder for row in self.sessions]:
+        if _folders(before) != _folders(self.sessions):
             self.selected = selected
             self.rows_changed()
             return
@@ -230,28 +237,22 @@ class SessionList(Rows):
         return f"logdrift · {path}"
 
     def _head_runs(self, name: str, cells: int) -> list[Run]:
-        p = self.palette
         column = COLUMNS[name]
-        if name != self.sort:
-            title = column.title
-            style = p.muted
-        else:
-            arrow = "▾" if self.down else "▴"
-            title = column.title + arrow
-            style = p.text
-        return [(" " + fit(title, cells, right=column.right), style)]
+        title = column.title
+        style = self.palette.muted
+        if name == self.sort:
+            title += "▾" if self.down else "▴"
+            style = self.palette.text
+        return [(f" {fit(title, cells, right=column.right)}", style)]
 
     def runs(self, index: int, width: int) -> Sequence[Run]:
         row = self.sessions[index]
-        p = self.palette
-        if row.folder == self.marked:
-            mark = "•"
-        else:
-            mark = " "
-        runs: list[Run] = [(mark, p.accent)]
+        mark = "•" if row.folder == self.marked else " "
+        runs: list[Run] = [(mark, self.palette.accent)]
         if row.problem:
-            name = fit(row.name, 20) + " "
-            return [*runs, (name, p.text), (fit(row.problem, width - 22), p.bad)]
+            runs.append((f"{fit(row.name, 20)} ", self.palette.text))
+            runs.append((fit(row.problem, width - 22), self.palette.bad))
+            return runs
         for column, cells in layout(width):
             runs += self._column_runs(row, column, cells)
         return runs
@@ -260,7 +261,8 @@ class SessionList(Rows):
         if column == "name":
             return self._name_runs(row, cells)
         text, style = self._cell(row, column, cells)
-        return [(" " + fit(text, cells, right=COLUMNS[column].right), style)]
+        aligned = fit(text, cells, right=COLUMNS[column].right)
+        return [(f" {aligned}", style)]
 
     def _name_runs(self, row: SessionRow, cells: int) -> list[Run]:
         """The name, and as much of the title as there is room for."""
@@ -272,15 +274,12 @@ class SessionList(Rows):
             (fit(row.title, room), self.palette.muted),
         ]
 
-    def _cell(self, row: SessionRow, name: str, cells: int) -> tuple[str, Style]:
-        p = self.palette
+    def _cell(self, row: SessionRow, name: str, cells: int) -> Run:
+        """The text of a column, and its style."""
         if name == "verdict":
-            if row.damage:
-                return "damaged", p.bad
-            return VERDICTS.get(row.verdict or "", ""), p.verdict(row.verdict)
+            return self._verdict(row)
         if name == "state":
-            styles = {"failed": p.bad, "partial": p.warn, "running": p.accent}
-            return state_words(row, cells), styles.get(row.state, p.good)
+            return self._state(row, cells)
         texts = {
             "model": row.model,
             "backends": row.backends,
@@ -288,7 +287,22 @@ class SessionList(Rows):
             "mae": number(row.mae),
             "date": row.created,
         }
-        return texts[name], p.text
+        return texts[name], self.palette.text
+
+    def _verdict(self, row: SessionRow) -> Run:
+        if row.damage:
+            return "damaged", self.palette.bad
+        verdict = VERDICTS.get(row.verdict or "", "")
+        return verdict, self.palette.verdict(row.verdict)
+
+    def _state(self, row: SessionRow, cells: int) -> Run:
+        palette = self.palette
+        styles = {
+            "failed": palette.bad,
+            "partial": palette.warn,
+            "running": palette.accent,
+        }
+        return state_words(row, cells), styles.get(row.state, palette.good)
 
     def on_click(self, event: events.Click) -> None:
         if event.y != 1:
@@ -300,6 +314,10 @@ class SessionList(Rows):
             if event.x < end:
                 self.post_message(self.HeadClicked(name))
                 return
+
+
+def _folders(rows: Sequence[SessionRow]) -> list[Path]:
+    return [row.folder for row in rows]
 
 
 def state_words(row: SessionRow, cells: int) -> str:

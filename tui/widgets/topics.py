@@ -49,13 +49,13 @@ class TopicList(Rows):
 
     def put(self, topics: Sequence[Topic]) -> None:
         """Show topics; the one that was selected stays so by its name."""
-        if self.here is not None:
-            before = self.here.name
-        else:
-            before = ""
+        before = self.here.name if self.here is not None else ""
         self.topics = topics
-        names = [topic.name for topic in topics]
-        self.selected = names.index(before) if before in names else 0
+        self.selected = 0
+        for index, topic in enumerate(topics):
+            if topic.name == before:
+                self.selected = index
+                break
         self.rows_changed()
 
     @property
@@ -126,32 +126,44 @@ class TopicDetail(Rows):
         self.rows_changed()
 
     def _lay_out(self) -> None:
-        self._rows = [
-            (runs, line) for line in self.lines for runs in self._wrapped(line)
-        ]
+        self._rows = []
+        for line in self.lines:
+            for runs in self._wrapped(line):
+                self._rows.append((runs, line))
 
     def _wrapped(self, line: TopicLine) -> list[list[Run]]:
-        p = self.palette
-        style = {"title": p.strong, "muted": p.muted}.get(line.kind, p.text)
+        """A line in as many rows as it takes; the rest hangs below the first word."""
+        palette = self.palette
+        style = self._style(line)
         blank = " " * (line.indent + 1)
         first = visible(line.first)
         text = visible(line.text)
         if line.kind == "token":
-            return [[(blank, p.text), (line.first, p.accent), (text, style)]]
+            row: list[Run] = [(blank, palette.text), (line.first, palette.accent)]
+            return [[*row, (text, style)]]
         hanging = "  " if line.first else ""
         width = max(16, self.inner_width - line.indent - 2) - len(hanging)
         head, *rest = wrap(first + text, width)
-        shown_first = first if head.startswith(first) else ""
+        if not head.startswith(first):
+            first = ""
         rows: list[list[Run]] = [
             [
-                (blank, p.text),
-                (shown_first, p.accent),
-                (head[len(shown_first) :], style),
+                (blank, palette.text),
+                (first, palette.accent),
+                (head.removeprefix(first), style),
             ]
         ]
         for part in rest:
-            rows.append([(blank + hanging, p.text), ("", p.accent), (part, style)])
+            empty = ("", palette.accent)
+            rows.append([(blank + hanging, palette.text), empty, (part, style)])
         return rows
+
+    def _style(self, line: TopicLine) -> Style:
+        if line.kind == "title":
+            return self.palette.strong
+        if line.kind == "muted":
+            return self.palette.muted
+        return self.palette.text
 
     def fixed_line(self, y: int, width: int) -> Strip:
         return self.title_line(self.title_text, width)
