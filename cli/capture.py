@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -164,13 +165,7 @@ def run(args: argparse.Namespace) -> int:
         )
     out = user_path(str(args.out))
     if args.resume:
-        for name in _OF_A_PLAN:
-            value = getattr(args, name)
-            if value is not None and value is not False and value != []:  # 0 is given
-                flag = name.replace("_", "-")
-                raise InputError(
-                    f"--resume uses the session's own plan: leave out --{flag}"
-                )
+        _refuse_flags_of_a_plan(args)
         confirmed(out, read_manifest(out), flag=args.trust_session)
     elif args.trust_session:
         raise InputError("--trust-session confirms the plan of a session: add --resume")
@@ -181,13 +176,28 @@ def run(args: argparse.Namespace) -> int:
     return start(out, detach=args.detach, parallel=args.parallel)
 
 
+def _refuse_flags_of_a_plan(args: argparse.Namespace) -> None:
+    """Raise InputError where --resume is given flags that its plan would override."""
+    for name in _OF_A_PLAN:
+        value = getattr(args, name)
+        absent = value is None or value is False or value == []  # 0 is a value
+        if not absent:
+            flag = name.replace("_", "-")
+            raise InputError(
+                f"--resume uses the session's own plan: leave out --{flag}"
+            )
+
+
 def narrate(text: str) -> None:
     """Narration goes to stderr: stdout is for data."""
     print(visible(text), file=sys.stderr, flush=True)
 
 
 def start(folder: Path, *, detach: bool = False, parallel: bool = False) -> int:
-    """Run what a session lacks, with progress, or in the background."""
+    """Run what a session lacks, with progress, or in the background.
+
+    Raises LogdriftError where a capture is not complete afterwards.
+    """
     if detach:
         return _detach(folder, parallel)
     from logdrift.cli.progress import progress_view
@@ -203,16 +213,22 @@ def start(folder: Path, *, detach: bool = False, parallel: bool = False) -> int:
         )
         raise
     if not complete:
-        failed = [c for c in read_manifest(folder).captures if c.status != "complete"]
-        for capture in failed:
-            reason = (capture.failure_lines or ["not reached"])[0]
-            narrate(f"{capture.label}: {reason}")
-        raise LogdriftError(
-            f"{len(failed)} captures of {folder} are not complete: see {folder / LOGS},"
-            f" fix it, and go on with logdrift capture --out {folder} --resume"
-        )
+        raise _incomplete(folder)
     narrate(f"session complete: {folder}")
     return 0
+
+
+def _incomplete(folder: Path) -> LogdriftError:
+    """The error for captures that are not complete; prints why each is not."""
+    captures = read_manifest(folder).captures
+    failed = [capture for capture in captures if capture.status != "complete"]
+    for capture in failed:
+        reason = (capture.failure_lines or ["not reached"])[0]
+        narrate(f"{capture.label}: {reason}")
+    return LogdriftError(
+        f"{len(failed)} captures of {folder} are not complete: see {folder / LOGS},"
+        f" fix it, and go on with logdrift capture --out {folder} --resume"
+    )
 
 
 def _detach(folder: Path, parallel: bool) -> int:
@@ -229,30 +245,12 @@ def _detach(folder: Path, parallel: bool) -> int:
 
 
 def plan_from(args: argparse.Namespace) -> CapturePlan:
-    """The plan: the file, if any, overridden by flags. Raises InputError naming flag or
-    key.
+    """The plan: the file, if any, overridden by flags.
+
+    Raises InputError that names the flag or key.
     """
-    sampling = {
-        name: getattr(args, name)
-        for name in _SAMPLING
-        if getattr(args, name) is not None
-    }
-    changes: dict[str, Any] = {
-        name: getattr(args, name)
-        for name in ("model", "revision", "top_k", "title", "part_sequences")
-        if getattr(args, name) is not None
-    }
-    if args.prompts is not None or args.text:
-        changes.update(prompts_file=args.prompts, texts=tuple(args.text))
-    if args.backend:
-        changes["backends"] = tuple(parse_spec(spec) for spec in args.backend)
-    for name in (
-        "trust_remote_code",
-        "continue_final_message",
-        "add_generation_prompt",
-    ):
-        if getattr(args, name):
-            changes[name] = True
+    sampling = _given(args, _SAMPLING)
+    changes = _changes(args)
     if args.plan is not None:
         plan = load_plan(args.plan)
         plan = replace(plan, **changes, sampling=replace(plan.sampling, **sampling))
@@ -263,19 +261,45 @@ def plan_from(args: argparse.Namespace) -> CapturePlan:
     return _with_interpreters(plan, args.python)
 
 
-def _with_interpreters(plan: CapturePlan, given: list[str]) -> CapturePlan:
-    chosen = {}
-    for text in given:
-        engine, equals, path = text.partition("=")
-        if not equals or not path:
+def _given(args: argparse.Namespace, names: Iterable[str]) -> dict[str, Any]:
+    """The values of the flags that were given."""
+    values = {name: getattr(args, name) for name in names}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _changes(args: argparse.Namespace) -> dict[str, Any]:
+    """Fields of a plan that flags set."""
+    changes = _given(args, ("model", "revision", "top_k", "title", "part_sequences"))
+    if args.prompts is not None or args.text:
+        changes["prompts_file"] = args.prompts
+        changes["texts"] = tuple(args.text)
+    if args.backend:
+        changes["backends"] = tuple(parse_spec(spec) for spec in args.backend)
+    for name in (
+        "trust_remote_code",
+        "continue_final_message",
+        "add_generation_prompt",
+    ):
+        if getattr(args, name):
+            changes[name] = True
+    return changes
+
+
+def _with_interpreters(plan: CapturePlan, texts: list[str]) -> CapturePlan:
+    """The plan with an interpreter for each ENGINE=PATH; raises InputError."""
+    engines = {spec.engine for spec in plan.backends}
+    paths: dict[str, str] = {}
+    for text in texts:
+        engine, _, path = text.partition("=")
+        if not path:
             raise InputError(
                 f"--python {text}: give ENGINE=PATH, e.g. vllm=~/venv/bin/python"
             )
-        if not any(spec.engine == engine for spec in plan.backends):
+        if engine not in engines:
             raise InputError(f"--python {text}: no backend of the plan uses {engine}")
-        chosen[engine] = path
-    backends = tuple(
-        replace(spec, python=spec.python or chosen.get(spec.engine))
-        for spec in plan.backends
-    )
-    return replace(plan, backends=backends)
+        paths[engine] = path
+    backends = []
+    for spec in plan.backends:
+        python = spec.python or paths.get(spec.engine)
+        backends.append(replace(spec, python=python))
+    return replace(plan, backends=tuple(backends))

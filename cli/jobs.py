@@ -150,7 +150,7 @@ class _JobLines:
 
     def __init__(self) -> None:
         self._last: dict[str, tuple[str, float]] = {}
-        """What was said of each job, and when."""
+        """The last line of each job: what it did, and when that was printed."""
         self._guard = threading.Lock()
         self._began = time.monotonic()
 

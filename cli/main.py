@@ -44,7 +44,7 @@ _BAD_NAMES = (
 )
 """What the system says of paths that were typed wrongly: bad input."""
 _MODULES = {"import": "importing"}
-"""Commands whose name is none for a module."""
+"""Commands whose name cannot be the name of a module."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -76,8 +76,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _written(arguments: list[str]) -> int:
-    """Run, and have all that was said written: what is still in a buffer would fail
-    behind the exit code.
+    """Run, then write out what is buffered: later it could fail after the exit code is
+    set.
     """
     try:
         return _run(arguments)

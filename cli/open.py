@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Open the explorer. Bad input is said before the screen is taken over."""
+    """Open the explorer. Raises InputError before the screen is taken over."""
     from logdrift.core.config import sessions_folder
     from logdrift.tui.door import need_terminal
     from logdrift.tui.door import run as run_app
@@ -31,19 +31,17 @@ def run(args: argparse.Namespace) -> int:
 
 
 def find_session(given: Path, sessions: Path) -> Path:
-    """A session by its folder, or by its name in the folder of sessions. Raises
-    InputError where it is none.
-    """
-    from logdrift.core.session.layout import (
-        read_manifest,
-    )  # imports NumPy, which the screen wants to do its own way
+    """A session by its folder, or by its name in the folder of sessions.
 
-    # os.path.exists says no where a name is too long, or cannot be one.
-    named = (
-        len(given.parts) == 1
-        and not os.path.exists(given)
-        and os.path.exists(sessions / given)
-    )
-    folder = sessions / given if named else given
+    Raises InputError where the folder is not a session.
+    """
+    # It imports NumPy, which the screen imports in its own way (`prepare`).
+    from logdrift.core.session.layout import read_manifest
+
+    folder = given
+    is_name = len(given.parts) == 1
+    # os.path.exists answers False where a name is too long, or cannot be one.
+    if is_name and not os.path.exists(given) and os.path.exists(sessions / given):
+        folder = sessions / given
     read_manifest(folder)
     return folder

@@ -133,10 +133,8 @@ def print_report(
     chosen = [parse_pair(session, text) for text in pairs]
     limits = (*PUBLISHED, *load_config().thresholds)
     report = report_on(session, chosen, scope, limits, why=why)
+    main = chosen[0] if chosen else _main(report, default_pair(session))
     canvas = canvas_of(sys.stdout) if output is None else Canvas()
-    main = _main(report, default_pair(session))
-    if chosen:
-        main = chosen[0]
     text = rendered(form, report, session, main, canvas)
     if output is not None:
         write_output(output, text)

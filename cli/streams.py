@@ -41,7 +41,7 @@ class _Output(io.FileIO):
 
 
 class _Narration(io.FileIO):
-    """What is said beside: nothing ends because it cannot be said."""
+    """Narration: nothing ends because it cannot be written."""
 
     def write(self, data: Any) -> int:
         try:

@@ -21,12 +21,12 @@ def sequence_of(data: bytes) -> str:
 
 
 def too_long(data: bytes) -> str:
-    """What is said of a text beyond `LIMIT`."""
+    """The message for a text beyond `LIMIT`."""
     return f"not copied: {len(data):,} bytes are more than terminals take ({LIMIT:,})"
 
 
 def copied(data: bytes, text: str) -> str:
-    """What is said of a text that was sent."""
+    """The message for a text that was sent."""
     first = text.partition("\n")[0]
     whole = len(text) <= min(_SHOWN, len(first))
     return f"copied {len(data):,} bytes: {first[:_SHOWN]}{'' if whole else '…'}"

@@ -1,8 +1,8 @@
 """What keeps the program alive: an exception is shown where it belongs, and ends
 nothing.
 
-Three rules, each with its one home here. A handler of a pane or screen that raises is
-told in a window (`Safe`). Work in a thread that raises answers with a message of its
+Three rules, each with its one home here. What a handler of a pane or screen raises is
+shown in a window (`Safe`). Work in a thread that raises answers with a message of its
 screen (`background`). Whoever catches an exception for a line of its own takes the
 words from `logdrift.core.errors.words_of`.
 """
@@ -38,8 +38,8 @@ def traceback_of(error: Exception) -> list[str]:
 
 
 class Safe(MessagePump):
-    """A part of the screen whose handlers may raise: the application tells it, and the
-    part lives on.
+    """A part of the screen whose handlers may raise: the application shows the error,
+    and the part lives on.
     """
 
     async def _dispatch_message(self, message: Message) -> None:
@@ -77,12 +77,12 @@ def background(
     two things.
 
     An exception becomes the message that ``failed`` makes of its words, so that it is
-    told where its result would stand. And the thread is a daemon: one that hangs, on a
-    dead network folder for example, keeps nobody from quitting. One that ``writes`` is
-    given time to end.
+    shown where the result would stand. And the thread is a daemon: the program can end
+    while one hangs, on a dead network folder for example. One that ``writes`` is given
+    time to end.
 
-    The method is one of a pane or screen, or of an object that has as its `node` the
-    screen that is told and whose end ends the work.
+    The method belongs to a pane or screen, or to an object whose `node` is the screen
+    that gets the messages and whose end ends the work.
     """
 
     def decorate(method: Callable[..., None]) -> Callable[..., Worker[None]]:

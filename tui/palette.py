@@ -2,7 +2,7 @@
 sequential one, and the few styles of the panes.
 
 The steps come from the 256-colour cube, so a terminal without true colour shows exactly
-these; they are told apart by luminance as well as hue, so colour-blind eyes and grey
+these; they differ in luminance as well as hue, so colour-blind eyes and grey
 screenshots keep the order. With 16 colours two steps share one; with ``NO_COLOR`` only
 the marks and the underline remain.
 """

@@ -46,7 +46,7 @@ class Scheme(NamedTuple):
 
 
 INKS = Scheme._fields[3:]
-"""The names of what is no scale."""
+"""The names of the single colours: all but the scales."""
 
 DARK = Scheme(
     orange=(

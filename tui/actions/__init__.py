@@ -70,7 +70,7 @@ def commands(*scopes: Scope) -> Iterator[Command]:
 
 
 def hint_pairs(*scopes: Scope, keymap: Keymap = NO_KEYMAP) -> list[tuple[str, str]]:
-    """(key, word) for the line of keys, most wanted first."""
+    """(key, word) for the line of keys, most used first."""
     hinted = [
         command for scope in scopes for command in commands(scope) if command.hint
     ]

@@ -23,7 +23,7 @@ def keys_table(*, ids: bool = False) -> str:
 
 
 def short_keys_table() -> str:
-    """The commands that the explorer's line of keys names, most wanted first."""
+    """The commands that the explorer's line of keys names, most used first."""
     rows = [_row(command) for command in commands("explorer") if command.hint]
     return "\n".join(["| key | what it does |", "| --- | --- |", *rows])
 

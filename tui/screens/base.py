@@ -1,6 +1,4 @@
-"""What all full screens share: the smallest size, the line of keys, what is said on it,
-and when they draw anew.
-"""
+"""What all full screens share: smallest size, line of keys, messages, drawing anew."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""One line to type, at the foot of the screen: what it is about is still seen above
-it.
-"""
+"""One line to type, at the foot of the screen, which stays visible above it."""
 
 from __future__ import annotations
 
@@ -26,7 +24,7 @@ class LinePrompt(
 ):
     """Asks for a line: what was typed, or None. ``problem`` says what is wrong with a
     text, "" for nothing, or raises it, and keeps Enter from taking it; ``typed`` is
-    told of every change and may answer with `note`.
+    called on every change and may answer with `note`.
     """
 
     BINDINGS = bindings("prompt")
@@ -104,7 +102,7 @@ class LinePrompt(
 
 
 class LineBox(Lines):
-    """The line itself: a line alone, as what is typed goes to nobody else."""
+    """The line itself; keys that are typed go to it alone."""
 
     class Changed(Message):
         """Another text is there."""

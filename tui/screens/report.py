@@ -69,13 +69,11 @@ class ReportScreen(BaseScreen, inherit_bindings=False):
         return self.query_one(Reading)
 
     def _make(self) -> None:
-        self.say(
-            "making the report of all pairs" if self.all_pairs else "making the report"
-        )
+        of_pairs = " of all pairs" if self.all_pairs else ""
+        self.say(f"making the report{of_pairs}")
         width = min(_WIDEST, max(MIN_WIDTH, self.app.size.width) - 2)
-        self.render_report(
-            self.form, self.all_pairs, self._reports.get(self.all_pairs), width
-        )
+        known = self._reports.get(self.all_pairs)
+        self.render_report(self.form, self.all_pairs, known, width)
 
     def _built(self, all_pairs: bool) -> SessionReport:
         """The numbers, which take a second or two for each pair of a million tokens.
@@ -85,13 +83,11 @@ class ReportScreen(BaseScreen, inherit_bindings=False):
         from logdrift.core.config import load_config
         from logdrift.core.report.build import report_on
 
-        if all_pairs or self.pair is None:
-            chosen = None
-        else:
+        chosen = None
+        if self.pair is not None and not all_pairs:
             chosen = [self.pair]
-        return report_on(
-            self.session, chosen, limits=(*PUBLISHED, *load_config().thresholds)
-        )
+        limits = (*PUBLISHED, *load_config().thresholds)
+        return report_on(self.session, chosen, limits=limits)
 
     @background(
         group="report",
@@ -127,9 +123,8 @@ class ReportScreen(BaseScreen, inherit_bindings=False):
             pairs = "all pairs"
         else:
             pairs = f" {ARROW} ".join(map(visible, self.pair))
-        self.reading.put(
-            f"Report · {_FORMATS[form]} · {pairs}", message.text.splitlines()
-        )
+        title = f"Report · {_FORMATS[form]} · {pairs}"
+        self.reading.put(title, message.text.splitlines())
         self.say("")
 
     # ---- commands
@@ -163,13 +158,13 @@ class ReportScreen(BaseScreen, inherit_bindings=False):
 
     def action_copy(self) -> None:
         """Copy what is shown; what is too long for a terminal can be saved."""
-        if self.text:
-            said = self.logdrift.copy_text(self.text)
-        else:
-            said = "the report is still being made"
-        self.say(
-            f"{said}: w saves it to a file" if said.startswith("not copied") else said
-        )
+        if not self.text:
+            self.say("the report is still being made")
+            return
+        words = self.logdrift.copy_text(self.text)
+        if words.startswith("not copied"):
+            words += ": w saves it to a file"
+        self.say(words)
 
     def action_save(self) -> None:
         """Ask for a file name, whose ending decides what is written."""

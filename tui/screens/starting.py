@@ -29,7 +29,7 @@ class NotConfirmed(Message):
 
 class StartingScreen(BaseScreen, inherit_bindings=False):
     """Asks whether a session from elsewhere may start anything; a yes is recorded, and
-    what was wanted is done.
+    the command is run again.
     """
 
     @on(NotConfirmed)

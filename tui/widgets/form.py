@@ -32,10 +32,10 @@ class Owner(Protocol):
     """
 
     def typed(self, key: str, text: str) -> None:
-        """The text of a field is another one."""
+        """The text of a field has changed."""
 
     def stepped(self, key: str, step: int) -> None:
-        """The next (or previous) choice of a field is wanted."""
+        """The user steps to the next (or previous) choice of a field."""
 
     def pressed(self, key: str) -> None:
         """A button was pressed."""
@@ -189,7 +189,7 @@ class Form(Lines, inherit_bindings=False):
         last = len(self.rows)
         downwards = range(index, last)
         upwards = range(index, -1, -1)
-        lines = [*upwards, *downwards]
+        lines: list[int] = [*upwards, *downwards]
         if step > 0:
             lines = [*downwards, *upwards]
         for line in lines:

@@ -1,6 +1,4 @@
-"""The two panes of the why screen: the ranked causes with what else is to be known, and
-what is told of one of them.
-"""
+"""The two panes of the why screen: the ranked causes, and the evidence for one."""
 
 from __future__ import annotations
 
