@@ -1,7 +1,6 @@
-"""The standard streams of a command: what cannot be written is an error, and what was
-written is whole.
+"""The standard streams of a command: output is whole, or an error is raised.
 
-Python drops what a short write leaves over where output is unbuffered, and says of a
+Python drops what a short write leaves over where output is unbuffered, and reports a
 full disk only at its very end. Streams that were closed make files, sockets and engines
 take their descriptors, and then get what was meant for them.
 """
@@ -19,7 +18,7 @@ from logdrift.core.errors import LogdriftError
 
 
 class OutputError(LogdriftError):
-    """Standard output took not all: exit code 1."""
+    """Standard output did not take everything: exit code 1."""
 
 
 class _Output(io.FileIO):
@@ -57,20 +56,10 @@ def steady_streams() -> None:
     _hold_descriptors()
     if sys.stdin is None:
         sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - as long as the program
-    out = sys.stdout
-    err = sys.stderr
     sys.stdout = _text(
-        io.BufferedWriter(_Output(1, "w", closefd=False)),
-        out,
-        "backslashreplace",
-        os.isatty(1),
+        _Output(1, "w", closefd=False), like=sys.stdout, by_line=os.isatty(1)
     )
-    sys.stderr = _text(
-        io.BufferedWriter(_Narration(2, "w", closefd=False)),
-        err,
-        "backslashreplace",
-        True,
-    )
+    sys.stderr = _text(_Narration(2, "w", closefd=False), like=sys.stderr, by_line=True)
 
 
 def _hold_descriptors() -> None:
@@ -84,25 +73,29 @@ def _hold_descriptors() -> None:
             os.set_inheritable(os.open(os.devnull, flags), True)
 
 
-def _text(
-    raw: io.BufferedWriter, like: TextIO | None, errors: str, by_line: bool
-) -> TextIO:
-    encoding = like.encoding if like is not None else "utf-8"
-    if like is not None and like.errors not in (None, "strict"):
-        lenient = like.errors
-    else:
-        lenient = errors
-    by_line = by_line or bool(
-        getattr(like, "write_through", False) or getattr(like, "line_buffering", False)
-    )
+def _text(raw: io.FileIO, *, like: TextIO | None, by_line: bool) -> TextIO:
+    """A text stream with the encoding of ``like``; a character that it lacks is written
+    as an escape, unless ``like`` has another way.
+    """
+    encoding = "utf-8"
+    errors = "backslashreplace"
+    if like is not None:
+        encoding = like.encoding
+        if like.errors not in (None, "strict"):
+            errors = like.errors
+        at_once = getattr(like, "write_through", False)
+        by_line = by_line or at_once or getattr(like, "line_buffering", False)
     return io.TextIOWrapper(
-        raw, encoding=encoding, errors=lenient, line_buffering=by_line
+        io.BufferedWriter(raw),
+        encoding=encoding,
+        errors=errors,
+        line_buffering=bool(by_line),
     )
 
 
 def abandon_output() -> None:
-    """Whoever read it is gone, or it takes no more: what is left is dropped, without a
-    word of the interpreter's own.
+    """The reader is gone, or the disk is full: drop what is left, without a message of
+    the interpreter.
     """
     with contextlib.suppress(OSError, ValueError):
         null = os.open(os.devnull, os.O_WRONLY)

@@ -28,18 +28,13 @@ def terminal_checks(
     rows.
     """
     if not is_terminal:
-        return [
-            Check(
-                "terminal",
-                "ok",
-                "not a terminal: the screens cannot be judged from here",
-            )
-        ]
+        text = "not a terminal: the screens cannot be judged from here"
+        return [Check("terminal", "ok", text)]
     return [
         _colours(environment),
         _size(*size),
         _characters(encoding),
-        *_clipboard(environment, ask_tmux),
+        _clipboard(environment, ask_tmux),
     ]
 
 
@@ -72,22 +67,15 @@ def _colours(environment: Mapping[str, str]) -> Check:
 
 def _size(columns: int, rows: int) -> Check:
     text = f"{columns}x{rows}"
-    if columns < SMALLEST[0] or rows < SMALLEST[1]:
-        return Check(
-            "size",
-            "warning",
-            text,
-            f"the explorer needs {SMALLEST[0]}x{SMALLEST[1]}: make the window larger",
+    least_columns, least_rows = SMALLEST
+    if columns < least_columns or rows < least_rows:
+        remedy = (
+            f"the explorer needs {least_columns}x{least_rows}: make the window larger"
         )
-    return Check(
-        "size",
-        "ok",
-        (
-            text
-            if columns >= _WIDE
-            else f"{text}: panes as tabs; side by side from {_WIDE} columns"
-        ),
-    )
+        return Check("size", "warning", text, remedy)
+    if columns < _WIDE:
+        text += f": panes as tabs; side by side from {_WIDE} columns"
+    return Check("size", "ok", text)
 
 
 def _characters(encoding: str) -> Check:
@@ -101,50 +89,34 @@ def _characters(encoding: str) -> Check:
     )
 
 
-def _clipboard(environment: Mapping[str, str], ask: Ask) -> list[Check]:
+def _clipboard(environment: Mapping[str, str], ask: Ask) -> Check:
     """Copying goes through OSC 52, which terminals take by themselves and multiplexers
     must let through.
     """
     if environment.get("TMUX"):
-        through = ask("allow-passthrough")
-        if through in ("on", "all"):
-            return [
-                Check(
-                    "clipboard",
-                    "ok",
-                    f"OSC 52 through tmux (allow-passthrough {through})",
-                )
-            ]
-        fix = "tmux set -g allow-passthrough on"
-        if (
-            through is None
-        ):  # before 3.3 there was no such option, and everything passed
-            return [
-                Check(
-                    "clipboard",
-                    "warning",
-                    "tmux does not say whether it lets OSC 52 through",
-                    fix,
-                )
-            ]
-        return [
-            Check(
-                "clipboard",
-                "warning",
-                "tmux does not let OSC 52 through: nothing can be copied",
-                fix,
-            )
-        ]
+        return _clipboard_in_tmux(ask("allow-passthrough"))
     if environment.get("STY"):
-        return [
-            Check(
-                "clipboard",
-                "warning",
-                "GNU screen does not let OSC 52 through",
-                "use tmux, or copy with the mouse (--no-mouse)",
-            )
-        ]
-    return [Check("clipboard", "ok", "OSC 52, if this terminal takes it")]
+        return Check(
+            "clipboard",
+            "warning",
+            "GNU screen does not let OSC 52 through",
+            "use tmux, or copy with the mouse (--no-mouse)",
+        )
+    return Check("clipboard", "ok", "OSC 52, if this terminal takes it")
+
+
+def _clipboard_in_tmux(passthrough: str | None) -> Check:
+    """``passthrough``: tmux's option, None where it does not say."""
+    if passthrough in ("on", "all"):
+        text = f"OSC 52 through tmux (allow-passthrough {passthrough})"
+        return Check("clipboard", "ok", text)
+    if passthrough is None:
+        # Before 3.3 there was no such option, and everything passed.
+        text = "tmux does not say whether it lets OSC 52 through"
+    else:
+        text = "tmux does not let OSC 52 through: nothing can be copied"
+    remedy = "tmux set -g allow-passthrough on"
+    return Check("clipboard", "warning", text, remedy)
 
 
 def ask_tmux(option: str) -> str | None:

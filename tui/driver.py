@@ -1,6 +1,4 @@
-"""The terminal as it may be: with bytes that are no UTF-8, of any size, gone from one
-moment to the next, or about to be.
-"""
+"""Reading from a terminal that may send other bytes than UTF-8, have any size, or go."""
 
 from __future__ import annotations
 
@@ -22,7 +20,7 @@ if TYPE_CHECKING:
     from textual.app import App
 
 USUAL = Size(80, 24)
-"""What a terminal counts as that says it has no columns or no rows."""
+"""The size assumed for a terminal that reports no columns or no rows."""
 LARGEST = Size(1000, 500)
 """Beyond it nothing is drawn: no screen has as many cells, and a terminal that claims
 65535x65535 would cost gigabytes.
@@ -45,13 +43,13 @@ def usable(size: Size) -> Size:
 
 
 class TerminalDriver(LinuxDriver):
-    """As Textual's, but a byte that is no UTF-8 is one odd character, and a terminal
+    """As Textual's, but a byte that is not UTF-8 is one odd character, and a terminal
     that is gone ends the program.
     """
 
     def write(self, data: str) -> None:
-        # Once the terminal is gone its thread has ended, and a full queue that nobody
-        # reads would block for ever.
+        # Once the terminal is gone its thread has ended, and a full queue without a
+        # reader would block for ever.
         if self._writer_thread is not None and self._writer_thread.is_alive():
             self._writer_thread.write(data)
 
@@ -90,7 +88,7 @@ class TerminalDriver(LinuxDriver):
         loop = self._app._loop
         if loop is not None:
             loop.call_soon_threadsafe(self._app.exit, _GONE, _GONE)
-        # Nobody is there who could end a program that does not get to it.
+        # No user is left to end a program that hangs before its exit.
         last = threading.Timer(_LAST_SECONDS, os._exit, (_GONE,))
         last.daemon = True
         last.start()
@@ -103,8 +101,8 @@ def end_by_signals(app: App[int]) -> None:
     loop = asyncio.get_running_loop()
 
     def leave(number: int) -> None:
-        for each in _ENDING:
-            loop.remove_signal_handler(each)
+        for ending in _ENDING:
+            loop.remove_signal_handler(ending)
         app.exit(128 + number, 128 + number)
 
     for number in _ENDING:

@@ -15,23 +15,25 @@ from logdrift.core.session.reader import Session
 
 def default_name(session: Session, folder: Path) -> str:
     """A name for a Markdown file that is not in ``folder`` yet."""
-    safe = "".join(
-        c if c.isascii() and (c.isalnum() or c in "-_.") else "_" for c in session.name
-    ).strip(".")
+    safe = "".join(_safe(character) for character in session.name).strip(".")
     return free_name(f"{safe[:60] or 'session'}-report.md", folder)
+
+
+def _safe(character: str) -> str:
+    """The character where every file system takes it, or an underscore."""
+    is_word = character.isascii() and character.isalnum()
+    return character if is_word or character in "-_." else "_"
 
 
 def free_name(name: str, folder: Path) -> str:
     """The name, numbered where ``folder`` has it already."""
     stem, dot, ending = name.rpartition(".")
-    names = itertools.chain(
-        [stem], (f"{stem}-{number}" for number in itertools.count(2))
-    )
-    return next(
-        f"{found}{dot}{ending}"
-        for found in names
-        if not (folder / f"{found}{dot}{ending}").exists()
-    )
+    free = name
+    for number in itertools.count(2):
+        if not (folder / free).exists():
+            break
+        free = f"{stem}-{number}{dot}{ending}"
+    return free
 
 
 def problem(

@@ -57,13 +57,13 @@ THEMES: Mapping[ThemeName, Theme] = {
 
 
 def theme_of(
-    wanted: str | None, environment: Mapping[str, str] | None = None
+    configured: str | None, environment: Mapping[str, str] | None = None
 ) -> ThemeName:
     """The theme that a config asks for; ``auto`` and None: light where the terminal
     says that its background is.
     """
     for name in NAMES:
-        if name == wanted:
+        if name == configured:
             return name
     variables = os.environ if environment is None else environment
     # rxvt, Konsole and others: "foreground;background" as numbers of the 16 colours.

@@ -26,12 +26,10 @@ class ConfirmStart(Confirm):
             "No, start nothing",
         )
         answers = self.row
-        lines = [trust.OLDER, *stranger.starts]
-        parts = [
-            part
-            for line in lines
-            for part in wrap_at_most(line, max(20, width - _BORDER), _LINES)
-        ]
+        room = max(20, width - _BORDER)
+        parts: list[str] = []
+        for line in (trust.OLDER, *stranger.starts):
+            parts += wrap_at_most(line, room, _LINES)
 
         def row(index: int, width: int) -> Row:
             if index < 2:

@@ -56,8 +56,6 @@ class _Saver:
     @background(group="save", writes=True, failed=lambda words: Saved("", words))
     def write(self, name: str, text: str) -> None:
         """Write the file."""
-        if text.endswith("\n"):
-            ended = text
-        else:
-            ended = f"{text}\n"
-        self.node.post_message(Saved(write_report(name, ended)))
+        if not text.endswith("\n"):
+            text += "\n"
+        self.node.post_message(Saved(write_report(name, text)))
