@@ -16,7 +16,7 @@ from logdrift.core.errors import InputError
 from logdrift.core.plan import BackendSpec, CapturePlan, SamplingSpec
 from logdrift.core.session.layout import MANIFEST
 from logdrift.core.session.lock import read_lock
-from logdrift.core.session.reader import open_session
+from logdrift.core.session.reader import Session, open_session
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -84,68 +84,82 @@ def run(args: argparse.Namespace) -> int:
 
 
 def demo_plan(engines: list[str], model: str, max_tokens: int) -> CapturePlan:
-    """Reference, trainer and the rollout engines; the first of them generates. A repeat
-    of each side gives the noise floor of a pair, the generator's sequences scored alone
-    that of the batch's shape.
+    """Reference, trainer and the rollout engines; the first of them generates.
+
+    A repeat of each side gives the noise floor of a pair; the generator's sequences,
+    scored one at a time, show what the batch's shape adds.
     """
-    rollouts = [
-        BackendSpec(
-            engine,
-            engine,
-            "bfloat16",
-            "rollout",
-            ("decode", "prefill") if index == 0 else ("prefill",),
-            repeats=2,
-            alone=index == 0,
-        )
-        for index, engine in enumerate(engines)
-    ]
+    prompts = files("logdrift.core.capture") / "data" / "demo_prompts.jsonl"
+    reference = BackendSpec(
+        name="reference",
+        engine=TRAINER,
+        dtype="float32",
+        role="reference",
+        paths=("prefill",),
+    )
+    trainer = BackendSpec(
+        name="trainer",
+        engine=TRAINER,
+        dtype="bfloat16",
+        role="trainer",
+        paths=("prefill",),
+        repeats=2,
+    )
+    generator, *others = engines
+    rollouts = [_rollout(generator, generates=True)]
+    rollouts += [_rollout(engine, generates=False) for engine in others]
     return CapturePlan(
         model=model,
         title=f"demo: {', '.join(engines)} against Transformers",
-        prompts_file=str(
-            files("logdrift.core.capture") / "data" / "demo_prompts.jsonl"
-        ),
+        prompts_file=str(prompts),
         sampling=SamplingSpec(temperature=1.0, max_tokens=max_tokens, seed=0),
-        backends=(
-            BackendSpec("reference", TRAINER, "float32", "reference", ("prefill",)),
-            BackendSpec(
-                "trainer",
-                TRAINER,
-                "bfloat16",
-                "trainer",
-                ("prefill",),
-                repeats=2,
-            ),
-            *rollouts,
-        ),
+        backends=(reference, trainer, *rollouts),
+    )
+
+
+def _rollout(engine: str, *, generates: bool) -> BackendSpec:
+    return BackendSpec(
+        name=engine,
+        engine=engine,
+        dtype="bfloat16",
+        role="rollout",
+        paths=("decode", "prefill") if generates else ("prefill",),
+        repeats=2,
+        alone=generates,
     )
 
 
 def _capture(args: argparse.Namespace, engines: list[str], folder: Path) -> int:
+    """Capture the demo, or what an earlier one lacks; the exit code."""
     from logdrift.core.capture.create import add_backends, create_session
 
     plan = demo_plan(engines, args.model, args.max_tokens)
-    if (folder / MANIFEST).exists():
-        session = open_session(folder)
-        if session.manifest.model.id != args.model:
-            raise InputError(
-                f"{folder} is a demo of {session.manifest.model.id}, not of"
-                f" {args.model}: give another --out, or start over with --fresh"
-            )
-        known = {capture.backend for capture in session.captures}
-        missing = [spec for spec in plan.backends if spec.name not in known]
-        if session.state == "complete" and not missing:
-            narrate(f"{folder} is complete: reopening it (start over with --fresh)")
-            return 0
-        confirmed(folder, session.manifest, flag=args.trust_session)
-        set_up(engines, args.model)
-        if missing:
-            add_backends(folder, missing)
-    else:
+    if not (folder / MANIFEST).exists():
         set_up(engines, args.model)
         create_session(plan, folder, narrate)
+        return start(folder)
+    session = open_session(folder)
+    _refuse_other_model(session, folder, args.model)
+    known = {capture.backend for capture in session.captures}
+    missing = [spec for spec in plan.backends if spec.name not in known]
+    if session.state == "complete" and not missing:
+        narrate(f"{folder} is complete: reopening it (start over with --fresh)")
+        return 0
+    confirmed(folder, session.manifest, flag=args.trust_session)
+    set_up(engines, args.model)
+    if missing:
+        add_backends(folder, missing)
     return start(folder)
+
+
+def _refuse_other_model(session: Session, folder: Path, model: str) -> None:
+    """Raise InputError where an earlier demo is one of another model."""
+    captured = session.manifest.model.id
+    if captured != model:
+        raise InputError(
+            f"{folder} is a demo of {captured}, not of {model}: give another"
+            " --out, or start over with --fresh"
+        )
 
 
 def set_up(engines: list[str], model: str) -> None:

@@ -1,6 +1,4 @@
-"""Progress of a capture: a bar with rate and time left on a terminal, plain lines off
-it. Always on stderr.
-"""
+"""Progress of a capture on stderr: bars on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -35,10 +33,10 @@ def progress_view() -> Iterator[View]:
     with Progress(
         *columns, console=Console(stderr=True), refresh_per_second=4
     ) as progress:
-        yield _Bars(progress)
+        yield _CaptureBars(progress)
 
 
-class _Bars:
+class _CaptureBars:
     """One bar for each capture, in the order in which they begin."""
 
     def __init__(self, progress: Progress) -> None:
@@ -47,34 +45,42 @@ class _Bars:
         self._stage: TaskID | None = None
 
     def __call__(self, event: Mapping[str, Any]) -> None:
-        kind = event["type"]
-        if kind == "stage":
-            self._end_stage()
-            text = f"{event['backend']}: {event['stage']}"
-            self._stage = self._progress.add_task(
-                escape(visible(text)), total=None, count="", note=""
-            )
-        elif kind == "progress":
-            self._end_stage()
-            task = self._task(event["label"], event["planned"])
-            count = f"{event['sequences']}/{event['planned']} seq"
-            self._progress.update(
-                task, completed=event["sequences"], count=count, note=_note(event)
-            )
-        elif kind == "captured":
-            task = self._task(event["label"], event["sequences"])
-            count = f"{event['sequences']} seq"
-            note = _captured(event)
-            self._progress.update(
-                task,
-                total=event["sequences"],
-                completed=event["sequences"],
-                count=count,
-                note=note,
-            )
-        elif kind == "failed":
-            self._end_stage()
-            self._progress.console.print(_line(event), markup=False, highlight=False)
+        show = {
+            "stage": self._show_stage,
+            "progress": self._show_progress,
+            "captured": self._show_captured,
+            "failed": self._show_failed,
+        }.get(event["type"])
+        if show is not None:
+            show(event)
+
+    def _show_stage(self, event: Mapping[str, Any]) -> None:
+        self._end_stage()
+        text = escape(visible(f"{event['backend']}: {event['stage']}"))
+        self._stage = self._progress.add_task(text, total=None, count="", note="")
+
+    def _show_progress(self, event: Mapping[str, Any]) -> None:
+        self._end_stage()
+        self._progress.update(
+            self._task(event["label"], event["planned"]),
+            completed=event["sequences"],
+            count=f"{event['sequences']}/{event['planned']} seq",
+            note=_note(event),
+        )
+
+    def _show_captured(self, event: Mapping[str, Any]) -> None:
+        sequences = event["sequences"]
+        self._progress.update(
+            self._task(event["label"], sequences),
+            total=sequences,
+            completed=sequences,
+            count=f"{sequences} seq",
+            note=_captured(event),
+        )
+
+    def _show_failed(self, event: Mapping[str, Any]) -> None:
+        self._end_stage()
+        self._progress.console.print(_line(event), markup=False, highlight=False)
 
     def _task(self, label: str, planned: int) -> TaskID:
         if label not in self._tasks:
@@ -90,15 +96,21 @@ class _Bars:
 
 
 def _captured(event: Mapping[str, Any]) -> str:
+    """Tokens of a capture, and how many scores are NaN."""
+    text = f"{event['tokens']:,} tokens"
     nan = event.get("nan")
-    return f"{event['tokens']:,} tokens" + (f", {nan:,} of them NaN" if nan else "")
+    if nan:
+        text += f", {nan:,} of them NaN"
+    return text
 
 
 def _note(event: Mapping[str, Any]) -> str:
+    """Tokens a second, and the time left where it is known."""
+    text = f"{event['rate']:,.0f} tok/s"
     left = event["left"]
-    return f"{event['rate']:,.0f} tok/s" + (
-        "" if left is None else f", {clock(left)} left"
-    )
+    if left is not None:
+        text += f", {clock(left)} left"
+    return text
 
 
 def _plain_line(event: Mapping[str, Any]) -> None:
@@ -109,17 +121,21 @@ def _plain_line(event: Mapping[str, Any]) -> None:
 
 def _line(event: Mapping[str, Any]) -> str:
     """An event as one line, empty for those that say nothing to a person."""
-    kind = event["type"]
-    text = {
-        "stage": lambda: f"{event['backend']}: {event['stage']}",
-        "facts": lambda: f"{event['backend']}: {event['version']} on {event['device']}",
-        "progress": lambda: (
-            f"{event['label']}: {event['sequences']}/{event['planned']} sequences,"
-            f" {_note(event)}"
-        ),
-        "captured": lambda: f"{event['label']}: complete, {_captured(event)}",
-        "failed": lambda: (
-            f"{event.get('backend', 'capture')}: failed: {event['error']}"
-        ),
-    }.get(kind, lambda: "")()
-    return visible(text)
+    return visible(_words(event))
+
+
+def _words(event: Mapping[str, Any]) -> str:
+    match event["type"]:
+        case "stage":
+            return f"{event['backend']}: {event['stage']}"
+        case "facts":
+            return f"{event['backend']}: {event['version']} on {event['device']}"
+        case "progress":
+            count = f"{event['sequences']}/{event['planned']} sequences"
+            return f"{event['label']}: {count}, {_note(event)}"
+        case "captured":
+            return f"{event['label']}: complete, {_captured(event)}"
+        case "failed":
+            return f"{event.get('backend', 'capture')}: failed: {event['error']}"
+        case _:
+            return ""
