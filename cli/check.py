@@ -92,7 +92,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Check and say so; 0 if all holds, else 1.
+    """Check and print the results; 0 if every limit holds, else 1.
 
     Bad input raises InputError before anything is computed.
     """
@@ -114,15 +114,15 @@ def run(args: argparse.Namespace) -> int:
     )
     session = open_session(find_session(args.session, sessions_folder(args.sessions)))
     pairs = [parse_pair(session, text) for text in args.pair]
-    default = None if pairs else default_pair(session)
-    if default is not None:
+    default = default_pair(session)
+    if not pairs and default is not None:
         pairs = [default]
-    measured = measure_session(session, list(dict.fromkeys(pairs)), args.scope)
+    different_pairs = list(dict.fromkeys(pairs))
+    measured = measure_session(session, different_pairs, args.scope)
     results = check_session(measured, limits, args.verdict, args.partial)
     _write(measured, results, as_json=args.json)
-    if all(result.ok for result in results):
-        return 0
-    return 1
+    passed = all(result.ok for result in results)
+    return 0 if passed else 1
 
 
 def _write(

@@ -1,6 +1,4 @@
-"""`logdrift why SESSION --layers SEQUENCE[:POSITION]`: which layer is the first to
-differ by more than rounding?
-"""
+"""`logdrift why SESSION --layers PLACE`: the first layer that rounding cannot explain."""
 
 from __future__ import annotations
 
@@ -53,7 +51,9 @@ def parse_place(text: str) -> tuple[int, int | None]:
         raise InputError(
             f"--layers {text}: give a sequence, or sequence:position, e.g. 3:41"
         )
-    return int(match[1]), None if match[2] is None else int(match[2])
+    sequence = int(match[1])
+    position = None if match[2] is None else int(match[2])
+    return sequence, position
 
 
 def run(args: argparse.Namespace, session: Session) -> int:
@@ -61,10 +61,6 @@ def run(args: argparse.Namespace, session: Session) -> int:
     from logdrift.cli.progress import progress_view
     from logdrift.cli.trusting import confirmed
     from logdrift.core.investigate.layers import find_layers
-    from logdrift.core.report.layers import layers_document
-    from logdrift.core.report.layout import canvas_of
-    from logdrift.core.report.paint.text import paint_text
-    from logdrift.core.report.strict_json import dump
 
     sequence, position = parse_place(args.layers)
     pair = _pair(args, session)
@@ -75,19 +71,31 @@ def run(args: argparse.Namespace, session: Session) -> int:
         return 0
     confirmed(session.folder, session.manifest, flag=args.trust_session)
     with progress_view() as view:
-        found = find_layers(
-            session, pair, sequence, position, report=lambda text: view(_event(text))
-        )
-    if args.json:
-        sys.stdout.write(
-            dump({"schema": 1, "session": session.name, "layers": [found.to_json()]})
-        )
+
+        def report(text: str) -> None:
+            view(_event(text))
+
+        layers = find_layers(session, pair, sequence, position, report=report)
+    _print(layers, session, as_json=args.json)
+    return 0
+
+
+def _print(layers: Layers, session: Session, *, as_json: bool) -> None:
+    """Print the answer as JSON, or as text and a chart."""
+    from logdrift.core.report.layers import layers_document
+    from logdrift.core.report.layout import canvas_of
+    from logdrift.core.report.paint.text import paint_text
+    from logdrift.core.report.strict_json import dump
+
+    if as_json:
+        answers = [layers.to_json()]
+        answer = {"schema": 1, "session": session.name, "layers": answers}
+        sys.stdout.write(dump(answer))
     else:
         canvas = canvas_of(sys.stdout)
-        sys.stdout.write(paint_text(layers_document(found), canvas))
-        sys.stdout.write(chart(found, canvas))
+        sys.stdout.write(paint_text(layers_document(layers), canvas))
+        sys.stdout.write(chart(layers, canvas))
     sys.stdout.flush()
-    return 0
 
 
 def _event(text: str) -> dict[str, Any]:
@@ -153,21 +161,15 @@ def _axes(layers: Layers, curves: Sequence[Curve]) -> Axes:
     ticks = (10.0 ** np.linspace(low, high, 4)).tolist()
     stages = max((side.stages for side in layers.sides), key=len)
     last = len(stages) - 1
-    return Axes(
-        ChartAxis(
-            "stage",
-            low=0.0,
-            high=float(max(last, 1)),
-            ticks=[
-                (float(i), stages[i].name.removeprefix("layer "))
-                for i in sorted({0, 1, last // 2, last})
-            ],
-        ),
-        ChartAxis(
-            "relative error",
-            low=10**low,
-            high=10**high,
-            ticks=[(value, f"{value:.2g}") for value in ticks],
-            scale="log",
-        ),
+    names = []
+    for index in sorted({0, 1, last // 2, last}):
+        names.append((float(index), stages[index].name.removeprefix("layer ")))
+    across = ChartAxis("stage", low=0.0, high=float(max(last, 1)), ticks=names)
+    upwards = ChartAxis(
+        "relative error",
+        low=10**low,
+        high=10**high,
+        ticks=[(value, f"{value:.2g}") for value in ticks],
+        scale="log",
     )
+    return Axes(across, upwards)

@@ -34,9 +34,10 @@ class TooSmall(Text, can_focus=False):
             f" {size.width}x{size.height} is too small:",
             f" logdrift needs {MIN_WIDTH}x{MIN_HEIGHT}.",
         )
-        self.set_lines(
-            [strip_of([(text, self.palette.text)], self.inner_width) for text in words]
-        )
+        strips = []
+        for text in words:
+            strips.append(strip_of([(text, self.palette.text)], self.inner_width))
+        self.set_lines(strips)
 
 
 _STAYS = object()
@@ -91,9 +92,11 @@ class SafeScreen(Safe, Screen[ScreenResultType]):
 
     def on_saved(self, message: Saved) -> None:
         """Say what became of a file."""
-        failed = message.problem is not None
-        self.query(Hints).last().say("not written" if failed else message.words)
-        if message.problem is not None:
+        hints = self.query(Hints).last()
+        if message.problem is None:
+            hints.say(message.words)
+        else:
+            hints.say("not written")
             self.logdrift.show_error(message.problem)
 
     def on_screen_resume(self) -> None:
@@ -153,7 +156,8 @@ class BaseScreen(SafeScreen[None], inherit_bindings=False):
 
     def say(self, text: str, *, warn: bool = False) -> None:
         """Put a message on the line of keys until the next one."""
-        self.query_one("#hints", Hints).say(text, self.palette.warn if warn else None)
+        style = self.palette.warn if warn else None
+        self.query_one("#hints", Hints).say(text, style)
 
     def show_hints(self) -> None:
         self.query_one("#hints", Hints).show(

@@ -60,6 +60,10 @@ class RunAsked(Message):
     ids: frozenset[str] = frozenset()
 
 
+def _refused(words: str) -> RunAsked:
+    return RunAsked("", problem=words)
+
+
 class ExperimentsScreen(StartingScreen, inherit_bindings=False):
     """A row for each experiment, the most telling first. A thread follows those that
     run.
@@ -168,11 +172,16 @@ class ExperimentsScreen(StartingScreen, inherit_bindings=False):
         self._show_bars()
 
     def _mark(self, row: ExperimentRow) -> Run:
-        p = self.palette
-        if row.id in (self.chosen or ()) and row.state != "running":
-            return "●", p.accent
-        styles = {"running": p.accent, "done": p.text, "failed": p.bad}
-        return STATES[row.state], styles.get(row.state, p.muted)
+        palette = self.palette
+        is_chosen = self.chosen is not None and row.id in self.chosen
+        if is_chosen and row.state != "running":
+            return "●", palette.accent
+        styles = {
+            "running": palette.accent,
+            "done": palette.text,
+            "failed": palette.bad,
+        }
+        return STATES[row.state], styles.get(row.state, palette.muted)
 
     @on(Rows.Moved)
     def _on_moved(self) -> None:
@@ -287,7 +296,7 @@ class ExperimentsScreen(StartingScreen, inherit_bindings=False):
         )
         self.app.push_screen(question, answered)
 
-    @background(group="start", writes=True, failed=lambda words: RunAsked("", words))
+    @background(group="start", writes=True, failed=_refused)
     def start_rows(self, rows: list[ExperimentRow], budget: float) -> None:
         """Start experiments in a process of their own."""
         from logdrift.core.capture.trust import Stranger
@@ -320,7 +329,7 @@ class ExperimentsScreen(StartingScreen, inherit_bindings=False):
         )
         self.app.push_screen(question, answered)
 
-    @background(group="start", writes=True, failed=lambda words: RunAsked("", words))
+    @background(group="start", writes=True, failed=_refused)
     def cancel_run(self) -> None:
         """End the process that runs experiments."""
         from logdrift.core.investigate.experiment_jobs import cancel_experiments

@@ -179,7 +179,7 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
                 return f"{name} exists already: give another name"
         return ""
 
-    @background(group="manage", writes=True, failed=lambda words: Refused(words))
+    @background(group="manage", writes=True, failed=Refused)
     def _rename(self, row: SessionRow, name: str) -> None:
         from logdrift.core.session.manage import rename_session
 
@@ -193,7 +193,7 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
         if row is not None:
             self._measure(row)
 
-    @background(group="manage", writes=True, failed=lambda words: Refused(words))
+    @background(group="manage", writes=True, failed=Refused)
     def _measure(self, row: SessionRow) -> None:
         from logdrift.core.session.manage import folder_size
 
@@ -221,7 +221,7 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
         )
         self.app.push_screen(question, answered)
 
-    @background(group="manage", writes=True, failed=lambda words: Refused(words))
+    @background(group="manage", writes=True, failed=Refused)
     def _delete(self, row: SessionRow) -> None:
         from logdrift.core.session.manage import delete_session
 
@@ -246,7 +246,7 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
         prompt = LinePrompt("Import", words, problem=_missing_path)
         self.app.push_screen(prompt, answered)
 
-    @background(group="manage", writes=True, failed=lambda words: Refused(words))
+    @background(group="manage", writes=True, failed=Refused)
     def _import(self, path: Path) -> None:
         from logdrift.core.session.importers import guess_format, import_session
         from logdrift.core.session.manage import free_name
@@ -303,7 +303,7 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
         )
         self.app.push_screen(question, answered)
 
-    @background(group="manage", writes=True, failed=lambda words: Refused(words))
+    @background(group="manage", writes=True, failed=Refused)
     def _cancel(self, row: SessionRow) -> None:
         from logdrift.core.capture.background import cancel_capture
 
@@ -324,7 +324,7 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
             self.say(f"starting to capture what {row.name} lacks")
             self._resume(row)
 
-    @background(group="manage", writes=True, failed=lambda words: Refused(words))
+    @background(group="manage", writes=True, failed=Refused)
     def _resume(self, row: SessionRow) -> None:
         from logdrift.core.capture.background import start_background
         from logdrift.core.capture.trust import Stranger

@@ -74,7 +74,8 @@ class LinePrompt(
 
     def on_line_box_changed(self, message: LineBox.Changed) -> None:
         message.stop()
-        self.note((self._wrong(message.text) if message.text else "") or self.words)
+        wrong = self._wrong(message.text) if message.text else ""
+        self.note(wrong or self.words)
         if self._typed is not None:
             self._typed(message.text)
 
@@ -148,4 +149,5 @@ class LineBox(Lines):
     @on(events.Paste)
     def _on_paste(self, event: events.Paste) -> None:
         event.stop()
-        self.put(self.edited.insert(event.text.partition("\n")[0].rstrip("\r")))
+        first_line = event.text.partition("\n")[0].rstrip("\r")
+        self.put(self.edited.insert(first_line))

@@ -146,7 +146,8 @@ class Picker(ModalScreen[int | None], SafeScreen[int | None], inherit_bindings=F
             [("↑↓", "move"), ("Enter", "choose"), ("Esc", "leave")]
         )
         window = self.query_one("#window")
-        window.styles.height = min(self.count + 5, max(8, self.app.size.height - 2))
+        room = max(8, self.app.size.height - 2)
+        window.styles.height = min(self.count + 5, room)
         self._choices.selected = self.start
 
     def update(self) -> None:
@@ -170,13 +171,12 @@ class Picker(ModalScreen[int | None], SafeScreen[int | None], inherit_bindings=F
     def action_copy_text(self) -> None:
         """Copy the list."""
         width = self._choices.inner_width
-        rows = [
-            "".join(text for text, _ in self.row(i, width)).rstrip()
-            for i in range(self.count)
-        ]
-        self.query_one(Hints).say(
-            self.logdrift.copy_text("\n".join([self.head, *rows]))
-        )
+        lines = [self.head]
+        for index in range(self.count):
+            texts = [text for text, _ in self.row(index, width)]
+            lines.append("".join(texts).rstrip())
+        answer = self.logdrift.copy_text("\n".join(lines))
+        self.query_one(Hints).say(answer)
 
 
 class _Choices(Rows):

@@ -140,7 +140,8 @@ class Form(Lines, inherit_bindings=False):
             return strip_of([(f" {row.label} ", p.strong), (rule, p.muted)], width)
         indent = " " * (row.indent + 1)
         if row.kind == "bad":
-            return strip_of([(indent + fit(row.label, 2) + row.value, p.bad)], width)
+            text = f"{indent}{fit(row.label, 2)}{row.value}"
+            return strip_of([(text, p.bad)], width)
         cells = _label_cells(row, width)
         here = index == self.selected
         label = fit(indent + row.label, cells), self._label_style(row, here)
@@ -201,7 +202,8 @@ class Form(Lines, inherit_bindings=False):
         """Put the cursor in the field on a line, or the next one in the direction of
         ``step``.
         """
-        index = self._field_from(max(0, min(index, len(self.rows) - 1)), step)
+        line = max(0, min(index, len(self.rows) - 1))
+        index = self._field_from(line, step)
         if index == self.selected:
             return
         self.refresh_line(self.selected)

@@ -63,23 +63,27 @@ class Table(Rows):
         """Cells of each column: what it needs, at most `_MOST`, and at least `_LEAST`
         where all would fit with less.
         """
-        needed = [
-            max(map(cell_len, column), default=0)
-            for column in zip(self.head, *self.cells, strict=True)
-        ]
-        widths = [min(_FIRST, needed[0]), *(min(_MOST, size) for size in needed[1:])]
+        needed = self._needed()
+        widths = [min(_MOST, cells) for cells in needed]
+        widths[0] = min(_FIRST, needed[0])
         spare = width - sum(widths) - 2 * len(widths) - 2
-        # The first column says what the row is: it does not give way, others are
-        # reached sideways.
+        # The first column names the row: it keeps its width, others are reached
+        # sideways.
         while spare < 0 and max(widths[1:], default=0) > _LEAST:
-            widest = 1 + widths[1:].index(max(widths[1:]))
+            others = widths[1:]
+            widest = 1 + others.index(max(others))
             widths[widest] -= 1
             spare += 1
-        for index, size in enumerate(needed):
-            more = min(max(0, spare), size - widths[index])
+        for index, cells in enumerate(needed):
+            more = min(max(0, spare), cells - widths[index])
             widths[index] += more
             spare -= more
         return widths
+
+    def _needed(self) -> list[int]:
+        """Cells of the widest text of each column, its head included."""
+        columns = zip(self.head, *self.cells, strict=True)
+        return [max(map(cell_len, column), default=0) for column in columns]
 
     def shift(self, step: int) -> None:
         """Other columns, as far as there are some that are not seen."""

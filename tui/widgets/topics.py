@@ -23,10 +23,15 @@ _EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
 def score_bar(score: float, cells: int = _BAR) -> str:
-    """A share from 0 to 1 as a bar in ``cells`` cells; what is not nothing is seen."""
-    eighths = max(1 if score > 0 else 0, round(score * cells * 8))
+    """A share from 0 to 1 as a bar in ``cells`` cells; more than 0 is always visible."""
+    eighths = round(score * cells * 8)
+    if score > 0:
+        eighths = max(1, eighths)
     full, rest = divmod(eighths, 8)
-    return fit("█" * full + (_EIGHTHS[rest] if rest else ""), cells)
+    bar = "█" * full
+    if rest:
+        bar += _EIGHTHS[rest]
+    return fit(bar, cells)
 
 
 class TopicList(Rows):
