@@ -197,7 +197,8 @@ def _without_refuted(evidence: Sequence[Evidence]) -> list[Evidence]:
     for piece in evidence:
         left = piece.numbers.get("leaves")
         if piece.signature in REFUTING and isinstance(left, float):
-            leaves[piece.cause] = max(left, leaves.get(piece.cause, 0.0))
+            so_far = leaves.get(piece.cause, 0.0)
+            leaves[piece.cause] = max(left, so_far)
     return [
         (
             piece
@@ -294,7 +295,8 @@ def _scaled_size(
         return _scaled(piece, unexplained)
     if _observed(evidence, piece.cause) > LIKELY:
         return piece
-    return _scaled(_scaled(piece, unexplained), 1 - _other_size(evidence, piece.cause))
+    other_size = _other_size(evidence, piece.cause)
+    return _scaled(_scaled(piece, unexplained), 1 - other_size)
 
 
 def _other_size(evidence: Sequence[Evidence], cause: str) -> float:

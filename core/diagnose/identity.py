@@ -61,8 +61,8 @@ def identity_of(
 
 
 def _with_failures(evidence: list[Evidence], failed: Sequence[str]) -> list[Evidence]:
-    """A check that failed is said where the weights are spoken of, and is no
-    observation.
+    """The evidence, with checks that failed named in the sentence on the weights. A
+    failed check is no observation.
     """
     if not failed:
         return evidence

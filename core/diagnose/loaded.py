@@ -81,7 +81,7 @@ class BothLoaded:
 
 def is_same(a: LoadedTensor, b: LoadedTensor) -> bool | None:
     """Whether both loaded the same numbers, each in its own dtype; None where that
-    cannot be said.
+    is unknown.
     """
     if a.same is None or b.same is None:
         return None
@@ -89,12 +89,11 @@ def is_same(a: LoadedTensor, b: LoadedTensor) -> bool | None:
         return a.file_digest == b.file_digest
     if a.same != b.same:
         return False
-    if a.digest is not None and b.digest is not None and a.dtype == b.dtype:
+    same_dtype = a.dtype == b.dtype
+    if a.digest is not None and b.digest is not None and same_dtype:
         return a.digest == b.digest
-    alike = _is_one_difference(a, b)
-    if not (a.own and b.own):
-        alike = alike and a.dtype == b.dtype and a.share == b.share
-    if alike:
+    comparable = (a.own and b.own) or (same_dtype and a.share == b.share)
+    if comparable and _is_one_difference(a, b):
         return True
     return None
 

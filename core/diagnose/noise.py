@@ -144,13 +144,16 @@ def standard_error(case: Case, values: npt.NDArray[Any]) -> float:
     if n < 2:
         return float("inf")
     by_token = float(values.std(ddof=1)) / np.sqrt(n)
-    rest = values - values.mean()
-    tokens = np.bincount(case.view.sequence, minlength=case.pair.count)
-    sums = np.bincount(case.view.sequence, rest, case.pair.count)[tokens > 0]
-    if len(sums) < _UNITS:
+    sequence = case.view.sequence
+    count = case.pair.count
+    scored = np.bincount(sequence, minlength=count) > 0
+    sums = np.bincount(sequence, values - values.mean(), count)[scored]
+    units = len(sums)
+    if units < _UNITS:
         return float(by_token)
-    squares = float((sums**2).sum()) * len(sums) / (len(sums) - 1)
-    return float(max(by_token, np.sqrt(squares) / n))
+    squares = float((sums**2).sum()) * units / (units - 1)
+    by_sequence = np.sqrt(squares) / n
+    return float(max(by_token, by_sequence))
 
 
 def _judge(case: Case) -> Size:
@@ -190,8 +193,11 @@ def _within_floor(case: Case, expected: _Expected) -> Size | None:
     if floor is None:
         return None
     gaps = (floor.a, floor.b, floor.batch_a, floor.batch_b)
-    largest = max((gap.mae for gap in gaps if gap is not None), default=None)
-    if largest is None or case.view.mae > _ABOVE_FLOOR * largest:
+    repeated = [gap.mae for gap in gaps if gap is not None]
+    if not repeated:
+        return None
+    largest = max(repeated)
+    if case.view.mae > _ABOVE_FLOOR * largest:
         return None
     sentence = (
         f"MAE {case.view.mae:.2g} is within what repeats of one side differ by"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from logdrift.core.diagnose.causes import BY_CODE, NOISE
 from logdrift.core.diagnose.discount import OBSERVED, REFUTING
@@ -20,6 +21,7 @@ _HINTS = frozenset(("turn with log p", "tokens that occurred before"))
 """Signatures of chosen tokens alone that several causes share."""
 _HINT_AT_MOST = 0.3
 """The largest score of other evidence that is no more than a hint. By judgement."""
+_NOISE_TITLE = "numerical noise, nothing to fix"
 _SHOWN_ORDER: Mapping[Shown | None, int] = {"proven": 0, None: 1, "refuted": 2}
 
 
@@ -39,10 +41,12 @@ def ranked(
     by_cause: dict[str, list[Evidence]] = {}
     for piece in evidence:
         by_cause.setdefault(piece.cause, []).append(piece)
-    causes = (
-        _ranked(code, pieces, sides, ceiling) for code, pieces in by_cause.items()
-    )
-    return tuple(sorted((c for c in causes if c is not None), key=_place))
+    causes = []
+    for code, pieces in by_cause.items():
+        cause = _ranked(code, pieces, sides, ceiling)
+        if cause is not None:
+            causes.append(cause)
+    return tuple(sorted(causes, key=_place))
 
 
 def _place(cause: Ranked) -> tuple[int, float, int]:
@@ -66,26 +70,42 @@ def _ranked(
     shown = _what_showed(evidence)
     if shown is not None and shown.shows == "refuted":
         likely_before = _score_before(evidence) >= LIKELY
+        listed_score = min(score, POSSIBLE_AT_MOST)
+    else:
+        listed_score = score
     if score < SHOWN and not likely_before:
         return None
-    if shown is not None and shown.shows == "refuted":
-        score = min(score, POSSIBLE_AT_MOST)
     kept = _telling(evidence)
-    entry = BY_CODE.get(code)
-    looked_at = any(
-        piece.signature == "identity" and piece.score > CERTAIN for piece in kept
-    )
-    return Ranked(
+    ranked_cause = Ranked(
         cause=code,
-        score=score,
+        score=listed_score,
         evidence=kept,
-        next_experiment=None if looked_at else _to_try(code, kept, sides),
-        title=entry.title if entry is not None else "numerical noise, nothing to fix",
-        # What was looked at has nothing left to be told from.
-        separable=looked_at or entry is None or entry.separable,
-        otherwise="" if looked_at or entry is None else entry.otherwise,
+        next_experiment=None,
+        title=_NOISE_TITLE,
+        separable=True,
+        otherwise="",
         shown=shown.shows if shown is not None else None,
         proof=shown.proof if shown is not None else "",
+    )
+    if code not in BY_CODE:
+        return replace(ranked_cause, next_experiment=_to_try(code, kept, sides))
+    entry = BY_CODE[code]
+    if _was_looked_at(kept):
+        # What an identity check found needs no experiment to tell it from others.
+        return replace(ranked_cause, title=entry.title)
+    return replace(
+        ranked_cause,
+        title=entry.title,
+        next_experiment=_to_try(code, kept, sides),
+        separable=entry.separable,
+        otherwise=entry.otherwise,
+    )
+
+
+def _was_looked_at(evidence: Sequence[Evidence]) -> bool:
+    """Whether an identity check has shown the cause itself."""
+    return any(
+        piece.signature == "identity" and piece.score > CERTAIN for piece in evidence
     )
 
 

@@ -109,8 +109,8 @@ def unchecked(
     """Causes that lack a fact, a list, a repeat or a reference; ``lacking`` is what the
     signatures miss.
 
-    ``more`` is what identity checks found: weights that were compared lack nothing, and
-    those that could not all be read are said by name.
+    ``more`` is what identity checks found: weights that were compared lack nothing; for
+    those that could not all be read, its sentence names the tensors.
     """
     missing = (*_once(lacking), *_missing(case))
     weights = next((piece for piece in more if _is_of_weights(piece)), None)
@@ -188,7 +188,9 @@ def _unobserved(case: Case) -> Iterator[Unchecked]:
 
 
 def _not_observed(case: Case, seen: _SeenBy, why: str, imported: bool) -> Unchecked:
-    """Facts of numbers from elsewhere are told; others are captured again."""
+    """What to do about a missing fact: the author of imported numbers may tell it, a
+    backend is captured again.
+    """
     if imported:
         tell = _TELLABLE.get(seen.cause, ())
     else:

@@ -94,16 +94,14 @@ class Shared:
         """Mean of a - b over the shared ids of each row, f64[n]: the part that all
         alternatives have in common.
         """
-        gap: npt.NDArray[np.float64] = (
-            np.nansum(self.a - self.b, axis=1, dtype=np.float64) / self.count
-        )
-        return gap
+        total = np.nansum(self.a - self.b, axis=1, dtype=np.float64)
+        mean: npt.NDArray[np.float64] = total / self.count
+        return mean
 
     def _centred(self, values: Floats) -> Floats:
-        mean = np.nansum(values, axis=1, dtype=np.float64) / self.count
-        return np.where(
-            self.present, values - mean[:, None].astype(np.float32), np.float32(0)
-        )
+        total = np.nansum(values, axis=1, dtype=np.float64)
+        mean = (total / self.count).astype(np.float32)
+        return np.where(self.present, values - mean[:, None], np.float32(0))
 
 
 class View:
@@ -211,7 +209,8 @@ class View:
         sequences = self.pair.sequences
         tokens = self.pair.tokens
         offsets = sequences.offsets[: self.pair.count + 1]
-        place = np.arange(tokens) - np.repeat(offsets[:-1], np.diff(offsets))
+        starts = np.repeat(offsets[:-1], np.diff(offsets))
+        place = np.arange(tokens) - starts
         numbers = _mixed(place, sequences.token_ids[:tokens])
         total = np.cumsum(numbers, dtype=np.uint64)
         total_before = np.concatenate([np.zeros(1, np.uint64), total])
@@ -231,7 +230,8 @@ class View:
         scored = np.flatnonzero(self.scored)
         if len(scored) <= ROWS:
             return scored
-        return scored[np.linspace(0, len(scored) - 1, ROWS).astype(np.int64)]
+        evenly = np.linspace(0, len(scored) - 1, ROWS)
+        return scored[evenly.astype(np.int64)]
 
     @cached_property
     def lists_a(self) -> TopLists:

@@ -22,13 +22,12 @@ def chosen(experiments: Sequence[Experiment], only: Sequence[str]) -> list[Exper
     none.
     """
     for name in only:
-        if name != ALL and not any(
-            _is_called(experiment, name) for experiment in experiments
-        ):
+        fits = any(_is_called(experiment, name) for experiment in experiments)
+        if name != ALL and not fits:
             causes = dict.fromkeys(experiment.cause for experiment in experiments)
-            known = ", ".join(causes) or "none"
+            proposed = ", ".join(causes) or "none"
             raise InputError(
-                f"no experiment {name!r} fits this pair: there are {known}"
+                f"no experiment {name!r} fits this pair: there are {proposed}"
             )
     if not only or ALL in only:
         return list(experiments)

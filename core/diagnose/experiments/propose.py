@@ -237,23 +237,24 @@ def _note(scene: Scene, sides: Sequence[ChangedSide]) -> str:
 def _one_side_alone(
     turns: Sequence[Turn], states: Sequence[SideState], refusals: Sequence[LeftOut]
 ) -> str:
-    """Why a knob for both sides must not be turned on one alone: the other has it not,
-    and cannot get it. Empty otherwise.
+    """Why a knob for both sides must not be turned on one alone: the other side does not
+    have it and cannot get it. Empty otherwise.
     """
     knob = turns[0].knob
     if not knob.both:
         return ""
-    names = [left.backend for left in refusals]
+    cannot_change = [left.backend for left in refusals]
     turning = {turn.state.which for turn in turns}
     for other in states:
         has_it = any(
             other.values.get(name) == value for name, value in knob.unless.items()
         )
         if other.which not in turning and other.imported and not has_it:
-            names.append(other.info.backend)
-    if not names:
+            cannot_change.append(other.info.backend)
+    if not cannot_change:
         return ""
-    return f"it is for both sides at once, and {' and '.join(names)} cannot change"
+    names = " and ".join(cannot_change)
+    return f"it is for both sides at once, and {names} cannot change"
 
 
 def _proves(cause: Cause, turns: Sequence[Turn], sides: Sequence[ChangedSide]) -> str:
@@ -269,7 +270,8 @@ def _proves(cause: Cause, turns: Sequence[Turn], sides: Sequence[ChangedSide]) -
 
 def _shares_capture(sides: Sequence[ChangedSide]) -> bool:
     """Both sides would become one and the same capture, which says nothing."""
-    return len({(side.backend, side.path, side.batch) for side in sides}) < len(sides)
+    captures = {(side.backend, side.path, side.batch) for side in sides}
+    return len(captures) < len(sides)
 
 
 def _identifier(pair: Pair, code: str, sides: Sequence[ChangedSide]) -> str:
@@ -281,7 +283,8 @@ def _identifier(pair: Pair, code: str, sides: Sequence[ChangedSide]) -> str:
         pair.b.info.label,
         *(side.to_json() | {"given": None} for side in sides),
     ]
-    digest = hashlib.sha256(json.dumps(hashed, sort_keys=True).encode()).hexdigest()
+    text = json.dumps(hashed, sort_keys=True)
+    digest = hashlib.sha256(text.encode()).hexdigest()
     if len(sides) > 1:
         what = code
     else:

@@ -92,12 +92,13 @@ class _Mismatches:
 
 
 def own_list(case: Case) -> Iterator[Evidence]:
-    """Values that are not the ones which the same capture's lists have for their ids:
-    they are of other ids, or of other places.
+    """Values that differ from what the same capture's lists have for their ids: they
+    belong to other ids, or to other places.
 
-    A value that another id of the list has is that id's. One below the whole list may
-    be of any id outside of it. What is neither belongs to no id of that list, so that
-    it says nothing about ids: it is of another place, of another softmax, or filled in.
+    A value that another id of the list has belongs to that id. A value below the whole
+    list may belong to any id outside of it. All other values belong to no id of that
+    list, so they say nothing about ids: they come from another place or another
+    softmax, or were filled in.
     """
     pair = case.pair
     for capture, logprob in ((pair.a, pair.logprob_a), (pair.b, pair.logprob_b)):
