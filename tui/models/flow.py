@@ -297,7 +297,8 @@ def flow(
     at token ``prompt``, on a new line.
     """
     fragments, kind, first = _fragments(cache.joined(ids), cache)
-    token = np.repeat(np.arange(len(ids), dtype=np.int32), np.diff(first))
+    indices = np.arange(len(ids), dtype=np.int32)
+    token = np.repeat(indices, np.diff(first))
     cells = _of_each(fragments, "cells", np.int64)[kind]
     cells[first[:-1]] += marked
     breaks = _of_each(fragments, "ends_line", np.bool_)[kind]
@@ -377,11 +378,13 @@ def _break_lines(
     used = 0
     for forced in forced_breaks:
         while start < forced:
-            full = max(start + 1, bisect_right(cells, used + width, start))
+            fitting = bisect_right(cells, used + width, start)
+            full = max(start + 1, fitting)
             stop = min(full, forced)
             if full < forced:
                 word = word_start[full]
-                if word > start and cells[full - 1] - cells[word - 1] <= most_left:
+                left_empty = cells[full - 1] - cells[word - 1]
+                if word > start and left_empty <= most_left:
                     stop = word
             lines.append(stop)
             start = stop

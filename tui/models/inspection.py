@@ -10,8 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from logdrift.core.compare.alternatives import ListCell, TopList, alternatives, top_list
 from logdrift.core.compare.pair import Pair
 from logdrift.core.errors import LogdriftError
@@ -21,6 +19,7 @@ from logdrift.core.session.reader import Capture, Session
 from logdrift.core.session.tensors import Column
 from logdrift.tui.models.flow import part_of, whole_text
 from logdrift.tui.models.pairs import reason
+from logdrift.tui.models.places import sequence_of
 
 # These records have neither comparison nor repr: making both for ten classes would take
 # a fiftieth of the time of a start.
@@ -149,11 +148,12 @@ def inspect(
     (nats) between A and the capture of each label, ``mark`` the reader's note.
     """
     sequences = session.sequences
-    sequence = int(np.searchsorted(sequences.offsets, position, "right")) - 1
+    sequence = sequence_of(sequences, position)
     index = position - sequences.bounds(sequence)[0]
     token_id = int(sequences.token_ids[position])
     rows, lists = _captures(session, pair, position, floors or {})
     columns = _in_order([entry for entry in lists if entry.top.entries])
+    tops = [column.top for column in columns]
     by = min(by, max(0, len(columns) - 1))
     return Inspection(
         position=position,
@@ -167,9 +167,9 @@ def inspect(
         delta=_delta(pair, position),
         captures=rows,
         columns=tuple(column.label for column in columns),
-        top=_union(session, [column.top for column in columns], token_id, by),
-        rest=tuple(column.top.rest for column in columns),
-        k=tuple(len(column.top.entries) for column in columns),
+        top=_union(session, tops, token_id, by),
+        rest=tuple(top.rest for top in tops),
+        k=tuple(len(top.entries) for top in tops),
         by=by,
         mark=mark,
         part=_part(session, position, sequence),

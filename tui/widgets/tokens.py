@@ -80,7 +80,7 @@ class Tokens(Lines, inherit_bindings=False):
         self.labels = {}
         self._column = None
         self._cache.clear()
-        self.cursor = _within(cursor, passage)
+        self.cursor = self._within(cursor)
         if before is None or before.sequence != passage.sequence:
             self.top = 0
         self._reveal_cursor()
@@ -115,6 +115,18 @@ class Tokens(Lines, inherit_bindings=False):
         if self.passage is None:
             return 0
         return self.flow.height
+
+    @property
+    def token_count(self) -> int:
+        """The number of tokens of the sequence, 0 without one."""
+        if self.passage is None:
+            return 0
+        return len(self.passage.ids)
+
+    def _within(self, index: int) -> int:
+        """The token ``index``, or the first or last one where there is no such token."""
+        last = self.token_count - 1
+        return max(0, min(index, last))
 
     def fixed_line(self, y: int, width: int) -> Strip:
         passage = self.passage
@@ -279,7 +291,7 @@ class Tokens(Lines, inherit_bindings=False):
         self._set_cursor(token)
 
     def _reveal_cursor(self) -> None:
-        if not self.size.height or self.passage is None or not len(self.passage.ids):
+        if not self.size.height or not self.token_count:
             return
         layout = self.flow
         self.top = self.top_within(self.top)
@@ -287,9 +299,9 @@ class Tokens(Lines, inherit_bindings=False):
         self.reveal(layout.line_of(self.cursor), margin=1)
 
     def _set_cursor(self, cursor: int, *, tell: bool = True) -> None:
-        if self.passage is None or not len(self.passage.ids):
+        if not self.token_count:
             return
-        cursor = _within(cursor, self.passage)
+        cursor = self._within(cursor)
         if cursor == self.cursor:
             return
         self._refresh_token(self.cursor)
@@ -316,7 +328,7 @@ class Tokens(Lines, inherit_bindings=False):
 
     def _move_lines(self, lines: int) -> None:
         """Move the cursor up or down, as far as there are lines, in its column."""
-        if self.passage is None or not len(self.passage.ids):
+        if not self.token_count:
             return
         layout = self.flow
         if self._column is None:
@@ -343,7 +355,8 @@ class Tokens(Lines, inherit_bindings=False):
 
     def action_token_right(self) -> None:
         self._column = None
-        if self.passage is not None and self.cursor == len(self.passage.ids) - 1:
+        last = self.token_count - 1
+        if last >= 0 and self.cursor == last:
             self.post_message(self.Left(1))
         self._set_cursor(self.cursor + 1)
 
@@ -383,11 +396,4 @@ class Tokens(Lines, inherit_bindings=False):
 
     def action_last(self) -> None:
         self._column = None
-        if self.passage is not None:
-            self._set_cursor(len(self.passage.ids) - 1)
-
-
-def _within(index: int, passage: Passage) -> int:
-    """A token of a passage: ``index``, or the first or last one outside of it."""
-    last = len(passage.ids) - 1
-    return max(0, min(index, last))
+        self._set_cursor(self.token_count - 1)

@@ -97,8 +97,9 @@ class Colours:
         )
 
     def choose_threshold(self) -> None:
-        """List thresholds with the tokens beyond each; the text is coloured by the one
-        that is selected.
+        """List thresholds with the tokens beyond each.
+
+        The text is coloured by the one that is selected.
         """
         from logdrift.tui.screens.texts import Picker
 
@@ -106,20 +107,14 @@ class Colours:
         if explorer.pair is None:
             self._dialogue.say("there is no pair to compare yet", warn=True)
             return
-        mode = explorer.mode
         before = explorer.levels.threshold
-        choices = mode.thresholds or THRESHOLDS
-        in_nats = not mode.thresholds
-        ratio_head = "   ratio" if in_nats else ""
-        counts: dict[int, str] = {}
+        choices = explorer.mode.thresholds or THRESHOLDS
+        texts: dict[int, str] = {}
 
         def row(index: int, width: int) -> Row:
-            if index not in counts:
-                counts[index] = self._count_text(choices[index])
-            bound = mode.step(choices[index])
-            ratio = _ratio(choices[index]) if in_nats else ""
-            text = f" {bound:>8} {ratio} {counts[index]}"
-            return [(text, self._dialogue.palette.text)]
+            if index not in texts:
+                texts[index] = self._threshold_text(choices[index])
+            return [(texts[index], self._dialogue.palette.text)]
 
         def colour(index: int | None) -> None:
             if index is None:
@@ -128,24 +123,37 @@ class Colours:
                 self.set_threshold(choices[index])
 
         picker = Picker(
-            f"Threshold: {mode.title}",
-            f" {mode.head:>8} {ratio_head} {'beyond':>11} {'of all':>8}",
+            f"Threshold: {explorer.mode.title}",
+            self._threshold_head(),
             len(choices),
             row,
-            _nearest(choices, before),
-            colour,
+            selected=_nearest(choices, before),
+            moved=colour,
             aside=True,
         )
         self._dialogue.choose(picker, colour)
 
-    def _count_text(self, threshold: float) -> str:
-        """How many tokens are beyond a threshold, and their share."""
+    def _threshold_head(self) -> str:
+        """The heads of the list of thresholds."""
+        mode = self._explorer.mode
+        ratio = "   ratio"
+        if mode.thresholds:
+            ratio = ""
+        return f" {mode.head:>8} {ratio} {'beyond':>11} {'of all':>8}"
+
+    def _threshold_text(self, threshold: float) -> str:
+        """A threshold, for nats also as a ratio, and how many tokens are beyond it."""
         explorer = self._explorer
+        mode = explorer.mode
+        bound = mode.step(threshold)
+        ratio = _ratio(threshold)
+        if mode.thresholds:
+            ratio = ""
         if explorer.pair is None:
-            return ""
-        scored = explorer.mode.tokens(explorer.pair)
+            return f" {bound:>8} {ratio}"
         count = len(explorer.levels.beyond_threshold(threshold))
-        return f"{count:>11,} {percent(count, scored):>8}"
+        share = percent(count, mode.tokens(explorer.pair))
+        return f" {bound:>8} {ratio} {count:>11,} {share:>8}"
 
 
 def _ratio(nats: float) -> str:

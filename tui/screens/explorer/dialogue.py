@@ -67,12 +67,16 @@ class Dialogue:
         from logdrift.tui.screens.prompt import LinePrompt
 
         self.say("")
-        self._prompt = LinePrompt(
+        prompt = LinePrompt(
             title, words, value, problem=problem, typed=typed, limit=limit
         )
-        self._screen.app.push_screen(
-            self._prompt, lambda text: None if text is None else taken(text)
-        )
+
+        def answered(text: str | None) -> None:
+            if text is not None:
+                taken(text)
+
+        self._prompt = prompt
+        self._screen.app.push_screen(prompt, answered)
 
     def note(self, typed: str, words: str) -> None:
         """Show words below the line that is asked for, if its text is still ``typed``."""

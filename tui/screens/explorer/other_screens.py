@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from logdrift.core.compare.pair import Pair
 from logdrift.core.session.visible import visible
 from logdrift.tui.models.explorer import Explorer
+from logdrift.tui.screens.base import BaseScreen
 from logdrift.tui.screens.explorer.dialogue import Dialogue
 from logdrift.tui.screens.origin import Origin
 
@@ -20,17 +22,49 @@ if TYPE_CHECKING:
 class OtherScreens:
     """Opens other screens on what the explorer shows."""
 
-    def __init__(self, explorer: Explorer, dialogue: Dialogue) -> None:
+    def __init__(
+        self, screen: BaseScreen, explorer: Explorer, dialogue: Dialogue
+    ) -> None:
+        self._screen = screen
         self._explorer = explorer
         self._dialogue = dialogue
 
-    def open_matrix(self, choose_pair: Callable[[tuple[str, str]], None]) -> None:
-        """Open the matrix of all pairs; ``choose_pair`` gets the one chosen there."""
+    def choose_pair(self, take_pair: Callable[[Pair], None]) -> None:
+        """Choose a pair from the list of all pairs; ``take_pair`` gets it."""
+        from logdrift.tui.screens.pair_picker import ask_pair
+
+        explorer = self._explorer
+        ask_pair(
+            self._screen,
+            explorer.session,
+            explorer.labels,
+            lambda labels: self._open_pair(labels, take_pair),
+        )
+
+    def open_matrix(self, take_pair: Callable[[Pair], None]) -> None:
+        """Open the matrix of all pairs; ``take_pair`` gets the one chosen there."""
         from logdrift.tui.screens.matrix import MatrixScreen
 
         explorer = self._explorer
-        matrix = MatrixScreen(explorer.session, explorer.labels, choose_pair)
+        matrix = MatrixScreen(
+            explorer.session,
+            explorer.labels,
+            lambda labels: self._open_pair(labels, take_pair),
+        )
         self._dialogue.open(matrix)
+
+    def _open_pair(
+        self, labels: tuple[str, str], take_pair: Callable[[Pair], None]
+    ) -> None:
+        """Open a chosen pair, unless it is shown and saved already."""
+        from logdrift.tui.screens.pair_picker import open_labels
+
+        explorer = self._explorer
+        if labels == explorer.labels and labels == explorer.state.pair:
+            return
+        pair = open_labels(self._screen, explorer.session, labels)
+        if pair is not None:
+            take_pair(pair)
 
     def open_facts(self) -> None:
         """Open the settings of both sides, with what the gate found in them."""

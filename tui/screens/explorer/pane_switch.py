@@ -16,6 +16,9 @@ PANES = (
     ("chart", "Chart"),
 )
 """The name of each pane and the title of its tab."""
+_WIDE = 120
+_TALL = 30
+"""Cells and rows from which on all panes are shown side by side."""
 NAMES = tuple(name for name, _ in PANES)
 _CLASSES = {f"-{name}" for name in NAMES}
 
@@ -43,6 +46,15 @@ class PaneSwitch:
         """Go to the next pane (``step`` -1: the one before), around the ends."""
         index = NAMES.index(self.pane) + step
         self.go_to(NAMES[index % len(NAMES)])
+
+    def fit_size(self, width: int, height: int) -> bool:
+        """Set the screen's classes for its size; returns whether it has few rows."""
+        low = height < _TALL
+        self._screen.set_class(low or width < _WIDE, "-narrow")
+        self._screen.set_class(low, "-low")
+        # Before the layout, which would take the focus from a pane that is hidden.
+        self.show(self.pane)
+        return low
 
     def show(self, name: str) -> None:
         """Show a pane; on a wide screen all of them are seen already."""

@@ -38,9 +38,6 @@ from logdrift.tui.widgets.tokens import Tokens
 if TYPE_CHECKING:
     from logdrift.tui.models.why import WhyView
 
-WIDE = 120
-TALL = 30
-"""Cells and rows from which on all panes are shown side by side."""
 _FOR_A_PAIR = frozenset(
     {
         "limits",
@@ -84,7 +81,7 @@ class ExplorerScreen(ChartedScreen, inherit_bindings=False):
         self.folder_watch = following.SessionWatch(self, model)
         self.judging = jobs.Judging(self, model)
         self.dialogue = Dialogue(self)
-        self.other_screens = OtherScreens(model, self.dialogue)
+        self.other_screens = OtherScreens(self, model, self.dialogue)
         self.moves = Moves(model, panes, self.dialogue, searching, self.to_tokens)
         self.search = Search(model, panes, self.dialogue, self.moves, searching)
         self.marks = Marks(model, panes, self.dialogue, self.moves)
@@ -195,12 +192,7 @@ class ExplorerScreen(ChartedScreen, inherit_bindings=False):
 
     def size_classes(self, width: int, height: int) -> None:
         super().size_classes(width, height)
-        low = height < TALL
-        self.set_class(low or width < WIDE, "-narrow")
-        self.set_class(low, "-low")
-        self.pane_group.low = low
-        # Before the layout, which would take the focus from a pane that is hidden.
-        self.pane_switch.show(self.pane)
+        self.pane_group.low = self.pane_switch.fit_size(width, height)
 
     def draw(self) -> None:
         """Draw the panes that have come into sight: hidden ones are not kept up to date."""
@@ -472,25 +464,13 @@ class ExplorerScreen(ChartedScreen, inherit_bindings=False):
     # ---- keys: other pairs, sessions and screens
 
     def action_pair(self) -> None:
-        from logdrift.tui.screens.pair_picker import ask_pair
-
-        ask_pair(self, self.session, self.model.labels, self._choose_pair)
-
-    def _choose_pair(self, labels: tuple[str, str]) -> None:
-        from logdrift.tui.screens.pair_picker import open_labels
-
-        model = self.model
-        if labels == model.labels and labels == model.state.pair:
-            return
-        pair = open_labels(self, self.session, labels)
-        if pair is not None:
-            self.take_pair(pair)
+        self.other_screens.choose_pair(self.take_pair)
 
     def action_before(self) -> None:
         self.earlier.choose()
 
     def action_matrix(self) -> None:
-        self.other_screens.open_matrix(self._choose_pair)
+        self.other_screens.open_matrix(self.take_pair)
 
     def action_facts(self) -> None:
         self.other_screens.open_facts()
