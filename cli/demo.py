@@ -30,7 +30,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--engines",
         default=ROLLOUTS[0],
         metavar="LIST",
-        help=f'rollout engines: "{ROLLOUTS[0]}" (default), "{" ".join(ROLLOUTS)}"',
+        help=(
+            f"rollout engines, separated by spaces: one or more of"
+            f" {', '.join(ROLLOUTS)} (default {ROLLOUTS[0]})"
+        ),
     )
     parser.add_argument(
         "--model",
@@ -65,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
     unknown = [engine for engine in engines if engine not in ROLLOUTS]
     if unknown or not engines:
         raise InputError(
-            f"--engines {args.engines}: use {' or '.join(ROLLOUTS)}, or both"
+            f"--engines {args.engines}: give one or more of {', '.join(ROLLOUTS)}"
         )
     folder = args.out or sessions_folder(args.sessions) / "demo"
     if args.fresh:

@@ -27,7 +27,7 @@ from logdrift.core.protocol import (
 )
 from logdrift.core.worker import identity
 from logdrift.core.worker.base import BackendSettings, MismatchError, Scores
-from logdrift.core.worker.captures import Captures
+from logdrift.core.worker.captures import Captures, GivenPart
 
 
 class Recorder:
@@ -94,13 +94,14 @@ def captures() -> Iterator[Captures]:
 
 
 ROWS = [np.arange(n, dtype=np.int32) for n in (3, 5, 2)]
+PART = GivenPart(index=1, first=8, sequences=ROWS, prompt_lengths=[1, 2, 1])
 
 
 def test_alone_means_one_request_and_its_answer_at_a_time(captures: Captures) -> None:
     assert captures.spec.alone
     engine: Any = Recorder()
     job = PendingCapture("v/prefill#alone", "prefill", 1, 0, "alone")
-    scores = captures._one_by_one(engine, job, ROWS, [1, 2, 1], 8)
+    scores = captures._one_by_one(engine, job, PART)
     assert engine.asked == [[row.tolist()] for row in ROWS]
     assert [len(score.logprob) for score in scores] == [3, 5, 2]
 
@@ -112,9 +113,7 @@ def test_alone_on_forced_decode_gives_each_sequence_its_own_boundary(
     scores = captures._one_by_one(
         engine,
         PendingCapture("v/f", "forced_decode", 1, 0, "alone"),
-        ROWS,
-        [1, 2, 1],
-        8,
+        PART,
     )
     assert engine.asked == [[row.tolist()] for row in ROWS]
     assert [score.logprob[0] for score in scores] == [1, 2, 1]
@@ -122,16 +121,19 @@ def test_alone_on_forced_decode_gives_each_sequence_its_own_boundary(
 
 def test_a_failure_alone_names_the_session_s_sequence(captures: Captures) -> None:
     engine: Any = Recorder()
-    rows = [*ROWS, np.arange(9, dtype=np.int32)]
+    part = GivenPart(
+        index=1,
+        first=8,
+        sequences=[*ROWS, np.arange(9, dtype=np.int32)],
+        prompt_lengths=[1, 1, 1, 1],
+    )
     with pytest.raises(
         MismatchError, match=r"v/prefill#alone, sequence 11: .*too long"
     ):
         captures._one_by_one(
             engine,
             PendingCapture("v/prefill#alone", "prefill", 1, 0, "alone"),
-            rows,
-            [1] * 4,
-            8,
+            part,
         )
 
 

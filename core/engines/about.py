@@ -85,12 +85,14 @@ class Loading:
     """By which options the model differs from the files beside its config.json.
 
     ``elsewhere``: the weights are not those safetensors files; ``plain``: the values of
-    ``load_format`` under which they are. ``config``: options that change fields of the
-    config, as a table.
+    ``load_format`` under which they are. ``random``: settings, each as
+    ``option=value``, under which no checkpoint is read and the weights are random.
+    ``config``: options that change fields of the config, as a table.
     """
 
     elsewhere: tuple[str, ...] = ()
     plain: tuple[str, ...] = ("auto",)
+    random: tuple[str, ...] = ()
     config: tuple[str, ...] = ()
 
 

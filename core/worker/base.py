@@ -27,17 +27,17 @@ Progress = Callable[[int, int], None]
 
 
 class MismatchError(LogdriftError):
-    """An engine answered with another length or other ids than it was given. Never
-    truncated, never realigned.
+    """An engine answered with another length, or for other ids, than it was given.
+
+    Such an answer is never truncated or realigned.
     """
 
 
 def mark_nan(scores: Scores, first: int) -> None:
-    """Every entry from ``first`` on was asked of the engine, so a NaN there is its
-    answer and no missing score.
+    """Mark NaN scores from ``first`` on as the engine's own answer.
 
-    What stands beside such a score (rank, alternatives) is as meaningless, and is taken
-    away.
+    Every one of these entries was asked of it, so a NaN is no missing score. The rank
+    and the alternatives beside it mean nothing and are removed.
     """
     assert scores.nan is not None
     broken = np.isnan(scores.logprob)
@@ -108,8 +108,10 @@ class BackendSettings:
 
 
 class Backend(Protocol):
-    """One engine in this process: what every engine has. The worker calls `open` once,
-    then the paths that the engine's ``about.paths`` lists, then `close`.
+    """One engine in this process: what every engine has.
+
+    The worker calls `open` once, then the paths that the engine's ``about.paths``
+    lists, then `close`.
 
     A path is a protocol of its own, which an engine has only where it lists the path:
     `Decoder` (``decode``), `Scorer` (``prefill``), `ForcedDecoder`
@@ -176,13 +178,11 @@ class ForcedDecoder(Protocol):
 
 
 def check_ids(token_ids: IdArray, vocab_size: int, what: str) -> None:
-    """Refuse ids outside ``[0, vocab_size)`` before an engine sees them: some engines
-    die of them.
+    """Raise `MismatchError` for ids outside ``[0, vocab_size)``, before an engine sees
+    them: they kill some engines.
     """
-    if token_ids.size and (
-        int(token_ids.min()) < 0 or int(token_ids.max()) >= vocab_size
-    ):
-        bad = token_ids[(token_ids < 0) | (token_ids >= vocab_size)]
+    bad = token_ids[(token_ids < 0) | (token_ids >= vocab_size)]
+    if bad.size:
         raise MismatchError(
             f"{what}: token id {int(bad[0])} is outside the vocabulary of"
             f" {vocab_size} ids"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
-from dataclasses import asdict, replace
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -43,6 +44,18 @@ from logdrift.core.worker.running import RunningEngine
 from logdrift.core.worker.tokens import TokenText
 
 
+@dataclass(frozen=True)
+class GivenPart:
+    """The sequences of one part: ``first`` is the number of the first one in the
+    session; ``prompt_lengths`` says how many ids of each are its prompt.
+    """
+
+    index: int
+    first: int
+    sequences: list[IdArray]
+    prompt_lengths: list[int]
+
+
 class Captures:
     """The captures of one backend, part after part."""
 
@@ -65,13 +78,13 @@ class Captures:
             self.engine.stage("closing")
 
     def _keep_loaded(self, backend: Backend, text: TokenText | None) -> dict[str, str]:
-        """Write what was loaded, by name, into the session; its entry in the
-        manifest.
+        """Write what was loaded, by name, into the session, and return its entry for
+        the manifest.
         """
         loaded = loaded_of(backend, text)
         return asdict(write_loaded(self.folder, self.spec.name, loaded, self.job.token))
 
-    def _progress(self, label: str) -> Any:
+    def _progress(self, label: str) -> Progress:
         def progress(sequences: int, tokens: int) -> None:
             self.watch.sign()
             self.channel.send(
@@ -86,119 +99,126 @@ class Captures:
         return progress
 
     def _part(self, backend: Backend, capture: PendingCapture, index: int) -> None:
-        first = index * self.job.start.part_sequences
         if capture.path == "decode":
-            self._generate(backend, capture, index, first)
+            self._generate(backend, capture, index)
             return
-        sequences, prompt_lengths = self._sequences(index)
+        part = self._given_part(index)
         if capture.batch == "alone":
-            scores = self._one_by_one(
-                backend, capture, sequences, prompt_lengths, first
-            )
+            scores = self._one_by_one(backend, capture, part)
         else:
             progress = self._progress(capture.label)
-            scores = _scored(backend, capture.path, sequences, prompt_lengths, progress)
-        self._write(capture, index, first, sequences, scores, None)
+            scores = _scored(
+                backend, capture.path, part.sequences, part.prompt_lengths, progress
+            )
+        self._write(capture, part, scores, None)
 
     def _one_by_one(
-        self,
-        backend: Backend,
-        capture: PendingCapture,
-        sequences: list[IdArray],
-        prompt_lengths: list[int],
-        first: int,
+        self, backend: Backend, capture: PendingCapture, part: GivenPart
     ) -> list[Scores]:
         """Each sequence asked for when the one before is answered, so that no engine
         can batch them.
         """
         progress = self._progress(capture.label)
         scores = []
-        for index, (ids, length) in enumerate(
-            zip(sequences, prompt_lengths, strict=True)
-        ):
+        sequences = zip(part.sequences, part.prompt_lengths, strict=True)
+        for number, (ids, length) in enumerate(sequences, part.first):
             try:
                 scores += _scored(backend, capture.path, [ids], [length], progress)
             except LogdriftError as error:
-                where = f"{capture.label}, sequence {first + index}"
+                where = f"{capture.label}, sequence {number}"
                 raise error.within(where) from None
         return scores
 
-    def _generate(
-        self, backend: Backend, capture: PendingCapture, index: int, first: int
-    ) -> None:
-        prompts = self._prompts(
-            first, min(self.job.planned, first + self.job.start.part_sequences)
-        )
+    def _generate(self, backend: Backend, capture: PendingCapture, index: int) -> None:
+        """Sample the completions of a part, and write them and their scores."""
+        first = self._first(index)
+        prompts = self._prompts(first)
         seeds = [self.sampling.seed + first + i for i in range(len(prompts))]
         sampler = cast(Decoder, backend)
         generations = sampler.generate(prompts, seeds, self._progress(capture.label))
         _check_completions(capture.label, prompts, generations)
-        ids = [made.token_ids for made in generations]
-        part = write_part(
-            self.folder,
-            sequence_part(index),
-            sequence_tensors(
-                ids, [len(p) for p in prompts], [made.finish for made in generations]
-            ),
-            first,
-            len(ids),
-            sum(map(len, ids)),
-            self.job.token,
+        part = GivenPart(
+            index=index,
+            first=first,
+            sequences=[generation.token_ids for generation in generations],
+            prompt_lengths=[len(prompt) for prompt in prompts],
         )
-        self._write(
-            capture, index, first, ids, [made.scores for made in generations], part
-        )
+        finishes = [generation.finish for generation in generations]
+        tensors = sequence_tensors(part.sequences, part.prompt_lengths, finishes)
+        sequences_part = self._write_file(sequence_part(index), tensors, part)
+        scores = [generation.scores for generation in generations]
+        self._write(capture, part, scores, sequences_part)
 
     def _write(
         self,
         capture: PendingCapture,
-        index: int,
-        first: int,
-        sequences: Sequence[IdArray],
+        part: GivenPart,
         scores: Sequence[Scores],
         sequences_part: Part | None,
     ) -> None:
-        tensors = tensors_of(capture.label, sequences, scores)
-        tokens = sum(map(len, sequences))
-        file = capture_part(capture.label, index)
-        part = write_part(
-            self.folder, file, tensors, first, len(sequences), tokens, self.job.token
-        )
-        part = replace(part, ids_digest=ids_digest(np.concatenate(sequences)))
-        assert self.engine.pieces is not None
-        ids = np.unique(np.concatenate([*sequences, tensors["top_ids"].ravel()]))
-        pieces = self.engine.pieces.new_pieces(int(i) for i in ids)
+        """Write the scores of a part, and send its entry and the pieces of its ids."""
+        tensors = tensors_of(capture.label, part.sequences, scores)
+        file = capture_part(capture.label, part.index)
+        written = self._write_file(file, tensors, part)
+        ids = np.concatenate(part.sequences)
+        written = replace(written, ids_digest=ids_digest(ids))
+        alternatives = tensors["top_ids"].ravel()
+        pieces = self._new_pieces(np.concatenate([ids, alternatives]))
         self.watch.sign()
         self.channel.send(
             {
                 "type": "part",
                 "label": capture.label,
-                "part": asdict(part),
+                "part": asdict(written),
                 "sequences_part": asdict(sequences_part) if sequences_part else None,
-                "pieces": {
-                    str(i): base64.b64encode(piece).decode()
-                    for i, piece in pieces.items()
-                },
+                "pieces": pieces,
             }
         )
 
-    def _prompts(self, first: int, last: int) -> list[IdArray]:
-        tensors = read_tensors(self.folder / PROMPTS)
-        offsets = tensors["offsets"]
-        prompts = [
-            tensors["token_ids"][offsets[i] : offsets[i + 1]]
-            for i in range(first, last)
-        ]
+    def _write_file(self, file: str, tensors: dict[str, Any], part: GivenPart) -> Part:
+        tokens = sum(len(ids) for ids in part.sequences)
+        return write_part(
+            self.folder,
+            file,
+            tensors,
+            part.first,
+            len(part.sequences),
+            tokens,
+            self.job.token,
+        )
+
+    def _new_pieces(self, ids: IdArray) -> dict[str, str]:
+        """The bytes, in base64, of those ids that were not sent before."""
+        assert self.engine.pieces is not None
+        distinct = [int(token_id) for token_id in np.unique(ids)]
+        pieces = self.engine.pieces.new_pieces(distinct)
+        return {
+            str(token_id): base64.b64encode(piece).decode()
+            for token_id, piece in pieces.items()
+        }
+
+    def _first(self, index: int) -> int:
+        """The number of the first sequence of a part."""
+        return index * self.job.start.part_sequences
+
+    def _prompts(self, first: int) -> list[IdArray]:
+        """The prompts of the part that begins with sequence ``first``."""
+        rows = _rows(read_tensors(self.folder / PROMPTS))
+        stop = min(self.job.planned, first + self.job.start.part_sequences)
+        prompts = [rows[number] for number in range(first, stop)]
         self._check(prompts, first)
         return prompts
 
-    def _sequences(self, index: int) -> tuple[list[IdArray], list[int]]:
+    def _given_part(self, index: int) -> GivenPart:
         tensors = read_tensors(self.folder / sequence_part(index))
-        offsets = tensors["offsets"]
-        ids = tensors["token_ids"]
-        sequences = [ids[offsets[i] : offsets[i + 1]] for i in range(len(offsets) - 1)]
-        self._check(sequences, index * self.job.start.part_sequences)
-        return sequences, [int(n) for n in tensors["prompt_lengths"]]
+        part = GivenPart(
+            index=index,
+            first=self._first(index),
+            sequences=_rows(tensors),
+            prompt_lengths=[int(length) for length in tensors["prompt_lengths"]],
+        )
+        self._check(part.sequences, part.first)
+        return part
 
     def _check(self, sequences: Sequence[IdArray], first: int) -> None:
         """Ids outside the vocabulary kill some engines, so no engine sees them."""
@@ -207,19 +227,27 @@ class Captures:
                 check_ids(ids, self.engine.vocab_size, f"sequence {first + offset}")
 
 
+def _rows(tensors: Mapping[str, Any]) -> list[IdArray]:
+    """The rows of ids that a file holds end to end: row i begins at its offset i."""
+    offsets = tensors["offsets"]
+    ids = tensors["token_ids"]
+    return [ids[start:stop] for start, stop in itertools.pairwise(offsets)]
+
+
 def _check_completions(
     label: str, prompts: Sequence[IdArray], generations: Sequence[Generation]
 ) -> None:
-    """Raises MismatchError unless there is one for each prompt, which it begins
-    with.
+    """Raise MismatchError unless there is one completion for each prompt, beginning
+    with its ids.
     """
     if len(generations) != len(prompts):
         raise MismatchError(
             f"{label}: {len(generations)} completions for {len(prompts)} prompts"
         )
-    for prompt, made in zip(prompts, generations, strict=True):
-        begins_with_it = np.array_equal(made.token_ids[: len(prompt)], prompt)
-        if made.prompt_length != len(prompt) or not begins_with_it:
+    for prompt, generation in zip(prompts, generations, strict=True):
+        first_ids = generation.token_ids[: len(prompt)]
+        same_length = generation.prompt_length == len(prompt)
+        if not same_length or not np.array_equal(first_ids, prompt):
             raise MismatchError(f"{label}: the engine changed the ids of a prompt")
 
 
@@ -242,21 +270,15 @@ def _scored(
 def tensors_of(
     label: str, sequences: Sequence[IdArray], scores: Sequence[Scores]
 ) -> dict[str, Any]:
-    """Join by position; anything that does not have one entry per token is an error,
-    never cut to fit.
+    """The tensors of a part, joined by position. Anything that does not have one entry
+    per token raises MismatchError; nothing is cut to fit.
     """
     if len(scores) != len(sequences):
         raise MismatchError(
             f"{label}: scores of {len(scores)} sequences for {len(sequences)}"
         )
     for ids, score in zip(sequences, scores, strict=True):
-        for name in COLUMNS:
-            values = getattr(score, name)
-            if values is not None and len(values) != len(ids):
-                raise MismatchError(
-                    f"{label}: {len(values)} entries of {name} for a sequence of"
-                    f" {len(ids)} tokens"
-                )
+        _check_columns(label, score, len(ids))
     tensors = part_tensors(scores, scores[0].top_ids.shape[1])
     if (tensors["logprob"] > 1e-3).any():
         # Rounding can lift a logprob a hair above 0, no more: 1e-3 is far beyond that
@@ -266,3 +288,16 @@ def tensors_of(
             " log-probabilities"
         )
     return tensors
+
+
+def _check_columns(label: str, scores: Scores, length: int) -> None:
+    """Raise MismatchError unless every column has one entry for each of ``length``
+    tokens.
+    """
+    for name in COLUMNS:
+        values = getattr(scores, name)
+        if values is not None and len(values) != length:
+            raise MismatchError(
+                f"{label}: {len(values)} entries of {name} for a sequence of {length}"
+                " tokens"
+            )

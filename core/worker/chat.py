@@ -1,6 +1,4 @@
-"""Conversations through a tokenizer's chat template, where nothing that was given may
-get lost on the way.
-"""
+"""Conversations through a tokenizer's chat template, without losing any part of them."""
 
 from __future__ import annotations
 
@@ -57,13 +55,19 @@ def _apply(tokenizer: Any, talk: Conversation, *, tokenize: bool) -> Any:
 
 
 def _check_used(tokenizer: Any, talk: Conversation) -> None:
-    """Refuse what the template cannot use, since it never names it: it would leave that
-    out without a word.
-    """
+    """Refuse what the template never names: it would be left out without a word."""
     template = _template_text(tokenizer, talk.tools)
     if template is None:
         return
     names = set(_NAME.findall(template))
+    _check_arguments(talk, names)
+    _check_messages(talk, names)
+
+
+def _check_arguments(talk: Conversation, names: set[str]) -> None:
+    """Refuse arguments, tools and an ending of which a template with these ``names``
+    makes no use.
+    """
     for key in talk.arguments or {}:
         if key not in names:
             raise LogdriftError(
@@ -79,6 +83,12 @@ def _check_used(tokenizer: Any, talk: Conversation) -> None:
         raise LogdriftError(
             "the chat template does not use add_generation_prompt: leave it out"
         )
+
+
+def _check_messages(talk: Conversation, names: set[str]) -> None:
+    """Refuse parts of a message of which a template with these ``names`` makes no
+    use.
+    """
     for number, message in enumerate(talk.messages, 1):
         for key in _SPOKEN:
             if message.get(key) is not None and key not in names:
@@ -95,9 +105,7 @@ def _check_written(tokenizer: Any, talk: Conversation) -> None:
     """
     for number, message in enumerate(talk.messages, 1):
         content = message.get("content")
-        if isinstance(content, list) and str(content) in _apply(
-            tokenizer, talk, tokenize=False
-        ):
+        if isinstance(content, list) and _writes_list(tokenizer, talk, content):
             raise LogdriftError(
                 f"message {number}: the chat template takes its content as text, not as"
                 " a list of parts"
@@ -107,6 +115,11 @@ def _check_written(tokenizer: Any, talk: Conversation) -> None:
                 f"message {number}: the chat template writes None for its content: give"
                 ' it as ""'
             )
+
+
+def _writes_list(tokenizer: Any, talk: Conversation, content: list[Any]) -> bool:
+    written = _apply(tokenizer, talk, tokenize=False)
+    return str(content) in written
 
 
 def _writes_none(tokenizer: Any, talk: Conversation, index: int) -> bool:
@@ -131,11 +144,9 @@ def _template_text(
     the usual kind.
     """
     try:
-        found = tokenizer.get_chat_template(
+        template = tokenizer.get_chat_template(
             tools=None if tools is None else list(tools)
         )
     except Exception:  # none, or a tokenizer with its own way: applying it will tell
         return None
-    if isinstance(found, str):
-        return found
-    return None
+    return template if isinstance(template, str) else None

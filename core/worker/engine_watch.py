@@ -27,16 +27,16 @@ _COMPILER = "torch/_inductor/compile_worker"
 class EngineWatch:
     """Watches the processes below this one, from before the engine starts until `stop`.
 
-    While the engine starts it runs helpers that come and go, so only a process that
-    *failed* and that nobody asks about counts; from `engine_is_up` on also every one of
-    the engine's processes that is gone. What the engine is seen to work on without is
-    forgotten, and its compilers, which torch ends when they have had nothing to do,
-    never count.
+    While the engine starts, it runs helpers that come and go. So only a process counts
+    that *failed* and whose end its parent has not collected. From `engine_is_up` on,
+    every process of the engine that is gone counts as well. A process without which the
+    engine goes on working no longer counts, and its compilers, which torch ends when
+    they are idle, never do.
     """
 
     def __init__(self, lost: Callable[[int], None], patience: float = PATIENCE) -> None:
         """``lost`` is called once, from the watching thread, with the number of dead
-        processes.
+        processes; ``patience`` is in seconds.
         """
         self._lost = lost
         self._patience = patience
@@ -48,11 +48,11 @@ class EngineWatch:
         threading.Thread(target=self._run, daemon=True).start()
 
     def sign(self) -> None:
-        """The engine has just done something, so it is not waiting in vain."""
+        """Note that the engine has just done something, so it is not stuck."""
         self._last_sign = time.monotonic()
 
     def engine_is_up(self) -> None:
-        """All processes that have appeared are the engine's and are to stay."""
+        """All processes started so far belong to the engine and must keep running."""
         self._engine = {
             pid
             for pid in descendants(os.getpid()) - self._before
@@ -92,6 +92,6 @@ class EngineWatch:
         return (failed_zombies(here) | gone) - self._survived
 
     def _is_silent(self, now: float, since: float) -> bool:
-        """Whether too long nothing came of the engine, which is not being closed."""
+        """Whether the engine, which is not being closed, was silent for too long."""
         quiet = now - max(since, self._last_sign)
         return quiet > self._patience and self._watching

@@ -1,4 +1,4 @@
-"""Why a model could not be loaded, in one line: the hub's libraries say it in many."""
+"""Why a model could not be loaded, in one line; the hub's libraries need many."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Which files a backend was started with, as its worker sees them: digests, and what
 its tokenizer does by itself.
 
-Only what is certain is said. Options that make an engine read its weights elsewhere, or
+Only what is certain is reported. Options that make an engine read its weights elsewhere, or
 not at all, leave the weights unknown.
 """
 
@@ -65,9 +65,8 @@ def _folder(
     """The folder itself, or where the hub's cache holds the snapshot that was just
     loaded.
     """
-    if not Path(model).is_dir() and (
-        "download_dir" in options or "cache_dir" in options
-    ):
+    is_elsewhere = "download_dir" in options or "cache_dir" in options
+    if is_elsewhere and not Path(model).is_dir():
         return None
     return snapshot_folder(model, revision)
 
@@ -76,8 +75,7 @@ def _template_digest(text: TokenText | None) -> str | None:
     template = None if text is None else text.template
     if template is None:
         return None
-    if isinstance(template, str):
-        said = template
-    else:
-        said = json.dumps(template, sort_keys=True)
-    return f"sha256:{hashlib.sha256(said.encode('utf-8', 'surrogatepass')).hexdigest()}"
+    if not isinstance(template, str):
+        template = json.dumps(template, sort_keys=True)
+    digest = hashlib.sha256(template.encode("utf-8", "surrogatepass"))
+    return f"sha256:{digest.hexdigest()}"

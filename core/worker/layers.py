@@ -46,9 +46,11 @@ class Armed:
         [R, H].
         """
         rows = torch.cat(self.taps.rows)
-        self.head = head_arrays(
-            lambda start, stop: logits(rows[start:stop]), len(rows), self.head_ids
-        )
+
+        def logits_of(start: int, stop: int) -> Tensor:
+            return logits(rows[start:stop])
+
+        self.head = head_arrays(logits_of, len(rows), self.head_ids)
 
 
 _armed: Armed | None = None
@@ -78,7 +80,8 @@ def arm(
     )
     taps = Taps(stack, entering)
     taps.arm(last + 1, first, last)
-    _armed = Armed(taps, [int(i) for i in arguments["head_ids"]])
+    head_ids = [int(token_id) for token_id in arguments["head_ids"]]
+    _armed = Armed(taps, head_ids)
     hook_head(model, _armed)
     return {"first": first, "last": last}
 
@@ -138,19 +141,25 @@ def ask(
     backend: Any, arguments: Mapping[str, Any], out: Path, module: str
 ) -> dict[str, Any]:
     """Answer the question through ``arm`` and ``collect`` of ``module``, on path
-    ``prefill``, one sequence alone.
+    ``prefill``, with one sequence alone.
 
-    ``token_ids``; ``first`` and ``last`` position wanted, both included; ``prefix``,
-    whether the first or the last of them are kept where not all fit (`Stack.fit`);
-    ``head_ids``. Writes ``out`` / `FILE` and answers ``layers``, ``norm``,
-    ``head_error`` and the ``first`` and ``last`` position kept.
+    ``arguments``: ``token_ids``; the ``first`` and ``last`` position to keep, both
+    included; ``prefix``, whether the first or the last of them are kept where not all
+    fit (`Stack.fit`); ``head_ids``. Writes ``out`` / `FILE` and answers ``layers``,
+    ``norm``, ``head_error`` and the ``first`` and ``last`` position kept.
     """
-    wanted = {name: arguments[name] for name in ("first", "last", "prefix", "head_ids")}
-    kept = _first_rank(backend.inspect(f"{module}:arm", wanted))
-    ids = np.asarray(arguments["token_ids"][: kept["last"] + 1], np.int32)
-    backend.score([ids], lambda sequences, tokens: None)
-    found = _first_rank(backend.inspect(f"{module}:collect", {"out": str(out)}))
-    return {**kept, **found}
+    names = ("first", "last", "prefix", "head_ids")
+    window = {name: arguments[name] for name in names}
+    kept = _first_rank(backend.inspect(f"{module}:arm", window))
+    last = kept["last"]
+    ids = np.asarray(arguments["token_ids"][: last + 1], np.int32)
+    backend.score([ids], _no_progress)
+    collected = backend.inspect(f"{module}:collect", {"out": str(out)})
+    return {**kept, **_first_rank(collected)}
+
+
+def _no_progress(sequences: int, tokens: int) -> None:
+    """One sequence is no progress worth a message."""
 
 
 def _first_rank(answers: list[dict[str, Any]]) -> dict[str, Any]:

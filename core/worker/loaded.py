@@ -33,6 +33,7 @@ digest covers.
 _TEMPLATE = 100_000
 """Characters of a template that are kept: those of released models have up to 20,000.
 """
+_STEPS = ("normalizer", "pre_tokenizer", "decoder", "post_processor")
 _MACHINE = re.compile(r"^(/|~|[A-Za-z]:\\|\\\\)|://")
 _LEFT_OUT = "left out"
 
@@ -68,11 +69,8 @@ def config_values(config: Mapping[str, Any] | None) -> dict[str, Any] | None:
 
 
 def _cleaned(value: Any, name: str = "") -> Any:
-    if (
-        name
-        and names_secret(name)
-        and not isinstance(value, (bool, int, float, type(None)))
-    ):
+    is_harmless = value is None or isinstance(value, (bool, int, float))
+    if name and names_secret(name) and not is_harmless:
         return _LEFT_OUT
     if isinstance(value, dict):
         return {key: _cleaned(item, key) for key, item in value.items()}
@@ -90,7 +88,8 @@ def tokenizer_values(text: TokenText | None) -> dict[str, Any] | None:
     if text is None:
         return None
     tokenizer = text.tokenizer
-    pieces = {int(index): str(token) for token, index in tokenizer.get_vocab().items()}
+    vocabulary = tokenizer.get_vocab()
+    pieces = {int(token_id): str(token) for token, token_id in vocabulary.items()}
     values = {
         "class": type(tokenizer).__name__,
         "vocabulary": len(pieces),
@@ -106,23 +105,22 @@ def tokenizer_values(text: TokenText | None) -> dict[str, Any] | None:
 
 
 def _special_tokens(tokenizer: Any) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    special: dict[str, Any] = {}
     for name, token in tokenizer.special_tokens_map.items():
         if isinstance(token, list | tuple):
-            found[name] = [str(each) for each in token]
+            special[name] = [str(one) for one in token]
         else:
-            found[name] = f"{token} (id {tokenizer.convert_tokens_to_ids(str(token))})"
-    return found
+            token_id = tokenizer.convert_tokens_to_ids(str(token))
+            special[name] = f"{token} (id {token_id})"
+    return special
 
 
 def _added_tokens(tokenizer: Any) -> dict[str, Any]:
-    added = sorted(
-        (int(i), str(token))
-        for i, token in getattr(tokenizer, "added_tokens_decoder", {}).items()
-    )
-    listed = {str(index): token for index, token in added[:_ADDED]}
-    rest = added[_ADDED:]
-    return {"added": listed, "added_digest": _digest(map(str, rest)) if rest else None}
+    decoder = getattr(tokenizer, "added_tokens_decoder", {})
+    added = sorted((int(token_id), str(token)) for token_id, token in decoder.items())
+    listed = {str(token_id): token for token_id, token in added[:_ADDED]}
+    rest = [str(pair) for pair in added[_ADDED:]]
+    return {"added": listed, "added_digest": _digest(rest) if rest else None}
 
 
 def _pipeline(tokenizer: Any) -> dict[str, Any]:
@@ -136,18 +134,17 @@ def _pipeline(tokenizer: Any) -> dict[str, Any]:
     model = dict(data.get("model") or {})
     merges = model.pop("merges", None) or []
     model.pop("vocab", None)
-    steps = {
-        name: data.get(name)
-        for name in ("normalizer", "pre_tokenizer", "decoder", "post_processor")
-    }
     return {
         "model": model,
-        **steps,
+        **{name: data.get(name) for name in _STEPS},
         "merges": len(merges),
-        "merges_digest": _digest(
-            each if isinstance(each, str) else " ".join(each) for each in merges
-        ),
+        "merges_digest": _digest(_merge_text(merge) for merge in merges),
     }
+
+
+def _merge_text(merge: str | Iterable[str]) -> str:
+    """``a b``, as older files write a merge, of ``[a, b]``, as newer ones do."""
+    return merge if isinstance(merge, str) else " ".join(merge)
 
 
 def _blocks(pieces: Mapping[int, str]) -> Iterable[str]:
@@ -155,10 +152,9 @@ def _blocks(pieces: Mapping[int, str]) -> Iterable[str]:
     if not pieces:
         return
     for first in range(0, max(pieces) + 1, BLOCK_IDS):
-        block = (
-            f"{i}\t{pieces[i]}" for i in range(first, first + BLOCK_IDS) if i in pieces
-        )
-        yield _digest(block)[:_DIGITS]
+        ids = range(first, first + BLOCK_IDS)
+        lines = (f"{i}\t{pieces[i]}" for i in ids if i in pieces)
+        yield _digest(lines)[:_DIGITS]
 
 
 def _digest(lines: Iterable[str]) -> str:
@@ -174,13 +170,11 @@ def template_values(text: TokenText | None) -> dict[str, str] | None:
     """
     if text is None:
         return None
-    found = text.template
-    if not found:
+    templates = text.template
+    if not templates:
         return {}
-    if isinstance(found, Mapping):
-        templates = found
-    else:
-        templates = {"default": found}
+    if not isinstance(templates, Mapping):
+        templates = {"default": templates}
     return {
         str(name): str(template)[:_TEMPLATE] for name, template in templates.items()
     }

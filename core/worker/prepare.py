@@ -1,6 +1,7 @@
 """Prompts to token ids, in a worker: the supervisor has no tokenizer.
 
-Everything that can be wrong with a prompt is said here, before a session folder exists.
+Everything that can be wrong with a prompt is refused here, before a session folder
+exists.
 """
 
 from __future__ import annotations
@@ -116,10 +117,8 @@ def _check_lengths(
     what = f"{positions} is the longest sequence"
     if sampled[first]:
         what = f"{positions - 1} is the longest prompt"
-    if len(ids) > 1:
-        of_many = f" ({len(long):,} of {len(ids):,} are too long)"
-    else:
-        of_many = ""
+    share = f" ({len(long):,} of {len(ids):,} are too long)"
+    of_many = share if len(ids) > 1 else ""
     raise places[first].error(
         f"{len(ids[first])} tokens are too long for the model, which has {positions}"
         f" positions: {what}{of_many}"
@@ -132,10 +131,14 @@ def _longest(
     sampling: SamplingSpec,
     positions: int | None,
 ) -> int:
-    longest = max(
-        len(row) + (sampling.max_tokens if length == len(row) else 0)
-        for row, length in zip(ids, lengths, strict=True)
-    )
+    """Tokens of the longest sequence, completions that are yet to be sampled
+    included.
+    """
+    longest = 0
+    for row, length in zip(ids, lengths, strict=True):
+        is_sampled = length == len(row)
+        new_tokens = sampling.max_tokens if is_sampled else 0
+        longest = max(longest, len(row) + new_tokens)
     if positions is None:
         return longest
     return min(longest, positions)

@@ -51,13 +51,15 @@ class Reducer:
     ) -> None:
         self.vocab_size = vocab_size
         self.top_k = top_k
-        groups = -(-vocab_size // _GROUP)
-        self.block_rows = block_rows or max(1, _CACHE_BYTES // (groups * _GROUP * 4))
+        groups = math.ceil(vocab_size / _GROUP)
+        width = groups * _GROUP
+        rows_in_cache = _CACHE_BYTES // (width * 4)
+        self.block_rows = block_rows or max(1, rows_in_cache)
         self._values = torch.empty(
-            (self.block_rows, groups * _GROUP), dtype=torch.float32, device=device
+            (self.block_rows, width), dtype=torch.float32, device=device
         )
         self._work = torch.empty_like(self._values)
-        ids = torch.arange(groups * _GROUP, dtype=torch.int64, device=device)
+        ids = torch.arange(width, dtype=torch.int64, device=device)
         self._id_keys = (_LOW - ids).view(groups, _GROUP)
 
     def into(self, scores: Scores, start: int, logits: Tensor, targets: Tensor) -> None:
@@ -78,9 +80,8 @@ class Reducer:
         work = self._work[:rows]
         values[:, : self.vocab_size].copy_(logits)
         padding = values[:, self.vocab_size :]
-        padding.fill_(
-            -math.inf
-        )  # below every real id, and after it by id where that is -inf too
+        # below every real id, and after it by id where that is -inf too
+        padding.fill_(-math.inf)
 
         target = values.gather(1, targets[:, None])
         maxima = values.view(rows, -1, _GROUP).amax(-1)
@@ -93,25 +94,21 @@ class Reducer:
         total, weighted = self._sums(values, work, peak)
         log_total = total.log()
         peak = peak.double()
+        logprob = (target.double() - peak)[:, 0] - log_total
+        top_logprobs = top_values.double() - peak - log_total[:, None]
+        entropy = log_total - math.log(2) * weighted / total
 
-        valid = (peak[:, 0].isfinite() & log_total.isfinite()).cpu().numpy()
-        out = slice(at, at + rows)
+        is_distribution = peak[:, 0].isfinite() & log_total.isfinite()
+        valid = is_distribution.cpu().numpy()
+        entries = slice(at, at + rows)
         if scores.nan is not None:
-            scores.nan[out] = ~valid
-        store = (
-            (scores.logprob, (target.double() - peak)[:, 0] - log_total),
-            (scores.rank, greater + 1),
-            (scores.top_logprobs, top_values.double() - peak - log_total[:, None]),
-            (scores.top_ids, top_ids),
-            (
-                scores.entropy,
-                (log_total - math.log(2) * weighted / total).clamp_(min=0.0),
-            ),
-        )
-        for array, tensor in store:
-            if array is not None:
-                width = tuple(slice(0, size) for size in tensor.shape[1:])
-                array[(out, *width)][valid] = tensor.cpu().numpy()[valid]
+            scores.nan[entries] = ~valid
+        _store(scores.logprob[entries], logprob, valid)
+        _store(scores.rank[entries], greater + 1, valid)
+        _store(scores.top_logprobs[entries], top_logprobs, valid)
+        _store(scores.top_ids[entries], top_ids, valid)
+        if scores.entropy is not None:
+            _store(scores.entropy[entries], entropy.clamp_(min=0.0), valid)
 
     def _top(self, values: Tensor, maxima: Tensor) -> tuple[Tensor, Tensor]:
         """Best ids by (value descending, id ascending): values f32 and ids i64, both
@@ -122,15 +119,13 @@ class Reducer:
         """
         rows = values.shape[0]
         k = min(self.top_k, self.vocab_size)
-        groups = (
-            _order(maxima, self._id_keys[:, 0])
-            .topk(min(k, maxima.shape[1]), -1)
-            .indices
-        )
-        candidates = values.view(rows, -1, _GROUP).gather(
-            1, groups[..., None].expand(-1, -1, _GROUP)
-        )
-        keys = _order(candidates, self._id_keys[groups]).flatten(1).topk(k, -1).values
+        group_order = _order(maxima, self._id_keys[:, 0])
+        group_count = min(k, maxima.shape[1])
+        groups = group_order.topk(group_count, -1).indices
+        group_ids = groups[..., None].expand(-1, -1, _GROUP)
+        candidates = values.view(rows, -1, _GROUP).gather(1, group_ids)
+        candidate_order = _order(candidates, self._id_keys[groups]).flatten(1)
+        keys = candidate_order.topk(k, -1).values
         ids = _LOW - (keys & _LOW)
         return values.gather(1, ids), ids
 
@@ -152,12 +147,19 @@ def _order(values: Tensor, id_keys: Tensor) -> Tensor:
     """int64 keys that sort as (value, then lower id first): float bits made monotone,
     over 2**32 - 1 - id.
     """
-    bits = (values + 0.0).view(
-        torch.int32
-    )  # + 0.0 turns -0.0 into 0.0, which it ties with
+    # + 0.0 turns -0.0 into 0.0, which it ties with
+    bits = (values + 0.0).view(torch.int32)
     monotone = bits ^ ((bits >> 31) & 0x7FFFFFFF)
     return (monotone.to(torch.int64) << 32) + id_keys
 
 
 def _grouped_sum(values: Tensor) -> Tensor:
-    return values.view(values.shape[0], -1, _GROUP).sum(-1).sum(-1, dtype=torch.float64)
+    """float64[rows]: sums of each `_GROUP` neighbours in float32, then of these."""
+    groups = values.view(values.shape[0], -1, _GROUP)
+    return groups.sum(-1).sum(-1, dtype=torch.float64)
+
+
+def _store(array: Any, tensor: Tensor, valid: Any) -> None:
+    """Write the ``valid`` rows of ``tensor`` into ``array``, which may be wider."""
+    width = tuple(slice(0, size) for size in tensor.shape[1:])
+    array[(slice(None), *width)][valid] = tensor.cpu().numpy()[valid]

@@ -23,8 +23,8 @@ from logdrift.core.errors import LogdriftError
 
 Tensor = Any
 MAX_BYTES = 256 << 20
-"""Of a residual stream at most: 512 positions of a small model, 101 of one with 80
-layers of 8,192.
+"""The largest residual stream that is kept: 512 positions of a small model, 101 of one
+with 80 layers of 8,192.
 """
 _NORMS = ("norm", "final_layernorm", "final_layer_norm", "ln_f", "norm_f", "final_norm")
 _LISTS = ("layers", "h", "blocks", "block")
@@ -98,7 +98,7 @@ class Stack:
 def _layer_lists(model: Any) -> list[_LayerList]:
     lists = []
     for name, module in model.named_modules():
-        depth = name.count(".") + bool(name)
+        depth = len(name.split(".")) if name else 0
         for attribute in _LISTS:
             layers = getattr(module, attribute, None)
             if isinstance(layers, torch.nn.ModuleList) and len(layers):
@@ -108,8 +108,11 @@ def _layer_lists(model: Any) -> list[_LayerList]:
 
 def _norm_of(parent: Any) -> Any:
     """The final norm beside a list of layers; None where there is none."""
-    candidates = (getattr(parent, name, None) for name in _NORMS)
-    return next((m for m in candidates if isinstance(m, torch.nn.Module)), None)
+    for name in _NORMS:
+        norm = getattr(parent, name, None)
+        if isinstance(norm, torch.nn.Module):
+            return norm
+    return None
 
 
 def _layer_count(model: Any) -> int | None:
@@ -132,7 +135,8 @@ def entering(module: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> T
     """
     named = named_arguments(module, args, kwargs)
     floats = [value for value in named.values() if _is_float(value)]
-    hidden = named.get("hidden_states", floats[0] if floats else None)
+    first_float = floats[0] if floats else None
+    hidden = named.get("hidden_states", first_float)
     if hidden is None:
         raise LogdriftError(f"{type(module).__name__} is called without a hidden state")
     total = rows_of(hidden).float()
@@ -161,7 +165,8 @@ def named_arguments(
     """Arguments of a module's forward by name; by their place (``0``, ``1``) where it
     does not name them.
     """
-    by_place = {**{str(i): value for i, value in enumerate(args)}, **kwargs}
+    by_place = {str(place): value for place, value in enumerate(args)}
+    by_place |= kwargs
     try:
         signature = inspect.signature(module.forward)
         kinds = {parameter.kind for parameter in signature.parameters.values()}

@@ -41,7 +41,8 @@ class Taps:
     def __init__(self, stack: Stack, entering: Entering = stacks.entering) -> None:
         self._stack = stack
         self._entering = entering
-        self._length = self._at = 0
+        self._length = 0
+        self._at = 0
         self._window = (0, -1)
         self._kept: dict[int, list[Tensor]] = {}
         self._error: Exception | None = None
@@ -92,18 +93,20 @@ class Taps:
                 f"the layers could not be read: {type(self._error).__name__}:"
                 f" {self._error}"
             )
-        stages = [torch.cat(self._kept[stage]).numpy() for stage in sorted(self._kept)]
+        stages = [torch.cat(chunks).numpy() for _, chunks in sorted(self._kept.items())]
         self._check_complete(stages)
-        out = {"stream": np.stack(stages)}
+        arrays = {"stream": np.stack(stages)}
         if self.rows:
-            out["final"] = torch.cat([row.float().cpu() for row in self.rows]).numpy()
-        return out
+            final = [rows.float().cpu() for rows in self.rows]
+            arrays["final"] = torch.cat(final).numpy()
+        return arrays
 
     def _check_complete(self, stages: list[npt.NDArray[Any]]) -> None:
         expected = len(self._stack.layers) + 1
         first, last = self._window
-        whole = all(len(stage) == last - first + 1 for stage in stages)
-        if not self.done or len(stages) != expected or not whole:
+        positions = last - first + 1
+        have_every_row = all(len(stage) == positions for stage in stages)
+        if not self.done or len(stages) != expected or not have_every_row:
             raise LogdriftError(
                 f"the hooks saw {len(stages)} of {expected} stages and {self._at} of"
                 f" {self._length} tokens: the model does not run layer by layer in"
@@ -118,18 +121,28 @@ class Taps:
                 f"the engine ran {rows} rows where {left} of the sequence are left"
             )
         first, last = self._window
-        return slice(max(0, first - self._at), max(0, min(rows, last + 1 - self._at)))
+        start = first - self._at
+        stop = min(rows, last + 1 - self._at)
+        return slice(max(0, start), max(0, stop))
 
     def _guard(self, keep: Callable[[], None]) -> None:
-        if self._error is None and self._length and not self.done:
-            try:
-                keep()
-            except Exception as error:
-                self._error = error
+        """Call ``keep`` while a sequence passes, and remember its error instead of
+        raising it in the engine's own pass.
+        """
+        is_passing = self._length > 0 and not self.done
+        if self._error is not None or not is_passing:
+            return
+        try:
+            keep()
+        except Exception as error:
+            self._error = error
 
     def _before(self, stage: int) -> Callable[..., None]:
         def hook(module: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-            self._guard(lambda: self._keep(stage, self._entering(module, args, kwargs)))
+            def keep() -> None:
+                self._keep(stage, self._entering(module, args, kwargs))
+
+            self._guard(keep)
 
         return hook
 
@@ -162,14 +175,16 @@ def head_arrays(
     gives [stop - start, V] of those rows.
     """
     ids = np.asarray(head_ids, np.int32)
-    wanted = torch.as_tensor(ids.astype(np.int64))
+    columns = torch.as_tensor(ids.astype(np.int64))
     picked = []
     top_ids = []
     top_logits = []
     for start in range(0, rows, HEAD_ROWS):
-        chunk = logits(start, min(rows, start + HEAD_ROWS)).float()
-        best = chunk.topk(min(TOP, chunk.shape[-1]), dim=-1)
-        picked.append(chunk[:, wanted.to(chunk.device)].cpu())
+        stop = min(rows, start + HEAD_ROWS)
+        chunk = logits(start, stop).float()
+        count = min(TOP, chunk.shape[-1])
+        best = chunk.topk(count, dim=-1)
+        picked.append(chunk[:, columns.to(chunk.device)].cpu())
         top_ids.append(best.indices.to(torch.int32).cpu())
         top_logits.append(best.values.cpu())
     return {

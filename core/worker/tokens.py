@@ -44,9 +44,8 @@ class TokenText:
         backend = getattr(self.tokenizer, "backend_tokenizer", None)
         if backend is None:
             return False
-        return '"ByteLevel"' in json.dumps(
-            json.loads(backend.to_str()).get("decoder") or {}
-        )
+        decoder = json.loads(backend.to_str()).get("decoder") or {}
+        return '"ByteLevel"' in json.dumps(decoder)
 
     @property
     def template(self) -> Any:
@@ -63,9 +62,9 @@ class TokenText:
             plain = self.tokenizer("a", add_special_tokens=False)["input_ids"]
         except Exception:  # tokenizers are anybody's code
             return None
-        return (
-            bos is not None and bool(ids) and ids[0] == bos and list(plain[:1]) != [bos]
-        )
+        begins_with_bos = bos is not None and list(ids[:1]) == [bos]
+        tokenised_as_bos = list(plain[:1]) == [bos]
+        return begins_with_bos and not tokenised_as_bos
 
     def encode(self, text: str) -> list[int]:
         """Ids of a text, special tokens added once as the tokenizer does by itself."""
@@ -119,9 +118,8 @@ class TokenText:
         )
 
     def _plain(self, text: str) -> list[int]:
-        return [
-            int(i) for i in self.tokenizer(text, add_special_tokens=False)["input_ids"]
-        ]
+        ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        return [int(token_id) for token_id in ids]
 
     def _spells(self, ids: Sequence[int], text: str) -> bool:
         return b"".join(self.piece(i) or b"" for i in ids) == text.encode()
@@ -146,8 +144,9 @@ class TokenText:
         """Pieces of those ids that were not asked for before."""
         fresh = set(token_ids) - self._sent
         self._sent |= fresh
-        return {
-            i: piece
-            for i in sorted(fresh)
-            if i >= 0 and (piece := self.piece(i)) is not None
-        }
+        pieces = {}
+        for token_id in sorted(fresh):
+            piece = self.piece(token_id) if token_id >= 0 else None
+            if piece is not None:
+                pieces[token_id] = piece
+        return pieces

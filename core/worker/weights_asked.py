@@ -58,8 +58,9 @@ class Asking:
     def entries(
         self, name: str, tensor: Tensor, pieces: Sequence[Piece], why: str
     ) -> Iterator[dict[str, Any]]:
-        """What is known of each piece, in their order; ``why`` is the reason that its entries cannot be
-        seen. Raises CannotProbeError.
+        """What is known of each piece, in their order. Raises CannotProbeError.
+
+        ``why`` is the reason that the tensor's entries cannot be seen.
         """
         module = module_of(self.model, name)
         matrix, turned = self._askable(module, name, tensor, pieces, why)
@@ -89,12 +90,7 @@ class Asking:
             raise CannotProbeError("")
         if why == shard:
             raise CannotProbeError("")
-        disk = self.comparison.disk
-        shapes = [disk.shapes[piece.name] for piece in pieces]
-        if any(len(shape) != 2 for shape in shapes):
-            raise CannotProbeError("it is no matrix")
-        if any(disk.tensor(piece.name).dtype not in FLOATS for piece in pieces):
-            raise CannotProbeError("the files hold it quantised")
+        shapes = self._stored_shapes(pieces)
         is_float = tensor.dtype in FLOATS
         dtype = tensor.dtype if is_float else self.comparison.dtype
         matrix = matrix_of(module, tensor, dtype)
@@ -108,21 +104,38 @@ class Asking:
             f" which is not what the files hold ({' and '.join(map(_times, shapes))})"
         )
 
+    def _stored_shapes(self, pieces: Sequence[Piece]) -> list[tuple[int, ...]]:
+        """Raises CannotProbeError unless the stored tensors are matrices of floats."""
+        disk = self.comparison.disk
+        shapes = [disk.shapes[piece.name] for piece in pieces]
+        if any(len(shape) != 2 for shape in shapes):
+            raise CannotProbeError("it is no matrix")
+        dtypes = {disk.tensor(piece.name).dtype for piece in pieces}
+        if not dtypes <= set(FLOATS):
+            raise CannotProbeError("the files hold it quantised")
+        return shapes
+
     def _judged(self, asked: Asked, piece: Piece) -> dict[str, Any]:
         """The stored tensor against what the module answered, the way round that is
         nearest.
         """
         file = self.comparison.disk.tensor(piece.name)
         dtype = asked.matrix.dtype
-        judged = [(_judge(asked, file, piece, turn), turn) for turn in asked.turned]
-        best, turn = min(judged, key=lambda way: (not way[0]["same"], way[0]["units"]))
+        verdicts = {turn: _judge(asked, file, piece, turn) for turn in asked.turned}
+
+        def distance(turn: bool) -> tuple[bool, float]:
+            return not verdicts[turn]["same"], verdicts[turn]["units"]
+
+        turn = min(verdicts, key=distance)
+        verdict = verdicts[turn]
         entry = {
             "dtype": dtype_name(dtype),
             "file_dtype": dtype_name(file.dtype),
-            **best,
+            **verdict,
         }
-        if best["same"]:
-            if best["columns"] == best["of"]:
+        if verdict["same"]:
+            every_column_was_read = verdict["columns"] == verdict["of"]
+            if every_column_was_read:
                 entry["digest"] = digest(file.to(dtype))
             return entry
         own = self.comparison.own
@@ -130,29 +143,23 @@ class Asking:
             own_file = own.tensor(piece.name)
             entry["own"] = _judge(asked, own_file, piece, turn)["same"]
         if asked.probe.whole is not None:
-            entry |= self._read(asked, file, piece, turn)
+            start = piece.start
+            length = file.shape[1] if turn else file.shape[0]
+            rows = asked.probe.whole[start : start + length].to(dtype)
+            entry |= self._read(rows.T if turn else rows, file)
         return entry
 
-    def _read(
-        self, asked: Asked, file: Tensor, piece: Piece, turn: bool
-    ) -> dict[str, Any]:
-        """Of a tensor that the module gave away whole: its digest, and the kind of the
+    def _read(self, loaded: Tensor, file: Tensor) -> dict[str, Any]:
+        """The digest of a tensor of which every column was read, and the kind of its
         difference.
         """
-        assert asked.probe.whole is not None
-        dtype = asked.matrix.dtype
-        if turn:
-            length = file.shape[1]
-        else:
-            length = file.shape[0]
-        rows = asked.probe.whole[piece.start : piece.start + length]
-        loaded = (rows.T if turn else rows).to(dtype).contiguous()
-        kind = self.comparison.kinds.of(loaded, file.to(dtype), file)
+        loaded = loaded.contiguous()
+        kind = self.comparison.kinds.of(loaded, file.to(loaded.dtype), file)
         return {"digest": digest(loaded), "kind": kind}
 
     @contextlib.contextmanager
     def _noted(self, name: str) -> Iterator[None]:
-        """The name of what is being asked stands in the agreed file meanwhile."""
+        """While a module is being asked, the agreed file holds the tensor's name."""
         if self.note is None:
             yield
             return
@@ -165,9 +172,13 @@ class Asking:
 
 
 def _judge(asked: Asked, file: Tensor, piece: Piece, turn: bool) -> dict[str, Any]:
-    stored = file.T if turn else file
-    dtype = asked.matrix.dtype
-    return judge(asked.probe, stored, piece.start, dtype, asked.device)
+    return judge(
+        asked.probe,
+        file.T if turn else file,
+        start=piece.start,
+        dtype=asked.matrix.dtype,
+        device=asked.device,
+    )
 
 
 def module_of(model: Any, name: str) -> Any:
@@ -181,7 +192,8 @@ def module_of(model: Any, name: str) -> Any:
 def ranks_of(model: Any, name: str) -> int:
     """Over how many tensor-parallel ranks the tensor ``name`` is spread."""
     try:
-        return int(getattr(model.get_submodule(name.rpartition(".")[0]), "tp_size", 1))
+        module = model.get_submodule(name.rpartition(".")[0])
+        return int(getattr(module, "tp_size", 1))
     except (AttributeError, TypeError, ValueError):
         return 1
 
@@ -193,22 +205,22 @@ def is_turned(name: str) -> bool:
 
 
 def _ways_round(
-    name: str, matrix: Matrix, shapes: Sequence[tuple[int, ...]]
+    name: str, matrix: Matrix, shapes: list[tuple[int, ...]]
 ) -> tuple[bool, ...]:
     """The ways round in which stored tensors of these shapes are what a module
     multiplies by (turned or not); none where they are not.
     """
     rows = sum(shape[0] for shape in shapes)
-    enough = matrix.outputs == rows or (is_head(name) and matrix.outputs > rows)
-    straight = enough and all(shape[1] == matrix.inputs for shape in shapes)
-    turned = len(shapes) == 1 and shapes[0] == (matrix.inputs, matrix.outputs)
-    if not straight:
-        if turned:
-            return (True,)
-        return ()
-    if turned and is_turned(name):
-        return False, True
-    return (False,)
+    is_padded_head = is_head(name) and matrix.outputs > rows
+    has_the_rows = matrix.outputs == rows or is_padded_head
+    has_the_columns = all(shape[1] == matrix.inputs for shape in shapes)
+    fits_straight = has_the_rows and has_the_columns
+    fits_turned = shapes == [(matrix.inputs, matrix.outputs)]
+    if fits_straight and fits_turned:
+        return (False, True) if is_turned(name) else (False,)
+    if fits_straight:
+        return (False,)
+    return (True,) if fits_turned else ()
 
 
 def _times(shape: Sequence[int]) -> str:

@@ -6,7 +6,7 @@ ties to even, as every engine's loader does, so the comparison stays exact.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,12 +35,11 @@ class WeightsComparison:
     kinds: Kinds
 
     def nearest(self, ways: Sequence[Tensor], piece: Piece) -> dict[str, Any]:
-        """A loaded tensor against the stored one in its dtype, bit by bit, and where it
-        differs by how much; of several ways in which it may be meant the one that is
-        nearest.
+        """A loaded tensor against the stored one in its dtype, bit by bit, and how much
+        it differs. Of several ways in which it may be meant, the nearest one.
         """
-        found = [self._one_way(part, piece.name) for part in ways]
-        return min(found, key=lambda entry: (not entry["same"], entry.get("l2") or 0.0))
+        entries = [self._one_way(part, piece.name) for part in ways]
+        return min(entries, key=_distance)
 
     def _one_way(self, part: Tensor, stored: str) -> dict[str, Any]:
         file = self.disk.tensor(stored)
@@ -71,17 +70,21 @@ class WeightsComparison:
         through another dtype first.
         """
         wanted = file.to(part.dtype)
-        if (
-            self.dtype is not None
-            and self.dtype != part.dtype
-            and not equal_bits(part, wanted)
-        ):
-            rounded = file.to(self.dtype).to(part.dtype)
-            if equal_bits(part, rounded):
-                return rounded, f"rounded to {dtype_name(self.dtype)} first"
+        has_other_dtype = self.dtype is not None and self.dtype != part.dtype
+        if not has_other_dtype or equal_bits(part, wanted):
+            return wanted, None
+        rounded = file.to(self.dtype).to(part.dtype)
+        if equal_bits(part, rounded):
+            return rounded, f"rounded to {dtype_name(self.dtype)} first"
         return wanted, None
 
     def _equals_own(self, part: Tensor, stored: str) -> bool | None:
         if self.own is None or self.own.shapes.get(stored) != self.disk.shapes[stored]:
             return None
-        return equal_bits(part, self._as_loaded(part, self.own.tensor(stored))[0])
+        wanted, _ = self._as_loaded(part, self.own.tensor(stored))
+        return equal_bits(part, wanted)
+
+
+def _distance(entry: Mapping[str, Any]) -> tuple[bool, float]:
+    """Orders entries of one stored tensor: those that are the same come first."""
+    return not entry["same"], entry.get("l2") or 0.0

@@ -59,7 +59,8 @@ def digest(tensor: Tensor) -> str:
     hasher = hashlib.sha256(head.encode())
     flat = tensor.detach().contiguous().reshape(-1)
     for start in range(0, flat.numel(), _BLOCK):
-        hasher.update(flat[start : start + _BLOCK].cpu().view(torch.uint8).numpy().data)
+        block = flat[start : start + _BLOCK].cpu()
+        hasher.update(block.view(torch.uint8).numpy().data)
     return f"sha256:{hasher.hexdigest()}"
 
 
@@ -72,28 +73,35 @@ def equal_bits(a: Tensor, b: Tensor) -> bool:
     """Whether both have one shape and the same bytes."""
     if a.shape != b.shape:
         return False
-    pairs = ((x.view(torch.uint8), y.view(torch.uint8)) for x, y in _blocks(a, b))
-    return all(torch.equal(x, y) for x, y in pairs)
+    for x, y in _blocks(a, b):
+        if not torch.equal(x.view(torch.uint8), y.view(torch.uint8)):
+            return False
+    return True
 
 
 def difference(loaded: Tensor, wanted: Tensor) -> tuple[float, float]:
     """Relative L2 of ``loaded`` - ``wanted``, and the share of entries that are another
     number. Both of one shape.
     """
-    gap = size = other = 0.0
+    gap_energy = 0.0
+    energy = 0.0
+    differing = 0.0
     for x, y in _blocks(loaded, wanted):
-        gap += float((x.double() - y.double()).square().sum())
-        size += float(y.double().square().sum())
-        other += float(((x != y) & ~(x.isnan() & y.isnan())).sum())
-    if size:
-        l2 = (gap / size) ** 0.5
-    else:
-        l2 = float(gap > 0)
-    return l2, other / max(1, loaded.numel())
+        gap = x.double() - y.double()
+        gap_energy += float(gap.square().sum())
+        energy += float(y.double().square().sum())
+        both_nan = x.isnan() & y.isnan()
+        differing += float(((x != y) & ~both_nan).sum())
+    share = differing / max(1, loaded.numel())
+    if not energy:
+        return float(gap_energy > 0), share
+    return (gap_energy / energy) ** 0.5, share
 
 
 def _blocks(a: Tensor, b: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    a = a.contiguous().reshape(-1)
-    b = b.contiguous().reshape(-1)
+    """Both tensors, flat and on the CPU, `_BLOCK` entries at a time."""
+    flat_a = a.contiguous().reshape(-1)
+    flat_b = b.contiguous().reshape(-1)
     for start in range(0, max(1, a.numel()), _BLOCK):
-        yield a[start : start + _BLOCK].cpu(), b[start : start + _BLOCK].cpu()
+        block = slice(start, start + _BLOCK)
+        yield flat_a[block].cpu(), flat_b[block].cpu()

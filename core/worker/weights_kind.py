@@ -3,13 +3,14 @@ as their numbers tell.
 
 Each kind is an explanation that is tried: it counts where the loaded numbers follow
 from the stored ones by it, up to the rounding of the loaded dtype. The simplest one
-that does is told, else what can be said of the entries.
+that fits is the answer, else what can be said of the entries.
 `logdrift.core.diagnose.identity` makes sentences of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -30,18 +31,27 @@ _BLOCK = 128
 """Rows and columns that share a scale in block formats (DeepSeek's; vLLM and SGLang
 quantise with it as well).
 """
-_BLOCKS = {
-    f"one for each {height} x {_BLOCK}{', a power of two' if power else ''}": (
-        height,
-        power,
-    )
-    for height in (1, _BLOCK)
-    for power in (False, True)
+
+
+@dataclass(frozen=True)
+class _BlockScale:
+    """A block format: ``height`` rows share a scale, which may be rounded up to a power
+    of two.
+    """
+
+    height: int
+    power_of_two: bool
+
+
+_BLOCK_SCALES = {
+    f"one for each 1 x {_BLOCK}": _BlockScale(1, power_of_two=False),
+    f"one for each 1 x {_BLOCK}, a power of two": _BlockScale(1, power_of_two=True),
+    f"one for each {_BLOCK} x {_BLOCK}": _BlockScale(_BLOCK, power_of_two=False),
+    f"one for each {_BLOCK} x {_BLOCK}, a power of two": _BlockScale(
+        _BLOCK, power_of_two=True
+    ),
 }
-"""Scales of blocks: how many rows share one, and whether it is rounded up to a power of
-two.
-"""
-_SCALES = ("none", "one for the tensor", "one a row", "one a column", *_BLOCKS)
+_SCALES = ("none", "one for the tensor", "one a row", "one a column", *_BLOCK_SCALES)
 _SAMPLE = 1 << 18
 """Entries of the first rows, about, that are looked at before a whole tensor is."""
 _EXACT = 0.999
@@ -72,6 +82,49 @@ is left is not looked at.
 """
 
 
+@dataclass(frozen=True)
+class _Tensors:
+    """The tensors that are compared, on the CPU and of one shape.
+
+    ``loaded``, ``expected`` (the stored tensor in the loaded dtype) and ``stored`` are
+    wide enough to calculate with: float32 for 16-bit numbers, else float64.
+    ``as_loaded`` and ``as_stored`` are the first and the last in their own dtypes.
+    """
+
+    loaded: Tensor
+    expected: Tensor
+    stored: Tensor
+    as_loaded: Tensor
+    as_stored: Tensor
+
+    @classmethod
+    def of(cls, loaded: Tensor, expected: Tensor, stored: Tensor) -> _Tensors:
+        is_16_bit = UNITS[loaded.dtype] >= UNITS[torch.float16]
+        wide = torch.float32 if is_16_bit else torch.float64
+        return cls(
+            loaded=loaded.detach().cpu().to(wide),
+            expected=expected.detach().cpu().to(wide),
+            stored=stored.detach().cpu().to(wide),
+            as_loaded=loaded.cpu(),
+            as_stored=stored.cpu(),
+        )
+
+    @property
+    def unit(self) -> float:
+        """The rounding unit of the loaded dtype."""
+        return UNITS[self.as_loaded.dtype]
+
+    @property
+    def are_finite(self) -> bool:
+        both = (self.loaded, self.expected)
+        return all(bool(torch.isfinite(tensor).all()) for tensor in both)
+
+    @property
+    def gap(self) -> Tensor:
+        """Loaded minus expected."""
+        return self.loaded - self.expected
+
+
 class Kinds:
     """Finds kinds for the tensors of one model, within a budget for the costly one."""
 
@@ -85,214 +138,290 @@ class Kinds:
         All of one shape. None where there is nothing to say: a tensor that is too
         large, or not finite.
         """
-        if not loaded.numel() or loaded.numel() > _LARGEST:
+        if not 0 < loaded.numel() <= _LARGEST:
             return None
-        sixteen_bits = UNITS[loaded.dtype] >= UNITS[torch.float16]
-        exact = torch.float32 if sixteen_bits else torch.float64
-        a, b, source = (x.detach().cpu().to(exact) for x in (loaded, wanted, file))
-        if not bool(torch.isfinite(a).all() and torch.isfinite(b).all()):
+        tensors = _Tensors.of(loaded, wanted, file)
+        if not tensors.are_finite:
             return None
-        unit = UNITS[loaded.dtype]
-        for kind in _simple(a, b, unit):
-            return kind
-        found = (
-            _narrowed(loaded, file)
-            or _last_place(a, b, loaded.dtype)
-            or _eight_bits(a, source, unit)
-            or _few_rows(a, b)
-        )
-        if found is not None:
-            return found
-        rank, looked = self._rank(a, b, unit)
-        if rank is not None:
-            return {"kind": "low rank", "rank": rank}
-        if float((a - b).norm()) > _FAR * float(b.norm()):
-            numbers = (side.reshape(-1).sort().values for side in (a, b))
-            return {"kind": "order" if torch.equal(*numbers) else "unrelated"}
-        return {"kind": "entries", "rank_looked_at": looked}
+        for explain in _EXPLANATIONS:
+            kind = explain(tensors)
+            if kind is not None:
+                return kind
+        search = self._search_rank(tensors)
+        if search.rank is not None:
+            return {"kind": "low rank", "rank": search.rank}
+        return _unexplained(tensors, search)
 
-    def _rank(self, a: Tensor, b: Tensor, unit: float) -> tuple[int | None, bool]:
-        """The number of directions that hold the whole difference but for rounding, as
-        those of a merged adapter do, where they are few; and whether it was looked for.
+    def _search_rank(self, tensors: _Tensors) -> _RankSearch:
+        """Look for few directions that hold the whole difference but for rounding, as
+        those of a merged adapter do.
         """
-        if a.ndim != 2 or min(a.shape) < 2:
-            return None, False
-        most = min(_RANKS, int(min(a.shape) * _FEW))
-        asked = min(most + 8, min(a.shape))
-        cost = 12.0 * a.numel() * asked
-        if most < 1 or cost > self._work:
-            return None, False
+        shape = tensors.loaded.shape
+        if len(shape) != 2 or min(shape) < 2:
+            return _NOT_SEARCHED
+        largest_rank = min(_RANKS, int(min(shape) * _FEW))
+        directions = min(largest_rank + 8, min(shape))
+        cost = 12.0 * tensors.loaded.numel() * directions
+        if largest_rank < 1 or cost > self._work:
+            return _NOT_SEARCHED
         self._work -= cost
-        gap = (a - b).float()
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            found = torch.svd_lowrank(gap, q=asked, niter=2)[1].double()
-        total = float(gap.double().square().sum())
-        left = total - found.square().cumsum(0)
-        noise = max((_NOISE * _rounding(a, b, unit)) ** 2, _SVD * total)
-        below = (left <= noise).nonzero()
-        if not len(below) or int(below[0]) + 1 > most or total <= 4 * noise:
-            return None, True
-        return int(below[0]) + 1, True
+        energy, left = _energy_left(tensors.gap.float(), directions)
+        rounding = _NOISE * _rounding(tensors.loaded, tensors.expected, tensors.unit)
+        noise = max(rounding**2, _SVD * energy)
+        enough = (left <= noise).nonzero()
+        if not len(enough) or energy <= 4 * noise:
+            return _RankSearch(rank=None, done=True)
+        rank = int(enough[0]) + 1
+        if rank > largest_rank:
+            return _RankSearch(rank=None, done=True)
+        return _RankSearch(rank=rank, done=True)
+
+
+@dataclass(frozen=True)
+class _RankSearch:
+    """The ``rank`` of a difference, where it is small; ``done``: it was looked for."""
+
+    rank: int | None
+    done: bool
+
+
+_NOT_SEARCHED = _RankSearch(rank=None, done=False)
+
+
+def _energy_left(gap: Tensor, directions: int) -> tuple[float, Tensor]:
+    """The squared L2 of ``gap``, and f64[directions]: how much of it the first 1, 2, ...
+    directions leave.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        singular_values = torch.svd_lowrank(gap, q=directions, niter=2)[1].double()
+    energy = float(gap.double().square().sum())
+    return energy, energy - singular_values.square().cumsum(0)
+
+
+def _unexplained(tensors: _Tensors, search: _RankSearch) -> Kind:
+    """What can be said of a difference that no explanation fits."""
+    distance = float(tensors.gap.norm())
+    if distance <= _FAR * float(tensors.expected.norm()):
+        return {"kind": "entries", "rank_looked_at": search.done}
+    loaded = _sorted(tensors.loaded)
+    expected = _sorted(tensors.expected)
+    if torch.equal(loaded, expected):
+        return {"kind": "order"}
+    return {"kind": "unrelated"}
+
+
+def _sorted(tensor: Tensor) -> Tensor:
+    return tensor.reshape(-1).sort().values
 
 
 def _rounding(a: Tensor, b: Tensor, unit: float) -> float:
     """L2 of rounding both tensors once: half a unit in the last place, uniform, in a
     random binade: 0.41 units each.
     """
-    return 0.41 * unit * float((a.square().sum() + b.square().sum()).sqrt())
+    energy = a.square().sum() + b.square().sum()
+    return 0.41 * unit * float(energy.sqrt())
 
 
-def _simple(a: Tensor, b: Tensor, unit: float) -> Iterator[Kind]:
-    """Zeros, a scale for all entries, a number added to all entries."""
-    if not bool(a.any()):
-        yield {"kind": "zeros"}
-        return
-    if a.numel() < 8 or not bool(b.any()):
-        return
-    limit = _NOISE * _rounding(a, b, unit)
-    scale = float((a * b).sum() / b.square().sum())
-    told = abs(scale - 1) > 2 * unit
-    if (
-        scale
-        and told
-        and float((a - scale * b).norm()) <= _NOISE * _rounding(a, scale * b, unit)
-    ):
-        yield {"kind": "scale", "scale": scale}
-    added = float((a - b).mean())
-    told = abs(added) * a.numel() ** 0.5 > 2 * limit
-    if told and float((a - b - added).norm()) <= limit:
-        yield {"kind": "offset", "offset": added}
+# -- explanations, the simplest first
 
 
-def _narrowed(loaded: Tensor, file: Tensor) -> Kind | None:
+def _zeros(tensors: _Tensors) -> Kind | None:
+    """Every loaded entry is zero."""
+    if bool(tensors.loaded.any()):
+        return None
+    return {"kind": "zeros"}
+
+
+def _scaled(tensors: _Tensors) -> Kind | None:
+    """All entries are multiplied by one number."""
+    if not _can_be_fitted(tensors):
+        return None
+    loaded = tensors.loaded
+    expected = tensors.expected
+    scale = float((loaded * expected).sum() / expected.square().sum())
+    is_seen = abs(scale - 1) > 2 * tensors.unit
+    if not scale or not is_seen:
+        return None
+    scaled = scale * expected
+    limit = _NOISE * _rounding(loaded, scaled, tensors.unit)
+    if float((loaded - scaled).norm()) > limit:
+        return None
+    return {"kind": "scale", "scale": scale}
+
+
+def _shifted(tensors: _Tensors) -> Kind | None:
+    """One number is added to all entries."""
+    if not _can_be_fitted(tensors):
+        return None
+    gap = tensors.gap
+    limit = _NOISE * _rounding(tensors.loaded, tensors.expected, tensors.unit)
+    added = float(gap.mean())
+    is_seen = abs(added) * gap.numel() ** 0.5 > 2 * limit
+    if not is_seen or float((gap - added).norm()) > limit:
+        return None
+    return {"kind": "offset", "offset": added}
+
+
+def _can_be_fitted(tensors: _Tensors) -> bool:
+    """Whether there are entries enough for a scale or an offset to mean something."""
+    return tensors.loaded.numel() >= 8 and bool(tensors.expected.any())
+
+
+def _narrowed(tensors: _Tensors) -> Kind | None:
     """The stored numbers, rounded to a narrower float dtype than the loaded one on the
     way, or cut to it.
     """
-    file = file.cpu()
-    loaded = loaded.cpu()
+    stored = tensors.as_stored
+    loaded = tensors.as_loaded
     for name, dtype in _NARROW.items():
-        if torch.equal(file.to(dtype).to(loaded.dtype), loaded):
+        rounded = stored.to(dtype).to(loaded.dtype)
+        if torch.equal(rounded, loaded):
             return {"kind": "rounding", "grid": name, "scales": "none"}
-    if file.dtype == torch.float32:
-        upper = (file.contiguous().view(torch.int32) & -(1 << 16)).view(torch.float32)
-        if torch.equal(upper.to(loaded.dtype), loaded):
-            return {
-                "kind": "rounding",
-                "grid": "bfloat16",
-                "scales": "none",
-                "cut": True,
-            }
-    return None
+    if stored.dtype != torch.float32:
+        return None
+    upper_bits = stored.contiguous().view(torch.int32) & -(1 << 16)
+    cut = upper_bits.view(torch.float32)
+    if not torch.equal(cut.to(loaded.dtype), loaded):
+        return None
+    return {"kind": "rounding", "grid": "bfloat16", "scales": "none", "cut": True}
 
 
-def _last_place(a: Tensor, b: Tensor, dtype: Any) -> Kind | None:
-    """No entry is further off than the next number of ``dtype``: rounded otherwise, as
-    by cutting.
+def _last_place(tensors: _Tensors) -> Kind | None:
+    """No entry is further off than the next number of the loaded dtype: rounded in
+    another way, for example by cutting.
     """
-    step = 2 * UNITS[dtype] * b.abs().clamp_min(torch.finfo(dtype).tiny)
-    if bool(((a - b).abs() <= step).all()):
-        return {"kind": "last place"}
-    return None
+    smallest = torch.finfo(tensors.as_loaded.dtype).tiny
+    step = 2 * tensors.unit * tensors.expected.abs().clamp_min(smallest)
+    if not bool((tensors.gap.abs() <= step).all()):
+        return None
+    return {"kind": "last place"}
 
 
-def _eight_bits(a: Tensor, file: Tensor, unit: float) -> Kind | None:
-    """The stored numbers, rounded to a grid of 8 bits with one of the usual scales. The
-    first rows are looked at before all.
-    """
-    rows = len(file) if file.ndim == 2 else 1
-    some = min(rows, max(_BLOCK, _SAMPLE * rows // file.numel() // _BLOCK * _BLOCK))
-    for grid in (
-        name for name in _EIGHT_BITS if name == "int8" or hasattr(torch, name)
-    ):
-        for scales in _SCALES if file.ndim == 2 else _SCALES[:2]:
-            if grid == "int8" and scales == "none":
+def _eight_bits(tensors: _Tensors) -> Kind | None:
+    """The stored numbers, rounded to a grid of 8 bits with one of the usual scales."""
+    scales_tried = _SCALES if tensors.stored.ndim == 2 else _SCALES[:2]
+    for grid in _EIGHT_BITS:
+        is_float = grid != "int8"
+        if is_float and not hasattr(torch, grid):
+            continue
+        for scales in scales_tried:
+            if not is_float and scales == "none":
                 continue
-            if all(
-                _is_on(a, file, grid, scales, count, unit)
-                for count in dict.fromkeys((some, rows))
-            ):
+            if _is_on_grid(tensors, grid, scales):
                 return {"kind": "rounding", "grid": grid, "scales": scales}
     return None
 
 
-def _is_on(
-    a: Tensor, file: Tensor, grid: str, scales: str, rows: int, unit: float
-) -> bool:
-    """Whether the first ``rows`` rows of ``a`` are those of the file on a grid with
-    such scales.
+def _few_rows(tensors: _Tensors) -> Kind | None:
+    """Few rows hold the whole difference, as new tokens of an embedding do."""
+    if tensors.loaded.ndim != 2:
+        return None
+    differs = (tensors.loaded != tensors.expected).any(1)
+    count = int(differs.sum())
+    if count > _FEW * len(differs):
+        return None
+    return {
+        "kind": "rows",
+        "rows": count,
+        "of": len(differs),
+        "first": int(differs.nonzero()[0]),
+    }
+
+
+_EXPLANATIONS: tuple[Callable[[_Tensors], Kind | None], ...] = (
+    _zeros,
+    _scaled,
+    _shifted,
+    _narrowed,
+    _last_place,
+    _eight_bits,
+    _few_rows,
+)
+
+
+# -- grids of 8 bits
+
+
+def _is_on_grid(tensors: _Tensors, grid: str, scales: str) -> bool:
+    """Whether the loaded tensor is the stored one on a grid with such scales. Its first
+    rows are looked at before all of them are.
     """
-    size = _scale(file, scales, rows, _EIGHT_BITS[grid])
-    if file.ndim == 2:
-        a = a[:rows]
-        file = file[:rows]
-    return _is_rounded(a, file, grid, size, unit)
+    rows = len(tensors.stored) if tensors.stored.ndim == 2 else 1
+    sampled_rows = _SAMPLE * rows // tensors.stored.numel()
+    whole_blocks = sampled_rows // _BLOCK * _BLOCK
+    first_rows = min(rows, max(_BLOCK, whole_blocks))
+    for count in sorted({first_rows, rows}):
+        scale = _scale(tensors.stored, scales, count, _EIGHT_BITS[grid])
+        if not _is_rounded(tensors, grid, scale, count):
+            return False
+    return True
 
 
-def _is_rounded(a: Tensor, file: Tensor, grid: str, size: Tensor, unit: float) -> bool:
-    """Whether ``a`` lies on the grid, nowhere further from the file than the nearest
-    point (in a tie there are two).
+def _is_rounded(tensors: _Tensors, grid: str, scale: Tensor, rows: int) -> bool:
+    """Whether the first ``rows`` rows of the loaded tensor lie on the grid, nowhere
+    further from the stored ones than the nearest point (in a tie there are two).
     """
-    nearest = _on_grid(file / size, grid) * size
-    slack = 1.01 * unit * nearest.abs() + 1e-30
-    on_grid = (a - _on_grid(a / size, grid) * size).abs() <= slack
-    near = (a - file).abs() <= 1.01 * (nearest - file).abs() + slack
-    return float((on_grid & near).double().mean()) >= _EXACT
+    loaded = tensors.loaded
+    stored = tensors.stored
+    if stored.ndim == 2:
+        loaded = loaded[:rows]
+        stored = stored[:rows]
+    nearest = _on_grid(stored / scale, grid) * scale
+    slack = 1.01 * tensors.unit * nearest.abs() + 1e-30
+    own_nearest = _on_grid(loaded / scale, grid) * scale
+    is_on_grid = (loaded - own_nearest).abs() <= slack
+    allowed = 1.01 * (nearest - stored).abs() + slack
+    is_near = (loaded - stored).abs() <= allowed
+    share = float((is_on_grid & is_near).double().mean())
+    return share >= _EXACT
 
 
-def _scale(file: Tensor, scales: str, rows: int, most: float) -> Tensor:
-    """What brings the largest number of each group to ``most``, for the first ``rows``
-    rows.
+def _scale(stored: Tensor, scales: str, rows: int, largest: float) -> Tensor:
+    """What brings the largest number of each group to ``largest``, for the first
+    ``rows`` rows.
     """
     if scales == "none":
-        return torch.ones((), dtype=file.dtype)
+        return torch.ones((), dtype=stored.dtype)
     if scales == "one for the tensor":
-        return _above_zero(file.abs().amax() / most)
+        return _above_zero(stored.abs().amax() / largest)
     if scales == "one a column":
-        return _above_zero(file.abs().amax(0, keepdim=True) / most)
-    size = file[:rows].abs()
+        return _above_zero(stored.abs().amax(0, keepdim=True) / largest)
+    magnitudes = stored[:rows].abs()
     if scales == "one a row":
-        return _above_zero(size.amax(1, keepdim=True) / most)
-    height, power = _BLOCKS[scales]
-    found = _above_zero(_block_maxima(size, height, _BLOCK) / most)
-    if power:
-        return torch.exp2(torch.ceil(torch.log2(found)))
-    return found
+        return _above_zero(magnitudes.amax(1, keepdim=True) / largest)
+    block = _BLOCK_SCALES[scales]
+    scale = _above_zero(_block_maxima(magnitudes, block.height) / largest)
+    if block.power_of_two:
+        return torch.exp2(torch.ceil(torch.log2(scale)))
+    return scale
 
 
 def _above_zero(scale: Tensor) -> Tensor:
     return torch.where(scale > 0, scale, torch.ones_like(scale))
 
 
-def _block_maxima(size: Tensor, height: int, width: int) -> Tensor:
-    """[rows, columns]: the largest number of the block that each entry is in."""
-    rows, columns = size.shape
-    padded = torch.nn.functional.pad(size, (0, -columns % width, 0, -rows % height))
-    blocks = padded.reshape(
-        padded.shape[0] // height, height, padded.shape[1] // width, width
-    )
-    spread = blocks.amax((1, 3), keepdim=True).expand_as(blocks).reshape(padded.shape)
+def _block_maxima(magnitudes: Tensor, height: int) -> Tensor:
+    """[rows, columns]: the largest number of the block of ``height`` rows and `_BLOCK`
+    columns that each entry is in.
+    """
+    rows, columns = magnitudes.shape
+    missing_columns = -columns % _BLOCK
+    missing_rows = -rows % height
+    padding = (0, missing_columns, 0, missing_rows)
+    padded = torch.nn.functional.pad(magnitudes, padding)
+    blocks_down = padded.shape[0] // height
+    blocks_across = padded.shape[1] // _BLOCK
+    blocks = padded.reshape(blocks_down, height, blocks_across, _BLOCK)
+    maxima = blocks.amax((1, 3), keepdim=True)
+    spread = maxima.expand_as(blocks).reshape(padded.shape)
     return spread[:rows, :columns]
 
 
 def _on_grid(values: Tensor, grid: str) -> Tensor:
+    """The nearest points of ``grid``, float64 (int8: in the dtype of ``values``)."""
     if grid == "int8":
         return values.round().clamp(-128, 127)
-    most = _EIGHT_BITS[grid]
-    return values.clamp(-most, most).float().to(getattr(torch, grid)).double()
-
-
-def _few_rows(a: Tensor, b: Tensor) -> Kind | None:
-    """Few rows hold the whole difference, as new tokens of an embedding do."""
-    if a.ndim != 2:
-        return None
-    other = (a != b).any(1)
-    count = int(other.sum())
-    if count > _FEW * len(other):
-        return None
-    return {
-        "kind": "rows",
-        "rows": count,
-        "of": len(other),
-        "first": int(other.nonzero()[0]),
-    }
+    largest = _EIGHT_BITS[grid]
+    in_range = values.clamp(-largest, largest).float()
+    return in_range.to(getattr(torch, grid)).double()

@@ -11,7 +11,7 @@ import importlib
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 Shape = tuple[int, ...]
@@ -75,17 +75,18 @@ class Names:
         self, shapes: Mapping[str, Shape], fused: Mapping[str, Sequence[str]]
     ) -> None:
         self.shapes = shapes
-        self._fused = {
-            **FUSED,
-            **{name: tuple(parts) for name, parts in fused.items() if len(parts) > 1},
-        }
+        self._fused = dict(FUSED)
+        for name, parts in fused.items():
+            if len(parts) > 1:
+                self._fused[name] = tuple(parts)
         self._by_stem = _unique(shapes, stem)
         self._by_place = _unique(shapes, _place)
         self._experts: dict[tuple[str, str], dict[int, str]] = {}
         for name in shapes:
             if found := _EXPERT.match(name):
-                layer, expert, role = found.groups()
-                self._experts.setdefault((layer, _ROLE[role]), {})[int(expert)] = name
+                layer, expert, projection = found.groups()
+                place = (layer, _ROLE[projection])
+                self._experts.setdefault(place, {})[int(expert)] = name
 
     @property
     def embedding(self) -> str | None:
@@ -104,9 +105,10 @@ class Names:
         """
         if name in self.shapes:
             return name
-        return self._by_stem.get(stem(name)) or (
-            self._by_place.get(_place(name)) if _LAYER.search(name) else None
-        )
+        same_stem = self._by_stem.get(stem(name))
+        if same_stem or not _LAYER.search(name):
+            return same_stem
+        return self._by_place.get(_place(name))
 
     def pieces(self, name: str) -> tuple[Piece, ...] | None:
         """What the loaded tensor ``name`` is made of, in its order; None where nothing
@@ -119,28 +121,42 @@ class Names:
             return _in_rows([self.embedding], self.shapes)
         if (stack := _STACK.match(name)) is not None:
             return self._stacked(stack.group(1), stack.group(2))
+        return self._fused_pieces(name)
+
+    def _fused_pieces(self, name: str) -> tuple[Piece, ...] | None:
+        """The stored tensors of the projections that one module fuses; None where the
+        module fuses none, or one of them is not stored.
+        """
         module, _, leaf = name.rpartition(".")
-        above, _, last = module.rpartition(".")
-        parts = [
-            self.find(".".join(filter(None, (above, part, leaf))))
-            for part in self._fused.get(last, ())
-        ]
-        known = [part for part in parts if part is not None]
-        if parts and len(known) == len(parts):
-            return _in_rows(known, self.shapes)
-        return None
+        above, _, fused = module.rpartition(".")
+        prefix = f"{above}." if above else ""
+        suffix = f".{leaf}" if leaf else ""
+        stored = []
+        for part in self._fused.get(fused, ()):
+            found = self.find(f"{prefix}{part}{suffix}")
+            if found is None:
+                return None
+            stored.append(found)
+        if not stored:
+            return None
+        return _in_rows(stored, self.shapes)
 
     def _stacked(self, layer: str, leaf: str) -> tuple[Piece, ...] | None:
+        """The pieces of a stack of experts, an expert after the other; None where the
+        files lack a projection of one of them.
+        """
         is_down = leaf in ("w2_weight", "down_proj")
         roles = ("down",) if is_down else ("gate", "up")
-        experts = [self._experts.get((layer, role), {}) for role in roles]
-        if not experts[0] or any(each.keys() != experts[0].keys() for each in experts):
+        by_role = [self._experts.get((layer, role), {}) for role in roles]
+        experts = by_role[0].keys()
+        if not experts or any(names.keys() != experts for names in by_role):
             return None
-        return tuple(
-            Piece(piece.name, piece.start, piece.stop, expert)
-            for expert in sorted(experts[0])
-            for piece in _in_rows([each[expert] for each in experts], self.shapes)
-        )
+        pieces: list[Piece] = []
+        for expert in sorted(experts):
+            stored = [names[expert] for names in by_role]
+            rows = _in_rows(stored, self.shapes)
+            pieces += [replace(piece, expert=expert) for piece in rows]
+        return tuple(pieces)
 
 
 def without_adapter(name: str) -> str:
@@ -173,29 +189,34 @@ def stem(name: str) -> str:
 def _place(name: str) -> str:
     """Layer and last two words of a name; the name itself where it is of no layer."""
     found = _LAYER.search(name)
-    if found:
-        return f"{found.group(1)}:{'.'.join(name.split('.')[-2:])}"
-    return name
+    if found is None:
+        return name
+    layer = found.group(1)
+    last_words = ".".join(name.split(".")[-2:])
+    return f"{layer}:{last_words}"
 
 
 def _unique(names: Iterable[str], key: Callable[[str], str]) -> dict[str, str]:
     """name by key, without keys that several names share."""
-    out: dict[str, str] = {}
+    by_key: dict[str, str] = {}
     shared = set()
     for name in names:
-        if out.setdefault(key(name), name) != name:
+        if by_key.setdefault(key(name), name) != name:
             shared.add(key(name))
-    return {k: v for k, v in out.items() if k not in shared}
+    for shared_key in shared:
+        del by_key[shared_key]
+    return by_key
 
 
 def _in_rows(names: Iterable[str], shapes: Mapping[str, Shape]) -> tuple[Piece, ...]:
-    out = []
+    """The stored tensors ``names``, each below the one before."""
+    pieces = []
     start = 0
     for name in names:
         rows = shapes[name][0] if shapes[name] else 1
-        out.append(Piece(name, start, start + rows))
+        pieces.append(Piece(name, start, start + rows))
         start += rows
-    return tuple(out)
+    return tuple(pieces)
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -214,17 +235,15 @@ def weight_files(folder: Path) -> list[Path]:
 
 def snapshot_folder(model: str, revision: str | None) -> Path | None:
     """``model`` itself where it is a folder, else where the hub's cache holds that
-    revision; None: nowhere here.
+    revision; None where this machine does not hold it.
     """
     if Path(model).is_dir():
         return Path(model)
     try:
-        found = importlib.import_module("huggingface_hub").try_to_load_from_cache(
-            model, "config.json", revision=revision
-        )
-    except (
-        Exception
-    ):  # another library's release, or a name it refuses: unknown is an honest answer
+        hub = importlib.import_module("huggingface_hub")
+        found = hub.try_to_load_from_cache(model, "config.json", revision=revision)
+    # Another release of the library, or a name that it refuses: not known.
+    except Exception:
         return None
     if isinstance(found, str):
         return Path(found).parent

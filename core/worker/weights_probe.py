@@ -54,27 +54,35 @@ GFLOP/s and 1.5 TFLOP/s.
 """
 _COLUMNS = 64
 
-_SIZES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "LinearBase": (
-        ("input_size_per_partition", "input_size"),
-        ("output_size_per_partition", "output_size"),
+
+@dataclass(frozen=True)
+class _SizeNames:
+    """The attributes that may hold a module's sizes: the first one that it has does."""
+
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+_SIZES = {
+    "LinearBase": _SizeNames(
+        inputs=("input_size_per_partition", "input_size"),
+        outputs=("output_size_per_partition", "output_size"),
     ),
-    "ParallelLMHead": (
-        ("embedding_dim",),
-        ("num_embeddings_per_partition", "num_embeddings"),
+    "ParallelLMHead": _SizeNames(
+        inputs=("embedding_dim",),
+        outputs=("num_embeddings_per_partition", "num_embeddings"),
     ),
-    "Linear": (("in_features",), ("out_features",)),
-    "Conv1D": (("nx",), ("nf",)),
+    "Linear": _SizeNames(inputs=("in_features",), outputs=("out_features",)),
+    "Conv1D": _SizeNames(inputs=("nx",), outputs=("nf",)),
 }
-"""Classes that multiply by one matrix, and the attributes that hold their sizes, the
-first one that is there: linear layers and logits heads of vLLM and SGLang, torch's
-linear layer, and the one that Transformers has for GPT-2.
+"""Classes that multiply by one matrix: linear layers and logits heads of vLLM and
+SGLang, torch's linear layer, and the one that Transformers has for GPT-2.
 """
 
 
 class CannotProbeError(Exception):
     """The module does not take plain rows, gives something else than rows of outputs,
-    or does not say which it takes.
+    or does not say which rows it takes.
     """
 
 
@@ -91,8 +99,11 @@ class Matrix:
 
 @dataclass(frozen=True)
 class Probe:
-    """What one module answered: ``random`` f64[ROWS, N] less its bias, ``x`` f64[ROWS,
-    K]; ``read`` [N, c] columns ``columns`` of W, None where a bias hides them.
+    """What one module answered.
+
+    ``x`` f64[ROWS, K] are the random rows, ``random`` f64[ROWS, N] its outputs for them
+    less its bias. ``read`` [N, c] are the columns ``columns`` i64[c] of W; None where a
+    bias hides them.
     """
 
     x: Tensor
@@ -104,9 +115,7 @@ class Probe:
     def whole(self) -> Tensor | None:
         """W [N, K], where every column of it was read."""
         all_read = len(self.columns) == self.x.shape[1]
-        if all_read:
-            return self.read
-        return None
+        return self.read if all_read else None
 
 
 def matrix_of(module: Any, tensor: Tensor, dtype: Any) -> Matrix:
@@ -117,44 +126,60 @@ def matrix_of(module: Any, tensor: Tensor, dtype: Any) -> Matrix:
     module of an unknown class, or sizes that are not said or that its own tensor
     contradicts. The sizes are of this rank's share.
     """
-    classes = (base.__name__ for base in type(module).__mro__)
-    known_class = next((name for name in classes if name in _SIZES), None)
-    if known_class is None:
-        raise CannotProbeError(
-            f"its module ({type(module).__name__}) is not known to multiply by one"
-            " matrix"
-        )
-    inputs, outputs = (_size(module, names) for names in _SIZES[known_class])
+    size_names = _size_names(module)
+    inputs = _size(module, size_names.inputs)
+    outputs = _size(module, size_names.outputs)
     if inputs is None or outputs is None:
         raise CannotProbeError(
             "its module does not say how many numbers it takes and gives"
         )
-    taken = getattr(module, "params_dtype", dtype)
-    if taken not in UNITS:
+    input_dtype = getattr(module, "params_dtype", dtype)
+    if input_dtype not in UNITS:
         raise CannotProbeError(
             "its module does not say in which precision it takes its input"
         )
-    plain = tensor.ndim == 2 and tensor.dtype in UNITS
-    if plain and sorted(tensor.shape) != sorted((outputs, inputs)):
+    matrix = Matrix(inputs, outputs, input_dtype)
+    is_plain = tensor.ndim == 2 and tensor.dtype in UNITS
+    if is_plain:
+        _check_agrees(matrix, tensor)
+    return matrix
+
+
+def _size_names(module: Any) -> _SizeNames:
+    """How the sizes of a module of this class are called. Raises CannotProbeError."""
+    for base in type(module).__mro__:
+        if base.__name__ in _SIZES:
+            return _SIZES[base.__name__]
+    raise CannotProbeError(
+        f"its module ({type(module).__name__}) is not known to multiply by one matrix"
+    )
+
+
+def _check_agrees(matrix: Matrix, tensor: Tensor) -> None:
+    """Raise CannotProbeError unless a plain weight is of the size and dtype of which
+    its module says that it is.
+    """
+    sizes = (matrix.outputs, matrix.inputs)
+    if sorted(tensor.shape) != sorted(sizes):
         raise CannotProbeError(
-            f"its module says {outputs} x {inputs}, its tensor is"
-            f" {_shape(tensor.shape)}"
+            f"its module says {_shape(sizes)}, its tensor is {_shape(tensor.shape)}"
         )
-    if plain and tensor.dtype != taken:
-        raise CannotProbeError(f"its module says {taken}, its tensor is {tensor.dtype}")
-    return Matrix(inputs, outputs, taken)
+    if tensor.dtype != matrix.dtype:
+        raise CannotProbeError(
+            f"its module says {matrix.dtype}, its tensor is {tensor.dtype}"
+        )
 
 
 def _size(module: Any, names: tuple[str, ...]) -> int | None:
-    """The first attribute of ``names`` that is there, where it is a whole number above
-    0.
+    """The first of these attributes that ``module`` has, where it is a whole number
+    above 0.
     """
-    sizes = (getattr(module, name) for name in names if hasattr(module, name))
-    size = next(sizes, None)
-    if not isinstance(size, int) or isinstance(size, bool):
-        return None
-    if size > 0:
-        return size
+    for name in names:
+        if not hasattr(module, name):
+            continue
+        size = getattr(module, name)
+        is_number = isinstance(size, int) and not isinstance(size, bool)
+        return size if is_number and size > 0 else None
     return None
 
 
@@ -169,58 +194,62 @@ def probe(module: Any, matrix: Matrix, device: Any) -> Probe:
     Raises CannotProbeError in a few words.
     """
     width = matrix.inputs
-    outputs = matrix.outputs
-    dtype = matrix.dtype
     generator = torch.Generator().manual_seed(SEED)
-    x = torch.randn(ROWS, width, generator=generator, dtype=torch.float32).to(dtype)
-    count = int(WORK.get(device.type, WORK["cuda"]) / max(1, width * outputs))
-    count = min(width, max(_COLUMNS, count))
+    normal = torch.randn(ROWS, width, generator=generator, dtype=torch.float32)
+    x = normal.to(matrix.dtype)
+    count = _columns_read(matrix, device)
     columns = torch.randperm(width, generator=generator)[:count].sort().values
-    units = torch.zeros(count, width, dtype=dtype)
+    units = torch.zeros(count, width, dtype=matrix.dtype)
     units[torch.arange(count), columns] = 1.0
-    rows = torch.cat([torch.zeros(1, width, dtype=dtype), x, 2 * x, units]).to(device)
-    y = _through(module, rows, outputs)
-    bias, random, doubled, read = y.split([1, ROWS, ROWS, count])
-    _check_linear(
-        random.double() - bias.double(),
-        doubled.double() - bias.double(),
-        doubled.double(),
-        dtype,
-    )
-    exact = not bool(bias.any())
+    zeros = torch.zeros(1, width, dtype=matrix.dtype)
+    rows = torch.cat([zeros, x, 2 * x, units]).to(device)
+    outputs = _through(module, rows, matrix.outputs)
+    bias, random, doubled, read = outputs.split([1, ROWS, ROWS, count])
+    once = random.double() - bias.double()
+    twice = doubled.double() - bias.double()
+    _check_linear(once, twice, doubled.double(), matrix.dtype)
+    has_bias = bool(bias.any())
     return Probe(
-        x.double(),
-        random.double() - bias.double(),
-        columns,
-        read.T.contiguous() if exact else None,
+        x=x.double(),
+        random=once,
+        columns=columns,
+        read=None if has_bias else read.T.contiguous(),
     )
+
+
+def _columns_read(matrix: Matrix, device: Any) -> int:
+    """How many columns of the matrix are read: as many as `WORK` allows on the device,
+    at least `_COLUMNS`.
+    """
+    work = WORK.get(device.type, WORK["cuda"])
+    affordable = int(work / max(1, matrix.inputs * matrix.outputs))
+    return min(matrix.inputs, max(_COLUMNS, affordable))
 
 
 def _through(module: Any, rows: Tensor, outputs: int) -> Tensor:
     """The module's outputs for ``rows``, on the CPU."""
     try:
-        y = _call(module)(rows)
-    except Exception as error:  # any kernel at all: it cannot be read, and that is said
+        answer = _call(module)(rows)
+    except Exception as error:  # any kernel may fail in any way: reported as unreadable
         raise CannotProbeError(
             f"its module takes no plain rows ({type(error).__name__})"
         ) from error
-    if isinstance(y, tuple):
-        y = y[0]
-    if (
-        not isinstance(y, torch.Tensor)
-        or y.ndim != 2
-        or tuple(y.shape) != (rows.shape[0], outputs)
-    ):
+    if isinstance(answer, tuple):
+        answer = answer[0]
+    shape = tuple(answer.shape) if isinstance(answer, torch.Tensor) else None
+    if shape != (rows.shape[0], outputs):
         raise CannotProbeError("its module gives something else than a row of outputs")
-    if not bool(torch.isfinite(y).all()):
+    if not bool(torch.isfinite(answer).all()):
         raise CannotProbeError("its module answers with numbers that are not finite")
-    return y.cpu()
+    return answer.cpu()
 
 
 def _call(module: Any) -> Callable[[Tensor], Any]:
-    """What multiplies by the module's matrix: in vLLM and SGLang its method, which is
-    told to add no bias and so shows the numbers of the matrix exactly (and a logits
-    head has no forward of its own), else the module.
+    """What multiplies by the module's matrix: its method in vLLM and SGLang, else the
+    module itself.
+
+    The method is called without a bias, so it shows the numbers of the matrix exactly;
+    and a logits head has no forward of its own.
     """
     apply = getattr(getattr(module, "quant_method", None), "apply", None)
     if callable(apply):
@@ -228,15 +257,13 @@ def _call(module: Any) -> Callable[[Tensor], Any]:
     return lambda rows: module(rows)
 
 
-def _check_linear(once: Tensor, twice: Tensor, told: Tensor, dtype: Any) -> None:
-    """CannotProbeError unless ``twice`` is 2 ``once``, up to the rounding of what was
-    ``told``; all f64[ROWS, N].
+def _check_linear(once: Tensor, twice: Tensor, answered: Tensor, dtype: Any) -> None:
+    """Raise CannotProbeError unless ``twice`` is 2 ``once``, up to the rounding of what
+    was ``answered`` for the doubled rows, bias included; all f64[ROWS, N].
     """
-    if dtype == torch.float32:
-        steps = told.shape[1] ** 0.5
-    else:
-        steps = 1.0
-    limit = _DOUBLED * UNITS[dtype] * steps * float(told.norm())
+    is_summed = dtype == torch.float32
+    steps = answered.shape[1] ** 0.5 if is_summed else 1.0
+    limit = _DOUBLED * UNITS[dtype] * steps * float(answered.norm())
     if float((twice - 2 * once).norm()) > limit:
         raise CannotProbeError("its module does more than multiply by a matrix")
 
@@ -252,16 +279,14 @@ def judge(
     of rounding, ``l2`` (relative) and ``share`` of entries that differ.
     """
     expected = weight.to(dtype)
-    stop = start + weight.shape[0]
+    rows = slice(start, start + weight.shape[0])
     width = weight.shape[1]
-    truth = found.x @ expected.double().T
-    error = float(
-        (found.random[:, start:stop] - truth).norm() / truth.norm().clamp_min(1e-300)
-    )
+    error = _relative_l2(found.random[:, rows], found.x @ expected.double().T)
     unit = UNITS[dtype]
     tf32 = _computes_in_tf32(dtype, device)
     limit = _limit(dtype, width, tf32)
-    out: dict[str, Any] = {
+    entry: dict[str, Any] = {
+        "same": error / unit <= limit,
         "units": error / unit,
         "limit": limit,
         "columns": 0,
@@ -269,18 +294,23 @@ def judge(
         "l2": None,
         "share": None,
     }
-    same = error / unit <= limit
     if found.read is not None:
-        read = found.read[start:stop].to(dtype)
-        wanted = expected[:, found.columns]
-        share = float((read != wanted).double().mean())
-        distance = (read.double() - wanted.double()).norm()
-        l2 = float(distance / wanted.double().norm().clamp_min(1e-300))
-        out |= {"columns": len(found.columns), "share": share, "l2": l2}
-        same = same and (share == 0.0 or (tf32 and l2 <= _TF32))
-    elif not same:
-        out["l2"] = max(0.0, error**2 - (LIMIT * unit) ** 2) ** 0.5
-    return {"same": same, **out}
+        read = found.read[rows].to(dtype)
+        stored = expected[:, found.columns]
+        share = float((read != stored).double().mean())
+        l2 = _relative_l2(read.double(), stored.double())
+        entry |= {"columns": len(found.columns), "share": share, "l2": l2}
+        columns_agree = share == 0.0 or (tf32 and l2 <= _TF32)
+        entry["same"] = entry["same"] and columns_agree
+    elif not entry["same"]:
+        excess = error**2 - (LIMIT * unit) ** 2
+        entry["l2"] = max(0.0, excess) ** 0.5
+    return entry
+
+
+def _relative_l2(tensor: Tensor, truth: Tensor) -> float:
+    """L2 of ``tensor`` - ``truth`` over that of ``truth``; both float64."""
+    return float((tensor - truth).norm() / truth.norm().clamp_min(1e-300))
 
 
 def _computes_in_tf32(dtype: Any, device: Any) -> bool:

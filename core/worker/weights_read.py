@@ -37,6 +37,8 @@ _UNLIKE = 0.5
 of one size are at 1.4.
 """
 _OTHER_ORDER = "the engine keeps its numbers in another order"
+_OPTIONAL_FIELDS = ("digest", "l2", "share", "reason", "note", "own", "kind")
+"""Fields of an entry that are None where nothing is known of them."""
 
 
 def read(model: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -52,10 +54,8 @@ def read(model: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """
     try:
         disk = Files(Path(str(arguments["folder"])))
-        if arguments.get("own"):
-            own = Files(Path(str(arguments["own"])))
-        else:
-            own = None
+        own_folder = arguments.get("own")
+        own = Files(Path(str(own_folder))) if own_folder else None
     except Exception as error:  # safetensors has errors of its own
         words = f"{type(error).__name__}: {str(error)[:200]}"
         return {"error": f"the model's files cannot be read: {words}"}
@@ -143,12 +143,8 @@ class _WeightsReading:
             self.extra.append(name)
             return
         try:
-            compared = [
-                self.comparison.nearest(ways, piece)
-                for ways, piece in zip(
-                    self._parts(name, tensor, pieces), pieces, strict=True
-                )
-            ]
+            parts = self._parts(name, tensor, pieces)
+            compared = self._compared(parts, pieces)
             if _is_unlike(compared):
                 compared = self._reordered(name, tensor, pieces, compared)
         except _UnreadableError as error:
@@ -156,6 +152,12 @@ class _WeightsReading:
             return
         for piece, entry in zip(pieces, compared, strict=True):
             self._put(name, piece, entry)
+
+    def _compared(
+        self, parts: Sequence[Ways], pieces: Sequence[Piece]
+    ) -> list[dict[str, Any]]:
+        pairs = zip(parts, pieces, strict=True)
+        return [self.comparison.nearest(ways, piece) for ways, piece in pairs]
 
     # -- tensors whose entries can be seen
 
@@ -167,18 +169,15 @@ class _WeightsReading:
             raise _UnreadableError("the engine keeps it packed for its kernels")
         if tensor.dtype not in FLOATS:
             raise _UnreadableError(f"the engine keeps it as {dtype_name(tensor.dtype)}")
-        expert = pieces[0].expert
         stored = self.disk.shapes[pieces[0].name]
-        if expert is None:
-            shape = tuple(tensor.shape)
-        else:
-            shape = tuple(tensor.shape[1:])
+        in_a_stack = pieces[0].expert is not None
+        shape = tuple(tensor.shape[1:] if in_a_stack else tensor.shape)
         turned_shape = len(stored) == 2 and shape == stored[::-1]
         if self._has_its_rows(name, shape, pieces):
             turned = is_turned(name) and turned_shape
             return [_ways(self._part(tensor, piece), turned) for piece in pieces]
         if len(pieces) == 1 and turned_shape:
-            whole = tensor if expert is None else tensor[expert]
+            whole = _of_expert(tensor, pieces[0])
             return [(whole.T,)]
         ranks = ranks_of(self.model, name)
         if ranks > 1:
@@ -190,8 +189,8 @@ class _WeightsReading:
     def _has_its_rows(
         self, name: str, shape: tuple[int, ...], pieces: Sequence[Piece]
     ) -> bool:
-        """Whether a loaded shape is that of the stored pieces one below the other; a
-        head or an embedding may be padded.
+        """Whether a loaded shape is that of the stored pieces stacked by rows. A head
+        or an embedding may have more rows (padding).
         """
         stored = self.disk.shapes[pieces[0].name]
         if shape[1:] != stored[1:]:
@@ -199,23 +198,25 @@ class _WeightsReading:
         rows = max(piece.stop for piece in pieces)
         if not stored or shape[0] == rows:
             return True
-        return (is_head(name) or is_embedding(name)) and shape[0] > rows
+        may_be_padded = is_head(name) or is_embedding(name)
+        return may_be_padded and shape[0] > rows
 
     def _part(self, tensor: Tensor, piece: Piece) -> Tensor:
-        part = tensor if piece.expert is None else tensor[piece.expert]
-        if self.disk.shapes[piece.name]:
-            return part[piece.start : piece.stop]
-        return part
+        part = _of_expert(tensor, piece)
+        is_scalar = not self.disk.shapes[piece.name]
+        if is_scalar:
+            return part
+        return part[piece.start : piece.stop]
 
     def _reordered(
         self,
         name: str,
         tensor: Tensor,
         pieces: Sequence[Piece],
-        found: list[dict[str, Any]],
+        compared: list[dict[str, Any]],
     ) -> list[dict[str, Any]]:
-        """What is found once a kernel's own order is undone; ``found`` where the
-        numbers are others, in any order.
+        """The entries once a kernel's own order is undone; ``compared`` where the
+        numbers themselves differ, in whatever order.
 
         Raises _UnreadableError where the numbers are right and only their order is
         unknown.
@@ -223,41 +224,24 @@ class _WeightsReading:
         module = module_of(self.model, name)
         loaded = None if module is None else self._unpack(module, tensor)
         if loaded is not None:
-            parts = [self._part(loaded, piece) for piece in pieces]
-            return [
-                self.comparison.nearest((part,), piece)
-                for part, piece in zip(parts, pieces, strict=True)
-            ]
-        groups: dict[int | None, list[Piece]] = {}
+            parts = [(self._part(loaded, piece),) for piece in pieces]
+            return self._compared(parts, pieces)
+        experts: dict[int | None, list[Piece]] = {}
         for piece in pieces:
-            groups.setdefault(piece.expert, []).append(piece)
-        moved = {
-            expert: self._has_the_numbers(tensor, group)
-            for expert, group in groups.items()
+            experts.setdefault(piece.expert, []).append(piece)
+        has_the_numbers = {
+            expert: self._has_the_numbers(tensor, of_expert)
+            for expert, of_expert in experts.items()
         }
-        if not any(moved.values()):
-            return found
-        if all(moved.values()):
+        if not any(has_the_numbers.values()):
+            return compared
+        if all(has_the_numbers.values()):
             raise _UnreadableError(_OTHER_ORDER)
-        return [
-            self._of_a_group(tensor, groups[piece.expert], moved[piece.expert])
-            for piece in pieces
-        ]
-
-    def _of_a_group(
-        self, tensor: Tensor, group: Sequence[Piece], moved: bool
-    ) -> dict[str, Any]:
-        """What is known of one expert's tensor in an order of its own: other numbers
-        are others in any order.
-        """
-        known = {"dtype": dtype_name(tensor.dtype), "reason": _OTHER_ORDER}
-        if moved:
-            return {**known, "how": None, "same": None}
-        if len(group) == 1:
-            return {**known, "how": "numbers", "same": False}
-        names = " and ".join(piece.name for piece in group)
-        reason = f"{_OTHER_ORDER}, and those of {names} together are not those on disk"
-        return {**known, "how": None, "same": None, "reason": reason}
+        entries = {
+            expert: _expert_entry(tensor, experts[expert], has_them)
+            for expert, has_them in has_the_numbers.items()
+        }
+        return [dict(entries[piece.expert]) for piece in pieces]
 
     def _has_the_numbers(self, tensor: Tensor, pieces: Sequence[Piece]) -> bool:
         """Whether a loaded tensor has the stored numbers, rearranged for a kernel (or
@@ -277,11 +261,8 @@ class _WeightsReading:
             for piece, entry in zip(pieces, entries, strict=True):
                 self._put(name, piece, {"how": "probe", "reason": why, **entry})
         except CannotProbeError as error:
-            if str(error):
-                more = f", and {error}"
-            else:
-                more = ""
-            self._unread(name, tensor, why + more)
+            reason = f"{why}, and {error}" if str(error) else why
+            self._unread(name, tensor, reason)
 
     # -- the answer
 
@@ -290,31 +271,26 @@ class _WeightsReading:
         for piece in self.names.pieces(name) or ():
             self._put(name, piece, {**entry, "dtype": dtype_name(tensor.dtype)})
 
-    def _put(self, loaded: str, piece: Piece, found: Mapping[str, Any]) -> None:
-        """Under the name on disk; a head that has no tensor there and is no tied one
-        goes by its own name.
+    def _put(self, loaded: str, piece: Piece, entry: Mapping[str, Any]) -> None:
+        """Keep an entry under the name on disk, or under the loaded name for a head
+        that is compared with the stored embedding. A known verdict is never replaced.
         """
-        if is_head(loaded) and is_embedding(piece.name):
-            name = loaded
-        else:
-            name = piece.name
-        if name in self.entries:
-            file = None
-        else:
-            file = digest(self.disk.tensor(piece.name))
+        is_tied_head = is_head(loaded) and is_embedding(piece.name)
+        name = loaded if is_tied_head else piece.name
         known = self.entries.get(name)
-        if known is not None and known["same"] is not None:
+        if known is None:
+            file_digest = digest(self.disk.tensor(piece.name))
+        elif known["same"] is not None:
             return
-        unknown = dict.fromkeys(
-            ("digest", "l2", "share", "reason", "note", "own", "kind")
-        )
+        else:
+            file_digest = known["file_digest"]
         self.entries[name] = {
             "name": name,
             "loaded": loaded,
             "shape": list(self.disk.shapes[piece.name]),
-            "file_digest": file or (known or {}).get("file_digest"),
-            **unknown,
-            **found,
+            "file_digest": file_digest,
+            **dict.fromkeys(_OPTIONAL_FIELDS),
+            **entry,
         }
 
     def _absent(self, name: str) -> None:
@@ -325,36 +301,60 @@ class _WeightsReading:
         self._put(name, Piece(name, 0, 0), entry)
 
     def _is_the_embedding(self, head: str) -> bool:
-        """A tied head that the files hold all the same is compared with the loaded
-        embedding; False where that has another shape.
+        """Compare a tied head that the files store too with the loaded embedding; False
+        where that has another shape.
         """
-        inputs = ((n, t) for n, t in self.loaded if is_embedding(n) and t.numel())
-        name, tensor = next(inputs, ("", None))
         stored = self.disk.shapes[head]
-        if tensor is None or tuple(tensor.shape[1:]) != stored[1:]:
-            return False
-        part = tensor[: stored[0]]
-        piece = Piece(head, 0, len(part))
-        self._put(name, piece, self.comparison.nearest((part,), piece))
-        return True
+        for name, tensor in self.loaded:
+            if not is_embedding(name) or not tensor.numel():
+                continue
+            if tuple(tensor.shape[1:]) != stored[1:]:
+                return False
+            part = tensor[: stored[0]]
+            piece = Piece(head, 0, len(part))
+            self._put(name, piece, self.comparison.nearest((part,), piece))
+            return True
+        return False
 
     def _tie(self) -> dict[str, Any]:
         config = self.disk.config()
-        told = config.get(
-            "tie_word_embeddings",
-            config.get("text_config", {}).get("tie_word_embeddings"),
-        )
+        of_text = config.get("text_config", {}).get("tie_word_embeddings")
         return {
             "loaded": self.tied,
-            "config": told,
+            "config": config.get("tie_word_embeddings", of_text),
             "file_has_head": self.names.head is not None,
         }
 
 
+def _of_expert(tensor: Tensor, piece: Piece) -> Tensor:
+    """The piece's expert of a stack of experts; ``tensor`` itself where it is none."""
+    if piece.expert is None:
+        return tensor
+    return tensor[piece.expert]
+
+
+def _expert_entry(
+    tensor: Tensor, pieces: Sequence[Piece], has_the_numbers: bool
+) -> dict[str, Any]:
+    """What is known of the ``pieces`` of one expert whose loaded tensor is in an order
+    of its own. Numbers that are not those on disk differ in any order.
+    """
+    known = {"dtype": dtype_name(tensor.dtype), "reason": _OTHER_ORDER}
+    if has_the_numbers:
+        return {**known, "how": None, "same": None}
+    if len(pieces) == 1:
+        return {**known, "how": "numbers", "same": False}
+    names = " and ".join(piece.name for piece in pieces)
+    reason = f"{_OTHER_ORDER}, and those of {names} together are not those on disk"
+    return {**known, "how": None, "same": None, "reason": reason}
+
+
 def _compute_dtype(loaded: Sequence[tuple[str, Tensor]]) -> Any:
     """The dtype of the first matrix of numbers; None where there is none."""
-    matrices = (t.dtype for _, t in loaded if t.dtype in FLOATS and t.ndim == 2)
-    return next(matrices, None)
+    for _, tensor in loaded:
+        if tensor.dtype in FLOATS and tensor.ndim == 2:
+            return tensor.dtype
+    return None
 
 
 def _without_aliases(
@@ -363,8 +363,12 @@ def _without_aliases(
     """One tensor under two names, as a tied head is, goes by the first of them."""
     seen = set()
     for name, tensor in loaded:
-        shape = tuple(tensor.shape)
-        place = tensor.data_ptr(), shape, tensor.stride(), tensor.dtype
+        place = (
+            tensor.data_ptr(),
+            tuple(tensor.shape),
+            tensor.stride(),
+            tensor.dtype,
+        )
         if tensor.numel() and place in seen:
             continue
         seen.add(place)
@@ -381,7 +385,11 @@ def _packed(model: Any) -> dict[str, Sequence[str]]:
     mapping = getattr(model, "packed_modules_mapping", None)
     if not isinstance(mapping, Mapping):
         return {}
-    return {k: v for k, v in mapping.items() if isinstance(v, (list, tuple))}
+    return {
+        fused: parts
+        for fused, parts in mapping.items()
+        if isinstance(parts, (list, tuple))
+    }
 
 
 def _loaded(model: Any, names: Names) -> list[tuple[str, Tensor]]:
@@ -395,7 +403,7 @@ def _loaded(model: Any, names: Names) -> list[tuple[str, Tensor]]:
 
 
 def _tied(loaded: Sequence[tuple[str, Tensor]]) -> bool | None:
-    """Whether head and input embedding are one tensor; None where either is not to be
+    """Whether head and input embedding are one tensor; None where one of them cannot be
     seen.
     """
     filled = [(name, tensor) for name, tensor in loaded if tensor.numel()]
@@ -406,17 +414,16 @@ def _tied(loaded: Sequence[tuple[str, Tensor]]) -> bool | None:
     if not heads:
         # SGLang and vLLM may call one module by one name only.
         has_an_empty_head = any(is_head(name) for name, _ in loaded)
-        if has_an_empty_head:
-            return None
-        return True
+        return None if has_an_empty_head else True
     return bool(heads[0].data_ptr() == inputs[0].data_ptr())
 
 
-def _ways(part: Tensor, turned: bool) -> tuple[Tensor, ...]:
+def _ways(part: Tensor, turned: bool) -> Ways:
     if turned:
         return (part, part.T)
     return (part,)
 
 
-def _is_unlike(found: Sequence[Mapping[str, Any]]) -> bool:
-    return any((entry.get("l2") or 0.0) > _UNLIKE for entry in found)
+def _is_unlike(entries: Sequence[Mapping[str, Any]]) -> bool:
+    distances = [entry.get("l2") or 0.0 for entry in entries]
+    return any(distance > _UNLIKE for distance in distances)

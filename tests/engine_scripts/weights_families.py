@@ -40,7 +40,6 @@ KEPT = (
     "loaded",
     "kind",
 )
-READ = "logdrift.core.worker.weights_read:read"
 OPTIONS = {"sglang": {"skip_tokenizer_init": True, "max_total_tokens": 2048}}
 
 
@@ -55,13 +54,15 @@ def main(out: Path, wish: dict[str, Any]) -> None:
 
 
 def of_family(family: str, wish: dict[str, Any]) -> dict[str, Any]:
-    from logdrift.core.worker.weights import merged
+    from logdrift.core.engines import ENGINES
+    from logdrift.core.engines.about import resolve
 
+    answer = resolve(ENGINES[wish["engine"]].answers["weights"])
     model = str(Path(wish["folder"], family))
     backend = opened(wish["engine"], wish["dtype"], model)
     try:
-        as_is = merged(backend.inspect(READ, {"folder": model}))
-        changed = merged(backend.inspect(READ, {"folder": f"{model}-changed"}))
+        as_is = answer(backend, {"model": model}, Path())
+        changed = answer(backend, {"model": f"{model}-changed"}, Path())
     finally:
         backend.close()
     return {"as is": summary(as_is), "changed": summary(changed)}

@@ -42,6 +42,8 @@ _SAME_MODEL = (
 )
 # Options under which whole configs are changed.
 _TABLES = all_names(lambda engine: engine.loading.config)
+# Options under which the weights are random.
+_RANDOM = all_names(lambda engine: engine.loading.random)
 # Precision, attention and quantisation have facts and checks of their own; the rest
 # changes no number.
 _NOT_THE_MODEL = (
@@ -64,15 +66,22 @@ def check_model(case: GateCase) -> Iterator[Reason]:
         if case.differ(name):
             found = tokenizer_of(case) if code == "tokenizer" else ()
             yield refuse(code, f"{what} ({_sides(case, name, found)}): {mend}.", found)
-    random = [side for side in case.sides if str(side.option("load_format")) == "dummy"]
-    if random and not case.same_backend:
-        labels = " and ".join(side.label for side in random)
-        yield refuse(
-            "weights",
-            f"{labels} ran with random weights (load_format=dummy): load the"
-            " checkpoint.",
-        )
+    if not case.same_backend:
+        yield from _random_weights(case)
     yield from config_reasons(case, tuple(overrides(side) or {} for side in case.sides))
+
+
+def _random_weights(case: GateCase) -> Iterator[Reason]:
+    """A side that never read the checkpoint is no model to compare with."""
+    for setting in _RANDOM:
+        name, _, value = setting.partition("=")
+        labels = [side.label for side in case.sides if str(side.option(name)) == value]
+        if labels:
+            yield refuse(
+                "weights",
+                f"{' and '.join(labels)} ran with random weights ({setting}): load the"
+                " checkpoint.",
+            )
 
 
 def _sides(case: GateCase, name: str, found: tuple[Difference, ...]) -> str:

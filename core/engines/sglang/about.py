@@ -55,6 +55,7 @@ ABOUT = Engine(
             "custom_weight_loader",
         ),
         plain=("auto", "safetensors", "hf"),
+        random=("load_format=dummy",),
         config=("json_model_override_args",),
     ),
     knobs=KNOBS,

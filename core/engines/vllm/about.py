@@ -49,6 +49,7 @@ ABOUT = Engine(
     loading=Loading(
         elsewhere=("download_dir", "model_weights", "model_loader_extra_config"),
         plain=("auto", "safetensors", "hf"),
+        random=("load_format=dummy",),
         config=("hf_overrides",),
     ),
     knobs=KNOBS,
