@@ -40,7 +40,7 @@ def test_no_healthy_pair_has_a_likely_cause(tokens: int) -> None:
 def test_the_draws_cover_what_a_session_may_have() -> None:
     rng = np.random.default_rng(0)
     drawn = [draw_setting(rng, 128) for _ in range(400)]
-    for name in ("prompts", "told", "reference", "repeats"):
+    for name in ("prompts", "with_facts", "reference", "repeats"):
         assert {getattr(setting, name) for setting in drawn} == {False, True}
     assert {setting.width_a for setting in drawn} == {0, 1, 3, 5, 20}
     assert any(setting.width_a != setting.width_b for setting in drawn)
