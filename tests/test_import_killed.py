@@ -34,6 +34,10 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def _hear_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def struck(source: Path, out: Path, number: int) -> int:
     """Exit code of an import that got a signal while it copied."""
     process = subprocess.Popen(
@@ -42,6 +46,8 @@ def struck(source: Path, out: Path, number: int) -> int:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
+        # A run of the tests in the background ignores Ctrl-C, and children inherit it.
+        preexec_fn=_hear_interrupts,
     )
     deadline = time.monotonic() + 60
     while (

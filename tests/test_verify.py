@@ -159,7 +159,7 @@ def test_opening_hashes_nothing_and_does_not_load_the_library_for_it(
     import sys
 
     script = (
-        "import sys\nfrom logdrift.core.session.reader import open_session\nfrom core.compare.pair"
+        "import sys\nfrom logdrift.core.session.reader import open_session\nfrom logdrift.core.compare.pair"
         " import make_pair\nsession = open_session(sys.argv[1],"
         " patient=False)\nmake_pair(session, 'trainer/prefill',"
         " 'vllm/decode')\nprint('hashlib' in sys.modules)\n"
