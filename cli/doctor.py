@@ -1,4 +1,6 @@
-"""``logdrift doctor``: what works on this machine, and the self-test of the diagnosis."""
+"""``logdrift doctor``: what works on this machine, and the self-test of the
+diagnosis.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The result of the self-test as text: each planted fault, what was named, the targets."""
+"""The result of the self-test as text: each planted fault, what was named, the
+targets.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""`logdrift why SESSION --layers PLACE`: the first layer that rounding cannot explain."""
+"""`logdrift why SESSION --layers PLACE`: the first layer that rounding cannot
+explain.
+"""
 
 from __future__ import annotations
 
@@ -111,8 +113,8 @@ def _pair(args: argparse.Namespace, session: Session) -> tuple[str, str]:
     chosen = default_pair(session)
     if chosen is None:
         raise InputError(
-            f"session {session.name}: it does not have two captures to compare yet: wait"
-            " for it"
+            f"session {session.name}: it does not have two captures to compare yet:"
+            " wait for it"
         )
     return chosen
 

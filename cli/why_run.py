@@ -1,4 +1,6 @@
-"""`logdrift why SESSION --run`: one-knob experiments, run within a budget and judged."""
+"""`logdrift why SESSION --run`: one-knob experiments, run within a budget and
+judged.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""The two ways a command ends badly: one line that says what is wrong, where, and how to
-fix it.
+"""The two ways a command ends badly: one line that says what is wrong, where, and how
+to fix it.
 
 An error carries these as data. The line that is printed is made of them; no code looks
 into that line to find out what it is about.

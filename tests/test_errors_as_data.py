@@ -1,4 +1,5 @@
-"""No code of logdrift looks into the text of an error: what it is about is a field of it.
+"""No code of logdrift looks into the text of an error: what it is about is a field of
+it.
 
 The text of exceptions that come from elsewhere (engines, the operating system, the hub)
 is all that these have: the places that read it are listed, each with its reason.
@@ -18,7 +19,9 @@ FOREIGN = {
     "core/engines/transformers/failures.py": "torch reports missing memory as text",
     "core/engines/vllm/start.py": "vLLM reports what failed in its engine as text",
     "core/errors.py": "an exception that no code foresaw is put on one line",
-    "core/report/paint/html_tokens.py": "a UnicodeDecodeError says with words what is missing",
+    "core/report/paint/html_tokens.py": (
+        "a UnicodeDecodeError says with words what is missing"
+    ),
     "core/worker/one_line.py": "an engine's exception is put on one line",
     "core/worker/weights_read.py": "an engine's exception is cut to one line",
     "cli/main.py": "an exception that no code foresaw is put on one line",

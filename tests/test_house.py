@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -40,3 +42,29 @@ def test_nothing_is_kept_from_the_formatter() -> None:
         if line.rstrip().endswith(marks)
     ]
     assert kept == []
+
+
+def _nested(path: Path) -> Iterator[int]:
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.IfExp):
+            parts = (node.test, node.body, node.orelse)
+            if any(isinstance(n, ast.IfExp) for part in parts for n in ast.walk(part)):
+                yield node.lineno
+
+
+def test_no_conditional_expression_stands_in_another() -> None:
+    nested = [
+        f"{_name(path)}:{line}"
+        for path in _files(*PRODUCT, "tests", "benchmarks")
+        for line in _nested(path)
+    ]
+    assert nested == []
+
+
+def test_a_class_has_its_name_alone() -> None:
+    """One word for one thing: what is called alike is looked up in vain."""
+    homes = Counter[str]()
+    for path in _files(*PRODUCT):
+        tree = ast.parse(path.read_text("utf-8"))
+        homes.update(n.name for n in ast.walk(tree) if isinstance(n, ast.ClassDef))
+    assert [name for name, count in homes.items() if count > 1] == []

@@ -1,5 +1,5 @@
-"""How an engine is added (CONTRIBUTING.md), followed to the letter with a toy: one folder
-and one line in a copy of logdrift. A real capture with it arrives everywhere.
+"""How an engine is added (CONTRIBUTING.md), followed to the letter with a toy: one
+folder and one line in a copy of logdrift. A real capture with it arrives everywhere.
 """
 
 from __future__ import annotations
@@ -32,7 +32,9 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with logdrift, to which the engine was added, and the engine's library."""
+    """A folder with logdrift, to which the engine was added, and the engine's
+    library.
+    """
     folder = tmp_path_factory.mktemp("site")
     package = folder / "logdrift"
     ignored = shutil.ignore_patterns("__pycache__")

@@ -1,4 +1,6 @@
-"""The command palette: every command of the registry that applies where the focus is."""
+"""The command palette: every command of the registry that applies where the focus
+is.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Reading from a terminal that may send other bytes than UTF-8, have any size, or go."""
+"""Reading from a terminal that may send other bytes than UTF-8, have any size, or
+go.
+"""
 
 from __future__ import annotations
 

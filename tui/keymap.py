@@ -166,7 +166,9 @@ def _refuse_conflicts(command: Command, keymap: Keymap, file: str) -> None:
 
 
 def _nearest(name: str, known: Mapping[str, Command]) -> str:
-    """Advice for an unknown id: one that is spelled alike, or has the same last part."""
+    """Advice for an unknown id: one that is spelled alike, or has the same last
+    part.
+    """
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     if not near:
         action = name.rpartition(".")[2]

@@ -1,7 +1,7 @@
 """The colours of each theme, as hexadecimal RGB: data alone.
 
-A scale goes from little to much, in (background, text); tests/test_tui_palette.py checks
-contrast and order.
+A scale goes from little to much, in (background, text); tests/test_tui_palette.py
+checks contrast and order.
 """
 
 from __future__ import annotations

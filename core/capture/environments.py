@@ -341,7 +341,9 @@ def check(
 
 
 def _answer_in(output: str) -> dict[str, Any]:
-    """What the probe found: the last line with its mark, empty where it printed none."""
+    """What the probe found: the last line with its mark, empty where it printed
+    none.
+    """
     for line in reversed(output.splitlines()):
         if line.startswith(_MARK):
             answer: dict[str, Any] = json.loads(line.removeprefix(_MARK))

@@ -1,5 +1,5 @@
-"""The finished parts of a session on disk: which of them are whole, what a killed writer
-left beside them, and how many of their scores are NaN.
+"""The finished parts of a session on disk: which of them are whole, what a killed
+writer left beside them, and how many of their scores are NaN.
 """
 
 from __future__ import annotations

@@ -23,8 +23,8 @@ _ENGINES_FOLDER = Path(engines.__file__).parent
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """``requirements`` are installed as they stand; ``shims`` is a folder that is copied
-    into site-packages afterwards. ``oldest`` and ``newest`` are Python versions.
+    """``requirements`` are installed as they stand; ``shims`` is a folder that is
+    copied into site-packages afterwards. ``oldest`` and ``newest`` are Python versions.
     """
 
     engine: str

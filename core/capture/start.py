@@ -1,5 +1,5 @@
-"""Starting a worker: the interpreter of an engine, the variables that it needs, the GPUs
-that it may use, and what the backend is opened with.
+"""Starting a worker: the interpreter of an engine, the variables that it needs, the
+GPUs that it may use, and what the backend is opened with.
 
 `Launcher` knows one session; a capture, a question and the reading of prompts differ in
 the job alone.

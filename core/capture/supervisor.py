@@ -158,7 +158,9 @@ class _Supervisor:
     # -- starting and ending workers
 
     def _run_all(self, specs: list[BackendSpec], parallel: bool) -> None:
-        """Run backends one after another; in ``parallel`` where their devices differ."""
+        """Run backends one after another; in ``parallel`` where their devices
+        differ.
+        """
         waiting = [spec for spec in specs if self.ledger.open_captures(spec.name)]
         running: list[_RunningBackend] = []
         try:

@@ -108,7 +108,9 @@ class Curve:
 
 @dataclass(frozen=True, eq=False)
 class Range:
-    """From ``low`` to ``high`` f[n] over ``x`` f[n], which ascends evenly; NaN: a gap."""
+    """From ``low`` to ``high`` f[n] over ``x`` f[n], which ascends evenly; NaN: a
+    gap.
+    """
 
     x: Array
     low: Array

@@ -62,7 +62,10 @@ class RankChart(AlongChart):
     @property
     def description(self) -> str:
         if self.reach == "all":
-            return "Share of tokens whose rank differs; a flip within a tie does not count."
+            return (
+                "Share of tokens whose rank differs; a flip within a tie does not"
+                " count."
+            )
         return "How far ranks differ; a flip within a tie does not count."
 
     @property

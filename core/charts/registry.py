@@ -105,7 +105,8 @@ CHARTS: tuple[Entry, ...] = (
         "ranks",
         "rank flips",
         f"{_HERE}.ranks:RankChart",
-        "Where the rank of a token differs; of all sequences, the share of such tokens.",
+        "Where the rank of a token differs; of all sequences, the share of such"
+        " tokens.",
     ),
     Entry(
         "density",

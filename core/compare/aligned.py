@@ -231,7 +231,8 @@ class AlignedPair:
         return int(np.searchsorted(self.sequences.offsets, position, "right")) - 1
 
     def divergences(self, threshold: float) -> npt.NDArray[np.int64]:
-        """Flat positions of scored tokens with |delta| > ``threshold``, int64 ascending.
+        """Flat positions of scored tokens with |delta| > ``threshold``, int64
+        ascending.
 
         Tokens that are `broken` are among them: no threshold excuses these. The last
         few thresholds are kept.

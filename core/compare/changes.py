@@ -92,8 +92,8 @@ class Change:
 class Changes:
     """The changes of all metrics.
 
-    ``method`` says what was drawn: ``sequences``, ``blocks`` of tokens, or None (too few
-    of either).
+    ``method`` says what was drawn: ``sequences``, ``blocks`` of tokens, or None (too
+    few of either).
     """
 
     rows: tuple[Change, ...]
@@ -112,12 +112,12 @@ def change_stats(
 ) -> Changes:
     """Metrics of two sessions over the same n tokens, in sequence order.
 
-    ``lengths`` int64[S] (0 allowed) has the sum n; ValueError if not. Units are those of
-    `logdrift.core.compare.units`: sequences, or blocks of tokens where there are few.
-    MAE, RMSE, mean and k3 have its bootstrap-t intervals, all others the percentiles of
-    a bootstrap (Efron and Tibshirani 1993, 13.3) that draws the same units for both
-    sessions. Means are over tokens whose delta is finite (of `TOPK`: known) in both, so
-    that both are of the same tokens.
+    ``lengths`` int64[S] (0 allowed) has the sum n; ValueError if not. Units are those
+    of `logdrift.core.compare.units`: sequences, or blocks of tokens where there are
+    few. MAE, RMSE, mean and k3 have its bootstrap-t intervals, all others the
+    percentiles of a bootstrap (Efron and Tibshirani 1993, 13.3) that draws the same
+    units for both sessions. Means are over tokens whose delta is finite (of `TOPK`:
+    known) in both, so that both are of the same tokens.
     """
     count = len(old.delta)
     if not len(new.delta) == count == int(np.sum(lengths)):
@@ -206,7 +206,9 @@ def _studentised(
 def _metrics_of_draws(
     totals: list[_UnitTotals], units: _Units, resamples: int, seed: int
 ) -> list[dict[str, Floats]]:
-    """Every metric of each draw, f64[resamples], of both sessions; {} without a draw."""
+    """Every metric of each draw, f64[resamples], of both sessions; {} without a
+    draw.
+    """
     if resamples == 0:
         return [{}, {}]
     width = max(units.count, totals[0].width)

@@ -23,7 +23,9 @@ LOG_MAX = math.log(np.finfo(np.float64).max)
 """The largest delta, in nats, whose ratio is still a float64."""
 
 _HUGE = 1e17
-"""exp|delta| from which log cosh(delta / 2) is |delta| / 2 - log 2 to the last digit."""
+"""exp|delta| from which log cosh(delta / 2) is |delta| / 2 - log 2 to the last
+digit.
+"""
 
 
 def excess(delta: Array) -> Array:
@@ -63,8 +65,8 @@ def jensen_shannon(delta: Array, above: Array, below: Array) -> Array:
 
     Both KL terms of the divergence are k3 estimates against the mixture (p + q) / 2 on
     the chosen token, and their mean is log((p + q) / (2 sqrt(p q))): NeMo-RL's
-    ``js_divergence_error``. It is log(1 + sinh(delta / 2)^2) / 2 as well, which loses no
-    digits near 0.
+    ``js_divergence_error``. It is log(1 + sinh(delta / 2)^2) / 2 as well, which loses
+    no digits near 0.
     """
     estimate: Array = 0.5 * np.log1p(-0.25 * above * below)
     huge = np.maximum(above, below) > _HUGE

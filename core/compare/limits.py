@@ -27,8 +27,9 @@ class Limit:
     """One range. ``low`` and ``high`` are in the unit of ``metric``, both ends allowed;
     None is open.
 
-    ``name`` is the framework's own, ``metric`` a path of `logdrift.core.compare.metric`.
-    ``scope`` is what the framework computes it over; None judges every scope.
+    ``name`` is the framework's own, ``metric`` a path of
+    `logdrift.core.compare.metric`. ``scope`` is what the framework computes it over;
+    None judges every scope.
     """
 
     framework: str
@@ -68,7 +69,9 @@ class JudgedLimit:
         return metric(self.limit.metric).unit
 
     def to_json(self) -> dict[str, Any]:
-        """As an entry of ``thresholds`` in the JSON schema; ``limit`` is the upper end."""
+        """As an entry of ``thresholds`` in the JSON schema; ``limit`` is the upper
+        end.
+        """
         limit = self.limit
         return {
             "framework": limit.framework,
@@ -91,8 +94,8 @@ def judge_limits(
 ) -> list[JudgedLimit]:
     """Hold limits against the numbers of a pair.
 
-    ``verdict`` is the gate's. None leaves it out: `logdrift check` has a line of its own
-    for the verdict, as it has for tokens that are NaN.
+    ``verdict`` is the gate's. None leaves it out: `logdrift check` has a line of its
+    own for the verdict, as it has for tokens that are NaN.
     """
     return [_judged(metrics, limit, verdict) for limit in limits]
 

@@ -66,8 +66,8 @@ def measure(
 class Measurement:
     """A pair over one scope whose numbers are computed when they are first read.
 
-    It has the attributes of `Metrics`, so a metric of the table reads either. InputError
-    for an unknown scope.
+    It has the attributes of `Metrics`, so a metric of the table reads either.
+    InputError for an unknown scope.
     """
 
     decomposition: Decomposition | None = None

@@ -423,7 +423,9 @@ def _sequence_numbers(delta: Array, errors: Array, lengths: Array) -> Numbers:
 def _perplexities(
     delta: Array, logprob_a: Array, logprob_b: Array, lengths: Array
 ) -> Numbers:
-    """Without the tokens that both sides call impossible; {} where there is no other."""
+    """Without the tokens that both sides call impossible; {} where there is no
+    other.
+    """
     possible = np.isfinite(logprob_a) & np.isfinite(logprob_b)
     if not possible.any():
         return {}

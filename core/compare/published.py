@@ -30,8 +30,8 @@ PUBLISHED: tuple[Limit, ...] = (
         high=0.005,
         level="normal",
         meaning=(
-            "Mean absolute difference of probabilities, not of log-probabilities: normally"
-            " below 0.005."
+            "Mean absolute difference of probabilities, not of log-probabilities:"
+            " normally below 0.005."
         ),
         source=_VERL_FAQ,
     ),
@@ -69,8 +69,8 @@ PUBLISHED: tuple[Limit, ...] = (
         high=None,
         level="fault",
         meaning=(
-            "Effective sample size of ratios clamped to 0.5 to 2 (the default threshold);"
-            " so clamped it cannot fail."
+            "Effective sample size of ratios clamped to 0.5 to 2 (the default"
+            " threshold); so clamped it cannot fail."
         ),
         source=_VERL_CORR,
     ),
@@ -82,8 +82,8 @@ PUBLISHED: tuple[Limit, ...] = (
         high=1.0,
         level="fault",
         meaning=(
-            "Standard deviation of ratios clamped to 0.5 to 2 (the default threshold); so"
-            " clamped it cannot fail."
+            "Standard deviation of ratios clamped to 0.5 to 2 (the default threshold);"
+            " so clamped it cannot fail."
         ),
         source=_VERL_CORR,
     ),
@@ -95,8 +95,8 @@ PUBLISHED: tuple[Limit, ...] = (
         high=0.1,
         level="fault",
         meaning=(
-            "Mean of log p rollout - log p trainer, signed: beyond 0.1 either way the gap"
-            " is significant."
+            "Mean of log p rollout - log p trainer, signed: beyond 0.1 either way the"
+            " gap is significant."
         ),
         source=_VERL_CORR,
     ),
@@ -107,7 +107,9 @@ PUBLISHED: tuple[Limit, ...] = (
         low=None,
         high=1.0,
         level="fault",
-        meaning="Mean squared ratio less 1: above 1 the distributions are severely apart.",
+        meaning=(
+            "Mean squared ratio less 1: above 1 the distributions are severely apart."
+        ),
         source=_VERL_CORR,
     ),
     Limit(
@@ -133,7 +135,9 @@ PUBLISHED: tuple[Limit, ...] = (
         low=None,
         high=1e-6,
         level="exact",
-        meaning="The same number where trainer and engine are deterministic: below 1e-6.",
+        meaning=(
+            "The same number where trainer and engine are deterministic: below 1e-6."
+        ),
         source="THUDM/slime: docs/en/advanced/reproducibility.md (624b824)",
     ),
     Limit(
@@ -144,8 +148,8 @@ PUBLISHED: tuple[Limit, ...] = (
         high=0.03,
         level="fault",
         meaning=(
-            "Difference of the two means over sequences, signed, no mean of |delta|: its"
-            " tests fail beyond 0.03."
+            "Difference of the two means over sequences, signed, no mean of |delta|:"
+            " its tests fail beyond 0.03."
         ),
         source=(
             "radixark/miles: docs/developer/debug.md,"
@@ -164,8 +168,8 @@ PUBLISHED: tuple[Limit, ...] = (
             " mode."
         ),
         source=(
-            f"radixark/miles: docs/examples/infra-features/true-on-policy.md, {_MILES_LOSS}"
-            " (31f1ca9)"
+            "radixark/miles: docs/examples/infra-features/true-on-policy.md,"
+            f" {_MILES_LOSS} (31f1ca9)"
         ),
     ),
     Limit(
@@ -176,8 +180,8 @@ PUBLISHED: tuple[Limit, ...] = (
         high=1e-4,
         level="other",
         meaning=(
-            "Actor against reference model with equal weights, both in the trainer: below"
-            " 1e-4 is jitter of kernels."
+            "Actor against reference model with equal weights, both in the trainer:"
+            " below 1e-4 is jitter of kernels."
         ),
         source="radixark/miles: docs/developer/debug.md (31f1ca9)",
     ),
@@ -202,8 +206,8 @@ PUBLISHED: tuple[Limit, ...] = (
         high=1.05,
         level="fault",
         meaning=(
-            "Mean of exp(|delta|) over tokens: above 1.05 it asks for an investigation, and"
-            " its tests fail."
+            "Mean of exp(|delta|) over tokens: above 1.05 it asks for an investigation,"
+            " and its tests fail."
         ),
         source=(
             "NVIDIA-NeMo/RL: docs/adding-new-models.md,"
@@ -241,8 +245,8 @@ PUBLISHED: tuple[Limit, ...] = (
         high=1e-3,
         level="normal",
         meaning=(
-            "Jensen-Shannon divergence, estimated from the sampled tokens: below 0.001 is"
-            " acceptable."
+            "Jensen-Shannon divergence, estimated from the sampled tokens: below 0.001"
+            " is acceptable."
         ),
         source=_NEMO_GRPO,
     ),
@@ -254,8 +258,8 @@ PUBLISHED: tuple[Limit, ...] = (
         high=0.015,
         level="fault",
         meaning=(
-            "k3 of KL(rollout||trainer) over tokens: a new model is merged only if it stays"
-            " below 0.015 for 20 steps."
+            "k3 of KL(rollout||trainer) over tokens: a new model is merged only if it"
+            " stays below 0.015 for 20 steps."
         ),
         source=(
             "PrimeIntellect-ai/prime-rl: docs/development.md,"

@@ -41,7 +41,9 @@ class Rule:
 
     @property
     def bounds(self) -> tuple[float, float]:
-        """The lowest and the highest ratio that is kept; 0 and infinity are open ends."""
+        """The lowest and the highest ratio that is kept; 0 and infinity are open
+        ends.
+        """
         low = 0.0 if self.low is None else self.low
         high = math.inf if self.high is None else self.high
         return low, high
@@ -78,7 +80,10 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         rule="veto",
-        name="slime mis.yaml rs_veto_threshold, SkyRL outlier_token_is_threshold_low (suggested)",
+        name=(
+            "slime mis.yaml rs_veto_threshold, SkyRL outlier_token_is_threshold_low"
+            " (suggested)"
+        ),
         low=0.0001,
         high=None,
         level="token",

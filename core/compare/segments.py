@@ -1,4 +1,6 @@
-"""Sums over stretches of a flat array: tokens of one sequence after those of another."""
+"""Sums over stretches of a flat array: tokens of one sequence after those of
+another.
+"""
 
 from __future__ import annotations
 

@@ -243,8 +243,8 @@ _MODELS: tuple[tuple[str, str, Severity, str], ...] = (
         "weights",
         "caution",
         (
-            "the two sessions have different weights: what changed may be the model and "
-            "not the way it is computed."
+            "the two sessions have different weights: what changed may be the model and"
+            " not the way it is computed."
         ),
     ),
 )

@@ -208,7 +208,9 @@ def worst(case: Case, mask: np.ndarray | None = None) -> tuple[int, ...]:
 
 
 def positions_of(at: Positions) -> tuple[int, ...]:
-    """The first `SHOWN` of the flat positions ``at`` i64[m], for `Evidence.positions`."""
+    """The first `SHOWN` of the flat positions ``at`` i64[m], for
+    `Evidence.positions`.
+    """
     return tuple(int(i) for i in at[:SHOWN])
 
 

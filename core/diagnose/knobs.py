@@ -106,8 +106,8 @@ def pointless(state: SideState, knob: Knob, gpus: int | None) -> str | None:
 
 def impossible(state: SideState, knob: Knob, gpus: int | None) -> str | None:
     """Why this knob cannot be turned on this side; None where it can. An unknown fact
-    is no reason, nor are ``gpus`` that were not counted (None). Knobs that are turned by
-    hand alone have no conditions.
+    is no reason, nor are ``gpus`` that were not counted (None). Knobs that are turned
+    by hand alone have no conditions.
     """
     if not knob.run:
         return None
@@ -157,7 +157,9 @@ def needless(state: SideState, knob: Knob) -> str | None:
 
 
 def _is_known_as(state: SideState, name: str, values: Any) -> bool:
-    """Whether a state is known and one of ``values`` (one value, or a tuple of them)."""
+    """Whether a state is known and one of ``values`` (one value, or a tuple of
+    them).
+    """
     value = state.values.get(name)
     return value is not None and _among(value, values)
 

@@ -49,8 +49,8 @@ def ask(
     (None: the session's). ``out`` is made where it does not exist. The answer has the
     worker's facts under ``facts``, as JSON. Raises InputError where the session has no
     plan or is not this user's own, an interpreter or model is missing or another
-    process writes the session, LogdriftError where it cannot be written or the backend fails
-    (its log: ``logs/NAME.log``), KeyboardInterrupt on Ctrl-C, SIGTERM or where
+    process writes the session, LogdriftError where it cannot be written or the backend
+    fails (its log: ``logs/NAME.log``), KeyboardInterrupt on Ctrl-C, SIGTERM or where
     ``cancel`` is set, with nothing left running.
     """
     if session.plan is None:

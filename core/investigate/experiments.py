@@ -221,7 +221,9 @@ class _Run:
         return None
 
     def _does_not_fit(self, experiment: Experiment) -> str:
-        """Why the time that is left is too short; empty if it suffices or is unknown."""
+        """Why the time that is left is too short; empty if it suffices or is
+        unknown.
+        """
         if not experiment.runs:
             return ""
         if self.left <= 0:

@@ -14,8 +14,8 @@ class SavedPlan:
     """A plan, and what followed from it when the session was made.
 
     ``max_length`` is the longest sequence (prompt and completion) that can occur, in
-    tokens; 0: unknown. ``experiment_repeats`` is how often an experiment captures its backends; 0
-    for a session that is none.
+    tokens; 0: unknown. ``experiment_repeats`` is how often an experiment captures its
+    backends; 0 for a session that is none.
     """
 
     plan: CapturePlan

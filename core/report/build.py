@@ -1,4 +1,6 @@
-"""Making the report of a session: its pairs measured, judged, and their worst tokens."""
+"""Making the report of a session: its pairs measured, judged, and their worst
+tokens.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""`logdrift check`: limits on the numbers of a session, each of which holds or is broken.
+"""`logdrift check`: limits on the numbers of a session, each of which holds or is
+broken.
 
 Nothing passes by default: an unknown number, a pair that may not be compared, a capture
 that is not finished and tokens without a number fail the check, whatever the limits.
@@ -45,7 +46,9 @@ _STATES = {
 
 @dataclass(frozen=True, slots=True)
 class MeasuredSession:
-    """What is checked: a session by name, its state and its pairs with their numbers."""
+    """What is checked: a session by name, its state and its pairs with their
+    numbers.
+    """
 
     name: str
     state: str
@@ -237,7 +240,8 @@ def _no_pairs() -> Result:
         max=None,
         ok=False,
         reason=(
-            "fewer than two captures have a finished sequence: there is nothing to check"
+            "fewer than two captures have a finished sequence: there is nothing to"
+            " check"
         ),
     )
 

@@ -1,4 +1,5 @@
-"""What every output is made of: a list of blocks, painted by `logdrift.core.report.paint`.
+"""What every output is made of: a list of blocks, painted by
+`logdrift.core.report.paint`.
 
 Builders turn typed results into blocks and know no medium. Painters turn blocks into
 lines of a terminal or of the screen, into Markdown, or into HTML, and know no result.

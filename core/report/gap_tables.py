@@ -129,7 +129,9 @@ def _bucket(kind: BucketKind, bucket: Bucket, void: bool) -> Iterator[TableCell]
 
 
 def bucket_name(bucket: Bucket, *, whole: bool) -> str:
-    """The range of a bucket; ``whole`` for positions, whose last one is ``high - 1``."""
+    """The range of a bucket; ``whole`` for positions, whose last one is ``high -
+    1``.
+    """
     return range_text(bucket.low, bucket.high, whole=whole)
 
 

@@ -23,7 +23,9 @@ _FILES = {
     "template_digest": "chat template",
     "config_digest": "config.json",
 }
-"""Files whose digests are compared between backends, by the fact that has the digest."""
+"""Files whose digests are compared between backends, by the fact that has the
+digest.
+"""
 _OF_ITS_OWN = {
     True: "; it is that of the backend's own model",
     False: "; nor is it that of its own model",
@@ -182,7 +184,8 @@ def _remarks(identity: BackendIdentity) -> Iterator[str]:
     adapter = adapter_tensors(weights)
     if adapter:
         yield (
-            f"an adapter that is not merged: {len(adapter)} tensors beside those on disk"
+            f"an adapter that is not merged: {len(adapter)} tensors beside those on"
+            " disk"
         )
     for reason, names in _by_reason(weights.unread).items():
         tensors = ", ".join(names[:2])

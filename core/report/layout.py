@@ -157,7 +157,9 @@ def table(
 def _column_widths(
     rows: Sequence[Sequence[str]], shrink: Sequence[int], room: int
 ) -> list[int]:
-    """As wide as the widest cell; those in ``shrink`` narrower until all fit ``room``."""
+    """As wide as the widest cell; those in ``shrink`` narrower until all fit
+    ``room``.
+    """
     columns = zip(*rows, strict=True)
     widths = [max(map(cell_len, column)) for column in columns]
     for column in shrink:

@@ -1,5 +1,5 @@
-"""The main pair of a report in brief: its numbers, floor, limits, corrections, where the
-gap sits and where it comes from.
+"""The main pair of a report in brief: its numbers, floor, limits, corrections, where
+the gap sits and where it comes from.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""What a report says of captures and of the size of a gap, in the same words everywhere."""
+"""What a report says of captures and of the size of a gap, in the same words
+everywhere.
+"""
 
 from __future__ import annotations
 

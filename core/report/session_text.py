@@ -1,5 +1,5 @@
-"""The report of a session for a terminal: what failed first, then the numbers, then what
-they mean.
+"""The report of a session for a terminal: what failed first, then the numbers, then
+what they mean.
 """
 
 from __future__ import annotations
@@ -273,7 +273,9 @@ def _worst_token(token: WorstToken, pair: PairReport) -> TableRow:
 
 
 def _other_reasons(pairs: Sequence[PairReport], main: PairReport) -> Iterator[Block]:
-    """Reasons of the other pairs that the main pair does not have, each of them once."""
+    """Reasons of the other pairs that the main pair does not have, each of them
+    once.
+    """
     texts = {reason.text for reason in main.gate.reasons}
     for pair in pairs:
         fresh = [reason for reason in pair.gate.reasons if _is_new(reason, texts)]

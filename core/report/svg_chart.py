@@ -1,4 +1,6 @@
-"""Paints a chart of `logdrift.core.charts` as SVG, for files and for the HTML report."""
+"""Paints a chart of `logdrift.core.charts` as SVG, for files and for the HTML
+report.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The tables of a report with every number: each is built once, for Markdown and HTML.
 
-A comment (Markdown) gives each fact a column of its own; a page (HTML) has what explains
-a number in small letters below it.
+A comment (Markdown) gives each fact a column of its own; a page (HTML) has what
+explains a number in small letters below it.
 """
 
 from __future__ import annotations

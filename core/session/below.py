@@ -1,9 +1,10 @@
 """Opening files below a folder without following a link out of it.
 
 All files of a session that are written are opened here. The folder itself may be a
-link: the user named it. What lies in it may have come from elsewhere, so every name below is opened relative to its folder's descriptor with
-O_NOFOLLOW: a link put there at any moment, also between a look and a write, is refused.
-Temporary files have names that cannot be guessed and are created exclusively.
+link: the user named it. What lies in it may have come from elsewhere, so every name
+below is opened relative to its folder's descriptor with O_NOFOLLOW: a link put there at
+any moment, also between a look and a write, is refused. Temporary files have names that
+cannot be guessed and are created exclusively.
 """
 
 from __future__ import annotations
@@ -81,9 +82,9 @@ def replace_file(root: Path | int, relative: str, data: bytes) -> None:
     """Write ``data`` to ``relative`` below ``root`` at once: a temporary file beside
     it, fsync, rename, fsync of the folder.
 
-    Folders below ``root`` are made where they are missing. A link of that name is replaced,
-    not followed. Raises InputError where a folder on the way is a link, OSError where
-    the disk refuses; the old file is then intact.
+    Folders below ``root`` are made where they are missing. A link of that name is
+    replaced, not followed. Raises InputError where a folder on the way is a link,
+    OSError where the disk refuses; the old file is then intact.
     """
     parent, name = _split(relative)
     with folder_at(root, parent, create=True) as at:
@@ -131,7 +132,9 @@ def refuse_links(root: Path, relative: str) -> None:
 
 
 def _opened(name: str, flags: int, at: int, path: str) -> int:
-    """A descriptor of ``name`` in the folder ``at``; ``path`` is what errors call it."""
+    """A descriptor of ``name`` in the folder ``at``; ``path`` is what errors call
+    it.
+    """
     try:
         return os.open(name, flags, 0o666, dir_fd=at)
     except OSError as error:

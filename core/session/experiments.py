@@ -1,7 +1,8 @@
 """Experiments saved in a session: ``why/experiments/ID/``, each a session folder with
 ``experiment.json``.
 
-This module only reads them; `logdrift.core.diagnose` knows what an experiment means. ``experiment.json`` holds ``schema``, ``pair`` (two labels), ``experiment``
+This module only reads them; `logdrift.core.diagnose` knows what an experiment means.
+``experiment.json`` holds ``schema``, ``pair`` (two labels), ``experiment``
 (`logdrift.core.diagnose.experiments.Experiment`), ``outcome`` (null until it was
 judged), ``repeats``, ``began`` and ``ended`` (seconds since 1970). A control (an
 unchanged backend captured again, for the floor) has ``control`` in place of

@@ -48,7 +48,9 @@ class Loaded:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Loaded:
-        """Inverse of `to_json`; a value that is not a mapping counts as not observed."""
+        """Inverse of `to_json`; a value that is not a mapping counts as not
+        observed.
+        """
         templates = _mapping(data.get("templates"))
         if templates is not None:
             templates = {str(name): str(text) for name, text in templates.items()}

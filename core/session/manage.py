@@ -36,8 +36,8 @@ class FolderSize:
 
 
 def check_name(name: str) -> str:
-    """The name of a session folder, stripped. Raises InputError for what is not a single,
-    visible folder name.
+    """The name of a session folder, stripped. Raises InputError for what is not a
+    single, visible folder name.
     """
     name = name.strip()
     if not name:

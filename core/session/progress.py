@@ -46,7 +46,9 @@ def progress(session: Session) -> float | None:
 
 
 def live(session: Session, holder: LockHolder) -> Live:
-    """How far the capture that ``holder`` runs is. Reads the end of the events: fast."""
+    """How far the capture that ``holder`` runs is. Reads the end of the events:
+    fast.
+    """
     share = progress(session)
     event = last_event(session.folder / EVENTS, _TAIL_BYTES)
     in_flight = 0.0

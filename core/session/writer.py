@@ -186,7 +186,9 @@ def append_event(
 
 
 def _without_known(value: Any) -> Any:
-    """A text with the credentials of the environment hidden; other values as they are."""
+    """A text with the credentials of the environment hidden; other values as they
+    are.
+    """
     if not isinstance(value, str):
         return value
     return masked_text(value, secret_values(os.environ))

@@ -27,9 +27,8 @@ def main():  # type: ignore[no-untyped-def]
         found["error"] = f"{type(error).__name__}: {error}"
     sys.stdout.write("\n" + MARK + json.dumps(found) + "\n")
     sys.stdout.flush()
-    os._exit(
-        0
-    )  # some engines start threads on import that would keep the interpreter for seconds
+    # Some engines start threads on import that would keep the interpreter for seconds.
+    os._exit(0)
 
 
 def _look(found, modules, distributions):  # type: ignore[no-untyped-def]

@@ -64,7 +64,10 @@ EXPLORER_COMMANDS: tuple[Command, ...] = (
         scope="explorer",
         action="next_mode",
         keys=("o",),
-        help="Colour tokens by the next number: Δ, Δ over floor, |Δ|, ratio, rank, entropy, log p",
+        help=(
+            "Colour tokens by the next number: Δ, Δ over floor, |Δ|, ratio, rank,"
+            " entropy, log p"
+        ),
         hint="colour",
     ),
     Command(

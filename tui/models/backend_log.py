@@ -17,7 +17,8 @@ _COLOURS = re.compile(rb"\x1b\[[0-9;]*m")
 def log_lines(session: Session, backend: str, limit: int = 500) -> list[str]:
     """The last ``limit`` lines of a backend's log, made visible.
 
-    Where the log cannot be read, one line says why. Reads a file: not for the event loop.
+    Where the log cannot be read, one line says why. Reads a file: not for the event
+    loop.
     """
     folder = session.folder / LOGS
     path = folder / f"{backend}.log"

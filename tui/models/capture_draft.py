@@ -125,8 +125,8 @@ def _nth(rows: Sequence[int], number: int) -> int:
 
 
 class _Problems:
-    """Calls what may refuse, and notes the words of a refusal under the key of the field
-    that it is about.
+    """Calls what may refuse, and notes the words of a refusal under the key of the
+    field that it is about.
     """
 
     def __init__(self, form: CaptureForm) -> None:

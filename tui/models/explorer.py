@@ -82,7 +82,9 @@ class Explorer:
 
         self.counts = Counts()
         self.keep: Flags | None = None
-        """The sequences, bool[S], that the filter keeps; None while it is worked out."""
+        """The sequences, bool[S], that the filter keeps; None while it is worked
+        out.
+        """
         self.listing: Listing = NO_SEQUENCES
         self.order_by = 0
         """The column whose order the alternatives of the inspector have."""
@@ -141,7 +143,9 @@ class Explorer:
         self.take(self.session, view)
 
     def explained(self, session: Session, labels: tuple[str, str]) -> WhyView | None:
-        """The explanation of a pair that was worked out for this state of the folder."""
+        """The explanation of a pair that was worked out for this state of the
+        folder.
+        """
         if session is not self.session:
             return None
         return self._explanations.get(labels)
@@ -169,7 +173,9 @@ class Explorer:
         return self.session.sequences.bounds(self.sequence)
 
     def place(self, position: int) -> None:
-        """Put the cursor on a token, or on the last one where the session is shorter."""
+        """Put the cursor on a token, or on the last one where the session is
+        shorter.
+        """
         sequences = self.session.sequences
         last = sequences.tokens - 1
         position = max(0, min(position, last))
@@ -271,7 +277,8 @@ class Explorer:
         return searching
 
     def first_match(self) -> int | None:
-        """The position of the match at the cursor or after it; the first after the last.
+        """The position of the match at the cursor or after it; the first after the
+        last.
 
         None where nothing was found.
         """

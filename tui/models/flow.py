@@ -329,8 +329,8 @@ def _fragments(
     counts = sizes[which]
     first = np.zeros(len(ids) + 1, np.int32)
     np.cumsum(counts, out=first[1:])
-    # Fragment f of a token, counted among all fragments, is fragment f + shift among the
-    # distinct ones.
+    # Fragment f of a token, counted among all fragments, is fragment f + shift among
+    # the distinct ones.
     shift = np.repeat(starts[which] - first[:-1], counts)
     kind = np.arange(len(shift)) + shift
     return distinct_fragments, kind.astype(np.int32), first

@@ -31,8 +31,8 @@ class CaptureRow:
 
     ``side`` is A or B of the pair, "" for other captures. ``logprob`` and ``entropy``
     are in nats. ``delta`` is log p of the pair's A minus that of this capture, nats;
-    ``times`` is its size as a multiple of the floor between A and this capture, infinite
-    where the floor is 0. ``note`` is the reason why there is no ``logprob``.
+    ``times`` is its size as a multiple of the floor between A and this capture,
+    infinite where the floor is 0. ``note`` is the reason why there is no ``logprob``.
     """
 
     label: str
@@ -76,8 +76,8 @@ class Inspection:
     ``position`` is flat, ``index`` its place in ``sequence``; ``raw`` are its bytes,
     None where the session does not have them; ``delta`` is that of the pair, nats.
     ``columns`` are the labels of the captures that have alternatives, A and B of the
-    pair first. The rows of ``top`` are in the order of column ``by``; ``rest`` and ``k``
-    have an entry for each column.
+    pair first. The rows of ``top`` are in the order of column ``by``; ``rest`` and
+    ``k`` have an entry for each column.
     """
 
     position: int
@@ -351,8 +351,8 @@ def _union(
 ) -> tuple[TopRow, ...]:
     """The union of the lists, in the order of list ``by``.
 
-    `alternatives` takes the order of the first list: list ``by`` is moved there, and its
-    cells are moved back.
+    `alternatives` takes the order of the first list: list ``by`` is moved there, and
+    its cells are moved back.
     """
     if not lists:
         return ()

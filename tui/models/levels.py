@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     """The name of a mode and a threshold in its unit."""
 
 AT_ONCE = 200_000
-"""Tokens of a pair up to which the event loop itself looks for those beyond a threshold:
-it takes some milliseconds. A longer pair is left to a thread.
+"""Tokens of a pair up to which the event loop itself looks for those beyond a
+threshold: it takes some milliseconds. A longer pair is left to a thread.
 """
 _KEPT_COUNTS = 12
 
@@ -94,7 +94,9 @@ class Levels:
         return Stretch(self.pair, start, stop, floor)
 
     def of(self, start: int, stop: int) -> npt.NDArray[np.int8]:
-        """The level of each token, i8[stop - start]: 0 where the mode has no numbers."""
+        """The level of each token, i8[stop - start]: 0 where the mode has no
+        numbers.
+        """
         if self.missing is not None:
             return np.zeros(stop - start, np.int8)
         tokens = self.stretch(start, stop)
@@ -122,7 +124,9 @@ class Levels:
 
     @property
     def slow(self) -> bool:
-        """Whether `beyond` would walk so many tokens that a thread has to do it first."""
+        """Whether `beyond` would walk so many tokens that a thread has to do it
+        first.
+        """
         if self.pair is None or self.missing is not None:
             return False
         if not self.mode.thresholds or self.key in self.counts:

@@ -54,7 +54,8 @@ class Listing:
         return int(self._rows[sequence])
 
     def neighbour(self, sequence: int, step: int) -> int | None:
-        """The sequence listed ``step`` rows after this one, None at the end of the list.
+        """The sequence listed ``step`` rows after this one, None at the end of the
+        list.
 
         Of a sequence that the filter hides, the neighbours are the ends of the list.
         """
@@ -85,9 +86,9 @@ def list_sequences(
 ) -> Listing:
     """The listing of ``count`` sequences, sorted by a reduction of the pair.
 
-    ``threshold`` is in nats. ``keep``, bool[S], are the sequences that ``filter`` keeps.
-    All are listed without it, and while its length is not ``count``: the session has
-    grown since the filter was worked out.
+    ``threshold`` is in nats. ``keep``, bool[S], are the sequences that ``filter``
+    keeps. All are listed without it, and while its length is not ``count``: the session
+    has grown since the filter was worked out.
     """
     reduction = per_sequence.reduction(sort)
     values = None

@@ -19,7 +19,9 @@ SIZES = (" ", "▂", "▄", "▆", "█")
 """Marks of the grades: their height says what the colour says."""
 NOISE = "≈"
 VOID = "!!"
-"""Marks of a number at or below the noise floor, and of a pair that is not comparable."""
+"""Marks of a number at or below the noise floor, and of a pair that is not
+comparable.
+"""
 
 CellRow = tuple[MatrixCell | None, ...]
 _SCOPE_ORDER: tuple[Scope, ...] = ("completion", "prompt", "all")
@@ -85,7 +87,9 @@ class MatrixTable:
                     yield cell
 
     def show(self, metric: str, scope: Scope) -> bool:
-        """Another metric or scope, with nothing computed; False where it is the same."""
+        """Another metric or scope, with nothing computed; False where it is the
+        same.
+        """
         if (metric, scope) == self.key:
             return False
         self.metric = metric
@@ -106,7 +110,9 @@ class MatrixTable:
         return _SCOPE_ORDER[at % len(_SCOPE_ORDER)]
 
     def take_row(self, index: int, cells: CellRow) -> bool:
-        """Keep a computed row; True where every other cell may have another grade now."""
+        """Keep a computed row; True where every other cell may have another grade
+        now.
+        """
         self.rows[index] = cells
         for cell in cells:
             if cell is not None and cell.verdict is not None:

@@ -38,7 +38,9 @@ def write_place(sequences: Sequences, position: int) -> str:
 
 
 def sequence_of(sequences: Sequences, position: int) -> int:
-    """The sequence that holds a flat position; the last one for a position after all."""
+    """The sequence that holds a flat position; the last one for a position after
+    all.
+    """
     starts_before = int(sequences.offsets.searchsorted(position, "right"))
     return min(starts_before, len(sequences)) - 1
 

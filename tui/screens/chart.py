@@ -11,7 +11,9 @@ from logdrift.tui.widgets.charts.pane import ChartPane
 
 
 class ChartScreen(ChartedScreen, inherit_bindings=False):
-    """Shows the chart of another screen's pane; that pane takes over what was chosen."""
+    """Shows the chart of another screen's pane; that pane takes over what was
+    chosen.
+    """
 
     BINDINGS = bindings("zoom", "charts")
     SCOPES = ("zoom", "charts")

@@ -28,7 +28,9 @@ class SessionsRead(Message):
 
 
 class FolderReader:
-    """Reads a folder in a thread and sends `SessionsRead` to ``node`` on every change."""
+    """Reads a folder in a thread and sends `SessionsRead` to ``node`` on every
+    change.
+    """
 
     def __init__(self, node: DOMNode, folder: Path) -> None:
         self.node = node

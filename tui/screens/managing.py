@@ -30,7 +30,9 @@ Result = TypeVar("Result")
 
 @dataclass
 class Sized(Message):
-    """The size of a session is known: the question whether to delete it can be asked."""
+    """The size of a session is known: the question whether to delete it can be
+    asked.
+    """
 
     row: SessionRow
     words: str
@@ -38,7 +40,9 @@ class Sized(Message):
 
 @dataclass
 class Managed(Message):
-    """Something was done to a session; ``folder`` is where it is now, None for nowhere."""
+    """Something was done to a session; ``folder`` is where it is now, None for
+    nowhere.
+    """
 
     words: str
     folder: Path | None = None

@@ -125,7 +125,9 @@ def ask_pair(
 
 
 def open_labels(screen: BaseScreen, session: Session, labels: Labels) -> Pair | None:
-    """The pair of two labels; where it does not open, shows the error and gives None."""
+    """The pair of two labels; where it does not open, shows the error and gives
+    None.
+    """
     try:
         return make_pair(session, *labels)
     except LogdriftError as error:

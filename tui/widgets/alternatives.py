@@ -171,7 +171,9 @@ class AlternativesTable:
         ]
 
     def _unlisted(self, cell: ListCell) -> list[Run]:
-        """An id that is not in a capture's list: it is less likely than the last one."""
+        """An id that is not in a capture's list: it is less likely than the last
+        one.
+        """
         text = NOTHING
         if cell.below is not None:
             text = f"< {number(cell.below)}"

@@ -1,4 +1,6 @@
-"""The lines above and below the panes: header, answer, tabs of a narrow screen, keys."""
+"""The lines above and below the panes: header, answer, tabs of a narrow screen,
+keys.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,9 @@ class Bar(Text, can_focus=False):
 
 
 class Header(Bar):
-    """Session, pair, verdict, MAE and progress; below them what is wrong, if anything."""
+    """Session, pair, verdict, MAE and progress; below them what is wrong, if
+    anything.
+    """
 
     heading: Heading | None = None
 
@@ -114,7 +118,9 @@ def _state(heading: Heading, palette: Palette) -> list[Run]:
 
 
 def _verdict(heading: Heading, palette: Palette) -> list[Run]:
-    """The verdict and the mean absolute error, and how many tokens are left out of it."""
+    """The verdict and the mean absolute error, and how many tokens are left out of
+    it.
+    """
     if heading.pair is None:
         return []
     gap: Run = ("  ", palette.text)
@@ -171,7 +177,9 @@ def _pair_width(pair: tuple[str, str] | None) -> int:
 
 
 def _pair(pair: tuple[str, str] | None, room: int, palette: Palette) -> list[Run]:
-    """Both labels in ``room`` cells; a long one takes the cells that a short one leaves."""
+    """Both labels in ``room`` cells; a long one takes the cells that a short one
+    leaves.
+    """
     gap: Run = ("  ", palette.text)
     if pair is None:
         return [gap, (_NO_PAIR, palette.warn)]
@@ -240,7 +248,9 @@ def answer_runs(
     *,
     rule: bool = False,
 ) -> list[Run]:
-    """The answer in ``width`` cells: whole, or cut and with the ``key`` for all of it."""
+    """The answer in ``width`` cells: whole, or cut and with the ``key`` for all of
+    it.
+    """
     muted = palette.muted
     if answer is None:
         edge = "─" if rule else " "

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 
 class Inspector(Text, inherit_bindings=False):
-    """Shows an `Inspection`; scrolls down its lines and sideways through the captures."""
+    """Shows an `Inspection`; scrolls down its lines and sideways through the
+    captures.
+    """
 
     BINDINGS = bindings("pane", "inspector")
     fixed = 1
@@ -63,7 +65,9 @@ class Inspector(Text, inherit_bindings=False):
 
 
 class Summary(Text, can_focus=False):
-    """Four lines about the token under the cursor, for screens without the inspector."""
+    """Four lines about the token under the cursor, for screens without the
+    inspector.
+    """
 
     def show(self, inspection: Inspection, level: int, greyed: bool) -> None:
         """As `Inspector.show`."""

@@ -1,4 +1,6 @@
-"""The base of all panes: lines that scroll without a layout and repaint what changed."""
+"""The base of all panes: lines that scroll without a layout and repaint what
+changed.
+"""
 
 from __future__ import annotations
 
@@ -87,8 +89,8 @@ def _blank_is_bare(style: Style) -> bool:
 class Lines(Safe, Widget, can_focus=True, inherit_bindings=False):
     """A window on `line_count` lines, below `fixed` rows that do not scroll.
 
-    A scroll bar of one cell stands at the right. Scrolling moves `top` and repaints this
-    pane only; Textual's own scrolling would lay out the whole screen.
+    A scroll bar of one cell stands at the right. Scrolling moves `top` and repaints
+    this pane only; Textual's own scrolling would lay out the whole screen.
     """
 
     fixed = 0

@@ -237,7 +237,9 @@ def wrap(line: str, width: int) -> list[str]:
 
 
 def _fragments(line: str) -> Iterator[tuple[str, int]]:
-    """The pieces that stay on one row, with their cells: words with the blank before."""
+    """The pieces that stay on one row, with their cells: words with the blank
+    before.
+    """
     for word in line.replace(" ", "\0 ").split("\0"):
         if word:
             for fragment in fragments_of(word):
@@ -245,7 +247,9 @@ def _fragments(line: str) -> Iterator[tuple[str, int]]:
 
 
 def wrap_at_most(line: str, width: int, most: int) -> list[str]:
-    """As `wrap`, in at most ``most`` rows; an ellipsis ends the last one if it is cut."""
+    """As `wrap`, in at most ``most`` rows; an ellipsis ends the last one if it is
+    cut.
+    """
     rows = wrap(line, width)
     if len(rows) <= most:
         return rows

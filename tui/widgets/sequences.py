@@ -69,7 +69,9 @@ class SequenceList(Rows):
         return self.title_line(f"Sequences {kept}", width, listing.filter)
 
     def _heads(self, width: int) -> Strip:
-        """The heads of the columns; the last number is the mean or what is sorted by."""
+        """The heads of the columns; the last number is the mean or what is sorted
+        by.
+        """
         listing = self.shown
         runs = [
             self._head("#", "number", _NUMBER),

@@ -24,7 +24,9 @@ _BYTES = 16
 _LABEL = 8
 """The fewest cells of a capture's label."""
 _CAPTURE = 1 + 2 + _LABEL + 30
-"""Cells of a capture's row without its last two columns: margin, side, label, numbers."""
+"""Cells of a capture's row without its last two columns: margin, side, label,
+numbers.
+"""
 _FLOOR = 9
 _RATIO = 9
 """Cells of the last two columns: Δ over its floor, and the ratio."""

@@ -57,7 +57,9 @@ class Tokens(Lines, inherit_bindings=False):
 
     @dataclass(eq=False, repr=False)
     class Labelled(Message):
-        """A label was typed: the index of its token; None where another key was typed."""
+        """A label was typed: the index of its token; None where another key was
+        typed.
+        """
 
         index: int | None
 
@@ -74,7 +76,9 @@ class Tokens(Lines, inherit_bindings=False):
         self._cache: OrderedDict[object, Strip] = OrderedDict()
 
     def show(self, passage: Passage, cursor: int) -> None:
-        """Show a sequence, or the same one in other colours, with the cursor on a token."""
+        """Show a sequence, or the same one in other colours, with the cursor on a
+        token.
+        """
         before = self.passage
         self.passage = passage
         self.labels = {}
@@ -124,7 +128,9 @@ class Tokens(Lines, inherit_bindings=False):
         return len(self.passage.ids)
 
     def _within(self, index: int) -> int:
-        """The token ``index``, or the first or last one where there is no such token."""
+        """The token ``index``, or the first or last one where there is no such
+        token.
+        """
         last = self.token_count - 1
         return max(0, min(index, last))
 
@@ -197,7 +203,9 @@ class Tokens(Lines, inherit_bindings=False):
         return strip.adjust_cell_length(width)
 
     def _gutter_text(self, passage: Passage, layout: Flow, index: int) -> str:
-        """The index of a line's first token, and * where the reader marked one in it."""
+        """The index of a line's first token, and * where the reader marked one in
+        it.
+        """
         first, last = layout.tokens_of(index)
         if first < passage.prompt:
             bar = PROMPT_BAR
@@ -228,7 +236,9 @@ class Tokens(Lines, inherit_bindings=False):
         return len(self.labels)
 
     def _seen_with_level(self, passage: Passage) -> list[int]:
-        """The tokens with a level whose start is seen, without the one at the cursor."""
+        """The tokens with a level whose start is seen, without the one at the
+        cursor.
+        """
         layout = self.flow
         last_line = min(self.top + self.page, layout.height) - 1
         first, _ = layout.tokens_of(self.top)

@@ -23,7 +23,9 @@ _EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
 def score_bar(score: float, cells: int = _BAR) -> str:
-    """A share from 0 to 1 as a bar in ``cells`` cells; more than 0 is always visible."""
+    """A share from 0 to 1 as a bar in ``cells`` cells; more than 0 is always
+    visible.
+    """
     eighths = round(score * cells * 8)
     if score > 0:
         eighths = max(1, eighths)

@@ -111,8 +111,8 @@ def config_reasons(
             said = "came out alike in every key"
         yield note(
             "config_files",
-            f"config.json of {labels} are different files, but the configs of the engines"
-            f" {said}.",
+            f"config.json of {labels} are different files, but the configs of the"
+            f" engines {said}.",
             others,
         )
 

@@ -148,12 +148,15 @@ def check_semantics(case: GateCase) -> Iterator[Reason]:
         )
     elif a != b:
         scaled = "processed" not in a + b
+        if scaled:
+            remedy = "sample at temperature 1"
+        else:
+            remedy = "switch truncation and penalties off"
         yield refuse(
             "temperature" if scaled else "semantics",
             f"{case.a.label} gives log-probabilities of {_of(a)}, {case.b.label} of"
-            f" {_of(b)}{_by_word(case)}:"
-            f" {'sample at temperature 1' if scaled else 'switch truncation and penalties off'},"
-            " or set the engine to raw log-probabilities.",
+            f" {_of(b)}{_by_word(case)}: {remedy}, or set the engine to raw"
+            " log-probabilities.",
         )
     elif a.startswith("processed"):
         yield caution(

@@ -67,12 +67,12 @@ def unit_of(path: str) -> str:
 def resolve(text: str) -> str:
     """The path that ``text`` means: a full path, or its last parts.
 
-    Last parts are for example `mae`, `k3`, `clip_fraction.0.2` or `a.mae`. Where several
-    paths end so, the one with the fewest parts wins, then the section that comes first
-    in `SECTIONS`: `mae` is errors.mae, `pearson` errors.pearson, `k3` mismatch.k3.
-    Metrics of parts (`logdrift.core.compare.metric.parts`) are named in full. Raises
-    InputError with the nearest names for an unknown one, and with all that it could
-    mean where that leaves a choice (`high`).
+    Last parts are for example `mae`, `k3`, `clip_fraction.0.2` or `a.mae`. Where
+    several paths end so, the one with the fewest parts wins, then the section that
+    comes first in `SECTIONS`: `mae` is errors.mae, `pearson` errors.pearson, `k3`
+    mismatch.k3. Metrics of parts (`logdrift.core.compare.metric.parts`) are named in
+    full. Raises InputError with the nearest names for an unknown one, and with all that
+    it could mean where that leaves a choice (`high`).
     """
     name = text.strip()
     if name in METRICS or part(name) is not None:

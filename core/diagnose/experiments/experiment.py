@@ -49,11 +49,11 @@ class Experiment:
     """One knob changed on one side, or on both at once, everything else equal.
 
     ``seconds`` is an estimate from how long the unchanged captures took, None where
-    that is unknown. ``telling`` (0 to 1) is the score of the cause times what the change
-    would explain. ``still``: no number may move. ``rescored``: what is compared with
-    the changed capture is the pair's own capture, even where that went another path.
-    ``proves`` is the cause that success is evidence for: `NOISE` for one more precise
-    format on both sides that had the same one.
+    that is unknown. ``telling`` (0 to 1) is the score of the cause times what the
+    change would explain. ``still``: no number may move. ``rescored``: what is compared
+    with the changed capture is the pair's own capture, even where that went another
+    path. ``proves`` is the cause that success is evidence for: `NOISE` for one more
+    precise format on both sides that had the same one.
     """
 
     id: str

@@ -237,8 +237,8 @@ def _note(scene: Scene, sides: Sequence[ChangedSide]) -> str:
 def _one_side_alone(
     turns: Sequence[Turn], states: Sequence[SideState], refusals: Sequence[LeftOut]
 ) -> str:
-    """Why a knob for both sides must not be turned on one alone: the other side does not
-    have it and cannot get it. Empty otherwise.
+    """Why a knob for both sides must not be turned on one alone: the other side does
+    not have it and cannot get it. Empty otherwise.
     """
     knob = turns[0].knob
     if not knob.both:

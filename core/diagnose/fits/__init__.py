@@ -1,5 +1,5 @@
-"""Small fits that the signatures share: the `line` between both sides' alternatives, the
-`lattice` that values lie on, and the `statistics` of ranks and correlations.
+"""Small fits that the signatures share: the `line` between both sides' alternatives,
+the `lattice` that values lie on, and the `statistics` of ranks and correlations.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Which layer is the first to differ? What `logdrift.core.investigate.layers` measures in
-both engines, judged: `errors` (how far streams are apart), `broken` (where one is not
-finite), `judge` (which stage is wrong), `evidence` (what that says of causes).
+"""Which layer is the first to differ? What `logdrift.core.investigate.layers` measures
+in both engines, judged: `errors` (how far streams are apart), `broken` (where one is
+not finite), `judge` (which stage is wrong), `evidence` (what that says of causes).
 """
 
 from __future__ import annotations

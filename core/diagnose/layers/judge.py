@@ -60,8 +60,8 @@ _PARTS: Mapping[str, Kind] = {
 @dataclass(frozen=True, eq=False)
 class _Stages:
     """What was measured of one backend against the standard: ``names`` of its stages,
-    ``errors`` f32[stages, P] relative, ``own`` f32[stages, P] in units of rounding, None
-    without a replay.
+    ``errors`` f32[stages, P] relative, ``own`` f32[stages, P] in units of rounding,
+    None without a replay.
     """
 
     side: MeasuredLayers

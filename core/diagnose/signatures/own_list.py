@@ -78,7 +78,9 @@ class _Mismatches:
 
     @property
     def of_ids(self) -> float:
-        """Share, beyond chance, that is of other ids of the lists or outside of them."""
+        """Share, beyond chance, that is of other ids of the lists or outside of
+        them.
+        """
         share = float(np.mean(self.owned | self.outside))
         beyond_chance = max(share - self.chance, 0.0)
         return beyond_chance / max(1 - self.chance, 1e-9)
@@ -264,8 +266,8 @@ def _off_by(
 
 
 def _owners(ids: Array, values: Array, scored: Array) -> npt.NDArray[np.int64]:
-    """The one id of each list that has the scored value, i64[m]; -1 for none or several,
-    and for values near 0, which are alike for any token.
+    """The one id of each list that has the scored value, i64[m]; -1 for none or
+    several, and for values near 0, which are alike for any token.
     """
     with np.errstate(invalid="ignore"):
         apart = np.abs(values - scored[:, None])

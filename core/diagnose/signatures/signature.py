@@ -42,9 +42,10 @@ class Signature:
 
     ``causes`` are those that it can speak for, ``needs`` what must be there before it
     may; without it the first of the causes is *not checked*. ``units`` counts the
-    evidence that ``support`` asks for. ``applies`` says in which cases it means anything
-    at all. ``of_place``: it looks at where the gap is, which temperature, truncation and
-    penalties shape as well: no cause is certain by it while those are unchecked.
+    evidence that ``support`` asks for. ``applies`` says in which cases it means
+    anything at all. ``of_place``: it looks at where the gap is, which temperature,
+    truncation and penalties shape as well: no cause is certain by it while those are
+    unchecked.
     """
 
     name: str

@@ -4,8 +4,8 @@ SGLang spawns.
 SGLang lets an engine name the function that those processes run
 (``Engine.run_scheduler_process_func``). Ours adds one method to the scheduler, which
 `Engine.collective_rpc` calls on every rank, and then runs SGLang's own; nothing that
-computes is touched. Used only where a question is asked (`BackendSettings.asked`), never for a
-capture.
+computes is touched. Used only where a question is asked (`BackendSettings.asked`),
+never for a capture.
 """
 
 from __future__ import annotations

@@ -284,8 +284,8 @@ class TransformersBackend:
         return scores
 
     def _chunk(self, rows: int) -> int:
-        """Rows of the next chunk of ``rows``: chunks are of even length, so that none is
-        a few rows only.
+        """Rows of the next chunk of ``rows``: chunks are of even length, so that none
+        is a few rows only.
         """
         chunks = math.ceil(rows / self._rows)
         return math.ceil(rows / chunks)
@@ -334,7 +334,10 @@ class TransformersBackend:
         recorder = Recorder(scores, len(prompt), self._reducer)
         tokens = torch.as_tensor(prompt, dtype=torch.int64, device=self._device)[None]
         torch.manual_seed(seed)
-        does_not_fit = f"prompt {index}: the model does not fit {len(prompt)} + {new_tokens} tokens"
+        does_not_fit = (
+            f"prompt {index}: the model does not fit {len(prompt)} + {new_tokens}"
+            " tokens"
+        )
         with explained(does_not_fit), drawn(index, self._model.dtype):
             ids = self._model.generate(
                 tokens,

@@ -21,7 +21,9 @@ class Options:
     """
 
     device: str | None = None
-    """``cuda:0``, ``cpu``, ...; None: a GPU if there is one. Excludes ``device_map``."""
+    """``cuda:0``, ``cpu``, ...; None: a GPU if there is one. Excludes
+    ``device_map``.
+    """
     head_dtype: str | None = None
     """``float32`` multiplies with a float32 copy of the head: the "float32 head"
     baseline.

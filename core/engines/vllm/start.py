@@ -1,5 +1,5 @@
-"""Starting vLLM and observing how it then runs. `logdrift.core.engines.vllm.backend` says why
-it is started as it is.
+"""Starting vLLM and observing how it then runs. `logdrift.core.engines.vllm.backend`
+says why it is started as it is.
 """
 
 from __future__ import annotations

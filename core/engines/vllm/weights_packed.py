@@ -1,5 +1,5 @@
-"""Question ``weights`` for vLLM: experts that it keeps in the order of its CPU kernel, put back into the order in
-which they were loaded.
+"""Question ``weights`` for vLLM: experts that it keeps in the order of its CPU kernel,
+put back into the order in which they were loaded.
 
 The order is learned from vLLM itself: its own packing function is given tensors of the
 shape and dtype that it packed before, which hold the places of their entries, digit by

@@ -101,8 +101,8 @@ class Bench:
 
 @dataclass
 class CleanSides:
-    """What a fault is planted in: the clean captures of the first ``count`` sequences of
-    a bench, both sides in the dtype ``background``.
+    """What a fault is planted in: the clean captures of the first ``count`` sequences
+    of a bench, both sides in the dtype ``background``.
     """
 
     bench: Bench
@@ -173,8 +173,8 @@ def read_ids(path: Path) -> list[np.ndarray]:
 
 
 def sample_ids(model: Model, lengths: Sequence[int], path: Path) -> list[np.ndarray]:
-    """Token ids i32[T] sampled by the model itself, from prompts of `PROMPT` random ids;
-    kept in ``path``.
+    """Token ids i32[T] sampled by the model itself, from prompts of `PROMPT` random
+    ids; kept in ``path``.
     """
     if path.exists():
         return read_ids(path)

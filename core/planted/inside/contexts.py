@@ -130,7 +130,8 @@ def _truncated(clean: CleanSides, size: float) -> Sent:
 
 
 def _padded(clean: CleanSides, *, left: bool, masked: bool) -> Sent:
-    """One batch of all sequences, filled up to the longest, on the left or on the right.
+    """One batch of all sequences, filled up to the longest, on the left or on the
+    right.
 
     Positions count the padding, as they do without position ids; where the padding is
     not ``masked``, it is attended to as well.

@@ -1,7 +1,8 @@
 """Plant faults in a model with plain Transformers and write one session for each. Runs
 in the engine's interpreter.
 
-    python core/planted/inside/worker.py MODEL OUT [--backgrounds float32,bfloat16] [--faults
+    python core/planted/inside/worker.py MODEL OUT [--backgrounds float32,bfloat16]
+    [--faults
     a,b] [--held-out]
         [--lengths 40x4,68x4] [--long 296x1] [--ids FILE] [--little FAMILIES]
 

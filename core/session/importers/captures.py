@@ -1,4 +1,6 @@
-"""The captures of imported records: their labels, and the facts that are told of them."""
+"""The captures of imported records: their labels, and the facts that are told of
+them.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""One token as a server scored it, and the forms in which servers write lists of them."""
+"""One token as a server scored it, and the forms in which servers write lists of
+them.
+"""
 
 from __future__ import annotations
 

@@ -83,7 +83,9 @@ class Colours:
         self._panes.show_passage()
 
     def next_threshold(self, step: int) -> None:
-        """Take the next higher threshold (``step`` -1: lower) and say what is beyond."""
+        """Take the next higher threshold (``step`` -1: lower) and say what is
+        beyond.
+        """
         explorer = self._explorer
         self.set_threshold(explorer.next_threshold(step))
         levels = explorer.levels
@@ -163,6 +165,8 @@ def _ratio(nats: float) -> str:
 
 
 def _nearest(choices: tuple[float, ...], threshold: float) -> int:
-    """The index of the choice that is nearest to a threshold, on a logarithmic scale."""
+    """The index of the choice that is nearest to a threshold, on a logarithmic
+    scale.
+    """
     distances = [abs(np.log(choice / threshold)) for choice in choices]
     return int(np.argmin(distances))

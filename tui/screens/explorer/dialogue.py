@@ -1,4 +1,6 @@
-"""How the explorer talks to the reader: messages, a line to type, lists to choose from."""
+"""How the explorer talks to the reader: messages, a line to type, lists to choose
+from.
+"""
 
 from __future__ import annotations
 
@@ -79,7 +81,9 @@ class Dialogue:
         self._screen.app.push_screen(prompt, answered)
 
     def note(self, typed: str, words: str) -> None:
-        """Show words below the line that is asked for, if its text is still ``typed``."""
+        """Show words below the line that is asked for, if its text is still
+        ``typed``.
+        """
         prompt = self._prompt
         if prompt is None or not prompt.is_attached:
             return

@@ -49,8 +49,8 @@ class ChangeFailed(Message):
 class EarlierSession:
     """Asks for the earlier session and compares the pair with it.
 
-    ``folder`` is the one to compare from the start, ``sessions_dir`` a folder with other
-    sessions. ``show_change`` brings the chart to the front.
+    ``folder`` is the one to compare from the start, ``sessions_dir`` a folder with
+    other sessions. ``show_change`` brings the chart to the front.
     """
 
     def __init__(
@@ -180,7 +180,9 @@ class EarlierSession:
 
 
 def _labels_in(old: Session, new: Pair) -> tuple[tuple[str, str], bool]:
-    """The labels of the earlier session's pair, and whether they are those of ``new``."""
+    """The labels of the earlier session's pair, and whether they are those of
+    ``new``.
+    """
     from logdrift.core.report.diff import both_pairs
 
     labels = new.a.info.label, new.b.info.label

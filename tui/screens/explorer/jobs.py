@@ -1,7 +1,7 @@
 """What the explorer does in threads: judging, measuring, counting, searching.
 
-A thread changes no widget and no model: it posts a message, named in the past tense, and
-a handler of the screen makes the change. Following the folder is in `following`.
+A thread changes no widget and no model: it posts a message, named in the past tense,
+and a handler of the screen makes the change. Following the folder is in `following`.
 """
 
 from __future__ import annotations
@@ -215,7 +215,9 @@ class Jobs:
 
     @background(group="count", exclusive=True)
     def count(self, levels: Levels) -> None:
-        """Find the tokens beyond a threshold, where the event loop would be too slow."""
+        """Find the tokens beyond a threshold, where the event loop would be too
+        slow.
+        """
         assert levels.pair is not None
         positions = levels.find_beyond()
         self.node.post_message(Counted(levels.pair, levels.key, positions))

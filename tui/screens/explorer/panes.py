@@ -29,7 +29,8 @@ While a key is held, only the tokens are repainted.
 
 
 class PaneGroup:
-    """Shows an `Explorer`: code that changes it calls the ``show_`` of what has changed.
+    """Shows an `Explorer`: code that changes it calls the ``show_`` of what has
+    changed.
 
     ``count_apart`` counts the tokens beyond a threshold in a thread; ``why_key`` is the
     key that shows the whole answer.

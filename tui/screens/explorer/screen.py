@@ -137,7 +137,9 @@ class ExplorerScreen(ChartedScreen, inherit_bindings=False):
         self.earlier.compare_again()
 
     def explained(self, session: Session, labels: tuple[str, str]) -> WhyView | None:
-        """The explanation of a pair that was worked out for this state of the folder."""
+        """The explanation of a pair that was worked out for this state of the
+        folder.
+        """
         return self.model.explained(session, labels)
 
     def keep_explained(self, session: Session, explanation: WhyView) -> None:
@@ -195,7 +197,9 @@ class ExplorerScreen(ChartedScreen, inherit_bindings=False):
         self.pane_group.low = self.pane_switch.fit_size(width, height)
 
     def draw(self) -> None:
-        """Draw the panes that have come into sight: hidden ones are not kept up to date."""
+        """Draw the panes that have come into sight: hidden ones are not kept up to
+        date.
+        """
         self.pane_group.show_heading()
         self.pane_group.show_token()
         self.pane_group.show_chart()

@@ -117,7 +117,9 @@ class _Cursor:
         self.palette = palette
 
     def marked(self, runs: list[Run], y: int) -> list[Run]:
-        """Row ``y`` with the cursor; the same ``runs`` where the cursor is not in it."""
+        """Row ``y`` with the cursor; the same ``runs`` where the cursor is not in
+        it.
+        """
         accent = self.palette.accent
         if y == self.top - 1:
             return _replace(runs, self.column, "▼", accent)

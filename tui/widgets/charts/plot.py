@@ -64,7 +64,9 @@ class Plot:
         return min(1.0, max(0.0, share))
 
     def put(self, column: int, row: int, char: str, *, over: bool = True) -> None:
-        """Put a character between the axes; without ``over`` only into an empty cell."""
+        """Put a character between the axes; without ``over`` only into an empty
+        cell.
+        """
         if not self._has_column(column) or not 0 <= row < self.area.lines:
             return
         line = self.cells[self.top + row]

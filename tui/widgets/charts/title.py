@@ -1,5 +1,5 @@
-"""The first line of the chart pane: names of charts around the one that is shown, and at
-the right what is shown of it and its keys.
+"""The first line of the chart pane: names of charts around the one that is shown, and
+at the right what is shown of it and its keys.
 """
 
 from __future__ import annotations

@@ -44,8 +44,8 @@ _LEAST = 0.02
 class _Batches:
     """How padded and full sequences of one capture's batches differ.
 
-    ``mean`` f64[S] nats: MAE over the same first tokens; ``padded`` and ``full`` bool[S]
-    are those that were compared, ``shorter`` bool[S] all that a batch fills up.
+    ``mean`` f64[S] nats: MAE over the same first tokens; ``padded`` and ``full``
+    bool[S] are those that were compared, ``shorter`` bool[S] all that a batch fills up.
     """
 
     mean: Array

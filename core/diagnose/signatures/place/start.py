@@ -60,8 +60,8 @@ _LEAST = 0.02
 class _Beginnings:
     """First tokens of the long sequences against equally surprising later ones.
 
-    ``ratio`` is the median over sequences of how many times as large they are, ``share``
-    that of the sequences that show it; ``size`` and ``expected`` are in nats.
+    ``ratio`` is the median over sequences of how many times as large they are,
+    ``share`` that of the sequences that show it; ``size`` and ``expected`` are in nats.
     """
 
     sequences: int

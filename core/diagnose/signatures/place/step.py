@@ -53,10 +53,10 @@ _LEAST = 0.02
 
 @dataclass(frozen=True, eq=False)
 class _Step:
-    """A step at ``position``: ``z`` is the statistic of ranks, ``before`` and ``behind``
-    are medians of |delta| in nats, ``late`` that of the last third behind it;
-    ``sequences`` reach it, ``share`` of them jump there. ``beyond`` bool[n]: the tokens
-    from it on.
+    """A step at ``position``: ``z`` is the statistic of ranks, ``before`` and
+    ``behind`` are medians of |delta| in nats, ``late`` that of the last third behind
+    it; ``sequences`` reach it, ``share`` of them jump there. ``beyond`` bool[n]: the
+    tokens from it on.
     """
 
     position: int

@@ -109,13 +109,14 @@ def _evidence(case: Case, side: Suspect, twice: Bools, mask: Bools) -> Evidence:
     repeated = count_of(twice)
     tokens = len(twice)
     at = case.view.at[mask]
+    first_place = place_of(case, int(at[0]))
     return Evidence(
         cause="chunks",
         score=_MOST * min(_TOKENS.score(repeated), PROOF.ceiling(tokens)),
         signature="repeated stretch",
         sentence=(
             f"{repeated:,} values of {side.label} repeat, to the last digit, what"
-            f" stands earlier in their sequence (first at {place_of(case, int(at[0]))}),"
+            f" stands earlier in their sequence (first at {first_place}),"
             f" where {side.other_label} repeats nothing: chunks of a stream were joined"
             " with what they hold already. Keep the new values of each chunk alone."
         ),

@@ -152,13 +152,14 @@ def _evidence(case: Case, stretches: _Moved) -> Evidence:
     rows = np.unique(case.view.sequence[stretches.mask])
     first = _first_tokens(case, stretches.mask, rows)
     way = "late" if stretches.lag > 0 else "early"
+    where = _where(case, stretches, rows, first)
     return Evidence(
         cause="alignment",
         score=_MOST * PROOF.ceiling(count_of(known)),
         signature="moved stretch",
         sentence=(
             f"{case.labels[1]} is {number_of_tokens(stretches.lag)} {way}"
-            f" {_where(case, stretches, rows, first)}: moved, its values differ from those"
+            f" {where}: moved, its values differ from those"
             f" of {case.labels[0]} by {after:.2g} nats on average, in place by"
             f" {in_place:.2g}. Record one value for each token, from the first on."
         ),
