@@ -2,8 +2,8 @@
 import test, then a marker.
 
 The marker is written last, so an environment without one is unfinished and the next run
-completes it. Everything that is started runs in a process group of its own, writes to a log
-file and is ended as a group on Ctrl-C.
+completes it. Everything that is started runs in a process group of its own, writes to a
+log file and is ended as a group on Ctrl-C.
 """
 
 from __future__ import annotations

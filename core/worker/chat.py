@@ -1,4 +1,6 @@
-"""Conversations through a tokenizer's chat template, without losing any part of them."""
+"""Conversations through a tokenizer's chat template, without losing any part of
+them.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Which files a backend was started with, as its worker sees them: digests, and what
 its tokenizer does by itself.
 
-Only what is certain is reported. Options that make an engine read its weights elsewhere, or
-not at all, leave the weights unknown.
+Only what is certain is reported. Options that make an engine read its weights
+elsewhere, or not at all, leave the weights unknown.
 """
 
 from __future__ import annotations

@@ -189,8 +189,8 @@ _NOT_SEARCHED = _RankSearch(rank=None, done=False)
 
 
 def _energy_left(gap: Tensor, directions: int) -> tuple[float, Tensor]:
-    """The squared L2 of ``gap``, and f64[directions]: how much of it the first 1, 2, ...
-    directions leave.
+    """The squared L2 of ``gap``, and f64[directions]: how much of it the first 1, 2,
+    ... directions leave.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
