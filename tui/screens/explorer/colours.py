@@ -148,9 +148,9 @@ class Colours:
         explorer = self._explorer
         mode = explorer.mode
         bound = mode.step(threshold)
-        ratio = _ratio(threshold)
-        if mode.thresholds:
-            ratio = ""
+        ratio = ""
+        if not mode.thresholds:
+            ratio = _ratio(threshold)
         if explorer.pair is None:
             return f" {bound:>8} {ratio}"
         count = len(explorer.levels.beyond_threshold(threshold))
