@@ -99,17 +99,15 @@ class VllmBackend:
         check_length(len(seeds), len(prompts), "seeds")
         for index, prompt in enumerate(prompts):
             self._check(prompt, index, room=1)
-        params = [
-            self._sampling(
-                seed=seed,
-                max_tokens=self._settings.new_tokens(len(prompt), self._max_length),
-            )
-            for prompt, seed in zip(prompts, seeds, strict=True)
-        ]
+        params = []
+        for prompt, seed in zip(prompts, seeds, strict=True):
+            new_tokens = self._settings.new_tokens(len(prompt), self._max_length)
+            params.append(self._sampling(seed, new_tokens))
         outputs = self._run(prompts, params, progress)
+        answered = zip(prompts, outputs, strict=True)
         return [
-            self._generation(p, output, i)
-            for i, (p, output) in enumerate(zip(prompts, outputs, strict=True))
+            self._generation(prompt, output, index)
+            for index, (prompt, output) in enumerate(answered)
         ]
 
     def score(self, sequences: Sequence[IdArray], progress: Progress) -> list[Scores]:
@@ -120,21 +118,21 @@ class VllmBackend:
 
         for index, ids in enumerate(sequences):
             self._check(ids, index, room=1)
-        k = self._settings.top_k
+        top_k = self._settings.top_k
         params = SamplingParams(
             max_tokens=1,
             temperature=0.0,
-            prompt_logprobs=k,
+            prompt_logprobs=top_k,
             detokenize=False,
             flat_logprobs=True,
         )
         outputs = self._run(sequences, [params.clone() for _ in sequences], progress)
-        found = []
+        scores = []
         for index, (ids, output) in enumerate(zip(sequences, outputs, strict=True)):
             what = f"sequence {index} of the part"
             check_length(len(output.prompt_logprobs), len(ids), what)
-            found.append(unpack(output.prompt_logprobs, ids, 1, 1, k, what))
-        return found
+            scores.append(unpack(output.prompt_logprobs, ids, 1, 1, top_k, what))
+        return scores
 
     def forced_decode(
         self,
@@ -155,31 +153,34 @@ class VllmBackend:
                 " with"
             )
         check_length(len(prompt_lengths), len(sequences), "prompt lengths")
-        scores = [Scores.empty(len(ids), self._settings.top_k) for ids in sequences]
+        scores = []
         decoded = []
-        for index, (ids, length) in enumerate(
-            zip(sequences, prompt_lengths, strict=True)
-        ):
-            self._check(ids, index, room=0)
-            if not 0 < length <= len(ids):
-                raise MismatchError(
-                    f"sequence {index} of the part: prompt length {length} of"
-                    f" {len(ids)} ids"
-                )
-            if length < len(ids):
-                decoded.append(index)
-            else:
+        prompts = []
+        params = []
+        for index, ids in enumerate(sequences):
+            prompt_length = prompt_lengths[index]
+            self._check_forced(ids, prompt_length, index)
+            scores.append(Scores.empty(len(ids), self._settings.top_k))
+            if prompt_length == len(ids):
                 progress(1, len(ids))
-        prompts = [sequences[i][: prompt_lengths[i]] for i in decoded]
-        params = [
-            self._forcing(sequences[i][prompt_lengths[i] :].tolist()) for i in decoded
-        ]
+                continue
+            decoded.append(index)
+            prompts.append(ids[:prompt_length])
+            params.append(self._forcing(ids[prompt_length:].tolist()))
         outputs = self._run(prompts, params, progress)
         for index, output in zip(decoded, outputs, strict=True):
             scores[index] = self._forced(
                 output.outputs[0], sequences[index], prompt_lengths[index], index
             )
         return scores
+
+    def _check_forced(self, ids: IdArray, prompt_length: int, index: int) -> None:
+        self._check(ids, index, room=0)
+        if not 0 < prompt_length <= len(ids):
+            raise MismatchError(
+                f"sequence {index} of the part: prompt length {prompt_length} of"
+                f" {len(ids)} ids"
+            )
 
     def _forced(
         self, completion: Any, ids: IdArray, prompt_length: int, index: int
@@ -199,12 +200,9 @@ class VllmBackend:
         (`logdrift.core.worker.questions`), for each rank. LogdriftError where the
         user's own ``worker_extension_cls`` took our place beside the model.
         """
+        call = (function, dict(arguments))
         try:
-            return list(
-                self._llm.collective_rpc(
-                    "logdrift_inspect", args=(function, dict(arguments))
-                )
-            )
+            return list(self._llm.collective_rpc("logdrift_inspect", args=call))
         except Exception as error:
             if self._settings.spec.options.get("worker_extension_cls"):
                 raise LogdriftError(
@@ -240,8 +238,8 @@ class VllmBackend:
         room = 1 if "prefill" in paths else 0
         if longest + room > limit:
             self.close()
-            limited = "max_model_len" in self._settings.spec.options
-            own = "raise max_model_len, or " if limited else ""
+            has_own_limit = "max_model_len" in self._settings.spec.options
+            own = "raise max_model_len, or " if has_own_limit else ""
             raise LogdriftError(
                 f"vllm takes at most {limit - room} tokens per sequence here"
                 f" (max_model_len {limit}), the longest sequence has up to {longest}:"
@@ -287,9 +285,8 @@ class VllmBackend:
             "detokenize": False,
             "flat_logprobs": True,
         }
-        if getattr(
-            self._llm.llm_engine.vllm_config.model_config, "enable_trace_replay", False
-        ):
+        model_config = self._llm.llm_engine.vllm_config.model_config
+        if getattr(model_config, "enable_trace_replay", False):
             return SamplingParams(**common, trace_decode_token_ids=ids)
         from logdrift.core.engines.vllm.forced import FORCED_IDS
 
@@ -371,9 +368,8 @@ class VllmBackend:
             raise LogdriftError(
                 f"{what}: vllm ended it with {completion.finish_reason!r}"
             )
-        ids = np.concatenate(
-            [prompt, np.asarray(completion.token_ids, np.int32)]
-        ).astype(np.int32)
+        sampled = np.asarray(completion.token_ids, np.int32)
+        ids = np.concatenate([prompt, sampled]).astype(np.int32)
         check_ids(ids, self._vocab_size, what)
         scores = unpack(
             completion.logprobs, ids, len(prompt), 0, self._settings.top_k, what
@@ -387,10 +383,8 @@ def _tokens_of(output: Any) -> int:
     """
     scored = output.prompt_logprobs is not None
     if scored:
-        new = 0
-    else:
-        new = len(output.outputs[0].token_ids)
-    return len(output.prompt_token_ids) + new
+        return len(output.prompt_token_ids)
+    return len(output.prompt_token_ids) + len(output.outputs[0].token_ids)
 
 
 def unpack(
@@ -409,29 +403,28 @@ def unpack(
     check_length(len(flat.start_indices) - skipped, rows, what)
     starts = np.asarray(flat.start_indices[skipped:], np.int64)
     widths = np.asarray(flat.end_indices[skipped:], np.int64) - starts
-    if (
-        np.any(widths != width)
-        or np.any(np.diff(starts) != width)
-        or (rows and starts[0] != 0)
-    ):
+    has_other_widths = bool(np.any(widths != width))
+    has_gaps = bool(np.any(np.diff(starts) != width))
+    begins_late = rows > 0 and starts[0] != 0
+    if has_other_widths or has_gaps or begins_late:
         raise MismatchError(
             f"{what}: engine returned rows of {sorted(set(widths.tolist()))} entries,"
             f" not {width}"
         )
-    got = np.asarray(flat.token_ids, np.int32).reshape(rows, width)
+    returned = np.asarray(flat.token_ids, np.int32).reshape(rows, width)
     values = np.asarray(flat.logprobs, np.float32).reshape(rows, width)
     ranks = np.asarray(flat.ranks, np.int32).reshape(rows, width)
-    if not np.array_equal(got[:, 0], ids[first:]):
+    if not np.array_equal(returned[:, 0], ids[first:]):
         raise MismatchError(f"{what}: engine scored other ids than it was given")
     values = np.where(values <= -9999.0, np.float32("-inf"), values)
     scores = Scores.empty(len(ids), top_k)
     scores.logprob[first:] = values[:, 0]
     scores.rank[first:] = ranks[:, 0]
     if top_k:
-        scores.top_ids[first:] = got[:, 1:]
+        scores.top_ids[first:] = returned[:, 1:]
         scores.top_logprobs[first:] = values[:, 1:]
-        reached = values[:, 0] >= values[:, -1]
+        is_within_top_k = values[:, 0] >= values[:, -1]
         strict = 1 + np.sum(values[:, 1:] > values[:, :1], axis=1)
-        scores.rank[first:] = np.where(reached, strict, ranks[:, 0])
+        scores.rank[first:] = np.where(is_within_top_k, strict, ranks[:, 0])
     mark_nan(scores, first)
     return scores

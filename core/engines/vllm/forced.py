@@ -66,8 +66,7 @@ class Observer:
         config = self.vllm_config
         runner = self.model_runner
         model = runner.get_model()
-        heads = (m for m in model.modules() if type(m).__name__ == "LogitsProcessor")
-        head = next(heads, None)
+        head = _head_of(model)
         head_dtype = None
         if head is not None:
             head_dtype = str(head.head_dtype or config.model_config.dtype)
@@ -110,15 +109,14 @@ class Observer:
                 )
                 logits: torch.Tensor | None = model.compute_logits(row)
                 return logits
-            # any model code at all: unknown is an honest answer, a failed start is not
+            # Any model code may fail here: not known, but no reason not to start.
             except Exception:
                 return None
 
     def _logdrift_attention(self) -> list[str]:
         names = set()
-        for (
-            layer
-        ) in self.vllm_config.compilation_config.static_forward_context.values():
+        layers = self.vllm_config.compilation_config.static_forward_context
+        for layer in layers.values():
             backend = getattr(layer, "attn_backend", None)
             if backend is not None:
                 names.add(str(backend.get_name()))
@@ -129,7 +127,15 @@ class Observer:
         if asked != "auto":
             return str(asked)
         caches = getattr(self.model_runner, "kv_caches", None) or []
-        return next(
-            (str(cache.dtype) for cache in caches if isinstance(cache, torch.Tensor)),
-            None,
-        )
+        for cache in caches:
+            if isinstance(cache, torch.Tensor):
+                return str(cache.dtype)
+        return None
+
+
+def _head_of(model: Any) -> Any:
+    """The module that makes logits of hidden states; None where there is none."""
+    for module in model.modules():
+        if type(module).__name__ == "LogitsProcessor":
+            return module
+    return None

@@ -102,10 +102,9 @@ def _options(settings: BackendSettings) -> dict[str, Any]:
         options["enforce_eager"] = True
         _prepare_cpu(user)
     options.update(user)
-    if options.get("max_logprobs", _DEFAULT_MAX_LOGPROBS) != -1:
-        options["max_logprobs"] = max(
-            int(options.get("max_logprobs", _DEFAULT_MAX_LOGPROBS)), settings.top_k
-        )
+    max_logprobs = options.get("max_logprobs", _DEFAULT_MAX_LOGPROBS)
+    if max_logprobs != -1:
+        options["max_logprobs"] = max(int(max_logprobs), settings.top_k)
     return {
         **options,
         "model": settings.model,
@@ -129,10 +128,8 @@ def _prepare_cpu(user: Mapping[str, Any]) -> None:
 
     if "kv_cache_memory_bytes" not in user:
         os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
-    if (
-        user.get("enforce_eager", True)
-        and os.environ.setdefault("TORCH_COMPILE_DISABLE", "1") == "1"
-    ):
+    is_eager = user.get("enforce_eager", True)
+    if is_eager and os.environ.setdefault("TORCH_COMPILE_DISABLE", "1") == "1":
         import torch._dynamo.config
 
         torch._dynamo.config.disable = True
@@ -210,10 +207,7 @@ def facts(
     """
     config = llm.llm_engine.vllm_config
     seen = _observed(llm)
-    if seen.get("device"):
-        device = observe.device(str(seen["device"]))
-    else:
-        device = {}
+    device = observe.device(str(seen["device"])) if seen.get("device") else {}
     if seen.get("threads"):
         device["threads"] = seen["threads"]
     decoding = "decode" in settings.paths
@@ -269,13 +263,13 @@ def semantics(mode: str, params: Any) -> LogprobSemantics:
     """
     if mode == "raw_logprobs":
         return "raw"
-    additive = params.presence_penalty, params.frequency_penalty
-    penalised = params.repetition_penalty != 1.0 or any(p != 0.0 for p in additive)
-    greedy = params.temperature < 1e-5
-    cut = params.top_p < 1.0 or params.top_k > 0 or params.min_p > 0.0
-    if penalised or (cut and not greedy):
+    adds_penalty = params.presence_penalty != 0.0 or params.frequency_penalty != 0.0
+    is_penalised = adds_penalty or params.repetition_penalty != 1.0
+    is_greedy = params.temperature < 1e-5
+    is_cut = params.top_p < 1.0 or params.top_k > 0 or params.min_p > 0.0
+    if is_penalised or (is_cut and not is_greedy):
         return "processed"
-    if greedy or params.temperature == 1.0:
+    if is_greedy or params.temperature == 1.0:
         return "raw"
     return "temperature_scaled"
 
@@ -297,12 +291,10 @@ def cause(error: BaseException) -> str:
         finding: Mapping[str, Any] = next(iter(details()), {})
         where = ".".join(str(key) for key in finding.get("loc", ()))
         what = str(finding.get("msg", text)).removeprefix("Value error, ")
-        if where:
-            text = f"{where}={finding.get('input')!r}: {what}"
-        else:
-            text = what
-    lines = (line.strip() for line in text.splitlines() if line.strip())
-    return next(lines, type(error).__name__)[:400]
+        text = f"{where}={finding.get('input')!r}: {what}" if where else what
+    lines = text.strip().splitlines()
+    first_line = lines[0].rstrip() if lines else type(error).__name__
+    return first_line[:400]
 
 
 def _observed(llm: Any) -> Mapping[str, Any]:
@@ -325,10 +317,9 @@ def _observed(llm: Any) -> Mapping[str, Any]:
 
 def _check_option_names(settings: BackendSettings, vllm: Any) -> None:
     spec = settings.spec
-    known = {f.name for f in dataclasses.fields(vllm.EngineArgs)} | set(
-        inspect.signature(vllm.LLM.__init__).parameters
-    )
-    known -= {"self", "kwargs"}
+    engine_arguments = {field.name for field in dataclasses.fields(vllm.EngineArgs)}
+    parameters = set(inspect.signature(vllm.LLM.__init__).parameters)
+    known = (engine_arguments | parameters) - {"self", "kwargs"}
     for key in spec.options:
         if _ours(key):
             continue
@@ -337,10 +328,7 @@ def _check_option_names(settings: BackendSettings, vllm: Any) -> None:
             raise spec.error("options", reason, _REFUSED[key])
         if key not in known:
             near = difflib.get_close_matches(key, sorted(known), n=1)
-            if near:
-                hint = f"did you mean {near[0]!r}?"
-            else:
-                hint = None
+            hint = f"did you mean {near[0]!r}?" if near else None
             reason = f"vllm {vllm.__version__} has no option {key!r}"
             raise spec.error("options", reason, hint)
 
@@ -359,8 +347,10 @@ def _may_replay() -> bool:
     from vllm import envs
     from vllm.triton_utils import HAS_TRITON
 
-    wanted = getattr(envs, "VLLM_USE_V2_MODEL_RUNNER", None)
-    return bool(HAS_TRITON if wanted is None else wanted)
+    asked = getattr(envs, "VLLM_USE_V2_MODEL_RUNNER", None)
+    if asked is None:
+        return bool(HAS_TRITON)
+    return bool(asked)
 
 
 def _execution_mode(mode: str | None, graphs: str | None) -> str | None:
