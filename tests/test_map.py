@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -42,3 +43,58 @@ def test_every_folder_of_the_product_is_on_the_map() -> None:
         if f"{room}/" not in text and f"`{room.split('/')[1]}/" not in text
     ]
     assert unnamed == []
+
+
+# What code and documents call by its place, is there.
+
+
+def _modules() -> dict[str, Path]:
+    modules = {}
+    for top in ("core", "tui", "cli"):
+        for path in (REPOSITORY / top).rglob("*.py"):
+            inside = path.relative_to(REPOSITORY).with_suffix("").parts
+            if inside[-1] == "__init__":
+                inside = inside[:-1]
+            modules[".".join(("logdrift", *inside))] = path
+    return modules
+
+
+def _named(folder: str, pattern: str) -> Iterator[tuple[Path, str]]:
+    for path in sorted((REPOSITORY / folder).rglob("*")):
+        if path.suffix in (".py", ".md"):
+            for match in re.finditer(pattern, path.read_text("utf-8")):
+                yield path, match[1]
+
+
+def _exists(place: str, modules: dict[str, Path]) -> bool:
+    """Whether a dotted name is a module, or a name that its module has."""
+    module = place
+    while module and module not in modules:
+        module = module.rpartition(".")[0]
+    name = place.removeprefix(module).strip(".").partition(".")[0]
+    if not module or not name or name.startswith("__"):
+        return bool(module)
+    return re.search(rf"\b{name}\b", modules[module].read_text("utf-8")) is not None
+
+
+@pytest.mark.parametrize("folder", ["core", "tui", "cli", "docs", "benchmarks"])
+def test_a_dotted_name_leads_to_a_module_or_what_it_has(folder: str) -> None:
+    modules = _modules()
+    pattern = r"\b(logdrift\.(?:core|tui|cli)(?:\.[A-Za-z_]\w*)+)"
+    astray = [
+        f"{path.relative_to(REPOSITORY)}: {place}"
+        for path, place in _named(folder, pattern)
+        if not _exists(place, modules)
+    ]
+    assert astray == []
+
+
+@pytest.mark.parametrize("folder", ["core", "tui", "cli", "docs", "benchmarks"])
+def test_a_file_that_is_named_is_there(folder: str) -> None:
+    pattern = r"(?<![\w/.-])((?:core|tui|cli)/[\w/]+\.(?:py|tcss|txt|json))\b"
+    astray = [
+        f"{path.relative_to(REPOSITORY)}: {place}"
+        for path, place in _named(folder, pattern)
+        if not re.search(r"/[A-Z]+/", place) and not (REPOSITORY / place).exists()
+    ]
+    assert astray == []

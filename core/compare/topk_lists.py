@@ -19,7 +19,7 @@ value NaN and the probability 0, so they never count.
 
 
 class StoredRows(Protocol):
-    """What `logdrift.core.session.reader.Column` gives: some rows of an array that may
+    """What `logdrift.core.session.tensors.Column` gives: some rows of an array that may
     lie in several files.
     """
 
