@@ -25,13 +25,14 @@ def check_echo(ids: IdArray, echoed: Sequence[int], vocabulary: int, what: str) 
     """Raises MismatchError unless equal, where the last id of the vocabulary may come
     back as 0.
     """
-    got = np.asarray(echoed, np.int64)
-    same = (got == ids) | ((ids == vocabulary - 1) & (got == 0))
+    returned = np.asarray(echoed, np.int64)
+    last_id_as_zero = (ids == vocabulary - 1) & (returned == 0)
+    same = (returned == ids) | last_id_as_zero
     if not bool(same.all()):
-        where = int(np.flatnonzero(~same)[0])
+        position = int(np.flatnonzero(~same)[0])
         raise MismatchError(
-            f"{what}: SGLang scored id {int(got[where])} at {where}, not"
-            f" {int(ids[where])}"
+            f"{what}: SGLang scored id {int(returned[position])} at {position}, not"
+            f" {int(ids[position])}"
         )
 
 
@@ -53,13 +54,12 @@ def read_generation(
         raise MismatchError(f"{what}: SGLang scored other ids than it generated")
     scores = Scores.empty(prompt.size + new.size, top_k)
     fill(scores, prompt.size, rows, meta.get("output_top_logprobs") or [], what)
-    kind = (meta.get("finish_reason") or {}).get("type")
-    if kind in ("stop", "length"):
-        finish = kind
-    else:
-        finish = "unknown"
+    finish = (meta.get("finish_reason") or {}).get("type")
     return Generation(
-        np.concatenate([prompt, new]).astype(np.int32), int(prompt.size), finish, scores
+        token_ids=np.concatenate([prompt, new]).astype(np.int32),
+        prompt_length=int(prompt.size),
+        finish=finish if finish in ("stop", "length") else "unknown",
+        scores=scores,
     )
 
 

@@ -133,7 +133,7 @@ def context_length(arguments: Mapping[str, Any]) -> int | None:
             revision=arguments["revision"],
         )
         return int(get_context_length(get_hf_text_config(config)))
-    # SGLang itself will say what is wrong, or be of a version that has other functions
+    # SGLang will report what is wrong itself, or its version has other functions.
     except Exception as error:
         print(
             "logdrift: the model's positions are not known before the start:"
@@ -163,13 +163,11 @@ def _kv_dtype(asked: Any, dtype: str | None, quantization: str) -> str | None:
     """``auto`` is the model's dtype, except where a quantised checkpoint names
     another.
     """
-    if asked != "auto":
-        if asked:
-            return str(asked)
+    if not asked:
         return None
-    if quantization == "none":
-        return dtype
-    return None
+    if asked != "auto":
+        return str(asked)
+    return dtype if quantization == "none" else None
 
 
 def _attention(state: Mapping[str, Any]) -> str | None:
@@ -186,26 +184,25 @@ def _execution(state: Mapping[str, Any]) -> str | None:
     graphs = state.get("cuda_graph_config")
     if not isinstance(graphs, Mapping):
         return None
-    modes = [
-        f"{phase} graph {graphs[phase]['backend']}"
-        for phase in graphs
-        if graphs[phase]["backend"] != "disabled"
-    ]
-    modes += ["torch.compile"] if state.get("enable_torch_compile") else []
+    modes = []
+    for phase, settings in graphs.items():
+        if settings["backend"] != "disabled":
+            modes.append(f"{phase} graph {settings['backend']}")
+    if state.get("enable_torch_compile"):
+        modes.append("torch.compile")
     return ", ".join(modes) or "eager"
 
 
-def _overrides(text: Any) -> dict[str, Any] | None:
-    try:
-        if isinstance(text, str):
-            found = json.loads(text)
-        else:
-            found = text
-    except ValueError:
-        return None
-    if isinstance(found, Mapping):
-        return dict(found)
-    return None
+def _overrides(overrides: Any) -> dict[str, Any] | None:
+    """The config's overrides, given as a table or as its JSON; None where they cannot
+    be read.
+    """
+    if isinstance(overrides, str):
+        try:
+            overrides = json.loads(overrides)
+        except ValueError:
+            return None
+    return dict(overrides) if isinstance(overrides, Mapping) else None
 
 
 def _model_class(config: Any) -> str | None:

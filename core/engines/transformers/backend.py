@@ -186,10 +186,7 @@ class TransformersBackend:
 
     def _load(self) -> Any:
         settings = self.settings
-        if torch.cuda.is_available():
-            default_device = "cuda"
-        else:
-            default_device = "cpu"
+        default_device = "cuda" if torch.cuda.is_available() else "cpu"
         model = transformers.AutoModelForCausalLM.from_pretrained(
             settings.model,
             dtype=settings.spec.dtype,
@@ -203,13 +200,10 @@ class TransformersBackend:
 
     def _prepare(self) -> None:
         model = self._model
-        self._device = model.get_input_embeddings().weight.device
-        self._vocab_size = int(model.get_input_embeddings().weight.shape[0])
-        limit = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-        if isinstance(limit, int) and limit > 0:
-            self._limit = int(limit)
-        else:
-            self._limit = None
+        embedding = model.get_input_embeddings().weight
+        self._device = embedding.device
+        self._vocab_size = int(embedding.shape[0])
+        self._limit = _positions(model)
         wide_head = self._own.head_dtype == "float32"
         self._head = Head(model, self._vocab_size, float32=wide_head)
         if self._own.compile:
@@ -235,12 +229,12 @@ class TransformersBackend:
 
     def _new_reducer(self) -> Reducer:
         assert self._head is not None
-        if self._device.type == "cpu":
-            block = None
-        else:
-            block = self._rows
+        on_cpu = self._device.type == "cpu"
         return Reducer(
-            self._head.logits_size, self.settings.top_k, self._head.logits_device, block
+            self._head.logits_size,
+            self.settings.top_k,
+            self._head.logits_device,
+            block_rows=None if on_cpu else self._rows,
         )
 
     def _replace_generation_config(self) -> None:
@@ -351,10 +345,7 @@ class TransformersBackend:
                 f"prompt {index}: the engine answered with other prompt ids than it was"
                 " given"
             )
-        if int(token_ids[-1]) in self._eos:
-            finish = "stop"
-        else:
-            finish = "length"
+        finish = "stop" if int(token_ids[-1]) in self._eos else "length"
         return Generation(token_ids, len(prompt), finish, recorder.finish(ids))
 
     def _processors(self, recorder: Recorder) -> Any:
@@ -396,17 +387,23 @@ class TransformersBackend:
         for index, ids in enumerate(sequences):
             if len(ids) == 0:
                 raise MismatchError(f"sequence {index}: no token ids")
-            check_ids(
-                np.asarray(ids),
-                min(self._vocab_size, head.logits_size),
-                f"sequence {index}",
-            )
+            known_ids = min(self._vocab_size, head.logits_size)
+            check_ids(np.asarray(ids), known_ids, f"sequence {index}")
             if self._limit is not None and len(ids) + room > self._limit:
                 more = " and room for a new one" if room else ""
                 raise MismatchError(
                     f"sequence {index}: {len(ids)} tokens{more} are more than the"
                     f" model's {self._limit} positions"
                 )
+
+
+def _positions(model: Any) -> int | None:
+    """How many positions the model has; None where its config gives no number."""
+    config = model.config.get_text_config()
+    positions = getattr(config, "max_position_embeddings", None)
+    if isinstance(positions, int) and positions > 0:
+        return positions
+    return None
 
 
 def _is_path(model: str) -> bool:

@@ -111,9 +111,8 @@ class Head:
             return backbone[0, start:stop]
         last = min(max(stop, start + MIN_ROWS), tokens.shape[1])
         first = max(0, min(start, last - MIN_ROWS))
-        return self._from_rows(backbone, tokens, first, last)[
-            0, start - first : stop - first
-        ]
+        logits = self._from_rows(backbone, tokens, first, last)
+        return logits[0, start - first : stop - first]
 
     def _from_rows(
         self, backbone: Any, tokens: Tensor, start: int, stop: int
@@ -130,10 +129,9 @@ class Head:
             calls += 1
             return rows
 
+        ids = tokens[:, start:stop]
         with _forward_of(self._base, stand_in):
-            logits = self._model(
-                input_ids=tokens[:, start:stop], use_cache=False
-            ).logits
+            logits = self._model(input_ids=ids, use_cache=False).logits
         if calls != 1 or logits.shape[1] != stop - start:
             raise _DoesNotFitError
         return logits
@@ -164,29 +162,25 @@ class Head:
         """
         backbone = self.backbone(tokens)
         whole = self._from_rows(backbone, tokens, 0, _PROBE_TOKENS)
-        some = self._from_rows(backbone, tokens, 2, 4).double()
-        close = (
-            some - plain[:, 2:4].double()
-        ).abs().amax() <= plain.double().abs().amax() / 64
-        return bool(torch.equal(whole, plain) and close)
+        two = self._from_rows(backbone, tokens, 2, 4).double()
+        gap = (two - plain[:, 2:4].double()).abs().amax()
+        largest = plain.double().abs().amax()
+        return bool(torch.equal(whole, plain) and gap <= largest / 64)
 
 
 def _backbones(model: Any) -> list[Any]:
     """Modules that may give the last hidden state: the base model, or the decoder
     inside of it (OPT, Bart).
     """
-    found: list[Any] = []
-    for candidate in (
-        model.base_model,
-        model.get_decoder() if hasattr(model, "get_decoder") else None,
-    ):
-        if (
-            candidate is not None
-            and candidate is not model
-            and not any(candidate is known for known in found)
-        ):
-            found.append(candidate)
-    return found
+    candidates = [model.base_model]
+    if hasattr(model, "get_decoder"):
+        candidates.append(model.get_decoder())
+    backbones: list[Any] = []
+    for candidate in candidates:
+        is_known = any(candidate is known for known in (model, *backbones))
+        if candidate is not None and not is_known:
+            backbones.append(candidate)
+    return backbones
 
 
 class _DoesNotFitError(RuntimeError):

@@ -44,37 +44,38 @@ def layers(backend: Any, arguments: Mapping[str, Any], out: Path) -> dict[str, A
         int(arguments["last"]),
         prefix=bool(arguments["prefix"]),
     )
-    tokens = torch.as_tensor(
-        arguments["token_ids"][: last + 1], dtype=torch.int64, device=backend._device
-    )[None]
+    ids = arguments["token_ids"][: last + 1]
+    tokens = torch.as_tensor(ids, dtype=torch.int64, device=backend._device)[None]
     with torch.inference_mode():
         _own(head, stack, tokens, first, arguments["head_ids"], out)
         for name, file in dict(arguments.get("replay") or {}).items():
             replay(head, stack, tokens, Path(file), out / f"{name}.safetensors")
-    found = {
+    return {
         "layers": len(stack.layers),
         "norm": stack.norm is not None,
         "head_error": None,
+        "first": first,
+        "last": last,
     }
-    return {**found, "first": first, "last": last}
 
 
 def _own(
     head: Head, stack: Stack, tokens: Tensor, first: int, head_ids: list[int], out: Path
 ) -> None:
-    count = tokens.shape[1] - first
+    """Write the stream and the logits of positions ``first`` to the last one."""
+    length = tokens.shape[1]
     taps = Taps(stack)
     try:
-        taps.arm(first + count, first, first + count - 1)
+        taps.arm(length, first, last=length - 1)
         backbone = head.backbone(tokens)
         arrays = taps.arrays()
     finally:
         taps.remove()
-    arrays |= head_arrays(
-        lambda start, stop: head.logits(backbone, tokens, first + start, first + stop),
-        count,
-        head_ids,
-    )
+
+    def logits_of(start: int, stop: int) -> Tensor:
+        return head.logits(backbone, tokens, first + start, first + stop)
+
+    arrays |= head_arrays(logits_of, length - first, head_ids)
     write(out, arrays)
 
 
@@ -112,8 +113,8 @@ def replay(head: Head, stack: Stack, tokens: Tensor, file: Path, out: Path) -> N
 
 
 class _Replay:
-    """Hooks that give every layer, and the norm, the recorded stream in place of what
-    it was to be given, and keep how far what it makes of that is from the record.
+    """Hooks that feed every layer, and the norm, the recorded stream in place of its
+    own input, and keep how far its output is from the record.
     """
 
     def __init__(self, stack: Stack, recorded: Mapping[str, npt.NDArray[Any]]) -> None:
@@ -148,53 +149,60 @@ class _Replay:
         after = self._stream[index + 1]
 
         def hook(module: Any, args: Any, output: Any) -> None:
-            made = first_of(output)[0].float().cpu().numpy()
-            self.by_layer["difference"].append(_norm(after - made))
-            self.by_layer["step"].append(_norm(made - before))
+            computed = first_of(output)[0].float().cpu().numpy()
+            self.by_layer["difference"].append(_norm(after - computed))
+            self.by_layer["step"].append(_norm(computed - before))
             self.by_layer["size"].append(_norm(after))
 
         return hook
 
     def _after_norm(self, module: Any, args: Any, output: Any) -> None:
-        if "final" in self._recorded:
-            made = first_of(output)[0].float().cpu().numpy()
-            difference = self._recorded["final"] - made
-            self.final = {
-                "final_difference": _norm(difference),
-                "final_size": _norm(made),
-            }
+        if "final" not in self._recorded:
+            return
+        computed = first_of(output)[0].float().cpu().numpy()
+        self.final = {
+            "final_difference": _norm(self._recorded["final"] - computed),
+            "final_size": _norm(computed),
+        }
 
 
 def _instead(stream: npt.NDArray[Any]) -> Callable[..., Any]:
-    """A pre-hook that gives the module this stream, in the dtype and on the device of
-    what it was to be given.
+    """A pre-hook that feeds the module this stream in place of its own input, in the
+    dtype and on the device of that.
     """
 
     def hook(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if args:
             return (_like(stream, args[0]), *args[1:]), kwargs
-        return args, {**kwargs, "hidden_states": _like(stream, kwargs["hidden_states"])}
+        replaced = _like(stream, kwargs["hidden_states"])
+        return args, {**kwargs, "hidden_states": replaced}
 
     return hook
 
 
-def _like(stream: npt.NDArray[Any], given: Tensor) -> Tensor:
-    return torch.from_numpy(stream).to(given.device, given.dtype).reshape(given.shape)
+def _like(array: npt.NDArray[Any], tensor: Tensor) -> Tensor:
+    """``array`` as a tensor with the shape, dtype and device of ``tensor``."""
+    moved = torch.from_numpy(array).to(tensor.device, tensor.dtype)
+    return moved.reshape(tensor.shape)
 
 
 def _head(
-    head: Head, backbone: Any, tokens: Tensor, given: Mapping[str, Any]
+    head: Head, backbone: Any, tokens: Tensor, recorded: Mapping[str, Any]
 ) -> dict[str, npt.NDArray[Any]]:
-    rows = with_hidden(backbone, _like(given["final"], hidden_of(backbone)))
-    made = head_arrays(
-        lambda start, stop: head.logits(rows, tokens, start, stop),
-        tokens.shape[1],
-        given["head_ids"],
-    )["logits"]
-    apart = given["logits"] - made
+    """The head's part of `replay`: the recorded final rows through the head here."""
+    final = _like(recorded["final"], hidden_of(backbone))
+    rows = with_hidden(backbone, final)
+
+    def logits_of(start: int, stop: int) -> Tensor:
+        return head.logits(rows, tokens, start, stop)
+
+    arrays = head_arrays(logits_of, tokens.shape[1], recorded["head_ids"])
+    logits = arrays["logits"]
+    difference = recorded["logits"] - logits
+    shift = difference.mean(axis=1, keepdims=True)
     return {
-        "logits_difference": _norm(apart - apart.mean(axis=1, keepdims=True)),
-        "logits_size": _norm(made),
+        "logits_difference": _norm(difference - shift),
+        "logits_size": _norm(logits),
     }
 
 
