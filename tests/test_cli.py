@@ -119,7 +119,10 @@ def test_every_command_has_help(run_logdrift: Run) -> None:
             ["capture", "--out", "x", "--plan", "none.toml"],
             "plan none.toml: no such file",
         ),
-        (["demo", "--engines", "tensorrt"], "--engines tensorrt: use vllm or sglang"),
+        (
+            ["demo", "--engines", "tensorrt"],
+            "--engines tensorrt: give one or more of vllm, sglang",
+        ),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(

@@ -108,5 +108,5 @@ def test_fresh_deletes_sessions_only(tmp_path: Path, run_logdrift: Run) -> None:
     (tmp_path / "precious").write_text("x")
     done = run_logdrift("demo", "--fresh", "--out", tmp_path)
     assert done.returncode == 2
-    assert "is no session and is left alone" in done.stderr
+    assert "is not a session and is left alone" in done.stderr
     assert (tmp_path / "precious").exists()
