@@ -22,12 +22,17 @@ import numpy.typing as npt
 from logdrift.core.compare import estimators
 from logdrift.core.compare.segments import count_kept, filled_segments
 from logdrift.core.compare.sums import (
-    BLOCK,
-    block_lengths,
     check_lengths,
-    exact_sum,
     finite_or_none,
     log_or_minus_infinity,
+)
+from logdrift.core.compare.token_sums import TokenSums
+from logdrift.core.compare.weights import (
+    ImportanceWeights,
+    effective_share,
+    exp_or_none,
+    importance_weights,
+    standard_deviation,
 )
 
 Array = npt.NDArray[Any]
@@ -176,7 +181,7 @@ def mismatch_stats(
     clipped = {f"{c:g}": _share_outside(values, 1 - c, 1 + c) for c in clip_bounds}
     extreme = {f"{t:g}": _share_outside(values, 1 / t, t) for t in extreme_bounds}
     with np.errstate(over="ignore", invalid="ignore"):
-        tokens = _TokenSums(values)
+        tokens = TokenSums(values)
         return Mismatch(
             **_token_numbers(tokens),
             **_clamped(values),
@@ -217,86 +222,8 @@ def _share_outside(delta: Array, low: float, high: float) -> float:
 
 # ---- means over tokens
 
-_BLOCK_SUMS = np.dtype(
-    [
-        (name, np.float64)
-        for name in (
-            "delta",
-            "square",  # of delta
-            "k3",
-            "k3_reverse",
-            "chi2",
-            "excess",  # r - 1
-            "js",
-            "excess_around",  # squares of r - 1 around the block's own mean
-            "k3_around",
-        )
-    ]
-)
 
-
-class _TokenSums:
-    """Sums over the n tokens of f64[n] deltas in nats, block by block.
-
-    They are pairwise sums within blocks and exact over blocks. ``errors`` f64[n] is
-    exp|delta| - 1 of each token.
-    """
-
-    def __init__(self, delta: Array) -> None:
-        self.delta = delta
-        self.count = len(delta)
-        self.lowest, self.highest = float(delta.min()), float(delta.max())
-        self.errors = np.empty(self.count)
-        blocks = [slice(at, at + BLOCK) for at in range(0, self.count, BLOCK)]
-        sums = [_block_sums(delta[block], self.errors[block]) for block in blocks]
-        self._blocks = np.array(sums, _BLOCK_SUMS)
-        self._lengths = block_lengths(self.count)
-
-    @property
-    def constant(self) -> bool:
-        """Whether all deltas are equal."""
-        return self.lowest == self.highest
-
-    def mean(self, name: str) -> float:
-        """The mean over tokens of a sum of `_BLOCK_SUMS`."""
-        return exact_sum(self._blocks[name]) / self.count
-
-    def squares_around(self, name: str, mean: float) -> float:
-        """The sum of squares around the ``mean`` of ``excess`` or ``k3``."""
-        within = exact_sum(self._blocks[f"{name}_around"])
-        off = self._blocks[name] / self._lengths - mean
-        return within + exact_sum(self._lengths * off**2)
-
-
-def _block_sums(delta: Array, errors: Array) -> tuple[float, ...]:
-    """The sums of `_BLOCK_SUMS` over one block; ``errors`` receives exp|delta| - 1."""
-    above = estimators.excess(delta)
-    below = estimators.excess(-delta)
-    np.maximum(above, below, out=errors)
-    k3 = estimators.k3(delta, above)
-    sums = (
-        delta.sum(),
-        (delta * delta).sum(),
-        k3.sum(),
-        estimators.k3_reverse(delta, below).sum(),
-        estimators.chi2(above).sum(),
-        above.sum(),
-        estimators.jensen_shannon(delta, above, below).sum(),
-    )
-    return (
-        *(float(value) for value in sums),
-        _squares_around_mean(above),
-        _squares_around_mean(k3),
-    )
-
-
-def _squares_around_mean(values: Array) -> float:
-    """Of f64[n], which it changes: a block's rows stay in the cache."""
-    values -= values.sum() / len(values)
-    return float((values * values).sum())
-
-
-def _token_numbers(tokens: _TokenSums) -> Numbers:
+def _token_numbers(tokens: TokenSums) -> Numbers:
     k3 = tokens.mean("k3")
     largest_k3 = max(
         estimators.k3_of_token(tokens.lowest), estimators.k3_of_token(tokens.highest)
@@ -313,14 +240,14 @@ def _token_numbers(tokens: _TokenSums) -> Numbers:
         "chi2_token": weights.chi2,
         "ess_token": weights.ess,
         "ratio_mean": weights.mean,
-        "ratio_min": _exp(tokens.lowest),
-        "ratio_max": _exp(tokens.highest),
+        "ratio_min": exp_or_none(tokens.lowest),
+        "ratio_max": exp_or_none(tokens.highest),
         "ratio_std": weights.std,
         "js": finite_or_none(tokens.mean("js")),
     }
 
 
-def _k3_std(tokens: _TokenSums, mean: float) -> float | None:
+def _k3_std(tokens: TokenSums, mean: float) -> float | None:
     """Standard deviation (n - 1) of k3 over tokens; None for fewer than two."""
     if tokens.count < 2:
         return None
@@ -330,22 +257,22 @@ def _k3_std(tokens: _TokenSums, mean: float) -> float | None:
     return finite_or_none(math.sqrt(around / (tokens.count - 1)))
 
 
-def _token_weights(tokens: _TokenSums) -> _Weights:
+def _token_weights(tokens: TokenSums) -> ImportanceWeights:
     """Of the ratios of tokens: from sums of r - 1 where that loses no digits."""
     mean = tokens.mean("excess")
     overflows = max(tokens.highest, -tokens.lowest) > _LARGE
     if overflows or mean < _SMALLEST_MEAN:
-        return _weights(tokens.delta)
+        return importance_weights(tokens.delta)
     around = tokens.squares_around("excess", mean)
-    return _Weights(
+    return ImportanceWeights(
         mean=1 + mean,
         std=_std_of_squares(around, tokens),
-        ess=_ess(1 + mean, around / tokens.count),
+        ess=effective_share(1 + mean, around / tokens.count),
         chi2=tokens.mean("chi2"),
     )
 
 
-def _std_of_squares(around: float, tokens: _TokenSums) -> float | None:
+def _std_of_squares(around: float, tokens: TokenSums) -> float | None:
     if tokens.count < 2:
         return None
     if tokens.constant:
@@ -362,7 +289,7 @@ def _clamped(delta: Array) -> Numbers:
     above -= mean
     variance = float(above @ above) / len(above)
     return {
-        "ess_token_clamped": _ess(1 + mean, variance),
+        "ess_token_clamped": effective_share(1 + mean, variance),
         "ratio_std_clamped": math.sqrt(variance),
     }
 
@@ -375,8 +302,8 @@ def _ratio_quantile(delta: Array, q: float) -> float | None:
     at = q * (len(delta) - 1)
     below = math.floor(at)
     first, second = _two_from_the_top(delta, len(delta) - below, q)
-    low = _exp(first)
-    high = _exp(second)
+    low = exp_or_none(first)
+    high = exp_or_none(second)
     if low is None or high is None:
         return None
     return low + (high - low) * (at - below)
@@ -406,13 +333,13 @@ def _sequence_numbers(delta: Array, errors: Array, lengths: Array) -> Numbers:
     log_ratio = np.add.reduceat(delta, starts)
     mult_error = 1 + np.add.reduceat(errors, starts) / counts
     mae = np.add.reduceat(np.abs(delta), starts) / counts
-    weights = _weights(log_ratio)
+    weights = importance_weights(log_ratio)
     return {
         "sequence_mae": finite_or_none(float(mae.mean())),
         "chi2_sequence": weights.chi2,
         "ess_sequence": weights.ess,
         "log_ratio_sequence_mean": finite_or_none(float(log_ratio.mean())),
-        "log_ratio_sequence_std": _std(log_ratio),
+        "log_ratio_sequence_std": standard_deviation(log_ratio),
         "log_ratio_sequence_max_abs": finite_or_none(float(np.abs(log_ratio).max())),
         "sequence_mult_prob_error_mean": finite_or_none(float(mult_error.mean())),
         "sequence_mult_prob_error_max": finite_or_none(float(mult_error.max())),
@@ -449,58 +376,3 @@ def _perplexities(
         "log_ppl_diff": finite_or_none(float(difference.mean()) + 0.0),
         "log_ppl_abs_diff": finite_or_none(float(np.abs(difference).mean())),
     }
-
-
-# ---- weights
-
-
-@dataclass(frozen=True, slots=True)
-class _Weights:
-    """Importance weights: mean and standard deviation (n - 1), ESS and chi2."""
-
-    mean: float | None
-    std: float | None
-    ess: float
-    chi2: float | None
-
-
-def _weights(log_ratio: Array) -> _Weights:
-    """Of the weights exp(log_ratio), f64[n], whatever their size.
-
-    They are divided by the largest of them before anything is added up.
-    """
-    highest = float(log_ratio.max())
-    weights = np.exp(log_ratio - highest)
-    mean = float(weights.mean())
-    std = _std(weights)
-    variance = float(((weights - mean) ** 2).mean())
-    chi2 = finite_or_none(float(np.expm1(2 * log_ratio).mean()))
-    if chi2 is None:
-        # The 1 that is taken off is far below the rounding of this.
-        chi2 = _exp(2 * highest + math.log(mean * mean + variance))
-    return _Weights(
-        mean=_exp(math.log(mean) + highest),
-        std=_exp(math.log(std) + highest) if std else std,
-        ess=_ess(mean, variance),
-        chi2=chi2,
-    )
-
-
-def _ess(mean: float, variance: float) -> float:
-    """(sum w)^2 / (n sum w^2) by the weights' mean and variance (by n)."""
-    return mean * mean / (mean * mean + variance)
-
-
-def _exp(value: float) -> float | None:
-    if value < estimators.LOG_MAX:
-        return math.exp(value)
-    return None
-
-
-def _std(values: Array) -> float | None:
-    """Standard deviation with n - 1, as torch.std; None for fewer than two values."""
-    if len(values) < 2:
-        return None
-    if values.min() == values.max():
-        return 0.0
-    return finite_or_none(float(values.std(ddof=1)))

@@ -21,12 +21,10 @@ Settled by reading SGLang 0.5.23 and by runs of it (paths below are under sglang
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import itertools
 import json
 import multiprocessing
 import os
-import pickle
 import signal
 import threading
 import time
@@ -42,6 +40,7 @@ from logdrift.core.engines.sglang.facts import (
     seeds_itself,
 )
 from logdrift.core.engines.sglang.inspect import inspect_ranks, inspected_engine
+from logdrift.core.engines.sglang.seeding import SeedGenerator
 from logdrift.core.errors import LogdriftError
 from logdrift.core.facts import Facts
 from logdrift.core.worker.base import (
@@ -64,34 +63,6 @@ _lost = threading.Event()
 """A child has died. What a signal handler raises may be swallowed by whatever happens
 to run, so this is asked as well.
 """
-
-
-class SeedGenerator:
-    """A custom logit processor that changes no logit: it seeds torch's generator before
-    each draw.
-
-    The seed of a draw is a digest of (seed, step) of every row of the batch, so the
-    same part draws the same tokens whatever was sampled before it. Runs inside the
-    scheduler; ``params`` are the requests' ``custom_params``, which live as long as the
-    request and hold its step.
-    """
-
-    def __call__(self, logits: Any, params: Sequence[dict[str, Any]]) -> Any:
-        import torch
-
-        state = hashlib.sha256()
-        for row in params:
-            step = row["step"] = row.get("step", -1) + 1
-            state.update(b"%d:%d;" % (row["seed"], step))
-        torch.manual_seed(int.from_bytes(state.digest()[:8], "big") >> 1)
-        return logits
-
-    @classmethod
-    def serialised(cls) -> str:
-        """As SGLang sends processors to its scheduler
-        (sampling/custom_logit_processor.py), here by reference.
-        """
-        return json.dumps({"callable": pickle.dumps(cls).hex()})
 
 
 def child_failed(*_: Any) -> None:
@@ -149,7 +120,7 @@ class SglangBackend:
         except Exception as error:
             self.close()
             raise LogdriftError(
-                f"SGLang did not start: {_one_line(error)}", where=self._where
+                f"SGLang did not start: {_last_line(error)}", where=self._where
             ) from error
 
     def resolved_config(self) -> Mapping[str, Any]:
@@ -239,7 +210,7 @@ class SglangBackend:
         except LogdriftError as error:
             raise LogdriftError(str(error), where=self._where) from error
         except Exception as error:
-            words = f"its model cannot be looked at: {_one_line(error)}"
+            words = f"its model cannot be looked at: {_last_line(error)}"
             raise self._failure(words) from error
 
     def close(self) -> None:
@@ -409,7 +380,7 @@ class SglangBackend:
         except LogdriftError as error:
             raise LogdriftError(str(error), where=self._where) from error
         except Exception as error:
-            words = f"SGLang refused a request: {_one_line(error)}"
+            words = f"SGLang refused a request: {_last_line(error)}"
             raise self._failure(words) from error
         check_length(len(answers), len(sequences), "part")
         for index, (ids, name, answer) in enumerate(
@@ -425,7 +396,7 @@ class SglangBackend:
         reason = meta.get("finish_reason") or {}
         if reason.get("type") == "abort":
             raise LogdriftError(
-                f"SGLang aborted {what}: {_one_line(reason['message'])}",
+                f"SGLang aborted {what}: {_last_line(reason['message'])}",
                 where=self._where,
             )
         if meta["id"] != request:
@@ -493,7 +464,7 @@ def _remove_leftovers(engine: Any) -> None:
         return
 
 
-def _one_line(error: object) -> str:
+def _last_line(error: object) -> str:
     """The last line that says something, for that is where Python puts the cause."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     if lines:

@@ -32,8 +32,8 @@ from logdrift.core.engines.transformers.facts import observe
 from logdrift.core.engines.transformers.failures import (
     drawn,
     explained,
+    failing_as,
     is_out_of_memory,
-    one_line,
 )
 from logdrift.core.engines.transformers.head import MIN_ROWS, Head
 from logdrift.core.engines.transformers.options import Options
@@ -87,10 +87,10 @@ class TransformersBackend:
         transformers.utils.logging.disable_progress_bar()
         if _is_path(self.settings.model) and not Path(self.settings.model).is_dir():
             raise LogdriftError(f"model {self.settings.model}: no such folder")
-        with one_line(f"transformers cannot load {self.settings.model!r}"):
+        with failing_as(f"transformers cannot load {self.settings.model!r}"):
             self._model = self._load()
         with (
-            one_line(f"transformers cannot run {self.settings.model!r}"),
+            failing_as(f"transformers cannot run {self.settings.model!r}"),
             torch.inference_mode(),
         ):
             self._prepare()
@@ -128,7 +128,7 @@ class TransformersBackend:
         out = []
         for index, ids in enumerate(sequences):
             with (
-                one_line(f"transformers failed on sequence {index}"),
+                failing_as(f"transformers failed on sequence {index}"),
                 torch.inference_mode(),
             ):
                 out.append(self._score(np.asarray(ids, np.int32), index))
@@ -151,7 +151,7 @@ class TransformersBackend:
         out = []
         for index, (prompt, seed) in enumerate(zip(prompts, seeds, strict=True)):
             with (
-                one_line(f"transformers failed on prompt {index}"),
+                failing_as(f"transformers failed on prompt {index}"),
                 torch.inference_mode(),
             ):
                 out.append(self._generate(np.asarray(prompt, np.int32), seed, index))

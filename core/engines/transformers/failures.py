@@ -39,7 +39,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 @contextmanager
-def one_line(what: str) -> Iterator[None]:
+def failing_as(what: str) -> Iterator[None]:
     """Any exception of the engine as a LogdriftError in one line; the original stays
     attached for ``--debug``.
     """
