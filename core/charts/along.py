@@ -14,6 +14,7 @@ from logdrift.core.charts.marks import (
     Axes,
     ChartAxis,
     Curve,
+    Ends,
     Level,
     Mark,
     Picture,
@@ -48,30 +49,36 @@ class AlongChart(Chart):
     def prepare_one(self) -> None:
         """Of one sequence."""
         pair = self.data.pair
+        sequence = self.source.sequence
+        scored = pair.scored[self.part]
         self.count = self.stop - self.start
-        self.prompt = int(pair.sequences.prompt_lengths[self.source.sequence])
-        if not pair.scored[self.part].any():
+        self.prompt = int(pair.sequences.prompt_lengths[sequence])
+        if not scored.any():
             raise NothingToDraw("no token of this sequence is scored on both sides")
 
     def prepare_all(self) -> None:
         """Of all sequences together."""
         data = self.data
-        self.kept = np.flatnonzero(data.counted & np.isfinite(data.delta))
+        is_finite = np.isfinite(data.delta)
+        self.kept = np.flatnonzero(data.counted & is_finite)
         if not len(self.kept):
             raise NothingToDraw("no token is scored on both sides")
         self.place_of = data.from_scope[self.kept]
-        self.count = int(self.place_of.max()) + 1
-        worth_drawing = max(4, len(self.kept) // _PER_BIN)
+        last = int(self.place_of.max())
+        self.count = last + 1
+        per_band = len(self.kept) // _PER_BIN
+        worth_drawing = max(4, per_band)
         self.bins = min(_BINS, self.count, worth_drawing)
 
     def places(self, columns: int) -> PositionPlaces:
         """Where each token lies in a picture of so many columns."""
         offsets = self.data.offsets
-        pair = self.data.pair
         starts = offsets[:-1]
         if self.in_completion:
-            starts = starts + pair.sequences.prompt_lengths[: pair.count]
-        only = self.source.sequence if self.reach == "one" else None
+            starts = starts + self._prompt_lengths()
+        only = None
+        if self.reach == "one":
+            only = self.source.sequence
         return PositionPlaces(
             starts=starts,
             stops=offsets[1:],
@@ -81,13 +88,20 @@ class AlongChart(Chart):
             only=only,
         )
 
-    def axes_of(self, label: str, ends: tuple[float, float], ticks: list[Tick]) -> Axes:
+    def _prompt_lengths(self) -> Array:
+        """Of the sequences of the pair, i64[S]."""
+        pair = self.data.pair
+        prompts = pair.sequences.prompt_lengths
+        return prompts[: pair.count]
+
+    def axes_of(self, label: str, ends: Ends, ticks: list[Tick]) -> Axes:
         """Positions across, ``ends`` upwards."""
+        last = self.count - 1
         x = ChartAxis(
             label=f"position in the {self.where}",
             low=0,
-            high=max(1, self.count - 1),
-            ticks=index_ticks(self.count - 1, _X_TICKS),
+            high=max(1, last),
+            ticks=index_ticks(last, _X_TICKS),
         )
         y = ChartAxis(label, *ends, ticks)
         return Axes(x, y)
@@ -95,7 +109,8 @@ class AlongChart(Chart):
     @property
     def in_completion(self) -> bool:
         """Positions are counted from the start of the completion."""
-        return self.reach == "all" and self.data.scope == "completion"
+        of_all = self.reach == "all"
+        return of_all and self.data.scope == "completion"
 
     @property
     def where(self) -> str:
@@ -113,7 +128,8 @@ class AlongChart(Chart):
         """The end of the prompt."""
         if not self.has_prompt:
             return []
-        return [Upright(self.prompt, "p", "end of the prompt")]
+        end = Upright(self.prompt, "p", "end of the prompt")
+        return [end]
 
     @property
     def x_words(self) -> str:
@@ -126,37 +142,47 @@ class AlongChart(Chart):
 
     def pictured(self, marks: list[Mark], legend: list[str], area: Area) -> Picture:
         """A picture of these marks with the end of the prompt."""
+        ends_of_prompt = self.prompt_marks()
         return Picture(
-            marks=(*self.prompt_marks(), *marks),
+            marks=(*ends_of_prompt, *marks),
             legend=tuple(legend),
             place=self.places(area.columns),
         )
 
     def tokens_table(self) -> dict[str, Array]:
         """The tokens of the sequence."""
+        part = self.part
         pair = self.data.pair
         length = self.stop - self.start
+        in_completion = pair.in_completion[part]
         return {
             "sequence": np.full(length, self.source.sequence),
             "position": np.arange(length),
-            "token_id": pair.sequences.token_ids[self.part],
-            "in_completion": pair.in_completion[self.part].astype(int),
-            "delta": self.data.delta[self.part],
+            "token_id": pair.sequences.token_ids[part],
+            "in_completion": in_completion.astype(int),
+            "delta": self.data.delta[part],
         }
 
 
 # ---- what charts with a band share
 
 
-def band_ends(band: Band) -> tuple[float, float]:
+def band_ends(band: Band) -> Ends:
     """Lowest and highest value of the band, and 0."""
     known = band.count > 0
-    lowest = float(band.low[known].min())
-    highest = float(band.high[known].max())
-    return min(0.0, lowest), max(0.0, highest)
+    lowest = band.low[known].min()
+    highest = band.high[known].max()
+    return around_zero(lowest, highest)
 
 
-def with_room(low: float, high: float) -> tuple[float, float]:
+def around_zero(lowest: float, highest: float) -> Ends:
+    """The range from one to the other, widened to hold 0."""
+    low = min(0.0, float(lowest))
+    high = max(0.0, float(highest))
+    return low, high
+
+
+def with_room(low: float, high: float) -> Ends:
     """The same range, a little wider."""
     room = (high - low) * _ROOM or 1e-6
     return low - room, high + room
@@ -165,8 +191,10 @@ def with_room(low: float, high: float) -> tuple[float, float]:
 def band_marks(band: Band) -> list[Mark]:
     """The band, its mean, and a line at 0."""
     known = band.count > 0
+    at = band.at[known]
+    mean = band.mean[known]
     return [
-        Curve(band.at[known], band.mean[known]),
+        Curve(at, mean),
         Level(0),
         Range(band.at, band.low, band.high),
     ]
@@ -201,8 +229,8 @@ class DeltaChart(AlongChart):
     @cached_property
     def band(self) -> Band:
         """Of all sequences."""
-        delta = self.data.delta[self.kept]
-        return make_band(delta, self.place_of, self.count, self.bins)
+        kept = self.data.delta[self.kept]
+        return make_band(kept, self.place_of, self.count, self.bins)
 
     @property
     def delta(self) -> Array:
@@ -222,26 +250,35 @@ class DeltaChart(AlongChart):
         return f"Line: mean; band: the middle 80%; {self.what} together."
 
     def axes(self, width: int) -> Axes:
+        label = "Δ, nats"
         if self.reach == "all":
-            ends = band_ends(self.band)
-            return self.axes_of("Δ, nats", with_room(*ends), even_ticks(*ends))
-        finite = self.delta[np.isfinite(self.delta)]
-        largest = float(np.abs(finite).max(initial=0.0))
-        top = max(largest, self.source.threshold * 1.2)
+            low, high = band_ends(self.band)
+            ticks = even_ticks(low, high)
+            return self.axes_of(label, with_room(low, high), ticks)
+        is_finite = np.isfinite(self.delta)
+        size = np.abs(self.delta[is_finite])
+        largest = float(size.max(initial=0.0))
+        above_threshold = self.source.threshold * 1.2
+        top = max(largest, above_threshold)
         ends = (-top * 1.05, top * 1.05)
-        return self.axes_of("Δ, nats", ends, value_ticks(-top, 0.0, top))
+        ticks = value_ticks(-top, 0.0, top)
+        return self.axes_of(label, ends, ticks)
 
     def picture(self, area: Area) -> Picture:
         if self.reach == "all":
             marks = band_marks(self.band)
-            return self.pictured(marks, self._legend_of_all(), area)
+            legend = self._legend_of_all()
+            return self.pictured(marks, legend, area)
         threshold = self.source.threshold
+        columns = area.columns
+        at, delta = envelope(self.delta, columns)
         marks = [
-            Curve(*envelope(self.delta, area.columns)),
+            Curve(at, delta),
             Level(threshold, "threshold"),
             Level(-threshold),
         ]
-        return self.pictured(marks, self._legend_of_one(), area)
+        legend = self._legend_of_one()
+        return self.pictured(marks, legend, area)
 
     def _legend_of_all(self) -> list[str]:
         return [
@@ -254,9 +291,12 @@ class DeltaChart(AlongChart):
     def _legend_of_one(self) -> list[str]:
         delta = self.delta
         threshold = self.source.threshold
-        scored = count_true(~np.isnan(delta))
-        hidden = count_true(np.isinf(delta))
-        beyond = count_true(np.abs(delta) > threshold)
+        size = np.abs(delta)
+        unscored = np.isnan(delta)
+        infinite = np.isinf(delta)
+        scored = count_true(~unscored)
+        hidden = count_true(infinite)
+        beyond = count_true(size > threshold)
         share = percent(beyond, scored)
         legend = [
             "Δ = log p A − log p B, nats",

@@ -32,7 +32,9 @@ class Chart(ABC):
         self.source = source
         self.reach = reach
         self.data: PairData = source.data
-        self.start, self.stop = source.part(reach)
+        start, stop = source.part(reach)
+        self.start = start
+        self.stop = stop
         self.prepare()
 
     @abstractmethod

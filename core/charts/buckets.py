@@ -50,8 +50,10 @@ class BucketChart(TokenChart):
     def prepare(self) -> None:
         super().prepare()
         self.kept = np.flatnonzero(self.counted)
-        self.buckets = self.divide(self.delta[self.kept], self.kept + self.start)
-        if not any(bucket.mae is not None for bucket in self.buckets):
+        delta = self.delta[self.kept]
+        self.buckets = self.divide(delta, self.kept + self.start)
+        self.known = [bucket for bucket in self.buckets if bucket.mae is not None]
+        if not self.known:
             raise NothingToDraw("no finite Δ within reach")
 
     @abstractmethod
@@ -75,7 +77,8 @@ class BucketChart(TokenChart):
         return f"Mean absolute error {self.by}."
 
     def axes(self, width: int) -> Axes:
-        top = max(bucket.rmse or 0.0 for bucket in self.buckets) or 1e-9
+        largest = max(bucket.rmse or 0.0 for bucket in self.buckets)
+        top = largest or 1e-9
         x = ChartAxis(
             label=self.by,
             low=0.0,
@@ -93,21 +96,31 @@ class BucketChart(TokenChart):
     def _labels(self, width: int) -> list[Tick]:
         """The labels that fit side by side: all, or each second, third, …"""
         labels = [self.label(bucket) for bucket in self.buckets]
-        bar_width = (width - _AXIS) / len(labels)
-        longest = max(len(label) for label in labels)
-        every = max(1, math.ceil((longest + 1) / bar_width))
-        return [(i + 0.5, labels[i]) for i in range(0, len(labels), every)]
+        count = len(labels)
+        bar_width = (width - _AXIS) / count
+        longest = max(map(len, labels))
+        bars_per_label = math.ceil((longest + 1) / bar_width)
+        labelled = range(0, count, max(1, bars_per_label))
+        return [(i + 0.5, labels[i]) for i in labelled]
 
     def picture(self, area: Area) -> Picture:
-        bars = LabelledBars(tuple(self._bar(bucket) for bucket in self.buckets))
-        return Picture((bars,), self._legend(), self._places(area.columns))
+        bars = [self._bar(bucket) for bucket in self.buckets]
+        return Picture(
+            marks=(LabelledBars(tuple(bars)),),
+            legend=self._legend(),
+            place=self._places(area.columns),
+        )
 
     def _places(self, columns: int) -> CellPlaces:
         """Each token in the middle column of its bar."""
         count = len(self.buckets)
-        edges = np.arange(count + 1) * columns // count
-        middles = (edges[:-1] + edges[1:]) // 2
-        bins = np.full(self.stop - self.start, -1, np.int32)
+        borders = np.arange(count + 1)
+        edges = borders * columns // count
+        left = edges[:-1]
+        right = edges[1:]
+        middles = (left + right) // 2
+        tokens = self.stop - self.start
+        bins = np.full(tokens, -1, np.int32)
         bins[self.kept] = self.bins(self.kept + self.start)
         return column_places(bins, self.size, middles, self.start)
 
@@ -121,15 +134,17 @@ class BucketChart(TokenChart):
         )
 
     def _range(self, bucket: Bucket) -> str:
-        return range_text(bucket.low, bucket.high, whole=self.whole)
+        low = bucket.low
+        high = bucket.high
+        return range_text(low, high, whole=self.whole)
 
     def _legend(self) -> tuple[str, ...]:
-        known = [bucket for bucket in self.buckets if bucket.mae is not None]
-        worst = max(known, key=lambda bucket: bucket.mae or 0.0)
+        worst = max(self.known, key=_mae)
         error = _or_dash(worst.mae)
+        bounds = self._range(worst)
         return (
             f"bar: mean |Δ|, {DOT} its root mean square, nats, {self.by}",
-            f"worst: {self._range(worst)} with {error} over {worst.tokens:,} tokens",
+            f"worst: {bounds} with {error} over {worst.tokens:,} tokens",
             self.reach_words,
         )
 
@@ -138,9 +153,19 @@ class BucketChart(TokenChart):
         columns = {}
         for key in rows[0]:
             values = [row[key] for row in rows]
-            known = [np.nan if value is None else value for value in values]
+            known = [_or_nan(value) for value in values]
             columns[key] = np.array(known)
         return columns
+
+
+def _mae(bucket: Bucket) -> float:
+    return bucket.mae or 0.0
+
+
+def _or_nan(value: float | None) -> float:
+    if value is None:
+        return np.nan
+    return value
 
 
 def _or_dash(value: float | None) -> str:
@@ -157,11 +182,13 @@ class ProbabilityChart(BucketChart):
     def divide(self, delta: Array, at: Array) -> Sequence[Bucket]:
         logprob = self.data.pair.logprob_b[at]
         no_position = np.zeros(len(at), np.int64)
-        return make_buckets(delta, logprob, no_position, None).by_probability
+        buckets = make_buckets(delta, logprob, no_position, None)
+        return buckets.by_probability
 
     def bins(self, at: Array) -> Array:
         inner_edges = np.asarray(PROBABILITY_EDGES[1:-1])
-        borders = np.log(inner_edges).astype(np.float32)
+        log_edges = np.log(inner_edges)
+        borders = log_edges.astype(np.float32)
         logprob = self.data.pair.logprob_b[at]
         return np.searchsorted(borders, logprob, "right")
 
@@ -187,15 +214,18 @@ class EntropyChart(BucketChart):
             )
         logprob = self.data.pair.logprob_b[at]
         no_position = np.zeros(len(at), np.int64)
-        buckets = make_buckets(delta, logprob, no_position, entropy[at])
+        entropy_at = entropy[at]
+        buckets = make_buckets(delta, logprob, no_position, entropy_at)
         return buckets.by_entropy or ()
 
     def bins(self, at: Array) -> Array:
         assert self.data.entropy is not None
         entropy = self.data.entropy[at]
-        borders = np.asarray(ENTROPY_EDGES[1:-1], np.float32)
+        inner_edges = ENTROPY_EDGES[1:-1]
+        borders = np.asarray(inner_edges, np.float32)
         bucket = np.searchsorted(borders, entropy, "right")
-        return np.where(np.isnan(entropy), -1, bucket)
+        unknown = np.isnan(entropy)
+        return np.where(unknown, -1, bucket)
 
     def label(self, bucket: Bucket) -> str:
         if bucket.low:
@@ -212,11 +242,13 @@ class PositionChart(BucketChart):
     whole = True
 
     def divide(self, delta: Array, at: Array) -> Sequence[Bucket]:
-        return by_position(delta, self.data.from_scope[at])
+        position = self.data.from_scope[at]
+        return by_position(delta, position)
 
     def bins(self, at: Array) -> Array:
-        position = self.data.from_scope[at].astype(np.float64)
-        _, exponent = np.frexp(position)
+        position = self.data.from_scope[at]
+        exact = position.astype(np.float64)
+        _, exponent = np.frexp(exact)
         return exponent
 
     def label(self, bucket: Bucket) -> str:

@@ -56,7 +56,8 @@ class ChangeChart(Chart):
         self.old = np.abs(change.old)
         self.new = np.abs(change.new)
         self.both = np.concatenate([self.old, self.new])
-        drawable = np.isfinite(self.both) & (self.both > 0)
+        is_finite = np.isfinite(self.both)
+        drawable = is_finite & (self.both > 0)
         if not drawable.any():
             raise NothingToDraw("Δ is exactly 0, before and after")
 
@@ -74,38 +75,58 @@ class ChangeChart(Chart):
     def counts(self, bins: int) -> tuple[Array, Array, Array]:
         """Borders f64[bins+1], and tokens before and after, i64[bins] each."""
         edges = log_edges(self.both, bins)
-        before = count_bins(log_bins(self.old, edges), bins)
-        after = count_bins(log_bins(self.new, edges), bins)
+        old_bins = log_bins(self.old, edges)
+        new_bins = log_bins(self.new, edges)
+        before = count_bins(old_bins, bins)
+        after = count_bins(new_bins, bins)
         return edges, before, after
 
     def axes(self, width: int) -> Axes:
-        edges, before, after = self.counts(_bins(width - _AXIS))
+        bins = _bins(width - _AXIS)
+        edges, before, after = self.counts(bins)
         largest = int(max(before.max(), after.max()))
         return log_count_axes("|Δ|, nats (log)", edges, largest)
 
     def picture(self, area: Area) -> Picture:
-        edges, before, after = self.counts(_bins(area.columns))
-        bars = Histogram(edges, after, before, names=("after", "before"), one=False)
-        return Picture((bars,), self._legend(), self._places(area.columns))
+        bins = _bins(area.columns)
+        edges, before, after = self.counts(bins)
+        bars = Histogram(
+            edges=edges,
+            above=after,
+            below=before,
+            names=("after", "before"),
+            one=False,
+        )
+        return Picture(
+            marks=(bars,),
+            legend=self._legend(),
+            place=self._places(area.columns),
+        )
 
     def _places(self, columns: int) -> CellPlaces:
         """By |delta| after; a token that is not compared has no place."""
         inside = self.change.at < self.stop
         at = self.change.at[inside]
         edges = log_edges(self.both, columns)
+        bin_of = log_bins(self.new, edges)
         bins = np.full(self.stop, -1, np.int32)
-        bins[at] = log_bins(self.new, edges)[inside]
+        bins[at] = bin_of[inside]
         size = np.full(self.stop, np.nan, np.float32)
         size[at] = self.new[inside]
-        return column_places(bins, size, np.arange(columns))
+        every_column = np.arange(columns)
+        return column_places(bins, size, every_column)
 
     def _legend(self) -> tuple[str, ...]:
-        finite = np.isfinite(self.old) & np.isfinite(self.new)
-        count = len(self.old)
-        smaller = percent(count_true(self.new < self.old), count)
-        larger = percent(count_true(self.new > self.old), count)
-        before = _mean(self.old[finite])
-        after = _mean(self.new[finite])
+        old = self.old
+        new = self.new
+        finite = np.isfinite(old) & np.isfinite(new)
+        count = len(old)
+        smaller_count = count_true(new < old)
+        larger_count = count_true(new > old)
+        smaller = percent(smaller_count, count)
+        larger = percent(larger_count, count)
+        before = _mean(old[finite])
+        after = _mean(new[finite])
         old_name = visible(self.change.old_name)
         new_name = visible(self.change.new_name)
         return (

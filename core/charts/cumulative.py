@@ -8,6 +8,7 @@ import numpy as np
 
 from logdrift.core.charts.along import (
     AlongChart,
+    around_zero,
     band_ends,
     band_marks,
     band_table,
@@ -16,7 +17,16 @@ from logdrift.core.charts.along import (
 )
 from logdrift.core.charts.base import Array, Table
 from logdrift.core.charts.data import NothingToDraw
-from logdrift.core.charts.marks import BAND, Area, Axes, Curve, Level, Picture, Tick
+from logdrift.core.charts.marks import (
+    BAND,
+    Area,
+    Axes,
+    Curve,
+    Ends,
+    Level,
+    Picture,
+    Tick,
+)
 from logdrift.core.charts.reduce import count_true, envelope, make_band, running_sums
 from logdrift.core.numbers import short, signed
 
@@ -33,10 +43,12 @@ class CumulativeChart(AlongChart):
         super().prepare_one()
         delta = self.data.delta[self.part]
         counted = self.data.counted[self.part]
+        is_finite = np.isfinite(delta)
+        is_infinite = np.isinf(delta)
         whole = np.array([0, len(delta)])
         self.sums = running_sums(delta, counted, whole)
-        self.tokens = count_true(counted & np.isfinite(delta))
-        self.infinite = count_true(counted & np.isinf(delta))
+        self.tokens = count_true(counted & is_finite)
+        self.infinite = count_true(counted & is_infinite)
         if not self.tokens:
             raise NothingToDraw(
                 "nothing to add up: no token of this sequence counts"
@@ -47,11 +59,14 @@ class CumulativeChart(AlongChart):
         super().prepare_all()
         data = self.data
         sums = running_sums(data.delta, data.counted, data.offsets)
-        self.infinite = count_true(data.counted & np.isinf(data.delta))
+        is_infinite = np.isinf(data.delta)
+        self.infinite = count_true(data.counted & is_infinite)
         filled = np.diff(data.offsets) > 0
-        last_tokens = data.offsets[1:][filled] - 1
+        stops = data.offsets[1:]
+        last_tokens = stops[filled] - 1
         self.totals = sums[last_tokens]
-        self.band = make_band(sums[self.kept], self.place_of, self.count, self.bins)
+        kept_sums = sums[self.kept]
+        self.band = make_band(kept_sums, self.place_of, self.count, self.bins)
 
     @property
     def heading(self) -> str:
@@ -71,27 +86,29 @@ class CumulativeChart(AlongChart):
     def axes(self, width: int) -> Axes:
         low, high = self._ends()
         ticks = _ratio_ticks(low, high)
-        return self.axes_of("sum of Δ, nats", with_room(low, high), ticks)
+        ends = with_room(low, high)
+        return self.axes_of("sum of Δ, nats", ends, ticks)
 
-    def _ends(self) -> tuple[float, float]:
+    def _ends(self) -> Ends:
         """Lowest and highest sum, and 0."""
         if self.reach == "all":
             return band_ends(self.band)
-        lowest = float(self.sums.min())
-        highest = float(self.sums.max())
-        return min(0.0, lowest), max(0.0, highest)
+        return around_zero(self.sums.min(), self.sums.max())
 
     def picture(self, area: Area) -> Picture:
         if self.reach == "all":
             marks = band_marks(self.band)
-            return self.pictured(marks, self._legend_of_all(), area)
-        curve = Curve(*envelope(self.sums, area.columns))
-        return self.pictured([curve, Level(0)], self._legend_of_one(), area)
+            legend = self._legend_of_all()
+            return self.pictured(marks, legend, area)
+        at, sums = envelope(self.sums, area.columns)
+        legend = self._legend_of_one()
+        return self.pictured([Curve(at, sums), Level(0)], legend, area)
 
     def _legend_of_all(self) -> list[str]:
-        quantiles = np.quantile(self.totals, (0.1, 0.5, 0.9)).tolist()
-        low, median, high = (_ratio(total) for total in quantiles)
-        far = count_true(np.abs(self.totals) > math.log(2))
+        quantiles = np.quantile(self.totals, (0.1, 0.5, 0.9))
+        low, median, high = map(_ratio, quantiles.tolist())
+        size = np.abs(self.totals)
+        far = count_true(size > math.log(2))
         return [
             f"sum of Δ so far; ratio of a sequence = exp(sum) · line: mean · {BAND}"
             " middle 80%",
@@ -141,6 +158,8 @@ def _ratio(total: float) -> str:
 
 def _ratio_ticks(low: float, high: float) -> list[Tick]:
     """Ticks at sums of delta, each with its ratio."""
-    return [
-        (value, f"{text} ×{_ratio(value)}") for value, text in even_ticks(low, high)
-    ]
+    ticks = []
+    for value, text in even_ticks(low, high):
+        ratio = _ratio(value)
+        ticks.append((value, f"{text} ×{ratio}"))
+    return ticks

@@ -69,17 +69,21 @@ class PairData:
         """i64[S+1] of the pair's sequences."""
         pair = self.pair
         offsets = pair.sequences.offsets[: pair.count + 1]
-        return np.asarray(np.minimum(offsets, pair.tokens))
+        compared = np.minimum(offsets, pair.tokens)
+        return np.asarray(compared)
 
     @cached_property
     def position(self) -> Array:
         """i64[N] from 0 at the start of each sequence."""
-        starts = self._for_each_token(self.offsets[:-1])
-        return np.asarray(np.arange(self.pair.tokens) - starts)
+        starts = self.offsets[:-1]
+        start = self._for_each_token(starts)
+        flat = np.arange(self.pair.tokens)
+        return np.asarray(flat - start)
 
     def _for_each_token(self, values: Array) -> Array:
         """A value of each sequence [S], repeated for its tokens [N]."""
-        return np.repeat(values, np.diff(self.offsets))
+        lengths = np.diff(self.offsets)
+        return np.repeat(values, lengths)
 
     @cached_property
     def from_scope(self) -> Array:
@@ -88,13 +92,16 @@ class PairData:
         """
         if self.scope != "completion":
             return self.position
-        prompts = self.pair.sequences.prompt_lengths[: self.pair.count]
-        return self.position - self._for_each_token(prompts)
+        pair = self.pair
+        prompts = pair.sequences.prompt_lengths[: pair.count]
+        prompt = self._for_each_token(prompts)
+        return self.position - prompt
 
     @cached_property
     def delta(self) -> Array:
         """f32[N] of scored tokens, NaN elsewhere."""
-        return nan_outside(self.pair.scored, self.pair.delta)
+        pair = self.pair
+        return nan_outside(pair.scored, pair.delta)
 
     @cached_property
     def size(self) -> Array:
@@ -117,7 +124,8 @@ class PairData:
 
     def flips_in(self, start: int, stop: int) -> Array:
         """`flips` of tokens ``start`` to ``stop`` alone, which is much less work."""
-        return self._flips(start, stop)[start:stop]
+        flips = self._flips(start, stop)
+        return flips[start:stop]
 
     def _flips(self, start: int, stop: int) -> Array:
         from logdrift.core.compare.distribution import rank_flips
@@ -128,9 +136,10 @@ class PairData:
         rank_b = pair.b.rank.rows(start, stop)
         # Equal ranks are no flip however each side counts ties: only the others need
         # their lists looked at.
-        undecided = (rank_a != rank_b) | (rank_a == 0)
+        differs = rank_a != rank_b
+        is_unknown = rank_a == 0
         maybe = np.zeros(pair.tokens, np.bool_)
-        maybe[part] = pair.scored[part] & undecided
+        maybe[part] = pair.scored[part] & (differs | is_unknown)
         flips = np.zeros(pair.tokens, np.bool_)
         if maybe.any():
             token_ids = pair.sequences.token_ids[: pair.tokens]
@@ -140,9 +149,11 @@ class PairData:
     @cached_property
     def entropy(self) -> Array | None:
         """f32[N] in nats, of A where it has one, else of B."""
-        for side in (self.pair.a, self.pair.b):
+        pair = self.pair
+        for side in (pair.a, pair.b):
             if side.entropy is not None:
-                return side.entropy.whole()[: self.pair.tokens]
+                entropy = side.entropy.whole()
+                return entropy[: pair.tokens]
         return None
 
 
@@ -160,9 +171,13 @@ class ChartSource:
     def part(self, reach: Reach) -> tuple[int, int]:
         """(start, stop) of the flat tokens within reach."""
         assert self.data is not None
+        pair = self.data.pair
+        sequence = self.sequence
         if reach == "all":
-            return 0, self.data.pair.tokens
-        if self.sequence >= self.data.pair.count:
+            return 0, pair.tokens
+        if sequence >= pair.count:
             raise NothingToDraw("this sequence is not captured on both sides yet")
         offsets = self.data.offsets
-        return int(offsets[self.sequence]), int(offsets[self.sequence + 1])
+        start = int(offsets[sequence])
+        stop = int(offsets[sequence + 1])
+        return start, stop

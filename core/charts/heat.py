@@ -8,16 +8,17 @@ from logdrift.core.charts.base import Array, Chart, Table
 from logdrift.core.charts.data import NothingToDraw
 from logdrift.core.charts.marks import (
     QUIET,
-    SHADES,
     Area,
     Axes,
     Cells,
     ChartAxis,
     Picture,
     index_ticks,
+    shade_scale,
 )
 from logdrift.core.charts.places import CellPlaces, middles
 from logdrift.core.charts.reduce import (
+    NO_BIN,
     count_bins,
     largest_bins,
     mean_bins,
@@ -36,10 +37,12 @@ class HeatChart(Chart):
 
     def prepare(self) -> None:
         offsets = self.data.offsets
-        if not self.data.pair.scored.any():
+        scored = self.data.pair.scored
+        if not scored.any():
             raise NothingToDraw("no token is scored on both sides")
         self.sequences = len(offsets) - 1
-        self.longest = int(np.diff(offsets).max())
+        lengths = np.diff(offsets)
+        self.longest = int(lengths.max())
 
     @property
     def heading(self) -> str:
@@ -54,29 +57,35 @@ class HeatChart(Chart):
 
     def size_in(self, area: Area) -> tuple[int, int]:
         """Rows and columns of the map: no more than sequences and positions."""
-        return min(area.lines, self.sequences), min(area.columns, self.longest)
+        rows = min(area.lines, self.sequences)
+        columns = min(area.columns, self.longest)
+        return rows, columns
 
     def cells(self, rows: int, columns: int) -> tuple[Array, Array]:
         """The cell of each token i32[N], and the mean |delta| of the cells, f64[rows,
         columns]: NaN without a score.
         """
-        bins = sequence_bins(self.data.offsets, rows, columns, self.longest)
-        mean = mean_bins(bins, self.data.size, rows * columns)
+        data = self.data
+        bins = sequence_bins(data.offsets, rows, columns, self.longest)
+        mean = mean_bins(bins, data.size, rows * columns)
         return bins, mean.reshape(rows, columns)
 
     def _least(self, area: Area) -> float:
-        _, mean = self.cells(*self.size_in(area))
-        return float(shade_steps(mean)[0]) / 2
+        rows, columns = self.size_in(area)
+        _, mean = self.cells(rows, columns)
+        return _least_dotted(shade_steps(mean))
 
     def _scored(self, bins: Array) -> Array:
         """The cells again, -1 for tokens without a score: the cursor may stand on such
         a token, but is never sent to it.
         """
         unscored = np.isnan(self.data.size)
-        return np.where(unscored, np.int32(-1), bins)
+        return np.where(unscored, NO_BIN, bins)
 
     def axes(self, width: int) -> Axes:
-        return Axes(self._position_axis(), self._sequence_axis())
+        across = self._position_axis()
+        up = self._sequence_axis()
+        return Axes(across, up)
 
     def _position_axis(self) -> ChartAxis:
         last = self.longest - 1
@@ -90,12 +99,12 @@ class HeatChart(Chart):
     def _sequence_axis(self) -> ChartAxis:
         """It counts down: sequence 0 is on top, as in the list."""
         last = self.sequences - 1
-        sequences = {0, last // 2, last}
+        sequences = sorted({0, last // 2, last})
         return ChartAxis(
             "sequence",
             low=-max(1, last),
             high=0,
-            ticks=[(-sequence, str(sequence)) for sequence in sorted(sequences)],
+            ticks=[(-sequence, str(sequence)) for sequence in sequences],
             unsigned=True,
         )
 
@@ -103,7 +112,8 @@ class HeatChart(Chart):
         rows, columns = self.size_in(area)
         bins, mean = self.cells(rows, columns)
         steps = shade_steps(mean)
-        targets = largest_bins(self._scored(bins), self.data.size, rows * columns)
+        scored_bins = self._scored(bins)
+        targets = largest_bins(scored_bins, self.data.size, rows * columns)
         place = CellPlaces(
             bins=bins,
             targets=targets,
@@ -111,12 +121,12 @@ class HeatChart(Chart):
             rows=middles(rows, area.lines),
             rowwise=True,
         )
-        cells = Cells(mean, steps, least=float(steps[0]) / 2)
-        return Picture((cells,), self._legend(rows, steps), place)
+        cells = Cells(mean, steps, _least_dotted(steps))
+        legend = self._legend(rows, steps)
+        return Picture((cells,), legend, place)
 
     def _legend(self, rows: int, steps: Array) -> tuple[str, ...]:
-        shades = zip(SHADES[1:], steps.tolist(), strict=True)
-        scale = " ".join(f"{shade} {short(step)}" for shade, step in shades)
+        scale = shade_scale(steps, short)
         in_a_row = "one sequence"
         if rows < self.sequences:
             in_a_row = f"about {self.sequences / rows:.3g} sequences"
@@ -131,13 +141,19 @@ class HeatChart(Chart):
         bins, mean = self.cells(rows, columns)
         filled = np.flatnonzero(~np.isnan(mean))
         row, column = np.divmod(filled, columns)
-        tokens = count_bins(self._scored(bins), rows * columns)
+        scored_bins = self._scored(bins)
+        tokens = count_bins(scored_bins, rows * columns)
         return {
             "first_sequence": _first_of(row, rows, self.sequences),
             "first_position": _first_of(column, columns, self.longest),
             "tokens": tokens[filled],
             "mean_abs_delta": mean.ravel()[filled],
         }
+
+
+def _least_dotted(steps: Array) -> float:
+    """The value from which a cell below the first step still gets a dot."""
+    return float(steps[0]) / 2
 
 
 def _first_of(cell: Array, cells: int, values: int) -> Array:

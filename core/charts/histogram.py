@@ -19,7 +19,13 @@ from logdrift.core.charts.marks import (
     value_ticks,
 )
 from logdrift.core.charts.places import column_places
-from logdrift.core.charts.reduce import count_bins, count_true, log_bins, log_edges
+from logdrift.core.charts.reduce import (
+    NO_BIN,
+    count_bins,
+    count_true,
+    log_bins,
+    log_edges,
+)
 from logdrift.core.charts.tokens import TokenChart
 from logdrift.core.numbers import percent, short
 
@@ -38,11 +44,16 @@ class HistogramChart(TokenChart):
     def prepare(self) -> None:
         super().prepare()
         floor = self.data.floor
-        self.floor = None if floor is None else floor.mae
+        self.floor = None
+        if floor is not None:
+            self.floor = floor.mae
         finite = self.size[np.isfinite(self.size)]
-        self.mae = float(finite.mean()) if len(finite) else None
+        self.mae = None
+        if len(finite):
+            self.mae = float(finite.mean())
         self.exact = count_true(finite == 0)
-        self.infinite = count_true(np.isinf(self.size))
+        infinite = np.isinf(self.size)
+        self.infinite = count_true(infinite)
         if len(finite) == self.exact:
             raise NothingToDraw(
                 f"Δ is exactly 0 at {self.exact:,} tokens, {self.infinite:,} are"
@@ -63,37 +74,49 @@ class HistogramChart(TokenChart):
     @property
     def guides(self) -> list[Upright]:
         """The values that are marked, those that are known and above 0."""
+        floor = self.floor or 0.0
+        mae = self.mae or 0.0
         guides = [
-            Upright(self.floor or 0.0, "f", "noise floor"),
-            Upright(self.mae or 0.0, "m", "mean"),
+            Upright(floor, "f", "noise floor"),
+            Upright(mae, "m", "mean"),
             Upright(self.source.threshold, "t", "threshold"),
         ]
         return [guide for guide in guides if guide.x]
 
     def edges(self, bins: int) -> Array:
         """Borders of so many bins, f64[bins+1]."""
-        marked = tuple(guide.x for guide in self.guides)
-        return log_edges(self.size, bins, marked)
+        marked = [guide.x for guide in self.guides]
+        return log_edges(self.size, bins, tuple(marked))
 
     def counts(self, bins: int) -> tuple[Array, Array]:
         """Tokens to which A gives more, and B, i64[bins] each."""
-        bin_of = log_bins(self.size, self.edges(bins))
-        up = np.where(self.delta > 0, bin_of, np.int32(-1))
-        down = np.where(self.delta < 0, bin_of, np.int32(-1))
-        return count_bins(up, bins), count_bins(down, bins)
+        edges = self.edges(bins)
+        bin_of = log_bins(self.size, edges)
+        up = np.where(self.delta > 0, bin_of, NO_BIN)
+        down = np.where(self.delta < 0, bin_of, NO_BIN)
+        above = count_bins(up, bins)
+        below = count_bins(down, bins)
+        return above, below
 
     def axes(self, width: int) -> Axes:
         edges = self.edges(1)
         # The width between the axes depends on the text of the ticks, so on the
         # largest count, which depends on that width: it is made for about that width.
-        above, below = self.counts(max(1, width - _AXIS))
-        largest = int((above + below).max(initial=1))
+        columns = max(1, width - _AXIS)
+        above, below = self.counts(columns)
+        in_a_bin = above + below
+        largest = int(in_a_bin.max(initial=1))
         return log_count_axes("|Δ|, nats (log)", edges, largest)
 
     def picture(self, area: Area) -> Picture:
         edges = self.edges(area.columns)
         above, below = self.counts(area.columns)
-        bars = Histogram(edges, above, below, names=("A gives more", "B gives more"))
+        bars = Histogram(
+            edges=edges,
+            above=above,
+            below=below,
+            names=("A gives more", "B gives more"),
+        )
         bins = log_bins(self.size, edges)
         columns = np.arange(area.columns)
         return Picture(
@@ -164,12 +187,14 @@ def _size_ticks(low: float, high: float) -> list[Tick]:
     """The powers of ten from ``low`` to ``high``."""
     first = math.ceil(math.log10(low))
     last = math.floor(math.log10(high))
-    sizes = [10.0**power for power in range(first, last + 1)]
+    powers = range(first, last + 1)
+    sizes = [10.0**power for power in powers]
     return value_ticks(*sizes)
 
 
 def _count_ticks(largest: int) -> list[Tick]:
     """1, 10, 100, ... up to the largest count."""
     last = int(math.log10(largest))
-    counts = [10**power for power in range(last + 1)]
+    powers = range(last + 1)
+    counts = [10**power for power in powers]
     return [(float(count), f"{count:,}") for count in counts]

@@ -11,7 +11,6 @@ from logdrift.core.charts.data import NothingToDraw
 from logdrift.core.charts.marks import (
     DOT_COLUMNS,
     DOT_ROWS,
-    SHADES,
     Area,
     Axes,
     Cells,
@@ -20,6 +19,7 @@ from logdrift.core.charts.marks import (
     Dots,
     Mark,
     Picture,
+    shade_scale,
     value_ticks,
 )
 from logdrift.core.charts.places import cell_places
@@ -47,14 +47,16 @@ class LogprobChart(TokenChart):
         a = pair.logprob_a[self.part]
         b = pair.logprob_b[self.part]
         # Delta is 0 where both sides call the token impossible: it has no place either.
-        finite = self.counted & np.isfinite(a) & np.isfinite(b)
+        possible = np.isfinite(a) & np.isfinite(b)
+        finite = self.counted & possible
         if not finite.any():
             raise NothingToDraw("no token within reach is possible on both sides")
         self.a = nan_outside(finite, a)
         self.b = nan_outside(finite, b)
         self.drawn = count_true(finite)
-        lowest = min(np.nanmin(self.a), np.nanmin(self.b), -0.1)
-        self.low = float(lowest)
+        lowest_a = np.nanmin(self.a)
+        lowest_b = np.nanmin(self.b)
+        self.low = float(min(lowest_a, lowest_b, -0.1))
 
     @property
     def heading(self) -> str:
@@ -68,10 +70,11 @@ class LogprobChart(TokenChart):
         )
 
     def axes(self, width: int) -> Axes:
-        ticks = value_ticks(self.low, self.low / 2, 0.0)
+        low = self.low
+        ticks = value_ticks(low, low / 2, 0.0)
         return Axes(
-            ChartAxis("log p_A, nats", self.low, 0.0, ticks),
-            ChartAxis("log p_B, nats", self.low, 0.0, ticks),
+            ChartAxis("log p_A, nats", low, 0.0, ticks),
+            ChartAxis("log p_B, nats", low, 0.0, ticks),
         )
 
     def bins(self, columns: int, rows: int) -> Array:
@@ -79,12 +82,14 @@ class LogprobChart(TokenChart):
         across = linear_bins(self.a, self.low, 0.0, columns)
         up = linear_bins(self.b, self.low, 0.0, rows)
         from_top = rows - 1 - up
-        down = np.where(up >= 0, from_top, -1).astype(np.int32)
-        return join_bins(down, across, columns)
+        down = np.where(up >= 0, from_top, -1)
+        row = down.astype(np.int32)
+        return join_bins(row, across, columns)
 
     def counts(self, columns: int, rows: int) -> Array:
         """Tokens in each cell, i64[rows, columns], row 0 on top."""
-        counts = count_bins(self.bins(columns, rows), columns * rows)
+        bins = self.bins(columns, rows)
+        counts = count_bins(bins, columns * rows)
         return counts.reshape(rows, columns)
 
     def pictured(self, mark: Mark, legend: list[str], area: Area) -> Picture:
@@ -128,7 +133,8 @@ class ScatterChart(LogprobChart):
             f"{beyond:,} beyond ±{short(threshold)} ({share})",
             self.reach_words,
         ]
-        return self.pictured(Dots(counts), legend, area)
+        dots = Dots(counts)
+        return self.pictured(dots, legend, area)
 
 
 class DensityChart(LogprobChart):
@@ -139,24 +145,31 @@ class DensityChart(LogprobChart):
     def picture(self, area: Area) -> Picture:
         counts = self.counts(area.columns, area.lines)
         steps = count_steps(counts)
-        shades = zip(SHADES[1:], steps.tolist(), strict=True)
-        scale = " ".join(f"{shade} {math.ceil(step):,}" for shade, step in shades)
+        scale = shade_scale(steps, _whole)
         legend = [
             "→ log p A, ↑ log p B, nats",
             f"tokens in a cell, from: {scale}",
             self.reach_words,
         ]
         filled = np.where(counts, counts, np.nan)
-        return self.pictured(Cells(filled, steps, least=1.0), legend, area)
+        cells = Cells(filled, steps, least=1.0)
+        return self.pictured(cells, legend, area)
 
     def table(self) -> Table:
         """The counts of a grid, cells without tokens left out."""
-        counts = self.counts(_FINE, _FINE)[::-1]  # from the lowest row on
+        from_top = self.counts(_FINE, _FINE)
+        counts = from_top[::-1]
         rows, columns = np.nonzero(counts)
-        from_low = (np.arange(_FINE) + 0.5) * self.low / _FINE
+        middles = np.arange(_FINE) + 0.5
+        from_low = middles * self.low / _FINE
         middle = self.low - from_low
         return {
             "logprob_a": middle[columns],
             "logprob_b": middle[rows],
             "tokens": counts[rows, columns],
         }
+
+
+def _whole(count: float) -> str:
+    """Rounded up: a cell holds whole tokens."""
+    return f"{math.ceil(count):,}"

@@ -8,8 +8,8 @@ what is painted first lies below, but for guides and bands, which lie below ever
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
@@ -19,6 +19,8 @@ from logdrift.core.numbers import short
 
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float64]
+Ends = tuple[float, float]
+"""The lowest and the highest value of a range."""
 Tick = tuple[float, str]
 """A value on an axis and the text that stands at it."""
 
@@ -30,7 +32,8 @@ def value_ticks(*values: float) -> list[Tick]:
 
 def index_ticks(last: int, steps: int) -> list[Tick]:
     """Whole numbers from 0 to ``last``, about ``steps`` equal steps apart."""
-    indices = {round(i * last / steps) for i in range(steps + 1)}
+    places = [i * last / steps for i in range(steps + 1)]
+    indices = {round(place) for place in places}
     return [(index, str(index)) for index in sorted(indices)]
 
 
@@ -40,6 +43,13 @@ BAND = "░"
 QUIET = "·"
 DOT = "•"
 """Glyphs for `Range`, for a cell below the first step, and for a bar's second value."""
+
+
+def shade_scale(steps: Floats, in_words: Callable[[float], str]) -> str:
+    """The shades in a legend, each with the value that it begins at."""
+    shades = zip(SHADES[1:], steps.tolist(), strict=True)
+    entries = [f"{shade} {in_words(step)}" for shade, step in shades]
+    return " ".join(entries)
 
 
 @dataclass(frozen=True)
@@ -67,9 +77,11 @@ class ChartAxis:
         return value
 
     @property
-    def ends(self) -> tuple[float, float]:
+    def ends(self) -> Ends:
         """`at` of both ends."""
-        return self.at(self.low), self.at(self.high)
+        low = self.at(self.low)
+        high = self.at(self.high)
+        return low, high
 
 
 def count_height(count: float) -> float:
@@ -259,5 +271,5 @@ class Picture:
     """
 
     marks: tuple[Mark, ...]
-    legend: tuple[str, ...] = field(default=())
+    legend: tuple[str, ...] = ()
     place: TokenPlaces | None = None

@@ -46,14 +46,16 @@ class PositionPlaces:
         """The column of position ``index``: where plotext draws it."""
         last_column = self.columns - 1
         last_index = max(1, self.count - 1)
-        return math.floor(index * last_column / last_index + 0.5)
+        place = index * last_column / last_index
+        return math.floor(place + 0.5)
 
     def cell(self, position: int) -> TokenCell | None:
         """The column of a flat position: the whole of it is its place."""
         sequence = self._sequence(position)
         if sequence is None:
             return None
-        index = position - int(self.starts[sequence])
+        start = int(self.starts[sequence])
+        index = position - start
         if 0 <= index < self.count:
             return TokenCell(self.column(index), None)
         return None
@@ -64,8 +66,8 @@ class PositionPlaces:
         if sequence is None or columns == 0:
             return None
         start = int(self.starts[sequence])
-        length = int(self.stops[sequence]) - start
-        last = min(self.count, length) - 1
+        stop = int(self.stops[sequence])
+        last = min(self.count, stop - start) - 1
         index = position - start
         end = last if columns > 0 else 0
         if last < 0 or index == end:
@@ -74,24 +76,32 @@ class PositionPlaces:
             return start + end
         has_column_each = self.count <= self.columns
         if has_column_each or index < 0:
-            return start + min(last, max(0, index + columns))
+            next_index = max(0, index + columns)
+            return start + min(last, next_index)
         column = self.column(index) + columns
-        return start + self._worst(start, last, column)
+        worst = self._worst(start, last, column)
+        return start + worst
 
     def _worst(self, start: int, last: int, column: int) -> int:
         """The index with the largest |delta| in a column."""
-        width = (self.count - 1) / max(1, self.columns - 1)
-        low = math.ceil((column - 0.5) * width)
-        high = math.ceil((column + 0.5) * width) - 1
+        columns_apart = max(1, self.columns - 1)
+        width = (self.count - 1) / columns_apart
+        left_border = (column - 0.5) * width
+        right_border = (column + 0.5) * width
+        low = math.ceil(left_border)
+        high = math.ceil(right_border) - 1
         if low >= last:
             return last
         if high <= 0:
             return 0
         low = max(0, low)
         high = min(last, high)
-        size = self.size[start + low : start + high + 1]
-        comparable = np.where(np.isnan(size), -1, size)
-        return low + int(np.argmax(comparable))
+        first = start + low
+        end = start + high + 1
+        size = self.size[first:end]
+        unscored = np.isnan(size)
+        comparable = np.where(unscored, -1, size)
+        return low + int(comparable.argmax())
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,40 +126,62 @@ class CellPlaces:
     def _grid_cell(self, position: int) -> _GridCell | None:
         """The cell that holds a flat position, None where it is in none."""
         index = position - self.start
-        if not 0 <= index < len(self.bins):
+        is_drawn = 0 <= index < len(self.bins)
+        if not is_drawn:
             return None
         bin_of = int(self.bins[index])
         if bin_of < 0:
             return None
-        return _GridCell(*divmod(bin_of, len(self.columns)))
+        row, column = divmod(bin_of, len(self.columns))
+        return _GridCell(row, column)
 
     def cell(self, position: int) -> TokenCell | None:
         """Column and row of the cell that holds a flat position."""
         at = self._grid_cell(position)
         if at is None:
             return None
-        row = None if self.flat else int(self.rows[at.row])
-        return TokenCell(int(self.columns[at.column]), row)
+        column = int(self.columns[at.column])
+        if self.flat:
+            return TokenCell(column, None)
+        row = int(self.rows[at.row])
+        return TokenCell(column, row)
 
     def step(self, position: int, columns: int, rows: int) -> int | None:
         """To the next column (or row) that has any token, there to the nearest cell
         with one.
         """
-        filled = (self.targets >= 0).reshape(len(self.rows), len(self.columns))
         at = self._grid_cell(position)
+        filled = self._filled()
         if rows:
-            return self._target(_step_down(filled, at, rows))
-        if at is not None and self.rowwise and filled[at.row].any():
-            own_row = np.arange(len(self.rows)) == at.row
-            filled = filled & own_row[:, None]
-        return self._target(_step_right(filled, at, columns))
+            cell = _step_down(filled, at, rows)
+            return self._target(cell)
+        if at is not None and self.rowwise:
+            filled = _only_row(filled, at.row)
+        cell = _step_right(filled, at, columns)
+        return self._target(cell)
+
+    def _filled(self) -> Array:
+        """Which cells hold a token, bool[rows, columns]."""
+        shape = len(self.rows), len(self.columns)
+        has_token = self.targets >= 0
+        return has_token.reshape(shape)
 
     def _target(self, at: _GridCell | None) -> int | None:
         """The flat position that the cursor goes to in a cell."""
         if at is None:
             return None
-        index = at.row * len(self.columns) + at.column
-        return self.start + int(self.targets[index])
+        before_row = at.row * len(self.columns)
+        target = self.targets[before_row + at.column]
+        return self.start + int(target)
+
+
+def _only_row(filled: Array, row: int) -> Array:
+    """The filled cells of one row; of all rows if it has none."""
+    if not filled[row].any():
+        return filled
+    own_row = np.zeros_like(filled)
+    own_row[row] = filled[row]
+    return own_row
 
 
 class _GridCell(NamedTuple):
@@ -163,13 +195,15 @@ def _step_down(filled: Array, at: _GridCell | None, steps: int) -> _GridCell | N
     """The filled cell so many rows further down; None: stay."""
     if steps == 0:
         return None
-    filled_rows = np.flatnonzero(filled.any(axis=1))
+    has_filled = filled.any(axis=1)
+    filled_rows = np.flatnonzero(has_filled)
     if not len(filled_rows):
         return None
     if at is None:
         # From nowhere: Home and one on enter at the start, End and one back at the end.
         from_start = 0 < steps < FAR or steps <= -FAR
-        row = int(filled_rows[0 if from_start else -1])
+        index = 0 if from_start else -1
+        row = int(filled_rows[index])
         beside = filled.shape[1] // 2
     else:
         row = _row_after(filled_rows, at.row, steps)
@@ -177,13 +211,16 @@ def _step_down(filled: Array, at: _GridCell | None, steps: int) -> _GridCell | N
         if row == at.row:
             return None
     columns = np.flatnonzero(filled[row])
-    nearest = np.argmin(np.abs(columns - beside))
-    return _GridCell(row, int(columns[nearest]))
+    distance = np.abs(columns - beside)
+    column = columns[distance.argmin()]
+    return _GridCell(row, int(column))
 
 
 def _step_right(filled: Array, at: _GridCell | None, steps: int) -> _GridCell | None:
     """As `_step_down`, with rows and columns in each other's place."""
-    turned_at = None if at is None else _GridCell(row=at.column, column=at.row)
+    turned_at = None
+    if at is not None:
+        turned_at = _GridCell(row=at.column, column=at.row)
     turned = _step_down(filled.T, turned_at, steps)
     if turned is None:
         return None
@@ -198,19 +235,22 @@ def _row_after(filled_rows: Array, row: int, steps: int) -> int:
         index = max(index, one_further)
     else:
         one_before = np.searchsorted(filled_rows, row) - 1
-        index = np.searchsorted(filled_rows, row + steps, "right") - 1
+        one_beyond = np.searchsorted(filled_rows, row + steps, "right")
+        index = one_beyond - 1
         index = min(index, one_before)
     last = len(filled_rows) - 1
-    return int(filled_rows[min(max(0, int(index)), last)])
+    index_inside = min(max(0, int(index)), last)
+    return int(filled_rows[index_inside])
 
 
 def cell_places(bins: Array, size: Array, area: Area, start: int) -> CellPlaces:
     """Places in every cell of an area; the cursor goes to the largest ``size`` f[n] of
     a cell.
     """
+    cells = area.columns * area.lines
     return CellPlaces(
         bins=bins,
-        targets=largest_bins(bins, size, area.columns * area.lines),
+        targets=largest_bins(bins, size, cells),
         columns=np.arange(area.columns),
         rows=np.arange(area.lines),
         start=start,
@@ -223,9 +263,10 @@ def column_places(
     """Places in whole columns, bin i in ``columns[i]``; the cursor goes to the largest
     ``size`` f[n] of a column.
     """
+    count = len(columns)
     return CellPlaces(
         bins=bins,
-        targets=largest_bins(bins, size, len(columns)),
+        targets=largest_bins(bins, size, count),
         columns=columns,
         rows=np.arange(1),
         start=start,
@@ -237,4 +278,5 @@ def middles(bins: int, cells: int) -> Array:
     """The middle cell of each of ``bins`` equal stretches of ``cells`` cells,
     i64[bins].
     """
-    return bin_middles(cells, bins).astype(np.int64)
+    middle = bin_middles(cells, bins)
+    return middle.astype(np.int64)

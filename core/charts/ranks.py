@@ -43,7 +43,8 @@ class RankChart(AlongChart):
 
     def _need_lists(self) -> None:
         pair = self.data.pair
-        if not (pair.a.top_k and pair.b.top_k):
+        has_lists = pair.a.top_k and pair.b.top_k
+        if not has_lists:
             raise NothingToDraw(
                 "no rank can be compared: a capture without top-k lists"
             )
@@ -51,8 +52,10 @@ class RankChart(AlongChart):
     def _ranks(self) -> tuple[Array, Array]:
         """The ranks of A and of B within reach, i32[n] each."""
         pair = self.data.pair
-        rank_a = pair.a.rank.rows(self.start, self.stop)
-        rank_b = pair.b.rank.rows(self.start, self.stop)
+        start = self.start
+        stop = self.stop
+        rank_a = pair.a.rank.rows(start, stop)
+        rank_b = pair.b.rank.rows(start, stop)
         return rank_a, rank_b
 
     @property
@@ -77,8 +80,9 @@ class RankChart(AlongChart):
     def axes(self, width: int) -> Axes:
         if self.reach == "all":
             return self._axes_of_all()
-        known = self.change[np.isfinite(self.change)]
-        top = float(np.abs(known).max(initial=1.0))
+        is_known = np.isfinite(self.change)
+        size = np.abs(self.change[is_known])
+        top = float(size.max(initial=1.0))
         times = short(10.0**top)
         ticks: list[Tick] = [
             (-top, f"B ×{times}"),
@@ -91,23 +95,28 @@ class RankChart(AlongChart):
     def _axes_of_all(self) -> Axes:
         known = self.share[self.number > 0]
         top = float(known.max()) or 0.01
-        ticks: list[Tick] = [
-            (value, f"{100 * value:.3g}%") for value in (0.0, top / 2, top)
-        ]
-        return self.axes_of("share", (0.0, top * 1.05), ticks)
+        values = (0.0, top / 2, top)
+        ticks = [(value, f"{100 * value:.3g}%") for value in values]
+        ends = (0.0, top * 1.05)
+        return self.axes_of("share", ends, ticks)
 
     def picture(self, area: Area) -> Picture:
         if self.reach == "all":
             known = self.number > 0
-            curve = Curve(self._middles[known], self.share[known])
-            return self.pictured([curve], self._legend_of_all(), area)
-        at = np.flatnonzero(np.isfinite(self.change))
+            middles = self._middles[known]
+            curve = Curve(middles, self.share[known])
+            legend = self._legend_of_all()
+            return self.pictured([curve], legend, area)
+        is_known = np.isfinite(self.change)
+        at = np.flatnonzero(is_known)
         stems = Stems(at, self.change[at])
-        return self.pictured([Level(0), stems], self._legend_of_one(len(at)), area)
+        legend = self._legend_of_one(len(at))
+        return self.pictured([Level(0), stems], legend, area)
 
     def _legend_of_all(self) -> list[str]:
+        flips = count_true(self.flips)
         tokens = len(self.flips)
-        share = percent(count_true(self.flips), tokens)
+        share = percent(flips, tokens)
         return [
             f"share of tokens whose rank differs: {share} of {tokens:,}",
             f"{self.what}, {self.scope_words}",

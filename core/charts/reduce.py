@@ -20,6 +20,9 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Bins = npt.NDArray[np.int32]
 Bools = npt.NDArray[np.bool_]
+Singles = npt.NDArray[np.float32]
+Shorts = npt.NDArray[np.int16]
+Levels = npt.NDArray[np.int8]
 
 LOWEST = 1e-7
 """Nats: below it a float32 log-probability of a usual size has no digits left."""
@@ -28,6 +31,9 @@ SHADES = 4
 _QUANTILES = (0.1, 0.9)
 _SAMPLE = 50_000
 """Values that a quantile is taken of, about: more change no picture."""
+_NO_VALUE = np.float32(np.nan)
+NO_BIN = np.int32(-1)
+"""Of a token that lies in no bin."""
 
 
 def count_true(mask: Array) -> int:
@@ -37,12 +43,13 @@ def count_true(mask: Array) -> int:
 
 def nan_outside(mask: Array, values: Array) -> Array:
     """``values`` f32[n] where ``mask`` bool[n] is True, NaN elsewhere."""
-    return np.where(mask, values, np.float32(np.nan))
+    return np.where(mask, values, _NO_VALUE)
 
 
 def bin_middles(end: float, bins: int) -> Floats:
     """The middle of each of ``bins`` equal stretches of 0 to ``end``, f64[bins]."""
-    return (np.arange(bins) + 0.5) * end / bins
+    middles = np.arange(bins) + 0.5
+    return middles * end / bins
 
 
 def envelope(values: Array, columns: int) -> tuple[Ints, Array]:
@@ -51,17 +58,22 @@ def envelope(values: Array, columns: int) -> tuple[Ints, Array]:
 
     At most 2 * ``columns`` points whatever the length, and no peak is lost.
     """
-    finite = np.flatnonzero(np.isfinite(values))
+    is_finite = np.isfinite(values)
+    finite = np.flatnonzero(is_finite)
     kept = values[finite]
-    if len(finite) <= 2 * columns:
+    count = len(finite)
+    if count <= 2 * columns:
         return finite, kept
-    edges = np.arange(columns + 1) * len(finite) // columns
+    borders = np.arange(columns + 1)
+    edges = borders * count // columns
     chosen: set[int] = set()
-    for start, stop in itertools.pairwise(edges.tolist()):
+    columns_of_values = itertools.pairwise(edges.tolist())
+    for start, stop in columns_of_values:
         stretch = kept[start:stop]
-        lowest = int(np.argmin(stretch))
-        highest = int(np.argmax(stretch))
-        chosen.update((start + lowest, start + highest))
+        lowest = int(stretch.argmin())
+        highest = int(stretch.argmax())
+        chosen.add(start + lowest)
+        chosen.add(start + highest)
     in_order = np.array(sorted(chosen))
     return finite[in_order], kept[in_order]
 
@@ -85,22 +97,31 @@ def make_band(values: Array, position: Array, end: int, bins: int) -> Band:
     """Divide finite ``values`` f[n] by ``position`` int[n] (0 <= position < ``end``)
     into ``bins`` equal stretches.
     """
-    bins = max(1, min(bins, end))
+    bins = _at_most_one_each(bins, end)
     # int16 sorts by radix: a million values take 10 ms.
     stretch = _stretch(position, end, bins)
-    ordered = values[np.argsort(stretch, kind="stable")]
+    order = np.argsort(stretch, kind="stable")
+    ordered = values[order]
     count = np.bincount(stretch, minlength=bins)
     total = np.bincount(stretch, values, minlength=bins)
-    borders = np.cumsum(count)[:-1]
+    ends = np.cumsum(count)
+    borders = ends[:-1]
     parts = np.split(ordered, borders)
-    ranges = np.array([_middle_range(part) for part in parts])
+    ranges = [_middle_range(part) for part in parts]
+    low, high = np.array(ranges).T
     return Band(
         at=bin_middles(end, bins),
         mean=_ratio(total, count),
-        low=ranges[:, 0],
-        high=ranges[:, 1],
+        low=low,
+        high=high,
         count=count,
     )
+
+
+def _at_most_one_each(bins: int, positions: int) -> int:
+    """At least one bin, and no more of them than positions."""
+    most = min(bins, positions)
+    return max(1, most)
 
 
 def _middle_range(part: Array) -> tuple[float, float]:
@@ -110,27 +131,32 @@ def _middle_range(part: Array) -> tuple[float, float]:
     if not len(part):
         return math.nan, math.nan
     last = len(part) - 1
-    lower, upper = (round(q * last) for q in _QUANTILES)
+    low_share, high_share = _QUANTILES
+    lower = round(low_share * last)
+    upper = round(high_share * last)
     # One after the other is three times faster than both at once.
     part.partition(upper)
-    below = part[: upper + 1]
     high = float(part[upper])
-    below.partition(lower)
-    return float(below[lower]), high
+    rest = part[: upper + 1]
+    rest.partition(lower)
+    low = float(rest[lower])
+    return low, high
 
 
 def _ratio(total: Array, count: Ints) -> Floats:
     """``total`` / ``count``, f64[n]; NaN where there is nothing."""
     divisor = np.where(count, count, np.nan)
     with np.errstate(invalid="ignore"):
-        return np.asarray(total / divisor, np.float64)
+        ratio = total / divisor
+    return np.asarray(ratio, np.float64)
 
 
-def _stretch(position: Array, end: int, bins: int) -> npt.NDArray[np.int16]:
+def _stretch(position: Array, end: int, bins: int) -> Shorts:
     # Several times faster than dividing integers; a position at a border may fall on
     # either side of it.
     per_position = bins / max(1, end)
-    stretch = np.minimum(position * per_position, bins - 1)
+    place = position * per_position
+    stretch = np.minimum(place, bins - 1)
     return stretch.astype(np.int16)
 
 
@@ -138,10 +164,11 @@ def shares(hits: Bools, position: Array, end: int, bins: int) -> tuple[Floats, I
     """Share of True among the tokens of each of ``bins`` equal stretches, f64[bins]
     (NaN: empty), and their number.
     """
-    bins = max(1, min(bins, end))
+    bins = _at_most_one_each(bins, end)
     stretch = _stretch(position, end, bins)
     count = np.bincount(stretch, minlength=bins)
-    hit_count = np.bincount(stretch[hits], minlength=bins)
+    hit_stretch = stretch[hits]
+    hit_count = np.bincount(hit_stretch, minlength=bins)
     return _ratio(hit_count, count), count
 
 
@@ -153,12 +180,16 @@ def running_sums(delta: Array, counted: Bools, offsets: Array) -> Floats:
     of the sequence so far.
     """
     is_added = counted & np.isfinite(delta)
-    added = np.where(is_added, delta, np.float32(0))
+    zero = np.float32(0)
+    added = np.where(is_added, delta, zero)
     total = np.cumsum(added, dtype=np.float64)
     starts = offsets[:-1]
-    before_start = np.concatenate([[0.0], total])[starts]
-    before = np.repeat(before_start, np.diff(offsets))
-    return np.asarray(total - before, np.float64)
+    lengths = np.diff(offsets)
+    before_token = np.concatenate([[0.0], total])
+    before_start = before_token[starts]
+    before = np.repeat(before_start, lengths)
+    sums: Floats = total - before
+    return sums
 
 
 def log_edges(size: Array, bins: int, marks: tuple[float, ...] = ()) -> Floats:
@@ -167,16 +198,19 @@ def log_edges(size: Array, bins: int, marks: tuple[float, ...] = ()) -> Floats:
 
     The smallest 0.2% lie below them, and so does everything below `LOWEST`.
     """
-    drawable = size[(size > 0) & np.isfinite(size)]
+    is_drawable = (size > 0) & np.isfinite(size)
+    drawable = size[is_drawable]
     inside = [mark for mark in marks if mark > 0]
     if len(drawable):
-        step = max(1, len(drawable) // _SAMPLE)
-        smallest = np.quantile(drawable[::step], 0.002)
+        step = len(drawable) // _SAMPLE
+        sample = drawable[:: max(1, step)]
+        smallest = np.quantile(sample, 0.002)
         inside.append(float(smallest))
     lowest = min(inside, default=1e-3)
     low = max(LOWEST, lowest / 1.5)
     largest = float(drawable.max(initial=0.0))
-    high = max(largest, *inside, low * 10) * 1.1
+    highest = max(largest, *inside, low * 10)
+    high = highest * 1.1
     return np.geomspace(low, high, bins + 1)
 
 
@@ -189,30 +223,39 @@ def log_bins(size: Array, edges: Floats) -> Bins:
     bins = len(edges) - 1
     lowest = edges[0]
     highest = edges[-1]
+    log_lowest = math.log(lowest)
     width = math.log(highest / lowest) / bins
     with np.errstate(divide="ignore", invalid="ignore"):
-        place = (np.log(size) - math.log(lowest)) / width
+        above_lowest = np.log(size) - log_lowest
+        place = above_lowest / width
     known = np.isfinite(place)
     finite = np.where(known, place, 0)
-    return _bins_where(known, np.clip(finite, 0, bins - 1))
+    inside = np.clip(finite, 0, bins - 1)
+    return _bins_where(known, inside)
 
 
 def linear_bins(values: Array, low: float, high: float, bins: int) -> Bins:
     """The bin of each value f[n] in ``bins`` equal ones from ``low`` to ``high``,
     i32[n]; -1 where it is in none.
     """
-    per_unit = np.float32(bins / (high - low))
+    width = high - low
+    per_unit = np.float32(bins / width)
+    origin = np.float32(low)
     with np.errstate(invalid="ignore"):
-        place = (values - np.float32(low)) * per_unit
-        known = (values >= low) & (values <= high)
+        place = (values - origin) * per_unit
+        is_above = values >= low
+        is_below = values <= high
+    known = is_above & is_below
     finite = np.where(known, place, 0)
-    return _bins_where(known, np.minimum(finite, bins - 1))
+    inside = np.minimum(finite, bins - 1)
+    return _bins_where(known, inside)
 
 
 def _bins_where(known: Bools, places: Array) -> Bins:
     """The whole part of each place, -1 where it is not ``known``."""
-    bins: Bins = np.where(known, places, -1).astype(np.int32)
-    return bins
+    bins = np.where(known, places, -1)
+    whole: Bins = bins.astype(np.int32)
+    return whole
 
 
 def join_bins(rows: Bins, columns: Bins, width: int) -> Bins:
@@ -221,13 +264,14 @@ def join_bins(rows: Bins, columns: Bins, width: int) -> Bins:
     """
     inside = (rows >= 0) & (columns >= 0)
     cells = rows * np.int32(width) + columns
-    return np.where(inside, cells, np.int32(-1))
+    return np.where(inside, cells, NO_BIN)
 
 
 def count_bins(bins: Bins, size: int) -> Ints:
     """How many tokens each of ``size`` bins has, i64[size]."""
     # A bin more, for -1: cheaper than leaving those tokens out first.
-    with_none = np.bincount(bins + 1, minlength=size + 1)
+    shifted = bins + 1
+    with_none = np.bincount(shifted, minlength=size + 1)
     return with_none[1:]
 
 
@@ -236,24 +280,29 @@ def mean_bins(bins: Bins, values: Array, size: int) -> Floats:
     an empty one.
     """
     finite = np.isfinite(values)
-    chosen = np.where(finite, bins, np.int32(-1))
+    chosen = np.where(finite, bins, NO_BIN)
     known = np.where(finite, values, 0)
-    with_none = np.bincount(chosen + 1, known, minlength=size + 1)
-    return _ratio(with_none[1:], count_bins(chosen, size))
+    shifted = chosen + 1
+    with_none = np.bincount(shifted, known, minlength=size + 1)
+    total = with_none[1:]
+    count = count_bins(chosen, size)
+    return _ratio(total, count)
 
 
 def largest_bins(bins: Bins, size: Array, count: int) -> Ints:
     """Index of the token with the largest ``size`` f[n] (the first of equals) in each
     of ``count`` bins; -1: empty.
     """
-    known = np.where(np.isnan(size), np.float32(-1), size)
+    unknown = np.isnan(size)
+    known = np.where(unknown, np.float32(-1), size)
     known = known.astype(np.float32, copy=False)
     shifted = bins + 1
     peak = np.full(count + 1, -np.inf, np.float32)
     np.maximum.at(peak, shifted, known)
     is_peak = known == peak[shifted]
     # Written from the end on, so that the first of equals is written last and stays.
-    from_end = np.flatnonzero(is_peak)[::-1]
+    peaks = np.flatnonzero(is_peak)
+    from_end = peaks[::-1]
     index = np.full(count + 1, -1, np.int64)
     index[shifted[from_end]] = from_end
     return index[1:]
@@ -268,13 +317,18 @@ def sequence_bins(offsets: Array, rows: int, columns: int, end: int) -> Bins:
     count = len(offsets) - 1
     tokens = int(offsets[-1])
     lengths = np.diff(offsets)
-    row = np.arange(count) * min(rows, count) // max(1, count)
-    first_cell = row.astype(np.int32) * np.int32(columns)
-    start = offsets[:-1].astype(np.int32)
-    position = np.arange(tokens, dtype=np.int32) - np.repeat(start, lengths)
+    used_rows = min(rows, count)
+    row = np.arange(count) * used_rows // max(1, count)
+    cells_per_row = np.int32(columns)
+    first_cell = row.astype(np.int32) * cells_per_row
+    starts = offsets[:-1].astype(np.int32)
+    start = np.repeat(starts, lengths)
+    position = np.arange(tokens, dtype=np.int32) - start
     per_position = columns / max(1, end)
-    column = (position * per_position).astype(np.int32)
-    cells: Bins = np.repeat(first_cell, lengths) + column
+    place = position * per_position
+    column = place.astype(np.int32)
+    first_of_row = np.repeat(first_cell, lengths)
+    cells: Bins = first_of_row + column
     return cells
 
 
@@ -286,15 +340,20 @@ def shade_steps(values: Array) -> Floats:
     ``values`` f[n] are those of the cells, NaN for empty ones. The last step begins at
     about the 95th percentile.
     """
-    drawable = values[np.isfinite(values) & (values > 0)]
+    is_drawable = np.isfinite(values) & (values > 0)
+    drawable = values[is_drawable]
     low = top = 1.0
     if len(drawable):
-        low, top = np.quantile(drawable, (0.1, 0.95)).tolist()
-    even_factor = (top / low) ** (1 / SHADES)
-    factor = min(2.0, max(1.05, even_factor))
+        quantiles = np.quantile(drawable, (0.1, 0.95))
+        low, top = quantiles.tolist()
+    spread = top / low
+    even_factor = spread ** (1 / SHADES)
+    at_least = max(1.05, even_factor)
+    factor = min(2.0, at_least)
     last = _two_digits(top)
-    steps = [last / factor**i for i in reversed(range(SHADES))]
-    return np.asarray([_two_digits(step) for step in steps], np.float64)
+    steps_below_last = reversed(range(SHADES))
+    steps = [_two_digits(last / factor**i) for i in steps_below_last]
+    return np.asarray(steps, np.float64)
 
 
 def _two_digits(value: float) -> float:
@@ -302,11 +361,12 @@ def _two_digits(value: float) -> float:
     return float(f"{value:.2g}")
 
 
-def shade_levels(values: Array, steps: Floats) -> npt.NDArray[np.int8]:
+def shade_levels(values: Array, steps: Floats) -> Levels:
     """0 (below the first step or empty) to `SHADES` for each of ``values``, i8 of the
     same shape.
     """
-    known = np.where(np.isnan(values), -np.inf, values)
+    empty = np.isnan(values)
+    known = np.where(empty, -np.inf, values)
     levels = np.searchsorted(steps, known, "right")
     return np.asarray(levels, np.int8)
 
@@ -315,17 +375,21 @@ def count_steps(counts: Ints) -> Floats:
     """Lower bounds of `SHADES` steps of token counts, equal in the logarithm up to the
     largest, f64[SHADES].
     """
-    largest = max(2, int(counts.max(initial=1)))
+    most = int(counts.max(initial=1))
+    largest = max(2, most)
     exponents = np.arange(SHADES) / SHADES
     return np.maximum(1.0, largest**exponents)
 
 
-def rank_change(rank_a: Array, rank_b: Array) -> npt.NDArray[np.float32]:
+def rank_change(rank_a: Array, rank_b: Array) -> Singles:
     """log10(rank_b / rank_a), f32[n]: above 0 where A puts the token nearer to the top;
     NaN where a rank is unknown (0).
     """
-    known = (rank_a > 0) & (rank_b > 0)
-    a = np.where(known, rank_a, 1).astype(np.float32)
-    b = np.where(known, rank_b, 1).astype(np.float32)
-    change = np.log10(b / a)
+    known_a = rank_a > 0
+    known_b = rank_b > 0
+    known = known_a & known_b
+    a = np.where(known, rank_a, 1)
+    b = np.where(known, rank_b, 1)
+    times = b.astype(np.float32) / a.astype(np.float32)
+    change = np.log10(times)
     return nan_outside(known, change)
