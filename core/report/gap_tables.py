@@ -12,7 +12,6 @@ from logdrift.core.compare.decomposition import Decomposition
 from logdrift.core.compare.floor import Floor, SelfGap
 from logdrift.core.compare.metrics import ScopeErrors, SequenceErrors
 from logdrift.core.numbers import (
-    figure,
     multiple_text,
     range_text,
 )
@@ -33,8 +32,11 @@ from logdrift.core.report.records import PairReport, WorstToken
 from logdrift.core.report.table_parts import (
     ERRORS,
     columns_of,
+    count_cell,
     error_cells,
+    nats_cell,
     number_column,
+    signed_cell,
     table_of,
 )
 
@@ -42,6 +44,8 @@ _TERM_NUMBERS = ("mean Δ", "MAE", "RMSE")
 
 SequenceAnchor = Callable[[int], str]
 """From a sequence to the anchor of its text, empty where it is not shown."""
+TableCells = tuple[TableCell, ...]
+"""The cells of one row."""
 
 
 def _no_anchor(sequence: int) -> str:
@@ -50,19 +54,19 @@ def _no_anchor(sequence: int) -> str:
 
 def scopes_table(pair: PairReport) -> TableBlock:
     """The errors of prompt, completion and all tokens side by side."""
-    columns = columns_of(("scope",), ("tokens", *ERRORS, "k3"))
-    rows = (_scope(errors, pair.void) for errors in pair.metrics.scopes)
+    numbers = ("tokens", *ERRORS, "k3")
+    columns = columns_of(("scope",), numbers)
+    rows = [_scope(errors, pair.void) for errors in pair.metrics.scopes]
     return table_of(columns, rows)
 
 
 def _scope(scope: ScopeErrors, void: bool) -> Iterator[TableCell]:
-    yield scope.scope
-    yield NumberCell(figure(scope.tokens, "tokens"))
     errors = scope.errors
-    yield from error_cells(
-        errors.mean, errors.mae, errors.rmse, errors.max_abs, void=void
-    )
-    yield NumberCell(figure(scope.k3), void=void)
+    sizes = (errors.mae, errors.rmse, errors.max_abs)
+    yield scope.scope
+    yield count_cell(scope.tokens)
+    yield from error_cells(errors.mean, *sizes, void=void)
+    yield nats_cell(scope.k3, void=void)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,58 +113,52 @@ def buckets_table(
     kind: BucketKind, buckets: Iterable[Bucket], *, void: bool
 ) -> TableBlock:
     """The numbers of ``buckets``; an empty one has none."""
-    columns = (
-        TableColumn(kind.label, kind="word"),
-        *map(number_column, ("tokens", *ERRORS)),
-    )
-    rows = (_bucket(kind, bucket, void) for bucket in buckets)
-    return table_of(columns, rows)
+    first = TableColumn(kind.label, kind="word")
+    numbers = map(number_column, ("tokens", *ERRORS))
+    rows = [_bucket(kind, bucket, void) for bucket in buckets]
+    return table_of((first, *numbers), rows)
 
 
 def _bucket(kind: BucketKind, bucket: Bucket, void: bool) -> Iterator[TableCell]:
     yield bucket_name(bucket, whole=kind.whole)
-    yield NumberCell(figure(bucket.tokens, "tokens"))
+    yield count_cell(bucket.tokens)
     if not bucket.tokens:
         yield from ("",) * len(ERRORS)
         return
-    yield from error_cells(
-        bucket.mean, bucket.mae, bucket.rmse, bucket.max_abs, void=void
-    )
+    sizes = (bucket.mae, bucket.rmse, bucket.max_abs)
+    yield from error_cells(bucket.mean, *sizes, void=void)
 
 
 def bucket_name(bucket: Bucket, *, whole: bool) -> str:
     """The range of a bucket; ``whole`` for positions, whose last one is ``high -
     1``.
     """
-    return range_text(bucket.low, bucket.high, whole=whole)
+    low = bucket.low
+    high = bucket.high
+    return range_text(low, high, whole=whole)
 
 
 def floor_table(floor: Floor) -> TableBlock:
     """Where the noise floor comes from."""
-    columns = columns_of(("noise floor", "measured with"), ("MAE", "RMSE"))
+    names = ("noise floor", "measured with")
+    columns = columns_of(names, ("MAE", "RMSE"))
     return table_of(columns, _floor(floor))
 
 
 def _floor(floor: Floor) -> Iterator[tuple[TableCell, ...]]:
-    used = (NumberCell(figure(value)) for value in (floor.mae, floor.rmse))
-    yield ("used", "", *used)
+    mae = nats_cell(floor.mae)
+    rmse = nats_cell(floor.rmse)
+    yield ("used", "", mae, rmse)
     for name, gap in floor_parts(floor):
         yield (name, *_floor_cells(gap))
 
 
 def _floor_cells(gap: SelfGap | None) -> tuple[TableCell, ...]:
-    label = ""
-    mae = None
-    rmse = None
-    if gap is not None:
-        label = gap.label
-        mae = gap.mae
-        rmse = gap.rmse
-    return (
-        NameCell(label, code=True),
-        NumberCell(figure(mae)),
-        NumberCell(figure(rmse)),
-    )
+    if gap is None:
+        unknown = nats_cell(None)
+        return NameCell("", code=True), unknown, unknown
+    label = NameCell(gap.label, code=True)
+    return label, nats_cell(gap.mae), nats_cell(gap.rmse)
 
 
 def terms_table(split: Decomposition) -> TableBlock:
@@ -172,20 +170,22 @@ def terms_table(split: Decomposition) -> TableBlock:
 def splits_table(splits: Iterable[Decomposition]) -> TableBlock:
     """The parts of all gaps."""
     columns = columns_of(("gap", "part"), _TERM_NUMBERS)
-    rows: list[tuple[TableCell, ...]] = []
+    rows: list[TableCells] = []
     for split in splits:
         gap = PairCell(split.trainer, split.rollout)
-        rows += ((gap, *cells) for cells in _terms(split))
+        for cells in _terms(split):
+            rows.append((gap, *cells))
     return table_of(columns, rows)
 
 
-def _terms(split: Decomposition) -> Iterator[tuple[TableCell, ...]]:
-    """A row for each part of a gap: its name and its errors."""
+def _terms(split: Decomposition) -> Iterator[TableCells]:
+    """The rows of its parts, the whole first."""
     for name, term in terms_of(split):
         if term is None:
-            yield (name, *error_cells(None, None, None, void=False))
+            errors = error_cells(None, None, None, void=False)
         else:
-            yield (name, *error_cells(term.mean, term.mae, term.rmse, void=False))
+            errors = error_cells(term.mean, term.mae, term.rmse, void=False)
+        yield (name, *errors)
 
 
 def worst_tokens_in_columns(tokens: Sequence[WorstToken], *, void: bool) -> TableBlock:
@@ -200,18 +200,21 @@ def worst_tokens_in_columns(tokens: Sequence[WorstToken], *, void: bool) -> Tabl
         "log p_B",
         "rank A→B",
     )
-    columns = (*map(number_column, numbers), TableColumn("in context"))
-    rows = (_token_in_columns(token, void) for token in tokens)
+    context = TableColumn("in context")
+    columns = (*map(number_column, numbers), context)
+    rows = [_token_in_columns(token, void) for token in tokens]
     return table_of(columns, rows)
 
 
 def _token_in_columns(token: WorstToken, void: bool) -> Iterator[TableCell]:
-    for place in (token.sequence, token.position, token.token_id):
-        yield NumberCell(figure(place, "tokens"))
-    yield NumberCell(figure(token.delta, sign=True), void=void)
-    yield NumberCell(multiple_text(token.times_floor), void=void)
-    yield NumberCell(figure(token.logprob_a), void=void)
-    yield NumberCell(figure(token.logprob_b), void=void)
+    yield count_cell(token.sequence)
+    yield count_cell(token.position)
+    yield count_cell(token.token_id)
+    yield signed_cell(token.delta, void=void)
+    times_floor = multiple_text(token.times_floor)
+    yield NumberCell(times_floor, void=void)
+    yield nats_cell(token.logprob_a, void=void)
+    yield nats_cell(token.logprob_b, void=void)
     yield token.ranks
     yield ContextCell(token.before, token.piece, token.after)
 
@@ -222,13 +225,14 @@ def worst_tokens_on_a_page(
     """The same with the id behind the token, and without a column for the floor where
     it is not known; ``anchor`` says where a sequence is shown.
     """
-    floor = any(token.times_floor is not None for token in tokens)
+    multiples = [token.times_floor for token in tokens]
+    floor = any(multiple is not None for multiple in multiples)
     numbers = ["seq", "pos", "Δ", "floor", "log p_A", "log p_B", "rank A→B"]
     if not floor:
         numbers.remove("floor")
     context = TableColumn("in context", kind="context")
     columns = (*map(number_column, numbers), context)
-    rows = (_token_on_a_page(token, anchor, floor=floor) for token in tokens)
+    rows = [_token_on_a_page(token, anchor, floor=floor) for token in tokens]
     return table_of(columns, rows)
 
 
@@ -236,15 +240,21 @@ def _token_on_a_page(
     token: WorstToken, anchor: SequenceAnchor, *, floor: bool
 ) -> Iterator[TableCell]:
     place = anchor(token.sequence)
-    yield NumberCell(figure(token.sequence, "tokens"), anchor=place)
-    yield NumberCell(figure(token.position, "tokens"))
-    yield NumberCell(figure(token.delta, sign=True))
+    yield count_cell(token.sequence, anchor=place)
+    yield count_cell(token.position)
+    yield signed_cell(token.delta)
     if floor:
-        yield NumberCell(multiple_text(token.times_floor))
-    yield NumberCell(figure(token.logprob_a))
-    yield NumberCell(figure(token.logprob_b))
+        times_floor = multiple_text(token.times_floor)
+        yield NumberCell(times_floor)
+    yield nats_cell(token.logprob_a)
+    yield nats_cell(token.logprob_b)
     yield token.ranks
-    yield ContextCell(token.before, token.piece, token.after, token_id=token.token_id)
+    yield ContextCell(
+        before=token.before,
+        piece=token.piece,
+        after=token.after,
+        token_id=token.token_id,
+    )
 
 
 def worst_sequences_table(
@@ -259,20 +269,20 @@ def worst_sequences_table(
     columns = columns_of((), numbers)
     if chart is not None:
         columns = (*columns, TableColumn("Δ along it"))
-    rows: list[tuple[TableCell, ...]] = []
+    rows: list[TableCells] = []
     for errors in sequences:
-        cells = _sequence(errors, anchor(errors.sequence), void)
-        if chart is None:
-            rows.append((*cells,))
-        else:
-            rows.append((*cells, chart(errors.sequence)))
+        place = anchor(errors.sequence)
+        cells = tuple(_sequence(errors, place, void))
+        if chart is not None:
+            cells = (*cells, chart(errors.sequence))
+        rows.append(cells)
     return table_of(columns, rows)
 
 
-def _sequence(errors: SequenceErrors, anchor: str, void: bool) -> Iterator[NumberCell]:
-    yield NumberCell(figure(errors.sequence, "tokens"), anchor=anchor)
-    yield NumberCell(figure(errors.tokens, "tokens"))
-    yield NumberCell(figure(errors.mae), void=void)
-    yield NumberCell(figure(errors.mean, sign=True), void=void)
-    yield NumberCell(figure(errors.max_abs), void=void)
-    yield NumberCell(figure(errors.log_ratio, sign=True), void=void)
+def _sequence(errors: SequenceErrors, anchor: str, void: bool) -> Iterator[TableCell]:
+    yield count_cell(errors.sequence, anchor=anchor)
+    yield count_cell(errors.tokens)
+    yield nats_cell(errors.mae, void=void)
+    yield signed_cell(errors.mean, void=void)
+    yield nats_cell(errors.max_abs, void=void)
+    yield signed_cell(errors.log_ratio, void=void)

@@ -33,8 +33,8 @@ _TOLD = "told"
 _AS_TOLD = " (told)"
 _SELDOM = ("top_p", "top_k", "min_p", "weight_version")
 """Facts that engines do not report: a row only where the user has stated one."""
-_WHAT = (("role", "role"), ("dtype asked", "dtype"), ("status", "status"))
-_KIND = (("path", "path"), ("repeat", "repeat"), ("batch", "batch"))
+_WHAT = {"role": "role", "dtype asked": "dtype", "status": "status"}
+_KIND = {"path": "path", "repeat": "repeat", "batch": "batch"}
 """What a capture is, beside its facts: these differ by their nature, so they come last
 of what differs.
 """
@@ -57,6 +57,8 @@ class CaptureSettings:
     rows: tuple[CaptureSetting, ...]
 
 
+FlatFacts = Mapping[str, Any]
+"""Facts by name: those of a table as ``table.key``."""
 Group = list[CaptureInfo]
 """Captures that share a column: those of one backend with equal facts."""
 
@@ -67,15 +69,24 @@ def settings_of(session: Session) -> CaptureSettings:
     Rows keep their order within each kind: what a capture is, its facts, their tables.
     """
     groups = _groups(session.captures)
+    first_of_each = [group[0] for group in groups]
     rows = [
         *_of_captures(groups, _WHAT),
         *_facts_rows(groups),
-        *_loaded_rows(session, [group[0] for group in groups]),
+        *_loaded_rows(session, first_of_each),
         *_of_captures(groups, _KIND),
     ]
-    rows.sort(key=lambda row: _ORDER.index(row.kind))
-    labels = [tuple(info.label for info in group) for group in groups]
-    return CaptureSettings(columns=tuple(labels), rows=tuple(rows))
+    rows.sort(key=_place_of_kind)
+    columns = tuple(map(_labels, groups))
+    return CaptureSettings(columns, tuple(rows))
+
+
+def _place_of_kind(row: CaptureSetting) -> int:
+    return _ORDER.index(row.kind)
+
+
+def _labels(group: Group) -> tuple[str, ...]:
+    return tuple(info.label for info in group)
 
 
 def _groups(captures: Iterable[CaptureInfo]) -> list[Group]:
@@ -91,36 +102,46 @@ def _groups(captures: Iterable[CaptureInfo]) -> list[Group]:
 
 
 def _ran_alike(first: CaptureInfo, second: CaptureInfo) -> bool:
-    return first.backend == second.backend and first.facts == second.facts
+    if first.backend != second.backend:
+        return False
+    return first.facts == second.facts
 
 
 def _of_captures(
-    groups: list[Group], names: Iterable[tuple[str, str]]
+    groups: list[Group], names: Mapping[str, str]
 ) -> Iterator[CaptureSetting]:
-    for name, attribute in names:
-        yield _setting(name, [_joined(group, attribute) for group in groups])
+    for name, attribute in names.items():
+        values = [_joined(group, attribute) for group in groups]
+        yield _setting(name, values)
 
 
 def _facts_rows(groups: list[Group]) -> Iterator[CaptureSetting]:
     columns = [_flat(group[0].facts) for group in groups]
     plain = [name for name in Facts().to_json() if _has_row(name, columns)]
-    tables = {name for facts in columns for name in facts if _table(name)}
-    for name in [*plain, *sorted(tables)]:
-        yield _setting(name, [_value(facts, name) for facts in columns])
+    names = set[str]().union(*columns)
+    entries = sorted(filter(_in_table, names))
+    for name in [*plain, *entries]:
+        values = [_value(facts, name) for facts in columns]
+        yield _setting(name, values)
 
 
-def _has_row(name: str, columns: list[Mapping[str, Any]]) -> bool:
+def _has_row(name: str, columns: list[FlatFacts]) -> bool:
     if name == _TOLD or name in _TABLES:
         return False
-    known = any(facts.get(name) is not None for facts in columns)
-    return known or name not in _SELDOM
+    if name not in _SELDOM:
+        return True
+    values = [facts.get(name) for facts in columns]
+    return any(value is not None for value in values)
 
 
 def _setting(name: str, values: list[str | None]) -> CaptureSetting:
-    known = {value.removesuffix(_AS_TOLD) for value in values if value is not None}
-    kind: Kind = "unknown" if None in values else "same"
+    reported = [value for value in values if value is not None]
+    known = {value.removesuffix(_AS_TOLD) for value in reported}
+    kind: Kind = "same"
     if len(known) > 1:
         kind = "differs"
+    elif None in values:
+        kind = "unknown"
     return CaptureSetting(name, tuple(values), kind)
 
 
@@ -134,12 +155,13 @@ def _loaded_rows(
     digests alone.
     """
     files = [_loaded_of(session, info) for info in captures]
-    base = next((loaded for loaded in files if loaded is not None), None)
-    if base is None:
+    known = [loaded for loaded in files if loaded is not None]
+    if not known:
         return
+    base = known[0]
     differing = _differing(captures, files, base)
     for name, values in differing.items():
-        yield CaptureSetting(name=name, values=tuple(values), kind="differs")
+        yield CaptureSetting(name, tuple(values), "differs")
     yield from _equal_rows(files, base, differing)
 
 
@@ -149,16 +171,30 @@ def _differing(
     """By name the value in each column; None where a capture has digests alone."""
     first = captures[files.index(base)]
     rows: dict[str, list[str | None]] = {}
-    for column, (info, loaded) in enumerate(zip(captures, files, strict=True)):
+    columns = zip(captures, files, strict=True)
+    for column, (info, loaded) in enumerate(columns):
         if loaded is None:
             continue
-        tables = all_differences(base, loaded, whole=one_writer(first, info))
+        whole = one_writer(first, info)
+        tables = all_differences(base, loaded, whole=whole)
         for table, differences in tables.items():
             for difference in differences:
-                as_in_base = [None if file is None else difference.a for file in files]
-                values = rows.setdefault(_loaded_name(table, difference), as_in_base)
+                name = _loaded_name(table, difference)
+                as_in_base = _where_known(difference.a, files)
+                values = rows.setdefault(name, as_in_base)
                 values[column] = difference.b
     return rows
+
+
+def _where_known(text: str | None, files: list[Loaded | None]) -> list[str | None]:
+    """The same text for every capture whose files are known, None for the others."""
+    values: list[str | None] = []
+    for file in files:
+        if file is None:
+            values.append(None)
+        else:
+            values.append(text)
+    return values
 
 
 def _equal_rows(
@@ -166,12 +202,15 @@ def _equal_rows(
 ) -> Iterator[CaptureSetting]:
     """The entries of the config that no capture differs in."""
     in_rows = {name.partition("[")[0] for name in differing}
-    kind: Kind = "unknown" if None in files else "same"
-    for key, value in config_values(base).items():
+    kind: Kind = "same"
+    if None in files:
+        kind = "unknown"
+    config = config_values(base)
+    for key, value in config.items():
         name = f"config.{key}"
         if name not in in_rows:
-            values = tuple(None if file is None else shown(value) for file in files)
-            yield CaptureSetting(name=name, values=values, kind=kind)
+            values = _where_known(shown(value), files)
+            yield CaptureSetting(name, tuple(values), kind)
 
 
 def _loaded_name(table: str, difference: Difference) -> str:
@@ -192,11 +231,12 @@ def _loaded_of(session: Session, info: CaptureInfo) -> Loaded | None:
 
 
 def _joined(group: Group, name: str) -> str | None:
-    values = (str(getattr(info, name)) for info in group)
-    return ", ".join(dict.fromkeys(values))
+    values = [str(getattr(info, name)) for info in group]
+    unique = dict.fromkeys(values)
+    return ", ".join(unique)
 
 
-def _flat(facts: Facts | None) -> Mapping[str, Any]:
+def _flat(facts: Facts | None) -> FlatFacts:
     """Every fact by name, tables by ``table.key``; empty for a capture that observed
     nothing.
     """
@@ -204,25 +244,30 @@ def _flat(facts: Facts | None) -> Mapping[str, Any]:
         return {}
     out: dict[str, Any] = {}
     for name, value in facts.to_json().items():
-        if name in _TABLES and isinstance(value, Mapping):
-            out |= {f"{name}.{key}": item for key, item in value.items()}
-            out.setdefault(name, None)
-        else:
+        is_table = name in _TABLES and isinstance(value, Mapping)
+        if not is_table:
             out[name] = value
+            continue
+        for key, item in value.items():
+            out[f"{name}.{key}"] = item
+        out.setdefault(name, None)
     return out
 
 
-def _table(name: str) -> bool:
-    return name.partition(".")[0] in _TABLES and "." in name
+def _in_table(name: str) -> bool:
+    table, dot, _ = name.partition(".")
+    return bool(dot) and table in _TABLES
 
 
-def _value(facts: Mapping[str, Any], name: str) -> str | None:
-    if facts and name not in facts and _table(name):
+def _value(facts: FlatFacts, name: str) -> str | None:
+    is_absent = name not in facts
+    if facts and is_absent and _in_table(name):
         return _ABSENT
     if facts.get(name) is None:
         return None
     text = _value_text(facts[name])
-    if name in facts.get(_TOLD, ()):
+    told = facts.get(_TOLD, ())
+    if name in told:
         return f"{text}{_AS_TOLD}"
     return text
 

@@ -18,6 +18,8 @@ from logdrift.core.report.svg_parts import (
     WIDTH,
     Array,
     Axis,
+    AxisMark,
+    Mask,
     band_path,
     element,
     frame,
@@ -30,6 +32,8 @@ from logdrift.core.report.svg_parts import (
 )
 
 Counts = npt.NDArray[np.integer]
+Pixels = tuple[int, int]
+"""Where a bar starts, and where the longest one ends."""
 
 _ROW = 24
 _BARS_TOP = 6
@@ -55,16 +59,22 @@ def line(
 
     ``ends`` are those of the x axis.
     """
-    known = np.isfinite(centre) & np.isfinite(low) & np.isfinite(high)
+    has_centre = np.isfinite(centre)
+    has_band = np.isfinite(low) & np.isfinite(high)
+    known = has_centre & has_band
     if not known.any():
         return nothing(title)
-    bottom = min(0.0, float(low[known].min()))
-    top = max(0.0, float(high[known].max()))
+    lowest = float(low[known].min())
+    highest = float(high[known].max())
+    bottom = min(0.0, lowest)
+    top = max(0.0, highest)
     room = (top - bottom) * 0.05 or 1e-9
     across = Axis(x_label, *ends)
     up = Axis(y_label, bottom - room, top + room)
-    band = band_path(across, up, x, np.where(known, low, np.nan), high)
-    curve = line_path(across, up, x, np.where(known, centre, np.nan))
+    known_low = np.where(known, low, np.nan)
+    known_centre = np.where(known, centre, np.nan)
+    band = band_path(across, up, x, known_low, high)
+    curve = line_path(across, up, x, known_centre)
     body = (
         f'<path class="cx-band" d="{band}"/>'
         f"{zero_line(up)}"
@@ -88,37 +98,46 @@ def histogram(
     x_label: str,
     y_label: str,
     names: tuple[str, str],
-    marks: Sequence[tuple[float, str]] = (),
+    marks: Sequence[AxisMark] = (),
 ) -> str:
     """Counts ``above``, ``below`` float[n] between ``edges`` float[n+1] (> 0: a log
     axis), upwards and downwards.
 
     ``names`` say what the two sides are, ``marks`` are named vertical lines.
     """
-    largest = float(max(above.max(initial=0), below.max(initial=0)))
+    largest_above = above.max(initial=0)
+    largest_below = below.max(initial=0)
+    largest = float(max(largest_above, largest_below))
     if not largest:
         return nothing(title)
-    across = Axis(x_label, float(edges[0]), float(edges[-1]), log=True)
-    up = Axis(y_label, -largest * 1.08, largest * 1.08, unsigned=True)
+    first = float(edges[0])
+    last = float(edges[-1])
+    end = largest * 1.08
+    across = Axis(x_label, first, last, log=True)
+    up = Axis(y_label, -end, end, unsigned=True)
     upper_bins = _bins(across, up, edges, above)
     lower_bins = _bins(across, up, edges, -below)
     upper_name, lower_name = names
     style = "cx-strong cx-small"
+    name_x = LEFT + 6
+    lower_name_y = HEIGHT - BOTTOM - 6
     body = [
         f'<path class="cx-up" d="{upper_bins}"/>',
         f'<path class="cx-down" d="{lower_bins}"/>',
         zero_line(up),
-        text(LEFT + 6, TOP + 12, upper_name, style),
-        text(LEFT + 6, HEIGHT - BOTTOM - 6, lower_name, style),
+        text(name_x, TOP + 12, upper_name, style),
+        text(name_x, lower_name_y, lower_name, style),
         *uprights(across, marks),
     ]
-    return frame(across, up, "".join(body), title, description)
+    shapes = "".join(body)
+    return frame(across, up, shapes, title, description)
 
 
 def _bins(across: Axis, up: Axis, edges: Array, values: Array) -> str:
     path = []
     zero = up.up(0.0)
-    for value, left, right in zip(values, edges[:-1], edges[1:], strict=True):
+    bins = zip(values, edges[:-1], edges[1:], strict=True)
+    for value, left, right in bins:
         if value:
             x0 = across.across(float(left))
             x1 = across.across(float(right))
@@ -134,8 +153,11 @@ def heat(counts: Counts, x: Axis, y: Axis, *, title: str, description: str) -> s
     if not counts.max(initial=0):
         return nothing(title)
     levels = _heat_levels(counts)
-    shades = (_shade(levels == level, level) for level in range(1, _HEAT_LEVELS + 1))
-    body = _diagonal(x, y) + "".join(shades)
+    shades = [_diagonal(x, y)]
+    for level in range(1, _HEAT_LEVELS + 1):
+        cells = levels == level
+        shades.append(_shade(cells, level))
+    body = "".join(shades)
     return frame(x, y, body, title, description)
 
 
@@ -145,10 +167,12 @@ def _heat_levels(counts: Counts) -> Counts:
     """
     levels = np.zeros(counts.shape, np.int64)
     filled = counts > 0
-    span = math.log(int(counts.max())) or 1.0
-    heights = np.log(counts[filled]) / span * _HEAT_LEVELS
-    steps = heights.astype(np.int64)
-    levels[filled] = 1 + np.minimum(_HEAT_LEVELS - 1, steps)
+    largest = int(counts.max())
+    span = math.log(largest) or 1.0
+    heights = np.log(counts[filled]) / span
+    steps = (heights * _HEAT_LEVELS).astype(np.int64)
+    highest = _HEAT_LEVELS - 1
+    levels[filled] = 1 + np.minimum(highest, steps)
     return levels
 
 
@@ -162,14 +186,15 @@ def _diagonal(x: Axis, y: Axis) -> str:
     return f'<path class="cx-mark" d="M{start}L{end}"/>'
 
 
-def _shade(cells: npt.NDArray[np.bool_], level: int) -> str:
+def _shade(cells: Mask, level: int) -> str:
     """The cells of one level, bool[rows, columns]; neighbours are one rectangle."""
     rows, columns = cells.shape
     cell_width = (WIDTH - RIGHT - LEFT) / columns
     height = (HEIGHT - BOTTOM - TOP) / rows
     path = []
     for row in range(rows):
-        top = HEIGHT - BOTTOM - (row + 1) * height
+        above_axis = (row + 1) * height
+        top = HEIGHT - BOTTOM - above_axis
         for start, stop in stretches(cells[row]):
             left = LEFT + start * cell_width
             width = (stop - start) * cell_width
@@ -202,34 +227,44 @@ def bars(
     label: str,
 ) -> str:
     """Horizontal bars, one below the other; ``label`` names their axis."""
-    values = [value for row in rows for value in (row.value, row.dot)]
-    finite = [value for value in values if _is_finite(value)]
+    values = [row.value for row in rows] + [row.dot for row in rows]
+    finite = list(filter(_is_finite, values))
     if not finite:
         return nothing(title)
-    name_width = max(round(6.3 * len(row.name)) for row in rows)
-    note_width = max(round(6.0 * len(row.note)) for row in rows)
+    longest_name = max(len(row.name) for row in rows)
+    longest_note = max(len(row.note) for row in rows)
+    name_width = round(6.3 * longest_name)
+    note_width = round(6.0 * longest_note)
     left = 16 + min(170, name_width)
     stop = WIDTH - 26 - note_width
     bottom = _BARS_TOP + len(rows) * _ROW
-    axis = Axis(label, 0.0, max(*finite, 0.0) or 1.0)
+    largest = max(*finite, 0.0)
+    axis = Axis(label, 0.0, largest or 1.0)
+    middle = (left + stop) / 2
+    height = bottom + BOTTOM
     body = [
         ticks_below(axis, left, stop, _BARS_TOP, bottom),
-        text((left + stop) / 2, bottom + BOTTOM - 6, label, anchor="middle"),
+        text(middle, height - 6, label, anchor="middle"),
     ]
+    ends = left, stop
     for index, row in enumerate(rows):
-        body += _bar(row, _BARS_TOP + index * _ROW, (left, stop), axis)
+        y = _BARS_TOP + index * _ROW
+        body += _bar(row, y, ends, axis)
     body.append(f'<path class="cx-axis" d="M{left} {_BARS_TOP}V{bottom}"/>')
-    return element(WIDTH, bottom + BOTTOM, "".join(body), title, description)
+    shapes = "".join(body)
+    return element(WIDTH, height, shapes, title, description)
 
 
 def _is_finite(value: float | None) -> TypeGuard[float]:
     return value is not None and math.isfinite(value)
 
 
-def _bar(row: SvgBar, y: int, ends: tuple[int, int], axis: Axis) -> list[str]:
+def _bar(row: SvgBar, y: int, ends: Pixels, axis: Axis) -> list[str]:
     """A row of `bars` from the pixel ``y`` on; ``ends`` are the pixels of the axis."""
     left, stop = ends
-    parts = [text(left - 8, y + 16, _shortened(row.name), anchor="end")]
+    name = _shortened(row.name)
+    words_y = y + 16
+    parts = [text(left - 8, words_y, name, anchor="end")]
     end = float(left)
     if _is_finite(row.value):
         end = axis.place(row.value, left, stop)
@@ -243,7 +278,8 @@ def _bar(row: SvgBar, y: int, ends: tuple[int, int], axis: Axis) -> list[str]:
         end = max(end, at + 3)
         middle = y + _ROW / 2
         parts.append(f'<circle class="cx-dot" cx="{at:.1f}" cy="{middle:g}" r="3.2"/>')
-    return [*parts, text(end + 6, y + 16, row.note, "cx-small")]
+    note = text(end + 6, words_y, row.note, "cx-small")
+    return [*parts, note]
 
 
 def _shortened(name: str) -> str:
@@ -261,26 +297,39 @@ def sparkline(
     middle = height / 2
     step = width / max(1, len(values))
     bar_width = max(step, 0.6)
-    paths: dict[str, list[str]] = {"cx-up": [], "cx-down": []}
+    up: list[str] = []
+    down: list[str] = []
     finite = np.nan_to_num(values, nan=0.0, posinf=scale, neginf=-scale)
     for index, value in enumerate(finite.tolist()):
-        share = min(1.0, abs(value) / scale) if scale > 0 else 0.0
-        size = share * (middle - 1)
+        size = _share(value, scale) * (middle - 1)
         if size < 0.05:
             continue
-        style = "cx-up" if value > 0 else "cx-down"
-        rise = -size if value > 0 else size
-        paths[style].append(
+        if value > 0:
+            path = up
+            rise = -size
+        else:
+            path = down
+            rise = size
+        path.append(
             f"M{index * step:.1f} {middle:g}v{rise:.1f}h{bar_width:.1f}V{middle:g}z"
         )
     body = f'<path class="cx-grid" d="M0 {middle:g}H{width}"/>'
-    for style, path in paths.items():
-        if path:
-            body += f'<path class="{style}" d="{"".join(path)}"/>'
+    if up:
+        body += f'<path class="cx-up" d="{"".join(up)}"/>'
+    if down:
+        body += f'<path class="cx-down" d="{"".join(down)}"/>'
     return element(width, height, body, title, "", fixed=True)
+
+
+def _share(value: float, scale: float) -> float:
+    """The size of a value as a share of the scale, at most 1."""
+    if scale > 0:
+        return min(1.0, abs(value) / scale)
+    return 0.0
 
 
 def nothing(title: str) -> str:
     """What stands where there is nothing to draw."""
-    words = text(WIDTH / 2, 36, "nothing to draw: no finite values", anchor="middle")
+    reason = "nothing to draw: no finite values"
+    words = text(WIDTH / 2, 36, reason, anchor="middle")
     return element(WIDTH, 60, words, title, "")

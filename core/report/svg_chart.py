@@ -16,6 +16,7 @@ from logdrift.core.report.svg_parts import (
     RIGHT,
     WIDTH,
     Axis,
+    AxisMark,
     band_path,
     frame,
     line_path,
@@ -33,7 +34,8 @@ def chart_svg(chart: Chart) -> str:
     """The chart as an SVG element."""
     axes = chart.axes(_WIDTH)
     picture = chart.picture(chart.detail)
-    return marks_svg(axes, picture.marks, chart.heading, chart.description)
+    marks = picture.marks
+    return marks_svg(axes, marks, chart.heading, chart.description)
 
 
 def marks_svg(
@@ -42,7 +44,7 @@ def marks_svg(
     """The marks between the axes as an SVG element. Bars, histograms and maps fill a
     picture of their own, with the guides that belong to them.
     """
-    guides = [(mark.x, mark.name) for mark in marks if isinstance(mark, m.Upright)]
+    guides = [_guide(mark) for mark in marks if isinstance(mark, m.Upright)]
     for mark in marks:
         if isinstance(mark, m.LabelledBars):
             return _bars(mark, axes, title, description)
@@ -51,9 +53,19 @@ def marks_svg(
         if isinstance(mark, m.Cells):
             return _cells(mark, axes, title, description)
         if isinstance(mark, m.Dots):
-            counts = mark.counts.astype(np.int64)[::-1]
+            counts = _from_bottom(mark.counts)
             return _heat(counts, axes, title, description)
     return _lines(marks, guides, axes, title, description)
+
+
+def _guide(mark: m.Upright) -> AxisMark:
+    return mark.x, mark.name
+
+
+def _from_bottom(counts: m.Array) -> svg.Counts:
+    """Whole counts of a grid, the lowest row first."""
+    whole = counts.astype(np.int64)
+    return whole[::-1]
 
 
 def _axis(axis: m.ChartAxis) -> Axis:
@@ -68,7 +80,7 @@ def _axis(axis: m.ChartAxis) -> Axis:
 
 def _lines(
     marks: Sequence[m.Mark],
-    guides: Sequence[tuple[float, str]],
+    guides: Sequence[AxisMark],
     axes: m.Axes,
     title: str,
     description: str,
@@ -76,16 +88,22 @@ def _lines(
     """Bands, then levels and guides, then lines and stems."""
     x = _axis(axes.x)
     y = _axis(axes.y)
-    bands = [_band(mark, x, y) for mark in marks if isinstance(mark, m.Range)]
-    levels = [_level(mark, y) for mark in marks if isinstance(mark, m.Level)]
-    body = [*bands, *levels, *uprights(x, guides)]
+    bands = []
+    levels = []
+    curves: list[str] = []
     for mark in marks:
-        if isinstance(mark, m.Curve):
+        if isinstance(mark, m.Range):
+            bands.append(_band(mark, x, y))
+        elif isinstance(mark, m.Level):
+            levels.append(_level(mark, y))
+        elif isinstance(mark, m.Curve):
             path = line_path(x, y, mark.x, mark.y)
-            body.append(f'<path class="cx-line" d="{path}"/>')
+            curves.append(f'<path class="cx-line" d="{path}"/>')
         elif isinstance(mark, m.Stems):
-            body += _stems(mark, x, y)
-    return frame(x, y, "".join(body), title, description)
+            curves += _stems(mark, x, y)
+    body = [*bands, *levels, *uprights(x, guides), *curves]
+    shapes = "".join(body)
+    return frame(x, y, shapes, title, description)
 
 
 def _band(mark: m.Range, x: Axis, y: Axis) -> str:
@@ -100,14 +118,17 @@ def _level(mark: m.Level, y: Axis) -> str:
     line = f'<path class="{style}" d="M{LEFT} {at:.1f}H{right}"/>'
     if not mark.name:
         return line
-    return line + text(right - 4, at - 4, mark.name, "cx-name cx-small", "end")
+    name_x = right - 4
+    name = text(name_x, at - 4, mark.name, "cx-name cx-small", "end")
+    return line + name
 
 
 def _stems(mark: m.Stems, x: Axis, y: Axis) -> list[str]:
     zero = y.up(0.0)
     path = []
     dots = []
-    for at, value in zip(mark.x.tolist(), mark.y.tolist(), strict=True):
+    places = zip(mark.x.tolist(), mark.y.tolist(), strict=True)
+    for at, value in places:
         across = x.across(at)
         up = y.up(value)
         path.append(f"M{across:.1f} {zero:.1f}V{up:.1f}")
@@ -116,11 +137,7 @@ def _stems(mark: m.Stems, x: Axis, y: Axis) -> list[str]:
 
 
 def _bars(mark: m.LabelledBars, axes: m.Axes, title: str, description: str) -> str:
-    rows = [
-        svg.SvgBar(bar.name, bar.value, bar.note, bar.dot)
-        for bar in mark.bars
-        if bar.value is not None
-    ]
+    rows = [_bar(bar) for bar in mark.bars if bar.value is not None]
     return svg.bars(
         rows,
         title=title,
@@ -129,9 +146,13 @@ def _bars(mark: m.LabelledBars, axes: m.Axes, title: str, description: str) -> s
     )
 
 
+def _bar(bar: m.LabelledBar) -> svg.SvgBar:
+    return svg.SvgBar(bar.name, bar.value, bar.note, bar.dot)
+
+
 def _histogram(
     mark: m.Histogram,
-    guides: Sequence[tuple[float, str]],
+    guides: Sequence[AxisMark],
     axes: m.Axes,
     title: str,
     description: str,
@@ -151,8 +172,9 @@ def _histogram(
 
 def _cells(mark: m.Cells, axes: m.Axes, title: str, description: str) -> str:
     # Whole multiples of the least value, which `svg.heat` shades by their logarithm.
-    multiples = np.minimum(mark.values / mark.least, _FAINTEST)
-    counts = np.nan_to_num(multiples).astype(np.int64)[::-1]
+    multiples = mark.values / mark.least
+    drawable = np.minimum(multiples, _FAINTEST)
+    counts = _from_bottom(np.nan_to_num(drawable))
     return _heat(counts, axes, title, description)
 
 

@@ -24,6 +24,9 @@ BOTTOM = 40
 """Pixels of a picture, and those around the area between its axes."""
 
 Array = npt.NDArray[np.floating]
+Mask = npt.NDArray[np.bool_]
+AxisMark = tuple[float, str]
+"""A value of an axis, and the text that stands there."""
 
 _LIGHT = {
     "text": "#4a4f57",
@@ -111,19 +114,22 @@ class Axis:
             low = math.log10(low)
             high = math.log10(high)
             at = math.log10(max(value, self.low))
-        share = (at - low) / (high - low)
+        size = high - low
+        share = (at - low) / size
         inside = min(1.0, max(0.0, share))
         return start + inside * (stop - start)
 
     def across(self, value: float) -> float:
         """The pixel of ``value`` on the x axis of a frame."""
-        return self.place(value, LEFT, WIDTH - RIGHT)
+        right = WIDTH - RIGHT
+        return self.place(value, LEFT, right)
 
     def up(self, value: float) -> float:
         """The pixel of ``value`` on the y axis of a frame."""
-        return self.place(value, HEIGHT - BOTTOM, TOP)
+        bottom = HEIGHT - BOTTOM
+        return self.place(value, bottom, TOP)
 
-    def ticks(self, count: int = 5) -> list[tuple[float, str]]:
+    def ticks(self, count: int = 5) -> list[AxisMark]:
         """About ``count`` values at round steps, or powers of ten, with their text."""
         if self.log:
             values = self._decades(count)
@@ -138,31 +144,44 @@ class Axis:
         return text
 
     def _decades(self, count: int) -> list[float]:
-        first = math.ceil(math.log10(self.low) - 1e-9)
-        last = math.floor(math.log10(self.high) + 1e-9)
+        low_power = math.log10(self.low)
+        high_power = math.log10(self.high)
+        first = math.ceil(low_power - 1e-9)
+        last = math.floor(high_power + 1e-9)
         number = last - first + 1
-        step = max(1, math.ceil(number / (count + 2)))
-        decades = [10.0**power for power in range(first, last + 1, step)]
+        per_tick = math.ceil(number / (count + 2))
+        powers = range(first, last + 1, max(1, per_tick))
+        decades = [10.0**power for power in powers]
         if len(decades) >= 2:
             return decades
         finer = []
         for power in range(first - 1, last + 1):
-            finer += [digit * 10.0**power for digit in (1, 2, 5)]
-        return [value for value in finer if self.low <= value <= self.high]
+            decade = 10.0**power
+            finer += [decade, 2 * decade, 5 * decade]
+        return list(filter(self._holds, finer))
+
+    def _holds(self, value: float) -> bool:
+        return self.low <= value <= self.high
 
     def _steps(self, count: int) -> list[float]:
-        step = round_step((self.high - self.low) / count)
-        first = math.ceil(self.low / step - 1e-9)
-        last = math.floor(self.high / step + 1e-9)
+        size = self.high - self.low
+        step = round_step(size / count)
+        first_step = self.low / step
+        last_step = self.high / step
+        first = math.ceil(first_step - 1e-9)
+        last = math.floor(last_step + 1e-9)
         return [step * n for n in range(first, last + 1)]
 
 
 def round_step(step: float) -> float:
     """The next of 1, 2, 5 times a power of ten, at least ``step`` > 0."""
-    power = math.pow(10.0, math.floor(math.log10(step)))
+    decade = math.floor(math.log10(step))
+    power = math.pow(10.0, decade)
     least = step * (1 - 1e-9)
-    candidates = [digit * power for digit in (1, 2, 5, 10)]
-    return next(rounded for rounded in candidates if rounded >= least)
+    for digit in (1, 2, 5):
+        if digit * power >= least:
+            return digit * power
+    return 10 * power
 
 
 def tick_text(value: float) -> str:
@@ -195,18 +214,21 @@ def frame(x: Axis, y: Axis, body: str, title: str, description: str) -> str:
     bottom = HEIGHT - BOTTOM
     right = WIDTH - RIGHT
     out = []
+    words_x = LEFT - 7
     for value, words in y.ticks():
         at = y.up(value)
         out.append(f'<path class="cx-grid" d="M{LEFT} {at:.1f}H{right}"/>')
-        out.append(text(LEFT - 7, at + 4, words, "cx-small", "end"))
+        out.append(text(words_x, at + 4, words, "cx-small", "end"))
+    middle = (LEFT + right) / 2
     out += [
         ticks_below(x, LEFT, right, TOP, bottom),
         body,
         f'<path class="cx-axis" d="M{LEFT} {TOP}V{bottom}H{right}"/>',
         text(4, 14, y.label),
-        text((LEFT + right) / 2, HEIGHT - 4, x.label, anchor="middle"),
+        text(middle, HEIGHT - 4, x.label, anchor="middle"),
     ]
-    return element(WIDTH, HEIGHT, "".join(out), title, description)
+    shapes = "".join(out)
+    return element(WIDTH, HEIGHT, shapes, title, description)
 
 
 def ticks_below(
@@ -214,21 +236,26 @@ def ticks_below(
 ) -> str:
     """Grid lines and their text between the pixels ``left`` and ``right``."""
     out = []
-    count = max(2, round((right - left) / 70))
+    words_y = bottom + 15
+    count = round((right - left) / 70)
+    count = max(2, count)
     for value, words in axis.ticks(count):
         at = axis.place(value, left, right)
         out.append(f'<path class="cx-grid" d="M{at:.1f} {top}V{bottom}"/>')
-        out.append(text(at, bottom + 15, words, "cx-small", "middle"))
+        out.append(text(at, words_y, words, "cx-small", "middle"))
     return "".join(out)
 
 
-def uprights(across: Axis, marks: Sequence[tuple[float, str]]) -> Iterator[str]:
+def uprights(across: Axis, marks: Sequence[AxisMark]) -> Iterator[str]:
     """Named vertical lines, each name in a row of its own so that close ones stay
     readable.
     """
-    inside = [
-        (value, name) for value, name in marks if across.low <= value <= across.high
-    ]
+    low = across.low
+    high = across.high
+    inside = []
+    for value, name in marks:
+        if low <= value <= high:
+            inside.append((value, name))
     bottom = HEIGHT - BOTTOM
     for row, (value, name) in enumerate(sorted(inside)):
         x = across.across(value)
@@ -278,13 +305,16 @@ def text(x: float, y: float, words: str, style: str = "", anchor: str = "start")
 
 def point(x: Axis, y: Axis, at: float, value: float) -> str:
     """The pixel of a point in a path."""
-    return f"{x.across(float(at)):.1f} {y.up(float(value)):.1f}"
+    across = x.across(float(at))
+    up = y.up(float(value))
+    return f"{across:.1f} {up:.1f}"
 
 
-def stretches(mask: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
+def stretches(mask: Mask) -> list[tuple[int, int]]:
     """(start, stop) of every stretch of True."""
-    padded = np.concatenate([[False], mask, [False]]).astype(np.int8)
-    edges = np.flatnonzero(np.diff(padded)).tolist()
+    padded = np.concatenate([[False], mask, [False]])
+    changes = np.diff(padded.astype(np.int8))
+    edges = np.flatnonzero(changes).tolist()
     starts = edges[::2]
     stops = edges[1::2]
     return list(zip(starts, stops, strict=True))
@@ -293,8 +323,10 @@ def stretches(mask: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
 def line_path(x: Axis, y: Axis, at: Array, values: Array) -> str:
     """A line through ``at``, ``values`` f[n]; a gap where a value is not finite."""
     path = ""
-    for start, stop in stretches(np.isfinite(values)):
-        points = _points(x, y, at[start:stop], values[start:stop])
+    known = np.isfinite(values)
+    for start, stop in stretches(known):
+        part = slice(start, stop)
+        points = _points(x, y, at[part], values[part])
         path += f"M{'L'.join(points)}"
     return path
 
@@ -302,7 +334,8 @@ def line_path(x: Axis, y: Axis, at: Array, values: Array) -> str:
 def _points(x: Axis, y: Axis, at: Array, values: Array) -> list[str]:
     """The points of a line without gaps."""
     if len(at) > 1:
-        return [point(x, y, a, value) for a, value in zip(at, values, strict=True)]
+        places = zip(at, values, strict=True)
+        return [point(x, y, a, value) for a, value in places]
     # A line of one point would be invisible.
     across = x.across(float(at[0]))
     up = y.up(float(values[0]))
@@ -314,8 +347,12 @@ def _points(x: Axis, y: Axis, at: Array, values: Array) -> list[str]:
 def band_path(x: Axis, y: Axis, at: Array, low: Array, high: Array) -> str:
     """The area between ``low`` and ``high`` f[n]; a gap where one is not finite."""
     areas = []
-    for start, stop in stretches(np.isfinite(low) & np.isfinite(high)):
-        upper = [point(x, y, at[i], high[i]) for i in range(start, stop)]
-        lower = [point(x, y, at[i], low[i]) for i in reversed(range(start, stop))]
-        areas.append(f"M{'L'.join(upper + lower)}Z")
+    known = np.isfinite(low) & np.isfinite(high)
+    for start, stop in stretches(known):
+        from_left = range(start, stop)
+        from_right = reversed(from_left)
+        upper = [point(x, y, at[i], high[i]) for i in from_left]
+        lower = [point(x, y, at[i], low[i]) for i in from_right]
+        outline = "L".join(upper + lower)
+        areas.append(f"M{outline}Z")
     return "".join(areas)

@@ -32,13 +32,32 @@ def table_of(
     columns: tuple[TableColumn, ...], rows: Iterable[Iterable[TableCell]]
 ) -> TableBlock:
     """A table of rows of cells."""
-    return TableBlock(columns, tuple(TableRow(tuple(cells)) for cells in rows))
+    return TableBlock(columns, tuple(map(_row_of, rows)))
+
+
+def _row_of(cells: Iterable[TableCell]) -> TableRow:
+    return TableRow(tuple(cells))
+
+
+def count_cell(count: int | None, anchor: str = "") -> NumberCell:
+    """A whole number."""
+    return NumberCell(figure(count, "tokens"), anchor=anchor)
+
+
+def nats_cell(value: float | None, *, void: bool = False) -> NumberCell:
+    """A size or a log-probability, nats."""
+    return NumberCell(figure(value), void=void)
+
+
+def signed_cell(value: float | None, *, void: bool = False) -> NumberCell:
+    """A difference, nats."""
+    return NumberCell(figure(value, sign=True), void=void)
 
 
 def error_cells(
     mean: float | None, *sizes: float | None, void: bool
 ) -> Iterator[NumberCell]:
     """The signed mean of deltas, then their ``sizes``; all in nats."""
-    yield NumberCell(figure(mean, sign=True), void=void)
+    yield signed_cell(mean, void=void)
     for size in sizes:
-        yield NumberCell(figure(size), void=void)
+        yield nats_cell(size, void=void)

@@ -33,7 +33,7 @@ def paint_text(blocks: Iterable[Block], canvas: Canvas) -> str:
     """Blocks as text, every line ended by a newline, in ANSI colours where the canvas
     has them.
     """
-    lines = (_written(line, canvas) for line in styled_lines(blocks, canvas))
+    lines = [_written(line, canvas) for line in styled_lines(blocks, canvas)]
     return "".join(f"{line}\n" for line in lines)
 
 
@@ -43,23 +43,27 @@ def styled_lines(blocks: Iterable[Block], canvas: Canvas) -> list[StyledLine]:
     """
     lines: list[StyledLine] = []
     for block in blocks:
-        lines += map(_merged, _lines(block, canvas))
+        for line in _lines(block, canvas):
+            lines.append(_merged(line))
     return lines
 
 
 def _merged(line: StyledLine) -> StyledLine:
     runs: list[Span] = []
     for run in line:
-        if runs and runs[-1].tone == run.tone:
+        continues = bool(runs) and runs[-1].tone == run.tone
+        if continues:
             before = runs.pop()
-            runs.append(Span(before.text + run.text, run.tone))
+            whole = before.text + run.text
+            runs.append(Span(whole, run.tone))
         elif run.text:
             runs.append(run)
     return tuple(runs)
 
 
 def _written(line: StyledLine, canvas: Canvas) -> str:
-    return "".join(canvas.paint(run.text, run.tone) for run in line)
+    runs = [canvas.paint(run.text, run.tone) for run in line]
+    return "".join(runs)
 
 
 def _one_run(text: str, tone: Tone) -> StyledLine:
@@ -71,14 +75,16 @@ def _lines(block: Block, canvas: Canvas) -> Iterator[StyledLine]:
         case Gap():
             yield ()
         case LineBlock():
-            text = canvas.cut(canvas.text(block.text), canvas.width)
+            text = canvas.text(block.text)
+            text = canvas.cut(text, canvas.width)
             yield _one_run(text, block.tone)
         case SentenceBlock():
             yield from _sentence(block, canvas)
         case SplitBlock():
             yield _split(block, canvas)
         case TableBlock():
-            if any(column.width is None for column in block.columns):
+            widths = [column.width for column in block.columns]
+            if None in widths:
                 yield from _fitted_table(block, canvas)
             else:
                 yield from _fixed_table(block, canvas)
@@ -89,8 +95,10 @@ def _lines(block: Block, canvas: Canvas) -> Iterator[StyledLine]:
 def _sentence(block: SentenceBlock, canvas: Canvas) -> Iterator[StyledLine]:
     mark = canvas.text(block.mark)
     first, *rest = canvas.wrap(block.text, block.indent, mark)
-    indent = Span(first[: block.indent], block.mark_tone or block.tone)
-    yield indent, Span(first[block.indent :], block.tone)
+    before = first[: block.indent]
+    after = first[block.indent :]
+    mark_tone = block.mark_tone or block.tone
+    yield Span(before, mark_tone), Span(after, block.tone)
     for line in rest:
         yield _one_run(line, block.tone)
 
@@ -103,10 +111,12 @@ def _split(block: SplitBlock, canvas: Canvas) -> StyledLine:
     left_room = canvas.width - room
     indent = " " * block.indent
     most = left_room - block.gap - block.indent
-    left = indent + canvas.cut(canvas.text(block.left), most)
+    left = canvas.text(block.left)
+    line = indent + canvas.cut(left, most)
+    right_tone = block.right_tone or block.tone
     return (
-        Span(pad(left, left_room), block.tone),
-        Span(right, block.right_tone or block.tone),
+        Span(pad(line, left_room), block.tone),
+        Span(right, right_tone),
     )
 
 
@@ -118,20 +128,23 @@ def _series(block: SeriesBlock, canvas: Canvas) -> Iterator[StyledLine]:
     for start in range(0, count, columns):
         for row in block.rows:
             texts = row[start : start + columns]
-            cells = (pad(text, block.width, right=True) for text in texts)
-            yield _one_run(indent + "".join(cells), block.tone)
+            cells = [pad(text, block.width, right=True) for text in texts]
+            line = indent + "".join(cells)
+            yield _one_run(line, block.tone)
 
 
 # Tables whose columns share the line.
 
 
 def _fitted_table(block: TableBlock, canvas: Canvas) -> Iterator[StyledLine]:
-    right = [at for at, column in enumerate(block.columns) if column.right]
-    titles = [column.title for column in block.columns]
-    cells = [[_plain(cell) for cell in row.cells] for row in block.rows]
+    columns = block.columns
+    right = [at for at, column in enumerate(columns) if column.right]
+    titles = [column.title for column in columns]
+    cells = [list(map(_plain, row.cells)) for row in block.rows]
     head, *lines = table(canvas, titles, cells, block.shrink, right)
     yield _one_run(head, block.title_tone)
-    for line, row in zip(lines, block.rows, strict=True):
+    rows = zip(lines, block.rows, strict=True)
+    for line, row in rows:
         yield _one_run(line, row.tone)
 
 
@@ -150,9 +163,10 @@ def _plain(cell: TableCell) -> str:
 
 
 def _fixed_table(block: TableBlock, canvas: Canvas) -> Iterator[StyledLine]:
-    if any(column.title for column in block.columns):
-        titles = tuple(column.title for column in block.columns)
-        yield from _row(TableRow(titles, block.title_tone), block, canvas)
+    titles = tuple(column.title for column in block.columns)
+    if any(titles):
+        head = TableRow(titles, block.title_tone)
+        yield from _row(head, block, canvas)
     for row in block.rows:
         yield from _row(row, block, canvas)
 
@@ -162,17 +176,24 @@ def _row(row: TableRow, block: TableBlock, canvas: Canvas) -> Iterator[StyledLin
     line: list[Span] = []
     more: list[str] = []
     start = 0
-    for cell, column in zip(row.cells, block.columns, strict=True):
-        line.append(Span(" " * column.gap, row.tone))
+    columns = zip(row.cells, block.columns, strict=True)
+    for cell, column in columns:
+        gap = " " * column.gap
+        line.append(Span(gap, row.tone))
         start += column.gap
         if isinstance(cell, ContextCell):
-            line += _context(cell, canvas, _room(line, canvas), row.tone)
-        elif column.wraps:
-            text, *more = canvas.wrap(_plain(cell), start)
-            line.append(Span(text[start:], _tone(cell, row.tone)))
+            room = _room(line, canvas)
+            line += _context(cell, canvas, room, row.tone)
+            start += column.width or 0
+            continue
+        tone = _tone(cell, row.tone)
+        if column.wraps:
+            first, *more = canvas.wrap(_plain(cell), start)
+            text = first[start:]
         else:
-            text = _padded(canvas.text(_plain(cell)), column, canvas)
-            line.append(Span(text, _tone(cell, row.tone)))
+            text = canvas.text(_plain(cell))
+            text = _padded(text, column, canvas)
+        line.append(Span(text, tone))
         start += column.width or 0
     if block.cut:
         yield _cut(line, canvas)
@@ -184,7 +205,8 @@ def _row(row: TableRow, block: TableBlock, canvas: Canvas) -> Iterator[StyledLin
 
 def _room(line: Sequence[Span], canvas: Canvas) -> int:
     """The cells that are left of a line."""
-    return canvas.width - sum(cell_len(run.text) for run in line)
+    widths = [cell_len(run.text) for run in line]
+    return canvas.width - sum(widths)
 
 
 def _tone(cell: TableCell, tone: Tone) -> Tone:
@@ -196,18 +218,25 @@ def _tone(cell: TableCell, tone: Tone) -> Tone:
 def _padded(text: str, column: TableColumn, canvas: Canvas) -> str:
     if column.most is not None:
         text = canvas.cut(text, column.most)
-    return pad(text, column.width or 0, right=column.right)
+    width = column.width or 0
+    return pad(text, width, right=column.right)
+
+
+def _is_blank(run: Span) -> bool:
+    return not run.text.strip()
 
 
 def _cut(line: list[Span], canvas: Canvas) -> StyledLine:
     """The line without blanks at its end, its last run cut at the edge."""
-    while line and not line[-1].text.strip():
+    while line and _is_blank(line[-1]):
         line.pop()
     if not line:
         return ()
     *before, last = line
-    text = canvas.cut(last.text.rstrip(), _room(before, canvas))
-    return (*before, Span(text, last.tone))
+    room = _room(before, canvas)
+    text = canvas.cut(last.text.rstrip(), room)
+    end = Span(text, last.tone)
+    return (*before, end)
 
 
 def _context(
@@ -218,12 +247,17 @@ def _context(
     right = canvas.text("«")
     inside = room - len(left) - len(right)
     most = max(1, inside - _LEAST_CONTEXT)
-    piece = canvas.cut(canvas.text(cell.piece), most)
+    piece = canvas.text(cell.piece)
+    piece = canvas.cut(piece, most)
     rest = inside - cell_len(piece)
-    before = canvas.cut_left(canvas.text(cell.before), rest // 2)
-    after = canvas.cut(canvas.text(cell.after), rest - cell_len(before))
+    text_before = canvas.text(cell.before)
+    before = canvas.cut_left(text_before, rest // 2)
+    rest -= cell_len(before)
+    text_after = canvas.text(cell.after)
+    after = canvas.cut(text_after, rest)
+    marked = left + piece + right
     return (
         Span(before, tone),
-        Span(left + piece + right, cell.tone or tone),
+        Span(marked, cell.tone or tone),
         Span(after, tone),
     )
