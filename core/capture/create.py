@@ -91,17 +91,12 @@ def create_session(
     for spec in plan.backends:
         interpreter_of(spec)
     model = resolve_model(plan.model)
-    own_models = {
-        spec.name: resolve_own_model(spec)
-        for spec in plan.backends
-        if spec.model is not None
-    }
+    own_models = _own_models(plan.backends)
     say(f"reading {len(prompts)} prompts with the tokenizer of {plan.model}")
     prepared = _prepare(plan, model, prompts)
-    largest = max(max(row) for row in prepared.token_ids)
-    for spec in plan.backends:
-        if spec.name in own_models:
-            check_own_vocabulary(spec, own_models[spec.name], largest)
+    largest_id = max(map(max, prepared.token_ids))
+    for spec, own_model in own_models:
+        check_own_vocabulary(spec, own_model, largest_id)
     manifest = _manifest(plan, model, prepared, prompts)
     trust.remember(manifest)
     with _whole_or_nothing(folder):
@@ -113,6 +108,16 @@ def create_session(
         if recorded is not None:
             manifest = _write_recorded(folder, plan, manifest, recorded)
         write_manifest(folder, manifest)
+
+
+def _own_models(specs: Sequence[BackendSpec]) -> list[tuple[BackendSpec, str]]:
+    """The backends with a model of their own, each with what its engine loads."""
+    own_models = []
+    for spec in specs:
+        if spec.model is not None:
+            model = resolve_own_model(spec)
+            own_models.append((spec, model))
+    return own_models
 
 
 def _check_folder(folder: Path) -> None:
@@ -190,19 +195,22 @@ def _prepare(plan: CapturePlan, model: str, prompts: Sequence[Prompt]) -> _Prepa
     InputError for a prompt, LogdriftError where the worker fails.
     """
     trainers = [spec for spec in plan.backends if spec.engine == TRAINER]
-    spec = [*trainers, *plan.backends][0]
+    by_preference = [*trainers, *plan.backends]
+    spec = by_preference[0]
+    lines = [prompt.to_json() for prompt in prompts]
     job = PrepareJob(
         model=ModelSource(model, plan.revision),
         sampling=plan.sampling,
-        prompts=tuple(prompt.to_json() for prompt in prompts),
+        prompts=tuple(lines),
         trust_remote_code=plan.trust_remote_code,
     )
     with tempfile.TemporaryDirectory(prefix="logdrift-") as scratch:
         log = Path(scratch) / "prepare.log"
         for message in run_prepare(spec, job, log):
-            if message["type"] == "failed":
+            kind = message["type"]
+            if kind == "failed":
                 raise error_in(message)
-            if message["type"] == "prepared":
+            if kind == "prepared":
                 return _Prepared(
                     token_ids=message["token_ids"],
                     prompt_lengths=message["prompt_lengths"],
@@ -217,7 +225,8 @@ def _prepare(plan: CapturePlan, model: str, prompts: Sequence[Prompt]) -> _Prepa
 
 
 def _last_line(log: Path) -> str:
-    lines = log.read_text(errors="replace").strip().splitlines()
+    printed = log.read_text(errors="replace")
+    lines = printed.strip().splitlines()
     if not lines:
         return "it printed nothing"
     return lines[-1][:_LONGEST_LINE]
@@ -226,46 +235,59 @@ def _last_line(log: Path) -> str:
 def _manifest(
     plan: CapturePlan, model: str, prepared: _Prepared, prompts: Sequence[Prompt]
 ) -> Manifest:
-    folder = Path(model)
-    local = folder.is_dir()
+    now = datetime.now(timezone.utc)
+    saved_plan = SavedPlan(_without_prompts(plan), prepared.max_length)
+    generator = plan.generator
     return Manifest(
         id=uuid.uuid4().hex,
         title=plan.title,
-        created=datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        created=now.strftime("%Y-%m-%dT%H:%M:%SZ"),
         logdrift_version=__version__,
-        model=ModelInfo(
-            id=plan.model,
-            revision=plan.revision,
-            vocab_size=prepared.vocab_size,
-            config_digest=config_digest(folder) if local else None,
-            tokenizer_digest=tokenizer_digest(folder) if local else None,
-            weights_digest=limited_weights_digest(folder) if local else None,
-        ),
-        plan=SavedPlan(_without_prompts(plan), prepared.max_length).to_json(),
+        model=_model_info(plan, model, prepared),
+        plan=saved_plan.to_json(),
         sequences=SequencesInfo(
             planned=len(prompts),
-            generated_by=plan.generator.name if plan.generator else None,
+            generated_by=None if generator is None else generator.name,
             sampled=ways_of(prompts),
         ),
         captures=_captures(plan.backends),
     )
 
 
-def _captures(specs: Sequence[BackendSpec]) -> tuple[CaptureInfo, ...]:
-    return tuple(
-        CaptureInfo(
-            label=name.label,
-            backend=spec.name,
-            engine=spec.engine,
-            dtype=spec.dtype,
-            path=name.path,
-            repeat=name.repeat,
-            role=spec.role,
-            batch=name.batch,
-        )
-        for spec in specs
-        for name in spec.labels()
+def _model_info(plan: CapturePlan, model: str, prepared: _Prepared) -> ModelInfo:
+    """What is known of the session's model: digests where it is a local folder."""
+    info = ModelInfo(
+        id=plan.model,
+        revision=plan.revision,
+        vocab_size=prepared.vocab_size,
     )
+    folder = Path(model)
+    if not folder.is_dir():
+        return info
+    return replace(
+        info,
+        config_digest=config_digest(folder),
+        tokenizer_digest=tokenizer_digest(folder),
+        weights_digest=limited_weights_digest(folder),
+    )
+
+
+def _captures(specs: Sequence[BackendSpec]) -> tuple[CaptureInfo, ...]:
+    captures = []
+    for spec in specs:
+        for name in spec.labels():
+            info = CaptureInfo(
+                label=name.label,
+                backend=spec.name,
+                engine=spec.engine,
+                dtype=spec.dtype,
+                path=name.path,
+                repeat=name.repeat,
+                role=spec.role,
+                batch=name.batch,
+            )
+            captures.append(info)
+    return tuple(captures)
 
 
 def _without_prompts(plan: CapturePlan) -> CapturePlan:
@@ -279,17 +301,18 @@ def _without_prompts(plan: CapturePlan) -> CapturePlan:
 def _write_prompts(folder: Path, prepared: _Prepared) -> None:
     """Write the prompts for which a backend will sample completions."""
     ids = prepared.arrays()
+    count = len(ids)
     tensors = sequence_tensors(
         token_ids=ids,
         prompt_lengths=prepared.prompt_lengths,
-        finish=["unknown"] * len(ids),
+        finish=["unknown"] * count,
     )
     write_part(
         folder,
         PROMPTS,
         tensors,
         first_sequence=0,
-        sequences=len(ids),
+        sequences=count,
         tokens=sum(map(len, ids)),
     )
 
@@ -362,11 +385,14 @@ def add_backends(folder: Path, specs: Sequence[BackendSpec]) -> None:
             interpreter_of(spec)
             if spec.model is not None:
                 model = resolve_own_model(spec)
-                check_own_vocabulary(spec, model, _largest_id(folder, manifest))
+                largest_id = _largest_id(folder, manifest)
+                check_own_vocabulary(spec, model, largest_id)
+        backends = extended.to_json()["backends"]
+        new_captures = _captures(added)
         manifest = replace(
             manifest,
-            plan={**manifest.plan, "backends": extended.to_json()["backends"]},
-            captures=(*manifest.captures, *_captures(added)),
+            plan={**manifest.plan, "backends": backends},
+            captures=(*manifest.captures, *new_captures),
         )
         trust.remember(manifest)
         write_manifest(folder, manifest)
@@ -395,11 +421,15 @@ def _check_free(specs: Sequence[BackendSpec], manifest: Manifest) -> None:
 
 
 def _largest_id(folder: Path, manifest: Manifest) -> int:
-    files = [part.file for part in manifest.sequences.parts]
-    if manifest.sequences.generated_by is not None and (folder / PROMPTS).exists():
+    sequences = manifest.sequences
+    files = [part.file for part in sequences.parts]
+    prompts = folder / PROMPTS
+    if sequences.generated_by is not None and prompts.exists():
         files.append(PROMPTS)
     largest = 0
     for file in files:
-        token_ids = read_tensors(folder / file)["token_ids"]
-        largest = max(largest, int(token_ids.max(initial=0)))
+        tensors = read_tensors(folder / file)
+        token_ids = tensors["token_ids"]
+        largest_here = token_ids.max(initial=0)
+        largest = max(largest, int(largest_here))
     return largest

@@ -24,5 +24,6 @@ def overlap(a: Devices, b: Devices) -> bool:
     """Whether two backends may want the same device."""
     if a & b:
         return True
-    both_on_gpus = bool(a - CPU) and bool(b - CPU)
-    return both_on_gpus and bool((a | b) & _ANY_GPU)
+    if a == CPU or b == CPU:
+        return False
+    return _ANY_GPU in (a, b)

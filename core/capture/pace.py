@@ -35,13 +35,15 @@ class Pace:
         if now - self._told < _EVENT_SECONDS:
             return None
         self._told = now
-        return self._event(max(1e-9, now - self.begun))
+        seconds = max(1e-9, now - self.begun)
+        return self._event(seconds)
 
     def _event(self, seconds: float) -> dict[str, Any]:
         done = min(self.planned, self.before + self.sequences)
-        left = None
+        seconds_left = None
         if self.sequences:
-            left = round((self.planned - done) * seconds / self.sequences, 1)
+            sequences_left = self.planned - done
+            seconds_left = round(sequences_left * seconds / self.sequences, 1)
         return {
             "type": "progress",
             "label": self.label,
@@ -49,5 +51,5 @@ class Pace:
             "planned": self.planned,
             "tokens": self.tokens,
             "rate": round(self.tokens / seconds, 1),
-            "left": left,
+            "left": seconds_left,
         }

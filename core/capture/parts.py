@@ -40,8 +40,10 @@ def _cut(folder: Path, capture: CaptureInfo) -> CaptureInfo:
     for index, part in enumerate(capture.parts):
         if not _is_whole(folder, part):
             if capture.path in _ONCE:
-                raise _damaged(folder, part, f", and {_ONCE[capture.path]}")
-            return replace(capture, parts=capture.parts[:index], status="pending")
+                why = _ONCE[capture.path]
+                raise _damaged(folder, part, f", and {why}")
+            whole_parts = capture.parts[:index]
+            return replace(capture, parts=whole_parts, status="pending")
     return capture
 
 
@@ -55,12 +57,14 @@ def _damaged(folder: Path, part: Part, why: str = "") -> InputError:
 
 
 def _is_whole(folder: Path, part: Part) -> bool:
+    path = folder / part.file
     try:
-        with open(folder / part.file, "rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        with open(path, "rb") as file:
+            hasher = hashlib.file_digest(file, "sha256")
     except OSError:
         return False
-    return f"sha256:{digest}" == part.digest
+    digest = f"sha256:{hasher.hexdigest()}"
+    return digest == part.digest
 
 
 def remove_unwritten(folder: Path) -> None:
@@ -78,7 +82,8 @@ def _remove_temporary(folder: Path, name: str, *, below: bool) -> None:
             if not below:
                 folders.clear()
             for file in files:
-                if file.startswith(".") and file.endswith(".tmp"):
+                is_hidden = file.startswith(".")
+                if is_hidden and file.endswith(".tmp"):
                     os.unlink(file, dir_fd=at)
 
 
@@ -86,5 +91,10 @@ def nan_tokens(folder: Path, capture: CaptureInfo) -> int:
     """How many scores of a capture are NaN: worth a word while its engine can still be
     set right.
     """
-    tensors = (stored_tensors(folder / part.file) for part in capture.parts)
-    return sum(int(part["nan"][:].sum()) for part in tensors if "nan" in part)
+    number = 0
+    for part in capture.parts:
+        tensors = stored_tensors(folder / part.file)
+        if "nan" in tensors:
+            is_nan = tensors["nan"][:]
+            number += int(is_nan.sum())
+    return number

@@ -54,13 +54,14 @@ class Prompt:
 
     def to_json(self) -> dict[str, Any]:
         """What a tokenizer needs of it, and its place."""
-        values = {
-            each.name: getattr(self, each.name)
-            for each in fields(self)
-            if each.name not in _NOT_FOR_TOKENIZERS
-        }
-        known = {name: value for name, value in values.items() if value is not None}
-        return {**known, "place": asdict(self.place)}
+        values = {}
+        for one_field in fields(self):
+            name = one_field.name
+            value = getattr(self, name)
+            if value is not None and name not in _NOT_FOR_TOKENIZERS:
+                values[name] = value
+        values["place"] = asdict(self.place)
+        return values
 
 
 def check_text(text: Any, name: str, place: Place) -> str:
@@ -77,7 +78,8 @@ def check_text(text: Any, name: str, place: Place) -> str:
 
 def check_all_unicode(value: Any, place: Place) -> None:
     """`check_unicode` of every text in a JSON value."""
-    check_unicode(json.dumps(value, ensure_ascii=False), place)
+    text = json.dumps(value, ensure_ascii=False)
+    check_unicode(text, place)
 
 
 def check_unicode(text: str, place: Place) -> None:

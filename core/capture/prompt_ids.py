@@ -14,27 +14,32 @@ _LARGEST_ID = 2**31 - 1  # token ids are stored as int32
 def ids_prompt(line: Mapping[str, Any], place: Place) -> Prompt:
     """The prompt of a line with ``token_ids``. Raises InputError."""
     ids = _token_ids(line["token_ids"], place)
-    length = line.get("prompt_length", len(ids))
-    if type(length) is not int or not 0 <= length <= len(ids):
+    count = len(ids)
+    length = line.get("prompt_length", count)
+    if type(length) is not int or not 0 <= length <= count:
         reason = f"prompt_length is {length!r}"
-        raise place.error(reason, f"give a whole number from 0 to {len(ids)}")
+        raise place.error(reason, f"give a whole number from 0 to {count}")
     prompt = Prompt(
         place,
         token_ids=ids,
         prompt_length=length,
-        mask=_mask(line, len(ids), place),
+        mask=_mask(line, count, place),
         logprobs=_logprobs(line, place),
     )
     if not prompt.has_completion:
-        _refuse_of_completions(prompt, len(ids))
+        _refuse_of_completions(prompt, count)
     return prompt
 
 
 def _token_ids(ids: Any, place: Place) -> tuple[int, ...]:
-    if not isinstance(ids, list) or not all(type(token_id) is int for token_id in ids):
-        raise place.error("token_ids is not a list of whole numbers")
+    not_whole_numbers = place.error("token_ids is not a list of whole numbers")
+    if not isinstance(ids, list):
+        raise not_whole_numbers
     if not ids:
         raise place.error("token_ids is empty", "give at least one id")
+    for token_id in ids:
+        if type(token_id) is not int:
+            raise not_whole_numbers
     for token_id in ids:
         if not 0 <= token_id <= _LARGEST_ID:
             raise place.error(f"token id {token_id} is outside any vocabulary")
@@ -43,11 +48,13 @@ def _token_ids(ids: Any, place: Place) -> tuple[int, ...]:
 
 def _refuse_of_completions(prompt: Prompt, length: int) -> None:
     """Refuse what only ids with their completion can have."""
+    place = prompt.place
     wrong = f"to ids with their completion, and all {length} ids are the prompt"
+    remedy = "give prompt_length"
     if prompt.mask is not None:
-        raise prompt.place.error(f"a mask belongs {wrong}", "give prompt_length")
+        raise place.error(f"a mask belongs {wrong}", remedy)
     if prompt.logprobs is not None:
-        raise prompt.place.error(f"logprobs belong {wrong}", "give prompt_length")
+        raise place.error(f"logprobs belong {wrong}", remedy)
 
 
 def _logprobs(line: Mapping[str, Any], place: Place) -> tuple[Any, ...] | None:
@@ -56,9 +63,10 @@ def _logprobs(line: Mapping[str, Any], place: Place) -> tuple[Any, ...] | None:
     """
     if "logprobs" not in line:
         return None
-    if not isinstance(line["logprobs"], list):
+    logprobs = line["logprobs"]
+    if not isinstance(logprobs, list):
         raise place.error("logprobs is not a list of numbers")
-    return tuple(line["logprobs"])
+    return tuple(logprobs)
 
 
 def _mask(line: Mapping[str, Any], length: int, place: Place) -> tuple[int, ...] | None:
@@ -68,13 +76,16 @@ def _mask(line: Mapping[str, Any], length: int, place: Place) -> tuple[int, ...]
     if len(names) == 2:
         reason = "mask and loss_mask are the same thing"
         raise place.error(reason, "give one of them")
-    mask = line[names[0]]
+    name = names[0]
+    mask = line[name]
     if not _is_mask(mask, length):
-        raise place.error(f"{names[0]} is not a list of {length} zeros and ones")
-    return tuple(int(flag) for flag in mask)
+        raise place.error(f"{name} is not a list of {length} zeros and ones")
+    return tuple(map(int, mask))
 
 
 def _is_mask(value: Any, length: int) -> bool:
-    if not isinstance(value, list) or len(value) != length:
+    if not isinstance(value, list):
+        return False
+    if len(value) != length:
         return False
     return all(flag in (0, 1) for flag in value)

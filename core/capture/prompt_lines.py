@@ -55,10 +55,13 @@ def parse_line(line: bytes, place: Place) -> Prompt:
     """The prompt that a line of JSON gives. Raises InputError with the ``place``, the
     key and what it should be.
     """
+
+    def read_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        return _object(pairs, place)
+
     try:
-        value = json.loads(
-            line.decode("utf-8"), object_pairs_hook=lambda pairs: _object(pairs, place)
-        )
+        text = line.decode("utf-8")
+        value = json.loads(text, object_pairs_hook=read_object)
     except UnicodeDecodeError as error:
         raise place.error(f"not UTF-8 at byte {error.start}") from None
     except json.JSONDecodeError as error:
@@ -84,18 +87,22 @@ def _object(pairs: list[tuple[str, Any]], place: Place) -> dict[str, Any]:
 
 def _prompt(value: Any, place: Place) -> Prompt:
     form = _form(value, place)
-    line = {
-        key: content
-        for key, content in value.items()
-        if content is not None or not _is_known(key)
-    }
-    tellable = {key: content for key, content in line.items() if key in TELLABLE}
-    own = {key: content for key, content in line.items() if key not in TELLABLE}
+    own = {}
+    tellable = {}
+    for key, content in value.items():
+        if content is None and _is_known(key):
+            continue
+        if key in TELLABLE:
+            tellable[key] = content
+        else:
+            own[key] = content
     for key in own:
         if key not in KEYS[form]:
             raise _refusal(key, own, form, place)
-    prompt = _READERS[form](own, place)
-    return replace(prompt, told=_told(tellable, prompt))
+    read = _READERS[form]
+    prompt = read(own, place)
+    facts = _told(tellable, prompt)
+    return replace(prompt, told=facts)
 
 
 def _form(value: Any, place: Place) -> str:
@@ -104,11 +111,19 @@ def _form(value: Any, place: Place) -> str:
     forms = [key for key in KEYS if line.get(key) is not None]
     if len(forms) == 1:
         return forms[0]
-    for key in line if not forms else ():
-        near = near_key(key, KEYS)
-        if key not in KEYS and near is not None:
-            raise place.error(f"{key} is unknown", f"did you mean {near!r}?")
+    if not forms:
+        _refuse_misspelt(line, place)
     raise place.error(f"a line is exactly one of {FORMS}")
+
+
+def _refuse_misspelt(line: Mapping[str, Any], place: Place) -> None:
+    """Refuse a key that is nearly the name of a form."""
+    for key in line:
+        if key in KEYS:
+            continue
+        near = near_key(key, KEYS)
+        if near is not None:
+            raise place.error(f"{key} is unknown", f"did you mean {near!r}?")
 
 
 def _owners(key: str) -> list[str]:
@@ -127,22 +142,24 @@ def _refusal(key: str, line: Mapping[str, Any], form: str, place: Place) -> Inpu
         return place.error(reason, "leave it out")
     owners = _owners(key)
     if owners:
+        other_forms = " or ".join(owners)
         return place.error(
-            f"{key} belongs to a line with {' or '.join(owners)}, and this line has"
-            f" {form}"
+            f"{key} belongs to a line with {other_forms}, and this line has {form}"
         )
     if key in NOT_HERE:
-        return place.error(f"{key} {NOT_HERE[key]}")
+        reason = NOT_HERE[key]
+        return place.error(f"{key} {reason}")
     if key in _SAMPLING:
         reason = f"{key} is one for the whole capture"
         remedy = f"set sampling.{key} in a plan, and leave it out here"
         return place.error(reason, remedy)
-    near = near_key(key, (*KEYS[form], *TELLABLE))
+    own_keys = KEYS[form]
+    near = near_key(key, (*own_keys, *TELLABLE))
     if near:
-        known = f"did you mean {near!r}?"
+        remedy = f"did you mean {near!r}?"
     else:
-        known = nearest(key, KEYS[form])
-    return place.error(f"{key} is unknown", known)
+        remedy = nearest(key, own_keys)
+    return place.error(f"{key} is unknown", remedy)
 
 
 # -- how a completion was sampled
@@ -159,14 +176,17 @@ def _told(line: Mapping[str, Any], prompt: Prompt) -> dict[str, Any]:
     them.
     """
     place = prompt.place
-    for key in line:
-        if not prompt.has_completion:
-            reason = "tells how a given completion was sampled, and this line has none"
-            raise place.error(f"{key} {reason}", _where_it_belongs(key))
+    if line and not prompt.has_completion:
+        key = next(iter(line))
+        reason = "tells how a given completion was sampled, and this line has none"
+        raise place.error(f"{key} {reason}", _where_it_belongs(key))
     if "logprobs_mode" in line and prompt.logprobs is None:
         reason = "logprobs_mode says what logprobs are of, and this line has none"
         raise place.error(reason, "give logprobs, or leave it out")
-    return {key: _value(key, value, place) for key, value in line.items()}
+    facts = {}
+    for key, value in line.items():
+        facts[key] = _value(key, value, place)
+    return facts
 
 
 def _value(key: str, value: Any, place: Place) -> Any:
@@ -189,12 +209,13 @@ def _where_it_belongs(key: str) -> str:
 
 
 def _text(line: Mapping[str, Any], place: Place) -> Prompt:
-    if isinstance(line["prompt"], list):
+    prompt = line["prompt"]
+    if isinstance(prompt, list):
         remedy = "give a conversation as messages, ids as token_ids"
         raise place.error("prompt is a list", remedy)
     return Prompt(
         place,
-        text=check_text(line["prompt"], "prompt", place),
+        text=check_text(prompt, "prompt", place),
         completion=_completion(line, place),
     )
 
@@ -213,12 +234,14 @@ def _conversation(line: Mapping[str, Any], place: Place) -> Prompt:
 def _completion(line: Mapping[str, Any], place: Place) -> str | None:
     if "completion" not in line:
         return None
-    if line["completion"] == "":
+    completion = line["completion"]
+    if completion == "":
         raise place.error("completion is empty", "leave it out to have one sampled")
-    return check_text(line["completion"], "completion", place)
+    return check_text(completion, "completion", place)
 
 
-_READERS: dict[str, Callable[[Mapping[str, Any], Place], Prompt]] = {
+_Reader = Callable[[Mapping[str, Any], Place], Prompt]
+_READERS: dict[str, _Reader] = {
     "prompt": _text,
     "messages": _conversation,
     "token_ids": ids_prompt,

@@ -32,13 +32,8 @@ def read_prompts(
         prompts = _read_file(Path(file))
     else:
         prompts = []
-    for number, text in enumerate(texts, 1):
-        place = Place(f"text {number}", field=f"prompts.texts[{number - 1}]")
-        if not text:
-            reason = f"text {number} is empty"
-            remedy = "give at least one character"
-            raise InputError(reason, field=place.field, remedy=remedy)
-        prompts.append(Prompt(place, text=check_text(text, "the text", place)))
+    for index, text in enumerate(texts):
+        prompts.append(_text_prompt(index, text))
     if not prompts:
         remedy = "give --prompts FILE (JSONL) or --text TEXT"
         raise InputError("no prompts", field="prompts", remedy=remedy)
@@ -46,9 +41,22 @@ def read_prompts(
     return [_with_ending(prompt, final_turn) for prompt in prompts]
 
 
+def _text_prompt(index: int, text: str) -> Prompt:
+    """The prompt of one text, which counts from 1 in messages."""
+    name = f"text {index + 1}"
+    place = Place(name, field=f"prompts.texts[{index}]")
+    if not text:
+        reason = f"{name} is empty"
+        remedy = "give at least one character"
+        raise InputError(reason, field=place.field, remedy=remedy)
+    checked = check_text(text, "the text", place)
+    return Prompt(place, text=checked)
+
+
 def _check_completions(prompts: Sequence[Prompt]) -> None:
+    first = prompts[0]
     for prompt in prompts:
-        if prompt.has_completion != prompts[0].has_completion:
+        if prompt.has_completion != first.has_completion:
             raise prompt.place.error(
                 "prompts with and without a completion are mixed",
                 "use one file for each, in two sessions",
@@ -61,7 +69,8 @@ def _with_ending(prompt: Prompt, final_turn: Ending | None) -> Prompt:
     """
     if prompt.messages is None or prompt.ending is not None:
         return prompt
-    if prompt.messages[-1]["role"] != "assistant":
+    last_message = prompt.messages[-1]
+    if last_message["role"] != "assistant":
         return replace(prompt, ending="answer")
     if final_turn is None:
         raise prompt.place.error(
@@ -83,7 +92,8 @@ def _read_file(path: Path) -> list[Prompt]:
         reason = f"prompts {error}"
         raise InputError(reason, field=file.field) from None
     prompts: list[Prompt] = []
-    for number, line in enumerate(data.removeprefix(_BYTE_ORDER_MARK).split(b"\n"), 1):
+    lines = data.removeprefix(_BYTE_ORDER_MARK).split(b"\n")
+    for number, line in enumerate(lines, 1):
         if line.strip():
             place = Place(
                 f"{path.name} line {number}",

@@ -37,31 +37,35 @@ class Recipe:
     @property
     def digest(self) -> str:
         """Changes with any requirement and any byte of a shim."""
-        hasher = hashlib.sha256(
-            "\n".join((self.engine, self.device, *self.requirements)).encode()
-        )
+        lines = (self.engine, self.device, *self.requirements)
+        text = "\n".join(lines)
+        hasher = hashlib.sha256(text.encode())
         for file in self.shim_files():
-            hasher.update(
-                str(file.relative_to(self.shims or file)).encode()
-                + b"\0"
-                + file.read_bytes()
-            )
+            place = file.relative_to(self.shims or file)
+            name = str(place).encode()
+            hasher.update(name)
+            hasher.update(b"\0")
+            hasher.update(file.read_bytes())
         return f"sha256:{hasher.hexdigest()}"
 
     def shim_files(self) -> list[Path]:
         """Files to copy, in a stable order."""
         if self.shims is None:
             return []
-        return sorted(
-            p
-            for p in self.shims.rglob("*")
-            if p.is_file() and "__pycache__" not in p.parts
-        )
+        files = []
+        for path in self.shims.rglob("*"):
+            if path.is_file() and "__pycache__" not in path.parts:
+                files.append(path)
+        return sorted(files)
 
     def pinned(self, name: str) -> str | None:
         """Version of a package in this recipe."""
-        pairs = (line.split(" ")[0].split("==") for line in self.requirements)
-        return next((version for package, version in pairs if package == name), None)
+        for line in self.requirements:
+            pin = line.split(" ")[0]
+            package, version = pin.split("==")
+            if package == name:
+                return version
+        return None
 
 
 def recipe_for(engine: str, device: str) -> Recipe:
@@ -86,5 +90,10 @@ def recipe_for(engine: str, device: str) -> Recipe:
 
 
 def _requirements(path: Path) -> tuple[str, ...]:
-    lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
-    return tuple(line for line in lines if line and not line.startswith("#"))
+    text = path.read_text(encoding="utf-8")
+    requirements = []
+    for line in text.splitlines():
+        requirement = line.strip()
+        if requirement and not requirement.startswith("#"):
+            requirements.append(requirement)
+    return tuple(requirements)

@@ -7,6 +7,7 @@ checked as an import's are.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -38,6 +39,9 @@ BACKEND = "rollout"
 """Name of the backend that sampled the completions: nothing else of it is here."""
 LABEL = label_of(BACKEND, "recorded")
 
+_Way = tuple[tuple[str, Any], ...]
+"""Facts of how a completion was sampled, each with its name."""
+
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
@@ -57,20 +61,21 @@ def ways_of(prompts: Sequence[Prompt]) -> tuple[Sampled, ...]:
     What a line says of its log-probabilities is of the capture alone. Empty where no
     line tells anything.
     """
-    counts: dict[tuple[tuple[str, Any], ...], int] = {}
-    for prompt in prompts:
-        way = tuple(
-            sorted(
-                (key, value)
-                for key, value in prompt.told.items()
-                if key != "logprobs_mode"
-            )
-        )
-        counts[way] = counts.get(way, 0) + 1
+    counts = Counter(_way_of(prompt) for prompt in prompts)
     if set(counts) <= {()}:
         return ()
-    ordered = sorted(counts.items(), key=lambda way: -way[1])
-    return tuple(Sampled(sequences=number, facts=dict(way)) for way, number in ordered)
+    ways = []
+    for way, number in counts.most_common():
+        facts = dict(way)
+        ways.append(Sampled(sequences=number, facts=facts))
+    return tuple(ways)
+
+
+def _way_of(prompt: Prompt) -> _Way:
+    """How one completion was sampled: the facts of its line, in order."""
+    facts = dict(prompt.told)
+    facts.pop("logprobs_mode", None)
+    return tuple(sorted(facts.items()))
 
 
 def recorded_of(prompts: Sequence[Prompt]) -> Recorded | None:
@@ -79,13 +84,14 @@ def recorded_of(prompts: Sequence[Prompt]) -> Recorded | None:
     Raises InputError naming the line: for a number that is none, a list of another
     length, and a line without one.
     """
-    lines = [prompt for prompt in prompts if prompt.logprobs is not None]
-    if not lines:
+    with_logprobs = [prompt for prompt in prompts if prompt.logprobs is not None]
+    if not with_logprobs:
         return None
+    example = with_logprobs[0]
     for prompt in prompts:
         if prompt.logprobs is None:
             raise prompt.place.error(
-                f"it has no logprobs, {lines[0].place.words} has",
+                f"it has no logprobs, {example.place.words} has",
                 "give them in every line, null for what is not known",
             )
     notes = Notes()
@@ -103,7 +109,8 @@ def recorded_of(prompts: Sequence[Prompt]) -> Recorded | None:
         status="complete",
         facts=facts_of("recorded", told, {}),
     )
-    return Recorded(info, tuple(records), (*notes.sentences(), *unclear))
+    sentences = (*notes.sentences(), *unclear)
+    return Recorded(info, tuple(records), sentences)
 
 
 def _record(prompt: Prompt, notes: Notes) -> Record:
@@ -113,31 +120,34 @@ def _record(prompt: Prompt, notes: Notes) -> Record:
         and prompt.logprobs is not None
     )
     ids = np.asarray(prompt.token_ids, np.int32)
+    logprobs = list(prompt.logprobs)
     length = prompt.prompt_length
     place = prompt.place
-    first = length == 0
-    values = spread(list(prompt.logprobs), len(ids), length, place, "logprobs")
-    if not first and values[0] not in (None, 0):
+    no_prompt = length == 0
+    values = spread(logprobs, len(ids), length, place, "logprobs")
+    first_is_unknown = values[0] in (None, 0)
+    if not no_prompt and not first_is_unknown:
         notes.count(NO_FIRST % LABEL)
-    scores = scores_of(values, place, "logprobs", first=first)
-    return Record(place, ids, length, {LABEL: scores})
+    scores = scores_of(values, place, "logprobs", first=no_prompt)
+    captures = {LABEL: scores}
+    return Record(place, ids, length, captures)
 
 
 def _common_facts(prompts: Sequence[Prompt]) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """What all lines tell alike, and a sentence for each fact that they tell otherwise:
-    it stays unknown.
+    """The facts that all lines state alike, and a sentence for each that differs.
+
+    What differs stays unknown.
     """
     facts: dict[str, Any] = {}
     sentences = []
-    for key in dict.fromkeys(key for prompt in prompts for key in prompt.told):
-        counts: dict[Any, int] = {}
-        for prompt in prompts:
-            value = prompt.told.get(key)
-            counts[value] = counts.get(value, 0) + 1
-        if len(counts) == 1:
-            facts[key] = next(iter(counts))
-        elif key == "weight_version" and None not in counts:
-            facts[key] = ",".join(list(counts)[:SHOWN_VERSIONS])
+    for key in _told_keys(prompts):
+        counts: Counter[Any] = Counter(prompt.told.get(key) for prompt in prompts)
+        values = list(counts)
+        if len(values) == 1:
+            facts[key] = values[0]
+        elif key == "weight_version" and None not in values:
+            versions = values[:SHOWN_VERSIONS]
+            facts[key] = ",".join(versions)
         else:
             sentences.append(
                 f"{key} of {LABEL} is {_listed(counts)}, so it stays unknown for the"
@@ -146,20 +156,30 @@ def _common_facts(prompts: Sequence[Prompt]) -> tuple[dict[str, Any], tuple[str,
     return facts, tuple(sentences)
 
 
+def _told_keys(prompts: Sequence[Prompt]) -> list[str]:
+    """The keys of all lines' facts, in the order in which they first occur."""
+    keys: dict[str, None] = {}
+    for prompt in prompts:
+        keys |= dict.fromkeys(prompt.told)
+    return list(keys)
+
+
 _SHOWN = 4
 """Values that a sentence names."""
 
 
-def _listed(counts: dict[Any, int]) -> str:
+def _listed(counts: Counter[Any]) -> str:
     """``0.6 in 3 lines and 1 in 1 line``."""
-    ordered = sorted(counts.items(), key=lambda way: -way[1])
-    named = [
-        f"{_worded(value)} in {number:,} {'line' if number == 1 else 'lines'}"
-        for value, number in ordered[:_SHOWN]
-    ]
-    if len(ordered) > _SHOWN:
-        named.append(f"{len(ordered) - _SHOWN:,} other values")
-    return f"{', '.join(named[:-1])} and {named[-1]}"
+    named = []
+    for value, number in counts.most_common(_SHOWN):
+        lines = "line" if number == 1 else "lines"
+        named.append(f"{_worded(value)} in {number:,} {lines}")
+    others = len(counts) - _SHOWN
+    if others > 0:
+        named.append(f"{others:,} other values")
+    first = ", ".join(named[:-1])
+    last = named[-1]
+    return f"{first} and {last}"
 
 
 def _worded(value: Any) -> str:
@@ -176,18 +196,20 @@ def write_recorded(folder: Path, recorded: Recorded, per_part: int) -> CaptureIn
 
     Errors are those of `logdrift.core.session.writer.write_part`.
     """
-    parts = [
-        _write(folder, index, first, chunk)
-        for index, (first, chunk) in enumerate(_chunks(recorded, per_part))
-    ]
+    parts: list[Part] = []
+    for first, chunk in _chunks(recorded, per_part):
+        part = _write(folder, len(parts), first, chunk)
+        parts.append(part)
     return replace(recorded.info, parts=tuple(parts))
 
 
 def _chunks(
     recorded: Recorded, per_part: int
 ) -> Iterator[tuple[int, Sequence[Record]]]:
-    for first in range(0, len(recorded.records), per_part):
-        yield first, recorded.records[first : first + per_part]
+    records = recorded.records
+    for first in range(0, len(records), per_part):
+        end = first + per_part
+        yield first, records[first:end]
 
 
 def _write(folder: Path, index: int, first: int, chunk: Sequence[Record]) -> Part:

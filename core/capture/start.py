@@ -48,15 +48,17 @@ class Launcher:
         """What engines load for the session's model: a folder or hub id. Raises
         LogdriftError.
         """
-        if None not in self._models:
-            self._models[None] = resolve_model(self._session_model)
-        return self._models[None]
+        models = self._models
+        if None not in models:
+            models[None] = resolve_model(self._session_model)
+        return models[None]
 
     def interpreter(self, spec: BackendSpec) -> Interpreter:
         """The interpreter of a backend. Raises InputError where there is none."""
-        if spec.name not in self._interpreters:
-            self._interpreters[spec.name] = interpreter_of(spec)
-        return self._interpreters[spec.name]
+        interpreters = self._interpreters
+        if spec.name not in interpreters:
+            interpreters[spec.name] = interpreter_of(spec)
+        return interpreters[spec.name]
 
     def model_of(self, spec: BackendSpec) -> str:
         """What a backend loads: its own model, or the session's. Raises
@@ -64,9 +66,10 @@ class Launcher:
         """
         if spec.model is None:
             return self.session_model()
-        if spec.name not in self._models:
-            self._models[spec.name] = resolve_own_model(spec)
-        return self._models[spec.name]
+        models = self._models
+        if spec.name not in models:
+            models[spec.name] = resolve_own_model(spec)
+        return models[spec.name]
 
     def opening(self, spec: BackendSpec) -> BackendStart:
         """What a backend is opened with. Raises InputError where its model is not
@@ -79,11 +82,16 @@ class Launcher:
                 where=f"session {self.folder}",
                 remedy="start a new session",
             )
-        revision = plan.revision if spec.model is None else spec.revision
+        session_model = self.session_model()
+        tokenizer = ModelSource(session_model, plan.revision)
+        model = tokenizer
+        if spec.model is not None:
+            own_model = self.model_of(spec)
+            model = ModelSource(own_model, spec.revision)
         return BackendStart(
             spec=spec,
-            model=ModelSource(self.model_of(spec), revision),
-            tokenizer=ModelSource(self.session_model(), plan.revision),
+            model=model,
+            tokenizer=tokenizer,
             sampling=plan.sampling,
             top_k=plan.top_k,
             part_sequences=plan.part_sequences,
@@ -95,17 +103,23 @@ class Launcher:
         """The variables that a worker of this backend is started with. Raises
         LogdriftError where its model or one of its GPUs is not there.
         """
-        models = (self.session_model(), self.model_of(spec))
-        return _environment(spec, self.interpreter(spec), *models)
+        interpreter = self.interpreter(spec)
+        session_model = self.session_model()
+        model = self.model_of(spec)
+        return _environment(spec, interpreter, session_model, model)
 
     def start(self, spec: BackendSpec, job: Job) -> WorkerProcess:
         """Start a worker that prints to ``logs/NAME.log`` of the session. Raises
         LogdriftError.
         """
         environment = self.environment(spec)
-        python = self.interpreter(spec).python
+        interpreter = self.interpreter(spec)
         return WorkerProcess(
-            python, environment, self.folder, f"{LOGS}/{spec.name}.log", job
+            python=interpreter.python,
+            environment=environment,
+            folder=self.folder,
+            log=f"{LOGS}/{spec.name}.log",
+            job=job,
         )
 
 
@@ -122,16 +136,19 @@ def interpreter_of(spec: BackendSpec) -> Interpreter:
     """The interpreter of a backend. Raises InputError that names its field where there
     is none.
     """
-    field = "engine" if spec.python is None else "python"
     try:
         return find_interpreter(spec.engine, spec.python)
     except InputError as error:
-        raise error.within(field=f"backend[{spec.name}].{field}") from None
+        key = "engine" if spec.python is None else "python"
+        field = f"backend[{spec.name}].{key}"
+        raise error.within(field=field) from None
 
 
 def on_cpu(spec: BackendSpec) -> bool:
     """Whether a backend runs on the CPU: there is no GPU, or its options say so."""
-    return spec.options.get("device") == "cpu" or not has_nvidia_gpu()
+    if spec.options.get("device") == "cpu":
+        return True
+    return not has_nvidia_gpu()
 
 
 def _environment(
@@ -141,7 +158,8 @@ def _environment(
     environment = engine_environment(spec.engine, device, *models)
     environment.update(interpreter.env)
     if spec.gpus is not None:
-        environment["CUDA_VISIBLE_DEVICES"] = _own_gpus(spec, spec.gpus)
+        gpus = _own_gpus(spec, spec.gpus)
+        environment["CUDA_VISIBLE_DEVICES"] = gpus
     return environment
 
 
@@ -149,4 +167,5 @@ def _own_gpus(spec: BackendSpec, gpus: str) -> str:
     try:
         return visible_devices(gpus)
     except InputError as error:
-        raise error.within(field=f"backend[{spec.name}].gpus") from None
+        field = f"backend[{spec.name}].gpus"
+        raise error.within(field=field) from None

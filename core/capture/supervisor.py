@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import math
 import selectors
 import sys
 import time
@@ -115,9 +116,10 @@ def _check_startable(launcher: Launcher, manifest: Manifest) -> None:
     for spec in backends:
         launcher.interpreter(spec)
     launcher.session_model()
-    unfinished = {
-        capture.backend for capture in manifest.captures if capture.status != "complete"
-    }
+    unfinished = set()
+    for capture in manifest.captures:
+        if capture.status != "complete":
+            unfinished.add(capture.backend)
     for spec in backends:
         if spec.name in unfinished:
             launcher.model_of(spec)
@@ -141,7 +143,8 @@ class _Supervisor:
     def run(self, parallel: bool) -> bool:
         ledger = self.ledger
         backends = self.plan.backends
-        ledger.event({"type": "run", "backends": [spec.name for spec in backends]})
+        names = [spec.name for spec in backends]
+        ledger.event({"type": "run", "backends": names})
         ledger.reset_unfinished()
         ledger.save()
         remove_unwritten(ledger.folder)
@@ -150,8 +153,8 @@ class _Supervisor:
             self._run_all([generator], parallel=False)
         scoring = [spec for spec in backends if spec is not generator]
         self._run_all(scoring, parallel)
-        captures = self.manifest.captures
-        complete = all(capture.status == "complete" for capture in captures)
+        statuses = {capture.status for capture in self.manifest.captures}
+        complete = statuses <= {"complete"}
         ledger.event({"type": "finished", "complete": complete})
         return complete
 
@@ -161,7 +164,10 @@ class _Supervisor:
         """Run backends one after another; in ``parallel`` where their devices
         differ.
         """
-        waiting = [spec for spec in specs if self.ledger.open_captures(spec.name)]
+        waiting = []
+        for spec in specs:
+            if self.ledger.open_captures(spec.name):
+                waiting.append(spec)
         running: list[_RunningBackend] = []
         try:
             while waiting or running:
@@ -172,17 +178,18 @@ class _Supervisor:
             for backend in running:
                 backend.worker.end()
             if running:
-                self._cancelled([backend.spec for backend in running])
+                interrupted = [backend.spec for backend in running]
+                self._cancelled(interrupted)
 
     def _start_those_that_fit(
         self, waiting: list[BackendSpec], running: list[_RunningBackend], parallel: bool
     ) -> None:
         """Move backends from ``waiting`` to ``running``, as far as devices are free."""
         for spec in list(waiting):
-            needed = devices.devices_of(spec)
             if running and not parallel:
                 return
-            if any(devices.overlap(needed, backend.devices) for backend in running):
+            needed = devices.devices_of(spec)
+            if _are_busy(needed, running):
                 continue
             waiting.remove(spec)
             worker = self._start(spec)
@@ -191,52 +198,60 @@ class _Supervisor:
 
     def _start(self, spec: BackendSpec) -> WorkerProcess | None:
         """Start a backend; None where that fails, which is written down."""
+        ledger = self.ledger
         try:
             self._check_something_to_score(spec)
             job = self._job(spec)
             self.launcher.environment(spec)
         except LogdriftError as error:
-            self.ledger.fail(spec.name, str(error))
+            ledger.fail(spec.name, str(error))
             return None
         self._note_start(spec)
         try:
             worker = self.launcher.start(spec, job)
         except (LogdriftError, OSError) as error:
-            self.ledger.fail(spec.name, str(error))
+            ledger.fail(spec.name, str(error))
             return None
         try:
-            remember_worker(self.ledger.folder, spec.name, worker, self.ledger.token)
+            remember_worker(ledger.folder, spec.name, worker, ledger.token)
         except LogdriftError:
             worker.end(grace=0.0)
             raise
         return worker
 
     def _check_something_to_score(self, spec: BackendSpec) -> None:
+        if spec is self.plan.generator:
+            return
         sequences = self.manifest.sequences
-        if not sequences.parts and spec is not self.plan.generator:
+        if not sequences.parts:
             raise LogdriftError(
                 f"there is nothing to score: {sequences.generated_by} gave no sequence"
             )
 
     def _note_start(self, spec: BackendSpec) -> None:
-        self.ledger.event(
+        ledger = self.ledger
+        interpreter = self.launcher.interpreter(spec)
+        ledger.event(
             {
                 "type": "backend",
                 "backend": spec.name,
                 "engine": spec.engine,
-                "python": str(self.launcher.interpreter(spec).python),
+                "python": str(interpreter.python),
             }
         )
-        for capture in self.ledger.open_captures(spec.name):
-            self.ledger.update(capture.label, status="running", failure=None)
-        self.ledger.save()
+        for capture in ledger.open_captures(spec.name):
+            ledger.update(capture.label, status="running", failure=None)
+        ledger.save()
 
     def _job(self, spec: BackendSpec) -> CaptureJob:
+        ledger = self.ledger
+        folder = ledger.folder.resolve()
+        captures = ledger.open_captures(spec.name)
         return CaptureJob(
             start=self.launcher.opening(spec),
-            folder=str(self.ledger.folder.resolve()),
-            token=self.ledger.token,
-            captures=tuple(map(_pending, self.ledger.open_captures(spec.name))),
+            folder=str(folder),
+            token=ledger.token,
+            captures=tuple(map(_pending, captures)),
             planned=self.manifest.sequences.planned,
             parts=self._part_count(spec),
         )
@@ -244,38 +259,43 @@ class _Supervisor:
     def _part_count(self, spec: BackendSpec) -> int:
         """How many parts a backend makes: all of them, or those that are there."""
         sequences = self.manifest.sequences
-        generator = self.plan.generator
+        plan = self.plan
+        generator = plan.generator
         if generator is not None and spec.name == generator.name:
-            return -(-sequences.planned // self.plan.part_sequences)
+            return math.ceil(sequences.planned / plan.part_sequences)
         return len(sequences.parts)
 
     def _cancelled(self, specs: list[BackendSpec]) -> None:
         """Note what was not finished, if the folder can still be written."""
-        self.ledger.reset_unfinished()
+        ledger = self.ledger
+        ledger.reset_unfinished()
         with contextlib.suppress(LogdriftError):
-            self.ledger.save()
+            ledger.save()
         with contextlib.suppress(LogdriftError):
             for spec in specs:
-                forget_worker(self.ledger.folder, spec.name, self.ledger.token)
-            self.ledger.event({"type": "cancelled"})
+                forget_worker(ledger.folder, spec.name, ledger.token)
+            ledger.event({"type": "cancelled"})
 
     def _ended(self, backend: _RunningBackend) -> None:
         """End what is left of a worker that is done, has failed or is gone.
 
         Its captures that are not complete get the reason.
         """
-        backend.finished = True
-        if backend.error is None:
-            backend.worker.wait(30.0)
-        code = backend.worker.end(grace=0.0 if backend.error else 3.0)
+        ledger = self.ledger
+        worker = backend.worker
         name = backend.spec.name
-        forget_worker(self.ledger.folder, name, self.ledger.token)
-        captures = self.ledger.captures_of(name)
-        unfinished = any(capture.status == "running" for capture in captures)
-        if backend.error is None and unfinished:
+        backend.finished = True
+        grace = 0.0
+        if backend.error is None:
+            worker.wait(30.0)
+            grace = 3.0
+        code = worker.end(grace)
+        forget_worker(ledger.folder, name, ledger.token)
+        statuses = {capture.status for capture in ledger.captures_of(name)}
+        if backend.error is None and "running" in statuses:
             backend.error = f"{backend.spec.engine} worker {ending(code)}"
         if backend.error is not None:
-            self.ledger.fail(name, backend.error, backend.worker.log_tail())
+            ledger.fail(name, backend.error, worker.log_tail())
 
     # -- listening
 
@@ -285,7 +305,8 @@ class _Supervisor:
             return
         with selectors.DefaultSelector() as selector:
             for backend in running:
-                selector.register(backend.worker.channel, selectors.EVENT_READ, backend)
+                channel = backend.worker.channel
+                selector.register(channel, selectors.EVENT_READ, backend)
             while not any(backend.finished for backend in running):
                 ready = selector.select(_LOOK_SECONDS)
                 for key, _ in ready:
@@ -324,34 +345,44 @@ class _Supervisor:
             self.ledger.event(message)
         elif kind == "facts":
             facts = Facts.from_json(message["facts"])
-            self._facts(backend, facts, LoadedFile(**message["loaded"]))
+            loaded = LoadedFile(**message["loaded"])
+            self._facts(backend, facts, loaded)
         elif kind == "begun":
-            backend.paces[message["label"]] = self._pace(backend, message["label"])
+            label = message["label"]
+            backend.paces[label] = self._pace(label)
         elif kind == "progress":
-            pace = backend.paces[message["label"]]
-            event = pace.add(message["sequences"], message["tokens"])
-            if event is not None:
-                self.ledger.event(event)
+            self._progress(backend, message)
         elif kind == "part":
             self._part(message)
         elif kind == "captured":
             self._captured(message["label"])
         elif kind == "failed":
-            backend.error = str(error_in(message))
+            error = error_in(message)
+            backend.error = str(error)
 
-    def _pace(self, backend: _RunningBackend, label: str) -> Pace:
-        finished = len(self.manifest.capture(label).parts)
+    def _pace(self, label: str) -> Pace:
+        manifest = self.manifest
+        finished_parts = len(manifest.capture(label).parts)
         return Pace(
             label=label,
-            planned=self.manifest.sequences.planned,
-            before=finished * self.plan.part_sequences,
+            planned=manifest.sequences.planned,
+            before=finished_parts * self.plan.part_sequences,
             begun=time.monotonic(),
         )
+
+    def _progress(self, backend: _RunningBackend, message: dict[str, Any]) -> None:
+        pace = backend.paces[message["label"]]
+        sequences = message["sequences"]
+        tokens = message["tokens"]
+        event = pace.add(sequences, tokens)
+        if event is not None:
+            self.ledger.event(event)
 
     def _facts(
         self, backend: _RunningBackend, facts: Facts, loaded: LoadedFile
     ) -> None:
-        for capture in self.ledger.open_captures(backend.spec.name):
+        ledger = self.ledger
+        for capture in ledger.open_captures(backend.spec.name):
             changes = _changed_facts(capture, facts)
             if changes:
                 backend.error = (
@@ -359,9 +390,9 @@ class _Supervisor:
                     f" ({', '.join(changes)}): start a new session"
                 )
                 return
-            self.ledger.update(capture.label, facts=facts, loaded=loaded)
-        self.ledger.save()
-        self.ledger.event(
+            ledger.update(capture.label, facts=facts, loaded=loaded)
+        ledger.save()
+        ledger.event(
             {
                 "type": "facts",
                 "backend": backend.spec.name,
@@ -374,32 +405,36 @@ class _Supervisor:
         """List a finished part in the manifest, once its pieces of text are written."""
         ledger = self.ledger
         label = message["label"]
-        pieces = {}
-        for token_id, piece in message["pieces"].items():
-            pieces[int(token_id)] = base64.b64decode(piece)
+        pieces = _decoded(message["pieces"])
         merge_pieces(ledger.folder, pieces, ledger.token)
-        if message["sequences_part"] is not None:
-            ledger.add_sequences(Part(**message["sequences_part"]))
-        parts = (*self.manifest.capture(label).parts, Part(**message["part"]))
-        ledger.update(label, parts=parts)
+        sequences_part = message["sequences_part"]
+        if sequences_part is not None:
+            ledger.add_sequences(Part(**sequences_part))
+        part = Part(**message["part"])
+        earlier_parts = self.manifest.capture(label).parts
+        ledger.update(label, parts=(*earlier_parts, part))
         ledger.save()
         capture = self.manifest.capture(label)
-        ledger.event({"type": "part", "label": label, **_amount(capture)})
+        amount = _amount(capture)
+        ledger.event({"type": "part", "label": label, **amount})
 
     def _captured(self, label: str) -> None:
+        ledger = self.ledger
         capture = self.manifest.capture(label)
-        complete = capture.sequences == self.manifest.sequences.planned
-        self.ledger.update(label, status="complete" if complete else "pending")
-        self.ledger.save()
-        if complete:
-            self.ledger.event(
-                {
-                    "type": "captured",
-                    "label": label,
-                    **_amount(capture),
-                    "nan": nan_tokens(self.ledger.folder, capture),
-                }
-            )
+        if capture.sequences != self.manifest.sequences.planned:
+            ledger.update(label, status="pending")
+            ledger.save()
+            return
+        ledger.update(label, status="complete")
+        ledger.save()
+        ledger.event(
+            {
+                "type": "captured",
+                "label": label,
+                **_amount(capture),
+                "nan": nan_tokens(ledger.folder, capture),
+            }
+        )
 
 
 def _pending(capture: CaptureInfo) -> PendingCapture:
@@ -410,6 +445,20 @@ def _pending(capture: CaptureInfo) -> PendingCapture:
         first_part=len(capture.parts),
         batch=capture.batch,
     )
+
+
+def _are_busy(needed: devices.Devices, running: list[_RunningBackend]) -> bool:
+    """Whether a running backend uses one of these devices."""
+    in_use = [backend.devices for backend in running]
+    return any(devices.overlap(needed, others) for others in in_use)
+
+
+def _decoded(pieces: dict[str, str]) -> dict[int, bytes]:
+    """The pieces of text of a message, by token id."""
+    decoded = {}
+    for token_id, piece in pieces.items():
+        decoded[int(token_id)] = base64.b64decode(piece)
+    return decoded
 
 
 def _amount(capture: CaptureInfo) -> dict[str, int]:
@@ -432,7 +481,8 @@ def _changed_facts(capture: CaptureInfo, facts: Facts) -> list[str]:
 
 def _was_not_taken(name: str, old: object) -> bool:
     """Older versions of logdrift took no digests and no threads: that is no change."""
-    return old is None and (name.endswith("_digest") or name == "threads")
+    is_new_fact = name == "threads" or name.endswith("_digest")
+    return is_new_fact and old is None
 
 
 def main(argv: list[str]) -> int:

@@ -11,7 +11,7 @@ import subprocess
 from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from logdrift.core.credentials import credentials_in, secret_values
 from logdrift.core.errors import InputError
@@ -56,23 +56,18 @@ class WorkerProcess:
         self.job = job
         self.log = folder / log
         self._where = folder, log
-        self.token = os.urandom(16).hex()
-        variables = {**os.environ, "PYTHONUNBUFFERED": "1", **environment}
+        random_bytes = os.urandom(16)
+        self.token = random_bytes.hex()
+        variables = dict(os.environ)
+        variables["PYTHONUNBUFFERED"] = "1"
+        variables.update(environment)
         self._secrets = secret_values(variables)
         variables[_TOKEN] = self.token
         ours, theirs = socket.socketpair()
         try:
             with open(below.append(folder, log), "ab") as output:
                 self.log_start = output.tell()
-                self._process = subprocess.Popen(
-                    [str(python), str(LAUNCHER), str(theirs.fileno())],
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=subprocess.STDOUT,
-                    env=variables,
-                    pass_fds=(theirs.fileno(),),
-                    start_new_session=True,
-                )
+                self._process = _launch(python, variables, theirs, output)
         except OSError as error:
             ours.close()
             raise InputError(f"{python}: cannot be started: {error.strerror}") from None
@@ -115,7 +110,9 @@ class WorkerProcess:
                 printed = file.read()
                 spans = credentials_in(printed, self._secrets, _FIRST_LINES)
                 for start, length in spans:
-                    os.pwrite(log, b"*" * length, self.log_start + start)
+                    stars = b"*" * length
+                    place = self.log_start + start
+                    os.pwrite(log, stars, place)
 
     def wait(self, timeout: float) -> bool:
         """Whether the worker exits by itself within ``timeout`` seconds."""
@@ -128,13 +125,37 @@ class WorkerProcess:
     def log_tail(self) -> str:
         """The last lines that this worker printed, made visible."""
         try:
-            with open(below.open_below(*self._where, os.O_RDONLY), "rb") as file:
+            log = below.open_below(*self._where, os.O_RDONLY)
+            with open(log, "rb") as file:
                 file.seek(self.log_start)
                 lines = deque(file, maxlen=_LOG_TAIL)
         except (OSError, InputError):
             return ""
-        texts = [line.decode("utf-8", "replace").rstrip() for line in lines]
-        return "\n".join(visible(text)[:_LONGEST_LINE] for text in texts)
+        tail = []
+        for line in lines:
+            text = line.decode("utf-8", "replace")
+            printable = visible(text.rstrip())
+            tail.append(printable[:_LONGEST_LINE])
+        return "\n".join(tail)
+
+
+def _launch(
+    python: Path,
+    variables: Mapping[str, str],
+    channel: socket.socket,
+    output: BinaryIO,
+) -> subprocess.Popen[bytes]:
+    """Start the launcher with its side of the channel, printing to ``output``."""
+    channel_number = channel.fileno()
+    return subprocess.Popen(
+        [str(python), str(LAUNCHER), str(channel_number)],
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        env=variables,
+        pass_fds=(channel_number,),
+        start_new_session=True,
+    )
 
 
 def run_alone(
@@ -156,7 +177,8 @@ def remember_worker(folder: Path, name: str, worker: WorkerProcess, token: str) 
     ``token`` is that of the session's lock; `Gone` where the folder does not hold it
     any more.
     """
-    note = f"{worker.pid} {process_start(worker.pid)} {worker.token}"
+    started = process_start(worker.pid)
+    note = f"{worker.pid} {started} {worker.token}"
     with contextlib.suppress(OSError), below.folder_at(folder) as at:
         check_held(at, folder, token)
         below.replace_file(at, _pid_file(name), note.encode())
@@ -184,15 +206,17 @@ def end_leftovers(folder: Path) -> None:
 
 
 def _end_leftover(logs: int, name: str) -> None:
-    match = _PID_FILE.fullmatch(_small_text(logs, name).strip())
+    text = _small_text(logs, name)
+    match = _PID_FILE.fullmatch(text.strip())
     if match is None:
         return
     pid = int(match[1])
     started = int(match[2])
     token = match[3]
-    suspects = _suspects(pid, started)
-    if any(carries(suspect, _TOKEN, token) for suspect in suspects):
-        kill_group(pid, grace=0.0)
+    for suspect in _suspects(pid, started):
+        if carries(suspect, _TOKEN, token):
+            kill_group(pid, grace=0.0)
+            return
 
 
 def _suspects(pid: int, started: int) -> set[int]:
@@ -207,22 +231,24 @@ def _suspects(pid: int, started: int) -> set[int]:
 
 def _small_text(folder: int, name: str) -> str:
     """A short text; empty where the name is a link, a pipe or a device."""
+    flags = os.O_RDONLY | os.O_NONBLOCK  # a pipe must not make us wait
     try:
-        file = below.open_below(folder, name, os.O_RDONLY | os.O_NONBLOCK)
+        number = below.open_below(folder, name, flags)
     except (OSError, InputError):
         return ""
-    with open(file, "rb") as text:
-        if not stat.S_ISREG(os.fstat(file).st_mode):
+    with open(number, "rb") as file:
+        mode = os.fstat(number).st_mode
+        if not stat.S_ISREG(mode):
             return ""
-        return text.read(_LONGEST_NOTE).decode("ascii", "replace")
+        note = file.read(_LONGEST_NOTE)
+    return note.decode("ascii", "replace")
 
 
 def _unlink(at: int, file: str) -> None:
-    with (
-        contextlib.suppress(OSError, InputError),
-        below.folder_at(at, str(Path(file).parent)) as parent,
-    ):
-        os.unlink(Path(file).name, dir_fd=parent)
+    path = Path(file)
+    parent = str(path.parent)
+    with contextlib.suppress(OSError, InputError), below.folder_at(at, parent) as where:
+        os.unlink(path.name, dir_fd=where)
 
 
 def _pid_file(name: str) -> str:
