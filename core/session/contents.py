@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from logdrift.core.session.files import JsonObject
 from logdrift.core.session.layout import CaptureInfo
 from logdrift.core.session.schema import Unfit, shown
 from logdrift.core.session.tensors import Column
@@ -127,7 +128,7 @@ def encoded_pieces(value: Any) -> dict[str, str]:
     return value
 
 
-def _all_fit(value: Mapping[str, Any]) -> bool:
+def _all_fit(value: JsonObject) -> bool:
     """Whether every key is an id and every value a text, looked at all at once: a
     vocabulary has 100,000 entries, and the first screen waits.
     """

@@ -7,12 +7,18 @@ no error.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from logdrift.core.errors import InputError
-from logdrift.core.session.files import EVENTS_BYTES, parse_json, read_file, read_tail
+from logdrift.core.session.files import (
+    EVENTS_BYTES,
+    JsonObject,
+    parse_json,
+    read_file,
+    read_tail,
+)
 from logdrift.core.session.schema import (
     Unfit,
     anything,
@@ -63,7 +69,7 @@ def read_events(path: Path) -> list[dict[str, Any]]:
     return []
 
 
-def last_event(path: Path, most: int) -> Mapping[str, Any]:
+def last_event(path: Path, most: int) -> JsonObject:
     """The last event in the last ``most`` bytes of a file; empty where there is
     none.
     """

@@ -16,12 +16,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from logdrift.core.errors import InputError
 from logdrift.core.session.below import refuse_links
 from logdrift.core.session.events import read_events
-from logdrift.core.session.files import RECORD_BYTES, read_json
+from logdrift.core.session.files import RECORD_BYTES, JsonObject, read_json
 from logdrift.core.session.layout import EVENTS, MANIFEST
 from logdrift.core.session.reader import Session, open_session
 from logdrift.core.session.schema import (
@@ -63,7 +62,7 @@ class SavedExperiment:
     """
 
     folder: Path
-    record: Mapping[str, Any]
+    record: JsonObject
 
     @property
     def id(self) -> str:
@@ -78,7 +77,7 @@ class SavedExperiment:
         return str(pair[0]), str(pair[1])
 
     @property
-    def outcome(self) -> Mapping[str, Any] | None:
+    def outcome(self) -> JsonObject | None:
         """What came of it; None until it was judged."""
         outcome = self.record.get("outcome")
         if isinstance(outcome, Mapping):
@@ -95,7 +94,7 @@ class SavedExperiment:
         return None
 
 
-def read_record(folder: Path) -> Mapping[str, Any] | None:
+def read_record(folder: Path) -> JsonObject | None:
     """``experiment.json`` of one experiment's folder; None where there is none that can
     be read.
     """
@@ -146,7 +145,7 @@ class _Timings:
         self._start_seconds: float | None = None
         self._last = 0.0
 
-    def take(self, event: Mapping[str, Any]) -> None:
+    def take(self, event: JsonObject) -> None:
         """Go on with the next event, which has a time."""
         kind = event.get("type")
         now = float(event["t"])

@@ -11,11 +11,14 @@ import errno
 import json
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from logdrift.core.errors import InputError
+
+JsonObject = Mapping[str, Any]
+"""An object of a JSON file: its values by their keys."""
 
 MANIFEST_BYTES = 256 << 20
 """Of session.json. A capture of a million sequences in parts of eight lists 125,000

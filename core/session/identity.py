@@ -9,14 +9,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from logdrift.core.errors import InputError
 from logdrift.core.session.below import folder_at, refuse_links
-from logdrift.core.session.files import RECORD_BYTES, parse_json, read_file
+from logdrift.core.session.files import RECORD_BYTES, JsonObject, parse_json, read_file
 from logdrift.core.session.layout import CaptureInfo
 from logdrift.core.session.schema import (
     Unfit,
@@ -76,7 +75,7 @@ class LoadedTensor:
     reason: str | None = None
     note: str | None = None
     own: bool | None = None
-    kind: Mapping[str, Any] | None = None
+    kind: JsonObject | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +93,13 @@ class LoadedWeights:
     backend: str
     engine: str
     tensors: tuple[LoadedTensor, ...] = ()
-    tied: Mapping[str, Any] = field(default_factory=dict)
-    config: Mapping[str, Any] = field(default_factory=dict)
+    tied: JsonObject = field(default_factory=dict)
+    config: JsonObject = field(default_factory=dict)
     config_differs: tuple[tuple[str, Any, Any], ...] = ()
     extra: tuple[str, ...] = ()
     ranks: int = 1
     own_model: bool = False
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    facts: JsonObject = field(default_factory=dict)
     files_digest: str | None = None
     taken: str = ""
 
@@ -140,7 +139,7 @@ class LoadedWeights:
         return None
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> LoadedWeights:
+    def from_json(cls, data: JsonObject) -> LoadedWeights:
         """Inverse of what `write_identity` writes; keys this version does not know are
         left out.
 
@@ -181,7 +180,7 @@ def identity_file(folder: Path, backend: str) -> Path:
     return folder / IDENTITY / f"{backend}.json"
 
 
-def write_identity(folder: Path, data: Mapping[str, Any]) -> LoadedWeights:
+def write_identity(folder: Path, data: JsonObject) -> LoadedWeights:
     """Save what a backend answered, with ``backend`` and ``engine``. Raises
     LogdriftError where the disk refuses.
     """

@@ -20,7 +20,7 @@ import numpy as np
 
 from logdrift.core.errors import InputError
 from logdrift.core.session.below import refuse_links
-from logdrift.core.session.files import RECORD_BYTES, read_json
+from logdrift.core.session.files import RECORD_BYTES, JsonObject, read_json
 from logdrift.core.session.tensors import read_tensors
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class SavedLayers:
     """
 
     name: str
-    data: Mapping[str, Any]
+    data: JsonObject
     file: Path
     saved: float
 
@@ -51,7 +51,7 @@ class SavedLayers:
 def save_layers(
     session: Path,
     name: str,
-    data: Mapping[str, Any],
+    data: JsonObject,
     tensors: Mapping[str, npt.NDArray[Any]],
 ) -> Path:
     """Write both files, the JSON last, each whole or not at all, and return the JSON's

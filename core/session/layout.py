@@ -7,7 +7,7 @@ sessions stay readable; a newer format is refused by name.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -17,7 +17,12 @@ import numpy as np
 from logdrift.core.errors import InputError, Place
 from logdrift.core.facts import Batch, Facts
 from logdrift.core.session.below import refuse_links
-from logdrift.core.session.files import MANIFEST_BYTES, parse_json, read_file
+from logdrift.core.session.files import (
+    MANIFEST_BYTES,
+    JsonObject,
+    parse_json,
+    read_file,
+)
 from logdrift.core.session.schema import (
     Kind,
     Unfit,
@@ -127,7 +132,7 @@ class Sampled:
     """
 
     sequences: int
-    facts: Mapping[str, Any]
+    facts: JsonObject
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +213,7 @@ class Manifest:
     title: str = ""
     created: str = ""
     logdrift_version: str = ""
-    plan: Mapping[str, Any] = field(default_factory=dict)
+    plan: JsonObject = field(default_factory=dict)
     sequences: SequencesInfo = field(default_factory=SequencesInfo)
     captures: tuple[CaptureInfo, ...] = ()
     notes: tuple[str, ...] = ()
@@ -230,7 +235,7 @@ class Manifest:
         return {"format": self.format, **data}
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Manifest:
+    def from_json(cls, data: JsonObject) -> Manifest:
         """Raises InputError for another format, a missing key, a value of another type,
         a file name that leaves the folder, and parts that do not follow one another.
         """
@@ -357,7 +362,7 @@ _plan_keys = fields(
 )
 
 
-def _plan(value: Any) -> Mapping[str, Any]:
+def _plan(value: Any) -> JsonObject:
     """As it is, for whoever resumes. What is read of it besides
     `logdrift.core.plan.CapturePlan` has its type.
     """

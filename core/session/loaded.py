@@ -15,7 +15,7 @@ from typing import Any
 
 from logdrift.core.errors import InputError
 from logdrift.core.session.below import refuse_links
-from logdrift.core.session.files import parse_json, read_file
+from logdrift.core.session.files import JsonObject, parse_json, read_file
 from logdrift.core.session.layout import MANIFEST, LoadedFile
 
 FOLDER = "facts"
@@ -35,8 +35,8 @@ class Loaded:
     the tokenizer has none.
     """
 
-    config: Mapping[str, Any] | None = None
-    tokenizer: Mapping[str, Any] | None = None
+    config: JsonObject | None = None
+    tokenizer: JsonObject | None = None
     templates: Mapping[str, str] | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -47,7 +47,7 @@ class Loaded:
         }
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Loaded:
+    def from_json(cls, data: JsonObject) -> Loaded:
         """Inverse of `to_json`; a value that is not a mapping counts as not
         observed.
         """
@@ -61,7 +61,7 @@ class Loaded:
         )
 
 
-def _mapping(value: object) -> Mapping[str, Any] | None:
+def _mapping(value: object) -> JsonObject | None:
     if isinstance(value, Mapping):
         return value
     return None

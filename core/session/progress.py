@@ -5,13 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from logdrift.core.errors import LogdriftError
 from logdrift.core.session.events import last_event
+from logdrift.core.session.files import JsonObject
 from logdrift.core.session.layout import EVENTS
 from logdrift.core.session.lock import LockHolder
 from logdrift.core.session.reader import Session
@@ -72,7 +71,7 @@ def _finished(session: Session) -> int:
     return sum(info.sequences for info in session.captures)
 
 
-def _in_flight(session: Session, event: Mapping[str, Any]) -> float:
+def _in_flight(session: Session, event: JsonObject) -> float:
     """Sequences that are scored but in no part yet."""
     with contextlib.suppress(KeyError, LogdriftError):
         finished = session.manifest.capture(event["label"]).sequences
@@ -108,7 +107,7 @@ def _modified(path: Path) -> float:
     return 0.0
 
 
-def _event_words(event: Mapping[str, Any]) -> str:
+def _event_words(event: JsonObject) -> str:
     kind = event.get("type")
     if kind == "stage":
         return visible(f"{event.get('backend')}: {event.get('stage')}")
@@ -121,7 +120,7 @@ def _event_words(event: Mapping[str, Any]) -> str:
     return ""
 
 
-def _progress_words(event: Mapping[str, Any]) -> str:
+def _progress_words(event: JsonObject) -> str:
     done = event.get("sequences")
     planned = event.get("planned")
     words = f"{event.get('label')} {done}/{planned} sequences"

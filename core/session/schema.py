@@ -218,6 +218,7 @@ _ANNOTATED: dict[str, Kind] = {
     "Any": anything,
     "Mapping[str, str]": table(text),
     "Mapping[str, Any]": table(anything),
+    "JsonObject": table(anything),
     "tuple[str, ...]": items(text),
 }
 

@@ -23,6 +23,7 @@ from logdrift.core.credentials import masked, masked_text, secret_values
 from logdrift.core.errors import CannotWrite
 from logdrift.core.session import below
 from logdrift.core.session.below import folder_at, refuse_links
+from logdrift.core.session.files import JsonObject
 from logdrift.core.session.layout import (
     EVENTS,
     MANIFEST,
@@ -162,9 +163,7 @@ def merge_pieces(
         replace_file(folder, PIECES, data, token)
 
 
-def append_event(
-    folder: Path, event: Mapping[str, Any], token: str | None = None
-) -> None:
+def append_event(folder: Path, event: JsonObject, token: str | None = None) -> None:
     """Append one line to ``events.jsonl``. Events are narration: a full disk must not
     stop a capture for them.
 

@@ -4,13 +4,14 @@ score for each.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from logdrift.core.errors import InputError, Place
+from logdrift.core.session.files import JsonObject
 from logdrift.core.session.importers.columns import (
     alternatives,
     logprobs_of,
@@ -20,7 +21,7 @@ from logdrift.core.session.importers.columns import (
 from logdrift.core.session.importers.lists import Entry, each_once, most_likely
 from logdrift.core.session.importers.notes import Notes
 from logdrift.core.session.importers.records import Record
-from logdrift.core.session.importers.scored_tokens import ScoredToken
+from logdrift.core.session.importers.scored_tokens import ScoredToken, ScoredTokens
 from logdrift.core.session.scores import Scores
 
 UNKNOWN_ID = -1
@@ -58,7 +59,7 @@ _ALONE = (
 _LIST = "a list of alternatives"
 
 
-def filled(data: Mapping[str, Any], keys: Sequence[str]) -> list[str]:
+def filled(data: JsonObject, keys: Sequence[str]) -> list[str]:
     """Those of ``keys`` under which something is."""
     return [key for key in keys if data.get(key)]
 
@@ -74,9 +75,9 @@ class ServerAnswer:
 
     place: Place
     given: Sequence[int]
-    given_tokens: Sequence[ScoredToken]
+    given_tokens: ScoredTokens
     new: Sequence[int]
-    new_tokens: Sequence[ScoredToken]
+    new_tokens: ScoredTokens
     finish: str = "unknown"
     model: str | None = None
     observed: dict[str, Any] = field(default_factory=dict)
@@ -94,7 +95,7 @@ class ServerAnswer:
         return [*self.given, *self.new]
 
     @property
-    def tokens(self) -> list[ScoredToken]:
+    def tokens(self) -> ScoredTokens:
         """As many as `ids`."""
         return [*self.given_tokens, *self.new_tokens]
 

@@ -8,12 +8,13 @@ speak it), ``meta_info`` (SGLang's ``/generate``) or ``completion_probabilities`
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from logdrift.core.errors import Place
-from logdrift.core.session.importers.documents import documents
+from logdrift.core.session.files import JsonObject
+from logdrift.core.session.importers.documents import Document, documents
 from logdrift.core.session.importers.notes import Notes
 from logdrift.core.session.importers.place import list_item
 from logdrift.core.session.importers.streams import Streams
@@ -29,7 +30,7 @@ _LISTS = ("responses", "answers", "results", "outputs", "data")
 _FAILED = "{n} {request|requests} of %s failed and {has|have} no answer"
 
 
-def kind_of(data: Mapping[str, Any]) -> str | None:
+def kind_of(data: JsonObject) -> str | None:
     """The kind of an answer, None for what is none."""
     for key, kind in KINDS.items():
         if key in data:
@@ -41,7 +42,7 @@ def kind_of(data: Mapping[str, Any]) -> str | None:
     return None
 
 
-def wraps(data: Mapping[str, Any]) -> bool:
+def wraps(data: JsonObject) -> bool:
     """Whether an object is something around answers, as far as its keys tell."""
     if any(isinstance(data.get(key), dict) for key in _WRAPPERS):
         return True
@@ -58,7 +59,7 @@ def _holds_answer(items: Any) -> bool:
     return kind_of(first) is not None or wraps(first)
 
 
-def answers(path: Path, notes: Notes) -> Iterator[tuple[Place, dict[str, Any]]]:
+def answers(path: Path, notes: Notes) -> Iterator[Document]:
     """(place, answer) of each answer in a file, streams put together. Raises InputError
     naming the line.
     """
@@ -69,9 +70,7 @@ def answers(path: Path, notes: Notes) -> Iterator[tuple[Place, dict[str, Any]]]:
     yield from streams.whole()
 
 
-def unwrapped(
-    place: Place, data: Any, name: str, notes: Notes
-) -> Iterator[tuple[Place, dict[str, Any]]]:
+def unwrapped(place: Place, data: Any, name: str, notes: Notes) -> Iterator[Document]:
     """The answers in an object: itself, or what a batch or a script of one's own has
     put around them.
     """
@@ -100,7 +99,7 @@ def unwrapped(
         yield from unwrapped(list_item(place, index), item, name, notes)
 
 
-def _failed(data: Mapping[str, Any]) -> bool:
+def _failed(data: JsonObject) -> bool:
     """A server's error in place of an answer, as batches and streams hold them."""
     status = data.get("status_code")
     if isinstance(status, int) and status >= 400:

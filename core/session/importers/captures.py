@@ -6,11 +6,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 from logdrift.core.engines import PATHS
 from logdrift.core.errors import InputError
 from logdrift.core.plan import ROLES, check_backend_name, label_of
+from logdrift.core.session.files import JsonObject
 from logdrift.core.session.importers.flags import joined, told_by_flags
 from logdrift.core.session.importers.records import CaptureSource, Record
 from logdrift.core.session.layout import CaptureInfo
@@ -106,7 +106,7 @@ def _check_labels(labels: Sequence[str]) -> None:
 
 
 def _with_facts(
-    info: CaptureInfo, source: CaptureSource, flags: Mapping[str, Any]
+    info: CaptureInfo, source: CaptureSource, flags: JsonObject
 ) -> CaptureInfo:
     told = joined(source.told, flags, info.label)
     return replace(

@@ -13,6 +13,8 @@ from logdrift.core.session.files import open_regular, parse_json
 from logdrift.core.session.importers.binary import refuse_binary
 from logdrift.core.session.importers.place import in_file, list_item, on_line
 
+Document = Document
+"""Where a JSON object stands, and the object."""
 _STREAM_FIELDS = (b"event:", b"id:", b"retry:", b":")
 """Lines of a stream of server-sent events that hold no data; a line with a colon alone
 in front is a comment.
@@ -25,7 +27,7 @@ class NotJson(InputError):
     """A file or line that is no JSON at all."""
 
 
-def read_lines(path: Path) -> Iterator[tuple[Place, dict[str, Any]]]:
+def read_lines(path: Path) -> Iterator[Document]:
     """Place and object of each line of a JSONL file that is not blank. Raises
     InputError naming the line.
     """
@@ -40,7 +42,7 @@ def read_lines(path: Path) -> Iterator[tuple[Place, dict[str, Any]]]:
         raise in_file(path).error(f"cannot be read: {error.strerror}") from None
 
 
-def documents(path: Path) -> Iterator[tuple[Place, dict[str, Any]]]:
+def documents(path: Path) -> Iterator[Document]:
     """Place and object of each object, those of arrays too. Raises InputError naming
     the line for anything else.
     """
@@ -114,7 +116,7 @@ def _parsed(text: bytes, place: Place) -> Any:
         ) from None
 
 
-def _objects(data: Any, place: Place) -> Iterator[tuple[Place, dict[str, Any]]]:
+def _objects(data: Any, place: Place) -> Iterator[Document]:
     if isinstance(data, list):
         for index, item in enumerate(data):
             yield from _objects(item, list_item(place, index))

@@ -7,10 +7,11 @@ NAME.temperature=0.6``.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from logdrift.core.errors import Place
+from logdrift.core.session.files import JsonObject
 from logdrift.core.session.layout import CaptureInfo
 from logdrift.core.told import TELLABLE, value_of
 
@@ -73,9 +74,7 @@ def _labels(name: str, infos: Sequence[CaptureInfo], place: Place) -> list[str]:
     raise place.error(f"capture {name!r} is unknown", advice)
 
 
-def joined(
-    file: Mapping[str, Any], flags: Mapping[str, Any], label: str
-) -> dict[str, Any]:
+def joined(file: JsonObject, flags: JsonObject, label: str) -> dict[str, Any]:
     """What a file and the command tell of one capture. Raises InputError where they
     contradict.
     """

@@ -6,10 +6,10 @@ Nothing is guessed: that a list belongs to the ids beside it is for its author t
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from logdrift.core.errors import Place
+from logdrift.core.session.files import JsonObject
 from logdrift.core.session.importers.binary import EXPORT
 from logdrift.core.session.importers.columns import is_real
 
@@ -85,7 +85,7 @@ _TEXTS = (
 )
 
 
-def refuse_line(data: Mapping[str, Any], place: Place) -> None:
+def refuse_line(data: JsonObject, place: Place) -> None:
     """Raise InputError for a line of another tool, naming which of its keys to rename;
     a line that is ours passes.
     """
@@ -106,7 +106,7 @@ def refuse_line(data: Mapping[str, Any], place: Place) -> None:
     )
 
 
-def _refuse_text(data: Mapping[str, Any], place: Place) -> None:
+def _refuse_text(data: JsonObject, place: Place) -> None:
     """A dump of text and rewards, as verl's and TRL's rollouts are: it has neither ids
     nor log-probabilities.
     """
@@ -146,7 +146,7 @@ class Rename(NamedTuple):
     step: str
 
 
-def _renames(data: Mapping[str, Any]) -> list[Rename]:
+def _renames(data: JsonObject) -> list[Rename]:
     """What to do with the keys of a line, in the order of our own keys."""
     renames = [*_ids(data), *_lengths(data), *_columns(data), *_mask(data)]
     # A reason to stop is no sign of another tool by itself: many lines of text have
@@ -156,7 +156,7 @@ def _renames(data: Mapping[str, Any]) -> list[Rename]:
     return renames
 
 
-def _ids(data: Mapping[str, Any]) -> list[Rename]:
+def _ids(data: JsonObject) -> list[Rename]:
     """How to write the ids of prompt and completion as ``token_ids``."""
     prompt = _first(data, _PROMPT_IDS)
     whole = _first(data, _ALL_IDS)
@@ -193,7 +193,7 @@ def _joined_ids(prompt: str, new: str) -> Rename:
     return Rename((prompt, new), step)
 
 
-def _lengths(data: Mapping[str, Any]) -> list[Rename]:
+def _lengths(data: JsonObject) -> list[Rename]:
     """A length that stands for ``prompt_length``, where no list of prompt ids has it
     already.
     """
@@ -209,7 +209,7 @@ def _lengths(data: Mapping[str, Any]) -> list[Rename]:
     return []
 
 
-def _columns(data: Mapping[str, Any]) -> list[Rename]:
+def _columns(data: JsonObject) -> list[Rename]:
     """Lists that belong to a capture."""
     renames: list[Rename] = []
     for key, value in data.items():
@@ -223,14 +223,14 @@ def _columns(data: Mapping[str, Any]) -> list[Rename]:
     return renames
 
 
-def _mask(data: Mapping[str, Any]) -> list[Rename]:
+def _mask(data: JsonObject) -> list[Rename]:
     mask = _key(data, _MASKS, list)
     if mask:
         return [Rename((mask,), f"rename {mask} to mask")]
     return []
 
 
-def _finish(data: Mapping[str, Any]) -> list[Rename]:
+def _finish(data: JsonObject) -> list[Rename]:
     finish = _key(data, _FINISH, str)
     if finish:
         step = f"rename {finish} to finish (stop or length)"
@@ -238,7 +238,7 @@ def _finish(data: Mapping[str, Any]) -> list[Rename]:
     return []
 
 
-def _key(data: Mapping[str, Any], names: tuple[str, ...], kind: type) -> str | None:
+def _key(data: JsonObject, names: tuple[str, ...], kind: type) -> str | None:
     """The first of ``names`` that holds a value of that kind."""
     for name in names:
         if isinstance(data.get(name), kind):
@@ -264,7 +264,7 @@ def _column_of(key: str) -> str | None:
     return None
 
 
-def _first(data: Mapping[str, Any], names: tuple[str, ...]) -> str | None:
+def _first(data: JsonObject, names: tuple[str, ...]) -> str | None:
     """The first of ``names`` that holds numbers; ``tokens`` of texts are ours."""
     for name in names:
         if _numbers(data.get(name)):

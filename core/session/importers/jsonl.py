@@ -9,7 +9,7 @@ docs/import.md has all keys.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import numpy as np
 
 from logdrift.core import told
 from logdrift.core.errors import InputError, Place
+from logdrift.core.session.files import JsonObject
 from logdrift.core.session.importers.columns import (
     alternatives,
     entropy_of,
@@ -84,7 +85,7 @@ def read(path: Path, context: ImportContext) -> Iterator[Record]:
         yield _record(place, data, context)
 
 
-def _record(place: Place, data: Mapping[str, Any], context: ImportContext) -> Record:
+def _record(place: Place, data: JsonObject, context: ImportContext) -> Record:
     refuse_line(data, place)
     _check_keys(data, LINE_KEYS, place)
     ids = ids_of(data.get("token_ids"), place)
@@ -141,12 +142,12 @@ class _CaptureLine:
         """What messages call a list of the capture."""
         return f"{self.key}.{name}"
 
-    def column(self, body: Mapping[str, Any], name: str) -> list[Any]:
+    def column(self, body: JsonObject, name: str) -> list[Any]:
         """A list of the capture, one entry a token."""
         key = self.key_of(name)
         return spread(body[name], len(self.ids), self.prompt, self.place, key)
 
-    def scores(self, body: Mapping[str, Any]) -> Scores:
+    def scores(self, body: JsonObject) -> Scores:
         """All that the capture says. Raises InputError."""
         scores = self._logprobs(body)
         if "entropy" in body:
@@ -157,7 +158,7 @@ class _CaptureLine:
             scores = replace(scores, rank=rank)
         return self._with_alternatives(scores, body)
 
-    def _logprobs(self, body: Mapping[str, Any]) -> Scores:
+    def _logprobs(self, body: JsonObject) -> Scores:
         key = self.key_of("logprobs")
         if "logprobs" not in body:
             raise self.place.error(f"{key} is missing")
@@ -166,12 +167,12 @@ class _CaptureLine:
             self.notes.count(NO_FIRST % self.name)
         return scores_of(values, self.place, key, first=self.first)
 
-    def _entropy(self, body: Mapping[str, Any]) -> FloatArray:
+    def _entropy(self, body: JsonObject) -> FloatArray:
         values = self.column(body, "entropy")
         key = self.key_of("entropy")
         return entropy_of(values, self.place, key, self.first)
 
-    def _unmasked(self, values: list[Any], body: Mapping[str, Any]) -> list[Any]:
+    def _unmasked(self, values: list[Any], body: JsonObject) -> list[Any]:
         """Log-probabilities with null where the capture's own mask says that an entry
         only fills the list up.
         """
@@ -191,7 +192,7 @@ class _CaptureLine:
         self.notes.count(_MASKED % self.name, masked)
         return unmasked
 
-    def _with_alternatives(self, scores: Scores, body: Mapping[str, Any]) -> Scores:
+    def _with_alternatives(self, scores: Scores, body: JsonObject) -> Scores:
         has_ids = "top_ids" in body
         has_logprobs = "top_logprobs" in body
         if not has_ids and not has_logprobs:
@@ -227,7 +228,7 @@ class _CaptureLine:
         return kept
 
 
-def _source(body: Mapping[str, Any], place: Place) -> CaptureSource:
+def _source(body: JsonObject, place: Place) -> CaptureSource:
     """What a line tells of the backend behind a capture."""
     facts = {}
     for key in told.TELLABLE:
@@ -275,9 +276,7 @@ def _with_version(before: str, version: str) -> str:
     return ",".join(versions[:SHOWN_VERSIONS])
 
 
-def _mask(
-    data: Mapping[str, Any], tokens: int, prompt: int, place: Place
-) -> FlagArray | None:
+def _mask(data: JsonObject, tokens: int, prompt: int, place: Place) -> FlagArray | None:
     if "mask" not in data:
         return None
     values = spread(data["mask"], tokens, prompt, place, "mask")
@@ -287,14 +286,14 @@ def _mask(
     return np.asarray(flags, np.uint8)
 
 
-def _finish(data: Mapping[str, Any], place: Place) -> str:
+def _finish(data: JsonObject, place: Place) -> str:
     value = data.get("finish", "unknown")
     if value not in _FINISH:
         raise place.error(f"finish is {value!r}", f"use {', '.join(_FINISH)}")
     return str(value)
 
 
-def _pieces(data: Mapping[str, Any], ids: IdArray, place: Place) -> dict[int, bytes]:
+def _pieces(data: JsonObject, ids: IdArray, place: Place) -> dict[int, bytes]:
     texts = data.get("tokens")
     if texts is None:
         return {}
@@ -310,7 +309,7 @@ def _are_texts(values: Any, count: int) -> bool:
     return all(isinstance(value, str) for value in values)
 
 
-def _text(data: Mapping[str, Any], key: str, place: Place) -> str | None:
+def _text(data: JsonObject, key: str, place: Place) -> str | None:
     value = data.get(key)
     if value is None:
         return None
@@ -319,7 +318,7 @@ def _text(data: Mapping[str, Any], key: str, place: Place) -> str | None:
     return value
 
 
-def _check_keys(data: Mapping[str, Any], known: tuple[str, ...], place: Place) -> None:
+def _check_keys(data: JsonObject, known: tuple[str, ...], place: Place) -> None:
     import difflib
 
     for key in data:

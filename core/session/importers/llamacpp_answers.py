@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from logdrift.core.errors import Place
+from logdrift.core.session.files import JsonObject
 from logdrift.core.session.importers.answer_records import ServerAnswer
 from logdrift.core.session.importers.scored_tokens import llamacpp_tokens
 
@@ -18,7 +19,7 @@ _SETTINGS = ("temperature", "top_p", "top_k", "min_p")
 _FINISH = {"limit": "length", "eos": "stop", "word": "stop"}
 
 
-def scored(place: Place, answer: Mapping[str, Any]) -> ServerAnswer:
+def scored(place: Place, answer: JsonObject) -> ServerAnswer:
     """One answer. Raises InputError naming it, and for a release that names no ids."""
     entries = answer.get("completion_probabilities")
     if not isinstance(entries, list) or not entries:
@@ -45,7 +46,7 @@ def scored(place: Place, answer: Mapping[str, Any]) -> ServerAnswer:
     )
 
 
-def _observed(answer: Mapping[str, Any], processed: bool) -> dict[str, Any]:
+def _observed(answer: JsonObject, processed: bool) -> dict[str, Any]:
     mode = "processed" if processed else "raw"
     out: dict[str, Any] = {
         "engine": "llama.cpp",

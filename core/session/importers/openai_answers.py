@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from logdrift.core.errors import InputError, Place
+from logdrift.core.session.files import JsonObject
 from logdrift.core.session.importers.answer_records import (
     UNKNOWN_ID,
     ServerAnswer,
@@ -23,6 +24,7 @@ from logdrift.core.session.importers.columns import ids_of
 from logdrift.core.session.importers.place import under_key
 from logdrift.core.session.importers.scored_tokens import (
     ScoredToken,
+    ScoredTokens,
     prompt_tokens_of,
     tokens_of,
 )
@@ -52,7 +54,7 @@ _UNREAD = (
 _FINISH = {"stop": "stop", "length": "length", "tool_calls": "stop"}
 
 
-def scored(place: Place, answer: Mapping[str, Any]) -> Iterator[ServerAnswer]:
+def scored(place: Place, answer: JsonObject) -> Iterator[ServerAnswer]:
     """Every choice of an answer. Raises InputError naming the choice."""
     choices = answer.get("choices")
     if not isinstance(choices, list) or not choices:
@@ -65,9 +67,7 @@ def scored(place: Place, answer: Mapping[str, Any]) -> Iterator[ServerAnswer]:
         yield _choice(answer, choice, under_key(place, f"choices[{index}]"))
 
 
-def _choice(
-    answer: Mapping[str, Any], choice: Mapping[str, Any], place: Place
-) -> ServerAnswer:
+def _choice(answer: JsonObject, choice: JsonObject, place: Place) -> ServerAnswer:
     given_ids = _ids(choice, "prompt_token_ids", place)
     prompt = given_ids or _ids(answer, "prompt_token_ids", place)
     sampled = _sampled(choice, place)
@@ -100,11 +100,11 @@ def _choice(
     )
 
 
-def _unscored(count: int) -> list[ScoredToken]:
+def _unscored(count: int) -> ScoredTokens:
     return [ScoredToken()] * count
 
 
-def _sampled(choice: Mapping[str, Any], place: Place) -> list[int] | None:
+def _sampled(choice: JsonObject, place: Place) -> list[int] | None:
     """The ids that were sampled, under whichever name; None where none is told."""
     for key in _NEW_IDS:
         ids = _ids(choice, key, place)
@@ -113,7 +113,7 @@ def _sampled(choice: Mapping[str, Any], place: Place) -> list[int] | None:
     return None
 
 
-def _ids(data: Mapping[str, Any], key: str, place: Place) -> list[int] | None:
+def _ids(data: JsonObject, key: str, place: Place) -> list[int] | None:
     value = data.get(key)
     if not value:
         return None
@@ -121,7 +121,7 @@ def _ids(data: Mapping[str, Any], key: str, place: Place) -> list[int] | None:
     return ids
 
 
-def _prompt_length(answer: Mapping[str, Any]) -> int:
+def _prompt_length(answer: JsonObject) -> int:
     """How many tokens the prompt had, by the server's count; 0: it does not say."""
     usage = answer.get("usage")
     if not isinstance(usage, Mapping):
@@ -132,12 +132,12 @@ def _prompt_length(answer: Mapping[str, Any]) -> int:
     return 0
 
 
-Parts = tuple[list[ScoredToken], list[ScoredToken]]
+Parts = tuple[ScoredTokens, ScoredTokens]
 """What was echoed, and what was sampled."""
 
 
 def _split(
-    tokens: list[ScoredToken], prompt: int, sampled: Sequence[int] | None, place: Place
+    tokens: ScoredTokens, prompt: int, sampled: Sequence[int] | None, place: Place
 ) -> Parts:
     """Divide tokens into those that were echoed and those that were sampled.
 
@@ -160,7 +160,7 @@ def _split(
 
 
 def _split_plain(
-    tokens: list[ScoredToken], prompt: int, sampled: Sequence[int] | None
+    tokens: ScoredTokens, prompt: int, sampled: Sequence[int] | None
 ) -> Parts | None:
     new = len(sampled or ())
     count = len(tokens)
@@ -174,7 +174,7 @@ def _split_plain(
 
 
 def _split_echo(
-    tokens: list[ScoredToken], prompt: int, sampled: Sequence[int] | None
+    tokens: ScoredTokens, prompt: int, sampled: Sequence[int] | None
 ) -> Parts | None:
     new = len(sampled or ())
     count = len(tokens)
@@ -190,7 +190,7 @@ def _split_echo(
     return None
 
 
-def _split_by_ids(tokens: list[ScoredToken], sampled: Sequence[int]) -> Parts:
+def _split_by_ids(tokens: ScoredTokens, sampled: Sequence[int]) -> Parts:
     """An echo whose length is not told: what was sampled are the last tokens, where
     these name the same ids.
     """
@@ -203,8 +203,8 @@ def _split_by_ids(tokens: list[ScoredToken], sampled: Sequence[int]) -> Parts:
 
 def _given(
     prompt: Sequence[int] | None,
-    listed: Sequence[ScoredToken],
-    echoed: Sequence[ScoredToken],
+    listed: ScoredTokens,
+    echoed: ScoredTokens,
     place: Place,
 ) -> list[int]:
     """The ids that were given, as many as there are scored tokens of them."""
@@ -219,9 +219,7 @@ def _given(
     return _own_ids(echoed, place)
 
 
-def _check_length(
-    name: str, tokens: Sequence[ScoredToken], prompt: int, place: Place
-) -> None:
+def _check_length(name: str, tokens: ScoredTokens, prompt: int, place: Place) -> None:
     """Raise InputError for scores of a prompt that are not as many as its ids."""
     if tokens and len(tokens) != prompt:
         raise place.error(
@@ -229,7 +227,7 @@ def _check_length(
         )
 
 
-def _own_ids(tokens: Sequence[ScoredToken], place: Place) -> list[int]:
+def _own_ids(tokens: ScoredTokens, place: Place) -> list[int]:
     """The ids that the tokens name. Raises InputError where one names none."""
     ids = [token.token_id for token in tokens if token.token_id is not None]
     if len(ids) < len(tokens):
@@ -238,7 +236,7 @@ def _own_ids(tokens: Sequence[ScoredToken], place: Place) -> list[int]:
 
 
 def _two_names(
-    ids: Sequence[int], columns: Sequence[Sequence[ScoredToken]], place: Place
+    ids: Sequence[int], columns: Sequence[ScoredTokens], place: Place
 ) -> InputError | None:
     """What is wrong where a token's score is of another id than the answer's list of
     ids has there.
@@ -255,7 +253,7 @@ def _two_names(
     return None
 
 
-def _observed(answer: Mapping[str, Any]) -> dict[str, Any]:
+def _observed(answer: JsonObject) -> dict[str, Any]:
     """What the server says of itself."""
     fingerprint = _FINGERPRINT.match(str(answer.get("system_fingerprint") or ""))
     if fingerprint is None:

@@ -9,7 +9,7 @@ finite, so what it was is not known.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from logdrift.core.errors import Place
+from logdrift.core.session.files import JsonObject
 from logdrift.core.session.importers.columns import entropy_of, ids_of, scores_of
 from logdrift.core.session.importers.documents import read_lines
 from logdrift.core.session.importers.job import ImportJob, session_of_lines
@@ -54,7 +55,7 @@ def read(path: Path, context: ImportContext) -> Iterator[Record]:
         yield _record(place, data)
 
 
-def _record(place: Place, data: Mapping[str, Any]) -> Record:
+def _record(place: Place, data: JsonObject) -> Record:
     schema = data.get("schema_version")
     if schema != SCHEMA:
         raise place.error(
@@ -75,7 +76,7 @@ def _record(place: Place, data: Mapping[str, Any]) -> Record:
     return Record(place, ids, prompt, captures, mask=mask)
 
 
-def _trainer(data: Mapping[str, Any], tokens: int, place: Place) -> Scores:
+def _trainer(data: JsonObject, tokens: int, place: Place) -> Scores:
     entropy = None
     if "entropy" in data:
         entropies = _column(data, "entropy", tokens, place)
@@ -84,9 +85,7 @@ def _trainer(data: Mapping[str, Any], tokens: int, place: Place) -> Scores:
     return scores_of(values, place, "trainer_logprobs", entropy)
 
 
-def _engine(
-    data: Mapping[str, Any], trained: npt.NDArray[np.bool_], place: Place
-) -> Scores:
+def _engine(data: JsonObject, trained: npt.NDArray[np.bool_], place: Place) -> Scores:
     values = _column(data, "inference_logprobs", len(trained), place)
     real = [
         value if flag else None for value, flag in zip(values, trained, strict=True)
@@ -94,7 +93,7 @@ def _engine(
     return scores_of(real, place, "inference_logprobs")
 
 
-def _column(data: Mapping[str, Any], key: str, tokens: int, place: Place) -> list[Any]:
+def _column(data: JsonObject, key: str, tokens: int, place: Place) -> list[Any]:
     values = data.get(key)
     if not isinstance(values, list) or len(values) != tokens:
         raise place.error(

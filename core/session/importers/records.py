@@ -6,9 +6,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from logdrift.core.errors import InputError, Place
+from logdrift.core.session.files import JsonObject
 from logdrift.core.session.importers.notes import Notes
 from logdrift.core.session.scores import FlagArray, IdArray, Scores
 
@@ -49,8 +49,8 @@ class CaptureSource:
 
     engine: str | None = None
     role: str | None = None
-    told: Mapping[str, Any] = field(default_factory=dict)
-    observed: Mapping[str, Any] = field(default_factory=dict)
+    told: JsonObject = field(default_factory=dict)
+    observed: JsonObject = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

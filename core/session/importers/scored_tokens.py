@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from logdrift.core.errors import Place
+from logdrift.core.session.files import JsonObject
 from logdrift.core.session.importers.columns import is_whole
 
 _ID = re.compile(r"token_id:(\d+)")
@@ -35,7 +36,11 @@ class ScoredToken:
     sure: bool = True
 
 
-def tokens_of(logprobs: Any, place: Place) -> list[ScoredToken]:
+ScoredTokens = ScoredTokens
+"""The tokens of an answer, or of a part of one, in their order."""
+
+
+def tokens_of(logprobs: Any, place: Place) -> ScoredTokens:
     """The tokens of OpenAI's ``logprobs``: a chat's ``content`` or a completion's
     lists; none where it is null.
 
@@ -46,7 +51,7 @@ def tokens_of(logprobs: Any, place: Place) -> list[ScoredToken]:
     return _read(lambda: _openai(logprobs), place, "logprobs is not OpenAI's")
 
 
-def prompt_tokens_of(values: Any, place: Place) -> list[ScoredToken]:
+def prompt_tokens_of(values: Any, place: Place) -> ScoredTokens:
     """The tokens of vLLM's ``prompt_logprobs``: null, then ``{"id": {logprob, rank,
     decoded_token}, ...}``, target first.
     """
@@ -59,12 +64,12 @@ def prompt_tokens_of(values: Any, place: Place) -> list[ScoredToken]:
     )
 
 
-def sglang_tokens(values: Any, tops: Any, place: Place, key: str) -> list[ScoredToken]:
+def sglang_tokens(values: Any, tops: Any, place: Place, key: str) -> ScoredTokens:
     """The tokens of SGLang's ``*_token_logprobs``, ``[log-probability, id, text]``,
     with their ``*_top_logprobs``. ``key`` is the name of the list.
     """
 
-    def read() -> list[ScoredToken]:
+    def read() -> ScoredTokens:
         lists = list(tops or ())[: len(values)]
         missing = len(values) - len(lists)
         lists += [None] * missing
@@ -73,7 +78,7 @@ def sglang_tokens(values: Any, tops: Any, place: Place, key: str) -> list[Scored
     return _read(read, place, f"{key} is not SGLang's")
 
 
-def llamacpp_tokens(values: Any, place: Place) -> list[ScoredToken]:
+def llamacpp_tokens(values: Any, place: Place) -> ScoredTokens:
     """The tokens of llama.cpp's ``completion_probabilities``; probabilities behind
     sampling are turned to logarithms.
     """
@@ -85,15 +90,15 @@ def llamacpp_tokens(values: Any, place: Place) -> list[ScoredToken]:
 
 
 def _read(
-    tokens: Callable[[], list[ScoredToken]], place: Place, reason: str
-) -> list[ScoredToken]:
+    tokens: Callable[[], ScoredTokens], place: Place, reason: str
+) -> ScoredTokens:
     try:
         return tokens()
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise place.error(f"{reason}: {type(error).__name__}: {error}") from None
 
 
-def _openai(logprobs: Mapping[str, Any]) -> list[ScoredToken]:
+def _openai(logprobs: JsonObject) -> ScoredTokens:
     content = logprobs.get("content")
     if isinstance(content, list):
         return [_of_chat(entry) for entry in content]
@@ -108,7 +113,7 @@ def _of_completion(
     texts: Sequence[Any],
     values: Sequence[Any],
     tops: Sequence[Mapping[Any, Any] | None] | None,
-) -> list[ScoredToken]:
+) -> ScoredTokens:
     """The tokens of a completion: texts, log-probabilities and alternatives by text."""
     lists = [top or {} for top in tops or [None] * len(texts)]
     widths = {len(top) for top in lists if top}
@@ -128,8 +133,8 @@ def _of_completion(
     return tokens
 
 
-def _of_chat(entry: Mapping[str, Any]) -> ScoredToken:
-    top: Iterable[Mapping[str, Any]] = entry.get("top_logprobs") or ()
+def _of_chat(entry: JsonObject) -> ScoredToken:
+    top: Iterable[JsonObject] = entry.get("top_logprobs") or ()
     return ScoredToken(
         token_id=_id_of(entry),
         logprob=entry["logprob"],
@@ -140,7 +145,7 @@ def _of_chat(entry: Mapping[str, Any]) -> ScoredToken:
     )
 
 
-def _of_prompt(entry: Mapping[str, Any] | None) -> ScoredToken:
+def _of_prompt(entry: JsonObject | None) -> ScoredToken:
     """vLLM lists the target before the k most likely ids; one of rank above their
     number is none of them.
     """
@@ -176,7 +181,7 @@ def _of_sglang(entry: Sequence[Any], top: Any) -> ScoredToken:
     )
 
 
-def _of_llamacpp(entry: Mapping[str, Any]) -> ScoredToken:
+def _of_llamacpp(entry: JsonObject) -> ScoredToken:
     keys = ("top_logprobs", "top_probs", "probs")
     top = next((entry[key] for key in keys if entry.get(key)), ())
     return ScoredToken(
@@ -187,7 +192,7 @@ def _of_llamacpp(entry: Mapping[str, Any]) -> ScoredToken:
     )
 
 
-def _logarithm(entry: Mapping[str, Any]) -> Any:
+def _logarithm(entry: JsonObject) -> Any:
     if "prob" not in entry:
         return entry.get("logprob")
     share = float(entry["prob"])
@@ -196,7 +201,7 @@ def _logarithm(entry: Mapping[str, Any]) -> Any:
     return -math.inf
 
 
-def _id_of(entry: Mapping[str, Any]) -> int | None:
+def _id_of(entry: JsonObject) -> int | None:
     """llama.cpp writes ``id`` beside each token, vLLM's token-in-token-out server
     ``token_id``.
     """

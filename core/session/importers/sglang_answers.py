@@ -12,9 +12,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from logdrift.core.errors import Place
+from logdrift.core.session.files import JsonObject
 from logdrift.core.session.importers.answer_records import ServerAnswer, filled
 from logdrift.core.session.importers.columns import ids_of
-from logdrift.core.session.importers.scored_tokens import ScoredToken, sglang_tokens
+from logdrift.core.session.importers.scored_tokens import (
+    ScoredToken,
+    ScoredTokens,
+    sglang_tokens,
+)
 
 _UNREAD = (
     "input_token_ids_logprobs",
@@ -29,7 +34,7 @@ _DEFAULT_VERSION = "default"
 """What SGLang calls weights that were never updated."""
 
 
-def scored(place: Place, answer: Mapping[str, Any]) -> ServerAnswer:
+def scored(place: Place, answer: JsonObject) -> ServerAnswer:
     """One answer. Raises InputError naming it."""
     meta = answer["meta_info"]
     if not isinstance(meta, Mapping):
@@ -56,7 +61,7 @@ def scored(place: Place, answer: Mapping[str, Any]) -> ServerAnswer:
     )
 
 
-def _tokens(meta: Mapping[str, Any], side: str, place: Place) -> list[ScoredToken]:
+def _tokens(meta: JsonObject, side: str, place: Place) -> ScoredTokens:
     key = f"{side}_token_logprobs"
     values = meta.get(key) or []
     if not isinstance(values, list):
@@ -65,11 +70,11 @@ def _tokens(meta: Mapping[str, Any], side: str, place: Place) -> list[ScoredToke
 
 
 def _prompt(
-    answer: Mapping[str, Any],
-    meta: Mapping[str, Any],
-    tokens: list[ScoredToken],
+    answer: JsonObject,
+    meta: JsonObject,
+    tokens: ScoredTokens,
     place: Place,
-) -> tuple[Sequence[int], list[ScoredToken]]:
+) -> tuple[Sequence[int], ScoredTokens]:
     """The prompt's ids, and as many scored tokens."""
     prompt_ids = answer.get("prompt_token_ids") or meta.get("prompt_token_ids")
     if not prompt_ids:
@@ -89,7 +94,7 @@ def _prompt(
     return ids, [ScoredToken()] * missing + tokens
 
 
-def _named(tokens: Sequence[ScoredToken], place: Place) -> list[int]:
+def _named(tokens: ScoredTokens, place: Place) -> list[int]:
     ids = []
     for index, token in enumerate(tokens):
         if token.token_id is None:
@@ -105,7 +110,7 @@ def _finish(reason: Any) -> str:
     return {"stop": "stop", "length": "length"}.get(str(kind), "unknown")
 
 
-def _observed(meta: Mapping[str, Any]) -> dict[str, Any]:
+def _observed(meta: JsonObject) -> dict[str, Any]:
     out: dict[str, Any] = {"engine": "sglang"}
     version = meta.get("weight_version")
     if isinstance(version, str | int) and str(version) != _DEFAULT_VERSION:

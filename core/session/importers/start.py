@@ -8,9 +8,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from logdrift.core.errors import InputError, Place
+from logdrift.core.errors import InputError
 from logdrift.core.session.importers.answers import kind_of, unwrapped, wraps
-from logdrift.core.session.importers.documents import NotJson, documents
+from logdrift.core.session.importers.documents import Document, NotJson, documents
 from logdrift.core.session.importers.notes import Notes
 from logdrift.core.session.importers.place import in_file
 from logdrift.core.session.layout import MANIFEST
@@ -30,7 +30,7 @@ class Start:
         return (self.path / MANIFEST).exists()
 
     @cached_property
-    def first(self) -> tuple[Place, dict[str, Any]]:
+    def first(self) -> Document:
         """The first JSON object and its place; nothing where there is none, or no JSON.
         Raises InputError for a folder without exports, and for a file of another kind
         that is recognised.

@@ -8,10 +8,12 @@ everything so far, unless the server was started to send only what is new.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from logdrift.core.errors import Place
+from logdrift.core.session.files import JsonObject
+from logdrift.core.session.importers.documents import Document
 
 _LISTS = ("tokens", "token_logprobs", "top_logprobs", "text_offset")
 _PROBABILITIES = "completion_probabilities"
@@ -22,7 +24,7 @@ class Streams:
     """Answers in the order in which they began; chunks find theirs by its id."""
 
     def __init__(self) -> None:
-        self._answers: list[tuple[Place, dict[str, Any]]] = []
+        self._answers: list[Document] = []
         self._open: dict[Any, dict[str, Any]] = {}
 
     def add(self, place: Place, answer: dict[str, Any]) -> None:
@@ -41,7 +43,7 @@ class Streams:
                 f"is not an answer or a chunk of one: {type(error).__name__}: {error}"
             ) from None
 
-    def whole(self) -> Iterator[tuple[Place, dict[str, Any]]]:
+    def whole(self) -> Iterator[Document]:
         """All answers."""
         yield from self._answers
 
@@ -92,12 +94,12 @@ class Streams:
             self._open.pop(key, None)
 
 
-def _is_unfinished(data: Mapping[str, Any]) -> bool:
+def _is_unfinished(data: JsonObject) -> bool:
     """It has a reason to have finished, and that is null."""
     return data.get("finish_reason", "missing") is None
 
 
-def _is_chunk(answer: Mapping[str, Any]) -> bool:
+def _is_chunk(answer: JsonObject) -> bool:
     """Whether an object is one chunk of a stream.
 
     Chunks of chats say so; those of completions have an id, and null for the reason to
@@ -111,7 +113,7 @@ def _is_chunk(answer: Mapping[str, Any]) -> bool:
     return all("delta" in choice or _is_unfinished(choice) for choice in choices)
 
 
-def _continues(begun: Mapping[str, Any], answer: Mapping[str, Any]) -> bool:
+def _continues(begun: JsonObject, answer: JsonObject) -> bool:
     """Whether a chunk goes on with an answer: none of its choices has finished in
     it.
     """
@@ -123,7 +125,7 @@ def _continues(begun: Mapping[str, Any], answer: Mapping[str, Any]) -> bool:
     return finished.isdisjoint(indices)
 
 
-def _extend(whole: dict[str, Any], chunk: Mapping[str, Any]) -> None:
+def _extend(whole: dict[str, Any], chunk: JsonObject) -> None:
     """Add a chunk of OpenAI's form to what came before, in place."""
     for key, value in chunk.items():
         if key == "choices" or value is None:
@@ -151,7 +153,7 @@ def _choice_at(index: Any, choices: list[dict[str, Any]]) -> dict[str, Any]:
     return empty
 
 
-def _extend_choice(choice: dict[str, Any], part: Mapping[str, Any]) -> None:
+def _extend_choice(choice: dict[str, Any], part: JsonObject) -> None:
     ids = part.get("token_ids") or part.get("response_token_ids")
     logprobs = part.get("logprobs")
     if isinstance(logprobs, dict):
@@ -166,7 +168,7 @@ def _extend_choice(choice: dict[str, Any], part: Mapping[str, Any]) -> None:
         choice["finish_reason"] = part["finish_reason"]
 
 
-def _extend_logprobs(choice: dict[str, Any], logprobs: Mapping[str, Any]) -> None:
+def _extend_logprobs(choice: dict[str, Any], logprobs: JsonObject) -> None:
     if choice["logprobs"] is None:
         choice["logprobs"] = {}
     whole = choice["logprobs"]
@@ -181,7 +183,7 @@ def _extend_logprobs(choice: dict[str, Any], logprobs: Mapping[str, Any]) -> Non
         whole.setdefault(key, []).extend(added)
 
 
-def _extend_sglang(whole: dict[str, Any], chunk: Mapping[str, Any]) -> None:
+def _extend_sglang(whole: dict[str, Any], chunk: JsonObject) -> None:
     """Add a chunk of SGLang's form to what came before, in place."""
     old = whole["meta_info"]
     new = chunk["meta_info"]
@@ -203,6 +205,6 @@ def _extend_sglang(whole: dict[str, Any], chunk: Mapping[str, Any]) -> None:
     whole["meta_info"] = meta
 
 
-def _both(old: Mapping[str, Any], new: Mapping[str, Any], key: str) -> list[Any]:
+def _both(old: JsonObject, new: JsonObject, key: str) -> list[Any]:
     """The list of ``old``, then that of ``new``."""
     return [*(old.get(key) or []), *(new.get(key) or [])]

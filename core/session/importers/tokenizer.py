@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from logdrift.core.session.files import PIECES_BYTES, read_json
+from logdrift.core.session.files import PIECES_BYTES, JsonObject, read_json
 from logdrift.core.session.importers.place import in_file
 from logdrift.core.session.vocabulary import byte_alphabet, token_bytes
 
@@ -60,7 +60,7 @@ class Tokenizer:
     alphabet: Mapping[str, int] | None
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Tokenizer:
+    def from_json(cls, data: JsonObject) -> Tokenizer:
         """Raises `_BAD_FORM`."""
         vocabulary = data["model"]["vocab"]
         if isinstance(vocabulary, dict):
