@@ -194,7 +194,7 @@ def test_a_value_in_a_line_is_checked_as_one_of_a_flag(
 
 
 def test_what_is_told_twice_must_agree(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="was told before as 'float32'"):
+    with pytest.raises(InputError, match="was given before as 'float32'"):
         imported(tmp_path, ("trainer.dtype=float32", "dtype=bfloat16"))
     with pytest.raises(
         InputError, match="the file says 'float32': leave one of them out"

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+Array = npt.NDArray[Any]
 IdArray = npt.NDArray[np.int32]
 FlagArray = npt.NDArray[np.uint8]
 FloatArray = npt.NDArray[np.float32]
@@ -42,12 +43,16 @@ class Scores:
     @classmethod
     def empty(cls, length: int, top_k: int, *, entropy: bool = False) -> Scores:
         """All entries unscored, writable: backends fill it in."""
+        shape = (length, top_k)
+        entropies = None
+        if entropy:
+            entropies = _unscored(length)
         return cls(
             logprob=_unscored(length),
             rank=np.zeros(length, np.int32),
-            top_ids=np.full((length, top_k), -1, np.int32),
-            top_logprobs=np.full((length, top_k), np.nan, np.float32),
-            entropy=_unscored(length) if entropy else None,
+            top_ids=np.full(shape, -1, np.int32),
+            top_logprobs=np.full(shape, np.nan, np.float32),
+            entropy=entropies,
             nan=np.zeros(length, np.uint8),
         )
 
@@ -63,18 +68,22 @@ COLUMNS = ("logprob", "rank", "top_ids", "top_logprobs", "entropy", "nan")
 def first_rows(scores: Scores, length: int) -> Scores:
     """The entries of the first ``length`` tokens, as views."""
     entropy = scores.entropy
+    if entropy is not None:
+        entropy = entropy[:length]
     nan = scores.nan
+    if nan is not None:
+        nan = nan[:length]
     return Scores(
         logprob=scores.logprob[:length],
         rank=scores.rank[:length],
         top_ids=scores.top_ids[:length],
         top_logprobs=scores.top_logprobs[:length],
-        entropy=None if entropy is None else entropy[:length],
-        nan=None if nan is None else nan[:length],
+        entropy=entropy,
+        nan=nan,
     )
 
 
-def part_tensors(scores: Sequence[Scores], width: int) -> dict[str, npt.NDArray[Any]]:
+def part_tensors(scores: Sequence[Scores], width: int) -> dict[str, Array]:
     """The tensors of a capture's part: the rows of every sequence, with alternatives
     filled up to ``width`` columns.
 
@@ -82,13 +91,16 @@ def part_tensors(scores: Sequence[Scores], width: int) -> dict[str, npt.NDArray[
     """
     top_ids = [_widened(one.top_ids, width, -1) for one in scores]
     top_logprobs = [_widened(one.top_logprobs, width, np.nan) for one in scores]
+    logprobs = [one.logprob for one in scores]
+    ranks = [one.rank for one in scores]
     tensors = {
-        "logprob": _joined([one.logprob for one in scores], np.float32),
-        "rank": _joined([one.rank for one in scores], np.int32),
+        "logprob": _joined(logprobs, np.float32),
+        "rank": _joined(ranks, np.int32),
         "top_ids": _joined(top_ids, np.int32),
         "top_logprobs": _joined(top_logprobs, np.float32),
     }
-    if any(one.entropy is not None for one in scores):
+    have_entropy = [one.entropy is not None for one in scores]
+    if any(have_entropy):
         entropies = [_entropy(one) for one in scores]
         tensors["entropy"] = _joined(entropies, np.float32)
     flags = [_nan(one) for one in scores]
@@ -97,13 +109,15 @@ def part_tensors(scores: Sequence[Scores], width: int) -> dict[str, npt.NDArray[
     return tensors
 
 
-def _joined(arrays: Sequence[npt.NDArray[Any]], dtype: Any) -> npt.NDArray[Any]:
-    return np.concatenate(arrays).astype(dtype, copy=False)
+def _joined(arrays: Sequence[Array], dtype: Any) -> Array:
+    whole = np.concatenate(arrays)
+    return whole.astype(dtype, copy=False)
 
 
-def _widened(rows: npt.NDArray[Any], width: int, filler: float) -> npt.NDArray[Any]:
+def _widened(rows: Array, width: int, filler: float) -> Array:
     missing = width - rows.shape[1]
-    return np.pad(rows, ((0, 0), (0, missing)), constant_values=filler)
+    columns = (0, missing)
+    return np.pad(rows, ((0, 0), columns), constant_values=filler)
 
 
 def _entropy(scores: Scores) -> FloatArray:
@@ -114,5 +128,6 @@ def _entropy(scores: Scores) -> FloatArray:
 
 def _nan(scores: Scores) -> FlagArray:
     if scores.nan is None:
-        return np.zeros(len(scores.logprob), np.uint8)
+        length = len(scores.logprob)
+        return np.zeros(length, np.uint8)
     return scores.nan

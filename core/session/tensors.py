@@ -347,7 +347,7 @@ def _header(descriptor: int, size: int) -> list[_HeaderEntry]:
             )
         expected = entry.end
     if expected != size:
-        raise ValueError(f"it has {size:,} bytes, its header tells of {expected:,}")
+        raise ValueError(f"it has {size:,} bytes, its header lists {expected:,}")
     return entries
 
 

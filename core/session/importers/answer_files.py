@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from logdrift.core.errors import InputError, Place
+from logdrift.core.session.files import JsonObject
 from logdrift.core.session.importers import (
     llamacpp_answers,
     openai_answers,
@@ -25,22 +26,24 @@ from logdrift.core.session.importers.records import (
     Record,
 )
 
+_RecordsOf = tuple[Path, list[Record]]
+"""A file and its records."""
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9._-]+")
 _DIFFER = "answers of %s differ in %s, which stays unknown"
 _SHOWN_VERSIONS = 8
 
 
-def captures_of(
-    files: Sequence[str], context: ImportContext
-) -> Iterator[tuple[Path, list[Record]]]:
+def captures_of(files: Sequence[str], context: ImportContext) -> Iterator[_RecordsOf]:
     """Each file and its records; ``NAME=FILE`` or ``FILE`` each. Raises InputError for
     a name that is taken, and a file without answers.
     """
     for name, path in _named(files):
         records = list(_records(path, name, context))
         if not records:
-            failed = "".join(f": {note}" for note in context.notes.sentences())
-            raise in_file(path).error(f"no answer in it{failed}")
+            reason = "no answer in it"
+            for note in context.notes.sentences():
+                reason += f": {note}"
+            raise in_file(path).error(reason)
         yield path, records
 
 
@@ -49,24 +52,36 @@ def _named(files: Sequence[str]) -> Iterator[tuple[str, Path]]:
     for file in files:
         name, equals, path = file.rpartition("=")
         if not equals:
-            name = _NOT_IN_NAMES.sub("-", Path(path).stem).strip("-._") or "answers"
+            name = _default_name(path)
         if name in names:
             reason = f"another file is capture {name!r} already"
-            raise InputError(reason, file=file, remedy="write NAME=FILE")
+            raise InputError(
+                reason,
+                file=file,
+                remedy="write NAME=FILE",
+            )
         names.add(name)
         yield name, Path(path)
 
 
+def _default_name(path: str) -> str:
+    """The name of a capture that was given none: that of its file."""
+    stem = Path(path).stem
+    name = _NOT_IN_NAMES.sub("-", stem)
+    return name.strip("-._") or "answers"
+
+
 def _records(path: Path, name: str, context: ImportContext) -> Iterator[Record]:
-    observed: list[dict[str, Any]] = []
-    for place, answer in answers(path, context.notes):
+    notes = context.notes
+    observed: list[JsonObject] = []
+    for place, answer in answers(path, notes):
         for one in _scored(place, answer):
             observed.append(one.observed)
-            yield record_of(one, name, context.notes)
-    context.sources[name] = _source(observed, name, context.notes)
+            yield record_of(one, name, notes)
+    context.sources[name] = _source(observed, name, notes)
 
 
-def _scored(place: Place, answer: dict[str, Any]) -> Iterator[ServerAnswer]:
+def _scored(place: Place, answer: JsonObject) -> Iterator[ServerAnswer]:
     if "meta_info" in answer:
         yield sglang_answers.scored(place, answer)
     elif "choices" in answer:
@@ -75,19 +90,18 @@ def _scored(place: Place, answer: dict[str, Any]) -> Iterator[ServerAnswer]:
         yield llamacpp_answers.scored(place, answer)
 
 
-def _source(
-    observed: Sequence[dict[str, Any]], name: str, notes: Notes
-) -> CaptureSource:
+def _source(observed: Sequence[JsonObject], name: str, notes: Notes) -> CaptureSource:
     """What all answers say alike of their server; versions of weights are listed."""
     facts: dict[str, Any] = {}
-    for key in dict.fromkeys(key for one in observed for key in one):
+    keys: dict[str, None] = {}
+    for one in observed:
+        keys.update(dict.fromkeys(one))
+    for key in keys:
         values = list(dict.fromkeys(one.get(key) for one in observed))
         if len(values) == 1:
             facts[key] = values[0]
         elif key == "weight_version":
-            shown = values[:_SHOWN_VERSIONS]
-            known = [str(version) for version in shown if version is not None]
-            facts[key] = ",".join(known)
+            facts[key] = _versions(values)
         else:
             notes.count(_DIFFER % (name, key))
     engine = facts.get("engine")
@@ -95,3 +109,10 @@ def _source(
     if set(facts) <= {"engine"}:
         return CaptureSource(engine=engine)
     return CaptureSource(engine=engine, observed=facts)
+
+
+def _versions(values: Sequence[Any]) -> str:
+    """The first versions of weights, separated by commas."""
+    shown = values[:_SHOWN_VERSIONS]
+    known = [str(version) for version in shown if version is not None]
+    return ",".join(known)

@@ -13,12 +13,13 @@ import numpy as np
 from logdrift.core.errors import InputError, Place
 from logdrift.core.session.files import JsonObject
 from logdrift.core.session.importers.columns import (
+    Row,
     alternatives,
     logprobs_of,
     ranks_of,
     scores_of,
 )
-from logdrift.core.session.importers.lists import Entry, each_once, most_likely
+from logdrift.core.session.importers.lists import each_once, most_likely
 from logdrift.core.session.importers.notes import Notes
 from logdrift.core.session.importers.records import Record
 from logdrift.core.session.importers.scored_tokens import ScoredToken, ScoredTokens
@@ -114,15 +115,22 @@ def record_of(answer: ServerAnswer, name: str, notes: Notes) -> Record:
         notes.count(_BARE % name)
     for key in answer.unread:
         notes.count(_UNREAD % (name, key))
+    given = len(answer.given)
+    prompt_length = given
+    finish = answer.finish
+    if scoring:
+        prompt_length = 0
+        finish = "unknown"
+    scores = _scores(answer, name, notes)
     return Record(
         place=answer.place,
         token_ids=np.asarray(answer.ids, np.int32),
-        prompt_length=0 if scoring else len(answer.given),
-        captures={name: _scores(answer, name, notes)},
-        finish="unknown" if scoring else answer.finish,
+        prompt_length=prompt_length,
+        captures={name: scores},
+        finish=finish,
         pieces=_pieces(answer),
         model=answer.model,
-        given=len(answer.given) if answer.scores_given else 0,
+        given=given if answer.scores_given else 0,
         bounded=not scoring,
         problem=answer.problem,
     )
@@ -130,8 +138,11 @@ def record_of(answer: ServerAnswer, name: str, notes: Notes) -> Record:
 
 def _pieces(answer: ServerAnswer) -> dict[int, bytes]:
     pieces = {}
-    for token_id, token in zip(answer.ids, answer.tokens, strict=True):
-        if token.piece is not None and token_id != UNKNOWN_ID:
+    pairs = zip(answer.ids, answer.tokens, strict=True)
+    for token_id, token in pairs:
+        if token_id == UNKNOWN_ID:
+            continue
+        if token.piece is not None:
             pieces[token_id] = token.piece
     return pieces
 
@@ -149,60 +160,88 @@ def _without_what_the_path_has_not(
     _, _, path = label.partition("/")
     if not answer.scores_given:
         return answer, False
-    if path in ("decode", "forced_decode") and answer.new:
-        backend, _, _ = name.partition("/")
-        number = sum(token.logprob is not None for token in answer.given_tokens)
-        notes.count(_PROMPTS % (name, backend), number)
+    samples = path in ("decode", "forced_decode")
+    sampled = len(answer.new)
+    if samples and sampled:
+        _count_prompt_scores(answer, name, notes)
         unscored = [ScoredToken()] * len(answer.given)
-        return replace(answer, given_tokens=unscored), False
-    if path != "prefill" and len(answer.new) > 1:
+        decoded = replace(answer, given_tokens=unscored)
+        return decoded, False
+    if path != "prefill" and sampled > 1:
         return answer, False
-    if len(answer.new) == 1:
+    if sampled == 1:
         notes.count(_SAMPLED % name)
     else:
-        notes.count(_GENERATED % name, len(answer.new))
-    return replace(answer, new=[], new_tokens=[]), True
+        notes.count(_GENERATED % name, sampled)
+    prefill = replace(answer, new=[], new_tokens=[])
+    return prefill, True
+
+
+def _count_prompt_scores(answer: ServerAnswer, name: str, notes: Notes) -> None:
+    """Note how many scores of the prompt a decode leaves out."""
+    backend, _, _ = name.partition("/")
+    number = 0
+    for token in answer.given_tokens:
+        if token.logprob is not None:
+            number += 1
+    sentence = _PROMPTS % (name, backend)
+    notes.count(sentence, number)
 
 
 def _scores(answer: ServerAnswer, name: str, notes: Notes) -> Scores:
     place = answer.place
     tokens = answer.tokens
     logprobs = [token.logprob for token in tokens]
-    scores = scores_of(logprobs, place, "logprob", first=not answer.given)
-    top_ids, top_logprobs = alternatives(_lists(answer, name, notes))
-    rank = ranks_of([token.rank for token in tokens], place, "rank")
-    return replace(scores, rank=rank, top_ids=top_ids, top_logprobs=top_logprobs)
+    ranks = [token.rank for token in tokens]
+    first_is_score = not answer.given
+    scores = scores_of(logprobs, place, "logprob", first=first_is_score)
+    rows = _rows(answer, name, notes)
+    top_ids, top_logprobs = alternatives(rows)
+    return replace(
+        scores,
+        rank=ranks_of(ranks, place, "rank"),
+        top_ids=top_ids,
+        top_logprobs=top_logprobs,
+    )
 
 
-def _lists(answer: ServerAnswer, name: str, notes: Notes) -> list[list[Entry]]:
+def _rows(answer: ServerAnswer, name: str, notes: Notes) -> list[Row]:
     """The alternatives of each token; none where all lists hold the token alone."""
-    lists = [
-        _alternatives(token, target, answer.place, name, notes)
-        for token, target in zip(answer.tokens, answer.ids, strict=True)
-    ]
-    filled_lists = 0
-    for entries, target in zip(lists, answer.ids, strict=True):
-        ids = [token_id for token_id, _ in entries]
-        if ids and ids != [target]:
-            return lists
-        filled_lists += bool(entries)
-    notes.count(_ALONE % name, filled_lists)
-    return [[] for _ in lists]
+    place = answer.place
+    targets = answer.ids
+    rows = []
+    for token, target in zip(answer.tokens, targets, strict=True):
+        row = _alternatives(token, target, place, name, notes)
+        rows.append(row)
+    filled_rows = 0
+    for row, target in zip(rows, targets, strict=True):
+        if not row:
+            continue
+        filled_rows += 1
+        ids = [token_id for token_id, _ in row]
+        if ids != [target]:
+            return rows
+    notes.count(_ALONE % name, filled_rows)
+    return [[] for _ in rows]
 
 
 def _alternatives(
     token: ScoredToken, target: int, place: Place, name: str, notes: Notes
-) -> list[Entry]:
+) -> Row:
     """Those of a token by id; where one has none all are left out, or the rest would
     pass for the whole.
     """
-    ids = [token_id for token_id, _ in token.top if token_id is not None]
-    if len(ids) < len(token.top):
-        notes.count(_NAMELESS % name)
-        return []
-    written = [logprob for _, logprob in token.top]
-    logprobs = logprobs_of(written, place, "top_logprobs", first=True).tolist()
-    entries = list(zip(ids, logprobs, strict=True))
+    ids = []
+    written = []
+    for token_id, logprob in token.top:
+        if token_id is None:
+            notes.count(_NAMELESS % name)
+            return []
+        ids.append(token_id)
+        written.append(logprob)
+    logprobs = logprobs_of(written, place, "top_logprobs", first=True)
+    pairs = zip(ids, logprobs.tolist(), strict=True)
+    row = list(pairs)
     if token.sure:
-        return each_once(entries, place, _LIST)
-    return most_likely(entries, target, place, _LIST)
+        return each_once(row, place, _LIST)
+    return most_likely(row, target, place, _LIST)

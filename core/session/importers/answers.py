@@ -36,17 +36,35 @@ def kind_of(data: JsonObject) -> str | None:
         if key in data:
             return kind
     # The last chunk of llama.cpp's stream has no probabilities any more.
-    is_last_chunk = "content" in data and isinstance(data.get("stop"), bool)
-    if is_last_chunk:
+    stops = isinstance(data.get("stop"), bool)
+    if stops and "content" in data:
         return "llama.cpp"
     return None
 
 
 def wraps(data: JsonObject) -> bool:
     """Whether an object is something around answers, as far as its keys tell."""
-    if any(isinstance(data.get(key), dict) for key in _WRAPPERS):
+    if _wrapped(data) is not None:
         return True
     return any(_holds_answer(data.get(key)) for key in _LISTS)
+
+
+def _wrapped(data: JsonObject) -> dict[str, Any] | None:
+    """The object that is wrapped in another one."""
+    for key in _WRAPPERS:
+        inner = data.get(key)
+        if isinstance(inner, dict):
+            return inner
+    return None
+
+
+def _listed(data: JsonObject) -> list[Any]:
+    """The first list of an object that is not empty."""
+    for key in _LISTS:
+        items = data.get(key)
+        if isinstance(items, list) and items:
+            return items
+    return []
 
 
 def _holds_answer(items: Any) -> bool:
@@ -56,7 +74,9 @@ def _holds_answer(items: Any) -> bool:
     first = items[0]
     if not isinstance(first, dict):
         return False
-    return kind_of(first) is not None or wraps(first)
+    if kind_of(first) is not None:
+        return True
+    return wraps(first)
 
 
 def answers(path: Path, notes: Notes) -> Iterator[Document]:
@@ -65,7 +85,8 @@ def answers(path: Path, notes: Notes) -> Iterator[Document]:
     """
     streams = Streams()
     for document, data in documents(path):
-        for place, answer in unwrapped(document, data, path.name, notes):
+        inside = unwrapped(document, data, path.name, notes)
+        for place, answer in inside:
             streams.add(place, answer)
     yield from streams.whole()
 
@@ -79,24 +100,23 @@ def unwrapped(place: Place, data: Any, name: str, notes: Notes) -> Iterator[Docu
     if kind_of(data):
         yield place, data
         return
-    wrapped = [data[key] for key in _WRAPPERS if isinstance(data.get(key), dict)]
-    inner = wrapped[0] if wrapped else None
+    inner = _wrapped(data)
     if inner is not None and not _failed(inner):
         yield from unwrapped(place, inner, name, notes)
         return
     if inner is not None or _failed(data):
         notes.count(_FAILED % name)
         return
-    lists = [data[key] for key in _LISTS if isinstance(data.get(key), list)]
-    many = next((items for items in lists if items), None)
-    if many is None:
+    listed = _listed(data)
+    if not listed:
         raise place.error(
             "choices is missing",
             "give answers of an OpenAI-compatible server, of SGLang's /generate"
             " (meta_info) or of llama.cpp's /completion (completion_probabilities)",
         )
-    for index, item in enumerate(many):
-        yield from unwrapped(list_item(place, index), item, name, notes)
+    for index, item in enumerate(listed):
+        there = list_item(place, index)
+        yield from unwrapped(there, item, name, notes)
 
 
 def _failed(data: JsonObject) -> bool:
@@ -104,6 +124,7 @@ def _failed(data: JsonObject) -> bool:
     status = data.get("status_code")
     if isinstance(status, int) and status >= 400:
         return True
-    if data.get("error") and not kind_of(data):
+    is_answer = kind_of(data) is not None
+    if data.get("error") and not is_answer:
         return True
     return data.get("object") == "error"

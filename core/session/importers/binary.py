@@ -30,7 +30,8 @@ def refuse_binary(path: Path) -> None:
     that cannot be read is ignored.
     """
     try:
-        with open(open_regular(path), "rb") as file:
+        descriptor = open_regular(path)
+        with open(descriptor, "rb") as file:
             start = file.read(8)
     except OSError:
         return
@@ -57,4 +58,8 @@ def _is_torch_archive(path: Path, start: bytes) -> bool:
             names = archive.namelist()
     except (zipfile.BadZipFile, OSError, ValueError):
         return False
-    return any(name.rpartition("/")[2] == "data.pkl" for name in names)
+    for name in names:
+        _, _, file = name.rpartition("/")
+        if file == "data.pkl":
+            return True
+    return False

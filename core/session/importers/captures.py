@@ -33,12 +33,14 @@ def captures_of(
     for name in _common_names(records):
         source = sources.get(name, CaptureSource())
         infos[name] = _info(name, source)
-    _check_labels([info.label for info in infos.values()])
+    labels = [info.label for info in infos.values()]
+    _check_labels(labels)
     flags = told_by_flags(facts, infos.values())
     with_facts = {}
     for name, info in infos.items():
         source = sources.get(name, CaptureSource())
-        with_facts[name] = _with_facts(info, source, flags[info.label])
+        own_flags = flags[info.label]
+        with_facts[name] = _with_facts(info, source, own_flags)
     return with_facts
 
 
@@ -67,13 +69,14 @@ def _info(name: str, source: CaptureSource) -> CaptureInfo:
     if not slash:
         path = "recorded"
     if path not in PATHS:
+        known = ", ".join(PATHS)
         raise InputError(
             f"capture {name!r}: path {path!r} is unknown",
-            remedy=f"use {', '.join(PATHS)}",
+            remedy=f"use {known}",
         )
-    if mark and not (number.isdigit() and int(number) >= 2):
-        raise InputError(f"capture {name!r}: a repeat is #2 or more")
-    repeat = int(number) if mark else 1
+    repeat = 1
+    if mark:
+        repeat = _repeat(name, number)
     return CaptureInfo(
         label=label_of(backend, path, repeat),
         backend=backend,
@@ -86,13 +89,24 @@ def _info(name: str, source: CaptureSource) -> CaptureInfo:
     )
 
 
+def _repeat(name: str, number: str) -> int:
+    if number.isdecimal():
+        repeat = int(number)
+        if repeat >= 2:
+            return repeat
+    raise InputError(f"capture {name!r}: a repeat is #2 or more")
+
+
 def _role(name: str, backend: str, source: CaptureSource) -> str:
-    by_name = backend if backend in ROLES else "rollout"
+    by_name = "rollout"
+    if backend in ROLES:
+        by_name = backend
     role = source.role or by_name
     if role not in ROLES:
+        known = ", ".join(ROLES)
         raise InputError(
             f"capture {name!r}: role {role!r} is unknown",
-            remedy=f"use {', '.join(ROLES)}",
+            remedy=f"use {known}",
         )
     return role
 
@@ -108,10 +122,12 @@ def _check_labels(labels: Sequence[str]) -> None:
 def _with_facts(
     info: CaptureInfo, source: CaptureSource, flags: JsonObject
 ) -> CaptureInfo:
-    told = joined(source.told, flags, info.label)
+    facts = joined(source.told, flags, info.label)
+    engine = facts.get("engine", info.engine)
+    dtype = facts.get("dtype", info.dtype)
     return replace(
         info,
-        engine=told.get("engine", info.engine),
-        dtype=told.get("dtype", info.dtype),
-        facts=facts_of(info.path, told, source.observed),
+        engine=engine,
+        dtype=dtype,
+        facts=facts_of(info.path, facts, source.observed),
     )

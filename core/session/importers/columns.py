@@ -18,6 +18,11 @@ from logdrift.core.session.scores import FlagArray, FloatArray, IdArray, Scores
 
 Array = npt.NDArray[Any]
 
+Entry = tuple[int, float]
+"""One alternative of a token: (id, log-probability in nats)."""
+Row = list[Entry]
+"""The alternatives of one token."""
+
 MINUS_INFINITY = -9999.0
 """What servers write where JSON has no -inf (vLLM: -9999.0 exactly); no logits of a
 model lie this far apart.
@@ -38,14 +43,18 @@ gives that.
 
 def is_whole(value: Any, most: int = 2**31 - 1) -> bool:
     """A whole number from 0 to ``most``, and no truth value."""
-    if isinstance(value, bool) or not isinstance(value, int):
+    if not isinstance(value, int):
+        return False
+    if isinstance(value, bool):
         return False
     return 0 <= value <= most
 
 
 def is_real(value: Any) -> bool:
     """A number, NaN and infinity included, and no truth value."""
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    if isinstance(value, bool):
+        return False
+    return isinstance(value, int | float)
 
 
 def ids_of(value: Any, place: Place, key: str = "token_ids") -> IdArray:
@@ -75,11 +84,13 @@ def spread(values: Any, tokens: int, prompt: int, place: Place, key: str) -> lis
         raise place.error(f"{key} is not a list")
     if len(values) == tokens:
         return values
-    if len(values) == tokens - prompt:
-        return [None] * prompt + values
+    completion = tokens - prompt
+    if len(values) == completion:
+        before = [None] * prompt
+        return before + values
     raise place.error(
         f"{key} has {len(values)} entries: the sequence has {tokens} tokens, its"
-        f" completion {tokens - prompt}"
+        f" completion {completion}"
     )
 
 
@@ -114,7 +125,8 @@ def nan_of(values: Sequence[Any], first: bool = False) -> FlagArray | None:
     The first token has no score, whatever stands there, but for ``first``
     (`logprobs_of`).
     """
-    flags = np.asarray([_is_nan(value) for value in values], np.uint8)
+    are_nan = [_is_nan(value) for value in values]
+    flags = np.asarray(are_nan, np.uint8)
     if not first:
         flags[:1] = 0
     if flags.any():
@@ -124,7 +136,9 @@ def nan_of(values: Sequence[Any], first: bool = False) -> FlagArray | None:
 
 def _is_nan(value: Any) -> bool:
     number = _as_number(value)
-    return isinstance(number, float) and math.isnan(number)
+    if isinstance(number, float):
+        return math.isnan(number)
+    return False
 
 
 def _as_number(value: Any) -> Any:
@@ -133,7 +147,8 @@ def _as_number(value: Any) -> Any:
     """
     if not isinstance(value, str):
         return value
-    return _NUMBERS_AS_TEXT.get(value.strip().lower(), value)
+    text = value.strip().lower()
+    return _NUMBERS_AS_TEXT.get(text, value)
 
 
 def logprobs_of(
@@ -146,7 +161,10 @@ def logprobs_of(
     author and not in the sequence. A NaN of the file itself stays NaN: `nan_of` tells
     where, and `scores_of` does both.
     """
-    numbers = [_logprob(value, place, f"{key}[{i}]") for i, value in enumerate(values)]
+    numbers = []
+    for index, value in enumerate(values):
+        number = _logprob(value, place, f"{key}[{index}]")
+        numbers.append(number)
     out = np.asarray(numbers, np.float32)
     if not first:
         out[:1] = np.nan
@@ -196,16 +214,19 @@ def ranks_of(values: Sequence[Any], place: Place, key: str) -> IdArray:
     """Ranks, i32[n]: 1 is the most likely, None becomes 0 (unknown). Raises
     InputError.
     """
+    ranks = []
     for index, value in enumerate(values):
-        if value is not None and not is_whole(value):
+        if value is None:
+            ranks.append(0)
+            continue
+        if not is_whole(value):
             remedy = "give a rank, 1 for the most likely id, or null"
             raise place.error(f"{key}[{index}] is {value!r}", remedy)
-    return np.asarray([value or 0 for value in values], np.int32)
+        ranks.append(value)
+    return np.asarray(ranks, np.int32)
 
 
-def alternatives(
-    rows: Sequence[Sequence[tuple[int, float]]],
-) -> tuple[IdArray, FloatArray]:
+def alternatives(rows: Sequence[Row]) -> tuple[IdArray, FloatArray]:
     """(top_ids i32[n, k], top_logprobs f32[n, k]) of rows of (id, log-probability), the
     most likely first.
 
@@ -213,18 +234,20 @@ def alternatives(
     number is left out.
     """
     ordered = [_most_likely_first(row) for row in rows]
-    k = max((len(row) for row in ordered), default=0)
-    ids = np.full((len(ordered), k), -1, np.int32)
-    logprobs = np.full((len(ordered), k), np.nan, np.float32)
+    widths = [len(row) for row in ordered]
+    shape = (len(ordered), max(widths, default=0))
+    ids = np.full(shape, -1, np.int32)
+    logprobs = np.full(shape, np.nan, np.float32)
     for index, row in enumerate(ordered):
+        if not row:
+            continue
+        row_ids, row_logprobs = zip(*row, strict=True)
         count = len(row)
-        ids[index, :count] = [token_id for token_id, _ in row]
-        logprobs[index, :count] = [logprob for _, logprob in row]
+        ids[index, :count] = row_ids
+        logprobs[index, :count] = row_logprobs
     return ids, logprobs
 
 
-def _most_likely_first(row: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
-    known = [
-        (token_id, logprob) for token_id, logprob in row if not math.isnan(logprob)
-    ]
+def _most_likely_first(row: Row) -> Row:
+    known = [entry for entry in row if not math.isnan(entry[1])]
     return sorted(known, key=lambda entry: -entry[1])

@@ -13,7 +13,7 @@ from logdrift.core.session.files import open_regular, parse_json
 from logdrift.core.session.importers.binary import refuse_binary
 from logdrift.core.session.importers.place import in_file, list_item, on_line
 
-Document = Document
+Document = tuple[Place, dict[str, Any]]
 """Where a JSON object stands, and the object."""
 _STREAM_FIELDS = (b"event:", b"id:", b"retry:", b":")
 """Lines of a stream of server-sent events that hold no data; a line with a colon alone
@@ -33,11 +33,14 @@ def read_lines(path: Path) -> Iterator[Document]:
     """
     refuse_binary(path)
     try:
-        with open(open_regular(path), "rb") as file:
+        descriptor = open_regular(path)
+        with open(descriptor, "rb") as file:
             for number, line in enumerate(file, 1):
-                if line.strip():
-                    place = on_line(path, number)
-                    yield place, object_of(_parsed(line, place), place)
+                if not line.strip():
+                    continue
+                place = on_line(path, number)
+                data = _parsed(line, place)
+                yield place, object_of(data, place)
     except OSError as error:
         raise in_file(path).error(f"cannot be read: {error.strerror}") from None
 
@@ -48,16 +51,20 @@ def documents(path: Path) -> Iterator[Document]:
     """
     refuse_binary(path)
     try:
-        with open(open_regular(path), "rb") as file:
+        descriptor = open_regular(path)
+        with open(descriptor, "rb") as file:
             if _is_one_document(file):
                 whole = in_file(path)
-                yield from _objects(_parsed(file.read(), whole), whole)
+                data = _parsed(file.read(), whole)
+                yield from _objects(data, whole)
                 return
             for number, line in enumerate(file, 1):
                 text = _payload(line)
-                if text:
-                    place = on_line(path, number)
-                    yield from _objects(_parsed(text, place), place)
+                if not text:
+                    continue
+                place = on_line(path, number)
+                data = _parsed(text, place)
+                yield from _objects(data, place)
     except OSError as error:
         raise in_file(path).error(f"cannot be read: {error.strerror}") from None
 
@@ -79,7 +86,8 @@ def _is_one_document(file: BinaryIO) -> bool:
     if single and not first.startswith(_DATA):
         return True
     text = _payload(first)
-    return text[:1] in (b"{", b"[") and not _is_value(text)
+    begins_value = text.startswith((b"{", b"["))
+    return begins_value and not _is_value(text)
 
 
 def _is_value(text: bytes) -> bool:
@@ -117,8 +125,9 @@ def _parsed(text: bytes, place: Place) -> Any:
 
 
 def _objects(data: Any, place: Place) -> Iterator[Document]:
-    if isinstance(data, list):
-        for index, item in enumerate(data):
-            yield from _objects(item, list_item(place, index))
-    else:
+    if not isinstance(data, list):
         yield place, object_of(data, place)
+        return
+    for index, item in enumerate(data):
+        there = list_item(place, index)
+        yield from _objects(item, there)

@@ -26,17 +26,29 @@ def drop_fillers(records: Sequence[Record], notes: Notes) -> None:
     in 0.0. A completion whose prompt is not in the file has a real score there, and
     that is a probability of 1 in every sequence in no data.
     """
-    bare = [one for one in records if one.prompt_length == 0 and len(one.token_ids)]
-    names = list(bare[0].captures) if bare else []
-    for name in names:
-        scores = [record.captures[name] for record in bare if name in record.captures]
+    bare = [record for record in records if _is_bare(record)]
+    if not bare:
+        return
+    for name in bare[0].captures:
+        scores = []
+        for record in bare:
+            if name in record.captures:
+                scores.append(record.captures[name])
         firsts = np.array([one.logprob[0] for one in scores])
         known = firsts[~np.isnan(firsts)]
-        are_fillers = len(known) > 0 and bool((known == 0.0).all())
-        if are_fillers:
+        all_zero = bool((known == 0.0).all())
+        if all_zero and len(known) > 0:
             for one in scores:
                 _blank(one)
-            notes.count(_FILLED % name, len(known))
+            sentence = _FILLED % name
+            notes.count(sentence, len(known))
+
+
+def _is_bare(record: Record) -> bool:
+    """It begins without a prompt, and has a token."""
+    if record.prompt_length > 0:
+        return False
+    return len(record.token_ids) > 0
 
 
 def _blank(scores: Scores) -> None:

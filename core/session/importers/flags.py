@@ -15,10 +15,12 @@ from logdrift.core.session.files import JsonObject
 from logdrift.core.session.layout import CaptureInfo
 from logdrift.core.told import TELLABLE, value_of
 
+FactsByName = dict[str, Any]
+
 
 def told_by_flags(
     texts: Sequence[str], captures: Iterable[CaptureInfo]
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, FactsByName]:
     """Facts by capture label, of texts ``NAME.FACT=VALUE`` or, for every capture,
     ``FACT=VALUE``.
 
@@ -27,7 +29,9 @@ def told_by_flags(
     not do, and a fact told twice.
     """
     infos = list(captures)
-    told: dict[str, dict[str, Any]] = {info.label: {} for info in infos}
+    told: dict[str, FactsByName] = {}
+    for info in infos:
+        told[info.label] = {}
     for text in texts:
         place = Place(f"--fact {text}")
         left, equals, value = text.partition("=")
@@ -37,9 +41,10 @@ def told_by_flags(
         _check_fact(key, place)
         fact = value_of(key, value, f"--fact {left}")
         for label in _labels(name, infos, place):
-            before = told[label].setdefault(key, fact)
+            facts = told[label]
+            before = facts.setdefault(key, fact)
             if before != fact:
-                raise place.error(f"{key} of {label} was told before as {before!r}")
+                raise place.error(f"{key} of {label} was given before as {before!r}")
     return told
 
 
@@ -49,28 +54,31 @@ def _check_fact(key: str, place: Place) -> None:
     if key == "mask":
         remedy = "give it in jsonl lines (docs/import.md)"
         raise place.error("a mask is one value a token", remedy)
-    advice = _meant(key, TELLABLE) or f"known are {', '.join(TELLABLE)}"
-    raise place.error(f"fact {key!r} is unknown", advice)
+    raise place.error(f"fact {key!r} is unknown", _advice(key, TELLABLE, "known"))
 
 
-def _meant(word: str, known: Sequence[str]) -> str:
-    """A question for the word that a misspelt one may stand for; "" for none."""
+def _advice(word: str, known: Sequence[str], there: str) -> str:
+    """A question for the word that a misspelt one may stand for, else all there are."""
     near = difflib.get_close_matches(word, known, n=1)
     if near:
         return f"did you mean {near[0]!r}?"
-    return ""
+    words = ", ".join(known)
+    return f"{there} are {words}"
 
 
 def _labels(name: str, infos: Sequence[CaptureInfo], place: Place) -> list[str]:
     """The captures that a name stands for."""
-    if not name:
-        return [info.label for info in infos]
-    labels = [info.label for info in infos if name in (info.label, info.backend)]
-    if labels:
+    labels = []
+    known: list[str] = []
+    for info in infos:
+        names = (info.backend, info.label)
+        known += names
+        if not name or name in names:
+            labels.append(info.label)
+    if labels or not name:
         return labels
-    names = (word for info in infos for word in (info.backend, info.label))
-    known = list(dict.fromkeys(names))
-    advice = _meant(name, known) or f"there are {', '.join(known)}"
+    different = list(dict.fromkeys(known))
+    advice = _advice(name, different, "there")
     raise place.error(f"capture {name!r} is unknown", advice)
 
 

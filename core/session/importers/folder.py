@@ -41,7 +41,8 @@ def run(job: ImportJob) -> tuple[str, ...]:
             f"--fact {job.facts[0]}: a session has its facts already",
             remedy="leave --fact out",
         )
-    copy_session(Path(job.files[0]), job.out)
+    source = Path(job.files[0])
+    copy_session(source, job.out)
     return ()
 
 
@@ -61,14 +62,16 @@ def copy_session(source: Path, out: Path) -> None:
     parts = _parts(session)
     # Read once: a file that is copied has to be one that can be read.
     _ = session.pieces
-    loaded = {
-        entry.file: read_entry(session.folder, entry) for entry in _loaded(session)
-    }
+    loaded = {}
+    for entry in _loaded(session):
+        loaded[entry.file] = read_entry(session.folder, entry)
     with new_folder(out) as folder:
         for part in parts:
-            _copy_part(session, part, _target(folder, part.file))
+            target = _target(folder, part.file)
+            _copy_part(session, part, target)
         for file, data in loaded.items():
-            _target(folder, file).write_bytes(data)
+            target = _target(folder, file)
+            target.write_bytes(data)
         for name in _KEPT:
             _copy_kept(session.folder / name, folder / name)
 
@@ -85,7 +88,8 @@ def _copy_kept(source: Path, target: Path) -> None:
     if source.is_symlink():
         return
     if source.is_dir():
-        shutil.copytree(source, target, ignore=_links, copy_function=shutil.copyfile)
+        copy = shutil.copyfile
+        shutil.copytree(source, target, ignore=_links, copy_function=copy)
     elif source.is_file():
         shutil.copyfile(source, target)
 
@@ -95,25 +99,29 @@ def _parts(session: Session) -> list[Part]:
     refused before anything is copied.
     """
     session.sequences  # noqa: B018 - checks offsets and lengths
+    parts = list(session.manifest.sequences.parts)
     for info in session.captures:
         session.capture(info.label)
-    return [
-        *session.manifest.sequences.parts,
-        *(part for info in session.captures for part in info.parts),
-    ]
+        parts += info.parts
+    return parts
 
 
 def _loaded(session: Session) -> list[LoadedFile]:
     """The files that say by name what was loaded, each once."""
-    files = [info.loaded for info in session.captures if info.loaded is not None]
-    return list(dict.fromkeys(files))
+    files: list[LoadedFile] = []
+    for info in session.captures:
+        file = info.loaded
+        if file is not None and file not in files:
+            files.append(file)
+    return files
 
 
 def _copy_part(session: Session, part: Part, target: Path) -> None:
     source = session.folder / part.file
     shutil.copyfile(source, target)
     with open(target, "rb") as file:
-        digest = "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
+        hasher = hashlib.file_digest(file, "sha256")
+    digest = f"sha256:{hasher.hexdigest()}"
     if part.digest and digest != part.digest:
         reason = f"is damaged: its digest is not the one in {MANIFEST}"
         raise InputError(reason, file=source)
@@ -125,4 +133,6 @@ def _links(folder: str, names: list[str]) -> list[str]:
 
 
 def _is_plain(path: Path) -> bool:
-    return not path.is_symlink() and (path.is_file() or path.is_dir())
+    if path.is_symlink():
+        return False
+    return path.is_file() or path.is_dir()

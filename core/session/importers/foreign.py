@@ -32,10 +32,17 @@ _PROMPT_IDS = (
     "input_token_ids",
     "input_tokens",
 )
-_NEW = ("gen", "generated", "completion", "response", "output", "new", "answer")
-_NEW_IDS = tuple(
-    f"{word}_{kind}" for word in _NEW for kind in ("ids", "token_ids", "tokens")
+_NEW = (
+    "gen",
+    "generated",
+    "completion",
+    "response",
+    "output",
+    "new",
+    "answer",
 )
+_ID_WORDS = ("ids", "token_ids", "tokens")
+_NEW_IDS = tuple(f"{new}_{ids}" for new in _NEW for ids in _ID_WORDS)
 _ALL_IDS = (
     "input_ids",
     "ids",
@@ -89,20 +96,26 @@ def refuse_line(data: JsonObject, place: Place) -> None:
     """Raise InputError for a line of another tool, naming which of its keys to rename;
     a line that is ours passes.
     """
-    if set(data) <= set(LINE_KEYS) or "captures" in data:
+    is_ours = set(data) <= set(LINE_KEYS)
+    if is_ours or "captures" in data:
         return
     _refuse_text(data, place)
     renames = _renames(data)
-    renamed = {key for rename in renames for key in rename.keys}
+    renamed: set[str] = set()
+    for rename in renames:
+        renamed.update(rename.keys)
     if not renamed:
         return
     steps = [rename.step for rename in renames]
-    unused = [key for key in data if key not in (*LINE_KEYS, *renamed)]
+    used = (*LINE_KEYS, *renamed)
+    unused = [key for key in data if key not in used]
     if unused:
-        steps.append(f"leave {', '.join(unused)} out")
+        names = ", ".join(unused)
+        steps.append(f"leave {names} out")
+    remedy = "; ".join(steps)
     raise place.error(
         "has the keys of another tool",
-        f"{'; '.join(steps)} (docs/import.md, jsonl)",
+        f"{remedy} (docs/import.md, jsonl)",
     )
 
 
@@ -110,33 +123,49 @@ def _refuse_text(data: JsonObject, place: Place) -> None:
     """A dump of text and rewards, as verl's and TRL's rollouts are: it has neither ids
     nor log-probabilities.
     """
-    texts = [key for key in _TEXTS if isinstance(data.get(key), str | list)]
-    has_numbers = any(
-        _numbers(value) and _is_of_tokens(key) for key, value in data.items()
-    )
-    if not texts or has_numbers:
+    texts = []
+    for key in _TEXTS:
+        value = data.get(key)
+        if isinstance(value, str | list):
+            texts.append(key)
+    if not texts or _has_numbers(data):
         return
+    names = ", ".join(texts)
     raise place.error(
-        f"holds text ({', '.join(texts)}) and no token ids or log-probabilities, so"
+        f"holds text ({names}) and no token ids or log-probabilities, so"
         " there is nothing to compare: verl's rollout_data_dir and TRL's completions"
         " are such dumps. Switch log-probabilities on (verl:"
         f" actor_rollout_ref.rollout.calculate_log_probs=True) and {EXPORT}"
     )
 
 
+def _has_numbers(data: JsonObject) -> bool:
+    """There are ids of tokens, or their log-probabilities."""
+    for key, value in data.items():
+        is_of_tokens = _is_of_tokens(key)
+        if is_of_tokens and _numbers(value):
+            return True
+    return False
+
+
 def _is_of_tokens(key: str) -> bool:
     """Whether a key means ids of tokens, or their log-probabilities."""
-    if key in ("token_ids", *_PROMPT_IDS, *_NEW_IDS, *_ALL_IDS):
+    if key == "token_ids":
         return True
+    for names in (_PROMPT_IDS, _NEW_IDS, _ALL_IDS):
+        if key in names:
+            return True
     return _LOGPROBS.search(key.lower()) is not None
 
 
 def _numbers(value: Any) -> bool:
     """A list of numbers, or of lists of them."""
-    if not isinstance(value, list) or not value:
+    if not isinstance(value, list):
         return False
-    first = next((item for item in value if item is not None), None)
-    return is_real(first) or _numbers(first)
+    for item in value:
+        if item is not None:
+            return is_real(item) or _numbers(item)
+    return False
 
 
 class Rename(NamedTuple):
@@ -148,7 +177,12 @@ class Rename(NamedTuple):
 
 def _renames(data: JsonObject) -> list[Rename]:
     """What to do with the keys of a line, in the order of our own keys."""
-    renames = [*_ids(data), *_lengths(data), *_columns(data), *_mask(data)]
+    renames = [
+        *_ids(data),
+        *_lengths(data),
+        *_columns(data),
+        *_mask(data),
+    ]
     # A reason to stop is no sign of another tool by itself: many lines of text have
     # one.
     if any(rename.keys for rename in renames):
@@ -213,7 +247,9 @@ def _columns(data: JsonObject) -> list[Rename]:
     """Lists that belong to a capture."""
     renames: list[Rename] = []
     for key, value in data.items():
-        column = _column_of(key) if isinstance(value, list) else None
+        if not isinstance(value, list):
+            continue
+        column = _column_of(key)
         if column is None:
             continue
         step = f"write {key} as captures.NAME.{column}"
@@ -241,7 +277,8 @@ def _finish(data: JsonObject) -> list[Rename]:
 def _key(data: JsonObject, names: tuple[str, ...], kind: type) -> str | None:
     """The first of ``names`` that holds a value of that kind."""
     for name in names:
-        if isinstance(data.get(name), kind):
+        value = data.get(name)
+        if isinstance(value, kind):
             return name
     return None
 
@@ -249,11 +286,12 @@ def _key(data: JsonObject, names: tuple[str, ...], kind: type) -> str | None:
 def _column_of(key: str) -> str | None:
     """Which list of a capture a key means by its name, None where it means none."""
     name = key.lower()
-    if "top" in name.split("_") or "topk" in name:
-        if "log" in name:
-            return "top_logprobs"
-        if "id" in name:
-            return "top_ids"
+    is_top = "topk" in name or "top" in name.split("_")
+    if is_top and "log" in name:
+        return "top_logprobs"
+    if is_top and "id" in name:
+        return "top_ids"
+    if is_top:
         return None
     if name.endswith(("entropy", "entropies")):
         return "entropy"

@@ -88,5 +88,7 @@ def format_names() -> tuple[str, ...]:
 
 def kinds_in_words() -> str:
     """What can be imported, each kind once: ``a session folder, JSONL or …``."""
-    kinds = list(dict.fromkeys(one.kind for one in FORMATS))
-    return f"{', '.join(kinds[:-1])} or {kinds[-1]}"
+    kinds = [one.kind for one in FORMATS]
+    *others, last = dict.fromkeys(kinds)
+    names = ", ".join(others)
+    return f"{names} or {last}"

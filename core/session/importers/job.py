@@ -30,13 +30,17 @@ class ImportJob:
     facts: Sequence[str] = ()
 
 
-def session_of_lines(
-    job: ImportJob, read: Callable[[Path, ImportContext], Iterator[Record]]
-) -> tuple[str, ...]:
+Reader = Callable[[Path, ImportContext], Iterator[Record]]
+"""The records of one file; what it says of backends is added to the context."""
+
+
+def session_of_lines(job: ImportJob, read: Reader) -> tuple[str, ...]:
     """Make the session of the records of all files; each holds sequences of its own."""
     context = ImportContext()
-    paths = [path for file in job.files for path in exported_files(Path(file))]
-    records = [record for path in paths for record in read(path, context)]
+    records: list[Record] = []
+    for file in job.files:
+        for path in exported_files(Path(file)):
+            records += read(path, context)
     return session_of_records(job, records, context)
 
 
@@ -46,13 +50,23 @@ def session_of_records(
     """Make the session, and return what was left out or joined, a sentence each."""
     drop_fillers(records, context.notes)
     drop_nan_fillers(records, context.notes)
-    names = ", ".join(Path(file.rpartition("=")[2]).name for file in job.files)
     write_records(
         job.out,
         records,
         context,
-        title=f"imported from {names}"[:_TITLE],
+        title=_title(job.files),
         model=job.model,
         facts=job.facts,
     )
     return context.notes.sentences()
+
+
+def _title(files: Sequence[str]) -> str:
+    """The title of a session of files, ``NAME=FILE`` or ``FILE`` each."""
+    names = []
+    for file in files:
+        _, _, path = file.rpartition("=")
+        names.append(Path(path).name)
+    joined = ", ".join(names)
+    title = f"imported from {joined}"
+    return title[:_TITLE]

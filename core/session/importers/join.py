@@ -37,6 +37,7 @@ def side_by_side(files: Sequence[str], context: ImportContext) -> list[Record]:
     Raises InputError for a name that is taken, a file without answers, and sequences
     that are not the same.
     """
+    notes = context.notes
     captures = captures_of(files, context)
     start = next(captures, None)
     if start is None:
@@ -51,9 +52,10 @@ def side_by_side(files: Sequence[str], context: ImportContext) -> list[Record]:
         pairs = _in_order(joined, records)
         if pairs is None:
             pairs = _matched(joined, records)
-            context.notes.count(_ORDER % (path.name, first.name))
-        joined = [_merged(pair, context.notes) for pair in pairs]
-    return [_settled(record, context.notes) for record in joined]
+            sentence = _ORDER % (path.name, first.name)
+            notes.count(sentence)
+        joined = [_merged(pair, notes) for pair in pairs]
+    return [_settled(record, notes) for record in joined]
 
 
 class _SameSequence(NamedTuple):
@@ -75,7 +77,8 @@ def _in_order(
         length = _common(a, b)
         if length == 0:
             return None
-        pairs.append(_SameSequence(a, b, length))
+        pair = _SameSequence(a, b, length)
+        pairs.append(pair)
     return pairs
 
 
@@ -94,26 +97,35 @@ def _common(a: Record, b: Record) -> int:
     """How many leading ids make one sequence of both, 0 where they are two; what both
     sampled is never left out.
     """
-    shortest = min(len(a.token_ids), len(b.token_ids))
+    length_a = len(a.token_ids)
+    length_b = len(b.token_ids)
+    shortest = min(length_a, length_b)
+    lengths_of_b = _lengths(b)
     for length in _lengths(a):
         cuts_both = length < shortest
-        if cuts_both or length not in _lengths(b):
+        if cuts_both or length not in lengths_of_b:
             continue
-        if _same(a.token_ids[:length], b.token_ids[:length]):
+        ids_a = a.token_ids[:length]
+        ids_b = b.token_ids[:length]
+        if _same(ids_a, ids_b):
             return length
     return 0
 
 
 def _same(a: IdArray, b: IdArray) -> bool:
     """The ids are equal; the first one also where a file does not tell it."""
-    first_fits = UNKNOWN_ID in (a[0], b[0]) or a[0] == b[0]
-    return bool(first_fits) and np.array_equal(a[1:], b[1:])
+    first_a = a[0]
+    first_b = b[0]
+    if first_a != first_b and UNKNOWN_ID not in (first_a, first_b):
+        return False
+    return np.array_equal(a[1:], b[1:])
 
 
 def _key(record: Record, length: int) -> bytes:
     """The first id is left out: a file may not tell it."""
     ids = record.token_ids[1:length]
-    return length.to_bytes(8, "little") + ids.tobytes()
+    length_bytes = length.to_bytes(8, "little")
+    return length_bytes + ids.tobytes()
 
 
 def _matched(before: Sequence[Record], added: Sequence[Record]) -> list[_SameSequence]:
@@ -122,15 +134,18 @@ def _matched(before: Sequence[Record], added: Sequence[Record]) -> list[_SameSeq
     for index, record in enumerate(added):
         for length in _lengths(record):
             key = _key(record, length)
-            waiting.setdefault(key, []).append(index)
+            same_ids = waiting.setdefault(key, [])
+            same_ids.append(index)
     used: set[int] = set()
     pairs = []
     for a in before:
         for index in _candidates(a, waiting):
-            length = _common(a, added[index])
+            b = added[index]
+            length = _common(a, b)
             if index not in used and length:
                 used.add(index)
-                pairs.append(_SameSequence(a, added[index], length))
+                pair = _SameSequence(a, b, length)
+                pairs.append(pair)
                 break
         else:
             raise _unmatched(a, added)
@@ -141,17 +156,17 @@ def _candidates(record: Record, waiting: dict[bytes, list[int]]) -> list[int]:
     """The records of the other file that may be the same sequence."""
     candidates: list[int] = []
     for length in _lengths(record):
-        candidates += waiting.get(_key(record, length), ())
+        key = _key(record, length)
+        candidates += waiting.get(key, ())
     return candidates
 
 
 def _unmatched(a: Record, added: Sequence[Record]) -> InputError:
     """What to say of a sequence that no answer of the other file has."""
-    without_prompt = any(one.prompt_length == 0 and one.bounded for one in added)
     reason = f"its token ids are not those of {a.place.words}"
     if len(added) > 1:
         reason += ", and no other answer of that file has them"
-    if without_prompt and a.prompt_length:
+    if a.prompt_length and _lack_prompts(added):
         reason += "; its answers lack the ids of their prompts"
     return added[0].place.error(
         f"{reason}: scores of other tokens cannot be compared",
@@ -160,24 +175,33 @@ def _unmatched(a: Record, added: Sequence[Record]) -> InputError:
     )
 
 
+def _lack_prompts(records: Sequence[Record]) -> bool:
+    """One of the records is a completion whose prompt is not in the file."""
+    bounded = [record for record in records if record.bounded]
+    return any(record.prompt_length == 0 for record in bounded)
+
+
 def _merged(pair: _SameSequence, notes: Notes) -> Record:
     """One record with the captures of both. Raises InputError where they disagree on
     the end of the prompt.
     """
-    a = _cut(pair.a, pair.length, notes)
-    b = _cut(pair.b, pair.length, notes)
+    length = pair.length
+    a = _cut(pair.a, length, notes)
+    b = _cut(pair.b, length, notes)
     both_bounded = a.bounded and b.bounded
     if both_bounded and a.prompt_length != b.prompt_length:
         raise b.place.error(
             f"its prompt has {b.prompt_length} tokens, that of {a.place.words}"
             f" {a.prompt_length}: the same ids were cut at two places"
         )
-    bounded = a if a.bounded else b
-    untold = a.token_ids == UNKNOWN_ID
+    bounded = b
+    if a.bounded:
+        bounded = a
+    is_unknown = a.token_ids == UNKNOWN_ID
     return replace(
         bounded,
         place=a.place,
-        token_ids=np.where(untold, b.token_ids, a.token_ids),
+        token_ids=np.where(is_unknown, b.token_ids, a.token_ids),
         captures={**a.captures, **b.captures},
         pieces={**a.pieces, **b.pieces},
         model=a.model or b.model,
@@ -194,9 +218,9 @@ def _cut(record: Record, length: int, notes: Notes) -> Record:
     if not behind:
         return record
     notes.count(_BEHIND, behind)
-    captures = {
-        name: first_rows(scores, length) for name, scores in record.captures.items()
-    }
+    captures = {}
+    for name, scores in record.captures.items():
+        captures[name] = first_rows(scores, length)
     return replace(
         record,
         token_ids=record.token_ids[:length],

@@ -20,6 +20,7 @@ from logdrift.core import told
 from logdrift.core.errors import InputError, Place
 from logdrift.core.session.files import JsonObject
 from logdrift.core.session.importers.columns import (
+    Row,
     alternatives,
     entropy_of,
     ids_of,
@@ -89,42 +90,67 @@ def _record(place: Place, data: JsonObject, context: ImportContext) -> Record:
     refuse_line(data, place)
     _check_keys(data, LINE_KEYS, place)
     ids = ids_of(data.get("token_ids"), place)
-    prompt = length_of(data.get("prompt_length", 0), len(ids), place)
-    captures = data.get("captures")
-    if not isinstance(captures, dict) or not captures:
-        remedy = 'give {"trainer": [log-probabilities], ...}'
-        raise place.error("captures is missing", remedy)
-    scores = {}
-    for name, value in captures.items():
-        body = value if isinstance(value, dict) else {"logprobs": value}
-        there = under_key(place, f"captures.{name}")
-        _check_keys(body, _CAPTURE_KEYS, there)
-        line = _CaptureLine(
-            place=place, name=name, ids=ids, prompt=prompt, notes=context.notes
-        )
-        scores[name] = line.scores(body)
-        _tell(context.sources, name, _source(body, there), place)
+    tokens = len(ids)
+    prompt = length_of(data.get("prompt_length", 0), tokens, place)
+    line = _Line(place=place, ids=ids, prompt=prompt)
     return Record(
         place=place,
         token_ids=ids,
         prompt_length=prompt,
-        captures=scores,
-        mask=_mask(data, len(ids), prompt, place),
+        captures=_captures(line, data.get("captures"), context),
+        mask=_mask(data, line),
         finish=_finish(data, place),
         pieces=_pieces(data, ids, place),
         model=_text(data, "model", place),
     )
 
 
+def _captures(line: _Line, captures: Any, context: ImportContext) -> dict[str, Scores]:
+    """The scores of a line by capture; what it says of backends is added to
+    ``context``.
+    """
+    if not isinstance(captures, dict) or not captures:
+        remedy = 'give {"trainer": [log-probabilities], ...}'
+        raise line.place.error("captures is missing", remedy)
+    scores = {}
+    for name, value in captures.items():
+        body = value
+        if not isinstance(value, dict):
+            body = {"logprobs": value}
+        there = under_key(line.place, f"captures.{name}")
+        _check_keys(body, _CAPTURE_KEYS, there)
+        capture = _CaptureLine(line=line, name=name, notes=context.notes)
+        scores[name] = capture.scores(body)
+        source = _source(body, there)
+        _tell(context.sources, name, source, line.place)
+    return scores
+
+
 @dataclass(frozen=True, slots=True, eq=False)
-class _CaptureLine:
-    """Capture ``name`` of the sequence at ``place``."""
+class _Line:
+    """The sequence at ``place``: its ids, and how many of them are the prompt."""
 
     place: Place
-    name: str
     ids: IdArray
     prompt: int
+
+    def spread(self, values: Any, place: Place, key: str) -> list[Any]:
+        """The list ``key`` at ``place``, one entry a token. Raises InputError."""
+        return spread(values, len(self.ids), self.prompt, place, key)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _CaptureLine:
+    """Capture ``name`` of a line."""
+
+    line: _Line
+    name: str
     notes: Notes
+
+    @property
+    def place(self) -> Place:
+        """Where the line stands."""
+        return self.line.place
 
     @property
     def key(self) -> str:
@@ -136,7 +162,7 @@ class _CaptureLine:
         """An entry for the first token is a score: its author knew the prompt, which is
         not in the file.
         """
-        return self.prompt == 0
+        return self.line.prompt == 0
 
     def key_of(self, name: str) -> str:
         """What messages call a list of the capture."""
@@ -145,16 +171,18 @@ class _CaptureLine:
     def column(self, body: JsonObject, name: str) -> list[Any]:
         """A list of the capture, one entry a token."""
         key = self.key_of(name)
-        return spread(body[name], len(self.ids), self.prompt, self.place, key)
+        return self.line.spread(body[name], self.place, key)
 
     def scores(self, body: JsonObject) -> Scores:
         """All that the capture says. Raises InputError."""
         scores = self._logprobs(body)
         if "entropy" in body:
-            scores = replace(scores, entropy=self._entropy(body))
+            entropy = self._entropy(body)
+            scores = replace(scores, entropy=entropy)
         if "ranks" in body:
             ranks = self.column(body, "ranks")
-            rank = ranks_of(ranks, self.place, self.key_of("ranks"))
+            key = self.key_of("ranks")
+            rank = ranks_of(ranks, self.place, key)
             scores = replace(scores, rank=rank)
         return self._with_alternatives(scores, body)
 
@@ -162,8 +190,10 @@ class _CaptureLine:
         key = self.key_of("logprobs")
         if "logprobs" not in body:
             raise self.place.error(f"{key} is missing")
-        values = self._unmasked(self.column(body, "logprobs"), body)
-        if not self.first and values[0] not in (None, 0):
+        column = self.column(body, "logprobs")
+        values = self._unmasked(column, body)
+        first_is_filled = values[0] not in (None, 0)
+        if first_is_filled and not self.first:
             self.notes.count(NO_FIRST % self.name)
         return scores_of(values, self.place, key, first=self.first)
 
@@ -177,7 +207,7 @@ class _CaptureLine:
         only fills the list up.
         """
         there = under_key(self.place, self.key)
-        mask = _mask(body, len(self.ids), self.prompt, there)
+        mask = _mask(body, self.line, there)
         if mask is None:
             return values
         unmasked = []
@@ -189,7 +219,8 @@ class _CaptureLine:
             unmasked.append(None)
             if value is not None:
                 masked += 1
-        self.notes.count(_MASKED % self.name, masked)
+        sentence = _MASKED % self.name
+        self.notes.count(sentence, masked)
         return unmasked
 
     def _with_alternatives(self, scores: Scores, body: JsonObject) -> Scores:
@@ -202,50 +233,68 @@ class _CaptureLine:
             raise self.place.error(reason, "give both")
         ids = self.column(body, "top_ids")
         logprobs = self.column(body, "top_logprobs")
-        rows = [self._row(i, ids[i], logprobs[i]) for i in range(len(ids))]
+        rows = []
+        for index, row_ids in enumerate(ids):
+            row = self._row(index, row_ids, logprobs[index])
+            rows.append(row)
         top_ids, top_logprobs = alternatives(rows)
-        return replace(scores, top_ids=top_ids, top_logprobs=top_logprobs)
+        return replace(
+            scores,
+            top_ids=top_ids,
+            top_logprobs=top_logprobs,
+        )
 
-    def _row(self, index: int, ids: Any, logprobs: Any) -> list[tuple[int, float]]:
+    def _row(self, index: int, ids: Any, logprobs: Any) -> Row:
         """The alternatives of one token, each id once."""
         key = f"{self.key}.top_ids[{index}]"
         if ids is None and logprobs is None:
             return []
-        both_lists = isinstance(ids, list) and isinstance(logprobs, list)
-        if not both_lists or len(ids) != len(logprobs):
+        if not _are_beside(ids, logprobs):
             raise self.place.error(
                 f"{key} and the log-probabilities beside it are not lists of one length"
             )
         if not ids:
             return []
-        values = logprobs_of(logprobs, self.place, key, first=True).tolist()
-        token_ids = ids_of(ids, self.place, key).tolist()
-        row = list(zip(token_ids, values, strict=True))
-        target = int(self.ids[index])
+        values = logprobs_of(logprobs, self.place, key, first=True)
+        token_ids = ids_of(ids, self.place, key)
+        pairs = zip(token_ids.tolist(), values.tolist(), strict=True)
+        row = list(pairs)
+        target = int(self.line.ids[index])
         kept = most_likely(row, target, self.place, key)
         if len(kept) < len(row):
             self.notes.count(_MERGED % self.name)
         return kept
 
 
+def _are_beside(ids: Any, logprobs: Any) -> bool:
+    """Both are lists of one length."""
+    if not isinstance(ids, list):
+        return False
+    if not isinstance(logprobs, list):
+        return False
+    return len(ids) == len(logprobs)
+
+
 def _source(body: JsonObject, place: Place) -> CaptureSource:
-    """What a line tells of the backend behind a capture."""
+    """What a line says of the backend behind a capture."""
     facts = {}
     for key in told.TELLABLE:
         value = body.get(key)
         if value is None:
             continue
+        where = f"{place.words}.{key}"
         try:
-            facts[key] = told.value_of(key, value, f"{place.words}.{key}")
+            facts[key] = told.value_of(key, value, where)
         except InputError as error:
             raise error.within(file=place.file, line=place.line) from None
-    return CaptureSource(role=_text(body, "role", place), told=facts)
+    role = _text(body, "role", place)
+    return CaptureSource(role=role, told=facts)
 
 
 def _tell(
     sources: dict[str, CaptureSource], name: str, new: CaptureSource, place: Place
 ) -> None:
-    """Add what a line tells of a capture to what earlier lines told; one capture has
+    """Add what a line says of a capture to what earlier lines said; one capture has
     one value of each fact.
     """
     old = sources.get(name, new)
@@ -272,25 +321,35 @@ def _tell(
 
 def _with_version(before: str, version: str) -> str:
     """Versions of weights separated by commas, with one more, each once."""
-    versions = list(dict.fromkeys([*before.split(","), version]))
+    earlier = before.split(",")
+    versions = list(dict.fromkeys([*earlier, version]))
     return ",".join(versions[:SHOWN_VERSIONS])
 
 
-def _mask(data: JsonObject, tokens: int, prompt: int, place: Place) -> FlagArray | None:
+def _mask(
+    data: JsonObject, line: _Line, place: Place | None = None
+) -> FlagArray | None:
+    """u8[n] of a line or of one of its captures, which is at ``place``."""
     if "mask" not in data:
         return None
-    values = spread(data["mask"], tokens, prompt, place, "mask")
-    if any(value not in (None, 0, 1, True, False) for value in values):
-        raise place.error("mask holds something else than 0 and 1")
-    flags = [1 if value is None else value for value in values]
+    where = place or line.place
+    flags = []
+    for value in line.spread(data["mask"], where, "mask"):
+        if value is None:
+            flags.append(1)
+        elif value in (0, 1):
+            flags.append(value)
+        else:
+            raise where.error("mask holds something else than 0 and 1")
     return np.asarray(flags, np.uint8)
 
 
 def _finish(data: JsonObject, place: Place) -> str:
-    value = data.get("finish", "unknown")
-    if value not in _FINISH:
-        raise place.error(f"finish is {value!r}", f"use {', '.join(_FINISH)}")
-    return str(value)
+    finish = data.get("finish", "unknown")
+    if finish not in _FINISH:
+        known = ", ".join(_FINISH)
+        raise place.error(f"finish is {finish!r}", f"use {known}")
+    return str(finish)
 
 
 def _pieces(data: JsonObject, ids: IdArray, place: Place) -> dict[int, bytes]:
@@ -299,14 +358,17 @@ def _pieces(data: JsonObject, ids: IdArray, place: Place) -> dict[int, bytes]:
         return {}
     if not _are_texts(texts, len(ids)):
         raise place.error(f"tokens is not a list of {len(ids)} texts, one for each id")
-    pieces = [text.encode("utf-8", "surrogatepass") for text in texts]
-    return dict(zip(ids.tolist(), pieces, strict=True))
+    pieces = {}
+    for token_id, text in zip(ids.tolist(), texts, strict=True):
+        pieces[token_id] = text.encode("utf-8", "surrogatepass")
+    return pieces
 
 
 def _are_texts(values: Any, count: int) -> bool:
-    if not isinstance(values, list) or len(values) != count:
+    if not isinstance(values, list):
         return False
-    return all(isinstance(value, str) for value in values)
+    all_texts = all(isinstance(value, str) for value in values)
+    return all_texts and len(values) == count
 
 
 def _text(data: JsonObject, key: str, place: Place) -> str | None:
@@ -324,7 +386,9 @@ def _check_keys(data: JsonObject, known: tuple[str, ...], place: Place) -> None:
     for key in data:
         if key in known:
             continue
+        unknown = f"{key} is unknown"
         near = difflib.get_close_matches(key, known, n=1)
         if near:
-            raise place.error(f"{key} is unknown", f"did you mean {near[0]!r}?")
-        raise place.error(f"{key} is unknown: known are {', '.join(known)}")
+            raise place.error(unknown, f"did you mean {near[0]!r}?")
+        known_keys = ", ".join(known)
+        raise place.error(f"{unknown}: known are {known_keys}")

@@ -4,17 +4,11 @@ front of them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from logdrift.core.errors import Place
-
-Entry = tuple[int, float]
-"""(id, log-probability in nats)."""
+from logdrift.core.session.importers.columns import Row
 
 
-def most_likely(
-    row: Sequence[Entry], target: int, place: Place, name: str
-) -> list[Entry]:
+def most_likely(row: Row, target: int, place: Place, name: str) -> Row:
     """``row`` with `each_once`, without the entry that stands in front only because it
     is the token's own.
 
@@ -24,32 +18,36 @@ def most_likely(
     `each_once` does.
     """
     entries = each_once(row, place, name)
-    repeated = len(entries) < len(row)
-    if repeated or not _only_in_front(entries, target):
+    has_repeated = len(entries) < len(row)
+    if has_repeated or not _only_in_front(entries, target):
         return entries
     return entries[1:]
 
 
-def each_once(row: Sequence[Entry], place: Place, name: str) -> list[Entry]:
+def each_once(row: Row, place: Place, name: str) -> Row:
     """``row`` with each id once. Raises InputError for an id that stands twice with two
     values; ``name`` is what the list is called.
     """
-    values: dict[int, float] = {}
-    for token_id, value in row:
-        if token_id in values and values[token_id] != value:
+    logprobs: dict[int, float] = {}
+    for token_id, logprob in row:
+        if token_id in logprobs and logprobs[token_id] != logprob:
             raise place.error(
                 f"{name} lists id {token_id} twice, with two values",
                 "list each id once",
             )
-        values[token_id] = value
-    return list(values.items())
+        logprobs[token_id] = logprob
+    return list(logprobs.items())
 
 
-def _only_in_front(entries: Sequence[Entry], target: int) -> bool:
+def _only_in_front(entries: Row, target: int) -> bool:
     """The token is first and less likely than the others, which are sorted: how many
     ids lie between is not known.
     """
-    if len(entries) < 2 or entries[0][0] != target:
+    if len(entries) < 2:
         return False
-    rest = [value for _, value in entries[1:]]
-    return entries[0][1] < min(rest) and rest == sorted(rest, reverse=True)
+    first_id, first_logprob = entries[0]
+    if first_id != target:
+        return False
+    others = [logprob for _, logprob in entries[1:]]
+    are_sorted = others == sorted(others, reverse=True)
+    return are_sorted and first_logprob < min(others)

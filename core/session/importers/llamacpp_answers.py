@@ -13,7 +13,8 @@ from typing import Any
 from logdrift.core.errors import Place
 from logdrift.core.session.files import JsonObject
 from logdrift.core.session.importers.answer_records import ServerAnswer
-from logdrift.core.session.importers.scored_tokens import llamacpp_tokens
+from logdrift.core.session.importers.columns import is_real
+from logdrift.core.session.importers.scored_tokens import ScoredTokens, llamacpp_tokens
 
 _SETTINGS = ("temperature", "top_p", "top_k", "min_p")
 _FINISH = {"limit": "length", "eos": "stop", "word": "stop"}
@@ -27,37 +28,61 @@ def scored(place: Place, answer: JsonObject) -> ServerAnswer:
             "completion_probabilities is empty", "ask llama.cpp with n_probs"
         )
     tokens = llamacpp_tokens(entries, place)
-    ids = [token.token_id for token in tokens if token.token_id is not None]
-    if len(ids) < len(tokens):
-        raise place.error(
-            "no token ids: this release of llama.cpp names texts alone",
-            "use a newer one",
-        )
-    model = answer.get("model")
+    is_processed = "prob" in entries[0]
     return ServerAnswer(
         place=place,
         given=[],
         given_tokens=[],
-        new=ids,
+        new=_ids(tokens, place),
         new_tokens=tokens,
-        finish=_FINISH.get(str(answer.get("stop_type")), "unknown"),
-        model=model if isinstance(model, str) and model else None,
-        observed=_observed(answer, "prob" in entries[0]),
+        finish=_finish(answer),
+        model=_model(answer),
+        observed=_observed(answer, is_processed),
     )
 
 
-def _observed(answer: JsonObject, processed: bool) -> dict[str, Any]:
-    mode = "processed" if processed else "raw"
-    out: dict[str, Any] = {
+def _ids(tokens: ScoredTokens, place: Place) -> list[int]:
+    ids = []
+    for token in tokens:
+        if token.token_id is None:
+            raise place.error(
+                "no token ids: this release of llama.cpp names texts alone",
+                "use a newer one",
+            )
+        ids.append(token.token_id)
+    return ids
+
+
+def _finish(answer: JsonObject) -> str:
+    reason = str(answer.get("stop_type"))
+    return _FINISH.get(reason, "unknown")
+
+
+def _model(answer: JsonObject) -> str | None:
+    model = answer.get("model")
+    if isinstance(model, str) and model:
+        return model
+    return None
+
+
+def _observed(answer: JsonObject, is_processed: bool) -> dict[str, Any]:
+    mode = "raw"
+    if is_processed:
+        mode = "processed"
+    observed: dict[str, Any] = {
         "engine": "llama.cpp",
         "decode_logprobs": mode,
         "prefill_logprobs": mode,
     }
     settings = answer.get("generation_settings")
     if not isinstance(settings, Mapping):
-        return out
+        return observed
     for key in _SETTINGS:
-        value = settings.get(key)
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            out[key] = int(value) if key == "top_k" else float(value)
-    return out
+        value: Any = settings.get(key)
+        if not is_real(value):
+            continue
+        if key == "top_k":
+            observed[key] = int(value)
+        else:
+            observed[key] = float(value)
+    return observed

@@ -29,11 +29,11 @@ def drop_nan_fillers(records: Sequence[Record], notes: Notes) -> None:
     An engine that breaks goes on breaking, into the completion; what ends where the
     prompt ends was filled in.
     """
-    names = list(records[0].captures) if records else []
-    for name in names:
+    if not records:
+        return
+    for name in records[0].captures:
         having = [record for record in records if name in record.captures]
-        has_flags = any(record.captures[name].nan is not None for record in having)
-        if not has_flags or any(_broke(record, name) for record in having):
+        if not _only_fillers(having, name):
             continue
         prompts = _drop(having, name, slice(1, None))
         notes.count(_PROMPTS % name, prompts)
@@ -41,10 +41,19 @@ def drop_nan_fillers(records: Sequence[Record], notes: Notes) -> None:
         notes.count(_FIRSTS % name, firsts)
 
 
+def _only_fillers(records: Sequence[Record], name: str) -> bool:
+    """Some score of the capture is NaN, and none within a completion."""
+    scores = [record.captures[name] for record in records]
+    if all(one.nan is None for one in scores):
+        return False
+    return not any(_broke(record, name) for record in records)
+
+
 def _broke(record: Record, name: str) -> bool:
     """A score within the completion is NaN."""
     flags = _flags(record, name)
-    return bool(flags[_behind(record) :].any())
+    start = _behind(record)
+    return bool(flags[start:].any())
 
 
 def _behind(record: Record) -> int:
@@ -57,7 +66,8 @@ def _behind(record: Record) -> int:
 def _flags(record: Record, name: str) -> FlagArray:
     nan = record.captures[name].nan
     if nan is None:
-        return np.zeros(len(record.token_ids), np.uint8)
+        tokens = len(record.token_ids)
+        return np.zeros(tokens, np.uint8)
     return nan
 
 
@@ -65,15 +75,17 @@ def _drop(records: Iterable[Record], name: str, part: slice) -> int:
     """Clear the flags of this part before the completions, if no number stands there;
     how many there were.
     """
-    flags = []
-    logprobs = []
+    dropped = 0
+    dropped_flags = []
     for record in records:
         before = slice(0, _behind(record))
-        flags.append(_flags(record, name)[before][part])
-        logprobs.append(record.captures[name].logprob[before][part])
-    if any(not np.isnan(logprob).all() for logprob in logprobs):
-        return 0
-    dropped = sum(int(flag.sum()) for flag in flags)
-    for flag in flags:
-        flag[:] = 0
+        logprobs = record.captures[name].logprob[before]
+        if not np.isnan(logprobs[part]).all():
+            return 0
+        all_flags = _flags(record, name)
+        flags = all_flags[before][part]
+        dropped += int(flags.sum())
+        dropped_flags.append(flags)
+    for flags in dropped_flags:
+        flags[:] = 0
     return dropped

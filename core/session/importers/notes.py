@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 
 
 class Notes:
@@ -13,21 +14,25 @@ class Notes:
     """
 
     def __init__(self) -> None:
-        self._counts: dict[str, int] = {}
+        self._counts: Counter[str] = Counter()
 
     def count(self, sentence: str, number: int = 1) -> None:
         """Add ``number`` to what ``sentence`` counts."""
         if number:
-            self._counts[sentence] = self._counts.get(sentence, 0) + number
+            self._counts[sentence] += number
 
     def sentences(self) -> tuple[str, ...]:
         """One sentence each, in the order in which they first came up."""
-        return tuple(_worded(text, number) for text, number in self._counts.items())
+        counts = self._counts.items()
+        return tuple(_worded(sentence, number) for sentence, number in counts)
 
 
 _BY_NUMBER = re.compile(r"\{([^{}|]*)\|([^{}|]*)\}")
 
 
 def _worded(sentence: str, number: int) -> str:
-    words = _BY_NUMBER.sub(lambda both: both[1 if number == 1 else 2], sentence)
+    form = 2
+    if number == 1:
+        form = 1
+    words = _BY_NUMBER.sub(lambda forms: forms[form], sentence)
     return words.replace("{n}", f"{number:,}")

@@ -18,4 +18,5 @@ def guess(start: Start) -> bool:
 def run(job: ImportJob) -> tuple[str, ...]:
     """Make the session of all files, joined by ids."""
     context = ImportContext()
-    return session_of_records(job, side_by_side(job.files, context), context)
+    records = side_by_side(job.files, context)
+    return session_of_records(job, records, context)

@@ -62,18 +62,23 @@ def scored(place: Place, answer: JsonObject) -> Iterator[ServerAnswer]:
             "choices is missing", "give answers of an OpenAI-compatible server"
         )
     for index, choice in enumerate(choices):
+        key = f"choices[{index}]"
         if not isinstance(choice, dict):
-            raise place.error(f"choices[{index}] is not an object")
-        yield _choice(answer, choice, under_key(place, f"choices[{index}]"))
+            raise place.error(f"{key} is not an object")
+        there = under_key(place, key)
+        yield _choice(answer, choice, there)
 
 
 def _choice(answer: JsonObject, choice: JsonObject, place: Place) -> ServerAnswer:
-    given_ids = _ids(choice, "prompt_token_ids", place)
-    prompt = given_ids or _ids(answer, "prompt_token_ids", place)
+    own_prompt = _ids(choice, "prompt_token_ids", place)
+    prompt = own_prompt or _ids(answer, "prompt_token_ids", place)
     sampled = _sampled(choice, place)
-    prompt_logprobs = choice.get("prompt_logprobs") or answer.get("prompt_logprobs")
+    prompt_logprobs = choice.get("prompt_logprobs")
+    if not prompt_logprobs:
+        prompt_logprobs = answer.get("prompt_logprobs")
     listed = prompt_tokens_of(prompt_logprobs, place)
-    tokens = tokens_of(choice.get("logprobs"), place)
+    logprobs = choice.get("logprobs")
+    tokens = tokens_of(logprobs, place)
     if not tokens and not listed:
         remedy = "ask with logprobs, or with prompt_logprobs to score a prompt"
         raise place.error("logprobs is missing", remedy)
@@ -81,31 +86,51 @@ def _choice(answer: JsonObject, choice: JsonObject, place: Place) -> ServerAnswe
     echoed, new_tokens = _split(tokens, prompt_length, sampled, place)
     new = sampled or _own_ids(new_tokens, place)
     given = _given(prompt, listed, echoed, place)
-    # Those of prompt_logprobs have ranks, which those of an echo lack.
-    given_tokens = listed or echoed or _unscored(len(prompt or ()))
     wrong_given = _two_names(given, [listed, echoed], place)
     wrong_new = _two_names(new, [new_tokens], place)
-    model = answer.get("model")
     return ServerAnswer(
         place=place,
         given=given,
-        given_tokens=given_tokens,
+        # Those of prompt_logprobs have ranks, which those of an echo lack.
+        given_tokens=listed or echoed or _unscored(prompt),
         new=new,
-        new_tokens=new_tokens or _unscored(len(new)),
-        finish=_FINISH.get(str(choice.get("finish_reason")), "unknown"),
-        model=model if isinstance(model, str) else None,
+        new_tokens=new_tokens or _unscored(new),
+        finish=_finish(choice),
+        model=_model(answer),
         observed=_observed(answer),
-        unread=filled(choice, _UNREAD) or filled(answer, _UNREAD),
+        unread=_unread(answer, choice),
         problem=wrong_given or wrong_new,
     )
 
 
-def _unscored(count: int) -> ScoredTokens:
+def _finish(choice: JsonObject) -> str:
+    reason = str(choice.get("finish_reason"))
+    return _FINISH.get(reason, "unknown")
+
+
+def _model(answer: JsonObject) -> str | None:
+    model = answer.get("model")
+    if isinstance(model, str):
+        return model
+    return None
+
+
+def _unread(answer: JsonObject, choice: JsonObject) -> list[str]:
+    """What the choice holds and nothing here reads; else what its answer holds."""
+    unread = filled(choice, _UNREAD)
+    if unread:
+        return unread
+    return filled(answer, _UNREAD)
+
+
+def _unscored(ids: Sequence[int] | None) -> ScoredTokens:
+    """A token without a score for each id."""
+    count = len(ids or ())
     return [ScoredToken()] * count
 
 
 def _sampled(choice: JsonObject, place: Place) -> list[int] | None:
-    """The ids that were sampled, under whichever name; None where none is told."""
+    """The ids that were sampled, under whichever name; None where there are none."""
     for key in _NEW_IDS:
         ids = _ids(choice, key, place)
         if ids:
@@ -117,7 +142,8 @@ def _ids(data: JsonObject, key: str, place: Place) -> list[int] | None:
     value = data.get(key)
     if not value:
         return None
-    ids: list[int] = ids_of(value, place, key).tolist()
+    column = ids_of(value, place, key)
+    ids: list[int] = column.tolist()
     return ids
 
 
@@ -147,14 +173,16 @@ def _split(
     """
     if not tokens:
         return [], []
-    if tokens[0].logprob is None:
+    is_echo = tokens[0].logprob is None
+    if is_echo:
         parts = _split_echo(tokens, prompt, sampled)
     else:
         parts = _split_plain(tokens, prompt, sampled)
     if parts is None:
+        new = len(sampled or ())
         raise place.error(
             f"{len(tokens)} log-probabilities for {prompt} ids of the prompt and"
-            f" {len(sampled or ())} of the completion"
+            f" {new} of the completion"
         )
     return parts
 
@@ -166,10 +194,11 @@ def _split_plain(
     count = len(tokens)
     if sampled is not None and count == new:
         return [], tokens
-    if prompt and count == prompt + new:
+    scores_both = count == prompt + new
+    if prompt and scores_both:
         return tokens[:prompt], tokens[prompt:]
     if sampled is None:
-        return ([], tokens)
+        return [], tokens
     return None
 
 
@@ -182,22 +211,25 @@ def _split_echo(
         return _split_by_ids(tokens, sampled or [])
     if count == prompt:
         return tokens, []
+    scores_both = count == prompt + new
     sampled_behind = sampled is None and count > prompt
-    if count == prompt + new or sampled_behind:
+    if scores_both or sampled_behind:
         return tokens[:prompt], tokens[prompt:]
     if count == new:
-        return ([], tokens)
+        return [], tokens
     return None
 
 
 def _split_by_ids(tokens: ScoredTokens, sampled: Sequence[int]) -> Parts:
-    """An echo whose length is not told: what was sampled are the last tokens, where
-    these name the same ids.
+    """An echo of unknown length: what was sampled are the last tokens, where these name
+    the same ids.
     """
     at = len(tokens) - len(sampled)
-    named = [token.token_id for token in tokens[at:]]
+    echoed = tokens[:at]
+    last = tokens[at:]
+    named = [token.token_id for token in last]
     if at > 0 and named == list(sampled):
-        return tokens[:at], tokens[at:]
+        return echoed, last
     return tokens, []
 
 
@@ -209,14 +241,22 @@ def _given(
 ) -> list[int]:
     """The ids that were given, as many as there are scored tokens of them."""
     if prompt:
-        _check_length("prompt_logprobs", listed, len(prompt), place)
-        _check_length("logprobs", echoed, len(prompt), place)
+        count = len(prompt)
+        _check_length("prompt_logprobs", listed, count, place)
+        _check_length("logprobs", echoed, count, place)
         return list(prompt)
-    echo_is_named = all(token.token_id is not None for token in echoed)
-    if listed and not (echoed and echo_is_named):
+    if listed and not _are_named(echoed):
         # The first entry is null, so it names no id.
-        return [UNKNOWN_ID, *_own_ids(listed[1:], place)]
+        behind = _own_ids(listed[1:], place)
+        return [UNKNOWN_ID, *behind]
     return _own_ids(echoed, place)
+
+
+def _are_named(tokens: ScoredTokens) -> bool:
+    """There are tokens, and each names its id."""
+    if not tokens:
+        return False
+    return all(token.token_id is not None for token in tokens)
 
 
 def _check_length(name: str, tokens: ScoredTokens, prompt: int, place: Place) -> None:
@@ -229,9 +269,11 @@ def _check_length(name: str, tokens: ScoredTokens, prompt: int, place: Place) ->
 
 def _own_ids(tokens: ScoredTokens, place: Place) -> list[int]:
     """The ids that the tokens name. Raises InputError where one names none."""
-    ids = [token.token_id for token in tokens if token.token_id is not None]
-    if len(ids) < len(tokens):
-        raise place.error("no token ids", _ASK)
+    ids = []
+    for token in tokens:
+        if token.token_id is None:
+            raise place.error("no token ids", _ASK)
+        ids.append(token.token_id)
     return ids
 
 
@@ -242,21 +284,28 @@ def _two_names(
     ids has there.
     """
     for tokens in columns:
-        for index, token_id in enumerate(ids[: len(tokens)]):
-            named = tokens[index].token_id
-            if token_id == UNKNOWN_ID or named in (None, token_id):
+        # A list without scores has no token.
+        for index, (token_id, token) in enumerate(zip(ids, tokens, strict=False)):
+            named = token.token_id
+            if token_id == UNKNOWN_ID or named is None:
                 continue
-            return place.error(
-                f"token {index} is id {token_id}, and its log-probability is of id"
-                f" {named}"
-            )
+            if named != token_id:
+                return place.error(
+                    f"token {index} is id {token_id}, and its log-probability is of id"
+                    f" {named}"
+                )
     return None
 
 
 def _observed(answer: JsonObject) -> dict[str, Any]:
     """What the server says of itself."""
-    fingerprint = _FINGERPRINT.match(str(answer.get("system_fingerprint") or ""))
+    text = answer.get("system_fingerprint") or ""
+    fingerprint = _FINGERPRINT.match(str(text))
     if fingerprint is None:
         return {}
     version = fingerprint[1].rstrip(".")
-    return {"engine": "vllm", "engine_version": version, "rank_counts": "inclusive"}
+    return {
+        "engine": "vllm",
+        "engine_version": version,
+        "rank_counts": "inclusive",
+    }

@@ -9,17 +9,20 @@ from dataclasses import replace
 
 from logdrift.core.errors import Place
 
+FilePath = str | os.PathLike[str]
 
-def in_file(path: str | os.PathLike[str]) -> Place:
+
+def in_file(path: FilePath) -> Place:
     """A file as a whole."""
     file = os.fspath(path)
     return Place(file, file=file)
 
 
-def on_line(path: str | os.PathLike[str], number: int) -> Place:
+def on_line(path: FilePath, number: int) -> Place:
     """A line of a file, counted from 1."""
     file = os.fspath(path)
-    return Place(f"{file} line {number}", file=file, line=number)
+    words = f"{file} line {number}"
+    return Place(words, file=file, line=number)
 
 
 def under_key(place: Place, key: str) -> Place:

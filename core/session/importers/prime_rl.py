@@ -29,6 +29,7 @@ from logdrift.core.session.importers.records import (
 from logdrift.core.session.importers.start import Start
 from logdrift.core.session.scores import Scores
 
+Flags = npt.NDArray[np.bool_]
 SCHEMA = 1
 TRAINER = "trainer/prefill"
 ENGINE = "inference/recorded"
@@ -49,8 +50,9 @@ def read(path: Path, context: ImportContext) -> Iterator[Record]:
     schema.
     """
     trainer = CaptureSource(engine="prime-rl", role="trainer")
+    engine = CaptureSource(engine="vllm", role="rollout")
     context.sources.setdefault(TRAINER, trainer)
-    context.sources.setdefault(ENGINE, CaptureSource(engine="vllm", role="rollout"))
+    context.sources.setdefault(ENGINE, engine)
     for place, data in read_lines(path):
         yield _record(place, data)
 
@@ -63,17 +65,26 @@ def _record(place: Place, data: JsonObject) -> Record:
             " exports"
         )
     ids = ids_of(data.get("token_ids"), place)
-    trained = _flags(data.get("loss_mask"), len(ids), place)
-    prompt = int(np.argmax(trained)) if trained.any() else len(ids)
+    tokens = len(ids)
+    trained = _flags(data.get("loss_mask"), tokens, place)
+    prompt = tokens
+    if trained.any():
+        prompt = int(np.argmax(trained))
     # Tool output within the completion is not trained on: it is shown, and counts in
     # no number.
-    in_prompt = np.arange(len(ids)) < prompt
-    mask = np.where(in_prompt, 1, trained).astype(np.uint8)
+    in_prompt = np.arange(tokens) < prompt
+    mask = np.where(in_prompt, 1, trained)
     captures = {
-        TRAINER: _trainer(data, len(ids), place),
+        TRAINER: _trainer(data, tokens, place),
         ENGINE: _engine(data, trained, place),
     }
-    return Record(place, ids, prompt, captures, mask=mask)
+    return Record(
+        place=place,
+        token_ids=ids,
+        prompt_length=prompt,
+        captures=captures,
+        mask=mask.astype(np.uint8),
+    )
 
 
 def _trainer(data: JsonObject, tokens: int, place: Place) -> Scores:
@@ -85,25 +96,33 @@ def _trainer(data: JsonObject, tokens: int, place: Place) -> Scores:
     return scores_of(values, place, "trainer_logprobs", entropy)
 
 
-def _engine(data: JsonObject, trained: npt.NDArray[np.bool_], place: Place) -> Scores:
-    values = _column(data, "inference_logprobs", len(trained), place)
-    real = [
-        value if flag else None for value, flag in zip(values, trained, strict=True)
-    ]
-    return scores_of(real, place, "inference_logprobs")
+def _engine(data: JsonObject, trained: Flags, place: Place) -> Scores:
+    tokens = len(trained)
+    values = _column(data, "inference_logprobs", tokens, place)
+    scored = []
+    for value, is_trained in zip(values, trained, strict=True):
+        if is_trained:
+            scored.append(value)
+        else:
+            scored.append(None)
+    return scores_of(scored, place, "inference_logprobs")
 
 
 def _column(data: JsonObject, key: str, tokens: int, place: Place) -> list[Any]:
     values = data.get(key)
-    if not isinstance(values, list) or len(values) != tokens:
-        raise place.error(
-            f"{key} is not a list of {tokens} entries, one for each of token_ids"
-        )
-    return values
+    if isinstance(values, list) and len(values) == tokens:
+        return values
+    raise place.error(
+        f"{key} is not a list of {tokens} entries, one for each of token_ids"
+    )
 
 
-def _flags(values: Any, tokens: int, place: Place) -> npt.NDArray[np.bool_]:
+def _flags(values: Any, tokens: int, place: Place) -> Flags:
     is_column = isinstance(values, list) and len(values) == tokens
-    if not is_column or not all(isinstance(value, bool) for value in values):
+    if not is_column or not _are_flags(values):
         raise place.error(f"loss_mask is not a list of {tokens} times true or false")
     return np.asarray(values, np.bool_)
+
+
+def _are_flags(values: list[Any]) -> bool:
+    return all(isinstance(value, bool) for value in values)

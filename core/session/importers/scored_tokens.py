@@ -14,8 +14,19 @@ from logdrift.core.errors import Place
 from logdrift.core.session.files import JsonObject
 from logdrift.core.session.importers.columns import is_whole
 
+_BAD_FORM = (
+    KeyError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    IndexError,
+)
 _ID = re.compile(r"token_id:(\d+)")
 """How vLLM writes a token for ``return_tokens_as_token_ids``."""
+
+
+Alternatives = tuple[tuple[int | None, Any], ...]
+"""(id, log-probability as written) of each; id None where text alone is named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +41,13 @@ class ScoredToken:
 
     token_id: int | None = None
     logprob: Any = None
-    top: tuple[tuple[int | None, Any], ...] = ()
+    top: Alternatives = ()
     rank: int | None = None
     piece: bytes | None = None
     sure: bool = True
 
 
-ScoredTokens = ScoredTokens
+ScoredTokens = list[ScoredToken]
 """The tokens of an answer, or of a part of one, in their order."""
 
 
@@ -48,7 +59,8 @@ def tokens_of(logprobs: Any, place: Place) -> ScoredTokens:
     """
     if logprobs is None:
         return []
-    return _read(lambda: _openai(logprobs), place, "logprobs is not OpenAI's")
+    reason = "logprobs is not OpenAI's"
+    return _read(lambda: _openai(logprobs), place, reason)
 
 
 def prompt_tokens_of(values: Any, place: Place) -> ScoredTokens:
@@ -70,8 +82,10 @@ def sglang_tokens(values: Any, tops: Any, place: Place, key: str) -> ScoredToken
     """
 
     def read() -> ScoredTokens:
-        lists = list(tops or ())[: len(values)]
-        missing = len(values) - len(lists)
+        count = len(values)
+        lists = list(tops or ())
+        lists = lists[:count]
+        missing = count - len(lists)
         lists += [None] * missing
         return list(map(_of_sglang, values, lists))
 
@@ -94,8 +108,9 @@ def _read(
 ) -> ScoredTokens:
     try:
         return tokens()
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-        raise place.error(f"{reason}: {type(error).__name__}: {error}") from None
+    except _BAD_FORM as error:
+        kind = type(error).__name__
+        raise place.error(f"{reason}: {kind}: {error}") from None
 
 
 def _openai(logprobs: JsonObject) -> ScoredTokens:
@@ -119,13 +134,15 @@ def _of_completion(
     widths = {len(top) for top in lists if top}
     # vLLM lists k ids, and the token before them where it is none of them: then the
     # rows have two widths.
-    k = min(widths) if len(widths) > 1 else 0
+    k = 0
+    if len(widths) > 1:
+        k = min(widths)
     tokens = []
     for text, value, top in zip(texts, values, lists, strict=True):
         token = ScoredToken(
             token_id=_named(text),
             logprob=value,
-            top=tuple((_named(other), logprob) for other, logprob in top.items()),
+            top=_by_text(top),
             piece=_piece(text, None),
             sure=len(top) == k,
         )
@@ -133,14 +150,28 @@ def _of_completion(
     return tokens
 
 
+def _by_text(top: Mapping[Any, Any]) -> Alternatives:
+    """The alternatives of an object of log-probabilities by text."""
+    entries = []
+    for text, logprob in top.items():
+        token_id = _named(text)
+        entries.append((token_id, logprob))
+    return tuple(entries)
+
+
 def _of_chat(entry: JsonObject) -> ScoredToken:
-    top: Iterable[JsonObject] = entry.get("top_logprobs") or ()
+    top = []
+    for other in entry.get("top_logprobs") or ():
+        token_id = _id_of(other)
+        top.append((token_id, other["logprob"]))
+    text = entry.get("token")
+    rank = entry.get("rank")
     return ScoredToken(
         token_id=_id_of(entry),
         logprob=entry["logprob"],
-        top=tuple((_id_of(other), other["logprob"]) for other in top),
-        rank=_whole(entry.get("rank")),
-        piece=_piece(entry.get("token"), entry.get("bytes")),
+        top=tuple(top),
+        rank=_whole(rank),
+        piece=_piece(text, entry.get("bytes")),
         sure=False,
     )
 
@@ -154,25 +185,30 @@ def _of_prompt(entry: JsonObject | None) -> ScoredToken:
     listed = [(int(key), body) for key, body in entry.items()]
     top = []
     for token_id, body in listed:
-        rank = _whole(body.get("rank")) or 1
-        if rank <= len(listed):
+        rank = _whole(body.get("rank"))
+        is_likely = rank is None or rank <= len(listed)
+        if is_likely:
             top.append((token_id, body["logprob"]))
     target, body = listed[0]
+    text = body.get("decoded_token")
     return ScoredToken(
         token_id=target,
         logprob=body["logprob"],
         top=tuple(top),
         rank=_whole(body.get("rank")),
-        piece=_piece(body.get("decoded_token"), None),
+        piece=_piece(text, None),
     )
 
 
 def _of_sglang(entry: Sequence[Any], top: Any) -> ScoredToken:
     logprob, token_id, *rest = entry
-    text = rest[0] if rest else None
+    text = None
+    if rest:
+        text = rest[0]
     alternatives = []
     for other in top or ():
-        alternatives.append((_whole(other[1]), other[0]))
+        other_id = _whole(other[1])
+        alternatives.append((other_id, other[0]))
     return ScoredToken(
         token_id=_whole(token_id),
         logprob=logprob,
@@ -182,14 +218,26 @@ def _of_sglang(entry: Sequence[Any], top: Any) -> ScoredToken:
 
 
 def _of_llamacpp(entry: JsonObject) -> ScoredToken:
-    keys = ("top_logprobs", "top_probs", "probs")
-    top = next((entry[key] for key in keys if entry.get(key)), ())
+    top = []
+    for other in _llamacpp_top(entry):
+        token_id = _id_of(other)
+        logprob = _logarithm(other)
+        top.append((token_id, logprob))
+    text = entry.get("token")
     return ScoredToken(
         token_id=_id_of(entry),
         logprob=_logarithm(entry),
-        top=tuple((_id_of(other), _logarithm(other)) for other in top),
-        piece=_piece(entry.get("token"), entry.get("bytes")),
+        top=tuple(top),
+        piece=_piece(text, entry.get("bytes")),
     )
+
+
+def _llamacpp_top(entry: JsonObject) -> Iterable[JsonObject]:
+    """The alternatives of a token, under whichever name a release of llama.cpp has."""
+    for key in ("top_logprobs", "top_probs", "probs"):
+        if entry.get(key):
+            return entry[key]  # type: ignore[no-any-return]
+    return ()
 
 
 def _logarithm(entry: JsonObject) -> Any:
@@ -223,17 +271,29 @@ def _named(text: Any) -> int | None:
 
 
 def _whole(value: Any) -> int | None:
-    return value if is_whole(value) else None
+    if is_whole(value):
+        return int(value)
+    return None
 
 
 def _piece(text: Any, raw: Any) -> bytes | None:
     """The bytes of a token: ``raw`` where they are listed, else its text."""
-    if isinstance(raw, list) and all(_is_byte(value) for value in raw):
+    if _are_bytes(raw):
         return bytes(raw) or None
-    if isinstance(text, str) and not _ID.fullmatch(text):
-        return text.encode("utf-8", "surrogatepass") or None
-    return None
+    if not isinstance(text, str):
+        return None
+    if _ID.fullmatch(text):
+        return None
+    return text.encode("utf-8", "surrogatepass") or None
+
+
+def _are_bytes(values: Any) -> bool:
+    if not isinstance(values, list):
+        return False
+    return all(_is_byte(value) for value in values)
 
 
 def _is_byte(value: Any) -> bool:
-    return isinstance(value, int) and 0 <= value < 256
+    if not isinstance(value, int):
+        return False
+    return 0 <= value < 256

@@ -32,25 +32,37 @@ def new_folder(out: Path) -> Iterator[Path]:
     What killed imports have left beside ``out`` goes first. Raises InputError where
     ``out`` exists, LogdriftError where the disk refuses.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if _is_taken(out):
         raise InputError(f"{out} exists already", remedy="give another --out")
     _remove_abandoned(out.parent)
     process = f"{_here()}-{os.getpid()}-{_started()}"
-    name = f".{out.name[:80]}.importing-{process}-{uuid.uuid4().hex[:8]}"
+    unique = uuid.uuid4().hex[:8]
+    name = f".{out.name[:80]}.importing-{process}-{unique}"
     scratch = out.with_name(name)
     try:
         scratch.mkdir(parents=True)
         yield scratch
         scratch.rename(out)  # an empty folder of that name is replaced
     except OSError as error:
-        raise LogdriftError(f"cannot write {out}: {error.strerror or error}") from None
+        reason = error.strerror or error
+        raise LogdriftError(f"cannot write {out}: {reason}") from None
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
+def _is_taken(out: Path) -> bool:
+    """Something is there already, other than an empty folder."""
+    if not out.exists():
+        return False
+    if not out.is_dir():
+        return True
+    return any(out.iterdir())
+
+
 def _here() -> str:
     """This host in eight hex digits: a process of another one is not seen."""
-    return f"{zlib.crc32(socket.gethostname().encode()):08x}"
+    host = socket.gethostname()
+    return f"{zlib.crc32(host.encode()):08x}"
 
 
 def _started() -> int:
@@ -61,7 +73,11 @@ def _remove_abandoned(folder: Path) -> None:
     """Scratch folders of imports of this host whose process is gone."""
     for path in folder.glob(".*.importing-*"):
         made_by = _SCRATCH.fullmatch(path.name)
-        if made_by is None or made_by["host"] != _here():
+        if made_by is None:
             continue
-        if process_start(int(made_by["pid"])) != int(made_by["started"]):
+        if made_by["host"] != _here():
+            continue
+        pid = int(made_by["pid"])
+        started = int(made_by["started"])
+        if process_start(pid) != started:
             shutil.rmtree(path, ignore_errors=True)

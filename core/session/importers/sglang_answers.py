@@ -46,9 +46,7 @@ def scored(place: Place, answer: JsonObject) -> ServerAnswer:
         raise place.error("has no log-probabilities", remedy)
     given, given_tokens = _prompt(answer, meta, before, place)
     new = _named(behind, place)
-    output_ids = answer.get("output_ids")
-    if output_ids and ids_of(output_ids, place, "output_ids").tolist() != new:
-        raise place.error("output_ids are not the ids of output_token_logprobs")
+    _check_output(answer, new, place)
     return ServerAnswer(
         place=place,
         given=given,
@@ -61,12 +59,23 @@ def scored(place: Place, answer: JsonObject) -> ServerAnswer:
     )
 
 
+def _check_output(answer: JsonObject, new: list[int], place: Place) -> None:
+    """Raise InputError where the answer lists other ids than those that have scores."""
+    output_ids = answer.get("output_ids")
+    if not output_ids:
+        return
+    ids = ids_of(output_ids, place, "output_ids")
+    if ids.tolist() != new:
+        raise place.error("output_ids are not the ids of output_token_logprobs")
+
+
 def _tokens(meta: JsonObject, side: str, place: Place) -> ScoredTokens:
     key = f"{side}_token_logprobs"
     values = meta.get(key) or []
     if not isinstance(values, list):
         raise place.error(f"{key} is not a list")
-    return sglang_tokens(values, meta.get(f"{side}_top_logprobs"), place, key)
+    tops = meta.get(f"{side}_top_logprobs")
+    return sglang_tokens(values, tops, place, key)
 
 
 def _prompt(
@@ -76,22 +85,25 @@ def _prompt(
     place: Place,
 ) -> tuple[Sequence[int], ScoredTokens]:
     """The prompt's ids, and as many scored tokens."""
-    prompt_ids = answer.get("prompt_token_ids") or meta.get("prompt_token_ids")
+    key = "prompt_token_ids"
+    prompt_ids = answer.get(key) or meta.get(key)
     if not prompt_ids:
         return _named(tokens, place), tokens
-    ids = ids_of(prompt_ids, place, "prompt_token_ids").tolist()
+    ids = ids_of(prompt_ids, place, key).tolist()
     if len(tokens) > len(ids):
         raise place.error(
             f"{len(tokens)} input_token_logprobs for {len(ids)} ids of the prompt"
         )
     missing = len(ids) - len(tokens)
-    for token_id, token in zip(ids[missing:], tokens, strict=True):
+    scored_ids = ids[missing:]
+    for token_id, token in zip(scored_ids, tokens, strict=True):
         if token.token_id not in (token_id, 0):
             raise place.error(
                 f"input_token_logprobs name id {token.token_id} where the prompt has"
                 f" {token_id}"
             )
-    return ids, [ScoredToken()] * missing + tokens
+    unscored = [ScoredToken()] * missing
+    return ids, unscored + tokens
 
 
 def _named(tokens: ScoredTokens, place: Place) -> list[int]:
@@ -106,13 +118,19 @@ def _named(tokens: ScoredTokens, place: Place) -> list[int]:
 
 
 def _finish(reason: Any) -> str:
-    kind = reason.get("type") if isinstance(reason, Mapping) else reason
-    return {"stop": "stop", "length": "length"}.get(str(kind), "unknown")
+    kind = reason
+    if isinstance(reason, Mapping):
+        kind = reason.get("type")
+    if kind in ("stop", "length"):
+        return str(kind)
+    return "unknown"
 
 
 def _observed(meta: JsonObject) -> dict[str, Any]:
-    out: dict[str, Any] = {"engine": "sglang"}
+    observed: dict[str, Any] = {"engine": "sglang"}
     version = meta.get("weight_version")
-    if isinstance(version, str | int) and str(version) != _DEFAULT_VERSION:
-        out["weight_version"] = str(version)[:100]
-    return out
+    if isinstance(version, str | int):
+        name = str(version)
+        if name != _DEFAULT_VERSION:
+            observed["weight_version"] = name[:100]
+    return observed

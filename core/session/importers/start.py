@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from logdrift.core.errors import InputError
+from logdrift.core.session.files import JsonObject
 from logdrift.core.session.importers.answers import kind_of, unwrapped, wraps
 from logdrift.core.session.importers.documents import Document, NotJson, documents
 from logdrift.core.session.importers.notes import Notes
@@ -36,28 +36,34 @@ class Start:
         that is recognised.
         """
         file = exported_files(self.path)[0]
+        nothing: Document = (in_file(self.path), {})
         try:
-            return next(documents(file), (in_file(self.path), {}))
+            return next(documents(file), nothing)
         except NotJson:
-            return in_file(self.path), {}
+            return nothing
 
     def has(self, key: str) -> bool:
         """The first object has this key."""
-        return key in self.first[1]
+        _, data = self.first
+        return key in data
 
     @cached_property
     def answer_kind(self) -> str | None:
         """The kind of a server's answer (`answers.KINDS`) that the first object is, or
         holds.
         """
-        return kind_of(next(self._answers(), self.first[1]))
+        _, data = self.first
+        answer = next(self._answers(), data)
+        return kind_of(answer)
 
-    def _answers(self) -> Iterator[dict[str, Any]]:
+    def _answers(self) -> Iterator[JsonObject]:
         """What the first object is wrapped around, where it is."""
         place, data = self.first
-        if wraps(data):
-            for _, answer in unwrapped(place, data, self.path.name, Notes()):
-                yield answer
+        if not wraps(data):
+            return
+        notes = Notes()
+        for _, answer in unwrapped(place, data, self.path.name, notes):
+            yield answer
 
 
 def exported_files(path: Path) -> list[Path]:
@@ -67,23 +73,30 @@ def exported_files(path: Path) -> list[Path]:
     ranks = sorted(path.glob("rank_*.jsonl"))
     if not ranks:
         reason = f"no {MANIFEST} and no rank_*.jsonl in it"
-        raise InputError(reason, file=path, remedy=_steps_below(path))
+        steps = _steps_below(path)
+        raise InputError(reason, file=path, remedy=steps)
     return ranks
 
 
 def _steps_below(folder: Path) -> str | None:
     """Which folders of steps to give instead; None where there are none."""
     for parent in (folder, folder / "token_exports"):
-        steps = {path.parent.name for path in parent.glob("step_*/rank_*.jsonl")}
+        exports = parent.glob("step_*/rank_*.jsonl")
+        steps = {export.parent.name for export in exports}
         if steps:
             return f"give one of {_named(steps)} in {parent}"
     return None
 
 
 def _named(steps: set[str]) -> str:
-    in_order = sorted(steps, key=lambda name: (len(name), name))
+    in_order = sorted(steps, key=_by_number)
     named = ", ".join(in_order[:_SHOWN_STEPS])
     more = len(in_order) - _SHOWN_STEPS
     if more > 0:
         return f"{named} and {more} more"
     return named
+
+
+def _by_number(step: str) -> tuple[int, str]:
+    """Sorts step_9 before step_10."""
+    return len(step), step

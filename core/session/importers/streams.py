@@ -15,6 +15,8 @@ from logdrift.core.errors import Place
 from logdrift.core.session.files import JsonObject
 from logdrift.core.session.importers.documents import Document
 
+Answer = dict[str, Any]
+"""A server's answer, or a chunk of one; what is put together is changed in place."""
 _LISTS = ("tokens", "token_logprobs", "top_logprobs", "text_offset")
 _PROBABILITIES = "completion_probabilities"
 _ADDED = ("output_token_logprobs", "output_top_logprobs", "output_token_ids_logprobs")
@@ -25,9 +27,9 @@ class Streams:
 
     def __init__(self) -> None:
         self._answers: list[Document] = []
-        self._open: dict[Any, dict[str, Any]] = {}
+        self._open: dict[Any, Answer] = {}
 
-    def add(self, place: Place, answer: dict[str, Any]) -> None:
+    def add(self, place: Place, answer: Answer) -> None:
         """Take one object: a whole answer, or a chunk. Raises InputError for a chunk
         that does not fit.
         """
@@ -39,15 +41,16 @@ class Streams:
             else:
                 self._add_llamacpp(place, answer)
         except (TypeError, AttributeError, KeyError) as error:
+            kind = type(error).__name__
             raise place.error(
-                f"is not an answer or a chunk of one: {type(error).__name__}: {error}"
+                f"is not an answer or a chunk of one: {kind}: {error}"
             ) from None
 
     def whole(self) -> Iterator[Document]:
         """All answers."""
         yield from self._answers
 
-    def _add_openai(self, place: Place, answer: dict[str, Any]) -> None:
+    def _add_openai(self, place: Place, answer: Answer) -> None:
         key = answer.get("id")
         begun = self._open.get(key)
         if begun is not None and _continues(begun, answer):
@@ -60,10 +63,11 @@ class Streams:
             answer = whole
         self._answers.append((place, answer))
 
-    def _add_sglang(self, place: Place, answer: dict[str, Any]) -> None:
+    def _add_sglang(self, place: Place, answer: Answer) -> None:
         meta = answer["meta_info"]
         stream_id = meta.get("id")
-        key = ("sglang", stream_id, answer.get("index"))
+        index = answer.get("index")
+        key = ("sglang", stream_id, index)
         begun = self._open.get(key)
         if begun is not None:
             _extend_sglang(begun, answer)
@@ -73,20 +77,24 @@ class Streams:
         goes_on = stream_id is not None and _is_unfinished(meta)
         self._keep_open(key, begun, goes_on)
 
-    def _add_llamacpp(self, place: Place, answer: dict[str, Any]) -> None:
-        key = ("llama.cpp", answer.get("id_slot"), answer.get("index"))
-        probabilities = answer.get(_PROBABILITIES) or ()
+    def _add_llamacpp(self, place: Place, answer: Answer) -> None:
+        slot = answer.get("id_slot")
+        index = answer.get("index")
+        key = ("llama.cpp", slot, index)
+        new = answer.get(_PROBABILITIES) or ()
         begun = self._open.get(key)
         if begun is None:
-            begun = {**answer, _PROBABILITIES: list(probabilities)}
+            begun = dict(answer)
+            begun[_PROBABILITIES] = list(new)
             self._answers.append((place, begun))
         else:
-            so_far = [*begun[_PROBABILITIES], *probabilities]
+            before = begun[_PROBABILITIES]
             begun.update(answer)
-            begun[_PROBABILITIES] = so_far
-        self._keep_open(key, begun, answer.get("stop") is False)
+            begun[_PROBABILITIES] = [*before, *new]
+        goes_on = answer.get("stop") is False
+        self._keep_open(key, begun, goes_on)
 
-    def _keep_open(self, key: Any, answer: dict[str, Any], goes_on: bool) -> None:
+    def _keep_open(self, key: Any, answer: Answer, goes_on: bool) -> None:
         """Whether later chunks belong to this answer."""
         if goes_on:
             self._open[key] = answer
@@ -105,12 +113,18 @@ def _is_chunk(answer: JsonObject) -> bool:
     Chunks of chats say so; those of completions have an id, and null for the reason to
     have finished.
     """
-    if str(answer.get("object", "")).endswith(".chunk"):
+    kind = str(answer.get("object", ""))
+    if kind.endswith(".chunk"):
         return True
     choices = answer["choices"]
-    if not isinstance(choices, list) or not choices or "id" not in answer:
+    has_choices = isinstance(choices, list) and len(choices) > 0
+    if not has_choices or "id" not in answer:
         return False
-    return all("delta" in choice or _is_unfinished(choice) for choice in choices)
+    return all(_is_partial(choice) for choice in choices)
+
+
+def _is_partial(choice: JsonObject) -> bool:
+    return "delta" in choice or _is_unfinished(choice)
 
 
 def _continues(begun: JsonObject, answer: JsonObject) -> bool:
@@ -121,11 +135,14 @@ def _continues(begun: JsonObject, answer: JsonObject) -> bool:
     for choice in begun["choices"]:
         if choice.get("finish_reason") is not None:
             finished.add(choice["index"])
-    indices = {choice.get("index", 0) for choice in answer["choices"]}
-    return finished.isdisjoint(indices)
+    for choice in answer["choices"]:
+        index = choice.get("index", 0)
+        if index in finished:
+            return False
+    return True
 
 
-def _extend(whole: dict[str, Any], chunk: JsonObject) -> None:
+def _extend(whole: Answer, chunk: JsonObject) -> None:
     """Add a chunk of OpenAI's form to what came before, in place."""
     for key, value in chunk.items():
         if key == "choices" or value is None:
@@ -138,7 +155,7 @@ def _extend(whole: dict[str, Any], chunk: JsonObject) -> None:
         _extend_choice(choice, part)
 
 
-def _choice_at(index: Any, choices: list[dict[str, Any]]) -> dict[str, Any]:
+def _choice_at(index: Any, choices: list[Answer]) -> Answer:
     """The choice with this index, added where it is not there yet."""
     for choice in choices:
         if choice["index"] == index:
@@ -153,7 +170,7 @@ def _choice_at(index: Any, choices: list[dict[str, Any]]) -> dict[str, Any]:
     return empty
 
 
-def _extend_choice(choice: dict[str, Any], part: JsonObject) -> None:
+def _extend_choice(choice: Answer, part: JsonObject) -> None:
     ids = part.get("token_ids") or part.get("response_token_ids")
     logprobs = part.get("logprobs")
     if isinstance(logprobs, dict):
@@ -168,22 +185,25 @@ def _extend_choice(choice: dict[str, Any], part: JsonObject) -> None:
         choice["finish_reason"] = part["finish_reason"]
 
 
-def _extend_logprobs(choice: dict[str, Any], logprobs: JsonObject) -> None:
+def _extend_logprobs(choice: Answer, logprobs: JsonObject) -> None:
     if choice["logprobs"] is None:
         choice["logprobs"] = {}
     whole = choice["logprobs"]
-    if isinstance(logprobs.get("content"), list):
-        whole.setdefault("content", []).extend(logprobs["content"])
+    content = logprobs.get("content")
+    if isinstance(content, list):
+        before = whole.setdefault("content", [])
+        before.extend(content)
         return
-    count = len(logprobs.get("tokens") or ())
+    tokens = logprobs.get("tokens") or ()
     for key in _LISTS:
         added = logprobs.get(key)
         if added is None:
-            added = [None] * count
-        whole.setdefault(key, []).extend(added)
+            added = [None] * len(tokens)
+        before = whole.setdefault(key, [])
+        before.extend(added)
 
 
-def _extend_sglang(whole: dict[str, Any], chunk: JsonObject) -> None:
+def _extend_sglang(whole: Answer, chunk: JsonObject) -> None:
     """Add a chunk of SGLang's form to what came before, in place."""
     old = whole["meta_info"]
     new = chunk["meta_info"]
@@ -197,8 +217,9 @@ def _extend_sglang(whole: dict[str, Any], chunk: JsonObject) -> None:
         for key in _ADDED:
             if key in meta:
                 meta[key] = _both(old, new, key)
-        whole["output_ids"] = _both(whole, chunk, "output_ids")
-    # What was said of the prompt stays: later chunks may leave it empty.
+        ids = _both(whole, chunk, "output_ids")
+        whole["output_ids"] = ids
+    # What the server wrote about the prompt stays: later chunks may leave it empty.
     for key, value in old.items():
         if key.startswith("input_") and value:
             meta[key] = value
@@ -207,4 +228,6 @@ def _extend_sglang(whole: dict[str, Any], chunk: JsonObject) -> None:
 
 def _both(old: JsonObject, new: JsonObject, key: str) -> list[Any]:
     """The list of ``old``, then that of ``new``."""
-    return [*(old.get(key) or []), *(new.get(key) or [])]
+    before = old.get(key) or []
+    added = new.get(key) or []
+    return [*before, *added]

@@ -30,22 +30,29 @@ def pieces_of(model: Path, token_ids: Iterable[int]) -> dict[int, bytes]:
 
     Raises InputError where there is none, or it has another form.
     """
-    tokenizer = _read(model / "tokenizer.json" if model.is_dir() else model)
-    pieces = {token_id: tokenizer.piece(token_id) for token_id in set(token_ids)}
-    return {token_id: piece for token_id, piece in pieces.items() if piece is not None}
+    file = model
+    if model.is_dir():
+        file = model / "tokenizer.json"
+    tokenizer = _read(file)
+    pieces = {}
+    for token_id in set(token_ids):
+        piece = tokenizer.piece(token_id)
+        if piece is not None:
+            pieces[token_id] = piece
+    return pieces
 
 
 def _read(path: Path) -> Tokenizer:
     try:
-        return Tokenizer.from_json(read_json(path, PIECES_BYTES))
+        data = read_json(path, PIECES_BYTES)
+        return Tokenizer.from_json(data)
     except OSError as error:
         raise in_file(path).error(
             f"cannot be read: {error.strerror}", "give the folder of the model"
         ) from None
     except _BAD_FORM as error:
-        raise in_file(path).error(
-            f"is not a tokenizer.json: {type(error).__name__}: {error}"
-        ) from None
+        kind = type(error).__name__
+        raise in_file(path).error(f"is not a tokenizer.json: {kind}: {error}") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,22 +75,26 @@ class Tokenizer:
         else:
             # Unigram vocabularies are lists of [token, score].
             words = {i: word for i, (word, _) in enumerate(vocabulary)}
-        added = data.get("added_tokens") or ()
-        byte_level = '"ByteLevel"' in json.dumps(data.get("decoder") or {})
-        return cls(
-            words=words,
-            added={int(entry["id"]): str(entry["content"]) for entry in added},
-            alphabet=byte_alphabet() if byte_level else None,
-        )
+        added = {}
+        for entry in data.get("added_tokens") or ():
+            token_id = int(entry["id"])
+            added[token_id] = str(entry["content"])
+        decoder = json.dumps(data.get("decoder") or {})
+        alphabet = None
+        if '"ByteLevel"' in decoder:
+            alphabet = byte_alphabet()
+        return cls(words=words, added=added, alphabet=alphabet)
 
     def piece(self, token_id: int) -> bytes | None:
         """The bytes of an id; None where it is not known."""
-        if token_id in self.added:
-            return self.added[token_id].encode("utf-8", "surrogatepass")
+        special = self.added.get(token_id)
+        if special is not None:
+            return special.encode("utf-8", "surrogatepass")
         word = self.words.get(token_id)
         if word is None:
             return None
-        piece = token_bytes(str(word), self.alphabet)
+        text = str(word)
+        piece = token_bytes(text, self.alphabet)
         if piece is None:
-            return str(word).encode("utf-8", "surrogatepass")
+            return text.encode("utf-8", "surrogatepass")
         return piece

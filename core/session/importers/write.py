@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from logdrift.core.session.layout import (
     capture_part,
     sequence_part,
 )
-from logdrift.core.session.scores import part_tensors
+from logdrift.core.session.scores import Array, part_tensors
 from logdrift.core.session.writer import (
     merge_pieces,
     sequence_tensors,
@@ -36,6 +36,21 @@ from logdrift.core.version import __version__
 
 _PART_TOKENS = 1 << 17
 _PART_SEQUENCES = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class _Chunk:
+    """The records of part ``index``, which begin at the sequence ``first``."""
+
+    index: int
+    first: int
+    records: Sequence[Record]
+    tokens: int
+
+    def write(self, folder: Path, file: str, tensors: Mapping[str, Array]) -> Part:
+        """Write the part's tensors to ``file``, and return its manifest entry."""
+        sequences = len(self.records)
+        return write_part(folder, file, tensors, self.first, sequences, self.tokens)
 
 
 def write_records(
@@ -58,54 +73,50 @@ def write_records(
         merge_pieces(folder, _pieces(records, model))
         sequence_parts: list[Part] = []
         capture_parts: dict[str, list[Part]] = {name: [] for name in infos}
-        for index, (first, chunk) in enumerate(_chunks(records)):
-            sequence_parts.append(_write_sequences(folder, index, first, chunk))
+        for chunk in _chunks(records):
+            part = _write_sequences(folder, chunk)
+            sequence_parts.append(part)
             for name, info in infos.items():
-                file = capture_part(info.label, index)
-                part = _write_scores(folder, file, first, chunk, (name, widths[name]))
+                file = capture_part(info.label, chunk.index)
+                part = _write_scores(folder, file, chunk, name, widths[name])
                 capture_parts[name].append(part)
-        captures = [
-            replace(info, parts=tuple(capture_parts[name]))
-            for name, info in infos.items()
-        ]
+        captures = []
+        for name, info in infos.items():
+            parts = tuple(capture_parts[name])
+            captures.append(replace(info, parts=parts))
         manifest = _manifest(records, sequence_parts, captures, title, model)
-        write_manifest(folder, replace(manifest, notes=context.notes.sentences()))
+        notes = context.notes.sentences()
+        write_manifest(folder, replace(manifest, notes=notes))
 
 
 def _width(records: Sequence[Record], name: str) -> int:
     """The alternatives that the capture has at most."""
-    lists = [record.captures[name].top_ids for record in records]
-    return max(int(ids.shape[1]) for ids in lists)
+    widths = []
+    for record in records:
+        top_ids = record.captures[name].top_ids
+        widths.append(top_ids.shape[1])
+    return int(max(widths))
 
 
-def _write_sequences(
-    folder: Path, index: int, first: int, chunk: Sequence[Record]
-) -> Part:
+def _write_sequences(folder: Path, chunk: _Chunk) -> Part:
+    records = chunk.records
     tensors = sequence_tensors(
-        [record.token_ids for record in chunk],
-        [record.prompt_length for record in chunk],
-        [record.finish for record in chunk],
-        [record.mask for record in chunk],
+        [record.token_ids for record in records],
+        [record.prompt_length for record in records],
+        [record.finish for record in records],
+        [record.mask for record in records],
     )
-    file = sequence_part(index)
-    return write_part(folder, file, tensors, first, len(chunk), _tokens(chunk))
+    file = sequence_part(chunk.index)
+    return chunk.write(folder, file, tensors)
 
 
 def _write_scores(
-    folder: Path,
-    file: str,
-    first: int,
-    chunk: Sequence[Record],
-    capture: tuple[str, int],
+    folder: Path, file: str, chunk: _Chunk, name: str, width: int
 ) -> Part:
-    """``capture`` is its name and how many alternatives it has."""
-    name, width = capture
-    tensors = part_tensors([record.captures[name] for record in chunk], width)
-    return write_part(folder, file, tensors, first, len(chunk), _tokens(chunk))
-
-
-def _tokens(records: Sequence[Record]) -> int:
-    return sum(len(record.token_ids) for record in records)
+    """Write the scores of the capture ``name``, ``width`` alternatives each."""
+    scores = [record.captures[name] for record in chunk.records]
+    tensors = part_tensors(scores, width)
+    return chunk.write(folder, file, tensors)
 
 
 def _manifest(
@@ -115,13 +126,20 @@ def _manifest(
     title: str,
     model: Path | None,
 ) -> Manifest:
+    now = datetime.now(timezone.utc)
+    model_name = _model_name(records, model)
+    sequences = SequencesInfo(
+        planned=len(records),
+        generated_by=None,
+        parts=tuple(parts),
+    )
     return Manifest(
         id=uuid.uuid4().hex,
         title=title,
-        created=datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        created=now.strftime("%Y-%m-%dT%H:%M:%SZ"),
         logdrift_version=__version__,
-        model=ModelInfo(id=_model_name(records, model)),
-        sequences=SequencesInfo(len(records), None, tuple(parts)),
+        model=ModelInfo(id=model_name),
+        sequences=sequences,
         captures=tuple(captures),
     )
 
@@ -129,23 +147,27 @@ def _manifest(
 def _model_name(records: Sequence[Record], model: Path | None) -> str:
     if model is not None:
         return str(model)
-    named = [record.model for record in records if record.model is not None]
-    if named:
-        return named[0]
+    for record in records:
+        if record.model is not None:
+            return record.model
     return UNKNOWN
 
 
-def _chunks(records: Sequence[Record]) -> Iterator[tuple[int, Sequence[Record]]]:
-    """(first sequence, records) of each part: a part ends where it has enough tokens or
-    sequences.
-    """
-    first = tokens = 0
-    for index, record in enumerate(records):
+def _chunks(records: Sequence[Record]) -> Iterator[_Chunk]:
+    """The records of each part: a part ends where it has enough tokens or sequences."""
+    first = 0
+    tokens = 0
+    index = 0
+    last = len(records) - 1
+    for position, record in enumerate(records):
         tokens += len(record.token_ids)
-        is_full = tokens >= _PART_TOKENS or index - first + 1 >= _PART_SEQUENCES
-        if is_full or index == len(records) - 1:
-            yield first, records[first : index + 1]
-            first = index + 1
+        sequences = position - first + 1
+        is_full = tokens >= _PART_TOKENS or sequences >= _PART_SEQUENCES
+        if is_full or position == last:
+            stop = position + 1
+            yield _Chunk(index, first, records[first:stop], tokens)
+            index += 1
+            first = stop
             tokens = 0
 
 
@@ -159,7 +181,9 @@ def _pieces(records: Sequence[Record], model: Path | None) -> Mapping[int, bytes
         pieces.update(record.pieces)
         ids.update(record.token_ids.tolist())
         for scores in record.captures.values():
-            ids.update(scores.top_ids[scores.top_ids >= 0].tolist())
+            top_ids = scores.top_ids
+            listed = top_ids[top_ids >= 0]
+            ids.update(listed.tolist())
     if model is not None:
         pieces.update(pieces_of(model, ids))
     return pieces
