@@ -57,11 +57,15 @@ def draw_ratios(tokens: Floats, sums: Floats, resamples: int, seed: int) -> Draw
     total = tokens.sum()
     with np.errstate(invalid="ignore", over="ignore"):
         value = sums.sum(0) / total
-        rest = sums - value * tokens[:, None]
+        expected = value * tokens[:, None]
+        rest = sums - expected
         tokens, rest = _grouped(tokens, rest, seed)
-        scale = len(tokens) / (len(tokens) - 1)
-        error = np.sqrt(scale * (rest * rest).sum(0)) / total
-        error[error <= _ROUNDING * np.abs(sums).sum(0) / total] = 0.0
+        units = len(tokens)
+        scale = units / (units - 1)
+        squares = (rest * rest).sum(0)
+        error = np.sqrt(scale * squares) / total
+        rounding = _ROUNDING * np.abs(sums).sum(0) / total
+        error[error <= rounding] = 0.0
         shift, errors = _of_draws(tokens, rest, scale, resamples, seed)
         # A draw of units that are all alike has no spread but for the rounding of its
         # sums.
@@ -76,16 +80,18 @@ def _of_draws(
 
     ``rest`` f64[U, C] is y - R n of each unit.
     """
-    columns = np.column_stack(
-        [tokens, tokens * tokens, rest, rest * tokens[:, None], rest * rest]
-    )
-    moments = _sums_of_draws(columns, resamples, seed)
-    count = moments[:, :1]
-    squares = moments[:, 1:2]
-    first, cross, second = np.split(moments[:, 2:], 3, 1)
-    shift = first / count
-    spread = second - 2 * shift * cross + shift * shift * squares
-    return shift, np.sqrt(scale * np.maximum(spread, 0.0)) / count
+    cross = rest * tokens[:, None]
+    terms = [tokens, tokens * tokens, rest, cross, rest * rest]
+    sums = _sums_of_draws(np.column_stack(terms), resamples, seed)
+    sum_tokens = sums[:, :1]
+    sum_squared_tokens = sums[:, 1:2]
+    sum_rest, sum_cross, sum_squared_rest = np.split(sums[:, 2:], 3, 1)
+    shift = sum_rest / sum_tokens
+    spread = sum_squared_rest - 2 * shift * sum_cross
+    spread += shift * shift * sum_squared_tokens
+    variance = scale * np.maximum(spread, 0.0)
+    errors = np.sqrt(variance) / sum_tokens
+    return shift, errors
 
 
 def in_order(tokens: Floats, sums: Floats) -> tuple[Floats, Floats]:
@@ -108,19 +114,21 @@ def _grouped(tokens: Floats, rest: Floats, seed: int) -> tuple[Floats, Floats]:
     units = len(tokens)
     if units <= MAX_DRAWN:
         return tokens, rest
-    order = np.random.default_rng([seed, units]).permutation(units)
+    random = np.random.default_rng([seed, units])
+    order = random.permutation(units)
     starts = np.arange(MAX_DRAWN) * units // MAX_DRAWN
-    return (
-        np.add.reduceat(tokens[order], starts),
-        np.add.reduceat(rest[order], starts, axis=0),
-    )
+    group_tokens = np.add.reduceat(tokens[order], starts)
+    group_rest = np.add.reduceat(rest[order], starts, axis=0)
+    return group_tokens, group_rest
 
 
 def _sums_of_draws(columns: Floats, resamples: int, seed: int) -> Floats:
     """Sums of ``columns`` f64[U, C] over U units drawn with replacement, f64[R, C]."""
     units = len(columns)
     rows = max(1, _CELLS // units)
-    blocks = [counts @ columns for counts in draw_counts(units, rows, resamples, seed)]
+    blocks = []
+    for counts in draw_counts(units, rows, resamples, seed):
+        blocks.append(counts @ columns)
     if not blocks:
         return np.empty((0, columns.shape[1]))
     return np.concatenate(blocks)
@@ -134,7 +142,9 @@ def draw_counts(units: int, rows: int, resamples: int, seed: int) -> Iterator[Fl
     random = np.random.default_rng(seed)
     for start in range(0, resamples, rows):
         number = min(rows, resamples - start)
-        picks = random.integers(0, units, (number, units))
-        picks += np.arange(number)[:, None] * units
+        size = (number, units)
+        picks = random.integers(0, units, size)
+        first_cell_of_draw = np.arange(number) * units
+        picks += first_cell_of_draw[:, None]
         counts = np.bincount(picks.ravel(), minlength=number * units)
-        yield counts.reshape(number, units).astype(np.float64)
+        yield counts.reshape(size).astype(np.float64)

@@ -8,6 +8,7 @@ is that of the change, not of two separate numbers.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -27,11 +28,13 @@ Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 Totals = Mapping[str, Floats]
+Formula = Callable[[Totals], Floats]
 Verdict = Literal["better", "worse", "no_change"]
 
 LEVEL = 0.95
 CLIP = 0.2
 _BLOCK_CELLS = 4_000_000
+"""Numbers in one work array of the draws."""
 _QUANTILE = 0.99
 
 
@@ -119,32 +122,38 @@ def change_stats(
     units for both sessions. Means are over tokens whose delta is finite (of `TOPK`:
     known) in both, so that both are of the same tokens.
     """
-    count = len(old.delta)
-    if not len(new.delta) == count == int(np.sum(lengths)):
-        raise ValueError(
-            f"{count} and {len(new.delta)} deltas for {int(np.sum(lengths))} tokens"
-        )
     lengths = np.asarray(lengths, np.int64)
+    _check_counts(old, new, int(lengths.sum()))
     units = _units_of(lengths)
     if units.method is None:
         resamples = 0
     shared = _shared_tokens(old, new)
-    totals = [_UnitTotals(side, shared, units) for side in (old, new)]
-    values = [side.metrics_of_data() for side in totals]
-    drawn = _metrics_of_draws(totals, units, resamples, seed)
+    earlier = _UnitTotals(old, shared, units)
+    later = _UnitTotals(new, shared, units)
+    values_old = earlier.metrics_of_data()
+    values_new = later.metrics_of_data()
+    drawn_old, drawn_new = _metrics_of_draws(earlier, later, resamples, seed)
     studentised = _studentised(old, new, shared.finite, lengths, resamples)
-    rows = [
-        _change(
-            path,
-            old=values[0][path][0],
-            new=values[1][path][0],
-            drawn=(drawn[0].get(path), drawn[1].get(path)),
-            studentised=studentised.get(path),
-        )
-        for path in METRICS
-        if path in values[0] and path in values[1]
-    ]
+    rows = []
+    for path in METRICS:
+        if path in values_old and path in values_new:
+            change = _change(
+                path,
+                old=values_old[path].item(),
+                new=values_new[path].item(),
+                drawn_old=drawn_old.get(path),
+                drawn_new=drawn_new.get(path),
+                studentised=studentised.get(path),
+            )
+            rows.append(change)
     return Changes(tuple(rows), units.method, units.count, resamples)
+
+
+def _check_counts(old: PairTokens, new: PairTokens, tokens: int) -> None:
+    count_old = len(old.delta)
+    count_new = len(new.delta)
+    if not count_old == count_new == tokens:
+        raise ValueError(f"{count_old} and {count_new} deltas for {tokens} tokens")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -157,9 +166,12 @@ class _Units:
 
 
 def _units_of(lengths: Array) -> _Units:
-    cut = unit_sums(np.zeros(int(lengths.sum()), np.float32), lengths)
-    of_token = np.repeat(np.arange(len(cut)), cut.tokens.astype(np.int64))
-    return _Units(of_token=of_token, count=len(cut), method=cut.method)
+    no_deltas = np.zeros(int(lengths.sum()), np.float32)
+    cut = unit_sums(no_deltas, lengths)
+    count = len(cut)
+    tokens = cut.tokens.astype(np.int64)
+    of_token = np.repeat(np.arange(count), tokens)
+    return _Units(of_token=of_token, count=count, method=cut.method)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -173,14 +185,16 @@ class _SharedTokens:
 
 
 def _shared_tokens(old: PairTokens, new: PairTokens) -> _SharedTokens:
-    both = [path for path in TOPK if path in old.topk and path in new.topk]
-    return _SharedTokens(
-        finite=np.isfinite(old.delta) & np.isfinite(new.delta),
-        known={
-            path: np.isfinite(old.topk[path]) & np.isfinite(new.topk[path])
-            for path in both
-        },
-    )
+    known = {}
+    for path in TOPK:
+        if path in old.topk and path in new.topk:
+            known[path] = _finite_in_both(old.topk[path], new.topk[path])
+    return _SharedTokens(finite=_finite_in_both(old.delta, new.delta), known=known)
+
+
+def _finite_in_both(old: Array, new: Array) -> Bools:
+    finite: Bools = np.isfinite(old) & np.isfinite(new)
+    return finite
 
 
 def _studentised(
@@ -190,55 +204,57 @@ def _studentised(
     if resamples == 0:
         return {}
     kept = count_kept(finite, lengths)
-    found = paired_changes(
-        unit_sums(old.delta[finite], kept),
-        unit_sums(new.delta[finite], kept),
-        resamples=resamples,
-    )
+    sums_old = unit_sums(old.delta[finite], kept)
+    sums_new = unit_sums(new.delta[finite], kept)
+    intervals = paired_changes(sums_old, sums_new, resamples=resamples)
     return {
-        "errors.mae": found.mae,
-        "errors.rmse": found.rmse,
-        "errors.mean": found.mean,
-        "mismatch.k3": found.k3,
+        "errors.mae": intervals.mae,
+        "errors.rmse": intervals.rmse,
+        "errors.mean": intervals.mean,
+        "mismatch.k3": intervals.k3,
     }
 
 
 def _metrics_of_draws(
-    totals: list[_UnitTotals], units: _Units, resamples: int, seed: int
-) -> list[dict[str, Floats]]:
+    old: _UnitTotals, new: _UnitTotals, resamples: int, seed: int
+) -> tuple[dict[str, Floats], dict[str, Floats]]:
     """Every metric of each draw, f64[resamples], of both sessions; {} without a
     draw.
     """
     if resamples == 0:
-        return [{}, {}]
-    width = max(units.count, totals[0].width)
-    rows = max(1, min(resamples, _BLOCK_CELLS // width))
-    blocks = [
-        [side.metrics(counts) for side in totals]
-        for counts in draw_counts(units.count, rows, resamples, seed)
-    ]
-    return [_joined([block[side] for block in blocks]) for side in (0, 1)]
+        return {}, {}
+    widest = max(old.units, old.tail_tokens)
+    draws_at_a_time = max(1, min(resamples, _BLOCK_CELLS // widest))
+    blocks_old = []
+    blocks_new = []
+    for counts in draw_counts(old.units, draws_at_a_time, resamples, seed):
+        blocks_old.append(old.metrics(counts))
+        blocks_new.append(new.metrics(counts))
+    return _joined(blocks_old), _joined(blocks_new)
 
 
 def _joined(blocks: list[dict[str, Floats]]) -> dict[str, Floats]:
-    return {
-        path: np.concatenate([block[path] for block in blocks]) for path in blocks[0]
-    }
+    joined = {}
+    for path in blocks[0]:
+        parts = [block[path] for block in blocks]
+        joined[path] = np.concatenate(parts)
+    return joined
 
 
 def _change(
     path: str,
     *,
-    old: Any,
-    new: Any,
-    drawn: tuple[Floats | None, Floats | None],
+    old: float,
+    new: float,
+    drawn_old: Floats | None,
+    drawn_new: Floats | None,
     studentised: Interval | None,
 ) -> Change:
     earlier = _known(old)
     later = _known(new)
     if earlier is None or later is None:
         return Change(path, earlier, later, None, None, None)
-    ci95, closer = _intervals(path, *drawn)
+    ci95, closer = _intervals(path, drawn_old, drawn_new)
     if path in STUDENTISED:
         ci95 = studentised
         # Those that cannot be negative are as far from 0 as they are large; the signed
@@ -255,9 +271,9 @@ def _change(
     )
 
 
-def _known(value: Any) -> float | None:
-    if np.isfinite(value):
-        return float(value)
+def _known(value: float) -> float | None:
+    if math.isfinite(value):
+        return value
     return None
 
 
@@ -268,8 +284,9 @@ def _intervals(
     if old is None or new is None:
         return None, None
     perfect = metric(path).perfect or 0.0
-    nearer = np.abs(new - perfect) - np.abs(old - perfect)
-    return _percentiles(new - old), _percentiles(nearer)
+    distance_old = np.abs(old - perfect)
+    distance_new = np.abs(new - perfect)
+    return _percentiles(new - old), _percentiles(distance_new - distance_old)
 
 
 def _percentiles(values: Floats) -> Interval | None:
@@ -277,7 +294,8 @@ def _percentiles(values: Floats) -> Interval | None:
     # data is too thin for an interval.
     if not np.isfinite(values).all():
         return None
-    low, high = np.quantile(values, ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
+    ends = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
+    low, high = np.quantile(values, ends)
     return float(low), float(high)
 
 
@@ -290,7 +308,8 @@ class _UnitTotals:
     def __init__(
         self, tokens: PairTokens, shared: _SharedTokens, units: _Units
     ) -> None:
-        self._units = units
+        self.units = units.count
+        self._unit_of_token = units.of_token
         self._names: list[str] = []
         self._columns: list[Floats] = []
         self._add_deltas(tokens, shared.finite)
@@ -299,15 +318,15 @@ class _UnitTotals:
         self._add_topk(tokens, shared.known)
         self._sums = np.stack(self._columns, axis=1)
         sizes = np.abs(tokens.delta[shared.finite])
-        unit = units.of_token[shared.finite]
-        self._tail = Tail(sizes, unit, units.count, _QUANTILE)
+        unit_of_size = units.of_token[shared.finite]
+        self._tail = Tail(sizes, unit_of_size, units.count, _QUANTILE)
 
     def _add(self, name: str, where: Array | None, values: Array | None = None) -> None:
         """The sum of ``values`` (None: 1) over the tokens of each unit in ``where``."""
-        unit = self._units.of_token
+        unit = self._unit_of_token
         if where is not None:
             unit = unit[where]
-        column = np.bincount(unit, values, self._units.count)
+        column = np.bincount(unit, values, self.units)
         self._names.append(name)
         self._columns.append(column.astype(np.float64))
 
@@ -327,18 +346,19 @@ class _UnitTotals:
         self._add("all", None)
         self._add("exact", None, tokens.delta == 0)
         self._add("infinite", None, np.isinf(tokens.delta))
-        p = np.exp(tokens.logprob_a.astype(np.float64))
-        q = np.exp(tokens.logprob_b.astype(np.float64))
-        self._add("probability", None, np.abs(p - q))
+        logprob_a = tokens.logprob_a.astype(np.float64)
+        logprob_b = tokens.logprob_b.astype(np.float64)
+        gap = np.exp(logprob_a) - np.exp(logprob_b)
+        self._add("probability", None, np.abs(gap))
 
     def _add_topk(self, tokens: PairTokens, known: Mapping[str, Bools]) -> None:
         for path, where in known.items():
-            self._add(f"{path} known", where)
+            self._add(_known_tokens_of(path), where)
             self._add(path, where, tokens.topk[path][where])
 
     @property
-    def width(self) -> int:
-        """Cells that one draw needs."""
+    def tail_tokens(self) -> int:
+        """Tokens of the tail: a draw counts each of them."""
         return len(self._tail.sizes)
 
     def metrics_of_data(self) -> dict[str, Floats]:
@@ -352,8 +372,10 @@ class _UnitTotals:
             largest = sizes[:1]
         else:
             largest = np.full(1, np.nan)
-        values = self.metrics(np.ones((1, self._units.count)))
-        return {**values, "errors.max_abs": largest}
+        each_unit_once = np.ones((1, self.units))
+        values = self.metrics(each_unit_once)
+        values["errors.max_abs"] = largest
+        return values
 
     def metrics(self, counts: Floats) -> dict[str, Floats]:
         """Every metric of each draw, f64[r], from how often each unit counts.
@@ -363,12 +385,19 @@ class _UnitTotals:
         with np.errstate(all="ignore"):
             columns = (counts @ self._sums).T
             total = dict(zip(self._names, columns, strict=True))
-            values = {path: formula(total) for path, formula in _FORMULAS.items()}
+            values = {}
+            for path, formula in _FORMULAS.items():
+                values[path] = formula(total)
             for path in TOPK:
                 if path in total:
-                    values[path] = total[path] / total[f"{path} known"]
+                    values[path] = total[path] / total[_known_tokens_of(path)]
             values["errors.p99"] = self._tail.quantile(counts)
         return values
+
+
+def _known_tokens_of(path: str) -> str:
+    """The name of the sum that counts the known tokens of a metric of `TOPK`."""
+    return f"{path} known"
 
 
 def _delta_terms(delta: Floats) -> Iterator[tuple[str, Array | None]]:
@@ -395,7 +424,11 @@ def _moments(logprob_a: Array, logprob_b: Array) -> Iterator[tuple[str, Array | 
     a = _centred(logprob_a)
     b = _centred(logprob_b)
     yield "possible", None
-    yield from (("a", a), ("b", b), ("aa", a * a), ("bb", b * b), ("ab", a * b))
+    yield "a", a
+    yield "b", b
+    yield "aa", a * a
+    yield "bb", b * b
+    yield "ab", a * b
 
 
 def _centred(logprob: Array) -> Floats:
@@ -414,29 +447,55 @@ def _centred(logprob: Array) -> Floats:
     return centred
 
 
+def _mean(name: str, count: str = "n") -> Formula:
+    """A sum over the number of its tokens, which is a sum too."""
+    return lambda total: total[name] / total[count]
+
+
+def _rmse(total: Totals) -> Floats:
+    mean_square = total["square"] / total["n"]
+    root: Floats = np.sqrt(mean_square)
+    return root
+
+
 def _pearson(total: Totals) -> Floats:
     n = total["possible"]
-    a = total["a"] / n
-    b = total["b"] / n
-    spread = (total["aa"] / n - a * a) * (total["bb"] / n - b * b)
-    return np.clip((total["ab"] / n - a * b) / np.sqrt(spread), -1, 1)
+    mean_a = total["a"] / n
+    mean_b = total["b"] / n
+    variance_a = total["aa"] / n - mean_a * mean_a
+    variance_b = total["bb"] / n - mean_b * mean_b
+    covariance = total["ab"] / n - mean_a * mean_b
+    spread = np.sqrt(variance_a * variance_b)
+    return np.clip(covariance / spread, -1, 1)
 
 
-_FORMULAS: Mapping[str, Callable[[Totals], Floats]] = {
-    "errors.mean": lambda total: total["delta"] / total["n"],
-    "errors.mae": lambda total: total["size"] / total["n"],
-    "errors.rmse": lambda total: np.sqrt(total["square"] / total["n"]),
+def _infinite(total: Totals) -> Floats:
+    return total["infinite"]
+
+
+def _ess_token(total: Totals) -> Floats:
+    mean_ratio = 1 + total["excess"] / total["n"]
+    mean_square = 1 + total["chi2"] / total["n"]
+    return mean_ratio**2 / mean_square
+
+
+def _mult_prob_error(total: Totals) -> Floats:
+    return 1 + total["mult"] / total["n"]
+
+
+_FORMULAS: Mapping[str, Formula] = {
+    "errors.mean": _mean("delta"),
+    "errors.mae": _mean("size"),
+    "errors.rmse": _rmse,
     "errors.pearson": _pearson,
-    "errors.exact_fraction": lambda total: total["exact"] / total["all"],
-    "errors.infinite": lambda total: total["infinite"],
-    "mismatch.k3": lambda total: total["k3"] / total["n"],
-    "mismatch.chi2_token": lambda total: total["chi2"] / total["n"],
-    "mismatch.ess_token": lambda total: (
-        (1 + total["excess"] / total["n"]) ** 2 / (1 + total["chi2"] / total["n"])
-    ),
-    f"mismatch.clip_fraction.{CLIP}": lambda total: total["clipped"] / total["n"],
-    "probability.mae": lambda total: total["probability"] / total["all"],
-    "probability.mult_prob_error": lambda total: 1 + total["mult"] / total["n"],
+    "errors.exact_fraction": _mean("exact", "all"),
+    "errors.infinite": _infinite,
+    "mismatch.k3": _mean("k3"),
+    "mismatch.chi2_token": _mean("chi2"),
+    "mismatch.ess_token": _ess_token,
+    f"mismatch.clip_fraction.{CLIP}": _mean("clipped"),
+    "probability.mae": _mean("probability", "all"),
+    "probability.mult_prob_error": _mult_prob_error,
 }
 
 STUDENTISED = ("errors.mae", "errors.rmse", "errors.mean", "mismatch.k3")

@@ -103,25 +103,43 @@ def topk_stats(
     if tokens == 0:
         return None
     same_top1 = np.count_nonzero(per_token.same_top1 & usable)
-    ranked = int(np.count_nonzero(per_token.ranked & usable))
-    flipped = int(np.count_nonzero(per_token.flipped & usable))
+    overlap = _overlap(per_token).sum()
     finite = np.isfinite(per_token.kl)
     bounds = per_token.kl[usable & finite]
-    some = len(bounds) > 0
+    bound_mean, bound_p99, bound_max = _summary(bounds)
+    tail_a = per_token.tail_a.sum()
+    tail_b = per_token.tail_b.sum()
     return TopK(
         k=int(per_token.k.max()),
         tokens=tokens,
         same_top1=float(same_top1 / tokens),
-        overlap=float(_overlap(per_token).sum() / tokens),
-        ranked=ranked,
-        rank_flips=flipped / ranked if ranked else None,
-        kl_lower_bound_mean=float(bounds.mean()) if some else None,
-        kl_lower_bound_p99=float(np.quantile(bounds, 0.99)) if some else None,
-        kl_lower_bound_max=float(bounds.max()) if some else None,
+        overlap=float(overlap / tokens),
+        ranked=int(np.count_nonzero(per_token.ranked & usable)),
+        rank_flips=_share_flipped(per_token),
+        kl_lower_bound_mean=bound_mean,
+        kl_lower_bound_p99=bound_p99,
+        kl_lower_bound_max=bound_max,
         kl_infinite=tokens - len(bounds),
-        tail_mass_a=float(per_token.tail_a.sum() / tokens),
-        tail_mass_b=float(per_token.tail_b.sum() / tokens),
+        tail_mass_a=float(tail_a / tokens),
+        tail_mass_b=float(tail_b / tokens),
     )
+
+
+def _summary(bounds: Floats) -> tuple[float | None, float | None, float | None]:
+    """Mean, 99% quantile and largest; None each where there is no bound."""
+    if len(bounds) == 0:
+        return None, None, None
+    p99 = np.quantile(bounds, 0.99)
+    return float(bounds.mean()), float(p99), float(bounds.max())
+
+
+def _share_flipped(per_token: TokenTopK) -> float | None:
+    """The share of ranked tokens whose rank differs; None where none is ranked."""
+    ranked = np.count_nonzero(per_token.ranked & per_token.usable)
+    if ranked == 0:
+        return None
+    flipped = np.count_nonzero(per_token.flipped & per_token.usable)
+    return int(flipped) / int(ranked)
 
 
 def _overlap(per_token: TokenTopK) -> Floats:
@@ -161,18 +179,19 @@ def token_topk(
     result = _nothing(count)
     if count == 0:
         return result
-    widths = (_width(a), _width(b))
-    if min(widths) == 0:
+    width_a = _width(a)
+    width_b = _width(b)
+    if min(width_a, width_b) == 0:
         return result
     done = 0
-    for block in _blocks_of(keep, max(widths)):
+    for block in _blocks_of(keep, max(width_a, width_b)):
+        end = done + len(block.rows)
+        targets = target_ids[block.start : block.stop][block.rows]
         with np.errstate(invalid="ignore", over="ignore"):
             side_a = read_block(a, block.start, block.stop, block.chosen)
             side_b = read_block(b, block.start, block.stop, block.chosen)
-            targets = target_ids[block.start : block.stop][block.rows]
-            at = slice(done, done + len(block.rows))
-            _compare(side_a, side_b, targets, result, at)
-        done += len(block.rows)
+            _compare(side_a, side_b, targets, result, slice(done, end))
+        done = end
     return result
 
 
@@ -192,7 +211,8 @@ def _nothing(count: int) -> TokenTopK:
 
 def _width(scores: TopKScores) -> int:
     """How many entries the lists of a capture have."""
-    return int(scores.top_ids.rows(0, 1).shape[1])
+    first_row = scores.top_ids.rows(0, 1)
+    return int(first_row.shape[1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +238,8 @@ def _blocks_of(keep: Bools, width: int) -> Iterator[_KeptRows]:
     step = int(np.clip(_BLOCK // width, _FEWEST_ROWS, _MOST_ROWS))
     for start in range(0, len(keep), step):
         stop = min(start + step, len(keep))
-        rows = np.flatnonzero(keep[start:stop])
+        kept = keep[start:stop]
+        rows = np.flatnonzero(kept)
         if len(rows):
             yield _KeptRows(start, stop, rows)
 
@@ -260,7 +281,8 @@ def _same_top1(a: TopKBlock, b: TopKBlock, match: ListMatch) -> Bools:
         tied = b.values[place] >= top_b
         if not tied.any():
             break
-        same |= tied & (slot > 0) & (match.value_a[place] >= top_a)
+        is_top_of_a = (slot > 0) & (match.value_a[place] >= top_a)
+        same |= tied & is_top_of_a
     return same
 
 
@@ -270,8 +292,9 @@ def _flips(a: TopKBlock, b: TopKBlock, k: Array) -> tuple[Bools, Bools]:
     """
     low_a, high_a = _rank_range(a)
     low_b, high_b = _rank_range(b)
-    known = ~np.isnan(a.target) & ~np.isnan(b.target)
-    ranked: Bools = known & (np.minimum(low_a, low_b) <= k)
+    unknown = np.isnan(a.target) | np.isnan(b.target)
+    is_listed = np.minimum(low_a, low_b) <= k
+    ranked: Bools = is_listed & ~unknown
     apart = (high_a < low_b) | (high_b < low_a)
     return ranked, ranked & apart
 
@@ -296,8 +319,10 @@ def _listed(side: TopKBlock) -> Array | int:
 def _tail(side: TopKBlock, k: Array) -> Floats:
     """The probability outside of the first k, f64[B]; 0 where k is 0."""
     width = len(side.p)
-    inside = side.p
+    p = side.p
     if k.min() < width:
-        inside = side.p * (np.arange(width)[:, None] < k)
-    outside = np.maximum(0.0, 1.0 - inside.sum(axis=0))
+        is_inside = np.arange(width)[:, None] < k
+        p = p * is_inside
+    inside = p.sum(axis=0)
+    outside = np.maximum(0.0, 1.0 - inside)
     return np.where(k > 0, outside, 0.0)

@@ -12,7 +12,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from logdrift.core.compare.sums import check_same_length
+
 Array = npt.NDArray[Any]
+
+_QUANTILES = (0.5, 0.9, 0.99, 0.999)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,27 +59,26 @@ def error_stats(delta: Array, logprob_a: Array, logprob_b: Array) -> ErrorStats:
     ``exact_fraction`` the share of deltas that are exactly 0. n = 0 gives None
     everywhere.
     """
-    if not len(delta) == len(logprob_a) == len(logprob_b):
-        raise ValueError(
-            f"{len(delta)} deltas for {len(logprob_a)} and {len(logprob_b)}"
-            " log-probabilities"
-        )
-    scored = ~np.isnan(delta)
-    count = int(scored.sum())
+    check_same_length(delta, logprob_a, logprob_b)
+    unscored = np.isnan(delta)
+    count = len(delta) - int(unscored.sum())
     if count == 0:
         return ErrorStats()
     finite = np.isfinite(delta)
     kept = int(finite.sum())
-    exact = float((delta == 0).sum() / count)
+    equal = delta == 0
+    exact = float(equal.sum() / count)
     if kept == 0:
         return ErrorStats(exact_fraction=exact, infinite=count)
     values = delta[finite].astype(np.float64)
     size = np.abs(values)
-    p50, p90, p99, p999 = (float(q) for q in np.quantile(size, (0.5, 0.9, 0.99, 0.999)))
+    mean_square = np.mean(size * size)
+    quantiles = np.quantile(size, _QUANTILES)
+    p50, p90, p99, p999 = quantiles.tolist()
     return ErrorStats(
         mean=float(values.mean()),
         mae=float(size.mean()),
-        rmse=float(np.sqrt(np.mean(size * size))),
+        rmse=float(np.sqrt(mean_square)),
         pearson=pearson(logprob_a[finite], logprob_b[finite]),
         max_abs=float(size.max()),
         min_abs=float(size.min()),
@@ -95,7 +98,7 @@ def _std(size: Array) -> float | None:
     """
     if len(size) < 2:
         return None
-    if size.min() == size.max():
+    if _is_constant(size):
         return 0.0
     return float(size.std(ddof=1))
 
@@ -109,11 +112,18 @@ def pearson(x: Array, y: Array) -> float | None:
     b = y[both].astype(np.float64)
     # A constant array's residuals are rounding, not variance: compare the values, not
     # their spread.
-    if len(a) < 2 or a.min() == a.max() or b.min() == b.max():
+    if len(a) < 2 or _is_constant(a) or _is_constant(b):
         return None
     a -= a.mean()
     b -= b.mean()
-    spread = float(np.sqrt(a @ a)) * float(np.sqrt(b @ b))
+    norm_a = float(np.sqrt(a @ a))
+    norm_b = float(np.sqrt(b @ b))
+    spread = norm_a * norm_b
     if spread > 0:
-        return float(np.clip((a @ b) / spread, -1.0, 1.0))
+        correlation = (a @ b) / spread
+        return float(np.clip(correlation, -1.0, 1.0))
     return None
+
+
+def _is_constant(values: Array) -> bool:
+    return bool(values.min() == values.max())

@@ -67,21 +67,64 @@ def sentence(differences: Sequence[Difference]) -> str:
     """``rope_theta 1000000 against 10000, sliding_window 64 against not there and 3
     more``.
     """
-    said = ", ".join(each.text for each in differences[:SHOWN])
+    texts = [difference.text for difference in differences[:SHOWN]]
+    listed = ", ".join(texts)
     more = len(differences) - SHOWN
     if more > 0:
-        return f"{said} and {more:,} more"
-    return said
+        return f"{listed} and {more:,} more"
+    return listed
 
 
 def one_writer(a: CaptureInfo, b: CaptureInfo) -> bool:
     """Whether one release of Transformers wrote both configs for one engine, so that
     both have the same keys.
     """
-    if a.engine != b.engine or a.facts is None or b.facts is None:
+    if a.engine != b.engine:
+        return False
+    if a.facts is None or b.facts is None:
         return False
     release = a.facts.transformers_version
     return release is not None and release == b.facts.transformers_version
+
+
+@dataclass(frozen=True, slots=True)
+class _ValuesOfSides:
+    """Configs or tokenizers of both sides, flat by dotted names."""
+
+    a: Mapping[str, Any]
+    b: Mapping[str, Any]
+
+    @property
+    def names(self) -> list[str]:
+        """The keys of either side, those of A first."""
+        names = dict.fromkeys(self.a)
+        names |= dict.fromkeys(self.b)
+        return list(names)
+
+    def both_have(self, name: str) -> bool:
+        return name in self.a and name in self.b
+
+    def is_table_with_entries(self, name: str) -> bool:
+        """Whether a key is an empty table on one side and has entries on the other."""
+        if {} not in (self.a.get(name), self.b.get(name)):
+            return False
+        begin = f"{name}."
+        return any(other.startswith(begin) for other in self.names)
+
+    def one_sided(self, name: str, *, counts: bool = True) -> Difference:
+        """The difference at a key that only one side has."""
+        return Difference(
+            name=name,
+            a=_shown_entry(self.a, name),
+            b=_shown_entry(self.b, name),
+            counts=counts,
+        )
+
+
+def _shown_entry(values: Mapping[str, Any], name: str) -> str:
+    if name in values:
+        return shown(values[name])
+    return NOT_THERE
 
 
 # ---- configs
@@ -99,46 +142,56 @@ def canonical(config: Mapping[str, Any]) -> dict[str, Any]:
     engines and releases.
     """
     fields = dict(config)
-    text = fields.pop("text_config", None)
-    if isinstance(text, Mapping):
-        fields |= text
-    fields = _with_rope_parameters(fields)
-    return {
-        name: value
-        for name, value in flatten(fields).items()
-        if not _SPELLING.search(name)
-    }
+    fields |= _table(fields.pop("text_config", None))
+    values = flatten(_with_rope_parameters(fields))
+    for name in list(values):
+        if _SPELLING.search(name):
+            del values[name]
+    return values
 
 
 def _with_rope_parameters(fields: dict[str, Any]) -> dict[str, Any]:
     """Transformers 4 wrote ``rope_theta`` and ``rope_scaling``, Transformers 5 writes
     one table ``rope_parameters``.
     """
-    rope = _table(fields.get("rope_parameters"))
-    scaling = fields.get("rope_scaling")
-    if isinstance(scaling, Mapping):
-        rope = {**scaling, **rope}
-    fields.pop("rope_scaling", None)
-    if any(isinstance(value, Mapping) for value in rope.values()):
+    rope = _table(fields.pop("rope_scaling", None))
+    rope |= _table(fields.get("rope_parameters"))
+    if _has_tables(rope):
         # One table for each kind of layer.
-        rope = {kind: _one_rope(_table(value)) for kind, value in rope.items()}
+        for kind, table in rope.items():
+            rope[kind] = _one_rope(_table(table))
     elif rope or "rope_theta" in fields:
         rope = _one_rope(rope)
-        theta = fields.get("rope_theta")
-        if theta is not None and alike(rope.setdefault("rope_theta", theta), theta):
-            # Another value beside the table stays: the engine reads one of the two.
-            del fields["rope_theta"]
+        _move_theta(fields, rope)
     if rope:
         fields["rope_parameters"] = rope
     return fields
+
+
+def _has_tables(table: Mapping[str, Any]) -> bool:
+    return any(isinstance(value, Mapping) for value in table.values())
+
+
+def _move_theta(fields: dict[str, Any], rope: dict[str, Any]) -> None:
+    """Move ``rope_theta`` into the table.
+
+    Another value beside the table stays: the engine reads one of the two.
+    """
+    theta = fields.get("rope_theta")
+    if theta is None:
+        return
+    theta_in_table = rope.setdefault("rope_theta", theta)
+    if alike(theta_in_table, theta):
+        del fields["rope_theta"]
 
 
 def _one_rope(table: Mapping[str, Any]) -> dict[str, Any]:
     """``type`` is the older name of ``rope_type``, and without either it is the default
     one.
     """
-    rope = {name: value for name, value in table.items() if name != "type"}
-    rope.setdefault("rope_type", table.get("type", "default"))
+    rope = dict(table)
+    older_type = rope.pop("type", "default")
+    rope.setdefault("rope_type", older_type)
     return rope
 
 
@@ -157,31 +210,38 @@ def config_differences(a: Loaded, b: Loaded, *, whole: bool) -> tuple[Difference
     """
     if a.config is None or b.config is None:
         return ()
-    left = config_values(a)
-    right = config_values(b)
-    found: list[Difference] = []
-    for name in dict.fromkeys([*left, *right]):
-        if name in left and name in right:
-            found += _value_differences(
-                name, left[name], right[name], counts=_counts(name, left, right)
-            )
-        elif _is_told_by_entries(name, left, right):
+    sides = _ValuesOfSides(config_values(a), config_values(b))
+    differences: list[Difference] = []
+    for name in sides.names:
+        counts = _counts(name, sides)
+        if sides.both_have(name):
+            value_a = sides.a[name]
+            value_b = sides.b[name]
+            differences += _value_differences(name, value_a, value_b, counts=counts)
+        elif sides.is_table_with_entries(name):
             continue
-        elif whole or (
-            CHANGES_THE_MODEL.search(name)
-            and left.get(name, right.get(name)) not in (None, False)
-        ):
-            found.append(_one_sided(name, left, right))
-    return tuple(sorted(found, key=lambda each: not each.counts))
+        elif whole or _changes_the_model(name, sides):
+            differences.append(sides.one_sided(name, counts=counts))
+    differences.sort(key=lambda difference: not difference.counts)
+    return tuple(differences)
 
 
-def _counts(name: str, left: Mapping[str, Any], right: Mapping[str, Any]) -> bool:
+def _changes_the_model(name: str, sides: _ValuesOfSides) -> bool:
+    """Whether a key of one side alone changes the model, and is switched on."""
+    if not CHANGES_THE_MODEL.search(name):
+        return False
+    value = sides.a.get(name, sides.b.get(name))
+    return value not in (None, False)
+
+
+def _counts(name: str, sides: _ValuesOfSides) -> bool:
     """Whether a score of given ids may depend on a key: on the number of positions only
     where RoPE is scaled by it, or positions are learned.
     """
     if name == "max_position_embeddings":
-        types = {side.get("rope_parameters.rope_type") for side in (left, right)}
-        return types != {"default"}
+        type_a = sides.a.get("rope_parameters.rope_type")
+        type_b = sides.b.get("rope_parameters.rope_type")
+        return (type_a, type_b) != ("default", "default")
     return not _NO_SCORE.search(name)
 
 
@@ -190,32 +250,25 @@ def _value_differences(
 ) -> Iterator[Difference]:
     if alike(a, b):
         return
-    if isinstance(a, list) and isinstance(b, list) and len(a) == len(b):
-        at = [i for i, (x, y) in enumerate(zip(a, b, strict=True)) if not alike(x, y)]
-        if len(at) > 1:
-            more = f" and {len(at) - 1:,} more"
-        else:
-            more = ""
-        yield Difference(
-            f"{name}[{at[0]}]{more}", shown(a[at[0]]), shown(b[at[0]]), counts
-        )
+    are_lists = isinstance(a, list) and isinstance(b, list)
+    if are_lists and len(a) == len(b):
+        yield _list_difference(name, a, b, counts)
     else:
         yield Difference(name, shown(a), shown(b), counts)
 
 
-def _is_told_by_entries(
-    name: str, left: Mapping[str, Any], right: Mapping[str, Any]
-) -> bool:
-    """An empty table on one side, where the other side has entries of it."""
-    is_empty = {} in (left.get(name), right.get(name))
-    return is_empty and any(other.startswith(f"{name}.") for other in (*left, *right))
-
-
-def _one_sided(
-    name: str, left: Mapping[str, Any], right: Mapping[str, Any]
-) -> Difference:
-    a, b = (shown(side[name]) if name in side else NOT_THERE for side in (left, right))
-    return Difference(name, a, b, _counts(name, left, right))
+def _list_difference(name: str, a: list[Any], b: list[Any], counts: bool) -> Difference:
+    """The first entry that differs, and how many others do."""
+    places = []
+    for place, (entry_a, entry_b) in enumerate(zip(a, b, strict=True)):
+        if not alike(entry_a, entry_b):
+            places.append(place)
+    first = places[0]
+    others = len(places) - 1
+    name = f"{name}[{first}]"
+    if others:
+        name = f"{name} and {others:,} more"
+    return Difference(name, shown(a[first]), shown(b[first]), counts)
 
 
 def all_differences(
@@ -234,13 +287,10 @@ def all_differences(
 
 def tokenizer_values(loaded: Loaded) -> dict[str, Any]:
     """The tokenizer flat by dotted names, without the digests of its vocabulary."""
-    return flatten(
-        {
-            name: value
-            for name, value in (loaded.tokenizer or {}).items()
-            if name not in _DIGESTS
-        }
-    )
+    tokenizer = dict(loaded.tokenizer or {})
+    for name in _DIGESTS:
+        tokenizer.pop(name, None)
+    return flatten(tokenizer)
 
 
 _DIGESTS = ("vocabulary_blocks", "merges_digest", "added_digest", "block_ids")
@@ -252,15 +302,14 @@ def tokenizer_differences(a: Loaded, b: Loaded) -> tuple[Difference, ...]:
     """
     if a.tokenizer is None or b.tokenizer is None:
         return ()
-    left = tokenizer_values(a)
-    right = tokenizer_values(b)
-    found = [*_vocabularies(a.tokenizer, b.tokenizer)]
-    for name in dict.fromkeys([*left, *right]):
-        if name in left and name in right:
-            found += _value_differences(name, left[name], right[name])
-        elif not _is_told_by_entries(name, left, right):
-            found.append(_one_sided(name, left, right))
-    return tuple(found)
+    sides = _ValuesOfSides(tokenizer_values(a), tokenizer_values(b))
+    differences = [*_vocabularies(a.tokenizer, b.tokenizer)]
+    for name in sides.names:
+        if sides.both_have(name):
+            differences += _value_differences(name, sides.a[name], sides.b[name])
+        elif not sides.is_table_with_entries(name):
+            differences.append(sides.one_sided(name))
+    return tuple(differences)
 
 
 def _vocabularies(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[Difference]:
@@ -269,36 +318,46 @@ def _vocabularies(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[Differ
     """
     size = a.get("block_ids")
     if isinstance(size, int) and size == b.get("block_ids"):
-        for first, last in _runs(_other_blocks(a, b, size)):
-            yield Difference(
-                f"text of ids {first * size:,} to {(last + 1) * size - 1:,}",
-                *_DIGESTS_DIFFER,
-            )
-    if (
-        None not in (a.get("merges_digest"), b.get("merges_digest"))
-        and a["merges_digest"] != b["merges_digest"]
-    ):
-        yield Difference(
-            "merges", shown(a.get("merges")), f"{shown(b.get('merges'))} others"
-        )
-    if (
-        None not in (a.get("added_digest"), b.get("added_digest"))
-        and a["added_digest"] != b["added_digest"]
-    ):
+        for first_block, last_block in _runs(_other_blocks(a, b, size)):
+            first = first_block * size
+            last = (last_block + 1) * size - 1
+            name = f"text of ids {first:,} to {last:,}"
+            yield Difference(name, *_DIGESTS_DIFFER)
+    if _has_other_digest("merges_digest", a, b):
+        merges_a = shown(a.get("merges"))
+        merges_b = shown(b.get("merges"))
+        yield Difference("merges", merges_a, f"{merges_b} others")
+    if _has_other_digest("added_digest", a, b):
         yield Difference("added tokens beyond those listed", *_DIGESTS_DIFFER)
 
 
+def _has_other_digest(name: str, a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
+    """Whether both sides have a digest, and not the same."""
+    digest_a = a.get(name)
+    digest_b = b.get(name)
+    if digest_a is None or digest_b is None:
+        return False
+    return bool(digest_a != digest_b)
+
+
 def _other_blocks(a: Mapping[str, Any], b: Mapping[str, Any], size: int) -> list[int]:
-    """Blocks of ids with other texts; the block in which one vocabulary ends is told by
-    its size.
+    """Blocks of ids with other texts.
+
+    The block in which one vocabulary ends is left out: the sizes show that.
     """
-    blocks = [_list(side.get("vocabulary_blocks")) for side in (a, b)]
-    sizes = [side.get("vocabulary") for side in (a, b)]
-    differ = [i for i, (x, y) in enumerate(zip(*blocks, strict=False)) if x != y]
-    if sizes[0] == sizes[1]:
-        return differ
-    end = min((count for count in sizes if isinstance(count, int)), default=0)
-    return [block for block in differ if (block + 1) * size <= end]
+    blocks_a = _list(a.get("vocabulary_blocks"))
+    blocks_b = _list(b.get("vocabulary_blocks"))
+    others = []
+    for number, (block_a, block_b) in enumerate(zip(blocks_a, blocks_b, strict=False)):
+        if block_a != block_b:
+            others.append(number)
+    ids_a = a.get("vocabulary")
+    ids_b = b.get("vocabulary")
+    if ids_a == ids_b:
+        return others
+    known_ids = [ids for ids in (ids_a, ids_b) if isinstance(ids, int)]
+    shared_ids = min(known_ids, default=0)
+    return [number for number in others if (number + 1) * size <= shared_ids]
 
 
 def _list(value: object) -> list[Any]:
@@ -331,66 +390,77 @@ def template_differences(a: Loaded, b: Loaded) -> tuple[Difference, ...]:
     """
     if a.templates is None or b.templates is None:
         return ()
-    found = []
-    for name in dict.fromkeys([*a.templates, *b.templates]):
-        if name == "default":
-            what = "chat_template"
-        else:
-            what = f"chat_template {name}"
-        if name not in a.templates or name not in b.templates:
-            found.append(
-                Difference(
-                    what,
-                    _length(a.templates, name),
-                    _length(b.templates, name),
-                    counts=False,
-                )
-            )
-        elif a.templates[name] != b.templates[name]:
-            found.append(_first_line(what, a.templates[name], b.templates[name]))
-    return tuple(found)
+    differences = []
+    for name in {**a.templates, **b.templates}:
+        template_a = a.templates.get(name)
+        template_b = b.templates.get(name)
+        if template_a != template_b:
+            differences.append(_template_difference(name, template_a, template_b))
+    return tuple(differences)
+
+
+def _template_difference(name: str, a: str | None, b: str | None) -> Difference:
+    if name == "default":
+        what = "chat_template"
+    else:
+        what = f"chat_template {name}"
+    if a is None or b is None:
+        return Difference(what, _length(a), _length(b), counts=False)
+    return _first_line(what, a, b)
+
+
+def _length(template: str | None) -> str:
+    if template is None:
+        return NOT_THERE
+    return f"{len(template):,} characters"
 
 
 def _first_line(what: str, a: str, b: str) -> Difference:
-    left = a.split("\n")
-    right = b.split("\n")
-    at = next(
-        (i for i, (x, y) in enumerate(zip(left, right, strict=False)) if x != y),
-        min(len(left), len(right)),
-    )
-    parting = _parting(left, right, at)
+    """The first line that differs, each from shortly before its first other
+    character.
+    """
+    lines_a = a.split("\n")
+    lines_b = b.split("\n")
+    index = _first_unequal(lines_a, lines_b)
+    line_a = _line(lines_a, index)
+    line_b = _line(lines_b, index)
+    if line_a is None or line_b is None:
+        column = 0
+    else:
+        column = _first_unequal(line_a, line_b)
     return Difference(
-        f"{what} line {at + 1}",
-        _line(left, at, parting),
-        _line(right, at, parting),
+        name=f"{what} line {index + 1}",
+        a=_shown_line(line_a, column),
+        b=_shown_line(line_b, column),
         counts=False,
     )
 
 
-def _length(templates: Mapping[str, str], name: str) -> str:
-    if name in templates:
-        return f"{len(templates[name]):,} characters"
-    return NOT_THERE
+def _first_unequal(a: Sequence[str], b: Sequence[str]) -> int:
+    """The first place in which two texts or lists of lines differ; the length of the
+    shorter where none does.
+    """
+    for place, (part_a, part_b) in enumerate(zip(a, b, strict=False)):
+        if part_a != part_b:
+            return place
+    return min(len(a), len(b))
+
+
+def _line(lines: Sequence[str], index: int) -> str | None:
+    if index < len(lines):
+        return lines[index]
+    return None
 
 
 _BEFORE = 20
 """Characters of a line that are shown before the first that differs."""
 
 
-def _parting(left: Sequence[str], right: Sequence[str], at: int) -> int:
-    """The first character in which two lines differ; 0 where one side has no such
-    line.
-    """
-    if at >= min(len(left), len(right)):
-        return 0
-    pairs = enumerate(zip(left[at], right[at], strict=False))
-    return next(
-        (i for i, (x, y) in pairs if x != y), min(len(left[at]), len(right[at]))
-    )
-
-
-def _line(lines: Sequence[str], at: int, parting: int) -> str:
-    if at >= len(lines):
+def _shown_line(line: str | None, column: int) -> str:
+    """A line from shortly before ``column``; its absence where there is none."""
+    if line is None:
         return NOT_THERE
-    start = max(0, parting - _BEFORE)
-    return shown(("…" if start else "") + lines[at][start:])
+    start = max(0, column - _BEFORE)
+    if start == 0:
+        return shown(line)
+    return shown(f"…{line[start:]}")

@@ -23,6 +23,7 @@ from logdrift.core.compare import estimators
 from logdrift.core.compare.segments import count_kept, filled_segments
 from logdrift.core.compare.sums import (
     check_lengths,
+    check_same_length,
     finite_or_none,
     log_or_minus_infinity,
 )
@@ -164,11 +165,7 @@ def mismatch_stats(
     not add up.
     """
     check_lengths(delta, lengths)
-    if not len(delta) == len(logprob_a) == len(logprob_b):
-        raise ValueError(
-            f"{len(delta)} deltas for {len(logprob_a)} and {len(logprob_b)}"
-            " log-probabilities"
-        )
+    check_same_length(delta, logprob_a, logprob_b)
     if not _all_finite(delta):
         finite = np.isfinite(delta)
         lengths = count_kept(finite, lengths)
@@ -178,8 +175,6 @@ def mismatch_stats(
     if len(delta) == 0:
         return _nothing(clip_bounds, extreme_bounds, sampled_by_b)
     values = delta.astype(np.float64)
-    clipped = {f"{c:g}": _share_outside(values, 1 - c, 1 + c) for c in clip_bounds}
-    extreme = {f"{t:g}": _share_outside(values, 1 / t, t) for t in extreme_bounds}
     with np.errstate(over="ignore", invalid="ignore"):
         tokens = TokenSums(values)
         return Mismatch(
@@ -188,8 +183,8 @@ def mismatch_stats(
             **_sequence_numbers(values, tokens.errors, lengths),
             **_perplexities(values, logprob_a, logprob_b, lengths),
             ratio_p99=_ratio_quantile(delta, 0.99),
-            clip_fraction=clipped,
-            extreme_fraction=extreme,
+            clip_fraction=_clip_fractions(values, clip_bounds),
+            extreme_fraction=_extreme_fractions(values, extreme_bounds),
             sampled_by_b=sampled_by_b,
         )
 
@@ -198,7 +193,9 @@ def _all_finite(delta: Array) -> bool:
     """Whether no delta is NaN or infinite: their ends tell, without a mask."""
     if len(delta) == 0:
         return True
-    return math.isfinite(float(delta.min())) and math.isfinite(float(delta.max()))
+    lowest = float(delta.min())
+    highest = float(delta.max())
+    return math.isfinite(lowest) and math.isfinite(highest)
 
 
 def _nothing(
@@ -207,17 +204,36 @@ def _nothing(
     sampled_by_b: bool | None,
 ) -> Mismatch:
     return Mismatch(
-        clip_fraction={f"{bound:g}": None for bound in clip_bounds},
-        extreme_fraction={f"{bound:g}": None for bound in extreme_bounds},
+        clip_fraction=dict.fromkeys(map(_bound_key, clip_bounds)),
+        extreme_fraction=dict.fromkeys(map(_bound_key, extreme_bounds)),
         sampled_by_b=sampled_by_b,
     )
 
 
+def _bound_key(bound: float) -> str:
+    return f"{bound:g}"
+
+
+def _clip_fractions(delta: Array, bounds: Sequence[float]) -> Numbers:
+    fractions: Numbers = {}
+    for width in bounds:
+        fractions[_bound_key(width)] = _share_outside(delta, 1 - width, 1 + width)
+    return fractions
+
+
+def _extreme_fractions(delta: Array, bounds: Sequence[float]) -> Numbers:
+    fractions: Numbers = {}
+    for factor in bounds:
+        fractions[_bound_key(factor)] = _share_outside(delta, 1 / factor, factor)
+    return fractions
+
+
 def _share_outside(delta: Array, low: float, high: float) -> float:
     """The share of tokens whose ratio is outside of [low, high]."""
-    below = np.count_nonzero(delta < log_or_minus_infinity(low))
-    above = np.count_nonzero(delta > log_or_minus_infinity(high))
-    return int(below + above) / len(delta)
+    is_below = delta < log_or_minus_infinity(low)
+    is_above = delta > log_or_minus_infinity(high)
+    outside = np.count_nonzero(is_below) + np.count_nonzero(is_above)
+    return int(outside) / len(delta)
 
 
 # ---- means over tokens
@@ -225,18 +241,18 @@ def _share_outside(delta: Array, low: float, high: float) -> float:
 
 def _token_numbers(tokens: TokenSums) -> Numbers:
     k3 = tokens.mean("k3")
-    largest_k3 = max(
-        estimators.k3_of_token(tokens.lowest), estimators.k3_of_token(tokens.highest)
-    )
+    k3_reverse = tokens.mean("k3_reverse")
+    k3_of_lowest = estimators.k3_of_token(tokens.lowest)
+    k3_of_highest = estimators.k3_of_token(tokens.highest)
     weights = _token_weights(tokens)
     return {
         "k1": -tokens.mean("delta") + 0.0,
         "k2": finite_or_none(tokens.mean("square") / 2),
         # An expm1 that rounds down would take almost equal sides below 0.
         "k3": finite_or_none(max(k3, 0.0)),
-        "k3_reverse": finite_or_none(max(tokens.mean("k3_reverse"), 0.0)),
+        "k3_reverse": finite_or_none(max(k3_reverse, 0.0)),
         "k3_std": _k3_std(tokens, k3),
-        "k3_max": finite_or_none(largest_k3),
+        "k3_max": finite_or_none(max(k3_of_lowest, k3_of_highest)),
         "chi2_token": weights.chi2,
         "ess_token": weights.ess,
         "ratio_mean": weights.mean,
@@ -254,20 +270,22 @@ def _k3_std(tokens: TokenSums, mean: float) -> float | None:
     if tokens.constant:
         return 0.0
     around = tokens.squares_around("k3", mean)
-    return finite_or_none(math.sqrt(around / (tokens.count - 1)))
+    variance = around / (tokens.count - 1)
+    return finite_or_none(math.sqrt(variance))
 
 
 def _token_weights(tokens: TokenSums) -> ImportanceWeights:
     """Of the ratios of tokens: from sums of r - 1 where that loses no digits."""
     mean = tokens.mean("excess")
-    overflows = max(tokens.highest, -tokens.lowest) > _LARGE
-    if overflows or mean < _SMALLEST_MEAN:
+    largest = max(tokens.highest, -tokens.lowest)
+    if largest > _LARGE or mean < _SMALLEST_MEAN:
         return importance_weights(tokens.delta)
     around = tokens.squares_around("excess", mean)
+    variance = around / tokens.count
     return ImportanceWeights(
         mean=1 + mean,
         std=_std_of_squares(around, tokens),
-        ess=effective_share(1 + mean, around / tokens.count),
+        ess=effective_share(1 + mean, variance),
         chi2=tokens.mean("chi2"),
     )
 
@@ -282,12 +300,13 @@ def _std_of_squares(around: float, tokens: TokenSums) -> float | None:
 
 def _clamped(delta: Array) -> Numbers:
     """ESS and standard deviation (by n) of r held within `VERL_CLAMP`."""
-    low, high = (math.log(bound) for bound in VERL_CLAMP)
-    held = delta.clip(low, high)
+    low, high = VERL_CLAMP
+    held = delta.clip(math.log(low), math.log(high))
     above = np.expm1(held, out=held)
     mean = float(above.mean())
     above -= mean
-    variance = float(above @ above) / len(above)
+    squares = float(above @ above)
+    variance = squares / len(above)
     return {
         "ess_token_clamped": effective_share(1 + mean, variance),
         "ratio_std_clamped": math.sqrt(variance),
@@ -301,12 +320,14 @@ def _ratio_quantile(delta: Array, q: float) -> float | None:
     """
     at = q * (len(delta) - 1)
     below = math.floor(at)
-    first, second = _two_from_the_top(delta, len(delta) - below, q)
-    low = exp_or_none(first)
-    high = exp_or_none(second)
+    share = at - below
+    rank = len(delta) - below
+    delta_below, delta_above = _two_from_the_top(delta, rank, q)
+    low = exp_or_none(delta_below)
+    high = exp_or_none(delta_above)
     if low is None or high is None:
         return None
-    return low + (high - low) * (at - below)
+    return low + (high - low) * share
 
 
 def _two_from_the_top(delta: Array, rank: int, q: float) -> tuple[float, float]:
@@ -315,13 +336,18 @@ def _two_from_the_top(delta: Array, rank: int, q: float) -> tuple[float, float]:
     Only the upper tail is put in order; where it begins is read off every 64th value.
     """
     sample = np.sort(delta[::64])
-    begin = sample[int(max(0.0, q - 0.01) * (len(sample) - 1))]
+    begin_share = max(0.0, q - 0.01)
+    begin = sample[int(begin_share * (len(sample) - 1))]
     tail = delta[delta >= begin]
     if len(tail) < rank:
         tail = delta
-    largest = np.partition(tail, len(tail) - rank)[len(tail) - rank :]
-    first = float(largest[0])
-    return first, float(largest[1:].min()) if rank > 1 else first
+    place = len(tail) - rank
+    largest = np.partition(tail, place)[place:]
+    at_rank = float(largest[0])
+    if rank == 1:
+        return at_rank, at_rank
+    above = largest[1:]
+    return at_rank, float(above.min())
 
 
 # ---- numbers of whole sequences
@@ -335,16 +361,20 @@ def _sequence_numbers(delta: Array, errors: Array, lengths: Array) -> Numbers:
     mae = np.add.reduceat(np.abs(delta), starts) / counts
     weights = importance_weights(log_ratio)
     return {
-        "sequence_mae": finite_or_none(float(mae.mean())),
+        "sequence_mae": _finite(mae.mean()),
         "chi2_sequence": weights.chi2,
         "ess_sequence": weights.ess,
-        "log_ratio_sequence_mean": finite_or_none(float(log_ratio.mean())),
+        "log_ratio_sequence_mean": _finite(log_ratio.mean()),
         "log_ratio_sequence_std": standard_deviation(log_ratio),
-        "log_ratio_sequence_max_abs": finite_or_none(float(np.abs(log_ratio).max())),
-        "sequence_mult_prob_error_mean": finite_or_none(float(mult_error.mean())),
-        "sequence_mult_prob_error_max": finite_or_none(float(mult_error.max())),
-        "sequence_mult_prob_error_min": finite_or_none(float(mult_error.min())),
+        "log_ratio_sequence_max_abs": _finite(np.abs(log_ratio).max()),
+        "sequence_mult_prob_error_mean": _finite(mult_error.mean()),
+        "sequence_mult_prob_error_max": _finite(mult_error.max()),
+        "sequence_mult_prob_error_min": _finite(mult_error.min()),
     }
+
+
+def _finite(value: np.floating[Any]) -> float | None:
+    return finite_or_none(float(value))
 
 
 def _perplexities(
@@ -365,14 +395,15 @@ def _perplexities(
     log_a = -np.add.reduceat(logprob_a, starts, dtype=np.float64) / counts
     log_b = -np.add.reduceat(logprob_b, starts, dtype=np.float64) / counts
     difference = -np.add.reduceat(delta, starts) / counts
+    # Adding 0.0 turns -0.0 into 0.0.
     return {
-        "ppl_a": finite_or_none(float(np.exp(log_a).mean())),
-        "ppl_b": finite_or_none(float(np.exp(log_b).mean())),
-        "log_ppl_a": finite_or_none(float(log_a.mean()) + 0.0),
-        "log_ppl_b": finite_or_none(float(log_b.mean()) + 0.0),
-        "log_ppl_diff_max": finite_or_none(float(difference.max()) + 0.0),
-        "log_ppl_diff_min": finite_or_none(float(difference.min()) + 0.0),
-        "ppl_ratio": finite_or_none(float(np.exp(difference).mean())),
-        "log_ppl_diff": finite_or_none(float(difference.mean()) + 0.0),
-        "log_ppl_abs_diff": finite_or_none(float(np.abs(difference).mean())),
+        "ppl_a": _finite(np.exp(log_a).mean()),
+        "ppl_b": _finite(np.exp(log_b).mean()),
+        "log_ppl_a": _finite(log_a.mean() + 0.0),
+        "log_ppl_b": _finite(log_b.mean() + 0.0),
+        "log_ppl_diff_max": _finite(difference.max() + 0.0),
+        "log_ppl_diff_min": _finite(difference.min() + 0.0),
+        "ppl_ratio": _finite(np.exp(difference).mean()),
+        "log_ppl_diff": _finite(difference.mean() + 0.0),
+        "log_ppl_abs_diff": _finite(np.abs(difference).mean()),
     }

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from logdrift.core.compare.sums import (
-    BLOCK,
     block_lengths,
+    blocks_of,
     exact_sum,
     finite_or_none,
 )
@@ -58,11 +58,12 @@ def probability_stats(logprob_a: Array, logprob_b: Array) -> Probability:
         raise ValueError(f"{len(logprob_a)} and {len(logprob_b)} log-probabilities")
     with np.errstate(invalid="ignore", over="ignore"):
         delta = logprob_a - logprob_b
-        if not math.isfinite(float(delta.sum(dtype=np.float64))):
-            known = ~(np.isnan(logprob_a) | np.isnan(logprob_b))
-            logprob_a = logprob_a[known]
-            logprob_b = logprob_b[known]
-            delta = delta[known]
+        total = float(delta.sum(dtype=np.float64))
+        if not math.isfinite(total):
+            unknown = np.isnan(logprob_a) | np.isnan(logprob_b)
+            logprob_a = logprob_a[~unknown]
+            logprob_b = logprob_b[~unknown]
+            delta = delta[~unknown]
             delta[logprob_a == logprob_b] = 0.0  # both -inf
             delta = delta[np.isfinite(delta)]
         if len(logprob_a) == 0:
@@ -70,29 +71,26 @@ def probability_stats(logprob_a: Array, logprob_b: Array) -> Probability:
         return _over_blocks(logprob_a, logprob_b, delta)
 
 
-# p, q, p - q and |p - q|: the sums over a block, the sums of squares (of p q: products)
-# around the block's own means, and the ends.
-_BLOCK_SUMS = np.dtype(
-    [
-        (name, np.float64)
-        for name in (
-            "p",
-            "q",
-            "signed",
-            "gap",
-            "p_squares",
-            "q_squares",
-            "products",
-            "gap_squares",
-            "p_least",
-            "q_least",
-            "gap_least",
-            "p_largest",
-            "q_largest",
-            "gap_largest",
-        )
-    ]
+_SUMS = (
+    "p",
+    "q",
+    "signed",
+    "gap",
+    "p_squares",
+    "q_squares",
+    "products",
+    "gap_squares",
+    "p_least",
+    "q_least",
+    "gap_least",
+    "p_largest",
+    "q_largest",
+    "gap_largest",
 )
+_BLOCK_SUMS = np.dtype([(name, np.float64) for name in _SUMS])
+"""p, q, p - q and |p - q|: the sums over a block, the sums of squares (of p q:
+products) around the block's own means, and the ends.
+"""
 
 
 class _ProbabilitySums:
@@ -103,8 +101,9 @@ class _ProbabilitySums:
 
     def __init__(self, logprob_a: Array, logprob_b: Array) -> None:
         self.count = len(logprob_a)
-        blocks = [slice(at, at + BLOCK) for at in range(0, self.count, BLOCK)]
-        sums = [_block(logprob_a[block], logprob_b[block]) for block in blocks]
+        sums = []
+        for block in blocks_of(self.count):
+            sums.append(_block(logprob_a[block], logprob_b[block]))
         self._blocks = np.array(sums, _BLOCK_SUMS)
         self._lengths = block_lengths(self.count)
 
@@ -114,17 +113,20 @@ class _ProbabilitySums:
 
     def squares(self, name: str, x: str, y: str) -> float:
         """The sum of ``name`` around the means of all tokens of ``x`` and ``y``."""
-        off = self._lengths * self._off(x) * self._off(y)
-        return exact_sum(self._blocks[name]) + exact_sum(off)
+        within = exact_sum(self._blocks[name])
+        between = self._lengths * self._off(x) * self._off(y)
+        return within + exact_sum(between)
 
     def _off(self, name: str) -> Array:
         """By how much the mean of each block is off that of all tokens."""
-        off: Array = self._blocks[name] / self._lengths - self.mean(name)
+        means = self._blocks[name] / self._lengths
+        off: Array = means - self.mean(name)
         return off
 
     def largest(self, name: str) -> float:
         """The largest of p, q or gap."""
-        return float(self._blocks[f"{name}_largest"].max())
+        largest = self._blocks[f"{name}_largest"]
+        return float(largest.max())
 
     def varies(self, name: str) -> bool:
         """Whether not all of p, q or gap are equal.
@@ -132,19 +134,21 @@ class _ProbabilitySums:
         A constant's squares are rounding, not variance: values are compared, not their
         spread.
         """
-        return bool(self._blocks[f"{name}_least"].min() < self.largest(name))
+        least = self._blocks[f"{name}_least"]
+        return bool(least.min() < self.largest(name))
 
 
 def _over_blocks(logprob_a: Array, logprob_b: Array, delta: Array) -> Probability:
     sums = _ProbabilitySums(logprob_a, logprob_b)
     squares = sums.squares("gap_squares", "gap", "gap")
     mae = sums.mean("gap")
+    mean_square = squares / sums.count + mae * mae
     return Probability(
         mean=finite_or_none(sums.mean("signed")),
         mae=finite_or_none(mae),
         max=finite_or_none(sums.largest("gap")),
         std=_std(sums, squares),
-        rmse=finite_or_none(math.sqrt(squares / sums.count + mae * mae)),
+        rmse=finite_or_none(math.sqrt(mean_square)),
         pearson=_pearson(sums),
         mult_prob_error=_mult_prob_error(delta),
     )
@@ -156,7 +160,8 @@ def _std(sums: _ProbabilitySums, squares: float) -> float | None:
         return None
     if not sums.varies("gap"):
         return 0.0
-    return finite_or_none(math.sqrt(squares / (sums.count - 1)))
+    variance = squares / (sums.count - 1)
+    return finite_or_none(math.sqrt(variance))
 
 
 def _pearson(sums: _ProbabilitySums) -> float | None:
@@ -170,18 +175,21 @@ def _pearson(sums: _ProbabilitySums) -> float | None:
     spread = math.sqrt(pp) * math.sqrt(qq)
     if not spread > 0:
         return None
-    return min(1.0, max(-1.0, sums.squares("products", "p", "q") / spread))
+    correlation = sums.squares("products", "p", "q") / spread
+    return min(1.0, max(-1.0, correlation))
 
 
 def _mult_prob_error(delta: Array) -> float | None:
     """The mean of exp |delta|; None without a finite delta."""
     if not len(delta):
         return None
-    errors = [
-        np.expm1(np.abs(delta[at : at + BLOCK]), dtype=np.float64).sum()
-        for at in range(0, len(delta), BLOCK)
-    ]
-    return finite_or_none(1 + exact_sum(np.array(errors)) / len(delta))
+    sums = []
+    for block in blocks_of(len(delta)):
+        size = np.abs(delta[block])
+        errors = np.expm1(size, dtype=np.float64)
+        sums.append(errors.sum())
+    mean = exact_sum(np.array(sums)) / len(delta)
+    return finite_or_none(1 + mean)
 
 
 def _block(logprob_a: Array, logprob_b: Array) -> tuple[float, ...]:
@@ -190,9 +198,13 @@ def _block(logprob_a: Array, logprob_b: Array) -> tuple[float, ...]:
     q = np.exp(logprob_b, dtype=np.float64)
     signed = p - q
     gap = np.abs(signed)
-    sums = p.sum(), q.sum(), signed.sum(), gap.sum()
-    ends = p.min(), q.min(), gap.min(), p.max(), q.max(), gap.max()
+    numbers = [p.sum(), q.sum(), signed.sum(), gap.sum()]
+    least = [p.min(), q.min(), gap.min()]
+    largest = [p.max(), q.max(), gap.max()]
     for values in (p, q, gap):
         values -= values.sum() / len(values)
-    squares = (p * p).sum(), (q * q).sum(), (p * q).sum(), (gap * gap).sum()
-    return tuple(float(value) for value in (*sums, *squares, *ends))
+    numbers += [(p * p).sum(), (q * q).sum()]
+    numbers += [(p * q).sum(), (gap * gap).sum()]
+    numbers += least
+    numbers += largest
+    return tuple(map(float, numbers))

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -46,7 +47,8 @@ class Match:
         ``which`` is `old` or `new`.
         """
         starts = np.cumsum(self.lengths) - self.lengths
-        shifts = np.repeat(sequences.offsets[which] - starts, self.lengths)
+        starts_in_session = sequences.offsets[which]
+        shifts = np.repeat(starts_in_session - starts, self.lengths)
         flat: Positions = np.arange(len(shifts), dtype=np.int64) + shifts
         return flat
 
@@ -61,18 +63,35 @@ def match_sequences(
     with the same prompt ids, up to the first id that differs. Several alike
     (duplicates, samples of one prompt) are taken in order, each once.
     """
-    partners: dict[int, tuple[int, int]] = {}
+    partners: _Partners = {}
     _match_alike(old, new, range(old_count), range(new_count), partners, whole=True)
     exact = len(partners)
-    taken = {index for index, _ in partners.values()}
+    taken = {partner.old for partner in partners.values()}
     rest_old = [index for index in range(old_count) if index not in taken]
     rest_new = [index for index in range(new_count) if index not in partners]
     _match_alike(old, new, rest_old, rest_new, partners, whole=False)
-    rows = [
-        (partners[index][0], index, partners[index][1]) for index in sorted(partners)
-    ]
-    columns = np.asarray(rows, np.int64).reshape(-1, 3).T
-    return Match(old=columns[0], new=columns[1], lengths=columns[2], whole=exact)
+    in_order = sorted(partners)
+    return Match(
+        old=_indices([partners[index].old for index in in_order]),
+        new=_indices(in_order),
+        lengths=_indices([partners[index].shared for index in in_order]),
+        whole=exact,
+    )
+
+
+def _indices(numbers: list[int]) -> Positions:
+    return np.array(numbers, np.int64)
+
+
+class _Partner(NamedTuple):
+    """The old sequence that a new one is matched with, and how many ids they share."""
+
+    old: int
+    shared: int
+
+
+_Partners = dict[int, _Partner]
+"""By the number of the new sequence."""
 
 
 def _match_alike(
@@ -80,27 +99,30 @@ def _match_alike(
     new: Sequences,
     old_indices: Iterable[int],
     new_indices: Iterable[int],
-    partners: dict[int, tuple[int, int]],
+    partners: _Partners,
     *,
     whole: bool,
 ) -> None:
-    """Add to ``partners``, by the number of the new sequence, the number of the old one
-    and how many ids they share; ``whole`` sequences must be alike, else prompts.
-    """
+    """Add matches to ``partners``; ``whole`` sequences must be alike, else prompts."""
     waiting: dict[tuple[int, bytes], deque[int]] = {}
     for index in old_indices:
-        waiting.setdefault(_key(old, index, whole), deque()).append(index)
+        key = _key(old, index, whole)
+        waiting.setdefault(key, deque()).append(index)
     for index in new_indices:
         alike = waiting.get(_key(new, index, whole))
         if alike:
             partner = alike.popleft()
-            partners[index] = partner, _common(old.ids(partner), new.ids(index))
+            shared = _common(old.ids(partner), new.ids(index))
+            partners[index] = _Partner(partner, shared)
 
 
 def _key(sequences: Sequences, index: int, whole: bool) -> tuple[int, bytes]:
+    """What sequences that are alike have in common: prompt length and ids."""
     prompt = int(sequences.prompt_lengths[index])
     ids = sequences.ids(index)
-    return prompt, (ids if whole else ids[:prompt]).tobytes()
+    if not whole:
+        ids = ids[:prompt]
+    return prompt, ids.tobytes()
 
 
 def _common(a: npt.NDArray[np.int32], b: npt.NDArray[np.int32]) -> int:
@@ -139,12 +161,14 @@ class SessionComparison:
         by = growth(self.old.delta, self.new.delta)
         if not worse:
             by = -by
-        found = np.flatnonzero(by > 0)
-        if count < len(found):
-            border = np.partition(by[found], len(found) - count)[len(found) - count]
-            found = found[by[found] >= border]
-        order: Positions = found[np.lexsort((found, -by[found]))][:count]
-        return order
+        moved = np.flatnonzero(by > 0)
+        rest = len(moved) - count
+        if rest > 0:
+            border = np.partition(by[moved], rest)[rest]
+            moved = moved[by[moved] >= border]
+        by_size = np.lexsort((moved, -by[moved]))
+        most: Positions = moved[by_size][:count]
+        return most
 
 
 def growth(
@@ -171,27 +195,52 @@ def compare_sessions(
             "nothing in common: no prompt of one session has the ids of a prompt of the"
             " other: capture both from the same prompts"
         )
-    old_at = match.positions(old.sequences, match.old)
-    new_at = match.positions(new.sequences, match.new)
-    scored = old.scope_mask(scope)[old_at] & new.scope_mask(scope)[new_at]
+    old_common = match.positions(old.sequences, match.old)
+    new_common = match.positions(new.sequences, match.new)
+    old_scored = old.scope_mask(scope)[old_common]
+    new_scored = new.scope_mask(scope)[new_common]
+    scored = old_scored & new_scored
     if not scored.any():
-        if scope == "all":
-            what = ""
-        else:
-            what = f"{scope} "
-        raise InputError(
-            f"nothing in common: {len(match.new):,} sequences begin alike, but no"
-            f" {what}token of theirs is the same and scored by all four captures:"
-            f" {'give another --pair' if scope == 'all' else 'try --scope all'}"
-        )
-    sequence = np.repeat(np.arange(len(match.new)), match.lengths)[scored]
-    lengths = np.bincount(sequence, minlength=len(match.new))
-    common = len(old_at)
-    old_at = old_at[scored]
-    new_at = new_at[scored]
-    sides = _side(old, old_at), _side(new, new_at)
-    changes = change_stats(*sides, lengths, resamples=resamples, seed=seed)
-    return SessionComparison(match, common, old_at, new_at, *sides, changes)
+        raise _nothing_scored(len(match.new), scope)
+    old_at = old_common[scored]
+    new_at = new_common[scored]
+    old_tokens = _tokens(old, old_at)
+    new_tokens = _tokens(new, new_at)
+    return SessionComparison(
+        match=match,
+        common=len(old_common),
+        old_at=old_at,
+        new_at=new_at,
+        old=old_tokens,
+        new=new_tokens,
+        changes=change_stats(
+            old_tokens,
+            new_tokens,
+            _scored_lengths(match, scored),
+            resamples=resamples,
+            seed=seed,
+        ),
+    )
+
+
+def _nothing_scored(matched: int, scope: Scope) -> InputError:
+    if scope == "all":
+        what = "token"
+        remedy = "give another --pair"
+    else:
+        what = f"{scope} token"
+        remedy = "try --scope all"
+    return InputError(
+        f"nothing in common: {matched:,} sequences begin alike, but no {what} of theirs"
+        f" is the same and scored by all four captures: {remedy}"
+    )
+
+
+def _scored_lengths(match: Match, scored: npt.NDArray[np.bool_]) -> Positions:
+    """How many common tokens of each matched sequence are scored, i64[M]."""
+    matched = len(match.new)
+    sequence = np.repeat(np.arange(matched), match.lengths)
+    return np.bincount(sequence[scored], minlength=matched)
 
 
 def judge_sessions(
@@ -205,44 +254,54 @@ def judge_sessions(
     Digests that were not observed say nothing here: the gate of each pair has already
     said so.
     """
-    found = []
-    for name, code, severity, text in _MODELS:
-        a = getattr(old, name)
-        b = getattr(new, name)
-        if a is not None and b is not None and a != b:
-            named = tokenizer if code == "tokenizer" else ()
-            if named:
-                said = f" Old against new: {sentence(named)}."
-            else:
-                said = ""
-            found.append(Reason(code, severity, text + said, named))
-    return tuple(found)
+    reasons = []
+    for field in _FIELDS_OF_MODEL:
+        value_old = getattr(old, field.name)
+        value_new = getattr(new, field.name)
+        if value_old is None or value_new is None or value_old == value_new:
+            continue
+        text = field.text
+        differences: tuple[Difference, ...] = ()
+        if tokenizer and field.code == "tokenizer":
+            text += f" Old against new: {sentence(tokenizer)}."
+            differences = tokenizer
+        reasons.append(Reason(field.code, field.severity, text, differences))
+    return tuple(reasons)
 
 
-_MODELS: tuple[tuple[str, str, Severity, str], ...] = (
-    (
-        "vocab_size",
-        "vocabulary",
-        "not_comparable",
-        (
+class _FieldOfModel(NamedTuple):
+    """A field of `ModelInfo`, and the reason where it differs."""
+
+    name: str
+    code: str
+    severity: Severity
+    text: str
+
+
+_FIELDS_OF_MODEL = (
+    _FieldOfModel(
+        name="vocab_size",
+        code="vocabulary",
+        severity="not_comparable",
+        text=(
             "the two sessions are of models with different vocabularies, so the same"
             " ids mean different texts: compare sessions of one model."
         ),
     ),
-    (
-        "tokenizer_digest",
-        "tokenizer",
-        "not_comparable",
-        (
+    _FieldOfModel(
+        name="tokenizer_digest",
+        code="tokenizer",
+        severity="not_comparable",
+        text=(
             "the two sessions have different tokenizers, so the same ids mean"
             " different texts: compare sessions of one model."
         ),
     ),
-    (
-        "weights_digest",
-        "weights",
-        "caution",
-        (
+    _FieldOfModel(
+        name="weights_digest",
+        code="weights",
+        severity="caution",
+        text=(
             "the two sessions have different weights: what changed may be the model and"
             " not the way it is computed."
         ),
@@ -250,22 +309,33 @@ _MODELS: tuple[tuple[str, str, Severity, str], ...] = (
 )
 
 
-def _side(pair: Pair, at: Positions) -> PairTokens:
+def _tokens(pair: Pair, at: Positions) -> PairTokens:
+    return PairTokens(
+        delta=pair.delta[at],
+        logprob_a=pair.logprob_a[at],
+        logprob_b=pair.logprob_b[at],
+        topk=_topk_values(pair, at),
+    )
+
+
+def _topk_values(pair: Pair, at: Positions) -> dict[str, npt.NDArray[np.float64]]:
+    """A value for each of `TOPK` and each token ``at`` a flat position, NaN where it is
+    not known; {} where no token has one.
+    """
     keep = np.zeros(pair.tokens, np.bool_)
     keep[at] = True
+    token_ids = pair.sequences.token_ids[: pair.tokens]
+    per_token = token_topk(pair.a, pair.b, token_ids, keep)
+    if not per_token.usable.any():
+        return {}
+    with np.errstate(invalid="ignore", divide="ignore"):
+        overlap = per_token.common / per_token.k
+    same_top1 = per_token.same_top1.astype(np.float64)
     # One value per kept token in the order of the flat positions, which in one of the
     # sessions is not that of ``at``.
     place = np.cumsum(keep)[at] - 1
-    found = token_topk(pair.a, pair.b, pair.sequences.token_ids[: pair.tokens], keep)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        values = (found.same_top1.astype(np.float64), found.common / found.k, found.kl)
-    topk = {
-        name: np.where(found.usable, v, np.nan)[place]
-        for name, v in zip(TOPK, values, strict=True)
-    }
-    return PairTokens(
-        pair.delta[at],
-        pair.logprob_a[at],
-        pair.logprob_b[at],
-        topk if found.usable.any() else {},
-    )
+    topk = {}
+    for path, values in zip(TOPK, (same_top1, overlap, per_token.kl), strict=True):
+        known = np.where(per_token.usable, values, np.nan)
+        topk[path] = known[place]
+    return topk

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,12 @@ def block_lengths(count: int) -> Array:
     return np.minimum(count - starts, BLOCK)
 
 
+def blocks_of(count: int) -> Iterator[slice]:
+    """The blocks of ``count`` tokens."""
+    for start in range(0, count, BLOCK):
+        yield slice(start, start + BLOCK)
+
+
 def finite_or_none(value: float) -> float | None:
     """``value`` as float, None where float64 has no number for it."""
     if math.isfinite(value):
@@ -48,5 +55,16 @@ def log_or_minus_infinity(ratio: float) -> float:
 def check_lengths(delta: Array, lengths: Array) -> None:
     """ValueError unless the lengths of sequences, int[S], add up to those deltas."""
     total = int(lengths.sum())
-    if total != len(delta) or (len(lengths) and int(lengths.min()) < 0):
+    has_negative = len(lengths) > 0 and int(lengths.min()) < 0
+    if total != len(delta) or has_negative:
         raise ValueError(f"sequences of {total} tokens for {len(delta)} deltas")
+
+
+def check_same_length(delta: Array, logprob_a: Array, logprob_b: Array) -> None:
+    """ValueError unless every delta has its two log-probabilities."""
+    count_a = len(logprob_a)
+    count_b = len(logprob_b)
+    if not len(delta) == count_a == count_b:
+        raise ValueError(
+            f"{len(delta)} deltas for {count_a} and {count_b} log-probabilities"
+        )

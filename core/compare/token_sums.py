@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from logdrift.core.compare import estimators
-from logdrift.core.compare.sums import BLOCK, block_lengths, exact_sum
+from logdrift.core.compare.sums import block_lengths, blocks_of, exact_sum
 
 Array = npt.NDArray[Any]
 
@@ -40,10 +40,12 @@ class TokenSums:
     def __init__(self, delta: Array) -> None:
         self.delta = delta
         self.count = len(delta)
-        self.lowest, self.highest = float(delta.min()), float(delta.max())
+        self.lowest = float(delta.min())
+        self.highest = float(delta.max())
         self.errors = np.empty(self.count)
-        blocks = [slice(at, at + BLOCK) for at in range(0, self.count, BLOCK)]
-        sums = [_block_sums(delta[block], self.errors[block]) for block in blocks]
+        sums = []
+        for block in blocks_of(self.count):
+            sums.append(_block_sums(delta[block], self.errors[block]))
         self._blocks = np.array(sums, _BLOCK_SUMS)
         self._lengths = block_lengths(self.count)
 
@@ -59,8 +61,9 @@ class TokenSums:
     def squares_around(self, name: str, mean: float) -> float:
         """The sum of squares around the ``mean`` of ``excess`` or ``k3``."""
         within = exact_sum(self._blocks[f"{name}_around"])
-        off = self._blocks[name] / self._lengths - mean
-        return within + exact_sum(self._lengths * off**2)
+        means = self._blocks[name] / self._lengths
+        between = self._lengths * (means - mean) ** 2
+        return within + exact_sum(between)
 
 
 def _block_sums(delta: Array, errors: Array) -> tuple[float, ...]:

@@ -1,5 +1,6 @@
-"""One number for each token of a stretch: what a token view is coloured by. f32[n] or
-f64[n], NaN where there is none.
+"""One number for each token of a stretch: what a token view is coloured by.
+
+All functions give f32[n] or f64[n], NaN where there is no number.
 """
 
 from __future__ import annotations
@@ -14,13 +15,16 @@ from logdrift.core.compare.pair import Pair
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from logdrift.core.session.reader import Capture
+
     Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False)
 class Stretch:
-    """The tokens ``start:stop`` of a pair. ``floor`` is the mean |delta| of repeats in
-    nats, None where unknown.
+    """The n tokens ``start:stop`` of a pair.
+
+    ``floor`` is the mean |delta| of repeats in nats, None where unknown.
     """
 
     pair: Pair
@@ -42,54 +46,66 @@ class Stretch:
         return self.cut(self.pair.broken)
 
 
-def delta(of: Stretch) -> Array:
+def delta(stretch: Stretch) -> Array:
     """log p_A - log p_B, nats."""
-    return np.where(of.scored, of.cut(of.pair.delta), np.float32(np.nan))
+    return _where_scored(stretch, stretch.pair.delta)
 
 
-def size(of: Stretch) -> Array:
+def size(stretch: Stretch) -> Array:
     """|delta|, nats."""
-    return np.abs(delta(of))
+    return np.abs(delta(stretch))
 
 
-def over_floor(of: Stretch) -> Array:
-    """Delta as a multiple of the floor: infinite for any delta but 0 where repeats
-    differ by nothing.
+def over_floor(stretch: Stretch) -> Array:
+    """Delta as a multiple of the floor: infinite for any delta but 0 where repeats do
+    not differ.
     """
-    values = delta(of).astype(np.float64)
-    if of.floor is None:
+    values = delta(stretch).astype(np.float64)
+    if stretch.floor is None:
         return np.full(len(values), np.nan)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(values == 0, 0.0, values / of.floor)
+        multiples = values / stretch.floor
+    return np.where(values == 0, 0.0, multiples)
 
 
-def ratio_excess(of: Stretch) -> Array:
+def ratio_excess(stretch: Stretch) -> Array:
     """How far the ratio of the probabilities is above 1, 0.2 for 1.2 times, with
     delta's sign: below 0 where B gives more.
     """
-    values = delta(of).astype(np.float64)
+    values = delta(stretch).astype(np.float64)
     with np.errstate(over="ignore", invalid="ignore"):
-        return np.copysign(np.expm1(np.abs(values)), values)
+        excess = np.expm1(np.abs(values))
+    return np.copysign(excess, values)
 
 
-def rank_change(of: Stretch) -> Array:
+def rank_change(stretch: Stretch) -> Array:
     """How many times the lower rank is the higher one, above 0 where A ranks the token
     higher; 0 for the same rank.
     """
-    a, b = (
-        of.cut(side.rank.whole()).astype(np.float64) for side in (of.pair.a, of.pair.b)
-    )
+    rank_a = _ranks(stretch, stretch.pair.a)
+    rank_b = _ranks(stretch, stretch.pair.b)
     with np.errstate(divide="ignore", invalid="ignore"):
-        values = np.where(a < b, b / a, np.where(a > b, -a / b, 0.0))
-    return np.where(of.scored & (a > 0) & (b > 0), values, np.nan)
+        a_is_higher = rank_b / rank_a
+        b_is_higher = -rank_a / rank_b
+    change = np.where(rank_a > rank_b, b_is_higher, 0.0)
+    change = np.where(rank_a < rank_b, a_is_higher, change)
+    has_ranks = (rank_a > 0) & (rank_b > 0)
+    return np.where(stretch.scored & has_ranks, change, np.nan)
 
 
-def entropy(of: Stretch) -> Array:
+def _ranks(stretch: Stretch, capture: Capture) -> Array:
+    """The rank of each token in a capture, f64[n]; 0 where it has none."""
+    ranks = capture.rank.whole()
+    return stretch.cut(ranks).astype(np.float64)
+
+
+def entropy(stretch: Stretch) -> Array:
     """The entropy of A's distribution, or of B's where A has none, nats."""
-    for side in (of.pair.a, of.pair.b):
-        if side.entropy is not None:
-            return np.where(of.scored, of.cut(side.entropy.whole()), np.float32(np.nan))
-    return np.full(of.stop - of.start, np.nan, np.float32)
+    for capture in (stretch.pair.a, stretch.pair.b):
+        if capture.entropy is not None:
+            return _where_scored(stretch, capture.entropy.whole())
+    tokens = stretch.stop - stretch.start
+    return np.full(tokens, np.nan, np.float32)
 
 
 def has_entropy(pair: Pair) -> bool:
@@ -97,11 +113,19 @@ def has_entropy(pair: Pair) -> bool:
     return pair.a.entropy is not None or pair.b.entropy is not None
 
 
-def surprise_a(of: Stretch) -> Array:
+def surprise_a(stretch: Stretch) -> Array:
     """-log p_A, nats."""
-    return 0 - of.cut(of.pair.logprob_a)
+    logprob = stretch.cut(stretch.pair.logprob_a)
+    return 0 - logprob
 
 
-def surprise_b(of: Stretch) -> Array:
+def surprise_b(stretch: Stretch) -> Array:
     """-log p_B, nats."""
-    return 0 - of.cut(of.pair.logprob_b)
+    logprob = stretch.cut(stretch.pair.logprob_b)
+    return 0 - logprob
+
+
+def _where_scored(stretch: Stretch, values: Array) -> Array:
+    """Of N values those of the stretch, NaN where a side has no score."""
+    own = stretch.cut(values)
+    return np.where(stretch.scored, own, np.float32(np.nan))

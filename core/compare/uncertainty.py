@@ -80,6 +80,9 @@ RESAMPLES = 2000
 _LEVEL = 0.95
 _Z = 1.959963984540054
 """The normal quantile that leaves 2.5% on each side."""
+_SQUARE_NEW = 4
+_SQUARE_OLD = 5
+"""Columns of `paired_changes` behind those of `UnitSums`."""
 _MOST = 1.5
 """|t| is at most so many times Student's quantile."""
 
@@ -155,7 +158,8 @@ def intervals_of(
 def _root(square: Interval | None) -> Interval | None:
     if square is None:
         return None
-    return float(np.sqrt(square[0])), float(np.sqrt(square[1]))
+    low, high = np.sqrt(square)
+    return float(low), float(high)
 
 
 def paired_changes(
@@ -172,7 +176,9 @@ def paired_changes(
     # Infinite before and after: nothing can be said of the change.
     with np.errstate(invalid="ignore"):
         change = new.sums - old.sums
-    sums = np.column_stack([change, new.sums[:, SQUARE], old.sums[:, SQUARE]])
+    square_new = new.sums[:, SQUARE]
+    square_old = old.sums[:, SQUARE]
+    sums = np.column_stack([change, square_new, square_old])
     drawn = draw_ratios(new.tokens, sums, resamples, seed)
     count = len(new)
     return Intervals(
@@ -190,15 +196,16 @@ def _root_mean_square_change(drawn: DrawnRatios, units: int) -> Interval | None:
     """From the change of the mean square and, behind the four columns of `UnitSums`,
     the new and the old mean square.
     """
-    columns = [SQUARE, 4, 5]
+    new_and_old = [_SQUARE_NEW, _SQUARE_OLD]
+    columns = [SQUARE, *new_and_old]
     value, error = _root_change(drawn.value[columns], drawn.error[columns])
     values, errors = _root_change(
         drawn.values[:, columns].T,
         drawn.errors[:, columns].T,
-        drawn.value[columns[1:]] > 0,
+        drawn.value[new_and_old] > 0,
     )
-    reach = _reach(values - value, errors, units)
-    return _around(float(value), float(error), reach)
+    t = _reach(values - value, errors, units)
+    return _around(float(value), float(error), t)
 
 
 def mae_ratio(
@@ -214,19 +221,23 @@ def mae_ratio(
     the old MAE is 0.
     """
     _check_same_units(old, new)
-    old_size = old.sums[:, SIZE]
-    if new.method is None or not old_size.sum() > 0:
+    size_old = old.sums[:, SIZE]
+    if new.method is None or not size_old.sum() > 0:
         return None
-    drawn = draw_ratios(old_size, new.sums[:, SIZE:], resamples, seed)
+    size_new_first = new.sums[:, SIZE:]
+    drawn = draw_ratios(size_old, size_new_first, resamples, seed)
     return _positive(drawn, 0, len(new))
 
 
 def _check_same_units(old: UnitSums, new: UnitSums) -> None:
-    if not np.array_equal(old.tokens, new.tokens) or old.method != new.method:
-        raise ValueError(
-            f"not the same tokens: {int(old.tokens.sum())} and {int(new.tokens.sum())}"
-            " in other units"
-        )
+    same_tokens = np.array_equal(old.tokens, new.tokens)
+    if same_tokens and old.method == new.method:
+        return
+    tokens_old = int(old.tokens.sum())
+    tokens_new = int(new.tokens.sum())
+    raise ValueError(
+        f"not the same tokens: {tokens_old} and {tokens_new} in other units"
+    )
 
 
 def _root_change(
@@ -240,16 +251,21 @@ def _root_change(
     exactly 0 where X is Y. A side that is 0 in all of the data (not ``nonzero``) has no
     spread, and no slope either.
     """
+    squares = values[1:]
     if nonzero is None:
-        some = values[1:] > 0
+        has_slope = squares > 0
     else:
-        some = nonzero.reshape(-1, *[1] * (values.ndim - 1))
+        other_axes = [1] * (values.ndim - 1)
+        has_slope = nonzero.reshape(-1, *other_axes)
     with np.errstate(all="ignore"):
-        root = np.sqrt(values[1:])
-        new, old = np.where(some, 0.5 / root, 0.0)
-        change, after, before = errors**2
-        spread = (new - old) * (new * after - old * before) + new * old * change
-        return root[0] - root[1], np.sqrt(np.maximum(spread, 0.0))
+        root_new, root_old = np.sqrt(squares)
+        slopes = 0.5 / np.sqrt(squares)
+        p, q = np.where(has_slope, slopes, 0.0)
+        var_change, var_new, var_old = errors**2
+        of_sides = (p - q) * (p * var_new - q * var_old)
+        variance = of_sides + p * q * var_change
+        error = np.sqrt(np.maximum(variance, 0.0))
+        return root_new - root_old, error
 
 
 def _positive(drawn: DrawnRatios, column: int, units: int) -> Interval | None:
@@ -265,8 +281,10 @@ def _positive(drawn: DrawnRatios, column: int, units: int) -> Interval | None:
     values = drawn.values[:, column]
     errors = drawn.errors[:, column]
     with np.errstate(all="ignore"):
-        t = _reach(np.log(values) - np.log(value), errors / values, units)
-        factor = np.exp(t * _widening(units - 1) * error / value)
+        distance = np.log(values) - np.log(value)
+        t = _reach(distance, errors / values, units)
+        reach = t * _widening(units - 1) * error / value
+        factor = np.exp(reach)
         low = float(value / factor)
         high = float(value * factor)
     if np.isfinite(high):
@@ -277,17 +295,24 @@ def _positive(drawn: DrawnRatios, column: int, units: int) -> Interval | None:
 def _signed(drawn: DrawnRatios, column: int, units: int) -> Interval | None:
     """The interval of a ratio of either sign."""
     value = drawn.value[column]
+    error = drawn.error[column]
+    errors = drawn.errors[:, column]
     distance = drawn.values[:, column] - value
-    reach = _reach(distance, drawn.errors[:, column], units)
-    return _around(value, drawn.error[column], reach)
+    t = _reach(distance, errors, units)
+    return _around(value, error, t)
 
 
 def _around(value: float, error: float, t: float) -> Interval | None:
     """``value`` and ``t`` standard errors to both sides; None where infinite."""
-    reach = 0.0 if error == 0 else t * error
+    if error == 0:
+        reach = 0.0
+    else:
+        reach = t * error
     if not (np.isfinite(value) and np.isfinite(reach)):
         return None
-    return float(value - reach), float(value + reach)
+    low = float(value - reach)
+    high = float(value + reach)
+    return low, high
 
 
 def _reach(distance: Floats, error: Floats, units: int) -> float:
@@ -300,11 +325,14 @@ def _reach(distance: Floats, error: Floats, units: int) -> float:
     with np.errstate(all="ignore"):
         t = np.abs(distance) / error
     t = np.where(np.isfinite(t), t, np.inf)
-    rank = min(int(np.ceil(_LEVEL * (len(t) + 1))), len(t)) - 1
-    reach = float(np.partition(t, rank)[rank])
+    draws = len(t)
+    rank = int(np.ceil(_LEVEL * (draws + 1)))
+    place = min(rank, draws) - 1
+    reach = float(np.partition(t, place)[place])
     if not np.isfinite(reach):
         return reach
-    return min(reach, _MOST * _Z * _widening(units - 1))
+    most = _MOST * _Z * _widening(units - 1)
+    return min(reach, most)
 
 
 def _widening(freedom: int) -> float:
@@ -313,11 +341,13 @@ def _widening(freedom: int) -> float:
     The expansion is Abramowitz and Stegun 26.7.5: 3e-5 off at 7 degrees of freedom.
     """
     z = _Z
-    n = float(freedom)
-    terms = (
+    numerators = (
         (z**3 + z) / 4,
         (5 * z**5 + 16 * z**3 + 3 * z) / 96,
         (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
         (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
     )
-    return 1.0 + sum(term / n ** (i + 1) for i, term in enumerate(terms)) / z
+    more = 0.0
+    for power, numerator in enumerate(numerators, start=1):
+        more += numerator / float(freedom) ** power
+    return 1.0 + more / z

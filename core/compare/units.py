@@ -6,6 +6,7 @@ to do.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -61,21 +62,22 @@ def unit_sums(delta: Array, lengths: Array) -> UnitSums:
     do not add up to n.
     """
     lengths = np.asarray(lengths, np.int64)
-    if len(delta) != int(lengths.sum()):
-        raise ValueError(
-            f"{len(delta)} deltas for lengths that add up to {int(lengths.sum())}"
-        )
+    total = int(lengths.sum())
+    if len(delta) != total:
+        raise ValueError(f"{len(delta)} deltas for lengths that add up to {total}")
     finite = np.isfinite(delta)
     if not finite.all():
         lengths = count_kept(finite, lengths)
         delta = delta[finite]
-    starts, tokens, method = cut_units(lengths[lengths > 0])
+    filled = lengths[lengths > 0]
+    starts, tokens, method = cut_units(filled)
     sums = np.zeros((len(starts), 4))
     if len(delta) == 0:
         return UnitSums(np.zeros(0), sums, None)
     for units, low, high in _stretches(starts, len(delta)):
         begins = starts[units] - low
-        for column, values in enumerate(_terms(delta[low:high])):
+        terms = _terms(delta[low:high])
+        for column, values in enumerate(terms):
             sums[units, column] = np.add.reduceat(values, begins, dtype=np.float64)
     return UnitSums(tokens.astype(np.float64), sums, method)
 
@@ -86,11 +88,11 @@ def _stretches(starts: Array, total: int) -> Iterator[tuple[slice, int, int]]:
     Each is the slice of its units and its first and last token.
     """
     positions = np.arange(0, total, _TOKENS)
-    firsts = np.unique(np.searchsorted(starts, positions, "right") - 1).tolist()
-    ends = [*starts[firsts[1:]].tolist(), total]
-    lasts = [*firsts[1:], len(starts)]
-    for first, last, end in zip(firsts, lasts, ends, strict=True):
-        yield slice(first, last), int(starts[first]), int(end)
+    units_at = np.searchsorted(starts, positions, "right") - 1
+    borders = [*np.unique(units_at).tolist(), len(starts)]
+    tokens_at = [*starts.tolist(), total]
+    for first, last in itertools.pairwise(borders):
+        yield slice(first, last), tokens_at[first], tokens_at[last]
 
 
 def _terms(delta: Array) -> tuple[Array, Array, Array, Array]:
@@ -108,15 +110,24 @@ def cut_units(lengths: Array) -> tuple[Array, Array, Method | None]:
     """
     total = int(lengths.sum())
     starts = np.cumsum(lengths) - lengths
-    if len(lengths) >= MIN_UNITS and 2 * int(lengths.max()) <= total:
+    are_many = len(lengths) >= MIN_UNITS
+    if are_many and 2 * int(lengths.max()) <= total:
         return starts, lengths, "sequences"
     if total < MIN_UNITS * MIN_BLOCK:
         return starts, lengths, None
+    blocks = _starts_of_blocks(starts, lengths, total)
+    return blocks, np.diff(blocks, append=total), "blocks"
+
+
+def _starts_of_blocks(starts: Array, lengths: Array, total: int) -> Array:
+    """The first token of each block: equal parts of each sequence, int64[U]."""
     blocks = min(max(total // _BLOCK, MIN_UNITS), MAX_BLOCKS)
+    # Rounded up: every sequence has a block.
     parts = -(-lengths * blocks // total)
-    before = np.repeat(np.cumsum(parts) - parts, parts)
-    within = np.arange(int(parts.sum())) - before
-    of_part = np.repeat(parts, parts)
-    of_sequence = np.repeat(lengths, parts)
-    cuts = np.repeat(starts, parts) + within * of_sequence // of_part
-    return cuts, np.diff(cuts, append=total), "blocks"
+    first_part = np.cumsum(parts) - parts
+    number_in_sequence = np.arange(int(parts.sum())) - np.repeat(first_part, parts)
+    parts_of_sequence = np.repeat(parts, parts)
+    tokens_of_sequence = np.repeat(lengths, parts)
+    offsets = number_in_sequence * tokens_of_sequence // parts_of_sequence
+    blocks_at: Array = np.repeat(starts, parts) + offsets
+    return blocks_at

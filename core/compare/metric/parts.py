@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from logdrift.core.compare.metrics import Numbers, ScopeErrors
 
     Record = TypeVar("Record")
-    Reader = Callable[[Numbers], float | None]
+    NumberOf = Callable[[Record], float | None]
+    Reader = NumberOf[Numbers]
 
 
 def part(path: str) -> Metric | None:
@@ -42,98 +43,125 @@ def part(path: str) -> Metric | None:
     return None
 
 
-def _metric(
-    path: str,
-    unit: MetricUnit,
-    accessor: Reader,
-    leaves_out: str | None = "errors.infinite",
+_UNITS: dict[str, MetricUnit] = {
+    "tokens": "tokens",
+    "infinite": "tokens",
+    "exact_fraction": "0 to 1",
+    "correlation": "-1 to 1",
+    "pearson": "-1 to 1",
+    "share_decode_vs_prefill": "share",
+    "share_prefill_vs_trainer": "share",
+}
+"""By the last part of a path; all others are in nats."""
+
+_COUNTS_ALL_TOKENS = ("tokens", "infinite", "exact_fraction")
+"""All others leave out tokens with an infinite delta."""
+
+
+def _metric(path: str, number: str, read: Reader) -> Metric:
+    """The metric whose path ends in ``number``."""
+    unit = _UNITS.get(number, "nats")
+    if number in _COUNTS_ALL_TOKENS:
+        return _untitled(path, unit, read, leaves_out=None)
+    return _untitled(path, unit, read, leaves_out="errors.infinite")
+
+
+def _untitled(
+    path: str, unit: MetricUnit, read: Reader, *, leaves_out: str | None
 ) -> Metric:
+    """A metric that its path alone describes."""
     return Metric(
         path=path,
         title=path,
         unit=unit,
         meaning="",
         good="",
-        accessor=accessor,
+        accessor=read,
         leaves_out=leaves_out,
     )
 
 
 # ---- decomposition
 
-_TERM_NUMBERS: dict[str, Callable[[Term], float]] = {
+_TERM_NUMBERS: dict[str, NumberOf[Term]] = {
     "mean": lambda term: term.mean,
     "mae": lambda term: term.mae,
     "rmse": lambda term: term.rmse,
 }
+
+
+def _trainer_term(split: Decomposition) -> Term | None:
+    if split.reference is None:
+        return None
+    return split.reference.trainer
+
+
+def _rollout_term(split: Decomposition) -> Term | None:
+    if split.reference is None:
+        return None
+    return split.reference.rollout
+
+
 _TERMS: dict[str, Callable[[Decomposition], Term | None]] = {
     "total": lambda split: split.total,
     "decode_vs_prefill": lambda split: split.decode_vs_prefill,
     "prefill_vs_trainer": lambda split: split.prefill_vs_trainer,
-    "reference.trainer": lambda split: number_of(
-        split.reference, lambda reference: reference.trainer
-    ),
-    "reference.rollout": lambda split: number_of(
-        split.reference, lambda reference: reference.rollout
-    ),
+    "reference.trainer": _trainer_term,
+    "reference.rollout": _rollout_term,
 }
-_OF_DECOMPOSITION: dict[
-    str, tuple[MetricUnit, Callable[[Decomposition], float | None]]
-] = {
-    "tokens": ("tokens", lambda split: split.tokens),
-    "correlation": ("-1 to 1", lambda split: split.correlation),
-    "share_decode_vs_prefill": ("share", lambda split: split.share_decode_vs_prefill),
-    "share_prefill_vs_trainer": ("share", lambda split: split.share_prefill_vs_trainer),
+_OF_DECOMPOSITION: dict[str, NumberOf[Decomposition]] = {
+    "tokens": lambda split: split.tokens,
+    "correlation": lambda split: split.correlation,
+    "share_decode_vs_prefill": lambda split: split.share_decode_vs_prefill,
+    "share_prefill_vs_trainer": lambda split: split.share_prefill_vs_trainer,
 }
-_OF_REFERENCE: dict[str, tuple[MetricUnit, Callable[[Split], float | None]]] = {
-    "tokens": ("tokens", lambda reference: reference.tokens),
-    "rmse": ("nats", lambda reference: reference.rmse),
-    "expected_rmse": ("nats", lambda reference: reference.expected_rmse),
-    "correlation": ("-1 to 1", lambda reference: reference.correlation),
+_OF_REFERENCE: dict[str, NumberOf[Split]] = {
+    "tokens": lambda reference: reference.tokens,
+    "rmse": lambda reference: reference.rmse,
+    "expected_rmse": lambda reference: reference.expected_rmse,
+    "correlation": lambda reference: reference.correlation,
 }
 
 
 def _decomposition(path: str, rest: str) -> Metric | None:
-    if rest.endswith("tokens"):
-        leaves_out = None
-    else:
-        leaves_out = "errors.infinite"
     term, _, number = rest.rpartition(".")
     if term in _TERMS and number in _TERM_NUMBERS:
-        return _metric(path, "nats", _term_reader(_TERMS[term], _TERM_NUMBERS[number]))
-    if rest in _OF_DECOMPOSITION:
-        unit, of_split = _OF_DECOMPOSITION[rest]
-        return _metric(path, unit, _split_reader(of_split), leaves_out)
-    if term == "reference" and number in _OF_REFERENCE:
-        unit, of_reference = _OF_REFERENCE[number]
-        return _metric(path, unit, _reference_reader(of_reference), leaves_out)
-    return None
+        read = _term_reader(_TERMS[term], _TERM_NUMBERS[number])
+    elif rest in _OF_DECOMPOSITION:
+        read = _split_reader(_OF_DECOMPOSITION[rest])
+    elif term == "reference" and number in _OF_REFERENCE:
+        read = _reference_reader(_OF_REFERENCE[number])
+    else:
+        return None
+    return _metric(path, number, read)
 
 
 def _term_reader(
-    term_of: Callable[[Decomposition], Term | None], number: Callable[[Term], float]
+    term_of: Callable[[Decomposition], Term | None], number: NumberOf[Term]
 ) -> Reader:
     def read(pair: Numbers) -> float | None:
-        return number_of(number_of(pair.decomposition, term_of), number)
+        term = number_of(pair.decomposition, term_of)
+        return number_of(term, number)
 
     return read
 
 
-def _split_reader(number: Callable[[Decomposition], float | None]) -> Reader:
+def _split_reader(number: NumberOf[Decomposition]) -> Reader:
     return lambda pair: number_of(pair.decomposition, number)
 
 
-def _reference_reader(number: Callable[[Split], float | None]) -> Reader:
+def _reference_reader(number: NumberOf[Split]) -> Reader:
     def read(pair: Numbers) -> float | None:
-        reference = number_of(pair.decomposition, lambda split: split.reference)
-        return number_of(reference, number)
+        if pair.decomposition is None:
+            return None
+        return number_of(pair.decomposition.reference, number)
 
     return read
 
 
 # ---- what_if
 
-_SHARES: dict[str, Callable[[WhatIf], float | None]] = {
+_SHARES: dict[str, NumberOf[WhatIf]] = {
     "tokens": lambda share: share.tokens,
     "sequences": lambda share: share.sequences,
 }
@@ -141,19 +169,25 @@ _SHARES: dict[str, Callable[[WhatIf], float | None]] = {
 
 def _what_if(path: str, rest: str) -> Metric | None:
     name, _, number = rest.rpartition(".")
-    if number not in _SHARES or name not in {_rule_name(rule) for rule in RULES}:
+    rules = [_rule_name(rule) for rule in RULES]
+    if number not in _SHARES or name not in rules:
         return None
 
     def read(pair: Numbers) -> float | None:
-        shares = (share for share in pair.what_if if _rule_name(share) == name)
-        return _first(shares, _SHARES[number])
+        for share in pair.what_if:
+            if _rule_name(share) == name:
+                return _SHARES[number](share)
+        return None
 
-    return _metric(path, "0 to 1", read, leaves_out=None)
+    return _untitled(path, "0 to 1", read, leaves_out=None)
 
 
 def _rule_name(rule: Rule | WhatIf) -> str:
     low = rule.low or 0.0
-    high = math.inf if rule.high is None else rule.high
+    if rule.high is None:
+        high = math.inf
+    else:
+        high = rule.high
     return f"{rule.rule}.{rule.level}.{low:g}-{high:g}"
 
 
@@ -164,12 +198,12 @@ _DIVISIONS: dict[str, Callable[[Buckets], Iterable[Bucket] | None]] = {
     "by_position": lambda buckets: buckets.by_position,
     "by_entropy": lambda buckets: buckets.by_entropy,
 }
-_OF_BUCKET: dict[str, tuple[MetricUnit, Callable[[Bucket], float | None]]] = {
-    "tokens": ("tokens", lambda bucket: bucket.tokens),
-    "mean": ("nats", lambda bucket: bucket.mean),
-    "mae": ("nats", lambda bucket: bucket.mae),
-    "rmse": ("nats", lambda bucket: bucket.rmse),
-    "max_abs": ("nats", lambda bucket: bucket.max_abs),
+_OF_BUCKET: dict[str, NumberOf[Bucket]] = {
+    "tokens": lambda bucket: bucket.tokens,
+    "mean": lambda bucket: bucket.mean,
+    "mae": lambda bucket: bucket.mae,
+    "rmse": lambda bucket: bucket.rmse,
+    "max_abs": lambda bucket: bucket.max_abs,
 }
 
 
@@ -179,13 +213,15 @@ def _buckets(path: str, rest: str) -> Metric | None:
     low = _begin(begin)
     if division not in _DIVISIONS or number not in _OF_BUCKET or low is None:
         return None
-    unit, of_bucket = _OF_BUCKET[number]
 
     def read(pair: Numbers) -> float | None:
-        buckets = _DIVISIONS[division](pair.buckets) or ()
-        return _first((bucket for bucket in buckets if bucket.low == low), of_bucket)
+        buckets = _DIVISIONS[division](pair.buckets)
+        for bucket in buckets or ():
+            if bucket.low == low:
+                return _OF_BUCKET[number](bucket)
+        return None
 
-    return _metric(path, unit, read, None if number == "tokens" else "errors.infinite")
+    return _metric(path, number, read)
 
 
 def _begin(text: str) -> float | None:
@@ -201,44 +237,37 @@ def _begin(text: str) -> float | None:
 # ---- scopes
 
 _SCOPES = ("all", "prompt", "completion")
-_OF_SCOPE: dict[str, tuple[MetricUnit, Callable[[ScopeErrors], float | None]]] = {
-    "tokens": ("tokens", lambda scope: scope.tokens),
-    "mean": ("nats", lambda scope: scope.errors.mean),
-    "mae": ("nats", lambda scope: scope.errors.mae),
-    "rmse": ("nats", lambda scope: scope.errors.rmse),
-    "pearson": ("-1 to 1", lambda scope: scope.errors.pearson),
-    "max_abs": ("nats", lambda scope: scope.errors.max_abs),
-    "min_abs": ("nats", lambda scope: scope.errors.min_abs),
-    "std_abs": ("nats", lambda scope: scope.errors.std_abs),
-    "p50": ("nats", lambda scope: scope.errors.p50),
-    "p90": ("nats", lambda scope: scope.errors.p90),
-    "p99": ("nats", lambda scope: scope.errors.p99),
-    "p999": ("nats", lambda scope: scope.errors.p999),
-    "exact_fraction": ("0 to 1", lambda scope: scope.errors.exact_fraction),
-    "infinite": ("tokens", lambda scope: scope.errors.infinite),
-    "k3": ("nats", lambda scope: scope.k3),
+_OF_SCOPE: dict[str, NumberOf[ScopeErrors]] = {
+    "tokens": lambda scope: scope.tokens,
+    "mean": lambda scope: scope.errors.mean,
+    "mae": lambda scope: scope.errors.mae,
+    "rmse": lambda scope: scope.errors.rmse,
+    "pearson": lambda scope: scope.errors.pearson,
+    "max_abs": lambda scope: scope.errors.max_abs,
+    "min_abs": lambda scope: scope.errors.min_abs,
+    "std_abs": lambda scope: scope.errors.std_abs,
+    "p50": lambda scope: scope.errors.p50,
+    "p90": lambda scope: scope.errors.p90,
+    "p99": lambda scope: scope.errors.p99,
+    "p999": lambda scope: scope.errors.p999,
+    "exact_fraction": lambda scope: scope.errors.exact_fraction,
+    "infinite": lambda scope: scope.errors.infinite,
+    "k3": lambda scope: scope.k3,
 }
-_COUNTS_ALL_TOKENS = ("tokens", "infinite", "exact_fraction")
 
 
 def _scopes(path: str, rest: str) -> Metric | None:
     name, _, number = rest.rpartition(".")
     if name not in _SCOPES or number not in _OF_SCOPE:
         return None
-    unit, of_scope = _OF_SCOPE[number]
 
     def read(pair: Numbers) -> float | None:
-        return _first((scope for scope in pair.scopes if scope.scope == name), of_scope)
+        for scope in pair.scopes:
+            if scope.scope == name:
+                return _OF_SCOPE[number](scope)
+        return None
 
-    leaves_out = None if number in _COUNTS_ALL_TOKENS else "errors.infinite"
-    return _metric(path, unit, read, leaves_out)
-
-
-def _first(
-    parts: Iterable[Record], number: Callable[[Record], float | None]
-) -> float | None:
-    """The number of the first of ``parts``; None where there is none."""
-    return number_of(next(iter(parts), None), number)
+    return _metric(path, number, read)
 
 
 _KINDS: dict[str, Callable[[str, str], Metric | None]] = {
