@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -31,10 +31,15 @@ from logdrift.core.report.records import (
     SessionReport,
     WorstToken,
 )
+from logdrift.core.report.strict_json import Json
 from logdrift.core.session.reader import Capture, Session
 
 if TYPE_CHECKING:
     from logdrift.core.report.why import WhyReport
+
+Bools = npt.NDArray[np.bool_]
+Singles = npt.NDArray[np.float32]
+Positions = npt.NDArray[np.int64]
 
 WORST = 20
 
@@ -46,11 +51,12 @@ def build_report(
     limits: Sequence[Limit] = PUBLISHED,
     *,
     why: bool = False,
-) -> dict[str, Any]:
+) -> Json:
     """The JSON of `report_on`, as `logdrift report --json` has it but for non-finite
     floats.
     """
-    return report_on(session, pairs, scope, limits, why=why).to_json()
+    report = report_on(session, pairs, scope, limits, why=why)
+    return report.to_json()
 
 
 def report_on(
@@ -68,15 +74,19 @@ def report_on(
     well: several times the work of the numbers. Raises InputError for unknown labels
     and scopes.
     """
-    chosen = default_scope(session.sequences) if scope is None else scope
+    if scope is None:
+        scope = default_scope(session.sequences)
     labels = pairs or list_pairs(session)
-    splits = decompositions(session, chosen)
+    splits = decompositions(session, scope)
     manifest = session.manifest
     sequences = session.sequences
     completion = completion_mask(sequences, len(sequences))
+    completion_tokens = np.count_nonzero(completion)
+    explained = _why(session, labels) if why else None
     reports: list[PairReport] = []
     for a, b in labels:
-        report = report_on_pair(make_pair(session, a, b), chosen, limits, splits)
+        pair = make_pair(session, a, b)
+        report = report_on_pair(pair, scope, limits, splits)
         if why:
             report = with_pair_answer(session, report)
         reports.append(report)
@@ -89,11 +99,11 @@ def report_on(
         sequences=len(sequences),
         sequences_planned=manifest.sequences.planned,
         tokens=sequences.tokens,
-        completion_tokens=int(np.count_nonzero(completion)),
+        completion_tokens=int(completion_tokens),
         captures=tuple(session.captures),
         pairs=tuple(reports),
         splits=tuple(splits),
-        why=_why(session, labels) if why else None,
+        why=explained,
     )
 
 
@@ -110,8 +120,10 @@ def with_pair_answer(session: Session, report: PairReport) -> PairReport:
 
     if report.answer is not None:
         return report
-    pair = make_pair(session, *report.labels)
-    return replace(report, answer=answer_of_pair(session, pair))
+    a, b = report.labels
+    pair = make_pair(session, a, b)
+    answer = answer_of_pair(session, pair)
+    return replace(report, answer=answer)
 
 
 def with_answer(
@@ -121,9 +133,12 @@ def with_answer(
     itself stays as it is.
     """
     pair = report.main_pair(main)
-    if pair is None or (main is not None and pair.labels != main):
+    if pair is None:
         return report
-    return report.with_pair(with_pair_answer(session, pair))
+    if main is not None and pair.labels != main:
+        return report
+    answered = with_pair_answer(session, pair)
+    return report.with_pair(answered)
 
 
 def report_pair(
@@ -131,9 +146,10 @@ def report_pair(
     scope: Scope,
     limits: Sequence[Limit] = PUBLISHED,
     splits: Sequence[Decomposition] | None = None,
-) -> dict[str, Any]:
+) -> Json:
     """The JSON of `report_on_pair`: one entry of ``pairs``."""
-    return report_on_pair(pair, scope, limits, splits).to_json()
+    report = report_on_pair(pair, scope, limits, splits)
+    return report.to_json()
 
 
 def report_on_pair(
@@ -152,38 +168,47 @@ def report_on_pair(
     measured = measure_pair(pair, scope, splits)
     metrics = measured.metrics
     judged = judge_limits(metrics, limits, measured.gate.verdict)
-    positions = worst_positions(pair, pair.scope_mask(scope), WORST)
+    mask = pair.scope_mask(scope)
+    positions = worst_positions(pair, mask, WORST)
     worst = [_worst_token(pair, metrics.floor, at) for at in positions.tolist()]
-    return PairReport(measured=measured, limits=tuple(judged), worst=tuple(worst))
+    return PairReport(
+        measured=measured,
+        limits=tuple(judged),
+        worst=tuple(worst),
+    )
 
 
-def worst_positions(
-    pair: Pair, mask: npt.NDArray[np.bool_], count: int
-) -> npt.NDArray[np.int64]:
+def worst_positions(pair: Pair, mask: Bools, count: int) -> Positions:
     """Flat positions, i64[<= count], of the largest |delta| under ``mask`` (bool[T]).
 
     Largest first, ties by position; a token with delta 0 is never among them.
     """
-    size = np.where(mask, np.abs(pair.delta), np.float32(0))
+    none = np.float32(0)
+    size = np.where(mask, np.abs(pair.delta), none)
     least = _nth_largest(size, count)
-    positions = np.flatnonzero((size >= least) & (size > 0))
-    order = np.lexsort((positions, -size[positions]))
-    largest: npt.NDArray[np.int64] = positions[order[:count]]
+    is_large = (size >= least) & (size > 0)
+    positions = np.flatnonzero(is_large)
+    largest_first = -size[positions]
+    order = np.lexsort((positions, largest_first))
+    largest: Positions = positions[order[:count]]
     return largest
 
 
-def _nth_largest(size: npt.NDArray[np.float32], n: int) -> np.float32:
+def _nth_largest(size: Singles, n: int) -> np.float32:
     """The ``n``-th largest of the sizes; 0 where there are not more than ``n``."""
     place = len(size) - n
     if place <= 0:
         return np.float32(0)
-    nth: np.float32 = np.partition(size, place)[place]
+    partitioned = np.partition(size, place)
+    nth: np.float32 = partitioned[place]
     return nth
 
 
 def _worst_token(pair: Pair, floor: Floor | None, at: int) -> WorstToken:
     sequence = pair.sequence_of(at)
     start, stop = pair.sequences.bounds(sequence)
+    first = max(start, at - CONTEXT)
+    end = min(stop, at + 1 + CONTEXT)
     token_id = int(pair.sequences.token_ids[at])
     delta = float(pair.delta[at])
     return WorstToken(
@@ -197,18 +222,19 @@ def _worst_token(pair: Pair, floor: Floor | None, at: int) -> WorstToken:
         logprob_b=float(pair.logprob_b[at]),
         rank_a=_rank(pair.a, at),
         rank_b=_rank(pair.b, at),
-        before=text_between(pair, max(start, at - CONTEXT), at),
-        after=text_between(pair, at + 1, min(stop, at + 1 + CONTEXT)),
+        before=text_between(pair, first, at),
+        after=text_between(pair, at + 1, end),
     )
 
 
 def text_between(pair: Pair, start: int, stop: int) -> str:
     """The text of the flat positions ``start:stop``, each token made visible."""
-    ids = pair.sequences.token_ids[start:stop].tolist()
-    return "".join(map(pair.session.pieces.text, ids))
+    token_ids = pair.sequences.token_ids[start:stop]
+    pieces = map(pair.session.pieces.text, token_ids.tolist())
+    return "".join(pieces)
 
 
 def _rank(capture: Capture, at: int) -> int | None:
     """The rank of a token, from 1; None where the capture has none (stored as 0)."""
-    rank = capture.rank.rows(at, at + 1)[0]
-    return int(rank) or None
+    ranks = capture.rank.rows(at, at + 1)
+    return int(ranks[0]) or None

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 from logdrift.core.diagnose.causes import CAUSES, Cause
 from logdrift.core.engines.knobs import Knob
 from logdrift.core.report.document import Block, LineBlock, SentenceBlock
 from logdrift.core.report.experiments import COMBINED
+from logdrift.core.report.strict_json import Json
 
 
 def cause_title(cause: Cause) -> str:
@@ -54,12 +54,12 @@ def _knob(knob: Knob) -> str:
     return f"{knob.setting}{effect}{COMBINED if knob.combined else ''}"
 
 
-def causes_json() -> list[dict[str, Any]]:
+def causes_json() -> list[Json]:
     """The table of causes for programs."""
     return [_cause_json(cause) for cause in CAUSES]
 
 
-def _cause_json(cause: Cause) -> dict[str, Any]:
+def _cause_json(cause: Cause) -> Json:
     return {
         "number": cause.number,
         "code": cause.code,
@@ -77,7 +77,7 @@ def _cause_json(cause: Cause) -> dict[str, Any]:
     }
 
 
-def _knobs_json(knobs: Iterable[Knob]) -> list[dict[str, Any]]:
+def _knobs_json(knobs: Iterable[Knob]) -> list[Json]:
     return [
         {
             "setting": knob.setting,

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
 
 from logdrift.core.compare.decomposition import decompositions
 from logdrift.core.compare.gate import Gate
@@ -21,8 +20,12 @@ from logdrift.core.compare.pair import Scope, default_scope, make_pair
 from logdrift.core.compare.published import PUBLISHED
 from logdrift.core.errors import InputError
 from logdrift.core.numbers import six_digits
+from logdrift.core.report.records import PairLabels
+from logdrift.core.report.strict_json import Json
 from logdrift.core.session.reader import Session
 from logdrift.core.words import VERDICTS
+
+Limits = tuple[Limit, ...]
 
 SCHEMA = 1
 GIVEN = "given"
@@ -33,6 +36,7 @@ ALWAYS = {"coverage.nan": "nan", "coverage.unscored": "unscored"}
 No other number knows these tokens, so every other limit can hold without them.
 """
 
+_USUAL_LEVELS = ("normal", "fault")
 _BEST_FIRST = tuple(VERDICTS)
 _STATES = {
     "running": "it is still being captured: wait for the end",
@@ -56,17 +60,20 @@ class MeasuredSession:
 
 
 def measure_session(
-    session: Session, pairs: Sequence[tuple[str, str]], scope: Scope | None = None
+    session: Session, pairs: Sequence[PairLabels], scope: Scope | None = None
 ) -> MeasuredSession:
     """Measure pairs of labels over ``scope`` (None: `default_scope`).
 
     InputError for unknown labels and scopes.
     """
-    chosen = default_scope(session.sequences) if scope is None else scope
-    splits = decompositions(session, chosen)
-    arrays = (make_pair(session, a, b) for a, b in pairs)
-    measured = tuple(measure_pair(pair, chosen, splits) for pair in arrays)
-    return MeasuredSession(name=session.name, state=session.state, pairs=measured)
+    if scope is None:
+        scope = default_scope(session.sequences)
+    splits = decompositions(session, scope)
+    measured = []
+    for a, b in pairs:
+        pair = make_pair(session, a, b)
+        measured.append(measure_pair(pair, scope, splits))
+    return MeasuredSession(session.name, session.state, tuple(measured))
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +96,7 @@ class Result:
     name: str | None = None
 
 
-def parse_limits(highest: Sequence[str], lowest: Sequence[str]) -> tuple[Limit, ...]:
+def parse_limits(highest: Sequence[str], lowest: Sequence[str]) -> Limits:
     """Limits of ``--max`` and ``--min`` texts METRIC=VALUE, in that order.
 
     Both sides of one metric are one limit. InputError for an unknown metric (naming the
@@ -98,13 +105,16 @@ def parse_limits(highest: Sequence[str], lowest: Sequence[str]) -> tuple[Limit, 
     """
     high = _values("--max", highest)
     low = _values("--min", lowest)
-    for path in high.keys() & low.keys():
+    paths = [*high, *low]
+    for path in dict.fromkeys(paths):
+        if path not in high or path not in low:
+            continue
         if low[path] > high[path]:
             raise InputError(
                 f"{path}: the minimum {low[path]:g} is above the maximum {high[path]:g}"
             )
-    paths = dict.fromkeys([*high, *low])
-    return tuple(_limit_of_flags(path, low, high) for path in paths)
+    limits = [_limit_of_flags(path, low, high) for path in dict.fromkeys(paths)]
+    return tuple(limits)
 
 
 def _limit_of_flags(
@@ -154,7 +164,7 @@ def _number(text: str) -> float | None:
     return None
 
 
-def published_limits(names: Sequence[str], own: Sequence[Limit]) -> tuple[Limit, ...]:
+def published_limits(names: Sequence[str], own: Sequence[Limit]) -> Limits:
     """The limits that `--published` NAMES mean; ``own`` are those of the config file.
 
     A framework's name (case and hyphens do not matter) or ``all`` means what these call
@@ -163,8 +173,10 @@ def published_limits(names: Sequence[str], own: Sequence[Limit]) -> tuple[Limit,
     framework that has no other. InputError for an unknown name, and for ``mine`` where
     there are none.
     """
-    chosen = [limit for name in names for limit in _named(name, own)]
-    return tuple(dict.fromkeys(chosen))
+    limits: list[Limit] = []
+    for name in names:
+        limits += _named(name, own)
+    return tuple(dict.fromkeys(limits))
 
 
 def _named(name: str, own: Sequence[Limit]) -> Sequence[Limit]:
@@ -178,10 +190,11 @@ def _named(name: str, own: Sequence[Limit]) -> Sequence[Limit]:
         return own
     limits = _published_by(plain)
     if not limits:
-        known = ", ".join(dict.fromkeys(limit.framework for limit in PUBLISHED))
+        frameworks = [limit.framework for limit in PUBLISHED]
+        known = ", ".join(dict.fromkeys(frameworks))
         raise InputError(f"--published {name}: use all, exact, mine or one of {known}")
     exact = [limit for limit in limits if limit.level == "exact"]
-    usual = [limit for limit in limits if limit.level in ("normal", "fault")]
+    usual = [limit for limit in limits if limit.level in _USUAL_LEVELS]
     if plain == "exact":
         return exact
     return usual or exact
@@ -195,7 +208,8 @@ def _published_by(plain: str) -> list[Limit]:
 
 
 def _plain(name: str) -> str:
-    return "".join(filter(str.isalnum, name.lower()))
+    letters = filter(str.isalnum, name.lower())
+    return "".join(letters)
 
 
 def check_session(
@@ -219,15 +233,18 @@ def check_session(
 
 
 def _state(state: str, partial: bool) -> Result:
-    ok = partial or state == "complete"
+    if partial or state == "complete":
+        reason = None
+    else:
+        reason = _STATES[state]
     return Result(
         pair=None,
         metric="state",
         value=state,
         min=None if partial else "complete",
         max=None,
-        ok=ok,
-        reason=None if ok else _STATES[state],
+        ok=reason is None,
+        reason=reason,
     )
 
 
@@ -260,7 +277,11 @@ def _check_pair(
 
 def _verdict(pair: MeasuredPair, required: str) -> Result:
     verdict = pair.gate.verdict
-    ok = _BEST_FIRST.index(verdict) <= _BEST_FIRST.index(required)
+    place = _BEST_FIRST.index(verdict)
+    ok = place <= _BEST_FIRST.index(required)
+    reason = None
+    if not ok:
+        reason = _gate_in_words(pair.gate)
     return Result(
         pair=pair.name,
         metric="verdict",
@@ -268,7 +289,7 @@ def _verdict(pair: MeasuredPair, required: str) -> Result:
         min=required,
         max=None,
         ok=ok,
-        reason=None if ok else _gate_in_words(pair.gate),
+        reason=reason,
     )
 
 
@@ -329,8 +350,9 @@ def _always(pair: MeasuredPair, limited: Collection[str]) -> Iterator[Result]:
 
 def _reasons_of(gate: Gate, code: str) -> str:
     """The gate's reasons with this code, empty without any."""
-    reasons = (reason for reason in gate.reasons if reason.code == code)
-    return "; ".join(reason.text.rstrip(".") for reason in reasons)
+    reasons = [reason for reason in gate.reasons if reason.code == code]
+    texts = [reason.text.rstrip(".") for reason in reasons]
+    return "; ".join(texts)
 
 
 def _result(pair: MeasuredPair, limit: Limit, limited: Collection[str]) -> Result:
@@ -339,8 +361,13 @@ def _result(pair: MeasuredPair, limit: Limit, limited: Collection[str]) -> Resul
     everywhere = replace(limit, scope=None, level="own")
     (judged,) = judge_limits(pair.metrics, [everywhere], verdict=None)
     reason = _scope_differs(pair, limit)
-    reason = reason or _broken(judged) or _lacks(judged, limited)
-    published = limit.framework != GIVEN
+    reason = reason or _broken(judged)
+    reason = reason or _lacks(judged, limited)
+    framework = None
+    name = None
+    if limit.framework != GIVEN:
+        framework = limit.framework
+        name = limit.name
     return Result(
         pair=pair.name,
         metric=limit.metric,
@@ -349,8 +376,8 @@ def _result(pair: MeasuredPair, limit: Limit, limited: Collection[str]) -> Resul
         max=limit.high,
         ok=reason is None,
         reason=reason,
-        framework=limit.framework if published else None,
-        name=limit.name if published else None,
+        framework=framework,
+        name=name,
     )
 
 
@@ -383,7 +410,8 @@ def _broken(judged: JudgedLimit) -> str | None:
 
 def _lacks(judged: JudgedLimit, limited: Collection[str]) -> str | None:
     """A number that leaves tokens out, unless these have a limit of their own."""
-    left_out = metric(judged.limit.metric).leaves_out
+    limited_metric = metric(judged.limit.metric)
+    left_out = limited_metric.leaves_out
     if judged.note is None or left_out in limited:
         return None
     return f"{judged.note}: limit those too, with --max {left_out}=N"
@@ -397,7 +425,7 @@ def _excess(larger: float, smaller: float, limit: float) -> str:
     return f"{six_digits(excess)} ({percent:.3g}%)"
 
 
-def to_json(session: MeasuredSession, results: Sequence[Result]) -> dict[str, Any]:
+def to_json(session: MeasuredSession, results: Sequence[Result]) -> Json:
     """Schema 1 of the check (docs/diff-and-check.md)."""
     return {
         "schema": SCHEMA,

@@ -4,7 +4,7 @@ pair in full; everything else is folded.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from logdrift.core.compare.gate import Reason
 from logdrift.core.numbers import figure
@@ -20,6 +20,7 @@ from logdrift.core.report.document import (
     Span,
     TableBlock,
 )
+from logdrift.core.report.page_parts import paragraph
 from logdrift.core.report.pair_numbers import SCOPES, interval_of, left_out
 from logdrift.core.report.records import PairLabels, PairReport, SessionReport
 from logdrift.core.report.session_facts import failure_log, size_in_words
@@ -35,33 +36,41 @@ def comment(report: SessionReport, main: PairLabels | None = None) -> list[Block
     the others in one table.
     """
     pair = report.main_pair(main)
-    return [
+    captures = tables.captures_table(report.captures)
+    overview = tables.overview_table(report.pairs)
+    blocks = [
         *_failures(report),
         *_verdict(report, pair),
-        *_titled("", tables.overview_table(report.pairs)),
-        *(_in_full(report, pair) if pair is not None else ()),
-        *(_folded_pair(other) for other in report.pairs if other is not pair),
-        *_matrix(report.pairs),
-        *_folded("captures", tables.captures_table(report.captures)),
+        *_titled("", overview),
     ]
+    if pair is not None:
+        blocks += _in_full(report, pair)
+    blocks += [_folded_pair(other) for other in report.pairs if other is not pair]
+    blocks += _matrix(report.pairs)
+    blocks += _folded("captures", captures)
+    return blocks
 
 
 def _titled(title: str, table: TableBlock, more: str = "") -> Iterator[Block]:
     """A table below its title; nothing without rows."""
     if table.rows:
         if title:
-            yield ParagraphBlock((Span(title, "bold"), Span(more)))
+            words = (Span(title, "bold"), Span(more))
+            yield ParagraphBlock(words)
         yield table
 
 
 def _folded(summary: str, table: TableBlock) -> Iterator[Block]:
     if table.rows:
-        yield FoldedBlock((Span(summary),), (table,))
+        words = Span(summary)
+        yield FoldedBlock((words,), (table,))
 
 
 def _name(pair: PairReport) -> Inline:
     a, b = pair.labels
-    return CodeSpan(a or "unknown"), Span(" → "), CodeSpan(b or "unknown")
+    name_a = CodeSpan(a or "unknown")
+    name_b = CodeSpan(b or "unknown")
+    return name_a, Span(" → "), name_b
 
 
 def _word(pair: PairReport) -> str:
@@ -71,36 +80,39 @@ def _word(pair: PairReport) -> str:
 def _failures(report: SessionReport) -> Iterator[Block]:
     for info in report.captures:
         if info.status == "failed":
-            yield ParagraphBlock(
-                (
-                    Span("FAILED", "bold"),
-                    Span(" "),
-                    CodeSpan(info.label),
-                    Span(": "),
-                    Span(failure_log(info)[0]),
-                )
+            reason = failure_log(info)[0]
+            words = (
+                Span("FAILED", "bold"),
+                Span(" "),
+                CodeSpan(info.label),
+                Span(": "),
+                Span(reason),
             )
+            yield ParagraphBlock(words)
 
 
 def _verdict(report: SessionReport, pair: PairReport | None) -> Iterator[Block]:
     if pair is None:
-        yield HeadingBlock(2, (Span("logdrift: nothing to compare"),))
-        nothing = "Fewer than two captures have a finished sequence."
-        yield ParagraphBlock((Span(nothing),))
+        title = Span("logdrift: nothing to compare")
+        yield HeadingBlock(2, (title,))
+        yield paragraph("Fewer than two captures have a finished sequence.")
         yield ParagraphBlock(_about(report))
         return
-    title = (Span("logdrift: "), *_name(pair), Span(f": {_word(pair)}"))
-    yield HeadingBlock(2, title)
+    word = Span(f": {_word(pair)}")
+    title_words = (Span("logdrift: "), *_name(pair), word)
+    yield HeadingBlock(2, title_words)
     reasons = reason_list(pair.gate.reasons)
     if pair.void:
         # The reason stands before any number.
         yield from reasons
-        yield ParagraphBlock((*_answer(pair), Span(MEANINGLESS, "bold")))
+        meaningless = Span(MEANINGLESS, "bold")
+        yield ParagraphBlock((*_answer(pair), meaningless))
     else:
         yield ParagraphBlock(_sentence(report, pair))
         yield from reasons
     delta = Span(" Δ = log p_A - log p_B in nats.")
-    yield ParagraphBlock((*_about(report), delta))
+    about = _about(report)
+    yield ParagraphBlock((*about, delta))
 
 
 def _about(report: SessionReport) -> Inline:
@@ -122,16 +134,23 @@ def _about(report: SessionReport) -> Inline:
 
 def reason_list(reasons: Sequence[Reason]) -> Iterator[ListBlock]:
     """The reasons of the gate, those that weigh most first; nothing without any."""
-    weights = list(SEVERITIES)
-    ordered = sorted(reasons, key=lambda reason: weights.index(reason.severity))
+    ordered = by_severity(reasons)
     if ordered:
-        yield ListBlock(tuple(map(_reason, ordered)))
+        items = map(_reason, ordered)
+        yield ListBlock(tuple(items))
+
+
+def by_severity(reasons: Iterable[Reason]) -> list[Reason]:
+    """The gravest reasons first."""
+    severities = list(SEVERITIES)
+    return sorted(reasons, key=lambda reason: severities.index(reason.severity))
 
 
 def _reason(reason: Reason) -> Inline:
     word = SEVERITIES[reason.severity]
     text = reason.text or reason.code
-    return Span(f"{word}:", "bold"), Span(" "), Span(text)
+    mark = Span(f"{word}:", "bold")
+    return mark, Span(" "), Span(text)
 
 
 def _sentence(report: SessionReport, pair: PairReport) -> Inline:
@@ -139,14 +158,17 @@ def _sentence(report: SessionReport, pair: PairReport) -> Inline:
     mae = metrics.errors.mae
     number: Inline = (Span("MAE unknown"),)
     if mae is not None:
-        number = (Span(f"MAE {figure(mae)} nats", "bold"), Span(_interval(pair)))
-    over = [Span(f", over {counts(pair)}")]
+        size = Span(f"MAE {figure(mae)} nats", "bold")
+        number = (size, Span(_interval(pair)))
+    over = f", over {counts(pair)}"
+    words: list[Span] = [Span(over)]
     if without := left_out(pair):
-        over += Span(" ("), Span(without), Span(")")
-    over.append(Span("."))
-    if words := size_in_words(report, pair):
-        over += Span(" "), Span(words)
-    return (*_answer(pair), *number, *over)
+        words += Span(" ("), Span(without), Span(")")
+    words.append(Span("."))
+    if size_words := size_in_words(report, pair):
+        words += Span(" "), Span(size_words)
+    answer = _answer(pair)
+    return (*answer, *number, *words)
 
 
 def _interval(pair: PairReport) -> str:
@@ -168,36 +190,43 @@ def counts(pair: PairReport) -> str:
 def _answer(pair: PairReport) -> Inline:
     """The answer of the pair, where it was made, before what follows it."""
     if pair.sentence:
-        return (Span(pair.sentence, "bold"), Span(" "))
+        sentence = Span(pair.sentence, "bold")
+        return (sentence, Span(" "))
     return ()
 
 
 def _in_full(report: SessionReport, pair: PairReport) -> Iterator[Block]:
-    yield HeadingBlock(3, (*_name(pair), Span(" in full")))
+    name = _name(pair)
+    yield HeadingBlock(3, (*name, Span(" in full")))
     if pair.void:
-        yield ParagraphBlock((Span(MEANINGLESS, "bold"),))
-    yield from _titled("Published and own limits", limit_tables.limits_in_columns(pair))
+        yield paragraph(MEANINGLESS, tone="bold")
+    limits = limit_tables.limits_in_columns(pair)
+    yield from _titled("Published and own limits", limits)
     for title, values in tables.number_tables(pair):
         table = tables.numbers_in_columns(values, void=pair.void)
-        yield ParagraphBlock((Span(title, "bold"),))
+        yield paragraph(title, tone="bold")
         yield table
     ci95 = pair.metrics.ci95
     if ci95.method is not None:
-        yield ParagraphBlock((Span(interval_note(pair)),))
+        yield paragraph(interval_note(pair))
+    corrections = limit_tables.corrections_in_columns(pair)
     yield from _titled(
         "What corrections would do",
-        limit_tables.corrections_in_columns(pair),
+        corrections,
         ": share of tokens and sequences that they clip or mask",
     )
-    yield from _titled("Prompt, completion, all", gap_tables.scopes_table(pair))
+    scopes = gap_tables.scopes_table(pair)
+    yield from _titled("Prompt, completion, all", scopes)
     for kind in gap_tables.bucket_kinds(pair):
         table = gap_tables.buckets_table(kind, kind.filled, void=pair.void)
         yield from _titled(f"Error by {kind.label}", table)
     if pair.metrics.floor is not None:
-        yield from _titled("Noise floor", gap_tables.floor_table(pair.metrics.floor))
+        floor = gap_tables.floor_table(pair.metrics.floor)
+        yield from _titled("Noise floor", floor)
+    splits = gap_tables.splits_table(report.splits)
     yield from _titled(
         "Where the gap comes from",
-        gap_tables.splits_table(report.splits),
+        splits,
         " (parts add up in mean Δ, not in MAE)",
     )
     yield from _worst(pair, WORST)
@@ -213,17 +242,14 @@ def interval_note(pair: PairReport) -> str:
 
 def _worst(pair: PairReport, count: int) -> Iterator[Block]:
     tokens = pair.worst[:count]
-    more = len(pair.worst) > len(tokens)
-    yield from _titled(
-        f"The {len(tokens)} worst tokens",
-        gap_tables.worst_tokens_in_columns(tokens, void=pair.void),
-        f" of {len(pair.worst)} in --json" if more else "",
-    )
+    more = ""
+    if len(pair.worst) > len(tokens):
+        more = f" of {len(pair.worst)} in --json"
+    table = gap_tables.worst_tokens_in_columns(tokens, void=pair.void)
+    yield from _titled(f"The {len(tokens)} worst tokens", table, more)
     sequences = pair.metrics.worst_sequences[:count]
-    yield from _titled(
-        "The worst sequences",
-        gap_tables.worst_sequences_table(sequences, void=pair.void),
-    )
+    table = gap_tables.worst_sequences_table(sequences, void=pair.void)
+    yield from _titled("The worst sequences", table)
 
 
 def _folded_pair(pair: PairReport) -> FoldedBlock:
@@ -231,11 +257,13 @@ def _folded_pair(pair: PairReport) -> FoldedBlock:
     mae = figure(pair.metrics.errors.mae)
     blocks: list[Block] = []
     if pair.void:
-        blocks.append(ParagraphBlock((Span(MEANINGLESS, "bold"),)))
+        blocks.append(paragraph(MEANINGLESS, tone="bold"))
     blocks += reason_list(pair.gate.reasons)
     blocks += _worst(pair, OTHER_WORST)
+    name = _name(pair)
+    verdict = Span(f": {_word(pair)}, MAE {mae}")
     return FoldedBlock(
-        summary=(*_name(pair), Span(f": {_word(pair)}, MAE {mae}")),
+        summary=(*name, verdict),
         blocks=tuple(blocks),
     )
 
@@ -243,12 +271,14 @@ def _folded_pair(pair: PairReport) -> FoldedBlock:
 def _matrix(pairs: Sequence[PairReport]) -> Iterator[Block]:
     if len(pairs) < 2:
         return
-    names = ListBlock(tuple(map(_name_and_verdict, pairs)), numbered=True)
-    yield FoldedBlock(
-        summary=(Span("every number of every pair"),),
-        blocks=(names, tables.matrix_table(pairs)),
-    )
+    names = map(_name_and_verdict, pairs)
+    pair_list = ListBlock(tuple(names), numbered=True)
+    matrix = tables.matrix_table(pairs)
+    summary = Span("every number of every pair")
+    yield FoldedBlock((summary,), (pair_list, matrix))
 
 
 def _name_and_verdict(pair: PairReport) -> Inline:
-    return (*_name(pair), Span(f": {_word(pair)}"))
+    name = _name(pair)
+    verdict = Span(f": {_word(pair)}")
+    return (*name, verdict)

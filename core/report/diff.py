@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from logdrift.core.compare.changes import Change, Changes
 from logdrift.core.compare.floor import Floor, noise_floor
@@ -27,14 +27,16 @@ from logdrift.core.compare.sessions import (
     growth,
     judge_sessions,
 )
+from logdrift.core.compare.uncertainty import Interval
 from logdrift.core.errors import InputError
 from logdrift.core.report.build import text_between
-from logdrift.core.report.records import CONTEXT
+from logdrift.core.report.records import CONTEXT, PairLabels
 from logdrift.core.report.setting_changes import (
     SettingChange,
     loaded_differences,
     setting_changes,
 )
+from logdrift.core.report.strict_json import Json
 from logdrift.core.session.reader import Session
 
 SCHEMA = 1
@@ -64,7 +66,7 @@ class DiffSide:
     def comparable(self) -> bool:
         return self.gate.verdict != "not_comparable"
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         return asdict(self)
 
 
@@ -95,11 +97,11 @@ class MetricChange:
     earlier: float | None
     later: float | None
     change: float | None
-    ci95: tuple[float, float] | None
+    ci95: Interval | None
     floor: float | None
     verdict: DiffVerdict | None
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         return {
             "metric": self.metric,
             "old": self.earlier,
@@ -128,7 +130,7 @@ class TokenChange:
     before: str
     after: str
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         return {
             "sequence_old": self.sequence_earlier,
             "sequence_new": self.sequence_later,
@@ -169,7 +171,7 @@ class DiffReport:
                 return row
         return None
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """Schema 1 of `logdrift diff`; floats may be non-finite
         (`logdrift.core.report.strict_json` makes them null).
         """
@@ -189,14 +191,20 @@ class DiffReport:
                 "resamples": changes.resamples,
             },
             "floor": {
-                "old": None if earlier is None else earlier.to_json(),
-                "new": None if later is None else later.to_json(),
+                "old": _floor_json(earlier),
+                "new": _floor_json(later),
             },
             "metrics": [row.to_json() for row in self.metrics],
             "changed": [row.to_json() for row in self.settings],
             "improved": [token.to_json() for token in self.improved],
             "worsened": [token.to_json() for token in self.worsened],
         }
+
+
+def _floor_json(floor: Floor | None) -> Json | None:
+    if floor is None:
+        return None
+    return floor.to_json()
 
 
 def diff_sessions(
@@ -213,31 +221,35 @@ def diff_sessions(
     ``scope`` None is the completion where both sessions have one, else all tokens.
     Raises InputError where the two have no scored token in common.
     """
-    chosen = _common_scope(earlier, later) if scope is None else scope
+    if scope is None:
+        scope = _common_scope(earlier, later)
     first = make_pair(earlier, *earlier_pair)
     second = make_pair(later, *later_pair)
-    comparison = compare_sessions(first, second, chosen, resamples=resamples)
+    comparison = compare_sessions(first, second, scope, resamples=resamples)
     first_side = _side(earlier, first)
     second_side = _side(later, second)
-    floors = (_floor(first, chosen), _floor(second, chosen))
+    gates = [first_side.gate, second_side.gate]
+    floors = (_floor(first, scope), _floor(second, scope))
     between = _between(earlier, later, first, second)
-    metrics = tuple(_metric(row, floors) for row in comparison.changes.rows)
+    metrics = [_metric(row, floors) for row in comparison.changes.rows]
+    settings = setting_changes(earlier, later, first, second)
 
     def tokens(*, worse: bool) -> tuple[TokenChange, ...]:
         moved = comparison.moved(SHOWN, worse=worse)
-        return tuple(_token(first, second, comparison, int(at)) for at in moved)
+        changes = [_token(first, second, comparison, int(at)) for at in moved]
+        return tuple(changes)
 
     return DiffReport(
-        scope=chosen,
+        scope=scope,
         earlier=first_side,
         later=second_side,
         matched=_matched(comparison),
         between=between,
-        verdict=overall(metrics, [first_side.gate, second_side.gate], between),
+        verdict=overall(metrics, gates, between),
         changes=comparison.changes,
         floors=floors,
-        metrics=metrics,
-        settings=tuple(setting_changes(earlier, later, first, second)),
+        metrics=tuple(metrics),
+        settings=tuple(settings),
         improved=tokens(worse=False),
         worsened=tokens(worse=True),
     )
@@ -247,16 +259,19 @@ def _between(
     earlier: Session, later: Session, first: Pair, second: Pair
 ) -> tuple[Reason, ...]:
     """Why the two sessions, whatever their pairs, may not be compared."""
-    differences = loaded_differences((earlier, first.a.info), (later, second.a.info))
+    first_side = (earlier, first.a.info)
+    second_side = (later, second.a.info)
+    differences = loaded_differences(first_side, second_side)
     tokenizer = differences.get("tokenizer", ())
-    models = (earlier.manifest.model, later.manifest.model)
-    return tuple(judge_sessions(*models, tokenizer))
+    model = earlier.manifest.model
+    later_model = later.manifest.model
+    return tuple(judge_sessions(model, later_model, tokenizer))
 
 
 def _common_scope(earlier: Session, later: Session) -> Scope:
-    scopes = {default_scope(session.sequences) for session in (earlier, later)}
-    if len(scopes) == 1:
-        return scopes.pop()
+    scope = default_scope(earlier.sequences)
+    if default_scope(later.sequences) == scope:
+        return scope
     return "all"
 
 
@@ -318,7 +333,8 @@ def _metric(row: Change, floors: Iterable[Floor | None]) -> MetricChange:
 
 def _larger_floor(metric: str, floors: Iterable[Floor | None]) -> float | None:
     sizes = [_floor_of(metric, floor) for floor in floors]
-    return max((size for size in sizes if size is not None), default=None)
+    known = [size for size in sizes if size is not None]
+    return max(known, default=None)
 
 
 def _floor_of(metric: str, floor: Floor | None) -> float | None:
@@ -338,43 +354,50 @@ def _token(
     later_at = int(comparison.new_at[index])
     sequence = earlier.sequence_of(at)
     start = int(earlier.sequences.offsets[sequence])
-    common = comparison.match.lengths[comparison.match.old == sequence]
+    match = comparison.match
+    common = match.lengths[match.old == sequence]
     stop = start + int(common[0])
     token_id = int(earlier.sequences.token_ids[at])
     one = slice(index, index + 1)
-    change = growth(comparison.old.delta[one], comparison.new.delta[one])
+    old_delta = comparison.old.delta
+    new_delta = comparison.new.delta
+    change = growth(old_delta[one], new_delta[one])
+    first = max(start, at - CONTEXT)
+    end = min(stop, at + 1 + CONTEXT)
     return TokenChange(
         sequence_earlier=sequence,
         sequence_later=later.sequence_of(later_at),
         position=at - start,
         token_id=token_id,
         piece=earlier.session.pieces.text(token_id),
-        delta_earlier=float(comparison.old.delta[index]),
-        delta_later=float(comparison.new.delta[index]),
+        delta_earlier=float(old_delta[index]),
+        delta_later=float(new_delta[index]),
         change=float(change[0]),
-        before=text_between(earlier, max(start, at - CONTEXT), at),
-        after=text_between(earlier, at + 1, min(stop, at + 1 + CONTEXT)),
+        before=text_between(earlier, first, at),
+        after=text_between(earlier, at + 1, end),
     )
 
 
 def both_pairs(
     earlier: Session, later: Session, pair: str | None, later_pair: str | None
-) -> tuple[tuple[str, str], tuple[str, str]]:
+) -> tuple[PairLabels, PairLabels]:
     """The pair to look at in each session, from A:B texts; None is the default pair of
     the session.
 
     ``later_pair`` None is the same text as ``pair``. Raises InputError that says which
     session lacks what.
     """
-    return (
-        _pair_of("OLD", earlier, pair),
-        _pair_of("NEW", later, later_pair or pair),
-    )
+    old = _pair_of("OLD", earlier, pair)
+    new = _pair_of("NEW", later, later_pair or pair)
+    return old, new
 
 
-def _pair_of(which: str, session: Session, text: str | None) -> tuple[str, str]:
+def _pair_of(which: str, session: Session, text: str | None) -> PairLabels:
     try:
-        chosen = parse_pair(session, text) if text else default_pair(session)
+        if text:
+            chosen: PairLabels | None = parse_pair(session, text)
+        else:
+            chosen = default_pair(session)
     except InputError as error:
         raise InputError(f"{which} session {session.name}: {error}") from None
     if chosen is None:

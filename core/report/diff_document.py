@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from logdrift.core.compare.gate import Reason
 from logdrift.core.compare.metric import resolve
+from logdrift.core.compare.uncertainty import Interval
 from logdrift.core.errors import InputError
 from logdrift.core.numbers import fixed
 from logdrift.core.report.diff import (
@@ -74,14 +75,17 @@ def diff_document(diff: DiffReport) -> list[Block]:
     ]
 
 
-def _sides(diff: DiffReport) -> tuple[tuple[str, DiffSide], tuple[str, DiffSide]]:
-    return ("old", diff.earlier), ("new", diff.later)
+def _sides(diff: DiffReport) -> dict[str, DiffSide]:
+    """The two sessions, by the words for them."""
+    return {"old": diff.earlier, "new": diff.later}
 
 
 def _refusals(diff: DiffReport) -> Iterator[Block]:
     """What makes the numbers meaningless comes before them."""
-    refused = [(name, side) for name, side in _sides(diff) if not side.comparable]
-    for name, side in refused:
+    sides = _sides(diff)
+    refused = [name for name in sides if not sides[name].comparable]
+    for name in refused:
+        side = sides[name]
         word = VERDICTS["not_comparable"]
         yield SentenceBlock(f"{word} in {name}: {side.a} → {side.b}", "bad")
         yield from reason_blocks(side.gate.reasons)
@@ -98,10 +102,9 @@ def _of_severity(reasons: Iterable[Reason], severity: str) -> list[Reason]:
 
 
 def _header(diff: DiffReport) -> Iterator[Block]:
-    for name, side in _sides(diff):
-        if side.state == "complete":
-            state = ""
-        else:
+    for name, side in _sides(diff).items():
+        state = ""
+        if side.state != "complete":
             state = f", {side.state}"
         yield _headed(name, f"{side.session}{state}")
         yield SplitBlock(
@@ -139,11 +142,11 @@ def _answer(diff: DiffReport) -> Iterator[Block]:
         return
     numbers = f"MAE {fixed(mae.earlier)} → {fixed(mae.later)} nats"
     if mae.earlier:
-        numbers += f" ({100 * mae.change / mae.earlier:+.1f}%)"
-    yield SentenceBlock(
-        f"{numbers}: {_judgement(mae, diff.verdict)}",
-        _TONES.get(diff.verdict, "warn"),
-    )
+        share = 100 * mae.change / mae.earlier
+        numbers += f" ({share:+.1f}%)"
+    judgement = _judgement(mae, diff.verdict)
+    tone = _TONES.get(diff.verdict, "warn")
+    yield SentenceBlock(f"{numbers}: {judgement}", tone)
     if diff.changes.method is None:
         yield SentenceBlock("No interval: the common tokens are too few to draw from.")
     elif diff.changes.method == "blocks":
@@ -152,17 +155,20 @@ def _answer(diff: DiffReport) -> Iterator[Block]:
             f" {diff.changes.units:,} blocks of tokens and say nothing of other"
             " prompts."
         )
-    yield from reason_blocks(_of_severity(diff.between, "caution"))
+    cautions = _of_severity(diff.between, "caution")
+    yield from reason_blocks(cautions)
     yield SentenceBlock(_floors(diff))
 
 
 def _floors(diff: DiffReport) -> str:
     if not any(diff.floors):
         return "Noise floor not measured: capture with repeats = 2."
-    words = [
-        f"{name} {fixed(floor.mae) if floor else 'not measured'}"
-        for name, floor in zip(("old", "new"), diff.floors, strict=True)
-    ]
+    words = []
+    for name, floor in zip(("old", "new"), diff.floors, strict=True):
+        size = "not measured"
+        if floor is not None:
+            size = fixed(floor.mae)
+        words.append(f"{name} {size}")
     return f"Noise floor (MAE between repeats): {', '.join(words)}."
 
 
@@ -181,11 +187,14 @@ def _judgement(mae: MetricChange, verdict: DiffVerdict | None) -> str:
     return f"no change beyond noise (below the noise floor {fixed(mae.floor)})."
 
 
-def _holds_zero(ends: tuple[float, float] | None) -> bool:
-    return ends is not None and ends[0] <= 0 <= ends[1]
+def _holds_zero(ends: Interval | None) -> bool:
+    if ends is None:
+        return False
+    low, high = ends
+    return low <= 0 <= high
 
 
-def _range(ends: tuple[float, float] | None) -> str:
+def _range(ends: Interval | None) -> str:
     if ends is None:
         return "-"
     low, high = ends
@@ -194,6 +203,7 @@ def _range(ends: tuple[float, float] | None) -> str:
 
 def _metrics(diff: DiffReport) -> TableBlock:
     meaningless = diff.verdict == "not_comparable"
+    rows = [_metric(row, meaningless) for row in diff.metrics]
     return TableBlock(
         columns=(
             TableColumn("metric", 19),
@@ -203,17 +213,16 @@ def _metrics(diff: DiffReport) -> TableBlock:
             TableColumn("95% of the change", 20, gap=2),
             TableColumn("verdict", 0, gap=2),
         ),
-        rows=tuple(_metric(row, meaningless) for row in diff.metrics),
+        rows=tuple(rows),
     )
 
 
 def _metric(row: MetricChange, meaningless: bool) -> TableRow:
-    unknown = meaningless or row.verdict is None
-    if unknown:
-        verdict = "-"
+    if meaningless or row.verdict is None:
+        verdict = Span("-")
     else:
-        verdict = str(row.verdict).replace("_", " ")
-    tone: Tone = "" if unknown else _TONES.get(row.verdict, "")
+        tone = _TONES.get(row.verdict, "")
+        verdict = Span(row.verdict.replace("_", " "), tone)
     return TableRow(
         (
             _short(row.metric),
@@ -221,7 +230,7 @@ def _metric(row: MetricChange, meaningless: bool) -> TableRow:
             fixed(row.later),
             fixed(row.change, True),
             _range(row.ci95),
-            Span(verdict, tone),
+            verdict,
         ),
         tone="dim" if meaningless else "",
     )
@@ -230,7 +239,8 @@ def _metric(row: MetricChange, meaningless: bool) -> TableRow:
 def _short(metric: str) -> str:
     """The shortest text that means this metric to `logdrift check` as well."""
     parts = metric.split(".")
-    for start in range(len(parts) - 1, 0, -1):
+    last = len(parts) - 1
+    for start in range(last, 0, -1):
         short = ".".join(parts[start:])
         try:
             if resolve(short) == metric:
@@ -252,7 +262,8 @@ def _settings(settings: Sequence[SettingChange]) -> Iterator[Block]:
     yield LineBlock(f"What changed ({count})")
     for row in rows[:SHOWN_SETTINGS]:
         place = f"  {_PLACES[row.where]}"
-        yield SentenceBlock(_setting(row), indent=10, mark=place)
+        text = _setting(row)
+        yield SentenceBlock(text, indent=10, mark=place)
     if len(rows) > SHOWN_SETTINGS:
         rest = len(rows) - SHOWN_SETTINGS
         yield LineBlock(f"  and {rest} more (--json has all)", "")
@@ -266,22 +277,32 @@ def _telling(settings: Sequence[SettingChange]) -> list[SettingChange]:
     differs too.
     """
     keys = {(row.where, row.setting) for row in settings}
-    tables = {row.setting.partition(".")[0].partition(" ")[0] for row in settings}
+    tables = {_table_of(row.setting) for row in settings}
     digests = {_BY_NAME[table] for table in tables & _BY_NAME.keys()}
 
     def telling(row: SettingChange) -> bool:
-        observed = row.setting.removeprefix("asked.")
-        if row.setting == "label" or row.setting.removeprefix("model.") in digests:
+        of_model = row.setting.removeprefix("model.")
+        if row.setting == "label" or of_model in digests:
             return False
-        return observed == row.setting or (row.where, observed) not in keys
+        observed = row.setting.removeprefix("asked.")
+        was_asked = observed != row.setting
+        return not was_asked or (row.where, observed) not in keys
 
     return sorted(filter(telling, settings), key=_rank)
 
 
+def _table_of(setting: str) -> str:
+    """The table that a setting is an entry of."""
+    table, _, _ = setting.partition(".")
+    name, _, _ = table.partition(" ")
+    return name
+
+
 def _setting(row: SettingChange) -> str:
     text = f"{row.setting}: {row.earlier_text} → {row.later_text}"
-    is_digest = row.setting.removeprefix("model.") in _BY_NAME.values()
-    if is_digest and row.earlier is not None and row.later is not None:
+    of_model = row.setting.removeprefix("model.")
+    is_known = row.earlier is not None and row.later is not None
+    if is_known and of_model in _BY_NAME.values():
         text += " (capture both again to see which keys)"
     return text
 
@@ -318,13 +339,14 @@ def _tokens(tokens: Sequence[TokenChange], word: str) -> Iterator[Block]:
 
 
 def _token(token: TokenChange) -> TableRow:
+    context = ContextCell(token.before, token.piece, token.after)
     return TableRow(
         (
             str(token.sequence_later),
             str(token.position),
             fixed(token.delta_earlier, True),
             fixed(token.delta_later, True),
-            ContextCell(token.before, token.piece, token.after),
+            context,
         )
     )
 
@@ -334,7 +356,7 @@ def _cautions(diff: DiffReport) -> Iterator[Block]:
     refused pairs stand at the top.
     """
     texts: set[str] = set()
-    for name, side in _sides(diff):
+    for name, side in _sides(diff).items():
         if not side.comparable:
             continue
         cautions = _of_severity(side.gate.reasons, "caution")

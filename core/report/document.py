@@ -261,12 +261,15 @@ class HeadingBlock:
     anchor: str = ""
 
 
+ParagraphKind = Literal["", "muted", "answer", "void"]
+
+
 @dataclass(frozen=True, slots=True)
 class ParagraphBlock:
     """Running text with names and numbers that stand out."""
 
     parts: Inline
-    kind: Literal["", "muted", "answer", "void"] = ""
+    kind: ParagraphKind = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from logdrift.core.compare.pair import Pair
 from logdrift.core.diagnose.experiments import ChangedSide, Experiment, LeftOut
 from logdrift.core.diagnose.outcomes import Outcome, outcomes_of
 from logdrift.core.numbers import clock
 from logdrift.core.report.document import Block, LineBlock, SentenceBlock
+from logdrift.core.report.strict_json import Json
 from logdrift.core.session.experiments import saved
 from logdrift.core.session.reader import Session
 
@@ -23,7 +23,7 @@ def saved_outcomes(session: Session, pair: Pair) -> list[Outcome]:
     return outcomes_of(runs, pair.a.info.label, pair.b.info.label)
 
 
-def outcomes_json(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
+def outcomes_json(outcomes: Sequence[Outcome]) -> list[Json]:
     """``experiments`` of `why --json`: `Outcome.to_json` of each."""
     return [outcome.to_json() for outcome in outcomes]
 

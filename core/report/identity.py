@@ -13,6 +13,7 @@ from typing import Any
 from logdrift.core.diagnose.differences import adapter_tensors, difference_of, kind_text
 from logdrift.core.diagnose.loaded import described
 from logdrift.core.report.document import Block, LineBlock, SentenceBlock, Tone
+from logdrift.core.report.strict_json import Json
 from logdrift.core.session.identity import LoadedTensor, LoadedWeights
 from logdrift.core.session.reader import Session
 
@@ -57,7 +58,7 @@ class BackendIdentity:
             return None
         return str(digest)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """``differ`` and ``unread`` name their tensors. ``difference`` is what those
         that differ have in common (`logdrift.core.diagnose.differences`) or None,
         ``adapter`` names the parameters of an adapter that is not merged.
@@ -95,7 +96,7 @@ def _key(label: str) -> str:
     return label.replace(" ", "_").replace(".", "_")
 
 
-def _tensor_json(tensor: LoadedTensor) -> dict[str, Any]:
+def _tensor_json(tensor: LoadedTensor) -> Json:
     kind = tensor.kind
     return {
         "name": tensor.name,
@@ -129,9 +130,7 @@ def _outdated(session: Session, weights: LoadedWeights) -> str | None:
     return None
 
 
-def identity_json(
-    session: Session, saved: Mapping[str, LoadedWeights]
-) -> dict[str, Any]:
+def identity_json(session: Session, saved: Mapping[str, LoadedWeights]) -> Json:
     """`BackendIdentity.to_json` by backend."""
     identities = identities_of(session, saved)
     return {name: identity.to_json() for name, identity in identities.items()}

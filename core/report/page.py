@@ -14,7 +14,7 @@ from logdrift.core.compare.pair import Pair, make_pair
 from logdrift.core.numbers import UNKNOWN, figure
 from logdrift.core.report import gap_tables, limit_tables, tables
 from logdrift.core.report.charts import more_charts
-from logdrift.core.report.comment import counts, interval_note
+from logdrift.core.report.comment import by_severity, counts, interval_note
 from logdrift.core.report.document import (
     Block,
     CardBlock,
@@ -33,7 +33,7 @@ from logdrift.core.report.document import (
     TableBlock,
     VerdictBlock,
 )
-from logdrift.core.report.page_parts import heading, voided
+from logdrift.core.report.page_parts import heading, paragraph, voided
 from logdrift.core.report.page_text import (
     shown_sequences,
     text_by_delta,
@@ -46,9 +46,10 @@ from logdrift.core.report.pair_numbers import (
 )
 from logdrift.core.report.records import PairLabels, PairReport, SessionReport
 from logdrift.core.report.session_facts import failure_log, size_in_words
+from logdrift.core.report.table_parts import nats_cell
 from logdrift.core.report.usual import usual_range
 from logdrift.core.session.reader import Session
-from logdrift.core.words import MEANINGLESS, SEVERITIES
+from logdrift.core.words import MEANINGLESS
 
 SEQUENCES = 12
 TOKENS = 20_000
@@ -91,8 +92,9 @@ class PageSource:
 
     def pair(self, pair: PairReport) -> Pair:
         """The arrays of a pair."""
+        a, b = pair.labels
         made = self.made.get(pair.labels)
-        return made or make_pair(self.session, *pair.labels)
+        return made or make_pair(self.session, a, b)
 
 
 def page(
@@ -110,19 +112,23 @@ def page(
     """
     report = source.report
     shown = report.main_pair(main)
-    blocks: list[Block] = [_head(report, shown), *_failures(report)]
+    head = _head(report, shown)
+    blocks: list[Block] = [head, *_failures(report)]
     if shown is not None:
         place = report.pairs.index(shown)
-        blocks += _main_pair(source, shown, place, (sequences, tokens))
+        most = sequences, tokens
+        blocks += _main_pair(source, shown, place, most)
     others = [
         _folded_pair(source, pair, place)
         for place, pair in enumerate(report.pairs)
         if pair is not shown
     ]
     if others:
-        blocks += [heading("The other pairs in full", "others"), *others]
+        blocks.append(heading("The other pairs in full", "others"))
+        blocks += others
     blocks.append(heading("Captures", "captures"))
-    blocks.append(GroupBlock("panel", (_captures(report),)))
+    captures = _captures(report)
+    blocks.append(GroupBlock("panel", (captures,)))
     return blocks
 
 
@@ -134,10 +140,11 @@ def _captures(report: SessionReport) -> Block:
 
 
 def _head(report: SessionReport, shown: PairReport | None) -> HeadBlock:
+    facts = tuple(_head_facts(report))
     head = HeadBlock(
         brand=f"logdrift report · session {report.session or 'unknown'}",
         title=report.title or report.session or "report",
-        facts=tuple(filter(None, _head_facts(report))),
+        facts=tuple(filter(None, facts)),
         warning="",
         kind="unknown",
         links=_LINKS,
@@ -166,7 +173,8 @@ def _head_facts(report: SessionReport) -> Iterator[str]:
 def _failures(report: SessionReport) -> Iterator[Block]:
     for info in report.captures:
         if info.status == "failed":
-            yield FailureBlock(info.label, tuple(failure_log(info)))
+            log = tuple(failure_log(info))
+            yield FailureBlock(info.label, log)
 
 
 # The main pair.
@@ -192,18 +200,23 @@ def _main_pair(
     void = pair.void
     report = source.report
     yield _verdict(report, pair)
-    cards = GroupBlock("cards", tuple(_cards(report, pair)))
-    yield GroupBlock("pair", (cards,), void, anchor=f"p{place}")
+    cards = tuple(_cards(report, pair))
+    cards_block = GroupBlock("cards", cards)
+    yield GroupBlock("pair", (cards_block,), void, anchor=f"p{place}")
     yield heading("All pairs", "pairs")
-    yield GroupBlock("panel", (tables.overview_table(report.pairs, to_pair),))
+    overview = tables.overview_table(report.pairs, to_pair)
+    yield GroupBlock("panel", (overview,))
     yield heading(f"{pair.name} in pictures", "charts")
-    yield GroupBlock("grid", tuple(_charts(report, pair, arrays)), void)
+    charts = tuple(_charts(report, pair, arrays))
+    yield GroupBlock("grid", charts, void)
     yield from _more_charts(source.session, arrays, void)
-    yield GroupBlock("part", tuple(_numbers(pair, "thresholds", "metrics")), void)
+    numbers = tuple(_numbers(pair, "thresholds", "metrics"))
+    yield GroupBlock("part", numbers, void)
     yield heading("Worst tokens", "worst")
     yield from voided(void)
     worst = gap_tables.worst_tokens_on_a_page(pair.worst, to_sequence)
-    yield GroupBlock("panel", (_or_nothing(worst),), void)
+    worst_block = _or_nothing(worst)
+    yield GroupBlock("panel", (worst_block,), void)
     yield from worst_sequences(pair, arrays, to_sequence)
     yield from text_by_delta(source.session, pair, arrays, shown)
 
@@ -217,10 +230,11 @@ def _or_nothing(worst: TableBlock) -> Block:
 def _verdict(report: SessionReport, pair: PairReport) -> VerdictBlock:
     blocks = list(_size_and_reasons(report, pair))
     if pair.sentence:
-        answer = ParagraphBlock((Span(pair.sentence, "bold"),), "answer")
+        answer = paragraph(pair.sentence, "answer", tone="bold")
         blocks.insert(0, answer)
+    a, b = pair.labels
     return VerdictBlock(
-        pair=PairCell(*pair.labels),
+        pair=PairCell(a, b),
         verdict=pair.gate.verdict,
         blocks=tuple(blocks),
     )
@@ -229,12 +243,9 @@ def _verdict(report: SessionReport, pair: PairReport) -> VerdictBlock:
 def _size_and_reasons(report: SessionReport, pair: PairReport) -> Iterator[Block]:
     """What every pair has: its size in a sentence, and the gate's reasons."""
     yield ParagraphBlock(_sentence(report, pair))
-    weights = list(SEVERITIES)
-    reasons = sorted(
-        pair.gate.reasons, key=lambda reason: weights.index(reason.severity)
-    )
+    reasons = by_severity(pair.gate.reasons)
     if reasons:
-        texts = ((reason.severity, reason.text or reason.code) for reason in reasons)
+        texts = [(reason.severity, reason.text or reason.code) for reason in reasons]
         yield ReasonsBlock(tuple(texts))
 
 
@@ -244,26 +255,29 @@ def _sentence(report: SessionReport, pair: PairReport) -> Inline:
     tokens = counts(pair)
     if words := left_out(pair):
         tokens += f" ({words})"
+    mae = nats_cell(pair.metrics.errors.mae)
+    size = size_in_words(report, pair)
     return (
         Span("MAE "),
-        NumberCell(figure(pair.metrics.errors.mae)),
-        Span(f" nats over {tokens}. {size_in_words(report, pair)}"),
+        mae,
+        Span(f" nats over {tokens}. {size}"),
     )
 
 
 def _cards(report: SessionReport, pair: PairReport) -> Iterator[CardBlock]:
     for path in _CARDS:
-        value = metric_value(METRICS[path], pair.metrics)
-        metric = value.metric
+        metric = METRICS[path]
+        value = metric_value(metric, pair.metrics)
         good = metric.good
         if path == "errors.mae":
             good = _usual(report, pair) or good
         lines = list(tables.notes_of(value))
         if good:
             lines.append(f"Good: {good}.")
+        unit = tables.unit_behind(value)
         yield CardBlock(
             title=metric.title,
-            number=NumberCell(value.text, unit=tables.unit_behind(value)),
+            number=NumberCell(value.text, unit=unit),
             meaning=metric.meaning,
             lines=tuple(lines),
         )
@@ -296,10 +310,12 @@ def _charts(
         data=(arrays, scope, mask),
     )
     text = "Tokens by |Δ|. Orange: A gives more; blue: B gives more."
-    exact = int(np.count_nonzero(delta == 0))
+    exact = np.count_nonzero(delta == 0)
     if exact:
         text += f" {exact:,} tokens with Δ exactly 0 are not drawn."
     yield _histogram(pair, arrays, text)
+    logprob_a = arrays.logprob_a[mask]
+    logprob_b = arrays.logprob_b[mask]
     yield ChartBlock(
         name="density",
         title="log p_A against log p_B",
@@ -307,11 +323,12 @@ def _charts(
             "Stronger colour: more tokens (log scale). On the dashed line both sides"
             " agree."
         ),
-        data=(arrays.logprob_a[mask], arrays.logprob_b[mask]),
+        data=(logprob_a, logprob_b),
     )
     yield from _bucket_charts(pair)
     for split in report.splits:
-        if {split.rollout, split.trainer} & {*pair.labels}:
+        has_side = split.rollout in pair.labels or split.trainer in pair.labels
+        if has_side:
             yield ChartBlock(
                 name="terms",
                 title=split_title(split),
@@ -326,59 +343,69 @@ def _charts(
 
 def _histogram(pair: PairReport, arrays: Pair, text: str) -> ChartBlock:
     metrics = pair.metrics
-    floor = metrics.floor.mae if metrics.floor is not None else None
+    floor = None
+    if metrics.floor is not None:
+        floor = metrics.floor.mae
     sizes = {
         "noise floor": floor,
         "MAE": metrics.errors.mae,
         "p99": metrics.errors.p99,
     }
-    delta = arrays.delta[arrays.scope_mask(metrics.scope)]
-    return ChartBlock("histogram", "How large Δ is", text, (delta, sizes))
+    mask = arrays.scope_mask(metrics.scope)
+    data = (arrays.delta[mask], sizes)
+    return ChartBlock("histogram", "How large Δ is", text, data)
 
 
 def _bucket_charts(pair: PairReport) -> Iterator[ChartBlock]:
     for kind in gap_tables.bucket_kinds(pair):
+        table = gap_tables.buckets_table(kind, kind.buckets, void=pair.void)
         yield ChartBlock(
             name="buckets",
             title=kind.title,
             text=f"MAE (bar), RMSE (dot) and number of tokens by {kind.label}.",
             data=(kind,),
-            table=gap_tables.buckets_table(kind, kind.buckets, void=pair.void),
+            table=table,
         )
 
 
 def _more_charts(session: Session, arrays: Pair, void: bool) -> Iterator[Block]:
     """The charts of the registry that the page does not show in its own panels."""
-    charts = tuple(
-        ChartBlock("registered", chart.heading, words, (chart,))
-        for chart, words in more_charts(session, arrays)
-    )
+    charts = []
+    for chart, words in more_charts(session, arrays):
+        block = ChartBlock("registered", chart.heading, words, (chart,))
+        charts.append(block)
     if charts:
-        grid = GroupBlock("grid", charts, void)
-        yield FoldedBlock((Span("More charts"),), (grid,))
+        grid = GroupBlock("grid", tuple(charts), void)
+        summary = Span("More charts")
+        yield FoldedBlock((summary,), (grid,))
 
 
 def _numbers(
     pair: PairReport, limits_anchor: str = "", metrics_anchor: str = ""
 ) -> Iterator[Block]:
     """Everything of a pair that is a table, but for worst tokens and sequences."""
-    level = 2 if limits_anchor else 3
-    warning = tuple(voided(pair.void)) if limits_anchor else ()
+    level = 3
+    warning: tuple[Block, ...] = ()
+    if limits_anchor:
+        level = 2
+        warning = tuple(voided(pair.void))
     yield heading("Published and own limits", limits_anchor, level)
     yield from warning
     limits = GroupBlock("dim", tuple(_limits(pair)))
     yield GroupBlock("panel", (limits,))
     yield heading("Every number", metrics_anchor, level)
     yield from warning
-    yield GroupBlock("columns", tuple(_number_panels(pair)))
+    panels = tuple(_number_panels(pair))
+    yield GroupBlock("columns", panels)
 
 
 def _limits(pair: PairReport) -> Iterator[Block]:
     if pair.limits:
-        yield ParagraphBlock((Span(limit_tables.limits_in_words(pair)),), "muted")
+        words = limit_tables.limits_in_words(pair)
+        yield paragraph(words, "muted")
         yield limit_tables.limits_with_notes(pair)
     else:
-        yield ParagraphBlock((Span("No limits were evaluated."),))
+        yield paragraph("No limits were evaluated.")
 
 
 def _number_panels(pair: PairReport) -> Iterator[GroupBlock]:
@@ -386,21 +413,26 @@ def _number_panels(pair: PairReport) -> Iterator[GroupBlock]:
     # What the intervals are of stands below the first table.
     notes: list[Block] = []
     if metrics.ci95.method is not None:
-        notes.append(ParagraphBlock((Span(interval_note(pair)),), "muted"))
+        note = interval_note(pair)
+        notes.append(paragraph(note, "muted"))
     for title, values in tables.number_tables(pair):
-        yield _panel(title, tables.numbers_with_notes(values), *notes)
+        table = tables.numbers_with_notes(values)
+        yield _panel(title, table, *notes)
         notes.clear()
     if metrics.what_if:
         table = limit_tables.corrections_with_notes(pair)
         yield _panel("What corrections would do", table)
     if metrics.scopes:
-        yield _panel("Prompt, completion, all", gap_tables.scopes_table(pair))
+        scopes = gap_tables.scopes_table(pair)
+        yield _panel("Prompt, completion, all", scopes)
     if metrics.floor is not None:
-        yield _panel("Noise floor", gap_tables.floor_table(metrics.floor))
+        floor = gap_tables.floor_table(metrics.floor)
+        yield _panel("Noise floor", floor)
 
 
 def _panel(title: str, *blocks: Block) -> GroupBlock:
-    return GroupBlock("panel", (heading(title, level=3), *blocks))
+    head = heading(title, level=3)
+    return GroupBlock("panel", (head, *blocks))
 
 
 # The other pairs.
@@ -409,24 +441,27 @@ def _panel(title: str, *blocks: Block) -> GroupBlock:
 def _folded_pair(source: PageSource, pair: PairReport, place: int) -> FoldedBlock:
     """Verdict and reasons, all numbers, some charts and the worst tokens."""
     arrays = source.pair(pair)
-    mae = NumberCell(figure(pair.metrics.errors.mae), void=pair.void)
-    charts = (_histogram(pair, arrays, ""), *_bucket_charts(pair))
+    mae = nats_cell(pair.metrics.errors.mae, void=pair.void)
+    histogram = _histogram(pair, arrays, "")
+    charts = (histogram, *_bucket_charts(pair))
     worst = gap_tables.worst_tokens_on_a_page(pair.worst)
+    summary = (
+        Span(f"{pair.name} "),
+        tables.verdict_tag(pair),
+        Span(" "),
+        MutedSpan("MAE ", mae),
+    )
+    blocks = (
+        *_size_and_reasons(source.report, pair),
+        *_numbers(pair),
+        heading("Pictures", level=3),
+        GroupBlock("grid", charts),
+        heading("Worst tokens", level=3),
+        _or_nothing(worst),
+    )
     return FoldedBlock(
-        summary=(
-            Span(f"{pair.name} "),
-            tables.verdict_tag(pair),
-            Span(" "),
-            MutedSpan("MAE ", mae),
-        ),
-        blocks=(
-            *_size_and_reasons(source.report, pair),
-            *_numbers(pair),
-            heading("Pictures", level=3),
-            GroupBlock("grid", charts),
-            heading("Worst tokens", level=3),
-            _or_nothing(worst),
-        ),
+        summary=summary,
+        blocks=blocks,
         pair=True,
         void=pair.void,
         anchor=f"p{place}",

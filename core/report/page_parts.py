@@ -8,7 +8,9 @@ from logdrift.core.report.document import (
     Block,
     HeadingBlock,
     ParagraphBlock,
+    ParagraphKind,
     Span,
+    Tone,
 )
 from logdrift.core.words import MEANINGLESS
 
@@ -18,7 +20,15 @@ def heading(text: str, anchor: str = "", level: int = 2) -> HeadingBlock:
     return HeadingBlock(level, (Span(text),), anchor)
 
 
+def paragraph(
+    text: str, kind: ParagraphKind = "", *, tone: Tone = ""
+) -> ParagraphBlock:
+    """A paragraph of one run of text."""
+    words = Span(text, tone)
+    return ParagraphBlock((words,), kind)
+
+
 def voided(void: bool) -> Iterator[Block]:
     """What stands before numbers that mean nothing."""
     if void:
-        yield ParagraphBlock((Span(MEANINGLESS),), "void")
+        yield paragraph(MEANINGLESS, "void")

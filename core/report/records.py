@@ -16,6 +16,7 @@ from logdrift.core.compare.gate import Gate
 from logdrift.core.compare.limits import JudgedLimit
 from logdrift.core.compare.measured import MeasuredPair
 from logdrift.core.compare.metrics import Metrics
+from logdrift.core.report.strict_json import Json
 from logdrift.core.session.layout import CaptureInfo, ModelInfo
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class WorstToken:
         b = "?" if self.rank_b is None else self.rank_b
         return f"{a}→{b}"
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """As an entry of ``worst`` in the JSON schema."""
         return asdict(self)
 
@@ -105,7 +106,7 @@ class PairReport:
             return self.answer.sentence
         return ""
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """As an entry of ``pairs`` in the JSON schema."""
         metrics = self.metrics
         return {
@@ -167,7 +168,7 @@ class SessionReport:
                 pairs[place] = changed
         return replace(self, pairs=tuple(pairs))
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """Schema 1 of `logdrift report --json`."""
         return {
             "schema": SCHEMA,
@@ -186,10 +187,10 @@ class SessionReport:
             "diagnosis": self._diagnosis(),
         }
 
-    def _diagnosis(self) -> list[dict[str, Any]] | None:
+    def _diagnosis(self) -> list[Json] | None:
         if self.why is None:
             return None
-        diagnosis: list[dict[str, Any]] = self.why.to_json()["diagnosis"]
+        diagnosis: list[Json] = self.why.to_json()["diagnosis"]
         return diagnosis
 
 

@@ -18,6 +18,7 @@ from logdrift.core.compare.pair import (
 from logdrift.core.errors import InputError
 from logdrift.core.facts import Facts
 from logdrift.core.json_values import alike, flatten, shown
+from logdrift.core.report.strict_json import Json
 from logdrift.core.session.layout import CaptureInfo
 from logdrift.core.session.reader import Session
 
@@ -54,7 +55,7 @@ class SettingChange:
     earlier_text: str
     later_text: str
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         return {
             "where": self.where,
             "setting": self.setting,
@@ -229,7 +230,7 @@ def _planned_options(session: Session, backend: str) -> Any:
 
 def _facts(session: Session, info: CaptureInfo) -> _Observed:
     """What was asked (the capture itself and its plan), then what was observed."""
-    values: dict[str, Any] = {
+    values: Json = {
         "label": info.label,
         "asked": {"engine": info.engine, "dtype": info.dtype},
         "option": _planned_options(session, info.backend),

@@ -17,6 +17,7 @@ from logdrift.core.compare.loaded import (
 from logdrift.core.errors import InputError
 from logdrift.core.facts import Facts
 from logdrift.core.json_values import shown
+from logdrift.core.report.strict_json import Json
 from logdrift.core.session.layout import CaptureInfo
 from logdrift.core.session.loaded import Loaded
 from logdrift.core.session.reader import Session
@@ -242,7 +243,7 @@ def _flat(facts: Facts | None) -> FlatFacts:
     """
     if facts is None:
         return {}
-    out: dict[str, Any] = {}
+    out: Json = {}
     for name, value in facts.to_json().items():
         is_table = name in _TABLES and isinstance(value, Mapping)
         if not is_table:

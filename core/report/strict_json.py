@@ -9,6 +9,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+Json = dict[str, Any]
+"""An object of JSON."""
+
 
 def strict(value: Any) -> Any:
     """``value`` with every float that JSON cannot hold (NaN, inf, -inf) as None, at any

@@ -17,6 +17,7 @@ from logdrift.core.diagnose.layers import Layers, layers_evidence, layers_of, un
 from logdrift.core.diagnose.outcomes import Outcome, experiment_evidence
 from logdrift.core.report.experiments import outcomes_json, saved_outcomes
 from logdrift.core.report.identity import identity_json
+from logdrift.core.report.strict_json import Json
 from logdrift.core.session.identity import (
     LoadedWeights,
     saved_failures,
@@ -38,7 +39,7 @@ class EvidenceToken:
     piece: str
     delta: float
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         return asdict(self)
 
 
@@ -75,7 +76,7 @@ class ExplainedPair:
             delta=float(self.pair.delta[at]),
         )
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """An entry of ``pairs``: `Diagnosis.to_json` with tokens in place of flat
         positions, the pair's experiments and its layers.
         """
@@ -87,7 +88,7 @@ class ExplainedPair:
         return out
 
     def _name_tokens(
-        self, entries: Sequence[dict[str, Any]], evidences: Sequence[Evidence]
+        self, entries: Sequence[Json], evidences: Sequence[Evidence]
     ) -> None:
         """Put tokens in the place of the flat positions of each piece of evidence."""
         for entry, evidence in zip(entries, evidences, strict=True):
@@ -106,7 +107,7 @@ class WhyReport:
     identities: Mapping[str, LoadedWeights]
     failures: Mapping[str, str]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """``{schema, session, pairs, diagnosis, identity, identity_failed}``;
         ``diagnosis`` lists the causes of all pairs as `report --json` does.
         """
@@ -121,7 +122,7 @@ class WhyReport:
         }
 
 
-def _entries(pair: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def _entries(pair: Mapping[str, Any]) -> Iterator[Json]:
     kept = ("cause", "score", "evidence", "next_experiment")
     for cause in pair["causes"]:
         entry = {key: cause[key] for key in kept}
