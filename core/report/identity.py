@@ -49,7 +49,8 @@ class BackendIdentity:
 
     def read_by(self, how: str) -> int:
         """How many tensors are as on disk by ``digest``, or by ``probe``."""
-        return sum(tensor.how == how for tensor in self.as_on_disk)
+        ways = [tensor.how for tensor in self.as_on_disk]
+        return ways.count(how)
 
     def digest_of(self, fact: str) -> str | None:
         """The digest of one of `_FILES`; None where it is not known."""
@@ -65,9 +66,10 @@ class BackendIdentity:
         """
         weights = self.weights
         together = difference_of(weights)
+        digests = {_key(label): self._fact(fact) for fact, label in _FILES.items()}
         return {
             "engine": weights.engine,
-            "dtype": weights.facts.get("dtype"),
+            "dtype": self._fact("dtype"),
             "taken": weights.taken,
             "outdated": self.outdated,
             "tensors": len(weights.tensors),
@@ -79,25 +81,33 @@ class BackendIdentity:
             "differ": [_tensor_json(tensor) for tensor in weights.differing],
             "difference": None if together is None else together.to_json(),
             "adapter": list(adapter_tensors(weights)),
-            "unread": [
-                {"name": tensor.name, "reason": tensor.reason}
-                for tensor in weights.unread
-            ],
+            "unread": [_unread_json(tensor) for tensor in weights.unread],
             "tied": dict(weights.tied),
-            **{_key(label): weights.facts.get(f) for f, label in _FILES.items()},
+            **digests,
             "config_differs": [
                 {"field": field, "file": file, "loaded": loaded}
                 for field, file, loaded in weights.config_differs
             ],
         }
 
+    def _fact(self, name: str) -> Any:
+        return self.weights.facts.get(name)
+
+
+def _unread_json(tensor: LoadedTensor) -> Json:
+    return {"name": tensor.name, "reason": tensor.reason}
+
 
 def _key(label: str) -> str:
-    return label.replace(" ", "_").replace(".", "_")
+    words = label.replace(" ", "_")
+    return words.replace(".", "_")
 
 
 def _tensor_json(tensor: LoadedTensor) -> Json:
     kind = tensor.kind
+    kind_json = None
+    if kind is not None:
+        kind_json = {**kind, "text": kind_text(kind)}
     return {
         "name": tensor.name,
         "how": tensor.how,
@@ -108,7 +118,7 @@ def _tensor_json(tensor: LoadedTensor) -> Json:
         "columns": tensor.columns,
         "of": tensor.of,
         "own": tensor.own,
-        "kind": None if kind is None else {**kind, "text": kind_text(kind)},
+        "kind": kind_json,
         "text": described(tensor),
     }
 
@@ -124,16 +134,17 @@ def identities_of(
 
 
 def _outdated(session: Session, weights: LoadedWeights) -> str | None:
+    digest = session.manifest.model.weights_digest
     for info in session.captures:
         if info.backend == weights.backend:
-            return weights.outdated(info, session.manifest.model.weights_digest)
+            return weights.outdated(info, digest)
     return None
 
 
 def identity_json(session: Session, saved: Mapping[str, LoadedWeights]) -> Json:
     """`BackendIdentity.to_json` by backend."""
     identities = identities_of(session, saved)
-    return {name: identity.to_json() for name, identity in identities.items()}
+    return {name: identities[name].to_json() for name in identities}
 
 
 def identity_document(
@@ -142,9 +153,11 @@ def identity_document(
     """What `logdrift why --identity` prints; ``failed`` says why other backends could
     not be asked.
     """
-    indent = max((len(name) for name in (*identities, *failed)), default=0) + 2
+    longest = max(map(len, [*identities, *failed]), default=0)
+    indent = longest + 2
     for name, identity in identities.items():
-        yield SentenceBlock(summary(identity), _tone(identity), indent, name)
+        tone = _tone(identity)
+        yield SentenceBlock(summary(identity), tone, indent, name)
         yield from _details(identity, indent + 2)
     for name, reason in failed.items():
         words = "the last check failed" if name in identities else "not checked"
@@ -203,12 +216,14 @@ def summary(identity: BackendIdentity) -> str:
     """``272 tensors as on disk (62 by digest, 210 by probe)``, or how many are not."""
     total = len(identity.weights.tensors)
     same = len(identity.as_on_disk)
-    counts = [(identity.read_by(how), how) for how in ("digest", "probe")]
-    how = ", ".join(f"{count} by {how}" for count, how in counts if count)
+    counts = {how: identity.read_by(how) for how in ("digest", "probe")}
+    ways = [f"{count} by {how}" for how, count in counts.items() if count]
+    how = ", ".join(ways)
     read = f" ({how})" if how else ""
     if same == total:
         return f"{total} tensors as on disk{read}"
-    return ", ".join([*_not_as_on_disk(identity, total), f"{same} as on disk{read}"])
+    others = _not_as_on_disk(identity, total)
+    return ", ".join([*others, f"{same} as on disk{read}"])
 
 
 def _not_as_on_disk(identity: BackendIdentity, total: int) -> Iterator[str]:
@@ -224,7 +239,8 @@ def _not_as_on_disk(identity: BackendIdentity, total: int) -> Iterator[str]:
 def _by_reason(unread: Iterable[LoadedTensor]) -> dict[str, list[str]]:
     out: dict[str, list[str]] = {}
     for tensor in unread:
-        out.setdefault(str(tensor.reason), []).append(tensor.name)
+        names = out.setdefault(str(tensor.reason), [])
+        names.append(tensor.name)
     return out
 
 
@@ -251,8 +267,9 @@ def _between_backends(
     for name, identity in identities.items():
         digest = identity.digest_of(fact)
         if digest is not None:
-            by_digest.setdefault(digest, []).append(name)
+            backends = by_digest.setdefault(digest, [])
+            backends.append(name)
     if len(by_digest) > 1:
-        groups = " against ".join(", ".join(names) for names in by_digest.values())
+        groups = " against ".join(map(", ".join, by_digest.values()))
         words = _key(label).replace("_", " ")
         yield SentenceBlock(f"{words} differs: {groups}")

@@ -33,13 +33,14 @@ def layers_document(layers: Layers, *, whole: bool = True) -> list[Block]:
     """What `logdrift why --layers` prints; not ``whole`` leaves out stages that are far
     from any that is wrong.
     """
-    sentences = [
-        SentenceBlock(side.sentence, _TONES.get(side.kind, "bad"))
-        for side in layers.sides
-    ]
+    head = SentenceBlock(title(layers), "bold")
+    sentences = []
+    for side in layers.sides:
+        tone = _TONES.get(side.kind, "bad")
+        sentences.append(SentenceBlock(side.sentence, tone))
     notes = [SentenceBlock(note, "dim", 2, "- ") for note in layers.notes]
     table = _table(layers.sides, whole)
-    return [SentenceBlock(title(layers), "bold"), *sentences, *notes, Gap(), *table]
+    return [head, *sentences, *notes, Gap(), *table]
 
 
 def title(layers: Layers) -> str:
@@ -57,15 +58,19 @@ def _table(sides: Sequence[LayerSide], whole: bool) -> Iterator[Block]:
     if not sides:
         return
     names = _stage_names(sides)
-    shown = names if whole else _near_a_wrong_one(names, sides)
+    shown = names
+    if not whole:
+        shown = _near_a_wrong_one(names, sides)
+    rows = [_row(name, sides) for name in shown]
     yield TableBlock(
         columns=_columns(sides),
-        rows=tuple(_row(name, sides) for name in shown),
+        rows=tuple(rows),
         title_tone="bold",
         shrink=(0,),
     )
-    if len(shown) < len(names):
-        yield LineBlock(f"{len(names) - len(shown)} more layers", "")
+    rest = len(names) - len(shown)
+    if rest:
+        yield LineBlock(f"{rest} more layers", "")
     yield SentenceBlock(_EXPLANATION)
 
 
@@ -78,22 +83,30 @@ def _row(name: str, sides: Sequence[LayerSide]) -> TableRow:
 
 
 def _stage_names(sides: Sequence[LayerSide]) -> list[str]:
-    longest = max(sides, key=lambda side: len(side.stages))
+    longest = max(sides, key=_stage_count)
     return [stage.name for stage in longest.stages]
 
 
+def _stage_count(side: LayerSide) -> int:
+    return len(side.stages)
+
+
 def _near_a_wrong_one(names: Sequence[str], sides: Sequence[LayerSide]) -> list[str]:
-    wrong = {stage.name for side in sides for stage in side.stages if stage.wrong}
+    wrong: set[str] = set()
+    for side in sides:
+        wrong |= {stage.name for stage in side.stages if stage.wrong}
     marked = [name in wrong for name in names]
 
     def near(at: int) -> bool:
-        return any(marked[max(0, at - _AROUND) : at + _AROUND + 1])
+        first = max(0, at - _AROUND)
+        end = at + _AROUND + 1
+        return any(marked[first:end])
 
-    return [
-        name
-        for at, name in enumerate(names)
-        if near(at) or not name.startswith("layer")
-    ]
+    kept = []
+    for at, name in enumerate(names):
+        if near(at) or not name.startswith("layer"):
+            kept.append(name)
+    return kept
 
 
 def _columns(sides: Sequence[LayerSide]) -> tuple[TableColumn, ...]:
@@ -111,14 +124,16 @@ def _columns(sides: Sequence[LayerSide]) -> tuple[TableColumn, ...]:
 def _cells(stage: Stage | None) -> tuple[str, ...]:
     if stage is None:
         return ("-", "-", "-", "")
+    error = _error(stage)
     mark = "◀" if stage.wrong else ""
     if stage.times is None:
-        return (_error(stage), "-", "-", mark)
-    return (_error(stage), f"{stage.times:.2f}", f"{stage.limit:.1f}", mark)
+        return (error, "-", "-", mark)
+    return (error, f"{stage.times:.2f}", f"{stage.limit:.1f}", mark)
 
 
 def _error(stage: Stage) -> str:
     """The error of a stage; ``NaN`` where that is the finding."""
-    if stage.wrong and math.isnan(stage.error):
+    is_nan = math.isnan(stage.error)
+    if stage.wrong and is_nan:
         return "NaN"
     return fixed(stage.error)

@@ -58,14 +58,15 @@ def limits_in_columns(pair: PairReport) -> TableBlock:
         TableColumn("meaning"),
         TableColumn("source"),
     )
-    rows = (_limit_in_columns(judged, pair) for judged in pair.limits)
+    rows = [_limit_in_columns(judged, pair) for judged in pair.limits]
     return table_of(columns, rows)
 
 
 def _limit_in_columns(judged: JudgedLimit, pair: PairReport) -> Iterator[TableCell]:
     limit = judged.limit
+    name = limit.name or limit.metric or UNKNOWN
     yield limit.framework or UNKNOWN
-    yield NameCell(limit.name or limit.metric or UNKNOWN, code=True)
+    yield NameCell(name, code=True)
     yield NumberCell(exact(judged.value), void=pair.void)
     yield bounds_text(limit)
     yield Span(_mark(judged))
@@ -75,7 +76,9 @@ def _limit_in_columns(judged: JudgedLimit, pair: PairReport) -> Iterator[TableCe
 
 
 def _notes(judged: JudgedLimit) -> tuple[str, ...]:
-    return tuple(note for note in (judged.limit.meaning, judged.note) if note)
+    meaning = judged.limit.meaning
+    note = judged.note or ""
+    return tuple(filter(None, (meaning, note)))
 
 
 def _mark(judged: JudgedLimit) -> str:
@@ -95,7 +98,8 @@ def limits_with_notes(pair: PairReport) -> TableBlock:
         number_column("limit"),
         TableColumn("source"),
     )
-    return table_of(columns, map(_limit_with_notes, pair.limits))
+    rows = map(_limit_with_notes, pair.limits)
+    return table_of(columns, rows)
 
 
 def _limit_with_notes(judged: JudgedLimit) -> Iterator[TableCell]:
@@ -126,7 +130,8 @@ def limits_in_words(pair: PairReport) -> str:
         return ""
     counts = Counter(map(_outcome_in_words, pair.limits))
     parts = [f"{counts[word]:,} {word}" for word in _OUTCOMES if counts[word]]
-    return f"Of {len(pair.limits):,} limits {', '.join(parts)}."
+    outcomes = ", ".join(parts)
+    return f"Of {len(pair.limits):,} limits {outcomes}."
 
 
 def _outcome_in_words(judged: JudgedLimit) -> str:
@@ -144,7 +149,7 @@ def corrections_in_columns(pair: PairReport) -> TableBlock:
     """What the corrections of the frameworks would clip or mask."""
     names = ("rule", "name", "keeps ratios", "of a")
     columns = columns_of(names, ("tokens", "sequences"))
-    rows = (_correction_in_columns(rule, pair.void) for rule in pair.metrics.what_if)
+    rows = [_correction_in_columns(rule, pair.void) for rule in pair.metrics.what_if]
     return table_of(columns, rows)
 
 
@@ -164,17 +169,21 @@ def corrections_with_notes(pair: PairReport) -> TableBlock:
         number_column("tokens hit"),
         number_column("sequences hit"),
     )
-    rows = (_correction_with_notes(rule, pair.void) for rule in pair.metrics.what_if)
+    rows = [_correction_with_notes(rule, pair.void) for rule in pair.metrics.what_if]
     return table_of(columns, rows)
 
 
 def _correction_with_notes(rule: WhatIf, void: bool) -> Iterator[TableCell]:
-    note = ", ".join(filter(None, (rule.rule, rule.level)))
-    yield NameCell(rule.name or UNKNOWN, notes=(note,), long=True)
+    note_parts = filter(None, (rule.rule, rule.level))
+    note = ", ".join(note_parts)
+    name = rule.name or UNKNOWN
+    yield NameCell(name, notes=(note,), long=True)
     yield bounds_text(rule)
     yield from _shares(rule, void)
 
 
 def _shares(rule: WhatIf, void: bool) -> Iterator[NumberCell]:
-    for share in (rule.tokens, rule.sequences):
-        yield NumberCell(figure(share, "share"), void=void)
+    tokens = figure(rule.tokens, "share")
+    sequences = figure(rule.sequences, "share")
+    yield NumberCell(tokens, void=void)
+    yield NumberCell(sequences, void=void)

@@ -21,10 +21,11 @@ from logdrift.core.report.document import (
     TableCell,
     TokensBlock,
 )
-from logdrift.core.report.page_parts import heading, voided
+from logdrift.core.report.page_parts import heading, paragraph, voided
 from logdrift.core.report.records import PairReport
 from logdrift.core.report.scale import STEPS, THRESHOLD
 from logdrift.core.report.sequence_parts import SequencePart, parts_to_draw
+from logdrift.core.report.table_parts import nats_cell
 from logdrift.core.session.reader import Session
 
 
@@ -35,12 +36,16 @@ def shown_sequences(
     |delta|, worst first. ``most``: so many sequences and tokens.
     """
     count, tokens = most
-    mean = np.where(np.isnan(arrays.mean_abs), -1.0, arrays.mean_abs)
-    by_mean = np.argsort(-mean, kind="stable")[:count].tolist()
-    broken = np.flatnonzero(arrays.count_per_sequence(arrays.broken)).tolist()
+    unknown = np.isnan(arrays.mean_abs)
+    mean = np.where(unknown, -1.0, arrays.mean_abs)
+    largest_first = np.argsort(-mean, kind="stable")
+    by_mean = largest_first[:count].tolist()
+    broken_tokens = arrays.count_per_sequence(arrays.broken)
+    broken = np.flatnonzero(broken_tokens).tolist()
     of_report = [errors.sequence for errors in pair.metrics.worst_sequences]
     finished = [sequence for sequence in of_report if 0 <= sequence < arrays.count]
-    order = dict.fromkeys([*broken[: count // 2], *finished, *by_mean])
+    most_broken = count // 2
+    order = dict.fromkeys([*broken[:most_broken], *finished, *by_mean])
     return parts_to_draw(arrays, list(order), count, tokens)
 
 
@@ -57,18 +62,23 @@ def worst_sequences(
     largest = metrics.errors.p99 or 1.0
 
     def along(sequence: int) -> TableCell:
-        if not 0 <= sequence < arrays.count:
+        is_captured = 0 <= sequence < arrays.count
+        if not is_captured:
             return NumberCell(UNKNOWN)
-        return ChartCell("sparkline", (arrays, sequence, mask, largest))
+        data = (arrays, sequence, mask, largest)
+        return ChartCell("sparkline", data)
 
     table = gap_tables.worst_sequences_table(
-        metrics.worst_sequences, void=pair.void, anchor=anchor, chart=along
+        metrics.worst_sequences,
+        void=pair.void,
+        anchor=anchor,
+        chart=along,
     )
     scale = (
         f"Full height of the last column: p99, {figure(largest)} nats; orange up: A"
         " gives more."
     )
-    note = ParagraphBlock((Span(scale),), "muted")
+    note = paragraph(scale, "muted")
     yield heading("Worst sequences", "sequences")
     yield from voided(pair.void)
     yield GroupBlock("panel", (table, note), pair.void)
@@ -78,7 +88,8 @@ def text_by_delta(
     session: Session, pair: PairReport, arrays: Pair, parts: Sequence[SequencePart]
 ) -> Iterator[Block]:
     """The text of the ``parts``, every token in the colour of its delta."""
-    drawn = sum(item.stop - item.start for item in parts)
+    lengths = [item.stop - item.start for item in parts]
+    drawn = sum(lengths)
     yield heading("The text, by Δ", "text")
     yield from voided(pair.void)
     words = (
@@ -87,26 +98,32 @@ def text_by_delta(
         " above the step. Hover over a token for its numbers. Grey: without a score on"
         " both sides."
     )
-    yield ParagraphBlock((Span(words),))
-    yield LegendBlock(tuple(THRESHOLD * 2**step for step in range(STEPS)))
+    steps = [THRESHOLD * 2**step for step in range(STEPS)]
+    yield paragraph(words)
+    yield LegendBlock(tuple(steps))
     for item in parts:
+        about = _about_sequence(arrays, item)
         tokens = TokensBlock((session, arrays, item))
         blocks = (
             heading(f"Sequence {item.sequence:,}", level=3),
-            ParagraphBlock(_about_sequence(arrays, item), "muted"),
+            ParagraphBlock(about, "muted"),
             GroupBlock("dim", (tokens,)),
         )
-        yield GroupBlock("panel", blocks, pair.void, anchor=f"s{item.sequence}")
+        anchor = f"s{item.sequence}"
+        yield GroupBlock("panel", blocks, pair.void, anchor=anchor)
 
 
 def _about_sequence(arrays: Pair, item: SequencePart) -> Inline:
+    mean = float(arrays.mean_abs[item.sequence])
+    worst = float(arrays.worst[item.sequence])
+    drawn = item.stop - item.start
     cut = ""
-    if item.stop - item.start < item.length:
+    if drawn < item.length:
         cut = f", tokens {item.start:,} to {item.stop - 1:,} of {item.length:,}"
     return (
         Span("MAE "),
-        NumberCell(figure(float(arrays.mean_abs[item.sequence]))),
+        nats_cell(mean),
         Span(", worst "),
-        NumberCell(figure(float(arrays.worst[item.sequence]))),
+        nats_cell(worst),
         Span(f" nats over {item.length:,} tokens with the prompt{cut}"),
     )

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import replace
 
 from logdrift.core.compare.buckets import Bucket
+from logdrift.core.compare.corrections import WhatIf
 from logdrift.core.compare.decomposition import Decomposition, Split
 from logdrift.core.compare.floor import Floor, SelfGap
 from logdrift.core.compare.limits import JudgedLimit
@@ -40,6 +41,7 @@ from logdrift.core.report.pair_numbers import (
 from logdrift.core.report.records import PairReport, SessionReport
 
 _CORRECTIONS = 6
+_STATES = {None: "unknown", True: "held", False: "exceeded"}
 
 
 def pair_blocks(report: SessionReport, pair: PairReport) -> Iterator[Block]:
@@ -58,26 +60,29 @@ def pair_blocks(report: SessionReport, pair: PairReport) -> Iterator[Block]:
         blocks = list(section)
         if blocks:
             yield Gap()
-            yield from map(_dimmed, blocks) if pair.void else blocks
+            if pair.void:
+                blocks = list(map(_dimmed, blocks))
+            yield from blocks
 
 
 def _dimmed(block: Block) -> Block:
     match block:
         case TableBlock():
-            rows = tuple(replace(row, tone="dim") for row in block.rows)
-            return replace(block, rows=rows)
-        case SentenceBlock() | LineBlock() | SeriesBlock() if not block.tone:
-            return replace(block, tone="dim")
+            rows = [replace(row, tone="dim") for row in block.rows]
+            return replace(block, rows=tuple(rows))
+        case SentenceBlock() | LineBlock() | SeriesBlock():
+            if not block.tone:
+                return replace(block, tone="dim")
     return block
 
 
 def _numbers(pair: PairReport) -> Iterator[Block]:
     """The headlines; Markdown, HTML and JSON have all numbers."""
-    values = [
-        metric_value(metric, pair.metrics)
-        for metric in METRICS.values()
-        if metric.headline and has_section(pair.metrics, metric.section)
-    ]
+    metrics = pair.metrics
+    values = []
+    for metric in METRICS.values():
+        if metric.headline and has_section(metrics, metric.section):
+            values.append(metric_value(metric, metrics))
     yield TableBlock(
         columns=(
             TableColumn("number", 21),
@@ -88,22 +93,23 @@ def _numbers(pair: PairReport) -> Iterator[Block]:
         rows=tuple(map(_number, values)),
         title_tone="bold",
     )
-    ci95 = pair.metrics.ci95
+    ci95 = metrics.ci95
     if ci95.method == "blocks":
         yield SentenceBlock(
             f"Intervals are over {ci95.units} blocks of tokens: too few sequences to"
             " draw from.",
             "dim",
         )
-    elif ci95.method is None and pair.metrics.tokens:
+    elif ci95.method is None and metrics.tokens:
         yield LineBlock("No interval: too few tokens.", "dim")
 
 
 def _number(value: MetricValue) -> TableRow:
     text = value.text
+    metric = value.metric
     if value.interval is not None:
-        text = f"{text} {interval_text(value.interval, value.metric.format)}"
-    return TableRow((value.metric.title, text, value.metric.good))
+        text = f"{text} {interval_text(value.interval, metric.format)}"
+    return TableRow((metric.title, text, metric.good))
 
 
 def _floor(pair: PairReport) -> Iterator[Block]:
@@ -115,7 +121,8 @@ def _floor(pair: PairReport) -> Iterator[Block]:
         )
         return
     yield SentenceBlock(_floor_in_words(pair, floor))
-    for side, gap in (("A", floor.batch_a), ("B", floor.batch_b)):
+    batch_gaps = {"A": floor.batch_a, "B": floor.batch_b}
+    for side, gap in batch_gaps.items():
         if gap is not None:
             yield SentenceBlock(
                 f"Batch shape: {side} alone against among others, MAE {fixed(gap.mae)}."
@@ -130,13 +137,16 @@ def _floor_in_words(pair: PairReport, floor: Floor) -> str:
     if floor.b is not None:
         measured["B"] = f"{fixed(floor.b.mae)} ({_repeats(floor.b, label_b)})"
     sides = [f"{side} {words}" for side, words in measured.items()]
-    words = [f"Noise floor (MAE of repeats): {'; '.join(sides) or 'no repeats'}."]
+    repeats = "; ".join(sides) or "no repeats"
+    words = [f"Noise floor (MAE of repeats): {repeats}."]
     if len(measured) == 1:
         missing = "B" if "A" in measured else "A"
         words.append(f"{missing} was not repeated.")
-    times = floor_multiple("errors.mae", pair.metrics.errors.mae, floor)
+    mae = pair.metrics.errors.mae
+    times = floor_multiple("errors.mae", mae, floor)
     if times is not None:
-        words.append(_against_floor(times, floor, measured))
+        meaning = _against_floor(times, floor, measured)
+        words.append(meaning)
     return " ".join(words)
 
 
@@ -165,7 +175,9 @@ def _repeats(gap: SelfGap, label: str) -> str:
 
 
 def _path(label: str) -> str:
-    return label.partition("#")[0].rpartition("/")[2]
+    path_name, _, _ = label.partition("#")
+    _, _, path = path_name.rpartition("/")
+    return path
 
 
 def _limits(pair: PairReport) -> Iterator[Block]:
@@ -173,6 +185,7 @@ def _limits(pair: PairReport) -> Iterator[Block]:
     limits = [judged for judged in pair.limits if judged.limit.level != "other"]
     if not limits:
         return
+    rows = map(_limit, filter(_stands_out, limits))
     yield LineBlock(f"Limits of the frameworks: {_counts(limits)} (--md has all)")
     yield TableBlock(
         columns=(
@@ -180,12 +193,13 @@ def _limits(pair: PairReport) -> Iterator[Block]:
             TableColumn("", 39, most=38),
             TableColumn("", 0),
         ),
-        rows=tuple(_limit(judged) for judged in limits if _stands_out(judged)),
+        rows=tuple(rows),
         cut=True,
     )
-    exact_ones = [judged.limit for judged in limits if _exact_and_held(judged)]
-    if exact_ones:
-        names = ", ".join(dict.fromkeys(limit.framework for limit in exact_ones))
+    exact_ones = filter(_exact_and_held, limits)
+    frameworks = dict.fromkeys(judged.limit.framework for judged in exact_ones)
+    if frameworks:
+        names = ", ".join(frameworks)
         yield SentenceBlock(
             f"Also the limits for deterministic runs hold: {names}.", indent=2
         )
@@ -196,40 +210,46 @@ def _counts(limits: list[JudgedLimit]) -> str:
     setups are counted as the last alone.
     """
     usual = [judged.ok for judged in limits if judged.limit.level != "exact"]
-    counts = [f"{usual.count(True)} held", f"{usual.count(False)} exceeded"]
-    unjudged = sum(judged.ok is None for judged in limits)
+    held = usual.count(True)
+    exceeded = usual.count(False)
+    counts = [f"{held} held", f"{exceeded} exceeded"]
+    unjudged = [judged for judged in limits if judged.ok is None]
     if unjudged:
-        counts.append(f"{unjudged} not judged")
+        counts.append(f"{len(unjudged)} not judged")
     return ", ".join(counts)
 
 
 def _stands_out(judged: JudgedLimit) -> bool:
     if judged.limit.level == "own":
         return True
-    return judged.ok is False and judged.limit.level != "exact"
+    is_exceeded = judged.ok is False
+    return is_exceeded and judged.limit.level != "exact"
 
 
 def _exact_and_held(judged: JudgedLimit) -> bool:
-    return judged.limit.level == "exact" and judged.ok is True
+    is_held = judged.ok is True
+    return is_held and judged.limit.level == "exact"
 
 
 def _limit(judged: JudgedLimit) -> TableRow:
-    states = {None: "unknown", True: "held", False: "exceeded"}
     limit = judged.limit
     name = limit.name
     if limit.level != "own":
-        name = f"{limit.framework}: {name.rpartition('/')[2]}"
+        _, _, last_part = name.rpartition("/")
+        name = f"{limit.framework}: {last_part}"
     # Exact, as in the other formats: rounded, one that is exceeded can read as held.
     numbers = f"{exact(judged.value)} for {bounds_text(limit)}"
     tone: Tone = "" if judged.ok else "warn"
-    return TableRow((states[judged.ok], name, numbers), tone)
+    state = _STATES[judged.ok]
+    return TableRow((state, name, numbers), tone)
 
 
 def _corrections(pair: PairReport) -> Iterator[Block]:
     acting = [rule for rule in pair.metrics.what_if if rule.tokens]
     if not acting:
         return
-    acting.sort(key=lambda rule: -(rule.sequences or 0))
+    acting.sort(key=_sequences_cut, reverse=True)
+    rows = map(_correction, acting[:_CORRECTIONS])
     yield LineBlock(
         "Corrections that would act (share of sequences and tokens cut or masked)"
     )
@@ -240,34 +260,39 @@ def _corrections(pair: PairReport) -> Iterator[Block]:
             TableColumn("", 7, right=True, gap=1),
             TableColumn("", 0, gap=2),
         ),
-        rows=tuple(
-            TableRow(
-                (
-                    f"{rule.rule} {rule.level} {bounds_text(rule)}",
-                    percentage(rule.sequences),
-                    percentage(rule.tokens),
-                    rule.name,
-                )
-            )
-            for rule in acting[:_CORRECTIONS]
-        ),
+        rows=tuple(rows),
         cut=True,
     )
-    if len(acting) > _CORRECTIONS:
-        rest = len(acting) - _CORRECTIONS
+    rest = len(acting) - _CORRECTIONS
+    if rest > 0:
         yield LineBlock(f"  and {rest} more (--md has all)", "dim")
+
+
+def _sequences_cut(rule: WhatIf) -> float:
+    return rule.sequences or 0
+
+
+def _correction(rule: WhatIf) -> TableRow:
+    return TableRow(
+        (
+            f"{rule.rule} {rule.level} {bounds_text(rule)}",
+            percentage(rule.sequences),
+            percentage(rule.tokens),
+            rule.name,
+        )
+    )
 
 
 def _buckets(pair: PairReport) -> Iterator[Block]:
     buckets = pair.metrics.buckets
-    kinds = (
-        (buckets.by_probability, "MAE by probability under B"),
-        (buckets.by_position, "MAE by position"),
-        (buckets.by_entropy, "MAE by entropy, nats"),
-    )
+    kinds = {
+        "MAE by probability under B": buckets.by_probability,
+        "MAE by position": buckets.by_position,
+        "MAE by entropy, nats": buckets.by_entropy or (),
+    }
     first = True
-    for kind, title in kinds:
-        filled = [bucket for bucket in kind or () if bucket.tokens]
+    for title, kind in kinds.items():
+        filled = [bucket for bucket in kind if bucket.tokens]
         if not filled:
             continue
         if not first:
@@ -278,13 +303,10 @@ def _buckets(pair: PairReport) -> Iterator[Block]:
 
 
 def _series(buckets: list[Bucket]) -> SeriesBlock:
-    return SeriesBlock(
-        (
-            tuple(f"{bucket.low:g}" for bucket in buckets),
-            tuple(f"{bucket.tokens:,}" for bucket in buckets),
-            tuple(fixed(bucket.mae) for bucket in buckets),
-        )
-    )
+    starts = [f"{bucket.low:g}" for bucket in buckets]
+    counts = [f"{bucket.tokens:,}" for bucket in buckets]
+    errors = [fixed(bucket.mae) for bucket in buckets]
+    return SeriesBlock((tuple(starts), tuple(counts), tuple(errors)))
 
 
 def _origin(report: SessionReport, pair: PairReport) -> Iterator[Block]:
@@ -314,14 +336,16 @@ def _origin(report: SessionReport, pair: PairReport) -> Iterator[Block]:
                 line += f"  {percentage(share)} of it"
             yield LineBlock(line, "")
     if split.reference is not None:
-        text = _own_errors(split.reference, split.rollout.partition("/")[0])
+        rollout, _, _ = split.rollout.partition("/")
+        text = _own_errors(split.reference, rollout)
         yield SentenceBlock(text, indent=2)
 
 
 def _belongs(pair: PairReport, split: Decomposition) -> bool:
     if split.trainer not in pair.labels:
         return False
-    return split.rollout in (*pair.labels, split.prefill)
+    is_rollout = split.rollout in pair.labels
+    return is_rollout or split.rollout == split.prefill
 
 
 def _own_errors(reference: Split, rollout: str) -> str:

@@ -96,9 +96,10 @@ def _failures(report: SessionReport) -> Iterator[Block]:
 
 def _broken(report: SessionReport) -> Iterator[Block]:
     """Which captures have NaN: before everything else, and once for all pairs."""
-    reasons = [reason for pair in report.pairs for reason in pair.gate.reasons]
-    broken = (reason.text for reason in reasons if reason.code == "nan")
-    texts = dict.fromkeys(broken)
+    texts: dict[str, None] = {}
+    for pair in report.pairs:
+        broken = [reason.text for reason in pair.gate.reasons if reason.code == "nan"]
+        texts |= dict.fromkeys(broken)
     for text in texts:
         yield SentenceBlock(f"BROKEN {text}", "bad")
     if texts:
@@ -141,21 +142,22 @@ def _captures(captures: Sequence[CaptureInfo]) -> Iterator[Block]:
         yield LineBlock("no captures", "")
         return
     titles = ("capture", "engine", "dtype", "device", "attention", "tokens", "status")
-    rows = tuple(map(_capture, captures))
+    columns = [TableColumn(title, right=title == "tokens") for title in titles]
+    facts = map(observed_facts, captures)
+    rows = map(_capture, captures)
     yield TableBlock(
-        columns=tuple(TableColumn(title, right=title == "tokens") for title in titles),
-        rows=rows,
+        columns=tuple(columns),
+        rows=tuple(rows),
         title_tone="bold",
         shrink=(4, 1, 0, 3, 2),
     )
-    if any(None in observed_facts(info) for info in captures):
+    if any(None in observed for observed in facts):
         yield LineBlock("? = not observed", "dim")
 
 
 def _capture(info: CaptureInfo) -> TableRow:
-    version, dtype, device, attention = (
-        "?" if value is None else value for value in observed_facts(info)
-    )
+    facts = ["?" if fact is None else fact for fact in observed_facts(info)]
+    version, dtype, device, attention = facts
     cells = (
         info.label,
         f"{info.engine} {version}",
@@ -165,12 +167,15 @@ def _capture(info: CaptureInfo) -> TableRow:
         f"{info.tokens:,}",
         info.status,
     )
-    return TableRow(cells, "bad" if info.status == "failed" else "")
+    tone: Tone = "bad" if info.status == "failed" else ""
+    return TableRow(cells, tone)
 
 
 def _overview(pairs: Sequence[PairReport]) -> Iterator[Block]:
-    scope = SCOPES[pairs[0].metrics.scope]
+    metrics = pairs[0].metrics
+    scope = SCOPES[metrics.scope]
     yield LineBlock(f"A → B over {scope}; Δ = log p_A - log p_B in nats")
+    no_titles = ("",) * len(_NUMBERS)
     yield TableBlock(columns=_overview_columns("    tokens", _NUMBERS), rows=())
     for place, pair in enumerate(pairs, 1):
         yield SplitBlock(
@@ -178,24 +183,29 @@ def _overview(pairs: Sequence[PairReport]) -> Iterator[Block]:
             right=VERDICTS[pair.gate.verdict],
             right_tone=VERDICT_TONES[pair.gate.verdict],
         )
-        yield TableBlock(
-            columns=_overview_columns("", ("",) * len(_NUMBERS)),
-            rows=(TableRow(tuple(_overview_cells(pair)), _grey(pair)),),
-        )
+        cells = tuple(_overview_cells(pair))
+        row = TableRow(cells, _grey(pair))
+        yield TableBlock(columns=_overview_columns("", no_titles), rows=(row,))
         if without := left_out(pair):
             yield SentenceBlock(without, "warn", indent=4)
 
 
 def _overview_columns(first: str, titles: Sequence[str]) -> tuple[TableColumn, ...]:
-    numbers = (TableColumn(title, 10, right=True) for title in titles)
+    numbers = [TableColumn(title, 10, right=True) for title in titles]
     return (TableColumn(first, 16), *numbers)
 
 
 def _overview_cells(pair: PairReport) -> Iterator[str]:
     errors = pair.metrics.errors
     yield f"    {pair.metrics.tokens:,}"
-    yield from map(fixed, (errors.mae, errors.rmse, errors.p99, errors.max_abs))
-    yield "-" if errors.pearson is None else f"{errors.pearson:.6f}"
+    yield fixed(errors.mae)
+    yield fixed(errors.rmse)
+    yield fixed(errors.p99)
+    yield fixed(errors.max_abs)
+    if errors.pearson is None:
+        yield "-"
+    else:
+        yield f"{errors.pearson:.6f}"
     yield percentage(errors.exact_fraction)
 
 
@@ -211,7 +221,8 @@ def _verdict(report: SessionReport, pair: PairReport) -> Iterator[Block]:
     if pair.sentence:
         yield SentenceBlock(pair.sentence, "bold", indent=2)
     if not pair.void:
-        yield SentenceBlock(_size_in_words(report, pair), indent=2)
+        size = _size_in_words(report, pair)
+        yield SentenceBlock(size, indent=2)
     yield from reason_blocks(pair.gate.reasons)
     if pair.void:
         yield SentenceBlock(MEANINGLESS, "dim", indent=2)
@@ -241,6 +252,7 @@ def _worst(pair: PairReport) -> Iterator[Block]:
     title = f"The {len(worst)} worst tokens"
     if len(pair.worst) > len(worst):
         title += f" (--json has {len(pair.worst)})"
+    rows = [_worst_token(token, pair) for token in worst]
     yield LineBlock(title)
     yield TableBlock(
         columns=(
@@ -252,12 +264,13 @@ def _worst(pair: PairReport) -> Iterator[Block]:
             TableColumn("ranks", 9, right=True, gap=1),
             TableColumn("in context", 0, gap=2),
         ),
-        rows=tuple(_worst_token(token, pair) for token in worst),
+        rows=tuple(rows),
     )
 
 
 def _worst_token(token: WorstToken, pair: PairReport) -> TableRow:
     tone: Tone = "" if pair.void else "bold"
+    context = ContextCell(token.before, token.piece, token.after, tone)
     return TableRow(
         (
             str(token.sequence),
@@ -266,7 +279,7 @@ def _worst_token(token: WorstToken, pair: PairReport) -> TableRow:
             fixed(token.logprob_a),
             fixed(token.logprob_b),
             token.ranks,
-            ContextCell(token.before, token.piece, token.after, tone),
+            context,
         ),
         _grey(pair),
     )
@@ -287,4 +300,5 @@ def _other_reasons(pairs: Sequence[PairReport], main: PairReport) -> Iterator[Bl
 
 
 def _is_new(reason: Reason, texts: set[str]) -> bool:
-    return reason.text not in texts and reason.severity != "info"
+    is_shown_before = reason.text in texts
+    return not is_shown_before and reason.severity != "info"

@@ -23,6 +23,9 @@ from logdrift.core.session.layout import CaptureInfo
 from logdrift.core.session.reader import Session
 
 SettingPlace = Literal["session", "a", "b"]
+CapturesOfSide = tuple[CaptureInfo, CaptureInfo]
+"""The capture of one side in the earlier and in the later session."""
+CaptureOfSession = tuple[Session, CaptureInfo]
 
 
 _NOT_OBSERVED = "not observed"
@@ -72,16 +75,18 @@ def setting_changes(
     """Settings that are not the same in both: of the session, then of capture A and
     B.
     """
-    sides: tuple[tuple[SettingPlace, CaptureInfo, CaptureInfo], ...] = (
-        ("a", earlier_pair.a.info, later_pair.a.info),
-        ("b", earlier_pair.b.info, later_pair.b.info),
-    )
-    yield from _observed_changes("session", _settings(earlier), _settings(later))
-    for place, first, second in sides:
-        yield from _observed_changes(
-            place, _facts(earlier, first), _facts(later, second)
-        )
-    for place, first, second in sides:
+    infos: dict[SettingPlace, CapturesOfSide] = {
+        "a": (earlier_pair.a.info, later_pair.a.info),
+        "b": (earlier_pair.b.info, later_pair.b.info),
+    }
+    settings = _settings(earlier)
+    later_settings = _settings(later)
+    yield from _observed_changes("session", settings, later_settings)
+    for place, (first, second) in infos.items():
+        facts = _facts(earlier, first)
+        later_facts = _facts(later, second)
+        yield from _observed_changes(place, facts, later_facts)
+    for place, (first, second) in infos.items():
         yield from _loaded_changes(place, (earlier, first), (later, second))
 
 
@@ -101,13 +106,14 @@ def _observed_changes(
 
 def _loaded_changes(
     place: SettingPlace,
-    earlier: tuple[Session, CaptureInfo],
-    later: tuple[Session, CaptureInfo],
+    earlier: CaptureOfSession,
+    later: CaptureOfSession,
 ) -> Iterator[SettingChange]:
     """What config, tokenizer and chat template differ in, by name, where both sessions
     keep more than digests.
     """
-    for table, differences in loaded_differences(earlier, later).items():
+    tables = loaded_differences(earlier, later)
+    for table, differences in tables.items():
         for difference in differences:
             yield SettingChange(
                 where=place,
@@ -133,12 +139,13 @@ def _if_there(text: str) -> str | None:
 
 
 def loaded_differences(
-    earlier: tuple[Session, CaptureInfo], later: tuple[Session, CaptureInfo]
+    earlier: CaptureOfSession, later: CaptureOfSession
 ) -> dict[str, tuple[Difference, ...]]:
     """`all_differences` of two captures, each with its session; empty where one has
     digests alone or is damaged.
     """
-    (session, capture), (later_session, later_capture) = earlier, later
+    session, capture = earlier
+    later_session, later_capture = later
     try:
         first = session.loaded(capture.label)
         second = later_session.loaded(later_capture.label)
@@ -146,26 +153,31 @@ def loaded_differences(
         return {}
     if first is None or second is None:
         return {}
-    return all_differences(first, second, whole=one_writer(capture, later_capture))
+    whole = one_writer(capture, later_capture)
+    return all_differences(first, second, whole=whole)
 
 
 def _names(earlier: _Observed, later: _Observed) -> Iterator[str]:
     """What differs, in the order of the earlier side. A table that is empty on one side
     has no row: the entries of the other side have theirs.
     """
-    everything = dict.fromkeys([*earlier.values, *later.values])
+    values = earlier.values
+    later_values = later.values
+    everything = dict.fromkeys([*values, *later_values])
     for name in everything:
-        if name in earlier.values and name in later.values:
-            if not alike(earlier.values[name], later.values[name]):
+        if name in values and name in later_values:
+            if not alike(values[name], later_values[name]):
                 yield name
             continue
-        value = earlier.values.get(name, later.values.get(name))
-        if value != {} or not _has_rows(everything, name):
+        value = values.get(name, later_values.get(name))
+        is_empty_table = value == {}
+        if not is_empty_table or not _has_rows(everything, name):
             yield name
 
 
 def _has_rows(names: Iterable[str], table: str) -> bool:
-    return any(name.startswith(f"{table}.") for name in names)
+    start = f"{table}."
+    return any(name.startswith(start) for name in names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,17 +210,20 @@ def _text(value: Any) -> str:
 def _observed(values: Mapping[str, Any]) -> _Observed:
     """Settings by name; one that is None was not observed."""
     known = _given(values)
-    return _Observed(values=flatten(known), unknown=values.keys() - known.keys())
+    unknown = values.keys() - known.keys()
+    return _Observed(flatten(known), unknown)
 
 
 def _settings(session: Session) -> _Observed:
     manifest = session.manifest
+    model = asdict(manifest.model)
+    sampling = manifest.plan.get("sampling") or {}
     return _observed(
         {
-            "model": _given(asdict(manifest.model)),
+            "model": _given(model),
             "logdrift": manifest.logdrift_version or None,
             "generated_by": manifest.sequences.generated_by,
-            "sampling": _given(manifest.plan.get("sampling") or {}),
+            "sampling": _given(sampling),
         }
     )
 
@@ -222,8 +237,10 @@ def _given(table: Any) -> Any:
 
 def _planned_options(session: Session, backend: str) -> Any:
     """The options of a backend in the plan; empty where the plan has none."""
-    for spec in session.manifest.plan.get("backends") or []:
-        if isinstance(spec, Mapping) and spec.get("name") == backend:
+    backends = session.manifest.plan.get("backends") or []
+    for spec in backends:
+        is_this = isinstance(spec, Mapping) and spec.get("name") == backend
+        if is_this:
             return spec.get("options") or {}
     return {}
 

@@ -35,31 +35,42 @@ from logdrift.core.report.records import PairReport
 from logdrift.core.report.session_facts import observed_facts
 from logdrift.core.report.table_parts import (
     columns_of,
+    count_cell,
+    number_column,
     table_of,
 )
 from logdrift.core.session.layout import CaptureInfo
 from logdrift.core.words import VERDICTS
 
+
+def _no_anchor(place: int) -> str:
+    return ""
+
+
 # Every pair, every capture.
 
 
 def overview_table(
-    pairs: Sequence[PairReport], anchor: Callable[[int], str] = lambda place: ""
+    pairs: Sequence[PairReport], anchor: Callable[[int], str] = _no_anchor
 ) -> TableBlock:
     """All pairs with their verdict and main numbers; ``anchor`` says where the pair in
     a place is shown.
     """
     numbers = ("tokens", "MAE", "RMSE", "p99", "max", "k3", "ESS", "exact")
     columns = columns_of(("A → B", "verdict"), numbers)
-    rows = (_overview_row(pair, anchor(place)) for place, pair in enumerate(pairs))
-    return TableBlock(columns=columns, rows=tuple(rows), mixed=True)
+    rows = []
+    for place, pair in enumerate(pairs):
+        rows.append(_overview_row(pair, anchor(place)))
+    return TableBlock(columns, tuple(rows), mixed=True)
 
 
 def _overview_row(pair: PairReport, anchor: str) -> TableRow:
+    a, b = pair.labels
+    tokens = count_cell(pair.metrics.tokens)
     cells: tuple[TableCell, ...] = (
-        PairCell(*pair.labels, anchor=anchor),
+        PairCell(a, b, anchor=anchor),
         verdict_tag(pair),
-        NumberCell(figure(pair.metrics.tokens, "tokens")),
+        tokens,
         *_main_numbers(pair),
     )
     return TableRow(cells)
@@ -68,14 +79,18 @@ def _overview_row(pair: PairReport, anchor: str) -> TableRow:
 def verdict_tag(pair: PairReport) -> TagCell:
     """The verdict of the gate in its colour."""
     verdict = pair.gate.verdict
-    return TagCell(VERDICTS.get(verdict, "UNKNOWN"), verdict)
+    word = VERDICTS.get(verdict, "UNKNOWN")
+    return TagCell(word, verdict)
 
 
 def _main_numbers(pair: PairReport) -> Iterator[NumberCell]:
     errors = pair.metrics.errors
     mismatch = pair.metrics.mismatch
     texts = [
-        *map(figure, (errors.mae, errors.rmse, errors.p99, errors.max_abs)),
+        figure(errors.mae),
+        figure(errors.rmse),
+        figure(errors.p99),
+        figure(errors.max_abs),
         figure(mismatch.k3),
         figure(mismatch.ess_token, "share"),
         figure(errors.exact_fraction, "share"),
@@ -88,22 +103,26 @@ def matrix_table(pairs: Sequence[PairReport]) -> TableBlock:
     """Every number of every pair: one row a number, one column a pair."""
     places = [str(place) for place, _ in enumerate(pairs, 1)]
     texts = list(map(_texts_by_path, pairs))
-    paths = dict.fromkeys(path for column in texts for path in column)
+    paths: dict[str, None] = {}
+    for column in texts:
+        paths |= dict.fromkeys(column)
     rows: list[tuple[TableCell, ...]] = []
     for path in paths:
-        cells = [
-            NumberCell(column.get(path, UNKNOWN), void=pair.void)
-            for column, pair in zip(texts, pairs, strict=True)
-        ]
+        cells = []
+        for column, pair in zip(texts, pairs, strict=True):
+            text = column.get(path, UNKNOWN)
+            cells.append(NumberCell(text, void=pair.void))
         rows.append((path, *cells))
-    return table_of(columns_of(("number",), places), rows)
+    columns = columns_of(("number",), places)
+    return table_of(columns, rows)
 
 
 def _texts_by_path(pair: PairReport) -> dict[str, str]:
     """Every number of a pair as it is written, by the path of its metric."""
     texts: dict[str, str] = {}
     for _, values in tables_of_numbers(pair.metrics):
-        texts |= {value.metric.path: value.text for value in values}
+        for value in values:
+            texts[value.metric.path] = value.text
     return texts
 
 
@@ -145,27 +164,31 @@ def numbers_in_columns(values: Sequence[MetricValue], *, void: bool) -> TableBlo
     """Numbers with interval, multiple of the floor and meaning beside them; columns
     that none of them fills are left out.
     """
-    titles = ("number", "value", "95% interval", "of the noise floor", "meaning")
-    filled = (
-        True,
-        True,
-        any(value.interval is not None for value in values),
-        any(value.multiple is not None for value in values),
-        True,
-    )
-    numbers = titles[1:4]
-    columns = (TableColumn(title, right=title in numbers) for title in titles)
-    rows = (_in_columns(value, void) for value in values)
-    return table_of(
-        tuple(itertools.compress(columns, filled)),
-        (tuple(itertools.compress(row, filled)) for row in rows),
-    )
+    intervals = [value.interval for value in values]
+    multiples = [value.multiple for value in values]
+    has_interval = any(interval is not None for interval in intervals)
+    has_multiple = any(multiple is not None for multiple in multiples)
+    columns = {
+        TableColumn("number"): True,
+        number_column("value"): True,
+        number_column("95% interval"): has_interval,
+        number_column("of the noise floor"): has_multiple,
+        TableColumn("meaning"): True,
+    }
+    kept = tuple(columns.values())
+    rows = []
+    for value in values:
+        cells = itertools.compress(_in_columns(value, void), kept)
+        rows.append(tuple(cells))
+    filled = itertools.compress(columns, kept)
+    return table_of(tuple(filled), rows)
 
 
 def _in_columns(value: MetricValue, void: bool) -> Iterator[TableCell]:
-    yield value.metric.title
-    yield NumberCell(value.text, unit=unit_behind(value), void=void)
+    unit = unit_behind(value)
     interval = interval_text(value.interval, value.metric.format)
+    yield value.metric.title
+    yield NumberCell(value.text, unit=unit, void=void)
     yield NumberCell(interval, void=void)
     yield NumberCell(multiple_text(value.multiple))
     yield value.meaning
@@ -173,7 +196,8 @@ def _in_columns(value: MetricValue, void: bool) -> Iterator[TableCell]:
 
 def unit_behind(value: MetricValue) -> str:
     """`` nats`` where the number is known and in nats."""
-    if value.text != UNKNOWN and value.metric.format == "nats":
+    is_known = value.text != UNKNOWN
+    if is_known and value.metric.format == "nats":
         return " nats"
     return ""
 
@@ -187,11 +211,13 @@ def numbers_with_notes(values: Iterable[MetricValue]) -> TableBlock:
 
 
 def _with_notes(value: MetricValue) -> tuple[TableCell, ...]:
-    known = value.text != UNKNOWN
-    notes = tuple(notes_of(value)) if known else ()
+    unit = unit_behind(value)
+    notes: tuple[str, ...] = ()
+    if value.text != UNKNOWN:
+        notes = tuple(notes_of(value))
     return (
         NameCell(value.metric.title, notes=(value.meaning,)),
-        NumberCell(value.text, unit=unit_behind(value), notes=notes),
+        NumberCell(value.text, unit=unit, notes=notes),
     )
 
 

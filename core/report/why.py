@@ -17,6 +17,7 @@ from logdrift.core.diagnose.layers import Layers, layers_evidence, layers_of, un
 from logdrift.core.diagnose.outcomes import Outcome, experiment_evidence
 from logdrift.core.report.experiments import outcomes_json, saved_outcomes
 from logdrift.core.report.identity import identity_json
+from logdrift.core.report.records import PairLabels
 from logdrift.core.report.strict_json import Json
 from logdrift.core.session.identity import (
     LoadedWeights,
@@ -66,14 +67,16 @@ class ExplainedPair:
         return [self._token(at) for at in evidence.positions]
 
     def _token(self, at: int) -> EvidenceToken:
-        sequence = self.pair.sequence_of(at)
-        token = int(self.pair.sequences.token_ids[at])
+        pair = self.pair
+        sequence = pair.sequence_of(at)
+        start, _ = pair.sequences.bounds(sequence)
+        token_id = int(pair.sequences.token_ids[at])
         return EvidenceToken(
             sequence=sequence,
-            position=at - self.pair.sequences.bounds(sequence)[0],
-            token_id=token,
-            piece=self.session.pieces.text(token),
-            delta=float(self.pair.delta[at]),
+            position=at - start,
+            token_id=token_id,
+            piece=self.session.pieces.text(token_id),
+            delta=float(pair.delta[at]),
         )
 
     def to_json(self) -> Json:
@@ -82,8 +85,11 @@ class ExplainedPair:
         """
         out = self.diagnosis.to_json()
         out["experiments"] = outcomes_json(self.outcomes)
-        out["layers"] = None if self.layers is None else self.layers.to_json()
-        for cause, ranked in zip(out["causes"], self.diagnosis.causes, strict=True):
+        out["layers"] = None
+        if self.layers is not None:
+            out["layers"] = self.layers.to_json()
+        causes = zip(out["causes"], self.diagnosis.causes, strict=True)
+        for cause, ranked in causes:
             self._name_tokens(cause["evidence"], ranked.evidence)
         return out
 
@@ -92,8 +98,9 @@ class ExplainedPair:
     ) -> None:
         """Put tokens in the place of the flat positions of each piece of evidence."""
         for entry, evidence in zip(entries, evidences, strict=True):
+            tokens = self.tokens(evidence)
             del entry["positions"]
-            entry["tokens"] = [token.to_json() for token in self.tokens(evidence)]
+            entry["tokens"] = [token.to_json() for token in tokens]
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,11 +119,14 @@ class WhyReport:
         ``diagnosis`` lists the causes of all pairs as `report --json` does.
         """
         pairs = [pair.to_json() for pair in self.pairs]
+        diagnosis: list[Json] = []
+        for pair in pairs:
+            diagnosis += _entries(pair)
         return {
             "schema": SCHEMA,
             "session": self.session.name,
             "pairs": pairs,
-            "diagnosis": [entry for pair in pairs for entry in _entries(pair)],
+            "diagnosis": diagnosis,
             "identity": identity_json(self.session, self.identities),
             "identity_failed": self.failures,
         }
@@ -125,17 +135,21 @@ class WhyReport:
 def _entries(pair: Mapping[str, Any]) -> Iterator[Json]:
     kept = ("cause", "score", "evidence", "next_experiment")
     for cause in pair["causes"]:
+        labels = [pair["a"], pair["b"]]
         entry = {key: cause[key] for key in kept}
-        yield {"pair": [pair["a"], pair["b"]], **entry}
+        yield {"pair": labels, **entry}
 
 
-def explain_session(session: Session, pairs: Sequence[tuple[str, str]]) -> WhyReport:
+def explain_session(session: Session, pairs: Sequence[PairLabels]) -> WhyReport:
     """Diagnose ``pairs`` of labels. InputError for unknown labels."""
     identities = saved_identities(session.folder)
-    arrays = (make_pair(session, a, b) for a, b in pairs)
+    explained = []
+    for a, b in pairs:
+        pair = make_pair(session, a, b)
+        explained.append(explain_pair(session, pair, identities))
     return WhyReport(
         session=session,
-        pairs=tuple(explain_pair(session, pair, identities) for pair in arrays),
+        pairs=tuple(explained),
         identities=identities,
         failures=saved_failures(session.folder),
     )
@@ -147,10 +161,11 @@ def explain_pair(
     """Diagnose one pair with all that is saved for it: some seconds for a million
     tokens.
     """
+    evidence = saved_evidence(session, pair, identities)
     return ExplainedPair(
         session=session,
         pair=pair,
-        diagnosis=diagnose(session, pair, saved_evidence(session, pair, identities)),
+        diagnosis=diagnose(session, pair, evidence),
         outcomes=tuple(saved_outcomes(session, pair)),
         layers=_layers(session, pair),
     )
@@ -162,14 +177,20 @@ def saved_evidence(
     """What identity checks, experiments and looks at the layers that lie in the session
     say of the pair, for ``more`` of `diagnose`.
     """
+    failures = saved_failures(session.folder)
+    outcomes = saved_outcomes(session, pair)
     layers = _layers(session, pair)
-    return [
-        *identity_of(session, pair, identities, saved_failures(session.folder)),
-        *experiment_evidence(saved_outcomes(session, pair)),
-        *(layers_evidence(layers.sides) if layers is not None else ()),
+    evidence = [
+        *identity_of(session, pair, identities, failures),
+        *experiment_evidence(outcomes),
     ]
+    if layers is not None:
+        evidence += layers_evidence(layers.sides)
+    return evidence
 
 
 def _layers(session: Session, pair: Pair) -> Layers | None:
     saved = understood(saved_layers(session.folder))
-    return layers_of(pair.a.info.label, pair.b.info.label, saved)
+    label_a = pair.a.info.label
+    label_b = pair.b.info.label
+    return layers_of(label_a, label_b, saved)

@@ -15,6 +15,9 @@ from logdrift.core.report.sequence_parts import SequencePart
 from logdrift.core.session.reader import Pieces, Session
 from logdrift.core.session.visible import visible, visible_bytes
 
+TokenIds = npt.NDArray[np.int32]
+Mask = npt.NDArray[np.bool_]
+
 _LONGEST = 4
 """Bytes of a UTF-8 character: so many tokens at most are joined into one."""
 
@@ -23,9 +26,9 @@ def sequence_text(session: Session, pair: Pair, part: SequencePart) -> str:
     """The prompt's and the completion's tokens as two blocks of spans; unscored
     neighbours are merged.
     """
-    first_token = pair.sequences.bounds(part.sequence)[0]
+    first_token, _ = pair.sequences.bounds(part.sequence)
     prompt = pair.sequences.prompt_lengths[part.sequence]
-    border = int(np.clip(prompt, part.start, part.stop))
+    end_of_prompt = min(max(int(prompt), part.start), part.stop)
 
     def block(name: str, start: int, stop: int) -> str:
         if start == stop:
@@ -34,9 +37,12 @@ def sequence_text(session: Session, pair: Pair, part: SequencePart) -> str:
         high = first_token + stop
         run = TokenRun(session, pair, start, low, high)
         title = f'<span class="part">{name}</span>'
-        return f'<div class="text {name}">{title}{"".join(run.spans())}</div>'
+        spans = "".join(run.spans())
+        return f'<div class="text {name}">{title}{spans}</div>'
 
-    return block("prompt", part.start, border) + block("completion", border, part.stop)
+    prompt_text = block("prompt", part.start, end_of_prompt)
+    completion_text = block("completion", end_of_prompt, part.stop)
+    return prompt_text + completion_text
 
 
 class TokenRun:
@@ -62,14 +68,16 @@ class TokenRun:
         known = self.scored | self.broken
         plain = ""
         for first, last, text in joined(self.session, self.ids):
-            if not known[first:last].any():
+            tokens = slice(first, last)
+            if not known[tokens].any():
                 plain += _lines(text)
                 continue
             if plain:
                 yield f'<span class="un">{plain}</span>'
                 plain = ""
-            tip = "\n".join(map(self._tip, range(first, last)))
-            style = self._style(slice(first, last))
+            tips = map(self._tip, range(first, last))
+            tip = "\n".join(tips)
+            style = self._style(tokens)
             yield f'<span{style} title="{escape(tip)}">{_lines(text)}</span>'
         if plain:
             yield f'<span class="un">{plain}</span>'
@@ -79,7 +87,8 @@ class TokenRun:
         if self.broken[tokens].any():
             return ' class="nan"'
         steps = self.levels[tokens]
-        level = int(steps[np.argmax(np.abs(steps))])
+        farthest = np.abs(steps).argmax()
+        level = int(steps[farthest])
         side = "o" if level > 0 else "b"
         if level:
             return f' class="{side}{abs(level)}"'
@@ -88,7 +97,8 @@ class TokenRun:
     def _tip(self, at: int) -> str:
         pair = self.pair
         flat = self.low + at
-        delta = figure(float(self.delta[at]), sign=True)
+        value = float(self.delta[at])
+        delta = figure(value, sign=True)
         a = _score(pair.logprob_a, pair.nan_a, flat)
         b = _score(pair.logprob_b, pair.nan_b, flat)
         lines = (
@@ -99,36 +109,35 @@ class TokenRun:
         return "\n".join(lines)
 
 
-def _score(
-    logprob: npt.NDArray[np.float32], broken: npt.NDArray[np.bool_], at: int
-) -> str:
+def _score(logprob: npt.NDArray[np.float32], broken: Mask, at: int) -> str:
     if broken[at]:
         return "NaN"
-    return figure(float(logprob[at]))
+    value = float(logprob[at])
+    return figure(value)
 
 
-def joined(
-    session: Session, ids: npt.NDArray[np.int32]
-) -> Iterator[tuple[int, int, str]]:
+def joined(session: Session, ids: TokenIds) -> Iterator[tuple[int, int, str]]:
     """(first, last + 1, visible text) of each token; tokens that only together are
     valid UTF-8 come as one.
     """
     pieces = session.pieces
     at = 0
     while at < len(ids):
+        token_id = int(ids[at])
         step = 1
-        text = pieces.text(int(ids[at]))
-        raw = pieces.get(int(ids[at]))
+        text = pieces.text(token_id)
+        raw = pieces.get(token_id)
         if raw is not None:
             step = _whole(pieces, ids, at, raw)
+        end = at + step
         if step > 1:
-            parts = (pieces[token_id] for token_id in ids[at : at + step].tolist())
+            parts = [pieces[part] for part in ids[at:end].tolist()]
             text = visible_bytes(b"".join(parts))
-        yield at, at + step, text
-        at += step
+        yield at, end, text
+        at = end
 
 
-def _whole(pieces: Pieces, ids: npt.NDArray[np.int32], at: int, raw: bytes) -> int:
+def _whole(pieces: Pieces, ids: TokenIds, at: int, raw: bytes) -> int:
     """How many tokens from ``at`` make valid UTF-8 where the first alone does not; 1
     where none do.
     """
@@ -139,9 +148,11 @@ def _whole(pieces: Pieces, ids: npt.NDArray[np.int32], at: int, raw: bytes) -> i
         except UnicodeDecodeError as error:
             # A wrong byte stays wrong whatever follows; only an end that was cut off
             # can be completed.
-            if error.reason != "unexpected end of data" or at + step >= len(ids):
+            is_cut_off = error.reason == "unexpected end of data"
+            following_at = at + step
+            if not is_cut_off or following_at >= len(ids):
                 return 1
-        following = pieces.get(int(ids[at + step]))
+        following = pieces.get(int(ids[following_at]))
         if following is None:
             return 1
         raw += following
@@ -150,4 +161,5 @@ def _whole(pieces: Pieces, ids: npt.NDArray[np.int32], at: int, raw: bytes) -> i
 
 def _lines(text: str) -> str:
     """Escaped, and a line really ends where a newline is shown."""
-    return escape(visible(text)).replace("↵", "↵\n")
+    safe = escape(visible(text))
+    return safe.replace("↵", "↵\n")
