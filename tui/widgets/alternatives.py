@@ -14,7 +14,7 @@ from logdrift.core.numbers import NOTHING, number
 from logdrift.core.session.visible import visible
 from logdrift.tui.glyphs import fit
 from logdrift.tui.palette import Palette
-from logdrift.tui.widgets.lines import Run
+from logdrift.tui.widgets.lines import Runs
 from logdrift.tui.widgets.token_details import quoted, rank_text
 
 if TYPE_CHECKING:
@@ -59,19 +59,32 @@ def arrange(count: int, shift: int, width: int) -> Arrangement:
     captures are always shown; ``shift`` scrolls the others.
     """
     room = width - _MARGIN - _LEAST_TEXT - _ID
-    fitting = min(count, room // (_COLUMN + 1 + _LEAST_BAR))
-    bar = 0
-    if fitting and fitting >= min(2, count):
-        spare = room - fitting * _COLUMN
-        bar = min(_MOST_BAR, spare // fitting - 1)
-    if not bar:
-        fitting = min(count, max(2, room // _COLUMN))
-    first = 2 + max(0, min(shift, count - fitting))
-    fixed = range(min(2, fitting))
-    scrolled = range(first, first + max(0, fitting - 2))
-    arrangement = Arrangement((*fixed, *scrolled), text=0, bar=bar)
-    text = width - _MARGIN - _ID - fitting * arrangement.column
-    return arrangement._replace(text=max(4, min(_MOST_TEXT, text)))
+    fitting, bar = _fitting(count, room)
+    hidden = count - fitting
+    skipped = max(0, min(shift, hidden))
+    first = 2 + skipped
+    scrolled = max(0, fitting - 2)
+    columns = (
+        *range(min(2, fitting)),
+        *range(first, first + scrolled),
+    )
+    arrangement = Arrangement(columns, text=0, bar=bar)
+    used = fitting * arrangement.column
+    text = width - _MARGIN - _ID - used
+    text = max(4, min(_MOST_TEXT, text))
+    return arrangement._replace(text=text)
+
+
+def _fitting(count: int, room: int) -> tuple[int, int]:
+    """How many of ``count`` captures fit in ``room`` cells, and the cells of a bar."""
+    least_with_bar = _COLUMN + 1 + _LEAST_BAR
+    with_bars = min(count, room // least_with_bar)
+    if with_bars and with_bars >= min(2, count):
+        spare = room - with_bars * _COLUMN
+        bar = spare // with_bars - 1
+        return with_bars, min(_MOST_BAR, bar)
+    without_bars = max(2, room // _COLUMN)
+    return min(count, without_bars), 0
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -83,13 +96,14 @@ class AlternativesTable:
     value: Style
     palette: Palette
 
-    def lines(self) -> Iterator[list[Run]]:
+    def lines(self) -> Iterator[Runs]:
         """The heads, one row for each alternative, and one for all other ids."""
         yield self._head()
         for row in self.view.top:
             yield self._alternative(row)
         yield self._rest()
-        hidden = len(self.view.columns) - len(self.arrangement.columns)
+        all_captures = len(self.view.columns)
+        hidden = all_captures - len(self.arrangement.columns)
         if hidden:
             captures = "captures"
             if hidden == 1:
@@ -97,21 +111,24 @@ class AlternativesTable:
             words = f"  {hidden} more {captures}: ← → in this pane"
             yield [(words, self.palette.muted)]
 
-    def _head(self) -> list[Run]:
+    def _head(self) -> Runs:
         """The length of the lists, and the capture of each column."""
         view = self.view
         palette = self.palette
         arrangement = self.arrangement
-        title = fit(f"top {self._k()}", arrangement.text)
+        length = f"top {self._k()}"
+        title = fit(length, arrangement.text)
         head = f"  {title}{'id':>{_ID}}"
-        runs: list[Run] = [(head, palette.muted)]
+        runs: Runs = [(head, palette.muted)]
         for index in arrangement.columns:
-            name = self._name(view.columns[index])
+            label = view.columns[index]
+            name = self._name(label)
             style = palette.muted
             if index == view.by:
                 name = f"▾{name}"
                 style = palette.text
-            runs.append((fit(name, arrangement.column, right=True), style))
+            name = fit(name, arrangement.column, right=True)
+            runs.append((name, style))
         return runs
 
     def _k(self) -> str:
@@ -127,68 +144,78 @@ class AlternativesTable:
         """The head of a capture's column: its side, and its label as far as it fits."""
         sides = {row.label: row.side for row in self.view.captures}
         side = sides.get(label, "")
-        if cell_len(label) > self.arrangement.column - 4:
+        room = self.arrangement.column - 4
+        if cell_len(label) > room:
             label, _, _ = label.partition("/")
-        return f"{side} {visible(label)}".strip()
+        name = f"{side} {visible(label)}"
+        return name.strip()
 
-    def _alternative(self, row: TopRow) -> list[Run]:
+    def _alternative(self, row: TopRow) -> Runs:
         """One id: its text, and the numbers that each capture gives it."""
         palette = self.palette
-        text = fit(quoted(row.text), self.arrangement.text)
+        text = quoted(row.text)
+        token_id = f"{row.token_id:>{_ID}}"
         mark = "  "
         style = self.value
         if row.target:
             mark = "▸ "
             style = palette.strong
-        runs: list[Run] = [
+        runs: Runs = [
             (mark, palette.accent),
-            (text, style),
-            (f"{row.token_id:>{_ID}}", palette.muted),
+            (fit(text, self.arrangement.text), style),
+            (token_id, palette.muted),
         ]
         for index in self.arrangement.columns:
-            runs += self._cell(row.cells[index], style)
+            cell = row.cells[index]
+            runs += self._cell(cell, style)
         return runs
 
-    def _cell(self, cell: ListCell, style: Style) -> list[Run]:
+    def _cell(self, cell: ListCell, style: Style) -> Runs:
         """Rank, log-probability and, where there is room, a bar for the probability.
 
         All in one style: fewer bytes are sent when the cursor moves.
         """
-        if cell.logprob is None:
+        logprob = cell.logprob
+        if logprob is None:
             return self._unlisted(cell)
         rank = rank_text(cell.rank)
         if len(rank) >= _RANK:
-            rank = f"{rank[:-3]}k"
-        text = f"{rank:>{_RANK}} {number(cell.logprob):>8}"
-        chance = math.exp(min(0.0, cell.logprob))
-        return self._column(text, chance, style)
+            thousands = rank[:-3]
+            rank = f"{thousands}k"
+        value = number(logprob)
+        text = f"{rank:>{_RANK}} {value:>8}"
+        probability = math.exp(min(0.0, logprob))
+        return self._column(text, probability, style)
 
-    def _column(self, text: str, chance: float, style: Style) -> list[Run]:
+    def _column(self, text: str, probability: float, style: Style) -> Runs:
         """A text and the bar of a probability, as wide as a capture's column."""
-        return [
-            (fit(text, _COLUMN, right=True), style),
-            (self._bar(chance), style),
-        ]
+        text = fit(text, _COLUMN, right=True)
+        bar = self._bar(probability)
+        return [(text, style), (bar, style)]
 
-    def _unlisted(self, cell: ListCell) -> list[Run]:
+    def _unlisted(self, cell: ListCell) -> Runs:
         """An id that is not in a capture's list: it is less likely than the last
         one.
         """
         text = NOTHING
         if cell.below is not None:
-            text = f"< {number(cell.below)}"
+            last = number(cell.below)
+            text = f"< {last}"
         return self._column(text, 0.0, self.palette.muted)
 
-    def _rest(self) -> list[Run]:
+    def _rest(self) -> Runs:
         """The probability outside of each list."""
-        head = fit("all other ids", self.arrangement.text + _ID)
-        runs: list[Run] = [(f"  {head}", self.palette.muted)]
+        head_cells = self.arrangement.text + _ID
+        head = fit("all other ids", head_cells)
+        runs: Runs = [(f"  {head}", self.palette.muted)]
         for index in self.arrangement.columns:
             mass = self.view.rest[index]
             text = NOTHING
+            share = 0.0
             if mass is not None:
                 text = f"p {number(mass, 3)}"
-            runs += self._column(text, mass or 0.0, self.value)
+                share = mass
+            runs += self._column(text, share, self.value)
         return runs
 
     def _bar(self, share: float) -> str:
@@ -201,7 +228,8 @@ class AlternativesTable:
             return ""
         eighths = 0
         if share >= 0.001:
-            eighths = math.ceil(min(1.0, share) * cells * 8)
+            filled = min(1.0, share) * cells
+            eighths = math.ceil(filled * 8)
         whole, part = divmod(eighths, 8)
         bar = "█" * whole
         if part:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 from rich.style import Style
-from textual import events
+from textual.events import Click, Resize
 from textual.message import Message
 
 from logdrift.core.numbers import number
@@ -18,7 +18,7 @@ from logdrift.core.words import VERDICTS
 from logdrift.tui.glyphs import ARROW, fit
 from logdrift.tui.models.heading import Heading
 from logdrift.tui.palette import Palette
-from logdrift.tui.widgets.lines import Run, Text, strip_of
+from logdrift.tui.widgets.lines import Run, Runs, Text, strip_of
 
 if TYPE_CHECKING:
     from logdrift.tui.models.answer import AnswerLine
@@ -54,7 +54,7 @@ class Header(Bar):
             self.heading = heading
             self._draw()
 
-    def on_resize(self, event: events.Resize) -> None:
+    def on_resize(self, event: Resize) -> None:
         self._draw()
 
     def _draw(self) -> None:
@@ -62,7 +62,7 @@ class Header(Bar):
             self.put(heading_rows(self.heading, self.inner_width, self.palette))
 
 
-def heading_rows(heading: Heading, width: int, palette: Palette) -> list[list[Run]]:
+def heading_rows(heading: Heading, width: int, palette: Palette) -> list[Runs]:
     """The header's lines in ``width`` cells.
 
     Where there is no room for all, the parts that matter least are left out.
@@ -77,7 +77,7 @@ def heading_rows(heading: Heading, width: int, palette: Palette) -> list[list[Ru
     return rows
 
 
-def _first_line(heading: Heading, width: int, palette: Palette) -> list[Run]:
+def _first_line(heading: Heading, width: int, palette: Palette) -> Runs:
     verdict = _verdict(heading, palette)
     state = _state(heading, palette)
     counts = _counts(heading, palette)
@@ -102,7 +102,7 @@ def _first_line(heading: Heading, width: int, palette: Palette) -> list[Run]:
     return [name, *counts, *pair, *verdict, *state]
 
 
-def _state(heading: Heading, palette: Palette) -> list[Run]:
+def _state(heading: Heading, palette: Palette) -> Runs:
     """How far a running capture is, or that the session is not complete."""
     gap: Run = ("  ", palette.text)
     if heading.state == "complete":
@@ -117,7 +117,7 @@ def _state(heading: Heading, palette: Palette) -> list[Run]:
     return [gap, (words, palette.accent)]
 
 
-def _verdict(heading: Heading, palette: Palette) -> list[Run]:
+def _verdict(heading: Heading, palette: Palette) -> Runs:
     """The verdict and the mean absolute error, and how many tokens are left out of
     it.
     """
@@ -131,7 +131,7 @@ def _verdict(heading: Heading, palette: Palette) -> list[Run]:
     style = palette.strong
     if heading.verdict == "not_comparable":
         style = palette.muted
-    runs: list[Run] = [
+    runs: Runs = [
         gap,
         (words, palette.verdict(heading.verdict)),
         gap,
@@ -145,12 +145,12 @@ def _verdict(heading: Heading, palette: Palette) -> list[Run]:
     return runs
 
 
-def _counts(heading: Heading, palette: Palette) -> list[Run]:
+def _counts(heading: Heading, palette: Palette) -> Runs:
     text = f"  {heading.sequences:,} seq · {heading.tokens:,} tok"
     return [(text, palette.muted)]
 
 
-def _numbers(heading: Heading, palette: Palette) -> list[list[Run]]:
+def _numbers(heading: Heading, palette: Palette) -> list[Runs]:
     """k3, floor and ESS, the most important first."""
     if heading.pair is None or not heading.measured:
         return []
@@ -176,7 +176,7 @@ def _pair_width(pair: tuple[str, str] | None) -> int:
     return 5 + sum(map(cell_len, pair))
 
 
-def _pair(pair: tuple[str, str] | None, room: int, palette: Palette) -> list[Run]:
+def _pair(pair: tuple[str, str] | None, room: int, palette: Palette) -> Runs:
     """Both labels in ``room`` cells; a long one takes the cells that a short one
     leaves.
     """
@@ -224,7 +224,7 @@ class AnswerBar(Bar):
         self._key = key
         self._draw()
 
-    def on_resize(self, event: events.Resize) -> None:
+    def on_resize(self, event: Resize) -> None:
         self._draw()
 
     def _draw(self) -> None:
@@ -247,7 +247,7 @@ def answer_runs(
     palette: Palette,
     *,
     rule: bool = False,
-) -> list[Run]:
+) -> Runs:
     """The answer in ``width`` cells: whole, or cut and with the ``key`` for all of
     it.
     """
@@ -286,11 +286,11 @@ class Tabs(Bar):
         self.active = active
         self._draw()
 
-    def on_resize(self, event: events.Resize) -> None:
+    def on_resize(self, event: Resize) -> None:
         self._draw()
 
     def _draw(self) -> None:
-        runs: list[Run] = []
+        runs: Runs = []
         for name, text in self._texts():
             style = self.palette.muted
             if name == self.active:
@@ -303,7 +303,7 @@ class Tabs(Bar):
         for key, (name, title) in enumerate(self.names, 1):
             yield name, f" {key} {title} "
 
-    def on_click(self, event: events.Click) -> None:
+    def on_click(self, event: Click) -> None:
         end = 0
         for name, text in self._texts():
             end += cell_len(text)
@@ -339,7 +339,7 @@ class Hints(Bar):
             self.message = message
             self._draw()
 
-    def on_resize(self, event: events.Resize) -> None:
+    def on_resize(self, event: Resize) -> None:
         self._draw()
 
     def _draw(self) -> None:
@@ -350,7 +350,7 @@ class Hints(Bar):
         margin: Run = (" ", self.palette.text)
         self.put([[margin, (fit(text, self.inner_width - 2), style)]])
 
-    def _keys(self) -> list[Run]:
+    def _keys(self) -> Runs:
         """As many keys as fit. The last one is the key of help, which always stays."""
         *others, help_pair = self.pairs or [("", "")]
         room = self.inner_width - _hint_cells(help_pair)
@@ -362,7 +362,7 @@ class Hints(Bar):
                 room -= cells
         fitting.append(help_pair)
         palette = self.palette
-        runs: list[Run] = []
+        runs: Runs = []
         for key, word in fitting:
             runs.append((f" {key}", palette.accent))
             runs.append((f" {word} ", palette.muted))

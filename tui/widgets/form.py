@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
 from rich.cells import cell_len
 from rich.style import Style
-from textual import events
+from textual.events import Click, Key, Paste, Resize
 from textual.strip import Strip
 
 from logdrift.core.session.visible import visible
 from logdrift.tui.actions import commands
 from logdrift.tui.glyphs import fit
 from logdrift.tui.models.capture_rows import FormRow
-from logdrift.tui.models.flow import fragments_of
+from logdrift.tui.models.flow import Fragment, fragments_of
 from logdrift.tui.services import services
 from logdrift.tui.widgets.line_edit import TypedLine, line_runs, typed
-from logdrift.tui.widgets.lines import Lines, Run, strip_of
+from logdrift.tui.widgets.lines import Lines, Runs, strip_of
 
 _FIELDS = ("text", "choice", "button")
+_PRESSES = ("enter", "space")
+"""Keys that press a button."""
 _CHOOSES = {"left": -1, "right": 1, "space": 1, "enter": 1}
 """Keys that step through choices, and how far."""
 
@@ -73,53 +76,77 @@ class Form(Lines, inherit_bindings=False):
         """Other lines; the cursor stays in its field, or goes to ``key``. Only lines
         that differ are painted again.
         """
-        before = self.rows
-        was = self.selected
-        top = self.top
-        here = self.here.key if self.here is not None else ""
+        rows_before = self.rows
+        selected_before = self.selected
+        top_before = self.top
+        target = key
+        if target is None:
+            target = self._key_here()
         self.source = rows
         self.rows = []
         for row in rows:
             self.rows += self._wrapped(row)
-        self.selected = self._index_of(here if key is None else key)
+        self.selected = self._index_of(target)
         self._keep_typing(moved=key is not None)
-        self.top = max(0, min(self.top, self.line_count - self.page))
+        self.top = self.top_within(self.top)
         self.reveal(self.selected, 2)
-        if len(before) != len(self.rows) or self.top != top:
+        same_count = len(rows_before) == len(self.rows)
+        if not same_count or self.top != top_before:
             self.refresh()
             return
-        for index, (old, new) in enumerate(zip(before, self.rows, strict=True)):
-            if old != new or index in (was, self.selected):
+        self._refresh_changed(rows_before)
+        self.refresh_line(selected_before)
+        self.refresh_line(self.selected)
+
+    def _key_here(self) -> str:
+        """The key of the field with the cursor, "" without one."""
+        row = self.here
+        if row is None:
+            return ""
+        return row.key
+
+    def _refresh_changed(self, before: Sequence[FormRow]) -> None:
+        """Repaint the lines that differ from as many before."""
+        pairs = zip(before, self.rows, strict=True)
+        for index, (old, new) in enumerate(pairs):
+            if old != new:
                 self.refresh_line(index)
 
     def _index_of(self, key: str) -> int:
         """The line of a field; where it is gone, the field nearest to the cursor."""
         for index, row in enumerate(self.rows):
-            if row.key == key and row.kind in _FIELDS:
+            if row.key == key and _is_field(row):
                 return index
-        return self._field_from(min(self.selected, len(self.rows) - 1), 1)
+        last = len(self.rows) - 1
+        nearest = min(self.selected, last)
+        return self._field_from(nearest, 1)
 
     def _keep_typing(self, *, moved: bool) -> None:
         """Go on with what is typed, or begin with the field that the cursor came to."""
-        here = self.here
-        if here is None:
+        row = self.here
+        if row is None:
             return
-        if moved or here.key != self._editing:
-            self._begin(here)
-        elif here.kind == "text":
+        if moved or row.key != self._editing:
+            self._begin(row)
+        elif row.kind == "text":
             # What was typed since these lines were made is newer than they are.
-            self.rows[self.selected] = replace(here, value=self.edit.text)
+            typed_row = replace(row, value=self.edit.text)
+            self.rows[self.selected] = typed_row
 
     def _wrapped(self, row: FormRow) -> list[FormRow]:
         """What is wrong is shown in full, on as many lines as that takes."""
         width = self.inner_width - 4 - row.indent
         if row.kind != "bad" or width < 10:
             return [row]
-        lines = [replace(row, value=text, label="") for text in _wrap(row.value, width)]
-        lines[0] = replace(lines[0], label="✗")
+        lines: list[FormRow] = []
+        label = "✗"
+        for text in _wrap(row.value, width):
+            line = replace(row, value=text, label=label)
+            lines.append(line)
+            label = ""
         return lines
 
-    def on_resize(self, event: events.Resize) -> None:
+    def on_resize(self, event: Resize) -> None:
         self.show(self.source)
         self.refresh()
 
@@ -134,19 +161,40 @@ class Form(Lines, inherit_bindings=False):
 
     def line(self, index: int, width: int) -> Strip:
         row = self.rows[index]
-        p = self.palette
         if row.kind == "head":
-            rule = "─" * max(0, width - cell_len(row.label) - 3)
-            return strip_of([(f" {row.label} ", p.strong), (rule, p.muted)], width)
-        indent = " " * (row.indent + 1)
-        if row.kind == "bad":
-            text = f"{indent}{fit(row.label, 2)}{row.value}"
-            return strip_of([(text, p.bad)], width)
-        cells = _label_cells(row, width)
-        here = index == self.selected
-        label = fit(indent + row.label, cells), self._label_style(row, here)
-        value = self._value(row, width - cells - 1, here)
-        return strip_of([label, (" ", p.text), *value], width)
+            runs = self._head_runs(row, width)
+        elif row.kind == "bad":
+            runs = self._bad_runs(row)
+        else:
+            here = index == self.selected
+            runs = self._field_runs(row, width, here)
+        return strip_of(runs, width)
+
+    def _head_runs(self, row: FormRow, width: int) -> Runs:
+        """The head of a group, and a rule to the right border."""
+        palette = self.palette
+        head = f" {row.label} "
+        rule_cells = width - cell_len(head) - 1
+        rule = "─" * max(0, rule_cells)
+        return [(head, palette.strong), (rule, palette.muted)]
+
+    def _bad_runs(self, row: FormRow) -> Runs:
+        """A row of what is wrong."""
+        indent = _indent(row)
+        label = fit(row.label, 2)
+        text = f"{indent}{label}{row.value}"
+        return [(text, self.palette.bad)]
+
+    def _field_runs(self, row: FormRow, width: int, here: bool) -> Runs:
+        """The label of a field and its value; ``here``: with the cursor."""
+        label_cells = _label_cells(row, width)
+        value_cells = width - label_cells - 1
+        text = _indent(row) + row.label
+        label = fit(text, label_cells)
+        style = self._label_style(row, here)
+        gap = (" ", self.palette.text)
+        value = self._value(row, value_cells, here)
+        return [(label, style), gap, *value]
 
     def _label_style(self, row: FormRow, here: bool) -> Style:
         palette = self.palette
@@ -158,28 +206,40 @@ class Form(Lines, inherit_bindings=False):
             return palette.accent
         return palette.muted
 
-    def _value(self, row: FormRow, room: int, here: bool) -> list[Run]:
+    def _value(self, row: FormRow, room: int, here: bool) -> Runs:
         """The value, and the note behind it where there is room for both."""
-        note = f"  {row.note}" if row.note else ""
-        value_cells = cell_len(visible(row.value))
-        needed = max(16, min(value_cells, 60) + 1)
-        if not note or room - cell_len(note) < needed:
+        if not row.note:
             return self._value_runs(row, room, here)
-        runs = self._value_runs(row, room - cell_len(note), here)
-        return [*runs, (note, self.palette.muted)]
-
-    def _value_runs(self, row: FormRow, room: int, here: bool) -> list[Run]:
-        palette = self.palette
+        note = f"  {row.note}"
         value = visible(row.value)
+        value_cells = cell_len(value)
+        needed = max(16, min(value_cells, 60) + 1)
+        room_beside_note = room - cell_len(note)
+        if room_beside_note < needed:
+            return self._value_runs(row, room, here)
+        runs = self._value_runs(row, room_beside_note, here)
+        runs.append((note, self.palette.muted))
+        return runs
+
+    def _value_runs(self, row: FormRow, room: int, here: bool) -> Runs:
+        palette = self.palette
         if row.kind == "text":
-            edit = self.edit if here else TypedLine(row.value)
-            cursor = here and self.has_focus
-            return line_runs(edit, room, palette, cursor=cursor)
+            return self._text_runs(row, room, here)
+        text = visible(row.value)
+        style = palette.text
         if row.kind == "choice":
-            framed = f"‹ {value} ›" if here else f"  {value}"
-            return [(fit(framed, room), palette.text)]
-        style = palette.bad if row.mark == "bad" else palette.text
-        return [(fit(value, room), style)]
+            text = _choice_text(text, here)
+        elif row.mark == "bad":
+            style = palette.bad
+        return [(fit(text, room), style)]
+
+    def _text_runs(self, row: FormRow, room: int, here: bool) -> Runs:
+        """A text field; with the cursor it shows what is typed."""
+        edit = TypedLine(row.value)
+        if here:
+            edit = self.edit
+        cursor = here and self.has_focus
+        return line_runs(edit, room, self.palette, cursor=cursor)
 
     # ---- moving
 
@@ -187,14 +247,16 @@ class Form(Lines, inherit_bindings=False):
         """The nearest field from a line on; where there is none in that direction, the
         last one in the other.
         """
-        last = len(self.rows)
-        downwards = range(index, last)
+        count = len(self.rows)
+        downwards = range(index, count)
         upwards = range(index, -1, -1)
-        lines: list[int] = [*upwards, *downwards]
         if step > 0:
-            lines = [*downwards, *upwards]
+            lines = itertools.chain(downwards, upwards)
+        else:
+            lines = itertools.chain(upwards, downwards)
         for line in lines:
-            if 0 <= line < last and self.rows[line].kind in _FIELDS:
+            exists = 0 <= line < count
+            if exists and _is_field(self.rows[line]):
                 return line
         return 0
 
@@ -202,26 +264,34 @@ class Form(Lines, inherit_bindings=False):
         """Put the cursor in the field on a line, or the next one in the direction of
         ``step``.
         """
-        line = max(0, min(index, len(self.rows) - 1))
+        last = len(self.rows) - 1
+        line = max(0, min(index, last))
         index = self._field_from(line, step)
         if index == self.selected:
             return
         self.refresh_line(self.selected)
         self.selected = index
-        self._begin(self.rows[index])
+        row = self.rows[index]
+        self._begin(row)
         self.refresh_line(index)
         self.reveal(index, 2)
-        if index == self._field_from(0, 1):
+        first_field = self._field_from(0, 1)
+        if index == first_field:
             self.scroll_top(0)
 
     def step(self, step: int) -> None:
         """To the next field, or one page of them."""
-        self.move(self.selected + step, 1 if step > 0 else -1)
+        direction = -1
+        if step > 0:
+            direction = 1
+        line = self.selected + step
+        self.move(line, direction)
 
     # ---- keys and mouse
 
-    def on_key(self, event: events.Key) -> None:
-        step = self._steps().get(event.key)
+    def on_key(self, event: Key) -> None:
+        key = event.key
+        step = self._steps().get(key)
         if step is not None:
             # Not by a binding: those are done later than the key after them, which
             # would land in the old field.
@@ -233,30 +303,35 @@ class Form(Lines, inherit_bindings=False):
             return
         if row.kind == "text":
             self._type(row, event)
-        elif row.kind == "choice" and event.key in _CHOOSES:
+        elif row.kind == "choice" and key in _CHOOSES:
             event.stop()
-            self._owner.stepped(row.key, _CHOOSES[event.key])
-        elif row.kind == "button" and event.key in ("enter", "space"):
+            step = _CHOOSES[key]
+            self._owner.stepped(row.key, step)
+        elif row.kind == "button" and key in _PRESSES:
             event.stop()
             self._owner.pressed(row.key)
 
     def _steps(self) -> Mapping[str, int]:
         """Keys that go to another field, and how far."""
         keymap = services(self).keymap
+        page = self.page - 2
         distances = {
             "next_field": 1,
             "previous_field": -1,
-            "fields_down": self.page - 2,
-            "fields_up": 2 - self.page,
+            "fields_down": page,
+            "fields_up": -page,
         }
         steps: dict[str, int] = {}
         for command in commands("form"):
-            if command.name in distances:
-                for key in keymap.get(command.id, command.keys):
-                    steps[key] = distances[command.name]
+            distance = distances.get(command.name)
+            if distance is None:
+                continue
+            keys = keymap.get(command.id, command.keys)
+            for key in keys:
+                steps[key] = distance
         return steps
 
-    def _type(self, row: FormRow, event: events.Key) -> None:
+    def _type(self, row: FormRow, event: Key) -> None:
         if event.key == "enter":
             event.stop()
             self.step(1)
@@ -266,51 +341,79 @@ class Form(Lines, inherit_bindings=False):
             event.stop()
             self._take(row, after)
 
-    def on_paste(self, event: events.Paste) -> None:
+    def on_paste(self, event: Paste) -> None:
         event.stop()
         row = self.here
         text = event.text
         if row is None or row.kind != "text":
             return
-        if not row.key.startswith("prompts.text"):
+        is_prompt = row.key.startswith("prompts.text")
+        if not is_prompt:
             # A prompt may have lines; a path that was copied with its line break is
             # meant without.
-            text = " ".join(text.split("\n")).strip()
-        self._take(row, self.edit.insert(text))
+            lines = text.split("\n")
+            text = " ".join(lines).strip()
+        edit = self.edit.insert(text)
+        self._take(row, edit)
 
     def _take(self, row: FormRow, edit: TypedLine) -> None:
-        changed = edit.text != self.edit.text
+        text = edit.text
+        changed = text != self.edit.text
         self.edit = edit
         self.refresh_line(self.selected)
         if changed:
-            self.rows[self.selected] = replace(row, value=edit.text)
-            self._owner.typed(row.key, edit.text)
+            typed_row = replace(row, value=text)
+            self.rows[self.selected] = typed_row
+            self._owner.typed(row.key, text)
 
     def check_consume_key(self, key: str, character: str | None) -> bool:
-        if self.here is None or self.here.kind != "text":
+        row = self.here
+        if row is None or row.kind != "text":
             return False
-        return character is not None and character.isprintable()
+        if character is None:
+            return False
+        return character.isprintable()
 
-    def on_click(self, event: events.Click) -> None:
-        index = self.top + event.y - self.fixed
-        if event.y < self.fixed or index >= self.line_count:
+    def on_click(self, event: Click) -> None:
+        y = event.y - self.fixed
+        index = self.top + y
+        if y < 0 or index >= self.line_count:
             return
         row = self.rows[index]
-        if row.kind not in _FIELDS:
+        if not _is_field(row):
             return
-        again = index == self.selected
+        was_selected = index == self.selected
         self.move(index)
         if row.kind == "button":
             self._owner.pressed(row.key)
-        elif row.kind == "choice" and again:
+        elif row.kind == "choice" and was_selected:
             self._owner.stepped(row.key, 1)
+
+
+def _is_field(row: FormRow) -> bool:
+    """Whether the cursor can stand in a row."""
+    return row.kind in _FIELDS
+
+
+def _indent(row: FormRow) -> str:
+    cells = row.indent + 1
+    return " " * cells
+
+
+def _choice_text(value: str, here: bool) -> str:
+    """A chosen value, with arrows at the cursor."""
+    if here:
+        return f"‹ {value} ›"
+    return f"  {value}"
 
 
 def _label_cells(row: FormRow, width: int) -> int:
     """Cells of the label; a button without a value has all that it needs."""
-    cells = min(20, max(14, width // 4))
+    quarter = width // 4
+    cells = min(20, max(14, quarter))
     if row.kind == "button" and not row.value:
-        return max(cells, cell_len(row.label) + row.indent + 2)
+        needed = cell_len(row.label) + row.indent + 2
+        return max(cells, needed)
     return cells
 
 
@@ -321,15 +424,22 @@ def _wrap(text: str, width: int) -> list[str]:
     rows = []
     row = ""
     room = width
-    for word in visible(text).replace(" ", "\0 ").split("\0"):
-        for fragment in fragments_of(word) if word else ():
-            if fragment.cells > room:
-                rows.append(row)
-                row = ""
-                room = width
-                if fragment.text == " ":
-                    continue
-            row += fragment.text
-            room -= fragment.cells
-    rows.append(row)
-    return [row.strip() for row in rows]
+    for fragment in _fragments(text):
+        if fragment.cells > room:
+            rows.append(row.strip())
+            row = ""
+            room = width
+            if fragment.text == " ":
+                continue
+        row += fragment.text
+        room -= fragment.cells
+    rows.append(row.strip())
+    return rows
+
+
+def _fragments(text: str) -> Iterator[Fragment]:
+    """The pieces of a visible text that stay on one row."""
+    marked = visible(text).replace(" ", "\0 ")
+    for word in marked.split("\0"):
+        if word:
+            yield from fragments_of(word)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from textual import events
+from textual.events import Resize
 from textual.strip import Strip
 
 from logdrift.core.session.visible import visible
 from logdrift.tui.bindings import bindings
 from logdrift.tui.palette import Palette
 from logdrift.tui.widgets.alternatives import AlternativesTable, arrange
-from logdrift.tui.widgets.lines import Run, Text, strip_of
+from logdrift.tui.widgets.lines import Run, Runs, Text, strip_of
 from logdrift.tui.widgets.token_details import TokenDetails
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class Inspector(Text, inherit_bindings=False):
         self._shown = (inspection, level, greyed)
         self._draw()
 
-    def on_resize(self, event: events.Resize) -> None:
+    def on_resize(self, event: Resize) -> None:
         self._draw()
 
     def _draw(self) -> None:
@@ -48,9 +49,10 @@ class Inspector(Text, inherit_bindings=False):
             return
         if not self.size.width:
             return
-        view, level, greyed = self._shown
-        details = TokenDetails(view, level, greyed, self.palette)
-        self.set_lines(inspector_lines(details, self.inner_width, self._shift))
+        inspection, level, greyed = self._shown
+        details = TokenDetails(inspection, level, greyed, self.palette)
+        lines = inspector_lines(details, self.inner_width, self._shift)
+        self.set_lines(lines)
 
     def action_shift_captures(self, step: int) -> None:
         """Show captures further right (1) or left (-1) beside A and B."""
@@ -58,9 +60,10 @@ class Inspector(Text, inherit_bindings=False):
         if self._shown is not None:
             inspection, _, _ = self._shown
             count = len(inspection.columns)
-        fitting = len(arrange(count, 0, self.inner_width).columns)
-        farthest = count - fitting
-        self._shift = max(0, min(self._shift + step, farthest))
+        arrangement = arrange(count, 0, self.inner_width)
+        farthest = count - len(arrangement.columns)
+        shift = self._shift + step
+        self._shift = max(0, min(shift, farthest))
         self._draw()
 
 
@@ -73,7 +76,8 @@ class Summary(Text, can_focus=False):
         """As `Inspector.show`."""
         width = max(1, self.size.width)
         details = TokenDetails(inspection, level, greyed, self.palette)
-        self.set_lines(summary_lines(details, width))
+        lines = summary_lines(details, width)
+        self.set_lines(lines)
 
 
 def inspector_lines(details: TokenDetails, width: int, shift: int = 0) -> list[Strip]:
@@ -81,28 +85,46 @@ def inspector_lines(details: TokenDetails, width: int, shift: int = 0) -> list[S
 
     ``shift``: how many captures after A and B are skipped in the table of alternatives.
     """
-    view = details.view
     palette = details.palette
-    blank: list[Run] = [("", palette.text)]
+    blank: Runs = [("", palette.text)]
     rows = [details.head(width), details.bytes()]
-    if view.mark is not None:
-        rows.append([("mark ", palette.accent), (visible(view.mark), palette.text)])
-    rows += [blank, *details.captures(width)]
+    mark = details.view.mark
+    if mark is not None:
+        head = ("mark ", palette.accent)
+        words = (visible(mark), palette.text)
+        rows.append([head, words])
+    rows.append(blank)
+    rows += details.captures(width)
     if not details.fits_all_columns(width):
         rows += details.pair()
-    if view.columns:
-        table = arrange(len(view.columns), shift, width)
-        alternatives = AlternativesTable(view, table, details.value, palette)
-        rows += [blank, *alternatives.lines()]
+    if details.view.columns:
+        rows.append(blank)
+        rows += _alternatives(details, width, shift)
     return _strips(rows, width, palette)
+
+
+def _alternatives(details: TokenDetails, width: int, shift: int) -> Iterator[Runs]:
+    """The rows of the table of alternatives."""
+    view = details.view
+    count = len(view.columns)
+    arrangement = arrange(count, shift, width)
+    table = AlternativesTable(
+        view=view,
+        arrangement=arrangement,
+        value=details.value,
+        palette=details.palette,
+    )
+    return table.lines()
 
 
 def summary_lines(details: TokenDetails, width: int) -> list[Strip]:
     """The four lines of the summary: the token, A, B and their difference."""
+    muted = details.palette.muted
     delta = details.delta()
     floor = details.floor_words()
     if floor:
-        delta.append((f", {floor}", details.palette.muted))
+        words = f", {floor}"
+        delta.append((words, muted))
     rows = [
         details.head(width),
         details.side("A", width),
@@ -112,7 +134,11 @@ def summary_lines(details: TokenDetails, width: int) -> list[Strip]:
     return _strips(rows, width, details.palette)
 
 
-def _strips(rows: list[list[Run]], width: int, palette: Palette) -> list[Strip]:
+def _strips(rows: list[Runs], width: int, palette: Palette) -> list[Strip]:
     """Rows as lines of ``width`` cells, with a margin of one cell."""
     margin: Run = (" ", palette.text)
-    return [strip_of([margin, *row], width) for row in rows]
+    strips = []
+    for row in rows:
+        strip = strip_of([margin, *row], width)
+        strips.append(strip)
+    return strips

@@ -12,12 +12,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from rich.cells import cell_len
-from textual import events
+from textual.events import Key
 
 from logdrift.core.session.visible import visible
 from logdrift.tui.glyphs import fit
 from logdrift.tui.palette import Palette
-from logdrift.tui.widgets.lines import Run
+from logdrift.tui.widgets.lines import Runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,8 @@ class TypedLine:
     @classmethod
     def of(cls, text: str) -> TypedLine:
         """A text with the cursor at its end."""
-        return cls(text, len(text))
+        end = len(text)
+        return cls(text, end)
 
     @property
     def before(self) -> str:
@@ -44,28 +45,47 @@ class TypedLine:
 
     def insert(self, text: str) -> TypedLine:
         """The line with a text at the cursor."""
-        return TypedLine(self.before + text + self.after, self.at + len(text))
+        before = self.before + text
+        at = len(before)
+        return TypedLine(before + self.after, at)
 
     def key(self, key: str) -> TypedLine:
         """What a key of `EDITING` makes of it."""
         if key in _MOVES:
-            return TypedLine(self.text, _MOVES[key](self))
-        if key == "delete":
-            return TypedLine(self.before + self.after[1:], self.at)
+            move = _MOVES[key]
+            return TypedLine(self.text, move(self))
         if key == "ctrl+k":
             return TypedLine.of(self.before)
-        kept = _DELETES[key](self.before)
-        return TypedLine(kept + self.after, len(kept))
+        before = self.before
+        after = self.after
+        if key == "delete":
+            after = after[1:]
+        else:
+            delete = _DELETES[key]
+            before = delete(before)
+        at = len(before)
+        return TypedLine(before + after, at)
 
 
 def _without_last_word(text: str) -> str:
-    return _LAST_WORD.sub("", text.rstrip(), count=1)
+    ended = text.rstrip()
+    return _LAST_WORD.sub("", ended, count=1)
+
+
+def _one_left(line: TypedLine) -> int:
+    at = line.at - 1
+    return max(0, at)
+
+
+def _one_right(line: TypedLine) -> int:
+    end = len(line.text)
+    return min(end, line.at + 1)
 
 
 _LAST_WORD = re.compile(r"\S*\s*$")
 _MOVES: Mapping[str, Callable[[TypedLine], int]] = {
-    "left": lambda line: max(0, line.at - 1),
-    "right": lambda line: min(len(line.text), line.at + 1),
+    "left": _one_left,
+    "right": _one_right,
     "home": lambda line: 0,
     "ctrl+a": lambda line: 0,
     "end": lambda line: len(line.text),
@@ -81,39 +101,51 @@ _DELETES: Mapping[str, Callable[[str], str]] = {
 EDITING = frozenset({*_MOVES, *_DELETES, "delete", "ctrl+k"})
 
 
-def typed(line: TypedLine, event: events.Key) -> TypedLine | None:
+def typed(line: TypedLine, event: Key) -> TypedLine | None:
     """The line after a key press; None for a key that neither types nor edits."""
     if event.key in EDITING:
         return line.key(event.key)
-    if event.is_printable and event.character is not None:
-        return line.insert(event.character)
+    char = event.character
+    if event.is_printable and char is not None:
+        return line.insert(char)
     return None
 
 
-def line_runs(
-    line: TypedLine, width: int, palette: Palette, *, cursor: bool
-) -> list[Run]:
+def line_runs(line: TypedLine, width: int, palette: Palette, *, cursor: bool) -> Runs:
     """The text in ``width`` cells, scrolled so that the cursor is seen; it is inverted
     where ``cursor``.
     """
+    plain = palette.text
     if not cursor:
-        return [(fit(visible(line.text), width), palette.text)]
-    under, *after = [*map(visible, line.after), " "]
-    under = fit(under, min(width, cell_len(under)))
+        whole = visible(line.text)
+        return [(fit(whole, width), plain)]
+    under = " "
+    rest = ""
+    if line.after:
+        under = visible(line.after[0])
+        # Letter by letter, as the cursor will meet them.
+        rest = "".join(map(visible, line.after[1:]))
+    under_cells = min(width, cell_len(under))
+    under = fit(under, under_cells)
     before = _fitting_end(line.before, width - cell_len(under))
     room = width - cell_len(before) - cell_len(under)
+    tail = ""
     if room > 0:
-        tail = fit("".join(after[:-1]), room)
-    else:
-        tail = ""
-    return [(before, palette.text), (under, palette.cursor), (tail, palette.text)]
+        tail = fit(rest, room)
+    return [
+        (before, plain),
+        (under, palette.cursor),
+        (tail, plain),
+    ]
 
 
 def _fitting_end(text: str, width: int) -> str:
     """As much of the end of a text, made visible, as ``width`` cells hold."""
     end = ""
+    room = width
     for char in map(visible, reversed(text)):
-        if cell_len(char) + cell_len(end) > width:
+        room -= cell_len(char)
+        if room < 0:
             break
         end = char + end
     return end

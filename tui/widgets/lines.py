@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
-from textual import events
+from textual.events import Blur, Focus, MouseScrollDown, MouseScrollUp, Resize
 from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
@@ -25,6 +25,8 @@ from logdrift.tui.services import services
 
 Run = tuple[str, Style]
 """Text in one style."""
+Runs = list[Run]
+"""A line, or a part of it."""
 _WHEEL_LINES = 3
 
 
@@ -34,12 +36,16 @@ def strip_of(runs: Iterable[Run], width: int) -> Strip:
     Neighbours of the same style become one segment, which is fewer bytes to send.
     """
     segments: list[Segment] = []
+    style_before = None
     for text, style in runs:
-        if segments and segments[-1].style is style:
-            segments[-1] = Segment(segments[-1].text + text, style)
+        if segments and style_before is style:
+            before = segments[-1]
+            segments[-1] = Segment(before.text + text, style)
         elif text:
             segments.append(Segment(text, style))
-    return Strip(segments).adjust_cell_length(width)
+            style_before = style
+    strip = Strip(segments)
+    return strip.adjust_cell_length(width)
 
 
 def merge_blanks(strip: Strip) -> Strip:
@@ -49,30 +55,39 @@ def merge_blanks(strip: Strip) -> Strip:
     """
     segments: list[Segment] = []
     for segment in strip:
-        style = None
+        common = None
         if segments:
             before = segments[-1]
-            style = _common_style(before, segment)
-        if style is None:
+            common = _common_style(before, segment)
+        if common is None:
             segments.append(segment)
-        else:
-            segments[-1] = Segment(before.text + segment.text, style)
+            continue
+        text = before.text + segment.text
+        segments[-1] = Segment(text, common)
     return Strip(segments, strip.cell_length)
 
 
 def _common_style(before: Segment, after: Segment) -> Style | None:
     """A style in which both segments look as they do now, None where there is none."""
-    if before.style is after.style:
-        return before.style
-    if before.style is None or after.style is None:
+    style_before = before.style
+    style_after = after.style
+    if style_before is style_after:
+        return style_before
+    if style_before is None:
         return None
-    if not _same_blank(before.style, after.style):
+    if style_after is None:
         return None
-    if not after.text.strip(" "):
-        return before.style
-    if not before.text.strip(" "):
-        return after.style
+    if not _same_blank(style_before, style_after):
+        return None
+    if _is_blank(after.text):
+        return style_before
+    if _is_blank(before.text):
+        return style_after
     return None
+
+
+def _is_blank(text: str) -> bool:
+    return not text.strip(" ")
 
 
 def _same_blank(one: Style, other: Style) -> bool:
@@ -123,51 +138,67 @@ class Lines(Safe, Widget, can_focus=True, inherit_bindings=False):
     @property
     def inner_width(self) -> int:
         """Cells of a line beside the scroll bar."""
-        return max(1, self.size.width - 1)
+        width = self.size.width - 1
+        return max(1, width)
 
     def render_line(self, y: int) -> Strip:
+        palette = self.palette
         width = self.size.width
-        back = self.palette.back
         index = self.top + y - self.fixed
-        if y >= self.fixed and index >= self.line_count:
+        scrolls = y >= self.fixed
+        if scrolls and index >= self.line_count:
             # Below the last line there is no scroll bar either.
-            return Strip.blank(width, back)
+            return Strip.blank(width, palette.back)
         try:
             strip = self._content(y, width)
-            return merge_blanks(strip.apply_style(back))
+            on_back = strip.apply_style(palette.back)
+            return merge_blanks(on_back)
         except Exception as error:
             # One number that cannot be written must not take the screen with it.
             message = visible(words_of(error))
             text = fit(f" {message}", width)
-            return strip_of([(text, self.palette.bad)], width)
+            run = (text, palette.bad)
+            return strip_of([run], width)
 
     def _content(self, y: int, width: int) -> Strip:
-        if y < self.fixed:
-            return self.fixed_line(y, width)
         row = y - self.fixed
-        strip = self.line(self.top + row, self.inner_width)
-        if self.inner_width == width:
+        if row < 0:
+            return self.fixed_line(y, width)
+        index = self.top + row
+        inner_width = self.inner_width
+        strip = self.line(index, inner_width)
+        if inner_width == width:
             return strip
-        return Strip.join([strip, self._bar(row)])
+        bar = self._bar(row)
+        return Strip.join([strip, bar])
 
     def _bar(self, row: int) -> Strip:
         """The cell of the scroll bar in a row of the window."""
+        palette = self.palette
         total = self.line_count
         page = self.page
-        if total <= page:
+        hidden = total - page
+        if hidden <= 0:
             return Strip([Segment(" ")], 1)
-        size = max(1, page * page // total)
-        start = round(self.top * (page - size) / (total - page))
-        if start <= row < start + size:
-            return Strip([Segment("┃", self.palette.accent)], 1)
-        return Strip([Segment("│", self.palette.muted)], 1)
+        thumb_rows = max(1, page * page // total)
+        free_rows = page - thumb_rows
+        first = round(self.top * free_rows / hidden)
+        stop = first + thumb_rows
+        if first <= row < stop:
+            cell = Segment("┃", palette.accent)
+        else:
+            cell = Segment("│", palette.muted)
+        return Strip([cell], 1)
 
     def scroll_top(self, top: int) -> None:
         """Show lines from ``top`` on, as far as there are lines."""
         top = self.top_within(top)
-        if top != self.top:
-            self.top = top
-            self.refresh(Region(0, self.fixed, self.size.width, self.page))
+        if top == self.top:
+            return
+        self.top = top
+        width = self.size.width
+        window = Region(0, self.fixed, width, self.page)
+        self.refresh(window)
 
     def top_within(self, top: int) -> int:
         """The first line of a window that begins at ``top``, or where the lines end."""
@@ -176,22 +207,30 @@ class Lines(Safe, Widget, can_focus=True, inherit_bindings=False):
 
     def reveal(self, index: int, margin: int = 0) -> None:
         """Scroll as little as needed to show a line and ``margin`` lines around it."""
-        margin = min(margin, (self.page - 1) // 2)
+        page = self.page
+        half_page = (page - 1) // 2
+        margin = min(margin, half_page)
         first = index - margin
         last = index + margin
+        stop = self.top + page
         if first < self.top:
             self.scroll_top(first)
-        elif last >= self.top + self.page:
-            self.scroll_top(last - self.page + 1)
+        elif last >= stop:
+            top = last - page + 1
+            self.scroll_top(top)
 
     def refresh_line(self, index: int) -> None:
         """Repaint one line, if it is seen."""
-        y = index - self.top
-        if 0 <= y < self.page:
-            self.refresh(Region(0, y + self.fixed, self.inner_width, 1))
+        row = index - self.top
+        if 0 <= row < self.page:
+            y = row + self.fixed
+            line = Region(0, y, self.inner_width, 1)
+            self.refresh(line)
 
     def refresh_fixed(self) -> None:
-        self.refresh(Region(0, 0, self.size.width, self.fixed))
+        width = self.size.width
+        heads = Region(0, 0, width, self.fixed)
+        self.refresh(heads)
 
     def recolour(self, styles: Mapping[Style, Style]) -> None:
         """The palette has changed: ``styles`` maps each old style to the new one.
@@ -200,22 +239,24 @@ class Lines(Safe, Widget, can_focus=True, inherit_bindings=False):
         """
         self.refresh()
 
-    def on_resize(self, event: events.Resize) -> None:
+    def on_resize(self, event: Resize) -> None:
         self.scroll_top(self.top)
 
-    def on_focus(self, event: events.Focus) -> None:
+    def on_focus(self, event: Focus) -> None:
         self.refresh_fixed()
 
-    def on_blur(self, event: events.Blur) -> None:
+    def on_blur(self, event: Blur) -> None:
         self.refresh_fixed()
 
-    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+    def on_mouse_scroll_down(self, event: MouseScrollDown) -> None:
         event.stop()
-        self.scroll_top(self.top + _WHEEL_LINES)
+        top = self.top + _WHEEL_LINES
+        self.scroll_top(top)
 
-    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+    def on_mouse_scroll_up(self, event: MouseScrollUp) -> None:
         event.stop()
-        self.scroll_top(self.top - _WHEEL_LINES)
+        top = self.top - _WHEEL_LINES
+        self.scroll_top(top)
 
     def title_line(self, title: str, width: int, aside: str = "") -> Strip:
         """A pane's title, bright while it has the focus.
@@ -223,20 +264,24 @@ class Lines(Safe, Widget, can_focus=True, inherit_bindings=False):
         ``aside`` stands at the right where there is room.
         """
         style = self._head_style()
-        head = f" {title} "
-        room = width - cell_len(head) - 1
+        title = f" {title} "
+        room = width - cell_len(title) - 1
         if room < 0:
-            return strip_of([(fit(head, width), style)], width)
+            cut = fit(title, width)
+            return strip_of([(cut, style)], width)
         if cell_len(aside) > room:
             aside = ""
-        tail = fit(aside, room, right=True)
-        return strip_of([(head, style), (tail, self.palette.muted)], width)
+        head = (title, style)
+        aside = fit(aside, room, right=True)
+        tail = (aside, self.palette.muted)
+        return strip_of([head, tail], width)
 
     def _head_style(self) -> Style:
         palette = self.palette
         if not self.has_focus:
             return palette.muted
-        style = palette.accent + Style(bold=True)
+        bold = Style(bold=True)
+        style = palette.accent + bold
         if palette.depth == "none":
             # Without colours only reverse video shows where the focus is.
             style += Style(reverse=True)
@@ -261,7 +306,8 @@ class Text(Lines, inherit_bindings=False):
         return len(self._lines)
 
     def line(self, index: int, width: int) -> Strip:
-        return self._lines[index].adjust_cell_length(width)
+        strip = self._lines[index]
+        return strip.adjust_cell_length(width)
 
     def set_lines(self, lines: Sequence[Strip]) -> None:
         """Replace all lines."""
@@ -274,20 +320,28 @@ class Text(Lines, inherit_bindings=False):
             return
         self._refresh_changed(old)
         if self._bar_changed(len(old), len(lines)):
-            self.refresh(Region(self.inner_width, self.fixed, 1, self.page))
+            x = self.inner_width
+            bar = Region(x, self.fixed, 1, self.page)
+            self.refresh(bar)
 
     def _refresh_changed(self, old: Sequence[Strip]) -> None:
         """Repaint the cells that are seen and differ from the old lines."""
-        seen = slice(self.top, self.top + self.page)
-        pairs = itertools.zip_longest(old[seen], self._lines[seen])
+        width = self.inner_width
+        stop_line = self.top + self.page
+        old_seen = old[self.top : stop_line]
+        new_seen = self._lines[self.top : stop_line]
+        pairs = itertools.zip_longest(old_seen, new_seen)
         for y, (before, after) in enumerate(pairs, self.fixed):
-            start, stop = _changed(before, after, self.inner_width)
-            if start < stop:
-                self.refresh(Region(start, y, stop - start, 1))
+            start, stop = _changed(before, after, width)
+            cells = stop - start
+            if cells > 0:
+                changed = Region(start, y, cells, 1)
+                self.refresh(changed)
 
     def _bar_changed(self, before: int, after: int) -> bool:
         """Whether another number of lines changes the scroll bar."""
-        return before != after and max(before, after) > self.page
+        most = max(before, after)
+        return before != after and most > self.page
 
     def recolour(self, styles: Mapping[Style, Style]) -> None:
         """Show the same lines in other colours."""
@@ -296,7 +350,8 @@ class Text(Lines, inherit_bindings=False):
 
     def action_scroll_lines(self, lines: int) -> None:
         """Scroll by a number of lines."""
-        self.scroll_top(self.top + lines)
+        top = self.top + lines
+        self.scroll_top(top)
 
 
 def _recoloured(strip: Strip, styles: Mapping[Style, Style]) -> Strip:
@@ -317,18 +372,28 @@ def _changed(before: Strip | None, after: Strip | None, width: int) -> tuple[int
         return 0, 0
     if before is None or after is None:
         return 0, width
-    pairs = itertools.zip_longest(_cells(before, width), _cells(after, width))
-    differing = [index for index, (old, new) in enumerate(pairs) if old != new]
+    old_cells = _cells(before, width)
+    new_cells = _cells(after, width)
+    pairs = itertools.zip_longest(old_cells, new_cells)
+    differing: list[int] = []
+    for index, (old, new) in enumerate(pairs):
+        if old != new:
+            differing.append(index)
     if not differing:
         return 0, 0
-    return differing[0], min(width, differing[-1] + 1)
+    first = differing[0]
+    last = differing[-1]
+    return first, min(width, last + 1)
 
 
 def _cells(strip: Strip, width: int) -> list[tuple[str, Style | None]]:
     """The character of each cell with its style, "" for half of a wide character."""
     cells: list[tuple[str, Style | None]] = []
-    for text, style, _ in strip.adjust_cell_length(width):
+    whole = strip.adjust_cell_length(width)
+    for text, style, _ in whole:
+        half = ("", style)
         for char in text:
             cells.append((char, style))
-            cells.extend([("", style)] * (cell_len(char) - 1))
+            further_cells = cell_len(char) - 1
+            cells.extend([half] * further_cells)
     return cells

@@ -5,13 +5,13 @@ from __future__ import annotations
 from rich.style import Style
 
 from logdrift.tui.palette import Palette
-from logdrift.tui.widgets.lines import Run
+from logdrift.tui.widgets.lines import Runs
 from logdrift.tui.widgets.reading import wrap_at_most
 
 
 def paragraph(
     words: str, style: Style, palette: Palette, *, width: int, most: int
-) -> list[list[Run]]:
+) -> list[Runs]:
     """``words`` in at most ``most`` rows of ``width`` cells."""
     rows = wrap_at_most(words, width, most)
     return [[(" ", palette.text), (row, style)] for row in rows]

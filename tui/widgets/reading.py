@@ -6,20 +6,20 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from rich.cells import cell_len
 from rich.style import Style
-from textual import events
+from textual.events import Resize
 from textual.strip import Strip
 
 from logdrift.core.session.visible import visible
 from logdrift.tui.glyphs import fit
 from logdrift.tui.models.flow import fragments_of
-from logdrift.tui.widgets.lines import Run, Text, strip_of
+from logdrift.tui.widgets.lines import Run, Runs, Text, strip_of
 
 Row = Sequence[Run]
 Line = str | Row
 """Text, which is wrapped, or runs, which are cut at the width."""
 
 
-class Hanging(list[Run]):
+class Hanging(Runs):
     """Runs of which the last one is wrapped, and indented where it goes on."""
 
 
@@ -69,7 +69,7 @@ class Reading(Text):
             place = f"{self._match + 1} of {len(self._matches)} found"
         return self.title_line(self._title, width, place)
 
-    def on_resize(self, event: events.Resize) -> None:
+    def on_resize(self, event: Resize) -> None:
         self._lay_out()
         self._reveal_match()
 

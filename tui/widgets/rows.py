@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rich.segment import Segment
-from textual import events
+from textual.events import Blur, Click, Focus, Resize
 from textual.message import Message
 from textual.strip import Strip
 
@@ -89,17 +89,17 @@ class Rows(Lines, inherit_bindings=False):
         last = self.line_count - 1
         return max(0, min(index, last))
 
-    def on_focus(self, event: events.Focus) -> None:
+    def on_focus(self, event: Focus) -> None:
         self.refresh_line(self.selected)
 
-    def on_blur(self, event: events.Blur) -> None:
+    def on_blur(self, event: Blur) -> None:
         self.refresh_line(self.selected)
 
-    def on_resize(self, event: events.Resize) -> None:
+    def on_resize(self, event: Resize) -> None:
         if self.line_count:
             self.reveal(self.selected)
 
-    def on_click(self, event: events.Click) -> None:
+    def on_click(self, event: Click) -> None:
         index = self.top + event.y - self.fixed
         if event.y < self.fixed or index >= self.line_count:
             return

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.cells import cell_len
-from textual import events
+from textual.events import Click
 from textual.message import Message
 from textual.strip import Strip
 
@@ -19,7 +19,7 @@ from logdrift.core.session.visible import visible
 from logdrift.core.words import VERDICTS
 from logdrift.tui.glyphs import fit
 from logdrift.tui.models.sessions import SessionRow
-from logdrift.tui.widgets.lines import Run, strip_of
+from logdrift.tui.widgets.lines import Run, Runs, strip_of
 from logdrift.tui.widgets.rows import Rows
 
 _BADNESS = {"comparable": 0, "caution": 1, "not_comparable": 2}
@@ -223,7 +223,7 @@ class SessionList(Rows):
     def fixed_line(self, y: int, width: int) -> Strip:
         if y == 0:
             return self.title_line(self._title(width), width, self.note)
-        runs: list[Run] = [("", self.palette.text)]
+        runs: Runs = [("", self.palette.text)]
         for name, cells in layout(self.inner_width):
             runs += self._head_runs(name, cells)
         return strip_of(runs, width)
@@ -236,7 +236,7 @@ class SessionList(Rows):
             path = "…" + path[1 - room :]
         return f"logdrift · {path}"
 
-    def _head_runs(self, name: str, cells: int) -> list[Run]:
+    def _head_runs(self, name: str, cells: int) -> Runs:
         column = COLUMNS[name]
         title = column.title
         style = self.palette.muted
@@ -248,7 +248,7 @@ class SessionList(Rows):
     def runs(self, index: int, width: int) -> Sequence[Run]:
         row = self.sessions[index]
         mark = "•" if row.folder == self.marked else " "
-        runs: list[Run] = [(mark, self.palette.accent)]
+        runs: Runs = [(mark, self.palette.accent)]
         if row.problem:
             runs.append((f"{fit(row.name, 20)} ", self.palette.text))
             runs.append((fit(row.problem, width - 22), self.palette.bad))
@@ -257,14 +257,14 @@ class SessionList(Rows):
             runs += self._column_runs(row, column, cells)
         return runs
 
-    def _column_runs(self, row: SessionRow, column: str, cells: int) -> list[Run]:
+    def _column_runs(self, row: SessionRow, column: str, cells: int) -> Runs:
         if column == "name":
             return self._name_runs(row, cells)
         text, style = self._cell(row, column, cells)
         aligned = fit(text, cells, right=COLUMNS[column].right)
         return [(f" {aligned}", style)]
 
-    def _name_runs(self, row: SessionRow, cells: int) -> list[Run]:
+    def _name_runs(self, row: SessionRow, cells: int) -> Runs:
         """The name, and as much of the title as there is room for."""
         room = cells - cell_len(row.name) - 2
         if not row.title or room < 6:
@@ -304,7 +304,7 @@ class SessionList(Rows):
         }
         return state_words(row, cells), styles.get(row.state, palette.good)
 
-    def on_click(self, event: events.Click) -> None:
+    def on_click(self, event: Click) -> None:
         if event.y != 1:
             return
         event.stop()

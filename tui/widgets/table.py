@@ -50,8 +50,8 @@ class Table(Rows):
         marks: Sequence[tuple[str, Style]],
     ) -> None:
         """Show rows; all have as many cells as the head."""
-        self.head = [visible(cell) for cell in head]
-        self.cells = [[visible(cell) for cell in row] for row in cells]
+        self.head = _visible(head)
+        self.cells = [_visible(row) for row in cells]
         self.marks = marks
         self.rows_changed()
 
@@ -66,24 +66,26 @@ class Table(Rows):
         needed = self._needed()
         widths = [min(_MOST, cells) for cells in needed]
         widths[0] = min(_FIRST, needed[0])
-        spare = width - sum(widths) - 2 * len(widths) - 2
-        # The first column names the row: it keeps its width, others are reached
-        # sideways.
-        while spare < 0 and max(widths[1:], default=0) > _LEAST:
-            others = widths[1:]
-            widest = 1 + others.index(max(others))
-            widths[widest] -= 1
-            spare += 1
+        gaps = 2 * len(widths)
+        spare = width - sum(widths) - gaps - 2
+        if spare < 0:
+            _narrow(widths, -spare)
+            return widths
         for index, cells in enumerate(needed):
-            more = min(max(0, spare), cells - widths[index])
+            missing = cells - widths[index]
+            more = min(spare, missing)
             widths[index] += more
             spare -= more
         return widths
 
     def _needed(self) -> list[int]:
         """Cells of the widest text of each column, its head included."""
+        needed = []
         columns = zip(self.head, *self.cells, strict=True)
-        return [max(map(cell_len, column), default=0) for column in columns]
+        for column in columns:
+            widest = max(map(cell_len, column))
+            needed.append(widest)
+        return needed
 
     def shift(self, step: int) -> None:
         """Other columns, as far as there are some that are not seen."""
@@ -98,7 +100,10 @@ class Table(Rows):
     def _hidden_right(self) -> bool:
         """Whether columns at the right do not fit."""
         shown = self._shown(self.inner_width)
-        return bool(shown) and shown[-1] < len(self.head) - 1
+        if not shown:
+            return False
+        last = len(self.head) - 1
+        return shown[-1] < last
 
     def _shown(self, width: int) -> list[int]:
         """The columns beside the first one that fit, from ``first`` on."""
@@ -107,7 +112,8 @@ class Table(Rows):
         widths = self.widths(width)
         room = width - widths[0] - 4
         shown: list[int] = []
-        for index in range(self.first, len(widths)):
+        columns = range(self.first, len(widths))
+        for index in columns:
             room -= widths[index] + 2
             if room < 0 and shown:
                 break
@@ -117,29 +123,64 @@ class Table(Rows):
     def fixed_line(self, y: int, width: int) -> Strip:
         if y == 0:
             return self.title_line(self.title_text, width, self.aside)
-        p = self.palette
-        left = "‹" if self.first > 1 else " "
-        right = "›" if self._hidden_right() else " "
-        head = f"  {left}{self._row(self.head, self.inner_width)}"
-        return strip_of([(fit(head, width - 2), p.muted), (right, p.accent)], width)
+        palette = self.palette
+        left = " "
+        right = " "
+        if self.first > 1:
+            left = "‹"
+        if self._hidden_right():
+            right = "›"
+        titles = self._row(self.head, self.inner_width)
+        head = fit(f"  {left}{titles}", width - 2)
+        runs = [(head, palette.muted), (right, palette.accent)]
+        return strip_of(runs, width)
 
     def runs(self, index: int, width: int) -> Sequence[Run]:
-        mark, style = self.marks[index]
         plain = self.palette.text
-        cells = self._row(self.cells[index], width)
-        return [(fit(mark, 2), style), (" ", plain), (cells, plain)]
+        mark, style = self.marks[index]
+        cells = self.cells[index]
+        row = self._row(cells, width)
+        return [
+            (fit(mark, 2), style),
+            (" ", plain),
+            (row, plain),
+        ]
 
     def _row(self, cells: Sequence[str], width: int) -> str:
         if not cells:
             return ""
         widths = self.widths(width)
-        texts = [self.fit_name(cells[0], widths[0])]
-        texts += [fit(cells[index], widths[index]) for index in self._shown(width)]
+        name = self.fit_name(cells[0], widths[0])
+        texts = [name]
+        for index in self._shown(width):
+            text = fit(cells[index], widths[index])
+            texts.append(text)
         return "  ".join(texts)
 
     def copied(self) -> str:
         """The whole table with tabs between its cells."""
         rows = [["", *self.head]]
-        for (mark, _), cells in zip(self.marks, self.cells, strict=True):
-            rows.append([mark.strip(), *cells])
-        return "\n".join(map("\t".join, rows))
+        pairs = zip(self.marks, self.cells, strict=True)
+        for (mark, _), cells in pairs:
+            row = [mark.strip(), *cells]
+            rows.append(row)
+        lines = map("\t".join, rows)
+        return "\n".join(lines)
+
+
+def _visible(row: Sequence[str]) -> list[str]:
+    return [visible(cell) for cell in row]
+
+
+def _narrow(widths: list[int], missing: int) -> None:
+    """Take cells from the widest columns, as far as they have more than `_LEAST`.
+
+    The first column names the row: it keeps its width, others are reached sideways.
+    """
+    for _ in range(missing):
+        others = widths[1:]
+        widest = max(others, default=0)
+        if widest <= _LEAST:
+            return
+        index = 1 + others.index(widest)
+        widths[index] -= 1

@@ -14,7 +14,7 @@ from logdrift.core.numbers import NOTHING, number, probability, signed
 from logdrift.core.session.visible import visible
 from logdrift.tui.glyphs import DOWN, UP, fit
 from logdrift.tui.palette import Palette
-from logdrift.tui.widgets.lines import Run
+from logdrift.tui.widgets.lines import Run, Runs
 
 if TYPE_CHECKING:
     from logdrift.tui.models.inspection import CaptureRow, Inspection
@@ -54,7 +54,7 @@ class TokenDetails:
 
     # ---- the token itself
 
-    def head(self, width: int) -> list[Run]:
+    def head(self, width: int) -> Runs:
         """Where the token is, its text and its id."""
         view = self.view
         palette = self.palette
@@ -73,7 +73,7 @@ class TokenDetails:
             (tail, palette.muted),
         ]
 
-    def bytes(self) -> list[Run]:
+    def bytes(self) -> Runs:
         """The bytes of the token, and the character that they are a part of."""
         raw = self.view.raw
         palette = self.palette
@@ -83,10 +83,10 @@ class TokenDetails:
         text = raw[:_BYTES].hex(" ") or "none"
         if len(raw) > _BYTES:
             text += f" … {len(raw)} bytes"
-        runs: list[Run] = [("bytes ", palette.muted), (text, palette.text)]
+        runs: Runs = [("bytes ", palette.muted), (text, palette.text)]
         return runs + self._part()
 
-    def _part(self) -> list[Run]:
+    def _part(self) -> Runs:
         """The character that the token has a part of, and where the text shows it."""
         if self.view.part is None:
             return []
@@ -103,14 +103,14 @@ class TokenDetails:
 
     # ---- the pair
 
-    def pair(self) -> Iterator[list[Run]]:
+    def pair(self) -> Iterator[Runs]:
         """The rows that a narrow pane has in place of the last two columns."""
         yield self.delta()
         words = self.floor_words()
         if words:
             yield [("  ", self.palette.text), (words, self.palette.muted)]
 
-    def delta(self) -> list[Run]:
+    def delta(self) -> Runs:
         """Δ of the pair and what it means, or why there is none."""
         delta = self.view.delta
         palette = self.palette
@@ -146,7 +146,7 @@ class TokenDetails:
 
     # ---- the captures
 
-    def side(self, side: str, width: int) -> list[Run]:
+    def side(self, side: str, width: int) -> Runs:
         """The numbers of A or B in one line of a narrow screen."""
         row = self._row_of(side)
         palette = self.palette
@@ -173,7 +173,7 @@ class TokenDetails:
         """Whether the captures have all their columns."""
         return width >= _CAPTURE + _FLOOR + _RATIO
 
-    def captures(self, width: int) -> Iterator[list[Run]]:
+    def captures(self, width: int) -> Iterator[Runs]:
         """A row of heads, then one row for each capture.
 
         The columns of Δ over its floor and of the ratio are there if there is room.
@@ -201,7 +201,7 @@ class TokenDetails:
                 *self._numbers(row, extra),
             ]
 
-    def _numbers(self, row: CaptureRow, extra: int) -> list[Run]:
+    def _numbers(self, row: CaptureRow, extra: int) -> Runs:
         """The numbers of a capture; ``extra``: how many of the last columns fit."""
         if row.logprob is None:
             note = row.note or NOTHING

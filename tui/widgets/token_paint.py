@@ -14,7 +14,7 @@ from logdrift.tui.models.flow import Flow
 from logdrift.tui.models.modes import Legend
 from logdrift.tui.models.passage import Passage
 from logdrift.tui.palette import BROKEN, STEPS, Palette
-from logdrift.tui.widgets.lines import Run
+from logdrift.tui.widgets.lines import Run, Runs
 
 MARKS = {
     **dict.fromkeys(range(1, STEPS + 1), UP),
@@ -115,11 +115,9 @@ def _without(text: str, cells: int) -> str:
     return blanks + text
 
 
-def legend_runs(
-    legend: Legend, greyed: bool, width: int, palette: Palette
-) -> list[Run]:
+def legend_runs(legend: Legend, greyed: bool, width: int, palette: Palette) -> Runs:
     """The widest form of a legend that fits: both sides, one side, no steps."""
-    head: list[Run] = [(f" {legend.head} ", palette.strong)]
+    head: Runs = [(f" {legend.head} ", palette.strong)]
     if legend.missing is not None:
         return [*head, (f"not here: {legend.missing}", palette.warn)]
     scales = list(_scales(legend, greyed, palette))
@@ -133,7 +131,7 @@ def legend_runs(
     return [*head, *scales[-1]]
 
 
-def _forms(scales: list[list[Run]], legend: Legend) -> Iterator[tuple[list[Run], str]]:
+def _forms(scales: list[Runs], legend: Legend) -> Iterator[tuple[Runs, str]]:
     """Scales with counts, the widest first.
 
     Shorter counts are tried only with the last two scales: a wider scale is worth less
@@ -159,14 +157,14 @@ def _count_texts(legend: Legend) -> list[str]:
     ]
 
 
-def _broken(legend: Legend, palette: Palette) -> list[Run]:
+def _broken(legend: Legend, palette: Palette) -> Runs:
     """How many tokens are NaN on a side, if any."""
     if not legend.broken:
         return []
     return [(f" {BROKEN_MARK} {legend.broken:,} NaN", palette.bad)]
 
 
-def _scales(legend: Legend, greyed: bool, palette: Palette) -> Iterator[list[Run]]:
+def _scales(legend: Legend, greyed: bool, palette: Palette) -> Iterator[Runs]:
     """The steps with their colours, the widest form first."""
     styles = token_styles(palette, palette.text, greyed)
     if legend.diverging:
@@ -177,9 +175,9 @@ def _scales(legend: Legend, greyed: bool, palette: Palette) -> Iterator[list[Run
 
 def _sequential_scales(
     legend: Legend, styles: Mapping[int, Style], palette: Palette
-) -> Iterator[list[Run]]:
+) -> Iterator[Runs]:
     gap: Run = (" ", palette.text)
-    rising: list[Run] = []
+    rising: Runs = []
     for level, bound in legend.steps:
         mark = MARKS.get(level, "")
         rising += [gap, (f"{mark}>{bound}", styles[level])]
@@ -191,11 +189,11 @@ def _sequential_scales(
 
 def _diverging_scales(
     legend: Legend, styles: Mapping[int, Style], palette: Palette
-) -> Iterator[list[Run]]:
+) -> Iterator[Runs]:
     gap: Run = (" ", palette.text)
     muted = palette.muted
-    rising: list[Run] = []
-    falling: list[Run] = []
+    rising: Runs = []
+    falling: Runs = []
     for level, bound in legend.steps:
         rising += [gap, (f">{bound}", styles[level])]
     for level, bound in reversed(legend.steps):

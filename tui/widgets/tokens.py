@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from rich.segment import Segment
-from textual import events
+from textual.events import Blur, Click, Key, Resize
 from textual.geometry import Region
 from textual.message import Message
 from textual.strip import Strip
@@ -266,7 +266,7 @@ class Tokens(Lines, inherit_bindings=False):
         for line in lines:
             self.refresh_line(line)
 
-    def on_key(self, event: events.Key) -> None:
+    def on_key(self, event: Key) -> None:
         if not self.labels:
             return
         event.stop()
@@ -284,14 +284,14 @@ class Tokens(Lines, inherit_bindings=False):
             self.end_labels()
             self.post_message(self.Labelled(index))
 
-    def on_blur(self, event: events.Blur) -> None:
+    def on_blur(self, event: Blur) -> None:
         self.end_labels()
 
-    def on_resize(self, event: events.Resize) -> None:
+    def on_resize(self, event: Resize) -> None:
         if self.passage is not None:
             self._reveal_cursor()
 
-    def on_click(self, event: events.Click) -> None:
+    def on_click(self, event: Click) -> None:
         self.end_labels()
         line = self.top + event.y - self.fixed
         if self.passage is None or event.y < self.fixed or line >= self.line_count:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from rich.cells import cell_len
 from rich.style import Style
-from textual import events
+from textual.events import Resize
 from textual.strip import Strip
 
 from logdrift.core.diagnose.causes import NOISE
@@ -14,7 +14,7 @@ from logdrift.core.session.visible import visible
 from logdrift.core.words import CERTAINTIES
 from logdrift.tui.glyphs import fit
 from logdrift.tui.models.topics import Topic, TopicLine
-from logdrift.tui.widgets.lines import Run
+from logdrift.tui.widgets.lines import Run, Runs
 from logdrift.tui.widgets.reading import wrap
 from logdrift.tui.widgets.rows import Rows
 
@@ -109,7 +109,7 @@ class TopicDetail(Rows):
         super().__init__(id=id)
         self.title_text = ""
         self.lines: Sequence[TopicLine] = ()
-        self._rows: list[tuple[list[Run], TopicLine]] = []
+        self._rows: list[tuple[Runs, TopicLine]] = []
 
     @property
     def line_count(self) -> int:
@@ -126,7 +126,7 @@ class TopicDetail(Rows):
         self._lay_out()
         self.rows_changed()
 
-    def on_resize(self, event: events.Resize) -> None:
+    def on_resize(self, event: Resize) -> None:
         self._lay_out()
         self.rows_changed()
 
@@ -136,7 +136,7 @@ class TopicDetail(Rows):
             for runs in self._wrapped(line):
                 self._rows.append((runs, line))
 
-    def _wrapped(self, line: TopicLine) -> list[list[Run]]:
+    def _wrapped(self, line: TopicLine) -> list[Runs]:
         """A line in as many rows as it takes; the rest hangs below the first word."""
         palette = self.palette
         style = self._style(line)
@@ -144,14 +144,14 @@ class TopicDetail(Rows):
         first = visible(line.first)
         text = visible(line.text)
         if line.kind == "token":
-            row: list[Run] = [(blank, palette.text), (line.first, palette.accent)]
+            row: Runs = [(blank, palette.text), (line.first, palette.accent)]
             return [[*row, (text, style)]]
         hanging = "  " if line.first else ""
         width = max(16, self.inner_width - line.indent - 2) - len(hanging)
         head, *rest = wrap(first + text, width)
         if not head.startswith(first):
             first = ""
-        rows: list[list[Run]] = [
+        rows: list[Runs] = [
             [
                 (blank, palette.text),
                 (first, palette.accent),

@@ -9,7 +9,7 @@ from rich.style import Style
 from textual.strip import Strip
 
 from logdrift.tui.palette import Palette
-from logdrift.tui.widgets.lines import Run, strip_of
+from logdrift.tui.widgets.lines import Runs, strip_of
 
 if TYPE_CHECKING:
     from logdrift.core.charts.marks import TokenCell
@@ -77,7 +77,7 @@ class _Styles:
         return self.muted
 
 
-def _styled_rows(chart: Drawing, palette: Palette) -> list[list[Run]]:
+def _styled_rows(chart: Drawing, palette: Palette) -> list[Runs]:
     """The rows of a chart, each as runs of one style."""
     styles = _Styles(chart, palette)
     right = chart.left + chart.columns
@@ -90,9 +90,9 @@ def _styled_rows(chart: Drawing, palette: Palette) -> list[list[Run]]:
     return rows
 
 
-def _runs(text: str, area: range, styles: _Styles) -> list[Run]:
+def _runs(text: str, area: range, styles: _Styles) -> Runs:
     """A row as runs of one style; ``area`` are its columns between the axes."""
-    runs: list[Run] = []
+    runs: Runs = []
     for x, char in enumerate(text):
         style = styles.of(char) if x in area else styles.muted
         before, style_before = runs[-1] if runs else ("", None)
@@ -116,7 +116,7 @@ class _Cursor:
         self.row = None if cell.row is None else chart.top + cell.row
         self.palette = palette
 
-    def marked(self, runs: list[Run], y: int) -> list[Run]:
+    def marked(self, runs: Runs, y: int) -> Runs:
         """Row ``y`` with the cursor; the same ``runs`` where the cursor is not in
         it.
         """
@@ -137,13 +137,13 @@ class _Cursor:
         return _replace(marked, self.left - 1, "▸", accent)
 
 
-def _char_at(runs: list[Run], column: int) -> str:
+def _char_at(runs: Runs, column: int) -> str:
     return "".join(text for text, _ in runs)[column]
 
 
-def _replace(runs: list[Run], column: int, char: str, style: Style) -> list[Run]:
+def _replace(runs: Runs, column: int, char: str, style: Style) -> Runs:
     """The runs with one cell (every character here is one cell wide) replaced."""
-    replaced: list[Run] = []
+    replaced: Runs = []
     start = 0
     for text, old in runs:
         offset = column - start

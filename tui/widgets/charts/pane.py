@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
-from textual import events, on
+from textual import on
+from textual.events import Click, Resize
 from textual.message import Message
 from textual.strip import Strip
 from textual.timer import Timer
@@ -260,7 +261,7 @@ class ChartPane(Text, inherit_bindings=False):
 
     # ---- showing
 
-    def on_resize(self, event: events.Resize) -> None:
+    def on_resize(self, event: Resize) -> None:
         self.want()
 
     def fixed_line(self, y: int, width: int) -> Strip:
@@ -313,7 +314,7 @@ class ChartPane(Text, inherit_bindings=False):
     def action_to_tokens(self) -> None:
         self.post_message(self.TokensWanted())
 
-    def on_click(self, event: events.Click) -> None:
+    def on_click(self, event: Click) -> None:
         """Put the cursor where it is clicked, or choose the name that is clicked."""
         event.stop()
         if event.y == 0:

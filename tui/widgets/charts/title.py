@@ -11,7 +11,7 @@ from rich.cells import cell_len
 
 from logdrift.core.charts.registry import CHARTS
 from logdrift.tui.glyphs import fit
-from logdrift.tui.widgets.lines import Run
+from logdrift.tui.widgets.lines import Runs
 
 if TYPE_CHECKING:
     from logdrift.core.charts.data import Reach
@@ -28,7 +28,7 @@ def names() -> list[str]:
 
 def title_runs(
     kind: int, reach: Reach, width: int, palette: Palette, *, focused: bool
-) -> list[Run]:
+) -> Runs:
     """The line in ``width`` cells, chart ``kind`` marked."""
     muted = palette.muted
     chosen = palette.selected if focused else palette.strong
@@ -38,7 +38,7 @@ def title_runs(
     first, stop = seen_names(widths, kind, room)
     left_arrow = "‹" if first > 0 else " "
     right_arrow = "›" if stop < len(widths) else " "
-    runs: list[Run] = [(left_arrow, muted)]
+    runs: Runs = [(left_arrow, muted)]
     for index in range(first, stop):
         style = chosen if index == kind else muted
         runs.append((names()[index], style))
