@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from textual import events, on
+from textual import on
 from textual.app import ComposeResult
 
 from logdrift.tui.actions import key_of
@@ -36,9 +36,6 @@ class Detail(Bar):
         if row != self.row:
             self.row = row
             self.draw()
-
-    def on_resize(self, event: events.Resize) -> None:
-        self.draw()
 
     def draw(self) -> None:
         row = self.row

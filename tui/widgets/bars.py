@@ -33,13 +33,25 @@ class Bar(Text, can_focus=False):
 
     @property
     def inner_width(self) -> int:
-        return max(1, self.size.width)
+        width = self.size.width
+        return max(1, width)
 
     def put(self, rows: Sequence[Sequence[Run]]) -> None:
         """Show rows of runs; the height follows."""
-        if self.styles.height is None or self.styles.height.value != len(rows):
-            self.styles.height = len(rows)
-        self.set_lines([strip_of(row, self.inner_width) for row in rows])
+        count = len(rows)
+        height = self.styles.height
+        if height is None or height.value != count:
+            self.styles.height = count
+        width = self.inner_width
+        strips = [strip_of(row, width) for row in rows]
+        self.set_lines(strips)
+
+    def draw(self) -> None:
+        """Put the rows for the present width."""
+        raise NotImplementedError
+
+    def on_resize(self, event: Resize) -> None:
+        self.draw()
 
 
 class Header(Bar):
@@ -52,14 +64,15 @@ class Header(Bar):
     def show(self, heading: Heading) -> None:
         if heading != self.heading:
             self.heading = heading
-            self._draw()
+            self.draw()
 
-    def on_resize(self, event: Resize) -> None:
-        self._draw()
-
-    def _draw(self) -> None:
-        if self.heading is not None and self.size.width:
-            self.put(heading_rows(self.heading, self.inner_width, self.palette))
+    def draw(self) -> None:
+        heading = self.heading
+        if heading is None:
+            return
+        if self.size.width:
+            rows = heading_rows(heading, self.inner_width, self.palette)
+            self.put(rows)
 
 
 def heading_rows(heading: Heading, width: int, palette: Palette) -> list[Runs]:
@@ -68,24 +81,31 @@ def heading_rows(heading: Heading, width: int, palette: Palette) -> list[Runs]:
     Where there is no room for all, the parts that matter least are left out.
     """
     margin: Run = (" ", palette.text)
-    rows = [[margin, *_first_line(heading, width, palette)]]
+    room = width - 2
+    first = _first_line(heading, width, palette)
+    rows = [[margin, *first]]
     if heading.reason:
+        reason = fit(heading.reason, room)
         style = palette.verdict(heading.verdict)
-        rows.append([margin, (fit(heading.reason, width - 2), style)])
+        rows.append([margin, (reason, style)])
     for problem in heading.problems:
-        rows.append([margin, (fit(problem, width - 2), palette.bad)])
+        text = fit(problem, room)
+        rows.append([margin, (text, palette.bad)])
     return rows
 
 
 def _first_line(heading: Heading, width: int, palette: Palette) -> Runs:
+    pair = heading.pair
     verdict = _verdict(heading, palette)
     state = _state(heading, palette)
     counts = _counts(heading, palette)
     numbers = _numbers(heading, palette)
-    pair_width = _pair_width(heading.pair)
+    pair_cells = _pair_cells(pair)
     whole_name = cell_len(heading.name)
     shortest_name = min(whole_name, _SHORT_NAME)
-    used = 2 + shortest_name + pair_width + _cells([*verdict, *state])
+    used = 2 + shortest_name + pair_cells
+    used += _cells(verdict)
+    used += _cells(state)
     if used + _cells(counts) > width:
         counts = []
     used += _cells(counts)
@@ -95,23 +115,33 @@ def _first_line(heading: Heading, width: int, palette: Palette) -> Runs:
             break
         verdict += number_runs
 
-    room = width - 2 - _cells([*counts, *verdict, *state])
-    name_width = min(whole_name, max(8, room - pair_width))
-    name = (fit(heading.name, name_width), palette.strong)
-    pair = _pair(heading.pair, room - name_width, palette)
-    return [name, *counts, *pair, *verdict, *state]
+    others = [*counts, *verdict, *state]
+    room = width - 2 - _cells(others)
+    room_for_name = max(8, room - pair_cells)
+    name_cells = min(whole_name, room_for_name)
+    name = fit(heading.name, name_cells)
+    pair_runs = _pair(pair, room - name_cells, palette)
+    return [
+        (name, palette.strong),
+        *counts,
+        *pair_runs,
+        *verdict,
+        *state,
+    ]
 
 
 def _state(heading: Heading, palette: Palette) -> Runs:
     """How far a running capture is, or that the session is not complete."""
     gap: Run = ("  ", palette.text)
-    if heading.state == "complete":
+    state = heading.state
+    if state == "complete":
         return []
-    if heading.state != "running":
-        return [gap, (heading.state, palette.warn)]
+    if state != "running":
+        return [gap, (state, palette.warn)]
     words = "capturing"
-    if heading.running is not None:
-        words += f" {heading.running:.0%}"
+    share = heading.running
+    if share is not None:
+        words += f" {share:.0%}"
     if heading.left:
         words += f" {heading.left} left"
     return [gap, (words, palette.accent)]
@@ -124,24 +154,28 @@ def _verdict(heading: Heading, palette: Palette) -> Runs:
     if heading.pair is None:
         return []
     gap: Run = ("  ", palette.text)
-    words = VERDICTS.get(heading.verdict or "", "judging")
+    verdict = "judging"
     mae = "…"
     if heading.verdict:
+        verdict = VERDICTS.get(heading.verdict, verdict)
         mae = number(heading.mae)
-    style = palette.strong
+    verdict_style = palette.verdict(heading.verdict)
+    mae_style = palette.strong
     if heading.verdict == "not_comparable":
-        style = palette.muted
+        mae_style = palette.muted
     runs: Runs = [
         gap,
-        (words, palette.verdict(heading.verdict)),
+        (verdict, verdict_style),
         gap,
         ("MAE ", palette.muted),
-        (mae, style),
+        (mae, mae_style),
     ]
     if heading.broken:
-        runs += [gap, (f"{heading.broken:,} NaN", palette.bad)]
+        words = f"{heading.broken:,} NaN"
+        runs += [gap, (words, palette.bad)]
     if heading.infinite:
-        runs += [gap, (f"{heading.infinite} infinite", palette.warn)]
+        words = f"{heading.infinite} infinite"
+        runs += [gap, (words, palette.warn)]
     return runs
 
 
@@ -165,15 +199,19 @@ def _numbers(heading: Heading, palette: Palette) -> list[Runs]:
         "floor": floor,
         "ESS": number(heading.ess, 3),
     }
-    muted = palette.muted
-    return [[(f"  {name} ", muted), (text, style)] for name, text in values.items()]
+    numbers: list[Runs] = []
+    for name, text in values.items():
+        head = (f"  {name} ", palette.muted)
+        numbers.append([head, (text, style)])
+    return numbers
 
 
-def _pair_width(pair: tuple[str, str] | None) -> int:
+def _pair_cells(pair: tuple[str, str] | None) -> int:
     """Cells of the pair with its gaps, where nothing is cut."""
     if pair is None:
         return 2 + cell_len(_NO_PAIR)
-    return 5 + sum(map(cell_len, pair))
+    a, b = map(cell_len, pair)
+    return 5 + a + b
 
 
 def _pair(pair: tuple[str, str] | None, room: int, palette: Palette) -> Runs:
@@ -183,21 +221,25 @@ def _pair(pair: tuple[str, str] | None, room: int, palette: Palette) -> Runs:
     gap: Run = ("  ", palette.text)
     if pair is None:
         return [gap, (_NO_PAIR, palette.warn)]
-    half = max(6, (room - 5) // 2)
+    room_for_labels = room - 5
+    half = max(6, room_for_labels // 2)
     shorter = min(map(cell_len, pair))
     spare = max(0, half - shorter)
-    a, b = (_cut(label, half + spare) for label in pair)
+    most = half + spare
+    a, b = pair
+    arrow = f" {ARROW} "
     return [
         gap,
-        (a, palette.text),
-        (f" {ARROW} ", palette.muted),
-        (b, palette.text),
+        (_cut(a, most), palette.text),
+        (arrow, palette.muted),
+        (_cut(b, most), palette.text),
     ]
 
 
 def _cut(label: str, most: int) -> str:
     """A label in at most ``most`` cells."""
-    return fit(label, min(cell_len(label), most))
+    cells = cell_len(label)
+    return fit(label, min(cells, most))
 
 
 def _cells(runs: Sequence[Run]) -> int:
@@ -222,12 +264,9 @@ class AnswerBar(Bar):
             return
         self.answer = answer
         self._key = key
-        self._draw()
+        self.draw()
 
-    def on_resize(self, event: Resize) -> None:
-        self._draw()
-
-    def _draw(self) -> None:
+    def draw(self) -> None:
         if not self.size.width:
             return
         runs = answer_runs(
@@ -252,24 +291,33 @@ def answer_runs(
     it.
     """
     muted = palette.muted
+    edge = " "
+    begin = " "
+    if rule:
+        edge = "─"
+        begin = "─ "
     if answer is None:
-        edge = "─" if rule else " "
         return [(edge * width, muted)]
-    begin = "─ " if rule else " "
+    sentence = answer.sentence
     style = palette.meaning(answer.meaning)
     room = width - len(begin) - 1
-    spare = room - cell_len(answer.sentence)
+    spare = room - cell_len(sentence)
     if spare >= 0:
         end = ""
         if rule:
             end = f" {'─' * spare}"
-        return [(begin, muted), (answer.sentence, style), (end, muted)]
+        return [
+            (begin, muted),
+            (sentence, style),
+            (end, muted),
+        ]
     more = ""
     if key:
         more = f"{key} all"
+    room -= cell_len(more) + 1
     return [
         (begin, muted),
-        (fit(answer.sentence, room - cell_len(more) - 1), style),
+        (fit(sentence, room), style),
         (" ", muted),
         (more, palette.accent),
     ]
@@ -284,17 +332,15 @@ class Tabs(Bar):
     def show(self, names: Sequence[tuple[str, str]], active: str) -> None:
         self.names = names
         self.active = active
-        self._draw()
+        self.draw()
 
-    def on_resize(self, event: Resize) -> None:
-        self._draw()
-
-    def _draw(self) -> None:
+    def draw(self) -> None:
+        palette = self.palette
         runs: Runs = []
         for name, text in self._texts():
-            style = self.palette.muted
+            style = palette.muted
             if name == self.active:
-                style = self.palette.selected
+                style = palette.selected
             runs.append((text, style))
         self.put([runs])
 
@@ -308,7 +354,8 @@ class Tabs(Bar):
         for name, text in self._texts():
             end += cell_len(text)
             if event.x < end:
-                self.post_message(self.Picked(name))
+                picked = self.Picked(name)
+                self.post_message(picked)
                 return
 
     class Picked(Message):
@@ -327,32 +374,42 @@ class Hints(Bar):
 
     def show(self, pairs: Sequence[tuple[str, str]]) -> None:
         self.pairs = pairs
-        self._draw()
+        self.draw()
 
     def say(self, text: str, style: Style | None = None) -> None:
         """Show a message in place of the keys; an empty one brings them back."""
+        message = None
         if text:
-            message = (visible(text), style or self.palette.text)
-        else:
-            message = None
+            style = style or self.palette.text
+            message = (visible(text), style)
         if message != self.message:
             self.message = message
-            self._draw()
+            self.draw()
 
-    def on_resize(self, event: Resize) -> None:
-        self._draw()
-
-    def _draw(self) -> None:
+    def draw(self) -> None:
         if self.message is None:
             self.put([self._keys()])
             return
         text, style = self.message
+        room = self.inner_width - 2
         margin: Run = (" ", self.palette.text)
-        self.put([[margin, (fit(text, self.inner_width - 2), style)]])
+        words = (fit(text, room), style)
+        self.put([[margin, words]])
 
     def _keys(self) -> Runs:
         """As many keys as fit. The last one is the key of help, which always stays."""
-        *others, help_pair = self.pairs or [("", "")]
+        palette = self.palette
+        runs: Runs = []
+        for key, word in self._fitting():
+            runs.append((f" {key}", palette.accent))
+            runs.append((f" {word} ", palette.muted))
+        return runs
+
+    def _fitting(self) -> list[tuple[str, str]]:
+        """The keys that there is room for, and the last one."""
+        if not self.pairs:
+            return [("", "")]
+        *others, help_pair = self.pairs
         room = self.inner_width - _hint_cells(help_pair)
         fitting: list[tuple[str, str]] = []
         for pair in others:
@@ -361,12 +418,7 @@ class Hints(Bar):
                 fitting.append(pair)
                 room -= cells
         fitting.append(help_pair)
-        palette = self.palette
-        runs: Runs = []
-        for key, word in fitting:
-            runs.append((f" {key}", palette.accent))
-            runs.append((f" {word} ", palette.muted))
-        return runs
+        return fitting
 
 
 def _hint_cells(pair: tuple[str, str]) -> int:

@@ -13,5 +13,8 @@ def paragraph(
     words: str, style: Style, palette: Palette, *, width: int, most: int
 ) -> list[Runs]:
     """``words`` in at most ``most`` rows of ``width`` cells."""
-    rows = wrap_at_most(words, width, most)
-    return [[(" ", palette.text), (row, style)] for row in rows]
+    margin = (" ", palette.text)
+    paragraph: list[Runs] = []
+    for row in wrap_at_most(words, width, most):
+        paragraph.append([margin, (row, style)])
+    return paragraph

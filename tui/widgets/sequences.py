@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from rich.style import Style
 from textual.strip import Strip
 
 from logdrift.core.compare.pair import Pair
@@ -49,7 +50,8 @@ class SequenceList(Rows):
         """List sequences with one selected."""
         self.shown = listing
         self._top = _largest(listing.pair)
-        self.selected = max(0, self.place_of(sequence))
+        row = self.place_of(sequence)
+        self.selected = max(0, row)
         self.rows_changed()
 
     def place_of(self, sequence: int) -> int:
@@ -64,24 +66,27 @@ class SequenceList(Rows):
     def _title(self, width: int) -> Strip:
         listing = self.shown
         if not listing.filter:
-            return self.title_line("Sequences", width, f"by {listing.sort}")
-        kept = f"{len(listing):,}/{listing.count:,}"
-        return self.title_line(f"Sequences {kept}", width, listing.filter)
+            order = f"by {listing.sort}"
+            return self.title_line("Sequences", width, order)
+        title = f"Sequences {len(listing):,}/{listing.count:,}"
+        return self.title_line(title, width, listing.filter)
 
     def _heads(self, width: int) -> Strip:
         """The heads of the columns; the last number is the mean or what is sorted
         by.
         """
         listing = self.shown
+        title = "mean"
+        sort = "mean"
+        if listing.sort not in _ALWAYS:
+            title = listing.title
+            sort = listing.sort
         runs = [
             self._head("#", "number", _NUMBER),
             self._head("worst", "worst", _VALUE),
+            self._head(title, sort, _VALUE),
+            ("  |Δ|", self.palette.muted),
         ]
-        if listing.sort in _ALWAYS:
-            runs.append(self._head("mean", "mean", _VALUE))
-        else:
-            runs.append(self._head(listing.title, listing.sort, _VALUE))
-        runs.append(("  |Δ|", self.palette.muted))
         return strip_of(runs, width)
 
     def _head(self, title: str, sort: str, cells: int) -> Run:
@@ -95,33 +100,42 @@ class SequenceList(Rows):
     def runs(self, index: int, width: int) -> Sequence[Run]:
         palette = self.palette
         listing = self.shown
-        sequence = int(listing.order[index])
-        head = (f"{sequence:>{_NUMBER}}", palette.text)
         pair = listing.pair
+        sequence = int(listing.order[index])
+        place = f"{sequence:>{_NUMBER}}"
+        head = (place, palette.text)
         if pair is None or sequence >= pair.count:
-            nothing = (fit(NOTHING, _VALUE, right=True), palette.muted)
+            nothing = _value_run(NOTHING, palette.muted)
             return [head, nothing, nothing]
         style = palette.text
         if listing.greyed:
             style = palette.muted
-        worst = number(float(pair.worst[sequence]), 3)
+        largest = float(pair.worst[sequence])
+        worst = number(largest, 3)
         other = _other_value(listing, pair, sequence)
         other_text = _value_text(other, listing.sort)
-        room = max(1, width - _NUMBER - 2 * _VALUE - 3)
-        picture = sparkline(_sizes(pair, sequence), room, self._top)
+        values = 2 * _VALUE
+        room = max(1, width - _NUMBER - values - 3)
+        sizes = _sizes(pair, sequence)
+        picture = sparkline(sizes, room, self._top)
         return [
             head,
-            (fit(worst, _VALUE, right=True), style),
-            (fit(other_text, _VALUE, right=True), style),
+            _value_run(worst, style),
+            _value_run(other_text, style),
             (f"  {picture}", palette.accent),
         ]
+
+
+def _value_run(text: str, style: Style) -> Run:
+    return fit(text, _VALUE, right=True), style
 
 
 def _largest(pair: Pair | None) -> float:
     """The largest finite |delta| of all sequences: the height of the pictures."""
     if pair is None:
         return 0.0
-    finite = pair.worst[np.isfinite(pair.worst)]
+    is_finite = np.isfinite(pair.worst)
+    finite = pair.worst[is_finite]
     if len(finite):
         return float(finite.max())
     return 0.0
@@ -137,9 +151,10 @@ def _sizes(pair: Pair, sequence: int) -> npt.NDArray[np.float32]:
 
 def _other_value(listing: Listing, pair: Pair, sequence: int) -> float:
     """The number of the last column: the mean, or the one that is sorted by."""
-    if listing.values is None or listing.sort in _ALWAYS:
+    values = listing.values
+    if values is None or listing.sort in _ALWAYS:
         return float(pair.mean_abs[sequence])
-    return float(listing.values[sequence])
+    return float(values[sequence])
 
 
 def _value_text(value: float, sort: str) -> str:
@@ -149,5 +164,6 @@ def _value_text(value: float, sort: str) -> str:
     if sort in ("length", "infinite"):
         return f"{value:.0f}"
     if sort == "beyond":
-        return f"{100 * value:.1f}%"
+        percentage = 100 * value
+        return f"{percentage:.1f}%"
     return number(value, 3)

@@ -99,14 +99,21 @@ def layout(width: int) -> list[tuple[str, int]]:
         sizes["state"] = _STATE_CELLS
     chosen: list[str] = []
     used = 1
-    for name in sorted(COLUMNS, key=lambda name: COLUMNS[name].rank):
-        if used + sizes[name] + 1 > width and chosen:
+    for name in sorted(COLUMNS, key=_rank):
+        needed = sizes[name] + 1
+        if used + needed > width and chosen:
             break
         chosen.append(name)
-        used += sizes[name] + 1
-    widest = max(_NAME_CELLS, width // 4)
-    sizes["name"] = min(sizes["name"] + max(0, width - used), widest)
+        used += needed
+    widest_name = max(_NAME_CELLS, width // 4)
+    spare = max(0, width - used)
+    name_cells = sizes["name"] + spare
+    sizes["name"] = min(name_cells, widest_name)
     return [(name, sizes[name]) for name in COLUMNS if name in chosen]
+
+
+def _rank(name: str) -> int:
+    return COLUMNS[name].rank
 
 
 def sorted_rows(
@@ -116,25 +123,40 @@ def sorted_rows(
     they were.
     """
     key = COLUMNS[column].key
-    with_value = [row for row in rows if key(row) is not None]
-    without_value = [row for row in rows if key(row) is None]
+    with_value: list[SessionRow] = []
+    without_value: list[SessionRow] = []
+    for row in rows:
+        value = key(row)
+        if value is None:
+            without_value.append(row)
+        else:
+            with_value.append(row)
     with_value.sort(key=key, reverse=down)
     return (*with_value, *without_value)
 
 
 def matches(row: SessionRow, words: str) -> bool:
     """Whether every word of a filter stands somewhere in the row."""
+    verdict = _verdict_words(row)
     texts = (
         row.name,
         row.title,
         row.model,
         row.backends,
-        VERDICTS.get(row.verdict or "", ""),
+        verdict,
         row.state,
         row.created,
     )
     text = " ".join(texts).casefold()
-    return all(word in text for word in words.casefold().split())
+    filter_words = words.casefold().split()
+    return all(word in text for word in filter_words)
+
+
+def _verdict_words(row: SessionRow) -> str:
+    """The verdict as users read it, "" without one."""
+    if row.verdict is None:
+        return ""
+    return VERDICTS.get(row.verdict, "")
 
 
 class SessionList(Rows):
@@ -177,11 +199,14 @@ class SessionList(Rows):
         if not self.read:
             return "reading"
         total = len(self.rows)
-        noun = "session" if total == 1 else "sessions"
+        noun = "sessions"
+        if total == 1:
+            noun = "session"
         if not self.filter:
             return f"{total} {noun}"
-        shown = len(self.sessions)
-        return f"{shown} of {total} {noun} · filter: {visible(self.filter)}"
+        listed = len(self.sessions)
+        words = visible(self.filter)
+        return f"{listed} of {total} {noun} · filter: {words}"
 
     def show(
         self, rows: Sequence[SessionRow] | None = None, *, select: Path | None = None
@@ -191,8 +216,8 @@ class SessionList(Rows):
 
         Only lines that differ are painted again.
         """
-        before = self.sessions
-        note = self.note
+        sessions_before = self.sessions
+        note_before = self.note
         if select is None and self.here is not None:
             select = self.here.folder
         if rows is not None:
@@ -201,57 +226,79 @@ class SessionList(Rows):
         matching = [row for row in self.rows if matches(row, self.filter)]
         self.sessions = sorted_rows(matching, self.sort, self.down)
         selected = self._index_of(select)
-        if _folders(before) != _folders(self.sessions):
+        if _folders(sessions_before) != _folders(self.sessions):
             self.selected = selected
             self.rows_changed()
             return
-        if note != self.note:
+        if note_before != self.note:
             self.refresh_fixed()
-        for index, (old, new) in enumerate(zip(before, self.sessions, strict=True)):
-            if old != new:
-                self.refresh_line(index)
+        self._refresh_changed(sessions_before)
         if self.sessions:
             self.select(selected)
+
+    def _refresh_changed(self, before: Sequence[SessionRow]) -> None:
+        """Repaint the rows that differ from the same sessions before."""
+        pairs = zip(before, self.sessions, strict=True)
+        for index, (old, new) in enumerate(pairs):
+            if old != new:
+                self.refresh_line(index)
 
     def _index_of(self, folder: Path | None) -> int:
         """The row of a folder; where it is not listed, the one that is selected."""
         for index, row in enumerate(self.sessions):
             if row.folder == folder:
                 return index
-        return min(self.selected, max(0, len(self.sessions) - 1))
+        return self._row_within(self.selected)
 
     def fixed_line(self, y: int, width: int) -> Strip:
         if y == 0:
-            return self.title_line(self._title(width), width, self.note)
-        runs: Runs = [("", self.palette.text)]
+            title = self._title(width)
+            return self.title_line(title, width, self.note)
+        margin = ("", self.palette.text)
+        runs: Runs = [margin]
         for name, cells in layout(self.inner_width):
-            runs += self._head_runs(name, cells)
+            head = self._head(name, cells)
+            runs.append(head)
         return strip_of(runs, width)
 
     def _title(self, width: int) -> str:
         path = visible(str(self._folder))
-        room = max(8, width - cell_len(self.note) - 15)
+        room = width - cell_len(self.note) - 15
+        room = max(8, room)
         if cell_len(path) > room:
             # Of a long path the end says more than the start.
-            path = "…" + path[1 - room :]
+            end = path[1 - room :]
+            path = f"…{end}"
         return f"logdrift · {path}"
 
-    def _head_runs(self, name: str, cells: int) -> Runs:
+    def _head(self, name: str, cells: int) -> Run:
+        """The head of a column, marked where rows are sorted by it."""
         column = COLUMNS[name]
         title = column.title
         style = self.palette.muted
         if name == self.sort:
-            title += "▾" if self.down else "▴"
+            title += self._sort_mark()
             style = self.palette.text
-        return [(f" {fit(title, cells, right=column.right)}", style)]
+        text = fit(title, cells, right=column.right)
+        return f" {text}", style
+
+    def _sort_mark(self) -> str:
+        if self.down:
+            return "▾"
+        return "▴"
 
     def runs(self, index: int, width: int) -> Sequence[Run]:
+        palette = self.palette
         row = self.sessions[index]
-        mark = "•" if row.folder == self.marked else " "
-        runs: Runs = [(mark, self.palette.accent)]
+        mark = " "
+        if row.folder == self.marked:
+            mark = "•"
+        runs: Runs = [(mark, palette.accent)]
         if row.problem:
-            runs.append((f"{fit(row.name, 20)} ", self.palette.text))
-            runs.append((fit(row.problem, width - 22), self.palette.bad))
+            name = fit(row.name, 20)
+            problem = fit(row.problem, width - 22)
+            runs.append((f"{name} ", palette.text))
+            runs.append((problem, palette.bad))
             return runs
         for column, cells in layout(width):
             runs += self._column_runs(row, column, cells)
@@ -261,17 +308,21 @@ class SessionList(Rows):
         if column == "name":
             return self._name_runs(row, cells)
         text, style = self._cell(row, column, cells)
-        aligned = fit(text, cells, right=COLUMNS[column].right)
+        right = COLUMNS[column].right
+        aligned = fit(text, cells, right=right)
         return [(f" {aligned}", style)]
 
     def _name_runs(self, row: SessionRow, cells: int) -> Runs:
         """The name, and as much of the title as there is room for."""
+        palette = self.palette
         room = cells - cell_len(row.name) - 2
         if not row.title or room < 6:
-            return [(fit(row.name, cells), self.palette.text)]
+            name = fit(row.name, cells)
+            return [(name, palette.text)]
+        title = fit(row.title, room)
         return [
-            (f"{row.name}  ", self.palette.text),
-            (fit(row.title, room), self.palette.muted),
+            (f"{row.name}  ", palette.text),
+            (title, palette.muted),
         ]
 
     def _cell(self, row: SessionRow, name: str, cells: int) -> Run:
@@ -290,10 +341,11 @@ class SessionList(Rows):
         return texts[name], self.palette.text
 
     def _verdict(self, row: SessionRow) -> Run:
+        palette = self.palette
         if row.damage:
-            return "damaged", self.palette.bad
-        verdict = VERDICTS.get(row.verdict or "", "")
-        return verdict, self.palette.verdict(row.verdict)
+            return "damaged", palette.bad
+        style = palette.verdict(row.verdict)
+        return _verdict_words(row), style
 
     def _state(self, row: SessionRow, cells: int) -> Run:
         palette = self.palette
@@ -302,7 +354,9 @@ class SessionList(Rows):
             "partial": palette.warn,
             "running": palette.accent,
         }
-        return state_words(row, cells), styles.get(row.state, palette.good)
+        words = state_words(row, cells)
+        style = styles.get(row.state, palette.good)
+        return words, style
 
     def on_click(self, event: Click) -> None:
         if event.y != 1:
@@ -312,7 +366,8 @@ class SessionList(Rows):
         for name, cells in layout(self.inner_width):
             end += cells + 1
             if event.x < end:
-                self.post_message(self.HeadClicked(name))
+                clicked = self.HeadClicked(name)
+                self.post_message(clicked)
                 return
 
 
@@ -324,9 +379,14 @@ def state_words(row: SessionRow, cells: int) -> str:
     """State with progress and time left, in few words where there are few cells."""
     if row.state != "running":
         return row.state
-    words = ["running" if cells >= _STATE_CELLS else "run"]
+    running = "run"
+    if cells >= _STATE_CELLS:
+        running = "running"
+    words = [running]
     if row.progress is not None:
-        words.append(f"{row.progress:.0%}")
+        progress = f"{row.progress:.0%}"
+        words.append(progress)
     if row.left is not None:
-        words.append(duration(row.left))
+        left = duration(row.left)
+        words.append(left)
     return " ".join(words)

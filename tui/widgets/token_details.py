@@ -58,12 +58,15 @@ class TokenDetails:
         """Where the token is, its text and its id."""
         view = self.view
         palette = self.palette
-        where = "prompt" if view.in_prompt else "completion"
+        where = "completion"
+        if view.in_prompt:
+            where = "prompt"
         if view.masked:
             where += "  masked"
         position = f"[{view.index}] "
         tail = f" id {view.token_id}  {where}  seq {view.sequence}"
-        room = max(4, width - len(position) - len(tail) - 3)
+        room = width - len(position) - len(tail) - 3
+        room = max(4, room)
         text = quoted(view.text)
         if cell_len(text) > room:
             text = fit(text, room).rstrip()
@@ -75,74 +78,100 @@ class TokenDetails:
 
     def bytes(self) -> Runs:
         """The bytes of the token, and the character that they are a part of."""
-        raw = self.view.raw
         palette = self.palette
+        raw = self.view.raw
         if raw is None:
             words = "bytes unknown: the session has no piece for this id"
             return [(words, palette.warn)]
-        text = raw[:_BYTES].hex(" ") or "none"
-        if len(raw) > _BYTES:
-            text += f" … {len(raw)} bytes"
-        runs: Runs = [("bytes ", palette.muted), (text, palette.text)]
-        return runs + self._part()
+        text = "none"
+        if raw:
+            text = raw[:_BYTES].hex(" ")
+        count = len(raw)
+        if count > _BYTES:
+            text += f" … {count} bytes"
+        return [
+            ("bytes ", palette.muted),
+            (text, palette.text),
+            *self._part(),
+        ]
 
     def _part(self) -> Runs:
         """The character that the token has a part of, and where the text shows it."""
-        if self.view.part is None:
+        view = self.view
+        if view.part is None:
             return []
-        char, first, last = self.view.part
+        char, first, last = view.part
         where = f"at [{last}]"
-        if self.view.index == last:
+        if view.index == last:
             where = "here"
         muted = self.palette.muted
+        strong = self.palette.strong
+        tail = f" with [{first}]-[{last}]: the text shows it {where}"
         return [
             ("  part of ", muted),
-            (quoted(char), self.palette.strong),
-            (f" with [{first}]-[{last}]: the text shows it {where}", muted),
+            (quoted(char), strong),
+            (tail, muted),
         ]
 
     # ---- the pair
 
     def pair(self) -> Iterator[Runs]:
         """The rows that a narrow pane has in place of the last two columns."""
+        palette = self.palette
         yield self.delta()
         words = self.floor_words()
         if words:
-            yield [("  ", self.palette.text), (words, self.palette.muted)]
+            indent = ("  ", palette.text)
+            yield [indent, (words, palette.muted)]
 
     def delta(self) -> Runs:
         """Δ of the pair and what it means, or why there is none."""
         delta = self.view.delta
         palette = self.palette
         head: Run = ("Δ ", palette.strong)
-        rows = self.view.captures
-        broken = [row.label for row in rows if row.side and row.broken]
+        broken = self._broken_labels()
         if broken:
-            labels = visible(" and ".join(broken))
-            return [head, (f"NaN in {labels}", palette.bad)]
+            labels = " and ".join(broken)
+            words = f"NaN in {visible(labels)}"
+            return [head, (words, palette.bad)]
         if delta is None or math.isnan(delta):
-            return [head, ("no score on both sides here", palette.muted)]
+            words = "no score on both sides here"
+            return [head, (words, palette.muted)]
+        value = self._marked_delta(delta)
         words = f"  {_delta_words(delta)}"
-        return [head, self._marked_delta(delta), (words, palette.muted)]
+        return [head, value, (words, palette.muted)]
+
+    def _broken_labels(self) -> list[str]:
+        """A and B as far as their score is NaN."""
+        labels = []
+        for row in self.view.captures:
+            if row.side and row.broken:
+                labels.append(row.label)
+        return labels
 
     def _marked_delta(self, delta: float) -> Run:
         """Δ with the mark and the colour of its level."""
-        if not self.level:
-            return signed(delta), self.value
-        if self.level > 0:
+        value = signed(delta)
+        level = self.level
+        if not level:
+            return value, self.value
+        mark = DOWN
+        if level > 0:
             mark = UP
-        else:
-            mark = DOWN
-        return f"{mark}{signed(delta)}", self.palette.level(self.level)
+        style = self.palette.level(level)
+        return f"{mark}{value}", style
 
     def floor_words(self) -> str:
         """Δ of the pair as a multiple of its floor, "" where that is not known."""
         row = self._row_of("B")
-        if row is None or row.times is None:
+        if row is None:
             return ""
-        if math.isinf(row.times):
+        times = row.times
+        if times is None:
+            return ""
+        if math.isinf(times):
             return "the floor is 0"
-        return f"{_times(row.times)} the floor"
+        return f"{_times(times)} the floor"
 
     # ---- the captures
 
@@ -151,15 +180,19 @@ class TokenDetails:
         row = self._row_of(side)
         palette = self.palette
         if row is None:
-            return [(f"{side} no capture", palette.muted)]
-        label = fit(row.label, max(8, min(28, width - 36)))
-        logprob = fit(number(row.logprob), 9, right=True)
+            words = f"{side} no capture"
+            return [(words, palette.muted)]
+        label_cells = max(8, min(28, width - 36))
+        label = fit(row.label, label_cells)
+        value = number(row.logprob)
+        logprob = fit(value, 9, right=True)
         chance = probability(row.logprob)
         rank = rank_text(row.rank)
+        numbers = f" {logprob}  p {chance:<6} rank {rank:<5}"
         return [
             (f"{side} ", palette.strong),
             (label, palette.text),
-            (f" {logprob}  p {chance:<6} rank {rank:<5}", self.value),
+            (numbers, self.value),
             (row.note, self._note_style(row)),
         ]
 
@@ -178,7 +211,6 @@ class TokenDetails:
 
         The columns of Δ over its floor and of the ratio are there if there is room.
         """
-        palette = self.palette
         rows = self.view.captures
         spare = width - _CAPTURE
         extra = 0
@@ -188,42 +220,59 @@ class TokenDetails:
             spare -= cells
             extra += 1
         longest = max((cell_len(row.label) for row in rows), default=0)
-        label_width = max(_LABEL, min(longest, _LABEL + spare))
-        yield [(_captures_head(label_width, extra), palette.muted)]
+        label_cells = min(longest, _LABEL + spare)
+        label_cells = max(_LABEL, label_cells)
+        head = _captures_head(label_cells, extra)
+        yield [(head, self.palette.muted)]
         for row in rows:
-            style = palette.muted
-            if row.side:
-                style = palette.text
-            side = row.side or " "
-            yield [
-                (f"{side} ", palette.strong),
-                (fit(visible(row.label), label_width), style),
-                *self._numbers(row, extra),
-            ]
+            yield self._capture(row, label_cells, extra)
+
+    def _capture(self, row: CaptureRow, label_cells: int, extra: int) -> Runs:
+        """A capture's side, label and numbers."""
+        palette = self.palette
+        side = " "
+        style = palette.muted
+        if row.side:
+            side = row.side
+            style = palette.text
+        label = visible(row.label)
+        return [
+            (f"{side} ", palette.strong),
+            (fit(label, label_cells), style),
+            *self._numbers(row, extra),
+        ]
 
     def _numbers(self, row: CaptureRow, extra: int) -> Runs:
         """The numbers of a capture; ``extra``: how many of the last columns fit."""
         if row.logprob is None:
             note = row.note or NOTHING
-            return [(f" {note}", self._note_style(row))]
+            style = self._note_style(row)
+            return [(f" {note}", style)]
+        plain = self.value
         logprob = number(row.logprob)
         chance = probability(row.logprob)
         rank = rank_text(row.rank)
-        numbers = (f" {logprob:>8} {chance:>6} {rank:>4} ", self.value)
+        text = f" {logprob:>8} {chance:>6} {rank:>4} "
+        numbers = (text, plain)
         if row.side == "A":
             return [numbers]
 
-        columns = [
-            f"{_times(row.times):>{_FLOOR}}",
-            f"{number(row.ratio, 3):>{_RATIO}}",
-        ]
-        tail = ("".join(columns[:extra]), self.value)
+        times = _times(row.times)
+        ratio = number(row.ratio, 3)
+        columns = [f"{times:>{_FLOOR}}", f"{ratio:>{_RATIO}}"]
+        seen_columns = "".join(columns[:extra])
+        tail = (seen_columns, plain)
         if row.side != "B" or row.delta is None:
-            delta = signed(row.delta)
-            return [numbers, (f"{delta:>8}", self.value), tail]
+            delta = f"{signed(row.delta):>8}"
+            return [numbers, (delta, plain), tail]
         text, style = self._marked_delta(row.delta)
         blanks = " " * (8 - len(text))
-        return [numbers, (blanks, self.value), (text, style), tail]
+        return [
+            numbers,
+            (blanks, plain),
+            (text, style),
+            tail,
+        ]
 
     def _note_style(self, row: CaptureRow) -> Style:
         if row.broken:
@@ -231,7 +280,7 @@ class TokenDetails:
         return self.palette.muted
 
 
-def _captures_head(label_width: int, extra: int) -> str:
+def _captures_head(label_cells: int, extra: int) -> str:
     """The heads of the columns; ``extra``: how many of the last two there are."""
     widths = {
         "logprob": 9,
@@ -242,8 +291,9 @@ def _captures_head(label_width: int, extra: int) -> str:
         "ratio": _RATIO,
     }
     heads = [f"{name:>{cells}}" for name, cells in widths.items()]
-    numbers = "".join(heads[: 4 + extra])
-    capture = fit("capture", label_width)
+    count = 4 + extra
+    numbers = "".join(heads[:count])
+    capture = fit("capture", label_cells)
     return f"  {capture}{numbers}"
 
 
@@ -251,12 +301,17 @@ def _delta_words(delta: float) -> str:
     """Which side finds the token more likely, and how many times."""
     if delta == 0:
         return "both alike"
+    a_is_higher = delta > 0
     if math.isinf(delta):
-        side = "B" if delta > 0 else "A"
-        return f"{side} calls it impossible"
-    more = "more" if delta > 0 else "less"
-    ratio = math.exp(max(-99.0, min(99.0, delta)))
-    return f"A {more} likely, ratio {number(ratio)}"
+        if a_is_higher:
+            return "B calls it impossible"
+        return "A calls it impossible"
+    more = "less"
+    if a_is_higher:
+        more = "more"
+    bounded = max(-99.0, min(99.0, delta))
+    ratio = number(math.exp(bounded))
+    return f"A {more} likely, ratio {ratio}"
 
 
 def _times(times: float | None) -> str:

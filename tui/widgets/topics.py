@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from rich.cells import cell_len
 from rich.style import Style
@@ -26,7 +27,8 @@ def score_bar(score: float, cells: int = _BAR) -> str:
     """A share from 0 to 1 as a bar in ``cells`` cells; more than 0 is always
     visible.
     """
-    eighths = round(score * cells * 8)
+    filled = score * cells
+    eighths = round(filled * 8)
     if score > 0:
         eighths = max(1, eighths)
     full, rest = divmod(eighths, 8)
@@ -54,13 +56,11 @@ class TopicList(Rows):
 
     def put(self, topics: Sequence[Topic]) -> None:
         """Show topics; the one that was selected stays so by its name."""
-        before = self.here.name if self.here is not None else ""
+        selected_before = self.here
         self.topics = topics
         self.selected = 0
-        for index, topic in enumerate(topics):
-            if topic.name == before:
-                self.selected = index
-                break
+        if selected_before is not None:
+            self.selected = _index_of(topics, selected_before.name)
         self.rows_changed()
 
     @property
@@ -75,29 +75,49 @@ class TopicList(Rows):
 
     def runs(self, index: int, width: int) -> Sequence[Run]:
         topic = self.topics[index]
-        p = self.palette
+        palette = self.palette
         title = visible(topic.title)
-        if topic.score is None:
-            return [(fit(f"    {title}", width), p.muted)]
+        score = topic.score
+        if score is None:
+            text = fit(f"    {title}", width)
+            return [(text, palette.muted)]
+        place = f" {index + 1:>2} "
         mark = CERTAINTIES.get(topic.sureness, " ")
-        sureness = f" {mark} {topic.sureness:<8} {topic.score:.2f}  "
+        sureness = f" {mark} {topic.sureness:<8} {score:.2f}  "
         room = width - cell_len(sureness) - _BAR - 4
+        style = self._title_style(topic)
         return [
-            (f" {index + 1:>2} ", p.muted),
-            (score_bar(topic.score), p.accent),
-            (sureness, p.text),
-            (fit(title, room), self._title_style(topic)),
+            (place, palette.muted),
+            (score_bar(score), palette.accent),
+            (sureness, palette.text),
+            (fit(title, room), style),
         ]
 
     def _title_style(self, topic: Topic) -> Style:
-        p = self.palette
+        palette = self.palette
         if topic.sureness == "refuted":
-            return p.muted
+            return palette.muted
         if topic.name == NOISE:
-            return p.good
+            return palette.good
         if topic.sureness == "possible":
-            return p.text
-        return p.strong
+            return palette.text
+        return palette.strong
+
+
+def _index_of(topics: Sequence[Topic], name: str) -> int:
+    """The topic of a name, or the first one."""
+    for index, topic in enumerate(topics):
+        if topic.name == name:
+            return index
+    return 0
+
+
+@dataclass(frozen=True, slots=True)
+class _DetailRow:
+    """A row as it is drawn, and the line that it is a part of."""
+
+    runs: Runs
+    line: TopicLine
 
 
 class TopicDetail(Rows):
@@ -109,7 +129,7 @@ class TopicDetail(Rows):
         super().__init__(id=id)
         self.title_text = ""
         self.lines: Sequence[TopicLine] = ()
-        self._rows: list[tuple[Runs, TopicLine]] = []
+        self._rows: list[_DetailRow] = []
 
     @property
     def line_count(self) -> int:
@@ -122,7 +142,8 @@ class TopicDetail(Rows):
         self.title_text = title
         self.lines = lines
         if not keep:
-            self.selected = self.top = 0
+            self.selected = 0
+            self.top = 0
         self._lay_out()
         self.rows_changed()
 
@@ -134,47 +155,51 @@ class TopicDetail(Rows):
         self._rows = []
         for line in self.lines:
             for runs in self._wrapped(line):
-                self._rows.append((runs, line))
+                row = _DetailRow(runs, line)
+                self._rows.append(row)
 
     def _wrapped(self, line: TopicLine) -> list[Runs]:
         """A line in as many rows as it takes; the rest hangs below the first word."""
         palette = self.palette
         style = self._style(line)
         blank = " " * (line.indent + 1)
+        margin = (blank, palette.text)
         first = visible(line.first)
         text = visible(line.text)
         if line.kind == "token":
-            row: Runs = [(blank, palette.text), (line.first, palette.accent)]
-            return [[*row, (text, style)]]
-        hanging = "  " if line.first else ""
-        width = max(16, self.inner_width - line.indent - 2) - len(hanging)
-        head, *rest = wrap(first + text, width)
-        if not head.startswith(first):
+            head = (line.first, palette.accent)
+            return [[margin, head, (text, style)]]
+        hanging = ""
+        if line.first:
+            hanging = "  "
+        width = self.inner_width - line.indent - 2
+        width = max(16, width) - len(hanging)
+        first_row, *rest = wrap(first + text, width)
+        if not first_row.startswith(first):
             first = ""
-        rows: list[Runs] = [
-            [
-                (blank, palette.text),
-                (first, palette.accent),
-                (head.removeprefix(first), style),
-            ]
-        ]
+        head = (first, palette.accent)
+        first_text = first_row.removeprefix(first)
+        rows: list[Runs] = [[margin, head, (first_text, style)]]
+        no_head = ("", palette.accent)
+        margin = (blank + hanging, palette.text)
         for part in rest:
-            empty = ("", palette.accent)
-            rows.append([(blank + hanging, palette.text), empty, (part, style)])
+            rows.append([margin, no_head, (part, style)])
         return rows
 
     def _style(self, line: TopicLine) -> Style:
+        palette = self.palette
         if line.kind == "title":
-            return self.palette.strong
+            return palette.strong
         if line.kind == "muted":
-            return self.palette.muted
-        return self.palette.text
+            return palette.muted
+        return palette.text
 
     def fixed_line(self, y: int, width: int) -> Strip:
         return self.title_line(self.title_text, width)
 
     def runs(self, index: int, width: int) -> Sequence[Run]:
-        return self._rows[index][0]
+        row = self._rows[index]
+        return row.runs
 
     def recoloured(self) -> None:
         """Other colours."""
@@ -184,14 +209,15 @@ class TopicDetail(Rows):
     @property
     def position(self) -> int | None:
         """The token of the selected row."""
-        if self._rows:
-            return self._rows[self.selected][1].position
-        return None
+        if not self._rows:
+            return None
+        row = self._rows[self.selected]
+        return row.line.position
 
     def to_token(self) -> bool:
         """Select the first row of a token; False where there is none."""
-        for index, (_, line) in enumerate(self._rows):
-            if line.position is not None:
+        for index, row in enumerate(self._rows):
+            if row.line.position is not None:
                 self.select(index)
                 self.reveal(index, 2)
                 return True

@@ -79,11 +79,16 @@ def build(
     from logdrift.tui.widgets.charts.terminal import draw
 
     try:
-        chart = made or CHARTS[kind].load()(source, reach)
+        chart = made
+        if chart is None:
+            chart_class = CHARTS[kind].load()
+            chart = chart_class(source, reach)
         if cancelled():
             return None
-        return BuiltChart(chart, draw(chart, *size))
+        drawing = draw(chart, *size)
+        return BuiltChart(chart, drawing)
     except NothingToDraw as nothing:
         return BuiltChart(None, None, str(nothing))
     except Exception as error:
-        return BuiltChart(None, None, f"no chart: {words_of(error)}")
+        words = f"no chart: {words_of(error)}"
+        return BuiltChart(None, None, words)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import csv
 import io
-import itertools
 import string
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,16 +34,19 @@ _LONGEST = 60
 
 def default_name(source: ChartSource, kind: int, reach: Reach, folder: Path) -> str:
     """A name for an SVG file that is not in ``folder`` yet."""
-    if source.data is None:
-        session = "session"
-    else:
-        session = source.data.session.name
-    stem = f"{_plain(session)}-{CHARTS[kind].name}"
+    session = "session"
+    if source.data is not None:
+        session = _plain(source.data.session.name)
+    chart = CHARTS[kind]
+    stem = f"{session}-{chart.name}"
     if reach == "one":
         stem += f"-seq{source.sequence}"
-    numbered = (f"{stem}-{number}.svg" for number in itertools.count(2))
-    names = itertools.chain([f"{stem}.svg"], numbered)
-    return next(name for name in names if not (folder / name).exists())
+    name = f"{stem}.svg"
+    number = 2
+    while (folder / name).exists():
+        name = f"{stem}-{number}.svg"
+        number += 1
+    return name
 
 
 def _plain(name: str) -> str:
@@ -60,8 +62,10 @@ def problem(name: str, session: Path) -> str:
         return "type a file name"
     try:
         path = user_path(name)
-        if path.suffix.lower() not in ENDINGS:
-            return f"end the name in {' '.join(ENDINGS)}: it decides what is written"
+        ending = path.suffix.lower()
+        if ending not in ENDINGS:
+            endings = " ".join(ENDINGS)
+            return f"end the name in {endings}: it decides what is written"
         check_output(path, session)
         taken = path.exists()
     except InputError as error:
@@ -81,20 +85,26 @@ def write_chart(chart: Chart, name: str, session: Path) -> str:
     if wrong:
         raise InputError(wrong)
     path = user_path(name)
+    ending = path.suffix.lower()
     try:
-        write_output(path, render(chart, path.suffix.lower()))
+        content = render(chart, ending)
+        write_output(path, content)
     except LogdriftError as error:
         raise LogdriftError(without_flag(error)) from None
-    return f"written: {path} ({path.stat().st_size:,} bytes)"
+    size = path.stat().st_size
+    return f"written: {path} ({size:,} bytes)"
 
 
 def render(chart: Chart, ending: str) -> str:
     """The content of a file with this ending."""
     if ending == ".svg":
-        return document(chart_svg(chart))
+        drawing = chart_svg(chart)
+        return document(drawing)
     if ending == ".csv":
-        return csv_text(chart.table())
-    return "\n".join(text_rows(chart)) + "\n"
+        table = chart.table()
+        return csv_text(table)
+    rows = text_rows(chart)
+    return "\n".join(rows) + "\n"
 
 
 def text_rows(chart: Chart) -> Iterator[str]:
@@ -102,8 +112,9 @@ def text_rows(chart: Chart) -> Iterator[str]:
     drawing = draw(chart, *_TEXT_SIZE)
     pair = chart.data.pair
     title = entry_of(chart).title
-    sides = f"A = {pair.a.info.label}, B = {pair.b.info.label}"
-    yield visible(f"{title} · {chart.what} · {sides}")
+    a = pair.a.info.label
+    b = pair.b.info.label
+    yield visible(f"{title} · {chart.what} · A = {a}, B = {b}")
     yield ""
     yield from drawing.rows
     yield ""
@@ -116,7 +127,8 @@ def csv_text(table: Table) -> str:
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(table)
     columns = [map(_field, column) for column in table.values()]
-    writer.writerows(zip(*columns, strict=True))
+    rows = zip(*columns, strict=True)
+    writer.writerows(rows)
     return out.getvalue()
 
 

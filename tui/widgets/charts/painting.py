@@ -39,8 +39,7 @@ class Painter:
         """The rows with the cursor on a flat position: its cell, or a line through its
         column, and marks in the frame.
         """
-        place = self.chart.place
-        cell = None if place is None else place.cell(position)
+        cell = self._cell(position)
         if cell is None:
             yield from self._plain
             return
@@ -51,6 +50,13 @@ class Painter:
                 yield self._plain[y]
             else:
                 yield strip_of(marked, self.width)
+
+    def _cell(self, position: int) -> TokenCell | None:
+        """Where the chart shows a token, None where it does not."""
+        place = self.chart.place
+        if place is None:
+            return None
+        return place.cell(position)
 
 
 class _Styles:
@@ -63,7 +69,8 @@ class _Styles:
         self.muted = palette.muted
         self.bright = palette.text
         self.shade = palette.text
-        colour = palette.steps[0][-1].bgcolor
+        largest_step = palette.steps[0][-1]
+        colour = largest_step.bgcolor
         if colour is not None and palette.dark:
             self.shade = Style(color=colour)
 
@@ -81,25 +88,34 @@ def _styled_rows(chart: Drawing, palette: Palette) -> list[Runs]:
     """The rows of a chart, each as runs of one style."""
     styles = _Styles(chart, palette)
     right = chart.left + chart.columns
-    inside = range(chart.top, chart.top + chart.lines)
+    bottom = chart.top + chart.lines
+    inside = range(chart.top, bottom)
     between_axes = range(chart.left, right)
+    nothing = range(0)
     rows = []
     for y, text in enumerate(chart.rows):
-        area = between_axes if y in inside else range(0)
-        rows.append(_runs(text.ljust(right), area, styles))
+        area = nothing
+        if y in inside:
+            area = between_axes
+        padded = text.ljust(right)
+        rows.append(_runs(padded, area, styles))
     return rows
 
 
 def _runs(text: str, area: range, styles: _Styles) -> Runs:
     """A row as runs of one style; ``area`` are its columns between the axes."""
     runs: Runs = []
+    style_before = None
     for x, char in enumerate(text):
-        style = styles.of(char) if x in area else styles.muted
-        before, style_before = runs[-1] if runs else ("", None)
+        style = styles.muted
+        if x in area:
+            style = styles.of(char)
         if style_before is style:
+            before, _ = runs[-1]
             runs[-1] = (before + char, style)
         else:
             runs.append((char, style))
+        style_before = style
     return runs
 
 
@@ -113,7 +129,9 @@ class _Cursor:
         self.top = chart.top
         self.bottom = chart.top + chart.lines
         self.column = chart.left + cell.column
-        self.row = None if cell.row is None else chart.top + cell.row
+        self.row: int | None = None
+        if cell.row is not None:
+            self.row = chart.top + cell.row
         self.palette = palette
 
     def marked(self, runs: Runs, y: int) -> Runs:
@@ -126,19 +144,35 @@ class _Cursor:
         if y == self.bottom:
             return _replace(runs, self.column, "▲", accent)
         inside = self.top <= y < self.bottom
-        if not inside or self.row not in (None, y):
+        if not inside:
             return runs
-        under = _char_at(runs, self.column)
-        if self.row is None and under in _FREE:
-            return _replace(runs, self.column, "┊", accent)
-        marked = _replace(runs, self.column, under, self.palette.cursor)
         if self.row is None:
-            return marked
-        return _replace(marked, self.left - 1, "▸", accent)
+            return self._marked_column(runs)
+        if y == self.row:
+            return self._marked_cell(runs)
+        return runs
+
+    def _marked_column(self, runs: Runs) -> Runs:
+        """A row with the line through the cursor's column."""
+        palette = self.palette
+        under = _char_at(runs, self.column)
+        if under in _FREE:
+            return _replace(runs, self.column, "┊", palette.accent)
+        return _replace(runs, self.column, under, palette.cursor)
+
+    def _marked_cell(self, runs: Runs) -> Runs:
+        """The cursor's row, with its cell and a mark in the frame."""
+        palette = self.palette
+        axis = self.left - 1
+        under = _char_at(runs, self.column)
+        marked = _replace(runs, self.column, under, palette.cursor)
+        return _replace(marked, axis, "▸", palette.accent)
 
 
 def _char_at(runs: Runs, column: int) -> str:
-    return "".join(text for text, _ in runs)[column]
+    texts = [text for text, _ in runs]
+    row = "".join(texts)
+    return row[column]
 
 
 def _replace(runs: Runs, column: int, char: str, style: Style) -> Runs:
@@ -147,11 +181,13 @@ def _replace(runs: Runs, column: int, char: str, style: Style) -> Runs:
     start = 0
     for text, old in runs:
         offset = column - start
-        if 0 <= offset < len(text):
-            replaced.append((text[:offset], old))
-            replaced.append((char, style))
-            replaced.append((text[offset + 1 :], old))
-        else:
-            replaced.append((text, old))
         start += len(text)
+        if not 0 <= offset < len(text):
+            replaced.append((text, old))
+            continue
+        before = text[:offset]
+        after = text[offset + 1 :]
+        replaced.append((before, old))
+        replaced.append((char, style))
+        replaced.append((after, old))
     return replaced

@@ -36,6 +36,7 @@ from logdrift.tui.widgets.lines import Text, strip_of
 if TYPE_CHECKING:
     from logdrift.core.charts.base import Chart
     from logdrift.core.charts.data import ChangeData, ChartSource, PairData, Reach
+    from logdrift.core.charts.marks import TokenPlaces
     from logdrift.tui.widgets.charts.terminal import Drawing
 
 MIN_WIDTH = 24
@@ -119,16 +120,20 @@ class ChartPane(Text, inherit_bindings=False):
 
         data: PairData | None = None
         if pair is not None:
-            data = self._kept_data(pair) or PairData(session, pair)
+            data = self._kept_data(pair)
+            if data is None:
+                data = PairData(session, pair)
         source = ChartSource(data, sequence, threshold, change)
         self.show_source(source, position)
 
     def _kept_data(self, pair: Pair) -> PairData | None:
         """What was made from this pair already, so that it is not made again."""
-        data = None if self._source is None else self._source.data
-        if data is not None and data.pair is pair:
-            return data
-        return None
+        if self._source is None:
+            return None
+        data = self._source.data
+        if data is None or data.pair is not pair:
+            return None
+        return data
 
     def show_source(self, source: ChartSource, position: int) -> None:
         """`show` with what another pane looks at."""
@@ -186,16 +191,21 @@ class ChartPane(Text, inherit_bindings=False):
     def fixed(self) -> int:  # type: ignore[override]
         """The title, and as many lines of the legend as leave room for a picture."""
         width, height = self.size
-        legend_rows = 1 + sum(height >= least for least in _LEGEND_HEIGHTS)
+        rows = 1
+        for least_height in _LEGEND_HEIGHTS:
+            if height >= least_height:
+                rows += 1
         if width >= _WIDE:
-            legend_rows = (legend_rows + 1) // 2
-        return 1 + legend_rows
+            rows = (rows + 1) // 2
+        return 1 + rows
 
     def want(self, *, at_once: bool = False) -> None:
         """Have the picture made, once no more changes come in."""
         if self._timer is not None:
             self._timer.stop()
-        delay = _AT_ONCE if at_once else _DELAY
+        delay = _DELAY
+        if at_once:
+            delay = _AT_ONCE
         self._timer = self.set_timer(delay, self._ask)
 
     def _ask(self) -> None:
@@ -204,18 +214,24 @@ class ChartPane(Text, inherit_bindings=False):
         if source is None or not self.size.area:
             return
         if size is None:
-            self._take(BuiltChart(None, None, "too small for a chart"))
+            self._take_problem("too small for a chart")
             return
-        key = PictureKey(chart_key(source, self.kind, self.reach), size)
-        is_shown = self.chart is not None or self.problem
-        if key == self._key and is_shown:
+        chart = chart_key(source, self.kind, self.reach)
+        key = PictureKey(chart, size)
+        if key == self._key and self._has_answer():
             self._paint()
             return
         self._key = key
         if self._waiting is None:
             self._waiting = self.set_timer(_WAIT, self._say_waiting)
-        made = self.made if key.chart == self._made_key else None
+        made = None
+        if chart == self._made_key:
+            made = self.made
         self._build(key, source, made)
+
+    def _has_answer(self) -> bool:
+        """Whether a picture is shown, or why there is none."""
+        return self.chart is not None or bool(self.problem)
 
     @background(group="chart", exclusive=True)
     def _build(
@@ -233,31 +249,40 @@ class ChartPane(Text, inherit_bindings=False):
             made=made,
             cancelled=lambda: worker.is_cancelled,
         )
-        if built is not None and not worker.is_cancelled:
-            self.post_message(self.Drawn(key, built))
+        if built is None or worker.is_cancelled:
+            return
+        drawn = self.Drawn(key, built)
+        self.post_message(drawn)
 
     @on(Drawn)
     def _on_drawn(self, message: Drawn) -> None:
         message.stop()
-        if message.key == self._key:
-            self._made_key = message.key.chart
+        key = message.key
+        if key == self._key:
+            self._made_key = key.chart
             self._take(message.built)
 
     def _take(self, built: BuiltChart) -> None:
         if self._waiting is not None:
             self._waiting.stop()
             self._waiting = None
-        self.made = built.chart or self.made
-        self.chart = built.drawing
-        self.problem = built.problem
         if built.chart is None:
             self._made_key = None
+        else:
+            self.made = built.chart
+        self.chart = built.drawing
+        self.problem = built.problem
         self.refresh_fixed()
         self._paint()
 
+    def _take_problem(self, words: str) -> None:
+        """Say why there is no chart."""
+        built = BuiltChart(None, None, words)
+        self._take(built)
+
     def _say_waiting(self) -> None:
         self._waiting = None
-        self._take(BuiltChart(None, None, "the chart is being made …"))
+        self._take_problem("the chart is being made …")
 
     # ---- showing
 
@@ -267,12 +292,15 @@ class ChartPane(Text, inherit_bindings=False):
     def fixed_line(self, y: int, width: int) -> Strip:
         if y == 0:
             return self._title_line(width)
-        legend = self.chart.legend if self.chart else ()
-        rows = legend_rows(legend, width - 2, self.fixed - 1)
+        rows: list[str] = []
+        if self.chart is not None:
+            rows = legend_rows(self.chart.legend, width - 2, self.fixed - 1)
         text = ""
         if y <= len(rows):
-            text = f" {rows[y - 1]}"
-        return strip_of([(text, self.palette.muted)], width)
+            row = rows[y - 1]
+            text = f" {row}"
+        run = (text, self.palette.muted)
+        return strip_of([run], width)
 
     def _title_line(self, width: int) -> Strip:
         runs = title_runs(
@@ -281,35 +309,48 @@ class ChartPane(Text, inherit_bindings=False):
         return strip_of(runs, width)
 
     def _paint(self) -> None:
-        if self.chart is None:
+        chart = self.chart
+        if chart is None:
             words = (f" {self.problem}", self.palette.muted)
-            self.set_lines([strip_of([words], self.inner_width)])
+            line = strip_of([words], self.inner_width)
+            self.set_lines([line])
             return
-        lines = self._painter_of(self.chart).lines(self._position)
-        self.set_lines(list(lines))
+        painter = self._painter_of(chart)
+        lines = list(painter.lines(self._position))
+        self.set_lines(lines)
 
     def _painter_of(self, chart: Drawing) -> Painter:
         """The painter of a chart, kept until chart, width or colours are others."""
         painter = self._painter
         needed = (chart, self.inner_width, self.palette)
         if painter is None or painter.paints != needed:
-            painter = self._painter = Painter(*needed)
+            painter = Painter(*needed)
+            self._painter = painter
         return painter
 
     # ---- moving
 
     def action_chart_step(self, columns: int, rows: int) -> None:
         """Move the cursor so many columns or rows on."""
-        if self.chart is None or self.chart.place is None:
+        place = self._place()
+        if place is None:
             return
-        position = self.chart.place.step(self._position, columns, rows)
+        position = place.step(self._position, columns, rows)
         if position is not None:
             self.set_cursor(position)
-            self.post_message(self.CursorWanted(position))
+            wanted = self.CursorWanted(position)
+            self.post_message(wanted)
+
+    def _place(self) -> TokenPlaces | None:
+        """Where the chart has its tokens; None where it has none."""
+        if self.chart is None:
+            return None
+        return self.chart.place
 
     def action_chart_end(self, side: int) -> None:
         """To the first (-1) or the last (1) column."""
-        self.action_chart_step(side * FAR, 0)
+        columns = side * FAR
+        self.action_chart_step(columns, 0)
 
     def action_to_tokens(self) -> None:
         self.post_message(self.TokensWanted())
@@ -317,24 +358,31 @@ class ChartPane(Text, inherit_bindings=False):
     def on_click(self, event: Click) -> None:
         """Put the cursor where it is clicked, or choose the name that is clicked."""
         event.stop()
-        if event.y == 0:
-            line = self.fixed_line(0, self.size.width).text
-            kind = name_at(line, event.x)
-            if kind is not None:
-                self.choose(kind)
+        if event.y > 0:
+            y = event.y - self.fixed + self.top
+            self._go_to_cell(event.x, y)
             return
-        self._go_to_cell(event.x, event.y - self.fixed + self.top)
+        title = self._title_line(self.size.width)
+        kind = name_at(title.text, event.x)
+        if kind is not None:
+            self.choose(kind)
 
     def _go_to_cell(self, x: int, y: int) -> None:
+        """Move the cursor to a cell of the pane, as near as the chart has tokens."""
         drawing = self.chart
-        if drawing is None or drawing.place is None:
+        place = self._place()
+        if drawing is None or place is None:
             return
-        cell = drawing.place.cell(self._position)
-        column = 0 if cell is None else cell.column
-        self.action_chart_step(x - drawing.left - column, 0)
-        cell = drawing.place.cell(self._position)
+        cell = place.cell(self._position)
+        column = 0
+        if cell is not None:
+            column = cell.column
+        columns = x - drawing.left - column
+        self.action_chart_step(columns, 0)
+        cell = place.cell(self._position)
         if cell is not None and cell.row is not None:
-            self.action_chart_step(0, y - drawing.top - cell.row)
+            rows = y - drawing.top - cell.row
+            self.action_chart_step(0, rows)
 
 
 def legend_rows(phrases: tuple[str, ...], width: int, rows: int) -> list[str]:
@@ -342,16 +390,18 @@ def legend_rows(phrases: tuple[str, ...], width: int, rows: int) -> list[str]:
     marked by an ellipsis.
     """
     filled: list[str] = []
+    last = ""
     for phrase in phrases:
-        if filled:
-            longer = f"{filled[-1]} · {phrase}"
-            if cell_len(longer) <= width:
-                filled[-1] = longer
-                continue
-        if len(filled) < rows:
-            filled.append(fit(phrase, min(width, cell_len(phrase))))
+        longer = f"{last} · {phrase}"
+        if filled and cell_len(longer) <= width:
+            last = longer
+            filled[-1] = last
             continue
-        if cell_len(filled[-1]) + 2 <= width:
-            filled[-1] += " …"
-        break
+        if len(filled) == rows:
+            if cell_len(last) + 2 <= width:
+                filled[-1] += " …"
+            break
+        cells = min(width, cell_len(phrase))
+        last = fit(phrase, cells)
+        filled.append(last)
     return filled

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
-from logdrift.core.charts.marks import Area, Axes, ChartAxis, Curve
+from logdrift.core.charts.marks import Area, Array, Axes, ChartAxis, Curve
 
 _LOCK = threading.Lock()
 _H_LINE = "╌"
@@ -34,28 +34,37 @@ class Plot:
         frame_top = _row_with("┌", self.cells)
         frame_bottom = _row_with("└", self.cells)
         corners = self.cells[frame_top]
-        self.left = corners.index("┌") + 1
+        frame_left = corners.index("┌")
+        frame_right = corners.index("┐")
+        self.left = frame_left + 1
         self.top = frame_top + 1
         self.area = Area(
-            columns=corners.index("┐") - self.left, lines=frame_bottom - self.top
+            columns=frame_right - self.left,
+            lines=frame_bottom - self.top,
         )
 
     @property
     def rows(self) -> tuple[str, ...]:
         """The cells as text, without blanks at the end of a row."""
-        return tuple("".join(row).rstrip() for row in self.cells)
+        rows = []
+        for cells in self.cells:
+            row = "".join(cells)
+            rows.append(row.rstrip())
+        return tuple(rows)
 
     def column(self, x: float) -> int:
         """The column of a value, as plotext places it; outside of the area for a value
         outside of the axis.
         """
+        share = _share(self.axes.x, x)
         last = self.area.columns - 1
-        return math.floor(_share(self.axes.x, x) * last + 0.5)
+        return math.floor(share * last + 0.5)
 
     def row(self, y: float) -> int:
         """The row of a value, from the top."""
+        share = _share(self.axes.y, y)
         last = self.area.lines - 1
-        from_bottom = round(_share(self.axes.y, y) * last)
+        from_bottom = round(share * last)
         return last - from_bottom
 
     def height(self, y: float) -> float:
@@ -67,10 +76,13 @@ class Plot:
         """Put a character between the axes; without ``over`` only into an empty
         cell.
         """
-        if not self._has_column(column) or not 0 <= row < self.area.lines:
+        if not self._has_column(column):
             return
-        line = self.cells[self.top + row]
+        if not 0 <= row < self.area.lines:
+            return
+        y = self.top + row
         x = self.left + column
+        line = self.cells[y]
         if over or line[x] == " ":
             line[x] = char
 
@@ -79,23 +91,27 @@ class Plot:
 
     def write(self, column: int, row: int, text: str) -> None:
         """Text from a cell on."""
-        for offset, char in enumerate(text):
-            self.put(column + offset, row, char)
+        for char in text:
+            self.put(column, row, char)
+            column += 1
 
     def level(self, y: float) -> None:
         """A guide line across, below all else."""
         row = self.row(y)
-        for column in range(self.area.columns):
+        columns = self.area.columns
+        for column in range(columns):
             self.put(column, row, _H_LINE, over=False)
 
     def upright(self, x: float, letter: str = "") -> None:
         """A guide line up, below all else; its letter stands in the frame above it."""
         column = self.column(x)
-        for row in range(self.area.lines):
+        lines = self.area.lines
+        for row in range(lines):
             self.put(column, row, _V_LINE, over=False)
         if letter and self._has_column(column):
             frame = self.cells[self.top - 1]
-            frame[self.left + column] = letter
+            place = self.left + column
+            frame[place] = letter
 
     def bar(self, column: int, height: float, *, over: bool = True) -> None:
         """A bar of a `height` in one column, at least an eighth of a cell high; none
@@ -104,23 +120,30 @@ class Plot:
         if height <= 0:
             return
         lines = self.area.lines
-        left = max(1, round(height * lines * 8))
+        eighths = round(height * lines * 8)
+        eighths = max(1, eighths)
         row = lines - 1
-        while left > 0 and row >= 0:
-            self.put(column, row, _EIGHTHS[min(8, left)], over=over)
-            left -= 8
+        while eighths > 0 and row >= 0:
+            filled = min(8, eighths)
+            glyph = _EIGHTHS[filled]
+            self.put(column, row, glyph, over=over)
+            eighths -= filled
             row -= 1
 
 
 def _row_with(char: str, cells: Sequence[Sequence[str]]) -> int:
     """The first row that holds a character."""
-    return next(y for y, row in enumerate(cells) if char in row)
+    for y, row in enumerate(cells):
+        if char in row:
+            return y
+    raise ValueError(f"no row of the plot has a {char}")
 
 
 def _share(axis: ChartAxis, value: float) -> float:
     """How far along the axis a value lies: 0 at its low end, 1 at its high end."""
     low, high = axis.ends
-    return (axis.at(value) - low) / (high - low)
+    above_low = axis.at(value) - low
+    return above_low / (high - low)
 
 
 def _plotext(axes: Axes, width: int, height: int, curves: Sequence[Curve]) -> list[str]:
@@ -128,33 +151,42 @@ def _plotext(axes: Axes, width: int, height: int, curves: Sequence[Curve]) -> li
     import plotext
 
     plt: Any = plotext
+    x = axes.x
+    y = axes.y
     with _LOCK:
         plt.clear_figure()
         plt.theme("clear")
         # Else it is cut to the terminal of stdout, which need not be ours.
         plt.limit_size(False, False)
         plt.plotsize(width, height)
-        plt.xlim(*axes.x.ends)
-        plt.ylim(*axes.y.ends)
+        plt.xlim(*x.ends)
+        plt.ylim(*y.ends)
         _plot_curves(plt, axes, curves)
-        plt.xticks(_tick_places(axes.x), _tick_texts(axes.x))
-        plt.yticks(_tick_places(axes.y), _tick_texts(axes.y))
-        text = plt.uncolorize(plt.build())
+        plt.xticks(_tick_places(x), _tick_texts(x))
+        plt.yticks(_tick_places(y), _tick_texts(y))
+        coloured = plt.build()
+        text = plt.uncolorize(coloured)
         plt.clear_figure()
-    return str(text).rstrip("\n").split("\n")
+    text = str(text).rstrip("\n")
+    return text.split("\n")
 
 
 def _plot_curves(plt: Any, axes: Axes, curves: Sequence[Curve]) -> None:
     drawn = [curve for curve in curves if len(curve.x)]
     for curve in drawn:
-        x = [axes.x.at(value) for value in curve.x.tolist()]
-        y = [axes.y.at(value) for value in curve.y.tolist()]
+        x = _places(axes.x, curve.x)
+        y = _places(axes.y, curve.y)
         plt.plot(x, y, marker="braille")
     if not drawn:
         # Without data plotext draws no ticks.
         left, _ = axes.x.ends
         bottom, _ = axes.y.ends
         plt.scatter([left], [bottom], marker=" ")
+
+
+def _places(axis: ChartAxis, values: Array) -> list[float]:
+    """Where values lie on an axis."""
+    return [axis.at(value) for value in values.tolist()]
 
 
 def _tick_places(axis: ChartAxis) -> list[float]:

@@ -10,15 +10,33 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from logdrift.core.charts import marks as m
 from logdrift.core.charts.base import Chart
+from logdrift.core.charts.marks import (
+    BAND,
+    DOT,
+    DOT_COLUMNS,
+    DOT_ROWS,
+    QUIET,
+    SHADES,
+    Array,
+    Axes,
+    Cells,
+    Curve,
+    Diagonal,
+    Dots,
+    Histogram,
+    LabelledBars,
+    Level,
+    Mark,
+    Range,
+    Stems,
+    TokenPlaces,
+    Upright,
+)
 from logdrift.core.charts.reduce import shade_levels
 from logdrift.core.numbers import short
 from logdrift.tui.widgets.charts.plot import Plot
-
-Array = npt.NDArray[Any]
 
 _BRAILLE = 0x2800
 _DOTS = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]])
@@ -42,7 +60,7 @@ class Drawing:
     columns: int
     lines: int
     legend: tuple[str, ...]
-    place: m.TokenPlaces | None = None
+    place: TokenPlaces | None = None
     shaded: bool = False
 
 
@@ -52,6 +70,7 @@ def draw(chart: Chart, width: int, height: int) -> Drawing:
     empty = Plot(axes, width, height)
     picture = chart.picture(empty.area)
     plot = paint(axes, picture.marks, width, height, empty)
+    shades = [mark for mark in picture.marks if isinstance(mark, Cells)]
     return Drawing(
         rows=plot.rows,
         left=plot.left,
@@ -60,13 +79,13 @@ def draw(chart: Chart, width: int, height: int) -> Drawing:
         lines=plot.area.lines,
         legend=picture.legend,
         place=picture.place,
-        shaded=any(isinstance(mark, m.Cells) for mark in picture.marks),
+        shaded=bool(shades),
     )
 
 
 def paint(
-    axes: m.Axes,
-    marks: Sequence[m.Mark],
+    axes: Axes,
+    marks: Sequence[Mark],
     width: int,
     height: int,
     empty: Plot | None = None,
@@ -74,124 +93,151 @@ def paint(
     """The marks between the axes. ``empty``: the plot without marks, if it was made
     already.
     """
-    curves = [curve for mark in marks for curve in _curves(mark)]
+    curves: list[Curve] = []
+    for mark in marks:
+        curves += _curves(mark)
     plot = empty
     if curves or plot is None:
         plot = Plot(axes, width, height, curves)
     for mark in marks:
-        painter = _PAINTERS.get(type(mark))
+        kind = type(mark)
+        painter = _PAINTERS.get(kind)
         if painter is not None:
             painter(plot, mark)
     return plot
 
 
-def _curves(mark: m.Mark) -> list[m.Curve]:
+def _curves(mark: Mark) -> list[Curve]:
     """The lines of a mark, which plotext draws."""
-    if isinstance(mark, m.Curve):
+    if isinstance(mark, Curve):
         return [mark]
-    if isinstance(mark, m.Histogram) and not mark.one:
-        middles = np.sqrt(mark.edges[:-1] * mark.edges[1:])
-        return [m.Curve(middles, mark.below)]
+    if isinstance(mark, Histogram) and not mark.one:
+        left_edges = mark.edges[:-1]
+        right_edges = mark.edges[1:]
+        middles = np.sqrt(left_edges * right_edges)
+        return [Curve(middles, mark.below)]
     return []
 
 
-def _level(plot: Plot, mark: m.Level) -> None:
+def _level(plot: Plot, mark: Level) -> None:
     plot.level(mark.y)
 
 
-def _upright(plot: Plot, mark: m.Upright) -> None:
+def _upright(plot: Plot, mark: Upright) -> None:
     plot.upright(mark.x, mark.letter)
 
 
-def _diagonal(plot: Plot, mark: m.Diagonal) -> None:
+def _diagonal(plot: Plot, mark: Diagonal) -> None:
     axis = plot.axes.x
-    width = axis.high - axis.low
-    last = max(1, plot.area.columns - 1)
-    for column in range(plot.area.columns):
-        value = axis.low + width * column / last
-        plot.put(column, plot.row(value), m.QUIET, over=False)
+    range_of_x = axis.high - axis.low
+    columns = plot.area.columns
+    last = max(1, columns - 1)
+    for column in range(columns):
+        value = axis.low + range_of_x * column / last
+        row = plot.row(value)
+        plot.put(column, row, QUIET, over=False)
 
 
-def _band(plot: Plot, mark: m.Range) -> None:
+def _band(plot: Plot, mark: Range) -> None:
     """Below what is drawn already; a column between two bins shows the nearer one."""
-    nearest = _stretched(len(mark.x), plot.area.columns)
+    bins = len(mark.x)
+    nearest = _stretched(bins, plot.area.columns)
     lows = mark.low[nearest].tolist()
     highs = mark.high[nearest].tolist()
-    for column, (low, high) in enumerate(zip(lows, highs, strict=True)):
+    bounds = zip(lows, highs, strict=True)
+    for column, (low, high) in enumerate(bounds):
         if math.isnan(low):
             continue
         top = plot.row(high)
         bottom = plot.row(low)
-        for row in range(top, bottom + 1):
-            plot.put(column, row, m.BAND, over=False)
+        rows = range(top, bottom + 1)
+        for row in rows:
+            plot.put(column, row, BAND, over=False)
 
 
-def _stems(plot: Plot, mark: m.Stems) -> None:
-    for x, y in zip(mark.x.tolist(), mark.y.tolist(), strict=True):
-        _stem(plot, plot.column(x), y)
+def _stems(plot: Plot, mark: Stems) -> None:
+    places = mark.x.tolist()
+    heights = mark.y.tolist()
+    for x, y in zip(places, heights, strict=True):
+        column = plot.column(x)
+        _stem(plot, column, y)
 
 
 def _stem(plot: Plot, column: int, y: float) -> None:
     """A line from 0 to ``y`` with a dot at its end, at least a row away from 0."""
     zero = plot.row(0)
+    above = zero - 1
+    below = zero + 1
     end = plot.row(y)
     if y > 0:
-        end = min(end, zero - 1)
+        end = min(end, above)
         rows = range(end, zero)
     else:
-        end = max(end, zero + 1)
-        rows = range(zero + 1, end + 1)
+        end = max(end, below)
+        rows = range(below, end + 1)
     for row in rows:
         plot.put(column, row, _STEM)
     plot.put(column, end, _STEM_END)
 
 
-def _histogram(plot: Plot, mark: m.Histogram) -> None:
-    counts = mark.above + mark.below if mark.one else mark.above
+def _histogram(plot: Plot, mark: Histogram) -> None:
+    counts = mark.above
+    if mark.one:
+        counts = mark.above + mark.below
     bins = _stretched(len(counts), plot.area.columns)
-    for column, count in enumerate(counts[bins].tolist()):
+    stretched = counts[bins].tolist()
+    for column, count in enumerate(stretched):
         height = plot.height(count)
         plot.bar(column, height, over=mark.one)
 
 
-def _cells(plot: Plot, mark: m.Cells) -> None:
+def _cells(plot: Plot, mark: Cells) -> None:
     levels = shade_levels(mark.values, mark.steps)
-    rows = _stretched(levels.shape[0], plot.area.lines)
-    columns = _stretched(levels.shape[1], plot.area.columns)
+    value_rows, value_columns = levels.shape
+    rows = _stretched(value_rows, plot.area.lines)
+    columns = _stretched(value_columns, plot.area.columns)
     stretched = np.ix_(rows, columns)
-    empty = np.isnan(mark.values)[stretched]
+    has_value = ~np.isnan(mark.values)[stretched]
     shades = levels[stretched]
-    glyphs = (m.QUIET, *m.SHADES[1:])
-    for row, column in np.argwhere(~empty).tolist():
+    glyphs = (QUIET, *SHADES[1:])
+    places = np.argwhere(has_value).tolist()
+    for row, column in places:
         level = shades[row, column]
-        plot.put(column, row, glyphs[level])
+        glyph = glyphs[level]
+        plot.put(column, row, glyph)
 
 
-def _dots(plot: Plot, mark: m.Dots) -> None:
+def _dots(plot: Plot, mark: Dots) -> None:
     area = plot.area
-    shape = (area.lines, m.DOT_ROWS, area.columns, m.DOT_COLUMNS)
-    dots = mark.counts.reshape(shape) > 0
-    bits = dots * _DOTS[None, :, None, :]
+    shape = (area.lines, DOT_ROWS, area.columns, DOT_COLUMNS)
+    counts = mark.counts.reshape(shape)
+    bits_of_a_cell = _DOTS[None, :, None, :]
+    bits = (counts > 0) * bits_of_a_cell
     codes = bits.sum(axis=(1, 3))
-    for row, column in np.argwhere(codes).tolist():
+    places = np.argwhere(codes).tolist()
+    for row, column in places:
         code = int(codes[row, column])
-        plot.put(column, row, chr(_BRAILLE + code))
+        glyph = chr(_BRAILLE + code)
+        plot.put(column, row, glyph)
 
 
-def _bars(plot: Plot, mark: m.LabelledBars) -> None:
+def _bars(plot: Plot, mark: LabelledBars) -> None:
     """A bar as high as the highest dot fills the height."""
-    highest = max(bar.dot or 0.0 for bar in mark.bars) or 1.0
+    dots = [bar.dot or 0.0 for bar in mark.bars]
+    highest = max(dots) or 1.0
     columns = plot.area.columns
     count = len(mark.bars)
     for index, bar in enumerate(mark.bars):
-        if bar.value is None or bar.dot is None:
+        value = bar.value
+        if value is None or bar.dot is None:
             continue
         left = index * columns // count
         right = (index + 1) * columns // count
-        height = bar.value / highest
+        place = range(left, right)
+        height = value / highest
         dot_row = plot.row(bar.dot)
-        _bar(plot, range(left, right), height, dot_row)
-        _bar_value(plot, range(left, right), height, dot_row, short(bar.value))
+        _bar(plot, place, height, dot_row)
+        _bar_value(plot, place, height, dot_row, short(value))
 
 
 def _bar(plot: Plot, columns: range, height: float, dot_row: int) -> None:
@@ -200,9 +246,11 @@ def _bar(plot: Plot, columns: range, height: float, dot_row: int) -> None:
     """
     left = columns.start
     right = columns.stop
-    for column in range(left, max(left + 1, right - 1)):
+    stop = max(left + 1, right - 1)
+    for column in range(left, stop):
         plot.bar(column, height)
-    plot.put((left + right) // 2, dot_row, m.DOT)
+    middle = (left + right) // 2
+    plot.put(middle, dot_row, DOT)
 
 
 def _bar_value(
@@ -210,26 +258,31 @@ def _bar_value(
 ) -> None:
     """The value of a bar as text above it, where there is room."""
     lines = plot.area.lines
-    above = lines - 1 - math.ceil(height * lines)
+    bar_lines = math.ceil(height * lines)
+    row = lines - 1 - bar_lines
+    if row < 0 or row == dot_row:
+        return
     room = len(columns) - len(text)
-    if room > 0 and above >= 0 and dot_row != above:
-        plot.write(columns.start + room // 2, above, text)
+    if room > 0:
+        start = columns.start + room // 2
+        plot.write(start, row, text)
 
 
 def _stretched(bins: int, cells: int) -> Array:
     """The bin that each of ``cells`` cells shows, i64[cells]."""
-    return np.arange(cells) * bins // cells
+    indices = np.arange(cells)
+    return indices * bins // cells
 
 
 _PAINTERS: dict[type, Callable[[Plot, Any], None]] = {
-    m.Level: _level,
-    m.Upright: _upright,
-    m.Diagonal: _diagonal,
-    m.Range: _band,
-    m.Stems: _stems,
-    m.Histogram: _histogram,
-    m.Cells: _cells,
-    m.Dots: _dots,
-    m.LabelledBars: _bars,
+    Level: _level,
+    Upright: _upright,
+    Diagonal: _diagonal,
+    Range: _band,
+    Stems: _stems,
+    Histogram: _histogram,
+    Cells: _cells,
+    Dots: _dots,
+    LabelledBars: _bars,
 }
 """By kind of mark; curves are drawn by plotext."""

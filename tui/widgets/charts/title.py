@@ -31,36 +31,52 @@ def title_runs(
 ) -> Runs:
     """The line in ``width`` cells, chart ``kind`` marked."""
     muted = palette.muted
-    chosen = palette.selected if focused else palette.strong
-    widths = [cell_len(name) for name in names()]
-    keys = _keys(kind, reach, width - _ENDS, widths)
-    room = width - cell_len(keys) - _ENDS
-    first, stop = seen_names(widths, kind, room)
-    left_arrow = "‹" if first > 0 else " "
-    right_arrow = "›" if stop < len(widths) else " "
+    chosen = palette.strong
+    if focused:
+        chosen = palette.selected
+    titles = names()
+    widths = [cell_len(title) for title in titles]
+    room = width - _ENDS
+    keys = _keys(kind, reach, room, widths)
+    first, stop = seen_names(widths, kind, room - cell_len(keys))
+    left_arrow = " "
+    right_arrow = " "
+    if first > 0:
+        left_arrow = "‹"
+    if stop < len(titles):
+        right_arrow = "›"
     runs: Runs = [(left_arrow, muted)]
     for index in range(first, stop):
-        style = chosen if index == kind else muted
-        runs.append((names()[index], style))
+        style = muted
+        if index == kind:
+            style = chosen
+        runs.append((titles[index], style))
     runs.append((right_arrow, muted))
-    used = sum(cell_len(text) for text, _ in runs)
-    rest = fit(keys, max(0, width - used), right=True)
-    return [*runs, (rest, muted)]
+    used = _ENDS + sum(widths[first:stop])
+    spare = max(0, width - used)
+    rest = fit(keys, spare, right=True)
+    runs.append((rest, muted))
+    return runs
 
 
 def _keys(kind: int, reach: Reach, room: int, widths: Sequence[int]) -> str:
     """Which sequences are shown, and the keys in as many words as there is room for."""
-    shown = "this sequence" if reach == "one" else "all sequences"
+    which = "all sequences"
+    if reach == "one":
+        which = "this sequence"
     long_turn = ""
     short_turn = ""
-    if len(CHARTS[kind].reaches) > 1:
+    reaches = CHARTS[kind].reaches
+    if len(reaches) > 1:
         long_turn = "a this/all · "
         short_turn = "a "
-    long = f" {shown} · {long_turn}v V next · C list · z zoom · x export "
-    if cell_len(long) + sum(widths) <= room:
+    all_names = sum(widths)
+    long = f" {which} · {long_turn}v V next · C list · z zoom · x export "
+    if cell_len(long) + all_names <= room:
         return long
-    short = f" {shown} · {short_turn}v V C z x "
-    if cell_len(short) + widths[kind] <= room:
+    one_name = widths[kind]
+    short = f" {which} · {short_turn}v V C z x "
+    if cell_len(short) + one_name <= room:
         return short
     return ""
 
@@ -69,12 +85,13 @@ def seen_names(widths: Sequence[int], chosen: int, room: int) -> tuple[int, int]
     """(first, stop) of the names to show: the chosen one, then as many as fit after it,
     then before it.
     """
-    left = room - widths[chosen]
+    count = len(widths)
+    first = chosen
     stop = chosen + 1
-    while stop < len(widths) and widths[stop] <= left:
+    left = room - widths[chosen]
+    while stop < count and widths[stop] <= left:
         left -= widths[stop]
         stop += 1
-    first = chosen
     while first > 0 and widths[first - 1] <= left:
         first -= 1
         left -= widths[first]
@@ -85,6 +102,9 @@ def name_at(line: str, x: int) -> int | None:
     """The chart whose name stands at column ``x`` of the line."""
     for index, name in enumerate(names()):
         start = line.find(name)
-        if 0 <= start <= x < start + len(name):
+        if start < 0:
+            continue
+        stop = start + len(name)
+        if start <= x < stop:
             return index
     return None
