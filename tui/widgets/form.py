@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -16,10 +16,10 @@ from logdrift.core.session.visible import visible
 from logdrift.tui.actions import commands
 from logdrift.tui.glyphs import fit
 from logdrift.tui.models.capture_rows import FormRow
-from logdrift.tui.models.flow import Fragment, fragments_of
 from logdrift.tui.services import services
 from logdrift.tui.widgets.line_edit import TypedLine, line_runs, typed
 from logdrift.tui.widgets.lines import Lines, Runs, strip_of
+from logdrift.tui.widgets.reading import line_fragments
 
 _FIELDS = ("text", "choice", "button")
 _PRESSES = ("enter", "space")
@@ -424,7 +424,7 @@ def _wrap(text: str, width: int) -> list[str]:
     rows = []
     row = ""
     room = width
-    for fragment in _fragments(text):
+    for fragment in line_fragments(visible(text)):
         if fragment.cells > room:
             rows.append(row.strip())
             row = ""
@@ -435,11 +435,3 @@ def _wrap(text: str, width: int) -> list[str]:
         room -= fragment.cells
     rows.append(row.strip())
     return rows
-
-
-def _fragments(text: str) -> Iterator[Fragment]:
-    """The pieces of a visible text that stay on one row."""
-    marked = visible(text).replace(" ", "\0 ")
-    for word in marked.split("\0"):
-        if word:
-            yield from fragments_of(word)

@@ -11,7 +11,7 @@ from textual.strip import Strip
 
 from logdrift.core.session.visible import visible
 from logdrift.tui.glyphs import fit
-from logdrift.tui.models.flow import fragments_of
+from logdrift.tui.models.flow import Fragment, fragments_of
 from logdrift.tui.widgets.lines import Run, Runs, Text, strip_of
 
 Row = Sequence[Run]
@@ -50,7 +50,8 @@ class Reading(Text):
     @property
     def plain(self) -> str:
         """The whole text, for copying."""
-        return "\n".join(_plain(line) for line in self._source)
+        lines = map(_plain, self._source)
+        return "\n".join(lines)
 
     def put(self, title: str, source: Sequence[Line], *, at_end: bool = False) -> None:
         """Show another text, and search for the same words in it."""
@@ -65,8 +66,10 @@ class Reading(Text):
 
     def fixed_line(self, y: int, width: int) -> Strip:
         place = ""
-        if self._matches:
-            place = f"{self._match + 1} of {len(self._matches)} found"
+        count = len(self._matches)
+        if count:
+            match = self._match + 1
+            place = f"{match} of {count} found"
         return self.title_line(self._title, width, place)
 
     def on_resize(self, event: Resize) -> None:
@@ -79,24 +82,28 @@ class Reading(Text):
         self.refresh()
 
     def _lay_out(self) -> None:
-        self._rows = []
+        rows: list[Row] = []
         self._first = []
         for line in self._source:
-            self._first.append(len(self._rows))
-            self._rows += self._rows_of(line)
+            first = len(rows)
+            self._first.append(first)
+            rows += self._rows_of(line)
+        self._rows = rows
         self._draw()
         if self._at_end:
-            self.scroll_top(len(self._rows))
+            end = len(rows)
+            self.scroll_top(end)
             self._at_end = False
 
     def _rows_of(self, line: Line) -> Sequence[Row]:
-        if isinstance(line, str):
-            style = self.palette.text
-            parts = wrap(visible(line), self.inner_width)
-            return [[(part, style)] for part in parts]
+        width = self.inner_width
         if isinstance(line, Hanging):
-            return hanging(line, self.inner_width)
-        return [line]
+            return hanging(line, width)
+        if not isinstance(line, str):
+            return [line]
+        style = self.palette.text
+        text = visible(line)
+        return [[(part, style)] for part in wrap(text, width)]
 
     def _draw(self) -> None:
         width = self.inner_width
@@ -104,39 +111,45 @@ class Reading(Text):
         strips: list[Strip] = []
         for index, row in enumerate(self._rows):
             if index in matched:
-                strips.append(strip_of(self._marked(row), width))
-            else:
-                strips.append(strip_of(row, width))
+                row = list(self._marked(row))
+            strip = strip_of(row, width)
+            strips.append(strip)
         self.set_lines(strips)
 
     def _matched_rows(self) -> set[int]:
         """The rows of all lines that contain the query."""
-        ends = [*self._first[1:], len(self._rows)]
+        first = self._first
+        stop = [*first[1:], len(self._rows)]
         matched: set[int] = set()
         for line in self._matches:
-            matched.update(range(self._first[line], ends[line]))
+            rows = range(first[line], stop[line])
+            matched.update(rows)
         return matched
 
     def _marked(self, row: Row) -> Iterator[Run]:
         """A row with the query marked."""
+        found = self.palette.found
+        length = len(self._query)
         for text, style in row:
-            start = 0
-            for at in self._places_in(text):
-                end = at + len(self._query)
-                yield text[start:at], style
-                yield text[at:end], self.palette.found
-                start = end
-            yield text[start:], style
+            rest = 0
+            for start in self._places_in(text):
+                stop = start + length
+                yield text[rest:start], style
+                yield text[start:stop], found
+                rest = stop
+            yield text[rest:], style
 
     def _places_in(self, text: str) -> Iterator[int]:
         """Where the query begins in a text, in lower or upper case."""
+        query = self._query
         lower = text.lower()
         if len(lower) != len(text):
             return  # the lower case of a character is longer: places would be shifted
-        at = lower.find(self._query)
-        while at >= 0:
-            yield at
-            at = lower.find(self._query, at + len(self._query))
+        start = lower.find(query)
+        while start >= 0:
+            yield start
+            stop = start + len(query)
+            start = lower.find(query, stop)
 
     def search(self, text: str) -> int:
         """Mark ``text`` in all lines, in any case, and show the next line with it.
@@ -146,12 +159,17 @@ class Reading(Text):
         self._query = text.lower()
         self._matches = []
         if text:
-            for index, line in enumerate(self._source):
-                if self._query in visible(_plain(line)).lower():
-                    self._matches.append(index)
+            self._matches = list(self._lines_with_query())
         self._match = self._match_from_here()
         self._show_match()
         return len(self._matches)
+
+    def _lines_with_query(self) -> Iterator[int]:
+        query = self._query
+        for index, line in enumerate(self._source):
+            text = visible(_plain(line))
+            if query in text.lower():
+                yield index
 
     def _match_from_here(self) -> int:
         """The first match that is seen or below; else the first; -1 without one."""
@@ -167,9 +185,11 @@ class Reading(Text):
 
         False where nothing was found.
         """
-        if not self._matches:
+        count = len(self._matches)
+        if not count:
             return False
-        self._match = (self._match + step) % len(self._matches)
+        match = self._match + step
+        self._match = match % count
         self._show_match()
         return True
 
@@ -181,13 +201,17 @@ class Reading(Text):
     def _reveal_match(self) -> None:
         if self._matches:
             line = self._matches[self._match]
-            self.reveal(self._first[line], margin=2)
+            row = self._first[line]
+            self.reveal(row, margin=2)
 
 
 def _recoloured(line: Line, styles: Mapping[Style, Style]) -> Line:
     if isinstance(line, str):
         return line
-    runs = [(text, styles.get(style, style)) for text, style in line]
+    runs: Runs = []
+    for text, style in line:
+        new_style = styles.get(style, style)
+        runs.append((text, new_style))
     if isinstance(line, Hanging):
         return Hanging(runs)
     return runs
@@ -196,7 +220,8 @@ def _recoloured(line: Line, styles: Mapping[Style, Style]) -> Line:
 def _plain(line: Line) -> str:
     if isinstance(line, str):
         return line
-    return "".join(text for text, _ in line)
+    texts = [text for text, _ in line]
+    return "".join(texts)
 
 
 def hanging(row: Row, width: int) -> list[Row]:
@@ -205,12 +230,14 @@ def hanging(row: Row, width: int) -> list[Row]:
     The wrapped text has at least 8 cells.
     """
     *head, (text, style) = row
-    head_cells = sum(cell_len(part) for part, _ in head)
-    indent = min(head_cells, max(0, width - 8))
+    widths = [cell_len(part) for part, _ in head]
+    most = max(0, width - 8)
+    indent = min(most, sum(widths))
     first, *rest = wrap(text, width - indent)
     rows: list[Row] = [[*head, (first, style)]]
+    margin = (" " * indent, style)
     for part in rest:
-        rows.append([(" " * indent, style), (part, style)])
+        rows.append([margin, (part, style)])
     return rows
 
 
@@ -222,7 +249,9 @@ def wrap(line: str, width: int) -> list[str]:
     rows = []
     row = ""
     room = width
-    for text, cells in _fragments(line):
+    for fragment in line_fragments(line):
+        text = fragment.text
+        cells = fragment.cells
         if cells > room:
             rows.append(row)
             row = ""
@@ -233,17 +262,16 @@ def wrap(line: str, width: int) -> list[str]:
                 cells -= 1
         row += text
         room -= cells
-    return [*rows, row]
+    rows.append(row)
+    return rows
 
 
-def _fragments(line: str) -> Iterator[tuple[str, int]]:
-    """The pieces that stay on one row, with their cells: words with the blank
-    before.
-    """
-    for word in line.replace(" ", "\0 ").split("\0"):
+def line_fragments(line: str) -> Iterator[Fragment]:
+    """The pieces that stay on one row: words with the blank before."""
+    marked = line.replace(" ", "\0 ")
+    for word in marked.split("\0"):
         if word:
-            for fragment in fragments_of(word):
-                yield fragment.text, fragment.cells
+            yield from fragments_of(word)
 
 
 def wrap_at_most(line: str, width: int, most: int) -> list[str]:
@@ -253,6 +281,7 @@ def wrap_at_most(line: str, width: int, most: int) -> list[str]:
     rows = wrap(line, width)
     if len(rows) <= most:
         return rows
-    kept = rows[: most - 1]
-    rest = " ".join(rows[most - 1 :])
-    return [*kept, fit(rest, width)]
+    last = most - 1
+    rest = " ".join(rows[last:])
+    cut = fit(rest, width)
+    return [*rows[:last], cut]

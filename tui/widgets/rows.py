@@ -53,16 +53,19 @@ class Rows(Lines, inherit_bindings=False):
         raise NotImplementedError
 
     def line(self, index: int, width: int) -> Strip:
-        strip = strip_of(self.runs(index, width), width)
+        runs = self.runs(index, width)
+        strip = strip_of(runs, width)
         if index != self.selected:
             return strip
+        palette = self.palette
+        style = palette.selected_idle
         if self.has_focus:
-            style = self.palette.selected
-        else:
-            style = self.palette.selected_idle
+            style = palette.selected
         segments: list[Segment] = []
-        for text, run, _ in strip:
-            segments.append(Segment(text, (run or style) + style))
+        for text, run_style, _ in strip:
+            under = run_style or style
+            segment = Segment(text, under + style)
+            segments.append(segment)
         return Strip(segments, width)
 
     def select(self, index: int, *, tell: bool = False) -> None:
@@ -75,7 +78,8 @@ class Rows(Lines, inherit_bindings=False):
         self.refresh_line(index)
         self.reveal(index)
         if tell:
-            self.post_message(self.Moved(self, index))
+            moved = self.Moved(self, index)
+            self.post_message(moved)
 
     def rows_changed(self) -> None:
         """Show other rows, or another number of them."""
@@ -100,32 +104,41 @@ class Rows(Lines, inherit_bindings=False):
             self.reveal(self.selected)
 
     def on_click(self, event: Click) -> None:
-        index = self.top + event.y - self.fixed
-        if event.y < self.fixed or index >= self.line_count:
+        y = event.y - self.fixed
+        index = self.top + y
+        if y < 0 or index >= self.line_count:
             return
         was_selected = index == self.selected
-        self.select(index, tell=True)
+        self._move(index)
         if was_selected or event.chain > 1:
             self.action_choose()
 
+    def _move(self, index: int) -> None:
+        """Select a row for the user."""
+        self.select(index, tell=True)
+
     def action_row_up(self) -> None:
-        self.select(self.selected - 1, tell=True)
+        self._move(self.selected - 1)
 
     def action_row_down(self) -> None:
-        self.select(self.selected + 1, tell=True)
+        self._move(self.selected + 1)
 
     def action_rows_up(self) -> None:
-        self.select(self.selected - self.page, tell=True)
+        index = self.selected - self.page
+        self._move(index)
 
     def action_rows_down(self) -> None:
-        self.select(self.selected + self.page, tell=True)
+        index = self.selected + self.page
+        self._move(index)
 
     def action_row_first(self) -> None:
-        self.select(0, tell=True)
+        self._move(0)
 
     def action_row_last(self) -> None:
-        self.select(self.line_count - 1, tell=True)
+        last = self.line_count - 1
+        self._move(last)
 
     def action_choose(self) -> None:
         if self.line_count:
-            self.post_message(self.Chosen(self, self.selected))
+            chosen = self.Chosen(self, self.selected)
+            self.post_message(chosen)

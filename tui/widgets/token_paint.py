@@ -16,9 +16,11 @@ from logdrift.tui.models.passage import Passage
 from logdrift.tui.palette import BROKEN, STEPS, Palette
 from logdrift.tui.widgets.lines import Run, Runs
 
+_RISING = range(1, STEPS + 1)
+_FALLING = range(-STEPS, 0)
 MARKS = {
-    **dict.fromkeys(range(1, STEPS + 1), UP),
-    **dict.fromkeys(range(-STEPS, 0), DOWN),
+    **dict.fromkeys(_RISING, UP),
+    **dict.fromkeys(_FALLING, DOWN),
     2 * STEPS - 1: HIGH,
     2 * STEPS: HIGHEST,
     BROKEN: BROKEN_MARK,
@@ -33,18 +35,18 @@ _MATCH_WITH_LEVEL = 101
 
 def token_styles(palette: Palette, plain: Style, greyed: bool) -> dict[int, Style]:
     """The style of every level, and those of a match; ``plain`` is for level 0."""
-    levels = range(-STEPS, 2 * STEPS + 1)
+    highest = 2 * STEPS
+    levels = range(-STEPS, highest + 1)
     if greyed:
         styles = dict.fromkeys(levels, palette.grey)
     else:
         styles = {level: palette.level(level) for level in levels}
-    return {
-        **styles,
-        0: plain,
-        BROKEN: palette.bad,  # never grey: a NaN is the reason why the pair is grey
-        _MATCH: palette.found,
-        _MATCH_WITH_LEVEL: palette.found + Style(underline=True),
-    }
+    underlined = Style(underline=True)
+    styles[0] = plain
+    styles[BROKEN] = palette.bad  # never grey: a NaN is the reason why the pair is grey
+    styles[_MATCH] = palette.found
+    styles[_MATCH_WITH_LEVEL] = palette.found + underlined
+    return styles
 
 
 def styles_of(
@@ -83,8 +85,10 @@ def pieces_of(
     for token, kind in zip(tokens, kinds, strict=True):
         text = layout.fragments[kind].text
         if token != previous:
-            mark = MARKS.get(int(passage.levels[token]), "")
-            text = headed(text, mark, labels.get(token, ""))
+            level = int(passage.levels[token])
+            mark = MARKS.get(level, "")
+            label = labels.get(token, "")
+            text = headed(text, mark, label)
         previous = token
         yield token, text
 
@@ -94,41 +98,52 @@ def headed(piece: str, mark: str, label: str) -> str:
 
     The mark stands after a leading blank.
     """
+    text = mark + piece
     if mark and piece.startswith(" "):
-        text = f" {mark}{piece[1:]}"
-    else:
-        text = mark + piece
+        rest = piece[1:]
+        text = f" {mark}{rest}"
     if not label:
         return text
-    after_blank = text.startswith(f" {mark}") and cell_len(text) > 1
-    if after_blank and len(label) == 1:
-        return f" {label}{_without(text, 2)}"
-    return label + _without(text, len(label))
+    letters = len(label)
+    has_blank = text.startswith(f" {mark}")
+    if has_blank and cell_len(text) > 1 and letters == 1:
+        rest = _without(text, 2)
+        return f" {label}{rest}"
+    rest = _without(text, letters)
+    return label + rest
 
 
 def _without(text: str, cells: int) -> str:
     """``text`` without its first cells; a blank for half of a wide character."""
-    wanted = cell_len(text) - cells
-    while cell_len(text) > wanted:
+    kept_cells = cell_len(text) - cells
+    while cell_len(text) > kept_cells:
         text = text[1:]
-    blanks = " " * (wanted - cell_len(text))
-    return blanks + text
+    missing = kept_cells - cell_len(text)
+    return " " * missing + text
 
 
 def legend_runs(legend: Legend, greyed: bool, width: int, palette: Palette) -> Runs:
     """The widest form of a legend that fits: both sides, one side, no steps."""
-    head: Runs = [(f" {legend.head} ", palette.strong)]
+    name = (f" {legend.head} ", palette.strong)
     if legend.missing is not None:
-        return [*head, (f"not here: {legend.missing}", palette.warn)]
+        words = f"not here: {legend.missing}"
+        return [name, (words, palette.warn)]
+    broken = _broken(legend, palette)
     scales = list(_scales(legend, greyed, palette))
     for scale, count in _forms(scales, legend):
-        tail = _broken(legend, palette)
-        tail.append((f" {count} ", palette.muted))
-        used = sum(cell_len(text) for text, _ in [*head, *scale, *tail])
-        if used <= width:
-            gap = " " * (width - used)
-            return [*head, *scale, (gap, palette.text), *tail]
-    return [*head, *scales[-1]]
+        head = [name, *scale]
+        tail = [*broken, (f" {count} ", palette.muted)]
+        spare = width - _cells(head) - _cells(tail)
+        if spare >= 0:
+            gap = (" " * spare, palette.text)
+            return [*head, gap, *tail]
+    shortest = scales[-1]
+    return [name, *shortest]
+
+
+def _cells(runs: Runs) -> int:
+    widths = [cell_len(text) for text, _ in runs]
+    return sum(widths)
 
 
 def _forms(scales: list[Runs], legend: Legend) -> Iterator[tuple[Runs, str]]:
@@ -138,8 +153,9 @@ def _forms(scales: list[Runs], legend: Legend) -> Iterator[tuple[Runs, str]]:
     than the whole count, the last steps are worth more.
     """
     counts = _count_texts(legend)
+    whole_count = counts[0]
     for scale in scales[:-2]:
-        yield scale, counts[0]
+        yield scale, whole_count
     for scale in scales[-2:]:
         for count in counts:
             yield scale, count
@@ -147,13 +163,14 @@ def _forms(scales: list[Runs], legend: Legend) -> Iterator[tuple[Runs, str]]:
 
 def _count_texts(legend: Legend) -> list[str]:
     """How many tokens have a level, the longest text first."""
-    if legend.beyond is None:
+    beyond = legend.beyond
+    if beyond is None:
         return ["counting…"]
-    share = percent(legend.beyond, legend.scored)
+    share = percent(beyond, legend.scored)
     return [
-        f"{legend.beyond:,} beyond ({share})",
-        f"{legend.beyond:,} ({share})",
-        f"{legend.beyond:,}",
+        f"{beyond:,} beyond ({share})",
+        f"{beyond:,} ({share})",
+        f"{beyond:,}",
     ]
 
 
@@ -161,7 +178,8 @@ def _broken(legend: Legend, palette: Palette) -> Runs:
     """How many tokens are NaN on a side, if any."""
     if not legend.broken:
         return []
-    return [(f" {BROKEN_MARK} {legend.broken:,} NaN", palette.bad)]
+    words = f" {BROKEN_MARK} {legend.broken:,} NaN"
+    return [(words, palette.bad)]
 
 
 def _scales(legend: Legend, greyed: bool, palette: Palette) -> Iterator[Runs]:
@@ -178,13 +196,17 @@ def _sequential_scales(
 ) -> Iterator[Runs]:
     gap: Run = (" ", palette.text)
     rising: Runs = []
+    without_signs: Runs = []
     for level, bound in legend.steps:
+        style = styles[level]
         mark = MARKS.get(level, "")
-        rising += [gap, (f"{mark}>{bound}", styles[level])]
+        rising += [gap, (f"{mark}>{bound}", style)]
+        without_signs += [gap, (f"{mark}{bound}", style)]
     yield rising
-    yield [(text.replace(">", ""), style) for text, style in rising]
+    yield without_signs
     level, bound = legend.steps[0]
-    yield [(f">{bound}", styles[level])]
+    style = styles[level]
+    yield [(f">{bound}", style)]
 
 
 def _diverging_scales(
@@ -193,17 +215,24 @@ def _diverging_scales(
     gap: Run = (" ", palette.text)
     muted = palette.muted
     rising: Runs = []
+    without_signs: Runs = []
     falling: Runs = []
     for level, bound in legend.steps:
-        rising += [gap, (f">{bound}", styles[level])]
+        style = styles[level]
+        rising += [gap, (f">{bound}", style)]
+        without_signs += [gap, (bound, style)]
     for level, bound in reversed(legend.steps):
-        falling += [(f">{bound}", styles[-level]), gap]
+        style = styles[-level]
+        falling += [(f">{bound}", style), gap]
     both = [*falling, ("│", muted), *rising]
-    yield [(f"{DOWN} B more ", muted), *both, (f" A more {UP}", muted)]
+    b_words = (f"{DOWN} B more ", muted)
+    a_words = (f" A more {UP}", muted)
+    yield [b_words, *both, a_words]
     yield [(DOWN, muted), *both, (UP, muted)]
 
-    yield [(f"{UP} A {DOWN} B more", muted), *rising]
-    short = [(text.removeprefix(">"), style) for text, style in rising]
-    yield [(f"{UP}{DOWN}", muted), *short]
+    both_words = (f"{UP} A {DOWN} B more", muted)
+    yield [both_words, *rising]
+    marks = f"{UP}{DOWN}"
+    yield [(marks, muted), *without_signs]
     _, smallest = legend.steps[0]
-    yield [(f"{UP}{DOWN} >{smallest}", muted)]
+    yield [(f"{marks} >{smallest}", muted)]

@@ -98,21 +98,28 @@ class Tokens(Lines, inherit_bindings=False):
     @property
     def flow(self) -> Flow:
         """The layout at the present width."""
-        passage = self.passage
-        width = self.inner_width
-        if self._flow is None or self._flow_key != (passage, width):
-            assert passage is not None
-            last = max(1, len(passage.ids) - 1)
-            self._gutter = len(str(last)) + 2
-            self._flow = flow(
-                passage.ids,
-                marked=HAS_MARK[passage.levels + STEPS],
-                prompt=passage.prompt,
-                cache=passage.fragments,
-                width=max(1, width - self._gutter),
-            )
-            self._flow_key = (passage, width)
+        key = (self.passage, self.inner_width)
+        if self._flow is None or self._flow_key != key:
+            self._flow = self._lay_out()
+            self._flow_key = key
         return self._flow
+
+    def _lay_out(self) -> Flow:
+        """Set the gutter's width and lay out the passage beside it."""
+        passage = self.passage
+        assert passage is not None
+        last = max(1, len(passage.ids) - 1)
+        digits = len(str(last))
+        self._gutter = digits + 2
+        width = self.inner_width - self._gutter
+        level_indices = passage.levels + STEPS
+        return flow(
+            passage.ids,
+            marked=HAS_MARK[level_indices],
+            prompt=passage.prompt,
+            cache=passage.fragments,
+            width=max(1, width),
+        )
 
     @property
     def line_count(self) -> int:
@@ -147,31 +154,35 @@ class Tokens(Lines, inherit_bindings=False):
 
     def show_legend(self, legend: Legend) -> None:
         """Show another legend of the same passage; only its line is repainted."""
-        if self.passage is None or self.passage.legend == legend:
+        passage = self.passage
+        if passage is None or passage.legend == legend:
             return
-        self.passage = replace(self.passage, legend=legend)
+        self.passage = replace(passage, legend=legend)
         # The layout is still the one of this passage.
-        _, width = self._flow_key
-        self._flow_key = (self.passage, width)
-        self.refresh(Region(0, 1, self.size.width, 1))
+        _, layout_width = self._flow_key
+        self._flow_key = (self.passage, layout_width)
+        width = self.size.width
+        legend_line = Region(0, 1, width, 1)
+        self.refresh(legend_line)
 
     def line(self, index: int, width: int) -> Strip:
         layout = self.flow
+        palette = self.palette
         first, last = layout.tokens_of(index)
+        cursor = -1
         if first <= self.cursor <= last:
             cursor = self.cursor
-        else:
-            cursor = -1
         # All that a line looks different for; another passage empties the cache.
-        key = (width, index, cursor, self.palette.depth, self.palette.dark)
-        strip = self._cache.get(key)
+        key = (width, index, cursor, palette.depth, palette.dark)
+        cache = self._cache
+        strip = cache.get(key)
         if strip is not None:
-            self._cache.move_to_end(key)
+            cache.move_to_end(key)
             return strip
         strip = self._draw(layout, index, width, cursor)
-        self._cache[key] = strip
-        if len(self._cache) > _CACHED_LINES:
-            self._cache.popitem(last=False)
+        cache[key] = strip
+        if len(cache) > _CACHED_LINES:
+            cache.popitem(last=False)
         return strip
 
     def _draw(self, layout: Flow, index: int, width: int, cursor: int) -> Strip:
@@ -179,10 +190,9 @@ class Tokens(Lines, inherit_bindings=False):
         palette = self.palette
         assert passage is not None
         first, _ = layout.tokens_of(index)
+        plain = palette.text
         if first < passage.prompt:
             plain = palette.muted
-        else:
-            plain = palette.text
         style_of = styles_of(passage, palette, plain)
         gutter = self._gutter_text(passage, layout, index)
         segments = [Segment(gutter, palette.muted)]
@@ -199,7 +209,8 @@ class Tokens(Lines, inherit_bindings=False):
                 style = token_style
             text += piece
         segments.append(Segment(text, style))
-        strip = Strip([segment for segment in segments if segment.text])
+        filled = [segment for segment in segments if segment.text]
+        strip = Strip(filled)
         return strip.adjust_cell_length(width)
 
     def _gutter_text(self, passage: Passage, layout: Flow, index: int) -> str:
@@ -207,13 +218,13 @@ class Tokens(Lines, inherit_bindings=False):
         it.
         """
         first, last = layout.tokens_of(index)
+        bar = COMPLETION_BAR
         if first < passage.prompt:
             bar = PROMPT_BAR
-        else:
-            bar = COMPLETION_BAR
         star = " "
-        if any(first <= token <= last for token in passage.notes):
-            star = "*"
+        for token in passage.notes:
+            if first <= token <= last:
+                star = "*"
         digits = self._gutter - 2
         return f"{first:>{digits}}{bar}{star}"
 
@@ -224,29 +235,38 @@ class Tokens(Lines, inherit_bindings=False):
         self.end_labels()
         if self.passage is None or not self.line_count:
             return 0
+        layout = self.flow
         tokens = self._seen_with_level(self.passage)
         letters = 1
         if len(tokens) > len(_LETTERS):
             letters = 2
-        cells_of = self.flow.cells_of
-        wide_enough = [token for token in tokens if cells_of(token) >= letters]
-        labels = map("".join, itertools.product(_LETTERS, repeat=letters))
-        self.labels = dict(zip(wide_enough, labels, strict=False))
-        self._labels_changed(list(self.labels))
-        return len(self.labels)
+        wide_enough: list[int] = []
+        for token in tokens:
+            if layout.cells_of(token) >= letters:
+                wide_enough.append(token)
+        combinations = itertools.product(_LETTERS, repeat=letters)
+        labels = map("".join, combinations)
+        pairs = zip(wide_enough, labels, strict=False)
+        self.labels = dict(pairs)
+        labelled = list(self.labels)
+        self._labels_changed(labelled)
+        return len(labelled)
 
     def _seen_with_level(self, passage: Passage) -> list[int]:
         """The tokens with a level whose start is seen, without the one at the
         cursor.
         """
         layout = self.flow
-        last_line = min(self.top + self.page, layout.height) - 1
+        stop_line = min(self.top + self.page, layout.height)
         first, _ = layout.tokens_of(self.top)
-        _, last = layout.tokens_of(last_line)
+        _, last = layout.tokens_of(stop_line - 1)
         levels = passage.levels[first : last + 1]
+        with_level = np.flatnonzero(levels) + first
         seen: list[int] = []
-        for token in (np.flatnonzero(levels) + first).tolist():
-            if token != self.cursor and layout.line_of(token) >= self.top:
+        for token in with_level.tolist():
+            if token == self.cursor:
+                continue
+            if layout.line_of(token) >= self.top:
                 seen.append(token)
         return seen
 
@@ -272,17 +292,17 @@ class Tokens(Lines, inherit_bindings=False):
         event.stop()
         event.prevent_default()
         self._typed += event.character or "?"
+        typed = self._typed
         fitting: dict[str, int] = {}
         for token, label in self.labels.items():
-            if label.startswith(self._typed):
+            if label.startswith(typed):
                 fitting[label] = token
-        if not fitting:
-            self.end_labels()
-            self.post_message(self.Labelled(None))
-        elif self._typed in fitting:
-            index = fitting[self._typed]
-            self.end_labels()
-            self.post_message(self.Labelled(index))
+        token_typed = fitting.get(typed)
+        if fitting and token_typed is None:
+            return  # its second letter is still to come
+        self.end_labels()
+        labelled = self.Labelled(token_typed)
+        self.post_message(labelled)
 
     def on_blur(self, event: Blur) -> None:
         self.end_labels()
@@ -293,20 +313,26 @@ class Tokens(Lines, inherit_bindings=False):
 
     def on_click(self, event: Click) -> None:
         self.end_labels()
-        line = self.top + event.y - self.fixed
-        if self.passage is None or event.y < self.fixed or line >= self.line_count:
+        y = event.y - self.fixed
+        line = self.top + y
+        if self.passage is None:
+            return
+        if y < 0 or line >= self.line_count:
             return
         self._column = None
-        token = self.flow.token_at(line, event.x - self._gutter)
+        x = event.x - self._gutter
+        token = self.flow.token_at(line, x)
         self._set_cursor(token)
 
     def _reveal_cursor(self) -> None:
         if not self.size.height or not self.token_count:
             return
         layout = self.flow
+        first = layout.line_of(self.cursor)
+        last = layout.last_line_of(self.cursor)
         self.top = self.top_within(self.top)
-        self.reveal(layout.last_line_of(self.cursor), margin=1)
-        self.reveal(layout.line_of(self.cursor), margin=1)
+        self.reveal(last, margin=1)
+        self.reveal(first, margin=1)
 
     def _set_cursor(self, cursor: int, *, tell: bool = True) -> None:
         if not self.token_count:
@@ -319,7 +345,8 @@ class Tokens(Lines, inherit_bindings=False):
         self.cursor = cursor
         self._reveal_cursor()
         if tell:
-            self.post_message(self.CursorMoved(cursor))
+            moved = self.CursorMoved(cursor)
+            self.post_message(moved)
 
     def _refresh_token(self, token: int) -> None:
         """Repaint the cells of one token."""
@@ -333,8 +360,10 @@ class Tokens(Lines, inherit_bindings=False):
         row = first - self.top
         if 0 <= row < self.page:
             x = self._gutter + layout.column_of(token)
-            cells = layout.cells_of(token)
-            self.refresh(Region(x, row + self.fixed, cells, 1))
+            y = self.fixed + row
+            width = layout.cells_of(token)
+            cells = Region(x, y, width, 1)
+            self.refresh(cells)
 
     def _move_lines(self, lines: int) -> None:
         """Move the cursor up or down, as far as there are lines, in its column."""
@@ -347,28 +376,31 @@ class Tokens(Lines, inherit_bindings=False):
             line = layout.line_of(self.cursor)
         else:
             line = layout.last_line_of(self.cursor)
-        target = max(0, min(line + lines, layout.height - 1))
-        if abs(lines) == 1:
-            if target != line + lines:
-                return
-        else:
+        target = line + lines
+        line_there = max(0, min(target, layout.height - 1))
+        is_page = abs(lines) > 1
+        if is_page:
             # The window moves with the cursor, so that all of a page is another text.
             self.scroll_top(self.top + lines)
-        token = layout.token_at(target, self._column)
+        elif line_there != target:
+            return
+        token = layout.token_at(line_there, self._column)
         self._set_cursor(token)
 
     def action_token_left(self) -> None:
         self._column = None
-        if self.cursor == 0:
+        token = self.cursor - 1
+        if token < 0:
             self.post_message(self.Left(-1))
-        self._set_cursor(self.cursor - 1)
+        self._set_cursor(token)
 
     def action_token_right(self) -> None:
         self._column = None
-        last = self.token_count - 1
-        if last >= 0 and self.cursor == last:
+        token = self.cursor + 1
+        count = self.token_count
+        if count and token == count:
             self.post_message(self.Left(1))
-        self._set_cursor(self.cursor + 1)
+        self._set_cursor(token)
 
     def action_line_up(self) -> None:
         self._move_lines(-1)
@@ -377,10 +409,12 @@ class Tokens(Lines, inherit_bindings=False):
         self._move_lines(1)
 
     def action_page_up(self) -> None:
-        self._move_lines(-max(1, self.page - 1))
+        lines = max(1, self.page - 1)
+        self._move_lines(-lines)
 
     def action_page_down(self) -> None:
-        self._move_lines(max(1, self.page - 1))
+        lines = max(1, self.page - 1)
+        self._move_lines(lines)
 
     def action_line_start(self) -> None:
         self._column = None
@@ -406,4 +440,5 @@ class Tokens(Lines, inherit_bindings=False):
 
     def action_last(self) -> None:
         self._column = None
-        self._set_cursor(self.token_count - 1)
+        last = self.token_count - 1
+        self._set_cursor(last)
