@@ -28,6 +28,8 @@ from logdrift.tui.models.capture_form import (
 IDS_FILE = "token-ids.jsonl"
 """Stands in the preview for the file that typed ids are written to."""
 _LARGEST_ID = 2**31 - 1
+_PLAIN_FIELDS = ("model", "title", "session", "top_k", "backends")
+"""Fields of a plan whose key in the form is their name."""
 _NUMBERS: Mapping[str, Callable[[str], Any]] = {
     field.name: float if field.type == "float" else int
     for field in fields(SamplingSpec)
@@ -58,19 +60,17 @@ def build(form: CaptureForm, sessions: Path) -> DraftPlan:
     sampling = _sampling(form, problems)
     top_k = _top_k(form, problems)
     prompts = _prompts(form, problems)
-    specs = [
-        _spec(backend, index, problems) for index, backend in enumerate(form.backends)
-    ]
-    backends = tuple(spec for spec in specs if spec is not None)
-    if len(backends) != len(specs):
+    backends = _specs(form, problems)
+    if backends is None:
         return DraftPlan(None, problems.words)
     plan = problems.attempt(
         "backends", lambda: _plan(form, backends, prompts, sampling, top_k)
     )
     if plan is not None and _needs_generator(form, prompts):
         problems.attempt("backends", lambda: plan.with_paths(generate=True))
-    whole = None if problems.words else plan
-    return DraftPlan(whole, problems.words, prompts.ids)
+    if problems.words:
+        plan = None
+    return DraftPlan(plan, problems.words, prompts.ids)
 
 
 def field_of(error: LogdriftError, form: CaptureForm) -> str | None:
@@ -78,28 +78,36 @@ def field_of(error: LogdriftError, form: CaptureForm) -> str | None:
     field of the form is.
     """
     name = error.field or ""
-    if name in ("model", "title", "session", "top_k", "backends"):
+    if name in _PLAIN_FIELDS:
         return name
     if name.startswith("sampling."):
-        if name.removeprefix("sampling.") in form.sampling:
+        own_name = name.removeprefix("sampling.")
+        if own_name in form.sampling:
             return name
         return None
-    if match := _OF_BACKEND.fullmatch(name):
-        return _backend_field(match[1], match[2], form)
+    match = _OF_BACKEND.fullmatch(name)
+    if match is not None:
+        backend, field = match.groups()
+        return _backend_field(backend, field, form)
     if name.startswith("prompts"):
         return _prompts_field(name, form)
     return None
 
 
 def _backend_field(name: str, field: str, form: CaptureForm) -> str:
-    names = [backend.name.strip() for backend in form.backends]
-    if name not in names:
+    """The key of a backend's field; of two backends of one name, that of the last."""
+    last = None
+    for index, backend in enumerate(form.backends):
+        if backend.name.strip() == name:
+            last = index
+    if last is None:
         return "backends"
-    places = [place for place, other in enumerate(names) if other == name]
-    return f"backend[{places[-1]}].{_shown_field(field)}"
+    typed_field = _typed_field(field)
+    return f"backend[{last}].{typed_field}"
 
 
-def _shown_field(field: str) -> str:
+def _typed_field(field: str) -> str:
+    """The field of the form in which a field of a spec is typed."""
     if field in OPTION_FIELDS:
         return "options"
     return field
@@ -107,15 +115,23 @@ def _shown_field(field: str) -> str:
 
 def _prompts_field(name: str, form: CaptureForm) -> str:
     """The row of a prompt. Rows that are empty give no prompt."""
-    indexed = _INDEXED.fullmatch(name)
-    number = int(indexed[1]) if indexed else 0
+    number = 0
+    match = _INDEXED.fullmatch(name)
+    if match is not None:
+        number = int(match[1])
     if form.source == "token ids":
-        filled = [index for index, text in enumerate(form.ids) if text.strip()]
-        return f"prompts.ids[{_nth(filled, number)}]"
+        index = _nth(_filled(form.ids), number)
+        return f"prompts.ids[{index}]"
     if form.source == "text" or name.startswith("prompts.texts"):
         filled = [index for index, text in enumerate(form.texts) if text]
-        return f"prompts.text[{_nth(filled, number)}]"
+        index = _nth(filled, number)
+        return f"prompts.text[{index}]"
     return "prompts.file"
+
+
+def _filled(rows: Sequence[str]) -> list[int]:
+    """The rows in which more than blanks is typed."""
+    return [index for index, text in enumerate(rows) if text.strip()]
 
 
 def _nth(rows: Sequence[int], number: int) -> int:
@@ -140,9 +156,11 @@ class _Problems:
         try:
             return act()
         except LogdriftError as error:
-            self.note(field_of(error, self.form) or key, str(error))
+            field = field_of(error, self.form) or key
+            self.note(field, str(error))
         except Exception as error:
-            self.note(key, words_of(error))
+            words = words_of(error)
+            self.note(key, words)
         return None
 
     def note(self, key: str, words: str) -> None:
@@ -154,33 +172,35 @@ class _Problems:
 
 
 def _check_session(name: str, sessions: Path) -> None:
-    if (sessions / check_name(name)).exists():
+    folder = sessions / check_name(name)
+    if folder.exists():
         reason = f"{name.strip()} exists already"
         raise InputError(reason, field="session", remedy="give another name")
 
 
 def _check_model(model: str) -> None:
-    if model.strip() and model.strip() != SMALL_MODEL:
-        resolve_model(model.strip())
+    model = model.strip()
+    if model and model != SMALL_MODEL:
+        resolve_model(model)
 
 
 def _number(text: str, kind: Callable[[str], Any], where: str) -> Any:
+    text = text.strip()
     try:
-        return kind(text.strip())
+        return kind(text)
     except ValueError:
-        words = "a whole number" if kind is int else "a number"
-        reason = f"{where} is {text.strip()!r}"
+        words = "a number"
+        if kind is int:
+            words = "a whole number"
+        reason = f"{where} is {text!r}"
         raise InputError(reason, remedy=f"give {words}") from None
 
 
 def _sampling(form: CaptureForm, problems: _Problems) -> SamplingSpec | None:
     values = {}
     for name in SAMPLING_FIELDS:
-        key = f"sampling.{name}"
-        read = partial(_number, form.sampling[name], _NUMBERS[name], key)
-        value = problems.attempt(key, read)
-        check = partial(SamplingSpec, **{name: value})
-        if value is not None and problems.attempt(key, check) is not None:
+        value = _sampling_value(form, name, problems)
+        if value is not None:
             values[name] = value
     if len(values) < len(SAMPLING_FIELDS):
         return None
@@ -190,13 +210,27 @@ def _sampling(form: CaptureForm, problems: _Problems) -> SamplingSpec | None:
     return replace(base, **values)
 
 
+def _sampling_value(form: CaptureForm, name: str, problems: _Problems) -> Any:
+    """A number of the sampling; None where it is refused."""
+    key = f"sampling.{name}"
+    text = form.sampling[name]
+    kind = _NUMBERS[name]
+    value = problems.attempt(key, lambda: _number(text, kind, key))
+    if value is None:
+        return None
+    fields_to_check = {name: value}
+    checked = problems.attempt(key, lambda: SamplingSpec(**fields_to_check))
+    if checked is None:
+        return None
+    return value
+
+
 def _top_k(form: CaptureForm, problems: _Problems) -> int | None:
-    top_k: int | None = problems.attempt(
-        "top_k", lambda: _number(form.top_k, int, "top_k")
-    )
+    key = "top_k"
+    top_k: int | None = problems.attempt(key, lambda: _number(form.top_k, int, key))
     if top_k is not None:
-        some = (BackendSpec("some", TRAINER),)
-        problems.attempt("top_k", lambda: CapturePlan("some", some, top_k=top_k))
+        backend = BackendSpec("some", TRAINER)
+        problems.attempt(key, lambda: CapturePlan("some", (backend,), top_k=top_k))
     return top_k
 
 
@@ -213,13 +247,14 @@ class _Prompts:
 
 
 def _prompts(form: CaptureForm, problems: _Problems) -> _Prompts:
-    if form.source == "token ids":
+    source = form.source
+    if source == "token ids":
         return _typed_ids(form, problems)
     file = None
-    if form.source != "text":
+    if source != "text":
         file = _prompts_file(form, problems)
-    if form.source == "file":
-        return _Prompts(file, texts=())
+    if source == "file":
+        return _Prompts(file)
     texts = tuple(filter(None, form.texts))
     if not texts:
         problems.note("prompts.text[0]", "no prompts: type at least one character")
@@ -227,31 +262,33 @@ def _prompts(form: CaptureForm, problems: _Problems) -> _Prompts:
 
 
 def _prompts_file(form: CaptureForm, problems: _Problems) -> str | None:
+    key = "prompts.file"
     typed = form.file.strip()
     if not typed:
-        problems.note("prompts.file", "no prompts: give a JSONL file")
+        problems.note(key, "no prompts: give a JSONL file")
         return None
-    path: Path | None = problems.attempt(
-        "prompts.file", lambda: user_path(typed).absolute()
-    )
+    path: Path | None = problems.attempt(key, lambda: user_path(typed).absolute())
     if path is None:
         return None
     if not path.is_file():
-        problems.note("prompts.file", f"prompts {typed}: no such file")
+        problems.note(key, f"prompts {typed}: no such file")
     return str(path)
 
 
 def _typed_ids(form: CaptureForm, problems: _Problems) -> _Prompts:
-    filled = [(index, text) for index, text in enumerate(form.ids) if text.strip()]
+    filled = _filled(form.ids)
     if not filled:
         remedy = "give ids, | ends the prompt where a completion follows"
         problems.note("prompts.ids[0]", f"no prompts: {remedy}")
-    lines = [
-        problems.attempt(f"prompts.ids[{index}]", partial(ids_line, text))
-        for index, text in filled
-    ]
-    file = str(Path(IDS_FILE).absolute())
-    return _Prompts(file, ids=tuple(line for line in lines if line))
+    lines: list[str] = []
+    for index in filled:
+        key = f"prompts.ids[{index}]"
+        read = partial(ids_line, form.ids[index])
+        line = problems.attempt(key, read)
+        if line is not None:
+            lines.append(line)
+    path = Path(IDS_FILE).absolute()
+    return _Prompts(str(path), ids=tuple(lines))
 
 
 def ids_line(text: str) -> str:
@@ -264,27 +301,45 @@ def ids_line(text: str) -> str:
         raise InputError(reason, remedy="it stands once, between prompt and completion")
     prompt_ids = _ids(prompt)
     completion_ids = _ids(completion)
-    ids = prompt_ids + completion_ids
-    if not ids:
+    token_ids = prompt_ids + completion_ids
+    if not token_ids:
         raise InputError("token_ids is empty", remedy="give at least one id")
     if bar and not completion_ids:
         remedy = "give the ids of the completion, or leave it out"
         raise InputError("nothing follows the |", remedy=remedy)
-    return json.dumps({"token_ids": ids, "prompt_length": len(prompt_ids)})
+    line = {
+        "token_ids": token_ids,
+        "prompt_length": len(prompt_ids),
+    }
+    return json.dumps(line)
 
 
 def _ids(text: str) -> list[int]:
     ids = []
-    for word in text.replace(",", " ").split():
+    words = text.replace(",", " ").split()
+    for word in words:
         if not word.isdecimal():
             raise InputError(f"token id {word!r} is not a whole number")
-        if int(word) > _LARGEST_ID:
+        token_id = int(word)
+        if token_id > _LARGEST_ID:
             raise InputError(f"token id {word} is outside any vocabulary")
-        ids.append(int(word))
+        ids.append(token_id)
     return ids
 
 
 # -- backends
+
+
+def _specs(form: CaptureForm, problems: _Problems) -> tuple[BackendSpec, ...] | None:
+    """The specs of all backends, None where one is refused."""
+    specs: list[BackendSpec] = []
+    for index, backend in enumerate(form.backends):
+        spec = _spec(backend, index, problems)
+        if spec is not None:
+            specs.append(spec)
+    if len(specs) < len(form.backends):
+        return None
+    return tuple(specs)
 
 
 def _spec(backend: BackendForm, index: int, problems: _Problems) -> BackendSpec | None:
@@ -325,29 +380,36 @@ def _attempt_backend(
     try:
         return act()
     except LogdriftError as error:
+        name = field
         match = _OF_BACKEND.fullmatch(error.field or "")
-        name = _shown_field(match[2]) if match else field
-        problems.note(f"backend[{index}].{name}", str(error))
+        if match is not None:
+            name = _typed_field(match[2])
+        key = f"backend[{index}].{name}"
+        problems.note(key, str(error))
     return None
 
 
 def _options(backend: BackendForm, name: str) -> dict[str, Any]:
     """The engine's options, and the fields of a spec that are typed among them."""
-    if backend.given is not None and backend.options == backend.given[1]:
-        spec = backend.given[0]
-        own = {field: getattr(spec, field) for field in OPTION_FIELDS}
-        return {"options": spec.options, **own}
-    if not backend.options.strip():
+    if backend.given is not None:
+        spec, options_before = backend.given
+        if backend.options == options_before:
+            values = {field: getattr(spec, field) for field in OPTION_FIELDS}
+            values["options"] = spec.options
+            return values
+    typed = backend.options.strip()
+    if not typed:
         return {"options": {}}
     where = f"backend {name!r}"
     try:
-        values = parse_options(backend.options.strip())
+        values = parse_options(typed)
     except InputError as error:
         raise error.within(where) from None
     for field in values:
-        if field not in ("options", *OPTION_FIELDS):
-            reason = f"{field} has a field of its own"
-            raise InputError(reason, where=where, remedy="set it there")
+        if field == "options" or field in OPTION_FIELDS:
+            continue
+        reason = f"{field} has a field of its own"
+        raise InputError(reason, where=where, remedy="set it there")
     return values
 
 

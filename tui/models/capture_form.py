@@ -10,8 +10,8 @@ import json
 import re
 from collections.abc import Container, Mapping
 from dataclasses import dataclass, field, replace
-from itertools import combinations, count
-from typing import Any
+from itertools import combinations
+from typing import Any, NamedTuple
 
 from logdrift.core.capture.models import SMALL_MODEL
 from logdrift.core.engines import ENGINES, ROLLOUTS, TRAINER
@@ -81,33 +81,47 @@ def first_form(session: str, engines: Container[str]) -> CaptureForm:
     engine that is there.
     """
     specs = [f"{TRAINER}:float32@reference", f"{TRAINER}:bfloat16@trainer"]
-    ready = [engine for engine in ROLLOUTS if engine in engines]
-    specs += [f"{engine}:bfloat16" for engine in ready[:1]]
-    backends = tuple(backend_form(parse_spec(spec)) for spec in specs)
+    for engine in ROLLOUTS:
+        if engine in engines:
+            specs.append(f"{engine}:bfloat16")
+            break
+    parsed = map(parse_spec, specs)
+    backends = tuple(map(backend_form, parsed))
     return CaptureForm(session, backends=backends)
 
 
 def form_of(plan: CapturePlan, session: str) -> CaptureForm:
     """The form that gives this plan."""
-    source = "text"
-    if plan.prompts_file is not None:
-        source = "file and text" if plan.texts else "file"
+    backends = map(backend_form, plan.backends)
     return CaptureForm(
         session=session,
         model=plan.model,
         title=plan.title,
-        source=source,
+        source=_source_of(plan),
         file=plan.prompts_file or "",
         texts=plan.texts or ("",),
         sampling=_sampling_texts(plan.sampling),
         top_k=str(plan.top_k),
-        backends=tuple(backend_form(spec) for spec in plan.backends),
+        backends=tuple(backends),
         base=plan,
     )
 
 
+def _source_of(plan: CapturePlan) -> str:
+    """Where the prompts of a plan come from, one of `SOURCES`."""
+    if plan.prompts_file is None:
+        return "text"
+    if plan.texts:
+        return "file and text"
+    return "file"
+
+
 def _sampling_texts(sampling: SamplingSpec) -> dict[str, str]:
-    return {name: str(getattr(sampling, name)) for name in SAMPLING_FIELDS}
+    texts = {}
+    for name in SAMPLING_FIELDS:
+        value = getattr(sampling, name)
+        texts[name] = str(value)
+    return texts
 
 
 def backend_form(spec: BackendSpec) -> BackendForm:
@@ -129,11 +143,13 @@ def backend_form(spec: BackendSpec) -> BackendForm:
 def new_backend(engine: str, taken: Container[str]) -> BackendForm:
     """Another backend of an engine, under a name that is free."""
     name = engine
-    numbers = count(2)
+    number = 2
     while name in taken:
-        name = f"{engine}-{next(numbers)}"
+        name = f"{engine}-{number}"
+        number += 1
     role = ENGINES[engine].default_role
-    return backend_form(BackendSpec(name, engine, "bfloat16", role))
+    spec = BackendSpec(name, engine, "bfloat16", role)
+    return backend_form(spec)
 
 
 def options_text(spec: BackendSpec) -> str:
@@ -143,33 +159,38 @@ def options_text(spec: BackendSpec) -> str:
         value = getattr(spec, name)
         if value is not None:
             texts[name] = value
-    if "gpus" in texts:
-        texts["gpus"] = texts["gpus"].replace(",", "+")
+    if spec.gpus is not None:
+        texts["gpus"] = spec.gpus.replace(",", "+")
     for name, value in spec.options.items():
         texts[name] = _option(value)
-    return ",".join(f"{name}={text}" for name, text in texts.items())
+    options = [f"{name}={text}" for name, text in texts.items()]
+    return ",".join(options)
 
 
 def _option(value: Any) -> str:
     """A value in the form that is read back as itself: text without quotes where it
     cannot be taken for JSON.
     """
-    if not isinstance(value, str) or value in _JSON_WORDS:
-        return json.dumps(value)
+    quoted = json.dumps(value)
+    if not isinstance(value, str):
+        return quoted
+    if value in _JSON_WORDS:
+        return quoted
     if _PLAIN.fullmatch(value):
         return value
-    return json.dumps(value)
+    return quoted
 
 
 def path_choices(engine: str, current: tuple[str, ...]) -> list[tuple[str, ...]]:
     """What paths a backend may be asked for; the empty one leaves it to the plan."""
     paths = [path for path in ENGINES[engine].paths if path != "recorded"]
+    sizes = range(len(paths) + 1)
     choices: list[tuple[str, ...]] = []
-    for size in range(len(paths) + 1):
+    for size in sizes:
         choices += combinations(paths, size)
-    if current in choices:
-        return choices
-    return [*choices, current]
+    if current not in choices:
+        choices.append(current)
+    return choices
 
 
 # -- changes
@@ -179,50 +200,77 @@ def with_value(form: CaptureForm, key: str, value: Any) -> CaptureForm:
     """The form with one field changed. Typing in the last prompt puts an empty one
     below it.
     """
-    if match := _BACKEND_KEY.fullmatch(key):
-        return _with_backend_value(form, int(match[1]), match[2], value)
-    if match := _PROMPT_KEY.fullmatch(key):
-        name = _PROMPT_FIELDS[match[1]]
-        rows = _with_row(getattr(form, name), int(match[2]), value)
-        changes: dict[str, Any] = {name: rows}
+    field = _backend_field(key)
+    if field is not None:
+        return _with_backend_value(form, field, value)
+    row = _prompt_row(key)
+    if row is not None:
+        rows = getattr(form, row.field)
+        changes: dict[str, Any] = {row.field: _with_row(rows, row.number, value)}
         return replace(form, **changes)
     if key.startswith("sampling."):
         name = key.removeprefix("sampling.")
-        return replace(form, sampling={**form.sampling, name: value})
-    return replace(form, **{key.removeprefix("prompts."): value})
+        sampling = {**form.sampling, name: value}
+        return replace(form, sampling=sampling)
+    name = key.removeprefix("prompts.")
+    return replace(form, **{name: value})
 
 
-def _with_backend_value(
-    form: CaptureForm, index: int, name: str, value: Any
-) -> CaptureForm:
-    backend = replace(form.backends[index], **{name: value})
-    if name == "engine":
+class _Place(NamedTuple):
+    """What a key with an index stands for: a field, and the backend or the row."""
+
+    number: int
+    field: str
+
+
+def _backend_field(key: str) -> _Place | None:
+    """The field of a backend that a key stands for, None for other keys."""
+    match = _BACKEND_KEY.fullmatch(key)
+    if match is None:
+        return None
+    index, field = match.groups()
+    return _Place(int(index), field)
+
+
+def _prompt_row(key: str) -> _Place | None:
+    """The row of prompts that a key stands for, None for other keys."""
+    match = _PROMPT_KEY.fullmatch(key)
+    if match is None:
+        return None
+    word, index = match.groups()
+    field = _PROMPT_FIELDS[word]
+    return _Place(int(index), field)
+
+
+def _with_backend_value(form: CaptureForm, place: _Place, value: Any) -> CaptureForm:
+    backends = list(form.backends)
+    changes = {place.field: value}
+    backend = replace(backends[place.number], **changes)
+    if place.field == "engine":
         known = ENGINES[value].paths
         paths = tuple(path for path in backend.paths if path in known)
         backend = replace(backend, paths=paths)
-    before = form.backends[:index]
-    after = form.backends[index + 1 :]
-    return replace(form, backends=(*before, backend, *after))
+    backends[place.number] = backend
+    return replace(form, backends=tuple(backends))
 
 
 def _with_row(rows: tuple[str, ...], index: int, value: str) -> tuple[str, ...]:
     """The rows with one changed, and exactly one empty row at their end."""
-    changed = [*rows]
+    changed = list(rows)
     changed[index] = value
-    while len(changed) > 1 and not changed[-1] and not changed[-2]:
+    while changed and not changed[-1]:
         changed.pop()
-    if changed[-1]:
-        changed.append("")
+    changed.append("")
     return tuple(changed)
 
 
 def choices(form: CaptureForm, key: str) -> list[Any]:
     """What a field that is chosen may be."""
-    match = _BACKEND_KEY.fullmatch(key)
-    if match is None:
+    place = _backend_field(key)
+    if place is None:
         return list(SOURCES)
-    backend = form.backends[int(match[1])]
-    if match[2] == "paths":
+    if place.field == "paths":
+        backend = form.backends[place.number]
         return list(path_choices(backend.engine, backend.paths))
     known: dict[str, list[Any]] = {
         "engine": [*ENGINES],
@@ -230,16 +278,21 @@ def choices(form: CaptureForm, key: str) -> list[Any]:
         "role": [*ROLES],
         "alone": [False, True],
     }
-    return known[match[2]]
+    return known[place.field]
 
 
 def value_of(form: CaptureForm, key: str) -> Any:
     """What stands in a field."""
-    if match := _BACKEND_KEY.fullmatch(key):
-        return getattr(form.backends[int(match[1])], match[2])
-    if match := _PROMPT_KEY.fullmatch(key):
-        rows = getattr(form, _PROMPT_FIELDS[match[1]])
-        return rows[int(match[2])]
+    place = _backend_field(key)
+    if place is not None:
+        backend = form.backends[place.number]
+        return getattr(backend, place.field)
+    row = _prompt_row(key)
+    if row is not None:
+        rows = getattr(form, row.field)
+        return rows[row.number]
     if key.startswith("sampling."):
-        return form.sampling[key.removeprefix("sampling.")]
-    return getattr(form, key.removeprefix("prompts."))
+        name = key.removeprefix("sampling.")
+        return form.sampling[name]
+    name = key.removeprefix("prompts.")
+    return getattr(form, name)

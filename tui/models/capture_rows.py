@@ -43,9 +43,12 @@ def form_rows(
     rows: list[FormRow] = []
     for row in _rows(form, draft, found, expanded):
         rows.append(row)
-        if row.kind != "head" and row.key in draft.problems:
-            problem = draft.problems[row.key]
-            rows.append(FormRow("bad", row.key, value=problem, indent=row.indent))
+        if row.kind in ("head", "bad"):
+            continue
+        problem = draft.problems.get(row.key)
+        if problem is not None:
+            bad = FormRow("bad", row.key, value=problem, indent=row.indent)
+            rows.append(bad)
     return rows
 
 
@@ -66,11 +69,14 @@ def _rows(
     for index in range(len(form.backends)):
         open_ = index in expanded or _has_problem(draft, index)
         yield from _backend_rows(form, index, open_)
-    if "backends" in draft.problems:
-        yield FormRow("bad", "backends", value=draft.problems["backends"])
+    problem = draft.problems.get("backends")
+    if problem is not None:
+        yield FormRow("bad", "backends", value=problem)
     yield FormRow("head", label="Engines found: Enter adds a backend")
+    not_found_yet = Found("looking for it")
     for engine in ENGINES:
-        yield from _engine_rows(engine, found.get(engine, Found("looking for it")))
+        environment = found.get(engine, not_found_yet)
+        yield from _engine_rows(engine, environment)
     yield FormRow("head", label="Plan")
     yield FormRow("button", "show_plan", "See it as TOML", note="F2")
     yield FormRow("button", "save_plan", "Save it to a file", note="Ctrl+S")
@@ -79,20 +85,26 @@ def _rows(
 
 
 def _text(form: CaptureForm, key: str, label: str, note: str = "") -> FormRow:
-    return FormRow("text", key, label, value=str(value_of(form, key)), note=note)
+    value = str(value_of(form, key))
+    return FormRow("text", key, label, value=value, note=note)
 
 
 def _prompt_rows(form: CaptureForm) -> Iterator[FormRow]:
-    yield FormRow("choice", "prompts.source", "From", form.source)
-    if form.source in ("file", "file and text"):
+    source = form.source
+    yield FormRow("choice", "prompts.source", "From", source)
+    if source in ("file", "file and text"):
         yield _text(form, "prompts.file", "File", "JSONL, one prompt a line")
-    if form.source in ("text", "file and text"):
+    if source in ("text", "file and text"):
         for index in range(len(form.texts)):
-            yield _text(form, f"prompts.text[{index}]", f"Text {index + 1}")
-    if form.source == "token ids":
+            key = f"prompts.text[{index}]"
+            label = f"Text {index + 1}"
+            yield _text(form, key, label)
+    if source == "token ids":
         note = "1 2 3 | 4 5: | ends the prompt"
         for index in range(len(form.ids)):
-            yield _text(form, f"prompts.ids[{index}]", f"Ids {index + 1}", note)
+            key = f"prompts.ids[{index}]"
+            label = f"Ids {index + 1}"
+            yield _text(form, key, label, note)
 
 
 def _sampling_rows(form: CaptureForm) -> Iterator[FormRow]:
@@ -125,11 +137,14 @@ _PATH_NOTES = {
 def _backend_rows(form: CaptureForm, index: int, open_: bool) -> Iterator[FormRow]:
     key = f"backend[{index}]"
     backend = form.backends[index]
-    arrow = "▾" if open_ else "▸"
+    name = visible(backend.name)
+    arrow = "▸"
+    if open_:
+        arrow = "▾"
     yield FormRow(
         kind="button",
         key=key,
-        label=f"{arrow} {visible(backend.name)}",
+        label=f"{arrow} {name}",
         value=_summary(backend),
         note=visible(backend.options),
     )
@@ -142,20 +157,22 @@ def _backend_rows(form: CaptureForm, index: int, open_: bool) -> Iterator[FormRo
             kind=kind,
             key=f"{key}.{name}",
             label=label,
-            value=_shown(backend, name),
+            value=_value(backend, name),
             note=note,
             indent=2,
         )
-    yield FormRow("button", f"{key}.remove", "Remove this backend", indent=2)
+    remove_key = f"{key}.remove"
+    yield FormRow("button", remove_key, "Remove this backend", indent=2)
 
 
 def _summary(backend: BackendForm) -> str:
     """``vllm:bfloat16  rollout  decode+prefill x2 alone``."""
-    words = f"{backend.engine}:{backend.dtype}  {backend.role}  {_paths(backend)}"
+    paths = _paths(backend)
+    words = f"{backend.engine}:{backend.dtype}  {backend.role}  {paths}"
     if backend.repeats.strip() != "1":
         words += f" x{backend.repeats}"
     if backend.alone:
-        return f"{words} alone"
+        words += " alone"
     return words
 
 
@@ -163,30 +180,32 @@ def _paths(backend: BackendForm) -> str:
     return "+".join(backend.paths) or "paths as needed"
 
 
-def _shown(backend: BackendForm, name: str) -> str:
+def _value(backend: BackendForm, name: str) -> str:
+    """A field of a backend as it is drawn."""
     if name == "paths":
         return _paths(backend)
-    if name == "alone":
-        if backend.alone:
-            return "yes"
-        return "no"
-    return str(getattr(backend, name))
+    value = getattr(backend, name)
+    if name != "alone":
+        return str(value)
+    if value:
+        return "yes"
+    return "no"
 
 
 def _has_problem(draft: DraftPlan, index: int) -> bool:
-    return any(key.startswith(f"backend[{index}].") for key in draft.problems)
+    start = f"backend[{index}]."
+    return any(key.startswith(start) for key in draft.problems)
 
 
 def _engine_rows(engine: str, found: Found) -> Iterator[FormRow]:
     key = f"engine.{engine}"
-    if found.problem is None:
-        yield FormRow("button", key, engine, visible(found.words))
+    problem = found.problem
+    if problem is None:
+        words = visible(found.words)
+        yield FormRow("button", key, engine, words)
         return
-    yield FormRow(
-        "button",
-        key,
-        engine,
-        "does not work" if found.probed else "not found",
-        mark="bad",
-    )
-    yield FormRow("bad", key, value=found.problem, indent=2)
+    state = "not found"
+    if found.probed:
+        state = "does not work"
+    yield FormRow("button", key, engine, state, mark="bad")
+    yield FormRow("bad", key, value=problem, indent=2)
