@@ -43,11 +43,12 @@ def beside(positions: Positions, position: int, step: int) -> int | None:
     ``step`` -1: the nearest strictly before it. None where there is none.
     """
     if step > 0:
-        place = int(np.searchsorted(positions, position, "right"))
+        index = int(np.searchsorted(positions, position, "right"))
     else:
-        place = int(np.searchsorted(positions, position, "left")) - 1
-    if 0 <= place < len(positions):
-        return int(positions[place])
+        count_before = int(np.searchsorted(positions, position, "left"))
+        index = count_before - 1
+    if 0 <= index < len(positions):
+        return int(positions[index])
     return None
 
 
@@ -108,12 +109,14 @@ class Explorer:
     @property
     def greyed(self) -> bool:
         """Whether the gate refuses the pair, so that its numbers mean nothing."""
-        return self.view is not None and not self.view.comparable
+        view = self.view
+        return view is not None and not view.comparable
 
     @property
     def judged(self) -> bool:
         """Whether the statistics of the pair are worked out."""
-        return self.view is not None and self.view.stats is not None
+        view = self.view
+        return view is not None and view.stats is not None
 
     def take(self, session: Session, view: PairView | None) -> None:
         """Show a pair of a session, with the cursor where it was.
@@ -153,7 +156,8 @@ class Explorer:
     def keep_explained(self, session: Session, explanation: WhyView) -> None:
         """Remember an explanation for as long as the session does not change."""
         if session is self.session:
-            self._explanations[explanation.labels] = explanation
+            labels = explanation.labels
+            self._explanations[labels] = explanation
 
     # ---- the cursor
 
@@ -165,12 +169,14 @@ class Explorer:
     @property
     def index(self) -> int:
         """The place of the cursor within its sequence."""
-        return self.position - self.bounds[0]
+        start, _ = self.bounds
+        return self.position - start
 
     @property
     def bounds(self) -> tuple[int, int]:
         """First token of the cursor's sequence, and the one behind its last."""
-        return self.session.sequences.bounds(self.sequence)
+        sequences = self.session.sequences
+        return sequences.bounds(self.sequence)
 
     def place(self, position: int) -> None:
         """Put the cursor on a token, or on the last one where the session is
@@ -221,7 +227,8 @@ class Explorer:
         sequence = self.listing.neighbour(self.sequence, step)
         if sequence is None:
             return None
-        start, stop = self.session.sequences.bounds(sequence)
+        sequences = self.session.sequences
+        start, stop = sequences.bounds(sequence)
         if at_end:
             return stop - 1
         return start
@@ -259,7 +266,8 @@ class Explorer:
         if not columns:
             return ""
         choices = min(2, len(columns))
-        self.order_by = (inspection.by + 1) % choices
+        following = inspection.by + 1
+        self.order_by = following % choices
         return columns[self.order_by]
 
     # ---- what was searched for
@@ -282,9 +290,12 @@ class Explorer:
 
         None where nothing was found.
         """
-        if self.matches is None or not len(self.matches):
+        if self.matches is None:
             return None
-        index = self._match_index() % len(self.matches)
+        count = len(self.matches)
+        if not count:
+            return None
+        index = self._match_index() % count
         return int(self.matches.starts[index])
 
     def next_match(self, step: int) -> int | None:
@@ -301,7 +312,9 @@ class Explorer:
     def _match_index(self) -> int:
         """How many matches start before the cursor."""
         assert self.matches is not None
-        return int(np.searchsorted(self.matches.starts, self.position, "left"))
+        starts = self.matches.starts
+        count = np.searchsorted(starts, self.position, "left")
+        return int(count)
 
     def matched(self, start: int, stop: int) -> Flags | None:
         """Which tokens belong to a match, bool[stop - start]; None without a search.
@@ -309,12 +322,14 @@ class Explorer:
         Matches that start before ``start`` are not marked: a match does not cross the
         border of a sequence.
         """
-        if self.matches is None:
+        matches = self.matches
+        if matches is None:
             return None
-        first, last = np.searchsorted(self.matches.starts, [start, stop], "left")
-        begins = self.matches.starts[first:last]
-        ends = np.minimum(self.matches.ends[first:last], stop)
-        change = np.zeros(stop - start + 1, np.int64)
+        count = stop - start
+        first, last = np.searchsorted(matches.starts, [start, stop], "left")
+        begins = matches.starts[first:last]
+        ends = np.minimum(matches.ends[first:last], stop)
+        change = np.zeros(count + 1, np.int64)
         np.add.at(change, begins - start, 1)
         np.add.at(change, ends - start, -1)
         open_matches = np.cumsum(change[:-1])
@@ -340,7 +355,13 @@ class Explorer:
         if mode.thresholds:
             chosen = dict(self.state.thresholds)
             threshold = chosen.get(mode.name, mode.default)
-        return Levels(self.pair, mode, threshold, self.numbers, self.counts)
+        return Levels(
+            pair=self.pair,
+            mode=mode,
+            threshold=threshold,
+            numbers=self.numbers,
+            counts=self.counts,
+        )
 
     def legend(self) -> Legend:
         """The line that explains the colours."""
@@ -353,8 +374,9 @@ class Explorer:
         position = self.position
         if pair is None or position >= pair.tokens:
             return 0
+        mode = mode_of("delta")
         token = Stretch(pair, position, position + 1)
-        levels = mode_of("delta").levels(token, self.threshold)
+        levels = mode.levels(token, self.threshold)
         return int(levels[0])
 
     def next_mode(self) -> str:
@@ -374,34 +396,45 @@ class Explorer:
         now = self.levels.threshold
         # Thresholds less than a hundredth of a percent apart count as equal.
         if step > 0:
-            higher = (choice for choice in choices if choice > now * 1.0001)
-            return next(higher, choices[-1])
-        lower = (choice for choice in reversed(choices) if choice < now * 0.9999)
-        return next(lower, choices[0])
+            least = now * 1.0001
+            higher = [choice for choice in choices if choice > least]
+            if higher:
+                return higher[0]
+            return choices[-1]
+        most = now * 0.9999
+        lower = [choice for choice in choices if choice < most]
+        if lower:
+            return lower[-1]
+        return choices[0]
 
     def set_threshold(self, threshold: float) -> bool:
         """Set what is divergent, in the mode's unit; False where it is that already."""
         if threshold == self.levels.threshold:
             return False
-        if self.mode.thresholds:
-            chosen = dict(self.state.thresholds)
-            chosen.pop(self.mode.name, None)
-            chosen[self.mode.name] = threshold  # the newest one last
-            self.state = replace(self.state, thresholds=tuple(chosen.items()))
-        else:
-            self.state = replace(self.state, threshold=threshold)
+        mode = self.mode
+        state = self.state
+        if not mode.thresholds:
+            self.state = replace(state, threshold=threshold)
+            return True
+        chosen = dict(state.thresholds)
+        chosen.pop(mode.name, None)
+        chosen[mode.name] = threshold  # the newest one last
+        thresholds = tuple(chosen.items())
+        self.state = replace(state, thresholds=thresholds)
         return True
 
     # ---- the list of sequences
 
     def list_again(self) -> None:
         """Sort and filter the sequences anew."""
+        state = self.state
+        count = len(self.session.sequences)
         self.listing = list_sequences(
             self.pair,
-            len(self.session.sequences),
-            sort=self.state.sort,
+            count,
+            sort=state.sort,
             threshold=self.threshold,
-            filter=self.state.filter,
+            filter=state.filter,
             keep=self.keep,
             greyed=self.greyed,
         )
@@ -445,16 +478,24 @@ class Explorer:
         An empty note removes the mark of a token that has one.
         """
         note = note.strip()
-        marked = bool(note) or self.mark_at(position) is None
-        marks = [mark for mark in self.state.marks if mark.position != position]
-        if marked:
+        removes = not note and self.mark_at(position) is not None
+        marks: list[Mark] = []
+        for mark in self.state.marks:
+            if mark.position != position:
+                marks.append(mark)
+        if not removes:
             marks.append(Mark(position, note))
-        marks.sort(key=lambda mark: mark.position)
+        marks.sort(key=_position_of)
         self.state = replace(self.state, marks=tuple(marks))
-        return marked
+        return not removes
+
+
+def _position_of(mark: Mark) -> int:
+    return mark.position
 
 
 def _after(names: tuple[str, ...], name: str) -> str:
     """The name after this one; the first one after the last."""
     following = names.index(name) + 1
-    return names[following % len(names)]
+    place = following % len(names)
+    return names[place]

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     Ids = npt.NDArray[np.int32]
     Flags = npt.NDArray[np.bool_]
+    Indices = npt.NDArray[np.int32]
+    Positions = npt.NDArray[np.int64]
 
 MAX_FRAGMENT = 32
 """Cells of the longest fragment. Every pane is wider, so a fragment fits in a line."""
@@ -54,12 +56,14 @@ def fragments_of(shown: str) -> tuple[Fragment, ...]:
         rest = line
         while rest:
             text = _head(rest)
-            rest = rest[len(text) :]
+            size = len(text)
+            rest = rest[size:]
+            is_last = not rest
             fragment = Fragment(
                 text=text,
                 cells=cell_len(text),
                 starts_word=text.startswith(" "),
-                ends_line=not rest and text.endswith("↵"),
+                ends_line=is_last and text.endswith("↵"),
             )
             fragments.append(fragment)
     return tuple(fragments)
@@ -96,9 +100,11 @@ class FragmentCache:
         return fragments
 
     def _make(self, token_id: int) -> tuple[Fragment, ...]:
-        fragments = fragments_of(self._pieces.text(token_id))
+        pieces = self._pieces
+        text = pieces.text(token_id)
+        fragments = fragments_of(text)
         self._known[token_id] = fragments
-        piece = self._pieces.get(token_id)
+        piece = pieces.get(token_id)
         if piece is not None and not whole_text(piece):
             self._broken[token_id] = piece
         return fragments
@@ -113,13 +119,15 @@ class FragmentCache:
         if not len(positions):
             return ids
         shown = ids.copy()
-        ends_of_runs = np.flatnonzero(np.diff(positions) > 1) + 1
-        for run in np.split(positions, ends_of_runs):
+        is_end_of_run = np.diff(positions) > 1
+        starts_of_runs = np.flatnonzero(is_end_of_run) + 1
+        for run in np.split(positions, starts_of_runs):
             if len(run) > 1:
-                shown[run] = self._joined_run(ids[run])
+                parts = ids[run]
+                shown[run] = self._joined_run(parts)
         return shown
 
-    def _broken_positions(self, ids: Ids) -> npt.NDArray[np.int64]:
+    def _broken_positions(self, ids: Ids) -> Positions:
         """Where the tokens are whose bytes are not whole characters, ascending."""
         unique = distinct(ids)
         broken = np.zeros(len(unique), np.bool_)
@@ -129,7 +137,8 @@ class FragmentCache:
         if not broken.any():
             return np.empty(0, np.int64)
         which = np.searchsorted(unique, ids)
-        return np.flatnonzero(broken[which])
+        is_broken = broken[which]
+        return np.flatnonzero(is_broken)
 
     def _joined_run(self, ids: Ids) -> list[int]:
         """The ids below 0 of neighbouring parts of characters, shown together."""
@@ -138,11 +147,12 @@ class FragmentCache:
         return [self._made_id(text) for text in texts]
 
     def _made_id(self, text: str) -> int:
-        if text not in self._made:
+        made_id = self._made.get(text)
+        if made_id is None:
             made_id = -1 - len(self._made)
             self._made[text] = made_id
             self._known[made_id] = fragments_of(text)
-        return self._made[text]
+        return made_id
 
 
 _MANY = 20_000
@@ -155,9 +165,11 @@ def distinct(ids: Ids) -> Ids:
     `numpy.unique` gives the same, but imports masked arrays: 8 ms of every start.
     """
     ordered = np.sort(ids)
-    first = np.ones(len(ordered), np.bool_)
-    np.not_equal(ordered[1:], ordered[:-1], out=first[1:])
-    return ordered[first]
+    before = ordered[:-1]
+    after = ordered[1:]
+    is_first = np.ones(len(ordered), np.bool_)
+    np.not_equal(after, before, out=is_first[1:])
+    return ordered[is_first]
 
 
 def whole_text(piece: bytes) -> bool:
@@ -176,14 +188,16 @@ def shown_together(pieces: list[bytes]) -> list[str]:
     even together stay escaped where they are.
     """
     texts = ["" for _ in pieces]
-    ends = np.cumsum([len(piece) for piece in pieces]).tolist()
+    sizes = [len(piece) for piece in pieces]
+    ends = np.cumsum(sizes).tolist()
     piece = 0
     for char, _, end in _chars(pieces):
         while ends[piece] < end:
             piece += 1
         texts[piece] += visible(char)
     for index, raw in enumerate(pieces):
-        if raw and not texts[index]:
+        is_part = not texts[index]
+        if raw and is_part:
             texts[index] = PART
     return texts
 
@@ -194,13 +208,16 @@ def _chars(pieces: list[bytes]) -> Iterator[tuple[str, int, int]]:
     A byte that is not part of a character is given as a surrogate.
     """
     start = 0
-    for char in b"".join(pieces).decode("utf-8", "surrogateescape"):
-        if 0xDC80 <= ord(char) <= 0xDCFF:
-            size = 1
-        else:
-            size = len(char.encode("utf-8"))
-        yield char, start, start + size
-        start += size
+    joined = b"".join(pieces)
+    for char in joined.decode("utf-8", "surrogateescape"):
+        size = 1
+        is_stray_byte = 0xDC80 <= ord(char) <= 0xDCFF
+        if not is_stray_byte:
+            encoded = char.encode("utf-8")
+            size = len(encoded)
+        stop = start + size
+        yield char, start, stop
+        start = stop
 
 
 def part_of(pieces: list[bytes], index: int) -> tuple[str, int, int] | None:
@@ -231,10 +248,10 @@ class Flow:
     """
 
     fragments: list[Fragment]
-    kind: npt.NDArray[np.int32]
-    token: npt.NDArray[np.int32]
-    first: npt.NDArray[np.int32]
-    ends: npt.NDArray[np.int64]
+    kind: Indices
+    token: Indices
+    first: Indices
+    ends: Positions
     lines: list[int]
 
     @property
@@ -244,38 +261,49 @@ class Flow:
     def line_of(self, token: int) -> int:
         """The line on which a token starts."""
         first = int(self.first[token])
-        return bisect_right(self.lines, first) - 1
+        return self._line_with(first)
 
     def last_line_of(self, token: int) -> int:
         """The line on which a token ends."""
-        last = int(self.first[token + 1]) - 1
-        return bisect_right(self.lines, last) - 1
+        stop = int(self.first[token + 1])
+        return self._line_with(stop - 1)
+
+    def _line_with(self, fragment: int) -> int:
+        """The line of a fragment."""
+        lines_begun = bisect_right(self.lines, fragment)
+        return lines_begun - 1
 
     def column_of(self, token: int) -> int:
         """The cell at which a token starts in its line."""
-        line_start = self.lines[self.line_of(token)]
-        return self._before(int(self.first[token])) - self._before(line_start)
+        first = int(self.first[token])
+        line = self._line_with(first)
+        line_start = self.lines[line]
+        return self._before(first) - self._before(line_start)
 
     def cells_of(self, token: int) -> int:
         """Cells of a token, its mark included."""
         first = int(self.first[token])
-        following = int(self.first[token + 1])
-        return self._before(following) - self._before(first)
+        stop = int(self.first[token + 1])
+        return self._before(stop) - self._before(first)
 
     def token_at(self, line: int, column: int) -> int:
         """The token at a cell of a line; the last one where the line is shorter."""
         start = self.lines[line]
         stop = self.lines[line + 1]
-        cell = self._before(start) + max(0, column)
-        passed = int(np.searchsorted(self.ends[start:stop], cell, "right"))
+        column = max(0, column)
+        cell = self._before(start) + column
+        ends = self.ends[start:stop]
+        passed = int(np.searchsorted(ends, cell, "right"))
         fragment = min(start + passed, stop - 1)
         return int(self.token[fragment])
 
     def tokens_of(self, line: int) -> tuple[int, int]:
         """First and last token with a fragment on a line."""
         first = self.lines[line]
-        last = self.lines[line + 1] - 1
-        return int(self.token[first]), int(self.token[last])
+        stop = self.lines[line + 1]
+        first_token = self.token[first]
+        last_token = self.token[stop - 1]
+        return int(first_token), int(last_token)
 
     def _before(self, fragment: int) -> int:
         """Cells from the start of the sequence up to a fragment."""
@@ -296,29 +324,33 @@ def flow(
     ``marked`` bool[n] tokens have one more cell for their mark. The completion begins
     at token ``prompt``, on a new line.
     """
-    fragments, kind, first = _fragments(cache.joined(ids), cache)
-    indices = np.arange(len(ids), dtype=np.int32)
+    count = len(ids)
+    joined = cache.joined(ids)
+    fragments, kind, first = _fragments(joined, cache)
+    indices = np.arange(count, dtype=np.int32)
     token = np.repeat(indices, np.diff(first))
     cells = _of_each(fragments, "cells", np.int64)[kind]
     cells[first[:-1]] += marked
     breaks = _of_each(fragments, "ends_line", np.bool_)[kind]
-    if 0 < prompt < len(ids):
-        breaks[first[prompt] - 1] = True
+    if 0 < prompt < count:
+        last_of_prompt = first[prompt] - 1
+        breaks[last_of_prompt] = True
     words = _of_each(fragments, "starts_word", np.bool_)[kind]
     ends = np.cumsum(cells)
+    lines = _break_lines(ends, breaks, words, width)
     return Flow(
         fragments=fragments,
         kind=kind,
         token=token,
         first=first,
         ends=ends,
-        lines=_break_lines(ends, breaks, words, width),
+        lines=lines,
     )
 
 
 def _fragments(
     ids: Ids, cache: FragmentCache
-) -> tuple[list[Fragment], npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+) -> tuple[list[Fragment], Indices, Indices]:
     """The distinct fragments, the `Flow.kind` and the `Flow.first` of the tokens."""
     unique, which = _numbered(ids)
     of_id = [cache[token_id] for token_id in unique.tolist()]
@@ -331,18 +363,21 @@ def _fragments(
     np.cumsum(counts, out=first[1:])
     # Fragment f of a token, counted among all fragments, is fragment f + shift among
     # the distinct ones.
-    shift = np.repeat(starts[which] - first[:-1], counts)
-    kind = np.arange(len(shift)) + shift
-    return distinct_fragments, kind.astype(np.int32), first
+    shift_of_token = starts[which] - first[:-1]
+    shift = np.repeat(shift_of_token, counts)
+    indices = np.arange(len(shift))
+    kind = (indices + shift).astype(np.int32)
+    return distinct_fragments, kind, first
 
 
-def _numbered(ids: Ids) -> tuple[Ids, npt.NDArray[np.int64]]:
+def _numbered(ids: Ids) -> tuple[Ids, Positions]:
     """The distinct ids, and for each token which of them it has, i64[n]."""
     if len(ids) > _MANY:
         unique, which = np.unique(ids, return_inverse=True)
         return unique, which
     unique = distinct(ids)
-    return unique, np.searchsorted(unique, ids)
+    which = np.searchsorted(unique, ids)
+    return unique, which
 
 
 def _of_each(fragments: list[Fragment], field: str, dtype: Any) -> npt.NDArray[Any]:
@@ -352,7 +387,7 @@ def _of_each(fragments: list[Fragment], field: str, dtype: Any) -> npt.NDArray[A
 
 
 def _break_lines(
-    ends: npt.NDArray[np.int64],
+    ends: Positions,
     breaks: Flags,
     words: Flags,
     width: int,
@@ -369,8 +404,9 @@ def _break_lines(
     forced_breaks = (np.flatnonzero(breaks) + 1).tolist()
     forced_breaks.append(total)
     # The last fragment at or before each one that starts a word.
-    indices = np.where(words, np.arange(total), -1)
-    word_start = np.maximum.accumulate(indices).tolist()
+    indices = np.arange(total)
+    starts = np.where(words, indices, -1)
+    word_start = np.maximum.accumulate(starts).tolist()
     most_left = min(_WORD_ROOM, width // 3)
 
     lines = [0]
