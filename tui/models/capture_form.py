@@ -216,33 +216,35 @@ def with_value(form: CaptureForm, key: str, value: Any) -> CaptureForm:
     return replace(form, **{name: value})
 
 
-class _Place(NamedTuple):
+class _IndexedKey(NamedTuple):
     """What a key with an index stands for: a field, and the backend or the row."""
 
     number: int
     field: str
 
 
-def _backend_field(key: str) -> _Place | None:
+def _backend_field(key: str) -> _IndexedKey | None:
     """The field of a backend that a key stands for, None for other keys."""
     match = _BACKEND_KEY.fullmatch(key)
     if match is None:
         return None
     index, field = match.groups()
-    return _Place(int(index), field)
+    return _IndexedKey(int(index), field)
 
 
-def _prompt_row(key: str) -> _Place | None:
+def _prompt_row(key: str) -> _IndexedKey | None:
     """The row of prompts that a key stands for, None for other keys."""
     match = _PROMPT_KEY.fullmatch(key)
     if match is None:
         return None
     word, index = match.groups()
     field = _PROMPT_FIELDS[word]
-    return _Place(int(index), field)
+    return _IndexedKey(int(index), field)
 
 
-def _with_backend_value(form: CaptureForm, place: _Place, value: Any) -> CaptureForm:
+def _with_backend_value(
+    form: CaptureForm, place: _IndexedKey, value: Any
+) -> CaptureForm:
     backends = list(form.backends)
     changes = {place.field: value}
     backend = replace(backends[place.number], **changes)
