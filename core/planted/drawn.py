@@ -52,6 +52,7 @@ _ROUNDED_FROM = 0.004
 """Nats of noise from which the logits are rounded too: less than that is below the
 lattice.
 """
+_MANTISSA_BITS = {"bfloat16": 8, "float16": 11}
 
 Array = npt.NDArray[Any]
 Random = np.random.Generator
@@ -132,9 +133,10 @@ class _DrawnSession(Session):
         return Pieces({})
 
     def capture(self, label: str) -> Capture:
-        return next(
-            capture for capture in self.drawn_captures if capture.info.label == label
-        )
+        for capture in self.drawn_captures:
+            if capture.info.label == label:
+                return capture
+        raise KeyError(label)
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,31 +174,36 @@ def draw_session(setting: HealthySetting, rng: Random) -> Session:
     and a repeat of each side.
     """
     text = _text(setting, rng)
-    sides = [_Side("trainer", setting.width_a), _Side("rollout", setting.width_b)]
+    trainer = _Side("trainer", setting.width_a)
+    rollout = _Side("rollout", setting.width_b)
+    sides = [trainer, rollout]
     if setting.reference:
-        sides.append(_Side("reference", setting.width_a))
+        reference = _Side("reference", setting.width_a)
+        sides.append(reference)
     captures = [_capture(setting, side, text, rng) for side in sides]
     if setting.repeats:
-        captures += [_repeat(capture, rng) for capture in captures[:2]]
+        trainer_and_rollout = captures[:2]
+        captures += [_repeat(capture, rng) for capture in trainer_and_rollout]
     return _session(text.sequences, captures)
 
 
 def _text(setting: HealthySetting, rng: Random) -> _Text:
     """Sequences that a sampler drew from the logits, or took greedily."""
     lengths, prompts = _lengths(setting, rng)
-    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    offsets = _offsets(lengths)
+    tokens = int(offsets[-1])
     source = _source(offsets, prompts, setting.shared)
-    logits = _logits(int(offsets[-1]), rng)[source]
+    logits = _logits(tokens, rng)[source]
     gumbel = rng.gumbel(size=logits.shape)
     if setting.greedy:
         gumbel = np.zeros_like(gumbel)
-    drawn = (logits + gumbel).argmax(axis=1)
-    ids = drawn.astype(np.int32)[source]
+    perturbed = logits + gumbel
+    drawn = perturbed.argmax(axis=1).astype(np.int32)
     sequences = Sequences(
-        token_ids=ids,
+        token_ids=drawn[source],
         offsets=offsets,
         prompt_lengths=np.asarray(prompts, np.int32),
-        mask=np.ones(len(ids), np.uint8),
+        mask=np.ones(tokens, np.uint8),
         finish=np.zeros(len(lengths), np.uint8),
     )
     return _Text(
@@ -208,9 +215,16 @@ def _text(setting: HealthySetting, rng: Random) -> _Text:
     )
 
 
+def _offsets(lengths: Sequence[int]) -> Array:
+    """Where each sequence starts, and where the last one ends: i64[S + 1]."""
+    ends = np.cumsum(lengths)
+    offsets: Array = np.concatenate([[0], ends])
+    return offsets.astype(np.int64)
+
+
 def _session(sequences: Sequences, captures: Sequence[Capture]) -> Session:
     count = len(sequences)
-    part = _part("sequences", count, len(sequences.token_ids))
+    part = _part("sequences", count, sequences.tokens)
     manifest = Manifest(
         id="drawn",
         model=ModelInfo("drawn", vocab_size=_VOCABULARY),
@@ -227,7 +241,13 @@ def _session(sequences: Sequences, captures: Sequence[Capture]) -> Session:
 
 def _part(folder: str, sequences: int, tokens: int) -> Part:
     """The one part of a folder, which is not there."""
-    return Part(f"{folder}/part-00000.safetensors", 0, sequences, tokens, "")
+    return Part(
+        f"{folder}/part-00000.safetensors",
+        first_sequence=0,
+        sequences=sequences,
+        tokens=tokens,
+        digest="",
+    )
 
 
 def _lengths(setting: HealthySetting, rng: Random) -> tuple[list[int], list[int]]:
@@ -256,32 +276,38 @@ def _scored_of_each(setting: HealthySetting, rng: Random) -> list[int]:
     cuts = np.array([], int)
     if count > 1:
         places = np.arange(1, tokens)
-        cuts = np.sort(rng.choice(places, count - 1, replace=False))
-    bounds = np.concatenate([[0], cuts, [tokens]])
-    return [int(scored) for scored in np.diff(bounds)]
+        cuts = rng.choice(places, count - 1, replace=False)
+    bounds = np.concatenate([[0], np.sort(cuts), [tokens]])
+    scored: list[int] = np.diff(bounds).tolist()
+    return scored
 
 
 def _source(offsets: Array, prompts: Sequence[int], shared: int) -> Array:
     """For each token the one that it is the same as, i64[N]: up to ``shared`` tokens of
     a prompt are those of the first sequence.
     """
-    source = np.arange(int(offsets[-1]))
-    for start, length in zip(offsets[1:-1], prompts[1:], strict=True):
-        common = min(shared, length, prompts[0])
-        source[start : start + common] = np.arange(common)
+    tokens = int(offsets[-1])
+    source = np.arange(tokens)
+    first_prompt, *later_prompts = prompts
+    later_starts = offsets[1:-1]
+    for start, prompt in zip(later_starts, later_prompts, strict=True):
+        common = min(shared, prompt, first_prompt)
+        end = start + common
+        source[start:end] = np.arange(common)
     return source
 
 
 def _in_stretches(count: int, rng: Random) -> Array:
     """f64[count], normal numbers of which neighbours are alike (`_ALIKE`)."""
     fresh = rng.normal(0, 1, count)
-    out = np.empty(count)
-    last = 0.0
+    stretches = np.empty(count)
+    fresh_weight = np.sqrt(1 - _ALIKE**2)
+    last = fresh[0] if count else 0.0
     for i, value in enumerate(fresh):
-        kept = _ALIKE * last + np.sqrt(1 - _ALIKE**2) * value
-        last = value if i == 0 else kept
-        out[i] = last
-    return out
+        if i > 0:
+            last = _ALIKE * last + fresh_weight * value
+        stretches[i] = last
+    return stretches
 
 
 def _logits(count: int, rng: Random) -> Array:
@@ -292,7 +318,8 @@ def _logits(count: int, rng: Random) -> Array:
     spread = np.clip(2.6 * certainty, 0.8, 12.0)
     shape = rng.normal(0, 1, (count, _VOCABULARY))
     level = rng.normal(0, 2, (count, 1))
-    return shape * spread[:, None] + level
+    spread_of_row = spread[:, None]
+    return shape * spread_of_row + level
 
 
 def _size(dtype: str, rng: Random) -> float:
@@ -302,10 +329,12 @@ def _size(dtype: str, rng: Random) -> float:
     usual = USUAL[dtype]
     low = max(usual.low, usual.high / 20)
     high = 0.8 * usual.high
-    mae = float(np.exp(rng.uniform(np.log(low), np.log(high))))
+    log_mae = rng.uniform(np.log(low), np.log(high))
+    mae = float(np.exp(log_mae))
     # Two independent sides, and a normal error's mean absolute value is 0.8 of its
     # deviation.
-    return float(mae / (np.sqrt(2) * 0.8))
+    mae_of_unit_noise = np.sqrt(2) * 0.8
+    return float(mae / mae_of_unit_noise)
 
 
 def _unscored(sequences: Sequences, prompts: bool) -> Array:
@@ -315,9 +344,11 @@ def _unscored(sequences: Sequences, prompts: bool) -> Array:
     starts = sequences.offsets[:-1]
     unscored = np.zeros(sequences.tokens, bool)
     unscored[starts] = True
-    if not prompts:
-        for start, length in zip(starts, sequences.prompt_lengths, strict=True):
-            unscored[start : start + length] = True
+    if prompts:
+        return unscored
+    for start, length in zip(starts, sequences.prompt_lengths, strict=True):
+        prompt = slice(start, start + length)
+        unscored[prompt] = True
     return unscored
 
 
@@ -325,25 +356,33 @@ def _noise(logits: Array, sequences: Sequences, size: float, rng: Random) -> Arr
     """f64[N, V] with a typical size of ``size``: shared directions and independent
     rounding, loud and quiet tokens, slowly growing with the position.
     """
-    count = len(logits)
-    directions = rng.normal(0, 1 / np.sqrt(_HIDDEN), (_HIDDEN, logits.shape[1]))
-    together = rng.normal(0, 1, (count, _HIDDEN)) @ directions
+    count, vocabulary = logits.shape
+    deviation = 1 / np.sqrt(_HIDDEN)
+    directions = rng.normal(0, deviation, (_HIDDEN, vocabulary))
+    along_each = rng.normal(0, 1, (count, _HIDDEN))
+    together = along_each @ directions
     alone = rng.normal(0, 1, logits.shape)
-    starts = np.repeat(sequences.offsets[:-1], np.diff(sequences.offsets))
-    position = np.arange(count) - starts
-    growth = 1 + 0.1 * np.log1p(position)
-    loud = np.exp(0.8 * _in_stretches(count, rng)) * growth
+    loud = np.exp(0.8 * _in_stretches(count, rng))
+    loud = loud * _growth(sequences)
     loud /= loud.mean()
     mixed = 0.8 * together + 0.6 * alone
     noise: Array = size * loud[:, None] * mixed
     return noise
 
 
+def _growth(sequences: Sequences) -> Array:
+    """f64[N]: by how much the noise of each token grows with its position."""
+    offsets = sequences.offsets
+    lengths = np.diff(offsets)
+    starts = np.repeat(offsets[:-1], lengths)
+    position = np.arange(sequences.tokens) - starts
+    growth: Array = 1 + 0.1 * np.log1p(position)
+    return growth
+
+
 def _rounded(logits: Array, dtype: str) -> Array:
-    """Logits on the lattice of a 16-bit dtype (8 bits of mantissa, or 11), as a 16-bit
-    head leaves them.
-    """
-    bits = {"bfloat16": 8, "float16": 11}.get(dtype)
+    """Logits on the lattice of a 16-bit dtype, as a 16-bit head leaves them."""
+    bits = _MANTISSA_BITS.get(dtype)
     if bits is None:
         return logits
     size = np.maximum(np.abs(logits), 1e-6)
@@ -355,40 +394,52 @@ def _rounded(logits: Array, dtype: str) -> Array:
 
 def _capture(setting: HealthySetting, side: _Side, text: _Text, rng: Random) -> Capture:
     """One noisy reading of the text."""
+    sequences = text.sequences
     values = _read(setting, side, text, rng)
-    of_targets = values[np.arange(len(values)), text.sequences.token_ids]
-    logprob = of_targets.astype(np.float32)
-    logprob[text.unscored] = np.nan
-    more_likely = (values > of_targets[:, None]).sum(axis=1)
-    rank = (1 + more_likely).astype(np.int32)
-    rank[text.unscored] = 0
+    of_targets = np.take_along_axis(values, sequences.token_ids[:, None], axis=1)
+    more_likely = (values > of_targets).sum(axis=1)
     best_first = np.argsort(-values, axis=1, kind="stable")
-    ids = best_first[:, : side.width].astype(np.int32)
-    top = np.take_along_axis(values, ids, axis=1).astype(np.float32)
-    ids[text.unscored] = -1
-    top[text.unscored] = np.nan
+    top_ids = best_first[:, : side.width]
+    top_values = np.take_along_axis(values, top_ids, axis=1)
+
+    def column(entries: Array, dtype: Any, unscored: float) -> Column:
+        stored = entries.astype(dtype)
+        stored[text.unscored] = unscored
+        return Column([stored])
+
     return Capture(
-        info=_info(setting, side, text.sequences),
-        sequences=len(text.sequences),
-        logprob=Column([logprob]),
-        rank=Column([rank]),
-        top_ids=Column([ids]),
-        top_logprobs=Column([top]),
+        info=_info(setting, side, sequences),
+        sequences=len(sequences),
+        logprob=column(of_targets[:, 0], np.float32, np.nan),
+        rank=column(1 + more_likely, np.int32, 0),
+        top_ids=column(top_ids, np.int32, -1),
+        top_logprobs=column(top_values, np.float32, np.nan),
         entropy=None,
     )
 
 
 def _read(setting: HealthySetting, side: _Side, text: _Text, rng: Random) -> Array:
     """Log-probabilities as this side computes and stores them, f64[N, V] nats."""
-    noise = _REFERENCE if side.name == "reference" else text.noise
-    logits = text.logits + _noise(text.logits, text.sequences, noise, rng)
+    size = text.noise
+    if side.name == "reference":
+        size = _REFERENCE
+    noise = _noise(text.logits, text.sequences, size, rng)
+    logits = text.logits + noise
     dtype = side.dtype(setting)
     if dtype != "float32" and text.noise > _ROUNDED_FROM:
         logits = _rounded(logits, dtype)
-    logits = logits - logits.max(axis=1, keepdims=True)
-    logprobs = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    logprobs = _log_softmax(logits)
     stored = "float32" if setting.with_facts else setting.stored
     return _stored(logprobs[text.source], stored)
+
+
+def _log_softmax(logits: Array) -> Array:
+    """Logits [N, V] to log-probabilities of the same shape, in nats."""
+    peak = logits.max(axis=1, keepdims=True)
+    shifted = logits - peak
+    total = np.exp(shifted).sum(axis=1, keepdims=True)
+    logprobs: Array = shifted - np.log(total)
+    return logprobs
 
 
 def _stored(values: Array, kind: str) -> Array:
@@ -402,18 +453,23 @@ def _stored(values: Array, kind: str) -> Array:
 
 def _info(setting: HealthySetting, side: _Side, sequences: Sequences) -> CaptureInfo:
     """What is known of the capture: all, or what an imported one has."""
-    facts = None
-    path = "recorded"
     if setting.with_facts:
-        facts = _facts(side.dtype(setting))
         path = "prefill"
+        engine = "transformers"
+        dtype = side.dtype(setting)
+        facts = _facts(dtype)
+    else:
+        path = "recorded"
+        engine = "unknown"
+        dtype = "unknown"
+        facts = None
     label = f"{side.name}/{path}"
     part = _part(f"captures/{label}", len(sequences), sequences.tokens)
     return CaptureInfo(
         label=label,
         backend=side.name,
-        engine="unknown" if facts is None else "transformers",
-        dtype="unknown" if facts is None else side.dtype(setting),
+        engine=engine,
+        dtype=dtype,
         path=path,
         repeat=1,
         role=side.name,
@@ -446,11 +502,18 @@ def _repeat(capture: Capture, rng: Random) -> Capture:
     that is not deterministic gives.
     """
     size = float(rng.choice([0.0, 1e-4, 0.01]))
-    noise = rng.normal(0, size, len(capture.logprob)).astype(np.float32)
-    moved = capture.logprob.whole() + noise
-    logprob = np.minimum(moved, 0.0).astype(np.float32)
-    first = capture.info.parts[0]
-    label = f"{capture.info.label}#2"
+    first = capture.logprob.whole()
+    noise = rng.normal(0, size, len(first))
+    moved = first + noise.astype(np.float32)
+    logprob = np.minimum(moved, 0.0)
+    column = Column([logprob.astype(np.float32)])
+    info = _repeat_info(capture.info)
+    return replace(capture, info=info, logprob=column)
+
+
+def _repeat_info(info: CaptureInfo) -> CaptureInfo:
+    """``info`` as that of its second capture."""
+    label = f"{info.label}#2"
+    first = info.parts[0]
     part = _part(f"captures/{label}", first.sequences, first.tokens)
-    info = replace(capture.info, label=label, repeat=2, parts=(part,))
-    return replace(capture, info=info, logprob=Column([logprob]))
+    return replace(info, label=label, repeat=2, parts=(part,))

@@ -37,26 +37,37 @@ def judge_engines(
     """
     judged = []
     opened: dict[str, Session] = {}
-    for fault in FAULTS:
-        if fault.engine not in engines:
-            continue
+    for fault in _faults_of(engines):
         name = session_of(fault)
-        if name not in opened and (folder / name / MANIFEST).exists():
-            opened[name] = open_session(folder / name)
-        if name in opened and _complete(opened[name], fault):
-            judged.append(_judged(opened[name], fault, blind))
+        session = opened.get(name)
+        if session is None:
+            if not _exists(folder / name):
+                continue
+            session = open_session(folder / name)
+            opened[name] = session
+        if _complete(session, fault):
+            judged.append(_judged(session, fault, blind))
     return judged
 
 
 def unfinished(folder: Path, engines: Sequence[str]) -> list[tuple[EngineFault, str]]:
     """Faults without complete captures, and why."""
     lacking = []
-    for fault in FAULTS:
-        if fault.engine in engines:
-            why = _lacking(folder / session_of(fault), fault)
-            if why is not None:
-                lacking.append((fault, why))
+    for fault in _faults_of(engines):
+        session_folder = folder / session_of(fault)
+        why = _lacking(session_folder, fault)
+        if why is not None:
+            lacking.append((fault, why))
     return lacking
+
+
+def _faults_of(engines: Sequence[str]) -> list[EngineFault]:
+    return [fault for fault in FAULTS if fault.engine in engines]
+
+
+def _exists(session_folder: Path) -> bool:
+    manifest = session_folder / MANIFEST
+    return manifest.exists()
 
 
 def _labels(fault: EngineFault) -> tuple[str, str]:
@@ -64,36 +75,42 @@ def _labels(fault: EngineFault) -> tuple[str, str]:
 
 
 def _complete(session: Session, fault: EngineFault) -> bool:
-    states = {info.label: info.status for info in session.captures}
-    return all(states.get(label) == "complete" for label in _labels(fault))
+    status = {info.label: info.status for info in session.captures}
+    trainer, engine = _labels(fault)
+    both = (status.get(trainer), status.get(engine))
+    return both == ("complete", "complete")
 
 
 def _lacking(folder: Path, fault: EngineFault) -> str | None:
-    if not (folder / MANIFEST).exists():
-        return "not captured"
+    not_captured = "not captured"
+    if not _exists(folder):
+        return not_captured
     try:
         session = open_session(folder)
     except LogdriftError as error:
         return str(error)
+    labels = _labels(fault)
     for info in session.captures:
-        if info.label in _labels(fault) and info.status != "complete":
-            return (info.failure_lines or ["not captured"])[0]
+        if info.label not in labels or info.status == "complete":
+            continue
+        lines = info.failure_lines or [not_captured]
+        return lines[0]
     return None
 
 
 def _judged(session: Session, fault: EngineFault, blind: bool) -> JudgedSession:
-    seen = _without(session, fault) if blind else session
-    diagnosis = diagnose(seen, make_pair(seen, *_labels(fault)))
+    seen = session
+    if blind:
+        seen = _without(session, fault)
+    pair = make_pair(seen, *_labels(fault))
+    diagnosis = diagnose(seen, pair)
     mae = float(diagnosis.size["mae"] or 0.0)
-    asked = fault.telling == "data" or (fault.telling == "facts" and not blind)
-    if blind and asked and fault.causes[0] not in _PRECISION:
-        asked = mae > _VISIBLE * _clean(session, fault)
+    asked = _is_asked(session, fault, mae, blind=blind)
     named = named_in(diagnosis)
     stands = outcome(fault.causes, named, clean=fault.clean, asked=asked)
-    background = STATES[fault.engine][fault.state].dtype
     return JudgedSession(
         fault=f"{fault.engine}: {fault.name}",
-        background=background,
+        background=_dtype(fault),
         blind=blind,
         outcome=stands,
         named=named,
@@ -103,13 +120,31 @@ def _judged(session: Session, fault: EngineFault, blind: bool) -> JudgedSession:
     )
 
 
-def _clean(session: Session, fault: EngineFault) -> float:
+def _dtype(fault: EngineFault) -> str:
+    """What the engine computes in when it has the fault."""
+    states = STATES[fault.engine]
+    return states[fault.state].dtype
+
+
+def _is_asked(session: Session, fault: EngineFault, mae: float, *, blind: bool) -> bool:
+    """Whether the diagnosis has to name the fault: what it is asked can show it."""
+    if not blind:
+        return fault.telling in ("data", "facts")
+    if fault.telling != "data":
+        return False
+    first_cause = fault.causes[0]
+    if first_cause in _PRECISION:
+        return True
+    return mae > _VISIBLE * _clean_mae(session, fault)
+
+
+def _clean_mae(session: Session, fault: EngineFault) -> float:
     """MAE of the engine without a fault in that precision; 0 where the session has
     none.
     """
     state = "clean"
     trainer = TRAINER
-    if STATES[fault.engine][fault.state].dtype == "float32":
+    if _dtype(fault) == "float32":
         state = "float32"
         trainer = TRAINER32
     clean_trainer = f"{trainer}/prefill"
@@ -119,10 +154,11 @@ def _clean(session: Session, fault: EngineFault) -> float:
         return 0.0
     pair = make_pair(session, clean_trainer, clean_engine)
     delta = pair.delta[pair.scored]
-    sizes = np.abs(delta[np.isfinite(delta)])
-    if len(sizes):
-        return float(sizes.mean(dtype=np.float64))
-    return 0.0
+    finite = delta[np.isfinite(delta)]
+    if not len(finite):
+        return 0.0
+    sizes = np.abs(finite)
+    return float(sizes.mean(dtype=np.float64))
 
 
 def _without(session: Session, fault: EngineFault) -> Session:
@@ -131,10 +167,12 @@ def _without(session: Session, fault: EngineFault) -> Session:
     weights.
     """
     unknown: dict[str, Any] = dict.fromkeys(fault.facts)
+    labels = _labels(fault)
     captures = []
     for info in session.captures:
-        if info.label in _labels(fault) and info.facts is not None:
-            info = replace(info, facts=replace(info.facts, **unknown))
+        if info.label in labels and info.facts is not None:
+            facts = replace(info.facts, **unknown)
+            info = replace(info, facts=facts)
         captures.append(info)
     manifest = replace(session.manifest, captures=tuple(captures), plan={})
     return Session(session.folder, manifest)

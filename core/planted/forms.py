@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,19 +55,26 @@ def write_dump(session: Session, file: Path, *, lists: bool) -> None:
     """One line a sequence with the log-probabilities of both sides and, where asked,
     their alternatives.
     """
-    captures = {name: session.capture(f"{name}/prefill") for name in SIDES}
     with open(file, "w", encoding="utf-8") as out:
         for sequence in range(len(session.sequences)):
-            start, stop = session.sequences.bounds(sequence)
-            line = {
-                "token_ids": session.sequences.ids(sequence).tolist(),
-                "prompt_length": int(session.sequences.prompt_lengths[sequence]),
-                "captures": {
-                    name: _scores(capture, start, stop, lists)
-                    for name, capture in captures.items()
-                },
-            }
+            line = _dumped(session, sequence, lists)
             out.write(json.dumps(line) + "\n")
+
+
+def _dumped(session: Session, sequence: int, lists: bool) -> dict[str, Any]:
+    """One sequence as a line of a dump holds it."""
+    sequences = session.sequences
+    start, stop = sequences.bounds(sequence)
+    prompt_length = sequences.prompt_lengths[sequence]
+    scores = {}
+    for side in SIDES:
+        capture = session.capture(f"{side}/prefill")
+        scores[side] = _scores(capture, start, stop, lists)
+    return {
+        "token_ids": sequences.ids(sequence).tolist(),
+        "prompt_length": int(prompt_length),
+        "captures": scores,
+    }
 
 
 def _scores(capture: Capture, start: int, stop: int, lists: bool) -> dict[str, Any]:
@@ -82,9 +88,11 @@ def _scores(capture: Capture, start: int, stop: int, lists: bool) -> dict[str, A
     ids_rows = capture.top_ids.rows(start, stop)
     values_rows = capture.top_logprobs.rows(start, stop)
     for ids, values in zip(ids_rows, values_rows, strict=True):
-        listed = (ids >= 0) & np.isfinite(values)
-        top_ids.append(ids[listed].tolist() or None)
-        top_logprobs.append(values[listed].tolist() or None)
+        is_listed = (ids >= 0) & np.isfinite(values)
+        listed_ids = ids[is_listed].tolist()
+        listed_values = values[is_listed].tolist()
+        top_ids.append(listed_ids or None)
+        top_logprobs.append(listed_values or None)
     scores["top_ids"] = top_ids
     scores["top_logprobs"] = top_logprobs
     return scores
@@ -129,24 +137,26 @@ def judge_forms(
     """Every planted session of ``folder`` in each of ``forms``; ``work`` is a folder
     for the dumps, made and taken away.
     """
-    out = []
+    judged = []
     try:
         for path in sorted(folder.glob("*-*")):
             background, _, name = path.name.partition("-")
-            if name not in BY_NAME or not (path / MANIFEST).exists():
+            fault = BY_NAME.get(name)
+            manifest = path / MANIFEST
+            if fault is None or not manifest.exists():
                 continue
             session = open_session(path)
-            out += [
-                _judged(in_form(session, form, work), BY_NAME[name], background, form)
-                for form in forms
-            ]
+            for form in forms:
+                held = in_form(session, form, work)
+                judged.append(_judged(held, fault, background, form))
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    return out
+    return judged
 
 
 def _judged(session: Session, fault: Fault, background: str, form: Form) -> JudgedForm:
-    diagnosis = diagnose(session, make_pair(session, *SIDES))
+    pair = make_pair(session, *SIDES)
+    diagnosis = diagnose(session, pair)
     return JudgedForm(
         fault=fault.name,
         background=background,
@@ -164,35 +174,48 @@ def answer_of(fault: Fault, diagnosis: Diagnosis) -> FormAnswer:
     be assumed cannot be told from rounding.
     """
     likely = {ranked.cause for ranked in diagnosis.causes if ranked.score >= LIKELY}
+    allowed = {NOISE, *fault.causes}
     right = fault.causes[0]
-    if likely - {NOISE, *fault.causes}:
+    if not likely <= allowed:
         return "wrong"
     if right == NOISE:
         return "clean"
-    codes = [ranked.cause for ranked in diagnosis.causes]
-    if codes[:1] == [right]:
-        return "first"
-    is_second = right in codes[:2]
-    other_of_the_fault = any(code in fault.causes for code in codes[:1])
-    if is_second or other_of_the_fault:
-        return "second"
+    place = _place([ranked.cause for ranked in diagnosis.causes], fault)
+    if place is not None:
+        return place
     if likely == {NOISE} and _is_beyond_noise(diagnosis):
         return "wrong"
     return "cannot be told"
 
 
+def _place(causes: Sequence[str], fault: Fault) -> Literal["first", "second"] | None:
+    """Where the right cause stands among the first two of the ranking ``causes``;
+    another cause of the fault at the top counts as *second*.
+    """
+    right = fault.causes[0]
+    first_two = causes[:2]
+    if not first_two:
+        return None
+    first = first_two[0]
+    if first == right:
+        return "first"
+    if right in first_two or first in fault.causes:
+        return "second"
+    return None
+
+
 def _is_beyond_noise(diagnosis: Diagnosis) -> bool:
     """Whether the gap is larger than usual for the dtype that had to be assumed."""
-    usual = USUAL[str(diagnosis.size["dtype"] or "bfloat16")]
-    return float(diagnosis.size["mae"] or 0.0) > usual.high
+    dtype = str(diagnosis.size["dtype"] or "bfloat16")
+    mae = float(diagnosis.size["mae"] or 0.0)
+    return mae > USUAL[dtype].high
 
 
 def form_totals(rows: Iterable[JudgedForm]) -> dict[Form, dict[FormAnswer, int]]:
     """How many answers of each kind in each form."""
-    counts: dict[Form, Counter[FormAnswer]] = {}
+    totals: dict[Form, dict[FormAnswer, int]] = {}
     for row in rows:
-        counts.setdefault(row.form, Counter())[row.answer] += 1
-    return {
-        form: {answer: counted[answer] for answer in ANSWERS}
-        for form, counted in counts.items()
-    }
+        if row.form not in totals:
+            totals[row.form] = dict.fromkeys(ANSWERS, 0)
+        totals[row.form][row.answer] += 1
+    return totals

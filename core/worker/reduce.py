@@ -16,6 +16,7 @@ CPU.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -27,6 +28,7 @@ Tensor = Any
 _GROUP = 64
 _CACHE_BYTES = 6 << 20
 _LOW = 0xFFFFFFFF
+_ALL_BUT_SIGN = 0x7FFFFFFF
 _PADDING = -1e30
 
 
@@ -53,14 +55,15 @@ class Reducer:
         self.top_k = top_k
         groups = math.ceil(vocab_size / _GROUP)
         width = groups * _GROUP
-        rows_in_cache = _CACHE_BYTES // (width * 4)
+        row_bytes = 4 * width
+        rows_in_cache = _CACHE_BYTES // row_bytes
         self.block_rows = block_rows or max(1, rows_in_cache)
-        self._values = torch.empty(
-            (self.block_rows, width), dtype=torch.float32, device=device
-        )
+        shape = (self.block_rows, width)
+        self._values = torch.empty(shape, dtype=torch.float32, device=device)
         self._work = torch.empty_like(self._values)
         ids = torch.arange(width, dtype=torch.int64, device=device)
-        self._id_keys = (_LOW - ids).view(groups, _GROUP)
+        id_keys = _LOW - ids
+        self._id_keys = id_keys.view(groups, _GROUP)
 
     def into(self, scores: Scores, start: int, logits: Tensor, targets: Tensor) -> None:
         """Reduce ``logits`` [rows, vocab_size] (any float dtype, left as it is) for
@@ -70,11 +73,14 @@ class Reducer:
         +inf, or of -inf alone, has no distribution: its entries stay without a score
         and are marked as NaN.
         """
-        for first in range(0, logits.shape[0], self.block_rows):
-            block = slice(first, min(first + self.block_rows, logits.shape[0]))
-            self._block(scores, start + first, logits[block], targets[block])
+        rows = logits.shape[0]
+        for first in range(0, rows, self.block_rows):
+            end = min(first + self.block_rows, rows)
+            block = self._block(logits[first:end], targets[first:end])
+            entries = slice(start + first, start + end)
+            block.store(scores, entries)
 
-    def _block(self, scores: Scores, at: int, logits: Tensor, targets: Tensor) -> None:
+    def _block(self, logits: Tensor, targets: Tensor) -> _Block:
         rows = logits.shape[0]
         values = self._values[:rows]
         work = self._work[:rows]
@@ -87,28 +93,25 @@ class Reducer:
         maxima = values.view(rows, -1, _GROUP).amax(-1)
         top_values, top_ids = self._top(values, maxima)
         # float32 counts whole numbers exactly up to 2**24 ids
-        greater = torch.gt(values, target, out=work).sum(-1).to(torch.int32)
+        greater = torch.gt(values, target, out=work).sum(-1)
 
         peak = maxima.amax(-1, keepdim=True)
         padding.fill_(_PADDING)  # finite, so that 0 * padding is 0
-        total, weighted = self._sums(values, work, peak)
+        total, weighted = _sums(values, work, peak)
         log_total = total.log()
         peak = peak.double()
-        logprob = (target.double() - peak)[:, 0] - log_total
-        top_logprobs = top_values.double() - peak - log_total[:, None]
-        entropy = log_total - math.log(2) * weighted / total
-
-        is_distribution = peak[:, 0].isfinite() & log_total.isfinite()
-        valid = is_distribution.cpu().numpy()
-        entries = slice(at, at + rows)
-        if scores.nan is not None:
-            scores.nan[entries] = ~valid
-        _store(scores.logprob[entries], logprob, valid)
-        _store(scores.rank[entries], greater + 1, valid)
-        _store(scores.top_logprobs[entries], top_logprobs, valid)
-        _store(scores.top_ids[entries], top_ids, valid)
-        if scores.entropy is not None:
-            _store(scores.entropy[entries], entropy.clamp_(min=0.0), valid)
+        target_over_peak = target.double() - peak
+        top_over_peak = top_values.double() - peak
+        mean_over_peak = math.log(2) * weighted / total
+        has_peak = peak[:, 0].isfinite()
+        return _Block(
+            has_distribution=has_peak & log_total.isfinite(),
+            logprob=target_over_peak[:, 0] - log_total,
+            rank=greater.to(torch.int32) + 1,
+            top_ids=top_ids,
+            top_logprobs=top_over_peak - log_total[:, None],
+            entropy=(log_total - mean_over_peak).clamp_(min=0.0),
+        )
 
     def _top(self, values: Tensor, maxima: Tensor) -> tuple[Tensor, Tensor]:
         """Best ids by (value descending, id ascending): values f32 and ids i64, both
@@ -117,30 +120,60 @@ class Reducer:
         Exact: an id outside the k best groups (by maximum, then by position) has k ids
         before it, one in each.
         """
-        rows = values.shape[0]
+        rows, group_count = maxima.shape
         k = min(self.top_k, self.vocab_size)
-        group_order = _order(maxima, self._id_keys[:, 0])
-        group_count = min(k, maxima.shape[1])
-        groups = group_order.topk(group_count, -1).indices
-        group_ids = groups[..., None].expand(-1, -1, _GROUP)
-        candidates = values.view(rows, -1, _GROUP).gather(1, group_ids)
-        candidate_order = _order(candidates, self._id_keys[groups]).flatten(1)
-        keys = candidate_order.topk(k, -1).values
-        ids = _LOW - (keys & _LOW)
+        first_ids = self._id_keys[:, 0]
+        group_keys = _order(maxima, first_ids)
+        best_groups = group_keys.topk(min(k, group_count), -1).indices
+        group_index = best_groups[..., None].expand(-1, -1, _GROUP)
+        grouped_values = values.view(rows, -1, _GROUP)
+        candidates = grouped_values.gather(1, group_index)
+        candidate_keys = _order(candidates, self._id_keys[best_groups])
+        best_keys = candidate_keys.flatten(1).topk(k, -1).values
+        id_keys = best_keys & _LOW
+        ids = _LOW - id_keys
         return values.gather(1, ids), ids
 
-    def _sums(
-        self, values: Tensor, work: Tensor, peak: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """sum(e) and sum(e y), float64[rows]; ``values`` become y and ``work`` e y."""
-        values.sub_(peak).mul_(math.log2(math.e))
-        torch.exp2(values, out=work)
-        total = _grouped_sum(work)
-        work.mul_(values)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Block:
+    """What is kept of a block of rows, on the device; ``has_distribution`` bool[rows]
+    tells which of them are valid.
+    """
+
+    has_distribution: Tensor
+    logprob: Tensor
+    rank: Tensor
+    top_ids: Tensor
+    top_logprobs: Tensor
+    entropy: Tensor
+
+    def store(self, scores: Scores, entries: slice) -> None:
+        """Write the valid rows to ``entries`` of ``scores``, and mark the others."""
+        valid = self.has_distribution.cpu().numpy()
+        if scores.nan is not None:
+            scores.nan[entries] = ~valid
+        _store(scores.logprob[entries], self.logprob, valid)
+        _store(scores.rank[entries], self.rank, valid)
+        _store(scores.top_logprobs[entries], self.top_logprobs, valid)
+        _store(scores.top_ids[entries], self.top_ids, valid)
+        if scores.entropy is not None:
+            _store(scores.entropy[entries], self.entropy, valid)
+
+
+def _sums(values: Tensor, work: Tensor, peak: Tensor) -> tuple[Tensor, Tensor]:
+    """sum(e) and sum(e y), float64[rows]; ``values`` become y and ``work`` e y."""
+    log2_e = math.log2(math.e)
+    values.sub_(peak).mul_(log2_e)
+    torch.exp2(values, out=work)
+    total = _grouped_sum(work)
+    work.mul_(values)
+    weighted = _grouped_sum(work)
+    has_nan = weighted.isnan().any()
+    if bool(has_nan):  # ids at -inf: 0 * -inf, whose limit is 0
+        work.nan_to_num_(nan=0.0)
         weighted = _grouped_sum(work)
-        if bool(weighted.isnan().any()):  # ids at -inf: 0 * -inf, whose limit is 0
-            weighted = _grouped_sum(work.nan_to_num_(nan=0.0))
-        return total, weighted
+    return total, weighted
 
 
 def _order(values: Tensor, id_keys: Tensor) -> Tensor:
@@ -148,18 +181,26 @@ def _order(values: Tensor, id_keys: Tensor) -> Tensor:
     over 2**32 - 1 - id.
     """
     # + 0.0 turns -0.0 into 0.0, which it ties with
-    bits = (values + 0.0).view(torch.int32)
-    monotone = bits ^ ((bits >> 31) & 0x7FFFFFFF)
-    return (monotone.to(torch.int64) << 32) + id_keys
+    one_zero = values + 0.0
+    bits = one_zero.view(torch.int32)
+    # all ones for negative numbers: all bits but the sign are flipped
+    is_negative = bits >> 31
+    monotone = bits ^ (is_negative & _ALL_BUT_SIGN)
+    upper_half = monotone.to(torch.int64) << 32
+    return upper_half + id_keys
 
 
 def _grouped_sum(values: Tensor) -> Tensor:
     """float64[rows]: sums of each `_GROUP` neighbours in float32, then of these."""
-    groups = values.view(values.shape[0], -1, _GROUP)
-    return groups.sum(-1).sum(-1, dtype=torch.float64)
+    rows = values.shape[0]
+    groups = values.view(rows, -1, _GROUP)
+    group_sums = groups.sum(-1)
+    return group_sums.sum(-1, dtype=torch.float64)
 
 
 def _store(array: Any, tensor: Tensor, valid: Any) -> None:
     """Write the ``valid`` rows of ``tensor`` into ``array``, which may be wider."""
     width = tuple(slice(0, size) for size in tensor.shape[1:])
-    array[(slice(None), *width)][valid] = tensor.cpu().numpy()[valid]
+    columns = array[(slice(None), *width)]
+    rows = tensor.cpu().numpy()
+    columns[valid] = rows[valid]

@@ -20,6 +20,7 @@ from logdrift.core.worker import stack as stacks
 from logdrift.core.worker.stack import Stack, first_of, rows_of
 
 Tensor = Any
+Array = npt.NDArray[Any]
 Entering = Callable[[Any, tuple[Any, ...], Mapping[str, Any]], Tensor]
 """(module, args, kwargs) -> the stream that the module is called with, f32[T, H]."""
 TOP = 20
@@ -43,28 +44,40 @@ class Taps:
         self._entering = entering
         self._length = 0
         self._at = 0
-        self._window = (0, -1)
+        self._first = 0
+        self._last = -1
         self._kept: dict[int, list[Tensor]] = {}
         self._error: Exception | None = None
         self.rows: list[Tensor] = []
         """The final norm's rows as the engine holds them: what its head takes."""
-        self._handles = [
-            layer.register_forward_pre_hook(self._before(index), with_kwargs=True)
-            for index, layer in enumerate(stack.layers)
-        ]
+        self._handles: list[Any] = []
+        for index, layer in enumerate(stack.layers):
+            self._hook_before(layer, index)
         self._hook_the_end()
+
+    def _hook_before(self, module: Any, stage: int) -> None:
+        """Keep the stream that enters ``module`` as that of ``stage``."""
+
+        def hook(module: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+            def keep() -> None:
+                stream = self._entering(module, args, kwargs)
+                self._keep(stage, stream)
+
+            self._guard(keep)
+
+        handle = module.register_forward_pre_hook(hook, with_kwargs=True)
+        self._handles.append(handle)
 
     def _hook_the_end(self) -> None:
         """After the last layer: the final norm, or the last layer's own result."""
-        last = len(self._stack.layers)
+        layers = self._stack.layers
         norm = self._stack.norm
         if norm is None:
-            layer = self._stack.layers[-1]
-            self._handles.append(layer.register_forward_hook(self._after_last))
-            return
-        before = self._before(last)
-        self._handles.append(norm.register_forward_pre_hook(before, with_kwargs=True))
-        self._handles.append(norm.register_forward_hook(self._after_norm))
+            handle = layers[-1].register_forward_hook(self._after_last)
+        else:
+            self._hook_before(norm, len(layers))
+            handle = norm.register_forward_hook(self._after_norm)
+        self._handles.append(handle)
 
     @property
     def done(self) -> bool:
@@ -75,7 +88,8 @@ class Taps:
         """Keep these rows of the next sequence."""
         self._length = length
         self._at = 0
-        self._window = (first, last)
+        self._first = first
+        self._last = last
         self._kept = {}
         self.rows = []
 
@@ -84,16 +98,18 @@ class Taps:
         for handle in self._handles:
             handle.remove()
 
-    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+    def arrays(self) -> dict[str, Array]:
         """``stream`` and ``final`` of `logdrift.core.worker.layers.FILE`. Raises
         LogdriftError where not every stage gave every row.
         """
-        if self._error is not None:
-            raise LogdriftError(
-                f"the layers could not be read: {type(self._error).__name__}:"
-                f" {self._error}"
-            )
-        stages = [torch.cat(chunks).numpy() for _, chunks in sorted(self._kept.items())]
+        error = self._error
+        if error is not None:
+            kind = type(error).__name__
+            raise LogdriftError(f"the layers could not be read: {kind}: {error}")
+        stages = []
+        for stage in sorted(self._kept):
+            chunks = self._kept[stage]
+            stages.append(torch.cat(chunks).numpy())
         self._check_complete(stages)
         arrays = {"stream": np.stack(stages)}
         if self.rows:
@@ -101,17 +117,18 @@ class Taps:
             arrays["final"] = torch.cat(final).numpy()
         return arrays
 
-    def _check_complete(self, stages: list[npt.NDArray[Any]]) -> None:
+    def _check_complete(self, stages: list[Array]) -> None:
         expected = len(self._stack.layers) + 1
-        first, last = self._window
-        positions = last - first + 1
+        positions = self._last - self._first + 1
+        have_every_stage = len(stages) == expected
         have_every_row = all(len(stage) == positions for stage in stages)
-        if not self.done or len(stages) != expected or not have_every_row:
-            raise LogdriftError(
-                f"the hooks saw {len(stages)} of {expected} stages and {self._at} of"
-                f" {self._length} tokens: the model does not run layer by layer in"
-                " eager mode"
-            )
+        if self.done and have_every_stage and have_every_row:
+            return
+        raise LogdriftError(
+            f"the hooks saw {len(stages)} of {expected} stages and {self._at} of"
+            f" {self._length} tokens: the model does not run layer by layer in"
+            " eager mode"
+        )
 
     def _slice(self, rows: int) -> slice:
         """Which rows of this chunk are kept."""
@@ -120,9 +137,9 @@ class Taps:
             raise LogdriftError(
                 f"the engine ran {rows} rows where {left} of the sequence are left"
             )
-        first, last = self._window
-        start = first - self._at
-        stop = min(rows, last + 1 - self._at)
+        start = self._first - self._at
+        end = self._last + 1 - self._at
+        stop = min(rows, end)
         return slice(max(0, start), max(0, stop))
 
     def _guard(self, keep: Callable[[], None]) -> None:
@@ -137,24 +154,18 @@ class Taps:
         except Exception as error:
             self._error = error
 
-    def _before(self, stage: int) -> Callable[..., None]:
-        def hook(module: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-            def keep() -> None:
-                self._keep(stage, self._entering(module, args, kwargs))
-
-            self._guard(keep)
-
-        return hook
-
     def _keep(self, stage: int, stream: Tensor) -> None:
         stream = rows_of(stream)
-        rows = stream[self._slice(len(stream))].float().cpu()
-        self._kept.setdefault(stage, []).append(rows)
+        kept = self._slice(len(stream))
+        rows = stream[kept].float().cpu()
+        chunks = self._kept.setdefault(stage, [])
+        chunks.append(rows)
 
     def _after_norm(self, module: Any, args: Any, output: Any) -> None:
         def keep() -> None:
             normed = rows_of(first_of(output))
-            self.rows.append(normed[self._slice(len(normed))].clone())
+            kept = self._slice(len(normed))
+            self.rows.append(normed[kept].clone())
             self._at += len(normed)
 
         self._guard(keep)
@@ -162,7 +173,8 @@ class Taps:
     def _after_last(self, module: Any, args: Any, output: Any) -> None:
         def keep() -> None:
             stream = rows_of(first_of(output))
-            self._keep(len(self._stack.layers), stream)
+            last_stage = len(self._stack.layers)
+            self._keep(last_stage, stream)
             self._at += len(stream)
 
         self._guard(keep)
@@ -170,7 +182,7 @@ class Taps:
 
 def head_arrays(
     logits: Callable[[int, int], Tensor], rows: int, head_ids: npt.ArrayLike
-) -> dict[str, npt.NDArray[Any]]:
+) -> dict[str, Array]:
     """The head's part of `logdrift.core.worker.layers.FILE`. ``logits(start, stop)``
     gives [stop - start, V] of those rows.
     """
@@ -182,14 +194,21 @@ def head_arrays(
     for start in range(0, rows, HEAD_ROWS):
         stop = min(rows, start + HEAD_ROWS)
         chunk = logits(start, stop).float()
-        count = min(TOP, chunk.shape[-1])
-        best = chunk.topk(count, dim=-1)
-        picked.append(chunk[:, columns.to(chunk.device)].cpu())
-        top_ids.append(best.indices.to(torch.int32).cpu())
+        vocab = chunk.shape[-1]
+        best = chunk.topk(min(TOP, vocab), dim=-1)
+        of_ids = chunk[:, columns.to(chunk.device)]
+        best_ids = best.indices.to(torch.int32)
+        picked.append(of_ids.cpu())
+        top_ids.append(best_ids.cpu())
         top_logits.append(best.values.cpu())
     return {
         "head_ids": ids,
-        "logits": torch.cat(picked).numpy(),
-        "top_ids": torch.cat(top_ids).numpy(),
-        "top_logits": torch.cat(top_logits).numpy(),
+        "logits": _joined(picked),
+        "top_ids": _joined(top_ids),
+        "top_logits": _joined(top_logits),
     }
+
+
+def _joined(chunks: list[Tensor]) -> Array:
+    joined: Array = torch.cat(chunks).numpy()
+    return joined

@@ -27,17 +27,17 @@ def weights(
     ``unpack`` is the ``module:function`` that puts a tensor back into the order in
     which an engine loaded it (`logdrift.core.worker.weights_read`).
     """
-    folder = snapshot_folder(str(arguments["model"]), arguments.get("revision"))
+    model = arguments["model"]
+    folder = snapshot_folder(str(model), arguments.get("revision"))
     if folder is None:
         raise LogdriftError(
-            f"the session's model {arguments['model']} is not in this machine's cache:"
+            f"the session's model {model} is not in this machine's cache:"
             " its files are needed"
         )
-    own = arguments.get("own_model")
-    if own is None:
-        own_folder = None
-    else:
-        own_folder = snapshot_folder(str(own), arguments.get("own_revision"))
+    own_model = arguments.get("own_model")
+    own_folder = None
+    if own_model is not None:
+        own_folder = snapshot_folder(str(own_model), arguments.get("own_revision"))
     asked = {
         "folder": str(folder),
         "own": None if own_folder is None else str(own_folder),
@@ -45,7 +45,7 @@ def weights(
         "unpack": unpack,
     }
     answers = backend.inspect(_READ, asked)
-    return {**merged(answers), "own_model": own is not None}
+    return {**merged(answers), "own_model": own_model is not None}
 
 
 def merged(answers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -57,18 +57,22 @@ def merged(answers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     for answer in answers:
         if "error" in answer:
             raise LogdriftError(answer["error"])
-    first = answers[0]
     tensors: dict[str, Mapping[str, Any]] = {}
     for answer in answers:
         for tensor in answer["tensors"]:
-            known = tensors.get(tensor["name"])
+            name = tensor["name"]
+            known = tensors.get(name)
             if known is None or _precedence(tensor) < _precedence(known):
-                tensors[tensor["name"]] = tensor
-    return {**first, "tensors": list(tensors.values()), "ranks": len(answers)}
+                tensors[name] = tensor
+    merged_tensors = list(tensors.values())
+    return {**answers[0], "tensors": merged_tensors, "ranks": len(answers)}
 
 
 def _precedence(tensor: Mapping[str, Any]) -> int:
     """Which rank's word counts: 0 where it found a difference, 2 where it read
     nothing.
     """
-    return {False: 0, True: 1, None: 2}[tensor["same"]]
+    is_same = tensor["same"]
+    if is_same is None:
+        return 2
+    return 1 if is_same else 0

@@ -57,7 +57,7 @@ class Asking:
 
     def entries(
         self, name: str, tensor: Tensor, pieces: Sequence[Piece], why: str
-    ) -> Iterator[dict[str, Any]]:
+    ) -> list[dict[str, Any]]:
         """What is known of each piece, in their order. Raises CannotProbeError.
 
         ``why`` is the reason that the tensor's entries cannot be seen.
@@ -66,9 +66,8 @@ class Asking:
         matrix, turned = self._askable(module, name, tensor, pieces, why)
         with self._noted(name):
             answer = probe(module, matrix, tensor.device)
-        asked = Asked(answer, matrix, turned, tensor.device)
-        for piece in pieces:
-            yield self._judged(asked, piece)
+        asked = Asked(probe=answer, matrix=matrix, turned=turned, device=tensor.device)
+        return [self._judged(asked, piece) for piece in pieces]
 
     def _askable(
         self,
@@ -83,32 +82,36 @@ class Asking:
         Raises CannotProbeError unless everything agrees: the module says its sizes, and
         the files have these.
         """
-        shard = SHARD.format(ranks=ranks_of(self.model, name))
-        is_weight = name.rpartition(".")[2] in ("weight", "qweight")
+        ranks = ranks_of(self.model, name)
+        shard = SHARD.format(ranks=ranks)
+        _, _, field = name.rpartition(".")
+        is_weight = field in ("weight", "qweight")
         in_a_stack = pieces[0].expert is not None
-        if not is_weight or in_a_stack or tensor.is_meta or module is None:
-            raise CannotProbeError("")
-        if why == shard:
+        in_memory = module is not None and not tensor.is_meta
+        if not is_weight or in_a_stack or not in_memory or why == shard:
             raise CannotProbeError("")
         shapes = self._stored_shapes(pieces)
-        is_float = tensor.dtype in FLOATS
-        dtype = tensor.dtype if is_float else self.comparison.dtype
+        dtype = self.comparison.dtype
+        if tensor.dtype in FLOATS:
+            dtype = tensor.dtype
         matrix = matrix_of(module, tensor, dtype)
         turned = _ways_round(name, matrix, shapes)
         if turned:
             return matrix, turned
-        if ranks_of(self.model, name) > 1:
+        if ranks > 1:
             raise CannotProbeError(shard)
+        stored = " and ".join(_times(shape) for shape in shapes)
         raise CannotProbeError(
             f"its module takes {matrix.inputs} numbers and gives {matrix.outputs},"
-            f" which is not what the files hold ({' and '.join(map(_times, shapes))})"
+            f" which is not what the files hold ({stored})"
         )
 
     def _stored_shapes(self, pieces: Sequence[Piece]) -> list[tuple[int, ...]]:
         """Raises CannotProbeError unless the stored tensors are matrices of floats."""
         disk = self.comparison.disk
         shapes = [disk.shapes[piece.name] for piece in pieces]
-        if any(len(shape) != 2 for shape in shapes):
+        dimensions = {len(shape) for shape in shapes}
+        if dimensions != {2}:
             raise CannotProbeError("it is no matrix")
         dtypes = {disk.tensor(piece.name).dtype for piece in pieces}
         if not dtypes <= set(FLOATS):
@@ -124,7 +127,8 @@ class Asking:
         verdicts = {turn: _judge(asked, file, piece, turn) for turn in asked.turned}
 
         def distance(turn: bool) -> tuple[bool, float]:
-            return not verdicts[turn]["same"], verdicts[turn]["units"]
+            verdict = verdicts[turn]
+            return not verdict["same"], verdict["units"]
 
         turn = min(verdicts, key=distance)
         verdict = verdicts[turn]
@@ -138,16 +142,25 @@ class Asking:
             if every_column_was_read:
                 entry["digest"] = digest(file.to(dtype))
             return entry
-        own = self.comparison.own
-        if own is not None and own.shapes.get(piece.name) == tuple(file.shape):
-            own_file = own.tensor(piece.name)
-            entry["own"] = _judge(asked, own_file, piece, turn)["same"]
-        if asked.probe.whole is not None:
-            start = piece.start
-            length = file.shape[1] if turn else file.shape[0]
-            rows = asked.probe.whole[start : start + length].to(dtype)
-            entry |= self._read(rows.T if turn else rows, file)
+        own_file = self._own_file(piece, file)
+        if own_file is not None:
+            own_verdict = _judge(asked, own_file, piece, turn)
+            entry["own"] = own_verdict["same"]
+        read = _read_rows(asked, piece, file, turn)
+        if read is not None:
+            entry |= self._read(read, file)
         return entry
+
+    def _own_file(self, piece: Piece, file: Tensor) -> Tensor | None:
+        """The same tensor in the engine's own files; None where these lack it or have
+        it in another shape.
+        """
+        own = self.comparison.own
+        if own is None:
+            return None
+        if own.shapes.get(piece.name) != tuple(file.shape):
+            return None
+        return own.tensor(piece.name)
 
     def _read(self, loaded: Tensor, file: Tensor) -> dict[str, Any]:
         """The digest of a tensor of which every column was read, and the kind of its
@@ -171,10 +184,29 @@ class Asking:
             self.note.unlink(missing_ok=True)
 
 
+def _read_rows(asked: Asked, piece: Piece, file: Tensor, turn: bool) -> Tensor | None:
+    """The piece as it was read through the module, in the shape of ``file``; None where
+    not every column was read.
+    """
+    whole = asked.probe.whole
+    if whole is None:
+        return None
+    rows = _turned(file, turn).shape[0]
+    end = piece.start + rows
+    read = whole[piece.start : end].to(asked.matrix.dtype)
+    return _turned(read, turn)
+
+
+def _turned(matrix: Tensor, turn: bool) -> Tensor:
+    if turn:
+        return matrix.T
+    return matrix
+
+
 def _judge(asked: Asked, file: Tensor, piece: Piece, turn: bool) -> dict[str, Any]:
     return judge(
         asked.probe,
-        file.T if turn else file,
+        _turned(file, turn),
         start=piece.start,
         dtype=asked.matrix.dtype,
         device=asked.device,
@@ -183,25 +215,28 @@ def _judge(asked: Asked, file: Tensor, piece: Piece, turn: bool) -> dict[str, An
 
 def module_of(model: Any, name: str) -> Any:
     """The module that holds the tensor ``name``; None where there is none."""
+    module_name, _, _ = name.rpartition(".")
     try:
-        return model.get_submodule(name.rpartition(".")[0])
+        return model.get_submodule(module_name)
     except AttributeError:
         return None
 
 
 def ranks_of(model: Any, name: str) -> int:
     """Over how many tensor-parallel ranks the tensor ``name`` is spread."""
+    module = module_of(model, name)
+    ranks = getattr(module, "tp_size", 1)
     try:
-        module = model.get_submodule(name.rpartition(".")[0])
-        return int(getattr(module, "tp_size", 1))
-    except (AttributeError, TypeError, ValueError):
+        return int(ranks)
+    except (TypeError, ValueError):
         return 1
 
 
 def is_turned(name: str) -> bool:
     """Whether the tensor ``name`` is stored the other way round than it is used."""
-    module = without_adapter(name).rpartition(".")[0]
-    return module.rpartition(".")[2] in _TURNED
+    module, _, _ = without_adapter(name).rpartition(".")
+    _, _, module_name = module.rpartition(".")
+    return module_name in _TURNED
 
 
 def _ways_round(
@@ -211,16 +246,19 @@ def _ways_round(
     multiplies by (turned or not); none where they are not.
     """
     rows = sum(shape[0] for shape in shapes)
+    columns = {shape[1] for shape in shapes}
     is_padded_head = is_head(name) and matrix.outputs > rows
     has_the_rows = matrix.outputs == rows or is_padded_head
-    has_the_columns = all(shape[1] == matrix.inputs for shape in shapes)
+    has_the_columns = columns == {matrix.inputs}
     fits_straight = has_the_rows and has_the_columns
     fits_turned = shapes == [(matrix.inputs, matrix.outputs)]
-    if fits_straight and fits_turned:
-        return (False, True) if is_turned(name) else (False,)
+    if fits_straight and fits_turned and is_turned(name):
+        return (False, True)
     if fits_straight:
         return (False,)
-    return (True,) if fits_turned else ()
+    if fits_turned:
+        return (True,)
+    return ()
 
 
 def _times(shape: Sequence[int]) -> str:

@@ -43,25 +43,25 @@ class WeightsComparison:
 
     def _one_way(self, part: Tensor, stored: str) -> dict[str, Any]:
         file = self.disk.tensor(stored)
-        found: dict[str, Any] = {
+        expected, note = self._as_loaded(part, file)
+        entry: dict[str, Any] = {
             "how": "digest",
             "dtype": dtype_name(part.dtype),
             "file_dtype": dtype_name(file.dtype),
             "digest": digest(part),
+            "note": note,
         }
-        wanted, found["note"] = self._as_loaded(part, file)
-        if equal_bits(part, wanted):
-            return {**found, "same": True}
-        l2, share = difference(part, wanted)
+        if equal_bits(part, expected):
+            return {**entry, "same": True}
+        l2, share = difference(part, expected)
         if share == 0.0:
-            return {**found, "same": True}  # zeros of another sign
-        kind = self.kinds.of(part, wanted, file)
+            return {**entry, "same": True}  # zeros of another sign
         return {
-            **found,
+            **entry,
             "same": False,
             "l2": l2,
             "share": share,
-            "kind": kind,
+            "kind": self.kinds.of(part, expected, file),
             "own": self._equals_own(part, stored),
         }
 
@@ -69,22 +69,27 @@ class WeightsComparison:
         """The stored tensor as it must look when loaded, and a word where it went
         through another dtype first.
         """
-        wanted = file.to(part.dtype)
-        has_other_dtype = self.dtype is not None and self.dtype != part.dtype
-        if not has_other_dtype or equal_bits(part, wanted):
-            return wanted, None
-        rounded = file.to(self.dtype).to(part.dtype)
+        expected = file.to(part.dtype)
+        computes_in = self.dtype
+        has_other_dtype = computes_in is not None and computes_in != part.dtype
+        if not has_other_dtype or equal_bits(part, expected):
+            return expected, None
+        rounded = file.to(computes_in).to(part.dtype)
         if equal_bits(part, rounded):
-            return rounded, f"rounded to {dtype_name(self.dtype)} first"
-        return wanted, None
+            return rounded, f"rounded to {dtype_name(computes_in)} first"
+        return expected, None
 
     def _equals_own(self, part: Tensor, stored: str) -> bool | None:
-        if self.own is None or self.own.shapes.get(stored) != self.disk.shapes[stored]:
+        own = self.own
+        if own is None:
             return None
-        wanted, _ = self._as_loaded(part, self.own.tensor(stored))
-        return equal_bits(part, wanted)
+        if own.shapes.get(stored) != self.disk.shapes[stored]:
+            return None
+        expected, _ = self._as_loaded(part, own.tensor(stored))
+        return equal_bits(part, expected)
 
 
 def _distance(entry: Mapping[str, Any]) -> tuple[bool, float]:
     """Orders entries of one stored tensor: those that are the same come first."""
-    return not entry["same"], entry.get("l2") or 0.0
+    differs = not entry["same"]
+    return differs, entry.get("l2") or 0.0

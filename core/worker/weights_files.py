@@ -35,32 +35,36 @@ class Files:
         for path in weight_files(folder):
             opened: Any = safe_open(str(path), framework="pt")
             for name in opened.keys():  # noqa: SIM118 (not a mapping)
+                shape = opened.get_slice(name).get_shape()
                 self._files[name] = opened
-                self.shapes[name] = tuple(opened.get_slice(name).get_shape())
+                self.shapes[name] = tuple(shape)
 
     def tensor(self, name: str) -> Tensor:
         """The stored tensor, on the CPU."""
-        return self._files[name].get_tensor(name)
+        file = self._files[name]
+        return file.get_tensor(name)
 
     def config(self) -> dict[str, Any]:
         """``config.json``; empty where it cannot be read."""
+        path = self.folder / "config.json"
         try:
-            found = json.loads((self.folder / "config.json").read_bytes())
+            config = json.loads(path.read_bytes())
         except (OSError, ValueError):
             return {}
-        if isinstance(found, dict):
-            return found
+        if isinstance(config, dict):
+            return config
         return {}
 
 
 def digest(tensor: Tensor) -> str:
     """``sha256:`` and 64 hex digits of the canonical form."""
-    head = json.dumps([dtype_name(tensor.dtype), list(tensor.shape)])
-    hasher = hashlib.sha256(head.encode())
-    flat = tensor.detach().contiguous().reshape(-1)
-    for start in range(0, flat.numel(), _BLOCK):
-        block = flat[start : start + _BLOCK].cpu()
-        hasher.update(block.view(torch.uint8).numpy().data)
+    form = [dtype_name(tensor.dtype), list(tensor.shape)]
+    hasher = hashlib.sha256(json.dumps(form).encode())
+    flat = _flat(tensor.detach())
+    for block in _block_slices(len(flat)):
+        entries = flat[block].cpu()
+        as_bytes = entries.view(torch.uint8).numpy()
+        hasher.update(as_bytes.data)
     return f"sha256:{hasher.hexdigest()}"
 
 
@@ -73,35 +77,53 @@ def equal_bits(a: Tensor, b: Tensor) -> bool:
     """Whether both have one shape and the same bytes."""
     if a.shape != b.shape:
         return False
-    for x, y in _blocks(a, b):
-        if not torch.equal(x.view(torch.uint8), y.view(torch.uint8)):
+    for block_a, block_b in _blocks(a, b):
+        bytes_a = block_a.view(torch.uint8)
+        bytes_b = block_b.view(torch.uint8)
+        if not torch.equal(bytes_a, bytes_b):
             return False
     return True
 
 
-def difference(loaded: Tensor, wanted: Tensor) -> tuple[float, float]:
-    """Relative L2 of ``loaded`` - ``wanted``, and the share of entries that are another
-    number. Both of one shape.
+def difference(loaded: Tensor, expected: Tensor) -> tuple[float, float]:
+    """Relative L2 of ``loaded`` - ``expected``, and the share of entries that are
+    another number. Both of one shape.
     """
     gap_energy = 0.0
     energy = 0.0
     differing = 0.0
-    for x, y in _blocks(loaded, wanted):
+    for x, y in _blocks(loaded, expected):
         gap = x.double() - y.double()
-        gap_energy += float(gap.square().sum())
-        energy += float(y.double().square().sum())
+        gap_energy += _energy(gap)
+        energy += _energy(y.double())
         both_nan = x.isnan() & y.isnan()
-        differing += float(((x != y) & ~both_nan).sum())
+        differs = (x != y) & ~both_nan
+        differing += float(differs.sum())
     share = differing / max(1, loaded.numel())
     if not energy:
-        return float(gap_energy > 0), share
-    return (gap_energy / energy) ** 0.5, share
+        has_gap = gap_energy > 0
+        return float(has_gap), share
+    relative_energy = gap_energy / energy
+    return relative_energy**0.5, share
+
+
+def _energy(values: Tensor) -> float:
+    return float(values.square().sum())
 
 
 def _blocks(a: Tensor, b: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     """Both tensors, flat and on the CPU, `_BLOCK` entries at a time."""
-    flat_a = a.contiguous().reshape(-1)
-    flat_b = b.contiguous().reshape(-1)
-    for start in range(0, max(1, a.numel()), _BLOCK):
-        block = slice(start, start + _BLOCK)
+    flat_a = _flat(a)
+    flat_b = _flat(b)
+    for block in _block_slices(len(flat_a)):
         yield flat_a[block].cpu(), flat_b[block].cpu()
+
+
+def _flat(tensor: Tensor) -> Tensor:
+    return tensor.contiguous().reshape(-1)
+
+
+def _block_slices(entries: int) -> Iterator[slice]:
+    """Slices of `_BLOCK` entries, the last one shorter; none where there are none."""
+    for start in range(0, entries, _BLOCK):
+        yield slice(start, start + _BLOCK)

@@ -44,12 +44,10 @@ class _BlockScale:
 
 
 _BLOCK_SCALES = {
-    f"one for each 1 x {_BLOCK}": _BlockScale(1, power_of_two=False),
-    f"one for each 1 x {_BLOCK}, a power of two": _BlockScale(1, power_of_two=True),
-    f"one for each {_BLOCK} x {_BLOCK}": _BlockScale(_BLOCK, power_of_two=False),
-    f"one for each {_BLOCK} x {_BLOCK}, a power of two": _BlockScale(
-        _BLOCK, power_of_two=True
-    ),
+    "one for each 1 x 128": _BlockScale(1, power_of_two=False),
+    "one for each 1 x 128, a power of two": _BlockScale(1, power_of_two=True),
+    "one for each 128 x 128": _BlockScale(_BLOCK, power_of_two=False),
+    "one for each 128 x 128, a power of two": _BlockScale(_BLOCK, power_of_two=True),
 }
 _SCALES = ("none", "one for the tensor", "one a row", "one a column", *_BLOCK_SCALES)
 _SAMPLE = 1 << 18
@@ -100,11 +98,15 @@ class _Tensors:
     @classmethod
     def of(cls, loaded: Tensor, expected: Tensor, stored: Tensor) -> _Tensors:
         is_16_bit = UNITS[loaded.dtype] >= UNITS[torch.float16]
-        wide = torch.float32 if is_16_bit else torch.float64
+        dtype = torch.float32 if is_16_bit else torch.float64
+
+        def wide(tensor: Tensor) -> Tensor:
+            return tensor.detach().cpu().to(dtype)
+
         return cls(
-            loaded=loaded.detach().cpu().to(wide),
-            expected=expected.detach().cpu().to(wide),
-            stored=stored.detach().cpu().to(wide),
+            loaded=wide(loaded),
+            expected=wide(expected),
+            stored=wide(stored),
             as_loaded=loaded.cpu(),
             as_stored=stored.cpu(),
         )
@@ -116,8 +118,10 @@ class _Tensors:
 
     @property
     def are_finite(self) -> bool:
-        both = (self.loaded, self.expected)
-        return all(bool(torch.isfinite(tensor).all()) for tensor in both)
+        for tensor in (self.loaded, self.expected):
+            if not bool(torch.isfinite(tensor).all()):
+                return False
+        return True
 
     @property
     def gap(self) -> Tensor:
@@ -131,8 +135,8 @@ class Kinds:
     def __init__(self, work: float = _WORK) -> None:
         self._work = work
 
-    def of(self, loaded: Tensor, wanted: Tensor, file: Tensor) -> Kind | None:
-        """``{"kind": ...}`` and its numbers, for ``loaded`` against ``wanted``, which
+    def of(self, loaded: Tensor, expected: Tensor, file: Tensor) -> Kind | None:
+        """``{"kind": ...}`` and its numbers, for ``loaded`` against ``expected``, which
         is ``file`` in the loaded dtype.
 
         All of one shape. None where there is nothing to say: a tensor that is too
@@ -140,7 +144,7 @@ class Kinds:
         """
         if not 0 < loaded.numel() <= _LARGEST:
             return None
-        tensors = _Tensors.of(loaded, wanted, file)
+        tensors = _Tensors.of(loaded, expected, file)
         if not tensors.are_finite:
             return None
         for explain in _EXPLANATIONS:
@@ -157,23 +161,19 @@ class Kinds:
         those of a merged adapter do.
         """
         shape = tensors.loaded.shape
-        if len(shape) != 2 or min(shape) < 2:
+        shorter_side = min(shape, default=0)
+        if len(shape) != 2 or shorter_side < 2:
             return _NOT_SEARCHED
-        largest_rank = min(_RANKS, int(min(shape) * _FEW))
-        directions = min(largest_rank + 8, min(shape))
+        few = int(_FEW * shorter_side)
+        largest_rank = min(_RANKS, few)
+        directions = min(largest_rank + 8, shorter_side)
         cost = 12.0 * tensors.loaded.numel() * directions
         if largest_rank < 1 or cost > self._work:
             return _NOT_SEARCHED
         self._work -= cost
-        energy, left = _energy_left(tensors.gap.float(), directions)
-        rounding = _NOISE * _rounding(tensors.loaded, tensors.expected, tensors.unit)
-        noise = max(rounding**2, _SVD * energy)
-        enough = (left <= noise).nonzero()
-        if not len(enough) or energy <= 4 * noise:
-            return _RankSearch(rank=None, done=True)
-        rank = int(enough[0]) + 1
-        if rank > largest_rank:
-            return _RankSearch(rank=None, done=True)
+        rank = _rank(tensors, directions)
+        if rank is not None and rank > largest_rank:
+            rank = None
         return _RankSearch(rank=rank, done=True)
 
 
@@ -188,21 +188,41 @@ class _RankSearch:
 _NOT_SEARCHED = _RankSearch(rank=None, done=False)
 
 
-def _energy_left(gap: Tensor, directions: int) -> tuple[float, Tensor]:
-    """The squared L2 of ``gap``, and f64[directions]: how much of it the first 1, 2,
-    ... directions leave.
+def _rank(tensors: _Tensors, directions: int) -> int | None:
+    """How many of the first ``directions`` hold the whole difference but for rounding;
+    None where these do not, or where all of it may be rounding.
+    """
+    gap = tensors.gap.float()
+    energy = _energy(gap.double())
+    left = energy - _energies(gap, directions).cumsum(0)
+    rounding = _NOISE * _rounding(tensors.loaded, tensors.expected, tensors.unit)
+    noise = max(rounding**2, _SVD * energy)
+    enough = (left <= noise).nonzero()
+    if not len(enough) or energy <= 4 * noise:
+        return None
+    return int(enough[0]) + 1
+
+
+def _energies(gap: Tensor, directions: int) -> Tensor:
+    """f64[directions]: the part of the squared L2 of ``gap`` that each of its first
+    directions holds.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        singular_values = torch.svd_lowrank(gap, q=directions, niter=2)[1].double()
-    energy = float(gap.double().square().sum())
-    return energy, energy - singular_values.square().cumsum(0)
+        _, singular_values, _ = torch.svd_lowrank(gap, q=directions, niter=2)
+    return singular_values.double().square()
+
+
+def _energy(values: Tensor) -> float:
+    """The squared L2."""
+    return float(values.square().sum())
 
 
 def _unexplained(tensors: _Tensors, search: _RankSearch) -> Kind:
     """What can be said of a difference that no explanation fits."""
     distance = float(tensors.gap.norm())
-    if distance <= _FAR * float(tensors.expected.norm()):
+    size = float(tensors.expected.norm())
+    if distance <= _FAR * size:
         return {"kind": "entries", "rank_looked_at": search.done}
     loaded = _sorted(tensors.loaded)
     expected = _sorted(tensors.expected)
@@ -239,13 +259,15 @@ def _scaled(tensors: _Tensors) -> Kind | None:
         return None
     loaded = tensors.loaded
     expected = tensors.expected
-    scale = float((loaded * expected).sum() / expected.square().sum())
+    product = (loaded * expected).sum()
+    scale = float(product / expected.square().sum())
     is_seen = abs(scale - 1) > 2 * tensors.unit
     if not scale or not is_seen:
         return None
     scaled = scale * expected
     limit = _NOISE * _rounding(loaded, scaled, tensors.unit)
-    if float((loaded - scaled).norm()) > limit:
+    left = float((loaded - scaled).norm())
+    if left > limit:
         return None
     return {"kind": "scale", "scale": scale}
 
@@ -257,15 +279,19 @@ def _shifted(tensors: _Tensors) -> Kind | None:
     gap = tensors.gap
     limit = _NOISE * _rounding(tensors.loaded, tensors.expected, tensors.unit)
     added = float(gap.mean())
-    is_seen = abs(added) * gap.numel() ** 0.5 > 2 * limit
-    if not is_seen or float((gap - added).norm()) > limit:
+    size = abs(added) * gap.numel() ** 0.5
+    is_seen = size > 2 * limit
+    left = float((gap - added).norm())
+    if not is_seen or left > limit:
         return None
     return {"kind": "offset", "offset": added}
 
 
 def _can_be_fitted(tensors: _Tensors) -> bool:
     """Whether there are entries enough for a scale or an offset to mean something."""
-    return tensors.loaded.numel() >= 8 and bool(tensors.expected.any())
+    if tensors.loaded.numel() < 8:
+        return False
+    return bool(tensors.expected.any())
 
 
 def _narrowed(tensors: _Tensors) -> Kind | None:
@@ -280,11 +306,17 @@ def _narrowed(tensors: _Tensors) -> Kind | None:
             return {"kind": "rounding", "grid": name, "scales": "none"}
     if stored.dtype != torch.float32:
         return None
-    upper_bits = stored.contiguous().view(torch.int32) & -(1 << 16)
-    cut = upper_bits.view(torch.float32)
-    if not torch.equal(cut.to(loaded.dtype), loaded):
+    cut = _cut_to_bfloat16(stored).to(loaded.dtype)
+    if not torch.equal(cut, loaded):
         return None
     return {"kind": "rounding", "grid": "bfloat16", "scales": "none", "cut": True}
+
+
+def _cut_to_bfloat16(values: Tensor) -> Tensor:
+    """float32 numbers without the lower 16 of their bits."""
+    bits = values.contiguous().view(torch.int32)
+    upper_bits = bits & -(1 << 16)
+    return upper_bits.view(torch.float32)
 
 
 def _last_place(tensors: _Tensors) -> Kind | None:
@@ -292,21 +324,24 @@ def _last_place(tensors: _Tensors) -> Kind | None:
     another way, for example by cutting.
     """
     smallest = torch.finfo(tensors.as_loaded.dtype).tiny
-    step = 2 * tensors.unit * tensors.expected.abs().clamp_min(smallest)
-    if not bool((tensors.gap.abs() <= step).all()):
+    magnitude = tensors.expected.abs().clamp_min(smallest)
+    step = 2 * tensors.unit * magnitude
+    is_within = tensors.gap.abs() <= step
+    if not bool(is_within.all()):
         return None
     return {"kind": "last place"}
 
 
 def _eight_bits(tensors: _Tensors) -> Kind | None:
     """The stored numbers, rounded to a grid of 8 bits with one of the usual scales."""
-    scales_tried = _SCALES if tensors.stored.ndim == 2 else _SCALES[:2]
+    is_matrix = tensors.stored.ndim == 2
+    scales_tried = _SCALES if is_matrix else _SCALES[:2]
     for grid in _EIGHT_BITS:
         is_float = grid != "int8"
         if is_float and not hasattr(torch, grid):
             continue
         for scales in scales_tried:
-            if not is_float and scales == "none":
+            if scales == "none" and not is_float:
                 continue
             if _is_on_grid(tensors, grid, scales):
                 return {"kind": "rounding", "grid": grid, "scales": scales}
@@ -317,19 +352,18 @@ def _few_rows(tensors: _Tensors) -> Kind | None:
     """Few rows hold the whole difference, as new tokens of an embedding do."""
     if tensors.loaded.ndim != 2:
         return None
-    differs = (tensors.loaded != tensors.expected).any(1)
-    count = int(differs.sum())
-    if count > _FEW * len(differs):
+    entry_differs = tensors.loaded != tensors.expected
+    row_differs = entry_differs.any(1)
+    rows = len(row_differs)
+    count = int(row_differs.sum())
+    if count > _FEW * rows:
         return None
-    return {
-        "kind": "rows",
-        "rows": count,
-        "of": len(differs),
-        "first": int(differs.nonzero()[0]),
-    }
+    first = row_differs.nonzero()[0]
+    return {"kind": "rows", "rows": count, "of": rows, "first": int(first)}
 
 
-_EXPLANATIONS: tuple[Callable[[_Tensors], Kind | None], ...] = (
+Explanation = Callable[[_Tensors], Kind | None]
+_EXPLANATIONS: tuple[Explanation, ...] = (
     _zeros,
     _scaled,
     _shifted,
@@ -347,12 +381,14 @@ def _is_on_grid(tensors: _Tensors, grid: str, scales: str) -> bool:
     """Whether the loaded tensor is the stored one on a grid with such scales. Its first
     rows are looked at before all of them are.
     """
-    rows = len(tensors.stored) if tensors.stored.ndim == 2 else 1
-    sampled_rows = _SAMPLE * rows // tensors.stored.numel()
-    whole_blocks = sampled_rows // _BLOCK * _BLOCK
-    first_rows = min(rows, max(_BLOCK, whole_blocks))
-    for count in sorted({first_rows, rows}):
-        scale = _scale(tensors.stored, scales, count, _EIGHT_BITS[grid])
+    stored = tensors.stored
+    largest = _EIGHT_BITS[grid]
+    rows = len(stored) if stored.ndim == 2 else 1
+    sampled_rows = _SAMPLE * rows // stored.numel()
+    whole_blocks = sampled_rows // _BLOCK
+    first_rows = max(1, whole_blocks) * _BLOCK
+    for count in sorted({min(first_rows, rows), rows}):
+        scale = _scale(stored, scales, count, largest)
         if not _is_rounded(tensors, grid, scale, count):
             return False
     return True
@@ -370,10 +406,11 @@ def _is_rounded(tensors: _Tensors, grid: str, scale: Tensor, rows: int) -> bool:
     nearest = _on_grid(stored / scale, grid) * scale
     slack = 1.01 * tensors.unit * nearest.abs() + 1e-30
     own_nearest = _on_grid(loaded / scale, grid) * scale
-    is_on_grid = (loaded - own_nearest).abs() <= slack
+    from_grid = (loaded - own_nearest).abs()
+    from_stored = (loaded - stored).abs()
     allowed = 1.01 * (nearest - stored).abs() + slack
-    is_near = (loaded - stored).abs() <= allowed
-    share = float((is_on_grid & is_near).double().mean())
+    is_rounded = (from_grid <= slack) & (from_stored <= allowed)
+    share = float(is_rounded.double().mean())
     return share >= _EXACT
 
 
@@ -383,22 +420,28 @@ def _scale(stored: Tensor, scales: str, rows: int, largest: float) -> Tensor:
     """
     if scales == "none":
         return torch.ones((), dtype=stored.dtype)
-    if scales == "one for the tensor":
-        return _above_zero(stored.abs().amax() / largest)
-    if scales == "one a column":
-        return _above_zero(stored.abs().amax(0, keepdim=True) / largest)
-    magnitudes = stored[:rows].abs()
-    if scales == "one a row":
-        return _above_zero(magnitudes.amax(1, keepdim=True) / largest)
-    block = _BLOCK_SCALES[scales]
-    scale = _above_zero(_block_maxima(magnitudes, block.height) / largest)
-    if block.power_of_two:
-        return torch.exp2(torch.ceil(torch.log2(scale)))
+    maxima = _group_maxima(stored, scales, rows)
+    scale = maxima / largest
+    scale = torch.where(scale > 0, scale, torch.ones_like(scale))
+    block = _BLOCK_SCALES.get(scales)
+    if block is not None and block.power_of_two:
+        exponent = torch.log2(scale).ceil()
+        return torch.exp2(exponent)
     return scale
 
 
-def _above_zero(scale: Tensor) -> Tensor:
-    return torch.where(scale > 0, scale, torch.ones_like(scale))
+def _group_maxima(stored: Tensor, scales: str, rows: int) -> Tensor:
+    """The largest number of each group of entries that share a scale, in the first
+    ``rows`` rows; it broadcasts against these.
+    """
+    if scales == "one for the tensor":
+        return stored.abs().amax()
+    if scales == "one a column":
+        return stored.abs().amax(0, keepdim=True)
+    magnitudes = stored[:rows].abs()
+    if scales == "one a row":
+        return magnitudes.amax(1, keepdim=True)
+    return _block_maxima(magnitudes, _BLOCK_SCALES[scales].height)
 
 
 def _block_maxima(magnitudes: Tensor, height: int) -> Tensor:
@@ -423,5 +466,6 @@ def _on_grid(values: Tensor, grid: str) -> Tensor:
     if grid == "int8":
         return values.round().clamp(-128, 127)
     largest = _EIGHT_BITS[grid]
+    dtype = getattr(torch, grid)
     in_range = values.clamp(-largest, largest).float()
-    return in_range.to(getattr(torch, grid)).double()
+    return in_range.to(dtype).double()

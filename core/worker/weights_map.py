@@ -81,22 +81,17 @@ class Names:
                 self._fused[name] = tuple(parts)
         self._by_stem = _unique(shapes, stem)
         self._by_place = _unique(shapes, _place)
-        self._experts: dict[tuple[str, str], dict[int, str]] = {}
-        for name in shapes:
-            if found := _EXPERT.match(name):
-                layer, expert, projection = found.groups()
-                place = (layer, _ROLE[projection])
-                self._experts.setdefault(place, {})[int(expert)] = name
+        self._experts = _experts(shapes)
 
     @property
     def embedding(self) -> str | None:
         """The stored input embedding."""
-        return next((name for name in self.shapes if _EMBEDDING.search(name)), None)
+        return _first(self.shapes, is_embedding)
 
     @property
     def head(self) -> str | None:
         """The stored output head, where it has a tensor of its own."""
-        return next((name for name in self.shapes if _HEAD.search(name)), None)
+        return _first(self.shapes, is_head)
 
     def find(self, name: str) -> str | None:
         """The stored tensor called ``name``, up to the prefixes that model classes put
@@ -106,8 +101,10 @@ class Names:
         if name in self.shapes:
             return name
         same_stem = self._by_stem.get(stem(name))
-        if same_stem or not _LAYER.search(name):
+        if same_stem:
             return same_stem
+        if not _LAYER.search(name):
+            return None
         return self._by_place.get(_place(name))
 
     def pieces(self, name: str) -> tuple[Piece, ...] | None:
@@ -115,12 +112,15 @@ class Names:
         stored fits the name.
         """
         name = without_adapter(name)
-        if (stored := self.find(name)) is not None:
+        stored = self.find(name)
+        if stored is None and is_head(name):
+            stored = self.embedding
+        if stored is not None:
             return _in_rows([stored], self.shapes)
-        if is_head(name) and self.embedding is not None:
-            return _in_rows([self.embedding], self.shapes)
-        if (stack := _STACK.match(name)) is not None:
-            return self._stacked(stack.group(1), stack.group(2))
+        stack = _STACK.match(name)
+        if stack is not None:
+            layer, leaf = stack.groups()
+            return self._stacked(layer, leaf)
         return self._fused_pieces(name)
 
     def _fused_pieces(self, name: str) -> tuple[Piece, ...] | None:
@@ -131,15 +131,15 @@ class Names:
         above, _, fused = module.rpartition(".")
         prefix = f"{above}." if above else ""
         suffix = f".{leaf}" if leaf else ""
-        stored = []
+        stored_names = []
         for part in self._fused.get(fused, ()):
-            found = self.find(f"{prefix}{part}{suffix}")
-            if found is None:
+            stored = self.find(f"{prefix}{part}{suffix}")
+            if stored is None:
                 return None
-            stored.append(found)
-        if not stored:
+            stored_names.append(stored)
+        if not stored_names:
             return None
-        return _in_rows(stored, self.shapes)
+        return _in_rows(stored_names, self.shapes)
 
     def _stacked(self, layer: str, leaf: str) -> tuple[Piece, ...] | None:
         """The pieces of a stack of experts, an expert after the other; None where the
@@ -149,7 +149,8 @@ class Names:
         roles = ("down",) if is_down else ("gate", "up")
         by_role = [self._experts.get((layer, role), {}) for role in roles]
         experts = by_role[0].keys()
-        if not experts or any(names.keys() != experts for names in by_role):
+        is_complete = all(names.keys() == experts for names in by_role)
+        if not experts or not is_complete:
             return None
         pieces: list[Piece] = []
         for expert in sorted(experts):
@@ -157,6 +158,31 @@ class Names:
             rows = _in_rows(stored, self.shapes)
             pieces += [replace(piece, expert=expert) for piece in rows]
         return tuple(pieces)
+
+
+Experts = dict[tuple[str, str], dict[int, str]]
+"""(layer, role) -> the stored projection of each expert."""
+
+
+def _experts(names: Iterable[str]) -> Experts:
+    """The projections of experts that a checkpoint stores one by one."""
+    experts: Experts = {}
+    for name in names:
+        match = _EXPERT.match(name)
+        if match is None:
+            continue
+        layer, expert, projection = match.groups()
+        role = _ROLE[projection]
+        of_role = experts.setdefault((layer, role), {})
+        of_role[int(expert)] = name
+    return experts
+
+
+def _first(names: Iterable[str], is_sought: Callable[[str], bool]) -> str | None:
+    for name in names:
+        if is_sought(name):
+            return name
+    return None
 
 
 def without_adapter(name: str) -> str:
@@ -188,11 +214,12 @@ def stem(name: str) -> str:
 
 def _place(name: str) -> str:
     """Layer and last two words of a name; the name itself where it is of no layer."""
-    found = _LAYER.search(name)
-    if found is None:
+    match = _LAYER.search(name)
+    if match is None:
         return name
-    layer = found.group(1)
-    last_words = ".".join(name.split(".")[-2:])
+    layer = match.group(1)
+    words = name.split(".")
+    last_words = ".".join(words[-2:])
     return f"{layer}:{last_words}"
 
 
@@ -201,8 +228,10 @@ def _unique(names: Iterable[str], key: Callable[[str], str]) -> dict[str, str]:
     by_key: dict[str, str] = {}
     shared = set()
     for name in names:
-        if by_key.setdefault(key(name), name) != name:
-            shared.add(key(name))
+        own_key = key(name)
+        first = by_key.setdefault(own_key, name)
+        if first != name:
+            shared.add(own_key)
     for shared_key in shared:
         del by_key[shared_key]
     return by_key
@@ -213,9 +242,11 @@ def _in_rows(names: Iterable[str], shapes: Mapping[str, Shape]) -> tuple[Piece, 
     pieces = []
     start = 0
     for name in names:
-        rows = shapes[name][0] if shapes[name] else 1
-        pieces.append(Piece(name, start, start + rows))
-        start += rows
+        shape = shapes[name]
+        rows = shape[0] if shape else 1
+        stop = start + rows
+        pieces.append(Piece(name, start, stop))
+        start = stop
     return tuple(pieces)
 
 
@@ -225,7 +256,9 @@ def weight_files(folder: Path) -> list[Path]:
     """
     index = folder / "model.safetensors.index.json"
     if index.is_file():
-        names = sorted(set(json.loads(index.read_bytes())["weight_map"].values()))
+        content = json.loads(index.read_bytes())
+        file_of_tensor = content["weight_map"]
+        names = sorted(set(file_of_tensor.values()))
         return [folder / Path(name).name for name in names]
     single = folder / "model.safetensors"
     if single.is_file():

@@ -114,8 +114,10 @@ class Probe:
     @property
     def whole(self) -> Tensor | None:
         """W [N, K], where every column of it was read."""
-        all_read = len(self.columns) == self.x.shape[1]
-        return self.read if all_read else None
+        width = self.x.shape[1]
+        if len(self.columns) != width:
+            return None
+        return self.read
 
 
 def matrix_of(module: Any, tensor: Tensor, dtype: Any) -> Matrix:
@@ -148,10 +150,12 @@ def matrix_of(module: Any, tensor: Tensor, dtype: Any) -> Matrix:
 def _size_names(module: Any) -> _SizeNames:
     """How the sizes of a module of this class are called. Raises CannotProbeError."""
     for base in type(module).__mro__:
-        if base.__name__ in _SIZES:
-            return _SIZES[base.__name__]
+        size_names = _SIZES.get(base.__name__)
+        if size_names is not None:
+            return size_names
+    class_name = type(module).__name__
     raise CannotProbeError(
-        f"its module ({type(module).__name__}) is not known to multiply by one matrix"
+        f"its module ({class_name}) is not known to multiply by one matrix"
     )
 
 
@@ -161,8 +165,10 @@ def _check_agrees(matrix: Matrix, tensor: Tensor) -> None:
     """
     sizes = (matrix.outputs, matrix.inputs)
     if sorted(tensor.shape) != sorted(sizes):
+        of_module = _shape(sizes)
+        of_tensor = _shape(tensor.shape)
         raise CannotProbeError(
-            f"its module says {_shape(sizes)}, its tensor is {_shape(tensor.shape)}"
+            f"its module says {of_module}, its tensor is {of_tensor}"
         )
     if tensor.dtype != matrix.dtype:
         raise CannotProbeError(
@@ -178,13 +184,38 @@ def _size(module: Any, names: tuple[str, ...]) -> int | None:
         if not hasattr(module, name):
             continue
         size = getattr(module, name)
-        is_number = isinstance(size, int) and not isinstance(size, bool)
-        return size if is_number and size > 0 else None
+        is_flag = isinstance(size, bool)
+        if isinstance(size, int) and not is_flag and size > 0:
+            return size
+        return None
     return None
 
 
 def _shape(shape: Any) -> str:
     return " x ".join(map(str, shape))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _ProbeRows:
+    """What is put through a module: ``random`` [ROWS, K] and ``units`` [c, K], each of
+    which reads the column of W that ``columns`` i64[c] names.
+    """
+
+    random: Tensor
+    units: Tensor
+    columns: Tensor
+
+    @classmethod
+    def of(cls, matrix: Matrix, device: Any) -> _ProbeRows:
+        width = matrix.inputs
+        generator = torch.Generator().manual_seed(SEED)
+        normal = torch.randn(ROWS, width, generator=generator, dtype=torch.float32)
+        count = _columns_read(matrix, device)
+        shuffled = torch.randperm(width, generator=generator)
+        columns = shuffled[:count].sort().values
+        units = torch.zeros(count, width, dtype=matrix.dtype)
+        units[torch.arange(count), columns] = 1.0
+        return cls(random=normal.to(matrix.dtype), units=units, columns=columns)
 
 
 def probe(module: Any, matrix: Matrix, device: Any) -> Probe:
@@ -193,26 +224,20 @@ def probe(module: Any, matrix: Matrix, device: Any) -> Probe:
 
     Raises CannotProbeError in a few words.
     """
-    width = matrix.inputs
-    generator = torch.Generator().manual_seed(SEED)
-    normal = torch.randn(ROWS, width, generator=generator, dtype=torch.float32)
-    x = normal.to(matrix.dtype)
-    count = _columns_read(matrix, device)
-    columns = torch.randperm(width, generator=generator)[:count].sort().values
-    units = torch.zeros(count, width, dtype=matrix.dtype)
-    units[torch.arange(count), columns] = 1.0
-    zeros = torch.zeros(1, width, dtype=matrix.dtype)
-    rows = torch.cat([zeros, x, 2 * x, units]).to(device)
-    outputs = _through(module, rows, matrix.outputs)
-    bias, random, doubled, read = outputs.split([1, ROWS, ROWS, count])
+    rows = _ProbeRows.of(matrix, device)
+    zeros = torch.zeros(1, matrix.inputs, dtype=matrix.dtype)
+    parts = [zeros, rows.random, 2 * rows.random, rows.units]
+    inputs = torch.cat(parts).to(device)
+    outputs = _through(module, inputs, matrix.outputs)
+    bias, random, doubled, read = outputs.split([len(part) for part in parts])
     once = random.double() - bias.double()
     twice = doubled.double() - bias.double()
     _check_linear(once, twice, doubled.double(), matrix.dtype)
     has_bias = bool(bias.any())
     return Probe(
-        x=x.double(),
+        x=rows.random.double(),
         random=once,
-        columns=columns,
+        columns=rows.columns,
         read=None if has_bias else read.T.contiguous(),
     )
 
@@ -222,24 +247,29 @@ def _columns_read(matrix: Matrix, device: Any) -> int:
     at least `_COLUMNS`.
     """
     work = WORK.get(device.type, WORK["cuda"])
-    affordable = int(work / max(1, matrix.inputs * matrix.outputs))
-    return min(matrix.inputs, max(_COLUMNS, affordable))
+    cost_of_column = matrix.inputs * matrix.outputs
+    affordable = int(work / max(1, cost_of_column))
+    count = max(_COLUMNS, affordable)
+    return min(matrix.inputs, count)
 
 
 def _through(module: Any, rows: Tensor, outputs: int) -> Tensor:
     """The module's outputs for ``rows``, on the CPU."""
+    multiply = _call(module)
     try:
-        answer = _call(module)(rows)
+        answer = multiply(rows)
     except Exception as error:  # any kernel may fail in any way: reported as unreadable
-        raise CannotProbeError(
-            f"its module takes no plain rows ({type(error).__name__})"
-        ) from error
+        kind = type(error).__name__
+        raise CannotProbeError(f"its module takes no plain rows ({kind})") from error
     if isinstance(answer, tuple):
         answer = answer[0]
-    shape = tuple(answer.shape) if isinstance(answer, torch.Tensor) else None
+    shape = None
+    if isinstance(answer, torch.Tensor):
+        shape = tuple(answer.shape)
     if shape != (rows.shape[0], outputs):
         raise CannotProbeError("its module gives something else than a row of outputs")
-    if not bool(torch.isfinite(answer).all()):
+    is_finite = torch.isfinite(answer).all()
+    if not bool(is_finite):
         raise CannotProbeError("its module answers with numbers that are not finite")
     return answer.cpu()
 
@@ -251,7 +281,8 @@ def _call(module: Any) -> Callable[[Tensor], Any]:
     The method is called without a bias, so it shows the numbers of the matrix exactly;
     and a logits head has no forward of its own.
     """
-    apply = getattr(getattr(module, "quant_method", None), "apply", None)
+    method = getattr(module, "quant_method", None)
+    apply = getattr(method, "apply", None)
     if callable(apply):
         return lambda rows: apply(module, rows, bias=None)
     return lambda rows: module(rows)
@@ -261,15 +292,19 @@ def _check_linear(once: Tensor, twice: Tensor, answered: Tensor, dtype: Any) -> 
     """Raise CannotProbeError unless ``twice`` is 2 ``once``, up to the rounding of what
     was ``answered`` for the doubled rows, bias included; all f64[ROWS, N].
     """
-    is_summed = dtype == torch.float32
-    steps = answered.shape[1] ** 0.5 if is_summed else 1.0
-    limit = _DOUBLED * UNITS[dtype] * steps * float(answered.norm())
-    if float((twice - 2 * once).norm()) > limit:
+    steps = 1.0
+    if dtype == torch.float32:
+        outputs = answered.shape[1]
+        steps = outputs**0.5
+    size = float(answered.norm())
+    limit = _DOUBLED * UNITS[dtype] * steps * size
+    gap = twice - 2 * once
+    if float(gap.norm()) > limit:
         raise CannotProbeError("its module does more than multiply by a matrix")
 
 
 def judge(
-    found: Probe, weight: Tensor, start: int, dtype: Any, device: Any
+    answer: Probe, weight: Tensor, start: int, dtype: Any, device: Any
 ) -> dict[str, Any]:
     """Are rows ``start`` and following of the probed module the stored ``weight`` [n,
     K], rounded to ``dtype``?
@@ -278,39 +313,53 @@ def judge(
     ``columns`` read of ``of``; and, from those columns, else from the error in excess
     of rounding, ``l2`` (relative) and ``share`` of entries that differ.
     """
+    count, width = weight.shape
+    rows = slice(start, start + count)
     expected = weight.to(dtype)
-    rows = slice(start, start + weight.shape[0])
-    width = weight.shape[1]
-    error = _relative_l2(found.random[:, rows], found.x @ expected.double().T)
+    expected_outputs = answer.x @ expected.double().T
+    error = _relative_l2(answer.random[:, rows], expected_outputs)
     unit = UNITS[dtype]
     tf32 = _computes_in_tf32(dtype, device)
     limit = _limit(dtype, width, tf32)
+    units = error / unit
     entry: dict[str, Any] = {
-        "same": error / unit <= limit,
-        "units": error / unit,
+        "same": units <= limit,
+        "units": units,
         "limit": limit,
         "columns": 0,
         "of": width,
         "l2": None,
         "share": None,
     }
-    if found.read is not None:
-        read = found.read[rows].to(dtype)
-        stored = expected[:, found.columns]
-        share = float((read != stored).double().mean())
-        l2 = _relative_l2(read.double(), stored.double())
-        entry |= {"columns": len(found.columns), "share": share, "l2": l2}
-        columns_agree = share == 0.0 or (tf32 and l2 <= _TF32)
+    if answer.read is not None:
+        read = answer.read[rows].to(dtype)
+        columns = _compared_columns(read, expected[:, answer.columns])
+        entry |= columns
+        rounds_alike = tf32 and columns["l2"] <= _TF32
+        columns_agree = columns["share"] == 0.0 or rounds_alike
         entry["same"] = entry["same"] and columns_agree
     elif not entry["same"]:
-        excess = error**2 - (LIMIT * unit) ** 2
+        rounding = LIMIT * unit
+        excess = error**2 - rounding**2
         entry["l2"] = max(0.0, excess) ** 0.5
     return entry
 
 
+def _compared_columns(read: Tensor, stored: Tensor) -> dict[str, Any]:
+    """``columns``, ``share`` and ``l2`` of the columns [n, c] that were read."""
+    differs = (read != stored).double()
+    return {
+        "columns": read.shape[1],
+        "share": float(differs.mean()),
+        "l2": _relative_l2(read.double(), stored.double()),
+    }
+
+
 def _relative_l2(tensor: Tensor, truth: Tensor) -> float:
     """L2 of ``tensor`` - ``truth`` over that of ``truth``; both float64."""
-    return float((tensor - truth).norm() / truth.norm().clamp_min(1e-300))
+    gap = tensor - truth
+    size = truth.norm().clamp_min(1e-300)
+    return float(gap.norm() / size)
 
 
 def _computes_in_tf32(dtype: Any, device: Any) -> bool:

@@ -50,15 +50,16 @@ def read(model: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
     module is being asked: a kernel that kills the process leaves it behind.
     ``arguments["unpack"]`` names a function ``(module, tensor) -> tensor or None`` of
     an engine that keeps tensors in an order of its own: it gives them as they were
-    loaded, None where that cannot be told.
+    loaded, None where it does not know that order.
     """
+    own_folder = arguments.get("own")
     try:
-        disk = Files(Path(str(arguments["folder"])))
-        own_folder = arguments.get("own")
-        own = Files(Path(str(own_folder))) if own_folder else None
+        disk = _files(arguments["folder"])
+        own = _files(own_folder) if own_folder else None
     except Exception as error:  # safetensors has errors of its own
-        words = f"{type(error).__name__}: {str(error)[:200]}"
-        return {"error": f"the model's files cannot be read: {words}"}
+        kind = type(error).__name__
+        words = str(error)[:200]
+        return {"error": f"the model's files cannot be read: {kind}: {words}"}
     if not disk.shapes:
         return {
             "error": (
@@ -77,9 +78,18 @@ def read(model: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
     ).answer()
 
 
+def _files(folder: Any) -> Files:
+    return Files(Path(str(folder)))
+
+
 def _as_loaded(module: Any, tensor: Tensor) -> Tensor | None:
     """The engine keeps no order of its own."""
     return None
+
+
+NamedTensor = tuple[str, Tensor]
+Entry = dict[str, Any]
+"""What is known of one tensor, JSON-ready; by the fields of `read`'s tensors."""
 
 
 Ways = tuple[Tensor, ...]
@@ -108,12 +118,14 @@ class _WeightsReading:
         self.disk = disk
         self.names = Names(disk.shapes, _packed(model))
         self.loaded = _loaded(model, self.names)
-        self.entries: dict[str, dict[str, Any]] = {}
+        self.entries: dict[str, Entry] = {}
         self.extra: list[str] = []
         self.tied = _tied(self.loaded)
-        dtype = _compute_dtype(self.loaded)
         self.comparison = WeightsComparison(
-            disk=disk, own=own, dtype=dtype, kinds=Kinds()
+            disk=disk,
+            own=own,
+            dtype=_compute_dtype(self.loaded),
+            kinds=Kinds(),
         )
         self.asking = Asking(model, self.comparison, note)
         self._unpack = unpack
@@ -125,16 +137,17 @@ class _WeightsReading:
                 self._tensor(name, tensor)
             # tensors of a library's own class: one that cannot be read fails alone
             except Exception as error:
-                reason = f"reading it failed ({type(error).__name__})"
-                self._unread(name, tensor, reason)
+                kind = type(error).__name__
+                self._unread(name, tensor, f"reading it failed ({kind})")
         for name in self.disk.shapes:
             if name not in self.entries:
                 self._absent(name)
+        config = config_answer(self.model, self.disk.config())
         return {
             "tensors": list(self.entries.values()),
             "tied": self._tie(),
             "extra": sorted(self.extra),
-            **config_answer(self.model, self.disk.config()),
+            **config,
         }
 
     def _tensor(self, name: str, tensor: Tensor) -> None:
@@ -153,37 +166,37 @@ class _WeightsReading:
         for piece, entry in zip(pieces, compared, strict=True):
             self._put(name, piece, entry)
 
-    def _compared(
-        self, parts: Sequence[Ways], pieces: Sequence[Piece]
-    ) -> list[dict[str, Any]]:
-        pairs = zip(parts, pieces, strict=True)
-        return [self.comparison.nearest(ways, piece) for ways, piece in pairs]
+    def _compared(self, parts: Sequence[Ways], pieces: Sequence[Piece]) -> list[Entry]:
+        entries = []
+        for ways, piece in zip(parts, pieces, strict=True):
+            entries.append(self.comparison.nearest(ways, piece))
+        return entries
 
     # -- tensors whose entries can be seen
 
     def _parts(self, name: str, tensor: Tensor, pieces: Sequence[Piece]) -> list[Ways]:
         """The loaded tensor's part for each piece. Raises _UnreadableError."""
-        if tensor.is_meta:
-            raise _UnreadableError("it is not in memory (offloaded)")
-        if tensor.numel() == 0:
-            raise _UnreadableError("the engine keeps it packed for its kernels")
-        if tensor.dtype not in FLOATS:
-            raise _UnreadableError(f"the engine keeps it as {dtype_name(tensor.dtype)}")
-        stored = self.disk.shapes[pieces[0].name]
-        in_a_stack = pieces[0].expert is not None
-        shape = tuple(tensor.shape[1:] if in_a_stack else tensor.shape)
+        _check_readable(tensor)
+        first = pieces[0]
+        stored = self.disk.shapes[first.name]
+        in_a_stack = first.expert is not None
+        shape = tuple(tensor.shape)
+        if in_a_stack:
+            shape = shape[1:]
         turned_shape = len(stored) == 2 and shape == stored[::-1]
         if self._has_its_rows(name, shape, pieces):
-            turned = is_turned(name) and turned_shape
-            return [_ways(self._part(tensor, piece), turned) for piece in pieces]
-        if len(pieces) == 1 and turned_shape:
-            whole = _of_expert(tensor, pieces[0])
+            may_be_turned = turned_shape and is_turned(name)
+            parts = [self._part(tensor, piece) for piece in pieces]
+            return [_ways(part, may_be_turned) for part in parts]
+        if turned_shape and len(pieces) == 1:
+            whole = _of_expert(tensor, first)
             return [(whole.T,)]
         ranks = ranks_of(self.model, name)
         if ranks > 1:
             raise _UnreadableError(SHARD.format(ranks=ranks))
+        own_shape = list(tensor.shape)
         raise _UnreadableError(
-            f"the engine keeps it as {list(tensor.shape)}, the files as {list(stored)}"
+            f"the engine keeps it as {own_shape}, the files as {list(stored)}"
         )
 
     def _has_its_rows(
@@ -192,14 +205,17 @@ class _WeightsReading:
         """Whether a loaded shape is that of the stored pieces stacked by rows. A head
         or an embedding may have more rows (padding).
         """
-        stored = self.disk.shapes[pieces[0].name]
+        first = pieces[0]
+        stored = self.disk.shapes[first.name]
         if shape[1:] != stored[1:]:
             return False
-        rows = max(piece.stop for piece in pieces)
-        if not stored or shape[0] == rows:
+        if not stored:
             return True
-        may_be_padded = is_head(name) or is_embedding(name)
-        return may_be_padded and shape[0] > rows
+        rows = shape[0]
+        stored_rows = max(piece.stop for piece in pieces)
+        if _may_be_padded(name):
+            return rows >= stored_rows
+        return rows == stored_rows
 
     def _part(self, tensor: Tensor, piece: Piece) -> Tensor:
         part = _of_expert(tensor, piece)
@@ -213,8 +229,8 @@ class _WeightsReading:
         name: str,
         tensor: Tensor,
         pieces: Sequence[Piece],
-        compared: list[dict[str, Any]],
-    ) -> list[dict[str, Any]]:
+        compared: list[Entry],
+    ) -> list[Entry]:
         """The entries once a kernel's own order is undone; ``compared`` where the
         numbers themselves differ, in whatever order.
 
@@ -222,34 +238,41 @@ class _WeightsReading:
         unknown.
         """
         module = module_of(self.model, name)
-        loaded = None if module is None else self._unpack(module, tensor)
+        loaded = None
+        if module is not None:
+            loaded = self._unpack(module, tensor)
         if loaded is not None:
             parts = [(self._part(loaded, piece),) for piece in pieces]
             return self._compared(parts, pieces)
-        experts: dict[int | None, list[Piece]] = {}
-        for piece in pieces:
-            experts.setdefault(piece.expert, []).append(piece)
-        has_the_numbers = {
-            expert: self._has_the_numbers(tensor, of_expert)
-            for expert, of_expert in experts.items()
-        }
-        if not any(has_the_numbers.values()):
+        experts = _by_expert(pieces)
+        complete = set()
+        for expert, of_expert in experts.items():
+            if self._has_the_numbers(tensor, of_expert):
+                complete.add(expert)
+        if not complete:
             return compared
-        if all(has_the_numbers.values()):
+        if len(complete) == len(experts):
             raise _UnreadableError(_OTHER_ORDER)
-        entries = {
-            expert: _expert_entry(tensor, experts[expert], has_them)
-            for expert, has_them in has_the_numbers.items()
-        }
+        entries = {}
+        for expert, of_expert in experts.items():
+            has_the_numbers = expert in complete
+            entries[expert] = _expert_entry(tensor, of_expert, has_the_numbers)
         return [dict(entries[piece.expert]) for piece in pieces]
 
     def _has_the_numbers(self, tensor: Tensor, pieces: Sequence[Piece]) -> bool:
         """Whether a loaded tensor has the stored numbers, rearranged for a kernel (or
         by mistake).
         """
-        files = [self.disk.tensor(piece.name).to(tensor.dtype) for piece in pieces]
-        parts = [self._part(tensor, piece).cpu() for piece in pieces]
-        return bool(torch.equal(_sorted_numbers(parts), _sorted_numbers(files)))
+        files = []
+        parts = []
+        for piece in pieces:
+            stored = self.disk.tensor(piece.name)
+            part = self._part(tensor, piece)
+            files.append(stored.to(tensor.dtype))
+            parts.append(part.cpu())
+        loaded_numbers = _sorted_numbers(parts)
+        stored_numbers = _sorted_numbers(files)
+        return bool(torch.equal(loaded_numbers, stored_numbers))
 
     # -- tensors that are read through their module
 
@@ -258,18 +281,25 @@ class _WeightsReading:
     ) -> None:
         try:
             entries = self.asking.entries(name, tensor, pieces, why)
-            for piece, entry in zip(pieces, entries, strict=True):
-                self._put(name, piece, {"how": "probe", "reason": why, **entry})
         except CannotProbeError as error:
             reason = f"{why}, and {error}" if str(error) else why
             self._unread(name, tensor, reason)
+            return
+        for piece, entry in zip(pieces, entries, strict=True):
+            probed = {"how": "probe", "reason": why, **entry}
+            self._put(name, piece, probed)
 
     # -- the answer
 
     def _unread(self, name: str, tensor: Tensor, reason: str) -> None:
-        entry = {"how": None, "same": None, "reason": reason}
+        entry = {
+            "how": None,
+            "same": None,
+            "reason": reason,
+            "dtype": dtype_name(tensor.dtype),
+        }
         for piece in self.names.pieces(name) or ():
-            self._put(name, piece, {**entry, "dtype": dtype_name(tensor.dtype)})
+            self._put(name, piece, entry)
 
     def _put(self, loaded: str, piece: Piece, entry: Mapping[str, Any]) -> None:
         """Keep an entry under the name on disk, or under the loaded name for a head
@@ -279,51 +309,81 @@ class _WeightsReading:
         name = loaded if is_tied_head else piece.name
         known = self.entries.get(name)
         if known is None:
-            file_digest = digest(self.disk.tensor(piece.name))
+            stored = self.disk.tensor(piece.name)
+            file_digest = digest(stored)
         elif known["same"] is not None:
             return
         else:
             file_digest = known["file_digest"]
+        shape = self.disk.shapes[piece.name]
+        optional = dict.fromkeys(_OPTIONAL_FIELDS)
         self.entries[name] = {
             "name": name,
             "loaded": loaded,
-            "shape": list(self.disk.shapes[piece.name]),
+            "shape": list(shape),
             "file_digest": file_digest,
-            **dict.fromkeys(_OPTIONAL_FIELDS),
+            **optional,
             **entry,
         }
 
     def _absent(self, name: str) -> None:
-        if is_head(name) and self.tied is True and self._is_the_embedding(name):
+        is_tied_head = is_head(name) and self.tied is True
+        if is_tied_head and self._is_the_embedding(name):
             return
         reason = "the loaded model has no tensor of this name"
         entry = {"how": None, "same": None, "reason": reason, "dtype": None}
-        self._put(name, Piece(name, 0, 0), entry)
+        whole = Piece(name, 0, 0)
+        self._put(name, whole, entry)
 
     def _is_the_embedding(self, head: str) -> bool:
         """Compare a tied head that the files store too with the loaded embedding; False
         where that has another shape.
         """
         stored = self.disk.shapes[head]
-        for name, tensor in self.loaded:
-            if not is_embedding(name) or not tensor.numel():
+        for name, tensor in _filled(self.loaded):
+            if not is_embedding(name):
                 continue
             if tuple(tensor.shape[1:]) != stored[1:]:
                 return False
             part = tensor[: stored[0]]
             piece = Piece(head, 0, len(part))
-            self._put(name, piece, self.comparison.nearest((part,), piece))
+            entry = self.comparison.nearest((part,), piece)
+            self._put(name, piece, entry)
             return True
         return False
 
     def _tie(self) -> dict[str, Any]:
+        field = "tie_word_embeddings"
         config = self.disk.config()
-        of_text = config.get("text_config", {}).get("tie_word_embeddings")
+        of_text = config.get("text_config", {}).get(field)
         return {
             "loaded": self.tied,
-            "config": config.get("tie_word_embeddings", of_text),
+            "config": config.get(field, of_text),
             "file_has_head": self.names.head is not None,
         }
+
+
+def _check_readable(tensor: Tensor) -> None:
+    """Raise _UnreadableError unless the entries of a loaded tensor can be seen."""
+    if tensor.is_meta:
+        raise _UnreadableError("it is not in memory (offloaded)")
+    if tensor.numel() == 0:
+        raise _UnreadableError("the engine keeps it packed for its kernels")
+    if tensor.dtype not in FLOATS:
+        dtype = dtype_name(tensor.dtype)
+        raise _UnreadableError(f"the engine keeps it as {dtype}")
+
+
+def _may_be_padded(name: str) -> bool:
+    return is_head(name) or is_embedding(name)
+
+
+def _by_expert(pieces: Sequence[Piece]) -> dict[int | None, list[Piece]]:
+    experts: dict[int | None, list[Piece]] = {}
+    for piece in pieces:
+        of_expert = experts.setdefault(piece.expert, [])
+        of_expert.append(piece)
+    return experts
 
 
 def _of_expert(tensor: Tensor, piece: Piece) -> Tensor:
@@ -335,7 +395,7 @@ def _of_expert(tensor: Tensor, piece: Piece) -> Tensor:
 
 def _expert_entry(
     tensor: Tensor, pieces: Sequence[Piece], has_the_numbers: bool
-) -> dict[str, Any]:
+) -> Entry:
     """What is known of the ``pieces`` of one expert whose loaded tensor is in an order
     of its own. Numbers that are not those on disk differ in any order.
     """
@@ -349,17 +409,16 @@ def _expert_entry(
     return {**known, "how": None, "same": None, "reason": reason}
 
 
-def _compute_dtype(loaded: Sequence[tuple[str, Tensor]]) -> Any:
+def _compute_dtype(loaded: Sequence[NamedTensor]) -> Any:
     """The dtype of the first matrix of numbers; None where there is none."""
     for _, tensor in loaded:
-        if tensor.dtype in FLOATS and tensor.ndim == 2:
+        is_matrix = tensor.ndim == 2
+        if is_matrix and tensor.dtype in FLOATS:
             return tensor.dtype
     return None
 
 
-def _without_aliases(
-    loaded: Sequence[tuple[str, Tensor]],
-) -> Iterator[tuple[str, Tensor]]:
+def _without_aliases(loaded: Sequence[NamedTensor]) -> Iterator[NamedTensor]:
     """One tensor under two names, as a tied head is, goes by the first of them."""
     seen = set()
     for name, tensor in loaded:
@@ -377,7 +436,9 @@ def _without_aliases(
 
 def _sorted_numbers(tensors: Sequence[Tensor]) -> Tensor:
     """float32[N]: all their numbers, the smallest first."""
-    return torch.cat([t.reshape(-1) for t in tensors]).float().sort().values
+    flat = [tensor.reshape(-1) for tensor in tensors]
+    numbers = torch.cat(flat).float()
+    return numbers.sort().values
 
 
 def _packed(model: Any) -> dict[str, Sequence[str]]:
@@ -385,28 +446,36 @@ def _packed(model: Any) -> dict[str, Sequence[str]]:
     mapping = getattr(model, "packed_modules_mapping", None)
     if not isinstance(mapping, Mapping):
         return {}
-    return {
-        fused: parts
-        for fused, parts in mapping.items()
-        if isinstance(parts, (list, tuple))
-    }
+    packed: dict[str, Sequence[str]] = {}
+    for fused, parts in mapping.items():
+        if isinstance(parts, (list, tuple)):
+            packed[fused] = parts
+    return packed
 
 
-def _loaded(model: Any, names: Names) -> list[tuple[str, Tensor]]:
+def _loaded(model: Any, names: Names) -> list[NamedTensor]:
     """Parameters, and those buffers that a checkpoint stores, under all of their
     names.
     """
-    parameters = model.named_parameters(remove_duplicate=False)
-    buffers = model.named_buffers(remove_duplicate=False)
-    stored = ((name, tensor) for name, tensor in buffers if names.find(name))
-    return [(name, tensor.detach()) for name, tensor in (*parameters, *stored)]
+    loaded = []
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        loaded.append((name, parameter.detach()))
+    for name, buffer in model.named_buffers(remove_duplicate=False):
+        if names.find(name):
+            loaded.append((name, buffer.detach()))
+    return loaded
 
 
-def _tied(loaded: Sequence[tuple[str, Tensor]]) -> bool | None:
+def _filled(loaded: Sequence[NamedTensor]) -> list[NamedTensor]:
+    """Those that have entries: the engine did not empty them."""
+    return [(name, tensor) for name, tensor in loaded if tensor.numel()]
+
+
+def _tied(loaded: Sequence[NamedTensor]) -> bool | None:
     """Whether head and input embedding are one tensor; None where one of them cannot be
     seen.
     """
-    filled = [(name, tensor) for name, tensor in loaded if tensor.numel()]
+    filled = _filled(loaded)
     heads = [tensor for name, tensor in filled if is_head(name)]
     inputs = [tensor for name, tensor in filled if is_embedding(name)]
     if not inputs:
@@ -415,7 +484,9 @@ def _tied(loaded: Sequence[tuple[str, Tensor]]) -> bool | None:
         # SGLang and vLLM may call one module by one name only.
         has_an_empty_head = any(is_head(name) for name, _ in loaded)
         return None if has_an_empty_head else True
-    return bool(heads[0].data_ptr() == inputs[0].data_ptr())
+    head_address = heads[0].data_ptr()
+    input_address = inputs[0].data_ptr()
+    return bool(head_address == input_address)
 
 
 def _ways(part: Tensor, turned: bool) -> Ways:
@@ -425,5 +496,8 @@ def _ways(part: Tensor, turned: bool) -> Ways:
 
 
 def _is_unlike(entries: Sequence[Mapping[str, Any]]) -> bool:
-    distances = [entry.get("l2") or 0.0 for entry in entries]
-    return any(distance > _UNLIKE for distance in distances)
+    for entry in entries:
+        distance = entry.get("l2") or 0.0
+        if distance > _UNLIKE:
+            return True
+    return False

@@ -10,7 +10,7 @@ their rows.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +21,7 @@ import torch
 
 from logdrift.core.planted.inside.scoring import (
     COLUMNS,
+    Ids,
     Model,
     hidden_states,
     reduce_rows,
@@ -56,7 +57,7 @@ class Bench:
 
     folder: Path
     out: Path
-    ids: list[np.ndarray]
+    ids: list[Ids]
     short: int
     models: dict[str, Model] = field(default_factory=dict)
     _states: dict[str, list[Tensor]] = field(default_factory=dict)
@@ -72,10 +73,12 @@ class Bench:
         """The clean trainer: sdpa attention; in float32 it is the reference too. Kept
         on disk.
         """
-        return _kept(
-            self.out / f"trainer-{dtype}.npz",
-            lambda: score(self.model(dtype), self.ids, TOP_K),
-        )
+        path = self.out / f"trainer-{dtype}.npz"
+        if path.exists():
+            return _read_scores(path)
+        scores = score(self.model(dtype), self.ids, TOP_K)
+        _write_scores(path, scores)
+        return scores
 
     def states(self, dtype: str, count: int) -> list[Tensor]:
         """Hidden states [T, D] of the first ``count`` sequences from the clean model
@@ -95,7 +98,8 @@ class Bench:
         states = self.states(dtype, count)
         for i in range(len(scores), count):
             model = self.model(dtype)
-            scores.append(reduce_rows(model, self.ids[i], states[i], TOP_K))
+            of_sequence = reduce_rows(model, self.ids[i], states[i], TOP_K)
+            scores.append(of_sequence)
         return scores[:count]
 
 
@@ -110,7 +114,7 @@ class CleanSides:
     count: int
 
     @property
-    def ids(self) -> list[np.ndarray]:
+    def ids(self) -> list[Ids]:
         return self.bench.ids[: self.count]
 
     @property
@@ -139,13 +143,10 @@ class CleanSides:
         return self.bench.rollout(dtype, self.count)
 
 
-def _kept(path: Path, compute: Callable[[], list[Scores]]) -> list[Scores]:
-    """The scores of a clean capture, from ``path`` where they were computed before:
-    every session of one background shares them.
+def _write_scores(path: Path, scores: Sequence[Scores]) -> None:
+    """Keep the scores of a clean capture, which all sessions of one background
+    share.
     """
-    if path.exists():
-        return _read_scores(path)
-    scores = compute()
     arrays = {}
     for i, sequence in enumerate(scores):
         for name in COLUMNS:
@@ -154,44 +155,51 @@ def _kept(path: Path, compute: Callable[[], list[Scores]]) -> list[Scores]:
     temporary = path.with_name(f".{path.name}.npz")
     np.savez(temporary, **arrays)
     temporary.replace(path)
-    return scores
 
 
 def _read_scores(path: Path) -> list[Scores]:
-    with np.load(path) as kept:
-        count = len(kept.files) // len(COLUMNS)
-        return [
-            Scores(**{name: kept[f"{name}{i}"] for name in COLUMNS})
-            for i in range(count)
-        ]
+    scores = []
+    with np.load(path) as arrays:
+        count = len(arrays.files) // len(COLUMNS)
+        for i in range(count):
+            columns = {name: arrays[f"{name}{i}"] for name in COLUMNS}
+            scores.append(Scores(**columns))
+    return scores
 
 
-def read_ids(path: Path) -> list[np.ndarray]:
+def read_ids(path: Path) -> list[Ids]:
     """Sequences i32[T] of a JSON file ``{"ids": [[...], ...]}``."""
-    content = json.loads(path.read_text(encoding="utf-8"))
-    return [np.asarray(ids, np.int32) for ids in content["ids"]]
+    text = path.read_text(encoding="utf-8")
+    sequences = json.loads(text)["ids"]
+    return [np.asarray(ids, np.int32) for ids in sequences]
 
 
-def sample_ids(model: Model, lengths: Sequence[int], path: Path) -> list[np.ndarray]:
+def sample_ids(model: Model, lengths: Sequence[int], path: Path) -> list[Ids]:
     """Token ids i32[T] sampled by the model itself, from prompts of `PROMPT` random
     ids; kept in ``path``.
     """
     if path.exists():
         return read_ids(path)
-    torch.manual_seed(7)
-    shape = (len(lengths), PROMPT)
-    prompts = np.random.default_rng(5).integers(3, model.vocab, shape)
-    by_sequence: dict[int, np.ndarray] = {}
-    for length in dict.fromkeys(lengths):
-        numbers = [i for i, other in enumerate(lengths) if other == length]
-        sampled = _sampled(model, torch.from_numpy(prompts[numbers]), length)
-        by_sequence.update(zip(numbers, sampled.numpy(), strict=True))
-    sequences = [by_sequence[i].astype(np.int32) for i in range(len(lengths))]
+    sequences = _sampled_from_random_prompts(model, lengths)
     temporary = path.with_name(f".{path.name}")
     content = {"ids": [ids.tolist() for ids in sequences]}
     temporary.write_text(json.dumps(content), encoding="utf-8")
     temporary.replace(path)
     return sequences
+
+
+def _sampled_from_random_prompts(model: Model, lengths: Sequence[int]) -> list[Ids]:
+    torch.manual_seed(7)
+    shape = (len(lengths), PROMPT)
+    rng = np.random.default_rng(5)
+    prompts = rng.integers(3, model.vocab, shape)
+    by_sequence: dict[int, Ids] = {}
+    for length in dict.fromkeys(lengths):
+        numbers = [i for i, other in enumerate(lengths) if other == length]
+        of_one_length = torch.from_numpy(prompts[numbers])
+        sampled = _sampled(model, of_one_length, length)
+        by_sequence.update(zip(numbers, sampled.numpy(), strict=True))
+    return [by_sequence[i].astype(np.int32) for i in range(len(lengths))]
 
 
 def _sampled(model: Model, prompts: Tensor, length: int) -> Tensor:

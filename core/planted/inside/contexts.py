@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,7 @@ import torch
 from logdrift.core.planted.inside.bench import TOP_K, CleanSides
 from logdrift.core.planted.inside.scoring import (
     COLUMNS,
+    Ids,
     hidden_states,
     of_one_length,
     reduce_rows,
@@ -19,7 +22,7 @@ from logdrift.core.planted.inside.scoring import (
 from logdrift.core.planted.sizes import PROMPT
 from logdrift.core.worker.base import Scores
 
-Sent = tuple[list[Scores], list[np.ndarray] | None]
+Sent = tuple[list[Scores], list[Ids] | None]
 """The scores of every sequence, and the ids that were really scored, None where those
 are the session's own.
 """
@@ -31,57 +34,70 @@ def _moved(scores: Scores, length: int, target: slice, source: slice) -> Scores:
     """``length`` entries, unscored but for ``target``, which are the entries ``source``
     of ``scores``.
     """
-    moved = Scores.empty(length, scores.top_ids.shape[1], entropy=True)
+    top_k = scores.top_ids.shape[1]
+    moved = Scores.empty(length, top_k, entropy=True)
     for name in COLUMNS:
-        getattr(moved, name)[target] = getattr(scores, name)[source]
+        from_column = getattr(scores, name)
+        to_column = getattr(moved, name)
+        to_column[target] = from_column[source]
     return moved
 
 
-def _prefixed(clean: CleanSides, prefix: Callable[[np.ndarray], np.ndarray]) -> Sent:
+def _prefixed(clean: CleanSides, prefix: Callable[[Ids], Ids]) -> Sent:
     """Every sequence behind a prefix; its first token, which then has a score, stays
     unscored as everywhere.
     """
-    sent = [np.concatenate([prefix(ids), ids]).astype(np.int32) for ids in clean.ids]
+    sent = []
+    for ids in clean.ids:
+        longer = np.concatenate([prefix(ids), ids])
+        sent.append(longer.astype(np.int32))
+    sent_scores = score(clean.model, sent, TOP_K)
     moved = []
-    for ids, scores in zip(clean.ids, score(clean.model, sent, TOP_K), strict=True):
+    for ids, scores in zip(clean.ids, sent_scores, strict=True):
         length = len(ids)
         added = len(scores.logprob) - length
+        target = slice(1, None)
         source = slice(added + 1, None)
-        moved.append(_moved(scores, length, slice(1, None), source))
+        moved.append(_moved(scores, length, target, source))
     return moved, sent
 
 
 def _bos(clean: CleanSides, size: float) -> Sent:
     """A start token in front, which the trainer does not see."""
-    start = clean.model.net.config.bos_token_id
+    config = clean.model.net.config
+    start = config.bos_token_id
     if start is None:
         start = 1
-    return _prefixed(clean, lambda ids: np.array([start]))
+    prefix = np.array([start])
+    return _prefixed(clean, lambda ids: prefix)
 
 
 def _template_twice(clean: CleanSides, size: float) -> Sent:
     return _prefixed(clean, lambda ids: ids[:_TEMPLATE])
 
 
-def _changed(clean: CleanSides, change: Callable[[np.ndarray], None]) -> Sent:
+def _changed(clean: CleanSides, change: Callable[[Ids], None]) -> Sent:
     """The first and the last sequence with other ids; the others are those of the clean
     side.
     """
     scores = list(clean.rollout)
     sent = [ids.copy() for ids in clean.ids]
-    for i in {0, len(sent) - 1}:
-        change(sent[i])
-        (scores[i],) = score(clean.model, [sent[i]], TOP_K)
+    last = len(sent) - 1
+    for i in {0, last}:
+        ids = sent[i]
+        change(ids)
+        (scores[i],) = score(clean.model, [ids], TOP_K)
     return scores, sent
 
 
 def _edited(clean: CleanSides, size: float) -> Sent:
     """Another id at ``size`` of the length."""
     vocab = clean.model.vocab
+    step = 1 + vocab // 3
 
-    def change(ids: np.ndarray) -> None:
+    def change(ids: Ids) -> None:
         at = int(len(ids) * size)
-        ids[at] = (ids[at] + 1 + vocab // 3) % vocab
+        ids[at] = (ids[at] + step) % vocab
 
     return _changed(clean, change)
 
@@ -89,11 +105,12 @@ def _edited(clean: CleanSides, size: float) -> Sent:
 def _swapped(clean: CleanSides, size: float) -> Sent:
     """Two neighbours in the other order, from ``size`` of the length on."""
 
-    def change(ids: np.ndarray) -> None:
-        at = int(len(ids) * size) + 3
-        while ids[at] == ids[at + 1]:
-            at += 1
-        ids[[at, at + 1]] = ids[[at + 1, at]]
+    def change(ids: Ids) -> None:
+        first = int(len(ids) * size) + 3
+        while ids[first] == ids[first + 1]:
+            first += 1
+        second = first + 1
+        ids[[first, second]] = ids[[second, first]]
 
     return _changed(clean, change)
 
@@ -112,7 +129,8 @@ def _off_by_one(clean: CleanSides, size: float) -> Sent:
         source = later
     moved = []
     for scores in clean.rollout:
-        moved.append(_moved(scores, len(scores.logprob), target, source))
+        length = len(scores.logprob)
+        moved.append(_moved(scores, length, target, source))
     return moved, None
 
 
@@ -121,39 +139,57 @@ def _truncated(clean: CleanSides, size: float) -> Sent:
     have less context.
     """
     cut = int(PROMPT * size)
-    sent = [ids[cut:] for ids in clean.ids]
     target = slice(cut + 1, None)
+    source = slice(1, None)
+    sent = [ids[cut:] for ids in clean.ids]
+    sent_scores = score(clean.model, sent, TOP_K)
     moved = []
-    for ids, scores in zip(clean.ids, score(clean.model, sent, TOP_K), strict=True):
-        moved.append(_moved(scores, len(ids), target, slice(1, None)))
+    for ids, scores in zip(clean.ids, sent_scores, strict=True):
+        moved.append(_moved(scores, len(ids), target, source))
     return moved, sent
 
 
-def _padded(clean: CleanSides, *, left: bool, masked: bool) -> Sent:
-    """One batch of all sequences, filled up to the longest, on the left or on the
-    right.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Padding:
+    """How a batch is filled up to its longest sequence: on the ``left`` or on the
+    right, and whether an attention mask hides the padding.
+    """
 
-    Positions count the padding, as they do without position ids; where the padding is
-    not ``masked``, it is attended to as well.
+    left: bool
+    masked: bool
+
+    def around(self, fill: int) -> tuple[int, int]:
+        """How many of ``fill`` padding tokens stand before and behind a sequence."""
+        if self.left:
+            return fill, 0
+        return 0, fill
+
+
+def _padded(padding: _Padding, clean: CleanSides, size: float) -> Sent:
+    """One batch of all sequences, filled up to the longest.
+
+    Positions count the padding, as they do without position ids; padding that is not
+    masked is attended to as well.
     """
     longest = max(len(ids) for ids in clean.ids)
     by_sequence: dict[int, Scores] = {}
     # Sequences of one length at a time: the numbers are those of the one batch.
     for length, numbers in of_one_length(clean.ids).items():
-        fill = longest - length
-        before = fill if left else 0
-        around = (before, fill - before)
+        around = padding.around(longest - length)
         sequences = [clean.ids[i] for i in numbers]
-        states = _padded_states(clean, sequences, around, masked=masked)
+        states = _padded_states(clean, sequences, around, masked=padding.masked)
         for i, hidden in zip(numbers, states, strict=True):
+            before, _ = around
             own_rows = hidden[before:]
-            by_sequence[i] = reduce_rows(clean.model, clean.ids[i], own_rows, TOP_K)
-    return [by_sequence[i] for i in range(len(clean.ids))], None
+            scores = reduce_rows(clean.model, clean.ids[i], own_rows, TOP_K)
+            by_sequence[i] = scores
+    in_order = [by_sequence[i] for i in range(len(clean.ids))]
+    return in_order, None
 
 
 def _padded_states(
     clean: CleanSides,
-    sequences: list[np.ndarray],
+    sequences: list[Ids],
     around: tuple[int, int],
     *,
     masked: bool,
@@ -161,15 +197,16 @@ def _padded_states(
     """The hidden states of sequences of one length, padded by ``around`` tokens before
     and behind.
     """
-    pad_id = getattr(clean.model.net.config, "pad_token_id", None) or 0
+    config = clean.model.net.config
+    pad_id = getattr(config, "pad_token_id", None) or 0
     padded = [np.pad(ids, around, constant_values=pad_id) for ids in sequences]
-    arguments = {}
+    positions = torch.arange(len(padded[0]))
+    arguments = {"position_ids": positions[None]}
     if masked:
-        mask = np.pad(np.ones(len(sequences[0]), np.int64), around)
-        of_batch = torch.from_numpy(mask)[None].expand(len(sequences), -1)
-        arguments["attention_mask"] = of_batch
-    positions = torch.arange(len(padded[0]))[None]
-    return hidden_states(clean.model, padded, position_ids=positions, **arguments)
+        visible = np.ones(len(sequences[0]), np.int64)
+        mask = torch.from_numpy(np.pad(visible, around))
+        arguments["attention_mask"] = mask[None].expand(len(sequences), -1)
+    return hidden_states(clean.model, padded, **arguments)
 
 
 IDS: dict[str, Callable[[CleanSides, float], Sent]] = {
@@ -179,8 +216,8 @@ IDS: dict[str, Callable[[CleanSides, float], Sent]] = {
     "ids-swapped": _swapped,
     "off-by-one": _off_by_one,
     "truncated-context": _truncated,
-    "left-padding": lambda clean, size: _padded(clean, left=True, masked=True),
-    "pads-attended": lambda clean, size: _padded(clean, left=True, masked=False),
-    "batch-shape": lambda clean, size: _padded(clean, left=False, masked=True),
+    "left-padding": partial(_padded, _Padding(left=True, masked=True)),
+    "pads-attended": partial(_padded, _Padding(left=True, masked=False)),
+    "batch-shape": partial(_padded, _Padding(left=False, masked=True)),
 }
 """Fault -> what plants it with its size."""

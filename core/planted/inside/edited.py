@@ -12,8 +12,16 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != HERE]
-runpy.run_path(str(HERE.parents[1] / "worker" / "launch.py"))
+LAUNCH = HERE.parents[1] / "worker" / "launch.py"
+
+
+def _is_elsewhere(entry: str) -> bool:
+    """Whether an entry of ``sys.path`` is another folder than this file's."""
+    return Path(entry or ".").resolve() != HERE
+
+
+sys.path[:] = [entry for entry in sys.path if _is_elsewhere(entry)]
+runpy.run_path(str(LAUNCH))
 
 from logdrift.core.planted.inside.scoring import Model  # noqa: E402
 from logdrift.core.planted.inside.weights import MODEL  # noqa: E402
@@ -26,15 +34,30 @@ def main(model: Path, out: Path, fault: str, size: float) -> None:
     temporary = out.with_name(f".{out.name}.part")
     shutil.rmtree(temporary, ignore_errors=True)
     loaded = Model.load(model, "bfloat16")
-    with MODEL[fault](loaded, size):
+    plant = MODEL[fault]
+    with plant(loaded, size):
         loaded.net.save_pretrained(temporary)
     for file in model.iterdir():
-        copy = temporary / file.name
-        is_weights = file.suffix == ".safetensors"
-        if file.is_file() and not is_weights and not copy.exists():
-            shutil.copyfile(file, copy)
+        _copy_beside_weights(file, temporary)
     temporary.rename(out)
 
 
+def _copy_beside_weights(file: Path, folder: Path) -> None:
+    """Copy a file of the model (tokenizer, settings) unless it holds weights or was
+    saved with them.
+    """
+    copy = folder / file.name
+    is_weights = file.suffix == ".safetensors"
+    if is_weights or not file.is_file() or copy.exists():
+        return
+    shutil.copyfile(file, copy)
+
+
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], float(sys.argv[4]))
+    _, model_folder, out_folder, fault_name, fault_size = sys.argv
+    main(
+        model=Path(model_folder),
+        out=Path(out_folder),
+        fault=fault_name,
+        size=float(fault_size),
+    )

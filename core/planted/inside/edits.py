@@ -15,7 +15,13 @@ import torch
 
 from logdrift.core.planted.inside.bench import TOP_K, CleanSides, eager
 from logdrift.core.planted.inside.contexts import IDS
-from logdrift.core.planted.inside.scoring import Transform, reduce_rows, score
+from logdrift.core.planted.inside.scoring import (
+    HeadRows,
+    Ids,
+    Transform,
+    reduce_rows,
+    score,
+)
 from logdrift.core.planted.inside.weights import MODEL, other_head
 from logdrift.core.worker.base import Scores
 
@@ -29,7 +35,7 @@ class Planted:
     """
 
     scores: list[Scores]
-    sent: list[np.ndarray] | None = None
+    sent: list[Ids] | None = None
     attention: str = "eager"
 
 
@@ -39,16 +45,12 @@ def plant(clean: CleanSides, name: str, size: float) -> Planted:
     """
     if name == "same-twice":
         return Planted(clean.trainer, attention="sdpa")
-    if name in ("attention", "clean"):
-        return Planted(clean.rollout)
-    if name == "float16":
-        return Planted(clean.rollout_in("float16"))
-    if name == "compute-dtype":
-        return Planted(clean.rollout_in(_other_dtype(clean.background)))
-    if name == "head-dtype":
-        return Planted(_other_head_dtype(clean))
+    if name in _OTHER_PRECISION:
+        rollout = _OTHER_PRECISION[name](clean)
+        return Planted(rollout)
     if name in _LOGITS:
-        return Planted(_through_head(clean, _LOGITS[name], size))
+        fault = _LOGITS[name]
+        return Planted(_through_head(clean, fault, size))
     if name == "other-head":
         with other_head(clean.model, size):
             return Planted(_through_head(clean))
@@ -56,8 +58,22 @@ def plant(clean: CleanSides, name: str, size: float) -> Planted:
         if name in IDS:
             scores, sent = IDS[name](clean, size)
             return Planted(scores, sent)
-        with MODEL[name](clean.model, size):
+        plant_in_model = MODEL[name]
+        with plant_in_model(clean.model, size):
             return Planted(_rescored(clean, name, size))
+
+
+def _clean(clean: CleanSides) -> list[Scores]:
+    return clean.rollout
+
+
+def _in_float16(clean: CleanSides) -> list[Scores]:
+    return clean.rollout_in("float16")
+
+
+def _in_other_dtype(clean: CleanSides) -> list[Scores]:
+    other = _other_dtype(clean.background)
+    return clean.rollout_in(other)
 
 
 def _other_dtype(background: str) -> str:
@@ -74,19 +90,27 @@ def _rescored(clean: CleanSides, name: str, size: float) -> list[Scores]:
     scores = list(clean.rollout)
     for i, ids in enumerate(clean.ids):
         if len(ids) > size:
-            (scores[i],) = score(clean.model, [ids], TOP_K)
+            (rescored,) = score(clean.model, [ids], TOP_K)
+            scores[i] = rescored
     return scores
 
 
 @dataclass(frozen=True)
 class _LogitFault:
-    """A fault of the logits. ``change`` maps logits [rows, V], the sequence's ids, the
-    first row's position and the size to new logits; where it is ``normalised``, to
-    log-probabilities.
+    """A fault of the logits. ``change`` maps rows of the head and the size to new
+    logits [rows, V]; where it is ``normalised``, to log-probabilities.
     """
 
-    change: Callable[..., Tensor]
+    change: Callable[[HeadRows, float], Tensor]
     normalised: bool = False
+
+    def of_size(self, size: float) -> Transform:
+        """The fault with its size, as `reduce_rows` takes it."""
+
+        def transform(rows: HeadRows) -> Tensor:
+            return self.change(rows, size)
+
+        return transform
 
 
 def _through_head(
@@ -96,20 +120,18 @@ def _through_head(
     transform: Transform | None = None
     normalised = False
     if fault is not None:
-        transform = partial(fault.change, size=size)
+        transform = fault.of_size(size)
         normalised = fault.normalised
+    reduce = partial(
+        reduce_rows,
+        clean.model,
+        top_k=TOP_K,
+        transform=transform,
+        normalised=normalised,
+    )
     scores = []
     for ids, hidden in zip(clean.ids, clean.states, strict=True):
-        scores.append(
-            reduce_rows(
-                clean.model,
-                ids,
-                hidden,
-                TOP_K,
-                transform=transform,
-                normalised=normalised,
-            )
-        )
+        scores.append(reduce(ids, hidden))
     return scores
 
 
@@ -128,61 +150,80 @@ def _other_head_dtype(clean: CleanSides) -> list[Scores]:
         weight.data = original
 
 
-def _bfloat16(logits: Tensor, ids: np.ndarray, first_row: int, size: float) -> Tensor:
-    return logits.bfloat16().float()
+def _bfloat16(rows: HeadRows, size: float) -> Tensor:
+    return rows.logits.bfloat16().float()
 
 
-def _temperature(
-    logits: Tensor, ids: np.ndarray, first_row: int, size: float
-) -> Tensor:
-    return logits / size
+def _temperature(rows: HeadRows, size: float) -> Tensor:
+    return rows.logits / size
 
 
-def _scale(logits: Tensor, ids: np.ndarray, first_row: int, size: float) -> Tensor:
-    return logits * size
+def _scale(rows: HeadRows, size: float) -> Tensor:
+    return rows.logits * size
 
 
-def _softcap(logits: Tensor, ids: np.ndarray, first_row: int, size: float) -> Tensor:
-    return torch.tanh(logits / size) * size
+def _softcap(rows: HeadRows, size: float) -> Tensor:
+    capped = torch.tanh(rows.logits / size)
+    return capped * size
 
 
 _MOST_LIKELY = 2048
-"""Ids of a row that `_top_p` sorts first."""
+"""Ids of a row that top-p looks at first."""
 
 
-def _top_p(logits: Tensor, ids: np.ndarray, first_row: int, size: float) -> Tensor:
-    """Only the most likely ids that together hold ``size``. All are sorted only where
-    the first `_MOST_LIKELY` do not hold it.
-    """
-    vocab = logits.shape[1]
+def _top_p(rows: HeadRows, size: float) -> Tensor:
+    """Only the most likely ids that together hold ``size``."""
+    logits = rows.logits
     probability = logits.softmax(-1)
-    values, order = probability.topk(min(_MOST_LIKELY, vocab), -1)
-    too_few = values.shape[1] < vocab and bool((values.sum(-1) <= size).any())
-    if too_few:
-        values, order = probability.sort(-1, descending=True)
+    values, order = _most_likely(probability, size)
     mass_before = values.cumsum(-1) - values
     kept = mass_before <= size
-    inside = torch.zeros_like(logits, dtype=torch.bool).scatter(1, order, kept)
+    inside = torch.zeros_like(logits, dtype=torch.bool)
+    inside = inside.scatter(1, order, kept)
     return logits.masked_fill(~inside, -math.inf)
 
 
-def _repetition(logits: Tensor, ids: np.ndarray, first_row: int, size: float) -> Tensor:
+def _most_likely(probability: Tensor, mass: float) -> tuple[Tensor, Tensor]:
+    """The probabilities of the most likely ids, descending, and those ids: the first
+    `_MOST_LIKELY` where these hold ``mass`` in every row, else all.
+    """
+    vocab = probability.shape[1]
+    count = min(_MOST_LIKELY, vocab)
+    values, order = probability.topk(count, -1)
+    held = values.sum(-1)
+    too_few = count < vocab and bool((held <= mass).any())
+    if too_few:
+        values, order = probability.sort(-1, descending=True)
+    return values, order
+
+
+def _repetition(rows: HeadRows, size: float) -> Tensor:
     """A penalty on every id that stands in the context of the row."""
+    logits = rows.logits
     penalised = logits.clone()
     for row in range(len(logits)):
-        context = ids[: first_row + row + 1]
-        seen = torch.from_numpy(np.unique(context).astype(np.int64))
+        end = rows.first_row + row + 1
+        context = np.unique(rows.ids[:end])
+        seen = torch.from_numpy(context.astype(np.int64))
         values = logits[row, seen]
-        penalised[row, seen] = torch.where(values > 0, values / size, values * size)
+        lower = torch.where(values > 0, values / size, values * size)
+        penalised[row, seen] = lower
     return penalised
 
 
-def _bf16_log_softmax(
-    logits: Tensor, ids: np.ndarray, first_row: int, size: float
-) -> Tensor:
-    return logits.bfloat16().log_softmax(-1).float()
+def _bf16_log_softmax(rows: HeadRows, size: float) -> Tensor:
+    logprobs = rows.logits.bfloat16().log_softmax(-1)
+    return logprobs.float()
 
 
+_OTHER_PRECISION: dict[str, Callable[[CleanSides], list[Scores]]] = {
+    "attention": _clean,
+    "clean": _clean,
+    "float16": _in_float16,
+    "compute-dtype": _in_other_dtype,
+    "head-dtype": _other_head_dtype,
+}
+"""Rollouts that differ from the trainer in attention or precision alone."""
 _LOGITS: dict[str, _LogitFault] = {
     "temperature": _LogitFault(_temperature),
     "temperature-small": _LogitFault(_temperature),

@@ -4,7 +4,7 @@ logits to what a session keeps.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -17,12 +17,10 @@ from logdrift.core.worker.base import Scores
 from logdrift.core.worker.reduce import Reducer
 
 Tensor = Any
+Ids = np.ndarray
+"""The token ids of one sequence, i32[T]."""
 COLUMNS = ("logprob", "rank", "top_ids", "top_logprobs", "entropy")
 """The fields of `Scores` that a plain forward pass fills in."""
-Transform = Callable[[Tensor, np.ndarray, int], Tensor]
-"""(float32 logits [rows, V], the sequence's ids, the first row's position) -> logits of
-the same shape.
-"""
 
 _BLOCK = 64
 """Tokens whose logits are in memory at once."""
@@ -30,6 +28,21 @@ _BATCH_TOKENS = 2048
 """Tokens that go through the model at once, at most: wide enough for its matrix
 products, small enough for any memory.
 """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeadRows:
+    """Some rows of one sequence as the head gives them: float32 ``logits`` [rows, V],
+    the sequence's ``ids``, and the position of the first row.
+    """
+
+    logits: Tensor
+    ids: Ids
+    first_row: int
+
+
+Transform = Callable[[HeadRows], Tensor]
+"""Rows of the head -> logits of the same shape."""
 
 
 @dataclass
@@ -46,8 +59,9 @@ class Model:
 
         net = transformers.AutoModelForCausalLM.from_pretrained(
             folder, dtype=getattr(torch, dtype), attn_implementation=attention
-        ).eval()
-        return cls(net=net, dtype=dtype, vocab=int(net.config.vocab_size))
+        )
+        vocab = int(net.config.vocab_size)
+        return cls(net=net.eval(), dtype=dtype, vocab=vocab)
 
     def attention(self, name: str) -> None:
         """Switch the attention implementation of the loaded model."""
@@ -55,7 +69,7 @@ class Model:
 
 
 def hidden_states(
-    model: Model, sequences: Sequence[np.ndarray], **arguments: Any
+    model: Model, sequences: Sequence[Ids], **arguments: Any
 ) -> list[Tensor]:
     """The last hidden state [T, D] of each sequence. Those of one length go through the
     model together, unpadded.
@@ -65,21 +79,30 @@ def hidden_states(
         batch_size = max(1, _BATCH_TOKENS // length)
         for first in range(0, len(numbers), batch_size):
             batch = numbers[first : first + batch_size]
-            ids = np.stack([sequences[i] for i in batch]).astype(np.int64)
-            with torch.inference_mode():
-                output = model.net.model(
-                    input_ids=torch.from_numpy(ids), use_cache=False, **arguments
-                )
-            by_sequence.update(zip(batch, output.last_hidden_state, strict=True))
+            batch_ids = [sequences[i] for i in batch]
+            states = _batch_states(model, batch_ids, arguments)
+            by_sequence.update(zip(batch, states, strict=True))
     return [by_sequence[i] for i in range(len(sequences))]
 
 
-def of_one_length(sequences: Sequence[np.ndarray]) -> dict[int, list[int]]:
+def _batch_states(
+    model: Model, batch: Sequence[Ids], arguments: Mapping[str, Any]
+) -> Tensor:
+    """The last hidden states [S, T, D] of sequences of one length."""
+    ids = np.stack(batch).astype(np.int64)
+    input_ids = torch.from_numpy(ids)
+    with torch.inference_mode():
+        output = model.net.model(input_ids=input_ids, use_cache=False, **arguments)
+    return output.last_hidden_state
+
+
+def of_one_length(sequences: Sequence[Ids]) -> dict[int, list[int]]:
     """Length -> the numbers of the sequences that have it, in their own order."""
-    numbers: dict[int, list[int]] = {}
+    by_length: dict[int, list[int]] = {}
     for i, ids in enumerate(sequences):
-        numbers.setdefault(len(ids), []).append(i)
-    return numbers
+        numbers = by_length.setdefault(len(ids), [])
+        numbers.append(i)
+    return by_length
 
 
 def head_logits(model: Model, hidden: Tensor) -> Tensor:
@@ -88,19 +111,21 @@ def head_logits(model: Model, hidden: Tensor) -> Tensor:
     """
     config = model.net.config
     head = model.net.lm_head
+    head_dtype = head.weight.dtype
     with torch.inference_mode():
-        logits = head(hidden.to(head.weight.dtype))
+        logits = head(hidden.to(head_dtype))
         if hasattr(config, "logit_scale"):
             logits = logits * config.logit_scale
         cap = getattr(config, "final_logit_softcapping", None)
         if cap is not None:
-            logits = torch.tanh(logits / cap) * cap
+            capped = torch.tanh(logits / cap)
+            logits = capped * cap
         return logits.float()
 
 
 def reduce_rows(
     model: Model,
-    ids: np.ndarray,
+    ids: Ids,
     hidden: Tensor,
     top_k: int,
     transform: Transform | None = None,
@@ -111,19 +136,21 @@ def reduce_rows(
     ``transform`` changes the logits; where it is ``normalised`` it gives
     log-probabilities, which are kept as they are.
     """
-    scores = Scores.empty(len(ids), top_k, entropy=True)
-    ids_tensor = torch.from_numpy(np.asarray(ids, np.int64))
+    length = len(ids)
+    scores = Scores.empty(length, top_k, entropy=True)
+    token_ids = torch.from_numpy(ids.astype(np.int64))
     reducer = _reducer(model.vocab, top_k)
-    rows = len(ids) - 1
-    for first_row in range(0, rows, _BLOCK):
-        end_row = min(first_row + _BLOCK, rows)
-        first_token = first_row + 1
-        targets = ids_tensor[first_token : end_row + 1]
+    for first_token in range(1, length, _BLOCK):
+        end_token = min(first_token + _BLOCK, length)
+        first_row = first_token - 1
+        end_row = end_token - 1
+        targets = token_ids[first_token:end_token]
         values = head_logits(model, hidden[first_row:end_row])
         if transform is not None:
-            values = transform(values, ids, first_row)
+            rows = HeadRows(logits=values, ids=ids, first_row=first_row)
+            values = transform(rows)
         if normalised:
-            _keep_logprobs(scores, first_token, values, targets, top_k)
+            _keep_logprobs(scores, first_token, values, targets)
         else:
             logits = values[:, : model.vocab]
             reducer.into(scores, first_token, logits, targets)
@@ -136,27 +163,31 @@ def _reducer(vocab: int, top_k: int) -> Reducer:
 
 
 def _keep_logprobs(
-    scores: Scores, first: int, logprobs: Tensor, targets: Tensor, top_k: int
+    scores: Scores, first: int, logprobs: Tensor, targets: Tensor
 ) -> None:
     """Put log-probabilities [rows, V] into ``scores`` from token ``first`` on, as the
     transform rounded them.
     """
+    assert scores.entropy is not None
     of_targets = logprobs.gather(1, targets[:, None])
     more_likely = (logprobs > of_targets).sum(-1)
+    rank = 1 + more_likely
+    top_k = scores.top_ids.shape[1]
     top = logprobs.topk(top_k, -1)
-    at = slice(first, first + len(targets))
-    scores.logprob[at] = of_targets[:, 0].numpy()
-    scores.rank[at] = (1 + more_likely).numpy()
-    scores.top_ids[at] = top.indices.numpy()
-    scores.top_logprobs[at] = top.values.numpy()
-    assert scores.entropy is not None
-    scores.entropy[at] = -(logprobs.exp() * logprobs).sum(-1).numpy()
+    expected = (logprobs.exp() * logprobs).sum(-1)
+    entropy = -expected
+    end = first + len(targets)
+    scores.logprob[first:end] = of_targets[:, 0].numpy()
+    scores.rank[first:end] = rank.numpy()
+    scores.top_ids[first:end] = top.indices.numpy()
+    scores.top_logprobs[first:end] = top.values.numpy()
+    scores.entropy[first:end] = entropy.numpy()
 
 
-def score(model: Model, sequences: Sequence[np.ndarray], top_k: int) -> list[Scores]:
+def score(model: Model, sequences: Sequence[Ids], top_k: int) -> list[Scores]:
     """Every sequence by itself, without padding."""
     states = hidden_states(model, sequences)
-    return [
-        reduce_rows(model, ids, hidden, top_k)
-        for ids, hidden in zip(sequences, states, strict=True)
-    ]
+    scores = []
+    for ids, hidden in zip(sequences, states, strict=True):
+        scores.append(reduce_rows(model, ids, hidden, top_k))
+    return scores

@@ -13,19 +13,21 @@ import torch
 from logdrift.core.planted.inside.scoring import Model
 
 Tensor = Any
+Edit = Callable[[Model, float], Any]
+"""(model, size) -> a context in which the model has the fault."""
 
 
 @contextmanager
 def _restored(*tensors: Tensor) -> Iterator[None]:
     """Tensors that may be changed in place, and get their values back afterwards."""
-    kept = [tensor.detach().clone() for tensor in tensors]
+    originals = [tensor.detach().clone() for tensor in tensors]
     try:
         with torch.no_grad():
             yield
     finally:
         with torch.no_grad():
-            for tensor, value in zip(tensors, kept, strict=True):
-                tensor.copy_(value)
+            for tensor, original in zip(tensors, originals, strict=True):
+                tensor.copy_(original)
 
 
 def _layers(model: Model) -> Any:
@@ -34,11 +36,12 @@ def _layers(model: Model) -> Any:
 
 def _middle(model: Model) -> Any:
     layers = _layers(model)
-    return layers[len(layers) // 2]
+    middle = len(layers) // 2
+    return layers[middle]
 
 
 def _matrices(module: Any) -> list[Tensor]:
-    return [parameter for parameter in module.parameters() if parameter.ndim == 2]
+    return [weight for weight in module.parameters() if weight.ndim == 2]
 
 
 def _seeded() -> torch.Generator:
@@ -67,7 +70,8 @@ def _initial_layer(model: Model, size: float) -> Iterator[None]:
     weights = _matrices(_middle(model))
     with _restored(*weights):
         for weight, noise in _with_noise(weights):
-            weight.copy_(noise * 0.02)
+            initial = noise * 0.02
+            weight.copy_(initial)
         yield
 
 
@@ -89,10 +93,11 @@ def other_head(model: Model, size: float) -> Iterator[None]:
     """
     head = model.net.lm_head
     original = head.weight
-    spread = float(original.detach().float().std())
+    numbers = original.detach().float()
+    spread = float(numbers.std())
     noise = torch.randn(original.shape, generator=_seeded())
-    drawn = (noise * spread).to(original.dtype)
-    head.weight = torch.nn.Parameter(drawn, requires_grad=False)
+    drawn = noise * spread
+    head.weight = torch.nn.Parameter(drawn.to(original.dtype), requires_grad=False)
     try:
         yield
     finally:
@@ -106,28 +111,36 @@ _FP8_LARGEST = 448
 def _int8(weight: Tensor) -> Tensor:
     """Rounded to 8-bit integers, one scale a row."""
     values = weight.float()
-    step = values.abs().amax(-1, keepdim=True) / _INT8_LARGEST
-    rounded = (values / step).round() * step
+    largest = values.abs().amax(-1, keepdim=True)
+    step = largest / _INT8_LARGEST
+    steps = (values / step).round()
+    rounded = steps * step
     return rounded.to(weight.dtype)
 
 
 def _fp8(weight: Tensor) -> Tensor:
     """Rounded to fp8 (e4m3), one scale for all."""
     values = weight.float()
-    scale = values.abs().amax() / _FP8_LARGEST
-    rounded = (values / scale).to(torch.float8_e4m3fn).float() * scale
+    largest = values.abs().amax()
+    scale = largest / _FP8_LARGEST
+    in_range = values / scale
+    stored = in_range.to(torch.float8_e4m3fn)
+    rounded = stored.float() * scale
     return rounded.to(weight.dtype)
 
 
-def _quantised(round_to: Callable[[Tensor], Tensor]) -> Callable[[Model, float], Any]:
+def _quantised(round_to: Callable[[Tensor], Tensor]) -> Edit:
     """Every matrix of every layer rounded by ``round_to``."""
 
     @contextmanager
     def edit(model: Model, size: float) -> Iterator[None]:
-        weights = [weight for layer in _layers(model) for weight in _matrices(layer)]
+        weights = []
+        for layer in _layers(model):
+            weights += _matrices(layer)
         with _restored(*weights):
             for weight in weights:
-                weight.copy_(round_to(weight))
+                rounded = round_to(weight)
+                weight.copy_(rounded)
             yield
 
     return edit
@@ -138,13 +151,15 @@ def _kv_rounding(model: Model, size: float) -> Iterator[None]:
     """Keys (before RoPE) and values rounded to fp8."""
 
     def rounded(module: Any, inputs: Any, output: Tensor) -> Tensor:
-        return output.to(torch.float8_e4m3fn).to(output.dtype)
+        stored = output.to(torch.float8_e4m3fn)
+        return stored.to(output.dtype)
 
     hooks = []
     for layer in _layers(model):
         attention = layer.self_attn
-        hooks.append(attention.k_proj.register_forward_hook(rounded))
-        hooks.append(attention.v_proj.register_forward_hook(rounded))
+        for projection in (attention.k_proj, attention.v_proj):
+            hook = projection.register_forward_hook(rounded)
+            hooks.append(hook)
     try:
         yield
     finally:
@@ -161,8 +176,9 @@ def _rope(model: Model, size: float) -> Iterator[None]:
     frequencies = rotary.inv_freq
     half = len(frequencies)
     exponents = -torch.arange(half) / half
+    factors = torch.tensor(size).pow(exponents)
     with _restored(frequencies):
-        frequencies.mul_(torch.tensor(size).pow(exponents))
+        frequencies.mul_(factors)
         yield
 
 
@@ -170,10 +186,12 @@ def _window_mask(length: int, window: int, dtype: Any) -> Tensor:
     """What is added to the attention scores, [1, 1, T, T]: 0 for a token's last
     ``window`` tokens up to itself, the lowest number of ``dtype`` for all others.
     """
-    distance = torch.arange(length)[:, None] - torch.arange(length)
+    position = torch.arange(length)
+    distance = position[:, None] - position
     visible = (distance >= 0) & (distance < window)
-    mask = torch.where(visible, 0.0, torch.finfo(dtype).min)
-    return mask.to(dtype)[None, None]
+    lowest = torch.finfo(dtype).min
+    mask = torch.where(visible, 0.0, lowest).to(dtype)
+    return mask[None, None]
 
 
 @contextmanager
@@ -181,15 +199,16 @@ def _window(model: Model, size: float) -> Iterator[None]:
     """A sliding window over every layer, as a mask that the forward pass gets."""
     base = model.net.model
     original = base.forward
+    first_weight = next(base.parameters())
+    layer_types = getattr(model.net.config, "layer_types", None) or ()
+    has_mixed_layers = len(set(layer_types)) > 1
 
     def forward(input_ids: Tensor, **arguments: Any) -> Any:
-        dtype = next(base.parameters()).dtype
-        mask = _window_mask(input_ids.shape[1], int(size), dtype)
-        attention_mask: Any = mask
-        layer_types = getattr(model.net.config, "layer_types", None) or ()
-        if len(set(layer_types)) > 1:
-            attention_mask = {"full_attention": mask, "sliding_attention": mask}
-        return original(input_ids=input_ids, attention_mask=attention_mask, **arguments)
+        length = input_ids.shape[1]
+        mask: Any = _window_mask(length, int(size), first_weight.dtype)
+        if has_mixed_layers:
+            mask = {"full_attention": mask, "sliding_attention": mask}
+        return original(input_ids=input_ids, attention_mask=mask, **arguments)
 
     base.forward = forward
     try:
@@ -198,7 +217,7 @@ def _window(model: Model, size: float) -> Iterator[None]:
         del base.forward
 
 
-MODEL: dict[str, Callable[[Model, float], Any]] = {
+MODEL: dict[str, Edit] = {
     "rope-theta": _rope,
     "sliding-window": _window,
     "initial-layer": _initial_layer,
