@@ -19,10 +19,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from logdrift.core.compare.usual import USUAL
 from logdrift.core.facts import Facts
+from logdrift.core.planted.drawn_logits import (
+    VOCABULARY,
+    Array,
+    Random,
+    draw_logits,
+    draw_noise,
+    log_softmax,
+    noise_size,
+    rounded_to,
+)
 from logdrift.core.session.layout import (
     CaptureInfo,
     Manifest,
@@ -41,21 +49,12 @@ _STORED = ("float32", "float32", "float16", "4 decimals")
 """What is drawn of a pair: the dtype of both sides, tokens that all prompts share, and
 what a recorder keeps.
 """
-_VOCABULARY = 120
-_HIDDEN = 16
-"""Directions in which logits may err together, as the last hidden state does."""
-_ALIKE = 0.7
-"""Correlation of neighbours in a stretch."""
 _REFERENCE = 1e-6
 """Nats by which a float32 reference errs."""
 _ROUNDED_FROM = 0.004
 """Nats of noise from which the logits are rounded too: less than that is below the
 lattice.
 """
-_MANTISSA_BITS = {"bfloat16": 8, "float16": 11}
-
-Array = npt.NDArray[Any]
-Random = np.random.Generator
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,22 +94,27 @@ class HealthySetting:
 
 def draw_setting(rng: Random, tokens: int) -> HealthySetting:
     """Any mixture of what a session of ``tokens`` scored tokens may have."""
+
+    def happens(share: float) -> bool:
+        return bool(rng.random() < share)
+
     # The order of the draws is part of what a seed means.
     width_a = int(rng.choice(WIDTHS))
-    unequal = rng.random() < 0.3
-    width_b = int(rng.choice(WIDTHS)) if unequal else width_a
+    width_b = width_a
+    if happens(0.3):
+        width_b = int(rng.choice(WIDTHS))
     most_sequences = max(1, min(tokens, 16))
     return HealthySetting(
         tokens=tokens,
         width_a=width_a,
         width_b=width_b,
-        prompts=bool(rng.random() < 0.5),
-        with_facts=bool(rng.random() < 0.5),
-        reference=bool(rng.random() < 0.4),
-        repeats=bool(rng.random() < 0.3),
+        prompts=happens(0.5),
+        with_facts=happens(0.5),
+        reference=happens(0.4),
+        repeats=happens(0.3),
         dtype=str(rng.choice(_DTYPES)),
         sequences=int(rng.integers(1, most_sequences + 1)),
-        greedy=bool(rng.random() < 0.3),
+        greedy=happens(0.3),
         shared=int(rng.choice(_SHARED)),
         stored=str(rng.choice(_STORED)),
     )
@@ -133,10 +137,8 @@ class _DrawnSession(Session):
         return Pieces({})
 
     def capture(self, label: str) -> Capture:
-        for capture in self.drawn_captures:
-            if capture.info.label == label:
-                return capture
-        raise KeyError(label)
+        by_label = {capture.info.label: capture for capture in self.drawn_captures}
+        return by_label[label]
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,7 +195,7 @@ def _text(setting: HealthySetting, rng: Random) -> _Text:
     offsets = _offsets(lengths)
     tokens = int(offsets[-1])
     source = _source(offsets, prompts, setting.shared)
-    logits = _logits(tokens, rng)[source]
+    logits = draw_logits(tokens, rng)[source]
     gumbel = rng.gumbel(size=logits.shape)
     if setting.greedy:
         gumbel = np.zeros_like(gumbel)
@@ -211,7 +213,7 @@ def _text(setting: HealthySetting, rng: Random) -> _Text:
         logits=logits,
         source=source,
         unscored=_unscored(sequences, setting.prompts),
-        noise=_size(setting.dtype, rng),
+        noise=noise_size(setting.dtype, rng),
     )
 
 
@@ -227,7 +229,7 @@ def _session(sequences: Sequences, captures: Sequence[Capture]) -> Session:
     part = _part("sequences", count, sequences.tokens)
     manifest = Manifest(
         id="drawn",
-        model=ModelInfo("drawn", vocab_size=_VOCABULARY),
+        model=ModelInfo("drawn", vocab_size=VOCABULARY),
         sequences=SequencesInfo(count, None, (part,)),
         captures=tuple(capture.info for capture in captures),
     )
@@ -297,46 +299,6 @@ def _source(offsets: Array, prompts: Sequence[int], shared: int) -> Array:
     return source
 
 
-def _in_stretches(count: int, rng: Random) -> Array:
-    """f64[count], normal numbers of which neighbours are alike (`_ALIKE`)."""
-    fresh = rng.normal(0, 1, count)
-    stretches = np.empty(count)
-    fresh_weight = np.sqrt(1 - _ALIKE**2)
-    last = fresh[0] if count else 0.0
-    for i, value in enumerate(fresh):
-        if i > 0:
-            last = _ALIKE * last + fresh_weight * value
-        stretches[i] = last
-    return stretches
-
-
-def _logits(count: int, rng: Random) -> Array:
-    """f64[count, V]: some rows certain, some open, in stretches, levels apart, as a
-    language model's.
-    """
-    certainty = np.exp(0.6 * _in_stretches(count, rng))
-    spread = np.clip(2.6 * certainty, 0.8, 12.0)
-    shape = rng.normal(0, 1, (count, _VOCABULARY))
-    level = rng.normal(0, 2, (count, 1))
-    spread_of_row = spread[:, None]
-    return shape * spread_of_row + level
-
-
-def _size(dtype: str, rng: Random) -> float:
-    """Noise on each side's logits in nats, such that the MAE of the pair lies in the
-    usual range of ``dtype``.
-    """
-    usual = USUAL[dtype]
-    low = max(usual.low, usual.high / 20)
-    high = 0.8 * usual.high
-    log_mae = rng.uniform(np.log(low), np.log(high))
-    mae = float(np.exp(log_mae))
-    # Two independent sides, and a normal error's mean absolute value is 0.8 of its
-    # deviation.
-    mae_of_unit_noise = np.sqrt(2) * 0.8
-    return float(mae / mae_of_unit_noise)
-
-
 def _unscored(sequences: Sequences, prompts: bool) -> Array:
     """bool[N]: the first token of each sequence, and without ``prompts`` all prompt
     tokens.
@@ -350,46 +312,6 @@ def _unscored(sequences: Sequences, prompts: bool) -> Array:
         prompt = slice(start, start + length)
         unscored[prompt] = True
     return unscored
-
-
-def _noise(logits: Array, sequences: Sequences, size: float, rng: Random) -> Array:
-    """f64[N, V] with a typical size of ``size``: shared directions and independent
-    rounding, loud and quiet tokens, slowly growing with the position.
-    """
-    count, vocabulary = logits.shape
-    deviation = 1 / np.sqrt(_HIDDEN)
-    directions = rng.normal(0, deviation, (_HIDDEN, vocabulary))
-    along_each = rng.normal(0, 1, (count, _HIDDEN))
-    together = along_each @ directions
-    alone = rng.normal(0, 1, logits.shape)
-    loud = np.exp(0.8 * _in_stretches(count, rng))
-    loud = loud * _growth(sequences)
-    loud /= loud.mean()
-    mixed = 0.8 * together + 0.6 * alone
-    noise: Array = size * loud[:, None] * mixed
-    return noise
-
-
-def _growth(sequences: Sequences) -> Array:
-    """f64[N]: by how much the noise of each token grows with its position."""
-    offsets = sequences.offsets
-    lengths = np.diff(offsets)
-    starts = np.repeat(offsets[:-1], lengths)
-    position = np.arange(sequences.tokens) - starts
-    growth: Array = 1 + 0.1 * np.log1p(position)
-    return growth
-
-
-def _rounded(logits: Array, dtype: str) -> Array:
-    """Logits on the lattice of a 16-bit dtype, as a 16-bit head leaves them."""
-    bits = _MANTISSA_BITS.get(dtype)
-    if bits is None:
-        return logits
-    size = np.maximum(np.abs(logits), 1e-6)
-    exponent = np.floor(np.log2(size)) + 1
-    step = np.exp2(exponent - bits)
-    rounded: Array = np.round(logits / step) * step
-    return rounded
 
 
 def _capture(setting: HealthySetting, side: _Side, text: _Text, rng: Random) -> Capture:
@@ -423,23 +345,14 @@ def _read(setting: HealthySetting, side: _Side, text: _Text, rng: Random) -> Arr
     size = text.noise
     if side.name == "reference":
         size = _REFERENCE
-    noise = _noise(text.logits, text.sequences, size, rng)
+    noise = draw_noise(text.logits, text.sequences, size, rng)
     logits = text.logits + noise
     dtype = side.dtype(setting)
     if dtype != "float32" and text.noise > _ROUNDED_FROM:
-        logits = _rounded(logits, dtype)
-    logprobs = _log_softmax(logits)
+        logits = rounded_to(logits, dtype)
+    logprobs = log_softmax(logits)
     stored = "float32" if setting.with_facts else setting.stored
     return _stored(logprobs[text.source], stored)
-
-
-def _log_softmax(logits: Array) -> Array:
-    """Logits [N, V] to log-probabilities of the same shape, in nats."""
-    peak = logits.max(axis=1, keepdims=True)
-    shifted = logits - peak
-    total = np.exp(shifted).sum(axis=1, keepdims=True)
-    logprobs: Array = shifted - np.log(total)
-    return logprobs
 
 
 def _stored(values: Array, kind: str) -> Array:
@@ -490,8 +403,8 @@ def _facts(dtype: str) -> Facts:
         prefill_logprobs="raw",
         decode_logprobs="raw",
         temperature=1.0,
-        vocab_size=_VOCABULARY,
-        logits_size=_VOCABULARY,
+        vocab_size=VOCABULARY,
+        logits_size=VOCABULARY,
         padding="none",
         config_overrides={},
     )

@@ -25,6 +25,7 @@ from logdrift.core.engines.faults import (
     EngineState,
 )
 from logdrift.core.plan import BackendSpec, CapturePlan, SamplingSpec
+from logdrift.core.plan.backend import Role
 
 STATES: dict[str, Mapping[str, EngineState]] = {
     engine.name: engine.states for engine in ENGINES.values() if engine.states
@@ -37,6 +38,8 @@ SAMPLING: dict[str, SamplingSpec] = {
     "top-p": SamplingSpec(top_p=0.8, max_tokens=64, seed=7),
     "penalty": SamplingSpec(repetition_penalty=1.1, max_tokens=64, seed=7),
 }
+WeightEdit = tuple[str, float]
+"""A fault of the weights, and its size."""
 _BESIDE_SECONDS = 15.0
 """Seconds that a backend beside the engine takes, on two cores."""
 
@@ -50,16 +53,16 @@ class Planned:
     seconds: float
 
 
-def edits(engines: Sequence[str]) -> dict[str, tuple[str, float]]:
-    """Folder name -> (fault, size) of the edited weights that the faults of ``engines``
-    need.
+def edits(engines: Sequence[str]) -> dict[str, WeightEdit]:
+    """The edited weights that the faults of ``engines`` need, by the name of their
+    folder.
     """
-    return {
-        name: state.weights
-        for engine in engines
-        for name, state in STATES[engine].items()
-        if state.weights is not None
-    }
+    needed = {}
+    for engine in engines:
+        for name, state in STATES[engine].items():
+            if state.weights is not None:
+                needed[name] = state.weights
+    return needed
 
 
 def sessions(
@@ -76,31 +79,37 @@ def sessions(
     prompts = []
     for row in ids:
         token_ids = [int(token) for token in row]
+        prompt_ids = token_ids[:prompt]
         sequences.append({"token_ids": token_ids, "prompt_length": prompt})
-        prompts.append({"token_ids": token_ids[:prompt]})
+        prompts.append({"token_ids": prompt_ids})
     sequences_file = _write(folder / "given.jsonl", sequences)
     prompts_file = _write(folder / "prompts.jsonl", prompts)
 
-    by_session: dict[str, list[EngineFault]] = {}
-    for fault in FAULTS:
-        if fault.engine in engines:
-            by_session.setdefault(session_of(fault), []).append(fault)
-
     planned = []
-    for name, faults in by_session.items():
+    for name, faults in _by_session(engines).items():
         sampling = SAMPLING.get(faults[0].session)
-        sampled = sampling is not None
-        backends = (*_beside(faults), *_started(faults, sampled, folder))
+        is_sampled = sampling is not None
+        started = _started(faults, is_sampled, folder)
         plan = CapturePlan(
             model,
-            backends,
-            prompts_file=str(prompts_file if sampled else sequences_file),
+            (*_beside(faults), *started),
+            prompts_file=str(prompts_file if is_sampled else sequences_file),
             sampling=sampling or SamplingSpec(),
             title=f"planted: {name}",
             part_sequences=16,
         )
         planned.append(Planned(name, plan, _seconds(faults)))
     return planned
+
+
+def _by_session(engines: Sequence[str]) -> dict[str, list[EngineFault]]:
+    """The faults of ``engines`` by the name of the session that has them."""
+    by_session: dict[str, list[EngineFault]] = {}
+    for fault in FAULTS:
+        if fault.engine in engines:
+            of_session = by_session.setdefault(session_of(fault), [])
+            of_session.append(fault)
+    return by_session
 
 
 def session_of(fault: EngineFault) -> str:
@@ -110,15 +119,24 @@ def session_of(fault: EngineFault) -> str:
 
 def _beside(faults: Sequence[EngineFault]) -> list[BackendSpec]:
     """The backends that an engine's faults are compared with."""
-    engine = engine_table.TRAINER
-    paths = ("prefill",)
     specs = [
-        BackendSpec(REFERENCE, engine, "float32", "reference", paths),
-        BackendSpec(TRAINER, engine, "bfloat16", "trainer", paths),
+        _beside_engine(REFERENCE, "float32", "reference"),
+        _beside_engine(TRAINER, "bfloat16", "trainer"),
     ]
-    if any(fault.against == TRAINER32 for fault in faults):
-        specs.append(BackendSpec(TRAINER32, engine, "float32", "trainer", paths))
+    compared_with = {fault.against for fault in faults}
+    if TRAINER32 in compared_with:
+        specs.append(_beside_engine(TRAINER32, "float32", "trainer"))
     return specs
+
+
+def _beside_engine(name: str, dtype: str, role: Role) -> BackendSpec:
+    return BackendSpec(
+        name=name,
+        engine=engine_table.TRAINER,
+        dtype=dtype,
+        role=role,
+        paths=("prefill",),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,12 +178,13 @@ def _started(
 
 def _seconds(faults: Sequence[EngineFault]) -> float:
     """About how long a session takes, on two cores."""
-    seconds = sum(start.state.seconds for start in _starts(faults))
-    return _BESIDE_SECONDS * len(_beside(faults)) + seconds
+    beside = _BESIDE_SECONDS * len(_beside(faults))
+    started = sum(start.state.seconds for start in _starts(faults))
+    return beside + started
 
 
 def _write(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    lines = "".join(json.dumps(row) + "\n" for row in rows)
-    path.write_text(lines, encoding="utf-8")
+    lines = [json.dumps(row) + "\n" for row in rows]
+    path.write_text("".join(lines), encoding="utf-8")
     return path

@@ -5,7 +5,7 @@ named where nothing was.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -17,12 +17,14 @@ from logdrift.core.diagnose import Diagnosis, diagnose
 from logdrift.core.diagnose.causes import NOISE
 from logdrift.core.diagnose.evidence import LIKELY
 from logdrift.core.planted.faults import BY_NAME, CLEAN, Fault
-from logdrift.core.session.layout import MANIFEST
+from logdrift.core.session.layout import MANIFEST, CaptureInfo
 from logdrift.core.session.reader import Session, open_session
 
 PlantedOutcome = Literal[
     "first", "second", "missed", "clean", "false alarm", "not detectable", "guessed"
 ]
+TRAINER = "trainer/prefill"
+ROLLOUT = "rollout/prefill"
 _ABOVE = 1.5
 """A fault must move more than this many times what two correct runs differ by to be
 asked for: it then makes its side 1.6 times as far from the reference as the other
@@ -58,37 +60,44 @@ def blinded(session: Session, fault: Fault, reference: bool = True) -> Session:
     """The session without the facts that tell this fault, unknown on both sides;
     without the reference where asked.
     """
-    names = {name for name in fault.facts if name != "ids_digest"}
+    hidden = [name for name in fault.facts if name != "ids_digest"]
+    unknown: dict[str, Any] = dict.fromkeys(hidden)
     captures = []
     for info in session.captures:
-        if info.role == "reference":
-            if reference:
-                captures.append(info)
-            continue
-        assert info.facts is not None
-        unknown: dict[str, Any] = dict.fromkeys(names)
-        facts = replace(info.facts, **unknown)
-        parts = tuple(replace(part, ids_digest=None) for part in info.parts)
-        captures.append(replace(info, facts=facts, parts=parts))
+        if info.role != "reference":
+            captures.append(_without_facts(info, unknown))
+        elif reference:
+            captures.append(info)
     manifest = replace(session.manifest, captures=tuple(captures))
     return Session(session.folder, manifest)
 
 
+def _without_facts(info: CaptureInfo, unknown: Mapping[str, Any]) -> CaptureInfo:
+    """A capture with these facts, and with no digest of the ids that were sent."""
+    assert info.facts is not None
+    facts = replace(info.facts, **unknown)
+    parts = [replace(part, ids_digest=None) for part in info.parts]
+    return replace(info, facts=facts, parts=tuple(parts))
+
+
 def diagnosis_of(session: Session, *, swapped: bool = False) -> Diagnosis:
     """Trainer -> rollout, or the other way round."""
-    a = "trainer/prefill"
-    b = "rollout/prefill"
+    first = TRAINER
+    second = ROLLOUT
     if swapped:
-        return diagnose(session, make_pair(session, b, a))
-    return diagnose(session, make_pair(session, a, b))
+        first = ROLLOUT
+        second = TRAINER
+    pair = make_pair(session, first, second)
+    return diagnose(session, pair)
 
 
 def named_in(diagnosis: Diagnosis) -> tuple[NamedCause, ...]:
     """The first three causes with their scores."""
-    return tuple(
-        NamedCause(cause=ranked.cause, score=round(ranked.score, 3))
-        for ranked in diagnosis.causes[:3]
-    )
+    named = []
+    for ranked in diagnosis.causes[:3]:
+        score = round(ranked.score, 3)
+        named.append(NamedCause(cause=ranked.cause, score=score))
+    return tuple(named)
 
 
 def named_json(named: Iterable[NamedCause]) -> list[dict[str, Any]]:
@@ -114,10 +123,10 @@ def outcome(
         return "false alarm"
     if not asked:
         return _of_unseen(causes, named, first)
-    if first == causes[0]:
+    right = causes[0]
+    if first == right:
         return "first"
-    second = causes[0] in codes[:2] or first in causes
-    if second:
+    if right in codes[:2] or first in causes:
         return "second"
     return "missed"
 
@@ -139,49 +148,63 @@ def judge_folder(
     """Every planted session of one model. A fault that moves less than clean noise does
     counts as not detectable.
     """
-    effects = {
-        path.name.partition("-")[2]: _mae(path)
-        for path in sorted(folder.glob("float32-*"))
-    }
+    effects = {}
+    for path in sorted(folder.glob("float32-*")):
+        name = path.name.removeprefix("float32-")
+        effects[name] = _mae(path)
     judged = []
     for path in sorted(folder.glob("*-*")):
         background, _, name = path.name.partition("-")
-        if name not in BY_NAME or not (path / MANIFEST).exists():
+        fault = BY_NAME.get(name)
+        manifest = path / MANIFEST
+        if fault is None or not manifest.exists():
             continue
-        fault = BY_NAME[name]
-        clean = folder / f"{background}-clean"
-        noise = _mae(clean) if clean.exists() else 0.0
+        noise = _clean_mae(folder, background)
         moves_enough = effects.get(name, 1.0) > _ABOVE * noise
         asked = fault.telling != "none" and moves_enough
         session = open_session(path)
         if blind:
             session = blinded(session, fault, reference)
         diagnosis = diagnosis_of(session, swapped=swapped)
-        named = named_in(diagnosis)
-        judged.append(
-            JudgedSession(
-                fault=name,
-                background=background,
-                blind=blind,
-                outcome=outcome(fault.causes, named, clean=name in CLEAN, asked=asked),
-                named=named,
-                mae=float(diagnosis.size["mae"] or 0.0),
-                separable=fault.telling == "data",
-                asked=asked,
-            )
-        )
+        judged.append(_judged(fault, background, diagnosis, blind=blind, asked=asked))
     return judged
+
+
+def _judged(
+    fault: Fault, background: str, diagnosis: Diagnosis, *, blind: bool, asked: bool
+) -> JudgedSession:
+    named = named_in(diagnosis)
+    is_clean = fault.name in CLEAN
+    return JudgedSession(
+        fault=fault.name,
+        background=background,
+        blind=blind,
+        outcome=outcome(fault.causes, named, clean=is_clean, asked=asked),
+        named=named,
+        mae=float(diagnosis.size["mae"] or 0.0),
+        separable=fault.telling == "data",
+        asked=asked,
+    )
+
+
+def _clean_mae(folder: Path, background: str) -> float:
+    """The MAE of the clean pair of a background in nats; 0 where there is none."""
+    clean = folder / f"{background}-clean"
+    if not clean.exists():
+        return 0.0
+    return _mae(clean)
 
 
 def _mae(path: Path) -> float:
     """The MAE of trainer against rollout in nats; 0 without a scored token."""
     session = open_session(path)
-    pair = make_pair(session, "trainer/prefill", "rollout/prefill")
+    pair = make_pair(session, TRAINER, ROLLOUT)
     delta = pair.delta[pair.scored]
-    delta = delta[np.isfinite(delta)]
-    if len(delta):
-        return float(np.abs(delta).mean(dtype=np.float64))
-    return 0.0
+    finite = delta[np.isfinite(delta)]
+    if not len(finite):
+        return 0.0
+    sizes = np.abs(finite)
+    return float(sizes.mean(dtype=np.float64))
 
 
 def totals(judged: Iterable[JudgedSession]) -> dict[str, Any]:
@@ -190,18 +213,21 @@ def totals(judged: Iterable[JudgedSession]) -> dict[str, Any]:
     by_outcome = Counter(row.outcome for row in rows)
     seen = [row for row in rows if _counts(row)]
     of_seen = Counter(row.outcome for row in seen)
+    clean = by_outcome["clean"]
+    false_alarms = by_outcome["false alarm"]
     return {
         "faults": len(seen),
         "first": of_seen["first"],
         "second": of_seen["second"],
         "missed": of_seen["missed"],
-        "controls": by_outcome["clean"] + by_outcome["false alarm"],
-        "false alarms": by_outcome["false alarm"],
+        "controls": clean + false_alarms,
+        "false alarms": false_alarms,
         "guessed": by_outcome["guessed"],
     }
 
 
 def _counts(row: JudgedSession) -> bool:
-    """A fault that must be named: it moves enough, and can be told."""
-    control = row.outcome in ("clean", "false alarm")
-    return not control and row.asked and (row.separable or not row.blind)
+    """A fault that must be named: it moves enough, and what is asked can show it."""
+    is_control = row.outcome in ("clean", "false alarm")
+    can_be_named = row.separable or not row.blind
+    return row.asked and can_be_named and not is_control

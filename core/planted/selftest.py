@@ -87,10 +87,10 @@ class SelfTest:
         missed += _shortfalls("from the numbers alone", self.blind)
         missed += _shortfalls("with the facts", self.with_facts)
         for form, answers in form_totals(self.forms).items():
-            if answers["wrong"]:
+            wrong = answers["wrong"]
+            if wrong:
                 missed.append(
-                    f"{IN_WORDS[form]}: {answers['wrong']} wrong and likely, none"
-                    " wanted"
+                    f"{IN_WORDS[form]}: {wrong} wrong and likely, none wanted"
                 )
         return tuple(missed)
 
@@ -113,20 +113,23 @@ class SelfTest:
 def _shortfalls(how: str, judged: Sequence[JudgedSession]) -> list[str]:
     """Targets that one way of judging misses."""
     counts = totals(judged)
+    faults = counts["faults"]
+    first = counts["first"]
     missed = []
-    if counts["first"] < _NAMED_FIRST * counts["faults"]:
+    if first < _NAMED_FIRST * faults:
         missed.append(
-            f"{how}: {counts['first']} of {counts['faults']} faults named first,"
-            f" {_NAMED_FIRST:.0%} wanted"
+            f"{how}: {first} of {faults} faults named first, {_NAMED_FIRST:.0%} wanted"
         )
     for name in ("missed", "false alarms", "guessed"):
-        if counts[name]:
-            missed.append(f"{how}: {counts[name]} {name}, none wanted")
+        count = counts[name]
+        if count:
+            missed.append(f"{how}: {count} {name}, none wanted")
     return missed
 
 
 def _rows_json(judged: Sequence[JudgedSession]) -> dict[str, Any]:
-    return {"totals": totals(judged), "rows": [_row_json(row) for row in judged]}
+    rows = [_row_json(row) for row in judged]
+    return {"totals": totals(judged), "rows": rows}
 
 
 def _row_json(row: JudgedSession) -> dict[str, Any]:
@@ -151,28 +154,31 @@ def estimate(quick: bool, engines: Sequence[str] = ()) -> float:
     """Seconds on two cores, when nothing is kept."""
     seconds = _SECONDS[len(backgrounds(quick))]
     for engine in engines:
-        states = planted_engines.STATES[engine].values()
-        seconds += sum(state.seconds for state in states)
-    sampled = {
-        planted_engines.session_of(fault)
-        for fault in planted_engines.FAULTS
-        if fault.engine in engines
-    }
-    return seconds + _SAMPLED_SECONDS * len(sampled)
+        for state in planted_engines.STATES[engine].values():
+            seconds += state.seconds
+    sessions = set()
+    for fault in planted_engines.FAULTS:
+        if fault.engine in engines:
+            sessions.add(planted_engines.session_of(fault))
+    return seconds + _SAMPLED_SECONDS * len(sessions)
 
 
 def folder_of(engine: Interpreter) -> Path:
     """Where the self-test's sessions are kept, by a digest of what plants them and of
     the interpreter.
     """
-    digest = hashlib.sha256(str(engine.python).encode())
+    interpreter = str(engine.python)
+    digest = hashlib.sha256(interpreter.encode())
     planting = [*HERE.rglob("*.py"), *HERE.glob("*.json")]
     for file in sorted(planting):
-        digest.update(file.name.encode() + b"\0" + file.read_bytes())
-    marker = engine.python.parent.parent / "logdrift-env.json"
+        name = file.name.encode()
+        digest.update(name + b"\0" + file.read_bytes())
+    environment = engine.python.parent.parent
+    marker = environment / "logdrift-env.json"
     if marker.is_file():
         digest.update(marker.read_bytes())
-    return cache_folder() / "selftest" / digest.hexdigest()[:16]
+    name_of_folder = digest.hexdigest()[:16]
+    return cache_folder() / "selftest" / name_of_folder
 
 
 def run_self_test(
@@ -191,11 +197,12 @@ def run_self_test(
     interpreter = find_interpreter(TRAINER)
     model = Path(resolve_model(SMALL_MODEL, report))
     folder = folder_of(interpreter)
+    planted_in = backgrounds(quick)
     with locked(folder, report, cancel, WHAT):
         _forget_others(folder)
         small = folder / "smollm2"
-        plant_small(interpreter, model, small, backgrounds(quick), report, cancel)
-        self_test = _judged_small(small, folder / "forms", backgrounds(quick))
+        plant_small(interpreter, model, small, planted_in, report, cancel)
+        self_test = _judged_small(small, folder / "forms", planted_in)
         if not engines:
             return self_test
         planted = folder / "engines"
@@ -214,7 +221,7 @@ def _judged_small(small: Path, work: Path, planted: Sequence[str]) -> SelfTest:
     return SelfTest(
         blind=judged(blind=True),
         with_facts=judged(blind=False),
-        forms=tuple(row for row in forms if row.background in planted),
+        forms=tuple(form for form in forms if form.background in planted),
     )
 
 
@@ -222,17 +229,17 @@ def _with_engines(
     self_test: SelfTest, planted: Path, engines: Sequence[str]
 ) -> SelfTest:
     """``self_test`` with what was planted in the engines themselves."""
-    lacking = tuple(
-        (f"{fault.engine}: {fault.name}", why)
-        for fault, why in unfinished(planted, engines)
-    )
+    lacking = []
+    for fault, why in unfinished(planted, engines):
+        name = f"{fault.engine}: {fault.name}"
+        lacking.append((name, why))
     blind = judge_engines(planted, engines, blind=True)
     with_facts = judge_engines(planted, engines, blind=False)
     return replace(
         self_test,
         blind=(*self_test.blind, *blind),
         with_facts=(*self_test.with_facts, *with_facts),
-        lacking=lacking,
+        lacking=tuple(lacking),
     )
 
 
@@ -240,10 +247,8 @@ def check_engines(engines: Sequence[str]) -> None:
     """Raises InputError for one without planted faults or without an interpreter."""
     for engine in engines:
         if engine not in planted_engines.STATES:
-            raise InputError(
-                f"--engines {engine}: faults are planted in"
-                f" {' and '.join(planted_engines.STATES)}"
-            )
+            possible = " and ".join(planted_engines.STATES)
+            raise InputError(f"--engines {engine}: faults are planted in {possible}")
         find_interpreter(engine)
 
 
@@ -256,10 +261,12 @@ def _forget_others(folder: Path) -> None:
 
 
 def _environment(interpreter: Interpreter, model: Path) -> dict[str, str]:
-    threads = str(min(os.cpu_count() or 1, 8))
+    cores = os.cpu_count() or 1
+    threads = min(cores, 8)
+    of_engine = engine_environment(TRAINER, default_device(), str(model))
     return {
-        "OMP_NUM_THREADS": threads,
-        **engine_environment(TRAINER, default_device(), str(model)),
+        "OMP_NUM_THREADS": str(threads),
+        **of_engine,
         **interpreter.env,
         **_kept_environment(),
     }
@@ -283,14 +290,19 @@ def plant_small(
     """Plant every fault in ``model``, one session each in ``out``; those that are there
     stay. Raises LogdriftError, Cancelled.
     """
-    names = [f"{background}-{fault.name}" for background in wanted for fault in FAULTS]
+    manifests = []
+    for background in wanted:
+        for fault in FAULTS:
+            folder = out / f"{background}-{fault.name}"
+            manifests.append(folder / MANIFEST)
 
     def done() -> int:
-        return sum((out / name / MANIFEST).exists() for name in names)
+        return sum(manifest.exists() for manifest in manifests)
 
-    if done() == len(names):
+    total = len(manifests)
+    if done() == total:
         return
-    tick = _ticker(report, done, len(names), "planting faults in the small model")
+    tick = _ticker(report, done, total, "planting faults in the small model")
     argv = [
         str(interpreter.python),
         str(HERE / "inside" / "worker.py"),
@@ -308,7 +320,8 @@ def _ticker(
     report: Report, done: Callable[[], int], total: int, doing: str
 ) -> Callable[[], None]:
     def tick() -> None:
-        report(Step(WHAT, doing, done(), total))
+        step = Step(WHAT, doing, done(), total)
+        report(step)
 
     tick()
     return tick
@@ -323,12 +336,14 @@ def _run(
 ) -> None:
     out.mkdir(parents=True, exist_ok=True)
     log = out.parent / f"{out.name}.log"
-    if run_logged(argv, log, cancel, tick, env=env) != 0:
-        why = "the worker ended"
-        for line in last_output(log).splitlines():
-            if line.strip():
-                why = one_line(line)
-        raise LogdriftError(f"{WHAT}: {why} (log: {log})")
+    status = run_logged(argv, log, cancel, tick, env=env)
+    if status == 0:
+        return
+    why = "the worker ended"
+    for line in last_output(log).splitlines():
+        if line.strip():
+            why = one_line(line)
+    raise LogdriftError(f"{WHAT}: {why} (log: {log})")
 
 
 def _plant_engines(
@@ -340,8 +355,9 @@ def _plant_engines(
     cancel: threading.Event,
 ) -> None:
     """Edit the weights that need it, then capture every session of ``engines``."""
+    weights = folder / "weights"
     for name, (fault, size) in planted_engines.edits(engines).items():
-        out = folder / "weights" / name
+        out = weights / name
         if out.exists():
             continue
         argv = [
@@ -352,27 +368,36 @@ def _plant_engines(
             fault,
             str(size),
         ]
-        log = folder / "weights" / "log"
         tick = _ticker(report, lambda: 0, 0, f"editing weights: {fault}")
-        _run(argv, log, cancel, tick, _environment(interpreter, model))
-    stored = json.loads(_IDS.read_text(encoding="utf-8"))
-    ids = take(stored["ids"], lengths_of(LENGTHS) + lengths_of(LONG))
+        _run(argv, weights / "log", cancel, tick, _environment(interpreter, model))
+    ids = _engine_ids()
     for planned in planted_engines.sessions(engines, str(model), ids, PROMPT, folder):
         _capture(planned, folder / planned.name, report)
+
+
+def _engine_ids() -> list[Sequence[int]]:
+    """The sequences that faults of engines are planted in."""
+    text = _IDS.read_text(encoding="utf-8")
+    stored = json.loads(text)["ids"]
+    lengths = lengths_of(LENGTHS) + lengths_of(LONG)
+    return take(stored, lengths)
 
 
 def _capture(planned: planted_engines.Planned, folder: Path, report: Report) -> None:
     """Create the session, or go on with it; an engine that fails fails its own
     faults.
     """
-    if not (folder / MANIFEST).exists():
+    manifest = folder / MANIFEST
+    if not manifest.exists():
         create_session(planned.plan, folder)
     backends = [spec.name for spec in planned.plan.backends]
 
     def on_event(event: Mapping[str, Any]) -> None:
-        if event["type"] == "backend":
-            backend = event["backend"]
-            done = backends.index(backend)
-            report(Step(WHAT, f"{planned.name}: {backend}", done, len(backends)))
+        if event["type"] != "backend":
+            return
+        backend = event["backend"]
+        done = backends.index(backend)
+        doing = f"{planned.name}: {backend}"
+        report(Step(WHAT, doing, done, len(backends)))
 
     run_session(folder, on_event)

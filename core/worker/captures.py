@@ -82,19 +82,19 @@ class Captures:
         the manifest.
         """
         loaded = loaded_of(backend, text)
-        return asdict(write_loaded(self.folder, self.spec.name, loaded, self.job.token))
+        entry = write_loaded(self.folder, self.spec.name, loaded, self.job.token)
+        return asdict(entry)
 
     def _progress(self, label: str) -> Progress:
         def progress(sequences: int, tokens: int) -> None:
+            message = {
+                "type": "progress",
+                "label": label,
+                "sequences": sequences,
+                "tokens": tokens,
+            }
             self.watch.sign()
-            self.channel.send(
-                {
-                    "type": "progress",
-                    "label": label,
-                    "sequences": sequences,
-                    "tokens": tokens,
-                }
-            )
+            self.channel.send(message)
 
         return progress
 
@@ -120,11 +120,14 @@ class Captures:
         """
         progress = self._progress(capture.label)
         scores = []
-        sequences = zip(part.sequences, part.prompt_lengths, strict=True)
-        for number, (ids, length) in enumerate(sequences, part.first):
+        for place, ids in enumerate(part.sequences):
+            prompt_length = part.prompt_lengths[place]
             try:
-                scores += _scored(backend, capture.path, [ids], [length], progress)
+                scores += _scored(
+                    backend, capture.path, [ids], [prompt_length], progress
+                )
             except LogdriftError as error:
+                number = part.first + place
                 where = f"{capture.label}, sequence {number}"
                 raise error.within(where) from None
         return scores
@@ -132,10 +135,11 @@ class Captures:
     def _generate(self, backend: Backend, capture: PendingCapture, index: int) -> None:
         """Sample the completions of a part, and write them and their scores."""
         first = self._first(index)
+        first_seed = self.sampling.seed + first
         prompts = self._prompts(first)
-        seeds = [self.sampling.seed + first + i for i in range(len(prompts))]
-        sampler = cast(Decoder, backend)
-        generations = sampler.generate(prompts, seeds, self._progress(capture.label))
+        seeds = [first_seed + place for place in range(len(prompts))]
+        progress = self._progress(capture.label)
+        generations = cast(Decoder, backend).generate(prompts, seeds, progress)
         _check_completions(capture.label, prompts, generations)
         part = GivenPart(
             index=index,
@@ -161,19 +165,18 @@ class Captures:
         file = capture_part(capture.label, part.index)
         written = self._write_file(file, tensors, part)
         ids = np.concatenate(part.sequences)
-        written = replace(written, ids_digest=ids_digest(ids))
         alternatives = tensors["top_ids"].ravel()
-        pieces = self._new_pieces(np.concatenate([ids, alternatives]))
+        all_ids = np.concatenate([ids, alternatives])
+        entry = replace(written, ids_digest=ids_digest(ids))
+        message = {
+            "type": "part",
+            "label": capture.label,
+            "part": asdict(entry),
+            "sequences_part": asdict(sequences_part) if sequences_part else None,
+            "pieces": self._new_pieces(all_ids),
+        }
         self.watch.sign()
-        self.channel.send(
-            {
-                "type": "part",
-                "label": capture.label,
-                "part": asdict(written),
-                "sequences_part": asdict(sequences_part) if sequences_part else None,
-                "pieces": pieces,
-            }
-        )
+        self.channel.send(message)
 
     def _write_file(self, file: str, tensors: dict[str, Any], part: GivenPart) -> Part:
         tokens = sum(len(ids) for ids in part.sequences)
@@ -191,11 +194,11 @@ class Captures:
         """The bytes, in base64, of those ids that were not sent before."""
         assert self.engine.pieces is not None
         distinct = [int(token_id) for token_id in np.unique(ids)]
-        pieces = self.engine.pieces.new_pieces(distinct)
-        return {
-            str(token_id): base64.b64encode(piece).decode()
-            for token_id, piece in pieces.items()
-        }
+        new_pieces = self.engine.pieces.new_pieces(distinct)
+        encoded = {}
+        for token_id, piece in new_pieces.items():
+            encoded[str(token_id)] = base64.b64encode(piece).decode()
+        return encoded
 
     def _first(self, index: int) -> int:
         """The number of the first sequence of a part."""
@@ -203,28 +206,33 @@ class Captures:
 
     def _prompts(self, first: int) -> list[IdArray]:
         """The prompts of the part that begins with sequence ``first``."""
-        rows = _rows(read_tensors(self.folder / PROMPTS))
-        stop = min(self.job.planned, first + self.job.start.part_sequences)
+        tensors = read_tensors(self.folder / PROMPTS)
+        end_of_part = first + self.job.start.part_sequences
+        stop = min(self.job.planned, end_of_part)
+        rows = _rows(tensors)
         prompts = [rows[number] for number in range(first, stop)]
         self._check(prompts, first)
         return prompts
 
     def _given_part(self, index: int) -> GivenPart:
-        tensors = read_tensors(self.folder / sequence_part(index))
+        file = sequence_part(index)
+        tensors = read_tensors(self.folder / file)
         part = GivenPart(
             index=index,
             first=self._first(index),
             sequences=_rows(tensors),
-            prompt_lengths=[int(length) for length in tensors["prompt_lengths"]],
+            prompt_lengths=tensors["prompt_lengths"].tolist(),
         )
         self._check(part.sequences, part.first)
         return part
 
     def _check(self, sequences: Sequence[IdArray], first: int) -> None:
         """Ids outside the vocabulary kill some engines, so no engine sees them."""
-        for offset, ids in enumerate(sequences):
-            if self.engine.vocab_size is not None:
-                check_ids(ids, self.engine.vocab_size, f"sequence {first + offset}")
+        vocab_size = self.engine.vocab_size
+        if vocab_size is None:
+            return
+        for number, ids in enumerate(sequences, first):
+            check_ids(ids, vocab_size, f"sequence {number}")
 
 
 def _rows(tensors: Mapping[str, Any]) -> list[IdArray]:
@@ -240,13 +248,15 @@ def _check_completions(
     """Raise MismatchError unless there is one completion for each prompt, beginning
     with its ids.
     """
-    if len(generations) != len(prompts):
+    completions = len(generations)
+    if completions != len(prompts):
         raise MismatchError(
-            f"{label}: {len(generations)} completions for {len(prompts)} prompts"
+            f"{label}: {completions} completions for {len(prompts)} prompts"
         )
     for prompt, generation in zip(prompts, generations, strict=True):
-        first_ids = generation.token_ids[: len(prompt)]
-        same_length = generation.prompt_length == len(prompt)
+        prompt_length = len(prompt)
+        first_ids = generation.token_ids[:prompt_length]
+        same_length = generation.prompt_length == prompt_length
         if not same_length or not np.array_equal(first_ids, prompt):
             raise MismatchError(f"{label}: the engine changed the ids of a prompt")
 
@@ -262,7 +272,8 @@ def _scored(
     has.
     """
     if path == "prefill":
-        return cast(Scorer, backend).score(sequences, progress)
+        scorer = cast(Scorer, backend)
+        return scorer.score(sequences, progress)
     decoder = cast(ForcedDecoder, backend)
     return decoder.forced_decode(sequences, prompt_lengths, progress)
 
@@ -279,10 +290,12 @@ def tensors_of(
         )
     for ids, score in zip(sequences, scores, strict=True):
         _check_columns(label, score, len(ids))
-    tensors = part_tensors(scores, scores[0].top_ids.shape[1])
-    if (tensors["logprob"] > 1e-3).any():
-        # Rounding can lift a logprob a hair above 0, no more: 1e-3 is far beyond that
-        # and far below any real fault.
+    _, top_k = scores[0].top_ids.shape
+    tensors = part_tensors(scores, top_k)
+    # Rounding can lift a logprob a hair above 0, no more: 1e-3 is far beyond that and
+    # far below any real fault.
+    is_above_0 = tensors["logprob"] > 1e-3
+    if is_above_0.any():
         raise MismatchError(
             f"{label}: the engine returned a logprob above 0: these are no"
             " log-probabilities"
@@ -296,8 +309,9 @@ def _check_columns(label: str, scores: Scores, length: int) -> None:
     """
     for name in COLUMNS:
         values = getattr(scores, name)
-        if values is not None and len(values) != length:
-            raise MismatchError(
-                f"{label}: {len(values)} entries of {name} for a sequence of {length}"
-                " tokens"
-            )
+        if values is None or len(values) == length:
+            continue
+        raise MismatchError(
+            f"{label}: {len(values)} entries of {name} for a sequence of {length}"
+            " tokens"
+        )

@@ -61,7 +61,7 @@ def arm(
     arguments: Mapping[str, Any],
     *,
     entering: Entering = stacks.entering,
-    hook_head: Callable[[Any, Armed], None] = lambda model, armed: None,
+    hook_head: Callable[[Any, Armed], None] | None = None,
 ) -> dict[str, Any]:
     """Hook ``model`` for the next sequence: ``first``, ``last``, ``prefix``,
     ``head_ids``. Answers which positions will be kept, or ``{"error": ...}`` where it
@@ -78,11 +78,13 @@ def arm(
         int(arguments["last"]),
         prefix=bool(arguments["prefix"]),
     )
+    length = last + 1
     taps = Taps(stack, entering)
-    taps.arm(last + 1, first, last)
+    taps.arm(length, first, last)
     head_ids = [int(token_id) for token_id in arguments["head_ids"]]
     _armed = Armed(taps, head_ids)
-    hook_head(model, _armed)
+    if hook_head is not None:
+        hook_head(model, _armed)
     return {"first": first, "last": last}
 
 
@@ -110,9 +112,11 @@ def collect(
     if logits is not None and armed.taps.rows:
         armed.read_head(logits)
     if _is_first_rank():
-        write(Path(arguments["out"]), {**arrays, **armed.head})
+        out = Path(arguments["out"])
+        write(out, arrays | armed.head)
+    stages = len(arrays["stream"])
     return {
-        "layers": len(arrays["stream"]) - 1,
+        "layers": stages - 1,
         "norm": "final" in arrays,
         "head_error": armed.head_error,
     }
@@ -120,7 +124,9 @@ def collect(
 
 def _is_first_rank() -> bool:
     distributed = torch.distributed
-    if not distributed.is_available() or not distributed.is_initialized():
+    if not distributed.is_available():
+        return True
+    if not distributed.is_initialized():
         return True
     return bool(distributed.get_rank() == 0)
 
@@ -130,11 +136,14 @@ def write(out: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> Path:
     from safetensors.numpy import save_file
 
     out.mkdir(parents=True, exist_ok=True)
+    path = out / FILE
     temporary = out / f".{FILE}.tmp"
-    whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    save_file(whole, temporary)
-    temporary.replace(out / FILE)
-    return out / FILE
+    contiguous = {}
+    for name, array in arrays.items():
+        contiguous[name] = np.ascontiguousarray(array)
+    save_file(contiguous, temporary)
+    temporary.replace(path)
+    return path
 
 
 def ask(
@@ -151,11 +160,12 @@ def ask(
     names = ("first", "last", "prefix", "head_ids")
     window = {name: arguments[name] for name in names}
     kept = _first_rank(backend.inspect(f"{module}:arm", window))
-    last = kept["last"]
-    ids = np.asarray(arguments["token_ids"][: last + 1], np.int32)
+    length = kept["last"] + 1
+    ids = np.asarray(arguments["token_ids"][:length], np.int32)
     backend.score([ids], _no_progress)
-    collected = backend.inspect(f"{module}:collect", {"out": str(out)})
-    return {**kept, **_first_rank(collected)}
+    answers = backend.inspect(f"{module}:collect", {"out": str(out)})
+    collected = _first_rank(answers)
+    return {**kept, **collected}
 
 
 def _no_progress(sequences: int, tokens: int) -> None:

@@ -30,19 +30,20 @@ def prepare(job: PrepareJob) -> dict[str, Any]:
         sys.modules["torch"] = cast(Any, None)
     config = _config(job)
     vocab_size = _number(config, "vocab_size")
-    positions = _number(config, "max_position_embeddings") or _number(
-        config, "n_positions"
-    )
+    positions = _number(config, "max_position_embeddings")
+    positions = positions or _number(config, "n_positions")
     tokenizer = None
     if any("token_ids" not in prompt for prompt in job.prompts):
         model = job.model
         tokenizer = TokenText(model.name, model.revision, job.trust_remote_code)
-    places = [Place(**prompt["place"]) for prompt in job.prompts]
+    places = []
     ids = []
     lengths = []
-    for prompt, place in zip(job.prompts, places, strict=True):
+    for prompt in job.prompts:
+        place = Place(**prompt["place"])
         row, length = _encode(tokenizer, prompt, place)
         _check_ids(row, vocab_size, place)
+        places.append(place)
         ids.append(row)
         lengths.append(length)
     if positions is not None:
@@ -62,8 +63,10 @@ def _check_ids(row: list[int], vocab_size: int | None, place: Place) -> None:
             "the prompt has no token",
             "give at least one character that the tokenizer keeps",
         )
+    if vocab_size is None:
+        return
     for token_id in row:
-        if vocab_size is not None and not 0 <= token_id < vocab_size:
+        if not 0 <= token_id < vocab_size:
             raise place.error(
                 f"token id {token_id} is outside the model's vocabulary of"
                 f" {vocab_size} ids"
@@ -108,19 +111,24 @@ def _check_lengths(
     """Refuse what the model has no positions for: a prompt needs one more, for the
     first token of its completion.
     """
-    sampled = [length == len(row) for row, length in zip(ids, lengths, strict=True)]
-    needed = [len(row) + int(more) for row, more in zip(ids, sampled, strict=True)]
-    long = [index for index, count in enumerate(needed) if count > positions]
-    if not long:
+    too_long = []
+    for index, row in enumerate(ids):
+        is_sampled = lengths[index] == len(row)
+        needed = len(row) + int(is_sampled)
+        if needed > positions:
+            too_long.append(index)
+    if not too_long:
         return
-    first = long[0]
+    first = too_long[0]
+    length = len(ids[first])
     what = f"{positions} is the longest sequence"
-    if sampled[first]:
+    if lengths[first] == length:
         what = f"{positions - 1} is the longest prompt"
-    share = f" ({len(long):,} of {len(ids):,} are too long)"
-    of_many = share if len(ids) > 1 else ""
+    of_many = ""
+    if len(ids) > 1:
+        of_many = f" ({len(too_long):,} of {len(ids):,} are too long)"
     raise places[first].error(
-        f"{len(ids[first])} tokens are too long for the model, which has {positions}"
+        f"{length} tokens are too long for the model, which has {positions}"
         f" positions: {what}{of_many}"
     )
 

@@ -22,6 +22,8 @@ import torch
 from logdrift.core.errors import LogdriftError
 
 Tensor = Any
+Arguments = tuple[Any, ...]
+"""The positional arguments of a call."""
 MAX_BYTES = 256 << 20
 """The largest residual stream that is kept: 512 positions of a small model, 101 of one
 with 80 layers of 8,192.
@@ -76,13 +78,14 @@ class Stack:
         """The positions ``first .. last``, or as many of them as `MAX_BYTES` holds: the
         first ones (``prefix``), else the last ones.
         """
-        bytes_per_position = 4 * self._width(model) * (len(self.layers) + 1)
+        stages = len(self.layers) + 1
+        bytes_per_position = 4 * self._width(model) * stages
         room = max(1, MAX_BYTES // bytes_per_position)
         if last - first < room:
             return first, last
         if prefix:
-            return (first, first + room - 1)
-        return (last - room + 1, last)
+            return first, first + room - 1
+        return last - room + 1, last
 
     def _width(self, model: Any) -> int:
         """Numbers in one row of the stream; 1 where nothing says so."""
@@ -129,7 +132,7 @@ def _text_config(model: Any) -> Any:
     return config
 
 
-def entering(module: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Tensor:
+def entering(module: Any, args: Arguments, kwargs: Mapping[str, Any]) -> Tensor:
     """The stream that a layer or norm is called with, float32[T, H]: its hidden state,
     plus ``residual`` if it has one.
     """
@@ -141,9 +144,9 @@ def entering(module: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> T
         raise LogdriftError(f"{type(module).__name__} is called without a hidden state")
     total = rows_of(hidden).float()
     residual = named.get("residual", _unnamed_residual(named, floats, hidden))
-    if _is_float(residual):
-        return total + rows_of(residual).float()
-    return total.clone()
+    if not _is_float(residual):
+        return total.clone()
+    return total + rows_of(residual).float()
 
 
 def _unnamed_residual(
@@ -160,7 +163,7 @@ def _unnamed_residual(
 
 
 def named_arguments(
-    module: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    module: Any, args: Arguments, kwargs: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Arguments of a module's forward by name; by their place (``0``, ``1``) where it
     does not name them.
@@ -169,23 +172,32 @@ def named_arguments(
     by_place |= kwargs
     try:
         signature = inspect.signature(module.forward)
-        kinds = {parameter.kind for parameter in signature.parameters.values()}
-        if inspect.Parameter.VAR_POSITIONAL in kinds:
+        if _takes_any_number(signature):
             return by_place
-        return dict(signature.bind(*args, **kwargs).arguments)
+        bound = signature.bind(*args, **kwargs)
     except (TypeError, ValueError):
         return by_place
+    return dict(bound.arguments)
+
+
+def _takes_any_number(signature: inspect.Signature) -> bool:
+    """Whether a function has a parameter ``*args``."""
+    kinds = {parameter.kind for parameter in signature.parameters.values()}
+    return inspect.Parameter.VAR_POSITIONAL in kinds
 
 
 def _is_float(value: Any) -> bool:
+    """Whether an argument is a tensor of rows of floats."""
     if not isinstance(value, torch.Tensor):
         return False
-    return bool(value.is_floating_point()) and value.ndim >= 2
+    has_rows = value.ndim >= 2
+    return has_rows and bool(value.is_floating_point())
 
 
 def rows_of(value: Tensor) -> Tensor:
     """[T, H] of [T, H] or [1, T, H]."""
-    return value.reshape(-1, value.shape[-1])
+    width = value.shape[-1]
+    return value.reshape(-1, width)
 
 
 def first_of(output: Any) -> Tensor:

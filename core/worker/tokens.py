@@ -27,16 +27,16 @@ class TokenText:
         from transformers import AutoTokenizer
 
         try:
-            self.tokenizer: Any = AutoTokenizer.from_pretrained(
+            tokenizer = AutoTokenizer.from_pretrained(
                 model, revision=revision, trust_remote_code=trust_remote_code
             )
         except LogdriftError:  # of an engine that dies meanwhile
             raise
         except Exception as error:
             raise cannot_load(model, error, "its tokenizer ") from None
-        self._added: Mapping[int, Any] = getattr(
-            self.tokenizer, "added_tokens_decoder", {}
-        )
+        self.tokenizer: Any = tokenizer
+        added = getattr(tokenizer, "added_tokens_decoder", {})
+        self._added: Mapping[int, Any] = added
         self._alphabet = byte_alphabet() if self._is_byte_level() else None
         self._sent: set[int] = set()
 
@@ -44,7 +44,8 @@ class TokenText:
         backend = getattr(self.tokenizer, "backend_tokenizer", None)
         if backend is None:
             return False
-        decoder = json.loads(backend.to_str()).get("decoder") or {}
+        pipeline = json.loads(backend.to_str())
+        decoder = pipeline.get("decoder") or {}
         return '"ByteLevel"' in json.dumps(decoder)
 
     @property
@@ -59,16 +60,17 @@ class TokenText:
         bos = getattr(self.tokenizer, "bos_token_id", None)
         try:
             ids = self.encode("a")
-            plain = self.tokenizer("a", add_special_tokens=False)["input_ids"]
+            plain = self._plain("a")
         except Exception:  # tokenizers are anybody's code
             return None
-        begins_with_bos = bos is not None and list(ids[:1]) == [bos]
-        tokenised_as_bos = list(plain[:1]) == [bos]
+        begins_with_bos = bos is not None and ids[:1] == [bos]
+        tokenised_as_bos = plain[:1] == [bos]
         return begins_with_bos and not tokenised_as_bos
 
     def encode(self, text: str) -> list[int]:
         """Ids of a text, special tokens added once as the tokenizer does by itself."""
-        return [int(i) for i in self.tokenizer(text)["input_ids"]]
+        ids = self.tokenizer(text)["input_ids"]
+        return [int(token_id) for token_id in ids]
 
     def encode_messages(
         self,
@@ -107,10 +109,12 @@ class TokenText:
         ids = self._plain(text)
         if self._spells(ids, text):
             return ids
-        before = self._plain("\n")
+        newline = self._plain("\n")
         ids = self._plain("\n" + text)
-        rest = ids[len(before) :]
-        if before and ids[: len(before)] == before and self._spells(rest, text):
+        count = len(newline)
+        rest = ids[count:]
+        begins_with_newline = count > 0 and ids[:count] == newline
+        if begins_with_newline and self._spells(rest, text):
             return rest
         raise LogdriftError(
             "the tokenizer changes the text of the completion: give its ids instead"
@@ -122,23 +126,25 @@ class TokenText:
         return [int(token_id) for token_id in ids]
 
     def _spells(self, ids: Sequence[int], text: str) -> bool:
-        return b"".join(self.piece(i) or b"" for i in ids) == text.encode()
+        pieces = [self.piece(token_id) or b"" for token_id in ids]
+        return b"".join(pieces) == text.encode()
 
     def piece(self, token_id: int) -> bytes | None:
         """The bytes a token stands for, None for an id the tokenizer does not know
         (padding rows of the embedding).
         """
-        if token_id in self._added:
-            return str(self._added[token_id]).encode("utf-8", "surrogatepass")
+        added = self._added.get(token_id)
+        if added is not None:
+            return _encoded(added)
         token = self.tokenizer.convert_ids_to_tokens(token_id)
         if token is None:
             return None
         if isinstance(token, bytes):  # tiktoken-like tokenizers
             return bytes(token)
-        found = token_bytes(str(token), self._alphabet)
-        if found is not None:
-            return found
-        return str(self.tokenizer.decode([token_id])).encode("utf-8", "surrogatepass")
+        piece = token_bytes(str(token), self._alphabet)
+        if piece is not None:
+            return piece
+        return _encoded(self.tokenizer.decode([token_id]))
 
     def new_pieces(self, token_ids: Iterable[int]) -> dict[int, bytes]:
         """Pieces of those ids that were not asked for before."""
@@ -146,7 +152,13 @@ class TokenText:
         self._sent |= fresh
         pieces = {}
         for token_id in sorted(fresh):
-            piece = self.piece(token_id) if token_id >= 0 else None
+            if token_id < 0:
+                continue
+            piece = self.piece(token_id)
             if piece is not None:
                 pieces[token_id] = piece
         return pieces
+
+
+def _encoded(text: Any) -> bytes:
+    return str(text).encode("utf-8", "surrogatepass")

@@ -1,0 +1,111 @@
+"""Logits and noise of a drawn pair, like those of a language model in two engines."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from logdrift.core.compare.usual import USUAL
+from logdrift.core.session.reader import Sequences
+
+VOCABULARY = 120
+"""Ids of the drawn model."""
+_HIDDEN = 16
+"""Directions in which logits may err together, as the last hidden state does."""
+_ALIKE = 0.7
+"""Correlation of neighbours in a stretch."""
+_MANTISSA_BITS = {"bfloat16": 8, "float16": 11}
+
+Array = npt.NDArray[Any]
+Random = np.random.Generator
+
+
+def _in_stretches(count: int, rng: Random) -> Array:
+    """f64[count], normal numbers of which neighbours are alike (`_ALIKE`)."""
+    fresh = rng.normal(0, 1, count)
+    stretches = np.empty(count)
+    fresh_weight = np.sqrt(1 - _ALIKE**2)
+    last = fresh[0] if count else 0.0
+    for i, value in enumerate(fresh):
+        if i > 0:
+            last = _ALIKE * last + fresh_weight * value
+        stretches[i] = last
+    return stretches
+
+
+def draw_logits(count: int, rng: Random) -> Array:
+    """f64[count, V]: some rows certain, some open, in stretches, levels apart, as a
+    language model's.
+    """
+    certainty = np.exp(0.6 * _in_stretches(count, rng))
+    spread = np.clip(2.6 * certainty, 0.8, 12.0)
+    shape = rng.normal(0, 1, (count, VOCABULARY))
+    level = rng.normal(0, 2, (count, 1))
+    spread_of_row = spread[:, None]
+    return shape * spread_of_row + level
+
+
+def noise_size(dtype: str, rng: Random) -> float:
+    """Noise on each side's logits in nats, such that the MAE of the pair lies in the
+    usual range of ``dtype``.
+    """
+    usual = USUAL[dtype]
+    low = max(usual.low, usual.high / 20)
+    high = 0.8 * usual.high
+    log_mae = rng.uniform(np.log(low), np.log(high))
+    mae = float(np.exp(log_mae))
+    # Two independent sides, and a normal error's mean absolute value is 0.8 of its
+    # deviation.
+    mae_of_unit_noise = np.sqrt(2) * 0.8
+    return float(mae / mae_of_unit_noise)
+
+
+def draw_noise(logits: Array, sequences: Sequences, size: float, rng: Random) -> Array:
+    """f64[N, V] with a typical size of ``size``: shared directions and independent
+    rounding, loud and quiet tokens, slowly growing with the position.
+    """
+    count, vocabulary = logits.shape
+    deviation = 1 / np.sqrt(_HIDDEN)
+    directions = rng.normal(0, deviation, (_HIDDEN, vocabulary))
+    along_each = rng.normal(0, 1, (count, _HIDDEN))
+    together = along_each @ directions
+    alone = rng.normal(0, 1, logits.shape)
+    loud = np.exp(0.8 * _in_stretches(count, rng))
+    loud = loud * _growth(sequences)
+    loud /= loud.mean()
+    mixed = 0.8 * together + 0.6 * alone
+    noise: Array = size * loud[:, None] * mixed
+    return noise
+
+
+def _growth(sequences: Sequences) -> Array:
+    """f64[N]: by how much the noise of each token grows with its position."""
+    offsets = sequences.offsets
+    lengths = np.diff(offsets)
+    starts = np.repeat(offsets[:-1], lengths)
+    position = np.arange(sequences.tokens) - starts
+    growth: Array = 1 + 0.1 * np.log1p(position)
+    return growth
+
+
+def rounded_to(logits: Array, dtype: str) -> Array:
+    """Logits on the lattice of a 16-bit dtype, as a 16-bit head leaves them."""
+    bits = _MANTISSA_BITS.get(dtype)
+    if bits is None:
+        return logits
+    size = np.maximum(np.abs(logits), 1e-6)
+    exponent = np.floor(np.log2(size)) + 1
+    step = np.exp2(exponent - bits)
+    rounded: Array = np.round(logits / step) * step
+    return rounded
+
+
+def log_softmax(logits: Array) -> Array:
+    """Logits [N, V] to log-probabilities of the same shape, in nats."""
+    peak = logits.max(axis=1, keepdims=True)
+    shifted = logits - peak
+    total = np.exp(shifted).sum(axis=1, keepdims=True)
+    logprobs: Array = shifted - np.log(total)
+    return logprobs
