@@ -55,30 +55,42 @@ def diagnose(session: Session, pair: Pair, more: Iterable[Evidence] = ()) -> Dia
     faults = recording_faults(whole)
     case = _without_faults(whole, faults)
     measured, lacking = _measured(case)
+    tokens = len(whole.view.at)
+    only_nan = bool(nan) and not tokens
     evidence = [
         *nan,
         *elsewhere,
         *(fault.evidence for fault in faults),
-        *_observed(case, only_nan=bool(nan) and not len(whole.view.at)),
+        *_observed(case, only_nan=only_nan),
         *measured,
     ]
     causes = _ranked(whole, without_doubts(elsewhere, evidence))
     if nan:
         causes = broken.put_first(whole, causes)
     missing = (*broken.gaps(whole), *unchecked(case, lacking, elsewhere))
+    label_a, label_b = case.labels
+    paths = [info.path for info in case.infos]
     return Diagnosis(
         answer=answer_of(whole, whole.gate, causes, missing),
-        a=case.labels[0],
-        b=case.labels[1],
-        tokens=len(whole.view.at),
+        a=label_a,
+        b=label_b,
+        tokens=tokens,
         verdict=verdict_of(whole, case, causes, missing),
-        noise=bool(causes) and causes[0].cause == NOISE and causes[0].score >= LIKELY,
+        noise=_is_noise(causes),
         causes=causes,
-        imported=any(info.path == "recorded" for info in case.infos),
+        imported="recorded" in paths,
         unchecked=missing,
         size=_size(whole, case),
-        checked=tuple(piece for piece in elsewhere if was_checked(piece)),
+        checked=tuple(filter(was_checked, elsewhere)),
     )
+
+
+def _is_noise(causes: Sequence[Ranked]) -> bool:
+    """Whether noise is the likeliest cause, and likely."""
+    if not causes:
+        return False
+    first = causes[0]
+    return first.cause == NOISE and first.score >= LIKELY
 
 
 def _without_faults(whole: Case, faults: Sequence[RecordingFault]) -> Case:
@@ -102,11 +114,13 @@ def _measured(case: Case) -> tuple[list[Evidence], list[Unchecked]]:
     """What the numbers say, and what could not be asked of them. Equal numbers have no
     shape, and missing ones none either.
     """
-    if not len(case.view.at):
+    view = case.view
+    if not len(view.at):
         return [], []
-    if case.view.mae > 0 or case.view.impossible:
+    if view.mae > 0 or view.impossible:
         return judged(case)
-    return list(IDENTICAL.evidence(case)), []
+    identical = list(IDENTICAL.evidence(case))
+    return identical, []
 
 
 def _ranked(whole: Case, evidence: Iterable[Evidence]) -> tuple[Ranked, ...]:
@@ -116,15 +130,19 @@ def _ranked(whole: Case, evidence: Iterable[Evidence]) -> tuple[Ranked, ...]:
         state_of(whole.session, "a", info_a),
         state_of(whole.session, "b", info_b),
     )
-    ceiling = TOKENS.ceiling(len(whole.view.at))
+    tokens = len(whole.view.at)
+    ceiling = TOKENS.ceiling(tokens)
     return ranked(discounted(evidence), sides, ceiling)
 
 
 def _size(whole: Case, case: Case) -> dict[str, Number]:
     """The numbers that the size of the gap was judged by, for `Diagnosis.size`."""
     size = judge_size(case)
+    mae = None
+    if len(whole.view.at):
+        mae = whole.view.mae
     return {
-        "mae": whole.view.mae if len(whole.view.at) else None,
+        "mae": mae,
         "dtype": size.dtype,
         "limit": size.limit,
         "suspect": size.suspect,

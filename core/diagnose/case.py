@@ -76,11 +76,13 @@ class Case:
 
     @property
     def infos(self) -> tuple[CaptureInfo, CaptureInfo]:
-        return self.pair.a.info, self.pair.b.info
+        pair = self.pair
+        return pair.a.info, pair.b.info
 
     @property
     def labels(self) -> tuple[str, str]:
-        return self.pair.a.info.label, self.pair.b.info.label
+        info_a, info_b = self.infos
+        return info_a.label, info_b.label
 
     @cached_property
     def facts(self) -> tuple[Facts, Facts]:
@@ -94,17 +96,19 @@ class Case:
     @property
     def with_reference(self) -> bool:
         """One side of the pair is itself the reference."""
-        return "reference" in (self.pair.a.info.role, self.pair.b.info.role)
+        roles = [info.role for info in self.infos]
+        return "reference" in roles
 
     @property
     def reference_words(self) -> str:
         """``the float32 reference``, or with the assumption that its dtype is that."""
-        if self.reference is not None and not dtype_told(self.reference.info):
-            return (
-                f"the reference {self.reference.info.label} (its dtype was not told:"
-                " float32 is assumed)"
-            )
-        return "the float32 reference"
+        reference = self.reference
+        if reference is None or dtype_told(reference.info):
+            return "the float32 reference"
+        return (
+            f"the reference {reference.info.label} (its dtype was not told: float32 is"
+            " assumed)"
+        )
 
     @cached_property
     def _distances(self) -> tuple[Array, Array] | None:
@@ -119,9 +123,9 @@ class Case:
         common = np.intersect1d(both, self.view.at, assume_unique=True)
         if not len(common):
             return None
-        delta_a = a.pair.delta[common]
-        delta_b = b.pair.delta[common]
-        return np.abs(delta_a.astype(np.float64)), np.abs(delta_b.astype(np.float64))
+        delta_a = a.pair.delta[common].astype(np.float64)
+        delta_b = b.pair.delta[common].astype(np.float64)
+        return np.abs(delta_a), np.abs(delta_b)
 
     @cached_property
     def errors(self) -> tuple[float, float] | None:
@@ -141,11 +145,11 @@ class Case:
         distances = self._distances
         if distances is None or len(distances[0]) < 2:
             return float("inf")
-        squares = sum(
-            _relative_error(side) ** 2
-            for side in distances
-            if float(side.mean()) > USUAL["float32"].beyond
-        )
+        exact = USUAL["float32"].beyond
+        squares = 0.0
+        for side in distances:
+            if float(side.mean()) > exact:
+                squares += _relative_error(side) ** 2
         return float(np.sqrt(squares))
 
     @cached_property
@@ -153,21 +157,25 @@ class Case:
         """Both sides are known to have been given the session's own ids: every part has
         a digest of them, and the gate, which compares those, has nothing against it.
         """
-        parts = [part for info in self.infos for part in info.parts]
-        all_digests = bool(parts) and all(part.ids_digest is not None for part in parts)
-        return all_digests and not any(
-            reason.code == "ids" for reason in self.gate.reasons
-        )
+        info_a, info_b = self.infos
+        digests = [part.ids_digest for part in (*info_a.parts, *info_b.parts)]
+        if not digests or None in digests:
+            return False
+        codes = [reason.code for reason in self.gate.reasons]
+        return "ids" not in codes
 
     @cached_property
     def line(self) -> FittedLine | None:
         shared = self.view.shared
-        return fit_line(shared, self.view.sequence_of(shared.at))
+        sequence = self.view.sequence_of(shared.at)
+        return fit_line(shared, sequence)
 
     @cached_property
     def lattices(self) -> tuple[Lattice, Lattice]:
         view = self.view
-        return fit_lattice(view.lists_a.values), fit_lattice(view.lists_b.values)
+        lattice_a = fit_lattice(view.lists_a.values)
+        lattice_b = fit_lattice(view.lists_b.values)
+        return lattice_a, lattice_b
 
     @cached_property
     def grids(self) -> tuple[ValueGrid, ValueGrid]:
@@ -176,14 +184,17 @@ class Case:
         pair = self.pair
         chosen_a = pair.logprob_a[view.at].ravel()
         chosen_b = pair.logprob_b[view.at].ravel()
-        values_a = np.concatenate([chosen_a, view.lists_a.values.ravel()])
-        values_b = np.concatenate([chosen_b, view.lists_b.values.ravel()])
+        listed_a = view.lists_a.values.ravel()
+        listed_b = view.lists_b.values.ravel()
+        values_a = np.concatenate([chosen_a, listed_a])
+        values_b = np.concatenate([chosen_b, listed_b])
         return bfloat16_grid(values_a), bfloat16_grid(values_b)
 
 
 def _relative_error(values: Array) -> float:
     """The standard error of a mean over the mean, of ``values`` f64[n]."""
-    error = float(values.std(ddof=1)) / float(np.sqrt(len(values)))
+    spread = float(values.std(ddof=1))
+    error = spread / float(np.sqrt(len(values)))
     return error / float(values.mean())
 
 
@@ -203,7 +214,8 @@ def worst(case: Case, mask: np.ndarray | None = None) -> tuple[int, ...]:
     if not count:
         return ()
     largest = np.argpartition(-size, count - 1)[:count]
-    in_order = largest[np.argsort(-size[largest], kind="stable")]
+    order = np.argsort(-size[largest], kind="stable")
+    in_order = largest[order]
     return positions_of(case.view.at[in_order])
 
 
@@ -216,8 +228,10 @@ def positions_of(at: Positions) -> tuple[int, ...]:
 
 def place_of(case: Case, at: int) -> str:
     """``sequence 3, token 41``."""
-    sequence = case.pair.sequence_of(at)
-    return f"sequence {sequence}, token {at - case.pair.sequences.bounds(sequence)[0]}"
+    pair = case.pair
+    sequence = pair.sequence_of(at)
+    start, _ = pair.sequences.bounds(sequence)
+    return f"sequence {sequence}, token {at - start}"
 
 
 def number_of_tokens(lag: int) -> str:

@@ -44,7 +44,8 @@ class TopLists:
     @cached_property
     def listed(self) -> Bools:
         """bool[n, K]: an id with a finite value, not padding."""
-        listed: Bools = (self.ids >= 0) & np.isfinite(self.values)
+        is_id = self.ids >= 0
+        listed: Bools = is_id & np.isfinite(self.values)
         return listed
 
     def values_in(self, other: TopLists) -> Floats:
@@ -54,9 +55,9 @@ class TopLists:
         joined = np.full(self.values.shape, np.nan, np.float32)
         for start in range(0, len(self.ids), _BLOCK):
             rows = slice(start, start + _BLOCK)
-            joined[rows] = _values_of(
-                self.ids[rows], other.ids[rows], other.values[rows]
-            )
+            other_ids = other.ids[rows]
+            other_values = other.values[rows]
+            joined[rows] = _values_of(self.ids[rows], other_ids, other_values)
         return joined
 
 
@@ -94,14 +95,16 @@ class Shared:
         """Mean of a - b over the shared ids of each row, f64[n]: the part that all
         alternatives have in common.
         """
-        total = np.nansum(self.a - self.b, axis=1, dtype=np.float64)
+        gap = self.a - self.b
+        total = np.nansum(gap, axis=1, dtype=np.float64)
         mean: npt.NDArray[np.float64] = total / self.count
         return mean
 
     def _centred(self, values: Floats) -> Floats:
         total = np.nansum(values, axis=1, dtype=np.float64)
         mean = (total / self.count).astype(np.float32)
-        return np.where(self.present, values - mean[:, None], np.float32(0))
+        centred = values - mean[:, None]
+        return np.where(self.present, centred, np.float32(0))
 
 
 class View:
@@ -127,7 +130,8 @@ class View:
     @cached_property
     def keep(self) -> Bools:
         """bool[N]: `scored`, with a finite delta."""
-        return self.scored & np.isfinite(self.pair.delta)
+        finite = np.isfinite(self.pair.delta)
+        return self.scored & finite
 
     @cached_property
     def at(self) -> Positions:
@@ -139,17 +143,20 @@ class View:
         """Scored tokens that one side alone calls impossible (-inf): no rounding does
         that.
         """
-        return count_of(self.scored & np.isinf(self.pair.delta))
+        infinite = np.isinf(self.pair.delta)
+        return count_of(self.scored & infinite)
 
     @cached_property
     def a(self) -> npt.NDArray[np.float64]:
         """A's log-probabilities of `at`, f64[n] nats."""
-        return self.pair.logprob_a[self.at].astype(np.float64)
+        logprob = self.pair.logprob_a[self.at]
+        return logprob.astype(np.float64)
 
     @cached_property
     def b(self) -> npt.NDArray[np.float64]:
         """B's log-probabilities of `at`, f64[n] nats."""
-        return self.pair.logprob_b[self.at].astype(np.float64)
+        logprob = self.pair.logprob_b[self.at]
+        return logprob.astype(np.float64)
 
     @cached_property
     def by_likelihood(self) -> Positions:
@@ -158,12 +165,14 @@ class View:
         The mean of both sides decides: against one side alone, noise on that side would
         make a trend.
         """
-        return np.argsort((self.a + self.b) / 2, kind="stable")
+        mean_logprob = (self.a + self.b) / 2
+        return np.argsort(mean_logprob, kind="stable")
 
     @cached_property
     def delta(self) -> npt.NDArray[np.float64]:
         """f64[n] nats, of `at`."""
-        return self.pair.delta[self.at].astype(np.float64)
+        delta = self.pair.delta[self.at]
+        return delta.astype(np.float64)
 
     @cached_property
     def size(self) -> npt.NDArray[np.float64]:
@@ -184,20 +193,29 @@ class View:
     @cached_property
     def all_sequences(self) -> Positions:
         """The sequence of every token of the pair, scored or not, i64[N]."""
-        return self.sequence_of(np.arange(self.pair.tokens))
+        all_tokens = np.arange(self.pair.tokens)
+        return self.sequence_of(all_tokens)
 
     def sequence_of(self, at: Positions) -> Positions:
         """The sequence of each of the flat positions ``at`` i64[m], i64[m]."""
-        offsets = self.pair.sequences.offsets[: self.pair.count + 1]
+        offsets = self._offsets
         sequence: Positions = np.searchsorted(offsets, at, "right") - 1
         return sequence
+
+    @property
+    def _offsets(self) -> Positions:
+        """Where the pair's sequences begin and the last one ends, i64[count + 1]."""
+        pair = self.pair
+        return pair.sequences.offsets[: pair.count + 1]
 
     @cached_property
     def position(self) -> Positions:
         """Place within its sequence of each of `at`, i64[n]; the first token is 0 and
         never scored.
         """
-        placed: Positions = self.at - self.pair.sequences.offsets[self.sequence]
+        offsets = self.pair.sequences.offsets
+        start = offsets[self.sequence]
+        placed: Positions = self.at - start
         return placed
 
     @cached_property
@@ -206,16 +224,19 @@ class View:
         tokens with one number are one measurement, made several times (a prompt that
         several sequences share, samples of one prompt).
         """
-        sequences = self.pair.sequences
         tokens = self.pair.tokens
-        offsets = sequences.offsets[: self.pair.count + 1]
-        starts = np.repeat(offsets[:-1], np.diff(offsets))
-        place = np.arange(tokens) - starts
-        numbers = _mixed(place, sequences.token_ids[:tokens])
+        token_ids = self.pair.sequences.token_ids[:tokens]
+        offsets = self._offsets
+        first = offsets[:-1]
+        start_of_token = np.repeat(first, np.diff(offsets))
+        place = np.arange(tokens) - start_of_token
+        numbers = _mixed(place, token_ids)
         total = np.cumsum(numbers, dtype=np.uint64)
-        total_before = np.concatenate([np.zeros(1, np.uint64), total])
-        at_start = total_before[offsets[:-1]]
-        contexts: npt.NDArray[np.uint64] = total[self.at] - at_start[self.sequence]
+        nothing = np.zeros(1, np.uint64)
+        total_before = np.concatenate([nothing, total])
+        at_start = total_before[first]
+        before_sequence = at_start[self.sequence]
+        contexts: npt.NDArray[np.uint64] = total[self.at] - before_sequence
         return contexts
 
     @cached_property
@@ -230,8 +251,9 @@ class View:
         scored = np.flatnonzero(self.scored)
         if len(scored) <= ROWS:
             return scored
-        evenly = np.linspace(0, len(scored) - 1, ROWS)
-        return scored[evenly.astype(np.int64)]
+        last = len(scored) - 1
+        evenly = np.linspace(0, last, ROWS).astype(np.int64)
+        return scored[evenly]
 
     @cached_property
     def lists_a(self) -> TopLists:
@@ -269,32 +291,42 @@ class View:
         """Share of the narrower list that stands in the other one too, f64[n] over rows
         of `sample`; NaN without a list.
         """
-        in_both = self.lists_a.listed & np.isfinite(self._joined)
-        common = in_both.sum(axis=1)
-        width = np.where(self.list_width > 0, self.list_width, np.nan)
-        share: npt.NDArray[np.float64] = common / width
+        common = self._in_both.sum(axis=1)
+        width = self.list_width
+        width_or_nan = np.where(width > 0, width, np.nan)
+        share: npt.NDArray[np.float64] = common / width_or_nan
         return share
+
+    @property
+    def _in_both(self) -> Bools:
+        """bool[n, K]: ids of A's lists that B's lists have as well."""
+        in_b = np.isfinite(self._joined)
+        in_both: Bools = self.lists_a.listed & in_b
+        return in_both
 
     @cached_property
     def shared(self) -> Shared:
         """Rows of `sample` with enough ids in common."""
         lists = self.lists_a
-        in_both = lists.listed & np.isfinite(self._joined)
+        in_both = self._in_both
         count = in_both.sum(axis=1)
         rows = count >= MIN_SHARED
         nan = np.float32(np.nan)
+        values_a = np.where(in_both, lists.values, nan)
+        values_b = np.where(in_both, self._joined, nan)
         return Shared(
             at=self.sample[rows],
             ids=lists.ids[rows],
-            a=np.where(in_both, lists.values, nan)[rows],
-            b=np.where(in_both, self._joined, nan)[rows],
+            a=values_a[rows],
+            b=values_b[rows],
             count=count[rows],
         )
 
 
 def root_mean_square(values: Array) -> float:
     """The root of the mean square of ``values`` f64[n]."""
-    return float(np.sqrt((values**2).mean()))
+    mean_square = (values**2).mean()
+    return float(np.sqrt(mean_square))
 
 
 def count_of(mask: Bools) -> int:
@@ -306,30 +338,40 @@ def _mixed(place: Positions, ids: Array) -> npt.NDArray[np.uint64]:
     """A well-mixed number for each id in its place, u64[n]: the finalizer of
     splitmix64. Sums of them are compared modulo 2^64.
     """
-    mixed = place.astype(np.uint64) << np.uint64(32) | ids.astype(np.uint64)
+    high_half = place.astype(np.uint64) << np.uint64(32)
+    low_half = ids.astype(np.uint64)
+    mixed = high_half | low_half
     mixed = mixed * np.uint64(0x9E3779B97F4A7C15)
-    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    out: npt.NDArray[np.uint64] = mixed ^ (mixed >> np.uint64(31))
-    return out
+    mixed = _folded(mixed, 30) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = _folded(mixed, 27) * np.uint64(0x94D049BB133111EB)
+    return _folded(mixed, 31)
+
+
+def _folded(numbers: npt.NDArray[np.uint64], bits: int) -> npt.NDArray[np.uint64]:
+    """Each number with its upper bits mixed into the lower ones, u64[n]."""
+    shifted = numbers >> np.uint64(bits)
+    folded: npt.NDArray[np.uint64] = numbers ^ shifted
+    return folded
 
 
 def _take(column: Any, rows: Positions) -> Array:
     """Some rows of a column, at most `_WIDTH` entries each."""
     if not column.parts:
         return np.empty((len(rows), 0))
-    return np.ascontiguousarray(column.whole()[:, :_WIDTH][rows])
+    entries = column.whole()[:, :_WIDTH]
+    return np.ascontiguousarray(entries[rows])
 
 
 def _values_of(ids: Array, other_ids: Array, other_values: Floats) -> Floats:
     """Values that the other lists have for ``ids`` [n, K]; NaN where they lack one."""
     if other_ids.shape[1] == 0:
         return np.full(ids.shape, np.nan, np.float32)
+    nan = np.float32(np.nan)
     equal = ids[:, :, None] == other_ids[:, None, :]
     column = equal.argmax(axis=2)
-    has_id = np.take_along_axis(equal, column[:, :, None], axis=2)[:, :, 0]
+    has_id = equal.any(axis=2)
     values = np.take_along_axis(other_values, column, axis=1)
-    return np.where(has_id, values, np.float32(np.nan))
+    return np.where(has_id, values, nan)
 
 
 def reference_of(session: Session, pair: Pair) -> Capture | None:
@@ -352,7 +394,9 @@ def reference_of(session: Session, pair: Pair) -> Capture | None:
 
 def dtype_told(info: CaptureInfo) -> bool:
     """Whether anything says in which dtype a capture was computed."""
-    return _observed_dtype(info) is not None or info.dtype not in _NOT_TOLD
+    if _observed_dtype(info) is not None:
+        return True
+    return info.dtype not in _NOT_TOLD
 
 
 def _may_be_float32(info: CaptureInfo) -> bool:
@@ -370,4 +414,5 @@ def _observed_dtype(info: CaptureInfo) -> str | None:
 
 def against(session: Session, reference: Capture, side: Capture) -> View:
     """The view of the reference against one side."""
-    return View(make_pair(session, reference.info.label, side.info.label))
+    pair = make_pair(session, reference.info.label, side.info.label)
+    return View(pair)

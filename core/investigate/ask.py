@@ -63,6 +63,8 @@ def ask(
     launcher = Launcher(session.folder, session.manifest)
     job = _job(launcher, spec, question, arguments, out)
     launcher.environment(spec)
+    report = report or (lambda text: None)
+    cancel = cancel or threading.Event()
     token = uuid.uuid4().hex
     lock.acquire(session.folder, token)
     try:
@@ -71,12 +73,7 @@ def ask(
             _make(session.folder, out)
             worker = launcher.start(spec, job)
             try:
-                answer = _listen(
-                    worker,
-                    spec,
-                    report or (lambda text: None),
-                    cancel or threading.Event(),
-                )
+                answer = _listen(worker, spec, report, cancel)
             finally:
                 worker.end()
             # The answer is to be saved in this session, and no other.

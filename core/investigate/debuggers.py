@@ -29,12 +29,11 @@ def debugger_script(
         writer = next(iter(_WRITERS.values()))
     else:
         writer = _WRITERS[spec.engine]
-    script: str = resolve(writer)(
-        str(small_model_folder()) if model == SMALL_MODEL else model,
-        spec,
-        ids,
-        _first_wrong_layer(session, sequence),
-    )
+    if model == SMALL_MODEL:
+        model = str(small_model_folder())
+    layer = _first_wrong_layer(session, sequence)
+    write = resolve(writer)
+    script: str = write(model, spec, ids, layer)
     return script
 
 
@@ -45,12 +44,14 @@ def _token_ids(session: Session, sequence: int, position: int | None) -> list[in
             f"session {session.name} has no sequence {sequence}: it has 0 to {last}"
         )
     ids = session.sequences.ids(sequence)
-    if position is not None and not 1 <= position < len(ids):
+    count = len(ids)
+    end = count if position is None else position
+    if position is not None and not 1 <= position < count:
         raise InputError(
             f"sequence {sequence} has no scored token {position}: it has 1 to"
-            f" {len(ids) - 1}"
+            f" {count - 1}"
         )
-    asked_about: list[int] = ids[: position or len(ids)].tolist()
+    asked_about: list[int] = ids[:end].tolist()
     return asked_about
 
 
@@ -58,12 +59,17 @@ def _debugged_spec(session: Session, pair: tuple[str, str]) -> BackendSpec | Non
     """The backend of the pair whose engine has debuggers, else the first such one of
     the plan.
     """
-    if session.plan is None:
+    plan = session.plan
+    if plan is None:
         return None
-    names = [session.manifest.capture(label).backend for label in pair]
-    specs = [spec for spec in session.plan.backends if spec.engine in _WRITERS]
+    infos = [session.manifest.capture(label) for label in pair]
+    names = [info.backend for info in infos]
+    specs = [spec for spec in plan.backends if spec.engine in _WRITERS]
     of_pair = [spec for spec in specs if spec.name in names]
-    return next(iter(of_pair + specs), None)
+    by_preference = [*of_pair, *specs]
+    if not by_preference:
+        return None
+    return by_preference[0]
 
 
 def _first_wrong_layer(session: Session, sequence: int) -> int | None:

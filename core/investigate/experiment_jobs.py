@@ -42,10 +42,9 @@ def plan_experiments(
     session: Session, pair: Pair, *, repeats: int = DEFAULT_REPEATS
 ) -> Proposal:
     """What would tell on this machine, with times from the session's own events."""
-    found = diagnose(session, pair)
-    return propose(
-        session, pair, found, timings(session.folder), gpus=gpu_count(), repeats=repeats
-    )
+    diagnosis = diagnose(session, pair)
+    times = timings(session.folder)
+    return propose(session, pair, diagnosis, times, gpus=gpu_count(), repeats=repeats)
 
 
 def start_experiments(
@@ -63,22 +62,24 @@ def start_experiments(
     """
     check_writable(session)
     trust.require(session.folder, session.manifest)
-    if not chosen(plan_experiments(session, pair, repeats=repeats).experiments, ids):
+    proposal = plan_experiments(session, pair, repeats=repeats)
+    if not chosen(proposal.experiments, ids):
         raise InputError(
             f"{pair.a.info.label} -> {pair.b.info.label}: there is no experiment to run"
         )
     folder = session.folder / FOLDER
+    session_folder = session.folder.resolve()
     job = {
-        "folder": str(session.folder.resolve()),
+        "folder": str(session_folder),
         "pair": [pair.a.info.label, pair.b.info.label],
         "ids": list(ids),
         "budget": budget_s,
         "repeats": repeats,
     }
+    module = "logdrift.core.investigate.experiment_jobs"
+    words = [module, json.dumps(job)]
     with folder_at(session.folder, FOLDER, create=True):
-        return start_detached(
-            ["logdrift.core.investigate.experiment_jobs", json.dumps(job)], folder, LOG
-        )
+        return start_detached(words, folder, LOG)
 
 
 def running(session_folder: Path) -> LockHolder | None:
@@ -112,9 +113,8 @@ def run_chosen(
     report: Callable[[Mapping[str, Any]], None],
 ) -> None:
     """Propose, choose and run in this process."""
-    experiments = chosen(
-        plan_experiments(session, pair, repeats=repeats).experiments, ids
-    )
+    proposal = plan_experiments(session, pair, repeats=repeats)
+    experiments = chosen(proposal.experiments, ids)
     run_experiments(
         session, pair, experiments, budget_s=budget_s, repeats=repeats, report=report
     )
@@ -154,7 +154,8 @@ def main(argv: list[str]) -> int:
 
 
 def _note(folder: Path, event: Mapping[str, Any]) -> None:
-    append_event(folder / FOLDER, {"t": round(time.time(), 3), **event})
+    now = round(time.time(), 3)
+    append_event(folder / FOLDER, {"t": now, **event})
 
 
 if __name__ == "__main__":

@@ -42,7 +42,8 @@ def label_for(side: ChangedSide, repeat: int) -> str:
     label = label_of(side.backend, side.path, batch=side.batch)
     if repeat == 1:
         return label
-    return f"{label}{'-' if side.batch == 'alone' else '#'}{repeat}"
+    separator = "-" if side.batch == "alone" else "#"
+    return f"{label}{separator}{repeat}"
 
 
 def prepare_session(
@@ -62,9 +63,10 @@ def prepare_session(
         refuse_links(session.folder, file)
         _take_over(session.folder / file, folder / file)
     folder.mkdir(parents=True, exist_ok=True)
-    if (session.folder / PIECES).exists():
+    pieces = session.folder / PIECES
+    if pieces.exists():
         # A copy: the supervisor adds to it.
-        replace_file(folder, PIECES, (session.folder / PIECES).read_bytes())
+        replace_file(folder, PIECES, pieces.read_bytes())
     trust.remember(manifest)
     write_manifest(folder, manifest)
     return False
@@ -81,18 +83,29 @@ def _go_on(
     manifest = read_manifest(folder)
     # An experiment that came with a session from elsewhere has a plan of its own, which
     # this user has not confirmed.
-    if not trust.is_ours(manifest) or _repeats_in(manifest) < repeats:
+    has_enough = _repeats_in(manifest) >= repeats
+    if not has_enough or not trust.is_ours(manifest):
         fresh = _manifest(session, pair, sides, repeats)
-        known = {capture.label: capture for capture in manifest.captures}
-        captures = tuple(
-            known.get(capture.label, capture) for capture in fresh.captures
-        )
-        manifest = replace(
-            fresh, id=manifest.id, created=manifest.created, captures=captures
-        )
+        manifest = _with_captures_of(manifest, fresh)
         trust.remember(manifest)
         write_manifest(folder, manifest)
-    return all(capture.status == "complete" for capture in manifest.captures)
+    statuses = {capture.status for capture in manifest.captures}
+    return statuses <= {"complete"}
+
+
+def _with_captures_of(begun: Manifest, fresh: Manifest) -> Manifest:
+    """The fresh manifest of an experiment, with what was captured of it already."""
+    by_label = {capture.label: capture for capture in begun.captures}
+    captures = []
+    for pending in fresh.captures:
+        capture = by_label.get(pending.label, pending)
+        captures.append(capture)
+    return replace(
+        fresh,
+        id=begun.id,
+        created=begun.created,
+        captures=tuple(captures),
+    )
 
 
 def _repeats_in(manifest: Manifest) -> int:
@@ -113,8 +126,9 @@ def _files(manifest: Manifest) -> Iterator[str]:
 
 def _take_over(source: Path, target: Path) -> None:
     """Finished files are never written again, so a link is as good as a copy."""
+    folder = target.parent
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(FileExistsError):
             _link_or_copy(source, target)
     except OSError as error:
@@ -146,21 +160,25 @@ def _manifest(
     base = session.manifest
     specs = _specs(session.plan, sides, repeats)
     title = _title(sides)
+    backends = [spec.to_json() for spec in specs.values()]
     plan = {
         **base.plan,
-        "backends": [spec.to_json() for spec in specs.values()],
+        "backends": backends,
         "title": title,
         "repeats_of_experiment": repeats,
     }
+    now = time.gmtime()
+    unchanged = _kept(pair, sides)
+    pending = _pending(sides, specs, repeats)
     return Manifest(
         id=uuid.uuid4().hex,
         model=base.model,
         title=f"experiment of {session.name}: {title}",
-        created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        created=time.strftime("%Y-%m-%dT%H:%M:%SZ", now),
         logdrift_version=base.logdrift_version,
         plan=plan,
         sequences=replace(base.sequences, generated_by=None),
-        captures=(*_kept(pair, sides), *_pending(sides, specs, repeats)),
+        captures=(*unchanged, *pending),
     )
 
 
@@ -173,9 +191,10 @@ def _title(sides: Sequence[ChangedSide]) -> str:
 def _kept(pair: Pair, sides: Sequence[ChangedSide]) -> Iterator[CaptureInfo]:
     """The captures of the pair that stay as they are."""
     changed = {side.which for side in sides}
-    new = {label_for(side, 1) for side in sides}
-    for which, info in (("a", pair.a.info), ("b", pair.b.info)):
-        if which not in changed and info.label not in new:
+    new_labels = {label_for(side, 1) for side in sides}
+    infos = {"a": pair.a.info, "b": pair.b.info}
+    for which, info in infos.items():
+        if which not in changed and info.label not in new_labels:
             yield info
 
 
@@ -203,13 +222,21 @@ def _specs(
     """The changed backends by name. InputError for a change that no backend can
     have.
     """
-    known = {spec.name: spec for spec in plan.backends}
+    planned = {spec.name: spec for spec in plan.backends}
     changed: dict[str, BackendSpec] = {}
     for side in sides:
-        spec = changed.get(side.backend, replace(known[side.backend], paths=()))
+        name = side.backend
+        spec = changed.get(name)
+        if spec is None:
+            spec = replace(planned[name], paths=())
         values, options = merged(spec.options, side.changes)
-        paths = tuple(dict.fromkeys((*spec.paths, side.path)))
-        changed[side.backend] = replace(
-            spec, **values, options=options, paths=paths, repeats=repeats, alone=False
+        paths = dict.fromkeys((*spec.paths, side.path))
+        changed[name] = replace(
+            spec,
+            **values,
+            options=options,
+            paths=tuple(paths),
+            repeats=repeats,
+            alone=False,
         )
     return changed

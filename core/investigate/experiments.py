@@ -87,14 +87,7 @@ def run_experiments(
     check_writable(session)
     trust.require(session.folder, session.manifest)
     _check_whole(session, pair)
-    folder = session.folder / FOLDER
-    try:
-        with folder_at(session.folder, FOLDER, create=True):
-            pass
-    except OSError as error:
-        raise InputError(
-            f"session {session.folder} cannot be written to: {error.strerror}"
-        ) from None
+    folder = _experiments_folder(session)
     token = uuid.uuid4().hex
     lock.acquire(folder, token)
     try:
@@ -107,18 +100,21 @@ def run_experiments(
             cancel=cancel,
             token=token,
         )
-        run.note(
-            {
-                "type": "plan",
-                "pair": [pair.a.info.label, pair.b.info.label],
-                "budget": budget_s,
-                "repeats": repeats,
-                "experiments": [experiment.id for experiment in experiments],
-            }
-        )
         return run.all(experiments)
     finally:
         lock.release(folder)
+
+
+def _experiments_folder(session: Session) -> Path:
+    """The folder of a session's experiments, made where it is missing."""
+    try:
+        with folder_at(session.folder, FOLDER, create=True):
+            pass
+    except OSError as error:
+        raise InputError(
+            f"session {session.folder} cannot be written to: {error.strerror}"
+        ) from None
+    return session.folder / FOLDER
 
 
 def _check_whole(session: Session, pair: Pair) -> None:
@@ -158,14 +154,25 @@ class _Run:
         return self.deadline - time.monotonic()
 
     def note(self, event: Mapping[str, Any]) -> None:
-        stamped = {"t": round(time.time(), 3), **event}
+        now = round(time.time(), 3)
+        stamped = {"t": now, **event}
         append_event(self.folder, stamped, self.token)
         self.report(stamped)
 
     def all(self, experiments: Sequence[Experiment]) -> list[Outcome]:
+        ids = [experiment.id for experiment in experiments]
+        self.note(
+            {
+                "type": "plan",
+                "pair": self._labels(),
+                "budget": self.budget,
+                "repeats": self.repeats,
+                "experiments": ids,
+            }
+        )
         outcomes = []
         for place, experiment in enumerate(experiments, 1):
-            begun = {
+            event = {
                 "type": "experiment",
                 "id": experiment.id,
                 "title": experiment.title,
@@ -173,10 +180,12 @@ class _Run:
                 "place": place,
                 "of": len(experiments),
             }
-            self.note(begun)
+            self.note(event)
             outcome = self._one(experiment)
             outcomes.append(outcome)
-            self.note({**begun, "state": "ended", "outcome": outcome.to_json()})
+            event["state"] = "ended"
+            event["outcome"] = outcome.to_json()
+            self.note(event)
         return outcomes
 
     # -- one experiment
@@ -204,7 +213,8 @@ class _Run:
 
     def _earlier_outcome(self, experiment: Experiment) -> Outcome | None:
         """The outcome of an earlier run, if it had at least as many repeats."""
-        record = read_record(self.folder / experiment.id) or {}
+        folder = self.folder / experiment.id
+        record = read_record(folder) or {}
         data = record.get("outcome")
         if not isinstance(data, Mapping):
             return None
@@ -244,8 +254,9 @@ class _Run:
         """Seconds for the controls that are still to be captured, as far as known."""
         seconds = 0.0
         for side in controls(self.session, [experiment]):
-            if side.label in self.times and not self._has_control(side):
-                start, capture = self.times[side.label]
+            times = self.times.get(side.label)
+            if times is not None and not self._has_control(side):
+                start, capture = times
                 seconds += start + self.repeats * capture
         return seconds
 
@@ -257,13 +268,14 @@ class _Run:
 
     def _judged(self, experiment: Experiment) -> Outcome:
         after = self._changed(experiment)
+        first_changed = {"a": after[0].a, "b": after[0].b}
         notes: list[str] = []
         if experiment.note:
             notes.append(experiment.note)
         before: list[list[Capture]] = []
         captures = self._captures()
         for side in experiment.sides:
-            changed = {"a": after[0].a, "b": after[0].b}[side.which]
+            changed = first_changed[side.which]
             unchanged = self._unchanged(experiment, side, changed, notes)
             before.append(unchanged)
             captures[side.which] = unchanged[0]
@@ -291,23 +303,26 @@ class _Run:
         for repeat in range(1, self.repeats + 1):
             captures = self._captures()
             for side in experiment.sides:
-                captures[side.which] = opened.capture(label_for(side, repeat))
-            pairs.append(pair_of(opened, **captures))
+                label = label_for(side, repeat)
+                captures[side.which] = opened.capture(label)
+            pair = pair_of(opened, **captures)
+            pairs.append(pair)
         return pairs
 
     def _pairs_given(self, experiment: Experiment) -> list[Pair]:
         """The pairs of an experiment whose changed captures the session has already."""
-        given = {
-            side.which: repeats_of(self.session, side.given)
-            for side in experiment.sides
-            if side.given is not None
-        }
+        changed: dict[str, list[Capture]] = {}
+        for side in experiment.sides:
+            if side.given is not None:
+                changed[side.which] = repeats_of(self.session, side.given)
+        repeats_of_both = min(map(len, changed.values()))
         pairs = []
-        for repeat in range(min(map(len, given.values()))):
+        for repeat in range(repeats_of_both):
             captures = self._captures()
-            for which, repeats in given.items():
+            for which, repeats in changed.items():
                 captures[which] = repeats[repeat]
-            pairs.append(pair_of(self.session, **captures))
+            pair = pair_of(self.session, **captures)
+            pairs.append(pair)
         return pairs
 
     def _unchanged(
@@ -324,19 +339,22 @@ class _Run:
         where another version or machine made them.
         """
         own = self._captures()[side.which]
+        path = own.info.path
+        own_repeats = repeats_of(self.session, own.info.label)
         if experiment.rescored:
-            side = replace(side, path=own.info.path)
-            if side.path == "decode" or side.given is not None:
-                return repeats_of(self.session, own.info.label)
-        if side.path == own.info.path:
-            repeats = repeats_of(self.session, own.info.label)
+            if path == "decode" or side.given is not None:
+                return own_repeats
+            side = replace(side, path=path)
+        if side.path == path:
+            repeats = own_repeats
         else:
             repeats = first_along(self.session, side)
         first = repeats[0] if repeats else own
         other_machine = machine_differs(first, changed)
         if len(repeats) > 1 and not other_machine:
             return repeats
-        control = self._control_or_note(side, needed=not repeats, notes=notes)
+        is_needed = not repeats
+        control = self._control_or_note(side, needed=is_needed, notes=notes)
         if control is None:
             return repeats
         if other_machine:
@@ -368,14 +386,16 @@ class _Run:
 
     def _control(self, side: ChangedSide) -> list[Capture]:
         """The unchanged backend captured again, once for all experiments."""
-        batch = self.session.manifest.capture(side.label).batch
-        plain = replace(side, changes={}, batch=batch, given=None)
+        info = self.session.manifest.capture(side.label)
+        plain = replace(side, changes={}, batch=info.batch, given=None)
+        name = control_name(plain)
         record = {"control": plain.to_json()}
-        opened = self._capture(control_name(plain), [plain], record)
-        return [
-            opened.capture(label_for(plain, repeat))
-            for repeat in range(1, self.repeats + 1)
-        ]
+        opened = self._capture(name, [plain], record)
+        captures = []
+        for repeat in range(1, self.repeats + 1):
+            label = label_for(plain, repeat)
+            captures.append(opened.capture(label))
+        return captures
 
     # -- capturing
 
@@ -392,9 +412,10 @@ class _Run:
         began = time.time()
         complete = prepare_session(self.session, self.pair, folder, sides, self.repeats)
         if "control" in record or read_record(folder) is None:
+            is_experiment = "experiment" in record
             begun = {
                 **record,
-                "pair": self._labels() if "experiment" in record else None,
+                "pair": self._labels() if is_experiment else None,
                 "outcome": None,
                 "repeats": self.repeats,
                 "began": began,
@@ -414,7 +435,8 @@ class _Run:
         return self.cancel is not None and self.cancel()
 
     def _labels(self) -> list[str]:
-        return [self.pair.a.info.label, self.pair.b.info.label]
+        pair = self.pair
+        return [pair.a.info.label, pair.b.info.label]
 
     def _save(self, experiment: Experiment, outcome: Outcome, began: float) -> None:
         record = {

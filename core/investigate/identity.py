@@ -41,11 +41,13 @@ def chosen_backends(session: Session, names: Sequence[str] = ()) -> list[Backend
             f"session {session.name} was not made by a capture: it has no plan to start"
             " its backends by"
         )
-    known = {spec.name: spec for spec in plan.backends}
+    by_name = {spec.name: spec for spec in plan.backends}
     for name in names:
-        if name not in known:
-            raise InputError(f"no backend {name!r}: the session has {', '.join(known)}")
-    return [known[name] for name in (dict.fromkeys(names) if names else known)]
+        if name not in by_name:
+            all_names = ", ".join(by_name)
+            raise InputError(f"no backend {name!r}: the session has {all_names}")
+    without_repeats = list(dict.fromkeys(names or by_name))
+    return [by_name[name] for name in without_repeats]
 
 
 def identify(
@@ -76,8 +78,9 @@ def identify(
                 answer = _answer(session, spec, probing, on_event, cancel)
                 loaded[spec.name] = _write(session, spec, files, answer)
             except LogdriftError as error:
-                alone = isinstance(error, InputError) and len(specs) == 1
-                if alone or _concerns_all(error):
+                is_only_one = len(specs) == 1
+                cannot_start = isinstance(error, InputError)
+                if _concerns_all(error) or (is_only_one and cannot_start):
                     raise
                 reason = _reason(error, probing)
                 failed[spec.name] = reason
@@ -104,11 +107,13 @@ def _reason(error: LogdriftError, probing: Path) -> str:
 
 
 def _now() -> str:
-    return datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    now = datetime.now(timezone.utc)
+    return now.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _files_digest(session: Session) -> str | None:
-    folder = Path(resolve_model(session.manifest.model.id))
+    model = resolve_model(session.manifest.model.id)
+    folder = Path(model)
     if folder.is_dir():
         return limited_weights_digest(folder)
     return None

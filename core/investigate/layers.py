@@ -75,16 +75,20 @@ class _Answer:
 
     def measured(self, replay: Path | None = None) -> MeasuredLayers:
         """The arrays, with the standard's ``replay`` of them where there is one."""
+        replayed = None
+        if replay is not None:
+            replayed = read_tensors(replay)
         return MeasuredLayers(
             backend=self.spec.name,
             dtype=self._dtype(),
             arrays=read_tensors(self.stream),
-            replay=None if replay is None else read_tensors(replay),
+            replay=replayed,
             head_dtype=self._head_dtype(),
         )
 
     def _dtype(self) -> str:
-        observed: str | None = self.values["facts"].get("dtype")
+        facts = self.values["facts"]
+        observed: str | None = facts.get("dtype")
         if observed:
             return observed
         if self.spec.dtype == "auto":
@@ -149,13 +153,7 @@ def find_layers(
     specs = _specs(session, pair)
     trust.require(session.folder, session.manifest)
     window = _window(session, sequence, position)
-    notes = list(window.notes)
     standard = _standard(session.plan, specs)
-    if not ENGINES[standard.engine].replays:
-        notes.append(
-            "no Transformers backend takes part, so nothing could be replayed: add"
-            " transformers:float32@reference"
-        )
     _check_writable(session)
     with _work_folder(session) as folder:
         question = _Question(
@@ -173,15 +171,19 @@ def find_layers(
         )
         answers, own = _ask_all(question, specs, standard)
         others = _with_replays(answers, own)
-        first, last = _answered_window([*answers, own])
+        all_answers = [*answers, own]
+        first, last = _answered_window(all_answers)
         try:
             sides, arrays = compare_sides(others, own.measured(), first)
         except ValueError as error:
             reason = f"the two models are not built alike: {error}"
             raise LogdriftError(reason) from None
-    notes += _notes(session, pair, [*answers, own])
-    where = "all" if position is None else str(position)
-    name = f"{specs[0].name}-{specs[1].name}-{sequence}-{where}"
+    notes = [
+        *window.notes,
+        *_notes_on_standard(standard),
+        *_notes(session, pair, all_answers),
+    ]
+    name = _file_name(specs, sequence, position)
     layers = Layers(
         name,
         *pair,
@@ -198,6 +200,26 @@ def find_layers(
     return layers
 
 
+def _file_name(
+    specs: tuple[BackendSpec, BackendSpec], sequence: int, position: int | None
+) -> str:
+    """Name of an answer's files, without ending."""
+    backend_a, backend_b = (spec.name for spec in specs)
+    where = "all" if position is None else str(position)
+    return f"{backend_a}-{backend_b}-{sequence}-{where}"
+
+
+def _notes_on_standard(standard: BackendSpec) -> list[str]:
+    """That nothing was replayed, where the standard cannot do that."""
+    engine = ENGINES[standard.engine]
+    if engine.replays:
+        return []
+    return [
+        "no Transformers backend takes part, so nothing could be replayed: add"
+        " transformers:float32@reference"
+    ]
+
+
 @contextlib.contextmanager
 def _work_folder(session: Session) -> Iterator[Path]:
     """A temporary folder for arrays, on the session's own disk."""
@@ -211,12 +233,13 @@ def _work_folder(session: Session) -> Iterator[Path]:
 
 def eager(spec: BackendSpec) -> BackendSpec:
     """The backend as hooks need it: one scoring pass, nothing compiled."""
+    engine = ENGINES[spec.engine]
     return replace(
         spec,
         paths=("prefill",),
         repeats=1,
         alone=False,
-        options={**spec.options, **ENGINES[spec.engine].hook_options},
+        options={**spec.options, **engine.hook_options},
     )
 
 
@@ -228,13 +251,16 @@ def _specs(session: Session, pair: tuple[str, str]) -> tuple[BackendSpec, Backen
             f"{pair[0]} and {pair[1]} are both of backend {info_a.backend!r}: its"
             " layers are the same"
         )
-    return _hookable(session, info_a), _hookable(session, info_b)
+    spec_a = _hookable(session, info_a)
+    spec_b = _hookable(session, info_b)
+    return spec_a, spec_b
 
 
 def _hookable(session: Session, info: CaptureInfo) -> BackendSpec:
     """The backend of a capture. InputError where its layers cannot be asked for."""
     backends = () if session.plan is None else session.plan.backends
-    spec = next((spec for spec in backends if spec.name == info.backend), None)
+    by_name = {spec.name: spec for spec in backends}
+    spec = by_name.get(info.backend)
     if spec is None:
         raise InputError(
             f"session {session.name} has no plan for backend {info.backend!r}: it"
@@ -260,7 +286,8 @@ def _window(session: Session, sequence: int, position: int | None) -> _Window:
     ids = session.sequences.ids(sequence).tolist()
     if position is None:
         ids = ids[:WHOLE]
-        return _Window(ids, first=0, last=len(ids) - 1)
+        last = len(ids) - 1
+        return _Window(ids, first=0, last=last)
     if not 1 <= position < len(ids):
         raise InputError(
             f"sequence {sequence} has no scored token {position}: it has 1 to"
@@ -274,7 +301,8 @@ def _window(session: Session, sequence: int, position: int | None) -> _Window:
         f"position {position} is beyond the {WHOLE} that are replayed: {BEFORE + 1}"
         " positions, relative errors alone"
     )
-    return _Window(ids, first=last - BEFORE, last=last, notes=(note,))
+    first = last - BEFORE
+    return _Window(ids, first=first, last=last, notes=(note,))
 
 
 def _standard(
@@ -285,7 +313,8 @@ def _standard(
     precise = [spec for spec in backends if _is_precise(spec)]
     references = [spec for spec in precise if spec.role == "reference"]
     replaying = [spec for spec in specs if ENGINES[spec.engine].replays]
-    return [*references, *precise, *replaying, *specs][0]
+    by_preference = [*references, *precise, *replaying, *specs]
+    return by_preference[0]
 
 
 def _is_precise(spec: BackendSpec) -> bool:
@@ -300,7 +329,8 @@ def _head_ids(
 ) -> list[int]:
     """The ids at which logits are compared, in order."""
     size = _smallest_vocabulary(session, specs) or max(ids) + 1
-    spread = np.linspace(0, size - 1, min(size, HEAD_IDS)).astype(int)
+    number = min(size, HEAD_IDS)
+    spread = np.linspace(0, size - 1, number).astype(int)
     in_vocabulary = [token_id for token_id in ids if token_id < size]
     return sorted({*spread.tolist(), *in_vocabulary})
 
@@ -312,9 +342,11 @@ def _smallest_vocabulary(
     names = {spec.name for spec in specs}
     sizes = [session.manifest.model.vocab_size]
     for info in session.captures:
-        if info.backend in names and info.facts is not None:
-            sizes.append(info.facts.vocab_size)
-    return min((size for size in sizes if size), default=None)
+        facts = info.facts
+        if info.backend in names and facts is not None:
+            sizes.append(facts.vocab_size)
+    known_sizes = [size for size in sizes if size]
+    return min(known_sizes, default=None)
 
 
 def _ask_all(
@@ -332,20 +364,23 @@ def _ask_all(
             first, last = _answered_window(answers)
             question.arguments.update(first=first, last=last)
     replays: dict[str, str] = {}
-    if ENGINES[standard.engine].replays and question.arguments["first"] == 0:
+    from_the_start = question.arguments["first"] == 0
+    if from_the_start and ENGINES[standard.engine].replays:
         for index, answer in enumerate(answers):
             replays[_replay(index)] = str(answer.stream)
-    return answers, question.put_to(standard, replay=replays)
+    own = question.put_to(standard, replay=replays)
+    return answers, own
 
 
 def _with_replays(answers: Sequence[_Answer], own: _Answer) -> list[MeasuredLayers]:
     """What the others measured, with what the standard replayed of it."""
     if not own.replayed:
         return [answer.measured() for answer in answers]
-    return [
-        answer.measured(own.folder / f"{_replay(index)}.safetensors")
-        for index, answer in enumerate(answers)
-    ]
+    measured = []
+    for index, answer in enumerate(answers):
+        file = own.folder / f"{_replay(index)}.safetensors"
+        measured.append(answer.measured(file))
+    return measured
 
 
 def _replay(index: int) -> str:
@@ -365,7 +400,9 @@ def _notes(
     notes = ["hooks measure the eager engine on the prefill path, one sequence alone"]
     for label in pair:
         info = session.manifest.capture(label)
-        mode = info.facts.execution_mode if info.facts is not None else None
+        mode = None
+        if info.facts is not None:
+            mode = info.facts.execution_mode
         if mode not in (None, "eager"):
             notes.append(
                 f"{label} was captured with {mode}: what only compiled code or graphs"
@@ -376,11 +413,10 @@ def _notes(
                 f"{label} was captured on path {info.path}: what only decoding does is"
                 " not seen here"
             )
-    notes += [
-        f"a head could not be read: {answer.values['head_error']}"
-        for answer in answers
-        if answer.values.get("head_error")
-    ]
+    for answer in answers:
+        error = answer.values.get("head_error")
+        if error:
+            notes.append(f"a head could not be read: {error}")
     return notes
 
 

@@ -29,11 +29,10 @@ def repeats_of(session: Session, label: str) -> list[Capture]:
     Repeats are of the same backend and path, in the same kind of batch.
     """
     info = session.manifest.capture(label)
-    repeats = [
-        capture
-        for capture in _same_kind(session, info.backend, info.path, info.batch)
-        if capture.status == "complete"
-    ]
+    repeats = []
+    for capture in _same_kind(session, info.backend, info.path, info.batch):
+        if capture.status == "complete":
+            repeats.append(capture)
     repeats.sort(key=lambda capture: (capture.label != label, capture.repeat))
     return [session.capture(capture.label) for capture in repeats]
 
@@ -44,8 +43,9 @@ def first_along(session: Session, side: ChangedSide) -> list[Capture]:
     That path stands for decode, which cannot be repeated. Empty where the session has
     no such capture, or where its first is not complete.
     """
-    backend = session.manifest.capture(side.label).backend
-    for capture in _same_kind(session, backend, side.path, side.batch):
+    info = session.manifest.capture(side.label)
+    along_path = _same_kind(session, info.backend, side.path, side.batch)
+    for capture in along_path:
         if capture.repeat == 1:
             if capture.status != "complete":
                 return []
@@ -94,6 +94,8 @@ def machine_differs(unchanged: Capture, changed: Capture) -> str:
     for name in _MACHINE:
         before = getattr(old, name)
         now = getattr(new, name)
-        if before is not None and now is not None and before != now:
+        if before is None or now is None:
+            continue
+        if before != now:
             differences.append(f"{name} was {before}, is {now}")
     return ", ".join(differences)

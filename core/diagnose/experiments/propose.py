@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from logdrift.core.compare.pair import Pair
 from logdrift.core.diagnose.causes import CAUSES, NOISE, Cause
@@ -26,6 +27,7 @@ from logdrift.core.diagnose.experiments.turning import (
     turns_of,
 )
 from logdrift.core.diagnose.knobs import SideState, needless, pointless, state_of
+from logdrift.core.engines.knobs import Knob
 from logdrift.core.session.reader import Session
 
 _OF_NOISE = {
@@ -79,33 +81,43 @@ def propose(
     for imported captures, whose engine cannot be started again, nor where there is no
     gap that a change could remove.
     """
-    states = state_of(session, "a", pair.a.info), state_of(session, "b", pair.b.info)
+    state_a = state_of(session, "a", pair.a.info)
+    state_b = state_of(session, "b", pair.b.info)
+    states = (state_a, state_b)
     reason = _nothing_to_turn(pair, states, diagnosis)
     if reason:
         left = [_cannot_change(state, reason) for state in states]
-        return Proposal((), tuple(dict.fromkeys(left)))
+        return Proposal((), _once(left))
     scene = Scene(session=session, pair=pair, states=states, gpus=gpus)
     left = [_cannot_change(state, _IMPORTED) for state in states if state.imported]
     best: dict[str, Experiment] = {}
-    for cause in CAUSES:
-        for turns in turns_of(cause, states):
-            experiment = _experiment(scene, cause, turns, left)
-            if experiment is None:
-                continue
-            telling = _telling(experiment, diagnosis)
-            so_far = best.get(experiment.id)
-            if so_far is None or telling > so_far.telling:
-                seconds = _seconds(experiment, times or {}, repeats)
-                best[experiment.id] = replace(
-                    experiment, telling=telling, seconds=seconds
-                )
+    for experiment in _experiments(scene, left):
+        telling = _telling(experiment, diagnosis)
+        so_far = best.get(experiment.id)
+        if so_far is None or telling > so_far.telling:
+            seconds = _seconds(experiment, times or {}, repeats)
+            best[experiment.id] = replace(experiment, telling=telling, seconds=seconds)
     experiments = tuple(sorted(best.values(), key=_order))
     chosen = deciding(experiments, diagnosis.causes)
+    chosen_ids = [experiment.id for experiment in chosen]
     return Proposal(
         experiments=experiments,
-        left_out=tuple(dict.fromkeys(left)),
-        deciding=frozenset(experiment.id for experiment in chosen),
+        left_out=_once(left),
+        deciding=frozenset(chosen_ids),
     )
+
+
+def _once(left: Sequence[LeftOut]) -> tuple[LeftOut, ...]:
+    return tuple(dict.fromkeys(left))
+
+
+def _experiments(scene: Scene, left: list[LeftOut]) -> Iterator[Experiment]:
+    """The experiments of all causes; what is left out is added to ``left``."""
+    for cause in CAUSES:
+        for turns in turns_of(cause, scene.states):
+            experiment = _experiment(scene, cause, turns, left)
+            if experiment is not None:
+                yield experiment
 
 
 def _nothing_to_turn(
@@ -124,22 +136,27 @@ def _nothing_to_turn(
 
 
 def _cannot_change(state: SideState, reason: str) -> LeftOut:
-    return LeftOut(
-        cause="", backend=state.info.backend, setting=EVERY_OPTION, reason=reason
-    )
+    backend = state.info.backend
+    return LeftOut(cause="", backend=backend, setting=EVERY_OPTION, reason=reason)
 
 
 def _order(experiment: Experiment) -> tuple[float, str]:
     """Most telling first for the time it takes."""
-    seconds = experiment.seconds if experiment.seconds is not None else 2 * _MINUTE
-    return -experiment.telling * _MINUTE / (_MINUTE + seconds), experiment.id
+    seconds = experiment.seconds
+    if seconds is None:
+        seconds = 2 * _MINUTE
+    per_time = experiment.telling * _MINUTE / (_MINUTE + seconds)
+    return -per_time, experiment.id
 
 
 def _telling(experiment: Experiment, diagnosis: Diagnosis) -> float:
     """The score of the cause, or what the knob may remove of noise, 0 to 1."""
+    cause = experiment.cause
     scores = {ranked.cause: ranked.score for ranked in diagnosis.causes}
-    of_noise = scores.get(NOISE, 0.0) * _OF_NOISE.get(experiment.cause, 0.0)
-    telling = max(scores.get(experiment.cause, 0.0), of_noise, _LEAST)
+    of_cause = scores.get(cause, 0.0)
+    noise = scores.get(NOISE, 0.0)
+    of_noise = noise * _OF_NOISE.get(cause, 0.0)
+    telling = max(of_cause, of_noise, _LEAST)
     if experiment.still:
         return telling * _STILL
     return telling
@@ -156,9 +173,11 @@ def _seconds(
         if side.given is not None:
             continue
         time = times.get(side.label)
-        if time is None or "compile" in (experiment.cause, *side.changes):
+        compiles = "compile" in (experiment.cause, *side.changes)
+        if time is None or compiles:
             return None
-        total += time[0] + repeats * time[1]
+        start, capture = time
+        total += start + repeats * capture
     return total
 
 
@@ -177,19 +196,22 @@ def _experiment(
             continue
         side = turned(scene, turn)
         if isinstance(side, Refusal):
-            refusals.append(_left_out(cause, turn, side.reason))
+            refusal = _left_out(cause, turn, side.reason)
+            refusals.append(refusal)
         else:
             sides.append(side)
     left += refusals
     reason = _one_side_alone(turns, scene.states, refusals)
     if reason:
         setting = turns[0].knob.setting
-        left += [
-            LeftOut(
-                cause=cause.code, backend=side.backend, setting=setting, reason=reason
+        for side in sides:
+            one_side = LeftOut(
+                cause=cause.code,
+                backend=side.backend,
+                setting=setting,
+                reason=reason,
             )
-            for side in sides
-        ]
+            left.append(one_side)
         return None
     if not sides or _shares_capture(sides):
         return None
@@ -208,30 +230,39 @@ def _left_out(cause: Cause, turn: Turn, reason: str) -> LeftOut:
 def _of_sides(
     scene: Scene, cause: Cause, turns: Sequence[Turn], sides: Sequence[ChangedSide]
 ) -> Experiment:
+    knobs = [turn.knob for turn in turns]
     by_path = any("path" in side.changes for side in sides)
     rescored = cause.group == "semantics" or by_path
-    any_combined = any(turn.knob.combined for turn in turns)
+    any_combined = any(knob.combined for knob in knobs)
+    titles = [side.text for side in sides]
+    note = ""
+    if not rescored:
+        note = _note(scene, sides)
     return Experiment(
         id=_identifier(scene.pair, cause.code, sides),
         cause=cause.code,
-        title=" and ".join(side.text for side in sides),
+        title=" and ".join(titles),
         sides=tuple(sides),
         combined=any_combined or len(sides[0].changes) > 1,
-        still=all(turn.knob.still for turn in turns),
+        still=all(knob.still for knob in knobs),
         rescored=rescored,
-        note="" if rescored else _note(scene, sides),
+        note=note,
         proves=_proves(cause, turns, sides),
     )
 
 
 def _note(scene: Scene, sides: Sequence[ChangedSide]) -> str:
     """The paths that stand for another one."""
-    return "; ".join(
-        f"{side.path} stands for {side.label}, which cannot be repeated on the same"
-        " tokens"
-        for side in sides
-        if side.path != scene.session.manifest.capture(side.label).path
-    )
+    manifest = scene.session.manifest
+    notes = []
+    for side in sides:
+        info = manifest.capture(side.label)
+        if side.path != info.path:
+            notes.append(
+                f"{side.path} stands for {side.label}, which cannot be repeated on the"
+                " same tokens"
+            )
+    return "; ".join(notes)
 
 
 def _one_side_alone(
@@ -246,15 +277,19 @@ def _one_side_alone(
     cannot_change = [left.backend for left in refusals]
     turning = {turn.state.which for turn in turns}
     for other in states:
-        has_it = any(
-            other.values.get(name) == value for name, value in knob.unless.items()
-        )
-        if other.which not in turning and other.imported and not has_it:
+        is_fixed = other.imported and other.which not in turning
+        if is_fixed and not _has_set(other, knob):
             cannot_change.append(other.info.backend)
     if not cannot_change:
         return ""
     names = " and ".join(cannot_change)
     return f"it is for both sides at once, and {names} cannot change"
+
+
+def _has_set(state: SideState, knob: Knob) -> bool:
+    """Whether a side has already what the knob would set."""
+    values = state.values
+    return any(values.get(name) == value for name, value in knob.unless.items())
 
 
 def _proves(cause: Cause, turns: Sequence[Turn], sides: Sequence[ChangedSide]) -> str:
@@ -278,17 +313,22 @@ def _identifier(pair: Pair, code: str, sides: Sequence[ChangedSide]) -> str:
     """Cause, changed backends and what is set, and a digest of all that: a folder name,
     the same whenever it is made.
     """
-    hashed = [
-        pair.a.info.label,
-        pair.b.info.label,
-        *(side.to_json() | {"given": None} for side in sides),
-    ]
+    hashed: list[Any] = [pair.a.info.label, pair.b.info.label]
+    for side in sides:
+        hashed.append({**side.to_json(), "given": None})
     text = json.dumps(hashed, sort_keys=True)
     digest = hashlib.sha256(text.encode()).hexdigest()
     if len(sides) > 1:
         what = code
     else:
         what = next(iter(sides[0].changes))
-    words = "-".join([what, *(side.backend for side in sides)])
-    safe = "".join(c if c.isalnum() or c in "_-" else "-" for c in words)
-    return f"{safe[:60]}-{digest[:6]}"
+    backends = [side.backend for side in sides]
+    words = "-".join([what, *backends])
+    name = "".join(map(_safe_in_a_name, words))
+    return f"{name[:60]}-{digest[:6]}"
+
+
+def _safe_in_a_name(character: str) -> str:
+    if character.isalnum() or character in "_-":
+        return character
+    return "-"

@@ -54,13 +54,14 @@ class ValueGrid:
 def fit_lattice(values: Array) -> Lattice:
     """The lattice of ``values`` f32[n, K] nats, best first in each row."""
     gaps = _positive_gaps(values)
-    if len(gaps) < MIN_GAPS:
-        return Lattice(step=None, share=0.0, gaps=len(gaps))
+    count = len(gaps)
+    if count < MIN_GAPS:
+        return Lattice(step=None, share=0.0, gaps=count)
     shares = [_on_multiples(gaps * 2.0**q) for q in range(FINEST + 1)]
     for q, share in enumerate(shares):
         if share >= ON_LATTICE:
-            return Lattice(step=2.0**-q, share=share, gaps=len(gaps))
-    return Lattice(step=None, share=max(shares), gaps=len(gaps))
+            return Lattice(step=2.0**-q, share=share, gaps=count)
+    return Lattice(step=None, share=max(shares), gaps=count)
 
 
 def gaps_on_step(values: Array, step: float) -> float:
@@ -109,7 +110,8 @@ def bfloat16_grid(values: Array) -> ValueGrid:
     if not len(flat):
         return ValueGrid(share=0.0, values=0)
     lower_bits = flat.view(np.uint32) & 0xFFFF
-    return ValueGrid(share=float(np.mean(lower_bits == 0)), values=len(flat))
+    share = np.mean(lower_bits == 0)
+    return ValueGrid(share=float(share), values=len(flat))
 
 
 def _first_values(values: Array) -> Array:
@@ -128,14 +130,16 @@ def _positive_gaps(values: Array) -> Array:
     """All gaps between the first values of the rows, f64[m]."""
     gaps = _gaps(values)
     with np.errstate(invalid="ignore"):
-        positive: Array = gaps[np.isfinite(gaps) & (gaps > 0)]
+        is_positive = np.isfinite(gaps) & (gaps > 0)
+    positive: Array = gaps[is_positive]
     return positive
 
 
 def _is_near_multiple(scaled: Array) -> npt.NDArray[np.bool_]:
     """Whether each number is about whole, False for NaN."""
     with np.errstate(invalid="ignore"):
-        near: npt.NDArray[np.bool_] = np.abs(scaled - np.round(scaled)) < _NEAR
+        off = scaled - np.round(scaled)
+        near: npt.NDArray[np.bool_] = np.abs(off) < _NEAR
     return near
 
 

@@ -70,7 +70,8 @@ class _RowSums:
         """What a slope leaves of the squared gap once both sides are scaled to one
         spread: 2 (sqrt(xx yy) - xy), f64[k].
         """
-        left: Array = 2 * (np.sqrt(self.xx * self.yy) - self.xy)
+        at_one_spread = np.sqrt(self.xx * self.yy)
+        left: Array = 2 * (at_one_spread - self.xy)
         return left
 
 
@@ -99,19 +100,27 @@ def fit_line(shared: Shared, sequence: Array | None = None) -> FittedLine | None
     slope = float(np.sqrt(yy / xx))
     gap = xx + yy - 2 * xy
     rest = yy / slope + xx * slope - 2 * xy
-    by_group = float(sums.of_groups(groups).rest.sum())
+    explained = 0.0
+    if gap > 0:
+        explained = 1 - rest / gap
+    apart = 0.0
+    if rest > _NOTHING_LEFT * xx:
+        rest_of_groups = sums.of_groups(groups).rest
+        by_group = float(rest_of_groups.sum())
+        apart = 1 - by_group / rest
     bend, bend_z = _bend(x, y / slope, shared)
+    relative_gap = max(gap, 0) / xx
     return FittedLine(
         rows=rows,
         slope=slope,
         error=slope * _relative_error(sums, xx, yy),
         r2=xy * xy / (xx * yy),
-        explained=1 - rest / gap if gap > 0 else 0.0,
-        apart=1 - by_group / rest if rest > _NOTHING_LEFT * xx else 0.0,
+        explained=explained,
+        apart=apart,
         bend=bend,
         bend_z=bend_z,
         uneven=_uneven(sums, shared, groups),
-        noise=float(np.sqrt(max(gap, 0) / xx)),
+        noise=float(np.sqrt(relative_gap)),
     )
 
 
@@ -128,8 +137,11 @@ def _relative_error(sums: _RowSums, xx: float, yy: float) -> float:
     """The slope's standard error over the slope: the root of the squared influences
     d log slope = (row's yy / yy - row's xx / xx) / 2, rows being independent units.
     """
-    influence = (sums.yy / yy - sums.xx / xx) / 2
-    return float(np.sqrt((influence**2).sum()))
+    part_of_y = sums.yy / yy
+    part_of_x = sums.xx / xx
+    influence = (part_of_y - part_of_x) / 2
+    variance = (influence**2).sum()
+    return float(np.sqrt(variance))
 
 
 def _uneven(sums: _RowSums, shared: Shared, groups: Array) -> float:
@@ -140,16 +152,20 @@ def _uneven(sums: _RowSums, shared: Shared, groups: Array) -> float:
     rest = together.rest
     own = np.bincount(groups, sums.rest)
     rows = np.bincount(groups)
-    enough = rows >= min(_OWN_SLOPE, int(rows.max()))
+    largest_group = int(rows.max())
+    enough = rows >= min(_OWN_SLOPE, largest_group)
     left = float(rest[enough].sum())
-    if left <= _NOTHING_LEFT * float(sums.xx.sum()):
+    total = float(sums.xx.sum())
+    if left <= _NOTHING_LEFT * total:
         return 0.0
     enough &= rest > _NOTHING_LEFT * together.xx
     # One slope for k - 1 degrees of freedom takes 1 / (k - 1) of noise.
-    by_row = 1 / np.maximum(shared.count - 1, 1)
-    by_group = np.bincount(groups, by_row) / np.maximum(rows, 1)
+    freedom = np.maximum(shared.count - 1, 1)
+    by_row = np.bincount(groups, 1 / freedom)
+    by_group = by_row / np.maximum(rows, 1)
     chance = by_group[enough]
-    explained = 1 - own[enough] / rest[enough]
+    left_by_own = own[enough] / rest[enough]
+    explained = 1 - left_by_own
     beyond_chance = (explained - chance) / (1 - chance)
     return middle(beyond_chance, rows[enough])
 
@@ -162,7 +178,8 @@ def _bend(x: Array, y: Array, shared: Shared) -> tuple[float, float]:
     square = _centred_power(x, 2, shared)
     cube = _centred_power(x, 3, shared)
     columns = _scaled([x, square, cube])
-    gram = np.array([_products(column, columns) for column in columns])
+    products = [_products(column, columns) for column in columns]
+    gram = np.array(products)
     right = np.array(_products(y, columns))
     try:
         inverse = np.linalg.inv(gram)
@@ -173,20 +190,23 @@ def _bend(x: Array, y: Array, shared: Shared) -> tuple[float, float]:
     fitted = weights[0] * linear + weights[1] * squared + weights[2] * cubed
     residual = y - fitted
     total = float((y * y).sum())
-    by_line = total - right[0] ** 2 / gram[0, 0]
+    taken_by_line = right[0] ** 2 / gram[0, 0]
+    by_line = total - taken_by_line
     bent = float((residual * residual).sum())
+    share = 0.0
     if by_line > _NOTHING_LEFT * total:
-        share = 1 - bent / by_line
-    else:
-        share = 0.0
-    return float(share), _largest_t(columns, residual, weights, inverse)
+        share = float(1 - bent / by_line)
+    largest_t = _largest_t(columns, residual, weights, inverse)
+    return share, largest_t
 
 
 def _centred_power(x: Array, power: int, shared: Shared) -> Array:
     """x^power less its mean over the shared ids of each row, f64[n, K]; 0 elsewhere."""
-    raised = np.where(shared.present, x**power, 0.0)
-    mean = raised.sum(axis=1, keepdims=True) / shared.count[:, None]
-    centred: Array = np.where(shared.present, raised - mean, 0.0)
+    present = shared.present
+    raised = np.where(present, x**power, 0.0)
+    total = raised.sum(axis=1, keepdims=True)
+    mean = total / shared.count[:, None]
+    centred: Array = np.where(present, raised - mean, 0.0)
     return centred
 
 
@@ -194,8 +214,9 @@ def _scaled(columns: list[Array]) -> list[Array]:
     """The columns at unit norm, for an inverse that means something."""
     scaled = []
     for column in columns:
-        norm = float(np.sqrt((column * column).sum()))
-        scaled.append(column / (norm or 1.0))
+        squares = (column * column).sum()
+        norm = float(np.sqrt(squares)) or 1.0
+        scaled.append(column / norm)
     return scaled
 
 
@@ -210,7 +231,9 @@ def _largest_t(
     """The largest |t| of all weights but the first, rows being the units."""
     by_row = [(column * residual).sum(axis=1) for column in columns]
     scores = np.stack(by_row, axis=1)
-    covariance = inverse @ (scores.T @ scores) @ inverse
+    middle_part = scores.T @ scores
+    covariance = inverse @ middle_part @ inverse
     variance = np.maximum(np.diag(covariance), 1e-300)
     t = weights / np.sqrt(variance)
-    return float(np.abs(t[1:]).max())
+    sizes = np.abs(t[1:])
+    return float(sizes.max())

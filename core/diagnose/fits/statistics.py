@@ -15,8 +15,10 @@ def middle(values: Array, weights: Array) -> float:
     if not len(values):
         return 0.0
     order = np.argsort(values)
-    half = np.cumsum(weights[order]) >= weights.sum() / 2
-    return float(values[order][np.argmax(half)])
+    weight_so_far = np.cumsum(weights[order])
+    beyond_half = weight_so_far >= weights.sum() / 2
+    place = order[np.argmax(beyond_half)]
+    return float(values[place])
 
 
 def standard_ranks(values: Array) -> npt.NDArray[np.float64]:
@@ -28,7 +30,8 @@ def standard_ranks(values: Array) -> npt.NDArray[np.float64]:
     """
     _, which, count = np.unique(values, return_inverse=True, return_counts=True)
     shared = np.cumsum(count) - (count + 1) / 2
-    ranks = shared[which.ravel()] - (len(values) - 1) / 2
+    mean = (len(values) - 1) / 2
+    ranks = shared[which.ravel()] - mean
     if len(values):
         spread = float(ranks.std())
     else:
@@ -50,7 +53,10 @@ def correlation(x: Array, y: Array) -> float:
         return 0.0
     x = x - x.mean()
     y = y - y.mean()
-    scale = float(np.sqrt((x * x).sum() * (y * y).sum()))
+    xx = (x * x).sum()
+    yy = (y * y).sum()
+    xy = (x * y).sum()
+    scale = float(np.sqrt(xx * yy))
     if scale > 0:
-        return float((x * y).sum() / scale)
+        return float(xy / scale)
     return 0.0

@@ -65,13 +65,16 @@ def unit(dtype: str) -> float:
     bfloat16.
     """
     eps = _EPS.get(dtype, _EPS["bfloat16"])
-    return _ROUND * eps * _SUMMED.get(dtype, 1.0)
+    summed = _SUMMED.get(dtype, 1.0)
+    return _ROUND * eps * summed
 
 
 def stage_names(arrays: Mapping[str, Array]) -> list[str]:
     """Names of the stages in ``arrays``, in order."""
     layers = len(arrays["stream"]) - 1
-    names = ["embedding", *(f"layer {number}" for number in range(layers))]
+    names = ["embedding"]
+    for number in range(layers):
+        names.append(f"layer {number}")
     if "final" in arrays:
         names.append("final norm")
     if "logits" in arrays:
@@ -88,19 +91,25 @@ def relative_errors(
     Logits are centred per position first: a shift of all logits changes no probability.
     Raises ValueError where the two are not of one shape.
     """
-    if a["stream"].shape != b["stream"].shape:
+    stream_a = a["stream"]
+    stream_b = b["stream"]
+    if stream_a.shape != stream_b.shape:
         raise ValueError(
-            f"streams of {a['stream'].shape} and {b['stream'].shape} cannot be compared"
+            f"streams of {stream_a.shape} and {stream_b.shape} cannot be compared"
         )
     of_a = stage_names(a)
     names = [name for name in stage_names(b) if name in of_a]
-    streams = zip(a["stream"], b["stream"], strict=True)
-    rows = [_apart(stage_a, stage_b) for stage_a, stage_b in streams]
+    rows = []
+    for stage_a, stage_b in zip(stream_a, stream_b, strict=True):
+        rows.append(_apart(stage_a, stage_b))
     if "final norm" in names:
         rows.append(_apart(a["final"], b["final"]))
     if "head" in names:
-        rows.append(_apart(_centred(a["logits"]), _centred(b["logits"])))
-    return names, np.stack(rows).astype(np.float32)
+        logits_a = _centred(a["logits"])
+        logits_b = _centred(b["logits"])
+        rows.append(_apart(logits_a, logits_b))
+    errors = np.stack(rows).astype(np.float32)
+    return names, errors
 
 
 def _centred(logits: Array) -> Array:
@@ -117,12 +126,14 @@ def _apart(a: Array, b: Array) -> Array:
     wide_a = np.asarray(a, np.float64)
     wide_b = np.asarray(b, np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.asarray(_length(wide_a - wide_b) / _length(wide_b))
+        distance = _length(wide_a - wide_b)
+        return np.asarray(distance / _length(wide_b))
 
 
 def _length(rows: Array) -> Array:
     """The Euclidean norm of each row, f64[P]."""
-    return np.asarray(np.sqrt(np.square(rows).sum(axis=-1)))
+    squares = np.square(rows).sum(axis=-1)
+    return np.asarray(np.sqrt(squares))
 
 
 def own_errors(
@@ -139,7 +150,8 @@ def own_errors(
     rows = _own_rows(side, side.replay, standard)
     rows["embedding"] = errors[0] / _rounding(side.dtype, standard)
     missing = np.full(errors.shape[1], np.nan)
-    return np.stack([rows.get(name, missing) for name in names]).astype(np.float32)
+    in_order = [rows.get(name, missing) for name in names]
+    return np.stack(in_order).astype(np.float32)
 
 
 def _own_rows(
@@ -149,25 +161,32 @@ def _own_rows(
     body = _rounding(side.dtype, standard)
     size = np.square(replay["size"], dtype=np.float64)
     step = np.square(replay["step"], dtype=np.float64)
+    rows = {}
     with np.errstate(divide="ignore", invalid="ignore"):
         rounded = np.sqrt(size + _ADDED * step)
         layers = replay["difference"] / (body * rounded)
-        rows = {f"layer {number}": row for number, row in enumerate(layers)}
+        for number, row in enumerate(layers):
+            rows[f"layer {number}"] = row
         if "final_size" in replay:
-            final = replay["final_difference"] / (body * replay["final_size"])
-            rows["final norm"] = final
+            rounded = body * replay["final_size"]
+            rows["final norm"] = replay["final_difference"] / rounded
         if "logits_size" in replay:
             head = _head_rounding(side, standard)
-            rows["head"] = replay["logits_difference"] / (head * replay["logits_size"])
+            rounded = head * replay["logits_size"]
+            rows["head"] = replay["logits_difference"] / rounded
     return rows
 
 
 def _rounding(dtype: str, standard: str) -> float:
     """What one rounding on each side leaves, relative."""
-    return float(np.hypot(unit(dtype), unit(standard)))
+    rounding = np.hypot(unit(dtype), unit(standard))
+    return float(rounding)
 
 
 def _head_rounding(side: MeasuredLayers, standard: str) -> float:
     """The same for the head: of the coarser of its own dtype and the body's."""
-    coarser = max(unit(side.dtype), unit(side.head_dtype or side.dtype))
-    return float(np.hypot(coarser, unit(standard)))
+    body = unit(side.dtype)
+    head = unit(side.head_dtype or side.dtype)
+    coarser = max(body, head)
+    rounding = np.hypot(coarser, unit(standard))
+    return float(rounding)

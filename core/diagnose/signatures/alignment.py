@@ -31,21 +31,24 @@ def alignment(case: Case) -> Iterator[Evidence]:
 
     Two scores of one text correlate above 0.9 unless something is badly wrong.
     """
-    in_place = correlation(case.view.a, case.view.b)
+    view = case.view
+    in_place = correlation(view.a, view.b)
     moved, lag = _best_lag(case, in_place)
     if not lag:
         return
-    gain = _standard_errors(moved, in_place, len(case.view.at))
-    alike = _MOST * _HIGHER.score(moved - in_place) * _ALIKE.score(moved)
+    gain = _standard_errors(moved, in_place, len(view.at))
+    higher = _HIGHER.score(moved - in_place)
+    alike = _MOST * higher * _ALIKE.score(moved)
+    label_a, label_b = case.labels
+    number = number_of_tokens(lag)
     way = "late" if lag > 0 else "early"
     yield Evidence(
         cause="alignment",
         score=alike * _BEYOND_CHANCE.score(gain),
         signature="cross-correlation",
         sentence=(
-            f"{case.labels[1]} is {number_of_tokens(lag)} {way}: its values correlate"
-            f" with those of {case.labels[0]} at {moved:.3f} when moved, at"
-            f" {in_place:.3f} in place."
+            f"{label_b} is {number} {way}: its values correlate with those of {label_a}"
+            f" at {moved:.3f} when moved, at {in_place:.3f} in place."
         ),
         numbers={"lag": lag, "moved": moved, "in_place": in_place},
     )
@@ -57,18 +60,19 @@ def _best_lag(case: Case, in_place: float) -> tuple[float, int]:
     """
     view = case.view
     pair = case.pair
-    starts = pair.sequences.offsets[view.sequence]
-    ends = pair.sequences.offsets[view.sequence + 1]
+    offsets = pair.sequences.offsets
+    starts = offsets[view.sequence]
+    ends = offsets[view.sequence + 1]
+    last = pair.tokens - 1
     best = in_place
     best_lag = 0
     for lag in _LAGS:
         moved = view.at + lag
-        inside = (moved >= 0) & (moved < pair.tokens)
-        inside &= view.keep[np.clip(moved, 0, pair.tokens - 1)]
+        inside = (moved >= 0) & (moved <= last)
+        inside &= view.keep[np.clip(moved, 0, last)]
         inside &= (moved >= starts) & (moved < ends)
-        r = correlation(
-            view.a[inside], pair.logprob_b[moved[inside]].astype(np.float64)
-        )
+        moved_b = pair.logprob_b[moved[inside]]
+        r = correlation(view.a[inside], moved_b.astype(np.float64))
         if r > best:
             best = r
             best_lag = lag
@@ -82,10 +86,12 @@ def _standard_errors(higher: float, lower: float, tokens: int) -> float:
     of two one of sqrt(2 / (n - 3)) (R. A. Fisher, On the probable error of a
     coefficient of correlation, 1921).
     """
-    scale = float(np.sqrt(max(tokens - 3, 1) / 2))
+    freedom = max(tokens - 3, 1)
+    scale = float(np.sqrt(freedom / 2))
     return (_fisher(higher) - _fisher(lower)) * scale
 
 
 def _fisher(r: float) -> float:
     """Fisher's transform of a correlation, artanh r."""
-    return float(np.arctanh(np.clip(r, -0.9999, 0.9999)))
+    below_one = np.clip(r, -0.9999, 0.9999)
+    return float(np.arctanh(below_one))

@@ -108,8 +108,10 @@ class DeltaCurve:
         """The smaller of how many standard errors the unlikely and the likely tokens
         leave 0 by, where they do so in opposite directions; else 0.
         """
-        unlikely = self.z[: max(self.half // 2, 1)]
-        likely = self.z[self.half :]
+        half = self.half
+        least_likely = max(half // 2, 1)
+        unlikely = self.z[:least_likely]
+        likely = self.z[half:]
         farthest = np.argmax(np.abs(unlikely))
         low = float(unlikely[farthest])
         high = float(np.median(likely))
@@ -133,8 +135,9 @@ class DeltaCurve:
             likely = self.z[-1:]
         signs = np.sign(likely)
         one_way = (signs == signs[0]).all()
+        sizes = np.abs(likely)
         if one_way:
-            return float(np.abs(likely).min())
+            return float(sizes.min())
         return 0.0
 
 
@@ -162,14 +165,18 @@ def _curve(case: Case) -> DeltaCurve | None:
     for chunk in np.array_split(view.by_likelihood, bins):
         values = view.delta[chunk]
         mean = float(values.mean())
-        level.append(float(both[chunk].mean() / 2))
+        mean_level = both[chunk].mean() / 2
+        spread = float(values.std(ddof=1))
+        squares = ((values - mean) ** 2).sum()
+        level.append(float(mean_level))
         delta.append(mean)
-        error.append(float(values.std(ddof=1)) / np.sqrt(len(values)))
-        within += float(((values - mean) ** 2).sum())
+        error.append(spread / np.sqrt(len(values)))
+        within += float(squares)
     total = float((view.delta**2).sum())
     left = 1.0
     if total > 0:
-        left = (within / (tokens - bins)) / (total / tokens)
+        within_variance = within / (tokens - bins)
+        left = within_variance / (total / tokens)
     return DeltaCurve(
         level=np.array(level),
         delta=np.array(delta),
@@ -186,9 +193,12 @@ def bend(case: Case) -> Iterator[Evidence]:
     part of the vocabulary.
     """
     curve = curve_of(case)
-    if curve is None or (_lifts_too_much(curve) and not curve.turns):
+    if curve is None:
         return
-    shape = _OPPOSITE.score(max(curve.turn, curve.steady))
+    if _lifts_too_much(curve) and not curve.turns:
+        return
+    opposite = max(curve.turn, curve.steady)
+    shape = _OPPOSITE.score(opposite)
     score = _EXPLAINED.score(curve.explained) * shape
     if score <= _SOME:
         return
@@ -214,7 +224,8 @@ def bend(case: Case) -> Iterator[Evidence]:
 
 def _lifts_too_much(curve: DeltaCurve) -> bool:
     """Some bin moves by more than a normaliser does."""
-    return float(np.abs(curve.delta).max()) > _MOST_LIFT
+    largest = np.abs(curve.delta).max()
+    return float(largest) > _MOST_LIFT
 
 
 def _sharper(case: Case, curve: DeltaCurve) -> str:
@@ -246,28 +257,29 @@ def lift(case: Case) -> Iterator[Evidence]:
     of the vocabulary.
     """
     curve = curve_of(case)
-    moved = case.view.delta[case.view.size > 1e-6]
+    view = case.view
+    moved = view.delta[view.size > 1e-6]
     if curve is None or len(curve.delta) < 4 or not len(moved):
         return
-    one_way = abs(float(np.sign(moved).mean()))
-    height = float(curve.delta[: curve.half].mean())
+    balance = float(np.sign(moved).mean())
+    one_way = abs(balance)
+    a_over_b = float(curve.delta[: curve.half].mean())
+    height = abs(a_over_b)
     score = _lift_score(curve, one_way)
-    if abs(height) > _MOST_LIFT or score <= _SOME:
+    if height > _MOST_LIFT or score <= _SOME:
         return
-    if height < 0:
-        higher = case.labels[1]
-    else:
-        higher = case.labels[0]
-    impossible = case.view.impossible
+    label_a, label_b = case.labels
+    higher = label_b if a_over_b < 0 else label_a
+    impossible = view.impossible
     most = LIKELY_AT_MOST if impossible else _LIFT_ALONE
     yield Evidence(
         cause="processed",
         score=most * score,
         signature="common lift",
-        sentence=_of_lift(higher, one_way, abs(height), impossible),
+        sentence=_of_lift(higher, one_way, height, impossible),
         numbers={
             "one_way": one_way,
-            "lift": abs(height),
+            "lift": height,
             "impossible": impossible,
             "side": higher,
         },
@@ -279,11 +291,14 @@ def _lift_score(curve: DeltaCurve, one_way: float) -> float:
     """How much the curve looks like one lift of all tokens, 0 to 1; the most certain
     ones, which nothing lifts, aside.
     """
-    unlikely = curve.delta[: curve.half].mean()
-    likelier = curve.delta[curve.half : -1].mean()
+    half = curve.half
+    unlikely = curve.delta[:half].mean()
+    likelier = curve.delta[half:-1].mean()
     larger = max(abs(unlikely), abs(likelier), 1e-12)
-    alike = 1 - _PLATEAU.score(abs(unlikely - likelier) / larger)
-    steady = float(np.abs(curve.z[:-1]).min())
+    relative_difference = abs(unlikely - likelier) / larger
+    alike = 1 - _PLATEAU.score(relative_difference)
+    errors_from_0 = np.abs(curve.z[:-1])
+    steady = float(errors_from_0.min())
     reach = float(curve.level[-2] - curve.level[0])
     lifted = _ONE_WAY.score(one_way) * _STEADY.score(steady)
     return lifted * alike * _REACH.score(reach)
@@ -294,11 +309,13 @@ def _of_lift(higher: str, one_way: float, height: float, impossible: int) -> str
         more = f", and calls {impossible:,} tokens impossible for one side alone"
     else:
         more = ""
+    share = (1 + one_way) / 2
+    kept = np.exp(-height)
     return (
-        f"{higher} is higher on {(1 + one_way) / 2:.0%} of the tokens, by"
+        f"{higher} is higher on {share:.0%} of the tokens, by"
         f" {height:.2g} nats whether they are likely or not{more}: it renormalised"
         " over a part of the vocabulary (top-p, top-k or min-p) that holds"
-        f" {np.exp(-height):.0%} of the probability."
+        f" {kept:.0%} of the probability."
     )
 
 
@@ -351,18 +368,21 @@ def _effect_of_repeating(
     weights = []
     for chunk in np.array_split(order, bins):
         delta = case.view.delta[chunk]
-        old = delta[seen[chunk]]
-        new = delta[~seen[chunk]]
+        seen_here = seen[chunk]
+        old = delta[seen_here]
+        new = delta[~seen_here]
         if min(len(old), len(new)) < _OF_A_KIND:
             continue
-        variance = float(_variance_of_mean(old) + _variance_of_mean(new))
-        effects.append(float(old.mean() - new.mean()))
-        weights.append(1 / max(variance, 1e-18))
+        effect = old.mean() - new.mean()
+        variance = _variance_of_mean(old) + _variance_of_mean(new)
+        effects.append(float(effect))
+        weights.append(1 / max(float(variance), 1e-18))
     if len(effects) < 2:
         return 0.0, 0.0
-    effect = float(np.average(effects, weights=weights))
-    precision = float(np.sqrt(np.sum(weights)))
-    return effect, abs(effect) * precision
+    mean_effect = float(np.average(effects, weights=weights))
+    total_weight = np.sum(weights)
+    precision = float(np.sqrt(total_weight))
+    return mean_effect, abs(mean_effect) * precision
 
 
 def _variance_of_mean(values: Values) -> np.float64:
@@ -376,7 +396,8 @@ def _occurred_before(case: Case) -> npt.NDArray[np.bool_]:
     tokens = case.pair.tokens
     ids = case.pair.sequences.token_ids[:tokens].astype(np.int64)
     # One number for each id in each sequence.
-    width = int(ids.max(initial=0)) + 1
+    largest = int(ids.max(initial=0))
+    width = largest + 1
     keys = case.view.all_sequences * width + ids
     _, first = np.unique(keys, return_index=True)
     seen = np.ones(tokens, bool)

@@ -81,16 +81,19 @@ class _Mismatches:
         """Share, beyond chance, that is of other ids of the lists or outside of
         them.
         """
-        share = float(np.mean(self.owned | self.outside))
+        of_others = self.owned | self.outside
+        share = float(np.mean(of_others))
         beyond_chance = max(share - self.chance, 0.0)
-        return beyond_chance / max(1 - self.chance, 1e-9)
+        possible = max(1 - self.chance, 1e-9)
+        return beyond_chance / possible
 
     @property
     def units(self) -> int:
         """Tokens of evidence for other ids, as `PROOF` counts them."""
-        below = np.count_nonzero(self.outside & ~self.owned)
-        hints = _HINTED_BY * (1 - self.chance) * below
-        return _PROVEN_BY * count_of(self.owned) + int(hints)
+        below = self.outside & ~self.owned
+        proofs = _PROVEN_BY * count_of(self.owned)
+        hints = _HINTED_BY * (1 - self.chance) * count_of(below)
+        return proofs + int(hints)
 
 
 def own_list(case: Case) -> Iterator[Evidence]:
@@ -103,7 +106,8 @@ def own_list(case: Case) -> Iterator[Evidence]:
     softmax, or were filled in.
     """
     pair = case.pair
-    for capture, logprob in ((pair.a, pair.logprob_a), (pair.b, pair.logprob_b)):
+    sides = ((pair.a, pair.logprob_a), (pair.b, pair.logprob_b))
+    for capture, logprob in sides:
         mismatches = _mismatches(case, capture, logprob)
         if mismatches is not None:
             yield _of_own_list(case, capture.info.label, mismatches)
@@ -119,15 +123,17 @@ def _of_own_list(case: Case, label: str, mismatches: _Mismatches) -> Evidence:
 def _of_neighbours(
     case: Case, label: str, mismatches: _Mismatches, lag: int
 ) -> Evidence:
+    description = _described(case, label, mismatches)
+    number = number_of_tokens(lag)
     way = "before" if lag < 0 else "behind"
+    ceiling = PROOF.ceiling(len(mismatches.at))
     return Evidence(
         cause="alignment",
-        score=_MOST * PROOF.ceiling(len(mismatches.at)),
+        score=_MOST * ceiling,
         signature="own list",
         sentence=(
-            f"{_described(case, label, mismatches)}, which stands"
-            f" {number_of_tokens(lag)} {way} it: values and lists belong to different"
-            " tokens."
+            f"{description}, which stands {number} {way} it: values and lists belong"
+            " to different tokens."
         ),
         numbers={**_numbers(label, mismatches), "lag": lag},
         positions=positions_of(mismatches.at),
@@ -160,32 +166,39 @@ def _of_other_ids(case: Case, label: str, mismatches: _Mismatches) -> Evidence:
 
 def _described(case: Case, label: str, mismatches: _Mismatches) -> str:
     owned = np.flatnonzero(mismatches.owned)
-    shown = int(owned[0]) if len(owned) else 0
-    place = int(mismatches.at[shown])
-    token = int(case.pair.sequences.token_ids[place])
+    example = int(owned[0]) if len(owned) else 0
+    at = int(mismatches.at[example])
+    place = place_of(case, at)
+    token_ids = case.pair.sequences.token_ids
+    token = _named(case, int(token_ids[at]))
+    number = len(mismatches.at)
     opening = (
-        f"{len(mismatches.at):,} of {mismatches.checked:,} values of {label} are not"
-        f" those that its own lists give for their tokens: at {place_of(case, place)}"
-        f" the value is not that of {_named(case, token)}"
+        f"{number:,} of {mismatches.checked:,} values of {label} are not"
+        f" those that its own lists give for their tokens: at {place}"
+        f" the value is not that of {token}"
     )
     if not len(owned):
         return opening
-    return f"{opening} but that of {_named(case, int(mismatches.owner[shown]))}"
+    owner = int(mismatches.owner[example])
+    return f"{opening} but that of {_named(case, owner)}"
 
 
 def _numbers(label: str, mismatches: _Mismatches) -> dict[str, Number]:
+    tokens = len(mismatches.at)
+    largest = mismatches.off.max()
     return {
         "side": label,
-        "tokens": len(mismatches.at),
+        "tokens": tokens,
         "checked": mismatches.checked,
-        "largest": float(mismatches.off.max()),
-        "share": len(mismatches.at) / mismatches.checked,
+        "largest": float(largest),
+        "share": tokens / mismatches.checked,
         "of_an_id": mismatches.of_ids,
     }
 
 
 def _named(case: Case, token: int) -> str:
-    return f"{case.session.pieces.text(token)!r} (id {token})"
+    text = case.session.pieces.text(token)
+    return f"{text!r} (id {token})"
 
 
 def _neighbour(case: Case, mismatches: _Mismatches) -> tuple[int, float]:
@@ -198,15 +211,15 @@ def _neighbour(case: Case, mismatches: _Mismatches) -> tuple[int, float]:
     sequence = case.view.sequence_of(mismatches.at)
     start = offsets[sequence]
     end = np.minimum(offsets[sequence + 1], tokens)
+    last = tokens - 1
     largest = 0.0
     lag = 0
     for step in _NEIGHBOURS:
         moved = mismatches.at + step
         inside = (moved >= start) & (moved < end)
-        id_there = ids[np.clip(moved, 0, tokens - 1)]
-        share = float(
-            np.mean(inside & mismatches.owned & (id_there == mismatches.owner))
-        )
+        id_there = ids[np.clip(moved, 0, last)]
+        owned_there = mismatches.owned & (id_there == mismatches.owner)
+        share = float(np.mean(inside & owned_there))
         if share > largest:
             largest = share
             lag = step
@@ -230,14 +243,16 @@ def _mismatches(case: Case, side: Capture, logprob: Array) -> _Mismatches | None
     if not wrong.any():
         return None
     bound = least[wrong] + _MISSED
-    below = np.searchsorted(np.sort(scored), bound, "right")
+    in_order = np.sort(scored)
+    below = np.searchsorted(in_order, bound, "right")
     share_below = below / len(scored)
+    wrong_values = scored[wrong]
     return _Mismatches(
         at=at[wrong],
         checked=len(at),
         off=off[wrong].astype(np.float64),
-        owner=_owners(ids[wrong], values[wrong], scored[wrong]),
-        outside=scored[wrong] <= bound,
+        owner=_owners(ids[wrong], values[wrong], wrong_values),
+        outside=wrong_values <= bound,
         chance=float(share_below.mean()),
     )
 
@@ -245,7 +260,8 @@ def _mismatches(case: Case, side: Capture, logprob: Array) -> _Mismatches | None
 def _least_listed(ids: Array, values: Array) -> Array:
     """The smallest value of each list in nats, f32[n]; inf for an empty one."""
     listed = (ids >= 0) & np.isfinite(values)
-    least: Array = np.where(listed, values, np.inf).min(axis=1)
+    listed_values = np.where(listed, values, np.inf)
+    least: Array = listed_values.min(axis=1)
     return least
 
 
@@ -256,12 +272,14 @@ def _off_by(
 
     An id that the list lacks can be no more likely than the ``least`` of the list.
     """
-    same = (ids == targets[:, None]) & np.isfinite(values)
+    same_id = ids == targets[:, None]
+    same = same_id & np.isfinite(values)
     in_list = same.any(axis=1)
     value = np.where(same, values, -np.inf).max(axis=1)
     with np.errstate(invalid="ignore"):
         beyond_list = np.where(np.isfinite(least), scored - least, 0.0)
-        off: Array = np.where(in_list, np.abs(scored - value), beyond_list)
+        from_value = np.abs(scored - value)
+        off: Array = np.where(in_list, from_value, beyond_list)
     return off
 
 
@@ -271,8 +289,9 @@ def _owners(ids: Array, values: Array, scored: Array) -> npt.NDArray[np.int64]:
     """
     with np.errstate(invalid="ignore"):
         apart = np.abs(values - scored[:, None])
-        certain = scored >= _CERTAIN
-        equal = (apart < _SAME_VALUE) & (ids >= 0) & ~certain[:, None]
+        uncertain = ~(scored >= _CERTAIN)
+        equal = (apart < _SAME_VALUE) & (ids >= 0)
+        equal &= uncertain[:, None]
     the_one = np.where(equal, ids, 0).sum(axis=1)
     exactly_one = equal.sum(axis=1) == 1
     return np.where(exactly_one, the_one, -1).astype(np.int64)

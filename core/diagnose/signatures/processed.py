@@ -79,23 +79,31 @@ def truncated(case: Case) -> Iterator[Evidence]:
         if not truncation_possible(case, side):
             continue
         open_rows = outside[1 - side] > _OPEN
-        likely_end = _last(lists[side]) > np.log(_ABRUPT)
+        last_entry = _last(lists[side])
+        likely_end = last_entry > np.log(_ABRUPT)
         nothing_outside = np.abs(outside[side]) < _NOTHING
         rows = open_rows & likely_end & nothing_outside
         count = count_of(open_rows)
-        share = count_of(rows) / max(count, 1)
-        if count >= _OPEN_ROWS and share > _ABRUPT_ROWS.starts:
+        if count < _OPEN_ROWS:
+            continue
+        share = count_of(rows) / count
+        if share > _ABRUPT_ROWS.starts:
             yield _of_truncated(case, side, rows, share)
 
 
 def _of_truncated(case: Case, side: int, rows: Bools, share: float) -> Evidence:
+    view = case.view
     label = case.labels[side]
     other = case.labels[1 - side]
-    logprob = (case.pair.logprob_a, case.pair.logprob_b)[side]
-    impossible = count_of(np.isneginf(logprob[case.view.scored]))
-    shift = case.view.shared.shift
+    logprobs = (case.pair.logprob_a, case.pair.logprob_b)
+    logprob = logprobs[side][view.scored]
+    impossible = count_of(np.isneginf(logprob))
+    shift = view.shared.shift
     if side == 1:
         shift = -shift
+    shift_max = None
+    if len(shift):
+        shift_max = float(shift.max())
     return Evidence(
         cause="processed",
         score=_TRUNCATED_MOST * _ABRUPT_ROWS.score(share),
@@ -111,9 +119,9 @@ def _of_truncated(case: Case, side: int, rows: Bools, share: float) -> Evidence:
             "rows": int(rows.sum()),
             "share": share,
             "impossible": impossible,
-            "shift_max": float(shift.max()) if len(shift) else None,
+            "shift_max": shift_max,
         },
-        positions=positions_of(case.view.sample[rows]),
+        positions=positions_of(view.sample[rows]),
     )
 
 
@@ -131,11 +139,12 @@ def _last(lists: TopLists) -> Values:
 
 def _outside(lists: TopLists) -> Values:
     """Probability outside of each list, f64[n]."""
-    values = np.where(lists.listed, lists.values, 0.0).astype(np.float64)
+    listed = lists.listed
+    values = np.where(listed, lists.values, 0.0).astype(np.float64)
     # A value above 0 is no log-probability, and one far above it has no exponential: it
     # counts as all of the probability.
     probability = np.exp(np.minimum(values, 0.0))
-    inside = np.where(lists.listed, probability, 0.0)
+    inside = np.where(listed, probability, 0.0)
     outside: Values = 1.0 - inside.sum(axis=1)
     return outside
 
@@ -160,14 +169,16 @@ class _Penalty:
     @property
     def z(self) -> float:
         """The mean effect in its standard errors, rows being the units."""
-        rows = len(self.effect)
-        error = self.effect.std() / np.sqrt(rows)
-        return float(self.effect.mean() / (error + 1e-12))
+        effect = self.effect
+        error = effect.std() / np.sqrt(len(effect))
+        z = effect.mean() / (error + 1e-12)
+        return float(z)
 
     @property
     def largest_first(self) -> Array:
         """The flat positions, those of the largest effect first, i64[r]."""
-        order = np.argsort(-np.abs(self.effect))
+        size = np.abs(self.effect)
+        order = np.argsort(-size)
         return self.at[order]
 
 
@@ -181,22 +192,27 @@ def seen_before(case: Case) -> Iterator[Evidence]:
     penalty = _penalty(case)
     if penalty is None:
         return
-    if abs(penalty.z) < _PENALTY_FROM or penalty.explained <= _MATERIAL.starts:
+    z = abs(penalty.z)
+    if z < _PENALTY_FROM or penalty.explained <= _MATERIAL.starts:
         return
     lower = 1 if penalty.mean > 0 else 0
-    if not penalty_possible(case, lower):
-        return
-    label = case.labels[lower]
+    if penalty_possible(case, lower):
+        yield _of_penalty(case.labels[lower], penalty)
+
+
+def _of_penalty(label: str, penalty: _Penalty) -> Evidence:
     rows = len(penalty.at)
-    strength = _PENALTY_MOST * _PENALTY.score(abs(penalty.z))
-    yield Evidence(
+    z = abs(penalty.z)
+    effect = abs(penalty.mean)
+    strength = _PENALTY_MOST * _PENALTY.score(z)
+    return Evidence(
         cause="processed",
         score=strength * _MATERIAL.score(penalty.explained),
         signature="seen before",
         sentence=(
             f"relative to other ids, {label} scores those that occurred before"
-            f" {abs(penalty.mean):.3f} nats lower than the other side does ({rows:,}"
-            f" rows, {abs(penalty.z):.0f} standard errors): a repetition, presence or"
+            f" {effect:.3f} nats lower than the other side does ({rows:,}"
+            f" rows, {z:.0f} standard errors): a repetition, presence or"
             " frequency penalty."
         ),
         numbers={
@@ -213,8 +229,9 @@ def seen_before(case: Case) -> Iterator[Evidence]:
 def _penalty(case: Case) -> _Penalty | None:
     """None with fewer than `_PENALTY_ROWS` rows that have ids of both kinds."""
     shared = case.view.shared
-    seen = _seen(case, shared.at, shared.ids) & shared.present
-    fresh = shared.present & ~seen
+    present = shared.present
+    seen = present & _seen(case, shared.at, shared.ids)
+    fresh = present & ~seen
     enough_fresh = fresh.sum(axis=1) >= _FRESH
     rows = seen.any(axis=1) & enough_fresh
     if np.count_nonzero(rows) < _PENALTY_ROWS:
@@ -225,17 +242,19 @@ def _penalty(case: Case) -> _Penalty | None:
     old_mean = _row_means(gap, old)
     new_mean = _row_means(gap, new)
     of_new = np.where(new, new_mean[:, None], 0.0)
-    left = gap - np.where(old, old_mean[:, None], of_new)
+    of_both = np.where(old, old_mean[:, None], of_new)
+    left = gap - of_both
     left[~(old | new)] = 0.0
     explained = _explained(gap, left)
     # Splitting a row of k gaps into two groups by chance takes away 1 / (k - 1) of its
     # squares.
-    by_chance = 1 / (shared.count[rows] - 1)
-    chance = float(np.mean(by_chance))
+    freedom = shared.count[rows] - 1
+    chance = float(np.mean(1 / freedom))
+    beyond_chance = (explained - chance) / max(1 - chance, 1e-9)
     return _Penalty(
         at=shared.at[rows],
         effect=old_mean - new_mean,
-        explained=(explained - chance) / max(1 - chance, 1e-9),
+        explained=beyond_chance,
     )
 
 
@@ -246,12 +265,13 @@ def _gap_after_slope(case: Case) -> Values:
     look like a penalty on them.
     """
     shared = case.view.shared
+    root = 1.0
     if case.line is not None:
         root = float(np.sqrt(case.line.slope))
-    else:
-        root = 1.0
-    gap = shared.x * root - shared.y / root
-    return np.where(shared.present, gap, 0.0).astype(np.float64)
+    scaled_a = shared.x * root
+    scaled_b = shared.y / root
+    gap = np.where(shared.present, scaled_a - scaled_b, 0.0)
+    return gap.astype(np.float64)
 
 
 def _row_means(values: Values, among: Bools) -> Values:
@@ -265,8 +285,9 @@ def _row_means(values: Values, among: Bools) -> Values:
 def _explained(before: Values, after: Values) -> float:
     """Share of the squares of ``before`` that are gone in ``after``."""
     total = float((before**2).sum())
+    left = float((after**2).sum())
     if total > 0:
-        return 1 - float((after**2).sum()) / total
+        return 1 - left / total
     return 0.0
 
 
@@ -281,10 +302,12 @@ def _seen(case: Case, at: Array, ids: Array) -> Bools:
     of_sequence = case.view.all_sequences * width
     occurring, first = np.unique(of_sequence + token_ids, return_index=True)
     wanted = of_sequence[at][:, None] + ids
+    last = len(occurring) - 1
     place = np.searchsorted(occurring, wanted)
-    place = np.minimum(place, len(occurring) - 1)
+    place = np.minimum(place, last)
     occurs = (occurring[place] == wanted) & (ids >= 0)
-    before: Bools = occurs & (first[place] < at[:, None])
+    is_earlier = first[place] < at[:, None]
+    before: Bools = occurs & is_earlier
     return before
 
 
@@ -299,18 +322,18 @@ def common_shift(case: Case) -> Iterator[Evidence]:
         return
     gap = shared.x - shared.y
     rest = np.where(shared.present, gap, 0.0).astype(np.float64)
-    rest_rms = float(np.sqrt((rest**2).sum() / shared.count.sum()))
+    mean_square = (rest**2).sum() / shared.count.sum()
+    rest_rms = float(np.sqrt(mean_square))
     ratio = rms / (rest_rms + 1e-12)
     ratio = min(ratio, _usual_ratio(case, shift, rest))
     one_way = _one_way(shift)
     largest_first = np.argsort(-np.abs(shift))
-    if shift.mean() < 0:
-        lower = case.labels[0]
-    else:
-        lower = case.labels[1]
+    label_a, label_b = case.labels
+    lower = label_a if shift.mean() < 0 else label_b
+    strength = _SHIFT_MOST * _ALONE.score(ratio)
     yield Evidence(
         cause="processed",
-        score=_SHIFT_MOST * _ALONE.score(ratio) * _ONE_WAY.score(one_way),
+        score=strength * _ONE_WAY.score(one_way),
         signature="common shift",
         sentence=(
             f"all alternatives of a token are shifted together (by {rms:.3g} nats,"
@@ -330,9 +353,10 @@ def common_shift(case: Case) -> Iterator[Evidence]:
 def _one_way(shift: Values) -> float:
     """How much larger a share of the rows is shifted one way than the other, 0 to 1."""
     moved = shift[np.abs(shift) > _MOVED]
-    if len(moved):
-        return abs(float(np.sign(moved).mean()))
-    return 0.0
+    if not len(moved):
+        return 0.0
+    balance = float(np.sign(moved).mean())
+    return abs(balance)
 
 
 def _usual_ratio(case: Case, shift: Values, rest: Values) -> float:
@@ -351,6 +375,7 @@ def _usual_ratio(case: Case, shift: Values, rest: Values) -> float:
         return np.bincount(sequence, values, count)[has_rows]
 
     shifted = np.sqrt(total(shift**2) / rows)
-    squares = total((rest**2).sum(axis=1))
-    left = np.sqrt(squares / total(shared.count)) + 1e-12
+    squares_by_row = (rest**2).sum(axis=1)
+    mean_square = total(squares_by_row) / total(shared.count)
+    left = np.sqrt(mean_square) + 1e-12
     return middle(shifted / left, rows)

@@ -59,11 +59,12 @@ def usual_size(case: Case, among: Bools) -> Array:
     """
     view = case.view
     surprise = -np.minimum(view.a, view.b)
-    inner_shares = np.linspace(0, 1, _BINS + 1)[1:-1]
-    edges = np.quantile(surprise[among], inner_shares)
+    shares = np.linspace(0, 1, _BINS + 1)
+    edges = np.quantile(surprise[among], shares[1:-1])
     bins = np.searchsorted(edges, surprise)
-    number = np.bincount(bins[among], minlength=_BINS)
-    total = np.bincount(bins[among], view.size[among], _BINS)
+    bins_among = bins[among]
+    number = np.bincount(bins_among, minlength=_BINS)
+    total = np.bincount(bins_among, view.size[among], _BINS)
     mean = total / np.maximum(number, 1)
     usual: Array = mean[bins]
     return usual
@@ -78,7 +79,8 @@ def jumps(case: Case) -> Array:
     """
     view = case.view
     tokens = len(view.at)
-    usual = usual_size(case, np.ones(tokens, bool))
+    all_tokens = np.ones(tokens, bool)
+    usual = usual_size(case, all_tokens)
     in_usual = view.size / np.maximum(usual, 1e-7)
     level = np.log(in_usual + _NEVER_ZERO)
     total = np.concatenate([[0.0], np.cumsum(level)])
@@ -89,7 +91,8 @@ def jumps(case: Case) -> Array:
     after = total[end] - total[token]
     before = total[token] - total[begin]
     inside = (number >= SIDE) & (number <= count - SIDE)
-    jump: Array = np.where(inside, (after - before) / SIDE, -np.inf)
+    change = (after - before) / SIDE
+    jump: Array = np.where(inside, change, -np.inf)
     return jump
 
 

@@ -71,10 +71,14 @@ class _Step:
     @property
     def score(self) -> float:
         """How much it looks like a step, 0 to 1."""
-        louder = _LOUDER.score(ratio(self.behind, self.before))
-        ranks = _RANKS.score(self.z if np.isfinite(self.z) else 0.0)
-        stays = _STAYS.score(ratio(self.late, self.behind))
-        return _MOST * louder * ranks * stays * _SHARED.score(self.share)
+        jump = ratio(self.behind, self.before)
+        louder = _LOUDER.score(jump)
+        z = self.z if np.isfinite(self.z) else 0.0
+        ranks = _RANKS.score(z)
+        lasting = ratio(self.late, self.behind)
+        stays = _STAYS.score(lasting)
+        shared = _SHARED.score(self.share)
+        return _MOST * louder * ranks * stays * shared
 
 
 def step(case: Case) -> Iterator[Evidence]:
@@ -118,17 +122,20 @@ def _step(case: Case) -> _Step | None:
     split = int(np.argmax(z))
     if not np.isfinite(z[split]):
         return None
-    position = _sharpest(view.position, view.size, split)
+    size = view.size
+    position = _sharpest(view.position, size, split)
     beyond: Bools = view.position >= position
     rows = np.unique(view.sequence[beyond])
-    around = np.abs(view.position - position + 0.5) < _AROUND
+    from_step = view.position - position + 0.5
+    around = np.abs(from_step) < _AROUND
     around &= np.isin(view.sequence, rows)
+    late = _last_third(case, beyond)
     return _Step(
         position=position,
         z=float(z[position]),
-        before=median(view.size[around & ~beyond]),
-        behind=median(view.size[around & beyond]),
-        late=median(view.size[_last_third(case, beyond)]),
+        before=median(size[around & ~beyond]),
+        behind=median(size[around & beyond]),
+        late=median(size[late]),
         sequences=len(rows),
         share=_share_that_jumps(case, rows, position),
         beyond=beyond,
@@ -144,16 +151,20 @@ def _statistic(case: Case) -> Array | None:
     last = int(view.position.max(initial=0))
     if last < 2 * LONG or len(view.at) < 4 * LONG:
         return None
-    total = np.bincount(view.position, standard_ranks(view.size), last + 1)
-    number = np.bincount(view.position, minlength=last + 1)
+    length = last + 1
+    ranks = standard_ranks(view.size)
+    total = np.bincount(view.position, ranks, length)
+    number = np.bincount(view.position, minlength=length)
     after = _from_here_on(number)
     after_sum = _from_here_on(total)
     before = number.sum() - after
     before_sum = total.sum() - after_sum
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = after_sum / after - before_sum / before
-        z = mean * np.sqrt(after * before / number.sum())
-    too_few = (after < LONG // 2) | (before < LONG // 2) | (number == 0)
+        weight = after * before / number.sum()
+        z = mean * np.sqrt(weight)
+    fewest = LONG // 2
+    too_few = (after < fewest) | (before < fewest) | (number == 0)
     statistic: Array = np.where(too_few, -np.inf, z)
     return statistic
 
@@ -168,18 +179,21 @@ def _share_that_jumps(case: Case, rows: Array, position: int) -> float:
     """Share of the sequences ``rows`` with a large jump near ``position``."""
     view = case.view
     near = np.abs(view.position - position) <= _NEAR
+    jumps_near = jumps(case)[near]
     largest = np.full(case.pair.count, -np.inf)
-    np.maximum.at(largest, view.sequence[near], jumps(case)[near])
-    if len(rows):
-        return float(np.mean(largest[rows] > LARGE_JUMP))
-    return 0.0
+    np.maximum.at(largest, view.sequence[near], jumps_near)
+    if not len(rows):
+        return 0.0
+    jumped = largest[rows] > LARGE_JUMP
+    return float(np.mean(jumped))
 
 
 def _last_third(case: Case, beyond: Bools) -> Bools:
     """bool[n]: tokens of the last third of what each sequence has ``beyond``."""
     number, count = order(case)
     first = _first_beyond(case, number, beyond)
-    last: Bools = beyond & (number >= count - (count - first) // 3)
+    third = (count - first) // 3
+    last: Bools = beyond & (number >= count - third)
     return last
 
 
@@ -202,9 +216,14 @@ def _sharpest(position: Array, size: Array, split: int) -> int:
     level = np.log(size + 1e-7)
     largest = -np.inf
     sharpest = split
-    for at in range(max(2, split - _SEARCHED), split + _SEARCHED + 1):
-        below = level[(position >= at - _WINDOW) & (position < at)]
-        above = level[(position >= at) & (position < at + _WINDOW)]
+    lowest = max(2, split - _SEARCHED)
+    highest = split + _SEARCHED
+    for at in range(lowest, highest + 1):
+        from_here = position >= at
+        just_before = (position >= at - _WINDOW) & ~from_here
+        just_behind = from_here & (position < at + _WINDOW)
+        below = level[just_before]
+        above = level[just_behind]
         if min(len(below), len(above)) < _FEWEST:
             continue
         jump = float(above.mean() - below.mean())
@@ -225,9 +244,8 @@ def _is_boundary(case: Case, position: int) -> bool:
     """Whether ``position`` is a multiple of a chunk: one that a side was observed to
     have, or a usual one.
     """
-    observed = [
-        facts.chunk_size
-        for facts in case.facts
-        if facts.chunk_size and facts.chunked_prefill is not False
-    ]
-    return any(position % size == 0 for size in (*observed, *_CHUNKS))
+    sizes = list(_CHUNKS)
+    for facts in case.facts:
+        if facts.chunk_size and facts.chunked_prefill is not False:
+            sizes.append(facts.chunk_size)
+    return any(position % size == 0 for size in sizes)

@@ -47,7 +47,9 @@ class _Moved:
     @property
     def gain(self) -> float:
         """Nats by which the stretches are closer when moved."""
-        closer = self.in_place[self.mask] - self.moved[self.mask]
+        in_place = self.in_place[self.mask]
+        moved_gap = self.moved[self.mask]
+        closer = in_place - moved_gap
         return float(closer.sum())
 
 
@@ -62,13 +64,15 @@ def moved(case: Case) -> Iterator[RecordingFault]:
             candidates.append(candidate)
     if candidates:
         best = max(candidates, key=lambda candidate: candidate.gain)
-        yield fault(case, best.mask, _evidence(case, best))
+        evidence = _evidence(case, best)
+        yield fault(case, best.mask, evidence)
 
 
 def _moved_by(case: Case, lag: int) -> _Moved | None:
     """None where no stretch fits at this lag."""
     in_place, moved_gap = _gaps(case, lag)
-    mask = _stretches(rows_of(case.view.sequence), in_place, moved_gap)
+    rows = rows_of(case.view.sequence)
+    mask = _stretches(rows, in_place, moved_gap)
     if mask is None:
         return None
     return _Moved(lag=lag, in_place=in_place, moved=moved_gap, mask=mask)
@@ -81,13 +85,15 @@ def _gaps(case: Case, lag: int) -> tuple[Values, Values]:
     view = case.view
     pair = case.pair
     target = view.at + lag
-    inside = (target >= 0) & (target < pair.tokens)
-    place = np.clip(target, 0, max(pair.tokens - 1, 0))
+    last = max(pair.tokens - 1, 0)
+    place = np.clip(target, 0, last)
     values = pair.logprob_b[place].astype(np.float64)
+    inside = (target >= 0) & (target < pair.tokens)
     inside &= view.sequence_of(place) == view.sequence
     inside &= np.isfinite(values)
     in_place = np.where(inside, view.size, np.nan)
-    moved_gap = np.where(inside, np.abs(view.a - values), np.nan)
+    gap = np.abs(view.a - values)
+    moved_gap = np.where(inside, gap, np.nan)
     return in_place, moved_gap
 
 
@@ -102,21 +108,25 @@ def _stretches(rows: SequenceRows, in_place: Values, moved_gap: Values) -> Bools
     gain = np.nan_to_num(in_place - moved_gap, nan=0.0)
     mask = _largest_gains(rows, gain)
     of_tokens = rows.of_tokens
+    count = len(rows.starts)
     known = mask & np.isfinite(in_place)
+    row_of_known = of_tokens[known]
 
-    def total(weights: Array | None) -> Array:
+    def total(weights: Array) -> Array:
         """Sum of ``weights`` f64[n] over the known tokens of each row, f64[r]."""
-        chosen = None if weights is None else weights[known]
-        return np.bincount(of_tokens[known], chosen, len(rows.starts))
+        return np.bincount(row_of_known, weights[known], count)
 
-    length = total(None)
+    length = np.bincount(row_of_known, minlength=count)
     gap = total(in_place)
-    closer = total((in_place > moved_gap).astype(np.float64))
+    gains = (in_place > moved_gap).astype(np.float64)
+    closer = total(gains)
     farther = length - closer
-    signs = (closer - farther) / np.sqrt(np.maximum(length, 1))
+    deviation = np.sqrt(np.maximum(length, 1))
+    signs = (closer - farther) / deviation
+    long_enough = length >= SHORTEST
     far = gap > FAR * length
     near = total(moved_gap) < np.minimum(FITS * gap, FAR * length)
-    good = (length >= SHORTEST) & far & near & (signs > _SIGNS)
+    good = long_enough & far & near & (signs > _SIGNS)
     if not good.any():
         return None
     chosen: Bools = mask & good[of_tokens]
@@ -128,45 +138,51 @@ def _largest_gains(rows: SequenceRows, gain: Values) -> Bools:
     where the sum so far is lowest to where it is highest behind that.
     """
     row = rows.of_tokens
+    starts = rows.starts
     count = len(gain)
     numbers = np.arange(count)
     before = np.cumsum(gain) - gain
-    row_lowest = np.minimum.reduceat(before, rows.starts)
+    row_lowest = np.minimum.reduceat(before, starts)
     is_lowest = before == row_lowest[row]
-    begin = np.full(len(rows.starts), count)
+    begin = np.full(len(starts), count)
     np.minimum.at(begin, row[is_lowest], numbers[is_lowest])
     behind = numbers >= begin[row]
     level = np.where(behind, before + gain, -np.inf)
-    row_highest = np.maximum.reduceat(level, rows.starts)
+    row_highest = np.maximum.reduceat(level, starts)
     is_highest = behind & (level == row_highest[row])
-    end = np.full(len(rows.starts), -1)
+    end = np.full(len(starts), -1)
     np.maximum.at(end, row[is_highest], numbers[is_highest])
-    stretch: Bools = behind & (numbers <= end[row])
+    up_to_end = numbers <= end[row]
+    stretch: Bools = behind & up_to_end
     return stretch
 
 
 def _evidence(case: Case, stretches: _Moved) -> Evidence:
-    known = stretches.mask & np.isfinite(stretches.in_place)
+    lag = stretches.lag
+    mask = stretches.mask
+    known = mask & np.isfinite(stretches.in_place)
     after = float(stretches.moved[known].mean())
     in_place = float(stretches.in_place[known].mean())
-    rows = np.unique(case.view.sequence[stretches.mask])
-    first = _first_tokens(case, stretches.mask, rows)
-    way = "late" if stretches.lag > 0 else "early"
-    where = _where(case, stretches, rows, first)
+    sequences = np.unique(case.view.sequence[mask])
+    first = _first_tokens(case, mask, sequences)
+    where = _where(case, stretches, sequences, first)
+    label_a, label_b = case.labels
+    number = number_of_tokens(lag)
+    way = "late" if lag > 0 else "early"
+    ceiling = PROOF.ceiling(count_of(known))
     return Evidence(
         cause="alignment",
-        score=_MOST * PROOF.ceiling(count_of(known)),
+        score=_MOST * ceiling,
         signature="moved stretch",
         sentence=(
-            f"{case.labels[1]} is {number_of_tokens(stretches.lag)} {way}"
-            f" {where}: moved, its values differ from those"
-            f" of {case.labels[0]} by {after:.2g} nats on average, in place by"
+            f"{label_b} is {number} {way} {where}: moved, its values differ from those"
+            f" of {label_a} by {after:.2g} nats on average, in place by"
             f" {in_place:.2g}. Record one value for each token, from the first on."
         ),
         numbers={
-            "lag": stretches.lag,
-            "sequences": len(rows),
-            "tokens": count_of(stretches.mask),
+            "lag": lag,
+            "sequences": len(sequences),
+            "tokens": count_of(mask),
             "moved": after,
             "in_place": in_place,
         },
@@ -180,7 +196,8 @@ def _first_tokens(case: Case, mask: Bools, rows: Array) -> tuple[int, ...]:
     first = []
     for row in rows[:SHOWN]:
         of_row = mask & (view.sequence == row)
-        first.append(int(view.at[of_row][0]))
+        positions = view.at[of_row]
+        first.append(int(positions[0]))
     return tuple(first)
 
 
@@ -193,24 +210,26 @@ def _where(case: Case, stretches: _Moved, rows: Array, first: tuple[int, ...]) -
     scored = np.bincount(sequence, minlength=count)
     shifted = np.bincount(sequence[stretches.mask], minlength=count)
     all_but_ends = scored - 2 * abs(stretches.lag)
+    named = _named(rows)
     whole = (shifted[rows] >= all_but_ends[rows]).all()
-    if whole and len(rows) == len(np.unique(sequence)):
-        return "in all sequences"
     if whole:
-        return f"in {_named(rows)}"
-    begun = ", ".join(f"{place_of(case, at)} on" for at in first[:3])
+        with_tokens = np.unique(sequence)
+        if len(rows) == len(with_tokens):
+            return "in all sequences"
+        return f"in {named}"
+    begins = [f"{place_of(case, at)} on" for at in first[:3]]
     if len(first) > 3:
-        more = ", ..."
-    else:
-        more = ""
-    return f"in {_named(rows)} (from {begun}{more})"
+        begins.append("...")
+    begun = ", ".join(begins)
+    return f"in {named} (from {begun})"
 
 
 def _named(rows: Array) -> str:
     """``sequences 3 and 11``, ``sequence 3``, ``12 sequences (first 3, 11, 12)``."""
+    numbers = [str(row) for row in rows[:3].tolist()]
     if len(rows) == 1:
-        return f"sequence {int(rows[0])}"
+        return f"sequence {numbers[0]}"
     if len(rows) == 2:
-        return f"sequences {int(rows[0])} and {int(rows[1])}"
-    first = ", ".join(str(int(row)) for row in rows[:3])
+        return f"sequences {numbers[0]} and {numbers[1]}"
+    first = ", ".join(numbers)
     return f"{len(rows):,} sequences (first {first})"
