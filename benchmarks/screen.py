@@ -38,16 +38,19 @@ EMPTY = (
     " Static('Sequence')\nEmpty().run()\n"
 )
 KEYS = {
-    "cursor": b"\x1b[C",
-    "line": b"\x1b[B",
-    "page down": b"\x1b[6~",
-    "next divergence": b"n",
-    "next sequence": b"]",
-    "colour": b"o",
-    "rank flip": b".",
-    "undo": b"u",
-    "threshold": b"+",
+    "cursor": (b"\x1b[C",),
+    "line": (b"\x1b[B",),
+    "page down and up": (b"\x1b[6~", b"\x1b[5~"),
+    "next divergence": (b"n",),
+    "next sequence": (b"]",),
+    "colour": (b"o",),
+    "rank flip": (b".",),
+    "undo": (b"u",),
+    "threshold": (b"+",),
 }
+"""What is pressed in turns. A page down alone would end at the last line of a short
+sequence, where it has no answer.
+"""
 SEARCH = b"/the\r"
 """Makes the index of the whole text, which is part of the memory."""
 
@@ -183,14 +186,16 @@ def key_costs(
         terminal.wait_for(b"Sequence")
         terminal.quiet(1.5)
         out: dict[str, dict[str, float]] = {}
-        for name, key in KEYS.items():
-            terminal.key(key)
+        for name, keys in KEYS.items():
+            terminal.key(keys[0])
             terminal.quiet(
                 2.0 if name == "rank flip" else 0.12
             )  # the first one looks for all of them
-            answers = [
-                answer for _ in range(presses) if (answer := terminal.key(key))[1]
-            ]
+            answers = []
+            for press in range(1, presses + 1):
+                answer = terminal.key(keys[press % len(keys)])
+                if answer[1]:
+                    answers.append(answer)
             seconds = sorted(a for a, _ in answers)
             if not answers:  # nothing to move: the sequence fits the screen
                 out[name] = {"answers": 0}

@@ -27,10 +27,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, fields
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from logdrift.core.errors import InputError
 from logdrift.core.keys import nearest
@@ -43,15 +43,13 @@ if TYPE_CHECKING:
     from logdrift.core.compare.limits import Limit
 
 
-@dataclass(frozen=True, slots=True)
-class EngineConfig:
+class EngineConfig(NamedTuple):
     """``[engines.NAME]``: ``python`` is the interpreter that holds the engine."""
 
     python: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Config:
+class Config(NamedTuple):
     """What the config file sets; None or empty for what it leaves out.
 
     ``source`` is the file, None if there is no file.
@@ -59,14 +57,14 @@ class Config:
 
     sessions: Path | None = None
     cache: Path | None = None
-    engines: Mapping[str, EngineConfig] = field(default_factory=dict)
+    engines: Mapping[str, EngineConfig] = MappingProxyType({})
     thresholds: tuple[Limit, ...] = ()
     """The user's own limits (`[[thresholds]]`), judged beside the published ones."""
     theme: str | None = None
     """One of `THEMES`: the colours of the screens."""
     mouse: bool = True
     """False leaves the mouse to the terminal, as ``--no-mouse`` does."""
-    keys: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    keys: Mapping[str, tuple[str, ...]] = MappingProxyType({})
     """``[keys]``: the keys of a command, by its id; `logdrift.tui.keymap` checks them.
     """
     source: Path | None = None
@@ -161,7 +159,7 @@ def _load(path: Path, must_exist: bool) -> Config:
 
 
 def _parse(data: Mapping[str, Any], path: Path) -> Config:
-    known = {field.name for field in fields(Config)} - {"source"}
+    known = set(Config._fields) - {"source"}
     _check_keys("", data, known)
     return Config(
         sessions=_folder(data, "sessions", path.parent),
@@ -191,7 +189,7 @@ def _engine(name: str, table: Any, folder: Path) -> EngineConfig:
     where = f"engines.{name}"
     if not isinstance(table, Mapping):
         raise InputError(f"{where} is not a table: write [{where}]")
-    known = {field.name for field in fields(EngineConfig)}
+    known = set(EngineConfig._fields)
     _check_keys(f"{where}.", table, known)
     python = _text(table, "python", f"{where}.")
     if python is not None and _is_path(python):

@@ -11,6 +11,7 @@ from textual import events
 from textual._compositor import CompositorUpdate
 from textual._context import active_message_pump
 from textual.app import App
+from textual.command import Provider
 from textual.css.query import NoMatches
 from textual.dom import DOMNode, NoScreen
 from textual.driver import Driver
@@ -28,7 +29,6 @@ from logdrift.core.session.visible import visible
 from logdrift.tui import clipboard
 from logdrift.tui.actions import COMMANDS, NO_KEYMAP, Keymap
 from logdrift.tui.bindings import bindings
-from logdrift.tui.command_window import Commands, CommandWindow, active_commands
 from logdrift.tui.driver import TerminalDriver, end_by_signals, usable
 from logdrift.tui.faults import Safe, finish_writing, traceback_of
 from logdrift.tui.palette import Depth, Palette, depth_of, exchange, make_palette
@@ -48,12 +48,19 @@ drawing of those over it.
 """
 
 
+def _commands() -> type[Provider]:
+    """What the command window lists; imported when it opens, not for a start."""
+    from logdrift.tui.command_window import Commands
+
+    return Commands
+
+
 class LogdriftApp(Safe, App[int], inherit_bindings=False):
     """Starts on a session, or on the list of a folder of sessions."""
 
     TITLE = "logdrift"
     CSS_PATH = "app.tcss"
-    COMMANDS: ClassVar[set[Any]] = {Commands}
+    COMMANDS: ClassVar[set[Any]] = {_commands}
     COMMAND_PALETTE_BINDING = "ctrl+p"
     ENABLE_COMMAND_PALETTE = True
     BINDINGS = bindings("app")
@@ -156,6 +163,8 @@ class LogdriftApp(Safe, App[int], inherit_bindings=False):
         return super().push_screen(screen, *args, **options)
 
     def action_command_palette(self) -> None:
+        from logdrift.tui.command_window import CommandWindow  # not for a start
+
         if not isinstance(self.screen, CommandWindow):
             self.push_screen(CommandWindow())
 
@@ -295,6 +304,7 @@ class LogdriftApp(Safe, App[int], inherit_bindings=False):
         """The keys of the pane with the focus, of its screen and of everywhere, then
         all others.
         """
+        from logdrift.tui.command_window import active_commands
         from logdrift.tui.models.state import DEFAULT_THRESHOLD
         from logdrift.tui.screens.help import help_screen
 

@@ -4,9 +4,8 @@ first made.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from logdrift.core.charts.base import Chart
@@ -20,8 +19,7 @@ because a pane needs it before anything is drawn: `marks` is 5 ms of a start.
 """
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """One line of the registry.
 
     ``place`` is ``module:class``; ``help`` says in a sentence what is drawn.

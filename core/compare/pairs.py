@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from logdrift.core.errors import InputError
 from logdrift.core.session.layout import CaptureInfo
@@ -16,8 +16,7 @@ _SAMPLING = ("decode", "recorded")
 """Paths whose capture recorded the sampling."""
 
 
-@dataclass(frozen=True, slots=True)
-class BackendCaptures:
+class BackendCaptures(NamedTuple):
     """The captures of one backend, in the order of the session."""
 
     captures: tuple[CaptureInfo, ...]

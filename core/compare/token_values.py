@@ -5,8 +5,7 @@ All functions give f32[n] or f64[n], NaN where there is no number.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -20,8 +19,7 @@ if TYPE_CHECKING:
     Array = npt.NDArray[Any]
 
 
-@dataclass(frozen=True, eq=False)
-class Stretch:
+class Stretch(NamedTuple):
     """The n tokens ``start:stop`` of a pair.
 
     ``floor`` is the mean |delta| of repeats in nats, None where unknown.

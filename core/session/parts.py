@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -28,16 +27,14 @@ _FLAGS = ("uint8",)
 _MOST_ID = 2**31 - 1
 
 
-@dataclass(frozen=True, slots=True)
-class TensorKind:
+class TensorKind(NamedTuple):
     """What a tensor has to be; the first of ``dtypes`` is the one that is written."""
 
     dimensions: int
     dtypes: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class PartFormat:
+class PartFormat(NamedTuple):
     """The tensors of a part by name, and those that it must hold. Others are of a newer
     version.
     """

@@ -151,6 +151,8 @@ def anything(value: Any) -> Any:
     """Whatever JSON can say, in at most `DEEPEST` levels: what is deeper ends programs
     that walk it.
     """
+    if not isinstance(value, Mapping | list | tuple):
+        return value
     level = [value]
     for _ in range(DEEPEST):
         level = [inner for outer in level for inner in _inside(outer)]

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from logdrift.tui.actions.key_names import key_names
 
@@ -40,17 +39,16 @@ Keymap = Mapping[str, tuple[str, ...]]
 NO_KEYMAP: Keymap = {}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Command:
+class Command(NamedTuple):
     """One command, declared once.
 
     Attributes:
         scope: where its keys are heard.
         action: the method that does it, without ``action_``.
-        arguments: what the method is called with.
         keys: by Textual's names; none for a command of the palette alone.
         help: what it does, in one line; the palette shows it up to the first comma or
             colon.
+        arguments: what the method is called with.
         hint: the word beside its key on the line of keys, "" for none.
         palette: whether the palette lists it.
         keymap_name: what a keymap calls it, where action and arguments make no name.
@@ -58,9 +56,9 @@ class Command:
 
     scope: Scope
     action: str
-    arguments: tuple[str | int, ...] = ()
     keys: tuple[str, ...]
     help: str
+    arguments: tuple[str | int, ...] = ()
     hint: str = ""
     palette: bool = True
     keymap_name: str = ""

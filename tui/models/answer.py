@@ -4,8 +4,7 @@ print, and what it means.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from logdrift.core.compare.pair import Pair
 from logdrift.core.errors import LogdriftError
@@ -17,8 +16,7 @@ if TYPE_CHECKING:
     from logdrift.core.diagnose.answer import Answer, Meaning
 
 
-@dataclass(frozen=True, slots=True)
-class AnswerLine:
+class AnswerLine(NamedTuple):
     """The sentence on the pair of ``labels``; ``says_more``: it has something beside
     the gate's first reason.
     """

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from logdrift.core.compare.pair import Pair, default_pair, list_pairs, make_pair
 from logdrift.core.errors import LogdriftError, words_inside
@@ -18,8 +17,7 @@ if TYPE_CHECKING:
     from logdrift.core.compare.gate import Gate
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class PairRow:
+class PairRow(NamedTuple):
     """One line of the pair list: labels of A and B, MAE in nats, the gate's verdict.
 
     ``problem`` is the reason why there are no numbers, else None.
@@ -32,8 +30,7 @@ class PairRow:
     problem: str | None = None
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class PairView:
+class PairView(NamedTuple):
     """A pair with its judgement: ``stats`` and ``gate`` are None until worked out."""
 
     pair: Pair

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from rich.cells import cell_len
@@ -87,8 +86,7 @@ def _fitting(count: int, room: int) -> tuple[int, int]:
     return min(count, without_bars), 0
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class AlternativesTable:
+class AlternativesTable(NamedTuple):
     """Writes the alternatives of an `Inspection`; ``value`` is the style of numbers."""
 
     view: Inspection

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from rich.cells import cell_len
 from rich.style import Style
@@ -32,8 +31,7 @@ _RATIO = 9
 """Cells of the last two columns: Δ over its floor, and the ratio."""
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class TokenDetails:
+class TokenDetails(NamedTuple):
     """Writes an `Inspection` as rows of runs.
 
     ``level`` is the level of the token's delta, as `Palette.level` takes it.

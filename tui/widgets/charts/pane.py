@@ -22,22 +22,21 @@ from logdrift.core.session.reader import Session
 from logdrift.tui.bindings import bindings
 from logdrift.tui.faults import background
 from logdrift.tui.glyphs import fit
-from logdrift.tui.widgets.charts.building import (
-    BuiltChart,
-    ChartKey,
-    PictureKey,
-    build,
-    chart_key,
-)
-from logdrift.tui.widgets.charts.painting import Painter
 from logdrift.tui.widgets.charts.title import name_at, title_runs
 from logdrift.tui.widgets.lines import Text, strip_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from logdrift.core.charts.base import Chart
     from logdrift.core.charts.data import ChangeData, ChartSource, PairData, Reach
     from logdrift.core.charts.marks import TokenPlaces
+    from logdrift.tui.widgets.charts.building import BuiltChart, ChartKey, PictureKey
+    from logdrift.tui.widgets.charts.painting import Painter
     from logdrift.tui.widgets.charts.terminal import Drawing
+
+# What makes and paints a chart is imported by the functions that need it: 5 ms of a
+# start, and the first screen of a small terminal shows no chart.
 
 MIN_WIDTH = 24
 MIN_HEIGHT = 5
@@ -95,6 +94,7 @@ class ChartPane(Text, inherit_bindings=False):
         self.problem = ""
         self.mirror: ChartPane | None = None
         self._source: ChartSource | None = None
+        self._make_source: Callable[[], ChartSource] | None = None
         self._position = 0
         self._key: PictureKey | None = None
         self._made_key: ChartKey | None = None
@@ -116,15 +116,22 @@ class ChartPane(Text, inherit_bindings=False):
         """Look at a sequence of a pair, the cursor on a flat position. A picture
         follows when there is time.
         """
-        from logdrift.core.charts.data import ChartSource, PairData
 
-        data: PairData | None = None
-        if pair is not None:
-            data = self._kept_data(pair)
-            if data is None:
-                data = PairData(session, pair)
-        source = ChartSource(data, sequence, threshold, change)
-        self.show_source(source, position)
+        def make_source() -> ChartSource:
+            from logdrift.core.charts.data import ChartSource, PairData
+
+            data: PairData | None = None
+            if pair is not None:
+                data = self._kept_data(pair)
+                if data is None:
+                    data = PairData(session, pair)
+            return ChartSource(data, sequence, threshold, change)
+
+        self._make_source = make_source
+        self._position = position
+        self.want()
+        if self.mirror is not None and self.source is not None:
+            self.mirror.show_source(self.source, position)
 
     def _kept_data(self, pair: Pair) -> PairData | None:
         """What was made from this pair already, so that it is not made again."""
@@ -138,10 +145,9 @@ class ChartPane(Text, inherit_bindings=False):
     def show_source(self, source: ChartSource, position: int) -> None:
         """`show` with what another pane looks at."""
         self._source = source
+        self._make_source = None
         self._position = position
         self.want()
-        if self.mirror is not None:
-            self.mirror.show_source(source, position)
 
     def set_cursor(self, position: int) -> None:
         """Mark another token of what is shown."""
@@ -153,7 +159,12 @@ class ChartPane(Text, inherit_bindings=False):
 
     @property
     def source(self) -> ChartSource | None:
-        """What is looked at, None before the first `show`."""
+        """What is looked at, None before the first `show`; made when first asked
+        for.
+        """
+        if self._make_source is not None:
+            self._source = self._make_source()
+            self._make_source = None
         return self._source
 
     @property
@@ -209,13 +220,17 @@ class ChartPane(Text, inherit_bindings=False):
         self._timer = self.set_timer(delay, self._ask)
 
     def _ask(self) -> None:
-        source = self._source
-        size = self.plot_size
-        if source is None or not self.size.area:
+        if not self.size.area:
+            return  # hidden
+        source = self.source
+        if source is None:
             return
+        size = self.plot_size
         if size is None:
             self._take_problem("too small for a chart")
             return
+        from logdrift.tui.widgets.charts.building import PictureKey, chart_key
+
         chart = chart_key(source, self.kind, self.reach)
         key = PictureKey(chart, size)
         if key == self._key and self._has_answer():
@@ -240,6 +255,8 @@ class ChartPane(Text, inherit_bindings=False):
         source: ChartSource,
         made: Chart | None,
     ) -> None:
+        from logdrift.tui.widgets.charts.building import build
+
         worker = get_current_worker()
         built = build(
             source,
@@ -277,6 +294,8 @@ class ChartPane(Text, inherit_bindings=False):
 
     def _take_problem(self, words: str) -> None:
         """Say why there is no chart."""
+        from logdrift.tui.widgets.charts.building import BuiltChart
+
         built = BuiltChart(None, None, words)
         self._take(built)
 
@@ -324,6 +343,8 @@ class ChartPane(Text, inherit_bindings=False):
         painter = self._painter
         needed = (chart, self.inner_width, self.palette)
         if painter is None or painter.paints != needed:
+            from logdrift.tui.widgets.charts.painting import Painter
+
             painter = Painter(*needed)
             self._painter = painter
         return painter
