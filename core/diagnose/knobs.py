@@ -39,8 +39,9 @@ def state_of(session: Session, which: Which, info: CaptureInfo) -> SideState:
         backends = session.plan.backends
     else:
         backends = ()
-    spec = next((spec for spec in backends if spec.name == info.backend), None)
-    options = spec.options if spec is not None else {}
+    by_name = {spec.name: spec for spec in backends}
+    spec = by_name.get(info.backend)
+    options = {} if spec is None else spec.options
     return SideState(
         which=which,
         info=info,
@@ -57,31 +58,36 @@ def _values(info: CaptureInfo, options: Mapping[str, Any]) -> dict[str, Any]:
         facts = {}
     cache = facts.get("kv_cache_dtype")
     dtype = facts.get("dtype")
-    return {
+    overrides = facts.get("config_overrides")
+    both_known = cache is not None and dtype is not None
+    values = {
         **facts,
         "dtype": dtype or info.dtype,
         "path": info.path,
         "batch": info.batch,
-        "overrides": bool(facts.get("config_overrides")),
-        "kv_differs": cache is not None and dtype is not None and cache != dtype,
-        **{f"option.{name}": value for name, value in options.items()},
+        "overrides": bool(overrides),
+        "kv_differs": both_known and cache != dtype,
     }
+    for name, value in options.items():
+        values[f"option.{name}"] = value
+    return values
 
 
 def next_experiment(code: str, sides: tuple[SideState, SideState]) -> str | None:
     """The one-knob experiment for a cause in one line, B's knob first; None where
     neither side has one that would change anything.
     """
-    for side in (sides[1], sides[0]):
-        knobs = [
-            knob
-            for knob in BY_CODE[code].knobs.get(side.info.engine, ())
-            if pointless(side, knob, None) is None
-        ]
+    knobs_by_engine = BY_CODE[code].knobs
+    for side in reversed(sides):
+        engine = side.info.engine
+        knobs = []
+        for knob in knobs_by_engine.get(engine, ()):
+            if pointless(side, knob, None) is None:
+                knobs.append(knob)
         if knobs:
             # What --run does comes before what is done by hand.
             best = min(knobs, key=lambda knob: (not knob.run, knob.combined))
-            return _to_try(side.info.engine, best)
+            return _to_try(engine, best)
     return None
 
 
@@ -115,10 +121,12 @@ def impossible(state: SideState, knob: Knob, gpus: int | None) -> str | None:
 
 
 def _lacks_device(state: SideState, knob: Knob, gpus: int | None) -> str | None:
-    on_cpu = str(state.values.get("device") or "").startswith("cpu")
-    if knob.run != "any" and on_cpu:
+    device = str(state.values.get("device") or "")
+    if knob.run != "any" and device.startswith("cpu"):
         return "it needs a GPU, and this backend ran on a CPU"
-    if knob.run == "gpus" and gpus is not None and gpus < 2:
+    if knob.run != "gpus" or gpus is None:
+        return None
+    if gpus < 2:
         return f"it needs several GPUs, and this machine has {gpus}"
     return None
 
@@ -140,18 +148,18 @@ def needless(state: SideState, knob: Knob) -> str | None:
     """
     if not knob.run:
         return None
-    if any(
-        value is None and name not in state.options
-        for name, value in knob.change.items()
-    ):
-        return "it is not set"
+    for name, value in knob.change.items():
+        if value is None and name not in state.options:
+            return "it is not set"
     for name, values in knob.unless.items():
         if _is_known_as(state, name, values):
             return f"it is so already ({name} is {state.values.get(name)})"
     for name, values in knob.only.items():
         value = state.values.get(name)
-        unknown = value is None and not name.startswith("option.")
-        if not unknown and not _among(value, values):
+        is_option = name.startswith("option.")
+        if value is None and not is_option:
+            continue  # the fact is not known
+        if not _among(value, values):
             return f"there is nothing to change ({name} is {value})"
     return None
 
@@ -161,12 +169,16 @@ def _is_known_as(state: SideState, name: str, values: Any) -> bool:
     them).
     """
     value = state.values.get(name)
-    return value is not None and _among(value, values)
+    if value is None:
+        return False
+    return _among(value, values)
 
 
 def _now(state: SideState, name: str) -> str:
     """``dtype is float32``."""
-    return f"{name.removeprefix('option.')} is {state.values.get(name)}"
+    short_name = name.removeprefix("option.")
+    value = state.values.get(name)
+    return f"{short_name} is {value}"
 
 
 def _among(value: Any, values: Any) -> bool:

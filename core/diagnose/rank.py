@@ -51,11 +51,12 @@ def ranked(
 
 def _place(cause: Ranked) -> tuple[int, float, int]:
     """Where a cause comes in the list; noise after all others of one score."""
+    number = len(BY_CODE)
     if cause.cause in BY_CODE:
         number = BY_CODE[cause.cause].number
-    else:
-        number = len(BY_CODE)
-    return _SHOWN_ORDER[cause.shown], -round(cause.score, 3), number
+    what_was_shown = _SHOWN_ORDER[cause.shown]
+    score = round(cause.score, 3)
+    return what_was_shown, -score, number
 
 
 def _ranked(
@@ -104,9 +105,8 @@ def _ranked(
 
 def _was_looked_at(evidence: Sequence[Evidence]) -> bool:
     """Whether an identity check has shown the cause itself."""
-    return any(
-        piece.signature == "identity" and piece.score > CERTAIN for piece in evidence
-    )
+    checks = [piece for piece in evidence if piece.signature == "identity"]
+    return any(check.score > CERTAIN for check in checks)
 
 
 def _to_try(
@@ -122,37 +122,47 @@ def _to_try(
 def _telling(evidence: Sequence[Evidence]) -> tuple[Evidence, ...]:
     """The evidence worth reading, strongest first; what refutes always is."""
     in_order = sorted(evidence, key=lambda piece: -piece.score)
-    least = max(0.01, _FAINT * in_order[0].score)
-    return tuple(
-        piece
-        for piece in in_order
-        if piece.score > least or piece.signature in REFUTING
-    )
+    strongest = in_order[0]
+    least = max(0.01, _FAINT * strongest.score)
+    telling = []
+    for piece in in_order:
+        if piece.score > least or piece.signature in REFUTING:
+            telling.append(piece)
+    return tuple(telling)
 
 
 def _score(evidence: Sequence[Evidence], ceiling: float) -> float:
     """The score of a cause: what the numbers say and what was observed, together. Signs
     that other causes give too make no proof, however many there are.
     """
-    measured = _measured(
-        [piece for piece in evidence if piece.signature not in OBSERVED], ceiling
-    )
-    observed = _together(piece for piece in evidence if piece.signature in OBSERVED)
+    observations = []
+    measurements = []
+    for piece in evidence:
+        if piece.signature in OBSERVED:
+            observations.append(piece)
+        else:
+            measurements.append(piece)
+    measured = _measured(measurements, ceiling)
+    observed = _together(observations)
     score = 1 - (1 - measured) * (1 - observed)
-    only_hints = all(
-        piece.signature in _HINTS or piece.score <= _HINT_AT_MOST for piece in evidence
-    )
-    if only_hints:
+    if all(map(_is_hint, evidence)):
         return min(score, POSSIBLE_AT_MOST)
     return score
+
+
+def _is_hint(piece: Evidence) -> bool:
+    """A sign that other causes give too, or a faint one."""
+    return piece.signature in _HINTS or piece.score <= _HINT_AT_MOST
 
 
 def _measured(evidence: Sequence[Evidence], ceiling: float) -> float:
     """What the numbers say together: hints add up to ``ceiling`` at most, and never
     take away from the best of them.
     """
-    best = max((piece.score for piece in evidence), default=0.0)
-    return min(_together(evidence), max(ceiling, best))
+    scores = [piece.score for piece in evidence]
+    best = max(scores, default=0.0)
+    most = max(ceiling, best)
+    return min(_together(evidence), most)
 
 
 def _together(evidence: Iterable[Evidence]) -> float:
@@ -179,13 +189,14 @@ def _what_showed(evidence: Sequence[Evidence]) -> Evidence | None:
 def _score_before(evidence: Sequence[Evidence]) -> float:
     """The score of a cause without what its own experiments took from it."""
     tried = [piece for piece in evidence if piece.signature == "experiment"]
-    leaves = max((_leaves(piece) for piece in tried), default=1.0)
+    leaves = max(map(_leaves, tried), default=1.0)
     if leaves <= 0:
         return 0.0
     rest = [piece for piece in evidence if piece.signature not in REFUTING]
     left = 1.0
     for piece in rest:
-        left *= 1 - min(1.0, piece.score / leaves)
+        score_before = min(1.0, piece.score / leaves)
+        left *= 1 - score_before
     return 1 - left
 
 

@@ -5,7 +5,7 @@ not a pass.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from logdrift.core.diagnose.case import Case
 from logdrift.core.diagnose.evidence import Evidence, Unchecked
@@ -113,15 +113,18 @@ def unchecked(
     those that could not all be read, its sentence names the tensors.
     """
     missing = (*_once(lacking), *_missing(case))
-    weights = next((piece for piece in more if _is_of_weights(piece)), None)
-    if weights is None:
+    of_weights = list(filter(_is_of_weights, more))
+    if not of_weights:
         return missing
+    weights = of_weights[0]
+    others = [lack for lack in missing if lack.cause != "weights"]
+    if weights.numbers.get("equal") is not None:
+        return tuple(others)
+    partly_read = Unchecked(cause="weights", why=weights.sentence, fix=_ASK_BOTH)
     others = [
         lack for lack in missing if lack.cause != "weights" or lack.why == _NO_REFERENCE
     ]
-    if weights.numbers.get("equal") is not None:
-        return tuple(lack for lack in others if lack.cause != "weights")
-    return (*others, Unchecked(cause="weights", why=weights.sentence, fix=_ASK_BOTH))
+    return (*others, partly_read)
 
 
 def _is_of_weights(piece: Evidence) -> bool:
@@ -136,16 +139,19 @@ def _once(lacking: Sequence[Unchecked]) -> Iterator[Unchecked]:
     names: dict[tuple[str, str, str], list[str]] = {}
     for lack in lacking:
         name, _, why = lack.why.partition(": ")
-        names.setdefault((lack.cause, why, lack.fix), []).append(name)
+        what = (lack.cause, why, lack.fix)
+        names.setdefault(what, []).append(name)
     for (cause, why, fix), signatures in names.items():
-        yield Unchecked(cause=cause, why=f"{', '.join(signatures)}: {why}", fix=fix)
+        all_names = ", ".join(signatures)
+        yield Unchecked(cause=cause, why=f"{all_names}: {why}", fix=fix)
 
 
 def _missing(case: Case) -> Iterator[Unchecked]:
     """Facts, a comparison of the weights, a reference and repeats."""
-    if case.infos[0].backend != case.infos[1].backend:
+    info_a, info_b = case.infos
+    if info_a.backend != info_b.backend:
         yield from _unobserved(case)
-        if all(info.path != "recorded" for info in case.infos):
+        if "recorded" not in (info_a.path, info_b.path):
             yield _NOT_COMPARED
     if case.reference is None and not case.with_reference:
         yield Unchecked(
@@ -174,36 +180,32 @@ _NOT_COMPARED = Unchecked(
 def _unobserved(case: Case) -> Iterator[Unchecked]:
     """Causes whose facts were not observed on a side."""
     for seen in _SEEN_BY:
-        lacking = [
-            (name, info)
-            for info, facts in zip(case.infos, case.facts, strict=True)
-            for name in seen.facts(info, facts)
-            if getattr(facts, name) is None
-        ]
-        if not lacking:
-            continue
-        why = ", ".join(f"{name} of {info.label}" for name, info in lacking)
-        imported = any(info.path == "recorded" for _, info in lacking)
-        yield _not_observed(case, seen, why, imported)
+        lacking = []
+        imported = False
+        for info, facts in zip(case.infos, case.facts, strict=True):
+            for name in seen.facts(info, facts):
+                if getattr(facts, name) is None:
+                    lacking.append(f"{name} of {info.label}")
+                    imported |= info.path == "recorded"
+        if lacking:
+            yield _not_observed(case, seen, ", ".join(lacking), imported)
 
 
 def _not_observed(case: Case, seen: _SeenBy, why: str, imported: bool) -> Unchecked:
     """What to do about a missing fact: the author of imported numbers may tell it, a
     backend is captured again.
     """
-    if imported:
-        tell = _TELLABLE.get(seen.cause, ())
-    else:
-        tell = ()
-    tell_by = _tell_by(case) if tell else ""
-    fix = f"capture again, so that {seen.words} is observed"
-    return Unchecked(
+    not_observed = Unchecked(
         cause=seen.cause,
         why=f"not observed: {why}",
-        fix=_recorded(tell, tell_by) if imported else fix,
-        tell=tell,
-        tell_by=tell_by,
+        fix=f"capture again, so that {seen.words} is observed",
     )
+    if not imported:
+        return not_observed
+    tell = _TELLABLE.get(seen.cause, ())
+    tell_by = _tell_by(case) if tell else ""
+    fix = _recorded(tell, tell_by)
+    return replace(not_observed, fix=fix, tell=tell, tell_by=tell_by)
 
 
 def _tell_by(case: Case) -> str:
@@ -219,8 +221,7 @@ def _recorded(tell: Sequence[str], tell_by: str) -> str:
     """What to do about a fact of numbers from elsewhere: their author may know it."""
     if not tell:
         return RECORDED
-    if len(tell) == 1:
-        names = tell[0]
-    else:
-        names = f"{', '.join(tell[:-1])} and {tell[-1]}"
+    *first_names, names = tell
+    if first_names:
+        names = f"{', '.join(first_names)} and {names}"
     return f"tell {names} {tell_by}, or {RECORDED}"

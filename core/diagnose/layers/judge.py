@@ -92,15 +92,14 @@ class _Stages:
             own = None
             if times is not None and not np.isnan(times[i]):
                 own = float(times[i])
-            stages.append(
-                Stage(
-                    name=name,
-                    error=float(middle[i]),
-                    times=own,
-                    limit=limits[i],
-                    wrong=wrong[i],
-                )
+            stage = Stage(
+                name=name,
+                error=float(middle[i]),
+                times=own,
+                limit=limits[i],
+                wrong=wrong[i],
             )
+            stages.append(stage)
         return tuple(stages)
 
     def result(
@@ -136,18 +135,21 @@ def compare_sides(
     measured = [_measured(side, standard) for side in sides]
     standard_break = first_break(standard.arrays)
     judged = []
-    for i, stages in enumerate(measured):
+    for stages in measured:
         own_break = first_break(stages.side.arrays)
         if own_break is not None:
-            judged.append(_broken(stages, standard, own_break, start))
+            side = _broken(stages, standard, own_break, start)
         elif standard_break is not None:
-            judged.append(_against_broken(stages, standard, standard_break))
+            side = _against_broken(stages, standard, standard_break)
         else:
-            others = [*measured[:i], *measured[i + 1 :]]
-            judged.append(_judged(stages, standard.dtype, _control(stages, others)))
+            others = [other for other in measured if other is not stages]
+            control = _control(stages, others)
+            side = _judged(stages, standard.dtype, control)
+        judged.append(side)
     if standard_break is not None:
         stages = _measured(standard, standard, replayed=False)
-        judged.append(_broken(stages, standard, standard_break, start))
+        side = _broken(stages, standard, standard_break, start)
+        judged.append(side)
     return tuple(judged), _arrays(measured)
 
 
@@ -166,9 +168,10 @@ def _arrays(measured: Sequence[_Stages]) -> dict[str, Array]:
     """What is saved of both sides, by name."""
     arrays: dict[str, Array] = {}
     for stages in measured:
-        arrays[f"errors/{stages.side.backend}"] = stages.errors
+        backend = stages.side.backend
+        arrays[f"errors/{backend}"] = stages.errors
         if stages.own is not None:
-            arrays[f"times/{stages.side.backend}"] = stages.own
+            arrays[f"times/{backend}"] = stages.own
     return arrays
 
 
@@ -192,13 +195,15 @@ def _judged(measured: _Stages, standard_dtype: str, control: Array | None) -> La
     times = _medians(measured.own)
     limits = _limits(measured, control)
     # NaN is not above a limit.
-    wrong = [bool(t > limit) for t, limit in zip(times, limits, strict=True)]
+    pairs = zip(times, limits, strict=True)
+    wrong = [bool(error > limit) for error, limit in pairs]
     stages = measured.judged(limits, wrong, times)
     kind, layers = _kind(stages, measured.own)
+    sentence = sentences.of_replay(measured.side, kind, layers, stages)
     return measured.result(
         kind,
         stages,
-        sentences.of_replay(measured.side, kind, layers, stages),
+        sentence,
         layers=layers,
         growth=_growth(measured),
     )
@@ -210,10 +215,12 @@ def _limits(measured: _Stages, control: Array | None) -> list[float]:
     if control is None:
         return limits
     lower = np.maximum(AGAINST_FROM, AGAINST * _medians(control))
-    return [
-        min(limit, low) if low > 0 else limit
-        for limit, low in zip(limits, lower.tolist(), strict=True)
-    ]
+    lowered = []
+    for limit, low in zip(limits, lower.tolist(), strict=True):
+        if low > 0:
+            limit = min(limit, low)
+        lowered.append(limit)
+    return lowered
 
 
 def _broken(
@@ -223,10 +230,12 @@ def _broken(
     errors after it mean nothing.
     """
     wrong = [name == own_break.stage for name in measured.names]
+    stages = measured.judged(measured.usual_limits, wrong)
+    sentence = broken.sentence(measured.side, own_break, standard, start)
     return measured.result(
         "not finite",
-        measured.judged(measured.usual_limits, wrong),
-        broken.sentence(measured.side, own_break, standard, start),
+        stages,
+        sentence,
         layers=_layers_of(own_break.stage),
     )
 
@@ -259,7 +268,10 @@ def _medians(rows: Array) -> Array:
     medians = []
     for row in rows:
         numbers = row[~np.isnan(row)]
-        medians.append(np.median(numbers) if len(numbers) else np.nan)
+        median = np.nan
+        if len(numbers):
+            median = np.median(numbers)
+        medians.append(median)
     return np.array(medians)
 
 
@@ -271,13 +283,17 @@ def _kind(stages: Sequence[Stage], own: Array) -> tuple[Kind, tuple[int, ...]]:
     if not wrong:
         return "rounding", ()
     numbers = [layer_number(stage.name) for stage in stages]
-    wrong_numbers = [numbers[i] for i in wrong]
-    layers = tuple(number for number in wrong_numbers if number is not None)
-    part = _PARTS.get(stages[wrong[0]].name)
+    layers: tuple[int, ...] = ()
+    for i in wrong:
+        number = numbers[i]
+        if number is not None:
+            layers = (*layers, number)
+    first_wrong = stages[wrong[0]]
+    part = _PARTS.get(first_wrong.name)
     if part is not None:
         return part, layers
-    count = sum(number is not None for number in numbers)
-    if len(layers) <= max(1, _MOST * count):
+    all_layers = len(numbers) - numbers.count(None)
+    if len(layers) <= max(1, _MOST * all_layers):
         return "layer", layers
     # Rotary positions, windows and masks leave the first token alone, which sees but
     # itself.
@@ -289,30 +305,32 @@ def _kind(stages: Sequence[Stage], own: Array) -> tuple[Kind, tuple[int, ...]]:
 
 def _judge_curve(measured: _Stages, standard_dtype: str) -> LayerSide:
     """Without a replay: the first jump of the relative error."""
-    rounding = float(np.hypot(unit(measured.side.dtype), unit(standard_dtype)))
+    side = measured.side
+    rounding = float(np.hypot(unit(side.dtype), unit(standard_dtype)))
     middle = measured.middle
+    least = JUMP_FROM * rounding
     # fmax: a stage of zeros has no error.
-    jumps = JUMP * np.fmax(middle[:-1], JUMP_FROM * rounding)
+    jumps = JUMP * np.fmax(middle[:-1], least)
     limits = [PART * rounding, *jumps.tolist()]
-    wrong = [bool(error > limit) for error, limit in zip(middle, limits, strict=True)]
+    pairs = zip(middle, limits, strict=True)
+    wrong = [bool(error > limit) for error, limit in pairs]
     stages = measured.judged(limits, wrong)
     growth = _growth(measured)
     if not any(wrong):
-        sentence = sentences.without_jump(
-            measured.side, middle[-1], JUMP * JUMP_FROM * rounding
-        )
+        smallest_jump = JUMP * JUMP_FROM * rounding
+        sentence = sentences.without_jump(side, middle[-1], smallest_jump)
         return measured.result("unknown", stages, sentence, growth=growth)
     at = wrong.index(True)
     first = measured.names[at]
+    before = 0.0
     if at:
         before = float(middle[at - 1])
-    else:
-        before = 0.0
+    behind = middle[at]
     return measured.result(
         "jump" if at else "embedding",
         stages,
-        f"{measured.side.backend}: the relative error jumps at {first}, from"
-        f" {before:.2g} to {middle[at]:.2g}.",
+        f"{side.backend}: the relative error jumps at {first}, from"
+        f" {before:.2g} to {behind:.2g}.",
         layers=_layers_of(first),
         growth=growth,
     )
@@ -326,4 +344,6 @@ def _growth(measured: _Stages) -> float | None:
     if good.sum() < 3:
         return None
     place = np.arange(1, len(errors) + 1)[good]
-    return float(np.polyfit(np.log(place), np.log(errors[good]), 1)[0])
+    log_error = np.log(errors[good])
+    slope, _ = np.polyfit(np.log(place), log_error, 1)
+    return float(slope)

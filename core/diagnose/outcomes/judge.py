@@ -113,31 +113,48 @@ def judge(
     change = _change(before, after, keep)
     changed = [[_side_of(pair, side) for pair in after] for side in experiment.sides]
     floors = _Floors(
-        unchanged=tuple(_self_gap(group, keep) for group in unchanged),
-        changed=tuple(_self_gap(group, keep) for group in changed),
+        unchanged=_self_gaps(unchanged, keep),
+        changed=_self_gaps(changed, keep),
     )
-    gaps = []
-    for side, repeats in zip(experiment.sides, changed, strict=True):
-        gaps.append(_gap(_side_of(before, side), repeats[0], keep))
-    moved = max(gaps)
-    finding = experiment.still and moved > (floors.largest or 0.0)
-    reasons = (_movement(experiment, moved, finding), _doubt(floors, change), reason)
+    moved = _moved(experiment, before, after[0], keep)
+    floor = floors.largest
+    finding = experiment.still and moved > (floor or 0.0)
+    movement = _movement(experiment, moved, finding)
+    doubt = _doubt(floors, change)
+    reasons = filter(None, (movement, doubt, reason))
     return Outcome(
         experiment=experiment,
-        status=change.status(floors.largest),
+        status=change.status(floor),
         mae_before=change.before,
         mae_after=change.after,
         explained=change.explained,
         low=change.low,
         high=change.high,
-        floor=floors.largest,
-        reason="; ".join(text for text in reasons if text),
+        floor=floor,
+        reason="; ".join(reasons),
         tokens=tokens,
         moved=moved,
         finding=finding,
         repeats=len(after),
         method=change.method,
     )
+
+
+def _moved(experiment: Experiment, before: Pair, after: Pair, keep: Bools) -> float:
+    """The largest MAE in nats between a changed capture and the unchanged one."""
+    gaps = []
+    for side in experiment.sides:
+        unchanged = _side_of(before, side)
+        changed = _side_of(after, side)
+        gaps.append(_gap(unchanged, changed, keep))
+    return max(gaps)
+
+
+def _self_gaps(
+    groups: Sequence[Sequence[Capture]], keep: Bools
+) -> tuple[float | None, ...]:
+    """What the repeats of each group differ by, None without repeats."""
+    return tuple(_self_gap(group, keep) for group in groups)
 
 
 def _side_of(pair: Pair, side: ChangedSide) -> Capture:
@@ -150,7 +167,8 @@ def _side_of(pair: Pair, side: ChangedSide) -> Capture:
 def _change(before: Pair, after: Sequence[Pair], keep: Bools) -> _Change:
     """|delta| over the tokens of ``keep`` bool[N], the mean of all repeats after."""
     old = _sizes(before, keep)
-    new = np.mean([_sizes(pair, keep) for pair in after], axis=0)
+    repeats = [_sizes(pair, keep) for pair in after]
+    new = np.mean(repeats, axis=0)
     counts = before.count_per_sequence(keep)
     old_sums = unit_sums(old, counts)
     new_sums = unit_sums(new, counts)
@@ -171,7 +189,8 @@ def _change(before: Pair, after: Sequence[Pair], keep: Bools) -> _Change:
 
 def _sizes(pair: Pair, keep: Bools) -> Floats:
     """|delta| of the tokens of ``keep`` bool[N], f64[n] nats."""
-    return np.abs(pair.delta[keep].astype(np.float64))
+    delta = pair.delta[keep].astype(np.float64)
+    return np.abs(delta)
 
 
 def _movement(experiment: Experiment, moved: float, finding: bool) -> str:
@@ -210,9 +229,11 @@ def _common(before: Pair, after: Sequence[Pair]) -> Bools:
     keep = np.zeros(before.tokens, bool)
     keep[:tokens] = True
     for pair in pairs:
-        if not np.array_equal(pair.sequences.token_ids[:tokens], ids):
+        own_ids = pair.sequences.token_ids[:tokens]
+        if not np.array_equal(own_ids, ids):
             raise ValueError("the experiment was made on other token ids")
-        keep[:tokens] &= pair.scored[:tokens] & np.isfinite(pair.delta[:tokens])
+        finite = np.isfinite(pair.delta[:tokens])
+        keep[:tokens] &= pair.scored[:tokens] & finite
     return keep
 
 
@@ -222,16 +243,19 @@ def _gap(a: Capture, b: Capture, keep: Bools) -> float:
     """
     count = min(len(keep), a.tokens, b.tokens)
     among = keep[:count]
-    values_a = a.logprob.whole()[:count][among].astype(np.float64)
-    values_b = b.logprob.whole()[:count][among]
+    logprob_a = a.logprob.whole()[:count]
+    logprob_b = b.logprob.whole()[:count]
+    wide_a = logprob_a[among].astype(np.float64)
     with np.errstate(invalid="ignore"):
-        delta = np.abs(values_a - values_b)
-    delta = delta[np.isfinite(delta)]
-    if len(delta):
-        return float(delta.mean())
+        delta = np.abs(wide_a - logprob_b[among])
+    finite = delta[np.isfinite(delta)]
+    if len(finite):
+        return float(finite.mean())
     return 0.0
 
 
 def _self_gap(group: Sequence[Capture], keep: Bools) -> float | None:
     """The largest MAE of repeats to the first of them; None without repeats."""
-    return max((_gap(group[0], other, keep) for other in group[1:]), default=None)
+    first, *repeats = group
+    gaps = [_gap(first, repeat, keep) for repeat in repeats]
+    return max(gaps, default=None)

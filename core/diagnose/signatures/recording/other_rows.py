@@ -62,14 +62,16 @@ def other_rows(case: Case) -> Iterator[RecordingFault]:
         return
     own = _distance(prints.a, prints.b)
     owners: dict[int, int] = {}
-    for row in _suspects(own):
-        owner = _owner(prints, int(row), own[row])
+    for row in _suspects(own).tolist():
+        owner = _owner(prints, row, own[row])
         if owner is not None:
-            owners[int(row)] = owner
+            owners[row] = owner
     if owners:
-        sequences = case.view.sequence[prints.starts[list(owners)]]
-        mask = np.isin(case.view.sequence, sequences)
-        yield fault(case, mask, _evidence(case, prints, own, owners))
+        sequence = case.view.sequence
+        first_tokens = prints.starts[list(owners)]
+        mask = np.isin(sequence, sequence[first_tokens])
+        evidence = _evidence(case, prints, own, owners)
+        yield fault(case, mask, evidence)
 
 
 def _suspects(own: Values) -> Array:
@@ -80,8 +82,9 @@ def _suspects(own: Values) -> Array:
     if not len(far):
         return far
     count = min(len(far), _SUSPECTS)
-    spread = np.linspace(0, len(far) - 1, count)
-    return far[spread.astype(np.int64)]
+    last = len(far) - 1
+    spread = np.linspace(0, last, count).astype(np.int64)
+    return far[spread]
 
 
 def _owner(prints: _Fingerprints, row: int, own: float) -> int | None:
@@ -92,13 +95,16 @@ def _owner(prints: _Fingerprints, row: int, own: float) -> int | None:
     """
     candidates = slice(0, _CANDIDATES)
     values = prints.b[row]
-    other_text = prints.contexts[candidates] != prints.contexts[row]
+    contexts = prints.contexts
+    other_text = contexts[candidates] != contexts[row]
     theirs = np.where(other_text, prints.a[candidates], np.nan)
     distances = _distance(theirs, values)
     nearest = int(np.argmin(distances))
-    if correlation(theirs[nearest], values) <= _LIKE:
+    nearest_values = theirs[nearest]
+    if correlation(nearest_values, values) <= _LIKE:
         return None
-    close = min(FITS * own, FITS * _spread(theirs[nearest]), FAR)
+    spread = _spread(nearest_values)
+    close = min(FITS * own, FITS * spread, FAR)
     if distances[nearest] < close:
         return nearest
     return None
@@ -107,17 +113,20 @@ def _owner(prints: _Fingerprints, row: int, own: float) -> int | None:
 def _evidence(
     case: Case, prints: _Fingerprints, own: Values, owners: dict[int, int]
 ) -> Evidence:
+    view = case.view
     rows = list(owners)
-    sequences = case.view.sequence[prints.starts[rows]]
-    owning = case.view.sequence[prints.starts[list(owners.values())]]
-    tokens = count_of(np.isin(case.view.sequence, sequences))
-    named = [
-        f"{sequence} holds those of {owner}"
-        for sequence, owner in zip(sequences[:3], owning[:3], strict=True)
-    ]
+    owning_rows = list(owners.values())
+    sequences = view.sequence[prints.starts[rows]]
+    owning = view.sequence[prints.starts[owning_rows]]
+    mask = np.isin(view.sequence, sequences)
+    tokens = count_of(mask)
+    named = []
+    for sequence, owner in zip(sequences[:3], owning[:3], strict=True):
+        named.append(f"{sequence} holds those of {owner}")
     if len(rows) > 3:
         named.append("...")
     shown = ", ".join(named)
+    mean_distance = own[rows].mean()
     return Evidence(
         cause="other_rows",
         score=_MOST * PROOF.ceiling(tokens),
@@ -130,9 +139,9 @@ def _evidence(
         numbers={
             "sequences": len(rows),
             "of": len(prints.starts),
-            "own": float(own[rows].mean()),
+            "own": float(mean_distance),
         },
-        positions=positions_of(case.view.at[prints.starts[rows]]),
+        positions=positions_of(view.at[prints.starts[rows]]),
     )
 
 
@@ -149,19 +158,21 @@ def _spread(values: Values) -> float:
 
 def _fingerprints(case: Case) -> _Fingerprints:
     """Of all rows that are long enough."""
-    rows = rows_of(case.view.sequence)
+    view = case.view
+    rows = rows_of(view.sequence)
     keep = rows.lengths >= 2 * SHORTEST
     starts = rows.starts[keep]
     lengths = rows.lengths[keep]
     column = np.arange(_FINGERPRINT)
     inside = column[None, :] < lengths[:, None]
-    last = max(len(case.view.sequence) - 1, 0)
-    place = np.minimum(starts[:, None] + column[None, :], last)
+    last = max(len(view.sequence) - 1, 0)
+    place = starts[:, None] + column[None, :]
+    place = np.minimum(place, last)
     return _Fingerprints(
         starts=starts,
-        a=np.where(inside, case.view.a[place], np.nan),
-        b=np.where(inside, case.view.b[place], np.nan),
-        contexts=case.view.context[place],
+        a=np.where(inside, view.a[place], np.nan),
+        b=np.where(inside, view.b[place], np.nan),
+        contexts=view.context[place],
     )
 
 
