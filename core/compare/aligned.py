@@ -59,13 +59,14 @@ class AlignedPair:
         second = session.capture(b)
         sequences = session.sequences
         count = min(first.sequences, second.sequences)
+        tokens = int(sequences.offsets[count])
         return cls(
             session=session,
             a=first,
             b=second,
             sequences=sequences,
             count=count,
-            tokens=min(int(sequences.offsets[count]), first.tokens, second.tokens),
+            tokens=min(tokens, first.tokens, second.tokens),
         )
 
     @cached_property
@@ -90,7 +91,8 @@ class AlignedPair:
         b = self.logprob_b
         with np.errstate(invalid="ignore"):
             delta = a - b
-        delta[np.isneginf(a) & np.isneginf(b)] = 0.0
+        both_impossible = np.isneginf(a) & np.isneginf(b)
+        delta[both_impossible] = 0.0
         return delta
 
     @cached_property
@@ -102,7 +104,9 @@ class AlignedPair:
     @cached_property
     def scored(self) -> Bools:
         """bool[N]: both have a score and the session's mask counts the token."""
-        return self.counted & ~np.isnan(self.logprob_a) & ~np.isnan(self.logprob_b)
+        has_a = ~np.isnan(self.logprob_a)
+        has_b = ~np.isnan(self.logprob_b)
+        return self.counted & has_a & has_b
 
     @cached_property
     def nan_a(self) -> Bools:
@@ -139,11 +143,13 @@ class AlignedPair:
     def _missing(
         self, side: Capture, own: Floats, broken: Bools, other: Floats
     ) -> Bools:
-        missing = self.counted & np.isnan(own) & ~broken & ~np.isnan(other)
-        offsets = self.sequences.offsets[: self.count + 1]
+        has_none = np.isnan(own) & ~broken
+        missing = self.counted & has_none & ~np.isnan(other)
         # Nothing stands before a first token: a side that scored it knew a prompt that
         # the session does not have.
-        missing[offsets[:-1][np.diff(offsets) > 0]] = False
+        starts = self._offsets[:-1]
+        is_filled = np.diff(self._offsets) > 0
+        missing[starts[is_filled]] = False
         if not self._scores_prompts(side, own, broken):
             missing &= self.in_completion
         return missing
@@ -156,7 +162,9 @@ class AlignedPair:
         """
         if side.info.path in ("decode", "forced_decode"):
             return False
-        return bool((~self.in_completion & (~np.isnan(own) | broken)).any())
+        in_prompt = ~self.in_completion
+        answered = ~np.isnan(own) | broken
+        return bool((in_prompt & answered).any())
 
     @cached_property
     def in_completion(self) -> Bools:
@@ -201,7 +209,9 @@ class AlignedPair:
         NaN for a sequence with nothing scored.
         """
         largest = self._per_sequence(np.maximum, self._magnitude)
-        return np.where(self._scored_counts > 0, largest, np.nan).astype(np.float32)
+        has_scores = self._scored_counts > 0
+        worst = np.where(has_scores, largest, np.nan)
+        return worst.astype(np.float32)
 
     @cached_property
     def mean_abs(self) -> Floats:
@@ -209,14 +219,20 @@ class AlignedPair:
 
         NaN for a sequence with nothing scored.
         """
-        total = self._per_sequence(np.add, self._magnitude.astype(np.float64))
+        sizes = self._magnitude.astype(np.float64)
+        total = self._per_sequence(np.add, sizes)
         counts = self._scored_counts
         with np.errstate(invalid="ignore", divide="ignore"):
             mean = np.where(counts > 0, total / counts, np.nan)
         return mean.astype(np.float32)
 
+    @property
+    def _offsets(self) -> npt.NDArray[np.int64]:
+        """The first token of each sequence and the end of the last, int64[S+1]."""
+        return self.sequences.offsets[: self.count + 1]
+
     def _per_sequence(self, reduce: np.ufunc, values: Array) -> Array:
-        return reduce_segments(reduce, values, self.sequences.offsets[: self.count + 1])
+        return reduce_segments(reduce, values, self._offsets)
 
     def sequence_of(self, position: int) -> int:
         """The sequence that holds a flat position.
@@ -228,7 +244,8 @@ class AlignedPair:
                 f"position {position} is outside of the {self.tokens} tokens of the"
                 " pair"
             )
-        return int(np.searchsorted(self.sequences.offsets, position, "right")) - 1
+        sequences_begun = np.searchsorted(self.sequences.offsets, position, "right")
+        return int(sequences_begun) - 1
 
     def divergences(self, threshold: float) -> npt.NDArray[np.int64]:
         """Flat positions of scored tokens with |delta| > ``threshold``, int64
@@ -240,8 +257,10 @@ class AlignedPair:
         positions = self._beyond.get(threshold)
         if positions is None:
             if len(self._beyond) >= _KEPT_THRESHOLDS:
-                del self._beyond[next(iter(self._beyond))]
-            positions = self._beyond[threshold] = self._positions_beyond(threshold)
+                oldest = next(iter(self._beyond))
+                del self._beyond[oldest]
+            positions = self._positions_beyond(threshold)
+            self._beyond[threshold] = positions
         return positions
 
     def _positions_beyond(self, threshold: float) -> npt.NDArray[np.int64]:
@@ -260,7 +279,8 @@ def _logprobs(capture: Capture, tokens: int) -> Floats:
 def _broken(capture: Capture, tokens: int) -> Bools:
     if tokens == 0 or capture.nan is None:
         return np.zeros(tokens, np.bool_)
-    flagged = capture.nan.whole()[:tokens] == 1
+    flags = capture.nan.whole()[:tokens]
     # A flag beside a number says nothing.
-    broken: Bools = flagged & np.isnan(capture.logprob.whole()[:tokens])
+    has_none = np.isnan(capture.logprob.whole()[:tokens])
+    broken: Bools = (flags == 1) & has_none
     return broken

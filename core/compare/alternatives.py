@@ -36,7 +36,8 @@ class TopList:
         """No id outside of the list is more likely than this, nats; None for an empty
         list.
         """
-        return min((value for _, value in self.entries.values()), default=None)
+        values = [value for _, value in self.entries.values()]
+        return min(values, default=None)
 
     @property
     def rest(self) -> float | None:
@@ -45,10 +46,10 @@ class TopList:
         """
         if not self.entries:
             return None
-        return max(
-            0.0,
-            1.0 - sum(math.exp(min(value, 0.0)) for _, value in self.entries.values()),
-        )
+        listed = 0.0
+        for _, value in self.entries.values():
+            listed += math.exp(min(value, 0.0))
+        return max(0.0, 1.0 - listed)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -82,17 +83,15 @@ def top_list(
     """The list of ids i32[K] with log-probabilities f32[K], in any order; entries with
     id -1 or NaN are empty.
     """
-    order = np.argsort(-values, kind="stable")
-    kept = [
-        (int(ids[i]), float(values[i]))
-        for i in order
-        if ids[i] >= 0 and not math.isnan(values[i])
-    ]
-    return TopList(
-        logprob,
-        rank,
-        {token_id: (at, value) for at, (token_id, value) in enumerate(kept, 1)},
-    )
+    entries: dict[int, tuple[int, float]] = {}
+    rank_in_list = 0
+    for place in np.argsort(-values, kind="stable"):
+        token_id = int(ids[place])
+        value = float(values[place])
+        if token_id >= 0 and not math.isnan(value):
+            rank_in_list += 1
+            entries[token_id] = (rank_in_list, value)
+    return TopList(logprob, rank, entries)
 
 
 def alternatives(lists: Sequence[TopList], target: int) -> tuple[Alternative, ...]:
@@ -100,29 +99,39 @@ def alternatives(lists: Sequence[TopList], target: int) -> tuple[Alternative, ..
     best rank in any other.
     """
     ids: dict[int, None] = {}
-    for each in lists:
-        ids.update(dict.fromkeys(each.entries))
+    for top in lists:
+        ids.update(dict.fromkeys(top.entries))
     if lists:
         ids[target] = None
 
     def best(token_id: int) -> tuple[int, int]:
-        ranks = [each.entries.get(token_id, (1 << 30, 0.0))[0] for each in lists]
+        ranks = [_rank(top, token_id) for top in lists]
         return ranks[0], min(ranks)
 
-    return tuple(
-        Alternative(
-            token_id,
-            token_id == target,
-            tuple(_cell(each, token_id, target) for each in lists),
-        )
-        for token_id in sorted(ids, key=best)
-    )
+    rows = []
+    for token_id in sorted(ids, key=best):
+        cells = [_cell(top, token_id, target) for top in lists]
+        rows.append(Alternative(token_id, token_id == target, tuple(cells)))
+    return tuple(rows)
+
+
+_BEHIND_ALL = 1 << 30
+
+
+def _rank(top: TopList, token_id: int) -> int:
+    """The rank within a list; behind all others where it is not listed."""
+    if token_id in top.entries:
+        rank, _ = top.entries[token_id]
+        return rank
+    return _BEHIND_ALL
 
 
 def _cell(top: TopList, token_id: int, target: int) -> ListCell:
     if token_id in top.entries:
         rank, value = top.entries[token_id]
-        return ListCell(value, top.rank if token_id == target and top.rank else rank)
+        if token_id == target and top.rank:
+            rank = top.rank
+        return ListCell(value, rank)
     if token_id == target and top.logprob is not None:
         return ListCell(top.logprob, top.rank)
     return ListCell(below=top.bound)

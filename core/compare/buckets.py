@@ -7,7 +7,9 @@ one that all tokens share.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+import itertools
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -71,14 +73,11 @@ def make_buckets(
     # In float64: a border rounded to float32 would let in values that are just below
     # it.
     borders = np.log(np.asarray(PROBABILITY_EDGES[1:-1]))
+    index = np.searchsorted(borders, logprob.astype(np.float64), "right")
     return Buckets(
-        _divide(
-            delta,
-            np.searchsorted(borders, logprob.astype(np.float64), "right"),
-            PROBABILITY_EDGES,
-        ),
-        by_position(delta, position),
-        None if entropy is None else _by_entropy(delta, entropy),
+        by_probability=_divide(delta, index, PROBABILITY_EDGES),
+        by_position=by_position(delta, position),
+        by_entropy=_by_entropy(delta, entropy),
     )
 
 
@@ -88,19 +87,19 @@ def by_position(delta: Array, position: Array) -> tuple[Bucket, ...]:
     """
     # frexp's exponent is floor(log2) + 1, exactly: position 0 -> 0, 1 -> 1, 2 and 3 ->
     # 2.
-    index = np.frexp(position.astype(np.float64))[1]
-    if len(index):
-        last = int(index.max())
-    else:
-        last = 0
-    edges = (0.0, *(float(1 << i) for i in range(last + 1)))
+    _, index = np.frexp(position.astype(np.float64))
+    last = int(index.max(initial=0))
+    edges = [0.0]
+    for exponent in range(last + 1):
+        edges.append(float(1 << exponent))
     return _divide(delta, index, edges)
 
 
-def _by_entropy(delta: Array, entropy: Array) -> tuple[Bucket, ...]:
-    index = np.searchsorted(
-        np.asarray(ENTROPY_EDGES[1:-1]), entropy.astype(np.float64), "right"
-    )
+def _by_entropy(delta: Array, entropy: Array | None) -> tuple[Bucket, ...] | None:
+    if entropy is None:
+        return None
+    borders = np.asarray(ENTROPY_EDGES[1:-1])
+    index = np.searchsorted(borders, entropy.astype(np.float64), "right")
     known = ~np.isnan(entropy)
     if not known.all():
         delta = delta[known]
@@ -108,7 +107,7 @@ def _by_entropy(delta: Array, entropy: Array) -> tuple[Bucket, ...]:
     return _divide(delta, index, ENTROPY_EDGES)
 
 
-def _divide(delta: Array, index: Array, edges: tuple[float, ...]) -> tuple[Bucket, ...]:
+def _divide(delta: Array, index: Array, edges: Sequence[float]) -> tuple[Bucket, ...]:
     """Statistics of the deltas of each bucket; ``index`` int[n] says which, bucket i is
     edges[i] to edges[i+1].
     """
@@ -119,37 +118,28 @@ def _divide(delta: Array, index: Array, edges: tuple[float, ...]) -> tuple[Bucke
         delta = delta[finite]
         index = index[finite]
     size = np.abs(delta)
-    kept = np.bincount(index, minlength=count)
+    square = np.square(delta, dtype=np.float64)
     # bincount adds in float64 whatever the weights are.
-    total, total_abs = (
-        np.bincount(index, values, minlength=count) for values in (delta, size)
-    )
-    total_square = np.bincount(
-        index, np.square(delta, dtype=np.float64), minlength=count
-    )
-    largest = np.zeros(count, np.float64)
-    for bucket in range(count):
-        if kept[bucket]:
-            largest[bucket] = size[index == bucket].max()
-    out = []
-    for i in range(count):
-        if np.isinf(edges[i + 1]):
-            high = None
-        else:
-            high = edges[i + 1]
-        if not kept[i]:
-            out.append(Bucket(edges[i], high, int(tokens[i])))
-            continue
-        n = int(kept[i])
-        out.append(
-            Bucket(
-                edges[i],
-                high,
-                int(tokens[i]),
-                float(total[i] / n),
-                float(total_abs[i] / n),
-                float(np.sqrt(total_square[i] / n)),
-                float(largest[i]),
-            )
+    total = np.bincount(index, delta, minlength=count)
+    total_size = np.bincount(index, size, minlength=count)
+    total_square = np.bincount(index, square, minlength=count)
+    kept = np.bincount(index, minlength=count)
+    buckets = []
+    for number, (low, high) in enumerate(itertools.pairwise(edges)):
+        bucket = Bucket(
+            low=low,
+            high=None if np.isinf(high) else high,
+            tokens=int(tokens[number]),
         )
-    return tuple(out)
+        n = int(kept[number])
+        if n:
+            mean_square = total_square[number] / n
+            bucket = replace(
+                bucket,
+                mean=float(total[number] / n),
+                mae=float(total_size[number] / n),
+                rmse=float(np.sqrt(mean_square)),
+                max_abs=float(size[index == number].max()),
+            )
+        buckets.append(bucket)
+    return tuple(buckets)

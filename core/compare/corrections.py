@@ -86,14 +86,16 @@ class _Ratios:
 
     def share(self, rule: Rule) -> WhatIf:
         """The shares of tokens and sequences that the rule acts on."""
-        low, high = (log_or_minus_infinity(bound) for bound in rule.bounds)
+        low, high = map(log_or_minus_infinity, rule.bounds)
         outside = self._sequences_outside(rule.level, low, high)
         if rule.level == "token" and rule.rule != "veto":
             tokens = self._tokens_outside(low, high)
         else:
             tokens = int(self.counts[outside].sum())
         sequences = int(np.count_nonzero(outside))
-        return _share(rule, tokens / len(self.delta), sequences / len(self.counts))
+        share_of_tokens = tokens / len(self.delta)
+        share_of_sequences = sequences / len(self.counts)
+        return _share(rule, share_of_tokens, share_of_sequences)
 
     def _sequences_outside(self, level: Level, low: float, high: float) -> Array:
         """bool[S]: the sequence, or at token level one of its tokens, is outside."""
@@ -105,8 +107,10 @@ class _Ratios:
         else:
             log_ratio = self.total / self.counts
         # A NaN, which the sum of both infinities is, is outside as well.
-        return ~((log_ratio >= low) & (log_ratio <= high))
+        inside = (log_ratio >= low) & (log_ratio <= high)
+        return ~inside
 
     def _tokens_outside(self, low: float, high: float) -> int:
-        below = int(np.count_nonzero(self.delta < low))
-        return below + int(np.count_nonzero(self.delta > high))
+        below = np.count_nonzero(self.delta < low)
+        above = np.count_nonzero(self.delta > high)
+        return int(below + above)

@@ -102,25 +102,33 @@ def decompositions(session: Session, scope: Scope) -> list[Decomposition]:
     backends = finished_backends(session)
     trainers = _prefills(with_role(backends, "trainer"))
     references = _prefills(with_role(backends, "reference"))
-    reference = references[0] if references else None
-    splits = [
-        _decompose(session, scope, trainer, rollout, reference)
-        for rollout in with_role(backends, "rollout")
-        for trainer in trainers
-    ]
-    return [split for split in splits if split is not None]
+    reference = next(iter(references), None)
+    splits = []
+    for rollout in with_role(backends, "rollout"):
+        for trainer in trainers:
+            split = _decompose(session, scope, trainer, rollout, reference)
+            if split is not None:
+                splits.append(split)
+    return splits
 
 
 def _prefills(backends: Sequence[BackendCaptures]) -> list[CaptureInfo]:
     """The prefill of each backend that has one."""
-    paths = [info for backend in backends for info in backend.paths]
-    return [info for info in paths if info.path == "prefill"]
+    prefills = []
+    for backend in backends:
+        prefill = _path(backend, "prefill")
+        if prefill is not None:
+            prefills.append(prefill)
+    return prefills
 
 
 def _path(backend: BackendCaptures, *paths: str) -> CaptureInfo | None:
     """The capture of the first of ``paths`` that the backend has."""
     by_path = {info.path: info for info in backend.paths}
-    return next((by_path[path] for path in paths if path in by_path), None)
+    for path in paths:
+        if path in by_path:
+            return by_path[path]
+    return None
 
 
 def _decompose(
@@ -139,18 +147,18 @@ def _decompose(
     columns = _columns(session, scope, labels)
     if columns is None:
         return None
-    t = columns[0]
-    d = columns[1] if decode is not None else None
-    p = columns[-1] if prefill is not None else None
-    total = _minus(t, d)
-    first = _minus(p, d)
-    second = _minus(t, p)
+    trainer_scores = columns[0]
+    decode_scores = columns[1] if decode is not None else None
+    prefill_scores = columns[-1] if prefill is not None else None
+    total = _minus(trainer_scores, decode_scores)
+    first = _minus(prefill_scores, decode_scores)
+    second = _minus(trainer_scores, prefill_scores)
     return Decomposition(
         rollout=rollout.label,
         trainer=trainer.label,
         prefill=prefill.label if prefill is not None else None,
         scope=scope,
-        tokens=len(t),
+        tokens=len(trainer_scores),
         total=_term(total),
         decode_vs_prefill=_term(first),
         prefill_vs_trainer=_term(second),
@@ -167,23 +175,19 @@ def _columns(
     """The log-probabilities of each label, f64[n], over the scope's n tokens that are
     finite in all; None for n = 0.
     """
-    pairs = [AlignedPair.of_labels(session, labels[0], label) for label in labels[1:]]
+    first, *others = labels
+    pairs = [AlignedPair.of_labels(session, first, other) for other in others]
     count = min(pair.tokens for pair in pairs)
     keep = np.ones(count, np.bool_)
     for pair in pairs:
-        keep &= (
-            pair.scope_mask(scope)[:count]
-            & np.isfinite(pair.logprob_a[:count])
-            & np.isfinite(pair.logprob_b[:count])
-        )
+        keep &= pair.scope_mask(scope)[:count]
+        keep &= np.isfinite(pair.logprob_a[:count])
+        keep &= np.isfinite(pair.logprob_b[:count])
     if not keep.any():
         return None
-    return [_kept(pairs[0], True, keep), *(_kept(pair, False, keep) for pair in pairs)]
-
-
-def _kept(pair: AlignedPair, first: bool, keep: npt.NDArray[np.bool_]) -> Floats:
-    values = pair.logprob_a if first else pair.logprob_b
-    return values[: len(keep)][keep].astype(np.float64)
+    logprobs = [pairs[0].logprob_a]
+    logprobs += [pair.logprob_b for pair in pairs]
+    return [values[:count][keep].astype(np.float64) for values in logprobs]
 
 
 def _correlation(x: Floats | None, y: Floats | None) -> float | None:
@@ -205,11 +209,17 @@ def _term(values: Floats | None) -> Term | None:
 
 
 def _of(values: Floats) -> Term:
+    size = np.abs(values)
     return Term(
         mean=float(values.mean()),
-        mae=float(np.abs(values).mean()),
-        rmse=float(np.sqrt(np.mean(values * values))),
+        mae=float(size.mean()),
+        rmse=_rms(values),
     )
+
+
+def _rms(values: Floats) -> float:
+    mean_square = np.mean(values * values)
+    return float(np.sqrt(mean_square))
 
 
 def _share(
@@ -234,17 +244,17 @@ def _split(
     columns = _columns(session, scope, [*labels, reference.label])
     if columns is None:
         return None
-    trainer = columns[0] - columns[-1]
-    rollout = columns[1] - columns[-1]
-    a = _of(trainer)
-    b = _of(rollout)
-    gap = float(np.sqrt(np.mean((columns[0] - columns[1]) ** 2)))
+    of_trainer, of_rollout, *_, of_reference = columns
+    error_of_trainer = of_trainer - of_reference
+    error_of_rollout = of_rollout - of_reference
+    trainer = _of(error_of_trainer)
+    rollout = _of(error_of_rollout)
     return Split(
         label=reference.label,
-        tokens=len(trainer),
-        trainer=a,
-        rollout=b,
-        rmse=gap,
-        expected_rmse=float(np.hypot(a.rmse, b.rmse)),
-        correlation=pearson(trainer, rollout),
+        tokens=len(of_trainer),
+        trainer=trainer,
+        rollout=rollout,
+        rmse=_rms(of_trainer - of_rollout),
+        expected_rmse=float(np.hypot(trainer.rmse, rollout.rmse)),
+        correlation=pearson(error_of_trainer, error_of_rollout),
     )

@@ -22,6 +22,8 @@ from logdrift.core.compare.scopes import Scope
 from logdrift.core.session.layout import CaptureInfo
 from logdrift.core.session.reader import Session
 
+Bools = npt.NDArray[np.bool_]
+
 STAND_IN = ("forced_decode", "prefill")
 """Paths whose repeats speak for a path that cannot be repeated, best first: sampling
 again gives other ids.
@@ -66,13 +68,16 @@ class Floor:
     @property
     def reproducible(self) -> bool:
         """Both sides were repeated and gave the same numbers: any delta is real."""
-        return all(
-            side is not None and side.max_abs == 0 and side.infinite == 0
-            for side in (self.a, self.b)
-        )
+        return _gives_same_numbers(self.a) and _gives_same_numbers(self.b)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
+
+
+def _gives_same_numbers(repeats: SelfGap | None) -> bool:
+    if repeats is None:
+        return False
+    return repeats.max_abs == 0 and repeats.infinite == 0
 
 
 def noise_floor(session: Session, pair: AlignedPair, scope: Scope) -> Floor | None:
@@ -83,17 +88,22 @@ def noise_floor(session: Session, pair: AlignedPair, scope: Scope) -> Floor | No
     `STAND_IN`, as the labels say.
     """
     mask = pair.scope_mask(scope)
-    infos = [info for info in session.captures if info.sequences > 0]
-    a, b = (_repeats(session, mask, infos, side.info) for side in (pair.a, pair.b))
-    batch_a, batch_b = (
-        _batch(session, mask, infos, side.info) for side in (pair.a, pair.b)
-    )
-    if all(gap is None for gap in (a, b, batch_a, batch_b)):
+    a = _repeats(session, mask, pair.a.info)
+    b = _repeats(session, mask, pair.b.info)
+    batch_a = _batch(session, mask, pair.a.info)
+    batch_b = _batch(session, mask, pair.b.info)
+    gaps = (a, b, batch_a, batch_b)
+    if all(gap is None for gap in gaps):
         return None
     known = [gap for gap in (a, b) if gap is not None]
-    mae = max((gap.mae for gap in known), default=None)
-    rmse = max((gap.rmse for gap in known), default=None)
-    return Floor(mae, rmse, a, b, batch_a, batch_b)
+    return Floor(
+        mae=max((gap.mae for gap in known), default=None),
+        rmse=max((gap.rmse for gap in known), default=None),
+        a=a,
+        b=b,
+        batch_a=batch_a,
+        batch_b=batch_b,
+    )
 
 
 def times_floor(delta: float, floor: Floor | None) -> float | None:
@@ -111,89 +121,86 @@ def _paths(path: str) -> tuple[str, ...]:
     return (path,)
 
 
-def _repeats(
-    session: Session,
-    mask: npt.NDArray[np.bool_],
-    infos: Sequence[CaptureInfo],
-    side: CaptureInfo,
-) -> SelfGap | None:
+def _repeats(session: Session, mask: Bools, side: CaptureInfo) -> SelfGap | None:
     """Repeats of the side in its own kind of batch, else together."""
     for path in _paths(side.path):
         for batch in dict.fromkeys((side.batch, "together")):
-            group = _group(infos, side.backend, path, batch)
+            group = _group(session, side.backend, path, batch)
             if len(group) > 1:
                 gap = _self_gap(session, mask, group[1:], group[0])
-            else:
-                gap = None
+                if gap is not None:
+                    return gap
+    return None
+
+
+def _batch(session: Session, mask: Bools, side: CaptureInfo) -> SelfGap | None:
+    """Captures with each sequence alone in its batch, against together."""
+    for path in _paths(side.path):
+        alone = _group(session, side.backend, path, "alone")
+        together = _group(session, side.backend, path, "together")
+        if alone and together:
+            gap = _self_gap(session, mask, alone, together[0])
             if gap is not None:
                 return gap
     return None
 
 
-def _batch(
-    session: Session,
-    mask: npt.NDArray[np.bool_],
-    infos: Sequence[CaptureInfo],
-    side: CaptureInfo,
-) -> SelfGap | None:
-    for path in _paths(side.path):
-        alone, together = (
-            _group(infos, side.backend, path, batch) for batch in ("alone", "together")
-        )
-        if alone and together:
-            gap = _self_gap(session, mask, alone, together[0])
-        else:
-            gap = None
-        if gap is not None:
-            return gap
-    return None
-
-
-def _group(
-    infos: Sequence[CaptureInfo], backend: str, path: str, batch: str
-) -> list[CaptureInfo]:
-    found = [
-        info
-        for info in infos
-        if (info.backend, info.path, info.batch) == (backend, path, batch)
-    ]
-    return sorted(found, key=lambda info: info.repeat)
+def _group(session: Session, backend: str, path: str, batch: str) -> list[CaptureInfo]:
+    """The captures of one kind that have a finished sequence, by repeat."""
+    group = []
+    for info in session.captures:
+        is_of_kind = (info.backend, info.path, info.batch) == (backend, path, batch)
+        if is_of_kind and info.sequences > 0:
+            group.append(info)
+    return sorted(group, key=lambda info: info.repeat)
 
 
 def _self_gap(
     session: Session,
-    mask: npt.NDArray[np.bool_],
+    mask: Bools,
     repeats: Sequence[CaptureInfo],
     first: CaptureInfo,
 ) -> SelfGap | None:
     """Delta of ``repeats`` to ``first``, pooled, over the tokens of ``mask`` bool[N]
     that both scored; None without.
     """
-    size = square = largest = 0.0
-    tokens = infinite = 0
+    size = 0.0
+    square = 0.0
+    largest = 0.0
+    tokens = 0
+    infinite = 0
     used: list[str] = []
     for repeat in repeats:
         pair = AlignedPair.of_labels(session, repeat.label, first.label)
-        count = min(pair.tokens, len(mask))
-        values = pair.delta[:count][mask[:count] & pair.scored[:count]]
-        delta = values[np.isfinite(values)].astype(np.float64)
-        infinite += len(values) - len(delta)
-        if len(delta) == 0:
+        delta = _delta_of(pair, mask)
+        finite = delta[np.isfinite(delta)].astype(np.float64)
+        infinite += len(delta) - len(finite)
+        if len(finite) == 0:
             continue
         used.append(repeat.label)
-        np.abs(delta, out=delta)
-        size = size + float(delta.sum())
-        square = square + float(delta @ delta)
-        largest = max(largest, float(delta.max()))
-        tokens = tokens + len(delta)
+        np.abs(finite, out=finite)
+        size += float(finite.sum())
+        square += float(finite @ finite)
+        largest = max(largest, float(finite.max()))
+        tokens += len(finite)
     if tokens == 0:
         return None
+    mean_square = square / tokens
     return SelfGap(
-        ", ".join(used),
-        first.label,
-        size / tokens,
-        float(np.sqrt(square / tokens)),
-        largest,
-        tokens,
-        infinite,
+        label=", ".join(used),
+        against=first.label,
+        mae=size / tokens,
+        rmse=float(np.sqrt(mean_square)),
+        max_abs=largest,
+        tokens=tokens,
+        infinite=infinite,
     )
+
+
+def _delta_of(pair: AlignedPair, mask: Bools) -> npt.NDArray[np.float32]:
+    """The deltas of a pair where ``mask``, which may be of another length, keeps
+    them.
+    """
+    count = min(pair.tokens, len(mask))
+    keep = mask[:count] & pair.scored[:count]
+    return pair.delta[:count][keep]

@@ -43,7 +43,8 @@ def kl_lower_bounds(
     a: TopKBlock, b: TopKBlock, target_ids: Array, match: ListMatch
 ) -> Floats:
     """Lower bounds of KL(B || A) of B tokens, f64[B] in nats: >= 0, maybe +inf."""
-    known = ~(np.isnan(a.target) | np.isnan(b.target))
+    unknown = np.isnan(a.target) | np.isnan(b.target)
+    known = ~unknown
     # The target is a cell of its own: both sides always know its log-probability.
     target_id = np.where(known, target_ids, _NO_TARGET)
     cells_of_a = match.in_b & (a.ids != target_id)
@@ -58,8 +59,9 @@ def kl_lower_bounds(
     most_a = np.maximum(rest_a, 0.0) + noise_a
     least_b = np.maximum(rest_b - noise_b, 0.0)
     most_b = np.maximum(rest_b, 0.0) + noise_b
-    rest_b = np.clip(most_a / np.e, least_b, most_b)
-    total += rest_b * np.log(rest_b / most_a)
+    nearest_b = np.clip(most_a / np.e, least_b, most_b)
+    log_ratio = np.log(nearest_b / most_a)
+    total += nearest_b * log_ratio
     bounds: Floats = np.maximum(total, 0.0)
     return bounds
 
@@ -72,7 +74,8 @@ def _divergence_of_entries(b: TopKBlock, value_a: Array, cells: Bools) -> Floats
     """The sum of p_b (log p_b - log p_a) over the entries that are cells, f64[B]."""
     terms = np.subtract(b.values, value_a, dtype=np.float64)
     # 0 log 0 = 0, and an entry that is no cell adds nothing.
-    np.copyto(terms, 0.0, where=~cells | (b.p == 0))
+    adds_nothing = ~cells | (b.p == 0)
+    np.copyto(terms, 0.0, where=adds_nothing)
     terms *= b.p
     total: Floats = terms.sum(axis=0)
     return total
@@ -80,7 +83,8 @@ def _divergence_of_entries(b: TopKBlock, value_a: Array, cells: Bools) -> Floats
 
 def _divergence_of_target(target_a: Floats, target_b: Floats) -> Floats:
     p_b = np.exp(target_b)
-    return np.where(p_b > 0, p_b * (target_b - target_a), 0.0)
+    divergence = p_b * (target_b - target_a)
+    return np.where(p_b > 0, divergence, 0.0)
 
 
 def _rest(
@@ -89,8 +93,9 @@ def _rest(
     """The mass outside of the cells, f64[B], and how far rounding may leave it off."""
     p = side.p * cells
     p_target = np.exp(target)
-    rest = 1.0 - (p.sum(axis=0) + p_target)
-    return rest, _noise(side.values, p, target, p_target)
+    in_cells = p.sum(axis=0) + p_target
+    noise = _noise(side.values, p, target, p_target)
+    return 1.0 - in_cells, noise
 
 
 def _noise(
@@ -104,10 +109,16 @@ def _noise(
     rounding = _rounding_of(values)
     if not rounding.any():
         return _SUM_NOISE
-    with_log = np.where(p > 0, p * np.abs(values), 0.0).sum(axis=0)
-    with_log += np.where(p_target > 0, p_target * np.abs(target), 0.0)
+    with_log = _times_log(p, values).sum(axis=0)
+    with_log += _times_log(p_target, target)
     noise: Floats = _SUM_NOISE + rounding * with_log
     return noise
+
+
+def _times_log(p: Floats, logprob: Array) -> Floats:
+    """p |log p|, 0 where p is 0."""
+    product = p * np.abs(logprob)
+    return np.where(p > 0, product, 0.0)
 
 
 def _rounding_of(values: Array) -> Floats:

@@ -42,24 +42,24 @@ def measure(
     ``rules`` are the corrections whose effect is worked out; ``worst`` the number of
     sequences that are listed.
     """
-    found = Measurement(pair, scope, rules)
+    numbers = Measurement(pair, scope, rules)
     return Metrics(
         scope=scope,
-        tokens=found.tokens,
-        sequences=int(np.count_nonzero(found.scored.lengths)),
-        finished=found.finished,
-        errors=found.errors,
-        ci95=found.ci95,
-        floor=found.floor,
-        probability=found.probability,
-        mismatch=found.mismatch,
-        what_if=found.what_if,
-        topk=found.topk,
-        buckets=found.buckets,
-        scopes=found.scopes,
-        worst_sequences=_worst_sequences(found.scored, worst),
-        coverage=found.coverage,
-        computed=found.computed,
+        tokens=numbers.tokens,
+        sequences=int(np.count_nonzero(numbers.scored.lengths)),
+        finished=numbers.finished,
+        errors=numbers.errors,
+        ci95=numbers.ci95,
+        floor=numbers.floor,
+        probability=numbers.probability,
+        mismatch=numbers.mismatch,
+        what_if=numbers.what_if,
+        topk=numbers.topk,
+        buckets=numbers.buckets,
+        scopes=numbers.scopes,
+        worst_sequences=_worst_sequences(numbers.scored, worst),
+        coverage=numbers.coverage,
+        computed=numbers.computed,
     )
 
 
@@ -130,26 +130,31 @@ class Measurement:
     def topk(self) -> TopK | None:
         """`topk_stats` of the tokens."""
         pair = self.pair
-        return topk_stats(pair.a, pair.b, pair.sequences.token_ids, self._mask)
+        token_ids = pair.sequences.token_ids
+        return topk_stats(pair.a, pair.b, token_ids, self._mask)
 
     @cached_property
     def buckets(self) -> Buckets:
         """The tokens by probability under B, by position and by entropy."""
+        positions = _positions(self.pair, self.scope)
         return make_buckets(
             self.scored.delta,
             self.scored.logprob_b,
-            _positions(self.pair, self.scope)[self._mask],
+            positions[self._mask],
             _entropy(self.pair, self._mask),
         )
 
     @cached_property
     def scopes(self) -> tuple[ScopeErrors, ...]:
         """The errors of every scope."""
-        own = ScopeErrors(self.scope, self.tokens, self.errors, self.mismatch.k3)
-        return tuple(
-            own if scope == self.scope else _scope_errors(self.pair, scope)
-            for scope in SCOPES
-        )
+        scopes = []
+        for scope in SCOPES:
+            if scope == self.scope:
+                k3 = self.mismatch.k3
+                scopes.append(ScopeErrors(scope, self.tokens, self.errors, k3))
+            else:
+                scopes.append(_scope_errors(self.pair, scope))
+        return tuple(scopes)
 
     @cached_property
     def coverage(self) -> Coverage:
@@ -159,11 +164,11 @@ class Measurement:
     @cached_property
     def computed(self) -> Mapping[str, float | None]:
         """The metrics that are functions of the tokens, by path."""
-        return {
-            row.path: row.of_tokens(self.scored)
-            for row in METRICS.values()
-            if row.of_tokens is not None
-        }
+        computed = {}
+        for path, metric in METRICS.items():
+            if metric.of_tokens is not None:
+                computed[path] = metric.of_tokens(self.scored)
+        return computed
 
 
 def _tokens_of(pair: AlignedPair, mask: Array) -> ScopeTokens:
@@ -190,15 +195,17 @@ def sampled_by(pair: AlignedPair, scope: Scope = "completion") -> bool | None:
     KL(B || A).
 
     True only for the very capture that recorded the sampling: a prefill of the same
-    engine is another distribution, and nobody samples a prompt. A path that samples did
+    engine is another distribution, and a prompt is not sampled. A path that samples did
     so by definition, unless the session names another backend; for the others None
     where it names none.
     """
     generator = pair.session.manifest.sequences.generated_by
     info = pair.b.info
     if info.path in ("decode", "recorded"):
-        of_prompts = scope != "completion" and bool(pair.scope_mask("prompt").any())
-        return generator in (None, info.backend) and not of_prompts
+        if generator not in (None, info.backend):
+            return False
+        has_prompts = scope != "completion" and pair.scope_mask("prompt").any()
+        return not has_prompts
     if generator is None:
         return None
     return False
@@ -212,9 +219,8 @@ def _positions(pair: AlignedPair, scope: Scope) -> Array:
     starts = offsets[:-1]
     if scope == "completion":
         starts = starts + pair.sequences.prompt_lengths[: pair.count]
-    positions: Array = np.arange(pair.tokens, dtype=np.int64) - np.repeat(
-        starts, np.diff(offsets)
-    )
+    start_of_token = np.repeat(starts, np.diff(offsets))
+    positions: Array = np.arange(pair.tokens, dtype=np.int64) - start_of_token
     return positions
 
 
@@ -222,10 +228,11 @@ def _entropy(pair: AlignedPair, mask: Array) -> Array | None:
     """The entropy of A where it has one, else of B: engines rarely give it, the trainer
     and the reference do.
     """
-    column = next((c.entropy for c in (pair.a, pair.b) if c.entropy is not None), None)
-    if column is None:
-        return None
-    return column.whole()[: pair.tokens][mask]
+    for capture in (pair.a, pair.b):
+        if capture.entropy is not None:
+            entropies = capture.entropy.whole()[: pair.tokens]
+            return entropies[mask]
+    return None
 
 
 def _scope_errors(pair: AlignedPair, scope: Scope) -> ScopeErrors:
@@ -234,7 +241,8 @@ def _scope_errors(pair: AlignedPair, scope: Scope) -> ScopeErrors:
     if count == 0:
         return ScopeErrors(scope, 0, ErrorStats(), None)
     errors = error_stats(tokens.delta, tokens.logprob_a, tokens.logprob_b)
-    return ScopeErrors(scope, count, errors, _mismatch(tokens, None).k3)
+    k3 = _mismatch(tokens, None).k3
+    return ScopeErrors(scope, count, errors, k3)
 
 
 def _worst_sequences(tokens: ScopeTokens, count: int) -> tuple[SequenceErrors, ...]:
@@ -254,18 +262,21 @@ def _worst_sequences(tokens: ScopeTokens, count: int) -> tuple[SequenceErrors, .
     counts, starts = filled_segments(lengths)
     size = np.abs(delta)
     total = np.add.reduceat(delta, starts, dtype=np.float64)
+    mean = total / counts
     mae = np.add.reduceat(size, starts, dtype=np.float64) / counts
     largest = np.maximum.reduceat(size, starts)
-    order = np.lexsort((filled, -mae))[:count]
-    return tuple(
-        SequenceErrors(
-            sequence=int(filled[i]),
-            tokens=int(counts[i]),
-            mean=float(total[i] / counts[i]),
-            mae=float(mae[i]),
-            max_abs=float(largest[i]),
-            log_ratio=float(total[i]),
+    worst_first = np.lexsort((filled, -mae))
+    worst = []
+    for index in worst_first[:count]:
+        if mae[index] == 0:
+            break
+        errors = SequenceErrors(
+            sequence=int(filled[index]),
+            tokens=int(counts[index]),
+            mean=float(mean[index]),
+            mae=float(mae[index]),
+            max_abs=float(largest[index]),
+            log_ratio=float(total[index]),
         )
-        for i in order
-        if mae[i] > 0
-    )
+        worst.append(errors)
+    return tuple(worst)

@@ -12,7 +12,7 @@ from logdrift.core.session.reader import Session
 
 Captures = tuple[CaptureInfo, CaptureInfo]
 
-_SAMPLING = ("decode", "recorded")
+_SAMPLING: tuple[str, ...] = ("decode", "recorded")
 """Paths whose capture recorded the sampling."""
 
 
@@ -55,10 +55,13 @@ class BackendCaptures(NamedTuple):
         It is what a rollout recorded while decoding, and what a scorer scored.
         """
         paths = self.paths
-        main_paths = _SAMPLING if self.role == "rollout" else ("prefill",)
-        mains = [capture for capture in paths if capture.path in main_paths]
-        if mains:
-            return mains[0]
+        if self.role == "rollout":
+            main_paths = _SAMPLING
+        else:
+            main_paths = ("prefill",)
+        for capture in paths:
+            if capture.path in main_paths:
+                return capture
         return paths[0]
 
 
@@ -111,7 +114,10 @@ def scorers(backends: Sequence[BackendCaptures]) -> list[CaptureInfo]:
 
 def paths(backends: Sequence[BackendCaptures]) -> list[CaptureInfo]:
     """Every path of every backend."""
-    return [capture for backend in backends for capture in backend.paths]
+    captures: list[CaptureInfo] = []
+    for backend in backends:
+        captures += backend.paths
+    return captures
 
 
 def every_pair(
@@ -137,13 +143,13 @@ def pairs_between(first: BackendCaptures, second: BackendCaptures) -> list[Captu
 
     Where nothing is alike, the captures that stand for each backend.
     """
-    pairs = every_pair(first.paths, second.paths)
-    alike = [(a, b) for a, b in pairs if _is_prefill(a) == _is_prefill(b)]
+    alike = []
+    for a, b in every_pair(first.paths, second.paths):
+        both_prefill = a.path == b.path == "prefill"
+        neither_prefill = "prefill" not in (a.path, b.path)
+        if both_prefill or neither_prefill:
+            alike.append((a, b))
     return alike or [(first.main, second.main)]
-
-
-def _is_prefill(capture: CaptureInfo) -> bool:
-    return capture.path == "prefill"
 
 
 def without_repeats(pairs: Iterable[Captures]) -> list[tuple[str, str]]:
@@ -159,8 +165,9 @@ def default_pair(session: Session) -> tuple[str, str] | None:
     pairs = list_pairs(session)
     captures = {capture.label: capture for capture in session.captures}
     for a, b in pairs:
-        roles = captures[a].role, captures[b].role
-        if roles == ("trainer", "rollout") and captures[b].path in _SAMPLING:
+        roles = (captures[a].role, captures[b].role)
+        b_sampled = captures[b].path in _SAMPLING
+        if roles == ("trainer", "rollout") and b_sampled:
             return a, b
     if pairs:
         return pairs[0]
@@ -174,13 +181,12 @@ def parse_pair(session: Session, text: str) -> tuple[str, str]:
     for it) or a role that only one backend has. InputError says what is wrong and which
     labels there are.
     """
-    a, colon, b = text.partition(":")
-    if not colon or not a.strip() or not b.strip() or ":" in b:
+    names = [name.strip() for name in text.split(":")]
+    if len(names) != 2 or "" in names:
         raise InputError(
             f"pair {text!r}: write it as A:B, for example {_example(session)}"
         )
-    first = label_of(session, a.strip())
-    second = label_of(session, b.strip())
+    first, second = (label_of(session, name) for name in names)
     if first == second:
         raise InputError(
             f"pair {text!r}: both sides are {first}: name two captures, for example"
@@ -194,24 +200,24 @@ def label_of(session: Session, name: str) -> str:
 
     InputError for an unknown name, and for a role that several backends have.
     """
-    captures = session.captures
-    if any(capture.label == name for capture in captures):
+    labels = [capture.label for capture in session.captures]
+    if name in labels:
         return name
-    backends = backends_of(captures)
+    backends = backends_of(session.captures)
     for backend in backends:
         if backend.name == name:
             return backend.main.label
-    candidates = with_role(backends, name)
-    if len(candidates) == 1:
-        return candidates[0].main.label
-    if candidates:
-        names = ", ".join(backend.name for backend in candidates)
+    with_this_role = with_role(backends, name)
+    if not with_this_role:
+        known = ", ".join(labels) or "none"
+        raise InputError(f"no capture {name!r}: the session has {known}")
+    if len(with_this_role) > 1:
+        names = ", ".join(backend.name for backend in with_this_role)
         raise InputError(
             f"{name!r} is ambiguous: the backends {names} have this role: use one of"
             " their names"
         )
-    known = ", ".join(capture.label for capture in captures) or "none"
-    raise InputError(f"no capture {name!r}: the session has {known}")
+    return with_this_role[0].main.label
 
 
 def _example(session: Session) -> str:

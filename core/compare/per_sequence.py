@@ -44,9 +44,11 @@ def signed_mean(pair: Pair, threshold: float) -> Array:
 
 def log_ratio(pair: Pair, threshold: float) -> Array:
     """The sum of delta, nats: the logarithm of the sequence's importance ratio."""
-    kept = _finite(pair)
-    total = _sum(pair, np.where(kept, pair.delta, 0.0))
-    return np.where(_sum(pair, kept) > 0, total, np.nan)
+    is_finite = _finite(pair)
+    finite_delta = np.where(is_finite, pair.delta, 0.0)
+    total = _sum(pair, finite_delta)
+    counts = _sum(pair, is_finite)
+    return np.where(counts > 0, total, np.nan)
 
 
 def k3(pair: Pair, threshold: float) -> Array:
@@ -56,11 +58,11 @@ def k3(pair: Pair, threshold: float) -> Array:
 
 def share_beyond(pair: Pair, threshold: float) -> Array:
     """The share of scored tokens with |delta| beyond the threshold."""
-    found = np.zeros(pair.tokens)
-    found[pair.divergences(threshold)] = 1.0
+    is_beyond = np.zeros(pair.tokens)
+    is_beyond[pair.divergences(threshold)] = 1.0
+    beyond = _sum(pair, is_beyond)
     counts = _sum(pair, pair.scored)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(counts > 0, _sum(pair, found) / counts, np.nan)
+    return _shares(beyond, counts)
 
 
 def infinite(pair: Pair, threshold: float) -> Array:
@@ -70,7 +72,8 @@ def infinite(pair: Pair, threshold: float) -> Array:
 
 def length(pair: Pair, threshold: float) -> Array:
     """Tokens of the sequence, prompt included."""
-    return np.diff(pair.sequences.offsets[: pair.count + 1]).astype(np.float64)
+    lengths = np.diff(_offsets(pair))
+    return lengths.astype(np.float64)
 
 
 class Reduction(NamedTuple):
@@ -129,9 +132,11 @@ def order(values: Array, count: int, signed: bool) -> Array:
     """The ``count`` sequences with the largest value (``signed``: by size) first,
     int64; unknown ones last, by number.
     """
+    if signed:
+        values = np.abs(values)
     keys = np.full(count, -np.inf)
-    known = np.abs(values) if signed else values
-    keys[: len(values)] = np.where(np.isnan(known), -np.inf, known)
+    is_unknown = np.isnan(values)
+    keys[: len(values)] = np.where(is_unknown, -np.inf, values)
     return np.argsort(-keys, kind="stable")
 
 
@@ -139,16 +144,28 @@ def _finite(pair: Pair) -> Array:
     return pair.scored & np.isfinite(pair.delta)
 
 
+def _offsets(pair: Pair) -> Array:
+    return pair.sequences.offsets[: pair.count + 1]
+
+
 def _sum(pair: Pair, values: Array) -> Array:
-    return reduce_segments(
-        np.add, values.astype(np.float64), pair.sequences.offsets[: pair.count + 1]
-    )
+    wide = values.astype(np.float64)
+    return reduce_segments(np.add, wide, _offsets(pair))
 
 
-def _mean(pair: Pair, each: Callable[[Array], Array]) -> Array:
-    kept = _finite(pair)
-    delta = np.where(kept, pair.delta, 0.0).astype(np.float64)
-    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-        values = np.where(kept, each(delta), 0.0)
-        counts = _sum(pair, kept)
-        return np.where(counts > 0, _sum(pair, values) / counts, np.nan)
+def _shares(sums: Array, counts: Array) -> Array:
+    """The sum of each sequence over its count, NaN where that is 0."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        shares = sums / counts
+    return np.where(counts > 0, shares, np.nan)
+
+
+def _mean(pair: Pair, of_delta: Callable[[Array], Array]) -> Array:
+    """The mean over finite deltas of a function of them."""
+    is_finite = _finite(pair)
+    delta = np.where(is_finite, pair.delta, 0.0).astype(np.float64)
+    with np.errstate(over="ignore"):
+        values = np.where(is_finite, of_delta(delta), 0.0)
+        total = _sum(pair, values)
+    counts = _sum(pair, is_finite)
+    return _shares(total, counts)

@@ -33,4 +33,6 @@ def completion_mask(sequences: Sequences, count: int) -> Bools:
     """bool[N] over the first ``count`` sequences: True for tokens behind the prompt."""
     offsets = sequences.offsets[: count + 1]
     starts = offsets[:-1] + sequences.prompt_lengths[:count]
-    return np.arange(int(offsets[-1])) >= np.repeat(starts, np.diff(offsets))
+    start_of_token = np.repeat(starts, np.diff(offsets))
+    tokens = int(offsets[-1])
+    return np.arange(tokens) >= start_of_token

@@ -23,14 +23,16 @@ def reduce_segments(reduce: np.ufunc, values: Array, offsets: Array) -> Array:
     filled = np.diff(offsets) > 0
     out = np.zeros(len(offsets) - 1, values.dtype)
     if filled.any():
-        out[filled] = reduce.reduceat(values, offsets[:-1][filled])
+        starts = offsets[:-1][filled]
+        out[filled] = reduce.reduceat(values, starts)
     return out
 
 
 def filled_segments(lengths: Array) -> tuple[Array, Array]:
     """Lengths and first positions of the segments that are not empty, int64 each."""
     counts = lengths[lengths > 0]
-    return counts, np.cumsum(counts) - counts
+    ends = np.cumsum(counts)
+    return counts, ends - counts
 
 
 def count_kept(mask: Array, lengths: Array) -> Array:
@@ -40,5 +42,6 @@ def count_kept(mask: Array, lengths: Array) -> Array:
     """
     before = np.concatenate(([0], np.cumsum(mask, dtype=np.int64)))
     ends = np.cumsum(lengths)
-    counts: Array = before[ends] - before[ends - lengths]
+    starts = ends - lengths
+    counts: Array = before[ends] - before[starts]
     return counts

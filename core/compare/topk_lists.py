@@ -72,9 +72,9 @@ def read_block(
         ids = np.where(gaps, EMPTY, ids)
         values = np.where(gaps, nan, values)
     if not _falling(values):
-        order = np.argsort(-values, axis=1, kind="stable")
-        ids = np.take_along_axis(ids, order, 1)
-        values = np.take_along_axis(values, order, 1)
+        by_size = np.argsort(-values, axis=1, kind="stable")
+        ids = np.take_along_axis(ids, by_size, 1)
+        values = np.take_along_axis(values, by_size, 1)
     values = np.ascontiguousarray(values.T)
     p = values.astype(np.float64)
     np.exp(p, out=p)
@@ -101,16 +101,24 @@ def _falling(values: Array) -> bool:
     """Whether each row [B, K] is sorted, the largest first and NaN last."""
     before = values[:, :-1]
     after = values[:, 1:]
-    rises = ~(before >= after) & ~np.isnan(after)
-    return not rises.any()
+    falls = (before >= after) | np.isnan(after)
+    return bool(falls.all())
 
 
 def count_true(mask: Bools) -> Array:
     """How many entries of each column of bool[K, B] are true: u8[B] or u16[B]."""
     # As bytes: counting into the default 8-byte integers takes five times as long.
-    kind = np.uint8 if len(mask) < 255 else np.uint16
-    counts: Array = np.add.reduce(mask.view(np.uint8), axis=0, dtype=kind)
+    as_bytes = mask.view(np.uint8)
+    kind = _narrowest(len(mask))
+    counts: Array = np.add.reduce(as_bytes, axis=0, dtype=kind)
     return counts
+
+
+def _narrowest(largest: int) -> type[np.uint8 | np.uint16]:
+    """The smallest type for counts up to ``largest``."""
+    if largest < 255:
+        return np.uint8
+    return np.uint16
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,8 +149,9 @@ def _slots(ids_a: Array, ids_b: Array) -> tuple[Array, Bools]:
     keep it in cache.
     """
     longest = max(len(ids_a), len(ids_b))
-    kind = np.uint8 if longest < 255 else np.uint16
-    number = np.arange(1, len(ids_a) + 1, dtype=kind)[:, None]
+    kind = _narrowest(longest)
+    number = np.arange(1, len(ids_a) + 1, dtype=kind)
+    column = number[:, None]
     slot = np.empty(ids_b.shape, kind)
     in_b = np.zeros(ids_a.shape, np.bool_)
     equal = np.empty(ids_a.shape, np.bool_)
@@ -150,7 +159,7 @@ def _slots(ids_a: Array, ids_b: Array) -> tuple[Array, Bools]:
     for place, ids in enumerate(ids_b):
         np.equal(ids_a, ids, out=equal)
         in_b |= equal
-        np.multiply(equal.view(np.uint8), number, out=numbered)
+        np.multiply(equal.view(np.uint8), column, out=numbered)
         np.maximum.reduce(numbered, axis=0, out=slot[place])
     return slot, in_b
 

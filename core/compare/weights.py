@@ -38,14 +38,19 @@ def importance_weights(log_ratio: Array) -> ImportanceWeights:
     weights = np.exp(log_ratio - highest)
     mean = float(weights.mean())
     std = standard_deviation(weights)
-    variance = float(((weights - mean) ** 2).mean())
-    chi2 = finite_or_none(float(np.expm1(2 * log_ratio).mean()))
+    squares = (weights - mean) ** 2
+    variance = float(squares.mean())
+    excess_of_squares = np.expm1(2 * log_ratio)
+    chi2 = finite_or_none(float(excess_of_squares.mean()))
     if chi2 is None:
         # The 1 that is taken off is far below the rounding of this.
-        chi2 = exp_or_none(2 * highest + math.log(mean * mean + variance))
+        mean_square = mean * mean + variance
+        chi2 = exp_or_none(2 * highest + math.log(mean_square))
+    if std:
+        std = exp_or_none(math.log(std) + highest)
     return ImportanceWeights(
         mean=exp_or_none(math.log(mean) + highest),
-        std=exp_or_none(math.log(std) + highest) if std else std,
+        std=std,
         ess=effective_share(mean, variance),
         chi2=chi2,
     )
@@ -53,7 +58,8 @@ def importance_weights(log_ratio: Array) -> ImportanceWeights:
 
 def effective_share(mean: float, variance: float) -> float:
     """(sum w)^2 / (n sum w^2) by the weights' mean and variance (by n)."""
-    return mean * mean / (mean * mean + variance)
+    square = mean * mean
+    return square / (square + variance)
 
 
 def exp_or_none(value: float) -> float | None:

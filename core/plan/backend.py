@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -81,12 +81,14 @@ class BackendSpec:
             value = getattr(self, name)
             if value not in words:
                 reason = f"{name} {value!r} is unknown"
-                raise self.error(name, reason, f"use {', '.join(words)}")
+                remedy = f"use {', '.join(words)}"
+                raise self.error(name, reason, remedy)
 
     def _check_numbers(self) -> None:
         if self.gpus is not None and not _GPUS.fullmatch(self.gpus):
             reason = f"gpus is {self.gpus!r}"
-            raise self.error("gpus", reason, "give device numbers, e.g. 0 or 0+1")
+            remedy = "give device numbers, e.g. 0 or 0+1"
+            raise self.error("gpus", reason, remedy)
         if self.repeats < 1:
             reason = f"repeats is {self.repeats}"
             raise self.error("repeats", reason, "give 1 or more")
@@ -96,10 +98,12 @@ class BackendSpec:
         for path in self.paths:
             if path not in PATHS:
                 reason = f"path {path!r} is unknown"
-                raise self.error("paths", reason, f"use {', '.join(PATHS)}")
+                remedy = f"use {', '.join(PATHS)}"
+                raise self.error("paths", reason, remedy)
             if path not in has:
                 reason = f"{self.engine} has no path {path!r}"
-                raise self.error("paths", reason, f"it has {', '.join(has)}")
+                remedy = f"it has {', '.join(has)}"
+                raise self.error("paths", reason, remedy)
 
     def _check_own_model(self) -> None:
         if self.model == "":
@@ -115,7 +119,8 @@ class BackendSpec:
             return
         if set(SCORING).isdisjoint(self.paths):
             reason = "alone scores given ids once more, and this backend scores none"
-            raise self.error("alone", reason, f"add path {' or '.join(SCORING)}")
+            remedy = f"add path {' or '.join(SCORING)}"
+            raise self.error("alone", reason, remedy)
 
     def _check_options(self) -> None:
         if "server" in self.options:
@@ -135,18 +140,23 @@ class BackendSpec:
 
     def labels(self) -> list[CaptureName]:
         """Every capture this backend gives, in the order in which it is captured."""
-        names = []
-        for repeat in range(1, self.repeats + 1):
-            for path in self.paths:
-                # Sampling again would give other ids: decode is never repeated.
-                if path != "decode" or repeat == 1:
-                    label = label_of(self.name, path, repeat)
-                    names.append(CaptureName(label, path, repeat))
+        names = self._captures(self.paths)
+        # Sampling again would give other ids: decode is never repeated.
+        repeatable = [path for path in self.paths if path != "decode"]
+        for repeat in range(2, self.repeats + 1):
+            names += self._captures(repeatable, repeat)
         if self.alone:
-            for path in self.paths:
-                if path in SCORING:
-                    label = label_of(self.name, path, batch="alone")
-                    names.append(CaptureName(label, path, batch="alone"))
+            scoring = [path for path in self.paths if path in SCORING]
+            names += self._captures(scoring, batch="alone")
+        return names
+
+    def _captures(
+        self, paths: Iterable[str], repeat: int = 1, batch: Batch = "together"
+    ) -> list[CaptureName]:
+        names = []
+        for path in paths:
+            label = label_of(self.name, path, repeat, batch)
+            names.append(CaptureName(label, path, repeat, batch))
         return names
 
 

@@ -49,7 +49,8 @@ def load_plan(path: Path) -> CapturePlan:
     where = f"plan {path}"
     try:
         content = read_file(path, SMALL_BYTES)
-        data = tomllib.loads(content.decode("utf-8"))
+        text = content.decode("utf-8")
+        data = tomllib.loads(text)
     except (FileNotFoundError, NotADirectoryError):
         raise InputError("no such file", where=where, file=path) from None
     except InputError as error:
@@ -88,7 +89,9 @@ def _plan(data: Mapping[str, Any], folder: Path) -> CapturePlan:
     prompts = _prompts(_table(data, "prompts"), folder, known)
     if "model" not in data:
         raise InputError("model is missing", field="model")
-    values = {key: value for key, value in data.items() if key not in _TABLES}
+    values = dict(data)
+    for table in _TABLES:
+        values.pop(table, None)
     values.update(prompts)
     values["backends"] = backends
     values["sampling"] = _typed(SamplingSpec, sampling, "sampling.")
@@ -97,9 +100,9 @@ def _plan(data: Mapping[str, Any], folder: Path) -> CapturePlan:
 
 def _table(data: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     table = data.get(key, {})
-    if not isinstance(table, Mapping):
-        raise InputError(f"{key} is not a table", field=key)
-    return table
+    if isinstance(table, Mapping):
+        return table
+    raise InputError(f"{key} is not a table", field=key)
 
 
 # -- [prompts]
@@ -108,9 +111,11 @@ def _table(data: Mapping[str, Any], key: str) -> Mapping[str, Any]:
 def _prompts(table: Mapping[str, Any], folder: Path, known: _Known) -> dict[str, Any]:
     """The fields of a plan that the table ``[prompts]`` gives."""
     check_keys("prompts", "prompts.", table, known)
+    file = table.get("file")
+    texts = table.get("texts", [])
     fields_of_plan: dict[str, Any] = {
-        "prompts_file": _prompts_file(table.get("file"), folder),
-        "texts": _texts(table.get("texts", [])),
+        "prompts_file": _prompts_file(file, folder),
+        "texts": _texts(texts),
     }
     for key in _FINAL_TURN:
         if key in table:
@@ -160,12 +165,12 @@ class _Place:
 
     def error(self, key: str, reason: str, remedy: str | None = None) -> InputError:
         """An error about a key of the table; about all of it where ``key`` is empty."""
-        dotted = f".{key}" if key else ""
-        return InputError(
-            f"backend[{self.index}]{dotted} {reason}",
-            field=f"backend[{self.name or self.index}]{dotted}",
-            remedy=remedy,
-        )
+        place = f"backend[{self.index}]"
+        field = f"backend[{self.name or self.index}]"
+        if key:
+            place = f"{place}.{key}"
+            field = f"{field}.{key}"
+        return InputError(f"{place} {reason}", field=field, remedy=remedy)
 
 
 def _backends(data: Mapping[str, Any], known: _Known) -> tuple[BackendSpec, ...]:
@@ -173,7 +178,10 @@ def _backends(data: Mapping[str, Any], known: _Known) -> tuple[BackendSpec, ...]
     if not isinstance(backends, list):
         reason = "backend is not a list"
         raise InputError(reason, field="backends", remedy="write [[backend]]")
-    return tuple(_backend(value, index, known) for index, value in enumerate(backends))
+    specs = []
+    for index, value in enumerate(backends):
+        specs.append(_backend(value, index, known))
+    return tuple(specs)
 
 
 def _backend(value: Any, index: int, known: _Known) -> BackendSpec:
@@ -182,8 +190,10 @@ def _backend(value: Any, index: int, known: _Known) -> BackendSpec:
         return parse_spec(value)
     if not isinstance(value, Mapping):
         raise _Place(index).error("", "is neither a table nor text")
-    name = value.get("name", value.get("engine", ""))
-    return _backend_of_table(value, _Place(index, str(name)), known)
+    engine = value.get("engine", "")
+    name = value.get("name", engine)
+    place = _Place(index, str(name))
+    return _backend_of_table(value, place, known)
 
 
 def _backend_of_table(
@@ -197,18 +207,16 @@ def _backend_of_table(
     check_options(where, options, known["backend"])
     engine = table.get("engine")
     if engine not in ENGINES:
-        raise place.error("engine", f"is {engine!r}", f"use {', '.join(ENGINES)}")
+        remedy = f"use {', '.join(ENGINES)}"
+        raise place.error("engine", f"is {engine!r}", remedy)
     paths = table.get("paths", [])
     if not isinstance(paths, list):
         remedy = 'write paths = ["decode", "prefill"]'
         raise place.error("paths", "is not a list", remedy)
-    name = table.get("name", engine)
-    values = {
-        "name": name,
-        "role": default_role(name, engine),
-        **table,
-        "paths": tuple(paths),
-    }
+    values = dict(table)
+    name = values.setdefault("name", engine)
+    values.setdefault("role", default_role(name, engine))
+    values["paths"] = tuple(paths)
     return _typed(BackendSpec, values, where)
 
 
@@ -218,15 +226,19 @@ def _typed(record: type[_Built], values: Mapping[str, Any], where: str) -> _Buil
     Raises InputError.
     """
     for field in fields(record):  # type: ignore[arg-type]
-        kind = _KINDS.get(str(field.type).removesuffix(" | None"))
+        annotation = str(field.type).removesuffix(" | None")
+        kind = _KINDS.get(annotation)
         value = values.get(field.name)
-        if kind is None or value is None:
-            continue
-        if not _is_of(kind, value):
-            name = f"{where}{field.name}"
-            remedy = f"give {kind.words}"
-            raise InputError(f"{name} is {value!r}", field=name, remedy=remedy)
+        if kind is not None and value is not None:
+            _check_kind(f"{where}{field.name}", value, kind)
     return record(**values)
+
+
+def _check_kind(name: str, value: Any, kind: _Kind) -> None:
+    if _is_of(kind, value):
+        return
+    remedy = f"give {kind.words}"
+    raise InputError(f"{name} is {value!r}", field=name, remedy=remedy)
 
 
 def _is_of(kind: _Kind, value: Any) -> bool:

@@ -31,7 +31,8 @@ class SamplingSpec:
         self._check("max_tokens", self.max_tokens >= 1, "give 1 or more")
 
     def _check(self, name: str, holds: bool, remedy: str) -> None:
-        if not holds:
-            field = f"sampling.{name}"
-            reason = f"{field} is {getattr(self, name)}"
-            raise InputError(reason, field=field, remedy=remedy)
+        if holds:
+            return
+        field = f"sampling.{name}"
+        value = getattr(self, name)
+        raise InputError(f"{field} is {value}", field=field, remedy=remedy)

@@ -33,7 +33,7 @@ def parse_spec(text: str) -> BackendSpec:
     named = _NAMED.fullmatch(pieces[-1])
     if named is not None:
         pieces[-1], name = named.groups()
-    start, *options = pieces
+    start = pieces.pop(0)
     engine, _, dtype = start.partition(":")
     where = f"backend {text!r}"
     if engine not in ENGINES:
@@ -43,7 +43,7 @@ def parse_spec(text: str) -> BackendSpec:
         raise InputError(reason, field=field, where=where, remedy=remedy)
     name = name or engine
     try:
-        values = _option_values(options)
+        values = _option_values(pieces)
     except InputError as error:
         raise error.within(where, field=f"backend[{name}].options") from None
     if dtype:
@@ -75,8 +75,9 @@ def _option_values(pieces: list[str]) -> dict[str, Any]:
     own: dict[str, Any] = {}
     options: dict[str, Any] = {}
     for key, value in _pairs(pieces):
-        if key in _OWN_OPTIONS:
-            own[key] = _OWN_OPTIONS[key](key, value)
+        read = _OWN_OPTIONS.get(key)
+        if read is not None:
+            own[key] = read(key, value)
         else:
             options[key] = _json_or_text(value)
     return {**own, "options": options}
@@ -101,7 +102,8 @@ def _split(text: str) -> list[str]:
     quoted = False
     start = 0
     for index, char in enumerate(text):
-        if char == '"' and text[index - 1 : index] != "\\":
+        before = text[index - 1 : index]
+        if char == '"' and before != "\\":
             quoted = not quoted
         elif quoted:
             continue
@@ -134,13 +136,15 @@ def _whole_number(key: str, value: str) -> int:
 
 
 def _true_or_false(key: str, value: str) -> bool:
-    if value.lower() not in ("true", "false"):
+    word = value.lower()
+    if word not in ("true", "false"):
         raise InputError(f"{key}={value}", remedy="give true or false")
-    return value.lower() == "true"
+    return word == "true"
 
 
 def _joined_by_plus(key: str, value: str) -> tuple[str, ...]:
-    return tuple(part for part in value.split("+") if part)
+    parts = value.split("+")
+    return tuple(filter(None, parts))
 
 
 def _numbers_joined_by_plus(key: str, value: str) -> str:
@@ -164,7 +168,8 @@ def _readers_of_own_options() -> dict[str, _Reader]:
     readers = {}
     for field in fields(BackendSpec):
         if field.name not in _IN_FRONT:
-            readers[field.name] = _READERS.get(str(field.type), _as_it_is)
+            annotation = str(field.type)
+            readers[field.name] = _READERS.get(annotation, _as_it_is)
     readers["gpus"] = _numbers_joined_by_plus
     return readers
 

@@ -79,8 +79,9 @@ class GateSide:
         """
         for where in (self.facts.extra, self.options):
             for name in names:
-                if where.get(name) is not None:
-                    return where[name]
+                value = where.get(name)
+                if value is not None:
+                    return value
         return None
 
 
@@ -123,7 +124,9 @@ class GateCase:
 
     @property
     def against_reference(self) -> bool:
-        return (self.a.info.role == "reference") != (self.b.info.role == "reference")
+        a_is_reference = self.a.info.role == "reference"
+        b_is_reference = self.b.info.role == "reference"
+        return a_is_reference != b_is_reference
 
     def both(self, name: str) -> tuple[Any, Any]:
         """A fact of both sides."""
@@ -145,7 +148,8 @@ class GateCase:
     @cached_property
     def lengths(self) -> npt.NDArray[np.int64]:
         """Tokens of each sequence, i64[S]."""
-        return np.diff(self.pair.sequences.offsets[: self.pair.count + 1])
+        offsets = self.pair.sequences.offsets
+        return np.diff(offsets[: self.pair.count + 1])
 
     @cached_property
     def prompt_lengths(self) -> npt.NDArray[np.int32]:
@@ -155,10 +159,7 @@ class GateCase:
     @cached_property
     def counted(self) -> npt.NDArray[np.bool_]:
         """bool[N]: the session's mask counts the token."""
-        counted: npt.NDArray[np.bool_] = (
-            self.pair.sequences.mask[: self.pair.tokens] == 1
-        )
-        return counted
+        return self.pair.counted
 
     def logprob(self, side: GateSide) -> npt.NDArray[np.float32]:
         """f32[N] in nats of one side; NaN where it has no score."""
@@ -174,7 +175,8 @@ class GateCase:
             broken = self.pair.nan_a
         else:
             broken = self.pair.nan_b
-        return ~np.isnan(self.logprob(side)) | broken
+        has_score = ~np.isnan(self.logprob(side))
+        return has_score | broken
 
     @cached_property
     def broken(self) -> tuple[BrokenSide, ...]:
@@ -187,16 +189,22 @@ Check = Callable[[GateCase], Iterator[Reason]]
 
 def open_case(session: Session, pair: Pair, scope: Scope = "all") -> GateCase:
     """The case of a pair of ``session``."""
-    plan = session.plan
-    if plan is not None:
-        specs = {spec.name: spec for spec in plan.backends}
-    else:
-        specs = {}
-    a, b = (
-        GateSide(info, info.facts or Facts(), specs.get(info.backend))
-        for info in (pair.a.info, pair.b.info)
+    return GateCase(
+        session=session,
+        pair=pair,
+        a=_side(session, pair.a.info),
+        b=_side(session, pair.b.info),
+        scope=scope,
     )
-    return GateCase(session, pair, a, b, scope)
+
+
+def _side(session: Session, info: CaptureInfo) -> GateSide:
+    facts = info.facts or Facts()
+    if session.plan is not None:
+        for spec in session.plan.backends:
+            if spec.name == info.backend:
+                return GateSide(info, facts, spec)
+    return GateSide(info, facts, None)
 
 
 def refuse(code: str, text: str, differences: tuple[Difference, ...] = ()) -> Reason:
@@ -205,9 +213,7 @@ def refuse(code: str, text: str, differences: tuple[Difference, ...] = ()) -> Re
 
 
 def caution(code: str, text: str, differences: tuple[Difference, ...] = ()) -> Reason:
-    """A known cause of a gap differs between the sides, or nobody knows whether it
-    does.
-    """
+    """A known cause of a gap differs between the sides, or may differ."""
     return Reason(code, "caution", text, differences)
 
 

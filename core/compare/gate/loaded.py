@@ -94,25 +94,28 @@ def config_reasons(
                 f" window settings, or {HOW}.",
             )
         return
-    told = _names(overridden)
-    counting = tuple(each for each in found if each.counts and each.key not in told)
+    names = _names(overridden)
+    counting = []
+    for difference in found:
+        if difference.counts and difference.key not in names:
+            counting.append(difference)
     if counting:
         yield caution(
             "config",
             f"the configs of {case.a.label} against {case.b.label} differ:"
             f" {sentence(counting)}: load one config on both sides.",
-            counting,
+            tuple(counting),
         )
     elif case.differ("config_digest"):
-        others = tuple(each for each in found if not each.counts)
+        others = tuple(difference for difference in found if not difference.counts)
         if others:
-            said = f"differ in {sentence(others)}, which changes no score"
+            outcome = f"differ in {sentence(others)}, which changes no score"
         else:
-            said = "came out alike in every key"
+            outcome = "came out alike in every key"
         yield note(
             "config_files",
             f"config.json of {labels} are different files, but the configs of the"
-            f" engines {said}.",
+            f" engines {outcome}.",
             others,
         )
 
@@ -121,19 +124,19 @@ def effect_of(
     case: GateCase, fields: Mapping[str, Any]
 ) -> tuple[Difference, ...] | None:
     """What overridden ``fields`` are on both sides in the resolved configs; None where
-    the configs do not tell.
+    the configs do not show it.
 
     Empty where every one of them is in both configs with one value. An option that no
-    config holds (it may act elsewhere in the engine) is not told by them.
+    config holds may act elsewhere in the engine: the configs do not show it.
     """
     both = _both(case)
     found = config_of(case)
     if both is None or found is None:
         return None
     names = _names((fields,))
-    told = tuple(each for each in found if each.key in names)
-    if told:
-        return told
+    differences = tuple(difference for difference in found if difference.key in names)
+    if differences:
+        return differences
     values = [config_values(side) for side in both]
     spelled = canonical(_nested(fields)).keys()
     if all(name in value for name in spelled for value in values):

@@ -26,22 +26,20 @@ from logdrift.core.errors import InputError
 
 __all__ = ["METRICS", "SECTIONS", "Metric", "metric", "resolve", "unit_of"]
 
-METRICS: dict[str, Metric] = {
-    row.path: row
-    for row in (
-        *COUNTS,
-        *ERRORS,
-        *PROBABILITY,
-        *KL,
-        *PERPLEXITY,
-        *RATIO,
-        *WHOLE_SEQUENCES,
-        *TOPK,
-        *INTERVALS,
-        *FLOOR,
-        *COVERAGE,
-    )
-}
+_ROWS = (
+    *COUNTS,
+    *ERRORS,
+    *PROBABILITY,
+    *KL,
+    *PERPLEXITY,
+    *RATIO,
+    *WHOLE_SEQUENCES,
+    *TOPK,
+    *INTERVALS,
+    *FLOOR,
+    *COVERAGE,
+)
+METRICS: dict[str, Metric] = {row.path: row for row in _ROWS}
 """By path, in the order in which reports show them."""
 
 SECTIONS = ("errors", "mismatch", "probability", "topk", "ci95", "floor", "coverage")
@@ -80,7 +78,7 @@ def resolve(text: str) -> str:
     paths = _paths_that_end_in(name)
     if not paths:
         raise InputError(f"metric {text!r} is unknown: {_hint(name)}")
-    preferred = min(_preference(path) for path in paths)
+    preferred = min(map(_preference, paths))
     best = [path for path in paths if _preference(path) == preferred]
     if len(best) > 1:
         raise InputError(f"metric {text!r} is ambiguous: write {' or '.join(best)}")
@@ -90,13 +88,17 @@ def resolve(text: str) -> str:
 def _paths_that_end_in(name: str) -> list[str]:
     if not name[:1].isalpha():
         return []
-    return [path for path in METRICS if path.endswith("." + name)]
+    end = f".{name}"
+    return [path for path in METRICS if path.endswith(end)]
 
 
 def _preference(path: str) -> tuple[int, int]:
-    section = path.partition(".")[0]
-    known = section in SECTIONS
-    return path.count("."), SECTIONS.index(section) if known else len(SECTIONS)
+    section, _, _ = path.partition(".")
+    if section in SECTIONS:
+        place = SECTIONS.index(section)
+    else:
+        place = len(SECTIONS)
+    return path.count("."), place
 
 
 def _hint(name: str) -> str:
@@ -115,7 +117,12 @@ def _near(text: str) -> list[str]:
     if similar:
         return similar
     # By its last part: both `mea` and `error.mea` are near errors.mae.
-    by_last_part = {path.rpartition(".")[2]: path for path in reversed(METRICS)}
-    last_part = text.rpartition(".")[2]
+    by_last_part = {_last_part(path): path for path in reversed(METRICS)}
+    last_part = _last_part(text)
     parts = difflib.get_close_matches(last_part, by_last_part, n=3, cutoff=0.6)
     return [by_last_part[name] for name in parts]
+
+
+def _last_part(path: str) -> str:
+    _, _, last = path.rpartition(".")
+    return last
