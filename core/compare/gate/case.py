@@ -137,6 +137,12 @@ class GateCase:
         a, b = self.both(name)
         return a is not None and b is not None and a != b
 
+    def with_and_without(self, name: str) -> tuple[GateSide, GateSide]:
+        """Of a fact that differs: the side for which it is true, and the other."""
+        if getattr(self.a.facts, name):
+            return self.a, self.b
+        return self.b, self.a
+
     def setting(self, code: str, text: str) -> Reason:
         """A difference in how the engines run: always there between two engines, a
         cause between two of one kind.
@@ -148,8 +154,17 @@ class GateCase:
     @cached_property
     def lengths(self) -> npt.NDArray[np.int64]:
         """Tokens of each sequence, i64[S]."""
-        offsets = self.pair.sequences.offsets
-        return np.diff(offsets[: self.pair.count + 1])
+        return self.ends - self.starts
+
+    @cached_property
+    def starts(self) -> npt.NDArray[np.int64]:
+        """The first position of each sequence, flat, i64[S]."""
+        return self.pair.sequences.offsets[: self.pair.count]
+
+    @cached_property
+    def ends(self) -> npt.NDArray[np.int64]:
+        """The position behind each sequence, flat, i64[S]."""
+        return self.pair.sequences.offsets[1 : self.pair.count + 1]
 
     @cached_property
     def prompt_lengths(self) -> npt.NDArray[np.int32]:

@@ -56,31 +56,49 @@ def check_ids(case: GateCase) -> Iterator[Reason]:
     """Every part must have scored the ids that the session holds; the reader has seen
     to it that it covers them.
     """
-    sequences = case.pair.sequences
-    digests: dict[tuple[int, int], str] = {}  # both sides mostly have the same parts
+    digests: _Digests = {}  # both sides mostly have the same parts
     for side in case.sides:
-        at = 0
-        for part in side.info.parts:
-            last = at + part.sequences
-            where = f"sequences {at} to {last - 1}"
-            if part.ids_digest is not None:
-                span = (int(sequences.offsets[at]), int(sequences.offsets[last]))
-                if span not in digests:
-                    digests[span] = ids_digest(sequences.token_ids[slice(*span)])
-                if part.ids_digest != digests[span]:
-                    yield refuse(
-                        "ids",
-                        f"{side.label} scored other token ids in {where} than the"
-                        " session holds, so its numbers are of other tokens: capture"
-                        " it again from these ids.",
-                    )
-                    break
-            at = last
+        part = _part_with_other_ids(case, side, digests)
+        if part is not None:
+            yield refuse(
+                "ids",
+                f"{side.label} scored other token ids in {part} than the session"
+                " holds, so its numbers are of other tokens: capture it again from"
+                " these ids.",
+            )
+
+
+_Digests = dict[tuple[int, int], str]
+"""By the first of the sequences and the one behind the last."""
+
+
+def _part_with_other_ids(
+    case: GateCase, side: GateSide, digests: _Digests
+) -> str | None:
+    """The sequences of the first part whose ids are not those of the session."""
+    first = 0
+    for part in side.info.parts:
+        end = first + part.sequences
+        if part.ids_digest is not None:
+            span = (first, end)
+            if span not in digests:
+                digests[span] = _digest(case, first, end)
+            if part.ids_digest != digests[span]:
+                return f"sequences {first} to {end - 1}"
+        first = end
+    return None
+
+
+def _digest(case: GateCase, first: int, end: int) -> str:
+    sequences = case.pair.sequences
+    first_token = int(sequences.offsets[first])
+    end_token = int(sequences.offsets[end])
+    return ids_digest(sequences.token_ids[first_token:end_token])
 
 
 def check_tokens(case: GateCase) -> Iterator[Reason]:
     """Something must be left to compare, and sequences without a completion are
-    said.
+    named.
     """
     if not case.pair.count:
         empty = " and ".join(
@@ -106,7 +124,8 @@ def check_tokens(case: GateCase) -> Iterator[Reason]:
             " compare: take another --scope or pair (decode captures have no scores of"
             " prompts).",
         )
-    bare = int((case.prompt_lengths == case.lengths).sum())
+    is_bare = case.prompt_lengths == case.lengths
+    bare = int(is_bare.sum())
     if 0 < bare < case.pair.count:
         yield note(
             "no_completion",
@@ -128,11 +147,11 @@ def _first(
     """The first of ``entries`` at or behind ``begin`` (flat, i64[S]) within each
     sequence, -1 where there is none.
     """
-    at = np.searchsorted(entries, begin)
-    found = np.append(entries, np.iinfo(np.int64).max)[at]
-    inside: npt.NDArray[np.int64] = np.where(
-        found < case.pair.sequences.offsets[1 : case.pair.count + 1], found, -1
-    )
+    places = np.searchsorted(entries, begin)
+    behind_all = np.iinfo(np.int64).max
+    first = np.append(entries, behind_all)[places]
+    is_inside = first < case.ends
+    inside: npt.NDArray[np.int64] = np.where(is_inside, first, -1)
     return inside
 
 
@@ -160,24 +179,26 @@ def _tails(case: GateCase, side: GateSide, other: GateSide) -> Iterator[Reason]:
     """A prefill scores all but the first token; one that begins later was cut, or
     scored only the end.
     """
-    second = case.pair.sequences.offsets[: case.pair.count] + 1
+    second = case.starts + 1
     first = _first(case, _entries(case, side), second)
     late = first > second
     if not late.any():
         return
-    if other.info.path == "prefill" and np.array_equal(
-        _first(case, _entries(case, other), second), first
-    ):
-        return
+    if other.info.path == "prefill":
+        first_of_other = _first(case, _entries(case, other), second)
+        if np.array_equal(first_of_other, first):
+            return
     ends = second + np.maximum(case.prompt_lengths - 1, 0)
-    if bool((first == ends)[first >= 0].all()):
+    begins_at_end = first == ends
+    if bool(begins_at_end[first >= 0].all()):
         yield caution(
             "boundary",
             f"{side.label} has scores for the completions only: make sure that it was"
             " given the prompts before them.",
         )
         return
-    worst = int((first - second)[late].max()) + 1
+    unscored = first - second
+    worst = int(unscored[late].max()) + 1
     yield refuse(
         "truncated",
         f"{side.label} has no score before token {worst:,} in {_of(late, case)}: its"
@@ -193,31 +214,29 @@ def check_notes(case: GateCase) -> Iterator[Reason]:
         source = "import"
     else:
         source = "lines of the prompts"
-    for said in case.session.manifest.notes:
-        yield note("imported", f"{source}: {said}.")
+    for text in case.session.manifest.notes:
+        yield note("imported", f"{source}: {text}.")
 
 
 def check_boundary(case: GateCase) -> Iterator[Reason]:
     """What was decoded begins where the session's prompts end; one off, and every
     number is at another token.
     """
-    starts = case.pair.sequences.offsets[: case.pair.count]
-    ends = starts + np.maximum(case.prompt_lengths, 1)
-    completed = case.lengths > ends - starts
+    if not case.pair.count:
+        return
+    ends = case.starts + np.maximum(case.prompt_lengths, 1)
+    completed = case.ends > ends
     for side in case.sides:
-        if not case.pair.count or not (side.decodes or side.info.path == "recorded"):
+        if not side.decodes and side.info.path != "recorded":
             continue
         first = _first(case, _entries(case, side), ends)
-        yield from _off(case, side, completed & (first > ends), first - ends, "behind")
+        is_late = completed & (first > ends)
+        yield from _off(case, side, is_late, first - ends, "behind")
         if side.decodes:
-            begun = _first(case, np.flatnonzero(case.answered(side)), starts + 1)
-            yield from _off(
-                case,
-                side,
-                completed & (begun >= 0) & (begun < ends),
-                ends - begun,
-                "before",
-            )
+            answered = np.flatnonzero(case.answered(side))
+            begun = _first(case, answered, case.starts + 1)
+            is_early = completed & (begun >= 0) & (begun < ends)
+            yield from _off(case, side, is_early, ends - begun, "before")
 
 
 def _off(
@@ -261,7 +280,7 @@ def check_start(case: GateCase) -> Iterator[Reason]:
         )
     adds = case.both("adds_bos")
     if case.differ("adds_bos"):
-        with_start, without = (case.a, case.b) if adds[0] else (case.b, case.a)
+        with_start, without = case.with_and_without("adds_bos")
         yield note(
             "bos",
             f"the tokenizer of {with_start.label} adds a start token and that of"
@@ -294,20 +313,25 @@ def _starts(case: GateCase) -> tuple[int, int]:
     """Sequences that begin with what looks like a start token, and those that begin
     with it twice.
     """
-    begins = case.pair.sequences.offsets[: case.pair.count][case.lengths > 0]
+    is_filled = case.lengths > 0
+    lengths = case.lengths[is_filled]
+    begins = case.starts[is_filled]
     ids = case.pair.sequences.token_ids
     text = case.session.pieces.text
-    firsts, counts = np.unique(ids[begins], return_counts=True)
+    first_ids, counts = np.unique(ids[begins], return_counts=True)
     # The start token is one id, so the most frequent ones are enough to look at.
-    known = [i for i in np.argsort(-counts)[:8] if text(int(firsts[i])) in _BOS]
-    if not known:
+    most_frequent = np.argsort(-counts)[:8]
+    for index in most_frequent:
+        start_id = first_ids[index]
+        if text(int(start_id)) in _BOS:
+            is_begun = (lengths > 1) & (ids[begins] == start_id)
+            second_ids = ids[begins[is_begun] + 1]
+            twice = np.count_nonzero(second_ids == start_id)
+            return int(counts[index]), int(twice)
+    if len(first_ids) == 1:
         # One id at the start of every sequence is a start token, whatever its name.
-        begun = case.pair.count if len(firsts) == 1 else 0
-        return begun, 0
-    pairs = begins[
-        (case.lengths[case.lengths > 0] > 1) & (ids[begins] == firsts[known[0]])
-    ]
-    return int(counts[known[0]]), int((ids[pairs + 1] == ids[pairs]).sum())
+        return case.pair.count, 0
+    return 0, 0
 
 
 def check_padding(case: GateCase) -> Iterator[Reason]:
@@ -316,13 +340,13 @@ def check_padding(case: GateCase) -> Iterator[Reason]:
         padding = side.facts.padding
         # `check_execution` reports graphs. Here one side alone rounds its batches up.
         if padding == _TO_GRAPHS:
-            if other.facts.padding == "none" and not case.differ("execution_mode"):
-                said = (
-                    f"{side.label} fills batches up {padding} and {other.label} does"
-                    " not, another matrix shape"
-                )
+            other_has_none = other.facts.padding == "none"
+            if other_has_none and not case.differ("execution_mode"):
                 yield case.setting(
-                    "padding", f"{said}: set graph padding alike to see its share."
+                    "padding",
+                    f"{side.label} fills batches up {padding} and {other.label} does"
+                    " not, another matrix shape: set graph padding alike to see its"
+                    " share.",
                 )
         elif padding is not None and padding != "none":
             yield caution(
@@ -341,20 +365,18 @@ def check_padding(case: GateCase) -> Iterator[Reason]:
 
 def _filled_up(case: GateCase) -> int:
     """Sequences whose last two counted tokens are one id that looks like padding."""
-    ends = case.pair.sequences.offsets[1 : case.pair.count + 1][case.lengths > 1]
     ids = case.pair.sequences.token_ids
-    ends = ends[
-        (ids[ends - 1] == ids[ends - 2])
-        & case.counted[ends - 1]
-        & case.counted[ends - 2]
-    ]
-    text = case.session.pieces.text
-    last, counts = np.unique(ids[ends - 1], return_counts=True)
-    return sum(
-        int(n)
-        for i, n in zip(last, counts, strict=True)
-        if _PAD.fullmatch(text(int(i)))
-    )
+    ends = case.ends[case.lengths > 1]
+    are_alike = ids[ends - 1] == ids[ends - 2]
+    are_counted = case.counted[ends - 1] & case.counted[ends - 2]
+    ends = ends[are_alike & are_counted]
+    last_ids, counts = np.unique(ids[ends - 1], return_counts=True)
+    filled = 0
+    for token_id, sequences in zip(last_ids.tolist(), counts.tolist(), strict=True):
+        text = case.session.pieces.text(token_id)
+        if _PAD.fullmatch(text):
+            filled += sequences
+    return filled
 
 
 def _of(chosen: npt.NDArray[np.bool_], case: GateCase) -> str:

@@ -5,8 +5,8 @@ what options made of it.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from logdrift.core.compare.gate.case import (
     GateCase,
@@ -19,6 +19,9 @@ from logdrift.core.compare.gate.case import (
 from logdrift.core.compare.gate.loaded import config_reasons, effect_of, tokenizer_of
 from logdrift.core.compare.loaded import CHANGES_THE_MODEL, Difference, sentence
 from logdrift.core.engines import all_names
+
+if TYPE_CHECKING:
+    from logdrift.core.plan import BackendSpec, CapturePlan
 
 _SAME_MODEL = (
     (
@@ -62,20 +65,25 @@ _NOT_THE_MODEL = (
 
 def check_model(case: GateCase) -> Iterator[Reason]:
     """Both sides must be the same model with the same vocabulary."""
-    for name, code, what, mend in _SAME_MODEL:
+    for name, code, what, remedy in _SAME_MODEL:
         if case.differ(name):
-            found = tokenizer_of(case) if code == "tokenizer" else ()
-            yield refuse(code, f"{what} ({_sides(case, name, found)}): {mend}.", found)
+            differences = tokenizer_of(case) if code == "tokenizer" else ()
+            sides = _sides(case, name, differences)
+            yield refuse(code, f"{what} ({sides}): {remedy}.", differences)
     if not case.same_backend:
         yield from _random_weights(case)
-    yield from config_reasons(case, tuple(overrides(side) or {} for side in case.sides))
+    overridden = [overrides(side) or {} for side in case.sides]
+    yield from config_reasons(case, overridden)
 
 
 def _random_weights(case: GateCase) -> Iterator[Reason]:
     """A side that never read the checkpoint is no model to compare with."""
     for setting in _RANDOM:
         name, _, value = setting.partition("=")
-        labels = [side.label for side in case.sides if str(side.option(name)) == value]
+        labels = []
+        for side in case.sides:
+            if str(side.option(name)) == value:
+                labels.append(side.label)
         if labels:
             yield refuse(
                 "weights",
@@ -84,12 +92,12 @@ def _random_weights(case: GateCase) -> Iterator[Reason]:
             )
 
 
-def _sides(case: GateCase, name: str, found: tuple[Difference, ...]) -> str:
+def _sides(case: GateCase, name: str, differences: tuple[Difference, ...]) -> str:
     """What a fact is on both sides: by name where that is known, else the values
     themselves.
     """
-    if found:
-        return f"{case.a.label} against {case.b.label}: {sentence(found)}"
+    if differences:
+        return f"{case.a.label} against {case.b.label}: {sentence(differences)}"
     a, b = case.both(name)
     return f"{case.a.label}: {_short(a)}, {case.b.label}: {_short(b)}"
 
@@ -124,10 +132,8 @@ def check_named_model(case: GateCase) -> Iterator[Reason]:
     plan = case.session.plan
     if plan is None or case.a.spec is None or case.b.spec is None:
         return
-    a, b = (
-        (s.model or plan.model, s.revision if s.model else plan.revision)
-        for s in (case.a.spec, case.b.spec)
-    )
+    a = _model_of(case.a.spec, plan)
+    b = _model_of(case.b.spec, plan)
     if a != b:
         yield caution(
             "model",
@@ -135,6 +141,13 @@ def check_named_model(case: GateCase) -> Iterator[Reason]:
             f" {_named(*b)}, and their weights were not compared: make sure that they"
             " are the same.",
         )
+
+
+def _model_of(spec: BackendSpec, plan: CapturePlan) -> tuple[str, str | None]:
+    """The model of a backend and its revision."""
+    if spec.model:
+        return spec.model, spec.revision
+    return plan.model, plan.revision
 
 
 def check_architecture(case: GateCase) -> Iterator[Reason]:
@@ -175,18 +188,17 @@ def check_logits_size(case: GateCase) -> Iterator[Reason]:
 def check_overrides(case: GateCase) -> Iterator[Reason]:
     """Options that change the model itself, on one side or differently."""
     a, b = _changed_options(case)
-    names = sorted(name for name in {*a, *b} if not _same_option(name, a, b))
+    names = [name for name in sorted({*a, *b}) if not _same_option(name, a, b)]
     if not names:
         return
-    sides = ((case.a, a), (case.b, b))
-    said = " and ".join(
-        f"{side.label} runs with {_assignments(names, options)}"
-        for side, options in sides
-        if any(name in options for name in names)
-    )
-    changed = {
-        name: options[name] for options in (a, b) for name in names if name in options
-    }
+    runs = []
+    changed: dict[str, Any] = {}
+    for side, options in ((case.a, a), (case.b, b)):
+        own = {name: options[name] for name in names if name in options}
+        changed |= own
+        if own:
+            runs.append(f"{side.label} runs with {_assignments(own)}")
+    said = " and ".join(runs)
     found = effect_of(case, changed)
     if found == ():
         yield note(
@@ -212,7 +224,8 @@ def _changed_options(case: GateCase) -> tuple[dict[str, Any], dict[str, Any]]:
     seen_a = case.a.facts.extra
     seen_b = case.b.facts.extra
     for name in ("logit_scale", "soft_cap"):
-        if name in seen_a and name in seen_b and seen_a[name] != seen_b[name]:
+        both_seen = name in seen_a and name in seen_b
+        if both_seen and seen_a[name] != seen_b[name]:
             a = {**a, name: seen_a[name]}
             b = {**b, name: seen_b[name]}
     return a, b
@@ -222,13 +235,13 @@ def _same_option(name: str, a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
     return name in a and name in b and bool(a[name] == b[name])
 
 
-def _assignments(names: Sequence[str], options: Mapping[str, Any]) -> str:
-    """``rope_theta=100000, logit_scale=2`` of those names that a side has."""
-    return ", ".join(
-        f"{name}={_short(json.dumps(options[name], default=str))}"
-        for name in names
-        if name in options
-    )
+def _assignments(options: Mapping[str, Any]) -> str:
+    """``rope_theta=100000, logit_scale=2``."""
+    assignments = []
+    for name, value in options.items():
+        text = json.dumps(value, default=str)
+        assignments.append(f"{name}={_short(text)}")
+    return ", ".join(assignments)
 
 
 def overrides(side: GateSide) -> dict[str, Any] | None:

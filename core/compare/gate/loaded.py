@@ -4,7 +4,7 @@ than their digests.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from logdrift.core.compare.gate.case import GateCase, GateSide, Reason, caution, note
@@ -77,7 +77,7 @@ def template_of(case: GateCase) -> tuple[Difference, ...]:
 
 
 def config_reasons(
-    case: GateCase, overridden: tuple[Mapping[str, Any], ...]
+    case: GateCase, overridden: Sequence[Mapping[str, Any]]
 ) -> Iterator[Reason]:
     """What the configs differ in. ``overridden`` are the fields that options changed,
     which have a reason of their own.

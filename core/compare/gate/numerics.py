@@ -50,17 +50,15 @@ def check_dtype(case: GateCase) -> Iterator[Reason]:
 
 def check_head(case: GateCase) -> Iterator[Reason]:
     """The dtype of the head and of the logits, a knob of its own in every engine. What
-    only follows the body's dtype, which `check_dtype` tells, is not told again.
+    only follows the body's dtype, which `check_dtype` reports, is not reported again.
     """
-    names = [
-        name
-        for name in ("head_dtype", "logits_dtype")
-        if case.differ(name) and case.both(name) != case.both("dtype")
-    ]
-    if len(names) == 2 and case.both(names[0]) == case.both(names[1]):
-        names = names[:1]
-    for name in names:
-        a, b = case.both(name)
+    reported = [case.both("dtype")]
+    for name in ("head_dtype", "logits_dtype"):
+        dtypes = case.both(name)
+        if dtypes in reported or not case.differ(name):
+            continue
+        reported.append(dtypes)
+        a, b = dtypes
         if name == "head_dtype":
             what = "the LM head works in"
         else:
@@ -78,18 +76,27 @@ def check_head(case: GateCase) -> Iterator[Reason]:
 
 def check_quantization(case: GateCase) -> Iterator[Reason]:
     """Quantised weights are other weights."""
-    a, b = (None if q == "none" else q for q in case.both("quantization"))
+    a = _quantization(case.a)
+    b = _quantization(case.b)
     if a != b:
-        said = " and ".join(
-            f"{side.label} is"
-            f" {f'quantised ({q})' if q else 'not known to be quantised'}"
-            for side, q in zip(case.sides, (a, b), strict=True)
-        )
         yield caution(
             "quantization",
-            f"{said}, so the gap is that of the quantisation: compare without it"
-            " first.",
+            f"{case.a.label} is {_quantised(a)} and {case.b.label} is {_quantised(b)},"
+            " so the gap is that of the quantisation: compare without it first.",
         )
+
+
+def _quantization(side: GateSide) -> str | None:
+    scheme = side.facts.quantization
+    if scheme == "none":
+        return None
+    return scheme
+
+
+def _quantised(scheme: str | None) -> str:
+    if scheme:
+        return f"quantised ({scheme})"
+    return "not known to be quantised"
 
 
 _COMPUTED = ("float32", "bfloat16", "float16")
@@ -119,8 +126,13 @@ def _cache_dtype(side: GateSide) -> str | None:
         return None
     kept = _SHORT_NAMES.get(kept, kept)
     model = side.facts.dtype
-    same = kept in _COMPUTED if model is None else kept == model
-    return None if same else kept
+    if model is None:
+        is_usual = kept in _COMPUTED
+    else:
+        is_usual = kept == model
+    if is_usual:
+        return None
+    return kept
 
 
 def check_tf32(case: GateCase) -> Iterator[Reason]:
@@ -146,7 +158,8 @@ def _reduced(side: GateSide) -> str | None:
     if "float32" not in (facts.dtype, facts.head_dtype):
         return None
     for name in _PRECISIONS:
-        value = str(facts.extra.get(name) or facts.environment.get(name) or "highest")
+        setting = facts.extra.get(name) or facts.environment.get(name)
+        value = str(setting or "highest")
         if value not in _CLOSE_ENOUGH:
             return f"{name}={value}"
     on_gpu = (facts.device or "").startswith("cuda")

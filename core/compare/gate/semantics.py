@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from logdrift.core.compare.gate.case import (
     GateCase,
+    GateSide,
     Reason,
     caution,
     count,
@@ -127,19 +128,23 @@ def _cut(sampler: Sampler) -> str:
     return "".join(f", {cut}" for cut in cuts)
 
 
+def _meaning_of(case: GateCase, side: GateSide) -> str | None:
+    return meaning(side.info, side.facts, case.sampling_of(side))
+
+
 def check_semantics(case: GateCase) -> Iterator[Reason]:
     """Raw against temperature-scaled or processed log-probabilities are two different
     quantities.
     """
-    a, b = (
-        meaning(side.info, side.facts, case.sampling_of(side)) for side in case.sides
-    )
+    a = _meaning_of(case, case.a)
+    b = _meaning_of(case, case.b)
     if a is None or b is None:
-        unknown = " and ".join(
-            side.label
-            for side, known in zip(case.sides, (a, b), strict=True)
-            if known is None
-        )
+        labels = []
+        if a is None:
+            labels.append(case.a.label)
+        if b is None:
+            labels.append(case.b.label)
+        unknown = " and ".join(labels)
         yield caution(
             "semantics_unknown",
             f"raw or temperature-scaled log-probabilities? Not observed for {unknown}:"
@@ -268,31 +273,35 @@ def _worded(ways: list[Way]) -> str:
     counts: dict[str, int] = {}
     for way in ways:
         settings = _settings(way.sampler) or "unknown settings"
-        counts[settings] = counts.get(settings, 0) + (way.sequences or 0)
+        counts.setdefault(settings, 0)
+        counts[settings] += way.sequences or 0
     if len(counts) == 1:
         return next(iter(counts))
-    shown = [
-        f"{settings} in {count(number, 'sequence')}"
-        for settings, number in list(counts.items())[:_SHOWN]
-    ]
-    more = len(counts) - len(shown)
-    return "; ".join(shown) + (f"; {count(more, 'other way')}" if more else "")
+    parts = []
+    for settings, number in counts.items():
+        parts.append(f"{settings} in {count(number, 'sequence')}")
+    more = len(parts) - _SHOWN
+    if more > 0:
+        parts[_SHOWN:] = [count(more, "other way")]
+    return "; ".join(parts)
 
 
 def check_sampled(case: GateCase) -> Iterator[Reason]:
     """Who sampled completions that were given, where no side is what it recorded: then
     its facts are not those of a side.
     """
-    recorded = any(side.info.path == "recorded" for side in case.sides)
-    if recorded or all(side.info.role != "rollout" for side in case.sides):
+    paths = (case.a.info.path, case.b.info.path)
+    roles = (case.a.info.role, case.b.info.role)
+    if "recorded" in paths or "rollout" not in roles:
         return
-    given = case.session.manifest.sequences.sampled
-    whos = list(dict.fromkeys(_who(Facts(**each.facts)) for each in given))
-    if any(whos):
-        listed = "; ".join(
-            who or "an engine that was not told" for who in whos[:_SHOWN]
-        )
-        more = len(whos) - _SHOWN
+    samplers: dict[str, None] = {}
+    for sampled in case.session.manifest.sequences.sampled:
+        facts = Facts(**sampled.facts)
+        samplers[_who(facts)] = None
+    if any(samplers):
+        names = [name or "an engine that was not named" for name in samplers]
+        listed = "; ".join(names[:_SHOWN])
+        more = len(names) - _SHOWN
         if more > 0:
             others = f"; {count(more, 'other')}"
         else:
@@ -305,16 +314,21 @@ def check_sampled(case: GateCase) -> Iterator[Reason]:
 
 
 def _who(facts: Facts) -> str:
-    """``vllm 0.11.0, bfloat16, weights 17``: an engine as somebody told it; empty:
-    nothing of it was told.
+    """``vllm 0.11.0, bfloat16, weights 17``: an engine as the user described it; empty
+    where there is no description.
     """
-    words = (
-        " ".join(word for word in (facts.engine, facts.engine_version) if word),
-        f"torch {facts.torch_version}" if facts.torch_version else "",
-        facts.dtype or "",
-        f"weights {facts.weight_version}" if facts.weight_version else "",
-    )
-    return ", ".join(word for word in words if word)
+    words = []
+    if facts.engine and facts.engine_version:
+        words.append(f"{facts.engine} {facts.engine_version}")
+    elif facts.engine or facts.engine_version:
+        words.append(facts.engine or facts.engine_version or "")
+    if facts.torch_version:
+        words.append(f"torch {facts.torch_version}")
+    if facts.dtype:
+        words.append(facts.dtype)
+    if facts.weight_version:
+        words.append(f"weights {facts.weight_version}")
+    return ", ".join(words)
 
 
 def _settings(sampler: Sampler) -> str:
@@ -326,7 +340,11 @@ def _settings(sampler: Sampler) -> str:
         ("min_p", sampler.min_p),
         ("repetition_penalty", sampler.penalty),
     )
-    return ", ".join(f"{name}={value:g}" for name, value in named if value is not None)
+    known = []
+    for name, value in named:
+        if value is not None:
+            known.append(f"{name}={value:g}")
+    return ", ".join(known)
 
 
 def _of(what: str) -> str:

@@ -9,6 +9,7 @@ Facts that cannot have touched these captures are not told.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -85,9 +86,9 @@ def check_batch(case: GateCase) -> Iterator[Reason]:
     a, b = (_batch(side) for side in case.sides)
     if a is None or b is None or a == b:
         return
-    (small, _), (large, size) = sorted(
-        ((case.a, a), (case.b, b)), key=lambda entry: entry[1]
-    )
+    small, large = case.sides
+    if a > b:
+        small, large = large, small
     if large.facts.batch_invariant:
         return
     if 1 not in (a, b):
@@ -102,7 +103,7 @@ def check_batch(case: GateCase) -> Iterator[Reason]:
         return
     said = (
         f"{small.label} has each sequence in a batch of its own, {large.label} up to"
-        f" {size:,} together"
+        f" {max(a, b):,} together"
     )
     if case.same_backend:
         yield note(
@@ -119,20 +120,23 @@ def check_batch(case: GateCase) -> Iterator[Reason]:
 
 def _batch(side: GateSide) -> int | None:
     """The most sequences that were computed together."""
-    most = max((part.sequences for part in side.info.parts), default=0)
-    if side.info.batch == "alone" or side.facts.max_batch_sequences == 1 or most == 1:
+    limit = side.facts.max_batch_sequences
+    parts = [part.sequences for part in side.info.parts]
+    most = max(parts, default=0)
+    if side.info.batch == "alone" or 1 in (limit, most):
         return 1
-    if side.facts.max_batch_sequences is None:
+    if limit is None:
         return None
-    return min(most, side.facts.max_batch_sequences)
+    return min(most, limit)
 
 
 def check_batch_invariant(case: GateCase) -> Iterator[Reason]:
     """The mode swaps matrix, norm and softmax kernels at once. Not every engine has
     one: Transformers, one sequence at a time, does not.
     """
-    if case.differ("batch_invariant") and all(map(_may_have_the_mode, case.sides)):
-        on, off = (case.a, case.b) if case.a.facts.batch_invariant else (case.b, case.a)
+    both_may = all(map(_may_have_the_mode, case.sides))
+    if both_may and case.differ("batch_invariant"):
+        on, off = case.with_and_without("batch_invariant")
         yield case.setting(
             "batch_invariant",
             f"{on.label} runs in batch-invariant (deterministic) mode and {off.label}"
@@ -152,22 +156,23 @@ def check_chunked_prefill(case: GateCase) -> Iterator[Reason]:
     """
     if not case.pair.count:
         return
-    pieces = [_chunk(case, side) for side in case.sides]
-    if pieces[0] == pieces[1]:
+    chunk_a = _chunk(case, case.a)
+    chunk_b = _chunk(case, case.b)
+    if chunk_a == chunk_b:
         return
-    said = ", ".join(
-        (
-            f"{side.label} in pieces of up to {chunk:,} tokens"
-            if chunk
-            else f"{side.label} whole"
-        )
-        for side, chunk in zip(case.sides, pieces, strict=True)
-    )
+    way_a = _way_of_prefill(case.a, chunk_a)
+    way_b = _way_of_prefill(case.b, chunk_b)
     yield case.setting(
         "chunked_prefill",
-        f"the longest sequences were computed by {said}: raise the chunk size to see"
-        " its share.",
+        f"the longest sequences were computed by {way_a}, {way_b}: raise the chunk size"
+        " to see its share.",
     )
+
+
+def _way_of_prefill(side: GateSide, chunk: int | None) -> str:
+    if chunk:
+        return f"{side.label} in pieces of up to {chunk:,} tokens"
+    return f"{side.label} whole"
 
 
 def _chunk(case: GateCase, side: GateSide) -> int | None:
@@ -179,20 +184,18 @@ def _chunk(case: GateCase, side: GateSide) -> int | None:
         longest = int(case.prompt_lengths.max())
     else:
         longest = int(case.lengths.max())
-    return size if size < longest else None
+    if size < longest:
+        return size
+    return None
 
 
 def check_prefix_cache(case: GateCase) -> Iterator[Reason]:
     """Only decoding reads the cache: scoring whole sequences computes them all, in vLLM
     and SGLang alike.
     """
-    if (
-        case.a.decodes
-        and case.b.decodes
-        and case.same_engine
-        and case.differ("prefix_cache")
-    ):
-        on, off = (case.a, case.b) if case.a.facts.prefix_cache else (case.b, case.a)
+    both_decode = case.a.decodes and case.b.decodes
+    if both_decode and case.same_engine and case.differ("prefix_cache"):
+        on, off = case.with_and_without("prefix_cache")
         yield case.setting(
             "prefix_cache",
             f"{on.label} has a prefix cache and {off.label} none: switch it off to see"
@@ -200,11 +203,7 @@ def check_prefix_cache(case: GateCase) -> Iterator[Reason]:
         )
         return
     for side, other in case.crossed:
-        if (
-            side.decodes
-            and side.facts.prefix_cache
-            and not (other.decodes and other.facts.prefix_cache)
-        ):
+        if _reads_cache(side) and not _reads_cache(other):
             reused = _reused(case, side)
             if reused:
                 yield note(
@@ -215,38 +214,58 @@ def check_prefix_cache(case: GateCase) -> Iterator[Reason]:
                 )
 
 
+def _reads_cache(side: GateSide) -> bool:
+    return side.decodes and bool(side.facts.prefix_cache)
+
+
+def _cache_block(side: GateSide) -> int:
+    """Tokens of a block of the prefix cache; vLLM's default on GPUs where unknown."""
+    extra = side.facts.extra
+    block = extra.get("block_size") or extra.get("page_size")
+    if isinstance(block, int) and block > 0:
+        return block
+    return 16
+
+
 def _reused(case: GateCase, side: GateSide) -> int:
     """Prompts that share their first cache block with an earlier one of their part
     (each part starts empty).
     """
-    block = side.facts.extra.get("block_size") or side.facts.extra.get("page_size")
-    block = (
-        block if isinstance(block, int) and block > 0 else 16
-    )  # vLLM's default on GPUs
+    block = _cache_block(side)
     # The last token of a prompt is always computed, so a prompt of one block has
     # nothing to reuse.
     long = np.flatnonzero(case.prompt_lengths > block)
     if len(long) < 2:
         return 0
-    begins = case.pair.sequences.offsets[long]
-    part = np.searchsorted([p.first_sequence for p in side.info.parts], long, "right")
-    heads = case.pair.sequences.token_ids[begins[:, None] + np.arange(block)]
-    keys = np.column_stack([part.astype(np.int32), heads])
-    return len(long) - len(np.unique(keys.view(f"V{keys.itemsize * keys.shape[1]}")))
+    first_of_part = [part.first_sequence for part in side.info.parts]
+    parts = np.searchsorted(first_of_part, long, "right")
+    begins = case.starts[long]
+    positions = begins[:, None] + np.arange(block)
+    heads = case.pair.sequences.token_ids[positions]
+    keys = np.column_stack([parts.astype(np.int32), heads])
+    bytes_of_key = keys.itemsize * keys.shape[1]
+    different = np.unique(keys.view(f"V{bytes_of_key}"))
+    return len(long) - len(different)
 
 
 def check_speculative(case: GateCase) -> Iterator[Reason]:
     """A draft's tokens are verified several at once, another kernel than one step."""
-    ways = [
-        (side.option(*_SPECULATIVE) if side.decodes else None) for side in case.sides
-    ]
-    for side, way in zip(case.sides, ways, strict=True):
-        if way is not None and ways[0] != ways[1]:
+    if _speculation(case.a) == _speculation(case.b):
+        return
+    for side in case.sides:
+        if _speculation(side) is not None:
             yield caution(
                 "speculative",
                 f"{side.label} decodes speculatively, so its numbers come from"
                 " verifying several tokens at once: switch it off to see its share.",
             )
+
+
+def _speculation(side: GateSide) -> Any:
+    """The option for a draft of a side that decodes; None: it has none."""
+    if side.decodes:
+        return side.option(*_SPECULATIVE)
+    return None
 
 
 def check_tensor_parallel(case: GateCase) -> Iterator[Reason]:
@@ -294,21 +313,14 @@ def check_versions(case: GateCase) -> Iterator[Reason]:
     """Of one engine any other release may compute differently; between engines torch
     and CUDA are what they share.
     """
-    names = ["torch_version", "cuda_version"] + (
-        ["engine_version"] if case.same_engine else []
-    )
+    packages = {"cuda_version": "CUDA", "torch_version": "torch"}
+    if case.same_engine:
+        packages = {"engine_version": case.a.info.engine, **packages}
     differ = []
-    for name in reversed(names):
-        a, b = (
-            None if version is None else str(version).partition("+")[0]
-            for version in case.both(name)
-        )
+    for name, package in packages.items():
+        a, b = map(_release, case.both(name))
         if a is not None and b is not None and a != b:
-            if name == "engine_version":
-                what = case.a.info.engine
-            else:
-                what = name.partition("_")[0].replace("cuda", "CUDA")
-            differ.append(f"{what} {a} in {case.a.label} and {b} in {case.b.label}")
+            differ.append(f"{package} {a} in {case.a.label} and {b} in {case.b.label}")
     if differ:
         yield case.setting(
             "versions",
@@ -317,20 +329,29 @@ def check_versions(case: GateCase) -> Iterator[Reason]:
         )
 
 
+def _release(version: Any) -> str | None:
+    """A version without its local part: ``2.9.0`` of ``2.9.0+cu129``."""
+    if version is None:
+        return None
+    release, _, _ = str(version).partition("+")
+    return release
+
+
 def check_settings(case: GateCase) -> Iterator[Reason]:
     """What else one engine says of itself, between two backends on it."""
     if not case.same_engine:
         return
     a = case.a.facts.extra
     b = case.b.facts.extra
-    names = [n for n in _SETTINGS if n in a and n in b and a[n] != b[n]]
-    if names:
-        said = ", ".join(
-            f"{n} ({a[n]} in {case.a.label}, {b[n]} in {case.b.label})"
-            for n in names[:3]
-        )
-        if len(names) > 3:
-            more = f" and {len(names) - 3} more settings"
+    differ = []
+    for name in _SETTINGS:
+        if name in a and name in b and a[name] != b[name]:
+            values = f"{a[name]} in {case.a.label}, {b[name]} in {case.b.label}"
+            differ.append(f"{name} ({values})")
+    if differ:
+        said = ", ".join(differ[:3])
+        if len(differ) > 3:
+            more = f" and {len(differ) - 3} more settings"
         else:
             more = ""
         yield case.setting(
@@ -342,13 +363,12 @@ def check_settings(case: GateCase) -> Iterator[Reason]:
 
 def check_environment(case: GateCase) -> Iterator[Reason]:
     """Variables that change numbers, where one side alone has them."""
-    a, b = (_numeric(side) for side in case.sides)
-    said = [
-        f"{name}={values[name]} for {side.label}"
-        for side, values, others in ((case.a, a, b), (case.b, b, a))
-        for name in sorted(values)
-        if values[name] != others.get(name)
-    ]
+    said = []
+    for side, other in case.crossed:
+        others = _numeric(other)
+        for name, value in sorted(_numeric(side).items()):
+            if value != others.get(name):
+                said.append(f"{name}={value} for {side.label}")
     if said:
         if len(said) > 3:
             more = f" and {len(said) - 3} more"

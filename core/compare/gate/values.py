@@ -73,15 +73,13 @@ def check_unscored(case: GateCase) -> Iterator[Reason]:
     """Completion tokens that one side alone has."""
     pair = case.pair
     holes = {case.a: pair.missing_a, case.b: pair.missing_b}
+    in_completion = case.counted & pair.in_completion
     for side, other in case.crossed:
-        missing = int(np.count_nonzero(holes[side] & pair.in_completion))
+        missing = np.count_nonzero(holes[side] & in_completion)
         if not missing:
             continue
-        scored = int(
-            np.count_nonzero(
-                case.counted & pair.in_completion & ~np.isnan(case.logprob(other))
-            )
-        )
+        has_score = ~np.isnan(case.logprob(other))
+        scored = int(np.count_nonzero(in_completion & has_score))
         yield caution(
             "unscored",
             f"{side.label} has no score for {missing:,} of the"
@@ -93,7 +91,9 @@ def check_unscored(case: GateCase) -> Iterator[Reason]:
 
 def check_infinite(case: GateCase) -> Iterator[Reason]:
     """Tokens that one side alone calls impossible."""
-    if infinite := int(np.count_nonzero(np.isinf(case.pair.delta) & case.pair.scored)):
+    is_infinite = np.isinf(case.pair.delta) & case.pair.scored
+    infinite = int(np.count_nonzero(is_infinite))
+    if infinite:
         are = "is" if infinite == 1 else "are"
         yield caution(
             "infinite",
