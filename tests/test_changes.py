@@ -16,9 +16,7 @@ from logdrift.core.compare.bootstrap import draw_counts
 from logdrift.core.compare.changes import (
     METRICS,
     STUDENTISED,
-    TOPK,
     Change,
-    PairTokens,
     change_stats,
 )
 from logdrift.core.compare.errors import error_stats
@@ -27,6 +25,7 @@ from logdrift.core.compare.mismatch import mismatch_stats
 from logdrift.core.compare.probability import probability_stats
 from logdrift.core.compare.sessions import growth
 from logdrift.core.compare.uncertainty import paired_changes
+from logdrift.core.compare.unit_totals import TOPK, PairTokens
 from logdrift.core.compare.units import unit_sums
 
 NAN, INF = math.nan, math.inf

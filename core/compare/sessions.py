@@ -16,11 +16,12 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from logdrift.core.compare.changes import TOPK, Changes, PairTokens, change_stats
+from logdrift.core.compare.changes import Changes, change_stats
 from logdrift.core.compare.distribution import token_topk
 from logdrift.core.compare.gate import Reason, Severity
 from logdrift.core.compare.loaded import Difference, sentence
 from logdrift.core.compare.pair import Pair, Scope
+from logdrift.core.compare.unit_totals import TOPK, PairTokens
 from logdrift.core.errors import InputError
 from logdrift.core.session.layout import ModelInfo
 from logdrift.core.session.reader import Sequences

@@ -73,16 +73,21 @@ class BackendSpec:
 
     def to_json(self) -> dict[str, Any]:
         """As saved in a session's manifest and sent to a worker."""
-        return {**asdict(self), "options": dict(self.options)}
+        data = asdict(self)
+        data["options"] = dict(self.options)
+        return data
 
     def _check_words(self) -> None:
-        known = {"engine": tuple(ENGINES), "dtype": DTYPES, "role": ROLES}
-        for name, words in known.items():
-            value = getattr(self, name)
-            if value not in words:
-                reason = f"{name} {value!r} is unknown"
-                remedy = f"use {', '.join(words)}"
-                raise self.error(name, reason, remedy)
+        self._check_word("engine", ENGINES)
+        self._check_word("dtype", DTYPES)
+        self._check_word("role", ROLES)
+
+    def _check_word(self, field: str, words: Iterable[str]) -> None:
+        value = getattr(self, field)
+        if value not in words:
+            reason = f"{field} {value!r} is unknown"
+            remedy = f"use {', '.join(words)}"
+            raise self.error(field, reason, remedy)
 
     def _check_numbers(self) -> None:
         if self.gpus is not None and not _GPUS.fullmatch(self.gpus):
@@ -127,7 +132,8 @@ class BackendSpec:
             reason = "attaching to a running server is not in this version"
             raise self.error("options", reason, "leave out server=")
         for name in ("model", "revision", "python"):
-            secret = secret_in(getattr(self, name), name)
+            value = getattr(self, name)
+            secret = secret_in(value, name)
             if secret is not None:
                 raise self._secret_error(secret, field=name)
         secret = secret_in(self.options)
@@ -135,7 +141,8 @@ class BackendSpec:
             raise self._secret_error(secret, field="options", what="option ")
 
     def _secret_error(self, name: str, field: str, what: str = "") -> InputError:
-        error = secret_error(name, field=f"backend[{self.name}].{field}", what=what)
+        dotted = f"backend[{self.name}].{field}"
+        error = secret_error(name, field=dotted, what=what)
         return error.within(f"backend {self.name!r}")
 
     def labels(self) -> list[CaptureName]:
@@ -202,7 +209,8 @@ def refuse_hidden(spec: BackendSpec) -> None:
     It was not saved, so the backend cannot be started with it again.
     """
     values = [spec.model, spec.python, dict(spec.options)]
-    if HIDDEN in json.dumps(values, default=str):
+    text = json.dumps(values, default=str)
+    if HIDDEN in text:
         raise spec.error(
             "options",
             "an option of it looks like a credential and was not kept",

@@ -67,7 +67,8 @@ class CapturePlan:
                 remedy="give one",
             )
         for name in ("model", "revision", "title"):
-            secret = secret_in(getattr(self, name), name)
+            value = getattr(self, name)
+            secret = secret_in(value, name)
             if secret is not None:
                 raise secret_error(secret, field=name)
 
@@ -126,7 +127,8 @@ class CapturePlan:
         backends = []
         for spec in self.backends:
             if not spec.paths:
-                spec = replace(spec, paths=_usual_paths(spec is generator))
+                paths = _usual_paths(spec is generator)
+                spec = replace(spec, paths=paths)
             backends.append(spec)
         return replace(self, backends=tuple(backends))
 
@@ -170,7 +172,8 @@ class CapturePlan:
 
         Raises InputError where a value is of another type.
         """
-        return cls(**_hidden(checked(_plan_kind, data, "the plan")))
+        values = checked(_plan_kind, data, "the plan")
+        return cls(**_hidden(values))
 
 
 def _usual_paths(generates: bool) -> tuple[str, ...]:
@@ -181,20 +184,28 @@ def _usual_paths(generates: bool) -> tuple[str, ...]:
 
 _backend_kind = record(BackendSpec, role=text)
 _sampling_kind = record(SamplingSpec)
+
+
+def _saved_backend(value: Any) -> BackendSpec:
+    values = _backend_kind(value)
+    return BackendSpec(**_hidden(values))
+
+
+def _saved_sampling(value: Any) -> SamplingSpec:
+    values = _sampling_kind(value)
+    return SamplingSpec(**values)
+
+
 _plan_kind = record(
-    CapturePlan,
-    backends=items(lambda value: BackendSpec(**_hidden(_backend_kind(value)))),
-    sampling=lambda value: SamplingSpec(**_sampling_kind(value)),
+    CapturePlan, backends=items(_saved_backend), sampling=_saved_sampling
 )
 
 
 def _hidden(values: dict[str, Any]) -> dict[str, Any]:
     """What an older logdrift saved, without credentials that it did not recognise."""
-    plain = {
-        name: value
-        for name, value in values.items()
-        if name not in ("backends", "sampling")
-    }
+    plain = dict(values)
+    for name in ("backends", "sampling"):
+        plain.pop(name, None)
     if secret_in(plain) is None:
         return values
     return {**values, **masked(plain)}

@@ -7,6 +7,9 @@ from collections.abc import Iterator, Mapping, Set
 from logdrift.core.errors import InputError
 from logdrift.core.keys import NOT_HERE, near_key, nearest
 
+KnownKeys = Mapping[str, Set[str]]
+"""The keys that a plan file may have, by table."""
+
 PLAN = ""
 """The table of the plan itself, which in TOML ends where the first ``[table]`` begins.
 """
@@ -19,7 +22,7 @@ _HEADINGS = {
 
 
 def check_keys(
-    table: str, where: str, data: Mapping[str, object], tables: Mapping[str, Set[str]]
+    table: str, where: str, data: Mapping[str, object], tables: KnownKeys
 ) -> None:
     """Refuse the first key of ``data`` that ``table`` does not have.
 
@@ -29,7 +32,8 @@ def check_keys(
     for key in data:
         if key not in tables[table]:
             name = f"{where}{key}"
-            raise InputError(f"{name} {_refusal(key, table, tables)}", field=name)
+            refusal = _refusal(key, table, tables)
+            raise InputError(f"{name} {refusal}", field=name)
 
 
 def check_options(where: str, options: Mapping[str, object], own: Set[str]) -> None:
@@ -47,14 +51,16 @@ def check_options(where: str, options: Mapping[str, object], own: Set[str]) -> N
             )
 
 
-def _refusal(key: str, table: str, tables: Mapping[str, Set[str]]) -> str:
+def _refusal(key: str, table: str, tables: KnownKeys) -> str:
     if key in NOT_HERE:
         return NOT_HERE[key]
-    owners = [_HEADINGS[other] for other, keys in tables.items() if key in keys]
+    owners = []
+    for other, keys in tables.items():
+        if key in keys:
+            owners.append(_HEADINGS[other])
     if owners:
         return f"stands in the wrong place: it belongs to {' or '.join(owners)}"
-    guess = next(_guesses(key, table, tables), None)
-    if guess is not None:
+    for guess in _guesses(key, table, tables):
         return f"is unknown: {guess}"
     refusal = f"is unknown: {nearest(key, tables[table])}"
     if table == "backend":
@@ -62,7 +68,7 @@ def _refusal(key: str, table: str, tables: Mapping[str, Set[str]]) -> str:
     return refusal
 
 
-def _guesses(key: str, table: str, tables: Mapping[str, Set[str]]) -> Iterator[str]:
+def _guesses(key: str, table: str, tables: KnownKeys) -> Iterator[str]:
     """Keys with a similar name, in this table first, then in the others."""
     near = near_key(key, tables[table])
     if near is not None:

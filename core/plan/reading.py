@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -11,7 +11,7 @@ from logdrift.core.engines import ENGINES
 from logdrift.core.errors import InputError
 from logdrift.core.plan.backend import BackendSpec
 from logdrift.core.plan.capture import CapturePlan
-from logdrift.core.plan.keys import PLAN, check_keys, check_options
+from logdrift.core.plan.keys import PLAN, KnownKeys, check_keys, check_options
 from logdrift.core.plan.sampling import SamplingSpec
 from logdrift.core.plan.spec_text import default_role, parse_spec
 from logdrift.core.session.files import SMALL_BYTES, read_file
@@ -19,8 +19,8 @@ from logdrift.core.session.files import SMALL_BYTES, read_file
 _Built = TypeVar("_Built")
 _TABLES = ("backend", "prompts", "sampling")
 _FINAL_TURN = ("continue_final_message", "add_generation_prompt")
-_Known = Mapping[str, Set[str]]
-"""The keys that a plan file may have, by table."""
+_Table = Mapping[str, Any]
+"""A table of TOML."""
 
 
 class _Kind(NamedTuple):
@@ -65,7 +65,7 @@ def load_plan(path: Path) -> CapturePlan:
         raise error.within(where, file=path) from None
 
 
-def _known_keys() -> _Known:
+def _known_keys() -> KnownKeys:
     in_tables = {"backends", "texts", "prompts_file", *_FINAL_TURN}
     own = _names(CapturePlan) - in_tables
     return {
@@ -80,25 +80,26 @@ def _names(record: type) -> set[str]:
     return {field.name for field in fields(record)}
 
 
-def _plan(data: Mapping[str, Any], folder: Path) -> CapturePlan:
+def _plan(data: _Table, folder: Path) -> CapturePlan:
     known = _known_keys()
     check_keys(PLAN, "", data, known)
     sampling = _table(data, "sampling")
     check_keys("sampling", "sampling.", sampling, known)
     backends = _backends(data, known)
-    prompts = _prompts(_table(data, "prompts"), folder, known)
+    prompt_table = _table(data, "prompts")
+    prompts = _prompts(prompt_table, folder, known)
     if "model" not in data:
         raise InputError("model is missing", field="model")
     values = dict(data)
-    for table in _TABLES:
-        values.pop(table, None)
-    values.update(prompts)
+    for name in _TABLES:
+        values.pop(name, None)
+    values |= prompts
     values["backends"] = backends
     values["sampling"] = _typed(SamplingSpec, sampling, "sampling.")
     return _typed(CapturePlan, values, "")
 
 
-def _table(data: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+def _table(data: _Table, key: str) -> _Table:
     table = data.get(key, {})
     if isinstance(table, Mapping):
         return table
@@ -108,7 +109,7 @@ def _table(data: Mapping[str, Any], key: str) -> Mapping[str, Any]:
 # -- [prompts]
 
 
-def _prompts(table: Mapping[str, Any], folder: Path, known: _Known) -> dict[str, Any]:
+def _prompts(table: _Table, folder: Path, known: KnownKeys) -> dict[str, Any]:
     """The fields of a plan that the table ``[prompts]`` gives."""
     check_keys("prompts", "prompts.", table, known)
     file = table.get("file")
@@ -173,7 +174,7 @@ class _Place:
         return InputError(f"{place} {reason}", field=field, remedy=remedy)
 
 
-def _backends(data: Mapping[str, Any], known: _Known) -> tuple[BackendSpec, ...]:
+def _backends(data: _Table, known: KnownKeys) -> tuple[BackendSpec, ...]:
     backends = data.get("backend", [])
     if not isinstance(backends, list):
         reason = "backend is not a list"
@@ -184,7 +185,7 @@ def _backends(data: Mapping[str, Any], known: _Known) -> tuple[BackendSpec, ...]
     return tuple(specs)
 
 
-def _backend(value: Any, index: int, known: _Known) -> BackendSpec:
+def _backend(value: Any, index: int, known: KnownKeys) -> BackendSpec:
     """One backend: a table, or a line as on the command line."""
     if isinstance(value, str):
         return parse_spec(value)
@@ -196,16 +197,14 @@ def _backend(value: Any, index: int, known: _Known) -> BackendSpec:
     return _backend_of_table(value, place, known)
 
 
-def _backend_of_table(
-    table: Mapping[str, Any], place: _Place, known: _Known
-) -> BackendSpec:
+def _backend_of_table(table: _Table, place: _Place, known: KnownKeys) -> BackendSpec:
     where = f"backend[{place.index}]."
     options = table.get("options", {})
     if not isinstance(options, Mapping):
         raise place.error("options", "is not a table")
     check_keys("backend", where, table, known)
     check_options(where, options, known["backend"])
-    engine = table.get("engine")
+    engine: Any = table.get("engine")
     if engine not in ENGINES:
         remedy = f"use {', '.join(ENGINES)}"
         raise place.error("engine", f"is {engine!r}", remedy)
@@ -220,7 +219,7 @@ def _backend_of_table(
     return _typed(BackendSpec, values, where)
 
 
-def _typed(record: type[_Built], values: Mapping[str, Any], where: str) -> _Built:
+def _typed(record: type[_Built], values: _Table, where: str) -> _Built:
     """Build a record, once its values have the types of its fields.
 
     Raises InputError.

@@ -22,11 +22,13 @@ class SamplingSpec:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        self._check("temperature", 0.0 <= self.temperature <= 2.0, "give 0 to 2")
-        above_zero = "give a number above 0, up to 1"
-        self._check("top_p", 0.0 < self.top_p <= 1.0, above_zero)
+        temperature_ok = 0.0 <= self.temperature <= 2.0
+        self._check("temperature", temperature_ok, "give 0 to 2")
+        top_p_ok = 0.0 < self.top_p <= 1.0
+        self._check("top_p", top_p_ok, "give a number above 0, up to 1")
         self._check("top_k", self.top_k >= 0, "give 0 (off) or more")
-        self._check("min_p", 0.0 <= self.min_p <= 1.0, "give 0 to 1")
+        min_p_ok = 0.0 <= self.min_p <= 1.0
+        self._check("min_p", min_p_ok, "give 0 to 1")
         self._check("repetition_penalty", self.repetition_penalty > 0, "give > 0")
         self._check("max_tokens", self.max_tokens >= 1, "give 1 or more")
 

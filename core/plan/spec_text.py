@@ -45,7 +45,8 @@ def parse_spec(text: str) -> BackendSpec:
     try:
         values = _option_values(pieces)
     except InputError as error:
-        raise error.within(where, field=f"backend[{name}].options") from None
+        field = f"backend[{name}].options"
+        raise error.within(where, field=field) from None
     if dtype:
         values["dtype"] = _SHORT_DTYPES.get(dtype, dtype)
     values.setdefault("role", default_role(name, engine))
@@ -80,7 +81,8 @@ def _option_values(pieces: list[str]) -> dict[str, Any]:
             own[key] = read(key, value)
         else:
             options[key] = _json_or_text(value)
-    return {**own, "options": options}
+    own["options"] = options
+    return own
 
 
 def _pairs(pieces: list[str]) -> Iterator[tuple[str, str]]:

@@ -28,6 +28,7 @@ _SHORT = {
     "\f": "\\f",
     "\r": "\\r",
 }
+_FINAL_TURN = ("continue_final_message", "add_generation_prompt")
 _ALWAYS = ("name", "engine", "dtype", "role", "repeats")
 """Fields of a backend that are written though they have their default value."""
 _ORDER = ("name", "engine", "dtype", "role", "paths", "repeats", "alone", "gpus")
@@ -65,12 +66,9 @@ def _lines(plan: CapturePlan) -> Iterator[str]:
 
 
 def _prompts(plan: CapturePlan) -> Iterator[str]:
-    final_turn = [
-        name
-        for name in ("continue_final_message", "add_generation_prompt")
-        if getattr(plan, name)
-    ]
-    if plan.prompts_file is None and not plan.texts and not final_turn:
+    final_turn = [name for name in _FINAL_TURN if getattr(plan, name)]
+    has_prompts = plan.prompts_file is not None or plan.texts
+    if not has_prompts and not final_turn:
         return
     yield from ("", "[prompts]")
     if plan.prompts_file is not None:
@@ -126,7 +124,8 @@ def _value(value: Any, where: str) -> str:
     if isinstance(value, Mapping):
         return _inline_table(value, where)
     if isinstance(value, list | tuple):
-        return f"[{', '.join(_value(item, where) for item in value)}]"
+        items = [_value(item, where) for item in value]
+        return f"[{', '.join(items)}]"
     written = json.dumps(value, default=repr)
     raise InputError(
         f"{where} is {written}, which TOML cannot hold", remedy="leave it out"
@@ -136,10 +135,10 @@ def _value(value: Any, where: str) -> str:
 def _inline_table(table: Mapping[Any, Any], where: str) -> str:
     if not table:
         return "{}"
-    entries = (
-        f"{_key(str(key), where)} = {_value(value, where)}"
-        for key, value in table.items()
-    )
+    entries = []
+    for key, value in table.items():
+        name = _key(str(key), where)
+        entries.append(f"{name} = {_value(value, where)}")
     return f"{{ {', '.join(entries)} }}"
 
 
