@@ -391,7 +391,7 @@ def no_engines(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def opened(
-    pilot: Pilot[Any], app: LogdriftApp, key: str = "c"
+    pilot: Pilot[Any], app: LogdriftApp, key: str = "ctrl+n"
 ) -> NewCaptureScreen:
     await until(
         pilot, lambda: isinstance(app.screen, SessionsScreen) and app.screen.list.read
@@ -429,7 +429,7 @@ async def test_filled_in_by_keyboard_in_one_go(tmp_path: Path) -> None:
     """
     app = make_app(None, tmp_path / "sessions")
     async with app.run_test(size=(80, 24)) as pilot:
-        screen = await opened(pilot, app, "N")
+        screen = await opened(pilot, app, "ctrl+n")
         keys = [
             "down",
             "ctrl+u",
@@ -642,7 +642,7 @@ async def test_the_plan_is_previewed_saved_edited_and_loaded(tmp_path: Path) -> 
         assert screen.form.sampling["max_tokens"] == "7" and screen.form.texts == (
             "Ho",
         )
-        await pilot.press("f2")
+        await pilot.press("ctrl+t")
         await until(
             pilot,
             lambda: (

@@ -248,7 +248,7 @@ async def test_export_asks_for_a_name_and_says_what_was_written(
     async with app.run_test(size=(120, 36)) as pilot:
         screen = await judged(pilot)
         await drawn(pilot, screen.chart, "delta")
-        await pilot.press("x")
+        await pilot.press("ctrl+s")
         await until(pilot, lambda: isinstance(app.screen, LinePrompt))
         assert (
             isinstance(app.screen, LinePrompt)
@@ -261,14 +261,14 @@ async def test_export_asks_for_a_name_and_says_what_was_written(
             lambda: "written: gen-delta-seq0.svg" in text(screen.query_one(Hints)),
         )
         ET.fromstring((own_home / "gen-delta-seq0.svg").read_text(encoding="utf-8"))
-        await pilot.press("x")
+        await pilot.press("ctrl+s")
         await until(pilot, lambda: isinstance(app.screen, LinePrompt))
         await pilot.press("escape")
         await until(pilot, lambda: app.screen is screen)
         assert [p.name for p in own_home.glob("*.svg")] == ["gen-delta-seq0.svg"]
         screen.chart.choose(index_of("change"))
         await until(pilot, lambda: bool(screen.chart.problem))
-        await pilot.press("x")
+        await pilot.press("ctrl+s")
         assert "no chart to export" in text(screen.query_one(Hints))
 
 

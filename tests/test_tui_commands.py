@@ -26,8 +26,8 @@ from tests.tui_screen import make_app, until
 
 FROM_LIST: dict[Scope, tuple[str, ...]] = {
     "sessions": (),
-    "form": ("c",),
-    "confirm": ("d",),
+    "form": ("ctrl+n",),
+    "confirm": ("D",),
     "diff": ("space", "down", "space"),
 }
 FROM_EXPLORER: dict[Scope, tuple[str, ...]] = {
@@ -54,7 +54,11 @@ ELSEWHERE: frozenset[Scope] = frozenset({"experiments", "layers"})
 tests/test_tui_experiments.py and tests/test_tui_layers.py press each of their keys, and
 fail where one is not pressed.
 """
-BY_THE_LIST = {("sessions", "open"): ("choose", ())}
+BY_THE_LIST = {
+    ("sessions", "open"): ("choose", ()),
+    ("facts", "whole"): ("choose", ()),
+    ("limits", "whole"): ("choose", ()),
+}
 """The list under the cursor listens to the same key first, to the same end; the command
 itself is in the palette.
 """

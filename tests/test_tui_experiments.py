@@ -254,14 +254,11 @@ async def open_experiment(
     pilot: Any, screen: ExperimentsScreen, key: str, patch: pytest.MonkeyPatch
 ) -> None:
     app = pilot.app
+    # One that has not run has no session to open: the key asks whether it shall run.
     await pilot.press(key)
-    await until(
-        pilot,
-        lambda: (
-            "this experiment has not run yet: there is no session of it"
-            in screen_text(app)
-        ),
-    )
+    await until(pilot, lambda: "in the background?" in screen_text(app))
+    await pilot.press("escape")
+    await until(pilot, lambda: app.screen is screen)
     await started(pilot, screen)
     await until(pilot, lambda: screen.rows[0].state == "failed")
     await pilot.press(key)
@@ -438,7 +435,7 @@ async def test_the_budget_chooses_what_would_tell_if_it_fits(session: Session) -
             ("1m", {screen.rows[0].id}),
             ("2h", {screen.rows[0].id}),
         ):
-            await pilot.press("b")
+            await pilot.press("M")
             await until(pilot, lambda: isinstance(app.screen, LinePrompt))
             await pilot.press("ctrl+u", *typed, "enter")
             await until(pilot, lambda typed=typed: f"budget {typed} · " in head(screen))  # type: ignore[misc]
@@ -717,6 +714,6 @@ async def test_where_nothing_is_proposed_the_reason_is_the_true_one(
     async with app.run_test(size=(80, 24)) as pilot:
         screen = await opened(pilot)
         await until(pilot, lambda: f"no experiment is proposed: {said}" in head(screen))
-        await pilot.press("space", "a", "right", "e", "x")
+        await pilot.press("space", "a", "right", "enter", "x")
         await until(pilot, lambda: "there is no experiment to run" in screen_text(app))
         assert app.screen is screen

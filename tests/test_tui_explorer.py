@@ -582,7 +582,7 @@ async def test_a_session_deleted_underneath_is_said_once_and_what_was_read_stays
         assert "↵" not in "".join(lines(app.screen.query_one(Reading)))
         await pilot.press("q", "n")
         await until(pilot, lambda: app.screen is screen and screen.position > 0)
-        for key in ("o", "i", "]", "v", "s"):
+        for key in ("o", "%", "]", "v", "s"):
             await pilot.press("right_square_bracket" if key == "]" else key)
         for key in ("m", "d", "T", "R", "w"):
             await pilot.press(key)

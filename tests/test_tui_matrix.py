@@ -243,7 +243,7 @@ async def test_numbers_scopes_and_leaving(session: Session) -> None:
         await until(pilot, lambda: "errors.mae" in text(screen.grid))
         await pilot.press("right_square_bracket", "right_square_bracket")
         await until(pilot, lambda: "errors.mean" in text(screen.grid))
-        await pilot.press("m")
+        await pilot.press("O")
         await until(pilot, lambda: isinstance(app.screen, Picker))
         assert METRICS["errors.mean"].meaning in screen_text(app)
         paths = list(METRICS)
@@ -257,7 +257,7 @@ async def test_numbers_scopes_and_leaving(session: Session) -> None:
             ),
         )
         for scope in ("prompt", "all", "completion"):
-            await pilot.press("s")
+            await pilot.press("a")
             await until(
                 pilot,
                 lambda scope=scope: (

@@ -155,7 +155,7 @@ async def test_go_to_a_place_and_undo_and_redo_it(folder: Path) -> None:
         assert screen.position == 0
         await pilot.press("U")
         assert screen.position == start + 17
-        await pilot.press("ctrl+r")
+        await pilot.press("U")
         assert screen.position == start + 4
         await pilot.press("U")
         assert "no jump to redo" in hint(pilot)
@@ -546,7 +546,7 @@ async def test_the_inspector_orders_by_either_side_and_shows_more_captures(
                 if row.cells[by].logprob is not None and not row.target
             ]
             assert known == sorted(known, reverse=True)
-            await pilot.press("i")
+            await pilot.press("percent_sign")
         assert screen.model.inspection().by == 0
         await pilot.resize_terminal(80, 24)
         await until(

@@ -13,7 +13,12 @@ from pathlib import Path
 import pytest
 
 from logdrift.tui.actions import COMMANDS, SCOPE_TITLES, Command, hint_pairs
-from logdrift.tui.actions.key_tables import keys_table, short_keys_table
+from logdrift.tui.actions.grammar import GRAMMAR
+from logdrift.tui.actions.key_tables import (
+    grammar_table,
+    keys_table,
+    short_keys_table,
+)
 from logdrift.tui.app import LogdriftApp
 from logdrift.tui.bindings import bindings
 from logdrift.tui.screens.chart import ChartScreen
@@ -97,6 +102,46 @@ def test_no_key_means_two_things_in_one_scope() -> None:
             for key in command.keys
         ]
         assert len(keys) == len(set(keys)), scope
+
+
+MOVES = frozenset(
+    {
+        *("up", "down", "left", "right", "home", "end", "pageup", "pagedown"),
+        *("h", "j", "k", "l", "g", "G", "tab", "shift+tab", "dollar_sign"),
+        *("ctrl+u", "ctrl+d", "ctrl+home", "ctrl+end", *"0123456789"),
+    }
+)
+"""Keys that move, by the widget that has the focus."""
+
+
+def test_one_key_has_one_meaning_everywhere() -> None:
+    grammar = {meaning.key: meaning.actions for meaning in GRAMMAR}
+    assert len(grammar) == len(GRAMMAR)
+    used: dict[str, set[str]] = {}
+    for command in COMMANDS:
+        # Where yes or no is asked nothing else is heard.
+        if command.scope == "confirm":
+            continue
+        for key in set(command.keys) - MOVES:
+            used.setdefault(key, set()).add(command.action)
+    for key, actions in used.items():
+        assert actions <= grammar[key], f"{key} means two things: {actions}"
+    for key, actions in grammar.items():
+        assert actions == used.get(key), f"{key} is no longer the key of all of these"
+
+
+def test_d_does_not_delete() -> None:
+    deleting = [command for command in COMMANDS if command.action == "delete"]
+    assert deleting
+    for command in deleting:
+        assert "d" not in command.keys
+
+
+def test_the_documented_meanings_are_those_of_the_grammar() -> None:
+    text = (REPOSITORY / "docs" / "keys.md").read_text(encoding="utf-8")
+    _, _, rest = text.partition("<!-- grammar -->")
+    shown = rest.partition("<!-- /grammar -->")[0].strip()
+    assert shown == grammar_table(), "run: python -m logdrift.tui.actions docs/keys.md"
 
 
 @pytest.mark.parametrize("pane", ["move", "list", "pane", "chart", "inspector"])

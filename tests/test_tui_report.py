@@ -74,10 +74,10 @@ async def test_the_report_is_that_of_the_command_in_the_width_of_the_screen(
             "Report · text · trainer/prefill → vllm/decode" in shown[0]
             and "sample-smollm2" in shown[1]
         )
-        await pilot.press("f")
+        await pilot.press("v")
         await until(pilot, lambda: screen.text == paint_markdown(comment(report, PAIR)))
         assert "Markdown" in lines(screen.reading)[0]
-        await pilot.press("f", "a")
+        await pilot.press("v", "a")
         await until(pilot, lambda: "all pairs" in lines(screen.reading)[0])
         assert "sglang/prefill#2" in screen.text
         await pilot.press("q")
@@ -100,7 +100,7 @@ async def test_copying_says_what_was_sent_and_offers_a_file_for_more(
         await pilot.press("c")
         await until(pilot, lambda: "not copied: 100,000 bytes" in screen_text(app))
         assert (
-            "w saves it to a file" in screen_text(app)
+            "Ctrl+S saves it to a file" in screen_text(app)
             and len([s for s in sent if "52;c;" in s]) == 1
         )
 
@@ -110,7 +110,7 @@ async def test_saving_writes_the_form_of_the_name(tmp_path: Path, ending: str) -
     app = make_app(SAMPLE)
     async with app.run_test(size=(120, 36)) as pilot:
         await opened(pilot)
-        await pilot.press("w")
+        await pilot.press("ctrl+s")
         await until(pilot, lambda: isinstance(app.screen, LinePrompt))
         assert app.screen.text == "sample-smollm2-report.md"
         await pilot.press("ctrl+u", *f"out.{ending}", "enter")
@@ -145,7 +145,7 @@ async def test_a_name_that_does_not_do_is_not_taken(tmp_path: Path) -> None:
     app = make_app(SAMPLE)
     async with app.run_test(size=(120, 36)) as pilot:
         await opened(pilot)
-        await pilot.press("w")
+        await pilot.press("ctrl+s")
         await until(pilot, lambda: isinstance(app.screen, LinePrompt))
         await pilot.press("ctrl+u", *"taken.md", "enter")
         await until(pilot, lambda: "taken.md exists" in screen_text(app))
@@ -183,7 +183,7 @@ async def test_a_file_that_cannot_be_written_is_an_error_that_can_be_copied(
     app = make_app(SAMPLE)
     async with app.run_test(size=(120, 36)) as pilot:
         await opened(pilot)
-        await pilot.press("w")
+        await pilot.press("ctrl+s")
         await until(pilot, lambda: isinstance(app.screen, LinePrompt))
         await pilot.press("ctrl+u", *"out.md", "enter")
         await until(
@@ -239,7 +239,7 @@ async def test_what_is_shown_can_be_saved(
             pilot,
             lambda: not isinstance(app.screen, LimitsScreen) or bool(app.screen.limits),
         )
-        await pilot.press("w")
+        await pilot.press("ctrl+s")
         await until(pilot, lambda: isinstance(app.screen, LinePrompt))
         assert app.screen.text == file
         await pilot.press("enter")
@@ -252,7 +252,7 @@ async def test_what_is_shown_can_be_saved(
             "\n"
         ) + "\n" and written.startswith(head)
         # The same name again is not offered.
-        await pilot.press("w")
+        await pilot.press("ctrl+s")
         await until(pilot, lambda: isinstance(app.screen, LinePrompt))
         assert app.screen.text == file.replace(".", "-2.")
 
@@ -294,7 +294,7 @@ async def test_searching_marks_and_steps_through_what_is_found() -> None:
         ]
         assert found and all(part.lower() == "mae" for part in found)
         # Another format is another text: the search goes on in it.
-        await pilot.press("f")
+        await pilot.press("v")
         await until(
             pilot,
             lambda: (

@@ -184,7 +184,7 @@ async def test_filter_is_live_and_esc_takes_it_back(sessions: Path) -> None:
         )
         await pilot.press("slash", *" nothing", "enter")
         await until(pilot, lambda: names(app) == [])
-        await pilot.press("enter", "d", "R", "u", "x", "space")
+        await pilot.press("enter", "D", "f2", "f5", "X", "space")
         assert app.screen is screen_of(app) and "no capture is running" in said(app)
         await pilot.press("escape")
         await until(pilot, lambda: len(names(app)) == 3)
@@ -310,7 +310,7 @@ async def test_rename_asks_for_a_name_and_says_what_is_wrong_with_one(
     app = make_app(None, sessions)
     async with app.run_test(size=(80, 24)) as pilot:
         await at(pilot, app, "good")
-        await pilot.press("R")
+        await pilot.press("f2")
         await until(
             pilot,
             lambda: (
@@ -332,7 +332,7 @@ async def test_rename_asks_for_a_name_and_says_what_is_wrong_with_one(
         assert (sessions / "better" / "session.json").exists() and not (
             sessions / "good"
         ).exists()
-        await pilot.press("R", "escape")
+        await pilot.press("f2", "escape")
         await until(pilot, lambda: app.screen is screen_of(app))
         assert "better" in names(app)
 
@@ -387,7 +387,7 @@ async def test_delete_asks_with_name_and_size_and_no_is_no(sessions: Path) -> No
         found = folder_size(sessions / "good")
         asked = f"Delete good? {found.files} files, {byte_size(found.size)}"
         for no in ("enter", "n", "escape", "q"):
-            await pilot.press("d")
+            await pilot.press("D")
             await until(
                 pilot,
                 lambda: isinstance(app.screen, Confirm) and asked in screen_text(app),
@@ -395,7 +395,7 @@ async def test_delete_asks_with_name_and_size_and_no_is_no(sessions: Path) -> No
             await pilot.press(no)
             await until(pilot, lambda: app.screen is screen_of(app))
         assert (sessions / "good").exists()
-        await pilot.press("d")
+        await pilot.press("D")
         await until(pilot, lambda: isinstance(app.screen, Confirm))
         await pilot.press("down", "enter")
         await until(
@@ -412,7 +412,7 @@ async def test_delete_asks_with_name_and_size_and_no_is_no(sessions: Path) -> No
         await until(pilot, lambda: names(app) == ["other"])
         (sessions / "link").symlink_to(sessions / "other")
         await at(pilot, app, "link")
-        await pilot.press("d")
+        await pilot.press("D")
         await until(
             pilot, lambda: "it is a link: what it leads to stays" in screen_text(app)
         )
@@ -424,7 +424,7 @@ async def test_a_session_deleted_meanwhile_is_one_line(sessions: Path) -> None:
     app = make_app(None, sessions)
     async with app.run_test(size=(120, 36)) as pilot:
         await at(pilot, app, "good")
-        await pilot.press("d")
+        await pilot.press("D")
         await until(pilot, lambda: isinstance(app.screen, Confirm))
         shutil.rmtree(sessions / "good")
         await pilot.press("y")
@@ -440,7 +440,7 @@ async def test_a_running_session_is_not_renamed_or_deleted_and_is_cancelled_afte
     with held(sessions / "good") as holder:
         async with app.run_test(size=(80, 24)) as pilot:
             await at(pilot, app, "good", running)
-            for key, word in (("R", "renamed"), ("d", "deleted"), ("u", "resumed")):
+            for key, word in (("f2", "renamed"), ("D", "deleted"), ("f5", "resumed")):
                 await pilot.press(key)
                 await until(
                     pilot,
@@ -449,7 +449,7 @@ async def test_a_running_session_is_not_renamed_or_deleted_and_is_cancelled_afte
                     ),
                 )
                 assert app.screen is screen_of(app)
-            await pilot.press("x")
+            await pilot.press("X")
             await until(
                 pilot,
                 lambda: (
@@ -460,7 +460,7 @@ async def test_a_running_session_is_not_renamed_or_deleted_and_is_cancelled_afte
             await pilot.press("n")
             await until(pilot, lambda: app.screen is screen_of(app))
             assert holder.process.poll() is None
-            await pilot.press("x")
+            await pilot.press("X")
             await until(pilot, lambda: isinstance(app.screen, Confirm))
             await pilot.press("y")
             await until(pilot, lambda: "good is cancelled" in said(app))
@@ -497,11 +497,11 @@ async def test_resume_is_offered_where_something_is_missing(
     app = make_app(None, sessions)
     async with app.run_test(size=(80, 24)) as pilot:
         await at(pilot, app, "good")
-        await pilot.press("u")
+        await pilot.press("f5")
         assert "good lacks nothing" in said(app)
         await at(pilot, app, "other")
-        assert "failed: engine died  (u tries again)" in screen_text(app)
-        await pilot.press("u")
+        assert "failed: engine died  (F5 tries again)" in screen_text(app)
+        await pilot.press("f5")
         await until(pilot, lambda: "goes on in the background" in said(app))
         assert started == [sessions / "other"]
 

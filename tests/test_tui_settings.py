@@ -128,12 +128,12 @@ async def test_settings_show_reasons_and_facts(
             ),
         )
         assert "\x1b" not in screen_text(app)
-        await pilot.press("space")
+        await pilot.press("enter")
         await until(pilot, lambda: isinstance(app.screen, TextScreen))
         assert "vllm/decode, vllm/prefill" in screen_text(
             app
         ) and "unknown" in screen_text(app)
-        await pilot.press("escape", "r")
+        await pilot.press("escape", "v")
         await until(
             pilot,
             lambda: (
@@ -246,7 +246,7 @@ async def test_every_limit_is_held_against_the_pair(
             pilot,
             lambda: "? unknown: published for another comparison" in screen_text(app),
         )
-        await pilot.press("space")
+        await pilot.press("enter")
         await until(pilot, lambda: isinstance(app.screen, TextScreen))
         assert last.limit.source.split(":")[0] in screen_text(
             app
@@ -323,7 +323,7 @@ async def test_without_a_pair_there_are_no_limits(tmp_path: Path) -> None:
                 and "no pair to compare yet" in screen_text(app)
             ),
         )
-        await pilot.press("r", "q")
+        await pilot.press("v", "q")
         await until(pilot, lambda: isinstance(app.screen, ExplorerScreen))
         await pilot.press("m")
         await until(

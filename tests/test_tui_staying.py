@@ -78,7 +78,7 @@ async def test_the_answer_to_delete_is_given_once(session: Path) -> None:
             ("escape", "escape"),
             ("n", "enter"),
         ):
-            await pilot.press("d")
+            await pilot.press("D")
             await until(pilot, lambda: isinstance(app.screen, Picker))
             type_at_once(app, *keys)
             await until(pilot, lambda: isinstance(app.screen, SessionsScreen))
@@ -301,7 +301,7 @@ ODD = (
 )
 
 
-@pytest.mark.parametrize("key", ["I", "slash", "R"])
+@pytest.mark.parametrize("key", ["I", "slash", "f2"])
 async def test_odd_input_in_the_list_is_one_line(session: Path, key: str) -> None:
     app = make_app(None, session.parent)
     async with app.run_test(size=(80, 24)) as pilot:
@@ -317,7 +317,7 @@ async def test_odd_input_in_the_list_is_one_line(session: Path, key: str) -> Non
         assert app._exception is None and not unforeseen
 
 
-@pytest.mark.parametrize("key", ["slash", "colon", "f", "x", "w", "R"])
+@pytest.mark.parametrize("key", ["slash", "colon", "f", "ctrl+s", "w", "R"])
 async def test_odd_input_in_the_explorer_is_one_line(session: Path, key: str) -> None:
     app = make_app(session)
     async with app.run_test(size=(80, 24)) as pilot:
@@ -346,7 +346,7 @@ async def test_odd_input_in_the_form_is_said_below_its_field(session: Path) -> N
         async with app.run_test(size=(80, 24)) as pilot:
             await until(pilot, lambda: "made" in screen_text(app))
             for text in ODD:
-                await pilot.press("c")
+                await pilot.press("ctrl+n")
                 for _ in range(6):
                     app.post_message(events.Paste(text))
                     await pilot.press("down")

@@ -127,7 +127,7 @@ async def test_enter_on_a_token_goes_there_and_the_jump_is_undone(hot: Session) 
         await until(pilot, lambda: isinstance(app.screen, WhyScreen))
         again: Any = app.screen
         assert again.found is known is screen.found
-        for leave in ("escape", "o", "q"):
+        for leave in ("escape", "q"):
             await pilot.press(leave)
             await until(pilot, lambda: isinstance(app.screen, ExplorerScreen))
             await pilot.press("w")
@@ -177,7 +177,7 @@ async def test_the_table_opens_at_the_cause_and_is_searched(hot: Session) -> Non
     app = make_app(hot.folder)
     async with app.run_test(size=(80, 24)) as pilot:
         await opened(pilot)
-        await pilot.press("C")
+        await pilot.press("A")
         await until(
             pilot,
             lambda: (
@@ -214,7 +214,7 @@ async def test_copying_gives_the_cause_and_saving_all_of_them(
             and "1. temperature" in copied
         )
         assert "2. " not in copied
-        await pilot.press("w")
+        await pilot.press("ctrl+s")
         await until(pilot, lambda: isinstance(app.screen, LinePrompt))
         assert app.screen.text == "why.txt"
         await pilot.press("enter")
@@ -304,7 +304,7 @@ async def test_without_a_pair_or_with_a_damaged_part_one_line_says_why(
         assert part.split("/")[0] in screen_text(app) and isinstance(
             app.screen, WhyScreen
         )
-        await pilot.press("c", "tab", "enter", "C")
+        await pilot.press("c", "tab", "enter", "A")
         await until(pilot, lambda: isinstance(app.screen, CauseTable))
 
 

@@ -42,7 +42,7 @@ CHART_COMMANDS: tuple[Command, ...] = (
     Command(
         scope="charts",
         action="export_chart",
-        keys=("x",),
+        keys=("ctrl+s",),
         help="Export the chart: as text, SVG, or CSV of the numbers behind it",
         hint="export",
     ),

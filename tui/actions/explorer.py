@@ -145,7 +145,7 @@ EXPLORER_COMMANDS: tuple[Command, ...] = (
     Command(
         scope="explorer",
         action="redo_jump",
-        keys=("U", "ctrl+r"),
+        keys=("U",),
         help="Redo the jump",
     ),
     Command(
@@ -177,7 +177,7 @@ EXPLORER_COMMANDS: tuple[Command, ...] = (
     Command(
         scope="explorer",
         action="order",
-        keys=("i",),
+        keys=("percent_sign",),
         help="Order the alternatives by the other side",
     ),
     Command(

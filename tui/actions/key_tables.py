@@ -5,9 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from logdrift.tui.actions import SCOPE_TITLES, Command, commands
+from logdrift.tui.actions.grammar import GRAMMAR
+from logdrift.tui.actions.key_names import key_names
 
 _START = "<!-- keys -->"
 _END = "<!-- /keys -->"
+_GRAMMAR_START = "<!-- grammar -->"
+_GRAMMAR_END = "<!-- /grammar -->"
 
 
 def keys_table(*, ids: bool = False) -> str:
@@ -28,6 +32,20 @@ def short_keys_table() -> str:
     return "\n".join(["| key | what it does |", "| --- | --- |", *rows])
 
 
+def grammar_table() -> str:
+    """What each key means wherever it does anything; keys of one meaning share a
+    row.
+    """
+    by_meaning: dict[str, list[str]] = {}
+    for meaning in GRAMMAR:
+        by_meaning.setdefault(meaning.words, []).append(meaning.key)
+    rows = [
+        f"| {' '.join(map(_code, key_names(tuple(keys))))} | {words} |"
+        for words, keys in by_meaning.items()
+    ]
+    return "\n".join(["| key | means |", "| --- | --- |", *rows])
+
+
 def _row(command: Command, ids: bool = False) -> str:
     keys = " ".join(map(_code, command.key_names())) or "palette"
     words = command.help.replace("|", "\\|")  # a bar would end the cell
@@ -44,13 +62,21 @@ def _code(key: str) -> str:
 
 
 def write_keys(path: Path) -> None:
-    """Put the table between the two comments of a Markdown file: with ids in keys.md,
-    the short one in the README.
+    """Put the tables between their comments in a Markdown file: with ids and the
+    grammar in keys.md, the short one in the README.
     """
     text = path.read_text(encoding="utf-8")
-    head, _, rest = text.partition(_START)
-    _, _, tail = rest.partition(_END)
     table = keys_table(ids=path.name == "keys.md")
     if path.name == "README.md":
         table = short_keys_table()
-    path.write_text(f"{head}{_START}\n{table}\n{_END}{tail}", encoding="utf-8")
+    text = _between(text, _START, _END, table)
+    if _GRAMMAR_START in text:
+        text = _between(text, _GRAMMAR_START, _GRAMMAR_END, grammar_table())
+    path.write_text(text, encoding="utf-8")
+
+
+def _between(text: str, start: str, end: str, table: str) -> str:
+    """The text with the table in place of what stood between the two comments."""
+    head, _, rest = text.partition(start)
+    _, _, tail = rest.partition(end)
+    return f"{head}{start}\n{table}\n{end}{tail}"

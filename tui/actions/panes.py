@@ -124,7 +124,7 @@ PANE_COMMANDS: tuple[Command, ...] = (
     Command(
         scope="reading",
         action="save",
-        keys=("w",),
+        keys=("ctrl+s",),
         help="Save the text to a file",
         hint="save",
     ),

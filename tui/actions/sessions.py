@@ -15,7 +15,7 @@ SESSION_COMMANDS: tuple[Command, ...] = (
     Command(
         scope="sessions",
         action="new_capture",
-        keys=("c", "N"),
+        keys=("ctrl+n",),
         help="New capture: model, prompts, backends",
         hint="new capture",
     ),
@@ -29,7 +29,7 @@ SESSION_COMMANDS: tuple[Command, ...] = (
     Command(
         scope="sessions",
         action="filter",
-        keys=("slash",),
+        keys=("f", "slash"),
         help="Filter: only sessions with these words",
         hint="filter",
     ),
@@ -56,14 +56,14 @@ SESSION_COMMANDS: tuple[Command, ...] = (
     Command(
         scope="sessions",
         action="rename",
-        keys=("R",),
+        keys=("f2",),
         help="Rename the folder of the session",
         hint="rename",
     ),
     Command(
         scope="sessions",
         action="delete",
-        keys=("d", "delete"),
+        keys=("delete", "D"),
         help="Delete the session: asks first",
         hint="delete",
     ),
@@ -77,14 +77,14 @@ SESSION_COMMANDS: tuple[Command, ...] = (
     Command(
         scope="sessions",
         action="resume",
-        keys=("u",),
+        keys=("f5",),
         help="Resume: capture what a partial or failed session lacks",
         hint="resume",
     ),
     Command(
         scope="sessions",
         action="cancel_capture",
-        keys=("x",),
+        keys=("X",),
         help="Cancel the running capture: asks first",
         hint="cancel",
     ),
@@ -110,7 +110,7 @@ SESSION_COMMANDS: tuple[Command, ...] = (
     Command(
         scope="form",
         action="show_plan",
-        keys=("f2", "ctrl+t"),
+        keys=("ctrl+t",),
         help="Plan: see it as TOML",
         hint="plan",
     ),

@@ -15,7 +15,7 @@ TABLE_COMMANDS: tuple[Command, ...] = (
     Command(
         scope="matrix",
         action="choose_metric",
-        keys=("m",),
+        keys=("O",),
         help="Metric: choose the number that is shown",
         hint="metric",
     ),
@@ -23,7 +23,7 @@ TABLE_COMMANDS: tuple[Command, ...] = (
         scope="matrix",
         action="step_metric",
         arguments=(1,),
-        keys=("right_square_bracket",),
+        keys=("right_square_bracket", "o"),
         help="Next number",
         keymap_name="next_metric",
     ),
@@ -38,7 +38,7 @@ TABLE_COMMANDS: tuple[Command, ...] = (
     Command(
         scope="matrix",
         action="scope",
-        keys=("s",),
+        keys=("a",),
         help="Scope: completion, prompt or all tokens",
         hint="scope",
     ),
@@ -52,7 +52,7 @@ TABLE_COMMANDS: tuple[Command, ...] = (
     Command(
         scope="matrix",
         action="save",
-        keys=("w",),
+        keys=("ctrl+s",),
         help="Save the matrix to a file",
         hint="save",
     ),
@@ -132,14 +132,14 @@ TABLE_COMMANDS: tuple[Command, ...] = (
     Command(
         scope="facts",
         action="whole",
-        keys=("space",),
+        keys=("enter",),
         help="Show the values of the row in full",
         hint="whole values",
     ),
     Command(
         scope="facts",
         action="reasons",
-        keys=("r",),
+        keys=("v",),
         help="Reasons of the gate for this pair, in full",
         hint="reasons",
     ),
@@ -153,7 +153,7 @@ TABLE_COMMANDS: tuple[Command, ...] = (
     Command(
         scope="facts",
         action="save",
-        keys=("w",),
+        keys=("ctrl+s",),
         help="Save the settings to a file",
         hint="save",
     ),
@@ -167,7 +167,7 @@ TABLE_COMMANDS: tuple[Command, ...] = (
     Command(
         scope="limits",
         action="whole",
-        keys=("space",),
+        keys=("enter",),
         help="Show everything about the limit",
         hint="whole",
     ),
@@ -181,7 +181,7 @@ TABLE_COMMANDS: tuple[Command, ...] = (
     Command(
         scope="limits",
         action="save",
-        keys=("w",),
+        keys=("ctrl+s",),
         help="Save the limits to a file",
         hint="save",
     ),
@@ -195,7 +195,7 @@ TABLE_COMMANDS: tuple[Command, ...] = (
     Command(
         scope="report",
         action="next_format",
-        keys=("f",),
+        keys=("v",),
         help="Format: text or Markdown",
         hint="format",
     ),

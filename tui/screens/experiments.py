@@ -270,6 +270,14 @@ class ExperimentsScreen(StartingScreen, inherit_bindings=False):
         self.draw()
 
     @on(Rows.Chosen)
+    def _on_chosen(self) -> None:
+        """Open the experiment of the row, or run it where it has not run."""
+        row = self.here
+        if row is not None and row.folder is not None:
+            self.action_open_experiment()
+        else:
+            self.action_start()
+
     def action_start(self) -> None:
         """Ask, then run what is chosen, or the experiment of the row where none is."""
         from logdrift.tui.screens.confirm import Confirm

@@ -260,7 +260,7 @@ class LayersScreen(BaseScreen, inherit_bindings=False):
             return "being read …"
         if layers is None:
             return (
-                "nothing is saved for these backends: the command below asks them (x"
+                "nothing is saved for these backends: the command below asks them (Y"
                 " copies it)"
             )
         if self._exact(layers):
@@ -272,7 +272,7 @@ class LayersScreen(BaseScreen, inherit_bindings=False):
         else:
             here = "nothing is saved for this token"
         about = self._about(layers)
-        return f"{here}, this is about {about}: x copies the command that asks for it"
+        return f"{here}, this is about {about}: Y copies the command that asks for it"
 
     def _exact(self, layers: Layers) -> bool:
         """Whether an answer is about the token itself."""

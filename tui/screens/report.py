@@ -163,7 +163,7 @@ class ReportScreen(BaseScreen, inherit_bindings=False):
             return
         words = self.logdrift.copy_text(self.text)
         if words.startswith("not copied"):
-            words += ": w saves it to a file"
+            words += ": Ctrl+S saves it to a file"
         self.say(words)
 
     def action_save(self) -> None:

@@ -23,8 +23,8 @@ from logdrift.tui.widgets.rows import Rows
 
 
 class TextScreen(ModalScreen[None], SafeScreen[None], inherit_bindings=False):
-    """A title and lines, scrolled by key; ``c`` copies all of it, ``w`` saves it, ``/``
-    searches.
+    """A title and lines, scrolled by key; ``c`` copies all of it, ``Ctrl+S`` saves it,
+    ``/`` searches.
     """
 
     BINDINGS = bindings("picker", "reading", "app")
@@ -61,7 +61,7 @@ class TextScreen(ModalScreen[None], SafeScreen[None], inherit_bindings=False):
         """The keys that matter here."""
         return [
             ("c", "copy"),
-            ("w", "save"),
+            ("Ctrl+S", "save"),
             ("/", "search"),
             ("↑↓", "scroll"),
             ("Esc", "leave"),
