@@ -10,6 +10,8 @@ from logdrift.core.errors import InputError
 from logdrift.core.session.layout import CaptureInfo
 from logdrift.core.session.reader import Session
 
+PairLabels = tuple[str, str]
+"""The labels of the captures A and B of a pair."""
 Captures = tuple[CaptureInfo, CaptureInfo]
 
 _SAMPLING: tuple[str, ...] = ("decode", "recorded")

@@ -23,14 +23,9 @@ from logdrift.core.compare.pair import (
     list_pairs,
     make_pair,
 )
+from logdrift.core.compare.pairs import PairLabels
 from logdrift.core.compare.published import PUBLISHED
-from logdrift.core.report.records import (
-    CONTEXT,
-    PairLabels,
-    PairReport,
-    SessionReport,
-    WorstToken,
-)
+from logdrift.core.report.records import CONTEXT, PairReport, SessionReport, WorstToken
 from logdrift.core.report.strict_json import Json
 from logdrift.core.session.reader import Capture, Session
 

@@ -17,10 +17,10 @@ from logdrift.core.compare.limits import JudgedLimit, Limit, judge_limits
 from logdrift.core.compare.measured import MeasuredPair, measure_pair
 from logdrift.core.compare.metric import metric, resolve
 from logdrift.core.compare.pair import Scope, default_scope, make_pair
+from logdrift.core.compare.pairs import PairLabels
 from logdrift.core.compare.published import PUBLISHED
 from logdrift.core.errors import InputError
 from logdrift.core.numbers import six_digits
-from logdrift.core.report.records import PairLabels
 from logdrift.core.report.strict_json import Json
 from logdrift.core.session.reader import Session
 from logdrift.core.words import VERDICTS

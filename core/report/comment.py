@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from logdrift.core.compare.gate import Reason
+from logdrift.core.compare.pairs import PairLabels
 from logdrift.core.numbers import figure
 from logdrift.core.report import gap_tables, limit_tables, tables
 from logdrift.core.report.document import (
@@ -22,7 +23,7 @@ from logdrift.core.report.document import (
 )
 from logdrift.core.report.page_parts import paragraph
 from logdrift.core.report.pair_numbers import SCOPES, interval_of, left_out
-from logdrift.core.report.records import PairLabels, PairReport, SessionReport
+from logdrift.core.report.records import PairReport, SessionReport
 from logdrift.core.report.session_facts import failure_log, size_in_words
 from logdrift.core.words import MEANINGLESS, SEVERITIES, VERDICTS
 

@@ -21,6 +21,7 @@ from logdrift.core.compare.pair import (
     make_pair,
     parse_pair,
 )
+from logdrift.core.compare.pairs import PairLabels
 from logdrift.core.compare.sessions import (
     SessionComparison,
     compare_sessions,
@@ -30,7 +31,7 @@ from logdrift.core.compare.sessions import (
 from logdrift.core.compare.uncertainty import Interval
 from logdrift.core.errors import InputError
 from logdrift.core.report.build import text_between
-from logdrift.core.report.records import CONTEXT, PairLabels
+from logdrift.core.report.records import CONTEXT
 from logdrift.core.report.setting_changes import (
     SettingChange,
     loaded_differences,

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from logdrift.core.compare.pair import Pair
+from logdrift.core.compare.pairs import PairLabels
 from logdrift.core.report.build import with_answer
 from logdrift.core.report.layout import Canvas
-from logdrift.core.report.records import PairLabels, SessionReport
+from logdrift.core.report.records import SessionReport
 from logdrift.core.session.reader import Session
 
 FORMS = {".txt": "text", ".md": "md", ".html": "html", ".json": "json"}

@@ -11,6 +11,7 @@ import numpy as np
 
 from logdrift.core.compare.metric import METRICS
 from logdrift.core.compare.pair import Pair, make_pair
+from logdrift.core.compare.pairs import PairLabels
 from logdrift.core.numbers import UNKNOWN, figure
 from logdrift.core.report import gap_tables, limit_tables, tables
 from logdrift.core.report.charts import more_charts
@@ -44,7 +45,7 @@ from logdrift.core.report.pair_numbers import (
     metric_value,
     split_title,
 )
-from logdrift.core.report.records import PairLabels, PairReport, SessionReport
+from logdrift.core.report.records import PairReport, SessionReport
 from logdrift.core.report.session_facts import failure_log, size_in_words
 from logdrift.core.report.table_parts import nats_cell
 from logdrift.core.report.usual import usual_range

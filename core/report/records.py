@@ -16,15 +16,13 @@ from logdrift.core.compare.gate import Gate
 from logdrift.core.compare.limits import JudgedLimit
 from logdrift.core.compare.measured import MeasuredPair
 from logdrift.core.compare.metrics import Metrics
+from logdrift.core.compare.pairs import PairLabels
 from logdrift.core.report.strict_json import Json
 from logdrift.core.session.layout import CaptureInfo, ModelInfo
 
 if TYPE_CHECKING:
     from logdrift.core.diagnose.answer import Answer
     from logdrift.core.report.why import WhyReport
-
-PairLabels = tuple[str, str]
-"""The labels of the captures A and B of a pair."""
 
 SCHEMA = 1
 CONTEXT = 6

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from logdrift.core.compare.gate import Reason
+from logdrift.core.compare.pairs import PairLabels
 from logdrift.core.numbers import fixed, percentage
 from logdrift.core.report.document import (
     Block,
@@ -23,12 +24,7 @@ from logdrift.core.report.document import (
 from logdrift.core.report.gate_blocks import VERDICT_TONES, reason_blocks
 from logdrift.core.report.pair_numbers import SCOPES, left_out
 from logdrift.core.report.pair_text import pair_blocks
-from logdrift.core.report.records import (
-    PairLabels,
-    PairReport,
-    SessionReport,
-    WorstToken,
-)
+from logdrift.core.report.records import PairReport, SessionReport, WorstToken
 from logdrift.core.report.session_facts import (
     failure_log,
     observed_facts,

@@ -11,13 +11,13 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from logdrift.core.compare.pair import Pair, make_pair
+from logdrift.core.compare.pairs import PairLabels
 from logdrift.core.diagnose import Diagnosis, Evidence, diagnose
 from logdrift.core.diagnose.identity import identity_of
 from logdrift.core.diagnose.layers import Layers, layers_evidence, layers_of, understood
 from logdrift.core.diagnose.outcomes import Outcome, experiment_evidence
 from logdrift.core.report.experiments import outcomes_json, saved_outcomes
 from logdrift.core.report.identity import identity_json
-from logdrift.core.report.records import PairLabels
 from logdrift.core.report.strict_json import Json
 from logdrift.core.session.identity import (
     LoadedWeights,
