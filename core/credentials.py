@@ -148,8 +148,11 @@ def names_secret(name: str) -> bool:
 
 
 def _names_key(words: list[str]) -> bool:
-    pairs = itertools.pairwise(words)
-    return any(word in ("key", "keys") and before in _KEYS_OF for before, word in pairs)
+    owners = []
+    for before, word in itertools.pairwise(words):
+        if word in ("key", "keys"):
+            owners.append(before)
+    return not _KEYS_OF.isdisjoint(owners)
 
 
 def _names_token(words: list[str]) -> bool:
@@ -243,12 +246,19 @@ def masked(value: Any, name: str = "") -> Any:
     if names_secret(name):
         return HIDDEN
     if isinstance(value, Mapping):
-        return {_masked_key(key): masked(item, str(key)) for key, item in value.items()}
+        return _masked_mapping(value)
     if isinstance(value, (list, tuple)):
         return type(value)(masked(item) for item in value)
     if isinstance(value, str):
         return _masked_value(value)
     return value
+
+
+def _masked_mapping(table: Mapping[Any, Any]) -> dict[Any, Any]:
+    entries = {}
+    for key, item in table.items():
+        entries[_masked_key(key)] = masked(item, str(key))
+    return entries
 
 
 def _masked_key(key: Any) -> Any:
@@ -306,6 +316,7 @@ def credentials_in(
     beginning = data[:first].decode("latin-1")
     spans = [match.span() for match in _VALUES.finditer(beginning)]
     for value in known:
-        pattern = re.escape(value.encode("utf-8", "surrogateescape"))
-        spans += [match.span() for match in re.finditer(pattern, data)]
+        searched = value.encode("utf-8", "surrogateescape")
+        matches = re.finditer(re.escape(searched), data)
+        spans += [match.span() for match in matches]
     return [(start, end - start) for start, end in spans]

@@ -2,8 +2,8 @@
 fix what does not work.
 
 Nothing here imports an engine; interpreters are started to see whether theirs can be
-imported. No value of an environment variable is told but of those that name a folder of
-logdrift.
+imported. Of environment variables, only the values of those that name a folder of
+logdrift are printed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -125,27 +125,24 @@ def _configuration() -> Check:
             one_line(str(error)),
             "fix the file, or take it away: none is needed",
         )
-    return Check(
-        "config",
-        "ok",
-        (
-            f"{config.source}"
-            if config.source
-            else f"none ({config_path()} is not there; none is needed)"
-        ),
-    )
+    if config.source:
+        return Check("config", "ok", str(config.source))
+    text = f"none ({config_path()} is not there; none is needed)"
+    return Check("config", "ok", text)
 
 
 def _engines(cancel: threading.Event, told: Callable[[str], None]) -> list[Check]:
-    found = environments.available()
-    with ThreadPoolExecutor(
-        max_workers=len(found)
-    ) as pool:  # each starts one process, and waits for it
-        checks = list(
-            pool.map(lambda name: _engine(name, found[name], cancel, told), ENGINES)
-        )
-    if not any(check.status == "ok" for check in checks):
-        return [Check(c.name, "broken", c.text, c.remedy) for c in checks]
+    interpreters = environments.available()
+
+    def check(name: str) -> Check:
+        return _engine(name, interpreters[name], cancel, told)
+
+    # Each thread starts one process, and waits for it.
+    with ThreadPoolExecutor(max_workers=len(interpreters)) as pool:
+        checks = list(pool.map(check, ENGINES))
+    statuses = [check.status for check in checks]
+    if "ok" not in statuses:
+        return [replace(check, status="broken") for check in checks]
     return checks
 
 
@@ -156,27 +153,18 @@ def _engine(
     told: Callable[[str], None],
 ) -> Check:
     if isinstance(found, LogdriftError):
-        missing = isinstance(found, environments.NoInterpreter)
-        return Check(
-            name,
-            "warning" if missing else "broken",
-            one_line(f"{found.where}: {found.reason}" if found.where else found.reason),
-            f"logdrift env create {name}",
-        )
+        return _no_interpreter(name, found)
     told(name)
     health = environments.check(found, cancel=cancel)
     if health.problem is not None:
         problem = health.problem
         return Check(name, "broken", problem.reason, problem.remedy or "")
-    versions = ", ".join(
-        f"{key} {one_line(value)}" for key, value in health.versions.items()
-    )
-    text = f"{versions}; {health.device}; {found.origin}: {found.python}"
-    if found.origin == "managed":
-        marker = read_marker(found.python.parent.parent)
-    else:
-        marker = None
-    if marker is not None and marker.recipe != recipe_for(name, marker.device).digest:
+    versions = []
+    for package, version in health.versions.items():
+        versions.append(f"{package} {one_line(version)}")
+    place = f"{found.origin}: {found.python}"
+    text = f"{', '.join(versions)}; {health.device}; {place}"
+    if _has_older_recipe(name, found):
         return Check(
             name,
             "warning",
@@ -184,6 +172,28 @@ def _engine(
             f"logdrift env create {name}",
         )
     return Check(name, "ok", text)
+
+
+def _no_interpreter(name: str, error: LogdriftError) -> Check:
+    text = error.reason
+    if error.where:
+        text = f"{error.where}: {text}"
+    remedy = f"logdrift env create {name}"
+    if isinstance(error, environments.NoInterpreter):
+        return Check(name, "warning", one_line(text), remedy)
+    return Check(name, "broken", one_line(text), remedy)
+
+
+def _has_older_recipe(name: str, interpreter: Interpreter) -> bool:
+    """Whether logdrift made the environment, and would make another one now."""
+    if interpreter.origin != "managed":
+        return False
+    environment = interpreter.python.parent.parent
+    marker = read_marker(environment)
+    if marker is None:
+        return False
+    recipe = recipe_for(name, marker.device)
+    return marker.recipe != recipe.digest
 
 
 def _small_model() -> Check:
@@ -228,11 +238,13 @@ def _gpu_by_tool(tool: str) -> Check:
         return Check("GPU", "warning", text, "run nvidia-smi: the driver is not well")
     lines = [line for line in done.stdout.splitlines() if line.strip()]
     if done.returncode != 0 or not lines:
-        printed = one_line((done.stdout + done.stderr).strip())
+        output = done.stdout + done.stderr
+        printed = one_line(output.strip())
+        reason = printed or f"exit status {done.returncode}"
         return Check(
             "GPU",
             "warning",
-            f"nvidia-smi fails: {printed or f'exit status {done.returncode}'}",
+            f"nvidia-smi fails: {reason}",
             "fix the driver, or go on: engines run on the CPU",
         )
     gpus = "; ".join(_gpu_line(line) for line in lines)
@@ -304,15 +316,16 @@ def available_memory(
     try:
         for line in proc.read_text().splitlines():
             if line.startswith("MemAvailable:"):
-                left.append(float(line.split()[1]) * 1024)
+                _, kilobytes, *_ = line.split()
+                left.append(float(kilobytes) * 1024)
     except (OSError, ValueError, IndexError):
         pass
     try:
         limit = (cgroup / "memory.max").read_text().strip()
         if limit != "max":
-            left.append(
-                max(0.0, float(limit) - float((cgroup / "memory.current").read_text()))
-            )
+            used = (cgroup / "memory.current").read_text()
+            free = float(limit) - float(used)
+            left.append(max(0.0, free))
     except (OSError, ValueError):
         pass
     return min(left, default=None)
@@ -374,11 +387,11 @@ def _sessions(flag: str | None) -> Check:
     free = shutil.disk_usage(_existing(folder)).free
     text = f"{where} is made when it is needed"
     if folder.is_dir():
-        count = sum(1 for path in folder.glob("*/session.json"))
-        if count == 1:
+        manifests = list(folder.glob("*/session.json"))
+        if len(manifests) == 1:
             sessions = "1 session"
         else:
-            sessions = f"{count} sessions"
+            sessions = f"{len(manifests)} sessions"
         text = f"{where}, {sessions}, {gigabytes(free)} free"
     if free < _SESSION_SPACE:
         return Check(

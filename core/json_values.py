@@ -86,12 +86,12 @@ def bounded(value: Any, depth: int = KEPT_DEPTH) -> Any:
 def _bounded_mapping(table: Mapping[Any, Any], depth: int) -> Any:
     if not depth:
         return f"… ({len(table):,} entries)"
-    kept = {
-        str(key): bounded(value, depth - 1)
-        for key, value in itertools.islice(table.items(), KEPT_ENTRIES)
-    }
-    if len(table) > KEPT_ENTRIES:
-        kept["…"] = f"{len(table) - KEPT_ENTRIES:,} more entries"
+    kept: dict[str, Any] = {}
+    for key, value in itertools.islice(table.items(), KEPT_ENTRIES):
+        kept[str(key)] = bounded(value, depth - 1)
+    more = len(table) - KEPT_ENTRIES
+    if more > 0:
+        kept["…"] = f"{more:,} more entries"
     return kept
 
 
@@ -99,8 +99,9 @@ def _bounded_list(values: Sequence[Any], depth: int) -> Any:
     if not depth:
         return f"… ({len(values):,} entries)"
     kept = [bounded(value, depth - 1) for value in values[:KEPT_ENTRIES]]
-    if len(values) > KEPT_ENTRIES:
-        kept.append(f"… {len(values) - KEPT_ENTRIES:,} more entries")
+    more = len(values) - KEPT_ENTRIES
+    if more > 0:
+        kept.append(f"… {more:,} more entries")
     return kept
 
 
@@ -108,20 +109,21 @@ def alike(a: Any, b: Any) -> bool:
     """Whether two JSON values are the same: 1 is 1.0, true is not 1, and NaN is NaN."""
     if isinstance(a, bool) or isinstance(b, bool):
         return a is b
-    if (
-        isinstance(a, float)
-        and isinstance(b, float)
-        and math.isnan(a)
-        and math.isnan(b)
-    ):
+    if _is_nan(a) and _is_nan(b):
         return True
     if isinstance(a, Mapping) and isinstance(b, Mapping):
-        return a.keys() == b.keys() and all(
-            alike(value, b[key]) for key, value in a.items()
-        )
+        if a.keys() != b.keys():
+            return False
+        return all(alike(value, b[key]) for key, value in a.items())
     if _is_list(a) and _is_list(b):
-        return len(a) == len(b) and all(alike(x, y) for x, y in zip(a, b, strict=True))
+        if len(a) != len(b):
+            return False
+        return all(map(alike, a, b))
     return bool(a == b)
+
+
+def _is_nan(value: Any) -> bool:
+    return isinstance(value, float) and math.isnan(value)
 
 
 def shown(value: Any) -> str:
@@ -144,7 +146,8 @@ def _list(values: Sequence[Any]) -> str:
 
 
 def _spelled(value: Any) -> str:
-    if isinstance(value, float) and value.is_integer() and abs(value) < _EXACT:
+    is_whole = isinstance(value, float) and value.is_integer()
+    if is_whole and abs(value) < _EXACT:
         return str(int(value))
     try:
         return json.dumps(value, ensure_ascii=False, default=str)

@@ -1,10 +1,10 @@
-"""The table of facts that users can tell of numbers from elsewhere: no engine was there
+"""The facts that users can state of numbers from elsewhere, where no engine was there
 to observe them.
 
-One spelling and one check wherever they are told: in lines of prompts
-(`logdrift.core.capture.prompt_lines`), in lines of the jsonl format and behind ``import
---fact`` (`logdrift.core.session.importers`). They enter a capture's
-`logdrift.core.facts.Facts`, which lists them under ``told``.
+One spelling and one check for every place in which they can stand: lines of prompts
+(`logdrift.core.capture.prompt_lines`), lines of the jsonl format and ``import --fact``
+(`logdrift.core.session.importers`). They enter a capture's `logdrift.core.facts.Facts`,
+which lists them under ``told``.
 """
 
 from __future__ import annotations
@@ -32,26 +32,21 @@ _DTYPES = {
     "fp32": "float32",
     "float": "float32",
     "fp64": "float64",
-    **{
-        name: name
-        for name in (
-            "bfloat16",
-            "float16",
-            "float32",
-            "float64",
-            "fp8",
-            "mxfp8",
-            "nvfp4",
-            "int8",
-            "int4",
-        )
-    },
+    "bfloat16": "bfloat16",
+    "float16": "float16",
+    "float32": "float32",
+    "float64": "float64",
+    "fp8": "fp8",
+    "mxfp8": "mxfp8",
+    "nvfp4": "nvfp4",
+    "int8": "int8",
+    "int4": "int4",
 }
 _LONGEST = 100
 """Characters of a name or version: what a column of a report still shows."""
 _TYPO = 0.85
-"""Similarity from which a dtype that is not known is a known one misspelt (difflib's
-ratio).
+"""Similarity (difflib's ratio) from which an unknown dtype is taken for a known one
+with a typing error.
 """
 
 
@@ -83,14 +78,11 @@ def _temperature(value: Any, where: str) -> float:
 
 
 def _top_p(value: Any, where: str) -> float:
-    found = _number(
-        value, 0.0, 1.0, "a share above 0, up to 1 (1: nothing is cut off)", where
-    )
-    if found == 0.0:
-        raise InputError(
-            f"{where} is 0: give a share above 0, up to 1 (1: nothing is cut off)"
-        )
-    return found
+    words = "a share above 0, up to 1 (1: nothing is cut off)"
+    share = _number(value, 0.0, 1.0, words, where)
+    if share == 0.0:
+        raise InputError(f"{where} is 0: give {words}")
+    return share
 
 
 def _min_p(value: Any, where: str) -> float:
@@ -107,12 +99,12 @@ def _top_k(value: Any, where: str) -> int:
 
 def _mode(value: Any, where: str) -> str:
     if not isinstance(value, str) or value not in _MODES:
-        near = difflib.get_close_matches(str(value), list(_MODES), n=1)
+        near = difflib.get_close_matches(str(value), _MODES, n=1)
         if near:
-            said = f"did you mean {near[0]!r}?"
+            remedy = f"did you mean {near[0]!r}?"
         else:
-            said = "use raw, processed or temperature_scaled"
-        raise InputError(f"{where} is {value!r}: {said}")
+            remedy = "use raw, processed or temperature_scaled"
+        raise InputError(f"{where} is {value!r}: {remedy}")
     return _MODES[value]
 
 
@@ -120,7 +112,7 @@ def _dtype(value: Any, where: str) -> str:
     word = _short_text(value, where)
     if word in _DTYPES:
         return _DTYPES[word]
-    near = difflib.get_close_matches(word, list(_DTYPES), n=1, cutoff=_TYPO)
+    near = difflib.get_close_matches(word, _DTYPES, n=1, cutoff=_TYPO)
     if near:
         raise InputError(f"{where} is {value!r}: did you mean {near[0]!r}?")
     return word
@@ -139,8 +131,9 @@ def _short_text(value: Any, where: str) -> str:
 
 
 def _version(value: Any, where: str) -> str:
-    number = isinstance(value, int) and not isinstance(value, bool)
-    return _short_text(str(value) if number else value, where)
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    return _short_text(value, where)
 
 
 _READERS: dict[str, Callable[[Any, str], Any]] = {
@@ -156,16 +149,16 @@ _READERS: dict[str, Callable[[Any, str], Any]] = {
     "weight_version": _version,
 }
 TELLABLE = tuple(_READERS)
-"""The facts that a user can tell, as they are spelt in lines and behind ``--fact``."""
+"""The facts that a user can state, as they are spelt in lines and in ``--fact``."""
 
 
 def facts_of(
     path: str, told: Mapping[str, Any], observed: Mapping[str, Any]
 ) -> Facts | None:
-    """The facts of a capture along ``path``: what a user told, and what an engine wrote
-    itself; None: neither.
+    """The facts of a capture along ``path``: what a user stated (``told``), and what an
+    engine wrote itself; None: neither.
 
-    A told ``logprobs_mode`` is that of the path; numbers that were recorded may be of
+    A stated ``logprobs_mode`` is that of the path; numbers that were recorded may be of
     either.
     """
     values = dict(told)
@@ -174,7 +167,8 @@ def facts_of(
         values |= dict.fromkeys(_mode_fields(path), mode)
     if not values and not observed:
         return None
-    return Facts(**{**observed, **values}, told=tuple(sorted(values)))
+    told_names = tuple(sorted(values))
+    return Facts(**{**observed, **values}, told=told_names)
 
 
 def _mode_fields(path: str) -> tuple[str, ...]:

@@ -266,19 +266,7 @@ def check_start(case: GateCase) -> Iterator[Reason]:
     that would build other ids.
     """
     if case.differ("template_digest"):
-        found = template_of(case)
-        if found:
-            where = f" ({case.a.label} against {case.b.label}: {sentence(found)})"
-        else:
-            where = ""
-        yield note(
-            "template",
-            f"the chat templates of the two models differ{where}; both scored the"
-            " session's ids, so these numbers are not affected, but prompts made from"
-            " messages would be: use one template.",
-            found,
-        )
-    adds = case.both("adds_bos")
+        yield _other_template(case)
     if case.differ("adds_bos"):
         with_start, without = case.with_and_without("adds_bos")
         yield note(
@@ -286,8 +274,27 @@ def check_start(case: GateCase) -> Iterator[Reason]:
             f"the tokenizer of {with_start.label} adds a start token and that of"
             f" {without.label} none: exchange ids, as here, never text.",
         )
-    if not case.pair.count:
-        return
+    if case.pair.count:
+        yield from _start_tokens(case)
+
+
+def _other_template(case: GateCase) -> Reason:
+    differences = template_of(case)
+    if differences:
+        labels = f"{case.a.label} against {case.b.label}"
+        where = f" ({labels}: {sentence(differences)})"
+    else:
+        where = ""
+    return note(
+        "template",
+        f"the chat templates of the two models differ{where}; both scored the"
+        " session's ids, so these numbers are not affected, but prompts made from"
+        " messages would be: use one template.",
+        differences,
+    )
+
+
+def _start_tokens(case: GateCase) -> Iterator[Reason]:
     if "recorded" in (case.a.info.path, case.b.info.path):
         say = caution
     else:
@@ -300,12 +307,13 @@ def check_start(case: GateCase) -> Iterator[Reason]:
             " text does: build the prompts without adding it to a template that"
             " has it.",
         )
-    if True in adds and begun < case.pair.count:
+    without = case.pair.count - begun
+    if without and True in case.both("adds_bos"):
         yield say(
             "bos",
-            "the tokenizer adds a start token, but"
-            f" {_share(case.pair.count - begun, case)} begin without it: both sides"
-            " score them alike, far from what the model was trained on.",
+            f"the tokenizer adds a start token, but {_share(without, case)} begin"
+            " without it: both sides score them alike, far from what the model was"
+            " trained on.",
         )
 
 

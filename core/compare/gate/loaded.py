@@ -82,21 +82,14 @@ def config_reasons(
     """What the configs differ in. ``overridden`` are the fields that options changed,
     which have a reason of their own.
     """
-    labels = f"{case.a.label} and {case.b.label}"
-    found = config_of(case)
-    if found is None:
+    differences = config_of(case)
+    if differences is None:
         if case.differ("config_digest"):
-            a, b = (str(digest)[:19] for digest in case.both("config_digest"))
-            yield caution(
-                "config",
-                f"config.json of {labels} differ ({a}… and {b}…), and the session has"
-                " no more than these digests: compare their RoPE, soft-capping and"
-                f" window settings, or {HOW}.",
-            )
+            yield _other_digest(case)
         return
     names = _names(overridden)
     counting = []
-    for difference in found:
+    for difference in differences:
         if difference.counts and difference.key not in names:
             counting.append(difference)
     if counting:
@@ -107,17 +100,32 @@ def config_reasons(
             tuple(counting),
         )
     elif case.differ("config_digest"):
-        others = tuple(difference for difference in found if not difference.counts)
-        if others:
-            outcome = f"differ in {sentence(others)}, which changes no score"
-        else:
-            outcome = "came out alike in every key"
-        yield note(
-            "config_files",
-            f"config.json of {labels} are different files, but the configs of the"
-            f" engines {outcome}.",
-            others,
-        )
+        yield _other_files(case, differences)
+
+
+def _other_digest(case: GateCase) -> Reason:
+    a, b = (str(digest)[:19] for digest in case.both("config_digest"))
+    return caution(
+        "config",
+        f"config.json of {case.a.label} and {case.b.label} differ ({a}… and {b}…), and"
+        " the session has no more than these digests: compare their RoPE, soft-capping"
+        f" and window settings, or {HOW}.",
+    )
+
+
+def _other_files(case: GateCase, differences: Iterable[Difference]) -> Reason:
+    """Other files, with no difference that counts."""
+    others = tuple(difference for difference in differences if not difference.counts)
+    if others:
+        outcome = f"differ in {sentence(others)}, which changes no score"
+    else:
+        outcome = "came out alike in every key"
+    return note(
+        "config_files",
+        f"config.json of {case.a.label} and {case.b.label} are different files, but the"
+        f" configs of the engines {outcome}.",
+        others,
+    )
 
 
 def effect_of(

@@ -139,17 +139,13 @@ def check_semantics(case: GateCase) -> Iterator[Reason]:
     a = _meaning_of(case, case.a)
     b = _meaning_of(case, case.b)
     if a is None or b is None:
-        labels = []
-        if a is None:
-            labels.append(case.a.label)
-        if b is None:
-            labels.append(case.b.label)
-        unknown = " and ".join(labels)
+        sides = zip(case.sides, (a, b), strict=True)
+        labels = [side.label for side, known in sides if known is None]
         yield caution(
             "semantics_unknown",
-            f"raw or temperature-scaled log-probabilities? Not observed for {unknown}:"
-            " sample at T=1 without truncation, where both are the"
-            f" same{_how_to_tell(case)}.",
+            "raw or temperature-scaled log-probabilities? Not observed for"
+            f" {' and '.join(labels)}: sample at T=1 without truncation, where both are"
+            f" the same{_how_to_tell(case)}.",
         )
     elif a != b:
         scaled = "processed" not in a + b
