@@ -37,22 +37,36 @@ def answer_line(session: Session, pair: Pair) -> AnswerLine:
     # Imported here because the first screen is drawn without it.
     from logdrift.core.report.answers import answer_of_pair
 
-    labels = pair.a.info.label, pair.b.info.label
+    labels = _labels(pair)
     try:
-        return line_of(answer_of_pair(session, pair), pair)
+        answer = answer_of_pair(session, pair)
+        return line_of(answer, pair)
     except (LogdriftError, OSError) as error:
-        if any(session.damage(label) for label in ("", *labels)):
+        own_parts = ("", *labels)
+        if any(map(session.damage, own_parts)):
             raise
-        words = f"not explained: {reason(session, error)}"
-        return AnswerLine(labels=labels, sentence=words, meaning="warn", says_more=True)
+        words = reason(session, error)
+        return AnswerLine(
+            labels=labels,
+            sentence=f"not explained: {words}",
+            meaning="warn",
+            says_more=True,
+        )
+
+
+def _labels(pair: Pair) -> tuple[str, str]:
+    a = pair.a.info
+    b = pair.b.info
+    return a.label, b.label
 
 
 def line_of(answer: Answer, pair: Pair) -> AnswerLine:
     """An answer that is known, as a line."""
+    refused = answer.comparable == "not_comparable"
+    has_findings = bool(answer.proof or answer.refuted)
     return AnswerLine(
-        labels=(pair.a.info.label, pair.b.info.label),
+        labels=_labels(pair),
         sentence=visible(answer.sentence),
         meaning=answer.meaning,
-        says_more=answer.comparable != "not_comparable"
-        or bool(answer.proof or answer.refuted),
+        says_more=has_findings or not refused,
     )

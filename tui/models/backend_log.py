@@ -23,22 +23,24 @@ def log_lines(session: Session, backend: str, limit: int = 500) -> list[str]:
     folder = session.folder / LOGS
     path = folder / f"{backend}.log"
     if "/" in backend or not lies_within(path, folder):
-        return [
-            f"the log of {visible(backend)} would lie outside of the session folder:"
-            " not read"
-        ]
+        name = visible(backend)
+        return [f"the log of {name} would lie outside of the session folder: not read"]
     try:
         data = read_tail(path, _LOG_BYTES)
     except OSError as error:
-        return [f"{visible(str(path))}: {error.strerror}"]
+        name = visible(str(path))
+        return [f"{name}: {error.strerror}"]
     except LogdriftError as error:
-        return [visible(str(error))]
-    text = _COLOURS.sub(b"", data).rstrip(b"\n")
-    lines = text.split(b"\n")[-limit:]
-    return [visible_bytes(_last_state(line)) for line in lines]
+        words = visible(str(error))
+        return [words]
+    text = _COLOURS.sub(b"", data)
+    lines = text.rstrip(b"\n").split(b"\n")
+    newest = map(_last_state, lines[-limit:])
+    return [visible_bytes(line) for line in newest]
 
 
 def _last_state(line: bytes) -> bytes:
     """The end of a line that a progress bar has written again and again."""
-    _, _, state = line.rstrip(b"\r").rpartition(b"\r")
+    ended = line.rstrip(b"\r")
+    _, _, state = ended.rpartition(b"\r")
     return state

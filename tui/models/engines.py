@@ -31,35 +31,46 @@ def look_for_engines(cancel: threading.Event) -> Iterator[Mapping[str, Found]]:
     from logdrift.core.capture.environments import Interpreter, available, check
 
     interpreters = available()
-    known = {engine: _by_files(engine, it) for engine, it in interpreters.items()}
+    known: dict[str, Found] = {}
+    for engine, interpreter in interpreters.items():
+        known[engine] = _by_files(engine, interpreter)
     yield known
     for engine, interpreter in interpreters.items():
-        if not isinstance(interpreter, Interpreter) or known[engine].probed:
+        if not isinstance(interpreter, Interpreter):
+            continue
+        if known[engine].probed:
             continue
         try:
             health = check(interpreter, cancel=cancel)
         except LogdriftError:
             return
         if health.problem is not None:
-            yield {engine: Found(problem=str(health.problem), probed=True)}
+            problem = str(health.problem)
+            yield {engine: Found(problem=problem, probed=True)}
             continue
         versions = _versions(engine, health.versions)
         words = f"{versions} · {health.device} · {_paths(engine)}"
-        _PROBED[engine, str(interpreter.python)] = Found(words, probed=True)
-        yield {engine: Found(words, probed=True)}
+        found = Found(words, probed=True)
+        python = str(interpreter.python)
+        _PROBED[engine, python] = found
+        yield {engine: found}
 
 
 def _by_files(engine: str, interpreter: object) -> Found:
     from logdrift.core.capture.environments import Interpreter
 
     if not isinstance(interpreter, Interpreter):
-        return Found(problem=str(interpreter))
-    not_asked = Found(f"found, looking at it · {_paths(engine)}")
-    return _PROBED.get((engine, str(interpreter.python)), not_asked)
+        problem = str(interpreter)
+        return Found(problem=problem)
+    python = str(interpreter.python)
+    paths = _paths(engine)
+    not_asked = Found(f"found, looking at it · {paths}")
+    return _PROBED.get((engine, python), not_asked)
 
 
 def _paths(engine: str) -> str:
-    return ", ".join(path for path in ENGINES[engine].paths if path != "recorded")
+    paths = [path for path in ENGINES[engine].paths if path != "recorded"]
+    return ", ".join(paths)
 
 
 def _versions(engine: str, versions: Mapping[str, str]) -> str:
@@ -68,4 +79,5 @@ def _versions(engine: str, versions: Mapping[str, str]) -> str:
         if name in versions:
             own = versions[name]
             break
-    return f"{own} · torch {versions.get('torch', 'unknown')}"
+    torch = versions.get("torch", "unknown")
+    return f"{own} · torch {torch}"

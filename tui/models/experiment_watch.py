@@ -56,40 +56,52 @@ class ExperimentWatch:
         self.session = session
         self.pair = pair
         self.folder = session.folder / FOLDER
-        self.proposal = propose(
-            session, pair, diagnosis, timings(session.folder), gpus=gpu_count()
-        )
-        self.proposed = {
-            experiment.id: experiment for experiment in self.proposal.experiments
-        }
+        durations = timings(session.folder)
+        gpus = gpu_count()
+        self.proposal = propose(session, pair, diagnosis, durations, gpus=gpus)
+        self.proposed: dict[str, Experiment] = {}
+        for experiment in self.proposal.experiments:
+            self.proposed[experiment.id] = experiment
 
     def look(self) -> Experiments:
         """What is proposed with what came of it, and what runs."""
         events = _events_of_last_run(self.session)
         holder = read_lock(self.folder)
-        running = _running_experiment(events) if holder is not None else {}
-        rows = self._rows(self._outcomes(events), running.get("id"))
+        running: Event = {}
+        running_words = ""
+        ended = ""
+        if holder is None:
+            ended = _how_it_ended(events)
+        else:
+            running = _running_experiment(events)
+            running_words = self._running_words(holder, running)
+        outcomes = self._outcomes(events)
+        rows = self._rows(outcomes, running.get("id"))
+        left_out = left_out_rows(self.proposal)
         return Experiments(
-            rows=(*rows, *left_out_rows(self.proposal)),
-            running="" if holder is None else self._running_words(holder, running),
-            ended=_how_it_ended(events) if holder is None else "",
+            rows=(*rows, *left_out),
+            running=running_words,
+            ended=ended,
             began=_when_it_began(events),
             why_none=self.proposal.why_none,
         )
 
     def _outcomes(self, events: Sequence[Event]) -> dict[str, Outcome]:
         """What is known of each experiment, by its id: what is saved comes first."""
-        outcomes = [
-            *_not_run(events, self.proposed),
-            *saved_outcomes(self.session, self.pair),
-        ]
-        return {outcome.experiment.id: outcome for outcome in outcomes}
+        not_run = _not_run(events, self.proposed)
+        known = saved_outcomes(self.session, self.pair)
+        outcomes: dict[str, Outcome] = {}
+        for outcome in (*not_run, *known):
+            outcomes[outcome.experiment.id] = outcome
+        return outcomes
 
     def _rows(
         self, outcomes: Mapping[str, Outcome], running: str | None
     ) -> Iterator[ExperimentRow]:
-        tried = {id: outcome.experiment for id, outcome in outcomes.items()}
-        for id, experiment in {**self.proposed, **tried}.items():
+        experiments = dict(self.proposed)
+        for id, outcome in outcomes.items():
+            experiments[id] = outcome.experiment
+        for id, experiment in experiments.items():
             yield row_of(
                 experiment,
                 outcomes.get(id),
@@ -101,27 +113,33 @@ class ExperimentWatch:
     def _running_words(self, holder: LockHolder, running: Event) -> str:
         words = ["they are being started"]
         if running:
-            words = [
-                f"{running.get('place')} of {running.get('of')}, {running.get('title')}"
-            ]
+            place = running.get("place")
+            count = running.get("of")
+            title = running.get("title")
+            words = [f"{place} of {count}, {title}"]
             words += self._capturing()
-        words.append(f"{duration(time.time() - holder.since)} so far")
-        return visible(" · ".join(filter(None, words)))
+        seconds = time.time() - holder.since
+        words.append(f"{duration(seconds)} so far")
+        filled = filter(None, words)
+        return visible(" · ".join(filled))
 
     def _capturing(self) -> Iterator[str]:
         """What the sessions of experiments that are being written say last."""
         for record in saved(self.session.folder):
             with contextlib.suppress(LogdriftError, OSError):
                 session = record.session
-                writer = session.lock if session is not None else None
-                if session is not None and writer is not None:
+                if session is None:
+                    continue
+                writer = session.lock
+                if writer is not None:
                     yield live(session, writer).doing
 
 
 def _events_of_last_run(session: Session) -> list[Event]:
     """Oldest first; a run begins with its plan."""
+    path = session.folder / FOLDER / EVENTS
     events: list[Event] = []
-    for event in read_events(session.folder / FOLDER / EVENTS):
+    for event in read_events(path):
         if event.get("type") == "plan":
             events = []
         events.append(event)
@@ -131,10 +149,11 @@ def _events_of_last_run(session: Session) -> list[Event]:
 def _running_experiment(events: Sequence[Event]) -> Event:
     """The last event of an experiment, where it is its beginning."""
     for event in reversed(events):
-        if event.get("type") == "experiment":
-            if event.get("state") == "begun":
-                return event
-            return {}
+        if event.get("type") != "experiment":
+            continue
+        if event.get("state") == "begun":
+            return event
+        return {}
     return {}
 
 
@@ -146,30 +165,35 @@ def _not_run(
         if event.get("state") != "ended":
             continue
         with contextlib.suppress(KeyError, Unfit):
-            outcome = Outcome.from_json(proposed[event["id"]], event["outcome"])
+            experiment = proposed[event["id"]]
+            outcome = Outcome.from_json(experiment, event["outcome"])
             if not outcome.judged:
                 yield outcome
 
 
 def _how_it_ended(events: Sequence[Event]) -> str:
     """In words, if badly."""
-    last = events[-1] if events else {}
-    if last.get("type") == "failed":
-        return visible(f"the last run failed: {last.get('error')}")
-    if last.get("type") == "cancelled":
+    if not events:
+        return ""
+    last = events[-1]
+    kind = last.get("type")
+    if kind == "failed":
+        error = last.get("error")
+        return visible(f"the last run failed: {error}")
+    if kind == "cancelled":
         return "the last run was cancelled"
     unfinished = _running_experiment(events)
     if unfinished:  # killed, or interrupted in a terminal: it could not say so
-        return visible(f"the last run ended in the middle of {unfinished.get('title')}")
+        title = unfinished.get("title")
+        return visible(f"the last run ended in the middle of {title}")
     return ""
 
 
 def _when_it_began(events: Sequence[Event]) -> float:
     """Seconds since 1970, 0 for no run."""
-    if events:
-        seconds = events[0].get("t")
-    else:
-        seconds = None
+    if not events:
+        return 0.0
+    seconds = events[0].get("t")
     if isinstance(seconds, int | float):
         return float(seconds)
     return 0.0

@@ -114,9 +114,11 @@ class Inspection:
         ]
         for row in self.captures:
             if row.logprob is not None:
-                cells.append(f"{row.label} {number(row.logprob)} rank {row.rank}")
+                value = number(row.logprob)
+                cells.append(f"{row.label} {value} rank {row.rank}")
         if self.delta is not None:
-            cells.append(f"delta {signed(self.delta)}")
+            delta = signed(self.delta)
+            cells.append(f"delta {delta}")
         return "  ".join(cells)
 
 
@@ -148,21 +150,26 @@ def inspect(
     (nats) between A and the capture of each label, ``mark`` the reader's note.
     """
     sequences = session.sequences
+    pieces = session.pieces
     sequence = sequence_of(sequences, position)
-    index = position - sequences.bounds(sequence)[0]
+    start, _ = sequences.bounds(sequence)
+    index = position - start
+    prompt = int(sequences.prompt_lengths[sequence])
     token_id = int(sequences.token_ids[position])
     rows, lists = _captures(session, pair, position, floors or {})
-    columns = _in_order([entry for entry in lists if entry.top.entries])
+    filled = [entry for entry in lists if entry.top.entries]
+    columns = _in_order(filled)
     tops = [column.top for column in columns]
-    by = min(by, max(0, len(columns) - 1))
+    last_column = max(0, len(columns) - 1)
+    by = min(by, last_column)
     return Inspection(
         position=position,
         sequence=sequence,
         index=index,
         token_id=token_id,
-        text=session.pieces.text(token_id),
-        raw=session.pieces.get(token_id),
-        in_prompt=index < int(sequences.prompt_lengths[sequence]),
+        text=pieces.text(token_id),
+        raw=pieces.get(token_id),
+        in_prompt=index < prompt,
         masked=int(sequences.mask[position]) == 0,
         delta=_delta(pair, position),
         captures=rows,
@@ -190,8 +197,10 @@ def _part(
 ) -> tuple[str, int, int] | None:
     """The `Inspection.part` of a token."""
     sequences = session.sequences
+    token_ids = sequences.token_ids
     pieces = session.pieces
-    raw = pieces.get(int(sequences.token_ids[position]))
+    token_id = int(token_ids[position])
+    raw = pieces.get(token_id)
     if raw is None or whole_text(raw):
         return None
     # A character has at most four bytes: the tokens that share it with this one are at
@@ -200,8 +209,9 @@ def _part(
     first = max(start, position - 3)
     last = min(stop, position + 4)
     neighbours: list[bytes] = []
-    for token_id in sequences.token_ids[first:last].tolist():
-        neighbours.append(pieces.get(token_id) or b"")
+    for neighbour in token_ids[first:last].tolist():
+        piece = pieces.get(neighbour)
+        neighbours.append(piece or b"")
     part = part_of(neighbours, position - first)
     if part is None:
         return None
@@ -244,14 +254,18 @@ def _captures(
     rows: list[CaptureRow] = []
     lists: list[_Alternatives] = []
     for info in session.captures:
-        side = _side_of(pair, info.label)
+        label = info.label
+        side = _side_of(pair, label)
         scores = _scores(session, info, position)
         if isinstance(scores, str):
-            rows.append(CaptureRow(info.label, side, note=scores))
+            row = CaptureRow(label, side, note=scores)
+            rows.append(row)
             continue
-        floor = floors.get(info.label)
-        rows.append(_row(info.label, side, scores, logprob_a, floor))
-        lists.append(_Alternatives(info.label, side, scores.top_list()))
+        floor = floors.get(label)
+        row = _row(label, side, scores, logprob_a, floor)
+        rows.append(row)
+        top = scores.top_list()
+        lists.append(_Alternatives(label, side, top))
     return tuple(rows), lists
 
 
@@ -356,15 +370,18 @@ def _union(
     """
     if not lists:
         return ()
+    pieces = session.pieces
     moved = list(lists)
-    moved.insert(0, moved.pop(by))
+    leading = moved.pop(by)
+    moved.insert(0, leading)
     rows: list[TopRow] = []
     for entry in alternatives(moved, target):
         cells = list(entry.cells)
-        cells.insert(by, cells.pop(0))
+        leading_cell = cells.pop(0)
+        cells.insert(by, leading_cell)
         row = TopRow(
             token_id=entry.token_id,
-            text=session.pieces.text(entry.token_id),
+            text=pieces.text(entry.token_id),
             target=entry.target,
             cells=tuple(cells),
         )

@@ -14,22 +14,21 @@ class Jumps:
 
     def leave(self, position: int) -> None:
         """Remember where the cursor was before a jump."""
-        self._past.append(position)
-        del self._past[:-_KEPT_JUMPS]
+        past = self._past
+        past.append(position)
+        del past[:-_KEPT_JUMPS]
         self._future.clear()
 
     def back(self, position: int) -> int | None:
         """Where the last jump began; ``position`` is where the cursor is now."""
-        return _travel(self._past, self._future, position)
+        if not self._past:
+            return None
+        self._future.append(position)
+        return self._past.pop()
 
     def forth(self, position: int) -> int | None:
         """Where the jump led that was undone last; ``position`` as in `back`."""
-        return _travel(self._future, self._past, position)
-
-
-def _travel(source: list[int], other: list[int], position: int) -> int | None:
-    """Take the last place of ``source`` and leave ``position`` on ``other``."""
-    if not source:
-        return None
-    other.append(position)
-    return source.pop()
+        if not self._future:
+            return None
+        self._past.append(position)
+        return self._future.pop()

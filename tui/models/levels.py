@@ -79,11 +79,13 @@ class Levels:
         """Why the pair has no numbers for the mode; None where it has them."""
         if self.pair is None:
             return "no pair to compare yet"
-        if self.numbers is not None:
-            return self.mode.missing(self.pair, self.numbers.floor)
-        if self.mode.name == "floor":
+        mode = self.mode
+        numbers = self.numbers
+        if numbers is not None:
+            return mode.missing(self.pair, numbers.floor)
+        if mode.name == "floor":
             return "the floor is not measured yet"
-        return self.mode.missing(self.pair, 0.0)
+        return mode.missing(self.pair, 0.0)
 
     def stretch(self, start: int, stop: int) -> Stretch:
         """Tokens ``start`` to ``stop`` of the pair, with its floor."""
@@ -98,23 +100,29 @@ class Levels:
         numbers.
         """
         if self.missing is not None:
-            return np.zeros(stop - start, np.int8)
+            count = stop - start
+            return np.zeros(count, np.int8)
         tokens = self.stretch(start, stop)
         return self.mode.levels(tokens, self.threshold)
 
     def beyond(self) -> Positions:
         """The flat positions of the tokens with a level, i64, ascending."""
-        if self.pair is None or self.missing is not None:
+        pair = self.pair
+        if pair is None or self.missing is not None:
             return np.empty(0, np.int64)  # not kept: the numbers may still come
         if not self.mode.thresholds:
-            return self.pair.divergences(self.threshold)
-        if self.key not in self.counts:
-            self.counts.keep(self.key, self.find_beyond())
-        return self.counts[self.key]
+            return pair.divergences(self.threshold)
+        key = self.key
+        counts = self.counts
+        if key not in counts:
+            positions = self.find_beyond()
+            counts.keep(key, positions)
+        return counts[key]
 
     def beyond_threshold(self, threshold: float) -> Positions:
         """As `beyond`, for another threshold of the same mode."""
-        return replace(self, threshold=threshold).beyond()
+        levels = replace(self, threshold=threshold)
+        return levels.beyond()
 
     def find_beyond(self) -> Positions:
         """Work `beyond` out anew. Walks all tokens of the pair."""
@@ -142,18 +150,20 @@ class Levels:
 
     def legend(self, *, counted: bool) -> Legend:
         """The line that explains the colours; ``counted``: with the count of tokens."""
+        pair = self.pair
         count = None
         if counted:
             count = self.count
-        if self.pair is None or count is None:
+        if pair is None or count is None:
             return legend(
                 self.mode, self.threshold, beyond=None, scored=0, missing=self.missing
             )
+        broken = np.count_nonzero(pair.broken)
         return legend(
             self.mode,
             self.threshold,
             beyond=count,
-            scored=self.mode.tokens(self.pair),
+            scored=self.mode.tokens(pair),
             missing=None,
-            broken=int(np.count_nonzero(self.pair.broken)),
+            broken=int(broken),
         )

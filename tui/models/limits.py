@@ -40,32 +40,47 @@ def judge_pair(pair: Pair) -> list[JudgedLimit]:
     from logdrift.core.compare.published import PUBLISHED
     from logdrift.core.config import load_config
 
-    limits = (*load_config().thresholds, *PUBLISHED)
+    own_limits = load_config().thresholds
+    limits = (*own_limits, *PUBLISHED)
     scope = default_scope(pair.sequences)
-    measured = measure_pair(pair, scope, splits_for(pair.session, scope, limits))
-    judged = judge_limits(measured.metrics, limits, measured.gate.verdict)
-    return sorted(judged, key=lambda item: _ORDER[item.limit.level])
+    splits = splits_for(pair.session, scope, limits)
+    measured = measure_pair(pair, scope, splits)
+    verdict = measured.gate.verdict
+    judged = judge_limits(measured.metrics, limits, verdict)
+    return sorted(judged, key=_place)
+
+
+def _place(item: JudgedLimit) -> int:
+    level = item.limit.level
+    return _ORDER[level]
 
 
 def counted(judged: Sequence[JudgedLimit], *, wide: bool) -> str:
     """Held, exceeded and not judged; those for bitwise equal runs on their own."""
-    usual = [item.ok for item in judged if item.limit.level != "exact"]
-    bitwise = [item.ok for item in judged if item.limit.level == "exact"]
-    counts = (
-        f"{usual.count(True)} held, {usual.count(False)} exceeded, {usual.count(None)}"
-        " unknown"
-    )
+    usual: list[bool | None] = []
+    bitwise: list[bool | None] = []
+    for item in judged:
+        if item.limit.level == "exact":
+            bitwise.append(item.ok)
+        else:
+            usual.append(item.ok)
+    held = usual.count(True)
+    exceeded = usual.count(False)
+    unknown = usual.count(None)
+    counts = f"{held} held, {exceeded} exceeded, {unknown} unknown"
     if not wide:
         return counts
-    return f"{counts}; bitwise: {bitwise.count(True)} of {len(bitwise)} held"
+    held = bitwise.count(True)
+    return f"{counts}; bitwise: {held} of {len(bitwise)} held"
 
 
 def cells(item: JudgedLimit) -> list[str]:
     """The texts of `COLUMNS`."""
     limit = item.limit
+    _, _, name = limit.name.rpartition("/")
     return [
         limit.framework,
-        limit.name.rpartition("/")[2],
+        name,
         exact(item.value),
         bounds_text(limit),
         limit.metric,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from logdrift.core.compare.gate import Gate, Reason, Verdict
+from logdrift.core.compare.gate import Gate, Reason
 from logdrift.core.compare.matrix import MatrixCell, matrix_labels
 from logdrift.core.compare.metric import METRICS, Metric
 from logdrift.core.compare.scopes import SCOPES, Scope, default_scope
@@ -70,7 +70,8 @@ class MatrixTable:
     @property
     def computed(self) -> int:
         """How many rows are there."""
-        return sum(row is not None for row in self.rows)
+        computed = [row for row in self.rows if row is not None]
+        return len(computed)
 
     def cell(self, row: int, column: int) -> MatrixCell | None:
         """The cell of A in ``row`` and B in ``column``; None where not computed."""
@@ -101,13 +102,14 @@ class MatrixTable:
     def next_metric(self, step: int) -> str:
         """The metric ``step`` rows further in the table of metrics, around its end."""
         paths = tuple(METRICS)
-        place = paths.index(self.metric) + step
-        return paths[place % len(paths)]
+        row = paths.index(self.metric) + step
+        return paths[row % len(paths)]
 
     def next_scope(self) -> Scope:
         """The scope that comes after this one."""
-        at = _SCOPE_ORDER.index(self.scope) + 1
-        return _SCOPE_ORDER[at % len(_SCOPE_ORDER)]
+        following = _SCOPE_ORDER.index(self.scope) + 1
+        index = following % len(_SCOPE_ORDER)
+        return _SCOPE_ORDER[index]
 
     def take_row(self, index: int, cells: CellRow) -> bool:
         """Keep a computed row; True where every other cell may have another grade
@@ -115,47 +117,59 @@ class MatrixTable:
         """
         self.rows[index] = cells
         for cell in cells:
-            if cell is not None and cell.verdict is not None:
-                self._keep_gate(cell, cell.verdict)
+            if cell is not None:
+                self._keep_gate(cell)
         largest = largest_distance(self.cells(), self.metric)
         changed = largest != self.largest
         self.largest = largest
         return changed
 
-    def _keep_gate(self, cell: MatrixCell, verdict: Verdict) -> None:
+    def _keep_gate(self, cell: MatrixCell) -> None:
         # The verdict does not depend on the metric: the next one is computed without
         # asking the gate again.
+        if cell.verdict is None:
+            return
         reasons: tuple[Reason, ...] = ()
         if cell.reason:
-            reasons = (Reason("known", "info", cell.reason),)
-        self.gates[cell.a, cell.b] = Gate(verdict, reasons)
+            known = Reason("known", "info", cell.reason)
+            reasons = (known,)
+        self.gates[cell.a, cell.b] = Gate(cell.verdict, reasons)
 
     def grade(self, cell: MatrixCell) -> Grade:
         """How large the number of a cell is."""
-        return grade(cell, self.metric, self.session.captures, self.largest)
+        captures = self.session.captures
+        return grade(cell, self.metric, captures, self.largest)
 
     def tab_separated(self) -> str:
         """The table with tabs between its cells, not comparable ones marked."""
-        lines = ["\t".join([f"{self.metric} ({self.scope})", *self.labels])]
+        head = [f"{self.metric} ({self.scope})", *self.labels]
+        rows = [head]
         columns = range(len(self.labels))
         for index, label in enumerate(self.labels):
-            cells = [_written(self.cell(index, column)) for column in columns]
-            lines.append("\t".join([label, *cells]))
-        return _visible_table(lines)
+            row = [label]
+            for column in columns:
+                cell = self.cell(index, column)
+                row.append(_written(cell))
+            rows.append(row)
+        lines = map(_tab_separated, rows)
+        return "\n".join(lines)
 
 
 def mark_and_value(table: MatrixTable, cell: MatrixCell) -> tuple[str, str]:
     """The mark of a comparable cell, one character, and its number."""
-    grade_of_cell = table.grade(cell)
-    mark = NOISE if grade_of_cell.noise else SIZES[grade_of_cell.level]
-    return mark, number(cell.value)
+    value = number(cell.value)
+    size = table.grade(cell)
+    if size.noise:
+        return NOISE, value
+    return SIZES[size.level], value
 
 
 def legend() -> str:
     """What the marks mean."""
+    sizes = " ".join(SIZES[1:])
     return (
-        f"Size {' '.join(SIZES[1:])}  {NOISE} at or below the noise floor  {VOID} not"
-        f" comparable  {NOTHING} no number"
+        f"Size {sizes}  {NOISE} at or below the noise floor  {VOID} not comparable"
+        f"  {NOTHING} no number"
     )
 
 
@@ -165,13 +179,15 @@ def meaning(metric: Metric) -> str:
 
 
 def _written(cell: MatrixCell | None) -> str:
+    """A cell as it is copied."""
     if cell is None or cell.value is None:
         return ""
-    return f"{'' if cell.comparable else VOID}{cell.value:.6g}"
+    value = f"{cell.value:.6g}"
+    if cell.comparable:
+        return value
+    return VOID + value
 
 
-def _visible_table(lines: Sequence[str]) -> str:
-    """Lines of cells with tabs between them, each cell made visible."""
-    return "\n".join(
-        "\t".join(visible(cell) for cell in line.split("\t")) for line in lines
-    )
+def _tab_separated(row: Sequence[str]) -> str:
+    cells = map(visible, row)
+    return "\t".join(cells)

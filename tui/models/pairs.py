@@ -39,11 +39,14 @@ class PairView(NamedTuple):
 
     @property
     def labels(self) -> tuple[str, str]:
-        return self.pair.a.info.label, self.pair.b.info.label
+        a = self.pair.a.info
+        b = self.pair.b.info
+        return a.label, b.label
 
     @property
     def comparable(self) -> bool:
-        return self.gate is None or self.gate.verdict != "not_comparable"
+        gate = self.gate
+        return gate is None or gate.verdict != "not_comparable"
 
 
 def judged(session: Session, pair: Pair) -> PairView:
@@ -57,8 +60,10 @@ def judged(session: Session, pair: Pair) -> PairView:
     from logdrift.core.compare.gate import judge
     from logdrift.core.compare.pair import default_scope
 
-    session.verify(pair.a.info.label, pair.b.info.label)
-    keep = pair.scope_mask(default_scope(pair.sequences))
+    view = PairView(pair)
+    session.verify(*view.labels)
+    scope = default_scope(pair.sequences)
+    keep = pair.scope_mask(scope)
     stats = error_stats(
         pair.delta[keep],
         pair.logprob_a[keep],
@@ -66,7 +71,8 @@ def judged(session: Session, pair: Pair) -> PairView:
     )
     # The pair keeps them: made here, they do not delay the first key press.
     _ = pair.worst, pair.mean_abs
-    return PairView(pair, stats, judge(session, pair))
+    gate = judge(session, pair)
+    return PairView(pair, stats, gate)
 
 
 def open_pair(
@@ -78,8 +84,9 @@ def open_pair(
     open, None where it did.
     """
     choices = [labels, default_pair(session), *list_pairs(session)]
+    existing = filter(None, choices)
     problem: str | None = None
-    for a, b in dict.fromkeys(filter(None, choices)):
+    for a, b in dict.fromkeys(existing):
         try:
             pair = make_pair(session, a, b)
             # Read here, so that a part that cannot be read is an error here and not
@@ -97,15 +104,23 @@ def reason(session: Session, error: Exception) -> str:
 
     Files are named by their path within the session, which leaves room for the cause.
     """
-    return visible(words_inside(error, session.folder))
+    words = words_inside(error, session.folder)
+    return visible(words)
 
 
 def pair_row(session: Session, a: str, b: str) -> PairRow:
     """One judged line of the pair list; an error becomes its ``problem``."""
     try:
-        view = judged(session, make_pair(session, a, b))
+        pair = make_pair(session, a, b)
+        view = judged(session, pair)
     except Exception as error:
-        return PairRow(a, b, problem=reason(session, error))
+        problem = reason(session, error)
+        return PairRow(a, b, problem=problem)
     assert view.stats is not None
     assert view.gate is not None
-    return PairRow(a=a, b=b, mae=view.stats.mae, verdict=view.gate.verdict)
+    return PairRow(
+        a=a,
+        b=b,
+        mae=view.stats.mae,
+        verdict=view.gate.verdict,
+    )

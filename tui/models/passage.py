@@ -42,16 +42,18 @@ class Passage:
 def passage_of(explorer: Explorer) -> Passage:
     """The sequence under the cursor."""
     sequences = explorer.session.sequences
+    sequence = explorer.sequence
     start, stop = explorer.bounds
-    prompt = int(sequences.prompt_lengths[explorer.sequence])
+    count = stop - start
+    prompt = int(sequences.prompt_lengths[sequence])
     levels, aside = _levels(explorer, start, stop)
-    marked = [mark.position for mark in explorer.state.marks]
-    notes = frozenset(
-        position - start for position in marked if start <= position < stop
-    )
+    notes: set[int] = set()
+    for mark in explorer.state.marks:
+        if start <= mark.position < stop:
+            notes.add(mark.position - start)
     return Passage(
-        sequence=explorer.sequence,
-        title=f"Sequence {explorer.sequence} · {stop - start} tokens ({prompt} prompt)",
+        sequence=sequence,
+        title=f"Sequence {sequence} · {count} tokens ({prompt} prompt)",
         aside=aside,
         ids=sequences.token_ids[start:stop],
         prompt=prompt,
@@ -59,7 +61,7 @@ def passage_of(explorer: Explorer) -> Passage:
         fragments=explorer.fragments,
         legend=explorer.legend(),
         matched=explorer.matched(start, stop),
-        notes=notes,
+        notes=frozenset(notes),
         greyed=explorer.greyed,
     )
 
@@ -70,11 +72,13 @@ def _levels(
     """The level of each token, and in words how many have one."""
     pair = explorer.pair
     if pair is None or not _has_scores(pair, start, stop):
-        return np.zeros(stop - start, np.int8), "no scores"
+        count = stop - start
+        return np.zeros(count, np.int8), "no scores"
     colours = explorer.levels
     levels = colours.of(start, stop)
+    beyond = np.count_nonzero(levels)
     bound = colours.mode.step(colours.threshold)
-    return levels, f"{np.count_nonzero(levels)} beyond {bound}"
+    return levels, f"{beyond} beyond {bound}"
 
 
 def _has_scores(pair: Pair, start: int, stop: int) -> bool:

@@ -17,13 +17,15 @@ def parse_place(text: str, sequences: Sequences, sequence: int) -> int:
     if colon:
         sequence = _number(before, text)
         index_text = after or "0"
-    if sequence >= len(sequences):
-        last = len(sequences) - 1
+    count = len(sequences)
+    if sequence >= count:
+        last = count - 1
         raise InputError(f"there is no sequence {sequence}: they are 0 to {last}")
     start, stop = sequences.bounds(sequence)
+    tokens = stop - start
     index = _number(index_text, text)
-    if index >= stop - start:
-        last = stop - start - 1
+    if index >= tokens:
+        last = tokens - 1
         raise InputError(
             f"sequence {sequence} has no position {index}: they are 0 to {last}"
         )
@@ -33,7 +35,8 @@ def parse_place(text: str, sequences: Sequences, sequence: int) -> int:
 def write_place(sequences: Sequences, position: int) -> str:
     """A flat position as ``parse_place`` reads it."""
     sequence = sequence_of(sequences, position)
-    index = position - int(sequences.offsets[sequence])
+    start = int(sequences.offsets[sequence])
+    index = position - start
     return f"{sequence}:{index}"
 
 
@@ -49,7 +52,6 @@ def _number(text: str, typed: str) -> int:
     """A typed number; ``typed`` is the whole place, for the error."""
     is_number = text.isascii() and text.isdigit()
     if not is_number or len(text) >= 10:
-        raise InputError(
-            f"{typed.strip()!r} is not a place: write 120, 3:120 or #30010"
-        )
+        place = typed.strip()
+        raise InputError(f"{place!r} is not a place: write 120, 3:120 or #30010")
     return int(text)

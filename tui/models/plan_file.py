@@ -18,8 +18,10 @@ def save_plan(plan: CapturePlan, ids: Sequence[str] | None, path: Path) -> None:
     """
     try:
         if ids is not None:
-            plan = with_ids_file(plan, ids, path.with_suffix(".ids.jsonl"))
-        path.write_text(plan_toml(plan), encoding="utf-8")
+            ids_file = path.with_suffix(".ids.jsonl")
+            plan = with_ids_file(plan, ids, ids_file)
+        toml = plan_toml(plan)
+        path.write_text(toml, encoding="utf-8")
     except OSError as error:
         reason = f"cannot be written: {error.strerror}"
         raise CannotWrite(reason, where=f"plan {path}", file=path) from None
@@ -33,12 +35,16 @@ def with_typed_ids(
     """
     if ids is None:
         return plan
-    return with_ids_file(plan, ids, scratch / IDS_FILE)
+    file = scratch / IDS_FILE
+    return with_ids_file(plan, ids, file)
 
 
 def with_ids_file(plan: CapturePlan, ids: Sequence[str], file: Path) -> CapturePlan:
     """Write the lines ``ids`` into ``file``, from where the plan then has its prompts.
     Raises OSError.
     """
-    file.write_text("".join(f"{line}\n" for line in ids), encoding="utf-8")
-    return replace(plan, prompts_file=str(file.absolute()))
+    lines = [f"{line}\n" for line in ids]
+    content = "".join(lines)
+    file.write_text(content, encoding="utf-8")
+    path = file.absolute()
+    return replace(plan, prompts_file=str(path))

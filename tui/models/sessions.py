@@ -75,25 +75,28 @@ def _damaged(folder: Path, error: Exception) -> SessionRow:
         words = words_inside(error, folder)
     else:
         # Files from anywhere, with anything in them: what no check of the reader found.
-        words = f"damaged: {type(error).__name__}: {error}"
-    return SessionRow(folder, visible(folder.name), problem=visible(words))
+        kind = type(error).__name__
+        words = f"damaged: {kind}: {error}"
+    name = visible(folder.name)
+    return SessionRow(folder, name, problem=visible(words))
 
 
 def _plain_row(folder: Path, name: str, session: Session) -> SessionRow:
     manifest = session.manifest
-    holder = session.lock
     model = manifest.model.id
+    model_name = Path(model).name or model
     backends = dict.fromkeys(info.backend for info in session.captures)
     minute = manifest.created[:16].replace("T", " ")
     row = SessionRow(
         folder=folder,
         name=name,
         title=visible(manifest.title),
-        model=visible(Path(model).name or model),
+        model=visible(model_name),
         backends=visible(", ".join(backends)),
         tokens=sum(part.tokens for part in manifest.sequences.parts),
         created=visible(minute),
     )
+    holder = session.lock
     if holder is None:
         return replace(
             row,
@@ -109,13 +112,15 @@ def _plain_row(folder: Path, name: str, session: Session) -> SessionRow:
 
 def _missing(session: Session, state: str) -> str:
     """Why a session that no capture writes is not whole."""
+    captures = session.captures
     if state == "failed":
-        bad = next(info for info in session.captures if info.status == "failed")
-        first, *_ = bad.failure_lines or ["no reason given"]
-        return visible(f"{bad.label} failed: {first}")
+        failed = next(info for info in captures if info.status == "failed")
+        reasons = failed.failure_lines or ["no reason given"]
+        return visible(f"{failed.label} failed: {reasons[0]}")
     if state == "partial":
-        whole = sum(info.status == "complete" for info in session.captures)
-        return f"{whole} of {len(session.captures)} captures are complete"
+        statuses = [info.status for info in captures]
+        complete = statuses.count("complete")
+        return f"{complete} of {len(statuses)} captures are complete"
     return ""
 
 
@@ -166,10 +171,14 @@ class FolderWatch:
             except Exception as error:
                 # Whatever is wrong with one session: its row says it, and the others
                 # are read.
-                self._known[folder] = _Known(object(), _damaged(folder, error))
-        known = (self._known.get(folder) for folder in folders)
-        rows = [folder.row for folder in known if folder is not None]
-        rows.sort(key=lambda row: (row.created, row.name), reverse=True)
+                row = _damaged(folder, error)
+                self._known[folder] = _Known(object(), row)
+        rows: list[SessionRow] = []
+        for folder in folders:
+            known = self._known.get(folder)
+            if known is not None:
+                rows.append(known.row)
+        rows.sort(key=_age, reverse=True)
         return tuple(rows), problem
 
     def _look_at(self, folder: Path, numbers: bool) -> None:
@@ -179,20 +188,32 @@ class FolderWatch:
         if known is None or known.stamp != stamp or running:
             row = session_row(folder, numbers=False)
             if known is None:
-                known = self._known[folder] = _Known(stamp, row)
+                known = _Known(stamp, row)
+                self._known[folder] = known
+            known.stamp = stamp
             # The old numbers stand until there are new ones.
             old = known.row
-            known.stamp = stamp
             known.row = replace(
                 row, mae=old.mae, verdict=old.verdict, damage=old.damage
             )
-        due = not running or time.monotonic() - known.at >= _SHARE * known.took
-        if numbers and known.judged != stamp and due:
-            began = time.monotonic()
-            known.row = session_row(folder, numbers=True)
-            known.judged = stamp
-            known.at = time.monotonic()
-            known.took = known.at - began
+        if numbers and known.judged != stamp:
+            self._judge(known, stamp, running)
+
+    def _judge(self, known: _Known, stamp: object, running: bool) -> None:
+        """Work out a session's numbers; seldom while a capture writes it."""
+        began = time.monotonic()
+        since_last = began - known.at
+        if running and since_last < _SHARE * known.took:
+            return
+        known.row = session_row(known.row.folder, numbers=True)
+        known.judged = stamp
+        known.at = time.monotonic()
+        known.took = known.at - began
+
+
+def _age(row: SessionRow) -> tuple[str, str]:
+    """What rows are sorted by: newer sessions have larger ones."""
+    return row.created, row.name
 
 
 def session_folders(folder: Path) -> tuple[list[Path], str | None]:
@@ -203,8 +224,13 @@ def session_folders(folder: Path) -> tuple[list[Path], str | None]:
         return [], "no such folder yet: logdrift demo makes it, and a session in it"
     except OSError as error:
         return [], f"cannot be read: {error.strerror}"
-    shown = (entry for entry in entries if not entry.name.startswith("."))
-    return [Path(entry.path) for entry in shown if _is_session(entry)], None
+    folders: list[Path] = []
+    for entry in entries:
+        hidden = entry.name.startswith(".")
+        if not hidden and _is_session(entry):
+            path = Path(entry.path)
+            folders.append(path)
+    return folders, None
 
 
 def _is_session(entry: os.DirEntry[str]) -> bool:
@@ -220,9 +246,7 @@ def _stamp(folder: Path) -> tuple[int, int, bool]:
     """
     with contextlib.suppress(OSError):
         status = os.stat(folder / MANIFEST)
-        return (
-            status.st_mtime_ns,
-            status.st_ino,
-            os.path.exists(folder / LOCK) and read_lock(folder) is not None,
-        )
+        locked = os.path.exists(folder / LOCK)
+        has_writer = locked and read_lock(folder) is not None
+        return status.st_mtime_ns, status.st_ino, has_writer
     return 0, 0, False

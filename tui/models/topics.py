@@ -60,28 +60,38 @@ def topic_of(name: str, title: str, lines: Sequence[TopicLine]) -> Topic:
 
 
 def _plain(lines: Sequence[TopicLine]) -> str:
-    rows = (f"{' ' * line.indent}{line.first}{line.text}" for line in lines)
-    return "".join(f"{row.rstrip()}\n" for row in rows)
+    rows = []
+    for line in lines:
+        indent = " " * line.indent
+        row = f"{indent}{line.first}{line.text}"
+        rows.append(row.rstrip() + "\n")
+    return "".join(rows)
 
 
 def counted(count: int, thing: str) -> str:
     """``1 reason``, ``2 reasons``."""
-    return f"{count} {thing}{'' if count == 1 else 's'}"
+    if count == 1:
+        return f"1 {thing}"
+    return f"{count} {thing}s"
 
 
 def gate_topic(gate: Gate) -> Topic:
     """What the gate says of the pair."""
+    blank = TopicLine()
     lines = [TopicLine("Gate: may the two be compared at all?", "title")]
     for reason in gate.reasons:
+        text = visible(reason.text)
+        mark = _SEVERITIES[reason.severity]
         lines += [
-            TopicLine(),
-            TopicLine(visible(reason.text), first=_SEVERITIES[reason.severity]),
+            blank,
+            TopicLine(text, first=mark),
             TopicLine(reason.code, "muted", indent=3),
         ]
     if not gate.reasons:
-        lines += [TopicLine(), TopicLine("Nothing to object to.")]
+        lines += [blank, TopicLine("Nothing to object to.")]
     verdict = gate.verdict.replace("_", " ")
-    title = f"gate: {verdict}, {counted(len(gate.reasons), 'reason')}"
+    reasons = counted(len(gate.reasons), "reason")
+    title = f"gate: {verdict}, {reasons}"
     return topic_of("gate", title, lines)
 
 
@@ -91,18 +101,27 @@ def experiments_topic(outcomes: Sequence[Outcome]) -> Iterator[Topic]:
         return
     lines = [TopicLine("Experiments: one knob changed, everything else equal", "title")]
     for outcome in outcomes:
-        experiment = outcome.experiment
-        mark = COMBINED if experiment.combined else ""
-        lines += [
-            TopicLine(),
-            TopicLine(visible(experiment.title) + mark, first=f"{experiment.cause}: "),
-            TopicLine(visible(outcome.sentence), "remedy", indent=2),
-        ]
+        lines += _outcome_lines(outcome)
     title = f"experiments: {len(outcomes)}"
-    if outcomes[0].status == "explains":
-        best = outcomes[0].sentence.partition(":")[0].partition(" (")[0]
-        title = f"{title}, the best {best}"
+    best = outcomes[0]
+    if best.status == "explains":
+        words, _, _ = best.sentence.partition(":")
+        words, _, _ = words.partition(" (")
+        title = f"{title}, the best {words}"
     yield topic_of("experiments", title, lines)
+
+
+def _outcome_lines(outcome: Outcome) -> Iterator[TopicLine]:
+    """What one experiment changed, and what it has shown."""
+    experiment = outcome.experiment
+    title = visible(experiment.title)
+    if experiment.combined:
+        title += COMBINED
+    cause = f"{experiment.cause}: "
+    sentence = visible(outcome.sentence)
+    yield TopicLine()
+    yield TopicLine(title, first=cause)
+    yield TopicLine(sentence, "remedy", indent=2)
 
 
 def identity_topic(
@@ -113,21 +132,27 @@ def identity_topic(
         return
     question = "Identity: is what each engine loaded what is on disk?"
     lines = [TopicLine(question, "title")]
-    for name, identity in identities_of(session, saved).items():
+    identities = identities_of(session, saved)
+    for name, identity in identities.items():
         lines += _identity_lines(name, identity)
     for evidence in diagnosis.checked:
-        lines += [TopicLine(), TopicLine(visible(evidence.sentence))]
-    title = f"identity: {counted(len(saved), 'backend')} asked"
-    yield topic_of("identity", title, lines)
+        sentence = visible(evidence.sentence)
+        lines += [TopicLine(), TopicLine(sentence)]
+    backends = counted(len(saved), "backend")
+    yield topic_of("identity", f"identity: {backends} asked", lines)
 
 
 def _identity_lines(backend: str, identity: BackendIdentity) -> Iterator[TopicLine]:
+    head = f"{visible(backend)}: "
+    result = visible(summary(identity))
     yield TopicLine()
-    yield TopicLine(visible(summary(identity)), first=f"{visible(backend)}: ")
+    yield TopicLine(result, first=head)
     for tensor in identity.weights.differing:
-        yield TopicLine(visible(described(tensor)), "remedy", indent=2)
+        words = visible(described(tensor))
+        yield TopicLine(words, "remedy", indent=2)
     if identity.outdated:
-        words = f"no evidence any more: {visible(identity.outdated)}"
+        change = visible(identity.outdated)
+        words = f"no evidence any more: {change}"
         yield TopicLine(words, "muted", indent=2)
 
 
@@ -137,14 +162,19 @@ def unchecked_topic(unchecked: Sequence[Unchecked]) -> Iterator[Topic]:
         return
     lines = [TopicLine("Not checked: a missing observation is not a pass", "title")]
     for check in unchecked:
-        lines += [TopicLine(), *unchecked_lines(check, _title_of(check))]
-    yield topic_of("unchecked", f"not checked: {len(unchecked)}", lines)
+        title = _title_of(check)
+        lines.append(TopicLine())
+        lines += unchecked_lines(check, title)
+    count = len(unchecked)
+    yield topic_of("unchecked", f"not checked: {count}", lines)
 
 
 def unchecked_lines(check: Unchecked, title: str) -> Iterator[TopicLine]:
     """Why one thing was not checked, and how to check it."""
-    yield TopicLine(visible(check.why), first=f"? {title}: ")
-    yield TopicLine(visible(check.fix), "remedy", indent=2, first="to check it: ")
+    why = visible(check.why)
+    fix = visible(check.fix)
+    yield TopicLine(why, first=f"? {title}: ")
+    yield TopicLine(fix, "remedy", indent=2, first="to check it: ")
 
 
 def _title_of(check: Unchecked) -> str:
