@@ -34,9 +34,11 @@ def log_lines(session: Session, backend: str, limit: int = 500) -> list[str]:
         words = visible(str(error))
         return [words]
     text = _COLOURS.sub(b"", data)
-    lines = text.rstrip(b"\n").split(b"\n")
-    newest = map(_last_state, lines[-limit:])
-    return [visible_bytes(line) for line in newest]
+    text = text.rstrip(b"\n")
+    lines = text.split(b"\n")
+    newest = lines[-limit:]
+    states = map(_last_state, newest)
+    return [visible_bytes(state) for state in states]
 
 
 def _last_state(line: bytes) -> bytes:

@@ -55,7 +55,8 @@ def build(form: CaptureForm, sessions: Path) -> DraftPlan:
     starts nothing.
     """
     problems = _Problems(form)
-    problems.attempt("session", lambda: _check_session(form.session, sessions))
+    name = form.session
+    problems.attempt("session", lambda: _check_session(name, sessions))
     problems.attempt("model", lambda: _check_model(form.model))
     sampling = _sampling(form, problems)
     top_k = _top_k(form, problems)
@@ -66,7 +67,8 @@ def build(form: CaptureForm, sessions: Path) -> DraftPlan:
     plan = problems.attempt(
         "backends", lambda: _plan(form, backends, prompts, sampling, top_k)
     )
-    if plan is not None and _needs_generator(form, prompts):
+    generates = _needs_generator(form, prompts)
+    if plan is not None and generates:
         problems.attempt("backends", lambda: plan.with_paths(generate=True))
     if problems.words:
         plan = None
@@ -120,10 +122,13 @@ def _prompts_field(name: str, form: CaptureForm) -> str:
     if match is not None:
         number = int(match[1])
     if form.source == "token ids":
-        index = _nth(_filled(form.ids), number)
+        filled = _filled(form.ids)
+        index = _nth(filled, number)
         return f"prompts.ids[{index}]"
-    if form.source == "text" or name.startswith("prompts.texts"):
-        filled = [index for index, text in enumerate(form.texts) if text]
+    is_text = name.startswith("prompts.texts")
+    if is_text or form.source == "text":
+        texts = enumerate(form.texts)
+        filled = [index for index, text in texts if text]
         index = _nth(filled, number)
         return f"prompts.text[{index}]"
     return "prompts.file"
@@ -227,10 +232,11 @@ def _sampling_value(form: CaptureForm, name: str, problems: _Problems) -> Any:
 
 def _top_k(form: CaptureForm, problems: _Problems) -> int | None:
     key = "top_k"
-    top_k: int | None = problems.attempt(key, lambda: _number(form.top_k, int, key))
+    typed = form.top_k
+    top_k: int | None = problems.attempt(key, lambda: _number(typed, int, key))
     if top_k is not None:
-        backend = BackendSpec("some", TRAINER)
-        problems.attempt(key, lambda: CapturePlan("some", (backend,), top_k=top_k))
+        backends = (BackendSpec("some", TRAINER),)
+        problems.attempt(key, lambda: CapturePlan("some", backends, top_k=top_k))
     return top_k
 
 
@@ -283,12 +289,14 @@ def _typed_ids(form: CaptureForm, problems: _Problems) -> _Prompts:
     lines: list[str] = []
     for index in filled:
         key = f"prompts.ids[{index}]"
-        read = partial(ids_line, form.ids[index])
+        typed = form.ids[index]
+        read = partial(ids_line, typed)
         line = problems.attempt(key, read)
         if line is not None:
             lines.append(line)
     path = Path(IDS_FILE).absolute()
-    return _Prompts(str(path), ids=tuple(lines))
+    file = str(path)
+    return _Prompts(file, ids=tuple(lines))
 
 
 def ids_line(text: str) -> str:
@@ -316,7 +324,8 @@ def ids_line(text: str) -> str:
 
 def _ids(text: str) -> list[int]:
     ids = []
-    words = text.replace(",", " ").split()
+    text = text.replace(",", " ")
+    words = text.split()
     for word in words:
         if not word.isdecimal():
             raise InputError(f"token id {word!r} is not a whole number")
@@ -351,7 +360,8 @@ def _spec(backend: BackendForm, index: int, problems: _Problems) -> BackendSpec 
     attempt = partial(_attempt_backend, problems, index)
     named = attempt("name", lambda: BackendSpec(name, engine))
     where = f"backend {name!r}: repeats"
-    repeats = attempt("repeats", lambda: _number(backend.repeats, int, where))
+    typed = backend.repeats
+    repeats = attempt("repeats", lambda: _number(typed, int, where))
     if named is None or repeats is None:
         return None
     values = attempt("options", lambda: _options(backend, name))
@@ -450,5 +460,5 @@ def _needs_generator(form: CaptureForm, prompts: _Prompts) -> bool:
         return False
     if prompts.ids is None:
         return True
-    with_completion = [text for text in form.ids if "|" in text]
-    return not with_completion
+    all_ids = "\n".join(form.ids)
+    return "|" not in all_ids

@@ -160,10 +160,12 @@ def options_text(spec: BackendSpec) -> str:
         if value is not None:
             texts[name] = value
     if spec.gpus is not None:
-        texts["gpus"] = spec.gpus.replace(",", "+")
+        gpus = spec.gpus.replace(",", "+")
+        texts["gpus"] = gpus
     for name, value in spec.options.items():
         texts[name] = _option(value)
-    options = [f"{name}={text}" for name, text in texts.items()]
+    pairs = texts.items()
+    options = [f"{name}={text}" for name, text in pairs]
     return ",".join(options)
 
 
@@ -183,7 +185,8 @@ def _option(value: Any) -> str:
 
 def path_choices(engine: str, current: tuple[str, ...]) -> list[tuple[str, ...]]:
     """What paths a backend may be asked for; the empty one leaves it to the plan."""
-    paths = [path for path in ENGINES[engine].paths if path != "recorded"]
+    known = ENGINES[engine].paths
+    paths = [path for path in known if path != "recorded"]
     sizes = range(len(paths) + 1)
     choices: list[tuple[str, ...]] = []
     for size in sizes:
@@ -206,7 +209,8 @@ def with_value(form: CaptureForm, key: str, value: Any) -> CaptureForm:
     row = _prompt_row(key)
     if row is not None:
         rows = getattr(form, row.field)
-        changes: dict[str, Any] = {row.field: _with_row(rows, row.number, value)}
+        changed = _with_row(rows, row.number, value)
+        changes: dict[str, Any] = {row.field: changed}
         return replace(form, **changes)
     if key.startswith("sampling."):
         name = key.removeprefix("sampling.")
@@ -247,7 +251,8 @@ def _with_backend_value(
 ) -> CaptureForm:
     backends = list(form.backends)
     changes = {place.field: value}
-    backend = replace(backends[place.number], **changes)
+    backend = backends[place.number]
+    backend = replace(backend, **changes)
     if place.field == "engine":
         known = ENGINES[value].paths
         paths = tuple(path for path in backend.paths if path in known)
@@ -273,7 +278,8 @@ def choices(form: CaptureForm, key: str) -> list[Any]:
         return list(SOURCES)
     if place.field == "paths":
         backend = form.backends[place.number]
-        return list(path_choices(backend.engine, backend.paths))
+        current = backend.paths
+        return list(path_choices(backend.engine, current))
     known: dict[str, list[Any]] = {
         "engine": [*ENGINES],
         "dtype": [*DTYPES],

@@ -41,13 +41,15 @@ def form_rows(
 ) -> list[FormRow]:
     """All lines, each field's problem right below it."""
     rows: list[FormRow] = []
-    for row in _rows(form, draft, found, expanded):
+    all_fields = _rows(form, draft, found, expanded)
+    for row in all_fields:
         rows.append(row)
         if row.kind in ("head", "bad"):
             continue
         problem = draft.problems.get(row.key)
         if problem is not None:
-            bad = FormRow("bad", row.key, value=problem, indent=row.indent)
+            indent = row.indent
+            bad = FormRow("bad", row.key, value=problem, indent=indent)
             rows.append(bad)
     return rows
 

@@ -46,7 +46,8 @@ def look_for_engines(cancel: threading.Event) -> Iterator[Mapping[str, Found]]:
             return
         if health.problem is not None:
             problem = str(health.problem)
-            yield {engine: Found(problem=problem, probed=True)}
+            found = Found(problem=problem, probed=True)
+            yield {engine: found}
             continue
         versions = _versions(engine, health.versions)
         words = f"{versions} · {health.device} · {_paths(engine)}"
@@ -69,7 +70,8 @@ def _by_files(engine: str, interpreter: object) -> Found:
 
 
 def _paths(engine: str) -> str:
-    paths = [path for path in ENGINES[engine].paths if path != "recorded"]
+    known = ENGINES[engine].paths
+    paths = [path for path in known if path != "recorded"]
     return ", ".join(paths)
 
 

@@ -76,7 +76,8 @@ class ExperimentWatch:
             running = _running_experiment(events)
             running_words = self._running_words(holder, running)
         outcomes = self._outcomes(events)
-        rows = self._rows(outcomes, running.get("id"))
+        running_id = running.get("id")
+        rows = self._rows(outcomes, running_id)
         left_out = left_out_rows(self.proposal)
         return Experiments(
             rows=(*rows, *left_out),
@@ -166,7 +167,8 @@ def _not_run(
             continue
         with contextlib.suppress(KeyError, Unfit):
             experiment = proposed[event["id"]]
-            outcome = Outcome.from_json(experiment, event["outcome"])
+            saved_outcome = event["outcome"]
+            outcome = Outcome.from_json(experiment, saved_outcome)
             if not outcome.judged:
                 yield outcome
 

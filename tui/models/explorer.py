@@ -43,10 +43,11 @@ def beside(positions: Positions, position: int, step: int) -> int | None:
     ``step`` -1: the nearest strictly before it. None where there is none.
     """
     if step > 0:
-        index = int(np.searchsorted(positions, position, "right"))
+        count_before = np.searchsorted(positions, position, "right")
+        index = int(count_before)
     else:
-        count_before = int(np.searchsorted(positions, position, "left"))
-        index = count_before - 1
+        count_before = np.searchsorted(positions, position, "left")
+        index = int(count_before) - 1
     if 0 <= index < len(positions):
         return int(positions[index])
     return None
@@ -132,7 +133,8 @@ class Explorer:
         self.flips = None
         self.counts.clear()
         answer = self.answer
-        if answer is not None and answer.labels != self.labels:
+        labels = self.labels
+        if answer is not None and answer.labels != labels:
             self.answer = None
         self.sequence = -1
         self.place(self.position)
@@ -141,7 +143,8 @@ class Explorer:
     def keep_pair(self, pair: Pair) -> None:
         """Show another pair, and save it as the one to open next time."""
         view = PairView(pair)
-        self.state = replace(self.state, pair=view.labels)
+        labels = view.labels
+        self.state = replace(self.state, pair=labels)
         self.problem = None
         self.take(self.session, view)
 
@@ -184,7 +187,8 @@ class Explorer:
         """
         sequences = self.session.sequences
         last = sequences.tokens - 1
-        position = max(0, min(position, last))
+        position = min(position, last)
+        position = max(0, position)
         self.state = replace(self.state, position=position)
         if last >= 0:
             self.sequence = sequence_of(sequences, position)
@@ -326,12 +330,17 @@ class Explorer:
         if matches is None:
             return None
         count = stop - start
-        first, last = np.searchsorted(matches.starts, [start, stop], "left")
+        bounds = [start, stop]
+        first, last = np.searchsorted(matches.starts, bounds, "left")
         begins = matches.starts[first:last]
-        ends = np.minimum(matches.ends[first:last], stop)
-        change = np.zeros(count + 1, np.int64)
-        np.add.at(change, begins - start, 1)
-        np.add.at(change, ends - start, -1)
+        ends = matches.ends[first:last]
+        ends = np.minimum(ends, stop)
+        size = count + 1
+        change = np.zeros(size, np.int64)
+        first_tokens = begins - start
+        np.add.at(change, first_tokens, 1)
+        tokens_after = ends - start
+        np.add.at(change, tokens_after, -1)
         open_matches = np.cumsum(change[:-1])
         return open_matches > 0
 
@@ -366,7 +375,8 @@ class Explorer:
     def legend(self) -> Legend:
         """The line that explains the colours."""
         # Not counted for the first screen: judging makes the arrays that it takes.
-        return self.levels.legend(counted=self.judged)
+        levels = self.levels
+        return levels.legend(counted=self.judged)
 
     def delta_level(self) -> int:
         """The level of the cursor's delta, whatever the text is coloured by."""
@@ -478,7 +488,8 @@ class Explorer:
         An empty note removes the mark of a token that has one.
         """
         note = note.strip()
-        removes = not note and self.mark_at(position) is not None
+        mark_before = self.mark_at(position)
+        removes = not note and mark_before is not None
         marks: list[Mark] = []
         for mark in self.state.marks:
             if mark.position != position:
@@ -486,7 +497,8 @@ class Explorer:
         if not removes:
             marks.append(Mark(position, note))
         marks.sort(key=_position_of)
-        self.state = replace(self.state, marks=tuple(marks))
+        kept_marks = tuple(marks)
+        self.state = replace(self.state, marks=kept_marks)
         return not removes
 
 

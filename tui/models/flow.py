@@ -130,7 +130,8 @@ class FragmentCache:
     def _broken_positions(self, ids: Ids) -> Positions:
         """Where the tokens are whose bytes are not whole characters, ascending."""
         unique = distinct(ids)
-        broken = np.zeros(len(unique), np.bool_)
+        count = len(unique)
+        broken = np.zeros(count, np.bool_)
         for index, token_id in enumerate(unique.tolist()):
             _ = self[token_id]  # makes it, and notes whether it is broken
             broken[index] = token_id in self._broken
@@ -142,7 +143,8 @@ class FragmentCache:
 
     def _joined_run(self, ids: Ids) -> list[int]:
         """The ids below 0 of neighbouring parts of characters, shown together."""
-        pieces = [self._broken[token_id] for token_id in ids.tolist()]
+        broken = self._broken
+        pieces = [broken[token_id] for token_id in ids.tolist()]
         texts = shown_together(pieces)
         return [self._made_id(text) for text in texts]
 
@@ -167,8 +169,10 @@ def distinct(ids: Ids) -> Ids:
     ordered = np.sort(ids)
     before = ordered[:-1]
     after = ordered[1:]
-    is_first = np.ones(len(ordered), np.bool_)
-    np.not_equal(after, before, out=is_first[1:])
+    count = len(ordered)
+    is_first = np.ones(count, np.bool_)
+    of_rest = is_first[1:]
+    np.not_equal(after, before, out=of_rest)
     return ordered[is_first]
 
 
@@ -227,7 +231,8 @@ def part_of(pieces: list[bytes], index: int) -> tuple[str, int, int] | None:
     None where the piece shares no character with its neighbours.
     """
     sizes = [len(piece) for piece in pieces]
-    starts = np.cumsum([0, *sizes]).tolist()
+    ends = np.cumsum([0, *sizes])
+    starts = ends.tolist()
     for char, start, end in _chars(pieces):
         first = bisect_right(starts, start) - 1
         last = bisect_right(starts, end - 1) - 1
@@ -278,13 +283,15 @@ class Flow:
         first = int(self.first[token])
         line = self._line_with(first)
         line_start = self.lines[line]
-        return self._before(first) - self._before(line_start)
+        cell_of_line = self._before(line_start)
+        return self._before(first) - cell_of_line
 
     def cells_of(self, token: int) -> int:
         """Cells of a token, its mark included."""
         first = int(self.first[token])
         stop = int(self.first[token + 1])
-        return self._before(stop) - self._before(first)
+        cell = self._before(first)
+        return self._before(stop) - cell
 
     def token_at(self, line: int, column: int) -> int:
         """The token at a cell of a line; the last one where the line is shorter."""
@@ -293,8 +300,9 @@ class Flow:
         column = max(0, column)
         cell = self._before(start) + column
         ends = self.ends[start:stop]
-        passed = int(np.searchsorted(ends, cell, "right"))
-        fragment = min(start + passed, stop - 1)
+        passed = np.searchsorted(ends, cell, "right")
+        last = stop - 1
+        fragment = min(start + int(passed), last)
         return int(self.token[fragment])
 
     def tokens_of(self, line: int) -> tuple[int, int]:
@@ -328,14 +336,18 @@ def flow(
     joined = cache.joined(ids)
     fragments, kind, first = _fragments(joined, cache)
     indices = np.arange(count, dtype=np.int32)
-    token = np.repeat(indices, np.diff(first))
-    cells = _of_each(fragments, "cells", np.int64)[kind]
+    counts = np.diff(first)
+    token = np.repeat(indices, counts)
+    cells_of_kind = _of_each(fragments, "cells", np.int64)
+    cells = cells_of_kind[kind]
     cells[first[:-1]] += marked
-    breaks = _of_each(fragments, "ends_line", np.bool_)[kind]
+    ends_line = _of_each(fragments, "ends_line", np.bool_)
+    breaks = ends_line[kind]
     if 0 < prompt < count:
         last_of_prompt = first[prompt] - 1
         breaks[last_of_prompt] = True
-    words = _of_each(fragments, "starts_word", np.bool_)[kind]
+    starts_word = _of_each(fragments, "starts_word", np.bool_)
+    words = starts_word[kind]
     ends = np.cumsum(cells)
     lines = _break_lines(ends, breaks, words, width)
     return Flow(
@@ -354,19 +366,25 @@ def _fragments(
     """The distinct fragments, the `Flow.kind` and the `Flow.first` of the tokens."""
     unique, which = _numbered(ids)
     of_id = [cache[token_id] for token_id in unique.tolist()]
-    distinct_fragments = list(itertools.chain.from_iterable(of_id))
-    sizes = np.fromiter(map(len, of_id), np.int64, len(of_id))
+    chain = itertools.chain.from_iterable(of_id)
+    distinct_fragments = list(chain)
+    count = len(of_id)
+    sizes = np.fromiter(map(len, of_id), np.int64, count)
     starts = np.cumsum(sizes) - sizes
 
     counts = sizes[which]
-    first = np.zeros(len(ids) + 1, np.int32)
-    np.cumsum(counts, out=first[1:])
+    tokens = len(ids)
+    first = np.zeros(tokens + 1, np.int32)
+    ends_of_tokens = first[1:]
+    np.cumsum(counts, out=ends_of_tokens)
     # Fragment f of a token, counted among all fragments, is fragment f + shift among
     # the distinct ones.
-    shift_of_token = starts[which] - first[:-1]
+    starts_of_tokens = first[:-1]
+    shift_of_token = starts[which] - starts_of_tokens
     shift = np.repeat(shift_of_token, counts)
     indices = np.arange(len(shift))
-    kind = (indices + shift).astype(np.int32)
+    shifted = indices + shift
+    kind = shifted.astype(np.int32)
     return distinct_fragments, kind, first
 
 
@@ -383,7 +401,8 @@ def _numbered(ids: Ids) -> tuple[Ids, Positions]:
 def _of_each(fragments: list[Fragment], field: str, dtype: Any) -> npt.NDArray[Any]:
     """A field of every fragment, as an array of ``dtype``."""
     values = (getattr(fragment, field) for fragment in fragments)
-    return np.fromiter(values, dtype, len(fragments))
+    count = len(fragments)
+    return np.fromiter(values, dtype, count)
 
 
 def _break_lines(
@@ -401,12 +420,14 @@ def _break_lines(
     if not total:
         return [0]
     cells = ends.tolist()
-    forced_breaks = (np.flatnonzero(breaks) + 1).tolist()
+    line_ends = np.flatnonzero(breaks) + 1
+    forced_breaks = line_ends.tolist()
     forced_breaks.append(total)
     # The last fragment at or before each one that starts a word.
     indices = np.arange(total)
     starts = np.where(words, indices, -1)
-    word_start = np.maximum.accumulate(starts).tolist()
+    nearest = np.maximum.accumulate(starts)
+    word_start = nearest.tolist()
     most_left = min(_WORD_ROOM, width // 3)
 
     lines = [0]
@@ -414,12 +435,14 @@ def _break_lines(
     used = 0
     for forced in forced_breaks:
         while start < forced:
-            fitting = bisect_right(cells, used + width, start)
+            most = used + width
+            fitting = bisect_right(cells, most, start)
             full = max(start + 1, fitting)
             stop = min(full, forced)
             if full < forced:
                 word = word_start[full]
-                left_empty = cells[full - 1] - cells[word - 1]
+                used_at_word = cells[word - 1]
+                left_empty = cells[full - 1] - used_at_word
                 if word > start and left_empty <= most_left:
                     stop = word
             lines.append(stop)

@@ -61,8 +61,9 @@ def heading_of(explorer: Explorer, *, with_reason: bool) -> Heading:
         problems=_problems(explorer),
     )
     if view is not None and view.gate is not None:
-        broken = int(np.count_nonzero(view.pair.broken))
-        heading = heading._replace(verdict=view.gate.verdict, broken=broken)
+        broken = np.count_nonzero(view.pair.broken)
+        verdict = view.gate.verdict
+        heading = heading._replace(verdict=verdict, broken=int(broken))
     if with_reason:
         heading = heading._replace(reason=_reason(explorer))
     if view is not None and view.stats is not None:

@@ -156,12 +156,14 @@ def inspect(
     index = position - start
     prompt = int(sequences.prompt_lengths[sequence])
     token_id = int(sequences.token_ids[position])
-    rows, lists = _captures(session, pair, position, floors or {})
+    floors = floors or {}
+    rows, lists = _captures(session, pair, position, floors)
     filled = [entry for entry in lists if entry.top.entries]
     columns = _in_order(filled)
+    labels = [column.label for column in columns]
     tops = [column.top for column in columns]
-    last_column = max(0, len(columns) - 1)
-    by = min(by, last_column)
+    last_column = len(columns) - 1
+    by = max(0, min(by, last_column))
     return Inspection(
         position=position,
         sequence=sequence,
@@ -173,7 +175,7 @@ def inspect(
         masked=int(sequences.mask[position]) == 0,
         delta=_delta(pair, position),
         captures=rows,
-        columns=tuple(column.label for column in columns),
+        columns=tuple(labels),
         top=_union(session, tops, token_id, by),
         rest=tuple(top.rest for top in tops),
         k=tuple(len(top.entries) for top in tops),
@@ -229,7 +231,7 @@ def _in_order(lists: list[_Alternatives]) -> list[_Alternatives]:
     A narrow table shows only the first few.
     """
     sides = [entry for entry in lists if entry.side]
-    sides.sort(key=lambda entry: entry.side)
+    sides.sort(key=_side)
     backends = {entry.backend for entry in sides}
     first_of_backend: list[_Alternatives] = []
     others: list[_Alternatives] = []
@@ -265,7 +267,8 @@ def _captures(
         row = _row(label, side, scores, logprob_a, floor)
         rows.append(row)
         top = scores.top_list()
-        lists.append(_Alternatives(label, side, top))
+        entry = _Alternatives(label, side, top)
+        lists.append(entry)
     return tuple(rows), lists
 
 
@@ -415,3 +418,7 @@ def _times(delta: float | None, floor: float | None) -> float | None:
     if delta == 0:
         return 0.0
     return math.inf
+
+
+def _side(entry: _Alternatives) -> str:
+    return entry.side

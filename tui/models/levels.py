@@ -127,7 +127,8 @@ class Levels:
     def find_beyond(self) -> Positions:
         """Work `beyond` out anew. Walks all tokens of the pair."""
         assert self.pair is not None
-        tokens = self.stretch(0, self.pair.tokens)
+        count = self.pair.tokens
+        tokens = self.stretch(0, count)
         return self.mode.beyond(tokens, self.threshold)
 
     @property
@@ -137,7 +138,8 @@ class Levels:
         """
         if self.pair is None or self.missing is not None:
             return False
-        if not self.mode.thresholds or self.key in self.counts:
+        is_counted = self.key in self.counts
+        if is_counted or not self.mode.thresholds:
             return False
         return self.pair.tokens > AT_ONCE
 

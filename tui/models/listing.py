@@ -44,7 +44,8 @@ class Listing:
     def _rows(self) -> Positions:
         """The row of each sequence, i64[count], -1 where the filter hides it."""
         rows = np.full(self.count, -1, np.int64)
-        rows[self.order] = np.arange(len(self.order))
+        places = np.arange(len(self.order))
+        rows[self.order] = places
         return rows
 
     def place_of(self, sequence: int) -> int:
@@ -118,8 +119,12 @@ def sequences_with(positions: Positions, offsets: Positions) -> Flags:
     Positions after the last token are left out: a mark may be on a token that is not
     captured yet.
     """
-    keep = np.zeros(len(offsets) - 1, np.bool_)
+    count = len(offsets) - 1
+    keep = np.zeros(count, np.bool_)
     captured = positions[positions < offsets[-1]]
-    sequences = np.searchsorted(offsets, captured, "right") - 1
-    keep[np.minimum(sequences, len(keep) - 1)] = True
+    starts_before = np.searchsorted(offsets, captured, "right")
+    sequences = starts_before - 1
+    last = count - 1
+    kept = np.minimum(sequences, last)
+    keep[kept] = True
     return keep

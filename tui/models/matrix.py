@@ -96,7 +96,8 @@ class MatrixTable:
         self.metric = metric
         self.scope = scope
         self.largest = 0.0
-        self.rows = [None] * len(self.labels)
+        count = len(self.labels)
+        self.rows = [None] * count
         return True
 
     def next_metric(self, step: int) -> str:
@@ -119,7 +120,8 @@ class MatrixTable:
         for cell in cells:
             if cell is not None:
                 self._keep_gate(cell)
-        largest = largest_distance(self.cells(), self.metric)
+        computed = self.cells()
+        largest = largest_distance(computed, self.metric)
         changed = largest != self.largest
         self.largest = largest
         return changed
@@ -133,7 +135,8 @@ class MatrixTable:
         if cell.reason:
             known = Reason("known", "info", cell.reason)
             reasons = (known,)
-        self.gates[cell.a, cell.b] = Gate(cell.verdict, reasons)
+        gate = Gate(cell.verdict, reasons)
+        self.gates[cell.a, cell.b] = gate
 
     def grade(self, cell: MatrixCell) -> Grade:
         """How large the number of a cell is."""

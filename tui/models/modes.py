@@ -86,15 +86,18 @@ class Mode(NamedTuple):
         """The level of each token, i8[n]."""
         numbers = self.values(of)
         with np.errstate(invalid="ignore"):
-            sizes = np.nan_to_num(np.abs(numbers), nan=0.0, posinf=np.inf)
-            steps = np.searchsorted(bounds(threshold), sizes, "left")
+            sizes = np.abs(numbers)
+            sizes = np.nan_to_num(sizes, nan=0.0, posinf=np.inf)
+            lower_ends = bounds(threshold)
+            steps = np.searchsorted(lower_ends, sizes, "left")
             steps = steps.astype(np.int8)
             if self.diverging:
                 levels = np.where(numbers < 0, -steps, steps)
             else:
                 # A sequential number below zero has no level, however large it is.
                 beyond = (steps > 0) & (numbers > 0)
-                levels = np.where(beyond, steps + np.int8(STEPS), 0)
+                raised = steps + np.int8(STEPS)
+                levels = np.where(beyond, raised, 0)
         levels = np.where(of.broken, BROKEN, levels)
         return levels.astype(np.int8)
 

@@ -87,4 +87,5 @@ def _has_scores(pair: Pair, start: int, stop: int) -> bool:
         return False
     scored = pair.scored[start:stop]
     broken = pair.broken[start:stop]
-    return bool(scored.any() or broken.any())
+    has_scores = scored | broken
+    return bool(has_scores.any())

@@ -12,7 +12,8 @@ def parse_place(text: str, sequences: Sequences, sequence: int) -> int:
     ``SEQUENCE:POSITION``, ``SEQUENCE:`` (its first token), or ``POSITION`` in
     ``sequence``. Raises InputError where there is no such place.
     """
-    before, colon, after = (part.strip() for part in text.strip().partition(":"))
+    parts = text.strip().partition(":")
+    before, colon, after = map(str.strip, parts)
     index_text = before
     if colon:
         sequence = _number(before, text)
@@ -44,7 +45,8 @@ def sequence_of(sequences: Sequences, position: int) -> int:
     """The sequence that holds a flat position; the last one for a position after
     all.
     """
-    starts_before = int(sequences.offsets.searchsorted(position, "right"))
+    offsets = sequences.offsets
+    starts_before = int(offsets.searchsorted(position, "right"))
     return min(starts_before, len(sequences)) - 1
 
 

@@ -78,22 +78,27 @@ def _damaged(folder: Path, error: Exception) -> SessionRow:
         kind = type(error).__name__
         words = f"damaged: {kind}: {error}"
     name = visible(folder.name)
-    return SessionRow(folder, name, problem=visible(words))
+    problem = visible(words)
+    return SessionRow(folder, name, problem=problem)
 
 
 def _plain_row(folder: Path, name: str, session: Session) -> SessionRow:
     manifest = session.manifest
+    parts = manifest.sequences.parts
+    tokens = [part.tokens for part in parts]
     model = manifest.model.id
     model_name = Path(model).name or model
-    backends = dict.fromkeys(info.backend for info in session.captures)
-    minute = manifest.created[:16].replace("T", " ")
+    names = [info.backend for info in session.captures]
+    backends = dict.fromkeys(names)
+    minute = manifest.created[:16]
+    minute = minute.replace("T", " ")
     row = SessionRow(
         folder=folder,
         name=name,
         title=visible(manifest.title),
         model=visible(model_name),
         backends=visible(", ".join(backends)),
-        tokens=sum(part.tokens for part in manifest.sequences.parts),
+        tokens=sum(tokens),
         created=visible(minute),
     )
     holder = session.lock
@@ -161,7 +166,8 @@ class FolderWatch:
         ``numbers``: with MAE and verdict.
         """
         folders, problem = session_folders(self.folder)
-        for gone in self._known.keys() - set(folders):
+        listed = set(folders)
+        for gone in self._known.keys() - listed:
             del self._known[gone]
         for folder in folders:
             if stop():
@@ -172,7 +178,8 @@ class FolderWatch:
                 # Whatever is wrong with one session: its row says it, and the others
                 # are read.
                 row = _damaged(folder, error)
-                self._known[folder] = _Known(object(), row)
+                no_stamp = object()
+                self._known[folder] = _Known(no_stamp, row)
         rows: list[SessionRow] = []
         for folder in folders:
             known = self._known.get(folder)
@@ -205,7 +212,8 @@ class FolderWatch:
         since_last = began - known.at
         if running and since_last < _SHARE * known.took:
             return
-        known.row = session_row(known.row.folder, numbers=True)
+        folder = known.row.folder
+        known.row = session_row(folder, numbers=True)
         known.judged = stamp
         known.at = time.monotonic()
         known.took = known.at - began
@@ -236,7 +244,8 @@ def session_folders(folder: Path) -> tuple[list[Path], str | None]:
 def _is_session(entry: os.DirEntry[str]) -> bool:
     with contextlib.suppress(OSError):
         manifest = os.path.join(entry.path, MANIFEST)
-        return entry.is_dir() and os.path.exists(manifest)
+        has_manifest = os.path.exists(manifest)
+        return has_manifest and entry.is_dir()
     return False
 
 

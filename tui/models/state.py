@@ -74,8 +74,10 @@ def _file(session_id: str) -> Path | None:
     # The id comes from a file, where it may be a number: what could lead out of the
     # folder is replaced, and the checksum keeps such ids apart.
     session_id = str(session_id)
-    safe = re.sub(r"[^A-Za-z0-9_-]", "_", session_id)[:48]
-    checksum = zlib.crc32(session_id.encode("utf-8", "surrogatepass"))
+    safe = re.sub(r"[^A-Za-z0-9_-]", "_", session_id)
+    safe = safe[:48]
+    encoded = session_id.encode("utf-8", "surrogatepass")
+    checksum = zlib.crc32(encoded)
     return folder / f"{safe}-{checksum:08x}.json"
 
 
@@ -87,7 +89,9 @@ def load_state(session_id: str) -> tuple[ViewState, str | None]:
     if path is None:
         return ViewState(), None
     try:
-        return _parse(parse_json(read_file(path, SMALL_BYTES))), None
+        text = read_file(path, SMALL_BYTES)
+        saved = parse_json(text)
+        return _parse(saved), None
     except FileNotFoundError:
         return ViewState(), None
     except (OSError, InputError) as error:
@@ -163,7 +167,10 @@ _saved = fields(
 
 
 def _marks(given: Iterable[Mapping[str, Any]]) -> tuple[Mark, ...]:
-    marks = {mark["position"]: mark["note"][:MAX_NOTE] for mark in given}
+    marks: dict[int, str] = {}
+    for mark in given:
+        position = mark["position"]
+        marks[position] = mark["note"][:MAX_NOTE]
     return tuple(Mark(position, marks[position]) for position in sorted(marks))
 
 
@@ -176,11 +183,13 @@ def merge_marks(
     known = {mark.position: mark for mark in seen}
     own = {mark.position: mark for mark in mine}
     removed = known.keys() - own.keys()
-    merged = {mark.position: mark for mark in theirs if mark.position not in removed}
+    kept = [mark for mark in theirs if mark.position not in removed]
+    merged = {mark.position: mark for mark in kept}
     for position, mark in own.items():
         if known.get(position) != mark:
             merged[position] = mark
-    return tuple(merged[position] for position in sorted(merged))
+    ordered = [merged[position] for position in sorted(merged)]
+    return tuple(ordered)
 
 
 def save_state(
@@ -202,7 +211,8 @@ def save_state(
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps(asdict(state)), encoding="utf-8")
+        content = json.dumps(asdict(state))
+        temporary.write_text(content, encoding="utf-8")
         os.replace(temporary, path)
     except (OSError, UnicodeEncodeError):
         with contextlib.suppress(OSError):

@@ -56,7 +56,8 @@ class Topic:
 
 def topic_of(name: str, title: str, lines: Sequence[TopicLine]) -> Topic:
     """A topic that is copied as it stands."""
-    return Topic(name=name, title=title, lines=tuple(lines), text=_plain(lines))
+    text = _plain(lines)
+    return Topic(name=name, title=title, lines=tuple(lines), text=text)
 
 
 def _plain(lines: Sequence[TopicLine]) -> str:
@@ -90,7 +91,8 @@ def gate_topic(gate: Gate) -> Topic:
     if not gate.reasons:
         lines += [blank, TopicLine("Nothing to object to.")]
     verdict = gate.verdict.replace("_", " ")
-    reasons = counted(len(gate.reasons), "reason")
+    count = len(gate.reasons)
+    reasons = counted(count, "reason")
     title = f"gate: {verdict}, {reasons}"
     return topic_of("gate", title, lines)
 

@@ -88,7 +88,9 @@ def explain(session: Session, pair: Pair) -> WhyView:
     """Diagnose a pair with all that is saved for it: some seconds for a million tokens.
     Raises LogdriftError.
     """
-    session.verify(pair.a.info.label, pair.b.info.label)
+    a = pair.a.info.label
+    b = pair.b.info.label
+    session.verify(a, b)
     stamp = evidence_stamp(session)
     identities = saved_identities(session.folder)
     explained = explain_pair(session, pair, identities)
@@ -136,7 +138,8 @@ def evidence_stamp(session: Session) -> Stamp:
     for path in sorted(files):
         with contextlib.suppress(OSError):
             name = str(path.relative_to(folder))
-            stamp.append((name, path.stat().st_mtime_ns))
+            changed = path.stat().st_mtime_ns
+            stamp.append((name, changed))
     return tuple(stamp)
 
 
@@ -155,7 +158,8 @@ def _cause_lines(
     if not ranked.separable:
         yield TopicLine()
         yield TopicLine(f"Cannot be told apart by numbers alone: {ranked.otherwise}.")
-    missing = [check for check in diagnosis.unchecked if check.cause == ranked.cause]
+    unchecked = diagnosis.unchecked
+    missing = [check for check in unchecked if check.cause == ranked.cause]
     if missing:
         yield TopicLine()
     for check in missing:
@@ -198,10 +202,13 @@ def token_lines(
 ) -> Iterator[TopicLine]:
     """One line a token: where it is, its text, delta, and what both sides give it."""
     for at in positions:
-        text = session.pieces.text(int(pair.sequences.token_ids[at]))
+        token_id = int(pair.sequences.token_ids[at])
+        text = session.pieces.text(token_id)
         place = write_place(pair.sequences, at)
-        piece = fit(text.replace(" ", "·"), 14)
-        delta = signed(float(pair.delta[at]))
+        dotted = text.replace(" ", "·")
+        piece = fit(dotted, 14)
+        difference = float(pair.delta[at])
+        delta = signed(difference)
         a = _score(pair.logprob_a, pair.nan_a, at)
         b = _score(pair.logprob_b, pair.nan_b, at)
         yield TopicLine(

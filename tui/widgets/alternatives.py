@@ -131,7 +131,9 @@ class AlternativesTable(NamedTuple):
 
     def _k(self) -> str:
         """The k of the lists that are shown: ``20``, or ``5-20`` where they differ."""
-        sizes = [self.view.k[index] for index in self.arrangement.columns]
+        lengths = self.view.k
+        columns = self.arrangement.columns
+        sizes = [lengths[index] for index in columns]
         least = min(sizes)
         most = max(sizes)
         if least == most:
@@ -140,7 +142,8 @@ class AlternativesTable(NamedTuple):
 
     def _name(self, label: str) -> str:
         """The head of a capture's column: its side, and its label as far as it fits."""
-        sides = {row.label: row.side for row in self.view.captures}
+        rows = self.view.captures
+        sides = {row.label: row.side for row in rows}
         side = sides.get(label, "")
         room = self.arrangement.column - 4
         if cell_len(label) > room:
@@ -151,7 +154,7 @@ class AlternativesTable(NamedTuple):
     def _alternative(self, row: TopRow) -> Runs:
         """One id: its text, and the numbers that each capture gives it."""
         palette = self.palette
-        text = quoted(row.text)
+        text = fit(quoted(row.text), self.arrangement.text)
         token_id = f"{row.token_id:>{_ID}}"
         mark = "  "
         style = self.value
@@ -160,7 +163,7 @@ class AlternativesTable(NamedTuple):
             style = palette.strong
         runs: Runs = [
             (mark, palette.accent),
-            (fit(text, self.arrangement.text), style),
+            (text, style),
             (token_id, palette.muted),
         ]
         for index in self.arrangement.columns:
@@ -189,7 +192,10 @@ class AlternativesTable(NamedTuple):
         """A text and the bar of a probability, as wide as a capture's column."""
         text = fit(text, _COLUMN, right=True)
         bar = self._bar(probability)
-        return [(text, style), (bar, style)]
+        return [
+            (text, style),
+            (bar, style),
+        ]
 
     def _unlisted(self, cell: ListCell) -> Runs:
         """An id that is not in a capture's list: it is less likely than the last
@@ -199,13 +205,15 @@ class AlternativesTable(NamedTuple):
         if cell.below is not None:
             last = number(cell.below)
             text = f"< {last}"
-        return self._column(text, 0.0, self.palette.muted)
+        style = self.palette.muted
+        return self._column(text, 0.0, style)
 
     def _rest(self) -> Runs:
         """The probability outside of each list."""
         head_cells = self.arrangement.text + _ID
         head = fit("all other ids", head_cells)
-        runs: Runs = [(f"  {head}", self.palette.muted)]
+        style = self.palette.muted
+        runs: Runs = [(f"  {head}", style)]
         for index in self.arrangement.columns:
             mass = self.view.rest[index]
             text = NOTHING

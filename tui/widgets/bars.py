@@ -70,7 +70,8 @@ class Header(Bar):
         if heading is None:
             return
         if self.size.width:
-            rows = heading_rows(heading, self.inner_width, self.palette)
+            width = self.inner_width
+            rows = heading_rows(heading, width, self.palette)
             self.put(rows)
 
 
@@ -86,10 +87,12 @@ def heading_rows(heading: Heading, width: int, palette: Palette) -> list[Runs]:
     if heading.reason:
         reason = fit(heading.reason, room)
         style = palette.verdict(heading.verdict)
-        rows.append([margin, (reason, style)])
+        run = (reason, style)
+        rows.append([margin, run])
     for problem in heading.problems:
         text = fit(problem, room)
-        rows.append([margin, (text, palette.bad)])
+        run = (text, palette.bad)
+        rows.append([margin, run])
     return rows
 
 
@@ -201,7 +204,8 @@ def _numbers(heading: Heading, palette: Palette) -> list[Runs]:
     numbers: list[Runs] = []
     for name, text in values.items():
         head = (f"  {name} ", palette.muted)
-        numbers.append([head, (text, style)])
+        value = (text, style)
+        numbers.append([head, value])
     return numbers
 
 
@@ -225,13 +229,13 @@ def _pair(pair: tuple[str, str] | None, room: int, palette: Palette) -> Runs:
     shorter = min(map(cell_len, pair))
     spare = max(0, half - shorter)
     most = half + spare
-    a, b = pair
+    a, b = [_cut(label, most) for label in pair]
     arrow = f" {ARROW} "
     return [
         gap,
-        (_cut(a, most), palette.text),
+        (a, palette.text),
         (arrow, palette.muted),
-        (_cut(b, most), palette.text),
+        (b, palette.text),
     ]
 
 
@@ -242,7 +246,8 @@ def _cut(label: str, most: int) -> str:
 
 
 def _cells(runs: Sequence[Run]) -> int:
-    return sum(cell_len(text) for text, _ in runs)
+    widths = [cell_len(text) for text, _ in runs]
+    return sum(widths)
 
 
 class AnswerBar(Bar):
@@ -391,7 +396,8 @@ class Hints(Bar):
             return
         text, style = self.message
         room = self.inner_width - 2
-        margin: Run = (" ", self.palette.text)
+        palette = self.palette
+        margin: Run = (" ", palette.text)
         words = (fit(text, room), style)
         self.put([[margin, words]])
 

@@ -130,7 +130,8 @@ class Form(Lines, inherit_bindings=False):
             self._begin(row)
         elif row.kind == "text":
             # What was typed since these lines were made is newer than they are.
-            typed_row = replace(row, value=self.edit.text)
+            text = self.edit.text
+            typed_row = replace(row, value=text)
             self.rows[self.selected] = typed_row
 
     def _wrapped(self, row: FormRow) -> list[FormRow]:
@@ -176,7 +177,10 @@ class Form(Lines, inherit_bindings=False):
         head = f" {row.label} "
         rule_cells = width - cell_len(head) - 1
         rule = "─" * max(0, rule_cells)
-        return [(head, palette.strong), (rule, palette.muted)]
+        return [
+            (head, palette.strong),
+            (rule, palette.muted),
+        ]
 
     def _bad_runs(self, row: FormRow) -> Runs:
         """A row of what is wrong."""
@@ -194,7 +198,11 @@ class Form(Lines, inherit_bindings=False):
         style = self._label_style(row, here)
         gap = (" ", self.palette.text)
         value = self._value(row, value_cells, here)
-        return [(label, style), gap, *value]
+        return [
+            (label, style),
+            gap,
+            *value,
+        ]
 
     def _label_style(self, row: FormRow, here: bool) -> Style:
         palette = self.palette
@@ -213,12 +221,14 @@ class Form(Lines, inherit_bindings=False):
         note = f"  {row.note}"
         value = visible(row.value)
         value_cells = cell_len(value)
-        needed = max(16, min(value_cells, 60) + 1)
+        needed = min(value_cells, 60) + 1
+        needed = max(16, needed)
         room_beside_note = room - cell_len(note)
         if room_beside_note < needed:
             return self._value_runs(row, room, here)
         runs = self._value_runs(row, room_beside_note, here)
-        runs.append((note, self.palette.muted))
+        style = self.palette.muted
+        runs.append((note, style))
         return runs
 
     def _value_runs(self, row: FormRow, room: int, here: bool) -> Runs:
@@ -231,7 +241,8 @@ class Form(Lines, inherit_bindings=False):
             text = _choice_text(text, here)
         elif row.mark == "bad":
             style = palette.bad
-        return [(fit(text, room), style)]
+        fitted = fit(text, room)
+        return [(fitted, style)]
 
     def _text_runs(self, row: FormRow, room: int, here: bool) -> Runs:
         """A text field; with the cursor it shows what is typed."""
@@ -239,7 +250,8 @@ class Form(Lines, inherit_bindings=False):
         if here:
             edit = self.edit
         cursor = here and self.has_focus
-        return line_runs(edit, room, self.palette, cursor=cursor)
+        palette = self.palette
+        return line_runs(edit, room, palette, cursor=cursor)
 
     # ---- moving
 
@@ -256,7 +268,10 @@ class Form(Lines, inherit_bindings=False):
             lines = itertools.chain(upwards, downwards)
         for line in lines:
             exists = 0 <= line < count
-            if exists and _is_field(self.rows[line]):
+            if not exists:
+                continue
+            row = self.rows[line]
+            if _is_field(row):
                 return line
         return 0
 
@@ -412,7 +427,8 @@ def _label_cells(row: FormRow, width: int) -> int:
     quarter = width // 4
     cells = min(20, max(14, quarter))
     if row.kind == "button" and not row.value:
-        needed = cell_len(row.label) + row.indent + 2
+        label_cells = cell_len(row.label)
+        needed = row.indent + label_cells + 2
         return max(cells, needed)
     return cells
 

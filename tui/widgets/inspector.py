@@ -50,8 +50,14 @@ class Inspector(Text, inherit_bindings=False):
         if not self.size.width:
             return
         inspection, level, greyed = self._shown
-        details = TokenDetails(inspection, level, greyed, self.palette)
-        lines = inspector_lines(details, self.inner_width, self._shift)
+        details = TokenDetails(
+            view=inspection,
+            level=level,
+            greyed=greyed,
+            palette=self.palette,
+        )
+        width = self.inner_width
+        lines = inspector_lines(details, width, self._shift)
         self.set_lines(lines)
 
     def action_shift_captures(self, step: int) -> None:
@@ -63,7 +69,8 @@ class Inspector(Text, inherit_bindings=False):
         arrangement = arrange(count, 0, self.inner_width)
         farthest = count - len(arrangement.columns)
         shift = self._shift + step
-        self._shift = max(0, min(shift, farthest))
+        shift = min(shift, farthest)
+        self._shift = max(0, shift)
         self._draw()
 
 
@@ -75,7 +82,12 @@ class Summary(Text, can_focus=False):
     def show(self, inspection: Inspection, level: int, greyed: bool) -> None:
         """As `Inspector.show`."""
         width = max(1, self.size.width)
-        details = TokenDetails(inspection, level, greyed, self.palette)
+        details = TokenDetails(
+            view=inspection,
+            level=level,
+            greyed=greyed,
+            palette=self.palette,
+        )
         lines = summary_lines(details, width)
         self.set_lines(lines)
 
@@ -87,7 +99,10 @@ def inspector_lines(details: TokenDetails, width: int, shift: int = 0) -> list[S
     """
     palette = details.palette
     blank: Runs = [("", palette.text)]
-    rows = [details.head(width), details.bytes()]
+    rows = [
+        details.head(width),
+        details.bytes(),
+    ]
     mark = details.view.mark
     if mark is not None:
         head = ("mark ", palette.accent)

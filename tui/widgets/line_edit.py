@@ -118,17 +118,20 @@ def line_runs(line: TypedLine, width: int, palette: Palette, *, cursor: bool) ->
     plain = palette.text
     if not cursor:
         whole = visible(line.text)
-        return [(fit(whole, width), plain)]
+        text = fit(whole, width)
+        return [(text, plain)]
     under = " "
     rest = ""
     if line.after:
         under = visible(line.after[0])
         # Letter by letter, as the cursor will meet them.
-        rest = "".join(map(visible, line.after[1:]))
+        following = map(visible, line.after[1:])
+        rest = "".join(following)
     under_cells = min(width, cell_len(under))
     under = fit(under, under_cells)
-    before = _fitting_end(line.before, width - cell_len(under))
-    room = width - cell_len(before) - cell_len(under)
+    room = width - cell_len(under)
+    before = _fitting_end(line.before, room)
+    room -= cell_len(before)
     tail = ""
     if room > 0:
         tail = fit(rest, room)

@@ -40,7 +40,8 @@ def strip_of(runs: Iterable[Run], width: int) -> Strip:
     for text, style in runs:
         if segments and style_before is style:
             before = segments[-1]
-            segments[-1] = Segment(before.text + text, style)
+            text = before.text + text
+            segments[-1] = Segment(text, style)
         elif text:
             segments.append(Segment(text, style))
             style_before = style
@@ -197,7 +198,8 @@ class Lines(Safe, Widget, can_focus=True, inherit_bindings=False):
             return
         self.top = top
         width = self.size.width
-        window = Region(0, self.fixed, width, self.page)
+        page = self.page
+        window = Region(0, self.fixed, width, page)
         self.refresh(window)
 
     def top_within(self, top: int) -> int:
@@ -268,7 +270,8 @@ class Lines(Safe, Widget, can_focus=True, inherit_bindings=False):
         room = width - cell_len(title) - 1
         if room < 0:
             cut = fit(title, width)
-            return strip_of([(cut, style)], width)
+            run = (cut, style)
+            return strip_of([run], width)
         if cell_len(aside) > room:
             aside = ""
         head = (title, style)
@@ -319,9 +322,11 @@ class Text(Lines, inherit_bindings=False):
             self.refresh()
             return
         self._refresh_changed(old)
-        if self._bar_changed(len(old), len(lines)):
+        count_before = len(old)
+        if self._bar_changed(count_before):
             x = self.inner_width
-            bar = Region(x, self.fixed, 1, self.page)
+            height = self.page
+            bar = Region(x, self.fixed, 1, height)
             self.refresh(bar)
 
     def _refresh_changed(self, old: Sequence[Strip]) -> None:
@@ -338,14 +343,16 @@ class Text(Lines, inherit_bindings=False):
                 changed = Region(start, y, cells, 1)
                 self.refresh(changed)
 
-    def _bar_changed(self, before: int, after: int) -> bool:
-        """Whether another number of lines changes the scroll bar."""
+    def _bar_changed(self, before: int) -> bool:
+        """Whether the scroll bar is another one than with ``before`` lines."""
+        after = len(self._lines)
         most = max(before, after)
         return before != after and most > self.page
 
     def recolour(self, styles: Mapping[Style, Style]) -> None:
         """Show the same lines in other colours."""
-        self._lines = [_recoloured(strip, styles) for strip in self._lines]
+        old = self._lines
+        self._lines = [_recoloured(strip, styles) for strip in old]
         self.refresh()
 
     def action_scroll_lines(self, lines: int) -> None:

@@ -16,5 +16,6 @@ def paragraph(
     margin = (" ", palette.text)
     paragraph: list[Runs] = []
     for row in wrap_at_most(words, width, most):
-        paragraph.append([margin, (row, style)])
+        run = (row, style)
+        paragraph.append([margin, run])
     return paragraph

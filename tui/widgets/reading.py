@@ -77,7 +77,8 @@ class Reading(Text):
         self._reveal_match()
 
     def recolour(self, styles: Mapping[Style, Style]) -> None:
-        self._source = [_recoloured(line, styles) for line in self._source]
+        source = self._source
+        self._source = [_recoloured(line, styles) for line in source]
         self._lay_out()
         self.refresh()
 
@@ -103,7 +104,8 @@ class Reading(Text):
             return [line]
         style = self.palette.text
         text = visible(line)
-        return [[(part, style)] for part in wrap(text, width)]
+        rows = wrap(text, width)
+        return [[(part, style)] for part in rows]
 
     def _draw(self) -> None:
         width = self.inner_width
@@ -119,10 +121,12 @@ class Reading(Text):
     def _matched_rows(self) -> set[int]:
         """The rows of all lines that contain the query."""
         first = self._first
-        stop = [*first[1:], len(self._rows)]
+        end = len(self._rows)
+        stop = [*first[1:], end]
         matched: set[int] = set()
         for line in self._matches:
-            rows = range(first[line], stop[line])
+            first_row = first[line]
+            rows = range(first_row, stop[line])
             matched.update(rows)
         return matched
 
@@ -233,11 +237,14 @@ def hanging(row: Row, width: int) -> list[Row]:
     widths = [cell_len(part) for part, _ in head]
     most = max(0, width - 8)
     indent = min(most, sum(widths))
-    first, *rest = wrap(text, width - indent)
-    rows: list[Row] = [[*head, (first, style)]]
+    room = width - indent
+    first, *rest = wrap(text, room)
+    first_row = [*head, (first, style)]
+    rows: list[Row] = [first_row]
     margin = (" " * indent, style)
     for part in rest:
-        rows.append([margin, (part, style)])
+        run = (part, style)
+        rows.append([margin, run])
     return rows
 
 

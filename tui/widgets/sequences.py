@@ -95,7 +95,8 @@ class SequenceList(Rows):
         if sort == self.shown.sort:
             title = f"▾{title}"
             style = self.palette.text
-        return fit(title, cells, right=True), style
+        text = fit(title, cells, right=True)
+        return text, style
 
     def runs(self, index: int, width: int) -> Sequence[Run]:
         palette = self.palette
@@ -115,7 +116,8 @@ class SequenceList(Rows):
         other = _other_value(listing, pair, sequence)
         other_text = _value_text(other, listing.sort)
         values = 2 * _VALUE
-        room = max(1, width - _NUMBER - values - 3)
+        room = width - _NUMBER - values - 3
+        room = max(1, room)
         sizes = _sizes(pair, sequence)
         picture = sparkline(sizes, room, self._top)
         return [
@@ -127,7 +129,8 @@ class SequenceList(Rows):
 
 
 def _value_run(text: str, style: Style) -> Run:
-    return fit(text, _VALUE, right=True), style
+    text = fit(text, _VALUE, right=True)
+    return text, style
 
 
 def _largest(pair: Pair | None) -> float:
@@ -144,9 +147,11 @@ def _largest(pair: Pair | None) -> float:
 def _sizes(pair: Pair, sequence: int) -> npt.NDArray[np.float32]:
     """|delta| of each token of a sequence, f32[n], 0 where it is not scored."""
     start, stop = pair.sequences.bounds(sequence)
-    sizes = np.abs(pair.delta[start:stop])
+    delta = pair.delta[start:stop]
+    sizes = np.abs(delta)
     scored = pair.scored[start:stop]
-    return np.where(scored, sizes, np.float32(0))
+    nothing = np.float32(0)
+    return np.where(scored, sizes, nothing)
 
 
 def _other_value(listing: Listing, pair: Pair, sequence: int) -> float:

@@ -223,8 +223,10 @@ class SessionList(Rows):
         if rows is not None:
             self.rows = tuple(rows)
             self.read = True
-        matching = [row for row in self.rows if matches(row, self.filter)]
-        self.sessions = sorted_rows(matching, self.sort, self.down)
+        words = self.filter
+        matching = [row for row in self.rows if matches(row, words)]
+        column = self.sort
+        self.sessions = sorted_rows(matching, column, self.down)
         selected = self._index_of(select)
         if _folders(sessions_before) != _folders(self.sessions):
             self.selected = selected
@@ -279,7 +281,8 @@ class SessionList(Rows):
         if name == self.sort:
             title += self._sort_mark()
             style = self.palette.text
-        text = fit(title, cells, right=column.right)
+        right = column.right
+        text = fit(title, cells, right=right)
         return f" {text}", style
 
     def _sort_mark(self) -> str:

@@ -65,7 +65,8 @@ class Table(Rows):
         """
         needed = self._needed()
         widths = [min(_MOST, cells) for cells in needed]
-        widths[0] = min(_FIRST, needed[0])
+        first = needed[0]
+        widths[0] = min(_FIRST, first)
         gaps = 2 * len(widths)
         spare = width - sum(widths) - gaps - 2
         if spare < 0:
@@ -130,9 +131,13 @@ class Table(Rows):
             left = "‹"
         if self._hidden_right():
             right = "›"
-        titles = self._row(self.head, self.inner_width)
+        room = self.inner_width
+        titles = self._row(self.head, room)
         head = fit(f"  {left}{titles}", width - 2)
-        runs = [(head, palette.muted), (right, palette.accent)]
+        runs = [
+            (head, palette.muted),
+            (right, palette.accent),
+        ]
         return strip_of(runs, width)
 
     def runs(self, index: int, width: int) -> Sequence[Run]:
@@ -150,10 +155,12 @@ class Table(Rows):
         if not cells:
             return ""
         widths = self.widths(width)
-        name = self.fit_name(cells[0], widths[0])
+        name_cells = widths[0]
+        name = self.fit_name(cells[0], name_cells)
         texts = [name]
         for index in self._shown(width):
-            text = fit(cells[index], widths[index])
+            cell = cells[index]
+            text = fit(cell, widths[index])
             texts.append(text)
         return "  ".join(texts)
 

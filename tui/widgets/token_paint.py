@@ -77,12 +77,14 @@ def pieces_of(
     """
     start = layout.lines[line]
     stop = layout.lines[line + 1]
-    tokens = layout.token[start:stop].tolist()
-    kinds = layout.kind[start:stop].tolist()
+    tokens = layout.token[start:stop]
+    kinds = layout.kind[start:stop]
     previous = -1
     if start:
-        previous = int(layout.token[start - 1])
-    for token, kind in zip(tokens, kinds, strict=True):
+        token_before = layout.token[start - 1]
+        previous = int(token_before)
+    fragments = zip(tokens.tolist(), kinds.tolist(), strict=True)
+    for token, kind in fragments:
         text = layout.fragments[kind].text
         if token != previous:
             level = int(passage.levels[token])
@@ -106,7 +108,8 @@ def headed(piece: str, mark: str, label: str) -> str:
         return text
     letters = len(label)
     has_blank = text.startswith(f" {mark}")
-    if has_blank and cell_len(text) > 1 and letters == 1:
+    has_room = cell_len(text) > 1
+    if has_blank and has_room and letters == 1:
         rest = _without(text, 2)
         return f" {label}{rest}"
     rest = _without(text, letters)
@@ -129,11 +132,13 @@ def legend_runs(legend: Legend, greyed: bool, width: int, palette: Palette) -> R
         words = f"not here: {legend.missing}"
         return [name, (words, palette.warn)]
     broken = _broken(legend, palette)
-    scales = list(_scales(legend, greyed, palette))
+    scales = [*_scales(legend, greyed, palette)]
     for scale, count in _forms(scales, legend):
         head = [name, *scale]
-        tail = [*broken, (f" {count} ", palette.muted)]
-        spare = width - _cells(head) - _cells(tail)
+        count_run = (f" {count} ", palette.muted)
+        tail = [*broken, count_run]
+        used = _cells([*head, *tail])
+        spare = width - used
         if spare >= 0:
             gap = (" " * spare, palette.text)
             return [*head, gap, *tail]
@@ -224,11 +229,14 @@ def _diverging_scales(
     for level, bound in reversed(legend.steps):
         style = styles[-level]
         falling += [(f">{bound}", style), gap]
-    both = [*falling, ("│", muted), *rising]
+    middle = ("│", muted)
+    both = [*falling, middle, *rising]
     b_words = (f"{DOWN} B more ", muted)
     a_words = (f" A more {UP}", muted)
     yield [b_words, *both, a_words]
-    yield [(DOWN, muted), *both, (UP, muted)]
+    down = (DOWN, muted)
+    up = (UP, muted)
+    yield [down, *both, up]
 
     both_words = (f"{UP} A {DOWN} B more", muted)
     yield [both_words, *rising]

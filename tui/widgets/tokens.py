@@ -85,7 +85,8 @@ class Tokens(Lines, inherit_bindings=False):
         self._column = None
         self._cache.clear()
         self.cursor = self._within(cursor)
-        if before is None or before.sequence != passage.sequence:
+        sequence = passage.sequence
+        if before is None or before.sequence != sequence:
             self.top = 0
         self._reveal_cursor()
         self.refresh()
@@ -108,7 +109,8 @@ class Tokens(Lines, inherit_bindings=False):
         """Set the gutter's width and lay out the passage beside it."""
         passage = self.passage
         assert passage is not None
-        last = max(1, len(passage.ids) - 1)
+        last = len(passage.ids) - 1
+        last = max(1, last)
         digits = len(str(last))
         self._gutter = digits + 2
         width = self.inner_width - self._gutter
@@ -149,7 +151,9 @@ class Tokens(Lines, inherit_bindings=False):
             return self.title_line(passage.title, width, passage.aside)
         if passage is None or passage.legend is None:
             return Strip.blank(width)
-        runs = legend_runs(passage.legend, passage.greyed, width, self.palette)
+        legend = passage.legend
+        palette = self.palette
+        runs = legend_runs(legend, passage.greyed, width, palette)
         return strip_of(runs, width)
 
     def show_legend(self, legend: Legend) -> None:
@@ -173,7 +177,8 @@ class Tokens(Lines, inherit_bindings=False):
         if first <= self.cursor <= last:
             cursor = self.cursor
         # All that a line looks different for; another passage empties the cache.
-        key = (width, index, cursor, palette.depth, palette.dark)
+        colours = (palette.depth, palette.dark)
+        key = (width, index, cursor, colours)
         cache = self._cache
         strip = cache.get(key)
         if strip is not None:
@@ -198,7 +203,8 @@ class Tokens(Lines, inherit_bindings=False):
         segments = [Segment(gutter, palette.muted)]
         text = ""
         style = plain
-        for token, piece in pieces_of(passage, layout, index, self.labels):
+        pieces = pieces_of(passage, layout, index, self.labels)
+        for token, piece in pieces:
             if token == cursor:
                 token_style = palette.cursor
             else:
@@ -257,7 +263,8 @@ class Tokens(Lines, inherit_bindings=False):
         cursor.
         """
         layout = self.flow
-        stop_line = min(self.top + self.page, layout.height)
+        stop_line = self.top + self.page
+        stop_line = min(stop_line, layout.height)
         first, _ = layout.tokens_of(self.top)
         _, last = layout.tokens_of(stop_line - 1)
         levels = passage.levels[first : last + 1]
@@ -282,7 +289,8 @@ class Tokens(Lines, inherit_bindings=False):
         if not tokens:
             return
         self._cache.clear()
-        lines = {self.flow.line_of(token) for token in tokens}
+        line_of = self.flow.line_of
+        lines = set(map(line_of, tokens))
         for line in lines:
             self.refresh_line(line)
 
@@ -377,7 +385,8 @@ class Tokens(Lines, inherit_bindings=False):
         else:
             line = layout.last_line_of(self.cursor)
         target = line + lines
-        line_there = max(0, min(target, layout.height - 1))
+        last_line = layout.height - 1
+        line_there = max(0, min(target, last_line))
         is_page = abs(lines) > 1
         if is_page:
             # The window moves with the cursor, so that all of a page is another text.

@@ -168,22 +168,27 @@ class TopicDetail(Rows):
         text = visible(line.text)
         if line.kind == "token":
             head = (line.first, palette.accent)
-            return [[margin, head, (text, style)]]
+            run = (text, style)
+            return [[margin, head, run]]
         hanging = ""
         if line.first:
             hanging = "  "
         width = self.inner_width - line.indent - 2
-        width = max(16, width) - len(hanging)
-        first_row, *rest = wrap(first + text, width)
+        width = max(16, width)
+        width -= len(hanging)
+        whole = first + text
+        first_row, *rest = wrap(whole, width)
         if not first_row.startswith(first):
             first = ""
         head = (first, palette.accent)
         first_text = first_row.removeprefix(first)
-        rows: list[Runs] = [[margin, head, (first_text, style)]]
+        first_run = (first_text, style)
+        rows: list[Runs] = [[margin, head, first_run]]
         no_head = ("", palette.accent)
         margin = (blank + hanging, palette.text)
         for part in rest:
-            rows.append([margin, no_head, (part, style)])
+            run = (part, style)
+            rows.append([margin, no_head, run])
         return rows
 
     def _style(self, line: TopicLine) -> Style:

@@ -51,8 +51,12 @@ def default_name(source: ChartSource, kind: int, reach: Reach, folder: Path) -> 
 
 def _plain(name: str) -> str:
     """A name in characters that every file system and shell takes."""
-    characters = [char if char in _IN_NAMES else "_" for char in name]
-    plain = "".join(characters).strip(".")
+    plain = ""
+    for char in name:
+        if char not in _IN_NAMES:
+            char = "_"
+        plain += char
+    plain = plain.strip(".")
     return plain[:_LONGEST] or "session"
 
 
@@ -126,7 +130,8 @@ def csv_text(table: Table) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(table)
-    columns = [map(_field, column) for column in table.values()]
+    values = table.values()
+    columns = [map(_field, column) for column in values]
     rows = zip(*columns, strict=True)
     writer.writerows(rows)
     return out.getvalue()

@@ -28,7 +28,10 @@ class Painter:
         self.width = width
         self.palette = palette
         self._runs = _styled_rows(chart, palette)
-        self._plain = [strip_of(runs, width) for runs in self._runs]
+        self._plain: list[Strip] = []
+        for runs in self._runs:
+            strip = strip_of(runs, width)
+            self._plain.append(strip)
 
     @property
     def paints(self) -> tuple[Drawing, int, Palette]:
@@ -98,7 +101,8 @@ def _styled_rows(chart: Drawing, palette: Palette) -> list[Runs]:
         if y in inside:
             area = between_axes
         padded = text.ljust(right)
-        rows.append(_runs(padded, area, styles))
+        runs = _runs(padded, area, styles)
+        rows.append(runs)
     return rows
 
 

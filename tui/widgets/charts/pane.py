@@ -313,7 +313,9 @@ class ChartPane(Text, inherit_bindings=False):
             return self._title_line(width)
         rows: list[str] = []
         if self.chart is not None:
-            rows = legend_rows(self.chart.legend, width - 2, self.fixed - 1)
+            phrases = self.chart.legend
+            count = self.fixed - 1
+            rows = legend_rows(phrases, width - 2, count)
         text = ""
         if y <= len(rows):
             row = rows[y - 1]
@@ -335,8 +337,8 @@ class ChartPane(Text, inherit_bindings=False):
             self.set_lines([line])
             return
         painter = self._painter_of(chart)
-        lines = list(painter.lines(self._position))
-        self.set_lines(lines)
+        lines = painter.lines(self._position)
+        self.set_lines(list(lines))
 
     def _painter_of(self, chart: Drawing) -> Painter:
         """The painter of a chart, kept until chart, width or colours are others."""

@@ -30,7 +30,10 @@ class Plot:
     ) -> None:
         self.axes = axes
         rows = _plotext(axes, width, height, curves)
-        self.cells = [list(row.ljust(width)) for row in rows]
+        self.cells: list[list[str]] = []
+        for row in rows:
+            padded = row.ljust(width)
+            self.cells.append(list(padded))
         frame_top = _row_with("┌", self.cells)
         frame_bottom = _row_with("└", self.cells)
         corners = self.cells[frame_top]
@@ -162,8 +165,8 @@ def _plotext(axes: Axes, width: int, height: int, curves: Sequence[Curve]) -> li
         plt.xlim(*x.ends)
         plt.ylim(*y.ends)
         _plot_curves(plt, axes, curves)
-        plt.xticks(_tick_places(x), _tick_texts(x))
-        plt.yticks(_tick_places(y), _tick_texts(y))
+        plt.xticks(*_ticks(x))
+        plt.yticks(*_ticks(y))
         coloured = plt.build()
         text = plt.uncolorize(coloured)
         plt.clear_figure()
@@ -189,9 +192,12 @@ def _places(axis: ChartAxis, values: Array) -> list[float]:
     return [axis.at(value) for value in values.tolist()]
 
 
-def _tick_places(axis: ChartAxis) -> list[float]:
-    return [axis.at(value) for value, _ in axis.ticks]
-
-
-def _tick_texts(axis: ChartAxis) -> list[str]:
-    return [text for _, text in axis.ticks]
+def _ticks(axis: ChartAxis) -> tuple[list[float], list[str]]:
+    """Places and texts of the ticks, as plotext takes them."""
+    places = []
+    texts = []
+    for value, text in axis.ticks:
+        place = axis.at(value)
+        places.append(place)
+        texts.append(text)
+    return places, texts

@@ -69,8 +69,9 @@ def draw(chart: Chart, width: int, height: int) -> Drawing:
     axes = chart.axes(width)
     empty = Plot(axes, width, height)
     picture = chart.picture(empty.area)
-    plot = paint(axes, picture.marks, width, height, empty)
-    shades = [mark for mark in picture.marks if isinstance(mark, Cells)]
+    marks = picture.marks
+    plot = paint(axes, marks, width, height, empty)
+    kinds = set(map(type, marks))
     return Drawing(
         rows=plot.rows,
         left=plot.left,
@@ -79,7 +80,7 @@ def draw(chart: Chart, width: int, height: int) -> Drawing:
         lines=plot.area.lines,
         legend=picture.legend,
         place=picture.place,
-        shaded=bool(shades),
+        shaded=Cells in kinds,
     )
 
 
@@ -184,7 +185,8 @@ def _histogram(plot: Plot, mark: Histogram) -> None:
     counts = mark.above
     if mark.one:
         counts = mark.above + mark.below
-    bins = _stretched(len(counts), plot.area.columns)
+    columns = plot.area.columns
+    bins = _stretched(len(counts), columns)
     stretched = counts[bins].tolist()
     for column, count in enumerate(stretched):
         height = plot.height(count)
@@ -197,7 +199,8 @@ def _cells(plot: Plot, mark: Cells) -> None:
     rows = _stretched(value_rows, plot.area.lines)
     columns = _stretched(value_columns, plot.area.columns)
     stretched = np.ix_(rows, columns)
-    has_value = ~np.isnan(mark.values)[stretched]
+    is_empty = np.isnan(mark.values)
+    has_value = ~is_empty[stretched]
     shades = levels[stretched]
     glyphs = (QUIET, *SHADES[1:])
     places = np.argwhere(has_value).tolist()
@@ -237,7 +240,8 @@ def _bars(plot: Plot, mark: LabelledBars) -> None:
         height = value / highest
         dot_row = plot.row(bar.dot)
         _bar(plot, place, height, dot_row)
-        _bar_value(plot, place, height, dot_row, short(value))
+        text = short(value)
+        _bar_value(plot, place, height, dot_row, text)
 
 
 def _bar(plot: Plot, columns: range, height: float, dot_row: int) -> None:

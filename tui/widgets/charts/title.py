@@ -38,7 +38,8 @@ def title_runs(
     widths = [cell_len(title) for title in titles]
     room = width - _ENDS
     keys = _keys(kind, reach, room, widths)
-    first, stop = seen_names(widths, kind, room - cell_len(keys))
+    room -= cell_len(keys)
+    first, stop = seen_names(widths, kind, room)
     left_arrow = " "
     right_arrow = " "
     if first > 0:
@@ -50,7 +51,8 @@ def title_runs(
         style = muted
         if index == kind:
             style = chosen
-        runs.append((titles[index], style))
+        title = titles[index]
+        runs.append((title, style))
     runs.append((right_arrow, muted))
     used = _ENDS + sum(widths[first:stop])
     spare = max(0, width - used)
