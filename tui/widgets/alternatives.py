@@ -70,7 +70,8 @@ def arrange(count: int, shift: int, width: int) -> Arrangement:
     arrangement = Arrangement(columns, text=0, bar=bar)
     used = fitting * arrangement.column
     text = width - _MARGIN - _ID - used
-    text = max(4, min(_MOST_TEXT, text))
+    text = min(_MOST_TEXT, text)
+    text = max(4, text)
     return arrangement._replace(text=text)
 
 
@@ -185,7 +186,8 @@ class AlternativesTable(NamedTuple):
             rank = f"{thousands}k"
         value = number(logprob)
         text = f"{rank:>{_RANK}} {value:>8}"
-        probability = math.exp(min(0.0, logprob))
+        bounded = min(0.0, logprob)
+        probability = math.exp(bounded)
         return self._column(text, probability, style)
 
     def _column(self, text: str, probability: float, style: Style) -> Runs:

@@ -18,7 +18,7 @@ from logdrift.core.words import VERDICTS
 from logdrift.tui.glyphs import ARROW, fit
 from logdrift.tui.models.heading import Heading
 from logdrift.tui.palette import Palette
-from logdrift.tui.widgets.lines import Run, Runs, Text, strip_of
+from logdrift.tui.widgets.lines import Row, Run, Runs, Text, strip_of
 
 if TYPE_CHECKING:
     from logdrift.tui.models.answer import AnswerLine
@@ -36,14 +36,17 @@ class Bar(Text, can_focus=False):
         width = self.size.width
         return max(1, width)
 
-    def put(self, rows: Sequence[Sequence[Run]]) -> None:
+    def put(self, rows: Sequence[Row]) -> None:
         """Show rows of runs; the height follows."""
         count = len(rows)
         height = self.styles.height
         if height is None or height.value != count:
             self.styles.height = count
         width = self.inner_width
-        strips = [strip_of(row, width) for row in rows]
+        strips = []
+        for row in rows:
+            strip = strip_of(row, width)
+            strips.append(strip)
         self.set_lines(strips)
 
     def draw(self) -> None:

@@ -90,7 +90,8 @@ class Form(Lines, inherit_bindings=False):
         self._keep_typing(moved=key is not None)
         self.top = self.top_within(self.top)
         self.reveal(self.selected, 2)
-        same_count = len(rows_before) == len(self.rows)
+        count_before = len(rows_before)
+        same_count = count_before == len(self.rows)
         if not same_count or self.top != top_before:
             self.refresh()
             return
@@ -136,7 +137,8 @@ class Form(Lines, inherit_bindings=False):
 
     def _wrapped(self, row: FormRow) -> list[FormRow]:
         """What is wrong is shown in full, on as many lines as that takes."""
-        width = self.inner_width - 4 - row.indent
+        width = self.inner_width - row.indent
+        width -= 4
         if row.kind != "bad" or width < 10:
             return [row]
         lines: list[FormRow] = []
@@ -187,7 +189,8 @@ class Form(Lines, inherit_bindings=False):
         indent = _indent(row)
         label = fit(row.label, 2)
         text = f"{indent}{label}{row.value}"
-        return [(text, self.palette.bad)]
+        style = self.palette.bad
+        return [(text, style)]
 
     def _field_runs(self, row: FormRow, width: int, here: bool) -> Runs:
         """The label of a field and its value; ``here``: with the cursor."""
@@ -196,7 +199,8 @@ class Form(Lines, inherit_bindings=False):
         text = _indent(row) + row.label
         label = fit(text, label_cells)
         style = self._label_style(row, here)
-        gap = (" ", self.palette.text)
+        palette = self.palette
+        gap = (" ", palette.text)
         value = self._value(row, value_cells, here)
         return [
             (label, style),
@@ -280,7 +284,8 @@ class Form(Lines, inherit_bindings=False):
         ``step``.
         """
         last = len(self.rows) - 1
-        line = max(0, min(index, last))
+        line = min(index, last)
+        line = max(0, line)
         index = self._field_from(line, step)
         if index == self.selected:
             return
@@ -305,8 +310,7 @@ class Form(Lines, inherit_bindings=False):
     # ---- keys and mouse
 
     def on_key(self, event: Key) -> None:
-        key = event.key
-        step = self._steps().get(key)
+        step = self._steps().get(event.key)
         if step is not None:
             # Not by a binding: those are done later than the key after them, which
             # would land in the old field.
@@ -318,11 +322,21 @@ class Form(Lines, inherit_bindings=False):
             return
         if row.kind == "text":
             self._type(row, event)
-        elif row.kind == "choice" and key in _CHOOSES:
+        elif row.kind == "choice":
+            self._choose(row, event)
+        elif row.kind == "button":
+            self._press(row, event)
+
+    def _choose(self, row: FormRow, event: Key) -> None:
+        """Step through the choices of a field, if that is what the key does."""
+        step = _CHOOSES.get(event.key)
+        if step is not None:
             event.stop()
-            step = _CHOOSES[key]
             self._owner.stepped(row.key, step)
-        elif row.kind == "button" and key in _PRESSES:
+
+    def _press(self, row: FormRow, event: Key) -> None:
+        """Press a button, if that is what the key does."""
+        if event.key in _PRESSES:
             event.stop()
             self._owner.pressed(row.key)
 
@@ -341,7 +355,8 @@ class Form(Lines, inherit_bindings=False):
             distance = distances.get(command.name)
             if distance is None:
                 continue
-            keys = keymap.get(command.id, command.keys)
+            usual_keys = command.keys
+            keys = keymap.get(command.id, usual_keys)
             for key in keys:
                 steps[key] = distance
         return steps
@@ -367,7 +382,8 @@ class Form(Lines, inherit_bindings=False):
             # A prompt may have lines; a path that was copied with its line break is
             # meant without.
             lines = text.split("\n")
-            text = " ".join(lines).strip()
+            text = " ".join(lines)
+            text = text.strip()
         edit = self.edit.insert(text)
         self._take(row, edit)
 
@@ -425,7 +441,8 @@ def _choice_text(value: str, here: bool) -> str:
 def _label_cells(row: FormRow, width: int) -> int:
     """Cells of the label; a button without a value has all that it needs."""
     quarter = width // 4
-    cells = min(20, max(14, quarter))
+    cells = max(14, quarter)
+    cells = min(20, cells)
     if row.kind == "button" and not row.value:
         label_cells = cell_len(row.label)
         needed = row.indent + label_cells + 2
@@ -440,7 +457,8 @@ def _wrap(text: str, width: int) -> list[str]:
     rows = []
     row = ""
     room = width
-    for fragment in line_fragments(visible(text)):
+    text = visible(text)
+    for fragment in line_fragments(text):
         if fragment.cells > room:
             rows.append(row.strip())
             row = ""

@@ -27,10 +27,8 @@ class Inspector(Text, inherit_bindings=False):
     BINDINGS = bindings("pane", "inspector")
     fixed = 1
 
-    def __init__(self, *, id: str | None = None) -> None:
-        super().__init__(id=id)
-        self._shown: tuple[Inspection, int, bool] | None = None
-        self._shift = 0
+    _shown: tuple[Inspection, int, bool] | None = None
+    _shift = 0
 
     def fixed_line(self, y: int, width: int) -> Strip:
         return self.title_line("Token", width)

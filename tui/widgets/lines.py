@@ -27,6 +27,10 @@ Run = tuple[str, Style]
 """Text in one style."""
 Runs = list[Run]
 """A line, or a part of it."""
+Row = Sequence[Run]
+"""A line as it is drawn."""
+Styles = Mapping[Style, Style]
+"""Old styles and the new ones."""
 _WHEEL_LINES = 3
 
 
@@ -110,10 +114,7 @@ class Lines(Safe, Widget, can_focus=True, inherit_bindings=False):
     """
 
     fixed = 0
-
-    def __init__(self, *, id: str | None = None) -> None:
-        super().__init__(id=id)
-        self.top = 0
+    top = 0
 
     @property
     def palette(self) -> Palette:
@@ -180,10 +181,13 @@ class Lines(Safe, Widget, can_focus=True, inherit_bindings=False):
         page = self.page
         hidden = total - page
         if hidden <= 0:
-            return Strip([Segment(" ")], 1)
-        thumb_rows = max(1, page * page // total)
+            blank = Segment(" ")
+            return Strip([blank], 1)
+        thumb_rows = page * page // total
+        thumb_rows = max(1, thumb_rows)
         free_rows = page - thumb_rows
-        first = round(self.top * free_rows / hidden)
+        rows_above = self.top * free_rows / hidden
+        first = round(rows_above)
         stop = first + thumb_rows
         if first <= row < stop:
             cell = Segment("┃", palette.accent)
@@ -205,7 +209,8 @@ class Lines(Safe, Widget, can_focus=True, inherit_bindings=False):
     def top_within(self, top: int) -> int:
         """The first line of a window that begins at ``top``, or where the lines end."""
         last = self.line_count - self.page
-        return max(0, min(top, last))
+        top = min(top, last)
+        return max(0, top)
 
     def reveal(self, index: int, margin: int = 0) -> None:
         """Scroll as little as needed to show a line and ``margin`` lines around it."""
@@ -234,7 +239,7 @@ class Lines(Safe, Widget, can_focus=True, inherit_bindings=False):
         heads = Region(0, 0, width, self.fixed)
         self.refresh(heads)
 
-    def recolour(self, styles: Mapping[Style, Style]) -> None:
+    def recolour(self, styles: Styles) -> None:
         """The palette has changed: ``styles`` maps each old style to the new one.
 
         A widget that keeps drawn strips drops or recolours them.
@@ -276,7 +281,8 @@ class Lines(Safe, Widget, can_focus=True, inherit_bindings=False):
             aside = ""
         head = (title, style)
         aside = fit(aside, room, right=True)
-        tail = (aside, self.palette.muted)
+        muted = self.palette.muted
+        tail = (aside, muted)
         return strip_of([head, tail], width)
 
     def _head_style(self) -> Style:
@@ -349,7 +355,7 @@ class Text(Lines, inherit_bindings=False):
         most = max(before, after)
         return before != after and most > self.page
 
-    def recolour(self, styles: Mapping[Style, Style]) -> None:
+    def recolour(self, styles: Styles) -> None:
         """Show the same lines in other colours."""
         old = self._lines
         self._lines = [_recoloured(strip, styles) for strip in old]
@@ -361,7 +367,7 @@ class Text(Lines, inherit_bindings=False):
         self.scroll_top(top)
 
 
-def _recoloured(strip: Strip, styles: Mapping[Style, Style]) -> Strip:
+def _recoloured(strip: Strip, styles: Styles) -> Strip:
     segments: list[Segment] = []
     for text, style, _ in strip:
         if style:
@@ -390,7 +396,8 @@ def _changed(before: Strip | None, after: Strip | None, width: int) -> tuple[int
         return 0, 0
     first = differing[0]
     last = differing[-1]
-    return first, min(width, last + 1)
+    stop = last + 1
+    return first, min(width, stop)
 
 
 def _cells(strip: Strip, width: int) -> list[tuple[str, Style | None]]:

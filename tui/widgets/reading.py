@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 from rich.cells import cell_len
-from rich.style import Style
 from textual.events import Resize
 from textual.strip import Strip
 
 from logdrift.core.session.visible import visible
 from logdrift.tui.glyphs import fit
 from logdrift.tui.models.flow import Fragment, fragments_of
-from logdrift.tui.widgets.lines import Run, Runs, Text, strip_of
+from logdrift.tui.widgets.lines import Row as Row
+from logdrift.tui.widgets.lines import Run, Runs, Styles, Text, strip_of
 
-Row = Sequence[Run]
 Line = str | Row
 """Text, which is wrapped, or runs, which are cut at the width."""
 
@@ -76,7 +75,7 @@ class Reading(Text):
         self._lay_out()
         self._reveal_match()
 
-    def recolour(self, styles: Mapping[Style, Style]) -> None:
+    def recolour(self, styles: Styles) -> None:
         source = self._source
         self._source = [_recoloured(line, styles) for line in source]
         self._lay_out()
@@ -113,7 +112,8 @@ class Reading(Text):
         strips: list[Strip] = []
         for index, row in enumerate(self._rows):
             if index in matched:
-                row = list(self._marked(row))
+                runs = self._marked(row)
+                row = list(runs)
             strip = strip_of(row, width)
             strips.append(strip)
         self.set_lines(strips)
@@ -163,7 +163,8 @@ class Reading(Text):
         self._query = text.lower()
         self._matches = []
         if text:
-            self._matches = list(self._lines_with_query())
+            lines = self._lines_with_query()
+            self._matches = list(lines)
         self._match = self._match_from_here()
         self._show_match()
         return len(self._matches)
@@ -180,7 +181,8 @@ class Reading(Text):
         if not self._matches:
             return -1
         for match, line in enumerate(self._matches):
-            if self._first[line] >= self.top:
+            row = self._first[line]
+            if row >= self.top:
                 return match
         return 0
 
@@ -209,7 +211,7 @@ class Reading(Text):
             self.reveal(row, margin=2)
 
 
-def _recoloured(line: Line, styles: Mapping[Style, Style]) -> Line:
+def _recoloured(line: Line, styles: Styles) -> Line:
     if isinstance(line, str):
         return line
     runs: Runs = []
@@ -236,7 +238,8 @@ def hanging(row: Row, width: int) -> list[Row]:
     *head, (text, style) = row
     widths = [cell_len(part) for part, _ in head]
     most = max(0, width - 8)
-    indent = min(most, sum(widths))
+    head_cells = sum(widths)
+    indent = min(most, head_cells)
     room = width - indent
     first, *rest = wrap(text, room)
     first_row = [*head, (first, style)]
@@ -289,6 +292,7 @@ def wrap_at_most(line: str, width: int, most: int) -> list[str]:
     if len(rows) <= most:
         return rows
     last = most - 1
-    rest = " ".join(rows[last:])
+    cut_rows = rows[last:]
+    rest = " ".join(cut_rows)
     cut = fit(rest, width)
     return [*rows[:last], cut]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rich.segment import Segment
@@ -11,7 +10,7 @@ from textual.message import Message
 from textual.strip import Strip
 
 from logdrift.tui.bindings import bindings
-from logdrift.tui.widgets.lines import Lines, Run, strip_of
+from logdrift.tui.widgets.lines import Lines, Row, strip_of
 
 
 class Rows(Lines, inherit_bindings=False):
@@ -44,11 +43,9 @@ class Rows(Lines, inherit_bindings=False):
         def control(self) -> Rows:
             return self.rows
 
-    def __init__(self, *, id: str | None = None) -> None:
-        super().__init__(id=id)
-        self.selected = 0
+    selected = 0
 
-    def runs(self, index: int, width: int) -> Sequence[Run]:
+    def runs(self, index: int, width: int) -> Row:
         """The texts of a row and their styles."""
         raise NotImplementedError
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +12,7 @@ from logdrift.core.compare.pair import Pair
 from logdrift.core.numbers import NOTHING, number
 from logdrift.tui.glyphs import fit, sparkline
 from logdrift.tui.models.listing import NO_SEQUENCES, Listing
-from logdrift.tui.widgets.lines import Run, strip_of
+from logdrift.tui.widgets.lines import Row, Run, strip_of
 from logdrift.tui.widgets.rows import Rows
 
 if TYPE_CHECKING:
@@ -33,10 +32,8 @@ class SequenceList(Rows):
 
     fixed = 2
 
-    def __init__(self, *, id: str | None = None) -> None:
-        super().__init__(id=id)
-        self.shown = NO_SEQUENCES
-        self._top = 0.0
+    shown = NO_SEQUENCES
+    _top = 0.0
 
     @property
     def order(self) -> npt.NDArray[np.int64]:
@@ -98,11 +95,12 @@ class SequenceList(Rows):
         text = fit(title, cells, right=True)
         return text, style
 
-    def runs(self, index: int, width: int) -> Sequence[Run]:
+    def runs(self, index: int, width: int) -> Row:
         palette = self.palette
         listing = self.shown
         pair = listing.pair
-        sequence = int(listing.order[index])
+        sequence = listing.order[index]
+        sequence = int(sequence)
         place = f"{sequence:>{_NUMBER}}"
         head = (place, palette.text)
         if pair is None or sequence >= pair.count:

@@ -19,7 +19,7 @@ from logdrift.core.session.visible import visible
 from logdrift.core.words import VERDICTS
 from logdrift.tui.glyphs import fit
 from logdrift.tui.models.sessions import SessionRow
-from logdrift.tui.widgets.lines import Run, Runs, strip_of
+from logdrift.tui.widgets.lines import Row, Run, Runs, strip_of
 from logdrift.tui.widgets.rows import Rows
 
 _BADNESS = {"comparable": 0, "caution": 1, "not_comparable": 2}
@@ -147,9 +147,10 @@ def matches(row: SessionRow, words: str) -> bool:
         row.state,
         row.created,
     )
-    text = " ".join(texts).casefold()
-    filter_words = words.casefold().split()
-    return all(word in text for word in filter_words)
+    text = " ".join(texts)
+    text = text.casefold()
+    words = words.casefold()
+    return all(word in text for word in words.split())
 
 
 def _verdict_words(row: SessionRow) -> str:
@@ -256,7 +257,8 @@ class SessionList(Rows):
         if y == 0:
             title = self._title(width)
             return self.title_line(title, width, self.note)
-        margin = ("", self.palette.text)
+        palette = self.palette
+        margin = ("", palette.text)
         runs: Runs = [margin]
         for name, cells in layout(self.inner_width):
             head = self._head(name, cells)
@@ -264,8 +266,10 @@ class SessionList(Rows):
         return strip_of(runs, width)
 
     def _title(self, width: int) -> str:
-        path = visible(str(self._folder))
-        room = width - cell_len(self.note) - 15
+        path = str(self._folder)
+        path = visible(path)
+        note_cells = cell_len(self.note)
+        room = width - note_cells - 15
         room = max(8, room)
         if cell_len(path) > room:
             # Of a long path the end says more than the start.
@@ -290,7 +294,7 @@ class SessionList(Rows):
             return "▾"
         return "▴"
 
-    def runs(self, index: int, width: int) -> Sequence[Run]:
+    def runs(self, index: int, width: int) -> Row:
         palette = self.palette
         row = self.sessions[index]
         mark = " "
@@ -299,7 +303,8 @@ class SessionList(Rows):
         runs: Runs = [(mark, palette.accent)]
         if row.problem:
             name = fit(row.name, 20)
-            problem = fit(row.problem, width - 22)
+            room = width - 22
+            problem = fit(row.problem, room)
             runs.append((f"{name} ", palette.text))
             runs.append((problem, palette.bad))
             return runs
@@ -318,7 +323,8 @@ class SessionList(Rows):
     def _name_runs(self, row: SessionRow, cells: int) -> Runs:
         """The name, and as much of the title as there is room for."""
         palette = self.palette
-        room = cells - cell_len(row.name) - 2
+        name_cells = cell_len(row.name)
+        room = cells - name_cells - 2
         if not row.title or room < 6:
             name = fit(row.name, cells)
             return [(name, palette.text)]

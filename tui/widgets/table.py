@@ -12,7 +12,7 @@ from textual.strip import Strip
 
 from logdrift.core.session.visible import visible
 from logdrift.tui.glyphs import fit, fit_end
-from logdrift.tui.widgets.lines import Run, strip_of
+from logdrift.tui.widgets.lines import Row, strip_of
 from logdrift.tui.widgets.rows import Rows
 
 _MOST = 32
@@ -64,11 +64,15 @@ class Table(Rows):
         where all would fit with less.
         """
         needed = self._needed()
-        widths = [min(_MOST, cells) for cells in needed]
+        widths = []
+        for cells in needed:
+            width_of_column = min(_MOST, cells)
+            widths.append(width_of_column)
         first = needed[0]
         widths[0] = min(_FIRST, first)
         gaps = 2 * len(widths)
-        spare = width - sum(widths) - gaps - 2
+        used = sum(widths) + gaps
+        spare = width - used - 2
         if spare < 0:
             _narrow(widths, -spare)
             return widths
@@ -84,7 +88,8 @@ class Table(Rows):
         needed = []
         columns = zip(self.head, *self.cells, strict=True)
         for column in columns:
-            widest = max(map(cell_len, column))
+            cells = map(cell_len, column)
+            widest = max(cells)
             needed.append(widest)
         return needed
 
@@ -140,7 +145,7 @@ class Table(Rows):
         ]
         return strip_of(runs, width)
 
-    def runs(self, index: int, width: int) -> Sequence[Run]:
+    def runs(self, index: int, width: int) -> Row:
         plain = self.palette.text
         mark, style = self.marks[index]
         cells = self.cells[index]
@@ -169,7 +174,8 @@ class Table(Rows):
         rows = [["", *self.head]]
         pairs = zip(self.marks, self.cells, strict=True)
         for (mark, _), cells in pairs:
-            row = [mark.strip(), *cells]
+            mark = mark.strip()
+            row = [mark, *cells]
             rows.append(row)
         lines = map("\t".join, rows)
         return "\n".join(lines)

@@ -87,7 +87,7 @@ def pieces_of(
     for token, kind in fragments:
         text = layout.fragments[kind].text
         if token != previous:
-            level = int(passage.levels[token])
+            level = passage.levels[token]
             mark = MARKS.get(level, "")
             label = labels.get(token, "")
             text = headed(text, mark, label)
@@ -130,17 +130,19 @@ def legend_runs(legend: Legend, greyed: bool, width: int, palette: Palette) -> R
     name = (f" {legend.head} ", palette.strong)
     if legend.missing is not None:
         words = f"not here: {legend.missing}"
-        return [name, (words, palette.warn)]
+        style = palette.warn
+        return [name, (words, style)]
     broken = _broken(legend, palette)
     scales = [*_scales(legend, greyed, palette)]
     for scale, count in _forms(scales, legend):
         head = [name, *scale]
         count_run = (f" {count} ", palette.muted)
         tail = [*broken, count_run]
-        used = _cells([*head, *tail])
+        used = _cells(head) + _cells(tail)
         spare = width - used
         if spare >= 0:
-            gap = (" " * spare, palette.text)
+            blanks = " " * spare
+            gap = (blanks, palette.text)
             return [*head, gap, *tail]
     shortest = scales[-1]
     return [name, *shortest]
@@ -205,8 +207,10 @@ def _sequential_scales(
     for level, bound in legend.steps:
         style = styles[level]
         mark = MARKS.get(level, "")
-        rising += [gap, (f"{mark}>{bound}", style)]
-        without_signs += [gap, (f"{mark}{bound}", style)]
+        text = f"{mark}>{bound}"
+        rising += [gap, (text, style)]
+        text = f"{mark}{bound}"
+        without_signs += [gap, (text, style)]
     yield rising
     yield without_signs
     level, bound = legend.steps[0]
@@ -224,11 +228,13 @@ def _diverging_scales(
     falling: Runs = []
     for level, bound in legend.steps:
         style = styles[level]
-        rising += [gap, (f">{bound}", style)]
+        text = f">{bound}"
+        rising += [gap, (text, style)]
         without_signs += [gap, (bound, style)]
     for level, bound in reversed(legend.steps):
         style = styles[-level]
-        falling += [(f">{bound}", style), gap]
+        text = f">{bound}"
+        falling += [(text, style), gap]
     middle = ("│", muted)
     both = [*falling, middle, *rising]
     b_words = (f"{DOWN} B more ", muted)

@@ -200,7 +200,8 @@ class Tokens(Lines, inherit_bindings=False):
             plain = palette.muted
         style_of = styles_of(passage, palette, plain)
         gutter = self._gutter_text(passage, layout, index)
-        segments = [Segment(gutter, palette.muted)]
+        gutter_segment = Segment(gutter, palette.muted)
+        segments = [gutter_segment]
         text = ""
         style = plain
         pieces = pieces_of(passage, layout, index, self.labels)
@@ -215,7 +216,7 @@ class Tokens(Lines, inherit_bindings=False):
                 style = token_style
             text += piece
         segments.append(Segment(text, style))
-        filled = [segment for segment in segments if segment.text]
+        filled = [part for part in segments if part.text]
         strip = Strip(filled)
         return strip.adjust_cell_length(width)
 
@@ -244,7 +245,8 @@ class Tokens(Lines, inherit_bindings=False):
         layout = self.flow
         tokens = self._seen_with_level(self.passage)
         letters = 1
-        if len(tokens) > len(_LETTERS):
+        count = len(tokens)
+        if count > len(_LETTERS):
             letters = 2
         wide_enough: list[int] = []
         for token in tokens:
@@ -266,8 +268,10 @@ class Tokens(Lines, inherit_bindings=False):
         stop_line = self.top + self.page
         stop_line = min(stop_line, layout.height)
         first, _ = layout.tokens_of(self.top)
-        _, last = layout.tokens_of(stop_line - 1)
-        levels = passage.levels[first : last + 1]
+        last_line = stop_line - 1
+        _, last = layout.tokens_of(last_line)
+        stop = last + 1
+        levels = passage.levels[first:stop]
         with_level = np.flatnonzero(levels) + first
         seen: list[int] = []
         for token in with_level.tolist():
@@ -367,7 +371,8 @@ class Tokens(Lines, inherit_bindings=False):
             return
         row = first - self.top
         if 0 <= row < self.page:
-            x = self._gutter + layout.column_of(token)
+            column = layout.column_of(token)
+            x = self._gutter + column
             y = self.fixed + row
             width = layout.cells_of(token)
             cells = Region(x, y, width, 1)
@@ -386,7 +391,8 @@ class Tokens(Lines, inherit_bindings=False):
             line = layout.last_line_of(self.cursor)
         target = line + lines
         last_line = layout.height - 1
-        line_there = max(0, min(target, last_line))
+        line_there = min(target, last_line)
+        line_there = max(0, line_there)
         is_page = abs(lines) > 1
         if is_page:
             # The window moves with the cursor, so that all of a page is another text.
@@ -400,7 +406,8 @@ class Tokens(Lines, inherit_bindings=False):
         self._column = None
         token = self.cursor - 1
         if token < 0:
-            self.post_message(self.Left(-1))
+            past_start = self.Left(-1)
+            self.post_message(past_start)
         self._set_cursor(token)
 
     def action_token_right(self) -> None:
@@ -408,7 +415,8 @@ class Tokens(Lines, inherit_bindings=False):
         token = self.cursor + 1
         count = self.token_count
         if count and token == count:
-            self.post_message(self.Left(1))
+            past_end = self.Left(1)
+            self.post_message(past_end)
         self._set_cursor(token)
 
     def action_line_up(self) -> None:
@@ -418,11 +426,13 @@ class Tokens(Lines, inherit_bindings=False):
         self._move_lines(1)
 
     def action_page_up(self) -> None:
-        lines = max(1, self.page - 1)
+        lines = self.page - 1
+        lines = max(1, lines)
         self._move_lines(-lines)
 
     def action_page_down(self) -> None:
-        lines = max(1, self.page - 1)
+        lines = self.page - 1
+        lines = max(1, lines)
         self._move_lines(lines)
 
     def action_line_start(self) -> None:

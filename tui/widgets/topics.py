@@ -15,7 +15,7 @@ from logdrift.core.session.visible import visible
 from logdrift.core.words import CERTAINTIES
 from logdrift.tui.glyphs import fit
 from logdrift.tui.models.topics import Topic, TopicLine
-from logdrift.tui.widgets.lines import Run, Runs
+from logdrift.tui.widgets.lines import Row, Runs
 from logdrift.tui.widgets.reading import wrap
 from logdrift.tui.widgets.rows import Rows
 
@@ -45,10 +45,8 @@ class TopicList(Rows):
 
     fixed = 1
 
-    def __init__(self, *, id: str) -> None:
-        super().__init__(id=id)
-        self.topics: Sequence[Topic] = ()
-        self.aside = ""
+    topics: Sequence[Topic] = ()
+    aside = ""
 
     @property
     def line_count(self) -> int:
@@ -73,7 +71,7 @@ class TopicList(Rows):
     def fixed_line(self, y: int, width: int) -> Strip:
         return self.title_line("Causes", width, self.aside)
 
-    def runs(self, index: int, width: int) -> Sequence[Run]:
+    def runs(self, index: int, width: int) -> Row:
         topic = self.topics[index]
         palette = self.palette
         title = visible(topic.title)
@@ -125,11 +123,9 @@ class TopicDetail(Rows):
 
     fixed = 1
 
-    def __init__(self, *, id: str) -> None:
-        super().__init__(id=id)
-        self.title_text = ""
-        self.lines: Sequence[TopicLine] = ()
-        self._rows: list[_DetailRow] = []
+    title_text = ""
+    lines: Sequence[TopicLine] = ()
+    _rows: Sequence[_DetailRow] = ()
 
     @property
     def line_count(self) -> int:
@@ -152,11 +148,12 @@ class TopicDetail(Rows):
         self.rows_changed()
 
     def _lay_out(self) -> None:
-        self._rows = []
+        rows: list[_DetailRow] = []
         for line in self.lines:
             for runs in self._wrapped(line):
                 row = _DetailRow(runs, line)
-                self._rows.append(row)
+                rows.append(row)
+        self._rows = rows
 
     def _wrapped(self, line: TopicLine) -> list[Runs]:
         """A line in as many rows as it takes; the rest hangs below the first word."""
@@ -202,7 +199,7 @@ class TopicDetail(Rows):
     def fixed_line(self, y: int, width: int) -> Strip:
         return self.title_line(self.title_text, width)
 
-    def runs(self, index: int, width: int) -> Sequence[Run]:
+    def runs(self, index: int, width: int) -> Row:
         row = self._rows[index]
         return row.runs
 

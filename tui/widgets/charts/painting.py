@@ -46,7 +46,8 @@ class Painter:
         if cell is None:
             yield from self._plain
             return
-        cursor = _Cursor(self.chart, cell, self.palette)
+        chart = self.chart
+        cursor = _Cursor(chart, cell, self.palette)
         for y, runs in enumerate(self._runs):
             marked = cursor.marked(runs, y)
             if marked is runs:
@@ -116,7 +117,8 @@ def _runs(text: str, area: range, styles: _Styles) -> Runs:
             style = styles.of(char)
         if style_before is style:
             before, _ = runs[-1]
-            runs[-1] = (before + char, style)
+            text = before + char
+            runs[-1] = (text, style)
         else:
             runs.append((char, style))
         style_before = style
@@ -161,15 +163,18 @@ class _Cursor:
         palette = self.palette
         under = _char_at(runs, self.column)
         if under in _FREE:
-            return _replace(runs, self.column, "┊", palette.accent)
-        return _replace(runs, self.column, under, palette.cursor)
+            style = palette.accent
+            return _replace(runs, self.column, "┊", style)
+        style = palette.cursor
+        return _replace(runs, self.column, under, style)
 
     def _marked_cell(self, runs: Runs) -> Runs:
         """The cursor's row, with its cell and a mark in the frame."""
         palette = self.palette
         axis = self.left - 1
         under = _char_at(runs, self.column)
-        marked = _replace(runs, self.column, under, palette.cursor)
+        column = self.column
+        marked = _replace(runs, column, under, palette.cursor)
         return _replace(marked, axis, "▸", palette.accent)
 
 

@@ -61,7 +61,8 @@ class Plot:
         """
         share = _share(self.axes.x, x)
         last = self.area.columns - 1
-        return math.floor(share * last + 0.5)
+        column = share * last
+        return math.floor(column + 0.5)
 
     def row(self, y: float) -> int:
         """The row of a value, from the top."""
@@ -73,7 +74,8 @@ class Plot:
     def height(self, y: float) -> float:
         """The height of a bar to a value, as a share of the area: 0 to 1."""
         share = _share(self.axes.y, y)
-        return min(1.0, max(0.0, share))
+        share = max(0.0, share)
+        return min(1.0, share)
 
     def put(self, column: int, row: int, char: str, *, over: bool = True) -> None:
         """Put a character between the axes; without ``over`` only into an empty
@@ -81,7 +83,8 @@ class Plot:
         """
         if not self._has_column(column):
             return
-        if not 0 <= row < self.area.lines:
+        lines = self.area.lines
+        if not 0 <= row < lines:
             return
         y = self.top + row
         x = self.left + column
@@ -112,7 +115,8 @@ class Plot:
         for row in range(lines):
             self.put(column, row, _V_LINE, over=False)
         if letter and self._has_column(column):
-            frame = self.cells[self.top - 1]
+            frame_row = self.top - 1
+            frame = self.cells[frame_row]
             place = self.left + column
             frame[place] = letter
 
@@ -170,12 +174,16 @@ def _plotext(axes: Axes, width: int, height: int, curves: Sequence[Curve]) -> li
         coloured = plt.build()
         text = plt.uncolorize(coloured)
         plt.clear_figure()
-    text = str(text).rstrip("\n")
-    return text.split("\n")
+    text = str(text)
+    lines = text.rstrip("\n")
+    return lines.split("\n")
 
 
 def _plot_curves(plt: Any, axes: Axes, curves: Sequence[Curve]) -> None:
-    drawn = [curve for curve in curves if len(curve.x)]
+    drawn = []
+    for curve in curves:
+        if len(curve.x):
+            drawn.append(curve)
     for curve in drawn:
         x = _places(axes.x, curve.x)
         y = _places(axes.y, curve.y)

@@ -71,7 +71,7 @@ def draw(chart: Chart, width: int, height: int) -> Drawing:
     picture = chart.picture(empty.area)
     marks = picture.marks
     plot = paint(axes, marks, width, height, empty)
-    kinds = set(map(type, marks))
+    kinds = map(type, marks)
     return Drawing(
         rows=plot.rows,
         left=plot.left,
@@ -112,7 +112,9 @@ def _curves(mark: Mark) -> list[Curve]:
     """The lines of a mark, which plotext draws."""
     if isinstance(mark, Curve):
         return [mark]
-    if isinstance(mark, Histogram) and not mark.one:
+    if not isinstance(mark, Histogram):
+        return []
+    if not mark.one:
         left_edges = mark.edges[:-1]
         right_edges = mark.edges[1:]
         middles = np.sqrt(left_edges * right_edges)
@@ -134,7 +136,8 @@ def _diagonal(plot: Plot, mark: Diagonal) -> None:
     columns = plot.area.columns
     last = max(1, columns - 1)
     for column in range(columns):
-        value = axis.low + range_of_x * column / last
+        above_low = range_of_x * column / last
+        value = axis.low + above_low
         row = plot.row(value)
         plot.put(column, row, QUIET, over=False)
 
@@ -142,10 +145,11 @@ def _diagonal(plot: Plot, mark: Diagonal) -> None:
 def _band(plot: Plot, mark: Range) -> None:
     """Below what is drawn already; a column between two bins shows the nearer one."""
     bins = len(mark.x)
-    nearest = _stretched(bins, plot.area.columns)
-    lows = mark.low[nearest].tolist()
-    highs = mark.high[nearest].tolist()
-    bounds = zip(lows, highs, strict=True)
+    columns = plot.area.columns
+    nearest = _stretched(bins, columns)
+    lows = mark.low[nearest]
+    highs = mark.high[nearest]
+    bounds = zip(lows.tolist(), highs.tolist(), strict=True)
     for column, (low, high) in enumerate(bounds):
         if math.isnan(low):
             continue
@@ -196,15 +200,17 @@ def _histogram(plot: Plot, mark: Histogram) -> None:
 def _cells(plot: Plot, mark: Cells) -> None:
     levels = shade_levels(mark.values, mark.steps)
     value_rows, value_columns = levels.shape
-    rows = _stretched(value_rows, plot.area.lines)
-    columns = _stretched(value_columns, plot.area.columns)
+    area = plot.area
+    rows = _stretched(value_rows, area.lines)
+    columns = _stretched(value_columns, area.columns)
     stretched = np.ix_(rows, columns)
     is_empty = np.isnan(mark.values)
     has_value = ~is_empty[stretched]
     shades = levels[stretched]
-    glyphs = (QUIET, *SHADES[1:])
-    places = np.argwhere(has_value).tolist()
-    for row, column in places:
+    filled = SHADES[1:]
+    glyphs = (QUIET, *filled)
+    places = np.argwhere(has_value)
+    for row, column in places.tolist():
         level = shades[row, column]
         glyph = glyphs[level]
         plot.put(column, row, glyph)
@@ -217,10 +223,11 @@ def _dots(plot: Plot, mark: Dots) -> None:
     bits_of_a_cell = _DOTS[None, :, None, :]
     bits = (counts > 0) * bits_of_a_cell
     codes = bits.sum(axis=(1, 3))
-    places = np.argwhere(codes).tolist()
-    for row, column in places:
-        code = int(codes[row, column])
-        glyph = chr(_BRAILLE + code)
+    places = np.argwhere(codes)
+    for row, column in places.tolist():
+        code = codes[row, column]
+        code_point = _BRAILLE + int(code)
+        glyph = chr(code_point)
         plot.put(column, row, glyph)
 
 
@@ -235,7 +242,8 @@ def _bars(plot: Plot, mark: LabelledBars) -> None:
         if value is None or bar.dot is None:
             continue
         left = index * columns // count
-        right = (index + 1) * columns // count
+        following = index + 1
+        right = following * columns // count
         place = range(left, right)
         height = value / highest
         dot_row = plot.row(bar.dot)
@@ -266,7 +274,8 @@ def _bar_value(
     row = lines - 1 - bar_lines
     if row < 0 or row == dot_row:
         return
-    room = len(columns) - len(text)
+    width = len(text)
+    room = len(columns) - width
     if room > 0:
         start = columns.start + room // 2
         plot.write(start, row, text)
