@@ -136,7 +136,11 @@ def _prompts_field(name: str, form: CaptureForm) -> str:
 
 def _filled(rows: Sequence[str]) -> list[int]:
     """The rows in which more than blanks is typed."""
-    return [index for index, text in enumerate(rows) if text.strip()]
+    filled = []
+    for index, text in enumerate(rows):
+        if text.strip():
+            filled.append(index)
+    return filled
 
 
 def _nth(rows: Sequence[int], number: int) -> int:
@@ -261,7 +265,8 @@ def _prompts(form: CaptureForm, problems: _Problems) -> _Prompts:
         file = _prompts_file(form, problems)
     if source == "file":
         return _Prompts(file)
-    texts = tuple(filter(None, form.texts))
+    filled = filter(None, form.texts)
+    texts = tuple(filled)
     if not texts:
         problems.note("prompts.text[0]", "no prompts: type at least one character")
     return _Prompts(file, texts)
@@ -404,8 +409,9 @@ def _options(backend: BackendForm, name: str) -> dict[str, Any]:
     if backend.given is not None:
         spec, options_before = backend.given
         if backend.options == options_before:
-            values = {field: getattr(spec, field) for field in OPTION_FIELDS}
-            values["options"] = spec.options
+            values: dict[str, Any] = {"options": spec.options}
+            for field in OPTION_FIELDS:
+                values[field] = getattr(spec, field)
             return values
     typed = backend.options.strip()
     if not typed:

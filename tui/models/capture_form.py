@@ -255,8 +255,8 @@ def _with_backend_value(
     backend = replace(backend, **changes)
     if place.field == "engine":
         known = ENGINES[value].paths
-        paths = tuple(path for path in backend.paths if path in known)
-        backend = replace(backend, paths=paths)
+        paths = [path for path in backend.paths if path in known]
+        backend = replace(backend, paths=tuple(paths))
     backends[place.number] = backend
     return replace(form, backends=tuple(backends))
 

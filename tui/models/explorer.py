@@ -49,7 +49,8 @@ def beside(positions: Positions, position: int, step: int) -> int | None:
         count_before = np.searchsorted(positions, position, "left")
         index = int(count_before) - 1
     if 0 <= index < len(positions):
-        return int(positions[index])
+        nearest = positions[index]
+        return int(nearest)
     return None
 
 
@@ -224,7 +225,8 @@ class Explorer:
         """The next rank flip, None where there is none or they are not known."""
         if self.flips is None:
             return None
-        return beside(self.flips, self.position, step)
+        flips = self.flips
+        return beside(flips, self.position, step)
 
     def next_sequence(self, step: int, *, at_end: bool = False) -> int | None:
         """The first token of the next listed sequence; ``at_end``: its last token."""
@@ -300,13 +302,15 @@ class Explorer:
         if not count:
             return None
         index = self._match_index() % count
-        return int(self.matches.starts[index])
+        start = self.matches.starts[index]
+        return int(start)
 
     def next_match(self, step: int) -> int | None:
         """The next match, None where there is none."""
         if self.matches is None:
             return None
-        return beside(self.matches.starts, self.position, step)
+        starts = self.matches.starts
+        return beside(starts, self.position, step)
 
     @property
     def match_number(self) -> int:
@@ -341,7 +345,8 @@ class Explorer:
         np.add.at(change, first_tokens, 1)
         tokens_after = ends - start
         np.add.at(change, tokens_after, -1)
-        open_matches = np.cumsum(change[:-1])
+        change_at_token = change[:-1]
+        open_matches = np.cumsum(change_at_token)
         return open_matches > 0
 
     # ---- colours
@@ -407,14 +412,14 @@ class Explorer:
         # Thresholds less than a hundredth of a percent apart count as equal.
         if step > 0:
             least = now * 1.0001
-            higher = [choice for choice in choices if choice > least]
-            if higher:
-                return higher[0]
+            for choice in choices:
+                if choice > least:
+                    return choice
             return choices[-1]
         most = now * 0.9999
-        lower = [choice for choice in choices if choice < most]
-        if lower:
-            return lower[-1]
+        for choice in reversed(choices):
+            if choice < most:
+                return choice
         return choices[0]
 
     def set_threshold(self, threshold: float) -> bool:

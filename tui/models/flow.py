@@ -144,7 +144,8 @@ class FragmentCache:
     def _joined_run(self, ids: Ids) -> list[int]:
         """The ids below 0 of neighbouring parts of characters, shown together."""
         broken = self._broken
-        pieces = [broken[token_id] for token_id in ids.tolist()]
+        token_ids = ids.tolist()
+        pieces = [broken[token_id] for token_id in token_ids]
         texts = shown_together(pieces)
         return [self._made_id(text) for text in texts]
 
@@ -270,7 +271,8 @@ class Flow:
 
     def last_line_of(self, token: int) -> int:
         """The line on which a token ends."""
-        stop = int(self.first[token + 1])
+        stop_fragment = self.first[token + 1]
+        stop = int(stop_fragment)
         return self._line_with(stop - 1)
 
     def _line_with(self, fragment: int) -> int:
@@ -289,7 +291,8 @@ class Flow:
     def cells_of(self, token: int) -> int:
         """Cells of a token, its mark included."""
         first = int(self.first[token])
-        stop = int(self.first[token + 1])
+        stop_fragment = self.first[token + 1]
+        stop = int(stop_fragment)
         cell = self._before(first)
         return self._before(stop) - cell
 
@@ -316,7 +319,8 @@ class Flow:
     def _before(self, fragment: int) -> int:
         """Cells from the start of the sequence up to a fragment."""
         if fragment:
-            return int(self.ends[fragment - 1])
+            end_before = self.ends[fragment - 1]
+            return int(end_before)
         return 0
 
 
@@ -365,7 +369,8 @@ def _fragments(
 ) -> tuple[list[Fragment], Indices, Indices]:
     """The distinct fragments, the `Flow.kind` and the `Flow.first` of the tokens."""
     unique, which = _numbered(ids)
-    of_id = [cache[token_id] for token_id in unique.tolist()]
+    distinct_ids = unique.tolist()
+    of_id = [cache[token_id] for token_id in distinct_ids]
     chain = itertools.chain.from_iterable(of_id)
     distinct_fragments = list(chain)
     count = len(of_id)

@@ -103,7 +103,8 @@ class Levels:
             count = stop - start
             return np.zeros(count, np.int8)
         tokens = self.stretch(start, stop)
-        return self.mode.levels(tokens, self.threshold)
+        mode = self.mode
+        return mode.levels(tokens, self.threshold)
 
     def beyond(self) -> Positions:
         """The flat positions of the tokens with a level, i64, ascending."""
@@ -129,7 +130,8 @@ class Levels:
         assert self.pair is not None
         count = self.pair.tokens
         tokens = self.stretch(0, count)
-        return self.mode.beyond(tokens, self.threshold)
+        mode = self.mode
+        return mode.beyond(tokens, self.threshold)
 
     @property
     def slow(self) -> bool:

@@ -70,8 +70,8 @@ class MatrixTable:
     @property
     def computed(self) -> int:
         """How many rows are there."""
-        computed = [row for row in self.rows if row is not None]
-        return len(computed)
+        not_computed = self.rows.count(None)
+        return len(self.rows) - not_computed
 
     def cell(self, row: int, column: int) -> MatrixCell | None:
         """The cell of A in ``row`` and B in ``column``; None where not computed."""
@@ -104,7 +104,8 @@ class MatrixTable:
         """The metric ``step`` rows further in the table of metrics, around its end."""
         paths = tuple(METRICS)
         row = paths.index(self.metric) + step
-        return paths[row % len(paths)]
+        row %= len(paths)
+        return paths[row]
 
     def next_scope(self) -> Scope:
         """The scope that comes after this one."""
@@ -141,7 +142,8 @@ class MatrixTable:
     def grade(self, cell: MatrixCell) -> Grade:
         """How large the number of a cell is."""
         captures = self.session.captures
-        return grade(cell, self.metric, captures, self.largest)
+        largest = self.largest
+        return grade(cell, self.metric, captures, largest)
 
     def tab_separated(self) -> str:
         """The table with tabs between its cells, not comparable ones marked."""

@@ -83,7 +83,8 @@ def open_pair(
     Returns the pair, None where none opens, and the reason why the first choice did not
     open, None where it did.
     """
-    choices = [labels, default_pair(session), *list_pairs(session)]
+    usual = default_pair(session)
+    choices = [labels, usual, *list_pairs(session)]
     existing = filter(None, choices)
     problem: str | None = None
     for a, b in dict.fromkeys(existing):

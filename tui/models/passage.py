@@ -71,9 +71,11 @@ def _levels(
 ) -> tuple[npt.NDArray[np.int8], str]:
     """The level of each token, and in words how many have one."""
     pair = explorer.pair
-    if pair is None or not _has_scores(pair, start, stop):
+    has_scores = pair is not None and _has_scores(pair, start, stop)
+    if not has_scores:
         count = stop - start
-        return np.zeros(count, np.int8), "no scores"
+        no_levels = np.zeros(count, np.int8)
+        return no_levels, "no scores"
     colours = explorer.levels
     levels = colours.of(start, stop)
     beyond = np.count_nonzero(levels)

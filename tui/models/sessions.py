@@ -227,7 +227,8 @@ def _age(row: SessionRow) -> tuple[str, str]:
 def session_folders(folder: Path) -> tuple[list[Path], str | None]:
     """The sessions in a folder by name, and why it cannot be read."""
     try:
-        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        entries = list(os.scandir(folder))
+        entries.sort(key=lambda entry: entry.name)
     except FileNotFoundError:
         return [], "no such folder yet: logdrift demo makes it, and a session in it"
     except OSError as error:

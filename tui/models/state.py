@@ -188,7 +188,8 @@ def merge_marks(
     for position, mark in own.items():
         if known.get(position) != mark:
             merged[position] = mark
-    ordered = [merged[position] for position in sorted(merged)]
+    positions = sorted(merged)
+    ordered = [merged[position] for position in positions]
     return tuple(ordered)
 
 

@@ -65,7 +65,8 @@ def _plain(lines: Sequence[TopicLine]) -> str:
     for line in lines:
         indent = " " * line.indent
         row = f"{indent}{line.first}{line.text}"
-        rows.append(row.rstrip() + "\n")
+        row = row.rstrip()
+        rows.append(f"{row}\n")
     return "".join(rows)
 
 
@@ -81,12 +82,13 @@ def gate_topic(gate: Gate) -> Topic:
     blank = TopicLine()
     lines = [TopicLine("Gate: may the two be compared at all?", "title")]
     for reason in gate.reasons:
+        code = reason.code
         text = visible(reason.text)
         mark = _SEVERITIES[reason.severity]
         lines += [
             blank,
             TopicLine(text, first=mark),
-            TopicLine(reason.code, "muted", indent=3),
+            TopicLine(code, "muted", indent=3),
         ]
     if not gate.reasons:
         lines += [blank, TopicLine("Nothing to object to.")]
