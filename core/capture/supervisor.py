@@ -22,6 +22,7 @@ from logdrift.core.capture import devices, trust
 from logdrift.core.capture.ledger import Ledger, OnEvent
 from logdrift.core.capture.pace import Pace
 from logdrift.core.capture.parts import nan_tokens, remove_unwritten, with_whole_parts
+from logdrift.core.capture.same_facts import changed_facts
 from logdrift.core.capture.start import Launcher
 from logdrift.core.capture.workers import (
     WorkerProcess,
@@ -45,23 +46,6 @@ from logdrift.core.session.layout import (
 )
 from logdrift.core.session.writer import append_event, merge_pieces
 
-_SAME_FACTS = (
-    "engine_version",
-    "torch_version",
-    "transformers_version",
-    "device",
-    "device_name",
-    "threads",
-    "dtype",
-    "head_dtype",
-    "attention_backend",
-    "execution_mode",
-    "quantization",
-    "kv_cache_dtype",
-    "tensor_parallel",
-    "weights_digest",
-)
-"""Facts that must not change between the parts of one capture."""
 _LOOK_SECONDS = 5.0
 """Between two checks whether workers that send nothing are still alive."""
 
@@ -383,7 +367,7 @@ class _Supervisor:
     ) -> None:
         ledger = self.ledger
         for capture in ledger.open_captures(backend.spec.name):
-            changes = _changed_facts(capture, facts)
+            changes = changed_facts(capture, facts)
             if changes:
                 backend.error = (
                     f"half of {capture.label} was captured another way"
@@ -463,26 +447,6 @@ def _decoded(pieces: dict[str, str]) -> dict[int, bytes]:
 
 def _amount(capture: CaptureInfo) -> dict[str, int]:
     return {"sequences": capture.sequences, "tokens": capture.tokens}
-
-
-def _changed_facts(capture: CaptureInfo, facts: Facts) -> list[str]:
-    """Facts that differ from those of the capture's first parts, in words."""
-    before = capture.facts
-    if not capture.parts or before is None:
-        return []
-    changes = []
-    for name in _SAME_FACTS:
-        old = getattr(before, name)
-        new = getattr(facts, name)
-        if old != new and not _was_not_taken(name, old):
-            changes.append(f"{name} was {old}, is {new}")
-    return changes
-
-
-def _was_not_taken(name: str, old: object) -> bool:
-    """Older versions of logdrift took no digests and no threads: that is no change."""
-    is_new_fact = name == "threads" or name.endswith("_digest")
-    return is_new_fact and old is None
 
 
 def main(argv: list[str]) -> int:

@@ -61,15 +61,17 @@ def difference_of(loaded: LoadedWeights) -> WeightDifference | None:
     read = [tensor for tensor in loaded.tensors if tensor.same is not None]
     scope = _scope(differing, read)
     parts = _parts(differing, read) if scope == SOME else ()
-    kinds = dict(Counter(_kind(tensor) for tensor in differing).most_common())
+    counts = Counter(_kind(tensor) for tensor in differing)
+    kinds = dict(counts.most_common())
     who = _who(scope, len(differing), len(read), parts)
+    how = _together(differing, kinds)
     return WeightDifference(
         scope=scope,
         differing=len(differing),
         read=len(read),
         parts=parts,
         kinds=kinds,
-        text=f"{who}: {_together(differing, kinds)}.",
+        text=f"{who}: {how}.",
     )
 
 
@@ -148,7 +150,8 @@ _TOGETHER = {
 
 
 def _kind(tensor: LoadedTensor) -> str:
-    return str((tensor.kind or {}).get("kind", "unknown"))
+    details = tensor.kind or {}
+    return str(details.get("kind", "unknown"))
 
 
 def _scope(differing: Sequence[LoadedTensor], read: Sequence[LoadedTensor]) -> str:
@@ -191,27 +194,30 @@ def _who(scope: str, differing: int, read: int, parts: Sequence[str]) -> str:
         return f"All {read} tensors that were read differ"
     if scope == MATRICES:
         return f"All {differing} matrices differ and no vector"
-    if parts:
-        if len(parts) > _NAMED:
-            more = f" and {len(parts) - _NAMED} more"
-        else:
-            more = ""
-        return (
-            f"{differing} of {read} tensors differ, {', '.join(parts[:_NAMED])}{more}"
-            " of every layer"
-        )
-    return f"{differing} of {read} tensors differ"
+    some = f"{differing} of {read} tensors differ"
+    if not parts:
+        return some
+    first_parts = ", ".join(parts[:_NAMED])
+    more = ""
+    others = len(parts) - _NAMED
+    if others > 0:
+        more = f" and {others} more"
+    return f"{some}, {first_parts}{more} of every layer"
 
 
 def _together(differing: Sequence[LoadedTensor], kinds: Mapping[str, int]) -> str:
     texts = {kind_text(tensor.kind) for tensor in differing}
-    if len(texts) == 1 and (text := texts.pop()):
-        return text
+    if len(texts) == 1:
+        text = texts.pop()
+        if text:
+            return text
+    descriptions = {kind: _of_kind(kind, differing) for kind in kinds}
     if len(kinds) == 1:
-        return _of_kind(next(iter(kinds)), differing)
-    return ", ".join(
-        f"{count} by {_of_kind(kind, differing)}" for kind, count in kinds.items()
-    )
+        return next(iter(descriptions.values()))
+    parts = []
+    for kind, count in kinds.items():
+        parts.append(f"{count} by {descriptions[kind]}")
+    return ", ".join(parts)
 
 
 def _of_kind(kind: str, differing: Sequence[LoadedTensor]) -> str:
@@ -222,8 +228,10 @@ def _of_kind(kind: str, differing: Sequence[LoadedTensor]) -> str:
         if tensor.kind is not None and tensor.kind.get("kind") == kind
     ]
     if kind == "low rank":
-        largest = max(int(details["rank"]) for details in of_kind)
+        ranks = [int(details["rank"]) for details in of_kind]
+        largest = max(ranks)
         return f"a low rank (at most {largest}), as a merged adapter (LoRA) leaves it"
     if kind == "rounding":
-        return " or ".join(sorted({kind_text(details) for details in of_kind}))
+        texts = {kind_text(details) for details in of_kind}
+        return " or ".join(sorted(texts))
     return _TOGETHER.get(kind, "kind not known")

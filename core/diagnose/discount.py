@@ -199,14 +199,13 @@ def _without_refuted(evidence: Sequence[Evidence]) -> list[Evidence]:
         if piece.signature in REFUTING and isinstance(left, float):
             so_far = leaves.get(piece.cause, 0.0)
             leaves[piece.cause] = max(left, so_far)
-    return [
-        (
-            piece
-            if piece.signature in REFUTING
-            else _scaled(piece, leaves.get(piece.cause, 1.0))
-        )
-        for piece in evidence
-    ]
+    remaining = []
+    for piece in evidence:
+        if piece.signature not in REFUTING:
+            share = leaves.get(piece.cause, 1.0)
+            piece = _scaled(piece, share)
+        remaining.append(piece)
+    return remaining
 
 
 def _for_one_line(evidence: Sequence[Evidence]) -> list[Evidence]:
@@ -239,12 +238,14 @@ def _without_symptoms(evidence: Sequence[Evidence]) -> list[Evidence]:
     """Facts that only describe how a fault of recording looks count for no other cause
     once that fault is found.
     """
-    fault = max(
-        (piece.score for piece in evidence if piece.cause in _OF_RECORDING), default=0.0
-    )
-    return [
-        _scaled(piece, 1 - fault) if _is_symptom(piece) else piece for piece in evidence
-    ]
+    faults = [piece.score for piece in evidence if piece.cause in _OF_RECORDING]
+    clearest_fault = max(faults, default=0.0)
+    remaining = []
+    for piece in evidence:
+        if _is_symptom(piece):
+            piece = _scaled(piece, 1 - clearest_fault)
+        remaining.append(piece)
+    return remaining
 
 
 def _is_symptom(piece: Evidence) -> bool:
@@ -259,14 +260,12 @@ def _without_explained(evidence: Sequence[Evidence]) -> list[Evidence]:
         unexplained = 1.0
         for score in _strongest(left, others).values():
             unexplained *= 1 - score
-        left = [
-            (
-                _scaled_size(left, piece, unexplained)
-                if piece.signature == signature
-                else piece
-            )
-            for piece in left
-        ]
+        remaining = []
+        for piece in left:
+            if piece.signature == signature:
+                piece = _scaled_size(left, piece, unexplained)
+            remaining.append(piece)
+        left = remaining
     return left
 
 
@@ -314,34 +313,33 @@ def _noise_last(evidence: Sequence[Evidence]) -> list[Evidence]:
     above 0.9), or the model another function (`_is_other_function`): an overridden RoPE
     base that rounding still hides here shows on longer sequences.
     """
-    noise = max(
-        (piece.score for piece in evidence if piece.cause == NOISE), default=0.0
-    )
-    left = []
+    noise_scores = [piece.score for piece in evidence if piece.cause == NOISE]
+    noise = max(noise_scores, default=0.0)
+    remaining = []
     for piece in evidence:
         if piece.cause == NOISE:
-            left.append(_left_of_noise(evidence, piece))
+            piece = _left_of_noise(evidence, piece)
         elif _is_hidden_by_noise(piece):
-            left.append(_scaled(piece, 1 - _NOISE_EXPLAINS * noise))
-        else:
-            left.append(piece)
-    return left
+            piece = _scaled(piece, 1 - _NOISE_EXPLAINS * noise)
+        remaining.append(piece)
+    return remaining
 
 
 def _left_of_noise(evidence: Sequence[Evidence], noise: Evidence) -> Evidence:
     """Noise less what is certainly another quantity, and less other precisions."""
-    others = [
-        piece
-        for piece in evidence
-        if piece.signature in OBSERVED and piece.cause != NOISE
-    ]
-    certain = max(
-        (piece.score for piece in others if piece.score > CERTAIN), default=0.0
-    )
-    precise = max(
-        (piece.score for piece in others if piece.cause in _PRECISION), default=0.0
-    )
-    return replace(noise, score=noise.score * (1 - certain) * (1 - precise))
+    scores_above_certain = []
+    scores_of_precision = []
+    for piece in evidence:
+        if piece.signature not in OBSERVED or piece.cause == NOISE:
+            continue
+        if piece.score > CERTAIN:
+            scores_above_certain.append(piece.score)
+        if piece.cause in _PRECISION:
+            scores_of_precision.append(piece.score)
+    certain = max(scores_above_certain, default=0.0)
+    precise = max(scores_of_precision, default=0.0)
+    score = noise.score * (1 - certain) * (1 - precise)
+    return replace(noise, score=score)
 
 
 def _is_hidden_by_noise(piece: Evidence) -> bool:

@@ -32,16 +32,18 @@ class BothLoaded:
         that is unknown.
         """
         of_b = {tensor.name: tensor for tensor in self.b.tensors}
-        return {
-            tensor.name: is_same(tensor, of_b[tensor.name])
-            for tensor in self.a.tensors
-            if tensor.name in of_b
-        }
+        equal = {}
+        for tensor in self.a.tensors:
+            partner = of_b.get(tensor.name)
+            if partner is not None:
+                equal[tensor.name] = is_same(tensor, partner)
+        return equal
 
     @property
     def names(self) -> set[str]:
         """Tensors that either side has."""
-        return {tensor.name for side in (self.a, self.b) for tensor in side.tensors}
+        tensors = (*self.a.tensors, *self.b.tensors)
+        return {tensor.name for tensor in tensors}
 
     @property
     def different(self) -> set[str]:
@@ -51,11 +53,12 @@ class BothLoaded:
     @property
     def unread(self) -> list[str]:
         """Tensors of which it is unknown whether they are the same."""
-        return sorted(
-            name
-            for name in self.names
-            if self.equal.get(name) is None and not self._is_tied_head(name)
-        )
+        unread = []
+        for name in sorted(self.names):
+            unknown = self.equal.get(name) is None
+            if unknown and not self._is_tied_head(name):
+                unread.append(name)
+        return unread
 
     def reason_unread(self, name: str) -> str:
         """``vllm: why``, of the first side that says why it did not read the tensor;
@@ -71,12 +74,12 @@ class BothLoaded:
         """A copy of a tied head that one engine keeps has no partner in the other, and
         was compared with the embedding.
         """
-        copies = [
-            t for side in (self.a, self.b) for t in side.tensors if t.name == name
-        ]
+        tensors = (*self.a.tensors, *self.b.tensors)
+        copies = [tensor for tensor in tensors if tensor.name == name]
         if len(copies) != 1 or not name.endswith(".weight"):
             return False
-        return copies[0].same is True and copies[0].name == copies[0].loaded
+        only = copies[0]
+        return only.same is True and only.name == only.loaded
 
 
 def is_same(a: LoadedTensor, b: LoadedTensor) -> bool | None:
@@ -90,10 +93,12 @@ def is_same(a: LoadedTensor, b: LoadedTensor) -> bool | None:
     if a.same != b.same:
         return False
     same_dtype = a.dtype == b.dtype
-    if a.digest is not None and b.digest is not None and same_dtype:
+    both_digests = a.digest is not None and b.digest is not None
+    if both_digests and same_dtype:
         return a.digest == b.digest
-    comparable = (a.own and b.own) or (same_dtype and a.share == b.share)
-    if comparable and _is_one_difference(a, b):
+    same_share = same_dtype and a.share == b.share
+    both_own = a.own and b.own
+    if (both_own or same_share) and _is_one_difference(a, b):
         return True
     return None
 
@@ -102,7 +107,8 @@ def _is_one_difference(a: LoadedTensor, b: LoadedTensor) -> bool:
     """Both differ from the file by the same relative L2."""
     if a.l2 is None or b.l2 is None:
         return False
-    return abs(a.l2 - b.l2) <= _ALIKE * max(a.l2, b.l2)
+    larger = max(a.l2, b.l2)
+    return abs(a.l2 - b.l2) <= _ALIKE * larger
 
 
 def described(tensor: LoadedTensor) -> str:

@@ -23,9 +23,11 @@ def merged(
     for name, value in changes.items():
         if name in _SPEC_KEYS or name in _CAPTURE_KEYS:
             continue
+        old = out.get(name)
+        both_are_mappings = isinstance(value, Mapping) and isinstance(old, Mapping)
         if value is None or value == {}:
             out.pop(name, None)
-        elif isinstance(value, Mapping) and isinstance(out.get(name), Mapping):
+        elif both_are_mappings:
             out[name] = {**out[name], **value}
         else:
             out[name] = value

@@ -21,25 +21,28 @@ def chosen(experiments: Sequence[Experiment], only: Sequence[str]) -> list[Exper
     own order; all without any name, and for `ALL`. InputError for a name that fits
     none.
     """
+    called: set[str] = set()
     for name in only:
-        fits = any(_is_called(experiment, name) for experiment in experiments)
-        if name != ALL and not fits:
-            causes = dict.fromkeys(experiment.cause for experiment in experiments)
-            proposed = ", ".join(causes) or "none"
+        ids = _called(experiments, name)
+        if name != ALL and not ids:
+            causes = [experiment.cause for experiment in experiments]
+            proposed = ", ".join(dict.fromkeys(causes)) or "none"
             raise InputError(
                 f"no experiment {name!r} fits this pair: there are {proposed}"
             )
+        called |= ids
     if not only or ALL in only:
         return list(experiments)
-    return [
-        experiment
-        for experiment in experiments
-        if any(_is_called(experiment, name) for name in only)
-    ]
+    return [experiment for experiment in experiments if experiment.id in called]
 
 
-def _is_called(experiment: Experiment, name: str) -> bool:
-    return name == experiment.cause or experiment.id.startswith(name)
+def _called(experiments: Sequence[Experiment], name: str) -> set[str]:
+    """The ids of the experiments that a name fits."""
+    ids = set()
+    for experiment in experiments:
+        if name == experiment.cause or experiment.id.startswith(name):
+            ids.add(experiment.id)
+    return ids
 
 
 def deciding(
@@ -54,8 +57,10 @@ def deciding(
     """
     likely = [ranked for ranked in causes if ranked.score >= LIKELY]
     about_likely = _about(experiments, likely)
-    if about_likely or (likely and likely[0].separable):
+    if about_likely:
         return about_likely
+    if likely and likely[0].separable:
+        return []
     if not causes:
         return [experiment for experiment in experiments if not experiment.still]
     testable = [ranked for ranked in causes if _about(experiments, [ranked])]
@@ -70,11 +75,11 @@ def _about(
     """
     ids: set[str] = set()
     for ranked in causes:
-        own = [
-            experiment
-            for experiment in experiments
-            if (experiment.proves or experiment.cause) == ranked.cause
-        ]
+        own = []
+        for experiment in experiments:
+            proves = experiment.proves or experiment.cause
+            if proves == ranked.cause:
+                own.append(experiment)
         single = [experiment for experiment in own if not experiment.combined]
         ids |= {experiment.id for experiment in single or own}
     return [experiment for experiment in experiments if experiment.id in ids]
@@ -106,11 +111,11 @@ def _control(
     if path == "decode" or side.given is not None:
         return None
     key = (side.backend, path, info.batch)
-    repeats = sum(
-        (capture.backend, capture.path, capture.batch) == key
-        and capture.status == "complete"
-        for capture in session.captures
-    )
+    repeats = 0
+    for capture in session.captures:
+        is_same = (capture.backend, capture.path, capture.batch) == key
+        if is_same and capture.status == "complete":
+            repeats += 1
     if repeats >= 2:
         return None
     return replace(side, path=path, batch=info.batch, changes={}, given=None)

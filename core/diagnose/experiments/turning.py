@@ -52,14 +52,16 @@ def turns_of(cause: Cause, states: Sequence[SideState]) -> Iterator[list[Turn]]:
         if state.imported:
             continue
         for knob in cause.knobs.get(state.info.engine, ()):
-            if knob.run and knob.both:
-                if cause.code == "compute_dtype":
-                    key = knob.setting
-                else:
-                    key = cause.code
-                together.setdefault(key, []).append(Turn(state, knob))
-            elif knob.run:
-                yield [Turn(state, knob)]
+            if not knob.run:
+                continue
+            turn = Turn(state, knob)
+            if not knob.both:
+                yield [turn]
+                continue
+            key = cause.code
+            if key == "compute_dtype":
+                key = knob.setting
+            together.setdefault(key, []).append(turn)
     yield from together.values()
 
 
@@ -71,13 +73,15 @@ def turned(scene: Scene, turn: Turn) -> ChangedSide | Refusal:
     if reason is not None:
         return Refusal(reason)
     engine = state.info.engine
-    path = _path_again(knob.change.get("path", state.info.path), engine)
+    own_path = state.info.path
+    wanted_path = knob.change.get("path", own_path)
+    path = _path_again(wanted_path, engine)
     if path is None:
-        return Refusal(f"{engine} cannot go the path {state.info.path} along given ids")
+        return Refusal(f"{engine} cannot go the path {own_path} along given ids")
     side = _changed(scene.session, turn, path)
     if side.given is not None:
         return side
-    options = merged(state.options, side.changes)[1]
+    _, options = merged(state.options, side.changes)
     refusal = ENGINES[engine].refusal(path, options)
     if refusal:
         return Refusal(refusal)
@@ -128,7 +132,8 @@ def _with_capture(session: Session, side: ChangedSide) -> ChangedSide:
     """``side`` with the session's own capture of it, where there is a complete one."""
     key = (side.backend, side.path, side.batch, 1)
     for info in session.captures:
-        same = (info.backend, info.path, info.batch, info.repeat) == key
-        if same and info.status == "complete" and info.label != side.label:
+        if info.label == side.label or info.status != "complete":
+            continue
+        if (info.backend, info.path, info.batch, info.repeat) == key:
             return replace(side, given=info.label)
     return side

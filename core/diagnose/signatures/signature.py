@@ -59,11 +59,13 @@ class Signature:
 
     def evidence(self, case: Case) -> Iterator[Evidence]:
         """What it finds, each score within what the evidence bears."""
-        ceiling = self.support.ceiling(self.units(case))
+        units = self.units(case)
+        ceiling = self.support.ceiling(units)
         if self.of_place and not meaning_checked(case):
             ceiling = min(ceiling, LIKELY_AT_MOST)
         for evidence in self.judge(case):
-            yield replace(evidence, score=min(evidence.score, ceiling))
+            score = min(evidence.score, ceiling)
+            yield replace(evidence, score=score)
 
     def lacking(self, case: Case) -> Unchecked | None:
         """What it misses in this case, None where it has all that it needs."""

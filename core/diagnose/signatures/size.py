@@ -17,6 +17,7 @@ from logdrift.core.diagnose.needs import LINE_ROWS, LONG, long_sequences, shared
 from logdrift.core.diagnose.noise import Size, judge_size
 from logdrift.core.diagnose.ramp import Ramp
 from logdrift.core.diagnose.support import POSSIBLE_AT_MOST
+from logdrift.core.diagnose.view import count_of
 
 _SHAPELESS = (("weights", 0.8), ("kv_cache", 0.45), ("attention", 0.1))
 """What noise that is too large has been found to be, and how often next to the others:
@@ -70,8 +71,10 @@ def _is_shapeless(case: Case, judged: Size) -> bool:
     """Whether the gap is larger than rounding and has no shape, though one was looked
     for: in what the numbers mean, and in where in the sequences the gap is.
     """
-    looked = meaning_checked(case) and long_sequences(1, LONG).lacking(case) is None
-    return looked and judged.verdict == "excess" and _in_most_tokens(case, judged)
+    if judged.verdict != "excess" or not meaning_checked(case):
+        return False
+    too_short = long_sequences(1, LONG).lacking(case)
+    return too_short is None and _in_most_tokens(case, judged)
 
 
 def _in_most_tokens(case: Case, judged: Size) -> bool:
@@ -79,15 +82,20 @@ def _in_most_tokens(case: Case, judged: Size) -> bool:
     the loudest `_FEW` tokens and in the middle sequence too: a fault of single tokens
     or sequences is not of weights.
     """
-    quietest_first = np.sort(case.view.size)
-    loudest = int(np.ceil(_FEW * len(quietest_first)))
-    rest = quietest_first[: max(len(quietest_first) - loudest, 1)]
-    tokens = np.bincount(case.view.sequence)
-    scored = tokens > 0
-    total = np.bincount(case.view.sequence, case.view.size)
-    by_sequence = total[scored] / tokens[scored]
-    smaller = min(float(rest.mean()), middle(by_sequence, tokens[scored]))
-    return smaller > min(USUAL[judged.dtype or "bfloat16"].high, case.view.mae) / 2
+    view = case.view
+    quietest_first = np.sort(view.size)
+    count = len(quietest_first)
+    loudest = int(np.ceil(_FEW * count))
+    rest = quietest_first[: max(count - loudest, 1)]
+    tokens = np.bincount(view.sequence)
+    total = np.bincount(view.sequence, view.size)
+    has_tokens = tokens > 0
+    tokens = tokens[has_tokens]
+    by_sequence = total[has_tokens] / tokens
+    of_middle_sequence = middle(by_sequence, tokens)
+    smaller = min(float(rest.mean()), of_middle_sequence)
+    usual = USUAL[judged.dtype or "bfloat16"]
+    return smaller > min(usual.high, view.mae) / 2
 
 
 def meaning_checked(case: Case) -> bool:
@@ -106,14 +114,16 @@ def _moments(case: Case) -> dict[str, float | None]:
     if len(delta) < 3 or view.mae == 0:
         return {}
     spread = float(delta.std())
+    mean = delta.mean()
+    skew = None
     if spread > 0:
-        cubes = ((delta - delta.mean()) / spread) ** 3
-    else:
-        cubes = None
+        cubes = ((delta - mean) / spread) ** 3
+        skew = float(cubes.mean())
+    position = view.position.astype(np.float64)
     return {
-        "mean_over_mae": float(delta.mean()) / view.mae,
-        "skew": None if cubes is None else float(cubes.mean()),
-        "r_position": correlation(view.position.astype(np.float64), view.size),
+        "mean_over_mae": float(mean) / view.mae,
+        "skew": skew,
+        "r_position": correlation(position, view.size),
         "r_surprise": correlation(-view.a, view.size),
         "r_next": _persistence(case),
     }
@@ -124,9 +134,12 @@ def _persistence(case: Case) -> float:
     token before.
     """
     view = case.view
-    follows = (np.diff(view.sequence) == 0) & (np.diff(view.at) == 1)
+    same_sequence = np.diff(view.sequence) == 0
+    follows = same_sequence & (np.diff(view.at) == 1)
     log = np.log(view.size + 1e-9)
-    return correlation(log[1:][follows], log[:-1][follows])
+    token = log[1:][follows]
+    before = log[:-1][follows]
+    return correlation(token, before)
 
 
 _WIDE = 3
@@ -159,32 +172,34 @@ def unlike(case: Case) -> Iterator[Evidence]:
     list stands in the other one, over tokens with `_WIDE` alternatives and more; and
     how well a line fits the shared ones, where enough tokens share enough of them.
     """
-    wide = case.view.list_width >= _WIDE
-    overlap = float(np.nanmean(case.view.overlap[wide]))
-    if len(case.view.shared.at) >= _FITTED:
+    view = case.view
+    wide = view.list_width >= _WIDE
+    overlap = float(np.nanmean(view.overlap[wide]))
+    rows = count_of(wide)
+    line = None
+    if len(view.shared.at) >= _FITTED:
         line = case.line
-    else:
-        line = None
     score = _UNLIKE_MOST * _apart(1 - overlap, line)
     if score <= _UNLIKE_LEAST:
         return
-    if line is None:
-        fit = ""
-    else:
-        fit = f", and a line through those that are shared fits with R2 {line.r2:.2f}"
+    r2 = None
+    fit = ""
+    if line is not None:
+        r2 = line.r2
+        fit = f", and a line through those that are shared fits with R2 {r2:.2f}"
     yield Evidence(
         cause="weights",
         score=score,
         signature="no likeness",
         sentence=(
             f"{overlap:.0%} of one side's alternatives stand in the other side's lists"
-            f" too ({int(wide.sum()):,} tokens){fit}: one side runs a wrong or"
+            f" too ({rows:,} tokens){fit}: one side runs a wrong or"
             " uninitialised tensor, or another model."
         ),
         numbers={
             "overlap": overlap,
-            "rows": int(wide.sum()),
-            "r2": None if line is None else line.r2,
+            "rows": rows,
+            "r2": r2,
         },
         positions=worst(case),
     )
@@ -194,7 +209,8 @@ def _apart(lacked: float, line: FittedLine | None) -> float:
     """How unlike both sides are, 0 to 1: by what the lists lack, and by the line."""
     if line is None:
         return _LACKED.score(lacked)
-    by_line = _BAD_FIT.score(1 - line.r2) * _SOME_LACKED.score(lacked)
+    bad_fit = _BAD_FIT.score(1 - line.r2)
+    by_line = bad_fit * _SOME_LACKED.score(lacked)
     return max(_LACKED.score(lacked), by_line)
 
 
@@ -221,9 +237,10 @@ def routing(case: Case) -> Iterator[Evidence]:
     """Rare tokens far out, the others as in a dense model: experts that flip. Said of
     mixtures of experts alone.
     """
-    far = case.view.size > _FAR
+    size = case.view.size
+    far = size > _FAR
     share = float(far.mean())
-    median = float(np.median(case.view.size))
+    median = float(np.median(size))
     if not 0 < share < _RARE or median >= _QUIET:
         return
     yield Evidence(

@@ -53,7 +53,8 @@ def growth(case: Case) -> Iterator[Evidence]:
         # growth looks like one.
         return
     r, z = _trend(case)
-    begin = _above_rounding(case, float(view.size[early].mean()))
+    early_mae = float(view.size[early].mean())
+    begin = _above_rounding(case, early_mae)
     calm = 1 - _BEGINNING.score(begin)
     trend = _MOST * _CORRELATION.score(r) * _TREND.score(z)
     score = trend * calm * _not_rounding(case)
@@ -85,12 +86,15 @@ def _trend(case: Case) -> tuple[float, float]:
     place = np.log2(case.view.position + 1.0)
     centred = place - place.mean()
     weight = float((centred**2).sum())
-    slope = float((centred * ranks).sum()) / weight
+    product = float((centred * ranks).sum())
+    slope = product / weight
     residual = ranks - slope * centred
     by_sequence = sums(case, centred * residual)
-    error = float(np.sqrt((by_sequence**2).sum())) / weight
+    squares = (by_sequence**2).sum()
+    error = float(np.sqrt(squares)) / weight
     spread = float(np.sqrt(weight / len(place)))
-    return slope * spread, slope / (error + 1e-12)
+    correlation = slope * spread
+    return correlation, slope / (error + 1e-12)
 
 
 def _not_rounding(case: Case) -> float:
@@ -115,12 +119,13 @@ def _above_rounding(case: Case, early: float) -> float:
     Two sides with independent errors of that size are sqrt(2) times it apart; squares
     add up.
     """
-    squared = case.view.mae**2
+    mae = case.view.mae
+    squared = mae**2
+    rounding = 0.0
     if case.errors is not None:
         rounding = 2 * min(case.errors) ** 2
-    else:
-        rounding = 0.0
     rest = squared - rounding
     if rest <= _MOSTLY_ROUNDING * squared:
-        return early / case.view.mae
-    return float(np.sqrt(max(early**2 - rounding, 0.0) / rest))
+        return early / mae
+    early_rest = max(early**2 - rounding, 0.0)
+    return float(np.sqrt(early_rest / rest))

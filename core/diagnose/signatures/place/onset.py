@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from logdrift.core.diagnose.case import SHOWN, Case, place_of
+from logdrift.core.diagnose.case import Case, place_of, positions_of
 from logdrift.core.diagnose.evidence import Evidence, Number
 from logdrift.core.diagnose.needs import LONG, shared_rows
 from logdrift.core.diagnose.noise import judge_size
@@ -68,10 +68,13 @@ def onset(case: Case) -> Iterator[Evidence]:
     onsets = _onsets(case)
     if onsets is None:
         return
+    view = case.view
     sharp = _MOST * _SHARP.score(onsets.jump) * _beyond_rounding(case, onsets.peak)
-    score = sharp * _ABOVE_ALL.score(onsets.peak / (case.view.mae + 1e-12))
-    on_blocks = _on_blocks(case, case.view.position[onsets.at])
-    if max(score, sharp if on_blocks else 0.0) <= _LEAST:
+    times_mae = onsets.peak / (view.mae + 1e-12)
+    score = sharp * _ABOVE_ALL.score(times_mae)
+    on_blocks = _on_blocks(case, view.position[onsets.at])
+    of_cache = sharp if on_blocks else 0.0
+    if max(score, of_cache) <= _LEAST:
         return
     if on_blocks:
         # Where they are is evidence enough: a wrong cache stays, an edited id fades.
@@ -79,7 +82,8 @@ def onset(case: Case) -> Iterator[Evidence]:
         score *= _OTHER_IDS_TOO
     if case.sent_alike:
         score *= SENT_ALIKE
-    if _one_place(case, onsets) and shared_rows(LONG).lacking(case) is not None:
+    lists_are_lacking = shared_rows(LONG).lacking(case) is not None
+    if lists_are_lacking and _one_place(case, onsets):
         # No lists could tell other ids from a loud stretch.
         score = min(score, POSSIBLE_AT_MOST)
     yield _of_ids(case, onsets, score)
@@ -95,16 +99,20 @@ def _onsets(case: Case) -> _Onsets | None:
     rows = np.flatnonzero(largest > LARGE_JUMP)
     if not len(rows):
         return None
-    is_onset = np.isin(view.sequence, rows) & (jump == largest[view.sequence])
+    is_largest = jump == largest[view.sequence]
+    is_onset = np.isin(view.sequence, rows) & is_largest
     at = np.flatnonzero(is_onset)
     _, first = np.unique(view.sequence[at], return_index=True)
     at = at[first]
-    at = at[np.argsort(-jump[at])]
+    largest_first = np.argsort(-jump[at])
+    at = at[largest_first]
+    sharpest = at[0]
+    just_behind = view.size[sharpest : sharpest + SIDE]
     return _Onsets(
         at=at,
         judged=count_of(np.isfinite(largest)),
-        jump=float(jump[at[0]]),
-        peak=float(view.size[at[0] : at[0] + SIDE].max()),
+        jump=float(jump[sharpest]),
+        peak=float(just_behind.max()),
     )
 
 
@@ -117,16 +125,18 @@ def _beyond_rounding(case: Case, peak: float) -> float:
 
 def _one_place(case: Case, onsets: _Onsets) -> bool:
     """Whether all onsets have one context, so that they are one measurement."""
-    return len(np.unique(case.view.context[onsets.at])) == 1
+    contexts = np.unique(case.view.context[onsets.at])
+    return len(contexts) == 1
 
 
 def _of_cache(case: Case, onsets: _Onsets, score: float, on_blocks: int) -> Evidence:
+    description = _described(case, onsets)
     return Evidence(
         cause="prefix_cache",
         score=score,
         signature="onset",
         sentence=(
-            f"{_described(case, onsets)}, {on_blocks:,} of them at a block of {_BLOCK}"
+            f"{description}, {on_blocks:,} of them at a block of {_BLOCK}"
             " tokens: what comes before was read from a cache."
         ),
         numbers={**_numbers(onsets), "on_blocks": on_blocks},
@@ -146,10 +156,12 @@ def _of_ids(case: Case, onsets: _Onsets, score: float) -> Evidence:
 
 
 def _described(case: Case, onsets: _Onsets) -> str:
+    number = len(onsets.at)
     louder = np.exp(min(onsets.jump, 20))
-    first = place_of(case, int(case.view.at[onsets.at[0]]))
+    first_at = case.view.at[onsets.at[0]]
+    first = place_of(case, int(first_at))
     return (
-        f"{len(onsets.at):,} of {onsets.judged:,} sequences agree up to one token and"
+        f"{number:,} of {onsets.judged:,} sequences agree up to one token and"
         f" differ {louder:.0f} times as much from there on (first at {first},"
         f" {onsets.peak:.2g} nats)"
     )
@@ -165,7 +177,7 @@ def _numbers(onsets: _Onsets) -> dict[str, Number]:
 
 
 def _positions(case: Case, onsets: _Onsets) -> tuple[int, ...]:
-    return tuple(int(case.view.at[i]) for i in onsets.at[:SHOWN])
+    return positions_of(case.view.at[onsets.at])
 
 
 def _on_blocks(case: Case, position: Array) -> int:
@@ -178,16 +190,21 @@ def _on_blocks(case: Case, position: Array) -> int:
     is a `step`.
     """
     no_cache = all(facts.prefix_cache is False for facts in case.facts)
-    if no_cache or len(np.unique(position)) < 2:
+    places = np.unique(position)
+    if no_cache or len(places) < 2:
         return 0
     at_block = (position % _BLOCK <= 1) & (position >= _BLOCK)
-    onsets = len(position)
     hits = count_of(at_block)
-    share = 2 / _BLOCK
-    chance = sum(
-        math.comb(onsets, i) * share**i * (1 - share) ** (onsets - i)
-        for i in range(hits, onsets + 1)
-    )
-    if chance < _CHANCE:
+    if _chance_of(hits, len(position)) < _CHANCE:
         return hits
     return 0
+
+
+def _chance_of(hits: int, onsets: int) -> float:
+    """The chance of so many hits or more, 0 to 1."""
+    share = 2 / _BLOCK
+    chance = 0.0
+    for i in range(hits, onsets + 1):
+        ways = math.comb(onsets, i)
+        chance += ways * share**i * (1 - share) ** (onsets - i)
+    return chance

@@ -56,8 +56,9 @@ class _Batches:
     @property
     def ratio(self) -> float:
         """What nearly every padded sequence has over the largest of the full ones."""
-        low = float(np.quantile(self.mean[self.padded], _NEARLY_ALL))
-        return ratio(low, float(np.max(self.mean[self.full])))
+        low = np.quantile(self.mean[self.padded], _NEARLY_ALL)
+        largest_full = np.max(self.mean[self.full])
+        return ratio(float(low), float(largest_full))
 
 
 def may_be_padded(case: Case) -> bool:
@@ -77,7 +78,8 @@ def padding(case: Case) -> Iterator[Evidence]:
         if batches is None:
             continue
         score = _score(batches, larger)
-        if score > _LEAST and (best is None or score > best.score):
+        least = _LEAST if best is None else best.score
+        if score > least:
             best = _of_padding(case, batches, score)
     if best is not None:
         yield best
@@ -96,6 +98,7 @@ def _of_padding(case: Case, batches: _Batches, score: float) -> Evidence:
     full = int(batches.full.sum())
     average = float(batches.mean[batches.padded].mean())
     largest = float(np.max(batches.mean[batches.full]))
+    in_shorter = batches.shorter[case.view.sequence]
     return Evidence(
         cause="padding",
         score=score,
@@ -106,7 +109,7 @@ def _of_padding(case: Case, batches: _Batches, score: float) -> Evidence:
             " tokens: padding is seen or counted."
         ),
         numbers={"ratio": batches.ratio, "padded": padded, "unpadded": full},
-        positions=worst(case, batches.shorter[case.view.sequence]),
+        positions=worst(case, in_shorter),
     )
 
 
@@ -114,25 +117,32 @@ def _batches(case: Case, info: CaptureInfo) -> _Batches | None:
     """The batches of one capture, whose parts they are; None where too few sequences
     are padded, or all of them.
     """
-    lengths = np.diff(case.pair.sequences.offsets[: case.pair.count + 1])
+    pair = case.pair
+    view = case.view
+    offsets = pair.sequences.offsets[: pair.count + 1]
+    lengths = np.diff(offsets)
     shorter = lengths < _longest_of_batch(info, lengths)
     enough = scored_tokens(case) >= _TOKENS
     padded = shorter & enough
     full = ~shorter & enough
     if not _comparable(padded, full):
         return None
-    reach = case.view.position < int(np.quantile(lengths[padded], _REACH))
+    end = np.quantile(lengths[padded], _REACH)
+    reach = view.position < int(end)
     within = sums(case, reach)
-    padded = padded & (within >= _TOKENS)
-    full = full & (within >= _TOKENS)
+    enough_within = within >= _TOKENS
+    padded = padded & enough_within
+    full = full & enough_within
     if not _comparable(padded, full):
         return None
-    mean = sums(case, case.view.size * reach) / np.maximum(within, 1)
+    total = sums(case, view.size * reach)
+    mean = total / np.maximum(within, 1)
     return _Batches(mean=mean, padded=padded, full=full, shorter=shorter)
 
 
 def _comparable(padded: Bools, full: Bools) -> bool:
-    return bool(padded.sum() >= _PADDED and full.any())
+    enough_padded = padded.sum() >= _PADDED
+    return bool(enough_padded and full.any())
 
 
 def _longest_of_batch(info: CaptureInfo, lengths: Array) -> Array:
@@ -141,7 +151,8 @@ def _longest_of_batch(info: CaptureInfo, lengths: Array) -> Array:
     """
     longest = np.zeros(len(lengths), np.int64)
     for part in info.parts:
-        end = min(part.first_sequence + part.sequences, len(lengths))
-        rows = slice(part.first_sequence, end)
+        first = part.first_sequence
+        end = min(first + part.sequences, len(lengths))
+        rows = slice(first, end)
         longest[rows] = lengths[rows].max(initial=0)
     return longest

@@ -42,7 +42,8 @@ def repeated_stretches(case: Case) -> Iterator[RecordingFault]:
         twice = _twice(side, sequence)
         if np.count_nonzero(twice) >= SHORTEST:
             mask = _from_first(twice, sequence)
-            yield fault(case, mask, _evidence(case, side, twice, mask))
+            evidence = _evidence(case, side, twice, mask)
+            yield fault(case, mask, evidence)
 
 
 def _twice(side: Suspect, sequence: Array) -> Bools:
@@ -58,7 +59,8 @@ def _twice(side: Suspect, sequence: Array) -> Bools:
     origin = _first_equal(side.values, sequence, starts)
     others = _windows(side.other)
     gap = np.abs(others[starts] - others[origin]).mean(axis=1)
-    repeated = starts[(starts > origin) & (gap > FAR)]
+    is_repeated = (starts > origin) & (gap > FAR)
+    repeated = starts[is_repeated]
     for step in range(_WIDTH):
         twice[repeated + step] = True
     return twice
@@ -80,11 +82,12 @@ def _first_equal(values: Values, sequence: Array, starts: Array) -> Array:
     """For each run of ``starts`` i64[m] the first run of its sequence with the same
     values, i64[m].
     """
-    keys = np.column_stack(
-        [sequence[starts].astype(np.float64), _windows(values)[starts]]
-    )
+    of_sequence = sequence[starts].astype(np.float64)
+    runs = _windows(values)[starts]
+    keys = np.column_stack([of_sequence, runs])
     _, first, which = np.unique(keys, axis=0, return_index=True, return_inverse=True)
-    origin: Array = starts[first[which.ravel()]]
+    first_equal = first[which.ravel()]
+    origin: Array = starts[first_equal]
     return origin
 
 
@@ -100,8 +103,9 @@ def _from_first(mask: Bools, sequence: Array) -> Bools:
     """
     rows = rows_of(sequence)
     seen = np.cumsum(mask)
-    before = np.concatenate([[0], seen])[rows.starts]
-    behind: Bools = seen > np.repeat(before, rows.lengths)
+    seen_before = np.concatenate([[0], seen])
+    before_row = seen_before[rows.starts]
+    behind: Bools = seen > np.repeat(before_row, rows.lengths)
     return behind
 
 
@@ -110,9 +114,10 @@ def _evidence(case: Case, side: Suspect, twice: Bools, mask: Bools) -> Evidence:
     tokens = len(twice)
     at = case.view.at[mask]
     first_place = place_of(case, int(at[0]))
+    strength = min(_TOKENS.score(repeated), PROOF.ceiling(tokens))
     return Evidence(
         cause="chunks",
-        score=_MOST * min(_TOKENS.score(repeated), PROOF.ceiling(tokens)),
+        score=_MOST * strength,
         signature="repeated stretch",
         sentence=(
             f"{repeated:,} values of {side.label} repeat, to the last digit, what"

@@ -67,11 +67,12 @@ def filled(case: Case) -> Iterator[RecordingFault]:
     whole_case = Case(case.session, case.pair) if left_out else case
     for side, whole in zip(suspects(case), suspects(whole_case), strict=True):
         values, counts = np.unique(side.values, return_counts=True)
-        for at in np.argsort(-counts)[:_MOST_USUAL]:
-            value = float(values[at])
+        most_usual = np.argsort(-counts)[:_MOST_USUAL]
+        for value in values[most_usual].tolist():
             mask = _implausible(side, whole, value, case.view.context)
             if mask is not None:
-                yield fault(case, mask, _evidence(case, side, value, mask))
+                evidence = _evidence(case, side, value, mask)
+                yield fault(case, mask, evidence)
 
 
 def _implausible(
@@ -89,8 +90,10 @@ def _implausible(
     chosen because it fits badly).
     """
     mask: Bools = side.values == value
-    far = mask & (np.abs(side.other - value) > FAR)
-    others = ~mask & (np.abs(side.values) > NEAR_ZERO)
+    gap = np.abs(side.other - value)
+    far = mask & (gap > FAR)
+    uncertain = np.abs(side.values) > NEAR_ZERO
+    others = ~mask & uncertain
     different, counts = _counted_once(side.values, context, others)
     usual = 1.0
     if len(counts):
@@ -119,9 +122,12 @@ def _stands_too_often(side: Suspect, value: float) -> bool:
     """Whether the side has ``value`` more often than the other side comes near it, by
     three standard errors of a count.
     """
-    near = min(max(abs(value) * _BFLOAT16, NEAR_ZERO), FAR)
-    natural = count_of(np.abs(side.other - value) <= near)
-    surplus = np.count_nonzero(side.values == value) - natural
+    rounding = max(abs(value) * _BFLOAT16, NEAR_ZERO)
+    near = min(rounding, FAR)
+    is_near = np.abs(side.other - value) <= near
+    natural = count_of(is_near)
+    times = count_of(side.values == value)
+    surplus = times - natural
     return bool(surplus >= 3 + 3 * np.sqrt(natural))
 
 
@@ -146,13 +152,19 @@ def _evidence(case: Case, side: Suspect, value: float, mask: Bools) -> Evidence:
     far = count_of(mask & (side.gap > FAR))
     cut = _is_bound(side, value, mask)
     where = _pattern(case, mask)
-    sentence = _of_filled(side, value, mask, where)
+    strength = min(_FAR_TOKENS.score(far), PROOF.ceiling(all_tokens))
     if cut:
+        cause = "cut"
+        signature = "bound"
         sentence = _of_cut(side, value, mask, cut)
+    else:
+        cause = "filled"
+        signature = "repeated value"
+        sentence = _of_filled(side, value, mask, where)
     return Evidence(
-        cause="cut" if cut else "filled",
-        score=_MOST * min(_FAR_TOKENS.score(far), PROOF.ceiling(all_tokens)),
-        signature="bound" if cut else "repeated value",
+        cause=cause,
+        score=_MOST * strength,
+        signature=signature,
         sentence=sentence,
         numbers={
             "side": side.label,
@@ -191,9 +203,10 @@ def _of_filled(side: Suspect, value: float, mask: Bools, where: str) -> str:
             " null."
         )
     largest = float(side.gap[mask].max())
+    meaning = _of_zeros(where, everywhere=bool(mask.all()))
     return (
         f"{share}, probability 1, where {side.other_label} is up to {largest:.2g} nats"
-        f" away ({where}): {_of_zeros(where, bool(mask.all()))}."
+        f" away ({where}): {meaning}."
     )
 
 
@@ -260,10 +273,12 @@ def _pattern(case: Case, mask: Bools) -> str:
     if (hits[touched] == scored[touched]).all():
         return f"in {rows:,} whole sequences"
     stretches = _stretches(mask, sequence)
-    at_end = count_of(mask[_last_tokens(sequence, count)[touched]])
+    last_tokens = _last_tokens(sequence, count)[touched]
+    at_end = count_of(mask[last_tokens])
     if at_end >= _ENDS * rows and stretches <= _ONE_STRETCH * rows:
         return "at the ends of sequences"
-    if hits.sum() / max(stretches, 1) >= _STRETCH:
+    mean_length = hits.sum() / max(stretches, 1)
+    if mean_length >= _STRETCH:
         return f"in {stretches:,} stretches"
     in_completions = case.view.in_completion[mask].all()
     if in_completions:
@@ -274,12 +289,13 @@ def _pattern(case: Case, mask: Bools) -> str:
 def _stretches(mask: Bools, sequence: Array) -> int:
     """How many runs of ``mask`` bool[n] there are, none beyond its sequence."""
     before = np.concatenate([[False], mask[:-1]])
-    opens = mask & (~before | begins(sequence))
-    return count_of(opens)
+    may_open = begins(sequence) | ~before
+    return count_of(mask & may_open)
 
 
 def _last_tokens(sequence: Array, count: int) -> Array:
     """The number of the last token of each of ``count`` sequences, i64[count]."""
     last = np.zeros(count, np.int64)
-    np.maximum.at(last, sequence, np.arange(len(sequence)))
+    numbers = np.arange(len(sequence))
+    np.maximum.at(last, sequence, numbers)
     return last

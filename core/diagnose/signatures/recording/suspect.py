@@ -65,11 +65,11 @@ def suspects(case: Case) -> tuple[Suspect, Suspect]:
     """Both sides, B first: as a rule the rollout's numbers were recorded and the
     trainer's computed.
     """
-    (label_a, label_b), view = case.labels, case.view
-    return (
-        Suspect(label=label_b, values=view.b, other_label=label_a, other=view.a),
-        Suspect(label=label_a, values=view.a, other_label=label_b, other=view.b),
-    )
+    label_a, label_b = case.labels
+    view = case.view
+    a = Suspect(label=label_a, values=view.a, other_label=label_b, other=view.b)
+    b = Suspect(label=label_b, values=view.b, other_label=label_a, other=view.a)
+    return b, a
 
 
 def fault(case: Case, mask: Bools, evidence: Evidence) -> RecordingFault:
@@ -79,7 +79,8 @@ def fault(case: Case, mask: Bools, evidence: Evidence) -> RecordingFault:
 
 def begins(sequence: Array) -> Bools:
     """bool[n]: the first token of its ``sequence`` i64[n] among the case's tokens."""
-    first: Bools = np.concatenate([[True], np.diff(sequence) != 0])
+    changes = np.diff(sequence) != 0
+    first: Bools = np.concatenate([[True], changes])
     return first
 
 
@@ -95,12 +96,12 @@ class SequenceRows:
     @property
     def of_tokens(self) -> Array:
         """The row of each token, i64[n]."""
-        return np.repeat(np.arange(len(self.starts)), self.lengths)
+        rows = np.arange(len(self.starts))
+        return np.repeat(rows, self.lengths)
 
 
 def rows_of(sequence: Array) -> SequenceRows:
     """The rows of tokens whose sequences are ``sequence`` i64[n], in order."""
     starts = np.flatnonzero(begins(sequence))
-    return SequenceRows(
-        starts=starts, lengths=np.diff(np.append(starts, len(sequence)))
-    )
+    bounds = np.append(starts, len(sequence))
+    return SequenceRows(starts=starts, lengths=np.diff(bounds))
