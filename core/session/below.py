@@ -20,6 +20,9 @@ from logdrift.core.session.files import lies_within
 
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _NEW_FILE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_NEW_FILE_MODE = 0o666
+Root = Path | int
+"""A folder, by its path or by its descriptor."""
 _LINK = (errno.ELOOP, errno.EMLINK, errno.ENOTDIR)
 """What systems answer where O_NOFOLLOW meets a link; ENOTDIR where a folder was asked
 for.
@@ -28,7 +31,7 @@ for.
 
 @contextlib.contextmanager
 def folder_at(
-    root: Path | int, relative: str = ".", *, create: bool = False
+    root: Root, relative: str = ".", *, create: bool = False
 ) -> Iterator[int]:
     """A descriptor of the folder ``relative`` below ``root``.
 
@@ -39,14 +42,14 @@ def folder_at(
         at = os.dup(root)
     else:
         at = os.open(root, _FOLDER_FLAGS)
+    path = f"{root}/{relative}"
+    flags = _FOLDER_FLAGS | os.O_NOFOLLOW
     try:
         for name in _names(relative):
             if create:
                 with contextlib.suppress(FileExistsError):
                     os.mkdir(name, dir_fd=at)
-            below = _opened(
-                name, _FOLDER_FLAGS | os.O_NOFOLLOW, at, f"{root}/{relative}"
-            )
+            below = _opened(name, flags, at, path)
             os.close(at)
             at = below
         yield at
@@ -55,7 +58,7 @@ def folder_at(
 
 
 def open_below(
-    root: Path | int, relative: str, flags: int, *, create_folders: bool = False
+    root: Root, relative: str, flags: int, *, create_folders: bool = False
 ) -> int:
     """A descriptor of the file ``relative`` below ``root``, opened without following a
     link.
@@ -64,13 +67,13 @@ def open_below(
     `os.open` does.
     """
     parent, name = _split(relative)
+    path = f"{root}/{relative}"
+    safe_flags = flags | os.O_NOFOLLOW | os.O_CLOEXEC
     with folder_at(root, parent, create=create_folders) as at:
-        return _opened(
-            name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, at, f"{root}/{relative}"
-        )
+        return _opened(name, safe_flags, at, path)
 
 
-def append(root: Path | int, relative: str) -> int:
+def append(root: Root, relative: str) -> int:
     """A descriptor that appends to the file ``relative`` below ``root``; file and
     folders are made where they are missing.
     """
@@ -78,7 +81,7 @@ def append(root: Path | int, relative: str) -> int:
     return open_below(root, relative, flags, create_folders=True)
 
 
-def replace_file(root: Path | int, relative: str, data: bytes) -> None:
+def replace_file(root: Root, relative: str, data: bytes) -> None:
     """Write ``data`` to ``relative`` below ``root`` at once: a temporary file beside
     it, fsync, rename, fsync of the folder.
 
@@ -91,7 +94,7 @@ def replace_file(root: Path | int, relative: str, data: bytes) -> None:
         temporary = temporary_name(name)
         try:
             write_new(at, temporary, data)
-            os.replace(temporary, name, src_dir_fd=at, dst_dir_fd=at)
+            _rename(temporary, name, at)
         except BaseException:
             with contextlib.suppress(OSError):
                 os.unlink(temporary, dir_fd=at)
@@ -102,11 +105,16 @@ def replace_file(root: Path | int, relative: str, data: bytes) -> None:
             os.fsync(at)
 
 
+def _rename(old: str, new: str, at: int) -> None:
+    """Rename a file in the folder ``at``."""
+    os.replace(old, new, src_dir_fd=at, dst_dir_fd=at)
+
+
 def write_new(at: int, name: str, data: bytes) -> None:
     """Write a file that is not there yet into the folder ``at``, and have it on the
     disk. Raises OSError.
     """
-    file = os.open(name, _NEW_FILE_FLAGS, 0o666, dir_fd=at)
+    file = os.open(name, _NEW_FILE_FLAGS, _NEW_FILE_MODE, dir_fd=at)
     with open(file, "wb") as out:
         out.write(data)
         out.flush()
@@ -115,9 +123,11 @@ def write_new(at: int, name: str, data: bytes) -> None:
 
 def temporary_name(name: str) -> str:
     """``.NAME.RANDOM.tmp``, cut so that a file system takes it."""
-    start = name.encode("utf-8", "surrogateescape")[:200]
+    encoded = name.encode("utf-8", "surrogateescape")
+    start = encoded[:200]
     kept = start.decode("utf-8", "ignore")
-    return f".{kept}.{os.urandom(8).hex()}.tmp"
+    random = os.urandom(8)
+    return f".{kept}.{random.hex()}.tmp"
 
 
 def refuse_links(root: Path, relative: str) -> None:
@@ -127,7 +137,9 @@ def refuse_links(root: Path, relative: str) -> None:
     path = root
     for name in _names(relative):
         path = path / name
-        if path.is_symlink() and not lies_within(path, root):
+        if not path.is_symlink():
+            continue
+        if not lies_within(path, root):
             raise _leads_out(str(path))
 
 
@@ -136,9 +148,10 @@ def _opened(name: str, flags: int, at: int, path: str) -> int:
     it.
     """
     try:
-        return os.open(name, flags, 0o666, dir_fd=at)
+        return os.open(name, flags, _NEW_FILE_MODE, dir_fd=at)
     except OSError as error:
-        if error.errno in _LINK and _is_link(name, at):
+        may_be_link = error.errno in _LINK
+        if may_be_link and _is_link(name, at):
             raise _leads_out(path) from None
         raise
 
@@ -166,6 +179,7 @@ def _split(relative: str) -> tuple[str, str]:
 
 def _names(relative: str) -> tuple[str, ...]:
     path = PurePosixPath(relative)
-    if path.is_absolute() or ".." in path.parts:
+    names = path.parts
+    if path.is_absolute() or ".." in names:
         raise InputError(f"{relative!r} leads out of the session")
-    return path.parts
+    return names

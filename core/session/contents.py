@@ -44,7 +44,9 @@ class Sequences:
 
     def bounds(self, sequence: int) -> tuple[int, int]:
         """(start, stop) of a sequence in the flat arrays."""
-        return int(self.offsets[sequence]), int(self.offsets[sequence + 1])
+        start = self.offsets[sequence]
+        stop = self.offsets[sequence + 1]
+        return int(start), int(stop)
 
     def ids(self, sequence: int) -> npt.NDArray[np.int32]:
         start, stop = self.bounds(sequence)
@@ -86,8 +88,9 @@ class Pieces(Mapping[int, bytes]):
         self._shown: dict[int, str] = {}
 
     def __getitem__(self, token_id: int) -> bytes:
+        encoded = self._encoded[str(token_id)]
         try:
-            return base64.b64decode(self._encoded[str(token_id)], validate=True)
+            return base64.b64decode(encoded, validate=True)
         except (binascii.Error, ValueError):
             raise KeyError(token_id) from None
 
@@ -102,13 +105,14 @@ class Pieces(Mapping[int, bytes]):
         does not know it.
         """
         shown = self._shown.get(token_id)
-        if shown is None:
-            piece = self.get(token_id)
-            if piece is None:
-                shown = f"<id {token_id}>"
-            else:
-                shown = visible_bytes(piece)
-            self._shown[token_id] = shown
+        if shown is not None:
+            return shown
+        piece = self.get(token_id)
+        if piece is None:
+            shown = f"<id {token_id}>"
+        else:
+            shown = visible_bytes(piece)
+        self._shown[token_id] = shown
         return shown
 
 
@@ -122,8 +126,9 @@ def encoded_pieces(value: Any) -> dict[str, str]:
         return value
     for key, text in value.items():
         if not isinstance(text, str):
-            raise Unfit(f"is {shown(text)}: a text is expected").inside(key[:40])
-        if not (key.isascii() and key.isdigit()):
+            unfit = Unfit(f"is {shown(text)}: a text is expected")
+            raise unfit.inside(key[:40])
+        if not _is_digits(key):
             raise Unfit(f"{shown(key)} is not a token id")
     return value
 
@@ -133,7 +138,11 @@ def _all_fit(value: JsonObject) -> bool:
     vocabulary has 100,000 entries, and the first screen waits.
     """
     joined_keys = "".join(value)
-    if not joined_keys.isdigit() or not joined_keys.isascii():
+    if not _is_digits(joined_keys):
         return False
-    types = set(map(type, value.values()))
+    types = {type(text) for text in value.values()}
     return types <= {str}
+
+
+def _is_digits(text: str) -> bool:
+    return text.isascii() and text.isdigit()

@@ -65,7 +65,9 @@ _event = fields(
 def read_events(path: Path) -> list[dict[str, Any]]:
     """All events of a file, oldest first; none where it cannot be read."""
     with contextlib.suppress(OSError, InputError):
-        return list(_events(read_file(path, EVENTS_BYTES).split(b"\n")))
+        data = read_file(path, EVENTS_BYTES)
+        lines = data.split(b"\n")
+        return list(_events(lines))
     return []
 
 
@@ -74,7 +76,10 @@ def last_event(path: Path, most: int) -> JsonObject:
     none.
     """
     with contextlib.suppress(OSError, InputError):
-        return next(_events(reversed(read_tail(path, most).split(b"\n"))), {})
+        tail = read_tail(path, most)
+        lines = tail.split(b"\n")
+        newest_first = _events(reversed(lines))
+        return next(newest_first, {})
     return {}
 
 

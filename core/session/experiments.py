@@ -72,9 +72,12 @@ class SavedExperiment:
     def pair(self) -> tuple[str, str] | None:
         """The labels that it is about; None for a control."""
         pair = self.record.get("pair")
-        if not isinstance(pair, list) or len(pair) != 2:
+        if not isinstance(pair, list):
             return None
-        return str(pair[0]), str(pair[1])
+        if len(pair) != 2:
+            return None
+        first, second = pair
+        return str(first), str(second)
 
     @property
     def outcome(self) -> JsonObject | None:
@@ -89,7 +92,8 @@ class SavedExperiment:
         """The experiment as a session of its own; None where nothing was captured
         yet.
         """
-        if (self.folder / MANIFEST).exists():
+        manifest = self.folder / MANIFEST
+        if manifest.exists():
             return open_session(self.folder)
         return None
 
@@ -113,15 +117,18 @@ def saved(session_folder: Path) -> list[SavedExperiment]:
     record does not count.
     """
     experiments: list[SavedExperiment] = []
+    folder = session_folder / FOLDER
     with contextlib.suppress(OSError):
-        for path in sorted((session_folder / FOLDER).iterdir()):
-            record = read_record(path) if path.is_dir() else None
+        for path in sorted(folder.iterdir()):
+            if not path.is_dir():
+                continue
+            record = read_record(path)
             if record is not None:
                 experiments.append(SavedExperiment(path, record))
     return experiments
 
 
-def timings(session_folder: Path) -> dict[str, tuple[float, float]]:
+def timings(session_folder: Path) -> dict[str, Seconds]:
     """(seconds to start, seconds to capture) of each label, from the last run of each
     in ``events.jsonl``; empty where there is none.
 
@@ -135,11 +142,15 @@ def timings(session_folder: Path) -> dict[str, tuple[float, float]]:
     return clock.of_labels
 
 
+Seconds = tuple[float, float]
+"""How long the start of an engine took, and the capture behind it."""
+
+
 class _Timings:
     """`timings` of the events so far."""
 
     def __init__(self) -> None:
-        self.of_labels: dict[str, tuple[float, float]] = {}
+        self.of_labels: dict[str, Seconds] = {}
         self._backend = ""
         self._began: float | None = None
         self._start_seconds: float | None = None
@@ -150,7 +161,8 @@ class _Timings:
         kind = event.get("type")
         now = float(event["t"])
         if kind == "backend":
-            self._backend = str(event.get("backend"))
+            backend = event.get("backend")
+            self._backend = str(backend)
             self._began = now
             self._start_seconds = None
             self._last = now
@@ -160,7 +172,8 @@ class _Timings:
         elif kind == "captured" and self._start_seconds is not None:
             label = str(event.get("label"))
             if label.startswith(f"{self._backend}/"):
-                self.of_labels[label] = (self._start_seconds, now - self._last)
+                capture_seconds = now - self._last
+                self.of_labels[label] = (self._start_seconds, capture_seconds)
             self._last = now
         elif kind in ("failed", "cancelled", "run"):
             self._start_seconds = None
@@ -177,7 +190,8 @@ def check_writable(session: Session) -> None:
             f"session {session.name} is shipped with logdrift and stays as it is: "
             f"copy it (cp -r {session.folder} sessions/mine) and go on with the copy"
         )
-    if not os.access(session.folder, os.W_OK):
+    can_write = os.access(session.folder, os.W_OK)
+    if not can_write:
         raise InputError(
             f"session {session.folder} cannot be written to: copy it and go on with the"
             " copy"

@@ -17,6 +17,7 @@ from typing import Any
 
 from logdrift.core.errors import InputError
 
+AnyPath = Path | str
 JsonObject = Mapping[str, Any]
 """An object of a JSON file: its values by their keys."""
 
@@ -46,7 +47,7 @@ _KINDS = {
 }
 
 
-def open_regular(path: Path | str) -> int:
+def open_regular(path: AnyPath) -> int:
     """A descriptor to read a regular file with. It does not wait, even for a pipe.
 
     Raises FileNotFoundError and NotADirectoryError as they are; InputError in one line
@@ -62,7 +63,8 @@ def open_regular(path: Path | str) -> int:
         raise InputError(f"cannot be read: {error.strerror}", file=path) from None
     except ValueError:  # a NUL, or half of a surrogate pair
         raise InputError("no file has such a name", file=path) from None
-    kind = stat.S_IFMT(os.fstat(descriptor).st_mode)
+    mode = os.fstat(descriptor).st_mode
+    kind = stat.S_IFMT(mode)
     if kind != stat.S_IFREG:
         os.close(descriptor)
         name = _KINDS.get(kind, "something else")
@@ -75,10 +77,11 @@ def lies_within(path: Path, folder: Path) -> bool:
     does not raise for links in a circle.
     """
     target = Path(os.path.realpath(path))
-    return target.is_relative_to(os.path.realpath(folder))
+    real_folder = os.path.realpath(folder)
+    return target.is_relative_to(real_folder)
 
 
-def read_file(path: Path | str, most: int) -> bytes:
+def read_file(path: AnyPath, most: int) -> bytes:
     """The bytes of a regular file of at most ``most`` bytes; what is added meanwhile is
     left out.
 
@@ -98,7 +101,7 @@ def read_file(path: Path | str, most: int) -> bytes:
         os.close(descriptor)
 
 
-def read_tail(path: Path | str, most: int) -> bytes:
+def read_tail(path: AnyPath, most: int) -> bytes:
     """The last ``most`` bytes of a regular file, or all of it. Raises as `read_file`
     does.
     """
@@ -113,7 +116,7 @@ def read_tail(path: Path | str, most: int) -> bytes:
         os.close(descriptor)
 
 
-def read_json(path: Path | str, most: int, *, flat: bool = False) -> Any:
+def read_json(path: AnyPath, most: int, *, flat: bool = False) -> Any:
     """What a JSON file of at most ``most`` bytes holds. Raises FileNotFoundError,
     NotADirectoryError, or InputError.
 
@@ -134,7 +137,8 @@ def parse_json(data: bytes) -> Any:
     what is nested too deeply.
     """
     try:
-        return json.loads(data.decode("utf-8-sig"), object_pairs_hook=_object)
+        text = data.decode("utf-8-sig")
+        return json.loads(text, object_pairs_hook=_object)
     except UnicodeDecodeError as error:
         raise ValueError(f"byte {error.start} is not UTF-8") from None
     except RecursionError:
@@ -151,20 +155,22 @@ def _flat(data: bytes) -> Any:
         value = json.loads(data)
     except (ValueError, RecursionError):
         return parse_json(data)
-    if not isinstance(value, dict) or not data.isascii():
-        return parse_json(data)
-    quotes = data.count(b'"')
-    if quotes == 4 * len(value):
-        return value
+    is_plain = isinstance(value, dict) and data.isascii()
+    if is_plain:
+        quotes = data.count(b'"')
+        if quotes == 4 * len(value):
+            return value
     return parse_json(data)
 
 
-def _object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+def _object(pairs: Sequence[tuple[str, Any]]) -> JsonObject:
     value = dict(pairs)
-    if len(value) < len(pairs):
-        names = [name for name, _ in pairs]
-        repeated = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"{repeated[:40]!r} is given twice")
+    if len(value) == len(pairs):
+        return value
+    names = [name for name, _ in pairs]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"{name[:40]!r} is given twice")
     return value
 
 
@@ -172,7 +178,8 @@ def _read(descriptor: int, start: int, size: int) -> bytes:
     """``size`` bytes from ``start`` on; fewer where the file has become shorter."""
     blocks = []
     while size > 0:
-        block = os.pread(descriptor, min(size, _BLOCK), start)
+        most = min(size, _BLOCK)
+        block = os.pread(descriptor, most, start)
         if not block:
             break
         blocks.append(block)

@@ -78,6 +78,10 @@ class LoadedTensor:
     kind: JsonObject | None = None
 
 
+ConfigDifference = tuple[str, Any, Any]
+"""A field of the model's configuration, its value in the file, and as loaded."""
+
+
 @dataclass(frozen=True, slots=True)
 class LoadedWeights:
     """Every tensor that a backend loaded against the files of the session's model.
@@ -95,7 +99,7 @@ class LoadedWeights:
     tensors: tuple[LoadedTensor, ...] = ()
     tied: JsonObject = field(default_factory=dict)
     config: JsonObject = field(default_factory=dict)
-    config_differs: tuple[tuple[str, Any, Any], ...] = ()
+    config_differs: tuple[ConfigDifference, ...] = ()
     extra: tuple[str, ...] = ()
     ranks: int = 1
     own_model: bool = False
@@ -107,17 +111,21 @@ class LoadedWeights:
     def differing(self) -> tuple[LoadedTensor, ...]:
         """Those that are not the ones on disk, the largest difference first."""
         others = [tensor for tensor in self.tensors if tensor.same is False]
-        return tuple(sorted(others, key=lambda tensor: -(tensor.l2 or 0.0)))
+        others.sort(key=_distance, reverse=True)
+        return tuple(others)
 
     @property
     def unread(self) -> tuple[LoadedTensor, ...]:
         """Those that could not be read."""
-        return tuple(tensor for tensor in self.tensors if tensor.same is None)
+        tensors = [tensor for tensor in self.tensors if tensor.same is None]
+        return tuple(tensors)
 
     @property
     def as_on_disk(self) -> bool:
         """Every tensor was read, and is the one on disk."""
-        return bool(self.tensors) and all(tensor.same for tensor in self.tensors)
+        if not self.tensors:
+            return False
+        return all(tensor.same for tensor in self.tensors)
 
     def outdated(self, info: CaptureInfo, files_digest: str | None) -> str | None:
         """Why this does not hold for the capture ``info``; None: it does.
@@ -128,7 +136,9 @@ class LoadedWeights:
         both_known = None not in digests
         if both_known and len(digests) == 2:
             return "the files of the session's model have changed since the capture"
-        then = {} if info.facts is None else info.facts.to_json()
+        if info.facts is None:
+            return None
+        then = info.facts.to_json()
         for name in _SAME:
             before = then.get(name)
             now = self.facts.get(name)
@@ -148,7 +158,12 @@ class LoadedWeights:
         return cls(**_loaded(data))
 
 
-def _difference(value: Any) -> tuple[str, Any, Any]:
+def _distance(tensor: LoadedTensor) -> float:
+    """By how much a tensor differs; 0 where that is not known."""
+    return tensor.l2 or 0.0
+
+
+def _difference(value: Any) -> ConfigDifference:
     """``[field, file, loaded]``."""
     entries = items(anything)(value)
     if len(entries) != 3:
@@ -167,9 +182,15 @@ _tensor = record(
     columns=whole(0),
     of=whole(0),
 )
+
+
+def _loaded_tensor(value: Any) -> LoadedTensor:
+    return LoadedTensor(**_tensor(value))
+
+
 _loaded = record(
     LoadedWeights,
-    tensors=items(lambda value: LoadedTensor(**_tensor(value))),
+    tensors=items(_loaded_tensor),
     config_differs=items(_difference),
     ranks=whole(1),
 )
@@ -185,10 +206,16 @@ def write_identity(folder: Path, data: JsonObject) -> LoadedWeights:
     LogdriftError where the disk refuses.
     """
     weights = LoadedWeights.from_json(data)
-    content = json.dumps({"schema": SCHEMA, **data}, indent=1)
-    replace_file(folder, f"{IDENTITY}/{weights.backend}.json", content.encode())
-    _forget_failure(folder, weights.backend)
+    backend = weights.backend
+    saved = {"schema": SCHEMA, **data}
+    _write(folder, f"{IDENTITY}/{backend}.json", saved)
+    _forget_failure(folder, backend)
     return weights
+
+
+def _write(folder: Path, file: str, data: JsonObject) -> None:
+    content = json.dumps(data, indent=1)
+    replace_file(folder, file, content.encode())
 
 
 def write_failure(
@@ -204,8 +231,7 @@ def write_failure(
         "error": error,
         "taken": taken,
     }
-    content = json.dumps(data, indent=1)
-    replace_file(folder, f"{IDENTITY}/{FAILED}/{backend}.json", content.encode())
+    _write(folder, f"{IDENTITY}/{FAILED}/{backend}.json", data)
 
 
 def saved_failures(folder: Path) -> dict[str, str]:
@@ -213,20 +239,24 @@ def saved_failures(folder: Path) -> dict[str, str]:
     checked since.
     """
     reasons = {}
-    for path in sorted((folder / IDENTITY / FAILED).glob("*.json")):
+    failed = folder / IDENTITY / FAILED
+    for path in sorted(failed.glob("*.json")):
         try:
-            failure = _failure(parse_json(read_file(path, RECORD_BYTES)))
+            content = read_file(path, RECORD_BYTES)
+            failure = _failure(parse_json(content))
             reasons[path.stem] = failure["error"]
         except (InputError, OSError, ValueError):
             reasons[path.stem] = f"the record of its failure is damaged: {path.name}"
     return reasons
 
 
+_version = fields({"schema": whole(1)})
 _failure = fields({"error": text}, required=frozenset({"error"}))
 
 
 def _forget_failure(folder: Path, backend: str) -> None:
-    with contextlib.suppress(OSError), folder_at(folder, f"{IDENTITY}/{FAILED}") as at:
+    failed = f"{IDENTITY}/{FAILED}"
+    with contextlib.suppress(OSError), folder_at(folder, failed) as at:
         os.unlink(f"{backend}.json", dir_fd=at)
 
 
@@ -237,9 +267,10 @@ def read_identity(folder: Path, backend: str) -> LoadedWeights | None:
     path = identity_file(folder, backend)
     refuse_links(folder, f"{IDENTITY}/{backend}.json")
     try:
-        data = parse_json(read_file(path, RECORD_BYTES))
-        schema = fields({"schema": whole(1)})(data).get("schema", 1)
-        if schema > SCHEMA:
+        content = read_file(path, RECORD_BYTES)
+        data = parse_json(content)
+        version = _version(data)
+        if version.get("schema", 1) > SCHEMA:
             raise InputError(
                 "is of a newer logdrift: upgrade, or check again with --identity",
                 file=path,
@@ -258,7 +289,8 @@ def read_identity(folder: Path, backend: str) -> LoadedWeights | None:
 def saved_identities(folder: Path) -> dict[str, LoadedWeights]:
     """All checks of a session by backend, in the order of names."""
     checks = {}
-    for path in sorted((folder / IDENTITY).glob("*.json")):
+    files = (folder / IDENTITY).glob("*.json")
+    for path in sorted(files):
         weights = read_identity(folder, path.stem)
         if weights is not None:
             checks[path.stem] = weights

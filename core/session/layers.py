@@ -9,7 +9,6 @@ kept: they are hundreds of megabytes for a large model.
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -65,7 +64,9 @@ def save_layers(
 
     if not _NAME.fullmatch(name):
         raise InputError(f"why/layers: a file cannot be called {name!r}")
-    whole = {key: np.ascontiguousarray(array) for key, array in tensors.items()}
+    whole = {}
+    for key, array in tensors.items():
+        whole[key] = np.ascontiguousarray(array)
     text = json.dumps(data, ensure_ascii=False, indent=1)
     content = text.encode("utf-8", "backslashreplace")
     replace_file(session, f"{FOLDER}/{name}.safetensors", save(whole))
@@ -77,16 +78,20 @@ def saved_layers(session: Path) -> list[SavedLayers]:
     """What is saved, the newest first. A file that is not readable JSON is left out: it
     explains nothing.
     """
+    folder = session / FOLDER
     try:
-        paths = [Path(entry.path) for entry in os.scandir(session / FOLDER)]
+        paths = list(folder.iterdir())
     except OSError:
         return []
     readable = []
     for path in paths:
-        layers = _saved(session, path) if path.suffix == ".json" else None
+        if path.suffix != ".json":
+            continue
+        layers = _saved(session, path)
         if layers is not None:
             readable.append(layers)
-    return sorted(readable, key=lambda layers: -layers.saved)
+    readable.sort(key=lambda layers: layers.saved, reverse=True)
+    return readable
 
 
 def _saved(session: Path, path: Path) -> SavedLayers | None:

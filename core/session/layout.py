@@ -89,7 +89,8 @@ def ids_digest(token_ids: npt.NDArray[Any]) -> str:
     import hashlib  # a session opens without it
 
     little_endian = np.ascontiguousarray(token_ids, "<i4")
-    return f"sha256:{hashlib.sha256(little_endian.data).hexdigest()}"
+    hasher = hashlib.sha256(little_endian.data)
+    return f"sha256:{hasher.hexdigest()}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +193,9 @@ class CaptureInfo:
     @property
     def failure_lines(self) -> list[str]:
         """Why it failed, line by line; empty where no reason was written down."""
-        return (self.failure or "").strip().splitlines()
+        if self.failure is None:
+            return []
+        return self.failure.strip().splitlines()
 
     @property
     def tokens(self) -> int:
@@ -224,14 +227,17 @@ class Manifest:
         for capture in self.captures:
             if capture.label == label:
                 return capture
-        labels = ", ".join(capture.label for capture in self.captures) or "none"
-        raise InputError(f"no capture {label!r}: the session has {labels}")
+        labels = [capture.label for capture in self.captures]
+        listed = ", ".join(labels) or "none"
+        raise InputError(f"no capture {label!r}: the session has {listed}")
 
     def to_json(self) -> dict[str, Any]:
         data = asdict(self)
-        for out, capture in zip(data["captures"], self.captures, strict=True):
-            facts = capture.facts
-            out["facts"] = None if facts is None else facts.to_json()
+        captures = data["captures"]
+        for out, capture in zip(captures, self.captures, strict=True):
+            out["facts"] = None
+            if capture.facts is not None:
+                out["facts"] = capture.facts.to_json()
         return {"format": self.format, **data}
 
     @classmethod
@@ -239,8 +245,9 @@ class Manifest:
         """Raises InputError for another format, a missing key, a value of another type,
         a file name that leaves the folder, and parts that do not follow one another.
         """
-        version = data.get("format")
-        if type(version) is not int or version < 1:
+        version: Any = data.get("format")
+        is_number = type(version) is int
+        if not is_number or version < 1:
             raise InputError("not a logdrift session: no format number in session.json")
         if version > FORMAT:
             raise InputError(
@@ -260,39 +267,50 @@ def check_parts(manifest: Manifest) -> None:
     Numbers would stand where they do not belong: two captures with one file agree
     exactly.
     """
-    labels = [info.label for info in manifest.captures]
-    repeated = next((label for label in labels if labels.count(label) > 1), None)
-    if repeated is not None:
-        raise InputError(f"session.json lists two captures {repeated!r}")
+    _check_labels(manifest)
     owners: dict[PurePosixPath, str] = {}
-    listed = [
-        ("sequences", manifest.sequences.parts),
-        *((info.label, info.parts) for info in manifest.captures),
-    ]
-    for owner, parts in listed:
-        expected = 0
-        for part in parts:
-            if part.first_sequence != expected:
-                raise InputError(
-                    f"session.json: {part.file} of {owner} begins at sequence"
-                    f" {part.first_sequence}, not at {expected}"
-                )
-            expected += part.sequences
-            file = PurePosixPath(part.file)
-            if file in owners:
-                raise InputError(
-                    f"session.json lists {part.file} twice: for {owners[file]} and for"
-                    f" {owner}"
-                )
-            owners[file] = owner
+    _check_owner("sequences", manifest.sequences.parts, owners)
+    for info in manifest.captures:
+        _check_owner(info.label, info.parts, owners)
+
+
+def _check_labels(manifest: Manifest) -> None:
+    labels = [info.label for info in manifest.captures]
+    for label in labels:
+        if labels.count(label) > 1:
+            raise InputError(f"session.json lists two captures {label!r}")
+
+
+def _check_owner(
+    owner: str, parts: tuple[Part, ...], owners: dict[PurePosixPath, str]
+) -> None:
+    """Check the parts of the sequences or of one capture, the ``owner``, and add their
+    files to ``owners``.
+    """
+    expected = 0
+    for part in parts:
+        if part.first_sequence != expected:
+            raise InputError(
+                f"session.json: {part.file} of {owner} begins at sequence"
+                f" {part.first_sequence}, not at {expected}"
+            )
+        expected += part.sequences
+        file = PurePosixPath(part.file)
+        if file in owners:
+            raise InputError(
+                f"session.json lists {part.file} twice: for {owners[file]} and for"
+                f" {owner}"
+            )
+        owners[file] = owner
 
 
 def _file_name(value: Any) -> str:
     """A name that stays in the session folder."""
     name = text(value)
     path = PurePosixPath(name)
-    leads_out = path.is_absolute() or ".." in path.parts or not path.parts
-    if leads_out or "\\" in name or "\0" in name:
+    leads_out = path.is_absolute() or ".." in path.parts
+    has_other_meaning = "\\" in name or "\0" in name
+    if leads_out or has_other_meaning or not path.parts:
         raise Unfit(f"names a file outside the session folder: {shown(name)}")
     return name
 
@@ -322,19 +340,41 @@ _part = _built(
 )
 _sampled_facts = fields(
     {
-        **dict.fromkeys(("temperature", "top_p", "min_p"), number),
+        "temperature": number,
+        "top_p": number,
+        "min_p": number,
         "top_k": _count,
-        **dict.fromkeys(
-            ("dtype", "engine", "engine_version", "torch_version", "weight_version"),
-            text,
-        ),
+        "dtype": text,
+        "engine": text,
+        "engine_version": text,
+        "torch_version": text,
+        "weight_version": text,
     }
 )
 _sampled = _built(record(Sampled, sequences=_count, facts=_sampled_facts), Sampled)
-_sequences = _built(
+_given_sequences = _built(
     record(SequencesInfo, planned=_count, parts=items(_part), sampled=items(_sampled)),
     SequencesInfo,
 )
+_loaded = _built(record(LoadedFile, file=_file_name, digest=text), LoadedFile)
+_model = _built(record(ModelInfo, vocab_size=maybe(_count)), ModelInfo)
+
+
+def _sequences(value: Any) -> Any:
+    """No sequences where there is null."""
+    if value is None:
+        return SequencesInfo()
+    return _given_sequences(value)
+
+
+def _facts(value: Any) -> Facts | None:
+    """None where nothing was observed."""
+    if not value:
+        return None
+    by_name = table(anything)(value)
+    return Facts.from_json(by_name)
+
+
 _capture = _built(
     record(
         CaptureInfo,
@@ -342,20 +382,17 @@ _capture = _built(
         repeat=whole(1, 2**31 - 1),
         status=one_of(*get_args(Status)),
         batch=one_of(*get_args(Batch)),
-        facts=lambda value: Facts.from_json(table(anything)(value)) if value else None,
+        facts=_facts,
         parts=items(_part),
-        loaded=maybe(
-            _built(record(LoadedFile, file=_file_name, digest=text), LoadedFile)
-        ),
+        loaded=maybe(_loaded),
     ),
     CaptureInfo,
 )
+_planned_backend = fields({"name": text, "options": maybe(table(anything))})
 _plan_keys = fields(
     {
         "sampling": maybe(table(anything)),
-        "backends": maybe(
-            items(fields({"name": text, "options": maybe(table(anything))}))
-        ),
+        "backends": maybe(items(_planned_backend)),
         "max_length": _count,
         "repeats_of_experiment": _count,
     }
@@ -375,9 +412,9 @@ def _plan(value: Any) -> JsonObject:
 _manifest = _built(
     record(
         Manifest,
-        model=_built(record(ModelInfo, vocab_size=maybe(_count)), ModelInfo),
+        model=_model,
         plan=_plan,
-        sequences=lambda value: SequencesInfo() if value is None else _sequences(value),
+        sequences=_sequences,
         captures=items(_capture),
         format=whole(1, FORMAT),
     ),
@@ -388,11 +425,13 @@ _manifest = _built(
 def read_manifest(folder: Path) -> Manifest:
     """Read ``session.json``. Raises InputError in one line that names the folder."""
     path = folder / MANIFEST
-    session = Place(f"session {folder}", file=str(folder))
+    words = f"session {folder}"
+    session = Place(words, file=str(folder))
     for name in _TOP:
         refuse_links(folder, name)
     try:
-        data = parse_json(read_file(path, MANIFEST_BYTES))
+        content = read_file(path, MANIFEST_BYTES)
+        data = parse_json(content)
     except FileNotFoundError:
         if os.path.isdir(folder):
             hint = "no session.json in it"
@@ -408,4 +447,4 @@ def read_manifest(folder: Path) -> Manifest:
     try:
         return Manifest.from_json(data)
     except InputError as error:
-        raise error.within(session.words, file=session.file) from None
+        raise error.within(words, file=session.file) from None

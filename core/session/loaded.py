@@ -51,12 +51,14 @@ class Loaded:
         """Inverse of `to_json`; a value that is not a mapping counts as not
         observed.
         """
+        config = data.get("config")
+        tokenizer = data.get("tokenizer")
         templates = _mapping(data.get("templates"))
         if templates is not None:
             templates = {str(name): str(text) for name, text in templates.items()}
         return cls(
-            config=_mapping(data.get("config")),
-            tokenizer=_mapping(data.get("tokenizer")),
+            config=_mapping(config),
+            tokenizer=_mapping(tokenizer),
             templates=templates,
         )
 
@@ -73,11 +75,13 @@ def entry_of(backend: str, loaded: Loaded) -> tuple[LoadedFile, bytes]:
     The name holds the digest, so that captures made after an upgrade do not change what
     earlier ones say.
     """
-    data = json.dumps(loaded.to_json(), separators=(",", ":")).encode()
+    text = json.dumps(loaded.to_json(), separators=(",", ":"))
+    data = text.encode()
     digest = _digest(data)
     _, _, hex_digits = digest.partition(":")
     name = f"{backend}-{hex_digits[:12]}.json"
-    return LoadedFile(f"{FOLDER}/{name}", digest), data
+    entry = LoadedFile(f"{FOLDER}/{name}", digest)
+    return entry, data
 
 
 def read_entry(folder: Path, entry: LoadedFile) -> bytes:
@@ -100,13 +104,18 @@ def read_entry(folder: Path, entry: LoadedFile) -> bytes:
 def read_loaded(folder: Path, entry: LoadedFile) -> Loaded:
     """Raises InputError as `read_entry` does, and where the file is not JSON."""
     try:
-        data = parse_json(read_entry(folder, entry))
+        content = read_entry(folder, entry)
+        data = parse_json(content)
     except ValueError as error:
-        raise InputError(f"is not JSON: {error}", file=folder / entry.file) from None
-    return Loaded.from_json(data if isinstance(data, Mapping) else {})
+        file = folder / entry.file
+        raise InputError(f"is not JSON: {error}", file=file) from None
+    if not isinstance(data, Mapping):
+        data = {}
+    return Loaded.from_json(data)
 
 
 def _digest(data: bytes) -> str:
     import hashlib  # a session opens without it
 
-    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+    hasher = hashlib.sha256(data)
+    return f"sha256:{hasher.hexdigest()}"

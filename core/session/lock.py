@@ -27,6 +27,11 @@ from logdrift.core.session.schema import Unfit, fields, number, text, whole
 _LONGEST = 4096
 """Bytes of a lock file."""
 _READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_LOCK_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+_START_TIME = 18
+"""Place of a process's start time among the numbers behind its state, in
+``/proc/PID/stat``.
+"""
 _kept_open: dict[str, int] = {}
 """Token of each lock that this process holds -> descriptor of its file."""
 
@@ -68,12 +73,14 @@ class LockHolder(NamedTuple):
         """Whether the holder still runs. Only known for this host; elsewhere it is
         taken to run.
         """
-        return not self.here or process_start(self.pid) == self.started
+        if not self.here:
+            return True
+        return process_start(self.pid) == self.started
 
 
 _holder = fields(
     {"host": text, "pid": whole(), "started": whole(), "token": text, "since": number},
-    frozenset(LockHolder._fields),
+    required=frozenset(LockHolder._fields),
 )
 
 
@@ -85,10 +92,12 @@ def process_start(pid: int) -> int | None:
         text = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
         return _probe(pid)
-    fields = text.rpartition(")")[2].split()
-    if fields[0] in "ZX":
+    # A program's name may hold blanks and brackets: its closing one is the last.
+    _, _, behind_name = text.rpartition(")")
+    state, *numbers = behind_name.split()
+    if state in "ZX":
         return None
-    return int(fields[19])
+    return int(numbers[_START_TIME])
 
 
 def _probe(pid: int) -> int | None:
@@ -106,13 +115,15 @@ def _probe(pid: int) -> int | None:
 
 def _read(file: Path) -> LockHolder | None:
     try:
-        return LockHolder(**_holder(read_json(file, SMALL_BYTES)))
+        data = read_json(file, SMALL_BYTES)
+        return LockHolder(**_holder(data))
     except FileNotFoundError:
         return None
     except (OSError, InputError, Unfit):
         # Damaged: it names no process, so no process holds it.
-        host = socket.gethostname()
-        return LockHolder(host=host, pid=-1, started=-1, token="", since=0.0)
+        return LockHolder(
+            host=socket.gethostname(), pid=-1, started=-1, token="", since=0.0
+        )
 
 
 def read_lock(folder: Path) -> LockHolder | None:
@@ -134,22 +145,29 @@ def acquire(folder: Path, token: str) -> LockHolder | None:
         if stale.alive:
             raise _being_written(folder, stale)
         _bury(folder, stale)
-    mine = LockHolder(
-        host=socket.gethostname(),
-        pid=os.getpid(),
-        started=process_start(os.getpid()) or 0,
-        token=token,
-        since=time.time(),
-    )
+    mine = _this_process(token)
+    data = json.dumps(mine._asdict())
     try:
         with folder_at(folder) as at:
-            _kept_open[token] = _put(at, json.dumps(mine._asdict()).encode())
+            descriptor = _put(at, data.encode())
+            _kept_open[token] = descriptor
     except FileExistsError:
         reason = f"session {folder} was just taken by another process"
         raise BeingWritten(reason, remedy="wait for it") from None
     except OSError as error:
         raise CannotWrite(f"cannot write in {folder}: {error.strerror}") from None
     return stale
+
+
+def _this_process(token: str) -> LockHolder:
+    pid = os.getpid()
+    return LockHolder(
+        host=socket.gethostname(),
+        pid=pid,
+        started=process_start(pid) or 0,
+        token=token,
+        since=time.time(),
+    )
 
 
 def _being_written(folder: Path, holder: LockHolder) -> BeingWritten:
@@ -172,7 +190,7 @@ def _put(at: int, data: bytes) -> int:
         # no process ever sees half a lock.
         write_new(at, temporary, data)
         os.link(temporary, LOCK, src_dir_fd=at, dst_dir_fd=at, follow_symlinks=False)
-        return os.open(temporary, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=at)
+        return os.open(temporary, _LOCK_FLAGS, dir_fd=at)
     finally:
         with contextlib.suppress(OSError):
             os.unlink(temporary, dir_fd=at)
@@ -192,7 +210,9 @@ def _bury(folder: Path, stale: LockHolder) -> None:
     except OSError as error:
         raise CannotWrite(f"cannot write in {folder}: {error.strerror}") from None
     buried = _read(grave)
-    taken = buried is not None and buried != stale and buried.alive
+    taken = False
+    if buried is not None and buried != stale:
+        taken = buried.alive
     if taken:
         with contextlib.suppress(OSError):
             os.link(grave, folder / LOCK)
@@ -238,7 +258,8 @@ def proved(holder: LockHolder, folder: Path) -> bool:
     False where the system cannot tell.
     """
     try:
-        lock = os.stat(folder / LOCK, follow_symlinks=False)
+        path = folder / LOCK
+        lock = path.lstat()
         descriptors = os.listdir(f"/proc/{holder.pid}/fd")
     except OSError:
         return False
@@ -254,5 +275,7 @@ def release(folder: Path) -> None:
     """Give the lock back, if it is ours."""
     holder = _read(folder / LOCK)
     if holder is not None and holder.token in _kept_open:
-        (folder / LOCK).unlink(missing_ok=True)
-        os.close(_kept_open.pop(holder.token))
+        path = folder / LOCK
+        path.unlink(missing_ok=True)
+        descriptor = _kept_open.pop(holder.token)
+        os.close(descriptor)

@@ -54,7 +54,8 @@ def check_name(name: str) -> str:
         raise InputError(
             f"{visible(name)!r} holds characters that cannot be seen: leave them out"
         )
-    if len(name.encode("utf-8", "replace")) > _LONGEST:
+    encoded = name.encode("utf-8", "replace")
+    if len(encoded) > _LONGEST:
         raise InputError(f"the name is too long: give at most {_LONGEST} bytes")
     return name
 
@@ -63,10 +64,14 @@ def free_name(folder: Path, like: str) -> str:
     """``like`` as a name that passes `check_name`, with -2, -3, ... behind it where
     ``folder`` has that name already.
     """
-    without_slashes = visible(like).replace("/", "_").replace("\\", "_")
-    plain = without_slashes.lstrip(".")
+    plain = visible(like)
+    for slash in "/\\":
+        plain = plain.replace(slash, "_")
+    plain = plain.lstrip(".")
     name = check_name(plain or "imported")
-    taken = {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
+    taken: set[str] = set()
+    if folder.is_dir():
+        taken = {entry.name for entry in folder.iterdir()}
     free = name
     number = 1
     while free in taken:
@@ -86,7 +91,8 @@ def rename_session(folder: Path, name: str) -> Path:
     if target == folder:
         return folder
     _check_session(folder)
-    if os.path.lexists(target) and not _same(folder, target):
+    is_taken = os.path.lexists(target)
+    if is_taken and not _same(folder, target):
         raise InputError(f"{visible(target.name)} exists already: give another name")
     with _held(folder):
         try:
@@ -108,7 +114,8 @@ def delete_session(folder: Path) -> None:
     """
     _check_session(folder)
     if folder.is_symlink():
-        if (holder := read_lock(folder)) is not None:
+        holder = read_lock(folder)
+        if holder is not None:
             raise InputError(
                 f"session {folder} is being written by process {holder.pid}: wait for"
                 " it or end it"
@@ -138,13 +145,18 @@ def folder_size(folder: Path) -> FolderSize:
     followed.
     """
     if folder.is_symlink():
-        return FolderSize(1, 0)
-    files = size = 0
+        return FolderSize(files=1, size=0)
+    files = 0
+    size = 0
     for root, folders, names in os.walk(folder):
-        links = [name for name in folders if Path(root, name).is_symlink()]
-        for name in [*names, *links]:
+        paths = [Path(root, name) for name in names]
+        for name in folders:
+            path = Path(root, name)
+            if path.is_symlink():
+                paths.append(path)
+        for path in paths:
             with contextlib.suppress(OSError):
-                status = os.lstat(os.path.join(root, name))
+                status = path.lstat()
                 files += 1
                 if stat.S_ISREG(status.st_mode):
                     size += status.st_size
@@ -183,5 +195,6 @@ def _same(a: Path, b: Path) -> bool:
     ``run``.
     """
     with contextlib.suppress(OSError):
-        return a.samefile(b) and not b.is_symlink()
+        is_same = a.samefile(b)
+        return is_same and not b.is_symlink()
     return False

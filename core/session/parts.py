@@ -19,8 +19,11 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     Array = npt.NDArray[Any]
+    Arrays = Mapping[str, Array]
 
 Tensors = Mapping[str, StoredTensor]
+Check = Callable[[], None]
+"""Called before a part is read; raises InputError where it is known to be damaged."""
 _TOKEN_IDS = ("int32", "int64")
 _SCORES = ("float32", "float64")
 _FLAGS = ("uint8",)
@@ -85,53 +88,64 @@ def stored_part(folder: Path, part: Part, form: PartFormat) -> dict[str, StoredT
     path = folder / part.file
     if not lies_within(path, folder):
         raise InputError("leads out of the session folder", file=path)
-    stored = stored_tensors(path)
-    tensors = {name: stored[name] for name in stored if name in form.tensors}
+    tensors = {}
+    for name, tensor in stored_tensors(path).items():
+        if name in form.tensors:
+            tensors[name] = tensor
     for name in form.needed:
         if name not in tensors:
             raise InputError(f"has no tensor {name!r}", file=path)
     for name, tensor in tensors.items():
-        _check_kind(name, tensor, form.tensors[name], path)
+        kind = form.tensors[name]
+        _check_kind(name, tensor, kind, path)
     return tensors
 
 
 def _check_kind(name: str, tensor: StoredTensor, kind: TensorKind, path: Path) -> None:
     dtype = tensor.dtype.name
-    if tensor.ndim != kind.dimensions or dtype not in kind.dtypes:
-        raise InputError(
-            f"{name} is {dtype} with {tensor.ndim} dimensions, not"
-            f" {kind.dtypes[0]} with {kind.dimensions}",
-            file=path,
-        )
+    dimensions = tensor.ndim
+    has_dimensions = dimensions == kind.dimensions
+    if has_dimensions and dtype in kind.dtypes:
+        return
+    raise InputError(
+        f"{name} is {dtype} with {dimensions} dimensions, not"
+        f" {kind.dtypes[0]} with {kind.dimensions}",
+        file=path,
+    )
 
 
 # ---- sequences
 
 
 def join_sequences(
-    folder: Path, listed: Sequence[Part], parts: Sequence[Mapping[str, Array]]
+    folder: Path, listed: Sequence[Part], parts: Sequence[Arrays]
 ) -> Sequences:
     """The sequences of all parts, after each was checked against itself and against
     what the manifest lists. Raises InputError.
     """
-    pieces = [
-        _checked_sequences(folder / part.file, part, tensors)
-        for part, tensors in zip(listed, parts, strict=True)
-    ]
-    lengths = _joined([np.diff(one.offsets) for one in pieces], np.int64)
-    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    checked = []
+    for part, tensors in zip(listed, parts, strict=True):
+        path = folder / part.file
+        sequences = _checked_sequences(path, part, tensors)
+        checked.append(sequences)
+    token_ids = [one.token_ids for one in checked]
+    lengths = [np.diff(one.offsets) for one in checked]
+    prompt_lengths = [one.prompt_lengths for one in checked]
+    masks = [one.mask for one in checked]
+    finish = [one.finish for one in checked]
+    all_lengths = _joined(lengths, np.int64)
+    ends = np.cumsum(all_lengths)
+    offsets = np.concatenate([[0], ends])
     return Sequences(
-        token_ids=_joined([one.token_ids for one in pieces], np.int32),
+        token_ids=_joined(token_ids, np.int32),
         offsets=offsets.astype(np.int64),
-        prompt_lengths=_joined([one.prompt_lengths for one in pieces], np.int32),
-        mask=_joined([one.mask for one in pieces], np.uint8),
-        finish=_joined([one.finish for one in pieces], np.uint8),
+        prompt_lengths=_joined(prompt_lengths, np.int32),
+        mask=_joined(masks, np.uint8),
+        finish=_joined(finish, np.uint8),
     )
 
 
-def _checked_sequences(
-    path: Path, part: Part, tensors: Mapping[str, Array]
-) -> Sequences:
+def _checked_sequences(path: Path, part: Part, tensors: Arrays) -> Sequences:
     """The sequences of one part. Raises InputError where they contradict themselves or
     the manifest.
     """
@@ -142,17 +156,22 @@ def _checked_sequences(
     sequences = len(prompt_lengths)
     if not _fit(offsets, prompt_lengths, tokens):
         raise InputError("offsets and prompt lengths do not fit its ids", file=path)
-    if sequences != part.sequences or tokens != part.tokens:
+    counts = (sequences, tokens)
+    if counts != (part.sequences, part.tokens):
         raise InputError(
             f"has {sequences} sequences with {tokens} tokens, {MANIFEST}"
             f" lists {part.sequences} with {part.tokens}",
             file=path,
         )
-    if tokens and (ids.min() < 0 or ids.max() > _MOST_ID):
+    if not _are_ids(ids):
         raise InputError(f"holds a token id below 0 or above {_MOST_ID}", file=path)
-    mask = tensors.get("mask", np.ones(tokens, np.uint8))
-    finish = tensors.get("finish", np.zeros(sequences, np.uint8))
-    if len(mask) != tokens or len(finish) != sequences:
+    everything = np.ones(tokens, np.uint8)
+    unknown = np.zeros(sequences, np.uint8)
+    mask = tensors.get("mask", everything)
+    finish = tensors.get("finish", unknown)
+    mask_fits = len(mask) == tokens
+    finish_fits = len(finish) == sequences
+    if not mask_fits or not finish_fits:
         raise InputError("mask or finish does not fit its ids", file=path)
     return Sequences(
         token_ids=ids,
@@ -163,26 +182,45 @@ def _checked_sequences(
     )
 
 
+def _are_ids(values: Array) -> bool:
+    """All values are possible ids of tokens."""
+    if not len(values):
+        return True
+    lowest = values.min()
+    highest = values.max()
+    return bool(lowest >= 0 and highest <= _MOST_ID)
+
+
 def _fit(offsets: Array, prompt_lengths: Array, tokens: int) -> bool:
     """Offsets ascend from 0 to ``tokens``, and no prompt is longer than its
     sequence.
     """
-    if len(offsets) != len(prompt_lengths) + 1:
+    sequences = len(prompt_lengths)
+    if len(offsets) != sequences + 1:
         return False
-    if offsets[0] != 0 or offsets[-1] != tokens:
+    if offsets[0] != 0:
+        return False
+    if offsets[-1] != tokens:
         return False
     # What does not ascend may overflow when it is subtracted.
-    if (offsets[1:] < offsets[:-1]).any():
+    starts = offsets[:-1]
+    stops = offsets[1:]
+    if (stops < starts).any():
         return False
-    lengths = np.diff(offsets)
-    fits = (prompt_lengths >= 0) & (prompt_lengths <= lengths)
+    lengths = stops - starts
+    is_positive = prompt_lengths >= 0
+    is_within = prompt_lengths <= lengths
+    fits = is_positive & is_within
     return bool(fits.all())
 
 
 def _joined(arrays: Sequence[Array], dtype: Any) -> Array:
     if len(arrays) == 1:
-        return arrays[0].astype(dtype, copy=False)
-    whole = np.concatenate([*arrays, np.empty(0, dtype)])
+        (array,) = arrays
+        return array.astype(dtype, copy=False)
+    # With none of its own, the array has a dtype all the same.
+    nothing = np.empty(0, dtype)
+    whole = np.concatenate([*arrays, nothing])
     return whole.astype(dtype, copy=False)
 
 
@@ -195,11 +233,15 @@ def check_capture(
     """Every part of a capture fits the sequences, and all have the same number of
     alternatives. Raises InputError.
     """
-    for part, tensors in zip(info.parts, parts, strict=True):
-        _check_rows(folder / part.file, tensors, sequences, part)
-    for part, tensors in zip(info.parts, parts, strict=True):
-        _, width = parts[0]["top_ids"].shape
-        _check_widths(folder / part.file, tensors, width)
+    pairs = zip(info.parts, parts, strict=True)
+    listed = list(pairs)
+    for part, tensors in listed:
+        path = folder / part.file
+        _check_rows(path, tensors, sequences, part)
+    for part, tensors in listed:
+        path = folder / part.file
+        first_ids = parts[0]["top_ids"]
+        _check_widths(path, tensors, first_ids.shape[1])
 
 
 def _check_rows(path: Path, tensors: Tensors, sequences: Sequences, part: Part) -> None:
@@ -213,12 +255,13 @@ def _check_rows(path: Path, tensors: Tensors, sequences: Sequences, part: Part) 
             f"scores sequences up to {stop}, the session has {len(sequences)}",
             file=path,
         )
-    expected = int(sequences.offsets[stop] - sequences.offsets[first])
+    start_token = int(sequences.offsets[first])
+    stop_token = int(sequences.offsets[stop])
+    expected = stop_token - start_token
     for name, tensor in tensors.items():
-        if len(tensor) != expected:
-            raise InputError(
-                f"{name} has {len(tensor)} rows for {expected} tokens", file=path
-            )
+        rows = len(tensor)
+        if rows != expected:
+            raise InputError(f"{name} has {rows} rows for {expected} tokens", file=path)
     if part.tokens != expected:
         raise InputError(
             f"has {expected} tokens, {MANIFEST} lists {part.tokens}", file=path
@@ -237,29 +280,33 @@ def _check_widths(path: Path, tensors: Tensors, width: int) -> None:
         )
 
 
-def column_of(
-    name: str, parts: Sequence[Tensors], trusted: Callable[[], None]
-) -> Column:
+def column_of(name: str, parts: Sequence[Tensors], trusted: Check) -> Column:
     """A column of all parts; ``trusted`` is called before one is read."""
-    return Column([tensors[name] for tensors in parts], trusted, RANGES.get(name))
+    tensors = [part[name] for part in parts]
+    limits = RANGES.get(name)
+    return Column(tensors, trusted, limits)
 
 
-def entropy_column(
-    parts: Sequence[Tensors], trusted: Callable[[], None]
-) -> Column | None:
+def entropy_column(parts: Sequence[Tensors], trusted: Check) -> Column | None:
     """The entropies; None where a part has none."""
-    if not parts or any("entropy" not in tensors for tensors in parts):
+    if not parts:
+        return None
+    all_have_it = all("entropy" in tensors for tensors in parts)
+    if not all_have_it:
         return None
     return column_of("entropy", parts, trusted)
 
 
-def nan_column(parts: Sequence[Tensors], trusted: Callable[[], None]) -> Column | None:
+def nan_column(parts: Sequence[Tensors], trusted: Check) -> Column | None:
     """The flags of all parts; a part without the tensor has nothing to flag."""
-    if not any("nan" in tensors for tensors in parts):
+    have_nan = ["nan" in tensors for tensors in parts]
+    if not any(have_nan):
         return None
     columns = []
     for tensors in parts:
         rows = len(tensors["logprob"])
-        no_flags = np.broadcast_to(np.uint8(0), rows)
-        columns.append(tensors.get("nan", no_flags))
+        zero = np.uint8(0)
+        no_flags = np.broadcast_to(zero, rows)
+        flags = tensors.get("nan", no_flags)
+        columns.append(flags)
     return Column(columns, trusted)

@@ -51,10 +51,12 @@ def live(session: Session, holder: LockHolder) -> Live:
     share = progress(session)
     event = last_event(session.folder / EVENTS, _TAIL_BYTES)
     in_flight = 0.0
-    if event.get("type") == "progress" and share is not None and share < 1:
+    moves = event.get("type") == "progress"
+    if moves and share is not None and share < 1:
         # With one part a capture, nothing else moves for minutes.
         in_flight = _in_flight(session, event)
-        share = min(1.0, share + in_flight / _planned(session))
+        share += in_flight / _planned(session)
+        share = min(1.0, share)
     return Live(
         share=share,
         left=_seconds_left(session, holder, in_flight),
@@ -64,7 +66,8 @@ def live(session: Session, holder: LockHolder) -> Live:
 
 def _planned(session: Session) -> int:
     """Sequences of all captures together."""
-    return session.manifest.sequences.planned * len(session.captures)
+    sequences = session.manifest.sequences.planned
+    return sequences * len(session.captures)
 
 
 def _finished(session: Session) -> int:
@@ -74,8 +77,9 @@ def _finished(session: Session) -> int:
 def _in_flight(session: Session, event: JsonObject) -> float:
     """Sequences that are scored but in no part yet."""
     with contextlib.suppress(KeyError, LogdriftError):
-        finished = session.manifest.capture(event["label"]).sequences
-        return max(0.0, float(event["sequences"]) - finished)
+        info = session.manifest.capture(event["label"])
+        scored = float(event["sequences"])
+        return max(0.0, scored - info.sequences)
     return 0.0
 
 
@@ -83,22 +87,24 @@ def _seconds_left(
     session: Session, holder: LockHolder, in_flight: float
 ) -> float | None:
     """By the pace since this run began, starts of engines included."""
-    left = _planned(session) - _finished(session) - in_flight
+    finished = _finished(session) + in_flight
+    left = _planned(session) - finished
     done_now = in_flight + _finished_since(session, holder.since)
     elapsed = time.time() - holder.since
-    if left <= 0 or done_now <= 0 or elapsed <= 0:
+    if min(left, done_now, elapsed) <= 0:
         return None
     return left * elapsed / done_now
 
 
 def _finished_since(session: Session, since: float) -> int:
     """Sequences in parts that were written after ``since``, seconds since 1970."""
-    return sum(
-        part.sequences
-        for info in session.captures
-        for part in info.parts
-        if _modified(session.folder / part.file) >= since
-    )
+    sequences = 0
+    for info in session.captures:
+        for part in info.parts:
+            path = session.folder / part.file
+            if _modified(path) >= since:
+                sequences += part.sequences
+    return sequences
 
 
 def _modified(path: Path) -> float:
@@ -109,21 +115,27 @@ def _modified(path: Path) -> float:
 
 def _event_words(event: JsonObject) -> str:
     kind = event.get("type")
+    backend = event.get("backend")
+    words = ""
     if kind == "stage":
-        return visible(f"{event.get('backend')}: {event.get('stage')}")
-    if kind == "progress":
-        return visible(_progress_words(event))
-    if kind in ("part", "captured"):
-        return visible(f"{event.get('label')} {event.get('sequences')} sequences")
-    if kind in ("backend", "facts"):
-        return visible(f"{event.get('backend')}: starting")
-    return ""
+        stage = event.get("stage")
+        words = f"{backend}: {stage}"
+    elif kind == "progress":
+        words = _progress_words(event)
+    elif kind in ("part", "captured"):
+        label = event.get("label")
+        sequences = event.get("sequences")
+        words = f"{label} {sequences} sequences"
+    elif kind in ("backend", "facts"):
+        words = f"{backend}: starting"
+    return visible(words)
 
 
 def _progress_words(event: JsonObject) -> str:
+    label = event.get("label")
     done = event.get("sequences")
     planned = event.get("planned")
-    words = f"{event.get('label')} {done}/{planned} sequences"
+    words = f"{label} {done}/{planned} sequences"
     rate = event.get("rate")
     if isinstance(rate, int | float):
         return f"{words}, {rate:,.0f} tok/s"

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -34,6 +34,7 @@ from logdrift.core.session.lock import LockHolder, read_lock
 from logdrift.core.session.parts import (
     CAPTURE_PART,
     SEQUENCES_PART,
+    Tensors,
     check_capture,
     column_of,
     entropy_column,
@@ -42,7 +43,6 @@ from logdrift.core.session.parts import (
     stored_part,
 )
 from logdrift.core.session.schema import checked
-from logdrift.core.session.tensors import StoredTensor
 from logdrift.core.session.verify import Trust
 
 if TYPE_CHECKING:
@@ -79,7 +79,8 @@ class Session:
 
     @property
     def name(self) -> str:
-        return Path(os.path.realpath(self.folder)).name
+        path = os.path.realpath(self.folder)
+        return Path(path).name
 
     @property
     def captures(self) -> tuple[CaptureInfo, ...]:
@@ -102,7 +103,8 @@ class Session:
         listed = self.manifest.sequences.parts
         stored = [stored_part(self.folder, part, SEQUENCES_PART) for part in listed]
         trust = self._trust("", listed, stored, _COPY_AGAIN)
-        self._hook(trust)()
+        wait = self._hook(trust)
+        wait()
         parts = []
         for tensors in stored:
             arrays = {name: tensor[:] for name, tensor in tensors.items()}
@@ -117,14 +119,16 @@ class Session:
             data = read_json(path, PIECES_BYTES, flat=True)
         except (FileNotFoundError, NotADirectoryError):
             return Pieces({})
-        return Pieces(checked(encoded_pieces, data, str(path)))
+        encoded = checked(encoded_pieces, data, str(path))
+        return Pieces(encoded)
 
     def capture(self, label: str) -> Capture:
         """The arrays of a capture. Raises InputError for an unknown label, a part that
         does not fit the sequences, and one that is known to be damaged.
         """
         if label not in self._captures:
-            self._captures[label] = self._open_capture(self.manifest.capture(label))
+            info = self.manifest.capture(label)
+            self._captures[label] = self._open_capture(info)
         problem = self._problem("") or self._problem(label)
         if problem is not None:
             raise problem
@@ -141,18 +145,24 @@ class Session:
         entry = self.manifest.capture(label).loaded
         if entry is None:
             return None
-        if entry.file not in self._loaded:
-            self._loaded[entry.file] = read_loaded(self.folder, entry)
-        return self._loaded[entry.file]
+        loaded = self._loaded.get(entry.file)
+        if loaded is None:
+            loaded = read_loaded(self.folder, entry)
+            self._loaded[entry.file] = loaded
+        return loaded
 
     def _open_capture(self, info: CaptureInfo) -> Capture:
         parts = [stored_part(self.folder, part, CAPTURE_PART) for part in info.parts]
-        check_capture(self.folder, info, parts, self.sequences)
-        remedy = _COPY_AGAIN if info.path in _ONCE else _CAPTURE_AGAIN
-        trusted = self._hook(self._trust(info.label, info.parts, parts, remedy))
+        sequences = self.sequences
+        check_capture(self.folder, info, parts, sequences)
+        remedy = _CAPTURE_AGAIN
+        if info.path in _ONCE:
+            remedy = _COPY_AGAIN
+        trust = self._trust(info.label, info.parts, parts, remedy)
+        trusted = self._hook(trust)
         return Capture(
             info=info,
-            sequences=min(info.sequences, len(self.sequences)),
+            sequences=min(info.sequences, len(sequences)),
             logprob=column_of("logprob", parts, trusted),
             rank=column_of("rank", parts, trusted),
             top_ids=column_of("top_ids", parts, trusted),
@@ -165,15 +175,16 @@ class Session:
         self,
         label: str,
         parts: Sequence[Part],
-        stored: Sequence[Mapping[str, StoredTensor]],
+        stored: Sequence[Tensors],
         remedy: str,
     ) -> Trust:
         files = []
         for part, tensors in zip(parts, stored, strict=True):
-            any_tensor = next(iter(tensors.values()))
+            any_tensor, *_ = tensors.values()
             files.append((any_tensor.file, part.digest))
-        self._trusts[label] = Trust(files, remedy)
-        return self._trusts[label]
+        trust = Trust(files, remedy)
+        self._trusts[label] = trust
+        return trust
 
     def _hook(self, trust: Trust) -> Callable[[], None]:
         """What is called before a part is read."""
@@ -206,18 +217,19 @@ class Session:
     def _problem(self, label: str) -> InputError | None:
         """The error of `damage`, which names the file."""
         trust = self._trusts.get(label)
-        return None if trust is None else trust.problem
+        if trust is None:
+            return None
+        return trust.problem
 
     @property
     def damaged(self) -> frozenset[str]:
         """Labels of the captures that are known by now to be damaged; "" stands for the
         sequences.
         """
-        return frozenset(
-            label
-            for label, trust in list(self._trusts.items())
-            if trust.problem is not None
-        )
+        # A thread that opens another capture may add to them meanwhile.
+        trusts = list(self._trusts.items())
+        labels = [label for label, trust in trusts if trust.problem is not None]
+        return frozenset(labels)
 
     @property
     def lock(self) -> LockHolder | None:
@@ -235,9 +247,9 @@ class Session:
         if "failed" in statuses:
             return "failed"
         info = self.manifest.sequences
-        all_sequences = sum(part.sequences for part in info.parts) >= info.planned
-        is_complete = all_sequences and statuses <= {"complete"}
-        if is_complete:
+        finished = sum(part.sequences for part in info.parts)
+        has_all_sequences = finished >= info.planned
+        if has_all_sequences and statuses <= {"complete"}:
             return "complete"
         return "partial"
 
@@ -257,23 +269,25 @@ def open_session(folder: Path | str, *, patient: bool = True) -> Session:
     """
     path = Path(folder)
     stamp = _stamp(path)
-    return Session(path, _without_ghosts(path, read_manifest(path)), stamp, patient)
+    manifest = read_manifest(path)
+    manifest = _without_ghosts(path, manifest)
+    return Session(path, manifest, stamp, patient)
 
 
 def _without_ghosts(folder: Path, manifest: Manifest) -> Manifest:
     """Captures that a killed supervisor left as ``running`` are pending: no process
     runs them.
     """
-    if not any(capture.status == "running" for capture in manifest.captures):
+    statuses = [capture.status for capture in manifest.captures]
+    if "running" not in statuses:
         return manifest
     if read_lock(folder) is not None:
         return manifest
     captures = []
     for capture in manifest.captures:
         if capture.status == "running":
-            captures.append(replace(capture, status="pending"))
-        else:
-            captures.append(capture)
+            capture = replace(capture, status="pending")
+        captures.append(capture)
     return replace(manifest, captures=tuple(captures))
 
 

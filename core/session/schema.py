@@ -17,6 +17,8 @@ from typing import Any
 from logdrift.core.errors import InputError
 
 Kind = Callable[[Any], Any]
+Kinds = Mapping[str, Kind]
+"""The kind of each field, by its name."""
 
 LARGEST = 2**63 - 1
 """What an int64 holds; no count, size or id is larger."""
@@ -46,7 +48,9 @@ class Unfit(ValueError):
         place = ""
         for name in self.place:
             is_index = name.startswith("[")
-            place += name if is_index or not place else f".{name}"
+            if place and not is_index:
+                place += "."
+            place += name
         if place:
             return f"{place} {self.why}"
         return self.why
@@ -62,8 +66,9 @@ def checked(kind: Kind, value: Any, where: str) -> Any:
 
 def text(value: Any) -> str:
     """A text that is not too long."""
-    if isinstance(value, str) and len(value) <= LONGEST:
-        return value
+    is_text = isinstance(value, str)
+    if is_text and len(value) <= LONGEST:
+        return str(value)
     raise Unfit(f"is {shown(value)}: a text is expected")
 
 
@@ -90,15 +95,18 @@ def whole(least: int = -LARGEST, most: int = LARGEST) -> Kind:
 
 def number(value: Any) -> float:
     """A number that is one: neither NaN nor infinite."""
-    if type(value) in (int, float) and abs(value) <= LARGEST:
+    is_number = type(value) in (int, float)
+    if is_number and abs(value) <= LARGEST:
         return value  # type: ignore[no-any-return]
     raise Unfit(f"is {shown(value)}: a number is expected")
 
 
 def loose_number(value: Any) -> float:
     """A number, or NaN or an infinity where a computation gave that."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return value
+    if isinstance(value, float):
+        is_finite = math.isfinite(value)
+        if not is_finite:
+            return value
     return number(value)
 
 
@@ -115,16 +123,26 @@ def one_of(*values: str) -> Kind:
 
 def maybe(kind: Kind) -> Kind:
     """``kind``, or null."""
-    return lambda value: None if value is None else kind(value)
+
+    def read(value: Any) -> Any:
+        if value is None:
+            return None
+        return kind(value)
+
+    return read
 
 
 def items(kind: Kind) -> Kind:
     """A list of ``kind``, as a tuple."""
 
-    def read(value: Any) -> tuple[Any, ...]:
-        if not isinstance(value, list | tuple):
-            raise Unfit(f"is {shown(value)}: a list is expected")
-        return tuple(_read(kind, item, f"[{i}]") for i, item in enumerate(value))
+    def read(values: Any) -> tuple[Any, ...]:
+        if not isinstance(values, list | tuple):
+            raise Unfit(f"is {shown(values)}: a list is expected")
+        entries = []
+        for index, value in enumerate(values):
+            entry = _read(kind, value, f"[{index}]")
+            entries.append(entry)
+        return tuple(entries)
 
     return read
 
@@ -133,8 +151,11 @@ def table(kind: Kind) -> Kind:
     """An object with any keys and values of ``kind``."""
 
     def read(value: Any) -> dict[str, Any]:
-        entries = _mapping(value).items()
-        return {name: _read(kind, item, name[:_SHOWN]) for name, item in entries}
+        entries = {}
+        for name, entry in _mapping(value).items():
+            shown_name = name[:_SHOWN]
+            entries[name] = _read(kind, entry, shown_name)
+        return entries
 
     return read
 
@@ -155,9 +176,12 @@ def anything(value: Any) -> Any:
         return value
     level = [value]
     for _ in range(DEEPEST):
-        level = [inner for outer in level for inner in _inside(outer)]
-        if not level:
+        next_level = []
+        for outer in level:
+            next_level += _inside(outer)
+        if not next_level:
             return value
+        level = next_level
     raise Unfit("is nested too deeply")
 
 
@@ -169,7 +193,7 @@ def _inside(value: Any) -> Any:
     return ()
 
 
-def fields(kinds: Mapping[str, Kind], required: frozenset[str] = frozenset()) -> Kind:
+def fields(kinds: Kinds, required: frozenset[str] = frozenset()) -> Kind:
     """An object: a dict of those keys that are known and given. Unknown ones are of a
     newer version and left out.
     """
@@ -191,8 +215,12 @@ def record(cls: Any, **special: Kind) -> Kind:
     """The fields of a dataclass, by their annotations but for those in ``special``;
     gives a dict to build one with.
     """
-    required = {field.name for field in dataclasses.fields(cls) if _is_required(field)}
-    return fields(kinds_of(cls, **special), frozenset(required))
+    required = set()
+    for field in dataclasses.fields(cls):
+        if _is_required(field):
+            required.add(field.name)
+    kinds = kinds_of(cls, **special)
+    return fields(kinds, frozenset(required))
 
 
 def _is_required(field: dataclasses.Field[Any]) -> bool:
@@ -208,7 +236,9 @@ def kinds_of(cls: Any, **special: Kind) -> dict[str, Kind]:
     kinds = {}
     for field in dataclasses.fields(cls):
         kind = special.get(field.name)
-        kinds[field.name] = kind or _by_annotation(str(field.type))
+        if kind is None:
+            kind = _by_annotation(str(field.type))
+        kinds[field.name] = kind
     return kinds
 
 
@@ -243,12 +273,12 @@ def shown(value: Any) -> str:
     """A value in a few characters: a number or the beginning of a text, else what it
     is.
     """
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    if isinstance(value, int) and abs(value) > LARGEST:
-        return "a number of more than 64 bits"
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
     if isinstance(value, int | float):
-        return str(value)
+        return _shown_number(value)
     if isinstance(value, str):
         return _shown_text(value)
     if isinstance(value, list | tuple):
@@ -256,6 +286,13 @@ def shown(value: Any) -> str:
     if isinstance(value, Mapping):
         return "an object"
     return "another type"
+
+
+def _shown_number(value: int | float) -> str:
+    is_whole = isinstance(value, int)
+    if is_whole and abs(value) > LARGEST:
+        return "a number of more than 64 bits"
+    return str(value)
 
 
 def _shown_text(value: str) -> str:

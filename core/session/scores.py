@@ -43,22 +43,22 @@ class Scores:
     @classmethod
     def empty(cls, length: int, top_k: int, *, entropy: bool = False) -> Scores:
         """All entries unscored, writable: backends fill it in."""
-        shape = (length, top_k)
+        table = (length, top_k)
         entropies = None
         if entropy:
             entropies = _unscored(length)
         return cls(
             logprob=_unscored(length),
-            rank=np.zeros(length, np.int32),
-            top_ids=np.full(shape, -1, np.int32),
-            top_logprobs=np.full(shape, np.nan, np.float32),
+            rank=_zeros(length, np.int32),
+            top_ids=np.full(table, -1, np.int32),
+            top_logprobs=_unscored(table),
             entropy=entropies,
-            nan=np.zeros(length, np.uint8),
+            nan=_zeros(length, np.uint8),
         )
 
 
-def _unscored(length: int) -> FloatArray:
-    return np.full(length, np.nan, np.float32)
+def _unscored(shape: int | tuple[int, int]) -> FloatArray:
+    return np.full(shape, np.nan, np.float32)
 
 
 COLUMNS = ("logprob", "rank", "top_ids", "top_logprobs", "entropy", "nan")
@@ -89,10 +89,21 @@ def part_tensors(scores: Sequence[Scores], width: int) -> dict[str, Array]:
 
     ``entropy`` is there where any sequence has one, ``nan`` where any score is NaN.
     """
-    top_ids = [_widened(one.top_ids, width, -1) for one in scores]
-    top_logprobs = [_widened(one.top_logprobs, width, np.nan) for one in scores]
-    logprobs = [one.logprob for one in scores]
-    ranks = [one.rank for one in scores]
+    logprobs = []
+    ranks = []
+    top_ids = []
+    top_logprobs = []
+    entropies = []
+    flags = []
+    for one in scores:
+        logprobs.append(one.logprob)
+        ranks.append(one.rank)
+        ids = _widened(one.top_ids, width, -1)
+        top_ids.append(ids)
+        values = _widened(one.top_logprobs, width, np.nan)
+        top_logprobs.append(values)
+        entropies.append(_entropy(one))
+        flags.append(_nan(one))
     tensors = {
         "logprob": _joined(logprobs, np.float32),
         "rank": _joined(ranks, np.int32),
@@ -101,11 +112,10 @@ def part_tensors(scores: Sequence[Scores], width: int) -> dict[str, Array]:
     }
     have_entropy = [one.entropy is not None for one in scores]
     if any(have_entropy):
-        entropies = [_entropy(one) for one in scores]
         tensors["entropy"] = _joined(entropies, np.float32)
-    flags = [_nan(one) for one in scores]
-    if any(flag.any() for flag in flags):
-        tensors["nan"] = _joined(flags, np.uint8)
+    all_flags = _joined(flags, np.uint8)
+    if all_flags.any():
+        tensors["nan"] = all_flags
     return tensors
 
 
@@ -116,8 +126,9 @@ def _joined(arrays: Sequence[Array], dtype: Any) -> Array:
 
 def _widened(rows: Array, width: int, filler: float) -> Array:
     missing = width - rows.shape[1]
+    no_rows = (0, 0)
     columns = (0, missing)
-    return np.pad(rows, ((0, 0), columns), constant_values=filler)
+    return np.pad(rows, (no_rows, columns), constant_values=filler)
 
 
 def _entropy(scores: Scores) -> FloatArray:
@@ -131,3 +142,7 @@ def _nan(scores: Scores) -> FlagArray:
         length = len(scores.logprob)
         return np.zeros(length, np.uint8)
     return scores.nan
+
+
+def _zeros(length: int, dtype: Any) -> Array:
+    return np.zeros(length, dtype)

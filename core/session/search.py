@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     Positions = npt.NDArray[np.int64]
+    Flags = npt.NDArray[np.bool_]
 
+_ID = re.compile(r"#(\d{1,9})")
 _MOST = 1_000_000
 """Matches at most: more are of no use, and each costs time."""
 
@@ -53,72 +55,103 @@ class TextIndex:
 
         ``↵`` stands for a newline. InputError for an empty query.
         """
-        text = query.replace("↵", "\n").encode("utf-8", "surrogateescape")
+        with_newlines = query.replace("↵", "\n")
+        text = with_newlines.encode("utf-8", "surrogateescape")
         if not text:
             raise InputError("nothing to look for")
-        flags = re.IGNORECASE if query == query.lower() else 0
-        matches = re.finditer(re.escape(text), self.text, flags)
-        starts = [match.start() for match in itertools.islice(matches, _MOST)]
-        return self._tokens_of(np.array(starts, np.int64), len(text))
+        flags = re.RegexFlag(0)
+        if query == query.lower():
+            flags = re.IGNORECASE
+        pattern = re.compile(re.escape(text), flags)
+        matches = pattern.finditer(self.text)
+        first_matches = itertools.islice(matches, _MOST)
+        starts = [match.start() for match in first_matches]
+        at = np.array(starts, np.int64)
+        return self._tokens_of(at, len(text))
 
     def _tokens_of(self, at: Positions, size: int) -> Matches:
         """The tokens of ``size`` bytes from each of ``at`` on, where these lie within
         one sequence.
         """
+        last_byte = at + size - 1
         first = self._token_at(at)
-        last = self._token_at(at + size - 1)
+        last = self._token_at(last_byte)
         within = _within_one(self.sequences, first, last)
-        starts, index = np.unique(first[within], return_index=True)
-        return Matches(starts, last[within][index] + 1)
+        first = first[within]
+        last = last[within]
+        starts, index = np.unique(first, return_index=True)
+        return Matches(starts, last[index] + 1)
 
     def _token_at(self, at: Positions) -> Positions:
         """The token that each byte belongs to, int64[n]: empty pieces, which start
         where the next one does, have none.
         """
-        behind = np.searchsorted(self.starts, at.astype(self.starts.dtype), "right")
-        return np.asarray(behind - 1, np.int64)
+        bytes_of_tokens = at.astype(self.starts.dtype)
+        next_tokens = np.searchsorted(self.starts, bytes_of_tokens, "right")
+        tokens = next_tokens - 1
+        return np.asarray(tokens, np.int64)
 
 
 def text_index(sequences: Sequences, pieces: Pieces) -> TextIndex:
     """Join the pieces of all tokens. Not for an event loop."""
     ids, id_of_token = np.unique(sequences.token_ids, return_inverse=True)
-    piece_of = [pieces.get(token_id) or b"" for token_id in ids.tolist()]
-    lengths = np.array([len(piece) for piece in piece_of], np.int64)
-    ends = np.cumsum(lengths[id_of_token])
+    piece_of = []
+    for token_id in ids.tolist():
+        piece = pieces.get(token_id)
+        piece_of.append(piece or b"")
+    piece_lengths = [len(piece) for piece in piece_of]
+    lengths = np.array(piece_lengths, np.int64)
+    token_lengths = lengths[id_of_token]
+    ends = np.cumsum(token_lengths)
     starts = np.concatenate([[0], ends])
-    text = b"".join([piece_of[index] for index in id_of_token.tolist()])
+    indices = id_of_token.tolist()
+    token_pieces = [piece_of[index] for index in indices]
+    text = b"".join(token_pieces)
     fits_32_bits = len(text) < 1 << 32
-    dtype = np.uint32 if fits_32_bits else np.uint64
-    return TextIndex(sequences, text, starts.astype(dtype))
+    if fits_32_bits:
+        starts = starts.astype(np.uint32)
+    else:
+        starts = starts.astype(np.uint64)
+    return TextIndex(sequences, text, starts)
 
 
 def find_ids(sequences: Sequences, query: list[int]) -> Matches:
     """Where the ids of ``query`` follow one another within one sequence."""
     ids = sequences.token_ids
-    room = len(ids) - len(query) + 1
+    last_step = len(query) - 1
+    room = len(ids) - last_step
     if not query or room <= 0:
         none = np.empty(0, np.int64)
         return Matches(none, none)
-    starts = np.flatnonzero(ids[:room] == query[0])
-    for step, token_id in enumerate(query[1:], 1):
-        starts = starts[ids[starts + step] == token_id]
-    last = starts + len(query) - 1
+    first_id, *next_ids = query
+    begins = ids[:room] == first_id
+    starts = np.flatnonzero(begins)
+    for step, token_id in enumerate(next_ids, 1):
+        follows = ids[starts + step] == token_id
+        starts = starts[follows]
+    last = starts + last_step
     within = _within_one(sequences, starts, last)
-    return Matches(starts[within], last[within] + 1)
+    ends = last[within] + 1
+    return Matches(starts[within], ends)
 
 
-def _within_one(
-    sequences: Sequences, first: Positions, last: Positions
-) -> npt.NDArray[np.bool_]:
+def _within_one(sequences: Sequences, first: Positions, last: Positions) -> Flags:
     """Whether both tokens lie in one sequence, bool[n]."""
-    sequence_of_first = np.searchsorted(sequences.offsets, first, "right")
-    sequence_of_last = np.searchsorted(sequences.offsets, last, "right")
+    offsets = sequences.offsets
+    sequence_of_first = np.searchsorted(offsets, first, "right")
+    sequence_of_last = np.searchsorted(offsets, last, "right")
     return np.asarray(sequence_of_first == sequence_of_last)
 
 
 def parse_ids(query: str) -> list[int] | None:
     """The ids of ``#30010`` or ``#12 #7``; None where the query is text."""
     words = query.split()
-    if not words or not all(re.fullmatch(r"#\d{1,9}", word) for word in words):
+    if not words:
         return None
-    return [int(word[1:]) for word in words]
+    ids = []
+    for word in words:
+        written = _ID.fullmatch(word)
+        if written is None:
+            return None
+        ids.append(int(written[1]))
+    return ids

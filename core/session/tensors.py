@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -35,6 +35,8 @@ DTYPES = {
     "U8": np.uint8,
 }
 """By their names in a header; nothing else stands in a session."""
+_LENGTH_BYTES = 8
+"""In front of a header: how many bytes it has, little-endian."""
 _MAX_HEADER = 1 << 20
 _MAX_DIMENSIONS = 8
 _LARGEST = 1 << 48
@@ -52,7 +54,12 @@ class FileStamp(NamedTuple):
     @classmethod
     def of(cls, descriptor: int) -> FileStamp:
         status = os.fstat(descriptor)
-        return cls(status.st_size, status.st_mtime_ns, status.st_ino, status.st_dev)
+        return cls(
+            size=status.st_size,
+            modified=status.st_mtime_ns,
+            inode=status.st_ino,
+            device=status.st_dev,
+        )
 
 
 class OpenFile:
@@ -135,7 +142,9 @@ class StoredTensor:
         first, stop, step = rows.indices(len(self))
         assert step == 1
         count = max(0, stop - first)
-        out = np.empty((count, *self.shape[1:]), self.dtype)
+        _, *row_shape = self.shape
+        shape = (count, *row_shape)
+        out = np.empty(shape, self.dtype)
         self.read_into(out, first)
         out.flags.writeable = False
         return out
@@ -146,15 +155,23 @@ class StoredTensor:
         """
         if not out.nbytes:
             return
-        row_bytes = math.prod(self.shape[1:]) * out.itemsize
+        row_shape = self.shape[1:]
+        row_bytes = math.prod(row_shape) * out.itemsize
         start = self.start + first * row_bytes
-        target = out.reshape(-1).view(np.uint8).data
+        flat = out.reshape(-1)
+        target = flat.view(np.uint8).data
         with self.file.descriptor() as descriptor:
             missing = _fill(descriptor, target, start)
             if missing:
                 raise InputError(
                     "has become shorter: open the session again", file=self.file.path
                 )
+
+
+Limits = tuple[float, float]
+"""The lowest and the highest finite number that is possible."""
+Rows: TypeAlias = "Array | StoredTensor"
+"""The rows of one part."""
 
 
 class Column:
@@ -168,13 +185,14 @@ class Column:
 
     def __init__(
         self,
-        parts: Sequence[Array | StoredTensor],
+        parts: Sequence[Rows],
         trusted: Callable[[], None] | None = None,
-        within: tuple[float, float] | None = None,
+        within: Limits | None = None,
     ) -> None:
         self.parts = parts
         self._within = within
-        self.starts = np.cumsum([0, *(len(part) for part in parts)])
+        lengths = [len(part) for part in parts]
+        self.starts = np.cumsum([0, *lengths])
         self._trusted = trusted
 
     def __len__(self) -> int:
@@ -193,12 +211,18 @@ class Column:
         self._check()
         if "_whole" in self.__dict__:
             return self._whole[start:stop]
-        index = int(np.searchsorted(self.starts, start, "right")) - 1
-        is_in_one_part = index < len(self.parts) and stop <= self.starts[index + 1]
-        if not is_in_one_part:
+        behind = np.searchsorted(self.starts, start, "right")
+        index = int(behind) - 1
+        if index >= len(self.parts):
             return self._joined(start, stop)
-        before = int(self.starts[index])
-        return self._cut(self.parts[index], start - before, stop - before)
+        part_start = int(self.starts[index])
+        part_stop = int(self.starts[index + 1])
+        if stop > part_stop:
+            return self._joined(start, stop)
+        part = self.parts[index]
+        first = start - part_start
+        last = stop - part_start
+        return self._cut(part, first, last)
 
     def whole(self) -> Array:
         """All rows, read once and kept."""
@@ -207,16 +231,20 @@ class Column:
 
     @cached_property
     def _whole(self) -> Array:
+        count = len(self)
         if len(self.parts) == 1:
-            return self._cut(self.parts[0], 0, len(self))
-        return self._joined(0, len(self))
+            (part,) = self.parts
+            return self._cut(part, 0, count)
+        return self._joined(0, count)
 
-    def _cut(self, part: Array | StoredTensor, start: int, stop: int) -> Array:
+    def _cut(self, part: Rows, start: int, stop: int) -> Array:
         """Some rows of one part. Raises InputError for a number that none of this kind
         can be.
         """
         rows = part[start:stop]
-        if self._within is not None and isinstance(part, StoredTensor):
+        if self._within is None:
+            return rows
+        if isinstance(part, StoredTensor):
             _check_range(rows, self._within, part.file.path)
         return rows
 
@@ -230,24 +258,32 @@ class Column:
             raise InputError("nothing of this capture is there yet")
         stop = min(stop, len(self))
         count = max(0, stop - start)
-        dtype = np.result_type(*(part.dtype for part in self.parts))
-        joined = np.empty((count, *self.parts[0].shape[1:]), dtype)
-        for part, part_start in zip(self.parts, self.starts.tolist(), strict=False):
+        dtypes = [part.dtype for part in self.parts]
+        dtype = np.result_type(*dtypes)
+        _, *row_shape = self.parts[0].shape
+        shape = (count, *row_shape)
+        joined = np.empty(shape, dtype)
+        part_starts = self.starts.tolist()
+        for part, part_start in zip(self.parts, part_starts, strict=False):
             first = max(0, start - part_start)
             last = min(len(part), stop - part_start)
-            if first < last:
-                at = part_start + first - start
-                joined[at : at + last - first] = self._cut(part, first, last)
+            if first >= last:
+                continue
+            rows = self._cut(part, first, last)
+            at = part_start + first - start
+            joined[at : at + len(rows)] = rows
         joined.flags.writeable = False
         return joined
 
 
-def _check_range(rows: Array, within: tuple[float, float], path: Path) -> None:
+def _check_range(rows: Array, within: Limits, path: Path) -> None:
     """Raise InputError for a finite number, or +inf, that is not ``within``."""
     low, high = within
     with np.errstate(invalid="ignore"):
-        too_low = (rows < low) & (rows != -np.inf)
-        bad = too_low | (rows > high)
+        is_low = rows < low
+        is_high = rows > high
+        is_low &= rows != -np.inf
+    bad = is_low | is_high
     if bad.any():
         first = rows[bad][0]
         raise InputError(
@@ -266,7 +302,8 @@ def stored_tensors(path: Path) -> dict[str, StoredTensor]:
     tensors = {}
     try:
         with file.descriptor() as descriptor:
-            for entry in _header(descriptor, file.stamp.size):
+            size = file.stamp.size
+            for entry in _header(descriptor, size):
                 tensors[entry.name] = StoredTensor(
                     file=file,
                     dtype=entry.dtype,
@@ -282,8 +319,10 @@ def read_tensors(path: Path) -> dict[str, Array]:
     """Every tensor of a safetensors file, read-only. Raises InputError as
     `stored_tensors` does.
     """
-    stored = stored_tensors(path)
-    return {name: _whole(tensor) for name, tensor in stored.items()}
+    tensors = {}
+    for name, tensor in stored_tensors(path).items():
+        tensors[name] = _whole(tensor)
+    return tensors
 
 
 def _whole(tensor: StoredTensor) -> Array:
@@ -305,7 +344,8 @@ def _fill(descriptor: int, target: memoryview, start: int) -> int:
     """Fill ``target`` from the file; how many bytes are missing."""
     done = 0
     while done < len(target):
-        count = os.preadv(descriptor, [target[done:]], start + done)
+        rest = target[done:]
+        count = os.preadv(descriptor, [rest], start + done)
         if count == 0:
             break
         done += count
@@ -326,29 +366,43 @@ def _header(descriptor: int, size: int) -> list[_HeaderEntry]:
     """The tensors of a file of ``size`` bytes, in their order there. Raises
     ValueError.
     """
-    length = int.from_bytes(os.pread(descriptor, 8, 0), "little")
-    if size < 8 or length > min(_MAX_HEADER, size - 8):
+    length_bytes = os.pread(descriptor, _LENGTH_BYTES, 0)
+    length = int.from_bytes(length_bytes, "little")
+    largest = min(_MAX_HEADER, size - _LENGTH_BYTES)
+    if size < _LENGTH_BYTES or length > largest:
         raise ValueError("its header does not fit the file")
-    header = parse_json(os.pread(descriptor, length, 8))
+    text = os.pread(descriptor, length, _LENGTH_BYTES)
+    header = parse_json(text)
     if not isinstance(header, dict):
         raise ValueError("its header is not an object")
     header.pop("__metadata__", None)
-    base = 8 + length
-    entries = [_entry(name, entry, base) for name, entry in header.items()]
+    base = _LENGTH_BYTES + length
+    entries = []
+    for name, described in header.items():
+        entry = _entry(name, described, base)
+        entries.append(entry)
     entries.sort(key=lambda entry: (entry.start, entry.end))
-    # The format wants each byte in exactly one tensor: what overlaps would show one
-    # number as another.
+    _check_gaps(entries, base, size)
+    return entries
+
+
+def _check_gaps(entries: Sequence[_HeaderEntry], base: int, size: int) -> None:
+    """Raise ValueError where tensors overlap, or leave bytes of the file out.
+
+    The format wants each byte in exactly one tensor: what overlaps would show one
+    number as another.
+    """
     expected = base
     for entry in entries:
         if entry.start != expected:
+            at = entry.start - base
             raise ValueError(
-                f"tensor {entry.name[:40]!r} begins at byte {entry.start - base} of the"
+                f"tensor {entry.name[:40]!r} begins at byte {at} of the"
                 f" data, not at {expected - base}"
             )
         expected = entry.end
     if expected != size:
         raise ValueError(f"it has {size:,} bytes, its header lists {expected:,}")
-    return entries
 
 
 def _entry(name: str, entry: Any, base: int) -> _HeaderEntry:
@@ -356,32 +410,48 @@ def _entry(name: str, entry: Any, base: int) -> _HeaderEntry:
     where = f"tensor {name[:40]!r}"
     if not isinstance(entry, Mapping):
         raise ValueError(f"{where} is not an object")
-    code = entry.get("dtype")
-    if not isinstance(code, str) or code not in DTYPES:
-        raise ValueError(f"the dtype of {where} is not one of {', '.join(DTYPES)}")
-    shape = _sizes(entry.get("shape"))
-    if shape is None or len(shape) > _MAX_DIMENSIONS:
-        raise ValueError(f"the shape of {where} is not a list of sizes")
+    dtype = _dtype(entry, where)
+    shape = _shape(entry, where)
     offsets = _sizes(entry.get("data_offsets"))
     if offsets is None or len(offsets) != 2:
         raise ValueError(f"the offsets of {where} are not two sizes")
-    if math.prod(max(1, size) for size in shape) > _LARGEST:
+    nonzero = [max(1, size) for size in shape]
+    if math.prod(nonzero) > _LARGEST:
         raise ValueError(f"the shape of {where} is larger than any file")
-    dtype = np.dtype(DTYPES[code])
     start, end = offsets
-    if end - start != math.prod(shape) * dtype.itemsize:
+    expected_bytes = math.prod(shape) * dtype.itemsize
+    if end - start != expected_bytes:
         raise ValueError(f"{where} does not fit its bytes")
     return _HeaderEntry(
         name=name, dtype=dtype, shape=shape, start=base + start, end=base + end
     )
 
 
+def _dtype(entry: Mapping[str, Any], where: str) -> np.dtype[Any]:
+    code = entry.get("dtype")
+    if isinstance(code, str) and code in DTYPES:
+        return np.dtype(DTYPES[code])
+    known = ", ".join(DTYPES)
+    raise ValueError(f"the dtype of {where} is not one of {known}")
+
+
+def _shape(entry: Mapping[str, Any], where: str) -> tuple[int, ...]:
+    shape = _sizes(entry.get("shape"))
+    if shape is None or len(shape) > _MAX_DIMENSIONS:
+        raise ValueError(f"the shape of {where} is not a list of sizes")
+    return shape
+
+
 def _sizes(values: Any) -> tuple[int, ...] | None:
     """A list of sizes; None for anything else."""
-    if not isinstance(values, list) or not all(map(_is_size, values)):
+    if not isinstance(values, list):
+        return None
+    if not all(map(_is_size, values)):
         return None
     return tuple(values)
 
 
 def _is_size(value: Any) -> bool:
-    return type(value) is int and 0 <= value <= _LARGEST
+    if type(value) is not int:
+        return False
+    return 0 <= value <= _LARGEST

@@ -20,9 +20,10 @@ from logdrift.core.session.tensors import FileStamp, OpenFile
 
 _BLOCK = 1 << 20
 
-_digests: dict[tuple[Path, FileStamp], str] = {}
-"""Digest of each file as it was when it was opened."""
-_locks: dict[tuple[Path, FileStamp], threading.Lock] = {}
+_Opened = tuple[Path, FileStamp]
+"""A file as it was when it was opened."""
+_digests: dict[_Opened, str] = {}
+_locks: dict[_Opened, threading.Lock] = {}
 
 
 class Trust:
@@ -32,7 +33,7 @@ class Trust:
 
     def __init__(self, files: Sequence[tuple[OpenFile, str]], fix: str) -> None:
         # Sessions of others may have no digests: those parts cannot be checked.
-        self.files = [(file, digest) for file, digest in files if digest]
+        self.files = [entry for entry in files if entry[1]]
         self.fix = fix
         self._damaged: Path | None = None
         self.known = not self.files
@@ -67,7 +68,9 @@ class Trust:
         """As `wait` does, but in the main thread, which draws a screen: there it is
         only begun, in the background.
         """
-        if threading.current_thread() is not threading.main_thread():
+        thread = threading.current_thread()
+        draws_screen = thread is threading.main_thread()
+        if not draws_screen:
             self.wait()
         elif not self.known and not self._begun:
             self._begun = True
@@ -78,8 +81,9 @@ def _as_written(file: OpenFile, digest: str) -> bool:
     """Whether the file has its digest. Raises InputError where it cannot be read, or
     has changed since it was opened.
     """
-    key = file.path, file.stamp
-    with _locks.setdefault(key, threading.Lock()):
+    key = (file.path, file.stamp)
+    lock = _locks.setdefault(key, threading.Lock())
+    with lock:
         if key not in _digests:
             _digests[key] = _digest(file)
     return _digests[key] == digest
@@ -91,10 +95,11 @@ def _digest(file: OpenFile) -> str:
 
     hasher = hashlib.sha256()
     buffer = bytearray(_BLOCK)
+    view = memoryview(buffer)
     with file.descriptor() as descriptor:
         at = 0
         while count := os.preadv(descriptor, [buffer], at):
-            hasher.update(memoryview(buffer)[:count])
+            hasher.update(view[:count])
             at += count
     with file.descriptor():  # it has not changed meanwhile
         pass
@@ -114,9 +119,10 @@ def _background(trust: Trust) -> None:
     global _worker
     _waiting.put(trust)
     with _starting:
-        if _worker is None:
-            _worker = threading.Thread(target=_work, name="digests", daemon=True)
-            _worker.start()
+        if _worker is not None:
+            return
+        _worker = threading.Thread(target=_work, name="digests", daemon=True)
+        _worker.start()
 
 
 def _work() -> None:

@@ -50,7 +50,8 @@ def visible(text: str) -> str:
     """
     if text.isascii() and text.isprintable():
         return text
-    return "".join(_show(char) for char in text)
+    shown = [_show(char) for char in text]
+    return "".join(shown)
 
 
 def _show(char: str) -> str:
@@ -62,9 +63,13 @@ def _show(char: str) -> str:
     if code < 0x20 or code == 0x7F:
         return f"<0x{code:02X}>"
     category = unicodedata.category(char)
-    is_uneven = any(first <= code <= last for first, last in _UNEVEN)
-    if category in _HIDDEN_CATEGORIES or is_uneven:
+    if category in _HIDDEN_CATEGORIES or _is_uneven(code):
         return f"<U+{code:04X}>"
     if category == "Zs":
         return " "
     return char
+
+
+def _is_uneven(code: int) -> bool:
+    """How many cells it takes depends on a neighbour or on the terminal."""
+    return any(first <= code <= last for first, last in _UNEVEN)

@@ -11,9 +11,11 @@ def byte_alphabet() -> dict[str, int]:
     """
     printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     alphabet = {chr(byte): byte for byte in printable}
-    shifted = [byte for byte in range(256) if byte not in printable]
-    for index, byte in enumerate(shifted):
-        alphabet[chr(0x100 + index)] = byte
+    shifted = 0x100
+    for byte in range(256):
+        if byte not in printable:
+            alphabet[chr(shifted)] = byte
+            shifted += 1
     return alphabet
 
 
@@ -28,8 +30,17 @@ def token_bytes(token: str, alphabet: Mapping[str, int] | None) -> bytes | None:
         values = [alphabet[char] for char in token if char in alphabet]
         if len(values) == len(token):
             return bytes(values)
-    if len(token) == 6 and token.startswith("<0x") and token.endswith(">"):
-        return bytes([int(token[3:5], 16)])
+    if _is_byte(token):
+        digits = token[3:5]
+        return bytes([int(digits, 16)])
     if "▁" in token:
-        return token.replace("▁", " ").encode("utf-8", "surrogatepass")
+        text = token.replace("▁", " ")
+        return text.encode("utf-8", "surrogatepass")
     return None
+
+
+def _is_byte(token: str) -> bool:
+    """The entry stands for one byte, such as ``<0xE2>``."""
+    if len(token) != 6:
+        return False
+    return token.startswith("<0x") and token.endswith(">")

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from safetensors.numpy import save as save_tensors
 
 from logdrift.core.credentials import masked, masked_text, secret_values
@@ -34,6 +33,7 @@ from logdrift.core.session.layout import (
 )
 from logdrift.core.session.loaded import Loaded, entry_of
 from logdrift.core.session.lock import Gone, check_held
+from logdrift.core.session.scores import Array, FlagArray, IdArray
 
 FINISH_CODES = {"unknown": 0, "stop": 1, "length": 2}
 """How a completion ended, as stored in ``finish`` u8[S] of a sequences part."""
@@ -57,10 +57,13 @@ def replace_file(
                 check_held(at, folder, token)
             below.replace_file(at, file, data)
     except OSError as error:
-        if token is not None and not folder.exists():
+        is_locked = token is not None
+        if is_locked and not folder.exists():
             raise Gone(folder) from None
+        path = folder / file
+        reason = error.strerror or error
         raise CannotWrite(
-            f"cannot write {folder / file}: {error.strerror or error}",
+            f"cannot write {path}: {reason}",
             remedy=(
                 "what was finished before is kept; fix the disk and go on with --resume"
             ),
@@ -70,7 +73,7 @@ def replace_file(
 def write_part(
     folder: Path,
     file: str,
-    tensors: Mapping[str, npt.NDArray[Any]],
+    tensors: Mapping[str, Array],
     first_sequence: int,
     sequences: int,
     tokens: int,
@@ -79,17 +82,18 @@ def write_part(
     """Write one safetensors part under ``folder/file`` and return its manifest entry.
     The caller lists it; ``token`` and errors are those of `replace_file`.
     """
-    contiguous = {
-        name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()
-    }
+    contiguous = {}
+    for name, tensor in tensors.items():
+        contiguous[name] = np.ascontiguousarray(tensor)
     data = save_tensors(contiguous)
     replace_file(folder, file, data, token)
+    digest = hashlib.sha256(data).hexdigest()
     return Part(
         file=file,
         first_sequence=first_sequence,
         sequences=sequences,
         tokens=tokens,
-        digest=f"sha256:{hashlib.sha256(data).hexdigest()}",
+        digest=f"sha256:{digest}",
     )
 
 
@@ -105,42 +109,49 @@ def write_loaded(
 
 
 def sequence_tensors(
-    token_ids: Sequence[npt.NDArray[np.int32]],
+    token_ids: Sequence[IdArray],
     prompt_lengths: Sequence[int],
     finish: Sequence[str],
-    masks: Sequence[npt.NDArray[np.uint8] | None] | None = None,
-) -> dict[str, npt.NDArray[Any]]:
+    masks: Sequence[FlagArray | None] | None = None,
+) -> dict[str, Array]:
     """Tensors of a sequences part: token_ids i32[N], offsets i64[S+1], prompt_lengths
     i32[S], mask u8[N], finish u8[S].
     """
     lengths = [len(ids) for ids in token_ids]
-    ids = np.concatenate([*token_ids, np.empty(0, np.int32)])
-    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    no_ids = np.empty(0, np.int32)
+    ids = np.concatenate([*token_ids, no_ids])
+    ends = np.cumsum(lengths)
+    offsets = np.concatenate([[0], ends])
     codes = [FINISH_CODES[reason] for reason in finish]
+    if not masks:
+        masks = [None] * len(lengths)
     return {
         "token_ids": ids.astype(np.int32),
         "offsets": offsets.astype(np.int64),
         "prompt_lengths": np.asarray(prompt_lengths, np.int32),
-        "mask": _joined_masks(lengths, masks or [None] * len(lengths)),
+        "mask": _joined_masks(lengths, masks),
         "finish": np.asarray(codes, np.uint8),
     }
 
 
 def _joined_masks(
-    lengths: Sequence[int], masks: Sequence[npt.NDArray[np.uint8] | None]
-) -> npt.NDArray[np.uint8]:
+    lengths: Sequence[int], masks: Sequence[FlagArray | None]
+) -> FlagArray:
     """u8[N]; a sequence without a mask counts as a whole."""
-    whole = [
-        np.ones(length, np.uint8) if mask is None else mask
-        for length, mask in zip(lengths, masks, strict=True)
-    ]
-    return np.concatenate([*whole, np.empty(0, np.uint8)])
+    joined = [np.empty(0, np.uint8)]
+    for length, mask in zip(lengths, masks, strict=True):
+        if mask is None:
+            mask = np.ones(length, np.uint8)
+        joined.append(mask)
+    return np.concatenate(joined)
 
 
 def write_manifest(folder: Path, manifest: Manifest, token: str | None = None) -> None:
     """Replace ``session.json``; ``token`` and errors are those of `replace_file`."""
-    text = json.dumps(manifest.to_json(), ensure_ascii=False, indent=1)
-    replace_file(folder, MANIFEST, text.encode("utf-8", "backslashreplace"), token)
+    data = manifest.to_json()
+    text = json.dumps(data, ensure_ascii=False, indent=1)
+    content = text.encode("utf-8", "backslashreplace")
+    replace_file(folder, MANIFEST, content, token)
 
 
 def merge_pieces(
@@ -159,8 +170,8 @@ def merge_pieces(
         encoded = base64.b64encode(piece).decode()
         pieces.setdefault(str(token_id), encoded)
     if len(pieces) > known:
-        data = json.dumps(pieces, separators=(",", ":")).encode()
-        replace_file(folder, PIECES, data, token)
+        text = json.dumps(pieces, separators=(",", ":"))
+        replace_file(folder, PIECES, text.encode(), token)
 
 
 def append_event(folder: Path, event: JsonObject, token: str | None = None) -> None:
@@ -170,18 +181,28 @@ def append_event(folder: Path, event: JsonObject, token: str | None = None) -> N
     Credentials in it are hidden. Raises `lock.Gone` where the folder does not hold the
     lock with this ``token`` any more, InputError where ``events.jsonl`` is a link.
     """
-    safe = {name: masked(_without_known(value), name) for name, value in event.items()}
-    text = json.dumps(safe, ensure_ascii=False)
-    line = text.encode("utf-8", "backslashreplace")
+    line = _event_line(event)
     try:
         with folder_at(folder) as at:
             if token is not None:
                 check_held(at, folder, token)
-            with open(below.append(at, EVENTS), "ab") as file:
-                file.write(line + b"\n")
+            descriptor = below.append(at, EVENTS)
+            with open(descriptor, "ab") as file:
+                file.write(line)
     except OSError:
-        if token is not None and not folder.exists():
+        is_locked = token is not None
+        if is_locked and not folder.exists():
             raise Gone(folder) from None
+
+
+def _event_line(event: JsonObject) -> bytes:
+    """An event as its line of the file, with credentials hidden."""
+    safe = {}
+    for name, value in event.items():
+        without_known = _without_known(value)
+        safe[name] = masked(without_known, name)
+    text = json.dumps(safe, ensure_ascii=False)
+    return text.encode("utf-8", "backslashreplace") + b"\n"
 
 
 def _without_known(value: Any) -> Any:
@@ -190,4 +211,5 @@ def _without_known(value: Any) -> Any:
     """
     if not isinstance(value, str):
         return value
-    return masked_text(value, secret_values(os.environ))
+    secrets = secret_values(os.environ)
+    return masked_text(value, secrets)

@@ -55,11 +55,7 @@ def _named(files: Sequence[str]) -> Iterator[tuple[str, Path]]:
             name = _default_name(path)
         if name in names:
             reason = f"another file is capture {name!r} already"
-            raise InputError(
-                reason,
-                file=file,
-                remedy="write NAME=FILE",
-            )
+            raise InputError(reason, file=file, remedy="write NAME=FILE")
         names.add(name)
         yield name, Path(path)
 
@@ -97,7 +93,8 @@ def _source(observed: Sequence[JsonObject], name: str, notes: Notes) -> CaptureS
     for one in observed:
         keys.update(dict.fromkeys(one))
     for key in keys:
-        values = list(dict.fromkeys(one.get(key) for one in observed))
+        answers_say = [one.get(key) for one in observed]
+        values = list(dict.fromkeys(answers_say))
         if len(values) == 1:
             facts[key] = values[0]
         elif key == "weight_version":
@@ -113,6 +110,8 @@ def _source(observed: Sequence[JsonObject], name: str, notes: Notes) -> CaptureS
 
 def _versions(values: Sequence[Any]) -> str:
     """The first versions of weights, separated by commas."""
-    shown = values[:_SHOWN_VERSIONS]
-    known = [str(version) for version in shown if version is not None]
+    known = []
+    for version in values[:_SHOWN_VERSIONS]:
+        if version is not None:
+            known.append(str(version))
     return ",".join(known)

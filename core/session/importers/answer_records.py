@@ -88,7 +88,8 @@ class ServerAnswer:
     @property
     def scores_given(self) -> bool:
         """Some of what was given has a score."""
-        return any(token.logprob is not None for token in self.given_tokens)
+        logprobs = [token.logprob for token in self.given_tokens]
+        return any(logprob is not None for logprob in logprobs)
 
     @property
     def ids(self) -> list[int]:
@@ -116,6 +117,9 @@ def record_of(answer: ServerAnswer, name: str, notes: Notes) -> Record:
     for key in answer.unread:
         notes.count(_UNREAD % (name, key))
     given = len(answer.given)
+    scored_in_front = 0
+    if answer.scores_given:
+        scored_in_front = given
     prompt_length = given
     finish = answer.finish
     if scoring:
@@ -130,7 +134,7 @@ def record_of(answer: ServerAnswer, name: str, notes: Notes) -> Record:
         finish=finish,
         pieces=_pieces(answer),
         model=answer.model,
-        given=given if answer.scores_given else 0,
+        given=scored_in_front,
         bounded=not scoring,
         problem=answer.problem,
     )
@@ -239,9 +243,9 @@ def _alternatives(
             return []
         ids.append(token_id)
         written.append(logprob)
-    logprobs = logprobs_of(written, place, "top_logprobs", first=True)
-    pairs = zip(ids, logprobs.tolist(), strict=True)
-    row = list(pairs)
+    column = logprobs_of(written, place, "top_logprobs", first=True)
+    logprobs = column.tolist()
+    row = list(zip(ids, logprobs, strict=True))
     if token.sure:
         return each_once(row, place, _LIST)
     return most_likely(row, target, place, _LIST)

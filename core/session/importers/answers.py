@@ -46,7 +46,8 @@ def wraps(data: JsonObject) -> bool:
     """Whether an object is something around answers, as far as its keys tell."""
     if _wrapped(data) is not None:
         return True
-    return any(_holds_answer(data.get(key)) for key in _LISTS)
+    lists = [data.get(key) for key in _LISTS]
+    return any(map(_holds_answer, lists))
 
 
 def _wrapped(data: JsonObject) -> dict[str, Any] | None:

@@ -18,7 +18,7 @@ _MAGIC = (
     (b"\x1f\x8b", "compressed with gzip"),
     (b"\x93NUMPY", "an array of NumPy"),
 )
-_PICKLES = tuple(b"\x80" + bytes([protocol]) for protocol in range(2, 6))
+_PICKLES = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 EXPORT = (
     "write token ids and log-probabilities as jsonl where the file was made"
     " (docs/import.md, From a trainer)"

@@ -49,7 +49,8 @@ def _common_names(records: Sequence[Record]) -> list[str]:
         raise InputError("no sequence in it: nothing is imported")
     names = list(records[0].captures)
     for record in records:
-        odd = sorted(set(names) ^ set(record.captures))
+        own_names = set(record.captures)
+        odd = sorted(own_names.symmetric_difference(names))
         if odd:
             raise record.place.error(
                 f"capture {odd[0]!r} is not in every sequence: {records[0].place.words}"
@@ -71,8 +72,7 @@ def _info(name: str, source: CaptureSource) -> CaptureInfo:
     if path not in PATHS:
         known = ", ".join(PATHS)
         raise InputError(
-            f"capture {name!r}: path {path!r} is unknown",
-            remedy=f"use {known}",
+            f"capture {name!r}: path {path!r} is unknown", remedy=f"use {known}"
         )
     repeat = 1
     if mark:
@@ -105,8 +105,7 @@ def _role(name: str, backend: str, source: CaptureSource) -> str:
     if role not in ROLES:
         known = ", ".join(ROLES)
         raise InputError(
-            f"capture {name!r}: role {role!r} is unknown",
-            remedy=f"use {known}",
+            f"capture {name!r}: role {role!r} is unknown", remedy=f"use {known}"
         )
     return role
 

@@ -107,12 +107,13 @@ def scores_of(
     It keeps apart what `logprobs_of` alone cannot: a token that was not scored, and one
     whose score is NaN. ``first`` is that of `logprobs_of`. Raises InputError.
     """
-    n = len(values)
+    tokens = len(values)
+    no_alternatives = (tokens, 0)
     return Scores(
         logprob=logprobs_of(values, place, key, first),
-        rank=np.zeros(n, np.int32),
-        top_ids=np.empty((n, 0), np.int32),
-        top_logprobs=np.empty((n, 0), np.float32),
+        rank=np.zeros(tokens, np.int32),
+        top_ids=np.empty(no_alternatives, np.int32),
+        top_logprobs=np.empty(no_alternatives, np.float32),
         entropy=entropy,
         nan=nan_of(values, first),
     )
@@ -235,7 +236,8 @@ def alternatives(rows: Sequence[Row]) -> tuple[IdArray, FloatArray]:
     """
     ordered = [_most_likely_first(row) for row in rows]
     widths = [len(row) for row in ordered]
-    shape = (len(ordered), max(widths, default=0))
+    k = max(widths, default=0)
+    shape = (len(ordered), k)
     ids = np.full(shape, -1, np.int32)
     logprobs = np.full(shape, np.nan, np.float32)
     for index, row in enumerate(ordered):
@@ -249,5 +251,14 @@ def alternatives(rows: Sequence[Row]) -> tuple[IdArray, FloatArray]:
 
 
 def _most_likely_first(row: Row) -> Row:
-    known = [entry for entry in row if not math.isnan(entry[1])]
-    return sorted(known, key=lambda entry: -entry[1])
+    known = []
+    for token_id, logprob in row:
+        if not math.isnan(logprob):
+            known.append((token_id, logprob))
+    known.sort(key=_logprob_of, reverse=True)
+    return known
+
+
+def _logprob_of(entry: Entry) -> float:
+    _, logprob = entry
+    return logprob

@@ -34,10 +34,11 @@ def drop_fillers(records: Sequence[Record], notes: Notes) -> None:
         for record in bare:
             if name in record.captures:
                 scores.append(record.captures[name])
-        firsts = np.array([one.logprob[0] for one in scores])
+        first_logprobs = [one.logprob[0] for one in scores]
+        firsts = np.array(first_logprobs)
         known = firsts[~np.isnan(firsts)]
-        all_zero = bool((known == 0.0).all())
-        if all_zero and len(known) > 0:
+        is_zero = known == 0.0
+        if len(known) > 0 and is_zero.all():
             for one in scores:
                 _blank(one)
             sentence = _FILLED % name

@@ -54,7 +54,8 @@ def _check_fact(key: str, place: Place) -> None:
     if key == "mask":
         remedy = "give it in jsonl lines (docs/import.md)"
         raise place.error("a mask is one value a token", remedy)
-    raise place.error(f"fact {key!r} is unknown", _advice(key, TELLABLE, "known"))
+    advice = _advice(key, TELLABLE, "known")
+    raise place.error(f"fact {key!r} is unknown", advice)
 
 
 def _advice(word: str, known: Sequence[str], there: str) -> str:
@@ -87,7 +88,8 @@ def joined(file: JsonObject, flags: JsonObject, label: str) -> dict[str, Any]:
     contradict.
     """
     for key, value in flags.items():
-        if file.get(key, value) != value:
+        in_file = file.get(key, value)
+        if in_file != value:
             place = Place(f"--fact {label}.{key}={value}")
-            raise place.error(f"the file says {file[key]!r}", "leave one of them out")
+            raise place.error(f"the file says {in_file!r}", "leave one of them out")
     return {**file, **flags}

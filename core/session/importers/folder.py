@@ -129,7 +129,12 @@ def _copy_part(session: Session, part: Part, target: Path) -> None:
 
 def _links(folder: str, names: list[str]) -> list[str]:
     """Those of ``names`` that are neither files nor folders: what is not copied."""
-    return [name for name in names if not _is_plain(Path(folder, name))]
+    links = []
+    for name in names:
+        path = Path(folder, name)
+        if not _is_plain(path):
+            links.append(name)
+    return links
 
 
 def _is_plain(path: Path) -> bool:

@@ -32,15 +32,7 @@ _PROMPT_IDS = (
     "input_token_ids",
     "input_tokens",
 )
-_NEW = (
-    "gen",
-    "generated",
-    "completion",
-    "response",
-    "output",
-    "new",
-    "answer",
-)
+_NEW = ("gen", "generated", "completion", "response", "output", "new", "answer")
 _ID_WORDS = ("ids", "token_ids", "tokens")
 _NEW_IDS = tuple(f"{new}_{ids}" for new in _NEW for ids in _ID_WORDS)
 _ALL_IDS = (
@@ -107,8 +99,8 @@ def refuse_line(data: JsonObject, place: Place) -> None:
     if not renamed:
         return
     steps = [rename.step for rename in renames]
-    used = (*LINE_KEYS, *renamed)
-    unused = [key for key in data if key not in used]
+    renamed.update(LINE_KEYS)
+    unused = [key for key in data if key not in renamed]
     if unused:
         names = ", ".join(unused)
         steps.append(f"leave {names} out")
@@ -177,12 +169,10 @@ class Rename(NamedTuple):
 
 def _renames(data: JsonObject) -> list[Rename]:
     """What to do with the keys of a line, in the order of our own keys."""
-    renames = [
-        *_ids(data),
-        *_lengths(data),
-        *_columns(data),
-        *_mask(data),
-    ]
+    renames = _ids(data)
+    renames += _lengths(data)
+    renames += _columns(data)
+    renames += _mask(data)
     # A reason to stop is no sign of another tool by itself: many lines of text have
     # one.
     if any(rename.keys for rename in renames):
@@ -286,7 +276,8 @@ def _key(data: JsonObject, names: tuple[str, ...], kind: type) -> str | None:
 def _column_of(key: str) -> str | None:
     """Which list of a capture a key means by its name, None where it means none."""
     name = key.lower()
-    is_top = "topk" in name or "top" in name.split("_")
+    words = name.split("_")
+    is_top = "top" in words or "topk" in name
     if is_top and "log" in name:
         return "top_logprobs"
     if is_top and "id" in name:

@@ -116,9 +116,12 @@ def _same(a: IdArray, b: IdArray) -> bool:
     """The ids are equal; the first one also where a file does not tell it."""
     first_a = a[0]
     first_b = b[0]
-    if first_a != first_b and UNKNOWN_ID not in (first_a, first_b):
+    is_known = UNKNOWN_ID not in (first_a, first_b)
+    if is_known and first_a != first_b:
         return False
-    return np.array_equal(a[1:], b[1:])
+    rest_a = a[1:]
+    rest_b = b[1:]
+    return np.array_equal(rest_a, rest_b)
 
 
 def _key(record: Record, length: int) -> bytes:
@@ -198,10 +201,11 @@ def _merged(pair: _SameSequence, notes: Notes) -> Record:
     if a.bounded:
         bounded = a
     is_unknown = a.token_ids == UNKNOWN_ID
+    token_ids = np.where(is_unknown, b.token_ids, a.token_ids)
     return replace(
         bounded,
         place=a.place,
-        token_ids=np.where(is_unknown, b.token_ids, a.token_ids),
+        token_ids=token_ids,
         captures={**a.captures, **b.captures},
         pieces={**a.pieces, **b.pieces},
         model=a.model or b.model,

@@ -90,14 +90,15 @@ def _record(place: Place, data: JsonObject, context: ImportContext) -> Record:
     refuse_line(data, place)
     _check_keys(data, LINE_KEYS, place)
     ids = ids_of(data.get("token_ids"), place)
-    tokens = len(ids)
-    prompt = length_of(data.get("prompt_length", 0), tokens, place)
-    line = _Line(place=place, ids=ids, prompt=prompt)
+    prompt = data.get("prompt_length", 0)
+    prompt_length = length_of(prompt, len(ids), place)
+    line = _Line(place, ids, prompt_length)
+    captures = data.get("captures")
     return Record(
         place=place,
         token_ids=ids,
-        prompt_length=prompt,
-        captures=_captures(line, data.get("captures"), context),
+        prompt_length=prompt_length,
+        captures=_captures(line, captures, context),
         mask=_mask(data, line),
         finish=_finish(data, place),
         pieces=_pieces(data, ids, place),
@@ -119,7 +120,7 @@ def _captures(line: _Line, captures: Any, context: ImportContext) -> dict[str, S
             body = {"logprobs": value}
         there = under_key(line.place, f"captures.{name}")
         _check_keys(body, _CAPTURE_KEYS, there)
-        capture = _CaptureLine(line=line, name=name, notes=context.notes)
+        capture = _CaptureLine(line, name, context.notes)
         scores[name] = capture.scores(body)
         source = _source(body, there)
         _tell(context.sources, name, source, line.place)
@@ -136,7 +137,8 @@ class _Line:
 
     def spread(self, values: Any, place: Place, key: str) -> list[Any]:
         """The list ``key`` at ``place``, one entry a token. Raises InputError."""
-        return spread(values, len(self.ids), self.prompt, place, key)
+        tokens = len(self.ids)
+        return spread(values, tokens, self.prompt, place, key)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -171,7 +173,8 @@ class _CaptureLine:
     def column(self, body: JsonObject, name: str) -> list[Any]:
         """A list of the capture, one entry a token."""
         key = self.key_of(name)
-        return self.line.spread(body[name], self.place, key)
+        values = body[name]
+        return self.line.spread(values, self.place, key)
 
     def scores(self, body: JsonObject) -> Scores:
         """All that the capture says. Raises InputError."""
@@ -192,8 +195,9 @@ class _CaptureLine:
             raise self.place.error(f"{key} is missing")
         column = self.column(body, "logprobs")
         values = self._unmasked(column, body)
-        first_is_filled = values[0] not in (None, 0)
-        if first_is_filled and not self.first:
+        first_entry = values[0]
+        is_filled = first_entry not in (None, 0)
+        if is_filled and not self.first:
             self.notes.count(NO_FIRST % self.name)
         return scores_of(values, self.place, key, first=self.first)
 
@@ -238,29 +242,25 @@ class _CaptureLine:
             row = self._row(index, row_ids, logprobs[index])
             rows.append(row)
         top_ids, top_logprobs = alternatives(rows)
-        return replace(
-            scores,
-            top_ids=top_ids,
-            top_logprobs=top_logprobs,
-        )
+        return replace(scores, top_ids=top_ids, top_logprobs=top_logprobs)
 
     def _row(self, index: int, ids: Any, logprobs: Any) -> Row:
         """The alternatives of one token, each id once."""
+        place = self.place
         key = f"{self.key}.top_ids[{index}]"
         if ids is None and logprobs is None:
             return []
         if not _are_beside(ids, logprobs):
-            raise self.place.error(
+            raise place.error(
                 f"{key} and the log-probabilities beside it are not lists of one length"
             )
         if not ids:
             return []
-        values = logprobs_of(logprobs, self.place, key, first=True)
-        token_ids = ids_of(ids, self.place, key)
-        pairs = zip(token_ids.tolist(), values.tolist(), strict=True)
-        row = list(pairs)
+        values = logprobs_of(logprobs, place, key, first=True).tolist()
+        token_ids = ids_of(ids, place, key).tolist()
+        row = list(zip(token_ids, values, strict=True))
         target = int(self.line.ids[index])
-        kept = most_likely(row, target, self.place, key)
+        kept = most_likely(row, target, place, key)
         if len(kept) < len(row):
             self.notes.count(_MERGED % self.name)
         return kept
@@ -298,14 +298,15 @@ def _tell(
     one value of each fact.
     """
     old = sources.get(name, new)
-    both_have_roles = new.role is not None and old.role is not None
+    both_have_roles = None not in (old.role, new.role)
     if both_have_roles and new.role != old.role:
         raise place.error(
             f"captures.{name}.role is {new.role!r} and {old.role!r} in a line before",
             "give one",
         )
     facts = dict(old.told)
-    for key, value in new.told.items():
+    new_facts = new.told.items()
+    for key, value in new_facts:
         before = facts.setdefault(key, value)
         if before == value:
             continue
@@ -322,7 +323,8 @@ def _tell(
 def _with_version(before: str, version: str) -> str:
     """Versions of weights separated by commas, with one more, each once."""
     earlier = before.split(",")
-    versions = list(dict.fromkeys([*earlier, version]))
+    different = dict.fromkeys([*earlier, version])
+    versions = list(different)
     return ",".join(versions[:SHOWN_VERSIONS])
 
 
@@ -334,7 +336,8 @@ def _mask(
         return None
     where = place or line.place
     flags = []
-    for value in line.spread(data["mask"], where, "mask"):
+    values = line.spread(data["mask"], where, "mask")
+    for value in values:
         if value is None:
             flags.append(1)
         elif value in (0, 1):
@@ -359,8 +362,10 @@ def _pieces(data: JsonObject, ids: IdArray, place: Place) -> dict[int, bytes]:
     if not _are_texts(texts, len(ids)):
         raise place.error(f"tokens is not a list of {len(ids)} texts, one for each id")
     pieces = {}
-    for token_id, text in zip(ids.tolist(), texts, strict=True):
-        pieces[token_id] = text.encode("utf-8", "surrogatepass")
+    token_ids = ids.tolist()
+    for token_id, text in zip(token_ids, texts, strict=True):
+        piece = text.encode("utf-8", "surrogatepass")
+        pieces[token_id] = piece
     return pieces
 
 

@@ -48,6 +48,7 @@ def _only_in_front(entries: Row, target: int) -> bool:
     first_id, first_logprob = entries[0]
     if first_id != target:
         return False
-    others = [logprob for _, logprob in entries[1:]]
+    rest = entries[1:]
+    others = [logprob for _, logprob in rest]
     are_sorted = others == sorted(others, reverse=True)
     return are_sorted and first_logprob < min(others)

@@ -22,6 +22,10 @@ _FIRSTS = (
 )
 
 
+_FIRST = slice(0, 1)
+_BEHIND_FIRST = slice(1, None)
+
+
 def drop_nan_fillers(records: Sequence[Record], notes: Notes) -> None:
     """Take the flag off, in place, where a capture has NaN in all prompts or all first
     tokens and in no completion.
@@ -35,18 +39,20 @@ def drop_nan_fillers(records: Sequence[Record], notes: Notes) -> None:
         having = [record for record in records if name in record.captures]
         if not _only_fillers(having, name):
             continue
-        prompts = _drop(having, name, slice(1, None))
+        prompts = _drop(having, name, _BEHIND_FIRST)
         notes.count(_PROMPTS % name, prompts)
-        firsts = _drop(having, name, slice(0, 1))
+        firsts = _drop(having, name, _FIRST)
         notes.count(_FIRSTS % name, firsts)
 
 
 def _only_fillers(records: Sequence[Record], name: str) -> bool:
     """Some score of the capture is NaN, and none within a completion."""
     scores = [record.captures[name] for record in records]
-    if all(one.nan is None for one in scores):
+    flags = [one.nan for one in scores if one.nan is not None]
+    if not flags:
         return False
-    return not any(_broke(record, name) for record in records)
+    broke = [_broke(record, name) for record in records]
+    return not any(broke)
 
 
 def _broke(record: Record, name: str) -> bool:
@@ -79,8 +85,10 @@ def _drop(records: Iterable[Record], name: str, part: slice) -> int:
     dropped_flags = []
     for record in records:
         before = slice(0, _behind(record))
-        logprobs = record.captures[name].logprob[before]
-        if not np.isnan(logprobs[part]).all():
+        scores = record.captures[name]
+        logprobs = scores.logprob[before][part]
+        is_nan = np.isnan(logprobs)
+        if not is_nan.all():
             return 0
         all_flags = _flags(record, name)
         flags = all_flags[before][part]

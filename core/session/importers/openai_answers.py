@@ -82,7 +82,9 @@ def _choice(answer: JsonObject, choice: JsonObject, place: Place) -> ServerAnswe
     if not tokens and not listed:
         remedy = "ask with logprobs, or with prompt_logprobs to score a prompt"
         raise place.error("logprobs is missing", remedy)
-    prompt_length = len(prompt or listed) or _prompt_length(answer)
+    prompt_length = len(prompt or listed)
+    if prompt_length == 0:
+        prompt_length = _prompt_length(answer)
     echoed, new_tokens = _split(tokens, prompt_length, sampled, place)
     new = sampled or _own_ids(new_tokens, place)
     given = _given(prompt, listed, echoed, place)
@@ -285,7 +287,8 @@ def _two_names(
     """
     for tokens in columns:
         # A list without scores has no token.
-        for index, (token_id, token) in enumerate(zip(ids, tokens, strict=False)):
+        scored = zip(ids, tokens, strict=False)
+        for index, (token_id, token) in enumerate(scored):
             named = token.token_id
             if token_id == UNKNOWN_ID or named is None:
                 continue
@@ -304,8 +307,4 @@ def _observed(answer: JsonObject) -> dict[str, Any]:
     if fingerprint is None:
         return {}
     version = fingerprint[1].rstrip(".")
-    return {
-        "engine": "vllm",
-        "engine_version": version,
-        "rank_counts": "inclusive",
-    }
+    return {"engine": "vllm", "engine_version": version, "rank_counts": "inclusive"}

@@ -66,7 +66,8 @@ def _record(place: Place, data: JsonObject) -> Record:
         )
     ids = ids_of(data.get("token_ids"), place)
     tokens = len(ids)
-    trained = _flags(data.get("loss_mask"), tokens, place)
+    loss_mask = data.get("loss_mask")
+    trained = _flags(loss_mask, tokens, place)
     prompt = tokens
     if trained.any():
         prompt = int(np.argmax(trained))
@@ -92,20 +93,22 @@ def _trainer(data: JsonObject, tokens: int, place: Place) -> Scores:
     if "entropy" in data:
         entropies = _column(data, "entropy", tokens, place)
         entropy = entropy_of(entropies, place, "entropy")
-    values = _column(data, "trainer_logprobs", tokens, place)
-    return scores_of(values, place, "trainer_logprobs", entropy)
+    key = "trainer_logprobs"
+    values = _column(data, key, tokens, place)
+    return scores_of(values, place, key, entropy)
 
 
 def _engine(data: JsonObject, trained: Flags, place: Place) -> Scores:
     tokens = len(trained)
-    values = _column(data, "inference_logprobs", tokens, place)
+    key = "inference_logprobs"
+    values = _column(data, key, tokens, place)
     scored = []
     for value, is_trained in zip(values, trained, strict=True):
         if is_trained:
             scored.append(value)
         else:
             scored.append(None)
-    return scores_of(scored, place, "inference_logprobs")
+    return scores_of(scored, place, key)
 
 
 def _column(data: JsonObject, key: str, tokens: int, place: Place) -> list[Any]:
@@ -118,11 +121,12 @@ def _column(data: JsonObject, key: str, tokens: int, place: Place) -> list[Any]:
 
 
 def _flags(values: Any, tokens: int, place: Place) -> Flags:
-    is_column = isinstance(values, list) and len(values) == tokens
-    if not is_column or not _are_flags(values):
+    if not _are_flags(values) or len(values) != tokens:
         raise place.error(f"loss_mask is not a list of {tokens} times true or false")
     return np.asarray(values, np.bool_)
 
 
-def _are_flags(values: list[Any]) -> bool:
+def _are_flags(values: Any) -> bool:
+    if not isinstance(values, list):
+        return False
     return all(isinstance(value, bool) for value in values)

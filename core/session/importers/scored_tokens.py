@@ -14,13 +14,7 @@ from logdrift.core.errors import Place
 from logdrift.core.session.files import JsonObject
 from logdrift.core.session.importers.columns import is_whole
 
-_BAD_FORM = (
-    KeyError,
-    TypeError,
-    ValueError,
-    AttributeError,
-    IndexError,
-)
+_BAD_FORM = (KeyError, TypeError, ValueError, AttributeError, IndexError)
 _ID = re.compile(r"token_id:(\d+)")
 """How vLLM writes a token for ``return_tokens_as_token_ids``."""
 
@@ -69,11 +63,8 @@ def prompt_tokens_of(values: Any, place: Place) -> ScoredTokens:
     """
     if values is None:
         return []
-    return _read(
-        lambda: [_of_prompt(entry) for entry in values],
-        place,
-        "prompt_logprobs is not vLLM's",
-    )
+    reason = "prompt_logprobs is not vLLM's"
+    return _read(lambda: list(map(_of_prompt, values)), place, reason)
 
 
 def sglang_tokens(values: Any, tops: Any, place: Place, key: str) -> ScoredTokens:
@@ -96,11 +87,8 @@ def llamacpp_tokens(values: Any, place: Place) -> ScoredTokens:
     """The tokens of llama.cpp's ``completion_probabilities``; probabilities behind
     sampling are turned to logarithms.
     """
-    return _read(
-        lambda: [_of_llamacpp(entry) for entry in values],
-        place,
-        "completion_probabilities is not llama.cpp's",
-    )
+    reason = "completion_probabilities is not llama.cpp's"
+    return _read(lambda: list(map(_of_llamacpp, values)), place, reason)
 
 
 def _read(
@@ -130,7 +118,9 @@ def _of_completion(
     tops: Sequence[Mapping[Any, Any] | None] | None,
 ) -> ScoredTokens:
     """The tokens of a completion: texts, log-probabilities and alternatives by text."""
-    lists = [top or {} for top in tops or [None] * len(texts)]
+    if not tops:
+        tops = [None] * len(texts)
+    lists = [top or {} for top in tops]
     widths = {len(top) for top in lists if top}
     # vLLM lists k ids, and the token before them where it is none of them: then the
     # rows have two widths.
@@ -182,20 +172,22 @@ def _of_prompt(entry: JsonObject | None) -> ScoredToken:
     """
     if not entry:
         return ScoredToken()
-    listed = [(int(key), body) for key, body in entry.items()]
     top = []
-    for token_id, body in listed:
+    for key, body in entry.items():
+        token_id = int(key)
         rank = _whole(body.get("rank"))
-        is_likely = rank is None or rank <= len(listed)
+        is_likely = rank is None or rank <= len(entry)
         if is_likely:
-            top.append((token_id, body["logprob"]))
-    target, body = listed[0]
+            logprob = body["logprob"]
+            top.append((token_id, logprob))
+    target, body = next(iter(entry.items()))
+    rank = _whole(body.get("rank"))
     text = body.get("decoded_token")
     return ScoredToken(
-        token_id=target,
+        token_id=int(target),
         logprob=body["logprob"],
         top=tuple(top),
-        rank=_whole(body.get("rank")),
+        rank=rank,
         piece=_piece(text, None),
     )
 

@@ -113,14 +113,15 @@ def _is_chunk(answer: JsonObject) -> bool:
     Chunks of chats say so; those of completions have an id, and null for the reason to
     have finished.
     """
-    kind = str(answer.get("object", ""))
-    if kind.endswith(".chunk"):
+    kind = answer.get("object", "")
+    if str(kind).endswith(".chunk"):
         return True
     choices = answer["choices"]
-    has_choices = isinstance(choices, list) and len(choices) > 0
-    if not has_choices or "id" not in answer:
+    if not isinstance(choices, list):
         return False
-    return all(_is_partial(choice) for choice in choices)
+    if not choices or "id" not in answer:
+        return False
+    return all(map(_is_partial, choices))
 
 
 def _is_partial(choice: JsonObject) -> bool:
@@ -171,7 +172,9 @@ def _choice_at(index: Any, choices: list[Answer]) -> Answer:
 
 
 def _extend_choice(choice: Answer, part: JsonObject) -> None:
-    ids = part.get("token_ids") or part.get("response_token_ids")
+    ids = part.get("token_ids")
+    if not ids:
+        ids = part.get("response_token_ids")
     logprobs = part.get("logprobs")
     if isinstance(logprobs, dict):
         _extend_logprobs(choice, logprobs)
@@ -179,10 +182,12 @@ def _extend_choice(choice: Answer, part: JsonObject) -> None:
         before = choice["token_ids"] or []
         choice["token_ids"] = [*before, *ids]
     for key in ("prompt_token_ids", "prompt_logprobs"):
-        if part.get(key) is not None:
-            choice.setdefault(key, part[key])
-    if part.get("finish_reason") is not None:
-        choice["finish_reason"] = part["finish_reason"]
+        value = part.get(key)
+        if value is not None:
+            choice.setdefault(key, value)
+    reason = part.get("finish_reason")
+    if reason is not None:
+        choice["finish_reason"] = reason
 
 
 def _extend_logprobs(choice: Answer, logprobs: JsonObject) -> None:

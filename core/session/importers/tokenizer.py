@@ -74,14 +74,16 @@ class Tokenizer:
             words = {token_id: word for word, token_id in vocabulary.items()}
         else:
             # Unigram vocabularies are lists of [token, score].
-            words = {i: word for i, (word, _) in enumerate(vocabulary)}
+            in_order = [word for word, _ in vocabulary]
+            words = dict(enumerate(in_order))
         added = {}
         for entry in data.get("added_tokens") or ():
             token_id = int(entry["id"])
             added[token_id] = str(entry["content"])
-        decoder = json.dumps(data.get("decoder") or {})
+        decoder = data.get("decoder") or {}
+        decoder_text = json.dumps(decoder)
         alphabet = None
-        if '"ByteLevel"' in decoder:
+        if '"ByteLevel"' in decoder_text:
             alphabet = byte_alphabet()
         return cls(words=words, added=added, alphabet=alphabet)
 

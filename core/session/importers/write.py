@@ -78,15 +78,18 @@ def write_records(
             sequence_parts.append(part)
             for name, info in infos.items():
                 file = capture_part(info.label, chunk.index)
-                part = _write_scores(folder, file, chunk, name, widths[name])
+                width = widths[name]
+                part = _write_scores(folder, file, chunk, name, width)
                 capture_parts[name].append(part)
         captures = []
         for name, info in infos.items():
             parts = tuple(capture_parts[name])
-            captures.append(replace(info, parts=parts))
+            capture = replace(info, parts=parts)
+            captures.append(capture)
         manifest = _manifest(records, sequence_parts, captures, title, model)
         notes = context.notes.sentences()
-        write_manifest(folder, replace(manifest, notes=notes))
+        manifest = replace(manifest, notes=notes)
+        write_manifest(folder, manifest)
 
 
 def _width(records: Sequence[Record], name: str) -> int:
@@ -165,7 +168,8 @@ def _chunks(records: Sequence[Record]) -> Iterator[_Chunk]:
         is_full = tokens >= _PART_TOKENS or sequences >= _PART_SEQUENCES
         if is_full or position == last:
             stop = position + 1
-            yield _Chunk(index, first, records[first:stop], tokens)
+            of_part = records[first:stop]
+            yield _Chunk(index, first, of_part, tokens)
             index += 1
             first = stop
             tokens = 0
