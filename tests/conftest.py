@@ -36,8 +36,13 @@ _ENGINES_AT_WORK = (
     "test_planted",
     "test_capture",
     "test_demo",
+    "test_import_names",
     "test_transformers_backend",
+    "test_moved",
     "test_gate_engines",
+    "test_lengths",
+    "test_loaded_engines",
+    "test_overflow",
     "test_models",
     "test_environments",
     "test_experiment_runs",
@@ -47,6 +52,21 @@ _ENGINES_AT_WORK = (
     "test_layers",
 )
 """Files whose tests keep a core busy, the longest first."""
+_LONG = (
+    "test_damage",
+    "test_streams",
+    "test_trust",
+    "test_monkey",
+    "test_why",
+    "test_visible",
+    "test_recompute_sample",
+    "test_uncertainty",
+    "test_verify",
+    "test_false_alarms",
+)
+"""Files without engine or screen that take longest, the longest first: one of them at
+the end would be waited for by all processes but one.
+"""
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -91,17 +111,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def _places(files: list[str]) -> dict[str, float]:
     """File -> its place: engines from the start to the end, beside them what waits for
-    its screen, then what is quick.
+    its screen, then what is long, then what is quick.
     """
     engines = [name for name in _ENGINES_AT_WORK if name in files]
     screens = [name for name in files if name.startswith("test_tui_")]
-    place: dict[str, float] = {name: max(0, i - 2) for i, name in enumerate(engines)}
+    place: dict[str, float] = dict.fromkeys(files, float(len(files) + len(_LONG)))
+    for i, name in enumerate(_LONG):
+        place[name] = float(len(files) + i)
+    for i, name in enumerate(engines):
+        place[name] = max(0, i - 2)
     step = max(1, len(engines) - 2) / max(1, len(screens))
-    return (
-        dict.fromkeys(files, float(len(files)))
-        | place
-        | {name: (i + 0.5) * step for i, name in enumerate(screens)}
-    )
+    for i, name in enumerate(screens):
+        place[name] = (i + 0.5) * step
+    return place
 
 
 def _interpreter(engine: str) -> Path:

@@ -35,7 +35,9 @@ from logdrift.core.errors import InputError, LogdriftError
 from logdrift.core.processes import members
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-TINY = Recipe("vllm", "cpu", ("mpmath==1.3.0", "networkx==3.6.1", "sympy==1.14.0"))
+LARGE = Recipe("vllm", "cpu", ("mpmath==1.3.0", "networkx==3.6.1", "sympy==1.14.0"))
+"""Takes pip long enough to be stopped in the middle: it compiles 2,000 modules."""
+TINY = Recipe("vllm", "cpu", ("mpmath==1.3.0", "filelock==4.2.12"))
 
 
 @pytest.fixture
@@ -71,11 +73,11 @@ def finished_environment(folder: Path, engine: str = "vllm") -> Path:
 
 def probe_imports(*names: str) -> Callable[[Path], dict[str, str]]:
     def probe(python: Path) -> dict[str, str]:
-        code = f"import {', '.join(names)}; print(networkx.__version__)"
+        code = f"import {', '.join(names)}; print({names[0]}.__version__)"
         out = subprocess.run(
             [str(python), "-c", code], capture_output=True, text=True, check=True
         ).stdout
-        return {"networkx": out.strip()}
+        return {names[0]: out.strip()}
 
     return probe
 
@@ -83,14 +85,15 @@ def probe_imports(*names: str) -> Callable[[Path], dict[str, str]]:
 def install_tiny(
     folder: Path,
     *,
+    recipe: Recipe = TINY,
     report: Callable[[Step], None] = lambda _: None,
     cancel: threading.Event | None = None,
 ):
-    probe = probe_imports("sympy", "networkx", "mpmath")
+    names = [requirement.partition("==")[0] for requirement in recipe.requirements]
     return install(
-        TINY,
+        recipe,
         folder,
-        probe=probe,
+        probe=probe_imports(*names),
         report=report,
         cancel=cancel or threading.Event(),
         python=sys.executable,
@@ -373,13 +376,13 @@ def test_an_interrupted_install_is_mended_by_the_next(tmp_path: Path) -> None:
             cancel.set()
 
     with pytest.raises(Cancelled):
-        install_tiny(folder, report=stop_in_the_middle, cancel=cancel)
+        install_tiny(folder, recipe=LARGE, report=stop_in_the_middle, cancel=cancel)
     assert read_marker(folder) is None
     assert steps[0].doing == "making the environment"
     assert steps[-1].total == 3
 
-    marker = install_tiny(folder)
-    assert marker.versions == {"networkx": "3.6.1"}
+    marker = install_tiny(folder, recipe=LARGE)
+    assert marker.versions == {"mpmath": "1.3.0"}
     assert read_marker(folder) == marker
     site = next((folder / "lib").glob("python3.*/site-packages"))
     for record in site.glob("*.dist-info/RECORD"):
@@ -387,7 +390,7 @@ def test_an_interrupted_install_is_mended_by_the_next(tmp_path: Path) -> None:
             assert (site / name).exists() or not digest, name
 
     seen: list[Step] = []
-    assert install_tiny(folder, report=seen.append) == marker
+    assert install_tiny(folder, recipe=LARGE, report=seen.append) == marker
     assert seen == []
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import tomllib
 
+from tests import conftest
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 PRODUCT = ("core", "tui", "cli")
 
@@ -68,3 +70,10 @@ def test_a_class_has_its_name_alone() -> None:
         tree = ast.parse(path.read_text("utf-8"))
         homes.update(n.name for n in ast.walk(tree) if isinstance(n, ast.ClassDef))
     assert [name for name, count in homes.items() if count > 1] == []
+
+
+def test_files_that_are_ordered_by_name_are_there() -> None:
+    """A renamed file would be tested as if it were quick, and waited for at the end."""
+    folder = Path(__file__).parent
+    for name in (*conftest._ENGINES_AT_WORK, *conftest._LONG):
+        assert (folder / f"{name}.py").exists(), name
