@@ -9,6 +9,7 @@ is that of the change, not of two separate numbers.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -116,14 +117,29 @@ def change_stats(
     shared = shared_tokens(old, new)
     earlier = UnitTotals(old, shared, units)
     later = UnitTotals(new, shared, units)
-    values_old = earlier.metrics_of_data()
-    values_new = later.metrics_of_data()
-    drawn_old, drawn_new = _metrics_of_draws(earlier, later, resamples, seed)
-    studentised = _studentised(old, new, shared.finite, lengths, resamples)
-    rows = []
+    rows = _rows(
+        earlier,
+        later,
+        drawn=_metrics_of_draws(earlier, later, resamples, seed),
+        studentised=_studentised(old, new, shared.finite, lengths, resamples),
+    )
+    return Changes(tuple(rows), units.method, units.count, resamples)
+
+
+def _rows(
+    old: UnitTotals,
+    new: UnitTotals,
+    *,
+    drawn: tuple[dict[str, Floats], dict[str, Floats]],
+    studentised: Mapping[str, Interval | None],
+) -> Iterator[Change]:
+    """The metrics that both sessions have, in the order of the table."""
+    values_old = old.metrics_of_data()
+    values_new = new.metrics_of_data()
+    drawn_old, drawn_new = drawn
     for path in METRICS:
         if path in values_old and path in values_new:
-            change = _change(
+            yield _change(
                 path,
                 old=values_old[path].item(),
                 new=values_new[path].item(),
@@ -131,8 +147,6 @@ def change_stats(
                 drawn_new=drawn_new.get(path),
                 studentised=studentised.get(path),
             )
-            rows.append(change)
-    return Changes(tuple(rows), units.method, units.count, resamples)
 
 
 def _check_counts(old: PairTokens, new: PairTokens, tokens: int) -> None:

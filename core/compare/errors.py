@@ -6,7 +6,7 @@ Definitions are those of `docs/report.md`; all of it is float64.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ import numpy.typing as npt
 from logdrift.core.compare.sums import check_same_length
 
 Array = npt.NDArray[Any]
+Floats = npt.NDArray[np.float64]
 
 _QUANTILES = (0.5, 0.9, 0.99, 0.999)
 
@@ -70,16 +71,24 @@ def error_stats(delta: Array, logprob_a: Array, logprob_b: Array) -> ErrorStats:
     exact = float(equal.sum() / count)
     if kept == 0:
         return ErrorStats(exact_fraction=exact, infinite=count)
-    values = delta[finite].astype(np.float64)
-    size = np.abs(values)
+    return replace(
+        _of_finite(delta[finite].astype(np.float64)),
+        pearson=pearson(logprob_a[finite], logprob_b[finite]),
+        exact_fraction=exact,
+        infinite=count - kept,
+    )
+
+
+def _of_finite(delta: Floats) -> ErrorStats:
+    """What finite deltas f64[n], n > 0, say on their own."""
+    size = np.abs(delta)
     mean_square = np.mean(size * size)
     quantiles = np.quantile(size, _QUANTILES)
     p50, p90, p99, p999 = quantiles.tolist()
     return ErrorStats(
-        mean=float(values.mean()),
+        mean=float(delta.mean()),
         mae=float(size.mean()),
         rmse=float(np.sqrt(mean_square)),
-        pearson=pearson(logprob_a[finite], logprob_b[finite]),
         max_abs=float(size.max()),
         min_abs=float(size.min()),
         std_abs=_std(size),
@@ -87,8 +96,6 @@ def error_stats(delta: Array, logprob_a: Array, logprob_b: Array) -> ErrorStats:
         p90=p90,
         p99=p99,
         p999=p999,
-        exact_fraction=exact,
-        infinite=count - kept,
     )
 
 

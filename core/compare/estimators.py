@@ -36,8 +36,9 @@ def excess(delta: Array) -> Array:
 
 def k3(delta: Array, excess_of: Array | None = None) -> Array:
     """r - 1 - delta of each token, f64[n] in nats; ``excess_of`` is r - 1 if known."""
-    above = excess(delta) if excess_of is None else excess_of
-    estimate: Array = above - delta
+    if excess_of is None:
+        excess_of = excess(delta)
+    estimate: Array = excess_of - delta
     return estimate
 
 
@@ -71,5 +72,6 @@ def jensen_shannon(delta: Array, above: Array, below: Array) -> Array:
     estimate: Array = 0.5 * np.log1p(-0.25 * above * below)
     huge = np.maximum(above, below) > _HUGE
     if huge.any():
-        estimate[huge] = 0.5 * np.abs(delta[huge]) - math.log(2)
+        size = np.abs(delta[huge])
+        estimate[huge] = 0.5 * size - math.log(2)
     return estimate

@@ -60,12 +60,13 @@ def matrix_cell(
         pair = make_pair(session, a, b)
         if gate is None:
             gate = judge(session, pair)
+        texts = [reason.text for reason in gate.reasons]
         return MatrixCell(
             a=a,
             b=b,
             value=metric_value(pair, path, scope),
             verdict=gate.verdict,
-            reason=gate.reasons[0].text if gate.reasons else "",
+            reason=next(iter(texts), ""),
             floor=_floor_of(pair, path, scope),
         )
     except LogdriftError as error:

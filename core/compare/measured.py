@@ -39,7 +39,8 @@ def measure_pair(
     """
     a = pair.a.info.label
     b = pair.b.info.label
-    metrics = replace(measure(pair, scope), decomposition=split_of(a, b, splits))
+    split = split_of(a, b, splits)
+    metrics = replace(measure(pair, scope), decomposition=split)
     gate = judge(pair.session, pair, scope)
     return MeasuredPair(a=a, b=b, gate=gate, metrics=metrics)
 
@@ -48,9 +49,9 @@ def splits_for(
     session: Session, scope: Scope, limits: Iterable[Limit]
 ) -> Sequence[Decomposition]:
     """The decompositions of a session where one of the limits asks for them."""
-    asked = any(limit.metric.startswith("decomposition.") for limit in limits)
-    if asked:
-        return decompositions(session, scope)
+    for limit in limits:
+        if limit.metric.startswith("decomposition."):
+            return decompositions(session, scope)
     return ()
 
 

@@ -71,9 +71,10 @@ class Pair(AlignedPair):
         """
         offsets = self.sequences.offsets[: self.count + 1]
         lengths = np.diff(offsets)
+        start_of_token = np.repeat(offsets[:-1], lengths)
         columns: dict[str, npt.NDArray[Any]] = {
             "sequence": np.repeat(np.arange(self.count), lengths),
-            "position": np.arange(self.tokens) - np.repeat(offsets[:-1], lengths),
+            "position": np.arange(self.tokens) - start_of_token,
             "token_id": self.sequences.token_ids[: self.tokens],
             "in_completion": self.in_completion,
             "scored": self.scored,
@@ -85,9 +86,10 @@ class Pair(AlignedPair):
             "rank_a": self.a.rank.whole()[: self.tokens],
             "rank_b": self.b.rank.whole()[: self.tokens],
         }
-        for side, capture in (("a", self.a), ("b", self.b)):
-            if capture.entropy is not None:
-                columns[f"entropy_{side}"] = capture.entropy.whole()[: self.tokens]
+        if self.a.entropy is not None:
+            columns["entropy_a"] = self.a.entropy.whole()[: self.tokens]
+        if self.b.entropy is not None:
+            columns["entropy_b"] = self.b.entropy.whole()[: self.tokens]
         return columns
 
     def to_pandas(self) -> Any:
@@ -104,7 +106,8 @@ class Pair(AlignedPair):
         columns = self.columns()
         text = self.session.pieces.text
         ids, of_token = np.unique(columns["token_id"], return_inverse=True)
-        pieces = np.array([text(int(token_id)) for token_id in ids], object)
+        texts = [text(token_id) for token_id in ids.tolist()]
+        pieces = np.array(texts, object)
         columns["piece"] = pieces[of_token]
         return pandas.DataFrame(columns)
 
@@ -114,4 +117,6 @@ def make_pair(session: Session, a: str, b: str) -> Pair:
 
     It may have no common sequence yet. InputError names the known labels.
     """
-    return Pair.of_labels(session, label_of(session, a), label_of(session, b))
+    label_a = label_of(session, a)
+    label_b = label_of(session, b)
+    return Pair.of_labels(session, label_a, label_b)

@@ -178,7 +178,9 @@ def growth(
     """|new| - |old| of two deltas f32[n]; 0 where both are infinite."""
     with np.errstate(invalid="ignore"):
         by = np.abs(new) - np.abs(old)
-    return np.where(np.isnan(by), np.float32(0), by).astype(np.float32, copy=False)
+    both_infinite = np.isnan(by)
+    known = np.where(both_infinite, np.float32(0), by)
+    return known.astype(np.float32, copy=False)
 
 
 def compare_sessions(
@@ -207,6 +209,10 @@ def compare_sessions(
     new_at = new_common[scored]
     old_tokens = _tokens(old, old_at)
     new_tokens = _tokens(new, new_at)
+    lengths = _scored_lengths(match, scored)
+    changes = change_stats(
+        old_tokens, new_tokens, lengths, resamples=resamples, seed=seed
+    )
     return SessionComparison(
         match=match,
         common=len(old_common),
@@ -214,13 +220,7 @@ def compare_sessions(
         new_at=new_at,
         old=old_tokens,
         new=new_tokens,
-        changes=change_stats(
-            old_tokens,
-            new_tokens,
-            _scored_lengths(match, scored),
-            resamples=resamples,
-            seed=seed,
-        ),
+        changes=changes,
     )
 
 
