@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from logdrift.core.engines import ENGINES
@@ -44,46 +45,70 @@ def facts_of(
     ``config`` SGLang's resolved ModelConfig, ``limit`` the longest sequence it scores,
     ``decodes`` whether the plan samples with this engine.
     """
-    dtype = observe.dtype_name(config.dtype)
-    quantization = config.quantization or "none"
-    rounded = _logits_dtype(state, dtype, quantization)
-    chunk = state.get("chunked_prefill_size")
     versions = observe.versions("sglang", ENGINES["sglang"].distributions)
     device = observe.device(state["device"])
     device["threads"] = None  # those of the scheduler, which does not tell
     environment = observe.environment()
     environment.pop("SGLANG_RUN_ID", None)  # drawn at random on each start
-    return Facts(
+    facts = Facts(
         **versions,
         **device,
+        model_class=_model_class(config),
+        max_length=limit,
+        vocab_size=int(config.vocab_size),
+        config_overrides=_overrides(state.get("json_model_override_args")),
+        environment=environment,
+    )
+    facts = _with_numerics(facts, state, config)
+    facts = _with_scheduling(facts, state)
+    extra: dict[str, Any] = {name: state[name] for name in _EXTRA if name in state}
+    extra["cache_flushed"] = "before each part"
+    extra["seeding"] = seeding_of(state) if decodes else None
+    facts = replace(facts, prefill_logprobs="raw", rank_counts="strict", extra=extra)
+    if not decodes:
+        return facts
+    return replace(
+        facts,
+        decode_logprobs=_decode_semantics(sampling, environment),
+        temperature=sampling.temperature,
+    )
+
+
+def _with_numerics(facts: Facts, state: Mapping[str, Any], config: Any) -> Facts:
+    """``facts`` with what the numbers are computed and kept in."""
+    dtype = observe.dtype_name(config.dtype)
+    quantization = config.quantization or "none"
+    rounded = _logits_dtype(state, dtype, quantization)
+    kv_cache = state.get("kv_cache_dtype")
+    return replace(
+        facts,
         dtype=dtype,
         head_dtype=rounded,
         logits_dtype=rounded,
         quantization=quantization,
-        kv_cache_dtype=_kv_dtype(state.get("kv_cache_dtype"), dtype, quantization),
-        decode_logprobs=_decode_semantics(sampling, environment) if decodes else None,
-        prefill_logprobs="raw",
-        temperature=sampling.temperature if decodes else None,
-        rank_counts="strict",
+        kv_cache_dtype=_kv_dtype(kv_cache, dtype, quantization),
         attention_backend=_attention(state),
         execution_mode=_execution(state),
-        model_class=_model_class(config),
+        batch_invariant=state.get("enable_deterministic_inference"),
+    )
+
+
+def _with_scheduling(facts: Facts, state: Mapping[str, Any]) -> Facts:
+    """``facts`` with how sequences are cached, cut and put together."""
+    chunk = state.get("chunked_prefill_size")
+    chunked_prefill = None
+    chunk_size = None
+    if isinstance(chunk, int):
+        chunked_prefill = chunk > 0
+        chunk_size = chunk if chunked_prefill else None
+    return replace(
+        facts,
         prefix_cache=_inverted(state.get("disable_radix_cache")),
-        chunked_prefill=chunk > 0 if isinstance(chunk, int) else None,
-        chunk_size=chunk if isinstance(chunk, int) and chunk > 0 else None,
+        chunked_prefill=chunked_prefill,
+        chunk_size=chunk_size,
         padding="none",
         max_batch_sequences=state.get("effective_max_running_requests_per_dp"),
-        max_length=limit,
         tensor_parallel=state.get("tp_size"),
-        batch_invariant=state.get("enable_deterministic_inference"),
-        vocab_size=int(config.vocab_size),
-        config_overrides=_overrides(state.get("json_model_override_args")),
-        environment=environment,
-        extra={
-            **{name: state[name] for name in _EXTRA if name in state},
-            "cache_flushed": "before each part",
-            "seeding": seeding_of(state) if decodes else None,
-        },
     )
 
 
@@ -108,12 +133,13 @@ def _decode_semantics(
     """
     if sampling.repetition_penalty != 1.0:
         return "processed"
-    untempered = sampling.temperature in (0.0, 1.0) or sampling.top_k == 1
+    is_greedy = sampling.temperature == 0.0 or sampling.top_k == 1
+    has_temperature = not is_greedy and sampling.temperature != 1.0
     switch = environment.get("SGLANG_RETURN_ORIGINAL_LOGPROB", "")
-    original = switch.lower() in ("1", "true")
-    if untempered or original:
-        return "raw"
-    return "temperature_scaled"
+    is_switched_off = switch.lower() in ("1", "true")
+    if has_temperature and not is_switched_off:
+        return "temperature_scaled"
+    return "raw"
 
 
 def context_length(arguments: Mapping[str, Any]) -> int | None:
@@ -145,9 +171,8 @@ def context_length(arguments: Mapping[str, Any]) -> int | None:
 
 def seeds_itself(state: Mapping[str, Any]) -> bool:
     """Whether SGLang heeds `sampling_seed`, from its arguments or its state."""
-    return bool(
-        state.get("enable_deterministic_inference") or state.get("rl_on_policy_target")
-    )
+    is_deterministic = state.get("enable_deterministic_inference")
+    return bool(is_deterministic or state.get("rl_on_policy_target"))
 
 
 def seeding_of(state: Mapping[str, Any]) -> str | None:
@@ -186,8 +211,9 @@ def _execution(state: Mapping[str, Any]) -> str | None:
         return None
     modes = []
     for phase, settings in graphs.items():
-        if settings["backend"] != "disabled":
-            modes.append(f"{phase} graph {settings['backend']}")
+        backend = settings["backend"]
+        if backend != "disabled":
+            modes.append(f"{phase} graph {backend}")
     if state.get("enable_torch_compile"):
         modes.append("torch.compile")
     return ", ".join(modes) or "eager"
@@ -202,7 +228,9 @@ def _overrides(overrides: Any) -> dict[str, Any] | None:
             overrides = json.loads(overrides)
         except ValueError:
             return None
-    return dict(overrides) if isinstance(overrides, Mapping) else None
+    if isinstance(overrides, Mapping):
+        return dict(overrides)
+    return None
 
 
 def _model_class(config: Any) -> str | None:
@@ -212,7 +240,8 @@ def _model_class(config: Any) -> str | None:
             get_model_architecture,
         )
 
-        return str(get_model_architecture(config)[0].__name__)
+        model_class, *_ = get_model_architecture(config)
+        return str(model_class.__name__)
     except (ImportError, ValueError, AttributeError):
         return None
 

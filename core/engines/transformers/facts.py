@@ -34,6 +34,9 @@ def observe(
         "device": str(device),
         "device_count": _device_count(model),
     }
+    kv_cache_dtype = None
+    if "decode" in settings.paths:
+        kv_cache_dtype = _cache_dtype(model, device)
     return Facts(
         **common.versions(TRAINER, ENGINES[TRAINER].distributions),
         **seen,
@@ -41,9 +44,7 @@ def observe(
         head_dtype=head["dtype"],
         logits_dtype=_name(head["logits_dtype"]),
         quantization=_quantization(model),
-        kv_cache_dtype=(
-            _cache_dtype(model, device) if "decode" in settings.paths else None
-        ),
+        kv_cache_dtype=kv_cache_dtype,
         decode_logprobs="raw",
         prefill_logprobs="raw",
         temperature=settings.sampling.temperature,
@@ -62,18 +63,24 @@ def observe(
         logits_size=head["logits_size"],
         config_overrides=_overrides(model, settings.spec.options),
         environment=common.environment(),
-        extra={
-            "head_method": head["method"],
-            "head_rows": head["rows"],
-            "hidden_states": head["hidden_states"],
-            "oom_rows": head["oom_rows"],
-            "parameter_dtypes": dtypes,
-            "experts_implementation": _text(
-                getattr(model.config, "_experts_implementation", None)
-            ),
-            **_torch_flags(),
-        },
+        extra=_extra(model, head, dtypes),
     )
+
+
+def _extra(
+    model: Any, head: Mapping[str, Any], dtypes: Mapping[str, int]
+) -> dict[str, Any]:
+    """What the fields of `Facts` have no place for."""
+    experts = getattr(model.config, "_experts_implementation", None)
+    return {
+        "head_method": head["method"],
+        "head_rows": head["rows"],
+        "hidden_states": head["hidden_states"],
+        "oom_rows": head["oom_rows"],
+        "parameter_dtypes": dtypes,
+        "experts_implementation": _text(experts),
+        **_torch_flags(),
+    }
 
 
 def _overrides(model: Any, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -81,9 +88,11 @@ def _overrides(model: Any, options: Mapping[str, Any]) -> dict[str, Any]:
     there), as they now stand.
     """
     written = model.config.to_dict()
-    return {
-        name: common.plain(written[name]) for name in sorted(options) if name in written
-    }
+    overrides = {}
+    for name in sorted(options):
+        if name in written:
+            overrides[name] = common.plain(written[name])
+    return overrides
 
 
 def _parameter_dtypes(model: Any) -> dict[str, int]:
@@ -107,7 +116,8 @@ def _quantization(model: Any) -> str | None:
         method = config.get("quant_method")
     else:
         method = getattr(config, "quant_method", None)
-    return _text(getattr(method, "value", method)) or type(config).__name__
+    name = getattr(method, "value", method)
+    return _text(name) or type(config).__name__
 
 
 def _cache_dtype(model: Any, device: Any) -> str | None:

@@ -9,7 +9,8 @@ import difflib
 import inspect
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from logdrift.core.engines import ENGINES
@@ -207,38 +208,15 @@ def facts(
     """
     config = llm.llm_engine.vllm_config
     seen = _observed(llm)
-    device = observe.device(str(seen["device"])) if seen.get("device") else {}
-    if seen.get("threads"):
-        device["threads"] = seen["threads"]
-    decoding = "decode" in settings.paths
-    return Facts(
+    known = Facts(
         **observe.versions("vllm", ENGINES["vllm"].distributions),
-        **device,
-        dtype=observe.dtype_name(seen.get("dtype")),
-        head_dtype=observe.dtype_name(seen.get("head_dtype")),
-        logits_dtype=observe.dtype_name(seen.get("logits_dtype")),
-        logits_size=seen.get("logits_size"),
-        quantization=str(config.model_config.quantization or "none"),
-        kv_cache_dtype=observe.dtype_name(seen.get("kv_cache_dtype")),
+        **_device(seen),
         decode_logprobs=semantics(mode, params),
         prefill_logprobs="raw",
-        temperature=float(params.temperature) if decoding else None,
         rank_counts="inclusive",
-        attention_backend="+".join(seen.get("attention") or ()) or None,
-        execution_mode=_execution_mode(
-            seen.get("compilation_mode"), seen.get("cudagraph_mode")
-        ),
         model_class=seen.get("model_class"),
-        prefix_cache=bool(config.cache_config.enable_prefix_caching),
-        chunked_prefill=bool(config.scheduler_config.enable_chunked_prefill),
-        chunk_size=int(config.scheduler_config.max_num_batched_tokens),
-        max_batch_sequences=int(config.scheduler_config.max_num_seqs),
         padding="none",
-        max_length=int(config.model_config.max_model_len),
-        tensor_parallel=int(config.parallel_config.tensor_parallel_size),
         batch_invariant=_batch_invariant(),
-        vocab_size=int(config.model_config.get_vocab_size()),
-        config_overrides=_overrides(config.model_config),
         environment=dict(environment),
         extra={
             "model_runner": "v2" if config.use_v2_model_runner else "v1",
@@ -250,6 +228,57 @@ def facts(
             "logit_scale": seen.get("logit_scale"),
             "soft_cap": seen.get("soft_cap"),
         },
+    )
+    if "decode" in settings.paths:
+        known = replace(known, temperature=float(params.temperature))
+    known = _with_numerics(known, seen)
+    return _with_config(known, config)
+
+
+def _device(seen: Mapping[str, Any]) -> dict[str, Any]:
+    """The device and its threads, as the process that holds the model sees them."""
+    kind = seen.get("device")
+    device = observe.device(str(kind)) if kind else {}
+    threads = seen.get("threads")
+    if threads:
+        device["threads"] = threads
+    return device
+
+
+def _with_numerics(known: Facts, seen: Mapping[str, Any]) -> Facts:
+    """``known`` with what the numbers are computed and kept in, as ``seen`` beside the
+    model.
+    """
+    attention = seen.get("attention") or ()
+    compilation = seen.get("compilation_mode")
+    graphs = seen.get("cudagraph_mode")
+    return replace(
+        known,
+        dtype=observe.dtype_name(seen.get("dtype")),
+        head_dtype=observe.dtype_name(seen.get("head_dtype")),
+        logits_dtype=observe.dtype_name(seen.get("logits_dtype")),
+        logits_size=seen.get("logits_size"),
+        kv_cache_dtype=observe.dtype_name(seen.get("kv_cache_dtype")),
+        attention_backend="+".join(attention) or None,
+        execution_mode=_execution_mode(compilation, graphs),
+    )
+
+
+def _with_config(known: Facts, config: Any) -> Facts:
+    """``known`` with what vLLM's resolved config says."""
+    model = config.model_config
+    scheduler = config.scheduler_config
+    return replace(
+        known,
+        quantization=str(model.quantization or "none"),
+        prefix_cache=bool(config.cache_config.enable_prefix_caching),
+        chunked_prefill=bool(scheduler.enable_chunked_prefill),
+        chunk_size=int(scheduler.max_num_batched_tokens),
+        max_batch_sequences=int(scheduler.max_num_seqs),
+        max_length=int(model.max_model_len),
+        tensor_parallel=int(config.parallel_config.tensor_parallel_size),
+        vocab_size=int(model.get_vocab_size()),
+        config_overrides=_overrides(model),
     )
 
 
@@ -288,13 +317,25 @@ def cause(error: BaseException) -> str:
     text = str(error)
     details = getattr(error, "errors", None)
     if callable(details):
-        finding: Mapping[str, Any] = next(iter(details()), {})
-        where = ".".join(str(key) for key in finding.get("loc", ()))
-        what = str(finding.get("msg", text)).removeprefix("Value error, ")
-        text = f"{where}={finding.get('input')!r}: {what}" if where else what
+        text = _first_finding(details(), text)
     lines = text.strip().splitlines()
     first_line = lines[0].rstrip() if lines else type(error).__name__
     return first_line[:400]
+
+
+def _first_finding(findings: Iterable[Mapping[str, Any]], text: str) -> str:
+    """The first of Pydantic's ``findings`` in words; ``text`` stands for a message that
+    it does not have.
+    """
+    finding: Mapping[str, Any] = next(iter(findings), {})
+    keys = [str(key) for key in finding.get("loc", ())]
+    message = str(finding.get("msg", text))
+    what = message.removeprefix("Value error, ")
+    if not keys:
+        return what
+    where = ".".join(keys)
+    value = finding.get("input")
+    return f"{where}={value!r}: {what}"
 
 
 def _observed(llm: Any) -> Mapping[str, Any]:
@@ -363,10 +404,11 @@ def _execution_mode(mode: str | None, graphs: str | None) -> str | None:
 
 def _overrides(model_config: Any) -> dict[str, Any] | None:
     """``hf_overrides`` as resolved; None where a function made them."""
-    found = getattr(model_config, "hf_overrides", None)
-    if isinstance(found, Mapping):
-        return dict(observe.plain(dict(found)))
-    return None
+    overrides = getattr(model_config, "hf_overrides", None)
+    if not isinstance(overrides, Mapping):
+        return None
+    plain = observe.plain(dict(overrides))
+    return dict(plain)
 
 
 def _batch_invariant() -> bool | None:
