@@ -128,6 +128,11 @@ class _Tensors:
         """Loaded minus expected."""
         return self.loaded - self.expected
 
+    @property
+    def rounding(self) -> float:
+        """L2 of rounding the loaded and the expected tensor once."""
+        return _rounding(self.loaded, self.expected, self.unit)
+
 
 class Kinds:
     """Finds kinds for the tensors of one model, within a budget for the costly one."""
@@ -194,11 +199,14 @@ def _rank(tensors: _Tensors, directions: int) -> int | None:
     """
     gap = tensors.gap.float()
     energy = _energy(gap.double())
-    left = energy - _energies(gap, directions).cumsum(0)
-    rounding = _NOISE * _rounding(tensors.loaded, tensors.expected, tensors.unit)
+    held = _energies(gap, directions).cumsum(0)
+    left = energy - held
+    rounding = _NOISE * tensors.rounding
     noise = max(rounding**2, _SVD * energy)
+    if energy <= 4 * noise:
+        return None
     enough = (left <= noise).nonzero()
-    if not len(enough) or energy <= 4 * noise:
+    if not len(enough):
         return None
     return int(enough[0]) + 1
 
@@ -240,7 +248,8 @@ def _rounding(a: Tensor, b: Tensor, unit: float) -> float:
     random binade: 0.41 units each.
     """
     energy = a.square().sum() + b.square().sum()
-    return 0.41 * unit * float(energy.sqrt())
+    size = float(energy.sqrt())
+    return 0.41 * unit * size
 
 
 # -- explanations, the simplest first
@@ -257,17 +266,19 @@ def _scaled(tensors: _Tensors) -> Kind | None:
     """All entries are multiplied by one number."""
     if not _can_be_fitted(tensors):
         return None
+    unit = tensors.unit
     loaded = tensors.loaded
     expected = tensors.expected
     product = (loaded * expected).sum()
-    scale = float(product / expected.square().sum())
-    is_seen = abs(scale - 1) > 2 * tensors.unit
+    energy = expected.square().sum()
+    scale = float(product / energy)
+    is_seen = abs(scale - 1) > 2 * unit
     if not scale or not is_seen:
         return None
     scaled = scale * expected
-    limit = _NOISE * _rounding(loaded, scaled, tensors.unit)
-    left = float((loaded - scaled).norm())
-    if left > limit:
+    left = loaded - scaled
+    limit = _NOISE * _rounding(loaded, scaled, unit)
+    if float(left.norm()) > limit:
         return None
     return {"kind": "scale", "scale": scale}
 
@@ -277,12 +288,13 @@ def _shifted(tensors: _Tensors) -> Kind | None:
     if not _can_be_fitted(tensors):
         return None
     gap = tensors.gap
-    limit = _NOISE * _rounding(tensors.loaded, tensors.expected, tensors.unit)
+    limit = _NOISE * tensors.rounding
     added = float(gap.mean())
     size = abs(added) * gap.numel() ** 0.5
-    is_seen = size > 2 * limit
-    left = float((gap - added).norm())
-    if not is_seen or left > limit:
+    if size <= 2 * limit:
+        return None
+    left = gap - added
+    if float(left.norm()) > limit:
         return None
     return {"kind": "offset", "offset": added}
 
@@ -301,15 +313,19 @@ def _narrowed(tensors: _Tensors) -> Kind | None:
     stored = tensors.as_stored
     loaded = tensors.as_loaded
     for name, dtype in _NARROW.items():
-        rounded = stored.to(dtype).to(loaded.dtype)
-        if torch.equal(rounded, loaded):
-            return {"kind": "rounding", "grid": name, "scales": "none"}
+        narrow = stored.to(dtype)
+        if torch.equal(narrow.to(loaded.dtype), loaded):
+            return _rounded_to(name, "none")
     if stored.dtype != torch.float32:
         return None
-    cut = _cut_to_bfloat16(stored).to(loaded.dtype)
-    if not torch.equal(cut, loaded):
-        return None
-    return {"kind": "rounding", "grid": "bfloat16", "scales": "none", "cut": True}
+    cut = _cut_to_bfloat16(stored)
+    if torch.equal(cut.to(loaded.dtype), loaded):
+        return _rounded_to("bfloat16", "none") | {"cut": True}
+    return None
+
+
+def _rounded_to(grid: str, scales: str) -> Kind:
+    return {"kind": "rounding", "grid": grid, "scales": scales}
 
 
 def _cut_to_bfloat16(values: Tensor) -> Tensor:
@@ -323,7 +339,8 @@ def _last_place(tensors: _Tensors) -> Kind | None:
     """No entry is further off than the next number of the loaded dtype: rounded in
     another way, for example by cutting.
     """
-    smallest = torch.finfo(tensors.as_loaded.dtype).tiny
+    dtype = tensors.as_loaded.dtype
+    smallest = torch.finfo(dtype).tiny
     magnitude = tensors.expected.abs().clamp_min(smallest)
     step = 2 * tensors.unit * magnitude
     is_within = tensors.gap.abs() <= step
@@ -344,7 +361,7 @@ def _eight_bits(tensors: _Tensors) -> Kind | None:
             if scales == "none" and not is_float:
                 continue
             if _is_on_grid(tensors, grid, scales):
-                return {"kind": "rounding", "grid": grid, "scales": scales}
+                return _rounded_to(grid, scales)
     return None
 
 
@@ -355,11 +372,12 @@ def _few_rows(tensors: _Tensors) -> Kind | None:
     entry_differs = tensors.loaded != tensors.expected
     row_differs = entry_differs.any(1)
     rows = len(row_differs)
-    count = int(row_differs.sum())
+    numbers = row_differs.nonzero()
+    count = len(numbers)
     if count > _FEW * rows:
         return None
-    first = row_differs.nonzero()[0]
-    return {"kind": "rows", "rows": count, "of": rows, "first": int(first)}
+    first = int(numbers[0])
+    return {"kind": "rows", "rows": count, "of": rows, "first": first}
 
 
 Explanation = Callable[[_Tensors], Kind | None]
@@ -404,12 +422,15 @@ def _is_rounded(tensors: _Tensors, grid: str, scale: Tensor, rows: int) -> bool:
         loaded = loaded[:rows]
         stored = stored[:rows]
     nearest = _on_grid(stored / scale, grid) * scale
-    slack = 1.01 * tensors.unit * nearest.abs() + 1e-30
     own_nearest = _on_grid(loaded / scale, grid) * scale
+    size = nearest.abs()
+    slack = 1.01 * tensors.unit * size + 1e-30
     from_grid = (loaded - own_nearest).abs()
     from_stored = (loaded - stored).abs()
-    allowed = 1.01 * (nearest - stored).abs() + slack
-    is_rounded = (from_grid <= slack) & (from_stored <= allowed)
+    least = (nearest - stored).abs()
+    is_on_grid = from_grid <= slack
+    is_near = from_stored <= 1.01 * least + slack
+    is_rounded = is_on_grid & is_near
     share = float(is_rounded.double().mean())
     return share >= _EXACT
 
@@ -422,7 +443,8 @@ def _scale(stored: Tensor, scales: str, rows: int, largest: float) -> Tensor:
         return torch.ones((), dtype=stored.dtype)
     maxima = _group_maxima(stored, scales, rows)
     scale = maxima / largest
-    scale = torch.where(scale > 0, scale, torch.ones_like(scale))
+    ones = torch.ones_like(scale)
+    scale = torch.where(scale > 0, scale, ones)
     block = _BLOCK_SCALES.get(scales)
     if block is not None and block.power_of_two:
         exponent = torch.log2(scale).ceil()
@@ -434,14 +456,16 @@ def _group_maxima(stored: Tensor, scales: str, rows: int) -> Tensor:
     """The largest number of each group of entries that share a scale, in the first
     ``rows`` rows; it broadcasts against these.
     """
+    magnitudes = stored.abs()
     if scales == "one for the tensor":
-        return stored.abs().amax()
+        return magnitudes.amax()
     if scales == "one a column":
-        return stored.abs().amax(0, keepdim=True)
-    magnitudes = stored[:rows].abs()
+        return magnitudes.amax(0, keepdim=True)
+    magnitudes = magnitudes[:rows]
     if scales == "one a row":
         return magnitudes.amax(1, keepdim=True)
-    return _block_maxima(magnitudes, _BLOCK_SCALES[scales].height)
+    block = _BLOCK_SCALES[scales]
+    return _block_maxima(magnitudes, block.height)
 
 
 def _block_maxima(magnitudes: Tensor, height: int) -> Tensor:

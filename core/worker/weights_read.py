@@ -7,7 +7,7 @@ the way it is stored. Nothing is written to the model.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,14 @@ from logdrift.core.worker.weights_compare import WeightsComparison
 from logdrift.core.worker.weights_config import config_answer
 from logdrift.core.worker.weights_files import FLOATS, Files, digest, dtype_name
 from logdrift.core.worker.weights_kind import Kinds
+from logdrift.core.worker.weights_loaded import (
+    compute_dtype,
+    fused_names,
+    is_tied,
+    loaded_tensors,
+    with_entries,
+    without_aliases,
+)
 from logdrift.core.worker.weights_map import Names, Piece, is_embedding, is_head
 from logdrift.core.worker.weights_probe import CannotProbeError
 
@@ -87,7 +95,6 @@ def _as_loaded(module: Any, tensor: Tensor) -> Tensor | None:
     return None
 
 
-NamedTensor = tuple[str, Tensor]
 Entry = dict[str, Any]
 """What is known of one tensor, JSON-ready; by the fields of `read`'s tensors."""
 
@@ -116,15 +123,15 @@ class _WeightsReading:
     ) -> None:
         self.model = model
         self.disk = disk
-        self.names = Names(disk.shapes, _packed(model))
-        self.loaded = _loaded(model, self.names)
+        self.names = Names(disk.shapes, fused_names(model))
+        self.loaded = loaded_tensors(model, self.names)
         self.entries: dict[str, Entry] = {}
         self.extra: list[str] = []
-        self.tied = _tied(self.loaded)
+        self.tied = is_tied(self.loaded)
         self.comparison = WeightsComparison(
             disk=disk,
             own=own,
-            dtype=_compute_dtype(self.loaded),
+            dtype=compute_dtype(self.loaded),
             kinds=Kinds(),
         )
         self.asking = Asking(model, self.comparison, note)
@@ -132,7 +139,7 @@ class _WeightsReading:
 
     def answer(self) -> dict[str, Any]:
         """What `read` answers."""
-        for name, tensor in _without_aliases(self.loaded):
+        for name, tensor in without_aliases(self.loaded):
             try:
                 self._tensor(name, tensor)
             # tensors of a library's own class: one that cannot be read fails alone
@@ -340,7 +347,7 @@ class _WeightsReading:
         where that has another shape.
         """
         stored = self.disk.shapes[head]
-        for name, tensor in _filled(self.loaded):
+        for name, tensor in with_entries(self.loaded):
             if not is_embedding(name):
                 continue
             if tuple(tensor.shape[1:]) != stored[1:]:
@@ -409,84 +416,11 @@ def _expert_entry(
     return {**known, "how": None, "same": None, "reason": reason}
 
 
-def _compute_dtype(loaded: Sequence[NamedTensor]) -> Any:
-    """The dtype of the first matrix of numbers; None where there is none."""
-    for _, tensor in loaded:
-        is_matrix = tensor.ndim == 2
-        if is_matrix and tensor.dtype in FLOATS:
-            return tensor.dtype
-    return None
-
-
-def _without_aliases(loaded: Sequence[NamedTensor]) -> Iterator[NamedTensor]:
-    """One tensor under two names, as a tied head is, goes by the first of them."""
-    seen = set()
-    for name, tensor in loaded:
-        place = (
-            tensor.data_ptr(),
-            tuple(tensor.shape),
-            tensor.stride(),
-            tensor.dtype,
-        )
-        if tensor.numel() and place in seen:
-            continue
-        seen.add(place)
-        yield name, tensor
-
-
 def _sorted_numbers(tensors: Sequence[Tensor]) -> Tensor:
     """float32[N]: all their numbers, the smallest first."""
     flat = [tensor.reshape(-1) for tensor in tensors]
     numbers = torch.cat(flat).float()
     return numbers.sort().values
-
-
-def _packed(model: Any) -> dict[str, Sequence[str]]:
-    """What the model's class says that it fuses: name -> names of its parts."""
-    mapping = getattr(model, "packed_modules_mapping", None)
-    if not isinstance(mapping, Mapping):
-        return {}
-    packed: dict[str, Sequence[str]] = {}
-    for fused, parts in mapping.items():
-        if isinstance(parts, (list, tuple)):
-            packed[fused] = parts
-    return packed
-
-
-def _loaded(model: Any, names: Names) -> list[NamedTensor]:
-    """Parameters, and those buffers that a checkpoint stores, under all of their
-    names.
-    """
-    loaded = []
-    for name, parameter in model.named_parameters(remove_duplicate=False):
-        loaded.append((name, parameter.detach()))
-    for name, buffer in model.named_buffers(remove_duplicate=False):
-        if names.find(name):
-            loaded.append((name, buffer.detach()))
-    return loaded
-
-
-def _filled(loaded: Sequence[NamedTensor]) -> list[NamedTensor]:
-    """Those that have entries: the engine did not empty them."""
-    return [(name, tensor) for name, tensor in loaded if tensor.numel()]
-
-
-def _tied(loaded: Sequence[NamedTensor]) -> bool | None:
-    """Whether head and input embedding are one tensor; None where one of them cannot be
-    seen.
-    """
-    filled = _filled(loaded)
-    heads = [tensor for name, tensor in filled if is_head(name)]
-    inputs = [tensor for name, tensor in filled if is_embedding(name)]
-    if not inputs:
-        return None
-    if not heads:
-        # SGLang and vLLM may call one module by one name only.
-        has_an_empty_head = any(is_head(name) for name, _ in loaded)
-        return None if has_an_empty_head else True
-    head_address = heads[0].data_ptr()
-    input_address = inputs[0].data_ptr()
-    return bool(head_address == input_address)
 
 
 def _ways(part: Tensor, turned: bool) -> Ways:

@@ -26,14 +26,15 @@ def check_echo(ids: IdArray, echoed: Sequence[int], vocabulary: int, what: str) 
     back as 0.
     """
     returned = np.asarray(echoed, np.int64)
-    last_id_as_zero = (ids == vocabulary - 1) & (returned == 0)
+    is_last_id = ids == vocabulary - 1
+    last_id_as_zero = is_last_id & (returned == 0)
     same = (returned == ids) | last_id_as_zero
-    if not bool(same.all()):
-        position = int(np.flatnonzero(~same)[0])
-        raise MismatchError(
-            f"{what}: SGLang scored id {int(returned[position])} at {position}, not"
-            f" {int(ids[position])}"
-        )
+    if bool(same.all()):
+        return
+    position = int(np.flatnonzero(~same)[0])
+    scored = int(returned[position])
+    sent = int(ids[position])
+    raise MismatchError(f"{what}: SGLang scored id {scored} at {position}, not {sent}")
 
 
 def read_generation(
@@ -50,15 +51,21 @@ def read_generation(
         raise MismatchError(
             f"{what}: SGLang generated {new.size} tokens where {most} were asked"
         )
-    if [row[1] for row in rows] != new.tolist():
+    scored_ids = [token_id for _, token_id, *_ in rows]
+    if scored_ids != new.tolist():
         raise MismatchError(f"{what}: SGLang scored other ids than it generated")
-    scores = Scores.empty(prompt.size + new.size, top_k)
-    fill(scores, prompt.size, rows, meta.get("output_top_logprobs") or [], what)
-    finish = (meta.get("finish_reason") or {}).get("type")
+    whole = np.concatenate([prompt, new])
+    scores = Scores.empty(whole.size, top_k)
+    tops = meta.get("output_top_logprobs") or []
+    fill(scores, prompt.size, rows, tops, what)
+    finish_reason = meta.get("finish_reason") or {}
+    finish = finish_reason.get("type")
+    if finish not in ("stop", "length"):
+        finish = "unknown"
     return Generation(
-        token_ids=np.concatenate([prompt, new]).astype(np.int32),
+        token_ids=whole.astype(np.int32),
         prompt_length=int(prompt.size),
-        finish=finish if finish in ("stop", "length") else "unknown",
+        finish=finish,
         scores=scores,
     )
 
@@ -72,12 +79,11 @@ def fill(
     SGLang gives no rank: it is 1 + the alternatives strictly above the target where the
     target is at least as likely as the last of them, else unknown.
     """
-    count = len(rows)
     top_k = scores.top_ids.shape[1]
-    stop = start + count
+    stop = start + len(rows)
     check_length(stop, scores.logprob.size, what)
-    scores.logprob[start:stop] = [normalise(row[0]) for row in rows]
-    if top_k and count:
+    scores.logprob[start:stop] = [normalise(logprob) for logprob, *_ in rows]
+    if top_k and rows:
         _fill_alternatives(scores, start, tops, what)
     mark_nan(scores, start)
 
@@ -85,17 +91,20 @@ def fill(
 def _fill_alternatives(
     scores: Scores, start: int, tops: Sequence[Any], what: str
 ) -> None:
-    count = scores.logprob.size - start
-    top_k = scores.top_ids.shape[1]
-    stop = start + count
-    check_length(len(tops), count, f"{what}: alternatives")
-    for row in tops:
-        check_length(len(row), top_k, f"{what}: alternatives of a position")
-    scores.top_ids[start:stop] = [[entry[1] for entry in row] for row in tops]
-    values: FloatArray = np.array(
-        [[normalise(entry[0]) for entry in row] for row in tops], np.float32
-    )
-    scores.top_logprobs[start:stop] = values
-    target = scores.logprob[start:stop]
-    above = (values > target[:, None]).sum(axis=1)
-    scores.rank[start:stop] = np.where(target >= values[:, -1], 1 + above, 0)
+    length, top_k = scores.top_ids.shape
+    what = f"{what}: alternatives"
+    check_length(len(tops), length - start, what)
+    ids = []
+    logprobs = []
+    for alternatives in tops:
+        check_length(len(alternatives), top_k, f"{what} of a position")
+        ids.append([token_id for _, token_id, *_ in alternatives])
+        logprobs.append([normalise(logprob) for logprob, *_ in alternatives])
+    values: FloatArray = np.array(logprobs, np.float32)
+    target = scores.logprob[start:]
+    least_likely = values[:, -1]
+    is_above = values > target[:, None]
+    above = is_above.sum(axis=1)
+    scores.top_ids[start:] = ids
+    scores.top_logprobs[start:] = values
+    scores.rank[start:] = np.where(target >= least_likely, 1 + above, 0)

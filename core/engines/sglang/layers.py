@@ -11,7 +11,7 @@ from typing import Any
 from logdrift.core.worker import layers as common
 from logdrift.core.worker import stack
 from logdrift.core.worker.layers import Armed
-from logdrift.core.worker.stack import named_arguments
+from logdrift.core.worker.stack import Arguments, named_arguments
 
 Tensor = Any
 
@@ -31,58 +31,68 @@ def collect(model: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
     return common.collect(arguments)
 
 
-def entering(module: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Tensor:
+def entering(module: Any, args: Arguments, kwargs: Mapping[str, Any]) -> Tensor:
     """The stream that a layer or norm is called with, float32[T, H].
 
     Where SGLang keeps the residual in the batch (layers/layer_boundary), it gives a
     copy of the stream on request.
     """
     named = named_arguments(module, args, kwargs)
+    hidden = named.get("hidden_states")
     batch = named.get("forward_batch")
-    if getattr(batch, "residual_stream", None) is None or "hidden_states" not in named:
+    kept_stream = getattr(batch, "residual_stream", None)
+    if hidden is None or kept_stream is None:
         return stack.entering(module, args, kwargs)
     from sglang.srt.layers.layer_boundary.residual import (  # type: ignore[import-not-found,unused-ignore]
         batch as residual,
     )
 
-    return residual.snapshot(named["hidden_states"], batch).float()
+    return residual.snapshot(hidden, batch).float()
 
 
 def hook_head(model: Any, armed: Armed) -> None:
     """The head needs its batch, so it is applied to our rows where it is applied to the
     engine's own.
     """
+    hook = _at_head(armed)
     for module in model.modules():
         if _is_logits_processor(module):
-            hook = _at_head(armed)
-            armed.handles.append(
-                module.register_forward_pre_hook(hook, with_kwargs=True)
-            )
+            handle = module.register_forward_pre_hook(hook, with_kwargs=True)
+            armed.handles.append(handle)
 
 
 def _is_logits_processor(module: Any) -> bool:
-    named_so = type(module).__name__ == "LogitsProcessor"
-    return named_so and hasattr(module, "_get_logits") and hasattr(module, "forward")
+    if type(module).__name__ != "LogitsProcessor":
+        return False
+    return hasattr(module, "_get_logits") and hasattr(module, "forward")
 
 
 def _at_head(armed: Armed) -> Callable[..., None]:
-    def hook(module: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-        named = named_arguments(module, args, kwargs)
-        tried = armed.head or armed.head_error
-        if tried or not armed.taps.done or "logits_metadata" not in named:
+    def hook(module: Any, args: Arguments, kwargs: Mapping[str, Any]) -> None:
+        is_tried = armed.head or armed.head_error
+        if is_tried or not armed.taps.done:
             return
-        try:
-            batch = _metadata(named["logits_metadata"])
-            armed.read_head(
-                lambda rows: module._get_logits(
-                    rows, named["lm_head"], batch, use_logits_buffer=False
-                )
-            )
-        # Whatever the head does: an exception here would end the engine.
-        except Exception as error:
-            armed.head_error = f"{type(error).__name__}: {error}"
+        named = named_arguments(module, args, kwargs)
+        if "logits_metadata" in named:
+            _read_head(armed, module, named)
 
     return hook
+
+
+def _read_head(armed: Armed, processor: Any, named: Mapping[str, Any]) -> None:
+    """Put our rows through the head with the arguments that the engine ``named``."""
+    try:
+        batch = _metadata(named["logits_metadata"])
+        head = named["lm_head"]
+
+        def logits_of(rows: Tensor) -> Tensor:
+            return processor._get_logits(rows, head, batch, use_logits_buffer=False)
+
+        armed.read_head(logits_of)
+    # Whatever the head does: an exception here would end the engine.
+    except Exception as error:
+        kind = type(error).__name__
+        armed.head_error = f"{kind}: {error}"
 
 
 def _metadata(batch: Any) -> Any:
