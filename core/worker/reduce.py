@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -90,32 +90,34 @@ class Reducer:
         padding.fill_(-math.inf)
 
         target = values.gather(1, targets[:, None])
-        maxima = values.view(rows, -1, _GROUP).amax(-1)
-        top_values, top_ids = self._top(values, maxima)
+        grouped = values.view(rows, -1, _GROUP)
+        maxima = grouped.amax(-1)
+        top = self._top(values, maxima)
+        is_greater = torch.gt(values, target, out=work)
         # float32 counts whole numbers exactly up to 2**24 ids
-        greater = torch.gt(values, target, out=work).sum(-1)
+        greater = is_greater.sum(-1).to(torch.int32)
 
         peak = maxima.amax(-1, keepdim=True)
         padding.fill_(_PADDING)  # finite, so that 0 * padding is 0
-        total, weighted = _sums(values, work, peak)
-        log_total = total.log()
+        sums = _sums(values, work, peak)
+        log_total = sums.total.log()
         peak = peak.double()
         target_over_peak = target.double() - peak
-        top_over_peak = top_values.double() - peak
-        mean_over_peak = math.log(2) * weighted / total
+        top_over_peak = top.values.double() - peak
+        mean_over_peak = math.log(2) * sums.weighted / sums.total
+        entropy = log_total - mean_over_peak
         has_peak = peak[:, 0].isfinite()
         return _Block(
             has_distribution=has_peak & log_total.isfinite(),
             logprob=target_over_peak[:, 0] - log_total,
-            rank=greater.to(torch.int32) + 1,
-            top_ids=top_ids,
+            rank=greater + 1,
+            top_ids=top.ids,
             top_logprobs=top_over_peak - log_total[:, None],
-            entropy=(log_total - mean_over_peak).clamp_(min=0.0),
+            entropy=entropy.clamp_(min=0.0),
         )
 
-    def _top(self, values: Tensor, maxima: Tensor) -> tuple[Tensor, Tensor]:
-        """Best ids by (value descending, id ascending): values f32 and ids i64, both
-        [rows, min(top_k, vocab)].
+    def _top(self, values: Tensor, maxima: Tensor) -> _Top:
+        """Best ids by (value descending, id ascending).
 
         Exact: an id outside the k best groups (by maximum, then by position) has k ids
         before it, one in each.
@@ -124,21 +126,37 @@ class Reducer:
         k = min(self.top_k, self.vocab_size)
         first_ids = self._id_keys[:, 0]
         group_keys = _order(maxima, first_ids)
-        best_groups = group_keys.topk(min(k, group_count), -1).indices
-        group_index = best_groups[..., None].expand(-1, -1, _GROUP)
-        grouped_values = values.view(rows, -1, _GROUP)
-        candidates = grouped_values.gather(1, group_index)
-        candidate_keys = _order(candidates, self._id_keys[best_groups])
-        best_keys = candidate_keys.flatten(1).topk(k, -1).values
-        id_keys = best_keys & _LOW
+        groups = _best(group_keys, min(k, group_count)).indices
+        group_index = groups[..., None].expand(-1, -1, _GROUP)
+        grouped = values.view(rows, -1, _GROUP)
+        candidates = grouped.gather(1, group_index)
+        candidate_keys = _order(candidates, self._id_keys[groups])
+        keys = _best(candidate_keys.flatten(1), k).values
+        id_keys = keys & _LOW
         ids = _LOW - id_keys
-        return values.gather(1, ids), ids
+        return _Top(values=values.gather(1, ids), ids=ids)
+
+
+class _Top(NamedTuple):
+    """The best ids of each row: ``values`` f32 and ``ids`` i64, both
+    [rows, min(top_k, vocab)].
+    """
+
+    values: Tensor
+    ids: Tensor
+
+
+class _Sums(NamedTuple):
+    """Of each row, float64[rows]: ``total`` is sum(e), ``weighted`` sum(e y)."""
+
+    total: Tensor
+    weighted: Tensor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Block:
     """What is kept of a block of rows, on the device; ``has_distribution`` bool[rows]
-    tells which of them are valid.
+    says which of them are valid.
     """
 
     has_distribution: Tensor
@@ -161,8 +179,8 @@ class _Block:
             _store(scores.entropy[entries], self.entropy, valid)
 
 
-def _sums(values: Tensor, work: Tensor, peak: Tensor) -> tuple[Tensor, Tensor]:
-    """sum(e) and sum(e y), float64[rows]; ``values`` become y and ``work`` e y."""
+def _sums(values: Tensor, work: Tensor, peak: Tensor) -> _Sums:
+    """The sums of a block; ``values`` become y and ``work`` e y."""
     log2_e = math.log2(math.e)
     values.sub_(peak).mul_(log2_e)
     torch.exp2(values, out=work)
@@ -173,7 +191,12 @@ def _sums(values: Tensor, work: Tensor, peak: Tensor) -> tuple[Tensor, Tensor]:
     if bool(has_nan):  # ids at -inf: 0 * -inf, whose limit is 0
         work.nan_to_num_(nan=0.0)
         weighted = _grouped_sum(work)
-    return total, weighted
+    return _Sums(total=total, weighted=weighted)
+
+
+def _best(keys: Tensor, count: int) -> Any:
+    """The largest ``count`` keys of each row, with ``values`` and ``indices``."""
+    return keys.topk(count, -1)
 
 
 def _order(values: Tensor, id_keys: Tensor) -> Tensor:
