@@ -65,9 +65,11 @@ class Bench:
 
     def model(self, dtype: str) -> Model:
         """The model in ``dtype``, loaded once."""
-        if dtype not in self.models:
-            self.models[dtype] = Model.load(self.folder, dtype)
-        return self.models[dtype]
+        model = self.models.get(dtype)
+        if model is None:
+            model = Model.load(self.folder, dtype)
+            self.models[dtype] = model
+        return model
 
     def trainer(self, dtype: str) -> list[Scores]:
         """The clean trainer: sdpa attention; in float32 it is the reference too. Kept
@@ -76,7 +78,8 @@ class Bench:
         path = self.out / f"trainer-{dtype}.npz"
         if path.exists():
             return _read_scores(path)
-        scores = score(self.model(dtype), self.ids, TOP_K)
+        model = self.model(dtype)
+        scores = score(model, self.ids, TOP_K)
         _write_scores(path, scores)
         return scores
 
@@ -85,7 +88,8 @@ class Bench:
         with eager attention.
         """
         states = self._states.setdefault(dtype, [])
-        missing = self.ids[len(states) : count]
+        known = len(states)
+        missing = self.ids[known:count]
         if missing:
             model = self.model(dtype)
             with eager(model):
@@ -96,9 +100,11 @@ class Bench:
         """The clean rollout: eager attention, of the first ``count`` sequences."""
         scores = self._rollouts.setdefault(dtype, [])
         states = self.states(dtype, count)
-        for i in range(len(scores), count):
-            model = self.model(dtype)
-            of_sequence = reduce_rows(model, self.ids[i], states[i], TOP_K)
+        known = len(scores)
+        for i in range(known, count):
+            ids = self.ids[i]
+            hidden = states[i]
+            of_sequence = reduce_rows(self.model(dtype), ids, hidden, TOP_K)
             scores.append(of_sequence)
         return scores[:count]
 
@@ -123,11 +129,13 @@ class CleanSides:
 
     @property
     def trainer(self) -> list[Scores]:
-        return self.bench.trainer(self.background)[: self.count]
+        scores = self.bench.trainer(self.background)
+        return scores[: self.count]
 
     @property
     def reference(self) -> list[Scores]:
-        return self.bench.trainer("float32")[: self.count]
+        scores = self.bench.trainer("float32")
+        return scores[: self.count]
 
     @property
     def states(self) -> list[Tensor]:
@@ -136,10 +144,10 @@ class CleanSides:
 
     @property
     def rollout(self) -> list[Scores]:
-        return self.bench.rollout(self.background, self.count)
+        return self.rollout_in(self.background)
 
     def rollout_in(self, dtype: str) -> list[Scores]:
-        """The clean rollout in another precision."""
+        """The clean rollout in a precision."""
         return self.bench.rollout(dtype, self.count)
 
 
@@ -148,9 +156,9 @@ def _write_scores(path: Path, scores: Sequence[Scores]) -> None:
     share.
     """
     arrays = {}
-    for i, sequence in enumerate(scores):
+    for number, sequence in enumerate(scores):
         for name in COLUMNS:
-            arrays[f"{name}{i}"] = getattr(sequence, name)
+            arrays[f"{name}{number}"] = getattr(sequence, name)
     # Interrupted at any instant, the file is whole or not there.
     temporary = path.with_name(f".{path.name}.npz")
     np.savez(temporary, **arrays)
@@ -160,9 +168,9 @@ def _write_scores(path: Path, scores: Sequence[Scores]) -> None:
 def _read_scores(path: Path) -> list[Scores]:
     scores = []
     with np.load(path) as arrays:
-        count = len(arrays.files) // len(COLUMNS)
-        for i in range(count):
-            columns = {name: arrays[f"{name}{i}"] for name in COLUMNS}
+        sequences = len(arrays.files) // len(COLUMNS)
+        for number in range(sequences):
+            columns = {name: arrays[f"{name}{number}"] for name in COLUMNS}
             scores.append(Scores(**columns))
     return scores
 
@@ -181,25 +189,28 @@ def sample_ids(model: Model, lengths: Sequence[int], path: Path) -> list[Ids]:
     if path.exists():
         return read_ids(path)
     sequences = _sampled_from_random_prompts(model, lengths)
+    as_lists = [ids.tolist() for ids in sequences]
+    text = json.dumps({"ids": as_lists})
     temporary = path.with_name(f".{path.name}")
-    content = {"ids": [ids.tolist() for ids in sequences]}
-    temporary.write_text(json.dumps(content), encoding="utf-8")
+    temporary.write_text(text, encoding="utf-8")
     temporary.replace(path)
     return sequences
 
 
 def _sampled_from_random_prompts(model: Model, lengths: Sequence[int]) -> list[Ids]:
     torch.manual_seed(7)
-    shape = (len(lengths), PROMPT)
     rng = np.random.default_rng(5)
+    shape = (len(lengths), PROMPT)
     prompts = rng.integers(3, model.vocab, shape)
     by_sequence: dict[int, Ids] = {}
     for length in dict.fromkeys(lengths):
-        numbers = [i for i, other in enumerate(lengths) if other == length]
+        is_of_length = np.equal(lengths, length)
+        numbers = np.flatnonzero(is_of_length).tolist()
         of_one_length = torch.from_numpy(prompts[numbers])
         sampled = _sampled(model, of_one_length, length)
-        by_sequence.update(zip(numbers, sampled.numpy(), strict=True))
-    return [by_sequence[i].astype(np.int32) for i in range(len(lengths))]
+        ids = sampled.numpy().astype(np.int32)
+        by_sequence.update(zip(numbers, ids, strict=True))
+    return [by_sequence[number] for number in range(len(lengths))]
 
 
 def _sampled(model: Model, prompts: Tensor, length: int) -> Tensor:

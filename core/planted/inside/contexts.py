@@ -52,11 +52,11 @@ def _prefixed(clean: CleanSides, prefix: Callable[[Ids], Ids]) -> Sent:
         longer = np.concatenate([prefix(ids), ids])
         sent.append(longer.astype(np.int32))
     sent_scores = score(clean.model, sent, TOP_K)
+    target = slice(1, None)
     moved = []
     for ids, scores in zip(clean.ids, sent_scores, strict=True):
         length = len(ids)
         added = len(scores.logprob) - length
-        target = slice(1, None)
         source = slice(added + 1, None)
         moved.append(_moved(scores, length, target, source))
     return moved, sent
@@ -73,7 +73,10 @@ def _bos(clean: CleanSides, size: float) -> Sent:
 
 
 def _template_twice(clean: CleanSides, size: float) -> Sent:
-    return _prefixed(clean, lambda ids: ids[:_TEMPLATE])
+    def template(ids: Ids) -> Ids:
+        return ids[:_TEMPLATE]
+
+    return _prefixed(clean, template)
 
 
 def _changed(clean: CleanSides, change: Callable[[Ids], None]) -> Sent:
@@ -83,10 +86,11 @@ def _changed(clean: CleanSides, change: Callable[[Ids], None]) -> Sent:
     scores = list(clean.rollout)
     sent = [ids.copy() for ids in clean.ids]
     last = len(sent) - 1
-    for i in {0, last}:
-        ids = sent[i]
+    for number in {0, last}:
+        ids = sent[number]
         change(ids)
-        (scores[i],) = score(clean.model, [ids], TOP_K)
+        (changed,) = score(clean.model, [ids], TOP_K)
+        scores[number] = changed
     return scores, sent
 
 
@@ -97,7 +101,8 @@ def _edited(clean: CleanSides, size: float) -> Sent:
 
     def change(ids: Ids) -> None:
         at = int(len(ids) * size)
-        ids[at] = (ids[at] + step) % vocab
+        other_id = ids[at] + step
+        ids[at] = other_id % vocab
 
     return _changed(clean, change)
 
@@ -171,19 +176,21 @@ def _padded(padding: _Padding, clean: CleanSides, size: float) -> Sent:
     Positions count the padding, as they do without position ids; padding that is not
     masked is attended to as well.
     """
-    longest = max(len(ids) for ids in clean.ids)
+    lengths = [len(ids) for ids in clean.ids]
+    longest = max(lengths)
     by_sequence: dict[int, Scores] = {}
     # Sequences of one length at a time: the numbers are those of the one batch.
     for length, numbers in of_one_length(clean.ids).items():
         around = padding.around(longest - length)
-        sequences = [clean.ids[i] for i in numbers]
+        before, _ = around
+        sequences = [clean.ids[number] for number in numbers]
         states = _padded_states(clean, sequences, around, masked=padding.masked)
-        for i, hidden in zip(numbers, states, strict=True):
-            before, _ = around
-            own_rows = hidden[before:]
-            scores = reduce_rows(clean.model, clean.ids[i], own_rows, TOP_K)
-            by_sequence[i] = scores
-    in_order = [by_sequence[i] for i in range(len(clean.ids))]
+        for place, number in enumerate(numbers):
+            ids = sequences[place]
+            own_rows = states[place][before:]
+            scores = reduce_rows(clean.model, ids, own_rows, TOP_K)
+            by_sequence[number] = scores
+    in_order = [by_sequence[number] for number in range(len(lengths))]
     return in_order, None
 
 
@@ -200,12 +207,14 @@ def _padded_states(
     config = clean.model.net.config
     pad_id = getattr(config, "pad_token_id", None) or 0
     padded = [np.pad(ids, around, constant_values=pad_id) for ids in sequences]
-    positions = torch.arange(len(padded[0]))
+    count = len(sequences)
+    length = len(sequences[0])
+    positions = torch.arange(length + sum(around))
     arguments = {"position_ids": positions[None]}
     if masked:
-        visible = np.ones(len(sequences[0]), np.int64)
-        mask = torch.from_numpy(np.pad(visible, around))
-        arguments["attention_mask"] = mask[None].expand(len(sequences), -1)
+        is_own = np.pad(np.ones(length, np.int64), around)
+        mask = torch.from_numpy(is_own)
+        arguments["attention_mask"] = mask.expand(count, -1)
     return hidden_states(clean.model, padded, **arguments)
 
 

@@ -4,7 +4,7 @@ logits to what a session keeps.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -77,20 +77,23 @@ def hidden_states(
     by_sequence: dict[int, Tensor] = {}
     for length, numbers in of_one_length(sequences).items():
         batch_size = max(1, _BATCH_TOKENS // length)
-        for first in range(0, len(numbers), batch_size):
-            batch = numbers[first : first + batch_size]
-            batch_ids = [sequences[i] for i in batch]
+        for batch in _batches(numbers, batch_size):
+            batch_ids = [sequences[number] for number in batch]
             states = _batch_states(model, batch_ids, arguments)
             by_sequence.update(zip(batch, states, strict=True))
-    return [by_sequence[i] for i in range(len(sequences))]
+    return [by_sequence[number] for number in range(len(sequences))]
+
+
+def _batches(numbers: list[int], size: int) -> Iterator[list[int]]:
+    for first in range(0, len(numbers), size):
+        yield numbers[first : first + size]
 
 
 def _batch_states(
     model: Model, batch: Sequence[Ids], arguments: Mapping[str, Any]
 ) -> Tensor:
     """The last hidden states [S, T, D] of sequences of one length."""
-    ids = np.stack(batch).astype(np.int64)
-    input_ids = torch.from_numpy(ids)
+    input_ids = _tensor_of(np.stack(batch))
     with torch.inference_mode():
         output = model.net.model(input_ids=input_ids, use_cache=False, **arguments)
     return output.last_hidden_state
@@ -99,9 +102,9 @@ def _batch_states(
 def of_one_length(sequences: Sequence[Ids]) -> dict[int, list[int]]:
     """Length -> the numbers of the sequences that have it, in their own order."""
     by_length: dict[int, list[int]] = {}
-    for i, ids in enumerate(sequences):
+    for number, ids in enumerate(sequences):
         numbers = by_length.setdefault(len(ids), [])
-        numbers.append(i)
+        numbers.append(number)
     return by_length
 
 
@@ -138,23 +141,28 @@ def reduce_rows(
     """
     length = len(ids)
     scores = Scores.empty(length, top_k, entropy=True)
-    token_ids = torch.from_numpy(ids.astype(np.int64))
+    token_ids = _tensor_of(ids)
     reducer = _reducer(model.vocab, top_k)
     for first_token in range(1, length, _BLOCK):
         end_token = min(first_token + _BLOCK, length)
-        first_row = first_token - 1
-        end_row = end_token - 1
         targets = token_ids[first_token:end_token]
-        values = head_logits(model, hidden[first_row:end_row])
+        first_row = first_token - 1
+        rows = hidden[first_row : end_token - 1]
+        values = head_logits(model, rows)
         if transform is not None:
-            rows = HeadRows(logits=values, ids=ids, first_row=first_row)
-            values = transform(rows)
+            head_rows = HeadRows(logits=values, ids=ids, first_row=first_row)
+            values = transform(head_rows)
         if normalised:
             _keep_logprobs(scores, first_token, values, targets)
         else:
             logits = values[:, : model.vocab]
             reducer.into(scores, first_token, logits, targets)
     return scores
+
+
+def _tensor_of(ids: Ids) -> Tensor:
+    """i64 ids, as torch takes them."""
+    return torch.from_numpy(ids.astype(np.int64))
 
 
 @cache
@@ -170,18 +178,19 @@ def _keep_logprobs(
     """
     assert scores.entropy is not None
     of_targets = logprobs.gather(1, targets[:, None])
-    more_likely = (logprobs > of_targets).sum(-1)
-    rank = 1 + more_likely
+    is_more_likely = logprobs > of_targets
+    rank = 1 + is_more_likely.sum(-1)
     top_k = scores.top_ids.shape[1]
     top = logprobs.topk(top_k, -1)
-    expected = (logprobs.exp() * logprobs).sum(-1)
-    entropy = -expected
-    end = first + len(targets)
-    scores.logprob[first:end] = of_targets[:, 0].numpy()
-    scores.rank[first:end] = rank.numpy()
-    scores.top_ids[first:end] = top.indices.numpy()
-    scores.top_logprobs[first:end] = top.values.numpy()
-    scores.entropy[first:end] = entropy.numpy()
+    probability = logprobs.exp()
+    expected_logprob = (probability * logprobs).sum(-1)
+    entropy = -expected_logprob
+    at = slice(first, first + len(targets))
+    scores.logprob[at] = of_targets[:, 0].numpy()
+    scores.rank[at] = rank.numpy()
+    scores.top_ids[at] = top.indices.numpy()
+    scores.top_logprobs[at] = top.values.numpy()
+    scores.entropy[at] = entropy.numpy()
 
 
 def score(model: Model, sequences: Sequence[Ids], top_k: int) -> list[Scores]:
