@@ -24,14 +24,12 @@ Random = np.random.Generator
 
 def _in_stretches(count: int, rng: Random) -> Array:
     """f64[count], normal numbers of which neighbours are alike (`_ALIKE`)."""
-    fresh = rng.normal(0, 1, count)
-    stretches = np.empty(count)
-    fresh_weight = np.sqrt(1 - _ALIKE**2)
-    last = fresh[0] if count else 0.0
-    for i, value in enumerate(fresh):
-        if i > 0:
-            last = _ALIKE * last + fresh_weight * value
-        stretches[i] = last
+    stretches = rng.normal(0, 1, count)
+    fresh_share = np.sqrt(1 - _ALIKE**2)
+    for i in range(1, count):
+        before = _ALIKE * stretches[i - 1]
+        fresh = fresh_share * stretches[i]
+        stretches[i] = before + fresh
     return stretches
 
 
@@ -39,7 +37,8 @@ def draw_logits(count: int, rng: Random) -> Array:
     """f64[count, V]: some rows certain, some open, in stretches, levels apart, as a
     language model's.
     """
-    certainty = np.exp(0.6 * _in_stretches(count, rng))
+    stretches = _in_stretches(count, rng)
+    certainty = np.exp(0.6 * stretches)
     spread = np.clip(2.6 * certainty, 0.8, 12.0)
     shape = rng.normal(0, 1, (count, VOCABULARY))
     level = rng.normal(0, 2, (count, 1))
@@ -52,10 +51,11 @@ def noise_size(dtype: str, rng: Random) -> float:
     usual range of ``dtype``.
     """
     usual = USUAL[dtype]
-    low = max(usual.low, usual.high / 20)
+    smallest = usual.high / 20
+    low = max(usual.low, smallest)
     high = 0.8 * usual.high
     log_mae = rng.uniform(np.log(low), np.log(high))
-    mae = float(np.exp(log_mae))
+    mae = np.exp(log_mae)
     # Two independent sides, and a normal error's mean absolute value is 0.8 of its
     # deviation.
     mae_of_unit_noise = np.sqrt(2) * 0.8
@@ -72,11 +72,12 @@ def draw_noise(logits: Array, sequences: Sequences, size: float, rng: Random) ->
     along_each = rng.normal(0, 1, (count, _HIDDEN))
     together = along_each @ directions
     alone = rng.normal(0, 1, logits.shape)
-    loud = np.exp(0.8 * _in_stretches(count, rng))
-    loud = loud * _growth(sequences)
-    loud /= loud.mean()
     mixed = 0.8 * together + 0.6 * alone
-    noise: Array = size * loud[:, None] * mixed
+    stretches = _in_stretches(count, rng)
+    loud = np.exp(0.8 * stretches) * _growth(sequences)
+    loud /= loud.mean()
+    size_of_row = size * loud[:, None]
+    noise: Array = size_of_row * mixed
     return noise
 
 
@@ -84,8 +85,8 @@ def _growth(sequences: Sequences) -> Array:
     """f64[N]: by how much the noise of each token grows with its position."""
     offsets = sequences.offsets
     lengths = np.diff(offsets)
-    starts = np.repeat(offsets[:-1], lengths)
-    position = np.arange(sequences.tokens) - starts
+    start_of_each = np.repeat(offsets[:-1], lengths)
+    position = np.arange(sequences.tokens) - start_of_each
     growth: Array = 1 + 0.1 * np.log1p(position)
     return growth
 
@@ -95,10 +96,12 @@ def rounded_to(logits: Array, dtype: str) -> Array:
     bits = _MANTISSA_BITS.get(dtype)
     if bits is None:
         return logits
-    size = np.maximum(np.abs(logits), 1e-6)
+    magnitude = np.abs(logits)
+    size = np.maximum(magnitude, 1e-6)
     exponent = np.floor(np.log2(size)) + 1
     step = np.exp2(exponent - bits)
-    rounded: Array = np.round(logits / step) * step
+    steps = np.round(logits / step)
+    rounded: Array = steps * step
     return rounded
 
 
@@ -106,6 +109,7 @@ def log_softmax(logits: Array) -> Array:
     """Logits [N, V] to log-probabilities of the same shape, in nats."""
     peak = logits.max(axis=1, keepdims=True)
     shifted = logits - peak
-    total = np.exp(shifted).sum(axis=1, keepdims=True)
+    probability = np.exp(shifted)
+    total = probability.sum(axis=1, keepdims=True)
     logprobs: Array = shifted - np.log(total)
     return logprobs

@@ -35,6 +35,8 @@ IN_WORDS: dict[Form, str] = {
     "chosen": "a dump of chosen tokens",
 }
 SIDES = ("trainer", "rollout")
+Json = dict[str, Any]
+"""A JSON object."""
 
 
 def in_form(session: Session, form: Form, folder: Path) -> Session:
@@ -45,10 +47,11 @@ def in_form(session: Session, form: Form, folder: Path) -> Session:
         return session
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    file = folder / "dump.jsonl"
-    write_dump(session, file, lists=form == "lists")
-    import_session("jsonl", [str(file)], folder / "session")
-    return open_session(folder / "session")
+    dump = folder / "dump.jsonl"
+    imported = folder / "session"
+    write_dump(session, dump, lists=form == "lists")
+    import_session("jsonl", [str(dump)], imported)
+    return open_session(imported)
 
 
 def write_dump(session: Session, file: Path, *, lists: bool) -> None:
@@ -57,36 +60,38 @@ def write_dump(session: Session, file: Path, *, lists: bool) -> None:
     """
     with open(file, "w", encoding="utf-8") as out:
         for sequence in range(len(session.sequences)):
-            line = _dumped(session, sequence, lists)
-            out.write(json.dumps(line) + "\n")
+            dumped = _dumped(session, sequence, lists)
+            line = json.dumps(dumped)
+            out.write(line + "\n")
 
 
-def _dumped(session: Session, sequence: int, lists: bool) -> dict[str, Any]:
+def _dumped(session: Session, sequence: int, lists: bool) -> Json:
     """One sequence as a line of a dump holds it."""
     sequences = session.sequences
-    start, stop = sequences.bounds(sequence)
+    ids = sequences.ids(sequence)
     prompt_length = sequences.prompt_lengths[sequence]
+    start, stop = sequences.bounds(sequence)
     scores = {}
     for side in SIDES:
         capture = session.capture(f"{side}/prefill")
         scores[side] = _scores(capture, start, stop, lists)
     return {
-        "token_ids": sequences.ids(sequence).tolist(),
+        "token_ids": ids.tolist(),
         "prompt_length": int(prompt_length),
         "captures": scores,
     }
 
 
-def _scores(capture: Capture, start: int, stop: int, lists: bool) -> dict[str, Any]:
+def _scores(capture: Capture, start: int, stop: int, lists: bool) -> Json:
     """One sequence of a capture as a line of a dump holds it."""
     logprobs = capture.logprob.rows(start, stop)
-    scores: dict[str, Any] = {"logprobs": [_number(value) for value in logprobs]}
+    scores: Json = {"logprobs": [_number(value) for value in logprobs]}
     if not lists:
         return scores
-    top_ids = []
-    top_logprobs = []
     ids_rows = capture.top_ids.rows(start, stop)
     values_rows = capture.top_logprobs.rows(start, stop)
+    top_ids = []
+    top_logprobs = []
     for ids, values in zip(ids_rows, values_rows, strict=True):
         is_listed = (ids >= 0) & np.isfinite(values)
         listed_ids = ids[is_listed].tolist()
@@ -106,6 +111,8 @@ def _number(value: np.float32) -> float | None:
 
 FormAnswer = Literal["first", "second", "cannot be told", "wrong", "clean"]
 ANSWERS: tuple[FormAnswer, ...] = get_args(FormAnswer)
+FormCounts = dict[FormAnswer, int]
+"""How many sessions got each answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +127,7 @@ class JudgedForm:
     answer: FormAnswer
     named: tuple[NamedCause, ...]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """JSON-ready."""
         return {
             "planted": self.fault,
@@ -148,13 +155,15 @@ def judge_forms(
             session = open_session(path)
             for form in forms:
                 held = in_form(session, form, work)
-                judged.append(_judged(held, fault, background, form))
+                judged.append(_judged_form(held, fault, background, form))
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return judged
 
 
-def _judged(session: Session, fault: Fault, background: str, form: Form) -> JudgedForm:
+def _judged_form(
+    session: Session, fault: Fault, background: str, form: Form
+) -> JudgedForm:
     pair = make_pair(session, *SIDES)
     diagnosis = diagnose(session, pair)
     return JudgedForm(
@@ -173,14 +182,18 @@ def answer_of(fault: Fault, diagnosis: Diagnosis) -> FormAnswer:
     that is larger than noise. A gap within the usual range of the precision that had to
     be assumed cannot be told from rounding.
     """
-    likely = {ranked.cause for ranked in diagnosis.causes if ranked.score >= LIKELY}
+    causes = []
+    likely = set()
+    for ranked in diagnosis.causes:
+        causes.append(ranked.cause)
+        if ranked.score >= LIKELY:
+            likely.add(ranked.cause)
     allowed = {NOISE, *fault.causes}
-    right = fault.causes[0]
     if not likely <= allowed:
         return "wrong"
-    if right == NOISE:
+    if fault.causes[0] == NOISE:
         return "clean"
-    place = _place([ranked.cause for ranked in diagnosis.causes], fault)
+    place = _place(causes, fault)
     if place is not None:
         return place
     if likely == {NOISE} and _is_beyond_noise(diagnosis):
@@ -188,34 +201,35 @@ def answer_of(fault: Fault, diagnosis: Diagnosis) -> FormAnswer:
     return "cannot be told"
 
 
-def _place(causes: Sequence[str], fault: Fault) -> Literal["first", "second"] | None:
+def _place(causes: Sequence[str], fault: Fault) -> FormAnswer | None:
     """Where the right cause stands among the first two of the ranking ``causes``;
-    another cause of the fault at the top counts as *second*.
+    another cause of the fault at the top counts as *second*. None: not there.
     """
-    right = fault.causes[0]
-    first_two = causes[:2]
-    if not first_two:
+    if not causes:
         return None
-    first = first_two[0]
+    first = causes[0]
+    right = fault.causes[0]
     if first == right:
         return "first"
-    if right in first_two or first in fault.causes:
+    if right in causes[:2] or first in fault.causes:
         return "second"
     return None
 
 
 def _is_beyond_noise(diagnosis: Diagnosis) -> bool:
     """Whether the gap is larger than usual for the dtype that had to be assumed."""
-    dtype = str(diagnosis.size["dtype"] or "bfloat16")
-    mae = float(diagnosis.size["mae"] or 0.0)
+    size = diagnosis.size
+    dtype = str(size["dtype"] or "bfloat16")
+    mae = float(size["mae"] or 0.0)
     return mae > USUAL[dtype].high
 
 
-def form_totals(rows: Iterable[JudgedForm]) -> dict[Form, dict[FormAnswer, int]]:
+def form_totals(rows: Iterable[JudgedForm]) -> dict[Form, FormCounts]:
     """How many answers of each kind in each form."""
-    totals: dict[Form, dict[FormAnswer, int]] = {}
+    totals: dict[Form, FormCounts] = {}
     for row in rows:
         if row.form not in totals:
             totals[row.form] = dict.fromkeys(ANSWERS, 0)
-        totals[row.form][row.answer] += 1
+        counts = totals[row.form]
+        counts[row.answer] += 1
     return totals

@@ -17,11 +17,12 @@ import torch
 
 from logdrift.core.errors import LogdriftError
 from logdrift.core.worker import stack as stacks
-from logdrift.core.worker.stack import Stack, first_of, rows_of
+from logdrift.core.worker.stack import Arguments, Stack, first_of, rows_of
 
 Tensor = Any
 Array = npt.NDArray[Any]
-Entering = Callable[[Any, tuple[Any, ...], Mapping[str, Any]], Tensor]
+Arrays = dict[str, Array]
+Entering = Callable[[Any, Arguments, Mapping[str, Any]], Tensor]
 """(module, args, kwargs) -> the stream that the module is called with, f32[T, H]."""
 TOP = 20
 HEAD_ROWS = 32
@@ -58,7 +59,7 @@ class Taps:
     def _hook_before(self, module: Any, stage: int) -> None:
         """Keep the stream that enters ``module`` as that of ``stage``."""
 
-        def hook(module: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        def hook(module: Any, args: Arguments, kwargs: Mapping[str, Any]) -> None:
             def keep() -> None:
                 stream = self._entering(module, args, kwargs)
                 self._keep(stage, stream)
@@ -98,7 +99,7 @@ class Taps:
         for handle in self._handles:
             handle.remove()
 
-    def arrays(self) -> dict[str, Array]:
+    def arrays(self) -> Arrays:
         """``stream`` and ``final`` of `logdrift.core.worker.layers.FILE`. Raises
         LogdriftError where not every stage gave every row.
         """
@@ -109,23 +110,23 @@ class Taps:
         stages = []
         for stage in sorted(self._kept):
             chunks = self._kept[stage]
-            stages.append(torch.cat(chunks).numpy())
+            stages.append(_joined(chunks))
         self._check_complete(stages)
         arrays = {"stream": np.stack(stages)}
         if self.rows:
             final = [rows.float().cpu() for rows in self.rows]
-            arrays["final"] = torch.cat(final).numpy()
+            arrays["final"] = _joined(final)
         return arrays
 
     def _check_complete(self, stages: list[Array]) -> None:
+        seen = len(stages)
         expected = len(self._stack.layers) + 1
         positions = self._last - self._first + 1
-        have_every_stage = len(stages) == expected
         have_every_row = all(len(stage) == positions for stage in stages)
-        if self.done and have_every_stage and have_every_row:
+        if self.done and seen == expected and have_every_row:
             return
         raise LogdriftError(
-            f"the hooks saw {len(stages)} of {expected} stages and {self._at} of"
+            f"the hooks saw {seen} of {expected} stages and {self._at} of"
             f" {self._length} tokens: the model does not run layer by layer in"
             " eager mode"
         )
@@ -182,7 +183,7 @@ class Taps:
 
 def head_arrays(
     logits: Callable[[int, int], Tensor], rows: int, head_ids: npt.ArrayLike
-) -> dict[str, Array]:
+) -> Arrays:
     """The head's part of `logdrift.core.worker.layers.FILE`. ``logits(start, stop)``
     gives [stop - start, V] of those rows.
     """
@@ -196,7 +197,8 @@ def head_arrays(
         chunk = logits(start, stop).float()
         vocab = chunk.shape[-1]
         best = chunk.topk(min(TOP, vocab), dim=-1)
-        of_ids = chunk[:, columns.to(chunk.device)]
+        columns_there = columns.to(chunk.device)
+        of_ids = chunk[:, columns_there]
         best_ids = best.indices.to(torch.int32)
         picked.append(of_ids.cpu())
         top_ids.append(best_ids.cpu())
