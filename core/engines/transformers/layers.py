@@ -9,6 +9,7 @@ Errors of earlier layers then cannot add up: what is left is that one layer's ow
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,31 @@ from logdrift.core.worker.stack import Stack, first_of
 from logdrift.core.worker.taps import Taps, head_arrays
 
 Tensor = Any
+Array = npt.NDArray[Any]
+Arrays = dict[str, Array]
+
+
+@dataclass(frozen=True, slots=True)
+class _Pass:
+    """What runs: the loaded model's ``head`` and ``stack`` of layers on ``tokens``
+    int64[1, T].
+    """
+
+    head: Head
+    stack: Stack
+    tokens: Tensor
+
+    @property
+    def length(self) -> int:
+        return int(self.tokens.shape[1])
+
+    def backbone(self) -> Any:
+        """The backbone's output, with the hooks that are on the stack."""
+        return self.head.backbone(self.tokens)
+
+    def logits(self, backbone: Any, first: int, stop: int) -> Tensor:
+        """The head's logits of positions ``first .. stop - 1``."""
+        return self.head.logits(backbone, self.tokens, first, stop)
 
 
 def layers(backend: Any, arguments: Mapping[str, Any], out: Path) -> dict[str, Any]:
@@ -36,7 +62,8 @@ def layers(backend: Any, arguments: Mapping[str, Any], out: Path) -> dict[str, A
     head = backend._head
     if model is None or head is None:
         raise LogdriftError("transformers: the backend is not open")
-    backend._check([np.asarray(arguments["token_ids"], np.int32)], 0)
+    token_ids = arguments["token_ids"]
+    backend._check([np.asarray(token_ids, np.int32)], 0)
     stack = Stack.of(model)
     first, last = stack.fit(
         model,
@@ -44,12 +71,16 @@ def layers(backend: Any, arguments: Mapping[str, Any], out: Path) -> dict[str, A
         int(arguments["last"]),
         prefix=bool(arguments["prefix"]),
     )
-    ids = arguments["token_ids"][: last + 1]
-    tokens = torch.as_tensor(ids, dtype=torch.int64, device=backend._device)[None]
+    kept_ids = token_ids[: last + 1]
+    tokens = torch.as_tensor(kept_ids, dtype=torch.int64, device=backend._device)
+    own = _Pass(head=head, stack=stack, tokens=tokens[None])
+    replays = arguments.get("replay") or {}
     with torch.inference_mode():
-        _own(head, stack, tokens, first, arguments["head_ids"], out)
-        for name, file in dict(arguments.get("replay") or {}).items():
-            replay(head, stack, tokens, Path(file), out / f"{name}.safetensors")
+        arrays = _own_arrays(own, first, arguments["head_ids"])
+        write(out, arrays)
+        for name, file in replays.items():
+            answer = out / f"{name}.safetensors"
+            _replay(own, Path(file), answer)
     return {
         "layers": len(stack.layers),
         "norm": stack.norm is not None,
@@ -59,27 +90,24 @@ def layers(backend: Any, arguments: Mapping[str, Any], out: Path) -> dict[str, A
     }
 
 
-def _own(
-    head: Head, stack: Stack, tokens: Tensor, first: int, head_ids: list[int], out: Path
-) -> None:
-    """Write the stream and the logits of positions ``first`` to the last one."""
-    length = tokens.shape[1]
-    taps = Taps(stack)
+def _own_arrays(own: _Pass, first: int, head_ids: list[int]) -> Arrays:
+    """The stream and the logits of positions ``first`` to the last one."""
+    length = own.length
+    taps = Taps(own.stack)
     try:
         taps.arm(length, first, last=length - 1)
-        backbone = head.backbone(tokens)
+        backbone = own.backbone()
         arrays = taps.arrays()
     finally:
         taps.remove()
 
     def logits_of(start: int, stop: int) -> Tensor:
-        return head.logits(backbone, tokens, first + start, first + stop)
+        return own.logits(backbone, first + start, first + stop)
 
-    arrays |= head_arrays(logits_of, length - first, head_ids)
-    write(out, arrays)
+    return arrays | head_arrays(logits_of, length - first, head_ids)
 
 
-def replay(head: Head, stack: Stack, tokens: Tensor, file: Path, out: Path) -> None:
+def _replay(own: _Pass, file: Path, out: Path) -> None:
     """One pass over another engine's ``stream`` f32[L+1, T, H], and what it differs by.
 
     Writes ``difference`` f32[L, T] (norm of: its stream after layer k, minus what layer
@@ -92,24 +120,35 @@ def replay(head: Head, stack: Stack, tokens: Tensor, file: Path, out: Path) -> N
     from safetensors.numpy import load_file, save_file
 
     recorded = load_file(file)
-    stream = recorded["stream"]
-    if stream.shape[0] != len(stack.layers) + 1 or stream.shape[1] != tokens.shape[1]:
-        raise LogdriftError(
-            f"{file.name}: {stream.shape[0] - 1} layers and {stream.shape[1]}"
-            f" positions, here are {len(stack.layers)} and {tokens.shape[1]}: another"
-            " architecture, or not from position 0 on"
-        )
-    hooks = _Replay(stack, recorded)
+    _check_stages(own, recorded["stream"], file)
+    hooks = _Replay(own.stack, recorded)
     try:
-        backbone = head.backbone(tokens)
+        backbone = own.backbone()
     finally:
         hooks.remove()
     arrays = {name: np.stack(rows) for name, rows in hooks.by_layer.items()}
     arrays |= hooks.final
-    if "final" in recorded and "logits" in recorded and head.method == "chunks":
-        arrays |= _head(head, backbone, tokens, recorded)
+    has_head = "final" in recorded and "logits" in recorded
+    if has_head and own.head.method == "chunks":
+        arrays |= _head_differences(own, backbone, recorded)
     out.parent.mkdir(parents=True, exist_ok=True)
     save_file(arrays, out)
+
+
+def _check_stages(own: _Pass, stream: Array, file: Path) -> None:
+    """Raise LogdriftError unless a recorded stream has the stages and positions of this
+    pass.
+    """
+    stages, positions, _ = stream.shape
+    layers_there = stages - 1
+    layers_here = len(own.stack.layers)
+    if layers_there == layers_here and positions == own.length:
+        return
+    raise LogdriftError(
+        f"{file.name}: {layers_there} layers and {positions}"
+        f" positions, here are {layers_here} and {own.length}: another"
+        " architecture, or not from position 0 on"
+    )
 
 
 class _Replay:
@@ -117,27 +156,29 @@ class _Replay:
     own input, and keep how far its output is from the record.
     """
 
-    def __init__(self, stack: Stack, recorded: Mapping[str, npt.NDArray[Any]]) -> None:
-        self._recorded = recorded
+    def __init__(self, stack: Stack, recorded: Mapping[str, Array]) -> None:
         self._stream = recorded["stream"]
-        self.by_layer: dict[str, list[npt.NDArray[Any]]] = {
+        self._final = recorded.get("final")
+        self.by_layer: dict[str, list[Array]] = {
             "difference": [],
             "step": [],
             "size": [],
         }
-        """f32[T] of each layer, as `replay` has them."""
-        self.final: dict[str, npt.NDArray[Any]] = {}
+        """f32[T] of each layer, as `_replay` has them."""
+        self.final: Arrays = {}
         self._handles: list[Any] = []
         for index, layer in enumerate(stack.layers):
-            self._hook(layer, self._stream[index], self._after_layer(index))
+            entering = self._stream[index]
+            self._hook(layer, entering, self._after_layer(index))
         if stack.norm is not None:
             self._hook(stack.norm, self._stream[-1], self._after_norm)
 
-    def _hook(
-        self, module: Any, stream: npt.NDArray[Any], after: Callable[..., None]
-    ) -> None:
-        before = module.register_forward_pre_hook(_instead(stream), with_kwargs=True)
-        self._handles += [before, module.register_forward_hook(after)]
+    def _hook(self, module: Any, stream: Array, after: Callable[..., None]) -> None:
+        """Feed ``module`` this stream, and call ``after`` with its output."""
+        feed = _instead(stream)
+        before_hook = module.register_forward_pre_hook(feed, with_kwargs=True)
+        after_hook = module.register_forward_hook(after)
+        self._handles += [before_hook, after_hook]
 
     def remove(self) -> None:
         """Take the hooks off."""
@@ -147,56 +188,67 @@ class _Replay:
     def _after_layer(self, index: int) -> Callable[..., None]:
         before = self._stream[index]
         after = self._stream[index + 1]
+        size = _norm(after)
 
         def hook(module: Any, args: Any, output: Any) -> None:
-            computed = first_of(output)[0].float().cpu().numpy()
-            self.by_layer["difference"].append(_norm(after - computed))
-            self.by_layer["step"].append(_norm(computed - before))
-            self.by_layer["size"].append(_norm(after))
+            computed = _rows(output)
+            difference = after - computed
+            step = computed - before
+            self.by_layer["difference"].append(_norm(difference))
+            self.by_layer["step"].append(_norm(step))
+            self.by_layer["size"].append(size)
 
         return hook
 
     def _after_norm(self, module: Any, args: Any, output: Any) -> None:
-        if "final" not in self._recorded:
+        if self._final is None:
             return
-        computed = first_of(output)[0].float().cpu().numpy()
+        computed = _rows(output)
+        difference = self._final - computed
         self.final = {
-            "final_difference": _norm(self._recorded["final"] - computed),
+            "final_difference": _norm(difference),
             "final_size": _norm(computed),
         }
 
 
-def _instead(stream: npt.NDArray[Any]) -> Callable[..., Any]:
+def _rows(output: Any) -> Array:
+    """f32[T, H]: the hidden state that a layer or norm returns for one sequence."""
+    hidden = first_of(output)[0]
+    rows: Array = hidden.float().cpu().numpy()
+    return rows
+
+
+def _instead(stream: Array) -> Callable[..., Any]:
     """A pre-hook that feeds the module this stream in place of its own input, in the
     dtype and on the device of that.
     """
 
     def hook(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if args:
-            return (_like(stream, args[0]), *args[1:]), kwargs
-        replaced = _like(stream, kwargs["hidden_states"])
-        return args, {**kwargs, "hidden_states": replaced}
+            own_input, *others = args
+            return (_like(stream, own_input), *others), kwargs
+        own_input = kwargs["hidden_states"]
+        return args, {**kwargs, "hidden_states": _like(stream, own_input)}
 
     return hook
 
 
-def _like(array: npt.NDArray[Any], tensor: Tensor) -> Tensor:
+def _like(array: Array, tensor: Tensor) -> Tensor:
     """``array`` as a tensor with the shape, dtype and device of ``tensor``."""
-    moved = torch.from_numpy(array).to(tensor.device, tensor.dtype)
+    on_cpu = torch.from_numpy(array)
+    moved = on_cpu.to(tensor.device, tensor.dtype)
     return moved.reshape(tensor.shape)
 
 
-def _head(
-    head: Head, backbone: Any, tokens: Tensor, recorded: Mapping[str, Any]
-) -> dict[str, npt.NDArray[Any]]:
-    """The head's part of `replay`: the recorded final rows through the head here."""
+def _head_differences(own: _Pass, backbone: Any, recorded: Mapping[str, Any]) -> Arrays:
+    """The head's part of `_replay`: the recorded final rows through the head here."""
     final = _like(recorded["final"], hidden_of(backbone))
-    rows = with_hidden(backbone, final)
+    replayed = with_hidden(backbone, final)
 
     def logits_of(start: int, stop: int) -> Tensor:
-        return head.logits(rows, tokens, start, stop)
+        return own.logits(replayed, start, stop)
 
-    arrays = head_arrays(logits_of, tokens.shape[1], recorded["head_ids"])
+    arrays = head_arrays(logits_of, own.length, recorded["head_ids"])
     logits = arrays["logits"]
     difference = recorded["logits"] - logits
     shift = difference.mean(axis=1, keepdims=True)
@@ -206,6 +258,8 @@ def _head(
     }
 
 
-def _norm(rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    squares: npt.NDArray[np.float64] = np.square(rows, dtype=np.float64).sum(axis=-1)
-    return np.sqrt(squares).astype(np.float32)
+def _norm(rows: Array) -> Array:
+    """f32[T]: the L2 of each row, summed in float64."""
+    squares = np.square(rows, dtype=np.float64)
+    norms: Array = np.sqrt(squares.sum(axis=-1))
+    return norms.astype(np.float32)
