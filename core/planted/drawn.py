@@ -49,6 +49,8 @@ _STORED = ("float32", "float32", "float16", "4 decimals")
 """What is drawn of a pair: the dtype of both sides, tokens that all prompts share, and
 what a recorder keeps.
 """
+_REPEAT_NOISE = (0.0, 1e-4, 0.01)
+"""Nats by which an engine may differ from itself."""
 _REFERENCE = 1e-6
 """Nats by which a float32 reference errs."""
 _ROUNDED_FROM = 0.004
@@ -279,9 +281,10 @@ def _scored_of_each(setting: HealthySetting, rng: Random) -> list[int]:
     if count > 1:
         places = np.arange(1, tokens)
         cuts = rng.choice(places, count - 1, replace=False)
-    bounds = np.concatenate([[0], np.sort(cuts), [tokens]])
-    scored: list[int] = np.diff(bounds).tolist()
-    return scored
+    inner_bounds = np.sort(cuts)
+    bounds = np.concatenate([[0], inner_bounds, [tokens]])
+    scored = np.diff(bounds)
+    return [int(count) for count in scored]
 
 
 def _source(offsets: Array, prompts: Sequence[int], shared: int) -> Array:
@@ -308,9 +311,9 @@ def _unscored(sequences: Sequences, prompts: bool) -> Array:
     unscored[starts] = True
     if prompts:
         return unscored
-    for start, length in zip(starts, sequences.prompt_lengths, strict=True):
-        prompt = slice(start, start + length)
-        unscored[prompt] = True
+    ends = starts + sequences.prompt_lengths
+    for start, end in zip(starts, ends, strict=True):
+        unscored[start:end] = True
     return unscored
 
 
@@ -318,8 +321,10 @@ def _capture(setting: HealthySetting, side: _Side, text: _Text, rng: Random) -> 
     """One noisy reading of the text."""
     sequences = text.sequences
     values = _read(setting, side, text, rng)
-    of_targets = np.take_along_axis(values, sequences.token_ids[:, None], axis=1)
-    more_likely = (values > of_targets).sum(axis=1)
+    targets = sequences.token_ids[:, None]
+    of_targets = np.take_along_axis(values, targets, axis=1)
+    is_more_likely = values > of_targets
+    rank = 1 + is_more_likely.sum(axis=1)
     best_first = np.argsort(-values, axis=1, kind="stable")
     top_ids = best_first[:, : side.width]
     top_values = np.take_along_axis(values, top_ids, axis=1)
@@ -333,7 +338,7 @@ def _capture(setting: HealthySetting, side: _Side, text: _Text, rng: Random) -> 
         info=_info(setting, side, sequences),
         sequences=len(sequences),
         logprob=column(of_targets[:, 0], np.float32, np.nan),
-        rank=column(1 + more_likely, np.int32, 0),
+        rank=column(rank, np.int32, 0),
         top_ids=column(top_ids, np.int32, -1),
         top_logprobs=column(top_values, np.float32, np.nan),
         entropy=None,
@@ -360,7 +365,8 @@ def _stored(values: Array, kind: str) -> Array:
     if kind == "4 decimals":
         return np.round(values, 4)
     if kind == "float16":
-        return values.astype(np.float16).astype(np.float64)
+        narrow = values.astype(np.float16)
+        return narrow.astype(np.float64)
     return values
 
 
@@ -414,14 +420,14 @@ def _repeat(capture: Capture, rng: Random) -> Capture:
     """The same capture again: the same numbers, or a little beside them, as an engine
     that is not deterministic gives.
     """
-    size = float(rng.choice([0.0, 1e-4, 0.01]))
+    size = float(rng.choice(_REPEAT_NOISE))
     first = capture.logprob.whole()
     noise = rng.normal(0, size, len(first))
     moved = first + noise.astype(np.float32)
     logprob = np.minimum(moved, 0.0)
-    column = Column([logprob.astype(np.float32)])
+    stored = logprob.astype(np.float32)
     info = _repeat_info(capture.info)
-    return replace(capture, info=info, logprob=column)
+    return replace(capture, info=info, logprob=Column([stored]))
 
 
 def _repeat_info(info: CaptureInfo) -> CaptureInfo:

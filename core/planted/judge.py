@@ -148,10 +148,7 @@ def judge_folder(
     """Every planted session of one model. A fault that moves less than clean noise does
     counts as not detectable.
     """
-    effects = {}
-    for path in sorted(folder.glob("float32-*")):
-        name = path.name.removeprefix("float32-")
-        effects[name] = _mae(path)
+    effects = _effects(folder)
     judged = []
     for path in sorted(folder.glob("*-*")):
         background, _, name = path.name.partition("-")
@@ -166,8 +163,19 @@ def judge_folder(
         if blind:
             session = blinded(session, fault, reference)
         diagnosis = diagnosis_of(session, swapped=swapped)
-        judged.append(_judged(fault, background, diagnosis, blind=blind, asked=asked))
+        row = _judged(fault, background, diagnosis, blind=blind, asked=asked)
+        judged.append(row)
     return judged
+
+
+def _effects(folder: Path) -> dict[str, float]:
+    """Fault -> the MAE that it makes in float32, in nats."""
+    background = "float32-"
+    effects = {}
+    for path in sorted(folder.glob(f"{background}*")):
+        fault = path.name.removeprefix(background)
+        effects[fault] = _mae(path)
+    return effects
 
 
 def _judged(
