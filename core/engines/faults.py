@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 Telling = Literal["data", "facts", "none"]
 """``data``: the numbers alone name the cause. ``facts``: they look like rounding noise
-of any origin, so the cause is named where a fact or an identity check tells it.
+of any origin, so the cause is named where a fact or an identity check shows it.
 ``none``: a clean control, or a change that moves no number.
 """
 GIVEN = "given"

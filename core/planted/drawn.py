@@ -86,7 +86,7 @@ class HealthySetting:
 
     @property
     def true_causes(self) -> tuple[str, ...]:
-        """What may be said of such a pair and is true: rounding is the whole gap of
+        """Causes that are true of such a pair: rounding is the whole gap of
         engines that agree better than that.
         """
         if self.with_facts or self.stored == "float32":
@@ -399,7 +399,7 @@ def _info(setting: HealthySetting, side: _Side, sequences: Sequences) -> Capture
 
 
 def _facts(dtype: str) -> Facts:
-    """What an engine tells that has nothing to hide: the same on both sides."""
+    """The facts of an engine that shows everything: the same on both sides."""
     return Facts(
         engine="transformers",
         dtype=dtype,

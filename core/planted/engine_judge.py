@@ -162,7 +162,7 @@ def _clean_mae(session: Session, fault: EngineFault) -> float:
 
 
 def _without(session: Session, fault: EngineFault) -> Session:
-    """The session without the facts that tell the fault, unknown on both sides of the
+    """The session without the facts that show the fault, unknown on both sides of the
     pair, and without its plan, which names every option and every folder of edited
     weights.
     """

@@ -1,5 +1,5 @@
 """The faults as data: what is planted, what it is called in the cause table, and
-whether numbers alone can tell it.
+whether numbers alone can show it.
 
 Read by the worker inside the engine's interpreter and by the program that judges the
 diagnosis: standard library only.

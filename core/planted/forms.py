@@ -180,7 +180,7 @@ def answer_of(fault: Fault, diagnosis: Diagnosis) -> FormAnswer:
 
     *Wrong* is any other cause that is called likely, and noise called likely of a gap
     that is larger than noise. A gap within the usual range of the precision that had to
-    be assumed cannot be told from rounding.
+    be assumed cannot be distinguished from rounding.
     """
     causes = []
     likely = set()

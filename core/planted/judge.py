@@ -57,7 +57,7 @@ class JudgedSession:
 
 
 def blinded(session: Session, fault: Fault, reference: bool = True) -> Session:
-    """The session without the facts that tell this fault, unknown on both sides;
+    """The session without the facts that show this fault, unknown on both sides;
     without the reference where asked.
     """
     hidden = [name for name in fault.facts if name != "ids_digest"]

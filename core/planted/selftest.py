@@ -283,7 +283,7 @@ def plant_small(
     interpreter: Interpreter,
     model: Path,
     out: Path,
-    wanted: Sequence[str],
+    precisions: Sequence[str],
     report: Report,
     cancel: threading.Event,
 ) -> None:
@@ -291,7 +291,7 @@ def plant_small(
     stay. Raises LogdriftError, Cancelled.
     """
     manifests = []
-    for background in wanted:
+    for background in precisions:
         for fault in FAULTS:
             folder = out / f"{background}-{fault.name}"
             manifests.append(folder / MANIFEST)
@@ -311,7 +311,7 @@ def plant_small(
         "--ids",
         str(_IDS),
         "--backgrounds",
-        ",".join(wanted),
+        ",".join(precisions),
     ]
     _run(argv, out, cancel, tick, _environment(interpreter, model))
 

@@ -149,6 +149,6 @@ def _template_text(
         template = tokenizer.get_chat_template(
             tools=None if tools is None else list(tools)
         )
-    except Exception:  # none, or a tokenizer with its own way: applying it will tell
+    except Exception:  # none, or a tokenizer with its own way: applying it will show
         return None
     return template if isinstance(template, str) else None

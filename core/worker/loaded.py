@@ -1,5 +1,5 @@
 """What an engine loaded, by name, as JSON of bounded size: its resolved config, and
-what tells a tokenizer apart.
+what identifies a tokenizer.
 
 Nothing of the machine and nothing secret is kept: paths, addresses and credentials
 become a word in their place.
@@ -59,7 +59,7 @@ def loaded_of(backend: Backend, text: TokenText | None) -> Loaded:
 def _tried(what: str, look: Callable[[], Any]) -> Any:
     try:
         return look()
-    except Exception as error:  # configs and tokenizers are anybody's code
+    except Exception as error:  # configs and tokenizers may run any code
         reason = one_line(error)
         print(f"logdrift: {what} could not be looked at: {reason}", flush=True)
         return None

@@ -61,7 +61,7 @@ class TokenText:
         try:
             ids = self.encode("a")
             plain = self._plain("a")
-        except Exception:  # tokenizers are anybody's code
+        except Exception:  # tokenizers may run any code
             return None
         begins_with_bos = bos is not None and ids[:1] == [bos]
         tokenised_as_bos = plain[:1] == [bos]

@@ -1,9 +1,9 @@
 """What kind of difference there is between a loaded tensor and the stored one, as far
-as their numbers tell.
+as their numbers show.
 
 Each kind is an explanation that is tried: it counts where the loaded numbers follow
 from the stored ones by it, up to the rounding of the loaded dtype. The simplest one
-that fits is the answer, else what can be said of the entries.
+that fits is the answer, else what the entries have in common.
 `logdrift.core.diagnose.identity` makes sentences of it.
 """
 
@@ -227,7 +227,7 @@ def _energy(values: Tensor) -> float:
 
 
 def _unexplained(tensors: _Tensors, search: _RankSearch) -> Kind:
-    """What can be said of a difference that no explanation fits."""
+    """The kind of a difference that no explanation fits."""
     distance = float(tensors.gap.norm())
     size = float(tensors.expected.norm())
     if distance <= _FAR * size:

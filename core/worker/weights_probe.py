@@ -125,7 +125,7 @@ def matrix_of(module: Any, tensor: Tensor, dtype: Any) -> Matrix:
     takes: its own, else ``dtype``.
 
     ``tensor`` is its weight, in any form. Raises CannotProbeError in a few words: a
-    module of an unknown class, or sizes that are not said or that its own tensor
+    module of an unknown class, or sizes that it does not have or that its own tensor
     contradicts. The sizes are of this rank's share.
     """
     size_names = _size_names(module)

@@ -47,7 +47,7 @@ def facts_of(
     """
     versions = observe.versions("sglang", ENGINES["sglang"].distributions)
     device = observe.device(state["device"])
-    device["threads"] = None  # those of the scheduler, which does not tell
+    device["threads"] = None  # those of the scheduler, which does not show them
     environment = observe.environment()
     environment.pop("SGLANG_RUN_ID", None)  # drawn at random on each start
     facts = Facts(
@@ -144,7 +144,7 @@ def _decode_semantics(
 
 def context_length(arguments: Mapping[str, Any]) -> int | None:
     """How many positions the model has, as SGLang will read its config; None where that
-    cannot be told beforehand.
+    cannot be known beforehand.
     """
     try:
         from sglang.srt.utils.hf_transformers import (  # type: ignore[import-not-found,unused-ignore]

@@ -15,7 +15,7 @@ How it is run, and why:
   name starts with ``VLLM_`` are set as environment variables.
 - ``max_model_len`` is the longest sequence + 1: vLLM refuses to score a sequence as
   long as ``max_model_len``, since it always samples one token more (which is dropped
-  here). Where the longest sequence has every position of the model, vLLM is told to
+  here). Where the longest sequence has every position of the model, vLLM is made to
   allow that one more (``VLLM_ALLOW_LONG_MAX_MODEL_LEN``): the sampled token is never
   fed, so no position beyond the model's is computed.
 - On a CPU, ``enforce_eager`` defaults to True (inductor costs about 100 s at start),

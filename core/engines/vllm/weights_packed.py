@@ -33,7 +33,7 @@ def weights(backend: Any, arguments: Mapping[str, Any], out: Path) -> dict[str, 
 
 def in_loading_order(module: Any, tensor: Tensor) -> Tensor | None:
     """``tensor``, weights of the experts in ``module``, as vLLM's loader filled it;
-    None where that cannot be told.
+    None where that cannot be known.
     """
     pack = _packing_of(module)
     if pack is None or tensor.device.type != "cpu" or tensor.ndim != 3:
