@@ -18,7 +18,10 @@ def cause_title(cause: Cause) -> str:
 
 def causes_document() -> list[Block]:
     """What `logdrift why --causes` prints."""
-    return [block for cause in CAUSES for block in cause_blocks(cause)]
+    blocks: list[Block] = []
+    for cause in CAUSES:
+        blocks += cause_blocks(cause)
+    return blocks
 
 
 def cause_blocks(cause: Cause) -> Iterator[Block]:
@@ -33,7 +36,8 @@ def cause_blocks(cause: Cause) -> Iterator[Block]:
     # Whole, to be copied or clicked.
     yield LineBlock(f"   {cause.link}", "")
     for engine, knobs in cause.knobs.items():
-        yield _named(engine, "; ".join(map(_knob, knobs)))
+        settings = "; ".join(map(_knob, knobs))
+        yield _named(engine, settings)
 
 
 def _named(name: str, text: str) -> SentenceBlock:
@@ -47,11 +51,12 @@ def _size(cause: Cause) -> str:
 
 
 def _knob(knob: Knob) -> str:
+    words = knob.setting
     if knob.effect:
-        effect = f" ({knob.effect})"
-    else:
-        effect = ""
-    return f"{knob.setting}{effect}{COMBINED if knob.combined else ''}"
+        words += f" ({knob.effect})"
+    if knob.combined:
+        words += COMBINED
+    return words
 
 
 def causes_json() -> list[Json]:
@@ -60,6 +65,7 @@ def causes_json() -> list[Json]:
 
 
 def _cause_json(cause: Cause) -> Json:
+    knobs = {engine: _knobs_json(knobs) for engine, knobs in cause.knobs.items()}
     return {
         "number": cause.number,
         "code": cause.code,
@@ -73,7 +79,7 @@ def _cause_json(cause: Cause) -> Json:
         "separable": cause.separable,
         "otherwise": cause.otherwise,
         "combined": cause.combined,
-        "knobs": {engine: _knobs_json(knobs) for engine, knobs in cause.knobs.items()},
+        "knobs": knobs,
     }
 
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from logdrift.core.charts import registry
 from logdrift.core.charts.base import Chart
 from logdrift.core.charts.data import ChartSource, NothingToDraw, PairData
+from logdrift.core.charts.reduce import LOWEST, bin_middles
 from logdrift.core.compare.decomposition import Decomposition
 from logdrift.core.compare.pair import Pair, Scope
 from logdrift.core.numbers import figure, is_number
@@ -24,6 +25,9 @@ from logdrift.core.session.visible import visible
 
 Floats = npt.NDArray[Any]
 Bools = npt.NDArray[np.bool_]
+Positions = npt.NDArray[np.int64]
+Sizes = Mapping[str, float | None]
+"""Sizes in nats by their names; None where one is not known."""
 
 _POSITION_BINS = 110
 _FEWEST_BINS = 4
@@ -31,8 +35,6 @@ _PER_BIN = 12
 """Tokens per bin that a band is worth drawing for, on average."""
 _HISTOGRAM_BINS = 64
 _DENSITY_BINS = 72
-_LOWEST = 1e-7
-"""Nats: below it a float32 log-probability of a usual size has no digits left."""
 _SPARK_BINS = 60
 
 
@@ -40,7 +42,8 @@ def position_chart(pair: Pair, scope: Scope, mask: Bools) -> str:
     """Mean of delta with the middle 80% of the tokens over their position in the scope,
     all sequences together.
     """
-    at = np.flatnonzero(mask & np.isfinite(pair.delta))
+    is_drawn = mask & np.isfinite(pair.delta)
+    at = np.flatnonzero(is_drawn)
     title = "Δ over the position"
     if not len(at):
         return svg.nothing(title)
@@ -50,13 +53,15 @@ def position_chart(pair: Pair, scope: Scope, mask: Bools) -> str:
     # int16 sorts by radix: a million tokens take 10 ms.
     bin_of = (position * bins // end).astype(np.int16)
     order = np.argsort(bin_of, kind="stable")
-    delta = pair.delta[at][order].astype(np.float64)
-    borders = np.searchsorted(bin_of[order], np.arange(1, bins))
-    ranges = [_mean_and_range(part) for part in np.split(delta, borders)]
+    delta = pair.delta[at][order]
+    first_of_bins = np.arange(1, bins)
+    borders = np.searchsorted(bin_of[order], first_of_bins)
+    parts = np.split(delta.astype(np.float64), borders)
+    ranges = [_mean_and_range(part) for part in parts]
     mean, low, high = np.array(ranges).T
     where = "completion" if scope == "completion" else "sequence"
     return svg.line(
-        (np.arange(bins) + 0.5) * end / bins,
+        bin_middles(end, bins),
         mean,
         low,
         high,
@@ -73,20 +78,21 @@ def position_chart(pair: Pair, scope: Scope, mask: Bools) -> str:
 
 def _position_bins(tokens: int, end: int) -> int:
     """How many bins of positions 0 to ``end`` - 1 are worth drawing."""
-    worth_drawing = tokens // _PER_BIN
-    most = max(_FEWEST_BINS, min(_POSITION_BINS, end))
-    return min(most, max(_FEWEST_BINS, worth_drawing))
+    worth_drawing = max(_FEWEST_BINS, tokens // _PER_BIN)
+    possible = max(_FEWEST_BINS, end)
+    return min(_POSITION_BINS, possible, worth_drawing)
 
 
 def _mean_and_range(part: Floats) -> tuple[float, float, float]:
     """Mean and the ends of the middle 80% of values, NaN for none."""
     if not len(part):
         return np.nan, np.nan, np.nan
-    low, high = np.quantile(part, (0.1, 0.9)).tolist()
+    quantiles = np.quantile(part, (0.1, 0.9))
+    low, high = quantiles.tolist()
     return float(part.mean()), low, high
 
 
-def scope_positions(pair: Pair, scope: Scope) -> npt.NDArray[np.int64]:
+def scope_positions(pair: Pair, scope: Scope) -> Positions:
     """Position of every token, i64[N], from 0 at the start of the completion, or of the
     sequence.
     """
@@ -94,35 +100,37 @@ def scope_positions(pair: Pair, scope: Scope) -> npt.NDArray[np.int64]:
     starts = offsets[:-1]
     if scope == "completion":
         starts = starts + pair.sequences.prompt_lengths[: pair.count]
-    start_of = np.repeat(starts, np.diff(offsets))[: pair.tokens]
-    return np.asarray(np.arange(pair.tokens) - start_of, np.int64)
+    lengths = np.diff(offsets)
+    start_of = np.repeat(starts, lengths)[: pair.tokens]
+    flat = np.arange(pair.tokens)
+    return np.asarray(flat - start_of, np.int64)
 
 
-def histogram_chart(delta: Floats, sizes: Mapping[str, float | None]) -> str:
+def histogram_chart(delta: Floats, sizes: Sizes) -> str:
     """How large delta is, on a log axis, tokens that A gives more above those that B
     gives more; ``sizes`` in nats are marked by their names.
     """
-    magnitudes = np.abs(delta[np.isfinite(delta) & (delta != 0)])
+    finite = delta[np.isfinite(delta)]
+    above = finite[finite > 0]
+    below = -finite[finite < 0]
+    magnitudes = np.concatenate([above, below])
     title = "How large Δ is"
     if not len(magnitudes):
         return svg.nothing(title)
-    marks = [
-        (size, name) for name, size in sizes.items() if is_number(size) and size > 0
-    ]
-    smallest = float(np.quantile(magnitudes, 0.002))
-    lowest = min(smallest, *(size for size, _ in marks), 1.0)
-    low = max(_LOWEST, lowest / 1.5)
-    high = max(float(magnitudes.max()), low * 10) * 1.3
-    edges = np.geomspace(low, high, _HISTOGRAM_BINS + 1)
-    finite = delta[np.isfinite(delta)]
+    marks = []
+    for name, size in sizes.items():
+        if is_number(size) and size > 0:
+            marks.append((size, name))
+    marked = [size for size, _ in marks]
+    edges = _histogram_edges(magnitudes, marked)
     exact = int(np.count_nonzero(delta == 0))
     rest = ""
     if exact:
         rest = f" {exact:,} tokens with delta exactly 0 are not drawn."
     return svg.histogram(
         edges,
-        _counts(finite[finite > 0], edges),
-        _counts(-finite[finite < 0], edges),
+        _counts(above, edges),
+        _counts(below, edges),
         title=title,
         x_label="|Δ|, nats (log)",
         y_label="tokens",
@@ -135,9 +143,21 @@ def histogram_chart(delta: Floats, sizes: Mapping[str, float | None]) -> str:
     )
 
 
+def _histogram_edges(magnitudes: Floats, marked: list[float]) -> Floats:
+    """Borders of the bins, equal in the logarithm. The smallest 0.2% lie below them."""
+    smallest = float(np.quantile(magnitudes, 0.002))
+    largest = float(magnitudes.max())
+    lowest = min(smallest, *marked, 1.0)
+    low = max(LOWEST, lowest / 1.5)
+    high = max(largest, low * 10) * 1.3
+    return np.geomspace(low, high, _HISTOGRAM_BINS + 1)
+
+
 def _counts(sizes: Floats, edges: Floats) -> Floats:
     """How many sizes lie between the edges, what lies outside in the end bins."""
-    inside = np.clip(sizes, float(edges[0]), float(edges[-1]))
+    first = float(edges[0])
+    last = float(edges[-1])
+    inside = np.clip(sizes, first, last)
     counts, _ = np.histogram(inside, edges)
     return counts.astype(np.float64)
 
@@ -146,16 +166,17 @@ def density_chart(logprob_a: Floats, logprob_b: Floats) -> str:
     """log p_B over log p_A as a map of token counts: what lies off the diagonal
     differs.
     """
-    both = np.isfinite(logprob_a) & np.isfinite(logprob_b)
+    possible_a = np.isfinite(logprob_a)
+    possible_b = np.isfinite(logprob_b)
+    both = possible_a & possible_b
     title = "log p_A against log p_B"
     if not both.any():
         return svg.nothing(title)
     a = logprob_a[both]
     b = logprob_b[both]
     low = float(min(a.min(), b.min(), -1.0))
-    counts, _, _ = np.histogram2d(
-        b, a, bins=_DENSITY_BINS, range=((low, 0.0), (low, 0.0))
-    )
+    ends = (low, 0.0)
+    counts, _, _ = np.histogram2d(b, a, bins=_DENSITY_BINS, range=(ends, ends))
     return svg.heat(
         counts.astype(np.int64),
         Axis("log p_A, nats", low, 0.0),
@@ -170,15 +191,11 @@ def density_chart(logprob_a: Floats, logprob_b: Floats) -> str:
 
 def bucket_chart(kind: BucketKind) -> str:
     """MAE (bars) and RMSE (dots) of the buckets that have tokens."""
-    rows = [
-        svg.SvgBar(
-            name=bucket_name(bucket, whole=kind.whole),
-            value=bucket.mae,
-            note=f"{figure(bucket.mae)} · {bucket.tokens:,} tok",
-            dot=bucket.rmse,
-        )
-        for bucket in kind.filled
-    ]
+    rows = []
+    for bucket in kind.filled:
+        name = bucket_name(bucket, whole=kind.whole)
+        note = f"{figure(bucket.mae)} · {bucket.tokens:,} tok"
+        rows.append(svg.SvgBar(name, bucket.mae, note, bucket.rmse))
     return svg.bars(
         rows,
         title=kind.title,
@@ -194,8 +211,11 @@ def terms_chart(split: Decomposition) -> str:
     """MAE of a gap, of its parts, and of each side against the reference."""
     rows = []
     for index, (name, term) in enumerate(terms_of(split)):
-        mae = None if term is None else term.mae
-        note = "unknown" if mae is None else figure(mae)
+        mae = None
+        note = "unknown"
+        if term is not None and term.mae is not None:
+            mae = term.mae
+            note = figure(mae)
         style = _term_style(index, name)
         rows.append(svg.SvgBar(name, mae, note, style=style))
     return svg.bars(
@@ -215,16 +235,20 @@ def _term_style(index: int, name: str) -> str:
     """
     if "reference" in name:
         return "cx-down"
-    return "cx-up" if index else "cx-bar"
+    if index:
+        return "cx-up"
+    return "cx-bar"
 
 
 def more_charts(session: Session, pair: Pair) -> Iterator[tuple[Chart, str]]:
     """The charts that are folded away, each with its caption: of those that
     `registry.CHARTS` adds to a report, each that has anything to draw.
     """
-    source = ChartSource(PairData(session, pair), 0, THRESHOLD)
+    data = PairData(session, pair)
+    source = ChartSource(data, 0, THRESHOLD)
     for entry in registry.CHARTS:
-        if entry.in_report != "folded" or "all" not in entry.reaches:
+        is_folded = entry.in_report == "folded"
+        if not is_folded or "all" not in entry.reaches:
             continue
         try:
             chart = entry.load()(source, "all")
@@ -238,14 +262,18 @@ def sparkline(pair: Pair, sequence: int, mask: Bools, scale: float) -> str:
     ``mask`` count as 0.
     """
     start, stop = pair.sequences.bounds(sequence)
-    delta = np.where(mask[start:stop], pair.delta[start:stop], 0)
-    pieces = np.array_split(delta, min(_SPARK_BINS, max(1, len(delta))))
-    values = np.array([_largest(piece) for piece in pieces], np.float64)
+    part = slice(start, stop)
+    delta = np.where(mask[part], pair.delta[part], 0)
+    most = max(1, len(delta))
+    pieces = np.array_split(delta, min(_SPARK_BINS, most))
+    largest = [_largest(piece) for piece in pieces]
+    values = np.array(largest, np.float64)
     return svg.sparkline(values, scale, title=f"Δ along sequence {sequence}")
 
 
 def _largest(deltas: Floats) -> float:
     """The one that is furthest from 0; 0 for none."""
     if len(deltas):
-        return float(deltas[np.argmax(np.abs(deltas))])
+        farthest = np.abs(deltas).argmax()
+        return float(deltas[farthest])
     return 0.0

@@ -43,7 +43,8 @@ def check_document(session: MeasuredSession, results: Sequence[Result]) -> list[
         for result in results:
             if result.pair == place:
                 blocks += _result(result)
-    return [*blocks, Gap(), _sum(results), *_hint(session, results)]
+    end = _sum(results)
+    return [*blocks, Gap(), end, *_hint(session, results)]
 
 
 def _title(pair: MeasuredPair) -> str:
@@ -55,8 +56,10 @@ def _result(result: Result) -> Iterator[Block]:
         mark = Span("ok", "good")
     else:
         mark = Span("FAILED", "bad")
-    cells = (mark, result.metric, _value(result), _range(result))
-    yield TableBlock(_COLUMNS, (TableRow(cells),), cut=True)
+    value = _value(result)
+    bounds = _range(result)
+    row = TableRow((mark, result.metric, value, bounds))
+    yield TableBlock(_COLUMNS, (row,), cut=True)
     if result.framework:
         yield SentenceBlock(f"{result.framework}: {result.name}", indent=_INDENT)
     if result.reason:
@@ -71,7 +74,8 @@ def _value(result: Result) -> str:
         return value.replace("_", " ")
     if value is None:
         return fixed(None)
-    whole = unit == "tokens" and float(value).is_integer()
+    is_count = unit == "tokens"
+    whole = is_count and float(value).is_integer()
     # A count has no decimals.
     if whole:
         text = f"{value:,.0f}"
@@ -86,24 +90,27 @@ def _range(result: Result) -> str:
     if isinstance(result.value, str):
         if result.min in (None, result.value):
             return ""
-        return f"needs {result.min} or better".replace("_", " ")
-    ends = (("min", result.min), ("max", result.max))
-    return ", ".join(
-        f"{name} {six_digits(value)}"
-        for name, value in ends
-        if isinstance(value, int | float)
-    )
+        needs = f"needs {result.min} or better"
+        return needs.replace("_", " ")
+    ends = {"min": result.min, "max": result.max}
+    bounds = []
+    for name, end in ends.items():
+        if isinstance(end, int | float):
+            bounds.append(f"{name} {six_digits(end)}")
+    return ", ".join(bounds)
 
 
 def _sum(results: Sequence[Result]) -> SentenceBlock:
-    failed = sum(not result.ok for result in results)
+    failed = [result for result in results if not result.ok]
     if failed:
-        return SentenceBlock(f"FAILED: {failed} of {len(results)} checks", "bad")
+        counts = f"{len(failed)} of {len(results)}"
+        return SentenceBlock(f"FAILED: {counts} checks", "bad")
     return SentenceBlock(f"ok: all {len(results)} checks hold", "good")
 
 
 def _hint(session: MeasuredSession, results: Sequence[Result]) -> Iterator[Block]:
-    asked = any(result.metric not in _UNASKED for result in results)
+    metrics = {result.metric for result in results}
+    asked = metrics.difference(_UNASKED)
     if session.pairs and not asked:
         yield SentenceBlock(
             "No number was checked: give limits with --max, --min or --published.",

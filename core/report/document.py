@@ -168,7 +168,8 @@ class MutedSpan:
     number: NumberCell
 
 
-Inline = tuple[Span | CodeSpan | NumberCell | TagCell | MutedSpan, ...]
+InlinePart = Span | CodeSpan | NumberCell | TagCell | MutedSpan
+Inline = tuple[InlinePart, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,8 +37,9 @@ def largest_distance(cells: Iterable[MatrixCell], path: str) -> float:
     perfect = METRICS[path].perfect
     if perfect is None:
         return 0.0
-    values = (cell.value for cell in cells if cell.comparable)
-    distances = (abs(value - perfect) for value in values if value is not None)
+    values = [cell.value for cell in cells if cell.comparable]
+    known = [value for value in values if value is not None]
+    distances = [abs(value - perfect) for value in known]
     return max(distances, default=0.0)
 
 
@@ -56,7 +57,8 @@ def grade(
         return Grade(0, "says nothing of agreement")
     if value == perfect:
         return Grade(0, "perfect agreement")
-    if cell.floor and abs(value) <= cell.floor:
+    size = abs(value)
+    if cell.floor and size <= cell.floor:
         return Grade(0, "not above the noise floor: it means nothing", noise=True)
     usual = None
     if path == "errors.mae":
@@ -64,27 +66,35 @@ def grade(
     if usual is not None:
         return _against_usual(value, usual, cell.floor)
     if cell.floor:
-        times = abs(value) / cell.floor
+        times = size / cell.floor
         level = bisect_left(_OF_FLOOR, times)
         return Grade(level, f"{times:.3g} times the noise floor")
-    return _against_largest(abs(value - perfect), largest)
+    distance = abs(value - perfect)
+    return _against_largest(distance, largest)
 
 
 def _against_largest(distance: float, largest: float) -> Grade:
     """By the worst number of the matrix."""
-    share = distance / largest if largest else 0.0
+    share = 0.0
+    if largest:
+        share = distance / largest
     if share >= 1:
         return Grade(STEPS, "the farthest from agreement here")
-    return Grade(bisect_left(_OF_LARGEST, share), f"{share:.0%} of the farthest here")
+    level = bisect_left(_OF_LARGEST, share)
+    return Grade(level, f"{share:.0%} of the farthest here")
 
 
 def _against_usual(mae: float, usual: UsualRange, floor: float | None) -> Grade:
     """By what is usual for the coarser dtype of the pair."""
-    steps = (usual.high, usual.beyond, usual.broken, 2 * usual.broken)
-    words = f"{_place(mae, usual)} the usual range of {usual.dtype}, {usual.words}"
+    far_beyond = 2 * usual.broken
+    steps = (usual.high, usual.beyond, usual.broken, far_beyond)
+    place = _place(mae, usual)
+    words = f"{place} the usual range of {usual.dtype}, {usual.words}"
     if floor:
-        words += f", {mae / floor:.3g} times the noise floor"
-    return Grade(bisect_left(steps, mae), words)
+        times = mae / floor
+        words += f", {times:.3g} times the noise floor"
+    level = bisect_left(steps, mae)
+    return Grade(level, words)
 
 
 def _place(mae: float, usual: UsualRange) -> str:
@@ -99,6 +109,8 @@ def _place(mae: float, usual: UsualRange) -> str:
 
 def _usual_range(cell: MatrixCell, infos: Sequence[CaptureInfo]) -> UsualRange | None:
     by_label = {info.label: info for info in infos}
-    if cell.a not in by_label or cell.b not in by_label:
+    a = by_label.get(cell.a)
+    b = by_label.get(cell.b)
+    if a is None or b is None:
         return None
-    return usual_range(by_label[cell.a], by_label[cell.b])
+    return usual_range(a, b)

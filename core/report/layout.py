@@ -125,7 +125,8 @@ def canvas_of(stream: TextIO, environment: Mapping[str, str] | None = None) -> C
 
 def pad(text: str, width: int, *, right: bool = False) -> str:
     """``text`` filled up to ``width`` cells."""
-    space = " " * max(0, width - cell_len(text))
+    blanks = width - cell_len(text)
+    space = " " * max(0, blanks)
     if right:
         return space + text
     return text + space
@@ -141,14 +142,16 @@ def table(
     """Lines of a table, head first. Columns in ``shrink`` are cut in this order, down
     to 8 cells, until it fits.
     """
-    cells = [list(map(canvas.text, row)) for row in (head, *rows)]
+    rows = [head, *rows]
+    cells = [list(map(canvas.text, row)) for row in rows]
     widths = _column_widths(cells, shrink, canvas.width)
     lines = []
     for row in cells:
-        fitted = [
-            pad(canvas.cut(cell, width), width, right=place in right)
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
+        fitted = []
+        for place, cell in enumerate(row):
+            width = widths[place]
+            cut = canvas.cut(cell, width)
+            fitted.append(pad(cut, width, right=place in right))
         line = " ".join(fitted).rstrip()
         lines.append(canvas.cut(line, canvas.width))
     return lines
@@ -167,6 +170,7 @@ def _column_widths(
         excess = sum(widths) + blanks - room
         if excess > 0:
             width = widths[column]
+            narrower = width - excess
             least = min(width, _LEAST_COLUMN)
-            widths[column] = max(least, width - excess)
+            widths[column] = max(least, narrower)
     return widths

@@ -16,7 +16,8 @@ def check_output(path: Path, session: Path) -> None:
     inside the session folder.
     """
     try:
-        within = path.resolve().is_relative_to(session.resolve())
+        folder = session.resolve()
+        within = path.resolve().is_relative_to(folder)
         os.stat(path.parent)
     except FileNotFoundError:
         within = False  # refused below
@@ -43,7 +44,8 @@ def write_output(path: Path, text: str) -> None:
     target = path.resolve()
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
-        if target.exists() and not target.is_file():
+        is_device = target.exists() and not target.is_file()
+        if is_device:
             target.write_bytes(data)
             return
         with open(temporary, "wb") as file:
@@ -65,7 +67,7 @@ def without_flag(error: LogdriftError) -> str:
     if isinstance(error, CannotWrite):
         return error.reason
     parts = [error.file, error.reason, error.remedy]
-    return ": ".join(part for part in parts if part)
+    return ": ".join(filter(None, parts))
 
 
 def _output_error(path: Path, reason: str, remedy: str) -> InputError:

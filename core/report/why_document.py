@@ -45,8 +45,10 @@ def why_document(pairs: Sequence[ExplainedPair]) -> list[Block]:
 def cause_document(explained: ExplainedPair, place: int) -> list[Block]:
     """The cause in ``place`` (from 1), with the pair that it is of."""
     cause = explained.diagnosis.causes[place - 1]
-    head = SentenceBlock(f"{_pair_name(explained)} · MAE {fixed(explained.mae)}")
-    return [head, *_cause(explained, place, cause, frozenset())]
+    name = _pair_name(explained)
+    head = SentenceBlock(f"{name} · MAE {fixed(explained.mae)}")
+    in_full = _cause(explained, place, cause, frozenset())
+    return [head, *in_full]
 
 
 def _pair_name(explained: ExplainedPair) -> str:
@@ -55,18 +57,21 @@ def _pair_name(explained: ExplainedPair) -> str:
 
 def _pair(explained: ExplainedPair) -> Iterator[Block]:
     diagnosis = explained.diagnosis
-    counts = f"{diagnosis.tokens:,} tokens · MAE {fixed(explained.mae)}"
-    yield LineBlock(f"{_pair_name(explained)} · {counts}")
+    mae = fixed(explained.mae)
+    name = _pair_name(explained)
+    tone: Tone = "good" if diagnosis.noise else "warn"
+    yield LineBlock(f"{name} · {diagnosis.tokens:,} tokens · MAE {mae}")
     yield SentenceBlock(diagnosis.answer.sentence)
     yield Gap()
-    yield SentenceBlock(diagnosis.verdict, "good" if diagnosis.noise else "warn")
+    yield SentenceBlock(diagnosis.verdict, tone)
     yield from _causes(explained)
-    for section in (
+    sections = (
         outcome_blocks(explained.outcomes),
         _layers(explained.layers),
         _checked(diagnosis.checked),
         _not_checked(diagnosis.unchecked),
-    ):
+    )
+    for section in sections:
         blocks = list(section)
         if blocks:
             yield Gap()
@@ -76,20 +81,24 @@ def _pair(explained: ExplainedPair) -> Iterator[Block]:
 def _causes(explained: ExplainedPair) -> Iterator[Block]:
     in_full, named = _in_full(explained)
     verdict = explained.diagnosis.verdict
-    sentences = [
-        evidence.sentence
-        for cause in explained.diagnosis.causes
-        for evidence in cause.evidence
-    ]
-    shown_before = frozenset(text for text in sentences if text in verdict)
+    sentences: list[str] = []
+    for cause in explained.diagnosis.causes:
+        sentences += _sentences(cause)
+    in_verdict = [sentence for sentence in sentences if sentence in verdict]
+    shown_before = frozenset(in_verdict)
     for place, cause in enumerate(in_full, 1):
         yield Gap()
         yield from _cause(explained, place, cause, shown_before)
-        shown_before |= {evidence.sentence for evidence in cause.evidence}
+        shown_before |= frozenset(_sentences(cause))
     if named:
         yield Gap()
-        names = ", ".join(f"{cause.title} {cause.score:.2f}" for cause in named)
+        scores = [f"{cause.title} {cause.score:.2f}" for cause in named]
+        names = ", ".join(scores)
         yield SentenceBlock(f"Also possible: {names}.")
+
+
+def _sentences(cause: Ranked) -> list[str]:
+    return [evidence.sentence for evidence in cause.evidence]
 
 
 def _in_full(explained: ExplainedPair) -> tuple[Sequence[Ranked], Sequence[Ranked]]:
@@ -100,10 +109,12 @@ def _in_full(explained: ExplainedPair) -> tuple[Sequence[Ranked], Sequence[Ranke
     """
     causes = explained.diagnosis.causes
     imported = explained.diagnosis.imported
-    if not imported or not causes or causes[0].sureness == "possible":
-        return causes, ()
     likely = [cause for cause in causes if cause.sureness != "possible"]
-    return likely, [cause for cause in causes if cause.sureness == "possible"]
+    possible = [cause for cause in causes if cause.sureness == "possible"]
+    starts_possible = bool(causes) and causes[0].sureness == "possible"
+    if not imported or not causes or starts_possible:
+        return causes, ()
+    return likely, possible
 
 
 def _cause(
@@ -112,9 +123,10 @@ def _cause(
     """One cause. Evidence in ``shown_before`` (of an earlier cause or in the verdict)
     is not repeated.
     """
+    sureness = certainty(cause.sureness, cause.shown)
     yield SplitBlock(
         left=f"{place}. {cause.title}",
-        right=f"{certainty(cause.sureness, cause.shown)} {cause.score:.2f}",
+        right=f"{sureness} {cause.score:.2f}",
         tone="bold",
         room=_SCORE_ROOM,
         gap=2,
@@ -140,10 +152,10 @@ def _evidence(explained: ExplainedPair, evidence: Evidence) -> Iterator[Block]:
 
 
 def _places(tokens: Sequence[EvidenceToken]) -> str:
-    places = [
-        f"{token.sequence}:{token.position} {token.piece!r} {_delta(token.delta)}"
-        for token in tokens[:_TOKENS]
-    ]
+    places = []
+    for token in tokens[:_TOKENS]:
+        delta = _delta(token.delta)
+        places.append(f"{token.sequence}:{token.position} {token.piece!r} {delta}")
     return f"at {', '.join(places)}"
 
 
@@ -159,8 +171,9 @@ def outcome_blocks(outcomes: Sequence[Outcome]) -> Iterator[Block]:
         yield LineBlock("Experiments")
     for outcome in outcomes:
         mark = COMBINED if outcome.experiment.combined else ""
+        tone = _outcome_tone(outcome)
         yield SentenceBlock(f"{outcome.experiment.title}{mark}", indent=3)
-        yield SentenceBlock(outcome.sentence, _outcome_tone(outcome), indent=5)
+        yield SentenceBlock(outcome.sentence, tone, indent=5)
 
 
 def _outcome_tone(outcome: Outcome) -> Tone:
@@ -186,7 +199,8 @@ def _checked(checked: Sequence[Evidence]) -> Iterator[Block]:
     if checked:
         yield LineBlock("Checked")
     for evidence in checked:
-        yield SentenceBlock(evidence.sentence, indent=18, mark=f"  {evidence.cause}")
+        mark = f"  {evidence.cause}"
+        yield SentenceBlock(evidence.sentence, indent=18, mark=mark)
 
 
 def _not_checked(unchecked: Sequence[Unchecked]) -> Iterator[Block]:
@@ -207,9 +221,12 @@ def _to_be_surer(unchecked: Sequence[Unchecked]) -> str:
             fix = f"tell {{facts}} {lack.tell_by}"
         else:
             fix = lack.fix
-        causes_of.setdefault(fix, []).append(lack.cause)
-    steps = [
-        f"{fix.format(facts=', '.join(facts))} ({', '.join(dict.fromkeys(causes))})"
-        for fix, causes in causes_of.items()
-    ]
+        causes = causes_of.setdefault(fix, [])
+        causes.append(lack.cause)
+    names_of_facts = ", ".join(facts)
+    steps = []
+    for fix, causes in causes_of.items():
+        step = fix.format(facts=names_of_facts)
+        names = ", ".join(dict.fromkeys(causes))
+        steps.append(f"{step} ({names})")
     return f"To be surer: {'; '.join(steps)}."

@@ -17,7 +17,6 @@ from logdrift.core.report.document import (
     CardBlock,
     ChartBlock,
     ChartCell,
-    CodeSpan,
     ContextCell,
     FactCell,
     FailureBlock,
@@ -26,6 +25,7 @@ from logdrift.core.report.document import (
     HeadBlock,
     HeadingBlock,
     Inline,
+    InlinePart,
     LegendBlock,
     MutedSpan,
     NameCell,
@@ -138,11 +138,15 @@ def _anchor(name: str) -> str:
 
 def _heading(block: HeadingBlock) -> str:
     tag = f"h{block.level}"
-    return f"<{tag}{_anchor(block.anchor)}>{_inline(block.parts)}</{tag}>"
+    anchor = _anchor(block.anchor)
+    words = _inline(block.parts)
+    return f"<{tag}{anchor}>{words}</{tag}>"
 
 
 def _paragraph(block: ParagraphBlock) -> str:
-    return f"{_PARAGRAPHS[block.kind]}{_inline(block.parts)}</p>"
+    start = _PARAGRAPHS[block.kind]
+    words = _inline(block.parts)
+    return f"{start}{words}</p>"
 
 
 def _group(block: GroupBlock) -> str:
@@ -150,22 +154,25 @@ def _group(block: GroupBlock) -> str:
         name = "void" if block.void else "valid"
     else:
         name = _class(_GROUPS[block.kind], block.void)
-    return f'<div class="{name}"{_anchor(block.anchor)}>{_all(block.blocks)}</div>'
+    anchor = _anchor(block.anchor)
+    content = _all(block.blocks)
+    return f'<div class="{name}"{anchor}>{content}</div>'
 
 
 def _folded(block: FoldedBlock) -> str:
     name = ""
     if block.pair:
         name = f' class="{_class("pair", block.void)}"'
-    summary = f"<summary>{_inline(block.summary)}</summary>"
-    return (
-        f"<details{name}{_anchor(block.anchor)}>{summary}{_all(block.blocks)}</details>"
-    )
+    anchor = _anchor(block.anchor)
+    summary = _inline(block.summary)
+    content = _all(block.blocks)
+    return f"<details{name}{anchor}><summary>{summary}</summary>{content}</details>"
 
 
 def _head(block: HeadBlock) -> str:
     facts = " · ".join(map(esc, block.facts))
-    links = "".join(f'<a href="#{anchor}">{word}</a>' for anchor, word in block.links)
+    anchors = [f'<a href="#{anchor}">{word}</a>' for anchor, word in block.links]
+    links = "".join(anchors)
     parts = [
         f'<p class="brand">{esc(block.brand)}</p>',
         f"<h1>{esc(block.title)}</h1>",
@@ -213,7 +220,8 @@ def _reasons(block: ReasonsBlock) -> str:
 
 
 def _card(block: CardBlock) -> str:
-    lines = "".join(f'<p class="muted">{esc(line)}</p>' for line in block.lines)
+    paragraphs = [f'<p class="muted">{esc(line)}</p>' for line in block.lines]
+    lines = "".join(paragraphs)
     number = block.number
     return (
         f'<div class="card"><div class="name">{esc(block.title)}</div>'
@@ -230,24 +238,26 @@ def _chart(block: ChartBlock) -> str:
     if block.table is not None:
         summary = "<summary>as a table</summary>"
         table = f"<details>{summary}{_table(block.table)}</details>"
+    picture = _picture(block.name, block.data)
     return (
         f'<div class="panel"><h3>{esc(block.title)}</h3>{words}'
-        f'<div class="chart dim">{_picture(block.name, block.data)}</div>{table}</div>'
+        f'<div class="chart dim">{picture}</div>{table}</div>'
     )
 
 
 def _picture(name: str, data: object) -> str:
     assert isinstance(data, tuple)
-    return _PICTURES[name](*data)
+    painter = _PICTURES[name]
+    return painter(*data)
 
 
 def _legend(block: LegendBlock) -> str:
     lines = []
-    for words, side in (("A gives more, above", "o"), ("B gives more, above", "b")):
-        marks = "".join(
-            f'<span class="{side}{place}">{step:g}</span> '
-            for place, step in enumerate(block.steps, 1)
-        )
+    sides = {"A gives more, above": "o", "B gives more, above": "b"}
+    for words, side in sides.items():
+        marks = ""
+        for place, step in enumerate(block.steps, 1):
+            marks += f'<span class="{side}{place}">{step:g}</span> '
         lines.append(f'<p class="legend"><span>{words} {marks}nats</span></p>')
     return "\n".join(lines)
 
@@ -264,7 +274,7 @@ def _inline(parts: Inline) -> str:
     return "".join(map(_part, parts))
 
 
-def _part(part: Span | CodeSpan | NumberCell | TagCell | MutedSpan) -> str:
+def _part(part: InlinePart) -> str:
     match part:
         case NumberCell():
             return known(part.text)
@@ -297,26 +307,27 @@ def _tag(cell: TagCell) -> str:
 
 
 def _table(block: TableBlock) -> str:
-    classes = [_column_class(column) for column in block.columns]
-    titles = "".join(
-        f'<th scope="col"{name}>{escape(column.title)}</th>'
-        for column, name in zip(block.columns, classes, strict=True)
-    )
-    rows = []
+    classes = list(map(_column_class, block.columns))
+    titles = ""
+    for column, name in zip(block.columns, classes, strict=True):
+        titles += f'<th scope="col"{name}>{escape(column.title)}</th>'
+    rows = ""
     for row in block.rows:
-        cells = (
-            f"<td{name}>{_cell(cell, struck=block.mixed)}</td>"
-            for cell, name in zip(row.cells, classes, strict=True)
-        )
-        rows.append(f"<tr>{''.join(cells)}</tr>")
+        cells = ""
+        for cell, name in zip(row.cells, classes, strict=True):
+            content = _cell(cell, struck=block.mixed)
+            cells += f"<td{name}>{content}</td>"
+        rows += f"<tr>{cells}</tr>"
     return (
         f'<div class="scroll"><table><thead><tr>{titles}</tr></thead>'
-        f"<tbody>{''.join(rows)}</tbody></table></div>"
+        f"<tbody>{rows}</tbody></table></div>"
     )
 
 
 def _column_class(column: TableColumn) -> str:
-    name = "n" if column.right else _COLUMNS[column.kind]
+    name = _COLUMNS[column.kind]
+    if column.right:
+        name = "n"
     if name:
         return f' class="{name}"'
     return ""
@@ -331,7 +342,9 @@ def _cell(cell: TableCell, *, struck: bool) -> str:
         case NameCell():
             return _name(cell)
         case FactCell():
-            fact = _UNKNOWN if cell.text is None else esc(cell.text)
+            fact = _UNKNOWN
+            if cell.text is not None:
+                fact = esc(cell.text)
             if cell.before:
                 return f"{esc(cell.before)} {fact}"
             return fact
@@ -385,7 +398,8 @@ def _source(text: str) -> str:
         return _UNKNOWN
     if not _LINK.fullmatch(text):
         return esc(text)
-    words = esc(text.split("://", 1)[1])
+    _, address = text.split("://", 1)
+    words = esc(address)
     return f'<a href="{escape(text)}" rel="noopener noreferrer">{words}</a>'
 
 

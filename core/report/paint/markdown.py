@@ -18,6 +18,7 @@ from logdrift.core.report.document import (
     FoldedBlock,
     HeadingBlock,
     Inline,
+    InlinePart,
     ListBlock,
     MutedSpan,
     NameCell,
@@ -45,10 +46,12 @@ def paint_markdown(blocks: Iterable[Block], *, limit: int = LIMIT) -> str:
     are left out, and the last line says how many.
     """
     parts: list[str] = []
-    size = left_out = 0
+    size = 0
+    left_out = 0
     for block in blocks:
         part = _block(block)
-        if isinstance(block, FoldedBlock) and size + len(part) > limit:
+        is_too_long = size + len(part) > limit
+        if is_too_long and isinstance(block, FoldedBlock):
             left_out += 1
         elif part:
             parts.append(part)
@@ -72,7 +75,8 @@ def _block(block: Block) -> str:
         case TableBlock():
             return _table(block)
         case FoldedBlock():
-            body = "\n\n".join(filter(None, map(_block, block.blocks)))
+            inner = filter(None, map(_block, block.blocks))
+            body = "\n\n".join(inner)
             summary = _inline(block.summary)
             if body:
                 return _folded(summary, body)
@@ -86,10 +90,9 @@ def _folded(summary: str, body: str) -> str:
 
 def _items(block: ListBlock) -> Iterable[str]:
     for place, item in enumerate(block.items, 1):
+        mark = "-"
         if block.numbered:
             mark = f"{place}."
-        else:
-            mark = "-"
         yield f"{mark} {_inline(item)}"
 
 
@@ -97,7 +100,7 @@ def _inline(parts: Inline) -> str:
     return "".join(map(_part, parts))
 
 
-def _part(part: Span | CodeSpan | NumberCell | TagCell | MutedSpan) -> str:
+def _part(part: InlinePart) -> str:
     match part:
         case CodeSpan():
             return code(part.text)
@@ -134,16 +137,17 @@ def code(value: str) -> str:
 
 def _entities(value: str, longest: int = _LONGEST) -> str:
     whole = visible(value)
-    if len(whole) <= longest:
-        cut = whole
-    else:
+    cut = whole
+    if len(whole) > longest:
         cut = whole[: longest - 1] + "…"
-    safe = _MARKUP.sub(lambda found: f"&#{ord(found[0])};", cut)
-    return (
-        safe.replace("://", "&#58;//")
-        .replace("www.", "www&#46;")
-        .replace("WWW.", "WWW&#46;")
-    )
+    safe = _MARKUP.sub(_entity, cut)
+    safe = safe.replace("://", "&#58;//")
+    safe = safe.replace("www.", "www&#46;")
+    return safe.replace("WWW.", "WWW&#46;")
+
+
+def _entity(markup: re.Match[str]) -> str:
+    return f"&#{ord(markup[0])};"
 
 
 def table(
@@ -154,14 +158,17 @@ def table(
     """
     if not rows:
         return ""
-    rule = ["---:" if place in right else "---" for place, _ in enumerate(head)]
-    lines = (list(map(text, head)), rule, *rows)
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    places = range(len(head))
+    rule = ["---:" if place in right else "---" for place in places]
+    titles = list(map(text, head))
+    lines = [" | ".join(cells) for cells in (titles, rule, *rows)]
+    return "\n".join(f"| {line} |" for line in lines)
 
 
 def _table(block: TableBlock) -> str:
-    head = [column.title for column in block.columns]
-    right = [at for at, column in enumerate(block.columns) if column.right]
+    columns = block.columns
+    head = [column.title for column in columns]
+    right = [at for at, column in enumerate(columns) if column.right]
     rows = [list(map(_cell, row.cells)) for row in block.rows]
     return table(head, rows, right)
 
@@ -205,5 +212,6 @@ def _number(cell: NumberCell) -> str:
 def _name(cell: NameCell) -> str:
     if cell.code:
         return code(cell.text)
-    words = [text(part) for part in (cell.text, *cell.notes) if part]
+    parts = filter(None, (cell.text, *cell.notes))
+    words = map(text, parts)
     return " ".join(words) or UNKNOWN
