@@ -52,7 +52,8 @@ class AlongChart(Chart):
         sequence = self.source.sequence
         scored = pair.scored[self.part]
         self.count = self.stop - self.start
-        self.prompt = int(pair.sequences.prompt_lengths[sequence])
+        prompt = pair.sequences.prompt_lengths[sequence]
+        self.prompt = int(prompt)
         if not scored.any():
             raise NothingToDraw("no token of this sequence is scored on both sides")
 
@@ -60,7 +61,8 @@ class AlongChart(Chart):
         """Of all sequences together."""
         data = self.data
         is_finite = np.isfinite(data.delta)
-        self.kept = np.flatnonzero(data.counted & is_finite)
+        is_drawn = data.counted & is_finite
+        self.kept = np.flatnonzero(is_drawn)
         if not len(self.kept):
             raise NothingToDraw("no token is scored on both sides")
         self.place_of = data.from_scope[self.kept]
@@ -154,9 +156,10 @@ class AlongChart(Chart):
         part = self.part
         pair = self.data.pair
         length = self.stop - self.start
+        sequence = np.full(length, self.source.sequence)
         in_completion = pair.in_completion[part]
         return {
-            "sequence": np.full(length, self.source.sequence),
+            "sequence": sequence,
             "position": np.arange(length),
             "token_id": pair.sequences.token_ids[part],
             "in_completion": in_completion.astype(int),
@@ -254,7 +257,8 @@ class DeltaChart(AlongChart):
         if self.reach == "all":
             low, high = band_ends(self.band)
             ticks = even_ticks(low, high)
-            return self.axes_of(label, with_room(low, high), ticks)
+            ends = with_room(low, high)
+            return self.axes_of(label, ends, ticks)
         is_finite = np.isfinite(self.delta)
         size = np.abs(self.delta[is_finite])
         largest = float(size.max(initial=0.0))

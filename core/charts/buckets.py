@@ -51,7 +51,8 @@ class BucketChart(TokenChart):
         super().prepare()
         self.kept = np.flatnonzero(self.counted)
         delta = self.delta[self.kept]
-        self.buckets = self.divide(delta, self.kept + self.start)
+        at = self.kept + self.start
+        self.buckets = self.divide(delta, at)
         self.known = [bucket for bucket in self.buckets if bucket.mae is not None]
         if not self.known:
             raise NothingToDraw("no finite Δ within reach")
@@ -77,8 +78,10 @@ class BucketChart(TokenChart):
         return f"Mean absolute error {self.by}."
 
     def axes(self, width: int) -> Axes:
-        largest = max(bucket.rmse or 0.0 for bucket in self.buckets)
+        errors = [bucket.rmse or 0.0 for bucket in self.buckets]
+        largest = max(errors)
         top = largest or 1e-9
+        ticks = value_ticks(0.0, top / 2, top)
         x = ChartAxis(
             label=self.by,
             low=0.0,
@@ -89,24 +92,27 @@ class BucketChart(TokenChart):
             label="MAE (bar) and RMSE (dot), nats",
             low=0.0,
             high=top * 1.02,
-            ticks=value_ticks(0.0, top / 2, top),
+            ticks=ticks,
         )
         return Axes(x, y)
 
     def _labels(self, width: int) -> list[Tick]:
         """The labels that fit side by side: all, or each second, third, …"""
-        labels = [self.label(bucket) for bucket in self.buckets]
+        labels = list(map(self.label, self.buckets))
         count = len(labels)
         bar_width = (width - _AXIS) / count
         longest = max(map(len, labels))
-        bars_per_label = math.ceil((longest + 1) / bar_width)
-        labelled = range(0, count, max(1, bars_per_label))
+        label_width = longest + 1
+        bars_per_label = math.ceil(label_width / bar_width)
+        step = max(1, bars_per_label)
+        labelled = range(0, count, step)
         return [(i + 0.5, labels[i]) for i in labelled]
 
     def picture(self, area: Area) -> Picture:
-        bars = [self._bar(bucket) for bucket in self.buckets]
+        bars = tuple(map(self._bar, self.buckets))
+        mark = LabelledBars(bars)
         return Picture(
-            marks=(LabelledBars(tuple(bars)),),
+            marks=(mark,),
             legend=self._legend(),
             place=self._places(area.columns),
         )
@@ -121,7 +127,8 @@ class BucketChart(TokenChart):
         middles = (left + right) // 2
         tokens = self.stop - self.start
         bins = np.full(tokens, -1, np.int32)
-        bins[self.kept] = self.bins(self.kept + self.start)
+        at = self.kept + self.start
+        bins[self.kept] = self.bins(at)
         return column_places(bins, self.size, middles, self.start)
 
     def _bar(self, bucket: Bucket) -> LabelledBar:
@@ -186,7 +193,7 @@ class ProbabilityChart(BucketChart):
         return buckets.by_probability
 
     def bins(self, at: Array) -> Array:
-        inner_edges = np.asarray(PROBABILITY_EDGES[1:-1])
+        inner_edges = PROBABILITY_EDGES[1:-1]
         log_edges = np.log(inner_edges)
         borders = log_edges.astype(np.float32)
         logprob = self.data.pair.logprob_b[at]

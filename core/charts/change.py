@@ -84,7 +84,9 @@ class ChangeChart(Chart):
     def axes(self, width: int) -> Axes:
         bins = _bins(width - _AXIS)
         edges, before, after = self.counts(bins)
-        largest = int(max(before.max(), after.max()))
+        largest_before = int(before.max())
+        largest_after = int(after.max())
+        largest = max(largest_before, largest_after)
         return log_count_axes("|Δ|, nats (log)", edges, largest)
 
     def picture(self, area: Area) -> Picture:
@@ -119,7 +121,9 @@ class ChangeChart(Chart):
     def _legend(self) -> tuple[str, ...]:
         old = self.old
         new = self.new
-        finite = np.isfinite(old) & np.isfinite(new)
+        finite_before = np.isfinite(old)
+        finite_after = np.isfinite(new)
+        finite = finite_before & finite_after
         count = len(old)
         smaller_count = count_true(new < old)
         larger_count = count_true(new > old)

@@ -93,7 +93,9 @@ class CumulativeChart(AlongChart):
         """Lowest and highest sum, and 0."""
         if self.reach == "all":
             return band_ends(self.band)
-        return around_zero(self.sums.min(), self.sums.max())
+        lowest = self.sums.min()
+        highest = self.sums.max()
+        return around_zero(lowest, highest)
 
     def picture(self, area: Area) -> Picture:
         if self.reach == "all":
@@ -102,13 +104,15 @@ class CumulativeChart(AlongChart):
             return self.pictured(marks, legend, area)
         at, sums = envelope(self.sums, area.columns)
         legend = self._legend_of_one()
-        return self.pictured([Curve(at, sums), Level(0)], legend, area)
+        curve = Curve(at, sums)
+        return self.pictured([curve, Level(0)], legend, area)
 
     def _legend_of_all(self) -> list[str]:
         quantiles = np.quantile(self.totals, (0.1, 0.5, 0.9))
         low, median, high = map(_ratio, quantiles.tolist())
         size = np.abs(self.totals)
-        far = count_true(size > math.log(2))
+        twofold = math.log(2)
+        far = count_true(size > twofold)
         return [
             f"sum of Δ so far; ratio of a sequence = exp(sum) · line: mean · {BAND}"
             " middle 80%",

@@ -68,7 +68,8 @@ class PairData:
     def offsets(self) -> Array:
         """i64[S+1] of the pair's sequences."""
         pair = self.pair
-        offsets = pair.sequences.offsets[: pair.count + 1]
+        count = pair.count + 1
+        offsets = pair.sequences.offsets[:count]
         compared = np.minimum(offsets, pair.tokens)
         return np.asarray(compared)
 
@@ -93,8 +94,8 @@ class PairData:
         if self.scope != "completion":
             return self.position
         pair = self.pair
-        prompts = pair.sequences.prompt_lengths[: pair.count]
-        prompt = self._for_each_token(prompts)
+        prompts = pair.sequences.prompt_lengths
+        prompt = self._for_each_token(prompts[: pair.count])
         return self.position - prompt
 
     @cached_property
@@ -139,7 +140,8 @@ class PairData:
         differs = rank_a != rank_b
         is_unknown = rank_a == 0
         maybe = np.zeros(pair.tokens, np.bool_)
-        maybe[part] = pair.scored[part] & (differs | is_unknown)
+        undecided = differs | is_unknown
+        maybe[part] = pair.scored[part] & undecided
         flips = np.zeros(pair.tokens, np.bool_)
         if maybe.any():
             token_ids = pair.sequences.token_ids[: pair.tokens]

@@ -67,7 +67,8 @@ class HeatChart(Chart):
         """
         data = self.data
         bins = sequence_bins(data.offsets, rows, columns, self.longest)
-        mean = mean_bins(bins, data.size, rows * columns)
+        count = rows * columns
+        mean = mean_bins(bins, data.size, count)
         return bins, mean.reshape(rows, columns)
 
     def _least(self, area: Area) -> float:
@@ -99,7 +100,8 @@ class HeatChart(Chart):
     def _sequence_axis(self) -> ChartAxis:
         """It counts down: sequence 0 is on top, as in the list."""
         last = self.sequences - 1
-        sequences = sorted({0, last // 2, last})
+        middle = last // 2
+        sequences = sorted({0, middle, last})
         return ChartAxis(
             "sequence",
             low=-max(1, last),
@@ -113,7 +115,8 @@ class HeatChart(Chart):
         bins, mean = self.cells(rows, columns)
         steps = shade_steps(mean)
         scored_bins = self._scored(bins)
-        targets = largest_bins(scored_bins, self.data.size, rows * columns)
+        count = rows * columns
+        targets = largest_bins(scored_bins, self.data.size, count)
         place = CellPlaces(
             bins=bins,
             targets=targets,
@@ -121,7 +124,8 @@ class HeatChart(Chart):
             rows=middles(rows, area.lines),
             rowwise=True,
         )
-        cells = Cells(mean, steps, _least_dotted(steps))
+        least = _least_dotted(steps)
+        cells = Cells(mean, steps, least)
         legend = self._legend(rows, steps)
         return Picture((cells,), legend, place)
 
@@ -139,7 +143,8 @@ class HeatChart(Chart):
     def table(self) -> Table:
         rows, columns = self.size_in(_TABLE)
         bins, mean = self.cells(rows, columns)
-        filled = np.flatnonzero(~np.isnan(mean))
+        is_empty = np.isnan(mean)
+        filled = np.flatnonzero(~is_empty)
         row, column = np.divmod(filled, columns)
         scored_bins = self._scored(bins)
         tokens = count_bins(scored_bins, rows * columns)

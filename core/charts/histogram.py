@@ -47,7 +47,8 @@ class HistogramChart(TokenChart):
         self.floor = None
         if floor is not None:
             self.floor = floor.mae
-        finite = self.size[np.isfinite(self.size)]
+        is_finite = np.isfinite(self.size)
+        finite = self.size[is_finite]
         self.mae = None
         if len(finite):
             self.mae = float(finite.mean())
@@ -76,10 +77,11 @@ class HistogramChart(TokenChart):
         """The values that are marked, those that are known and above 0."""
         floor = self.floor or 0.0
         mae = self.mae or 0.0
+        threshold = self.source.threshold
         guides = [
             Upright(floor, "f", "noise floor"),
             Upright(mae, "m", "mean"),
-            Upright(self.source.threshold, "t", "threshold"),
+            Upright(threshold, "t", "threshold"),
         ]
         return [guide for guide in guides if guide.x]
 
@@ -92,8 +94,10 @@ class HistogramChart(TokenChart):
         """Tokens to which A gives more, and B, i64[bins] each."""
         edges = self.edges(bins)
         bin_of = log_bins(self.size, edges)
-        up = np.where(self.delta > 0, bin_of, NO_BIN)
-        down = np.where(self.delta < 0, bin_of, NO_BIN)
+        is_above = self.delta > 0
+        is_below = self.delta < 0
+        up = np.where(is_above, bin_of, NO_BIN)
+        down = np.where(is_below, bin_of, NO_BIN)
         above = count_bins(up, bins)
         below = count_bins(down, bins)
         return above, below
@@ -119,10 +123,11 @@ class HistogramChart(TokenChart):
         )
         bins = log_bins(self.size, edges)
         columns = np.arange(area.columns)
+        place = column_places(bins, self.size, columns, self.start)
         return Picture(
             marks=(bars, *self.guides),
             legend=tuple(self._legend()),
-            place=column_places(bins, self.size, columns, self.start),
+            place=place,
         )
 
     def _legend(self) -> list[str]:
@@ -166,11 +171,12 @@ def log_count_axes(label: str, edges: Array, largest: int) -> Axes:
     """
     low = float(edges[0])
     high = float(edges[-1])
+    ticks = _size_ticks(low, high) or value_ticks(low)
     x = ChartAxis(
         label,
         low=low,
         high=high,
-        ticks=_size_ticks(low, high) or value_ticks(low),
+        ticks=ticks,
         scale="log",
     )
     y = ChartAxis(
@@ -185,8 +191,10 @@ def log_count_axes(label: str, edges: Array, largest: int) -> Axes:
 
 def _size_ticks(low: float, high: float) -> list[Tick]:
     """The powers of ten from ``low`` to ``high``."""
-    first = math.ceil(math.log10(low))
-    last = math.floor(math.log10(high))
+    low_power = math.log10(low)
+    high_power = math.log10(high)
+    first = math.ceil(low_power)
+    last = math.floor(high_power)
     powers = range(first, last + 1)
     sizes = [10.0**power for power in powers]
     return value_ticks(*sizes)

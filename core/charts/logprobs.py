@@ -47,7 +47,9 @@ class LogprobChart(TokenChart):
         a = pair.logprob_a[self.part]
         b = pair.logprob_b[self.part]
         # Delta is 0 where both sides call the token impossible: it has no place either.
-        possible = np.isfinite(a) & np.isfinite(b)
+        possible_a = np.isfinite(a)
+        possible_b = np.isfinite(b)
+        possible = possible_a & possible_b
         finite = self.counted & possible
         if not finite.any():
             raise NothingToDraw("no token within reach is possible on both sides")
@@ -56,7 +58,8 @@ class LogprobChart(TokenChart):
         self.drawn = count_true(finite)
         lowest_a = np.nanmin(self.a)
         lowest_b = np.nanmin(self.b)
-        self.low = float(min(lowest_a, lowest_b, -0.1))
+        lowest = min(lowest_a, lowest_b, -0.1)
+        self.low = float(lowest)
 
     @property
     def heading(self) -> str:
@@ -82,7 +85,8 @@ class LogprobChart(TokenChart):
         across = linear_bins(self.a, self.low, 0.0, columns)
         up = linear_bins(self.b, self.low, 0.0, rows)
         from_top = rows - 1 - up
-        down = np.where(up >= 0, from_top, -1)
+        inside = up >= 0
+        down = np.where(inside, from_top, -1)
         row = down.astype(np.int32)
         return join_bins(row, across, columns)
 
@@ -98,10 +102,11 @@ class LogprobChart(TokenChart):
         if hidden:
             legend = [*legend, f"{hidden} impossible on a side, not drawn"]
         bins = self.bins(area.columns, area.lines)
+        place = cell_places(bins, self.size, area, self.start)
         return Picture(
             marks=(mark, Diagonal()),
             legend=tuple(legend),
-            place=cell_places(bins, self.size, area, self.start),
+            place=place,
         )
 
     def table(self) -> Table:

@@ -33,8 +33,8 @@ def value_ticks(*values: float) -> list[Tick]:
 def index_ticks(last: int, steps: int) -> list[Tick]:
     """Whole numbers from 0 to ``last``, about ``steps`` equal steps apart."""
     places = [i * last / steps for i in range(steps + 1)]
-    indices = {round(place) for place in places}
-    return [(index, str(index)) for index in sorted(indices)]
+    indices = sorted(set(map(round, places)))
+    return [(index, str(index)) for index in indices]
 
 
 SHADES = " ░▒▓█"
@@ -47,7 +47,8 @@ DOT = "•"
 
 def shade_scale(steps: Floats, in_words: Callable[[float], str]) -> str:
     """The shades in a legend, each with the value that it begins at."""
-    shades = zip(SHADES[1:], steps.tolist(), strict=True)
+    glyphs = SHADES[1:]
+    shades = zip(glyphs, steps.tolist(), strict=True)
     entries = [f"{shade} {in_words(step)}" for shade, step in shades]
     return " ".join(entries)
 

@@ -36,9 +36,11 @@ class PositionPlaces:
 
     def _sequence(self, position: int) -> int | None:
         """The sequence of a flat position, None where it is not shown."""
-        sequence = int(np.searchsorted(self.stops, position, "right"))
+        ended_before = np.searchsorted(self.stops, position, "right")
+        sequence = int(ended_before)
         exists = sequence < len(self.stops)
-        if exists and self.only in (None, sequence):
+        is_shown = self.only in (None, sequence)
+        if exists and is_shown:
             return sequence
         return None
 
@@ -67,7 +69,8 @@ class PositionPlaces:
             return None
         start = int(self.starts[sequence])
         stop = int(self.stops[sequence])
-        last = min(self.count, stop - start) - 1
+        length = stop - start
+        last = min(self.count, length) - 1
         index = position - start
         end = last if columns > 0 else 0
         if last < 0 or index == end:
@@ -132,7 +135,8 @@ class CellPlaces:
         bin_of = int(self.bins[index])
         if bin_of < 0:
             return None
-        row, column = divmod(bin_of, len(self.columns))
+        in_a_row = len(self.columns)
+        row, column = divmod(bin_of, in_a_row)
         return _GridCell(row, column)
 
     def cell(self, position: int) -> TokenCell | None:
@@ -162,9 +166,9 @@ class CellPlaces:
 
     def _filled(self) -> Array:
         """Which cells hold a token, bool[rows, columns]."""
-        shape = len(self.rows), len(self.columns)
+        rows = len(self.rows)
         has_token = self.targets >= 0
-        return has_token.reshape(shape)
+        return has_token.reshape(rows, -1)
 
     def _target(self, at: _GridCell | None) -> int | None:
         """The flat position that the cursor goes to in a cell."""
@@ -235,12 +239,14 @@ def _row_after(filled_rows: Array, row: int, steps: int) -> int:
         index = max(index, one_further)
     else:
         one_before = np.searchsorted(filled_rows, row) - 1
-        one_beyond = np.searchsorted(filled_rows, row + steps, "right")
+        goal = row + steps
+        one_beyond = np.searchsorted(filled_rows, goal, "right")
         index = one_beyond - 1
         index = min(index, one_before)
     last = len(filled_rows) - 1
-    index_inside = min(max(0, int(index)), last)
-    return int(filled_rows[index_inside])
+    not_before = max(0, int(index))
+    nearest = min(not_before, last)
+    return int(filled_rows[nearest])
 
 
 def cell_places(bins: Array, size: Array, area: Area, start: int) -> CellPlaces:

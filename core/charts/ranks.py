@@ -26,7 +26,9 @@ class RankChart(AlongChart):
     def prepare_one(self) -> None:
         super().prepare_one()
         self._need_lists()
-        self.flips = self.data.flips_in(self.start, self.stop)
+        start = self.start
+        stop = self.stop
+        self.flips = self.data.flips_in(start, stop)
         rank_a, rank_b = self._ranks()
         change = rank_change(rank_a, rank_b)
         self.change = nan_outside(self.flips, change)
@@ -104,14 +106,16 @@ class RankChart(AlongChart):
         if self.reach == "all":
             known = self.number > 0
             middles = self._middles[known]
-            curve = Curve(middles, self.share[known])
+            share = self.share[known]
+            curve = Curve(middles, share)
             legend = self._legend_of_all()
             return self.pictured([curve], legend, area)
         is_known = np.isfinite(self.change)
         at = np.flatnonzero(is_known)
         stems = Stems(at, self.change[at])
         legend = self._legend_of_one(len(at))
-        return self.pictured([Level(0), stems], legend, area)
+        same = Level(0)
+        return self.pictured([same, stems], legend, area)
 
     def _legend_of_all(self) -> list[str]:
         flips = count_true(self.flips)

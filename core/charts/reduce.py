@@ -100,7 +100,7 @@ def make_band(values: Array, position: Array, end: int, bins: int) -> Band:
     bins = _at_most_one_each(bins, end)
     # int16 sorts by radix: a million values take 10 ms.
     stretch = _stretch(position, end, bins)
-    order = np.argsort(stretch, kind="stable")
+    order = stretch.argsort(kind="stable")
     ordered = values[order]
     count = np.bincount(stretch, minlength=bins)
     total = np.bincount(stretch, values, minlength=bins)
@@ -156,7 +156,8 @@ def _stretch(position: Array, end: int, bins: int) -> Shorts:
     # either side of it.
     per_position = bins / max(1, end)
     place = position * per_position
-    stretch = np.minimum(place, bins - 1)
+    last = bins - 1
+    stretch = np.minimum(place, last)
     return stretch.astype(np.int16)
 
 
@@ -198,18 +199,21 @@ def log_edges(size: Array, bins: int, marks: tuple[float, ...] = ()) -> Floats:
 
     The smallest 0.2% lie below them, and so does everything below `LOWEST`.
     """
-    is_drawable = (size > 0) & np.isfinite(size)
+    is_finite = np.isfinite(size)
+    is_drawable = is_finite & (size > 0)
     drawable = size[is_drawable]
     inside = [mark for mark in marks if mark > 0]
     if len(drawable):
-        step = len(drawable) // _SAMPLE
-        sample = drawable[:: max(1, step)]
+        per_sampled = len(drawable) // _SAMPLE
+        step = max(1, per_sampled)
+        sample = drawable[::step]
         smallest = np.quantile(sample, 0.002)
         inside.append(float(smallest))
     lowest = min(inside, default=1e-3)
     low = max(LOWEST, lowest / 1.5)
     largest = float(drawable.max(initial=0.0))
-    highest = max(largest, *inside, low * 10)
+    a_decade_above = low * 10
+    highest = max(largest, *inside, a_decade_above)
     high = highest * 1.1
     return np.geomspace(low, high, bins + 1)
 
@@ -230,7 +234,8 @@ def log_bins(size: Array, edges: Floats) -> Bins:
         place = above_lowest / width
     known = np.isfinite(place)
     finite = np.where(known, place, 0)
-    inside = np.clip(finite, 0, bins - 1)
+    last = bins - 1
+    inside = np.clip(finite, 0, last)
     return _bins_where(known, inside)
 
 
@@ -247,7 +252,8 @@ def linear_bins(values: Array, low: float, high: float, bins: int) -> Bins:
         is_below = values <= high
     known = is_above & is_below
     finite = np.where(known, place, 0)
-    inside = np.minimum(finite, bins - 1)
+    last = bins - 1
+    inside = np.minimum(finite, last)
     return _bins_where(known, inside)
 
 
@@ -262,7 +268,9 @@ def join_bins(rows: Bins, columns: Bins, width: int) -> Bins:
     """Cells of a grid ``width`` columns wide, i32[n]: row * width + column, -1 where
     either is in none.
     """
-    inside = (rows >= 0) & (columns >= 0)
+    has_row = rows >= 0
+    has_column = columns >= 0
+    inside = has_row & has_column
     cells = rows * np.int32(width) + columns
     return np.where(inside, cells, NO_BIN)
 
@@ -294,16 +302,18 @@ def largest_bins(bins: Bins, size: Array, count: int) -> Ints:
     of ``count`` bins; -1: empty.
     """
     unknown = np.isnan(size)
-    known = np.where(unknown, np.float32(-1), size)
+    below_all = np.float32(-1)
+    known = np.where(unknown, below_all, size)
     known = known.astype(np.float32, copy=False)
     shifted = bins + 1
-    peak = np.full(count + 1, -np.inf, np.float32)
+    with_none = count + 1
+    peak = np.full(with_none, -np.inf, np.float32)
     np.maximum.at(peak, shifted, known)
     is_peak = known == peak[shifted]
     # Written from the end on, so that the first of equals is written last and stays.
     peaks = np.flatnonzero(is_peak)
     from_end = peaks[::-1]
-    index = np.full(count + 1, -1, np.int64)
+    index = np.full(with_none, -1, np.int64)
     index[shifted[from_end]] = from_end
     return index[1:]
 
@@ -318,12 +328,15 @@ def sequence_bins(offsets: Array, rows: int, columns: int, end: int) -> Bins:
     tokens = int(offsets[-1])
     lengths = np.diff(offsets)
     used_rows = min(rows, count)
-    row = np.arange(count) * used_rows // max(1, count)
+    sequence = np.arange(count)
+    row = sequence * used_rows // max(1, count)
     cells_per_row = np.int32(columns)
     first_cell = row.astype(np.int32) * cells_per_row
-    starts = offsets[:-1].astype(np.int32)
+    starts = offsets[:-1]
+    starts = starts.astype(np.int32)
     start = np.repeat(starts, lengths)
-    position = np.arange(tokens, dtype=np.int32) - start
+    flat = np.arange(tokens, dtype=np.int32)
+    position = flat - start
     per_position = columns / max(1, end)
     place = position * per_position
     column = place.astype(np.int32)
@@ -340,7 +353,8 @@ def shade_steps(values: Array) -> Floats:
     ``values`` f[n] are those of the cells, NaN for empty ones. The last step begins at
     about the 95th percentile.
     """
-    is_drawable = np.isfinite(values) & (values > 0)
+    is_finite = np.isfinite(values)
+    is_drawable = is_finite & (values > 0)
     drawable = values[is_drawable]
     low = top = 1.0
     if len(drawable):
@@ -390,6 +404,7 @@ def rank_change(rank_a: Array, rank_b: Array) -> Singles:
     known = known_a & known_b
     a = np.where(known, rank_a, 1)
     b = np.where(known, rank_b, 1)
-    times = b.astype(np.float32) / a.astype(np.float32)
-    change = np.log10(times)
+    exact_a = a.astype(np.float32)
+    exact_b = b.astype(np.float32)
+    change = np.log10(exact_b / exact_a)
     return nan_outside(known, change)

@@ -19,7 +19,8 @@ class TokenChart(Chart):
             raise NothingToDraw(
                 f"no token within reach is scored on both sides ({self.scope_words})"
             )
-        self.delta = nan_outside(self.counted, data.delta[self.part])
+        delta = data.delta[self.part]
+        self.delta = nan_outside(self.counted, delta)
         self.size = np.abs(self.delta)
 
     @property
@@ -34,10 +35,13 @@ class TokenChart(Chart):
 
     def tokens_table(self) -> dict[str, Array]:
         """Counted tokens by sequence and position."""
+        offsets = self.data.offsets
+        token_ids = self.data.pair.sequences.token_ids
         flat = np.flatnonzero(self.counted) + self.start
-        sequence = np.searchsorted(self.data.offsets, flat, "right") - 1
+        sequence = np.searchsorted(offsets, flat, "right") - 1
+        start = offsets[sequence]
         return {
             "sequence": sequence,
-            "position": flat - self.data.offsets[sequence],
-            "token_id": self.data.pair.sequences.token_ids[flat],
+            "position": flat - start,
+            "token_id": token_ids[flat],
         }

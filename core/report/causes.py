@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from logdrift.core.diagnose.causes import CAUSES, Cause
 from logdrift.core.engines.knobs import Knob
-from logdrift.core.report.document import Block, LineBlock, SentenceBlock
+from logdrift.core.report.document import Block, Blocks, LineBlock, SentenceBlock
 from logdrift.core.report.experiments import COMBINED
 from logdrift.core.report.strict_json import Json
 
@@ -24,7 +24,7 @@ def causes_document() -> list[Block]:
     return blocks
 
 
-def cause_blocks(cause: Cause) -> Iterator[Block]:
+def cause_blocks(cause: Cause) -> Blocks:
     """One cause: its title, then what it is, its signature, size, link and knobs."""
     title = cause_title(cause)
     if not cause.separable:

@@ -4,7 +4,7 @@ failed, the sum last.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from logdrift.core.compare.measured import MeasuredPair
 from logdrift.core.compare.metric import unit_of
@@ -12,6 +12,7 @@ from logdrift.core.numbers import fixed, six_digits
 from logdrift.core.report.check import ALWAYS, MeasuredSession, Result, of_scope
 from logdrift.core.report.document import (
     Block,
+    Blocks,
     Gap,
     SentenceBlock,
     Span,
@@ -51,7 +52,7 @@ def _title(pair: MeasuredPair) -> str:
     return f"{pair.a} → {pair.b}, {pair.metrics.tokens:,} {of_scope(pair)}tokens"
 
 
-def _result(result: Result) -> Iterator[Block]:
+def _result(result: Result) -> Blocks:
     if result.ok:
         mark = Span("ok", "good")
     else:
@@ -108,7 +109,7 @@ def _sum(results: Sequence[Result]) -> SentenceBlock:
     return SentenceBlock(f"ok: all {len(results)} checks hold", "good")
 
 
-def _hint(session: MeasuredSession, results: Sequence[Result]) -> Iterator[Block]:
+def _hint(session: MeasuredSession, results: Sequence[Result]) -> Blocks:
     metrics = {result.metric for result in results}
     asked = metrics.difference(_UNASKED)
     if session.pairs and not asked:

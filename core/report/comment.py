@@ -12,6 +12,7 @@ from logdrift.core.numbers import figure
 from logdrift.core.report import gap_tables, limit_tables, tables
 from logdrift.core.report.document import (
     Block,
+    Blocks,
     CodeSpan,
     FoldedBlock,
     HeadingBlock,
@@ -52,7 +53,7 @@ def comment(report: SessionReport, main: PairLabels | None = None) -> list[Block
     return blocks
 
 
-def _titled(title: str, table: TableBlock, more: str = "") -> Iterator[Block]:
+def _titled(title: str, table: TableBlock, more: str = "") -> Blocks:
     """A table below its title; nothing without rows."""
     if table.rows:
         if title:
@@ -61,7 +62,7 @@ def _titled(title: str, table: TableBlock, more: str = "") -> Iterator[Block]:
         yield table
 
 
-def _folded(summary: str, table: TableBlock) -> Iterator[Block]:
+def _folded(summary: str, table: TableBlock) -> Blocks:
     if table.rows:
         words = Span(summary)
         yield FoldedBlock((words,), (table,))
@@ -78,7 +79,7 @@ def _word(pair: PairReport) -> str:
     return VERDICTS.get(pair.gate.verdict, "UNKNOWN")
 
 
-def _failures(report: SessionReport) -> Iterator[Block]:
+def _failures(report: SessionReport) -> Blocks:
     for info in report.captures:
         if info.status == "failed":
             reason = failure_log(info)[0]
@@ -92,7 +93,7 @@ def _failures(report: SessionReport) -> Iterator[Block]:
             yield ParagraphBlock(words)
 
 
-def _verdict(report: SessionReport, pair: PairReport | None) -> Iterator[Block]:
+def _verdict(report: SessionReport, pair: PairReport | None) -> Blocks:
     if pair is None:
         title = Span("logdrift: nothing to compare")
         yield HeadingBlock(2, (title,))
@@ -196,7 +197,7 @@ def _answer(pair: PairReport) -> Inline:
     return ()
 
 
-def _in_full(report: SessionReport, pair: PairReport) -> Iterator[Block]:
+def _in_full(report: SessionReport, pair: PairReport) -> Blocks:
     name = _name(pair)
     yield HeadingBlock(3, (*name, Span(" in full")))
     if pair.void:
@@ -241,7 +242,7 @@ def interval_note(pair: PairReport) -> str:
     return f"Intervals: bootstrap over {units} {ci95.method}, {draws} resamples."
 
 
-def _worst(pair: PairReport, count: int) -> Iterator[Block]:
+def _worst(pair: PairReport, count: int) -> Blocks:
     tokens = pair.worst[:count]
     more = ""
     if len(pair.worst) > len(tokens):
@@ -269,7 +270,7 @@ def _folded_pair(pair: PairReport) -> FoldedBlock:
     )
 
 
-def _matrix(pairs: Sequence[PairReport]) -> Iterator[Block]:
+def _matrix(pairs: Sequence[PairReport]) -> Blocks:
     if len(pairs) < 2:
         return
     names = map(_name_and_verdict, pairs)

@@ -37,7 +37,7 @@ from logdrift.core.report.setting_changes import (
     loaded_differences,
     setting_changes,
 )
-from logdrift.core.report.strict_json import Json
+from logdrift.core.report.strict_json import Json, json_or_null, list_json
 from logdrift.core.session.reader import Session
 
 SCHEMA = 1
@@ -103,12 +103,15 @@ class MetricChange:
     verdict: DiffVerdict | None
 
     def to_json(self) -> Json:
+        ci95 = None
+        if self.ci95 is not None:
+            ci95 = list(self.ci95)
         return {
             "metric": self.metric,
             "old": self.earlier,
             "new": self.later,
             "change": self.change,
-            "ci95": list(self.ci95) if self.ci95 is not None else None,
+            "ci95": ci95,
             "floor": self.floor,
             "verdict": self.verdict,
         }
@@ -192,20 +195,14 @@ class DiffReport:
                 "resamples": changes.resamples,
             },
             "floor": {
-                "old": _floor_json(earlier),
-                "new": _floor_json(later),
+                "old": json_or_null(earlier),
+                "new": json_or_null(later),
             },
-            "metrics": [row.to_json() for row in self.metrics],
-            "changed": [row.to_json() for row in self.settings],
-            "improved": [token.to_json() for token in self.improved],
-            "worsened": [token.to_json() for token in self.worsened],
+            "metrics": list_json(self.metrics),
+            "changed": list_json(self.settings),
+            "improved": list_json(self.improved),
+            "worsened": list_json(self.worsened),
         }
-
-
-def _floor_json(floor: Floor | None) -> Json | None:
-    if floor is None:
-        return None
-    return floor.to_json()
 
 
 def diff_sessions(

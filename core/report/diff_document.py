@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 from logdrift.core.compare.gate import Reason
 from logdrift.core.compare.metric import resolve
@@ -18,6 +18,7 @@ from logdrift.core.report.diff import (
 )
 from logdrift.core.report.document import (
     Block,
+    Blocks,
     ContextCell,
     Gap,
     LineBlock,
@@ -31,6 +32,7 @@ from logdrift.core.report.document import (
 )
 from logdrift.core.report.gate_blocks import VERDICT_TONES, reason_blocks
 from logdrift.core.report.setting_changes import SettingChange
+from logdrift.core.report.table_parts import number_column
 from logdrift.core.words import VERDICTS
 
 SHOWN_SETTINGS = 16
@@ -80,7 +82,7 @@ def _sides(diff: DiffReport) -> dict[str, DiffSide]:
     return {"old": diff.earlier, "new": diff.later}
 
 
-def _refusals(diff: DiffReport) -> Iterator[Block]:
+def _refusals(diff: DiffReport) -> Blocks:
     """What makes the numbers meaningless comes before them."""
     sides = _sides(diff)
     refused = [name for name in sides if not sides[name].comparable]
@@ -101,7 +103,7 @@ def _of_severity(reasons: Iterable[Reason], severity: str) -> list[Reason]:
     return [reason for reason in reasons if reason.severity == severity]
 
 
-def _header(diff: DiffReport) -> Iterator[Block]:
+def _header(diff: DiffReport) -> Blocks:
     for name, side in _sides(diff).items():
         state = ""
         if side.state != "complete":
@@ -133,7 +135,7 @@ def _what_is_common(diff: DiffReport) -> str:
     return f"{words}; {matched.scored:,} {tokens} scored in both"
 
 
-def _answer(diff: DiffReport) -> Iterator[Block]:
+def _answer(diff: DiffReport) -> Blocks:
     mae = diff.mae
     if mae is None or mae.change is None:
         yield SentenceBlock(
@@ -207,9 +209,9 @@ def _metrics(diff: DiffReport) -> TableBlock:
     return TableBlock(
         columns=(
             TableColumn("metric", 19),
-            TableColumn("old", 9, right=True),
-            TableColumn("new", 9, right=True),
-            TableColumn("change", 9, right=True),
+            number_column("old", 9),
+            number_column("new", 9),
+            number_column("change", 9),
             TableColumn("95% of the change", 20, gap=2),
             TableColumn("verdict", 0, gap=2),
         ),
@@ -250,7 +252,7 @@ def _short(metric: str) -> str:
     return metric
 
 
-def _settings(settings: Sequence[SettingChange]) -> Iterator[Block]:
+def _settings(settings: Sequence[SettingChange]) -> Blocks:
     rows = _telling(settings)
     if not rows:
         yield SentenceBlock("No setting that was observed changed.")
@@ -317,7 +319,7 @@ def _rank(row: SettingChange) -> int:
     return -1
 
 
-def _tokens(tokens: Sequence[TokenChange], word: str) -> Iterator[Block]:
+def _tokens(tokens: Sequence[TokenChange], word: str) -> Blocks:
     if not tokens:
         yield SentenceBlock(f"No token {word}.")
         return
@@ -328,10 +330,10 @@ def _tokens(tokens: Sequence[TokenChange], word: str) -> Iterator[Block]:
     yield LineBlock(f"The {count} {word} most")
     yield TableBlock(
         columns=(
-            TableColumn("seq", 6, right=True),
-            TableColumn("pos", 6, right=True, gap=1),
-            TableColumn("Δ old", 9, right=True, gap=1),
-            TableColumn("Δ new", 9, right=True, gap=1),
+            number_column("seq", 6),
+            number_column("pos", 6, gap=1),
+            number_column("Δ old", 9, gap=1),
+            number_column("Δ new", 9, gap=1),
             TableColumn("in context", 0, gap=2),
         ),
         rows=tuple(map(_token, tokens)),
@@ -351,7 +353,7 @@ def _token(token: TokenChange) -> TableRow:
     )
 
 
-def _cautions(diff: DiffReport) -> Iterator[Block]:
+def _cautions(diff: DiffReport) -> Blocks:
     """Reasons of a caution, each once, with the session that it belongs to; those of
     refused pairs stand at the top.
     """

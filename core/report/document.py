@@ -8,7 +8,7 @@ A block holds text as it was captured: the painters make it safe.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -201,11 +201,16 @@ TableCell = (
 )
 
 
+Cells = Iterator[TableCell]
+TableCells = tuple[TableCell, ...]
+"""The cells of one row, as they are made and as they are kept."""
+
+
 @dataclass(frozen=True, slots=True)
 class TableRow:
     """``tone`` is that of the cells that have none."""
 
-    cells: tuple[TableCell, ...]
+    cells: TableCells
     tone: Tone = ""
 
 
@@ -394,4 +399,5 @@ Block = (
     | LegendBlock
     | TokensBlock
 )
-Blocks = Sequence[Block]
+Blocks = Iterator[Block]
+"""What a part of a document yields."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from logdrift.core.compare.pair import Pair
 from logdrift.core.diagnose.experiments import ChangedSide, Experiment, LeftOut
 from logdrift.core.diagnose.outcomes import Outcome, outcomes_of
 from logdrift.core.numbers import clock
-from logdrift.core.report.document import Block, LineBlock, SentenceBlock
-from logdrift.core.report.strict_json import Json
+from logdrift.core.report.document import Blocks, LineBlock, SentenceBlock
+from logdrift.core.report.strict_json import Json, list_json
 from logdrift.core.session.experiments import saved
 from logdrift.core.session.reader import Session
 
@@ -25,7 +25,7 @@ def saved_outcomes(session: Session, pair: Pair) -> list[Outcome]:
 
 def outcomes_json(outcomes: Sequence[Outcome]) -> list[Json]:
     """``experiments`` of `why --json`: `Outcome.to_json` of each."""
-    return [outcome.to_json() for outcome in outcomes]
+    return list_json(outcomes)
 
 
 def plan_document(
@@ -36,7 +36,7 @@ def plan_document(
     budget: float,
     repeats: int,
     others: Sequence[Experiment] = (),
-) -> Iterator[Block]:
+) -> Blocks:
     """The plan as it will run, most telling first, ``others`` that could, and what is
     left out with its reason.
 
@@ -105,7 +105,7 @@ def _length(experiment: Experiment) -> str:
     return clock(experiment.seconds)
 
 
-def _left_out(left_out: Sequence[LeftOut]) -> Iterator[Block]:
+def _left_out(left_out: Sequence[LeftOut]) -> Blocks:
     if left_out:
         yield LineBlock("Left out")
     # A knob may stand for several causes.

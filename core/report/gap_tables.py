@@ -16,12 +16,14 @@ from logdrift.core.numbers import (
     range_text,
 )
 from logdrift.core.report.document import (
+    Cells,
     ContextCell,
     NameCell,
     NumberCell,
     PairCell,
     TableBlock,
     TableCell,
+    TableCells,
     TableColumn,
 )
 from logdrift.core.report.pair_numbers import (
@@ -44,8 +46,6 @@ _TERM_NUMBERS = ("mean Δ", "MAE", "RMSE")
 
 SequenceAnchor = Callable[[int], str]
 """From a sequence to the anchor of its text, empty where it is not shown."""
-TableCells = tuple[TableCell, ...]
-"""The cells of one row."""
 
 
 def _no_anchor(sequence: int) -> str:
@@ -60,7 +60,7 @@ def scopes_table(pair: PairReport) -> TableBlock:
     return table_of(columns, rows)
 
 
-def _scope(scope: ScopeErrors, void: bool) -> Iterator[TableCell]:
+def _scope(scope: ScopeErrors, void: bool) -> Cells:
     errors = scope.errors
     sizes = (errors.mae, errors.rmse, errors.max_abs)
     yield scope.scope
@@ -119,7 +119,7 @@ def buckets_table(
     return table_of((first, *numbers), rows)
 
 
-def _bucket(kind: BucketKind, bucket: Bucket, void: bool) -> Iterator[TableCell]:
+def _bucket(kind: BucketKind, bucket: Bucket, void: bool) -> Cells:
     yield bucket_name(bucket, whole=kind.whole)
     yield count_cell(bucket.tokens)
     if not bucket.tokens:
@@ -145,7 +145,7 @@ def floor_table(floor: Floor) -> TableBlock:
     return table_of(columns, _floor(floor))
 
 
-def _floor(floor: Floor) -> Iterator[tuple[TableCell, ...]]:
+def _floor(floor: Floor) -> Iterator[TableCells]:
     mae = nats_cell(floor.mae)
     rmse = nats_cell(floor.rmse)
     yield ("used", "", mae, rmse)
@@ -153,7 +153,7 @@ def _floor(floor: Floor) -> Iterator[tuple[TableCell, ...]]:
         yield (name, *_floor_cells(gap))
 
 
-def _floor_cells(gap: SelfGap | None) -> tuple[TableCell, ...]:
+def _floor_cells(gap: SelfGap | None) -> TableCells:
     if gap is None:
         unknown = nats_cell(None)
         return NameCell("", code=True), unknown, unknown
@@ -206,7 +206,7 @@ def worst_tokens_in_columns(tokens: Sequence[WorstToken], *, void: bool) -> Tabl
     return table_of(columns, rows)
 
 
-def _token_in_columns(token: WorstToken, void: bool) -> Iterator[TableCell]:
+def _token_in_columns(token: WorstToken, void: bool) -> Cells:
     yield count_cell(token.sequence)
     yield count_cell(token.position)
     yield count_cell(token.token_id)
@@ -238,7 +238,7 @@ def worst_tokens_on_a_page(
 
 def _token_on_a_page(
     token: WorstToken, anchor: SequenceAnchor, *, floor: bool
-) -> Iterator[TableCell]:
+) -> Cells:
     place = anchor(token.sequence)
     yield count_cell(token.sequence, anchor=place)
     yield count_cell(token.position)
@@ -279,7 +279,7 @@ def worst_sequences_table(
     return table_of(columns, rows)
 
 
-def _sequence(errors: SequenceErrors, anchor: str, void: bool) -> Iterator[TableCell]:
+def _sequence(errors: SequenceErrors, anchor: str, void: bool) -> Cells:
     yield count_cell(errors.sequence, anchor=anchor)
     yield count_cell(errors.tokens)
     yield nats_cell(errors.mae, void=void)

@@ -12,8 +12,8 @@ from typing import Any
 
 from logdrift.core.diagnose.differences import adapter_tensors, difference_of, kind_text
 from logdrift.core.diagnose.loaded import described
-from logdrift.core.report.document import Block, LineBlock, SentenceBlock, Tone
-from logdrift.core.report.strict_json import Json
+from logdrift.core.report.document import Blocks, LineBlock, SentenceBlock, Tone
+from logdrift.core.report.strict_json import Json, json_or_null
 from logdrift.core.session.identity import LoadedTensor, LoadedWeights
 from logdrift.core.session.reader import Session
 
@@ -79,7 +79,7 @@ class BackendIdentity:
             "ranks": weights.ranks,
             "own_model": weights.own_model,
             "differ": [_tensor_json(tensor) for tensor in weights.differing],
-            "difference": None if together is None else together.to_json(),
+            "difference": json_or_null(together),
             "adapter": list(adapter_tensors(weights)),
             "unread": [_unread_json(tensor) for tensor in weights.unread],
             "tied": dict(weights.tied),
@@ -149,7 +149,7 @@ def identity_json(session: Session, saved: Mapping[str, LoadedWeights]) -> Json:
 
 def identity_document(
     identities: Mapping[str, BackendIdentity], failed: Mapping[str, str]
-) -> Iterator[Block]:
+) -> Blocks:
     """What `logdrift why --identity` prints; ``failed`` says why other backends could
     not be asked.
     """
@@ -174,7 +174,7 @@ def _tone(identity: BackendIdentity) -> Tone:
     return "good"
 
 
-def _details(identity: BackendIdentity, indent: int) -> Iterator[Block]:
+def _details(identity: BackendIdentity, indent: int) -> Blocks:
     """What differs, what could not be read, and what the config says otherwise."""
     weights = identity.weights
     together = difference_of(weights)
@@ -259,7 +259,7 @@ def _tie(tied: Mapping[str, Any]) -> str:
 
 def _between_backends(
     identities: Mapping[str, BackendIdentity], fact: str, label: str
-) -> Iterator[Block]:
+) -> Blocks:
     """One line for a file that differs between backends, none where it is the same or
     unknown.
     """

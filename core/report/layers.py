@@ -5,12 +5,13 @@ stages.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from logdrift.core.diagnose.layers import Kind, Layers, LayerSide, Stage
 from logdrift.core.numbers import fixed
 from logdrift.core.report.document import (
     Block,
+    Blocks,
     Gap,
     LineBlock,
     SentenceBlock,
@@ -51,7 +52,7 @@ def title(layers: Layers) -> str:
     return f"{layers.a} → {layers.b} · {where} · against {layers.standard}"
 
 
-def _table(sides: Sequence[LayerSide], whole: bool) -> Iterator[Block]:
+def _table(sides: Sequence[LayerSide], whole: bool) -> Blocks:
     """Relative error, own error and what that may be, for each side; a wrong stage is
     marked.
     """

@@ -13,12 +13,12 @@ from logdrift.core.numbers import (
     figure,
 )
 from logdrift.core.report.document import (
+    Cells,
     NameCell,
     NumberCell,
     SourceCell,
     Span,
     TableBlock,
-    TableCell,
     TableColumn,
     TagCell,
 )
@@ -62,7 +62,7 @@ def limits_in_columns(pair: PairReport) -> TableBlock:
     return table_of(columns, rows)
 
 
-def _limit_in_columns(judged: JudgedLimit, pair: PairReport) -> Iterator[TableCell]:
+def _limit_in_columns(judged: JudgedLimit, pair: PairReport) -> Cells:
     limit = judged.limit
     name = limit.name or limit.metric or UNKNOWN
     yield limit.framework or UNKNOWN
@@ -102,7 +102,7 @@ def limits_with_notes(pair: PairReport) -> TableBlock:
     return table_of(columns, rows)
 
 
-def _limit_with_notes(judged: JudgedLimit) -> Iterator[TableCell]:
+def _limit_with_notes(judged: JudgedLimit) -> Cells:
     limit = judged.limit
     yield NameCell(
         limit.name or limit.metric or UNKNOWN,
@@ -153,7 +153,7 @@ def corrections_in_columns(pair: PairReport) -> TableBlock:
     return table_of(columns, rows)
 
 
-def _correction_in_columns(rule: WhatIf, void: bool) -> Iterator[TableCell]:
+def _correction_in_columns(rule: WhatIf, void: bool) -> Cells:
     yield rule.rule or UNKNOWN
     yield rule.name or UNKNOWN
     yield bounds_text(rule)
@@ -173,7 +173,7 @@ def corrections_with_notes(pair: PairReport) -> TableBlock:
     return table_of(columns, rows)
 
 
-def _correction_with_notes(rule: WhatIf, void: bool) -> Iterator[TableCell]:
+def _correction_with_notes(rule: WhatIf, void: bool) -> Cells:
     note_parts = filter(None, (rule.rule, rule.level))
     note = ", ".join(note_parts)
     name = rule.name or UNKNOWN

@@ -18,6 +18,7 @@ from logdrift.core.report.charts import more_charts
 from logdrift.core.report.comment import by_severity, counts, interval_note
 from logdrift.core.report.document import (
     Block,
+    Blocks,
     CardBlock,
     ChartBlock,
     FailureBlock,
@@ -171,7 +172,7 @@ def _head_facts(report: SessionReport) -> Iterator[str]:
     yield f"state {report.state or 'unknown'}"
 
 
-def _failures(report: SessionReport) -> Iterator[Block]:
+def _failures(report: SessionReport) -> Blocks:
     for info in report.captures:
         if info.status == "failed":
             log = tuple(failure_log(info))
@@ -183,7 +184,7 @@ def _failures(report: SessionReport) -> Iterator[Block]:
 
 def _main_pair(
     source: PageSource, pair: PairReport, place: int, most: tuple[int, int]
-) -> Iterator[Block]:
+) -> Blocks:
     arrays = source.pair(pair)
     shown = shown_sequences(pair, arrays, most)
     drawn = {item.sequence for item in shown}
@@ -241,7 +242,7 @@ def _verdict(report: SessionReport, pair: PairReport) -> VerdictBlock:
     )
 
 
-def _size_and_reasons(report: SessionReport, pair: PairReport) -> Iterator[Block]:
+def _size_and_reasons(report: SessionReport, pair: PairReport) -> Blocks:
     """What every pair has: its size in a sentence, and the gate's reasons."""
     yield ParagraphBlock(_sentence(report, pair))
     reasons = by_severity(pair.gate.reasons)
@@ -369,7 +370,7 @@ def _bucket_charts(pair: PairReport) -> Iterator[ChartBlock]:
         )
 
 
-def _more_charts(session: Session, arrays: Pair, void: bool) -> Iterator[Block]:
+def _more_charts(session: Session, arrays: Pair, void: bool) -> Blocks:
     """The charts of the registry that the page does not show in its own panels."""
     charts = []
     for chart, words in more_charts(session, arrays):
@@ -383,7 +384,7 @@ def _more_charts(session: Session, arrays: Pair, void: bool) -> Iterator[Block]:
 
 def _numbers(
     pair: PairReport, limits_anchor: str = "", metrics_anchor: str = ""
-) -> Iterator[Block]:
+) -> Blocks:
     """Everything of a pair that is a table, but for worst tokens and sequences."""
     level = 3
     warning: tuple[Block, ...] = ()
@@ -400,7 +401,7 @@ def _numbers(
     yield GroupBlock("columns", panels)
 
 
-def _limits(pair: PairReport) -> Iterator[Block]:
+def _limits(pair: PairReport) -> Blocks:
     if pair.limits:
         words = limit_tables.limits_in_words(pair)
         yield paragraph(words, "muted")

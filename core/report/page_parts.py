@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from logdrift.core.report.document import (
-    Block,
+    Blocks,
     HeadingBlock,
     ParagraphBlock,
     ParagraphKind,
@@ -28,7 +26,7 @@ def paragraph(
     return ParagraphBlock((words,), kind)
 
 
-def voided(void: bool) -> Iterator[Block]:
+def voided(void: bool) -> Blocks:
     """What stands before numbers that mean nothing."""
     if void:
         yield paragraph(MEANINGLESS, "void")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from logdrift.core.compare.pair import Pair
 from logdrift.core.numbers import UNKNOWN, figure
 from logdrift.core.report import gap_tables
 from logdrift.core.report.document import (
-    Block,
+    Blocks,
     ChartCell,
     GroupBlock,
     Inline,
@@ -51,7 +51,7 @@ def shown_sequences(
 
 def worst_sequences(
     pair: PairReport, arrays: Pair, anchor: Callable[[int], str]
-) -> Iterator[Block]:
+) -> Blocks:
     """The sequences with the largest gaps, with a picture of each; ``anchor`` says
     where its text is.
     """
@@ -86,7 +86,7 @@ def worst_sequences(
 
 def text_by_delta(
     session: Session, pair: PairReport, arrays: Pair, parts: Sequence[SequencePart]
-) -> Iterator[Block]:
+) -> Blocks:
     """The text of the ``parts``, every token in the colour of its delta."""
     lengths = [item.stop - item.start for item in parts]
     drawn = sum(lengths)

@@ -4,7 +4,7 @@ the gap sits and where it comes from.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import replace
 
 from logdrift.core.compare.buckets import Bucket
@@ -22,6 +22,7 @@ from logdrift.core.numbers import (
 )
 from logdrift.core.report.document import (
     Block,
+    Blocks,
     Gap,
     LineBlock,
     SentenceBlock,
@@ -39,12 +40,13 @@ from logdrift.core.report.pair_numbers import (
     metric_value,
 )
 from logdrift.core.report.records import PairReport, SessionReport
+from logdrift.core.report.table_parts import number_column
 
 _CORRECTIONS = 6
 _STATES = {None: "unknown", True: "held", False: "exceeded"}
 
 
-def pair_blocks(report: SessionReport, pair: PairReport) -> Iterator[Block]:
+def pair_blocks(report: SessionReport, pair: PairReport) -> Blocks:
     """All sections of one pair but for its verdict and its worst tokens; dim where the
     pair cannot be compared.
     """
@@ -76,7 +78,7 @@ def _dimmed(block: Block) -> Block:
     return block
 
 
-def _numbers(pair: PairReport) -> Iterator[Block]:
+def _numbers(pair: PairReport) -> Blocks:
     """The headlines; Markdown, HTML and JSON have all numbers."""
     metrics = pair.metrics
     values = []
@@ -112,7 +114,7 @@ def _number(value: MetricValue) -> TableRow:
     return TableRow((metric.title, text, metric.good))
 
 
-def _floor(pair: PairReport) -> Iterator[Block]:
+def _floor(pair: PairReport) -> Blocks:
     floor = pair.metrics.floor
     if floor is None:
         yield SentenceBlock(
@@ -180,7 +182,7 @@ def _path(label: str) -> str:
     return path
 
 
-def _limits(pair: PairReport) -> Iterator[Block]:
+def _limits(pair: PairReport) -> Blocks:
     """Those that are exceeded and the user's own; of the others the count."""
     limits = [judged for judged in pair.limits if judged.limit.level != "other"]
     if not limits:
@@ -244,7 +246,7 @@ def _limit(judged: JudgedLimit) -> TableRow:
     return TableRow((state, name, numbers), tone)
 
 
-def _corrections(pair: PairReport) -> Iterator[Block]:
+def _corrections(pair: PairReport) -> Blocks:
     acting = [rule for rule in pair.metrics.what_if if rule.tokens]
     if not acting:
         return
@@ -256,8 +258,8 @@ def _corrections(pair: PairReport) -> Iterator[Block]:
     yield TableBlock(
         columns=(
             TableColumn("", 30, gap=2),
-            TableColumn("", 7, right=True, gap=1),
-            TableColumn("", 7, right=True, gap=1),
+            number_column("", 7, gap=1),
+            number_column("", 7, gap=1),
             TableColumn("", 0, gap=2),
         ),
         rows=tuple(rows),
@@ -283,7 +285,7 @@ def _correction(rule: WhatIf) -> TableRow:
     )
 
 
-def _buckets(pair: PairReport) -> Iterator[Block]:
+def _buckets(pair: PairReport) -> Blocks:
     buckets = pair.metrics.buckets
     kinds = {
         "MAE by probability under B": buckets.by_probability,
@@ -309,7 +311,7 @@ def _series(buckets: list[Bucket]) -> SeriesBlock:
     return SeriesBlock((tuple(starts), tuple(counts), tuple(errors)))
 
 
-def _origin(report: SessionReport, pair: PairReport) -> Iterator[Block]:
+def _origin(report: SessionReport, pair: PairReport) -> Blocks:
     """The decomposition to which the pair belongs."""
     splits = [split for split in report.splits if _belongs(pair, split)]
     if not splits:

@@ -17,7 +17,7 @@ from logdrift.core.compare.limits import JudgedLimit
 from logdrift.core.compare.measured import MeasuredPair
 from logdrift.core.compare.metrics import Metrics
 from logdrift.core.compare.pairs import PairLabels
-from logdrift.core.report.strict_json import Json
+from logdrift.core.report.strict_json import Json, json_or_null, list_json
 from logdrift.core.session.layout import CaptureInfo, ModelInfo
 
 if TYPE_CHECKING:
@@ -114,10 +114,10 @@ class PairReport:
             "tokens": metrics.tokens,
             "sequences": metrics.finished,
             "gate": asdict(self.gate),
-            "answer": None if self.answer is None else self.answer.to_json(),
+            "answer": json_or_null(self.answer),
             **metrics.to_json(),
-            "thresholds": [limit.to_json() for limit in self.limits],
-            "worst": [token.to_json() for token in self.worst],
+            "thresholds": list_json(self.limits),
+            "worst": list_json(self.worst),
         }
 
 
@@ -180,8 +180,8 @@ class SessionReport:
             "tokens": self.tokens,
             "completion_tokens": self.completion_tokens,
             "captures": [_capture_json(info) for info in self.captures],
-            "pairs": [pair.to_json() for pair in self.pairs],
-            "decomposition": [split.to_json() for split in self.splits],
+            "pairs": list_json(self.pairs),
+            "decomposition": list_json(self.splits),
             "diagnosis": self._diagnosis(),
         }
 
@@ -206,5 +206,5 @@ def _capture_json(info: CaptureInfo) -> Mapping[str, Any]:
         "tokens": info.tokens,
         "status": info.status,
         "failure": info.failure,
-        "facts": info.facts.to_json() if info.facts is not None else None,
+        "facts": json_or_null(info.facts),
     }

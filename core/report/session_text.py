@@ -11,6 +11,7 @@ from logdrift.core.compare.pairs import PairLabels
 from logdrift.core.numbers import fixed, percentage
 from logdrift.core.report.document import (
     Block,
+    Blocks,
     ContextCell,
     Gap,
     LineBlock,
@@ -30,6 +31,7 @@ from logdrift.core.report.session_facts import (
     observed_facts,
     size_in_words,
 )
+from logdrift.core.report.table_parts import number_column
 from logdrift.core.session.layout import CaptureInfo
 from logdrift.core.words import MEANINGLESS, VERDICTS
 
@@ -76,7 +78,7 @@ def session_text(report: SessionReport, main: PairLabels | None = None) -> list[
     ]
 
 
-def _failures(report: SessionReport) -> Iterator[Block]:
+def _failures(report: SessionReport) -> Blocks:
     failed = [info for info in report.captures if info.status == "failed"]
     for info in failed:
         first, *log = failure_log(info)
@@ -90,7 +92,7 @@ def _failures(report: SessionReport) -> Iterator[Block]:
         yield Gap()
 
 
-def _broken(report: SessionReport) -> Iterator[Block]:
+def _broken(report: SessionReport) -> Blocks:
     """Which captures have NaN: before everything else, and once for all pairs."""
     texts: dict[str, None] = {}
     for pair in report.pairs:
@@ -102,7 +104,7 @@ def _broken(report: SessionReport) -> Iterator[Block]:
         yield Gap()
 
 
-def _header(report: SessionReport) -> Iterator[Block]:
+def _header(report: SessionReport) -> Blocks:
     rows = {
         "session": report.session,
         "title": report.title,
@@ -133,7 +135,7 @@ def _sequences(report: SessionReport) -> str:
     )
 
 
-def _captures(captures: Sequence[CaptureInfo]) -> Iterator[Block]:
+def _captures(captures: Sequence[CaptureInfo]) -> Blocks:
     if not captures:
         yield LineBlock("no captures", "")
         return
@@ -167,7 +169,7 @@ def _capture(info: CaptureInfo) -> TableRow:
     return TableRow(cells, tone)
 
 
-def _overview(pairs: Sequence[PairReport]) -> Iterator[Block]:
+def _overview(pairs: Sequence[PairReport]) -> Blocks:
     metrics = pairs[0].metrics
     scope = SCOPES[metrics.scope]
     yield LineBlock(f"A → B over {scope}; Δ = log p_A - log p_B in nats")
@@ -187,7 +189,7 @@ def _overview(pairs: Sequence[PairReport]) -> Iterator[Block]:
 
 
 def _overview_columns(first: str, titles: Sequence[str]) -> tuple[TableColumn, ...]:
-    numbers = [TableColumn(title, 10, right=True) for title in titles]
+    numbers = [number_column(title, 10) for title in titles]
     return (TableColumn(first, 16), *numbers)
 
 
@@ -212,7 +214,7 @@ def _grey(pair: PairReport) -> Tone:
     return ""
 
 
-def _verdict(report: SessionReport, pair: PairReport) -> Iterator[Block]:
+def _verdict(report: SessionReport, pair: PairReport) -> Blocks:
     yield _title(pair)
     if pair.sentence:
         yield SentenceBlock(pair.sentence, "bold", indent=2)
@@ -239,7 +241,7 @@ def _size_in_words(report: SessionReport, pair: PairReport) -> str:
     return f"{number} {words}".strip()
 
 
-def _worst(pair: PairReport) -> Iterator[Block]:
+def _worst(pair: PairReport) -> Blocks:
     worst = pair.worst[:SHOWN_WORST]
     if not worst:
         tokens = pair.metrics.tokens
@@ -252,12 +254,12 @@ def _worst(pair: PairReport) -> Iterator[Block]:
     yield LineBlock(title)
     yield TableBlock(
         columns=(
-            TableColumn("seq", 6, right=True),
-            TableColumn("pos", 6, right=True, gap=1),
-            TableColumn("Δ", 8, right=True, gap=1),
-            TableColumn("log p_A", 8, right=True, gap=1),
-            TableColumn("log p_B", 8, right=True, gap=1),
-            TableColumn("ranks", 9, right=True, gap=1),
+            number_column("seq", 6),
+            number_column("pos", 6, gap=1),
+            number_column("Δ", 8, gap=1),
+            number_column("log p_A", 8, gap=1),
+            number_column("log p_B", 8, gap=1),
+            number_column("ranks", 9, gap=1),
             TableColumn("in context", 0, gap=2),
         ),
         rows=tuple(rows),
@@ -281,7 +283,7 @@ def _worst_token(token: WorstToken, pair: PairReport) -> TableRow:
     )
 
 
-def _other_reasons(pairs: Sequence[PairReport], main: PairReport) -> Iterator[Block]:
+def _other_reasons(pairs: Sequence[PairReport], main: PairReport) -> Blocks:
     """Reasons of the other pairs that the main pair does not have, each of them
     once.
     """

@@ -6,11 +6,30 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol
 
 Json = dict[str, Any]
 """An object of JSON."""
+
+
+class HasJson(Protocol):
+    """What can be written as JSON."""
+
+    def to_json(self) -> Any:
+        """Made of dictionaries, lists, texts and numbers."""
+
+
+def list_json(items: Iterable[HasJson]) -> list[Any]:
+    """`HasJson.to_json` of each."""
+    return [item.to_json() for item in items]
+
+
+def json_or_null(item: HasJson | None) -> Any:
+    """`HasJson.to_json`; None of None."""
+    if item is None:
+        return None
+    return item.to_json()
 
 
 def strict(value: Any) -> Any:

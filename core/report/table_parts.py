@@ -18,9 +18,9 @@ from logdrift.core.report.document import (
 ERRORS = ("mean Δ", "MAE", "RMSE", "max |Δ|")
 
 
-def number_column(title: str) -> TableColumn:
-    """A column of numbers, aligned at the right."""
-    return TableColumn(title, right=True)
+def number_column(title: str, width: int | None = None, gap: int = 0) -> TableColumn:
+    """A column of numbers, aligned at the right; ``width`` and ``gap`` in cells."""
+    return TableColumn(title, width, right=True, gap=gap)
 
 
 def columns_of(names: Iterable[str], numbers: Iterable[str]) -> tuple[TableColumn, ...]:

@@ -17,12 +17,13 @@ from logdrift.core.numbers import (
     multiple_text,
 )
 from logdrift.core.report.document import (
+    Cells,
     FactCell,
     NameCell,
     NumberCell,
     PairCell,
     TableBlock,
-    TableCell,
+    TableCells,
     TableColumn,
     TableRow,
     TagCell,
@@ -67,7 +68,7 @@ def overview_table(
 def _overview_row(pair: PairReport, anchor: str) -> TableRow:
     a, b = pair.labels
     tokens = count_cell(pair.metrics.tokens)
-    cells: tuple[TableCell, ...] = (
+    cells: TableCells = (
         PairCell(a, b, anchor=anchor),
         verdict_tag(pair),
         tokens,
@@ -106,7 +107,7 @@ def matrix_table(pairs: Sequence[PairReport]) -> TableBlock:
     paths: dict[str, None] = {}
     for column in texts:
         paths |= dict.fromkeys(column)
-    rows: list[tuple[TableCell, ...]] = []
+    rows: list[TableCells] = []
     for path in paths:
         cells = []
         for column, pair in zip(texts, pairs, strict=True):
@@ -142,7 +143,7 @@ def captures_table(captures: Sequence[CaptureInfo]) -> TableBlock:
     return table_of(columns, map(_capture, captures))
 
 
-def _capture(info: CaptureInfo) -> Iterator[TableCell]:
+def _capture(info: CaptureInfo) -> Cells:
     version, *observed = observed_facts(info)
     yield NameCell(info.label or UNKNOWN, code=True)
     yield info.role or UNKNOWN
@@ -184,7 +185,7 @@ def numbers_in_columns(values: Sequence[MetricValue], *, void: bool) -> TableBlo
     return table_of(tuple(filled), rows)
 
 
-def _in_columns(value: MetricValue, void: bool) -> Iterator[TableCell]:
+def _in_columns(value: MetricValue, void: bool) -> Cells:
     unit = unit_behind(value)
     interval = interval_text(value.interval, value.metric.format)
     yield value.metric.title
@@ -210,7 +211,7 @@ def numbers_with_notes(values: Iterable[MetricValue]) -> TableBlock:
     return table_of(columns, map(_with_notes, values))
 
 
-def _with_notes(value: MetricValue) -> tuple[TableCell, ...]:
+def _with_notes(value: MetricValue) -> TableCells:
     unit = unit_behind(value)
     notes: tuple[str, ...] = ()
     if value.text != UNKNOWN:

@@ -18,7 +18,7 @@ from logdrift.core.diagnose.layers import Layers, layers_evidence, layers_of, un
 from logdrift.core.diagnose.outcomes import Outcome, experiment_evidence
 from logdrift.core.report.experiments import outcomes_json, saved_outcomes
 from logdrift.core.report.identity import identity_json
-from logdrift.core.report.strict_json import Json
+from logdrift.core.report.strict_json import Json, json_or_null, list_json
 from logdrift.core.session.identity import (
     LoadedWeights,
     saved_failures,
@@ -85,9 +85,7 @@ class ExplainedPair:
         """
         out = self.diagnosis.to_json()
         out["experiments"] = outcomes_json(self.outcomes)
-        out["layers"] = None
-        if self.layers is not None:
-            out["layers"] = self.layers.to_json()
+        out["layers"] = json_or_null(self.layers)
         causes = zip(out["causes"], self.diagnosis.causes, strict=True)
         for cause, ranked in causes:
             self._name_tokens(cause["evidence"], ranked.evidence)
@@ -100,7 +98,7 @@ class ExplainedPair:
         for entry, evidence in zip(entries, evidences, strict=True):
             tokens = self.tokens(evidence)
             del entry["positions"]
-            entry["tokens"] = [token.to_json() for token in tokens]
+            entry["tokens"] = list_json(tokens)
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,7 +116,7 @@ class WhyReport:
         """``{schema, session, pairs, diagnosis, identity, identity_failed}``;
         ``diagnosis`` lists the causes of all pairs as `report --json` does.
         """
-        pairs = [pair.to_json() for pair in self.pairs]
+        pairs = list_json(self.pairs)
         diagnosis: list[Json] = []
         for pair in pairs:
             diagnosis += _entries(pair)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from logdrift.core.diagnose import Evidence, Ranked, Unchecked
 from logdrift.core.diagnose.layers import Layers
@@ -11,6 +11,7 @@ from logdrift.core.diagnose.outcomes import Outcome
 from logdrift.core.numbers import fixed
 from logdrift.core.report.document import (
     Block,
+    Blocks,
     Gap,
     LineBlock,
     SentenceBlock,
@@ -55,7 +56,7 @@ def _pair_name(explained: ExplainedPair) -> str:
     return f"{explained.diagnosis.a} → {explained.diagnosis.b}"
 
 
-def _pair(explained: ExplainedPair) -> Iterator[Block]:
+def _pair(explained: ExplainedPair) -> Blocks:
     diagnosis = explained.diagnosis
     mae = fixed(explained.mae)
     name = _pair_name(explained)
@@ -78,7 +79,7 @@ def _pair(explained: ExplainedPair) -> Iterator[Block]:
             yield from blocks
 
 
-def _causes(explained: ExplainedPair) -> Iterator[Block]:
+def _causes(explained: ExplainedPair) -> Blocks:
     in_full, named = _in_full(explained)
     verdict = explained.diagnosis.verdict
     sentences: list[str] = []
@@ -119,7 +120,7 @@ def _in_full(explained: ExplainedPair) -> tuple[Sequence[Ranked], Sequence[Ranke
 
 def _cause(
     explained: ExplainedPair, place: int, cause: Ranked, shown_before: frozenset[str]
-) -> Iterator[Block]:
+) -> Blocks:
     """One cause. Evidence in ``shown_before`` (of an earlier cause or in the verdict)
     is not repeated.
     """
@@ -144,7 +145,7 @@ def _cause(
         yield SentenceBlock(cause.next_experiment, indent=8, mark="   try ")
 
 
-def _evidence(explained: ExplainedPair, evidence: Evidence) -> Iterator[Block]:
+def _evidence(explained: ExplainedPair, evidence: Evidence) -> Blocks:
     yield SentenceBlock(evidence.sentence, indent=3)
     tokens = explained.tokens(evidence)
     if tokens:
@@ -165,7 +166,7 @@ def _delta(delta: float) -> str:
     return f"Δ {fixed(delta, sign=True)}"
 
 
-def outcome_blocks(outcomes: Sequence[Outcome]) -> Iterator[Block]:
+def outcome_blocks(outcomes: Sequence[Outcome]) -> Blocks:
     """What experiments found; nothing without any."""
     if outcomes:
         yield LineBlock("Experiments")
@@ -183,7 +184,7 @@ def _outcome_tone(outcome: Outcome) -> Tone:
     return tone
 
 
-def _layers(layers: Layers | None) -> Iterator[Block]:
+def _layers(layers: Layers | None) -> Blocks:
     """In short: which layer, without the table."""
     if layers is None:
         return
@@ -195,7 +196,7 @@ def _layers(layers: Layers | None) -> Iterator[Block]:
     yield SentenceBlock(f"{where}, against {layers.standard}; {more}", indent=2)
 
 
-def _checked(checked: Sequence[Evidence]) -> Iterator[Block]:
+def _checked(checked: Sequence[Evidence]) -> Blocks:
     if checked:
         yield LineBlock("Checked")
     for evidence in checked:
@@ -203,7 +204,7 @@ def _checked(checked: Sequence[Evidence]) -> Iterator[Block]:
         yield SentenceBlock(evidence.sentence, indent=18, mark=mark)
 
 
-def _not_checked(unchecked: Sequence[Unchecked]) -> Iterator[Block]:
+def _not_checked(unchecked: Sequence[Unchecked]) -> Blocks:
     if unchecked:
         yield LineBlock("Not checked")
         yield SentenceBlock(_to_be_surer(unchecked), indent=2)
