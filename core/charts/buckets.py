@@ -188,7 +188,8 @@ class ProbabilityChart(BucketChart):
 
     def divide(self, delta: Array, at: Array) -> Sequence[Bucket]:
         logprob = self.data.pair.logprob_b[at]
-        no_position = np.zeros(len(at), np.int64)
+        tokens = len(at)
+        no_position = np.zeros(tokens, np.int64)
         buckets = make_buckets(delta, logprob, no_position, None)
         return buckets.by_probability
 
@@ -220,7 +221,8 @@ class EntropyChart(BucketChart):
                 " backend does"
             )
         logprob = self.data.pair.logprob_b[at]
-        no_position = np.zeros(len(at), np.int64)
+        tokens = len(at)
+        no_position = np.zeros(tokens, np.int64)
         entropy_at = entropy[at]
         buckets = make_buckets(delta, logprob, no_position, entropy_at)
         return buckets.by_entropy or ()

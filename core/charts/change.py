@@ -55,7 +55,8 @@ class ChangeChart(Chart):
         self.change = change
         self.old = np.abs(change.old)
         self.new = np.abs(change.new)
-        self.both = np.concatenate([self.old, self.new])
+        sizes = [self.old, self.new]
+        self.both = np.concatenate(sizes)
         is_finite = np.isfinite(self.both)
         drawable = is_finite & (self.both > 0)
         if not drawable.any():

@@ -45,7 +45,8 @@ class CumulativeChart(AlongChart):
         counted = self.data.counted[self.part]
         is_finite = np.isfinite(delta)
         is_infinite = np.isinf(delta)
-        whole = np.array([0, len(delta)])
+        length = len(delta)
+        whole = np.array([0, length])
         self.sums = running_sums(delta, counted, whole)
         self.tokens = count_true(counted & is_finite)
         self.infinite = count_true(counted & is_infinite)
@@ -58,9 +59,11 @@ class CumulativeChart(AlongChart):
     def prepare_all(self) -> None:
         super().prepare_all()
         data = self.data
-        sums = running_sums(data.delta, data.counted, data.offsets)
-        is_infinite = np.isinf(data.delta)
-        self.infinite = count_true(data.counted & is_infinite)
+        delta = data.delta
+        counted = data.counted
+        sums = running_sums(delta, counted, data.offsets)
+        is_infinite = np.isinf(delta)
+        self.infinite = count_true(counted & is_infinite)
         filled = np.diff(data.offsets) > 0
         stops = data.offsets[1:]
         last_tokens = stops[filled] - 1

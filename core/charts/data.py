@@ -133,8 +133,10 @@ class PairData:
 
         pair = self.pair
         part = slice(start, stop)
-        rank_a = pair.a.rank.rows(start, stop)
-        rank_b = pair.b.rank.rows(start, stop)
+        ranks_a = pair.a.rank
+        ranks_b = pair.b.rank
+        rank_a = ranks_a.rows(start, stop)
+        rank_b = ranks_b.rows(start, stop)
         # Equal ranks are no flip however each side counts ties: only the others need
         # their lists looked at.
         differs = rank_a != rank_b
@@ -144,7 +146,8 @@ class PairData:
         maybe[part] = pair.scored[part] & undecided
         flips = np.zeros(pair.tokens, np.bool_)
         if maybe.any():
-            token_ids = pair.sequences.token_ids[: pair.tokens]
+            token_ids = pair.sequences.token_ids
+            token_ids = token_ids[: pair.tokens]
             flips[maybe] = rank_flips(pair.a, pair.b, token_ids, maybe)
         return flips
 

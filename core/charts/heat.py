@@ -146,11 +146,13 @@ class HeatChart(Chart):
         is_empty = np.isnan(mean)
         filled = np.flatnonzero(~is_empty)
         row, column = np.divmod(filled, columns)
+        first_sequence = _first_of(row, rows, self.sequences)
+        first_position = _first_of(column, columns, self.longest)
         scored_bins = self._scored(bins)
         tokens = count_bins(scored_bins, rows * columns)
         return {
-            "first_sequence": _first_of(row, rows, self.sequences),
-            "first_position": _first_of(column, columns, self.longest),
+            "first_sequence": first_sequence,
+            "first_position": first_position,
             "tokens": tokens[filled],
             "mean_abs_delta": mean.ravel()[filled],
         }

@@ -82,8 +82,9 @@ class LogprobChart(TokenChart):
 
     def bins(self, columns: int, rows: int) -> Array:
         """The cell of each token, from the upper left, i32[n]; -1 for none."""
-        across = linear_bins(self.a, self.low, 0.0, columns)
-        up = linear_bins(self.b, self.low, 0.0, rows)
+        low = self.low
+        across = linear_bins(self.a, low, 0.0, columns)
+        up = linear_bins(self.b, low, 0.0, rows)
         from_top = rows - 1 - up
         inside = up >= 0
         down = np.where(inside, from_top, -1)

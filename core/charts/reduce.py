@@ -145,7 +145,8 @@ def _middle_range(part: Array) -> tuple[float, float]:
 
 def _ratio(total: Array, count: Ints) -> Floats:
     """``total`` / ``count``, f64[n]; NaN where there is nothing."""
-    divisor = np.where(count, count, np.nan)
+    is_filled = count > 0
+    divisor = np.where(is_filled, count, np.nan)
     with np.errstate(invalid="ignore"):
         ratio = total / divisor
     return np.asarray(ratio, np.float64)
@@ -202,7 +203,7 @@ def log_edges(size: Array, bins: int, marks: tuple[float, ...] = ()) -> Floats:
     is_finite = np.isfinite(size)
     is_drawable = is_finite & (size > 0)
     drawable = size[is_drawable]
-    inside = [mark for mark in marks if mark > 0]
+    inside = list(filter(_is_positive, marks))
     if len(drawable):
         per_sampled = len(drawable) // _SAMPLE
         step = max(1, per_sampled)
@@ -216,6 +217,10 @@ def log_edges(size: Array, bins: int, marks: tuple[float, ...] = ()) -> Floats:
     highest = max(largest, *inside, a_decade_above)
     high = highest * 1.1
     return np.geomspace(low, high, bins + 1)
+
+
+def _is_positive(size: float) -> bool:
+    return size > 0
 
 
 def log_bins(size: Array, edges: Floats) -> Bins:
@@ -358,8 +363,8 @@ def shade_steps(values: Array) -> Floats:
     drawable = values[is_drawable]
     low = top = 1.0
     if len(drawable):
-        quantiles = np.quantile(drawable, (0.1, 0.95))
-        low, top = quantiles.tolist()
+        low = float(np.quantile(drawable, 0.1))
+        top = float(np.quantile(drawable, 0.95))
     spread = top / low
     even_factor = spread ** (1 / SHADES)
     at_least = max(1.05, even_factor)
@@ -389,8 +394,8 @@ def count_steps(counts: Ints) -> Floats:
     """Lower bounds of `SHADES` steps of token counts, equal in the logarithm up to the
     largest, f64[SHADES].
     """
-    most = int(counts.max(initial=1))
-    largest = max(2, most)
+    most = counts.max(initial=1)
+    largest = max(2, int(most))
     exponents = np.arange(SHADES) / SHADES
     return np.maximum(1.0, largest**exponents)
 

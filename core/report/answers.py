@@ -16,5 +16,6 @@ def answer_of_pair(session: Session, pair: Pair) -> Answer:
     """The answer of ``pair``, with all that is saved for it: a few times the work of
     the pair's numbers.
     """
-    evidence = saved_evidence(session, pair, saved_identities(session.folder))
+    identities = saved_identities(session.folder)
+    evidence = saved_evidence(session, pair, identities)
     return diagnose(session, pair, evidence).answer

@@ -162,10 +162,12 @@ def report_on_pair(
         splits = splits_for(pair.session, scope, limits)
     measured = measure_pair(pair, scope, splits)
     metrics = measured.metrics
-    judged = judge_limits(metrics, limits, measured.gate.verdict)
+    verdict = measured.gate.verdict
+    judged = judge_limits(metrics, limits, verdict)
     mask = pair.scope_mask(scope)
     positions = worst_positions(pair, mask, WORST)
-    worst = [_worst_token(pair, metrics.floor, at) for at in positions.tolist()]
+    floor = metrics.floor
+    worst = [_worst_token(pair, floor, at) for at in positions.tolist()]
     return PairReport(
         measured=measured,
         limits=tuple(judged),
@@ -179,7 +181,8 @@ def worst_positions(pair: Pair, mask: Bools, count: int) -> Positions:
     Largest first, ties by position; a token with delta 0 is never among them.
     """
     none = np.float32(0)
-    size = np.where(mask, np.abs(pair.delta), none)
+    every_size = np.abs(pair.delta)
+    size = np.where(mask, every_size, none)
     least = _nth_largest(size, count)
     is_large = (size >= least) & (size > 0)
     positions = np.flatnonzero(is_large)
@@ -225,8 +228,9 @@ def _worst_token(pair: Pair, floor: Floor | None, at: int) -> WorstToken:
 def text_between(pair: Pair, start: int, stop: int) -> str:
     """The text of the flat positions ``start:stop``, each token made visible."""
     token_ids = pair.sequences.token_ids[start:stop]
-    pieces = map(pair.session.pieces.text, token_ids.tolist())
-    return "".join(pieces)
+    text_of = pair.session.pieces.text
+    texts = map(text_of, token_ids.tolist())
+    return "".join(texts)
 
 
 def _rank(capture: Capture, at: int) -> int | None:

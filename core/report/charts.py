@@ -51,12 +51,14 @@ def position_chart(pair: Pair, scope: Scope, mask: Bools) -> str:
     end = int(position.max()) + 1
     bins = _position_bins(len(at), end)
     # int16 sorts by radix: a million tokens take 10 ms.
-    bin_of = (position * bins // end).astype(np.int16)
+    bin_of = position * bins // end
+    bin_of = bin_of.astype(np.int16)
     order = np.argsort(bin_of, kind="stable")
     delta = pair.delta[at][order]
     first_of_bins = np.arange(1, bins)
     borders = np.searchsorted(bin_of[order], first_of_bins)
-    parts = np.split(delta.astype(np.float64), borders)
+    exact = delta.astype(np.float64)
+    parts = np.split(exact, borders)
     ranges = [_mean_and_range(part) for part in parts]
     mean, low, high = np.array(ranges).T
     where = "completion" if scope == "completion" else "sequence"
@@ -96,13 +98,16 @@ def scope_positions(pair: Pair, scope: Scope) -> Positions:
     """Position of every token, i64[N], from 0 at the start of the completion, or of the
     sequence.
     """
-    offsets = pair.sequences.offsets[: pair.count + 1]
+    count = pair.count
+    offsets = pair.sequences.offsets[: count + 1]
     starts = offsets[:-1]
     if scope == "completion":
-        starts = starts + pair.sequences.prompt_lengths[: pair.count]
+        prompts = pair.sequences.prompt_lengths
+        starts = starts + prompts[:count]
     lengths = np.diff(offsets)
-    start_of = np.repeat(starts, lengths)[: pair.tokens]
-    flat = np.arange(pair.tokens)
+    tokens = pair.tokens
+    start_of = np.repeat(starts, lengths)[:tokens]
+    flat = np.arange(tokens)
     return np.asarray(flat - start_of, np.int64)
 
 
@@ -174,7 +179,9 @@ def density_chart(logprob_a: Floats, logprob_b: Floats) -> str:
         return svg.nothing(title)
     a = logprob_a[both]
     b = logprob_b[both]
-    low = float(min(a.min(), b.min(), -1.0))
+    lowest_a = float(a.min())
+    lowest_b = float(b.min())
+    low = min(lowest_a, lowest_b, -1.0)
     ends = (low, 0.0)
     counts, _, _ = np.histogram2d(b, a, bins=_DENSITY_BINS, range=(ends, ends))
     return svg.heat(
@@ -195,7 +202,8 @@ def bucket_chart(kind: BucketKind) -> str:
     for bucket in kind.filled:
         name = bucket_name(bucket, whole=kind.whole)
         note = f"{figure(bucket.mae)} · {bucket.tokens:,} tok"
-        rows.append(svg.SvgBar(name, bucket.mae, note, bucket.rmse))
+        bar = svg.SvgBar(name, bucket.mae, note, bucket.rmse)
+        rows.append(bar)
     return svg.bars(
         rows,
         title=kind.title,
@@ -217,7 +225,8 @@ def terms_chart(split: Decomposition) -> str:
             mae = term.mae
             note = figure(mae)
         style = _term_style(index, name)
-        rows.append(svg.SvgBar(name, mae, note, style=style))
+        bar = svg.SvgBar(name, mae, note, style=style)
+        rows.append(bar)
     return svg.bars(
         rows,
         title=visible(split_title(split)),
@@ -263,10 +272,12 @@ def sparkline(pair: Pair, sequence: int, mask: Bools, scale: float) -> str:
     """
     start, stop = pair.sequences.bounds(sequence)
     part = slice(start, stop)
-    delta = np.where(mask[part], pair.delta[part], 0)
+    signed = pair.delta[part]
+    delta = np.where(mask[part], signed, 0)
     most = max(1, len(delta))
-    pieces = np.array_split(delta, min(_SPARK_BINS, most))
-    largest = [_largest(piece) for piece in pieces]
+    bins = min(_SPARK_BINS, most)
+    pieces = np.array_split(delta, bins)
+    largest = list(map(_largest, pieces))
     values = np.array(largest, np.float64)
     return svg.sparkline(values, scale, title=f"Δ along sequence {sequence}")
 

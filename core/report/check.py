@@ -73,7 +73,11 @@ def measure_session(
     for a, b in pairs:
         pair = make_pair(session, a, b)
         measured.append(measure_pair(pair, scope, splits))
-    return MeasuredSession(session.name, session.state, tuple(measured))
+    return MeasuredSession(
+        name=session.name,
+        state=session.state,
+        pairs=tuple(measured),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,15 +109,15 @@ def parse_limits(highest: Sequence[str], lowest: Sequence[str]) -> Limits:
     """
     high = _values("--max", highest)
     low = _values("--min", lowest)
-    paths = [*high, *low]
-    for path in dict.fromkeys(paths):
+    paths = dict.fromkeys([*high, *low])
+    for path in paths:
         if path not in high or path not in low:
             continue
         if low[path] > high[path]:
             raise InputError(
                 f"{path}: the minimum {low[path]:g} is above the maximum {high[path]:g}"
             )
-    limits = [_limit_of_flags(path, low, high) for path in dict.fromkeys(paths)]
+    limits = [_limit_of_flags(path, low, high) for path in paths]
     return tuple(limits)
 
 
@@ -331,7 +335,8 @@ def _always(pair: MeasuredPair, limited: Collection[str]) -> Iterator[Result]:
     counts = {"coverage.nan": coverage.nan, "coverage.unscored": coverage.unscored}
     for path, code in ALWAYS.items():
         count = counts[path]
-        if not count or any(other.startswith(path) for other in limited):
+        has_limit = any(other.startswith(path) for other in limited)
+        if has_limit or not count:
             continue
         why = _reasons_of(pair.gate, code)
         if not why:
@@ -359,7 +364,8 @@ def _result(pair: MeasuredPair, limit: Limit, limited: Collection[str]) -> Resul
     # The gate and the scope have lines of their own here: what is left to object to is
     # a number that lacks tokens.
     everywhere = replace(limit, scope=None, level="own")
-    (judged,) = judge_limits(pair.metrics, [everywhere], verdict=None)
+    metrics = pair.metrics
+    (judged,) = judge_limits(metrics, [everywhere], verdict=None)
     reason = _scope_differs(pair, limit)
     reason = reason or _broken(judged)
     reason = reason or _lacks(judged, limited)

@@ -34,8 +34,10 @@ _UNASKED = ("state", "pairs", "verdict", "tokens", *ALWAYS)
 
 def check_document(session: MeasuredSession, results: Sequence[Result]) -> list[Block]:
     """What `logdrift check` prints."""
-    titles: dict[str | None, str] = {None: f"session {session.name}"}
-    titles |= {pair.name: _title(pair) for pair in session.pairs}
+    of_session = f"session {session.name}"
+    titles: dict[str | None, str] = {None: of_session}
+    for pair in session.pairs:
+        titles[pair.name] = _title(pair)
     blocks: list[Block] = []
     for place, title in titles.items():
         if blocks:
@@ -44,8 +46,10 @@ def check_document(session: MeasuredSession, results: Sequence[Result]) -> list[
         for result in results:
             if result.pair == place:
                 blocks += _result(result)
-    end = _sum(results)
-    return [*blocks, Gap(), end, *_hint(session, results)]
+    blocks.append(Gap())
+    blocks.append(_sum(results))
+    blocks += _hint(session, results)
+    return blocks
 
 
 def _title(pair: MeasuredPair) -> str:
@@ -59,7 +63,8 @@ def _result(result: Result) -> Blocks:
         mark = Span("FAILED", "bad")
     value = _value(result)
     bounds = _range(result)
-    row = TableRow((mark, result.metric, value, bounds))
+    cells = (mark, result.metric, value, bounds)
+    row = TableRow(cells)
     yield TableBlock(_COLUMNS, (row,), cut=True)
     if result.framework:
         yield SentenceBlock(f"{result.framework}: {result.name}", indent=_INDENT)

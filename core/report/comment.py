@@ -47,7 +47,9 @@ def comment(report: SessionReport, main: PairLabels | None = None) -> list[Block
     ]
     if pair is not None:
         blocks += _in_full(report, pair)
-    blocks += [_folded_pair(other) for other in report.pairs if other is not pair]
+    for other in report.pairs:
+        if other is not pair:
+            blocks.append(_folded_pair(other))
     blocks += _matrix(report.pairs)
     blocks += _folded("captures", captures)
     return blocks
@@ -101,7 +103,8 @@ def _verdict(report: SessionReport, pair: PairReport | None) -> Blocks:
         yield ParagraphBlock(_about(report))
         return
     word = Span(f": {_word(pair)}")
-    title_words = (Span("logdrift: "), *_name(pair), word)
+    name = _name(pair)
+    title_words = (Span("logdrift: "), *name, word)
     yield HeadingBlock(2, title_words)
     reasons = reason_list(pair.gate.reasons)
     if pair.void:
@@ -121,7 +124,8 @@ def _about(report: SessionReport) -> Inline:
     model = report.model
     revision: Inline = ()
     if model.revision:
-        revision = (Span(", revision "), Span(model.revision))
+        number = Span(model.revision)
+        revision = (Span(", revision "), number)
     return (
         Span("Session "),
         CodeSpan(report.session or "unknown"),

@@ -227,14 +227,20 @@ def diff_sessions(
     first_side = _side(earlier, first)
     second_side = _side(later, second)
     gates = [first_side.gate, second_side.gate]
-    floors = (_floor(first, scope), _floor(second, scope))
+    floor = _floor(first, scope)
+    later_floor = _floor(second, scope)
+    floors = (floor, later_floor)
     between = _between(earlier, later, first, second)
-    metrics = [_metric(row, floors) for row in comparison.changes.rows]
+    rows = comparison.changes.rows
+    metrics = [_metric(row, floors) for row in rows]
     settings = setting_changes(earlier, later, first, second)
 
     def tokens(*, worse: bool) -> tuple[TokenChange, ...]:
         moved = comparison.moved(SHOWN, worse=worse)
-        changes = [_token(first, second, comparison, int(at)) for at in moved]
+        changes = []
+        for index in moved:
+            change = _token(first, second, comparison, int(index))
+            changes.append(change)
         return tuple(changes)
 
     return DiffReport(
@@ -359,7 +365,9 @@ def _token(
     one = slice(index, index + 1)
     old_delta = comparison.old.delta
     new_delta = comparison.new.delta
-    change = growth(old_delta[one], new_delta[one])
+    old_one = old_delta[one]
+    new_one = new_delta[one]
+    change = growth(old_one, new_one)
     first = max(start, at - CONTEXT)
     end = min(stop, at + 1 + CONTEXT)
     return TokenChange(

@@ -166,7 +166,9 @@ def _floors(diff: DiffReport) -> str:
     if not any(diff.floors):
         return "Noise floor not measured: capture with repeats = 2."
     words = []
-    for name, floor in zip(("old", "new"), diff.floors, strict=True):
+    floor, later_floor = diff.floors
+    floors = {"old": floor, "new": later_floor}
+    for name, floor in floors.items():
         size = "not measured"
         if floor is not None:
             size = fixed(floor.mae)
@@ -224,7 +226,8 @@ def _metric(row: MetricChange, meaningless: bool) -> TableRow:
         verdict = Span("-")
     else:
         tone = _TONES.get(row.verdict, "")
-        verdict = Span(row.verdict.replace("_", " "), tone)
+        words = row.verdict.replace("_", " ")
+        verdict = Span(words, tone)
     return TableRow(
         (
             _short(row.metric),
@@ -280,17 +283,21 @@ def _telling(settings: Sequence[SettingChange]) -> list[SettingChange]:
     """
     keys = {(row.where, row.setting) for row in settings}
     tables = {_table_of(row.setting) for row in settings}
-    digests = {_BY_NAME[table] for table in tables & _BY_NAME.keys()}
+    named = tables & _BY_NAME.keys()
+    digests = {_BY_NAME[table] for table in named}
 
     def telling(row: SettingChange) -> bool:
         of_model = row.setting.removeprefix("model.")
         if row.setting == "label" or of_model in digests:
             return False
         observed = row.setting.removeprefix("asked.")
-        was_asked = observed != row.setting
-        return not was_asked or (row.where, observed) not in keys
+        if observed == row.setting:
+            return True
+        key = (row.where, observed)
+        return key not in keys
 
-    return sorted(filter(telling, settings), key=_rank)
+    rows = filter(telling, settings)
+    return sorted(rows, key=_rank)
 
 
 def _table_of(setting: str) -> str:

@@ -20,7 +20,9 @@ COMBINED = " [more than one change]"
 def saved_outcomes(session: Session, pair: Pair) -> list[Outcome]:
     """What earlier experiments about this pair found, best explained first."""
     runs = saved(session.folder)
-    return outcomes_of(runs, pair.a.info.label, pair.b.info.label)
+    label_a = pair.a.info.label
+    label_b = pair.b.info.label
+    return outcomes_of(runs, label_a, label_b)
 
 
 def outcomes_json(outcomes: Sequence[Outcome]) -> list[Json]:
@@ -44,9 +46,12 @@ def plan_document(
     ``budget`` is in seconds.
     """
     yield LineBlock(f"{_total(experiments)}; budget {clock(budget)}")
-    yield SentenceBlock(_captures(unchanged, repeats), indent=3)
+    captures = _captures(unchanged, repeats)
+    yield SentenceBlock(captures, indent=3)
     for place, experiment in enumerate(experiments, 1):
-        yield SentenceBlock(_planned(experiment), indent=4, mark=f"{place:2d} ")
+        planned = _planned(experiment)
+        mark = f"{place:2d} "
+        yield SentenceBlock(planned, indent=4, mark=mark)
         if experiment.note:
             yield SentenceBlock(experiment.note, indent=5)
     if others:
@@ -65,8 +70,9 @@ def _total(experiments: Sequence[Experiment]) -> str:
     count = f"{len(lengths)} experiment{'' if len(lengths) == 1 else 's'}"
     if lengths and unknown == len(lengths):
         return f"{count}, of unknown length"
-    known = sum(seconds for seconds in lengths if seconds is not None)
-    total = f"{count}, about {clock(known)}"
+    known = [seconds for seconds in lengths if seconds is not None]
+    length = clock(sum(known))
+    total = f"{count}, about {length}"
     if unknown:
         total += f" and {unknown} of unknown length"
     return total
@@ -111,6 +117,9 @@ def _left_out(left_out: Sequence[LeftOut]) -> Blocks:
     # A knob may stand for several causes.
     knobs: dict[str, dict[str, None]] = {}
     for item in left_out:
-        knobs.setdefault(item.reason, {})[f"{item.backend} {item.setting}"] = None
+        names = knobs.setdefault(item.reason, {})
+        knob = f"{item.backend} {item.setting}"
+        names[knob] = None
     for reason, names in knobs.items():
-        yield SentenceBlock(f"{reason}: {', '.join(names)}", indent=3)
+        listed = ", ".join(names)
+        yield SentenceBlock(f"{reason}: {listed}", indent=3)

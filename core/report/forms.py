@@ -46,7 +46,8 @@ def text_of(
     from logdrift.core.report.paint.text import paint_text
     from logdrift.core.report.session_text import session_text
 
-    return paint_text(session_text(report, main), canvas)
+    blocks = session_text(report, main)
+    return paint_text(blocks, canvas)
 
 
 def markdown_of(report: SessionReport, main: PairLabels | None = None) -> str:
@@ -54,7 +55,8 @@ def markdown_of(report: SessionReport, main: PairLabels | None = None) -> str:
     from logdrift.core.report.comment import comment
     from logdrift.core.report.paint.markdown import paint_markdown
 
-    return paint_markdown(comment(report, main))
+    blocks = comment(report, main)
+    return paint_markdown(blocks)
 
 
 def html_of(
@@ -79,7 +81,12 @@ def html_of(
         sequences = SEQUENCES
     if tokens is None:
         tokens = TOKENS
-    made = {(pair.a.info.label, pair.b.info.label): pair for pair in pairs}
+    made = {}
+    for pair in pairs:
+        label_a = pair.a.info.label
+        label_b = pair.b.info.label
+        made[label_a, label_b] = pair
     source = PageSource(report, session, made)
     blocks = page(source, main, sequences=sequences, tokens=tokens)
-    return paint_html(blocks, report.title or report.session or "report")
+    title = report.title or report.session or "report"
+    return paint_html(blocks, title)

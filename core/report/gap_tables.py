@@ -56,7 +56,8 @@ def scopes_table(pair: PairReport) -> TableBlock:
     """The errors of prompt, completion and all tokens side by side."""
     numbers = ("tokens", *ERRORS, "k3")
     columns = columns_of(("scope",), numbers)
-    rows = [_scope(errors, pair.void) for errors in pair.metrics.scopes]
+    scopes = pair.metrics.scopes
+    rows = [_scope(errors, pair.void) for errors in scopes]
     return table_of(columns, rows)
 
 
@@ -158,7 +159,9 @@ def _floor_cells(gap: SelfGap | None) -> TableCells:
         unknown = nats_cell(None)
         return NameCell("", code=True), unknown, unknown
     label = NameCell(gap.label, code=True)
-    return label, nats_cell(gap.mae), nats_cell(gap.rmse)
+    mae = nats_cell(gap.mae)
+    rmse = nats_cell(gap.rmse)
+    return label, mae, rmse
 
 
 def terms_table(split: Decomposition) -> TableBlock:

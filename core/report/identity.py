@@ -45,7 +45,8 @@ class BackendIdentity:
 
     @property
     def as_on_disk(self) -> list[LoadedTensor]:
-        return [tensor for tensor in self.weights.tensors if tensor.same]
+        tensors = self.weights.tensors
+        return [tensor for tensor in tensors if tensor.same]
 
     def read_by(self, how: str) -> int:
         """How many tensors are as on disk by ``digest``, or by ``probe``."""
@@ -66,7 +67,10 @@ class BackendIdentity:
         """
         weights = self.weights
         together = difference_of(weights)
-        digests = {_key(label): self._fact(fact) for fact, label in _FILES.items()}
+        digests = {}
+        for fact, label in _FILES.items():
+            key = _key(label)
+            digests[key] = self._fact(fact)
         return {
             "engine": weights.engine,
             "dtype": self._fact("dtype"),
@@ -153,11 +157,13 @@ def identity_document(
     """What `logdrift why --identity` prints; ``failed`` says why other backends could
     not be asked.
     """
-    longest = max(map(len, [*identities, *failed]), default=0)
+    names = [*identities, *failed]
+    longest = max(map(len, names), default=0)
     indent = longest + 2
     for name, identity in identities.items():
         tone = _tone(identity)
-        yield SentenceBlock(summary(identity), tone, indent, name)
+        words = summary(identity)
+        yield SentenceBlock(words, tone, indent, name)
         yield from _details(identity, indent + 2)
     for name, reason in failed.items():
         words = "the last check failed" if name in identities else "not checked"
@@ -199,7 +205,8 @@ def _remarks(identity: BackendIdentity) -> Iterator[str]:
             f"an adapter that is not merged: {len(adapter)} tensors beside those on"
             " disk"
         )
-    for reason, names in _by_reason(weights.unread).items():
+    by_reason = _by_reason(weights.unread)
+    for reason, names in by_reason.items():
         tensors = ", ".join(names[:2])
         if len(names) > 2:
             tensors += f" and {len(names) - 2} more"
@@ -216,8 +223,11 @@ def summary(identity: BackendIdentity) -> str:
     """``272 tensors as on disk (62 by digest, 210 by probe)``, or how many are not."""
     total = len(identity.weights.tensors)
     same = len(identity.as_on_disk)
-    counts = {how: identity.read_by(how) for how in ("digest", "probe")}
-    ways = [f"{count} by {how}" for how, count in counts.items() if count]
+    ways = []
+    for way in ("digest", "probe"):
+        count = identity.read_by(way)
+        if count:
+            ways.append(f"{count} by {way}")
     how = ", ".join(ways)
     read = f" ({how})" if how else ""
     if same == total:
@@ -239,7 +249,8 @@ def _not_as_on_disk(identity: BackendIdentity, total: int) -> Iterator[str]:
 def _by_reason(unread: Iterable[LoadedTensor]) -> dict[str, list[str]]:
     out: dict[str, list[str]] = {}
     for tensor in unread:
-        names = out.setdefault(str(tensor.reason), [])
+        reason = str(tensor.reason)
+        names = out.setdefault(reason, [])
         names.append(tensor.name)
     return out
 
@@ -270,6 +281,7 @@ def _between_backends(
             backends = by_digest.setdefault(digest, [])
             backends.append(name)
     if len(by_digest) > 1:
-        groups = " against ".join(map(", ".join, by_digest.values()))
+        backends_by_digest = map(", ".join, by_digest.values())
+        groups = " against ".join(backends_by_digest)
         words = _key(label).replace("_", " ")
         yield SentenceBlock(f"{words} differs: {groups}")

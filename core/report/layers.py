@@ -105,7 +105,8 @@ def _near_a_wrong_one(names: Sequence[str], sides: Sequence[LayerSide]) -> list[
 
     kept = []
     for at, name in enumerate(names):
-        if near(at) or not name.startswith("layer"):
+        is_layer = name.startswith("layer")
+        if near(at) or not is_layer:
             kept.append(name)
     return kept
 

@@ -51,7 +51,8 @@ class Canvas:
         safe = visible(text)
         if safe.isascii() or self._shows(safe):
             return safe
-        return "".join(map(self._shown, safe))
+        characters = map(self._shown, safe)
+        return "".join(characters)
 
     def _shown(self, char: str) -> str:
         """A character, or its substitute where the encoding lacks it."""
@@ -82,14 +83,17 @@ class Canvas:
         if cell_len(text) <= width:
             return text
         mark = self.text("…")[:width]
-        return set_cell_size(text, width - len(mark)).rstrip() + mark
+        room = width - len(mark)
+        start = set_cell_size(text, room)
+        return start.rstrip() + mark
 
     def cut_left(self, text: str, width: int) -> str:
         """Like `cut`, keeping the end."""
         if cell_len(text) <= width:
             return text
         mark = self.text("…")[:width]
-        while text and cell_len(text) > width - len(mark):
+        room = width - len(mark)
+        while text and cell_len(text) > room:
             text = text[1:]
         return mark + text
 
@@ -107,7 +111,8 @@ class Canvas:
             return [first.ljust(indent)]
         blanks = " " * indent
         head = first.ljust(indent) + pieces[0]
-        return [head, *(blanks + piece for piece in pieces[1:])]
+        rest = [blanks + piece for piece in pieces[1:]]
+        return [head, *rest]
 
 
 def canvas_of(stream: TextIO, environment: Mapping[str, str] | None = None) -> Canvas:
@@ -120,7 +125,8 @@ def canvas_of(stream: TextIO, environment: Mapping[str, str] | None = None) -> C
         and not variables.get("NO_COLOR")
         and variables.get("TERM") != "dumb"
     )
-    return Canvas(80, stream.encoding or "ascii", colour)
+    encoding = stream.encoding or "ascii"
+    return Canvas(80, encoding, colour)
 
 
 def pad(text: str, width: int, *, right: bool = False) -> str:
@@ -151,9 +157,11 @@ def table(
         for place, cell in enumerate(row):
             width = widths[place]
             cut = canvas.cut(cell, width)
-            fitted.append(pad(cut, width, right=place in right))
+            is_right = place in right
+            fitted.append(pad(cut, width, right=is_right))
         line = " ".join(fitted).rstrip()
-        lines.append(canvas.cut(line, canvas.width))
+        line = canvas.cut(line, canvas.width)
+        lines.append(line)
     return lines
 
 

@@ -67,7 +67,8 @@ def _limit_in_columns(judged: JudgedLimit, pair: PairReport) -> Cells:
     name = limit.name or limit.metric or UNKNOWN
     yield limit.framework or UNKNOWN
     yield NameCell(name, code=True)
-    yield NumberCell(exact(judged.value), void=pair.void)
+    value = exact(judged.value)
+    yield NumberCell(value, void=pair.void)
     yield bounds_text(limit)
     yield Span(_mark(judged))
     # Each is cut where it is too long, so they are not joined here.
@@ -149,7 +150,8 @@ def corrections_in_columns(pair: PairReport) -> TableBlock:
     """What the corrections of the frameworks would clip or mask."""
     names = ("rule", "name", "keeps ratios", "of a")
     columns = columns_of(names, ("tokens", "sequences"))
-    rows = [_correction_in_columns(rule, pair.void) for rule in pair.metrics.what_if]
+    rules = pair.metrics.what_if
+    rows = [_correction_in_columns(rule, pair.void) for rule in rules]
     return table_of(columns, rows)
 
 
@@ -169,7 +171,8 @@ def corrections_with_notes(pair: PairReport) -> TableBlock:
         number_column("tokens hit"),
         number_column("sequences hit"),
     )
-    rows = [_correction_with_notes(rule, pair.void) for rule in pair.metrics.what_if]
+    rules = pair.metrics.what_if
+    rows = [_correction_with_notes(rule, pair.void) for rule in rules]
     return table_of(columns, rows)
 
 

@@ -247,7 +247,10 @@ def _size_and_reasons(report: SessionReport, pair: PairReport) -> Blocks:
     yield ParagraphBlock(_sentence(report, pair))
     reasons = by_severity(pair.gate.reasons)
     if reasons:
-        texts = [(reason.severity, reason.text or reason.code) for reason in reasons]
+        texts = []
+        for reason in reasons:
+            text = reason.text or reason.code
+            texts.append((reason.severity, text))
         yield ReasonsBlock(tuple(texts))
 
 
@@ -329,8 +332,9 @@ def _charts(
     )
     yield from _bucket_charts(pair)
     for split in report.splits:
-        has_side = split.rollout in pair.labels or split.trainer in pair.labels
-        if has_side:
+        has_rollout = split.rollout in pair.labels
+        has_trainer = split.trainer in pair.labels
+        if has_rollout or has_trainer:
             yield ChartBlock(
                 name="terms",
                 title=split_title(split),
@@ -393,7 +397,8 @@ def _numbers(
         warning = tuple(voided(pair.void))
     yield heading("Published and own limits", limits_anchor, level)
     yield from warning
-    limits = GroupBlock("dim", tuple(_limits(pair)))
+    limit_blocks = tuple(_limits(pair))
+    limits = GroupBlock("dim", limit_blocks)
     yield GroupBlock("panel", (limits,))
     yield heading("Every number", metrics_anchor, level)
     yield from warning
@@ -443,7 +448,8 @@ def _panel(title: str, *blocks: Block) -> GroupBlock:
 def _folded_pair(source: PageSource, pair: PairReport, place: int) -> FoldedBlock:
     """Verdict and reasons, all numbers, some charts and the worst tokens."""
     arrays = source.pair(pair)
-    mae = nats_cell(pair.metrics.errors.mae, void=pair.void)
+    errors = pair.metrics.errors
+    mae = nats_cell(errors.mae, void=pair.void)
     histogram = _histogram(pair, arrays, "")
     charts = (histogram, *_bucket_charts(pair))
     worst = gap_tables.worst_tokens_on_a_page(pair.worst)

@@ -15,7 +15,8 @@ from logdrift.core.words import MEANINGLESS
 
 def heading(text: str, anchor: str = "", level: int = 2) -> HeadingBlock:
     """A heading of plain text, found under ``anchor``."""
-    return HeadingBlock(level, (Span(text),), anchor)
+    words = Span(text)
+    return HeadingBlock(level, (words,), anchor)
 
 
 def paragraph(

@@ -42,11 +42,13 @@ def shown_sequences(
     by_mean = largest_first[:count].tolist()
     broken_tokens = arrays.count_per_sequence(arrays.broken)
     broken = np.flatnonzero(broken_tokens).tolist()
-    of_report = [errors.sequence for errors in pair.metrics.worst_sequences]
+    worst = pair.metrics.worst_sequences
+    of_report = [errors.sequence for errors in worst]
     finished = [sequence for sequence in of_report if 0 <= sequence < arrays.count]
     most_broken = count // 2
-    order = dict.fromkeys([*broken[:most_broken], *finished, *by_mean])
-    return parts_to_draw(arrays, list(order), count, tokens)
+    chosen = [*broken[:most_broken], *finished, *by_mean]
+    order = list(dict.fromkeys(chosen))
+    return parts_to_draw(arrays, order, count, tokens)
 
 
 def worst_sequences(

@@ -116,9 +116,12 @@ def tables_of_numbers(metrics: Metrics) -> Iterator[tuple[str, list[MetricValue]
     have is left out.
     """
     tables: dict[tuple[str, str], list[Metric]] = {}
-    for metric in (*METRICS.values(), _SAMPLED_BY_B):
-        if metric.heading and has_section(metrics, metric.section):
-            tables.setdefault((metric.section, metric.heading), []).append(metric)
+    every_metric = (*METRICS.values(), _SAMPLED_BY_B)
+    for metric in every_metric:
+        section = metric.section
+        if metric.heading and has_section(metrics, section):
+            table = tables.setdefault((section, metric.heading), [])
+            table.append(metric)
     for (_, title), rows in tables.items():
         if _SAMPLED_BY_B in rows:
             rows = [_SAMPLED_BY_B, *rows[:-1]]
@@ -170,7 +173,8 @@ def bounds_text(limit: Limit | WhatIf) -> str:
 def floor_parts(floor: Floor) -> Iterator[tuple[str, SelfGap | None]]:
     """What the noise floor was measured with, in words."""
     gaps = (floor.a, floor.b, floor.batch_a, floor.batch_b)
-    yield from zip(FLOOR_PARTS.values(), gaps, strict=True)
+    names = FLOOR_PARTS.values()
+    yield from zip(names, gaps, strict=True)
 
 
 def terms_of(split: Decomposition) -> list[tuple[str, Term | None]]:

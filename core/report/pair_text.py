@@ -83,7 +83,8 @@ def _numbers(pair: PairReport) -> Blocks:
     metrics = pair.metrics
     values = []
     for metric in METRICS.values():
-        if metric.headline and has_section(metrics, metric.section):
+        is_known = has_section(metrics, metric.section)
+        if metric.headline and is_known:
             values.append(metric_value(metric, metrics))
     yield TableBlock(
         columns=(
@@ -199,9 +200,9 @@ def _limits(pair: PairReport) -> Blocks:
         cut=True,
     )
     exact_ones = filter(_exact_and_held, limits)
-    frameworks = dict.fromkeys(judged.limit.framework for judged in exact_ones)
+    frameworks = [judged.limit.framework for judged in exact_ones]
     if frameworks:
-        names = ", ".join(frameworks)
+        names = ", ".join(dict.fromkeys(frameworks))
         yield SentenceBlock(
             f"Also the limits for deterministic runs hold: {names}.", indent=2
         )
@@ -247,7 +248,8 @@ def _limit(judged: JudgedLimit) -> TableRow:
 
 
 def _corrections(pair: PairReport) -> Blocks:
-    acting = [rule for rule in pair.metrics.what_if if rule.tokens]
+    rules = pair.metrics.what_if
+    acting = [rule for rule in rules if rule.tokens]
     if not acting:
         return
     acting.sort(key=_sequences_cut, reverse=True)
@@ -308,7 +310,8 @@ def _series(buckets: list[Bucket]) -> SeriesBlock:
     starts = [f"{bucket.low:g}" for bucket in buckets]
     counts = [f"{bucket.tokens:,}" for bucket in buckets]
     errors = [fixed(bucket.mae) for bucket in buckets]
-    return SeriesBlock((tuple(starts), tuple(counts), tuple(errors)))
+    rows = map(tuple, (starts, counts, errors))
+    return SeriesBlock(tuple(rows))
 
 
 def _origin(report: SessionReport, pair: PairReport) -> Blocks:

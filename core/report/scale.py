@@ -15,6 +15,10 @@ import numpy as np
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    Singles = npt.NDArray[np.float32]
+    Bools = npt.NDArray[np.bool_]
+    Steps = npt.NDArray[np.int8]
+
 STEPS = 4
 THRESHOLD = 0.1
 """Nats: an importance ratio 10% off. The explorer starts with the same."""
@@ -50,17 +54,18 @@ LIGHT = (
 )
 
 
-def levels(
-    delta: npt.NDArray[np.float32], scored: npt.NDArray[np.bool_], threshold: float
-) -> npt.NDArray[np.int8]:
+def levels(delta: Singles, scored: Bools, threshold: float) -> Steps:
     """Signed step of each token, i8[n]: 0 within the threshold or unscored, else 1 to
     `STEPS` with delta's sign.
     """
-    size = np.where(scored, np.abs(delta), 0.0)
+    every_size = np.abs(delta)
+    size = np.where(scored, every_size, 0.0)
     limits = threshold * 2.0 ** np.arange(STEPS)
-    step = np.searchsorted(limits, size, "left").astype(np.int8)
+    step = np.searchsorted(limits, size, "left")
     with np.errstate(invalid="ignore"):
-        return np.where(delta < 0, -step, step).astype(np.int8)
+        is_negative = delta < 0
+    signed = np.where(is_negative, -step, step)
+    return signed.astype(np.int8)
 
 
 def css() -> str:

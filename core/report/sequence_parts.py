@@ -40,11 +40,21 @@ def parts_to_draw(
             parts.append(SequencePart(sequence, 0, length, length))
             room -= length
             continue
-        if room >= _WORTH or (room > 0 and not parts):
-            size = np.abs(pair.delta[start:stop])
-            size = np.where(pair.scored[start:stop], size, 0)
-            worst = int(np.argmax(size))
-            first = int(np.clip(worst - room // 2, 0, length - room))
-            parts.append(SequencePart(sequence, first, first + room, length))
+        is_only_part = room > 0 and not parts
+        if room >= _WORTH or is_only_part:
+            first = _start_around_worst(pair, start, stop, room)
+            end = first + room
+            parts.append(SequencePart(sequence, first, end, length))
         break
     return parts
+
+
+def _start_around_worst(pair: Pair, start: int, stop: int, room: int) -> int:
+    """Where a part of ``room`` tokens starts that holds the worst one of a sequence."""
+    part = slice(start, stop)
+    size = np.abs(pair.delta[part])
+    size = np.where(pair.scored[part], size, 0)
+    worst = int(size.argmax())
+    last_start = stop - start - room
+    in_the_middle = max(0, worst - room // 2)
+    return min(in_the_middle, last_start)

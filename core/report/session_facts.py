@@ -29,4 +29,5 @@ def size_in_words(report: SessionReport, pair: PairReport) -> str:
     a, b = map(report.capture, pair.labels)
     if a is None or b is None:
         return ""
-    return in_words(pair.metrics.errors.mae, a, b)
+    mae = pair.metrics.errors.mae
+    return in_words(mae, a, b)

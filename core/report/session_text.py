@@ -96,8 +96,9 @@ def _broken(report: SessionReport) -> Blocks:
     """Which captures have NaN: before everything else, and once for all pairs."""
     texts: dict[str, None] = {}
     for pair in report.pairs:
-        broken = [reason.text for reason in pair.gate.reasons if reason.code == "nan"]
-        texts |= dict.fromkeys(broken)
+        for reason in pair.gate.reasons:
+            if reason.code == "nan":
+                texts[reason.text] = None
     for text in texts:
         yield SentenceBlock(f"BROKEN {text}", "bad")
     if texts:
@@ -153,9 +154,14 @@ def _captures(captures: Sequence[CaptureInfo]) -> Blocks:
         yield LineBlock("? = not observed", "dim")
 
 
+def _or_question_mark(fact: str | None) -> str:
+    if fact is None:
+        return "?"
+    return fact
+
+
 def _capture(info: CaptureInfo) -> TableRow:
-    facts = ["?" if fact is None else fact for fact in observed_facts(info)]
-    version, dtype, device, attention = facts
+    version, dtype, device, attention = map(_or_question_mark, observed_facts(info))
     cells = (
         info.label,
         f"{info.engine} {version}",
@@ -174,7 +180,9 @@ def _overview(pairs: Sequence[PairReport]) -> Blocks:
     scope = SCOPES[metrics.scope]
     yield LineBlock(f"A → B over {scope}; Δ = log p_A - log p_B in nats")
     no_titles = ("",) * len(_NUMBERS)
-    yield TableBlock(columns=_overview_columns("    tokens", _NUMBERS), rows=())
+    titles = _overview_columns("    tokens", _NUMBERS)
+    columns = _overview_columns("", no_titles)
+    yield TableBlock(columns=titles, rows=())
     for place, pair in enumerate(pairs, 1):
         yield SplitBlock(
             left=f"{place:>2}  {pair.name}",
@@ -183,7 +191,7 @@ def _overview(pairs: Sequence[PairReport]) -> Blocks:
         )
         cells = tuple(_overview_cells(pair))
         row = TableRow(cells, _grey(pair))
-        yield TableBlock(columns=_overview_columns("", no_titles), rows=(row,))
+        yield TableBlock(columns=columns, rows=(row,))
         if without := left_out(pair):
             yield SentenceBlock(without, "warn", indent=4)
 
@@ -289,7 +297,8 @@ def _other_reasons(pairs: Sequence[PairReport], main: PairReport) -> Blocks:
     """
     texts = {reason.text for reason in main.gate.reasons}
     for pair in pairs:
-        fresh = [reason for reason in pair.gate.reasons if _is_new(reason, texts)]
+        reasons = pair.gate.reasons
+        fresh = [reason for reason in reasons if _is_new(reason, texts)]
         texts |= {reason.text for reason in fresh}
         if fresh:
             yield Gap()

@@ -87,7 +87,9 @@ def setting_changes(
         later_facts = _facts(later, second)
         yield from _observed_changes(place, facts, later_facts)
     for place, (first, second) in infos.items():
-        yield from _loaded_changes(place, (earlier, first), (later, second))
+        side = (earlier, first)
+        later_side = (later, second)
+        yield from _loaded_changes(place, side, later_side)
 
 
 def _observed_changes(
@@ -169,7 +171,8 @@ def _names(earlier: _Observed, later: _Observed) -> Iterator[str]:
             if not alike(values[name], later_values[name]):
                 yield name
             continue
-        value = values.get(name, later_values.get(name))
+        later_value = later_values.get(name)
+        value = values.get(name, later_value)
         is_empty_table = value == {}
         if not is_empty_table or not _has_rows(everything, name):
             yield name
@@ -239,8 +242,9 @@ def _planned_options(session: Session, backend: str) -> Any:
     """The options of a backend in the plan; empty where the plan has none."""
     backends = session.manifest.plan.get("backends") or []
     for spec in backends:
-        is_this = isinstance(spec, Mapping) and spec.get("name") == backend
-        if is_this:
+        if not isinstance(spec, Mapping):
+            continue
+        if spec.get("name") == backend:
             return spec.get("options") or {}
     return {}
 

@@ -117,8 +117,10 @@ def _of_captures(
 
 
 def _facts_rows(groups: list[Group]) -> Iterator[CaptureSetting]:
-    columns = [_flat(group[0].facts) for group in groups]
-    plain = [name for name in Facts().to_json() if _has_row(name, columns)]
+    first_of_each = [group[0] for group in groups]
+    columns = [_flat(info.facts) for info in first_of_each]
+    every_fact = Facts().to_json()
+    plain = [name for name in every_fact if _has_row(name, columns)]
     names = set[str]().union(*columns)
     entries = sorted(filter(_in_table, names))
     for name in [*plain, *entries]:

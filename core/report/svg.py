@@ -70,7 +70,9 @@ def line(
     top = max(0.0, highest)
     room = (top - bottom) * 0.05 or 1e-9
     across = Axis(x_label, *ends)
-    up = Axis(y_label, bottom - room, top + room)
+    bottom -= room
+    top += room
+    up = Axis(y_label, bottom, top)
     known_low = np.where(known, low, np.nan)
     known_centre = np.where(known, centre, np.nan)
     band = band_path(across, up, x, known_low, high)
@@ -136,7 +138,9 @@ def histogram(
 def _bins(across: Axis, up: Axis, edges: Array, values: Array) -> str:
     path = []
     zero = up.up(0.0)
-    bins = zip(values, edges[:-1], edges[1:], strict=True)
+    starts = edges[:-1]
+    stops = edges[1:]
+    bins = zip(values, starts, stops, strict=True)
     for value, left, right in bins:
         if value:
             x0 = across.across(float(left))
@@ -170,7 +174,8 @@ def _heat_levels(counts: Counts) -> Counts:
     largest = int(counts.max())
     span = math.log(largest) or 1.0
     heights = np.log(counts[filled]) / span
-    steps = (heights * _HEAT_LEVELS).astype(np.int64)
+    in_levels = heights * _HEAT_LEVELS
+    steps = in_levels.astype(np.int64)
     highest = _HEAT_LEVELS - 1
     levels[filled] = 1 + np.minimum(highest, steps)
     return levels
@@ -227,7 +232,8 @@ def bars(
     label: str,
 ) -> str:
     """Horizontal bars, one below the other; ``label`` names their axis."""
-    values = [row.value for row in rows] + [row.dot for row in rows]
+    values = [row.value for row in rows]
+    values += [row.dot for row in rows]
     finite = list(filter(_is_finite, values))
     if not finite:
         return nothing(title)
@@ -264,7 +270,8 @@ def _bar(row: SvgBar, y: int, ends: Pixels, axis: Axis) -> list[str]:
     left, stop = ends
     name = _shortened(row.name)
     words_y = y + 16
-    parts = [text(left - 8, words_y, name, anchor="end")]
+    name_x = left - 8
+    parts = [text(name_x, words_y, name, anchor="end")]
     end = float(left)
     if _is_finite(row.value):
         end = axis.place(row.value, left, stop)
@@ -301,7 +308,8 @@ def sparkline(
     down: list[str] = []
     finite = np.nan_to_num(values, nan=0.0, posinf=scale, neginf=-scale)
     for index, value in enumerate(finite.tolist()):
-        size = _share(value, scale) * (middle - 1)
+        share = _share(value, scale)
+        size = share * (middle - 1)
         if size < 0.05:
             continue
         if value > 0:

@@ -101,7 +101,8 @@ def _lines(
             curves.append(f'<path class="cx-line" d="{path}"/>')
         elif isinstance(mark, m.Stems):
             curves += _stems(mark, x, y)
-    body = [*bands, *levels, *uprights(x, guides), *curves]
+    upright_lines = uprights(x, guides)
+    body = [*bands, *levels, *upright_lines, *curves]
     shapes = "".join(body)
     return frame(x, y, shapes, title, description)
 
@@ -127,7 +128,9 @@ def _stems(mark: m.Stems, x: Axis, y: Axis) -> list[str]:
     zero = y.up(0.0)
     path = []
     dots = []
-    places = zip(mark.x.tolist(), mark.y.tolist(), strict=True)
+    positions = mark.x.tolist()
+    values = mark.y.tolist()
+    places = zip(positions, values, strict=True)
     for at, value in places:
         across = x.across(at)
         up = y.up(value)

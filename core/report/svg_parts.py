@@ -113,7 +113,8 @@ class Axis:
         if self.log:
             low = math.log10(low)
             high = math.log10(high)
-            at = math.log10(max(value, self.low))
+            drawable = max(value, self.low)
+            at = math.log10(drawable)
         size = high - low
         share = (at - low) / size
         inside = min(1.0, max(0.0, share))
@@ -150,7 +151,8 @@ class Axis:
         last = math.floor(high_power + 1e-9)
         number = last - first + 1
         per_tick = math.ceil(number / (count + 2))
-        powers = range(first, last + 1, max(1, per_tick))
+        step = max(1, per_tick)
+        powers = range(first, last + 1, step)
         decades = [10.0**power for power in powers]
         if len(decades) >= 2:
             return decades
@@ -170,7 +172,8 @@ class Axis:
         last_step = self.high / step
         first = math.ceil(first_step - 1e-9)
         last = math.floor(last_step + 1e-9)
-        return [step * n for n in range(first, last + 1)]
+        whole_steps = range(first, last + 1)
+        return [step * n for n in whole_steps]
 
 
 def round_step(step: float) -> float:
@@ -313,7 +316,8 @@ def point(x: Axis, y: Axis, at: float, value: float) -> str:
 def stretches(mask: Mask) -> list[tuple[int, int]]:
     """(start, stop) of every stretch of True."""
     padded = np.concatenate([[False], mask, [False]])
-    changes = np.diff(padded.astype(np.int8))
+    levels = padded.astype(np.int8)
+    changes = np.diff(levels)
     edges = np.flatnonzero(changes).tolist()
     starts = edges[::2]
     stops = edges[1::2]
@@ -326,7 +330,8 @@ def line_path(x: Axis, y: Axis, at: Array, values: Array) -> str:
     known = np.isfinite(values)
     for start, stop in stretches(known):
         part = slice(start, stop)
-        points = _points(x, y, at[part], values[part])
+        at_part = at[part]
+        points = _points(x, y, at_part, values[part])
         path += f"M{'L'.join(points)}"
     return path
 
@@ -347,7 +352,9 @@ def _points(x: Axis, y: Axis, at: Array, values: Array) -> list[str]:
 def band_path(x: Axis, y: Axis, at: Array, low: Array, high: Array) -> str:
     """The area between ``low`` and ``high`` f[n]; a gap where one is not finite."""
     areas = []
-    known = np.isfinite(low) & np.isfinite(high)
+    has_low = np.isfinite(low)
+    has_high = np.isfinite(high)
+    known = has_low & has_high
     for start, stop in stretches(known):
         from_left = range(start, stop)
         from_right = reversed(from_left)

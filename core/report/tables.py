@@ -61,7 +61,8 @@ def overview_table(
     columns = columns_of(("A → B", "verdict"), numbers)
     rows = []
     for place, pair in enumerate(pairs):
-        rows.append(_overview_row(pair, anchor(place)))
+        row = _overview_row(pair, anchor(place))
+        rows.append(row)
     return TableBlock(columns, tuple(rows), mixed=True)
 
 
@@ -102,7 +103,7 @@ def _main_numbers(pair: PairReport) -> Iterator[NumberCell]:
 
 def matrix_table(pairs: Sequence[PairReport]) -> TableBlock:
     """Every number of every pair: one row a number, one column a pair."""
-    places = [str(place) for place, _ in enumerate(pairs, 1)]
+    places = map(str, range(1, len(pairs) + 1))
     texts = list(map(_texts_by_path, pairs))
     paths: dict[str, None] = {}
     for column in texts:
@@ -179,7 +180,8 @@ def numbers_in_columns(values: Sequence[MetricValue], *, void: bool) -> TableBlo
     kept = tuple(columns.values())
     rows = []
     for value in values:
-        cells = itertools.compress(_in_columns(value, void), kept)
+        every_cell = _in_columns(value, void)
+        cells = itertools.compress(every_cell, kept)
         rows.append(tuple(cells))
     filled = itertools.compress(columns, kept)
     return table_of(tuple(filled), rows)
@@ -187,8 +189,9 @@ def numbers_in_columns(values: Sequence[MetricValue], *, void: bool) -> TableBlo
 
 def _in_columns(value: MetricValue, void: bool) -> Cells:
     unit = unit_behind(value)
-    interval = interval_text(value.interval, value.metric.format)
-    yield value.metric.title
+    metric = value.metric
+    interval = interval_text(value.interval, metric.format)
+    yield metric.title
     yield NumberCell(value.text, unit=unit, void=void)
     yield NumberCell(interval, void=void)
     yield NumberCell(multiple_text(value.multiple))

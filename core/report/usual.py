@@ -12,7 +12,8 @@ def usual_range(a: CaptureInfo, b: CaptureInfo) -> UsualRange | None:
     """The range of the coarser dtype of two captures; None where a dtype was not
     observed.
     """
-    return usual_of(_dtype(capture) for capture in (a, b))
+    dtypes = map(_dtype, (a, b))
+    return usual_of(dtypes)
 
 
 def _dtype(capture: CaptureInfo) -> str | None:
@@ -25,7 +26,8 @@ def in_words(mae: float | None, a: CaptureInfo, b: CaptureInfo) -> str:
     """One sentence on the MAE of a pair, in nats."""
     if mae is None:
         return "No number: no token of this scope has a finite difference."
-    if (a.backend, a.path) == (b.backend, b.path):
+    same_backend = a.backend == b.backend
+    if same_backend and a.path == b.path:
         return _of_one_backend(mae, a, b)
     usual = usual_range(a, b)
     if usual is None:

@@ -86,7 +86,8 @@ class ExplainedPair:
         out = self.diagnosis.to_json()
         out["experiments"] = outcomes_json(self.outcomes)
         out["layers"] = json_or_null(self.layers)
-        causes = zip(out["causes"], self.diagnosis.causes, strict=True)
+        entries = out["causes"]
+        causes = zip(entries, self.diagnosis.causes, strict=True)
         for cause, ranked in causes:
             self._name_tokens(cause["evidence"], ranked.evidence)
         return out

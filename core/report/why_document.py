@@ -112,8 +112,10 @@ def _in_full(explained: ExplainedPair) -> tuple[Sequence[Ranked], Sequence[Ranke
     imported = explained.diagnosis.imported
     likely = [cause for cause in causes if cause.sureness != "possible"]
     possible = [cause for cause in causes if cause.sureness == "possible"]
-    starts_possible = bool(causes) and causes[0].sureness == "possible"
-    if not imported or not causes or starts_possible:
+    if not imported or not likely:
+        return causes, ()
+    first = causes[0]
+    if first.sureness == "possible":
         return causes, ()
     return likely, possible
 

@@ -28,7 +28,8 @@ def sequence_text(session: Session, pair: Pair, part: SequencePart) -> str:
     """
     first_token, _ = pair.sequences.bounds(part.sequence)
     prompt = pair.sequences.prompt_lengths[part.sequence]
-    end_of_prompt = min(max(int(prompt), part.start), part.stop)
+    not_before = max(int(prompt), part.start)
+    end_of_prompt = min(not_before, part.stop)
 
     def block(name: str, start: int, stop: int) -> str:
         if start == stop:
@@ -75,7 +76,8 @@ class TokenRun:
             if plain:
                 yield f'<span class="un">{plain}</span>'
                 plain = ""
-            tips = map(self._tip, range(first, last))
+            places = range(first, last)
+            tips = map(self._tip, places)
             tip = "\n".join(tips)
             style = self._style(tokens)
             yield f'<span{style} title="{escape(tip)}">{_lines(text)}</span>'

@@ -51,8 +51,8 @@ def styled_lines(blocks: Iterable[Block], canvas: Canvas) -> list[StyledLine]:
 def _merged(line: StyledLine) -> StyledLine:
     runs: list[Span] = []
     for run in line:
-        continues = bool(runs) and runs[-1].tone == run.tone
-        if continues:
+        tone_before = runs[-1].tone if runs else None
+        if run.tone == tone_before:
             before = runs.pop()
             whole = before.text + run.text
             runs.append(Span(whole, run.tone))
@@ -114,8 +114,9 @@ def _split(block: SplitBlock, canvas: Canvas) -> StyledLine:
     left = canvas.text(block.left)
     line = indent + canvas.cut(left, most)
     right_tone = block.right_tone or block.tone
+    padded = pad(line, left_room)
     return (
-        Span(pad(line, left_room), block.tone),
+        Span(padded, block.tone),
         Span(right, right_tone),
     )
 
@@ -187,11 +188,12 @@ def _row(row: TableRow, block: TableBlock, canvas: Canvas) -> Iterator[StyledLin
             start += column.width or 0
             continue
         tone = _tone(cell, row.tone)
+        plain = _plain(cell)
         if column.wraps:
-            first, *more = canvas.wrap(_plain(cell), start)
+            first, *more = canvas.wrap(plain, start)
             text = first[start:]
         else:
-            text = canvas.text(_plain(cell))
+            text = canvas.text(plain)
             text = _padded(text, column, canvas)
         line.append(Span(text, tone))
         start += column.width or 0
@@ -234,7 +236,8 @@ def _cut(line: list[Span], canvas: Canvas) -> StyledLine:
         return ()
     *before, last = line
     room = _room(before, canvas)
-    text = canvas.cut(last.text.rstrip(), room)
+    text = last.text.rstrip()
+    text = canvas.cut(text, room)
     end = Span(text, last.tone)
     return (*before, end)
 
