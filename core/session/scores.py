@@ -89,15 +89,13 @@ def part_tensors(scores: Sequence[Scores], width: int) -> dict[str, Array]:
 
     ``entropy`` is there where any sequence has one, ``nan`` where any score is NaN.
     """
-    logprobs = []
-    ranks = []
+    logprobs = [one.logprob for one in scores]
+    ranks = [one.rank for one in scores]
     top_ids = []
     top_logprobs = []
     entropies = []
     flags = []
     for one in scores:
-        logprobs.append(one.logprob)
-        ranks.append(one.rank)
         ids = _widened(one.top_ids, width, -1)
         top_ids.append(ids)
         values = _widened(one.top_logprobs, width, np.nan)

@@ -38,7 +38,8 @@ def captures_of(files: Sequence[str], context: ImportContext) -> Iterator[_Recor
     a name that is taken, and a file without answers.
     """
     for name, path in _named(files):
-        records = list(_records(path, name, context))
+        of_file = _records(path, name, context)
+        records = list(of_file)
         if not records:
             reason = "no answer in it"
             for note in context.notes.sentences():

@@ -120,23 +120,30 @@ def record_of(answer: ServerAnswer, name: str, notes: Notes) -> Record:
     scored_in_front = 0
     if answer.scores_given:
         scored_in_front = given
-    prompt_length = given
-    finish = answer.finish
-    if scoring:
-        prompt_length = 0
-        finish = "unknown"
     scores = _scores(answer, name, notes)
-    return Record(
+    record = Record(
         place=answer.place,
         token_ids=np.asarray(answer.ids, np.int32),
-        prompt_length=prompt_length,
+        prompt_length=given,
         captures={name: scores},
-        finish=finish,
+        finish=answer.finish,
         pieces=_pieces(answer),
         model=answer.model,
         given=scored_in_front,
-        bounded=not scoring,
         problem=answer.problem,
+    )
+    if scoring:
+        return _without_boundary(record)
+    return record
+
+
+def _without_boundary(record: Record) -> Record:
+    """A record that does not say where its prompt ends."""
+    return replace(
+        record,
+        prompt_length=0,
+        finish="unknown",
+        bounded=False,
     )
 
 
@@ -168,7 +175,8 @@ def _without_what_the_path_has_not(
     sampled = len(answer.new)
     if samples and sampled:
         _count_prompt_scores(answer, name, notes)
-        unscored = [ScoredToken()] * len(answer.given)
+        count = len(answer.given)
+        unscored = [ScoredToken()] * count
         decoded = replace(answer, given_tokens=unscored)
         return decoded, False
     if path != "prefill" and sampled > 1:
@@ -245,7 +253,8 @@ def _alternatives(
         written.append(logprob)
     column = logprobs_of(written, place, "top_logprobs", first=True)
     logprobs = column.tolist()
-    row = list(zip(ids, logprobs, strict=True))
+    pairs = zip(ids, logprobs, strict=True)
+    row = list(pairs)
     if token.sure:
         return each_once(row, place, _LIST)
     return most_likely(row, target, place, _LIST)

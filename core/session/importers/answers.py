@@ -36,8 +36,9 @@ def kind_of(data: JsonObject) -> str | None:
         if key in data:
             return kind
     # The last chunk of llama.cpp's stream has no probabilities any more.
-    stops = isinstance(data.get("stop"), bool)
-    if stops and "content" in data:
+    stop = data.get("stop")
+    has_stop = isinstance(stop, bool)
+    if has_stop and "content" in data:
         return "llama.cpp"
     return None
 
@@ -70,7 +71,9 @@ def _listed(data: JsonObject) -> list[Any]:
 
 def _holds_answer(items: Any) -> bool:
     """A list whose first item is an answer, or something around answers."""
-    if not isinstance(items, list) or not items:
+    if not isinstance(items, list):
+        return False
+    if not items:
         return False
     first = items[0]
     if not isinstance(first, dict):

@@ -121,12 +121,13 @@ def _check_labels(labels: Sequence[str]) -> None:
 def _with_facts(
     info: CaptureInfo, source: CaptureSource, flags: JsonObject
 ) -> CaptureInfo:
-    facts = joined(source.told, flags, info.label)
-    engine = facts.get("engine", info.engine)
-    dtype = facts.get("dtype", info.dtype)
+    given = joined(source.told, flags, info.label)
+    engine = given.get("engine", info.engine)
+    dtype = given.get("dtype", info.dtype)
+    facts = facts_of(info.path, given, source.observed)
     return replace(
         info,
         engine=engine,
         dtype=dtype,
-        facts=facts_of(info.path, facts, source.observed),
+        facts=facts,
     )

@@ -73,7 +73,8 @@ def _in_order(
     them are different sequences.
     """
     pairs = []
-    for a, b in zip(before, added, strict=True):
+    same_places = zip(before, added, strict=True)
+    for a, b in same_places:
         length = _common(a, b)
         if length == 0:
             return None
@@ -225,9 +226,10 @@ def _cut(record: Record, length: int, notes: Notes) -> Record:
     captures = {}
     for name, scores in record.captures.items():
         captures[name] = first_rows(scores, length)
+    leading_ids = record.token_ids[:length]
     return replace(
         record,
-        token_ids=record.token_ids[:length],
+        token_ids=leading_ids,
         captures=captures,
         prompt_length=0,
         bounded=False,

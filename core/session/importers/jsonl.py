@@ -239,7 +239,8 @@ class _CaptureLine:
         logprobs = self.column(body, "top_logprobs")
         rows = []
         for index, row_ids in enumerate(ids):
-            row = self._row(index, row_ids, logprobs[index])
+            row_logprobs = logprobs[index]
+            row = self._row(index, row_ids, row_logprobs)
             rows.append(row)
         top_ids, top_logprobs = alternatives(rows)
         return replace(scores, top_ids=top_ids, top_logprobs=top_logprobs)
@@ -258,7 +259,8 @@ class _CaptureLine:
             return []
         values = logprobs_of(logprobs, place, key, first=True).tolist()
         token_ids = ids_of(ids, place, key).tolist()
-        row = list(zip(token_ids, values, strict=True))
+        pairs = zip(token_ids, values, strict=True)
+        row = list(pairs)
         target = int(self.line.ids[index])
         kept = most_likely(row, target, place, key)
         if len(kept) < len(row):
@@ -372,8 +374,9 @@ def _pieces(data: JsonObject, ids: IdArray, place: Place) -> dict[int, bytes]:
 def _are_texts(values: Any, count: int) -> bool:
     if not isinstance(values, list):
         return False
-    all_texts = all(isinstance(value, str) for value in values)
-    return all_texts and len(values) == count
+    if len(values) != count:
+        return False
+    return all(isinstance(value, str) for value in values)
 
 
 def _text(data: JsonObject, key: str, place: Place) -> str | None:

@@ -92,7 +92,8 @@ def _drop(records: Iterable[Record], name: str, part: slice) -> int:
             return 0
         all_flags = _flags(record, name)
         flags = all_flags[before][part]
-        dropped += int(flags.sum())
+        count = flags.sum()
+        dropped += int(count)
         dropped_flags.append(flags)
     for flags in dropped_flags:
         flags[:] = 0

@@ -23,8 +23,11 @@ class Notes:
 
     def sentences(self) -> tuple[str, ...]:
         """One sentence each, in the order in which they first came up."""
-        counts = self._counts.items()
-        return tuple(_worded(sentence, number) for sentence, number in counts)
+        in_words = []
+        for sentence, number in self._counts.items():
+            words = _worded(sentence, number)
+            in_words.append(words)
+        return tuple(in_words)
 
 
 _BY_NUMBER = re.compile(r"\{([^{}|]*)\|([^{}|]*)\}")

@@ -112,12 +112,13 @@ def _engine(data: JsonObject, trained: Flags, place: Place) -> Scores:
 
 
 def _column(data: JsonObject, key: str, tokens: int, place: Place) -> list[Any]:
-    values = data.get(key)
-    if isinstance(values, list) and len(values) == tokens:
-        return values
-    raise place.error(
-        f"{key} is not a list of {tokens} entries, one for each of token_ids"
-    )
+    values: Any = data.get(key)
+    is_list = isinstance(values, list)
+    if not is_list or len(values) != tokens:
+        raise place.error(
+            f"{key} is not a list of {tokens} entries, one for each of token_ids"
+        )
+    return list(values)
 
 
 def _flags(values: Any, tokens: int, place: Place) -> Flags:

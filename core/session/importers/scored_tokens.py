@@ -121,7 +121,8 @@ def _of_completion(
     if not tops:
         tops = [None] * len(texts)
     lists = [top or {} for top in tops]
-    widths = {len(top) for top in lists if top}
+    lengths = [len(top) for top in lists]
+    widths = {length for length in lengths if length > 0}
     # vLLM lists k ids, and the token before them where it is none of them: then the
     # rows have two widths.
     k = 0
@@ -199,8 +200,9 @@ def _of_sglang(entry: Sequence[Any], top: Any) -> ScoredToken:
         text = rest[0]
     alternatives = []
     for other in top or ():
+        other_logprob = other[0]
         other_id = _whole(other[1])
-        alternatives.append((other_id, other[0]))
+        alternatives.append((other_id, other_logprob))
     return ScoredToken(
         token_id=_whole(token_id),
         logprob=logprob,

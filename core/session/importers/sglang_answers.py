@@ -47,13 +47,14 @@ def scored(place: Place, answer: JsonObject) -> ServerAnswer:
     given, given_tokens = _prompt(answer, meta, before, place)
     new = _named(behind, place)
     _check_output(answer, new, place)
+    reason = meta.get("finish_reason")
     return ServerAnswer(
         place=place,
         given=given,
         given_tokens=given_tokens,
         new=new,
         new_tokens=behind,
-        finish=_finish(meta.get("finish_reason")),
+        finish=_finish(reason),
         observed=_observed(meta),
         unread=filled(meta, _UNREAD),
     )
@@ -86,7 +87,9 @@ def _prompt(
 ) -> tuple[Sequence[int], ScoredTokens]:
     """The prompt's ids, and as many scored tokens."""
     key = "prompt_token_ids"
-    prompt_ids = answer.get(key) or meta.get(key)
+    prompt_ids = answer.get(key)
+    if not prompt_ids:
+        prompt_ids = meta.get(key)
     if not prompt_ids:
         return _named(tokens, place), tokens
     ids = ids_of(prompt_ids, place, key).tolist()

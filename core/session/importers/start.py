@@ -61,8 +61,8 @@ class Start:
         place, data = self.first
         if not wraps(data):
             return
-        notes = Notes()
-        for _, answer in unwrapped(place, data, self.path.name, notes):
+        inside = unwrapped(place, data, self.path.name, Notes())
+        for _, answer in inside:
             yield answer
 
 

@@ -200,10 +200,11 @@ def _extend_logprobs(choice: Answer, logprobs: JsonObject) -> None:
         before.extend(content)
         return
     tokens = logprobs.get("tokens") or ()
+    count = len(tokens)
     for key in _LISTS:
         added = logprobs.get(key)
         if added is None:
-            added = [None] * len(tokens)
+            added = [None] * count
         before = whole.setdefault(key, [])
         before.extend(added)
 
@@ -215,7 +216,8 @@ def _extend_sglang(whole: Answer, chunk: JsonObject) -> None:
     before = old.get("output_token_logprobs") or []
     now = new.get("output_token_logprobs") or []
     meta = {**old, **new}
-    says_everything = now[: len(before)] == before
+    beginning = now[: len(before)]
+    says_everything = beginning == before
     if says_everything:
         whole.update(chunk)
     else:

@@ -70,8 +70,10 @@ class Tokenizer:
     def from_json(cls, data: JsonObject) -> Tokenizer:
         """Raises `_BAD_FORM`."""
         vocabulary = data["model"]["vocab"]
+        words = {}
         if isinstance(vocabulary, dict):
-            words = {token_id: word for word, token_id in vocabulary.items()}
+            for word, token_id in vocabulary.items():
+                words[token_id] = word
         else:
             # Unigram vocabularies are lists of [token, score].
             in_order = [word for word, _ in vocabulary]

@@ -68,23 +68,19 @@ def write_records(
     do, and for a bad ``model`` or fact.
     """
     infos = captures_of(records, context.sources, facts)
-    widths = {name: _width(records, name) for name in infos}
     with new_folder(out) as folder:
         merge_pieces(folder, _pieces(records, model))
-        sequence_parts: list[Part] = []
-        capture_parts: dict[str, list[Part]] = {name: [] for name in infos}
-        for chunk in _chunks(records):
-            part = _write_sequences(folder, chunk)
-            sequence_parts.append(part)
-            for name, info in infos.items():
-                file = capture_part(info.label, chunk.index)
-                width = widths[name]
-                part = _write_scores(folder, file, chunk, name, width)
-                capture_parts[name].append(part)
+        chunks = list(_chunks(records))
+        sequence_parts = [_write_sequences(folder, chunk) for chunk in chunks]
         captures = []
         for name, info in infos.items():
-            parts = tuple(capture_parts[name])
-            capture = replace(info, parts=parts)
+            width = _width(records, name)
+            parts = []
+            for chunk in chunks:
+                file = capture_part(info.label, chunk.index)
+                part = _write_scores(folder, file, chunk, name, width)
+                parts.append(part)
+            capture = replace(info, parts=tuple(parts))
             captures.append(capture)
         manifest = _manifest(records, sequence_parts, captures, title, model)
         notes = context.notes.sentences()
