@@ -40,6 +40,8 @@ from logdrift.tui.widgets.bars import Hints
 from logdrift.tui.widgets.lines import Lines
 from logdrift.tui.wire import Wire
 
+TypedEvent = events.Key | events.Paste
+"""What comes from the keyboard."""
 _SETTLE_SECONDS = 0.6
 _QUIT = next(command for command in COMMANDS if command.name == "quit_now")
 _DEEPEST = 20
@@ -77,32 +79,41 @@ class LogdriftApp(Safe, App[int], inherit_bindings=False):
     ) -> None:
         # Without colours nothing may be mixed from them either: the terminal's own two
         # are used as they are.
-        plain = depth == "none" or (depth is None and "NO_COLOR" in os.environ)
-        super().__init__(ansi_color=plain or None)
+        super().__init__(ansi_color=_without_colours(depth) or None)
         self.animation_level = "none"
         self.wire = Wire()
-        self.debugs = "LOGDRIFT_DEBUG" in os.environ or errors.debugging
-        self._early: deque[events.Key | events.Paste] = deque()
+        asked_to_debug = "LOGDRIFT_DEBUG" in os.environ
+        self.debugs = asked_to_debug or errors.debugging
+        self._early: deque[TypedEvent] = deque()
         self._shown_faults: set[str] = set()
         self.session = session
         self.sessions_dir = sessions_dir
         self.pair = pair
-        self.depth: Depth = depth or depth_of(self.console.color_system, self.no_color)
-        for known in THEMES.values():
-            self.register_theme(known)
-        self.theme_name: ThemeName = theme
-        # Set without its watcher, which would parse all style sheets a second time.
-        plain_theme = "ansi-dark"
-        first = plain_theme if self.depth == "none" else THEMES[theme].name
-        self.set_reactive(App.theme, first)
-        self.stylesheet.set_variables(self.get_css_variables())
-        self.palette: Palette = self._palette_of(theme)
+        if depth is None:
+            depth = depth_of(self.console.color_system, self.no_color)
+        self.depth: Depth = depth
+        self._begin_theme(theme)
         if keymap:
             self.keymap = keymap
             self.set_keymap(_as_textual_wants_it(keymap))
 
+    def _begin_theme(self, name: ThemeName) -> None:
+        for known in THEMES.values():
+            self.register_theme(known)
+        textual_name = THEMES[name].name
+        if self.depth == "none":
+            textual_name = "ansi-dark"
+        self.theme_name: ThemeName = name
+        # Set without its watcher, which would parse all style sheets a second time.
+        self.set_reactive(App.theme, textual_name)
+        variables = self.get_css_variables()
+        self.stylesheet.set_variables(variables)
+        self.palette: Palette = self._palette_of(name)
+
     def _palette_of(self, theme: ThemeName) -> Palette:
-        return make_palette(self.depth, THEMES[theme].dark, theme == "high-contrast")
+        is_dark = THEMES[theme].dark
+        has_contrast = theme == "high-contrast"
+        return make_palette(self.depth, is_dark, has_contrast)
 
     def get_driver_class(self) -> type[Driver]:
         driver = super().get_driver_class()
@@ -112,9 +123,11 @@ class LogdriftApp(Safe, App[int], inherit_bindings=False):
 
     @property
     def size(self) -> Size:
-        if self._size is None and isinstance(self._driver, TerminalDriver):
+        driver = self._driver
+        if self._size is None and isinstance(driver, TerminalDriver):
             # As its events say it: Rich guesses another one.
-            return usable(Size(*self._driver._get_terminal_size()))
+            columns_and_rows = driver._get_terminal_size()
+            return usable(Size(*columns_and_rows))
         return usable(super().size)
 
     def get_default_screen(self) -> Screen[Any]:
@@ -132,12 +145,17 @@ class LogdriftApp(Safe, App[int], inherit_bindings=False):
     def on_mount(self) -> None:
         if not self.is_headless:
             end_by_signals(self)
-        self.app_resume_signal.subscribe(self, lambda _: self.wire.forget())
+
+        def resumed(_: object) -> None:
+            self.wire.forget()
+
+        self.app_resume_signal.subscribe(self, resumed)
         self.set_timer(_SETTLE_SECONDS, settle)
 
     def _display(self, screen: Screen[Any], renderable: Any) -> None:
         """As Textual does, less what the terminal shows already."""
-        if isinstance(renderable, CompositorUpdate) and not self._batch_count:
+        is_update = isinstance(renderable, CompositorUpdate)
+        if is_update and not self._batch_count:
             renderable = self.wire.changes(renderable, self.size)
         super()._display(screen, renderable)
 
@@ -158,7 +176,8 @@ class LogdriftApp(Safe, App[int], inherit_bindings=False):
         """As Textual does, but a key that is pressed again before, or while, its screen
         stands opens it once, and beyond `_DEEPEST` no screen opens.
         """
-        if _same(self.screen, screen) or len(self.screen_stack) >= _DEEPEST:
+        is_open = _same(self.screen, screen)
+        if is_open or len(self.screen_stack) >= _DEEPEST:
             return AwaitMount(self.screen, [])
         return super().push_screen(screen, *args, **options)
 
@@ -182,19 +201,17 @@ class LogdriftApp(Safe, App[int], inherit_bindings=False):
             event = _usable(event)
         if isinstance(event, events.Key) and self._quits(event):
             await self.run_action("quit_now", self)
-        elif isinstance(event, events.Key | events.Paste) and self._keep_back(event):
             return
-        else:
-            await super().on_event(event)
+        if isinstance(event, TypedEvent) and self._keep_back(event):
+            return
+        await super().on_event(event)
 
     def _quits(self, event: events.Key) -> bool:
-        return (
-            bool(self.screen_stack)
-            and event.key in self._quit_keys
-            and not event.is_printable
-        )
+        is_quit_key = event.key in self._quit_keys
+        writes_nothing = not event.is_printable
+        return bool(self.screen_stack) and is_quit_key and writes_nothing
 
-    def _keep_back(self, event: events.Key | events.Paste) -> bool:
+    def _keep_back(self, event: TypedEvent) -> bool:
         """Whether what was typed is not for the screen that stands now: it waits for
         the one that it is meant for, or is dropped with it.
         """
@@ -206,11 +223,14 @@ class LogdriftApp(Safe, App[int], inherit_bindings=False):
                 return True
             event.aimed = self.screen  # type: ignore[union-attr]
             return False
+        if isinstance(event, events.Paste):
+            return False
         aimed = getattr(event, "aimed", self.screen)
-        if isinstance(event, events.Paste) or aimed is self.screen:
+        if aimed is self.screen:
             return False
         if aimed in self.screen_stack:
-            self._early.append(events.Key(event.key, event.character))
+            copy = events.Key(event.key, event.character)
+            self._early.append(copy)
             self.type_early()
         return True
 
@@ -231,8 +251,8 @@ class LogdriftApp(Safe, App[int], inherit_bindings=False):
 
     def type_early(self) -> None:
         """A screen stands: it is given what was typed before."""
-        if self._early and self._screen_stands():
-            early = self._early
+        early = self._early
+        if early and self._screen_stands():
             self._early = deque()
             for event in early:
                 self.post_message(event)
@@ -240,10 +260,11 @@ class LogdriftApp(Safe, App[int], inherit_bindings=False):
     async def _dispatch_action(
         self, namespace: DOMNode, action_name: str, params: Any
     ) -> bool:
-        # The palette, too, hands over actions of a screen that may have left since.
-        return _stands(namespace) and await super()._dispatch_action(
-            namespace, action_name, params
-        )
+        if not _stands(namespace):
+            return (
+                False  # the palette hands over actions of a screen that may have left
+            )
+        return await super()._dispatch_action(namespace, action_name, params)
 
     # ---- what goes wrong
 
@@ -262,15 +283,19 @@ class LogdriftApp(Safe, App[int], inherit_bindings=False):
                 "This is a fault of logdrift; nothing was lost. Please report it with"
                 " the lines below."
             )
-            self.show_error("\n".join([words, "", advice, "", *traceback_of(error)]))
+            lines = [words, "", advice, "", *traceback_of(error)]
+            self.show_error("\n".join(lines))
 
     def _handle_exception(self, error: Exception) -> None:
         """Called by Textual for what is raised outside of a message: timers, layouts,
         callbacks.
         """
-        if isinstance(error, WorkerFailed) and isinstance(error.error, Exception):
-            error = error.error
-        self.failed(error, active_message_pump.get(self))
+        if isinstance(error, WorkerFailed):
+            cause = error.error
+            if isinstance(cause, Exception):
+                error = cause
+        where = active_message_pump.get(self)
+        self.failed(error, where)
 
     def open_folder(self, folder: Path, before: Path | None = None) -> None:
         """Open the explorer over the list; a folder that does not open is an error that
@@ -279,17 +304,21 @@ class LogdriftApp(Safe, App[int], inherit_bindings=False):
         from logdrift.tui.screens.explorer import ExplorerScreen
 
         try:
-            self.push_screen(ExplorerScreen(readable(folder), before=before))
+            session = readable(folder)
+            explorer = ExplorerScreen(session, before=before)
+            self.push_screen(explorer)
         except Exception as error:
             # Whatever is wrong with one session, the list stays.
-            self.show_error(words_of(error))
+            words = words_of(error)
+            self.show_error(words)
 
     def show_error(self, text: str) -> None:
         """A window with an error's text, which its keys copy and save."""
         from logdrift.tui.screens.texts import TextScreen
 
-        lines = [visible(line) for line in text.split("\n")]
-        self.push_screen(TextScreen("Error", lines, bad=True))
+        lines = list(map(visible, text.split("\n")))
+        window = TextScreen("Error", lines, bad=True)
+        self.push_screen(window)
 
     def copy_text(self, text: str) -> str:
         """Copy through OSC 52, wrapped for tmux, and say what was sent."""
@@ -297,7 +326,8 @@ class LogdriftApp(Safe, App[int], inherit_bindings=False):
         if len(data) > clipboard.LIMIT:
             return clipboard.too_long(data)
         if self._driver is not None:
-            self._driver.write(clipboard.sequence_of(data))
+            sequence = clipboard.sequence_of(data)
+            self._driver.write(sequence)
         return clipboard.copied(data, text)
 
     def action_help(self) -> None:
@@ -308,10 +338,12 @@ class LogdriftApp(Safe, App[int], inherit_bindings=False):
         from logdrift.tui.models.state import DEFAULT_THRESHOLD
         from logdrift.tui.screens.help import help_screen
 
-        scopes = [command.scope for command, _, _ in active_commands(self.screen)]
+        screen = self.screen
+        scopes = [active.command.scope for active in active_commands(screen)]
         here = tuple(dict.fromkeys(scopes))
-        threshold = getattr(self.screen, "threshold", DEFAULT_THRESHOLD)
-        self.push_screen(help_screen(self.palette, threshold, here, self.keymap))
+        threshold = getattr(screen, "threshold", DEFAULT_THRESHOLD)
+        window = help_screen(self.palette, threshold, here, self.keymap)
+        self.push_screen(window)
 
     def action_theme(self, name: ThemeName) -> None:
         """Other colours, from now on and until the end."""
@@ -348,6 +380,12 @@ if TYPE_CHECKING:
     _offers_services: type[Services] = LogdriftApp  # checked by mypy
 
 
+def _without_colours(depth: Depth | None) -> bool:
+    if depth is None:
+        return "NO_COLOR" in os.environ
+    return depth == "none"
+
+
 def _as_textual_wants_it(keymap: Keymap) -> dict[str, str]:
     """Keys by the id of their binding; a binding without a key gets one that is on no
     keyboard.
@@ -365,8 +403,9 @@ def _usable(event: events.Resize) -> events.Resize:
 
 def _same(screen: Screen[Any], other: Screen[Any]) -> bool:
     """Whether two screens show the same: windows of a kind have the same title."""
-    same_title = _title(screen) == _title(other)
-    return type(screen) is type(other) and same_title
+    if type(screen) is not type(other):
+        return False
+    return _title(screen) == _title(other)
 
 
 def _title(screen: Screen[Any]) -> str | None:
@@ -375,13 +414,15 @@ def _title(screen: Screen[Any]) -> str | None:
 
 def _stands(where: MessagePump) -> bool:
     """Whether the screen of a pane, or the screen itself, is there and has not left."""
-    if isinstance(where, App):
+    if isinstance(where, App) or not isinstance(where, DOMNode):
         return True
     try:
-        screen = where.screen if isinstance(where, DOMNode) else None
+        screen = where.screen
     except NoScreen:
         return False
-    return not isinstance(screen, SafeScreen) or screen.stands
+    if isinstance(screen, SafeScreen):
+        return screen.stands
+    return True
 
 
 def readable(folder: Path) -> Session:
@@ -414,14 +455,14 @@ def run(
         from logdrift.tui.keymap import check_keymap
 
         keymap = check_keymap(config.keys, f"config {config.source}")
-    opened = readable(session) if session is not None else None
-    if opened is not None and pair:
-        labels = parse_pair(opened, pair)
-    else:
-        labels = None
-    app = LogdriftApp(
-        opened, sessions_dir, labels, theme=theme_of(config.theme), keymap=keymap
-    )
+    opened = None
+    labels = None
+    if session is not None:
+        opened = readable(session)
+        if pair:
+            labels = parse_pair(opened, pair)
+    theme = theme_of(config.theme)
+    app = LogdriftApp(opened, sessions_dir, labels, theme=theme, keymap=keymap)
     code = app.run(mouse=mouse and config.mouse)
     finish_writing()
     if code is not None:

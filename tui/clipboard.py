@@ -13,7 +13,8 @@ _SHOWN = 60
 
 def sequence_of(data: bytes) -> str:
     """The escape sequence that copies ``data``, wrapped for tmux where we run in it."""
-    sequence = f"\x1b]52;c;{base64.b64encode(data).decode()}\a"
+    encoded = base64.b64encode(data).decode()
+    sequence = f"\x1b]52;c;{encoded}\a"
     if not os.environ.get("TMUX"):
         return sequence
     escaped = sequence.replace("\x1b", "\x1b\x1b")
@@ -27,6 +28,10 @@ def too_long(data: bytes) -> str:
 
 def copied(data: bytes, text: str) -> str:
     """The message for a text that was sent."""
-    first = text.partition("\n")[0]
-    whole = len(text) <= min(_SHOWN, len(first))
-    return f"copied {len(data):,} bytes: {first[:_SHOWN]}{'' if whole else '…'}"
+    first_line, _, _ = text.partition("\n")
+    beginning = first_line[:_SHOWN]
+    is_whole = beginning == text
+    words = f"copied {len(data):,} bytes: {beginning}"
+    if not is_whole:
+        words += "…"
+    return words

@@ -7,7 +7,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from textual.command import CommandPalette, DiscoveryHit, Hit, Hits, Provider
 from textual.dom import DOMNode
@@ -24,59 +24,63 @@ class Commands(Provider):
     """
 
     def _applicable(self) -> Iterator[tuple[Command, Callable[[], Any]]]:
-        for command, node, enabled in active_commands(self.screen):
-            if command.palette and enabled:
-                yield command, partial(self.app.run_action, command.name, node)
+        for active in active_commands(self.screen):
+            command = active.command
+            if command.palette and active.enabled:
+                run = partial(self.app.run_action, command.name, active.node)
+                yield command, run
 
     async def discover(self) -> Hits:
         for command, run in self._applicable():
-            yield DiscoveryHit(_entry(command), run, help=self._help(command))
+            entry = _entry(command)
+            yield DiscoveryHit(entry, run, help=self._help(command))
 
     async def search(self, query: str) -> Hits:
         matcher = self.matcher(query)
         for command, run in self._applicable():
-            score = matcher.match(f"{_entry(command)} {command.help}")
+            entry = _entry(command)
+            score = matcher.match(f"{entry} {command.help}")
             if score > 0:
-                yield Hit(
-                    score,
-                    matcher.highlight(_entry(command)),
-                    run,
-                    help=self._help(command),
-                )
+                title = matcher.highlight(entry)
+                yield Hit(score, title, run, help=self._help(command))
 
     def _help(self, command: Command) -> str:
-        keys = command.key_names(services(self.app).keymap)
+        keymap = services(self.app).keymap
+        keys = " ".join(command.key_names(keymap))
         if keys:
-            return f"{' '.join(keys)}   {command.help}"
+            return f"{keys}   {command.help}"
         return command.help
 
 
 def _entry(command: Command) -> str:
+    group = command.scope.capitalize()
     if command.scope == "app":
         group = "General"
-    else:
-        group = command.scope.capitalize()
     return f"{group}: {command.title}"
 
 
-def active_commands(screen: Screen[Any]) -> Iterator[tuple[Command, DOMNode, bool]]:
-    """The commands that have a key where the focus is, its own first, with what does
-    them and whether they can be done.
-    """
-    known = {command.id: command for command in COMMANDS}
-    seen: set[str] = set()
+class ActiveCommand(NamedTuple):
+    """A command that has a key where the focus is, and what does it."""
+
+    command: Command
+    node: DOMNode
+    enabled: bool
+    """Whether it can be done now."""
+
+
+def active_commands(screen: Screen[Any]) -> Iterator[ActiveCommand]:
+    """The commands that have a key where the focus is, its own first."""
+    remaining = {command.id: command for command in COMMANDS}
     for active in screen.active_bindings.values():
         name = active.binding.id or ""
-        if name in known and name not in seen:
-            seen.add(name)
-            command = known[name]
-            node = active.node
-            applies = not isinstance(node, BaseScreen) or node.applies(command.name)
-            yield (
-                command,
-                screen.app if command.scope == "app" else node,
-                active.enabled and applies,
-            )
+        command = remaining.pop(name, None)
+        if command is None:
+            continue
+        node = active.node
+        applies = not isinstance(node, BaseScreen) or node.applies(command.name)
+        if command.scope == "app":
+            node = screen.app
+        yield ActiveCommand(command, node, active.enabled and applies)
 
 
 class CommandWindow(CommandPalette, SafeScreen[None]):

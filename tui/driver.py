@@ -37,11 +37,9 @@ _CHUNK = 4096
 
 def usable(size: Size) -> Size:
     """The size to draw for, whatever the terminal says: between 1x1 and `LARGEST`."""
-    width, height = size
-    return Size(
-        min(width, LARGEST.width) or USUAL.width,
-        min(height, LARGEST.height) or USUAL.height,
-    )
+    width = min(size.width, LARGEST.width)
+    height = min(size.height, LARGEST.height)
+    return Size(width or USUAL.width, height or USUAL.height)
 
 
 class TerminalDriver(LinuxDriver):
@@ -52,12 +50,14 @@ class TerminalDriver(LinuxDriver):
     def write(self, data: str) -> None:
         # Once the terminal is gone its thread has ended, and a full queue without a
         # reader would block for ever.
-        if self._writer_thread is not None and self._writer_thread.is_alive():
-            self._writer_thread.write(data)
+        writer = self._writer_thread
+        if writer is not None and writer.is_alive():
+            writer.write(data)
 
     def close(self) -> None:
-        if self._writer_thread is not None and self._writer_thread.is_alive():
-            self._writer_thread.stop()
+        writer = self._writer_thread
+        if writer is not None and writer.is_alive():
+            writer.stop()
 
     def run_input_thread(self) -> None:
         """Read what is typed until the program ends, or the terminal has gone."""
@@ -87,9 +87,10 @@ class TerminalDriver(LinuxDriver):
             return b""
 
     def _gone(self) -> None:
-        loop = self._app._loop
+        app = self._app
+        loop = app._loop
         if loop is not None:
-            loop.call_soon_threadsafe(self._app.exit, _GONE, _GONE)
+            loop.call_soon_threadsafe(app.exit, _GONE, _GONE)
         # No user is left to end a program that hangs before its exit.
         last = threading.Timer(_LAST_SECONDS, os._exit, (_GONE,))
         last.daemon = True

@@ -34,7 +34,9 @@ for.
 
 def traceback_of(error: Exception) -> list[str]:
     """The traceback as lines, for a report of the fault."""
-    return "".join(traceback.format_exception(error)).rstrip("\n").split("\n")
+    parts = traceback.format_exception(error)
+    text = "".join(parts).rstrip("\n")
+    return text.split("\n")
 
 
 class Safe(MessagePump):
@@ -63,6 +65,8 @@ class WorkFailed(Message):
 
 
 Failed = Callable[[str], Message]
+Work = Callable[..., None]
+Starter = Callable[..., Worker[None]]
 _writers: set[threading.Thread] = set()
 
 
@@ -72,7 +76,7 @@ def background(
     exclusive: bool = False,
     writes: bool = False,
     failed: Failed = WorkFailed,
-) -> Callable[[Callable[..., None]], Callable[..., Worker[None]]]:
+) -> Callable[[Work], Starter]:
     """A method that works in a thread of its own, as `textual.work` does it, but for
     two things.
 
@@ -85,7 +89,7 @@ def background(
     that gets the messages and whose end ends the work.
     """
 
-    def decorate(method: Callable[..., None]) -> Callable[..., Worker[None]]:
+    def decorate(method: Work) -> Starter:
         @wraps(method)
         def start(self: DOMNode | Works, *args: Any, **kwargs: Any) -> Worker[None]:
             node = self if isinstance(self, DOMNode) else self.node
@@ -94,7 +98,8 @@ def background(
                 try:
                     method(self, *args, **kwargs)
                 except Exception as error:
-                    node.post_message(failed(words_of(error)))
+                    words = words_of(error)
+                    node.post_message(failed(words))
 
             name = method.__name__
             work = partial(_in_thread, guarded, name, writes=writes)
@@ -140,4 +145,5 @@ def finish_writing(seconds: float = _FOR_WRITERS) -> None:
     """Wait for the files that are being written."""
     end = time.monotonic() + seconds
     for thread in tuple(_writers):
-        thread.join(max(0.0, end - time.monotonic()))
+        remaining = end - time.monotonic()
+        thread.join(max(0.0, remaining))

@@ -25,6 +25,7 @@ PROMPT_BAR = "┊"
 COMPLETION_BAR = "│"
 ARROW = "→"
 _BARS = " ▁▂▃▄▅▆▇█"
+_HIGHEST_BAR = len(_BARS) - 1
 
 
 def sparkline(values: npt.NDArray[np.float32], width: int, top: float) -> str:
@@ -34,15 +35,21 @@ def sparkline(values: npt.NDArray[np.float32], width: int, top: float) -> str:
     Bars grow with the logarithm over two decades below ``top``, or small gaps would all
     look like none.
     """
-    if not len(values) or top <= 0 or not math.isfinite(top):
+    count = len(values)
+    has_scale = math.isfinite(top) and top > 0
+    if not count or not has_scale:
         return " " * width
-    columns = min(width, len(values))
-    starts = np.arange(columns) * len(values) // columns
-    peaks = np.maximum.reduceat(np.nan_to_num(values, nan=0.0, posinf=top), starts)
+    columns = min(width, count)
+    starts = np.arange(columns) * count // columns
+    finite = np.nan_to_num(values, nan=0.0, posinf=top)
+    peaks = np.maximum.reduceat(finite, starts)
+    shares = np.minimum(peaks, top) / top
     with np.errstate(divide="ignore"):
-        scaled = 1 + np.log10(np.minimum(peaks, top) / top) / 2
-    steps = np.clip(np.ceil(scaled * 8), 0, 8).astype(int)
-    return "".join(_BARS[step] for step in steps).ljust(width)
+        heights = 1 + np.log10(shares) / 2
+    steps = np.ceil(heights * _HIGHEST_BAR)
+    indices = np.clip(steps, 0, _HIGHEST_BAR).astype(int)
+    bars = "".join(_BARS[index] for index in indices)
+    return bars.ljust(width)
 
 
 def fit(text: str, width: int, *, right: bool = False) -> str:
@@ -51,7 +58,8 @@ def fit(text: str, width: int, *, right: bool = False) -> str:
         return ""
     cells = cell_len(text)
     if cells > width:
-        return set_cell_size(text, width - 1) + "…"
+        beginning = set_cell_size(text, width - 1)
+        return f"{beginning}…"
     pad = " " * (width - cells)
     if right:
         return pad + text
@@ -62,6 +70,7 @@ def fit_end(text: str, width: int) -> str:
     """Like `fit`, keeping the end: of a dotted name it says the most."""
     if cell_len(text) <= width:
         return fit(text, width)
-    while text and cell_len(text) > width - 1:
+    room = width - 1
+    while text and cell_len(text) > room:
         text = text[1:]
-    return fit("…" + text, width)
+    return fit(f"…{text}", width)

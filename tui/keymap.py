@@ -16,7 +16,7 @@ from logdrift.tui.actions import (
     Scope,
     commands,
 )
-from logdrift.tui.actions.key_names import key_names
+from logdrift.tui.actions.key_names import key_name_of
 
 SCREENS: tuple[frozenset[Scope], ...] = tuple(
     frozenset[Scope](scopes)
@@ -69,7 +69,7 @@ _RENAMED = {
     "plus_sign": "plus",
     "low_line": "underscore",
 }
-_PRINTABLE = "".join(chr(c) for c in range(33, 127))
+_PRINTABLE_ASCII = range(33, 127)
 
 
 def parse_key(text: str) -> str:
@@ -82,27 +82,36 @@ def parse_key(text: str) -> str:
     if len(stripped) == 1 and stripped.isprintable():
         return _character(stripped)
     *modifiers, last = _split_at_plus(stripped)
-    key = _character(last) if len(last) == 1 else last.lower()
+    key = last.lower()
+    if len(last) == 1:
+        key = _character(last)
     if not _is_key(key):
         raise _no_such_key(text, key)
     for modifier in modifiers:
         if modifier.lower() not in _MODIFIERS:
             raise _no_such_modifier(text, modifier)
-    return "+".join([*sorted(modifier.lower() for modifier in modifiers), key])
+    parts = sorted(modifier.lower() for modifier in modifiers)
+    parts.append(key)
+    return "+".join(parts)
 
 
 def _split_at_plus(text: str) -> list[str]:
     """``ctrl++`` is Ctrl and the key plus."""
     if text.endswith("++"):
-        return [*text[:-2].split("+"), "+"]
+        modifiers = text.removesuffix("++")
+        return [*modifiers.split("+"), "+"]
     return text.split("+")
 
 
 @cache
 def _names_of_keys() -> frozenset[str]:
     """Every key but letters and digits."""
-    characters = [_character(char) for char in _PRINTABLE if not char.isalnum()]
-    return frozenset((*characters, *_NAMED))
+    names = set(_NAMED)
+    for code in _PRINTABLE_ASCII:
+        character = chr(code)
+        if not character.isalnum():
+            names.add(_character(character))
+    return frozenset(names)
 
 
 def _is_key(key: str) -> bool:
@@ -111,21 +120,27 @@ def _is_key(key: str) -> bool:
 
 
 def _no_such_key(text: str, key: str) -> InputError:
-    near = difflib.get_close_matches(key, sorted(_names_of_keys()), n=1)
-    advice = f"did you mean {near[0]!r}?" if near else "try 'f5'"
+    names = sorted(_names_of_keys())
+    near = difflib.get_close_matches(key, names, n=1)
+    advice = "try 'f5'"
+    if near:
+        advice = f"did you mean {near[0]!r}?"
     return InputError(f"there is no key {text!r}: {advice}")
 
 
 def _no_such_modifier(text: str, modifier: str) -> InputError:
     near = difflib.get_close_matches(modifier.lower(), _MODIFIERS, n=1)
-    usable = near[0] if near else "ctrl, alt, shift"
+    usable = "ctrl, alt, shift"
+    if near:
+        usable = near[0]
     return InputError(f"key {text!r} has no modifier {modifier!r}: use {usable}")
 
 
 def _character(char: str) -> str:
     if char.isalnum():
         return char
-    name = unicodedata.name(char, "").lower().replace("-", "_").replace(" ", "_")
+    name = unicodedata.name(char, "").lower()
+    name = name.replace("-", "_").replace(" ", "_")
     return _RENAMED.get(name, name)
 
 
@@ -142,14 +157,16 @@ def check_keymap(
     keymap: dict[str, tuple[str, ...]] = {}
     for name, texts in configured.items():
         if name not in known:
-            raise InputError(f"{file}: keys.{name} is unknown: {_nearest(name, known)}")
+            advice = _nearest(name, known)
+            raise InputError(f"{file}: keys.{name} is unknown: {advice}")
         try:
-            keys = [parse_key(text) for text in texts]
+            keys = map(parse_key, texts)
+            keymap[name] = tuple(dict.fromkeys(keys))
         except InputError as error:
             raise InputError(f"{file}: keys.{name}: {error}") from None
-        keymap[name] = tuple(dict.fromkeys(keys))
     for name in keymap:
-        _refuse_conflicts(known[name], keymap, file)
+        command = known[name]
+        _refuse_conflicts(command, keymap, file)
     return keymap
 
 
@@ -158,9 +175,9 @@ def _refuse_conflicts(command: Command, keymap: Keymap, file: str) -> None:
     for key in keymap[command.id]:
         other = _conflict(command, key, keymap)
         if other is not None:
-            shown_key = key_names((key,))[0]
+            key_name = key_name_of(key)
             raise InputError(
-                f"{file}: keys.{command.id}: {shown_key!r} is the key of {other.id}"
+                f"{file}: keys.{command.id}: {key_name!r} is the key of {other.id}"
                 f" ({other.title}): give that one another key too"
             )
 
@@ -171,11 +188,16 @@ def _nearest(name: str, known: Mapping[str, Command]) -> str:
     """
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     if not near:
-        action = name.rpartition(".")[2]
-        near = [other for other in known if other.partition(".")[2] == action]
+        _, _, action = name.rpartition(".")
+        near = [other for other in known if _part_after_scope(other) == action]
     if near:
         return f"did you mean {near[0]!r}?"
     return "logdrift keys lists them all"
+
+
+def _part_after_scope(command_id: str) -> str:
+    _, _, action = command_id.partition(".")
+    return action
 
 
 def _conflict(command: Command, key: str, keymap: Keymap) -> Command | None:
@@ -183,11 +205,10 @@ def _conflict(command: Command, key: str, keymap: Keymap) -> Command | None:
     for other in COMMANDS:
         if other is command or not _meet(command.scope, other.scope):
             continue
-        if key not in keymap.get(other.id, other.keys):
-            continue
+        other_keys = keymap.get(other.id, other.keys)
         # Two that share a default key never have it at the same time.
         shared_by_default = key in command.keys and key in other.keys
-        if not shared_by_default:
+        if key in other_keys and not shared_by_default:
             return other
     return None
 
@@ -196,12 +217,13 @@ def _meet(a: Scope, b: Scope) -> bool:
     """Whether keys of two scopes work at the same time, so that one would hide the
     other.
     """
-    if a == b or "app" in (a, b):
+    both = {a, b}
+    if a == b or "app" in both:
         return True
-    both_are_panes = a in _PANES and b in _PANES
-    if both_are_panes and {a, b} != {"pane", "inspector"}:
+    both_are_panes = both <= _PANES
+    if both_are_panes and both != {"pane", "inspector"}:
         return False
-    return any(a in scopes and b in scopes for scopes in SCREENS)
+    return any(both <= scopes for scopes in SCREENS)
 
 
 def sample() -> Iterator[str]:
@@ -219,13 +241,15 @@ def sample() -> Iterator[str]:
         yield ""
         yield f"# {title}"
         for command in commands(scope):
-            keys = ", ".join(f'"{_written(key)}"' for key in command.keys)
+            keys = ", ".join(map(_quoted, command.keys))
             yield f"# {command.id} = [{keys}]  # {command.help}"
 
 
-def _written(key: str) -> str:
-    """A key inside the quotes of a TOML string: its character where it has one."""
-    name = key_names((key,))[0]
-    if len(name) == 1 and name.isascii():
-        return name.replace("\\", "\\\\").replace('"', '\\"')
-    return key
+def _quoted(key: str) -> str:
+    """A key as a string of TOML: its character where it has one."""
+    name = key_name_of(key)
+    is_character = len(name) == 1 and name.isascii()
+    if not is_character:
+        return f'"{key}"'
+    escaped = name.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'

@@ -62,20 +62,28 @@ class Palette(NamedTuple):
             return self.bad
         if level > STEPS:
             return self.single[level - STEPS - 1]
+        orange, blue = self.steps
         if level > 0:
-            return self.steps[0][level - 1]
-        return self.steps[1][-level - 1]
+            return orange[level - 1]
+        return blue[-level - 1]
 
     def meaning(self, meaning: Literal["good", "warn", "bad"]) -> Style:
         """The colour of an answer."""
-        return {"good": self.good, "warn": self.warn, "bad": self.bad}[meaning]
+        if meaning == "good":
+            return self.good
+        if meaning == "warn":
+            return self.warn
+        return self.bad
 
     def verdict(self, verdict: str | None) -> Style:
-        return {
-            "comparable": self.good,
-            "caution": self.warn,
-            "not_comparable": self.bad,
-        }.get(verdict or "", self.muted)
+        """The colour of a gate's verdict."""
+        if verdict == "comparable":
+            return self.good
+        if verdict == "caution":
+            return self.warn
+        if verdict == "not_comparable":
+            return self.bad
+        return self.muted
 
 
 def exchange(old: Palette, new: Palette) -> dict[Style, Style]:
@@ -92,11 +100,13 @@ def exchange(old: Palette, new: Palette) -> dict[Style, Style]:
 
 
 def _flat(value: object) -> list[Style]:
-    if isinstance(value, tuple):
-        return [style for item in value for style in _flat(item)]
     if isinstance(value, Style):
         return [value]
-    return []
+    styles: list[Style] = []
+    if isinstance(value, tuple):
+        for item in value:
+            styles += _flat(item)
+    return styles
 
 
 def depth_of(color_system: str | None, no_color: bool) -> Depth:
@@ -116,13 +126,16 @@ def make_palette(depth: Depth, dark: bool = True, contrast: bool = False) -> Pal
         return _without_colours(dark)
     contrast = contrast and dark and depth == "256"
     scheme = _scheme(depth, dark, contrast)
+    orange = _scale(scheme.orange)
+    blue = _scale(scheme.blue)
+    styles = {name: _style(getattr(scheme, name)) for name in schemes.INKS}
     return Palette(
         depth=depth,
         dark=dark,
         contrast=contrast,
-        steps=(_scale(scheme.orange), _scale(scheme.blue)),
+        steps=(orange, blue),
         single=_scale(scheme.single),
-        **{name: _style(getattr(scheme, name)) for name in schemes.INKS},
+        **styles,
     )
 
 
@@ -165,15 +178,22 @@ def _without_colours(dark: bool) -> Palette:
 
 
 def _scale(scale: Scale) -> tuple[Style, ...]:
-    return tuple(_style(Ink(text, back, underline=True)) for back, text in scale)
+    inks = [Ink(text, back, underline=True) for back, text in scale]
+    return tuple(map(_style, inks))
 
 
 def _style(ink: Ink) -> Style:
     # None, not False: an attribute set to False is written out in every escape
     # sequence.
     return Style(
-        color=Color.parse(f"#{ink.text}") if ink.text else None,
-        bgcolor=Color.parse(f"#{ink.back}") if ink.back else None,
+        color=_colour(ink.text),
+        bgcolor=_colour(ink.back),
         bold=ink.bold or None,
         underline=ink.underline or None,
     )
+
+
+def _colour(hexadecimal: str | None) -> Color | None:
+    if hexadecimal:
+        return Color.parse(f"#{hexadecimal}")
+    return None

@@ -15,14 +15,18 @@ from logdrift.core.session.reader import Session
 
 def default_name(session: Session, folder: Path) -> str:
     """A name for a Markdown file that is not in ``folder`` yet."""
-    safe = "".join(_safe(character) for character in session.name).strip(".")
-    return free_name(f"{safe[:60] or 'session'}-report.md", folder)
+    characters = map(_safe, session.name)
+    stem = "".join(characters).strip(".")
+    stem = stem[:60] or "session"
+    return free_name(f"{stem}-report.md", folder)
 
 
 def _safe(character: str) -> str:
     """The character where every file system takes it, or an underscore."""
     is_word = character.isascii() and character.isalnum()
-    return character if is_word or character in "-_." else "_"
+    if is_word or character in "-_.":
+        return character
+    return "_"
 
 
 def free_name(name: str, folder: Path) -> str:
@@ -30,7 +34,8 @@ def free_name(name: str, folder: Path) -> str:
     stem, dot, ending = name.rpartition(".")
     free = name
     for number in itertools.count(2):
-        if not (folder / free).exists():
+        path = folder / free
+        if not path.exists():
             break
         free = f"{stem}-{number}{dot}{ending}"
     return free
@@ -48,9 +53,12 @@ def problem(
         return "type a file name"
     try:
         path = user_path(name)
-        if endings and path.suffix.lower() not in endings:
-            return f"end the name in {' '.join(endings)}: it decides what is written"
-        check_output(path, path / "none" if session is None else session)
+        ending = path.suffix.lower()
+        if endings and ending not in endings:
+            possible = " ".join(endings)
+            return f"end the name in {possible}: it decides what is written"
+        no_session = path / "none"
+        check_output(path, session or no_session)
         taken = path.exists()
     except InputError as error:
         return without_flag(error)
@@ -69,5 +77,7 @@ def write_report(name: str, text: str) -> str:
     try:
         write_output(path, text)
     except LogdriftError as error:
-        raise LogdriftError(without_flag(error)) from None
-    return f"written: {path.absolute()} ({path.stat().st_size:,} bytes)"
+        reason = without_flag(error)
+        raise LogdriftError(reason) from None
+    size = path.stat().st_size
+    return f"written: {path.absolute()} ({size:,} bytes)"

@@ -12,6 +12,7 @@ from textual.theme import Theme
 
 ThemeName = Literal["dark", "light", "high-contrast"]
 NAMES: tuple[ThemeName, ...] = get_args(ThemeName)
+_LIGHT_COLOURS = ("7", "9", "10", "11", "12", "13", "14", "15")
 
 THEMES: Mapping[ThemeName, Theme] = {
     "dark": Theme(
@@ -65,9 +66,11 @@ def theme_of(
     for name in NAMES:
         if name == configured:
             return name
-    variables = os.environ if environment is None else environment
+    if environment is None:
+        environment = os.environ
     # rxvt, Konsole and others: "foreground;background" as numbers of the 16 colours.
-    background = variables.get("COLORFGBG", "").rpartition(";")[2]
-    if background in ("7", *map(str, range(9, 16))):
+    colours = environment.get("COLORFGBG", "")
+    _, _, background = colours.rpartition(";")
+    if background in _LIGHT_COLOURS:
         return "light"
     return "dark"

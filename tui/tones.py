@@ -30,9 +30,15 @@ def tone_styles(palette: Palette) -> Mapping[Tone, Style]:
 def painted(lines: Iterable[StyledLine], palette: Palette) -> tuple[list[Run], ...]:
     """The lines of a document for a reading pane."""
     styles = tone_styles(palette)
-    return tuple([(run.text, styles[run.tone]) for run in line] for line in lines)
+    rows = []
+    for line in lines:
+        runs = [(run.text, styles[run.tone]) for run in line]
+        rows.append(runs)
+    return tuple(rows)
 
 
 def indented(lines: Iterable[StyledLine], palette: Palette) -> tuple[list[Run], ...]:
     """Like `painted`, one blank from the border."""
-    return tuple([(" ", palette.text), *line] for line in painted(lines, palette))
+    blank = (" ", palette.text)
+    rows = painted(lines, palette)
+    return tuple([blank, *row] for row in rows)

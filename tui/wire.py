@@ -29,6 +29,9 @@ character.
 """
 
 
+_UNKNOWN: Cell = ("", None)
+
+
 class CellPiece(NamedTuple):
     """Cells in one line of the screen, from column ``x`` on."""
 
@@ -56,10 +59,11 @@ class ChangedCells(CompositorUpdate):
 
     def render_segments(self, console: Console) -> str:
         """The bytes: each piece is a place, then text in its styles."""
-        return "".join(
-            f"\x1b[{y + 1};{x + 1}H{strip.render(console)}"
-            for x, y, strip in self.pieces
-        )
+        parts = []
+        for x, y, strip in self.pieces:
+            place = f"\x1b[{y + 1};{x + 1}H"
+            parts.append(place + strip.render(console))
+        return "".join(parts)
 
 
 class Wire:
@@ -91,23 +95,28 @@ class Wire:
     def _differing(self, piece: CellPiece) -> Iterator[CellPiece]:
         """The parts of a piece that the terminal does not show yet."""
         x, y, strip = piece
-        if not 0 <= y < len(self._lines):
+        if y not in range(len(self._lines)):
             return
-        new = _cells(strip)[: max(0, self._size.width - x)]
+        width = self._size.width
+        room = max(0, width - x)
+        new = _cells(strip)[:room]
         line = self._lines[y]
         if line is None:
-            line = self._lines[y] = [("", None)] * self._size.width
-            if len(new) == len(line):
+            if len(new) == width:
                 # A whole line of which nothing is known: there is nothing to compare.
-                line[:] = new
-                yield CellPiece(x, y, _at_most(strip, len(line)))
+                self._lines[y] = new
+                yield CellPiece(x, y, _at_most(strip, width))
                 return
-        old = line[x : x + len(new)]
+            line = [_UNKNOWN] * width
+            self._lines[y] = line
+        end = x + len(new)
+        old = line[x:end]
         if old == new:
             return
-        line[x : x + len(new)] = new
+        line[x:end] = new
         for start, stop in _stretches(old, new):
-            yield CellPiece(x + start, y, strip.crop(start, stop))
+            part = strip.crop(start, stop)
+            yield CellPiece(x + start, y, part)
 
 
 def _at_most(strip: Strip, width: int) -> Strip:
@@ -119,17 +128,20 @@ def _at_most(strip: Strip, width: int) -> Strip:
 def _pieces(update: LayoutUpdate | ChopsUpdate) -> Iterator[CellPiece]:
     """What Textual would send."""
     if isinstance(update, LayoutUpdate):
-        for y, strips in enumerate(update.strips, update.region.y):
-            yield CellPiece(update.region.x, y, Strip.join(strips))
+        region = update.region
+        for y, strips in enumerate(update.strips, region.y):
+            yield CellPiece(region.x, y, Strip.join(strips))
         return
     for y, first, last in update.spans:
+        chops = update.chops[y].items()
         ends = update.chop_ends[y]
-        for end, (x, strip) in zip(ends, update.chops[y].items(), strict=False):
+        for end, (x, strip) in zip(ends, chops, strict=False):
             if strip is None or x > last or end <= first:
                 continue
-            inside = first <= x < last and end <= last
-            if not inside:
-                strip = strip.crop(0, min(end, last) - x)
+            is_inside = first <= x < last and end <= last
+            if not is_inside:
+                width = min(end, last) - x
+                strip = strip.crop(0, width)
             yield CellPiece(x, y, strip)
 
 
@@ -149,13 +161,15 @@ def _cells(strip: Strip) -> list[Cell]:
 
 def _add_wide_text(cells: list[Cell], text: str, style: Style | None) -> None:
     """Append characters of two cells as two, and those of none to the one before."""
+    blank = (" ", _blank(style))
+    rest_of_wide = ("", style)
     for char in text:
         size = get_character_cell_size(char)
         if char == " ":
-            cells.append((" ", _blank(style)))
+            cells.append(blank)
         elif size:
             cells.append((char, style))
-            cells += [("", style)] * (size - 1)
+            cells += [rest_of_wide] * (size - 1)
         elif cells:
             base, base_style = cells[-1]
             cells[-1] = (base + char, base_style)
@@ -185,10 +199,12 @@ def _stretches(old: list[Cell], new: list[Cell]) -> Iterator[CellRange]:
     stretch.
     """
     start = stop = -1
-    for at, (before, after) in enumerate(zip(old, new, strict=True)):
+    pairs = zip(old, new, strict=True)
+    for at, (before, after) in enumerate(pairs):
         if before == after:
             continue
-        if start >= 0 and at - stop > _GAP:
+        is_far = at - stop > _GAP
+        if start >= 0 and is_far:
             yield _whole_characters(start, stop, new)
             start = -1
         if start < 0:
@@ -200,8 +216,15 @@ def _stretches(old: list[Cell], new: list[Cell]) -> Iterator[CellRange]:
 
 def _whole_characters(start: int, stop: int, cells: list[Cell]) -> CellRange:
     """Widened so that no character of two cells is cut."""
-    while start and not cells[start][0]:
+    while start and _continues(cells[start]):
         start -= 1
-    while stop < len(cells) and not cells[stop][0]:
+    end = len(cells)
+    while stop < end and _continues(cells[stop]):
         stop += 1
     return CellRange(start, stop)
+
+
+def _continues(cell: Cell) -> bool:
+    """Whether it is the second cell of a character of two."""
+    character, _ = cell
+    return not character

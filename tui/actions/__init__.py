@@ -23,6 +23,7 @@ __all__ = [
     "Keymap",
     "Scope",
     "commands",
+    "first_key",
     "hint_pairs",
     "key_of",
 ]
@@ -71,14 +72,24 @@ def commands(*scopes: Scope) -> Iterator[Command]:
 
 def hint_pairs(*scopes: Scope, keymap: Keymap = NO_KEYMAP) -> list[tuple[str, str]]:
     """(key, word) for the line of keys, most used first."""
-    hinted = [
-        command for scope in scopes for command in commands(scope) if command.hint
-    ]
-    with_keys = [(command.key_names(keymap), command.hint) for command in hinted]
-    return [(keys[0], word) for keys, word in with_keys if keys]
+    pairs = []
+    for scope in scopes:
+        for command in commands(scope):
+            keys = command.key_names(keymap)
+            if keys and command.hint:
+                pairs.append((keys[0], command.hint))
+    return pairs
+
+
+def first_key(scope: Scope, name: str, keymap: Keymap) -> str:
+    """The first key of a command, as it stands on a keyboard; "" for none."""
+    for command in commands(scope):
+        if command.name == name:
+            keys = command.key_names(keymap)
+            return next(iter(keys), "")
+    raise LookupError(f"scope {scope} has no command {name!r}")
 
 
 def key_of(scope: Scope, name: str, keymap: Keymap) -> str:
-    """The first key of a command, as it stands on a keyboard; ``palette`` for none."""
-    command = next(command for command in commands(scope) if command.name == name)
-    return next(iter(command.key_names(keymap)), "palette")
+    """`first_key` for a sentence: ``palette`` where there is none."""
+    return first_key(scope, name, keymap) or "palette"

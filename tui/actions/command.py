@@ -68,20 +68,26 @@ class Command(NamedTuple):
         """The action as Textual runs it: ``help``, ``chart_step(-1, 0)``."""
         if not self.arguments:
             return self.action
-        return f"{self.action}({', '.join(map(repr, self.arguments))})"
+        arguments = ", ".join(map(repr, self.arguments))
+        return f"{self.action}({arguments})"
 
     @property
     def id(self) -> str:
         """The id of the binding, ``scope.name``: what a keymap names."""
-        words = (self.action, *map(str, self.arguments))
-        name = self.keymap_name or "_".join(words).replace("-", "_")
+        name = self.keymap_name
+        if not name:
+            words = (self.action, *map(str, self.arguments))
+            name = "_".join(words).replace("-", "_")
         return f"{self.scope}.{name}"
 
     @property
     def title(self) -> str:
         """The help up to its first comma or colon."""
-        return self.help.partition(":")[0].partition(",")[0]
+        before_colon, _, _ = self.help.partition(":")
+        before_comma, _, _ = before_colon.partition(",")
+        return before_comma
 
     def key_names(self, keymap: Keymap = NO_KEYMAP) -> tuple[str, ...]:
         """Its keys as they stand on a keyboard; a keymap may give it others."""
-        return key_names(keymap.get(self.id, self.keys))
+        keys = keymap.get(self.id, self.keys)
+        return key_names(keys)

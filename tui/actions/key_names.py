@@ -31,18 +31,21 @@ _NAMES = {
 
 def key_names(keys: Iterable[str]) -> tuple[str, ...]:
     """``?``, ``Ctrl+N``, ``F8``."""
-    return tuple(map(_key_name, keys))
+    return tuple(map(key_name_of, keys))
 
 
-def _key_name(key: str) -> str:
+def key_name_of(key: str) -> str:
+    """The name of one key, with its modifiers."""
     *modifiers, last = key.split("+")
-    return "+".join([*(word.capitalize() for word in modifiers), _last_name(last, key)])
+    words = [modifier.capitalize() for modifier in modifiers]
+    words.append(_last_name(last, key))
+    return "+".join(words)
 
 
 def _last_name(last: str, key: str) -> str:
     if last in _NAMES:
         return _NAMES[last]
-    alone = len(last) == 1 and last == key
-    if alone:
+    stands_alone = len(last) == 1 and last == key
+    if stands_alone:
         return last
     return last.capitalize()

@@ -12,24 +12,37 @@ _START = "<!-- keys -->"
 _END = "<!-- /keys -->"
 _GRAMMAR_START = "<!-- grammar -->"
 _GRAMMAR_END = "<!-- /grammar -->"
+_HEAD = (
+    "| key | what it does |",
+    "| --- | --- |",
+)
+_HEAD_WITH_IDS = (
+    "| key | what it does | id |",
+    "| --- | --- | --- |",
+)
 
 
 def keys_table(*, ids: bool = False) -> str:
     """All commands by scope; ``ids``: with what a keymap calls each command."""
-    head = ["| key | what it does |", "| --- | --- |"]
+    head = _HEAD
     if ids:
-        head = ["| key | what it does | id |", "| --- | --- | --- |"]
+        head = _HEAD_WITH_IDS
     parts = []
     for scope, title in SCOPE_TITLES.items():
-        rows = [_row(command, ids) for command in commands(scope)]
-        parts.append("\n".join([f"### {title}", "", *head, *rows]))
+        lines = [f"### {title}", "", *head]
+        for command in commands(scope):
+            lines.append(_row(command, ids))
+        parts.append("\n".join(lines))
     return "\n\n".join(parts)
 
 
 def short_keys_table() -> str:
     """The commands that the explorer's line of keys names, most used first."""
-    rows = [_row(command) for command in commands("explorer") if command.hint]
-    return "\n".join(["| key | what it does |", "| --- | --- |", *rows])
+    lines = list(_HEAD)
+    for command in commands("explorer"):
+        if command.hint:
+            lines.append(_row(command))
+    return "\n".join(lines)
 
 
 def grammar_table() -> str:
@@ -47,11 +60,12 @@ def grammar_table() -> str:
 
 
 def _row(command: Command, ids: bool = False) -> str:
-    keys = " ".join(map(_code, command.key_names())) or "palette"
+    names = command.key_names()
+    keys = " ".join(map(_code, names)) or "palette"
     words = command.help.replace("|", "\\|")  # a bar would end the cell
     row = f"| {keys} | {words} |"
     if ids:
-        return f"{row} `{command.id}` |"
+        row += f" `{command.id}` |"
     return row
 
 
@@ -66,12 +80,15 @@ def write_keys(path: Path) -> None:
     grammar in keys.md, the short one in the README.
     """
     text = path.read_text(encoding="utf-8")
-    table = keys_table(ids=path.name == "keys.md")
     if path.name == "README.md":
         table = short_keys_table()
+    else:
+        with_ids = path.name == "keys.md"
+        table = keys_table(ids=with_ids)
     text = _between(text, _START, _END, table)
     if _GRAMMAR_START in text:
-        text = _between(text, _GRAMMAR_START, _GRAMMAR_END, grammar_table())
+        grammar = grammar_table()
+        text = _between(text, _GRAMMAR_START, _GRAMMAR_END, grammar)
     path.write_text(text, encoding="utf-8")
 
 

@@ -18,7 +18,7 @@ from logdrift.tui.actions import Scope, hint_pairs
 from logdrift.tui.faults import Safe
 from logdrift.tui.palette import Palette
 from logdrift.tui.services import Services, services
-from logdrift.tui.widgets.bars import Hints
+from logdrift.tui.widgets.bars import Bar, Hints
 from logdrift.tui.widgets.lines import Text, strip_of
 
 MIN_WIDTH = 60
@@ -36,7 +36,8 @@ class TooSmall(Text, can_focus=False):
         )
         strips = []
         for text in words:
-            strips.append(strip_of([(text, self.palette.text)], self.inner_width))
+            run = (text, self.palette.text)
+            strips.append(strip_of([run], self.inner_width))
         self.set_lines(strips)
 
 
@@ -73,12 +74,10 @@ class SafeScreen(Safe, Screen[ScreenResultType]):
         or the program, has left.
         """
         app = self.app
-        leaving = app._exit or app._closing
-        return (
-            self.is_mounted
-            and not leaving
-            and any(self is screen for screen in app.screen_stack)
-        )
+        if app._exit or app._closing:
+            return False
+        is_open = any(self is screen for screen in app.screen_stack)
+        return self.is_mounted and is_open
 
     def dismiss(self, result: Any = None) -> AwaitComplete:
         """Leave with an answer: at once, or as soon as nothing stands over this screen.
@@ -152,17 +151,30 @@ class BaseScreen(SafeScreen[None], inherit_bindings=False):
 
     def size_classes(self, width: int, height: int) -> None:
         """Set the classes that depend on the size of the terminal."""
-        self.set_class(width < MIN_WIDTH or height < MIN_HEIGHT, "-toosmall")
+        too_small = width < MIN_WIDTH or height < MIN_HEIGHT
+        self.set_class(too_small, "-toosmall")
+
+    def bar(self, name: str) -> Bar:
+        """The bar with an id."""
+        return self.query_one(f"#{name}", Bar)
+
+    @property
+    def hint_line(self) -> Hints:
+        """The line of keys, which also shows messages."""
+        return self.query_one("#hints", Hints)
 
     def say(self, text: str, *, warn: bool = False) -> None:
         """Put a message on the line of keys until the next one."""
-        style = self.palette.warn if warn else None
-        self.query_one("#hints", Hints).say(text, style)
+        style = None
+        if warn:
+            style = self.palette.warn
+        self.hint_line.say(text, style)
 
     def show_hints(self) -> None:
-        self.query_one("#hints", Hints).show(
-            hint_pairs(*self.SCOPES, "app", keymap=self.logdrift.keymap)
-        )
+        """Put the keys of the screen on the line of keys."""
+        keymap = self.logdrift.keymap
+        pairs = hint_pairs(*self.SCOPES, "app", keymap=keymap)
+        self.hint_line.show(pairs)
 
     def applies(self, name: str) -> bool:
         """Whether a command has something to do now: the palette lists it only then.

@@ -29,7 +29,9 @@ class CauseTable(TextScreen):
 
     def _lay_out(self) -> None:
         """Laid out by the report, so that what belongs to a name stands below it."""
-        canvas = Canvas(width=max(40, self.reading.inner_width))
+        reading = self.reading
+        width = max(40, reading.inner_width)
+        canvas = Canvas(width)
         lines: list[Line] = []
         first = 0
         for cause in CAUSES:
@@ -37,8 +39,7 @@ class CauseTable(TextScreen):
                 lines.append("")
             if cause.code == self._code:
                 first = len(lines)
-            lines += painted(
-                styled_lines(cause_blocks(cause), canvas), self.reading.palette
-            )
-        self.reading.put(self.title_text, lines)
-        self.reading.scroll_top(first)
+            cause_lines = styled_lines(cause_blocks(cause), canvas)
+            lines += painted(cause_lines, reading.palette)
+        reading.put(self.title_text, lines)
+        reading.scroll_top(first)

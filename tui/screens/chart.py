@@ -47,23 +47,28 @@ class ChartScreen(ChartedScreen, inherit_bindings=False):
     @on(ChartPane.CursorWanted)
     def _on_cursor_wanted(self, message: ChartPane.CursorWanted) -> None:
         message.stop()
-        self.origin.post_message(ChartPane.CursorWanted(message.position))
+        passed_on = ChartPane.CursorWanted(message.position)
+        self.origin.post_message(passed_on)
 
     @on(ChartPane.TokensWanted)
     def _on_tokens_wanted(self, message: ChartPane.TokensWanted) -> None:
         message.stop()
         self.action_back()
-        self.origin.post_message(ChartPane.TokensWanted())
+        passed_on = ChartPane.TokensWanted()
+        self.origin.post_message(passed_on)
 
     def action_back(self) -> None:
-        self.origin.choose(self.chart.kind, self.chart.wanted_reach)
+        chart = self.chart
+        self.origin.choose(chart.kind, chart.wanted_reach)
         super().action_back()
 
     def action_zoom_chart(self) -> None:
         self.action_back()
 
     async def action_next_divergence(self) -> None:
-        await self.origin.screen.run_action("next_divergence")
+        explorer = self.origin.screen
+        await explorer.run_action("next_divergence")
 
     async def action_previous_divergence(self) -> None:
-        await self.origin.screen.run_action("previous_divergence")
+        explorer = self.origin.screen
+        await explorer.run_action("previous_divergence")

@@ -15,11 +15,9 @@ from logdrift.tui.screens.base import BaseScreen
 from logdrift.tui.widgets.charts.pane import ChartPane
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from logdrift.core.charts.base import Chart
     from logdrift.core.charts.data import Reach
-    from logdrift.tui.widgets.lines import Run
+    from logdrift.tui.widgets.reading import Row
 
 
 class ChartExported(Message):
@@ -29,6 +27,10 @@ class ChartExported(Message):
         super().__init__()
         self.text = text
         self.failed = failed
+
+
+def _not_exported(words: str) -> ChartExported:
+    return ChartExported(words, failed=True)
 
 
 class ChartedScreen(BaseScreen, inherit_bindings=False):
@@ -48,8 +50,9 @@ class ChartedScreen(BaseScreen, inherit_bindings=False):
         self._step_chart(-1)
 
     def _step_chart(self, step: int) -> None:
-        if self.chart.display:
-            self.chart.choose(self.chart.kind + step)
+        chart = self.chart
+        if chart.display:
+            chart.choose(chart.kind + step)
         else:
             self.show_chart()  # seen first, changed by the next press
 
@@ -60,11 +63,13 @@ class ChartedScreen(BaseScreen, inherit_bindings=False):
 
     def action_chart_reach(self) -> None:
         """Switch between the chart of all sequences and of this one."""
-        if len(CHARTS[self.chart.kind].reaches) == 1:
+        pane = self.chart
+        reaches = CHARTS[pane.kind].reaches
+        if len(reaches) == 1:
             self.say("this chart always shows all sequences")
             return
-        other: Reach = "one" if self.chart.reach == "all" else "all"
-        self.chart.choose(self.chart.kind, other)
+        other: Reach = "one" if pane.reach == "all" else "all"
+        pane.choose(pane.kind, other)
 
     def action_charts(self) -> None:
         """Choose a chart from a list."""
@@ -72,56 +77,64 @@ class ChartedScreen(BaseScreen, inherit_bindings=False):
 
         palette = self.palette
 
-        def row(index: int, width: int) -> Sequence[Run]:
-            return [(f" {index + 1:>2} {CHARTS[index].title}", palette.text)]
+        def row(index: int, width: int) -> Row:
+            title = CHARTS[index].title
+            return [(f" {index + 1:>2} {title}", palette.text)]
 
         def chosen(index: int | None) -> None:
             if index is not None:
                 self.action_chart(index)
 
         head = " v and V go through them"
-        picker = Picker("Charts", head, len(CHARTS), row, self.chart.kind)
+        start = self.chart.kind
+        picker = Picker("Charts", head, len(CHARTS), row, start)
         self.app.push_screen(picker, chosen)
 
     def action_export_chart(self) -> None:
         """Ask for a file name and write the chart to it."""
+        pane = self.chart
+        source = pane.source
+        has_data = source is not None and source.data is not None
+        if has_data and pane.chart is not None and pane.made is not None:
+            self._ask_export_name(pane.made)
+            return
+        words = "there is no chart to export"
+        if pane.problem:
+            words += f": {pane.problem}"
+        self.say(words, warn=True)
+
+    def _ask_export_name(self, chart: Chart) -> None:
         from logdrift.tui.screens.prompt import LinePrompt
         from logdrift.tui.widgets.charts.export import default_name, problem
 
         pane = self.chart
         source = pane.source
-        chart = pane.made
-        if source is None or source.data is None or chart is None or pane.chart is None:
-            words = "there is no chart to export"
-            if pane.problem:
-                words += f": {pane.problem}"
-            self.say(words, warn=True)
-            return
+        assert source is not None
+        assert source.data is not None
         folder = source.data.session.folder
-        prompt = LinePrompt(
-            "Export the chart",
+        place = visible(str(Path.cwd()))
+        words = (
             ".svg: a picture, .txt: as on the screen, .csv: the numbers behind it"
-            f" · in {visible(str(Path.cwd()))}",
-            default_name(source, pane.kind, pane.reach, Path()),
-            problem=lambda name: problem(name, folder),
+            f" · in {place}"
         )
+        offered = default_name(source, pane.kind, pane.reach, Path())
+
+        def name_problem(name: str) -> str:
+            return problem(name, folder)
 
         def typed(name: str | None) -> None:
             if name is not None:
                 self._write_chart(chart, name, folder)
 
+        prompt = LinePrompt("Export the chart", words, offered, problem=name_problem)
         self.app.push_screen(prompt, typed)
 
-    @background(
-        group="export",
-        exclusive=True,
-        writes=True,
-        failed=lambda words: ChartExported(words, failed=True),
-    )
+    @background(group="export", exclusive=True, writes=True, failed=_not_exported)
     def _write_chart(self, chart: Chart, name: str, session: Path) -> None:
         from logdrift.tui.widgets.charts.export import write_chart
 
-        self.post_message(ChartExported(write_chart(chart, name, session)))
+        words = write_chart(chart, name, session)
+        self.post_message(ChartExported(words))
 
     @on(ChartExported)
     def _on_chart_exported(self, message: ChartExported) -> None:

@@ -18,19 +18,18 @@ class Confirm(Picker):
     def __init__(self, title: str, yes: str, no: str = "No, leave it as it is") -> None:
         def row(index: int, width: int) -> Row:
             palette = self.logdrift.palette
-            return [
-                (f" {yes if index else no}", palette.bad if index else palette.text)
-            ]
+            if index:
+                return [(f" {yes}", palette.bad)]
+            return [(f" {no}", palette.text)]
 
         super().__init__(title, "", 2, row)
 
     def on_mount(self) -> None:
+        keys = [("↑↓", "move"), ("Enter", "choose"), ("y", "yes"), ("n", "no")]
+        hints = self.query_one(Hints)
         # After the list's own: Textual calls what a class and its parents do on
         # mounting, parents last.
-        self.call_later(
-            self.query_one(Hints).show,
-            [("↑↓", "move"), ("Enter", "choose"), ("y", "yes"), ("n", "no")],
-        )
+        self.call_later(hints.show, keys)
 
     def action_yes(self) -> None:
         self.dismiss(1)

@@ -19,22 +19,24 @@ class ConfirmStart(Confirm):
     """
 
     def __init__(self, stranger: trust.Stranger, width: int) -> None:
-        name = stranger.folder.resolve().name
+        folder = stranger.folder.resolve()
         super().__init__(
-            f"{name} was not captured or confirmed here. Start this?",
+            f"{folder.name} was not captured or confirmed here. Start this?",
             "Yes, start it, now and from now on",
             "No, start nothing",
         )
         answers = self.row
+        answer_count = self.count
         room = max(20, width - _BORDER)
-        parts: list[str] = []
+        starts: list[str] = []
         for line in (trust.OLDER, *stranger.starts):
-            parts += wrap_at_most(line, room, _LINES)
+            starts += wrap_at_most(line, room, _LINES)
 
         def row(index: int, width: int) -> Row:
-            if index < 2:
+            if index < answer_count:
                 return answers(index, width)
-            return [(f"   {parts[index - 2]}", self.logdrift.palette.muted)]
+            text = starts[index - answer_count]
+            return [(f"   {text}", self.logdrift.palette.muted)]
 
         self.row = row
-        self.count = 2 + len(parts)
+        self.count = answer_count + len(starts)

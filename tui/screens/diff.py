@@ -9,7 +9,7 @@ from logdrift.core.session.visible import visible
 from logdrift.tui.bindings import bindings
 from logdrift.tui.glyphs import ARROW
 from logdrift.tui.screens.texts import TextScreen
-from logdrift.tui.widgets.lines import Run
+from logdrift.tui.widgets.reading import Row
 
 
 class DiffScreen(TextScreen, inherit_bindings=False):
@@ -17,19 +17,19 @@ class DiffScreen(TextScreen, inherit_bindings=False):
 
     BINDINGS = bindings("picker", "reading", "diff", "app")
 
-    def __init__(
-        self, earlier: Path, later: Path, lines: Sequence[Sequence[Run]]
-    ) -> None:
-        super().__init__(
-            f"{visible(earlier.name)} {ARROW} {visible(later.name)}", lines
-        )
+    def __init__(self, earlier: Path, later: Path, lines: Sequence[Row]) -> None:
+        earlier_name = visible(earlier.name)
+        later_name = visible(later.name)
+        super().__init__(f"{earlier_name} {ARROW} {later_name}", lines)
         self.earlier = earlier
         self.later = later
 
     def hints(self) -> list[tuple[str, str]]:
-        return [("v", "chart"), *super().hints()]
+        others = super().hints()
+        return [("v", "chart"), *others]
 
     def action_change_chart(self) -> None:
         """Open the later session with the chart of the diff."""
         self.dismiss()
-        self.app.call_later(self.logdrift.open_folder, self.later, self.earlier)
+        open_folder = self.logdrift.open_folder
+        self.app.call_later(open_folder, self.later, self.earlier)

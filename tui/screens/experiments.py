@@ -29,11 +29,12 @@ from logdrift.tui.models.experiments import (
     total,
 )
 from logdrift.tui.models.pairs import reason
-from logdrift.tui.screens.saving import save
+from logdrift.tui.screens.saving import SavableScreen
 from logdrift.tui.screens.starting import NotConfirmed, StartingScreen
 from logdrift.tui.widgets.bars import Bar
 from logdrift.tui.widgets.lines import Run
 from logdrift.tui.widgets.paragraph import paragraph
+from logdrift.tui.widgets.reading import Row
 from logdrift.tui.widgets.rows import Rows
 from logdrift.tui.widgets.table import Table
 
@@ -64,7 +65,7 @@ def _refused(words: str) -> RunAsked:
     return RunAsked("", problem=words)
 
 
-class ExperimentsScreen(StartingScreen, inherit_bindings=False):
+class ExperimentsScreen(StartingScreen, SavableScreen, inherit_bindings=False):
     """A row for each experiment, the most telling first. A thread follows those that
     run.
     """
@@ -72,6 +73,7 @@ class ExperimentsScreen(StartingScreen, inherit_bindings=False):
     BINDINGS = bindings("experiments")
     SCOPES = ("experiments",)
     AUTO_FOCUS = "#experiments"
+    SAVED_AS = "experiments.tsv"
 
     def __init__(self, session: Session, why: WhyView) -> None:
         super().__init__()
@@ -102,19 +104,26 @@ class ExperimentsScreen(StartingScreen, inherit_bindings=False):
     @property
     def here(self) -> ExperimentRow | None:
         """The selected row."""
-        if self.rows:
-            return self.rows[self.table.selected]
+        rows = self.rows
+        if rows:
+            return rows[self.table.selected]
         return None
 
+    @property
+    def _engines_run(self) -> bool:
+        """Whether experiments run now."""
+        return self.found is not None and bool(self.found.running)
+
     def _chosen_rows(self) -> list[ExperimentRow]:
-        return [row for row in self.rows if row.id in (self.chosen or ())]
+        chosen = self.chosen or set()
+        return [row for row in self.rows if row.id in chosen]
 
     def _row_here(self) -> list[ExperimentRow]:
         """The selected row, if it can run."""
         row = self.here
-        if row is not None and row.state != "left out":
-            return [row]
-        return []
+        if row is None or row.state == "left out":
+            return []
+        return [row]
 
     def on_mount(self) -> None:
         self.follow()
@@ -128,47 +137,50 @@ class ExperimentsScreen(StartingScreen, inherit_bindings=False):
     @background(group="experiments", exclusive=True)
     def follow(self) -> None:
         """Read what is proposed and saved, again and again; send what is new."""
-        shown: Experiments | None = None
+        sent: Experiments | None = None
         watch: ExperimentWatch | None = None
         while not self._stop.is_set():
             try:
-                watch = watch or ExperimentWatch(
-                    self.session, self.why.pair, self.why.found
-                )
+                if watch is None:
+                    why = self.why
+                    watch = ExperimentWatch(self.session, why.pair, why.found)
                 found = watch.look()
             except Exception as error:
-                self.post_message(ExperimentsRead(None, reason(self.session, error)))
+                problem = reason(self.session, error)
+                self.post_message(ExperimentsRead(None, problem))
                 return
-            if found != shown:
-                shown = found
+            if found != sent:
+                sent = found
                 self.post_message(ExperimentsRead(found))
             self._wake.wait(POLL_SECONDS)
             self._wake.clear()
 
     @on(ExperimentsRead)
     def _on_read(self, message: ExperimentsRead) -> None:
-        before = self.found
-        now = message.found
         self._problem = message.problem
-        if now is not None:
-            self.found = now
-            if self.chosen is None:
-                self.chosen = chosen_at_first(now.rows, self.budget)
-            if before is not None and _has_ended(before, now):
-                self.say("the experiments have ended")
+        if message.found is not None:
+            self._take(message.found)
         self.draw()
+
+    def _take(self, now: Experiments) -> None:
+        """Keep what was read, and say when a run has ended."""
+        before = self.found
+        self.found = now
+        if self.chosen is None:
+            self.chosen = chosen_at_first(now.rows, self.budget)
+        if before is not None and _has_ended(before, now):
+            self.say("the experiments have ended")
 
     # ---- showing
 
     def draw(self) -> None:
         if not self.size.width:
             return
-        cells = [
-            [row.change, row.takes, row.short, row.backend, row.cause]
-            for row in self.rows
-        ]
-        marks = [self._mark(row) for row in self.rows]
-        self.table.put(["change", "takes", "outcome", "backend", "cause"], cells, marks)
+        columns = ["change", "takes", "outcome", "backend", "cause"]
+        rows = self.rows
+        cells = list(map(_cells_of, rows))
+        marks = list(map(self._mark, rows))
+        self.table.put(columns, cells, marks)
         self._show_bars()
 
     def _mark(self, row: ExperimentRow) -> Run:
@@ -181,7 +193,8 @@ class ExperimentsScreen(StartingScreen, inherit_bindings=False):
             "done": palette.text,
             "failed": palette.bad,
         }
-        return STATES[row.state], styles.get(row.state, palette.muted)
+        mark = STATES[row.state]
+        return mark, styles.get(row.state, palette.muted)
 
     @on(Rows.Moved)
     def _on_moved(self) -> None:
@@ -190,64 +203,79 @@ class ExperimentsScreen(StartingScreen, inherit_bindings=False):
 
     def _show_bars(self) -> None:
         width = self.size.width - 2
-        self.query_one("#verdict", Bar).put(self._head(width))
-        self.query_one("#detail", Bar).put(self._detail(width))
+        self.bar("verdict").put(self._head(width))
+        self.bar("detail").put(self._detail(width))
 
-    def _head(self, width: int) -> list[list[Run]]:
+    def _head(self, width: int) -> list[Row]:
         """The pair, and what is known of its experiments."""
         palette = self.palette
-        a, b = self.why.labels
-        names = fit(f"{visible(a)} {ARROW} {visible(b)}", width)
-        rows: list[list[Run]] = [[(" ", palette.text), (names, palette.strong)]]
+        a, b = map(visible, self.why.labels)
+        names = fit(f"{a} {ARROW} {b}", width)
+        rows: list[Row] = [[(" ", palette.text), (names, palette.strong)]]
         for words, style in self._state():
             rows += paragraph(words, style, palette, width=width, most=2)
         return rows
 
     def _state(self) -> list[Run]:
-        p = self.palette
+        palette = self.palette
         found = self.found
         if self._problem:
-            return [(visible(self._problem), p.bad)]
+            return [(visible(self._problem), palette.bad)]
         if found is None:
-            return [("being read …", p.muted)]
+            return [("being read …", palette.muted)]
         if found.running:
-            return [(f"runs in the background: {found.running}", p.muted)]
-        state: list[Run] = [(found.ended, p.warn)] if found.ended else []
+            return [(f"runs in the background: {found.running}", palette.muted)]
+        state: list[Run] = []
+        if found.ended:
+            state.append((found.ended, palette.warn))
+        words = self._choice()
         if found.why_none:
-            why_none = f"no experiment is proposed: {found.why_none}"
-            return [*state, (why_none, p.muted)]
-        return [*state, (self._choice(), p.muted)]
+            words = f"no experiment is proposed: {found.why_none}"
+        state.append((words, palette.muted))
+        return state
 
     def _choice(self) -> str:
         """What would be run, in words."""
         chosen = self._chosen_rows()
         budget = write_budget(self.budget)
         words = f"budget {budget} · {len(chosen)} chosen, {total(chosen)}"
-        if any(row.deciding for row in self.rows):
+        some_decide = any(row.deciding for row in self.rows)
+        if some_decide:
             return words
         return f"{words} · none can prove or refute what is likely"
 
-    def _detail(self, width: int) -> list[list[Run]]:
+    def _detail(self, width: int) -> list[Row]:
         """The selected row in full."""
         palette = self.palette
         row = self.here
         if row is None:
             return [[("", palette.text)]]
-        most = 2 if self.size.height >= 24 else 1
-        title = f"{row.title} [more than one change]" if row.combined else row.title
-        lines = self._paragraph(title, palette.strong, width, most)
+        most = 1
+        if self.size.height >= 24:
+            most = 2
+        title = row.title
+        if row.combined:
+            title += " [more than one change]"
+        lines: list[Row] = []
+        lines += self._paragraph(title, palette.strong, width, most)
         lines += self._paragraph(_about(row), palette.muted, width, most)
         if row.outcome:
-            # The outcome stands in full nowhere else on this screen.
-            style = palette.bad if row.state == "failed" else palette.accent
-            most = max(2, self.size.height // 8)
-            lines += self._paragraph(row.outcome, style, width, most)
+            lines += self._outcome(row, width)
         return lines
+
+    def _outcome(self, row: ExperimentRow, width: int) -> Sequence[Row]:
+        """The outcome, which stands in full nowhere else on this screen."""
+        style = self.palette.accent
+        if row.state == "failed":
+            style = self.palette.bad
+        most = max(2, self.size.height // 8)
+        return self._paragraph(row.outcome, style, width, most)
 
     def _paragraph(
         self, words: str, style: Style, width: int, most: int
-    ) -> list[list[Run]]:
-        return paragraph(visible(words), style, self.palette, width=width, most=most)
+    ) -> Sequence[Row]:
+        shown = visible(words)
+        return paragraph(shown, style, self.palette, width=width, most=most)
 
     # ---- commands
 
@@ -265,8 +293,10 @@ class ExperimentsScreen(StartingScreen, inherit_bindings=False):
 
     def action_choose_all(self) -> None:
         """All that have not run, or none where one is chosen."""
-        proposed = {row.id for row in self.rows if row.state == "proposed"}
-        self.chosen = set() if self.chosen else proposed
+        chosen = set()
+        if not self.chosen:
+            chosen = {row.id for row in self.rows if row.state == "proposed"}
+        self.chosen = chosen
         self.draw()
 
     @on(Rows.Chosen)
@@ -280,24 +310,27 @@ class ExperimentsScreen(StartingScreen, inherit_bindings=False):
 
     def action_start(self) -> None:
         """Ask, then run what is chosen, or the experiment of the row where none is."""
-        from logdrift.tui.screens.confirm import Confirm
-
-        if self.found is not None and self.found.running:
+        if self._engines_run:
             key = self._key("cancel_run")
             self.say(f"experiments run already ({key} cancels them)", warn=True)
             return
         rows = self._chosen_rows() or self._row_here()
-        if not rows:
+        if rows:
+            self._ask_to_start(rows)
+        else:
             self.say("there is no experiment to run", warn=True)
-            return
+
+    def _ask_to_start(self, rows: list[ExperimentRow]) -> None:
+        from logdrift.tui.screens.confirm import Confirm
+
         count = _count(rows)
+        limit = write_budget(self.budget)
 
         def answered(index: int | None) -> None:
             if index:
                 self.say(f"starting {count}")
                 self.start_rows(rows, self.budget)
 
-        limit = write_budget(self.budget)
         question = Confirm(
             f"Run {count} in the background?",
             f"Yes, start engines for {count} now, {total(rows)}, at most {limit}",
@@ -311,20 +344,22 @@ class ExperimentsScreen(StartingScreen, inherit_bindings=False):
         from logdrift.core.investigate.experiment_jobs import start_experiments
 
         ids = [row.id for row in rows]
+        pair = self.why.pair
         try:
-            start_experiments(self.session, self.why.pair, ids, budget_s=budget)
+            start_experiments(self.session, pair, ids, budget_s=budget)
         except Stranger as stranger:
             again = partial(self.start_rows, rows, budget)
             self.post_message(NotConfirmed(stranger, again))
             return
         words = "started in the background: leave and come back as you like"
-        self.post_message(RunAsked(words, ids=frozenset(ids)))
+        started = RunAsked(words, ids=frozenset(ids))
+        self.post_message(started)
 
     def action_cancel_run(self) -> None:
         """Ask, then cancel those that run."""
         from logdrift.tui.screens.confirm import Confirm
 
-        if self.found is None or not self.found.running:
+        if not self._engines_run:
             self.say("no experiment runs", warn=True)
             return
 
@@ -348,7 +383,8 @@ class ExperimentsScreen(StartingScreen, inherit_bindings=False):
     @on(RunAsked)
     def _on_run_asked(self, message: RunAsked) -> None:
         self._wake.set()
-        self.chosen = (self.chosen or set()) - message.ids
+        chosen = self.chosen or set()
+        self.chosen = chosen - message.ids
         self.draw()
         self.say(message.words)
         if message.problem:
@@ -379,47 +415,49 @@ class ExperimentsScreen(StartingScreen, inherit_bindings=False):
         """The experiment's own session, in an explorer."""
         row = self.here
         if row is None or row.folder is None:
-            self.say(
-                "this experiment has not run yet: there is no session of it", warn=True
-            )
+            words = "this experiment has not run yet: there is no session of it"
+            self.say(words, warn=True)
             return
         self.logdrift.open_folder(row.folder)
 
     def action_shift(self, step: int) -> None:
         self.table.shift(step)
 
-    def action_copy(self) -> None:
-        self.say(self.logdrift.copy_text(self.text_to_save()))
-
-    def action_save(self) -> None:
-        save(self, "experiments.tsv", self.text_to_save, session=self.session.folder)
-
     def text_to_save(self) -> str:
         return self.table.copied()
 
     def _key(self, name: str) -> str:
-        return key_of("experiments", name, self.logdrift.keymap)
+        keymap = self.logdrift.keymap
+        return key_of("experiments", name, keymap)
+
+
+def _cells_of(row: ExperimentRow) -> Sequence[str]:
+    return [row.change, row.takes, row.short, row.backend, row.cause]
 
 
 def _has_ended(before: Experiments, now: Experiments) -> bool:
     """Whether a run was seen, or has begun and ended since the last look."""
-    ran = bool(before.running) or before.began != now.began
-    return ran and not now.running
+    was_running = bool(before.running)
+    has_begun = before.began != now.began
+    return (was_running or has_begun) and not now.running
 
 
 def _about(row: ExperimentRow) -> str:
     """For which cause and capture it is, and how long it takes."""
     if row.state == "left out":
-        return f"for {row.cause or 'any cause'}"
+        cause = row.cause or "any cause"
+        return f"for {cause}"
+    words = f"for {row.cause}, {row.backend}/{row.path}: {row.takes}"
     if row.note:
-        note = f"; {row.note}"
-    else:
-        note = ""
-    return f"for {row.cause}, {row.backend}/{row.path}: {row.takes}{note}"
+        words += f"; {row.note}"
+    return words
 
 
 def _count(rows: Sequence[ExperimentRow]) -> str:
-    return f"{len(rows)} experiment{'' if len(rows) == 1 else 's'}"
+    count = len(rows)
+    if count == 1:
+        return "1 experiment"
+    return f"{count} experiments"
 
 
 def _wrong_budget(text: str) -> str:

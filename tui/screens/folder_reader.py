@@ -26,6 +26,10 @@ class SessionsRead(Message):
     def can_replace(self, message: Message) -> bool:
         return isinstance(message, SessionsRead)
 
+    def has(self, rows: tuple[SessionRow, ...], problem: str | None) -> bool:
+        """Whether it says just this."""
+        return self.rows == rows and self.problem == problem
+
 
 class FolderReader:
     """Reads a folder in a thread and sends `SessionsRead` to ``node`` on every
@@ -45,15 +49,15 @@ class FolderReader:
         times of change only.
         """
         watch = FolderWatch(self.folder)
-        sent: tuple[tuple[SessionRow, ...], str | None] | None = None
+        sent: SessionsRead | None = None
         while not self._stop.is_set():
             for numbers in (False, True):
-                seen = watch.look(numbers=numbers, stop=self._stopped)
+                rows, problem = watch.look(numbers=numbers, stop=self._stopped)
                 if self._stopped():
                     return
-                if seen != sent:
-                    sent = seen
-                    self.node.post_message(SessionsRead(*seen))
+                if sent is None or not sent.has(rows, problem):
+                    sent = SessionsRead(rows, problem)
+                    self.node.post_message(sent)
             self._wait()
             if self._forget.is_set():
                 self._forget.clear()

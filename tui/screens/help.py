@@ -62,6 +62,7 @@ _MARKS_IN_WORDS = (
     "‹  part of a character that a later token completes",
 )
 _INDENT = "   "
+_STEP_NAMES = NAMES[:STEPS]
 
 
 def help_lines(
@@ -74,7 +75,9 @@ def help_lines(
     mean, then all other keys.
     """
     for scope in here:
-        yield from _keys(scope, palette, keymap, about=True)
+        yield from _title(SCOPE_TITLES[scope], palette)
+        yield from _about(scope, palette)
+        yield from _keys(scope, palette, keymap)
     yield from _colours(palette, threshold)
     yield from _marks(palette)
     yield from _modes(palette)
@@ -82,6 +85,7 @@ def help_lines(
     if here and rest:
         yield from _title("Elsewhere", palette)
     for scope in rest:
+        yield from _title(SCOPE_TITLES[scope], palette)
         yield from _keys(scope, palette, keymap)
 
 
@@ -92,19 +96,18 @@ def _title(text: str, palette: Palette) -> Iterator[Row]:
 
 
 def _paragraph(text: str, palette: Palette) -> Row:
-    return Hanging([(_INDENT, palette.text), (text, palette.text)])
+    style = palette.text
+    return Hanging([(_INDENT, style), (text, style)])
 
 
 def _colours(palette: Palette, threshold: float) -> Iterator[Row]:
     """What the colours of tokens mean, by the sign and size of Δ."""
+    meaning = "Δ = log p of A − log p of B for the same token, in nats."
+    value = number(threshold)
+    marked = f"A token beyond the threshold (t + −, now {value}) is marked:"
     yield from _title("Colours and marks", palette)
-    yield _paragraph(
-        "Δ = log p of A − log p of B for the same token, in nats.", palette
-    )
-    yield _paragraph(
-        f"A token beyond the threshold (t + −, now {number(threshold)}) is marked:",
-        palette,
-    )
+    yield _paragraph(meaning, palette)
+    yield _paragraph(marked, palette)
     yield _steps(palette, 1, UP, "A more likely")
     yield _steps(palette, -1, DOWN, "A less likely")
     yield [
@@ -114,13 +117,15 @@ def _colours(palette: Palette, threshold: float) -> Iterator[Row]:
     ]
 
 
-def _steps(palette: Palette, sign: int, mark: str, words: str) -> list[Run]:
+def _steps(palette: Palette, sign: int, mark: str, words: str) -> Row:
     """The colours of one sign of Δ, weakest first."""
-    runs: list[Run] = [(_INDENT, palette.text)]
-    for step, name in enumerate(NAMES[:STEPS], start=1):
-        runs.append((f" {mark}{name} ", palette.level(sign * step)))
-        runs.append((" ", palette.text))
-    runs.append((f" {words}", palette.text))
+    plain = palette.text
+    runs: list[Run] = [(_INDENT, plain)]
+    for step, name in enumerate(_STEP_NAMES, start=1):
+        style = palette.level(sign * step)
+        runs.append((f" {mark}{name} ", style))
+        runs.append((" ", plain))
+    runs.append((f" {words}", plain))
     return runs
 
 
@@ -142,33 +147,47 @@ def _modes(palette: Palette) -> Iterator[Row]:
     1, 2, 4 and 8 times that.
     """
     yield from _title("What tokens are coloured by (o, O: choose)", palette)
-    single: list[Run] = [("   no sign: ", palette.text)]
-    for step, name in enumerate(NAMES[:STEPS]):
-        mark = MARKS.get(STEPS + 1 + step, "")
-        single.append((f" {mark}{name} ", palette.single[step]))
-        single.append((" ", palette.text))
-    yield single
+    yield _steps_without_sign(palette)
     for mode in MODES:
-        signs = f"{UP} {DOWN}" if mode.diverging else f"{HIGH} {HIGHEST}"
+        marks = f"{HIGH} {HIGHEST}"
+        if mode.diverging:
+            marks = f"{UP} {DOWN}"
+        title = fit(mode.title, 14)
         yield Hanging(
             [
                 (_INDENT, palette.text),
-                (fit(mode.title, 14), palette.accent),
-                (f"{signs}  ", palette.muted),
+                (title, palette.accent),
+                (f"{marks}  ", palette.muted),
                 (mode.words, palette.text),
             ]
         )
 
 
-def _keys(
-    scope: Scope, palette: Palette, keymap: Keymap, about: bool = False
-) -> Iterator[Row]:
-    """The commands of a scope with their keys; ``about``: what the scope is, too."""
-    yield from _title(SCOPE_TITLES[scope], palette)
-    if about and scope in ABOUT:
-        yield Hanging([(_INDENT, palette.muted), (ABOUT[scope], palette.muted)])
+def _steps_without_sign(palette: Palette) -> Row:
+    """The colours of a number that has no sign, weakest first."""
+    plain = palette.text
+    runs: list[Run] = [("   no sign: ", plain)]
+    for step, name in enumerate(_STEP_NAMES):
+        level = STEPS + 1 + step
+        mark = MARKS.get(level, "")
+        runs.append((f" {mark}{name} ", palette.single[step]))
+        runs.append((" ", plain))
+    return runs
+
+
+def _about(scope: Scope, palette: Palette) -> Iterator[Row]:
+    """What a scope is, where there is more to say than its title."""
+    words = ABOUT.get(scope)
+    if words is not None:
+        muted = palette.muted
+        yield Hanging([(_INDENT, muted), (words, muted)])
+
+
+def _keys(scope: Scope, palette: Palette, keymap: Keymap) -> Iterator[Row]:
+    """The commands of a scope with their keys."""
     for command in commands(scope):
-        keys = " ".join(command.key_names(keymap)) or "palette"
+        names = command.key_names(keymap)
+        keys = " ".join(names) or "palette"
         yield Hanging(
             [
                 (_INDENT, palette.text),
@@ -184,4 +203,6 @@ def help_screen(
     here: Sequence[Scope] = (),
     keymap: Keymap = NO_KEYMAP,
 ) -> TextScreen:
-    return TextScreen("Help", list(help_lines(palette, threshold, here, keymap)))
+    """The window with all lines of the help."""
+    lines = help_lines(palette, threshold, here, keymap)
+    return TextScreen("Help", list(lines))

@@ -29,6 +29,20 @@ class IdentityRead(Message):
     problem: str = ""
     failed: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def any_asked(self) -> bool:
+        """Whether a backend was asked, also where its check failed."""
+        return bool(self.found or self.failed)
+
+    @property
+    def nothing_known(self) -> bool:
+        """Whether no backend was asked, and reading did not fail either."""
+        return not self.any_asked and not self.problem
+
+
+def _not_read(words: str) -> IdentityRead:
+    return IdentityRead({}, problem=words)
+
 
 class IdentityScreen(TextScreen):
     """The checks of all backends; without any the command alone, which ``c`` copies."""
@@ -44,15 +58,17 @@ class IdentityScreen(TextScreen):
     @property
     def command(self) -> str:
         """What starts each backend once more and asks it."""
-        return f"logdrift why {shlex.quote(str(self.session.folder))} --identity"
+        folder = shlex.quote(str(self.session.folder))
+        return f"logdrift why {folder} --identity"
 
     def action_copy_text(self) -> None:
         """Copy the text; where no backend was asked, the command that asks them."""
         read = self._read
-        if read is None or read.found or read.failed or read.problem:
-            super().action_copy_text()
+        if read is not None and read.nothing_known:
+            outcome = self.logdrift.copy_text(self.command)
+            self.tell(outcome)
         else:
-            self.tell(self.logdrift.copy_text(self.command))
+            super().action_copy_text()
 
     def on_mount(self) -> None:
         self.read_saved()
@@ -60,22 +76,20 @@ class IdentityScreen(TextScreen):
     def on_resize(self, event: events.Resize) -> None:
         self.call_after_refresh(self._lay_out)
 
-    @background(
-        group="identity",
-        exclusive=True,
-        failed=lambda words: IdentityRead({}, (), words),
-    )
+    @background(group="identity", exclusive=True, failed=_not_read)
     def read_saved(self) -> None:
         """Read the saved checks."""
         from logdrift.core.report.identity import identities_of
         from logdrift.core.session.identity import saved_failures, saved_identities
 
-        saved = saved_identities(self.session.folder)
-        found = identities_of(self.session, saved)
-        failed = saved_failures(self.session.folder)
-        backends = {info.backend for info in self.session.captures}
-        missing = sorted(backends - saved.keys() - failed.keys())
-        self.post_message(IdentityRead(found, tuple(missing), failed=failed))
+        session = self.session
+        saved = saved_identities(session.folder)
+        found = identities_of(session, saved)
+        failed = saved_failures(session.folder)
+        backends = {info.backend for info in session.captures}
+        asked = saved.keys() | failed.keys()
+        missing = tuple(sorted(backends - asked))
+        self.post_message(IdentityRead(found, missing, failed=failed))
 
     @on(IdentityRead)
     def _on_read(self, message: IdentityRead) -> None:
@@ -87,7 +101,9 @@ class IdentityScreen(TextScreen):
         read = self._read
         if read is None:
             return
-        lines = [read.problem] if read.problem else self._checked(read)
+        lines = [read.problem]
+        if not read.problem:
+            lines = self._checked(read)
         if read.missing:
             lines += self._not_checked(read)
         self.reading.put(self.title_text, lines)
@@ -98,16 +114,17 @@ class IdentityScreen(TextScreen):
         from logdrift.core.report.layout import Canvas
         from logdrift.core.report.paint.text import paint_text
 
-        canvas = Canvas(width=max(40, self.reading.inner_width))
+        width = max(40, self.reading.inner_width)
         document = identity_document(read.found, read.failed)
-        return paint_text(document, canvas).splitlines()
+        text = paint_text(document, Canvas(width))
+        return text.splitlines()
 
     def _not_checked(self, read: IdentityRead) -> list[str]:
         """The backends that were not asked, and the command that asks them."""
-        if read.found or read.failed:
-            head = ["", f"Not checked: {', '.join(read.missing)}."]
-        else:
-            head = ["No backend has been asked yet."]
+        head = ["No backend has been asked yet."]
+        if read.any_asked:
+            names = ", ".join(read.missing)
+            head = ["", f"Not checked: {names}."]
         return [
             *head,
             "This starts each once more and compares every tensor:",

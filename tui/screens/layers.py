@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from rich.style import Style
@@ -22,13 +22,13 @@ from logdrift.tui.bindings import bindings
 from logdrift.tui.faults import background
 from logdrift.tui.glyphs import ARROW, fit
 from logdrift.tui.models.places import sequence_of
-from logdrift.tui.screens.base import BaseScreen
 from logdrift.tui.screens.origin import Origin
-from logdrift.tui.screens.saving import save
+from logdrift.tui.screens.saving import SavableScreen
 from logdrift.tui.screens.texts import TextScreen
 from logdrift.tui.widgets.bars import Bar
 from logdrift.tui.widgets.lines import Run, strip_of
 from logdrift.tui.widgets.paragraph import paragraph
+from logdrift.tui.widgets.reading import Row
 from logdrift.tui.widgets.rows import Rows
 from logdrift.tui.widgets.topics import score_bar
 
@@ -76,14 +76,20 @@ class StageList(Rows):
 
     def put(self, side: LayerSide | None, title: str, aside: str) -> None:
         """Show one backend, another one from its first wrong stage on."""
-        another = side is not self.side
+        is_another = side is not self.side
         self.side = side
         self.title_text = title
         self.aside = aside
-        if another:
-            wrong = [index for index, stage in enumerate(self.stages) if stage.wrong]
-            self.selected = wrong[0] if wrong else 0
+        if is_another:
+            self.selected = self._first_wrong()
         self.rows_changed()
+
+    def _first_wrong(self) -> int:
+        """The index of the first wrong stage, 0 where none is wrong."""
+        for index, stage in enumerate(self.stages):
+            if stage.wrong:
+                return index
+        return 0
 
     def fixed_line(self, y: int, width: int) -> Strip:
         if y == 0:
@@ -91,23 +97,28 @@ class StageList(Rows):
         if self.side is None:
             return strip_of([], width)
         head = f"   {'stage':<{_NAME}} {'relative error':>14}  {'of rounding':>11}"
-        return strip_of([(fit(head, width), self.palette.muted)], width)
+        run = (fit(head, width), self.palette.muted)
+        return strip_of([run], width)
 
     def runs(self, index: int, width: int) -> Sequence[Run]:
         stage = self.stages[index]
+        mark = " "
+        style = self.palette.text
+        bar_style = self.palette.accent
         if stage.wrong:
             mark = _WRONG
-            style = bar_style = self.palette.bad
-        else:
-            mark = " "
-            style = self.palette.text
-            bar_style = self.palette.accent
+            style = self.palette.bad
+            bar_style = self.palette.bad
+        name = fit(visible(stage.name), _NAME)
+        error = _error(stage)
+        times = _times(stage)
         bar_cells = max(4, width - _NAME - 33)
+        share = self._share(stage.error)
         return [
             (f" {mark} ", style),
-            (fit(visible(stage.name), _NAME), style),
-            (f" {_error(stage):>14}  {_times(stage):>11}  ", style),
-            (score_bar(self._share(stage.error), bar_cells), bar_style),
+            (name, style),
+            (f" {error:>14}  {times:>11}  ", style),
+            (score_bar(share, bar_cells), bar_style),
         ]
 
     def _share(self, error: float) -> float:
@@ -116,12 +127,14 @@ class StageList(Rows):
         """
         if error == math.inf:
             return 1.0
-        errors = [stage.error for stage in self.stages if _on_the_scale(stage.error)]
+        all_errors = [stage.error for stage in self.stages]
+        errors = list(filter(_on_the_scale, all_errors))
         if not errors or not _on_the_scale(error):
             return 0.0
         low = math.log10(min(errors)) - 1
         high = math.log10(max(errors))
-        return (math.log10(error) - low) / (high - low)
+        height = math.log10(error) - low
+        return height / (high - low)
 
 
 def _on_the_scale(error: float) -> bool:
@@ -147,7 +160,12 @@ def _backend(label: str) -> str:
     return label.partition("/")[0]
 
 
-class LayersScreen(BaseScreen, inherit_bindings=False):
+def _backends(labels: Iterable[str]) -> set[str]:
+    """The backends of a pair: hooks do not see along which path it went."""
+    return set(map(_backend, labels))
+
+
+class LayersScreen(SavableScreen, inherit_bindings=False):
     """The answer nearest to the token under the explorer's cursor, and the command that
     asks for its own.
     """
@@ -155,16 +173,20 @@ class LayersScreen(BaseScreen, inherit_bindings=False):
     BINDINGS = bindings("layers")
     SCOPES = ("layers",)
     AUTO_FOCUS = "#stages"
+    SAVED_AS = "layers.tsv"
 
     def __init__(self, origin: Origin, labels: tuple[str, str]) -> None:
         super().__init__()
         self.session: Session = origin.session
         self.labels = labels
         position = origin.position
-        self.sequence = sequence_of(self.session.sequences, position)
-        self.index = position - self.session.sequences.bounds(self.sequence)[0]
-        token_id = int(self.session.sequences.token_ids[position])
-        self.piece = self.session.pieces.text(token_id).replace(" ", "·")
+        sequences = self.session.sequences
+        self.sequence = sequence_of(sequences, position)
+        first_position, _ = sequences.bounds(self.sequence)
+        self.index = position - first_position
+        token_id = int(sequences.token_ids[position])
+        text = self.session.pieces.text(token_id)
+        self.piece = text.replace(" ", "·")
         self.found: tuple[Layers, ...] | None = None
         self.at = 0
 
@@ -179,7 +201,12 @@ class LayersScreen(BaseScreen, inherit_bindings=False):
 
     @property
     def sides(self) -> list[tuple[Layers, LayerSide]]:
-        return [(layers, side) for layers in self.found or () for side in layers.sides]
+        """Each side of each answer."""
+        pairs = []
+        for layers in self.found or ():
+            for side in layers.sides:
+                pairs.append((layers, side))
+        return pairs
 
     @property
     def place(self) -> str:
@@ -189,6 +216,11 @@ class LayersScreen(BaseScreen, inherit_bindings=False):
         if self.index:
             return f"{self.sequence}:{self.index}"
         return str(self.sequence)
+
+    @property
+    def _asked_index(self) -> int | None:
+        """The token that can be asked about, None for the whole sequence."""
+        return self.index or None
 
     @property
     def command(self) -> str:
@@ -211,18 +243,20 @@ class LayersScreen(BaseScreen, inherit_bindings=False):
     @background(group="layers", exclusive=True)
     def read_saved(self) -> None:
         """Read what is saved, the nearest to the token first."""
-        # Layers are of backends: hooks do not see along which path the pair went.
-        backends = {_backend(label) for label in self.labels}
-        answers = [
-            answer
-            for answer in understood(saved_layers(self.session.folder))
-            if {_backend(answer.a), _backend(answer.b)} == backends
-        ]
-        self.post_message(LayersRead(tuple(sorted(answers, key=self._distance))))
+        backends = _backends(self.labels)
+        saved = saved_layers(self.session.folder)
+        answers = []
+        for answer in understood(saved):
+            if _backends((answer.a, answer.b)) == backends:
+                answers.append(answer)
+        answers.sort(key=self._distance)
+        self.post_message(LayersRead(tuple(answers)))
 
-    def _distance(self, found: Layers) -> tuple[bool, bool]:
-        exact = found.position == (self.index or None)
-        return found.sequence != self.sequence, not exact
+    def _distance(self, layers: Layers) -> tuple[bool, bool]:
+        """How far an answer is from the token: to be compared with those of others."""
+        is_elsewhere = layers.sequence != self.sequence
+        is_other_token = layers.position != self._asked_index
+        return is_elsewhere, is_other_token
 
     @on(LayersRead)
     def _on_read(self, message: LayersRead) -> None:
@@ -235,24 +269,32 @@ class LayersScreen(BaseScreen, inherit_bindings=False):
         if not self.size.width:
             return
         width = self.size.width - 2
-        layers, side = self.sides[self.at] if self.sides else (None, None)
-        self.query_one("#verdict", Bar).put(self._head(layers, width))
+        sides = self.sides
+        layers = None
+        side = None
+        if sides:
+            layers, side = sides[self.at]
+        self.bar("verdict").put(self._head(layers, width))
         if layers is None or side is None:
             self.stages.put(None, "Layers", "")
         else:
-            against = f"{visible(side.backend)} against {visible(layers.standard)}"
-            aside = f"{self.at + 1} of {len(self.sides)}"
-            self.stages.put(side, f"{against} · {_place(layers)}", aside)
-        self.query_one("#detail", Bar).put(self._detail(layers, side, width))
+            backend = visible(side.backend)
+            standard = visible(layers.standard)
+            title = f"{backend} against {standard} · {_place(layers)}"
+            aside = f"{self.at + 1} of {len(sides)}"
+            self.stages.put(side, title, aside)
+        self.bar("detail").put(self._detail(layers, side, width))
 
-    def _head(self, layers: Layers | None, width: int) -> list[list[Run]]:
+    def _head(self, layers: Layers | None, width: int) -> list[Row]:
         """The pair and the token, and what the answer below is about."""
-        p = self.palette
+        palette = self.palette
         a, b = map(visible, self.labels)
         token = f"{self.sequence}:{self.index} {self.piece}"
         title = fit(f"{a} {ARROW} {b} · token {token}", width)
-        state = paragraph(self._state(layers), p.muted, p, width=width, most=2)
-        return [[(" ", p.text), (title, p.strong)], *state]
+        title_row: Row = [(" ", palette.text), (title, palette.strong)]
+        words = self._state(layers)
+        state = paragraph(words, palette.muted, palette, width=width, most=2)
+        return [title_row, *state]
 
     def _state(self, layers: Layers | None) -> str:
         """What the answer below is about, or that there is none."""
@@ -264,19 +306,19 @@ class LayersScreen(BaseScreen, inherit_bindings=False):
                 " copies it)"
             )
         if self._exact(layers):
-            what = "this token" if self.index else "the whole of this sequence"
-            return f"what was saved for {what}"
-        another_is_exact = any(self._exact(answer) for answer in self.found)
+            if self.index:
+                return "what was saved for this token"
+            return "what was saved for the whole of this sequence"
+        another_is_exact = any(map(self._exact, self.found))
+        words = "nothing is saved for this token"
         if another_is_exact:
-            here = "not what was saved for this token"
-        else:
-            here = "nothing is saved for this token"
+            words = "not what was saved for this token"
         about = self._about(layers)
-        return f"{here}, this is about {about}: Y copies the command that asks for it"
+        return f"{words}, this is about {about}: Y copies the command that asks for it"
 
     def _exact(self, layers: Layers) -> bool:
         """Whether an answer is about the token itself."""
-        return not any(self._distance(layers))
+        return self._distance(layers) == (False, False)
 
     def _about(self, layers: Layers) -> str:
         if layers.sequence != self.sequence:
@@ -287,34 +329,42 @@ class LayersScreen(BaseScreen, inherit_bindings=False):
 
     def _detail(
         self, layers: Layers | None, side: LayerSide | None, width: int
-    ) -> list[list[Run]]:
+    ) -> Sequence[Row]:
         """What the side shows, with notes; the command where nothing is saved."""
-        rows: list[list[Run]] = []
+        palette = self.palette
+        rows: list[Row] = []
         if layers is not None and side is not None:
             rows = self._finding(layers, side, width)
         elif self.found is not None:
-            rows = self._paragraph(self.command, self.palette.accent, width, most=5)
+            rows += self._paragraph(self.command, palette.accent, width, most=5)
         if not rows:
-            rows = [[(" ", self.palette.text), ("", self.palette.text)]]
-        return rows[: max(5, self.size.height // 3)]
+            blank = (" ", palette.text)
+            rows = [[blank]]
+        most = max(5, self.size.height // 3)
+        return rows[:most]
 
-    def _finding(self, layers: Layers, side: LayerSide, width: int) -> list[list[Run]]:
+    def _finding(self, layers: Layers, side: LayerSide, width: int) -> list[Row]:
         """The sentence of a side, and the notes."""
-        style = self.palette.warn
+        palette = self.palette
+        rows: list[Row] = []
+        style = palette.warn
         if side.kind in ("rounding", "unknown"):
-            style = self.palette.text
+            style = palette.text
         # The sentence is the answer, and stands nowhere else: in 60 columns it takes
         # up to four lines.
-        rows = self._paragraph(side.sentence, style, width, most=4)
-        most = 3 if self.size.height >= 24 else 2
+        rows += self._paragraph(side.sentence, style, width, most=4)
+        most = 2
+        if self.size.height >= 24:
+            most = 3
         for note in layers.notes:
-            rows += self._paragraph(note, self.palette.muted, width, most=most)
+            rows += self._paragraph(note, palette.muted, width, most=most)
         return rows
 
     def _paragraph(
         self, words: str, style: Style, width: int, *, most: int
-    ) -> list[list[Run]]:
-        return paragraph(visible(words), style, self.palette, width=width, most=most)
+    ) -> Sequence[Row]:
+        shown = visible(words)
+        return paragraph(shown, style, self.palette, width=width, most=most)
 
     # ---- commands
 
@@ -325,14 +375,16 @@ class LayersScreen(BaseScreen, inherit_bindings=False):
         self._turn(-1)
 
     def _turn(self, step: int) -> None:
-        if len(self.sides) < 2:
+        count = len(self.sides)
+        if count < 2:
             self.say("there is no other answer")
             return
-        self.at = (self.at + step) % len(self.sides)
+        self.at = (self.at + step) % count
         self.draw()
 
     def action_copy_command(self) -> None:
-        self.say(self.logdrift.copy_text(self.command))
+        outcome = self.logdrift.copy_text(self.command)
+        self.say(outcome)
 
     def action_debuggers(self) -> None:
         """Commands for deeper debuggers, filled in for the token."""
@@ -344,7 +396,7 @@ class LayersScreen(BaseScreen, inherit_bindings=False):
         from logdrift.core.investigate.debuggers import debugger_script
 
         script = debugger_script(
-            self.session, self.labels, self.sequence, self.index or None
+            self.session, self.labels, self.sequence, self._asked_index
         )
         self.post_message(DebuggersMade(script))
 
@@ -354,13 +406,8 @@ class LayersScreen(BaseScreen, inherit_bindings=False):
             self.logdrift.show_error(message.problem)
             return
         title = f"Deeper debuggers · token {self.place}"
-        self.app.push_screen(TextScreen(title, message.text.splitlines()))
-
-    def action_copy(self) -> None:
-        self.say(self.logdrift.copy_text(self.text_to_save()))
-
-    def action_save(self) -> None:
-        save(self, "layers.tsv", self.text_to_save, session=self.session.folder)
+        lines = message.text.splitlines()
+        self.app.push_screen(TextScreen(title, lines))
 
     def text_to_save(self) -> str:
         """All that is saved as a table with tabs; the command where nothing is."""
@@ -368,20 +415,28 @@ class LayersScreen(BaseScreen, inherit_bindings=False):
             return f"{self.command}\n"
         lines = ["place\tbackend\tstage\trelative error\ttimes rounding\tlimit\twrong"]
         for layers, side in self.sides:
+            place = _place(layers)
+            backend = visible(side.backend)
             for stage in side.stages:
-                row = (_place(layers), visible(side.backend), *_cells(stage))
-                lines.append("\t".join(row))
+                cells = (place, backend, *_cells(stage))
+                lines.append("\t".join(cells))
         return "\n".join(lines)
 
 
 def _cells(stage: Stage) -> tuple[str, ...]:
     """A stage as a row of the copied table."""
+    times = ""
+    if stage.times is not None:
+        times = f"{stage.times:.6g}"
+    wrong = "no"
+    if stage.wrong:
+        wrong = "yes"
     return (
         visible(stage.name),
         f"{stage.error:.6g}",
-        "" if stage.times is None else f"{stage.times:.6g}",
+        times,
         f"{stage.limit:.6g}",
-        "yes" if stage.wrong else "no",
+        wrong,
     )
 
 

@@ -25,8 +25,7 @@ from logdrift.tui.models.limits import (
     judge_pair,
     whole_text,
 )
-from logdrift.tui.screens.base import BaseScreen
-from logdrift.tui.screens.saving import save
+from logdrift.tui.screens.saving import SavableScreen
 from logdrift.tui.screens.texts import TextScreen
 from logdrift.tui.widgets.bars import Bar
 from logdrift.tui.widgets.lines import Run
@@ -53,15 +52,21 @@ class PairAnswered(Message):
     line: AnswerLine
 
 
-class LimitsScreen(BaseScreen, inherit_bindings=False):
+def _not_judged(words: str) -> LimitsJudged:
+    return LimitsJudged([], words)
+
+
+class LimitsScreen(SavableScreen, inherit_bindings=False):
     """A row for each limit: the user's own first, those for bitwise equality last."""
 
     BINDINGS = bindings("limits")
     SCOPES = ("limits",)
     AUTO_FOCUS = "#limits"
+    SAVED_AS = "limits.tsv"
 
     def __init__(self, pair: Pair, answer: AnswerLine | None = None) -> None:
         super().__init__()
+        self.session = pair.session
         self.pair = pair
         self.answer = answer
         self.limits: list[JudgedLimit] = []
@@ -76,8 +81,9 @@ class LimitsScreen(BaseScreen, inherit_bindings=False):
         return self.query_one("#limits", Table)
 
     def on_mount(self) -> None:
-        a = visible(self.pair.a.info.label)
-        b = visible(self.pair.b.info.label)
+        pair = self.pair
+        a = visible(pair.a.info.label)
+        b = visible(pair.b.info.label)
         self.table.title_text = f"Limits · {a} {ARROW} {b}"
         self.table.aside = "measuring"
         self.judge_limits()
@@ -85,14 +91,14 @@ class LimitsScreen(BaseScreen, inherit_bindings=False):
     def on_unmount(self) -> None:
         self.workers.cancel_group(self, "limits")
 
-    @background(
-        group="limits", exclusive=True, failed=lambda words: LimitsJudged([], words)
-    )
+    @background(group="limits", exclusive=True, failed=_not_judged)
     def judge_limits(self) -> None:
         """Measure the pair and judge."""
-        self.post_message(LimitsJudged(judge_pair(self.pair)))
+        limits = judge_pair(self.pair)
+        self.post_message(LimitsJudged(limits))
         if self.answer is None:
-            self.post_message(PairAnswered(answer_line(self.pair.session, self.pair)))
+            line = answer_line(self.session, self.pair)
+            self.post_message(PairAnswered(line))
 
     @on(PairAnswered)
     def _on_answered(self, message: PairAnswered) -> None:
@@ -101,16 +107,19 @@ class LimitsScreen(BaseScreen, inherit_bindings=False):
 
     def _show_answer(self) -> None:
         """What to make of the limits: the sentence on the pair."""
-        if self.answer is None or not self.size.width:
+        answer = self.answer
+        if answer is None or not self.size.width:
             return
+        palette = self.palette
+        style = palette.meaning(answer.meaning)
         rows = paragraph(
-            self.answer.sentence,
-            self.palette.meaning(self.answer.meaning),
-            self.palette,
+            answer.sentence,
+            style,
+            palette,
             width=self.size.width - 2,
             most=_ANSWER_LINES,
         )
-        self.query_one("#answer", Bar).put(rows)
+        self.bar("answer").put(rows)
 
     @on(LimitsJudged)
     def _on_judged(self, message: LimitsJudged) -> None:
@@ -124,27 +133,30 @@ class LimitsScreen(BaseScreen, inherit_bindings=False):
 
     def draw(self) -> None:
         self._show_answer()
-        if self.limits:
-            self.table.aside = counted(self.limits, wide=self.size.width >= 120)
-        self.table.put(
-            list(COLUMNS),
-            [cells(item) for item in self.limits],
-            [self._mark(item) for item in self.limits],
-        )
+        limits = self.limits
+        if limits:
+            is_wide = self.size.width >= 120
+            self.table.aside = counted(limits, wide=is_wide)
+        rows = list(map(cells, limits))
+        marks = list(map(self._mark, limits))
+        self.table.put(list(COLUMNS), rows, marks)
         self._show_detail()
 
     def _mark(self, item: JudgedLimit) -> Run:
         mark, _ = STATES[item.ok]
+        muted = self.palette.muted
         if item.limit.level == "exact":
             # It is no alarm that a pair is not bitwise equal.
-            return mark, self.palette.muted
-        return mark, self._style(item, unknown=self.palette.muted)
+            return mark, muted
+        return mark, self._style(item, unknown=muted)
 
     def _style(self, item: JudgedLimit, *, unknown: Style) -> Style:
         """The colour of a kept, exceeded or ``unknown`` limit."""
         if item.ok is None:
             return unknown
-        return self.palette.good if item.ok else self.palette.bad
+        if item.ok:
+            return self.palette.good
+        return self.palette.bad
 
     @on(Rows.Moved)
     def _on_moved(self) -> None:
@@ -155,12 +167,15 @@ class LimitsScreen(BaseScreen, inherit_bindings=False):
         if not self.size.width:
             return
         palette = self.palette
-        bar = self.query_one("#detail", Bar)
+        detail = self.bar("detail")
         if not self.limits:
-            bar.put([[(" the numbers of the pair are being measured", palette.muted)]])
+            words = " the numbers of the pair are being measured"
+            detail.put([[(words, palette.muted)]])
             return
-        runs = self._detail(self.limits[self.table.selected], self.size.width - 2)
-        bar.put([[(" ", palette.text), run] for run in runs])
+        item = self.limits[self.table.selected]
+        blank = (" ", palette.text)
+        runs = self._detail(item, self.size.width - 2)
+        detail.put([[blank, run] for run in runs])
 
     def _detail(self, item: JudgedLimit, width: int) -> list[Run]:
         """The state, the numbers, what the limit means and where it was read."""
@@ -174,11 +189,13 @@ class LimitsScreen(BaseScreen, inherit_bindings=False):
         whose, name, value, allowed, metric = map(visible, cells(item))
         numbers = f"{name} ({whose}): {metric} is {value}, the limit {allowed}"
         meaning = f"{visible(limit.meaning)} ({LEVELS[limit.level]})"
+        meaning_lines = wrap(meaning, width)[:2]
+        source = visible(limit.source)
         return [
             (fit(state, width), style),
             (fit(numbers, width), palette.strong),
-            *((part, palette.text) for part in wrap(meaning, width)[:2]),
-            (fit(visible(limit.source), width), palette.muted),
+            *((line, palette.text) for line in meaning_lines),
+            (fit(source, width), palette.muted),
         ]
 
     # ---- commands
@@ -189,13 +206,8 @@ class LimitsScreen(BaseScreen, inherit_bindings=False):
         if not self.limits:
             return
         item = self.limits[self.table.selected]
-        self.app.push_screen(TextScreen("Limit", whole_text(item)))
-
-    def action_copy(self) -> None:
-        self.say(self.logdrift.copy_text(self.text_to_save()))
-
-    def action_save(self) -> None:
-        save(self, "limits.tsv", self.text_to_save, session=self.pair.session.folder)
+        lines = whole_text(item)
+        self.app.push_screen(TextScreen("Limit", lines))
 
     def text_to_save(self) -> str:
         return self.table.copied()

@@ -35,7 +35,12 @@ class LogScreen(TextScreen):
         self.at = start
 
     def on_mount(self) -> None:
-        self.read_log(self.backends[self.at])
+        self.read_log(self.backend)
+
+    @property
+    def backend(self) -> str:
+        """The backend whose log is shown."""
+        return self.backends[self.at]
 
     def hints(self) -> list[tuple[str, str]]:
         hints = super().hints()
@@ -44,24 +49,28 @@ class LogScreen(TextScreen):
         return hints
 
     def turn(self, step: int) -> None:
-        if len(self.backends) == 1:
+        count = len(self.backends)
+        if count == 1:
             self.tell("there is only this log")
             return
-        self.at = (self.at + step) % len(self.backends)
-        self.read_log(self.backends[self.at])
+        self.at = (self.at + step) % count
+        self.read_log(self.backend)
 
     @background(group="log", exclusive=True)
     def read_log(self, backend: str) -> None:
         """Read the end of a log."""
         from logdrift.tui.models.backend_log import log_lines
 
-        self.post_message(LogRead(backend, log_lines(self.session, backend)))
+        lines = log_lines(self.session, backend)
+        self.post_message(LogRead(backend, lines))
 
     @on(LogRead)
     def _on_log_read(self, message: LogRead) -> None:
-        if message.backend != self.backends[self.at]:
+        backend = message.backend
+        if backend != self.backend:
             return
-        title = f"Log of {visible(message.backend)}, last lines"
-        if len(self.backends) > 1:
-            title += f" ({self.at + 1} of {len(self.backends)})"
+        title = f"Log of {visible(backend)}, last lines"
+        count = len(self.backends)
+        if count > 1:
+            title += f" ({self.at + 1} of {count})"
         self.reading.put(title, message.lines, at_end=True)

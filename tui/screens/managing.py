@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 from textual import on
 from textual.message import Message
@@ -24,8 +24,6 @@ from logdrift.tui.screens.starting import NotConfirmed, StartingScreen
 from logdrift.tui.tones import indented
 from logdrift.tui.widgets.lines import Run
 from logdrift.tui.widgets.session_list import SessionList
-
-Result = TypeVar("Result")
 
 
 @dataclass
@@ -54,6 +52,10 @@ class Refused(Message):
 
     words: str
     window: bool = False
+
+
+def _refused_in_window(words: str) -> Refused:
+    return Refused(words, window=True)
 
 
 @dataclass
@@ -87,7 +89,8 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
         self.reader.look_now()
 
     def _key(self, name: str) -> str:
-        return key_of("sessions", name, self.logdrift.keymap)
+        keymap = self.logdrift.keymap
+        return key_of("sessions", name, keymap)
 
     # ---- two sessions against each other
 
@@ -107,9 +110,11 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
         self._mark(None)
         if marked == row.folder:
             self.say("")
-        else:
-            self.say(f"comparing {visible(marked.name)} with {row.name}")
-            self._compare(marked, row.folder, self._window_width())
+            return
+        earlier_name = visible(marked.name)
+        self.say(f"comparing {earlier_name} with {row.name}")
+        width = self._window_width()
+        self._compare(marked, row.folder, width)
 
     def _window_width(self) -> int:
         """Cells of a line in a window: its borders and scroll bar take four."""
@@ -118,16 +123,13 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
 
     def _mark(self, folder: Path | None) -> None:
         view = self.list
+        changed = (view.marked, folder)
         for index, row in enumerate(view.sessions):
-            if row.folder in (view.marked, folder):
+            if row.folder in changed:
                 view.refresh_line(index)
         view.marked = folder
 
-    @background(
-        group="compare",
-        exclusive=True,
-        failed=lambda words: Refused(words, window=True),
-    )
+    @background(group="compare", exclusive=True, failed=_refused_in_window)
     def _compare(self, earlier: Path, later: Path, width: int) -> None:
         from logdrift.core.report.diff import both_pairs, diff_sessions
         from logdrift.core.report.diff_document import diff_document
@@ -135,10 +137,12 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
         from logdrift.core.report.paint.text import styled_lines
         from logdrift.core.session.reader import open_session
 
-        sessions = open_session(earlier), open_session(later)
-        pairs = both_pairs(*sessions, None, None)
-        diff = diff_sessions(*sessions, *pairs)
-        lines = styled_lines(diff_document(diff), Canvas(width))
+        old = open_session(earlier)
+        new = open_session(later)
+        old_pair, new_pair = both_pairs(old, new, None, None)
+        diff = diff_sessions(old, new, old_pair, new_pair)
+        document = diff_document(diff)
+        lines = styled_lines(document, Canvas(width))
         rows = indented(lines, self.palette)
         self.post_message(Compared(earlier, later, rows))
 
@@ -147,7 +151,8 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
         from logdrift.tui.screens.diff import DiffScreen
 
         self.say("")
-        self.app.push_screen(DiffScreen(message.earlier, message.later, message.lines))
+        diff = DiffScreen(message.earlier, message.later, message.lines)
+        self.app.push_screen(diff)
 
     # ---- rename and delete
 
@@ -179,7 +184,8 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
         except LogdriftError as error:
             return str(error)
         for row in self.list.rows:
-            if row.folder != renamed.folder and row.folder.name == name:
+            is_another = row.folder != renamed.folder
+            if is_another and row.folder.name == name:
                 return f"{name} exists already: give another name"
         return ""
 
@@ -187,10 +193,9 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
     def _rename(self, row: SessionRow, name: str) -> None:
         from logdrift.core.session.manage import rename_session
 
-        self._manage(
-            lambda: rename_session(row.folder, name),
-            lambda folder: f"{row.name} is now {visible(folder.name)}",
-        )
+        folder = rename_session(row.folder, name)
+        words = f"{row.name} is now {visible(folder.name)}"
+        self.post_message(Managed(words, folder))
 
     def action_delete(self) -> None:
         row = self._idle("deleted")
@@ -202,11 +207,11 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
         from logdrift.core.session.manage import folder_size
 
         if row.folder.is_symlink():
-            self.post_message(Sized(row, "it is a link: what it leads to stays"))
-            return
-        held = folder_size(row.folder)
-        noun = "file" if held.files == 1 else "files"
-        words = f"{held.files:,} {noun}, {byte_size(held.size)}"
+            words = "it is a link: what it leads to stays"
+        else:
+            held = folder_size(row.folder)
+            noun = "file" if held.files == 1 else "files"
+            words = f"{held.files:,} {noun}, {byte_size(held.size)}"
         self.post_message(Sized(row, words))
 
     @on(Sized)
@@ -229,9 +234,9 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
     def _delete(self, row: SessionRow) -> None:
         from logdrift.core.session.manage import delete_session
 
-        self._manage(
-            lambda: delete_session(row.folder), lambda _: f"{row.name} is deleted"
-        )
+        delete_session(row.folder)
+        words = f"{row.name} is deleted"
+        self.post_message(Managed(words))
 
     # ---- from elsewhere
 
@@ -243,7 +248,8 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
         def answered(text: str | None) -> None:
             if text is not None:
                 path = user_path(text.strip())
-                self.say(f"importing {visible(path.name)}")
+                name = visible(path.name)
+                self.say(f"importing {name}")
                 self._import(path)
 
         words = f"path of {kinds_in_words()}"
@@ -255,20 +261,15 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
         from logdrift.core.session.importers import guess_format, import_session
         from logdrift.core.session.manage import free_name
 
-        notes: list[str] = []
         sessions = self.reader.folder
-
-        def bring() -> Path:
-            name = path.resolve().name.removesuffix(".jsonl")
-            out = sessions / free_name(sessions, name)
-            notes.extend(import_session(guess_format(path), [str(path)], out))
-            return out
-
-        def brought(folder: Path) -> str:
-            words = f"{visible(folder.name)} is imported: Enter opens it"
-            return words + _notes_in_words(len(notes))
-
-        self._manage(bring, brought)
+        file_name = path.resolve().name
+        name = free_name(sessions, file_name.removesuffix(".jsonl"))
+        folder = sessions / name
+        kind = guess_format(path)
+        notes = import_session(kind, [str(path)], folder)
+        words = f"{visible(name)} is imported: Enter opens it"
+        words += _notes_in_words(len(notes))
+        self.post_message(Managed(words, folder))
 
     # ---- captures
 
@@ -276,15 +277,19 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
         from logdrift.tui.screens.new_capture import NewCaptureScreen
 
         def answered(folder: Path | None) -> None:
-            if folder is not None:
-                self.look_again(folder)
-                self.say(
-                    f"{visible(folder.name)} is being captured in the background: Enter"
-                    f" looks at it, {self._key('cancel_capture')} cancels it"
-                )
+            if folder is None:
+                return
+            self.look_again(folder)
+            name = visible(folder.name)
+            cancel_key = self._key("cancel_capture")
+            self.say(
+                f"{name} is being captured in the background: Enter"
+                f" looks at it, {cancel_key} cancels it"
+            )
 
         self.say("")
-        self.app.push_screen(NewCaptureScreen(self.reader.folder), answered)
+        form = NewCaptureScreen(self.reader.folder)
+        self.app.push_screen(form, answered)
 
     def action_cancel_capture(self) -> None:
         from logdrift.tui.screens.confirm import Confirm
@@ -299,11 +304,11 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
                 self.say(f"ending the capture of {row.name}")
                 self._cancel(row)
 
-        share = "" if row.progress is None else f" It is at {row.progress:.0%}."
+        title = f"End the capture of {row.name}?"
+        if row.progress is not None:
+            title += f" It is at {row.progress:.0%}."
         question = Confirm(
-            f"End the capture of {row.name}?{share}",
-            "Yes, end it: what is finished stays",
-            "No, let it run",
+            title, "Yes, end it: what is finished stays", "No, let it run"
         )
         self.app.push_screen(question, answered)
 
@@ -311,10 +316,10 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
     def _cancel(self, row: SessionRow) -> None:
         from logdrift.core.capture.background import cancel_capture
 
-        self._manage(
-            lambda: cancel_capture(row.folder),
-            lambda _: f"{row.name} is cancelled: {self._key('resume')} goes on with it",
-        )
+        cancel_capture(row.folder)
+        resume_key = self._key("resume")
+        words = f"{row.name} is cancelled: {resume_key} goes on with it"
+        self.post_message(Managed(words))
 
     def action_resume(self) -> None:
         row = self._idle("resumed")
@@ -334,12 +339,13 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
         from logdrift.core.capture.trust import Stranger
 
         try:
-            self._manage(
-                lambda: start_background(row.folder),
-                lambda _: f"{row.name} goes on in the background",
-            )
+            start_background(row.folder)
         except Stranger as stranger:
-            self.post_message(NotConfirmed(stranger, lambda: self._resume(row)))
+            again = partial(self._resume, row)
+            self.post_message(NotConfirmed(stranger, again))
+            return
+        words = f"{row.name} goes on in the background"
+        self.post_message(Managed(words))
 
     # ---- what all of them share
 
@@ -350,11 +356,12 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
             self.say(f"there is no session to be {done}", warn=True)
             return None
         if row.state == "running":
-            self.say(
+            cancel_key = self._key("cancel_capture")
+            words = (
                 f"{row.name} is being written and cannot be {done}: wait for it, or"
-                f" cancel it ({self._key('cancel_capture')})",
-                warn=True,
+                f" cancel it ({cancel_key})"
             )
+            self.say(words, warn=True)
             return None
         return row
 
@@ -366,17 +373,6 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
             return None
         return row
 
-    def _manage(
-        self, act: Callable[[], Result], words: Callable[[Result], str]
-    ) -> None:
-        """Do something to a session in this thread and say how it went.
-
-        Raises `Stranger` where it would start what the user has not confirmed.
-        """
-        result = act()
-        folder = result if isinstance(result, Path) else None
-        self.post_message(Managed(words(result), folder))
-
     @on(Managed)
     def _on_managed(self, message: Managed) -> None:
         self.look_again(message.folder)
@@ -384,17 +380,20 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
 
     @on(Refused)
     def _on_refused(self, message: Refused) -> None:
+        words = message.words
         self.look_again()
         self.say("")
-        if message.window or len(message.words) > self.app.size.width - 4:
-            self.logdrift.show_error(message.words)
+        room = self.app.size.width - 4
+        if message.window or len(words) > room:
+            self.logdrift.show_error(words)
         else:
-            self.say(message.words, warn=True)
+            self.say(words, warn=True)
 
 
 def _missing_path(text: str) -> str:
     """What is wrong with a path to import from; "" for nothing."""
-    if text.strip() and os.path.exists(user_path(text.strip())):
+    typed = text.strip()
+    if typed and os.path.exists(user_path(typed)):
         return ""
     return "no such folder or file"
 

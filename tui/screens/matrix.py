@@ -32,8 +32,7 @@ from logdrift.tui.models.matrix import (
     mark_and_value,
     meaning,
 )
-from logdrift.tui.screens.base import BaseScreen
-from logdrift.tui.screens.saving import save
+from logdrift.tui.screens.saving import SavableScreen
 from logdrift.tui.screens.texts import Picker
 from logdrift.tui.widgets.bars import Bar
 from logdrift.tui.widgets.lines import Lines, Run, strip_of
@@ -68,7 +67,13 @@ class MatrixGrid(Lines, inherit_bindings=False):
         super().__init__(id=id)
         self.table = table
         self.row = 0
-        self.column = min(1, len(table.labels) - 1)
+        last_column = len(table.labels) - 1
+        self.column = min(1, last_column)
+
+    @property
+    def position(self) -> tuple[int, int]:
+        """Row and column of the cursor."""
+        return self.row, self.column
 
     @property
     def line_count(self) -> int:
@@ -77,16 +82,22 @@ class MatrixGrid(Lines, inherit_bindings=False):
     @property
     def label_width(self) -> int:
         """Cells for the labels of the rows, their numbers included."""
-        widths = (cell_len(visible(label)) for label in self.table.labels)
-        longest = max(widths, default=8) + 5
-        room = self.inner_width - _CELL * min(3, self.line_count) - 1
-        return max(12, min(longest, room, 36))
+        longest = 8
+        if self.table.labels:
+            longest = max(map(_cells_of_label, self.table.labels))
+        columns_at_least = min(3, self.line_count)
+        room = self.inner_width - _CELL * columns_at_least - 1
+        return max(12, min(longest + 5, room, 36))
 
     def columns(self) -> range:
         """The columns that are seen: those around the cursor where not all fit."""
-        count = max(1, (self.inner_width - self.label_width) // _CELL)
-        first = max(0, min(self.column - count // 2, self.line_count - count))
-        return range(first, min(self.line_count, first + count))
+        room = self.inner_width - self.label_width
+        count = max(1, room // _CELL)
+        centred = self.column - count // 2
+        last_first = self.line_count - count
+        first = max(0, min(centred, last_first))
+        end = min(self.line_count, first + count)
+        return range(first, end)
 
     def fixed_line(self, y: int, width: int) -> Strip:
         if y == 0:
@@ -95,51 +106,67 @@ class MatrixGrid(Lines, inherit_bindings=False):
 
     def _title(self, width: int) -> Strip:
         table = self.table
+        unit = table.row_of_metric.unit
+        title = f"Matrix · {table.metric} ({unit})"
+        aside = f"{table.scope} tokens"
         if table.scope == "all":
             aside = "all tokens"
-        else:
-            aside = f"{table.scope} tokens"
-        if table.computed < len(table.rows):
-            aside += f", {table.computed} of {len(table.rows)} rows"
-        title = f"Matrix · {table.metric} ({table.row_of_metric.unit})"
+        count = len(table.rows)
+        if table.computed < count:
+            aside += f", {table.computed} of {count} rows"
         return self.title_line(title, width, aside)
 
     def _head(self, width: int) -> Strip:
         """The numbers of the columns, and whether there are more to either side."""
         columns = self.columns()
-        left = "‹" if columns.start else " "
-        right = " ›" if columns.stop < self.line_count else ""
         head = fit("A ↓  B →", self.label_width - 2)
-        numbers = [f"{_right(str(column + 1))} " for column in columns]
-        text = f" {head}{left}{''.join(numbers)}{right}"
-        return strip_of([(text, self.palette.muted)], width)
+        text = f" {head}"
+        text += "‹" if columns.start else " "
+        for column in columns:
+            number_of_column = _right(str(column + 1))
+            text += f"{number_of_column} "
+        if columns.stop < self.line_count:
+            text += " ›"
+        run = (text, self.palette.muted)
+        return strip_of([run], width)
 
     def line(self, index: int, width: int) -> Strip:
-        p = self.palette
-        label = f"{index + 1:>2} {visible(self.table.labels[index])}"
-        style = p.strong if index == self.row else p.text
-        runs: list[Run] = [(f" {fit(label, self.label_width - 2)} ", style)]
+        palette = self.palette
+        blank = (" ", palette.text)
+        runs = [self._label(index)]
         for column in self.columns():
-            text, cell_style = self._cell(index, column)
-            under_cursor = (index, column) == (self.row, self.column)
-            runs.append((text, p.cursor if under_cursor else cell_style))
-            runs.append((" ", p.text))
+            text, style = self._cell(index, column)
+            if self.position == (index, column):
+                style = palette.cursor
+            runs.append((text, style))
+            runs.append(blank)
         return strip_of(runs, width)
+
+    def _label(self, row: int) -> Run:
+        """The number and label of a row."""
+        name = visible(self.table.labels[row])
+        label = f"{row + 1:>2} {name}"
+        style = self.palette.text
+        if row == self.row:
+            style = self.palette.strong
+        text = fit(label, self.label_width - 2)
+        return f" {text} ", style
 
     def _cell(self, row: int, column: int) -> Run:
         """The text of a cell in `_CELL` - 1 cells and its style."""
-        p = self.palette
-        cell = self.table.cell(row, column)
+        palette = self.palette
         if row == column:
-            return _right(NOTHING), p.muted
+            return _right(NOTHING), palette.muted
+        cell = self.table.cell(row, column)
         if cell is None:
-            return _right("…"), p.muted
+            return _right("…"), palette.muted
         if cell.problem is not None:
-            return _right("✗"), p.bad
+            return _right("✗"), palette.bad
         if not cell.comparable:
-            return f"{VOID}{fit(number(cell.value), _CELL - 3, right=True)}", p.grey
+            value = number(cell.value)
+            return _marked(VOID, value), palette.grey
         mark, value = mark_and_value(self.table, cell)
-        return f"{mark}{fit(value, _CELL - 2, right=True)}", self._style(cell)
+        return _marked(mark, value), self._style(cell)
 
     def _style(self, cell: MatrixCell) -> Style:
         """The colour of a comparable number: the larger it is, the stronger."""
@@ -156,7 +183,7 @@ class MatrixGrid(Lines, inherit_bindings=False):
         last = self.line_count - 1
         row = max(0, min(row, last))
         column = max(0, min(column, last))
-        if (row, column) == (self.row, self.column):
+        if self.position == (row, column):
             return
         columns_before = self.columns()
         row_before = self.row
@@ -175,28 +202,41 @@ class MatrixGrid(Lines, inherit_bindings=False):
         cell = self._cell_at(event.x, event.y)
         if cell is None:
             return
-        if cell == (self.row, self.column):
+        if cell == self.position:
             self.post_message(self.CellChosen())
         self.go(*cell)
 
     def _cell_at(self, x: int, y: int) -> tuple[int, int] | None:
+        """Row and column of the cell at a place of the pane; None beside the cells."""
         row = self.top + y - self.fixed
-        at = x - self.label_width
-        if y < self.fixed or row >= self.line_count or at < 0:
+        in_rows = y >= self.fixed and row < self.line_count
+        cells_from_labels = x - self.label_width
+        if not in_rows or cells_from_labels < 0:
             return None
         columns = self.columns()
-        index = at // _CELL
-        if index < len(columns):
-            return (row, columns[index])
-        return None
+        index = cells_from_labels // _CELL
+        if index >= len(columns):
+            return None
+        return row, columns[index]
+
+
+def _cells_of_label(label: str) -> int:
+    return cell_len(visible(label))
 
 
 def _right(text: str) -> str:
     """``text`` at the right end of a cell."""
-    return fit(text, _CELL - 1, right=True)
+    return _marked("", text)
 
 
-class MatrixScreen(BaseScreen, inherit_bindings=False):
+def _marked(mark: str, text: str) -> str:
+    """``mark`` at the left end of a cell, ``text`` at the right end."""
+    room = _CELL - 1 - cell_len(mark)
+    shown = fit(text, room, right=True)
+    return f"{mark}{shown}"
+
+
+class MatrixScreen(SavableScreen, inherit_bindings=False):
     """The table, and in words what stands under the cursor.
 
     A thread computes it row by row until the screen is left.
@@ -205,6 +245,7 @@ class MatrixScreen(BaseScreen, inherit_bindings=False):
     BINDINGS = bindings("matrix")
     SCOPES = ("matrix",)
     AUTO_FOCUS = "#grid"
+    SAVED_AS = "matrix.tsv"
 
     def __init__(
         self,
@@ -231,8 +272,10 @@ class MatrixScreen(BaseScreen, inherit_bindings=False):
         labels = self.table.labels
         if self._start is not None and set(self._start) <= set(labels):
             a, b = self._start
-            self.grid.row, self.grid.column = labels.index(a), labels.index(b)
-            self.call_after_refresh(self.grid.reveal, self.grid.row)
+            grid = self.grid
+            grid.row = labels.index(a)
+            grid.column = labels.index(b)
+            self.call_after_refresh(grid.reveal, grid.row)
         self._compute()
 
     def on_unmount(self) -> None:
@@ -249,7 +292,8 @@ class MatrixScreen(BaseScreen, inherit_bindings=False):
 
     def _compute(self) -> None:
         table = self.table
-        self._fill(table.labels, table.key, dict(table.gates))
+        gates = dict(table.gates)
+        self._fill(table.labels, table.key, gates)
 
     @background(group="matrix", exclusive=True)
     def _fill(
@@ -265,18 +309,21 @@ class MatrixScreen(BaseScreen, inherit_bindings=False):
             for b in labels:
                 if worker.is_cancelled:
                     return
-                if a == b:
-                    row.append(None)
-                    continue
-                gate = gates.get((a, b))
-                row.append(matrix_cell(self.session, a, b, metric, scope, gate))
-            self.post_message(RowDone(key, index, tuple(row)))
+                cell = None
+                if a != b:
+                    gate = gates.get((a, b))
+                    cell = matrix_cell(self.session, a, b, metric, scope, gate)
+                row.append(cell)
+            done = RowDone(key, index, tuple(row))
+            self.post_message(done)
 
     @on(RowDone)
     def _on_row_done(self, message: RowDone) -> None:
-        if message.key != self.table.key:
+        table = self.table
+        if message.key != table.key:
             return
-        if self.table.take_row(message.index, message.cells):
+        scale_changed = table.take_row(message.index, message.cells)
+        if scale_changed:
             self.grid.refresh()
         else:
             self.grid.refresh_line(message.index)
@@ -295,108 +342,113 @@ class MatrixScreen(BaseScreen, inherit_bindings=False):
         if not self.size.width:
             return
         width = self.size.width - 2
-        most = 2 if self.size.height >= 24 else 1
-        rows: list[list[Run]] = []
+        most = 1
+        if self.size.height >= 24:
+            most = 2
+        rows: list[Row] = []
         for text, style in self._detail():
             rows += paragraph(text, style, self.palette, width=width, most=most)
-        self.query_one("#detail", Bar).put(rows)
+        self.bar("detail").put(rows)
 
     def _detail(self) -> list[Run]:
-        p = self.palette
+        palette = self.palette
         table = self.table
         if len(table.labels) < 2:
-            return [(_TOO_FEW, p.warn)]
-        explained = [(meaning(table.row_of_metric), p.muted), (legend(), p.muted)]
-        return [*self._cell_in_words(), *explained]
+            return [(_TOO_FEW, palette.warn)]
+        metric_meaning = meaning(table.row_of_metric)
+        return [
+            *self._cell_in_words(),
+            (metric_meaning, palette.muted),
+            (legend(), palette.muted),
+        ]
 
     def _cell_in_words(self) -> list[Run]:
         """Two lines: the number, and the verdict or what is missing."""
         palette = self.palette
-        row = self.grid.row
-        column = self.grid.column
+        row, column = self.grid.position
+        nothing_more = ("", palette.text)
         a = visible(self.table.labels[row])
-        b = visible(self.table.labels[column])
         if row == column:
-            return [(f"{a} against itself", palette.text), ("", palette.text)]
+            return [(f"{a} against itself", palette.text), nothing_more]
+        b = visible(self.table.labels[column])
         head = f"{a} {ARROW} {b}"
         cell = self.table.cell(row, column)
         if cell is None:
-            return [(f"{head}: being computed", palette.text), ("", palette.text)]
+            return [(f"{head}: being computed", palette.text), nothing_more]
         if cell.problem is not None:
-            return [(head, palette.strong), (visible(cell.problem), palette.bad)]
+            problem = visible(cell.problem)
+            return [(head, palette.strong), (problem, palette.bad)]
         return self._number_and_verdict(head, cell)
 
     def _number_and_verdict(self, head: str, cell: MatrixCell) -> list[Run]:
         palette = self.palette
+        value = number(cell.value)
+        size = "means nothing"
+        style = palette.muted
         if cell.comparable:
-            meaning = self.table.grade(cell).words
+            size = self.table.grade(cell).words
             style = palette.strong
-        else:
-            meaning = "means nothing"
-            style = palette.muted
         verdict = VERDICTS.get(cell.verdict or "", "")
-        reason = f"{verdict}  {visible(cell.reason)}".rstrip()
+        reason = visible(cell.reason)
+        judgement = f"{verdict}  {reason}".rstrip()
         return [
-            (f"{head}: {number(cell.value)}, {meaning}", style),
-            (reason, palette.verdict(cell.verdict)),
+            (f"{head}: {value}, {size}", style),
+            (judgement, palette.verdict(cell.verdict)),
         ]
 
     # ---- commands
 
     def action_move(self, rows: int, columns: int) -> None:
         """Move the cursor."""
-        self.grid.go(self.grid.row + rows, self.grid.column + columns)
+        row, column = self.grid.position
+        self.grid.go(row + rows, column + columns)
 
     @on(MatrixGrid.CellChosen)
     def action_open_pair(self) -> None:
         """Leave, and show this pair."""
         labels = self.table.labels
+        row, column = self.grid.position
         if len(labels) < 2:
             words = "two captures with a finished sequence are needed for a pair"
             self.say(words, warn=True)
-        elif self.grid.row == self.grid.column:
+        elif row == column:
             self.say("a capture against itself is no pair", warn=True)
         else:
             self.dismiss()
-            self._chosen((labels[self.grid.row], labels[self.grid.column]))
+            pair = (labels[row], labels[column])
+            self._chosen(pair)
 
     def action_choose_metric(self) -> None:
         """Choose the metric from the list of all."""
-        p = self.palette
+        palette = self.palette
         metrics = tuple(METRICS.values())
 
         def row(index: int, width: int) -> Row:
             metric = metrics[index]
             room = max(12, min(44, width // 2))
-            return [
-                (f" {fit(metric.path, room - 2)} ", p.text),
-                (fit(metric.meaning, width - room), p.muted),
-            ]
+            path = fit(metric.path, room - 2)
+            words = fit(metric.meaning, width - room)
+            return [(f" {path} ", palette.text), (words, palette.muted)]
 
         def answered(index: int | None) -> None:
             if index is not None:
-                self._show(metrics[index].path, self.table.scope)
+                metric = metrics[index]
+                self._show(metric.path, self.table.scope)
 
         start = metrics.index(self.table.row_of_metric)
         title = " number and what it is"
-        self.app.push_screen(
-            Picker("Metric", title, len(metrics), row, start), answered
-        )
+        picker = Picker("Metric", title, len(metrics), row, start)
+        self.app.push_screen(picker, answered)
 
     def action_step_metric(self, step: int) -> None:
         """The metric before or after this one."""
-        self._show(self.table.next_metric(step), self.table.scope)
+        metric = self.table.next_metric(step)
+        self._show(metric, self.table.scope)
 
     def action_scope(self) -> None:
         """The next scope."""
-        self._show(self.table.metric, self.table.next_scope())
-
-    def action_copy(self) -> None:
-        """Copy the table."""
-        self.say(self.logdrift.copy_text(self.text_to_save()))
-
-    def action_save(self) -> None:
-        save(self, "matrix.tsv", self.text_to_save, session=self.session.folder)
+        scope = self.table.next_scope()
+        self._show(self.table.metric, scope)
 
     def text_to_save(self) -> str:
         """The table with tabs between its cells, not comparable ones marked."""

@@ -31,12 +31,12 @@ from logdrift.tui.models.engines import Found, look_for_engines
 from logdrift.tui.models.plan_file import save_plan, with_typed_ids
 from logdrift.tui.screens.base import BaseScreen
 from logdrift.tui.screens.plan_pane import PlanPane, plan_lines
-from logdrift.tui.widgets.bars import Hints
 from logdrift.tui.widgets.form import Form
 
 WIDE = 110
 """Columns from which the plan stands beside the form."""
 _BEING_STARTED = "it is being started: one moment"
+_BACKEND_BUTTON = re.compile(r"backend\[(\d+)\](\.remove)?")
 
 
 @dataclass
@@ -67,6 +67,11 @@ class StartFailed(Message):
     error: LogdriftError
 
 
+def _not_started(words: str) -> StartFailed:
+    error = LogdriftError(words)
+    return StartFailed(error)
+
+
 class NewCaptureScreen(BaseScreen, inherit_bindings=False):
     """Asks for everything a capture needs; dismissed with the folder of the session
     once it runs.
@@ -77,15 +82,10 @@ class NewCaptureScreen(BaseScreen, inherit_bindings=False):
     AUTO_FOCUS = "#form"
 
     def __init__(self, sessions: Path) -> None:
-        from logdrift.core.capture.environments import available
-
         super().__init__()
         self._sessions = sessions
-        known = {}
-        for engine, interpreter in available().items():
-            if not isinstance(interpreter, LogdriftError):
-                known[engine] = interpreter
-        self.form = forms.first_form(_free_name(sessions), known)
+        name = _free_name(sessions)
+        self.form = forms.first_form(name, _known_engines())
         self.built = build(self.form, sessions)
         self._untouched = self.form
         self.found: Mapping[str, Found] = {}
@@ -106,15 +106,15 @@ class NewCaptureScreen(BaseScreen, inherit_bindings=False):
         self._cancel.set()
 
     def show_hints(self) -> None:
-        # A question mark is typed here.
         keymap = self.logdrift.keymap
-        self.query_one("#hints", Hints).show(
-            [*hint_pairs(*self.SCOPES, keymap=keymap), ("F1", "help")]
-        )
+        pairs = hint_pairs(*self.SCOPES, keymap=keymap)
+        # A question mark is typed here.
+        self.hint_line.show([*pairs, ("F1", "help")])
 
     def size_classes(self, width: int, height: int) -> None:
         super().size_classes(width, height)
-        self.set_class(width < WIDE, "-narrow")
+        is_narrow = width < WIDE
+        self.set_class(is_narrow, "-narrow")
 
     @property
     def fields(self) -> Form:
@@ -137,7 +137,8 @@ class NewCaptureScreen(BaseScreen, inherit_bindings=False):
         """What is wrong, less the prompt that has yet to be typed: an empty form is
         not wrong yet.
         """
-        no_prompt_yet = self.form.texts == ("",) and self.form.source == "text"
+        form = self.form
+        no_prompt_yet = form.source == "text" and form.texts == ("",)
         if self._started or not no_prompt_yet:
             return self.built
         problems = dict(self.built.problems)
@@ -175,23 +176,25 @@ class NewCaptureScreen(BaseScreen, inherit_bindings=False):
         """Another choice of a field."""
         self.say("")
         options = forms.choices(self.form, key)
-        now = options.index(forms.value_of(self.form, key))
-        following = options[(now + step) % len(options)]
+        value = forms.value_of(self.form, key)
+        index = options.index(value) + step
+        following = options[index % len(options)]
         self._set(forms.with_value(self.form, key, following))
 
     def pressed(self, key: str) -> None:
         """A button: of the plan, of a backend, or of an engine, which adds a
         backend.
         """
-        backend = re.fullmatch(r"backend\[(\d+)\](\.remove)?", key)
+        backend = _BACKEND_BUTTON.fullmatch(key)
         if backend is not None:
-            index = int(backend[1])
-            if backend[2]:
-                self._remove_backend(index)
+            number, remove = backend.groups()
+            if remove:
+                self._remove_backend(int(number))
             else:
-                self._expand(index)
+                self._expand(int(number))
         elif key.startswith("engine."):
-            self._add(key.removeprefix("engine."))
+            engine = key.removeprefix("engine.")
+            self._add(engine)
         else:
             self._press_plan_button(key)
 
@@ -215,13 +218,17 @@ class NewCaptureScreen(BaseScreen, inherit_bindings=False):
 
         engines = list(ENGINES)
         palette = self.palette
+        being_looked_for = Found("looking for it")
 
         def row(index: int, width: int) -> Row:
             engine = engines[index]
-            known = self.found.get(engine, Found("looking for it"))
-            style = palette.bad if known.problem else palette.muted
-            words = visible(known.problem or known.words)
-            return [(f" {engine:<14}", palette.text), (words, style)]
+            known = self.found.get(engine, being_looked_for)
+            words = known.words
+            style = palette.muted
+            if known.problem:
+                words = known.problem
+                style = palette.bad
+            return [(f" {engine:<14}", palette.text), (visible(words), style)]
 
         def answered(index: int | None) -> None:
             if index is not None:
@@ -232,22 +239,28 @@ class NewCaptureScreen(BaseScreen, inherit_bindings=False):
 
     def _add(self, engine: str) -> None:
         before = self.form.backends
-        taken = {backend.name for backend in before}
-        backends = (*before, forms.new_backend(engine, taken))
+        names = {backend.name for backend in before}
+        added = forms.new_backend(engine, names)
+        form = replace(self.form, backends=(*before, added))
         index = len(before)
         self._expanded |= {index}
-        self._set(replace(self.form, backends=backends), key=f"backend[{index}].name")
-        problem = self.found.get(engine, Found()).problem
-        if problem is not None:
-            self.say(problem, warn=True)
+        self._set(form, key=f"backend[{index}].name")
+        known = self.found.get(engine)
+        if known is not None and known.problem is not None:
+            self.say(known.problem, warn=True)
 
     def _remove_backend(self, index: int) -> None:
         backends = list(self.form.backends)
         removed = backends.pop(index)
-        before = {other for other in self._expanded if other < index}
-        after = {other - 1 for other in self._expanded if other > index}
-        self._expanded = frozenset(before | after)
-        self._set(replace(self.form, backends=tuple(backends)))
+        expanded = set()
+        for other in self._expanded:
+            if other < index:
+                expanded.add(other)
+            elif other > index:
+                expanded.add(other - 1)
+        self._expanded = frozenset(expanded)
+        form = replace(self.form, backends=tuple(backends))
+        self._set(form)
         self.say(f"{removed.name} is removed")
 
     # ---- moving
@@ -259,17 +272,20 @@ class NewCaptureScreen(BaseScreen, inherit_bindings=False):
         self.fields.step(-1)
 
     def action_fields_down(self) -> None:
-        self.fields.step(self.fields.page - 2)
+        page = self.fields.page
+        self.fields.step(page - 2)
 
     def action_fields_up(self) -> None:
-        self.fields.step(2 - self.fields.page)
+        page = self.fields.page
+        self.fields.step(2 - page)
 
     # ---- the plan as a file
 
     def action_show_plan(self) -> None:
         from logdrift.tui.screens.texts import TextScreen
 
-        self.app.push_screen(TextScreen("Plan", self.plan_lines()))
+        window = TextScreen("Plan", self.plan_lines())
+        self.app.push_screen(window)
 
     def action_save_plan(self) -> None:
         from logdrift.tui.screens.prompt import LinePrompt
@@ -287,10 +303,11 @@ class NewCaptureScreen(BaseScreen, inherit_bindings=False):
             else:
                 self._write_plan(path)
 
+        name = self.form.session.strip() or "plan"
         prompt = LinePrompt(
             "Save the plan",
             "a file; logdrift capture --plan takes it",
-            f"{self.form.session.strip() or 'plan'}.toml",
+            f"{name}.toml",
             problem=_no_path,
         )
         self.app.push_screen(prompt, answered)
@@ -302,7 +319,8 @@ class NewCaptureScreen(BaseScreen, inherit_bindings=False):
             if index == 1:
                 self._write_plan(path)
 
-        question = Confirm(f"{visible(path.name)} exists already", "Yes, write over it")
+        name = visible(path.name)
+        question = Confirm(f"{name} exists already", "Yes, write over it")
         self.app.push_screen(question, answered)
 
     def _write_plan(self, path: Path) -> None:
@@ -320,24 +338,28 @@ class NewCaptureScreen(BaseScreen, inherit_bindings=False):
 
         def answered(text: str | None) -> None:
             path = _path(text)
-            if path is None:
-                return
-            try:
-                plan = load_plan(path)
-            except Exception as error:
-                self.logdrift.show_error(words_of(error))
-                return
-            self.take_plan(plan)
-            self.say(f"loaded: {path}")
+            if path is not None:
+                self._load_plan(path)
 
         words = "a TOML file, as saved here or as docs/plan.md has it"
         prompt = LinePrompt("Load a plan", words, problem=_no_path)
         self.app.push_screen(prompt, answered)
 
+    def _load_plan(self, path: Path) -> None:
+        try:
+            plan = load_plan(path)
+        except Exception as error:
+            words = words_of(error)
+            self.logdrift.show_error(words)
+            return
+        self.take_plan(plan)
+        self.say(f"loaded: {path}")
+
     def take_plan(self, plan: CapturePlan) -> None:
         """Fill the form in from a plan."""
         self._expanded = frozenset()
-        self._set(forms.form_of(plan, self.form.session), key="model")
+        form = forms.form_of(plan, self.form.session)
+        self._set(form, key="model")
 
     # ---- starting and leaving
 
@@ -350,7 +372,8 @@ class NewCaptureScreen(BaseScreen, inherit_bindings=False):
         else:
             self._started = True
             self.say("checking model and prompts")
-            folder = self._sessions / self.form.session.strip()
+            name = self.form.session.strip()
+            folder = self._sessions / name
             self._start(plan, self.built.ids, folder)
 
     def _point_at_problem(self) -> None:
@@ -362,22 +385,21 @@ class NewCaptureScreen(BaseScreen, inherit_bindings=False):
         self._show(key)
         self._started = before
         problems = self.built.problems
-        first = next(iter(problems.values()), "")
-        self.say(problems.get(key or "", "") or first, warn=True)
+        problem = next(iter(problems.values()), "")
+        if key is not None:
+            problem = problems[key] or problem
+        self.say(problem, warn=True)
 
     def _first_wrong_field(self) -> str | None:
+        problems = self.built.problems
         rows = form_rows(self.form, self.built, self.found, self._expanded)
         for row in rows:
-            if row.kind == "bad" and row.key in self.built.problems:
+            is_wrong = row.kind == "bad"
+            if is_wrong and row.key in problems:
                 return row.key
         return None
 
-    @background(
-        group="start",
-        exclusive=True,
-        writes=True,
-        failed=lambda words: StartFailed(LogdriftError(words)),
-    )
+    @background(group="start", exclusive=True, writes=True, failed=_not_started)
     def _start(
         self, plan: CapturePlan, ids: tuple[str, ...] | None, folder: Path
     ) -> None:
@@ -389,7 +411,8 @@ class NewCaptureScreen(BaseScreen, inherit_bindings=False):
 
         try:
             with tempfile.TemporaryDirectory(prefix="logdrift-") as scratch:
-                plan = with_typed_ids(plan, ids, Path(scratch))
+                scratch_folder = Path(scratch)
+                plan = with_typed_ids(plan, ids, scratch_folder)
                 create_session(plan, folder, narrate)
             start_background(folder)
         except LogdriftError as error:
@@ -408,8 +431,9 @@ class NewCaptureScreen(BaseScreen, inherit_bindings=False):
     @on(StartFailed)
     def _on_start_failed(self, message: StartFailed) -> None:
         self._started = False
-        words = str(message.error)
-        key = field_of(message.error, self.form)
+        error = message.error
+        words = str(error)
+        key = field_of(error, self.form)
         self.say("")
         if key is None:
             self.logdrift.show_error(words)
@@ -436,18 +460,31 @@ class NewCaptureScreen(BaseScreen, inherit_bindings=False):
             self.app.push_screen(question, answered)
 
 
+def _known_engines() -> set[str]:
+    """The engines that have an interpreter."""
+    from logdrift.core.capture.environments import available
+
+    known = set()
+    for engine, interpreter in available().items():
+        if not isinstance(interpreter, LogdriftError):
+            known.add(engine)
+    return known
+
+
 def _free_name(sessions: Path) -> str:
     """A name for a session that is not taken yet."""
     for number in itertools.count(1):
         name = f"capture-{number}"
-        if not (sessions / name).exists():
+        folder = sessions / name
+        if not folder.exists():
             return name
     raise AssertionError("numbers do not end")
 
 
 def _path(text: str | None) -> Path | None:
-    if text and text.strip():
-        return user_path(text.strip())
+    typed = (text or "").strip()
+    if typed:
+        return user_path(typed)
     return None
 
 

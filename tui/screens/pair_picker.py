@@ -65,10 +65,10 @@ class PairPicker(Picker):
     @background(group="pairs", exclusive=True)
     def _judge_all(self) -> None:
         worker = get_current_worker()
-        for index, (a, b) in enumerate(self._pairs):
+        for index, labels in enumerate(self._pairs):
             if worker.is_cancelled:
                 return
-            row = pair_row(self._session, a, b)
+            row = pair_row(self._session, *labels)
             self.post_message(PairJudged(index, row))
 
     @on(PairJudged)
@@ -77,14 +77,17 @@ class PairPicker(Picker):
         self.update()
 
     def _row(self, index: int, width: int) -> Row:
-        a, b = self._pairs[index]
-        label = fit(f"{a} → {b}", max(10, width - 32))
+        labels = self._pairs[index]
+        a, b = labels
+        room = max(10, width - 32)
+        names = fit(f"{a} → {b}", room)
         mark = " "
         style = self._palette.text
-        if (a, b) == self._now:
+        if labels == self._now:
             mark = "•"
             style = self._palette.strong
-        return [(f" {mark} {label}", style), *self._judgement(index)]
+        judgement = self._judgement(index)
+        return [(f" {mark} {names}", style), *judgement]
 
     def _judgement(self, index: int) -> Row:
         """MAE and verdict of a pair, or why there are none; … until it is judged."""
@@ -93,13 +96,12 @@ class PairPicker(Picker):
         if row is None:
             return [("        …", palette.muted)]
         if row.problem:
-            return [(fit(f" {row.problem}", 29), palette.bad)]
+            problem = fit(f" {row.problem}", 29)
+            return [(problem, palette.bad)]
         mae = number(row.mae)
         verdict = VERDICTS.get(row.verdict or "", "")
-        return [
-            (f" {mae:>9}", palette.text),
-            (f"  {verdict}", palette.verdict(row.verdict)),
-        ]
+        style = palette.verdict(row.verdict)
+        return [(f" {mae:>9}", palette.text), (f"  {verdict}", style)]
 
 
 def ask_pair(
@@ -111,9 +113,8 @@ def ask_pair(
     """Ask for a pair of a session; ``chosen`` gets the labels of the one chosen."""
     pairs = list_pairs(session)
     if not pairs:
-        screen.say(
-            "two captures with a finished sequence are needed for a pair", warn=True
-        )
+        words = "two captures with a finished sequence are needed for a pair"
+        screen.say(words, warn=True)
         return
 
     def answered(index: int | None) -> None:
@@ -121,7 +122,8 @@ def ask_pair(
             chosen(pairs[index])
 
     screen.say("")
-    screen.app.push_screen(PairPicker(session, pairs, now, screen.palette), answered)
+    picker = PairPicker(session, pairs, now, screen.palette)
+    screen.app.push_screen(picker, answered)
 
 
 def open_labels(screen: BaseScreen, session: Session, labels: Labels) -> Pair | None:

@@ -22,11 +22,13 @@ class PlanPane(Text, can_focus=False):
 
     def put(self, draft: DraftPlan) -> None:
         """Show a plan, where there is room for it."""
-        if not self.display or not self.size.width:
+        is_hidden = not self.display
+        if is_hidden or not self.size.width:
             return
         strips = []
         for line in plan_lines(draft):
-            run = (f" {visible(line)}", self._style(line))
+            style = self._style(line)
+            run = (f" {visible(line)}", style)
             strips.append(strip_of([run], self.inner_width))
         self.set_lines(strips)
 
@@ -42,12 +44,13 @@ class PlanPane(Text, can_focus=False):
 def plan_lines(draft: DraftPlan) -> list[str]:
     """The plan as TOML; where there is none, what is wrong."""
     if draft.plan is None:
-        problems = [f"# {words}" for words in draft.problems.values()]
-        return ["# not yet a plan:", *problems]
+        problems = draft.problems.values()
+        return ["# not yet a plan:", *(f"# {words}" for words in problems)]
     try:
-        lines = plan_toml(draft.plan).splitlines()
+        text = plan_toml(draft.plan)
     except LogdriftError as error:
         return [f"# {error}"]
+    lines = text.splitlines()
     if draft.ids is None:
         return lines
     note = "# the ids are written to this file of prompts when the plan is saved"

@@ -16,7 +16,7 @@ from logdrift.tui.bindings import bindings
 from logdrift.tui.screens.base import SafeScreen
 from logdrift.tui.widgets.bars import Hints
 from logdrift.tui.widgets.line_edit import TypedLine, line_runs, typed
-from logdrift.tui.widgets.lines import Lines, Run, strip_of
+from logdrift.tui.widgets.lines import Lines, strip_of
 
 
 class LinePrompt(
@@ -58,9 +58,9 @@ class LinePrompt(
             yield self._note
 
     def on_mount(self) -> None:
-        self.query_one("#prompt-title", Hints).show(
-            [("", self.title_text), ("Enter", "take"), ("Esc", "leave")]
-        )
+        title = ("", self.title_text)
+        keys = [("Enter", "take"), ("Esc", "leave")]
+        self.query_one("#prompt-title", Hints).show([title, *keys])
         self.note(self.words)
 
     @property
@@ -74,10 +74,13 @@ class LinePrompt(
 
     def on_line_box_changed(self, message: LineBox.Changed) -> None:
         message.stop()
-        wrong = self._wrong(message.text) if message.text else ""
+        text = message.text
+        wrong = ""
+        if text:
+            wrong = self._wrong(text)
         self.note(wrong or self.words)
         if self._typed is not None:
-            self._typed(message.text)
+            self._typed(text)
 
     def _wrong(self, text: str) -> str:
         """What is wrong with a text, in one line; what its check raises is wrong with
@@ -122,22 +125,23 @@ class LineBox(Lines):
         return 1
 
     def line(self, index: int, width: int) -> Strip:
-        p = self.palette
-        runs: list[Run] = [
-            (" › ", p.accent),
-            *line_runs(self.edited, max(1, width - 4), p, cursor=True),
-        ]
-        return strip_of(runs, width)
+        palette = self.palette
+        room = max(1, width - 4)
+        typed_runs = line_runs(self.edited, room, palette, cursor=True)
+        return strip_of([(" › ", palette.accent), *typed_runs], width)
 
     def put(self, line: TypedLine) -> None:
         """Take another text, as far as there is room for it."""
-        line = TypedLine(line.text[: self._limit], min(line.at, self._limit))
-        if line != self.edited:
-            changed = line.text != self.edited.text
-            self.edited = line
-            self.refresh()
-            if changed:
-                self.post_message(self.Changed(line.text))
+        text = line.text[: self._limit]
+        at = min(line.at, self._limit)
+        line = TypedLine(text, at)
+        before = self.edited
+        if line == before:
+            return
+        self.edited = line
+        self.refresh()
+        if text != before.text:
+            self.post_message(self.Changed(text))
 
     def on_key(self, event: events.Key) -> None:
         line = typed(self.edited, event)
@@ -149,5 +153,6 @@ class LineBox(Lines):
     @on(events.Paste)
     def _on_paste(self, event: events.Paste) -> None:
         event.stop()
-        first_line = event.text.partition("\n")[0].rstrip("\r")
-        self.put(self.edited.insert(first_line))
+        first_line, _, _ = event.text.partition("\n")
+        line = self.edited.insert(first_line.rstrip("\r"))
+        self.put(line)

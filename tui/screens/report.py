@@ -23,7 +23,10 @@ from logdrift.tui.widgets.reading import Reading
 if TYPE_CHECKING:
     from logdrift.core.report.records import SessionReport
 
-_FORMATS = {"text": "text", "md": "Markdown"}
+_FORMATS = {
+    "text": "text",
+    "md": "Markdown",
+}
 _WIDEST = 110
 
 
@@ -35,6 +38,14 @@ class Rendered(Message):
     report: SessionReport | None
     text: str
     problem: str | None = None
+
+
+def _not_rendered(words: str) -> Rendered:
+    return Rendered(("", False), None, "", problem=words)
+
+
+def _not_saved(words: str) -> Saved:
+    return Saved("", problem=words)
 
 
 class ReportScreen(BaseScreen, inherit_bindings=False):
@@ -69,11 +80,18 @@ class ReportScreen(BaseScreen, inherit_bindings=False):
         return self.query_one(Reading)
 
     def _make(self) -> None:
-        of_pairs = " of all pairs" if self.all_pairs else ""
-        self.say(f"making the report{of_pairs}")
-        width = min(_WIDEST, max(MIN_WIDTH, self.app.size.width) - 2)
-        known = self._reports.get(self.all_pairs)
+        words = "making the report"
+        if self.all_pairs:
+            words += " of all pairs"
+        self.say(words)
+        screen_width = max(MIN_WIDTH, self.app.size.width)
+        width = min(_WIDEST, screen_width - 2)
+        known = self._known_report()
         self.render_report(self.form, self.all_pairs, known, width)
+
+    def _known_report(self) -> SessionReport | None:
+        """The report of what is shown, if it was made already."""
+        return self._reports.get(self.all_pairs)
 
     def _built(self, all_pairs: bool) -> SessionReport:
         """The numbers, which take a second or two for each pair of a million tokens.
@@ -83,17 +101,14 @@ class ReportScreen(BaseScreen, inherit_bindings=False):
         from logdrift.core.config import load_config
         from logdrift.core.report.build import report_on
 
-        chosen = None
+        pairs = None
         if self.pair is not None and not all_pairs:
-            chosen = [self.pair]
-        limits = (*PUBLISHED, *load_config().thresholds)
-        return report_on(self.session, chosen, limits=limits)
+            pairs = [self.pair]
+        own_limits = load_config().thresholds
+        limits = (*PUBLISHED, *own_limits)
+        return report_on(self.session, pairs, limits=limits)
 
-    @background(
-        group="report",
-        exclusive=True,
-        failed=lambda words: Rendered(("", False), None, "", words),
-    )
+    @background(group="report", exclusive=True, failed=_not_rendered)
     def render_report(
         self, form: str, all_pairs: bool, known: SessionReport | None, width: int
     ) -> None:
@@ -105,26 +120,32 @@ class ReportScreen(BaseScreen, inherit_bindings=False):
         report = known or self._built(all_pairs)
         if worker.is_cancelled:
             return
-        text = rendered(form, report, self.session, self.pair, Canvas(width))
-        self.post_message(Rendered((form, all_pairs), report, text))
+        canvas = Canvas(width)
+        text = rendered(form, report, self.session, self.pair, canvas)
+        key = (form, all_pairs)
+        self.post_message(Rendered(key, report, text))
 
     @on(Rendered)
     def _on_rendered(self, message: Rendered) -> None:
-        form, all_pairs = message.key
         if message.report is None:
             self.say("the report could not be made", warn=True)
-            self.logdrift.show_error(message.problem or "")
+            problem = message.problem or ""
+            self.logdrift.show_error(problem)
             return
+        form, all_pairs = message.key
         self._reports[all_pairs] = message.report
-        if message.key != (self.form, self.all_pairs):
-            return
-        self.text = message.text
-        if all_pairs or self.pair is None:
-            pairs = "all pairs"
-        else:
-            pairs = f" {ARROW} ".join(map(visible, self.pair))
-        title = f"Report · {_FORMATS[form]} · {pairs}"
-        self.reading.put(title, message.text.splitlines())
+        if form == self.form and all_pairs == self.all_pairs:
+            self._show(message.text)
+
+    def _show(self, text: str) -> None:
+        """Show the report of what was chosen."""
+        self.text = text
+        pairs = "all pairs"
+        if self.pair is not None and not self.all_pairs:
+            a, b = map(visible, self.pair)
+            pairs = f"{a} {ARROW} {b}"
+        title = f"Report · {_FORMATS[self.form]} · {pairs}"
+        self.reading.put(title, text.splitlines())
         self.say("")
 
     # ---- commands
@@ -146,7 +167,8 @@ class ReportScreen(BaseScreen, inherit_bindings=False):
 
     def action_next_format(self) -> None:
         forms = list(_FORMATS)
-        self.form = forms[(forms.index(self.form) + 1) % len(forms)]
+        following = forms.index(self.form) + 1
+        self.form = forms[following % len(forms)]
         self._make()
 
     def action_all_pairs(self) -> None:
@@ -172,21 +194,22 @@ class ReportScreen(BaseScreen, inherit_bindings=False):
         from logdrift.tui.screens.prompt import LinePrompt
 
         folder = self.session.folder
-        words = f"in {Path.cwd()}: .txt, .md, .html or .json"
-        prompt = LinePrompt(
-            "Save the report",
-            visible(words),
-            default_name(self.session, Path()),
-            problem=lambda name: problem(name, folder),
-        )
+
+        def name_problem(name: str) -> str:
+            return problem(name, folder)
+
+        words = visible(f"in {Path.cwd()}: .txt, .md, .html or .json")
+        offered = default_name(self.session, Path())
+        prompt = LinePrompt("Save the report", words, offered, problem=name_problem)
         self.app.push_screen(prompt, self._save_as)
 
     def _save_as(self, name: str | None) -> None:
         if name is not None:
             self.say(f"writing {name}")
-            self.write_file(name, self.all_pairs, self._reports.get(self.all_pairs))
+            known = self._known_report()
+            self.write_file(name, self.all_pairs, known)
 
-    @background(group="save", writes=True, failed=lambda words: Saved("", words))
+    @background(group="save", writes=True, failed=_not_saved)
     def write_file(
         self, name: str, all_pairs: bool, known: SessionReport | None
     ) -> None:
@@ -196,8 +219,9 @@ class ReportScreen(BaseScreen, inherit_bindings=False):
         from logdrift.tui.report_file import write_report
 
         report = known or self._built(all_pairs)
-        form = FORMS[Path(name).suffix.lower()]
-        words = write_report(
-            name, rendered(form, report, self.session, self.pair, Canvas(_WIDEST))
-        )
+        ending = Path(name).suffix.lower()
+        form = FORMS[ending]
+        canvas = Canvas(_WIDEST)
+        text = rendered(form, report, self.session, self.pair, canvas)
+        words = write_report(name, text)
         self.post_message(Saved(words))

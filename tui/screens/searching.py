@@ -34,17 +34,23 @@ class TextSearch:
             return
         self._words = words
         count = self._reading.search(words)
-        self._say(_result(count, words) if words else "")
+        outcome = ""
+        if words:
+            outcome = _result(count, words)
+        self._say(outcome)
 
     def step(self, step: int) -> None:
         """To the next line with the words (or the one before, for -1)."""
         if self._reading.step(step):
             return
-        nothing = "nothing was searched for yet: / searches"
-        self._say(_result(0, self._words) if self._words else nothing)
+        outcome = "nothing was searched for yet: / searches"
+        if self._words:
+            outcome = _result(0, self._words)
+        self._say(outcome)
 
 
 def _result(count: int, words: str) -> str:
     if not count:
         return f"no line has {words!r}"
-    return f"{count:,} line{'' if count == 1 else 's'} with {words!r}"
+    noun = "line" if count == 1 else "lines"
+    return f"{count:,} {noun} with {words!r}"

@@ -24,7 +24,8 @@ _WAYS = {
     "verdict": ("worst first", "best first"),
     "date": ("newest first", "oldest first"),
 }
-"""How sorting by a column is called, downwards and upwards; texts have letters."""
+"""How sorting by a column is called, downwards and upwards."""
+_WAYS_OF_TEXTS = ("Z to A", "A to Z")
 
 
 class Detail(Bar):
@@ -43,10 +44,13 @@ class Detail(Bar):
         if row is None:
             self.put([[("", palette.text)]])
             return
-        is_bad = row.problem or row.damage or row.state == "failed"
-        style = palette.bad if is_bad else palette.muted
-        text = fit(self._words(row), self.inner_width - 2)
-        self.put([[(" ", palette.text), (text, style)]])
+        style = palette.muted
+        if row.problem or row.damage or row.state == "failed":
+            style = palette.bad
+        blank = (" ", palette.text)
+        room = self.inner_width - 2
+        text = fit(self._words(row), room)
+        self.put([[blank, (text, style)]])
 
     def _words(self, row: SessionRow) -> str:
         """What is wrong or going on, or the title; then the key that helps."""
@@ -54,20 +58,21 @@ class Detail(Bar):
             return row.problem
         words = row.damage or row.doing or row.title
         key = self._key_words(row.state)
-        if not (words and key):
-            return words or key
-        return f"{words}  ({key})"
+        if words and key:
+            return f"{words}  ({key})"
+        return words or key
 
     def _key_words(self, state: str) -> str:
         """The key that goes on from a state, and what it does."""
-        keys = services(self).keymap
-        resume = key_of("sessions", "resume", keys)
-        cancel = key_of("sessions", "cancel_capture", keys)
-        return {
+        keymap = services(self).keymap
+        resume = key_of("sessions", "resume", keymap)
+        cancel = key_of("sessions", "cancel_capture", keymap)
+        words = {
             "partial": f"{resume} goes on with it",
             "failed": f"{resume} tries again",
             "running": f"{cancel} cancels",
-        }.get(state, "")
+        }
+        return words.get(state, "")
 
 
 class SessionsScreen(ManagingScreen, inherit_bindings=False):
@@ -85,41 +90,50 @@ class SessionsScreen(ManagingScreen, inherit_bindings=False):
         yield SessionList(self.reader.folder, id="sessions-list")
         yield Detail(id="session-detail")
 
+    @property
+    def detail(self) -> Detail:
+        return self.query_one(Detail)
+
     def on_mount(self) -> None:
-        self.query_one(Detail).show(None)
+        self.detail.show(None)
         self.set_timer(self.LATER / 4, self.reader.start)
 
     def on_unmount(self) -> None:
         self.reader.stop()
 
     def draw(self) -> None:
-        self.query_one(Detail).draw()
+        self.detail.draw()
 
     # ---- the folder
 
     @on(SessionsRead)
     def _on_sessions_read(self, message: SessionsRead) -> None:
-        arrived = any(row.folder == self.awaited for row in message.rows)
-        if arrived:
-            self.list.show(message.rows, select=self.awaited)
+        rows = message.rows
+        folders = {row.folder for row in rows}
+        if self.awaited in folders:
+            self.list.show(rows, select=self.awaited)
             self.awaited = None
         else:
-            self.list.show(message.rows)
+            self.list.show(rows)
         self._selected_changed()
-        if message.problem or not message.rows:
-            self.say(message.problem or self._nothing_here())
+        is_empty = not rows
+        if message.problem or is_empty:
+            words = message.problem or self._nothing_here()
+            self.say(words)
         elif self._empty:
             self.say("")
-        self._empty = not message.rows
+        self._empty = is_empty
 
     def _nothing_here(self) -> str:
+        capture_key = self._key("new_capture")
         return (
-            f"no session here yet: {self._key('new_capture')} captures one, logdrift"
+            f"no session here yet: {capture_key} captures one, logdrift"
             " demo makes one of its own"
         )
 
     def _selected_changed(self) -> None:
-        self.query_one(Detail).show(self.list.here)
+        row = self.list.here
+        self.detail.show(row)
 
     @on(Rows.Moved)
     def _on_moved(self, message: Rows.Moved) -> None:
@@ -150,7 +164,8 @@ class SessionsScreen(ManagingScreen, inherit_bindings=False):
         """By the next column, its usual way round."""
         names = list(COLUMNS)
         following = names.index(self.list.sort) + 1
-        self._sort(names[following % len(names)])
+        name = names[following % len(names)]
+        self._sort(name)
 
     def action_reverse(self) -> None:
         self._sort(self.list.sort)
@@ -159,19 +174,20 @@ class SessionsScreen(ManagingScreen, inherit_bindings=False):
     def _on_head_clicked(self, message: SessionList.HeadClicked) -> None:
         self._sort(message.column)
 
-    def _sort(self, column: str) -> None:
+    def _sort(self, name: str) -> None:
         view = self.list
-        if column == view.sort:
+        column = COLUMNS[name]
+        if name == view.sort:
             view.down = not view.down
         else:
-            view.down = COLUMNS[column].down
-        view.sort = column
+            view.down = column.down
+        view.sort = name
         view.show()
         view.refresh_fixed()
         self._selected_changed()
-        downwards, upwards = _WAYS.get(column, ("Z to A", "A to Z"))
+        downwards, upwards = _WAYS.get(name, _WAYS_OF_TEXTS)
         way = downwards if view.down else upwards
-        self.say(f"sorted by {COLUMNS[column].title}, {way}")
+        self.say(f"sorted by {column.title}, {way}")
 
     def action_filter(self) -> None:
         from logdrift.tui.screens.prompt import LinePrompt
@@ -179,20 +195,22 @@ class SessionsScreen(ManagingScreen, inherit_bindings=False):
         before = self.list.filter
 
         def answered(text: str | None) -> None:
-            self._filter(before if text is None else text)
+            if text is None:
+                text = before
+            self._filter(text)
 
         words = (
             "words that stand in name, title, model, backends, verdict, state or date"
         )
         self.say("")
-        self.app.push_screen(
-            LinePrompt("Filter", words, before, typed=self._filter), answered
-        )
+        prompt = LinePrompt("Filter", words, before, typed=self._filter)
+        self.app.push_screen(prompt, answered)
 
     def _filter(self, text: str) -> None:
-        self.list.filter = text
-        self.list.show()
-        self.list.refresh_fixed()
+        view = self.list
+        view.filter = text
+        view.show()
+        view.refresh_fixed()
         self._selected_changed()
 
     def action_clear(self) -> None:

@@ -45,6 +45,5 @@ class StartingScreen(BaseScreen, inherit_bindings=False):
                 self.say("not confirmed: nothing was started")
 
         self.say("")
-        self.app.push_screen(
-            ConfirmStart(message.stranger, self.app.size.width), answered
-        )
+        question = ConfirmStart(message.stranger, self.app.size.width)
+        self.app.push_screen(question, answered)

@@ -50,12 +50,14 @@ class TextScreen(ModalScreen[None], SafeScreen[None], inherit_bindings=False):
         self.search = TextSearch(self, self.tell)
 
     def compose(self) -> ComposeResult:
-        with Vertical(id="window", classes="bad" if self.bad else ""):
+        classes = "bad" if self.bad else ""
+        with Vertical(id="window", classes=classes):
             yield Reading(self.title_text, self.source, self.at_end, id="text")
             yield Hints(id="window-hints")
 
     def on_mount(self) -> None:
-        self.query_one(Hints).show(self.hints())
+        hints = self.query_one(Hints)
+        hints.show(self.hints())
 
     def hints(self) -> list[tuple[str, str]]:
         """The keys that matter here."""
@@ -84,7 +86,8 @@ class TextScreen(ModalScreen[None], SafeScreen[None], inherit_bindings=False):
         return self.reading.plain
 
     def action_save(self) -> None:
-        save(self, self.SAVED_AS, self.text_to_save, session=self.session_folder)
+        folder = self.session_folder
+        save(self, self.SAVED_AS, self.text_to_save, session=folder)
 
     def action_search(self) -> None:
         self.search.ask()
@@ -106,7 +109,8 @@ class TextScreen(ModalScreen[None], SafeScreen[None], inherit_bindings=False):
         self.tell("there is only this text")
 
     def action_copy_text(self) -> None:
-        self.tell(self.logdrift.copy_text(self.reading.plain))
+        outcome = self.logdrift.copy_text(self.reading.plain)
+        self.tell(outcome)
 
 
 class Picker(ModalScreen[int | None], SafeScreen[int | None], inherit_bindings=False):
@@ -127,7 +131,8 @@ class Picker(ModalScreen[int | None], SafeScreen[int | None], inherit_bindings=F
         moved: Callable[[int], None] | None = None,
         aside: bool = False,
     ) -> None:
-        super().__init__(classes="-aside" if aside else "")
+        classes = "-aside" if aside else ""
+        super().__init__(classes=classes)
         self.title_text = title
         self.head = head
         self.count = count
@@ -142,12 +147,12 @@ class Picker(ModalScreen[int | None], SafeScreen[int | None], inherit_bindings=F
             yield Hints(id="window-hints")
 
     def on_mount(self) -> None:
-        self.query_one(Hints).show(
-            [("↑↓", "move"), ("Enter", "choose"), ("Esc", "leave")]
-        )
+        keys = [("↑↓", "move"), ("Enter", "choose"), ("Esc", "leave")]
+        self.query_one(Hints).show(keys)
         window = self.query_one("#window")
+        needed = self.count + 5
         room = max(8, self.app.size.height - 2)
-        window.styles.height = min(self.count + 5, room)
+        window.styles.height = min(needed, room)
         self._choices.selected = self.start
 
     def update(self) -> None:
@@ -173,10 +178,13 @@ class Picker(ModalScreen[int | None], SafeScreen[int | None], inherit_bindings=F
         width = self._choices.inner_width
         lines = [self.head]
         for index in range(self.count):
-            texts = [text for text, _ in self.row(index, width)]
-            lines.append("".join(texts).rstrip())
-        answer = self.logdrift.copy_text("\n".join(lines))
-        self.query_one(Hints).say(answer)
+            line = ""
+            for text, _ in self.row(index, width):
+                line += text
+            lines.append(line.rstrip())
+        list_text = "\n".join(lines)
+        outcome = self.logdrift.copy_text(list_text)
+        self.query_one(Hints).say(outcome)
 
 
 class _Choices(Rows):
@@ -191,9 +199,11 @@ class _Choices(Rows):
         return self._picker.count
 
     def fixed_line(self, y: int, width: int) -> Strip:
+        picker = self._picker
         if y == 0:
-            return self.title_line(self._picker.title_text, width)
-        return strip_of([(fit(self._picker.head, width), self.palette.muted)], width)
+            return self.title_line(picker.title_text, width)
+        head = fit(picker.head, width)
+        return strip_of([(head, self.palette.muted)], width)
 
     def runs(self, index: int, width: int) -> Row:
         return self._picker.row(index, width)

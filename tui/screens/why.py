@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rich.style import Style
@@ -20,13 +21,13 @@ from logdrift.tui.faults import background
 from logdrift.tui.glyphs import ARROW, fit
 from logdrift.tui.models.pairs import PairView, reason
 from logdrift.tui.models.why import WhyView, evidence_stamp, explain
-from logdrift.tui.screens.base import BaseScreen
 from logdrift.tui.screens.origin import Origin
 from logdrift.tui.screens.pair_picker import ask_pair, open_labels
-from logdrift.tui.screens.saving import save
+from logdrift.tui.screens.saving import SavableScreen
 from logdrift.tui.widgets.bars import Bar
 from logdrift.tui.widgets.lines import Run
 from logdrift.tui.widgets.paragraph import paragraph
+from logdrift.tui.widgets.reading import Row
 from logdrift.tui.widgets.rows import Rows
 from logdrift.tui.widgets.topics import TopicDetail, TopicList
 
@@ -45,7 +46,7 @@ class Explained(Message):
     problem: str = ""
 
 
-class WhyScreen(BaseScreen, inherit_bindings=False):
+class WhyScreen(SavableScreen, inherit_bindings=False):
     """The verdict, the causes, and the evidence of the selected one. A thread works
     them out, once for each pair.
     """
@@ -53,6 +54,7 @@ class WhyScreen(BaseScreen, inherit_bindings=False):
     BINDINGS = bindings("why")
     SCOPES = ("why",)
     AUTO_FOCUS = "#topics"
+    SAVED_AS = "why.txt"
 
     def __init__(self, origin: Origin) -> None:
         super().__init__()
@@ -78,7 +80,8 @@ class WhyScreen(BaseScreen, inherit_bindings=False):
 
     def size_classes(self, width: int, height: int) -> None:
         super().size_classes(width, height)
-        self.set_class(width < WIDE, "-stacked")
+        is_narrow = width < WIDE
+        self.set_class(is_narrow, "-stacked")
 
     def on_mount(self) -> None:
         self._want()
@@ -88,8 +91,12 @@ class WhyScreen(BaseScreen, inherit_bindings=False):
         """An experiment may have added evidence: what was known stands until the causes
         are ranked again.
         """
-        if self.found is not None and self.found.stamp != evidence_stamp(self.session):
+        if self.found is not None and not self._is_current(self.found):
             self._want()
+
+    def _is_current(self, explanation: WhyView) -> bool:
+        """Whether no evidence came after an explanation."""
+        return explanation.stamp == evidence_stamp(self.session)
 
     def on_unmount(self) -> None:
         self.workers.cancel_group(self, "why")
@@ -103,8 +110,9 @@ class WhyScreen(BaseScreen, inherit_bindings=False):
     def _want(self) -> None:
         """Have the pair explained, unless it is known already."""
         assert self.view is not None
-        known = self.origin.explained(self.session, self.view.labels)
-        if known is not None and known.stamp == evidence_stamp(self.session):
+        labels = self.view.labels
+        known = self.origin.explained(self.session, labels)
+        if known is not None and self._is_current(known):
             self._take(known)
         else:
             self.explain_pair(self.session, self.view.pair)
@@ -113,21 +121,24 @@ class WhyScreen(BaseScreen, inherit_bindings=False):
     def explain_pair(self, session: Session, pair: Pair) -> None:
         """Diagnose a pair."""
         try:
-            self.post_message(Explained(pair, explain(session, pair)))
+            view = explain(session, pair)
+            self.post_message(Explained(pair, view))
         except Exception as error:
-            self.post_message(Explained(pair, None, reason(session, error)))
+            problem = reason(session, error)
+            self.post_message(Explained(pair, None, problem))
 
     @on(Explained)
     def _on_explained(self, message: Explained) -> None:
-        if message.view is not None:
-            self.origin.keep_explained(self.session, message.view)
-        if self.view is None or message.pair is not self.view.pair:
+        explanation = message.view
+        if explanation is not None:
+            self.origin.keep_explained(self.session, explanation)
+        if self.view is None or self.view.pair is not message.pair:
             return
         self._problem = message.problem
-        if message.view is None:
+        if explanation is None:
             self.draw()
         else:
-            self._take(message.view)
+            self._take(explanation)
 
     def _take(self, found: WhyView) -> None:
         self.found = found
@@ -143,42 +154,53 @@ class WhyScreen(BaseScreen, inherit_bindings=False):
         """
         if not self.size.width:
             return
-        self.query_one("#verdict", Bar).put(self._head())
+        head = self._head()
+        self.bar("verdict").put(head)
+        topics = self.topics
         if self.has_class("-stacked"):
+            needed = topics.line_count + 1
             most = self.size.height * 2 // 5
-            self.topics.styles.height = max(4, min(self.topics.line_count + 1, most))
+            topics.styles.height = max(4, min(needed, most))
         else:
-            self.topics.styles.height = "1fr"
-        self.topics.aside = f"{self.found.causes} found" if self.found else ""
-        self.topics.refresh_fixed()
+            topics.styles.height = "1fr"
+        topics.aside = ""
+        if self.found is not None:
+            topics.aside = f"{self.found.causes} found"
+        topics.refresh_fixed()
 
-    def _head(self) -> list[list[Run]]:
+    def _head(self) -> list[Row]:
         """The answer, the pair with its numbers, the verdict, and a running capture."""
+        palette = self.palette
         width = self.size.width - 2
         answer = self._answer_rows(width)
         most = _VERDICT_LINES
         if self.size.height < 30:
-            most = max(2, _VERDICT_LINES - len(answer))
-        words, style = self._verdict()
+            most = max(2, most - len(answer))
         rows = [*answer, self._pair_row(width)]
-        rows += paragraph(words, style, self.palette, width=width, most=most)
+        words, style = self._verdict()
+        rows += paragraph(words, style, palette, width=width, most=most)
         if self.session.state == "running":
             words = "being captured: this is about what was finished when it was opened"
-            rows.append(self._row(fit(words, width), self.palette.accent))
+            line = fit(words, width)
+            rows.append(self._row(line, palette.accent))
         return rows
 
     def _row(self, text: str, style: Style) -> list[Run]:
         """A line, one blank from the border."""
-        return [(" ", self.palette.text), (text, style)]
+        blank = (" ", self.palette.text)
+        return [blank, (text, style)]
 
     def _pair_row(self, width: int) -> list[Run]:
         """The pair, cut to what its numbers leave of the line."""
         assert self.view is not None
-        a, b = self.view.labels
+        a, b = map(visible, self.view.labels)
         numbers = self._numbers()
-        room = width - sum(len(text) for text, _ in numbers)
-        names = fit(f"{visible(a)} {ARROW} {visible(b)}", room).rstrip()
-        return [*self._row(names, self.palette.strong), *numbers]
+        room = width
+        for text, _ in numbers:
+            room -= len(text)
+        names = fit(f"{a} {ARROW} {b}", room).rstrip()
+        row = self._row(names, self.palette.strong)
+        return row + numbers
 
     def _numbers(self) -> list[Run]:
         """Verdict of the gate, MAE and number of tokens, once they are known."""
@@ -188,14 +210,16 @@ class WhyScreen(BaseScreen, inherit_bindings=False):
         verdict = self.found.gate.verdict
         diagnosis = self.found.found
         mae = diagnosis.size["mae"]
-        shown_mae = number(mae if isinstance(mae, float) else None)
+        mae_text = number(None)
+        if isinstance(mae, float):
+            mae_text = number(mae)
         return [
             (f"  {VERDICTS[verdict]}", palette.verdict(verdict)),
-            (f"  MAE {shown_mae}", palette.text),
+            (f"  MAE {mae_text}", palette.text),
             (f"  {diagnosis.tokens:,} tokens", palette.muted),
         ]
 
-    def _answer_rows(self, width: int) -> list[list[Run]]:
+    def _answer_rows(self, width: int) -> Sequence[Row]:
         """The sentence that explorer and report print, whole; one blank row until it is
         there.
         """
@@ -220,7 +244,10 @@ class WhyScreen(BaseScreen, inherit_bindings=False):
             first = diagnosis.causes[0]
             with_score = f"{first.sureness} {first.score:.2f}: "
             words = words.replace(f"{first.sureness}: ", with_score, 1)
-        return words, palette.good if diagnosis.noise else palette.warn
+        style = palette.warn
+        if diagnosis.noise:
+            style = palette.good
+        return words, style
 
     @on(Rows.Moved, "#topics")
     def _on_moved(self) -> None:
@@ -257,15 +284,19 @@ class WhyScreen(BaseScreen, inherit_bindings=False):
         origin.to_tokens()
 
     def action_next_pane(self) -> None:
-        other = self.told if self.topics.has_focus else self.topics
-        other.focus()
+        if self.topics.has_focus:
+            self.told.focus()
+        else:
+            self.topics.focus()
 
     def action_previous_pane(self) -> None:
         self.action_next_pane()
 
     def action_pair(self) -> None:
-        now = self.view.labels if self.view is not None else None
-        ask_pair(self, self.session, now, self._choose_pair)
+        labels = None
+        if self.view is not None:
+            labels = self.view.labels
+        ask_pair(self, self.session, labels, self._choose_pair)
 
     def _choose_pair(self, labels: tuple[str, str]) -> None:
         """Explain another pair; the explorer shows it too."""
@@ -287,40 +318,45 @@ class WhyScreen(BaseScreen, inherit_bindings=False):
         from logdrift.tui.screens.experiments import ExperimentsScreen
 
         if self.found is None:
-            reason = self._problem or "the causes are still being worked out"
-            self.say(reason, warn=True)
+            problem = self._problem or "the causes are still being worked out"
+            self.say(problem, warn=True)
             return
-        self.app.push_screen(ExperimentsScreen(self.session, self.found))
+        experiments = ExperimentsScreen(self.session, self.found)
+        self.app.push_screen(experiments)
 
     def action_identity(self) -> None:
         from logdrift.tui.screens.identity import IdentityScreen
 
-        self.app.push_screen(IdentityScreen(self.session))
+        identity = IdentityScreen(self.session)
+        self.app.push_screen(identity)
 
     def action_layers(self) -> None:
         from logdrift.tui.screens.layers import LayersScreen
 
         assert self.view is not None
-        self.app.push_screen(LayersScreen(self.origin, self.view.labels))
+        layers = LayersScreen(self.origin, self.view.labels)
+        self.app.push_screen(layers)
 
     def action_cause_table(self) -> None:
         from logdrift.tui.screens.cause_table import CauseTable
 
         topic = self.topics.here
-        self.app.push_screen(CauseTable(topic.name if topic is not None else ""))
+        code = ""
+        if topic is not None:
+            code = topic.name
+        self.app.push_screen(CauseTable(code))
 
     def action_copy(self) -> None:
         """The text of the selected cause."""
         topic = self.topics.here
         if topic is None:
             self.say("there is nothing to copy yet")
-        else:
-            self.say(self.logdrift.copy_text(topic.text))
-
-    def action_save(self) -> None:
-        save(self, "why.txt", self.text_to_save, session=self.session.folder)
+            return
+        outcome = self.logdrift.copy_text(topic.text)
+        self.say(outcome)
 
     def text_to_save(self) -> str:
         if self.found is not None:
             return self.found.text
-        return f"{self._verdict()[0]}\n"
+        words, _ = self._verdict()
+        return f"{words}\n"

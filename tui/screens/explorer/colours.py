@@ -38,7 +38,8 @@ class Colours:
 
     def next_mode(self) -> None:
         """Colour by the next number."""
-        self.colour_by(self._explorer.next_mode())
+        name = self._explorer.next_mode()
+        self.colour_by(name)
 
     def colour_by(self, name: str) -> None:
         """Colour tokens by another number."""
@@ -61,13 +62,15 @@ class Colours:
         def row(index: int, width: int) -> Row:
             mode = MODES[index]
             title = fit(mode.title, 14)
-            words = fit(mode.words, max(1, width - 15))
+            room = max(1, width - 15)
+            words = fit(mode.words, room)
             return [(f" {title}", palette.strong), (words, palette.muted)]
 
         def colour(index: int | None) -> None:
             if index is None:
                 index = before
-            self.colour_by(MODES[index].name)
+            mode = MODES[index]
+            self.colour_by(mode.name)
 
         picker = Picker("Colour tokens by", "", len(MODES), row, before, colour)
         self._dialogue.choose(picker, colour)
@@ -87,7 +90,8 @@ class Colours:
         beyond.
         """
         explorer = self._explorer
-        self.set_threshold(explorer.next_threshold(step))
+        threshold = explorer.next_threshold(step)
+        self.set_threshold(threshold)
         levels = explorer.levels
         if explorer.pair is None or levels.count is None:
             return
@@ -114,15 +118,17 @@ class Colours:
         texts: dict[int, str] = {}
 
         def row(index: int, width: int) -> Row:
-            if index not in texts:
-                texts[index] = self._threshold_text(choices[index])
-            return [(texts[index], self._dialogue.palette.text)]
+            text = texts.get(index)
+            if text is None:
+                text = self._threshold_text(choices[index])
+                texts[index] = text
+            return [(text, self._dialogue.palette.text)]
 
         def colour(index: int | None) -> None:
-            if index is None:
-                self.set_threshold(before)
-            else:
-                self.set_threshold(choices[index])
+            threshold = before
+            if index is not None:
+                threshold = choices[index]
+            self.set_threshold(threshold)
 
         picker = Picker(
             f"Threshold: {explorer.mode.title}",
@@ -153,20 +159,23 @@ class Colours:
             ratio = _ratio(threshold)
         if explorer.pair is None:
             return f" {bound:>8} {ratio}"
-        count = len(explorer.levels.beyond_threshold(threshold))
+        beyond = explorer.levels.beyond_threshold(threshold)
+        count = len(beyond)
         share = percent(count, mode.tokens(explorer.pair))
         return f" {bound:>8} {ratio} {count:>11,} {share:>8}"
 
 
 def _ratio(nats: float) -> str:
     """A threshold in nats as a ratio of probabilities."""
-    ratio = number(float(np.exp(nats)), 3)
-    return f"{ratio:>8}"
+    ratio = float(np.exp(nats))
+    text = number(ratio, 3)
+    return f"{text:>8}"
 
 
 def _nearest(choices: tuple[float, ...], threshold: float) -> int:
     """The index of the choice that is nearest to a threshold, on a logarithmic
     scale.
     """
-    distances = [abs(np.log(choice / threshold)) for choice in choices]
+    ratios = np.array(choices) / threshold
+    distances = np.abs(np.log(ratios))
     return int(np.argmin(distances))

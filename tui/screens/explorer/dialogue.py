@@ -39,7 +39,8 @@ class Dialogue:
 
     def copy(self, text: str) -> None:
         """Copy to the clipboard and say so."""
-        self.say(self._screen.logdrift.copy_text(text))
+        outcome = self._screen.logdrift.copy_text(text)
+        self.say(outcome)
 
     def open(self, screen: Screen[Any]) -> None:
         """Open another screen over this one."""

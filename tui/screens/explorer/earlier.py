@@ -74,36 +74,38 @@ class EarlierSession:
 
     def choose(self) -> None:
         """List the sessions to compare with."""
-        from logdrift.tui.screens.texts import Picker
-
         if self._explorer.pair is None:
             self._dialogue.say("there is no pair to compare yet", warn=True)
             return
         folders = self._other_folders()
-        if not folders:
-            self._dialogue.say(
-                "there is no other session in this folder to compare with", warn=True
-            )
-            return
+        if folders:
+            self._ask(folders)
+        else:
+            words = "there is no other session in this folder to compare with"
+            self._dialogue.say(words, warn=True)
+
+    def _ask(self, folders: list[Path | None]) -> None:
+        """Ask for one of the folders, or for none where one is compared already."""
+        from logdrift.tui.screens.texts import Picker
+
         choices = folders
         if self.folder is not None:
             choices = [None, *folders]
         start = 0
         if self.folder in folders:
             start = choices.index(self.folder)
-        now = visible(self._explorer.session.name)
-        picker = Picker(
-            "Earlier session",
-            f" the same pair, before, of: · after: {now}",
-            len(choices),
-            lambda index, width: self._row(choices[index]),
-            start,
-        )
+        later_name = visible(self._explorer.session.name)
+        head = f" the same pair, before, of: · after: {later_name}"
+
+        def row(index: int, width: int) -> Row:
+            return self._row(choices[index])
 
         def chosen(index: int | None) -> None:
             if index is not None:
-                self.compare_with(choices[index], asked=True)
+                folder = choices[index]
+                self.compare_with(folder, asked=True)
 
+        picker = Picker("Earlier session", head, len(choices), row, start)
         self._dialogue.choose(picker, chosen)
 
     def _other_folders(self) -> list[Path | None]:
@@ -111,9 +113,9 @@ class EarlierSession:
         from logdrift.tui.models.sessions import session_folders
 
         this = self._explorer.session.folder.resolve()
-        places = dict.fromkeys([self._sessions_dir().resolve(), this.parent])
+        listed = self._sessions_dir().resolve()
         others: list[Path | None] = []
-        for place in places:
+        for place in dict.fromkeys([listed, this.parent]):
             folders, _ = session_folders(place)
             others += [folder for folder in folders if folder != this]
         return others
@@ -125,7 +127,8 @@ class EarlierSession:
         mark = " "
         if self.folder is not None and folder == self.folder.resolve():
             mark = "•"
-        return [(f" {mark} {visible(folder.name)}", palette.text)]
+        name = visible(folder.name)
+        return [(f" {mark} {name}", palette.text)]
 
     def compare_with(self, folder: Path | None, *, asked: bool) -> None:
         """Compare the pair with that of ``folder`` from now on; None: with none."""
@@ -133,10 +136,12 @@ class EarlierSession:
         self._panes.change = None
         self._panes.show_chart()
         pair = self._explorer.pair
-        if folder is not None and pair is not None:
-            if asked:
-                self._dialogue.say(f"comparing with {visible(folder.name)}")
-            self._compare(folder, pair, asked)
+        if folder is None or pair is None:
+            return
+        if asked:
+            name = visible(folder.name)
+            self._dialogue.say(f"comparing with {name}")
+        self._compare(folder, pair, asked)
 
     def compare_again(self, *, asked: bool = False) -> None:
         """Compare again, because another pair or more of it is shown."""
@@ -154,17 +159,21 @@ class EarlierSession:
         labels, same = _labels_in(old, new)
         words = f"before: {visible(old.name)}"
         if not same:
-            words += f", its pair {visible(' → '.join(labels))}"
+            old_names = " → ".join(labels)
+            words += f", its pair {visible(old_names)}"
         old_pair = make_pair(old, *labels)
         scope = _scope_of_both(old, new.session)
         comparison = compare_sessions(old_pair, new, scope, resamples=0)
         if not worker.is_cancelled:
             change = change_data(old.name, new.session.name, comparison)
-            self.node.post_message(ChangeFound(new, folder, change, words, asked))
+            message = ChangeFound(new, folder, change, words, asked)
+            self.node.post_message(message)
 
     def found(self, message: ChangeFound) -> None:
         """Show the change, if the same pair and folder are still compared."""
-        if self._explorer.pair is not message.pair or self.folder != message.folder:
+        if self._explorer.pair is not message.pair:
+            return
+        if self.folder != message.folder:
             return
         self._panes.change = message.change
         self._panes.show_chart()
@@ -186,13 +195,12 @@ def _labels_in(old: Session, new: Pair) -> tuple[tuple[str, str], bool]:
     from logdrift.core.report.diff import both_pairs
 
     labels = new.a.info.label, new.b.info.label
+    old_labels = {info.label for info in old.captures}
+    is_same = old_labels.issuperset(labels)
     new_text = ":".join(labels)
-    old_text = None
-    same = set(labels) <= {info.label for info in old.captures}
-    if same:
-        old_text = new_text
+    old_text = new_text if is_same else None
     pair, _ = both_pairs(old, new.session, old_text, new_text)
-    return pair, same
+    return pair, is_same
 
 
 def _scope_of_both(old: Session, new: Session) -> Scope:

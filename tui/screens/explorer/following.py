@@ -66,21 +66,23 @@ class SessionWatch:
     @background(group="reader", exclusive=True, failed=_cannot_follow)
     def start(self) -> None:
         """Watch until `stop`: read what is new, save the explorer's state."""
-        session = self._explorer.session
-        saved = self._explorer.state
-        progress = self._explorer.progress
+        explorer = self._explorer
+        session = explorer.session
+        saved = explorer.state
+        progress = explorer.progress
         damaged = session.damaged
         while not self._stop.wait(POLL_SECONDS):
-            if saved != self._explorer.state:
-                saved = self._explorer.state
+            if explorer.state != saved:
+                saved = explorer.state
                 self._save(saved)
                 # A mark that is missing from now on was removed here: another explorer
                 # did not add it.
-                self._explorer.marks_seen = saved.marks
+                explorer.marks_seen = saved.marks
             newer = session.refresh()
             new_progress = self._progress_of(newer)
-            same_state = new_progress == progress and newer.damaged == damaged
-            if newer is session and same_state:
+            same_progress = new_progress == progress
+            same_damage = newer.damaged == damaged
+            if newer is session and same_progress and same_damage:
                 continue
             session = newer
             progress = new_progress
@@ -94,7 +96,8 @@ class SessionWatch:
             return session.state
         from logdrift.core.session.progress import live
 
-        self.node.post_message(Going(live(session, holder)))
+        going = Going(live(session, holder))
+        self.node.post_message(going)
         return "running"
 
     def _post_session(self, session: Session, saved: ViewState, progress: str) -> None:
@@ -102,8 +105,10 @@ class SessionWatch:
         view = None
         if pair is not None:
             view = judged(session, pair)
-        self.node.post_message(SessionRead(session, view, progress, problem))
+        message = SessionRead(session, view, progress, problem)
+        self.node.post_message(message)
 
     def _save(self, state: ViewState) -> None:
         explorer = self._explorer
-        save_state(explorer.session.manifest.id, state, explorer.marks_seen)
+        session_id = explorer.session.manifest.id
+        save_state(session_id, state, explorer.marks_seen)

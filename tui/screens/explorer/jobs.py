@@ -133,24 +133,29 @@ class Judging:
         view = explorer.view
         if view is None:
             return
-        if view.stats is not None and explorer.numbers is not None:
+        is_judged = view.stats is not None
+        is_measured = explorer.numbers is not None
+        if is_judged and is_measured:
             return
         rest = self._rest_left(view.labels)
-        self._judge(explorer.session, view, measure=rest <= 0)
-        if rest > 0:
+        rests = rest > 0
+        self._judge(explorer.session, view, measure=not rests)
+        if rests:
             self._timer = self.node.set_timer(rest, self.want)
 
     def _rest_left(self, labels: tuple[str, str]) -> float:
         """The seconds for which the numbers of a pair still rest."""
-        if self._explorer.progress != "running" or labels != self._rested:
-            return 0.0
-        return self._rest_until - time.monotonic()
+        grows = self._explorer.progress == "running"
+        if grows and labels == self._rested:
+            return self._rest_until - time.monotonic()
+        return 0.0
 
     def measured(self, message: NumbersMeasured) -> None:
         """Begin a rest, also after the numbers of a pair that has grown since."""
         pair = message.pair
+        now = time.monotonic()
         self._rested = pair.a.info.label, pair.b.info.label
-        self._rest_until = time.monotonic() + _REST * message.seconds
+        self._rest_until = now + _REST * message.seconds
 
     def answered(self, message: Answered) -> None:
         """Lengthen the rest by that of the answer."""
@@ -164,19 +169,23 @@ class Judging:
         The numbers walk all tokens once more for each capture.
         """
         worker = get_current_worker()
+        steps = []
+        if view.stats is None:
+            steps.append(self._reach_verdict)
+        if measure:
+            steps += [self._measure, self._answer]
         try:
-            if view.stats is None:
-                view = judged(session, view.pair)
-                self.node.post_message(VerdictReached(view))
-            if not measure:
-                return
-            for work in (self._measure, self._answer):
+            for step in steps:
                 if not worker.is_cancelled:
-                    work(session, view.pair)
+                    step(session, view.pair)
         except LogdriftError:
-            if not any(session.damage(label) for label in ("", *view.labels)):
+            if not _is_damaged(session, view.labels):
                 raise
             self._show_another_pair(session, view.labels)
+
+    def _reach_verdict(self, session: Session, pair: Pair) -> None:
+        view = judged(session, pair)
+        self.node.post_message(VerdictReached(view))
 
     def _show_another_pair(self, session: Session, labels: tuple[str, str]) -> None:
         """A part of the pair is damaged: what was drawn of it must not stay."""
@@ -185,7 +194,8 @@ class Judging:
         if pair is not None:
             other = PairView(pair)
         progress = self._explorer.progress
-        self.node.post_message(SessionRead(session, other, progress, problem))
+        message = SessionRead(session, other, progress, problem)
+        self.node.post_message(message)
 
     def _measure(self, session: Session, pair: Pair) -> None:
         from logdrift.core.compare.pair_numbers import pair_numbers
@@ -193,7 +203,8 @@ class Judging:
         begun = time.monotonic()
         numbers = pair_numbers(session, pair)
         seconds = time.monotonic() - begun
-        self.node.post_message(NumbersMeasured(pair, numbers, seconds))
+        message = NumbersMeasured(pair, numbers, seconds)
+        self.node.post_message(message)
 
     def _answer(self, session: Session, pair: Pair) -> None:
         from logdrift.tui.models.answer import answer_line
@@ -202,6 +213,12 @@ class Judging:
         line = answer_line(session, pair)
         seconds = time.monotonic() - begun
         self.node.post_message(Answered(line, seconds))
+
+
+def _is_damaged(session: Session, labels: tuple[str, str]) -> bool:
+    """Whether a part of a pair, or of what all captures share, is damaged."""
+    parts = ("", *labels)
+    return any(map(session.damage, parts))
 
 
 class Jobs:
@@ -220,7 +237,8 @@ class Jobs:
         """
         assert levels.pair is not None
         positions = levels.find_beyond()
-        self.node.post_message(Counted(levels.pair, levels.key, positions))
+        message = Counted(levels.pair, levels.key, positions)
+        self.node.post_message(message)
 
     @background(group="flips", exclusive=True)
     def find_flips(self, pair: Pair, data: PairData | None) -> None:
@@ -235,9 +253,11 @@ class Jobs:
     @background(group="search", exclusive=True)
     def search(self, query: str, *, entered: bool) -> None:
         """Look for text, or for ids as ``#30010``."""
+        worker = get_current_worker()
         matches = self._find(self._explorer.session, query)
-        if not get_current_worker().is_cancelled:
-            self.node.post_message(Searched(query, matches, entered))
+        if not worker.is_cancelled:
+            message = Searched(query, matches, entered)
+            self.node.post_message(message)
 
     @background(group="filter", exclusive=True)
     def filter(self, text: str, *, entered: bool) -> None:
@@ -246,20 +266,24 @@ class Jobs:
         ``text`` is a text or ids (``#30010``), ``>`` for a token beyond the threshold,
         or ``*`` for a mark.
         """
+        worker = get_current_worker()
         session = self._explorer.session
         positions = self._filtered(session, text)
         keep = sequences_with(positions, session.sequences.offsets)
-        if not get_current_worker().is_cancelled:
-            self.node.post_message(Filtered(text, keep, entered))
+        if not worker.is_cancelled:
+            message = Filtered(text, keep, entered)
+            self.node.post_message(message)
 
     def _filtered(self, session: Session, text: str) -> Positions:
         """The flat positions of the tokens that a filter asks for."""
         explorer = self._explorer
         if text == "*":
-            marks = [mark.position for mark in explorer.state.marks]
-            return np.array(marks, np.int64)
+            marks = explorer.state.marks
+            marked = [mark.position for mark in marks]
+            return np.array(marked, np.int64)
         if text != ">":
-            return self._find(session, text).starts
+            matches = self._find(session, text)
+            return matches.starts
         pair = explorer.pair
         if pair is None:
             return np.empty(0, np.int64)
@@ -271,15 +295,17 @@ class Jobs:
         ids = parse_ids(query)
         if ids:
             return find_ids(session.sequences, ids)
-        return self._text_index(session).find(query)
+        index = self._text_index(session)
+        return index.find(query)
 
     def _text_index(self, session: Session) -> TextIndex:
         """The index of all text, made by the first search in its thread."""
         from logdrift.core.session.search import text_index
 
+        sequences = session.sequences
         with self._index_lock:
             index = self._index
-            if index is None or index.sequences is not session.sequences:
-                index = text_index(session.sequences, session.pieces)
+            if index is None or index.sequences is not sequences:
+                index = text_index(sequences, session.pieces)
                 self._index = index
             return index

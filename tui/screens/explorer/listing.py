@@ -33,27 +33,30 @@ class SequenceOrder:
 
     def next_sort(self) -> None:
         """Sort by the next number."""
-        self.sort_by(self._explorer.next_sort())
+        name = self._explorer.next_sort()
+        self.sort_by(name)
 
     def choose_sort(self) -> None:
         """List what sequences can be sorted by."""
         from logdrift.tui.screens.texts import Picker
 
-        reductions = per_sequence.REDUCTIONS
         palette = self._dialogue.palette
+        reductions = per_sequence.REDUCTIONS
         names = [reduction.name for reduction in reductions]
 
         def row(index: int, width: int) -> Row:
             reduction = reductions[index]
             name = fit(reduction.name, 10)
-            words = fit(reduction.words, max(1, width - 11))
+            room = max(1, width - 11)
+            words = fit(reduction.words, room)
             return [(f" {name}", palette.strong), (words, palette.muted)]
 
         def chosen(index: int | None) -> None:
             if index is not None:
                 self.sort_by(names[index])
 
-        start = names.index(self._explorer.state.sort)
+        state = self._explorer.state
+        start = names.index(state.sort)
         picker = Picker("Sort sequences by", "", len(names), row, start)
         self._dialogue.choose(picker, chosen)
 
@@ -61,7 +64,8 @@ class SequenceOrder:
         """List the sequences in another order."""
         self._explorer.set_sort(name)
         self._panes.show_list()
-        words = f"sequences by {per_sequence.reduction(name).words}"
+        reduction = per_sequence.reduction(name)
+        words = f"sequences by {reduction.words}"
         if name != "number":
             words += ": largest first"
         self._dialogue.say(words)
@@ -100,12 +104,14 @@ class SequenceOrder:
 
     def filtered(self, message: Filtered) -> None:
         """Show how many sequences a filter keeps, or list them."""
-        if not message.entered:
-            count = int(np.count_nonzero(message.keep))
-            total = len(message.keep)
-            self._dialogue.note(message.text, f"{count:,} of {total:,} sequences")
-        elif self._explorer.take_filter(message.text, message.keep):
-            self._panes.show_list()
+        keep = message.keep
+        if message.entered:
+            if self._explorer.take_filter(message.text, keep):
+                self._panes.show_list()
+            return
+        count = int(np.count_nonzero(keep))
+        words = f"{count:,} of {len(keep):,} sequences"
+        self._dialogue.note(message.text, words)
 
     def threshold_changed(self) -> None:
         """List again where the order or the filter depends on the threshold."""

@@ -37,19 +37,18 @@ class Marks:
         if not sequences.tokens:
             return
         position = self._explorer.position
+        place = write_place(sequences, position)
         words = "a note, or nothing"
         note = ""
         mark = self._explorer.mark_at(position)
         if mark is not None:
             words = "an empty note removes the mark"
             note = mark.note
-        self._dialogue.ask_line(
-            f"Mark {write_place(sequences, position)}",
-            words,
-            note,
-            lambda typed: self._mark(position, typed),
-            limit=MAX_NOTE,
-        )
+
+        def taken(typed: str) -> None:
+            self._mark(position, typed)
+
+        self._dialogue.ask_line(f"Mark {place}", words, note, taken, limit=MAX_NOTE)
 
     def _mark(self, position: int, note: str) -> None:
         marked = self._explorer.mark(position, note)
@@ -68,24 +67,25 @@ class Marks:
         if not marks:
             self._dialogue.say("no token is marked (b marks the one under the cursor)")
             return
+        count = len(marks)
         positions = [mark.position for mark in marks]
-        nearest = int(np.searchsorted(positions, self._explorer.position))
-        picker = Picker(
-            "Marks",
-            f"   {'seq:pos':<12}{'token':<18}{'Δ':>9}  note",
-            len(marks),
-            lambda index, width: self._row(marks[index], width),
-            min(nearest, len(marks) - 1),
-        )
+        following = int(np.searchsorted(positions, self._explorer.position))
+        start = min(following, count - 1)
+        head = f"   {'seq:pos':<12}{'token':<18}{'Δ':>9}  note"
+
+        def row(index: int, width: int) -> Row:
+            return self._row(marks[index], width)
 
         def chosen(index: int | None) -> None:
             if index is not None:
                 self._go_to(marks[index])
 
+        picker = Picker("Marks", head, count, row, start)
         self._dialogue.choose(picker, chosen)
 
     def _go_to(self, mark: Mark) -> None:
-        if mark.position >= self._explorer.session.sequences.tokens:
+        sequences = self._explorer.session.sequences
+        if mark.position >= sequences.tokens:
             self._dialogue.say("this token is not captured yet", warn=True)
         else:
             self._moves.jump(mark.position)
@@ -94,22 +94,26 @@ class Marks:
         palette = self._dialogue.palette
         session = self._explorer.session
         sequences = session.sequences
+        position = mark.position
         note = visible(mark.note)
-        if mark.position >= sequences.tokens:
+        if position >= sequences.tokens:
             return [(f"   not captured yet   {note}", palette.muted)]
-        place = write_place(sequences, mark.position)
-        token_id = int(sequences.token_ids[mark.position])
-        piece = session.pieces.text(token_id).replace(" ", "·")
-        delta = self._delta(mark.position)
+        place = write_place(sequences, position)
+        token_id = int(sequences.token_ids[position])
+        text = session.pieces.text(token_id)
+        piece = fit(text.replace(" ", "·"), 16)
+        delta = self._delta(position)
+        room = max(1, width - 43)
         return [
             (f"   {place:<12}", palette.muted),
-            (fit(piece, 16), palette.strong),
+            (piece, palette.strong),
             (f"{delta:>11}  ", palette.text),
-            (fit(note, max(1, width - 43)), palette.text),
+            (fit(note, room), palette.text),
         ]
 
     def _delta(self, position: int) -> str:
         pair = self._explorer.pair
         if pair is None or position >= pair.tokens:
             return NOTHING
-        return signed(float(pair.delta[position]))
+        delta = float(pair.delta[position])
+        return signed(delta)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from logdrift.core.compare.pair import Pair
 from logdrift.tui.models.explorer import Explorer
 from logdrift.tui.screens.explorer.dialogue import Dialogue
 from logdrift.tui.screens.explorer.jobs import Jobs
@@ -48,11 +49,13 @@ class Moves:
 
     def undo(self) -> None:
         """Go back to where the last jump began."""
-        self._returned(self._explorer.undo_jump(), "no jump to undo")
+        moved = self._explorer.undo_jump()
+        self._returned(moved, "no jump to undo")
 
     def redo(self) -> None:
         """Do the jump again that was undone last."""
-        self._returned(self._explorer.redo_jump(), "no jump to redo")
+        moved = self._explorer.redo_jump()
+        self._returned(moved, "no jump to redo")
 
     def _returned(self, moved: bool, otherwise: str) -> None:
         if not moved:
@@ -92,32 +95,37 @@ class Moves:
 
     def next_flip(self, step: int) -> None:
         """To the next rank flip; the first time a thread has to find them."""
-        pair = self._explorer.pair
-        flips = self._explorer.flips
-        if pair is None:
+        explorer = self._explorer
+        if explorer.pair is None:
             self._dialogue.say("there is no pair to compare yet", warn=True)
-        elif flips is None:
-            self._dialogue.say("looking for rank flips …")
-            if not self._flip_step:
-                data = None
-                source = self._panes.chart.source
-                if source is not None:
-                    data = source.data
-                self._jobs.find_flips(pair, data)
-            self._flip_step = step
+        elif explorer.flips is not None:
+            self._step_flip(explorer.flips, step)
         else:
-            self._step_flip(flips, step)
+            self._dialogue.say("looking for rank flips …")
+            is_first_step = not self._flip_step
+            self._flip_step = step
+            if is_first_step:
+                self._find_flips(explorer.pair)
+
+    def _find_flips(self, pair: Pair) -> None:
+        """Find the flips, with what the chart knows of the pair, if it is shown."""
+        data = None
+        source = self._panes.chart.source
+        if source is not None:
+            data = source.data
+        self._jobs.find_flips(pair, data)
 
     def _step_flip(self, flips: np.ndarray, step: int) -> None:
+        count = len(flips)
         position = self._explorer.next_flip(step)
         if position is None:
-            self._dialogue.say(
-                f"no rank flip {side(step)} this token; there are {len(flips):,}"
-            )
+            direction = side(step)
+            words = f"no rank flip {direction} this token; there are {count:,}"
+            self._dialogue.say(words)
             return
         self.jump(position)
-        number = int(np.searchsorted(flips, position)) + 1
-        self._dialogue.say(f"rank flip {number:,} of {len(flips):,}")
+        index = int(np.searchsorted(flips, position))
+        self._dialogue.say(f"rank flip {index + 1:,} of {count:,}")
 
     def flips_found(self) -> None:
         """Take the step that was waiting for the flips."""
@@ -131,7 +139,8 @@ class Moves:
     def next_sequence(self, step: int, *, at_end: bool = False) -> None:
         """To the next sequence of the list; ``at_end``: to its last token."""
         explorer = self._explorer
-        if explorer.sequence < 0 or not len(explorer.listing):
+        nothing_listed = len(explorer.listing) == 0
+        if explorer.sequence < 0 or nothing_listed:
             return
         position = explorer.next_sequence(step, at_end=at_end)
         if position is None:
@@ -144,9 +153,11 @@ class Moves:
     def to_listed(self, row: int) -> None:
         """To the first token of a listed sequence, unless the cursor is in it."""
         explorer = self._explorer
-        sequence = int(explorer.listing.order[row])
+        order = explorer.listing.order
+        sequence = int(order[row])
         if sequence != explorer.sequence:
-            start, _ = explorer.session.sequences.bounds(sequence)
+            sequences = explorer.session.sequences
+            start, _ = sequences.bounds(sequence)
             self.jump(start)
 
     # ---- labels
@@ -154,10 +165,10 @@ class Moves:
     def start_labels(self) -> None:
         """Put letters on the coloured tokens that are seen; typing them goes there."""
         self._to_tokens()
+        words = "no marked token is seen here"
         if self._panes.tokens.start_labels():
-            self._dialogue.say("type the letters of a token (any other key leaves)")
-        else:
-            self._dialogue.say("no marked token is seen here")
+            words = "type the letters of a token (any other key leaves)"
+        self._dialogue.say(words)
 
     def to_labelled(self, index: int | None) -> None:
         """To the token of the cursor's sequence whose label was typed, if any."""

@@ -34,23 +34,22 @@ class OtherScreens:
         from logdrift.tui.screens.pair_picker import ask_pair
 
         explorer = self._explorer
-        ask_pair(
-            self._screen,
-            explorer.session,
-            explorer.labels,
-            lambda labels: self._open_pair(labels, take_pair),
-        )
+
+        def chosen(labels: tuple[str, str]) -> None:
+            self._open_pair(labels, take_pair)
+
+        ask_pair(self._screen, explorer.session, explorer.labels, chosen)
 
     def open_matrix(self, take_pair: Callable[[Pair], None]) -> None:
         """Open the matrix of all pairs; ``take_pair`` gets the one chosen there."""
         from logdrift.tui.screens.matrix import MatrixScreen
 
         explorer = self._explorer
-        matrix = MatrixScreen(
-            explorer.session,
-            explorer.labels,
-            lambda labels: self._open_pair(labels, take_pair),
-        )
+
+        def chosen(labels: tuple[str, str]) -> None:
+            self._open_pair(labels, take_pair)
+
+        matrix = MatrixScreen(explorer.session, explorer.labels, chosen)
         self._dialogue.open(matrix)
 
     def _open_pair(
@@ -60,7 +59,8 @@ class OtherScreens:
         from logdrift.tui.screens.pair_picker import open_labels
 
         explorer = self._explorer
-        if labels == explorer.labels and labels == explorer.state.pair:
+        is_shown = labels == explorer.labels
+        if is_shown and labels == explorer.state.pair:
             return
         pair = open_labels(self._screen, explorer.session, labels)
         if pair is not None:
@@ -74,7 +74,8 @@ class OtherScreens:
         gate = None
         if explorer.view is not None:
             gate = explorer.view.gate
-        self._dialogue.open(FactsScreen(explorer.session, explorer.labels, gate))
+        facts = FactsScreen(explorer.session, explorer.labels, gate)
+        self._dialogue.open(facts)
 
     def open_limits(self) -> None:
         """Open the limits that frameworks publish, compared with the pair."""
@@ -83,33 +84,37 @@ class OtherScreens:
         explorer = self._explorer
         if explorer.pair is None:
             self._dialogue.say("there is no pair to compare yet", warn=True)
-        else:
-            self._dialogue.open(LimitsScreen(explorer.pair, explorer.answer))
+            return
+        limits = LimitsScreen(explorer.pair, explorer.answer)
+        self._dialogue.open(limits)
 
     def open_why(self, origin: Origin) -> None:
         """Open the causes of the difference between the two captures."""
         from logdrift.tui.screens.why import WhyScreen
 
         if self._explorer.view is None:
-            self._dialogue.say(
+            words = (
                 "there is no pair to explain yet: it takes two captures with a finished"
-                " sequence",
-                warn=True,
+                " sequence"
             )
-        else:
-            self._dialogue.open(WhyScreen(origin))
+            self._dialogue.say(words, warn=True)
+            return
+        why = WhyScreen(origin)
+        self._dialogue.open(why)
 
     def open_report(self) -> None:
         """Open the report of the pair."""
         from logdrift.tui.screens.report import ReportScreen
 
         explorer = self._explorer
-        self._dialogue.open(ReportScreen(explorer.session, explorer.labels))
+        report = ReportScreen(explorer.session, explorer.labels)
+        self._dialogue.open(report)
 
     def open_log(self) -> None:
         """Open the log of a backend; asks which one where there are several."""
         captures = self._explorer.session.captures
-        backends = list(dict.fromkeys(info.backend for info in captures))
+        names = [info.backend for info in captures]
+        backends = list(dict.fromkeys(names))
         if not backends:
             self._dialogue.say("this session has no backends", warn=True)
         elif len(backends) == 1:
@@ -121,14 +126,12 @@ class OtherScreens:
         from logdrift.tui.screens.texts import Picker
 
         palette = self._dialogue.palette
-        failed: set[str] = set()
-        for info in self._explorer.session.captures:
-            if info.status == "failed":
-                failed.add(info.backend)
+        failed = self._failed_backends()
 
         def row(index: int, width: int) -> Row:
-            name = visible(backends[index])
-            if backends[index] in failed:
+            backend = backends[index]
+            name = visible(backend)
+            if backend in failed:
                 return [(f" {name}  failed", palette.bad)]
             return [(f" {name}", palette.text)]
 
@@ -136,12 +139,19 @@ class OtherScreens:
             if index is not None:
                 self._open_log(backends, index)
 
+        start = 0
         failures = [index for index, name in enumerate(backends) if name in failed]
-        start = failures[0] if failures else 0
+        if failures:
+            start = failures[0]
         picker = Picker("Logs", " backend", len(backends), row, start)
         self._dialogue.choose(picker, answered)
+
+    def _failed_backends(self) -> set[str]:
+        captures = self._explorer.session.captures
+        return {info.backend for info in captures if info.status == "failed"}
 
     def _open_log(self, backends: list[str], index: int) -> None:
         from logdrift.tui.screens.log import LogScreen
 
-        self._dialogue.open(LogScreen(self._explorer.session, backends, index))
+        log = LogScreen(self._explorer.session, backends, index)
+        self._dialogue.open(log)

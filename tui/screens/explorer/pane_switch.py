@@ -40,31 +40,35 @@ class PaneSwitch:
     def go_to(self, name: str) -> None:
         """Show a pane and give it the keys."""
         self.show(name)
-        self._screen.query_one(f"#{name}").focus()
+        pane = self._screen.query_one(f"#{name}")
+        pane.focus()
 
     def step(self, step: int) -> None:
         """Go to the next pane (``step`` -1: the one before), around the ends."""
         index = NAMES.index(self.pane) + step
-        self.go_to(NAMES[index % len(NAMES)])
+        name = NAMES[index % len(NAMES)]
+        self.go_to(name)
 
     def fit_size(self, width: int, height: int) -> bool:
         """Set the screen's classes for its size; returns whether it has few rows."""
-        low = height < _TALL
-        self._screen.set_class(low or width < _WIDE, "-narrow")
-        self._screen.set_class(low, "-low")
+        is_low = height < _TALL
+        is_narrow = is_low or width < _WIDE
+        self._screen.set_class(is_narrow, "-narrow")
+        self._screen.set_class(is_low, "-low")
         # Before the layout, which would take the focus from a pane that is hidden.
         self.show(self.pane)
-        return low
+        return is_low
 
     def show(self, name: str) -> None:
         """Show a pane; on a wide screen all of them are seen already."""
         self.pane = name
         screen = self._screen
-        wanted = f"-{name}"
-        if not screen.has_class("-narrow") or screen.has_class(wanted):
+        its_class = f"-{name}"
+        shows_all = not screen.has_class("-narrow")
+        if shows_all or screen.has_class(its_class):
             return
         others = screen.classes - _CLASSES
-        screen.set_classes([*others, wanted])
+        screen.set_classes([*others, its_class])
         self.show_tabs()
         screen.call_after_refresh(self._draw)
 

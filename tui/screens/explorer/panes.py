@@ -10,7 +10,6 @@ from textual.timer import Timer
 from logdrift.tui.models.explorer import Explorer
 from logdrift.tui.models.heading import heading_of, refusal_of
 from logdrift.tui.models.levels import Levels
-from logdrift.tui.models.modes import Legend
 from logdrift.tui.models.passage import passage_of
 from logdrift.tui.widgets.bars import AnswerBar, Header, Tabs
 from logdrift.tui.widgets.charts.pane import ChartPane
@@ -82,9 +81,10 @@ class PaneGroup:
         self.show_token_soon()
 
     def _show_sequence(self) -> None:
-        self._sequence = self.explorer.sequence
+        sequence = self.explorer.sequence
+        self._sequence = sequence
         self._show_passage(self.explorer.index)
-        place = self.sequences.place_of(self._sequence)
+        place = self.sequences.place_of(sequence)
         if place >= 0:
             self.sequences.select(place)
         self.show_chart()
@@ -97,15 +97,17 @@ class PaneGroup:
 
     def show_token(self) -> None:
         """Show the token under the cursor in the inspector or the summary."""
-        if not self.explorer.session.sequences.tokens:
+        explorer = self.explorer
+        if not explorer.session.sequences.tokens:
             return
-        seen = [pane for pane in (self.inspector, self.summary) if pane.display]
+        panes = (self.inspector, self.summary)
+        seen = [pane for pane in panes if pane.display]
         if seen:
-            inspection = self.explorer.inspection()
-            level = self.explorer.delta_level()
+            inspection = explorer.inspection()
+            level = explorer.delta_level()
             for pane in seen:
-                pane.show(inspection, level, self.explorer.greyed)
-        self.chart.set_cursor(self.explorer.position)
+                pane.show(inspection, level, explorer.greyed)
+        self.chart.set_cursor(explorer.position)
 
     # ---- the text
 
@@ -118,16 +120,15 @@ class PaneGroup:
 
     def _show_passage(self, cursor: int) -> None:
         self._count_if_slow()
-        self.tokens.show(passage_of(self.explorer), cursor)
+        passage = passage_of(self.explorer)
+        self.tokens.show(passage, cursor)
 
     def show_legend(self) -> None:
         """The count of the tokens with a level has changed."""
         if self.tokens.passage is not None:
-            self.tokens.show_legend(self._legend())
-
-    def _legend(self) -> Legend:
-        self._count_if_slow()
-        return self.explorer.legend()
+            self._count_if_slow()
+            legend = self.explorer.legend()
+            self.tokens.show_legend(legend)
 
     def _count_if_slow(self) -> None:
         levels = self.explorer.levels
@@ -138,7 +139,9 @@ class PaneGroup:
 
     def show_list(self) -> None:
         """The list of sequences, the one under the cursor selected."""
-        self.sequences.show(self.explorer.listing, max(0, self.explorer.sequence))
+        explorer = self.explorer
+        selected = max(0, explorer.sequence)
+        self.sequences.show(explorer.listing, selected)
 
     def show_chart(self) -> None:
         """The chart of what is shown now."""
@@ -153,10 +156,26 @@ class PaneGroup:
                 self.change,
             )
 
+    def show_numbers(self) -> None:
+        """The verdict, the statistics or the numbers of the pair have come in."""
+        explorer = self.explorer
+        self.show_heading()
+        if explorer.greyed:
+            explorer.list_again()
+            self.show_list()
+        by_floor = explorer.mode.name == "floor"
+        floor_came = by_floor and explorer.numbers is not None
+        if explorer.greyed or floor_came:
+            self.show_passage()
+        else:
+            self.show_legend()
+        self.show_token()
+
     def show_heading(self) -> None:
         """The lines above the panes: header and answer."""
         self._show_answer()
-        self.header.show(heading_of(self.explorer, with_reason=self.low))
+        heading = heading_of(self.explorer, with_reason=self.low)
+        self.header.show(heading)
 
     def _show_answer(self) -> None:
         """Show the sentence above the text, and in the rule below it.
@@ -166,7 +185,8 @@ class PaneGroup:
         """
         key = self._why_key()
         answer = self.explorer.answer
-        self.answer.show(answer or refusal_of(self.explorer), key)
+        refusal = refusal_of(self.explorer)
+        self.answer.show(answer or refusal, key)
         if answer is not None and not answer.says_more:
             answer = None
         self.answer_rule.show(answer, key)

@@ -14,7 +14,7 @@ from logdrift.core.charts.registry import index_of
 from logdrift.core.compare.pair import Pair
 from logdrift.core.session.reader import Session
 from logdrift.core.session.visible import visible
-from logdrift.tui.actions import commands
+from logdrift.tui.actions import first_key
 from logdrift.tui.bindings import bindings
 from logdrift.tui.models.explorer import Explorer
 from logdrift.tui.models.pairs import PairView, open_pair
@@ -123,7 +123,8 @@ class ExplorerScreen(ChartedScreen, inherit_bindings=False):
         return self.model.threshold
 
     def applies(self, name: str) -> bool:
-        return name not in _FOR_A_PAIR or self.model.pair is not None
+        has_pair = self.model.pair is not None
+        return has_pair or name not in _FOR_A_PAIR
 
     def jump(self, position: int) -> None:
         """Put the cursor on a token; one key goes back."""
@@ -174,11 +175,13 @@ class ExplorerScreen(ChartedScreen, inherit_bindings=False):
     def on_mount(self) -> None:
         self.pane_switch.show_tabs()
         model = self.model
-        pair, model.problem = open_pair(model.session, model.state.pair)
+        session = model.session
+        pair, problem = open_pair(session, model.state.pair)
+        model.problem = problem
         view = None
         if pair is not None:
             view = PairView(pair)
-        model.take(model.session, view)
+        model.take(session, view)
         self._show_model()
         self.set_timer(self.LATER, self._start_work)
         if self._notice:
@@ -194,7 +197,8 @@ class ExplorerScreen(ChartedScreen, inherit_bindings=False):
 
     def size_classes(self, width: int, height: int) -> None:
         super().size_classes(width, height)
-        self.pane_group.low = self.pane_switch.fit_size(width, height)
+        is_low = self.pane_switch.fit_size(width, height)
+        self.pane_group.low = is_low
 
     def draw(self) -> None:
         """Draw the panes that have come into sight: hidden ones are not kept up to
@@ -215,11 +219,8 @@ class ExplorerScreen(ChartedScreen, inherit_bindings=False):
 
     def _why_key(self) -> str:
         """The key that shows the whole answer, "" where it has none."""
-        for command in commands("explorer"):
-            if command.name == "why":
-                keys = command.key_names(self.logdrift.keymap)
-                return next(iter(keys), "")
-        return ""
+        keymap = self.logdrift.keymap
+        return first_key("explorer", "why", keymap)
 
     # ---- messages of threads
 
@@ -245,29 +246,14 @@ class ExplorerScreen(ChartedScreen, inherit_bindings=False):
     def _on_verdict_reached(self, message: jobs.VerdictReached) -> None:
         if message.view.pair is self.model.pair:
             self.model.view = message.view
-            self._numbers_changed()
+            self.pane_group.show_numbers()
 
     @on(jobs.NumbersMeasured)
     def _on_numbers_measured(self, message: jobs.NumbersMeasured) -> None:
         self.judging.measured(message)
         if message.pair is self.model.pair:
             self.model.numbers = message.numbers
-            self._numbers_changed()
-
-    def _numbers_changed(self) -> None:
-        """Show the verdict, the statistics or the numbers that have come in."""
-        model = self.model
-        panes = self.pane_group
-        panes.show_heading()
-        if model.greyed:
-            model.list_again()
-            panes.show_list()
-        coloured = model.numbers is not None and model.mode.name == "floor"
-        if model.greyed or coloured:
-            panes.show_passage()
-        else:
-            panes.show_legend()
-        panes.show_token()
+            self.pane_group.show_numbers()
 
     @on(jobs.Answered)
     def _on_answered(self, message: jobs.Answered) -> None:
@@ -279,8 +265,9 @@ class ExplorerScreen(ChartedScreen, inherit_bindings=False):
 
     @on(jobs.Counted)
     def _on_counted(self, message: jobs.Counted) -> None:
-        if message.pair is self.model.pair:
-            self.model.counts.keep(message.key, message.positions)
+        model = self.model
+        if message.pair is model.pair:
+            model.counts.keep(message.key, message.positions)
             self.pane_group.show_legend()
 
     @on(jobs.FlipsFound)
@@ -317,7 +304,8 @@ class ExplorerScreen(ChartedScreen, inherit_bindings=False):
 
     @on(Tokens.Left)
     def _on_tokens_left(self, message: Tokens.Left) -> None:
-        self.moves.next_sequence(message.step, at_end=message.step < 0)
+        backwards = message.step < 0
+        self.moves.next_sequence(message.step, at_end=backwards)
 
     @on(Tokens.Labelled)
     def _on_labelled(self, message: Tokens.Labelled) -> None:
@@ -463,7 +451,9 @@ class ExplorerScreen(ChartedScreen, inherit_bindings=False):
 
     def action_copy(self) -> None:
         if self.session.sequences.tokens:
-            self.dialogue.copy(self.model.inspection().in_one_line())
+            inspection = self.model.inspection()
+            line = inspection.in_one_line()
+            self.dialogue.copy(line)
 
     # ---- keys: other pairs, sessions and screens
 
@@ -496,4 +486,5 @@ class ExplorerScreen(ChartedScreen, inherit_bindings=False):
         from logdrift.tui.screens.chart import ChartScreen
 
         if self.chart.source is not None:
-            self.app.push_screen(ChartScreen(self.chart))
+            zoomed = ChartScreen(self.chart)
+            self.app.push_screen(zoomed)

@@ -57,9 +57,8 @@ class Search:
             self._dialogue.note(message.query, f"{count:,} found")
         elif not count:
             self.end()
-            self._dialogue.say(
-                f"nothing found of {visible(message.query)!r}", warn=True
-            )
+            query = visible(message.query)
+            self._dialogue.say(f"nothing found of {query!r}", warn=True)
         else:
             self._to_first_match(message)
 
@@ -83,7 +82,8 @@ class Search:
     def _say_match(self) -> None:
         explorer = self._explorer
         assert explorer.matches is not None
-        place = f"{explorer.match_number:,} of {len(explorer.matches):,} found"
+        count = len(explorer.matches)
+        place = f"{explorer.match_number:,} of {count:,} found"
         query = visible(explorer.query)
         self._dialogue.say(f"{place}: {query}  (n next, N back, Esc ends)")
 
@@ -121,14 +121,17 @@ class Search:
 
     def _go_to_place(self, text: str) -> None:
         if _is_id(text):
-            self._jobs.search(text.strip(), entered=True)
+            query = text.strip()
+            self._jobs.search(query, entered=True)
         elif text:
             self._dialogue.say("")
-            self._moves.jump(self._position_of(text))
+            position = self._position_of(text)
+            self._moves.jump(position)
 
     def _position_of(self, text: str) -> int:
         explorer = self._explorer
-        return parse_place(text, explorer.session.sequences, explorer.sequence)
+        sequences = explorer.session.sequences
+        return parse_place(text, sequences, explorer.sequence)
 
 
 def _is_id(text: str) -> bool:
