@@ -590,7 +590,7 @@ async def test_rows_say_state_change_and_outcome_at_every_size(
                 sum(cell_len(run) for run, _ in screen.table.runs(place, width))
                 <= width
             )
-            for runs in screen._detail(size[0] - 2):
+            for runs in screen._detail():
                 assert sum(cell_len(run) for run, _ in runs) < size[0]
             assert not [
                 char

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -11,14 +12,14 @@ from textual.await_complete import AwaitComplete
 from textual.geometry import Region
 from textual.message import Message
 from textual.reactive import Reactive
-from textual.screen import Screen, ScreenResultType
+from textual.screen import ModalScreen, Screen, ScreenResultType
 from textual.widget import Widget
 
 from logdrift.tui.actions import Scope, hint_pairs
 from logdrift.tui.faults import Safe
 from logdrift.tui.palette import Palette
 from logdrift.tui.services import Services, services
-from logdrift.tui.widgets.bars import Bar, Hints
+from logdrift.tui.widgets.bars import Hints
 from logdrift.tui.widgets.lines import Text, strip_of
 
 MIN_WIDTH = 60
@@ -29,9 +30,9 @@ class TooSmall(Text, can_focus=False):
     """Says what is missing."""
 
     def on_resize(self, event: events.Resize) -> None:
-        size = self.app.size
+        width, height = self.app.size
         words = (
-            f" {size.width}x{size.height} is too small:",
+            f" {width}x{height} is too small:",
             f" logdrift needs {MIN_WIDTH}x{MIN_HEIGHT}.",
         )
         strips = []
@@ -42,6 +43,10 @@ class TooSmall(Text, can_focus=False):
 
 
 _STAYS = object()
+Choice = ModalScreen[int | None]
+"""A window that answers with the index of a row."""
+Question = ModalScreen[str | None]
+"""A window that answers with what was typed."""
 
 
 @dataclass
@@ -154,21 +159,49 @@ class BaseScreen(SafeScreen[None], inherit_bindings=False):
         too_small = width < MIN_WIDTH or height < MIN_HEIGHT
         self.set_class(too_small, "-toosmall")
 
-    def bar(self, name: str) -> Bar:
-        """The bar with an id."""
-        return self.query_one(f"#{name}", Bar)
-
     @property
     def hint_line(self) -> Hints:
         """The line of keys, which also shows messages."""
         return self.query_one("#hints", Hints)
 
-    def say(self, text: str, *, warn: bool = False) -> None:
+    def say(self, text: str) -> None:
         """Put a message on the line of keys until the next one."""
-        style = None
-        if warn:
-            style = self.palette.warn
-        self.hint_line.say(text, style)
+        self.hint_line.say(text)
+
+    def warn(self, text: str) -> None:
+        """Like `say`, for what is wrong or cannot be done."""
+        self.hint_line.say(text, self.palette.warn)
+
+    # ---- windows that ask
+
+    def choose(self, picker: Choice, chosen: Callable[[int], object]) -> None:
+        """Ask for a row of a list; ``chosen`` is not called without an answer."""
+
+        def answered(index: int | None) -> None:
+            if index is not None:
+                chosen(index)
+
+        self.app.push_screen(picker, answered)
+
+    def confirm(self, question: Choice, confirmed: Callable[[], object]) -> None:
+        """Ask yes or no; ``confirmed`` is called for yes."""
+
+        def answered(index: int | None) -> None:
+            if index == 1:
+                confirmed()
+
+        self.app.push_screen(question, answered)
+
+    def ask(self, prompt: Question, taken: Callable[[str], object]) -> None:
+        """Ask for a line; ``taken`` is not called without an answer."""
+
+        def answered(text: str | None) -> None:
+            if text is not None:
+                taken(text)
+
+        self.app.push_screen(prompt, answered)
+
+    # ---- keys, colours and size
 
     def show_hints(self) -> None:
         """Put the keys of the screen on the line of keys."""
@@ -205,7 +238,8 @@ class BaseScreen(SafeScreen[None], inherit_bindings=False):
         )
 
     def on_resize(self, event: events.Resize) -> None:
-        self.size_classes(event.size.width, event.size.height)
+        width, height = event.size
+        self.size_classes(width, height)
         self.call_after_refresh(self.draw)
 
     def action_back(self) -> None:

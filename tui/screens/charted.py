@@ -81,14 +81,13 @@ class ChartedScreen(BaseScreen, inherit_bindings=False):
             title = CHARTS[index].title
             return [(f" {index + 1:>2} {title}", palette.text)]
 
-        def chosen(index: int | None) -> None:
-            if index is not None:
-                self.action_chart(index)
+        def chosen(index: int) -> None:
+            self.action_chart(index)
 
         head = " v and V go through them"
         start = self.chart.kind
         picker = Picker("Charts", head, len(CHARTS), row, start)
-        self.app.push_screen(picker, chosen)
+        self.choose(picker, chosen)
 
     def action_export_chart(self) -> None:
         """Ask for a file name and write the chart to it."""
@@ -101,7 +100,7 @@ class ChartedScreen(BaseScreen, inherit_bindings=False):
         words = "there is no chart to export"
         if pane.problem:
             words += f": {pane.problem}"
-        self.say(words, warn=True)
+        self.warn(words)
 
     def _ask_export_name(self, chart: Chart) -> None:
         from logdrift.tui.screens.prompt import LinePrompt
@@ -122,12 +121,11 @@ class ChartedScreen(BaseScreen, inherit_bindings=False):
         def name_problem(name: str) -> str:
             return problem(name, folder)
 
-        def typed(name: str | None) -> None:
-            if name is not None:
-                self._write_chart(chart, name, folder)
+        def taken(name: str) -> None:
+            self._write_chart(chart, name, folder)
 
         prompt = LinePrompt("Export the chart", words, offered, problem=name_problem)
-        self.app.push_screen(prompt, typed)
+        self.ask(prompt, taken)
 
     @background(group="export", exclusive=True, writes=True, failed=_not_exported)
     def _write_chart(self, chart: Chart, name: str, session: Path) -> None:

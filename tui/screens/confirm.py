@@ -7,6 +7,13 @@ from logdrift.tui.screens.texts import Picker
 from logdrift.tui.widgets.bars import Hints
 from logdrift.tui.widgets.reading import Row
 
+_KEYS = (
+    ("↑↓", "move"),
+    ("Enter", "choose"),
+    ("y", "yes"),
+    ("n", "no"),
+)
+
 
 class Confirm(Picker):
     """Asks yes or no: answers 1 for yes. No is the row that Enter takes at first, and
@@ -25,11 +32,10 @@ class Confirm(Picker):
         super().__init__(title, "", 2, row)
 
     def on_mount(self) -> None:
-        keys = [("↑↓", "move"), ("Enter", "choose"), ("y", "yes"), ("n", "no")]
         hints = self.query_one(Hints)
         # After the list's own: Textual calls what a class and its parents do on
         # mounting, parents last.
-        self.call_later(hints.show, keys)
+        self.call_later(hints.show, _KEYS)
 
     def action_yes(self) -> None:
         self.dismiss(1)

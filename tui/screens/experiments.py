@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from rich.style import Style
 from textual import on
 from textual.app import ComposeResult
 from textual.message import Message
@@ -29,11 +28,10 @@ from logdrift.tui.models.experiments import (
     total,
 )
 from logdrift.tui.models.pairs import reason
-from logdrift.tui.screens.saving import SavableScreen
+from logdrift.tui.screens.result import ResultScreen
 from logdrift.tui.screens.starting import NotConfirmed, StartingScreen
 from logdrift.tui.widgets.bars import Bar
 from logdrift.tui.widgets.lines import Run
-from logdrift.tui.widgets.paragraph import paragraph
 from logdrift.tui.widgets.reading import Row
 from logdrift.tui.widgets.rows import Rows
 from logdrift.tui.widgets.table import Table
@@ -42,6 +40,7 @@ if TYPE_CHECKING:
     from logdrift.tui.models.why import WhyView
 
 POLL_SECONDS = 1.0
+_COLUMNS = ("change", "takes", "outcome", "backend", "cause")
 
 
 @dataclass
@@ -65,7 +64,7 @@ def _refused(words: str) -> RunAsked:
     return RunAsked("", problem=words)
 
 
-class ExperimentsScreen(StartingScreen, SavableScreen, inherit_bindings=False):
+class ExperimentsScreen(StartingScreen, ResultScreen, inherit_bindings=False):
     """A row for each experiment, the most telling first. A thread follows those that
     run.
     """
@@ -112,11 +111,14 @@ class ExperimentsScreen(StartingScreen, SavableScreen, inherit_bindings=False):
     @property
     def _engines_run(self) -> bool:
         """Whether experiments run now."""
-        return self.found is not None and bool(self.found.running)
+        found = self.found
+        return found is not None and bool(found.running)
 
     def _chosen_rows(self) -> list[ExperimentRow]:
-        chosen = self.chosen or set()
-        return [row for row in self.rows if row.id in chosen]
+        return [row for row in self.rows if self._is_chosen(row)]
+
+    def _is_chosen(self, row: ExperimentRow) -> bool:
+        return self.chosen is not None and row.id in self.chosen
 
     def _row_here(self) -> list[ExperimentRow]:
         """The selected row, if it can run."""
@@ -176,17 +178,17 @@ class ExperimentsScreen(StartingScreen, SavableScreen, inherit_bindings=False):
     def draw(self) -> None:
         if not self.size.width:
             return
-        columns = ["change", "takes", "outcome", "backend", "cause"]
-        rows = self.rows
-        cells = list(map(_cells_of, rows))
-        marks = list(map(self._mark, rows))
-        self.table.put(columns, cells, marks)
+        cells = []
+        marks = []
+        for row in self.rows:
+            cells.append(_cells_of(row))
+            marks.append(self._mark(row))
+        self.table.put(_COLUMNS, cells, marks)
         self._show_bars()
 
     def _mark(self, row: ExperimentRow) -> Run:
         palette = self.palette
-        is_chosen = self.chosen is not None and row.id in self.chosen
-        if is_chosen and row.state != "running":
+        if self._is_chosen(row) and row.state != "running":
             return "●", palette.accent
         styles = {
             "running": palette.accent,
@@ -194,7 +196,8 @@ class ExperimentsScreen(StartingScreen, SavableScreen, inherit_bindings=False):
             "failed": palette.bad,
         }
         mark = STATES[row.state]
-        return mark, styles.get(row.state, palette.muted)
+        style = styles.get(row.state, palette.muted)
+        return mark, style
 
     @on(Rows.Moved)
     def _on_moved(self) -> None:
@@ -202,36 +205,39 @@ class ExperimentsScreen(StartingScreen, SavableScreen, inherit_bindings=False):
         self._show_bars()
 
     def _show_bars(self) -> None:
-        width = self.size.width - 2
-        self.bar("verdict").put(self._head(width))
-        self.bar("detail").put(self._detail(width))
+        head = self._head()
+        detail = self._detail()
+        self.bar("verdict").put(head)
+        self.bar("detail").put(detail)
 
-    def _head(self, width: int) -> list[Row]:
+    def _head(self) -> list[Row]:
         """The pair, and what is known of its experiments."""
         palette = self.palette
-        a, b = map(visible, self.why.labels)
-        names = fit(f"{a} {ARROW} {b}", width)
-        rows: list[Row] = [[(" ", palette.text), (names, palette.strong)]]
+        labels = self.why.labels
+        a, b = map(visible, labels)
+        names = fit(f"{a} {ARROW} {b}", self.text_width)
+        blank = (" ", palette.text)
+        rows: list[Row] = [[blank, (names, palette.strong)]]
         for words, style in self._state():
-            rows += paragraph(words, style, palette, width=width, most=2)
+            rows += self.paragraph(words, style, most=2)
         return rows
 
     def _state(self) -> list[Run]:
         palette = self.palette
         found = self.found
         if self._problem:
-            return [(visible(self._problem), palette.bad)]
+            problem = visible(self._problem)
+            return [(problem, palette.bad)]
         if found is None:
             return [("being read …", palette.muted)]
         if found.running:
             return [(f"runs in the background: {found.running}", palette.muted)]
-        state: list[Run] = []
-        if found.ended:
-            state.append((found.ended, palette.warn))
         words = self._choice()
         if found.why_none:
             words = f"no experiment is proposed: {found.why_none}"
-        state.append((words, palette.muted))
+        state = [(words, palette.muted)]
+        if found.ended:
+            state.insert(0, (found.ended, palette.warn))
         return state
 
     def _choice(self) -> str:
@@ -244,38 +250,35 @@ class ExperimentsScreen(StartingScreen, SavableScreen, inherit_bindings=False):
             return words
         return f"{words} · none can prove or refute what is likely"
 
-    def _detail(self, width: int) -> list[Row]:
+    def _detail(self) -> list[Row]:
         """The selected row in full."""
         palette = self.palette
         row = self.here
         if row is None:
-            return [[("", palette.text)]]
-        most = 1
-        if self.size.height >= 24:
-            most = 2
-        title = row.title
+            nothing = ("", palette.text)
+            return [[nothing]]
+        most = 2
+        if self.is_low:
+            most = 1
+        title = visible(row.title)
         if row.combined:
             title += " [more than one change]"
+        about = visible(_about(row))
         lines: list[Row] = []
-        lines += self._paragraph(title, palette.strong, width, most)
-        lines += self._paragraph(_about(row), palette.muted, width, most)
+        lines += self.paragraph(title, palette.strong, most)
+        lines += self.paragraph(about, palette.muted, most)
         if row.outcome:
-            lines += self._outcome(row, width)
+            lines += self._outcome(row)
         return lines
 
-    def _outcome(self, row: ExperimentRow, width: int) -> Sequence[Row]:
+    def _outcome(self, row: ExperimentRow) -> Sequence[Row]:
         """The outcome, which stands in full nowhere else on this screen."""
         style = self.palette.accent
         if row.state == "failed":
             style = self.palette.bad
-        most = max(2, self.size.height // 8)
-        return self._paragraph(row.outcome, style, width, most)
-
-    def _paragraph(
-        self, words: str, style: Style, width: int, most: int
-    ) -> Sequence[Row]:
-        shown = visible(words)
-        return paragraph(shown, style, self.palette, width=width, most=most)
+        eighth = self.size.height // 8
+        outcome = visible(row.outcome)
+        return self.paragraph(outcome, style, most=max(2, eighth))
 
     # ---- commands
 
@@ -285,7 +288,7 @@ class ExperimentsScreen(StartingScreen, SavableScreen, inherit_bindings=False):
         if row is None or self.chosen is None:
             return
         if row.state == "left out":
-            self.say(row.outcome, warn=True)
+            self.warn(row.outcome)
             return
         self.chosen ^= {row.id}
         self.draw()
@@ -295,7 +298,9 @@ class ExperimentsScreen(StartingScreen, SavableScreen, inherit_bindings=False):
         """All that have not run, or none where one is chosen."""
         chosen = set()
         if not self.chosen:
-            chosen = {row.id for row in self.rows if row.state == "proposed"}
+            for row in self.rows:
+                if row.state == "proposed":
+                    chosen.add(row.id)
         self.chosen = chosen
         self.draw()
 
@@ -312,13 +317,13 @@ class ExperimentsScreen(StartingScreen, SavableScreen, inherit_bindings=False):
         """Ask, then run what is chosen, or the experiment of the row where none is."""
         if self._engines_run:
             key = self._key("cancel_run")
-            self.say(f"experiments run already ({key} cancels them)", warn=True)
+            self.warn(f"experiments run already ({key} cancels them)")
             return
         rows = self._chosen_rows() or self._row_here()
         if rows:
             self._ask_to_start(rows)
         else:
-            self.say("there is no experiment to run", warn=True)
+            self.warn("there is no experiment to run")
 
     def _ask_to_start(self, rows: list[ExperimentRow]) -> None:
         from logdrift.tui.screens.confirm import Confirm
@@ -326,16 +331,15 @@ class ExperimentsScreen(StartingScreen, SavableScreen, inherit_bindings=False):
         count = _count(rows)
         limit = write_budget(self.budget)
 
-        def answered(index: int | None) -> None:
-            if index:
-                self.say(f"starting {count}")
-                self.start_rows(rows, self.budget)
+        def confirmed() -> None:
+            self.say(f"starting {count}")
+            self.start_rows(rows, self.budget)
 
         question = Confirm(
             f"Run {count} in the background?",
             f"Yes, start engines for {count} now, {total(rows)}, at most {limit}",
         )
-        self.app.push_screen(question, answered)
+        self.confirm(question, confirmed)
 
     @background(group="start", writes=True, failed=_refused)
     def start_rows(self, rows: list[ExperimentRow], budget: float) -> None:
@@ -360,17 +364,12 @@ class ExperimentsScreen(StartingScreen, SavableScreen, inherit_bindings=False):
         from logdrift.tui.screens.confirm import Confirm
 
         if not self._engines_run:
-            self.say("no experiment runs", warn=True)
+            self.warn("no experiment runs")
             return
-
-        def answered(index: int | None) -> None:
-            if index:
-                self.cancel_run()
-
         question = Confirm(
             "Cancel the experiments that run?", "Yes, cancel: what is done stays"
         )
-        self.app.push_screen(question, answered)
+        self.confirm(question, self.cancel_run)
 
     @background(group="start", writes=True, failed=_refused)
     def cancel_run(self) -> None:
@@ -400,9 +399,9 @@ class ExperimentsScreen(StartingScreen, SavableScreen, inherit_bindings=False):
             write_budget(self.budget),
             problem=_wrong_budget,
         )
-        self.app.push_screen(prompt, self._take_budget)
+        self.ask(prompt, self._take_budget)
 
-    def _take_budget(self, text: str | None) -> None:
+    def _take_budget(self, text: str) -> None:
         if not text:
             return
         self.budget = parse_budget(text)
@@ -416,7 +415,7 @@ class ExperimentsScreen(StartingScreen, SavableScreen, inherit_bindings=False):
         row = self.here
         if row is None or row.folder is None:
             words = "this experiment has not run yet: there is no session of it"
-            self.say(words, warn=True)
+            self.warn(words)
             return
         self.logdrift.open_folder(row.folder)
 

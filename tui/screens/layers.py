@@ -7,7 +7,6 @@ import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from rich.style import Style
 from textual import on
 from textual.app import ComposeResult
 from textual.message import Message
@@ -22,12 +21,11 @@ from logdrift.tui.bindings import bindings
 from logdrift.tui.faults import background
 from logdrift.tui.glyphs import ARROW, fit
 from logdrift.tui.models.places import sequence_of
-from logdrift.tui.screens.origin import Origin
-from logdrift.tui.screens.saving import SavableScreen
+from logdrift.tui.screens.origin import Labels, Origin
+from logdrift.tui.screens.result import ResultScreen
 from logdrift.tui.screens.texts import TextScreen
 from logdrift.tui.widgets.bars import Bar
 from logdrift.tui.widgets.lines import Run, strip_of
-from logdrift.tui.widgets.paragraph import paragraph
 from logdrift.tui.widgets.reading import Row
 from logdrift.tui.widgets.rows import Rows
 from logdrift.tui.widgets.topics import score_bar
@@ -109,7 +107,8 @@ class StageList(Rows):
             mark = _WRONG
             style = self.palette.bad
             bar_style = self.palette.bad
-        name = fit(visible(stage.name), _NAME)
+        stage_name = visible(stage.name)
+        name = fit(stage_name, _NAME)
         error = _error(stage)
         times = _times(stage)
         bar_cells = max(4, width - _NAME - 33)
@@ -127,11 +126,14 @@ class StageList(Rows):
         """
         if error == math.inf:
             return 1.0
-        all_errors = [stage.error for stage in self.stages]
-        errors = list(filter(_on_the_scale, all_errors))
+        errors = []
+        for stage in self.stages:
+            if _on_the_scale(stage.error):
+                errors.append(stage.error)
         if not errors or not _on_the_scale(error):
             return 0.0
-        low = math.log10(min(errors)) - 1
+        smallest = min(errors)
+        low = math.log10(smallest) - 1
         high = math.log10(max(errors))
         height = math.log10(error) - low
         return height / (high - low)
@@ -144,9 +146,10 @@ def _on_the_scale(error: float) -> bool:
 
 def _error(stage: Stage) -> str:
     """NaN where it is the finding: the stream is not finite."""
-    if stage.wrong and math.isnan(stage.error):
+    error = stage.error
+    if stage.wrong and math.isnan(error):
         return "NaN"
-    return f"{stage.error:.2e}"
+    return f"{error:.2e}"
 
 
 def _times(stage: Stage) -> str:
@@ -165,7 +168,7 @@ def _backends(labels: Iterable[str]) -> set[str]:
     return set(map(_backend, labels))
 
 
-class LayersScreen(SavableScreen, inherit_bindings=False):
+class LayersScreen(ResultScreen, inherit_bindings=False):
     """The answer nearest to the token under the explorer's cursor, and the command that
     asks for its own.
     """
@@ -175,7 +178,7 @@ class LayersScreen(SavableScreen, inherit_bindings=False):
     AUTO_FOCUS = "#stages"
     SAVED_AS = "layers.tsv"
 
-    def __init__(self, origin: Origin, labels: tuple[str, str]) -> None:
+    def __init__(self, origin: Origin, labels: Labels) -> None:
         super().__init__()
         self.session: Session = origin.session
         self.labels = labels
@@ -247,10 +250,12 @@ class LayersScreen(SavableScreen, inherit_bindings=False):
         saved = saved_layers(self.session.folder)
         answers = []
         for answer in understood(saved):
-            if _backends((answer.a, answer.b)) == backends:
+            both = (answer.a, answer.b)
+            if _backends(both) == backends:
                 answers.append(answer)
         answers.sort(key=self._distance)
-        self.post_message(LayersRead(tuple(answers)))
+        read = LayersRead(tuple(answers))
+        self.post_message(read)
 
     def _distance(self, layers: Layers) -> tuple[bool, bool]:
         """How far an answer is from the token: to be compared with those of others."""
@@ -268,13 +273,13 @@ class LayersScreen(SavableScreen, inherit_bindings=False):
     def draw(self) -> None:
         if not self.size.width:
             return
-        width = self.size.width - 2
         sides = self.sides
         layers = None
         side = None
         if sides:
             layers, side = sides[self.at]
-        self.bar("verdict").put(self._head(layers, width))
+        head = self._head(layers)
+        self.bar("verdict").put(head)
         if layers is None or side is None:
             self.stages.put(None, "Layers", "")
         else:
@@ -283,17 +288,18 @@ class LayersScreen(SavableScreen, inherit_bindings=False):
             title = f"{backend} against {standard} · {_place(layers)}"
             aside = f"{self.at + 1} of {len(sides)}"
             self.stages.put(side, title, aside)
-        self.bar("detail").put(self._detail(layers, side, width))
+        detail = self._detail(layers, side)
+        self.bar("detail").put(detail)
 
-    def _head(self, layers: Layers | None, width: int) -> list[Row]:
+    def _head(self, layers: Layers | None) -> list[Row]:
         """The pair and the token, and what the answer below is about."""
         palette = self.palette
         a, b = map(visible, self.labels)
         token = f"{self.sequence}:{self.index} {self.piece}"
-        title = fit(f"{a} {ARROW} {b} · token {token}", width)
+        title = fit(f"{a} {ARROW} {b} · token {token}", self.text_width)
         title_row: Row = [(" ", palette.text), (title, palette.strong)]
         words = self._state(layers)
-        state = paragraph(words, palette.muted, palette, width=width, most=2)
+        state = self.paragraph(words, palette.muted, most=2)
         return [title_row, *state]
 
     def _state(self, layers: Layers | None) -> str:
@@ -327,44 +333,38 @@ class LayersScreen(SavableScreen, inherit_bindings=False):
             return "the whole of this sequence"
         return "another token of this sequence"
 
-    def _detail(
-        self, layers: Layers | None, side: LayerSide | None, width: int
-    ) -> Sequence[Row]:
+    def _detail(self, layers: Layers | None, side: LayerSide | None) -> Sequence[Row]:
         """What the side shows, with notes; the command where nothing is saved."""
         palette = self.palette
         rows: list[Row] = []
         if layers is not None and side is not None:
-            rows = self._finding(layers, side, width)
+            rows = self._finding(layers, side)
         elif self.found is not None:
-            rows += self._paragraph(self.command, palette.accent, width, most=5)
+            command = visible(self.command)
+            rows += self.paragraph(command, palette.accent, most=5)
         if not rows:
             blank = (" ", palette.text)
             rows = [[blank]]
         most = max(5, self.size.height // 3)
         return rows[:most]
 
-    def _finding(self, layers: Layers, side: LayerSide, width: int) -> list[Row]:
+    def _finding(self, layers: Layers, side: LayerSide) -> list[Row]:
         """The sentence of a side, and the notes."""
         palette = self.palette
-        rows: list[Row] = []
         style = palette.warn
         if side.kind in ("rounding", "unknown"):
             style = palette.text
+        rows: list[Row] = []
         # The sentence is the answer, and stands nowhere else: in 60 columns it takes
         # up to four lines.
-        rows += self._paragraph(side.sentence, style, width, most=4)
-        most = 2
-        if self.size.height >= 24:
-            most = 3
-        for note in layers.notes:
-            rows += self._paragraph(note, palette.muted, width, most=most)
+        sentence = visible(side.sentence)
+        rows += self.paragraph(sentence, style, most=4)
+        most = 3
+        if self.is_low:
+            most = 2
+        for note in map(visible, layers.notes):
+            rows += self.paragraph(note, palette.muted, most)
         return rows
-
-    def _paragraph(
-        self, words: str, style: Style, width: int, *, most: int
-    ) -> Sequence[Row]:
-        shown = visible(words)
-        return paragraph(shown, style, self.palette, width=width, most=most)
 
     # ---- commands
 
@@ -383,7 +383,8 @@ class LayersScreen(SavableScreen, inherit_bindings=False):
         self.draw()
 
     def action_copy_command(self) -> None:
-        outcome = self.logdrift.copy_text(self.command)
+        command = self.command
+        outcome = self.logdrift.copy_text(command)
         self.say(outcome)
 
     def action_debuggers(self) -> None:

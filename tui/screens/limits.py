@@ -25,12 +25,11 @@ from logdrift.tui.models.limits import (
     judge_pair,
     whole_text,
 )
-from logdrift.tui.screens.saving import SavableScreen
+from logdrift.tui.screens.result import ResultScreen
 from logdrift.tui.screens.texts import TextScreen
 from logdrift.tui.widgets.bars import Bar
 from logdrift.tui.widgets.lines import Run
-from logdrift.tui.widgets.paragraph import paragraph
-from logdrift.tui.widgets.reading import wrap
+from logdrift.tui.widgets.reading import Row, wrap
 from logdrift.tui.widgets.rows import Rows
 from logdrift.tui.widgets.table import Table
 
@@ -56,7 +55,7 @@ def _not_judged(words: str) -> LimitsJudged:
     return LimitsJudged([], words)
 
 
-class LimitsScreen(SavableScreen, inherit_bindings=False):
+class LimitsScreen(ResultScreen, inherit_bindings=False):
     """A row for each limit: the user's own first, those for bitwise equality last."""
 
     BINDINGS = bindings("limits")
@@ -79,6 +78,11 @@ class LimitsScreen(SavableScreen, inherit_bindings=False):
     @property
     def table(self) -> Table:
         return self.query_one("#limits", Table)
+
+    @property
+    def here(self) -> JudgedLimit:
+        """The selected limit, once there are any."""
+        return self.limits[self.table.selected]
 
     def on_mount(self) -> None:
         pair = self.pair
@@ -110,15 +114,8 @@ class LimitsScreen(SavableScreen, inherit_bindings=False):
         answer = self.answer
         if answer is None or not self.size.width:
             return
-        palette = self.palette
-        style = palette.meaning(answer.meaning)
-        rows = paragraph(
-            answer.sentence,
-            style,
-            palette,
-            width=self.size.width - 2,
-            most=_ANSWER_LINES,
-        )
+        style = self.palette.meaning(answer.meaning)
+        rows = self.paragraph(answer.sentence, style, _ANSWER_LINES)
         self.bar("answer").put(rows)
 
     @on(LimitsJudged)
@@ -137,9 +134,12 @@ class LimitsScreen(SavableScreen, inherit_bindings=False):
         if limits:
             is_wide = self.size.width >= 120
             self.table.aside = counted(limits, wide=is_wide)
-        rows = list(map(cells, limits))
-        marks = list(map(self._mark, limits))
-        self.table.put(list(COLUMNS), rows, marks)
+        rows = []
+        marks = []
+        for item in limits:
+            rows.append(cells(item))
+            marks.append(self._mark(item))
+        self.table.put(COLUMNS, rows, marks)
         self._show_detail()
 
     def _mark(self, item: JudgedLimit) -> Run:
@@ -166,31 +166,33 @@ class LimitsScreen(SavableScreen, inherit_bindings=False):
     def _show_detail(self) -> None:
         if not self.size.width:
             return
-        palette = self.palette
-        detail = self.bar("detail")
-        if not self.limits:
+        text_style = self.palette.text
+        rows: list[Row] = []
+        if self.limits:
+            blank = (" ", text_style)
+            for run in self._detail(self.here):
+                rows.append([blank, run])
+        else:
             words = " the numbers of the pair are being measured"
-            detail.put([[(words, palette.muted)]])
-            return
-        item = self.limits[self.table.selected]
-        blank = (" ", palette.text)
-        runs = self._detail(item, self.size.width - 2)
-        detail.put([[blank, run] for run in runs])
+            rows.append([(words, self.palette.muted)])
+        self.bar("detail").put(rows)
 
-    def _detail(self, item: JudgedLimit, width: int) -> list[Run]:
+    def _detail(self, item: JudgedLimit) -> list[Run]:
         """The state, the numbers, what the limit means and where it was read."""
         palette = self.palette
+        width = self.text_width
         limit = item.limit
         mark, words = STATES[item.ok]
         state = f"{mark} {words}"
         if item.note:
             state += f": {visible(item.note)}"
         style = self._style(item, unknown=palette.warn)
-        whose, name, value, allowed, metric = map(visible, cells(item))
+        shown_cells = map(visible, cells(item))
+        whose, name, value, allowed, metric = shown_cells
         numbers = f"{name} ({whose}): {metric} is {value}, the limit {allowed}"
         meaning = f"{visible(limit.meaning)} ({LEVELS[limit.level]})"
-        meaning_lines = wrap(meaning, width)[:2]
         source = visible(limit.source)
+        meaning_lines = wrap(meaning, width)[:2]
         return [
             (fit(state, width), style),
             (fit(numbers, width), palette.strong),
@@ -205,9 +207,9 @@ class LimitsScreen(SavableScreen, inherit_bindings=False):
         """Everything about the limit."""
         if not self.limits:
             return
-        item = self.limits[self.table.selected]
-        lines = whole_text(item)
-        self.app.push_screen(TextScreen("Limit", lines))
+        lines = whole_text(self.here)
+        window = TextScreen("Limit", lines)
+        self.app.push_screen(window)
 
     def text_to_save(self) -> str:
         return self.table.copied()

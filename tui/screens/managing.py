@@ -163,9 +163,8 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
         if row is None:
             return
 
-        def answered(name: str | None) -> None:
-            if name is not None:
-                self._rename(row, name)
+        def taken(name: str) -> None:
+            self._rename(row, name)
 
         prompt = LinePrompt(
             f"Rename {row.name}",
@@ -173,7 +172,7 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
             row.name,
             problem=lambda name: self._problem_with_name(name, row),
         )
-        self.app.push_screen(prompt, answered)
+        self.ask(prompt, taken)
 
     def _problem_with_name(self, text: str, renamed: SessionRow) -> str:
         """Why a session cannot get a name; "" where it can."""
@@ -220,15 +219,14 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
 
         row = message.row
 
-        def answered(index: int | None) -> None:
-            if index == 1:
-                self._delete(row)
+        def confirmed() -> None:
+            self._delete(row)
 
         question = Confirm(
             f"Delete {row.name}? {message.words}",
             "Yes, delete it: this cannot be undone",
         )
-        self.app.push_screen(question, answered)
+        self.confirm(question, confirmed)
 
     @background(group="manage", writes=True, failed=Refused)
     def _delete(self, row: SessionRow) -> None:
@@ -245,16 +243,15 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
         from logdrift.core.session.importers.formats import kinds_in_words
         from logdrift.tui.screens.prompt import LinePrompt
 
-        def answered(text: str | None) -> None:
-            if text is not None:
-                path = user_path(text.strip())
-                name = visible(path.name)
-                self.say(f"importing {name}")
-                self._import(path)
+        def taken(text: str) -> None:
+            path = user_path(text.strip())
+            name = visible(path.name)
+            self.say(f"importing {name}")
+            self._import(path)
 
         words = f"path of {kinds_in_words()}"
         prompt = LinePrompt("Import", words, problem=_missing_path)
-        self.app.push_screen(prompt, answered)
+        self.ask(prompt, taken)
 
     @background(group="manage", writes=True, failed=Refused)
     def _import(self, path: Path) -> None:
@@ -296,13 +293,12 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
 
         row = self.list.here
         if row is None or row.state != "running":
-            self.say("no capture is running here", warn=True)
+            self.warn("no capture is running here")
             return
 
-        def answered(index: int | None) -> None:
-            if index == 1:
-                self.say(f"ending the capture of {row.name}")
-                self._cancel(row)
+        def confirmed() -> None:
+            self.say(f"ending the capture of {row.name}")
+            self._cancel(row)
 
         title = f"End the capture of {row.name}?"
         if row.progress is not None:
@@ -310,7 +306,7 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
         question = Confirm(
             title, "Yes, end it: what is finished stays", "No, let it run"
         )
-        self.app.push_screen(question, answered)
+        self.confirm(question, confirmed)
 
     @background(group="manage", writes=True, failed=Refused)
     def _cancel(self, row: SessionRow) -> None:
@@ -326,9 +322,9 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
         if row is None:
             return
         if row.problem is not None:
-            self.say(row.problem, warn=True)
+            self.warn(row.problem)
         elif row.state == "complete":
-            self.say(f"{row.name} lacks nothing", warn=True)
+            self.warn(f"{row.name} lacks nothing")
         else:
             self.say(f"starting to capture what {row.name} lacks")
             self._resume(row)
@@ -353,7 +349,7 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
         """The selected session; None, with a message, while it is being written."""
         row = self.list.here
         if row is None:
-            self.say(f"there is no session to be {done}", warn=True)
+            self.warn(f"there is no session to be {done}")
             return None
         if row.state == "running":
             cancel_key = self._key("cancel_capture")
@@ -361,7 +357,7 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
                 f"{row.name} is being written and cannot be {done}: wait for it, or"
                 f" cancel it ({cancel_key})"
             )
-            self.say(words, warn=True)
+            self.warn(words)
             return None
         return row
 
@@ -369,7 +365,7 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
         """The selected session; None, with a message, where it does not open."""
         row = self.list.here
         if row is not None and row.problem:
-            self.say(f"{row.name} does not open: {row.problem}", warn=True)
+            self.warn(f"{row.name} does not open: {row.problem}")
             return None
         return row
 
@@ -387,7 +383,7 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
         if message.window or len(words) > room:
             self.logdrift.show_error(words)
         else:
-            self.say(words, warn=True)
+            self.warn(words)
 
 
 def _missing_path(text: str) -> str:

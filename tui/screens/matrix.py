@@ -32,11 +32,11 @@ from logdrift.tui.models.matrix import (
     mark_and_value,
     meaning,
 )
-from logdrift.tui.screens.saving import SavableScreen
+from logdrift.tui.screens.origin import Labels
+from logdrift.tui.screens.result import ResultScreen
 from logdrift.tui.screens.texts import Picker
 from logdrift.tui.widgets.bars import Bar
 from logdrift.tui.widgets.lines import Lines, Run, strip_of
-from logdrift.tui.widgets.paragraph import paragraph
 from logdrift.tui.widgets.reading import Row
 
 _CELL = 11
@@ -82,12 +82,12 @@ class MatrixGrid(Lines, inherit_bindings=False):
     @property
     def label_width(self) -> int:
         """Cells for the labels of the rows, their numbers included."""
-        longest = 8
-        if self.table.labels:
-            longest = max(map(_cells_of_label, self.table.labels))
+        widths = map(_cells_of_label, self.table.labels)
+        needed = max(widths, default=8) + 5
         columns_at_least = min(3, self.line_count)
         room = self.inner_width - _CELL * columns_at_least - 1
-        return max(12, min(longest + 5, room, 36))
+        width = min(needed, room, 36)
+        return max(12, width)
 
     def columns(self) -> range:
         """The columns that are seen: those around the cursor where not all fit."""
@@ -166,7 +166,8 @@ class MatrixGrid(Lines, inherit_bindings=False):
             value = number(cell.value)
             return _marked(VOID, value), palette.grey
         mark, value = mark_and_value(self.table, cell)
-        return _marked(mark, value), self._style(cell)
+        style = self._style(cell)
+        return _marked(mark, value), style
 
     def _style(self, cell: MatrixCell) -> Style:
         """The colour of a comparable number: the larger it is, the stronger."""
@@ -180,9 +181,8 @@ class MatrixGrid(Lines, inherit_bindings=False):
 
     def go(self, row: int, column: int) -> None:
         """Put the cursor on a cell."""
-        last = self.line_count - 1
-        row = max(0, min(row, last))
-        column = max(0, min(column, last))
+        row = self._nearest(row)
+        column = self._nearest(column)
         if self.position == (row, column):
             return
         columns_before = self.columns()
@@ -197,6 +197,12 @@ class MatrixGrid(Lines, inherit_bindings=False):
         self.reveal(row)
         self.post_message(self.CellMoved())
 
+    def _nearest(self, index: int) -> int:
+        """The row or column that is nearest to an index which may lie outside."""
+        last = self.line_count - 1
+        within = min(index, last)
+        return max(0, within)
+
     def on_click(self, event: events.Click) -> None:
         """Go to the cell that was clicked on; a second click chooses it."""
         cell = self._cell_at(event.x, event.y)
@@ -208,13 +214,15 @@ class MatrixGrid(Lines, inherit_bindings=False):
 
     def _cell_at(self, x: int, y: int) -> tuple[int, int] | None:
         """Row and column of the cell at a place of the pane; None beside the cells."""
-        row = self.top + y - self.fixed
-        in_rows = y >= self.fixed and row < self.line_count
-        cells_from_labels = x - self.label_width
-        if not in_rows or cells_from_labels < 0:
+        below_head = y - self.fixed
+        row = self.top + below_head
+        if below_head < 0 or row >= self.line_count:
+            return None
+        right_of_labels = x - self.label_width
+        if right_of_labels < 0:
             return None
         columns = self.columns()
-        index = cells_from_labels // _CELL
+        index = right_of_labels // _CELL
         if index >= len(columns):
             return None
         return row, columns[index]
@@ -236,7 +244,7 @@ def _marked(mark: str, text: str) -> str:
     return f"{mark}{shown}"
 
 
-class MatrixScreen(SavableScreen, inherit_bindings=False):
+class MatrixScreen(ResultScreen, inherit_bindings=False):
     """The table, and in words what stands under the cursor.
 
     A thread computes it row by row until the screen is left.
@@ -250,8 +258,8 @@ class MatrixScreen(SavableScreen, inherit_bindings=False):
     def __init__(
         self,
         session: Session,
-        pair: tuple[str, str] | None,
-        chosen: Callable[[tuple[str, str]], None],
+        pair: Labels | None,
+        chosen: Callable[[Labels], None],
     ) -> None:
         super().__init__()
         self.session = session
@@ -269,14 +277,20 @@ class MatrixScreen(SavableScreen, inherit_bindings=False):
         return self.query_one(MatrixGrid)
 
     def on_mount(self) -> None:
+        self._go_to_pair()
+        self._compute()
+
+    def _go_to_pair(self) -> None:
+        """Put the cursor on the pair that the explorer shows."""
         labels = self.table.labels
-        if self._start is not None and set(self._start) <= set(labels):
-            a, b = self._start
+        if self._start is None:
+            return
+        a, b = self._start
+        if a in labels and b in labels:
             grid = self.grid
             grid.row = labels.index(a)
             grid.column = labels.index(b)
             self.call_after_refresh(grid.reveal, grid.row)
-        self._compute()
 
     def on_unmount(self) -> None:
         self.workers.cancel_group(self, "matrix")
@@ -300,7 +314,7 @@ class MatrixScreen(SavableScreen, inherit_bindings=False):
         self,
         labels: Sequence[str],
         key: tuple[str, Scope],
-        gates: dict[tuple[str, str], Gate],
+        gates: dict[Labels, Gate],
     ) -> None:
         worker = get_current_worker()
         metric, scope = key
@@ -341,13 +355,12 @@ class MatrixScreen(SavableScreen, inherit_bindings=False):
         """What stands under the cursor, in words."""
         if not self.size.width:
             return
-        width = self.size.width - 2
-        most = 1
-        if self.size.height >= 24:
-            most = 2
+        most = 2
+        if self.is_low:
+            most = 1
         rows: list[Row] = []
         for text, style in self._detail():
-            rows += paragraph(text, style, self.palette, width=width, most=most)
+            rows += self.paragraph(text, style, most)
         self.bar("detail").put(rows)
 
     def _detail(self) -> list[Run]:
@@ -366,11 +379,12 @@ class MatrixScreen(SavableScreen, inherit_bindings=False):
         """Two lines: the number, and the verdict or what is missing."""
         palette = self.palette
         row, column = self.grid.position
+        labels = self.table.labels
+        a = visible(labels[row])
+        b = visible(labels[column])
         nothing_more = ("", palette.text)
-        a = visible(self.table.labels[row])
         if row == column:
             return [(f"{a} against itself", palette.text), nothing_more]
-        b = visible(self.table.labels[column])
         head = f"{a} {ARROW} {b}"
         cell = self.table.cell(row, column)
         if cell is None:
@@ -386,15 +400,14 @@ class MatrixScreen(SavableScreen, inherit_bindings=False):
         size = "means nothing"
         style = palette.muted
         if cell.comparable:
-            size = self.table.grade(cell).words
+            grade = self.table.grade(cell)
+            size = grade.words
             style = palette.strong
         verdict = VERDICTS.get(cell.verdict or "", "")
+        verdict_style = palette.verdict(cell.verdict)
         reason = visible(cell.reason)
         judgement = f"{verdict}  {reason}".rstrip()
-        return [
-            (f"{head}: {value}, {size}", style),
-            (judgement, palette.verdict(cell.verdict)),
-        ]
+        return [(f"{head}: {value}, {size}", style), (judgement, verdict_style)]
 
     # ---- commands
 
@@ -410,9 +423,9 @@ class MatrixScreen(SavableScreen, inherit_bindings=False):
         row, column = self.grid.position
         if len(labels) < 2:
             words = "two captures with a finished sequence are needed for a pair"
-            self.say(words, warn=True)
+            self.warn(words)
         elif row == column:
-            self.say("a capture against itself is no pair", warn=True)
+            self.warn("a capture against itself is no pair")
         else:
             self.dismiss()
             pair = (labels[row], labels[column])
@@ -430,25 +443,26 @@ class MatrixScreen(SavableScreen, inherit_bindings=False):
             words = fit(metric.meaning, width - room)
             return [(f" {path} ", palette.text), (words, palette.muted)]
 
-        def answered(index: int | None) -> None:
-            if index is not None:
-                metric = metrics[index]
-                self._show(metric.path, self.table.scope)
+        def chosen(index: int) -> None:
+            metric = metrics[index]
+            self._show(metric.path, self.table.scope)
 
         start = metrics.index(self.table.row_of_metric)
         title = " number and what it is"
         picker = Picker("Metric", title, len(metrics), row, start)
-        self.app.push_screen(picker, answered)
+        self.choose(picker, chosen)
 
     def action_step_metric(self, step: int) -> None:
         """The metric before or after this one."""
-        metric = self.table.next_metric(step)
-        self._show(metric, self.table.scope)
+        table = self.table
+        metric = table.next_metric(step)
+        self._show(metric, table.scope)
 
     def action_scope(self) -> None:
         """The next scope."""
-        scope = self.table.next_scope()
-        self._show(self.table.metric, scope)
+        table = self.table
+        scope = table.next_scope()
+        self._show(table.metric, scope)
 
     def text_to_save(self) -> str:
         """The table with tabs between its cells, not comparable ones marked."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import re
 import tempfile
 import threading
@@ -17,24 +16,25 @@ from textual.containers import Container
 from textual.message import Message
 
 from logdrift.core.engines import ENGINES
-from logdrift.core.errors import LogdriftError, words_of
-from logdrift.core.paths import user_path
-from logdrift.core.plan import CapturePlan, load_plan
+from logdrift.core.errors import LogdriftError
+from logdrift.core.plan import CapturePlan
 from logdrift.core.session.visible import visible
 from logdrift.tui.actions import hint_pairs
 from logdrift.tui.bindings import bindings
 from logdrift.tui.faults import background
 from logdrift.tui.models import capture_form as forms
 from logdrift.tui.models.capture_draft import DraftPlan, build, field_of
-from logdrift.tui.models.capture_rows import form_rows
+from logdrift.tui.models.capture_rows import FormRow, form_rows
 from logdrift.tui.models.engines import Found, look_for_engines
-from logdrift.tui.models.plan_file import save_plan, with_typed_ids
-from logdrift.tui.screens.base import BaseScreen
-from logdrift.tui.screens.plan_pane import PlanPane, plan_lines
+from logdrift.tui.models.plan_file import with_typed_ids
+from logdrift.tui.screens.plan_files import PlanFilesScreen
+from logdrift.tui.screens.plan_pane import PlanPane
 from logdrift.tui.widgets.form import Form
+from logdrift.tui.widgets.reading import Row
 
 WIDE = 110
 """Columns from which the plan stands beside the form."""
+_BEING_LOOKED_FOR = Found("looking for it")
 _BEING_STARTED = "it is being started: one moment"
 _BACKEND_BUTTON = re.compile(r"backend\[(\d+)\](\.remove)?")
 
@@ -72,7 +72,7 @@ def _not_started(words: str) -> StartFailed:
     return StartFailed(error)
 
 
-class NewCaptureScreen(BaseScreen, inherit_bindings=False):
+class NewCaptureScreen(PlanFilesScreen, inherit_bindings=False):
     """Asks for everything a capture needs; dismissed with the folder of the session
     once it runs.
     """
@@ -127,9 +127,13 @@ class NewCaptureScreen(BaseScreen, inherit_bindings=False):
         self.built = build(form, self._sessions)
         self._show(key)
 
+    def _rows(self, problems: DraftPlan) -> list[FormRow]:
+        """The rows of the form, with what is wrong below each."""
+        return form_rows(self.form, problems, self.found, self._expanded)
+
     def _show(self, key: str | None = None) -> None:
         problems = self._problems_to_show()
-        rows = form_rows(self.form, problems, self.found, self._expanded)
+        rows = self._rows(problems)
         self.fields.show(rows, key=key)
         self.draw()
 
@@ -137,21 +141,26 @@ class NewCaptureScreen(BaseScreen, inherit_bindings=False):
         """What is wrong, less the prompt that has yet to be typed: an empty form is
         not wrong yet.
         """
-        form = self.form
-        no_prompt_yet = form.source == "text" and form.texts == ("",)
-        if self._started or not no_prompt_yet:
+        if self._started or not self._lacks_prompt:
             return self.built
         problems = dict(self.built.problems)
         problems.pop("prompts.text[0]", None)
         return replace(self.built, problems=problems)
 
+    @property
+    def _lacks_prompt(self) -> bool:
+        """Whether a prompt is to be typed and nothing was typed yet."""
+        form = self.form
+        return form.source == "text" and form.texts == ("",)
+
     def draw(self) -> None:
         """The plan beside the form, where there is room for it."""
-        self.query_one(PlanPane).put(self.built)
+        pane = self.query_one(PlanPane)
+        pane.put(self.built)
 
-    def plan_lines(self) -> list[str]:
-        """The plan as TOML; where there is none, what is wrong."""
-        return plan_lines(self.built)
+    @property
+    def session_name(self) -> str:
+        return self.form.session.strip()
 
     # ---- engines
 
@@ -162,7 +171,9 @@ class NewCaptureScreen(BaseScreen, inherit_bindings=False):
 
     @on(EnginesFound)
     def _on_engines_found(self, message: EnginesFound) -> None:
-        self.found = {**self.found, **message.found}
+        found = dict(self.found)
+        found.update(message.found)
+        self.found = found
         self._show()
 
     # ---- filling in
@@ -170,7 +181,11 @@ class NewCaptureScreen(BaseScreen, inherit_bindings=False):
     def typed(self, key: str, text: str) -> None:
         """A field was typed in."""
         self.say("")
-        self._set(forms.with_value(self.form, key, text))
+        self._fill(key, text)
+
+    def _fill(self, key: str, value: str) -> None:
+        form = forms.with_value(self.form, key, value)
+        self._set(form)
 
     def stepped(self, key: str, step: int) -> None:
         """Another choice of a field."""
@@ -179,7 +194,7 @@ class NewCaptureScreen(BaseScreen, inherit_bindings=False):
         value = forms.value_of(self.form, key)
         index = options.index(value) + step
         following = options[index % len(options)]
-        self._set(forms.with_value(self.form, key, following))
+        self._fill(key, following)
 
     def pressed(self, key: str) -> None:
         """A button: of the plan, of a backend, or of an engine, which adds a
@@ -214,40 +229,47 @@ class NewCaptureScreen(BaseScreen, inherit_bindings=False):
 
     def action_add_backend(self) -> None:
         from logdrift.tui.screens.texts import Picker
-        from logdrift.tui.widgets.reading import Row
 
         engines = list(ENGINES)
-        palette = self.palette
-        being_looked_for = Found("looking for it")
 
         def row(index: int, width: int) -> Row:
-            engine = engines[index]
-            known = self.found.get(engine, being_looked_for)
-            words = known.words
-            style = palette.muted
-            if known.problem:
-                words = known.problem
-                style = palette.bad
-            return [(f" {engine:<14}", palette.text), (visible(words), style)]
+            return self._engine_row(engines[index])
 
-        def answered(index: int | None) -> None:
-            if index is not None:
-                self._add(engines[index])
+        def chosen(index: int) -> None:
+            self._add(engines[index])
 
         picker = Picker("Add a backend", " engine", len(engines), row)
-        self.app.push_screen(picker, answered)
+        self.choose(picker, chosen)
+
+    def _engine_row(self, engine: str) -> Row:
+        """An engine, and whether it can be used here."""
+        palette = self.palette
+        known = self.found.get(engine, _BEING_LOOKED_FOR)
+        words = known.words
+        style = palette.muted
+        if known.problem:
+            words = known.problem
+            style = palette.bad
+        name = (f" {engine:<14}", palette.text)
+        return [name, (visible(words), style)]
 
     def _add(self, engine: str) -> None:
-        before = self.form.backends
-        names = {backend.name for backend in before}
+        backends = list(self.form.backends)
+        names = {backend.name for backend in backends}
+        index = len(backends)
         added = forms.new_backend(engine, names)
-        form = replace(self.form, backends=(*before, added))
-        index = len(before)
+        backends.append(added)
         self._expanded |= {index}
-        self._set(form, key=f"backend[{index}].name")
+        self._set_backends(backends, key=f"backend[{index}].name")
         known = self.found.get(engine)
         if known is not None and known.problem is not None:
-            self.say(known.problem, warn=True)
+            self.warn(known.problem)
+
+    def _set_backends(
+        self, backends: list[forms.BackendForm], key: str | None = None
+    ) -> None:
+        form = replace(self.form, backends=tuple(backends))
+        self._set(form, key=key)
 
     def _remove_backend(self, index: int) -> None:
         backends = list(self.form.backends)
@@ -259,8 +281,7 @@ class NewCaptureScreen(BaseScreen, inherit_bindings=False):
             elif other > index:
                 expanded.add(other - 1)
         self._expanded = frozenset(expanded)
-        form = replace(self.form, backends=tuple(backends))
-        self._set(form)
+        self._set_backends(backends)
         self.say(f"{removed.name} is removed")
 
     # ---- moving
@@ -279,82 +300,6 @@ class NewCaptureScreen(BaseScreen, inherit_bindings=False):
         page = self.fields.page
         self.fields.step(2 - page)
 
-    # ---- the plan as a file
-
-    def action_show_plan(self) -> None:
-        from logdrift.tui.screens.texts import TextScreen
-
-        window = TextScreen("Plan", self.plan_lines())
-        self.app.push_screen(window)
-
-    def action_save_plan(self) -> None:
-        from logdrift.tui.screens.prompt import LinePrompt
-
-        if self.built.plan is None:
-            self._point_at_problem()
-            return
-
-        def answered(text: str | None) -> None:
-            path = _path(text)
-            if path is None:
-                return
-            if os.path.exists(path):
-                self._ask_to_overwrite(path)
-            else:
-                self._write_plan(path)
-
-        name = self.form.session.strip() or "plan"
-        prompt = LinePrompt(
-            "Save the plan",
-            "a file; logdrift capture --plan takes it",
-            f"{name}.toml",
-            problem=_no_path,
-        )
-        self.app.push_screen(prompt, answered)
-
-    def _ask_to_overwrite(self, path: Path) -> None:
-        from logdrift.tui.screens.confirm import Confirm
-
-        def answered(index: int | None) -> None:
-            if index == 1:
-                self._write_plan(path)
-
-        name = visible(path.name)
-        question = Confirm(f"{name} exists already", "Yes, write over it")
-        self.app.push_screen(question, answered)
-
-    def _write_plan(self, path: Path) -> None:
-        plan = self.built.plan
-        assert plan is not None
-        try:
-            save_plan(plan, self.built.ids, path)
-        except LogdriftError as error:
-            self.logdrift.show_error(str(error))
-            return
-        self.say(f"saved: {path}")
-
-    def action_load_plan(self) -> None:
-        from logdrift.tui.screens.prompt import LinePrompt
-
-        def answered(text: str | None) -> None:
-            path = _path(text)
-            if path is not None:
-                self._load_plan(path)
-
-        words = "a TOML file, as saved here or as docs/plan.md has it"
-        prompt = LinePrompt("Load a plan", words, problem=_no_path)
-        self.app.push_screen(prompt, answered)
-
-    def _load_plan(self, path: Path) -> None:
-        try:
-            plan = load_plan(path)
-        except Exception as error:
-            words = words_of(error)
-            self.logdrift.show_error(words)
-            return
-        self.take_plan(plan)
-        self.say(f"loaded: {path}")
-
     def take_plan(self, plan: CapturePlan) -> None:
         """Fill the form in from a plan."""
         self._expanded = frozenset()
@@ -368,15 +313,14 @@ class NewCaptureScreen(BaseScreen, inherit_bindings=False):
         if self._started:
             self.say(_BEING_STARTED)
         elif plan is None:
-            self._point_at_problem()
+            self.point_at_problem()
         else:
             self._started = True
             self.say("checking model and prompts")
-            name = self.form.session.strip()
-            folder = self._sessions / name
+            folder = self._sessions / self.session_name
             self._start(plan, self.built.ids, folder)
 
-    def _point_at_problem(self) -> None:
+    def point_at_problem(self) -> None:
         """To the first field that is wrong; what is wrong stands below it."""
         key = self._first_wrong_field()
         # As if started: the prompt that has yet to be typed is wrong now.
@@ -388,12 +332,11 @@ class NewCaptureScreen(BaseScreen, inherit_bindings=False):
         problem = next(iter(problems.values()), "")
         if key is not None:
             problem = problems[key] or problem
-        self.say(problem, warn=True)
+        self.warn(problem)
 
     def _first_wrong_field(self) -> str | None:
         problems = self.built.problems
-        rows = form_rows(self.form, self.built, self.found, self._expanded)
-        for row in rows:
+        for row in self._rows(self.built):
             is_wrong = row.kind == "bad"
             if is_wrong and row.key in problems:
                 return row.key
@@ -440,14 +383,10 @@ class NewCaptureScreen(BaseScreen, inherit_bindings=False):
             return
         self.built = replace(self.built, problems={key: words})
         self._show(key)
-        self.say(words, warn=True)
+        self.warn(words)
 
     def action_leave(self) -> None:
         from logdrift.tui.screens.confirm import Confirm
-
-        def answered(index: int | None) -> None:
-            if index == 1:
-                self.dismiss(None)
 
         if self._started:
             self.say(_BEING_STARTED)
@@ -457,7 +396,7 @@ class NewCaptureScreen(BaseScreen, inherit_bindings=False):
             question = Confirm(
                 "Leave the form?", "Yes, drop what was filled in", "No, stay"
             )
-            self.app.push_screen(question, answered)
+            self.confirm(question, self.dismiss)
 
 
 def _known_engines() -> set[str]:
@@ -479,16 +418,3 @@ def _free_name(sessions: Path) -> str:
         if not folder.exists():
             return name
     raise AssertionError("numbers do not end")
-
-
-def _path(text: str | None) -> Path | None:
-    typed = (text or "").strip()
-    if typed:
-        return user_path(typed)
-    return None
-
-
-def _no_path(text: str) -> str:
-    """Nothing is wrong with a path that can be one. Raises InputError for others."""
-    _path(text)
-    return ""

@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from logdrift.tui.models.why import WhyView
 
 
+Labels = tuple[str, str]
+"""The labels of a pair's two captures."""
+
+
 class Origin(Protocol):
     """What `why` and `layers` ask of the explorer below them."""
 
@@ -26,7 +30,7 @@ class Origin(Protocol):
     def position(self) -> int:
         """Flat index of the token under the cursor."""
 
-    def explained(self, session: Session, labels: tuple[str, str]) -> WhyView | None:
+    def explained(self, session: Session, labels: Labels) -> WhyView | None:
         """The explanation of a pair that was worked out before, if it is still true."""
 
     def keep_explained(self, session: Session, explanation: WhyView) -> None:

@@ -19,10 +19,9 @@ from logdrift.tui.glyphs import fit
 from logdrift.tui.models.pairs import PairRow, pair_row
 from logdrift.tui.palette import Palette
 from logdrift.tui.screens.base import BaseScreen
+from logdrift.tui.screens.origin import Labels
 from logdrift.tui.screens.texts import Picker
 from logdrift.tui.widgets.reading import Row
-
-Labels = tuple[str, str]
 
 
 @dataclass(eq=False, repr=False)
@@ -114,16 +113,15 @@ def ask_pair(
     pairs = list_pairs(session)
     if not pairs:
         words = "two captures with a finished sequence are needed for a pair"
-        screen.say(words, warn=True)
+        screen.warn(words)
         return
 
-    def answered(index: int | None) -> None:
-        if index is not None:
-            chosen(pairs[index])
+    def index_chosen(index: int) -> None:
+        chosen(pairs[index])
 
     screen.say("")
     picker = PairPicker(session, pairs, now, screen.palette)
-    screen.app.push_screen(picker, answered)
+    screen.choose(picker, index_chosen)
 
 
 def open_labels(screen: BaseScreen, session: Session, labels: Labels) -> Pair | None:

@@ -58,9 +58,13 @@ class LinePrompt(
             yield self._note
 
     def on_mount(self) -> None:
-        title = ("", self.title_text)
-        keys = [("Enter", "take"), ("Esc", "leave")]
-        self.query_one("#prompt-title", Hints).show([title, *keys])
+        keys = [
+            ("", self.title_text),
+            ("Enter", "take"),
+            ("Esc", "leave"),
+        ]
+        title_line = self.query_one("#prompt-title", Hints)
+        title_line.show(keys)
         self.note(self.words)
 
     @property
@@ -126,9 +130,10 @@ class LineBox(Lines):
 
     def line(self, index: int, width: int) -> Strip:
         palette = self.palette
+        sign = (" › ", palette.accent)
         room = max(1, width - 4)
         typed_runs = line_runs(self.edited, room, palette, cursor=True)
-        return strip_of([(" › ", palette.accent), *typed_runs], width)
+        return strip_of([sign, *typed_runs], width)
 
     def put(self, line: TypedLine) -> None:
         """Take another text, as far as there is room for it."""
@@ -154,5 +159,6 @@ class LineBox(Lines):
     def _on_paste(self, event: events.Paste) -> None:
         event.stop()
         first_line, _, _ = event.text.partition("\n")
-        line = self.edited.insert(first_line.rstrip("\r"))
+        pasted = first_line.rstrip("\r")
+        line = self.edited.insert(pasted)
         self.put(line)

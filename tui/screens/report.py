@@ -17,6 +17,7 @@ from logdrift.tui.bindings import bindings
 from logdrift.tui.faults import background
 from logdrift.tui.glyphs import ARROW
 from logdrift.tui.screens.base import MIN_WIDTH, BaseScreen, Saved
+from logdrift.tui.screens.origin import Labels
 from logdrift.tui.screens.searching import TextSearch
 from logdrift.tui.widgets.reading import Reading
 
@@ -55,7 +56,7 @@ class ReportScreen(BaseScreen, inherit_bindings=False):
     SCOPES = ("report", "reading")
     AUTO_FOCUS = "#report"
 
-    def __init__(self, session: Session, pair: tuple[str, str] | None) -> None:
+    def __init__(self, session: Session, pair: Labels | None) -> None:
         super().__init__()
         self.session = session
         self.pair = pair
@@ -108,27 +109,31 @@ class ReportScreen(BaseScreen, inherit_bindings=False):
         limits = (*PUBLISHED, *own_limits)
         return report_on(self.session, pairs, limits=limits)
 
+    def _text(self, form: str, report: SessionReport, width: int) -> str:
+        """The report in a format."""
+        from logdrift.core.report.forms import rendered
+        from logdrift.core.report.layout import Canvas
+
+        canvas = Canvas(width)
+        return rendered(form, report, self.session, self.pair, canvas)
+
     @background(group="report", exclusive=True, failed=_not_rendered)
     def render_report(
         self, form: str, all_pairs: bool, known: SessionReport | None, width: int
     ) -> None:
         """Make the report and write it in a format."""
-        from logdrift.core.report.forms import rendered
-        from logdrift.core.report.layout import Canvas
-
         worker = get_current_worker()
         report = known or self._built(all_pairs)
         if worker.is_cancelled:
             return
-        canvas = Canvas(width)
-        text = rendered(form, report, self.session, self.pair, canvas)
-        key = (form, all_pairs)
-        self.post_message(Rendered(key, report, text))
+        text = self._text(form, report, width)
+        message = Rendered((form, all_pairs), report, text)
+        self.post_message(message)
 
     @on(Rendered)
     def _on_rendered(self, message: Rendered) -> None:
         if message.report is None:
-            self.say("the report could not be made", warn=True)
+            self.warn("the report could not be made")
             problem = message.problem or ""
             self.logdrift.show_error(problem)
             return
@@ -214,14 +219,11 @@ class ReportScreen(BaseScreen, inherit_bindings=False):
         self, name: str, all_pairs: bool, known: SessionReport | None
     ) -> None:
         """Write the report that is shown, in the form that the name says."""
-        from logdrift.core.report.forms import FORMS, rendered
-        from logdrift.core.report.layout import Canvas
+        from logdrift.core.report.forms import FORMS
         from logdrift.tui.report_file import write_report
 
         report = known or self._built(all_pairs)
         ending = Path(name).suffix.lower()
-        form = FORMS[ending]
-        canvas = Canvas(_WIDEST)
-        text = rendered(form, report, self.session, self.pair, canvas)
+        text = self._text(FORMS[ending], report, _WIDEST)
         words = write_report(name, text)
         self.post_message(Saved(words))

@@ -7,36 +7,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
-from logdrift.core.session.reader import Session
 from logdrift.core.session.visible import visible
 from logdrift.tui.faults import background
 from logdrift.tui.report_file import free_name, problem, write_report
-from logdrift.tui.screens.base import BaseScreen, SafeScreen, Saved
+from logdrift.tui.screens.base import SafeScreen, Saved
 from logdrift.tui.screens.prompt import LinePrompt
-
-
-class SavableScreen(BaseScreen, inherit_bindings=False):
-    """A screen on a session whose contents are copied and saved as one text."""
-
-    SAVED_AS: ClassVar[str]
-    """The file name that is offered."""
-    session: Session
-
-    def text_to_save(self) -> str:
-        """What the screen shows, as text."""
-        raise NotImplementedError
-
-    def action_copy(self) -> None:
-        """Copy the text and say what became of it."""
-        text = self.text_to_save()
-        self.say(self.logdrift.copy_text(text))
-
-    def action_save(self) -> None:
-        """Ask for a file name and write the text there."""
-        folder = self.session.folder
-        save(self, self.SAVED_AS, self.text_to_save, session=folder)
 
 
 def save(
@@ -53,9 +30,8 @@ def save(
     """
     saver = _Saver(node=screen, text=text, session=session)
     words = visible(f"in {Path.cwd()}; a file that exists is not replaced")
-    prompt = LinePrompt(
-        "Save", words, free_name(offered, Path()), problem=saver.problem
-    )
+    name = free_name(offered, Path())
+    prompt = LinePrompt("Save", words, name, problem=saver.problem)
     screen.app.push_screen(prompt, saver.answered)
 
 

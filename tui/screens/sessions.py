@@ -42,14 +42,16 @@ class Detail(Bar):
         row = self.row
         palette = self.palette
         if row is None:
-            self.put([[("", palette.text)]])
+            nothing = ("", palette.text)
+            self.put([[nothing]])
             return
         style = palette.muted
-        if row.problem or row.damage or row.state == "failed":
+        has_failed = row.state == "failed"
+        if has_failed or row.problem or row.damage:
             style = palette.bad
         blank = (" ", palette.text)
-        room = self.inner_width - 2
-        text = fit(self._words(row), room)
+        words = self._words(row)
+        text = fit(words, self.inner_width - 2)
         self.put([[blank, (text, style)]])
 
     def _words(self, row: SessionRow) -> str:
@@ -163,9 +165,9 @@ class SessionsScreen(ManagingScreen, inherit_bindings=False):
     def action_sort(self) -> None:
         """By the next column, its usual way round."""
         names = list(COLUMNS)
-        following = names.index(self.list.sort) + 1
-        name = names[following % len(names)]
-        self._sort(name)
+        index = names.index(self.list.sort)
+        following = (index + 1) % len(names)
+        self._sort(names[following])
 
     def action_reverse(self) -> None:
         self._sort(self.list.sort)
@@ -185,7 +187,8 @@ class SessionsScreen(ManagingScreen, inherit_bindings=False):
         view.show()
         view.refresh_fixed()
         self._selected_changed()
-        downwards, upwards = _WAYS.get(name, _WAYS_OF_TEXTS)
+        ways = _WAYS.get(name, _WAYS_OF_TEXTS)
+        downwards, upwards = ways
         way = downwards if view.down else upwards
         self.say(f"sorted by {column.title}, {way}")
 

@@ -20,7 +20,8 @@ from logdrift.core.session.visible import visible
 from logdrift.core.words import VERDICTS
 from logdrift.tui.bindings import bindings
 from logdrift.tui.glyphs import ARROW, fit
-from logdrift.tui.screens.saving import SavableScreen
+from logdrift.tui.screens.origin import Labels
+from logdrift.tui.screens.result import ResultScreen
 from logdrift.tui.screens.texts import TextScreen
 from logdrift.tui.widgets.bars import Bar
 from logdrift.tui.widgets.lines import Run
@@ -31,11 +32,7 @@ from logdrift.tui.widgets.table import Table
 _DIFFERS = "≠"
 _UNKNOWN = "?"
 _SAME = "="
-_MARKS = {
-    "differs": _DIFFERS,
-    "unknown": _UNKNOWN,
-    "same": _SAME,
-}
+
 _KINDS = {
     "differs": "differs",
     "unknown": "not observed everywhere, so perhaps not alike",
@@ -51,7 +48,7 @@ _SEVERITIES = {
 }
 
 
-class FactsScreen(SavableScreen, inherit_bindings=False):
+class FactsScreen(ResultScreen, inherit_bindings=False):
     """A row for each fact, differences first; an unknown value is shown as unknown."""
 
     BINDINGS = bindings("facts")
@@ -60,7 +57,7 @@ class FactsScreen(SavableScreen, inherit_bindings=False):
     SAVED_AS = "settings.tsv"
 
     def __init__(
-        self, session: Session, pair: tuple[str, str] | None, gate: Gate | None
+        self, session: Session, pair: Labels | None, gate: Gate | None
     ) -> None:
         super().__init__()
         self.session = session
@@ -87,21 +84,25 @@ class FactsScreen(SavableScreen, inherit_bindings=False):
         self._show_bars()
 
     def _show_table(self) -> None:
+        head = [""]
+        head += map(_column, self.settings.columns)
         rows = self.settings.rows
-        columns = list(map(_column, self.settings.columns))
-        cells = [[row.name, *_shown_values(row)] for row in rows]
-        marks = list(map(self._mark, rows))
+        cells = []
+        marks = []
+        for row in rows:
+            values = _shown_values(row)
+            cells.append([row.name, *values])
+            marks.append(self._mark(row))
         self.table.aside = _counts_in_words(rows)
-        self.table.put(["", *columns], cells, marks)
+        self.table.put(head, cells, marks)
 
     def _mark(self, row: CaptureSetting) -> Run:
         palette = self.palette
-        styles = {
-            "differs": palette.warn,
-            "unknown": palette.accent,
-            "same": palette.muted,
-        }
-        return _MARKS[row.kind], styles[row.kind]
+        if row.kind == "differs":
+            return _DIFFERS, palette.warn
+        if row.kind == "unknown":
+            return _UNKNOWN, palette.accent
+        return _SAME, palette.muted
 
     @on(Rows.Moved)
     def _on_moved(self) -> None:
@@ -111,32 +112,36 @@ class FactsScreen(SavableScreen, inherit_bindings=False):
     def _show_bars(self) -> None:
         if not self.size.width:
             return
-        self.bar("reasons").put(self._reasons())
-        self.bar("detail").put([self._detail()])
+        reasons = self._reasons()
+        detail = self._detail()
+        self.bar("reasons").put(reasons)
+        self.bar("detail").put([detail])
 
     def _reasons(self) -> list[Row]:
         """What the gate says of the pair, as far as there is room."""
         palette = self.palette
         if self.pair is None:
-            return [[(" no pair to compare yet", palette.warn)]]
+            nothing = (" no pair to compare yet", palette.warn)
+            return [[nothing]]
         names = _pair_name(self.pair)
         if self.gate is None:
-            width = self.size.width - 2
-            words = fit(f" {names}: being judged", width)
+            words = fit(f" {names}: being judged", self.text_width)
             return [[(words, palette.muted)]]
         verdict = self._verdict(self.gate, names)
-        return [verdict, *self._reasons_that_fit(self.gate)]
+        reasons = self._reasons_that_fit(self.gate)
+        return [verdict, *reasons]
 
     def _verdict(self, gate: Gate, names: str) -> Row:
         """The first line: the verdict, then the two captures."""
         palette = self.palette
         verdict = VERDICTS.get(gate.verdict, "")
-        width = self.size.width - 2
-        room = width - len(verdict) - 2
+        style = palette.verdict(gate.verdict)
+        room = self.text_width - len(verdict) - 2
+        shown_names = fit(names, room)
         return [
             (" ", palette.text),
-            (f"{verdict}  ", palette.verdict(gate.verdict)),
-            (fit(names, room), palette.text),
+            (f"{verdict}  ", style),
+            (shown_names, palette.text),
         ]
 
     def _reasons_that_fit(self, gate: Gate) -> list[Row]:
@@ -144,15 +149,16 @@ class FactsScreen(SavableScreen, inherit_bindings=False):
         lines: list[Row] = []
         for reason in gate.reasons:
             lines += self._reason(reason)
-        most = _FEW_REASON_LINES
-        if self.size.height >= 24:
-            most = _REASON_LINES
+        most = _REASON_LINES
+        if self.is_low:
+            most = _FEW_REASON_LINES
         if len(lines) <= most:
             return lines
         kept = lines[: most - 1]
         left_out = len(lines) - len(kept)
         more = f"    … {left_out} more lines: r shows them"
-        return [*kept, [(more, self.palette.muted)]]
+        last_line = [(more, self.palette.muted)]
+        return [*kept, last_line]
 
     def _reason(self, reason: Reason) -> list[Row]:
         """One reason: its mark, and its text wrapped beside it."""
@@ -176,8 +182,8 @@ class FactsScreen(SavableScreen, inherit_bindings=False):
         values = dict.fromkeys(value or UNKNOWN for value in row.values)
         words = " | ".join(map(visible, values))
         text = f" {row.name}, {_KINDS[row.kind]}: {words}"
-        width = self.size.width - 1
-        return [(fit(text, width), self.palette.text)]
+        shown_text = fit(text, self.size.width - 1)
+        return [(shown_text, self.palette.text)]
 
     # ---- commands
 
@@ -191,14 +197,15 @@ class FactsScreen(SavableScreen, inherit_bindings=False):
         for labels, value in zip(columns, values, strict=True):
             captures = ", ".join(labels)
             lines += ["", captures, f"    {value}"]
-        self.app.push_screen(TextScreen(row.name, lines))
+        window = TextScreen(row.name, lines)
+        self.app.push_screen(window)
 
     def action_reasons(self) -> None:
         """All that the gate says of the pair."""
         if self.pair is None:
-            self.say("there is no pair to compare yet", warn=True)
+            self.warn("there is no pair to compare yet")
         elif self.gate is None:
-            self.say("the pair has not been judged yet", warn=True)
+            self.warn("the pair has not been judged yet")
         else:
             lines = _gate_in_words(self.gate, self.pair)
             window = TextScreen("Gate", lines)
@@ -222,7 +229,12 @@ def _column(labels: tuple[str, ...]) -> str:
 
 def _shown_values(row: CaptureSetting) -> list[str]:
     """The values of a fact, one a column."""
-    return [UNKNOWN if value is None else value for value in row.values]
+    values = []
+    for value in row.values:
+        if value is None:
+            value = UNKNOWN
+        values.append(value)
+    return values
 
 
 def _counts_in_words(rows: Sequence[CaptureSetting]) -> str:
@@ -236,17 +248,18 @@ def _counts_in_words(rows: Sequence[CaptureSetting]) -> str:
     return "  ".join(parts)
 
 
-def _pair_name(pair: tuple[str, str]) -> str:
+def _pair_name(pair: Labels) -> str:
     a, b = map(visible, pair)
     return f"{a} {ARROW} {b}"
 
 
-def _gate_in_words(gate: Gate, pair: tuple[str, str]) -> list[str]:
+def _gate_in_words(gate: Gate, pair: Labels) -> list[str]:
     """The verdict and every reason in full."""
     a, b = pair
     lines = [f"{VERDICTS[gate.verdict]}  {a} {ARROW} {b}"]
     for reason in gate.reasons:
-        mark = _SEVERITIES[reason.severity].strip()
+        padded_mark = _SEVERITIES[reason.severity]
+        mark = padded_mark.strip()
         head = f"{mark} {reason.code}"
         lines += ["", head, f"    {reason.text}"]
     if not gate.reasons:

@@ -21,6 +21,12 @@ from logdrift.tui.widgets.lines import strip_of
 from logdrift.tui.widgets.reading import Reading, Row
 from logdrift.tui.widgets.rows import Rows
 
+_PICKER_KEYS = (
+    ("↑↓", "move"),
+    ("Enter", "choose"),
+    ("Esc", "leave"),
+)
+
 
 class TextScreen(ModalScreen[None], SafeScreen[None], inherit_bindings=False):
     """A title and lines, scrolled by key; ``c`` copies all of it, ``Ctrl+S`` saves it,
@@ -109,7 +115,8 @@ class TextScreen(ModalScreen[None], SafeScreen[None], inherit_bindings=False):
         self.tell("there is only this text")
 
     def action_copy_text(self) -> None:
-        outcome = self.logdrift.copy_text(self.reading.plain)
+        text = self.text_to_save()
+        outcome = self.logdrift.copy_text(text)
         self.tell(outcome)
 
 
@@ -147,11 +154,11 @@ class Picker(ModalScreen[int | None], SafeScreen[int | None], inherit_bindings=F
             yield Hints(id="window-hints")
 
     def on_mount(self) -> None:
-        keys = [("↑↓", "move"), ("Enter", "choose"), ("Esc", "leave")]
-        self.query_one(Hints).show(keys)
+        self.query_one(Hints).show(_PICKER_KEYS)
         window = self.query_one("#window")
+        screen_height = self.app.size.height
+        room = max(8, screen_height - 2)
         needed = self.count + 5
-        room = max(8, self.app.size.height - 2)
         window.styles.height = min(needed, room)
         self._choices.selected = self.start
 
@@ -178,12 +185,12 @@ class Picker(ModalScreen[int | None], SafeScreen[int | None], inherit_bindings=F
         width = self._choices.inner_width
         lines = [self.head]
         for index in range(self.count):
-            line = ""
-            for text, _ in self.row(index, width):
-                line += text
+            row = self.row(index, width)
+            texts = [text for text, _ in row]
+            line = "".join(texts)
             lines.append(line.rstrip())
-        list_text = "\n".join(lines)
-        outcome = self.logdrift.copy_text(list_text)
+        whole_list = "\n".join(lines)
+        outcome = self.logdrift.copy_text(whole_list)
         self.query_one(Hints).say(outcome)
 
 
@@ -203,7 +210,8 @@ class _Choices(Rows):
         if y == 0:
             return self.title_line(picker.title_text, width)
         head = fit(picker.head, width)
-        return strip_of([(head, self.palette.muted)], width)
+        run = (head, self.palette.muted)
+        return strip_of([run], width)
 
     def runs(self, index: int, width: int) -> Row:
         return self._picker.row(index, width)

@@ -21,12 +21,11 @@ from logdrift.tui.faults import background
 from logdrift.tui.glyphs import ARROW, fit
 from logdrift.tui.models.pairs import PairView, reason
 from logdrift.tui.models.why import WhyView, evidence_stamp, explain
-from logdrift.tui.screens.origin import Origin
+from logdrift.tui.screens.origin import Labels, Origin
 from logdrift.tui.screens.pair_picker import ask_pair, open_labels
-from logdrift.tui.screens.saving import SavableScreen
+from logdrift.tui.screens.result import ResultScreen
 from logdrift.tui.widgets.bars import Bar
 from logdrift.tui.widgets.lines import Run
-from logdrift.tui.widgets.paragraph import paragraph
 from logdrift.tui.widgets.reading import Row
 from logdrift.tui.widgets.rows import Rows
 from logdrift.tui.widgets.topics import TopicDetail, TopicList
@@ -46,7 +45,7 @@ class Explained(Message):
     problem: str = ""
 
 
-class WhyScreen(SavableScreen, inherit_bindings=False):
+class WhyScreen(ResultScreen, inherit_bindings=False):
     """The verdict, the causes, and the evidence of the selected one. A thread works
     them out, once for each pair.
     """
@@ -91,7 +90,8 @@ class WhyScreen(SavableScreen, inherit_bindings=False):
         """An experiment may have added evidence: what was known stands until the causes
         are ranked again.
         """
-        if self.found is not None and not self._is_current(self.found):
+        known = self.found
+        if known is not None and not self._is_current(known):
             self._want()
 
     def _is_current(self, explanation: WhyView) -> bool:
@@ -132,7 +132,8 @@ class WhyScreen(SavableScreen, inherit_bindings=False):
         explanation = message.view
         if explanation is not None:
             self.origin.keep_explained(self.session, explanation)
-        if self.view is None or self.view.pair is not message.pair:
+        view = self.view
+        if view is None or view.pair is not message.pair:
             return
         self._problem = message.problem
         if explanation is None:
@@ -160,7 +161,8 @@ class WhyScreen(SavableScreen, inherit_bindings=False):
         if self.has_class("-stacked"):
             needed = topics.line_count + 1
             most = self.size.height * 2 // 5
-            topics.styles.height = max(4, min(needed, most))
+            height = min(needed, most)
+            topics.styles.height = max(4, height)
         else:
             topics.styles.height = "1fr"
         topics.aside = ""
@@ -170,19 +172,20 @@ class WhyScreen(SavableScreen, inherit_bindings=False):
 
     def _head(self) -> list[Row]:
         """The answer, the pair with its numbers, the verdict, and a running capture."""
-        palette = self.palette
-        width = self.size.width - 2
-        answer = self._answer_rows(width)
+        answer = self._answer_rows()
         most = _VERDICT_LINES
         if self.size.height < 30:
-            most = max(2, most - len(answer))
-        rows = [*answer, self._pair_row(width)]
+            left = most - len(answer)
+            most = max(2, left)
         words, style = self._verdict()
-        rows += paragraph(words, style, palette, width=width, most=most)
+        rows: list[Row] = [*answer]
+        rows.append(self._pair_row())
+        rows += self.paragraph(words, style, most)
         if self.session.state == "running":
             words = "being captured: this is about what was finished when it was opened"
-            line = fit(words, width)
-            rows.append(self._row(line, palette.accent))
+            line = fit(words, self.text_width)
+            row = self._row(line, self.palette.accent)
+            rows.append(row)
         return rows
 
     def _row(self, text: str, style: Style) -> list[Run]:
@@ -190,16 +193,17 @@ class WhyScreen(SavableScreen, inherit_bindings=False):
         blank = (" ", self.palette.text)
         return [blank, (text, style)]
 
-    def _pair_row(self, width: int) -> list[Run]:
+    def _pair_row(self) -> list[Run]:
         """The pair, cut to what its numbers leave of the line."""
         assert self.view is not None
-        a, b = map(visible, self.view.labels)
+        labels = self.view.labels
+        a, b = map(visible, labels)
         numbers = self._numbers()
-        room = width
+        room = self.text_width
         for text, _ in numbers:
             room -= len(text)
-        names = fit(f"{a} {ARROW} {b}", room).rstrip()
-        row = self._row(names, self.palette.strong)
+        names = fit(f"{a} {ARROW} {b}", room)
+        row = self._row(names.rstrip(), self.palette.strong)
         return row + numbers
 
     def _numbers(self) -> list[Run]:
@@ -219,17 +223,18 @@ class WhyScreen(SavableScreen, inherit_bindings=False):
             (f"  {diagnosis.tokens:,} tokens", palette.muted),
         ]
 
-    def _answer_rows(self, width: int) -> Sequence[Row]:
+    def _answer_rows(self) -> Sequence[Row]:
         """The sentence that explorer and report print, whole; one blank row until it is
         there.
         """
         palette = self.palette
         if self.found is None:
-            return [[("", palette.text)]]
+            nothing = ("", palette.text)
+            return [[nothing]]
         answer = self.found.found.answer
         style = palette.meaning(answer.meaning)
         sentence = visible(answer.sentence)
-        return paragraph(sentence, style, palette, width=width, most=_ANSWER_LINES)
+        return self.paragraph(sentence, style, _ANSWER_LINES)
 
     def _verdict(self) -> Run:
         """The verdict of the diagnosis, with the score of the first cause."""
@@ -276,7 +281,7 @@ class WhyScreen(SavableScreen, inherit_bindings=False):
     def _on_told_chosen(self) -> None:
         position = self.told.position
         if position is None:
-            self.say("this line is about no token: those with ▸ are", warn=True)
+            self.warn("this line is about no token: those with ▸ are")
             return
         origin = self.origin
         self.dismiss()
@@ -292,15 +297,19 @@ class WhyScreen(SavableScreen, inherit_bindings=False):
     def action_previous_pane(self) -> None:
         self.action_next_pane()
 
-    def action_pair(self) -> None:
-        labels = None
+    @property
+    def _labels(self) -> Labels | None:
+        """The labels of the pair that is shown."""
         if self.view is not None:
-            labels = self.view.labels
-        ask_pair(self, self.session, labels, self._choose_pair)
+            return self.view.labels
+        return None
 
-    def _choose_pair(self, labels: tuple[str, str]) -> None:
+    def action_pair(self) -> None:
+        ask_pair(self, self.session, self._labels, self._choose_pair)
+
+    def _choose_pair(self, labels: Labels) -> None:
         """Explain another pair; the explorer shows it too."""
-        if self.view is not None and labels == self.view.labels:
+        if labels == self._labels:
             return
         pair = open_labels(self, self.session, labels)
         if pair is None:
@@ -319,7 +328,7 @@ class WhyScreen(SavableScreen, inherit_bindings=False):
 
         if self.found is None:
             problem = self._problem or "the causes are still being worked out"
-            self.say(problem, warn=True)
+            self.warn(problem)
             return
         experiments = ExperimentsScreen(self.session, self.found)
         self.app.push_screen(experiments)
@@ -352,7 +361,8 @@ class WhyScreen(SavableScreen, inherit_bindings=False):
         if topic is None:
             self.say("there is nothing to copy yet")
             return
-        outcome = self.logdrift.copy_text(topic.text)
+        text = topic.text
+        outcome = self.logdrift.copy_text(text)
         self.say(outcome)
 
     def text_to_save(self) -> str:

@@ -50,7 +50,7 @@ class Colours:
         if levels.missing is None:
             self._dialogue.say(f"{mode.title}: {mode.words}")
         else:
-            self._dialogue.say(f"{mode.title}: {levels.missing}", warn=True)
+            self._dialogue.warn(f"{mode.title}: {levels.missing}")
 
     def choose_mode(self) -> None:
         """List the modes; the text is coloured by the one that is selected."""
@@ -73,7 +73,7 @@ class Colours:
             self.colour_by(mode.name)
 
         picker = Picker("Colour tokens by", "", len(MODES), row, before, colour)
-        self._dialogue.choose(picker, colour)
+        self._dialogue.choose_or_restore(picker, colour)
 
     # ---- the threshold
 
@@ -111,7 +111,7 @@ class Colours:
 
         explorer = self._explorer
         if explorer.pair is None:
-            self._dialogue.say("there is no pair to compare yet", warn=True)
+            self._dialogue.warn("there is no pair to compare yet")
             return
         before = explorer.levels.threshold
         choices = explorer.mode.thresholds or THRESHOLDS
@@ -139,7 +139,7 @@ class Colours:
             moved=colour,
             aside=True,
         )
-        self._dialogue.choose(picker, colour)
+        self._dialogue.choose_or_restore(picker, colour)
 
     def _threshold_head(self) -> str:
         """The heads of the list of thresholds."""

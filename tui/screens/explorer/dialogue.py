@@ -29,9 +29,13 @@ class Dialogue:
     def palette(self) -> Palette:
         return self._screen.palette
 
-    def say(self, text: str, *, warn: bool = False) -> None:
+    def say(self, text: str) -> None:
         """Show a message in place of the keys until the next one; "" removes it."""
-        self._screen.say(text, warn=warn)
+        self._screen.say(text)
+
+    def warn(self, text: str) -> None:
+        """Like `say`, for what is wrong or cannot be done."""
+        self._screen.warn(text)
 
     def show_error(self, text: str) -> None:
         """Show an error in a window, where it can be copied."""
@@ -47,8 +51,15 @@ class Dialogue:
         self.say("")
         self._screen.app.push_screen(screen)
 
-    def choose(self, picker: Picker, answered: Callable[[int | None], None]) -> None:
-        """Ask for a row of a list; ``answered`` gets None where none was chosen."""
+    def choose(self, picker: Picker, chosen: Callable[[int], None]) -> None:
+        """Ask for a row of a list; ``chosen`` is not called without an answer."""
+        self.say("")
+        self._screen.choose(picker, chosen)
+
+    def choose_or_restore(
+        self, picker: Picker, answered: Callable[[int | None], None]
+    ) -> None:
+        """Like `choose`, but ``answered`` gets None where there is no answer."""
         self.say("")
         self._screen.app.push_screen(picker, answered)
 
@@ -74,12 +85,8 @@ class Dialogue:
             title, words, value, problem=problem, typed=typed, limit=limit
         )
 
-        def answered(text: str | None) -> None:
-            if text is not None:
-                taken(text)
-
         self._prompt = prompt
-        self._screen.app.push_screen(prompt, answered)
+        self._screen.ask(prompt, taken)
 
     def note(self, typed: str, words: str) -> None:
         """Show words below the line that is asked for, if its text is still

@@ -18,6 +18,7 @@ from logdrift.tui.faults import background
 from logdrift.tui.models.explorer import Explorer
 from logdrift.tui.screens.explorer.dialogue import Dialogue
 from logdrift.tui.screens.explorer.panes import PaneGroup
+from logdrift.tui.screens.origin import Labels
 
 if TYPE_CHECKING:
     from logdrift.core.charts.data import ChangeData
@@ -75,14 +76,14 @@ class EarlierSession:
     def choose(self) -> None:
         """List the sessions to compare with."""
         if self._explorer.pair is None:
-            self._dialogue.say("there is no pair to compare yet", warn=True)
+            self._dialogue.warn("there is no pair to compare yet")
             return
         folders = self._other_folders()
         if folders:
             self._ask(folders)
         else:
             words = "there is no other session in this folder to compare with"
-            self._dialogue.say(words, warn=True)
+            self._dialogue.warn(words)
 
     def _ask(self, folders: list[Path | None]) -> None:
         """Ask for one of the folders, or for none where one is compared already."""
@@ -100,10 +101,9 @@ class EarlierSession:
         def row(index: int, width: int) -> Row:
             return self._row(choices[index])
 
-        def chosen(index: int | None) -> None:
-            if index is not None:
-                folder = choices[index]
-                self.compare_with(folder, asked=True)
+        def chosen(index: int) -> None:
+            folder = choices[index]
+            self.compare_with(folder, asked=True)
 
         picker = Picker("Earlier session", head, len(choices), row, start)
         self._dialogue.choose(picker, chosen)
@@ -112,10 +112,12 @@ class EarlierSession:
         """The sessions of the list, and those beside this one."""
         from logdrift.tui.models.sessions import session_folders
 
-        this = self._explorer.session.folder.resolve()
+        session = self._explorer.session
+        this = session.folder.resolve()
         listed = self._sessions_dir().resolve()
+        places = dict.fromkeys([listed, this.parent])
         others: list[Path | None] = []
-        for place in dict.fromkeys([listed, this.parent]):
+        for place in places:
             folders, _ = session_folders(place)
             others += [folder for folder in folders if folder != this]
         return others
@@ -124,9 +126,10 @@ class EarlierSession:
         palette = self._dialogue.palette
         if folder is None:
             return [(" none: stop comparing", palette.muted)]
-        mark = " "
-        if self.folder is not None and folder == self.folder.resolve():
-            mark = "•"
+        compared = None
+        if self.folder is not None:
+            compared = self.folder.resolve()
+        mark = "•" if folder == compared else " "
         name = visible(folder.name)
         return [(f" {mark} {name}", palette.text)]
 
@@ -188,16 +191,17 @@ class EarlierSession:
         self._dialogue.show_error(message.text)
 
 
-def _labels_in(old: Session, new: Pair) -> tuple[tuple[str, str], bool]:
+def _labels_in(old: Session, new: Pair) -> tuple[Labels, bool]:
     """The labels of the earlier session's pair, and whether they are those of
     ``new``.
     """
     from logdrift.core.report.diff import both_pairs
 
-    labels = new.a.info.label, new.b.info.label
+    a = new.a.info.label
+    b = new.b.info.label
+    new_text = f"{a}:{b}"
     old_labels = {info.label for info in old.captures}
-    is_same = old_labels.issuperset(labels)
-    new_text = ":".join(labels)
+    is_same = a in old_labels and b in old_labels
     old_text = new_text if is_same else None
     pair, _ = both_pairs(old, new.session, old_text, new_text)
     return pair, is_same

@@ -26,6 +26,7 @@ from logdrift.tui.models.levels import Levels
 from logdrift.tui.models.listing import sequences_with
 from logdrift.tui.models.pairs import PairView, judged, open_pair
 from logdrift.tui.screens.explorer.following import SessionRead
+from logdrift.tui.screens.origin import Labels
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -120,7 +121,7 @@ class Judging:
     def __init__(self, node: DOMNode, explorer: Explorer) -> None:
         self.node = node
         self._explorer = explorer
-        self._rested: tuple[str, str] | None = None
+        self._rested: Labels | None = None
         self._rest_until = 0.0
         self._timer: Timer | None = None
 
@@ -143,7 +144,7 @@ class Judging:
         if rests:
             self._timer = self.node.set_timer(rest, self.want)
 
-    def _rest_left(self, labels: tuple[str, str]) -> float:
+    def _rest_left(self, labels: Labels) -> float:
         """The seconds for which the numbers of a pair still rest."""
         grows = self._explorer.progress == "running"
         if grows and labels == self._rested:
@@ -152,9 +153,10 @@ class Judging:
 
     def measured(self, message: NumbersMeasured) -> None:
         """Begin a rest, also after the numbers of a pair that has grown since."""
-        pair = message.pair
+        a = message.pair.a.info
+        b = message.pair.b.info
         now = time.monotonic()
-        self._rested = pair.a.info.label, pair.b.info.label
+        self._rested = a.label, b.label
         self._rest_until = now + _REST * message.seconds
 
     def answered(self, message: Answered) -> None:
@@ -187,7 +189,7 @@ class Judging:
         view = judged(session, pair)
         self.node.post_message(VerdictReached(view))
 
-    def _show_another_pair(self, session: Session, labels: tuple[str, str]) -> None:
+    def _show_another_pair(self, session: Session, labels: Labels) -> None:
         """A part of the pair is damaged: what was drawn of it must not stay."""
         pair, problem = open_pair(session, labels)
         other = None
@@ -212,10 +214,11 @@ class Judging:
         begun = time.monotonic()
         line = answer_line(session, pair)
         seconds = time.monotonic() - begun
-        self.node.post_message(Answered(line, seconds))
+        message = Answered(line, seconds)
+        self.node.post_message(message)
 
 
-def _is_damaged(session: Session, labels: tuple[str, str]) -> bool:
+def _is_damaged(session: Session, labels: Labels) -> bool:
     """Whether a part of a pair, or of what all captures share, is damaged."""
     parts = ("", *labels)
     return any(map(session.damage, parts))
@@ -248,13 +251,15 @@ class Jobs:
         if data is None or data.pair is not pair:
             data = PairData(pair.session, pair)
         positions = np.flatnonzero(data.flips)
-        self.node.post_message(FlipsFound(pair, positions))
+        message = FlipsFound(pair, positions)
+        self.node.post_message(message)
 
     @background(group="search", exclusive=True)
     def search(self, query: str, *, entered: bool) -> None:
         """Look for text, or for ids as ``#30010``."""
         worker = get_current_worker()
-        matches = self._find(self._explorer.session, query)
+        session = self._explorer.session
+        matches = self._find(session, query)
         if not worker.is_cancelled:
             message = Searched(query, matches, entered)
             self.node.post_message(message)

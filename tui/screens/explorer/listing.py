@@ -51,9 +51,8 @@ class SequenceOrder:
             words = fit(reduction.words, room)
             return [(f" {name}", palette.strong), (words, palette.muted)]
 
-        def chosen(index: int | None) -> None:
-            if index is not None:
-                self.sort_by(names[index])
+        def chosen(index: int) -> None:
+            self.sort_by(names[index])
 
         state = self._explorer.state
         start = names.index(state.sort)

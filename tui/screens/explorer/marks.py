@@ -69,16 +69,16 @@ class Marks:
             return
         count = len(marks)
         positions = [mark.position for mark in marks]
-        following = int(np.searchsorted(positions, self._explorer.position))
+        position = self._explorer.position
+        following = int(np.searchsorted(positions, position))
         start = min(following, count - 1)
         head = f"   {'seq:pos':<12}{'token':<18}{'Δ':>9}  note"
 
         def row(index: int, width: int) -> Row:
             return self._row(marks[index], width)
 
-        def chosen(index: int | None) -> None:
-            if index is not None:
-                self._go_to(marks[index])
+        def chosen(index: int) -> None:
+            self._go_to(marks[index])
 
         picker = Picker("Marks", head, count, row, start)
         self._dialogue.choose(picker, chosen)
@@ -86,7 +86,7 @@ class Marks:
     def _go_to(self, mark: Mark) -> None:
         sequences = self._explorer.session.sequences
         if mark.position >= sequences.tokens:
-            self._dialogue.say("this token is not captured yet", warn=True)
+            self._dialogue.warn("this token is not captured yet")
         else:
             self._moves.jump(mark.position)
 
@@ -101,7 +101,8 @@ class Marks:
         place = write_place(sequences, position)
         token_id = int(sequences.token_ids[position])
         text = session.pieces.text(token_id)
-        piece = fit(text.replace(" ", "·"), 16)
+        with_dots = text.replace(" ", "·")
+        piece = fit(with_dots, 16)
         delta = self._delta(position)
         room = max(1, width - 43)
         return [

@@ -70,7 +70,7 @@ class Moves:
         """To the next token beyond the threshold; ``step`` -1: the one before."""
         problem = self._no_divergences()
         if problem:
-            self._dialogue.say(problem, warn=True)
+            self._dialogue.warn(problem)
             return
         position = self._explorer.next_divergence(step)
         if position is None:
@@ -97,7 +97,7 @@ class Moves:
         """To the next rank flip; the first time a thread has to find them."""
         explorer = self._explorer
         if explorer.pair is None:
-            self._dialogue.say("there is no pair to compare yet", warn=True)
+            self._dialogue.warn("there is no pair to compare yet")
         elif explorer.flips is not None:
             self._step_flip(explorer.flips, step)
         else:

@@ -13,7 +13,7 @@ from logdrift.core.session.visible import visible
 from logdrift.tui.models.explorer import Explorer
 from logdrift.tui.screens.base import BaseScreen
 from logdrift.tui.screens.explorer.dialogue import Dialogue
-from logdrift.tui.screens.origin import Origin
+from logdrift.tui.screens.origin import Labels, Origin
 
 if TYPE_CHECKING:
     from logdrift.tui.widgets.reading import Row
@@ -35,7 +35,7 @@ class OtherScreens:
 
         explorer = self._explorer
 
-        def chosen(labels: tuple[str, str]) -> None:
+        def chosen(labels: Labels) -> None:
             self._open_pair(labels, take_pair)
 
         ask_pair(self._screen, explorer.session, explorer.labels, chosen)
@@ -46,15 +46,13 @@ class OtherScreens:
 
         explorer = self._explorer
 
-        def chosen(labels: tuple[str, str]) -> None:
+        def chosen(labels: Labels) -> None:
             self._open_pair(labels, take_pair)
 
         matrix = MatrixScreen(explorer.session, explorer.labels, chosen)
         self._dialogue.open(matrix)
 
-    def _open_pair(
-        self, labels: tuple[str, str], take_pair: Callable[[Pair], None]
-    ) -> None:
+    def _open_pair(self, labels: Labels, take_pair: Callable[[Pair], None]) -> None:
         """Open a chosen pair, unless it is shown and saved already."""
         from logdrift.tui.screens.pair_picker import open_labels
 
@@ -62,7 +60,8 @@ class OtherScreens:
         is_shown = labels == explorer.labels
         if is_shown and labels == explorer.state.pair:
             return
-        pair = open_labels(self._screen, explorer.session, labels)
+        session = explorer.session
+        pair = open_labels(self._screen, session, labels)
         if pair is not None:
             take_pair(pair)
 
@@ -83,7 +82,7 @@ class OtherScreens:
 
         explorer = self._explorer
         if explorer.pair is None:
-            self._dialogue.say("there is no pair to compare yet", warn=True)
+            self._dialogue.warn("there is no pair to compare yet")
             return
         limits = LimitsScreen(explorer.pair, explorer.answer)
         self._dialogue.open(limits)
@@ -97,7 +96,7 @@ class OtherScreens:
                 "there is no pair to explain yet: it takes two captures with a finished"
                 " sequence"
             )
-            self._dialogue.say(words, warn=True)
+            self._dialogue.warn(words)
             return
         why = WhyScreen(origin)
         self._dialogue.open(why)
@@ -116,7 +115,7 @@ class OtherScreens:
         names = [info.backend for info in captures]
         backends = list(dict.fromkeys(names))
         if not backends:
-            self._dialogue.say("this session has no backends", warn=True)
+            self._dialogue.warn("this session has no backends")
         elif len(backends) == 1:
             self._open_log(backends, 0)
         else:
@@ -135,20 +134,23 @@ class OtherScreens:
                 return [(f" {name}  failed", palette.bad)]
             return [(f" {name}", palette.text)]
 
-        def answered(index: int | None) -> None:
-            if index is not None:
-                self._open_log(backends, index)
+        def chosen(index: int) -> None:
+            self._open_log(backends, index)
 
         start = 0
-        failures = [index for index, name in enumerate(backends) if name in failed]
-        if failures:
-            start = failures[0]
+        for index, backend in enumerate(backends):
+            if backend in failed:
+                start = index
+                break
         picker = Picker("Logs", " backend", len(backends), row, start)
-        self._dialogue.choose(picker, answered)
+        self._dialogue.choose(picker, chosen)
 
     def _failed_backends(self) -> set[str]:
-        captures = self._explorer.session.captures
-        return {info.backend for info in captures if info.status == "failed"}
+        failed = set()
+        for info in self._explorer.session.captures:
+            if info.status == "failed":
+                failed.add(info.backend)
+        return failed
 
     def _open_log(self, backends: list[str], index: int) -> None:
         from logdrift.tui.screens.log import LogScreen

@@ -30,6 +30,7 @@ from logdrift.tui.screens.explorer.other_screens import OtherScreens
 from logdrift.tui.screens.explorer.pane_switch import NAMES, PaneSwitch
 from logdrift.tui.screens.explorer.panes import PaneGroup
 from logdrift.tui.screens.explorer.search import Search
+from logdrift.tui.screens.origin import Labels
 from logdrift.tui.widgets.bars import Tabs
 from logdrift.tui.widgets.charts.pane import ChartPane
 from logdrift.tui.widgets.rows import Rows
@@ -62,7 +63,7 @@ class ExplorerScreen(ChartedScreen, inherit_bindings=False):
     def __init__(
         self,
         session: Session,
-        pair: tuple[str, str] | None = None,
+        pair: Labels | None = None,
         before: Path | None = None,
     ) -> None:
         state, self._notice = load_state(session.manifest.id)
@@ -137,7 +138,7 @@ class ExplorerScreen(ChartedScreen, inherit_bindings=False):
         self.judging.want()
         self.earlier.compare_again()
 
-    def explained(self, session: Session, labels: tuple[str, str]) -> WhyView | None:
+    def explained(self, session: Session, labels: Labels) -> WhyView | None:
         """The explanation of a pair that was worked out for this state of the
         folder.
         """
@@ -185,7 +186,7 @@ class ExplorerScreen(ChartedScreen, inherit_bindings=False):
         self._show_model()
         self.set_timer(self.LATER, self._start_work)
         if self._notice:
-            self.say(self._notice, warn=True)
+            self.warn(self._notice)
 
     def _start_work(self) -> None:
         self.judging.want()

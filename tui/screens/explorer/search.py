@@ -58,7 +58,7 @@ class Search:
         elif not count:
             self.end()
             query = visible(message.query)
-            self._dialogue.say(f"nothing found of {query!r}", warn=True)
+            self._dialogue.warn(f"nothing found of {query!r}")
         else:
             self._to_first_match(message)
 
