@@ -20,6 +20,7 @@ from logdrift.core.session.layout import read_manifest
 from logdrift.core.session.loaded import Loaded
 from logdrift.core.session.reader import Session, open_session
 from logdrift.core.session.writer import write_loaded, write_manifest
+from logdrift.tui.actions import NO_KEYMAP, key_of
 from logdrift.tui.command_window import active_commands
 from logdrift.tui.screens.explorer import ExplorerScreen
 from logdrift.tui.screens.limits import LimitsScreen
@@ -112,6 +113,9 @@ async def test_settings_show_reasons_and_facts(
             pilot,
             lambda: reasons[0].text[:20] in text(screen.query_one("#reasons", Bar)),
         )
+        if size == (60, 20):
+            key = key_of("facts", "reasons", NO_KEYMAP)
+            assert f"more lines: {key} shows them" in screen_text(app)
         table = lines(screen.table)
         assert table[2].startswith("≠") and "trainer/pr" in table[1]
         await pilot.press("end")

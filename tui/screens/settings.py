@@ -18,6 +18,7 @@ from logdrift.core.report.settings import (
 from logdrift.core.session.reader import Session
 from logdrift.core.session.visible import visible
 from logdrift.core.words import VERDICTS
+from logdrift.tui.actions import key_of
 from logdrift.tui.bindings import bindings
 from logdrift.tui.glyphs import ARROW, fit
 from logdrift.tui.screens.origin import Labels
@@ -156,7 +157,8 @@ class FactsScreen(ResultScreen, inherit_bindings=False):
             return lines
         kept = lines[: most - 1]
         left_out = len(lines) - len(kept)
-        more = f"    … {left_out} more lines: r shows them"
+        key = key_of("facts", "reasons", self.logdrift.keymap)
+        more = f"    … {left_out} more lines: {key} shows them"
         last_line = [(more, self.palette.muted)]
         return [*kept, last_line]
 
