@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from logdrift.tui.picture import CELL_WIDTH, CellRun, Paper, Scene, film, still
+from logdrift.tui.picture import CELL_WIDTH, CellRun, FilmScene, Paper, film, still
 
 SVG = "{http://www.w3.org/2000/svg}"
 PAPER = Paper(
@@ -65,7 +65,7 @@ def test_nothing_is_fetched() -> None:
 def test_a_film_shows_each_scene_in_its_time_and_the_last_one_where_nothing_moves() -> (
     None
 ):
-    scenes = [Scene(rows=[[run(word)]], seconds=2) for word in ("one", "two")]
+    scenes = [FilmScene(rows=[[run(word)]], seconds=2) for word in ("one", "two")]
     svg = film(scenes, PAPER)
     assert [text.text for text in texts(svg)] == ["one", "two"]
     assert "@keyframes s0{0%{visibility:visible}50.000%{visibility:hidden}}" in svg

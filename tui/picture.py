@@ -69,7 +69,7 @@ class Paper:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scene:
+class FilmScene:
     """One screen of a film and how long it stands, in seconds."""
 
     rows: Rows
@@ -81,7 +81,7 @@ def still(rows: Rows, paper: Paper) -> str:
     return _file(paper, style="", body=_screen(rows))
 
 
-def film(scenes: Sequence[Scene], paper: Paper) -> str:
+def film(scenes: Sequence[FilmScene], paper: Paper) -> str:
     """Scenes one after the other, for ever, as a whole SVG file.
 
     Where nothing moves (a viewer without animation, a reader who wants none) the last
