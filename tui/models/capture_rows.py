@@ -87,8 +87,14 @@ def _rows(
 
 
 def _text(form: CaptureForm, key: str, label: str, note: str = "") -> FormRow:
-    value = str(value_of(form, key))
-    return FormRow("text", key, label, value=value, note=note)
+    value = value_of(form, key)
+    return FormRow(
+        kind="text",
+        key=key,
+        label=label,
+        value=str(value),
+        note=note,
+    )
 
 
 def _prompt_rows(form: CaptureForm) -> Iterator[FormRow]:
@@ -97,13 +103,13 @@ def _prompt_rows(form: CaptureForm) -> Iterator[FormRow]:
     if source in ("file", "file and text"):
         yield _text(form, "prompts.file", "File", "JSONL, one prompt a line")
     if source in ("text", "file and text"):
-        for index in range(len(form.texts)):
+        for index, _ in enumerate(form.texts):
             key = f"prompts.text[{index}]"
             label = f"Text {index + 1}"
             yield _text(form, key, label)
     if source == "token ids":
         note = "1 2 3 | 4 5: | ends the prompt"
-        for index in range(len(form.ids)):
+        for index, _ in enumerate(form.ids):
             key = f"prompts.ids[{index}]"
             label = f"Ids {index + 1}"
             yield _text(form, key, label, note)

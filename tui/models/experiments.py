@@ -106,24 +106,32 @@ def _state(outcome: Outcome | None, *, running: bool) -> State:
 
 def _change(experiment: Experiment) -> str:
     """The change, where all sides have the same one; the title otherwise."""
-    changes = [side.changes for side in experiment.sides]
-    different = {json.dumps(dict(change), sort_keys=True) for change in changes}
+    different: set[str] = set()
+    for side in experiment.sides:
+        changes = dict(side.changes)
+        written = json.dumps(changes, sort_keys=True)
+        different.add(written)
     if len(different) > 1:
         return experiment.title
-    return write_changes(changes[0])
+    first = experiment.sides[0]
+    return write_changes(first.changes)
 
 
 def write_changes(changes: Mapping[str, Any]) -> str:
     """``dtype=float32, enforce_eager=true``"""
-    return ", ".join(_write_change(name, value) for name, value in changes.items())
+    words = []
+    for name, value in changes.items():
+        words.append(_write_change(name, value))
+    return ", ".join(words)
 
 
 def _write_change(name: str, value: Any) -> str:
     if value is None:
         return f"no {name}"
-    if isinstance(value, str):
-        return f"{name}={value}"
-    return f"{name}={json.dumps(value)}"
+    text = value
+    if not isinstance(value, str):
+        text = json.dumps(value)
+    return f"{name}={text}"
 
 
 def _note(experiment: Experiment) -> str:
@@ -139,7 +147,8 @@ def _short(outcome: Outcome) -> str:
     """What the column has room for."""
     if outcome.finding:
         return "numbers moved"
-    return outcome.sentence.partition(":")[0].replace(" of the MAE", "")
+    words, _, _ = outcome.sentence.partition(":")
+    return words.replace(" of the MAE", "")
 
 
 def left_out_rows(proposal: Proposal) -> Iterator[ExperimentRow]:
@@ -150,13 +159,17 @@ def left_out_rows(proposal: Proposal) -> Iterator[ExperimentRow]:
         return
     causes: dict[tuple[str, str, str], list[str]] = {}
     for left in proposal.left_out:
-        option = left.backend, left.setting, left.reason
-        causes.setdefault(option, []).append(left.cause)
-    for (backend, setting, reason), codes in causes.items():
+        option = (left.backend, left.setting, left.reason)
+        codes = causes.setdefault(option, [])
+        codes.append(left.cause)
+    for option, codes in causes.items():
+        backend, setting, reason = option
+        named = filter(None, codes)
+        title = f"{backend}: {setting}"
         yield ExperimentRow(
-            id=f"{backend}: {setting}",
-            cause=", ".join(filter(None, codes)),
-            title=f"{backend}: {setting}",
+            id=title,
+            cause=", ".join(named),
+            title=title,
             backend=backend,
             path="",
             change=setting,
@@ -174,17 +187,19 @@ def chosen_at_first(rows: Iterable[ExperimentRow], budget: float) -> set[str]:
     the most telling one.
     """
     chosen: set[str] = set()
+    has_unknown = False
     left = budget
-    deciding = [row for row in rows if row.state == "proposed" and row.deciding]
-    unknown = [row.id for row in deciding if row.runs and row.seconds is None]
-    chosen.update(unknown[:1])
-    for row in deciding:
-        if row.id in unknown:
+    for row in rows:
+        if row.state != "proposed" or not row.deciding:
             continue
-        seconds = 0.0
-        if row.runs and row.seconds is not None:
-            seconds = row.seconds
-        if seconds <= left:
+        seconds = row.seconds
+        if not row.runs:
+            seconds = 0.0
+        if seconds is None:
+            if not has_unknown:
+                chosen.add(row.id)
+            has_unknown = True
+        elif seconds <= left:
             chosen.add(row.id)
             left -= seconds
     return chosen
@@ -192,12 +207,22 @@ def chosen_at_first(rows: Iterable[ExperimentRow], budget: float) -> set[str]:
 
 def total(rows: Sequence[ExperimentRow]) -> str:
     """How long they take together, in words."""
-    running = [row.seconds for row in rows if row.runs]
-    known = [seconds for seconds in running if seconds is not None]
-    unknown = len(running) - len(known)
+    seconds = 0.0
+    known = 0
+    unknown = 0
+    for row in rows:
+        if not row.runs:
+            continue
+        if row.seconds is None:
+            unknown += 1
+        else:
+            known += 1
+            seconds += row.seconds
     words = []
     if known:
-        words.append(f"about {duration(sum(known))}")
+        words.append(f"about {duration(seconds)}")
     if unknown:
         words.append(f"{unknown} of unknown length")
-    return " and ".join(words) or "nothing has to run"
+    if not words:
+        return "nothing has to run"
+    return " and ".join(words)

@@ -304,9 +304,10 @@ class Flow:
         cell = self._before(start) + column
         ends = self.ends[start:stop]
         passed = np.searchsorted(ends, cell, "right")
+        fragment = start + int(passed)
         last = stop - 1
-        fragment = min(start + int(passed), last)
-        return int(self.token[fragment])
+        token = self.token[min(fragment, last)]
+        return int(token)
 
     def tokens_of(self, line: int) -> tuple[int, int]:
         """First and last token with a fragment on a line."""

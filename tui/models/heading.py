@@ -9,6 +9,7 @@ import numpy as np
 from logdrift.core.session.visible import visible
 from logdrift.tui.models.answer import AnswerLine
 from logdrift.tui.models.explorer import Explorer
+from logdrift.tui.models.pairs import PairView
 
 _PROBLEMS = 3
 """Lines of problems at most: the text below them has to be seen."""
@@ -48,8 +49,6 @@ class Heading(NamedTuple):
 def heading_of(explorer: Explorer, *, with_reason: bool) -> Heading:
     """The heading now; ``with_reason``: why the gate refuses the pair is part of it."""
     sequences = explorer.session.sequences
-    view = explorer.view
-    numbers = explorer.numbers
     heading = Heading(
         name=visible(explorer.session.name),
         sequences=len(sequences),
@@ -60,19 +59,29 @@ def heading_of(explorer: Explorer, *, with_reason: bool) -> Heading:
         left=_time_left(explorer),
         problems=_problems(explorer),
     )
-    if view is not None and view.gate is not None:
-        broken = np.count_nonzero(view.pair.broken)
-        verdict = view.gate.verdict
-        heading = heading._replace(verdict=verdict, broken=int(broken))
+    if explorer.view is not None:
+        heading = _with_judgement(heading, explorer.view)
     if with_reason:
-        heading = heading._replace(reason=_reason(explorer))
-    if view is not None and view.stats is not None:
-        infinite = view.stats.infinite or 0
-        heading = heading._replace(mae=view.stats.mae, infinite=infinite)
+        reason = _reason(explorer)
+        heading = heading._replace(reason=reason)
+    numbers = explorer.numbers
     if numbers is not None:
         heading = heading._replace(
             k3=numbers.k3, ess=numbers.ess, floor=numbers.floor, measured=True
         )
+    return heading
+
+
+def _with_judgement(heading: Heading, view: PairView) -> Heading:
+    """The heading with the verdict and the statistics of the pair, if known."""
+    if view.gate is not None:
+        verdict = view.gate.verdict
+        broken = np.count_nonzero(view.pair.broken)
+        heading = heading._replace(verdict=verdict, broken=int(broken))
+    if view.stats is not None:
+        stats = view.stats
+        infinite = stats.infinite or 0
+        heading = heading._replace(mae=stats.mae, infinite=infinite)
     return heading
 
 
@@ -81,12 +90,14 @@ def refusal_of(explorer: Explorer) -> AnswerLine | None:
 
     None where the gate does not refuse the pair.
     """
+    labels = explorer.labels
     reason = _reason(explorer)
-    if reason is None or explorer.labels is None:
+    if reason is None or labels is None:
         return None
+    words = reason.rstrip(".")
     return AnswerLine(
-        labels=explorer.labels,
-        sentence=f"not comparable: {reason.rstrip('.')}.",
+        labels=labels,
+        sentence=f"not comparable: {words}.",
         meaning="bad",
         says_more=False,
     )
@@ -112,7 +123,8 @@ def _problems(explorer: Explorer) -> tuple[str, ...]:
         if info.status == "failed":
             lines = info.failure_lines or ["no reason given"]
             reason = lines[-1]
-            problems.append(visible(f"✗ {info.label} failed: {reason}  (L: log)"))
+            words = f"✗ {info.label} failed: {reason}  (L: log)"
+            problems.append(visible(words))
     return tuple(problems[:_PROBLEMS])
 
 

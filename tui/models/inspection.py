@@ -156,9 +156,13 @@ def inspect(
     index = position - start
     prompt = int(sequences.prompt_lengths[sequence])
     token_id = int(sequences.token_ids[position])
+    mask = sequences.mask[position]
     floors = floors or {}
     rows, lists = _captures(session, pair, position, floors)
-    filled = [entry for entry in lists if entry.top.entries]
+    filled = []
+    for entry in lists:
+        if entry.top.entries:
+            filled.append(entry)
     columns = _in_order(filled)
     labels = [column.label for column in columns]
     tops = [column.top for column in columns]
@@ -172,7 +176,7 @@ def inspect(
         text=pieces.text(token_id),
         raw=pieces.get(token_id),
         in_prompt=index < prompt,
-        masked=int(sequences.mask[position]) == 0,
+        masked=int(mask) == 0,
         delta=_delta(pair, position),
         captures=rows,
         columns=tuple(labels),
@@ -344,7 +348,8 @@ def _read_scores(capture: Capture, position: int) -> _Scores:
     """Read one row. Raises InputError where the part was replaced by another one."""
 
     def row(column: Column) -> Any:
-        return column.rows(position, position + 1)[0]
+        rows = column.rows(position, position + 1)
+        return rows[0]
 
     logprob = _scalar(row(capture.logprob))
     broken = False

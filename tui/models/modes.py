@@ -34,17 +34,20 @@ def _always(pair: Pair, floor: float | None) -> str | None:
 
 
 def _scored(pair: Pair) -> int:
-    return int(np.count_nonzero(pair.scored | pair.broken))
+    has_score = pair.scored | pair.broken
+    return int(np.count_nonzero(has_score))
 
 
 def _scored_a(pair: Pair) -> int:
     scored = ~np.isnan(pair.logprob_a)
-    return int(np.count_nonzero(scored | pair.broken))
+    has_number = scored | pair.broken
+    return int(np.count_nonzero(has_number))
 
 
 def _scored_b(pair: Pair) -> int:
     scored = ~np.isnan(pair.logprob_b)
-    return int(np.count_nonzero(scored | pair.broken))
+    has_number = scored | pair.broken
+    return int(np.count_nonzero(has_number))
 
 
 def _needs_floor(pair: Pair, floor: float | None) -> str | None:
@@ -92,10 +95,12 @@ class Mode(NamedTuple):
             steps = np.searchsorted(lower_ends, sizes, "left")
             steps = steps.astype(np.int8)
             if self.diverging:
-                levels = np.where(numbers < 0, -steps, steps)
+                is_negative = numbers < 0
+                levels = np.where(is_negative, -steps, steps)
             else:
                 # A sequential number below zero has no level, however large it is.
-                beyond = (steps > 0) & (numbers > 0)
+                is_positive = numbers > 0
+                beyond = (steps > 0) & is_positive
                 raised = steps + np.int8(STEPS)
                 levels = np.where(beyond, raised, 0)
         levels = np.where(of.broken, BROKEN, levels)
@@ -238,7 +243,8 @@ def legend(
         first = 1
     else:
         first = STEPS + 1
-    texts = [mode.step(float(bound)) for bound in bounds(threshold)]
+    lower_ends = bounds(threshold).tolist()
+    texts = [mode.step(bound) for bound in lower_ends]
     return Legend(
         head=mode.head,
         diverging=mode.diverging,

@@ -50,17 +50,23 @@ def session_row(folder: Path, *, numbers: bool) -> SessionRow:
     try:
         session = open_session(folder)
         row = _plain_row(folder, name, session)
-        if not numbers:
-            return row
-        pair = default_pair(session)
-        if pair is None:
-            return row
-        # The numbers come second: the list is drawn without what they need.
-        from logdrift.tui.models.pairs import pair_row
-
-        judgement = pair_row(session, *pair)
+        if numbers:
+            row = _with_numbers(row, session)
     except Exception as error:
         return _damaged(folder, error)
+    return row
+
+
+def _with_numbers(row: SessionRow, session: Session) -> SessionRow:
+    """The row with MAE and verdict of the default pair."""
+    pair = default_pair(session)
+    if pair is None:
+        return row
+    # The numbers come second: the list is drawn without what they need.
+    from logdrift.tui.models.pairs import pair_row
+
+    a, b = pair
+    judgement = pair_row(session, a, b)
     return replace(
         row,
         mae=judgement.mae,

@@ -232,7 +232,9 @@ def _pair(pair: tuple[str, str] | None, room: int, palette: Palette) -> Runs:
     shorter = min(map(cell_len, pair))
     spare = max(0, half - shorter)
     most = half + spare
-    a, b = [_cut(label, most) for label in pair]
+    a, b = pair
+    a = _cut(a, most)
+    b = _cut(b, most)
     arrow = f" {ARROW} "
     return [
         gap,
@@ -267,7 +269,8 @@ class AnswerBar(Bar):
 
     def show(self, answer: AnswerLine | None, key: str) -> None:
         """Show an answer; ``key`` is the one that shows it in full."""
-        if answer == self.answer and key == self._key:
+        same_answer = answer == self.answer
+        if same_answer and key == self._key:
             return
         self.answer = answer
         self._key = key

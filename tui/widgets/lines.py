@@ -134,7 +134,8 @@ class Lines(Safe, Widget, can_focus=True, inherit_bindings=False):
     @property
     def page(self) -> int:
         """How many lines are seen at a time."""
-        rows = self.size.height - self.fixed
+        height = self.size.height
+        rows = height - self.fixed
         return max(1, rows)
 
     @property

@@ -51,7 +51,7 @@ class Table(Rows):
     ) -> None:
         """Show rows; all have as many cells as the head."""
         self.head = _visible(head)
-        self.cells = [_visible(row) for row in cells]
+        self.cells = list(map(_visible, cells))
         self.marks = marks
         self.rows_changed()
 
@@ -118,7 +118,8 @@ class Table(Rows):
         widths = self.widths(width)
         room = width - widths[0] - 4
         shown: list[int] = []
-        columns = range(self.first, len(widths))
+        count = len(widths)
+        columns = range(self.first, count)
         for index in columns:
             room -= widths[index] + 2
             if room < 0 and shown:

@@ -180,7 +180,8 @@ class TokenDetails(NamedTuple):
         if row is None:
             words = f"{side} no capture"
             return [(words, palette.muted)]
-        label_cells = max(8, min(28, width - 36))
+        room = width - 36
+        label_cells = max(8, min(28, room))
         label = fit(row.label, label_cells)
         value = number(row.logprob)
         logprob = fit(value, 9, right=True)
@@ -217,7 +218,8 @@ class TokenDetails(NamedTuple):
                 break
             spare -= cells
             extra += 1
-        longest = max((cell_len(row.label) for row in rows), default=0)
+        label_widths = [cell_len(row.label) for row in rows]
+        longest = max(label_widths, default=0)
         label_cells = min(longest, _LABEL + spare)
         label_cells = max(_LABEL, label_cells)
         head = _captures_head(label_cells, extra)

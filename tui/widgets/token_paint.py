@@ -75,19 +75,20 @@ def pieces_of(
 
     Mark and label stand on the first fragment of a token.
     """
+    fragments = layout.fragments
+    levels = passage.levels
     start = layout.lines[line]
     stop = layout.lines[line + 1]
-    tokens = layout.token[start:stop]
-    kinds = layout.kind[start:stop]
+    tokens = layout.token[start:stop].tolist()
+    kinds = layout.kind[start:stop].tolist()
     previous = -1
     if start:
         token_before = layout.token[start - 1]
         previous = int(token_before)
-    fragments = zip(tokens.tolist(), kinds.tolist(), strict=True)
-    for token, kind in fragments:
-        text = layout.fragments[kind].text
+    for token, kind in zip(tokens, kinds, strict=True):
+        text = fragments[kind].text
         if token != previous:
-            level = passage.levels[token]
+            level = int(levels[token])
             mark = MARKS.get(level, "")
             label = labels.get(token, "")
             text = headed(text, mark, label)

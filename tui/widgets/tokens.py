@@ -184,13 +184,14 @@ class Tokens(Lines, inherit_bindings=False):
         if strip is not None:
             cache.move_to_end(key)
             return strip
-        strip = self._draw(layout, index, width, cursor)
+        strip = self._draw(index, width, cursor)
         cache[key] = strip
         if len(cache) > _CACHED_LINES:
             cache.popitem(last=False)
         return strip
 
-    def _draw(self, layout: Flow, index: int, width: int, cursor: int) -> Strip:
+    def _draw(self, index: int, width: int, cursor: int) -> Strip:
+        layout = self.flow
         passage = self.passage
         palette = self.palette
         assert passage is not None
@@ -337,7 +338,8 @@ class Tokens(Lines, inherit_bindings=False):
         self._set_cursor(token)
 
     def _reveal_cursor(self) -> None:
-        if not self.size.height or not self.token_count:
+        has_room = self.size.height > 0
+        if not has_room or not self.token_count:
             return
         layout = self.flow
         first = layout.line_of(self.cursor)

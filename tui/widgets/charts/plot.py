@@ -77,20 +77,27 @@ class Plot:
         share = max(0.0, share)
         return min(1.0, share)
 
-    def put(self, column: int, row: int, char: str, *, over: bool = True) -> None:
-        """Put a character between the axes; without ``over`` only into an empty
-        cell.
-        """
-        if not self._has_column(column):
-            return
-        lines = self.area.lines
-        if not 0 <= row < lines:
-            return
-        y = self.top + row
-        x = self.left + column
-        line = self.cells[y]
-        if over or line[x] == " ":
-            line[x] = char
+    def put(self, column: int, row: int, char: str) -> None:
+        """Put a character between the axes, over what is there."""
+        if self._has_column(column) and self._has_row(row):
+            line = self.cells[self.top + row]
+            place = self.left + column
+            line[place] = char
+
+    def put_below(self, column: int, row: int, char: str) -> None:
+        """Put a character between the axes, where the cell is still empty."""
+        if self._char_at(column, row) == " ":
+            self.put(column, row, char)
+
+    def _char_at(self, column: int, row: int) -> str:
+        """The character of a cell, "" outside of the area."""
+        if self._has_column(column) and self._has_row(row):
+            line = self.cells[self.top + row]
+            return line[self.left + column]
+        return ""
+
+    def _has_row(self, row: int) -> bool:
+        return 0 <= row < self.area.lines
 
     def _has_column(self, column: int) -> bool:
         return 0 <= column < self.area.columns
@@ -106,14 +113,14 @@ class Plot:
         row = self.row(y)
         columns = self.area.columns
         for column in range(columns):
-            self.put(column, row, _H_LINE, over=False)
+            self.put_below(column, row, _H_LINE)
 
     def upright(self, x: float, letter: str = "") -> None:
         """A guide line up, below all else; its letter stands in the frame above it."""
         column = self.column(x)
         lines = self.area.lines
         for row in range(lines):
-            self.put(column, row, _V_LINE, over=False)
+            self.put_below(column, row, _V_LINE)
         if letter and self._has_column(column):
             frame_row = self.top - 1
             frame = self.cells[frame_row]
@@ -122,10 +129,13 @@ class Plot:
 
     def bar(self, column: int, height: float, *, over: bool = True) -> None:
         """A bar of a `height` in one column, at least an eighth of a cell high; none
-        for a height of 0.
+        for a height of 0. Without ``over`` it lies below what is there.
         """
         if height <= 0:
             return
+        put = self.put_below
+        if over:
+            put = self.put
         lines = self.area.lines
         eighths = round(height * lines * 8)
         eighths = max(1, eighths)
@@ -133,7 +143,7 @@ class Plot:
         while eighths > 0 and row >= 0:
             filled = min(8, eighths)
             glyph = _EIGHTHS[filled]
-            self.put(column, row, glyph, over=over)
+            put(column, row, glyph)
             eighths -= filled
             row -= 1
 
@@ -192,12 +202,15 @@ def _plot_curves(plt: Any, axes: Axes, curves: Sequence[Curve]) -> None:
         # Without data plotext draws no ticks.
         left, _ = axes.x.ends
         bottom, _ = axes.y.ends
-        plt.scatter([left], [bottom], marker=" ")
+        x = [left]
+        y = [bottom]
+        plt.scatter(x, y, marker=" ")
 
 
 def _places(axis: ChartAxis, values: Array) -> list[float]:
     """Where values lie on an axis."""
-    return [axis.at(value) for value in values.tolist()]
+    numbers = values.tolist()
+    return [axis.at(value) for value in numbers]
 
 
 def _ticks(axis: ChartAxis) -> tuple[list[float], list[str]]:

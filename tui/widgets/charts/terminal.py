@@ -139,7 +139,7 @@ def _diagonal(plot: Plot, mark: Diagonal) -> None:
         above_low = range_of_x * column / last
         value = axis.low + above_low
         row = plot.row(value)
-        plot.put(column, row, QUIET, over=False)
+        plot.put_below(column, row, QUIET)
 
 
 def _band(plot: Plot, mark: Range) -> None:
@@ -149,15 +149,15 @@ def _band(plot: Plot, mark: Range) -> None:
     nearest = _stretched(bins, columns)
     lows = mark.low[nearest]
     highs = mark.high[nearest]
-    bounds = zip(lows.tolist(), highs.tolist(), strict=True)
-    for column, (low, high) in enumerate(bounds):
+    bounds = np.column_stack([lows, highs])
+    for column, (low, high) in enumerate(bounds.tolist()):
         if math.isnan(low):
             continue
         top = plot.row(high)
         bottom = plot.row(low)
         rows = range(top, bottom + 1)
         for row in rows:
-            plot.put(column, row, BAND, over=False)
+            plot.put_below(column, row, BAND)
 
 
 def _stems(plot: Plot, mark: Stems) -> None:
@@ -233,11 +233,12 @@ def _dots(plot: Plot, mark: Dots) -> None:
 
 def _bars(plot: Plot, mark: LabelledBars) -> None:
     """A bar as high as the highest dot fills the height."""
-    dots = [bar.dot or 0.0 for bar in mark.bars]
+    bars = mark.bars
+    dots = [bar.dot or 0.0 for bar in bars]
     highest = max(dots) or 1.0
     columns = plot.area.columns
-    count = len(mark.bars)
-    for index, bar in enumerate(mark.bars):
+    count = len(bars)
+    for index, bar in enumerate(bars):
         value = bar.value
         if value is None or bar.dot is None:
             continue

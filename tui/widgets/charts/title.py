@@ -54,7 +54,8 @@ def title_runs(
         title = titles[index]
         runs.append((title, style))
     runs.append((right_arrow, muted))
-    used = _ENDS + sum(widths[first:stop])
+    seen = widths[first:stop]
+    used = _ENDS + sum(seen)
     spare = max(0, width - used)
     rest = fit(keys, spare, right=True)
     runs.append((rest, muted))
