@@ -68,7 +68,8 @@ class AlongChart(Chart):
         self.place_of = data.from_scope[self.kept]
         last = int(self.place_of.max())
         self.count = last + 1
-        per_band = len(self.kept) // _PER_BIN
+        tokens = len(self.kept)
+        per_band = tokens // _PER_BIN
         worth_drawing = max(4, per_band)
         self.bins = min(_BINS, self.count, worth_drawing)
 

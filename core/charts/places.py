@@ -70,7 +70,8 @@ class PositionPlaces:
         start = int(self.starts[sequence])
         stop = int(self.stops[sequence])
         length = stop - start
-        last = min(self.count, length) - 1
+        count = min(self.count, length)
+        last = count - 1
         index = position - start
         end = last if columns > 0 else 0
         if last < 0 or index == end:
@@ -175,7 +176,8 @@ class CellPlaces:
         if at is None:
             return None
         before_row = at.row * len(self.columns)
-        target = self.targets[before_row + at.column]
+        cell = before_row + at.column
+        target = self.targets[cell]
         return self.start + int(target)
 
 

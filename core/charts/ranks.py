@@ -45,7 +45,9 @@ class RankChart(AlongChart):
 
     def _need_lists(self) -> None:
         pair = self.data.pair
-        has_lists = pair.a.top_k and pair.b.top_k
+        a = pair.a
+        b = pair.b
+        has_lists = a.top_k and b.top_k
         if not has_lists:
             raise NothingToDraw(
                 "no rank can be compared: a capture without top-k lists"

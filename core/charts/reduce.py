@@ -211,7 +211,8 @@ def log_edges(size: Array, bins: int, marks: tuple[float, ...] = ()) -> Floats:
         smallest = np.quantile(sample, 0.002)
         inside.append(float(smallest))
     lowest = min(inside, default=1e-3)
-    low = max(LOWEST, lowest / 1.5)
+    below_lowest = lowest / 1.5
+    low = max(LOWEST, below_lowest)
     largest = float(drawable.max(initial=0.0))
     a_decade_above = low * 10
     highest = max(largest, *inside, a_decade_above)

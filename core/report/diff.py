@@ -208,8 +208,8 @@ class DiffReport:
 def diff_sessions(
     earlier: Session,
     later: Session,
-    earlier_pair: tuple[str, str],
-    later_pair: tuple[str, str],
+    earlier_pair: PairLabels,
+    later_pair: PairLabels,
     scope: Scope | None = None,
     *,
     resamples: int = 2000,
@@ -234,15 +234,6 @@ def diff_sessions(
     rows = comparison.changes.rows
     metrics = [_metric(row, floors) for row in rows]
     settings = setting_changes(earlier, later, first, second)
-
-    def tokens(*, worse: bool) -> tuple[TokenChange, ...]:
-        moved = comparison.moved(SHOWN, worse=worse)
-        changes = []
-        for index in moved:
-            change = _token(first, second, comparison, int(index))
-            changes.append(change)
-        return tuple(changes)
-
     return DiffReport(
         scope=scope,
         earlier=first_side,
@@ -254,9 +245,21 @@ def diff_sessions(
         floors=floors,
         metrics=tuple(metrics),
         settings=tuple(settings),
-        improved=tokens(worse=False),
-        worsened=tokens(worse=True),
+        improved=_tokens(first, second, comparison, worse=False),
+        worsened=_tokens(first, second, comparison, worse=True),
     )
+
+
+def _tokens(
+    earlier: Pair, later: Pair, comparison: SessionComparison, *, worse: bool
+) -> tuple[TokenChange, ...]:
+    """Those that changed most in one direction."""
+    moved = comparison.moved(SHOWN, worse=worse)
+    changes = []
+    for index in moved:
+        change = _token(earlier, later, comparison, int(index))
+        changes.append(change)
+    return tuple(changes)
 
 
 def _between(

@@ -9,12 +9,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from logdrift.core.compare.decomposition import Decomposition
 from logdrift.core.compare.metric import METRICS
-from logdrift.core.compare.pair import Pair, make_pair
+from logdrift.core.compare.pair import Pair, Scope, make_pair
 from logdrift.core.compare.pairs import PairLabels
 from logdrift.core.numbers import UNKNOWN, figure
 from logdrift.core.report import gap_tables, limit_tables, tables
-from logdrift.core.report.charts import more_charts
+from logdrift.core.report.charts import Bools, more_charts
 from logdrift.core.report.comment import by_severity, counts, interval_note
 from logdrift.core.report.document import (
     Block,
@@ -305,7 +306,23 @@ def _charts(
     scope = pair.metrics.scope
     mask = arrays.scope_mask(scope)
     delta = arrays.delta[mask]
-    yield ChartBlock(
+    yield _position_chart(arrays, scope, mask)
+    text = "Tokens by |Δ|. Orange: A gives more; blue: B gives more."
+    exact = np.count_nonzero(delta == 0)
+    if exact:
+        text += f" {exact:,} tokens with Δ exactly 0 are not drawn."
+    yield _histogram(pair, arrays, text)
+    yield _density_chart(arrays, mask)
+    yield from _bucket_charts(pair)
+    for split in report.splits:
+        has_rollout = split.rollout in pair.labels
+        has_trainer = split.trainer in pair.labels
+        if has_rollout or has_trainer:
+            yield _terms_chart(split)
+
+
+def _position_chart(arrays: Pair, scope: Scope, mask: Bools) -> ChartBlock:
+    return ChartBlock(
         name="position",
         title="Δ over the position",
         text=(
@@ -314,14 +331,12 @@ def _charts(
         ),
         data=(arrays, scope, mask),
     )
-    text = "Tokens by |Δ|. Orange: A gives more; blue: B gives more."
-    exact = np.count_nonzero(delta == 0)
-    if exact:
-        text += f" {exact:,} tokens with Δ exactly 0 are not drawn."
-    yield _histogram(pair, arrays, text)
+
+
+def _density_chart(arrays: Pair, mask: Bools) -> ChartBlock:
     logprob_a = arrays.logprob_a[mask]
     logprob_b = arrays.logprob_b[mask]
-    yield ChartBlock(
+    return ChartBlock(
         name="density",
         title="log p_A against log p_B",
         text=(
@@ -330,21 +345,19 @@ def _charts(
         ),
         data=(logprob_a, logprob_b),
     )
-    yield from _bucket_charts(pair)
-    for split in report.splits:
-        has_rollout = split.rollout in pair.labels
-        has_trainer = split.trainer in pair.labels
-        if has_rollout or has_trainer:
-            yield ChartBlock(
-                name="terms",
-                title=split_title(split),
-                text=(
-                    "MAE of the whole (grey), of its parts (orange) and against the"
-                    " float32 reference (blue). Parts add up in mean Δ, not in MAE."
-                ),
-                data=(split,),
-                table=gap_tables.terms_table(split),
-            )
+
+
+def _terms_chart(split: Decomposition) -> ChartBlock:
+    return ChartBlock(
+        name="terms",
+        title=split_title(split),
+        text=(
+            "MAE of the whole (grey), of its parts (orange) and against the"
+            " float32 reference (blue). Parts add up in mean Δ, not in MAE."
+        ),
+        data=(split,),
+        table=gap_tables.terms_table(split),
+    )
 
 
 def _histogram(pair: PairReport, arrays: Pair, text: str) -> ChartBlock:
