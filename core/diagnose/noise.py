@@ -143,11 +143,13 @@ def standard_error(case: Case, values: npt.NDArray[Any]) -> float:
     n = len(values)
     if n < 2:
         return float("inf")
-    by_token = float(values.std(ddof=1)) / np.sqrt(n)
+    spread = float(values.std(ddof=1))
+    by_token = spread / np.sqrt(n)
     sequence = case.view.sequence
     count = case.pair.count
-    scored = np.bincount(sequence, minlength=count) > 0
-    sums = np.bincount(sequence, values - values.mean(), count)[scored]
+    has_tokens = np.bincount(sequence, minlength=count) > 0
+    centred = values - values.mean()
+    sums = np.bincount(sequence, centred, count)[has_tokens]
     units = len(sums)
     if units < _UNITS:
         return float(by_token)
@@ -161,12 +163,13 @@ def _judge(case: Case) -> Size:
     dtype = coarser(dtypes)
     usual = USUAL[dtype or "bfloat16"]
     expected = _Expected(dtypes=dtypes, dtype=dtype, usual=usual)
-    if not len(case.view.at):
+    view = case.view
+    if not len(view.at):
         sentence = "no token has a finite score on both sides."
         return expected.size("unknown", sentence, sure=0.0)
-    if case.view.impossible:
+    if view.impossible:
         return expected.size("unknown", _of_impossible(case), sure=0.0)
-    if case.view.mae == 0.0:
+    if view.mae == 0.0:
         sentence = "both sides give the same numbers."
         return expected.size("identical", sentence, sure=1.0)
     return (
@@ -197,27 +200,27 @@ def _within_floor(case: Case, expected: _Expected) -> Size | None:
     if not repeated:
         return None
     largest = max(repeated)
-    if case.view.mae > _ABOVE_FLOOR * largest:
+    mae = case.view.mae
+    if mae > _ABOVE_FLOOR * largest:
         return None
     sentence = (
-        f"MAE {case.view.mae:.2g} is within what repeats of one side differ by"
-        f" ({largest:.2g})."
+        f"MAE {mae:.2g} is within what repeats of one side differ by ({largest:.2g})."
     )
     return expected.size("noise", sentence, sure=_WITHIN_FLOOR)
 
 
 def _by_dtype(case: Case, expected: _Expected) -> Size:
     """The gap against the usual range of the coarser dtype."""
-    if case.view.mae <= expected.usual.beyond:
-        return _within_range(case, expected)
     mae = case.view.mae
     usual = expected.usual
-    sentence = (
-        f"MAE {mae:.2g} is {mae / usual.high:.1f} times what is usual"
-        f" {_for_dtype(expected)}."
-    )
+    if mae <= usual.beyond:
+        return _within_range(case, expected)
+    times_usual = mae / usual.high
+    where = _for_dtype(expected)
+    sentence = f"MAE {mae:.2g} is {times_usual:.1f} times what is usual {where}."
     times = mae / usual.beyond
-    lowest = mae - _SURE * standard_error(case, case.view.size)
+    error = standard_error(case, case.view.size)
+    lowest = mae - _SURE * error
     if lowest <= usual.beyond:
         return expected.size("unclear", sentence, sure=_UNCLEAR, times=times)
     sure = _EXCESS if expected.dtype else _EXCESS_ASSUMED
@@ -226,8 +229,9 @@ def _by_dtype(case: Case, expected: _Expected) -> Size:
 
 def _within_range(case: Case, expected: _Expected) -> Size:
     """Noise: usual, or no more than rounding may still leave."""
-    hint = "; with a float32 reference smaller faults would show"
-    where = _for_dtype(expected) + ("" if case.with_reference else hint)
+    where = _for_dtype(expected)
+    if not case.with_reference:
+        where += "; with a float32 reference smaller faults would show"
     mae = case.view.mae
     if mae > expected.usual.high:
         sentence = f"MAE {mae:.2g} is a little more than usual {where}."
@@ -247,8 +251,11 @@ def _sure_of_usual(case: Case, expected: _Expected) -> float:
 
 def _for_dtype(expected: _Expected) -> str:
     """``for bfloat16 (LOW to HIGH)``, with what had to be assumed."""
-    assumed = "; the dtypes were not observed, and bfloat16 is the coarsest usual one"
-    words = expected.usual.words + ("" if expected.dtype else assumed)
+    words = expected.usual.words
+    if not expected.dtype:
+        words += (
+            "; the dtypes were not observed, and bfloat16 is the coarsest usual one"
+        )
     return f"for {expected.usual.dtype} ({words})"
 
 
@@ -327,16 +334,18 @@ def precisions(case: Case) -> tuple[str | None, str | None]:
     """The coarser of body, head and logits of each side: as observed, else bfloat16
     where its logits lie on a lattice.
     """
-    (facts_a, facts_b), (lattice_a, lattice_b) = case.facts, case.lattices
-    return _precision(facts_a, lattice_a), _precision(facts_b, lattice_b)
+    facts_a, facts_b = case.facts
+    lattice_a, lattice_b = case.lattices
+    precision_a = _precision(facts_a, lattice_a)
+    precision_b = _precision(facts_b, lattice_b)
+    return precision_a, precision_b
 
 
 def _precision(facts: Facts, lattice: Lattice) -> str | None:
-    observed = [
-        dtype
-        for dtype in (facts.dtype, facts.head_dtype, facts.logits_dtype)
-        if dtype in USUAL
-    ]
-    if not observed and facts.dtype is None and lattice.step is not None:
+    dtypes = (facts.dtype, facts.head_dtype, facts.logits_dtype)
+    observed = [dtype for dtype in dtypes if dtype in USUAL]
+    if observed or facts.dtype is not None:
+        return coarser(observed)
+    if lattice.step is not None:
         return "bfloat16"
     return coarser(observed)

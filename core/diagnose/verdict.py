@@ -42,11 +42,13 @@ def _without_refuted(
         return "no token has a finite score on both sides: there is nothing to explain."
     first = causes[0] if causes else None
     if first is not None and first.score >= LIKELY:
-        sentence_of = _rounding if first.cause == NOISE else _cause
-        return sentence_of(first, whole, case)
-    if len(whole.view.at) < TOKENS.likely:
+        if first.cause == NOISE:
+            return _rounding(first, whole, case)
+        return _cause(first, whole, case)
+    tokens = len(whole.view.at)
+    if tokens < TOKENS.likely:
         return (
-            f"too few tokens to tell: {_count(len(whole.view.at))} on both sides, and"
+            f"too few tokens to tell: {_count(tokens)} on both sides, and"
             f" {TOKENS.likely} are needed to call a cause likely: capture more tokens."
         )
     return _cannot_be_told(case, causes, missing)
@@ -54,13 +56,16 @@ def _without_refuted(
 
 def _rounding(first: Ranked, whole: Case, case: Case) -> str:
     sentence = judge_size(case).sentence
+    mae = case.view.mae
     limit = ""
-    if case.view.mae > 0:
-        limit = f" What moves less than about {case.view.mae:.2g} nats would not show."
+    if mae > 0:
+        limit = f" What moves less than about {mae:.2g} nats would not show."
     gaps = broken.gaps(whole)
     if not gaps:
-        return f"numerical noise, nothing to fix{_proven(first)}: {sentence}{limit}"
-    holes = " ".join(f"{gap.why}: {gap.fix}." for gap in gaps)
+        proof = _proven(first)
+        return f"numerical noise, nothing to fix{proof}: {sentence}{limit}"
+    sentences = [f"{gap.why}: {gap.fix}." for gap in gaps]
+    holes = " ".join(sentences)
     return (
         f"numerical noise in the tokens that both sides scored: {sentence}{limit}"
         f" {holes}"
@@ -74,10 +79,12 @@ def _cause(first: Ranked, whole: Case, case: Case) -> str:
     elif first.cause == "temperature" and not temperature_told(case):
         doubt = f"; {first.otherwise}"
     left = ""
-    removed = len(whole.view.at) - len(case.view.at)
-    if removed and len(case.view.at):
+    remaining = len(case.view.at)
+    removed = len(whole.view.at) - remaining
+    if removed and remaining:
         left = f" Without those {_count(removed)} the MAE is {case.view.mae:.2g}."
-    return f"{first.sureness}: {first.title}{_proven(first)}{doubt}.{left}"
+    proof = _proven(first)
+    return f"{first.sureness}: {first.title}{proof}{doubt}.{left}"
 
 
 def _proven(first: Ranked) -> str:
@@ -88,7 +95,8 @@ def _proven(first: Ranked) -> str:
         return f", proven: {first.proof}"
     for piece in first.evidence:
         if piece.signature == "identity" and piece.score >= LIKELY:
-            return f", proven: {piece.sentence.rstrip('.')}"
+            sentence = piece.sentence.rstrip(".")
+            return f", proven: {sentence}"
     return ""
 
 
@@ -96,11 +104,11 @@ def _cannot_be_told(
     case: Case, causes: Sequence[Ranked], missing: Sequence[Unchecked]
 ) -> str:
     size = judge_size(case)
-    possible = [ranked.title for ranked in causes if ranked.cause != NOISE][:_NAMED]
+    possible = [ranked.title for ranked in causes if ranked.cause != NOISE]
+    remains = " No cause fits."
     if possible:
-        remains = f" Possible: {_either(possible)}."
-    else:
-        remains = " No cause fits."
+        first_of_them = _either(possible[:_NAMED])
+        remains = f" Possible: {first_of_them}."
     step = next_step(causes, missing)
     if step:
         step = f" Do next: {step}."
@@ -110,9 +118,10 @@ def _cannot_be_told(
 
 
 def _either(names: Sequence[str]) -> str:
-    if len(names) == 1:
-        return names[0]
-    return f"{', '.join(names[:-1])} or {names[-1]}"
+    *first_names, last = names
+    if not first_names:
+        return last
+    return f"{', '.join(first_names)} or {last}"
 
 
 def _count(tokens: int) -> str:

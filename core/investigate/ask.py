@@ -94,7 +94,9 @@ def _job(
     out: Path,
 ) -> QuestionJob:
     start = launcher.opening(spec)
-    own_model = None if spec.model is None else start.model.name
+    own_model = None
+    if spec.model is not None:
+        own_model = start.model.name
     return QuestionJob(
         start=start,
         question=question,
@@ -111,7 +113,8 @@ def _job(
 
 def _make(folder: Path, out: Path) -> None:
     if out.is_relative_to(folder):
-        with folder_at(folder, str(out.relative_to(folder)), create=True):
+        inside = str(out.relative_to(folder))
+        with folder_at(folder, inside, create=True):
             return
     out.mkdir(parents=True, exist_ok=True)
 

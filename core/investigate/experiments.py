@@ -281,14 +281,16 @@ class _Run:
             captures[side.which] = unchanged[0]
         a = captures["a"]
         b = captures["b"]
-        tokens = min(self.pair.tokens, a.tokens, b.tokens)
-        old = replace(self.pair, a=a, b=b, tokens=tokens)
+        pair = self.pair
+        tokens = min(pair.tokens, a.tokens, b.tokens)
+        old = replace(pair, a=a, b=b, tokens=tokens)
         note = "; ".join(dict.fromkeys(notes))
         return judge(experiment, old, after, before, note)
 
     def _captures(self) -> dict[str, Capture]:
         """The session's captures of the pair, by side: ``a`` and ``b``."""
-        return {"a": self.pair.a, "b": self.pair.b}
+        pair = self.pair
+        return {"a": pair.a, "b": pair.b}
 
     def _changed(self, experiment: Experiment) -> list[Pair]:
         """The pair with the changed captures, one for each repeat."""
@@ -410,7 +412,13 @@ class _Run:
         refuse_links(self.session.folder, f"{FOLDER}/{name}")
         folder = self.folder / name
         began = time.time()
-        complete = prepare_session(self.session, self.pair, folder, sides, self.repeats)
+        complete = prepare_session(
+            session=self.session,
+            pair=self.pair,
+            folder=folder,
+            sides=sides,
+            repeats=self.repeats,
+        )
         if "control" in record or read_record(folder) is None:
             is_experiment = "experiment" in record
             begun = {
@@ -453,7 +461,8 @@ class _Run:
         record = {"schema": SCHEMA, **data}
         text = json.dumps(record, ensure_ascii=False, indent=1)
         content = text.encode("utf-8", "backslashreplace")
-        replace_file(self.folder, f"{name}/{RECORD}", content, self.token)
+        file = f"{name}/{RECORD}"
+        replace_file(self.folder, file, content, self.token)
 
 
 def _first_failure(folder: Path) -> str:

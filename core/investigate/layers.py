@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from logdrift.core.capture import trust
-from logdrift.core.diagnose.layers import Layers, compare_sides
+from logdrift.core.diagnose.layers import Layers, LayerSide, compare_sides
 from logdrift.core.diagnose.layers.errors import MeasuredLayers
 from logdrift.core.engines import ENGINES
 from logdrift.core.errors import InputError, LogdriftError
@@ -155,6 +156,7 @@ def find_layers(
     window = _window(session, sequence, position)
     standard = _standard(session.plan, specs)
     _check_writable(session)
+    head_ids = _head_ids(session, specs, window.ids)
     with _work_folder(session) as folder:
         question = _Question(
             session=session,
@@ -163,7 +165,7 @@ def find_layers(
                 "first": window.first,
                 "last": window.last,
                 "prefix": position is None,
-                "head_ids": _head_ids(session, specs, window.ids),
+                "head_ids": head_ids,
             },
             folder=folder,
             report=report,
@@ -173,11 +175,7 @@ def find_layers(
         others = _with_replays(answers, own)
         all_answers = [*answers, own]
         first, last = _answered_window(all_answers)
-        try:
-            sides, arrays = compare_sides(others, own.measured(), first)
-        except ValueError as error:
-            reason = f"the two models are not built alike: {error}"
-            raise LogdriftError(reason) from None
+        sides, arrays = _compared(others, own.measured(), first)
     notes = [
         *window.notes,
         *_notes_on_standard(standard),
@@ -198,6 +196,21 @@ def find_layers(
     )
     save_layers(session.folder, name, layers.to_json(), arrays)
     return layers
+
+
+def _compared(
+    others: list[MeasuredLayers], standard: MeasuredLayers, first: int
+) -> tuple[tuple[LayerSide, ...], dict[str, npt.NDArray[Any]]]:
+    """What the layers of the others say, and what is saved of them.
+
+    ``first`` is the position of the first row. Raises LogdriftError where two models
+    have other layers.
+    """
+    try:
+        return compare_sides(others, standard, first)
+    except ValueError as error:
+        reason = f"the two models are not built alike: {error}"
+        raise LogdriftError(reason) from None
 
 
 def _file_name(

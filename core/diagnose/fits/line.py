@@ -105,9 +105,7 @@ def fit_line(shared: Shared, sequence: Array | None = None) -> FittedLine | None
         explained = 1 - rest / gap
     apart = 0.0
     if rest > _NOTHING_LEFT * xx:
-        rest_of_groups = sums.of_groups(groups).rest
-        by_group = float(rest_of_groups.sum())
-        apart = 1 - by_group / rest
+        apart = 1 - _rest_by_group(sums, groups) / rest
     bend, bend_z = _bend(x, y / slope, shared)
     relative_gap = max(gap, 0) / xx
     return FittedLine(
@@ -122,6 +120,12 @@ def fit_line(shared: Shared, sequence: Array | None = None) -> FittedLine | None
         uneven=_uneven(sums, shared, groups),
         noise=float(np.sqrt(relative_gap)),
     )
+
+
+def _rest_by_group(sums: _RowSums, groups: Array) -> float:
+    """What is left of the squared gap after one slope for each group."""
+    rest = sums.of_groups(groups).rest
+    return float(rest.sum())
 
 
 def _sums(x: Array, y: Array) -> _RowSums:
