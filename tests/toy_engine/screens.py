@@ -23,7 +23,7 @@ async def new_capture(folder: Path) -> str:
     app = make_app(None, folder)
     async with app.run_test(size=SIZE) as pilot:
         await until(pilot, lambda: isinstance(app.screen, SessionsScreen))
-        await pilot.press("c")
+        await pilot.press("ctrl+n")
         await until(pilot, lambda: isinstance(app.screen, NewCaptureScreen))
         screen = app.screen
         assert isinstance(screen, NewCaptureScreen)
