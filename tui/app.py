@@ -377,6 +377,8 @@ class LogdriftApp(Safe, App[int], inherit_bindings=False):
 
 
 if TYPE_CHECKING:
+    from logdrift.core.config import Config
+
     _offers_services: type[Services] = LogdriftApp  # checked by mypy
 
 
@@ -450,11 +452,7 @@ def run(
     from logdrift.core.config import load_config
 
     config = load_config()
-    keymap = NO_KEYMAP
-    if config.keys:
-        from logdrift.tui.keymap import check_keymap
-
-        keymap = check_keymap(config.keys, f"config {config.source}")
+    keymap = _keymap_of(config)
     opened = None
     labels = None
     if session is not None:
@@ -468,3 +466,11 @@ def run(
     if code is not None:
         return code
     return app.return_code or 0
+
+
+def _keymap_of(config: Config) -> Keymap:
+    if not config.keys:
+        return NO_KEYMAP
+    from logdrift.tui.keymap import check_keymap
+
+    return check_keymap(config.keys, f"config {config.source}")

@@ -24,10 +24,11 @@ class Commands(Provider):
     """
 
     def _applicable(self) -> Iterator[tuple[Command, Callable[[], Any]]]:
+        run_action = self.app.run_action
         for active in active_commands(self.screen):
             command = active.command
             if command.palette and active.enabled:
-                run = partial(self.app.run_action, command.name, active.node)
+                run = partial(run_action, command.name, active.node)
                 yield command, run
 
     async def discover(self) -> Hits:
@@ -77,10 +78,12 @@ def active_commands(screen: Screen[Any]) -> Iterator[ActiveCommand]:
         if command is None:
             continue
         node = active.node
-        applies = not isinstance(node, BaseScreen) or node.applies(command.name)
+        enabled = active.enabled
+        if isinstance(node, BaseScreen) and not node.applies(command.name):
+            enabled = False
         if command.scope == "app":
             node = screen.app
-        yield ActiveCommand(command, node, active.enabled and applies)
+        yield ActiveCommand(command, node, enabled)
 
 
 class CommandWindow(CommandPalette, SafeScreen[None]):

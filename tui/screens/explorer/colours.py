@@ -72,7 +72,14 @@ class Colours:
             mode = MODES[index]
             self.colour_by(mode.name)
 
-        picker = Picker("Colour tokens by", "", len(MODES), row, before, colour)
+        picker = Picker(
+            "Colour tokens by",
+            "",
+            len(MODES),
+            row,
+            selected=before,
+            moved=colour,
+        )
         self._dialogue.choose_or_restore(picker, colour)
 
     # ---- the threshold
@@ -107,14 +114,16 @@ class Colours:
 
         The text is coloured by the one that is selected.
         """
-        from logdrift.tui.screens.texts import Picker
-
-        explorer = self._explorer
-        if explorer.pair is None:
+        if self._explorer.pair is None:
             self._dialogue.warn("there is no pair to compare yet")
             return
-        before = explorer.levels.threshold
-        choices = explorer.mode.thresholds or THRESHOLDS
+        choices = self._explorer.mode.thresholds or THRESHOLDS
+        self._ask_threshold(choices)
+
+    def _ask_threshold(self, choices: tuple[float, ...]) -> None:
+        from logdrift.tui.screens.texts import Picker
+
+        before = self._explorer.levels.threshold
         texts: dict[int, str] = {}
 
         def row(index: int, width: int) -> Row:
@@ -131,7 +140,7 @@ class Colours:
             self.set_threshold(threshold)
 
         picker = Picker(
-            f"Threshold: {explorer.mode.title}",
+            f"Threshold: {self._explorer.mode.title}",
             self._threshold_head(),
             len(choices),
             row,

@@ -148,12 +148,12 @@ class PaneGroup:
         explorer = self.explorer
         if explorer.sequence >= 0:
             self.chart.show(
-                explorer.session,
-                explorer.pair,
-                explorer.sequence,
-                explorer.threshold,
-                explorer.position,
-                self.change,
+                session=explorer.session,
+                pair=explorer.pair,
+                sequence=explorer.sequence,
+                threshold=explorer.threshold,
+                position=explorer.position,
+                change=self.change,
             )
 
     def show_numbers(self) -> None:

@@ -78,24 +78,31 @@ class ExplorerScreen(ChartedScreen, inherit_bindings=False):
         self.tokens = panes.tokens
         self.sequences = panes.sequences
         self.pane_switch = PaneSwitch(self, panes.tabs, self.draw)
-
         self.folder_watch = following.SessionWatch(self, model)
         self.judging = jobs.Judging(self, model)
-        self.dialogue = Dialogue(self)
-        self.other_screens = OtherScreens(self, model, self.dialogue)
-        self.moves = Moves(model, panes, self.dialogue, searching, self.to_tokens)
-        self.search = Search(model, panes, self.dialogue, self.moves, searching)
-        self.marks = Marks(model, panes, self.dialogue, self.moves)
-        self.listing = SequenceOrder(model, panes, self.dialogue, searching)
-        self.colours = Colours(model, panes, self.dialogue, self.listing)
+        self._make_commands(searching, before)
+
+    def _make_commands(self, searching: jobs.Jobs, before: Path | None) -> None:
+        model = self.model
+        panes = self.pane_group
+        dialogue = Dialogue(self)
+        moves = Moves(model, panes, dialogue, searching, self.to_tokens)
+        listing = SequenceOrder(model, panes, dialogue, searching)
+        self.dialogue = dialogue
+        self.moves = moves
+        self.listing = listing
+        self.search = Search(model, panes, dialogue, moves, searching)
+        self.marks = Marks(model, panes, dialogue, moves)
+        self.colours = Colours(model, panes, dialogue, listing)
+        self.other_screens = OtherScreens(self, model, dialogue)
         self.earlier = earlier.EarlierSession(
             self,
             model,
             panes,
-            self.dialogue,
+            dialogue,
             folder=before,
             sessions_dir=lambda: self.logdrift.sessions_dir,
-            show_change=lambda: self.action_chart(index_of("change")),
+            show_change=self._show_change_chart,
         )
 
     # ---- what other screens and the application ask of it
@@ -220,8 +227,7 @@ class ExplorerScreen(ChartedScreen, inherit_bindings=False):
 
     def _why_key(self) -> str:
         """The key that shows the whole answer, "" where it has none."""
-        keymap = self.logdrift.keymap
-        return first_key("explorer", "why", keymap)
+        return first_key("explorer", "why", self.logdrift.keymap)
 
     # ---- messages of threads
 
@@ -344,6 +350,9 @@ class ExplorerScreen(ChartedScreen, inherit_bindings=False):
         """Bring the chart to where it is seen."""
         if not self.chart.display:
             self.action_pane("chart")
+
+    def _show_change_chart(self) -> None:
+        self.action_chart(index_of("change"))
 
     def action_pane(self, name: str) -> None:
         """Show a pane and give it the keys."""
