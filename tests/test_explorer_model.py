@@ -19,13 +19,14 @@ from logdrift.core.compare.pair_numbers import pair_numbers
 from logdrift.core.session.reader import Session, open_session
 from logdrift.core.session.search import find_ids, text_index
 from logdrift.tui.models import levels as levels_model
-from logdrift.tui.models.explorer import Explorer, beside
+from logdrift.tui.models.explorer import Explorer
 from logdrift.tui.models.heading import heading_of, refusal_of
 from logdrift.tui.models.jumps import Jumps
 from logdrift.tui.models.listing import sequences_with
 from logdrift.tui.models.modes import MODES
 from logdrift.tui.models.pairs import PairView, judged
 from logdrift.tui.models.passage import passage_of
+from logdrift.tui.models.places import beside
 from logdrift.tui.models.state import SORTS, THRESHOLDS, Mark, ViewState
 from tests.conftest import REPOSITORY
 from tests.made_sessions import capture, write_session

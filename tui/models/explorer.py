@@ -20,7 +20,7 @@ from logdrift.tui.models.levels import Counts, Levels
 from logdrift.tui.models.listing import NO_SEQUENCES, Listing, list_sequences
 from logdrift.tui.models.modes import MODES, Legend, Mode, mode_of
 from logdrift.tui.models.pairs import PairView
-from logdrift.tui.models.places import sequence_of
+from logdrift.tui.models.places import beside, sequence_of
 from logdrift.tui.models.state import SORTS, THRESHOLDS, Mark, ViewState
 
 if TYPE_CHECKING:
@@ -35,23 +35,6 @@ if TYPE_CHECKING:
 
     Positions = npt.NDArray[np.int64]
     Flags = npt.NDArray[np.bool_]
-
-
-def beside(positions: Positions, position: int, step: int) -> int | None:
-    """The nearest of ascending ``positions`` strictly after a position.
-
-    ``step`` -1: the nearest strictly before it. None where there is none.
-    """
-    if step > 0:
-        count_before = np.searchsorted(positions, position, "right")
-        index = int(count_before)
-    else:
-        count_before = np.searchsorted(positions, position, "left")
-        index = int(count_before) - 1
-    if 0 <= index < len(positions):
-        nearest = positions[index]
-        return int(nearest)
-    return None
 
 
 class Explorer:
@@ -134,8 +117,7 @@ class Explorer:
         self.flips = None
         self.counts.clear()
         answer = self.answer
-        labels = self.labels
-        if answer is not None and answer.labels != labels:
+        if answer is not None and answer.labels != self.labels:
             self.answer = None
         self.sequence = -1
         self.place(self.position)

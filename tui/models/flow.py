@@ -429,11 +429,7 @@ def _break_lines(
     line_ends = np.flatnonzero(breaks) + 1
     forced_breaks = line_ends.tolist()
     forced_breaks.append(total)
-    # The last fragment at or before each one that starts a word.
-    indices = np.arange(total)
-    starts = np.where(words, indices, -1)
-    nearest = np.maximum.accumulate(starts)
-    word_start = nearest.tolist()
+    word_start = _word_starts(words)
     most_left = min(_WORD_ROOM, width // 3)
 
     lines = [0]
@@ -455,3 +451,12 @@ def _break_lines(
             start = stop
             used = cells[stop - 1]
     return lines
+
+
+def _word_starts(words: Flags) -> list[int]:
+    """For each fragment the last one at or before it that starts a word, else -1."""
+    indices = np.arange(len(words))
+    starts = np.where(words, indices, -1)
+    nearest = np.maximum.accumulate(starts)
+    starts_of_words: list[int] = nearest.tolist()
+    return starts_of_words

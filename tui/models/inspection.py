@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from logdrift.core.compare.alternatives import ListCell, TopList, alternatives, top_list
@@ -155,20 +155,10 @@ def inspect(
     start, _ = sequences.bounds(sequence)
     index = position - start
     prompt = int(sequences.prompt_lengths[sequence])
+    mask = int(sequences.mask[position])
     token_id = int(sequences.token_ids[position])
-    mask = sequences.mask[position]
-    floors = floors or {}
-    rows, lists = _captures(session, pair, position, floors)
-    filled = []
-    for entry in lists:
-        if entry.top.entries:
-            filled.append(entry)
-    columns = _in_order(filled)
-    labels = [column.label for column in columns]
-    tops = [column.top for column in columns]
-    last_column = len(columns) - 1
-    by = max(0, min(by, last_column))
-    return Inspection(
+    rows, lists = _captures(session, pair, position, floors or {})
+    token = Inspection(
         position=position,
         sequence=sequence,
         index=index,
@@ -176,16 +166,34 @@ def inspect(
         text=pieces.text(token_id),
         raw=pieces.get(token_id),
         in_prompt=index < prompt,
-        masked=int(mask) == 0,
+        masked=mask == 0,
         delta=_delta(pair, position),
         captures=rows,
-        columns=tuple(labels),
-        top=_union(session, tops, token_id, by),
-        rest=tuple(top.rest for top in tops),
-        k=tuple(len(top.entries) for top in tops),
-        by=by,
         mark=mark,
         part=_part(session, position, sequence),
+    )
+    return _with_alternatives(token, session, lists, by)
+
+
+def _with_alternatives(
+    token: Inspection, session: Session, lists: list[_Alternatives], by: int
+) -> Inspection:
+    """The token with the alternatives of the captures that have some."""
+    filled = [entry for entry in lists if entry.top.entries]
+    columns = _in_order(filled)
+    labels = [column.label for column in columns]
+    tops = [column.top for column in columns]
+    rest = [top.rest for top in tops]
+    lengths = [len(top.entries) for top in tops]
+    last_column = len(columns) - 1
+    by = max(0, min(by, last_column))
+    return replace(
+        token,
+        columns=tuple(labels),
+        top=_union(session, tops, token.token_id, by),
+        rest=tuple(rest),
+        k=tuple(lengths),
+        by=by,
     )
 
 

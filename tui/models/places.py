@@ -1,9 +1,17 @@
-"""Places in a session as they are typed: ``3:120``, ``120``."""
+"""Places in a session: as they are typed (``3:120``, ``120``), and the nearest ones."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from logdrift.core.errors import InputError
 from logdrift.core.session.reader import Sequences
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Positions = npt.NDArray[np.int64]
 
 
 def parse_place(text: str, sequences: Sequences, sequence: int) -> int:
@@ -48,6 +56,22 @@ def sequence_of(sequences: Sequences, position: int) -> int:
     offsets = sequences.offsets
     starts_before = int(offsets.searchsorted(position, "right"))
     return min(starts_before, len(sequences)) - 1
+
+
+def beside(positions: Positions, position: int, step: int) -> int | None:
+    """The nearest of ascending ``positions`` strictly after a position.
+
+    ``step`` -1: the nearest strictly before it. None where there is none.
+    """
+    if step > 0:
+        index = int(positions.searchsorted(position, "right"))
+    else:
+        count_before = int(positions.searchsorted(position, "left"))
+        index = count_before - 1
+    if 0 <= index < len(positions):
+        nearest = positions[index]
+        return int(nearest)
+    return None
 
 
 def _number(text: str, typed: str) -> int:

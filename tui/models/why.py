@@ -19,7 +19,7 @@ from logdrift.core.engines.knobs import Knob
 from logdrift.core.numbers import number, signed
 from logdrift.core.report.layout import Canvas
 from logdrift.core.report.paint.text import paint_text
-from logdrift.core.report.why import explain_pair
+from logdrift.core.report.why import ExplainedPair, explain_pair
 from logdrift.core.report.why_document import cause_document, why_document
 from logdrift.core.session.experiments import FOLDER as EXPERIMENTS
 from logdrift.core.session.experiments import RECORD
@@ -49,6 +49,7 @@ Stamp = tuple[tuple[str, int], ...]
 """Files with the times of their last change, in nanoseconds."""
 TEXT_WIDTH = 100
 """Cells of a line of the text that is copied or saved."""
+_CANVAS = Canvas(width=TEXT_WIDTH)
 _EVIDENCE = (
     f"{EXPERIMENTS}/*/{RECORD}",
     f"{IDENTITY}/*.json",
@@ -96,18 +97,7 @@ def explain(session: Session, pair: Pair) -> WhyView:
     explained = explain_pair(session, pair, identities)
     diagnosis = explained.diagnosis
     gate = judge(session, pair)
-    canvas = Canvas(width=TEXT_WIDTH)
-    causes = [
-        Topic(
-            name=ranked.cause,
-            title=ranked.title,
-            lines=tuple(_cause_lines(session, pair, diagnosis, ranked)),
-            text=paint_text(cause_document(explained, place), canvas),
-            score=ranked.score,
-            sureness=certainty(ranked.sureness, ranked.shown),
-        )
-        for place, ranked in enumerate(diagnosis.causes, 1)
-    ]
+    causes = list(_cause_topics(session, pair, explained))
     topics = (
         *causes,
         gate_topic(gate),
@@ -115,15 +105,34 @@ def explain(session: Session, pair: Pair) -> WhyView:
         *identity_topic(session, diagnosis, identities),
         *unchecked_topic(diagnosis.unchecked),
     )
+    document = why_document([explained])
     return WhyView(
         pair=pair,
         gate=gate,
         found=diagnosis,
         topics=topics,
-        text=paint_text(why_document([explained]), canvas),
+        text=paint_text(document, _CANVAS),
         causes=len(causes),
         stamp=stamp,
     )
+
+
+def _cause_topics(
+    session: Session, pair: Pair, explained: ExplainedPair
+) -> Iterator[Topic]:
+    """The causes of a diagnosis, the likeliest first."""
+    diagnosis = explained.diagnosis
+    for place, ranked in enumerate(diagnosis.causes, 1):
+        lines = _cause_lines(session, pair, diagnosis, ranked)
+        document = cause_document(explained, place)
+        yield Topic(
+            name=ranked.cause,
+            title=ranked.title,
+            lines=tuple(lines),
+            text=paint_text(document, _CANVAS),
+            score=ranked.score,
+            sureness=certainty(ranked.sureness, ranked.shown),
+        )
 
 
 def evidence_stamp(session: Session) -> Stamp:

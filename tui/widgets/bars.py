@@ -300,35 +300,43 @@ def answer_runs(
     """The answer in ``width`` cells: whole, or cut and with the ``key`` for all of
     it.
     """
-    muted = palette.muted
     edge = " "
-    begin = " "
+    margin = " "
     if rule:
         edge = "─"
-        begin = "─ "
+        margin = "─ "
     if answer is None:
-        return [(edge * width, muted)]
-    sentence = answer.sentence
+        line = edge * width
+        return [(line, palette.muted)]
+    begin = (margin, palette.muted)
+    room = width - len(margin) - 1
+    spare = room - cell_len(answer.sentence)
+    if spare < 0:
+        cut = _cut_answer(answer, key, room, palette)
+        return [begin, *cut]
+    end = ""
+    if rule:
+        rest = edge * spare
+        end = f" {rest}"
     style = palette.meaning(answer.meaning)
-    room = width - len(begin) - 1
-    spare = room - cell_len(sentence)
-    if spare >= 0:
-        end = ""
-        if rule:
-            end = f" {'─' * spare}"
-        return [
-            (begin, muted),
-            (sentence, style),
-            (end, muted),
-        ]
+    return [
+        begin,
+        (answer.sentence, style),
+        (end, palette.muted),
+    ]
+
+
+def _cut_answer(answer: AnswerLine, key: str, room: int, palette: Palette) -> Runs:
+    """As much of an answer as there is room for, and the key for all of it."""
     more = ""
     if key:
         more = f"{key} all"
     room -= cell_len(more) + 1
+    sentence = fit(answer.sentence, room)
+    style = palette.meaning(answer.meaning)
     return [
-        (begin, muted),
-        (fit(sentence, room), style),
-        (" ", muted),
+        (sentence, style),
+        (" ", palette.muted),
         (more, palette.accent),
     ]
 
