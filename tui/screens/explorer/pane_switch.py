@@ -53,8 +53,7 @@ class PaneSwitch:
         """Set the screen's classes for its size; returns whether it has few rows."""
         is_low = height < _TALL
         is_narrow = is_low or width < _WIDE
-        self._screen.set_class(is_narrow, "-narrow")
-        self._screen.set_class(is_low, "-low")
+        self._screen.update_classes({"-narrow": is_narrow, "-low": is_low})
         # Before the layout, which would take the focus from a pane that is hidden.
         self.show(self.pane)
         return is_low
