@@ -48,8 +48,8 @@ lock: setup ## Lock today's versions of the development set
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-annotate --no-header \
 		--no-emit-find-links pyproject.toml --group dev -o requirements/dev.txt
 
-sample: setup ## Capture the shipped sample session again, from all three engines
-	@$(BIN)/python sessions/make_sample.py
+sample: setup ## Capture the shipped sample sessions again, with real engines
+	@$(BIN)/python sessions/make_sample.py && $(BIN)/python sessions/make_temperature.py
 
 screenshots: setup ## Draw the pictures of the documentation again
 	@$(BIN)/python docs/make_screenshots.py

@@ -11,6 +11,9 @@ import pytest
 
 from benchmarks.make_session import make_session
 from logdrift.cli.main import COMMANDS
+from logdrift.core.compare.pair import default_pair, list_pairs, make_pair
+from logdrift.core.report.answers import answer_of_pair
+from logdrift.core.session.reader import open_session
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 HEAVY = ("torch", "transformers", "vllm", "sglang")
@@ -185,20 +188,31 @@ def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
     assert done.stderr == ""
 
 
-def test_the_shipped_sample_is_whole() -> None:
-    from logdrift.core.compare.pair import list_pairs
-    from logdrift.core.session.reader import open_session
-
-    folder = REPOSITORY / "sessions" / "sample-smollm2"
-    session = open_session(folder)
-    assert session.state == "complete"
-    assert {c.engine for c in session.captures} == {"transformers", "vllm", "sglang"}
-    assert len(list_pairs(session)) >= 8
-    files = [p for p in folder.rglob("*") if p.is_file()]
-    assert sum(p.stat().st_size for p in files) < 5_000_000
+@pytest.mark.parametrize("name", ["sample-smollm2", "sample-temperature"])
+def test_a_shipped_sample_is_whole_and_names_no_machine(name: str) -> None:
+    folder = REPOSITORY / "sessions" / name
+    assert open_session(folder).state == "complete"
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) < 5_000_000
     for file in files:
         data = file.read_bytes()
-        assert not any(
-            f"/{root}/".encode() in data
-            for root in ("root", "home", "work", "tmp", "Users")
-        ), file
+        for root in ("root", "home", "work", "tmp", "Users"):
+            assert f"/{root}/".encode() not in data, file
+
+
+def test_the_healthy_sample_has_all_three_engines() -> None:
+    session = open_session(REPOSITORY / "sessions" / "sample-smollm2")
+    engines = {capture.engine for capture in session.captures}
+    assert engines == {"transformers", "vllm", "sglang"}
+    assert len(list_pairs(session)) >= 8
+
+
+def test_the_sample_of_the_readme_has_its_cause_proven_on_the_real_engine() -> None:
+    session = open_session(REPOSITORY / "sessions" / "sample-temperature")
+    labels = default_pair(session)
+    assert labels is not None
+    answer = answer_of_pair(session, make_pair(session, *labels))
+    assert answer.comparable == "not_comparable"
+    assert answer.cause == "temperature"
+    assert answer.sureness == "certain"
+    assert answer.proof.startswith("vllm: logprobs_mode=raw_logprobs explains ")
