@@ -56,7 +56,10 @@ def walk(explorer: Explorer, positions: list[int], step: int, move: str) -> list
     """Jump from one to the next until there is none."""
     seen: list[int] = []
     while len(seen) <= len(positions):
-        position = getattr(explorer, move)(step)
+        if move == "next_match":
+            position = explorer.found.next(explorer.position, step)
+        else:
+            position = getattr(explorer, move)(step)
         if position is None:
             break
         explorer.jump(position)
@@ -141,33 +144,33 @@ def test_matches_are_gone_through_from_the_cursor_and_marked(
     starts = matches.starts.tolist()
     assert len(starts) > 3
     explorer = looking_at(session, pair, position=starts[1] + 1)
-    explorer.find("the w", matches)
-    assert explorer.first_match() == starts[2]
+    explorer.found.keep("the w", matches)
+    assert explorer.found.first(explorer.position) == starts[2]
     explorer.jump(starts[2])
-    assert explorer.match_number == 3
+    assert explorer.found.number(explorer.position) == 3
     assert walk(explorer, starts[3:], 1, "next_match") == starts[3:]
     explorer.place(session.sequences.tokens - 1)
     if explorer.position > starts[-1]:
-        assert explorer.first_match() == starts[0], "around the end"
+        assert explorer.found.first(explorer.position) == starts[0], "around the end"
 
-    matched = explorer.matched(0, session.sequences.tokens)
+    matched = explorer.found.covered(0, session.sequences.tokens)
     expected = np.zeros(session.sequences.tokens, bool)
     for start, end in zip(starts, matches.ends.tolist(), strict=True):
         expected[start:end] = True
     assert matched is not None and (matched == expected).all()
-    part = explorer.matched(starts[0] + 1, starts[2] + 1)
+    part = explorer.found.covered(starts[0] + 1, starts[2] + 1)
     assert part is not None and len(part) == starts[2] - starts[0]
 
-    assert explorer.end_search() and explorer.matched(0, 5) is None
-    assert not explorer.end_search() and explorer.query == ""
+    assert explorer.found.forget() and explorer.found.covered(0, 5) is None
+    assert not explorer.found.forget() and explorer.found.query == ""
 
 
 def test_an_id_is_found_as_text_is(session: Session, pair: Pair) -> None:
     token_id = int(session.sequences.token_ids[10])
     explorer = looking_at(session, pair)
-    explorer.find(f"#{token_id}", find_ids(session.sequences, [token_id]))
+    explorer.found.keep(f"#{token_id}", find_ids(session.sequences, [token_id]))
     expected = np.flatnonzero(session.sequences.token_ids == token_id).tolist()
-    start = [explorer.first_match()]
+    start = [explorer.found.first(explorer.position)]
     explorer.place(expected[0])
     assert start + walk(explorer, expected, 1, "next_match") == expected
 

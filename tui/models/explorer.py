@@ -15,6 +15,7 @@ from logdrift.core.compare.pair import Pair
 from logdrift.core.compare.token_values import Stretch
 from logdrift.core.session.reader import Session
 from logdrift.tui.models.flow import FragmentCache
+from logdrift.tui.models.found import FoundText
 from logdrift.tui.models.jumps import Jumps
 from logdrift.tui.models.levels import Counts, Levels
 from logdrift.tui.models.listing import NO_SEQUENCES, Listing, list_sequences
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
     from logdrift.core.compare.pair_numbers import PairNumbers
     from logdrift.core.session.progress import Live
-    from logdrift.core.session.search import Matches
     from logdrift.tui.models.answer import AnswerLine
     from logdrift.tui.models.inspection import Inspection
     from logdrift.tui.models.why import WhyView
@@ -62,9 +62,7 @@ class Explorer:
         self.jumps = Jumps()
         self.flips: Positions | None = None
         """The pair's rank flips, None while they are not known."""
-        self.matches: Matches | None = None
-        """Where the text is that was searched for, None without a search."""
-        self.query = ""
+        self.found = FoundText()
 
         self.counts = Counts()
         self.keep: Flags | None = None
@@ -257,79 +255,6 @@ class Explorer:
         following = inspection.by + 1
         self.order_by = following % choices
         return columns[self.order_by]
-
-    # ---- what was searched for
-
-    def find(self, query: str, matches: Matches) -> None:
-        """Keep what a search has found."""
-        self.query = query
-        self.matches = matches
-
-    def end_search(self) -> bool:
-        """Forget the search; False where there was none."""
-        searching = self.matches is not None
-        self.query = ""
-        self.matches = None
-        return searching
-
-    def first_match(self) -> int | None:
-        """The position of the match at the cursor or after it; the first after the
-        last.
-
-        None where nothing was found.
-        """
-        if self.matches is None:
-            return None
-        count = len(self.matches)
-        if not count:
-            return None
-        index = self._match_index() % count
-        start = self.matches.starts[index]
-        return int(start)
-
-    def next_match(self, step: int) -> int | None:
-        """The next match, None where there is none."""
-        if self.matches is None:
-            return None
-        starts = self.matches.starts
-        return beside(starts, self.position, step)
-
-    @property
-    def match_number(self) -> int:
-        """The number of the match at the cursor, from 1."""
-        return self._match_index() + 1
-
-    def _match_index(self) -> int:
-        """How many matches start before the cursor."""
-        assert self.matches is not None
-        starts = self.matches.starts
-        count = np.searchsorted(starts, self.position, "left")
-        return int(count)
-
-    def matched(self, start: int, stop: int) -> Flags | None:
-        """Which tokens belong to a match, bool[stop - start]; None without a search.
-
-        Matches that start before ``start`` are not marked: a match does not cross the
-        border of a sequence.
-        """
-        matches = self.matches
-        if matches is None:
-            return None
-        count = stop - start
-        bounds = [start, stop]
-        first, last = np.searchsorted(matches.starts, bounds, "left")
-        begins = matches.starts[first:last]
-        ends = matches.ends[first:last]
-        ends = np.minimum(ends, stop)
-        size = count + 1
-        change = np.zeros(size, np.int64)
-        first_tokens = begins - start
-        np.add.at(change, first_tokens, 1)
-        tokens_after = ends - start
-        np.add.at(change, tokens_after, -1)
-        change_at_token = change[:-1]
-        open_matches = np.cumsum(change_at_token)
-        return open_matches > 0
 
     # ---- colours
 

@@ -60,7 +60,7 @@ def passage_of(explorer: Explorer) -> Passage:
         levels=levels,
         fragments=explorer.fragments,
         legend=explorer.legend(),
-        matched=explorer.matched(start, stop),
+        matched=explorer.found.covered(start, stop),
         notes=frozenset(notes),
         greyed=explorer.greyed,
     )

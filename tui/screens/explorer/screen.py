@@ -23,6 +23,7 @@ from logdrift.tui.screens.charted import ChartedScreen
 from logdrift.tui.screens.explorer import earlier, following, jobs
 from logdrift.tui.screens.explorer.colours import Colours
 from logdrift.tui.screens.explorer.dialogue import Dialogue
+from logdrift.tui.screens.explorer.keys import ExplorerKeys
 from logdrift.tui.screens.explorer.listing import SequenceOrder
 from logdrift.tui.screens.explorer.marks import Marks
 from logdrift.tui.screens.explorer.moves import Moves
@@ -53,7 +54,7 @@ _FOR_A_PAIR = frozenset(
 """The commands that need a pair."""
 
 
-class ExplorerScreen(ChartedScreen, inherit_bindings=False):
+class ExplorerScreen(ExplorerKeys, ChartedScreen, inherit_bindings=False):
     """Sequences, tokens, inspector and chart; on a small terminal one at a time."""
 
     BINDINGS = bindings("explorer", "charts")
@@ -370,62 +371,6 @@ class ExplorerScreen(ChartedScreen, inherit_bindings=False):
         if name in NAMES:
             self.pane_switch.show(name)
 
-    # ---- keys: moving
-
-    def action_next_divergence(self) -> None:
-        self._next_divergence(1)
-
-    def action_previous_divergence(self) -> None:
-        self._next_divergence(-1)
-
-    def _next_divergence(self, step: int) -> None:
-        """During a search the same keys go from match to match."""
-        if self.model.matches is not None:
-            self.search.next_match(step)
-        else:
-            self.moves.next_divergence(step)
-
-    def action_next_flip(self) -> None:
-        self.moves.next_flip(1)
-
-    def action_previous_flip(self) -> None:
-        self.moves.next_flip(-1)
-
-    def action_next_sequence(self) -> None:
-        self.moves.next_sequence(1)
-
-    def action_previous_sequence(self) -> None:
-        self.moves.next_sequence(-1)
-
-    def action_undo_jump(self) -> None:
-        self.moves.undo()
-
-    def action_redo_jump(self) -> None:
-        self.moves.redo()
-
-    def action_labels(self) -> None:
-        self.moves.start_labels()
-
-    def action_search(self) -> None:
-        self.search.ask()
-
-    def action_go_to(self) -> None:
-        self.search.ask_place()
-
-    def action_end_search(self) -> None:
-        """Esc ends the search; without one it removes the filter."""
-        self.say("")
-        if self.model.matches is not None:
-            self.search.end()
-        elif self.model.state.filter:
-            self.listing.filter_by("")
-
-    def action_mark(self) -> None:
-        self.marks.ask_note()
-
-    def action_marks(self) -> None:
-        self.marks.choose()
-
     # ---- keys: what is shown
 
     def action_next_mode(self) -> None:
@@ -433,24 +378,6 @@ class ExplorerScreen(ChartedScreen, inherit_bindings=False):
 
     def action_modes(self) -> None:
         self.colours.choose_mode()
-
-    def action_threshold(self) -> None:
-        self.colours.choose_threshold()
-
-    def action_threshold_up(self) -> None:
-        self.colours.next_threshold(1)
-
-    def action_threshold_down(self) -> None:
-        self.colours.next_threshold(-1)
-
-    def action_sort(self) -> None:
-        self.listing.next_sort()
-
-    def action_sorts(self) -> None:
-        self.listing.choose_sort()
-
-    def action_filter(self) -> None:
-        self.listing.ask_filter()
 
     def action_order(self) -> None:
         """Order the alternatives by the other of A and B."""

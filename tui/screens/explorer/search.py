@@ -35,7 +35,7 @@ class Search:
             "Search",
             "text, also across tokens (↵ is a newline), or ids: #30010 · lower case"
             " finds upper case too",
-            self._explorer.query,
+            self._explorer.found.query,
             self._start,
             typed=self._count,
         )
@@ -63,8 +63,9 @@ class Search:
             self._to_first_match(message)
 
     def _to_first_match(self, message: Searched) -> None:
-        self._explorer.find(message.query, message.matches)
-        position = self._explorer.first_match()
+        explorer = self._explorer
+        explorer.found.keep(message.query, message.matches)
+        position = explorer.found.first(explorer.position)
         assert position is not None
         self._moves.jump(position)
         self._panes.show_passage()
@@ -72,7 +73,7 @@ class Search:
 
     def next_match(self, step: int) -> None:
         """To the next match; ``step`` -1: the one before."""
-        position = self._explorer.next_match(step)
+        position = self._explorer.found.next(self._explorer.position, step)
         if position is None:
             self._dialogue.say(f"no match {side(step)} this one (Esc ends the search)")
             return
@@ -81,15 +82,16 @@ class Search:
 
     def _say_match(self) -> None:
         explorer = self._explorer
-        assert explorer.matches is not None
-        count = len(explorer.matches)
-        place = f"{explorer.match_number:,} of {count:,} found"
-        query = visible(explorer.query)
+        found = explorer.found
+        assert found.matches is not None
+        count = len(found.matches)
+        place = f"{found.number(explorer.position):,} of {count:,} found"
+        query = visible(found.query)
         self._dialogue.say(f"{place}: {query}  (n next, N back, Esc ends)")
 
     def end(self) -> None:
         """Forget the search."""
-        if self._explorer.end_search():
+        if self._explorer.found.forget():
             self._panes.show_passage()
 
     # ---- places

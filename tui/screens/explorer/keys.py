@@ -1,0 +1,99 @@
+"""The keys of the explorer that move the cursor, mark tokens, and choose what counts as
+divergent and what is listed.
+"""
+
+from __future__ import annotations
+
+from logdrift.tui.models.explorer import Explorer
+from logdrift.tui.screens.base import BaseScreen
+from logdrift.tui.screens.explorer.colours import Colours
+from logdrift.tui.screens.explorer.listing import SequenceOrder
+from logdrift.tui.screens.explorer.marks import Marks
+from logdrift.tui.screens.explorer.moves import Moves
+from logdrift.tui.screens.explorer.search import Search
+
+
+class ExplorerKeys(BaseScreen, inherit_bindings=False):
+    """Each key is done by one of the objects that the explorer holds."""
+
+    model: Explorer
+    moves: Moves
+    search: Search
+    marks: Marks
+    colours: Colours
+    listing: SequenceOrder
+
+    # ---- moving
+    def action_next_divergence(self) -> None:
+        self._next_divergence(1)
+
+    def action_previous_divergence(self) -> None:
+        self._next_divergence(-1)
+
+    def _next_divergence(self, step: int) -> None:
+        """During a search the same keys go from match to match."""
+        if self.model.found.matches is not None:
+            self.search.next_match(step)
+        else:
+            self.moves.next_divergence(step)
+
+    def action_next_flip(self) -> None:
+        self.moves.next_flip(1)
+
+    def action_previous_flip(self) -> None:
+        self.moves.next_flip(-1)
+
+    def action_next_sequence(self) -> None:
+        self.moves.next_sequence(1)
+
+    def action_previous_sequence(self) -> None:
+        self.moves.next_sequence(-1)
+
+    def action_undo_jump(self) -> None:
+        self.moves.undo()
+
+    def action_redo_jump(self) -> None:
+        self.moves.redo()
+
+    def action_labels(self) -> None:
+        self.moves.start_labels()
+
+    def action_search(self) -> None:
+        self.search.ask()
+
+    def action_go_to(self) -> None:
+        self.search.ask_place()
+
+    def action_end_search(self) -> None:
+        """Esc ends the search; without one it removes the filter."""
+        self.say("")
+        if self.model.found.matches is not None:
+            self.search.end()
+        elif self.model.state.filter:
+            self.listing.filter_by("")
+
+    def action_mark(self) -> None:
+        self.marks.ask_note()
+
+    def action_marks(self) -> None:
+        self.marks.choose()
+
+    # ---- marks, threshold and list
+
+    def action_threshold(self) -> None:
+        self.colours.choose_threshold()
+
+    def action_threshold_up(self) -> None:
+        self.colours.next_threshold(1)
+
+    def action_threshold_down(self) -> None:
+        self.colours.next_threshold(-1)
+
+    def action_sort(self) -> None:
+        self.listing.next_sort()
+
+    def action_sorts(self) -> None:
+        self.listing.choose_sort()
+
+    def action_filter(self) -> None:
+        self.listing.ask_filter()
