@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from collections.abc import Iterable
 from dataclasses import replace
@@ -215,6 +216,11 @@ def start(folder: Path, *, detach: bool = False, parallel: bool = False) -> int:
     if not complete:
         raise _incomplete(folder)
     narrate(f"session complete: {folder}")
+    # Imported here: only a capture that is done has numbers to read.
+    from logdrift.cli.closing import closing_lines
+
+    for line in closing_lines(folder):
+        narrate(line)
     return 0
 
 
@@ -238,7 +244,7 @@ def _detach(folder: Path, parallel: bool) -> int:
     print(
         visible(
             f"capturing in the background (process {pid}): watch it with logdrift open"
-            f" {folder}"
+            f" {shlex.quote(str(folder))}"
         )
     )
     return 0

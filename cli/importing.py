@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 import sys
 from pathlib import Path
 
@@ -57,6 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Import, and say what the session holds."""
+    from logdrift.cli.closing import closing_lines
     from logdrift.core.paths import user_path
     from logdrift.core.processes import cancellable
     from logdrift.core.report.layout import canvas_of
@@ -73,5 +73,6 @@ def run(args: argparse.Namespace) -> int:
     for note in notes:
         print(canvas.text(f"note: {note}"), file=sys.stderr)
     print(canvas.text(f"{out}: {size}, {labels}"))
-    print(canvas.text(f"logdrift open {shlex.quote(str(out))}"))
+    for line in closing_lines(out):
+        print(canvas.text(line))
     return 0

@@ -17,13 +17,20 @@ from collections.abc import Sequence
 from typing import Any
 
 from logdrift.cli.streams import OutputError, abandon_output, steady_streams
+from logdrift.cli.suggest import (
+    actions_below,
+    command_place,
+    refuse_unknown,
+    with_command,
+)
 from logdrift.core import errors
 from logdrift.core.errors import InputError, LogdriftError
+from logdrift.core.keys import near_key
 from logdrift.core.session.visible import visible
 from logdrift.core.version import __version__
 
 COMMANDS = {
-    "open": "explore a session",
+    "open": "explore a session, or the shipped samples (--sample)",
     "capture": "capture log-probabilities from several backends into a session",
     "report": "the numbers of a session as text, Markdown, HTML or JSON",
     "why": "causes of a gap, ranked, with the evidence from the captured tokens",
@@ -32,6 +39,7 @@ COMMANDS = {
     "import": "a session from elsewhere, or from a file with log-probabilities",
     "env": "engine environments: create, list, check",
     "doctor": "what works on this machine, and a self-test with planted faults",
+    "completion": "completion of commands, flags and sessions for bash, zsh or fish",
     "keys": "the keys of the screens, and a sample of keys of your own",
     "demo": "capture the small real model through real engines, then explore it",
 }
@@ -107,15 +115,12 @@ def _unforeseen(error: Exception) -> tuple[str, int]:
 
 
 def _run(arguments: list[str]) -> int:
-    # What follows --sessions, abbreviated or not, is a folder, whatever its name.
-    words = [
-        word
-        for word, before in zip(arguments, ["", *arguments], strict=False)
-        if not before.startswith("--s") or "=" in before
-    ]
-    command = next((word for word in words if word in COMMANDS), None)
+    arguments = with_command(arguments, COMMANDS)
+    place = command_place(arguments)
+    command = None if place is None else arguments[place]
     parser = build_parser(command)
-    args = parser.parse_args(arguments)
+    args, unknown = parser.parse_known_args(arguments)
+    refuse_unknown(unknown, parser, command_parser(parser, command))
     if args.command is None:
         from logdrift.core.config import sessions_folder
         from logdrift.tui.door import need_terminal, run
@@ -135,7 +140,10 @@ def build_parser(command: str | None) -> argparse.ArgumentParser:
             "Explore the gap between the log-probabilities of an inference engine and"
             " those of Transformers."
         ),
-        epilog="Without a command, the list of sessions opens.",
+        epilog=(
+            "Without a command, the list of sessions opens; logdrift PATH opens the"
+            " session, or the folder of sessions, at PATH."
+        ),
     )
     parser.add_argument(
         "--version", action="version", version=f"logdrift {__version__}"
@@ -163,6 +171,17 @@ def build_parser(command: str | None) -> argparse.ArgumentParser:
     return parser
 
 
+def command_parser(
+    parser: argparse.ArgumentParser, command: str | None
+) -> argparse.ArgumentParser | None:
+    """The parser of a command within that of all; None without one."""
+    for action in parser._actions:
+        below = actions_below(action)
+        if command is not None and command in below:
+            return below[command]
+    return None
+
+
 def _module(command: str) -> Any:
     return importlib.import_module(f"logdrift.cli.{_MODULES.get(command, command)}")
 
@@ -172,6 +191,14 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> None:  # type: ignore[override]
         raise InputError(f"{message} (see {self.prog} --help)")
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        known = tuple(map(str, action.choices or ()))
+        near = near_key(str(value), known)
+        if near is not None and value not in known:
+            message = f"no {value!r}: did you mean {near!r}?"
+            raise argparse.ArgumentError(action, message)
+        super()._check_value(action, value)
 
 
 if __name__ == "__main__":

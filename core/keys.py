@@ -4,7 +4,6 @@ that logdrift does not have.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Set
 
 _STOP = (
@@ -26,6 +25,9 @@ NOT_HERE = {
 
 def near_key(key: str, known: Iterable[str]) -> str | None:
     """The known key that ``key`` was perhaps meant to be."""
+    # Imported here: every start reads this module, few have a key that is not known.
+    import difflib
+
     near = difflib.get_close_matches(key, _in_order(known), n=1)
     if near:
         return near[0]

@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from benchmarks.make_session import make_session
-from logdrift.cli.main import COMMANDS
+from logdrift.cli.main import COMMANDS, build_parser, command_parser
+from logdrift.cli.suggest import flags_of, refuse_unknown, with_command
 from logdrift.core.compare.pair import default_pair, list_pairs, make_pair
+from logdrift.core.errors import InputError
 from logdrift.core.report.answers import answer_of_pair
 from logdrift.core.session.reader import open_session
 
@@ -97,8 +99,27 @@ def test_every_command_has_help(run_logdrift: Run) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["explode"], "invalid choice: 'explode'"),
-        (["open"], "the following arguments are required: session"),
+        (["explode"], "no command and no folder is named 'explode'"),
+        (["opne"], "no command 'opne': did you mean 'open'?"),
+        (["--no-mouse", "dif", "a", "b"], "did you mean 'diff'?"),
+        (["./nothing"], "session nothing: no such folder"),
+        (["no/session"], "session no/session: no such folder"),
+        (
+            ["open"],
+            "open needs a session: logdrift open SESSION, or logdrift open --sample",
+        ),
+        (["report", "x", "--jsn"], "report has no flag --jsn: did you mean --json?"),
+        (["report", "x", "--htm=1"], "argument --html: ignored explicit argument '1'"),
+        (["report", "x", "--xyzzy"], "report has no flag --xyzzy (see"),
+        (["report", "x", "--no-mouse"], "--no-mouse stands before the command"),
+        (
+            ["env", "create", "--frehs"],
+            "env has no flag --frehs: did you mean --fresh?",
+        ),
+        (["report", "x", "y"], "report takes no 'y'"),
+        (["env", "crate"], "no 'crate': did you mean 'create'?"),
+        (["report", "x", "--scope", "compl"], "no 'compl': did you mean 'completion'?"),
+        (["--sesions", "x"], "no command"),
         (["open", "no/such/session"], "session no/such/session: no such folder"),
         (["report", "no/such/session"], "session no/such/session: no such folder"),
         (["capture"], "--out is missing"),
@@ -142,6 +163,53 @@ def test_bad_input_is_one_line_and_exit_code_2(
     assert len(done.stderr.strip().splitlines()) == 1
     assert done.stdout == ""
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_one_letter_wrong_suggests_the_flag(run_logdrift: Run, command: str) -> None:
+    """Every long flag of every command, a letter of it twice."""
+    parser = command_parser(build_parser(command), command)
+    assert parser is not None
+    flags = [flag for flag in flags_of(parser) if flag.startswith("--")]
+    for flag in flags:
+        wrong = f"{flag[:4]}{flag[3]}{flag[4:]}"
+        if wrong in flags:
+            continue
+        with pytest.raises(InputError) as error:
+            refuse_unknown([wrong], build_parser(None), parser)
+        assert f"did you mean {flag}?" in str(error.value), wrong
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_one_letter_wrong_suggests_the_command(command: str) -> None:
+    wrong = f"{command[0]}{command[2]}{command[1]}{command[3:]}"
+    with pytest.raises(InputError, match=f"did you mean '{command}'"):
+        with_command([wrong], COMMANDS)
+
+
+@pytest.mark.parametrize(
+    "before", [[], ["--no-mouse"], ["--sessions", "report"], ["--sess=x"]]
+)
+def test_a_path_stands_for_open(tmp_path: Path, before: list[str]) -> None:
+    path = str(tmp_path)
+    assert with_command([*before, path], COMMANDS) == [*before, "open", path]
+    assert with_command([*before, "why", path], COMMANDS) == [*before, "why", path]
+    assert with_command(before, COMMANDS) == before
+
+
+def test_a_folder_of_sessions_opens_as_a_list(
+    tmp_path: Path, run_logdrift: Run
+) -> None:
+    make_session(tmp_path / "s", tokens=200, sequences=4, top_k=3)
+    for arguments in ([tmp_path], ["open", tmp_path]):
+        done = run_logdrift(*arguments)
+        assert done.returncode == 2
+        assert (
+            f"the list of sessions needs a terminal: without one use logdrift report {tmp_path}/NAME"
+            in done.stderr
+        )
+    done = run_logdrift(tmp_path / "s")
+    assert f"logdrift report {tmp_path / 's'}" in done.stderr
 
 
 def test_debug_shows_the_traceback(run_logdrift: Run) -> None:
