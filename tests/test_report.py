@@ -238,7 +238,7 @@ def test_a_scope_without_tokens_is_nothing_to_compare_and_another_pair_is_shown(
     shown = logdrift(
         "report", session.folder, "--scope", "prompt", PYTHONIOENCODING="utf-8"
     ).stdout.decode()
-    assert "\ntrainer/prefill → vllm/prefill: COMPARABLE\n" in shown
+    assert shown.startswith("trainer/prefill → vllm/prefill: COMPARABLE\n")
     asked = logdrift(
         "report",
         session.folder,
@@ -248,7 +248,8 @@ def test_a_scope_without_tokens_is_nothing_to_compare_and_another_pair_is_shown(
         "trainer:vllm/decode",
         PYTHONIOENCODING="utf-8",
     )
-    assert "\ntrainer/prefill → vllm/decode: NOT COMPARABLE\n" in asked.stdout.decode()
+    answer = "trainer/prefill → vllm/decode: NOT COMPARABLE\n"
+    assert asked.stdout.decode().startswith(answer)
 
 
 @pytest.mark.parametrize(
@@ -573,13 +574,14 @@ def test_not_comparable_says_the_reason_before_any_number_and_greys_them(
     )
     shown = text_of(session, Canvas(80, "utf-8", colour=True))
     grey, reset = "\x1b[2m", "\x1b[0m"
-    overview, detail = shown.split("trainer/prefill → vllm/decode: NOT COMPARABLE")
-    assert next(line for line in overview.splitlines() if "33.3%" in line).startswith(
-        grey
-    )
+    head, detail = shown.split("trainer/prefill → vllm/decode: NOT COMPARABLE")
+    assert head == "\x1b[31;1m"  # the answer is the first thing, in red
     reason, _, numbers = detail.partition("The numbers of this pair mean nothing")
+    overview = next(line for line in numbers.splitlines() if "33.3%" in line)
+    assert overview.startswith(grey)
     assert "the weights differ" in reason and "MAE" not in reason and numbers
-    rows = [line for line in numbers.splitlines() if re.search(r"\d\.\d", line)]
+    table = numbers.partition("A → B over")[2]  # the session is described before it
+    rows = [line for line in table.splitlines() if re.search(r"\d\.\d", line)]
     assert len(rows) > 20
     assert all(line.startswith(grey) and line.endswith(reset) for line in rows)
 

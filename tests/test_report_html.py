@@ -301,7 +301,7 @@ def test_what_is_null_is_unknown(sample: Session) -> None:
     empty |= {"a": "trainer/prefill", "b": "vllm/decode"}
     parts = [{"rollout": "vllm/decode", "trainer": "trainer/prefill"}]
     page = check_page(html(made_dictionary(empty, decomposition=parts), sample))
-    tables = tables_of_numbers(typed_pair(empty).metrics)
+    tables = tables_of_numbers(typed_pair(empty).metrics, None)
     expected = sum(row.value is None for _, rows in tables for row in rows)
     assert expected > 50
     assert sum(word == "unknown" for word in page.words) >= expected

@@ -102,7 +102,7 @@ async def test_it_can_be_chosen_on_the_matrix_screen(value: float) -> None:
         await judged(pilot)
         await pilot.press("m")
         await until(pilot, lambda: isinstance(app.screen, MatrixScreen))
-        await pilot.press("m")
+        await pilot.press("O")
         await until(pilot, lambda: isinstance(app.screen, Picker))
         await pilot.press("end")
         await until(pilot, lambda: TOY.path in screen_text(app))

@@ -72,7 +72,7 @@ async def test_the_report_is_that_of_the_command_in_the_width_of_the_screen(
         shown = lines(screen.reading)
         assert (
             "Report · text · trainer/prefill → vllm/decode" in shown[0]
-            and "sample-smollm2" in shown[1]
+            and "trainer/prefill → vllm/decode: COMPARABLE" in shown[1]
         )
         await pilot.press("v")
         await until(pilot, lambda: screen.text == paint_markdown(comment(report, PAIR)))

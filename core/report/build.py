@@ -27,6 +27,7 @@ from logdrift.core.compare.pairs import PairLabels
 from logdrift.core.compare.published import PUBLISHED
 from logdrift.core.report.records import CONTEXT, PairReport, SessionReport, WorstToken
 from logdrift.core.report.strict_json import Json
+from logdrift.core.report.usual import usual_range
 from logdrift.core.session.reader import Capture, Session
 
 if TYPE_CHECKING:
@@ -172,6 +173,7 @@ def report_on_pair(
         measured=measured,
         limits=tuple(judged),
         worst=tuple(worst),
+        usual=usual_range(pair.a.info, pair.b.info),
     )
 
 

@@ -26,6 +26,7 @@ from logdrift.core.report.page_parts import paragraph
 from logdrift.core.report.pair_numbers import SCOPES, interval_of, left_out
 from logdrift.core.report.records import PairReport, SessionReport
 from logdrift.core.report.session_facts import failure_log, size_in_words
+from logdrift.core.report.standing import LEGEND
 from logdrift.core.words import MEANINGLESS, SEVERITIES, VERDICTS
 
 WORST = 10
@@ -208,6 +209,8 @@ def _in_full(report: SessionReport, pair: PairReport) -> Blocks:
         yield paragraph(MEANINGLESS, tone="bold")
     limits = limit_tables.limits_in_columns(pair)
     yield from _titled("Published and own limits", limits)
+    if not pair.void:
+        yield paragraph(LEGEND)
     for title, values in tables.number_tables(pair):
         table = tables.numbers_in_columns(values, void=pair.void)
         yield paragraph(title, tone="bold")

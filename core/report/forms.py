@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from logdrift.core.compare.pair import Pair
 from logdrift.core.compare.pairs import PairLabels
@@ -10,6 +11,9 @@ from logdrift.core.report.build import with_answer
 from logdrift.core.report.layout import Canvas
 from logdrift.core.report.records import SessionReport
 from logdrift.core.session.reader import Session
+
+if TYPE_CHECKING:
+    from logdrift.core.report.paint.text import StyledLine
 
 FORMS = {".txt": "text", ".md": "md", ".html": "html", ".json": "json"}
 """The form that the ending of a file's name asks for."""
@@ -48,6 +52,18 @@ def text_of(
 
     blocks = session_text(report, main)
     return paint_text(blocks, canvas)
+
+
+def styled_text(
+    report: SessionReport, session: Session, main: PairLabels | None, canvas: Canvas
+) -> list[StyledLine]:
+    """The report as lines of runs, each in its tone. Not for the event loop."""
+    from logdrift.core.report.paint.text import styled_lines
+    from logdrift.core.report.session_text import session_text
+
+    answered = with_answer(report, session, main)
+    blocks = session_text(answered, main)
+    return list(styled_lines(blocks, canvas))
 
 
 def markdown_of(report: SessionReport, main: PairLabels | None = None) -> str:

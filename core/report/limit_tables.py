@@ -22,6 +22,7 @@ from logdrift.core.report.document import (
     TableColumn,
     TagCell,
 )
+from logdrift.core.report.limit_words import conclusion
 from logdrift.core.report.pair_numbers import (
     bounds_text,
 )
@@ -132,7 +133,9 @@ def limits_in_words(pair: PairReport) -> str:
     counts = Counter(map(_outcome_in_words, pair.limits))
     parts = [f"{counts[word]:,} {word}" for word in _OUTCOMES if counts[word]]
     outcomes = ", ".join(parts)
-    return f"Of {len(pair.limits):,} limits {outcomes}."
+    mae = pair.metrics.errors.mae
+    normal = conclusion(pair.limits, mae, pair.usual, void=pair.void)
+    return f"{normal.text} Of {len(pair.limits):,} limits {outcomes}."
 
 
 def _outcome_in_words(judged: JudgedLimit) -> str:

@@ -49,6 +49,7 @@ from logdrift.core.report.pair_numbers import (
 )
 from logdrift.core.report.records import PairReport, SessionReport
 from logdrift.core.report.session_facts import failure_log, size_in_words
+from logdrift.core.report.standing import LEGEND
 from logdrift.core.report.table_parts import nats_cell
 from logdrift.core.report.usual import usual_range
 from logdrift.core.session.reader import Session
@@ -273,7 +274,7 @@ def _sentence(report: SessionReport, pair: PairReport) -> Inline:
 def _cards(report: SessionReport, pair: PairReport) -> Iterator[CardBlock]:
     for path in _CARDS:
         metric = METRICS[path]
-        value = metric_value(metric, pair.metrics)
+        value = metric_value(metric, pair.metrics, pair.usual)
         good = metric.good
         if path == "errors.mae":
             good = _usual(report, pair) or good
@@ -435,8 +436,11 @@ def _number_panels(pair: PairReport) -> Iterator[GroupBlock]:
     if metrics.ci95.method is not None:
         note = interval_note(pair)
         notes.append(paragraph(note, "muted"))
+    if not pair.void:
+        legend = paragraph(LEGEND, "muted")
+        notes.append(legend)
     for title, values in tables.number_tables(pair):
-        table = tables.numbers_with_notes(values)
+        table = tables.numbers_with_notes(values, void=pair.void)
         yield _panel(title, table, *notes)
         notes.clear()
     if metrics.what_if:

@@ -13,9 +13,12 @@ from logdrift.core.compare.decomposition import Decomposition, Term
 from logdrift.core.compare.floor import Floor, SelfGap
 from logdrift.core.compare.limits import Limit
 from logdrift.core.compare.metric import METRICS, Metric
+from logdrift.core.compare.metric.good import Standing
 from logdrift.core.compare.metrics import Metrics
+from logdrift.core.compare.usual import UsualRange
 from logdrift.core.numbers import UNKNOWN, counted, figure, is_number
 from logdrift.core.report.records import PairReport
+from logdrift.core.report.standing import standing_of
 
 SCOPES = {
     "all": "all tokens",
@@ -45,13 +48,14 @@ _SAMPLED_BY_B = Metric(
 @dataclass(frozen=True, slots=True)
 class MetricValue:
     """One number of a pair: its 95% interval and its multiple of the noise floor where
-    known.
+    known, and where it stands against its good range.
     """
 
     metric: Metric
     value: float | None
     interval: tuple[float, float] | None
     multiple: float | None
+    standing: Standing | None
 
     @property
     def text(self) -> str:
@@ -68,14 +72,19 @@ class MetricValue:
         return "; ".join(parts)
 
 
-def metric_value(metric: Metric, metrics: Metrics) -> MetricValue:
-    """The number with all that is known of it."""
+def metric_value(
+    metric: Metric, metrics: Metrics, usual: UsualRange | None
+) -> MetricValue:
+    """The number with all that is known of it; ``usual`` is the range of the pair's
+    MAE, None where no dtype was observed.
+    """
     value = metric.value(metrics)
     return MetricValue(
         metric=metric,
         value=value,
         interval=interval_of(metric.path, metrics),
         multiple=floor_multiple(metric.path, value, metrics.floor),
+        standing=standing_of(metric, metrics, usual),
     )
 
 
@@ -111,7 +120,9 @@ def floor_multiple(path: str, value: float | None, floor: Floor | None) -> float
     return None
 
 
-def tables_of_numbers(metrics: Metrics) -> Iterator[tuple[str, list[MetricValue]]]:
+def tables_of_numbers(
+    metrics: Metrics, usual: UsualRange | None
+) -> Iterator[tuple[str, list[MetricValue]]]:
     """Title and rows of the tables of all numbers; a section that the pair does not
     have is left out.
     """
@@ -125,7 +136,7 @@ def tables_of_numbers(metrics: Metrics) -> Iterator[tuple[str, list[MetricValue]
     for (_, title), rows in tables.items():
         if _SAMPLED_BY_B in rows:
             rows = [_SAMPLED_BY_B, *rows[:-1]]
-        yield title, [metric_value(metric, metrics) for metric in rows]
+        yield title, [metric_value(metric, metrics, usual) for metric in rows]
 
 
 def has_section(metrics: Metrics, section: str) -> bool:

@@ -27,11 +27,12 @@ from logdrift.core.report.document import (
     LineBlock,
     SentenceBlock,
     SeriesBlock,
+    Span,
     TableBlock,
     TableColumn,
     TableRow,
-    Tone,
 )
+from logdrift.core.report.limit_words import MARKS, conclusion, limit_tone
 from logdrift.core.report.pair_numbers import (
     MetricValue,
     bounds_text,
@@ -40,9 +41,14 @@ from logdrift.core.report.pair_numbers import (
     metric_value,
 )
 from logdrift.core.report.records import PairReport, SessionReport
+from logdrift.core.report.standing import LEGEND, counts_in_words, mark_cell
 from logdrift.core.report.table_parts import number_column
 
 _CORRECTIONS = 6
+_SHARES = (
+    "Percent are shares of the mean of Δ², in which the two parts add up. MAE and RMSE"
+    " do not add up: a part can be larger than all of it."
+)
 _STATES = {None: "unknown", True: "held", False: "exceeded"}
 
 
@@ -85,17 +91,23 @@ def _numbers(pair: PairReport) -> Blocks:
     for metric in METRICS.values():
         is_known = has_section(metrics, metric.section)
         if metric.headline and is_known:
-            values.append(metric_value(metric, metrics))
+            value = metric_value(metric, metrics, pair.usual)
+            values.append(value)
     yield TableBlock(
         columns=(
+            TableColumn("", 2),
             TableColumn("number", 21),
             TableColumn("value and 95% interval", 30),
             # Never cut: a range that ends in an ellipsis helps no reader.
             TableColumn("good", 0, wraps=True),
         ),
-        rows=tuple(map(_number, values)),
+        rows=tuple(_number(value, pair) for value in values),
         title_tone="bold",
     )
+    if not pair.void:
+        standings = [value.standing for value in values]
+        yield SentenceBlock(counts_in_words(standings))
+        yield LineBlock(LEGEND, "dim")
     ci95 = metrics.ci95
     if ci95.method == "blocks":
         yield SentenceBlock(
@@ -107,12 +119,16 @@ def _numbers(pair: PairReport) -> Blocks:
         yield LineBlock("No interval: too few tokens.", "dim")
 
 
-def _number(value: MetricValue) -> TableRow:
+def _number(value: MetricValue, pair: PairReport) -> TableRow:
     text = value.text
     metric = value.metric
+    good = metric.good
+    if metric.path == "errors.mae" and pair.usual is not None:
+        good = f"{pair.usual.words} in {pair.usual.dtype}"
     if value.interval is not None:
         text = f"{text} {interval_text(value.interval, metric.format)}"
-    return TableRow((metric.title, text, metric.good))
+    mark = Span("") if pair.void else mark_cell(value.standing)
+    return TableRow((mark, metric.title, text, good))
 
 
 def _floor(pair: PairReport) -> Blocks:
@@ -190,10 +206,13 @@ def _limits(pair: PairReport) -> Blocks:
         return
     rows = map(_limit, filter(_stands_out, limits))
     yield LineBlock(f"Limits of the frameworks: {_counts(limits)} (--md has all)")
+    mae = pair.metrics.errors.mae
+    normal = conclusion(limits, mae, pair.usual, void=pair.void)
+    yield SentenceBlock(normal.text, normal.tone, indent=2)
     yield TableBlock(
         columns=(
-            TableColumn("", 9, gap=2),
-            TableColumn("", 39, most=38),
+            TableColumn("", 11, gap=2),
+            TableColumn("", 37, most=36),
             TableColumn("", 0),
         ),
         rows=tuple(rows),
@@ -242,9 +261,9 @@ def _limit(judged: JudgedLimit) -> TableRow:
         name = f"{limit.framework}: {last_part}"
     # Exact, as in the other formats: rounded, one that is exceeded can read as held.
     numbers = f"{exact(judged.value)} for {bounds_text(limit)}"
-    tone: Tone = "" if judged.ok else "warn"
-    state = _STATES[judged.ok]
-    return TableRow((state, name, numbers), tone)
+    mark = MARKS[judged.ok]
+    state = f"{mark} {_STATES[judged.ok]}"
+    return TableRow((state, name, numbers), limit_tone(judged))
 
 
 def _corrections(pair: PairReport) -> Blocks:
@@ -338,8 +357,10 @@ def _origin(report: SessionReport, pair: PairReport) -> Blocks:
         if term is not None:
             line = f"  {name:37} MAE {fixed(term.mae)}  RMSE {fixed(term.rmse)}"
             if share is not None:
-                line += f"  {percentage(share)} of it"
+                line += f"  {percentage(share)}"
             yield LineBlock(line, "")
+    if split.decode_vs_prefill is not None:
+        yield SentenceBlock(_SHARES, "dim", indent=2)
     if split.reference is not None:
         rollout, _, _ = split.rollout.partition("/")
         text = _own_errors(split.reference, rollout)

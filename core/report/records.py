@@ -17,6 +17,7 @@ from logdrift.core.compare.limits import JudgedLimit
 from logdrift.core.compare.measured import MeasuredPair
 from logdrift.core.compare.metrics import Metrics
 from logdrift.core.compare.pairs import PairLabels
+from logdrift.core.compare.usual import UsualRange
 from logdrift.core.report.strict_json import Json, json_or_null, list_json
 from logdrift.core.session.layout import CaptureInfo, ModelInfo
 
@@ -67,13 +68,15 @@ class WorstToken:
 class PairReport:
     """A measured pair with the limits it was held against and its worst tokens.
 
-    ``answer`` is None where the causes were not asked for.
+    ``answer`` is None where the causes were not asked for, ``usual`` (the range of the
+    MAE for the coarser dtype) where a dtype was not observed.
     """
 
     measured: MeasuredPair
     limits: tuple[JudgedLimit, ...]
     worst: tuple[WorstToken, ...]
     answer: Answer | None = None
+    usual: UsualRange | None = None
 
     @property
     def labels(self) -> PairLabels:

@@ -1,10 +1,10 @@
-"""The report of a session for a terminal: what failed first, then the numbers, then
-what they mean.
+"""The report of a session for a terminal: what failed, then the answer with its
+reasons, then what it rests on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from logdrift.core.compare.gate import Reason
 from logdrift.core.compare.pairs import PairLabels
@@ -39,7 +39,10 @@ SHOWN_WORST = 10
 LOG_LINES = 5
 _DTYPES = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32"}
 _NUMBERS = ("MAE", "RMSE", "p99", "max", "Pearson", "exact")
+_TITLE_TONES: Mapping[str, Tone] = {"caution": "warn", "not_comparable": "bad"}
+"""That of `comparable` is bold: that two may be compared says not that all is well."""
 _HEADER_INDENT = 11
+_NOTHING = "Nothing to compare: fewer than two captures have a finished sequence."
 _RUNNING = (
     "Partial: this session is being written right now, and all numbers cover what is"
     " finished so far."
@@ -52,25 +55,18 @@ def session_text(report: SessionReport, main: PairLabels | None = None) -> list[
     ``main`` is the pair whose reasons and worst tokens are shown (default: the first of
     the report).
     """
-    blocks = [
-        *_failures(report),
-        *_broken(report),
-        *_header(report),
-        Gap(),
-        *_captures(report.captures),
-        Gap(),
-    ]
     pair = report.main_pair(main)
+    faults = [*_failures(report), *_broken(report)]
+    session = [*_header(report), Gap(), *_captures(report.captures)]
     if pair is None:
-        nothing = (
-            "Nothing to compare: fewer than two captures have a finished sequence."
-        )
-        return [*blocks, SentenceBlock(nothing)]
+        return [*faults, SentenceBlock(_NOTHING), Gap(), *session]
     return [
-        *blocks,
-        *_overview(report.pairs),
-        Gap(),
+        *faults,
         *_verdict(report, pair),
+        Gap(),
+        *session,
+        Gap(),
+        *_overview(report.pairs),
         *pair_blocks(report, pair),
         Gap(),
         *_worst(pair),
@@ -235,7 +231,9 @@ def _verdict(report: SessionReport, pair: PairReport) -> Blocks:
 
 
 def _title(pair: PairReport) -> SentenceBlock:
-    return SentenceBlock(f"{pair.name}: {VERDICTS[pair.gate.verdict]}", "bold")
+    verdict = pair.gate.verdict
+    tone = _TITLE_TONES.get(verdict, "bold")
+    return SentenceBlock(f"{pair.name}: {VERDICTS[verdict]}", tone)
 
 
 def _size_in_words(report: SessionReport, pair: PairReport) -> str:

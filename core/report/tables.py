@@ -34,6 +34,7 @@ from logdrift.core.report.pair_numbers import (
 )
 from logdrift.core.report.records import PairReport
 from logdrift.core.report.session_facts import observed_facts
+from logdrift.core.report.standing import standing_tag
 from logdrift.core.report.table_parts import (
     columns_of,
     count_cell,
@@ -122,7 +123,7 @@ def matrix_table(pairs: Sequence[PairReport]) -> TableBlock:
 def _texts_by_path(pair: PairReport) -> dict[str, str]:
     """Every number of a pair as it is written, by the path of its metric."""
     texts: dict[str, str] = {}
-    for _, values in tables_of_numbers(pair.metrics):
+    for _, values in tables_of_numbers(pair.metrics, pair.usual):
         for value in values:
             texts[value.metric.path] = value.text
     return texts
@@ -159,7 +160,7 @@ def _capture(info: CaptureInfo) -> Cells:
 
 def number_tables(pair: PairReport) -> Iterator[tuple[str, list[MetricValue]]]:
     """Title and numbers of each table of numbers."""
-    return tables_of_numbers(pair.metrics)
+    return tables_of_numbers(pair.metrics, pair.usual)
 
 
 def numbers_in_columns(values: Sequence[MetricValue], *, void: bool) -> TableBlock:
@@ -168,9 +169,11 @@ def numbers_in_columns(values: Sequence[MetricValue], *, void: bool) -> TableBlo
     """
     intervals = [value.interval for value in values]
     multiples = [value.multiple for value in values]
+    has_standing = _are_judged(values, void)
     has_interval = any(interval is not None for interval in intervals)
     has_multiple = any(multiple is not None for multiple in multiples)
     columns = {
+        TableColumn("good?"): has_standing,
         TableColumn("number"): True,
         number_column("value"): True,
         number_column("95% interval"): has_interval,
@@ -191,6 +194,7 @@ def _in_columns(value: MetricValue, void: bool) -> Cells:
     unit = unit_behind(value)
     metric = value.metric
     interval = interval_text(value.interval, metric.format)
+    yield standing_tag(value.standing)
     yield metric.title
     yield NumberCell(value.text, unit=unit, void=void)
     yield NumberCell(interval, void=void)
@@ -206,12 +210,23 @@ def unit_behind(value: MetricValue) -> str:
     return ""
 
 
-def numbers_with_notes(values: Iterable[MetricValue]) -> TableBlock:
+def _are_judged(values: Iterable[MetricValue], void: bool) -> bool:
+    """Whether there is a good range to hold one of the numbers against."""
+    has_range = any(value.standing for value in values)
+    return has_range and not void
+
+
+def numbers_with_notes(values: Sequence[MetricValue], *, void: bool) -> TableBlock:
     """Numbers with what they mean, their interval and their multiple of the floor in
     small letters below.
     """
     columns = columns_of(("number",), ("value",))
-    return table_of(columns, map(_with_notes, values))
+    rows = list(map(_with_notes, values))
+    if _are_judged(values, void):
+        tags = [standing_tag(value.standing) for value in values]
+        columns = (TableColumn("good?"), *columns)
+        rows = [(tag, *row) for tag, row in zip(tags, rows, strict=True)]
+    return table_of(columns, rows)
 
 
 def _with_notes(value: MetricValue) -> TableCells:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,9 +20,11 @@ from logdrift.tui.glyphs import ARROW
 from logdrift.tui.screens.base import MIN_WIDTH, BaseScreen, Saved
 from logdrift.tui.screens.origin import Labels
 from logdrift.tui.screens.searching import TextSearch
-from logdrift.tui.widgets.reading import Reading
+from logdrift.tui.tones import painted
+from logdrift.tui.widgets.reading import Reading, Row
 
 if TYPE_CHECKING:
+    from logdrift.core.report.paint.text import StyledLine
     from logdrift.core.report.records import SessionReport
 
 _FORMATS = {
@@ -38,6 +41,7 @@ class Rendered(Message):
     key: tuple[str, bool]
     report: SessionReport | None
     text: str
+    lines: Sequence[StyledLine] = ()
     problem: str | None = None
 
 
@@ -65,6 +69,8 @@ class ReportScreen(BaseScreen, inherit_bindings=False):
         self.all_pairs = pair is None
         self.text = ""
         self._reports: dict[bool, SessionReport] = {}
+        self._width = 0
+        """Cells for which the text was made."""
 
     def panes(self) -> ComposeResult:
         yield Reading("Report", [" being made"], id="report")
@@ -81,14 +87,23 @@ class ReportScreen(BaseScreen, inherit_bindings=False):
         return self.query_one(Reading)
 
     def _make(self) -> None:
+        self._width = self._text_width
         words = "making the report"
         if self.all_pairs:
             words += " of all pairs"
         self.say(words)
-        screen_width = max(MIN_WIDTH, self.app.size.width)
-        width = min(_WIDEST, screen_width - 2)
         known = self._known_report()
-        self.render_report(self.form, self.all_pairs, known, width)
+        self.render_report(self.form, self.all_pairs, known, self._width)
+
+    @property
+    def _text_width(self) -> int:
+        screen_width = max(MIN_WIDTH, self.app.size.width)
+        return min(_WIDEST, screen_width - 2)
+
+    def draw(self) -> None:
+        """Lay the report out anew where the screen has another width."""
+        if self._width != self._text_width:
+            self._make()
 
     def _known_report(self) -> SessionReport | None:
         """The report of what is shown, if it was made already."""
@@ -126,9 +141,26 @@ class ReportScreen(BaseScreen, inherit_bindings=False):
         report = known or self._built(all_pairs)
         if worker.is_cancelled:
             return
-        text = self._text(form, report, width)
-        message = Rendered((form, all_pairs), report, text)
+        key = (form, all_pairs)
+        if form == "text":
+            message = self._in_tones(key, report, width)
+        else:
+            text = self._text(form, report, width)
+            message = Rendered(key, report, text)
         self.post_message(message)
+
+    def _in_tones(
+        self, key: tuple[str, bool], report: SessionReport, width: int
+    ) -> Rendered:
+        """The text as the command prints it, and its lines in their tones."""
+        from logdrift.core.report.forms import styled_text
+        from logdrift.core.report.layout import Canvas
+
+        canvas = Canvas(width)
+        lines = styled_text(report, self.session, self.pair, canvas)
+        texts = ["".join(run.text for run in line) for line in lines]
+        text = "".join(f"{line}\n" for line in texts)
+        return Rendered(key, report, text, lines)
 
     @on(Rendered)
     def _on_rendered(self, message: Rendered) -> None:
@@ -140,18 +172,26 @@ class ReportScreen(BaseScreen, inherit_bindings=False):
         form, all_pairs = message.key
         self._reports[all_pairs] = message.report
         if form == self.form and all_pairs == self.all_pairs:
-            self._show(message.text)
+            self.text = message.text
+            self._show(message.lines or message.text.splitlines())
 
-    def _show(self, text: str) -> None:
+    def _show(self, lines: Sequence[StyledLine | str]) -> None:
         """Show the report of what was chosen."""
-        self.text = text
         pairs = "all pairs"
         if self.pair is not None and not self.all_pairs:
             a, b = map(visible, self.pair)
             pairs = f"{a} {ARROW} {b}"
         title = f"Report · {_FORMATS[self.form]} · {pairs}"
-        self.reading.put(title, text.splitlines())
+        rows = [self._row(line) for line in lines]
+        self.reading.put(title, rows)
         self.say("")
+
+    def _row(self, line: StyledLine | str) -> str | Row:
+        """A line of the report for the pane."""
+        if isinstance(line, str):
+            return line
+        (row,) = painted([line], self.palette)
+        return row
 
     # ---- commands
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from logdrift.core.compare.metric.good import GoodRange
 from logdrift.core.compare.metric.record import Metric
 
 _HEADING = "Tokens without a number"
@@ -14,6 +15,7 @@ COVERAGE: tuple[Metric, ...] = (
         perfect=0,
         meaning="tokens whose score is NaN on a side, of any scope",
         good="0; any other is a fault",
+        within=GoodRange(low=0, high=0),
         accessor=lambda pair: pair.coverage.nan,
         heading=_HEADING,
         leaves_out=None,
@@ -25,6 +27,7 @@ COVERAGE: tuple[Metric, ...] = (
         perfect=0,
         meaning="tokens whose score is NaN in A, of any scope",
         good="0; any other is a fault",
+        within=GoodRange(low=0, high=0),
         accessor=lambda pair: pair.coverage.nan_a,
         heading=_HEADING,
         leaves_out=None,
@@ -36,6 +39,7 @@ COVERAGE: tuple[Metric, ...] = (
         perfect=0,
         meaning="tokens whose score is NaN in B, of any scope",
         good="0; any other is a fault",
+        within=GoodRange(low=0, high=0),
         accessor=lambda pair: pair.coverage.nan_b,
         heading=_HEADING,
         leaves_out=None,
@@ -47,6 +51,7 @@ COVERAGE: tuple[Metric, ...] = (
         perfect=0,
         meaning="tokens of the scope that one side alone scored",
         good="0",
+        within=GoodRange(low=0, high=0),
         accessor=lambda pair: pair.coverage.unscored,
         heading=_HEADING,
         leaves_out=None,
@@ -58,6 +63,7 @@ COVERAGE: tuple[Metric, ...] = (
         perfect=0,
         meaning="tokens of the scope that B scored and A did not",
         good="0",
+        within=GoodRange(low=0, high=0),
         accessor=lambda pair: pair.coverage.unscored_a,
         heading=_HEADING,
         leaves_out=None,
@@ -69,6 +75,7 @@ COVERAGE: tuple[Metric, ...] = (
         perfect=0,
         meaning="tokens of the scope that A scored and B did not",
         good="0",
+        within=GoodRange(low=0, high=0),
         accessor=lambda pair: pair.coverage.unscored_b,
         heading=_HEADING,
         leaves_out=None,
@@ -80,6 +87,7 @@ COVERAGE: tuple[Metric, ...] = (
         perfect=0,
         meaning="coverage.unscored as a share of the tokens that a side scored",
         good="0",
+        within=GoodRange(low=0, high=0),
         accessor=lambda pair: pair.coverage.unscored_fraction,
         heading=_HEADING,
         leaves_out=None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from logdrift.core.compare.metric.good import GoodRange
 from logdrift.core.compare.metric.record import Metric
 from logdrift.core.compare.usual import USUAL
 
@@ -30,7 +31,8 @@ ERRORS: tuple[Metric, ...] = (
         unit="nats",
         perfect=0,
         meaning="root of the mean of delta squared",
-        good="1.3 to 3 times the MAE",
+        good="1.2 to 3 times the MAE",
+        within=GoodRange(low=1.2, high=3, times_mae=True),
         accessor=lambda pair: pair.errors.rmse,
         heading=_HEADING,
         headline=True,
@@ -41,7 +43,8 @@ ERRORS: tuple[Metric, ...] = (
         unit="nats",
         perfect=0,
         meaning="mean of delta, signed",
-        good="near 0, far below the MAE",
+        good="near 0: -0.25 to 0.25 times the MAE",
+        within=GoodRange(low=-0.25, high=0.25, times_mae=True),
         accessor=lambda pair: pair.errors.mean,
         heading=_HEADING,
         headline=True,
@@ -73,6 +76,7 @@ ERRORS: tuple[Metric, ...] = (
         perfect=0,
         meaning="|delta| that 1 token in 100 exceeds",
         good="below 10 times the MAE",
+        within=GoodRange(high=10, times_mae=True),
         accessor=lambda pair: pair.errors.p99,
         heading=_HEADING,
         headline=True,
@@ -84,6 +88,7 @@ ERRORS: tuple[Metric, ...] = (
         perfect=0,
         meaning="|delta| that 1 token in 1000 exceeds",
         good="below 30 times the MAE",
+        within=GoodRange(high=30, times_mae=True),
         accessor=lambda pair: pair.errors.p999,
         heading=_HEADING,
     ),
@@ -94,6 +99,7 @@ ERRORS: tuple[Metric, ...] = (
         perfect=0,
         meaning="largest |delta|",
         good="below 1 for some thousand tokens; tens are a fault",
+        within=GoodRange(high=1, surely_bad=10),
         accessor=lambda pair: pair.errors.max_abs,
         heading=_HEADING,
         headline=True,
@@ -125,6 +131,7 @@ ERRORS: tuple[Metric, ...] = (
         perfect=1,
         meaning="correlation of log p_A and log p_B",
         good="above 0.999; below 0.99 is not rounding",
+        within=GoodRange(low=0.999),
         accessor=lambda pair: pair.errors.pearson,
         heading=_HEADING,
         headline=True,
@@ -148,6 +155,7 @@ ERRORS: tuple[Metric, ...] = (
         perfect=0,
         meaning="tokens that one side alone calls impossible",
         good="0; any other is a fault",
+        within=GoodRange(low=0, high=0),
         accessor=lambda pair: pair.errors.infinite,
         heading=_HEADING,
         leaves_out=None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from logdrift.core.compare.metric.good import GoodRange
 from logdrift.core.compare.metric.record import Metric
 
 _KL = "KL estimates and effective sample size"
@@ -13,7 +14,8 @@ KL: tuple[Metric, ...] = (
         unit="nats",
         perfect=0,
         meaning="mean of -delta: KL(B||A) if B sampled the tokens",
-        good="near 0, of either sign",
+        good="near 0: -0.25 to 0.25 times the MAE",
+        within=GoodRange(low=-0.25, high=0.25, times_mae=True),
         accessor=lambda pair: pair.mismatch.k1,
         heading=_KL,
         headline=True,
@@ -35,6 +37,7 @@ KL: tuple[Metric, ...] = (
         perfect=0,
         meaning="mean of r - delta - 1: KL(B||A) if B sampled the tokens",
         good="below 0.003; above 0.015 bad",
+        within=GoodRange(high=0.003),
         accessor=lambda pair: pair.mismatch.k3,
         heading=_KL,
         headline=True,
@@ -76,6 +79,7 @@ KL: tuple[Metric, ...] = (
         perfect=0,
         meaning="Jensen-Shannon divergence, estimated from the sampled tokens",
         good="below 0.001",
+        within=GoodRange(high=0.001),
         accessor=lambda pair: pair.mismatch.js,
         heading=_KL,
     ),
@@ -86,6 +90,7 @@ KL: tuple[Metric, ...] = (
         perfect=0,
         meaning="mean of r squared, less 1",
         good="-0.02 to 0.02; above 1 bad",
+        within=GoodRange(low=-0.02, high=0.02),
         accessor=lambda pair: pair.mismatch.chi2_token,
         heading=_KL,
     ),
@@ -106,6 +111,7 @@ KL: tuple[Metric, ...] = (
         perfect=1,
         meaning="effective sample size of token weights, as a share",
         good="above 0.99; below 0.3 bad",
+        within=GoodRange(low=0.99),
         accessor=lambda pair: pair.mismatch.ess_token,
         heading=_KL,
         headline=True,
@@ -117,6 +123,7 @@ KL: tuple[Metric, ...] = (
         perfect=1,
         meaning="ess_token with r held within 0.5 to 2; never below 0.64",
         good="above 0.99",
+        within=GoodRange(low=0.99),
         accessor=lambda pair: pair.mismatch.ess_token_clamped,
         heading=_KL,
     ),
@@ -127,6 +134,7 @@ KL: tuple[Metric, ...] = (
         perfect=1,
         meaning="the same of whole sequences' ratios",
         good="above 0.5; falls with length",
+        within=GoodRange(low=0.5, surely_bad=0.1),
         accessor=lambda pair: pair.mismatch.ess_sequence,
         heading=_KL,
         headline=True,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from logdrift.core.compare.metric.good import GoodRange
 from logdrift.core.compare.metric.record import Metric
 
 _PERPLEXITY = "Perplexity"
@@ -34,6 +35,7 @@ PERPLEXITY: tuple[Metric, ...] = (
         perfect=1,
         meaning="mean over sequences of perplexity of A over that of B",
         good="0.99 to 1.01",
+        within=GoodRange(low=0.99, high=1.01),
         accessor=lambda pair: pair.mismatch.ppl_ratio,
         heading=_PERPLEXITY,
         headline=True,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from logdrift.core.compare.metric.good import GoodRange
 from logdrift.core.compare.metric.record import Metric
 
 _HEADING = "Error of the probabilities"
@@ -14,6 +15,7 @@ PROBABILITY: tuple[Metric, ...] = (
         perfect=0,
         meaning="mean of |p_A - p_B|",
         good="below 0.01; above it look for the cause",
+        within=GoodRange(high=0.01),
         accessor=lambda pair: pair.probability.mae,
         heading=_HEADING,
         headline=True,
@@ -70,6 +72,7 @@ PROBABILITY: tuple[Metric, ...] = (
         perfect=1,
         meaning="correlation of p_A and p_B",
         good="above 0.999; below 0.99 look for the cause",
+        within=GoodRange(low=0.999),
         accessor=lambda pair: pair.probability.pearson,
         heading=_HEADING,
         leaves_out=None,
@@ -81,6 +84,7 @@ PROBABILITY: tuple[Metric, ...] = (
         perfect=1,
         meaning="mean of exp(|delta|)",
         good="1 to 1.05",
+        within=GoodRange(low=1, high=1.05),
         accessor=lambda pair: pair.probability.mult_prob_error,
         heading=_HEADING,
         headline=True,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from logdrift.core.compare.metric.good import GoodRange
 from logdrift.core.compare.metric.record import Metric
 
 _RATIO = "Importance ratio r = exp(Δ)"
@@ -14,6 +15,7 @@ RATIO: tuple[Metric, ...] = (
         perfect=1,
         meaning="mean of r = exp(delta)",
         good="0.99 to 1.01; below 0.5 or above 2 bad",
+        within=GoodRange(low=0.99, high=1.01),
         accessor=lambda pair: pair.mismatch.ratio_mean,
         heading=_RATIO,
     ),
@@ -44,6 +46,7 @@ RATIO: tuple[Metric, ...] = (
         perfect=1,
         meaning="r that 1 token in 100 exceeds",
         good="below 1.3",
+        within=GoodRange(high=1.3),
         accessor=lambda pair: pair.mismatch.ratio_p99,
         heading=_RATIO,
     ),
@@ -74,6 +77,7 @@ RATIO: tuple[Metric, ...] = (
         perfect=0,
         meaning="share of tokens with r outside [0.9, 1.1]",
         good="below 0.15",
+        within=GoodRange(high=0.15),
         accessor=lambda pair: pair.mismatch.clip_fraction.get("0.1"),
         heading=_RATIO,
     ),
@@ -84,6 +88,7 @@ RATIO: tuple[Metric, ...] = (
         perfect=0,
         meaning="share of tokens with r outside [0.8, 1.2]",
         good="below 0.03",
+        within=GoodRange(high=0.03),
         accessor=lambda pair: pair.mismatch.clip_fraction.get("0.2"),
         heading=_RATIO,
         headline=True,
@@ -95,6 +100,7 @@ RATIO: tuple[Metric, ...] = (
         perfect=0,
         meaning="share of tokens with r outside [0.7, 1.3]",
         good="below 0.01",
+        within=GoodRange(high=0.01),
         accessor=lambda pair: pair.mismatch.clip_fraction.get("0.3"),
         heading=_RATIO,
     ),
@@ -105,6 +111,7 @@ RATIO: tuple[Metric, ...] = (
         perfect=0,
         meaning="share of tokens with r or 1/r above 2",
         good="below 0.001",
+        within=GoodRange(high=0.001),
         accessor=lambda pair: pair.mismatch.extreme_fraction.get("2"),
         heading=_RATIO,
     ),
@@ -115,6 +122,7 @@ RATIO: tuple[Metric, ...] = (
         perfect=0,
         meaning="share of tokens with r or 1/r above 5",
         good="0",
+        within=GoodRange(low=0, high=0),
         accessor=lambda pair: pair.mismatch.extreme_fraction.get("5"),
         heading=_RATIO,
     ),
@@ -125,6 +133,7 @@ RATIO: tuple[Metric, ...] = (
         perfect=0,
         meaning="share of tokens with r or 1/r above 10",
         good="0; any other is a fault",
+        within=GoodRange(low=0, high=0),
         accessor=lambda pair: pair.mismatch.extreme_fraction.get("10"),
         heading=_RATIO,
     ),

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeVar
 
+from logdrift.core.compare.metric.good import GoodRange, Standing
 from logdrift.core.numbers import Unit as Format
 from logdrift.core.numbers import is_number
 
@@ -62,7 +63,8 @@ class Metric:
     ``path`` names it everywhere (`errors.mae`) and says where it stands in the JSON of
     a pair. ``title`` is its short name in tables, ``heading`` the table of Markdown and
     HTML it belongs to, ``headline`` whether the text report shows it as well. ``good``
-    is the usual range in words, from ``source``. ``perfect`` is the value where both
+    is the usual range in words, from ``source``, ``within`` the same to judge by: None
+    where a number cannot be judged by itself. ``perfect`` is the value where both
     sides agree exactly, None where agreement says nothing about it. ``leaves_out`` is
     the path of the count of tokens that the number leaves out, because they would make
     it infinite.
@@ -77,6 +79,7 @@ class Metric:
     unit: MetricUnit
     meaning: str
     good: str
+    within: GoodRange | None = None
     perfect: float | None = None
     accessor: Callable[[Numbers], float | None] | None = None
     of_tokens: Callable[[ScopeTokens], float | None] | None = None
@@ -112,6 +115,18 @@ class Metric:
         if is_number(value):
             return float(value)
         return None
+
+    def standing(self, numbers: Numbers) -> Standing | None:
+        """Whether the value of a pair is good; None where that cannot be said of it.
+
+        That of the MAE depends on the dtypes: `logdrift.core.report.standing` says it.
+        """
+        if self.within is None:
+            return None
+        value = self.read(numbers)
+        if value is not None and value == self.perfect:
+            return "good"
+        return self.within.standing(value, numbers.errors.mae)
 
 
 def number_of(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from logdrift.core.compare.metric.good import GoodRange
 from logdrift.core.compare.metric.record import Metric, number_of
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ TOPK: tuple[Metric, ...] = (
         perfect=1,
         meaning="share of tokens where both sides rank the same id first",
         good="above 0.97",
+        within=GoodRange(low=0.97),
         accessor=_of(lambda topk: topk.same_top1),
         heading=_HEADING,
         headline=True,
@@ -62,6 +64,7 @@ TOPK: tuple[Metric, ...] = (
         perfect=1,
         meaning="mean share of the k alternatives that both sides have",
         good="above 0.95",
+        within=GoodRange(low=0.95),
         accessor=_of(lambda topk: topk.overlap),
         heading=_HEADING,
         headline=True,
@@ -85,6 +88,7 @@ TOPK: tuple[Metric, ...] = (
         perfect=0,
         meaning="share of topk.ranked with another rank that no tie explains",
         good="below 0.1",
+        within=GoodRange(high=0.1),
         accessor=_of(lambda topk: topk.rank_flips),
         heading=_HEADING,
         headline=True,
@@ -97,6 +101,7 @@ TOPK: tuple[Metric, ...] = (
         perfect=0,
         meaning="mean over tokens of what KL(B||A) is at least",
         good="below 0.003",
+        within=GoodRange(high=0.003),
         accessor=_of(lambda topk: topk.kl_lower_bound_mean),
         heading=_HEADING,
         headline=True,
@@ -109,6 +114,7 @@ TOPK: tuple[Metric, ...] = (
         perfect=0,
         meaning="the bound that 1 token in 100 exceeds",
         good="below 0.03",
+        within=GoodRange(high=0.03),
         accessor=_of(lambda topk: topk.kl_lower_bound_p99),
         heading=_HEADING,
         leaves_out="topk.kl_infinite",
@@ -131,6 +137,7 @@ TOPK: tuple[Metric, ...] = (
         perfect=0,
         meaning="tokens where A calls impossible what B does not",
         good="0; any other is a fault",
+        within=GoodRange(low=0, high=0),
         accessor=_of(lambda topk: topk.kl_infinite),
         heading=_HEADING,
         leaves_out=None,

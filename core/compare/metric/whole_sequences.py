@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from logdrift.core.compare.metric.good import GoodRange
 from logdrift.core.compare.metric.record import Metric
 
 _SEQUENCES = "Whole sequences"
@@ -54,6 +55,7 @@ WHOLE_SEQUENCES: tuple[Metric, ...] = (
         perfect=1,
         meaning="mean over sequences of their mean of exp(|delta|)",
         good="1 to 1.05",
+        within=GoodRange(low=1, high=1.05),
         accessor=lambda pair: pair.mismatch.sequence_mult_prob_error_mean,
         heading=_SEQUENCES,
     ),
