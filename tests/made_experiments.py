@@ -17,7 +17,7 @@ from logdrift.core.diagnose.outcomes import Outcome
 from logdrift.core.plan import BackendSpec, CapturePlan
 from logdrift.core.session.experiments import FOLDER, RECORD
 from logdrift.core.session.reader import Session
-from tests.made_sessions import capture, write_session
+from tests.made_sessions import capture, captured_here, edit_manifest, write_session
 
 PROMPTS, LENGTH = 24, 40
 
@@ -117,3 +117,27 @@ def save_record(session: Session, name: str, record: Any) -> Path:
     folder.mkdir(parents=True)
     (folder / RECORD).write_text(json.dumps(record))
     return folder
+
+
+def with_python(session: Session, python: str) -> Session:
+    """The session with another interpreter for all its backends."""
+
+    def change(data: dict[str, Any]) -> None:
+        for backend in data["plan"]["backends"]:
+            backend["python"] = python
+
+    changed = edit_manifest(session, change)
+    captured_here(changed.folder)
+    return changed
+
+
+def waiting(folder: Path) -> str:
+    """An interpreter in ``folder`` that waits for ever; ``workers`` beside it lists the
+    processes.
+    """
+    waits = folder / "waits"
+    waits.write_text(
+        '#!/bin/sh\necho $$ >> "$(dirname "$0")/workers"\nexec sleep 600\n'
+    )
+    waits.chmod(0o755)
+    return str(waits)

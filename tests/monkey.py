@@ -163,6 +163,9 @@ def no_engines() -> Iterator[None]:
         patch("logdrift.core.capture.background.cancel_capture"),
         patch("logdrift.core.investigate.experiment_jobs.start_experiments"),
         patch("logdrift.core.investigate.experiment_jobs.cancel_experiments"),
+        patch("logdrift.core.investigate.question_jobs.start_identity"),
+        patch("logdrift.core.investigate.question_jobs.start_layers"),
+        patch("logdrift.core.investigate.question_jobs.cancel_question"),
         patch("logdrift.core.capture.create.create_session"),
         patch(
             "logdrift.core.capture.environments.available",

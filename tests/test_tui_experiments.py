@@ -38,8 +38,10 @@ from tests.made_experiments import (
     save_record,
     session_of,
     simple,
+    waiting,
+    with_python,
 )
-from tests.made_sessions import capture, captured_here, edit_manifest, write_session
+from tests.made_sessions import capture, write_session
 from tests.tui_screen import (
     detail,
     explorer,
@@ -74,18 +76,6 @@ def session(tmp_path: Path) -> Iterator[Session]:
     yield made
     if running(made.folder):
         cancel_experiments(made.folder)
-
-
-def with_python(session: Session, python: str) -> Session:
-    """The session with another interpreter for all its backends."""
-
-    def change(data: dict[str, Any]) -> None:
-        for backend in data["plan"]["backends"]:
-            backend["python"] = python
-
-    changed = edit_manifest(session, change)
-    captured_here(changed.folder)
-    return changed
 
 
 def pair_of(session: Session) -> Pair:
@@ -371,12 +361,7 @@ async def test_a_key_does_its_command(
     session: Session, name: str, key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if name == "cancel_run":
-        waits = session.folder.parent / "waits"
-        waits.write_text(
-            '#!/bin/sh\necho $$ >> "$(dirname "$0")/workers"\nexec sleep 600\n'
-        )
-        waits.chmod(0o755)
-        session = with_python(session, str(waits))
+        session = with_python(session, waiting(session.folder.parent))
     app = make_app(session.folder)
     async with app.run_test(
         size=(60, 20) if name.startswith("shift") else (80, 24)

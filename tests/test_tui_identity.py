@@ -122,7 +122,7 @@ async def test_without_an_answer_the_command_stands_there_and_is_copied_alone(
         assert "No backend has been asked yet." in told(screen)
         assert screen.command.replace(" ", "") in told(screen).replace(" ", "")
         within(screen)
-        (copied,) = await copies(pilot, monkeypatch)
+        (copied,) = await copies(pilot, monkeypatch, "Y")
         program, *words = shlex.split(copied)
         args = build_parser("why").parse_args(words)
         assert (program, args.session, args.identity) == (
@@ -132,11 +132,13 @@ async def test_without_an_answer_the_command_stands_there_and_is_copied_alone(
         )
 
 
-async def copies(pilot: Any, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What ``c`` sends to the clipboard."""
+async def copies(
+    pilot: Any, monkeypatch: pytest.MonkeyPatch, key: str = "c"
+) -> list[str]:
+    """What a key sends to the clipboard."""
     sent: list[str] = []
     monkeypatch.setattr(pilot.app._driver, "write", sent.append)
-    await pilot.press("c")
+    await pilot.press(key)
     await until(pilot, lambda: "copied " in screen_text(pilot.app))
     return [
         base64.b64decode(s[7:-1]).decode() for s in sent if s.startswith("\x1b]52;c;")
@@ -156,7 +158,7 @@ async def test_an_answer_is_copied_and_saved_as_it_stands(
             and "Not checked: sglang, trainer." in copied
         )
         assert copied.split("\n")[-1] == screen.command
-        await pilot.press("w")
+        await pilot.press("ctrl+s")
         await until(pilot, lambda: isinstance(app.screen, LinePrompt))
         assert app.screen.text == "identity.txt"
         await pilot.press("enter")

@@ -22,6 +22,7 @@ from logdrift.core.diagnose.layers import Layers
 from logdrift.core.session.layers import FOLDER, save_layers
 from logdrift.core.session.reader import Session
 from logdrift.tui.actions import commands
+from logdrift.tui.screens.confirm import Confirm
 from logdrift.tui.screens.explorer import ExplorerScreen
 from logdrift.tui.screens.layers import LayersScreen
 from logdrift.tui.screens.prompt import LinePrompt
@@ -213,7 +214,24 @@ async def _back(pilot: Any, screen: LayersScreen, sent: list[str], key: str) -> 
     await until(pilot, lambda: isinstance(pilot.app.screen, WhyScreen))
 
 
+async def _start(pilot: Any, screen: LayersScreen, sent: list[str], key: str) -> None:
+    """It asks first, and no starts nothing: tests/test_tui_asking.py says yes."""
+    app = pilot.app
+    await pilot.press(key)
+    await until(pilot, lambda: isinstance(app.screen, Confirm))
+    assert "Compare the layers at token 0:1?" in screen_text(app)
+    await pilot.press("n")
+    await until(pilot, lambda: app.screen is screen)
+
+
+async def _cancel(pilot: Any, screen: LayersScreen, sent: list[str], key: str) -> None:
+    await pilot.press(key)
+    await until(pilot, lambda: "no engine is being asked" in screen_text(pilot.app))
+
+
 EFFECTS: dict[str, Callable[[Any, LayersScreen, list[str], str], Awaitable[None]]] = {
+    "start": _start,
+    "cancel_run": _cancel,
     "next_side": _turned,
     "previous_side": _turned,
     "copy_command": _command,

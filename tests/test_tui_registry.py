@@ -26,6 +26,7 @@ from logdrift.tui.screens.confirm import Confirm
 from logdrift.tui.screens.diff import DiffScreen
 from logdrift.tui.screens.experiments import ExperimentsScreen
 from logdrift.tui.screens.explorer import ExplorerScreen
+from logdrift.tui.screens.identity import IdentityScreen
 from logdrift.tui.screens.layers import LayersScreen
 from logdrift.tui.screens.limits import LimitsScreen
 from logdrift.tui.screens.matrix import MatrixScreen
@@ -59,7 +60,7 @@ DOERS = {
     "zoom": (ChartScreen,),
     "confirm": (Confirm,),
     "form": (NewCaptureScreen,),
-    "reading": (TextScreen, ReportScreen),
+    "reading": (TextScreen, ReportScreen, IdentityScreen),
     "matrix": (MatrixScreen,),
     "facts": (FactsScreen,),
     "limits": (LimitsScreen,),
@@ -67,6 +68,7 @@ DOERS = {
     "diff": (DiffScreen,),
     "why": (WhyScreen,),
     "experiments": (ExperimentsScreen,),
+    "identity": (IdentityScreen,),
     "layers": (LayersScreen,),
 }
 

@@ -9,20 +9,19 @@ it came.
 from __future__ import annotations
 
 import json
-import signal
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from logdrift.core.capture import trust
-from logdrift.core.capture.background import ask_to_end, ends_within, start_detached
+from logdrift.core.capture.background import start_detached
 from logdrift.core.compare.pair import Pair, make_pair
 from logdrift.core.diagnose import diagnose
 from logdrift.core.diagnose.experiments import Proposal, chosen, propose
-from logdrift.core.errors import InputError, LogdriftError
+from logdrift.core.errors import InputError
 from logdrift.core.investigate.budget import DEFAULT_BUDGET
+from logdrift.core.investigate.detached import cancel_work, work_noted
 from logdrift.core.investigate.experiments import (
     DEFAULT_REPEATS,
     gpu_count,
@@ -32,10 +31,8 @@ from logdrift.core.session.below import folder_at
 from logdrift.core.session.experiments import FOLDER, check_writable, timings
 from logdrift.core.session.lock import LockHolder, read_lock
 from logdrift.core.session.reader import Session, open_session
-from logdrift.core.session.writer import append_event
 
 LOG = "experiments.log"
-_GRACE = 20.0
 
 
 def plan_experiments(
@@ -91,17 +88,7 @@ def cancel_experiments(session_folder: Path) -> None:
     """End the experiments that run here, with all their workers; what is captured
     stays. InputError where none run here, LogdriftError where they do not end.
     """
-    holder = running(session_folder)
-    if holder is None:
-        raise InputError(f"session {session_folder}: no experiment is running")
-    if not holder.here:
-        raise InputError(
-            f"the experiments of {session_folder} run on {holder.host}: end process"
-            f" {holder.pid} there"
-        )
-    ask_to_end(holder, session_folder / FOLDER)
-    if not ends_within(holder, _GRACE):
-        raise LogdriftError(f"process {holder.pid} does not end: end it by hand")
+    cancel_work(session_folder, FOLDER, "experiments")
 
 
 def run_chosen(
@@ -125,13 +112,9 @@ def main(argv: list[str]) -> int:
     Everything it has to say is in the folder.
     """
     job = json.loads(argv[0])
-
-    def interrupt(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, interrupt)
     folder = Path(job["folder"])
-    try:
+
+    def work() -> None:
         session = open_session(folder)
         pair = make_pair(session, *job["pair"])
         run_chosen(
@@ -142,20 +125,8 @@ def main(argv: list[str]) -> int:
             repeats=job["repeats"],
             report=lambda event: None,
         )
-    except LogdriftError as error:
-        print(error, file=sys.stderr, flush=True)
-        _note(folder, {"type": "failed", "error": str(error)})
-        return error.exit_code
-    except KeyboardInterrupt:
-        _note(folder, {"type": "cancelled"})
-        return 130
-    _note(folder, {"type": "finished"})
-    return 0
 
-
-def _note(folder: Path, event: Mapping[str, Any]) -> None:
-    now = round(time.time(), 3)
-    append_event(folder / FOLDER, {"t": now, **event})
+    return work_noted(folder / FOLDER, work)
 
 
 if __name__ == "__main__":

@@ -198,6 +198,24 @@ def find_layers(
     return layers
 
 
+def check_layers(
+    session: Session, pair: tuple[str, str], sequence: int, position: int | None = None
+) -> None:
+    """Raise for what `find_layers` would refuse before it starts an engine."""
+    _specs(session, pair)
+    trust.require(session.folder, session.manifest)
+    _window(session, sequence, position)
+    _check_writable(session)
+
+
+def asked_for_layers(session: Session, pair: tuple[str, str]) -> tuple[str, ...]:
+    """The backends that `find_layers` starts, in their order. Raises InputError."""
+    specs = _specs(session, pair)
+    standard = _standard(session.plan, specs)
+    names = [spec.name for spec in specs if spec.name != standard.name]
+    return (*names, standard.name)
+
+
 def _compared(
     others: list[MeasuredLayers], standard: MeasuredLayers, first: int
 ) -> tuple[tuple[LayerSide, ...], dict[str, npt.NDArray[Any]]]:

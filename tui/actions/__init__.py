@@ -48,6 +48,7 @@ SCOPE_TITLES: dict[Scope, str] = {
     "report": "Report",
     "why": "Why",
     "experiments": "Experiments",
+    "identity": "Identity",
     "layers": "Layers",
     "diff": "Two sessions compared",
     "confirm": "Where yes or no is asked",

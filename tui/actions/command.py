@@ -28,6 +28,7 @@ Scope = Literal[
     "diff",
     "why",
     "experiments",
+    "identity",
     "layers",
     "confirm",
     "form",

@@ -105,7 +105,12 @@ GRAMMAR: tuple[KeyMeaning, ...] = (
     _meaning("percent_sign", "the other side first", "order"),
     _meaning("p", "pair: choose the two captures", "pair"),
     _meaning("w", "why do they differ", "why"),
-    _meaning("x", "experiments: look at them, run them", "experiments", "start"),
+    _meaning(
+        "x",
+        "experiments: look at them; start engines: asks first",
+        "experiments",
+        "start",
+    ),
     _meaning("X", "cancel what runs", "cancel_capture", "cancel_run"),
     _meaning("i", "identity of the loaded weights", "identity"),
     _meaning("y", "layers", "layers"),

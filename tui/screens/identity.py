@@ -1,21 +1,30 @@
-"""Identity: the saved answers to what each engine really loaded."""
+"""Identity: the saved answers to what each engine really loaded, and asking them."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from textual import events, on
+from textual.app import ComposeResult
 from textual.message import Message
 
 from logdrift.core.session.reader import Session
+from logdrift.core.session.visible import visible
+from logdrift.tui.bindings import bindings
 from logdrift.tui.faults import background
-from logdrift.tui.screens.texts import TextScreen
+from logdrift.tui.screens.asking import AskingScreen
+from logdrift.tui.screens.origin import Labels
+from logdrift.tui.screens.searching import TextSearch
+from logdrift.tui.widgets.bars import Bar
+from logdrift.tui.widgets.reading import Reading, Row
 
 if TYPE_CHECKING:
     from logdrift.core.report.identity import BackendIdentity
+
+_TITLE = "Identity: what each engine loaded"
 
 
 @dataclass
@@ -44,31 +53,37 @@ def _not_read(words: str) -> IdentityRead:
     return IdentityRead({}, problem=words)
 
 
-class IdentityScreen(TextScreen):
-    """The checks of all backends; without any the command alone, which ``c`` copies."""
+class IdentityScreen(AskingScreen, inherit_bindings=False):
+    """The checks of all backends; ``x`` asks those of the pair, or all."""
 
+    BINDINGS = bindings("identity", "reading")
+    SCOPES = ("identity", "reading")
+    AUTO_FOCUS = "#text"
     SAVED_AS = "identity.txt"
+    QUESTION = "identity"
+    CANCEL = "Cancel the identity check?"
 
-    def __init__(self, session: Session) -> None:
-        super().__init__("Identity: what each engine loaded", ["being read"])
+    def __init__(self, session: Session, labels: Labels | None = None) -> None:
+        super().__init__()
         self.session = session
-        self.session_folder = session.folder
+        self.labels = labels
+        self.search = TextSearch(self, self.say)
         self._read: IdentityRead | None = None
+
+    def panes(self) -> ComposeResult:
+        yield Bar(id="verdict")
+        yield Reading(_TITLE, ["being read"], id="text")
+
+    @property
+    def reading(self) -> Reading:
+        """The text of the answers."""
+        return self.query_one(Reading)
 
     @property
     def command(self) -> str:
-        """What starts each backend once more and asks it."""
+        """What starts each backend once more and asks it, in a shell."""
         folder = shlex.quote(str(self.session.folder))
         return f"logdrift why {folder} --identity"
-
-    def action_copy_text(self) -> None:
-        """Copy the text; where no backend was asked, the command that asks them."""
-        read = self._read
-        if read is not None and read.nothing_known:
-            outcome = self.logdrift.copy_text(self.command)
-            self.tell(outcome)
-        else:
-            super().action_copy_text()
 
     def on_mount(self) -> None:
         self.read_saved()
@@ -96,17 +111,37 @@ class IdentityScreen(TextScreen):
         self._read = message
         self._lay_out()
 
+    # ---- showing
+
+    def draw(self) -> None:
+        if not self.size.width:
+            return
+        words = self._what_it_does()
+        rows: list[Row] = [*self.paragraph(words, self.palette.muted, most=2)]
+        state = self.state_run()
+        if state is not None:
+            text, style = state
+            rows += self.paragraph(text, style, most=2)
+        self.bar("verdict").put(rows)
+
+    def _what_it_does(self) -> str:
+        key = self.key("start")
+        return (
+            f"{key} starts engines of this session once more and compares every tensor"
+            " that they loaded with the files on disk."
+        )
+
     def _lay_out(self) -> None:
         """Laid out by the report in the width of the window."""
         read = self._read
         if read is None:
             return
-        lines = [read.problem]
+        lines = [visible(read.problem)]
         if not read.problem:
             lines = self._checked(read)
         if read.missing:
             lines += self._not_checked(read)
-        self.reading.put(self.title_text, lines)
+        self.reading.put(_TITLE, lines)
 
     def _checked(self, read: IdentityRead) -> list[str]:
         """What was found, as the report prints it."""
@@ -114,20 +149,110 @@ class IdentityScreen(TextScreen):
         from logdrift.core.report.layout import Canvas
         from logdrift.core.report.paint.text import paint_text
 
-        width = max(40, self.reading.inner_width)
+        width = max(40, self.reading.inner_width - 1)
         document = identity_document(read.found, read.failed)
         text = paint_text(document, Canvas(width))
         return text.splitlines()
 
     def _not_checked(self, read: IdentityRead) -> list[str]:
-        """The backends that were not asked, and the command that asks them."""
+        """The backends that were not asked, and how to ask them."""
+        start = self.key("start")
+        copy = self.key("copy_command")
         head = ["No backend has been asked yet."]
         if read.any_asked:
             names = ", ".join(read.missing)
             head = ["", f"Not checked: {names}."]
         return [
             *head,
-            "This starts each once more and compares every tensor:",
+            f"Press {start} to ask them from here, or run this in a shell ({copy}"
+            " copies it):",
             "",
             self.command,
         ]
+
+    # ---- asking
+
+    def action_start(self) -> None:
+        """Ask which backends, then start them."""
+        from logdrift.tui.screens.texts import Picker
+
+        if self.refused_to_start():
+            return
+        choices = self._choices()
+        if not choices:
+            self.warn("this session was not captured here: no engine can be asked")
+            return
+
+        def row(index: int, width: int) -> Row:
+            palette = self.palette
+            if not index:
+                return [(" No, start nothing", palette.text)]
+            words, _ = choices[index - 1]
+            return [(f" {words}", palette.bad)]
+
+        def chosen(index: int) -> None:
+            if index:
+                _, names = choices[index - 1]
+                self.start_asking(self._starter(names))
+
+        title = "Start engines and ask what they loaded?"
+        picker = Picker(title, "", len(choices) + 1, row)
+        self.choose(picker, chosen)
+
+    def _choices(self) -> list[tuple[str, Sequence[str]]]:
+        """What may be asked, in words, and the backends: those of the pair first."""
+        plan = self.session.plan
+        if plan is None:
+            return []
+        everything = [spec.name for spec in plan.backends]
+        choices: list[tuple[str, Sequence[str]]] = []
+        of_pair = self._of_pair(everything)
+        if of_pair and len(of_pair) < len(everything):
+            words = f"Yes, the backends of this pair: {_joined(of_pair)}"
+            choices.append((words, of_pair))
+        words = f"Yes, all {len(everything)} backends: {_joined(everything)}"
+        if len(everything) == 1:
+            words = f"Yes, {_joined(everything)}"
+        choices.append((words, everything))
+        return choices
+
+    def _of_pair(self, known: Sequence[str]) -> list[str]:
+        """The backends of the pair's captures that the plan can start."""
+        names = []
+        for label in self.labels or ():
+            backend = self.session.manifest.capture(label).backend
+            if backend in known and backend not in names:
+                names.append(backend)
+        return names
+
+    def _starter(self, backends: Sequence[str]) -> Callable[[], int]:
+        def start() -> int:
+            from logdrift.core.investigate.question_jobs import start_identity
+
+            return start_identity(self.session, backends)
+
+        return start
+
+    # ---- commands
+
+    def text_to_save(self) -> str:
+        return self.reading.plain
+
+    def action_search(self) -> None:
+        self.search.ask()
+
+    def action_search_next(self) -> None:
+        self.search.step(1)
+
+    def action_search_previous(self) -> None:
+        self.search.step(-1)
+
+    def action_next_text(self) -> None:
+        self.say("there is only this text")
+
+    def action_previous_text(self) -> None:
+        self.say("there is only this text")
+
+
+def _joined(names: Sequence[str]) -> str:
+    return visible(", ".join(names))

@@ -21,8 +21,8 @@ from logdrift.tui.bindings import bindings
 from logdrift.tui.faults import background
 from logdrift.tui.glyphs import ARROW, fit
 from logdrift.tui.models.places import sequence_of
+from logdrift.tui.screens.asking import AskingScreen
 from logdrift.tui.screens.origin import Labels, Origin
-from logdrift.tui.screens.result import ResultScreen
 from logdrift.tui.screens.texts import TextScreen
 from logdrift.tui.widgets.bars import Bar
 from logdrift.tui.widgets.lines import Run, strip_of
@@ -168,15 +168,17 @@ def _backends(labels: Iterable[str]) -> set[str]:
     return set(map(_backend, labels))
 
 
-class LayersScreen(ResultScreen, inherit_bindings=False):
-    """The answer nearest to the token under the explorer's cursor, and the command that
-    asks for its own.
+class LayersScreen(AskingScreen, inherit_bindings=False):
+    """The answer nearest to the token under the explorer's cursor; ``x`` asks for its
+    own.
     """
 
     BINDINGS = bindings("layers")
     SCOPES = ("layers",)
     AUTO_FOCUS = "#stages"
     SAVED_AS = "layers.tsv"
+    QUESTION = "layers"
+    CANCEL = "Cancel the comparison of layers?"
 
     def __init__(self, origin: Origin, labels: Labels) -> None:
         super().__init__()
@@ -266,6 +268,7 @@ class LayersScreen(ResultScreen, inherit_bindings=False):
     @on(LayersRead)
     def _on_read(self, message: LayersRead) -> None:
         self.found = message.found
+        self.at = 0
         self.draw()
 
     # ---- showing
@@ -299,17 +302,22 @@ class LayersScreen(ResultScreen, inherit_bindings=False):
         title = fit(f"{a} {ARROW} {b} · token {token}", self.text_width)
         title_row: Row = [(" ", palette.text), (title, palette.strong)]
         words = self._state(layers)
-        state = self.paragraph(words, palette.muted, most=2)
-        return [title_row, *state]
+        rows = [title_row, *self.paragraph(words, palette.muted, most=2)]
+        state = self.state_run()
+        if state is not None:
+            text, style = state
+            rows += self.paragraph(text, style, most=2)
+        return rows
 
     def _state(self, layers: Layers | None) -> str:
         """What the answer below is about, or that there is none."""
         if self.found is None:
             return "being read …"
+        start = self.key("start")
         if layers is None:
             return (
-                "nothing is saved for these backends: the command below asks them (Y"
-                " copies it)"
+                f"nothing is saved for these backends yet: {start} starts both and asks"
+                " them about this token, as the command below does"
             )
         if self._exact(layers):
             if self.index:
@@ -320,7 +328,7 @@ class LayersScreen(ResultScreen, inherit_bindings=False):
         if another_is_exact:
             words = "not what was saved for this token"
         about = self._about(layers)
-        return f"{words}, this is about {about}: Y copies the command that asks for it"
+        return f"{words}, this is about {about}: {start} asks the engines about it"
 
     def _exact(self, layers: Layers) -> bool:
         """Whether an answer is about the token itself."""
@@ -366,6 +374,30 @@ class LayersScreen(ResultScreen, inherit_bindings=False):
             rows += self.paragraph(note, palette.muted, most)
         return rows
 
+    # ---- asking
+
+    def action_start(self) -> None:
+        """Ask, then start both engines for the token."""
+        from logdrift.tui.screens.confirm import Confirm
+
+        if self.refused_to_start():
+            return
+        names = ", ".join(sorted(map(visible, _backends(self.labels))))
+        about = f"token {self.place}"
+        if not self.index:
+            about = f"the whole of sequence {self.sequence}"
+        question = Confirm(
+            f"Compare the layers at {about}?",
+            f"Yes, start {names} and what replays their layers, in the background",
+            "No, start nothing",
+        )
+        self.confirm(question, lambda: self.start_asking(self._start_layers))
+
+    def _start_layers(self) -> int:
+        from logdrift.core.investigate.question_jobs import start_layers
+
+        return start_layers(self.session, self.labels, self.sequence, self._asked_index)
+
     # ---- commands
 
     def action_next_side(self) -> None:
@@ -381,11 +413,6 @@ class LayersScreen(ResultScreen, inherit_bindings=False):
             return
         self.at = (self.at + step) % count
         self.draw()
-
-    def action_copy_command(self) -> None:
-        command = self.command
-        outcome = self.logdrift.copy_text(command)
-        self.say(outcome)
 
     def action_debuggers(self) -> None:
         """Commands for deeper debuggers, filled in for the token."""

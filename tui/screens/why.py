@@ -336,7 +336,7 @@ class WhyScreen(ResultScreen, inherit_bindings=False):
     def action_identity(self) -> None:
         from logdrift.tui.screens.identity import IdentityScreen
 
-        identity = IdentityScreen(self.session)
+        identity = IdentityScreen(self.session, self._labels)
         self.app.push_screen(identity)
 
     def action_layers(self) -> None:

@@ -1,0 +1,305 @@
+"""Identity and layers asked from their screens: engines that end at once, that wait and
+are cancelled, and real ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from logdrift.core.errors import InputError
+from logdrift.core.investigate.question_jobs import (
+    FOLDERS,
+    cancel_question,
+    start_identity,
+)
+from logdrift.core.session import lock
+from logdrift.core.session.identity import saved_failures, saved_identities
+from logdrift.core.session.layers import saved_layers
+from logdrift.core.session.lock import process_start, read_lock
+from logdrift.core.session.reader import Session, open_session
+from logdrift.tui.models.question_watch import QuestionState, look_at_question
+from logdrift.tui.screens.asking import AskingScreen
+from logdrift.tui.screens.confirm import Confirm
+from logdrift.tui.screens.confirm_start import ConfirmStart
+from logdrift.tui.screens.identity import IdentityScreen
+from logdrift.tui.screens.layers import LayersScreen
+from logdrift.tui.screens.texts import Picker, TextScreen
+from logdrift.tui.screens.why import WhyScreen
+from tests.made_experiments import simple, waiting, with_python
+from tests.made_sessions import edit_manifest
+from tests.tui_screen import (
+    head,
+    joined,
+    judged,
+    lines,
+    make_app,
+    screen_text,
+    text,
+    until,
+)
+
+pytestmark = pytest.mark.usefixtures("own_home")
+QUESTIONS = ("identity", "layers")
+KEYS = {"identity": "i", "layers": "y"}
+SCREENS: dict[str, type[AskingScreen]] = {
+    "identity": IdentityScreen,
+    "layers": LayersScreen,
+}
+
+
+@pytest.fixture
+def session(tmp_path: Path) -> Iterator[Session]:
+    """Trainer and vLLM, whose interpreters end at once."""
+    made = with_python(simple(tmp_path / "s")[0], "/bin/false")
+    yield made
+    _end_all(made)
+
+
+def _end_all(session: Session) -> None:
+    for question, below in FOLDERS.items():
+        if read_lock(session.folder / below):
+            cancel_question(session.folder, question)
+
+
+async def opened(pilot: Any, question: str) -> Any:
+    await judged(pilot)
+    await pilot.press("l", "w")
+    why: Any = None
+
+    def explained() -> bool:
+        nonlocal why
+        why = pilot.app.screen
+        return isinstance(why, WhyScreen) and why.found is not None
+
+    await until(pilot, explained)
+    await pilot.press(KEYS[question])
+    await until(pilot, lambda: isinstance(pilot.app.screen, SCREENS[question]))
+    screen = pilot.app.screen
+    await until(pilot, lambda: screen.state is not None)
+    return screen
+
+
+async def say_yes(pilot: Any, question: str) -> None:
+    """To the whole question: all backends, or both engines."""
+    await pilot.press("x")
+    await until(pilot, lambda: isinstance(pilot.app.screen, Picker))
+    if question == "identity":
+        await pilot.press("down", "enter")
+    else:
+        await pilot.press("y")
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+async def test_no_comes_first_and_starts_nothing(
+    session: Session, question: str
+) -> None:
+    app = make_app(session.folder)
+    async with app.run_test(size=(80, 24)) as pilot:
+        screen = await opened(pilot, question)
+        for leave in ("enter", "escape"):
+            await pilot.press("x")
+            await until(pilot, lambda: isinstance(app.screen, Picker))
+            assert "No, start nothing" in screen_text(app)
+            assert "trainer, vllm" in joined(screen_text(app))
+            await pilot.press(leave)
+            await until(pilot, lambda: app.screen is screen)
+        await pilot.press("X")
+        await until(pilot, lambda: "no engine is being asked" in screen_text(app))
+        assert not (session.folder / FOLDERS[screen.QUESTION]).exists()
+
+
+async def test_backends_that_fail_are_a_line_each(session: Session) -> None:
+    app = make_app(session.folder)
+    async with app.run_test(size=(100, 30)) as pilot:
+        screen = await opened(pilot, "identity")
+        await say_yes(pilot, "identity")
+        await until(pilot, lambda: "the engines have answered" in screen_text(app))
+        await until(pilot, lambda: "Not checked" not in text(screen.reading))
+        shown = joined(text(screen.reading))
+        for name, engine in (("trainer", "transformers"), ("vllm", "vllm")):
+            assert f"{engine} worker ended with exit code 1" in shown
+            assert any(line.strip().startswith(name) for line in lines(screen.reading))
+        assert saved_failures(session.folder).keys() == {"trainer", "vllm"}
+        assert not screen.engines_run and open_session(session.folder).lock is None
+
+
+async def test_layers_that_fail_say_why_and_are_asked_again(session: Session) -> None:
+    app = make_app(session.folder)
+    async with app.run_test(size=(100, 30)) as pilot:
+        screen = await opened(pilot, "layers")
+        for _ in range(2):
+            screen.say("")
+            await say_yes(pilot, "layers")
+            # Of the pair's two backends the one that is not the standard comes first.
+            failed = "failed: backend 'vllm': its vllm worker ended with exit code 1"
+            await until(pilot, lambda: f"the last time: {failed}" in head(screen))  # noqa: B023
+            await until(pilot, lambda: failed[:30] in lines(screen.hint_line)[0])  # noqa: B023
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+async def test_what_asks_is_followed_and_cancelled(
+    session: Session, question: str, tmp_path: Path
+) -> None:
+    session = with_python(session, waiting(tmp_path))
+    app = make_app(session.folder)
+    async with app.run_test(size=(100, 30)) as pilot:
+        screen = await opened(pilot, question)
+        await say_yes(pilot, question)
+        workers = tmp_path / "workers"
+        await until(pilot, lambda: screen.engines_run and workers.exists())
+        assert "asking: the engines are being started" in head(screen)
+        assert "so far (X cancels)" in head(screen)
+        await pilot.press("x")
+        await until(pilot, lambda: "asked already (X cancels that)" in screen_text(app))
+        # Left and entered again it is still followed.
+        await pilot.press("q")
+        await until(pilot, lambda: isinstance(app.screen, WhyScreen))
+        await pilot.press(KEYS[question])
+        await until(pilot, lambda: isinstance(app.screen, SCREENS[question]))
+        screen = app.screen  # type: ignore[assignment]
+        await until(pilot, lambda: screen.engines_run)
+        await pilot.press("X")
+        await until(pilot, lambda: isinstance(app.screen, Confirm))
+        await pilot.press("n")
+        await until(pilot, lambda: app.screen is screen and screen.engines_run)
+        await pilot.press("X", "y")
+        await until(pilot, lambda: "the last time: cancelled" in head(screen))
+        assert all(
+            process_start(int(pid)) is None for pid in workers.read_text().split()
+        )
+        assert read_lock(session.folder / FOLDERS[screen.QUESTION]) is None
+        assert open_session(session.folder).lock is None
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+async def test_a_session_from_elsewhere_is_confirmed_once(
+    session: Session, question: str
+) -> None:
+    def change(data: dict[str, Any]) -> None:
+        data["plan"]["trust_remote_code"] = True
+
+    session = edit_manifest(session, change)
+    app = make_app(session.folder)
+    async with app.run_test(size=(100, 30)) as pilot:
+        screen = await opened(pilot, question)
+        await say_yes(pilot, question)
+        await until(pilot, lambda: isinstance(app.screen, ConfirmStart))
+        await pilot.press("n")
+        await until(pilot, lambda: "nothing was started" in screen_text(app))
+        assert not (session.folder / FOLDERS[screen.QUESTION]).exists()
+        await say_yes(pilot, question)
+        await until(pilot, lambda: isinstance(app.screen, ConfirmStart))
+        await pilot.press("y")
+        await until(pilot, lambda: (session.folder / FOLDERS[screen.QUESTION]).exists())
+        await until(pilot, lambda: not screen.engines_run and bool(screen.state.began))
+
+
+async def test_what_cannot_be_asked_says_why(session: Session) -> None:
+    app = make_app(session.folder)
+    async with app.run_test(size=(80, 24)) as pilot:
+        screen = await opened(pilot, "layers")
+        lock.acquire(session.folder, "mine")
+        await say_yes(pilot, "layers")
+        await until(pilot, lambda: isinstance(app.screen, TextScreen))
+        assert "is in use" in joined(screen_text(app))
+        lock.release(session.folder)
+        await pilot.press("escape")
+        await until(pilot, lambda: app.screen is screen)
+    with pytest.raises(InputError, match="no backend 'x': the session has trainer"):
+        start_identity(session, ["x"])
+    with pytest.raises(InputError, match="no identity check"):
+        cancel_question(session.folder, "identity")
+
+
+EVENTS = '{"t": 5.0, "type": "plan", "backends": ["a", "b"]}\n'
+STAGE = (
+    '{"t": 6.0, "type": "stage", "backend": "b", "stage": "loading", "place": 2,'
+    ' "of": 2}\n'
+)
+
+
+@pytest.mark.parametrize(
+    ("events", "ended"),
+    [
+        ("", ""),
+        (EVENTS + '{"t": 9.0, "type": "finished"}\n', ""),
+        (EVENTS + '{"t": 9.0, "type": "cancelled"}\n', "cancelled"),
+        (
+            EVENTS + '{"t": 9.0, "type": "failed", "error": "disk\\u001b"}\n',
+            "disk<0x1B>",
+        ),
+        (EVENTS + STAGE, "in the middle of 2 of 2, b: loading"),
+        (EVENTS, "in the middle of its start"),
+        (EVENTS + '{"t": 9.0, "type": "cancelled"}\n' + EVENTS + "broken", "its start"),
+    ],
+)
+def test_how_it_ended_is_said_as_the_events_have_it(
+    tmp_path: Path, events: str, ended: str
+) -> None:
+    (tmp_path / "events.jsonl").write_text(events)
+    state = look_at_question(tmp_path)
+    assert ended in state.ended and bool(state.ended) == bool(ended)
+    assert not state.running and state.began == (5.0 if events else 0.0)
+
+
+def test_an_end_is_one_only_where_something_ran_before() -> None:
+    runs, over = QuestionState(running="x", began=1.0), QuestionState(began=1.0)
+    assert over.ended_since(runs) and QuestionState(began=2.0).ended_since(over)
+    assert not over.ended_since(over) and not over.ended_since(None)
+    assert not runs.ended_since(over)
+
+
+@pytest.fixture
+def captured_pair(
+    tmp_path: Path,
+    run_logdrift: Callable[..., Any],
+    transformers_python: Path,
+    vllm_python: Path,
+) -> Path:
+    """A trainer and vLLM on the small model, captured by real engines."""
+    out = tmp_path / "pair"
+    backends = ("transformers:bfloat16@trainer", "vllm:bfloat16,paths=prefill")
+    words = [word for spec in backends for word in ("--backend", spec)]
+    done = run_logdrift(
+        "capture",
+        *("--model", "smollm2", "--text", "The capital of France is"),
+        *words,
+        *("--max-tokens", 8, "--out", out),
+    )
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+@pytest.mark.timeout(600)
+async def test_real_engines_answer_from_the_screens(
+    captured_pair: Path,
+) -> None:
+    """Transformers and vLLM on the small model: all tensors as on disk, and a layer by
+    layer answer for the token.
+    """
+    app = make_app(captured_pair)
+    async with app.run_test(size=(120, 36)) as pilot:
+        screen = await opened(pilot, "identity")
+        await say_yes(pilot, "identity")
+        await until(
+            pilot, lambda: "the engines have answered" in screen_text(app), seconds=240
+        )
+        assert saved_identities(captured_pair).keys() == {"trainer", "vllm"}
+        await until(pilot, lambda: text(screen.reading).count("as on disk") >= 2)
+        await pilot.press("q")
+        await until(pilot, lambda: isinstance(app.screen, WhyScreen))
+        await pilot.press("y")
+        await until(pilot, lambda: isinstance(app.screen, LayersScreen))
+        layers: Any = app.screen
+        await until(pilot, lambda: layers.state is not None)
+        await say_yes(pilot, "layers")
+        await until(
+            pilot, lambda: "the engines have answered" in screen_text(app), seconds=300
+        )
+        (saved,) = saved_layers(captured_pair)
+        await until(pilot, lambda: "what was saved for" in head(layers))
+        assert layers.sides and saved is not None
