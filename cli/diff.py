@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from logdrift.cli.streams import write_document
 from logdrift.core.compare.pair import SCOPES
 
 
@@ -44,7 +45,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=SCOPES,
         help="tokens that count (default: completion, or all without one)",
     )
-    parser.add_argument("--json", action="store_true", help="JSON instead of text")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument(
+        "--json",
+        dest="form",
+        action="store_const",
+        const="json",
+        help="JSON instead of text",
+    )
+    form.add_argument(
+        "--md",
+        dest="form",
+        action="store_const",
+        const="md",
+        help="Markdown, to paste into an issue or a pull request",
+    )
+    form.add_argument(
+        "--html",
+        dest="form",
+        action="store_const",
+        const="html",
+        help="one HTML file that needs nothing else",
+    )
+    parser.set_defaults(form="text")
     parser.add_argument(
         "-o",
         "--output",
@@ -59,11 +82,9 @@ def run(args: argparse.Namespace) -> int:
     from logdrift.cli.open import find_session
     from logdrift.core.config import sessions_folder
     from logdrift.core.report.diff import both_pairs, diff_sessions
-    from logdrift.core.report.diff_document import diff_document
+    from logdrift.core.report.diff_forms import rendered_diff
     from logdrift.core.report.layout import Canvas, canvas_of
     from logdrift.core.report.output import check_output, write_output
-    from logdrift.core.report.paint.text import paint_text
-    from logdrift.core.report.strict_json import dump
     from logdrift.core.session.reader import open_session
 
     folder = sessions_folder(args.sessions)
@@ -74,16 +95,12 @@ def run(args: argparse.Namespace) -> int:
         check_output(args.output, later.folder)
     pairs = both_pairs(earlier, later, args.pair, args.new_pair)
     diff = diff_sessions(earlier, later, *pairs, args.scope)
-    if args.json:
-        text = dump(diff.to_json())
-    else:
-        if args.output is None:
-            canvas = canvas_of(sys.stdout)
-        else:
-            canvas = Canvas()
-        text = paint_text(diff_document(diff), canvas)
+    canvas = canvas_of(sys.stdout) if args.output is None else Canvas()
+    text = rendered_diff(args.form, diff, canvas)
     if args.output is not None:
         write_output(args.output, text)
+    elif args.form in ("md", "html"):
+        write_document(text)
     else:
         sys.stdout.write(text)
         sys.stdout.flush()

@@ -23,6 +23,7 @@ from logdrift.core.report.document import (
     GroupBlock,
     HeadBlock,
     HeadingBlock,
+    LegendBlock,
     LineBlock,
     ListBlock,
     MutedSpan,
@@ -96,6 +97,7 @@ def for_a_page() -> list[Block]:
         VerdictBlock(PairCell(BAD, BAD), BAD, (ReasonsBlock((("info", BAD),)),)),
         CardBlock(BAD, NumberCell("0.5", unit=" nats"), BAD, (BAD,)),
         GroupBlock("panel", (source,), void=True),
+        *for_a_terminal(),
         *for_a_reader(),
     ]
 
@@ -124,7 +126,7 @@ def test_the_screen_gets_the_lines_of_the_terminal_without_its_codes() -> None:
 
 
 def test_markdown_gets_no_markup_of_others() -> None:
-    source = paint_markdown(for_a_reader())
+    source = paint_markdown([*for_a_terminal(), *for_a_reader()])
     own = {"<code>", "</code>", "<b>", "</b>", "<details>", "</details>"}
     own |= {"<summary>", "</summary>", "<!-- -->"}
     assert set(re.findall(r"<[^>]*>", source)) <= own
@@ -140,6 +142,39 @@ def test_a_page_gets_no_tag_of_others() -> None:
     assert '<span class="none">unknown</span>' in page
 
 
+def test_what_stands_out_on_a_terminal_stands_out_in_every_medium() -> None:
+    blocks: list[Block] = [
+        LineBlock("a title"),
+        SentenceBlock("an answer", "good"),
+        Gap(),
+        SentenceBlock("first", indent=6, mark="  one"),
+        SentenceBlock("second", indent=6, mark="  two", mark_tone="bad"),
+        SplitBlock("left", "right", right_tone="warn"),
+        SeriesBlock((("1", "2"), ("3", "4"))),
+        TableBlock(
+            (TableColumn("t"),),
+            (TableRow((Span("cell", "bad"),)), TableRow(("x",), "dim")),
+        ),
+    ]
+    assert paint_markdown(blocks) == (
+        "**a title**\n\n**an answer**\n\n- **one** first\n- **two** second\n\n"
+        "left: **right**\n\n| 1 | 2 |\n| ---: | ---: |\n| 3 | 4 |\n\n"
+        "| t |\n| --- |\n| cell |\n| x |\n"
+    )
+    page = paint_html(blocks, "")
+    for words in (
+        "<h3>a title</h3>",
+        '<span class="comparable">an answer</span>',
+        '<span class="strong">one</span>',
+        '<span class="not_comparable">two</span>',
+        '<span class="caution">right</span>',
+        '<td class="n">3</td>',
+        '<td><span class="not_comparable">cell</span></td>',
+        '<tr class="muted"><td>x</td>',
+    ):
+        assert words in page, words
+
+
 def test_markdown_folds_and_says_what_it_leaves_out() -> None:
     fold = FoldedBlock((Span("more"),), (ListBlock(((Span("x" * 100),),)),))
     source = paint_markdown([fold] * 9, limit=500)
@@ -149,10 +184,10 @@ def test_markdown_folds_and_says_what_it_leaves_out() -> None:
 
 
 def test_a_block_that_a_medium_does_not_have_is_an_error() -> None:
-    with pytest.raises(TypeError, match="Markdown has no Gap"):
-        paint_markdown([Gap()])
-    with pytest.raises(TypeError, match="a page has no Gap"):
-        paint_html([Gap()], "")
+    with pytest.raises(TypeError, match="Markdown has no LegendBlock"):
+        paint_markdown([LegendBlock((0.1,))])
+    with pytest.raises(TypeError, match="a page has no ListBlock"):
+        paint_html([ListBlock(())], "")
 
 
 def test_builders_know_no_medium_and_painters_no_result() -> None:

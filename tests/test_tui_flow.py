@@ -14,17 +14,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
+from logdrift.core.session.joining import PART, shown_together
 from logdrift.core.session.reader import Pieces
 from logdrift.core.session.visible import visible
 from logdrift.tui.models.flow import (
     MAX_FRAGMENT,
-    PART,
     Flow,
     FragmentCache,
     distinct,
     flow,
     fragments_of,
-    shown_together,
 )
 
 PIECES = st.lists(

@@ -30,8 +30,8 @@ from logdrift.core.compare.sessions import (
 )
 from logdrift.core.compare.uncertainty import Interval
 from logdrift.core.errors import InputError
-from logdrift.core.report.build import text_between
-from logdrift.core.report.records import CONTEXT
+from logdrift.core.report.build import readable_context, text_between
+from logdrift.core.report.records import CONTEXT, ReadableContext
 from logdrift.core.report.setting_changes import (
     SettingChange,
     loaded_differences,
@@ -120,7 +120,8 @@ class MetricChange:
 @dataclass(frozen=True, slots=True)
 class TokenChange:
     """A token in both sessions, with as much text around it as both have. Deltas are in
-    nats; ``change`` is that of \\|delta\\|.
+    nats; ``change`` is that of \\|delta\\|. ``piece``, ``before`` and ``after`` are the
+    texts of the tokens one by one; ``context`` is what people read.
     """
 
     sequence_earlier: int
@@ -133,6 +134,7 @@ class TokenChange:
     change: float
     before: str
     after: str
+    context: ReadableContext
 
     def to_json(self) -> Json:
         return {
@@ -384,6 +386,7 @@ def _token(
         change=float(change[0]),
         before=text_between(earlier, first, at),
         after=text_between(earlier, at + 1, end),
+        context=readable_context(earlier, at, (first, end), (start, stop)),
     )
 
 

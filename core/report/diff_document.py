@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 
 from logdrift.core.compare.gate import Reason
 from logdrift.core.compare.metric import resolve
@@ -21,6 +22,9 @@ from logdrift.core.report.document import (
     Blocks,
     ContextCell,
     Gap,
+    GroupBlock,
+    HeadBlock,
+    HeadingBlock,
     LineBlock,
     SentenceBlock,
     Span,
@@ -43,6 +47,12 @@ _TONES: dict[str | None, Tone] = {
     "no_change": "dim",
     "not_comparable": "bad",
 }
+_KINDS: dict[Tone, str] = {
+    "good": "comparable",
+    "warn": "caution",
+    "bad": "not_comparable",
+}
+"""The verdict whose colour a page gives to an answer of each tone."""
 _LAST = ("model", "sampling", "asked", "option", "environment", "extra")
 """Tables of settings, in the order in which they follow the facts."""
 _BY_NAME = {
@@ -75,6 +85,44 @@ def diff_document(diff: DiffReport) -> list[Block]:
         *_tokens(diff.worsened, "worsened"),
         *_cautions(diff),
     ]
+
+
+def diff_comment(diff: DiffReport) -> list[Block]:
+    """The same for an issue or a pull request, under a title."""
+    title = Span(diff_title(diff))
+    return [HeadingBlock(2, (Span("logdrift diff: "), title)), *diff_document(diff)]
+
+
+def diff_page(diff: DiffReport) -> list[Block]:
+    """The same as a page: the answer at its top, the other parts in panels."""
+    answer, *_ = _answer(diff)
+    blocks = [block for block in diff_document(diff) if block != answer]
+    earlier, later = diff.earlier, diff.later
+    facts = [f"model {earlier.model}"]
+    if later.model != earlier.model:
+        facts.append(f"then {later.model}")
+    facts += [earlier.created, later.created]
+    head = HeadBlock(
+        brand="logdrift diff",
+        title=diff_title(diff),
+        facts=tuple(filter(None, facts)),
+        warning=answer.text,
+        kind=_KINDS.get(answer.tone, "unknown"),
+        links=(),
+    )
+    parts = [GroupBlock("panel", tuple(part)) for part in _parts(blocks)]
+    return [head, *parts]
+
+
+def diff_title(diff: DiffReport) -> str:
+    return f"{diff.earlier.session} → {diff.later.session}"
+
+
+def _parts(blocks: Iterable[Block]) -> Iterator[list[Block]]:
+    """What stands between gaps."""
+    for is_gap, part in itertools.groupby(blocks, lambda block: isinstance(block, Gap)):
+        if not is_gap:
+            yield list(part)
 
 
 def _sides(diff: DiffReport) -> dict[str, DiffSide]:
@@ -135,7 +183,7 @@ def _what_is_common(diff: DiffReport) -> str:
     return f"{words}; {matched.scored:,} {tokens} scored in both"
 
 
-def _answer(diff: DiffReport) -> Blocks:
+def _answer(diff: DiffReport) -> Iterator[SentenceBlock]:
     mae = diff.mae
     if mae is None or mae.change is None:
         yield SentenceBlock(
@@ -348,14 +396,15 @@ def _tokens(tokens: Sequence[TokenChange], word: str) -> Blocks:
 
 
 def _token(token: TokenChange) -> TableRow:
-    context = ContextCell(token.before, token.piece, token.after)
+    context = token.context
+    cell = ContextCell(context.before, context.piece, context.after)
     return TableRow(
         (
             str(token.sequence_later),
             str(token.position),
             fixed(token.delta_earlier, True),
             fixed(token.delta_later, True),
-            context,
+            cell,
         )
     )
 

@@ -219,7 +219,8 @@ def _token_in_columns(token: WorstToken, void: bool) -> Cells:
     yield nats_cell(token.logprob_a, void=void)
     yield nats_cell(token.logprob_b, void=void)
     yield token.ranks
-    yield ContextCell(token.before, token.piece, token.after)
+    readable = token.readable
+    yield ContextCell(readable.before, readable.piece, readable.after)
 
 
 def worst_tokens_on_a_page(
@@ -252,10 +253,11 @@ def _token_on_a_page(
     yield nats_cell(token.logprob_a)
     yield nats_cell(token.logprob_b)
     yield token.ranks
+    readable = token.readable
     yield ContextCell(
-        before=token.before,
-        piece=token.piece,
-        after=token.after,
+        before=readable.before,
+        piece=readable.piece,
+        after=readable.after,
         token_id=token.token_id,
     )
 

@@ -31,12 +31,24 @@ CONTEXT = 6
 
 
 @dataclass(frozen=True, slots=True)
+class ReadableContext:
+    """A token between the text before and after it, for people: characters that several
+    tokens share are whole (`logdrift.core.session.joining`).
+    """
+
+    before: str
+    piece: str
+    after: str
+
+
+@dataclass(frozen=True, slots=True)
 class WorstToken:
     """A token with a large gap, and the text around it.
 
     ``position`` is within its sequence. ``delta`` and the log-probabilities are in
     nats, ``times_floor`` is |delta| as a multiple of the noise floor. A rank is None
-    where the side has none.
+    where the side has none. ``piece``, ``before`` and ``after`` are the texts of the
+    tokens one by one, as the JSON has them; ``context`` is what people read.
     """
 
     sequence: int
@@ -51,6 +63,14 @@ class WorstToken:
     rank_b: int | None
     before: str
     after: str
+    context: ReadableContext | None = None
+
+    @property
+    def readable(self) -> ReadableContext:
+        """The context for people; that of the JSON where no other was made."""
+        if self.context is not None:
+            return self.context
+        return ReadableContext(self.before, self.piece, self.after)
 
     @property
     def ranks(self) -> str:
@@ -61,7 +81,9 @@ class WorstToken:
 
     def to_json(self) -> Json:
         """As an entry of ``worst`` in the JSON schema."""
-        return asdict(self)
+        entry = asdict(self)
+        del entry["context"]
+        return entry
 
 
 @dataclass(frozen=True, slots=True)

@@ -274,7 +274,8 @@ def _worst(pair: PairReport) -> Blocks:
 
 def _worst_token(token: WorstToken, pair: PairReport) -> TableRow:
     tone: Tone = "" if pair.void else "bold"
-    context = ContextCell(token.before, token.piece, token.after, tone)
+    readable = token.readable
+    context = ContextCell(readable.before, readable.piece, readable.after, tone)
     return TableRow(
         (
             str(token.sequence),

@@ -16,6 +16,7 @@ from logdrift.core.diagnose import Diagnosis, Evidence, diagnose
 from logdrift.core.diagnose.identity import identity_of
 from logdrift.core.diagnose.layers import Layers, layers_evidence, layers_of, understood
 from logdrift.core.diagnose.outcomes import Outcome, experiment_evidence
+from logdrift.core.report.build import readable_context
 from logdrift.core.report.experiments import outcomes_json, saved_outcomes
 from logdrift.core.report.identity import identity_json
 from logdrift.core.report.strict_json import Json, json_or_null, list_json
@@ -32,16 +33,22 @@ SCHEMA = 1
 
 @dataclass(frozen=True, slots=True)
 class EvidenceToken:
-    """A token that shows a cause: where it is, its text, and its delta in nats."""
+    """A token that shows a cause: where it is, its text, and its delta in nats.
+
+    ``readable`` is the text for people (`logdrift.core.session.joining`).
+    """
 
     sequence: int
     position: int
     token_id: int
     piece: str
     delta: float
+    readable: str
 
     def to_json(self) -> Json:
-        return asdict(self)
+        entry = asdict(self)
+        del entry["readable"]
+        return entry
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,14 +76,16 @@ class ExplainedPair:
     def _token(self, at: int) -> EvidenceToken:
         pair = self.pair
         sequence = pair.sequence_of(at)
-        start, _ = pair.sequences.bounds(sequence)
+        start, stop = pair.sequences.bounds(sequence)
         token_id = int(pair.sequences.token_ids[at])
+        context = readable_context(pair, at, (at, at + 1), (start, stop))
         return EvidenceToken(
             sequence=sequence,
             position=at - start,
             token_id=token_id,
             piece=self.session.pieces.text(token_id),
             delta=float(pair.delta[at]),
+            readable=context.piece,
         )
 
     def to_json(self) -> Json:

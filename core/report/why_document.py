@@ -158,7 +158,7 @@ def _places(tokens: Sequence[EvidenceToken]) -> str:
     places = []
     for token in tokens[:_TOKENS]:
         delta = _delta(token.delta)
-        places.append(f"{token.sequence}:{token.position} {token.piece!r} {delta}")
+        places.append(f"{token.sequence}:{token.position} {token.readable!r} {delta}")
     return f"at {', '.join(places)}"
 
 

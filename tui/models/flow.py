@@ -10,15 +10,14 @@ from __future__ import annotations
 import itertools
 import re
 from bisect import bisect_right
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from rich.cells import cell_len
 
+from logdrift.core.session.joining import shown_together, whole_text
 from logdrift.core.session.reader import Pieces
-from logdrift.core.session.visible import visible
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -30,8 +29,6 @@ if TYPE_CHECKING:
 
 MAX_FRAGMENT = 32
 """Cells of the longest fragment. Every pane is wider, so a fragment fits in a line."""
-PART = "‹"
-"""Shown for a token that holds only a part of a character; a later one completes it."""
 _WORD_ROOM = 24
 """A line may stay this many cells short to break between words."""
 _LINES = re.compile("[^↵]*↵|[^↵]+")
@@ -175,71 +172,6 @@ def distinct(ids: Ids) -> Ids:
     of_rest = is_first[1:]
     np.not_equal(after, before, out=of_rest)
     return ordered[is_first]
-
-
-def whole_text(piece: bytes) -> bool:
-    """Whether a piece is whole characters, in UTF-8."""
-    try:
-        piece.decode("utf-8")
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-def shown_together(pieces: list[bytes]) -> list[str]:
-    """Neighbouring pieces as visible text, one text for each piece.
-
-    A character goes to the piece that has its last byte. Bytes that are no character
-    even together stay escaped where they are.
-    """
-    texts = ["" for _ in pieces]
-    sizes = [len(piece) for piece in pieces]
-    ends = np.cumsum(sizes).tolist()
-    piece = 0
-    for char, _, end in _chars(pieces):
-        while ends[piece] < end:
-            piece += 1
-        texts[piece] += visible(char)
-    for index, raw in enumerate(pieces):
-        is_part = not texts[index]
-        if raw and is_part:
-            texts[index] = PART
-    return texts
-
-
-def _chars(pieces: list[bytes]) -> Iterator[tuple[str, int, int]]:
-    """Each character of the joined pieces, with its first byte and the one after it.
-
-    A byte that is not part of a character is given as a surrogate.
-    """
-    start = 0
-    joined = b"".join(pieces)
-    for char in joined.decode("utf-8", "surrogateescape"):
-        size = 1
-        is_stray_byte = 0xDC80 <= ord(char) <= 0xDCFF
-        if not is_stray_byte:
-            encoded = char.encode("utf-8")
-            size = len(encoded)
-        stop = start + size
-        yield char, start, stop
-        start = stop
-
-
-def part_of(pieces: list[bytes], index: int) -> tuple[str, int, int] | None:
-    """The character of which piece ``index`` has some bytes, but not all.
-
-    Returns it as visible text, with the first and the last piece that have bytes of it;
-    None where the piece shares no character with its neighbours.
-    """
-    sizes = [len(piece) for piece in pieces]
-    ends = np.cumsum([0, *sizes])
-    starts = ends.tolist()
-    for char, start, end in _chars(pieces):
-        first = bisect_right(starts, start) - 1
-        last = bisect_right(starts, end - 1) - 1
-        if first <= index <= last and first < last:
-            return visible(char), first, last
-    return None
 
 
 @dataclass(frozen=True, eq=False)

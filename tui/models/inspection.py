@@ -14,10 +14,10 @@ from logdrift.core.compare.alternatives import ListCell, TopList, alternatives, 
 from logdrift.core.compare.pair import Pair
 from logdrift.core.errors import LogdriftError
 from logdrift.core.numbers import number, signed
+from logdrift.core.session.joining import part_of, whole_text
 from logdrift.core.session.layout import CaptureInfo
 from logdrift.core.session.reader import Capture, Session
 from logdrift.core.session.tensors import Column
-from logdrift.tui.models.flow import part_of, whole_text
 from logdrift.tui.models.pairs import reason
 from logdrift.tui.models.places import sequence_of
 

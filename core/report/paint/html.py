@@ -1,6 +1,6 @@
 """Blocks as one HTML file that needs no script and fetches nothing.
 
-Text of any origin is escaped in one place, `esc`.
+Text of any origin is escaped in one place, `html_lines.esc`.
 """
 
 from __future__ import annotations
@@ -21,20 +21,25 @@ from logdrift.core.report.document import (
     FactCell,
     FailureBlock,
     FoldedBlock,
+    Gap,
     GroupBlock,
     HeadBlock,
     HeadingBlock,
     Inline,
     InlinePart,
     LegendBlock,
+    LineBlock,
     MutedSpan,
     NameCell,
     NumberCell,
     PairCell,
     ParagraphBlock,
     ReasonsBlock,
+    SentenceBlock,
+    SeriesBlock,
     SourceCell,
     Span,
+    SplitBlock,
     TableBlock,
     TableCell,
     TableColumn,
@@ -42,10 +47,11 @@ from logdrift.core.report.document import (
     TokensBlock,
     VerdictBlock,
 )
+from logdrift.core.report.paint import html_lines
+from logdrift.core.report.paint.html_lines import esc, toned
 from logdrift.core.report.paint.html_style import CSS
 from logdrift.core.report.paint.html_tokens import sequence_text
 from logdrift.core.report.svg_chart import chart_svg
-from logdrift.core.session.visible import visible
 from logdrift.core.version import __version__
 from logdrift.core.words import SEVERITIES, VERDICTS
 
@@ -101,13 +107,6 @@ def paint_html(blocks: Iterable[Block], title: str) -> str:
         f"<footer><p>Made by logdrift {esc(__version__)}. {_FOOTER}</p></footer>\n"
         "</main></body></html>\n"
     )
-
-
-def esc(text: str) -> str:
-    """Text of any origin as HTML: what could steer a terminal or a browser is shown,
-    not done.
-    """
-    return escape(visible(text))
 
 
 def _all(blocks: Iterable[Block]) -> str:
@@ -314,10 +313,14 @@ def _table(block: TableBlock) -> str:
     rows = ""
     for row in block.rows:
         cells = ""
+        if row.tone:
+            rows += f'<tr class="{html_lines.TONES[row.tone]}">'
+        else:
+            rows += "<tr>"
         for cell, name in zip(row.cells, classes, strict=True):
             content = _cell(cell, struck=block.mixed)
             cells += f"<td{name}>{content}</td>"
-        rows += f"<tr>{cells}</tr>"
+        rows += f"{cells}</tr>"
     return (
         f'<div class="scroll"><table><thead><tr>{titles}</tr></thead>'
         f"<tbody>{rows}</tbody></table></div>"
@@ -358,7 +361,7 @@ def _cell(cell: TableCell, *, struck: bool) -> str:
             return _context(cell)
         case ChartCell():
             return _picture(cell.name, cell.data)
-    return esc(cell.text)
+    return toned(cell.text, cell.tone)
 
 
 def _number(cell: NumberCell, *, struck: bool) -> str:
@@ -410,7 +413,17 @@ def _context(cell: ContextCell) -> str:
     return f'<span class="context">{before}{mark}{after}</span>'
 
 
+def _gap(block: Gap) -> str:
+    """What stands between two parts: they have margins of their own."""
+    return ""
+
+
 _PAINTERS: Mapping[type, Callable[[Any], str]] = {
+    Gap: _gap,
+    LineBlock: html_lines.line,
+    SentenceBlock: html_lines.sentence,
+    SplitBlock: html_lines.split,
+    SeriesBlock: html_lines.series,
     HeadBlock: _head,
     FailureBlock: _failure,
     HeadingBlock: _heading,

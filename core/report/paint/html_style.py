@@ -40,6 +40,10 @@ nav{font-size:14px;margin:0 0 18px;display:flex;flex-wrap:wrap;gap:4px 16px}
 .banner.not_comparable,.banner.failed{background:var(--bad-bg);border-color:var(--bad)}
 .banner.unknown{background:var(--soft);border-color:var(--muted)}
 .banner p,.banner li{color:var(--text)}
+.strong{font-weight:600}
+.marked{display:flex;align-items:baseline}
+.marked>:first-child{padding-right:.7em;flex:none;max-width:60%}
+.panel .marked,.panel p[style]{font-size:14px;max-width:90ch}
 .tag{font-size:12px;font-weight:600;white-space:nowrap}
 .cards{display:grid;grid-template-columns:repeat(auto-fill,minmax(240px,1fr));gap:12px}
 .card,.panel{background:var(--card);border:1px solid var(--line);border-radius:8px;padding:12px 14px;min-width:0}

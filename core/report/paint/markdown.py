@@ -16,19 +16,25 @@ from logdrift.core.report.document import (
     ContextCell,
     FactCell,
     FoldedBlock,
+    Gap,
     HeadingBlock,
     Inline,
     InlinePart,
+    LineBlock,
     ListBlock,
     MutedSpan,
     NameCell,
     NumberCell,
     PairCell,
     ParagraphBlock,
+    SentenceBlock,
+    SeriesBlock,
     Span,
+    SplitBlock,
     TableBlock,
     TableCell,
     TagCell,
+    Tone,
 )
 from logdrift.core.session.visible import visible
 
@@ -53,6 +59,9 @@ def paint_markdown(blocks: Iterable[Block], *, limit: int = LIMIT) -> str:
         is_too_long = size + len(part) > limit
         if is_too_long and isinstance(block, FoldedBlock):
             left_out += 1
+        elif part and _continues(parts, block, part):
+            parts[-1] += f"\n{part}"
+            size += len(part) + 1
         elif part:
             parts.append(part)
             size += len(part) + 2
@@ -62,6 +71,13 @@ def paint_markdown(blocks: Iterable[Block], *, limit: int = LIMIT) -> str:
             " and --json have everything."
         )
     return "\n\n".join(parts) + "\n"
+
+
+def _continues(parts: list[str], block: Block, part: str) -> bool:
+    """Whether a sentence is the next item of the list that stands last."""
+    if not isinstance(block, SentenceBlock) or not part.startswith("- "):
+        return False
+    return bool(parts) and parts[-1].startswith("- ")
 
 
 def _block(block: Block) -> str:
@@ -81,7 +97,45 @@ def _block(block: Block) -> str:
             if body:
                 return _folded(summary, body)
             return ""
+    return _line_block(block)
+
+
+def _line_block(block: Block) -> str:
+    """A block of a terminal's text."""
+    match block:
+        case Gap():
+            return ""
+        case LineBlock():
+            return _toned(block.text.strip(), block.tone)
+        case SentenceBlock():
+            return _sentence(block)
+        case SplitBlock():
+            right = _toned(block.right, "bold")
+            return f"{_toned(block.left, block.tone)}: {right}"
+        case SeriesBlock():
+            first, *rest = block.rows
+            rows = [list(map(text, row)) for row in rest]
+            return table(first, rows, range(len(first)))
     raise TypeError(f"Markdown has no {type(block).__name__}")
+
+
+def _toned(value: str, tone: Tone) -> str:
+    """What stands out in another medium is bold here."""
+    safe = text(value, _LONGEST_ANSWER)
+    if tone in ("", "dim") or not safe:
+        return safe
+    return f"**{safe}**"
+
+
+def _sentence(block: SentenceBlock) -> str:
+    """What is indented is an item, its mark in bold."""
+    words = _toned(block.text, block.tone)
+    mark = block.mark.strip()
+    if mark:
+        words = f"{_toned(mark, 'bold')} {words}"
+    if block.indent:
+        return f"- {words}"
+    return words
 
 
 def _folded(summary: str, body: str) -> str:
