@@ -283,6 +283,15 @@ def counted(count: float, one: str) -> str:
     return f"{count:,.0f} {one}{'' if count == 1 else 's'}"
 
 
+def ordinal(count: int) -> str:
+    """``1st``, ``2nd``, ``3rd``, ``11th``, ``1,021st``."""
+    ending = "th"
+    is_teen = 10 < count % 100 < 20
+    if not is_teen:
+        ending = {1: "st", 2: "nd", 3: "rd"}.get(count % 10, "th")
+    return f"{count:,}{ending}"
+
+
 # Ranges.
 
 

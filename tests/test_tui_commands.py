@@ -46,6 +46,7 @@ FROM_EXPLORER: dict[Scope, tuple[str, ...]] = {
     "matrix": ("m",),
     "facts": ("d",),
     "limits": ("T",),
+    "worst": ("W",),
     "report": ("R",),
     "why": ("w",),
 }
@@ -58,6 +59,7 @@ BY_THE_LIST = {
     ("sessions", "open"): ("choose", ()),
     ("facts", "whole"): ("choose", ()),
     ("limits", "whole"): ("choose", ()),
+    ("worst", "to_tokens"): ("choose", ()),
 }
 """The list under the cursor listens to the same key first, to the same end; the command
 itself is in the palette.

@@ -37,6 +37,7 @@ from logdrift.tui.screens.sessions import SessionsScreen
 from logdrift.tui.screens.settings import FactsScreen
 from logdrift.tui.screens.texts import Picker, TextScreen
 from logdrift.tui.screens.why import WhyScreen
+from logdrift.tui.screens.worst import WorstScreen
 from logdrift.tui.widgets.charts.pane import ChartPane
 from logdrift.tui.widgets.inspector import Inspector
 from logdrift.tui.widgets.lines import Text
@@ -64,6 +65,7 @@ DOERS = {
     "matrix": (MatrixScreen,),
     "facts": (FactsScreen,),
     "limits": (LimitsScreen,),
+    "worst": (WorstScreen,),
     "report": (ReportScreen,),
     "diff": (DiffScreen,),
     "why": (WhyScreen,),

@@ -27,6 +27,7 @@ SCREENS: tuple[frozenset[Scope], ...] = tuple(
         ("matrix",),
         ("facts", "list"),
         ("limits", "list"),
+        ("worst", "list"),
         ("report", "reading", "pane"),
         ("why", "list"),
         ("experiments", "list"),

@@ -14,6 +14,7 @@ from logdrift.tui.actions.panes import PANE_COMMANDS
 from logdrift.tui.actions.sessions import SESSION_COMMANDS
 from logdrift.tui.actions.tables import TABLE_COMMANDS
 from logdrift.tui.actions.why import WHY_COMMANDS
+from logdrift.tui.actions.worst import WORST_COMMANDS
 
 __all__ = [
     "COMMANDS",
@@ -45,6 +46,7 @@ SCOPE_TITLES: dict[Scope, str] = {
     "matrix": "Matrix",
     "facts": "Settings",
     "limits": "Limits",
+    "worst": "Worst tokens",
     "report": "Report",
     "why": "Why",
     "experiments": "Experiments",
@@ -63,6 +65,7 @@ COMMANDS: tuple[Command, ...] = (
     *CHART_COMMANDS,
     *TABLE_COMMANDS,
     *WHY_COMMANDS,
+    *WORST_COMMANDS,
 )
 
 

@@ -24,6 +24,7 @@ Scope = Literal[
     "matrix",
     "facts",
     "limits",
+    "worst",
     "report",
     "diff",
     "why",

@@ -55,6 +55,20 @@ EXPLORER_COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         scope="explorer",
+        action="worst",
+        keys=("W",),
+        help="Worst tokens of all sequences: a list, sorted and filtered",
+        hint="worst",
+    ),
+    Command(
+        scope="explorer",
+        action="smaller",
+        keys=("greater_than_sign",),
+        help="Next smaller |Δ| over all sequences: the worst token first",
+        hint="by size",
+    ),
+    Command(
+        scope="explorer",
         action="back",
         keys=("q",),
         help="Back to the sessions, or quit where the session was opened directly",
@@ -134,6 +148,12 @@ EXPLORER_COMMANDS: tuple[Command, ...] = (
         action="previous_flip",
         keys=("comma",),
         help="Previous rank flip, across sequences",
+    ),
+    Command(
+        scope="explorer",
+        action="larger",
+        keys=("less_than_sign",),
+        help="Next larger |Δ| over all sequences",
     ),
     Command(
         scope="explorer",

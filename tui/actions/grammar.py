@@ -54,6 +54,8 @@ GRAMMAR: tuple[KeyMeaning, ...] = (
     ),
     _meaning("n", "next one: divergent token, match", "next_divergence", "search_next"),
     _meaning("N", "previous one", "previous_divergence", "search_previous"),
+    _meaning("greater_than_sign", "next smaller |Δ| over all sequences", "smaller"),
+    _meaning("less_than_sign", "next larger |Δ| over all sequences", "larger"),
     _meaning("full_stop", "next rank flip", "next_flip"),
     _meaning("comma", "previous rank flip", "previous_flip"),
     _meaning(
@@ -103,6 +105,7 @@ GRAMMAR: tuple[KeyMeaning, ...] = (
     _meaning("C", "charts: choose one", "charts"),
     _meaning("z", "the whole screen for one thing, and back", "zoom_chart"),
     _meaning("percent_sign", "the other side first", "order"),
+    _meaning("W", "worst tokens of all sequences", "worst"),
     _meaning("p", "pair: choose the two captures", "pair"),
     _meaning("w", "why do they differ", "why"),
     _meaning(

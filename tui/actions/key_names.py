@@ -25,6 +25,9 @@ _NAMES = {
     "comma": ",",
     "slash": "/",
     "delete": "Del",
+    "percent_sign": "%",
+    "greater_than_sign": ">",
+    "less_than_sign": "<",
 }
 """Names that are not the key's own, capitalised."""
 

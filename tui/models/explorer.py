@@ -22,6 +22,7 @@ from logdrift.tui.models.listing import NO_SEQUENCES, Listing, list_sequences
 from logdrift.tui.models.modes import MODES, Legend, Mode, mode_of
 from logdrift.tui.models.pairs import PairView
 from logdrift.tui.models.places import beside, sequence_of
+from logdrift.tui.models.sizes import SizeOrder, place_in
 from logdrift.tui.models.state import SORTS, THRESHOLDS, Mark, ViewState
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ class Explorer:
         self.flips: Positions | None = None
         """The pair's rank flips, None while they are not known."""
         self.found = FoundText()
+        self._size_order = SizeOrder()
 
         self.counts = Counts()
         self.keep: Flags | None = None
@@ -200,6 +202,25 @@ class Explorer:
         """The next token (``step`` -1: the one before) with a level."""
         divergent = self.levels.beyond()
         return beside(divergent, self.position, step)
+
+    @property
+    def sizes(self) -> Positions:
+        """The tokens beyond the threshold, the largest |delta| first."""
+        if self.pair is None:
+            return np.empty(0, np.int64)
+        return self._size_order.positions(self.pair, self.threshold)
+
+    def next_by_size(self, step: int) -> int | None:
+        """The token with the next smaller |delta| (``step`` -1: larger).
+
+        From a token that is not beyond the threshold: the worst one. None at the end.
+        """
+        positions = self.sizes
+        place = place_in(positions, self.position)
+        following = 0 if place is None else place + step
+        if 0 <= following < len(positions):
+            return int(positions[following])
+        return None
 
     def next_flip(self, step: int) -> int | None:
         """The next rank flip, None where there is none or they are not known."""

@@ -36,6 +36,7 @@ ABOUT: dict[Scope, str] = {
     "facts": (
         "How the captures really ran: what differs first, then what was not observed."
     ),
+    "worst": "The tokens of all sequences that differ most, each in its text.",
     "limits": "What each framework calls normal, by its own definition.",
     "report": "The report as `logdrift report` writes it.",
     "why": "What explains the gap, the most likely cause first, with its evidence.",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,7 +24,6 @@ from logdrift.core.session.reader import Session
 from logdrift.tui.faults import background
 from logdrift.tui.models.explorer import Explorer
 from logdrift.tui.models.levels import Levels
-from logdrift.tui.models.listing import sequences_with
 from logdrift.tui.models.pairs import PairView, judged, open_pair
 from logdrift.tui.screens.explorer.following import SessionRead
 from logdrift.tui.screens.origin import Labels
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from logdrift.core.compare.pair_numbers import PairNumbers
     from logdrift.core.session.search import Matches, TextIndex
     from logdrift.tui.models.answer import AnswerLine
+    from logdrift.tui.models.filters import FilterInput
 
     Positions = npt.NDArray[np.int64]
 
@@ -100,7 +101,7 @@ class Searched(Message):
 
 
 @dataclass(eq=False, repr=False)
-class Filtered(Message):
+class SequencesKept(Message):
     """The sequences that a filter keeps were found, bool[S].
 
     ``entered``: they are listed; else the reader is still typing, and they are counted.
@@ -268,31 +269,31 @@ class Jobs:
     def filter(self, text: str, *, entered: bool) -> None:
         """Find the sequences that a filter keeps.
 
-        ``text`` is a text or ids (``#30010``), ``>`` for a token beyond the threshold,
-        or ``*`` for a mark.
+        InputError for a text that is not one: it was refused while it was typed.
         """
+        from logdrift.tui.models.filters import parse_filter  # not for the first screen
+
         worker = get_current_worker()
-        session = self._explorer.session
-        positions = self._filtered(session, text)
-        keep = sequences_with(positions, session.sequences.offsets)
+        token_filter = parse_filter(text)
+        keep = token_filter.keeps(self.filter_input())
         if not worker.is_cancelled:
-            message = Filtered(text, keep, entered)
+            message = SequencesKept(text, keep, entered)
             self.node.post_message(message)
 
-    def _filtered(self, session: Session, text: str) -> Positions:
-        """The flat positions of the tokens that a filter asks for."""
+    def filter_input(self) -> FilterInput:
+        """What a filter looks at."""
+        from logdrift.tui.models.filters import FilterInput
+
         explorer = self._explorer
-        if text == "*":
-            marks = explorer.state.marks
-            marked = [mark.position for mark in marks]
-            return np.array(marked, np.int64)
-        if text != ">":
-            matches = self._find(session, text)
-            return matches.starts
-        pair = explorer.pair
-        if pair is None:
-            return np.empty(0, np.int64)
-        return pair.divergences(explorer.threshold)
+        session = explorer.session
+        marks = [mark.position for mark in explorer.state.marks]
+        return FilterInput(
+            sequences=session.sequences,
+            pair=explorer.pair,
+            threshold=explorer.threshold,
+            marked=np.array(marks, np.int64),
+            find=partial(self._find, session),
+        )
 
     def _find(self, session: Session, query: str) -> Matches:
         from logdrift.core.session.search import find_ids, parse_ids

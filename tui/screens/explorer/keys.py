@@ -37,6 +37,12 @@ class ExplorerKeys(BaseScreen, inherit_bindings=False):
         else:
             self.moves.next_divergence(step)
 
+    def action_smaller(self) -> None:
+        self.moves.next_by_size(1)
+
+    def action_larger(self) -> None:
+        self.moves.next_by_size(-1)
+
     def action_next_flip(self) -> None:
         self.moves.next_flip(1)
 

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from logdrift.core.compare import per_sequence
+from logdrift.core.numbers import counted
+from logdrift.core.session.visible import visible
 from logdrift.tui.glyphs import fit
 from logdrift.tui.models.explorer import Explorer
 from logdrift.tui.screens.explorer.dialogue import Dialogue
-from logdrift.tui.screens.explorer.jobs import Filtered, Jobs
+from logdrift.tui.screens.explorer.jobs import Jobs, SequencesKept
 from logdrift.tui.screens.explorer.panes import PaneGroup
-from logdrift.tui.screens.explorer.search import id_problem
 
 if TYPE_CHECKING:
     from logdrift.tui.widgets.reading import Row
@@ -73,22 +74,36 @@ class SequenceOrder:
 
     def ask_filter(self) -> None:
         """Ask which sequences to list; those kept are counted while typing."""
+        from logdrift.tui.models.filters import filter_problem
+
         self._dialogue.ask_line(
             "Filter",
-            "text · #30010 · > with a token beyond the threshold · * with a mark ·"
-            " nothing: all sequences",
+            "text · #30010 · > beyond the threshold · >0.3 · <-0.2 · mean>0.05"
+            " · * marked · nothing: all",
             self._explorer.state.filter,
             self.filter_by,
-            problem=id_problem,
+            problem=filter_problem,
             typed=self._count,
         )
 
     def _count(self, text: str) -> None:
-        if text:
+        from logdrift.tui.models.filters import filter_problem
+
+        if text and not filter_problem(text):
             self._jobs.filter(text, entered=False)
 
     def filter_by(self, text: str) -> None:
-        """List the sequences that a filter keeps; "" lists all."""
+        """List the sequences that a filter keeps; "" lists all.
+
+        A filter of an older version that is none today is said and removed.
+        """
+        if text:
+            from logdrift.tui.models.filters import filter_problem
+
+            problem = filter_problem(text)
+            if problem:
+                self._dialogue.warn(problem)
+                text = ""
         self._explorer.set_filter(text)
         if text:
             self._jobs.filter(text, entered=True)
@@ -99,18 +114,20 @@ class SequenceOrder:
         """Filter again, because what the filter keeps may have changed."""
         text = self._explorer.state.filter
         if text:
-            self._jobs.filter(text, entered=True)
+            self.filter_by(text)
 
-    def filtered(self, message: Filtered) -> None:
+    def filtered(self, message: SequencesKept) -> None:
         """Show how many sequences a filter keeps, or list them."""
         keep = message.keep
-        if message.entered:
-            if self._explorer.take_filter(message.text, keep):
-                self._panes.show_list()
-            return
         count = int(np.count_nonzero(keep))
-        words = f"{count:,} of {len(keep):,} sequences"
-        self._dialogue.note(message.text, words)
+        if not message.entered:
+            words = f"{count:,} of {counted(len(keep), 'sequence')}"
+            self._dialogue.note(message.text, words)
+        elif self._explorer.take_filter(message.text, keep):
+            self._panes.show_list()
+            if not count:
+                text = visible(message.text)
+                self._dialogue.warn(f"no sequence has {text}  (Esc removes the filter)")
 
     def threshold_changed(self) -> None:
         """List again where the order or the filter depends on the threshold."""
@@ -118,5 +135,5 @@ class SequenceOrder:
         if state.sort == "beyond":
             self._explorer.list_again()
             self._panes.show_list()
-        if state.filter == ">":
-            self.filter_again()
+        if state.filter:
+            self.filter_again()  # it may ask for what is beyond the threshold

@@ -7,7 +7,9 @@ from collections.abc import Callable
 import numpy as np
 
 from logdrift.core.compare.pair import Pair
+from logdrift.core.numbers import number, ordinal
 from logdrift.tui.models.explorer import Explorer
+from logdrift.tui.models.sizes import place_in
 from logdrift.tui.screens.explorer.dialogue import Dialogue
 from logdrift.tui.screens.explorer.jobs import Jobs
 from logdrift.tui.screens.explorer.panes import PaneGroup
@@ -90,6 +92,38 @@ class Moves:
         if levels.missing:
             return f"{levels.mode.title}: {levels.missing}"
         return ""
+
+    # ---- by size
+
+    def next_by_size(self, step: int) -> None:
+        """To the token with the next smaller |Δ|; ``step`` -1: the next larger one."""
+        explorer = self._explorer
+        if explorer.pair is None:
+            self._dialogue.warn("there is no pair to compare yet")
+            return
+        position = explorer.next_by_size(step)
+        if position is None:
+            self._dialogue.say(self._no_size(step))
+            return
+        self.jump(position)
+        self._dialogue.say(self._size_words(position))
+
+    def _no_size(self, step: int) -> str:
+        """Why there is no token to go to by size."""
+        bound = f"|Δ| {number(self._explorer.threshold, 2)}"
+        count = len(self._explorer.sizes)
+        if not count:
+            return f"no token is beyond {bound} (+ and − change it)"
+        if step < 0:
+            return f"this is the worst of {count:,} tokens beyond {bound}"
+        return f"this is the smallest of {count:,} beyond {bound} (+ and − change it)"
+
+    def _size_words(self, position: int) -> str:
+        """``3rd of 188 by |Δ|``."""
+        positions = self._explorer.sizes
+        place = place_in(positions, position)
+        assert place is not None
+        return f"{ordinal(place + 1)} of {len(positions):,} by |Δ|"
 
     # ---- rank flips
 

@@ -16,6 +16,7 @@ from logdrift.tui.screens.explorer.dialogue import Dialogue
 from logdrift.tui.screens.origin import Labels, Origin
 
 if TYPE_CHECKING:
+    from logdrift.tui.models.filters import FilterInput
     from logdrift.tui.widgets.reading import Row
 
 
@@ -100,6 +101,26 @@ class OtherScreens:
             return
         why = WhyScreen(origin)
         self._dialogue.open(why)
+
+    def open_worst(
+        self, origin: Origin, filter_input: Callable[[], FilterInput]
+    ) -> None:
+        """Open the worst tokens of all sequences."""
+        from logdrift.tui.models.worst import WorstList
+        from logdrift.tui.screens.worst import WorstScreen
+
+        explorer = self._explorer
+        if explorer.pair is None:
+            self._dialogue.warn("there is no pair to compare yet")
+            return
+        floor = None
+        if explorer.numbers is not None:
+            floor = explorer.numbers.floor
+        worst = WorstList(explorer.pair, explorer.threshold, explorer.fragments)
+        screen = WorstScreen(
+            origin, worst, filter_input, floor=floor, greyed=explorer.greyed
+        )
+        self._dialogue.open(screen)
 
     def open_report(self) -> None:
         """Open the report of the pair."""

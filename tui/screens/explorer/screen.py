@@ -44,6 +44,9 @@ _FOR_A_PAIR = frozenset(
     {
         "limits",
         "why",
+        "worst",
+        "smaller",
+        "larger",
         "next_divergence",
         "previous_divergence",
         "threshold",
@@ -81,6 +84,7 @@ class ExplorerScreen(ExplorerKeys, ChartedScreen, inherit_bindings=False):
         self.pane_switch = PaneSwitch(self, panes.tabs, self.draw)
         self.folder_watch = following.SessionWatch(self, model)
         self.judging = jobs.Judging(self, model)
+        self.jobs = searching
         self._make_commands(searching, before)
 
     def _make_commands(self, searching: jobs.Jobs, before: Path | None) -> None:
@@ -288,8 +292,8 @@ class ExplorerScreen(ExplorerKeys, ChartedScreen, inherit_bindings=False):
     def _on_searched(self, message: jobs.Searched) -> None:
         self.search.ended(message)
 
-    @on(jobs.Filtered)
-    def _on_filtered(self, message: jobs.Filtered) -> None:
+    @on(jobs.SequencesKept)
+    def _on_filtered(self, message: jobs.SequencesKept) -> None:
         self.listing.filtered(message)
 
     @on(earlier.ChangeFound)
@@ -411,6 +415,9 @@ class ExplorerScreen(ExplorerKeys, ChartedScreen, inherit_bindings=False):
 
     def action_why(self) -> None:
         self.other_screens.open_why(self)
+
+    def action_worst(self) -> None:
+        self.other_screens.open_worst(self, self.jobs.filter_input)
 
     def action_report(self) -> None:
         self.other_screens.open_report()
