@@ -11,7 +11,8 @@ from rich.cells import cell_len
 from logdrift.core.compare.pair import Pair
 from logdrift.core.compare.token_values import Stretch
 from logdrift.core.numbers import NOTHING, number, signed
-from logdrift.tui.models.flow import PART, FragmentCache
+from logdrift.core.session.joining import PART
+from logdrift.tui.models.flow import FragmentCache
 from logdrift.tui.models.modes import mode_of
 from logdrift.tui.models.places import sequence_of, write_place
 from logdrift.tui.models.sizes import NO_TOKENS, WORST_SORTS, Ranking
