@@ -22,6 +22,7 @@ from logdrift.core.session.reader import Session, open_session
 from logdrift.core.session.writer import write_loaded, write_manifest
 from logdrift.tui.actions import NO_KEYMAP, key_of
 from logdrift.tui.command_window import active_commands
+from logdrift.tui.models.limits import COLUMNS
 from logdrift.tui.screens.explorer import ExplorerScreen
 from logdrift.tui.screens.limits import LimitsScreen
 from logdrift.tui.screens.settings import FactsScreen
@@ -236,25 +237,25 @@ async def test_every_limit_is_held_against_the_pair(
         # apart.
         usual = [limit.ok for limit in screen.limits if limit.limit.level != "exact"]
         counts = (
-            f"{usual.count(True)} held, {usual.count(False)} exceeded,"
-            f" {usual.count(None)} unknown"
+            f"✓ {usual.count(True)} hold  ✗ {usual.count(False)} exceeded"
+            f"  ? {usual.count(None)} not judged"
         )
         assert usual.count(False) and (counts in lines(screen.table)[0]) == (
             size[0] >= 80
         )
-        assert ("bitwise: 0 of 4 held" in lines(screen.table)[0]) == (size[0] >= 120)
+        assert ("bitwise equal: 0 of 4" in lines(screen.table)[0]) == (size[0] >= 120)
         last = screen.limits[-1]
         assert last.limit.level == "other" and last.ok is None
         await pilot.press("end")
         await until(
             pilot,
-            lambda: "? unknown: published for another comparison" in screen_text(app),
+            lambda: "? published for another comparison" in screen_text(app),
         )
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(app.screen, TextScreen))
         assert last.limit.source.split(":")[0] in screen_text(
             app
-        ) and "state    unknown" in screen_text(app)
+        ) and "state    cannot be judged" in screen_text(app)
         await pilot.press("escape", "q")
         await until(pilot, lambda: isinstance(app.screen, ExplorerScreen))
     _load.cache_clear()
@@ -273,10 +274,7 @@ async def test_copying_the_limits(monkeypatch: pytest.MonkeyPatch) -> None:
             line.split("\t")
             for line in base64.b64decode(data[7:-1]).decode().split("\n")
         ]
-        assert (
-            rows[0][1:] == ["whose", "their name", "value", "limit", "number"]
-            and len(rows) == len(PUBLISHED) + 1
-        )
+        assert rows[0][1:] == list(COLUMNS) and len(rows) == len(PUBLISHED) + 1
         assert {row[0] for row in rows[1:]} == {"✓", "✗", "?"}
 
 

@@ -38,17 +38,17 @@ def advice(judged: JudgedLimit) -> str:
     limit = judged.limit
     whose = limit.framework
     if judged.ok is None:
-        return f"not judged: {judged.note}"
+        return judged.note or "not judged"
     if judged.ok:
         if limit.level == "exact":
             return "bitwise equal in this number"
         return "nothing to do"
     outside = _side(judged)
     words = {
-        "own": f"{outside} your own limit: look for the cause",
-        "normal": f"{outside} what {whose} calls normal: no fault yet",
-        "fault": f"a fault to {whose}: look for the cause",
-        "exact": "expected, unless both run bitwise equal",
+        "own": f"{outside} your own limit: see why",
+        "normal": f"{outside} {whose}'s normal, no fault",
+        "fault": f"a fault to {whose}: see why",
+        "exact": "expected: not bitwise equal",
     }
     return words[limit.level]
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from logdrift.core.compare.limits import JudgedLimit, Level
 from logdrift.core.compare.pair import Pair, default_scope
 from logdrift.core.numbers import exact
+from logdrift.core.report.limit_words import Conclusion, advice, conclusion
 from logdrift.core.report.pair_numbers import bounds_text
 
 STATES: dict[bool | None, tuple[str, str]] = {
-    True: ("✓", "held"),
+    True: ("✓", "holds"),
     False: ("✗", "exceeded"),
-    None: ("?", "unknown"),
+    None: ("?", "cannot be judged"),
 }
 """Mark and word by whether a limit holds."""
 
@@ -23,12 +25,21 @@ LEVELS: dict[Level, str] = {
     "exact": "holds only where trainer and engine are bitwise equal",
     "other": "published for another comparison: shown, never judged",
 }
-COLUMNS = ("whose", "their name", "value", "limit", "number")
+COLUMNS = ("whose", "their name", "value", "limit", "what to make of it", "number")
+LEAST = (None, 20, None, None, 32, 30)
+"""Cells that each column keeps: names and numbers before words."""
 
 _ORDER: dict[Level, int] = {"own": 0, "fault": 1, "normal": 1, "exact": 2, "other": 3}
 
 
-def judge_pair(pair: Pair) -> list[JudgedLimit]:
+class PairLimits(NamedTuple):
+    """Every limit held against a pair, and what they say together."""
+
+    judged: list[JudgedLimit]
+    conclusion: Conclusion
+
+
+def judge_pair(pair: Pair) -> PairLimits:
     """Measure a pair and hold every limit against it.
 
     It takes a second or two for a million tokens. The user's own limits come first,
@@ -39,6 +50,7 @@ def judge_pair(pair: Pair) -> list[JudgedLimit]:
     from logdrift.core.compare.measured import measure_pair, splits_for
     from logdrift.core.compare.published import PUBLISHED
     from logdrift.core.config import load_config
+    from logdrift.core.report.usual import usual_range
 
     own_limits = load_config().thresholds
     limits = (*own_limits, *PUBLISHED)
@@ -47,7 +59,13 @@ def judge_pair(pair: Pair) -> list[JudgedLimit]:
     measured = measure_pair(pair, scope, splits)
     verdict = measured.gate.verdict
     judged = judge_limits(measured.metrics, limits, verdict)
-    return sorted(judged, key=_place)
+    normal = conclusion(
+        judged,
+        measured.metrics.errors.mae,
+        usual_range(pair.a.info, pair.b.info),
+        void=verdict == "not_comparable",
+    )
+    return PairLimits(sorted(judged, key=_place), normal)
 
 
 def _place(item: JudgedLimit) -> int:
@@ -56,7 +74,9 @@ def _place(item: JudgedLimit) -> int:
 
 
 def counted(judged: Sequence[JudgedLimit], *, wide: bool) -> str:
-    """Held, exceeded and not judged; those for bitwise equal runs on their own."""
+    """What the marks mean, with how many limits have each; those for bitwise equal runs
+    on their own.
+    """
     usual: list[bool | None] = []
     bitwise: list[bool | None] = []
     for item in judged:
@@ -67,11 +87,11 @@ def counted(judged: Sequence[JudgedLimit], *, wide: bool) -> str:
     held = usual.count(True)
     exceeded = usual.count(False)
     unknown = usual.count(None)
-    counts = f"{held} held, {exceeded} exceeded, {unknown} unknown"
+    counts = f"✓ {held} hold  ✗ {exceeded} exceeded  ? {unknown} not judged"
     if not wide:
         return counts
     held = bitwise.count(True)
-    return f"{counts}; bitwise: {held} of {len(bitwise)} held"
+    return f"{counts}  bitwise equal: {held} of {len(bitwise)}"
 
 
 def cells(item: JudgedLimit) -> list[str]:
@@ -83,14 +103,14 @@ def cells(item: JudgedLimit) -> list[str]:
         name,
         exact(item.value),
         bounds_text(limit),
+        advice(item),
         limit.metric,
     ]
 
 
 def whole_text(item: JudgedLimit) -> list[str]:
     """Everything about a limit, line by line."""
-    whose, name, value, allowed, metric = cells(item)
-    why = [f"why      {item.note}"] if item.note else []
+    whose, name, value, allowed, words, metric = cells(item)
     return [
         f"{name} ({whose})",
         "",
@@ -98,7 +118,7 @@ def whole_text(item: JudgedLimit) -> list[str]:
         f"value    {value} {item.unit}",
         f"limit    {allowed}",
         f"state    {STATES[item.ok][1]}",
-        *why,
+        f"so       {words}",
         "",
         item.limit.meaning,
         f"{LEVELS[item.limit.level]}.",

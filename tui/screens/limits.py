@@ -11,6 +11,7 @@ from textual.message import Message
 
 from logdrift.core.compare.limits import JudgedLimit
 from logdrift.core.compare.pair import Pair
+from logdrift.core.report.limit_words import Conclusion, limit_tone
 from logdrift.core.session.visible import visible
 from logdrift.tui.bindings import bindings
 from logdrift.tui.faults import background
@@ -18,8 +19,10 @@ from logdrift.tui.glyphs import ARROW, fit
 from logdrift.tui.models.answer import AnswerLine, answer_line
 from logdrift.tui.models.limits import (
     COLUMNS,
+    LEAST,
     LEVELS,
     STATES,
+    PairLimits,
     cells,
     counted,
     judge_pair,
@@ -27,6 +30,7 @@ from logdrift.tui.models.limits import (
 )
 from logdrift.tui.screens.result import ResultScreen
 from logdrift.tui.screens.texts import TextScreen
+from logdrift.tui.tones import tone_styles
 from logdrift.tui.widgets.bars import Bar
 from logdrift.tui.widgets.lines import Run
 from logdrift.tui.widgets.reading import Row, wrap
@@ -34,13 +38,14 @@ from logdrift.tui.widgets.rows import Rows
 from logdrift.tui.widgets.table import Table
 
 _ANSWER_LINES = 3
+_CONCLUSION_LINES = 2
 
 
 @dataclass(eq=False, repr=False)
 class LimitsJudged(Message):
     """The pair was compared with every limit, or ``problem`` says why not."""
 
-    limits: list[JudgedLimit]
+    limits: PairLimits | None
     problem: str | None = None
 
 
@@ -52,7 +57,7 @@ class PairAnswered(Message):
 
 
 def _not_judged(words: str) -> LimitsJudged:
-    return LimitsJudged([], words)
+    return LimitsJudged(None, words)
 
 
 class LimitsScreen(ResultScreen, inherit_bindings=False):
@@ -69,9 +74,11 @@ class LimitsScreen(ResultScreen, inherit_bindings=False):
         self.pair = pair
         self.answer = answer
         self.limits: list[JudgedLimit] = []
+        self.conclusion: Conclusion | None = None
 
     def panes(self) -> ComposeResult:
         yield Bar(id="answer")
+        yield Bar(id="normal")
         yield Table("Limits", id="limits")
         yield Bar(id="detail")
 
@@ -110,7 +117,7 @@ class LimitsScreen(ResultScreen, inherit_bindings=False):
         self._show_answer()
 
     def _show_answer(self) -> None:
-        """What to make of the limits: the sentence on the pair."""
+        """The sentence on the pair."""
         answer = self.answer
         if answer is None or not self.size.width:
             return
@@ -118,18 +125,30 @@ class LimitsScreen(ResultScreen, inherit_bindings=False):
         rows = self.paragraph(answer.sentence, style, _ANSWER_LINES)
         self.bar("answer").put(rows)
 
+    def _show_conclusion(self) -> None:
+        """What all limits say together: is it normal?"""
+        normal = self.conclusion
+        if normal is None or not self.size.width:
+            return
+        style = tone_styles(self.palette)[normal.tone]
+        rows = self.paragraph(normal.text, style, _CONCLUSION_LINES)
+        self.bar("normal").put(rows)
+
     @on(LimitsJudged)
     def _on_judged(self, message: LimitsJudged) -> None:
-        if message.problem is not None:
+        if message.limits is None:
             self.table.aside = "could not be measured"
             self.table.refresh_fixed()
-            self.logdrift.show_error(message.problem)
+            problem = message.problem or ""
+            self.logdrift.show_error(problem)
             return
-        self.limits = message.limits
+        self.limits = message.limits.judged
+        self.conclusion = message.limits.conclusion
         self.draw()
 
     def draw(self) -> None:
         self._show_answer()
+        self._show_conclusion()
         limits = self.limits
         if limits:
             is_wide = self.size.width >= 120
@@ -139,24 +158,19 @@ class LimitsScreen(ResultScreen, inherit_bindings=False):
         for item in limits:
             rows.append(cells(item))
             marks.append(self._mark(item))
-        self.table.put(COLUMNS, rows, marks)
+        self.table.put(COLUMNS, rows, marks, LEAST)
         self._show_detail()
 
     def _mark(self, item: JudgedLimit) -> Run:
         mark, _ = STATES[item.ok]
-        muted = self.palette.muted
-        if item.limit.level == "exact":
-            # It is no alarm that a pair is not bitwise equal.
-            return mark, muted
-        return mark, self._style(item, unknown=muted)
+        return mark, self._style(item)
 
-    def _style(self, item: JudgedLimit, *, unknown: Style) -> Style:
-        """The colour of a kept, exceeded or ``unknown`` limit."""
-        if item.ok is None:
-            return unknown
-        if item.ok:
-            return self.palette.good
-        return self.palette.bad
+    def _style(self, item: JudgedLimit) -> Style:
+        """The colour of a limit: one that only bitwise equal runs hold, or one that
+        cannot be judged, is no alarm.
+        """
+        tone = limit_tone(item)
+        return tone_styles(self.palette)[tone]
 
     @on(Rows.Moved)
     def _on_moved(self) -> None:
@@ -178,23 +192,24 @@ class LimitsScreen(ResultScreen, inherit_bindings=False):
         self.bar("detail").put(rows)
 
     def _detail(self, item: JudgedLimit) -> list[Run]:
-        """The state, the numbers, what the limit means and where it was read."""
+        """What to make of it, the numbers, what the limit means and where it was
+        read.
+        """
         palette = self.palette
         width = self.text_width
         limit = item.limit
-        mark, words = STATES[item.ok]
-        state = f"{mark} {words}"
-        if item.note:
-            state += f": {visible(item.note)}"
-        style = self._style(item, unknown=palette.warn)
+        mark, state = STATES[item.ok]
+        if item.ok is False:
+            mark += f" {state}:"
+        style = self._style(item)
         shown_cells = map(visible, cells(item))
-        whose, name, value, allowed, metric = shown_cells
+        whose, name, value, allowed, words, metric = shown_cells
         numbers = f"{name} ({whose}): {metric} is {value}, the limit {allowed}"
         meaning = f"{visible(limit.meaning)} ({LEVELS[limit.level]})"
         source = visible(limit.source)
         meaning_lines = wrap(meaning, width)[:2]
         return [
-            (fit(state, width), style),
+            (fit(f"{mark} {words}", width), style),
             (fit(numbers, width), palette.strong),
             *((line, palette.text) for line in meaning_lines),
             (fit(source, width), palette.muted),
@@ -210,6 +225,10 @@ class LimitsScreen(ResultScreen, inherit_bindings=False):
         lines = whole_text(self.here)
         window = TextScreen("Limit", lines)
         self.app.push_screen(window)
+
+    def action_shift(self, step: int) -> None:
+        """Columns that do not fit."""
+        self.table.shift(step)
 
     def text_to_save(self) -> str:
         return self.table.copied()

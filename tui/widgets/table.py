@@ -4,7 +4,8 @@ sideways.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from rich.cells import cell_len
 from rich.style import Style
@@ -20,7 +21,16 @@ _MOST = 32
 _LEAST = 12
 """Cells below which a column gives way no further."""
 _FIRST = 20
-"""Cells of the first column, at most."""
+"""Cells that the first column keeps, which names the row."""
+_WHOLE = 40
+"""Cells of a column that never gives way, at most."""
+
+
+class _Layout(NamedTuple):
+    """Cells of each column, and the columns that are seen beside the first."""
+
+    widths: list[int]
+    shown: list[int]
 
 
 class Table(Rows):
@@ -42,14 +52,24 @@ class Table(Rows):
         self.marks: Sequence[tuple[str, Style]] = ()
         """A mark of one or two characters before each row, and its style."""
         self.first = 1
+        self._least: Sequence[int | None] = ()
+        self._layouts: dict[tuple[int, int], _Layout] = {}
+        """Kept while the rows are the same: every line asks for one."""
 
     def put(
         self,
         head: Sequence[str],
         cells: Sequence[Sequence[str]],
         marks: Sequence[tuple[str, Style]],
+        least: Sequence[int | None] = (),
     ) -> None:
-        """Show rows; all have as many cells as the head."""
+        """Show rows; all have as many cells as the head.
+
+        ``least`` are the cells below which a column gives way no further, None for one
+        that never does; `_LEAST` for those beyond its end.
+        """
+        self._least = least
+        self._layouts = {}
         self.head = _visible(head)
         self.cells = list(map(_visible, cells))
         self.marks = marks
@@ -59,29 +79,45 @@ class Table(Rows):
     def line_count(self) -> int:
         return len(self.cells)
 
-    def widths(self, width: int) -> list[int]:
-        """Cells of each column: what it needs, at most `_MOST`, and at least `_LEAST`
-        where all would fit with less.
+    def _layout(self, width: int) -> _Layout:
+        """The columns that are seen on a row of ``width`` cells."""
+        key = (width, self.first)
+        layout = self._layouts.get(key)
+        if layout is None:
+            layout = self._laid_out(width)
+            self._layouts[key] = layout
+        return layout
+
+    def _laid_out(self, width: int) -> _Layout:
+        """Each column as wide as it needs, at most `_MOST` where others need room as
+        well, and less where all fit then. What is left goes to those that are cut.
         """
         needed = self._needed()
+        least = self._least_widths(needed)
         widths = []
-        for cells in needed:
-            width_of_column = min(_MOST, cells)
+        for cells, smallest in zip(needed, least, strict=True):
+            width_of_column = max(smallest, min(_MOST, cells))
             widths.append(width_of_column)
-        first = needed[0]
-        widths[0] = min(_FIRST, first)
         gaps = 2 * len(widths)
         used = sum(widths) + gaps
-        spare = width - used - 2
-        if spare < 0:
-            _narrow(widths, -spare)
-            return widths
+        missing = used + 2 - width
+        if missing > 0:
+            _narrow(widths, least, missing)
+        shown = self._columns_that_fit(widths, width)
+        _widen(widths, needed, [0, *shown], width)
+        return _Layout(widths, shown)
+
+    def _least_widths(self, needed: Sequence[int]) -> list[int]:
+        """The cells that each column keeps."""
+        limits = []
         for index, cells in enumerate(needed):
-            missing = cells - widths[index]
-            more = min(spare, missing)
-            widths[index] += more
-            spare -= more
-        return widths
+            least: int | None = _FIRST if index == 0 else _LEAST
+            if index < len(self._least):
+                least = self._least[index]
+            if least is None:
+                least = min(_WHOLE, cells)
+            limits.append(min(least, cells))
+        return limits
 
     def _needed(self) -> list[int]:
         """Cells of the widest text of each column, its head included."""
@@ -105,17 +141,14 @@ class Table(Rows):
 
     def _hidden_right(self) -> bool:
         """Whether columns at the right do not fit."""
-        shown = self._shown(self.inner_width)
-        if not shown:
-            return False
-        last = len(self.head) - 1
-        return shown[-1] < last
-
-    def _shown(self, width: int) -> list[int]:
-        """The columns beside the first one that fit, from ``first`` on."""
         if not self.head:
-            return []
-        widths = self.widths(width)
+            return False
+        shown = self._layout(self.inner_width).shown
+        last = len(self.head) - 1
+        return bool(shown) and shown[-1] < last
+
+    def _columns_that_fit(self, widths: Sequence[int], width: int) -> list[int]:
+        """The columns beside the first one that fit, from ``first`` on."""
         room = width - widths[0] - 4
         shown: list[int] = []
         count = len(widths)
@@ -160,13 +193,13 @@ class Table(Rows):
     def _row(self, cells: Sequence[str], width: int) -> str:
         if not cells:
             return ""
-        widths = self.widths(width)
-        name_cells = widths[0]
+        layout = self._layout(width)
+        name_cells = layout.widths[0]
         name = self.fit_name(cells[0], name_cells)
         texts = [name]
-        for index in self._shown(width):
+        for index in layout.shown:
             cell = cells[index]
-            text = fit(cell, widths[index])
+            text = fit(cell, layout.widths[index])
             texts.append(text)
         return "  ".join(texts)
 
@@ -186,15 +219,28 @@ def _visible(row: Sequence[str]) -> list[str]:
     return [visible(cell) for cell in row]
 
 
-def _narrow(widths: list[int], missing: int) -> None:
-    """Take cells from the widest columns, as far as they have more than `_LEAST`.
-
-    The first column names the row: it keeps its width, others are reached sideways.
+def _narrow(widths: list[int], least: Sequence[int], missing: int) -> None:
+    """Take cells from the widest columns, as far as they have more than they keep; what
+    does not fit then is reached sideways.
     """
+    columns = range(len(widths))
     for _ in range(missing):
-        others = widths[1:]
-        widest = max(others, default=0)
-        if widest <= _LEAST:
+        wide = [column for column in columns if widths[column] > least[column]]
+        if not wide:
             return
-        index = 1 + others.index(widest)
-        widths[index] -= 1
+        widest = max(wide, key=widths.__getitem__)
+        widths[widest] -= 1
+
+
+def _widen(
+    widths: list[int], needed: Sequence[int], shown: Iterable[int], width: int
+) -> None:
+    """Give what is left of ``width`` to the columns that are seen and cut."""
+    columns = list(shown)
+    used = sum(widths[column] + 2 for column in columns)
+    spare = width - used - 2
+    for column in columns:
+        missing = needed[column] - widths[column]
+        more = max(0, min(spare, missing))
+        widths[column] += more
+        spare -= more
