@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from logdrift.tui.actions import COMMANDS, SCOPE_TITLES, Command, hint_pairs
+from logdrift.tui.actions import COMMANDS, SCOPE_TITLES, Command, key_hints
 from logdrift.tui.actions.grammar import GRAMMAR
 from logdrift.tui.actions.key_tables import (
     grammar_table,
@@ -167,7 +167,7 @@ def test_bindings_have_ids_for_a_keymap() -> None:
 
 
 def test_help_is_the_last_hint() -> None:
-    assert hint_pairs("explorer", "app")[-1] == ("?", "help")
+    assert key_hints("explorer", "app")[-1][:2] == ("?", "help")
 
 
 def test_the_screen_imports_no_engine_and_draws_its_first_screen_without_plotext() -> (

@@ -18,7 +18,7 @@ from textual.command import CommandPalette
 
 from logdrift.core.config import _load, load_config
 from logdrift.core.errors import InputError
-from logdrift.tui.actions import COMMANDS, NO_KEYMAP, SCOPE_TITLES, commands, hint_pairs
+from logdrift.tui.actions import COMMANDS, NO_KEYMAP, SCOPE_TITLES, commands, key_hints
 from logdrift.tui.actions.key_tables import keys_table
 from logdrift.tui.app import run
 from logdrift.tui.command_window import active_commands
@@ -297,7 +297,7 @@ def test_the_config_reaches_the_screen(
 ) -> None:
     config(
         'theme = "high-contrast"\nmouse = false\n[keys]\nexplorer.next_divergence ='
-        ' ["x", "ctrl+n"]\n'
+        ' ["ctrl+s", "ctrl+n"]\n'
     )
     started: dict[str, Any] = {}
 
@@ -309,7 +309,8 @@ def test_the_config_reaches_the_screen(
     with pytest.raises(
         InputError,
         match=(
-            r"keys\.explorer\.next_divergence: 'x' is the key of charts\.export_chart"
+            r"keys\.explorer\.next_divergence: 'Ctrl\+S' is the key of"
+            r" charts\.export_chart"
         ),
     ):
         run(SAMPLE, Path())
@@ -411,8 +412,9 @@ def test_two_commands_can_change_places_and_one_can_go_without() -> None:
         "explorer.sort": (),
     }
     assert check_keymap(given) == given
-    assert hint_pairs("explorer", keymap=given)[:2] == [("N", "next Δ"), ("n", "prev")]
-    assert "sort" not in [word for _, word in hint_pairs("explorer", keymap=given)]
+    hints = key_hints("explorer", keymap=given)
+    assert [hint[:2] for hint in hints[:2]] == [("N", "next Δ"), ("n", "prev")]
+    assert "sort" not in [hint.word for hint in hints]
 
 
 def test_the_sample_is_a_config_that_changes_nothing(

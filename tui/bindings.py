@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from textual.binding import Binding, BindingType
+from textual.dom import DOMNode
 
 from logdrift.tui.actions import Command, Scope, commands
 
@@ -10,6 +13,19 @@ from logdrift.tui.actions import Command, Scope, commands
 def bindings(*scopes: Scope) -> list[BindingType]:
     """Bindings of the scopes; the id is what a keymap names."""
     return list(map(_binding, commands(*scopes)))
+
+
+def scopes_of(pane: DOMNode | None) -> tuple[Scope, ...]:
+    """The scopes whose keys a pane hears itself."""
+    if pane is None:
+        return ()
+    found: dict[Scope, None] = {}
+    for known in pane._bindings.key_to_bindings.values():
+        for binding in known:
+            scope, _, _ = (binding.id or "").partition(".")
+            if scope:
+                found[cast("Scope", scope)] = None
+    return tuple(found)
 
 
 def _binding(command: Command) -> Binding:

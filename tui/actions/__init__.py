@@ -4,12 +4,13 @@ palette, the help and the docs are made from this list. Nothing here needs Textu
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from logdrift.tui.actions.charts import CHART_COMMANDS
 from logdrift.tui.actions.command import NO_KEYMAP, Command, Keymap, Scope
 from logdrift.tui.actions.everywhere import EVERYWHERE_COMMANDS
 from logdrift.tui.actions.explorer import EXPLORER_COMMANDS
+from logdrift.tui.actions.hints import Hint, hint_of, hints_of
 from logdrift.tui.actions.panes import PANE_COMMANDS
 from logdrift.tui.actions.sessions import SESSION_COMMANDS
 from logdrift.tui.actions.tables import TABLE_COMMANDS
@@ -21,11 +22,15 @@ __all__ = [
     "NO_KEYMAP",
     "SCOPE_TITLES",
     "Command",
+    "Hint",
     "Keymap",
     "Scope",
     "commands",
     "first_key",
-    "hint_pairs",
+    "hint_for",
+    "hint_of",
+    "hints_of",
+    "key_hints",
     "key_of",
 ]
 
@@ -74,15 +79,22 @@ def commands(*scopes: Scope) -> Iterator[Command]:
     return (command for command in COMMANDS if command.scope in scopes)
 
 
-def hint_pairs(*scopes: Scope, keymap: Keymap = NO_KEYMAP) -> list[tuple[str, str]]:
-    """(key, word) for the line of keys, most used first."""
-    pairs = []
-    for scope in scopes:
-        for command in commands(scope):
-            keys = command.key_names(keymap)
-            if keys and command.hint:
-                pairs.append((keys[0], command.hint))
-    return pairs
+def key_hints(
+    *screen: Scope, panes: Iterable[Scope] = (), keymap: Keymap = NO_KEYMAP
+) -> list[Hint]:
+    """The line of keys of a screen of these scopes, with a pane of the scopes ``panes``
+    in it that has the focus.
+    """
+    return hints_of(COMMANDS, screen, panes, keymap)
+
+
+def hint_for(scope: Scope, name: str, keymap: Keymap, word: str) -> list[Hint]:
+    """The hint of one command with another word; none where it has no key."""
+    return [
+        hint_of(command, keymap, word)
+        for command in commands(scope)
+        if command.name == name and command.keys_in(keymap)
+    ]
 
 
 def first_key(scope: Scope, name: str, keymap: Keymap) -> str:

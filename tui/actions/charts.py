@@ -12,6 +12,7 @@ CHART_COMMANDS: tuple[Command, ...] = (
         keys=("v",),
         help="Next chart",
         hint="chart",
+        near=("chart",),
     ),
     Command(
         scope="charts",
@@ -31,6 +32,7 @@ CHART_COMMANDS: tuple[Command, ...] = (
         keys=("z",),
         help="Chart on the whole screen, and back",
         hint="zoom",
+        near=("chart",),
     ),
     Command(
         scope="charts",
@@ -38,6 +40,7 @@ CHART_COMMANDS: tuple[Command, ...] = (
         keys=("a",),
         help="Chart of all sequences, or of this one",
         hint="all/this",
+        near=("chart",),
     ),
     Command(
         scope="charts",
@@ -45,6 +48,7 @@ CHART_COMMANDS: tuple[Command, ...] = (
         keys=("ctrl+s",),
         help="Export the chart: as text, SVG, or CSV of the numbers behind it",
         hint="export",
+        near=("chart",),
     ),
     Command(
         scope="chart",
@@ -142,6 +146,7 @@ CHART_COMMANDS: tuple[Command, ...] = (
         keys=("enter",),
         help="Go to the text of the token under the cursor",
         palette=False,
+        hint="to text",
     ),
     Command(
         scope="zoom",

@@ -54,6 +54,7 @@ class Command(NamedTuple):
         hint: the word beside its key on the line of keys, "" for none.
         palette: whether the palette lists it.
         keymap_name: what a keymap calls it, where action and arguments make no name.
+        near: the panes for which the line of keys names it first.
     """
 
     scope: Scope
@@ -64,6 +65,7 @@ class Command(NamedTuple):
     hint: str = ""
     palette: bool = True
     keymap_name: str = ""
+    near: tuple[Scope, ...] = ()
 
     @property
     def name(self) -> str:
@@ -89,7 +91,11 @@ class Command(NamedTuple):
         before_comma, _, _ = before_colon.partition(",")
         return before_comma
 
+    def keys_in(self, keymap: Keymap = NO_KEYMAP) -> tuple[str, ...]:
+        """Its keys by Textual's names; a keymap may give it others."""
+        return keymap.get(self.id, self.keys)
+
     def key_names(self, keymap: Keymap = NO_KEYMAP) -> tuple[str, ...]:
-        """Its keys as they stand on a keyboard; a keymap may give it others."""
-        keys = keymap.get(self.id, self.keys)
+        """Its keys as they stand on a keyboard."""
+        keys = self.keys_in(keymap)
         return key_names(keys)

@@ -11,6 +11,7 @@ EXPLORER_COMMANDS: tuple[Command, ...] = (
         keys=("n",),
         help="Next divergent token, across sequences",
         hint="next Δ",
+        near=("move",),
     ),
     Command(
         scope="explorer",
@@ -18,6 +19,15 @@ EXPLORER_COMMANDS: tuple[Command, ...] = (
         keys=("N",),
         help="Previous divergent token, across sequences",
         hint="prev",
+        near=("move",),
+    ),
+    Command(
+        scope="explorer",
+        action="why",
+        keys=("w",),
+        help="Why: the causes of the gap, ranked, with their evidence",
+        hint="why",
+        near=("move",),
     ),
     Command(
         scope="explorer",
@@ -38,6 +48,7 @@ EXPLORER_COMMANDS: tuple[Command, ...] = (
         keys=("t",),
         help="Threshold: choose what counts as divergent, with counts",
         hint="threshold",
+        near=("move",),
     ),
     Command(
         scope="explorer",
@@ -45,13 +56,7 @@ EXPLORER_COMMANDS: tuple[Command, ...] = (
         keys=("slash",),
         help="Search text, also across tokens, or ids",
         hint="search",
-    ),
-    Command(
-        scope="explorer",
-        action="why",
-        keys=("w",),
-        help="Why: the causes of the gap, ranked, with their evidence",
-        hint="why",
+        near=("move",),
     ),
     Command(
         scope="explorer",
@@ -83,6 +88,7 @@ EXPLORER_COMMANDS: tuple[Command, ...] = (
             " entropy, log p"
         ),
         hint="colour",
+        near=("move",),
     ),
     Command(
         scope="explorer",
@@ -116,6 +122,7 @@ EXPLORER_COMMANDS: tuple[Command, ...] = (
         keys=("s",),
         help="Sort the sequences: by the next number",
         hint="sort",
+        near=("list",),
     ),
     Command(
         scope="explorer",
@@ -136,6 +143,7 @@ EXPLORER_COMMANDS: tuple[Command, ...] = (
         keys=("semicolon",),
         help="Jump to a marked token by its letters",
         hint="jump",
+        near=("move",),
     ),
     Command(
         scope="explorer",
@@ -187,18 +195,23 @@ EXPLORER_COMMANDS: tuple[Command, ...] = (
         keys=("f",),
         help="Filter the sequences: by text, id, divergence or mark",
         hint="filter",
+        near=("list",),
     ),
     Command(
         scope="explorer",
         action="sorts",
         keys=("S",),
         help="Sort the sequences by: choose from the list",
+        hint="sort by",
+        near=("list",),
     ),
     Command(
         scope="explorer",
         action="order",
         keys=("percent_sign",),
         help="Order the alternatives by the other side",
+        hint="other side",
+        near=("inspector",),
     ),
     Command(
         scope="explorer",
@@ -219,6 +232,7 @@ EXPLORER_COMMANDS: tuple[Command, ...] = (
         keys=("c",),
         help="Copy the token under the cursor with its numbers",
         hint="copy",
+        near=("inspector",),
     ),
     Command(
         scope="explorer",
@@ -374,5 +388,6 @@ EXPLORER_COMMANDS: tuple[Command, ...] = (
         help="Captures further right",
         palette=False,
         keymap_name="right",
+        hint="captures",
     ),
 )

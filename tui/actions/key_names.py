@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable
 
 _NAMES = {
-    "question_mark": "?",
-    "left_square_bracket": "[",
-    "right_square_bracket": "]",
     "plus": "+",
     "minus": "-",
-    "equals_sign": "=",
     "left": "←",
     "right": "→",
     "up": "↑",
@@ -18,16 +15,10 @@ _NAMES = {
     "pageup": "PgUp",
     "pagedown": "PgDn",
     "escape": "Esc",
-    "dollar_sign": "$",
-    "colon": ":",
-    "semicolon": ";",
-    "full_stop": ".",
-    "comma": ",",
     "slash": "/",
     "delete": "Del",
-    "percent_sign": "%",
-    "greater_than_sign": ">",
     "less_than_sign": "<",
+    "greater_than_sign": ">",
 }
 """Names that are not the key's own, capitalised."""
 
@@ -51,4 +42,16 @@ def _last_name(last: str, key: str) -> str:
     stands_alone = len(last) == 1 and last == key
     if stands_alone:
         return last
-    return last.capitalize()
+    return _sign(last) or last.capitalize()
+
+
+def _sign(name: str) -> str:
+    """The sign that Textual names by its name in Unicode: ``percent_sign``."""
+    words = name.replace("_", " ")
+    try:
+        sign = unicodedata.lookup(words)
+    except KeyError:
+        return ""
+    if sign.isspace():
+        return ""
+    return sign

@@ -53,6 +53,7 @@ PANE_COMMANDS: tuple[Command, ...] = (
         keys=("enter",),
         help="Choose the row: open the session, go to the sequence",
         palette=False,
+        hint="choose",
     ),
     Command(
         scope="pane",
@@ -160,6 +161,7 @@ PANE_COMMANDS: tuple[Command, ...] = (
         keys=("c",),
         help="Copy the text",
         palette=False,
+        hint="copy",
     ),
     Command(
         scope="prompt",
@@ -183,6 +185,7 @@ PANE_COMMANDS: tuple[Command, ...] = (
         keys=("y",),
         help="Yes, do it",
         palette=False,
+        hint="yes",
     ),
     Command(
         scope="confirm",
@@ -190,5 +193,6 @@ PANE_COMMANDS: tuple[Command, ...] = (
         keys=("n",),
         help="No, leave it as it is",
         palette=False,
+        hint="no",
     ),
 )

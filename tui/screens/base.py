@@ -15,7 +15,8 @@ from textual.reactive import Reactive
 from textual.screen import ModalScreen, Screen, ScreenResultType
 from textual.widget import Widget
 
-from logdrift.tui.actions import Scope, hint_pairs
+from logdrift.tui.actions import Hint, Scope, key_hints
+from logdrift.tui.bindings import scopes_of
 from logdrift.tui.faults import Safe
 from logdrift.tui.palette import Palette
 from logdrift.tui.services import Services, services
@@ -164,9 +165,12 @@ class BaseScreen(SafeScreen[None], inherit_bindings=False):
         """The line of keys, which also shows messages."""
         return self.query_one("#hints", Hints)
 
-    def say(self, text: str) -> None:
-        """Put a message on the line of keys until the next one."""
-        self.hint_line.say(text)
+    def say(self, text: str, *, stays: bool = False) -> None:
+        """Put a message on the line of keys, until the next one or until it was read.
+
+        ``stays``: it is true until the next one, as that something is being made.
+        """
+        self.hint_line.say(text, stays=stays)
 
     def warn(self, text: str) -> None:
         """Like `say`, for what is wrong or cannot be done."""
@@ -203,11 +207,25 @@ class BaseScreen(SafeScreen[None], inherit_bindings=False):
 
     # ---- keys, colours and size
 
+    def watch_focused(self) -> None:
+        """Another pane has the focus: the line of keys is its own."""
+        if self.is_mounted:
+            self.show_hints()
+
     def show_hints(self) -> None:
-        """Put the keys of the screen on the line of keys."""
-        keymap = self.logdrift.keymap
-        pairs = hint_pairs(*self.SCOPES, "app", keymap=keymap)
-        self.hint_line.show(pairs)
+        """Put the keys of the focused pane and of the screen on the line of keys."""
+        hints = self.hints()
+        for line in self.query("#hints").results(Hints):
+            line.show(hints)
+
+    def hints(self) -> list[Hint]:
+        """The keys that matter here, those of the focused pane first."""
+        return key_hints(
+            *self.SCOPES,
+            "app",
+            panes=scopes_of(self.focused),
+            keymap=self.logdrift.keymap,
+        )
 
     def applies(self, name: str) -> bool:
         """Whether a command has something to do now: the palette lists it only then.

@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
+from logdrift.tui.actions import Hint, key_hints
 from logdrift.tui.bindings import bindings
 from logdrift.tui.screens.texts import Picker
-from logdrift.tui.widgets.bars import Hints
 from logdrift.tui.widgets.reading import Row
-
-_KEYS = (
-    ("↑↓", "move"),
-    ("Enter", "choose"),
-    ("y", "yes"),
-    ("n", "no"),
-)
 
 
 class Confirm(Picker):
@@ -31,11 +24,8 @@ class Confirm(Picker):
 
         super().__init__(title, "", 2, row)
 
-    def on_mount(self) -> None:
-        hints = self.query_one(Hints)
-        # After the list's own: Textual calls what a class and its parents do on
-        # mounting, parents last.
-        self.call_later(hints.show, _KEYS)
+    def hints(self) -> list[Hint]:
+        return [*super().hints(), *key_hints("confirm", keymap=self.logdrift.keymap)]
 
     def action_yes(self) -> None:
         self.dismiss(1)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from logdrift.core.session.visible import visible
+from logdrift.tui.actions import Hint, key_hints
 from logdrift.tui.bindings import bindings
 from logdrift.tui.glyphs import ARROW
 from logdrift.tui.screens.texts import TextScreen
@@ -24,9 +25,9 @@ class DiffScreen(TextScreen, inherit_bindings=False):
         self.earlier = earlier
         self.later = later
 
-    def hints(self) -> list[tuple[str, str]]:
+    def hints(self) -> list[Hint]:
         others = super().hints()
-        return [("v", "chart"), *others]
+        return [*key_hints("diff", keymap=self.logdrift.keymap), *others]
 
     def action_change_chart(self) -> None:
         """Open the later session with the chart of the diff."""

@@ -10,6 +10,7 @@ from textual.message import Message
 
 from logdrift.core.session.reader import Session
 from logdrift.core.session.visible import visible
+from logdrift.tui.actions import Hint, hint_for
 from logdrift.tui.faults import background
 from logdrift.tui.screens.texts import TextScreen
 
@@ -42,11 +43,12 @@ class LogScreen(TextScreen):
         """The backend whose log is shown."""
         return self.backends[self.at]
 
-    def hints(self) -> list[tuple[str, str]]:
+    def hints(self) -> list[Hint]:
         hints = super().hints()
-        if len(self.backends) > 1:
-            hints.insert(3, ("tab", "next log"))
-        return hints
+        if len(self.backends) == 1:
+            return hints
+        keymap = self.logdrift.keymap
+        return [*hint_for("reading", "next_text", keymap, "next log"), *hints]
 
     def turn(self, step: int) -> None:
         count = len(self.backends)

@@ -104,7 +104,8 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
             self._mark(row.folder)
             self.say(
                 f"{row.name} is the earlier one: Space on another compares the two,"
-                " Esc removes the mark"
+                " Esc removes the mark",
+                stays=True,
             )
             return
         self._mark(None)
@@ -112,7 +113,7 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
             self.say("")
             return
         earlier_name = visible(marked.name)
-        self.say(f"comparing {earlier_name} with {row.name}")
+        self.say(f"comparing {earlier_name} with {row.name}", stays=True)
         width = self._window_width()
         self._compare(marked, row.folder, width)
 
@@ -246,7 +247,7 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
         def taken(text: str) -> None:
             path = user_path(text.strip())
             name = visible(path.name)
-            self.say(f"importing {name}")
+            self.say(f"importing {name}", stays=True)
             self._import(path)
 
         words = f"path of {kinds_in_words()}"

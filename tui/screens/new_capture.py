@@ -19,7 +19,7 @@ from logdrift.core.engines import ENGINES
 from logdrift.core.errors import LogdriftError
 from logdrift.core.plan import CapturePlan
 from logdrift.core.session.visible import visible
-from logdrift.tui.actions import hint_pairs
+from logdrift.tui.actions import Hint, key_hints
 from logdrift.tui.bindings import bindings
 from logdrift.tui.faults import background
 from logdrift.tui.models import capture_form as forms
@@ -105,11 +105,11 @@ class NewCaptureScreen(PlanFilesScreen, inherit_bindings=False):
     def on_unmount(self) -> None:
         self._cancel.set()
 
-    def show_hints(self) -> None:
+    def hints(self) -> list[Hint]:
         keymap = self.logdrift.keymap
-        pairs = hint_pairs(*self.SCOPES, keymap=keymap)
         # A question mark is typed here.
-        self.hint_line.show([*pairs, ("F1", "help")])
+        help_hint = Hint("F1", "help", "f1", stays=True)
+        return [*key_hints(*self.SCOPES, keymap=keymap), help_hint]
 
     def size_classes(self, width: int, height: int) -> None:
         super().size_classes(width, height)
@@ -311,12 +311,12 @@ class NewCaptureScreen(PlanFilesScreen, inherit_bindings=False):
     def action_start(self) -> None:
         plan = self.built.plan
         if self._started:
-            self.say(_BEING_STARTED)
+            self.say(_BEING_STARTED, stays=True)
         elif plan is None:
             self.point_at_problem()
         else:
             self._started = True
-            self.say("checking model and prompts")
+            self.say("checking model and prompts", stays=True)
             folder = self._sessions / self.session_name
             self._start(plan, self.built.ids, folder)
 
@@ -389,7 +389,7 @@ class NewCaptureScreen(PlanFilesScreen, inherit_bindings=False):
         from logdrift.tui.screens.confirm import Confirm
 
         if self._started:
-            self.say(_BEING_STARTED)
+            self.say(_BEING_STARTED, stays=True)
         elif self.form == self._untouched:
             self.dismiss(None)
         else:

@@ -12,6 +12,7 @@ from textual.screen import ModalScreen
 from textual.strip import Strip
 
 from logdrift.core.errors import words_of
+from logdrift.tui.actions import Hint, key_hints
 from logdrift.tui.bindings import bindings
 from logdrift.tui.screens.base import SafeScreen
 from logdrift.tui.widgets.bars import Hints
@@ -58,13 +59,10 @@ class LinePrompt(
             yield self._note
 
     def on_mount(self) -> None:
-        keys = [
-            ("", self.title_text),
-            ("Enter", "take"),
-            ("Esc", "leave"),
-        ]
         title_line = self.query_one("#prompt-title", Hints)
-        title_line.show(keys)
+        keys = key_hints("prompt", keymap=self.logdrift.keymap)
+        title = Hint("", self.title_text, stays=True)
+        title_line.show([title, *keys])
         self.note(self.words)
 
     @property
@@ -74,7 +72,7 @@ class LinePrompt(
 
     def note(self, text: str) -> None:
         """Say something below the line."""
-        self._note.say(text)
+        self._note.say(text, stays=True)
 
     def on_line_box_changed(self, message: LineBox.Changed) -> None:
         message.stop()

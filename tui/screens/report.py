@@ -250,7 +250,7 @@ class ReportScreen(BaseScreen, inherit_bindings=False):
 
     def _save_as(self, name: str | None) -> None:
         if name is not None:
-            self.say(f"writing {name}")
+            self.say(f"writing {name}", stays=True)
             known = self._known_report()
             self.write_file(name, self.all_pairs, known)
 

@@ -121,7 +121,7 @@ class SessionsScreen(ManagingScreen, inherit_bindings=False):
         is_empty = not rows
         if message.problem or is_empty:
             words = message.problem or self._nothing_here()
-            self.say(words)
+            self.say(words, stays=True)
         elif self._empty:
             self.say("")
         self._empty = is_empty

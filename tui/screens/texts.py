@@ -11,6 +11,8 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.strip import Strip
 
+from logdrift.tui.actions import Hint, key_hints
+from logdrift.tui.actions.hints import MOVE, SCROLL
 from logdrift.tui.bindings import bindings
 from logdrift.tui.glyphs import fit
 from logdrift.tui.screens.base import SafeScreen
@@ -20,12 +22,6 @@ from logdrift.tui.widgets.bars import Hints
 from logdrift.tui.widgets.lines import strip_of
 from logdrift.tui.widgets.reading import Reading, Row
 from logdrift.tui.widgets.rows import Rows
-
-_PICKER_KEYS = (
-    ("↑↓", "move"),
-    ("Enter", "choose"),
-    ("Esc", "leave"),
-)
 
 
 class TextScreen(ModalScreen[None], SafeScreen[None], inherit_bindings=False):
@@ -65,15 +61,10 @@ class TextScreen(ModalScreen[None], SafeScreen[None], inherit_bindings=False):
         hints = self.query_one(Hints)
         hints.show(self.hints())
 
-    def hints(self) -> list[tuple[str, str]]:
+    def hints(self) -> list[Hint]:
         """The keys that matter here."""
-        return [
-            ("c", "copy"),
-            ("Ctrl+S", "save"),
-            ("/", "search"),
-            ("↑↓", "scroll"),
-            ("Esc", "leave"),
-        ]
+        own = key_hints("picker", "reading", "app", keymap=self.logdrift.keymap)
+        return [SCROLL, *own]
 
     def action_cancel(self) -> None:
         self.dismiss()
@@ -154,13 +145,18 @@ class Picker(ModalScreen[int | None], SafeScreen[int | None], inherit_bindings=F
             yield Hints(id="window-hints")
 
     def on_mount(self) -> None:
-        self.query_one(Hints).show(_PICKER_KEYS)
+        self.query_one(Hints).show(self.hints())
         window = self.query_one("#window")
         screen_height = self.app.size.height
         room = max(8, screen_height - 2)
         needed = self.count + 5
         window.styles.height = min(needed, room)
         self._choices.selected = self.start
+
+    def hints(self) -> list[Hint]:
+        """The keys that matter here."""
+        own = key_hints("picker", panes=("list",), keymap=self.logdrift.keymap)
+        return [MOVE, *own]
 
     def update(self) -> None:
         """The rows have something new to say."""

@@ -9,12 +9,16 @@ from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 from rich.style import Style
-from textual.events import Click, Resize
+from textual.events import Click, Key, Resize
+from textual.keys import key_to_character
 from textual.message import Message
+from textual.message_pump import MessagePump
+from textual.timer import Timer
 
 from logdrift.core.numbers import number
 from logdrift.core.session.visible import visible
 from logdrift.core.words import VERDICTS
+from logdrift.tui.actions import Hint
 from logdrift.tui.glyphs import ARROW, fit
 from logdrift.tui.models.heading import Heading
 from logdrift.tui.palette import Palette
@@ -23,6 +27,9 @@ from logdrift.tui.widgets.lines import Row, Run, Runs, Text, strip_of
 if TYPE_CHECKING:
     from logdrift.tui.models.answer import AnswerLine
 
+SECONDS_AT_LEAST = 4.0
+CHARACTERS_A_SECOND = 15
+"""How long a message is shown: this many seconds, and the time to read it."""
 _NO_PAIR = "no pair to compare yet"
 _SHORT_NAME = 16
 """Cells of a session's name that are kept while other parts can be left out."""
@@ -385,24 +392,46 @@ class Tabs(Bar):
 
 
 class Hints(Bar):
-    """The keys that matter most, or for a while a message."""
+    """The keys that matter most, or for a while a message.
 
-    pairs: Sequence[tuple[str, str]] = ()
+    A click on a key does what the key does; a click on a message brings the keys back.
+    """
+
+    hints: Sequence[Hint] = ()
     message: tuple[str, Style] | None = None
+    _timer: Timer | None = None
 
-    def show(self, pairs: Sequence[tuple[str, str]]) -> None:
-        self.pairs = pairs
-        self.draw()
+    def show(self, hints: Sequence[Hint]) -> None:
+        if hints != self.hints:
+            self.hints = hints
+            self.draw()
 
-    def say(self, text: str, style: Style | None = None) -> None:
-        """Show a message in place of the keys; an empty one brings them back."""
+    def say(
+        self, text: str, style: Style | None = None, *, stays: bool = False
+    ) -> None:
+        """Show a message in place of the keys; an empty one brings them back.
+
+        It goes by itself once it could be read, unless it ``stays``.
+        """
         message = None
         if text:
             style = style or self.palette.text
             message = (visible(text), style)
+        self._end_timer()
+        if text and not stays:
+            seconds = seconds_to_read(text)
+            self._timer = self.set_timer(seconds, self._bring_back)
         if message != self.message:
             self.message = message
             self.draw()
+
+    def _bring_back(self) -> None:
+        self.say("")
+
+    def _end_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.stop()
+            self._timer = None
 
     def draw(self) -> None:
         if self.message is None:
@@ -416,30 +445,63 @@ class Hints(Bar):
         self.put([[margin, words]])
 
     def _keys(self) -> Runs:
-        """As many keys as fit. The last one is the key of help, which always stays."""
+        """As many keys as fit."""
         palette = self.palette
         runs: Runs = []
-        for key, word in self._fitting():
-            runs.append((f" {key}", palette.accent))
-            runs.append((f" {word} ", palette.muted))
+        for hint in fitting(self.hints, self.inner_width):
+            runs.append((f" {hint.name}", palette.accent))
+            runs.append((f" {hint.word} ", palette.muted))
         return runs
 
-    def _fitting(self) -> list[tuple[str, str]]:
-        """The keys that there is room for, and the last one."""
-        if not self.pairs:
-            return [("", "")]
-        *others, help_pair = self.pairs
-        room = self.inner_width - _hint_cells(help_pair)
-        fitting: list[tuple[str, str]] = []
-        for pair in others:
-            cells = _hint_cells(pair)
-            if cells <= room:
-                fitting.append(pair)
-                room -= cells
-        fitting.append(help_pair)
-        return fitting
+    def on_click(self, event: Click) -> None:
+        event.stop()
+        if self.message is not None:
+            self._bring_back()
+            return
+        hint = self._hint_at(event.x)
+        if hint is not None and hint.key:
+            press(self.app, hint.key)
+
+    def _hint_at(self, x: int) -> Hint | None:
+        end = 0
+        for hint in fitting(self.hints, self.inner_width):
+            end += _hint_cells(hint)
+            if x < end:
+                return hint
+        return None
 
 
-def _hint_cells(pair: tuple[str, str]) -> int:
-    key, word = pair
-    return cell_len(f" {key} {word} ")
+def press(app: MessagePump, key: str) -> None:
+    """Do what a key does, as if it had been pressed."""
+    character = key
+    if len(key) > 1:
+        character = key_to_character(key) or ""
+    app.post_message(Key(key, character or None))
+
+
+def seconds_to_read(text: str) -> float:
+    """How long a message is shown."""
+    return SECONDS_AT_LEAST + len(text) / CHARACTERS_A_SECOND
+
+
+def fitting(hints: Sequence[Hint], width: int) -> list[Hint]:
+    """The hints that there is room for, in their order.
+
+    Those that stay are given their room first, the last one always.
+    """
+    kept = set(_kept(hints, width))
+    return [hint for hint in hints if hint in kept]
+
+
+def _kept(hints: Sequence[Hint], room: int) -> Iterator[Hint]:
+    staying = [hint for hint in hints if hint.stays]
+    others = [hint for hint in hints if not hint.stays]
+    for hint in [*reversed(staying), *others]:
+        cells = _hint_cells(hint)
+        if cells <= room:
+            yield hint
+            room -= cells
+
+
+def _hint_cells(hint: Hint) -> int:
+    return cell_len(f" {hint.name} {hint.word} ")

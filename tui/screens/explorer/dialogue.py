@@ -29,9 +29,9 @@ class Dialogue:
     def palette(self) -> Palette:
         return self._screen.palette
 
-    def say(self, text: str) -> None:
+    def say(self, text: str, *, stays: bool = False) -> None:
         """Show a message in place of the keys until the next one; "" removes it."""
-        self._screen.say(text)
+        self._screen.say(text, stays=stays)
 
     def warn(self, text: str) -> None:
         """Like `say`, for what is wrong or cannot be done."""

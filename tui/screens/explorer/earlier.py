@@ -143,7 +143,7 @@ class EarlierSession:
             return
         if asked:
             name = visible(folder.name)
-            self._dialogue.say(f"comparing with {name}")
+            self._dialogue.say(f"comparing with {name}", stays=True)
         self._compare(folder, pair, asked)
 
     def compare_again(self, *, asked: bool = False) -> None:

@@ -135,7 +135,7 @@ class Moves:
         elif explorer.flips is not None:
             self._step_flip(explorer.flips, step)
         else:
-            self._dialogue.say("looking for rank flips …")
+            self._dialogue.say("looking for rank flips …", stays=True)
             is_first_step = not self._flip_step
             self._flip_step = step
             if is_first_step:

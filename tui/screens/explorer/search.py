@@ -87,7 +87,8 @@ class Search:
         count = len(found.matches)
         place = f"{found.number(explorer.position):,} of {count:,} found"
         query = visible(found.query)
-        self._dialogue.say(f"{place}: {query}  (n next, N back, Esc ends)")
+        words = f"{place}: {query}  (n next, N back, Esc ends)"
+        self._dialogue.say(words, stays=True)
 
     def end(self) -> None:
         """Forget the search."""

@@ -1,0 +1,180 @@
+"""The line of keys: that of the focused pane, clickable, and free of old messages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from textual.pilot import Pilot
+
+from benchmarks.make_session import make_session
+from logdrift.tui.actions import COMMANDS, Command, Hint, hint_of, hints_of, key_hints
+from logdrift.tui.screens.explorer import ExplorerScreen
+from logdrift.tui.screens.prompt import LinePrompt
+from logdrift.tui.screens.texts import Picker, TextScreen
+from logdrift.tui.screens.why import WhyScreen
+from logdrift.tui.widgets import bars
+from logdrift.tui.widgets.bars import Hints, fitting, seconds_to_read
+from tests.tui_screen import SIZES, explorer, make_app, text, until
+
+PANES = {
+    "tokens": ("move", "next Δ"),
+    "sequences": ("list", "sort"),
+    "inspector": ("inspector", "other side"),
+    "chart": ("chart", "chart"),
+}
+"""The panes of the explorer, their scopes, and the first word of their lines."""
+
+
+@pytest.fixture
+def session(own_home: Path, tmp_path: Path) -> Path:
+    return make_session(tmp_path / "sessions" / "made", 600, 6, 5, captures=3)
+
+
+async def standing(pilot: Pilot[int]) -> ExplorerScreen:
+    await until(pilot, lambda: pilot.app.screen.is_mounted)
+    screen = explorer(pilot.app)
+    await until(pilot, lambda: screen.stands)
+    return screen
+
+
+def line_of(pilot: Pilot[int]) -> Hints:
+    """The line of keys of what is in front."""
+    return pilot.app.screen.query(Hints).last()
+
+
+def at(line: Hints, word: str) -> int:
+    """The column of a word on the line."""
+    column = f"{text(line)} ".index(f" {word} ")
+    return column + 1
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_the_line_is_that_of_the_focused_pane(
+    session: Path, size: tuple[int, int]
+) -> None:
+    app = make_app(session)
+    async with app.run_test(size=size) as pilot:
+        screen = await standing(pilot)
+        for pane, (scope, first) in PANES.items():
+            screen.pane_switch.go_to(pane)
+            await pilot.pause()
+            hints = screen.hints()
+            assert hints[0].word == first
+            own = [c for c in COMMANDS if scope in (c.scope, *c.near) and c.hint]
+            words = {hint.word for hint in hints[: len(own)]}
+            assert words >= {c.hint for c in own if c.action != "choose"}
+            shown = text(screen.query_one("#hints", Hints))
+            assert shown.strip().startswith(f"{hints[0].name} {first}")
+            assert shown.rstrip().endswith("q back  ? help")
+
+
+async def test_every_key_on_the_line_is_heard_where_it_stands(session: Path) -> None:
+    app = make_app(session)
+    async with app.run_test(size=(120, 36)) as pilot:
+        screen = await standing(pilot)
+        for opens in ("w", "m", "d", "T", "R", "L", "t", "p", "slash", "question_mark"):
+            await pilot.press(opens)
+            await until(pilot, lambda: app.screen is not screen and app.screen.stands)
+            bound = app.screen.active_bindings
+            for line in app.screen.query(Hints):
+                for hint in line.hints:
+                    assert not hint.key or hint.key in bound, (opens, hint)
+            await pilot.press("escape")
+            await until(pilot, lambda: app.screen is screen)
+
+
+async def test_a_click_on_a_key_does_what_the_key_does(session: Path) -> None:
+    app = make_app(session)
+    async with app.run_test(size=(120, 36)) as pilot:
+        screen = await standing(pilot)
+        before = screen.position
+        line = line_of(pilot)
+        await pilot.click(line, offset=(at(line, "next Δ"), 0))
+        await until(pilot, lambda: screen.position != before)
+        assert screen.focused is screen.tokens
+        await pilot.click(line, offset=(at(line, "threshold") - 1, 0))
+        await until(pilot, lambda: isinstance(app.screen, Picker))
+        window = line_of(pilot)
+        await until(pilot, lambda: "leave" in text(window))
+        await pilot.click(window, offset=(at(window, "leave"), 0))
+        await until(pilot, lambda: app.screen is screen)
+        await pilot.click(line, offset=(at(line, "search"), 0))
+        await until(pilot, lambda: isinstance(app.screen, LinePrompt))
+        title = app.screen.query_one("#prompt-title", Hints)
+        await pilot.click(title, offset=(at(title, "leave"), 0))
+        await until(pilot, lambda: app.screen is screen)
+        await pilot.click(line, offset=(at(line, "why"), 0))
+        await until(pilot, lambda: isinstance(app.screen, WhyScreen))
+        await until(pilot, lambda: "back" in text(line_of(pilot)))
+        await pilot.click(line_of(pilot), offset=(at(line_of(pilot), "back"), 0))
+        await until(pilot, lambda: app.screen is screen)
+
+
+async def test_a_message_goes_by_itself_and_by_a_click(
+    session: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = make_app(session)
+    async with app.run_test(size=(120, 36)) as pilot:
+        screen = await standing(pilot)
+        line = line_of(pilot)
+        screen.say("done")
+        await pilot.pause(0.1)
+        assert text(line).strip() == "done"
+        await pilot.click(line, offset=(2, 0))
+        assert "? help" in text(line)
+        monkeypatch.setattr(bars, "SECONDS_AT_LEAST", 0.0)
+        monkeypatch.setattr(bars, "CHARACTERS_A_SECOND", 1000)
+        screen.warn("not done")
+        await until(pilot, lambda: "? help" in text(line))
+        screen.say("being done", stays=True)
+        await pilot.pause(0.2)
+        assert text(line).strip() == "being done"
+        screen.say("")
+        assert "? help" in text(line)
+
+
+async def test_a_message_of_a_window_goes_too(
+    session: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bars, "SECONDS_AT_LEAST", 0.2)
+    monkeypatch.setattr(bars, "CHARACTERS_A_SECOND", 1000)
+    app = make_app(session)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await standing(pilot)
+        app.show_error("something")
+        await until(pilot, lambda: isinstance(app.screen, TextScreen))
+        await pilot.press("c")
+        assert "leave" not in text(line_of(pilot))
+        await until(pilot, lambda: "leave" in text(line_of(pilot)))
+
+
+def test_a_longer_message_is_shown_longer() -> None:
+    assert 4 <= seconds_to_read("") < seconds_to_read("x" * 60) < 10
+
+
+@pytest.mark.parametrize("width", range(1, 60, 3))
+def test_how_to_leave_and_the_help_stay_on_a_narrow_line(width: int) -> None:
+    hints = [Hint(str(n), "word") for n in range(9)]
+    hints += [Hint("q", "back", "q", True), Hint("?", "help", "question_mark", True)]
+    shown = fitting(hints, width)
+    cells = sum(len(f" {hint.name} {hint.word} ") for hint in shown)
+    assert cells <= width
+    assert [hint for hint in hints if hint in shown] == shown
+    if width >= 16:
+        assert shown[-2:] == hints[-2:]
+
+
+def test_a_key_stands_once_with_the_word_of_the_screen() -> None:
+    pane = Command("list", "choose", ("enter",), "Choose", hint="choose")
+    screen = Command("sessions", "open", ("enter",), "Open", hint="open")
+    for order in ((pane, screen), (screen, pane)):
+        hints = hints_of(order, ("sessions",), ("list",))
+        assert hints == [hint_of(screen)]
+
+
+def test_keys_of_ones_own_stand_on_the_line() -> None:
+    keymap = {"explorer.why": ("f9",), "explorer.search": ()}
+    hints = key_hints("explorer", "app", panes=("move",), keymap=keymap)
+    assert ("F9", "why") in [hint[:2] for hint in hints]
+    assert "search" not in [hint.word for hint in hints]
