@@ -32,6 +32,7 @@ SCREENS: tuple[frozenset[Scope], ...] = tuple(
         ("why", "list"),
         ("experiments", "list"),
         ("layers", "list"),
+        ("identity", "reading", "pane"),
         ("picker", "reading", "pane", "diff"),
         ("picker", "confirm", "list"),
         ("prompt",),
