@@ -14,12 +14,14 @@ import pytest
 from logdrift.core.compare.pair import make_pair
 from logdrift.core.diagnose import diagnose
 from logdrift.core.diagnose.causes import BY_CODE, CAUSES
+from logdrift.core.diagnose.evidence import Evidence, Ranked
 from logdrift.core.report.layout import Canvas
 from logdrift.core.report.paint.text import paint_text
 from logdrift.core.report.why import explain_session
 from logdrift.core.report.why_document import why_document
 from logdrift.core.session.reader import Session, open_session
 from logdrift.tui.models import why as why_view
+from logdrift.tui.models.topics import Topic
 from logdrift.tui.models.why import TEXT_WIDTH, explain
 from logdrift.tui.screens.cause_table import CauseTable
 from logdrift.tui.screens.explorer import ExplorerScreen
@@ -30,7 +32,16 @@ from logdrift.tui.widgets.topics import score_bar
 from tests.conftest import REPOSITORY
 from tests.made_sessions import capture, write_session
 from tests.planted.made import draw, made, noise
-from tests.tui_screen import explorer, judged, lines, make_app, screen_text, text, until
+from tests.tui_screen import (
+    explorer,
+    joined,
+    judged,
+    lines,
+    make_app,
+    screen_text,
+    text,
+    until,
+)
 
 pytestmark = pytest.mark.usefixtures("own_home")
 SAMPLE = REPOSITORY / "sessions" / "sample-smollm2"
@@ -69,12 +80,13 @@ async def test_causes_stand_in_order_with_score_word_and_bar(
             and found.causes[0].sureness == "likely"
         )
         shown = lines(screen.topics)
-        for row, ranked in zip(shown[1:], found.causes, strict=False):
-            assert (
-                f"{ranked.sureness:<8} {ranked.score:.2f}" in row
-                and ranked.title[:16] in row
-            )
+        rows = iter(shown[1:])
+        for ranked in found.causes[: (len(shown) - 1) // 2]:
+            row = next(row for row in rows if ranked.sureness in row)
+            assert f"{ranked.sureness:<8} {ranked.score:.2f}" in row
             assert score_bar(ranked.score).rstrip() in row
+        # No name is cut.
+        assert all(ranked.title in joined("\n".join(shown)) for ranked in found.causes)
         assert any("gate: " in row for row in shown) and any(
             "not checked: " in row for row in shown
         )
@@ -92,6 +104,80 @@ async def test_causes_stand_in_order_with_score_word_and_bar(
         )
         await pilot.press("tab", "G")
         await until(pilot, lambda: "Source: " in text(screen.told))
+
+
+@pytest.mark.parametrize("size", [(60, 20), (80, 24), (110, 30), (120, 36), (200, 60)])
+async def test_every_name_is_whole_and_its_rows_are_one_stop(
+    hot: Session, size: tuple[int, int]
+) -> None:
+    """All causes of the table, and a topic without a score; up and down visit each
+    once.
+    """
+    app = make_app(hot.folder)
+    async with app.run_test(size=size) as pilot:
+        screen = await opened(pilot)
+        topics = [
+            Topic(cause.code, cause.title, (), "", score=0.5, sureness="possible")
+            for cause in CAUSES
+        ]
+        topics.append(
+            Topic("experiments", "experiments: 1, " + "the best " * 9, (), "")
+        )
+        listed = screen.topics
+        listed.put(topics)
+        screen.draw()
+        await pilot.press("g")
+        drawn = [
+            "".join(part for part, _ in listed.runs(row, listed.inner_width))
+            for row in range(listed.line_count)
+        ]
+        whole = joined("\n".join(drawn))
+        assert all(joined(topic.title) in whole for topic in topics)
+        for key in ("down", "up"):
+            visited = [screen.topics.here]
+            for _ in topics[1:]:
+                await pilot.press(key)
+                visited.append(listed.here)
+            names = [topic.name for topic in visited if topic is not None]
+            expected = [topic.name for topic in topics]
+            assert names == (expected if key == "down" else expected[::-1])
+        await pilot.press("G")
+        assert listed.here is topics[-1]
+        rows = [row for row in range(listed.line_count) if listed.is_selected(row)]
+        assert len(rows) >= 2 and rows[-1] == listed.line_count - 1
+        assert all(listed.top <= row < listed.top + listed.page for row in rows)
+
+
+async def test_numbers_are_shown_where_they_are_asked_for(hot: Session) -> None:
+    app = make_app(hot.folder)
+    async with app.run_test(size=(120, 36)) as pilot:
+        screen = await opened(pilot)
+        sentences = [line for line in screen.told.lines if line.kind == "numbers"]
+        assert sentences and all(line.text.startswith("score ") for line in sentences)
+        first = sentences[0].text[:20]
+        assert first not in joined(text(screen.told)) and "bend z" not in text(
+            screen.told
+        )
+        await pilot.press("v")
+        await until(pilot, lambda: first in joined(text(screen.told)))
+        await pilot.press("down", "up", "v")
+        await until(pilot, lambda: first not in joined(text(screen.told)))
+
+
+def test_the_proof_stands_above_the_tokens_of_other_evidence() -> None:
+    session = open_session(SAMPLE)
+    pair = make_pair(session, "trainer/prefill", "vllm/decode")
+    pieces = (
+        Evidence("temperature", 0.9, "slope", "Steep.", positions=(30, 40)),
+        Evidence("temperature", 0.5, "experiment", "Explains it.", shows="proven"),
+    )
+    ranked = Ranked("temperature", 0.9, pieces, None, "temperature", shown="proven")
+    found = diagnose(session, pair)
+    lines = [line.text for line in why_view._cause_lines(session, pair, found, ranked)]
+    assert lines.index("Explains it.") < lines.index("Steep.")
+    assert lines.index("Explains it.") < min(
+        at for at, line in enumerate(lines) if " Δ " in line
+    )
 
 
 def test_a_bar_shows_what_is_not_nothing_and_is_full_at_one() -> None:

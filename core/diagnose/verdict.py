@@ -59,7 +59,10 @@ def _rounding(first: Ranked, whole: Case, case: Case) -> str:
     mae = case.view.mae
     limit = ""
     if mae > 0:
-        limit = f" What moves less than about {mae:.2g} nats would not show."
+        limit = (
+            " A fault that moves log-probabilities by less than this gap, about"
+            f" {mae:.2g} nats, would be hidden in it."
+        )
     gaps = broken.gaps(whole)
     if not gaps:
         proof = _proven(first)

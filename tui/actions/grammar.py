@@ -94,11 +94,12 @@ GRAMMAR: tuple[KeyMeaning, ...] = (
     ),
     _meaning(
         "v",
-        "next view: chart, format, the reasons behind it",
+        "next view: chart, format, the reasons or numbers behind it",
         "next_chart",
         "change_chart",
         "next_format",
         "reasons",
+        "numbers",
         "debuggers",
     ),
     _meaning("V", "previous view", "previous_chart"),

@@ -49,6 +49,13 @@ WHY_COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         scope="why",
+        action="numbers",
+        keys=("v",),
+        help="Numbers: show what was measured behind each sentence, or hide it",
+        hint="numbers",
+    ),
+    Command(
+        scope="why",
         action="copy",
         keys=("c",),
         help="Copy the cause with its evidence",

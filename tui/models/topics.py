@@ -19,7 +19,8 @@ from logdrift.core.session.identity import LoadedWeights
 from logdrift.core.session.reader import Session
 from logdrift.core.session.visible import visible
 
-Kind = Literal["title", "text", "muted", "token", "remedy"]
+Kind = Literal["title", "text", "muted", "numbers", "token", "remedy"]
+"""What a line is; ``numbers`` are shown only where they are asked for."""
 COMBINED = " [more than one change]"
 """Behind an experiment that changes more than one thing."""
 _SEVERITIES = {"not_comparable": "!! ", "caution": "!  ", "info": "·  "}

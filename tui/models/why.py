@@ -161,7 +161,8 @@ def _cause_lines(
         sentence = cause.sentence
     yield TopicLine(ranked.title, "title")
     yield TopicLine(sentence, "muted")
-    for evidence in ranked.evidence:
+    # The proof is what one looks for: it stands above the tokens of all other evidence.
+    for evidence in sorted(ranked.evidence, key=_is_no_proof):
         yield TopicLine()
         yield from _evidence_lines(session, pair, evidence)
     if not ranked.separable:
@@ -177,14 +178,16 @@ def _cause_lines(
         yield from _advice_lines(cause, pair)
 
 
+def _is_no_proof(evidence: Evidence) -> bool:
+    return evidence.shows is None
+
+
 def _evidence_lines(
     session: Session, pair: Pair, evidence: Evidence
 ) -> Iterator[TopicLine]:
-    name = f"{evidence.signature} {evidence.score:.2f}: "
-    yield TopicLine(evidence.sentence, first=name)
-    # The sentence of an experiment has its numbers.
-    if evidence.numbers and evidence.signature != "experiment":
-        yield TopicLine(", ".join(_numbers(evidence.numbers)), "muted", indent=2)
+    yield TopicLine(evidence.sentence, first=f"{evidence.signature}: ")
+    numbers = [f"score {evidence.score:.2f}", *_numbers(evidence.numbers)]
+    yield TopicLine(", ".join(numbers), "numbers", indent=2)
     yield from token_lines(session, pair, evidence.positions)
 
 

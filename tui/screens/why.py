@@ -31,6 +31,8 @@ from logdrift.tui.widgets.rows import Rows
 from logdrift.tui.widgets.topics import TopicDetail, TopicList
 
 WIDE = 110
+_LIST_CELLS = 42
+"""The least width of the list beside the evidence."""
 _ANSWER_LINES = 5
 """Of the answer, which stands whole nowhere else on a screen."""
 _VERDICT_LINES = 3
@@ -103,6 +105,7 @@ class WhyScreen(ResultScreen, inherit_bindings=False):
 
     def recoloured(self) -> None:
         self.told.recoloured()
+        self.topics.recoloured()
         super().recoloured()
 
     # ---- working it out
@@ -163,12 +166,22 @@ class WhyScreen(ResultScreen, inherit_bindings=False):
             most = self.size.height * 2 // 5
             height = min(needed, most)
             topics.styles.height = max(4, height)
+            topics.styles.width = "1fr"
         else:
             topics.styles.height = "1fr"
+            topics.styles.width = self._list_cells()
         topics.aside = ""
         if self.found is not None:
             topics.aside = f"{self.found.causes} found"
         topics.refresh_fixed()
+
+    def _list_cells(self) -> int:
+        """What the names of all causes need beside the evidence, and no more than half
+        of the screen: longer ones go on in a second row.
+        """
+        most = self.size.width * 46 // 100
+        needed = max(_LIST_CELLS, self.topics.cells_needed)
+        return min(needed, most)
 
     def _head(self) -> list[Row]:
         """The answer, the pair with its numbers, the verdict, and a running capture."""
@@ -345,6 +358,11 @@ class WhyScreen(ResultScreen, inherit_bindings=False):
         assert self.view is not None
         layers = LayersScreen(self.origin, self.view.labels)
         self.app.push_screen(layers)
+
+    def action_numbers(self) -> None:
+        """Show the numbers behind each sentence, or hide them."""
+        told = self.told
+        told.show_numbers(not told.with_numbers)
 
     def action_cause_table(self) -> None:
         from logdrift.tui.screens.cause_table import CauseTable

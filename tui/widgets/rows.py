@@ -52,7 +52,7 @@ class Rows(Lines, inherit_bindings=False):
     def line(self, index: int, width: int) -> Strip:
         runs = self.runs(index, width)
         strip = strip_of(runs, width)
-        if index != self.selected:
+        if not self.is_selected(index):
             return strip
         palette = self.palette
         style = palette.selected_idle
@@ -64,6 +64,10 @@ class Rows(Lines, inherit_bindings=False):
             segment = Segment(text, under + style)
             segments.append(segment)
         return Strip(segments, width)
+
+    def is_selected(self, index: int) -> bool:
+        """Whether a row is drawn as the selected one."""
+        return index == self.selected
 
     def select(self, index: int, *, tell: bool = False) -> None:
         """Select a row and show it; ``tell``: post `Moved`."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from rich.cells import cell_len
 from rich.style import Style
-from textual.events import Resize
+from textual.events import Click, Resize
 from textual.strip import Strip
 
 from logdrift.core.diagnose.causes import NOISE
@@ -20,6 +20,11 @@ from logdrift.tui.widgets.reading import wrap
 from logdrift.tui.widgets.rows import Rows
 
 _BAR = 6
+_MARGIN_CELLS = 4
+_HEAD_CELLS = 28
+"""Before a title: of a topic without a score, and of a cause with place, bar, sureness
+and score.
+"""
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
@@ -38,57 +43,155 @@ def score_bar(score: float, cells: int = _BAR) -> str:
     return fit(bar, cells)
 
 
+@dataclass(frozen=True, slots=True)
+class _TopicRow:
+    """A row as it is drawn, and the place of its topic in the list."""
+
+    runs: Runs
+    topic: int
+
+
 class TopicList(Rows):
     """Causes with bar, sureness and score; below them gate, what was not checked, and
-    the like.
+    the like. A title that is too long for a row goes on below; the rows of a topic are
+    selected together.
     """
 
     fixed = 1
 
     topics: Sequence[Topic] = ()
     aside = ""
+    _rows: Sequence[_TopicRow] = ()
 
     @property
     def line_count(self) -> int:
-        return len(self.topics)
+        return len(self._rows)
+
+    @property
+    def cells_needed(self) -> int:
+        """The width in which every title stands in one row, the scroll bar included."""
+        widest = 0
+        for topic in self.topics:
+            head = _HEAD_CELLS if topic.score is not None else _MARGIN_CELLS
+            widest = max(widest, head + cell_len(visible(topic.title)))
+        return widest + 2
 
     def put(self, topics: Sequence[Topic]) -> None:
         """Show topics; the one that was selected stays so by its name."""
         selected_before = self.here
         self.topics = topics
-        self.selected = 0
+        index = 0
         if selected_before is not None:
-            self.selected = _index_of(topics, selected_before.name)
+            index = _index_of(topics, selected_before.name)
+        self._lay_out(index)
+
+    def _lay_out(self, index: int) -> None:
+        """Wrap the titles to the width; ``index`` is the selected topic."""
+        rows = []
+        width = self.inner_width
+        for place, topic in enumerate(self.topics):
+            for runs in self._wrapped(topic, place, width):
+                rows.append(_TopicRow(runs, place))
+        self._rows = rows
+        self.selected = self._first_row(index)
         self.rows_changed()
+
+    def on_resize(self, event: Resize) -> None:
+        self._lay_out(self._index)
+
+    def recoloured(self) -> None:
+        """Other colours."""
+        self._lay_out(self._index)
+
+    @property
+    def _index(self) -> int:
+        """The place of the selected topic."""
+        if not self._rows:
+            return 0
+        row = self._row_within(self.selected)
+        return self._rows[row].topic
 
     @property
     def here(self) -> Topic | None:
         """The selected topic."""
-        if self.topics:
-            return self.topics[self.selected]
+        if self.topics and self._rows:
+            return self.topics[self._index]
         return None
+
+    def _rows_of(self, index: int) -> list[int]:
+        """The rows of a topic."""
+        rows = enumerate(self._rows)
+        return [place for place, row in rows if row.topic == index]
+
+    def _first_row(self, index: int) -> int:
+        rows = self._rows_of(index)
+        return rows[0] if rows else 0
+
+    def select(self, index: int, *, tell: bool = False) -> None:
+        """Select the topic of a row, the next one from a row that goes on."""
+        row = self._row_within(index)
+        if not self._rows:
+            return
+        topic = self._rows[row].topic
+        before = self._index
+        goes_on = topic == before and row > self.selected
+        if goes_on and topic + 1 < len(self.topics):
+            topic += 1
+        if topic == before:
+            return
+        rows = self._rows_of(topic)
+        self.reveal(rows[-1])
+        super().select(rows[0], tell=tell)
+        for other in (*self._rows_of(before), *rows):
+            self.refresh_line(other)
+
+    def on_click(self, event: Click) -> None:
+        y = event.y - self.fixed
+        row = self.top + y
+        if y < 0 or row >= self.line_count:
+            return
+        topic = self._rows[row].topic
+        was_selected = topic == self._index
+        if was_selected or event.chain > 1:
+            self.action_choose()
+        else:
+            self._move(self._first_row(topic))
+
+    def is_selected(self, index: int) -> bool:
+        """Whether a row is one of the selected topic."""
+        return self._rows[index].topic == self._index
 
     def fixed_line(self, y: int, width: int) -> Strip:
         return self.title_line("Causes", width, self.aside)
 
     def runs(self, index: int, width: int) -> Row:
-        topic = self.topics[index]
+        return self._rows[index].runs
+
+    def _wrapped(self, topic: Topic, place: int, width: int) -> list[Runs]:
+        """A topic in as many rows as its title takes."""
         palette = self.palette
         title = visible(topic.title)
-        score = topic.score
-        if score is None:
-            text = fit(f"    {title}", width)
-            return [(text, palette.muted)]
-        place = f" {index + 1:>2} "
+        head: Runs = [(" " * _MARGIN_CELLS, palette.muted)]
+        style = palette.muted
+        if topic.score is not None:
+            head = self._head(topic, topic.score, place)
+            style = self._title_style(topic)
+        cells = sum(cell_len(text) for text, _ in head)
+        room = max(8, width - cells)
+        first, *rest = wrap(title, room)
+        rows: list[Runs] = [[*head, (first, style)]]
+        for part in rest:
+            rows.append([(" " * cells, palette.text), (part, style)])
+        return rows
+
+    def _head(self, topic: Topic, score: float, place: int) -> Runs:
+        """What stands before the name of a cause."""
+        palette = self.palette
         mark = CERTAINTIES.get(topic.sureness, " ")
-        sureness = f" {mark} {topic.sureness:<8} {score:.2f}  "
-        room = width - cell_len(sureness) - _BAR - 4
-        style = self._title_style(topic)
         return [
-            (place, palette.muted),
+            (f" {place + 1:>2} ", palette.muted),
             (score_bar(score), palette.accent),
-            (sureness, palette.text),
-            (fit(title, room), style),
+            (f" {mark} {topic.sureness:<8} {score:.2f}  ", palette.text),
         ]
 
     def _title_style(self, topic: Topic) -> Style:
@@ -125,6 +228,8 @@ class TopicDetail(Rows):
 
     title_text = ""
     lines: Sequence[TopicLine] = ()
+    with_numbers = False
+    """Whether the numbers behind the sentences are shown."""
     _rows: Sequence[_DetailRow] = ()
 
     @property
@@ -147,9 +252,17 @@ class TopicDetail(Rows):
         self._lay_out()
         self.rows_changed()
 
+    def show_numbers(self, shown: bool) -> None:
+        """Show the numbers behind each sentence, or the sentences alone."""
+        self.with_numbers = shown
+        self._lay_out()
+        self.rows_changed()
+
     def _lay_out(self) -> None:
         rows: list[_DetailRow] = []
         for line in self.lines:
+            if line.kind == "numbers" and not self.with_numbers:
+                continue
             for runs in self._wrapped(line):
                 row = _DetailRow(runs, line)
                 rows.append(row)
@@ -192,7 +305,7 @@ class TopicDetail(Rows):
         palette = self.palette
         if line.kind == "title":
             return palette.strong
-        if line.kind == "muted":
+        if line.kind in ("muted", "numbers"):
             return palette.muted
         return palette.text
 
