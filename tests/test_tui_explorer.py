@@ -22,6 +22,7 @@ from logdrift.core.session.reader import Session, open_session
 from logdrift.core.session.writer import write_manifest
 from logdrift.tui.actions import COMMANDS
 from logdrift.tui.models.state import Mark, ViewState, load_state, save_state
+from logdrift.tui.models.thresholds import threshold_choices
 from logdrift.tui.palette import Depth
 from logdrift.tui.screens.pair_picker import PairPicker
 from logdrift.tui.screens.texts import Picker, TextScreen
@@ -267,15 +268,17 @@ async def test_threshold_keys_and_picker(folder: Path) -> None:
         await pilot.press("t")
         await until(pilot, lambda: isinstance(app.screen, Picker))
         assert f"{count_beyond(pair, 0.05):,}" in screen_text(app)
+        choices = [c.value for c in threshold_choices(screen.model.levels)]
+        index = choices.index(0.05)
         await pilot.press("down")
-        await until(pilot, lambda: screen.threshold == 0.1)
+        await until(pilot, lambda: screen.threshold == choices[index + 1])
         assert screen.tokens.passage is not before
         await pilot.press("escape")
         await until(pilot, lambda: app.screen is screen)
         assert screen.threshold == 0.05
         await pilot.press("t", "up", "enter")
         await until(pilot, lambda: app.screen is screen)
-        assert screen.threshold == 0.02
+        assert screen.threshold == choices[index - 1] == 0.02
 
 
 async def test_pairs_are_listed_with_numbers_and_chosen(folder: Path) -> None:

@@ -64,6 +64,14 @@ class Bound(NamedTuple):
         return self.name in (_SIZE, _DELTA)
 
 
+_SIGNS = {
+    "+": Bound(_DELTA, above=True, value=0.0),
+    "-": Bound(_DELTA, above=False, value=0.0),
+    "−": Bound(_DELTA, above=False, value=0.0),
+}
+"""Which side gives more, as it is typed."""
+
+
 class FilterInput(NamedTuple):
     """What a filter looks at: the pair, the threshold in nats, the marked positions,
     and how text is found.
@@ -194,7 +202,7 @@ def parse_filter(text: str) -> TokenFilter:
         return conditions
     if _is_quoted(rest):
         rest = rest[1:-1]
-    elif not conditions.bounds:
+    elif _only_signs(conditions):
         # A star or a sign before text is text too: lists in Markdown begin so.
         _refuse_half_comparison(text)
         return TokenFilter(words=text)
@@ -214,6 +222,11 @@ def filter_problem(text: str) -> str:
 
 def _is_quoted(text: str) -> bool:
     return len(text) > 2 and text[0] == text[-1] == '"'
+
+
+def _only_signs(conditions: TokenFilter) -> bool:
+    """Whether no condition compares with a number."""
+    return all(bound in _SIGNS.values() for bound in conditions.bounds)
 
 
 def _split(text: str) -> tuple[TokenFilter, str]:
@@ -247,9 +260,8 @@ def _condition(word: str) -> TokenFilter | None:
         return TokenFilter(marked=True)
     if word == ">":
         return TokenFilter(beyond=True)
-    if word in ("+", "-", "−"):
-        sign = Bound(_DELTA, word == "+", 0.0)
-        return TokenFilter(bounds=(sign,))
+    if word in _SIGNS:
+        return TokenFilter(bounds=(_SIGNS[word],))
     written = _COMPARISON.fullmatch(word.replace("−", "-"))
     if written is None:
         return None

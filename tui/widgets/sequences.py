@@ -102,6 +102,8 @@ class SequenceList(Rows):
         sequence = listing.order[index]
         sequence = int(sequence)
         place = f"{sequence:>{_NUMBER}}"
+        if index == self.selected and place.startswith(" "):
+            place = f"▸{place[1:]}"  # the cursor's, also where colours do not say so
         head = (place, palette.text)
         if pair is None or sequence >= pair.count:
             nothing = _value_run(NOTHING, palette.muted)

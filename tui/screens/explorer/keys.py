@@ -6,11 +6,11 @@ from __future__ import annotations
 
 from logdrift.tui.models.explorer import Explorer
 from logdrift.tui.screens.base import BaseScreen
-from logdrift.tui.screens.explorer.colours import Colours
 from logdrift.tui.screens.explorer.listing import SequenceOrder
 from logdrift.tui.screens.explorer.marks import Marks
 from logdrift.tui.screens.explorer.moves import Moves
 from logdrift.tui.screens.explorer.search import Search
+from logdrift.tui.screens.explorer.thresholds import Threshold
 
 
 class ExplorerKeys(BaseScreen, inherit_bindings=False):
@@ -20,7 +20,7 @@ class ExplorerKeys(BaseScreen, inherit_bindings=False):
     moves: Moves
     search: Search
     marks: Marks
-    colours: Colours
+    divergent: Threshold
     listing: SequenceOrder
 
     # ---- moving
@@ -87,13 +87,13 @@ class ExplorerKeys(BaseScreen, inherit_bindings=False):
     # ---- marks, threshold and list
 
     def action_threshold(self) -> None:
-        self.colours.choose_threshold()
+        self.divergent.choose()
 
     def action_threshold_up(self) -> None:
-        self.colours.next_threshold(1)
+        self.divergent.step(1)
 
     def action_threshold_down(self) -> None:
-        self.colours.next_threshold(-1)
+        self.divergent.step(-1)
 
     def action_sort(self) -> None:
         self.listing.next_sort()

@@ -64,6 +64,7 @@ class SequenceOrder:
         """List the sequences in another order."""
         self._explorer.set_sort(name)
         self._panes.show_list()
+        self._panes.sequences.scroll_top(0)  # the first rows are what was asked for
         reduction = per_sequence.reduction(name)
         words = f"sequences by {reduction.words}"
         if name != "number":

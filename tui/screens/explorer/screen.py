@@ -31,6 +31,7 @@ from logdrift.tui.screens.explorer.other_screens import OtherScreens
 from logdrift.tui.screens.explorer.pane_switch import NAMES, PaneSwitch
 from logdrift.tui.screens.explorer.panes import PaneGroup
 from logdrift.tui.screens.explorer.search import Search
+from logdrift.tui.screens.explorer.thresholds import Threshold
 from logdrift.tui.screens.origin import Labels
 from logdrift.tui.widgets.bars import Tabs
 from logdrift.tui.widgets.charts.pane import ChartPane
@@ -98,7 +99,8 @@ class ExplorerScreen(ExplorerKeys, ChartedScreen, inherit_bindings=False):
         self.listing = listing
         self.search = Search(model, panes, dialogue, moves, searching)
         self.marks = Marks(model, panes, dialogue, moves)
-        self.colours = Colours(model, panes, dialogue, listing)
+        self.colours = Colours(model, panes, dialogue)
+        self.divergent = Threshold(model, panes, dialogue, listing)
         self.other_screens = OtherScreens(self, model, dialogue)
         self.earlier = earlier.EarlierSession(
             self,
