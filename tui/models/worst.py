@@ -40,7 +40,7 @@ HEADS = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WorstToken:
+class ListedToken:
     """One row: a token, what both sides gave it, and the text around it.
 
     Log-probabilities and ``delta`` in nats, NaN where a side has none; a rank is 0
@@ -109,7 +109,7 @@ class WorstList:
         self.ready = False
         """Whether the ranking was worked out."""
         self._fragments = fragments
-        self._rows: dict[int, WorstToken] = {}
+        self._rows: dict[int, ListedToken] = {}
 
     def __len__(self) -> int:
         return len(self.ranking.positions)
@@ -123,7 +123,7 @@ class WorstList:
         """The flat position of a row."""
         return int(self.ranking.positions[index])
 
-    def row(self, index: int) -> WorstToken:
+    def row(self, index: int) -> ListedToken:
         """Row ``index``."""
         position = self.position(index)
         row = self._rows.get(position)
@@ -132,13 +132,13 @@ class WorstList:
             self._rows[position] = row
         return row
 
-    def _make(self, position: int) -> WorstToken:
+    def _make(self, position: int) -> ListedToken:
         pair = self.pair
         sequences = pair.sequences
         token = Stretch(pair, position, position + 1)
         levels = mode_of("delta").levels(token, self.threshold)
         before, shown, after = self._context(position)
-        return WorstToken(
+        return ListedToken(
             position=position,
             place=write_place(sequences, position),
             token_id=int(sequences.token_ids[position]),
@@ -243,7 +243,7 @@ def columns_of(width: int, *, place: int, floor: bool) -> WorstColumns:
     )
 
 
-def cut_context(row: WorstToken, width: int) -> tuple[str, str, str]:
+def cut_context(row: ListedToken, width: int) -> tuple[str, str, str]:
     """Before, token and after in ``width`` cells, the tokens of all rows below each
     other.
     """
@@ -279,7 +279,7 @@ def _end_of(text: str, width: int) -> str:
     return " " * (width - cell_len(text)) + text
 
 
-def over_floor_text(row: WorstToken, floor: float) -> str:
+def over_floor_text(row: ListedToken, floor: float) -> str:
     """Delta as a multiple of the floor."""
     if np.isnan(row.delta):
         return NOTHING

@@ -12,7 +12,7 @@ from logdrift.tui.models.places import write_place
 from logdrift.tui.models.worst import (
     WorstColumns,
     WorstList,
-    WorstToken,
+    ListedToken,
     columns_of,
     cut_context,
     over_floor_text,
@@ -44,7 +44,7 @@ class WorstRows(Rows):
         return len(self.worst)
 
     @property
-    def here(self) -> WorstToken | None:
+    def here(self) -> ListedToken | None:
         """The selected row."""
         if not self.line_count:
             return None
@@ -102,19 +102,19 @@ class WorstRows(Rows):
             *self._text_runs(row, columns.text, step),
         ]
 
-    def _delta_runs(self, row: WorstToken, cells: int) -> Runs:
+    def _delta_runs(self, row: ListedToken, cells: int) -> Runs:
         """Delta with its mark, so that its side is seen without colours."""
         mark = MARKS.get(row.level, "")
         text = f"{mark}{row.delta_text}"
         blanks = " " * (cells - cell_len(text))
         return [(blanks, self.palette.text), (text, self._step_style(row.level))]
 
-    def _text_runs(self, row: WorstToken, width: int, step: Style) -> Runs:
+    def _text_runs(self, row: ListedToken, width: int, step: Style) -> Runs:
         palette = self.palette
         before, token, after = cut_context(row, width)
         return [(before, palette.muted), (token, step), (after, palette.muted)]
 
-    def _over_floor(self, row: WorstToken) -> str:
+    def _over_floor(self, row: ListedToken) -> str:
         if not self._floor:
             return ""
         return over_floor_text(row, self._floor)
