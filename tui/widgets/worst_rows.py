@@ -10,9 +10,9 @@ from logdrift.core.numbers import number
 from logdrift.tui.glyphs import ARROW, fit
 from logdrift.tui.models.places import write_place
 from logdrift.tui.models.worst import (
+    ListedToken,
     WorstColumns,
     WorstList,
-    ListedToken,
     columns_of,
     cut_context,
     over_floor_text,
