@@ -15,9 +15,10 @@ from logdrift.core.errors import InputError
 from logdrift.core.report.build import report_on
 from logdrift.core.report.forms import rendered
 from logdrift.core.report.layout import Canvas, canvas_of
+from logdrift.core.report.marks import NotedToken
 from logdrift.core.report.output import check_output, write_output
 from logdrift.core.report.records import SessionReport
-from logdrift.core.session.reader import open_session
+from logdrift.core.session.reader import Session, open_session
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -79,6 +80,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             " why finds them; takes longer"
         ),
     )
+    parser.add_argument(
+        "--marks",
+        action="store_true",
+        help=(
+            "with --md or --html: the tokens that you marked in the explorer, with your"
+            " notes"
+        ),
+    )
     parser.set_defaults(form="text")
     parser.add_argument(
         "-o",
@@ -98,6 +107,10 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(
             "report --why goes with --json: logdrift why prints the causes as text"
         )
+    if args.marks and args.form not in ("md", "html"):
+        raise InputError(
+            "report --marks goes with --md or --html: the explorer lists marks (B)"
+        )
     if args.session is None:
         raise InputError(
             f"report needs a session: logdrift report SESSION{_names(folder)}"
@@ -110,6 +123,7 @@ def run(args: argparse.Namespace) -> int:
         form=args.form,
         output=args.output,
         why=args.why,
+        marks=args.marks,
     )
 
 
@@ -120,9 +134,10 @@ def print_report(
     form: str = "text",
     output: Path | None = None,
     why: bool = False,
+    marks: bool = False,
 ) -> int:
     """Report on the session in ``folder`` as ``form`` (text, md, html, json) to stdout,
-    or to the file ``output``; returns 0.
+    or to the file ``output``; returns 0. ``marks``: with those of the reader.
 
     Raises InputError for a bad session, pair, scope or file. BrokenPipeError is left to
     the caller.
@@ -135,7 +150,8 @@ def print_report(
     report = report_on(session, chosen, scope, limits, why=why)
     main = chosen[0] if chosen else _main(report, default_pair(session))
     canvas = canvas_of(sys.stdout) if output is None else Canvas()
-    text = rendered(form, report, session, main, canvas)
+    noted = _marks(session) if marks else ()
+    text = rendered(form, report, session, main, canvas, noted)
     if output is not None:
         write_output(output, text)
     elif form in ("md", "html"):
@@ -144,6 +160,17 @@ def print_report(
         sys.stdout.write(text)
         sys.stdout.flush()
     return 0
+
+
+def _marks(session: Session) -> tuple[NotedToken, ...]:
+    """The marks that this reader made in the explorer."""
+    # Imported here: only this flag needs what the screens keep.
+    from logdrift.tui.models.state import load_state
+
+    state, problem = load_state(session.manifest.id)
+    if problem is not None:
+        raise InputError("--marks: what the explorer keeps of this session is damaged")
+    return tuple(NotedToken(mark.position, mark.note) for mark in state.marks)
 
 
 def _main(

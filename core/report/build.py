@@ -231,7 +231,7 @@ def _worst_token(pair: Pair, floor: Floor | None, at: int) -> WorstToken:
         rank_b=_rank(pair.b, at),
         before=text_between(pair, first, at),
         after=text_between(pair, at + 1, end),
-        context=readable_context(pair, at, (first, end), (start, stop)),
+        context=context_around(pair, at),
     )
 
 
@@ -241,6 +241,14 @@ def text_between(pair: Pair, start: int, stop: int) -> str:
     text_of = pair.session.pieces.text
     texts = map(text_of, token_ids.tolist())
     return "".join(texts)
+
+
+def context_around(pair: Pair, at: int) -> ReadableContext:
+    """The token at the flat position ``at`` between its `CONTEXT` neighbours."""
+    start, stop = pair.sequences.bounds(pair.sequence_of(at))
+    first = max(start, at - CONTEXT)
+    end = min(stop, at + 1 + CONTEXT)
+    return readable_context(pair, at, (first, end), (start, stop))
 
 
 def readable_context(

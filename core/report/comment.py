@@ -34,9 +34,13 @@ OTHER_WORST = 3
 """Tokens shown of a pair that is folded."""
 
 
-def comment(report: SessionReport, main: PairLabels | None = None) -> list[Block]:
+def comment(
+    report: SessionReport,
+    main: PairLabels | None = None,
+    marked: TableBlock | None = None,
+) -> list[Block]:
     """The report with ``main`` (default: the first pair) in full and every number of
-    the others in one table.
+    the others in one table. ``marked`` are the tokens that the reader marked.
     """
     pair = report.main_pair(main)
     captures = tables.captures_table(report.captures)
@@ -46,6 +50,8 @@ def comment(report: SessionReport, main: PairLabels | None = None) -> list[Block
         *_verdict(report, pair),
         *_titled("", overview),
     ]
+    if marked is not None:
+        blocks += _titled("Marked tokens", marked)
     if pair is not None:
         blocks += _in_full(report, pair)
     for other in report.pairs:

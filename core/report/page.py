@@ -4,16 +4,15 @@ other pair folded.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
 
 import numpy as np
 
 from logdrift.core.compare.decomposition import Decomposition
 from logdrift.core.compare.metric import METRICS
-from logdrift.core.compare.pair import Pair, Scope, make_pair
+from logdrift.core.compare.pair import Pair, Scope
 from logdrift.core.compare.pairs import PairLabels
-from logdrift.core.numbers import UNKNOWN, figure
+from logdrift.core.numbers import UNKNOWN
 from logdrift.core.report import gap_tables, limit_tables, tables
 from logdrift.core.report.charts import Bools, more_charts
 from logdrift.core.report.comment import by_severity, counts, interval_note
@@ -22,10 +21,8 @@ from logdrift.core.report.document import (
     Blocks,
     CardBlock,
     ChartBlock,
-    FailureBlock,
     FoldedBlock,
     GroupBlock,
-    HeadBlock,
     Inline,
     MutedSpan,
     NumberCell,
@@ -36,19 +33,21 @@ from logdrift.core.report.document import (
     TableBlock,
     VerdictBlock,
 )
+from logdrift.core.report.page_head import PageSource, failure_blocks, page_head
 from logdrift.core.report.page_parts import heading, paragraph, voided
 from logdrift.core.report.page_text import (
     shown_sequences,
     text_by_delta,
     worst_sequences,
 )
+from logdrift.core.report.page_why import causes_on_a_page, marks_on_a_page
 from logdrift.core.report.pair_numbers import (
     left_out,
     metric_value,
     split_title,
 )
 from logdrift.core.report.records import PairReport, SessionReport
-from logdrift.core.report.session_facts import failure_log, size_in_words
+from logdrift.core.report.session_facts import size_in_words
 from logdrift.core.report.standing import LEGEND
 from logdrift.core.report.table_parts import nats_cell
 from logdrift.core.report.usual import usual_range
@@ -69,36 +68,6 @@ _CARDS = (
     "probability.mae",
     "topk.same_top1",
 )
-_LINKS = (
-    ("pairs", "All pairs"),
-    ("charts", "Charts"),
-    ("thresholds", "Limits"),
-    ("metrics", "Numbers"),
-    ("worst", "Worst tokens"),
-    ("text", "Text"),
-    ("captures", "Captures"),
-)
-
-
-_NOTHING = "Nothing to compare: fewer than two captures have a finished sequence."
-_RUNNING = "Partial: this session is being written right now."
-
-
-@dataclass(frozen=True, eq=False)
-class PageSource:
-    """What a page is made of. ``made`` are pairs by their labels whose arrays are there
-    already; others are made from the session.
-    """
-
-    report: SessionReport
-    session: Session
-    made: Mapping[tuple[str, str], Pair]
-
-    def pair(self, pair: PairReport) -> Pair:
-        """The arrays of a pair."""
-        a, b = pair.labels
-        made = self.made.get(pair.labels)
-        return made or make_pair(self.session, a, b)
 
 
 def page(
@@ -116,8 +85,7 @@ def page(
     """
     report = source.report
     shown = report.main_pair(main)
-    head = _head(report, shown)
-    blocks: list[Block] = [head, *_failures(report)]
+    blocks: list[Block] = [page_head(source, shown), *failure_blocks(report)]
     if shown is not None:
         place = report.pairs.index(shown)
         most = sequences, tokens
@@ -141,44 +109,6 @@ def _captures(report: SessionReport) -> Block:
     if captures.rows:
         return captures
     return ParagraphBlock((NumberCell(UNKNOWN),))
-
-
-def _head(report: SessionReport, shown: PairReport | None) -> HeadBlock:
-    facts = tuple(_head_facts(report))
-    head = HeadBlock(
-        brand=f"logdrift report · session {report.session or 'unknown'}",
-        title=report.title or report.session or "report",
-        facts=tuple(filter(None, facts)),
-        warning="",
-        kind="unknown",
-        links=_LINKS,
-    )
-    if shown is None:
-        return replace(head, warning=_NOTHING, links=())
-    if report.state == "running":
-        return replace(head, warning=_RUNNING, kind="caution")
-    return head
-
-
-def _head_facts(report: SessionReport) -> Iterator[str]:
-    model = report.model
-    name = f"model {model.id or 'unknown'}"
-    if model.revision:
-        name += f" @ {model.revision}"
-    sequences = figure(report.sequences, "tokens")
-    tokens = figure(report.tokens, "tokens")
-    completions = figure(report.completion_tokens, "tokens")
-    yield name
-    yield f"{sequences} sequences, {tokens} tokens, {completions} of completions"
-    yield report.created
-    yield f"state {report.state or 'unknown'}"
-
-
-def _failures(report: SessionReport) -> Blocks:
-    for info in report.captures:
-        if info.status == "failed":
-            log = tuple(failure_log(info))
-            yield FailureBlock(info.label, log)
 
 
 # The main pair.
@@ -207,6 +137,9 @@ def _main_pair(
     cards = tuple(_cards(report, pair))
     cards_block = GroupBlock("cards", cards)
     yield GroupBlock("pair", (cards_block,), void, anchor=f"p{place}")
+    if source.why is not None:
+        yield from causes_on_a_page(source.why)
+    yield from marks_on_a_page(arrays, source.marks, to_sequence, void=void)
     yield heading("All pairs", "pairs")
     overview = tables.overview_table(report.pairs, to_pair)
     yield GroupBlock("panel", (overview,))

@@ -26,7 +26,7 @@ _TOKENS = 3
 """Tokens of a piece of evidence that the text shows."""
 _SCORE_ROOM = 14
 """Cells for how certain a cause is, at the end of its title."""
-_OUTCOME_TONES: dict[str, Tone] = {
+OUTCOME_TONES: dict[str, Tone] = {
     "explains": "good",
     "worse": "warn",
     "failed": "warn",
@@ -60,15 +60,13 @@ def _pair(explained: ExplainedPair) -> Blocks:
     diagnosis = explained.diagnosis
     mae = fixed(explained.mae)
     name = _pair_name(explained)
-    tone: Tone = "good" if diagnosis.noise else "warn"
     yield LineBlock(f"{name} · {diagnosis.tokens:,} tokens · MAE {mae}")
     yield SentenceBlock(diagnosis.answer.sentence)
     yield Gap()
-    yield SentenceBlock(diagnosis.verdict, tone)
-    yield from _causes(explained)
+    yield from cause_blocks(explained)
     sections = (
         outcome_blocks(explained.outcomes),
-        _layers(explained.layers),
+        layer_blocks(explained.layers),
         _checked(diagnosis.checked),
         _not_checked(diagnosis.unchecked),
     )
@@ -77,6 +75,20 @@ def _pair(explained: ExplainedPair) -> Blocks:
         if blocks:
             yield Gap()
             yield from blocks
+
+
+def cause_blocks(explained: ExplainedPair) -> Blocks:
+    """The verdict of the diagnosis, then the causes, each with its evidence."""
+    diagnosis = explained.diagnosis
+    tone: Tone = "good" if diagnosis.noise else "warn"
+    yield SentenceBlock(diagnosis.verdict, tone)
+    yield from _causes(explained)
+
+
+def checked_blocks(explained: ExplainedPair) -> Blocks:
+    """What was checked, and what was not."""
+    yield from _checked(explained.diagnosis.checked)
+    yield from _not_checked(explained.diagnosis.unchecked)
 
 
 def _causes(explained: ExplainedPair) -> Blocks:
@@ -180,13 +192,13 @@ def outcome_blocks(outcomes: Sequence[Outcome]) -> Blocks:
 
 
 def _outcome_tone(outcome: Outcome) -> Tone:
-    tone = _OUTCOME_TONES.get(outcome.status, "")
+    tone = OUTCOME_TONES.get(outcome.status, "")
     if tone and outcome.finding:
         return "warn"
     return tone
 
 
-def _layers(layers: Layers | None) -> Blocks:
+def layer_blocks(layers: Layers | None) -> Blocks:
     """In short: which layer, without the table."""
     if layers is None:
         return

@@ -50,20 +50,23 @@ def sentence(block: SentenceBlock) -> str:
     """The mark stands before the text, which is indented as far as on a terminal."""
     text = toned(block.text, block.tone)
     mark = block.mark.strip()
-    indent = f"{block.indent}ch"
     if not mark:
-        return f'<p style="margin-left:{indent}">{text}</p>'
+        return f'<p style="margin-left:{block.indent}ch">{text}</p>'
+    left = block.mark.index(mark)
+    width = block.indent - left
     before = toned(mark, block.mark_tone or block.tone or "bold")
-    head = f'<span style="min-width:{indent}">{before}</span>'
-    return f'<p class="marked">{head}<span>{text}</span></p>'
+    head = f'<span style="min-width:{width}ch">{before}</span>'
+    style = f"margin-left:{left}ch"
+    return f'<p class="marked" style="{style}">{head}<span>{text}</span></p>'
 
 
 def split(block: SplitBlock) -> str:
-    """Both texts side by side."""
+    """Both texts side by side; a bold one is a title."""
     left = toned(block.left, block.tone)
     right = toned(block.right, block.right_tone or block.tone)
+    name = "marked title" if block.tone == "bold" else "marked"
     style = f"margin-left:{block.indent}ch"
-    return f'<p class="marked" style="{style}"><span>{left}</span> {right}</p>'
+    return f'<p class="{name}" style="{style}"><span>{left}</span> {right}</p>'
 
 
 def series(block: SeriesBlock) -> str:

@@ -43,6 +43,7 @@ nav{font-size:14px;margin:0 0 18px;display:flex;flex-wrap:wrap;gap:4px 16px}
 .strong{font-weight:600}
 .marked{display:flex;align-items:baseline}
 .marked>:first-child{padding-right:.7em;flex:none;max-width:60%}
+.panel .title{margin-top:16px}
 .panel .marked,.panel p[style]{font-size:14px;max-width:90ch}
 .tag{font-size:12px;font-weight:600;white-space:nowrap}
 .cards{display:grid;grid-template-columns:repeat(auto-fill,minmax(240px,1fr));gap:12px}
