@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.cells import cell_len
 
 from logdrift.core.compare.gate import judge
 from logdrift.core.compare.matrix import (
@@ -26,11 +27,23 @@ from logdrift.core.report.build import report_pair
 from logdrift.core.report.grade import grade, largest_distance
 from logdrift.core.session.reader import Session, open_session
 from logdrift.tui.app import LogdriftApp
-from logdrift.tui.models.matrix import NOISE, SIZES, VOID
+from logdrift.tui.models.matrix import (
+    COLUMN,
+    HEATS,
+    NOISE,
+    ROW,
+    SIZES,
+    VOID,
+    spread_of,
+)
+from logdrift.tui.models.short_names import short_names
+from logdrift.tui.palette import make_palette
 from logdrift.tui.screens import matrix
 from logdrift.tui.screens.explorer import ExplorerScreen
 from logdrift.tui.screens.matrix import MatrixGrid, MatrixScreen
 from logdrift.tui.screens.texts import Picker
+from logdrift.tui.screens.why import WhyScreen
+from logdrift.tui.widgets.heat import heat_styles
 from tests.conftest import REPOSITORY
 from tests.made_metrics import value_in_json
 from tests.made_sessions import capture, write_session
@@ -219,14 +232,14 @@ async def test_every_pair_stands_in_it_with_a_mark_of_its_size(
         # The cursor stands on the pair of the explorer.
         assert (labels[screen.grid.row], labels[screen.grid.column]) == labels_of(app)
         shown = lines(screen.grid)
-        assert "errors.mae (nats)" in shown[0] and "completion tokens" in shown[0]
-        row = shown[2 + labels.index("trainer/prefill")]
+        assert "Matrix · MAE, nats" in shown[0] and "completion tokens" in shown[0]
+        row = shown[3 + labels.index("trainer/prefill")]
         assert f"{NOISE}   0.0100" in row
         assert all(len(line) <= size[0] for line in shown)
         await pilot.press(*["right"] * 5)
         await until(pilot, lambda: screen.grid.column == len(labels) - 1)
         # Where not all columns fit, those around the cursor are seen.
-        row += lines(screen.grid)[2]
+        row += lines(screen.grid)[3]
         assert f"{VOID}  0.0150" in row and f"{SIZES[4]}   0.5000" in row
         assert "0.0150, means nothing" in screen_text(
             app
@@ -238,11 +251,11 @@ async def test_numbers_scopes_and_leaving(session: Session) -> None:
     async with app.run_test(size=(120, 36)) as pilot:
         screen = await opened(pilot)
         await pilot.press("right_square_bracket")
-        await until(pilot, lambda: "errors.rmse" in text(screen.grid))
+        await until(pilot, lambda: "Matrix · RMSE" in text(screen.grid))
         await pilot.press("left_square_bracket")
-        await until(pilot, lambda: "errors.mae" in text(screen.grid))
+        await until(pilot, lambda: "Matrix · MAE" in text(screen.grid))
         await pilot.press("right_square_bracket", "right_square_bracket")
-        await until(pilot, lambda: "errors.mean" in text(screen.grid))
+        await until(pilot, lambda: "Matrix · mean Δ" in text(screen.grid))
         await pilot.press("O")
         await until(pilot, lambda: isinstance(app.screen, Picker))
         assert METRICS["errors.mean"].meaning in screen_text(app)
@@ -287,14 +300,101 @@ async def test_enter_opens_the_pair_in_the_explorer(session: Session) -> None:
         await until(pilot, lambda: labels_of(app) == ("vllm/prefill", "sglang/prefill"))
 
 
+async def test_the_pair_is_marked_and_why_is_of_the_pair_under_the_cursor(
+    session: Session,
+) -> None:
+    app = make_app(session.folder)
+    async with app.run_test(size=(80, 24)) as pilot:
+        screen = await opened(pilot)
+        labels = screen.table.labels
+        pair = labels_of(app)
+        assert pair is not None
+        shown = lines(screen.grid)
+        a, b = map(labels.index, pair)
+        assert shown[3 + a].startswith(f"{ROW}{pair[0]}")
+        assert [line[0] for line in shown[3 : 3 + len(labels)]].count(ROW) == 1
+        assert shown[2].count(COLUMN) == 1 and f"{COLUMN}prefill" in shown[2]
+        # The column of B is there, whatever the width: the cursor stands on it.
+        assert b in screen.grid.columns()
+        screen.grid.go(a, a)
+        await pilot.press("w")
+        await until(pilot, lambda: "against itself is no pair" in screen_text(app))
+        other = ("vllm/prefill", "sglang/prefill")
+        screen.grid.go(*map(labels.index, other))
+        await pilot.press("w")
+        await until(pilot, lambda: isinstance(app.screen, WhyScreen))
+        assert app.screen.view.labels == other
+        await pilot.press("q")
+        await until(pilot, lambda: app.screen is screen)
+
+
+def made_labels(backends: int, paths: int, length: int) -> list[str]:
+    """Labels whose names are alike at their beginning."""
+    return [
+        f"{'engine-' * length}{backend}/{path}#{repeat}"
+        for backend in range(backends)
+        for path in ("forced_decode", "prefill")[:paths]
+        for repeat in (2, 3)
+    ]
+
+
+@pytest.mark.parametrize("width", [8, 10, 12])
+@pytest.mark.parametrize("length", [0, 1, 4])
+def test_short_names_fit_and_are_told_apart(width: int, length: int) -> None:
+    labels = made_labels(4, 2, length)
+    names = short_names(labels, width)
+    assert len(set(names)) == len(labels)
+    assert all(cell_len(text) <= width for name in names for text in name)
+    numbered = [name for name in names if name.backend[0].isdecimal()]
+    if length == 4:
+        # Numbers stand there only where nothing else tells two apart.
+        assert len(numbered) == len(labels)
+
+
+def test_names_that_fit_are_whole() -> None:
+    labels = ["reference/prefill", "trainer/prefill#2", "vllm/decode"]
+    assert short_names(labels, 10) == [
+        ("reference", "prefill"),
+        ("trainer", "prefill#2"),
+        ("vllm", "decode"),
+    ]
+    assert short_names(["vllm/forced_decode#2"], 10) == [("vllm", "forced#2")]
+
+
+def test_heat_grows_with_the_number_and_is_flat_where_they_hardly_differ() -> None:
+    def heats(values: list[float], path: str = "errors.mae") -> list[int]:
+        cells = [MatrixCell("a", "b", value, "comparable") for value in values]
+        spread = spread_of(cells, path)
+        perfect = METRICS[path].perfect
+        assert spread is not None and perfect is not None
+        return [spread.heat(abs(value - perfect)) for value in values]
+
+    rising = heats([0.01 * step for step in range(1, 20)])
+    assert rising == sorted(rising) and set(rising) == set(range(HEATS))
+    assert len(set(heats([0.0400, 0.0405, 0.0410]))) == 1
+    falling = heats([0.99, 0.95, 0.5], "errors.pearson")
+    assert falling == sorted(falling) and falling[0] < falling[-1]
+    void = MatrixCell("a", "b", 9.0, "not_comparable")
+    assert (
+        spread_of([void, MatrixCell("a", "b", 0.0, "comparable")], "errors.mae") is None
+    )
+
+
+@pytest.mark.parametrize("dark", [True, False])
+@pytest.mark.parametrize("depth", ["none", "16", "256"])
+def test_heat_is_seen_without_colours_too(depth: Any, dark: bool) -> None:
+    styles = heat_styles(make_palette(depth, dark))
+    assert len(styles) == HEATS and styles[0] != styles[-1]
+
+
 async def test_a_click_selects_and_a_second_one_opens(session: Session) -> None:
     app = make_app(session.folder)
     async with app.run_test(size=(120, 36)) as pilot:
         screen = await opened(pilot)
         x = screen.grid.label_width + 2 * 11 + 4
-        await pilot.click(MatrixGrid, offset=(x, 2 + 1))
+        await pilot.click(MatrixGrid, offset=(x, 3 + 1))
         await until(pilot, lambda: (screen.grid.row, screen.grid.column) == (1, 2))
-        await pilot.click(MatrixGrid, offset=(x, 2 + 1))
+        await pilot.click(MatrixGrid, offset=(x, 3 + 1))
         await until(pilot, lambda: isinstance(app.screen, ExplorerScreen))
         assert labels_of(app) == ("vllm/prefill", "vllm/prefill#2")
 

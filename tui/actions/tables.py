@@ -14,6 +14,13 @@ TABLE_COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         scope="matrix",
+        action="why",
+        keys=("w",),
+        help="Why: the causes of the pair under the cursor",
+        hint="why",
+    ),
+    Command(
+        scope="matrix",
         action="choose_metric",
         keys=("O",),
         help="Metric: choose the number that is shown",

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from logdrift.core.compare.gate import Gate, Reason
 from logdrift.core.compare.matrix import MatrixCell, matrix_labels
 from logdrift.core.compare.metric import METRICS, Metric
 from logdrift.core.compare.scopes import SCOPES, Scope, default_scope
-from logdrift.core.numbers import NOTHING, number
+from logdrift.core.numbers import number
 from logdrift.core.report.grade import STEPS, Grade, grade, largest_distance
 from logdrift.core.session.reader import Session
 from logdrift.core.session.visible import visible
@@ -17,17 +17,63 @@ from logdrift.core.session.visible import visible
 DEFAULT_METRIC = "errors.mae"
 SIZES = (" ", "▂", "▄", "▆", "█")
 """Marks of the grades: their height says what the colour says."""
+ROW = "▸"
+COLUMN = "▾"
+"""Marks of the row and the column of the pair that the explorer shows."""
 NOISE = "≈"
 VOID = "!!"
 """Marks of a number at or below the noise floor, and of a pair that is not
 comparable.
 """
 
+HEATS = 4
+"""Steps of the quiet colour behind numbers that are nothing to worry about."""
+
 CellRow = tuple[MatrixCell | None, ...]
 _SCOPE_ORDER: tuple[Scope, ...] = ("completion", "prompt", "all")
 
 assert len(SIZES) == STEPS + 1
 assert set(_SCOPE_ORDER) == set(SCOPES)
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """The smallest and the largest distance from perfect agreement of all cells but
+    those that agree perfectly.
+    """
+
+    low: float
+    high: float
+
+    def heat(self, distance: float) -> int:
+        """The step of a distance; all are alike where they hardly differ."""
+        width = self.high - self.low
+        if width < _ALIKE * self.high:
+            return 1
+        share = (distance - self.low) / width
+        step = int(share * HEATS)
+        return min(HEATS - 1, max(0, step))
+
+
+_ALIKE = 0.1
+"""Share of the largest distance below which the others are the same size."""
+
+
+def spread_of(cells: Iterable[MatrixCell], path: str) -> Spread | None:
+    """The spread of the comparable cells; None where it says nothing."""
+    distances = [_distance(cell, path) for cell in cells if cell.comparable]
+    known = [distance for distance in distances if distance]
+    if not known:
+        return None
+    return Spread(min(known), max(known))
+
+
+def _distance(cell: MatrixCell, path: str) -> float | None:
+    """How far a number is from perfect agreement."""
+    perfect = METRICS[path].perfect
+    if perfect is None or cell.value is None:
+        return None
+    return abs(cell.value - perfect)
 
 
 @dataclass
@@ -43,6 +89,7 @@ class MatrixTable:
     scope: Scope
     rows: list[CellRow | None] = field(default_factory=list)
     largest: float = 0.0
+    spread: Spread | None = None
     gates: dict[tuple[str, str], Gate] = field(default_factory=dict)
 
     @classmethod
@@ -96,6 +143,7 @@ class MatrixTable:
         self.metric = metric
         self.scope = scope
         self.largest = 0.0
+        self.spread = None
         count = len(self.labels)
         self.rows = [None] * count
         return True
@@ -121,11 +169,11 @@ class MatrixTable:
         for cell in cells:
             if cell is not None:
                 self._keep_gate(cell)
-        computed = self.cells()
-        largest = largest_distance(computed, self.metric)
-        changed = largest != self.largest
-        self.largest = largest
-        return changed
+        computed = list(self.cells())
+        before = (self.largest, self.spread)
+        self.largest = largest_distance(computed, self.metric)
+        self.spread = spread_of(computed, self.metric)
+        return before != (self.largest, self.spread)
 
     def _keep_gate(self, cell: MatrixCell) -> None:
         # The verdict does not depend on the metric: the next one is computed without
@@ -144,6 +192,21 @@ class MatrixTable:
         captures = self.session.captures
         largest = self.largest
         return grade(cell, self.metric, captures, largest)
+
+    def heat(self, cell: MatrixCell) -> int:
+        """How large a number is among those that are here, 0 to `HEATS` - 1."""
+        distance = _distance(cell, self.metric)
+        if self.spread is None or distance is None:
+            return 0
+        return self.spread.heat(distance)
+
+    @property
+    def title(self) -> str:
+        """The number that is shown, in words: ``MAE, nats``."""
+        metric = self.row_of_metric
+        if metric.unit in ("", "none"):
+            return metric.title
+        return f"{metric.title}, {metric.unit}"
 
     def tab_separated(self) -> str:
         """The table with tabs between its cells, not comparable ones marked."""
@@ -171,10 +234,10 @@ def mark_and_value(table: MatrixTable, cell: MatrixCell) -> tuple[str, str]:
 
 def legend() -> str:
     """What the marks mean."""
-    sizes = " ".join(SIZES[1:])
+    sizes = "".join(SIZES[1:])
     return (
-        f"Size {sizes}  {NOISE} at or below the noise floor  {VOID} not comparable"
-        f"  {NOTHING} no number"
+        f"{ROW}{COLUMN} the pair  {sizes} above usual  {NOISE} noise"
+        f"  {VOID} not comparable  shaded: larger"
     )
 
 

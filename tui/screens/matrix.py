@@ -25,6 +25,8 @@ from logdrift.tui.bindings import bindings
 from logdrift.tui.faults import background
 from logdrift.tui.glyphs import ARROW, fit
 from logdrift.tui.models.matrix import (
+    COLUMN,
+    ROW,
     VOID,
     CellRow,
     MatrixTable,
@@ -32,14 +34,17 @@ from logdrift.tui.models.matrix import (
     mark_and_value,
     meaning,
 )
+from logdrift.tui.models.short_names import short_names
 from logdrift.tui.screens.origin import Labels
 from logdrift.tui.screens.result import ResultScreen
 from logdrift.tui.screens.texts import Picker
 from logdrift.tui.widgets.bars import Bar
+from logdrift.tui.widgets.heat import heat_styles
 from logdrift.tui.widgets.lines import Lines, Run, strip_of
 from logdrift.tui.widgets.reading import Row
 
 _CELL = 11
+_TOO_FEW_FOR_A_PAIR = "two captures with a finished sequence are needed for a pair"
 _TOO_FEW = "Two captures with a finished sequence are needed for a matrix."
 
 
@@ -55,7 +60,7 @@ class RowDone(Message):
 class MatrixGrid(Lines, inherit_bindings=False):
     """The table with one cell under the cursor."""
 
-    fixed = 2
+    fixed = 3
 
     class CellMoved(Message):
         """Another cell is under the cursor."""
@@ -63,9 +68,12 @@ class MatrixGrid(Lines, inherit_bindings=False):
     class CellChosen(Message):
         """The cell under the cursor was clicked on again."""
 
-    def __init__(self, table: MatrixTable, *, id: str) -> None:
+    def __init__(self, table: MatrixTable, pair: Labels | None, *, id: str) -> None:
         super().__init__(id=id)
         self.table = table
+        self.heads = short_names(table.labels, _CELL - 1)
+        self.pair = pair or ("", "")
+        """The labels of the row and of the column that are marked."""
         self.row = 0
         last_column = len(table.labels) - 1
         self.column = min(1, last_column)
@@ -81,9 +89,9 @@ class MatrixGrid(Lines, inherit_bindings=False):
 
     @property
     def label_width(self) -> int:
-        """Cells for the labels of the rows, their numbers included."""
+        """Cells for the labels of the rows, their marks included."""
         widths = map(_cells_of_label, self.table.labels)
-        needed = max(widths, default=8) + 5
+        needed = max(widths, default=8) + 3
         columns_at_least = min(3, self.line_count)
         room = self.inner_width - _CELL * columns_at_least - 1
         width = min(needed, room, 36)
@@ -102,12 +110,11 @@ class MatrixGrid(Lines, inherit_bindings=False):
     def fixed_line(self, y: int, width: int) -> Strip:
         if y == 0:
             return self._title(width)
-        return self._head(width)
+        return self._head(y - 1, width)
 
     def _title(self, width: int) -> Strip:
         table = self.table
-        unit = table.row_of_metric.unit
-        title = f"Matrix · {table.metric} ({unit})"
+        title = f"Matrix · {table.title}"
         aside = f"{table.scope} tokens"
         if table.scope == "all":
             aside = "all tokens"
@@ -116,19 +123,34 @@ class MatrixGrid(Lines, inherit_bindings=False):
             aside += f", {table.computed} of {count} rows"
         return self.title_line(title, width, aside)
 
-    def _head(self, width: int) -> Strip:
-        """The numbers of the columns, and whether there are more to either side."""
+    def _head(self, y: int, width: int) -> Strip:
+        """One line of the names of the columns, and whether there are more to either
+        side.
+        """
+        palette = self.palette
         columns = self.columns()
-        head = fit("A ↓  B →", self.label_width - 2)
-        text = f" {head}"
-        text += "‹" if columns.start else " "
+        corner = ("A ↓  B →", "")[y]
+        text = fit(corner, self.label_width - 2)
+        more_left = "‹" if columns.start else " "
+        runs = [(f" {text}{more_left}", palette.muted)]
         for column in columns:
-            number_of_column = _right(str(column + 1))
-            text += f"{number_of_column} "
-        if columns.stop < self.line_count:
-            text += " ›"
-        run = (text, self.palette.muted)
-        return strip_of([run], width)
+            runs.append(self._head_of_column(y, column))
+        more_right = " ›" if columns.stop < self.line_count else ""
+        runs.append((more_right, palette.muted))
+        return strip_of(runs, width)
+
+    def _head_of_column(self, y: int, column: int) -> Run:
+        palette = self.palette
+        style = palette.muted
+        mark = ""
+        if self.table.labels[column] == self.pair[1]:
+            style = palette.accent
+            mark = COLUMN if y else ""
+        if column == self.column:
+            style = palette.strong
+        name = self.heads[column][y]
+        text = fit(f"{mark}{name}", _CELL - 1, right=True)
+        return f"{text} ", style
 
     def line(self, index: int, width: int) -> Strip:
         palette = self.palette
@@ -143,14 +165,17 @@ class MatrixGrid(Lines, inherit_bindings=False):
         return strip_of(runs, width)
 
     def _label(self, row: int) -> Run:
-        """The number and label of a row."""
-        name = visible(self.table.labels[row])
-        label = f"{row + 1:>2} {name}"
+        """The mark and label of a row."""
+        label = self.table.labels[row]
+        mark = " "
         style = self.palette.text
+        if label == self.pair[0]:
+            mark = ROW
+            style = self.palette.accent
         if row == self.row:
             style = self.palette.strong
-        text = fit(label, self.label_width - 2)
-        return f" {text} ", style
+        text = fit(visible(label), self.label_width - 2)
+        return f"{mark}{text} ", style
 
     def _cell(self, row: int, column: int) -> Run:
         """The text of a cell in `_CELL` - 1 cells and its style."""
@@ -177,7 +202,8 @@ class MatrixGrid(Lines, inherit_bindings=False):
             return palette.muted
         if grade.level:
             return palette.single[grade.level - 1]
-        return palette.text
+        heat = self.table.heat(cell)
+        return heat_styles(palette)[heat]
 
     def go(self, row: int, column: int) -> None:
         """Put the cursor on a cell."""
@@ -187,6 +213,7 @@ class MatrixGrid(Lines, inherit_bindings=False):
             return
         columns_before = self.columns()
         row_before = self.row
+        column_before = self.column
         self.row = row
         self.column = column
         if self.columns() != columns_before:
@@ -194,6 +221,8 @@ class MatrixGrid(Lines, inherit_bindings=False):
         else:
             self.refresh_line(row_before)
             self.refresh_line(row)
+        if column != column_before:
+            self.refresh_fixed()
         self.reveal(row)
         self.post_message(self.CellMoved())
 
@@ -260,15 +289,17 @@ class MatrixScreen(ResultScreen, inherit_bindings=False):
         session: Session,
         pair: Labels | None,
         chosen: Callable[[Labels], None],
+        explain: Callable[[Labels], None],
     ) -> None:
         super().__init__()
         self.session = session
         self._chosen = chosen
+        self._explain = explain
         self.table = MatrixTable.of_session(session)
         self._start = pair
 
     def panes(self) -> ComposeResult:
-        yield MatrixGrid(self.table, id="grid")
+        yield MatrixGrid(self.table, self._start, id="grid")
         yield Bar(id="detail")
 
     @property
@@ -419,17 +450,28 @@ class MatrixScreen(ResultScreen, inherit_bindings=False):
     @on(MatrixGrid.CellChosen)
     def action_open_pair(self) -> None:
         """Leave, and show this pair."""
+        pair = self._pair_here()
+        if pair is not None:
+            self.dismiss()
+            self._chosen(pair)
+
+    def action_why(self) -> None:
+        """The causes of this pair, above this screen."""
+        pair = self._pair_here()
+        if pair is not None:
+            self._explain(pair)
+
+    def _pair_here(self) -> Labels | None:
+        """The pair under the cursor; says what is missing where there is none."""
         labels = self.table.labels
         row, column = self.grid.position
         if len(labels) < 2:
-            words = "two captures with a finished sequence are needed for a pair"
-            self.warn(words)
-        elif row == column:
+            self.warn(_TOO_FEW_FOR_A_PAIR)
+            return None
+        if row == column:
             self.warn("a capture against itself is no pair")
-        else:
-            self.dismiss()
-            pair = (labels[row], labels[column])
-            self._chosen(pair)
+            return None
+        return labels[row], labels[column]
 
     def action_choose_metric(self) -> None:
         """Choose the metric from the list of all."""

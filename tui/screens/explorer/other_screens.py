@@ -41,16 +41,21 @@ class OtherScreens:
 
         ask_pair(self._screen, explorer.session, explorer.labels, chosen)
 
-    def open_matrix(self, take_pair: Callable[[Pair], None]) -> None:
-        """Open the matrix of all pairs; ``take_pair`` gets the one chosen there."""
+    def open_matrix(self, origin: Origin) -> None:
+        """Open the matrix of all pairs: the one chosen there is shown, or explained."""
         from logdrift.tui.screens.matrix import MatrixScreen
 
         explorer = self._explorer
 
         def chosen(labels: Labels) -> None:
-            self._open_pair(labels, take_pair)
+            self._open_pair(labels, origin.take_pair)
 
-        matrix = MatrixScreen(explorer.session, explorer.labels, chosen)
+        def explain(labels: Labels) -> None:
+            chosen(labels)
+            if labels == explorer.labels:
+                self.open_why(origin)
+
+        matrix = MatrixScreen(explorer.session, explorer.labels, chosen, explain)
         self._dialogue.open(matrix)
 
     def _open_pair(self, labels: Labels, take_pair: Callable[[Pair], None]) -> None:

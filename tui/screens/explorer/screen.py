@@ -407,7 +407,7 @@ class ExplorerScreen(ExplorerKeys, ChartedScreen, inherit_bindings=False):
         self.earlier.choose()
 
     def action_matrix(self) -> None:
-        self.other_screens.open_matrix(self.take_pair)
+        self.other_screens.open_matrix(self)
 
     def action_facts(self) -> None:
         self.other_screens.open_facts()
