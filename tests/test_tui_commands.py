@@ -39,7 +39,7 @@ FROM_EXPLORER: dict[Scope, tuple[str, ...]] = {
     "inspector": ("3",),
     "charts": ("1",),
     "chart": ("4",),
-    "zoom": ("z",),
+    "zoom": ("4", "z"),
     "picker": ("O",),
     "prompt": ("colon",),
     "reading": ("f1",),

@@ -28,11 +28,11 @@ CHART_COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         scope="charts",
-        action="zoom_chart",
+        action="zoom",
         keys=("z",),
-        help="Chart on the whole screen, and back",
+        help="Whole screen for the focused pane or the chart, and back",
         hint="zoom",
-        near=("chart",),
+        keymap_name="zoom_chart",
     ),
     Command(
         scope="charts",

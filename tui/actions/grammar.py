@@ -104,7 +104,7 @@ GRAMMAR: tuple[KeyMeaning, ...] = (
     ),
     _meaning("V", "previous view", "previous_chart"),
     _meaning("C", "charts: choose one", "charts"),
-    _meaning("z", "the whole screen for one thing, and back", "zoom_chart"),
+    _meaning("z", "the whole screen for the focused pane, and back", "zoom"),
     _meaning("percent_sign", "the other side first", "order"),
     _meaning("W", "worst tokens of all sequences", "worst"),
     _meaning("p", "pair: choose the two captures", "pair"),

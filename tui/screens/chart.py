@@ -62,7 +62,7 @@ class ChartScreen(ChartedScreen, inherit_bindings=False):
         self.origin.choose(chart.kind, chart.wanted_reach)
         super().action_back()
 
-    def action_zoom_chart(self) -> None:
+    def action_zoom(self) -> None:
         self.action_back()
 
     async def action_next_divergence(self) -> None:

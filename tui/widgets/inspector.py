@@ -19,19 +19,10 @@ if TYPE_CHECKING:
     from logdrift.tui.models.inspection import Inspection
 
 
-class Inspector(Text, inherit_bindings=False):
-    """Shows an `Inspection`; scrolls down its lines and sideways through the
-    captures.
-    """
-
-    BINDINGS = bindings("pane", "inspector")
-    fixed = 1
+class TokenPane(Text, inherit_bindings=False):
+    """A pane about one token; it draws anew when its size changes."""
 
     _shown: tuple[Inspection, int, bool] | None = None
-    _shift = 0
-
-    def fixed_line(self, y: int, width: int) -> Strip:
-        return self.title_line("Token", width)
 
     def show(self, inspection: Inspection, level: int, greyed: bool) -> None:
         """Show a token; ``level`` and ``greyed`` as `TokenDetails` takes them."""
@@ -42,10 +33,7 @@ class Inspector(Text, inherit_bindings=False):
         self._draw()
 
     def _draw(self) -> None:
-        if self._shown is None:
-            self.set_lines([])
-            return
-        if not self.size.width:
+        if self._shown is None or not self.size.width:
             return
         inspection, level, greyed = self._shown
         details = TokenDetails(
@@ -54,9 +42,29 @@ class Inspector(Text, inherit_bindings=False):
             greyed=greyed,
             palette=self.palette,
         )
-        width = self.inner_width
-        lines = inspector_lines(details, width, self._shift)
+        lines = self.lines_of(details)
         self.set_lines(lines)
+
+    def lines_of(self, details: TokenDetails) -> list[Strip]:
+        """The lines about the token for the present width."""
+        raise NotImplementedError
+
+
+class Inspector(TokenPane, inherit_bindings=False):
+    """Shows an `Inspection`; scrolls down its lines and sideways through the
+    captures.
+    """
+
+    BINDINGS = bindings("pane", "inspector")
+    fixed = 1
+
+    _shift = 0
+
+    def fixed_line(self, y: int, width: int) -> Strip:
+        return self.title_line("Token", width)
+
+    def lines_of(self, details: TokenDetails) -> list[Strip]:
+        return inspector_lines(details, self.inner_width, self._shift)
 
     def action_shift_captures(self, step: int) -> None:
         """Show captures further right (1) or left (-1) beside A and B."""
@@ -72,22 +80,13 @@ class Inspector(Text, inherit_bindings=False):
         self._draw()
 
 
-class Summary(Text, can_focus=False):
+class Summary(TokenPane, can_focus=False):
     """Four lines about the token under the cursor, for screens without the
     inspector.
     """
 
-    def show(self, inspection: Inspection, level: int, greyed: bool) -> None:
-        """As `Inspector.show`."""
-        width = max(1, self.size.width)
-        details = TokenDetails(
-            view=inspection,
-            level=level,
-            greyed=greyed,
-            palette=self.palette,
-        )
-        lines = summary_lines(details, width)
-        self.set_lines(lines)
+    def lines_of(self, details: TokenDetails) -> list[Strip]:
+        return summary_lines(details, self.size.width)
 
 
 def inspector_lines(details: TokenDetails, width: int, shift: int = 0) -> list[Strip]:

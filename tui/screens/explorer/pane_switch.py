@@ -19,12 +19,15 @@ PANES = (
 _WIDE = 120
 _TALL = 30
 """Cells and rows from which on all panes are shown side by side."""
+_BESIDE = 100
+"""Cells from which on the inspector stands beside the text, however few rows."""
 NAMES = tuple(name for name, _ in PANES)
 _CLASSES = {f"-{name}" for name in NAMES}
 
 
 class PaneSwitch:
-    """Brings a pane to the front: a narrow screen shows one at a time.
+    """Brings a pane to the front: a narrow screen shows one or two at a time, a zoomed
+    one only the pane that has the keys.
 
     ``draw`` draws the panes that have come into sight.
     """
@@ -35,7 +38,10 @@ class PaneSwitch:
         self._screen = screen
         self._tabs = tabs
         self._draw = draw
+        self._size = (0, 0)
         self.pane = "tokens"
+        self.zoomed = False
+        self._zoomed_from = ""
 
     def go_to(self, name: str) -> None:
         """Show a pane and give it the keys."""
@@ -49,14 +55,49 @@ class PaneSwitch:
         name = NAMES[index % len(NAMES)]
         self.go_to(name)
 
+    def zoom(self, name: str = "") -> None:
+        """Show a pane alone on the whole screen, by default the one with the keys."""
+        if not self.zoomed:
+            self._zoomed_from = self.pane
+        self.zoomed = True
+        self._set_classes()
+        self.go_to(name or self.pane)
+        self._screen.call_after_refresh(self._draw)
+
+    def end_zoom(self) -> bool:
+        """Show the other panes again, the keys where they were before.
+
+        Returns False where no pane is zoomed.
+        """
+        if not self.zoomed:
+            return False
+        self.zoomed = False
+        self._set_classes()
+        self.go_to(self._zoomed_from)
+        self._screen.call_after_refresh(self._draw)
+        return True
+
     def fit_size(self, width: int, height: int) -> bool:
         """Set the screen's classes for its size; returns whether it has few rows."""
-        is_low = height < _TALL
-        is_narrow = is_low or width < _WIDE
-        self._screen.update_classes({"-narrow": is_narrow, "-low": is_low})
+        self._size = (width, height)
+        self._set_classes()
         # Before the layout, which would take the focus from a pane that is hidden.
         self.show(self.pane)
-        return is_low
+        return height < _TALL
+
+    def _set_classes(self) -> None:
+        width, height = self._size
+        is_low = height < _TALL
+        shows_all = width >= _WIDE and not is_low
+        is_narrow = self.zoomed or not shows_all
+        has_two = is_narrow and width >= _BESIDE and not self.zoomed
+        classes = {
+            "-narrow": is_narrow,
+            "-beside": has_two,
+            "-low": is_low,
+            "-zoomed": self.zoomed,
+        }
+        self._screen.update_classes(classes)
 
     def show(self, name: str) -> None:
         """Show a pane; on a wide screen all of them are seen already."""

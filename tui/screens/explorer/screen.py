@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from textual import events, on
+from textual import on
 from textual.app import ComposeResult
 from textual.containers import Container
 
@@ -19,7 +19,6 @@ from logdrift.tui.bindings import bindings
 from logdrift.tui.models.explorer import Explorer
 from logdrift.tui.models.pairs import PairView, open_pair
 from logdrift.tui.models.state import load_state
-from logdrift.tui.screens.charted import ChartedScreen
 from logdrift.tui.screens.explorer import earlier, following, jobs
 from logdrift.tui.screens.explorer.colours import Colours
 from logdrift.tui.screens.explorer.dialogue import Dialogue
@@ -28,12 +27,11 @@ from logdrift.tui.screens.explorer.listing import SequenceOrder
 from logdrift.tui.screens.explorer.marks import Marks
 from logdrift.tui.screens.explorer.moves import Moves
 from logdrift.tui.screens.explorer.other_screens import OtherScreens
-from logdrift.tui.screens.explorer.pane_switch import NAMES, PaneSwitch
+from logdrift.tui.screens.explorer.paned import PanedScreen
 from logdrift.tui.screens.explorer.panes import PaneGroup
 from logdrift.tui.screens.explorer.search import Search
 from logdrift.tui.screens.explorer.thresholds import Threshold
 from logdrift.tui.screens.origin import Labels
-from logdrift.tui.widgets.bars import Tabs
 from logdrift.tui.widgets.charts.pane import ChartPane
 from logdrift.tui.widgets.rows import Rows
 from logdrift.tui.widgets.tokens import Tokens
@@ -58,7 +56,7 @@ _FOR_A_PAIR = frozenset(
 """The commands that need a pair."""
 
 
-class ExplorerScreen(ExplorerKeys, ChartedScreen, inherit_bindings=False):
+class ExplorerScreen(ExplorerKeys, PanedScreen, inherit_bindings=False):
     """Sequences, tokens, inspector and chart; on a small terminal one at a time."""
 
     BINDINGS = bindings("explorer", "charts")
@@ -77,12 +75,11 @@ class ExplorerScreen(ExplorerKeys, ChartedScreen, inherit_bindings=False):
         model = Explorer(session, state)
         searching = jobs.Jobs(self, model)
         panes = PaneGroup(model, searching.count, self._why_key)
-        super().__init__(panes.chart, classes="-tokens")
+        super().__init__(panes.chart, panes.tabs)
         self.model = model
         self.pane_group = panes
         self.tokens = panes.tokens
         self.sequences = panes.sequences
-        self.pane_switch = PaneSwitch(self, panes.tabs, self.draw)
         self.folder_watch = following.SessionWatch(self, model)
         self.judging = jobs.Judging(self, model)
         self.jobs = searching
@@ -121,11 +118,6 @@ class ExplorerScreen(ExplorerKeys, ChartedScreen, inherit_bindings=False):
     @property
     def view(self) -> PairView | None:
         return self.model.view
-
-    @property
-    def pane(self) -> str:
-        """The name of the pane that is in front or has the keys."""
-        return self.pane_switch.pane
 
     @property
     def position(self) -> int:
@@ -343,39 +335,13 @@ class ExplorerScreen(ExplorerKeys, ChartedScreen, inherit_bindings=False):
     def _on_chart_left(self, message: ChartPane.TokensWanted) -> None:
         self.to_tokens()
 
-    @on(Tabs.Picked)
-    def _on_tab_picked(self, message: Tabs.Picked) -> None:
-        self.action_pane(message.name)
-
-    # ---- which pane is seen and has the keys
-
-    def to_tokens(self) -> None:
-        """Give the keys to the text."""
-        self.action_pane("tokens")
-
-    def show_chart(self) -> None:
-        """Bring the chart to where it is seen."""
-        if not self.chart.display:
-            self.action_pane("chart")
-
     def _show_change_chart(self) -> None:
         self.action_chart(index_of("change"))
 
-    def action_pane(self, name: str) -> None:
-        """Show a pane and give it the keys."""
-        self.pane_switch.go_to(name)
-
-    def action_next_pane(self) -> None:
-        self.pane_switch.step(1)
-
-    def action_previous_pane(self) -> None:
-        self.pane_switch.step(-1)
-
-    @on(events.DescendantFocus)
-    def _on_pane_focus(self, event: events.DescendantFocus) -> None:
-        name = event.widget.id or ""
-        if name in NAMES:
-            self.pane_switch.show(name)
+    def action_end_search(self) -> None:
+        """Esc ends the zoom, then the search, then removes the filter."""
+        if not self.pane_switch.end_zoom():
+            super().action_end_search()
 
     # ---- keys: what is shown
 
@@ -426,11 +392,3 @@ class ExplorerScreen(ExplorerKeys, ChartedScreen, inherit_bindings=False):
 
     def action_log(self) -> None:
         self.other_screens.open_log()
-
-    def action_zoom_chart(self) -> None:
-        """Show the chart on the whole screen."""
-        from logdrift.tui.screens.chart import ChartScreen
-
-        if self.chart.source is not None:
-            zoomed = ChartScreen(self.chart)
-            self.app.push_screen(zoomed)
