@@ -219,7 +219,7 @@ async def test_divergences_are_visited_from_the_whole_screen(folder: Path) -> No
     app = make_app(folder)
     async with app.run_test(size=(120, 36)) as pilot:
         screen = await judged(pilot)
-        await pilot.press("z")
+        await pilot.press("4", "z")
         await until(pilot, lambda: isinstance(app.screen, ChartScreen))
         full = app.screen
         assert isinstance(full, ChartScreen) and screen.model.pair is not None
@@ -315,7 +315,7 @@ def test_moving_on_the_whole_screen_sends_little_although_the_explorer_moves_bel
     with running(folder, folder, 200, 60, tmp_path / "state") as terminal:
         terminal.wait_for(b"Sequence")
         terminal.quiet(1.5)
-        for key in (b"z", b"5"):
+        for key in (b"4", b"z", b"5"):
             os.write(terminal.fd, key)
         terminal.wait_for("░".encode())
         terminal.quiet(1.0)

@@ -102,6 +102,7 @@ TOUR = (
     "question_mark",
     "pagedown",
     "escape",
+    "4",
     "z",
     "5",
     "right",

@@ -26,7 +26,7 @@ async def main(folder: Path) -> dict[str, str]:
     app = make_app(folder)
     async with app.run_test(size=(120, 40)) as pilot:
         await judged(pilot)
-        await pilot.press("z")
+        await pilot.press("4", "z")
         await until(pilot, lambda: isinstance(app.screen, ChartScreen))
         zoomed = app.screen
         assert isinstance(zoomed, ChartScreen)
