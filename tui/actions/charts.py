@@ -33,6 +33,7 @@ CHART_COMMANDS: tuple[Command, ...] = (
         help="Whole screen for the focused pane or the chart, and back",
         hint="zoom",
         keymap_name="zoom_chart",
+        near=("chart", "inspector"),
     ),
     Command(
         scope="charts",
