@@ -30,8 +30,12 @@ from logdrift.core.compare.sessions import (
 )
 from logdrift.core.compare.uncertainty import Interval
 from logdrift.core.errors import InputError
-from logdrift.core.report.build import readable_context, text_between
-from logdrift.core.report.records import CONTEXT, ReadableContext
+from logdrift.core.report.contexts import (
+    CONTEXT,
+    ReadableContext,
+    readable_context,
+    text_between,
+)
 from logdrift.core.report.setting_changes import (
     SettingChange,
     loaded_differences,

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from logdrift.core.compare.pair import Pair
-from logdrift.core.report.build import context_around
+from logdrift.core.report.contexts import context_around
 from logdrift.core.report.document import Cells, ContextCell, TableBlock, TableColumn
 from logdrift.core.report.table_parts import (
     count_cell,

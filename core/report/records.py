@@ -18,6 +18,7 @@ from logdrift.core.compare.measured import MeasuredPair
 from logdrift.core.compare.metrics import Metrics
 from logdrift.core.compare.pairs import PairLabels
 from logdrift.core.compare.usual import UsualRange
+from logdrift.core.report.contexts import ReadableContext
 from logdrift.core.report.strict_json import Json, json_or_null, list_json
 from logdrift.core.session.layout import CaptureInfo, ModelInfo
 
@@ -26,19 +27,6 @@ if TYPE_CHECKING:
     from logdrift.core.report.why import WhyReport
 
 SCHEMA = 1
-CONTEXT = 6
-"""Tokens shown on either side of a token."""
-
-
-@dataclass(frozen=True, slots=True)
-class ReadableContext:
-    """A token between the text before and after it, for people: characters that several
-    tokens share are whole (`logdrift.core.session.joining`).
-    """
-
-    before: str
-    piece: str
-    after: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from logdrift.core.diagnose import Diagnosis, Evidence, diagnose
 from logdrift.core.diagnose.identity import identity_of
 from logdrift.core.diagnose.layers import Layers, layers_evidence, layers_of, understood
 from logdrift.core.diagnose.outcomes import Outcome, experiment_evidence
-from logdrift.core.report.build import readable_context
+from logdrift.core.report.contexts import readable_context
 from logdrift.core.report.experiments import outcomes_json, saved_outcomes
 from logdrift.core.report.identity import identity_json
 from logdrift.core.report.strict_json import Json, json_or_null, list_json
