@@ -131,6 +131,8 @@ class BaseScreen(SafeScreen[None], inherit_bindings=False):
     """
     SCOPES: ClassVar[tuple[Scope, ...]] = ()
 
+    _draw_waits = False
+
     @property
     def palette(self) -> Palette:
         return self.logdrift.palette
@@ -153,7 +155,19 @@ class BaseScreen(SafeScreen[None], inherit_bindings=False):
 
     def on_mount(self) -> None:
         self.show_hints()
-        self.call_after_refresh(self.draw)
+        self.draw_soon()
+
+    def draw_soon(self) -> None:
+        """`draw` after the next refresh, once however often it is asked for: opening
+        a screen asks several times.
+        """
+        if not self._draw_waits:
+            self._draw_waits = True
+            self.call_after_refresh(self._draw_now)
+
+    def _draw_now(self) -> None:
+        self._draw_waits = False
+        self.draw()
 
     def size_classes(self, width: int, height: int) -> None:
         """Set the classes that depend on the size of the terminal."""
@@ -258,7 +272,7 @@ class BaseScreen(SafeScreen[None], inherit_bindings=False):
     def on_resize(self, event: events.Resize) -> None:
         width, height = event.size
         self.size_classes(width, height)
-        self.call_after_refresh(self.draw)
+        self.draw_soon()
 
     def action_back(self) -> None:
         """Leave this screen; the last one ends the program."""

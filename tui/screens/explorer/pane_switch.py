@@ -29,15 +29,15 @@ class PaneSwitch:
     """Brings a pane to the front: a narrow screen shows one or two at a time, a zoomed
     one only the pane that has the keys.
 
-    ``draw`` draws the panes that have come into sight.
+    ``draw_soon`` draws the panes that have come into sight.
     """
 
     def __init__(
-        self, screen: Screen[Any], tabs: Tabs, draw: Callable[[], None]
+        self, screen: Screen[Any], tabs: Tabs, draw_soon: Callable[[], None]
     ) -> None:
         self._screen = screen
         self._tabs = tabs
-        self._draw = draw
+        self._draw_soon = draw_soon
         self._size = (0, 0)
         self.pane = "tokens"
         self.zoomed = False
@@ -62,7 +62,7 @@ class PaneSwitch:
         self.zoomed = True
         self._set_classes()
         self.go_to(name or self.pane)
-        self._screen.call_after_refresh(self._draw)
+        self._draw_soon()
 
     def end_zoom(self) -> bool:
         """Show the other panes again, the keys where they were before.
@@ -74,7 +74,7 @@ class PaneSwitch:
         self.zoomed = False
         self._set_classes()
         self.go_to(self._zoomed_from)
-        self._screen.call_after_refresh(self._draw)
+        self._draw_soon()
         return True
 
     def fit_size(self, width: int, height: int) -> bool:
@@ -110,7 +110,7 @@ class PaneSwitch:
         others = screen.classes - _CLASSES
         screen.set_classes([*others, its_class])
         self.show_tabs()
-        screen.call_after_refresh(self._draw)
+        self._draw_soon()
 
     def show_tabs(self) -> None:
         """Write the tabs, the one of the pane in front marked."""

@@ -17,7 +17,7 @@ class PanedScreen(ChartedScreen, inherit_bindings=False):
 
     def __init__(self, chart: ChartPane, tabs: Tabs) -> None:
         super().__init__(chart, classes="-tokens")
-        self.pane_switch = PaneSwitch(self, tabs, self.draw)
+        self.pane_switch = PaneSwitch(self, tabs, self.draw_soon)
 
     @property
     def pane(self) -> str:
