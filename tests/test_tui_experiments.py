@@ -15,6 +15,7 @@ import pytest
 from rich.cells import cell_len
 
 from logdrift.core.compare.pair import Pair, make_pair
+from logdrift.core.diagnose.causes import CAUSES
 from logdrift.core.diagnose.outcomes import Outcome
 from logdrift.core.investigate.experiment_jobs import LOG, cancel_experiments, running
 from logdrift.core.session.experiments import FOLDER
@@ -23,6 +24,13 @@ from logdrift.core.session.reader import Session
 from logdrift.core.session.visible import visible
 from logdrift.tui.actions import commands
 from logdrift.tui.glyphs import ARROW
+from logdrift.tui.models.experiment_words import (
+    CHANGES,
+    cause_title,
+    change_words,
+    what_it_does,
+    what_it_tells,
+)
 from logdrift.tui.models.experiments import ExperimentRow, chosen_at_first
 from logdrift.tui.screens.confirm import Confirm
 from logdrift.tui.screens.experiments import ExperimentsScreen
@@ -198,7 +206,7 @@ async def start(
     )
     assert lines(screen.table)[2].startswith("✗ ") and "0 chosen" in head(screen)
     assert [row.state for row in screen.rows[1:10]] == ["proposed"] * 9
-    assert {row.state for row in screen.rows[10:]} == {"left out"}
+    assert len(screen.rows) == 10, "what means nothing here is not offered"
     assert (
         running(screen.session.folder) is None
         and (folder / screen.rows[0].id / "logs" / "trainer.log").exists()
@@ -238,6 +246,16 @@ async def cancel_run(
     assert all(process_start(int(pid)) is None for pid in workers.read_text().split())
     # What can be done next is said as well.
     assert "budget 10m · 0 chosen" in head(screen)
+
+
+async def reasons(
+    pilot: Any, screen: ExperimentsScreen, key: str, patch: pytest.MonkeyPatch
+) -> None:
+    before = len(screen.rows)
+    await pilot.press(key)
+    await until(pilot, lambda: len(screen.rows) > before)
+    await pilot.press(key)
+    await until(pilot, lambda: len(screen.rows) == before)
 
 
 async def open_experiment(
@@ -340,6 +358,7 @@ PRESSED: dict[str, Press] = {
     "start": start,
     "cancel_run": cancel_run,
     "open_experiment": open_experiment,
+    "reasons": reasons,
     "copy": copy,
     "save": save,
     "shift(1)": shift,
@@ -373,15 +392,13 @@ async def test_a_key_does_its_command(
 # -- starting
 
 
-async def test_enter_starts_too_and_the_row_is_taken_where_none_is_chosen(
-    session: Session,
-) -> None:
+async def test_enter_runs_its_row_alone_whatever_is_chosen(session: Session) -> None:
     app = make_app(session.folder)
     async with app.run_test(size=(80, 24)) as pilot:
         screen = await opened(pilot)
-        await pilot.press("space", "down")
+        await pilot.press("down", "down")
         await until(
-            pilot, lambda: "0 chosen" in head(screen) and screen.table.selected == 2
+            pilot, lambda: "1 chosen" in head(screen) and screen.table.selected == 2
         )
         await started(pilot, screen, "enter")
         await until(pilot, lambda: screen.rows[2].state == "failed")
@@ -460,6 +477,12 @@ async def test_what_is_left_out_says_why_and_is_not_chosen(session: Session) -> 
     app = make_app(session.folder)
     async with app.run_test(size=(80, 24)) as pilot:
         screen = await opened(pilot)
+        offered = len(screen.rows)
+        assert screen.found is not None
+        left_out = len(screen.found.rows) - offered
+        assert left_out > 5 and f"{left_out} options mean nothing here" in head(screen)
+        await pilot.press("v")
+        await until(pilot, lambda: len(screen.rows) == offered + left_out)
         await pilot.press("end")
         await until(
             pilot, lambda: screen.here is not None and screen.here.state == "left out"
@@ -469,9 +492,45 @@ async def test_what_is_left_out_says_why_and_is_not_chosen(session: Session) -> 
         await pilot.press("space")
         await until(pilot, lambda: "left out: " in screen_text(app).splitlines()[-1])
         assert screen.chosen == before
+        await pilot.press("enter")
+        await until(pilot, lambda: "left out: " in screen_text(app).splitlines()[-1])
+        assert app.screen is screen
+        # Hidden again, with the cursor within what is left.
+        await pilot.press("v")
+        await until(pilot, lambda: len(screen.rows) == offered)
+        assert screen.here is not None and screen.here.state == "proposed"
 
 
 # -- what is shown
+
+
+def test_every_change_that_can_run_is_said_in_plain_words(session: Session) -> None:
+    """Of every engine, also of those that are added: and no words are left over."""
+    runnable = [
+        knob
+        for cause in CAUSES
+        for knobs in cause.knobs.values()
+        for knob in knobs
+        if knob.run
+    ]
+    used = set()
+    for knob in runnable:
+        ((name, value),) = knob.change.items()
+        words = change_words(name, value)
+        assert words and "=" not in words, knob.setting
+        used.add(words)
+    assert used == set(CHANGES.values())
+    pair = pair_of(session)
+    for experiment in named(session, pair).values():
+        assert what_it_does(experiment).endswith(".")
+        tells = what_it_tells(experiment)
+        if experiment.still:
+            assert tells.startswith("No number may move")
+        elif experiment.combined:
+            assert "hint" in tells and "proven" not in tells
+        else:
+            proves = cause_title(experiment.proves or experiment.cause)
+            assert tells.startswith(f"If the gap goes, {proves} is proven")
 
 
 def with_outcomes(session: Session) -> dict[str, str]:
@@ -545,6 +604,8 @@ async def test_rows_say_state_change_and_outcome_at_every_size(
     app = make_app(session.folder, depth="none" if size[0] == 60 else "256")
     async with app.run_test(size=size) as pilot:
         screen = await opened(pilot)
+        await pilot.press("v")
+        await until(pilot, lambda: any(row.state == "left out" for row in screen.rows))
         await until(pilot, lambda: "budget 10m · " in head(screen))
         assert head(screen).startswith(
             f"trainer/prefill {ARROW} vllm/prefill budget 10m · "
@@ -567,7 +628,9 @@ async def test_rows_say_state_change_and_outcome_at_every_size(
             assert size[0] < 200 or row.short in line, (
                 "where there is room for the column"
             )
-            assert said.get(row.id, row.cause) in detail(screen)
+            told = said.get(row.id, cause_title(row.cause.partition(", ")[0]))
+            assert row.state == "left out" or told in detail(screen)
+            assert joined(row.words) in detail(screen)
             assert row.state != "left out" or row.outcome[:50] in detail(screen), (
                 "the reason is said"
             )

@@ -120,8 +120,15 @@ WHY_COMMANDS: tuple[Command, ...] = (
         scope="experiments",
         action="open_experiment",
         keys=("enter",),
-        help="Open the experiment as a session of its own",
-        hint="open",
+        help="Run this experiment alone: asks first; open it where it has run",
+        hint="run or open",
+    ),
+    Command(
+        scope="experiments",
+        action="reasons",
+        keys=("v",),
+        help="Left out: show the options that mean nothing here and why, or hide them",
+        hint="left out",
     ),
     Command(
         scope="experiments",

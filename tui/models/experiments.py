@@ -14,6 +14,11 @@ from logdrift.core.diagnose.experiments import Experiment, Proposal
 from logdrift.core.diagnose.outcomes import Outcome
 from logdrift.core.numbers import duration
 from logdrift.core.session.layout import MANIFEST
+from logdrift.tui.models.experiment_words import (
+    cause_title,
+    what_it_does,
+    what_it_tells,
+)
 
 State = Literal["proposed", "running", "done", "failed", "left out"]
 STATES: Mapping[State, str] = {
@@ -31,7 +36,8 @@ class ExperimentRow:
 
     ``change`` is the option as its engine takes it. ``short`` and ``outcome`` say what
     the experiment showed, or why it is left out. ``folder`` is its session, where it
-    has one. ``deciding``: it can prove or refute what is likely.
+    has one. ``deciding``: it can prove or refute what is likely. ``words`` say what the
+    change does, and what its outcome can tell.
     """
 
     id: str
@@ -49,6 +55,7 @@ class ExperimentRow:
     outcome: str = ""
     folder: Path | None = None
     deciding: bool = False
+    words: str = ""
 
     @property
     def takes(self) -> str:
@@ -56,10 +63,30 @@ class ExperimentRow:
         if self.state == "left out":
             return ""
         if not self.runs:
-            return "no run"
+            return "at once"
         if self.seconds is None:
             return "unknown"
         return duration(self.seconds)
+
+    @property
+    def about(self) -> str:
+        """What it tests and how long that takes; why it is left out."""
+        if self.state == "left out":
+            return self.outcome
+        cause = cause_title(self.cause)
+        where = f"{self.backend}/{self.path}"
+        words = f"tests {cause} on {where}, {self._time}"
+        if self.note:
+            words += f"; {self.note}"
+        return words
+
+    @property
+    def _time(self) -> str:
+        if not self.runs:
+            return "at once: the session has this capture already"
+        if self.seconds is None:
+            return "how long it takes is not known here"
+        return f"about {duration(self.seconds)}"
 
 
 def row_of(
@@ -82,14 +109,20 @@ def row_of(
         combined=experiment.combined,
         seconds=experiment.seconds,
         runs=experiment.runs,
-        note=_note(experiment),
+        note=experiment.note,
         state=_state(outcome, running=running),
         folder=session if (session / MANIFEST).exists() else None,
         deciding=deciding,
+        words=_words(experiment),
     )
     if outcome is None or running:
         return row
     return replace(row, short=_short(outcome), outcome=outcome.sentence)
+
+
+def _words(experiment: Experiment) -> str:
+    words = (what_it_does(experiment), what_it_tells(experiment))
+    return " ".join(filter(None, words))
 
 
 def _state(outcome: Outcome | None, *, running: bool) -> State:
@@ -132,15 +165,6 @@ def _write_change(name: str, value: Any) -> str:
     if not isinstance(value, str):
         text = json.dumps(value)
     return f"{name}={text}"
-
-
-def _note(experiment: Experiment) -> str:
-    notes = []
-    if experiment.still:
-        notes.append("no number may move")
-    if experiment.note:
-        notes.append(experiment.note)
-    return "; ".join(notes)
 
 
 def _short(outcome: Outcome) -> str:

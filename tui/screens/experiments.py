@@ -81,6 +81,7 @@ class ExperimentsScreen(StartingScreen, ResultScreen, inherit_bindings=False):
         self.found: Experiments | None = None
         self.chosen: set[str] | None = None
         self.budget = DEFAULT_BUDGET
+        self.with_left_out = False
         self._problem = ""
         self._stop = threading.Event()
         self._wake = threading.Event()
@@ -96,9 +97,22 @@ class ExperimentsScreen(StartingScreen, ResultScreen, inherit_bindings=False):
 
     @property
     def rows(self) -> tuple[ExperimentRow, ...]:
-        if self.found is not None:
-            return self.found.rows
-        return ()
+        """The experiments that can run, have run or run now; what is left out is among
+        them where it is asked for.
+        """
+        found = self.found
+        if found is None:
+            return ()
+        if self.with_left_out:
+            return found.rows
+        return tuple(row for row in found.rows if row.state != "left out")
+
+    @property
+    def _left_out(self) -> int:
+        """How many options mean nothing here."""
+        if self.found is None:
+            return 0
+        return sum(row.state == "left out" for row in self.found.rows)
 
     @property
     def here(self) -> ExperimentRow | None:
@@ -246,9 +260,13 @@ class ExperimentsScreen(StartingScreen, ResultScreen, inherit_bindings=False):
         budget = write_budget(self.budget)
         words = f"budget {budget} · {len(chosen)} chosen, {total(chosen)}"
         some_decide = any(row.deciding for row in self.rows)
-        if some_decide:
-            return words
-        return f"{words} · none can prove or refute what is likely"
+        if not some_decide:
+            words += " · none can prove or refute what is likely"
+        left_out = self._left_out
+        if left_out and not self.with_left_out:
+            key = self._key("reasons")
+            words += f" · {left_out} options mean nothing here ({key} says why)"
+        return words
 
     def _detail(self) -> list[Row]:
         """The selected row in full."""
@@ -261,13 +279,13 @@ class ExperimentsScreen(StartingScreen, ResultScreen, inherit_bindings=False):
         if self.is_low:
             most = 1
         title = visible(row.title)
-        if row.combined:
-            title += " [more than one change]"
-        about = visible(_about(row))
+        about = visible(row.about)
         lines: list[Row] = []
         lines += self.paragraph(title, palette.strong, most)
+        if row.words:
+            lines += self.paragraph(visible(row.words), palette.text, most=3)
         lines += self.paragraph(about, palette.muted, most)
-        if row.outcome:
+        if row.outcome and row.state != "left out":
             lines += self._outcome(row)
         return lines
 
@@ -306,20 +324,27 @@ class ExperimentsScreen(StartingScreen, ResultScreen, inherit_bindings=False):
 
     @on(Rows.Chosen)
     def _on_chosen(self) -> None:
-        """Open the experiment of the row, or run it where it has not run."""
+        """Open the experiment of the row, or run it alone where it has not run."""
         row = self.here
-        if row is not None and row.folder is not None:
+        if row is None:
+            return
+        if row.folder is not None:
             self.action_open_experiment()
+        elif row.state == "left out":
+            self.warn(row.outcome)
         else:
-            self.action_start()
+            self._start([row])
 
     def action_start(self) -> None:
         """Ask, then run what is chosen, or the experiment of the row where none is."""
+        rows = self._chosen_rows() or self._row_here()
+        self._start(rows)
+
+    def _start(self, rows: list[ExperimentRow]) -> None:
         if self._engines_run:
             key = self._key("cancel_run")
             self.warn(f"experiments run already ({key} cancels them)")
             return
-        rows = self._chosen_rows() or self._row_here()
         if rows:
             self._ask_to_start(rows)
         else:
@@ -389,6 +414,11 @@ class ExperimentsScreen(StartingScreen, ResultScreen, inherit_bindings=False):
         if message.problem:
             self.logdrift.show_error(message.problem)
 
+    def action_reasons(self) -> None:
+        """Show the options that are left out, with the reason of each, or hide them."""
+        self.with_left_out = not self.with_left_out
+        self.draw()
+
     def action_budget(self) -> None:
         """Ask for the time that experiments may take together."""
         from logdrift.tui.screens.prompt import LinePrompt
@@ -439,17 +469,6 @@ def _has_ended(before: Experiments, now: Experiments) -> bool:
     was_running = bool(before.running)
     has_begun = before.began != now.began
     return (was_running or has_begun) and not now.running
-
-
-def _about(row: ExperimentRow) -> str:
-    """For which cause and capture it is, and how long it takes."""
-    if row.state == "left out":
-        cause = row.cause or "any cause"
-        return f"for {cause}"
-    words = f"for {row.cause}, {row.backend}/{row.path}: {row.takes}"
-    if row.note:
-        words += f"; {row.note}"
-    return words
 
 
 def _count(rows: Sequence[ExperimentRow]) -> str:
