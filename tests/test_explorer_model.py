@@ -16,11 +16,13 @@ import pytest
 from benchmarks.make_session import make_session
 from logdrift.core.compare.pair import Pair, make_pair
 from logdrift.core.compare.pair_numbers import pair_numbers
+from logdrift.core.numbers import number
 from logdrift.core.session.reader import Session, open_session
 from logdrift.core.session.search import find_ids, text_index
 from logdrift.tui.models import levels as levels_model
+from logdrift.tui.models.answer_parts import answer_parts
 from logdrift.tui.models.explorer import Explorer
-from logdrift.tui.models.heading import heading_of, refusal_of
+from logdrift.tui.models.heading import heading_of
 from logdrift.tui.models.jumps import Jumps
 from logdrift.tui.models.listing import sequences_with
 from logdrift.tui.models.modes import MODES
@@ -47,7 +49,8 @@ def pair(session: Session) -> Pair:
 
 
 def looking_at(session: Session, pair: Pair | None, **state: object) -> Explorer:
-    explorer = Explorer(session, ViewState(**state))  # type: ignore[arg-type]
+    values = {"position": 0, **state}
+    explorer = Explorer(session, ViewState(**values))  # type: ignore[arg-type]
     explorer.take(session, None if pair is None else PairView(pair))
     return explorer
 
@@ -472,15 +475,18 @@ def test_another_pair_is_kept_to(session: Session, pair: Pair) -> None:
 
 def test_the_heading_says_what_is_known(session: Session, pair: Pair) -> None:
     explorer = looking_at(session, pair)
-    heading = heading_of(explorer, with_reason=True)
-    assert heading.pair == PAIR and heading.verdict is None and heading.mae is None
+    heading = heading_of(explorer)
+    assert heading.pair == PAIR and not heading.refused
+    assert [part.text for part in answer_parts(explorer)] == ["judging …"]
     assert heading.running == 1.0 and not heading.measured
     explorer.view = judged(session, pair)
     explorer.numbers = pair_numbers(session, pair)
-    heading = heading_of(explorer, with_reason=True)
-    assert explorer.view.stats is not None and heading.mae == explorer.view.stats.mae
+    heading = heading_of(explorer)
     assert heading.measured and heading.k3 == explorer.numbers.k3
-    assert heading.reason is None and refusal_of(explorer) is None
+    parts = {part.name: part for part in answer_parts(explorer)}
+    assert explorer.view.stats is not None
+    assert parts["size"].text == f"MAE {number(explorer.view.stats.mae)}"
+    assert not heading.refused and not parts["verdict"].text.startswith("not")
 
 
 def test_a_refused_pair_is_greyed_and_says_why(tmp_path: Path) -> None:
@@ -499,11 +505,11 @@ def test_a_refused_pair_is_greyed_and_says_why(tmp_path: Path) -> None:
     assert not explorer.greyed
     explorer.view = judged(session, make_pair(session, *PAIR))
     assert explorer.greyed and passage_of(explorer).greyed
-    reason = heading_of(explorer, with_reason=True).reason
-    assert reason and "weights" in reason
-    assert heading_of(explorer, with_reason=False).reason is None
-    refusal = refusal_of(explorer)
-    assert refusal is not None and refusal.sentence.startswith("not comparable: ")
+    assert heading_of(explorer).refused
+    refusal, *others = answer_parts(explorer)
+    assert refusal.text.startswith("not comparable: ") and "weights" in refusal.text
+    assert refusal.tone == "bad"
+    assert {part.tone for part in others if part.name != "cause"} == {"muted"}
 
 
 def test_an_empty_session_has_no_cursor(tmp_path: Path) -> None:

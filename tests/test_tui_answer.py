@@ -17,13 +17,12 @@ from logdrift.core.compare.pair import make_pair
 from logdrift.core.diagnose import diagnose
 from logdrift.core.diagnose.answer import Answer
 from logdrift.core.diagnose.outcomes import Outcome
+from logdrift.core.numbers import number
 from logdrift.core.session.reader import Session
-from logdrift.tui.models.answer import AnswerLine
-from logdrift.tui.palette import make_palette
 from logdrift.tui.screens.explorer import ExplorerScreen
 from logdrift.tui.screens.limits import LimitsScreen
 from logdrift.tui.screens.why import WhyScreen
-from logdrift.tui.widgets.bars import AnswerBar, answer_runs
+from logdrift.tui.widgets.answer_bar import AnswerBar
 from tests.made_experiments import (
     PROMPTS,
     named,
@@ -67,9 +66,14 @@ async def answered(pilot: Any) -> ExplorerScreen:
 
 
 def bar_of(screen: ExplorerScreen) -> AnswerBar:
-    """The one place that the answer has at this size."""
-    (shown,) = [bar for bar in screen.query(AnswerBar) if bar.display]
-    return shown
+    return screen.query_one(AnswerBar)
+
+
+def sure_title(answer: Answer) -> str:
+    """The cause, as the line has it where there is little room."""
+    if answer.cause == "noise":
+        return "numerical noise"
+    return f"{answer.sureness} {answer.title}"
 
 
 @pytest.mark.parametrize("made", [simple, processed])
@@ -77,52 +81,119 @@ def bar_of(screen: ExplorerScreen) -> AnswerBar:
 async def test_the_explorer_has_the_answer_and_every_pane_its_last_line(
     tmp_path: Path, size: tuple[int, int], made: Made
 ) -> None:
+    """Comparable, size and cause at every size, each in the colour of its meaning; the
+    worst token, the share and the floor from 80 columns on.
+    """
     session, _ = made(tmp_path / "s")
-    sentence = sentence_of(session)
     app = make_app(session.folder)
     async with app.run_test(size=size) as pilot:
         screen = await answered(pilot)
-        shown = joined(screen_text(app))
-        low = size[1] < 30
-        # With few lines the gate's reason stands in the header, and not once more in
-        # the rule.
-        wanted = sentence.removeprefix("not comparable: ") if low else sentence
-        assert wanted[: size[0] - 20] in shown
-        assert bar_of(screen).id == ("answer_rule" if low else "answer")
-        if low:
-            assert screen_text(app).splitlines()[-2].strip(), (
-                "the last of the four lines below the text"
-            )
+        await until(pilot, lambda: screen.model.numbers is not None)
+        assert screen.model.answer is not None
+        answer = screen.model.answer.answer
+        assert answer is not None and answer.mae is not None
+        bar = bar_of(screen)
+        shown = text(bar)
+        assert f"MAE {number(answer.mae)}" in shown
+        assert sure_title(answer)[: size[0] - 20] in joined(shown)
+        refused = answer.comparable == "not_comparable"
+        assert shown.startswith(" not comparable: " if refused else " comparable")
+        if refused:
+            reason = answer.next.rstrip(".")
+            assert reason[: size[0] - 30] in joined(shown)
+        elif size[0] >= 80:
+            assert answer.standing and answer.usual
+            assert f"{answer.standing} for {answer.usual.dtype}" in shown
+            assert f"({answer.usual.words})" in shown
+            assert "worst " in shown and "% beyond 0.1" in shown and "floor" in shown
+        if size[0] >= 80:
+            assert "worst " in shown
         for widget in screen.query("*"):
             if widget.display and widget.size.height:
                 assert widget.region.bottom <= size[1], widget
         for line in screen_text(app).splitlines():
             assert cell_len(line) <= size[0]
+        if size[1] < 30:
+            assert screen_text(app).splitlines()[-2].strip(), (
+                "the last of the four lines below the text"
+            )
 
 
-@pytest.mark.parametrize("size", [(80, 24), (120, 36)])
+@pytest.mark.parametrize("size", [(60, 20), (80, 24), (120, 36), (200, 60)])
 async def test_nothing_moves_when_it_comes(
-    tmp_path: Path, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, size: tuple[int, int]
 ) -> None:
-    """Its line is there from the first screen on, and blank, or a rule."""
+    """Its two lines are there from the first screen on."""
     session, _ = simple(tmp_path / "s")
     app = make_app(session.folder)
     async with app.run_test(size=size) as pilot:
         screen = explorer(app)
-        blank = answer_runs(None, "", size[0], app.palette, rule=size[1] < 30)
         before = [
             (widget.id, widget.region) for widget in screen.query("*") if widget.display
         ]
-        assert screen.model.answer is None and set(
-            "".join(run for run, _ in blank)
-        ) <= {
-            " ",
-            "─",
-        }
+        assert screen.model.answer is None
+        assert joined(text(bar_of(screen))) in ("", "judging …")
         await answered(pilot)
         assert [
             (widget.id, widget.region) for widget in screen.query("*") if widget.display
         ] == before
+
+
+@pytest.mark.parametrize(
+    "name", ["verdict", "size", "cause", "worst", "share", "floor"]
+)
+async def test_a_click_on_a_part_does_what_its_key_does(
+    tmp_path: Path, name: str
+) -> None:
+    """The key stands beside the part, and both lead to one screen."""
+    session, _ = simple(tmp_path / "s")
+    app = make_app(session.folder)
+    async with app.run_test(size=(120, 36)) as pilot:
+        screen = await answered(pilot)
+        await until(pilot, lambda: screen.model.numbers is not None)
+        bar = bar_of(screen)
+        row, line, entry = next(
+            (row, line, entry)
+            for row, line in enumerate(bar.placed)
+            for entry in line
+            if entry.part.name == name
+        )
+        assert entry.key, "there is room for it"
+        assert f"{entry.text} {entry.key}" in lines(bar)[row]
+        before = line[: line.index(entry)]
+        column = 1 + sum(placed.cells + 3 for placed in before)
+        opened = []
+        for way in (
+            pilot.press(entry.key),
+            pilot.click(AnswerBar, offset=(column, row)),
+            pilot.click(AnswerBar, offset=(column + entry.cells - 1, row)),
+        ):
+            await way
+            await until(pilot, lambda: app.screen is not screen)
+            opened.append(type(app.screen))
+            await pilot.press("escape" if name == "share" else "q")
+            await until(pilot, lambda: app.screen is screen)
+        assert len(set(opened)) == 1
+        await pilot.click(AnswerBar, offset=(119, row))
+        await pilot.pause()
+        assert app.screen is screen, "beside all parts a click does nothing"
+
+
+async def test_the_share_is_that_of_the_threshold(tmp_path: Path) -> None:
+    session, _ = simple(tmp_path / "s")
+    app = make_app(session.folder)
+    async with app.run_test(size=(120, 36)) as pilot:
+        screen = await answered(pilot)
+        for _ in range(3):
+            await pilot.press("plus")
+            pair = screen.model.pair
+            assert pair is not None
+            threshold = screen.model.threshold
+            share = len(pair.divergences(threshold)) / int(pair.scored.sum())
+            said = f"{share:.1%} beyond {threshold:g}"
+            await until(
+                pilot, lambda said=said: said in text(bar_of(screen)).replace("<", "")
+            )  # type: ignore[misc]
 
 
 async def test_another_pair_has_another_answer_and_never_the_old_one(
@@ -146,7 +217,10 @@ async def test_another_pair_has_another_answer_and_never_the_old_one(
         assert screen.model.answer is None, "nothing is shown until it is known"
         await until(pilot, lambda: screen.model.answer is not None)
         assert screen.model.answer.labels == ("trainer/prefill", "vllm/decode")
-        assert text(screen.query_one("#answer")).startswith(" not comparable: ")
+        await until(
+            pilot,
+            lambda: text(screen.query_one("#answer")).startswith(" not comparable: "),
+        )
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -204,7 +278,7 @@ async def test_a_proof_reaches_why_and_the_explorer(tmp_path: Path) -> None:
     app = make_app(session.folder)
     async with app.run_test(size=(200, 60)) as pilot:
         screen = await answered(pilot)
-        assert "proven" not in text(screen.query_one("#answer"))
+        assert "proven" not in text(bar_of(screen))
         outcome = Outcome(
             named(session, pair)[raw],
             "explains",
@@ -229,7 +303,8 @@ async def test_a_proof_reaches_why_and_the_explorer(tmp_path: Path) -> None:
             "the first of the list is marked as proven"
         )
         await pilot.press("q")
-        await until(pilot, lambda: said in text(screen.query_one("#answer")))
+        await until(pilot, lambda: "proven temperature" in text(bar_of(screen)))
+        assert f"{raw} explains 88% of the MAE" in joined(text(bar_of(screen)))
 
 
 async def test_another_capture_that_cannot_be_read_is_said_in_the_line(
@@ -245,7 +320,7 @@ async def test_another_capture_that_cannot_be_read_is_said_in_the_line(
     app = make_app(session.folder, pair=labels[:2])
     async with app.run_test(size=(120, 36)) as pilot:
         screen = await answered(pilot)
-        assert text(screen.query_one("#answer")).startswith(f" not explained: {part}: ")
+        assert f"not explained: {part}: " in joined(text(bar_of(screen)))
         await pilot.press("T")
         await until(
             pilot,
@@ -276,18 +351,3 @@ def test_what_an_answer_means() -> None:
         replace(fine, cause="temperature", sureness="certain"),
     ):
         assert bad.meaning == "bad"
-
-
-@pytest.mark.parametrize("rule", [False, True])
-@pytest.mark.parametrize("width", [40, 60, 80, 120])
-def test_a_line_is_cut_visibly_and_says_the_key(width: int, rule: bool) -> None:
-    palette = make_palette("256")
-    for sentence in ("comparable.", "comparable; " * 20):
-        line = AnswerLine(
-            labels=("a", "b"), sentence=sentence, meaning="warn", says_more=True
-        )
-        runs = answer_runs(line, "w", width, palette, rule=rule)
-        shown = "".join(run for run, _ in runs)
-        assert cell_len(shown) <= width
-        assert (sentence, palette.warn) in runs or "…" in shown
-        assert ("w all" in shown) == (sentence not in shown)

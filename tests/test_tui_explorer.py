@@ -21,11 +21,13 @@ from logdrift.core.session.layout import read_manifest
 from logdrift.core.session.reader import Session, open_session
 from logdrift.core.session.writer import write_manifest
 from logdrift.tui.actions import COMMANDS
+from logdrift.tui.models.opening import worst_position
 from logdrift.tui.models.state import Mark, ViewState, load_state, save_state
 from logdrift.tui.models.thresholds import threshold_choices
 from logdrift.tui.palette import Depth
 from logdrift.tui.screens.pair_picker import PairPicker
 from logdrift.tui.screens.texts import Picker, TextScreen
+from logdrift.tui.widgets.answer_bar import AnswerBar
 from logdrift.tui.widgets.bars import Header, Hints, Tabs
 from logdrift.tui.widgets.inspector import Inspector, Summary
 from logdrift.tui.widgets.reading import Reading
@@ -99,14 +101,16 @@ async def test_the_first_screen_shows_session_pair_verdict_and_text(
             "24 seq",
             "3,000 tok",
             "trainer/prefill → vllm/decode",
-            number(screen.view.stats.mae),
-            "CAUTION",
         ):
             assert wanted in head
+        answer = text(screen.query_one(AnswerBar))
+        assert f"MAE {number(screen.view.stats.mae)}" in answer
+        assert "caution" in answer
         assert "1 Tokens  2 Sequences  3 Inspector  4 Chart" in text(
             screen.query_one(Tabs)
         )
-        assert "Sequence 0" in lines(screen.tokens)[0]
+        worst = int(np.argmax(screen.view.pair.worst))
+        assert f"Sequence {worst} " in lines(screen.tokens)[0]
         assert lines(screen.query_one(Hints))[0].strip().endswith("? help")
 
 
@@ -193,7 +197,7 @@ async def test_summary_and_inspector_show_the_numbers_of_the_token(
 async def test_moving(folder: Path) -> None:
     session = open_session(folder)
     first, second = session.sequences.bounds(0)[1], session.sequences.bounds(1)[1]
-    app = make_app(folder)
+    app = make_app(folder, at=0)
     async with app.run_test(size=(80, 24)) as pilot:
         screen = await judged(pilot)
         steps = [
@@ -235,7 +239,7 @@ async def test_moving(folder: Path) -> None:
 
 async def test_a_long_sequence_pages_with_the_cursor_in_sight(tmp_path: Path) -> None:
     folder = make_session(tmp_path / "long", 20_000, 2, 3, captures=2)
-    app = make_app(folder)
+    app = make_app(folder, at=0)
     async with app.run_test(size=(80, 24)) as pilot:
         screen = await judged(pilot)
         tokens = screen.tokens
@@ -299,7 +303,7 @@ async def test_pairs_are_listed_with_numbers_and_chosen(folder: Path) -> None:
         )
         shown = screen_text(app)
         for a, b in pairs:
-            row = next(line for line in shown.splitlines() if f"{a} → {b}" in line)
+            row = [line for line in shown.splitlines() if f"{a} → {b}" in line][-1]
             delta = make_pair(session, a, b)
             mae = np.abs(
                 delta.delta[delta.scope_mask("completion")].astype(np.float64)
@@ -321,7 +325,7 @@ async def test_pairs_are_listed_with_numbers_and_chosen(folder: Path) -> None:
 async def test_sort_and_jump_from_the_list(folder: Path) -> None:
     session = open_session(folder)
     pair = make_pair(session, *PAIR)
-    app = make_app(folder)
+    app = make_app(folder, at=0)
     async with app.run_test(size=(120, 36)) as pilot:
         screen = await judged(pilot)
         await pilot.press("s")
@@ -520,9 +524,8 @@ async def test_a_pair_that_cannot_be_compared_says_why_and_greys_its_numbers(
     app = make_app(made.folder)
     async with app.run_test(size=(80, 24)) as pilot:
         screen = await judged(pilot)
-        head = lines(screen.query_one(Header))
-        assert "NOT COMPARABLE" in head[0] and "weights differ" in head[1]
-        await pilot.press("right")
+        answer = text(screen.query_one(AnswerBar))
+        assert "not comparable: the weights differ" in answer
         await until(pilot, lambda: "-1.5000" in text(screen.query_one(Summary)))
         row = screen.query_one(Summary).render_line(2)
         value = next(s.style for s in row if "-1.5000" in s.text)
@@ -753,7 +756,8 @@ async def test_a_damaged_saved_view_is_a_notice(folder: Path, tmp_path: Path) ->
     async with app.run_test(size=(80, 24)) as pilot:
         screen = explorer(app)
         await until(pilot, lambda: "was ignored" in text(screen.query_one(Hints)))
-        assert screen.position == 0
+        pair = screen.model.pair
+        assert pair is not None and screen.position == worst_position(pair)
 
 
 async def test_an_empty_session_opens(tmp_path: Path) -> None:

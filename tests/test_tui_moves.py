@@ -25,6 +25,7 @@ from logdrift.tui.models.state import Mark, ViewState, load_state, save_state
 from logdrift.tui.palette import make_palette
 from logdrift.tui.screens.prompt import LineBox, LinePrompt
 from logdrift.tui.screens.texts import Picker
+from logdrift.tui.widgets.answer_bar import AnswerBar
 from logdrift.tui.widgets.bars import Header, Hints
 from logdrift.tui.widgets.inspector import Inspector, inspector_lines, summary_lines
 from logdrift.tui.widgets.line_edit import TypedLine
@@ -91,7 +92,7 @@ async def test_search_text_steps_through_every_match_and_escape_ends_it(
     session = open_session(folder)
     wanted = text_index(session.sequences, session.pieces).find("the w").starts.tolist()
     assert 3 < len(wanted) < 100
-    app = make_app(folder)
+    app = make_app(folder, at=0)
     async with app.run_test(size=(80, 24)) as pilot:
         screen = await judged(pilot)
         await type_in(pilot, "slash", "the w")
@@ -120,7 +121,7 @@ async def test_matches_are_counted_while_typing_and_ids_are_found(folder: Path) 
     session = open_session(folder)
     token_id = int(session.sequences.token_ids[700])
     wanted = find_ids(session.sequences, [token_id]).starts.tolist()
-    app = make_app(folder)
+    app = make_app(folder, at=0)
     async with app.run_test(size=(80, 24)) as pilot:
         screen = await judged(pilot)
         await pilot.press("slash")
@@ -139,7 +140,7 @@ async def test_matches_are_counted_while_typing_and_ids_are_found(folder: Path) 
 async def test_go_to_a_place_and_undo_and_redo_it(folder: Path) -> None:
     session = open_session(folder)
     start = session.sequences.bounds(5)[0]
-    app = make_app(folder)
+    app = make_app(folder, at=0)
     async with app.run_test(size=(80, 24)) as pilot:
         screen = await judged(pilot)
         await pilot.press("u")
@@ -183,7 +184,7 @@ async def test_rank_flips_are_visited_in_order(folder: Path, pair: Pair) -> None
     )
     wanted = np.flatnonzero(flips).tolist()
     assert len(wanted) > 10
-    app = make_app(folder)
+    app = make_app(folder, at=0)
     async with app.run_test(size=(80, 24)) as pilot:
         screen = await judged(pilot)
         await pilot.press("full_stop")
@@ -337,7 +338,7 @@ async def test_a_filter_that_keeps_nothing_and_leaving_the_line(folder: Path) ->
 async def test_every_mode_is_reached_by_key_and_by_list_and_its_threshold_is_its_own(
     folder: Path,
 ) -> None:
-    app = make_app(folder)
+    app = make_app(folder, at=0)
     async with app.run_test(size=(200, 60)) as pilot:
         screen = await judged(pilot)
         await until(pilot, lambda: screen.model.numbers is not None)
@@ -460,10 +461,12 @@ async def test_what_cannot_be_compared_is_greyed_in_the_text_too(
             ),
         ],
     )
-    app = make_app(made.folder)
+    app = make_app(made.folder, at=0)
     async with app.run_test(size=(80, 24)) as pilot:
         screen = await judged(pilot)
-        await until(pilot, lambda: "NOT COMPARABLE" in text(screen.query_one(Header)))
+        await until(
+            pilot, lambda: "not comparable" in text(screen.query_one(AnswerBar))
+        )
         styles = [
             s.style
             for y in range(2, 8)
@@ -620,13 +623,13 @@ async def test_the_header_has_the_numbers_of_the_report(
             f"k3 {number(wanted.k3, 3)}" in shown
             and f"ESS {number(wanted.ess_token, 3)}" in shown
         )
-        assert "floor none" in shown
+        assert "no floor: nothing repeated" in text(screen.query_one(AnswerBar))
 
 
 async def test_reopening_restores_mode_filter_thresholds_and_marks(
     folder: Path, rare: str
 ) -> None:
-    app = make_app(folder)
+    app = make_app(folder, at=0)
     async with app.run_test(size=(120, 36)) as pilot:
         screen = await judged(pilot)
         await pilot.press("o", "o", "o", "plus")

@@ -130,7 +130,7 @@ def test_a_home_that_cannot_be_written_is_no_error(state_home: Path) -> None:
 
 def test_no_temporary_file_is_left(state_home: Path) -> None:
     save_state("s", STATE)
-    save_state("s", ViewState())
+    save_state("s", ViewState(position=0))
     (file,) = state_home.iterdir()
     assert json.loads(file.read_text())["position"] == 0
 

@@ -5,6 +5,7 @@ as text.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 from typing import Any, cast
@@ -15,6 +16,7 @@ from textual.widget import Widget
 
 from logdrift.core.session.reader import open_session
 from logdrift.tui.app import LogdriftApp
+from logdrift.tui.models.state import load_state, save_state
 from logdrift.tui.palette import Depth
 from logdrift.tui.screens.explorer import ExplorerScreen
 
@@ -22,12 +24,19 @@ SIZES = ((80, 24), (120, 36), (200, 60))
 
 
 def make_app(
-    session: Path | None, folder: Path = Path(), depth: Depth = "256", **options: Any
+    session: Path | None,
+    folder: Path = Path(),
+    depth: Depth = "256",
+    at: int | None = None,
+    **options: Any,
 ) -> LogdriftApp:
     """An app on a session, or on the list of ``folder``; colours do not depend on the
-    terminal of the test.
+    terminal of the test. ``at``: where a reader has left the cursor.
     """
     opened = open_session(session, patient=False) if session is not None else None
+    if opened is not None and at is not None:
+        state, _ = load_state(opened.manifest.id)
+        save_state(opened.manifest.id, replace(state, position=at))
     return LogdriftApp(opened, folder, depth=depth, **options)
 
 

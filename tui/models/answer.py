@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 
 class AnswerLine(NamedTuple):
-    """The sentence on the pair of ``labels``; ``says_more``: it has something beside
-    the gate's first reason.
+    """The sentence on the pair of ``labels``; ``answer`` has its parts, None where the
+    pair could not be explained.
     """
 
     labels: tuple[str, str]
     sentence: str
     meaning: Meaning
-    says_more: bool
+    answer: Answer | None = None
 
 
 def answer_line(session: Session, pair: Pair) -> AnswerLine:
@@ -50,7 +50,6 @@ def answer_line(session: Session, pair: Pair) -> AnswerLine:
             labels=labels,
             sentence=f"not explained: {words}",
             meaning="warn",
-            says_more=True,
         )
 
 
@@ -62,11 +61,9 @@ def _labels(pair: Pair) -> tuple[str, str]:
 
 def line_of(answer: Answer, pair: Pair) -> AnswerLine:
     """An answer that is known, as a line."""
-    refused = answer.comparable == "not_comparable"
-    has_findings = bool(answer.proof or answer.refuted)
     return AnswerLine(
         labels=_labels(pair),
         sentence=visible(answer.sentence),
         meaning=answer.meaning,
-        says_more=has_findings or not refused,
+        answer=answer,
     )

@@ -20,6 +20,7 @@ from logdrift.tui.models.jumps import Jumps
 from logdrift.tui.models.levels import Counts, Levels
 from logdrift.tui.models.listing import NO_SEQUENCES, Listing, list_sequences
 from logdrift.tui.models.modes import MODES, Legend, Mode, mode_of
+from logdrift.tui.models.opening import worst_position
 from logdrift.tui.models.pairs import PairView
 from logdrift.tui.models.places import beside, sequence_of
 from logdrift.tui.models.sizes import SizeOrder, place_in
@@ -120,8 +121,18 @@ class Explorer:
         if answer is not None and answer.labels != self.labels:
             self.answer = None
         self.sequence = -1
-        self.place(self.position)
+        self._put(self._first_position())
         self.list_again()
+
+    def _first_position(self) -> int:
+        """Where the cursor is; the worst token, where it was nowhere yet."""
+        position = self.state.position
+        if position >= 0 or self.pair is None:
+            return position
+        worst = worst_position(self.pair)
+        if worst is None:
+            return position
+        return worst
 
     def keep_pair(self, pair: Pair) -> None:
         """Show another pair, and save it as the one to open next time."""
@@ -150,7 +161,7 @@ class Explorer:
     @property
     def position(self) -> int:
         """Flat index of the token under the cursor."""
-        return self.state.position
+        return max(0, self.state.position)
 
     @property
     def index(self) -> int:
@@ -168,13 +179,16 @@ class Explorer:
         """Put the cursor on a token, or on the last one where the session is
         shorter.
         """
+        self._put(max(0, position))
+
+    def _put(self, position: int) -> None:
+        """As `place`; below 0 the cursor is on the first token until it is placed."""
         sequences = self.session.sequences
         last = sequences.tokens - 1
         position = min(position, last)
-        position = max(0, position)
         self.state = replace(self.state, position=position)
         if last >= 0:
-            self.sequence = sequence_of(sequences, position)
+            self.sequence = sequence_of(sequences, self.position)
 
     def jump(self, position: int) -> None:
         """As `place`, and `undo_jump` goes back."""

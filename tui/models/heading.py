@@ -1,4 +1,6 @@
-"""What the explorer's header shows: session, pair, verdict, numbers, progress."""
+"""What the explorer's header shows: session, pair, numbers, progress. The answer stands
+below it.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,6 @@ from typing import NamedTuple
 import numpy as np
 
 from logdrift.core.session.visible import visible
-from logdrift.tui.models.answer import AnswerLine
 from logdrift.tui.models.explorer import Explorer
 from logdrift.tui.models.pairs import PairView
 
@@ -19,35 +20,31 @@ class Heading(NamedTuple):
     """The contents of the header.
 
     ``running`` is the share captured so far, None when nothing is being written.
-    ``mae``, ``k3`` and ``floor`` are in nats, ``ess`` is between 0 and 1.
+    ``k3`` is in nats, ``ess`` between 0 and 1.
     """
 
     name: str
     sequences: int
     tokens: int
     pair: tuple[str, str] | None = None
-    verdict: str | None = None
-    reason: str | None = None
-    mae: float | None = None
+    refused: bool = False
+    """Whether the gate refuses the pair, so that its numbers mean nothing."""
     infinite: int = 0
     running: float | None = None
     state: str = "complete"
     problems: tuple[str, ...] = ()
     k3: float | None = None
     ess: float | None = None
-    floor: float | None = None
     measured: bool = False
-    """Whether k3, ess and floor are known: None then means that there is no such
-    number.
-    """
+    """Whether k3 and ess are known: None then means that there is no such number."""
     left: str = ""
     """How long the running capture will take, where that can be said."""
     broken: int = 0
     """Tokens that are NaN on a side."""
 
 
-def heading_of(explorer: Explorer, *, with_reason: bool) -> Heading:
-    """The heading now; ``with_reason``: why the gate refuses the pair is part of it."""
+def heading_of(explorer: Explorer) -> Heading:
+    """The heading now."""
     sequences = explorer.session.sequences
     heading = Heading(
         name=visible(explorer.session.name),
@@ -61,57 +58,22 @@ def heading_of(explorer: Explorer, *, with_reason: bool) -> Heading:
     )
     if explorer.view is not None:
         heading = _with_judgement(heading, explorer.view)
-    if with_reason:
-        reason = _reason(explorer)
-        heading = heading._replace(reason=reason)
     numbers = explorer.numbers
     if numbers is not None:
-        heading = heading._replace(
-            k3=numbers.k3, ess=numbers.ess, floor=numbers.floor, measured=True
-        )
+        heading = heading._replace(k3=numbers.k3, ess=numbers.ess, measured=True)
     return heading
 
 
 def _with_judgement(heading: Heading, view: PairView) -> Heading:
-    """The heading with the verdict and the statistics of the pair, if known."""
+    """The heading with what is known of the pair's numbers."""
     if view.gate is not None:
-        verdict = view.gate.verdict
         broken = np.count_nonzero(view.pair.broken)
-        heading = heading._replace(verdict=verdict, broken=int(broken))
+        refused = not view.comparable
+        heading = heading._replace(refused=refused, broken=int(broken))
     if view.stats is not None:
-        stats = view.stats
-        infinite = stats.infinite or 0
-        heading = heading._replace(mae=stats.mae, infinite=infinite)
+        infinite = view.stats.infinite or 0
+        heading = heading._replace(infinite=infinite)
     return heading
-
-
-def refusal_of(explorer: Explorer) -> AnswerLine | None:
-    """The gate's reason, shown until the answer of a refused pair is worked out.
-
-    None where the gate does not refuse the pair.
-    """
-    labels = explorer.labels
-    reason = _reason(explorer)
-    if reason is None or labels is None:
-        return None
-    words = reason.rstrip(".")
-    return AnswerLine(
-        labels=labels,
-        sentence=f"not comparable: {words}.",
-        meaning="bad",
-        says_more=False,
-    )
-
-
-def _reason(explorer: Explorer) -> str | None:
-    """The first reason of a gate that refuses the pair."""
-    view = explorer.view
-    if view is None:
-        return None
-    gate = view.gate
-    if gate is None or gate.verdict != "not_comparable":
-        return None
-    return visible(gate.reasons[0].text)
 
 
 def _problems(explorer: Explorer) -> tuple[str, ...]:

@@ -34,6 +34,7 @@ from logdrift.tui.models.modes import MODES
 SORTS = tuple(reduction.name for reduction in REDUCTIONS)
 MODE_NAMES = tuple(mode.name for mode in MODES)
 MAX_NOTE = 200
+NOWHERE = -1
 DEFAULT_THRESHOLD = 0.1
 """Nats: about a tenth more or less probable."""
 THRESHOLDS = tuple(float(f"{m}e{e}") for e in range(-6, 2) for m in (1, 2, 5))
@@ -49,8 +50,8 @@ class Mark:
 
 @dataclass(frozen=True)
 class ViewState:
-    """``position`` is a flat token index; ``pair`` holds two capture labels or None for
-    the default pair.
+    """``position`` is a flat token index, `NOWHERE` before the first look; ``pair``
+    holds two capture labels or None for the default pair.
 
     ``threshold`` is in nats of delta; ``thresholds`` are those of modes with another
     scale, by name. ``marks`` are in the order of their positions. ``filter`` is what
@@ -58,7 +59,7 @@ class ViewState:
     """
 
     pair: tuple[str, str] | None = None
-    position: int = 0
+    position: int = NOWHERE
     sort: str = "number"
     threshold: float = DEFAULT_THRESHOLD
     mode: str = "delta"

@@ -1,11 +1,8 @@
-"""The lines above and below the panes: header, answer, tabs of a narrow screen,
-keys.
-"""
+"""The lines above and below the panes: header, tabs of a narrow screen, keys."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 from rich.style import Style
@@ -17,15 +14,11 @@ from textual.timer import Timer
 
 from logdrift.core.numbers import number
 from logdrift.core.session.visible import visible
-from logdrift.core.words import VERDICTS
 from logdrift.tui.actions import Hint
 from logdrift.tui.glyphs import ARROW, fit
 from logdrift.tui.models.heading import Heading
 from logdrift.tui.palette import Palette
 from logdrift.tui.widgets.lines import Row, Run, Runs, Text, strip_of
-
-if TYPE_CHECKING:
-    from logdrift.tui.models.answer import AnswerLine
 
 SECONDS_AT_LEAST = 4.0
 CHARACTERS_A_SECOND = 15
@@ -64,9 +57,7 @@ class Bar(Text, can_focus=False):
 
 
 class Header(Bar):
-    """Session, pair, verdict, MAE and progress; below them what is wrong, if
-    anything.
-    """
+    """Session, pair and progress; below them what is wrong, if anything."""
 
     heading: Heading | None = None
 
@@ -94,11 +85,6 @@ def heading_rows(heading: Heading, width: int, palette: Palette) -> list[Runs]:
     room = width - 2
     first = _first_line(heading, width, palette)
     rows = [[margin, *first]]
-    if heading.reason:
-        reason = fit(heading.reason, room)
-        style = palette.verdict(heading.verdict)
-        run = (reason, style)
-        rows.append([margin, run])
     for problem in heading.problems:
         text = fit(problem, room)
         run = (text, palette.bad)
@@ -108,7 +94,7 @@ def heading_rows(heading: Heading, width: int, palette: Palette) -> list[Runs]:
 
 def _first_line(heading: Heading, width: int, palette: Palette) -> Runs:
     pair = heading.pair
-    verdict = _verdict(heading, palette)
+    missing = _missing(heading, palette)
     state = _state(heading, palette)
     counts = _counts(heading, palette)
     numbers = _numbers(heading, palette)
@@ -116,7 +102,7 @@ def _first_line(heading: Heading, width: int, palette: Palette) -> Runs:
     whole_name = cell_len(heading.name)
     shortest_name = min(whole_name, _SHORT_NAME)
     used = 2 + shortest_name + pair_cells
-    used += _cells(verdict)
+    used += _cells(missing)
     used += _cells(state)
     if used + _cells(counts) > width:
         counts = []
@@ -125,9 +111,9 @@ def _first_line(heading: Heading, width: int, palette: Palette) -> Runs:
         used += _cells(number_runs)
         if used > width:
             break
-        verdict += number_runs
+        missing += number_runs
 
-    others = [*counts, *verdict, *state]
+    others = [*counts, *missing, *state]
     room = width - 2 - _cells(others)
     room_for_name = max(8, room - pair_cells)
     name_cells = min(whole_name, room_for_name)
@@ -137,7 +123,7 @@ def _first_line(heading: Heading, width: int, palette: Palette) -> Runs:
         (name, palette.strong),
         *counts,
         *pair_runs,
-        *verdict,
+        *missing,
         *state,
     ]
 
@@ -159,34 +145,17 @@ def _state(heading: Heading, palette: Palette) -> Runs:
     return [gap, (words, palette.accent)]
 
 
-def _verdict(heading: Heading, palette: Palette) -> Runs:
-    """The verdict and the mean absolute error, and how many tokens are left out of
-    it.
-    """
+def _missing(heading: Heading, palette: Palette) -> Runs:
+    """How many tokens are left out of the numbers, and why."""
     if heading.pair is None:
         return []
     gap: Run = ("  ", palette.text)
-    verdict = "judging"
-    mae = "…"
-    if heading.verdict:
-        verdict = VERDICTS.get(heading.verdict, verdict)
-        mae = number(heading.mae)
-    verdict_style = palette.verdict(heading.verdict)
-    mae_style = palette.strong
-    if heading.verdict == "not_comparable":
-        mae_style = palette.muted
-    runs: Runs = [
-        gap,
-        (verdict, verdict_style),
-        gap,
-        ("MAE ", palette.muted),
-        (mae, mae_style),
-    ]
+    runs: Runs = []
     if heading.broken:
         words = f"{heading.broken:,} NaN"
         runs += [gap, (words, palette.bad)]
     if heading.infinite:
-        words = f"{heading.infinite} infinite"
+        words = f"{heading.infinite:,} infinite"
         runs += [gap, (words, palette.warn)]
     return runs
 
@@ -197,18 +166,14 @@ def _counts(heading: Heading, palette: Palette) -> Runs:
 
 
 def _numbers(heading: Heading, palette: Palette) -> list[Runs]:
-    """k3, floor and ESS, the most important first."""
+    """k3 and ESS, the most important first."""
     if heading.pair is None or not heading.measured:
         return []
     style = palette.text
-    if heading.verdict == "not_comparable":
+    if heading.refused:
         style = palette.muted
-    floor = "none"
-    if heading.floor is not None:
-        floor = number(heading.floor, 3)
     values = {
         "k3": number(heading.k3, 3),
-        "floor": floor,
         "ESS": number(heading.ess, 3),
     }
     numbers: list[Runs] = []
@@ -260,92 +225,6 @@ def _cut(label: str, most: int) -> str:
 def _cells(runs: Sequence[Run]) -> int:
     widths = [cell_len(text) for text, _ in runs]
     return sum(widths)
-
-
-class AnswerBar(Bar):
-    """The answer of the pair in one line, cut to the width.
-
-    Until it is known the line is blank, or with ``rule`` a rule.
-    """
-
-    def __init__(self, *, id: str, rule: bool = False) -> None:
-        super().__init__(id=id)
-        self._rule = rule
-        self.answer: AnswerLine | None = None
-        self._key = ""
-
-    def show(self, answer: AnswerLine | None, key: str) -> None:
-        """Show an answer; ``key`` is the one that shows it in full."""
-        same_answer = answer == self.answer
-        if same_answer and key == self._key:
-            return
-        self.answer = answer
-        self._key = key
-        self.draw()
-
-    def draw(self) -> None:
-        if not self.size.width:
-            return
-        runs = answer_runs(
-            self.answer,
-            self._key,
-            self.inner_width,
-            self.palette,
-            rule=self._rule,
-        )
-        self.put([runs])
-
-
-def answer_runs(
-    answer: AnswerLine | None,
-    key: str,
-    width: int,
-    palette: Palette,
-    *,
-    rule: bool = False,
-) -> Runs:
-    """The answer in ``width`` cells: whole, or cut and with the ``key`` for all of
-    it.
-    """
-    edge = " "
-    margin = " "
-    if rule:
-        edge = "─"
-        margin = "─ "
-    if answer is None:
-        line = edge * width
-        return [(line, palette.muted)]
-    begin = (margin, palette.muted)
-    room = width - len(margin) - 1
-    spare = room - cell_len(answer.sentence)
-    if spare < 0:
-        cut = _cut_answer(answer, key, room, palette)
-        return [begin, *cut]
-    end = ""
-    if rule:
-        rest = edge * spare
-        end = f" {rest}"
-    style = palette.meaning(answer.meaning)
-    return [
-        begin,
-        (answer.sentence, style),
-        (end, palette.muted),
-    ]
-
-
-def _cut_answer(answer: AnswerLine, key: str, room: int, palette: Palette) -> Runs:
-    """As much of an answer as there is room for, and the key for all of it."""
-    more = ""
-    if key:
-        more = f"{key} all"
-    room -= cell_len(more) + 1
-    sentence = fit(answer.sentence, room)
-    style = palette.meaning(answer.meaning)
-    return [
-        (sentence, style),
-        (" ", palette.muted),
-        (more, palette.accent),
-    ]
 
 
 class Tabs(Bar):

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from textual.timer import Timer
 
+from logdrift.tui.models.answer_parts import answer_parts
 from logdrift.tui.models.explorer import Explorer
-from logdrift.tui.models.heading import heading_of, refusal_of
+from logdrift.tui.models.heading import heading_of
 from logdrift.tui.models.levels import Levels
 from logdrift.tui.models.passage import passage_of
-from logdrift.tui.widgets.bars import AnswerBar, Header, Tabs
+from logdrift.tui.widgets.answer_bar import AnswerBar
+from logdrift.tui.widgets.bars import Header, Tabs
 from logdrift.tui.widgets.charts.pane import ChartPane
 from logdrift.tui.widgets.inspector import Inspector, Summary
 from logdrift.tui.widgets.sequences import SequenceList
@@ -31,19 +33,19 @@ class PaneGroup:
     """Shows an `Explorer`: code that changes it calls the ``show_`` of what has
     changed.
 
-    ``count_apart`` counts the tokens beyond a threshold in a thread; ``why_key`` is the
-    key that shows the whole answer.
+    ``count_apart`` counts the tokens beyond a threshold in a thread; ``answer_keys``
+    gives the keys of the commands that parts of the answer lead to.
     """
 
     def __init__(
         self,
         explorer: Explorer,
         count_apart: Callable[[Levels], object],
-        why_key: Callable[[], str],
+        answer_keys: Callable[[], Mapping[str, str]],
     ) -> None:
         self.explorer = explorer
         self._count_apart = count_apart
-        self._why_key = why_key
+        self._answer_keys = answer_keys
         self.header = Header(id="header")
         self.answer = AnswerBar(id="answer")
         self.tabs = Tabs(id="tabs")
@@ -51,10 +53,7 @@ class PaneGroup:
         self.tokens = Tokens(id="tokens")
         self.inspector = Inspector(id="inspector")
         self.chart = ChartPane(id="chart")
-        self.answer_rule = AnswerBar(id="answer_rule", rule=True)
         self.summary = Summary(id="summary")
-        self.low = False
-        """Whether the screen has few rows: the header then shows the gate's reason."""
         self.change: ChangeData | None = None
         """The comparison with an earlier session, for the chart of the change."""
         self._sequence = -1
@@ -117,6 +116,7 @@ class PaneGroup:
             self._show_passage(self.tokens.cursor)
             self.show_token_soon()
             self.show_chart()
+            self.show_answer()
 
     def _show_passage(self, cursor: int) -> None:
         self._count_if_slow()
@@ -173,20 +173,12 @@ class PaneGroup:
 
     def show_heading(self) -> None:
         """The lines above the panes: header and answer."""
-        self._show_answer()
-        heading = heading_of(self.explorer, with_reason=self.low)
+        self.show_answer()
+        heading = heading_of(self.explorer)
         self.header.show(heading)
 
-    def _show_answer(self) -> None:
-        """Show the sentence above the text, and in the rule below it.
-
-        A low screen shows only the rule: it leaves out an answer that says no more than
-        the gate's reason, which the header then shows.
-        """
-        key = self._why_key()
-        answer = self.explorer.answer
-        refusal = refusal_of(self.explorer)
-        self.answer.show(answer or refusal, key)
-        if answer is not None and not answer.says_more:
-            answer = None
-        self.answer_rule.show(answer, key)
+    def show_answer(self) -> None:
+        """The parts of the answer: the threshold is one of them."""
+        keys = self._answer_keys()
+        parts = answer_parts(self.explorer)
+        self.answer.show(parts, keys)

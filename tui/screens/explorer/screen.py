@@ -14,8 +14,9 @@ from logdrift.core.charts.registry import index_of
 from logdrift.core.compare.pair import Pair
 from logdrift.core.session.reader import Session
 from logdrift.core.session.visible import visible
-from logdrift.tui.actions import first_key
+from logdrift.tui.actions import commands
 from logdrift.tui.bindings import bindings
+from logdrift.tui.models.answer_parts import ANSWER_ACTIONS
 from logdrift.tui.models.explorer import Explorer
 from logdrift.tui.models.pairs import PairView, open_pair
 from logdrift.tui.models.state import load_state
@@ -32,6 +33,7 @@ from logdrift.tui.screens.explorer.panes import PaneGroup
 from logdrift.tui.screens.explorer.search import Search
 from logdrift.tui.screens.explorer.thresholds import Threshold
 from logdrift.tui.screens.origin import Labels
+from logdrift.tui.widgets.answer_bar import AnswerBar
 from logdrift.tui.widgets.charts.pane import ChartPane
 from logdrift.tui.widgets.rows import Rows
 from logdrift.tui.widgets.tokens import Tokens
@@ -74,7 +76,7 @@ class ExplorerScreen(ExplorerKeys, PanedScreen, inherit_bindings=False):
             state = replace(state, pair=pair)
         model = Explorer(session, state)
         searching = jobs.Jobs(self, model)
-        panes = PaneGroup(model, searching.count, self._why_key)
+        panes = PaneGroup(model, searching.count, self._answer_keys)
         super().__init__(panes.chart, panes.tabs)
         self.model = model
         self.pane_group = panes
@@ -176,7 +178,6 @@ class ExplorerScreen(ExplorerKeys, PanedScreen, inherit_bindings=False):
             yield panes.tokens
             yield panes.inspector
         yield panes.chart
-        yield panes.answer_rule
         yield panes.summary
 
     def on_mount(self) -> None:
@@ -204,8 +205,7 @@ class ExplorerScreen(ExplorerKeys, PanedScreen, inherit_bindings=False):
 
     def size_classes(self, width: int, height: int) -> None:
         super().size_classes(width, height)
-        is_low = self.pane_switch.fit_size(width, height)
-        self.pane_group.low = is_low
+        self.pane_switch.fit_size(width, height)
 
     def draw(self) -> None:
         """Draw the panes that have come into sight: hidden ones are not kept up to
@@ -224,9 +224,14 @@ class ExplorerScreen(ExplorerKeys, PanedScreen, inherit_bindings=False):
         self.pane_group.show_all()
         self.listing.filter_again()
 
-    def _why_key(self) -> str:
-        """The key that shows the whole answer, "" where it has none."""
-        return first_key("explorer", "why", self.logdrift.keymap)
+    def _answer_keys(self) -> dict[str, str]:
+        """The keys of the commands that parts of the answer lead to, by action."""
+        keymap = self.logdrift.keymap
+        return {
+            command.action: next(iter(command.key_names(keymap)), "")
+            for command in commands("explorer")
+            if command.action in ANSWER_ACTIONS
+        }
 
     # ---- messages of threads
 
@@ -334,6 +339,10 @@ class ExplorerScreen(ExplorerKeys, PanedScreen, inherit_bindings=False):
     @on(ChartPane.TokensWanted)
     def _on_chart_left(self, message: ChartPane.TokensWanted) -> None:
         self.to_tokens()
+
+    @on(AnswerBar.PartPicked)
+    async def _on_answer_picked(self, message: AnswerBar.PartPicked) -> None:
+        await self.run_action(message.action)
 
     def _show_change_chart(self) -> None:
         self.action_chart(index_of("change"))
