@@ -186,8 +186,12 @@ def test_the_cursor_stands_where_plotext_puts_the_token(
     )
     data = PairData(session, make_pair(session, "trainer", "vllm"))
     drawing = draw(DeltaChart(ChartSource(data, 0, 0.1), "one"), 90, 15)
+    marks = "▲▼"
     dots = {
-        x for row in drawing.rows for x, char in enumerate(row) if "⠀" < char <= "⣿"
+        x
+        for row in drawing.rows
+        for x, char in enumerate(row)
+        if "⠀" < char <= "⣿" or char in marks
     }
     assert drawing.place is not None
     cell = drawing.place.cell(index)
@@ -210,13 +214,15 @@ def test_the_cursor_line_goes_through_the_column_of_the_token(
         and shown[drawing.top + drawing.lines][column] == "▲"
     )
     middle = [shown[drawing.top + y][column] for y in range(drawing.lines)]
-    assert all(char == "┊" or "⠀" < char <= "⣿" for char in middle) and "┊" in middle
+    assert all(char in "┊▲▼" or "⠀" < char <= "⣿" for char in middle)
+    assert "┊" in middle
     elsewhere = [
         strip.text for strip in Painter(drawing, 78, make_palette("256")).lines(0)
     ]
-    assert not any("▼" in line or "┊" in line for line in elsewhere), (
+    assert not any("┊" in line for line in elsewhere), (
         "a token of another sequence has no place here"
     )
+    assert "▼" not in elsewhere[drawing.top - 1]
 
 
 def test_delta_marks_threshold_and_prompt_and_counts_what_is_beyond(
@@ -230,17 +236,12 @@ def test_delta_marks_threshold_and_prompt_and_counts_what_is_beyond(
     assert drawing.rows[drawing.top - 1][drawing.left + at] == "p"
     delta = data.pair.delta[start:stop][data.pair.scored[start:stop]]
     assert (
-        f"{int((np.abs(delta) > 0.1).sum())} of {len(delta)} beyond ±0.1"
+        f"{int((np.abs(delta) > 0.1).sum())} of {len(delta)} tokens beyond ±0.1 nats"
         in " ".join(drawing.legend)
     )
     assert sum("╌" in row for row in drawing.rows) == 2
-    assert (
-        sum(
-            "╌" in row
-            for row in draw(DeltaChart(ChartSource(data, 3, 50.0), "one"), 100, 20).rows
-        )
-        == 2
-    )
+    far = draw(DeltaChart(ChartSource(data, 3, 50.0), "one"), 100, 20)
+    assert sum("╌" in row for row in far.rows) == 2
 
 
 def test_a_column_step_goes_to_the_worst_token_of_the_next_column(folder: Path) -> None:
@@ -501,10 +502,11 @@ def test_rank_flips_are_those_of_the_report(source: ChartSource) -> None:
     assert drawing.place is not None
     for index in np.flatnonzero(wanted[start:stop]).tolist():
         column = drawing.place.cell(start + index)[0]  # type: ignore[index]
-        marks = [y for y in range(drawing.lines) if at_cell(drawing, column, y) == "●"]
-        assert any((y < zero) == (a[index] < b[index]) for y in marks), (
-            "up: A ranks it nearer to the top"
-        )
+        column_cells = [at_cell(drawing, column, y) for y in range(drawing.lines)]
+        is_nearer_in_a = a[index] < b[index]
+        tip = "▲" if is_nearer_in_a else "▼"
+        assert tip in column_cells, "up: A ranks it nearer to the top"
+        assert (column_cells.index(tip) < zero) == is_nearer_in_a
     share = RankChart(source, "all").table()
     assert float((share["flip_share"] * share["tokens"]).sum()) == pytest.approx(
         (wanted & data.counted).sum()
@@ -585,7 +587,7 @@ def test_why_there_is_no_chart_is_said_in_a_line(
             ChartSource(bare, 1, 0.1),
             "one",
         ),
-        ("no other session", ChangeChart, ChartSource(source.data, 0, 0.1), "all"),
+        ("no earlier session", ChangeChart, ChartSource(source.data, 0, 0.1), "all"),
         (
             "not captured on both sides",
             DeltaChart,
@@ -645,7 +647,8 @@ def test_the_default_name_is_free_and_harmless(
     assert first == "gen-delta-seq3.svg"
     (tmp_path / first).touch()
     assert default_name(source, 0, "one", tmp_path) == "gen-delta-seq3-2.svg"
-    assert default_name(source, 4, "all", tmp_path) == "gen-heatmap.svg"
+    heat_map = index_of("heatmap")
+    assert default_name(source, heat_map, "all", tmp_path) == "gen-heatmap.svg"
 
 
 def test_csv_writes_numbers_as_short_as_they_are_exact() -> None:
@@ -657,5 +660,7 @@ def test_csv_writes_numbers_as_short_as_they_are_exact() -> None:
 
 def test_the_docs_list_every_chart_by_its_number() -> None:
     page = (REPOSITORY / "docs" / "charts.md").read_text(encoding="utf-8")
-    for number, entry in enumerate(CHARTS, 1):
-        assert f"| {number} | {entry.title} |" in page, entry.name
+    keys = "1234567890"
+    for number, entry in enumerate(CHARTS):
+        key = keys[number : number + 1]
+        assert f"| {key} | {entry.title} |".replace("|  |", "| |") in page, entry.name

@@ -12,10 +12,12 @@ from textual.pilot import Pilot
 
 from benchmarks.make_session import make_session
 from logdrift.core.charts.registry import CHARTS, index_of
+from logdrift.tui.app import LogdriftApp
 from logdrift.tui.screens.chart import ChartScreen
+from logdrift.tui.screens.charted import ChartedScreen
 from logdrift.tui.screens.prompt import LinePrompt
 from logdrift.tui.screens.texts import Picker
-from logdrift.tui.widgets.bars import Hints
+from logdrift.tui.widgets.bars import Hints, Tabs
 from logdrift.tui.widgets.charts.pane import ChartPane
 from logdrift.tui.widgets.charts.terminal import Drawing
 from tests.divergences import next_divergence
@@ -59,12 +61,14 @@ async def test_charts_are_chosen_by_key_and_by_list(folder: Path) -> None:
         screen = await judged(pilot)
         pane = screen.chart
         await drawn(pilot, pane, "delta")
-        assert "1 Δ by position" in text(pane).splitlines()[0]
+        assert "Δ by position" in text(pane).splitlines()[0]
         await pilot.press("v")
         await drawn(pilot, pane, "cumulative")
         await pilot.press("V", "V")
-        await until(pilot, lambda: pane.problem == "no other session to compare with")
-        assert "no other session" in text(pane)
+        await drawn(pilot, pane, CHARTS[-1].name)
+        pane.choose(index_of("change"))
+        await until(pilot, lambda: "no earlier session" in pane.problem)
+        assert "e chooses an earlier session" in text(pane)
         await pilot.press("C")
         await until(pilot, lambda: isinstance(app.screen, Picker))
         await pilot.press("home", "down", "down", "down", "enter")
@@ -162,23 +166,93 @@ async def test_up_and_down_in_the_heat_map_change_the_sequence(folder: Path) -> 
         assert "▸" in text(screen.chart)
 
 
-async def test_a_click_goes_to_the_token_and_a_click_on_a_name_chooses(
-    folder: Path,
-) -> None:
+async def test_a_click_goes_to_the_token(folder: Path) -> None:
     app = make_app(folder)
     async with app.run_test(size=(120, 36)) as pilot:
         screen = await judged(pilot)
         drawing = await drawn(pilot, screen.chart, "delta")
         column = drawing.columns // 2
-        await pilot.click(
-            screen.chart, offset=(drawing.left + column, screen.chart.fixed + 2)
-        )
+        x, y = place_of(screen_text(app), "┌")
+        await pilot.click(offset=(x + 1 + column, y + 2))
         await until(
             pilot, lambda: drawing.place.cell(screen.position) == (column, None)
         )  # type: ignore[union-attr]
-        at = text(screen.chart).splitlines()[0].index("2 cumulative")
-        await pilot.click(screen.chart, offset=(at + 3, 0))
-        await drawn(pilot, screen.chart, "cumulative")
+
+
+def place_of(shown: str, words: str) -> tuple[int, int]:
+    """Column and row of words on the screen, the lowest ones."""
+    rows = shown.splitlines()
+    row = max(y for y, line in enumerate(rows) if words in line)
+    return rows[row].index(words), row
+
+
+@pytest.mark.parametrize("size", [(80, 24), (100, 30), (120, 36), (200, 60)])
+@pytest.mark.parametrize("before", ["v", "4", "4z"])
+async def test_a_click_on_a_name_chooses_it_where_it_stands_on_the_screen(
+    folder: Path, size: tuple[int, int], before: str
+) -> None:
+    app = make_app(folder)
+    async with app.run_test(size=size) as pilot:
+        await judged(pilot)
+        for key in before:
+            await pilot.press(key)
+        await until(pilot, lambda: has_chart(app))
+        chart = shown_chart(app)
+        first = CHARTS[chart.kind]
+        title = title_line(app)
+        names = dict(zip(CHARTS, chart.title.names(), strict=True))
+        others = [entry for entry in CHARTS if names[entry] in title]
+        others.remove(first)
+        assert len(others) > 1
+        for entry in others[:3]:
+            for end in (1, len(entry.title)):
+                chart.choose(index_of(first.name))
+                await drawn(pilot, chart, first.name)
+                await until(pilot, lambda: title_line(app) in screen_text(app))
+                x, y = place_of(screen_text(app), f" {entry.title} ")
+                await pilot.click(offset=(x + end, y))
+                await drawn(pilot, chart, entry.name)
+
+
+def shown_chart(app: LogdriftApp) -> ChartPane:
+    screen = app.screen
+    assert isinstance(screen, ChartedScreen)
+    return screen.chart
+
+
+def has_chart(app: LogdriftApp) -> bool:
+    screen = app.screen
+    return isinstance(screen, ChartedScreen) and screen.chart.chart is not None
+
+
+def title_line(app: LogdriftApp) -> str:
+    return text(shown_chart(app)).splitlines()[0]
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 36), (200, 60)])
+async def test_digits_choose_charts_while_the_chart_has_the_keys_and_only_then(
+    folder: Path, size: tuple[int, int]
+) -> None:
+    app = make_app(folder)
+    async with app.run_test(size=size) as pilot:
+        screen = await judged(pilot)
+        await pilot.press("4")
+        await drawn(pilot, screen.chart, "delta")
+        tabs = text(screen.query_one(Tabs))
+        for number, entry in enumerate(CHARTS[:10]):
+            digit = str((number + 1) % 10)
+            await pilot.press(digit)
+            await drawn(pilot, screen.chart, entry.name)
+            assert screen.chart.has_focus
+            assert f" {digit} {entry.title} " in title_line(app), "the digit is said"
+            assert f"{digit} " not in tabs, "and nothing else is said of it"
+        await pilot.press("tab")
+        await until(pilot, lambda: not screen.chart.has_focus)
+        if screen.chart.display:
+            numbered = f"{len(CHARTS[:10]) % 10} {CHARTS[9].title}"
+            assert numbered not in title_line(app), "no longer a key of the chart"
+        await pilot.press("2")
+        await until(pilot, lambda: screen.pane == "sequences")
 
 
 async def test_the_whole_screen_and_back(folder: Path) -> None:
@@ -203,10 +277,10 @@ async def test_the_whole_screen_and_back(folder: Path) -> None:
             await pilot.press("right")
             await until(pilot, lambda before=before: screen.position != before)  # type: ignore[misc]
             await pilot.press("v", "v")
-            await drawn(pilot, full.chart, "scatter")
+            await drawn(pilot, full.chart, "gap")
             await pilot.press(leave)
             await until(pilot, lambda: app.screen is screen)
-            await drawn(pilot, screen.chart, "scatter")
+            await drawn(pilot, screen.chart, "gap")
             screen.chart.choose(0)
             await drawn(pilot, screen.chart, "delta")
         await pilot.press("z")

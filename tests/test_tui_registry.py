@@ -158,7 +158,10 @@ def test_no_pane_hides_a_key_of_the_explorer(pane: str) -> None:
             for key in command.keys
         }
 
-    assert not keys(pane) & (keys("explorer") | keys("app"))
+    hidden = keys(pane) & (keys("explorer") | keys("app"))
+    if pane == "chart":
+        hidden -= set("0123456789")  # they choose charts while a chart has the focus
+    assert not hidden
 
 
 def test_bindings_have_ids_for_a_keymap() -> None:

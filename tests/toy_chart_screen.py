@@ -43,7 +43,7 @@ async def main(folder: Path) -> dict[str, str]:
         await until(pilot, lambda: isinstance(app.screen, Picker))
         await until(pilot, lambda: "sorted gaps" in screen_text(app))
         shown["list"] = screen_text(app)
-    (command,) = (one for one in COMMANDS if one.id == "zoom.chart_sorted")
+    (command,) = (one for one in COMMANDS if one.id == "chart.chart_sorted")
     return {**shown, "key": command.keys[0], "command": command.help}
 
 

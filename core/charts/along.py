@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
 
 from logdrift.core.charts.base import Array, Chart, Table
 from logdrift.core.charts.data import NothingToDraw
+from logdrift.core.charts.guides import ZERO, seen_guides, threshold_guide
 from logdrift.core.charts.marks import (
     BAND,
     Area,
@@ -15,18 +17,24 @@ from logdrift.core.charts.marks import (
     ChartAxis,
     Curve,
     Ends,
-    Level,
     Mark,
     Picture,
     Range,
+    Stems,
     Tick,
     Upright,
     index_ticks,
     value_ticks,
 )
 from logdrift.core.charts.places import PositionPlaces
-from logdrift.core.charts.reduce import Band, count_true, envelope, make_band
-from logdrift.core.numbers import percent, short
+from logdrift.core.charts.reduce import (
+    Band,
+    count_true,
+    envelope,
+    make_band,
+    sign_levels,
+)
+from logdrift.core.numbers import counted, percent, plus, short
 
 _BINS = 110
 _PER_BIN = 12
@@ -97,8 +105,10 @@ class AlongChart(Chart):
         prompts = pair.sequences.prompt_lengths
         return prompts[: pair.count]
 
-    def axes_of(self, label: str, ends: Ends, ticks: list[Tick]) -> Axes:
-        """Positions across, ``ends`` upwards."""
+    def axes_of(
+        self, label: str, ends: Ends, ticks: list[Tick], *, centred: bool = False
+    ) -> Axes:
+        """Positions across, ``ends`` upwards; ``centred``: 0 has the middle row."""
         last = self.count - 1
         x = ChartAxis(
             label=f"position in the {self.where}",
@@ -106,7 +116,7 @@ class AlongChart(Chart):
             high=max(1, last),
             ticks=index_ticks(last, _X_TICKS),
         )
-        y = ChartAxis(label, *ends, ticks)
+        y = ChartAxis(label, *ends, ticks, centred=centred)
         return Axes(x, y)
 
     @property
@@ -199,7 +209,7 @@ def band_marks(band: Band) -> list[Mark]:
     mean = band.mean[known]
     return [
         Curve(at, mean),
-        Level(0),
+        ZERO,
         Range(band.at, band.low, band.high),
     ]
 
@@ -226,6 +236,35 @@ def even_ticks(low: float, high: float) -> list[Tick]:
 
 # ---- delta
 
+SIDES = "up: A gives more, down: B does"
+"""What the sides of the line at 0 are, in a legend."""
+
+
+def delta_range(delta: Array, threshold: float) -> tuple[Ends, list[Tick]]:
+    """The ends of an axis for ``delta`` f[n] and the threshold, as far above 0 as
+    below it, and its ticks.
+    """
+    is_finite = np.isfinite(delta)
+    size = np.abs(delta[is_finite])
+    largest = float(size.max(initial=0.0))
+    above_threshold = threshold * 1.2
+    top = max(largest, above_threshold)
+    ends = (-top * 1.05, top * 1.05)
+    signed = plus(top, short(top))
+    ticks = [*value_ticks(-top, 0.0), (top, signed)]
+    return ends, ticks
+
+
+def beyond_words(delta: Array, threshold: float) -> str:
+    """How many of ``delta`` f[n], NaN: none, are beyond the threshold, in a legend."""
+    unscored = np.isnan(delta)
+    scored = count_true(~unscored)
+    size = np.abs(delta)
+    beyond = count_true(size > threshold)
+    share = percent(beyond, scored)
+    tokens = counted(scored, "token")
+    return f"{beyond:,} of {tokens} beyond ±{short(threshold)} nats ({share})"
+
 
 class DeltaChart(AlongChart):
     """Delta at every token of the sequence, or mean and band of all sequences."""
@@ -250,7 +289,10 @@ class DeltaChart(AlongChart):
     @property
     def description(self) -> str:
         if self.reach == "one":
-            return "Line: delta, the lowest and the highest of each stretch."
+            return (
+                "A line from 0 to each delta, the lowest and the highest of each"
+                " stretch; orange: A gives more, blue: B gives more."
+            )
         return f"Line: mean; band: the middle 80%; {self.what} together."
 
     def axes(self, width: int) -> Axes:
@@ -260,30 +302,23 @@ class DeltaChart(AlongChart):
             ticks = even_ticks(low, high)
             ends = with_room(low, high)
             return self.axes_of(label, ends, ticks)
-        is_finite = np.isfinite(self.delta)
-        size = np.abs(self.delta[is_finite])
-        largest = float(size.max(initial=0.0))
-        above_threshold = self.source.threshold * 1.2
-        top = max(largest, above_threshold)
-        ends = (-top * 1.05, top * 1.05)
-        ticks = value_ticks(-top, 0.0, top)
-        return self.axes_of(label, ends, ticks)
+        ends, ticks = delta_range(self.delta, self.source.threshold)
+        return self.axes_of(label, ends, ticks, centred=True)
 
     def picture(self, area: Area) -> Picture:
         if self.reach == "all":
             marks = band_marks(self.band)
             legend = self._legend_of_all()
             return self.pictured(marks, legend, area)
-        threshold = self.source.threshold
         columns = area.columns
+        threshold = self.source.threshold
+        axis = self.axes(columns).y
+        guides = seen_guides([threshold_guide(threshold)], axis, area.lines)
         at, delta = envelope(self.delta, columns)
-        marks = [
-            Curve(at, delta),
-            Level(threshold, "threshold"),
-            Level(-threshold),
-        ]
-        legend = self._legend_of_one()
-        return self.pictured(marks, legend, area)
+        levels = sign_levels(delta, threshold)
+        stems = Stems(at, delta, levels)
+        legend = self._legend_of_one(guides.phrases)
+        return self.pictured([*guides.levels, stems], legend, area)
 
     def _legend_of_all(self) -> list[str]:
         return [
@@ -293,23 +328,17 @@ class DeltaChart(AlongChart):
             self.x_words,
         ]
 
-    def _legend_of_one(self) -> list[str]:
+    def _legend_of_one(self, guides: Sequence[str]) -> list[str]:
         delta = self.delta
-        threshold = self.source.threshold
-        size = np.abs(delta)
-        unscored = np.isnan(delta)
         infinite = np.isinf(delta)
-        scored = count_true(~unscored)
         hidden = count_true(infinite)
-        beyond = count_true(size > threshold)
-        share = percent(beyond, scored)
         legend = [
-            "Δ = log p A − log p B, nats",
-            f"{beyond} of {scored} beyond ±{short(threshold)} ({share})",
+            f"Δ = log p A − log p B, nats; {SIDES}",
+            beyond_words(delta, self.source.threshold),
         ]
         if hidden:
             legend.append(f"{hidden} infinite, not drawn")
-        return [*legend, f"lines: ±threshold; {self.x_words}"]
+        return [*legend, *guides, self.x_words]
 
     def table(self) -> Table:
         if self.reach == "all":

@@ -44,14 +44,14 @@ def change_data(
 
 
 class ChangeChart(Chart):
-    """Histograms of |delta|: bars after, a line before."""
+    """Histograms of |delta|, before and after side by side."""
 
     detail = Area(_TABLE_BINS, 100)
 
     def prepare(self) -> None:
         change = self.source.change
         if change is None:
-            raise NothingToDraw("no other session to compare with")
+            raise NothingToDraw("no earlier session to compare with")
         self.change = change
         self.old = np.abs(change.old)
         self.new = np.abs(change.new)
@@ -135,8 +135,8 @@ class ChangeChart(Chart):
         old_name = visible(self.change.old_name)
         new_name = visible(self.change.new_name)
         return (
-            "tokens by |Δ|, nats, both axes log · line: before · bars: after ·"
-            f" mean {before} → {after}",
+            "tokens by |Δ|, nats, both axes log · left, grey: before · right: after ·"
+            f" mean |Δ| {before} → {after} nats",
             f"smaller at {smaller}, larger at {larger} of {count:,} tokens",
             f"before: {old_name}, after: {new_name}",
         )
@@ -152,7 +152,10 @@ class ChangeChart(Chart):
 
 
 def _bins(columns: int) -> int:
-    return min(_MOST_BINS, max(_FEWEST_BINS, columns))
+    """Each has a column for before and one for after, at least."""
+    pairs = columns // 2
+    at_least = max(_FEWEST_BINS, pairs)
+    return min(_MOST_BINS, at_least)
 
 
 def _mean(size: Array) -> str:

@@ -17,13 +17,13 @@ from logdrift.core.charts.along import (
 )
 from logdrift.core.charts.base import Array, Table
 from logdrift.core.charts.data import NothingToDraw
+from logdrift.core.charts.guides import ZERO
 from logdrift.core.charts.marks import (
     BAND,
     Area,
     Axes,
     Curve,
     Ends,
-    Level,
     Picture,
     Tick,
 )
@@ -108,7 +108,7 @@ class CumulativeChart(AlongChart):
         at, sums = envelope(self.sums, area.columns)
         legend = self._legend_of_one()
         curve = Curve(at, sums)
-        return self.pictured([curve, Level(0)], legend, area)
+        return self.pictured([curve, ZERO], legend, area)
 
     def _legend_of_all(self) -> list[str]:
         quantiles = np.quantile(self.totals, (0.1, 0.5, 0.9))

@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
+from logdrift.core.charts.along import beyond_words
 from logdrift.core.charts.base import Array, Table
-from logdrift.core.charts.data import NothingToDraw
 from logdrift.core.charts.marks import (
     DOT_COLUMNS,
     DOT_ROWS,
@@ -26,36 +26,22 @@ from logdrift.core.charts.places import cell_places
 from logdrift.core.charts.reduce import (
     count_bins,
     count_steps,
-    count_true,
     join_bins,
+    largest_bins,
     linear_bins,
-    nan_outside,
+    sign_levels,
 )
-from logdrift.core.charts.tokens import TokenChart
-from logdrift.core.numbers import percent, short
+from logdrift.core.charts.tokens import PossibleChart
 
 _FINE = 72
 """Rows and columns of a table, and of an SVG."""
 
 
-class LogprobChart(TokenChart):
+class LogprobChart(PossibleChart):
     """log p A to the right, log p B upwards, both from the same lowest value to 0."""
 
     def prepare(self) -> None:
         super().prepare()
-        pair = self.data.pair
-        a = pair.logprob_a[self.part]
-        b = pair.logprob_b[self.part]
-        # Delta is 0 where both sides call the token impossible: it has no place either.
-        possible_a = np.isfinite(a)
-        possible_b = np.isfinite(b)
-        possible = possible_a & possible_b
-        finite = self.counted & possible
-        if not finite.any():
-            raise NothingToDraw("no token within reach is possible on both sides")
-        self.a = nan_outside(finite, a)
-        self.b = nan_outside(finite, b)
-        self.drawn = count_true(finite)
         lowest_a = np.nanmin(self.a)
         lowest_b = np.nanmin(self.b)
         lowest = min(lowest_a, lowest_b, -0.1)
@@ -67,10 +53,7 @@ class LogprobChart(TokenChart):
 
     @property
     def description(self) -> str:
-        return (
-            "Stronger colour: more tokens (log scale). On the dashed diagonal both"
-            " sides agree."
-        )
+        return "A dot for each token. On the dashed diagonal both sides agree."
 
     def axes(self, width: int) -> Axes:
         low = self.low
@@ -99,9 +82,7 @@ class LogprobChart(TokenChart):
 
     def pictured(self, mark: Mark, legend: list[str], area: Area) -> Picture:
         """The mark, the diagonal, and where tokens lie."""
-        hidden = self.number - self.drawn
-        if hidden:
-            legend = [*legend, f"{hidden} impossible on a side, not drawn"]
+        legend = [*legend, *self.hidden_words]
         bins = self.bins(area.columns, area.lines)
         place = cell_places(bins, self.size, area, self.start)
         return Picture(
@@ -109,17 +90,6 @@ class LogprobChart(TokenChart):
             legend=tuple(legend),
             place=place,
         )
-
-    def table(self) -> Table:
-        counted = np.flatnonzero(self.counted)
-        flat = counted + self.start
-        pair = self.data.pair
-        return {
-            **self.tokens_table(),
-            "logprob_a": pair.logprob_a[flat],
-            "logprob_b": pair.logprob_b[flat],
-            "delta": self.delta[counted],
-        }
 
 
 class ScatterChart(LogprobChart):
@@ -130,16 +100,14 @@ class ScatterChart(LogprobChart):
     def picture(self, area: Area) -> Picture:
         columns = area.columns * DOT_COLUMNS
         rows = area.lines * DOT_ROWS
-        counts = self.counts(columns, rows)
+        bins = self.bins(columns, rows)
         threshold = self.source.threshold
-        beyond = count_true(self.size > threshold)
-        share = percent(beyond, self.number)
+        dots = dots_of(bins, self.delta, threshold, Area(columns, rows))
         legend = [
             "→ log p A, ↑ log p B, nats; on the dotted diagonal both agree",
-            f"{beyond:,} beyond ±{short(threshold)} ({share})",
+            beyond_words(self.delta, threshold),
             self.reach_words,
         ]
-        dots = Dots(counts)
         return self.pictured(dots, legend, area)
 
 
@@ -147,6 +115,13 @@ class DensityChart(LogprobChart):
     """How many tokens lie in each cell."""
 
     detail = Area(_FINE, _FINE)
+
+    @property
+    def description(self) -> str:
+        return (
+            "Stronger colour: more tokens (log scale). On the dashed diagonal both"
+            " sides agree."
+        )
 
     def picture(self, area: Area) -> Picture:
         counts = self.counts(area.columns, area.lines)
@@ -174,6 +149,19 @@ class DensityChart(LogprobChart):
             "logprob_b": middle[rows],
             "tokens": counts[rows, columns],
         }
+
+
+def dots_of(bins: Array, delta: Array, threshold: float, area: Area) -> Dots:
+    """Tokens in the places of an area, ``bins`` i32[n] from the upper left, each place
+    in the step of its largest ``delta`` f[n].
+    """
+    places = area.columns * area.lines
+    counts = count_bins(bins, places)
+    largest = largest_bins(bins, np.abs(delta), places)
+    levels = sign_levels(delta[largest], threshold)
+    shown = np.where(largest >= 0, levels, 0)
+    shape = (area.lines, area.columns)
+    return Dots(counts.reshape(shape), shown.reshape(shape))
 
 
 def _whole(count: float) -> str:

@@ -59,7 +59,8 @@ class ChartAxis:
 
     ``scale``: ``log`` for values above 0; ``counts`` for counts, where one stands well
     above none and the rest follows the logarithm. ``unsigned``: ticks are written
-    without a sign, for an axis that counts downwards or both ways.
+    without a sign, for an axis that counts downwards or both ways. ``centred``: the
+    middle of the axis is a value that needs a row of its own.
     """
 
     label: str
@@ -68,6 +69,7 @@ class ChartAxis:
     ticks: Sequence[Tick] = ()
     scale: Literal["linear", "log", "counts"] = "linear"
     unsigned: bool = False
+    centred: bool = False
 
     def at(self, value: float) -> float:
         """Where ``value`` lies, in units that grow evenly along the axis."""
@@ -83,6 +85,20 @@ class ChartAxis:
         low = self.at(self.low)
         high = self.at(self.high)
         return low, high
+
+    def share(self, value: float) -> float:
+        """How far along the axis a value lies: 0 at its low end, 1 at its high end."""
+        low, high = self.ends
+        above_low = self.at(value) - low
+        return above_low / (high - low)
+
+    def row(self, value: float, lines: int) -> int:
+        """The row of a value, from the top of so many lines: the ends of the axis are
+        the middles of the first and the last one.
+        """
+        last = lines - 1
+        from_bottom = round(self.share(value) * last)
+        return last - from_bottom
 
 
 def count_height(count: float) -> float:
@@ -132,18 +148,25 @@ class Range:
 
 @dataclass(frozen=True, eq=False)
 class Stems:
-    """A dot at each finite ``x``, ``y`` f[n], and a line to it from y = 0."""
+    """A dot at each finite ``x``, ``y`` f[n], and a line to it from y = 0.
+
+    ``levels`` i8[n] are their steps of colour, as `reduce.sign_levels` gives them.
+    """
 
     x: Array
     y: Array
+    levels: Array
 
 
 @dataclass(frozen=True)
 class Level:
-    """A guide line across the picture at ``y``."""
+    """A guide line across the picture at ``y``: ``letter`` marks it in a terminal,
+    ``name`` in an SVG.
+    """
 
     y: float
     name: str = ""
+    letter: str = ""
 
 
 @dataclass(frozen=True)
@@ -164,9 +187,9 @@ class Diagonal:
 class Histogram:
     """Two counts ``above`` and ``below`` i64[n] between ``edges`` f64[n+1] (> 0).
 
-    Of ``one`` population in two parts: a terminal paints their sum. Otherwise
-    ``above`` is painted as bars, ``below`` as a line over them. An SVG paints one
-    upwards and the other downwards. ``names`` say what they are.
+    Of ``one`` population in two parts: a terminal paints their sum. Otherwise it
+    paints ``below`` and ``above`` side by side, in bins of two columns and more. An SVG
+    paints one upwards and the other downwards. ``names`` say what they are.
     """
 
     edges: Floats
@@ -194,10 +217,12 @@ class Cells:
 class Dots:
     """How many tokens lie in each place, i64[rows, columns], row 0 on top.
 
-    A cell of a terminal holds `DOT_ROWS` x `DOT_COLUMNS` places.
+    A cell of a terminal holds `DOT_ROWS` x `DOT_COLUMNS` places. ``levels`` i8 of the
+    same shape are the steps of colour of the token with the largest |delta| of each.
     """
 
     counts: Array
+    levels: Array
 
 
 DOT_ROWS = 4

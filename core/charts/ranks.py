@@ -7,13 +7,15 @@ import numpy as np
 from logdrift.core.charts.along import AlongChart
 from logdrift.core.charts.base import Array, Table
 from logdrift.core.charts.data import NothingToDraw
-from logdrift.core.charts.marks import Area, Axes, Curve, Level, Picture, Stems, Tick
+from logdrift.core.charts.guides import ZERO
+from logdrift.core.charts.marks import Area, Axes, Curve, Picture, Stems, Tick
 from logdrift.core.charts.reduce import (
     bin_middles,
     count_true,
     nan_outside,
     rank_change,
     shares,
+    sign_levels,
 )
 from logdrift.core.numbers import percent, short
 
@@ -94,7 +96,8 @@ class RankChart(AlongChart):
             (top, f"A ×{times}"),
         ]
         ends = (-top * 1.05, top * 1.05)
-        return self.axes_of("log10(rank B / rank A)", ends, ticks)
+        label = "log10(rank B / rank A)"
+        return self.axes_of(label, ends, ticks, centred=True)
 
     def _axes_of_all(self) -> Axes:
         known = self.share[self.number > 0]
@@ -114,10 +117,10 @@ class RankChart(AlongChart):
             return self.pictured([curve], legend, area)
         is_known = np.isfinite(self.change)
         at = np.flatnonzero(is_known)
-        stems = Stems(at, self.change[at])
+        change = self.change[at]
+        stems = Stems(at, change, _levels(change))
         legend = self._legend_of_one(len(at))
-        same = Level(0)
-        return self.pictured([same, stems], legend, area)
+        return self.pictured([ZERO, stems], legend, area)
 
     def _legend_of_all(self) -> list[str]:
         flips = count_true(self.flips)
@@ -155,3 +158,12 @@ class RankChart(AlongChart):
             "rank_b": rank_b,
             "flip": self.flips.astype(int),
         }
+
+
+def _levels(change: Array) -> Array:
+    """The steps of log10 of rank ratios f[n], i8[n]: more than once, twice, four and
+    eight times as near to the top.
+    """
+    size = np.abs(change)
+    times = 10.0**size
+    return sign_levels(np.sign(change) * times, 1.0)

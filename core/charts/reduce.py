@@ -401,6 +401,20 @@ def count_steps(counts: Ints) -> Floats:
     return np.maximum(1.0, largest**exponents)
 
 
+def sign_levels(values: Array, threshold: float) -> Levels:
+    """The step of each of ``values`` f[n], i8[n], as tokens are coloured by delta: 0
+    within the threshold, 1 to 4 beyond it, twice, four and eight times it; below 0
+    where the value is. NaN has none.
+    """
+    bounds = threshold * 2.0 ** np.arange(SHADES)
+    size = np.abs(values)
+    known = np.nan_to_num(size, nan=0.0, posinf=np.inf)
+    steps = np.searchsorted(bounds, known, "left")
+    is_negative = values < 0
+    levels = np.where(is_negative, -steps, steps)
+    return np.asarray(levels, np.int8)
+
+
 def rank_change(rank_a: Array, rank_b: Array) -> Singles:
     """log10(rank_b / rank_a), f32[n]: above 0 where A puts the token nearer to the top;
     NaN where a rank is unknown (0).

@@ -67,13 +67,12 @@ CHARTS: tuple[Entry, ...] = (
         "Sum of Δ so far; its exponential is the importance ratio of the sequence.",
     ),
     Entry(
-        "scatter",
-        "scatter",
-        f"{_HERE}.logprobs:ScatterChart",
-        "A dot for each token, log p of A to the right, of B upwards.",
+        "gap",
+        "Δ by log p",
+        f"{_HERE}.gaps:LogprobGapChart",
+        "A dot for each token: log p of B to the right, Δ upwards, and the threshold.",
         ALL_FIRST,
         of_threshold=True,
-        in_report="none",
     ),
     Entry(
         "histogram",
@@ -107,12 +106,13 @@ CHARTS: tuple[Entry, ...] = (
         " tokens.",
     ),
     Entry(
-        "density",
-        "density",
-        f"{_HERE}.logprobs:DensityChart",
-        "As the scatter; shades are the number of tokens in a cell.",
+        "mean_gap",
+        "Δ by mean",
+        f"{_HERE}.gaps:MeanGapChart",
+        "Bland-Altman: the mean of both log p to the right, Δ upwards, with its mean"
+        " and the band of 95% of the tokens.",
         ALL_FIRST,
-        in_report="panel",
+        of_threshold=True,
     ),
     Entry(
         "entropy",
@@ -138,6 +138,23 @@ CHARTS: tuple[Entry, ...] = (
         ("all",),
         of_change=True,
         in_report="none",
+    ),
+    Entry(
+        "scatter",
+        "scatter",
+        f"{_HERE}.logprobs:ScatterChart",
+        "A dot for each token, log p of A to the right, of B upwards.",
+        ALL_FIRST,
+        of_threshold=True,
+        in_report="none",
+    ),
+    Entry(
+        "density",
+        "density",
+        f"{_HERE}.logprobs:DensityChart",
+        "As the scatter; shades are the number of tokens in a cell.",
+        ALL_FIRST,
+        in_report="panel",
     ),
 )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from logdrift.core.charts.base import Array, Chart
+from logdrift.core.charts.base import Array, Chart, Table
 from logdrift.core.charts.data import NothingToDraw
 from logdrift.core.charts.reduce import count_true, nan_outside
 
@@ -44,4 +44,45 @@ class TokenChart(Chart):
             "sequence": sequence,
             "position": flat - start,
             "token_id": token_ids[flat],
+        }
+
+
+class PossibleChart(TokenChart):
+    """Of the counted tokens that are possible on both sides: ``a`` and ``b`` are their
+    log-probabilities f32[n], NaN for all others.
+    """
+
+    def prepare(self) -> None:
+        super().prepare()
+        pair = self.data.pair
+        a = pair.logprob_a[self.part]
+        b = pair.logprob_b[self.part]
+        # Delta is 0 where both sides call the token impossible: it has no place either.
+        possible_a = np.isfinite(a)
+        possible_b = np.isfinite(b)
+        possible = possible_a & possible_b
+        finite = self.counted & possible
+        if not finite.any():
+            raise NothingToDraw("no token within reach is possible on both sides")
+        self.a = nan_outside(finite, a)
+        self.b = nan_outside(finite, b)
+        self.drawn = count_true(finite)
+
+    @property
+    def hidden_words(self) -> list[str]:
+        """How many tokens have no place, for a legend."""
+        hidden = self.number - self.drawn
+        if hidden:
+            return [f"{hidden} impossible on a side, not drawn"]
+        return []
+
+    def table(self) -> Table:
+        counted = np.flatnonzero(self.counted)
+        flat = counted + self.start
+        pair = self.data.pair
+        return {
+            **self.tokens_table(),
+            "logprob_a": pair.logprob_a[flat],
+            "logprob_b": pair.logprob_b[flat],
+            "delta": self.delta[counted],
         }

@@ -12,14 +12,18 @@ from logdrift.core.charts import marks as m
 from logdrift.core.charts.base import Chart
 from logdrift.core.report import svg
 from logdrift.core.report.svg_parts import (
+    BOTTOM,
+    HEIGHT,
     LEFT,
     RIGHT,
+    TOP,
     WIDTH,
     Axis,
     AxisMark,
     band_path,
     frame,
     line_path,
+    point,
     text,
     uprights,
 )
@@ -52,9 +56,6 @@ def marks_svg(
             return _histogram(mark, guides, axes, title, description)
         if isinstance(mark, m.Cells):
             return _cells(mark, axes, title, description)
-        if isinstance(mark, m.Dots):
-            counts = _from_bottom(mark.counts)
-            return _heat(counts, axes, title, description)
     return _lines(marks, guides, axes, title, description)
 
 
@@ -85,24 +86,30 @@ def _lines(
     title: str,
     description: str,
 ) -> str:
-    """Bands, then levels and guides, then lines and stems."""
+    """Bands and levels, then lines, dots and stems, then guides and names."""
     x = _axis(axes.x)
     y = _axis(axes.y)
     bands = []
-    levels = []
+    levels: list[m.Level] = []
     curves: list[str] = []
     for mark in marks:
         if isinstance(mark, m.Range):
             bands.append(_band(mark, x, y))
         elif isinstance(mark, m.Level):
-            levels.append(_level(mark, y))
+            levels.append(mark)
+        elif isinstance(mark, m.Diagonal):
+            curves.append(_diagonal(x, y))
+        elif isinstance(mark, m.Dots):
+            curves += _dots(mark, x, y)
         elif isinstance(mark, m.Curve):
             path = line_path(x, y, mark.x, mark.y)
             curves.append(f'<path class="cx-line" d="{path}"/>')
         elif isinstance(mark, m.Stems):
             curves += _stems(mark, x, y)
     upright_lines = uprights(x, guides)
-    body = [*bands, *levels, *upright_lines, *curves]
+    lines = [_level(level, y) for level in levels]
+    names = _level_names(levels, y)
+    body = [*bands, *lines, *curves, *upright_lines, *names]
     shapes = "".join(body)
     return frame(x, y, shapes, title, description)
 
@@ -112,31 +119,94 @@ def _band(mark: m.Range, x: Axis, y: Axis) -> str:
     return f'<path class="cx-band" d="{path}"/>'
 
 
-def _level(mark: m.Level, y: Axis) -> str:
-    at = y.up(mark.y)
+_NAME_HEIGHT = 12
+"""Pixels that the name of a level takes."""
+
+
+def _level(level: m.Level, y: Axis) -> str:
+    """A line across."""
+    at = y.up(level.y)
     right = WIDTH - RIGHT
-    style = "cx-mark" if mark.y else "cx-axis"
-    line = f'<path class="{style}" d="M{LEFT} {at:.1f}H{right}"/>'
-    if not mark.name:
-        return line
-    name_x = right - 4
-    name = text(name_x, at - 4, mark.name, "cx-name cx-small", "end")
-    return line + name
+    style = "cx-mark" if level.y else "cx-axis"
+    return f'<path class="{style}" d="M{LEFT} {at:.1f}H{right}"/>'
+
+
+def _level_names(levels: Sequence[m.Level], y: Axis) -> list[str]:
+    """At the left, each above its line; below it where another line is too near."""
+    named = [level for level in levels if level.name]
+    names = []
+    for level in named:
+        at = y.up(level.y)
+        above = [y.up(other.y) for other in named if other.y > level.y]
+        is_near = any(at - place < _NAME_HEIGHT for place in above)
+        words_y = at + _NAME_HEIGHT if is_near else at - 4
+        names.append(text(LEFT + 4, words_y, level.name, "cx-name cx-small"))
+    return names
+
+
+def _diagonal(x: Axis, y: Axis) -> str:
+    """Where y is x; both axes have the same ends."""
+    start = point(x, y, x.low, x.low)
+    end = point(x, y, x.high, x.high)
+    return f'<path class="cx-mark" d="M{start}L{end}"/>'
 
 
 def _stems(mark: m.Stems, x: Axis, y: Axis) -> list[str]:
+    """A line from 0 to each value and a dot at its end, in the colour of its level."""
     zero = y.up(0.0)
-    path = []
-    dots = []
-    positions = mark.x.tolist()
-    values = mark.y.tolist()
-    places = zip(positions, values, strict=True)
-    for at, value in places:
-        across = x.across(at)
-        up = y.up(value)
-        path.append(f"M{across:.1f} {zero:.1f}V{up:.1f}")
-        dots.append(f'<circle class="cx-dot" cx="{across:.1f}" cy="{up:.1f}" r="2"/>')
-    return [f'<path class="cx-line" d="{"".join(path)}"/>', *dots]
+    shapes = []
+    for level in _painted_levels(mark.levels):
+        is_of_level = mark.levels == level
+        lines = []
+        dots = []
+        positions = mark.x[is_of_level].tolist()
+        values = mark.y[is_of_level].tolist()
+        for at, value in zip(positions, values, strict=True):
+            place = point(x, y, at, value)
+            across, _, up = place.partition(" ")
+            lines.append(f"M{across} {zero:.1f}V{up}")
+            dots.append(f"M{place}h0")
+        shapes.append(_ink("cx-stem", level, "".join(lines)))
+        shapes.append(_ink("cx-point", level, "".join(dots)))
+    return shapes
+
+
+def _dots(mark: m.Dots, x: Axis, y: Axis) -> list[str]:
+    """A point in the middle of each place with tokens."""
+    rows, columns = mark.counts.shape
+    across = _middles(columns, LEFT, WIDTH - RIGHT)
+    down = _middles(rows, TOP, HEIGHT - BOTTOM)
+    shapes = []
+    for level in _painted_levels(mark.levels):
+        is_of_level = (mark.levels == level) & (mark.counts > 0)
+        places = np.argwhere(is_of_level).tolist()
+        points = [f"M{across[column]:.1f} {down[row]:.1f}h0" for row, column in places]
+        shapes.append(_ink("cx-point", level, "".join(points)))
+    return shapes
+
+
+def _middles(cells: int, start: float, stop: float) -> list[float]:
+    """The middles of so many equal cells between two pixels."""
+    width = (stop - start) / cells
+    return [start + (cell + 0.5) * width for cell in range(cells)]
+
+
+def _painted_levels(levels: m.Array) -> list[int]:
+    """The levels that occur, the largest ones last, on top of the others."""
+    return sorted(set(levels.ravel().tolist()), key=abs)
+
+
+def _ink(shape: str, level: int, path: str) -> str:
+    """A path in the colour of a level: stronger for a larger one."""
+    if not path:
+        return ""
+    side = "cx-within"
+    if level > 0:
+        side = "cx-a"
+    elif level < 0:
+        side = "cx-b"
+    opacity = 0.6 + 0.1 * abs(level)
+    return f'<path class="{shape} {side}" stroke-opacity="{opacity:.1f}" d="{path}"/>'
 
 
 def _bars(mark: m.LabelledBars, axes: m.Axes, title: str, description: str) -> str:

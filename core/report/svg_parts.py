@@ -70,6 +70,9 @@ def _rules(colours: dict[str, str]) -> str:
         f".cx-bar{{fill:{colours['bar']}}}"
         f".cx-up{{fill:{colours['up']}}}"
         f".cx-down{{fill:{colours['down']}}}"
+        f".cx-a{{stroke:{colours['up']}}}"
+        f".cx-b{{stroke:{colours['down']}}}"
+        f".cx-within{{stroke:{colours['bar']}}}"
         f".cx-mark{{stroke:{colours['mark']}}}"
         f".cx-dot{{fill:{colours['mark']}}}"
         f".cx-heat{{fill:{colours['heat']}}}"
@@ -84,6 +87,8 @@ _SHAPES = (
     ".cx-grid,.cx-axis{stroke-width:1;fill:none}"
     ".cx-line{stroke-width:1.8;fill:none;stroke-linejoin:round}"
     ".cx-band{opacity:.35}"
+    ".cx-stem{stroke-width:1.2;fill:none}"
+    ".cx-point{stroke-width:3.4;stroke-linecap:round;fill:none}"
     ".cx-mark{stroke-width:1.4;stroke-dasharray:4 3;fill:none}"
 )
 _DARK_RULES = f"@media screen and (prefers-color-scheme:dark){{{_rules(_DARK)}}}"

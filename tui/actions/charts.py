@@ -171,7 +171,7 @@ CHART_COMMANDS: tuple[Command, ...] = (
     ),
     *(
         Command(
-            scope="zoom",
+            scope="chart",
             action="chart",
             arguments=(number,),
             keys=(str((number + 1) % 10),),

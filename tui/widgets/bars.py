@@ -228,14 +228,21 @@ def _cells(runs: Sequence[Run]) -> int:
 
 
 class Tabs(Bar):
-    """Names of the panes of a narrow screen, the shown one marked."""
+    """Names of the panes of a narrow screen, the shown one marked.
+
+    ``numbered``: digits choose among them, and stand before the names.
+    """
 
     names: Sequence[tuple[str, str]] = ()
     active = ""
+    numbered = True
 
-    def show(self, names: Sequence[tuple[str, str]], active: str) -> None:
+    def show(
+        self, names: Sequence[tuple[str, str]], active: str, *, numbered: bool = True
+    ) -> None:
         self.names = names
         self.active = active
+        self.numbered = numbered
         self.draw()
 
     def draw(self) -> None:
@@ -251,7 +258,9 @@ class Tabs(Bar):
     def _texts(self) -> Iterator[tuple[str, str]]:
         """Each pane's name and its text, with the key that shows it."""
         for key, (name, title) in enumerate(self.names, 1):
-            yield name, f" {key} {title} "
+            if self.numbered:
+                title = f"{key} {title}"
+            yield name, f" {title} "
 
     def on_click(self, event: Click) -> None:
         end = 0

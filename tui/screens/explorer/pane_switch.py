@@ -113,5 +113,8 @@ class PaneSwitch:
         self._draw_soon()
 
     def show_tabs(self) -> None:
-        """Write the tabs, the one of the pane in front marked."""
-        self._tabs.show(PANES, self.pane)
+        """Write the tabs, the one of the pane in front marked.
+
+        In the chart digits choose among charts, so they are no keys of the tabs.
+        """
+        self._tabs.show(PANES, self.pane, numbered=self.pane != "chart")

@@ -8,15 +8,18 @@ from typing import TYPE_CHECKING
 from rich.style import Style
 from textual.strip import Strip
 
-from logdrift.tui.palette import Palette
+from logdrift.tui.palette import STEPS, Palette
+from logdrift.tui.widgets.charts.plot import QUIET_TONE, CellPlace
 from logdrift.tui.widgets.lines import Runs, strip_of
 
 if TYPE_CHECKING:
+    from rich.color import Color
+
     from logdrift.core.charts.marks import TokenCell
     from logdrift.tui.widgets.charts.terminal import Drawing
 
-_BRIGHT = frozenset("▁▂▃▄▅▆▇█●")
-_FREE = frozenset(" ·░╌┆")
+_BRIGHT = frozenset("▁▂▃▄▅▆▇█▲▼")
+_FREE = frozenset(" ·░╌─┆")
 """What the line of the cursor is drawn over."""
 
 
@@ -72,20 +75,75 @@ class _Styles:
         self.shaded = chart.shaded
         self.muted = palette.muted
         self.bright = palette.text
-        self.shade = palette.text
-        largest_step = palette.steps[0][-1]
-        colour = largest_step.bgcolor
-        if colour is not None and palette.dark:
-            self.shade = Style(color=colour)
+        self.tones = chart.tones
+        self.shade = ink_of(palette, SINGLE)
+        steps = range(-STEPS, STEPS + 1)
+        self.inks = {level: ink_of(palette, level) for level in steps}
+        self.inks[QUIET_TONE] = palette.muted
 
-    def of(self, char: str) -> Style:
+    def of(self, char: str, place: CellPlace) -> Style:
         """The style of a character between the axes."""
         if self.shaded:
             return self.shade
+        tone = self.tones.get(place)
+        if tone:
+            return self.inks[tone]
         is_braille = "⠀" < char <= "⣿"
         if is_braille or char in _BRIGHT:
             return self.bright
         return self.muted
+
+
+SINGLE = 2 * STEPS
+"""The level of `ink_of` for a number without a sign."""
+_LEAST_CONTRAST = 3.0
+"""Between a mark and its page: WCAG 2.1, 1.4.11, for graphical objects."""
+
+
+def ink_of(palette: Palette, level: int) -> Style:
+    """The colour of a mark of a level: the background that a token of the level has, or
+    of the next step that stands out from the page.
+    """
+    if not level:
+        return palette.text
+    if palette.depth == "none":
+        return palette.strong
+    sign = -1 if level < 0 else 1
+    last = SINGLE if abs(level) > STEPS else STEPS
+    page = _triplet(palette.back.bgcolor, dark=palette.dark)
+    for step in range(abs(level), last + 1):
+        colour = palette.level(sign * step).bgcolor
+        if _contrast(_triplet(colour, dark=palette.dark), page) >= _LEAST_CONTRAST:
+            return Style(color=colour)
+    return palette.text
+
+
+def _triplet(colour: Color | None, *, dark: bool) -> tuple[int, int, int]:
+    """Red, green and blue; without a colour those of the page itself."""
+    if colour is not None:
+        red, green, blue = colour.get_truecolor()
+        return red, green, blue
+    return (0, 0, 0) if dark else (255, 255, 255)
+
+
+def _contrast(one: tuple[int, int, int], other: tuple[int, int, int]) -> float:
+    """The ratio of both colours' luminances, 1 to 21 (WCAG 2.1)."""
+    darker, lighter = sorted([_luminance(one), _luminance(other)])
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def _luminance(colour: tuple[int, int, int]) -> float:
+    """Relative luminance of sRGB, 0 to 1 (WCAG 2.1)."""
+    red, green, blue = map(_linear, colour)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def _linear(channel: int) -> float:
+    share = channel / 255
+    if share <= 0.04045:
+        return share / 12.92
+    power: float = ((share + 0.055) / 1.055) ** 2.4
+    return power
 
 
 def _styled_rows(chart: Drawing, palette: Palette) -> list[Runs]:
@@ -102,19 +160,21 @@ def _styled_rows(chart: Drawing, palette: Palette) -> list[Runs]:
         if y in inside:
             area = between_axes
         padded = text.ljust(right)
-        runs = _runs(padded, area, styles)
+        row = y - chart.top
+        runs = _runs(padded, area, row, styles)
         rows.append(runs)
     return rows
 
 
-def _runs(text: str, area: range, styles: _Styles) -> Runs:
+def _runs(text: str, area: range, row: int, styles: _Styles) -> Runs:
     """A row as runs of one style; ``area`` are its columns between the axes."""
     runs: Runs = []
     style_before = None
     for x, char in enumerate(text):
         style = styles.muted
         if x in area:
-            style = styles.of(char)
+            place = (row, x - area.start)
+            style = styles.of(char, place)
         if style_before is style:
             before, _ = runs[-1]
             text = before + char

@@ -19,10 +19,12 @@ from textual.worker import get_current_worker
 from logdrift.core.charts.registry import CHARTS, FAR
 from logdrift.core.compare.pair import Pair
 from logdrift.core.session.reader import Session
+from logdrift.tui.actions import key_of
 from logdrift.tui.bindings import bindings
 from logdrift.tui.faults import background
 from logdrift.tui.glyphs import fit
-from logdrift.tui.widgets.charts.title import name_at, title_runs
+from logdrift.tui.services import services
+from logdrift.tui.widgets.charts.title import ChartTitle
 from logdrift.tui.widgets.lines import Text, strip_of
 
 if TYPE_CHECKING:
@@ -289,8 +291,19 @@ class ChartPane(Text, inherit_bindings=False):
             self.made = built.chart
         self.chart = built.drawing
         self.problem = built.problem
+        if built.problem and self._lacks_earlier:
+            key = key_of("explorer", "before", services(self).keymap)
+            self.problem += f": {key} chooses an earlier session"
         self.refresh_fixed()
         self._paint()
+
+    @property
+    def _lacks_earlier(self) -> bool:
+        """The chart compares with an earlier session, and none was chosen."""
+        source = self.source
+        has_pair = source is not None and source.data is not None
+        no_earlier = source is not None and source.change is None
+        return CHARTS[self.kind].of_change and has_pair and no_earlier
 
     def _take_problem(self, words: str) -> None:
         """Say why there is no chart."""
@@ -323,10 +336,18 @@ class ChartPane(Text, inherit_bindings=False):
         run = (text, self.palette.muted)
         return strip_of([run], width)
 
-    def _title_line(self, width: int) -> Strip:
-        runs = title_runs(
-            self.kind, self.reach, width, self.palette, focused=self.has_focus
+    @property
+    def title(self) -> ChartTitle:
+        """What the first line says."""
+        return ChartTitle(
+            kind=self.kind,
+            reach=self.reach,
+            focused=self.has_focus,
+            keymap=services(self).keymap,
         )
+
+    def _title_line(self, width: int) -> Strip:
+        runs = self.title.runs(width, self.palette)
         return strip_of(runs, width)
 
     def _paint(self) -> None:
@@ -375,18 +396,26 @@ class ChartPane(Text, inherit_bindings=False):
         columns = side * FAR
         self.action_chart_step(columns, 0)
 
+    def action_chart(self, number: int) -> None:
+        """Chart ``number``, from 0."""
+        self.choose(number)
+
     def action_to_tokens(self) -> None:
         self.post_message(self.TokensWanted())
 
     def on_click(self, event: Click) -> None:
         """Put the cursor where it is clicked, or choose the name that is clicked."""
         event.stop()
-        if event.y > 0:
-            y = event.y - self.fixed + self.top
-            self._go_to_cell(event.x, y)
+        # A click counts from the border, what is drawn from inside of it.
+        at = event.get_content_offset(self)
+        if at is None:
             return
-        title = self._title_line(self.size.width)
-        kind = name_at(title.text, event.x)
+        if at.y > 0:
+            y = at.y - self.fixed + self.top
+            self._go_to_cell(at.x, y)
+            return
+        width = self.size.width
+        kind = self.title.name_at(at.x, width, self.palette)
         if kind is not None:
             self.choose(kind)
 

@@ -12,17 +12,26 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
-from logdrift.core.charts.marks import Area, Array, Axes, ChartAxis, Curve
+from logdrift.core.charts.marks import DOT_ROWS, Area, Array, Axes, ChartAxis, Curve
 
+QUIET_TONE = 5
+"""The tone of what stands behind the rest; -4 to 4 are `reduce.sign_levels`."""
 _LOCK = threading.Lock()
+_ZERO_LINE = "─"
 _H_LINE = "╌"
 _V_LINE = "┆"
 _EIGHTHS = " ▁▂▃▄▅▆▇█"
 
 
+CellPlace = tuple[int, int]
+"""Row and column of a cell between the axes, counted from the upper left corner."""
+
+
 class Plot:
     """A frame of ``width`` x ``height`` cells; between its axes ``area`` cells from
     (``left``, ``top``) on.
+
+    ``tones`` are the steps of colour of cells that have one, `QUIET_TONE` among them.
     """
 
     def __init__(
@@ -34,6 +43,7 @@ class Plot:
         for row in rows:
             padded = row.ljust(width)
             self.cells.append(list(padded))
+        self.tones: dict[CellPlace, int] = {}
         frame_top = _row_with("┌", self.cells)
         frame_bottom = _row_with("└", self.cells)
         corners = self.cells[frame_top]
@@ -59,30 +69,41 @@ class Plot:
         """The column of a value, as plotext places it; outside of the area for a value
         outside of the axis.
         """
-        share = _share(self.axes.x, x)
+        share = self.axes.x.share(x)
         last = self.area.columns - 1
         column = share * last
         return math.floor(column + 0.5)
 
     def row(self, y: float) -> int:
         """The row of a value, from the top."""
-        share = _share(self.axes.y, y)
+        return self.axes.y.row(y, self.area.lines)
+
+    def height_in_dots(self, y: float) -> int:
+        """The place of a value in dots of braille, from the top: four a row, so that
+        0 on an axis with 0 in its middle lies between the dots of a row.
+        """
+        share = self.axes.y.share(y)
         last = self.area.lines - 1
-        from_bottom = round(share * last)
-        return last - from_bottom
+        from_top = (1 - share) * last + 0.5
+        return math.floor(from_top * DOT_ROWS + 0.5)
 
     def height(self, y: float) -> float:
         """The height of a bar to a value, as a share of the area: 0 to 1."""
-        share = _share(self.axes.y, y)
+        share = self.axes.y.share(y)
         share = max(0.0, share)
         return min(1.0, share)
 
-    def put(self, column: int, row: int, char: str) -> None:
+    def put(self, column: int, row: int, char: str, tone: int = 0) -> None:
         """Put a character between the axes, over what is there."""
-        if self._has_column(column) and self._has_row(row):
-            line = self.cells[self.top + row]
-            place = self.left + column
-            line[place] = char
+        if not self._has_column(column) or not self._has_row(row):
+            return
+        line = self.cells[self.top + row]
+        place = self.left + column
+        line[place] = char
+        if tone:
+            self.tones[row, column] = tone
+        else:
+            self.tones.pop((row, column), None)
 
     def put_below(self, column: int, row: int, char: str) -> None:
         """Put a character between the axes, where the cell is still empty."""
@@ -108,12 +129,19 @@ class Plot:
             self.put(column, row, char)
             column += 1
 
-    def level(self, y: float) -> None:
-        """A guide line across, below all else."""
+    def level(self, y: float, letter: str = "") -> None:
+        """A guide line across, below all else; its letter stands in the frame at the
+        right.
+        """
+        glyph = _H_LINE if y else _ZERO_LINE
         row = self.row(y)
         columns = self.area.columns
         for column in range(columns):
-            self.put_below(column, row, _H_LINE)
+            self.put_below(column, row, glyph)
+        if letter and self._has_row(row):
+            line = self.cells[self.top + row]
+            frame = self.left + columns
+            line[frame] = letter
 
     def upright(self, x: float, letter: str = "") -> None:
         """A guide line up, below all else; its letter stands in the frame above it."""
@@ -127,15 +155,12 @@ class Plot:
             place = self.left + column
             frame[place] = letter
 
-    def bar(self, column: int, height: float, *, over: bool = True) -> None:
+    def bar(self, column: int, height: float, tone: int = 0) -> None:
         """A bar of a `height` in one column, at least an eighth of a cell high; none
-        for a height of 0. Without ``over`` it lies below what is there.
+        for a height of 0.
         """
         if height <= 0:
             return
-        put = self.put_below
-        if over:
-            put = self.put
         lines = self.area.lines
         eighths = round(height * lines * 8)
         eighths = max(1, eighths)
@@ -143,7 +168,7 @@ class Plot:
         while eighths > 0 and row >= 0:
             filled = min(8, eighths)
             glyph = _EIGHTHS[filled]
-            put(column, row, glyph)
+            self.put(column, row, glyph, tone)
             eighths -= filled
             row -= 1
 
@@ -154,13 +179,6 @@ def _row_with(char: str, cells: Sequence[Sequence[str]]) -> int:
         if char in row:
             return y
     raise ValueError(f"no row of the plot has a {char}")
-
-
-def _share(axis: ChartAxis, value: float) -> float:
-    """How far along the axis a value lies: 0 at its low end, 1 at its high end."""
-    low, high = axis.ends
-    above_low = axis.at(value) - low
-    return above_low / (high - low)
 
 
 def _plotext(axes: Axes, width: int, height: int, curves: Sequence[Curve]) -> list[str]:

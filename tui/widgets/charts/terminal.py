@@ -5,8 +5,8 @@ each kind of mark.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -36,13 +36,13 @@ from logdrift.core.charts.marks import (
 )
 from logdrift.core.charts.reduce import shade_levels
 from logdrift.core.numbers import short
-from logdrift.tui.widgets.charts.plot import Plot
+from logdrift.tui.widgets.charts.plot import QUIET_TONE, CellPlace, Plot
 
 _BRAILLE = 0x2800
 _DOTS = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]])
 """Bits of the braille dots, by row and column of a cell."""
-_STEM = "│"
-_STEM_END = "●"
+_TIPS = {1: "▲", -1: "▼"}
+"""The ends of stems beyond the threshold, as the text marks these tokens."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +51,8 @@ class Drawing:
     the cursor can be shown in it.
 
     ``legend`` are phrases, the most needed first. ``shaded``: `marks.SHADES` in the
-    area are steps of one scale.
+    area are steps of one scale. ``tones`` are the steps of colour of cells between the
+    axes, by row and column.
     """
 
     rows: tuple[str, ...]
@@ -62,12 +63,16 @@ class Drawing:
     legend: tuple[str, ...]
     place: TokenPlaces | None = None
     shaded: bool = False
+    tones: Mapping[CellPlace, int] = field(default_factory=dict)
 
 
 def draw(chart: Chart, width: int, height: int) -> Drawing:
     """The chart in ``width`` x ``height`` cells, axes included."""
     axes = chart.axes(width)
     empty = Plot(axes, width, height)
+    if axes.y.centred and empty.area.lines % 2 == 0 and empty.area.lines > 1:
+        height -= 1
+        empty = Plot(axes, width, height)
     picture = chart.picture(empty.area)
     marks = picture.marks
     plot = paint(axes, marks, width, height, empty)
@@ -81,6 +86,7 @@ def draw(chart: Chart, width: int, height: int) -> Drawing:
         legend=picture.legend,
         place=picture.place,
         shaded=Cells in kinds,
+        tones=plot.tones,
     )
 
 
@@ -112,18 +118,11 @@ def _curves(mark: Mark) -> list[Curve]:
     """The lines of a mark, which plotext draws."""
     if isinstance(mark, Curve):
         return [mark]
-    if not isinstance(mark, Histogram):
-        return []
-    if not mark.one:
-        left_edges = mark.edges[:-1]
-        right_edges = mark.edges[1:]
-        middles = np.sqrt(left_edges * right_edges)
-        return [Curve(middles, mark.below)]
     return []
 
 
 def _level(plot: Plot, mark: Level) -> None:
-    plot.level(mark.y)
+    plot.level(mark.y, mark.letter)
 
 
 def _upright(plot: Plot, mark: Upright) -> None:
@@ -161,40 +160,90 @@ def _band(plot: Plot, mark: Range) -> None:
 
 
 def _stems(plot: Plot, mark: Stems) -> None:
-    places = mark.x.tolist()
-    heights = mark.y.tolist()
-    for x, y in zip(places, heights, strict=True):
+    """The largest last, so that none is hidden behind a smaller one."""
+    size = np.abs(mark.y)
+    order = size.argsort(kind="stable")
+    places = mark.x[order].tolist()
+    heights = mark.y[order].tolist()
+    levels = mark.levels[order].tolist()
+    for x, y, level in zip(places, heights, levels, strict=True):
         column = plot.column(x)
-        _stem(plot, column, y)
+        _stem(plot, column, y, level)
 
 
-def _stem(plot: Plot, column: int, y: float) -> None:
-    """A line from 0 to ``y`` with a dot at its end, at least a row away from 0."""
-    zero = plot.row(0)
-    above = zero - 1
-    below = zero + 1
-    end = plot.row(y)
+def _stem(plot: Plot, column: int, y: float, level: int) -> None:
+    """A line of dots from 0 to ``y``, at least one, and a tip at the end of one with a
+    level.
+    """
+    zero = plot.height_in_dots(0)
+    end = plot.height_in_dots(y)
     if y > 0:
-        end = min(end, above)
-        rows = range(end, zero)
+        first = min(end, zero - 1)
+        dots = range(first, zero)
     else:
-        end = max(end, below)
-        rows = range(below, end + 1)
-    for row in rows:
-        plot.put(column, row, _STEM)
-    plot.put(column, end, _STEM_END)
+        stop = max(end, zero + 1)
+        dots = range(zero, stop)
+    for row, bits in _rows_of_dots(dots).items():
+        plot.put(column, row, _braille(bits), level)
+    if level:
+        _tip(plot, column, y, level)
+
+
+def _rows_of_dots(dots: range) -> dict[int, int]:
+    """The bits of braille in the left half of each row, for dots counted from the
+    top.
+    """
+    rows: dict[int, int] = {}
+    for dot in dots:
+        row, place = divmod(dot, DOT_ROWS)
+        bit = int(_DOTS[place, 0])
+        rows[row] = rows.get(row, 0) | bit
+    return rows
+
+
+def _tip(plot: Plot, column: int, y: float, level: int) -> None:
+    """Its sign is that of ``y``, at least a row away from 0."""
+    zero_row = plot.row(0)
+    sign = 1 if y > 0 else -1
+    rows_up = zero_row - plot.row(y)
+    rows_up = sign * max(1, abs(rows_up))
+    plot.put(column, zero_row - rows_up, _TIPS[sign], level)
+
+
+def _braille(bits: int) -> str:
+    return chr(_BRAILLE + bits)
 
 
 def _histogram(plot: Plot, mark: Histogram) -> None:
-    counts = mark.above
-    if mark.one:
-        counts = mark.above + mark.below
+    """One bar a column; of two populations their bars stand side by side."""
     columns = plot.area.columns
+    if not mark.one:
+        _two_histograms(plot, mark)
+        return
+    counts = mark.above + mark.below
     bins = _stretched(len(counts), columns)
     stretched = counts[bins].tolist()
     for column, count in enumerate(stretched):
         height = plot.height(count)
-        plot.bar(column, height, over=mark.one)
+        plot.bar(column, height)
+
+
+def _two_histograms(plot: Plot, mark: Histogram) -> None:
+    """In each bin ``below`` at the left, quiet, and ``above`` at the right."""
+    columns = plot.area.columns
+    count = len(mark.above)
+    before = mark.below.tolist()
+    after = mark.above.tolist()
+    for index in range(count):
+        left = index * columns // count
+        right = (index + 1) * columns // count
+        middle = (left + right) // 2
+        quiet_height = plot.height(before[index])
+        height = plot.height(after[index])
+        for column in range(left, middle):
+            plot.bar(column, quiet_height, QUIET_TONE)
+        for column in range(middle, right):
+            plot.bar(column, height)
 
 
 def _cells(plot: Plot, mark: Cells) -> None:
@@ -223,12 +272,16 @@ def _dots(plot: Plot, mark: Dots) -> None:
     bits_of_a_cell = _DOTS[None, :, None, :]
     bits = (counts > 0) * bits_of_a_cell
     codes = bits.sum(axis=(1, 3))
+    levels = mark.levels.reshape(shape)
+    highest = levels.max(axis=(1, 3))
+    lowest = levels.min(axis=(1, 3))
+    is_up = highest >= -lowest
+    tones = np.where(is_up, highest, lowest)
     places = np.argwhere(codes)
     for row, column in places.tolist():
-        code = codes[row, column]
-        code_point = _BRAILLE + int(code)
-        glyph = chr(code_point)
-        plot.put(column, row, glyph)
+        code = int(codes[row, column])
+        tone = int(tones[row, column])
+        plot.put(column, row, _braille(code), tone)
 
 
 def _bars(plot: Plot, mark: LabelledBars) -> None:

@@ -1,0 +1,65 @@
+"""Guide lines across a picture: a picture of few rows shows those that can be told
+apart, and its legend says which are left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from logdrift.core.charts.marks import ChartAxis, Level
+from logdrift.core.numbers import short
+
+ZERO = Level(0)
+"""The line at 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class Guide:
+    """Lines that are shown together: all of one letter, and what it stands for."""
+
+    letter: str
+    words: str
+    levels: tuple[Level, ...]
+
+
+def threshold_guide(threshold: float) -> Guide:
+    """The lines at +- the threshold, nats."""
+    above = Level(threshold, "threshold", "t")
+    below = Level(-threshold, "", "t")
+    return Guide("t", f"threshold ±{short(threshold)} nats", (above, below))
+
+
+@dataclass(frozen=True, slots=True)
+class SeenGuides:
+    """The lines that a picture shows, and what its legend says of all of them."""
+
+    levels: tuple[Level, ...]
+    phrases: tuple[str, ...]
+
+
+def seen_guides(guides: Sequence[Guide], axis: ChartAxis, lines: int) -> SeenGuides:
+    """The line at 0, then each guide that has rows of its own in so many lines.
+
+    The first guides take their rows first.
+    """
+    zero_row = axis.row(0, lines)
+    taken = {zero_row}
+    levels = [ZERO]
+    phrases: list[str] = []
+    for guide in guides:
+        rows = [axis.row(level.y, lines) for level in guide.levels]
+        if _is_free(rows, taken, lines):
+            taken.update(rows)
+            levels += guide.levels
+            phrases.append(f"{guide.letter}: {guide.words}")
+        else:
+            phrases.append(f"{guide.words} (too few rows for its line)")
+    return SeenGuides(tuple(levels), tuple(phrases))
+
+
+def _is_free(rows: Sequence[int], taken: set[int], lines: int) -> bool:
+    """Whether these are different rows of the picture that no other line has."""
+    different = len(set(rows)) == len(rows)
+    inside = all(0 <= row < lines for row in rows)
+    return different and inside and taken.isdisjoint(rows)
