@@ -24,6 +24,7 @@ from logdrift.core.plan import (
     load_plan,
     parse_spec,
 )
+from logdrift.core.plan.writing import plan_toml
 from logdrift.core.session.reader import open_session
 from logdrift.tui.app import LogdriftApp
 from logdrift.tui.models import capture_form as forms
@@ -36,6 +37,7 @@ from logdrift.tui.models.capture_form import (
     form_of,
     options_text,
 )
+from logdrift.tui.models.capture_rows import form_rows
 from logdrift.tui.screens.confirm import Confirm
 from logdrift.tui.screens.explorer import ExplorerScreen
 from logdrift.tui.screens.new_capture import NewCaptureScreen
@@ -260,6 +262,72 @@ def test_a_loaded_plan_keeps_what_no_field_shows(tmp_path: Path) -> None:
     assert build(form, tmp_path).plan == plan
     warmer = build(changed("sampling.temperature", "0.5", form), tmp_path).plan
     assert warmer == replace(plan, sampling=replace(plan.sampling, temperature=0.5))
+
+
+@pytest.mark.parametrize(
+    ("turn", "continues", "answers"),
+    [
+        ("as each line says", False, False),
+        ("continued", True, False),
+        ("answered", False, True),
+    ],
+)
+def test_the_last_turn_of_the_form_is_that_of_the_plan(
+    tmp_path: Path, turn: str, continues: bool, answers: bool
+) -> None:
+    prompts = tmp_path / "p.jsonl"
+    prompts.write_text('{"prompt": "a"}\n')
+    form = changed("prompts.source", "file", changed("prompts.file", str(prompts)))
+    assert turn in forms.choices(form, "prompts.turn")
+    built = build(changed("prompts.turn", turn, form), Path("nowhere"))
+    assert built.plan is not None
+    said = (built.plan.continue_final_message, built.plan.add_generation_prompt)
+    assert said == (continues, answers)
+    # Through a file and back: a loaded plan says it, and another choice replaces it.
+    file = tmp_path / "plan.toml"
+    file.write_text(plan_toml(built.plan))
+    loaded = form_of(load_plan(file), "new")
+    assert loaded.turn == turn
+    for other in forms.TURNS:
+        again = build(changed("prompts.turn", other, loaded), Path("nowhere")).plan
+        assert again is not None
+        assert again.continue_final_message == (other == "continued")
+        assert again.add_generation_prompt == (other == "answered")
+
+
+def test_the_last_turn_is_asked_for_where_prompts_come_from_a_file() -> None:
+    for source in forms.SOURCES:
+        form = changed("prompts.source", source)
+        keys = [
+            row.key for row in form_rows(form, build(form, Path()), {}, frozenset())
+        ]
+        assert ("prompts.turn" in keys) == ("file" in source)
+    error = InputError("both", field="continue_final_message")
+    assert field_of(error, FILLED) == "prompts.turn"
+
+
+def test_the_two_top_k_are_told_apart_in_form_and_plan() -> None:
+    form = changed("top_k", "7", changed("sampling.top_k", "3"))
+    built = build(form, Path("nowhere"))
+    rows = {row.key: row for row in form_rows(form, built, {}, frozenset())}
+    assert "sample" in rows["sampling.top_k"].note
+    assert "kept" in rows["top_k"].note and rows["top_k"].label == "Alternatives"
+    assert built.plan is not None
+    kept, sampled = (
+        line for line in plan_toml(built.plan).splitlines() if "top_k" in line
+    )
+    assert kept.startswith("top_k = 7  # alternatives kept")
+    assert sampled.startswith("top_k = 3  # most likely tokens to sample from")
+
+
+def test_buttons_name_the_keys_that_they_have() -> None:
+    built = build(FILLED, Path("nowhere"))
+    keymap = {"form.show_plan": ("f7",), "form.start": ("ctrl+g",)}
+    for given, plan, start in (({}, "Ctrl+T", "F5"), (keymap, "F7", "Ctrl+G")):
+        rows = form_rows(FILLED, built, {}, frozenset(), given)
+        notes = {row.key: row.note for row in rows}
+        assert notes["show_plan"] == plan
+        assert notes["start"] == f"{start}, in the background"
 
 
 def test_engines_change_what_paths_there_are() -> None:
@@ -542,6 +610,34 @@ async def test_a_backend_is_opened_changed_and_removed(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("no_engines")
+@pytest.mark.usefixtures("no_engines")
+@pytest.mark.parametrize("size", [(60, 20), (80, 24), (120, 36), (200, 60)])
+async def test_every_choice_looks_like_one_before_it_has_the_cursor(
+    tmp_path: Path, size: tuple[int, int]
+) -> None:
+    app = make_app(None, tmp_path, depth="none" if size[0] == 60 else "256")
+    async with app.run_test(size=size) as pilot:
+        screen = await opened(pilot, app)
+        go(screen, "prompts.source")
+        await pilot.press("space")
+        go(screen, "backend[0]")
+        await pilot.press("enter")
+        fields = screen.fields
+        choices = [row for row in fields.rows if row.kind == "choice"]
+        assert len(choices) == 7
+        for index, row in enumerate(fields.rows):
+            for at in (index, 0):
+                fields.move(at)
+                drawn = fields.line(index, fields.inner_width).text
+                assert (f"‹ {row.value} ›" in drawn) == (row.kind == "choice")
+                assert (
+                    not row.note
+                    or row.kind != "choice"
+                    or size[0] < 200
+                    or (row.note in drawn)
+                )
+
+
 async def test_mouse_does_what_keys_do(tmp_path: Path) -> None:
     app = make_app(None, tmp_path)
     async with app.run_test(size=(80, 36)) as pilot:

@@ -29,6 +29,8 @@ _SHORT = {
     "\r": "\\r",
 }
 _FINAL_TURN = ("continue_final_message", "add_generation_prompt")
+_SAMPLING_NOTES = {"top_k": "  # most likely tokens to sample from, 0: all"}
+"""Comments behind fields: the plan has another ``top_k``."""
 _ALWAYS = ("name", "engine", "dtype", "role", "repeats")
 """Fields of a backend that are written though they have their default value."""
 _ORDER = ("name", "engine", "dtype", "role", "paths", "repeats", "alone", "gpus")
@@ -52,7 +54,7 @@ def _lines(plan: CapturePlan) -> Iterator[str]:
         yield f"revision = {_value(plan.revision, 'revision')}"
     if plan.title:
         yield f"title = {_value(plan.title, 'title')}"
-    yield f"top_k = {plan.top_k}"
+    yield f"top_k = {plan.top_k}  # alternatives kept for each token"
     yield f"part_sequences = {plan.part_sequences}"
     if plan.trust_remote_code:
         yield "trust_remote_code = true"
@@ -60,7 +62,8 @@ def _lines(plan: CapturePlan) -> Iterator[str]:
     yield from ("", "[sampling]")
     for field in fields(plan.sampling):
         value = getattr(plan.sampling, field.name)
-        yield f"{field.name} = {_value(value, f'sampling.{field.name}')}"
+        note = _SAMPLING_NOTES.get(field.name, "")
+        yield f"{field.name} = {_value(value, f'sampling.{field.name}')}{note}"
     for spec in plan.backends:
         yield from ("", "[[backend]]", *_backend(spec))
 

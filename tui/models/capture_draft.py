@@ -23,6 +23,7 @@ from logdrift.tui.models.capture_form import (
     SAMPLING_FIELDS,
     BackendForm,
     CaptureForm,
+    turn_fields,
 )
 
 IDS_FILE = "token-ids.jsonl"
@@ -82,6 +83,8 @@ def field_of(error: LogdriftError, form: CaptureForm) -> str | None:
     name = error.field or ""
     if name in _PLAIN_FIELDS:
         return name
+    if name in turn_fields(""):
+        return "prompts.turn"
     if name.startswith("sampling."):
         own_name = name.removeprefix("sampling.")
         if own_name in form.sampling:
@@ -448,6 +451,7 @@ def _plan(
         "backends": backends,
         "prompts_file": prompts.file,
         "texts": prompts.texts,
+        **turn_fields(form.turn),
     }
     if sampling is not None:
         values["sampling"] = sampling

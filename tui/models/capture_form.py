@@ -25,6 +25,12 @@ from logdrift.core.plan import (
 )
 
 SOURCES = ("text", "file", "file and text", "token ids")
+TURNS = ("as each line says", "continued", "answered")
+"""What becomes of an assistant message at the end of a prompt, where its own line does
+not say.
+"""
+_CONTINUED = "continued"
+_ANSWERED = "answered"
 SAMPLING_FIELDS = ("temperature", "top_p", "top_k", "max_tokens", "seed")
 """The fields of a plan's sampling that the form shows."""
 OPTION_FIELDS = ("python", "gpus", "model", "revision")
@@ -66,6 +72,7 @@ class CaptureForm:
     title: str = ""
     source: str = "text"
     file: str = ""
+    turn: str = TURNS[0]
     texts: tuple[str, ...] = ("",)
     ids: tuple[str, ...] = ("",)
     sampling: Mapping[str, str] = field(
@@ -99,6 +106,7 @@ def form_of(plan: CapturePlan, session: str) -> CaptureForm:
         title=plan.title,
         source=_source_of(plan),
         file=plan.prompts_file or "",
+        turn=_turn_of(plan),
         texts=plan.texts or ("",),
         sampling=_sampling_texts(plan.sampling),
         top_k=str(plan.top_k),
@@ -114,6 +122,23 @@ def _source_of(plan: CapturePlan) -> str:
     if plan.texts:
         return "file and text"
     return "file"
+
+
+def _turn_of(plan: CapturePlan) -> str:
+    """What a plan says of the last turn, one of `TURNS`."""
+    if plan.continue_final_message:
+        return _CONTINUED
+    if plan.add_generation_prompt:
+        return _ANSWERED
+    return TURNS[0]
+
+
+def turn_fields(turn: str) -> dict[str, bool]:
+    """The fields of a plan that one of `TURNS` stands for."""
+    return {
+        "continue_final_message": turn == _CONTINUED,
+        "add_generation_prompt": turn == _ANSWERED,
+    }
 
 
 def _sampling_texts(sampling: SamplingSpec) -> dict[str, str]:
@@ -274,6 +299,8 @@ def _with_row(rows: tuple[str, ...], index: int, value: str) -> tuple[str, ...]:
 def choices(form: CaptureForm, key: str) -> list[Any]:
     """What a field that is chosen may be."""
     place = _backend_field(key)
+    if key == "prompts.turn":
+        return list(TURNS)
     if place is None:
         return list(SOURCES)
     if place.field == "paths":

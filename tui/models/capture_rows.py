@@ -10,6 +10,8 @@ from typing import Literal
 
 from logdrift.core.engines import ENGINES
 from logdrift.core.session.visible import visible
+from logdrift.tui.actions import first_key
+from logdrift.tui.actions.command import NO_KEYMAP, Keymap
 from logdrift.tui.models.capture_draft import DraftPlan
 from logdrift.tui.models.capture_form import BackendForm, CaptureForm, value_of
 from logdrift.tui.models.engines import Found
@@ -38,10 +40,11 @@ def form_rows(
     draft: DraftPlan,
     found: Mapping[str, Found],
     expanded: frozenset[int],
+    keymap: Keymap = NO_KEYMAP,
 ) -> list[FormRow]:
     """All lines, each field's problem right below it."""
     rows: list[FormRow] = []
-    all_fields = _rows(form, draft, found, expanded)
+    all_fields = _rows(form, draft, found, expanded, keymap)
     for row in all_fields:
         rows.append(row)
         if row.kind in ("head", "bad"):
@@ -59,6 +62,7 @@ def _rows(
     draft: DraftPlan,
     found: Mapping[str, Found],
     expanded: frozenset[int],
+    keymap: Keymap,
 ) -> Iterator[FormRow]:
     yield _text(form, "model", "Model", "a folder, a hub id, or smollm2")
     yield _text(form, "session", "Name", "of the session's folder")
@@ -80,10 +84,22 @@ def _rows(
         environment = found.get(engine, not_found_yet)
         yield from _engine_rows(engine, environment)
     yield FormRow("head", label="Plan")
-    yield FormRow("button", "show_plan", "See it as TOML", note="F2")
-    yield FormRow("button", "save_plan", "Save it to a file", note="Ctrl+S")
-    yield FormRow("button", "load_plan", "Load one from a file", note="Ctrl+O")
-    yield FormRow("button", "start", "Start the capture", note="F5, in the background")
+    yield from _plan_rows(keymap)
+
+
+def _plan_rows(keymap: Keymap) -> Iterator[FormRow]:
+    """The buttons of the plan, each with its key."""
+    buttons = {
+        "show_plan": "See it as TOML",
+        "save_plan": "Save it to a file",
+        "load_plan": "Load one from a file",
+        "start": "Start the capture",
+    }
+    for name, label in buttons.items():
+        note = first_key("form", name, keymap)
+        if name == "start":
+            note += ", in the background"
+        yield FormRow("button", name, label, note=note)
 
 
 def _text(form: CaptureForm, key: str, label: str, note: str = "") -> FormRow:
@@ -102,6 +118,8 @@ def _prompt_rows(form: CaptureForm) -> Iterator[FormRow]:
     yield FormRow("choice", "prompts.source", "From", source)
     if source in ("file", "file and text"):
         yield _text(form, "prompts.file", "File", "JSONL, one prompt a line")
+        note = "if of the assistant"
+        yield FormRow("choice", "prompts.turn", "Last turn", form.turn, note)
     if source in ("text", "file and text"):
         for index, _ in enumerate(form.texts):
             key = f"prompts.text[{index}]"
@@ -118,25 +136,25 @@ def _prompt_rows(form: CaptureForm) -> Iterator[FormRow]:
 def _sampling_rows(form: CaptureForm) -> Iterator[FormRow]:
     yield _text(form, "sampling.temperature", "Temperature", "0 to 2")
     yield _text(form, "sampling.top_p", "Top p", "1: off")
-    yield _text(form, "sampling.top_k", "Top k", "0: off")
+    yield _text(form, "sampling.top_k", "Top k", "to sample from; 0: off")
     yield _text(form, "sampling.max_tokens", "Max tokens", "of a completion")
     yield _text(form, "sampling.seed", "Seed", "sequence i uses seed + i")
-    yield _text(form, "top_k", "Alternatives", "kept for each token")
+    yield _text(form, "top_k", "Alternatives", "kept for each token: top_k")
 
 
 _BACKEND_FIELDS: tuple[tuple[Kind, str, str, str], ...] = (
     ("text", "name", "Name", "in labels: NAME/decode"),
     ("choice", "engine", "Engine", ""),
     ("choice", "dtype", "dtype", ""),
-    ("choice", "role", "Role", "reference, trainer (A), rollout (B)"),
+    ("choice", "role", "Role", "trainer is A, rollout is B"),
     ("choice", "paths", "Paths", ""),
     ("text", "repeats", "Repeats", "2 measures the noise floor"),
-    ("choice", "alone", "Alone", "again, one sequence a batch"),
+    ("choice", "alone", "Also alone", "each sequence again, by itself"),
     ("text", "options", "Options", "key=value,...; gpus= python= model="),
 )
 """The fields of a backend: kind, name, label and note; the note of paths depends."""
 _PATH_NOTES = {
-    (): "one generates, the others prefill",
+    (): "one generates, others score",
     ("decode",): "generates",
     ("prefill",): "scores given ids",
 }

@@ -129,7 +129,8 @@ class NewCaptureScreen(PlanFilesScreen, inherit_bindings=False):
 
     def _rows(self, problems: DraftPlan) -> list[FormRow]:
         """The rows of the form, with what is wrong below each."""
-        return form_rows(self.form, problems, self.found, self._expanded)
+        keymap = self.logdrift.keymap
+        return form_rows(self.form, problems, self.found, self._expanded, keymap)
 
     def _show(self, key: str | None = None) -> None:
         problems = self._problems_to_show()

@@ -24,6 +24,8 @@ from logdrift.tui.widgets.reading import line_fragments
 _FIELDS = ("text", "choice", "button")
 _PRESSES = ("enter", "space")
 """Keys that press a button."""
+_ARROW_CELLS = 4
+"""Around a chosen value."""
 _CHOOSES = {"left": -1, "right": 1, "space": 1, "enter": 1}
 """Keys that step through choices, and how far."""
 
@@ -225,6 +227,8 @@ class Form(Lines, inherit_bindings=False):
         note = f"  {row.note}"
         value = visible(row.value)
         value_cells = cell_len(value)
+        if row.kind == "choice":
+            value_cells += _ARROW_CELLS
         needed = min(value_cells, 60) + 1
         needed = max(16, needed)
         room_beside_note = room - cell_len(note)
@@ -240,13 +244,26 @@ class Form(Lines, inherit_bindings=False):
         if row.kind == "text":
             return self._text_runs(row, room, here)
         text = visible(row.value)
-        style = palette.text
         if row.kind == "choice":
-            text = _choice_text(text, here)
-        elif row.mark == "bad":
+            return self._choice_runs(text, room, here)
+        style = palette.text
+        if row.mark == "bad":
             style = palette.bad
         fitted = fit(text, room)
         return [(fitted, style)]
+
+    def _choice_runs(self, text: str, room: int, here: bool) -> Runs:
+        """A chosen value between arrows, which stand out at the cursor."""
+        palette = self.palette
+        arrows = palette.accent if here else palette.muted
+        value = fit(text, room - _ARROW_CELLS).rstrip()
+        cells = cell_len(value) + _ARROW_CELLS
+        blank = " " * max(0, room - cells)
+        return [
+            ("‹ ", arrows),
+            (value, palette.text),
+            (f" ›{blank}", arrows),
+        ]
 
     def _text_runs(self, row: FormRow, room: int, here: bool) -> Runs:
         """A text field; with the cursor it shows what is typed."""
@@ -429,13 +446,6 @@ def _is_field(row: FormRow) -> bool:
 def _indent(row: FormRow) -> str:
     cells = row.indent + 1
     return " " * cells
-
-
-def _choice_text(value: str, here: bool) -> str:
-    """A chosen value, with arrows at the cursor."""
-    if here:
-        return f"‹ {value} ›"
-    return f"  {value}"
 
 
 def _label_cells(row: FormRow, width: int) -> int:
