@@ -172,6 +172,13 @@ class LogdriftApp(Safe, App[int], inherit_bindings=False):
         self.wire.forget()
         self.screen.refresh()
 
+    def action_save_picture(self) -> None:
+        """Save the screen as it stands as a picture: asks for the name."""
+        from logdrift.tui.screens.save_picture import save_picture
+
+        if isinstance(self.screen, SafeScreen):
+            save_picture(self.screen)
+
     def push_screen(self, screen: Any, *args: Any, **options: Any) -> Any:
         """As Textual does, but a key that is pressed again before, or while, its screen
         stands opens it once, and beyond `_DEEPEST` no screen opens.

@@ -3,22 +3,34 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from logdrift.core.errors import InputError, LogdriftError
 from logdrift.core.paths import user_path
 from logdrift.core.report.forms import FORMS
 from logdrift.core.report.output import check_output, without_flag, write_output
 from logdrift.core.session.reader import Session
+from logdrift.tui.models.state import Mark, load_state
+
+if TYPE_CHECKING:
+    from logdrift.core.report.marks import NotedToken
 
 
 def default_name(session: Session, folder: Path) -> str:
     """A name for a Markdown file that is not in ``folder`` yet."""
-    characters = map(_safe, session.name)
+    return offered_name(session.name, "-report.md", folder)
+
+
+def offered_name(session: str, ending: str, folder: Path) -> str:
+    """The name of a session with an ``ending`` (``-report.md``), as a file that is not
+    in ``folder`` yet.
+    """
+    characters = map(_safe, session)
     stem = "".join(characters).strip(".")
     stem = stem[:60] or "session"
-    return free_name(f"{stem}-report.md", folder)
+    return free_name(f"{stem}{ending}", folder)
 
 
 def _safe(character: str) -> str:
@@ -81,3 +93,16 @@ def write_report(name: str, text: str) -> str:
         raise LogdriftError(reason) from None
     size = path.stat().st_size
     return f"written: {path.absolute()} ({size:,} bytes)"
+
+
+def kept_marks(session: Session) -> tuple[NotedToken, ...]:
+    """The marks that the explorer keeps of a session, for its report."""
+    state, _ = load_state(session.manifest.id)
+    return noted_tokens(state.marks)
+
+
+def noted_tokens(marks: Iterable[Mark]) -> tuple[NotedToken, ...]:
+    """The marks of the explorer as a report takes them."""
+    from logdrift.core.report.marks import NotedToken
+
+    return tuple(NotedToken(mark.position, mark.note) for mark in marks)

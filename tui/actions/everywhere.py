@@ -33,6 +33,12 @@ EVERYWHERE_COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         scope="app",
+        action="save_picture",
+        keys=("P",),
+        help="Picture: save the screen as it stands, as SVG",
+    ),
+    Command(
+        scope="app",
         action="theme",
         arguments=("dark",),
         keys=(),

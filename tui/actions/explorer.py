@@ -263,6 +263,13 @@ EXPLORER_COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         scope="explorer",
+        action="save_page",
+        keys=("H",),
+        help="HTML: save the report as a page, with causes, experiments and marks",
+        hint="html",
+    ),
+    Command(
+        scope="explorer",
         action="before",
         keys=("e",),
         help="Earlier session: choose one, and see before and after as a chart",

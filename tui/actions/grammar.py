@@ -124,6 +124,8 @@ GRAMMAR: tuple[KeyMeaning, ...] = (
     _meaning("d", "settings that differ", "facts"),
     _meaning("T", "limits", "limits"),
     _meaning("R", "report", "report"),
+    _meaning("H", "HTML: save the report as a page", "save_page"),
+    _meaning("P", "picture: save the screen as SVG", "save_picture"),
     _meaning("L", "log", "log"),
     _meaning("e", "earlier session to compare with", "before"),
     _meaning("b", "mark with a note", "mark"),

@@ -55,6 +55,12 @@ SESSION_COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         scope="sessions",
+        action="save_page",
+        keys=("H",),
+        help="HTML: save the report as a page, with causes, experiments and marks",
+    ),
+    Command(
+        scope="sessions",
         action="rename",
         keys=("f2",),
         help="Rename the folder of the session",

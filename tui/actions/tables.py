@@ -219,6 +219,13 @@ TABLE_COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         scope="report",
+        action="save_page",
+        keys=("H",),
+        help="HTML: save the report as a page, with causes, experiments and marks",
+        hint="html",
+    ),
+    Command(
+        scope="report",
         action="next_format",
         keys=("v",),
         help="Format: text or Markdown",

@@ -56,6 +56,13 @@ WHY_COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         scope="why",
+        action="save_page",
+        keys=("H",),
+        help="HTML: save the report as a page, with causes, experiments and marks",
+        hint="html",
+    ),
+    Command(
+        scope="why",
         action="copy",
         keys=("c",),
         help="Copy the cause with its evidence",

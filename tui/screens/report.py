@@ -128,9 +128,11 @@ class ReportScreen(BaseScreen, inherit_bindings=False):
         """The report in a format."""
         from logdrift.core.report.forms import rendered
         from logdrift.core.report.layout import Canvas
+        from logdrift.tui.report_file import kept_marks
 
         canvas = Canvas(width)
-        return rendered(form, report, self.session, self.pair, canvas)
+        marks = kept_marks(self.session) if form in ("md", "html") else ()
+        return rendered(form, report, self.session, self.pair, canvas, marks)
 
     @background(group="report", exclusive=True, failed=_not_rendered)
     def render_report(
@@ -232,6 +234,12 @@ class ReportScreen(BaseScreen, inherit_bindings=False):
         if words.startswith("not copied"):
             words += ": Ctrl+S saves it to a file"
         self.say(words)
+
+    def action_save_page(self) -> None:
+        """Save the HTML report of the session, with this pair in full."""
+        from logdrift.tui.screens.save_page import save_page
+
+        save_page(self, self.session.folder, self.pair)
 
     def action_save(self) -> None:
         """Ask for a file name, whose ending decides what is written."""

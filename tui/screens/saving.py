@@ -4,7 +4,7 @@ copying does not get through.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,16 +22,19 @@ def save(
     text: Callable[[], str],
     *,
     session: Path | None = None,
+    title: str = "Save",
+    endings: Collection[str] = (),
 ) -> None:
     """Ask for a file name and write ``text`` there; the screen is sent `Saved`.
 
     ``offered`` is numbered where there is such a file. Nothing is written into the
-    folder of ``session``.
+    folder of ``session``, and nothing under a name without one of the ``endings``
+    (none: any will do).
     """
-    saver = _Saver(node=screen, text=text, session=session)
+    saver = _Saver(node=screen, text=text, session=session, endings=endings)
     words = visible(f"in {Path.cwd()}; a file that exists is not replaced")
     name = free_name(offered, Path())
-    prompt = LinePrompt("Save", words, name, problem=saver.problem)
+    prompt = LinePrompt(title, words, name, problem=saver.problem)
     screen.app.push_screen(prompt, saver.answered)
 
 
@@ -42,10 +45,11 @@ class _Saver:
     node: SafeScreen[Any]
     text: Callable[[], str]
     session: Path | None
+    endings: Collection[str]
 
     def problem(self, name: str) -> str:
         """What is wrong with a file name, "" for nothing."""
-        return problem(name, self.session, ())
+        return problem(name, self.session, self.endings)
 
     def answered(self, name: str | None) -> None:
         """Write, where a name was given."""

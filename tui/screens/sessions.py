@@ -156,6 +156,14 @@ class SessionsScreen(ManagingScreen, inherit_bindings=False):
     def action_open(self) -> None:
         self.list.action_choose()
 
+    def action_save_page(self) -> None:
+        """Save the HTML report of the session."""
+        from logdrift.tui.screens.save_page import save_page
+
+        row = self._readable()
+        if row is not None:
+            save_page(self, row.folder)
+
     def action_refresh(self) -> None:
         self.say("read the folder again")
         self.reader.read_again()

@@ -373,6 +373,14 @@ class WhyScreen(ResultScreen, inherit_bindings=False):
             code = topic.name
         self.app.push_screen(CauseTable(code))
 
+    def action_save_page(self) -> None:
+        """Save the HTML report of the session, with this pair in full."""
+        from logdrift.tui.screens.save_page import save_page
+
+        view = self.view
+        labels = None if view is None else view.labels
+        save_page(self, self.session.folder, labels)
+
     def action_copy(self) -> None:
         """The text of the selected cause."""
         topic = self.topics.here

@@ -399,5 +399,12 @@ class ExplorerScreen(ExplorerKeys, PanedScreen, inherit_bindings=False):
     def action_report(self) -> None:
         self.other_screens.open_report()
 
+    def action_save_page(self) -> None:
+        """Save the HTML report of the session, with this pair in full."""
+        from logdrift.tui.screens.save_page import save_page
+
+        model = self.model
+        save_page(self, self.session.folder, model.labels, model.state.marks)
+
     def action_log(self) -> None:
         self.other_screens.open_log()
