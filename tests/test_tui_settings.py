@@ -23,6 +23,7 @@ from logdrift.core.session.writer import write_loaded, write_manifest
 from logdrift.tui.actions import NO_KEYMAP, key_of
 from logdrift.tui.command_window import active_commands
 from logdrift.tui.models.limits import COLUMNS
+from logdrift.tui.models.settings import PairSetting
 from logdrift.tui.screens.explorer import ExplorerScreen
 from logdrift.tui.screens.limits import LimitsScreen
 from logdrift.tui.screens.settings import FactsScreen
@@ -118,17 +119,22 @@ async def test_settings_show_reasons_and_facts(
             key = key_of("facts", "reasons", NO_KEYMAP)
             assert f"more lines: {key} shows them" in screen_text(app)
         table = lines(screen.table)
-        assert table[2].startswith("≠") and "trainer/pr" in table[1]
+        assert table[2].startswith("▾ Numbers") and table[3].startswith("≠")
+        # The pair's own columns stand first, whole where they fit.
+        assert table[1].index("A trainer/p") < table[1].index("B vllm/dec")
+        if size[0] >= 80:
+            assert "matters?" in table[1]
+        # The environment is folded; Enter lists it.
         await pilot.press("end")
-        assert [line for line in lines(screen.table) if line][-1].startswith("=")
-        screen.table.select(
-            [row.name for row in screen.settings.rows].index("environment.VLLM_FLAG"),
-            tell=True,
-        )
+        assert [line for line in lines(screen.table) if line][-1].startswith("▸ Env")
+        await pilot.press("enter", "end")
+        row = screen.here
+        assert isinstance(row, PairSetting)
+        assert (row.name, row.mark, row.matters) == ("environment.VLLM_FLAG", "≠", "no")
         await until(
             pilot,
             lambda: (
-                "environment.VLLM_FLAG, differs: not set | 1<0x1B>[31m"
+                "environment.VLLM_FLAG: not set → 1<0x1B>[31m"
                 in screen_text(app)[:9999]
             ),
         )
@@ -157,14 +163,14 @@ async def test_columns_that_do_not_fit_are_reached_sideways() -> None:
         assert lines(screen.table)[1].endswith("›") and "sglang" not in text(
             screen.table
         )
-        await pilot.press("right", "l")
+        await pilot.press("right", "l", "l", "l")
         await until(pilot, lambda: "sglang" in lines(screen.table)[1])
         assert "‹" in lines(screen.table)[1] and not lines(screen.table)[1].endswith(
             "›"
         )
-        assert lines(screen.table)[2].startswith("≠  role")
+        assert lines(screen.table)[3].startswith("≠  attention_backend")
         await pilot.press("left", "h", "left")
-        await until(pilot, lambda: "reference" in lines(screen.table)[1])
+        await until(pilot, lambda: "A trainer" in lines(screen.table)[1])
 
 
 async def test_copying_the_settings_copies_all_columns(
@@ -184,11 +190,12 @@ async def test_copying_the_settings_copies_all_columns(
         assert rows[0] == [
             "",
             "",
-            "trainer/prefill",
-            "vllm/decode +1",
+            "A trainer/prefill",
+            "B vllm/decode +1",
             "sglang/prefill",
+            "matters?",
         ]
-        assert ["?", "device", "cpu", "unknown", "unknown"] in rows
+        assert ["?", "device", "cpu", "unknown", "unknown", "caution"] in rows
 
 
 # ---- limits
@@ -372,7 +379,4 @@ async def test_what_configs_differ_in_is_named(
             for line in screen_text(app).splitlines()
             if line.startswith("≠") and "rope_theta" in line
         )
-        assert row.split()[-3:-1] == ["1000000", "10000"] or row.split()[-2:] == [
-            "1000000",
-            "10000",
-        ]
+        assert row.split()[2:5] == ["1000000", "10000", "caution"]

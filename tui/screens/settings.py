@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 
+from rich.style import Style
 from textual import on
 from textual.app import ComposeResult
 
 from logdrift.core.compare.gate import Gate, Reason
-from logdrift.core.report.settings import (
-    UNKNOWN,
-    CaptureSetting,
-    CaptureSettings,
-    settings_of,
-)
+from logdrift.core.report.settings import settings_of
 from logdrift.core.session.reader import Session
 from logdrift.core.session.visible import visible
 from logdrift.core.words import VERDICTS
 from logdrift.tui.actions import key_of
 from logdrift.tui.bindings import bindings
 from logdrift.tui.glyphs import ARROW, fit
+from logdrift.tui.models.settings import (
+    LEGEND,
+    Group,
+    Heading,
+    PairSetting,
+    SettingsLine,
+    copied,
+    pair_settings,
+)
 from logdrift.tui.screens.origin import Labels
 from logdrift.tui.screens.result import ResultScreen
 from logdrift.tui.screens.texts import TextScreen
@@ -30,15 +34,6 @@ from logdrift.tui.widgets.reading import Row, wrap
 from logdrift.tui.widgets.rows import Rows
 from logdrift.tui.widgets.table import Table
 
-_DIFFERS = "≠"
-_UNKNOWN = "?"
-_SAME = "="
-
-_KINDS = {
-    "differs": "differs",
-    "unknown": "not observed everywhere, so perhaps not alike",
-    "same": "alike",
-}
 _REASON_LINES = 5
 _FEW_REASON_LINES = 2
 """Lines for the gate's reasons; few on a terminal of less than 24 lines."""
@@ -49,8 +44,36 @@ _SEVERITIES = {
 }
 
 
+_NAME = 20
+"""Cells that the name of a setting keeps."""
+_MATTERS = 14
+_MATTERS_FROM = 72
+"""Width from which the column on what matters stands beside the pair's own."""
+_VALUE = 28
+"""Cells that the pair's own columns keep, at most."""
+_DETAIL_LINES = 2
+_FEW_DETAIL_LINES = 1
+
+
+class SettingsTable(Table):
+    """Rows of settings, with the headings of their groups over the whole width."""
+
+    def __init__(self, *, id: str) -> None:
+        super().__init__("Settings", id=id, dotted=True)
+        self.listed: Sequence[SettingsLine] = ()
+
+    def runs(self, index: int, width: int) -> Row:
+        line = self.listed[index]
+        if isinstance(line, Heading):
+            return [(fit(line.text, width), self.palette.accent)]
+        return super().runs(index, width)
+
+
 class FactsScreen(ResultScreen, inherit_bindings=False):
-    """A row for each fact, differences first; an unknown value is shown as unknown."""
+    """The settings of the pair in groups, differences first, and whether each matters.
+
+    An unknown value is shown as unknown.
+    """
 
     BINDINGS = bindings("facts")
     SCOPES = ("facts",)
@@ -64,46 +87,76 @@ class FactsScreen(ResultScreen, inherit_bindings=False):
         self.session = session
         self.pair = pair
         self.gate = gate
-        self.settings: CaptureSettings = settings_of(session)
+        self.settings = pair_settings(settings_of(session), pair, gate)
+        self.folded: set[Group] = {"environment"}
+        self.lines: Sequence[SettingsLine] = ()
 
     def panes(self) -> ComposeResult:
         yield Bar(id="reasons")
-        yield Table("Settings", id="facts", dotted=True)
+        yield SettingsTable(id="facts")
         yield Bar(id="detail")
 
     @property
-    def table(self) -> Table:
-        return self.query_one("#facts", Table)
+    def table(self) -> SettingsTable:
+        return self.query_one("#facts", SettingsTable)
 
     @property
-    def here(self) -> CaptureSetting:
-        """The selected row."""
-        return self.settings.rows[self.table.selected]
+    def here(self) -> SettingsLine:
+        """The selected line."""
+        return self.lines[self.table.selected]
 
     def draw(self) -> None:
         self._show_table()
         self._show_bars()
 
     def _show_table(self) -> None:
-        head = [""]
-        head += map(_column, self.settings.columns)
-        rows = self.settings.rows
+        settings = self.settings
+        own = settings.own
+        matters = "matters?"
+        heads = settings.heads()
+        self.lines = settings.lines(self.folded)
+        head = ["", *heads[:own], matters, *heads[own:]]
         cells = []
         marks = []
-        for row in rows:
-            values = _shown_values(row)
-            cells.append([row.name, *values])
-            marks.append(self._mark(row))
-        self.table.aside = _counts_in_words(rows)
-        self.table.put(head, cells, marks)
+        for line in self.lines:
+            cells.append(_cells(line, own, len(head)))
+            marks.append(self._mark(line))
+        table = self.table
+        table.listed = self.lines
+        table.aside = LEGEND
+        table.put(head, cells, marks, self._least())
+        if table.selected == 0:
+            table.select(1)  # the first row below its heading
 
-    def _mark(self, row: CaptureSetting) -> Run:
+    def _least(self) -> list[int]:
+        """Cells that each column keeps: the pair's own share what the names leave, and
+        what little width there is goes to them alone.
+        """
+        width = self.size.width
+        room = width - _NAME - 10
+        if width >= _MATTERS_FROM:
+            room -= _MATTERS + 2
+        own = self.settings.own
+        each = min(_VALUE, room // max(1, own))
+        return [_NAME, *[each] * own, _MATTERS]
+
+    def _mark(self, line: SettingsLine) -> Run:
         palette = self.palette
+        if isinstance(line, Heading):
+            return "", palette.text
+        return line.mark, self._style(line)
+
+    def _style(self, row: PairSetting) -> Style:
+        """The colour of a row's mark: that of what the gate says of it."""
+        palette = self.palette
+        reason = row.reason
+        if reason is not None and reason.severity != "info":
+            return palette.verdict(reason.severity)
         if row.kind == "differs":
-            return _DIFFERS, palette.warn
+            return palette.strong
         if row.kind == "unknown":
-            return _UNKNOWN, palette.accent
-        return _SAME, palette.muted
+            return palette.accent
+        return palette.muted
 
     @on(Rows.Moved)
     def _on_moved(self) -> None:
@@ -113,10 +166,8 @@ class FactsScreen(ResultScreen, inherit_bindings=False):
     def _show_bars(self) -> None:
         if not self.size.width:
             return
-        reasons = self._reasons()
-        detail = self._detail()
-        self.bar("reasons").put(reasons)
-        self.bar("detail").put([detail])
+        self.bar("reasons").put(self._reasons())
+        self.bar("detail").put(self._detail())
 
     def _reasons(self) -> list[Row]:
         """What the gate says of the pair, as far as there is room."""
@@ -178,28 +229,47 @@ class FactsScreen(ResultScreen, inherit_bindings=False):
             mark = "  "
         return lines
 
-    def _detail(self) -> Row:
-        """The selected fact in one line, each different value once."""
-        row = self.here
-        values = dict.fromkeys(value or UNKNOWN for value in row.values)
-        words = " | ".join(map(visible, values))
-        text = f" {row.name}, {_KINDS[row.kind]}: {words}"
-        shown_text = fit(text, self.size.width - 1)
-        return [(shown_text, self.palette.text)]
+    def _detail(self) -> list[Row]:
+        """What stands below the table, in as many lines for every row."""
+        most = _DETAIL_LINES
+        if self.is_low:
+            most = _FEW_DETAIL_LINES
+        rows = self._about_the_row(most)
+        missing = 1 + most - len(rows)
+        return [*rows, *[[]] * missing]
+
+    def _about_the_row(self, most: int) -> list[Row]:
+        """The selected row: each different value once, and what to make of it."""
+        palette = self.palette
+        line = self.here
+        if isinstance(line, Heading):
+            verb = "lists" if line.folded else "folds"
+            words = f"Enter {verb} these rows"
+            return list(self.paragraph(words, palette.muted, most))
+        own = self.settings.own or len(line.values)
+        between = f" {ARROW} " if own == 2 else " | "
+        values = map(visible, line.values[:own])
+        words = f"{line.name}: {between.join(values)}"
+        named = fit(f" {words}", self.size.width - 1)
+        advice = self.paragraph(visible(line.advice), self._style(line), most)
+        return [[(named, palette.strong)], *advice]
 
     # ---- commands
 
     @on(Rows.Chosen)
     def action_whole(self) -> None:
-        """The values of the row, each in full."""
-        row = self.here
-        columns = self.settings.columns
-        values = _shown_values(row)
+        """The values of the row, each in full, or a group folded and unfolded."""
+        line = self.here
+        if isinstance(line, Heading):
+            self.folded ^= {line.group}
+            self.draw()
+            return
         lines: list[str] = []
-        for labels, value in zip(columns, values, strict=True):
+        for labels, value in zip(self.settings.columns, line.values, strict=True):
             captures = ", ".join(labels)
             lines += ["", captures, f"    {value}"]
-        window = TextScreen(row.name, lines)
+        lines += ["", "What to make of it", f"    {line.advice}"]
+        window = TextScreen(line.name, lines)
         self.app.push_screen(window)
 
     def action_reasons(self) -> None:
@@ -217,37 +287,15 @@ class FactsScreen(ResultScreen, inherit_bindings=False):
         self.table.shift(step)
 
     def text_to_save(self) -> str:
-        return self.table.copied()
+        return copied(self.settings)
 
 
-def _column(labels: tuple[str, ...]) -> str:
-    """``vllm/decode +2`` for three captures that ran alike."""
-    first = labels[0]
-    others = len(labels) - 1
-    if others:
-        return f"{first} +{others}"
-    return first
-
-
-def _shown_values(row: CaptureSetting) -> list[str]:
-    """The values of a fact, one a column."""
-    values = []
-    for value in row.values:
-        if value is None:
-            value = UNKNOWN
-        values.append(value)
-    return values
-
-
-def _counts_in_words(rows: Sequence[CaptureSetting]) -> str:
-    """How many facts differ, are unknown, are alike."""
-    counts = Counter(row.kind for row in rows)
-    parts = (
-        f"{_DIFFERS} {counts['differs']} differ",
-        f"{_UNKNOWN} {counts['unknown']} unknown somewhere",
-        f"{_SAME} {counts['same']} alike",
-    )
-    return "  ".join(parts)
+def _cells(line: SettingsLine, own: int, count: int) -> list[str]:
+    """The cells of a line; a heading has none of its own."""
+    if isinstance(line, Heading):
+        return [""] * count
+    values = line.values
+    return [line.name, *values[:own], line.matters, *values[own:]]
 
 
 def _pair_name(pair: Labels) -> str:
