@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import sysconfig
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -18,17 +19,27 @@ LARGEST_WHEEL = 4_500_000
 """Bytes: somebody waits for it who only wants to look."""
 
 
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("wheel")
+def _built(target: str, source: Path, folder: Path) -> Path:
+    """The ``target`` (wheel or sdist) of ``source``, in ``folder``."""
     subprocess.run(
-        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder],
-        cwd=REPOSITORY,
+        [sys.executable, "-m", "hatchling", "build", "-t", target, "-d", folder],
+        cwd=source,
         check=True,
         capture_output=True,
     )
-    (wheel,) = folder.glob("*.whl")
-    return wheel
+    (built,) = folder.glob("logdrift-*.*")
+    return built
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel as pip makes it: from the sdist."""
+    folder = tmp_path_factory.mktemp("sdist")
+    sdist = _built("sdist", REPOSITORY, folder / "made")
+    with tarfile.open(sdist) as archive:
+        archive.extractall(folder, filter="data")
+    (source,) = folder.glob("logdrift-*")
+    return _built("wheel", source, tmp_path_factory.mktemp("wheel"))
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +76,13 @@ def test_the_wheel_is_small_and_has_the_samples_once(wheel: Path) -> None:
     assert sorted(samples) == [
         ["logdrift", "samples", name, "session.json"] for name in SAMPLES
     ]
+
+
+def test_an_sdist_lacks_nothing_of_the_package(wheel: Path, tmp_path: Path) -> None:
+    straight = _built("wheel", REPOSITORY, tmp_path)
+    names = set(zipfile.ZipFile(wheel).namelist())
+    assert names == set(zipfile.ZipFile(straight).namelist())
+    assert "logdrift/core/worker/main.py" in names
 
 
 def test_the_samples_open_where_they_lie(installed: Path, tmp_path: Path) -> None:
