@@ -17,7 +17,7 @@ from logdrift.tui.picture import CellRun, Paper
 BACKGROUND = "#121212"
 """That of the dark theme."""
 FOREGROUND = "#d9d9d9"
-SECONDS = 60
+SECONDS = 40
 """How long a text may take to come."""
 _NAMED = {
     "black": "#000000",

@@ -1,5 +1,5 @@
 """Write the key table of a Markdown file again: ``python -m logdrift.tui.actions
-README.md``.
+docs/keys.md``.
 """
 
 import sys

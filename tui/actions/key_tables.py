@@ -36,15 +36,6 @@ def keys_table(*, ids: bool = False) -> str:
     return "\n\n".join(parts)
 
 
-def short_keys_table() -> str:
-    """The commands that the explorer's line of keys names, most used first."""
-    lines = list(_HEAD)
-    for command in commands("explorer"):
-        if command.hint:
-            lines.append(_row(command))
-    return "\n".join(lines)
-
-
 def grammar_table() -> str:
     """What each key means wherever it does anything; keys of one meaning share a
     row.
@@ -77,14 +68,11 @@ def _code(key: str) -> str:
 
 def write_keys(path: Path) -> None:
     """Put the tables between their comments in a Markdown file: with ids and the
-    grammar in keys.md, the short one in the README.
+    grammar in keys.md.
     """
     text = path.read_text(encoding="utf-8")
-    if path.name == "README.md":
-        table = short_keys_table()
-    else:
-        with_ids = path.name == "keys.md"
-        table = keys_table(ids=with_ids)
+    with_ids = path.name == "keys.md"
+    table = keys_table(ids=with_ids)
     text = _between(text, _START, _END, table)
     if _GRAMMAR_START in text:
         grammar = grammar_table()
