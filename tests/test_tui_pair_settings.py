@@ -15,9 +15,9 @@ from logdrift.core.facts import Facts
 from logdrift.core.report.settings import CaptureSetting, CaptureSettings, settings_of
 from logdrift.tui.models.settings import (
     GROUPS,
-    Heading,
     PairSetting,
     PairSettings,
+    SettingsHeading,
     copied,
     pair_settings,
 )
@@ -102,7 +102,7 @@ def test_rows_are_grouped_and_differences_of_the_pair_come_first(
     environment = {"environment": {"VLLM_FLAG": "1"}}
     settings = made(tmp_path, {}, {"attention_backend": "FLASH", **environment})
     lines = settings.lines({"environment"})
-    headings = [line for line in lines if isinstance(line, Heading)]
+    headings = [line for line in lines if isinstance(line, SettingsHeading)]
     assert [line.group for line in headings] == list(GROUPS)[1:]
     assert [line.folded for line in headings] == [False, False, False, True]
     listed = [line.name for line in lines if isinstance(line, PairSetting)]
@@ -124,7 +124,7 @@ def test_what_the_gate_objects_to_is_listed_before_everything_else(
 ) -> None:
     settings = made(tmp_path, {"weights_digest": "sha256:1"}, {"weights_digest": value})
     first, second = settings.lines(())[:2]
-    assert isinstance(first, Heading) and isinstance(second, PairSetting)
+    assert isinstance(first, SettingsHeading) and isinstance(second, PairSetting)
     differs = value != "sha256:1"
     assert (first.group == "matters") == differs
     assert (second.name == "weights_digest") == differs

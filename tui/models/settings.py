@@ -169,7 +169,7 @@ class PairSetting:
 
 
 @dataclass(frozen=True, slots=True)
-class Heading:
+class SettingsHeading:
     """The line above a group; ``folded``: its rows are not listed."""
 
     group: Group
@@ -177,7 +177,7 @@ class Heading:
     text: str
 
 
-SettingsLine = Heading | PairSetting
+SettingsLine = SettingsHeading | PairSetting
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +217,7 @@ class PairSettings:
             counts = _counts_in_words(rows)
             mark = "▸" if is_folded else "▾"
             text = f"{mark} {title} · {counts}"
-            lines.append(Heading(group, is_folded, text))
+            lines.append(SettingsHeading(group, is_folded, text))
             if not is_folded:
                 lines += rows
         return lines

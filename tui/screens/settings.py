@@ -19,8 +19,8 @@ from logdrift.tui.glyphs import ARROW, fit
 from logdrift.tui.models.settings import (
     LEGEND,
     Group,
-    Heading,
     PairSetting,
+    SettingsHeading,
     SettingsLine,
     copied,
     pair_settings,
@@ -64,7 +64,7 @@ class SettingsTable(Table):
 
     def runs(self, index: int, width: int) -> Row:
         line = self.listed[index]
-        if isinstance(line, Heading):
+        if isinstance(line, SettingsHeading):
             return [(fit(line.text, width), self.palette.accent)]
         return super().runs(index, width)
 
@@ -142,7 +142,7 @@ class FactsScreen(ResultScreen, inherit_bindings=False):
 
     def _mark(self, line: SettingsLine) -> Run:
         palette = self.palette
-        if isinstance(line, Heading):
+        if isinstance(line, SettingsHeading):
             return "", palette.text
         return line.mark, self._style(line)
 
@@ -242,7 +242,7 @@ class FactsScreen(ResultScreen, inherit_bindings=False):
         """The selected row: each different value once, and what to make of it."""
         palette = self.palette
         line = self.here
-        if isinstance(line, Heading):
+        if isinstance(line, SettingsHeading):
             verb = "lists" if line.folded else "folds"
             words = f"Enter {verb} these rows"
             return list(self.paragraph(words, palette.muted, most))
@@ -260,7 +260,7 @@ class FactsScreen(ResultScreen, inherit_bindings=False):
     def action_whole(self) -> None:
         """The values of the row, each in full, or a group folded and unfolded."""
         line = self.here
-        if isinstance(line, Heading):
+        if isinstance(line, SettingsHeading):
             self.folded ^= {line.group}
             self.draw()
             return
@@ -292,7 +292,7 @@ class FactsScreen(ResultScreen, inherit_bindings=False):
 
 def _cells(line: SettingsLine, own: int, count: int) -> list[str]:
     """The cells of a line; a heading has none of its own."""
-    if isinstance(line, Heading):
+    if isinstance(line, SettingsHeading):
         return [""] * count
     values = line.values
     return [line.name, *values[:own], line.matters, *values[own:]]
