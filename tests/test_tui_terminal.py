@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import signal
 import struct
+import sys
 import termios
 import time
 from collections.abc import Callable, Iterator
@@ -17,7 +19,7 @@ import pytest
 
 from benchmarks.make_session import make_session
 from benchmarks.screen import Terminal
-from tests.test_tui_pty import running
+from tests.test_tui_pty import RUN, running
 
 LEFT = b"\x1b[?1049l"
 """Back on the screen that was there before, with which a terminal is as it was."""
@@ -145,3 +147,151 @@ def test_ctrl_q_quits_from_everywhere(terminal: Terminal, before: bytes) -> None
     os.write(terminal.fd, before + b"\x11")
     assert ended(terminal) == 0
     assert LEFT in terminal.output
+
+
+_SHELL = """
+import os, signal, sys
+signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+child = os.fork()
+if not child:
+    os.setpgid(0, 0)
+    os.tcsetpgrp(0, os.getpgrp())
+    signal.signal(signal.SIGTTOU, signal.SIG_DFL)
+    os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+while True:
+    _, status = os.waitpid(child, os.WUNTRACED)
+    if not os.WIFSTOPPED(status):
+        print("ENDED", os.waitstatus_to_exitcode(status), flush=True)
+        sys.exit(0)
+    os.tcsetpgrp(0, os.getpgrp())
+    print("STOPPED", flush=True)
+    os.read(0, 100)
+    os.tcsetpgrp(0, child)
+    os.killpg(child, signal.SIGCONT)
+"""
+"""A shell with one job: a line that is typed while the job is stopped wakes it."""
+
+
+@pytest.fixture
+def job(session: Path, tmp_path: Path) -> Iterator[Terminal]:
+    """The explorer as the job of a shell, on a terminal of 80x24."""
+    program = ["-c", RUN.format("Path(sys.argv[1])"), str(session)]
+    argv = [sys.executable, "-c", _SHELL, *program]
+    opened = Terminal(argv, 80, 24, XDG_STATE_HOME=str(tmp_path / "state"))
+    try:
+        opened.wait_for(b"Sequence")
+        opened.quiet(0.5)
+        yield opened
+    finally:
+        os.write(opened.fd, b"\x11")
+        opened.quiet(0.5)
+        opened.close()
+
+
+def since(terminal: Terminal, text: bytes) -> bytes:
+    """What was sent after the last ``text``."""
+    return terminal.output.rpartition(text)[2]
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 36), (60, 20)])
+@pytest.mark.parametrize("before", [b"", b"/", b"w", b"?", b"\x10"])
+def test_ctrl_z_suspends_and_the_screen_comes_back_whole(
+    job: Terminal, size: tuple[int, int], before: bytes
+) -> None:
+    os.write(job.fd, before)
+    job.quiet(0.4)
+    os.write(job.fd, b"\x1a")
+    job.wait_for(b"STOPPED")
+    shown = since(job, LEFT)
+    assert b"\x1b[?25h" in shown and b"STOPPED" in shown
+    assert termios.tcgetattr(job.fd)[3] & termios.ECHO
+    resize(job, *size)
+    os.write(job.fd, b"\n")
+    job.quiet(1.0)
+    drawn = since(job, b"STOPPED")
+    assert b"\x1b[?1049h" in drawn
+    lines = {int(row) for row in re.findall(rb"\x1b\[(\d+);\d+H", drawn)}
+    assert lines == set(range(1, size[1] + 1)), "a line was not drawn again"
+    assert not termios.tcgetattr(job.fd)[3] & termios.ECHO
+    os.write(job.fd, b"\x11")
+    job.wait_for(b"ENDED 0")
+
+
+def test_a_stop_of_which_nothing_was_heard_is_survived(
+    terminal: Terminal,
+) -> None:
+    os.kill(terminal.pid, signal.SIGSTOP)
+    before = len(terminal.output)
+    os.kill(terminal.pid, signal.SIGCONT)
+    terminal.quiet(1.0)
+    assert b"Sequence" in terminal.output[before:]
+    os.write(terminal.fd, b"\x1b[C" * 5 + b"w")
+    terminal.quiet(0.5)
+    assert terminal.alive()
+    os.write(terminal.fd, b"\x11")
+    assert ended(terminal) == 0
+
+
+def test_without_a_shell_ctrl_z_stops_nothing(terminal: Terminal) -> None:
+    os.write(terminal.fd, b"\x1a")
+    terminal.quiet(0.5)
+    assert b"no shell" in terminal.output
+    os.write(terminal.fd, b"\x11")
+    assert ended(terminal) == 0
+
+
+@pytest.mark.parametrize("before", [b"", b"w", b"t", b"?"])
+def test_ctrl_c_says_how_to_quit_and_ends_nothing(
+    terminal: Terminal, before: bytes
+) -> None:
+    os.write(terminal.fd, before)
+    terminal.quiet(0.5)
+    os.write(terminal.fd, b"\x03")
+    terminal.quiet(0.5)
+    assert b"Ctrl+Q quits" in terminal.output
+    assert terminal.alive()
+    os.write(terminal.fd, b"\x11")
+    assert ended(terminal) == 0
+
+
+@pytest.mark.parametrize("line", [b"/", b":", b"f", b"\x10"])
+def test_ctrl_c_leaves_a_line_that_is_typed(terminal: Terminal, line: bytes) -> None:
+    os.write(terminal.fd, line)
+    terminal.quiet(0.5)
+    os.write(terminal.fd, b"q")
+    terminal.quiet(0.3)
+    os.write(terminal.fd, b"\x03")
+    terminal.quiet(0.5)
+    assert terminal.alive()
+    # Out of the line, where it would be a letter, this quits.
+    os.write(terminal.fd, b"q")
+    assert ended(terminal) == 0
+
+
+@pytest.mark.parametrize("term", ["dumb", "unknown"])
+@pytest.mark.parametrize("command", [["open", "SESSION"], ["--sessions", "FOLDER"]])
+def test_a_terminal_without_a_cursor_is_refused_in_one_line(
+    session: Path, tmp_path: Path, term: str, command: list[str]
+) -> None:
+    places = {"SESSION": str(session), "FOLDER": str(session.parent)}
+    arguments = [places.get(word, word) for word in command]
+    argv = [sys.executable, "-m", "logdrift.cli.main", *arguments]
+    opened = Terminal(argv, 300, 24, TERM=term, XDG_STATE_HOME=str(tmp_path))
+    try:
+        assert ended(opened) == 2
+        (line,) = opened.output.splitlines()
+        assert f"TERM is '{term}'".encode() in line and b"logdrift report" in line
+        assert b"\x1b" not in opened.output
+    finally:
+        opened.close()
+
+
+@pytest.mark.parametrize("opened", [b"", b"/", b"t", b"w", b"?", b"\x10"])
+def test_nothing_is_sent_while_nothing_is_pressed(
+    terminal: Terminal, opened: bytes
+) -> None:
+    os.write(terminal.fd, opened)
+    end = time.monotonic() + 3
+    while time.monotonic() < end:
+        terminal.read(0.2)
+    assert not terminal.read(1.2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -27,7 +28,7 @@ from logdrift.core.errors import words_of
 from logdrift.core.session.reader import Session, open_session
 from logdrift.core.session.visible import visible
 from logdrift.tui import clipboard
-from logdrift.tui.actions import COMMANDS, NO_KEYMAP, Keymap
+from logdrift.tui.actions import COMMANDS, NO_KEYMAP, Command, Keymap, key_of
 from logdrift.tui.bindings import bindings
 from logdrift.tui.driver import TerminalDriver, end_by_signals, usable
 from logdrift.tui.faults import Safe, finish_writing, traceback_of
@@ -43,7 +44,10 @@ from logdrift.tui.wire import Wire
 TypedEvent = events.Key | events.Paste
 """What comes from the keyboard."""
 _SETTLE_SECONDS = 0.6
-_QUIT = next(command for command in COMMANDS if command.name == "quit_now")
+_EVERYWHERE = [
+    command for command in COMMANDS if command.name in ("quit_now", "suspend")
+]
+"""Commands that are done from everywhere: from lines that are typed in too."""
 _DEEPEST = 20
 """Screens over each other beyond which no more is opened: each is drawn within the
 drawing of those over it.
@@ -206,17 +210,25 @@ class LogdriftApp(Safe, App[int], inherit_bindings=False):
         """
         if isinstance(event, events.Resize):
             event = _usable(event)
-        if isinstance(event, events.Key) and self._quits(event):
-            await self.run_action("quit_now", self)
-            return
+        if isinstance(event, events.Key):
+            command = self._done_everywhere(event)
+            if command is not None:
+                await self.run_action(command.name, self)
+                return
         if isinstance(event, TypedEvent) and self._keep_back(event):
             return
         await super().on_event(event)
 
-    def _quits(self, event: events.Key) -> bool:
-        is_quit_key = event.key in self._quit_keys
-        writes_nothing = not event.is_printable
-        return bool(self.screen_stack) and is_quit_key and writes_nothing
+    def _done_everywhere(self, event: events.Key) -> Command | None:
+        """The command of a key that means it wherever it is pressed, but for a
+        character, which is typed.
+        """
+        if not self.screen_stack or event.is_printable:
+            return None
+        for command in _EVERYWHERE:
+            if event.key in command.keys_in(self.keymap):
+                return command
+        return None
 
     def _keep_back(self, event: TypedEvent) -> bool:
         """Whether what was typed is not for the screen that stands now: it waits for
@@ -240,13 +252,6 @@ class LogdriftApp(Safe, App[int], inherit_bindings=False):
             self._early.append(copy)
             self.type_early()
         return True
-
-    @property
-    def _quit_keys(self) -> tuple[str, ...]:
-        """Keys that end the program from everywhere: from lines that are typed in too,
-        but for a character.
-        """
-        return self.keymap.get(_QUIT.id, _QUIT.keys)
 
     def _screen_stands(self) -> bool:
         if not self.screen_stack:
@@ -338,14 +343,15 @@ class LogdriftApp(Safe, App[int], inherit_bindings=False):
         return clipboard.copied(data, text)
 
     def action_help(self) -> None:
-        """The keys of the pane with the focus, of its screen and of everywhere, then
-        all others.
-        """
+        """Open the help for what is in front; where the help is in front, close it."""
         from logdrift.tui.command_window import active_commands
         from logdrift.tui.models.state import DEFAULT_THRESHOLD
-        from logdrift.tui.screens.help import help_screen
+        from logdrift.tui.screens.help import HelpScreen, help_screen
 
         screen = self.screen
+        if isinstance(screen, HelpScreen):
+            screen.dismiss()
+            return
         scopes = [active.command.scope for active in active_commands(screen)]
         here = tuple(dict.fromkeys(scopes))
         threshold = getattr(screen, "threshold", DEFAULT_THRESHOLD)
@@ -375,12 +381,26 @@ class LogdriftApp(Safe, App[int], inherit_bindings=False):
         )
 
     def _say(self, text: str) -> None:
-        hints = self.screen.query(Hints)
-        if hints:
-            hints.first().say(text)
+        """Say something on the line of keys of what is in front."""
+        lines = list(self.screen.query(Hints))
+        if lines:
+            lines[-1].say(text)
 
     def action_quit_now(self) -> None:
         self.exit(0)
+
+    def action_how_to_quit(self) -> None:
+        """Ctrl+C ends nothing: say what does."""
+        key = key_of("app", "quit_now", self.keymap)
+        self._say(f"{key} quits; q and Esc go back, from the first screen q quits too")
+
+    def action_suspend(self) -> None:
+        """Stop, with the shell's prompt back on the terminal."""
+        driver = self._driver
+        if isinstance(driver, TerminalDriver) and driver.has_shell:
+            os.kill(os.getpid(), signal.SIGTSTP)
+        else:
+            self._say("there is no shell here to suspend to")
 
 
 if TYPE_CHECKING:

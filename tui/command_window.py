@@ -7,11 +7,13 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
+from textual.binding import Binding, BindingType
 from textual.command import CommandPalette, DiscoveryHit, Hit, Hits, Provider
 from textual.dom import DOMNode
 from textual.screen import Screen
+from textual.widgets import Input
 
 from logdrift.tui.actions import COMMANDS, Command
 from logdrift.tui.screens.base import BaseScreen, SafeScreen
@@ -87,7 +89,17 @@ def active_commands(screen: Screen[Any]) -> Iterator[ActiveCommand]:
 
 
 class CommandWindow(CommandPalette, SafeScreen[None]):
-    """Textual's palette, which is left as every other window is."""
+    """Textual's palette, which is left as every other window is, and as a line that is
+    typed: with Ctrl+C too.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+c", "escape", "Leave", show=False, priority=True)
+    ]
+
+    def on_mount(self) -> None:
+        # A cursor that blinks is sent again and again, over every slow line.
+        self.query_one(Input).cursor_blink = False
 
     def _action_command_list(self, action: str) -> None:
         # Commands that were listed a moment ago have no lines yet: Textual looks for

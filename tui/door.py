@@ -33,18 +33,34 @@ def run(
         gc.enable()
 
 
+_DUMB = frozenset({"dumb", "unknown"})
+"""Values of TERM that promise no cursor: a screen cannot be drawn there."""
+
+
 def on_terminal() -> bool:
-    """Whether there is a screen to draw on: a terminal, or the driver of a browser (for
-    `textual serve`).
+    """Whether there is a screen to draw on: a terminal that is not dumb, or the driver
+    of a browser (for `textual serve`).
     """
     if os.environ.get("TEXTUAL_DRIVER"):
         return True
-    return sys.stdin.isatty() and sys.stdout.isatty()
+    has_terminal = sys.stdin.isatty() and sys.stdout.isatty()
+    return has_terminal and not _is_dumb()
+
+
+def _is_dumb() -> bool:
+    return os.environ.get("TERM", "") in _DUMB
 
 
 def need_terminal(what: str, instead: str) -> None:
-    """Raise InputError off a terminal, where an application would wait for keys that
-    never come.
+    """Raise InputError where no screen can be drawn: off a terminal an application
+    would wait for keys that never come.
     """
-    if not on_terminal():
-        raise InputError(f"{what} needs a terminal: without one use {instead}")
+    if on_terminal():
+        return
+    if _is_dumb():
+        term = os.environ["TERM"]
+        raise InputError(
+            f"{what} cannot be drawn where TERM is {term!r}: use {instead}, or set"
+            " TERM=xterm-256color if the terminal is one"
+        )
+    raise InputError(f"{what} needs a terminal: without one use {instead}")

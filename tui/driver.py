@@ -43,9 +43,45 @@ def usable(size: Size) -> Size:
 
 
 class TerminalDriver(LinuxDriver):
-    """As Textual's, but a byte that is not UTF-8 is one odd character, and a terminal
-    that is gone ends the program.
+    """As Textual's, but a byte that is not UTF-8 is one odd character, a terminal that
+    is gone ends the program, and a suspended program comes back whole.
     """
+
+    @property
+    def has_shell(self) -> bool:
+        """Whether a shell is there to come back from: without one nothing would ever
+        wake a suspended program.
+        """
+        return os.getsid(0) != os.getpgrp()
+
+    def start_application_mode(self) -> None:
+        reader = self._key_thread
+        if reader is None or not reader.is_alive():
+            super().start_application_mode()  # type: ignore[no-untyped-call]
+
+    def _sigtstp_application(self, *_: object) -> None:
+        """Give the terminal back, and stop with all that was started in one line with
+        this program: the shell waits for every one of them.
+        """
+        self.suspend_application_mode()
+        self._must_signal_resume = True
+        os.killpg(os.getpgrp(), signal.SIGSTOP)
+
+    def _sigcont_application(self, *_: object) -> None:
+        """Take the terminal again, also after a stop of which nothing was heard."""
+        if not self._is_in_front():
+            return
+        if not self._must_signal_resume:
+            self.suspend_application_mode()
+            self._must_signal_resume = True
+        self.resume_application_mode()
+
+    def _is_in_front(self) -> bool:
+        """Whether the terminal is this program's, and not the shell's."""
+        try:
+            return os.tcgetpgrp(self.fileno) == os.getpgrp()
+        except OSError:
+            return False
 
     def write(self, data: str) -> None:
         # Once the terminal is gone its thread has ended, and a full queue without a

@@ -27,6 +27,19 @@ EVERYWHERE_COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         scope="app",
+        action="suspend",
+        keys=("ctrl+z",),
+        help="Suspend: back to the shell, where fg comes back here",
+    ),
+    Command(
+        scope="app",
+        action="how_to_quit",
+        keys=("ctrl+c",),
+        help="Say how to quit: Ctrl+C ends nothing",
+        palette=False,
+    ),
+    Command(
+        scope="app",
         action="redraw",
         keys=("ctrl+l",),
         help="Draw the screen again: where something else has written to the terminal",

@@ -153,6 +153,10 @@ GRAMMAR: tuple[KeyMeaning, ...] = (
     _meaning("ctrl+p", "command palette", "command_palette"),
     _meaning("ctrl+l", "draw the screen again", "redraw"),
     _meaning("ctrl+q", "quit at once", "quit_now"),
+    _meaning("ctrl+z", "suspend: fg comes back", "suspend"),
+    _meaning(
+        "ctrl+c", "say how to quit; leave a line that is typed", "how_to_quit", "cancel"
+    ),
 )
 """Every key but those that move: arrows, `hjkl`, `g`, `G`, pages, ends, `Tab`, digits.
 """

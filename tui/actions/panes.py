@@ -166,7 +166,7 @@ PANE_COMMANDS: tuple[Command, ...] = (
     Command(
         scope="prompt",
         action="cancel",
-        keys=("escape",),
+        keys=("escape", "ctrl+c"),
         help="Leave without a change",
         hint="leave",
         palette=False,

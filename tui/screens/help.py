@@ -66,6 +66,12 @@ _INDENT = "   "
 _STEP_NAMES = NAMES[:STEPS]
 
 
+class HelpScreen(TextScreen):
+    """The help: the key that opened it closes it too."""
+
+    SAVED_AS = "logdrift-help.txt"
+
+
 def help_lines(
     palette: Palette,
     threshold: float,
@@ -203,7 +209,7 @@ def help_screen(
     threshold: float,
     here: Sequence[Scope] = (),
     keymap: Keymap = NO_KEYMAP,
-) -> TextScreen:
+) -> HelpScreen:
     """The window with all lines of the help."""
     lines = help_lines(palette, threshold, here, keymap)
-    return TextScreen("Help", list(lines))
+    return HelpScreen("Help", list(lines))
