@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -120,19 +118,18 @@ def test_bins_have_the_mean_and_the_place_of_the_largest() -> None:
         assert largest[i] == inside[np.argmax(np.where(np.isnan(part), -1, part))]
 
 
-@pytest.mark.parametrize(("rows", "columns"), [(3, 4), (5, 40), (50, 7)])
-def test_a_map_of_sequences_has_each_token_in_its_row_and_column(
-    rows: int, columns: int
+@pytest.mark.parametrize("start", [-7, 0, 5])
+@pytest.mark.parametrize(("size", "bins"), [(40, 4), (40, 40), (7, 3), (1, 1)])
+def test_whole_numbers_fall_into_equal_stretches(
+    start: int, size: int, bins: int
 ) -> None:
-    lengths = np.array([4, 0, 9, 40, 1, 7])
-    offsets = np.concatenate([[0], np.cumsum(lengths)])
-    bins = cd.sequence_bins(offsets, rows, columns, 40)
+    values = np.arange(start - 5, start + size + 5)
+    found = cd.stretch_bins(values, start, start + size, bins)
     wanted = [
-        (s * rows // 6 if rows < 6 else s) * columns + math.floor(p * columns / 40)
-        for s, length in enumerate(lengths.tolist())
-        for p in range(length)
+        (value - start) * bins // size if start <= value < start + size else -1
+        for value in values.tolist()
     ]
-    assert bins.tolist() == wanted
+    assert found.tolist() == wanted
 
 
 def test_shades_are_at_most_doublings_and_end_near_the_largest() -> None:

@@ -44,7 +44,7 @@ from logdrift.core.errors import LogdriftError
 from logdrift.core.numbers import percent
 from logdrift.core.session.reader import open_session
 from logdrift.tui.palette import make_palette
-from logdrift.tui.widgets.charts.building import build
+from logdrift.tui.widgets.charts.building import PictureKey, build, chart_key
 from logdrift.tui.widgets.charts.export import (
     ENDINGS,
     default_name,
@@ -52,8 +52,8 @@ from logdrift.tui.widgets.charts.export import (
     render,
     write_chart,
 )
+from logdrift.tui.widgets.charts.legend import legend_rows
 from logdrift.tui.widgets.charts.painting import Painter
-from logdrift.tui.widgets.charts.pane import legend_rows
 from logdrift.tui.widgets.charts.terminal import Drawing, draw
 from logdrift.tui.widgets.charts.title import seen_names
 from tests.conftest import REPOSITORY
@@ -597,9 +597,11 @@ def test_why_there_is_no_chart_is_said_in_a_line(
     ):
         with pytest.raises(NothingToDraw, match=wanted):
             chart(given, reach)
-    built = build(none, 0, "one", (80, 20))
+    key = PictureKey(chart_key(none, 0, "one"), (80, 20))
+    built = build(none, key)
     assert built is not None and built.drawing is None and "no pair" in built.problem
-    assert build(source, 0, "one", (80, 20), None, lambda: True) is None, (
+    key = PictureKey(chart_key(source, 0, "one"), (80, 20))
+    assert build(source, key, None, lambda: True) is None, (
         "cancelled between reducing and drawing"
     )
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from textual.events import MouseScrollDown, MouseScrollUp
 from textual.pilot import Pilot
 
 from benchmarks.make_session import make_session
@@ -101,6 +102,7 @@ async def test_moving_in_the_chart_moves_the_cursor_and_enter_goes_to_the_text(
     app = make_app(folder)
     async with app.run_test(size=(120, 36)) as pilot:
         screen = await judged(pilot)
+        screen.moves.go_to(0)
         await pilot.press("4")
         drawing = await drawn(pilot, screen.chart, "delta")
         await until(pilot, lambda: screen.chart.has_focus)
@@ -144,6 +146,7 @@ async def test_up_and_down_in_the_heat_map_change_the_sequence(folder: Path) -> 
     app = make_app(folder)
     async with app.run_test(size=(200, 60)) as pilot:
         screen = await judged(pilot)
+        screen.moves.go_to(0)
         screen.chart.choose(index_of("heatmap"))
         await pilot.press("4")
         drawing = await drawn(pilot, screen.chart, "heatmap")
@@ -164,6 +167,71 @@ async def test_up_and_down_in_the_heat_map_change_the_sequence(folder: Path) -> 
         await until(pilot, lambda: screen.position == back)
         assert drawing.place.cell(screen.position)[1] == 0  # type: ignore[union-attr,index]
         assert "▸" in text(screen.chart)
+
+
+async def test_closer_and_wider_in_the_heat_map_by_key_and_wheel(folder: Path) -> None:
+    app = make_app(folder)
+    async with app.run_test(size=(120, 36)) as pilot:
+        screen = await judged(pilot)
+        pane = screen.chart
+        await pilot.press("4", "5")
+        whole = await drawn(pilot, pane, "heatmap")
+        assert "rows" not in "".join(whole.legend)
+        await pilot.press("right_curly_bracket")
+        await until(pilot, lambda: shown_part(pane, "of 24"))
+        window = pane.zoom.window
+        assert window is not None and window.down.size < 24
+        for _ in range(24):
+            await pilot.press("down")
+        last = len(screen.model.listing) - 1
+        await until(pilot, lambda: screen.model.sequence == last)
+        await until(pilot, lambda: shown_part(pane, "to 24 of 24"))
+        assert pane.chart is not None and pane.chart.place is not None
+        assert pane.chart.place.cell(screen.position) is not None
+        x, y = place_of(screen_text(app), "┌")
+        await pilot.hover(offset=(x + 5, y + 2))
+        await scroll(pilot, x + 5, y + 2, up=True)
+        await until(pilot, lambda: pane.zoom.window != window)
+        for _ in range(4):
+            await pilot.press("left_curly_bracket")
+            await pilot.pause(0.05)
+        await until(pilot, lambda: pane.zoom.window is None)
+        await until(pilot, lambda: not shown_part(pane, "of 24"))
+        await pilot.press("left_curly_bracket")
+        assert "the whole map" in text(screen.query_one(Hints))
+        await pilot.press("1", "right_curly_bracket")
+        await until(pilot, lambda: "only the heat map" in text(screen.query_one(Hints)))
+
+
+def shown_part(pane: ChartPane, words: str) -> bool:
+    """Whether the legend says which part is shown."""
+    return pane.chart is not None and words in " ".join(pane.chart.legend)
+
+
+async def scroll(pilot: Pilot[Any], x: int, y: int, *, up: bool) -> None:
+    event_class = MouseScrollUp if up else MouseScrollDown
+    await pilot._post_mouse_events([event_class], offset=(x, y), button=0)
+
+
+async def test_the_rows_of_the_heat_map_are_those_of_the_list(folder: Path) -> None:
+    app = make_app(folder)
+    async with app.run_test(size=(200, 60)) as pilot:
+        screen = await judged(pilot)
+        pane = screen.chart
+        pane.choose(index_of("heatmap"))
+        await drawn(pilot, pane, "heatmap")
+        before = pane.chart
+        await pilot.press("s")
+        await until(pilot, lambda: pane.chart is not before)
+        await until(pilot, lambda: shown_part(pane, "in the order of the list"))
+        order = screen.model.listing.order.tolist()
+        assert order != sorted(order) and pane.chart is not None
+        place = pane.chart.place
+        rows = [
+            place.cell(int(screen.session.sequences.offsets[sequence])).row  # type: ignore[union-attr]
+            for sequence in order
+        ]
+        assert rows == sorted(rows)
 
 
 async def test_a_click_goes_to_the_token(folder: Path) -> None:
@@ -293,6 +361,7 @@ async def test_divergences_are_visited_from_the_whole_screen(folder: Path) -> No
     app = make_app(folder)
     async with app.run_test(size=(120, 36)) as pilot:
         screen = await judged(pilot)
+        screen.moves.go_to(0)
         await pilot.press("4", "z")
         await until(pilot, lambda: isinstance(app.screen, ChartScreen))
         full = app.screen
@@ -321,6 +390,7 @@ async def test_export_asks_for_a_name_and_says_what_was_written(
     app = make_app(folder)
     async with app.run_test(size=(120, 36)) as pilot:
         screen = await judged(pilot)
+        screen.moves.go_to(0)
         await drawn(pilot, screen.chart, "delta")
         await pilot.press("ctrl+s")
         await until(pilot, lambda: isinstance(app.screen, LinePrompt))

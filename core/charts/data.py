@@ -166,12 +166,16 @@ class PairData:
 class ChartSource:
     """What is looked at: a pair, one of its sequences, the threshold in nats, and
     another session if there is one.
+
+    ``order`` i64[n] are the sequences that are listed, in the order of the list; None
+    for all by their number.
     """
 
     data: PairData | None
     sequence: int
     threshold: float
     change: ChangeData | None = None
+    order: Array | None = None
 
     def part(self, reach: Reach) -> tuple[int, int]:
         """(start, stop) of the flat tokens within reach."""

@@ -324,31 +324,16 @@ def largest_bins(bins: Bins, size: Array, count: int) -> Ints:
     return index[1:]
 
 
-def sequence_bins(offsets: Array, rows: int, columns: int, end: int) -> Bins:
-    """The cell of each of N tokens on a map of sequences (rows) over positions 0 to
-    ``end`` - 1 (columns), i32[N].
-
-    Neighbouring sequences share a row where there are more of them than ``rows``.
+def stretch_bins(values: Array, start: int, stop: int, bins: int) -> Bins:
+    """The bin of each whole number int[n] in ``bins`` equal ones from ``start`` to
+    before ``stop``, i32[n]; -1 where it is in none.
     """
-    count = len(offsets) - 1
-    tokens = int(offsets[-1])
-    lengths = np.diff(offsets)
-    used_rows = min(rows, count)
-    sequence = np.arange(count)
-    row = sequence * used_rows // max(1, count)
-    cells_per_row = np.int32(columns)
-    first_cell = row.astype(np.int32) * cells_per_row
-    starts = offsets[:-1]
-    starts = starts.astype(np.int32)
-    start = np.repeat(starts, lengths)
-    flat = np.arange(tokens, dtype=np.int32)
-    position = flat - start
-    per_position = columns / max(1, end)
-    place = position * per_position
-    column = place.astype(np.int32)
-    first_of_row = np.repeat(first_cell, lengths)
-    cells: Bins = first_of_row + column
-    return cells
+    per_value = bins / (stop - start)
+    # A value at a border must not fall below it by a rounding error.
+    place = (values - start) * per_value + 1e-9
+    is_above = values >= start
+    is_below = values < stop
+    return _bins_where(is_above & is_below, place)
 
 
 def shade_steps(values: Array) -> Floats:

@@ -24,8 +24,8 @@ class Entry(NamedTuple):
 
     ``place`` is ``module:class``; ``help`` says in a sentence what is drawn.
     ``reaches`` are what can be shown, the first unless asked for. ``of_threshold``,
-    ``of_change``: the chart has to be made again for another threshold, or for another
-    session to compare with.
+    ``of_change``, ``of_order``: the chart has to be made again for another threshold,
+    for another session to compare with, or for another order of the sequences.
 
     ``in_report``: ``folded`` charts are added to a pair in the HTML report. ``panel``:
     the report shows the same with its own numbers. ``none``: a report has no data for
@@ -39,6 +39,7 @@ class Entry(NamedTuple):
     reaches: tuple[Reach, ...] = ("one", "all")
     of_threshold: bool = False
     of_change: bool = False
+    of_order: bool = False
     in_report: InReport = "folded"
 
     def load(self) -> type[Chart]:
@@ -87,8 +88,10 @@ CHARTS: tuple[Entry, ...] = (
         "heatmap",
         "heat map",
         f"{_HERE}.heat:HeatChart",
-        "Rows are sequences, columns positions, shades the mean |Δ| of a cell.",
+        "Rows are sequences, columns positions from the end of the prompt on, shades"
+        " the mean |Δ| of a cell.",
         ("all",),
+        of_order=True,
     ),
     Entry(
         "probability",

@@ -184,11 +184,14 @@ def density_chart(logprob_a: Floats, logprob_b: Floats) -> str:
     low = min(lowest_a, lowest_b, -1.0)
     ends = (low, 0.0)
     counts, _, _ = np.histogram2d(b, a, bins=_DENSITY_BINS, range=(ends, ends))
+    x = Axis("log p_A, nats", low, 0.0)
+    y = Axis("log p_B, nats", low, 0.0)
     return svg.heat(
         counts.astype(np.int64),
-        Axis("log p_A, nats", low, 0.0),
-        Axis("log p_B, nats", low, 0.0),
+        x,
+        y,
         title=title,
+        below=svg.diagonal(x, y),
         description=(
             "Stronger colour: more tokens (log scale). On the dashed diagonal both"
             " sides agree."

@@ -150,14 +150,22 @@ def _bins(across: Axis, up: Axis, edges: Array, values: Array) -> str:
     return "".join(path)
 
 
-def heat(counts: Counts, x: Axis, y: Axis, *, title: str, description: str) -> str:
-    """Counts int[rows, columns], row 0 at the bottom, darker for more on a log scale;
-    the diagonal is drawn.
+def heat(
+    counts: Counts,
+    x: Axis,
+    y: Axis,
+    *,
+    title: str,
+    description: str,
+    below: str = "",
+) -> str:
+    """Counts int[rows, columns], row 0 at the bottom, darker for more on a log scale,
+    above the shapes of ``below``.
     """
     if not counts.max(initial=0):
         return nothing(title)
     levels = _heat_levels(counts)
-    shades = [_diagonal(x, y)]
+    shades = [below]
     for level in range(1, _HEAT_LEVELS + 1):
         cells = levels == level
         shades.append(_shade(cells, level))
@@ -181,7 +189,8 @@ def _heat_levels(counts: Counts) -> Counts:
     return levels
 
 
-def _diagonal(x: Axis, y: Axis) -> str:
+def diagonal(x: Axis, y: Axis) -> str:
+    """The line where both axes have the same value."""
     low = max(x.low, y.low)
     high = min(x.high, y.high)
     if low >= high:

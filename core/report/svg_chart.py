@@ -55,7 +55,13 @@ def marks_svg(
         if isinstance(mark, m.Histogram):
             return _histogram(mark, guides, axes, title, description)
         if isinstance(mark, m.Cells):
-            return _cells(mark, axes, title, description)
+            below = uprights(_axis(axes.x), guides)
+            diagonals = [
+                svg.diagonal(_axis(axes.x), _axis(axes.y))
+                for other in marks
+                if isinstance(other, m.Diagonal)
+            ]
+            return _cells(mark, [*diagonals, *below], axes, title, description)
     return _lines(marks, guides, axes, title, description)
 
 
@@ -98,7 +104,7 @@ def _lines(
         elif isinstance(mark, m.Level):
             levels.append(mark)
         elif isinstance(mark, m.Diagonal):
-            curves.append(_diagonal(x, y))
+            curves.append(svg.diagonal(x, y))
         elif isinstance(mark, m.Dots):
             curves += _dots(mark, x, y)
         elif isinstance(mark, m.Curve):
@@ -142,13 +148,6 @@ def _level_names(levels: Sequence[m.Level], y: Axis) -> list[str]:
         words_y = at + _NAME_HEIGHT if is_near else at - 4
         names.append(text(LEFT + 4, words_y, level.name, "cx-name cx-small"))
     return names
-
-
-def _diagonal(x: Axis, y: Axis) -> str:
-    """Where y is x; both axes have the same ends."""
-    start = point(x, y, x.low, x.low)
-    end = point(x, y, x.high, x.high)
-    return f'<path class="cx-mark" d="M{start}L{end}"/>'
 
 
 def _stems(mark: m.Stems, x: Axis, y: Axis) -> list[str]:
@@ -243,15 +242,18 @@ def _histogram(
     )
 
 
-def _cells(mark: m.Cells, axes: m.Axes, title: str, description: str) -> str:
+def _cells(
+    mark: m.Cells,
+    below: Sequence[str],
+    axes: m.Axes,
+    title: str,
+    description: str,
+) -> str:
     # Whole multiples of the least value, which `svg.heat` shades by their logarithm.
     multiples = mark.values / mark.least
     drawable = np.minimum(multiples, _FAINTEST)
     counts = _from_bottom(np.nan_to_num(drawable))
-    return _heat(counts, axes, title, description)
-
-
-def _heat(counts: svg.Counts, axes: m.Axes, title: str, description: str) -> str:
     x = _axis(axes.x)
     y = _axis(axes.y)
-    return svg.heat(counts, x, y, title=title, description=description)
+    shapes = "".join(below)
+    return svg.heat(counts, x, y, title=title, description=description, below=shapes)

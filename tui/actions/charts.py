@@ -143,6 +143,20 @@ CHART_COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         scope="chart",
+        action="chart_closer",
+        keys=("right_curly_bracket",),
+        help="Closer: half of the heat map, around the cursor",
+        palette=False,
+    ),
+    Command(
+        scope="chart",
+        action="chart_wider",
+        keys=("left_curly_bracket",),
+        help="Wider: twice as much of the heat map",
+        palette=False,
+    ),
+    Command(
+        scope="chart",
         action="to_tokens",
         keys=("enter",),
         help="Go to the text of the token under the cursor",

@@ -74,6 +74,8 @@ GRAMMAR: tuple[KeyMeaning, ...] = (
         "step_metric",
         "previous_side",
     ),
+    _meaning("right_curly_bracket", "closer: half of the map", "chart_closer"),
+    _meaning("left_curly_bracket", "wider: twice as much of the map", "chart_wider"),
     _meaning(
         "slash",
         "search; in the list of sessions the search is a filter",

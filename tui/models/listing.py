@@ -54,6 +54,13 @@ class Listing:
             return -1
         return int(self._rows[sequence])
 
+    @property
+    def chosen_order(self) -> Positions | None:
+        """The order, None where all sequences are listed by their number."""
+        if self.values is None and not self.filter:
+            return None
+        return self.order
+
     def neighbour(self, sequence: int, step: int) -> int | None:
         """The sequence listed ``step`` rows after this one, None at the end of the
         list.

@@ -103,7 +103,8 @@ class ChartedScreen(BaseScreen, inherit_bindings=False):
         source = pane.source
         has_data = source is not None and source.data is not None
         if has_data and pane.chart is not None and pane.made is not None:
-            self._ask_export_name(pane.made)
+            shown = pane.zoom.part(pane.made)
+            self._ask_export_name(shown)
             return
         words = "there is no chart to export"
         if pane.problem:
@@ -141,6 +142,10 @@ class ChartedScreen(BaseScreen, inherit_bindings=False):
 
         words = write_chart(chart, name, session)
         self.post_message(ChartExported(words))
+
+    @on(ChartPane.Told)
+    def _on_chart_told(self, message: ChartPane.Told) -> None:
+        self.say(message.text)
 
     @on(ChartExported)
     def _on_chart_exported(self, message: ChartExported) -> None:

@@ -142,6 +142,7 @@ class PaneGroup:
         explorer = self.explorer
         selected = max(0, explorer.sequence)
         self.sequences.show(explorer.listing, selected)
+        self.show_chart()
 
     def show_chart(self) -> None:
         """The chart of what is shown now."""
@@ -154,6 +155,7 @@ class PaneGroup:
                 threshold=explorer.threshold,
                 position=explorer.position,
                 change=self.change,
+                order=explorer.listing.chosen_order,
             )
 
     def show_numbers(self) -> None:

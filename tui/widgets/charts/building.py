@@ -14,6 +14,7 @@ from logdrift.core.errors import words_of
 if TYPE_CHECKING:
     from logdrift.core.charts.base import Chart
     from logdrift.core.charts.data import ChartSource, Reach
+    from logdrift.core.charts.window import Window
     from logdrift.tui.widgets.charts.terminal import Drawing
 
 
@@ -30,24 +31,26 @@ class BuiltChart:
 class ChartKey:
     """What a chart is made of: it is made again when one of these changes.
 
-    ``data`` and ``change`` are identities of objects. None: the chart does not depend
-    on it.
+    ``data``, ``change`` and ``order`` are identities of objects. None: the chart does
+    not depend on it.
     """
 
     kind: int
     reach: Reach
     data: int
     change: int | None = None
+    order: int | None = None
     sequence: int | None = None
     threshold: float | None = None
 
 
 @dataclass(frozen=True)
 class PictureKey:
-    """A chart in so many columns and rows."""
+    """A chart, or a part of it, in so many columns and rows."""
 
     chart: ChartKey
     size: tuple[int, int]
+    window: Window | None = None
 
 
 def chart_key(source: ChartSource, kind: int, reach: Reach) -> ChartKey:
@@ -56,6 +59,8 @@ def chart_key(source: ChartSource, kind: int, reach: Reach) -> ChartKey:
     key = ChartKey(kind, reach, id(source.data))
     if entry.of_change:
         key = replace(key, change=id(source.change))
+    if entry.of_order:
+        key = replace(key, order=id(source.order))
     if entry.of_threshold:
         key = replace(key, threshold=source.threshold)
     if reach == "one":
@@ -65,9 +70,7 @@ def chart_key(source: ChartSource, kind: int, reach: Reach) -> ChartKey:
 
 def build(
     source: ChartSource,
-    kind: int,
-    reach: Reach,
-    size: tuple[int, int],
+    key: PictureKey,
     made: Chart | None = None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> BuiltChart | None:
@@ -78,17 +81,28 @@ def build(
     from logdrift.core.charts.data import NothingToDraw
     from logdrift.tui.widgets.charts.terminal import draw
 
+    wanted = key.chart
     try:
         chart = made
         if chart is None:
-            chart_class = CHARTS[kind].load()
-            chart = chart_class(source, reach)
+            chart_class = CHARTS[wanted.kind].load()
+            chart = chart_class(source, wanted.reach)
         if cancelled():
             return None
-        drawing = draw(chart, *size)
+        part = part_of(chart, key.window)
+        drawing = draw(part, *key.size)
         return BuiltChart(chart, drawing)
     except NothingToDraw as nothing:
         return BuiltChart(None, None, str(nothing))
     except Exception as error:
         words = f"no chart: {words_of(error)}"
         return BuiltChart(None, None, words)
+
+
+def part_of(chart: Chart, window: Window | None) -> Chart:
+    """The part of a chart that is looked at; all of one that has no parts."""
+    from logdrift.core.charts.window import ZoomChart
+
+    if window is not None and isinstance(chart, ZoomChart):
+        return chart.within(window)
+    return chart

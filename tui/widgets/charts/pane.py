@@ -8,9 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rich.cells import cell_len
 from textual import on
-from textual.events import Click, Resize
+from textual.events import Click, MouseScrollDown, MouseScrollUp, Resize
 from textual.message import Message
 from textual.strip import Strip
 from textual.timer import Timer
@@ -22,15 +21,16 @@ from logdrift.core.session.reader import Session
 from logdrift.tui.actions import key_of
 from logdrift.tui.bindings import bindings
 from logdrift.tui.faults import background
-from logdrift.tui.glyphs import fit
 from logdrift.tui.services import services
+from logdrift.tui.widgets.charts.legend import legend_rows
 from logdrift.tui.widgets.charts.title import ChartTitle
+from logdrift.tui.widgets.charts.zoom import ChartZoom
 from logdrift.tui.widgets.lines import Text, strip_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from logdrift.core.charts.base import Chart
+    from logdrift.core.charts.base import Array, Chart
     from logdrift.core.charts.data import ChangeData, ChartSource, PairData, Reach
     from logdrift.core.charts.marks import TokenPlaces
     from logdrift.tui.widgets.charts.building import BuiltChart, ChartKey, PictureKey
@@ -79,6 +79,12 @@ class ChartPane(Text, inherit_bindings=False):
         """The user pressed Enter to see the text of the token."""
 
     @dataclass(eq=False, repr=False)
+    class Told(Message):
+        """A key could not do what it does, and why."""
+
+        text: str
+
+    @dataclass(eq=False, repr=False)
     class Drawn(Message):
         """A chart was built."""
 
@@ -94,6 +100,7 @@ class ChartPane(Text, inherit_bindings=False):
         self.chart: Drawing | None = None
         self.made: Chart | None = None
         self.problem = ""
+        self.zoom = ChartZoom()
         self.mirror: ChartPane | None = None
         self._source: ChartSource | None = None
         self._make_source: Callable[[], ChartSource] | None = None
@@ -114,6 +121,7 @@ class ChartPane(Text, inherit_bindings=False):
         threshold: float,
         position: int,
         change: ChangeData | None = None,
+        order: Array | None = None,
     ) -> None:
         """Look at a sequence of a pair, the cursor on a flat position. A picture
         follows when there is time.
@@ -127,7 +135,7 @@ class ChartPane(Text, inherit_bindings=False):
                 data = self._kept_data(pair)
                 if data is None:
                     data = PairData(session, pair)
-            return ChartSource(data, sequence, threshold, change)
+            return ChartSource(data, sequence, threshold, change, order)
 
         self._make_source = make_source
         self._position = position
@@ -156,6 +164,8 @@ class ChartPane(Text, inherit_bindings=False):
         if position != self._position:
             self._position = position
             self._paint()
+            if self.zoom.window is not None:
+                self.want(at_once=True)
         if self.mirror is not None:
             self.mirror.set_cursor(position)
 
@@ -234,16 +244,17 @@ class ChartPane(Text, inherit_bindings=False):
         from logdrift.tui.widgets.charts.building import PictureKey, chart_key
 
         chart = chart_key(source, self.kind, self.reach)
-        key = PictureKey(chart, size)
+        made = None
+        if chart == self._made_key:
+            made = self.made
+        window = self.zoom.window_of(chart, made, self._position)
+        key = PictureKey(chart, size, window)
         if key == self._key and self._has_answer():
             self._paint()
             return
         self._key = key
         if self._waiting is None:
             self._waiting = self.set_timer(_WAIT, self._say_waiting)
-        made = None
-        if chart == self._made_key:
-            made = self.made
         self._build(key, source, made)
 
     def _has_answer(self) -> bool:
@@ -260,14 +271,7 @@ class ChartPane(Text, inherit_bindings=False):
         from logdrift.tui.widgets.charts.building import build
 
         worker = get_current_worker()
-        built = build(
-            source,
-            kind=key.chart.kind,
-            reach=key.chart.reach,
-            size=key.size,
-            made=made,
-            cancelled=lambda: worker.is_cancelled,
-        )
+        built = build(source, key, made, lambda: worker.is_cancelled)
         if built is None or worker.is_cancelled:
             return
         drawn = self.Drawn(key, built)
@@ -380,6 +384,8 @@ class ChartPane(Text, inherit_bindings=False):
         if place is None:
             return
         position = place.step(self._position, columns, rows)
+        if position is None:
+            position = self.zoom.beside(self.made, self._position, columns, rows)
         if position is not None:
             self.set_cursor(position)
             wanted = self.CursorWanted(position)
@@ -399,6 +405,36 @@ class ChartPane(Text, inherit_bindings=False):
     def action_chart(self, number: int) -> None:
         """Chart ``number``, from 0."""
         self.choose(number)
+
+    def action_chart_closer(self) -> None:
+        """Half of what is shown, around the cursor."""
+        drawing = self.chart
+        if drawing is not None:
+            cells = (drawing.columns, drawing.lines)
+            problem = self.zoom.closer(self.made, self._position, cells)
+            self._show_zoom(problem)
+
+    def action_chart_wider(self) -> None:
+        """Twice what is shown."""
+        problem = self.zoom.wider(self.made, self._position)
+        self._show_zoom(problem)
+
+    def _show_zoom(self, problem: str) -> None:
+        if problem:
+            told = self.Told(problem)
+            self.post_message(told)
+        else:
+            self.want(at_once=True)
+
+    def on_mouse_scroll_up(self, event: MouseScrollUp) -> None:
+        event.stop()
+        if self.zoom.can(self.made):
+            self.action_chart_closer()
+
+    def on_mouse_scroll_down(self, event: MouseScrollDown) -> None:
+        event.stop()
+        if self.zoom.can(self.made):
+            self.action_chart_wider()
 
     def action_to_tokens(self) -> None:
         self.post_message(self.TokensWanted())
@@ -435,25 +471,3 @@ class ChartPane(Text, inherit_bindings=False):
         if cell is not None and cell.row is not None:
             rows = y - drawing.top - cell.row
             self.action_chart_step(0, rows)
-
-
-def legend_rows(phrases: tuple[str, ...], width: int, rows: int) -> list[str]:
-    """As many phrases as fit into the rows, the first ones first; what is left out is
-    marked by an ellipsis.
-    """
-    filled: list[str] = []
-    last = ""
-    for phrase in phrases:
-        longer = f"{last} · {phrase}"
-        if filled and cell_len(longer) <= width:
-            last = longer
-            filled[-1] = last
-            continue
-        if len(filled) == rows:
-            if cell_len(last) + 2 <= width:
-                filled[-1] += " …"
-            break
-        cells = min(width, cell_len(phrase))
-        last = fit(phrase, cells)
-        filled.append(last)
-    return filled
