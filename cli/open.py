@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from logdrift.core.errors import InputError
+from logdrift.core.paths import samples_folder
 
 _MANIFEST = "session.json"
 """As `logdrift.core.session.layout` names it, which imports NumPy."""
@@ -81,13 +82,6 @@ def _open_list(folder: Path, *, mouse: bool) -> int:
 
     need_terminal("the list of sessions", f"logdrift report {folder}/NAME")
     return run(None, folder, mouse=mouse)
-
-
-def samples_folder() -> Path:
-    """Where the package keeps its samples: they are read there, and nothing is written
-    beside them by looking at them.
-    """
-    return Path(__file__).parent.parent / "samples"
 
 
 def _holds_sessions(folder: Path) -> bool:

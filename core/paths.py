@@ -15,6 +15,28 @@ its end.
 """
 
 
+def samples_folder() -> Path:
+    """Where the package keeps its samples: they are read there, and nothing is written
+    beside them by looking at them.
+    """
+    return Path(__file__).parent.parent / "samples"
+
+
+def refuse_shipped(folder: Path) -> None:
+    """Raise InputError where ``folder`` is, or would be, a sample of the package: what
+    comes with it stays as it is.
+    """
+    try:
+        is_shipped = folder.parent.samefile(samples_folder())
+    except OSError:
+        return
+    if is_shipped:
+        raise InputError(
+            f"{visible(folder.name)} lies among the samples that come with logdrift,"
+            " which stay as they are: copy the folder and work there"
+        )
+
+
 def user_path(text: str) -> Path:
     """The path that somebody typed, ``~`` and ``~name`` as a shell takes them; it need
     not exist.

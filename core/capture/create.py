@@ -36,6 +36,7 @@ from logdrift.core.digests import (
 )
 from logdrift.core.engines import TRAINER
 from logdrift.core.errors import CannotWrite, InputError, LogdriftError
+from logdrift.core.paths import refuse_shipped
 from logdrift.core.plan import BackendSpec, CapturePlan, SamplingSpec, SavedPlan
 from logdrift.core.plan.backend import backend_error
 from logdrift.core.protocol import ModelSource, PrepareJob, error_in
@@ -121,6 +122,7 @@ def _own_models(specs: Sequence[BackendSpec]) -> list[tuple[BackendSpec, str]]:
 
 
 def _check_folder(folder: Path) -> None:
+    refuse_shipped(folder)
     if not folder.exists():
         return
     if folder.is_dir() and not any(folder.iterdir()):

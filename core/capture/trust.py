@@ -20,6 +20,7 @@ from pathlib import Path
 
 from logdrift.core.config import state_folder
 from logdrift.core.errors import InputError
+from logdrift.core.paths import refuse_shipped
 from logdrift.core.plan import BackendSpec, CapturePlan
 from logdrift.core.session.below import replace_file
 from logdrift.core.session.layout import Manifest, read_manifest
@@ -55,8 +56,9 @@ class Stranger(InputError):
 
 def require(folder: Path, manifest: Manifest) -> None:
     """Raises `Stranger` where the session was neither captured nor confirmed by this
-    user.
+    user, InputError where it is a sample of the package.
     """
+    refuse_shipped(folder)
     if not is_ours(manifest):
         raise Stranger(folder, manifest)
 

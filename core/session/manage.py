@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from logdrift.core.errors import InputError, LogdriftError
+from logdrift.core.paths import refuse_shipped
 from logdrift.core.session.layout import MANIFEST
 from logdrift.core.session.lock import acquire, read_lock, release
 from logdrift.core.session.visible import visible
@@ -173,6 +174,7 @@ def _held(folder: Path) -> Iterator[None]:
 
 
 def _check_session(folder: Path) -> None:
+    refuse_shipped(folder)
     if not os.path.lexists(folder):
         raise InputError(
             f"session {folder} is gone: it was renamed or deleted meanwhile"

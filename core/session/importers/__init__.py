@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from logdrift.core.errors import InputError
+from logdrift.core.paths import refuse_shipped
 from logdrift.core.session.importers import formats
 from logdrift.core.session.importers.foreign import refuse_line
 from logdrift.core.session.importers.job import ImportJob
@@ -31,6 +32,7 @@ def import_session(
     something is wrong. Raises InputError for a format, file, line or fact that does not
     do, and where ``out`` exists; LogdriftError where the disk refuses.
     """
+    refuse_shipped(out)
     job = ImportJob(files, out, model, facts)
     for one in formats.FORMATS:
         if one.name == format_name:
