@@ -37,7 +37,7 @@ def test_every_number_of_a_token_is_that_of_the_arrays(session: Session) -> None
         assert found.token_id == session.sequences.token_ids[position]
         start, stop = session.sequences.bounds(found.sequence)
         assert start <= position < stop and found.index == position - start
-        assert found.in_prompt == (
+        assert found.role.in_prompt == (
             found.index < session.sequences.prompt_lengths[found.sequence]
         )
         for row in found.captures:
@@ -90,7 +90,7 @@ def test_the_top_lists_are_joined_by_id(session: Session) -> None:
 def test_a_token_without_scores_says_so(session: Session) -> None:
     pair = make_pair(session, "trainer/prefill", "vllm/decode")
     found = inspect(session, pair, 0)
-    assert found.in_prompt and found.delta is not None and math.isnan(found.delta)
+    assert found.role.in_prompt and found.delta is not None and math.isnan(found.delta)
     assert all(
         row.logprob is None and row.note == "no score here" for row in found.captures
     )

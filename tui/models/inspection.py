@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 from logdrift.core.compare.alternatives import ListCell, TopList, alternatives, top_list
 from logdrift.core.compare.pair import Pair
@@ -20,6 +20,7 @@ from logdrift.core.session.reader import Capture, Session
 from logdrift.core.session.tensors import Column
 from logdrift.tui.models.pairs import reason
 from logdrift.tui.models.places import sequence_of
+from logdrift.tui.models.token_role import TokenRole, role_of
 
 # These records have neither comparison nor repr: making both for ten classes would take
 # a fiftieth of the time of a start.
@@ -31,8 +32,9 @@ class CaptureRow:
 
     ``side`` is A or B of the pair, "" for other captures. ``logprob`` and ``entropy``
     are in nats. ``delta`` is log p of the pair's A minus that of this capture, nats;
-    ``times`` is its size as a multiple of the floor between A and this capture,
-    infinite where the floor is 0. ``note`` is the reason why there is no ``logprob``.
+    ``times`` is its size as a multiple of the floor between A and this capture, None
+    where the floor is 0 (``exact``: repeats agree to the last bit). ``note`` is the
+    reason why there is no ``logprob``.
     """
 
     label: str
@@ -43,17 +45,27 @@ class CaptureRow:
     entropy: float | None = None
     note: str = ""
     times: float | None = None
+    exact: bool = False
     broken: bool = False
     """The capture computed a score, and it is NaN."""
 
     @property
     def ratio(self) -> float | None:
-        """The probability that A gives over the one that this capture gives."""
-        if self.delta is None:
-            return None
-        if self.delta >= 700:
-            return math.inf  # math.exp would raise OverflowError
+        """The probability that A gives over the one that this capture gives, None where
+        that is 0.
+        """
+        if self.delta is None or self.delta >= 700:
+            return None  # math.exp would raise OverflowError
         return math.exp(self.delta)
+
+
+class AlternativeDelta(NamedTuple):
+    """log p A - log p B of one id, nats. ``bound``: it is more (``>``) or less (``<``)
+    than ``value``, because one side does not list the id.
+    """
+
+    value: float
+    bound: Literal["", ">", "<"] = ""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -67,6 +79,21 @@ class TopRow:
     text: str
     target: bool
     cells: tuple[ListCell, ...]
+
+    def delta(self, a: int, b: int) -> AlternativeDelta | None:
+        """Column ``a`` minus column ``b``; None where neither lists the id."""
+        cell_a = self.cells[a]
+        cell_b = self.cells[b]
+        difference = _difference(cell_a.logprob, cell_b.logprob)
+        if difference is not None:
+            return AlternativeDelta(difference)
+        least = _difference(cell_a.logprob, cell_b.below)
+        if least is not None:
+            return AlternativeDelta(least, ">")
+        most = _difference(cell_a.below, cell_b.logprob)
+        if most is not None:
+            return AlternativeDelta(most, "<")
+        return None
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -86,8 +113,7 @@ class Inspection:
     token_id: int
     text: str
     raw: bytes | None
-    in_prompt: bool
-    masked: bool
+    role: TokenRole
     delta: float | None
     captures: tuple[CaptureRow, ...] = ()
     columns: tuple[str, ...] = ()
@@ -99,10 +125,21 @@ class Inspection:
     by: int = 0
     mark: str | None = None
     """The reader's note, None without a mark."""
+    weights: tuple[tuple[str, str], ...] = ()
+    """A and B with the version of their weights, where it is known."""
     part: tuple[str, int, int] | None = None
     """The character of which the token has a part, and the first and the last index of
     the tokens that share it.
     """
+
+    @property
+    def pair_columns(self) -> tuple[int, int] | None:
+        """The columns of A and of B, None where one of them has no alternatives."""
+        sides = {row.side: row.label for row in self.captures}
+        labels = (sides.get("A"), sides.get("B"))
+        if self.columns[:2] == labels:
+            return 0, 1
+        return None
 
     def in_one_line(self) -> str:
         """The token with its numbers, as it is copied."""
@@ -154,8 +191,6 @@ def inspect(
     sequence = sequence_of(sequences, position)
     start, _ = sequences.bounds(sequence)
     index = position - start
-    prompt = int(sequences.prompt_lengths[sequence])
-    mask = int(sequences.mask[position])
     token_id = int(sequences.token_ids[position])
     rows, lists = _captures(session, pair, position, floors or {})
     token = Inspection(
@@ -165,11 +200,11 @@ def inspect(
         token_id=token_id,
         text=pieces.text(token_id),
         raw=pieces.get(token_id),
-        in_prompt=index < prompt,
-        masked=mask == 0,
+        role=role_of(sequences, sequence, index),
         delta=_delta(pair, position),
         captures=rows,
         mark=mark,
+        weights=_weights(session, pair),
         part=_part(session, position, sequence),
     )
     return _with_alternatives(token, session, lists, by)
@@ -195,6 +230,16 @@ def _with_alternatives(
         k=tuple(lengths),
         by=by,
     )
+
+
+def _weights(session: Session, pair: Pair | None) -> tuple[tuple[str, str], ...]:
+    """The `Inspection.weights` of a pair."""
+    versions: list[tuple[str, str]] = []
+    for info in session.captures:
+        side = _side_of(pair, info.label)
+        if side and info.facts is not None and info.facts.weight_version:
+            versions.append((side, info.facts.weight_version))
+    return tuple(sorted(versions))
 
 
 def _delta(pair: Pair | None, position: int) -> float | None:
@@ -311,6 +356,7 @@ def _row(
         entropy=scores.entropy,
         note=scores.note,
         times=_times(delta, floor),
+        exact=floor == 0,
         broken=scores.broken,
     )
 
@@ -423,14 +469,10 @@ def _difference(a: float | None, b: float | None) -> float | None:
 
 
 def _times(delta: float | None, floor: float | None) -> float | None:
-    """|delta| as a multiple of the floor."""
-    if delta is None or floor is None:
+    """|delta| as a multiple of the floor, None where there is none or it is 0."""
+    if delta is None or not floor:
         return None
-    if floor:
-        return abs(delta) / floor
-    if delta == 0:
-        return 0.0
-    return math.inf
+    return abs(delta) / floor
 
 
 def _side(entry: _Alternatives) -> str:

@@ -13,8 +13,9 @@ from logdrift.core.numbers import NOTHING, number
 from logdrift.core.session.visible import visible
 from logdrift.tui.glyphs import fit
 from logdrift.tui.palette import Palette
-from logdrift.tui.widgets.lines import Runs
-from logdrift.tui.widgets.token_details import quoted, rank_text
+from logdrift.tui.widgets.capture_table import delta_text, nats, rank_text
+from logdrift.tui.widgets.lines import Run, Runs
+from logdrift.tui.widgets.token_details import quoted
 
 if TYPE_CHECKING:
     from logdrift.core.compare.alternatives import ListCell
@@ -30,18 +31,22 @@ _MOST_BAR = 12
 _LEAST_TEXT = 10
 _MOST_TEXT = 24
 _ID = 7
+_DELTA = 9
+"""Cells of Δ, which stands after A and B."""
 _BLOCKS = " ▏▎▍▌▋▊▉█"
 
 
 class Arrangement(NamedTuple):
     """Which captures are shown (indices of columns), and the cells of text and bar.
 
-    ``bar`` is 0 where there is no room for bars.
+    ``bar`` is 0 where there is no room for bars. Δ stands after the columns of
+    ``pair``, A and B.
     """
 
     columns: tuple[int, ...]
     text: int
     bar: int
+    pair: tuple[int, int] | None = None
 
     @property
     def column(self) -> int:
@@ -51,10 +56,20 @@ class Arrangement(NamedTuple):
         return _COLUMN + 1 + self.bar
 
 
+def arrange_for(view: Inspection, shift: int, width: int) -> Arrangement:
+    """The arrangement of the captures of a token that have alternatives."""
+    count = len(view.columns)
+    pair = view.pair_columns
+    if pair is None:
+        return arrange(count, shift, width)
+    arrangement = arrange(count, shift, width - _DELTA)
+    return arrangement._replace(pair=pair)
+
+
 def arrange(count: int, shift: int, width: int) -> Arrangement:
     """As many of ``count`` captures as fit in ``width`` cells.
 
-    They have bars where all captures, or at least two, fit with bars. The first two
+    They have bars where all captures, or at least three, fit with bars. The first two
     captures are always shown; ``shift`` scrolls the others.
     """
     room = width - _MARGIN - _LEAST_TEXT - _ID
@@ -79,7 +94,7 @@ def _fitting(count: int, room: int) -> tuple[int, int]:
     """How many of ``count`` captures fit in ``room`` cells, and the cells of a bar."""
     least_with_bar = _COLUMN + 1 + _LEAST_BAR
     with_bars = min(count, room // least_with_bar)
-    if with_bars and with_bars >= min(2, count):
+    if with_bars and with_bars >= min(3, count):
         spare = room - with_bars * _COLUMN
         bar = spare // with_bars - 1
         return with_bars, min(_MOST_BAR, bar)
@@ -97,7 +112,7 @@ class AlternativesTable(NamedTuple):
 
     def lines(self) -> Iterator[Runs]:
         """The heads, one row for each alternative, and one for all other ids."""
-        yield self._head()
+        yield from self._heads()
         for row in self.view.top:
             yield self._alternative(row)
         yield self._rest()
@@ -110,25 +125,46 @@ class AlternativesTable(NamedTuple):
             words = f"  {hidden} more {captures}: ← → in this pane"
             yield [(words, self.palette.muted)]
 
-    def _head(self) -> Runs:
-        """The length of the lists, and the capture of each column."""
-        view = self.view
+    def _heads(self) -> Iterator[Runs]:
+        """The length of the lists, and the capture of each column in full: in as many
+        rows as the longest name takes.
+        """
         palette = self.palette
         arrangement = self.arrangement
-        length = f"top {self._k()}"
-        title = fit(length, arrangement.text)
-        head = f"  {title}{'id':>{_ID}}"
-        runs: Runs = [(head, palette.muted)]
-        for index in arrangement.columns:
-            label = view.columns[index]
-            name = self._name(label)
-            style = palette.muted
-            if index == view.by:
-                name = f"▾{name}"
-                style = palette.text
-            name = fit(name, arrangement.column, right=True)
-            runs.append((name, style))
+        room = arrangement.column - 1
+        names = {index: self._name_lines(index, room) for index in arrangement.columns}
+        count = max(map(len, names.values()), default=1)
+        length = fit(f"top {self._k()}", arrangement.text)
+        title = f"  {length}{'id':>{_ID}}"
+        for place in range(count):
+            runs: Runs = [(fit(title, 2 + arrangement.text + _ID), palette.muted)]
+            for index in arrangement.columns:
+                lines = names[index]
+                name = ""
+                if place < len(lines):
+                    name = lines[place]
+                runs += self._head(index, name, last=place == count - 1)
+            yield runs
+            title = ""
+
+    def _head(self, index: int, name: str, *, last: bool) -> Runs:
+        """A line of a capture's name; the column of Δ begins on the ``last`` one."""
+        palette = self.palette
+        style = palette.muted
+        if index == self.view.by:
+            style = palette.text
+        runs: Runs = [(fit(name, self.arrangement.column, right=True), style)]
+        if self._before_delta(index):
+            head = ""
+            if last:
+                head = "Δ A−B"
+            runs.append((fit(head, _DELTA, right=True), palette.muted))
         return runs
+
+    def _before_delta(self, index: int) -> bool:
+        """Whether the column of Δ stands after this capture."""
+        pair = self.arrangement.pair
+        return pair is not None and index == pair[1]
 
     def _k(self) -> str:
         """The k of the lists that are shown: ``20``, or ``5-20`` where they differ."""
@@ -141,16 +177,20 @@ class AlternativesTable(NamedTuple):
             return str(most)
         return f"{least}-{most}"
 
-    def _name(self, label: str) -> str:
-        """The head of a capture's column: its side, and its label as far as it fits."""
-        rows = self.view.captures
-        sides = {row.label: row.side for row in rows}
-        side = sides.get(label, "")
-        room = self.arrangement.column - 4
-        if cell_len(label) > room:
-            label, _, _ = label.partition("/")
-        name = f"{side} {visible(label)}"
-        return name.strip()
+    def _name_lines(self, index: int, room: int) -> list[str]:
+        """The side and the label of a column in lines of ``room`` cells, broken before
+        the path where that is possible.
+        """
+        view = self.view
+        label = view.columns[index]
+        sides = {row.label: row.side for row in view.captures}
+        name = f"{sides.get(label, '')} {visible(label)}".strip()
+        if index == view.by:
+            name = f"▾{name}"
+        if cell_len(name) <= room:
+            return [name]
+        backend, slash, path = name.partition("/")
+        return [*_chopped(backend, room), *_chopped(slash + path, room)]
 
     def _alternative(self, row: TopRow) -> Runs:
         """One id: its text, and the numbers that each capture gives it."""
@@ -170,7 +210,19 @@ class AlternativesTable(NamedTuple):
         for index in self.arrangement.columns:
             cell = row.cells[index]
             runs += self._cell(cell, style)
+            if self._before_delta(index):
+                runs.append(self._delta(row, style))
         return runs
+
+    def _delta(self, row: TopRow, style: Style) -> Run:
+        """Δ of an alternative, or what it is more or less than."""
+        pair = self.arrangement.pair
+        assert pair is not None
+        delta = row.delta(*pair)
+        text = ""
+        if delta is not None:
+            text = delta.bound + delta_text(delta.value)
+        return fit(text, _DELTA, right=True), style
 
     def _cell(self, cell: ListCell, style: Style) -> Runs:
         """Rank, log-probability and, where there is room, a bar for the probability.
@@ -181,10 +233,7 @@ class AlternativesTable(NamedTuple):
         if logprob is None:
             return self._unlisted(cell)
         rank = rank_text(cell.rank)
-        if len(rank) >= _RANK:
-            thousands = rank[:-3]
-            rank = f"{thousands}k"
-        value = number(logprob)
+        value = nats(logprob)
         text = f"{rank:>{_RANK}} {value:>8}"
         bounded = min(0.0, logprob)
         probability = math.exp(bounded)
@@ -205,7 +254,7 @@ class AlternativesTable(NamedTuple):
         """
         text = NOTHING
         if cell.below is not None:
-            last = number(cell.below)
+            last = nats(cell.below)
             text = f"< {last}"
         style = self.palette.muted
         return self._column(text, 0.0, style)
@@ -224,6 +273,8 @@ class AlternativesTable(NamedTuple):
                 text = f"p {number(mass, 3)}"
                 share = mass
             runs += self._column(text, share, self.value)
+            if self._before_delta(index):
+                runs.append((" " * _DELTA, style))
         return runs
 
     def _bar(self, share: float) -> str:
@@ -243,3 +294,13 @@ class AlternativesTable(NamedTuple):
         if part:
             bar += _BLOCKS[part]
         return " " + bar.ljust(cells)
+
+
+def _chopped(text: str, room: int) -> Iterator[str]:
+    """A text in pieces of at most ``room`` cells."""
+    while text:
+        piece = text
+        while cell_len(piece) > room:
+            piece = piece[:-1]
+        yield piece
+        text = text[len(piece) :]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from textual.strip import Strip
 from logdrift.core.session.visible import visible
 from logdrift.tui.bindings import bindings
 from logdrift.tui.palette import Palette
-from logdrift.tui.widgets.alternatives import AlternativesTable, arrange
+from logdrift.tui.widgets.alternatives import AlternativesTable, arrange_for
 from logdrift.tui.widgets.lines import Run, Runs, Text, strip_of
 from logdrift.tui.widgets.token_details import TokenDetails
 
@@ -72,7 +73,7 @@ class Inspector(TokenPane, inherit_bindings=False):
         if self._shown is not None:
             inspection, _, _ = self._shown
             count = len(inspection.columns)
-        arrangement = arrange(count, 0, self.inner_width)
+        arrangement = arrange_for(inspection, 0, self.inner_width)
         farthest = count - len(arrangement.columns)
         shift = self._shift + step
         shift = min(shift, farthest)
@@ -90,14 +91,43 @@ class Summary(TokenPane, can_focus=False):
 
 
 def inspector_lines(details: TokenDetails, width: int, shift: int = 0) -> list[Strip]:
-    """All lines of the inspector in ``width`` cells.
+    """All lines of the inspector in ``width`` cells: the alternatives below the
+    captures, or beside them where there is room.
 
     ``shift``: how many captures after A and B are skipped in the table of alternatives.
     """
     palette = details.palette
-    blank: Runs = [("", palette.text)]
+    if not details.view.columns:
+        rows = _token_rows(details, width)
+        return _strips(rows, width, palette)
+    right_cells = width - _LEFT - _GAP
+    if right_cells < LEAST_BESIDE:
+        rows = _token_rows(details, width)
+        blank: Runs = [("", palette.text)]
+        rows.append(blank)
+        rows += _alternatives(details, width, shift)
+        return _strips(rows, width, palette)
+    left_cells = max(_LEFT, min(_WIDEST_LEFT, width - _GAP - _WIDE_RIGHT))
+    right_cells = width - _GAP - left_cells
+    left = _strips(_token_rows(details, left_cells), left_cells, palette)
+    rows = list(_alternatives(details, right_cells, shift))
+    right = _strips(rows, right_cells, palette)
+    return _beside(left, right, left_cells, palette)
+
+
+_LEFT = 56
+_WIDEST_LEFT = 74
+_WIDE_RIGHT = 76
+_GAP = 2
+LEAST_BESIDE = 56
+"""Cells of the token's rows, of the rule between, and of the alternatives beside it."""
+
+
+def _token_rows(details: TokenDetails, width: int) -> list[Runs]:
+    """The token, each capture's numbers, and the pair's."""
+    palette = details.palette
     rows = [
-        details.head(width),
+        *details.head(width),
         details.bytes(),
     ]
     mark = details.view.mark
@@ -105,24 +135,30 @@ def inspector_lines(details: TokenDetails, width: int, shift: int = 0) -> list[S
         head = ("mark ", palette.accent)
         words = (visible(mark), palette.text)
         rows.append([head, words])
-    rows.append(blank)
-    rows += details.captures(width)
-    if not details.fits_all_columns(width):
-        rows += details.pair()
-    if details.view.columns:
-        rows.append(blank)
-        rows += _alternatives(details, width, shift)
-    return _strips(rows, width, palette)
+    table = details.table(width)
+    rows += table.lines()
+    rows += details.pair(table)
+    return rows
+
+
+def _beside(
+    left: list[Strip], right: list[Strip], left_cells: int, palette: Palette
+) -> list[Strip]:
+    """Two columns of lines with a rule between them."""
+    rule = strip_of([("│ ", palette.muted)], _GAP)
+    blank = Strip.blank(left_cells)
+    lines = []
+    for one, other in itertools.zip_longest(left, right, fillvalue=blank):
+        lines.append(Strip.join([one, rule, other]))
+    return lines
 
 
 def _alternatives(details: TokenDetails, width: int, shift: int) -> Iterator[Runs]:
     """The rows of the table of alternatives."""
     view = details.view
-    count = len(view.columns)
-    arrangement = arrange(count, shift, width)
     table = AlternativesTable(
         view=view,
-        arrangement=arrangement,
+        arrangement=arrange_for(view, shift, width),
         value=details.value,
         palette=details.palette,
     )
@@ -138,7 +174,7 @@ def summary_lines(details: TokenDetails, width: int) -> list[Strip]:
         words = f", {floor}"
         delta.append((words, muted))
     rows = [
-        details.head(width),
+        details.head_line(width),
         details.side("A", width),
         details.side("B", width),
         delta,

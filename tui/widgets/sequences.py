@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _NUMBER = 5
 _VALUE = 7
+_LEAST_PICTURE = 4
 _ALWAYS = ("number", "worst", "mean")
 
 
@@ -82,8 +83,9 @@ class SequenceList(Rows):
             self._head("#", "number", _NUMBER),
             self._head("worst", "worst", _VALUE),
             self._head(title, sort, _VALUE),
-            ("  |Δ|", self.palette.muted),
         ]
+        if _picture_cells(width - 1):
+            runs.append(("  |Δ|", self.palette.muted))
         return strip_of(runs, width)
 
     def _head(self, title: str, sort: str, cells: int) -> Run:
@@ -115,17 +117,27 @@ class SequenceList(Rows):
         worst = number(largest, 3)
         other = _other_value(listing, pair, sequence)
         other_text = _value_text(other, listing.sort)
-        values = 2 * _VALUE
-        room = width - _NUMBER - values - 3
-        room = max(1, room)
-        sizes = _sizes(pair, sequence)
-        picture = sparkline(sizes, room, self._top)
-        return [
+        runs = [
             head,
             _value_run(worst, style),
             _value_run(other_text, style),
-            (f"  {picture}", palette.accent),
         ]
+        room = _picture_cells(width)
+        if room:
+            sizes = _sizes(pair, sequence)
+            picture = sparkline(sizes, room, self._top)
+            runs.append((f"  {picture}", palette.accent))
+        return runs
+
+
+def _picture_cells(width: int) -> int:
+    """The cells of the picture in a row of ``width`` cells, 0 where it would be no
+    picture.
+    """
+    room = width - _NUMBER - 2 * _VALUE - 3
+    if room < _LEAST_PICTURE:
+        return 0
+    return room
 
 
 def _value_run(text: str, style: Style) -> Run:

@@ -9,10 +9,22 @@ from typing import TYPE_CHECKING, NamedTuple
 from rich.cells import cell_len
 from rich.style import Style
 
-from logdrift.core.numbers import NOTHING, number, probability, signed
+from logdrift.core.numbers import number, probability
 from logdrift.core.session.visible import visible
-from logdrift.tui.glyphs import DOWN, UP, fit
+from logdrift.tui.glyphs import fit
 from logdrift.tui.palette import Palette
+from logdrift.tui.widgets.capture_table import (
+    ENTROPY,
+    FLOORS,
+    CaptureTable,
+    delta_text,
+    is_known,
+    marked,
+    nats,
+    note_style,
+    rank_text,
+    times_text,
+)
 from logdrift.tui.widgets.lines import Run, Runs
 
 if TYPE_CHECKING:
@@ -20,15 +32,6 @@ if TYPE_CHECKING:
 
 _BYTES = 16
 """How many bytes of a token are written out at most."""
-_LABEL = 8
-"""The fewest cells of a capture's label."""
-_CAPTURE = 1 + 2 + _LABEL + 30
-"""Cells of a capture's row without its last two columns: margin, side, label,
-numbers.
-"""
-_FLOOR = 9
-_RATIO = 9
-"""Cells of the last two columns: Δ over its floor, and the ratio."""
 
 
 class TokenDetails(NamedTuple):
@@ -52,22 +55,34 @@ class TokenDetails(NamedTuple):
 
     # ---- the token itself
 
-    def head(self, width: int) -> Runs:
-        """Where the token is, its text and its id."""
+    def head(self, width: int) -> Iterator[Runs]:
+        """Where the token is, its text, its id and its role: one row, or two."""
+        role = self.view.role.words()
+        line = self._named(width, role)
+        cells = [cell_len(text) for text, _ in line]
+        if sum(cells) < width:
+            yield line
+            return
+        yield self._named(width, "")
+        yield [(role, self.palette.muted)]
+
+    def head_line(self, width: int) -> Runs:
+        """As `head`, in one row: the role is cut where there is no room."""
+        return self._named(width, self.view.role.words())
+
+    def _named(self, width: int, role: str) -> Runs:
+        """Index, text, id and sequence, and the role where there is one."""
         view = self.view
         palette = self.palette
-        where = "completion"
-        if view.in_prompt:
-            where = "prompt"
-        if view.masked:
-            where += "  masked"
         position = f"[{view.index}] "
-        tail = f" id {view.token_id}  {where}  seq {view.sequence}"
+        tail = f" id {view.token_id}  seq {view.sequence}"
         room = width - len(position) - len(tail) - 3
         room = max(4, room)
         text = quoted(view.text)
         if cell_len(text) > room:
             text = fit(text, room).rstrip()
+        if role:
+            tail += f"  {role}"
         return [
             (position, palette.muted),
             (text, palette.strong),
@@ -113,14 +128,32 @@ class TokenDetails(NamedTuple):
 
     # ---- the pair
 
-    def pair(self) -> Iterator[Runs]:
-        """The rows that a narrow pane has in place of the last two columns."""
+    def pair(self, table: CaptureTable) -> Iterator[Runs]:
+        """Δ of the pair in words, then what the table has no column for."""
         palette = self.palette
         yield self.delta()
-        words = self.floor_words()
-        if words:
-            indent = ("  ", palette.text)
-            yield [indent, (words, palette.muted)]
+        indent: Run = ("  ", palette.text)
+        floor = self.floor_words()
+        if any(row.exact for row in self.view.captures):
+            yield [indent, (f"floor 0: {EXACT}", palette.muted)]
+        elif floor and not table.has(FLOORS):
+            yield [indent, (floor, palette.muted)]
+        entropies = self._entropies()
+        if entropies and not table.has(ENTROPY):
+            words = "  ".join(entropies)
+            yield [indent, (f"entropy {words} nats", palette.muted)]
+        if self.view.weights:
+            versions = [f"{side} {visible(name)}" for side, name in self.view.weights]
+            words = "  ".join(versions)
+            yield [indent, (f"weight version {words}", palette.muted)]
+
+    def _entropies(self) -> list[str]:
+        """The entropy of A and of B where they have one."""
+        entropies = []
+        for row in self.view.captures:
+            if row.side and is_known(row.entropy):
+                entropies.append(f"{row.side} {number(row.entropy, 3)}")
+        return entropies
 
     def delta(self) -> Runs:
         """Δ of the pair and what it means, or why there is none."""
@@ -135,7 +168,8 @@ class TokenDetails(NamedTuple):
         if delta is None or math.isnan(delta):
             words = "no score on both sides here"
             return [head, (words, palette.muted)]
-        value = self._marked_delta(delta)
+        text = delta_text(delta)
+        value = marked(text, self.level, self.value, palette)
         words = f"  {_delta_words(delta)}"
         return [head, value, (words, palette.muted)]
 
@@ -147,29 +181,16 @@ class TokenDetails(NamedTuple):
                 labels.append(row.label)
         return labels
 
-    def _marked_delta(self, delta: float) -> Run:
-        """Δ with the mark and the colour of its level."""
-        value = signed(delta)
-        level = self.level
-        if not level:
-            return value, self.value
-        mark = DOWN
-        if level > 0:
-            mark = UP
-        style = self.palette.level(level)
-        return f"{mark}{value}", style
-
     def floor_words(self) -> str:
         """Δ of the pair as a multiple of its floor, "" where that is not known."""
         row = self._row_of("B")
         if row is None:
             return ""
-        times = row.times
-        if times is None:
+        if row.exact:
+            return EXACT
+        if row.times is None:
             return ""
-        if math.isinf(times):
-            return "the floor is 0"
-        return f"{_times(times)} the floor"
+        return f"{times_text(row.times)} the floor"
 
     # ---- the captures
 
@@ -180,20 +201,27 @@ class TokenDetails(NamedTuple):
         if row is None:
             words = f"{side} no capture"
             return [(words, palette.muted)]
-        room = width - 36
-        label_cells = max(8, min(28, room))
-        label = fit(row.label, label_cells)
-        value = number(row.logprob)
-        logprob = fit(value, 9, right=True)
-        chance = probability(row.logprob)
-        rank = rank_text(row.rank)
-        numbers = f" {logprob}  p {chance:<6} rank {rank:<5}"
+        if row.logprob is None:
+            label = visible(row.label)
+            return [
+                (f"{side} ", palette.strong),
+                (f"{label}  ", palette.text),
+                (row.note, note_style(row, palette)),
+            ]
+        numbers = _numbers_of(row)
+        spare = width - 3 - cell_len(numbers)
+        label_cells = max(8, min(self._label_cells, spare))
         return [
             (f"{side} ", palette.strong),
-            (label, palette.text),
+            (fit(visible(row.label), label_cells), palette.text),
             (numbers, self.value),
-            (row.note, self._note_style(row)),
         ]
+
+    @property
+    def _label_cells(self) -> int:
+        """The cells of the longer label of A and B."""
+        labels = [visible(row.label) for row in self.view.captures if row.side]
+        return max(map(cell_len, labels), default=0)
 
     def _row_of(self, side: str) -> CaptureRow | None:
         for row in self.view.captures:
@@ -201,100 +229,28 @@ class TokenDetails(NamedTuple):
                 return row
         return None
 
-    def fits_all_columns(self, width: int) -> bool:
-        """Whether the captures have all their columns."""
-        return width >= _CAPTURE + _FLOOR + _RATIO
-
-    def captures(self, width: int) -> Iterator[Runs]:
-        """A row of heads, then one row for each capture.
-
-        The columns of Δ over its floor and of the ratio are there if there is room.
-        """
-        rows = self.view.captures
-        spare = width - _CAPTURE
-        extra = 0
-        for cells in (_FLOOR, _RATIO):
-            if spare < cells:
-                break
-            spare -= cells
-            extra += 1
-        label_widths = [cell_len(row.label) for row in rows]
-        longest = max(label_widths, default=0)
-        label_cells = min(longest, _LABEL + spare)
-        label_cells = max(_LABEL, label_cells)
-        head = _captures_head(label_cells, extra)
-        yield [(head, self.palette.muted)]
-        for row in rows:
-            yield self._capture(row, label_cells, extra)
-
-    def _capture(self, row: CaptureRow, label_cells: int, extra: int) -> Runs:
-        """A capture's side, label and numbers."""
-        palette = self.palette
-        side = " "
-        style = palette.muted
-        if row.side:
-            side = row.side
-            style = palette.text
-        label = visible(row.label)
-        return [
-            (f"{side} ", palette.strong),
-            (fit(label, label_cells), style),
-            *self._numbers(row, extra),
-        ]
-
-    def _numbers(self, row: CaptureRow, extra: int) -> Runs:
-        """The numbers of a capture; ``extra``: how many of the last columns fit."""
-        if row.logprob is None:
-            note = row.note or NOTHING
-            style = self._note_style(row)
-            return [(f" {note}", style)]
-        plain = self.value
-        logprob = number(row.logprob)
-        chance = probability(row.logprob)
-        rank = rank_text(row.rank)
-        text = f" {logprob:>8} {chance:>6} {rank:>4} "
-        numbers = (text, plain)
-        if row.side == "A":
-            return [numbers]
-
-        times = _times(row.times)
-        ratio = number(row.ratio, 3)
-        columns = [f"{times:>{_FLOOR}}", f"{ratio:>{_RATIO}}"]
-        seen_columns = "".join(columns[:extra])
-        tail = (seen_columns, plain)
-        if row.side != "B" or row.delta is None:
-            delta = f"{signed(row.delta):>8}"
-            return [numbers, (delta, plain), tail]
-        text, style = self._marked_delta(row.delta)
-        blanks = " " * (8 - len(text))
-        return [
-            numbers,
-            (blanks, plain),
-            (text, style),
-            tail,
-        ]
-
-    def _note_style(self, row: CaptureRow) -> Style:
-        if row.broken:
-            return self.palette.bad
-        return self.palette.muted
+    def table(self, width: int) -> CaptureTable:
+        """The rows of the captures in ``width`` cells."""
+        return CaptureTable(
+            rows=self.view.captures,
+            width=width,
+            level=self.level,
+            value=self.value,
+            palette=self.palette,
+        )
 
 
-def _captures_head(label_cells: int, extra: int) -> str:
-    """The heads of the columns; ``extra``: how many of the last two there are."""
-    widths = {
-        "logprob": 9,
-        "p": 7,
-        "rank": 5,
-        "Δ A−": 9,
-        "Δ/floor": _FLOOR,
-        "ratio": _RATIO,
-    }
-    heads = [f"{name:>{cells}}" for name, cells in widths.items()]
-    count = 4 + extra
-    numbers = "".join(heads[:count])
-    capture = fit("capture", label_cells)
-    return f"  {capture}{numbers}"
+EXACT = "repeats agree to the last bit"
+
+
+def _numbers_of(row: CaptureRow) -> str:
+    """The numbers of A or B on its line of the summary."""
+    chance = probability(row.logprob)
+    rank = rank_text(row.rank)
+    text = f" {nats(row.logprob):>9}  p {chance:<6} rank {rank:<5}"
+    if is_known(row.entropy):
+        text += f" entropy {number(row.entropy, 3)}"
+    return text
 
 
 def _delta_words(delta: float) -> str:
@@ -309,26 +265,13 @@ def _delta_words(delta: float) -> str:
     more = "less"
     if a_is_higher:
         more = "more"
-    bounded = max(-99.0, min(99.0, delta))
-    ratio = number(math.exp(bounded))
+    if abs(delta) >= 700:
+        return f"A {more} likely by far"
+    ratio = number(math.exp(delta))
     return f"A {more} likely, ratio {ratio}"
-
-
-def _times(times: float | None) -> str:
-    """A multiple of the floor."""
-    if times is None or not math.isfinite(times):
-        return number(times, 3)
-    return f"{number(times, 3)}×"
 
 
 def quoted(text: str) -> str:
     """A piece in quotes, with a dot for each blank so that blanks can be counted."""
     dotted = text.replace(" ", "·")
     return f'"{dotted}"'
-
-
-def rank_text(rank: int | None) -> str:
-    """A rank, `NOTHING` where there is none."""
-    if rank is None:
-        return NOTHING
-    return str(rank)
