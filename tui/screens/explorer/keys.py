@@ -4,24 +4,11 @@ divergent and what is listed.
 
 from __future__ import annotations
 
-from logdrift.tui.models.explorer import Explorer
-from logdrift.tui.screens.base import BaseScreen
-from logdrift.tui.screens.explorer.listing import SequenceOrder
-from logdrift.tui.screens.explorer.marks import Marks
-from logdrift.tui.screens.explorer.moves import Moves
-from logdrift.tui.screens.explorer.search import Search
-from logdrift.tui.screens.explorer.thresholds import Threshold
+from logdrift.tui.screens.explorer.parts import ExplorerParts
 
 
-class ExplorerKeys(BaseScreen, inherit_bindings=False):
-    """Each key is done by one of the objects that the explorer holds."""
-
-    model: Explorer
-    moves: Moves
-    search: Search
-    marks: Marks
-    divergent: Threshold
-    listing: SequenceOrder
+class ExplorerKeys(ExplorerParts, inherit_bindings=False):
+    """Each key is done by one of the parts that the explorer holds."""
 
     # ---- moving
     def action_next_divergence(self) -> None:

@@ -21,17 +21,12 @@ from logdrift.tui.models.explorer import Explorer
 from logdrift.tui.models.pairs import PairView, open_pair
 from logdrift.tui.models.state import load_state
 from logdrift.tui.screens.explorer import earlier, following, jobs
-from logdrift.tui.screens.explorer.colours import Colours
 from logdrift.tui.screens.explorer.dialogue import Dialogue
 from logdrift.tui.screens.explorer.keys import ExplorerKeys
 from logdrift.tui.screens.explorer.listing import SequenceOrder
-from logdrift.tui.screens.explorer.marks import Marks
 from logdrift.tui.screens.explorer.moves import Moves
-from logdrift.tui.screens.explorer.other_screens import OtherScreens
 from logdrift.tui.screens.explorer.paned import PanedScreen
 from logdrift.tui.screens.explorer.panes import PaneGroup
-from logdrift.tui.screens.explorer.search import Search
-from logdrift.tui.screens.explorer.thresholds import Threshold
 from logdrift.tui.screens.origin import Labels
 from logdrift.tui.widgets.answer_bar import AnswerBar
 from logdrift.tui.widgets.charts.pane import ChartPane
@@ -96,11 +91,6 @@ class ExplorerScreen(ExplorerKeys, PanedScreen, inherit_bindings=False):
         self.dialogue = dialogue
         self.moves = moves
         self.listing = listing
-        self.search = Search(model, panes, dialogue, moves, searching)
-        self.marks = Marks(model, panes, dialogue, moves)
-        self.colours = Colours(model, panes, dialogue)
-        self.divergent = Threshold(model, panes, dialogue, listing)
-        self.other_screens = OtherScreens(self, model, dialogue)
         self.earlier = earlier.EarlierSession(
             self,
             model,
