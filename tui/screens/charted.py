@@ -43,14 +43,6 @@ class ChartedScreen(BaseScreen, inherit_bindings=False):
     def show_chart(self) -> None:
         """Bring the pane to the front; nothing to do where it is always seen."""
 
-    def zoom_chart(self) -> None:
-        """Show the chart on the whole screen."""
-        from logdrift.tui.screens.chart import ChartScreen
-
-        if self.chart.source is not None:
-            zoomed = ChartScreen(self.chart)
-            self.app.push_screen(zoomed)
-
     def action_next_chart(self) -> None:
         self._step_chart(1)
 

@@ -46,9 +46,16 @@ class PanedScreen(ChartedScreen, inherit_bindings=False):
     def action_zoom(self) -> None:
         """Show the focused pane on the whole screen, or all panes again."""
         if self.pane == "chart":
-            self.zoom_chart()
+            self._zoom_chart()
         elif not self.pane_switch.end_zoom():
             self.pane_switch.zoom()
+
+    def _zoom_chart(self) -> None:
+        from logdrift.tui.screens.chart import ChartScreen  # not for the first screen
+
+        if self.chart.source is not None:
+            zoomed = ChartScreen(self.chart)
+            self.app.push_screen(zoomed)
 
     def action_back(self) -> None:
         """End the zoom; without one leave the session."""
