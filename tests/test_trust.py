@@ -384,7 +384,7 @@ async def test_the_list_asks_before_it_resumes(
     app = make_app(None, unfinished.folder.parent)
     async with app.run_test(size=(80, 24)) as pilot:
         await until(pilot, lambda: "stranger" in screen_text(app))
-        await pilot.press("u")
+        await pilot.press("f5")
         await until(pilot, lambda: isinstance(app.screen, ConfirmStart))
         await until(pilot, lambda: "trust_remote_code" in screen_text(app))
         assert not witness.exists()

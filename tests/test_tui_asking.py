@@ -158,6 +158,12 @@ async def test_what_asks_is_followed_and_cancelled(
         # Left and entered again it is still followed.
         await pilot.press("q")
         await until(pilot, lambda: isinstance(app.screen, WhyScreen))
+        # The session is held meanwhile, but nothing of it is being captured.
+        held = open_session(session.folder)
+        assert held.lock is not None and not held.is_growing
+        app.screen.draw()  # type: ignore[attr-defined]
+        await pilot.pause()
+        assert "being captured" not in screen_text(app)
         await pilot.press(KEYS[question])
         await until(pilot, lambda: isinstance(app.screen, SCREENS[question]))
         screen = app.screen  # type: ignore[assignment]

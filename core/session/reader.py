@@ -253,6 +253,14 @@ class Session:
             return "complete"
         return "partial"
 
+    @property
+    def is_growing(self) -> bool:
+        """Whether a live writer holds it and something lacks: a whole session is also
+        held while its engines are asked (identity, layers), which adds nothing to it.
+        """
+        statuses = {capture.status for capture in self.captures}
+        return self.lock is not None and statuses != {"complete"}
+
     def refresh(self) -> Session:
         """This session as it is now: itself where the manifest has not changed, a new
         snapshot otherwise.

@@ -4,7 +4,7 @@ was not checked.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -143,8 +143,20 @@ def identity_topic(
     for evidence in diagnosis.checked:
         sentence = visible(evidence.sentence)
         lines += [TopicLine(), TopicLine(sentence)]
+    title = f"identity: {_identity_result(saved.values())}"
+    yield topic_of("identity", title, lines)
+
+
+def _identity_result(saved: Collection[LoadedWeights]) -> str:
+    """What the checks of all backends found together."""
+    others = [weights.backend for weights in saved if weights.differing]
+    if others:
+        names = visible(", ".join(others))
+        return f"other tensors than on disk in {names}"
     backends = counted(len(saved), "backend")
-    yield topic_of("identity", f"identity: {backends} asked", lines)
+    if all(weights.as_on_disk for weights in saved):
+        return f"{backends} as on disk"
+    return f"{backends} asked, not every tensor could be read"
 
 
 def _identity_lines(backend: str, identity: BackendIdentity) -> Iterator[TopicLine]:

@@ -152,6 +152,11 @@ class AskingScreen(StartingScreen, ResultScreen, inherit_bindings=False):
         self.warn(f"engines are being asked already ({key} cancels that)")
         return True
 
+    def ask_engines(self, start: Callable[[], int]) -> None:
+        """Start what asks, and say so until it runs."""
+        self.say("starting", stays=True)
+        self.start_asking(start)
+
     @background(group="asking-start", writes=True, failed=_refused)
     def start_asking(self, start: Callable[[], int]) -> None:
         """Start what asks, in a process of its own."""

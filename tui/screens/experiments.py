@@ -357,7 +357,7 @@ class ExperimentsScreen(StartingScreen, ResultScreen, inherit_bindings=False):
         limit = write_budget(self.budget)
 
         def confirmed() -> None:
-            self.say(f"starting {count}")
+            self.say(f"starting {count}", stays=True)
             self.start_rows(rows, self.budget)
 
         question = Confirm(

@@ -193,7 +193,7 @@ class IdentityScreen(AskingScreen, inherit_bindings=False):
         def chosen(index: int) -> None:
             if index:
                 _, names = choices[index - 1]
-                self.start_asking(self._starter(names))
+                self.ask_engines(self._starter(names))
 
         title = "Start engines and ask what they loaded?"
         picker = Picker(title, "", len(choices) + 1, row)

@@ -391,7 +391,7 @@ class LayersScreen(AskingScreen, inherit_bindings=False):
             f"Yes, start {names} and what replays their layers, in the background",
             "No, start nothing",
         )
-        self.confirm(question, lambda: self.start_asking(self._start_layers))
+        self.confirm(question, lambda: self.ask_engines(self._start_layers))
 
     def _start_layers(self) -> int:
         from logdrift.core.investigate.question_jobs import start_layers

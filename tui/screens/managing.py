@@ -298,7 +298,7 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
             return
 
         def confirmed() -> None:
-            self.say(f"ending the capture of {row.name}")
+            self.say(f"ending the capture of {row.name}", stays=True)
             self._cancel(row)
 
         title = f"End the capture of {row.name}?"
@@ -327,7 +327,7 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
         elif row.state == "complete":
             self.warn(f"{row.name} lacks nothing")
         else:
-            self.say(f"starting to capture what {row.name} lacks")
+            self.say(f"starting to capture what {row.name} lacks", stays=True)
             self._resume(row)
 
     @background(group="manage", writes=True, failed=Refused)

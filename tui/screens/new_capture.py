@@ -366,7 +366,7 @@ class NewCaptureScreen(PlanFilesScreen, inherit_bindings=False):
 
     @on(Narrated)
     def _on_narrated(self, message: Narrated) -> None:
-        self.say(message.words)
+        self.say(message.words, stays=True)
 
     @on(Started)
     def _on_started(self, message: Started) -> None:

@@ -194,7 +194,7 @@ class WhyScreen(ResultScreen, inherit_bindings=False):
         rows: list[Row] = [*answer]
         rows.append(self._pair_row())
         rows += self.paragraph(words, style, most)
-        if self.session.state == "running":
+        if self.session.is_growing:
             words = "being captured: this is about what was finished when it was opened"
             line = fit(words, self.text_width)
             row = self._row(line, self.palette.accent)

@@ -94,6 +94,8 @@ class SessionWatch:
         holder = session.lock
         if holder is None:
             return session.state
+        if not session.is_growing:
+            return "complete"
         from logdrift.core.session.progress import live
 
         going = Going(live(session, holder))
