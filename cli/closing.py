@@ -9,7 +9,7 @@ from pathlib import Path
 
 from logdrift.core.compare.pair import default_pair, make_pair
 from logdrift.core.errors import LogdriftError
-from logdrift.core.numbers import fixed
+from logdrift.core.numbers import counted, fixed
 from logdrift.core.report.answers import answer_of_pair
 from logdrift.core.session.reader import Session, open_session
 
@@ -34,6 +34,7 @@ def _about(session: Session) -> tuple[list[str], str]:
     a, b = labels
     pair = make_pair(session, a, b)
     answer = answer_of_pair(session, pair)
-    size = f"{a} → {b}: MAE {fixed(answer.mae)} nats over {answer.tokens:,} tokens"
+    tokens = counted(answer.tokens, "token")
+    size = f"{a} → {b}: MAE {fixed(answer.mae)} nats over {tokens}"
     command = "open" if answer.meaning == "good" else "why"
     return [size, answer.sentence], command

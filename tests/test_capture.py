@@ -309,6 +309,7 @@ def test_detached_capture_outlives_its_command_and_keeps_others_out(
     done = run_logdrift(*_new(undisturbed.parent / "prompts.jsonl", out), "--detach")
     assert done.returncode == 0, done.stderr
     assert "capturing in the background" in done.stdout
+    assert f"watch it with logdrift open {out}" in done.stdout
     assert open_session(out).state == "running"
     second = run_logdrift("capture", "--out", out, "--resume")
     assert second.returncode == 2

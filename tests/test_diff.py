@@ -295,7 +295,7 @@ def test_another_completion_is_compared_up_to_where_it_parts(tmp_path: Path) -> 
     }
     text = " ".join(text_of(old, new).split())
     assert (
-        "2 of 2 and 2 sequences, 2 of them up to where the completions part; 3"
+        "all 2 sequences, 2 of them up to where the completions part; 3"
         " completion tokens" in text
     )
     assert "cannot be said" in text and "too few to draw from" in text

@@ -95,6 +95,14 @@ def session(run_toy: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
         *(*texts, *backends),
     )
     assert done.returncode == 0, done.stderr
+    assert done.stdout == ""
+    complete, size, answer, following = done.stderr.splitlines()[-4:]
+    assert complete == f"session complete: {folder / 'toy'}"
+    assert size.startswith("reference/prefill → toy/decode: MAE ")
+    assert answer.startswith("comparable")
+    assert following in (
+        f"next: logdrift {command} {folder / 'toy'}" for command in ("open", "why")
+    )
     return folder / "toy"
 
 

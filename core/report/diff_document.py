@@ -9,7 +9,7 @@ from logdrift.core.compare.gate import Reason
 from logdrift.core.compare.metric import resolve
 from logdrift.core.compare.uncertainty import Interval
 from logdrift.core.errors import InputError
-from logdrift.core.numbers import fixed
+from logdrift.core.numbers import counted, fixed
 from logdrift.core.report.diff import (
     DiffReport,
     DiffSide,
@@ -172,15 +172,22 @@ def _headed(name: str, text: str) -> SentenceBlock:
 
 def _what_is_common(diff: DiffReport) -> str:
     matched = diff.matched
-    words = (
-        f"{matched.sequences:,} of {diff.earlier.sequences:,} and"
-        f" {diff.later.sequences:,} sequences"
-    )
+    words = _common_sequences(diff)
     parted = matched.sequences - matched.whole
     if parted:
         words += f", {parted:,} of them up to where the completions part"
     tokens = "tokens" if diff.scope == "all" else f"{diff.scope} tokens"
     return f"{words}; {matched.scored:,} {tokens} scored in both"
+
+
+def _common_sequences(diff: DiffReport) -> str:
+    """How many sequences both have, of how many."""
+    count = diff.matched.sequences
+    words = counted(count, "sequence")
+    earlier, later = diff.earlier.sequences, diff.later.sequences
+    if count == earlier == later:
+        return f"all {words}" if count > 1 else words
+    return f"{words}, of {earlier:,} in old and {later:,} in new"
 
 
 def _answer(diff: DiffReport) -> Iterator[SentenceBlock]:
