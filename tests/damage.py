@@ -637,9 +637,9 @@ def _open(session: Path) -> int:
 
 
 def _list(session: Path) -> int:
-    from logdrift.tui.models.sessions import FolderWatch
+    from logdrift.tui.models.session_watch import FolderWatch
 
-    FolderWatch(session.parent).look(numbers=True, stop=lambda: False)
+    FolderWatch(session.parent).look(depth="answers", stop=lambda: False)
     return 0
 
 

@@ -15,8 +15,10 @@ import pytest
 from logdrift.core.numbers import duration
 from logdrift.core.session import lock
 from logdrift.core.session.lock import process_start
+from logdrift.tui.models import session_watch
 from logdrift.tui.models import sessions as session_rows
-from logdrift.tui.models.sessions import FolderWatch, session_row
+from logdrift.tui.models.session_watch import FolderWatch
+from logdrift.tui.models.sessions import session_row
 from tests.made_sessions import capture, edit_manifest, write_session
 
 ROWS = [[float("nan"), -1.0, -2.0]] * 4
@@ -170,20 +172,20 @@ def test_the_watch_reads_only_what_changed(
         read.append((path.name, numbers))
         return real(path, numbers=numbers)
 
-    monkeypatch.setattr(session_rows, "session_row", spy)
+    monkeypatch.setattr(session_watch, "session_row", spy)
     watch = FolderWatch(folder.parent)
 
     def look() -> list[tuple[str, bool]]:
         read.clear()
-        for numbers in (False, True):
-            watch.look(numbers=numbers, stop=lambda: False)
+        for depth in ("rows", "numbers"):
+            watch.look(depth=depth, stop=lambda: False)  # type: ignore[arg-type]
         return list(read)
 
     assert look() == [("s", False), ("s", True)]
     assert look() == []
     hold(folder, time.time())
     assert look()[0] == ("s", False)
-    rows, _ = watch.look(numbers=False, stop=lambda: False)
+    rows = watch.look(depth="rows", stop=lambda: False).rows
     assert rows[0].state == "running"
     # Killed: the lock is still there, but nobody holds it.
     (folder / "lock").write_text(
@@ -199,7 +201,7 @@ def test_the_watch_reads_only_what_changed(
     )
     assert lock.read_lock(folder) is None
     look()
-    rows, _ = watch.look(numbers=False, stop=lambda: False)
+    rows = watch.look(depth="rows", stop=lambda: False).rows
     assert rows[0].state == "partial"
     watch.forget()
     assert look() == [("s", False), ("s", True)]
@@ -210,7 +212,7 @@ def test_numbers_of_a_running_capture_are_not_worked_out_all_the_time(
 ) -> None:
     """A large session costs seconds, and a part is finished every few of them."""
     clock = [100.0]
-    monkeypatch.setattr(session_rows.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(session_watch.time, "monotonic", lambda: clock[0])
     judged: list[float] = []
     real = session_rows.session_row
 
@@ -220,11 +222,11 @@ def test_numbers_of_a_running_capture_are_not_worked_out_all_the_time(
             clock[0] += 2.0
         return real(path, numbers=numbers)
 
-    monkeypatch.setattr(session_rows, "session_row", slow)
+    monkeypatch.setattr(session_watch, "session_row", slow)
     hold(folder, time.time())
     watch = FolderWatch(folder.parent)
     for second in range(100):
         clock[0] = max(clock[0], 100.0 + second)
         os.utime(folder / "session.json", (second + 1, second + 1))
-        watch.look(numbers=True, stop=lambda: False)
+        watch.look(depth="numbers", stop=lambda: False)
     assert len(judged) <= 4

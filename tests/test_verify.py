@@ -19,7 +19,7 @@ from logdrift.core.errors import InputError
 from logdrift.core.session import tensors, verify
 from logdrift.core.session.layout import read_manifest
 from logdrift.core.session.reader import Session, open_session
-from logdrift.tui.models.sessions import FolderWatch
+from logdrift.tui.models.session_watch import FolderWatch
 from logdrift.tui.screens.explorer import ExplorerScreen
 from tests.made_sessions import capture, edit_manifest, seal, write_session
 from tests.tui_screen import make_app, screen_text, until
@@ -321,7 +321,8 @@ def test_the_list_shows_it_where_the_number_would_stand(session: Session) -> Non
     whole = shutil.copytree(session.folder, session.folder.with_name("whole"))
     part = "captures/vllm/decode/part-00000.safetensors"
     spoil(session.folder / part)
-    rows, _ = FolderWatch(session.folder.parent).look(numbers=True, stop=lambda: False)
+    look = FolderWatch(session.folder.parent).look(depth="answers", stop=lambda: False)
+    rows = look.rows
     found = {row.folder: row for row in rows}
     assert found[whole].mae == pytest.approx(0.01) and not found[whole].damage
     damaged = found[session.folder]

@@ -309,15 +309,18 @@ class LogdriftApp(Safe, App[int], inherit_bindings=False):
         where = active_message_pump.get(self)
         self.failed(error, where)
 
-    def open_folder(self, folder: Path, before: Path | None = None) -> None:
+    def open_folder(
+        self, folder: Path, before: Path | None = None, on: str = ""
+    ) -> None:
         """Open the explorer over the list; a folder that does not open is an error that
-        can be copied. ``before``: an earlier session to compare with.
+        can be copied. ``before``: an earlier session to compare with; ``on``: the
+        explorer's action that opens a screen on it at once.
         """
         from logdrift.tui.screens.explorer import ExplorerScreen
 
         try:
             session = readable(folder)
-            explorer = ExplorerScreen(session, before=before)
+            explorer = ExplorerScreen(session, before=before, on=on)
             self.push_screen(explorer)
         except Exception as error:
             # Whatever is wrong with one session, the list stays.

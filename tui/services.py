@@ -30,8 +30,12 @@ class Services(Protocol):
     def show_error(self, text: str) -> None:
         """Open a window with the text of an error."""
 
-    def open_folder(self, folder: Path, before: Path | None = None) -> None:
-        """Open the explorer on a session, next to an earlier one (``before``)."""
+    def open_folder(
+        self, folder: Path, before: Path | None = None, on: str = ""
+    ) -> None:
+        """Open the explorer on a session, next to an earlier one (``before``), or a
+        screen ``on`` it by the explorer's action.
+        """
 
     def failed(self, error: Exception, where: MessagePump) -> None:
         """Show an exception that nothing foresaw, and go on."""

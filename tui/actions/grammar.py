@@ -84,7 +84,7 @@ GRAMMAR: tuple[KeyMeaning, ...] = (
     ),
     _meaning("f", "filter", "filter"),
     _meaning("s", "sort by the next number", "sort"),
-    _meaning("S", "sort otherwise: choose the number, or reverse", "sorts", "reverse"),
+    _meaning("S", "sort otherwise: choose the number, or reverse", "sorts"),
     _meaning("o", "show the next number", "next_mode", "step_metric"),
     _meaning("O", "choose the number that is shown", "modes", "choose_metric"),
     _meaning("t", "threshold", "threshold"),

@@ -14,6 +14,27 @@ SESSION_COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         scope="sessions",
+        action="why",
+        keys=("w",),
+        help="Why: the causes of the session's gap, ranked, with their evidence",
+        hint="why",
+    ),
+    Command(
+        scope="sessions",
+        action="worst",
+        keys=("W",),
+        help="Worst tokens of all sequences of the session",
+        hint="worst",
+    ),
+    Command(
+        scope="sessions",
+        action="report",
+        keys=("R",),
+        help="Report of the session: look at it, copy it, save it",
+        hint="report",
+    ),
+    Command(
+        scope="sessions",
         action="new_capture",
         keys=("ctrl+n",),
         help="New capture: model, prompts, backends",
@@ -49,9 +70,9 @@ SESSION_COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         scope="sessions",
-        action="reverse",
+        action="sorts",
         keys=("S",),
-        help="Reverse the order",
+        help="Sort by: choose the column, or turn the order round",
     ),
     Command(
         scope="sessions",

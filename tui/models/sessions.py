@@ -1,28 +1,30 @@
-"""The list of sessions: one frozen record for each, read again where it changed."""
+"""The list of sessions: one frozen record for each."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from logdrift.core.compare.pair import default_pair
 from logdrift.core.errors import LogdriftError, words_inside
-from logdrift.core.session.layout import LOCK, MANIFEST
-from logdrift.core.session.lock import read_lock
+from logdrift.core.session.layout import MANIFEST
 from logdrift.core.session.progress import live, progress
 from logdrift.core.session.reader import Session, open_session
 from logdrift.core.session.visible import visible
+from logdrift.tui.models.session_answers import (
+    SessionAnswer,
+    first_damage,
+    session_answer,
+)
 
 
 @dataclass(frozen=True)
 class SessionRow:
     """One line of the sessions screen. ``problem``: why the folder does not open;
-    ``damage``: why it has no numbers; ``doing``: what one wants to know of a session
-    that is not complete.
+    ``damage``: what is wrong with one of its captures; ``doing``: what one wants to
+    know of a session that is not complete. ``answer`` comes last.
     """
 
     folder: Path
@@ -40,6 +42,14 @@ class SessionRow:
     created: str = ""
     problem: str | None = None
     damage: str = ""
+    answer: SessionAnswer | None = None
+
+    @property
+    def size(self) -> float | None:
+        """The MAE that is shown, in nats: the answer's, once there is one."""
+        if self.answer is not None and self.answer.mae is not None:
+            return self.answer.mae
+        return self.mae
 
 
 def session_row(folder: Path, *, numbers: bool) -> SessionRow:
@@ -53,7 +63,7 @@ def session_row(folder: Path, *, numbers: bool) -> SessionRow:
         if numbers:
             row = _with_numbers(row, session)
     except Exception as error:
-        return _damaged(folder, error)
+        return damaged_row(folder, error)
     return row
 
 
@@ -67,25 +77,38 @@ def _with_numbers(row: SessionRow, session: Session) -> SessionRow:
 
     a, b = pair
     judgement = pair_row(session, a, b)
+    damage = judgement.problem or first_damage(session)
     return replace(
         row,
         mae=judgement.mae,
         verdict=judgement.verdict,
-        damage=judgement.problem or "",
+        damage=damage,
     )
 
 
-def _damaged(folder: Path, error: Exception) -> SessionRow:
+def answered_row(row: SessionRow) -> SessionRow:
+    """The row with the answer of its default pair: a diagnosis."""
+    if row.problem is not None or row.verdict is None:
+        return row
+    try:
+        answer = session_answer(open_session(row.folder))
+    except Exception as error:
+        return replace(row, damage=_words(error, row.folder))
+    return replace(row, answer=answer)
+
+
+def damaged_row(folder: Path, error: Exception) -> SessionRow:
     """The row of a session that does not open."""
-    if isinstance(error, LogdriftError):
-        words = words_inside(error, folder)
-    else:
-        # Files from anywhere, with anything in them: what no check of the reader found.
-        kind = type(error).__name__
-        words = f"damaged: {kind}: {error}"
     name = visible(folder.name)
-    problem = visible(words)
-    return SessionRow(folder, name, problem=problem)
+    return SessionRow(folder, name, problem=_words(error, folder))
+
+
+def _words(error: Exception, folder: Path) -> str:
+    if isinstance(error, LogdriftError):
+        return visible(words_inside(error, folder))
+    # Files from anywhere, with anything in them: what no check of the reader found.
+    kind = type(error).__name__
+    return visible(f"damaged: {kind}: {error}")
 
 
 def _plain_row(folder: Path, name: str, session: Session) -> SessionRow:
@@ -135,101 +158,6 @@ def _missing(session: Session, state: str) -> str:
     return ""
 
 
-@dataclass
-class _Known:
-    """What was read of a folder: at which stamp, whether its numbers are of that stamp,
-    and what they cost.
-    """
-
-    stamp: object
-    row: SessionRow
-    judged: object = None
-    at: float = 0.0
-    took: float = 0.0
-
-
-_SHARE = 20
-"""The numbers of a capture that runs are worked out again when this many times their
-cost has passed.
-"""
-
-
-class FolderWatch:
-    """Looks at a folder of sessions again and again; reads only what has changed."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._known: dict[Path, _Known] = {}
-
-    def forget(self) -> None:
-        """Read everything again at the next look."""
-        self._known.clear()
-
-    def look(
-        self, *, numbers: bool, stop: Callable[[], bool]
-    ) -> tuple[tuple[SessionRow, ...], str | None]:
-        """All rows, the newest session first, and why the folder cannot be read.
-        ``numbers``: with MAE and verdict.
-        """
-        folders, problem = session_folders(self.folder)
-        listed = set(folders)
-        for gone in self._known.keys() - listed:
-            del self._known[gone]
-        for folder in folders:
-            if stop():
-                break
-            try:
-                self._look_at(folder, numbers)
-            except Exception as error:
-                # Whatever is wrong with one session: its row says it, and the others
-                # are read.
-                row = _damaged(folder, error)
-                no_stamp = object()
-                self._known[folder] = _Known(no_stamp, row)
-        rows: list[SessionRow] = []
-        for folder in folders:
-            known = self._known.get(folder)
-            if known is not None:
-                rows.append(known.row)
-        rows.sort(key=_age, reverse=True)
-        return tuple(rows), problem
-
-    def _look_at(self, folder: Path, numbers: bool) -> None:
-        stamp = _stamp(folder)
-        running = stamp[2]
-        known = self._known.get(folder)
-        if known is None or known.stamp != stamp or running:
-            row = session_row(folder, numbers=False)
-            if known is None:
-                known = _Known(stamp, row)
-                self._known[folder] = known
-            known.stamp = stamp
-            # The old numbers stand until there are new ones.
-            old = known.row
-            known.row = replace(
-                row, mae=old.mae, verdict=old.verdict, damage=old.damage
-            )
-        if numbers and known.judged != stamp:
-            self._judge(known, stamp, running)
-
-    def _judge(self, known: _Known, stamp: object, running: bool) -> None:
-        """Work out a session's numbers; seldom while a capture writes it."""
-        began = time.monotonic()
-        since_last = began - known.at
-        if running and since_last < _SHARE * known.took:
-            return
-        folder = known.row.folder
-        known.row = session_row(folder, numbers=True)
-        known.judged = stamp
-        known.at = time.monotonic()
-        known.took = known.at - began
-
-
-def _age(row: SessionRow) -> tuple[str, str]:
-    """What rows are sorted by: newer sessions have larger ones."""
-    return row.created, row.name
-
-
 def session_folders(folder: Path) -> tuple[list[Path], str | None]:
     """The sessions in a folder by name, and why it cannot be read."""
     try:
@@ -254,15 +182,3 @@ def _is_session(entry: os.DirEntry[str]) -> bool:
         has_manifest = os.path.exists(manifest)
         return has_manifest and entry.is_dir()
     return False
-
-
-def _stamp(folder: Path) -> tuple[int, int, bool]:
-    """Changes when the manifest is replaced, and when a writer comes or goes, killed
-    ones included.
-    """
-    with contextlib.suppress(OSError):
-        status = os.stat(folder / MANIFEST)
-        locked = os.path.exists(folder / LOCK)
-        has_writer = locked and read_lock(folder) is not None
-        return status.st_mtime_ns, status.st_ino, has_writer
-    return 0, 0, False

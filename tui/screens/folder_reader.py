@@ -10,10 +10,14 @@ from textual.dom import DOMNode
 from textual.message import Message
 
 from logdrift.tui.faults import background
-from logdrift.tui.models.sessions import FolderWatch, SessionRow
+from logdrift.tui.models.session_watch import DEPTHS, Depth, FolderLook, FolderWatch
+from logdrift.tui.models.sessions import SessionRow
 
 POLL_SECONDS = 0.75
 """A finished part is to be seen within a second, drawing included."""
+
+_SHOWN_AFTER = 0.5
+"""Seconds after which numbers and answers that have come in are shown."""
 
 
 @dataclass
@@ -26,9 +30,9 @@ class SessionsRead(Message):
     def can_replace(self, message: Message) -> bool:
         return isinstance(message, SessionsRead)
 
-    def has(self, rows: tuple[SessionRow, ...], problem: str | None) -> bool:
+    def has(self, look: FolderLook) -> bool:
         """Whether it says just this."""
-        return self.rows == rows and self.problem == problem
+        return self.rows == look.rows and self.problem == look.problem
 
 
 class FolderReader:
@@ -42,26 +46,42 @@ class FolderReader:
         self._stop = threading.Event()
         self._forget = threading.Event()
         self._wake = threading.Event()
+        self._sent: SessionsRead | None = None
+        self.selected: Path | None = None
+        """The session whose answer is wanted first."""
 
     @background(group="reader", exclusive=True)
     def start(self) -> None:
-        """Read the folder, first quickly, then with the numbers; afterwards look at
-        times of change only.
+        """Read the folder, first quickly, then with numbers, then with answers;
+        afterwards look at times of change only.
         """
         watch = FolderWatch(self.folder)
-        sent: SessionsRead | None = None
         while not self._stop.is_set():
-            for numbers in (False, True):
-                rows, problem = watch.look(numbers=numbers, stop=self._stopped)
-                if self._stopped():
+            for depth in DEPTHS:
+                if not self._look(watch, depth):
                     return
-                if sent is None or not sent.has(rows, problem):
-                    sent = SessionsRead(rows, problem)
-                    self.node.post_message(sent)
             self._wait()
             if self._forget.is_set():
                 self._forget.clear()
                 watch.forget()
+
+    def _look(self, watch: FolderWatch, depth: Depth) -> bool:
+        """Look, and send what has come in; False where the thread is to end."""
+        done = False
+        while not done:
+            look = watch.look(
+                depth=depth,
+                stop=self._stopped,
+                seconds=_SHOWN_AFTER,
+                first=self.selected,
+            )
+            if self._stopped():
+                return False
+            if self._sent is None or not self._sent.has(look):
+                self._sent = SessionsRead(look.rows, look.problem)
+                self.node.post_message(self._sent)
+            done = look.done
+        return True
 
     def _stopped(self) -> bool:
         return self._stop.is_set()

@@ -7,15 +7,13 @@ from pathlib import Path
 from textual import on
 from textual.app import ComposeResult
 
-from logdrift.tui.actions import key_of
+from logdrift.core.paths import samples_folder
 from logdrift.tui.bindings import bindings
-from logdrift.tui.glyphs import fit
-from logdrift.tui.models.sessions import SessionRow
 from logdrift.tui.screens.folder_reader import SessionsRead
 from logdrift.tui.screens.managing import ManagingScreen
-from logdrift.tui.services import services
-from logdrift.tui.widgets.bars import Bar
+from logdrift.tui.widgets.lines import Row
 from logdrift.tui.widgets.rows import Rows
+from logdrift.tui.widgets.session_detail import SessionDetail
 from logdrift.tui.widgets.session_list import COLUMNS, SessionList
 
 _WAYS = {
@@ -28,55 +26,6 @@ _WAYS = {
 _WAYS_OF_TEXTS = ("Z to A", "A to Z")
 
 
-class Detail(Bar):
-    """What the columns do not show of the selected session."""
-
-    row: SessionRow | None = None
-
-    def show(self, row: SessionRow | None) -> None:
-        if row != self.row:
-            self.row = row
-            self.draw()
-
-    def draw(self) -> None:
-        row = self.row
-        palette = self.palette
-        if row is None:
-            nothing = ("", palette.text)
-            self.put([[nothing]])
-            return
-        style = palette.muted
-        has_failed = row.state == "failed"
-        if has_failed or row.problem or row.damage:
-            style = palette.bad
-        blank = (" ", palette.text)
-        words = self._words(row)
-        text = fit(words, self.inner_width - 2)
-        self.put([[blank, (text, style)]])
-
-    def _words(self, row: SessionRow) -> str:
-        """What is wrong or going on, or the title; then the key that helps."""
-        if row.problem is not None:
-            return row.problem
-        words = row.damage or row.doing or row.title
-        key = self._key_words(row.state)
-        if words and key:
-            return f"{words}  ({key})"
-        return words or key
-
-    def _key_words(self, state: str) -> str:
-        """The key that goes on from a state, and what it does."""
-        keymap = services(self).keymap
-        resume = key_of("sessions", "resume", keymap)
-        cancel = key_of("sessions", "cancel_capture", keymap)
-        words = {
-            "partial": f"{resume} goes on with it",
-            "failed": f"{resume} tries again",
-            "running": f"{cancel} cancels",
-        }
-        return words.get(state, "")
-
-
 class SessionsScreen(ManagingScreen, inherit_bindings=False):
     """Opens sessions; nothing is drawn while nothing in the folder changes."""
 
@@ -86,15 +35,15 @@ class SessionsScreen(ManagingScreen, inherit_bindings=False):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        self._empty = True
+        self.title_text = str(folder)
 
     def panes(self) -> ComposeResult:
         yield SessionList(self.reader.folder, id="sessions-list")
-        yield Detail(id="session-detail")
+        yield SessionDetail(id="session-detail")
 
     @property
-    def detail(self) -> Detail:
-        return self.query_one(Detail)
+    def detail(self) -> SessionDetail:
+        return self.query_one(SessionDetail)
 
     def on_mount(self) -> None:
         self.detail.show(None)
@@ -118,24 +67,23 @@ class SessionsScreen(ManagingScreen, inherit_bindings=False):
         else:
             self.list.show(rows)
         self._selected_changed()
-        is_empty = not rows
-        if message.problem or is_empty:
-            words = message.problem or self._nothing_here()
-            self.say(words, stays=True)
-        elif self._empty:
-            self.say("")
-        self._empty = is_empty
+        self.list.offer(self._ways(message) if not rows else ())
 
-    def _nothing_here(self) -> str:
-        capture_key = self._key("new_capture")
-        return (
-            f"no session here yet: {capture_key} captures one, logdrift"
-            " demo makes one of its own"
-        )
+    def _ways(self, message: SessionsRead) -> list[tuple[str, str]]:
+        """What can be done where there is no session."""
+        return [
+            ("", message.problem or "No session here yet."),
+            ("", ""),
+            (self._key("open"), "look at the samples that come with logdrift"),
+            (self._key("new_capture"), "capture: choose model, prompts and backends"),
+            (self._key("import_session"), "import log-probabilities from elsewhere"),
+            ("", "logdrift demo captures a small model and opens it"),
+        ]
 
     def _selected_changed(self) -> None:
         row = self.list.here
         self.detail.show(row)
+        self.reader.selected = None if row is None else row.folder
 
     @on(Rows.Moved)
     def _on_moved(self, message: Rows.Moved) -> None:
@@ -145,16 +93,36 @@ class SessionsScreen(ManagingScreen, inherit_bindings=False):
 
     @on(Rows.Chosen)
     def _on_chosen(self, message: Rows.Chosen) -> None:
+        self._open()
+
+    def _open(self, on: str = "") -> None:
+        """Open the selected session, or a screen ``on`` it by the explorer's action."""
         row = self.list.here
         if row is None:
-            return
-        if row.problem:
+            if not on:
+                self._open_samples()
+        elif row.problem:
             self.logdrift.show_error(f"session {row.folder}: {row.problem}")
         else:
-            self.logdrift.open_folder(row.folder)
+            self.logdrift.open_folder(row.folder, on=on)
+
+    def _open_samples(self) -> None:
+        """Where there is no session, the samples that come with logdrift."""
+        if self.list.ways:
+            samples = SessionsScreen(samples_folder())
+            self.app.push_screen(samples)
 
     def action_open(self) -> None:
         self.list.action_choose()
+
+    def action_why(self) -> None:
+        self._open("why")
+
+    def action_worst(self) -> None:
+        self._open("worst")
+
+    def action_report(self) -> None:
+        self._open("report")
 
     def action_save_page(self) -> None:
         """Save the HTML report of the session."""
@@ -171,14 +139,38 @@ class SessionsScreen(ManagingScreen, inherit_bindings=False):
     # ---- order and filter
 
     def action_sort(self) -> None:
-        """By the next column, its usual way round."""
-        names = list(COLUMNS)
-        index = names.index(self.list.sort)
-        following = (index + 1) % len(names)
-        self._sort(names[following])
+        """By the next column that is shown, its usual way round."""
+        view = self.list
+        names = view.shown_columns
+        following = 0
+        if view.sort in names:
+            following = names.index(view.sort) + 1
+        self._sort(names[following % len(names)])
 
-    def action_reverse(self) -> None:
-        self._sort(self.list.sort)
+    def action_sorts(self) -> None:
+        """Choose the column; the one that rows are sorted by turns them round."""
+        from logdrift.tui.screens.texts import Picker
+
+        names = list(COLUMNS)
+        view = self.list
+        palette = self.palette
+
+        def row(index: int, width: int) -> Row:
+            name = names[index]
+            column = COLUMNS[name]
+            down = column.down
+            mark = " "
+            if name == view.sort:
+                down = not view.down
+                mark = "•"
+            return [(f" {mark} {column.title}, {_way(name, down)}", palette.text)]
+
+        def chosen(index: int) -> None:
+            self._sort(names[index])
+
+        start = names.index(view.sort)
+        picker = Picker("Sort by", "   • turns the order round", len(names), row, start)
+        self.choose(picker, chosen)
 
     @on(SessionList.HeadClicked)
     def _on_head_clicked(self, message: SessionList.HeadClicked) -> None:
@@ -192,13 +184,11 @@ class SessionsScreen(ManagingScreen, inherit_bindings=False):
         else:
             view.down = column.down
         view.sort = name
+        view.wanted = name
         view.show()
         view.refresh_fixed()
         self._selected_changed()
-        ways = _WAYS.get(name, _WAYS_OF_TEXTS)
-        downwards, upwards = ways
-        way = downwards if view.down else upwards
-        self.say(f"sorted by {column.title}, {way}")
+        self.say(f"sorted by {column.title}, {_way(name, view.down)}")
 
     def action_filter(self) -> None:
         from logdrift.tui.screens.prompt import LinePrompt
@@ -210,9 +200,7 @@ class SessionsScreen(ManagingScreen, inherit_bindings=False):
                 text = before
             self._filter(text)
 
-        words = (
-            "words that stand in name, title, model, backends, verdict, state or date"
-        )
+        words = "words of name, title, model, backends, verdict, cause, state or date"
         self.say("")
         prompt = LinePrompt("Filter", words, before, typed=self._filter)
         self.app.push_screen(prompt, answered)
@@ -229,3 +217,9 @@ class SessionsScreen(ManagingScreen, inherit_bindings=False):
         self._mark(None)
         self._filter("")
         self.say("")
+
+
+def _way(column: str, down: bool) -> str:
+    """How sorting by a column is called."""
+    downwards, upwards = _WAYS.get(column, _WAYS_OF_TEXTS)
+    return downwards if down else upwards

@@ -16,13 +16,16 @@ from textual.strip import Strip
 
 from logdrift.core.numbers import duration, number
 from logdrift.core.session.visible import visible
-from logdrift.core.words import VERDICTS
+from logdrift.core.words import VERDICTS_IN_A_SENTENCE
 from logdrift.tui.glyphs import fit
 from logdrift.tui.models.sessions import SessionRow
+from logdrift.tui.widgets.answer_bar import tone_style
 from logdrift.tui.widgets.lines import Row, Run, Runs, strip_of
 from logdrift.tui.widgets.rows import Rows
 
 _BADNESS = {"comparable": 0, "caution": 1, "not_comparable": 2}
+_SHORT_SIZES = {"less than usual": "small"}
+_MEANINGS = {"good": 0, "warn": 1, "bad": 2}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,61 +51,68 @@ class ListColumn:
 
 COLUMNS: dict[str, ListColumn] = {
     "name": ListColumn(
-        title="session", cells=14, rank=0, key=lambda row: row.name.casefold()
+        title="session", cells=16, rank=0, key=lambda row: row.name.casefold()
     ),
-    "model": ListColumn(
-        title="model", cells=16, rank=7, key=lambda row: row.model.casefold() or None
+    "mae": ListColumn(
+        title="MAE", cells=8, rank=1, key=lambda row: row.size, right=True, down=True
     ),
-    "backends": ListColumn(
-        title="backends",
-        cells=24,
-        rank=5,
-        key=lambda row: row.backends.casefold() or None,
+    "verdict": ListColumn(
+        title="verdict",
+        cells=16,
+        rank=2,
+        key=lambda row: _badness(row),
+        down=True,
+    ),
+    "cause": ListColumn(
+        title="cause",
+        cells=22,
+        rank=4,
+        key=lambda row: _cause_key(row),
+    ),
+    "state": ListColumn(
+        title="state", cells=9, rank=3, key=lambda row: row.state or None
     ),
     "tokens": ListColumn(
         title="tokens",
         cells=10,
-        rank=4,
+        rank=5,
         key=lambda row: None if row.problem else row.tokens,
         right=True,
         down=True,
     ),
-    "mae": ListColumn(
-        title="MAE", cells=8, rank=3, key=lambda row: row.mae, right=True, down=True
-    ),
-    "verdict": ListColumn(
-        title="verdict",
-        cells=14,
-        rank=2,
-        key=lambda row: _BADNESS.get(row.verdict or ""),
-        down=True,
-    ),
-    "state": ListColumn(
-        title="state", cells=12, rank=1, key=lambda row: row.state or None
+    "backends": ListColumn(
+        title="backends",
+        cells=24,
+        rank=6,
+        key=lambda row: row.backends.casefold() or None,
     ),
     "date": ListColumn(
-        title="date", cells=16, rank=6, key=lambda row: row.created or None, down=True
+        title="date", cells=16, rank=7, key=lambda row: row.created or None, down=True
+    ),
+    "model": ListColumn(
+        title="model", cells=16, rank=8, key=lambda row: row.model.casefold() or None
     ),
 }
-_STATE_CELLS = 17
+_STATE_CELLS = 18
 """Of a running session with its time left, where there is room."""
-_ROOMY = 72
+_ROOMY = 100
 _NAME_CELLS = 44
+_HEAD_LINES = 2
 
 
-def layout(width: int) -> list[tuple[str, int]]:
-    """The columns that a width holds with their cells, the most important first served;
-    what is left is the name's.
+def layout(width: int, wanted: str = "") -> list[tuple[str, int]]:
+    """The columns that a width holds with their cells: ``wanted`` next to the name,
+    then the most important ones that fit; what is left is the name's.
     """
     sizes = {name: column.cells for name, column in COLUMNS.items()}
     if width >= _ROOMY:
         sizes["state"] = _STATE_CELLS
     chosen: list[str] = []
     used = 1
-    for name in sorted(COLUMNS, key=_rank):
+    for name in sorted(COLUMNS, key=_rank_beside(wanted)):
         needed = sizes[name] + 1
         if used + needed > width and chosen:
-            break
+            continue
         chosen.append(name)
         used += needed
     widest_name = max(_NAME_CELLS, width // 4)
@@ -112,8 +122,30 @@ def layout(width: int) -> list[tuple[str, int]]:
     return [(name, sizes[name]) for name in COLUMNS if name in chosen]
 
 
-def _rank(name: str) -> int:
-    return COLUMNS[name].rank
+def _rank_beside(wanted: str) -> Callable[[str], int]:
+    """The rank of a column; ``wanted`` comes right after the name."""
+
+    def rank(name: str) -> int:
+        if name == wanted:
+            return min(1, COLUMNS[name].rank)
+        return COLUMNS[name].rank
+
+    return rank
+
+
+def _badness(row: SessionRow) -> tuple[int, float] | None:
+    """The worst meaning last, within it the largest MAE; None without a verdict."""
+    if row.verdict is None:
+        return None
+    if row.answer is None:
+        return _BADNESS.get(row.verdict, 0), row.size or 0.0
+    return _MEANINGS[row.answer.meaning], row.size or 0.0
+
+
+def _cause_key(row: SessionRow) -> str | None:
+    if row.answer is None:
+        return None
+    return row.answer.cause.casefold()
 
 
 def sorted_rows(
@@ -146,24 +178,41 @@ def matches(row: SessionRow, words: str) -> bool:
         verdict,
         row.state,
         row.created,
+        answer_words(row),
     )
-    text = " ".join(texts)
-    text = text.casefold()
+    text = " ".join(texts).casefold()
     words = words.casefold()
     return all(word in text for word in words.split())
 
 
 def _verdict_words(row: SessionRow) -> str:
-    """The verdict as users read it, "" without one."""
+    """The verdict of the gate as users read it, "" without one."""
     if row.verdict is None:
         return ""
-    return VERDICTS.get(row.verdict, "")
+    return VERDICTS_IN_A_SENTENCE.get(row.verdict, "")
+
+
+def answer_words(row: SessionRow) -> str:
+    """The words of the answer, for a filter."""
+    if row.answer is None:
+        return ""
+    return f"{row.answer.size} {row.answer.cause}"
+
+
+def short_verdict(row: SessionRow) -> str:
+    """Whether the size is usual, or that the pair is not to be compared."""
+    words = _verdict_words(row)
+    if row.answer is None or not row.answer.size:
+        return words.removeprefix("comparable with ")
+    if row.verdict == "caution":
+        return f"{_SHORT_SIZES.get(row.answer.size, row.answer.size)}, caution"
+    return row.answer.size
 
 
 class SessionList(Rows):
     """One session a row."""
 
-    fixed = 2
+    fixed = _HEAD_LINES
 
     @dataclass
     class HeadClicked(Message):
@@ -179,6 +228,10 @@ class SessionList(Rows):
         """Those that are shown, in this order."""
         self.sort = "date"
         self.down = True
+        self.wanted = ""
+        """The column that somebody has sorted by: it is shown."""
+        self.ways: Sequence[tuple[str, str]] = ()
+        """What can be done where there is no session: a key and words each."""
         self.filter = ""
         self.marked: Path | None = None
         self.read = False
@@ -193,6 +246,12 @@ class SessionList(Rows):
         if self.sessions:
             return self.sessions[self.selected]
         return None
+
+    @property
+    def shown_columns(self) -> list[str]:
+        """The columns that there is room for."""
+        columns = layout(self.inner_width, self.wanted)
+        return [name for name, _ in columns]
 
     @property
     def note(self) -> str:
@@ -253,14 +312,36 @@ class SessionList(Rows):
                 return index
         return self._row_within(self.selected)
 
+    def offer(self, ways: Sequence[tuple[str, str]]) -> None:
+        """Say what can be done where there is no session; nothing where there is."""
+        if ways != self.ways:
+            self.ways = ways
+            self.fixed = _HEAD_LINES + len(ways)
+            self.refresh()
+
+    def action_choose(self) -> None:
+        """Choose the selected session; where there is none, what is offered first."""
+        if self.line_count:
+            super().action_choose()
+        elif self.ways:
+            self.post_message(self.Chosen(self, 0))
+
+    def _way(self, index: int, width: int) -> Strip:
+        key, words = self.ways[index]
+        palette = self.palette
+        runs = [(f" {key:<8}", palette.accent), (words, palette.text)]
+        return strip_of(runs, width)
+
     def fixed_line(self, y: int, width: int) -> Strip:
+        if y >= _HEAD_LINES:
+            return self._way(y - _HEAD_LINES, width)
         if y == 0:
             title = self._title(width)
             return self.title_line(title, width, self.note)
         palette = self.palette
         margin = ("", palette.text)
         runs: Runs = [margin]
-        for name, cells in layout(self.inner_width):
+        for name, cells in layout(self.inner_width, self.wanted):
             head = self._head(name, cells)
             runs.append(head)
         return strip_of(runs, width)
@@ -308,7 +389,7 @@ class SessionList(Rows):
             runs.append((f"{name} ", palette.text))
             runs.append((problem, palette.bad))
             return runs
-        for column, cells in layout(width):
+        for column, cells in layout(width, self.wanted):
             runs += self._column_runs(row, column, cells)
         return runs
 
@@ -338,33 +419,58 @@ class SessionList(Rows):
         """The text of a column, and its style."""
         if name == "verdict":
             return self._verdict(row)
+        if name == "mae":
+            return self._mae(row)
+        if name == "cause":
+            return self._cause(row)
         if name == "state":
             return self._state(row, cells)
         texts = {
             "model": row.model,
             "backends": row.backends,
             "tokens": f"{row.tokens:,}",
-            "mae": number(row.mae),
             "date": row.created,
         }
         return texts[name], self.palette.text
 
     def _verdict(self, row: SessionRow) -> Run:
+        """In the colour of what the whole answer means: that two captures may be
+        compared is no good news yet.
+        """
         palette = self.palette
-        if row.damage:
-            return "damaged", palette.bad
-        style = palette.verdict(row.verdict)
-        return _verdict_words(row), style
+        if row.answer is not None:
+            return short_verdict(row), palette.meaning(row.answer.meaning)
+        style = palette.muted
+        if row.verdict == "not_comparable":
+            style = palette.bad
+        return short_verdict(row), style
+
+    def _mae(self, row: SessionRow) -> Run:
+        palette = self.palette
+        style = palette.text
+        if row.verdict == "not_comparable":
+            style = palette.muted
+        elif row.answer is not None:
+            style = tone_style(row.answer.size_tone, palette)
+        return number(row.size), style
+
+    def _cause(self, row: SessionRow) -> Run:
+        if row.answer is None:
+            waits = row.verdict is not None
+            return "…" if waits else "", self.palette.muted
+        return row.answer.cause, self.palette.meaning(row.answer.meaning)
 
     def _state(self, row: SessionRow, cells: int) -> Run:
         palette = self.palette
+        if row.damage:
+            return "damaged", palette.bad
         styles = {
             "failed": palette.bad,
             "partial": palette.warn,
             "running": palette.accent,
         }
         words = state_words(row, cells)
-        style = styles.get(row.state, palette.good)
+        style = styles.get(row.state, palette.muted)
         return words, style
 
     def on_click(self, event: Click) -> None:
@@ -372,7 +478,7 @@ class SessionList(Rows):
             return
         event.stop()
         end = 0
-        for name, cells in layout(self.inner_width):
+        for name, cells in layout(self.inner_width, self.wanted):
             end += cells + 1
             if event.x < end:
                 clicked = self.HeadClicked(name)
@@ -397,5 +503,7 @@ def state_words(row: SessionRow, cells: int) -> str:
         words.append(progress)
     if row.left is not None:
         left = duration(row.left)
-        words.append(left)
+        with_left = " ".join([*words, left])
+        if cell_len(with_left) <= cells:
+            return with_left
     return " ".join(words)

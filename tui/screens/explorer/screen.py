@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from textual import on
+from textual import events, on
 from textual.app import ComposeResult
 from textual.containers import Container
 
@@ -65,7 +65,10 @@ class ExplorerScreen(ExplorerKeys, PanedScreen, inherit_bindings=False):
         session: Session,
         pair: Labels | None = None,
         before: Path | None = None,
+        on: str = "",
     ) -> None:
+        self._on = on
+        self._passed = False
         state, self._notice = load_state(session.manifest.id)
         if pair:
             state = replace(state, pair=pair)
@@ -127,6 +130,7 @@ class ExplorerScreen(ExplorerKeys, PanedScreen, inherit_bindings=False):
 
     def jump(self, position: int) -> None:
         """Put the cursor on a token; one key goes back."""
+        self._passed = False
         self.moves.jump(position)
 
     def take_pair(self, pair: Pair) -> None:
@@ -184,6 +188,22 @@ class ExplorerScreen(ExplorerKeys, PanedScreen, inherit_bindings=False):
         self.set_timer(self.LATER, self._start_work)
         if self._notice:
             self.warn(self._notice)
+        if self._on:
+            getattr(self, f"action_{self._on}")()
+            self.call_later(self._pass_through)
+
+    # ---- opened for the sake of a screen on it
+
+    def _pass_through(self) -> None:
+        """A screen opened over this one at once: it leads back to where it came
+        from.
+        """
+        self._passed = self.app.screen is not self
+
+    @on(events.ScreenResume)
+    def _on_screen_left(self) -> None:
+        if self._passed:
+            self.dismiss()
 
     def _start_work(self) -> None:
         self.judging.want()
