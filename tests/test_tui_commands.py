@@ -60,6 +60,7 @@ BY_THE_LIST = {
     ("facts", "whole"): ("choose", ()),
     ("limits", "whole"): ("choose", ()),
     ("worst", "to_tokens"): ("choose", ()),
+    ("app", "command_line"): ("go_to", ()),
 }
 """The list under the cursor listens to the same key first, to the same end; the command
 itself is in the palette.

@@ -198,6 +198,13 @@ class LogdriftApp(Safe, App[int], inherit_bindings=False):
         if not isinstance(self.screen, CommandWindow):
             self.push_screen(CommandWindow())
 
+    def action_command_line(self) -> None:
+        """Ask for a command by name, on a screen and not in a window."""
+        from logdrift.tui.screens.command_line import ask_command
+
+        if isinstance(self.screen, BaseScreen):
+            ask_command(self.screen)
+
     # ---- keys that come faster than screens do
 
     async def on_event(self, event: events.Event) -> None:

@@ -15,7 +15,7 @@ from textual.dom import DOMNode
 from textual.screen import Screen
 from textual.widgets import Input
 
-from logdrift.tui.actions import COMMANDS, Command
+from logdrift.tui.actions import COMMANDS, Command, commands
 from logdrift.tui.screens.base import BaseScreen, SafeScreen
 from logdrift.tui.services import services
 
@@ -86,6 +86,11 @@ def active_commands(screen: Screen[Any]) -> Iterator[ActiveCommand]:
         if command.scope == "app":
             node = screen.app
         yield ActiveCommand(command, node, enabled)
+    if isinstance(screen, BaseScreen):
+        # A list takes Enter before its screen does: what the screen calls it counts.
+        for command in commands(*screen.SCOPES):
+            if command.id in remaining:
+                yield ActiveCommand(command, screen, screen.applies(command.name))
 
 
 class CommandWindow(CommandPalette, SafeScreen[None]):

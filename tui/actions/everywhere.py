@@ -21,6 +21,13 @@ EVERYWHERE_COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         scope="app",
+        action="command_line",
+        keys=("colon",),
+        help="Command by name: Tab completes, Up brings back earlier ones",
+        palette=False,
+    ),
+    Command(
+        scope="app",
         action="quit_now",
         keys=("ctrl+q",),
         help="Quit at once, from any screen",

@@ -128,7 +128,7 @@ EXPLORER_COMMANDS: tuple[Command, ...] = (
         scope="explorer",
         action="go_to",
         keys=("colon",),
-        help="Go to a position, to one of another sequence, or to an id",
+        help="Go to a place or do a command: 120, 3:120, #30010, sort worst, q",
         hint="go to",
     ),
     Command(

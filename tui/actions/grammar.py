@@ -136,7 +136,7 @@ GRAMMAR: tuple[KeyMeaning, ...] = (
     _meaning("Y", "copy the command line", "copy_command"),
     _meaning("ctrl+s", "save to a file", "save", "save_plan", "export_chart"),
     _meaning("ctrl+o", "load from a file", "load_plan"),
-    _meaning("colon", "go to a place", "go_to"),
+    _meaning("colon", "a place or a command by name", "go_to", "command_line"),
     _meaning("semicolon", "jump by letters", "labels"),
     _meaning("u", "undo the jump", "undo_jump"),
     _meaning("U", "redo the jump", "redo_jump"),

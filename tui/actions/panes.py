@@ -180,6 +180,27 @@ PANE_COMMANDS: tuple[Command, ...] = (
         palette=False,
     ),
     Command(
+        scope="prompt",
+        action="older",
+        keys=("up",),
+        help="What was typed before: searches, filters, commands",
+        palette=False,
+    ),
+    Command(
+        scope="prompt",
+        action="newer",
+        keys=("down",),
+        help="Back towards what is typed now",
+        palette=False,
+    ),
+    Command(
+        scope="prompt",
+        action="complete",
+        keys=("tab",),
+        help="Complete the command",
+        palette=False,
+    ),
+    Command(
         scope="confirm",
         action="yes",
         keys=("y",),

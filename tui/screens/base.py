@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from textual import events
 from textual.app import ComposeResult
@@ -22,6 +22,9 @@ from logdrift.tui.palette import Palette
 from logdrift.tui.services import Services, services
 from logdrift.tui.widgets.bars import Hints
 from logdrift.tui.widgets.lines import Text, strip_of
+
+if TYPE_CHECKING:
+    from logdrift.tui.models.command_line import WordTaker
 
 MIN_WIDTH = 60
 MIN_HEIGHT = 20
@@ -246,6 +249,10 @@ class BaseScreen(SafeScreen[None], inherit_bindings=False):
         Its key says why it has not.
         """
         return True
+
+    def word_takers(self) -> dict[str, WordTaker]:
+        """The commands of ``:`` that take words, by the word they begin with."""
+        return {}
 
     def recoloured(self) -> None:
         """The theme was changed: draw anew what cannot be given other colours as it

@@ -14,6 +14,12 @@ from textual.strip import Strip
 from logdrift.core.errors import words_of
 from logdrift.tui.actions import Hint, key_hints
 from logdrift.tui.bindings import bindings
+from logdrift.tui.models.typed_history import (
+    HistoryKind,
+    Recall,
+    remember_typed,
+    typed_before,
+)
 from logdrift.tui.screens.base import SafeScreen
 from logdrift.tui.widgets.bars import Hints
 from logdrift.tui.widgets.line_edit import TypedLine, line_runs, typed
@@ -25,7 +31,8 @@ class LinePrompt(
 ):
     """Asks for a line: what was typed, or None. ``problem`` says what is wrong with a
     text, "" for nothing, or raises it, and keeps Enter from taking it; ``typed`` is
-    called on every change and may answer with `note`.
+    called on every change and may answer with `note`. ``history`` names the texts that
+    Up and Down bring back, "" for none; ``complete`` gives what Tab makes of a text.
     """
 
     BINDINGS = bindings("prompt")
@@ -40,6 +47,8 @@ class LinePrompt(
         problem: Callable[[str], str] | None = None,
         typed: Callable[[str], object] | None = None,
         limit: int = 1000,
+        history: HistoryKind | None = None,
+        complete: Callable[[str], str] | None = None,
     ) -> None:
         super().__init__()
         self.title_text = title
@@ -48,6 +57,9 @@ class LinePrompt(
         self.limit = limit
         self._problem = problem
         self._typed = typed
+        self._history = history
+        self._complete = complete
+        self._recall: Recall | None = None
         # Made with the window: it may be asked for what is typed before it stands.
         self._box = LineBox(value, limit, id="typed")
         self._note = Hints(id="prompt-note")
@@ -62,8 +74,17 @@ class LinePrompt(
         title_line = self.query_one("#prompt-title", Hints)
         keys = key_hints("prompt", keymap=self.logdrift.keymap)
         title = Hint("", self.title_text, stays=True)
-        title_line.show([title, *keys])
+        title_line.show([title, *self._own_hints(), *keys])
         self.note(self.words)
+
+    def _own_hints(self) -> list[Hint]:
+        """The keys that not every line has."""
+        hints = []
+        if self._history is not None:
+            hints.append(Hint("↑↓", "earlier ones"))
+        if self._complete is not None:
+            hints.append(Hint("Tab", "complete"))
+        return hints
 
     @property
     def text(self) -> str:
@@ -100,8 +121,32 @@ class LinePrompt(
         wrong = self._wrong(self.text)
         if wrong:
             self.note(wrong)
-        else:
-            self.dismiss(self.text)
+            return
+        if self._history is not None:
+            remember_typed(self._history, self.text)
+        self.dismiss(self.text)
+
+    def action_older(self) -> None:
+        """What was typed before."""
+        if self._history is None:
+            return
+        if self._recall is None:
+            self._recall = Recall(typed_before(self._history))
+        self._put(self._recall.older(self.text))
+
+    def action_newer(self) -> None:
+        """Back towards what is typed now."""
+        if self._recall is not None:
+            self._put(self._recall.newer())
+
+    def action_complete(self) -> None:
+        """What is typed, as far as there is only one way to go on."""
+        if self._complete is not None:
+            self._put(self._complete(self.text))
+
+    def _put(self, text: str | None) -> None:
+        if text is not None:
+            self._box.put(TypedLine.of(text))
 
     def action_cancel(self) -> None:
         self.dismiss(None)

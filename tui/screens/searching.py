@@ -26,7 +26,9 @@ class TextSearch:
 
     def ask(self) -> None:
         """Ask what to search for."""
-        prompt = LinePrompt("Search", "in any case, n and N go on", self._words)
+        prompt = LinePrompt(
+            "Search", "in any case, n and N go on", self._words, history="text"
+        )
         self._screen.app.push_screen(prompt, self._answered)
 
     def _answered(self, words: str | None) -> None:

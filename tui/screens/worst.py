@@ -153,6 +153,7 @@ class WorstScreen(ResultScreen, inherit_bindings=False):
             " · mean>0.05 · * marked",
             self.worst.filter,
             problem=filter_problem,
+            history="filter",
         )
         self.say("")
         self.ask(prompt, self.filter_by)

@@ -14,6 +14,7 @@ from logdrift.tui.screens.base import BaseScreen
 
 if TYPE_CHECKING:
     # Windows are imported when the first one opens.
+    from logdrift.tui.models.typed_history import HistoryKind
     from logdrift.tui.screens.prompt import LinePrompt
     from logdrift.tui.screens.texts import Picker
 
@@ -73,6 +74,7 @@ class Dialogue:
         problem: Callable[[str], str] | None = None,
         typed: Callable[[str], object] | None = None,
         limit: int = 1000,
+        history: HistoryKind | None = None,
     ) -> None:
         """Ask for a line at the foot of the screen, as `LinePrompt` does.
 
@@ -82,9 +84,14 @@ class Dialogue:
 
         self.say("")
         prompt = LinePrompt(
-            title, words, value, problem=problem, typed=typed, limit=limit
+            title,
+            words,
+            value,
+            problem=problem,
+            typed=typed,
+            limit=limit,
+            history=history,
         )
-
         self._prompt = prompt
         self._screen.ask(prompt, taken)
 

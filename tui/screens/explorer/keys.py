@@ -55,7 +55,10 @@ class ExplorerKeys(ExplorerParts, inherit_bindings=False):
         self.search.ask()
 
     def action_go_to(self) -> None:
-        self.search.ask_place()
+        """Ask for a place or a command."""
+        from logdrift.tui.screens.command_line import ask_command
+
+        ask_command(self, words=self.search.place_words, place=self.search.place)
 
     def action_end_search(self) -> None:
         """Esc ends the search; without one it removes the filter."""

@@ -85,6 +85,7 @@ class SequenceOrder:
             self.filter_by,
             problem=filter_problem,
             typed=self._count,
+            history="filter",
         )
 
     def _count(self, text: str) -> None:

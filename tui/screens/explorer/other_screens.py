@@ -37,7 +37,7 @@ class OtherScreens:
         explorer = self._explorer
 
         def chosen(labels: Labels) -> None:
-            self._open_pair(labels, take_pair)
+            self.open_pair(labels, take_pair)
 
         ask_pair(self._screen, explorer.session, explorer.labels, chosen)
 
@@ -48,7 +48,7 @@ class OtherScreens:
         explorer = self._explorer
 
         def chosen(labels: Labels) -> None:
-            self._open_pair(labels, origin.take_pair)
+            self.open_pair(labels, origin.take_pair)
 
         def explain(labels: Labels) -> None:
             chosen(labels)
@@ -58,7 +58,7 @@ class OtherScreens:
         matrix = MatrixScreen(explorer.session, explorer.labels, chosen, explain)
         self._dialogue.open(matrix)
 
-    def _open_pair(self, labels: Labels, take_pair: Callable[[Pair], None]) -> None:
+    def open_pair(self, labels: Labels, take_pair: Callable[[Pair], None]) -> None:
         """Open a chosen pair, unless it is shown and saved already."""
         from logdrift.tui.screens.pair_picker import open_labels
 

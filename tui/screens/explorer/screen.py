@@ -34,6 +34,7 @@ from logdrift.tui.widgets.rows import Rows
 from logdrift.tui.widgets.tokens import Tokens
 
 if TYPE_CHECKING:
+    from logdrift.tui.models.command_line import WordTaker
     from logdrift.tui.models.why import WhyView
 
 _FOR_A_PAIR = frozenset(
@@ -127,6 +128,11 @@ class ExplorerScreen(ExplorerKeys, PanedScreen, inherit_bindings=False):
     def applies(self, name: str) -> bool:
         has_pair = self.model.pair is not None
         return has_pair or name not in _FOR_A_PAIR
+
+    def word_takers(self) -> dict[str, WordTaker]:
+        from logdrift.tui.screens.explorer.typed import explorer_takers
+
+        return explorer_takers(self)
 
     def jump(self, position: int) -> None:
         """Put the cursor on a token; one key goes back."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
+
 from logdrift.core.errors import InputError
 from logdrift.core.session.visible import visible
 from logdrift.tui.models.explorer import Explorer
@@ -10,6 +13,9 @@ from logdrift.tui.screens.explorer.dialogue import Dialogue
 from logdrift.tui.screens.explorer.jobs import Jobs, Searched
 from logdrift.tui.screens.explorer.moves import Moves, side
 from logdrift.tui.screens.explorer.panes import PaneGroup
+
+_PLACE = re.compile(r"\s*[#\d:]")
+"""How a place begins, and no command."""
 
 
 class Search:
@@ -36,15 +42,17 @@ class Search:
             "text, also across tokens (↵ is a newline), or ids: #30010 · lower case"
             " finds upper case too",
             self._explorer.found.query,
-            self._start,
+            self.start,
             typed=self._count,
+            history="search",
         )
 
     def _count(self, text: str) -> None:
         if text:
             self._jobs.search(text, entered=False)
 
-    def _start(self, text: str) -> None:
+    def start(self, text: str) -> None:
+        """Search, and go to the nearest match; "" ends the search."""
         if text:
             self._jobs.search(text, entered=True)
         else:
@@ -97,36 +105,36 @@ class Search:
 
     # ---- places
 
-    def ask_place(self) -> None:
-        """Ask for a position, or for an id to search for."""
+    @property
+    def place_words(self) -> str:
+        """What can be typed as a place, and where the cursor is."""
         sequences = self._explorer.session.sequences
+        words = "a command (Tab completes) · 120 · 3:120 · #30010"
         if not sequences.tokens:
-            return
+            return words
         place = write_place(sequences, self._explorer.position)
-        self._dialogue.ask_line(
-            "Go to",
-            "a position of this sequence: 120 · of another: 3:120 · an id: #30010 ·"
-            f" here: {place}",
-            "",
-            self._go_to_place,
-            problem=self._place_problem,
-        )
+        return f"{words} · here: {place}"
 
-    def _place_problem(self, text: str) -> str:
-        """Why a typed place is not one, "" where it is."""
-        if not text or _is_id(text):
-            return id_problem(text)
-        try:
+    def place(self, text: str) -> Callable[[], object] | None:
+        """What goes to a typed place; None for a text that is none.
+
+        InputError where there is no such place.
+        """
+        if not _PLACE.match(text):
+            return None
+        if _is_id(text):
+            problem = id_problem(text)
+            if problem:
+                raise InputError(problem)
+        else:
             self._position_of(text)
-        except InputError as error:
-            return str(error)
-        return ""
+        return lambda: self._go_to_place(text)
 
     def _go_to_place(self, text: str) -> None:
         if _is_id(text):
             query = text.strip()
             self._jobs.search(query, entered=True)
-        elif text:
+        else:
             self._dialogue.say("")
             position = self._position_of(text)
             self._moves.jump(position)
