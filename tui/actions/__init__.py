@@ -15,7 +15,6 @@ from logdrift.tui.actions.panes import PANE_COMMANDS
 from logdrift.tui.actions.sessions import SESSION_COMMANDS
 from logdrift.tui.actions.tables import TABLE_COMMANDS
 from logdrift.tui.actions.why import WHY_COMMANDS
-from logdrift.tui.actions.worst import WORST_COMMANDS
 
 __all__ = [
     "COMMANDS",
@@ -70,7 +69,6 @@ COMMANDS: tuple[Command, ...] = (
     *CHART_COMMANDS,
     *TABLE_COMMANDS,
     *WHY_COMMANDS,
-    *WORST_COMMANDS,
 )
 
 

@@ -67,7 +67,8 @@ class CommandLine:
     def parse(self, text: str) -> Callable[[], object]:
         """What a text does. InputError for what is no command, with the nearest one."""
         name, words = _split(text)
-        if words:
+        command = self._exactly(plain_name(text))
+        if words and command is None:
             taker = self._taker(name)
             if taker is not None:
                 taker.check(words)

@@ -23,7 +23,6 @@ from logdrift.tui.models.modes import MODES, Legend, Mode, mode_of
 from logdrift.tui.models.opening import worst_position
 from logdrift.tui.models.pairs import PairView
 from logdrift.tui.models.places import beside, sequence_of
-from logdrift.tui.models.sizes import SizeOrder, place_in
 from logdrift.tui.models.state import SORTS, THRESHOLDS, Mark, ViewState
 
 if TYPE_CHECKING:
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from logdrift.core.session.progress import Live
     from logdrift.tui.models.answer import AnswerLine
     from logdrift.tui.models.inspection import Inspection
+    from logdrift.tui.models.sizes import SizeOrder
     from logdrift.tui.models.why import WhyView
 
     Positions = npt.NDArray[np.int64]
@@ -65,7 +65,7 @@ class Explorer:
         self.flips: Positions | None = None
         """The pair's rank flips, None while they are not known."""
         self.found = FoundText()
-        self._size_order = SizeOrder()
+        self._size_order: SizeOrder | None = None
 
         self.counts = Counts()
         self.keep: Flags | None = None
@@ -220,8 +220,12 @@ class Explorer:
     @property
     def sizes(self) -> Positions:
         """The tokens beyond the threshold, the largest |delta| first."""
+        from logdrift.tui.models.sizes import SizeOrder  # not for the first screen
+
         if self.pair is None:
             return np.empty(0, np.int64)
+        if self._size_order is None:
+            self._size_order = SizeOrder()
         return self._size_order.positions(self.pair, self.threshold)
 
     def next_by_size(self, step: int) -> int | None:
@@ -229,6 +233,8 @@ class Explorer:
 
         From a token that is not beyond the threshold: the worst one. None at the end.
         """
+        from logdrift.tui.models.sizes import place_in
+
         positions = self.sizes
         place = place_in(positions, self.position)
         following = 0 if place is None else place + step

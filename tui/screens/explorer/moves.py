@@ -9,7 +9,6 @@ import numpy as np
 from logdrift.core.compare.pair import Pair
 from logdrift.core.numbers import number, ordinal
 from logdrift.tui.models.explorer import Explorer
-from logdrift.tui.models.sizes import place_in
 from logdrift.tui.screens.explorer.dialogue import Dialogue
 from logdrift.tui.screens.explorer.jobs import Jobs
 from logdrift.tui.screens.explorer.panes import PaneGroup
@@ -120,6 +119,8 @@ class Moves:
 
     def _size_words(self, position: int) -> str:
         """``3rd of 188 by |Δ|``."""
+        from logdrift.tui.models.sizes import place_in  # not for the first screen
+
         positions = self._explorer.sizes
         place = place_in(positions, position)
         assert place is not None

@@ -132,7 +132,18 @@ class ExplorerScreen(ExplorerKeys, PanedScreen, inherit_bindings=False):
     def word_takers(self) -> dict[str, WordTaker]:
         from logdrift.tui.screens.explorer.typed import explorer_takers
 
-        return explorer_takers(self)
+        return explorer_takers(
+            self.model,
+            listing=self.listing,
+            colours=self.colours,
+            divergent=self.divergent,
+            search=self.search,
+            show_chart=self.action_chart,
+            open_pair=self._open_pair,
+        )
+
+    def _open_pair(self, labels: Labels) -> None:
+        self.other_screens.open_pair(labels, self.take_pair)
 
     def jump(self, position: int) -> None:
         """Put the cursor on a token; one key goes back."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from logdrift.core.errors import InputError
 from logdrift.core.numbers import number, percent
 from logdrift.tui.models.explorer import Explorer
 from logdrift.tui.screens.explorer.dialogue import Dialogue
@@ -50,10 +51,17 @@ class Threshold:
 
     def take_typed(self, text: str) -> None:
         """Take a threshold as it is typed. InputError where it is none."""
+        threshold = self.parse(text)
+        self.set(threshold)
+        self._say_beyond()
+
+    def parse(self, text: str) -> float:
+        """The threshold that is typed. InputError where it is none."""
         from logdrift.tui.models.thresholds import parse_threshold
 
-        self.set(parse_threshold(text, self._explorer.levels))
-        self._say_beyond()
+        if self._explorer.pair is None:
+            raise InputError("there is no pair to compare yet")
+        return parse_threshold(text, self._explorer.levels)
 
     def _say_beyond(self) -> None:
         explorer = self._explorer
