@@ -81,7 +81,11 @@ def write_keys(path: Path) -> None:
 
 
 def _between(text: str, start: str, end: str, table: str) -> str:
-    """The text with the table in place of what stood between the two comments."""
+    """The text with the table in place of what stood between the two comments; a text
+    without them stays as it is.
+    """
+    if start not in text:
+        return text
     head, _, rest = text.partition(start)
     _, _, tail = rest.partition(end)
     return f"{head}{start}\n{table}\n{end}{tail}"
