@@ -87,7 +87,7 @@ def test_every_ink_stands_out_from_its_page(
         if ink is None:
             continue
         one, other = (luminance(colour) for colour in (ink, page))
-        assert (max(one, other) + 0.05) / (min(one, other) + 0.05) >= 3, level
+        assert (max(one, other) + 0.05) / (min(one, other) + 0.05) >= 4.5, level
 
 
 def luminance(colour: Color) -> float:
@@ -181,10 +181,39 @@ def test_every_token_lies_at_its_log_p_and_its_gap(
             assert place is not None and place.row is not None
             share = axes.x.share(float(across[position]))
             assert abs(place.column - share * (drawing.columns - 1)) <= 0.5001
-            row = axes.y.share(float(pair.delta[position])) * (drawing.lines - 1)
+            top = axes.y.ticks[-1][0]
+            up = min(top, max(-top, float(pair.delta[position])))
+            row = axes.y.share(up) * (drawing.lines - 1)
             assert abs((drawing.lines - 1 - place.row) - row) <= 0.5001
             assert "⠀" < cell(drawing, place.column, place.row) <= "⣿"
         assert drawing.place.cell(0) is None, "no score, no place"
+
+
+@pytest.mark.parametrize("far", [3.0, -40.0])
+def test_one_token_far_out_does_not_push_all_others_into_the_line_at_0(
+    tmp_path: Path, far: float
+) -> None:
+    rng = np.random.default_rng(7)
+    b = -rng.uniform(0.1, 8, 2000).astype(np.float32)
+    a = (b + rng.normal(0, 0.05, 2000)).astype(np.float32)
+    a[77] = b[77] - 50
+    b[77] = a[77] - far
+    for chart in (LogprobGapChart, MeanGapChart):
+        made = chart(source_of(tmp_path / chart.__name__, a, b, 0.1), "all")
+        drawing = draw(made, 110, 30)
+        rows = [
+            y
+            for y in range(drawing.lines)
+            for x in range(drawing.columns)
+            if "⠀" < cell(drawing, x, y) <= "⣿"
+        ]
+        assert len(set(rows)) > drawing.lines / 2
+        edge = 0 if far > 0 else drawing.lines - 1
+        place = drawing.place.cell(77)  # type: ignore[union-attr]
+        assert place is not None and place.row is not None
+        assert abs(place.row - edge) <= 1 and place.row in rows
+        words = f"1 token further out, at the edge, up to {'+' * (far > 0)}{far:g}"
+        assert words in " ".join(drawing.legend)
 
 
 def test_a_dot_has_the_colour_of_its_side_and_none_within_the_threshold(

@@ -521,7 +521,16 @@ def test_before_and_after_says_what_became_smaller(source: ChartSource) -> None:
         f"smaller at {moved}, larger at 0.0%" in words
         and "before: before, after: after" in words
     )
-    table = ChangeChart(source, "all").table()
+    chart = ChangeChart(source, "all")
+    _edges, before, after = chart.counts(60)
+    shown = draw(chart, 120, 20)
+    for column in range(shown.columns):
+        bin_of = column * 60 // shown.columns
+        cells = [at_cell(shown, column, y) for y in range(shown.lines)]
+        assert ("░" in cells) <= (before[bin_of] > after[bin_of])
+        assert ("▓" in cells) <= (after[bin_of] > before[bin_of])
+        assert ("█" in cells) == (before[bin_of] > 0 and after[bin_of] > 0)
+    table = chart.table()
     some = int((source.change.new != 0).sum())  # type: ignore[union-attr]
     assert table["tokens_before"].sum() == table["tokens_after"].sum() == some
 

@@ -236,7 +236,7 @@ def even_ticks(low: float, high: float) -> list[Tick]:
 
 # ---- delta
 
-SIDES = "up: A gives more, down: B does"
+SIDES = "up: A gives more"
 """What the sides of the line at 0 are, in a legend."""
 
 

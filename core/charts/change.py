@@ -12,7 +12,15 @@ import numpy as np
 from logdrift.core.charts.base import Array, Chart, Table
 from logdrift.core.charts.data import ChangeData, NothingToDraw
 from logdrift.core.charts.histogram import log_count_axes
-from logdrift.core.charts.marks import Area, Axes, Histogram, Picture
+from logdrift.core.charts.marks import (
+    BOTH,
+    ONLY_ABOVE,
+    ONLY_BELOW,
+    Area,
+    Axes,
+    Histogram,
+    Picture,
+)
 from logdrift.core.charts.places import CellPlaces, column_places
 from logdrift.core.charts.reduce import count_bins, count_true, log_bins, log_edges
 from logdrift.core.numbers import percent, short
@@ -44,7 +52,7 @@ def change_data(
 
 
 class ChangeChart(Chart):
-    """Histograms of |delta|, before and after side by side."""
+    """Histograms of |delta|, before and after in front of each other."""
 
     detail = Area(_TABLE_BINS, 100)
 
@@ -135,10 +143,12 @@ class ChangeChart(Chart):
         old_name = visible(self.change.old_name)
         new_name = visible(self.change.new_name)
         return (
-            "tokens by |Δ|, nats, both axes log · left, grey: before · right: after ·"
-            f" mean |Δ| {before} → {after} nats",
+            f"{BOTH} before and after, {ONLY_BELOW} before alone, {ONLY_ABOVE} after"
+            " alone",
+            f"mean |Δ| {before} → {after} nats",
             f"smaller at {smaller}, larger at {larger} of {count:,} tokens",
             f"before: {old_name}, after: {new_name}",
+            "tokens by |Δ|, nats, both axes log",
         )
 
     def table(self) -> Table:
@@ -152,10 +162,7 @@ class ChangeChart(Chart):
 
 
 def _bins(columns: int) -> int:
-    """Each has a column for before and one for after, at least."""
-    pairs = columns // 2
-    at_least = max(_FEWEST_BINS, pairs)
-    return min(_MOST_BINS, at_least)
+    return min(_MOST_BINS, max(_FEWEST_BINS, columns))
 
 
 def _mean(size: Array) -> str:

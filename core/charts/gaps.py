@@ -29,8 +29,11 @@ from logdrift.core.charts.marks import (
 from logdrift.core.charts.places import cell_places
 from logdrift.core.charts.reduce import join_bins, linear_bins
 from logdrift.core.charts.tokens import PossibleChart
-from logdrift.core.numbers import plus, short
+from logdrift.core.numbers import counted, plus, short
 
+_MOST = 0.995
+_BEYOND_MOST = 1.25
+"""An axis reaches so far beyond the size that so many of the tokens stay below."""
 _MIDDLE_95 = (0.025, 0.975)
 
 
@@ -44,7 +47,30 @@ class GapChart(PossibleChart):
         self.across = self.across_of(self.a, self.b)
         lowest = np.nanmin(self.across)
         self.low = min(float(lowest), -0.1)
-        self.ends, self.ticks = delta_range(self.delta, self.source.threshold)
+        self.up = self._within_reach()
+        self.ends, self.ticks = delta_range(self.up, self.source.threshold)
+
+    def _within_reach(self) -> Array:
+        """Delta f32[n], cut where a few tokens far out would push all others into the
+        line at 0.
+        """
+        is_drawn = np.isfinite(self.across)
+        drawn = self.size[is_drawn]
+        most = float(np.quantile(drawn, _MOST)) * _BEYOND_MOST
+        top = max(most, 2 * self.source.threshold)
+        if not drawn.max() > top:
+            return self.delta
+        return np.clip(self.delta, -top, top)
+
+    @property
+    def _far_words(self) -> list[str]:
+        """How many tokens are drawn at an edge, for a legend."""
+        far = np.flatnonzero(np.isfinite(self.across) & (self.up != self.delta))
+        if not len(far):
+            return []
+        farthest = self.delta[far[self.size[far].argmax()]]
+        tokens = counted(len(far), "token")
+        return [f"{tokens} further out, at the edge, up to {_signed(farthest)}"]
 
     @abstractmethod
     def across_of(self, a: Array, b: Array) -> Array:
@@ -66,10 +92,11 @@ class GapChart(PossibleChart):
 
     @property
     def description(self) -> str:
-        return (
+        words = (
             "A dot for each token; above 0 A gives more (orange beyond the threshold),"
             " below 0 B does (blue)."
         )
+        return " ".join([words, *self._far_words])
 
     def axes(self, width: int) -> Axes:
         low = self.low
@@ -89,7 +116,7 @@ class GapChart(PossibleChart):
         low, high = self.ends
         across = _places(self.across, (self.low, 0.0), area.columns, columns)
         # Downwards: the largest delta is in the first row.
-        down = _places(-self.delta, (-high, -low), area.lines, rows)
+        down = _places(-self.up, (-high, -low), area.lines, rows)
         return join_bins(down, across, area.columns * columns)
 
     def picture(self, area: Area) -> Picture:
@@ -102,6 +129,7 @@ class GapChart(PossibleChart):
         legend = (
             f"→ {self.across_words}, ↑ Δ = log p A − log p B, nats; {SIDES}",
             beyond_words(self.delta, threshold),
+            *self._far_words,
             *guides.phrases,
             *self.hidden_words,
             self.reach_words,
@@ -135,7 +163,7 @@ class MeanGapChart(GapChart):
 
     @property
     def across_words(self) -> str:
-        return "mean of log p A and log p B"
+        return "mean of both log p"
 
     @property
     def drawn_delta(self) -> Array:
@@ -183,4 +211,4 @@ def _places(values: Array, ends: Ends, cells: int, parts: int) -> Array:
 
 
 def _signed(value: float) -> str:
-    return plus(value, short(value))
+    return plus(value, short(float(value)))

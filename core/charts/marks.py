@@ -43,6 +43,10 @@ BAND = "░"
 QUIET = "·"
 DOT = "•"
 """Glyphs for `Range`, for a cell below the first step, and for a bar's second value."""
+BOTH = "█"
+ONLY_ABOVE = "▓"
+ONLY_BELOW = "░"
+"""Glyphs for two populations of a `Histogram`."""
 
 
 def shade_scale(steps: Floats, in_words: Callable[[float], str]) -> str:
@@ -187,9 +191,10 @@ class Diagonal:
 class Histogram:
     """Two counts ``above`` and ``below`` i64[n] between ``edges`` f64[n+1] (> 0).
 
-    Of ``one`` population in two parts: a terminal paints their sum. Otherwise it
-    paints ``below`` and ``above`` side by side, in bins of two columns and more. An SVG
-    paints one upwards and the other downwards. ``names`` say what they are.
+    Of ``one`` population in two parts: a terminal paints their sum. Otherwise it paints
+    what both have in a bin (`BOTH`), and what one has more of (`ONLY_ABOVE`,
+    `ONLY_BELOW`). An SVG paints one upwards and the other downwards. ``names`` say what
+    they are.
     """
 
     edges: Floats

@@ -177,7 +177,7 @@ def _count_texts(legend: Legend) -> list[str]:
     share = percent(beyond, legend.scored)
     return [
         f"{beyond:,} beyond ({share})",
-        f"{beyond:,} ({share})",
+        f"{beyond:,} beyond",
         f"{beyond:,}",
     ]
 
@@ -225,13 +225,14 @@ def _diverging_scales(
     gap: Run = (" ", palette.text)
     muted = palette.muted
     rising: Runs = []
-    without_signs: Runs = []
+    both_sides: Runs = []
     falling: Runs = []
     for level, bound in legend.steps:
         style = styles[level]
         text = f">{bound}"
         rising += [gap, (text, style)]
-        without_signs += [gap, (bound, style)]
+        # Each step in the colours of both sides, in few cells.
+        both_sides += [(f"{UP}{bound}", style), (DOWN, styles[-level])]
     for level, bound in reversed(legend.steps):
         style = styles[-level]
         text = f">{bound}"
@@ -247,7 +248,7 @@ def _diverging_scales(
 
     both_words = (f"{UP} A {DOWN} B more", muted)
     yield [both_words, *rising]
+    yield both_sides
     marks = f"{UP}{DOWN}"
-    yield [(marks, muted), *without_signs]
     _, smallest = legend.steps[0]
     yield [(f"{marks} >{smallest}", muted)]

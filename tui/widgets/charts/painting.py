@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from logdrift.core.charts.marks import TokenCell
     from logdrift.tui.widgets.charts.terminal import Drawing
 
-_BRIGHT = frozenset("▁▂▃▄▅▆▇█▲▼")
+_BRIGHT = frozenset("▁▂▃▄▅▆▇█▓▲▼")
 _FREE = frozenset(" ·░╌─┆")
 """What the line of the cursor is drawn over."""
 
@@ -76,7 +76,7 @@ class _Styles:
         self.muted = palette.muted
         self.bright = palette.text
         self.tones = chart.tones
-        self.shade = ink_of(palette, SINGLE)
+        self.shade = ink_of(palette, SINGLE - 1)
         steps = range(-STEPS, STEPS + 1)
         self.inks = {level: ink_of(palette, level) for level in steps}
         self.inks[QUIET_TONE] = palette.muted
@@ -96,8 +96,10 @@ class _Styles:
 
 SINGLE = 2 * STEPS
 """The level of `ink_of` for a number without a sign."""
-_LEAST_CONTRAST = 3.0
-"""Between a mark and its page: WCAG 2.1, 1.4.11, for graphical objects."""
+_LEAST_CONTRAST = 4.5
+"""Between a mark and its page: as for text (WCAG 2.1, 1.4.3), because a dot of braille
+is no larger than that of an i.
+"""
 
 
 def ink_of(palette: Palette, level: int) -> Style:

@@ -14,9 +14,12 @@ import numpy as np
 from logdrift.core.charts.base import Chart
 from logdrift.core.charts.marks import (
     BAND,
+    BOTH,
     DOT,
     DOT_COLUMNS,
     DOT_ROWS,
+    ONLY_ABOVE,
+    ONLY_BELOW,
     QUIET,
     SHADES,
     Array,
@@ -215,35 +218,43 @@ def _braille(bits: int) -> str:
 
 
 def _histogram(plot: Plot, mark: Histogram) -> None:
-    """One bar a column; of two populations their bars stand side by side."""
     columns = plot.area.columns
-    if not mark.one:
-        _two_histograms(plot, mark)
-        return
-    counts = mark.above + mark.below
-    bins = _stretched(len(counts), columns)
-    stretched = counts[bins].tolist()
-    for column, count in enumerate(stretched):
-        height = plot.height(count)
-        plot.bar(column, height)
-
-
-def _two_histograms(plot: Plot, mark: Histogram) -> None:
-    """In each bin ``below`` at the left, quiet, and ``above`` at the right."""
-    columns = plot.area.columns
-    count = len(mark.above)
-    before = mark.below.tolist()
-    after = mark.above.tolist()
-    for index in range(count):
-        left = index * columns // count
-        right = (index + 1) * columns // count
-        middle = (left + right) // 2
-        quiet_height = plot.height(before[index])
-        height = plot.height(after[index])
-        for column in range(left, middle):
-            plot.bar(column, quiet_height, QUIET_TONE)
-        for column in range(middle, right):
+    bins = _stretched(len(mark.above), columns)
+    above = mark.above[bins].tolist()
+    below = mark.below[bins].tolist()
+    counts = zip(above, below, strict=True)
+    for column, (up, down) in enumerate(counts):
+        if mark.one:
+            height = plot.height(up + down)
             plot.bar(column, height)
+        else:
+            _two_bars(plot, column, up, down)
+
+
+def _two_bars(plot: Plot, column: int, above: int, below: int) -> None:
+    """One in front of the other, in whole rows: what both share, and what one has
+    alone.
+    """
+    rows_above = _bar_rows(plot, above)
+    rows_below = _bar_rows(plot, below)
+    last = plot.area.lines - 1
+    for up in range(max(rows_above, rows_below)):
+        glyph = BOTH
+        tone = 0
+        if up >= rows_above:
+            glyph = ONLY_BELOW
+            tone = QUIET_TONE
+        elif up >= rows_below:
+            glyph = ONLY_ABOVE
+        plot.put(column, last - up, glyph, tone)
+
+
+def _bar_rows(plot: Plot, count: int) -> int:
+    """Rows of a bar, one at least for any count."""
+    if not count:
+        return 0
+    rows = round(plot.height(count) * plot.area.lines)
+    return max(1, rows)
 
 
 def _cells(plot: Plot, mark: Cells) -> None:
