@@ -1,18 +1,22 @@
 """A monkey at the keyboard: bursts of random keys, pastes and resizes, over all
 screens, and nothing may end the program.
 
-    python -m tests.monkey [--bursts 2000] [--seed 1] [--pty]
+    python -m tests.monkey [--bursts 2000 | --seconds 120] [--seed 1] [--pty]
 
 A burst is sent back to back: several keys before the application gets to do any of
 them. Most runs are in process, with the real application on Textual's headless driver;
 with ``--pty`` the real program is on a real terminal. What must hold after each burst:
 the application runs, nothing unforeseen was raised, and Esc and q lead back.
+
+The screens and keys are those of the registry: what was done least often where the
+monkey is has the best chance to be pressed next, so that it finds its way everywhere.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import math
 import os
 import random
 import shutil
@@ -20,14 +24,17 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import numpy as np
 from textual import events
+from textual.dom import DOMNode
 from textual.geometry import Size
 from textual.keys import key_to_character
 from textual.pilot import Pilot
@@ -35,7 +42,7 @@ from textual.pilot import Pilot
 from benchmarks.make_session import make_session
 from benchmarks.screen import Terminal
 from logdrift.core.errors import InputError, unforeseen
-from logdrift.tui.actions import COMMANDS
+from logdrift.tui.actions import COMMANDS, SCOPE_TITLES, Command
 from logdrift.tui.app import LogdriftApp, readable
 from logdrift.tui.command_window import active_commands
 from tests.made_sessions import capture, write_session
@@ -46,29 +53,13 @@ TINY = ((1, 1), (12, 3), (40, 10), (59, 20), (60, 20))
 LONGEST_BURST = 8
 BURSTS_A_START = 25
 """After as many the program is left and started again: most faults are near a start."""
+MANY = 10**9
 _BACK = 60
 """Presses of Esc and q that must lead out of any depth."""
 
-KEYS = sorted({key for command in COMMANDS for key in command.keys if key != "ctrl+q"})
+STOPPING = frozenset({"ctrl+q"})
+KEYS = sorted({key for command in COMMANDS for key in command.keys} - STOPPING)
 LEAVING = ("enter", "escape", "q", "enter", "escape")
-OPENING = (
-    "ctrl+p",
-    "question_mark",
-    "p",
-    "t",
-    "O",
-    "C",
-    "e",
-    "m",
-    "w",
-    "r",
-    "l",
-    "f",
-    "z",
-    "slash",
-    "colon",
-    "semicolon",
-)
 TYPED = (
     "~a",
     "~nosuch/x",
@@ -107,6 +98,11 @@ class Found:
     quits: int = 0
     last: list[str] = field(default_factory=list)
     faults: dict[str, str] = field(default_factory=dict)
+    chosen: Counter[str] = field(default_factory=Counter)
+    """Commands that were chosen, by their ids."""
+    done: Counter[str] = field(default_factory=Counter)
+    scopes: Counter[str] = field(default_factory=Counter)
+    """Actions that were run, and scopes whose keys were heard."""
 
     def add(self, fault: str, error: BaseException | None = None) -> None:
         """A fault, once of its kind: the exception and the line that raised it."""
@@ -175,11 +171,35 @@ def no_engines() -> Iterator[None]:
         yield
 
 
-class Monkey:
-    """Presses keys by chance; the same seed presses the same ones."""
+class WatchedApp(LogdriftApp):
+    """Notes which actions are run."""
 
-    def __init__(self, sessions: Path, seed: int) -> None:
-        self.sessions, self.random, self.found = sessions, random.Random(seed), Found()
+    CSS_PATH = str(REPOSITORY / "tui" / "app.tcss")
+    found: Found
+
+    async def _dispatch_action(
+        self, namespace: DOMNode, action_name: str, params: Any
+    ) -> bool:
+        self.found.done[action_name] += 1
+        return await super()._dispatch_action(namespace, action_name, params)
+
+
+class Monkey:
+    """Presses keys by chance; the same seed presses the same ones, as far as the
+    machine is as fast.
+    """
+
+    def __init__(
+        self,
+        sessions: Path,
+        seed: int,
+        sizes: Sequence[tuple[int, int]] = SIZES,
+        found: Found | None = None,
+    ) -> None:
+        self.sessions = sessions
+        self.random = random.Random(seed)
+        self.sizes = sizes
+        self.found = found or Found()
 
     def burst(self, app: LogdriftApp) -> list[events.Event]:
         """The next burst: mostly keys that mean something where it is sent."""
@@ -188,20 +208,37 @@ class Monkey:
             return [self._paste(), self._key("enter")]
         if chance < 0.10:
             return [self._resize(), *(self._key(key) for key in self._keys(app, 2))]
+        if chance < 0.5:
+            return [self._key(self._step(app))]
+        count = self.random.randint(1, LONGEST_BURST)
+        return [self._key(key) for key in self._keys(app, count)]
+
+    def _heard(self, app: LogdriftApp) -> list[Command]:
+        """The commands with a key that are heard now, but for quitting."""
+        here = [active.command for active in active_commands(app.screen)]
+        self.found.scopes.update({command.scope for command in here})
         return [
-            self._key(key)
-            for key in self._keys(app, self.random.randint(1, LONGEST_BURST))
+            command
+            for command in here
+            if command.keys and STOPPING.isdisjoint(command.keys)
         ]
 
     def _keys(self, app: LogdriftApp, count: int) -> list[str]:
-        here = [
-            key
-            for command, _, _ in active_commands(app.screen)
-            for key in command.keys
-            if key != "ctrl+q"
-        ]
-        pools = [here or KEYS, here or KEYS, KEYS, LEAVING, OPENING, OPENING]
+        keys = [key for command in self._heard(app) for key in command.keys]
+        pools = [keys or KEYS, keys or KEYS, KEYS, LEAVING]
         return [self.random.choice(self.random.choice(pools)) for _ in range(count)]
+
+    def _step(self, app: LogdriftApp) -> str:
+        """A key of the command that was chosen least often here."""
+        chosen = self.found.chosen
+        heard = self._heard(app)
+        least = min((chosen[command.id] for command in heard), default=0)
+        rare = [command for command in heard if chosen[command.id] == least]
+        if not rare:
+            return self.random.choice(LEAVING)
+        command = self.random.choice(rare)
+        chosen[command.id] += 1
+        return self.random.choice(command.keys)
 
     def _key(self, key: str) -> events.Key:
         return events.Key(key, key if len(key) == 1 else key_to_character(key))
@@ -210,7 +247,7 @@ class Monkey:
         return events.Paste(self.random.choice(TYPED))
 
     def _resize(self) -> events.Resize:
-        size = Size(*self.random.choice((*SIZES, *SIZES, *TINY)))
+        size = Size(*self.random.choice((*self.sizes, *self.sizes, *TINY)))
         return events.Resize(size, size)
 
     def start(self) -> LogdriftApp:
@@ -227,12 +264,17 @@ class Monkey:
                 session = readable(self.sessions / chosen)
             except Exception:
                 unforeseen.clear()
-        return LogdriftApp(session, self.sessions, depth="256")
+        app = WatchedApp(session, self.sessions, depth="256")
+        app.found = self.found
+        return app
 
-    async def run(self, bursts: int) -> Found:
-        """Do so many bursts."""
-        while self.found.bursts < bursts:
-            size = self.random.choice(SIZES if self.random.random() < 0.85 else TINY)
+    async def run(self, bursts: int, seconds: float = math.inf) -> Found:
+        """Do so many bursts, or as many as there is time for."""
+        bursts += self.found.bursts
+        end = time.monotonic() + seconds
+        while self.found.bursts < bursts and time.monotonic() < end:
+            is_usual = self.random.random() < 0.85
+            size = self.random.choice(self.sizes if is_usual else TINY)
             self.found.starts += 1
             self.found.last = [f"start {size}"]
             app = self.start()
@@ -329,10 +371,30 @@ def own_world() -> Iterator[Path]:
                 os.chdir(before)
 
 
-def run(bursts: int, seed: int) -> Found:
+def run(bursts: int, seed: int, seconds: float = math.inf) -> Found:
     """So many bursts in process."""
     with own_world() as sessions, no_engines():
-        return asyncio.run(Monkey(sessions, seed).run(bursts))
+        return asyncio.run(Monkey(sessions, seed).run(bursts, seconds))
+
+
+def run_at_each_size(seconds: float, seed: int) -> Found:
+    """As long at one size after the other; together they find all screens."""
+    found = Found()
+    share = seconds / len(SIZES)
+    with own_world() as sessions, no_engines():
+        for size in SIZES:
+            monkey = Monkey(sessions, seed, [size], found)
+            asyncio.run(monkey.run(MANY, share))
+    return found
+
+
+def never_done(found: Found) -> set[str]:
+    """Commands of the registry that were not done."""
+    return {
+        command.id
+        for command in COMMANDS
+        if not found.done[command.action] and command.keys
+    }
 
 
 _PROGRAM = (
@@ -424,22 +486,28 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--bursts", type=int, default=2000)
+    parser.add_argument("--seconds", type=float, help="so long, a third at each size")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument(
         "--pty", action="store_true", help="the real program on a real terminal"
     )
     args = parser.parse_args()
     began = time.monotonic()
-    found = (
-        run_on_terminal(args.bursts, args.seed)
-        if args.pty
-        else run(args.bursts, args.seed)
-    )
+    if args.pty:
+        found = run_on_terminal(args.bursts, args.seed)
+    elif args.seconds:
+        found = run_at_each_size(args.seconds, args.seed)
+    else:
+        found = run(args.bursts, args.seed)
     seconds = time.monotonic() - began
     print(
         f"{found.bursts} bursts in {found.starts} starts ({found.quits} quit by key),"
         f" {seconds:.0f} s, seed {args.seed}"
     )
+    if not args.pty:
+        print(f"never done: {' '.join(sorted(never_done(found))) or 'nothing'}")
+        unseen = set(SCOPE_TITLES) - set(found.scopes)
+        print(f"never seen: {' '.join(sorted(unseen)) or 'nothing'}")
     for kind, led in found.faults.items():
         print(f"\n=== {kind}\n{led}")
     return 1 if found.faults else 0

@@ -14,6 +14,7 @@ import pytest
 
 from logdrift.tui.actions import COMMANDS, SCOPE_TITLES, Command, key_hints
 from logdrift.tui.actions.grammar import GRAMMAR
+from logdrift.tui.actions.groups import MOVING
 from logdrift.tui.actions.key_tables import (
     grammar_table,
     keys_table,
@@ -120,16 +121,6 @@ def test_no_key_means_two_things_in_one_scope() -> None:
         assert len(keys) == len(set(keys)), scope
 
 
-MOVES = frozenset(
-    {
-        *("up", "down", "left", "right", "home", "end", "pageup", "pagedown"),
-        *("h", "j", "k", "l", "g", "G", "tab", "shift+tab", "dollar_sign"),
-        *("ctrl+u", "ctrl+d", "ctrl+home", "ctrl+end", *"0123456789"),
-    }
-)
-"""Keys that move, by the widget that has the focus."""
-
-
 def test_one_key_has_one_meaning_everywhere() -> None:
     grammar = {meaning.key: meaning.actions for meaning in GRAMMAR}
     assert len(grammar) == len(GRAMMAR)
@@ -138,7 +129,7 @@ def test_one_key_has_one_meaning_everywhere() -> None:
         # Where yes or no is asked nothing else is heard.
         if command.scope == "confirm":
             continue
-        for key in set(command.keys) - MOVES:
+        for key in set(command.keys) - MOVING:
             used.setdefault(key, set()).add(command.action)
     for key, actions in used.items():
         assert actions <= grammar[key], f"{key} means two things: {actions}"

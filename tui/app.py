@@ -294,7 +294,7 @@ class LogdriftApp(Safe, App[int], inherit_bindings=False):
         if isinstance(error, NoMatches) and not _stands(where):
             return  # a screen that is opening or has left is asked for what it has not
         words = words_of(error)
-        if self.debugs:
+        if self.debugs or not self.screen_stack:
             super()._handle_exception(error)
         elif words not in self._shown_faults:
             self._shown_faults.add(words)
@@ -365,7 +365,7 @@ class LogdriftApp(Safe, App[int], inherit_bindings=False):
         scopes = [active.command.scope for active in active_commands(screen)]
         here = tuple(dict.fromkeys(scopes))
         threshold = getattr(screen, "threshold", DEFAULT_THRESHOLD)
-        window = help_screen(self.palette, threshold, here, self.keymap)
+        window = help_screen(threshold, here, self.keymap)
         self.push_screen(window)
 
     def action_theme(self, name: ThemeName) -> None:

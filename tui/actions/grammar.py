@@ -7,6 +7,7 @@ yes or no is asked do `y` and `n` mean what they say: nothing else is heard ther
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 
@@ -162,3 +163,12 @@ GRAMMAR: tuple[KeyMeaning, ...] = (
 )
 """Every key but those that move: arrows, `hjkl`, `g`, `G`, pages, ends, `Tab`, digits.
 """
+
+
+def meanings() -> Iterator[tuple[list[str], str]]:
+    """The keys of each meaning, by Textual's names, and the meaning in words."""
+    by_words: dict[str, list[str]] = {}
+    for meaning in GRAMMAR:
+        by_words.setdefault(meaning.words, []).append(meaning.key)
+    for words, keys in by_words.items():
+        yield keys, words

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from logdrift.tui.actions import SCOPE_TITLES, Command, commands
-from logdrift.tui.actions.grammar import GRAMMAR
+from logdrift.tui.actions.grammar import meanings
 from logdrift.tui.actions.key_names import key_names
 
 _START = "<!-- keys -->"
@@ -40,14 +40,11 @@ def grammar_table() -> str:
     """What each key means wherever it does anything; keys of one meaning share a
     row.
     """
-    by_meaning: dict[str, list[str]] = {}
-    for meaning in GRAMMAR:
-        by_meaning.setdefault(meaning.words, []).append(meaning.key)
-    rows = [
-        f"| {' '.join(map(_code, key_names(tuple(keys))))} | {words} |"
-        for words, keys in by_meaning.items()
-    ]
-    return "\n".join(["| key | means |", "| --- | --- |", *rows])
+    lines = ["| key | means |", "| --- | --- |"]
+    for keys, words in meanings():
+        names = " ".join(map(_code, key_names(keys)))
+        lines.append(f"| {names} | {words} |")
+    return "\n".join(lines)
 
 
 def _row(command: Command, ids: bool = False) -> str:

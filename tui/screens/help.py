@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+from rich.cells import cell_len
 
 from logdrift.core.numbers import number
-from logdrift.tui.actions import NO_KEYMAP, SCOPE_TITLES, Keymap, Scope, commands
+from logdrift.tui.actions import (
+    NO_KEYMAP,
+    SCOPE_TITLES,
+    Command,
+    Keymap,
+    Scope,
+    commands,
+)
+from logdrift.tui.actions.grammar import meanings
+from logdrift.tui.actions.groups import GROUPS, group_of, grouped
+from logdrift.tui.actions.key_names import key_names
 from logdrift.tui.glyphs import BROKEN_MARK, DOWN, HIGH, HIGHEST, UP, fit
 from logdrift.tui.models.modes import MODES
 from logdrift.tui.palette import BROKEN, NAMES, STEPS, Palette
 from logdrift.tui.screens.texts import TextScreen
+from logdrift.tui.widgets.columns import Block, in_columns
 from logdrift.tui.widgets.lines import Run
-from logdrift.tui.widgets.reading import Hanging, Row
+from logdrift.tui.widgets.reading import Hanging, Line, Reading, Row, plain
 from logdrift.tui.widgets.token_paint import MARKS
 
 ABOUT: dict[Scope, str] = {
@@ -62,38 +76,152 @@ _MARKS_IN_WORDS = (
     "< -7.3  not among that side's top-k, so it lies below its last value",
     "‹  part of a character that a later token completes",
 )
+_MOVING_IN_WORDS = (
+    "Arrows, h j k l, PgUp PgDn, Home End, g and G move; Tab goes to the next pane or"
+    " text; digits choose the pane, or the chart while a chart has the focus."
+)
 _INDENT = "   "
+_KEY_CELLS = 12
+"""Cells of the keys beside what they do."""
 _STEP_NAMES = NAMES[:STEPS]
+
+
+class Section(NamedTuple):
+    """A part of the help: lines as wide as the page, then blocks side by side."""
+
+    lines: Sequence[Row]
+    blocks: Sequence[Block]
+
+
+Sections = Callable[[Palette], Iterator[Section]]
+"""The help in the colours of a palette."""
+_ONE_COLUMN = 88
+"""Cells of a line of the help that is copied or saved."""
+
+
+class HelpPage(Reading):
+    """The help, laid out for the width that there is."""
+
+    def __init__(self, title: str, sections: Sections, *, id: str) -> None:
+        super().__init__(title, [], id=id)
+        self._sections = sections
+
+    def rows(self, width: int) -> Iterator[Line]:
+        """All lines in ``width`` cells."""
+        palette = self.palette
+        for section in self._sections(palette):
+            yield from section.lines
+            yield from in_columns(section.blocks, width, palette.text)
+
+    def _lay_out(self) -> None:
+        rows = self.rows(self.inner_width)
+        self._source = list(rows)
+        self.search_again()
+        super()._lay_out()
 
 
 class HelpScreen(TextScreen):
     """The help: the key that opened it closes it too."""
 
-    SAVED_AS = "logdrift-help.txt"
+    def __init__(self, sections: Sections) -> None:
+        super().__init__("Help", [])
+        self._sections = sections
+
+    def reading_of(self, title: str) -> Reading:
+        return HelpPage(title, self._sections, id="text")
+
+    def text_to_save(self) -> str:
+        """The help in one column."""
+        page = self.query_one(HelpPage)
+        lines = [plain(row).rstrip() for row in page.rows(_ONE_COLUMN)]
+        return "\n".join(lines)
 
 
-def help_lines(
+def help_sections(
     palette: Palette,
     threshold: float,
     here: Sequence[Scope] = (),
     keymap: Keymap = NO_KEYMAP,
-) -> Iterator[Row]:
-    """All lines of the help: the keys of the scopes ``here``, what colours and marks
-    mean, then all other keys.
+) -> Iterator[Section]:
+    """The keys of the scopes ``here`` by what they are for, what every key means
+    everywhere, colours and marks, then the keys of all other scopes.
     """
+    if here:
+        yield _here(here, palette, keymap)
+    yield _everywhere(palette)
+    yield Section(list(_colours_and_marks(palette, threshold)), [])
+    rest = [scope for scope in SCOPE_TITLES if scope not in here]
+    title = list(_title("All other keys, by where they are heard", palette))
+    blocks = [_scope_block(scope, palette, keymap) for scope in rest]
+    yield Section([*title, BLANK], blocks)
+
+
+BLANK: Row = ()
+
+
+def _here(here: Sequence[Scope], palette: Palette, keymap: Keymap) -> Section:
+    """The keys that are heard where the help was opened."""
+    names = [SCOPE_TITLES[scope] for scope in here if scope != "app"]
+    title = "Here: " + " · ".join(names)
+    lines: list[Row] = [BLANK, Hanging([(" ", palette.text), (title, palette.strong)])]
     for scope in here:
-        yield from _title(SCOPE_TITLES[scope], palette)
-        yield from _about(scope, palette)
-        yield from _keys(scope, palette, keymap)
+        lines += _about(scope, palette)
+    heard = [command for scope in here for command in commands(scope)]
+    blocks = []
+    for group in grouped(heard):
+        rows = [_key_row(command, palette, keymap) for command in group.commands]
+        blocks.append([_heading(group.title, palette), *rows])
+    return Section([*lines, BLANK], blocks)
+
+
+def _everywhere(palette: Palette) -> Section:
+    """One key, one meaning: the table of all keys."""
+    lines = [
+        *_title("One key, one meaning, wherever it does anything", palette),
+        _paragraph(_MOVING_IN_WORDS, palette),
+        BLANK,
+    ]
+    by_group: dict[str, list[Row]] = {title: [] for title in GROUPS}
+    for keys, words in meanings():
+        names = " ".join(key_names(keys))
+        row = _two_parts(names, words, palette)
+        by_group[group_of(keys[0])].append(row)
+    blocks = [
+        [_heading(title, palette), *rows] for title, rows in by_group.items() if rows
+    ]
+    return Section(lines, blocks)
+
+
+def _scope_block(scope: Scope, palette: Palette, keymap: Keymap) -> Block:
+    rows = [_key_row(command, palette, keymap) for command in commands(scope)]
+    return [_heading(SCOPE_TITLES[scope], palette), *rows]
+
+
+def _heading(text: str, palette: Palette) -> Row:
+    return [(f"   {text}", palette.strong)]
+
+
+def _key_row(command: Command, palette: Palette, keymap: Keymap) -> Row:
+    keys = " ".join(command.key_names(keymap)) or "palette"
+    return _two_parts(keys, command.help, palette)
+
+
+def _two_parts(keys: str, words: str, palette: Palette) -> Row:
+    """Keys, and beside them what they do."""
+    cells = max(_KEY_CELLS, cell_len(keys) + 1)
+    return Hanging(
+        [
+            (_INDENT, palette.text),
+            (fit(keys, cells), palette.accent),
+            (words, palette.text),
+        ]
+    )
+
+
+def _colours_and_marks(palette: Palette, threshold: float) -> Iterator[Row]:
     yield from _colours(palette, threshold)
     yield from _marks(palette)
     yield from _modes(palette)
-    rest = [scope for scope in SCOPE_TITLES if scope not in here]
-    if here and rest:
-        yield from _title("Elsewhere", palette)
-    for scope in rest:
-        yield from _title(SCOPE_TITLES[scope], palette)
-        yield from _keys(scope, palette, keymap)
 
 
 def _title(text: str, palette: Palette) -> Iterator[Row]:
@@ -190,26 +318,14 @@ def _about(scope: Scope, palette: Palette) -> Iterator[Row]:
         yield Hanging([(_INDENT, muted), (words, muted)])
 
 
-def _keys(scope: Scope, palette: Palette, keymap: Keymap) -> Iterator[Row]:
-    """The commands of a scope with their keys."""
-    for command in commands(scope):
-        names = command.key_names(keymap)
-        keys = " ".join(names) or "palette"
-        yield Hanging(
-            [
-                (_INDENT, palette.text),
-                (fit(keys, 16), palette.accent),
-                (command.help, palette.text),
-            ]
-        )
-
-
 def help_screen(
-    palette: Palette,
     threshold: float,
     here: Sequence[Scope] = (),
     keymap: Keymap = NO_KEYMAP,
 ) -> HelpScreen:
     """The window with all lines of the help."""
-    lines = help_lines(palette, threshold, here, keymap)
-    return HelpScreen("Help", list(lines))
+
+    def sections(palette: Palette) -> Iterator[Section]:
+        return help_sections(palette, threshold, here, keymap)
+
+    return HelpScreen(sections)

@@ -54,7 +54,7 @@ class TextScreen(ModalScreen[None], SafeScreen[None], inherit_bindings=False):
     def compose(self) -> ComposeResult:
         classes = "bad" if self.bad else ""
         with Vertical(id="window", classes=classes):
-            yield Reading(self.title_text, self.source, self.at_end, id="text")
+            yield self.reading_of(self.title_text)
             yield Hints(id="window-hints")
 
     def on_mount(self) -> None:
@@ -68,6 +68,10 @@ class TextScreen(ModalScreen[None], SafeScreen[None], inherit_bindings=False):
 
     def action_cancel(self) -> None:
         self.dismiss()
+
+    def reading_of(self, title: str) -> Reading:
+        """The pane with the text."""
+        return Reading(title, self.source, self.at_end, id="text")
 
     @property
     def reading(self) -> Reading:

@@ -49,7 +49,7 @@ class Reading(Text):
     @property
     def plain(self) -> str:
         """The whole text, for copying."""
-        lines = map(_plain, self._source)
+        lines = map(plain, self._source)
         return "\n".join(lines)
 
     def put(self, title: str, source: Sequence[Line], *, at_end: bool = False) -> None:
@@ -169,10 +169,16 @@ class Reading(Text):
         self._show_match()
         return len(self._matches)
 
+    def search_again(self) -> None:
+        """The lines are others: look for the same text in them."""
+        matches = self._lines_with_query() if self._query else ()
+        self._matches = list(matches)
+        self._match = min(self._match, len(self._matches) - 1)
+
     def _lines_with_query(self) -> Iterator[int]:
         query = self._query
         for index, line in enumerate(self._source):
-            text = visible(_plain(line))
+            text = visible(plain(line))
             if query in text.lower():
                 yield index
 
@@ -208,7 +214,8 @@ class Reading(Text):
         if self._matches:
             line = self._matches[self._match]
             row = self._first[line]
-            self.reveal(row, margin=2)
+            # In the middle, as far as there are lines on both sides.
+            self.reveal(row, margin=self.page)
 
 
 def _recoloured(line: Line, styles: Styles) -> Line:
@@ -223,7 +230,8 @@ def _recoloured(line: Line, styles: Styles) -> Line:
     return runs
 
 
-def _plain(line: Line) -> str:
+def plain(line: Line) -> str:
+    """The text of a line."""
     if isinstance(line, str):
         return line
     texts = [text for text, _ in line]
