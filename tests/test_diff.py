@@ -246,7 +246,7 @@ def test_noise_is_no_change(tmp_path: Path) -> None:
     )
     change = change_of(old, new)
     assert change["verdict"] == "no_change"
-    assert "no change beyond noise" in " ".join(text_of(old, new).split())
+    assert "No change beyond noise: MAE" in " ".join(text_of(old, new).split())
 
 
 def test_the_order_of_the_sequences_does_not_matter(tmp_path: Path) -> None:
@@ -445,6 +445,7 @@ def test_not_comparable_is_said_first_and_judges_nothing(tmp_path: Path) -> None
     assert change["verdict"] == "not_comparable"
     text = text_of(old, new)
     assert text.startswith(
+        "NOT COMPARABLE, so the change means nothing.\n"
         "NOT COMPARABLE in new: trainer/prefill → vllm/prefill\n  !! the weights differ"
     )
     assert "BETTER" not in text and "better" not in text
@@ -581,7 +582,7 @@ def test_text_fits_80_columns(run_logdrift: Run, halved: Path) -> None:
         assert all(
             char.isprintable() for line in done.stdout.splitlines() for char in line
         )
-        assert "BETTER, beyond noise" in " ".join(done.stdout.split())
+        assert "BETTER, beyond noise: MAE" in " ".join(done.stdout.split())
 
 
 def test_two_pairs_of_one_session(run_logdrift: Run) -> None:

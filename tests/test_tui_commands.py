@@ -59,6 +59,7 @@ BY_THE_LIST = {
     ("sessions", "open"): ("choose", ()),
     ("facts", "whole"): ("choose", ()),
     ("limits", "whole"): ("choose", ()),
+    ("diff", "to_tokens"): ("choose", ()),
     ("worst", "to_tokens"): ("choose", ()),
     ("app", "command_line"): ("go_to", ()),
 }

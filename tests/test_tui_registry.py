@@ -61,7 +61,7 @@ DOERS = {
     "zoom": (ChartScreen,),
     "confirm": (Confirm,),
     "form": (NewCaptureScreen,),
-    "reading": (TextScreen, ReportScreen, IdentityScreen),
+    "reading": (TextScreen, ReportScreen, IdentityScreen, DiffScreen),
     "matrix": (MatrixScreen,),
     "facts": (FactsScreen,),
     "limits": (LimitsScreen,),

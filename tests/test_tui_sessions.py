@@ -20,6 +20,7 @@ from logdrift.core.session.writer import write_manifest
 from logdrift.tui.app import LogdriftApp
 from logdrift.tui.models.sessions import SessionRow
 from logdrift.tui.screens.confirm import Confirm
+from logdrift.tui.screens.diff import DiffScreen
 from logdrift.tui.screens.explorer import ExplorerScreen
 from logdrift.tui.screens.prompt import LinePrompt
 from logdrift.tui.screens.sessions import SessionsScreen
@@ -571,11 +572,11 @@ async def test_two_sessions_are_compared(sessions: Path) -> None:
         await until(
             pilot,
             lambda: (
-                isinstance(app.screen, TextScreen)
+                isinstance(app.screen, DiffScreen)
                 and "good → after" in screen_text(app)
             ),
         )
-        assert "no change at all" in screen_text(app)
+        assert screen_text(app).lstrip().startswith("No change at all: MAE")
         await pilot.press("escape")
         await until(pilot, lambda: app.screen is screen_of(app))
         await pilot.press("space", "escape")
@@ -627,11 +628,11 @@ async def test_sessions_are_compared_whatever_a_fix_changed(tmp_path: Path) -> N
         await until(
             pilot,
             lambda: (
-                isinstance(app.screen, TextScreen)
+                isinstance(app.screen, DiffScreen)
                 and "before → fixed" in screen_text(app)
             ),
         )
-        assert isinstance(app.screen, TextScreen)
+        assert isinstance(app.screen, DiffScreen)
         words = " ".join(app.screen.text_to_save().split())
         assert "rope_parameters.full_attention.rope_theta: not set → 1000000" in words
         assert "sliding_window: not set → null" in words

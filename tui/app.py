@@ -317,7 +317,13 @@ class LogdriftApp(Safe, App[int], inherit_bindings=False):
         self.failed(error, where)
 
     def open_folder(
-        self, folder: Path, before: Path | None = None, on: str = ""
+        self,
+        folder: Path,
+        before: Path | None = None,
+        on: str = "",
+        *,
+        pair: tuple[str, str] | None = None,
+        place: tuple[int, int] | None = None,
     ) -> None:
         """Open the explorer over the list; a folder that does not open is an error that
         can be copied. ``before``: an earlier session to compare with; ``on``: the
@@ -327,7 +333,7 @@ class LogdriftApp(Safe, App[int], inherit_bindings=False):
 
         try:
             session = readable(folder)
-            explorer = ExplorerScreen(session, before=before, on=on)
+            explorer = ExplorerScreen(session, pair, before, on=on, place=place)
             self.push_screen(explorer)
         except Exception as error:
             # Whatever is wrong with one session, the list stays.

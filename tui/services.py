@@ -31,10 +31,19 @@ class Services(Protocol):
         """Open a window with the text of an error."""
 
     def open_folder(
-        self, folder: Path, before: Path | None = None, on: str = ""
+        self,
+        folder: Path,
+        before: Path | None = None,
+        on: str = "",
+        *,
+        pair: tuple[str, str] | None = None,
+        place: tuple[int, int] | None = None,
     ) -> None:
         """Open the explorer on a session, next to an earlier one (``before``), or a
         screen ``on`` it by the explorer's action.
+
+        With ``pair`` and ``place``, a sequence and a position in it, the cursor stands
+        there.
         """
 
     def failed(self, error: Exception, where: MessagePump) -> None:

@@ -219,10 +219,12 @@ def diff_sessions(
     scope: Scope | None = None,
     *,
     resamples: int = 2000,
+    shown: int = SHOWN,
 ) -> DiffReport:
     """``earlier_pair`` of one session against ``later_pair`` of another.
 
-    ``scope`` None is the completion where both sessions have one, else all tokens.
+    ``shown`` tokens are listed in each direction, at most. ``scope`` None is the
+    completion where both sessions have one, else all tokens.
     Raises InputError where the two have no scored token in common.
     """
     if scope is None:
@@ -251,16 +253,21 @@ def diff_sessions(
         floors=floors,
         metrics=tuple(metrics),
         settings=tuple(settings),
-        improved=_tokens(first, second, comparison, worse=False),
-        worsened=_tokens(first, second, comparison, worse=True),
+        improved=_tokens(first, second, comparison, shown, worse=False),
+        worsened=_tokens(first, second, comparison, shown, worse=True),
     )
 
 
 def _tokens(
-    earlier: Pair, later: Pair, comparison: SessionComparison, *, worse: bool
+    earlier: Pair,
+    later: Pair,
+    comparison: SessionComparison,
+    count: int,
+    *,
+    worse: bool,
 ) -> tuple[TokenChange, ...]:
-    """Those that changed most in one direction."""
-    moved = comparison.moved(SHOWN, worse=worse)
+    """The ``count`` that changed most in one direction."""
+    moved = comparison.moved(count, worse=worse)
     changes = []
     for index in moved:
         change = _token(earlier, later, comparison, int(index))

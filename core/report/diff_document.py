@@ -11,6 +11,7 @@ from logdrift.core.compare.uncertainty import Interval
 from logdrift.core.errors import InputError
 from logdrift.core.numbers import counted, fixed
 from logdrift.core.report.diff import (
+    SHOWN,
     DiffReport,
     DiffSide,
     DiffVerdict,
@@ -40,11 +41,14 @@ from logdrift.core.report.table_parts import number_column
 from logdrift.core.words import VERDICTS
 
 SHOWN_SETTINGS = 16
+_MAE = "errors.mae"
+_OF_MANY = 2.98 / 1.96
+"""How much wider an interval is that holds for 17 numbers at once."""
 
 _TONES: dict[str | None, Tone] = {
     "better": "good",
     "worse": "bad",
-    "no_change": "dim",
+    "no_change": "bold",
     "not_comparable": "bad",
 }
 _KINDS: dict[Tone, str] = {
@@ -71,12 +75,15 @@ _INDENT = 8
 def diff_document(diff: DiffReport) -> list[Block]:
     """What `logdrift diff` prints."""
     return [
+        diff_answer(diff),
         *_refusals(diff),
+        Gap(),
         *_header(diff),
         Gap(),
-        *_answer(diff),
+        *_notes(diff),
         Gap(),
         _metrics(diff),
+        *_chance_note(diff),
         Gap(),
         *_settings(diff.settings),
         Gap(),
@@ -95,7 +102,7 @@ def diff_comment(diff: DiffReport) -> list[Block]:
 
 def diff_page(diff: DiffReport) -> list[Block]:
     """The same as a page: the answer at its top, the other parts in panels."""
-    answer, *_ = _answer(diff)
+    answer = diff_answer(diff)
     blocks = [block for block in diff_document(diff) if block != answer]
     earlier, later = diff.earlier, diff.later
     facts = [f"model {earlier.model}"]
@@ -143,8 +150,6 @@ def _refusals(diff: DiffReport) -> Blocks:
     if between:
         yield LineBlock(f"{VERDICTS['not_comparable']}: two models", "bad")
         yield from reason_blocks(between)
-    if refused or between:
-        yield Gap()
 
 
 def _of_severity(reasons: Iterable[Reason], severity: str) -> list[Reason]:
@@ -190,20 +195,46 @@ def _common_sequences(diff: DiffReport) -> str:
     return f"{words}, of {earlier:,} in old and {later:,} in new"
 
 
-def _answer(diff: DiffReport) -> Iterator[SentenceBlock]:
+def diff_answer(diff: DiffReport) -> SentenceBlock:
+    """Better, worse or no change beyond noise, on the MAE, in the tone of what it
+    means.
+    """
     mae = diff.mae
     if mae is None or mae.change is None:
-        yield SentenceBlock(
-            "No MAE: no common token has a finite difference in both sessions."
-        )
-        return
-    numbers = f"MAE {fixed(mae.earlier)} → {fixed(mae.later)} nats"
-    if mae.earlier:
-        share = 100 * mae.change / mae.earlier
-        numbers += f" ({share:+.1f}%)"
-    judgement = _judgement(mae, diff.verdict)
+        words = "No MAE: no common token has a finite difference in both sessions."
+        return SentenceBlock(words, "warn")
     tone = _TONES.get(diff.verdict, "warn")
-    yield SentenceBlock(f"{numbers}: {judgement}", tone)
+    return SentenceBlock(_answer_in_words(mae, diff.verdict), tone)
+
+
+def _answer_in_words(mae: MetricChange, verdict: DiffVerdict | None) -> str:
+    numbers = f"MAE {fixed(mae.earlier)} → {fixed(mae.later)} nats"
+    if verdict == "not_comparable":
+        return "NOT COMPARABLE, so the change means nothing."
+    share = _share(mae)
+    if verdict is None:
+        return f"Whether this is noise cannot be said: {numbers}{share}."
+    if mae.change == 0:
+        return f"No change at all: {numbers}."
+    interval = f"95% interval of the change {_range(mae.ci95)}"
+    if verdict != "no_change":
+        return f"{verdict.upper()}, beyond noise: {numbers}{share}; {interval}."
+    if _holds_zero(mae.ci95):
+        return f"No change beyond noise: {numbers}{share}; {interval}."
+    floor = fixed(mae.floor)
+    return f"No change beyond noise: {numbers}{share}, below the noise floor {floor}."
+
+
+def _share(mae: MetricChange) -> str:
+    """By how much of what it was: `` (-87.1%)``."""
+    if not mae.earlier or mae.change is None:
+        return ""
+    share = 100 * mae.change / mae.earlier
+    return f" ({share:+.1f}%)"
+
+
+def _notes(diff: DiffReport) -> Iterator[SentenceBlock]:
+    """What the interval and the verdict rest on."""
     if diff.changes.method is None:
         yield SentenceBlock("No interval: the common tokens are too few to draw from.")
     elif diff.changes.method == "blocks":
@@ -229,21 +260,6 @@ def _floors(diff: DiffReport) -> str:
             size = fixed(floor.mae)
         words.append(f"{name} {size}")
     return f"Noise floor (MAE between repeats): {', '.join(words)}."
-
-
-def _judgement(mae: MetricChange, verdict: DiffVerdict | None) -> str:
-    if verdict == "not_comparable":
-        return "not comparable, so the change means nothing."
-    if verdict is None:
-        return "whether that is more than noise cannot be said."
-    interval = f"95% interval of the change {_range(mae.ci95)}"
-    if verdict != "no_change":
-        return f"{verdict.upper()}, beyond noise ({interval})."
-    if mae.change == 0:
-        return "no change at all."
-    if _holds_zero(mae.ci95):
-        return f"no change beyond noise ({interval})."
-    return f"no change beyond noise (below the noise floor {fixed(mae.floor)})."
 
 
 def _holds_zero(ends: Interval | None) -> bool:
@@ -280,9 +296,7 @@ def _metric(row: MetricChange, meaningless: bool) -> TableRow:
     if meaningless or row.verdict is None:
         verdict = Span("-")
     else:
-        tone = _TONES.get(row.verdict, "")
-        words = row.verdict.replace("_", " ")
-        verdict = Span(words, tone)
+        verdict = _verdict_of(row)
     return TableRow(
         (
             _short(row.metric),
@@ -294,6 +308,42 @@ def _metric(row: MetricChange, meaningless: bool) -> TableRow:
         ),
         tone="dim" if meaningless else "",
     )
+
+
+def _verdict_of(row: MetricChange) -> Span:
+    """The verdict on one of many numbers: of 17 at 95% one moves by chance, so all but
+    the MAE have to move farther to be called better or worse.
+    """
+    if row.verdict is None:
+        return Span("-")
+    words = row.verdict.replace("_", " ")
+    if row.verdict == "no_change":
+        return Span(words, "dim")
+    if row.metric != _MAE and _may_be_chance(row):
+        return Span(f"{words}?", "dim")
+    return Span(words, _TONES[row.verdict])
+
+
+def _chance_note(diff: DiffReport) -> Iterator[SentenceBlock]:
+    """What a verdict with a question mark means, where there is one."""
+    if diff.verdict == "not_comparable":
+        return
+    moved = [row for row in diff.metrics if row.verdict in ("better", "worse")]
+    if any(row.metric != _MAE and _may_be_chance(row) for row in moved):
+        count = len(diff.metrics)
+        yield SentenceBlock(
+            f"?: one of {count} numbers may move this far by chance.", "dim"
+        )
+
+
+def _may_be_chance(row: MetricChange) -> bool:
+    """Whether the interval holds 0 once it is as wide as 17 numbers at once ask for
+    (Bonferroni: 2.98 instead of 1.96 standard errors).
+    """
+    if row.ci95 is None or row.change is None:
+        return False
+    nearest = min(row.ci95, key=abs)
+    return abs(row.change) < _OF_MANY * abs(row.change - nearest)
 
 
 def _short(metric: str) -> str:
@@ -386,7 +436,7 @@ def _tokens(tokens: Sequence[TokenChange], word: str) -> Blocks:
         yield SentenceBlock(f"No token {word}.")
         return
     if len(tokens) > 1:
-        count = f"{len(tokens)} tokens that"
+        count = f"{min(SHOWN, len(tokens))} tokens that"
     else:
         count = "token that"
     yield LineBlock(f"The {count} {word} most")
@@ -398,7 +448,7 @@ def _tokens(tokens: Sequence[TokenChange], word: str) -> Blocks:
             number_column("Δ new", 9, gap=1),
             TableColumn("in context", 0, gap=2),
         ),
-        rows=tuple(map(_token, tokens)),
+        rows=tuple(map(_token, tokens[:SHOWN])),
     )
 
 

@@ -1,36 +1,189 @@
-"""Two sessions compared: the text of `logdrift diff`."""
+"""Two sessions compared: the answer, the tokens that changed, and the whole diff."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from logdrift.core.session.visible import visible
-from logdrift.tui.actions import Hint, key_hints
+from textual import on
+from textual.app import ComposeResult
+from textual.message import Message
+
 from logdrift.tui.bindings import bindings
-from logdrift.tui.glyphs import ARROW
-from logdrift.tui.screens.texts import TextScreen
-from logdrift.tui.widgets.reading import Row
+from logdrift.tui.faults import background
+from logdrift.tui.models.comparison import ChangedToken, Comparison, compare_folders
+from logdrift.tui.screens.base import BaseScreen
+from logdrift.tui.screens.saving import save
+from logdrift.tui.screens.searching import TextSearch
+from logdrift.tui.tones import indented, tone_styles
+from logdrift.tui.widgets.bars import Bar
+from logdrift.tui.widgets.changed_tokens import ChangedTokens
+from logdrift.tui.widgets.paragraph import paragraph
+from logdrift.tui.widgets.reading import Reading
+from logdrift.tui.widgets.rows import Rows
+
+_WIDEST = 100
+_ANSWER_LINES = 3
+_NOT_COMPARED = "the two could not be compared the other way round"
 
 
-class DiffScreen(TextScreen, inherit_bindings=False):
+@dataclass(eq=False, repr=False)
+class ComparedAgain(Message):
+    """The two sessions were compared the other way round; None: ``problem`` says why
+    not.
+    """
+
+    comparison: Comparison | None
+    problem: str = ""
+
+
+def _not_compared(words: str) -> ComparedAgain:
+    return ComparedAgain(None, words)
+
+
+class DiffScreen(BaseScreen, inherit_bindings=False):
     """The default pair in an earlier and a later session."""
 
-    BINDINGS = bindings("picker", "reading", "diff", "app")
+    BINDINGS = bindings("diff", "reading")
+    SCOPES = ("diff", "reading")
+    AUTO_FOCUS = "#changed"
+    SAVED_AS = "diff.txt"
 
-    def __init__(self, earlier: Path, later: Path, lines: Sequence[Row]) -> None:
-        earlier_name = visible(earlier.name)
-        later_name = visible(later.name)
-        super().__init__(f"{earlier_name} {ARROW} {later_name}", lines)
-        self.earlier = earlier
-        self.later = later
+    def __init__(self, comparison: Comparison) -> None:
+        super().__init__()
+        self.comparison = comparison
+        self.search = TextSearch(self, self.say)
 
-    def hints(self) -> list[Hint]:
-        others = super().hints()
-        return [*key_hints("diff", keymap=self.logdrift.keymap), *others]
+    def panes(self) -> ComposeResult:
+        yield Bar(id="answer")
+        yield ChangedTokens(id="changed")
+        yield Reading(self.comparison.title, [], id="text")
+
+    def on_mount(self) -> None:
+        self._show_tokens()
+
+    @property
+    def changed(self) -> ChangedTokens:
+        """The list of the tokens."""
+        return self.query_one(ChangedTokens)
+
+    @property
+    def reading(self) -> Reading:
+        """The whole diff."""
+        return self.query_one(Reading)
+
+    def _show_tokens(self) -> None:
+        comparison = self.comparison
+        self.changed.put(comparison.tokens, comparison.counted())
+
+    def draw(self) -> None:
+        if not self.size.width:
+            return
+        self._show_answer()
+        most = self.size.height * 2 // 5
+        needed = self.changed.line_count + 2
+        self.changed.styles.height = min(needed, max(5, most))
+        self._show_text()
+
+    def _show_answer(self) -> None:
+        """What is compared, and the answer in the colour of what it means."""
+        comparison = self.comparison
+        palette = self.palette
+        width = self.size.width - 2
+        style = tone_styles(palette)[comparison.tone]
+        rows = paragraph(
+            comparison.answer, style, palette, width=width, most=_ANSWER_LINES
+        )
+        self.query_one("#answer", Bar).put(rows)
+
+    def _show_text(self) -> None:
+        from logdrift.core.report.diff_document import diff_document
+        from logdrift.core.report.layout import Canvas
+        from logdrift.core.report.paint.text import styled_lines
+
+        document = diff_document(self.comparison.diff)
+        width = min(_WIDEST, self.size.width) - 3
+        lines = styled_lines(document, Canvas(width))
+        self.reading.put(self.comparison.title, indented(lines, self.palette))
+
+    # ---- commands
+
+    @on(Rows.Chosen)
+    def action_to_tokens(self) -> None:
+        """Open the later session at the selected token, with the earlier one beside
+        it.
+        """
+        changed = self.changed
+        if not changed.line_count:
+            self.say("no token changed")
+            return
+        token = changed.tokens[changed.selected]
+        self._open(token)
 
     def action_change_chart(self) -> None:
         """Open the later session with the chart of the diff."""
-        self.dismiss()
-        open_folder = self.logdrift.open_folder
-        self.app.call_later(open_folder, self.later, self.earlier)
+        self._open(None)
+
+    def _open(self, token: ChangedToken | None) -> None:
+        comparison = self.comparison
+        place = None
+        if token is not None:
+            place = (token.sequence, token.position)
+        self.logdrift.open_folder(
+            comparison.later,
+            comparison.earlier,
+            pair=comparison.labels,
+            place=place,
+        )
+
+    def action_swap(self) -> None:
+        """Compare the other way round: the earlier session as the later one."""
+        self.say("comparing the other way round", stays=True)
+        self._compare_again(self.comparison.later, self.comparison.earlier)
+
+    @background(group="compare", exclusive=True, failed=_not_compared)
+    def _compare_again(self, earlier: Path, later: Path) -> None:
+        comparison = compare_folders(earlier, later)
+        self.post_message(ComparedAgain(comparison))
+
+    @on(ComparedAgain)
+    def _on_compared_again(self, message: ComparedAgain) -> None:
+        if message.comparison is None:
+            self.warn(_NOT_COMPARED)
+            self.logdrift.show_error(message.problem)
+            return
+        self.say("")
+        self.comparison = message.comparison
+        self._show_tokens()
+        self.draw()
+
+    def action_search(self) -> None:
+        self.search.ask()
+
+    def action_search_next(self) -> None:
+        self.search.step(1)
+
+    def action_search_previous(self) -> None:
+        self.search.step(-1)
+
+    def action_next_text(self) -> None:
+        """The other pane."""
+        if self.changed.has_focus:
+            self.reading.focus()
+        else:
+            self.changed.focus()
+
+    def action_previous_text(self) -> None:
+        self.action_next_text()
+
+    def text_to_save(self) -> str:
+        """The whole diff."""
+        return self.reading.plain
+
+    def action_copy(self) -> None:
+        outcome = self.logdrift.copy_text(self.text_to_save())
+        self.say(outcome)
+
+    def action_save(self) -> None:
+        folder = self.comparison.later
+        save(self, self.SAVED_AS, self.text_to_save, session=folder)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,12 +16,10 @@ from logdrift.core.paths import user_path
 from logdrift.core.session.visible import visible
 from logdrift.tui.actions import key_of
 from logdrift.tui.faults import background
+from logdrift.tui.models.comparison import Comparison, compare_folders
 from logdrift.tui.models.sessions import SessionRow
-from logdrift.tui.screens.base import MIN_WIDTH
 from logdrift.tui.screens.folder_reader import FolderReader
 from logdrift.tui.screens.starting import NotConfirmed, StartingScreen
-from logdrift.tui.tones import indented
-from logdrift.tui.widgets.lines import Run
 from logdrift.tui.widgets.session_list import SessionList
 
 
@@ -62,9 +59,7 @@ def _refused_in_window(words: str) -> Refused:
 class Compared(Message):
     """The diff of two sessions was made."""
 
-    earlier: Path
-    later: Path
-    lines: tuple[Sequence[Run], ...]
+    comparison: Comparison
 
 
 class ManagingScreen(StartingScreen, inherit_bindings=False):
@@ -114,13 +109,7 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
             return
         earlier_name = visible(marked.name)
         self.say(f"comparing {earlier_name} with {row.name}", stays=True)
-        width = self._window_width()
-        self._compare(marked, row.folder, width)
-
-    def _window_width(self) -> int:
-        """Cells of a line in a window: its borders and scroll bar take four."""
-        screen_width = max(MIN_WIDTH, self.app.size.width)
-        return min(100, screen_width) - 4
+        self._compare(marked, row.folder)
 
     def _mark(self, folder: Path | None) -> None:
         view = self.list
@@ -131,28 +120,16 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
         view.marked = folder
 
     @background(group="compare", exclusive=True, failed=_refused_in_window)
-    def _compare(self, earlier: Path, later: Path, width: int) -> None:
-        from logdrift.core.report.diff import both_pairs, diff_sessions
-        from logdrift.core.report.diff_document import diff_document
-        from logdrift.core.report.layout import Canvas
-        from logdrift.core.report.paint.text import styled_lines
-        from logdrift.core.session.reader import open_session
-
-        old = open_session(earlier)
-        new = open_session(later)
-        old_pair, new_pair = both_pairs(old, new, None, None)
-        diff = diff_sessions(old, new, old_pair, new_pair)
-        document = diff_document(diff)
-        lines = styled_lines(document, Canvas(width))
-        rows = indented(lines, self.palette)
-        self.post_message(Compared(earlier, later, rows))
+    def _compare(self, earlier: Path, later: Path) -> None:
+        comparison = compare_folders(earlier, later)
+        self.post_message(Compared(comparison))
 
     @on(Compared)
     def _on_compared(self, message: Compared) -> None:
         from logdrift.tui.screens.diff import DiffScreen
 
         self.say("")
-        diff = DiffScreen(message.earlier, message.later, message.lines)
+        diff = DiffScreen(message.comparison)
         self.app.push_screen(diff)
 
     # ---- rename and delete

@@ -67,12 +67,17 @@ class ExplorerScreen(ExplorerKeys, PanedScreen, inherit_bindings=False):
         pair: Labels | None = None,
         before: Path | None = None,
         on: str = "",
+        place: tuple[int, int] | None = None,
     ) -> None:
         self._on = on
         self._passed = False
         state, self._notice = load_state(session.manifest.id)
         if pair:
             state = replace(state, pair=pair)
+        if place is not None:
+            sequence, index = place
+            start, _ = session.sequences.bounds(sequence)
+            state = replace(state, position=start + index)
         model = Explorer(session, state)
         searching = jobs.Jobs(self, model)
         panes = PaneGroup(model, searching.count, self._answer_keys)
