@@ -108,7 +108,7 @@ GRAMMAR: tuple[KeyMeaning, ...] = (
     _meaning("V", "previous view", "previous_chart"),
     _meaning("C", "charts: choose one", "charts"),
     _meaning("z", "the whole screen for the focused pane, and back", "zoom"),
-    _meaning("percent_sign", "the other side first", "order"),
+    _meaning("percent_sign", "the other side first", "order", "swap"),
     _meaning("W", "worst tokens of all sequences", "worst"),
     _meaning("p", "pair: choose the two captures", "pair"),
     _meaning("w", "why do they differ", "why"),

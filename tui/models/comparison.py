@@ -110,6 +110,7 @@ def _listed(changes: Iterable[TokenChange], *, worse: bool) -> list[ChangedToken
 
 
 def _changed_token(change: TokenChange, worse: bool) -> ChangedToken:
+    context = change.context
     return ChangedToken(
         worse=worse,
         sequence=change.sequence_later,
@@ -117,7 +118,7 @@ def _changed_token(change: TokenChange, worse: bool) -> ChangedToken:
         delta_earlier=fixed(change.delta_earlier, True),
         delta_later=fixed(change.delta_later, True),
         change=fixed(change.change, True),
-        before=visible(change.before),
-        token=visible(change.piece),
-        after=visible(change.after),
+        before=visible(context.before),
+        token=visible(context.piece),
+        after=visible(context.after),
     )
