@@ -14,9 +14,11 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
+from logdrift.core.compare.pair import make_pair
 from logdrift.core.session.joining import LONGEST, PART, joined_texts
 from logdrift.core.session.reader import Pieces, open_session
 from logdrift.core.session.visible import visible
+from logdrift.tui.models.why import token_lines
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 TEXT = "搠消能 naïve 👩🎉 é한"
@@ -91,3 +93,16 @@ def test_the_json_has_the_tokens_one_by_one(run_logdrift: Run) -> None:
 
 def test_a_character_has_no_more_tokens_than_bytes() -> None:
     assert max(len(char.encode()) for char in TEXT) <= LONGEST
+
+
+def test_the_lines_of_tokens_on_the_screens_show_characters() -> None:
+    session = open_session(SAMPLE)
+    pair = make_pair(session, "trainer/prefill", "vllm/decode")
+    ids = pair.sequences.token_ids
+    parts = [
+        at for at in range(pair.tokens) if "<0x" in session.pieces.text(int(ids[at]))
+    ]
+    assert len(parts) > 50
+    shown = [line.text for line in token_lines(session, pair, parts)]
+    assert not any("<0x" in text for text in shown)
+    assert any("众" in text for text in shown)

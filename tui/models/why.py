@@ -30,6 +30,7 @@ from logdrift.core.session.visible import visible
 from logdrift.core.words import certainty
 from logdrift.tui.glyphs import fit
 from logdrift.tui.models.places import write_place
+from logdrift.tui.models.token_text import token_text
 from logdrift.tui.models.topics import (
     COMBINED,
     Topic,
@@ -214,8 +215,7 @@ def token_lines(
 ) -> Iterator[TopicLine]:
     """One line a token: where it is, its text, delta, and what both sides give it."""
     for at in positions:
-        token_id = int(pair.sequences.token_ids[at])
-        text = session.pieces.text(token_id)
+        text = token_text(session, at)
         place = write_place(pair.sequences, at)
         dotted = text.replace(" ", "·")
         piece = fit(dotted, 14)

@@ -21,6 +21,7 @@ from logdrift.tui.bindings import bindings
 from logdrift.tui.faults import background
 from logdrift.tui.glyphs import ARROW, fit
 from logdrift.tui.models.places import sequence_of
+from logdrift.tui.models.token_text import token_text
 from logdrift.tui.screens.asking import AskingScreen
 from logdrift.tui.screens.origin import Labels, Origin
 from logdrift.tui.screens.texts import TextScreen
@@ -189,8 +190,7 @@ class LayersScreen(AskingScreen, inherit_bindings=False):
         self.sequence = sequence_of(sequences, position)
         first_position, _ = sequences.bounds(self.sequence)
         self.index = position - first_position
-        token_id = int(sequences.token_ids[position])
-        text = self.session.pieces.text(token_id)
+        text = token_text(self.session, position)
         self.piece = text.replace(" ", "·")
         self.found: tuple[Layers, ...] | None = None
         self.at = 0

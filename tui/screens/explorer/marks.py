@@ -12,6 +12,7 @@ from logdrift.tui.glyphs import fit
 from logdrift.tui.models.explorer import Explorer
 from logdrift.tui.models.places import write_place
 from logdrift.tui.models.state import MAX_NOTE, Mark
+from logdrift.tui.models.token_text import token_text
 from logdrift.tui.screens.explorer.dialogue import Dialogue
 from logdrift.tui.screens.explorer.moves import Moves
 from logdrift.tui.screens.explorer.panes import PaneGroup
@@ -99,8 +100,7 @@ class Marks:
         if position >= sequences.tokens:
             return [(f"   not captured yet   {note}", palette.muted)]
         place = write_place(sequences, position)
-        token_id = int(sequences.token_ids[position])
-        text = session.pieces.text(token_id)
+        text = token_text(session, position)
         with_dots = text.replace(" ", "·")
         piece = fit(with_dots, 16)
         delta = self._delta(position)
