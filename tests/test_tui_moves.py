@@ -704,3 +704,46 @@ async def test_a_line_is_edited_pasted_into_and_made_visible(folder: Path) -> No
         assert prompt.text == "ad\x1b[31m\u202ec"
         await pilot.press("escape")
         await until(pilot, lambda: app.screen is not prompt)
+
+
+async def test_letters_of_labels_have_a_style_that_no_token_has(folder: Path) -> None:
+    for depth in ("none", "16", "256"):
+        app = make_app(folder, depth=depth)
+        async with app.run_test(size=(80, 24)) as pilot:
+            screen = await judged(pilot)
+            await pilot.press("n", "semicolon")
+            tokens = screen.tokens
+            labels = sorted(tokens.labels.values())
+            assert labels
+            found = screen.palette.found
+            drawn = []
+            for y in range(tokens.fixed, tokens.size.height):
+                for segment in tokens.render_line(y):
+                    style = segment.style
+                    if style is not None and style + found == style:
+                        drawn.append(segment.text)
+            assert sorted("".join(drawn)) == sorted("".join(labels)), depth
+            await pilot.press("escape")
+
+
+async def test_space_marks_without_a_note_and_enter_shows_all_of_a_token(
+    folder: Path,
+) -> None:
+    app = make_app(folder)
+    async with app.run_test(size=(80, 24)) as pilot:
+        screen = await judged(pilot)
+        await pilot.press("n", "space")
+        position = screen.position
+        assert screen.model.state.marks == (Mark(position, ""),)
+        assert "marked; there are 1" in hint(pilot)
+        await pilot.press("space")
+        assert screen.model.state.marks == ()
+        screen.model.mark(position, "odd")
+        await pilot.press("space")
+        assert screen.model.state.marks == () and "its note was: odd" in hint(pilot)
+
+        await pilot.press("enter")
+        assert screen.pane_switch.zoomed and screen.query_one(Inspector).has_focus
+        await pilot.press("z")
+        assert not screen.pane_switch.zoomed and screen.tokens.has_focus
+        assert screen.position == position

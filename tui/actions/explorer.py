@@ -310,6 +310,21 @@ EXPLORER_COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         scope="move",
+        action="whole",
+        keys=("enter",),
+        help="Everything about the token on the whole screen, z leads back",
+        hint="whole token",
+        palette=False,
+    ),
+    Command(
+        scope="move",
+        action="mark",
+        keys=("space",),
+        help="Mark the token without a note, or remove its mark",
+        palette=False,
+    ),
+    Command(
+        scope="move",
         action="token_left",
         keys=("left", "h"),
         help="One token back",

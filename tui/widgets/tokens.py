@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from rich.segment import Segment
+from rich.style import Style
 from textual.events import Blur, Click, Key, Resize
 from textual.geometry import Region
 from textual.message import Message
@@ -19,7 +20,7 @@ from logdrift.tui.models.flow import Flow, flow
 from logdrift.tui.models.modes import Legend
 from logdrift.tui.models.passage import Passage
 from logdrift.tui.palette import STEPS
-from logdrift.tui.widgets.lines import Lines, strip_of
+from logdrift.tui.widgets.lines import Lines, Runs, strip_of
 from logdrift.tui.widgets.token_paint import (
     HAS_MARK,
     legend_runs,
@@ -62,6 +63,12 @@ class Tokens(Lines, inherit_bindings=False):
         """
 
         index: int | None
+
+    class WholeWanted(Message):
+        """Everything about the token under the cursor is asked for."""
+
+    class MarkWanted(Message):
+        """The token under the cursor is to be marked, or its mark to be removed."""
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -211,15 +218,30 @@ class Tokens(Lines, inherit_bindings=False):
                 token_style = palette.cursor
             else:
                 token_style = style_of(token)
-            if token_style is not style:
-                segments.append(Segment(text, style))
-                text = ""
-                style = token_style
-            text += piece
+            for part, part_style in self._labelled(token, piece, token_style):
+                if part_style is not style:
+                    segments.append(Segment(text, style))
+                    text = ""
+                    style = part_style
+                text += part
         segments.append(Segment(text, style))
         filled = [part for part in segments if part.text]
         strip = Strip(filled)
         return strip.adjust_cell_length(width)
+
+    def _labelled(self, token: int, piece: str, style: Style) -> Runs:
+        """A piece with the letters of its label apart: in a style of their own, or they
+        would read as letters of the text.
+        """
+        label = self.labels.get(token)
+        if label is None:
+            return [(piece, style)]
+        blank = " " if piece.startswith(f" {label}") else ""
+        if not piece.startswith(blank + label):
+            return [(piece, style)]  # a later line of the token
+        rest = piece[len(blank + label) :]
+        letters = (label, self.palette.found)
+        return [run for run in ((blank, style), letters, (rest, style)) if run[0]]
 
     def _gutter_text(self, passage: Passage, layout: Flow, index: int) -> str:
         """The index of a line's first token, and * where the reader marked one in
@@ -235,6 +257,12 @@ class Tokens(Lines, inherit_bindings=False):
                 star = "*"
         digits = self._gutter - 2
         return f"{first:>{digits}}{bar}{star}"
+
+    def action_whole(self) -> None:
+        self.post_message(self.WholeWanted())
+
+    def action_mark(self) -> None:
+        self.post_message(self.MarkWanted())
 
     # ---- labels: one or two letters that jump to a coloured token that is seen
 

@@ -51,6 +51,17 @@ class Marks:
 
         self._dialogue.ask_line(f"Mark {place}", words, note, taken, limit=MAX_NOTE)
 
+    def toggle(self) -> None:
+        """Mark the token without a note, or remove its mark."""
+        if not self._explorer.session.sequences.tokens:
+            return
+        position = self._explorer.position
+        mark = self._explorer.mark_at(position)
+        self._mark(position, "")
+        if mark is not None and mark.note:
+            note = visible(mark.note)
+            self._dialogue.say(f"mark removed, its note was: {note}")
+
     def _mark(self, position: int, note: str) -> None:
         marked = self._explorer.mark(position, note)
         self._panes.show_passage()

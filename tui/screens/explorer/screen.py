@@ -354,6 +354,14 @@ class ExplorerScreen(ExplorerKeys, PanedScreen, inherit_bindings=False):
     def _on_labelled(self, message: Tokens.Labelled) -> None:
         self.moves.to_labelled(message.index)
 
+    @on(Tokens.WholeWanted)
+    def _on_whole_wanted(self) -> None:
+        self.pane_switch.zoom("inspector")
+
+    @on(Tokens.MarkWanted)
+    def _on_mark_wanted(self) -> None:
+        self.marks.toggle()
+
     @on(Rows.Moved, "#sequences")
     @on(Rows.Chosen, "#sequences")
     def _on_sequence(self, message: Rows.Moved | Rows.Chosen) -> None:
