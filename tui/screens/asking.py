@@ -7,6 +7,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
@@ -165,7 +166,7 @@ class AskingScreen(StartingScreen, ResultScreen, inherit_bindings=False):
         try:
             start()
         except Stranger as stranger:
-            again = lambda: self.start_asking(start)  # noqa: E731
+            again = partial(self.start_asking, start)
             self.post_message(NotConfirmed(stranger, again))
             return
         words = "started in the background: leave and come back as you like"

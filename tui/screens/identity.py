@@ -195,7 +195,7 @@ class IdentityScreen(AskingScreen, inherit_bindings=False):
                 _, names = choices[index - 1]
                 self.ask_engines(self._starter(names))
 
-        title = "Start engines and ask what they loaded?"
+        title = "Start engines in the background and ask what they loaded?"
         picker = Picker(title, "", len(choices) + 1, row)
         self.choose(picker, chosen)
 

@@ -215,7 +215,7 @@ def _doubt(floors: _Floors, change: _Change) -> str:
     if all(floor is None for floor in floors.all):
         doubts.append("nothing was repeated, so the floor is unknown")
     elif None in floors.unchanged:
-        doubts.append("the floor is of the changed capture alone")
+        doubts.append("only repeats of the changed capture give the noise floor")
     return "; ".join(doubts)
 
 
