@@ -9,16 +9,21 @@ import os
 import socket
 import time
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
+from benchmarks.make_session import make_session
 from logdrift.core.numbers import duration
 from logdrift.core.session import lock
+from logdrift.core.session.experiments import FOLDER as EXPERIMENTS
 from logdrift.core.session.lock import process_start
 from logdrift.tui.models import session_watch
 from logdrift.tui.models import sessions as session_rows
 from logdrift.tui.models.session_watch import FolderWatch
 from logdrift.tui.models.sessions import session_row
+from logdrift.tui.palette import Palette, make_palette
+from logdrift.tui.widgets.session_list import SessionList
 from tests.made_sessions import capture, edit_manifest, write_session
 
 ROWS = [[float("nan"), -1.0, -2.0]] * 4
@@ -230,3 +235,63 @@ def test_numbers_of_a_running_capture_are_not_worked_out_all_the_time(
         os.utime(folder / "session.json", (second + 1, second + 1))
         watch.look(depth="numbers", stop=lambda: False)
     assert len(judged) <= 4
+
+
+def test_answers_come_bit_by_bit_the_wanted_one_first_and_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b", "c"):
+        make_session(tmp_path / name, 300, 3, 5, captures=2)
+    answered: list[str] = []
+    real = session_watch.answered_row
+
+    def spy(row: session_rows.SessionRow) -> session_rows.SessionRow:
+        answered.append(row.name)
+        return real(row)
+
+    monkeypatch.setattr(session_watch, "answered_row", spy)
+    watch = FolderWatch(tmp_path)
+    watch.look(depth="numbers", stop=lambda: False)
+    for known in range(1, 4):
+        look = watch.look(
+            depth="answers", stop=lambda: False, seconds=0.0, first=tmp_path / "b"
+        )
+        assert sum(row.answer is not None for row in look.rows) == known
+        assert look.done == (known == 3)
+    assert answered == ["b", "c", "a"], "then in the order of the list"
+    watch.look(depth="answers", stop=lambda: False)
+    assert len(answered) == 3, "what did not change is not worked out again"
+    experiment = tmp_path / "c" / EXPERIMENTS / "one"
+    experiment.mkdir(parents=True)
+    look = watch.look(depth="answers", stop=lambda: False)
+    assert answered[3:] == ["c"], "an experiment may have found another cause"
+    row = look.rows[0]
+    assert row.answer is not None and row.size == row.answer.mae
+    assert row.answer.size and row.answer.cause and row.answer.sentence.endswith(".")
+
+
+@pytest.mark.parametrize("harm", ["missing", "cut", "empty"])
+@pytest.mark.parametrize("label", ["trainer/prefill", "vllm/decode", "vllm/prefill"])
+def test_a_part_that_is_missing_or_cut_is_said_whichever_capture_it_is_of(
+    tmp_path: Path, harm: str, label: str
+) -> None:
+    folder = make_session(tmp_path / "s", 300, 3, 5, captures=4)
+    part = folder / "captures" / label / "part-00000.safetensors"
+    content = part.read_bytes()
+    if harm == "missing":
+        part.unlink()
+    else:
+        part.write_bytes(content[: 100 if harm == "cut" else 0])
+    look = FolderWatch(tmp_path).look(depth="answers", stop=lambda: False)
+    (row,) = look.rows
+    assert row.state == "complete" and f"captures/{label}/" in row.damage
+    list_ = SessionList(tmp_path, id="x")
+    assert _state_of(list_, row, make_palette("256")) == "damaged"
+
+
+def _state_of(view: SessionList, row: session_rows.SessionRow, palette: Palette) -> str:
+    """The words of the state, which are in the colour of what is wrong."""
+    with mock.patch.object(SessionList, "palette", palette):
+        words, style = view._state(row, 9)
+    assert style == palette.bad
+    return words

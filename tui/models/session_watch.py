@@ -77,6 +77,8 @@ class FolderWatch:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._known: dict[Path, _Known] = {}
+        self._worked = False
+        """Whether this look has worked something out: each gets on by one at least."""
 
     def forget(self) -> None:
         """Read everything again at the next look."""
@@ -90,8 +92,9 @@ class FolderWatch:
         seconds: float = _ALWAYS,
         first: Path | None = None,
     ) -> FolderLook:
-        """Look as deep as ``depth``. After ``seconds`` the look ends, not done: what
-        comes in is to be seen. ``first`` is worked out before the others.
+        """Look as deep as ``depth``. After ``seconds`` nothing more is begun, and the
+        look is not done: what has come in is to be seen. ``first`` is worked out before
+        the others.
         """
         folders, problem = session_folders(self.folder)
         listed = set(folders)
@@ -99,10 +102,11 @@ class FolderWatch:
             del self._known[gone]
         end = time.monotonic() + seconds
         done = True
+        self._worked = False
         for folder in self._in_order(folders, first):
             if stop():
                 break
-            late = time.monotonic() > end
+            late = self._worked and time.monotonic() >= end
             done = self._safely(folder, depth, late) and done
         return FolderLook(self._rows(folders), problem, done)
 
@@ -149,6 +153,7 @@ class FolderWatch:
         if depth != "rows" and known.numbers.due(stamp, running):
             if late:
                 return False
+            self._worked = True
             with _timed(known.numbers, stamp):
                 row = session_row(folder, numbers=True)
                 known.row = replace(row, answer=known.row.answer)
@@ -156,6 +161,7 @@ class FolderWatch:
         if depth == "answers" and known.answer.due(evidence, running):
             if late:
                 return False
+            self._worked = True
             with _timed(known.answer, evidence):
                 known.row = answered_row(known.row)
         return True

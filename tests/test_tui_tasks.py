@@ -1,0 +1,127 @@
+"""Tasks of a first look, done from the list of sessions with as few keys as the program
+promises: each test presses its keys on the real screens, and no others.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from textual.pilot import Pilot
+
+from logdrift.core.compare.pair import default_pair, make_pair
+from logdrift.core.compare.usual import USUAL
+from logdrift.core.session.reader import Session, open_session
+from logdrift.tui.screens.sessions import SessionsScreen
+from logdrift.tui.screens.why import WhyScreen
+from tests.conftest import REPOSITORY
+from tests.tui_screen import (
+    head,
+    joined,
+    lines,
+    make_app,
+    screen_text,
+    text,
+    until,
+)
+
+pytestmark = pytest.mark.usefixtures("own_home")
+SIZES = pytest.mark.parametrize("size", [(80, 24), (120, 36)])
+NAME = "sample-smollm2"
+SIZE = tuple[int, int]
+
+
+@pytest.fixture
+def sessions(tmp_path: Path) -> Path:
+    folder = tmp_path / "sessions"
+    shutil.copytree(REPOSITORY / "sessions" / NAME, folder / NAME)
+    return folder
+
+
+@pytest.fixture
+def session(sessions: Path) -> Session:
+    return open_session(sessions / NAME)
+
+
+class Keys:
+    """Presses keys and counts them."""
+
+    def __init__(self, pilot: Pilot[Any]) -> None:
+        self._pilot = pilot
+        self.count = 0
+
+    async def press(self, *keys: str) -> None:
+        self.count += len(keys)
+        await self._pilot.press(*keys)
+
+
+async def listed(pilot: Pilot[Any]) -> SessionsScreen:
+    """The list of sessions, its answers worked out."""
+    app = pilot.app
+    screen = app.screen
+    assert isinstance(screen, SessionsScreen)
+    await until(
+        pilot,
+        lambda: bool(screen.list.rows) and screen.list.rows[0].answer is not None,
+    )
+    return screen
+
+
+@SIZES
+async def test_is_the_mae_normal_takes_no_key(
+    sessions: Path, session: Session, size: SIZE
+) -> None:
+    app = make_app(None, sessions)
+    async with app.run_test(size=size) as pilot:
+        screen = await listed(pilot)
+        labels = default_pair(session)
+        assert labels is not None
+        pair = make_pair(session, *labels)
+        mae = float(abs(pair.delta[pair.scored].astype(float)).mean())
+        row = next(line for line in lines(screen.list) if NAME in line)
+        assert f"{mae:.4f} usual" in row
+        told = joined(text(screen.detail))
+        assert f"is usual for bfloat16 ({USUAL['bfloat16'].words})" in told
+
+
+@SIZES
+async def test_the_cause_takes_two(sessions: Path, size: SIZE) -> None:
+    """The list has it already, in few words; `w` tells all."""
+    app = make_app(None, sessions)
+    async with app.run_test(size=size) as pilot:
+        screen = await listed(pilot)
+        row = next(line for line in lines(screen.list) if NAME in line)
+        assert "numerical noise" in row
+        keys = Keys(pilot)
+        await keys.press("g", "w")
+        await until(
+            pilot,
+            lambda: isinstance(app.screen, WhyScreen) and app.screen.found is not None,
+        )
+        assert "numerical noise, nothing to fix" in head(app.screen)
+        assert keys.count == 2
+        await pilot.press("q")
+        await until(pilot, lambda: app.screen is screen)
+
+
+@SIZES
+async def test_a_page_for_a_colleague_takes_three(
+    sessions: Path, tmp_path: Path, size: SIZE, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+    app = make_app(None, sessions)
+    async with app.run_test(size=size) as pilot:
+        await listed(pilot)
+        keys = Keys(pilot)
+        await keys.press("g", "H")
+        await until(pilot, lambda: ".html" in screen_text(app))
+        await keys.press("enter")
+        await until(pilot, lambda: any(work.glob("*.html")), seconds=60)
+        assert keys.count == 3
+        await until(pilot, lambda: "written: " in screen_text(app), seconds=60)
+    (page,) = work.glob("*.html")
+    assert "numerical noise, nothing to fix" in page.read_text(encoding="utf-8")
