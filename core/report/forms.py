@@ -61,7 +61,8 @@ def _marked(
         return None
     from logdrift.core.report.marks import marks_table
 
-    return marks_table(make_pair(session, *shown.labels), marks)
+    pair = make_pair(session, *shown.labels)
+    return marks_table(pair, marks, void=shown.void)
 
 
 def _explained_page(

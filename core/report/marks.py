@@ -5,7 +5,7 @@ stand in a report only where they are asked for.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from logdrift.core.compare.pair import Pair
 from logdrift.core.report.contexts import context_around
@@ -31,20 +31,26 @@ def marks_table(
     pair: Pair,
     marks: Sequence[NotedToken],
     anchor: Callable[[int], str] = lambda sequence: "",
+    *,
+    void: bool = False,
 ) -> TableBlock:
-    """The marked tokens of the session with their numbers in ``pair``; ``anchor`` says
-    where a sequence is shown. Marks on tokens that are not captured are left out.
+    """The marked tokens of the session with their numbers in ``pair``, which mean
+    nothing where it is ``void``; ``anchor`` says where a sequence is shown. Marks on
+    tokens that are not captured are left out.
     """
     columns = (
         *map(number_column, ("seq", "pos", "Δ", "log p_A", "log p_B")),
         TableColumn("in context", kind="context"),
-        TableColumn("note"),
+        TableColumn("note", kind="context"),
     )
     captured = [mark for mark in marks if mark.position < pair.tokens]
-    return table_of(columns, (_mark(pair, mark, anchor) for mark in captured))
+    rows = (_mark(pair, mark, anchor, void=void) for mark in captured)
+    return replace(table_of(columns, rows), mixed=void)
 
 
-def _mark(pair: Pair, mark: NotedToken, anchor: Callable[[int], str]) -> Cells:
+def _mark(
+    pair: Pair, mark: NotedToken, anchor: Callable[[int], str], *, void: bool
+) -> Cells:
     at = mark.position
     sequence = pair.sequence_of(at)
     start, _ = pair.sequences.bounds(sequence)
@@ -53,9 +59,9 @@ def _mark(pair: Pair, mark: NotedToken, anchor: Callable[[int], str]) -> Cells:
     delta, logprob_a, logprob_b = (float(x[at]) if scored else None for x in values)
     yield count_cell(sequence, anchor=anchor(sequence))
     yield count_cell(at - start)
-    yield signed_cell(delta)
-    yield nats_cell(logprob_a)
-    yield nats_cell(logprob_b)
+    yield signed_cell(delta, void=void)
+    yield nats_cell(logprob_a, void=void)
+    yield nats_cell(logprob_b, void=void)
     context = context_around(pair, at)
     yield ContextCell(
         before=context.before,

@@ -58,7 +58,7 @@ def experiments_table(outcomes: Sequence[Outcome]) -> Block:
         number_column("explains"),
         number_column("MAE before"),
         number_column("MAE after"),
-        TableColumn("what came of it"),
+        TableColumn("what came of it", kind="context"),
     )
     table: TableBlock = table_of(columns, map(_outcome, outcomes))
     return table
@@ -96,7 +96,7 @@ def marks_on_a_page(
     void: bool,
 ) -> Blocks:
     """The tokens that the reader marked; nothing without any."""
-    table = marks_table(arrays, marks, anchor)
+    table = marks_table(arrays, marks, anchor, void=void)
     if table.rows:
         yield heading("Marked tokens", "marks")
-        yield GroupBlock("panel", (table,), void)
+        yield GroupBlock("panel", (table,))

@@ -366,7 +366,7 @@ def _cell(cell: TableCell, *, struck: bool) -> str:
 
 def _number(cell: NumberCell, *, struck: bool) -> str:
     text = known(cell.text)
-    if struck and cell.void:
+    if struck and cell.void and cell.text != UNKNOWN:
         text = f"<s>{text}</s>"
     if cell.anchor:
         text = f'<a href="#{cell.anchor}">{text}</a>'
