@@ -75,6 +75,10 @@ class _Styles:
         self.shaded = chart.shaded
         self.muted = palette.muted
         self.bright = palette.text
+        if chart.by_sign:
+            # What is beyond the threshold stands out, and fewer bytes are sent: tokens
+            # and lines are one run.
+            self.bright = palette.muted
         self.tones = chart.tones
         self.shade = ink_of(palette, SINGLE - 1)
         steps = range(-STEPS, STEPS + 1)

@@ -55,7 +55,7 @@ class Drawing:
 
     ``legend`` are phrases, the most needed first. ``shaded``: `marks.SHADES` in the
     area are steps of one scale. ``tones`` are the steps of colour of cells between the
-    axes, by row and column.
+    axes, by row and column; ``by_sign``: cells without one are within the threshold.
     """
 
     rows: tuple[str, ...]
@@ -67,6 +67,7 @@ class Drawing:
     place: TokenPlaces | None = None
     shaded: bool = False
     tones: Mapping[CellPlace, int] = field(default_factory=dict)
+    by_sign: bool = False
 
 
 def draw(chart: Chart, width: int, height: int) -> Drawing:
@@ -79,7 +80,7 @@ def draw(chart: Chart, width: int, height: int) -> Drawing:
     picture = chart.picture(empty.area)
     marks = picture.marks
     plot = paint(axes, marks, width, height, empty)
-    kinds = map(type, marks)
+    kinds = set(map(type, marks))
     return Drawing(
         rows=plot.rows,
         left=plot.left,
@@ -90,6 +91,7 @@ def draw(chart: Chart, width: int, height: int) -> Drawing:
         place=picture.place,
         shaded=Cells in kinds,
         tones=plot.tones,
+        by_sign=not kinds.isdisjoint({Stems, Dots}),
     )
 
 
