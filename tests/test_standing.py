@@ -1,7 +1,9 @@
 """Good ranges: the words and what is judged by are one, and marks say what they mean."""
 
+import re
 from dataclasses import replace
 from itertools import product
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +13,8 @@ from logdrift.core.compare.pair import make_pair
 from logdrift.core.compare.scopes import Scope
 from logdrift.core.compare.usual import USUAL
 from logdrift.core.report.build import report_on, report_on_pair
+from logdrift.core.report.diff import diff_sessions
+from logdrift.core.report.diff_document import diff_document
 from logdrift.core.report.forms import html_of, markdown_of
 from logdrift.core.report.layout import Canvas
 from logdrift.core.report.limit_words import MARKS, advice, conclusion
@@ -20,6 +24,7 @@ from logdrift.core.report.records import PairReport
 from logdrift.core.report.session_text import session_text
 from logdrift.core.session.reader import open_session
 from tests.conftest import REPOSITORY
+from tests.made_sessions import capture, write_session
 
 SAMPLE = REPOSITORY / "sessions" / "sample-smollm2"
 PAIR = ("trainer/prefill", "vllm/decode")
@@ -147,3 +152,28 @@ def test_what_all_limits_say_together(
     assert words in said.text and said.tone == tone
     refused = conclusion(limits, mae, usual, void=True)
     assert "not comparable" in refused.text and refused.tone == "bad"
+
+
+@pytest.mark.parametrize("sequences", [1, 2])
+@pytest.mark.parametrize("tokens", [1, 2])
+def test_one_is_no_plural(tmp_path: Path, sequences: int, tokens: int) -> None:
+    trainer = [[-1.0] * (1 + tokens) for _ in range(sequences)]
+    rollout = [[-1.5] * (1 + tokens) for _ in range(sequences)]
+    captures = [capture("trainer/prefill", trainer), capture("vllm/prefill", rollout)]
+    prompts = [1] * sequences
+    one = write_session(tmp_path / "a", prompts, captures)
+    two = write_session(tmp_path / "b", prompts, captures)
+    pair = ("trainer/prefill", "vllm/prefill")
+    report = report_on(one, [pair])
+    texts = [
+        paint_text(session_text(report), Canvas(80)),
+        markdown_of(report),
+        paint_text(diff_document(diff_sessions(one, two, pair, pair)), Canvas(80)),
+    ]
+    for text in texts:
+        words = " ".join(text.split())
+        plurals = re.findall(
+            r"(?<![\d.,])1 (?:completion )?(?:tokens|sequences)\b", words
+        )
+        assert not plurals, words
+        assert "all 1 " not in words

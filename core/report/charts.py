@@ -14,7 +14,7 @@ from logdrift.core.charts.data import ChartSource, NothingToDraw, PairData
 from logdrift.core.charts.reduce import LOWEST, bin_middles
 from logdrift.core.compare.decomposition import Decomposition
 from logdrift.core.compare.pair import Pair, Scope
-from logdrift.core.numbers import figure, is_number
+from logdrift.core.numbers import counted, figure, is_number
 from logdrift.core.report import svg
 from logdrift.core.report.gap_tables import BucketKind, bucket_name
 from logdrift.core.report.pair_numbers import split_title, terms_of
@@ -131,7 +131,7 @@ def histogram_chart(delta: Floats, sizes: Sizes) -> str:
     exact = int(np.count_nonzero(delta == 0))
     rest = ""
     if exact:
-        rest = f" {exact:,} tokens with delta exactly 0 are not drawn."
+        rest = f" Not drawn: {counted(exact, 'token')} with delta exactly 0."
     return svg.histogram(
         edges,
         _counts(above, edges),

@@ -20,7 +20,7 @@ from logdrift.core.compare.pair import Scope, default_scope, make_pair
 from logdrift.core.compare.pairs import PairLabels
 from logdrift.core.compare.published import PUBLISHED
 from logdrift.core.errors import InputError
-from logdrift.core.numbers import six_digits
+from logdrift.core.numbers import counted, six_digits
 from logdrift.core.report.strict_json import Json
 from logdrift.core.session.reader import Session
 from logdrift.core.words import VERDICTS
@@ -340,7 +340,7 @@ def _always(pair: MeasuredPair, limited: Collection[str]) -> Iterator[Result]:
             continue
         why = _reasons_of(pair.gate, code)
         if not why:
-            why = f"{count:,} tokens have a score on one side alone"
+            why = f"scored on one side alone: {counted(count, 'token')}"
         key = metric(path).key
         yield Result(
             pair=pair.name,

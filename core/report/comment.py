@@ -196,7 +196,11 @@ def counts(pair: PairReport) -> str:
     """``1,490 completion tokens in 24 sequences``."""
     metrics = pair.metrics
     scope = SCOPES.get(metrics.scope, "tokens of an unknown scope")
+    if metrics.tokens == 1:
+        scope = scope.replace("tokens", "token")
     tokens = figure(metrics.tokens, "tokens")
+    if metrics.finished == 1:
+        return f"{tokens} {scope} in 1 sequence"
     return f"{tokens} {scope} in {figure(metrics.finished, 'tokens')} sequences"
 
 

@@ -181,8 +181,8 @@ def _what_is_common(diff: DiffReport) -> str:
     parted = matched.sequences - matched.whole
     if parted:
         words += f", {parted:,} of them up to where the completions part"
-    tokens = "tokens" if diff.scope == "all" else f"{diff.scope} tokens"
-    return f"{words}; {matched.scored:,} {tokens} scored in both"
+    token = "token" if diff.scope == "all" else f"{diff.scope} token"
+    return f"{words}; {counted(matched.scored, token)} scored in both"
 
 
 def _common_sequences(diff: DiffReport) -> str:

@@ -12,7 +12,7 @@ from logdrift.core.compare.decomposition import Decomposition
 from logdrift.core.compare.metric import METRICS
 from logdrift.core.compare.pair import Pair, Scope
 from logdrift.core.compare.pairs import PairLabels
-from logdrift.core.numbers import UNKNOWN
+from logdrift.core.numbers import UNKNOWN, counted
 from logdrift.core.report import gap_tables, limit_tables, tables
 from logdrift.core.report.charts import Bools, more_charts
 from logdrift.core.report.comment import by_severity, counts, interval_note
@@ -242,9 +242,9 @@ def _charts(
     delta = arrays.delta[mask]
     yield _position_chart(arrays, scope, mask)
     text = "Tokens by |Δ|. Orange: A gives more; blue: B gives more."
-    exact = np.count_nonzero(delta == 0)
+    exact = int(np.count_nonzero(delta == 0))
     if exact:
-        text += f" {exact:,} tokens with Δ exactly 0 are not drawn."
+        text += f" Not drawn: {counted(exact, 'token')} with Δ exactly 0."
     yield _histogram(pair, arrays, text)
     yield _density_chart(arrays, mask)
     yield from _bucket_charts(pair)

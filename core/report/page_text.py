@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from logdrift.core.compare.pair import Pair
-from logdrift.core.numbers import UNKNOWN, figure
+from logdrift.core.numbers import UNKNOWN, counted, figure
 from logdrift.core.report import gap_tables
 from logdrift.core.report.document import (
     Blocks,
@@ -127,5 +127,5 @@ def _about_sequence(arrays: Pair, item: SequencePart) -> Inline:
         nats_cell(mean),
         Span(", worst "),
         nats_cell(worst),
-        Span(f" nats over {item.length:,} tokens with the prompt{cut}"),
+        Span(f" nats over {counted(item.length, 'token')} with the prompt{cut}"),
     )

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from logdrift.core.compare.gate import Reason
 from logdrift.core.compare.pairs import PairLabels
-from logdrift.core.numbers import fixed, percentage
+from logdrift.core.numbers import counted, fixed, percentage
 from logdrift.core.report.document import (
     Block,
     Blocks,
@@ -127,7 +127,7 @@ def _model(report: SessionReport) -> str:
 def _sequences(report: SessionReport) -> str:
     planned = max(report.sequences_planned, report.sequences)
     return (
-        f"{report.sequences:,} of {planned:,}, {report.tokens:,} tokens"
+        f"{report.sequences:,} of {planned:,}, {counted(report.tokens, 'token')}"
         f" ({report.completion_tokens:,} of completions)"
     )
 
