@@ -126,3 +126,17 @@ def test_a_session_of_one_capture_has_a_page(tmp_path: Path) -> None:
         "html", report_on(open_session(folder)), open_session(folder), None, Canvas()
     )
     assert "Nothing to compare" in page
+
+
+def test_where_a_token_stands_counts_whatever_its_numbers_mean() -> None:
+    """Numbers of a pair that may not be compared are struck out; places are not."""
+    page = _page(open_session(BROKEN))
+    assert ".void td.n{text-decoration:line-through}" in page.replace(
+        ".void .value,", ""
+    )
+    assert page.index(".void td.p{text-decoration:none}") > page.index(".void td.n")
+    start = page.index('id="worst"')
+    row = page[
+        page.index("<tbody>", start) : page.index("</tr>", page.index("<tbody>", start))
+    ]
+    assert re.findall('<td class="n( p)?">', row)[:3] == [" p", " p", ""]

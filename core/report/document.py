@@ -77,7 +77,7 @@ class TableColumn:
     ``right`` aligns numbers; ``wraps`` breaks the last column into lines instead of
     running over the edge. Of a column of a fixed width, ``most`` are the cells after
     which a text is cut. A ``word`` is never broken, a ``context`` takes what room there
-    is.
+    is, a ``place`` says where something is and counts whatever else means nothing.
     """
 
     title: str
@@ -86,7 +86,7 @@ class TableColumn:
     gap: int = 0
     wraps: bool = False
     most: int | None = None
-    kind: Literal["", "word", "context"] = ""
+    kind: Literal["", "word", "context", "place"] = ""
 
 
 @dataclass(frozen=True, slots=True)

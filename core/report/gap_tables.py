@@ -38,6 +38,7 @@ from logdrift.core.report.table_parts import (
     error_cells,
     nats_cell,
     number_column,
+    place_column,
     signed_cell,
     table_of,
 )
@@ -231,11 +232,12 @@ def worst_tokens_on_a_page(
     """
     multiples = [token.times_floor for token in tokens]
     floor = any(multiple is not None for multiple in multiples)
-    numbers = ["seq", "pos", "Δ", "floor", "log p_A", "log p_B", "rank A→B"]
+    numbers = ["Δ", "floor", "log p_A", "log p_B", "rank A→B"]
     if not floor:
         numbers.remove("floor")
+    places = map(place_column, ("seq", "pos"))
     context = TableColumn("in context", kind="context")
-    columns = (*map(number_column, numbers), context)
+    columns = (*places, *map(number_column, numbers), context)
     rows = [_token_on_a_page(token, anchor, floor=floor) for token in tokens]
     return table_of(columns, rows)
 
@@ -270,8 +272,9 @@ def worst_sequences_table(
     chart: Callable[[int], TableCell] | None = None,
 ) -> TableBlock:
     """The sequences with the largest gaps; ``chart`` draws the last cell of a row."""
-    numbers = ("seq", "tokens", "MAE", "mean Δ", "max |Δ|", "log ratio")
-    columns = columns_of((), numbers)
+    places = map(place_column, ("seq", "tokens"))
+    numbers = map(number_column, ("MAE", "mean Δ", "max |Δ|", "log ratio"))
+    columns = (*places, *numbers)
     if chart is not None:
         columns = (*columns, TableColumn("Δ along it"))
     rows: list[TableCells] = []

@@ -14,6 +14,7 @@ from logdrift.core.report.table_parts import (
     count_cell,
     nats_cell,
     number_column,
+    place_column,
     signed_cell,
     table_of,
 )
@@ -39,7 +40,8 @@ def marks_table(
     tokens that are not captured are left out.
     """
     columns = (
-        *map(number_column, ("seq", "pos", "Δ", "log p_A", "log p_B")),
+        *map(place_column, ("seq", "pos")),
+        *map(number_column, ("Δ", "log p_A", "log p_B")),
         TableColumn("in context", kind="context"),
         TableColumn("note", kind="context"),
     )

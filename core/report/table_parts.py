@@ -23,6 +23,11 @@ def number_column(title: str, width: int | None = None, gap: int = 0) -> TableCo
     return TableColumn(title, width, right=True, gap=gap)
 
 
+def place_column(title: str) -> TableColumn:
+    """A column of numbers that say where something is."""
+    return TableColumn(title, right=True, kind="place")
+
+
 def columns_of(names: Iterable[str], numbers: Iterable[str]) -> tuple[TableColumn, ...]:
     """Columns of ``names``, then columns of ``numbers``."""
     return (*map(TableColumn, names), *map(number_column, numbers))

@@ -76,7 +76,7 @@ _GROUPS = {
     "pair": "pairs",
     "dim": "dim",
 }
-_COLUMNS = {"": "", "word": "w", "context": "c"}
+_COLUMNS = {"": "", "word": "w", "context": "c", "place": "n p"}
 _FOOTER = (
     "Δ = log p_A - log p_B in nats, for the same token after the same tokens; r ="
     " exp(Δ). Where a number is unknown it could not be observed or computed."
@@ -329,7 +329,7 @@ def _table(block: TableBlock) -> str:
 
 def _column_class(column: TableColumn) -> str:
     name = _COLUMNS[column.kind]
-    if column.right:
+    if column.right and not name:
         name = "n"
     if name:
         return f' class="{name}"'

@@ -80,6 +80,7 @@ details.pair>summary{font-weight:600}
 .void .dim{opacity:.45;filter:grayscale(1)}
 .void .value small{display:inline-block;margin-left:.3em}
 .void .value,.void td.n{text-decoration:line-through}
+.void td.p{text-decoration:none}
 .legend{display:flex;flex-wrap:wrap;gap:6px 14px;font-size:13px;margin:0 0 10px}
 .legend span span{padding:1px 7px;border-radius:3px}
 main>.panel{margin:0 0 12px}
