@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from rich.cells import cell_len
 from textual.pilot import Pilot
 
 from benchmarks.make_session import make_session
@@ -14,8 +15,8 @@ from logdrift.tui.screens.prompt import LinePrompt
 from logdrift.tui.screens.texts import Picker, TextScreen
 from logdrift.tui.screens.why import WhyScreen
 from logdrift.tui.widgets import bars
-from logdrift.tui.widgets.bars import Hints, fitting, seconds_to_read
-from tests.tui_screen import SIZES, explorer, make_app, text, until
+from logdrift.tui.widgets.bars import Hints, fitting, heading_parts, seconds_to_read
+from tests.tui_screen import SIZES, explorer, judged, make_app, text, until
 
 PANES = {
     "tokens": ("move", "next Δ"),
@@ -178,3 +179,45 @@ def test_keys_of_ones_own_stand_on_the_line() -> None:
     hints = key_hints("explorer", "app", panes=("move",), keymap=keymap)
     assert ("F9", "why") in [hint[:2] for hint in hints]
     assert "search" not in [hint.word for hint in hints]
+
+
+def kinds_of(screen: object) -> set[str]:
+    """The names of its class and of those that this one is made from."""
+    return {kind.__name__ for kind in type(screen).__mro__}
+
+
+OPENS = {"facts": "FactsScreen", "pair": "Picker", "report": "ReportScreen"}
+"""What a click on the parts of the header opens."""
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(("action", "opens"), OPENS.items())
+async def test_a_click_on_a_part_of_the_header_opens_its_screen(
+    session: Path, size: tuple[int, int], action: str, opens: str
+) -> None:
+    app = make_app(session)
+    async with app.run_test(size=size) as pilot:
+        screen = await judged(pilot)
+        header = screen.pane_group.header
+        await until(pilot, lambda: bool(header.heading and header.heading.measured))
+        heading = header.heading
+        assert heading is not None
+        column = 1
+        for part in heading_parts(heading, header.inner_width, screen.palette):
+            cells = sum(cell_len(words) for words, _ in part.runs)
+            if part.action == action and cells:
+                await pilot.click(header, offset=(column + cells - 1, 0))
+                await until(pilot, lambda: opens in kinds_of(app.screen))
+                return
+            column += cells
+        assert action == "report", "only numbers are left out where there is no room"
+
+
+async def test_a_click_on_the_counts_shows_the_sequences(session: Path) -> None:
+    app = make_app(session)
+    async with app.run_test(size=(120, 36)) as pilot:
+        screen = await judged(pilot)
+        header = screen.pane_group.header
+        await until(pilot, lambda: " seq ·" in text(header))
+        await pilot.click(header, offset=(text(header).index(" seq ·"), 0))
+        await until(pilot, lambda: screen.focused is screen.sequences)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from rich.cells import cell_len
 from rich.style import Style
@@ -56,8 +57,22 @@ class Bar(Text, can_focus=False):
         self.draw()
 
 
+class HeaderPart(NamedTuple):
+    """A part of the header, and the command of the explorer that a click on it runs."""
+
+    action: str
+    runs: Runs
+
+
+_PROBLEM = "log"
+"""What a click on a line with a problem runs."""
+
+
 class Header(Bar):
-    """Session, pair and progress; below them what is wrong, if anything."""
+    """Session, pair and progress; below them what is wrong, if anything.
+
+    A click on a part opens what tells more about it.
+    """
 
     heading: Heading | None = None
 
@@ -75,6 +90,26 @@ class Header(Bar):
             rows = heading_rows(heading, width, self.palette)
             self.put(rows)
 
+    async def on_click(self, event: Click) -> None:
+        event.stop()
+        action = self._action_at(event.x, event.y)
+        if action:
+            await self.screen.run_action(action)
+
+    def _action_at(self, x: int, y: int) -> str:
+        """The command of what stands at a cell; "" for none."""
+        heading = self.heading
+        if heading is None:
+            return ""
+        if y > 0:
+            return _PROBLEM
+        end = 1
+        for part in heading_parts(heading, self.inner_width, self.palette):
+            end += _cells(part.runs)
+            if x < end:
+                return part.action
+        return ""
+
 
 def heading_rows(heading: Heading, width: int, palette: Palette) -> list[Runs]:
     """The header's lines in ``width`` cells.
@@ -83,8 +118,10 @@ def heading_rows(heading: Heading, width: int, palette: Palette) -> list[Runs]:
     """
     margin: Run = (" ", palette.text)
     room = width - 2
-    first = _first_line(heading, width, palette)
-    rows = [[margin, *first]]
+    first: Runs = [margin]
+    for part in heading_parts(heading, width, palette):
+        first += part.runs
+    rows = [first]
     for problem in heading.problems:
         text = fit(problem, room)
         run = (text, palette.bad)
@@ -92,7 +129,10 @@ def heading_rows(heading: Heading, width: int, palette: Palette) -> list[Runs]:
     return rows
 
 
-def _first_line(heading: Heading, width: int, palette: Palette) -> Runs:
+def heading_parts(
+    heading: Heading, width: int, palette: Palette
+) -> tuple[HeaderPart, ...]:
+    """The parts of the first line, as many as there is room for."""
     pair = heading.pair
     missing = _missing(heading, palette)
     state = _state(heading, palette)
@@ -107,25 +147,27 @@ def _first_line(heading: Heading, width: int, palette: Palette) -> Runs:
     if used + _cells(counts) > width:
         counts = []
     used += _cells(counts)
+    measured: Runs = []
     for number_runs in numbers:
         used += _cells(number_runs)
         if used > width:
             break
-        missing += number_runs
+        measured += number_runs
 
-    others = [*counts, *missing, *state]
+    others = [*counts, *missing, *measured, *state]
     room = width - 2 - _cells(others)
     room_for_name = max(8, room - pair_cells)
     name_cells = min(whole_name, room_for_name)
     name = fit(heading.name, name_cells)
     pair_runs = _pair(pair, room - name_cells, palette)
-    return [
-        (name, palette.strong),
-        *counts,
-        *pair_runs,
-        *missing,
-        *state,
-    ]
+    return (
+        HeaderPart("facts", [(name, palette.strong)]),
+        HeaderPart("pane('sequences')", counts),
+        HeaderPart("pair", pair_runs),
+        HeaderPart("why", missing),
+        HeaderPart("report", measured),
+        HeaderPart("log", state),
+    )
 
 
 def _state(heading: Heading, palette: Palette) -> Runs:
