@@ -5,6 +5,7 @@ is.
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, ClassVar, NamedTuple
@@ -18,6 +19,8 @@ from textual.widgets import Input
 from logdrift.tui.actions import COMMANDS, Command, commands
 from logdrift.tui.screens.base import BaseScreen, SafeScreen
 from logdrift.tui.services import services
+
+_WORD = re.compile(r"[^\s:,]+")
 
 
 class Commands(Provider):
@@ -39,20 +42,47 @@ class Commands(Provider):
             yield DiscoveryHit(entry, run, help=self._help(command))
 
     async def search(self, query: str) -> Hits:
+        """What has the words of the query, in its title first; where nothing has, what
+        has its letters.
+        """
+        applicable = [*self._applicable()]
         matcher = self.matcher(query)
-        for command, run in self._applicable():
-            entry = _entry(command)
-            score = matcher.match(f"{entry} {command.help}")
+        scores = [_by_words(command, query) for command, _ in applicable]
+        if not any(scores):
+            scores = [
+                matcher.match(f"{_entry(command)} {command.help}")
+                for command, _ in applicable
+            ]
+        for (command, run), score in zip(applicable, scores, strict=True):
             if score > 0:
-                title = matcher.highlight(entry)
+                title = matcher.highlight(_entry(command))
                 yield Hit(score, title, run, help=self._help(command))
 
     def _help(self, command: Command) -> str:
+        """Its keys, and what its title does not say."""
         keymap = services(self.app).keymap
         keys = " ".join(command.key_names(keymap))
-        if keys:
-            return f"{keys}   {command.help}"
-        return command.help
+        parts = [part for part in (keys, command.rest) if part]
+        return "   ".join(parts)
+
+
+def _by_words(command: Command, query: str) -> float:
+    """How well the words of a query begin words of a command: 3 for its title and
+    group, 2 with the rest of its help, 1 with words that mean it, else 0.
+    """
+    asked = query.lower().split()
+    words: list[str] = []
+    better = 3.0
+    for text in (_entry(command), command.rest, command.also):
+        words += _WORD.findall(text.lower())
+        if asked and all(_begins(part, words) for part in asked):
+            return better
+        better -= 1
+    return 0.0
+
+
+def _begins(part: str, words: list[str]) -> bool:
+    return any(word.startswith(part) for word in words)
 
 
 def _entry(command: Command) -> str:

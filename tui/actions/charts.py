@@ -25,6 +25,7 @@ CHART_COMMANDS: tuple[Command, ...] = (
         action="charts",
         keys=("C",),
         help="Charts: choose one from the list",
+        also="plot graph histogram scatter",
     ),
     Command(
         scope="charts",
@@ -34,6 +35,7 @@ CHART_COMMANDS: tuple[Command, ...] = (
         hint="zoom",
         keymap_name="zoom_chart",
         near=("chart", "inspector"),
+        also="maximize fullscreen enlarge",
     ),
     Command(
         scope="charts",
@@ -50,6 +52,7 @@ CHART_COMMANDS: tuple[Command, ...] = (
         help="Export the chart: as text, SVG, or CSV of the numbers behind it",
         hint="export",
         near=("chart",),
+        also="svg image save",
     ),
     Command(
         scope="chart",

@@ -54,6 +54,8 @@ class Command(NamedTuple):
         hint: the word beside its key on the line of keys, "" for none.
         palette: whether the palette lists it.
         keymap_name: what a keymap calls it, where action and arguments make no name.
+        also: words that people look for and that its help does not have; palette and
+            command line find it by them.
         near: the panes for which the line of keys names it first.
     """
 
@@ -66,6 +68,7 @@ class Command(NamedTuple):
     palette: bool = True
     keymap_name: str = ""
     near: tuple[Scope, ...] = ()
+    also: str = ""
 
     @property
     def name(self) -> str:
@@ -90,6 +93,12 @@ class Command(NamedTuple):
         before_colon, _, _ = self.help.partition(":")
         before_comma, _, _ = before_colon.partition(",")
         return before_comma
+
+    @property
+    def rest(self) -> str:
+        """The help behind the title, "" for nothing."""
+        behind = self.help[len(self.title) :]
+        return behind.lstrip(",: ")
 
     def keys_in(self, keymap: Keymap = NO_KEYMAP) -> tuple[str, ...]:
         """Its keys by Textual's names; a keymap may give it others."""

@@ -11,6 +11,7 @@ EVERYWHERE_COMMANDS: tuple[Command, ...] = (
         keys=("question_mark", "f1"),
         help="Help: all keys and what the colours mean",
         hint="help",
+        also="shortcuts manual legend",
     ),
     Command(
         scope="app",
@@ -31,6 +32,7 @@ EVERYWHERE_COMMANDS: tuple[Command, ...] = (
         action="quit_now",
         keys=("ctrl+q",),
         help="Quit at once, from any screen",
+        also="exit close",
     ),
     Command(
         scope="app",
@@ -50,12 +52,14 @@ EVERYWHERE_COMMANDS: tuple[Command, ...] = (
         action="redraw",
         keys=("ctrl+l",),
         help="Draw the screen again: where something else has written to the terminal",
+        also="repaint garbage refresh",
     ),
     Command(
         scope="app",
         action="save_picture",
         keys=("P",),
         help="Picture: save the screen as it stands, as SVG",
+        also="screenshot image",
     ),
     Command(
         scope="app",
@@ -63,6 +67,7 @@ EVERYWHERE_COMMANDS: tuple[Command, ...] = (
         arguments=("dark",),
         keys=(),
         help="Dark theme",
+        also="colors scheme",
     ),
     Command(
         scope="app",
@@ -70,6 +75,7 @@ EVERYWHERE_COMMANDS: tuple[Command, ...] = (
         arguments=("light",),
         keys=(),
         help="Light theme",
+        also="colors scheme",
     ),
     Command(
         scope="app",
@@ -77,5 +83,6 @@ EVERYWHERE_COMMANDS: tuple[Command, ...] = (
         arguments=("high-contrast",),
         keys=(),
         help="High-contrast theme",
+        also="colors scheme",
     ),
 )

@@ -28,6 +28,7 @@ EXPLORER_COMMANDS: tuple[Command, ...] = (
         help="Why: the causes of the gap, ranked, with their evidence",
         hint="why",
         near=("move",),
+        also="cause reason explain diagnose experiment prove",
     ),
     Command(
         scope="explorer",
@@ -41,6 +42,7 @@ EXPLORER_COMMANDS: tuple[Command, ...] = (
         keys=("p",),
         help="Pair: choose the two captures to compare",
         hint="pair",
+        also="backends engines",
     ),
     Command(
         scope="explorer",
@@ -49,6 +51,7 @@ EXPLORER_COMMANDS: tuple[Command, ...] = (
         help="Threshold: choose what counts as divergent, with counts",
         hint="threshold",
         near=("move",),
+        also="cutoff tolerance quantile",
     ),
     Command(
         scope="explorer",
@@ -57,6 +60,7 @@ EXPLORER_COMMANDS: tuple[Command, ...] = (
         help="Search text, also across tokens, or ids",
         hint="search",
         near=("move",),
+        also="find grep",
     ),
     Command(
         scope="explorer",
@@ -64,6 +68,7 @@ EXPLORER_COMMANDS: tuple[Command, ...] = (
         keys=("W",),
         help="Worst tokens of all sequences: a list, sorted and filtered",
         hint="worst",
+        also="largest biggest top outliers maximum",
     ),
     Command(
         scope="explorer",
@@ -89,6 +94,7 @@ EXPLORER_COMMANDS: tuple[Command, ...] = (
         ),
         hint="colour",
         near=("move",),
+        also="color entropy rank ratio highlight",
     ),
     Command(
         scope="explorer",
@@ -123,6 +129,7 @@ EXPLORER_COMMANDS: tuple[Command, ...] = (
         help="Sort the sequences: by the next number",
         hint="sort",
         near=("list",),
+        also="order",
     ),
     Command(
         scope="explorer",
@@ -130,12 +137,14 @@ EXPLORER_COMMANDS: tuple[Command, ...] = (
         keys=("colon",),
         help="Go to a place or do a command: 120, 3:120, #30010, sort worst, q",
         hint="go to",
+        also="position line jump",
     ),
     Command(
         scope="explorer",
         action="modes",
         keys=("O",),
         help="Colour tokens by: choose from the list",
+        also="color entropy rank ratio highlight",
     ),
     Command(
         scope="explorer",
@@ -144,6 +153,7 @@ EXPLORER_COMMANDS: tuple[Command, ...] = (
         help="Jump to a marked token by its letters",
         hint="jump",
         near=("move",),
+        also="hints easymotion",
     ),
     Command(
         scope="explorer",
@@ -169,6 +179,7 @@ EXPLORER_COMMANDS: tuple[Command, ...] = (
         keys=("u",),
         help="Undo the last jump",
         hint="undo",
+        also="back history",
     ),
     Command(
         scope="explorer",
@@ -182,12 +193,14 @@ EXPLORER_COMMANDS: tuple[Command, ...] = (
         keys=("b",),
         help="Mark the token, with a note",
         hint="mark",
+        also="bookmark annotate",
     ),
     Command(
         scope="explorer",
         action="marks",
         keys=("B",),
         help="Marks: list them, go to one",
+        also="bookmarks notes",
     ),
     Command(
         scope="explorer",
@@ -196,6 +209,7 @@ EXPLORER_COMMANDS: tuple[Command, ...] = (
         help="Filter the sequences: by text, id, divergence or mark",
         hint="filter",
         near=("list",),
+        also="only hide grep",
     ),
     Command(
         scope="explorer",
@@ -204,6 +218,7 @@ EXPLORER_COMMANDS: tuple[Command, ...] = (
         help="Sort the sequences by: choose from the list",
         hint="sort by",
         near=("list",),
+        also="order rank",
     ),
     Command(
         scope="explorer",
@@ -212,6 +227,7 @@ EXPLORER_COMMANDS: tuple[Command, ...] = (
         help="Order the alternatives by the other side",
         hint="other side",
         near=("inspector",),
+        also="swap",
     ),
     Command(
         scope="explorer",
@@ -225,6 +241,7 @@ EXPLORER_COMMANDS: tuple[Command, ...] = (
         keys=("L",),
         help="Log: the last lines of a backend's log",
         hint="log",
+        also="error output stderr traceback",
     ),
     Command(
         scope="explorer",
@@ -233,6 +250,7 @@ EXPLORER_COMMANDS: tuple[Command, ...] = (
         help="Copy the token under the cursor with its numbers",
         hint="copy",
         near=("inspector",),
+        also="clipboard yank",
     ),
     Command(
         scope="explorer",
@@ -240,6 +258,7 @@ EXPLORER_COMMANDS: tuple[Command, ...] = (
         keys=("m",),
         help="Matrix: every capture against every capture",
         hint="matrix",
+        also="table grid all pairs",
     ),
     Command(
         scope="explorer",
@@ -247,12 +266,14 @@ EXPLORER_COMMANDS: tuple[Command, ...] = (
         keys=("d",),
         help="Settings: how the captures really ran, differences first",
         hint="settings",
+        also="config options flags environment versions",
     ),
     Command(
         scope="explorer",
         action="limits",
         keys=("T",),
         help="Limits: what each framework calls normal, compared with this pair",
+        also="normal usual tolerance verl slime",
     ),
     Command(
         scope="explorer",
@@ -260,6 +281,7 @@ EXPLORER_COMMANDS: tuple[Command, ...] = (
         keys=("R",),
         help="Report: look at it, copy it, save it",
         hint="report",
+        also="html markdown json export summary",
     ),
     Command(
         scope="explorer",
@@ -267,12 +289,14 @@ EXPLORER_COMMANDS: tuple[Command, ...] = (
         keys=("H",),
         help="HTML: save the report as a page, with causes, experiments and marks",
         hint="html",
+        also="share export browser page",
     ),
     Command(
         scope="explorer",
         action="before",
         keys=("e",),
         help="Earlier session: choose one, and see before and after as a chart",
+        also="compare diff baseline regression",
     ),
     Command(
         scope="explorer",

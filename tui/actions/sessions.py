@@ -18,6 +18,7 @@ SESSION_COMMANDS: tuple[Command, ...] = (
         keys=("w",),
         help="Why: the causes of the session's gap, ranked, with their evidence",
         hint="why",
+        also="cause reason explain diagnose experiment",
     ),
     Command(
         scope="sessions",
@@ -25,6 +26,7 @@ SESSION_COMMANDS: tuple[Command, ...] = (
         keys=("W",),
         help="Worst tokens of all sequences of the session",
         hint="worst",
+        also="largest biggest top outliers",
     ),
     Command(
         scope="sessions",
@@ -32,6 +34,7 @@ SESSION_COMMANDS: tuple[Command, ...] = (
         keys=("R",),
         help="Report of the session: look at it, copy it, save it",
         hint="report",
+        also="markdown json summary",
     ),
     Command(
         scope="sessions",
@@ -39,6 +42,7 @@ SESSION_COMMANDS: tuple[Command, ...] = (
         keys=("ctrl+n",),
         help="New capture: model, prompts, backends",
         hint="new capture",
+        also="run record engine vllm sglang transformers",
     ),
     Command(
         scope="sessions",
@@ -53,6 +57,7 @@ SESSION_COMMANDS: tuple[Command, ...] = (
         keys=("f", "slash"),
         help="Filter: only sessions with these words",
         hint="filter",
+        also="find search",
     ),
     Command(
         scope="sessions",
@@ -60,6 +65,7 @@ SESSION_COMMANDS: tuple[Command, ...] = (
         keys=("space",),
         help="Compare two sessions: mark the earlier one, then the later one",
         hint="compare",
+        also="diff before after",
     ),
     Command(
         scope="sessions",
@@ -79,6 +85,7 @@ SESSION_COMMANDS: tuple[Command, ...] = (
         action="save_page",
         keys=("H",),
         help="HTML: save the report as a page, with causes, experiments and marks",
+        also="share export browser page",
     ),
     Command(
         scope="sessions",
@@ -86,6 +93,7 @@ SESSION_COMMANDS: tuple[Command, ...] = (
         keys=("f2",),
         help="Rename the folder of the session",
         hint="rename",
+        also="move name",
     ),
     Command(
         scope="sessions",
@@ -93,6 +101,7 @@ SESSION_COMMANDS: tuple[Command, ...] = (
         keys=("delete", "D"),
         help="Delete the session: asks first",
         hint="delete",
+        also="remove",
     ),
     Command(
         scope="sessions",
@@ -100,6 +109,7 @@ SESSION_COMMANDS: tuple[Command, ...] = (
         keys=("I",),
         help="Import: a session folder or a file with log-probabilities",
         hint="import",
+        also="load dump",
     ),
     Command(
         scope="sessions",
@@ -107,6 +117,7 @@ SESSION_COMMANDS: tuple[Command, ...] = (
         keys=("f5",),
         help="Resume: capture what a partial or failed session lacks",
         hint="resume",
+        also="continue restart",
     ),
     Command(
         scope="sessions",
@@ -126,6 +137,7 @@ SESSION_COMMANDS: tuple[Command, ...] = (
         action="refresh",
         keys=("r",),
         help="Read the folder again",
+        also="reload update",
     ),
     Command(
         scope="form",
@@ -231,5 +243,6 @@ SESSION_COMMANDS: tuple[Command, ...] = (
         keys=("v",),
         help="Before and after as a chart, in the explorer of the later session",
         hint="chart",
+        also="plot graph compare",
     ),
 )

@@ -25,6 +25,7 @@ TABLE_COMMANDS: tuple[Command, ...] = (
         keys=("O",),
         help="Metric: choose the number that is shown",
         hint="metric",
+        also="mae kl k3",
     ),
     Command(
         scope="matrix",
@@ -230,6 +231,7 @@ TABLE_COMMANDS: tuple[Command, ...] = (
         keys=("v",),
         help="Format: text or Markdown",
         hint="format",
+        also="html json",
     ),
     Command(
         scope="report",

@@ -18,6 +18,7 @@ WHY_COMMANDS: tuple[Command, ...] = (
         keys=("x",),
         help="Experiments: one knob changed, captured again, judged",
         hint="experiments",
+        also="prove test run ablation",
     ),
     Command(
         scope="why",
@@ -32,6 +33,7 @@ WHY_COMMANDS: tuple[Command, ...] = (
         keys=("A",),
         help="Causes: the table of all of them, in the order of checking",
         hint="table",
+        also="reasons list",
     ),
     Command(
         scope="why",
@@ -39,6 +41,7 @@ WHY_COMMANDS: tuple[Command, ...] = (
         keys=("i",),
         help="Identity: what each engine really loaded, tensor by tensor",
         hint="identity",
+        also="weights checkpoint same model",
     ),
     Command(
         scope="why",
@@ -46,6 +49,7 @@ WHY_COMMANDS: tuple[Command, ...] = (
         keys=("y",),
         help="Layers: where in the model the token under the cursor begins to differ",
         hint="layers",
+        also="hidden states activations bisect",
     ),
     Command(
         scope="why",
@@ -67,6 +71,7 @@ WHY_COMMANDS: tuple[Command, ...] = (
         keys=("c",),
         help="Copy the cause with its evidence",
         hint="copy",
+        also="clipboard",
     ),
     Command(
         scope="why",

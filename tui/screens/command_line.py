@@ -99,7 +99,7 @@ def _typed_commands(screen: Screen[Any]) -> Iterator[TypedCommand]:
             continue
         yield TypedCommand(
             name=_name(command),
-            others=(command.id, command.title, *_SHORT.get(command.action, ())),
+            others=_other_names(command),
             help=command.help,
             run=partial(_run, screen, active),
             listed=command.palette,
@@ -115,6 +115,12 @@ def _name(command: Command) -> str:
     """``next-divergence``, ``theme-dark``."""
     _, _, name = command.id.partition(".")
     return plain_name(name)
+
+
+def _other_names(command: Command) -> tuple[str, ...]:
+    """Its id and title, what an editor calls it, and words that mean it."""
+    short = _SHORT.get(command.action, ())
+    return (command.id, command.title, *short, *command.also.split())
 
 
 def _elsewhere(name: str) -> str:
