@@ -263,3 +263,14 @@ def test_a_file_has_points_in_the_colours_of_both_sides(
     assert "cx-line" not in svg, "no line from token to token"
     assert ("threshold" in svg) == (name != "scatter")
     assert ">95%<" in svg if name == "mean_gap" else ">95%<" not in svg
+
+
+def test_a_file_shows_the_threshold_although_one_token_is_far_out(
+    tmp_path: Path,
+) -> None:
+    b = -np.linspace(0.5, 8, 60).astype(np.float32)
+    a = (b + np.linspace(-1.5, 1.5, 60)).astype(np.float32)
+    source = source_of(tmp_path / "wide", a, b, 0.1)
+    for name, reach in (("gap", "all"), ("delta", "one")):
+        chart = CHARTS[index_of(name)].load()(source, reach)  # type: ignore[arg-type]
+        assert ">threshold<" in chart_svg(chart), name

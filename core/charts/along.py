@@ -9,7 +9,7 @@ import numpy as np
 
 from logdrift.core.charts.base import Array, Chart, Table
 from logdrift.core.charts.data import NothingToDraw
-from logdrift.core.charts.guides import ZERO, seen_guides, threshold_guide
+from logdrift.core.charts.guides import ZERO, rows_of, seen_guides, threshold_guide
 from logdrift.core.charts.marks import (
     BAND,
     Area,
@@ -313,7 +313,8 @@ class DeltaChart(AlongChart):
         columns = area.columns
         threshold = self.source.threshold
         axis = self.axes(columns).y
-        guides = seen_guides([threshold_guide(threshold)], axis, area.lines)
+        lines = rows_of(self, area)
+        guides = seen_guides([threshold_guide(threshold)], axis, lines)
         at, delta = envelope(self.delta, columns)
         levels = sign_levels(delta, threshold)
         stems = Stems(at, delta, levels)

@@ -13,7 +13,12 @@ import numpy as np
 
 from logdrift.core.charts.along import SIDES, beyond_words, delta_range
 from logdrift.core.charts.base import Array, Table
-from logdrift.core.charts.guides import Guide, seen_guides, threshold_guide
+from logdrift.core.charts.guides import (
+    Guide,
+    rows_of,
+    seen_guides,
+    threshold_guide,
+)
 from logdrift.core.charts.logprobs import dots_of
 from logdrift.core.charts.marks import (
     DOT_COLUMNS,
@@ -34,6 +39,8 @@ from logdrift.core.numbers import counted, plus, short
 _MOST = 0.995
 _BEYOND_MOST = 1.25
 """An axis reaches so far beyond the size that so many of the tokens stay below."""
+_WORTH_CUTTING = 1.5
+"""An axis that would be no longer than so many times that holds all tokens."""
 _MIDDLE_95 = (0.025, 0.975)
 
 
@@ -58,7 +65,7 @@ class GapChart(PossibleChart):
         drawn = self.size[is_drawn]
         most = float(np.quantile(drawn, _MOST)) * _BEYOND_MOST
         top = max(most, 2 * self.source.threshold)
-        if not drawn.max() > top:
+        if drawn.max() <= _WORTH_CUTTING * top:
             return self.delta
         return np.clip(self.delta, -top, top)
 
@@ -70,7 +77,7 @@ class GapChart(PossibleChart):
             return []
         farthest = self.delta[far[self.size[far].argmax()]]
         tokens = counted(len(far), "token")
-        return [f"{tokens} further out, at the edge, up to {_signed(farthest)}"]
+        return [f"{tokens} further out, at the edge, up to {_signed(farthest)} nats"]
 
     @abstractmethod
     def across_of(self, a: Array, b: Array) -> Array:
@@ -125,7 +132,7 @@ class GapChart(PossibleChart):
         bins = self.bins(area, DOT_COLUMNS, DOT_ROWS)
         dots = dots_of(bins, self.delta, threshold, places)
         axis = self.axes(area.columns).y
-        guides = seen_guides(self.guides, axis, area.lines)
+        guides = seen_guides(self.guides, axis, rows_of(self, area))
         legend = (
             f"→ {self.across_words}, ↑ Δ = log p A − log p B, nats; {SIDES}",
             beyond_words(self.delta, threshold),

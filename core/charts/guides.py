@@ -7,9 +7,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from logdrift.core.charts.marks import ChartAxis, Level
+from logdrift.core.charts.base import Chart
+from logdrift.core.charts.marks import Area, ChartAxis, Level
 from logdrift.core.numbers import short
 
+_SVG_ROWS = 101
+"""In a picture of 204 pixels between its axes: lines two pixels apart."""
 ZERO = Level(0)
 """The line at 0."""
 
@@ -28,6 +31,15 @@ def threshold_guide(threshold: float) -> Guide:
     above = Level(threshold, "threshold", "t")
     below = Level(-threshold, "", "t")
     return Guide("t", f"threshold ±{short(threshold)} nats", (above, below))
+
+
+def rows_of(chart: Chart, area: Area) -> int:
+    """The rows in which lines can be told apart: an SVG has finer ones than the places
+    of its dots.
+    """
+    if area is chart.detail:
+        return _SVG_ROWS
+    return area.lines
 
 
 @dataclass(frozen=True, slots=True)
