@@ -9,6 +9,7 @@ from textual import on
 from textual.app import ComposeResult
 from textual.message import Message
 
+from logdrift.core.report.document import Gap
 from logdrift.tui.bindings import bindings
 from logdrift.tui.faults import background
 from logdrift.tui.models.comparison import ChangedToken, Comparison, compare_folders
@@ -97,11 +98,14 @@ class DiffScreen(BaseScreen, inherit_bindings=False):
         self.query_one("#answer", Bar).put(rows)
 
     def _show_text(self) -> None:
+        """What the answer rests on; the answer itself stands above."""
         from logdrift.core.report.diff_document import diff_document
         from logdrift.core.report.layout import Canvas
         from logdrift.core.report.paint.text import styled_lines
 
-        document = diff_document(self.comparison.diff)
+        _, *document = diff_document(self.comparison.diff)
+        if isinstance(document[0], Gap):
+            del document[0]
         width = min(_WIDEST, self.size.width) - 3
         lines = styled_lines(document, Canvas(width))
         self.reading.put(self.comparison.title, indented(lines, self.palette))
@@ -177,8 +181,13 @@ class DiffScreen(BaseScreen, inherit_bindings=False):
         self.action_next_text()
 
     def text_to_save(self) -> str:
-        """The whole diff."""
-        return self.reading.plain
+        """The whole diff, as the command prints it."""
+        from logdrift.core.report.diff_document import diff_document
+        from logdrift.core.report.layout import Canvas
+        from logdrift.core.report.paint.text import paint_text
+
+        document = diff_document(self.comparison.diff)
+        return paint_text(document, Canvas(_WIDEST))
 
     def action_copy(self) -> None:
         outcome = self.logdrift.copy_text(self.text_to_save())
