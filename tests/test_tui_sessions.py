@@ -313,7 +313,7 @@ def test_columns_fit_every_width_and_the_important_ones_come_first(width: int) -
         assert kept >= {"name", "state", "verdict", "mae"}
     if width >= 80:
         assert "cause" in kept
-    if width >= 100:
+    if width >= 120:
         assert "tokens" in kept and dict(columns)["state"] >= 18
 
 

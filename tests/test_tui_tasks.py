@@ -14,10 +14,15 @@ from textual.pilot import Pilot
 from logdrift.core.compare.pair import default_pair, make_pair
 from logdrift.core.compare.usual import USUAL
 from logdrift.core.session.reader import Session, open_session
+from logdrift.tui.app import LogdriftApp
+from logdrift.tui.models.opening import worst_position
+from logdrift.tui.models.places import write_place
+from logdrift.tui.screens.explorer import ExplorerScreen
 from logdrift.tui.screens.sessions import SessionsScreen
 from logdrift.tui.screens.why import WhyScreen
 from tests.conftest import REPOSITORY
 from tests.tui_screen import (
+    explorer,
     head,
     joined,
     lines,
@@ -84,6 +89,47 @@ async def test_is_the_mae_normal_takes_no_key(
         assert f"{mae:.4f} usual" in row
         told = joined(text(screen.detail))
         assert f"is usual for bfloat16 ({USUAL['bfloat16'].words})" in told
+
+
+@pytest.mark.parametrize("size", [(120, 36)])
+async def test_the_worst_token_with_the_top_5_of_each_engine_takes_two(
+    sessions: Path, session: Session, size: SIZE
+) -> None:
+    labels = default_pair(session)
+    assert labels is not None
+    pair = make_pair(session, *labels)
+    worst = worst_position(pair)
+    assert worst is not None
+    app = make_app(None, sessions)
+    async with app.run_test(size=size) as pilot:
+        await listed(pilot)
+        keys = Keys(pilot)
+        await keys.press("enter")
+        await until(pilot, lambda: isinstance(app.screen, ExplorerScreen))
+        screen = explorer(app)
+        assert screen.position == worst
+        await until(pilot, lambda: screen.model.answer is not None)
+        place = write_place(session.sequences, worst)
+        assert f"worst {place} " in text(screen.query_one("#answer"))
+        await keys.press("enter")
+        await until(pilot, lambda: _has_top_5(app, session, worst))
+        assert keys.count == 2
+
+
+def _has_top_5(app: LogdriftApp, session: Session, position: int) -> bool:
+    """Whether the five likeliest tokens of both engines of the pair are on the screen,
+    with the log-probabilities that each gives them.
+    """
+    shown = screen_text(app)
+    labels = default_pair(session)
+    assert labels is not None
+    for label in labels:
+        capture = session.capture(label)
+        assert capture.top_logprobs is not None
+        logprobs = capture.top_logprobs.whole()[position][:5]
+        if not all(f"{logprob:.4f}" in shown for logprob in logprobs):
+            return False
+    return True
 
 
 @SIZES

@@ -15,6 +15,7 @@ LINES = 2
 _GAP = 3
 """Cells between two parts."""
 _ABOVE = ("verdict", "size", "cause")
+_SENTENCES = ("verdict", "cause")
 _FIRST_DROPPED = ("floor", "share", "worst", "size")
 _FIRST_WHOLE = ("size", "cause", "worst", "share", "floor", "verdict")
 _FIRST_KEYS = ("cause", "worst", "verdict", "size", "share", "floor")
@@ -123,12 +124,15 @@ def _cells(line: PlacedLine) -> int:
 
 
 def _stretched(line: PlacedLine, room: int) -> PlacedLine:
-    """The line with more of its first shortened part, as far as there is room."""
+    """The line with more of a reason or cause that was shortened, as far as there is
+    room.
+    """
     spare = room - _cells(line)
     if spare < _WORTH_CUTTING:
         return line
     for index, entry in enumerate(line):
-        if entry.text != entry.part.text:
+        is_shortened = entry.text != entry.part.text
+        if is_shortened and entry.part.name in _SENTENCES:
             most = cell_len(entry.text) + spare
             longer = entry._replace(text=_cut(entry.part.text, most))
             return [*line[:index], longer, *line[index + 1 :]]

@@ -95,7 +95,9 @@ COLUMNS: dict[str, ListColumn] = {
 }
 _STATE_CELLS = 18
 """Of a running session with its time left, where there is room."""
-_ROOMY = 100
+_CAUSE_CELLS = 34
+"""Of most causes with how sure they are, where there is room."""
+_ROOMY = 110
 _NAME_CELLS = 44
 _HEAD_LINES = 2
 
@@ -107,6 +109,7 @@ def layout(width: int, wanted: str = "") -> list[tuple[str, int]]:
     sizes = {name: column.cells for name, column in COLUMNS.items()}
     if width >= _ROOMY:
         sizes["state"] = _STATE_CELLS
+        sizes["cause"] = _CAUSE_CELLS
     chosen: list[str] = []
     used = 1
     for name in sorted(COLUMNS, key=_rank_beside(wanted)):
@@ -263,10 +266,17 @@ class SessionList(Rows):
         if total == 1:
             noun = "session"
         if not self.filter:
-            return f"{total} {noun}"
+            return f"{total:,} {noun}{self._order}"
         listed = len(self.sessions)
         words = visible(self.filter)
-        return f"{listed} of {total} {noun} · filter: {words}"
+        return f"{listed:,} of {total:,} {noun} · filter: {words}"
+
+    @property
+    def _order(self) -> str:
+        """What rows are sorted by, where no head says so."""
+        if self.sort in self.shown_columns:
+            return ""
+        return f" by {COLUMNS[self.sort].title}"
 
     def show(
         self, rows: Sequence[SessionRow] | None = None, *, select: Path | None = None
