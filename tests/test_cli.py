@@ -70,6 +70,7 @@ def test_core_imports_no_screen() -> None:
 
 def test_help_imports_next_to_nothing() -> None:
     assert not _imported("import logdrift.cli.main") & {
+        "difflib",
         "textual",
         "numpy",
         "plotext",
