@@ -47,7 +47,7 @@ class Picture:
     theme: str = "dark"
 
 
-JUDGED = Step(shows="usual for bfloat16")
+JUDGED = Step(shows="usual")
 PICTURES = {
     "explorer.svg": Picture(
         size=(120, 36),
@@ -88,8 +88,8 @@ PICTURES = {
     ),
 }
 FILM = (
-    Step(shows="NOT COMPARABLE", words="logdrift: one session is red"),
-    Step(keys=b"\r", shows="proven", words="Enter: it opens on its worst token"),
+    Step(shows="88%", words="logdrift: one session is red"),
+    Step(keys=b"\r", shows="worst 1:13", words="Enter: it opens on its worst token"),
     Step(keys=b"W", shows="differ", words="W: the worst tokens of all sequences"),
     Step(keys=b"q", shows="Sequence "),
     Step(keys=b"w", shows="1.428", words="w: why? A temperature", seconds=5),

@@ -7,6 +7,7 @@ from xml.etree import ElementTree
 import pytest
 
 from logdrift.tui.picture import CELL_WIDTH, CellRun, FilmScene, Paper, film, still
+from tests.conftest import REPOSITORY
 
 SVG = "{http://www.w3.org/2000/svg}"
 PAPER = Paper(
@@ -72,3 +73,12 @@ def test_a_film_shows_each_scene_in_its_time_and_the_last_one_where_nothing_move
     assert "@keyframes s1{0%{visibility:hidden}50.000%{visibility:visible}}" in svg
     assert ".s{visibility:hidden}.s1{visibility:visible}" in svg
     assert "4s step-end infinite" in svg
+
+
+def test_the_pictures_of_the_documents_name_no_machine() -> None:
+    pictures = sorted((REPOSITORY / "docs").glob("*.svg"))
+    assert pictures
+    for picture in pictures:
+        shown = picture.read_text(encoding="utf-8")
+        for root in ("root", "home", "work", "tmp", "Users"):
+            assert f"/{root}/" not in shown, picture.name

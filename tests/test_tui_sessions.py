@@ -141,6 +141,7 @@ async def test_nothing_there_says_what_to_do_and_enter_shows_the_samples(
         assert app.screen is listed
         await pilot.press("enter")
         await until(pilot, lambda: "sample-temperature" in screen_text(app))
+        assert "samples that come with it" in screen_text(app)
         await pilot.press("q")
         await until(pilot, lambda: app.screen is listed)
         make_session(tmp_path / "none" / "one", 300, 3, 5, captures=2)

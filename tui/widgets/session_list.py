@@ -15,6 +15,7 @@ from textual.message import Message
 from textual.strip import Strip
 
 from logdrift.core.numbers import duration, number
+from logdrift.core.paths import samples_folder
 from logdrift.core.session.visible import visible
 from logdrift.core.words import VERDICTS_IN_A_SENTENCE
 from logdrift.tui.glyphs import fit
@@ -357,6 +358,8 @@ class SessionList(Rows):
         return strip_of(runs, width)
 
     def _title(self, width: int) -> str:
+        if self._folder == samples_folder():
+            return "logdrift · samples that come with it"
         path = str(self._folder)
         path = visible(path)
         note_cells = cell_len(self.note)
