@@ -57,6 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Import, and say what the session holds."""
     from logdrift.cli.closing import closing_lines
+    from logdrift.core.numbers import counted
     from logdrift.core.paths import user_path
     from logdrift.core.processes import cancellable
     from logdrift.core.report.layout import canvas_of
@@ -68,11 +69,12 @@ def run(args: argparse.Namespace) -> int:
         notes = import_session(args.format, args.files, out, args.model, args.fact)
     session = open_session(out)
     labels = ", ".join(info.label for info in session.captures)
-    size = f"{len(session.sequences):,} sequences, {session.sequences.tokens:,} tokens"
+    sequences = counted(len(session.sequences), "sequence")
+    tokens = counted(session.sequences.tokens, "token")
     canvas = canvas_of(sys.stdout)
     for note in notes:
         print(canvas.text(f"note: {note}"), file=sys.stderr)
-    print(canvas.text(f"{out}: {size}, {labels}"))
+    print(canvas.text(f"{out}: {sequences}, {tokens}, {labels}"))
     for line in closing_lines(out):
         print(canvas.text(line))
     return 0

@@ -283,6 +283,13 @@ def counted(count: float, one: str) -> str:
     return f"{count:,.0f} {one}{'' if count == 1 else 's'}"
 
 
+def all_counted(count: int, one: str) -> str:
+    """``all 24 sequences``; of one, ``1 sequence``: there is no all of it."""
+    if count == 1:
+        return counted(count, one)
+    return f"all {counted(count, one)}"
+
+
 def ordinal(count: int) -> str:
     """``1st``, ``2nd``, ``3rd``, ``11th``, ``1,021st``."""
     ending = "th"

@@ -430,7 +430,7 @@ def test_the_command_says_what_it_made_and_refuses_in_one_line(
     file = written(tmp_path / "a.jsonl", LINE)
     done = run_logdrift("import", "jsonl", str(file), "--out", str(tmp_path / "out"))
     assert done.returncode == 0, done.stderr
-    assert "1 sequences, 4 tokens, trainer/recorded, vllm/decode" in done.stdout
+    assert "1 sequence, 4 tokens, trainer/recorded, vllm/decode" in done.stdout
     again = run_logdrift("import", "jsonl", str(file), "--out", str(tmp_path / "out"))
     assert again.returncode == 2 and again.stderr.count("\n") == 1
     assert "exists already: give another --out" in again.stderr

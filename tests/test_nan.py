@@ -786,5 +786,5 @@ def test_a_published_limit_that_holds_without_the_nan_is_not_judged(
         for x in report_pair(pair, "completion")["thresholds"]
     }
     assert judged["mismatch.k1", 0.1]["ok"] is None
-    assert judged["mismatch.k1", 0.1]["note"] == "leaves out 1 tokens that are NaN"
+    assert judged["mismatch.k1", 0.1]["note"] == "leaves out 1 token that is NaN"
     assert judged["probability.mae", 0.005]["ok"] is False

@@ -36,6 +36,7 @@ from logdrift.core.digests import (
 )
 from logdrift.core.engines import TRAINER
 from logdrift.core.errors import CannotWrite, InputError, LogdriftError
+from logdrift.core.numbers import counted
 from logdrift.core.paths import refuse_shipped
 from logdrift.core.plan import BackendSpec, CapturePlan, SamplingSpec, SavedPlan
 from logdrift.core.plan.backend import backend_error
@@ -93,7 +94,7 @@ def create_session(
         interpreter_of(spec)
     model = resolve_model(plan.model)
     own_models = _own_models(plan.backends)
-    say(f"reading {len(prompts)} prompts with the tokenizer of {plan.model}")
+    say(f"reading {counted(len(prompts), 'prompt')} with the tokenizer of {plan.model}")
     prepared = _prepare(plan, model, prompts)
     largest_id = max(map(max, prepared.token_ids))
     for spec, own_model in own_models:

@@ -150,7 +150,7 @@ class AlongChart(Chart):
         if self.reach == "all":
             return f"x: position in the {self.where}"
         if self.has_prompt:
-            return f"p: end of the prompt ({self.prompt} tokens)"
+            return f"p: end of the prompt ({counted(self.prompt, 'token')})"
         return "no prompt"
 
     def pictured(self, marks: list[Mark], legend: list[str], area: Area) -> Picture:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from logdrift.core.charts.data import ChartSource, NothingToDraw, PairData, Reach
 from logdrift.core.charts.marks import Area, Axes, Picture
+from logdrift.core.numbers import all_counted
 
 Array = npt.NDArray[Any]
 Table = Mapping[str, Array]
@@ -73,7 +74,7 @@ class Chart(ABC):
         """What is shown, in words."""
         if self.reach == "one":
             return f"sequence {self.source.sequence}"
-        return f"all {self.data.pair.count:,} sequences"
+        return all_counted(self.data.pair.count, "sequence")
 
     @property
     def scope_words(self) -> str:

@@ -33,7 +33,7 @@ from logdrift.core.compare.buckets import (
     by_position,
     make_buckets,
 )
-from logdrift.core.numbers import range_text, short
+from logdrift.core.numbers import counted, range_text, short
 
 _AXIS = 10
 """Columns that the axis at the left takes, about."""
@@ -151,7 +151,7 @@ class BucketChart(TokenChart):
         bounds = self._range(worst)
         return (
             f"bar: mean |Δ|, {DOT} its root mean square, nats, {self.by}",
-            f"worst: {bounds} with {error} over {worst.tokens:,} tokens",
+            f"worst: {bounds} with {error} over {counted(worst.tokens, 'token')}",
             self.reach_words,
         )
 

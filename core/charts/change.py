@@ -23,7 +23,7 @@ from logdrift.core.charts.marks import (
 )
 from logdrift.core.charts.places import CellPlaces, column_places
 from logdrift.core.charts.reduce import count_bins, count_true, log_bins, log_edges
-from logdrift.core.numbers import percent, short
+from logdrift.core.numbers import counted, percent, short
 from logdrift.core.session.visible import visible
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ class ChangeChart(Chart):
             f"{BOTH} before and after, {ONLY_BELOW} before alone, {ONLY_ABOVE} after"
             " alone",
             f"mean |Δ| {before} → {after} nats",
-            f"smaller at {smaller}, larger at {larger} of {count:,} tokens",
+            f"smaller at {smaller}, larger at {larger} of {counted(count, 'token')}",
             f"before: {old_name}, after: {new_name}",
             "tokens by |Δ|, nats, both axes log",
         )

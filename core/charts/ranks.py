@@ -17,7 +17,7 @@ from logdrift.core.charts.reduce import (
     shares,
     sign_levels,
 )
-from logdrift.core.numbers import percent, short
+from logdrift.core.numbers import counted, percent, short
 
 
 class RankChart(AlongChart):
@@ -137,7 +137,7 @@ class RankChart(AlongChart):
         flips = count_true(self.flips)
         share = percent(flips, self.scored)
         legend = [
-            f"rank differs at {flips} of {self.scored} tokens ({share})",
+            f"rank differs at {flips:,} of {counted(self.scored, 'token')} ({share})",
             "up: A ranks it that many times nearer to the top, down: B does",
         ]
         if flips > drawn:

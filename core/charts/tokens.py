@@ -7,6 +7,7 @@ import numpy as np
 from logdrift.core.charts.base import Array, Chart, Table
 from logdrift.core.charts.data import NothingToDraw
 from logdrift.core.charts.reduce import count_true, nan_outside
+from logdrift.core.numbers import counted
 
 
 class TokenChart(Chart):
@@ -31,7 +32,7 @@ class TokenChart(Chart):
     @property
     def reach_words(self) -> str:
         """Which tokens these are, in words."""
-        return f"{self.what}, {self.scope_words}: {self.number:,} tokens"
+        return f"{self.what}, {self.scope_words}: {counted(self.number, 'token')}"
 
     def tokens_table(self) -> dict[str, Array]:
         """Counted tokens by sequence and position."""

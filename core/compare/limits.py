@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from logdrift.core.compare.metric import metric
+from logdrift.core.numbers import counted
 
 if TYPE_CHECKING:
     from logdrift.core.compare.gate.case import Verdict
@@ -139,8 +140,11 @@ def _left_out(metrics: Metrics, path: str, *, with_nan: bool) -> str | None:
     else:
         impossible = None
     if impossible:
-        return f"leaves out {impossible:.0f} tokens that one side calls impossible"
+        return (
+            f"leaves out {counted(impossible, 'token')} that one side calls impossible"
+        )
     nan = metrics.coverage.nan
     if with_nan and nan and row.section != "coverage":
-        return f"leaves out {nan:.0f} tokens that are NaN"
+        verb = "is" if nan == 1 else "are"
+        return f"leaves out {counted(nan, 'token')} that {verb} NaN"
     return None

@@ -95,10 +95,10 @@ def text_by_delta(
     yield heading("The text, by Δ", "text")
     yield from voided(pair.void)
     words = (
-        f"{len(parts):,} of {arrays.count:,} sequences, {drawn:,} of"
-        f" {arrays.tokens:,} tokens: the worst ones first. Coloured and underlined: |Δ|"
-        " above the step. Hover over a token for its numbers. Grey: without a score on"
-        " both sides."
+        f"{len(parts):,} of {counted(arrays.count, 'sequence')}, {drawn:,} of"
+        f" {counted(arrays.tokens, 'token')}: the worst ones first. Coloured and"
+        " underlined: |Δ| above the step. Hover over a token for its numbers. Grey:"
+        " without a score on both sides."
     )
     steps = [THRESHOLD * 2**step for step in range(STEPS)]
     yield paragraph(words)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from logdrift.core.diagnose import Evidence, Ranked, Unchecked
 from logdrift.core.diagnose.layers import Layers
 from logdrift.core.diagnose.outcomes import Outcome
-from logdrift.core.numbers import fixed
+from logdrift.core.numbers import counted, fixed
 from logdrift.core.report.document import (
     Block,
     Blocks,
@@ -60,7 +60,7 @@ def _pair(explained: ExplainedPair) -> Blocks:
     diagnosis = explained.diagnosis
     mae = fixed(explained.mae)
     name = _pair_name(explained)
-    yield LineBlock(f"{name} · {diagnosis.tokens:,} tokens · MAE {mae}")
+    yield LineBlock(f"{name} · {counted(diagnosis.tokens, 'token')} · MAE {mae}")
     yield SentenceBlock(diagnosis.answer.sentence)
     yield Gap()
     yield from cause_blocks(explained)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from logdrift.core.compare.pair import Pair
+from logdrift.core.numbers import counted
 from logdrift.tui.models.explorer import Explorer
 from logdrift.tui.models.flow import FragmentCache
 from logdrift.tui.models.modes import Legend
@@ -53,7 +54,7 @@ def passage_of(explorer: Explorer) -> Passage:
             notes.add(mark.position - start)
     return Passage(
         sequence=sequence,
-        title=f"Sequence {sequence} · {count} tokens ({prompt} prompt)",
+        title=f"Sequence {sequence} · {counted(count, 'token')} ({prompt:,} prompt)",
         aside=aside,
         ids=sequences.token_ids[start:stop],
         prompt=prompt,
@@ -80,7 +81,7 @@ def _levels(
     levels = colours.of(start, stop)
     beyond = np.count_nonzero(levels)
     bound = colours.mode.step(colours.threshold)
-    return levels, f"{beyond} beyond {bound}"
+    return levels, f"{beyond:,} beyond {bound}"
 
 
 def _has_scores(pair: Pair, start: int, stop: int) -> bool:

@@ -10,7 +10,7 @@ from rich.cells import cell_len
 
 from logdrift.core.compare.pair import Pair
 from logdrift.core.compare.token_values import Stretch
-from logdrift.core.numbers import NOTHING, number, signed
+from logdrift.core.numbers import NOTHING, counted, number, signed
 from logdrift.core.session.joining import PART
 from logdrift.tui.models.flow import FragmentCache
 from logdrift.tui.models.modes import mode_of
@@ -187,9 +187,8 @@ class WorstList:
         listed = len(self)
         if listed < count:
             return f"the worst {listed:,} of {count:,} that differ"
-        if count == 1:
-            return "1 token differs"
-        return f"{count:,} tokens differ"
+        verb = "differs" if count == 1 else "differ"
+        return f"{counted(count, 'token')} {verb}"
 
     def as_table(self, most_bytes: int | None = None) -> tuple[str, int]:
         """The table with tabs between its cells, and how many rows it has: all, or as

@@ -12,7 +12,7 @@ from textual.containers import Container
 from textual.message import Message
 
 from logdrift.core.compare.pair import Pair
-from logdrift.core.numbers import number
+from logdrift.core.numbers import counted, number
 from logdrift.core.session.reader import Session
 from logdrift.core.session.visible import visible
 from logdrift.core.words import VERDICTS
@@ -233,7 +233,7 @@ class WhyScreen(ResultScreen, inherit_bindings=False):
         return [
             (f"  {VERDICTS[verdict]}", palette.verdict(verdict)),
             (f"  MAE {mae_text}", palette.text),
-            (f"  {diagnosis.tokens:,} tokens", palette.muted),
+            (f"  {counted(diagnosis.tokens, 'token')}", palette.muted),
         ]
 
     def _answer_rows(self) -> Sequence[Row]:

@@ -11,6 +11,7 @@ from textual.app import ComposeResult
 from textual.message import Message
 from textual.worker import get_current_worker
 
+from logdrift.core.numbers import counted
 from logdrift.core.session.visible import visible
 from logdrift.tui import clipboard
 from logdrift.tui.bindings import bindings
@@ -198,7 +199,7 @@ class WorstScreen(ResultScreen, inherit_bindings=False):
         table, rows = self.worst.as_table(clipboard.LIMIT)
         outcome = self.logdrift.copy_text(table)
         if rows < len(self.worst):
-            outcome = f"copied the first {rows:,} rows: Ctrl+S saves all"
+            outcome = f"copied the first {counted(rows, 'row')}: Ctrl+S saves all"
         self.say(outcome)
 
     def text_to_save(self) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from logdrift.core.compare.pair import Pair
-from logdrift.core.numbers import number, ordinal
+from logdrift.core.numbers import counted, number, ordinal
 from logdrift.tui.models.explorer import Explorer
 from logdrift.tui.screens.explorer.dialogue import Dialogue
 from logdrift.tui.screens.explorer.jobs import Jobs
@@ -114,7 +114,7 @@ class Moves:
         if not count:
             return f"no token is beyond {bound} (+ and − change it)"
         if step < 0:
-            return f"this is the worst of {count:,} tokens beyond {bound}"
+            return f"this is the worst of {counted(count, 'token')} beyond {bound}"
         return f"this is the smallest of {count:,} beyond {bound} (+ and − change it)"
 
     def _size_words(self, position: int) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from logdrift.core.errors import InputError
-from logdrift.core.numbers import number, percent
+from logdrift.core.numbers import counted, number, percent
 from logdrift.tui.models.explorer import Explorer
 from logdrift.tui.screens.explorer.dialogue import Dialogue
 from logdrift.tui.screens.explorer.listing import SequenceOrder
@@ -71,8 +71,8 @@ class Threshold:
         scored = levels.mode.tokens(explorer.pair)
         share = percent(levels.count, scored)
         self._dialogue.say(
-            f"threshold {levels.text}: {levels.count:,} of {scored:,} tokens beyond"
-            f" ({share})"
+            f"threshold {levels.text}: {levels.count:,} of"
+            f" {counted(scored, 'token')} beyond ({share})"
         )
 
     # ---- the list
