@@ -29,8 +29,8 @@ from logdrift.tui.screens.identity import IdentityScreen
 from logdrift.tui.screens.layers import LayersScreen
 from logdrift.tui.screens.texts import Picker, TextScreen
 from logdrift.tui.screens.why import WhyScreen
-from tests.made_experiments import simple, waiting, with_python
-from tests.made_sessions import edit_manifest
+from tests.made_experiments import rows, session_of, simple, waiting, with_python
+from tests.made_sessions import capture, edit_manifest
 from tests.tui_screen import (
     head,
     joined,
@@ -110,6 +110,31 @@ async def test_no_comes_first_and_starts_nothing(
         await pilot.press("X")
         await until(pilot, lambda: "no engine is being asked" in screen_text(app))
         assert not (session.folder / FOLDERS[screen.QUESTION]).exists()
+
+
+async def test_what_replays_the_layers_is_named_before_it_starts(
+    tmp_path: Path,
+) -> None:
+    labels = ("exact/prefill", "trainer/prefill", "vllm/prefill")
+    made = session_of(
+        tmp_path / "s",
+        [capture(label, rows(seed, 0.03)) for seed, label in enumerate(labels)],
+    )
+
+    def change(data: dict[str, Any]) -> None:
+        data["plan"]["backends"][0].update(role="reference", dtype="float32")
+        data["captures"][0]["role"] = "reference"
+
+    made = edit_manifest(made, change)
+    app = make_app(made.folder)
+    async with app.run_test(size=(100, 30)) as pilot:
+        screen = await opened(pilot, "layers")
+        assert screen.labels == labels[1:]
+        await pilot.press("x")
+        await until(pilot, lambda: isinstance(app.screen, Confirm))
+        asked = joined(screen_text(app))
+        assert "Yes, start exact, trainer, vllm in the background" in asked
+        assert "Compare the layers at token 0:1?" in asked
 
 
 async def test_backends_that_fail_are_a_line_each(session: Session) -> None:

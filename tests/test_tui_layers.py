@@ -22,7 +22,6 @@ from logdrift.core.diagnose.layers import Layers
 from logdrift.core.session.layers import FOLDER, save_layers
 from logdrift.core.session.reader import Session
 from logdrift.tui.actions import commands
-from logdrift.tui.screens.confirm import Confirm
 from logdrift.tui.screens.explorer import ExplorerScreen
 from logdrift.tui.screens.layers import LayersScreen
 from logdrift.tui.screens.prompt import LinePrompt
@@ -34,6 +33,7 @@ from tests.tui_screen import (
     detail,
     explorer,
     head,
+    joined,
     judged,
     lines,
     make_app,
@@ -215,12 +215,12 @@ async def _back(pilot: Any, screen: LayersScreen, sent: list[str], key: str) -> 
 
 
 async def _start(pilot: Any, screen: LayersScreen, sent: list[str], key: str) -> None:
-    """It asks first, and no starts nothing: tests/test_tui_asking.py says yes."""
+    """What no plan can start is said at once; tests/test_tui_asking.py starts some."""
     app = pilot.app
     await pilot.press(key)
-    await until(pilot, lambda: isinstance(app.screen, Confirm))
-    assert "Compare the layers at token 0:1?" in screen_text(app)
-    await pilot.press("n")
+    await until(pilot, lambda: isinstance(app.screen, TextScreen))
+    assert "has no plan for backend 'trainer'" in joined(screen_text(app))
+    await pilot.press("escape")
     await until(pilot, lambda: app.screen is screen)
 
 

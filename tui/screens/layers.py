@@ -13,6 +13,7 @@ from textual.message import Message
 from textual.strip import Strip
 
 from logdrift.core.diagnose.layers import Layers, LayerSide, Stage, understood
+from logdrift.core.errors import LogdriftError
 from logdrift.core.numbers import number
 from logdrift.core.session.layers import saved_layers
 from logdrift.core.session.reader import Session
@@ -377,18 +378,24 @@ class LayersScreen(AskingScreen, inherit_bindings=False):
     # ---- asking
 
     def action_start(self) -> None:
-        """Ask, then start both engines for the token."""
+        """Ask, then start the engines for the token."""
+        from logdrift.core.investigate.layers import asked_for_layers
         from logdrift.tui.screens.confirm import Confirm
 
         if self.refused_to_start():
             return
-        names = ", ".join(sorted(map(visible, _backends(self.labels))))
+        try:
+            asked = asked_for_layers(self.session, self.labels)
+        except LogdriftError as error:
+            self.logdrift.show_error(str(error))
+            return
+        names = visible(", ".join(sorted(asked)))
         about = f"token {self.place}"
         if not self.index:
             about = f"the whole of sequence {self.sequence}"
         question = Confirm(
             f"Compare the layers at {about}?",
-            f"Yes, start {names} and what replays their layers, in the background",
+            f"Yes, start {names} in the background",
             "No, start nothing",
         )
         self.confirm(question, lambda: self.ask_engines(self._start_layers))
