@@ -122,8 +122,10 @@ async def test_what_replays_the_layers_is_named_before_it_starts(
     )
 
     def change(data: dict[str, Any]) -> None:
-        data["plan"]["backends"][0].update(role="reference", dtype="float32")
-        data["captures"][0]["role"] = "reference"
+        data["plan"]["backends"][0].update(
+            role="reference", dtype="float32", engine="transformers"
+        )
+        data["captures"][0].update(role="reference", engine="transformers")
 
     made = edit_manifest(made, change)
     app = make_app(made.folder)
@@ -134,7 +136,7 @@ async def test_what_replays_the_layers_is_named_before_it_starts(
         await until(pilot, lambda: isinstance(app.screen, Confirm))
         asked = joined(screen_text(app))
         assert "Yes, start exact, trainer, vllm in the background" in asked
-        assert "Compare the layers at token 0:1?" in asked
+        assert f"Compare the layers at token {screen.place}?" in asked
 
 
 async def test_backends_that_fail_are_a_line_each(session: Session) -> None:
