@@ -192,6 +192,13 @@ async def test_closer_and_wider_in_the_heat_map_by_key_and_wheel(folder: Path) -
         await pilot.hover(offset=(x + 5, y + 2))
         await scroll(pilot, x + 5, y + 2, up=True)
         await until(pilot, lambda: pane.zoom.window != window)
+        window = pane.zoom.window
+        await pilot.press("z")
+        await until(pilot, lambda: isinstance(app.screen, ChartScreen))
+        await until(pilot, lambda: shown_part(shown_chart(app), "of 24"))
+        assert shown_chart(app).zoom.window == window, "the same part as below"
+        await pilot.press("z")
+        await until(pilot, lambda: app.screen is screen)
         for _ in range(4):
             await pilot.press("left_curly_bracket")
             await pilot.pause(0.05)

@@ -21,6 +21,7 @@ class ChartScreen(ChartedScreen, inherit_bindings=False):
 
     def __init__(self, origin: ChartPane) -> None:
         pane = ChartPane(id="zoomed", kind=origin.kind, reach=origin.wanted_reach)
+        pane.zoom = origin.zoom  # the same part of a map, here and below
         super().__init__(pane)
         self.origin = origin
 
