@@ -30,7 +30,8 @@ NAMES = ("beyond", "2x", "4x", "8x")
 class Palette(NamedTuple):
     """Styles by their use. ``steps[0]`` holds the orange ones from little to much,
     ``steps[1]`` the blue ones, ``single`` those of a sequential scale. ``grey`` is a
-    step of a pair that cannot be compared, ``found`` a match.
+    step of a pair that cannot be compared, ``found`` a match, ``shade`` the background
+    of every other token within a word: it says nothing with fewer than 256 colours.
     """
 
     depth: Depth
@@ -50,6 +51,7 @@ class Palette(NamedTuple):
     cursor: Style
     selected: Style
     selected_idle: Style
+    shade: Style
     contrast: bool = False
 
     def level(self, level: int) -> Style:
@@ -174,6 +176,7 @@ def _without_colours(dark: bool) -> Palette:
         cursor=Style(reverse=True),
         selected=Style(reverse=True),
         selected_idle=marked,
+        shade=Style(),
     )
 
 

@@ -43,6 +43,7 @@ class Scheme(NamedTuple):
     cursor: Ink
     selected: Ink
     selected_idle: Ink
+    shade: Ink
 
 
 INKS = Scheme._fields[3:]
@@ -80,6 +81,7 @@ DARK = Scheme(
     cursor=Ink("000000", "ffffff", bold=True),
     selected=Ink("ffffff", "005f87"),
     selected_idle=Ink("d0d0d0", "303030"),
+    shade=Ink(back="262626"),
 )
 
 LIGHT = Scheme(
@@ -114,6 +116,7 @@ LIGHT = Scheme(
     cursor=Ink("ffffff", "000000", bold=True),
     selected=Ink("000000", "afd7ff"),
     selected_idle=Ink("303030", "d0d0d0"),
+    shade=Ink(back="dadada"),
 )
 
 # On black; the text stands out from every step as 7 to 1 or more.
@@ -149,6 +152,7 @@ CONTRAST = Scheme(
     cursor=Ink("000000", "ffffff", bold=True),
     selected=Ink("000000", "5fffff", bold=True),
     selected_idle=Ink("ffffff", "4e4e4e", bold=True),
+    shade=Ink(back="303030"),
 )
 
 # Of the 16 standard colours as Rich knows them: an exact match cannot be rounded to
@@ -185,6 +189,7 @@ SIXTEEN_DARK = Scheme(
     cursor=Ink("000000", "ffffff", bold=True),
     selected=Ink("ffffff", "0000aa", bold=True),
     selected_idle=Ink("ffffff", bold=True, underline=True),
+    shade=Ink(),
 )
 
 # On white, of the 16 colours only black, blue and red can be read.

@@ -148,6 +148,12 @@ EXPLORER_COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         scope="explorer",
+        action="boundaries",
+        keys=("vertical_line",),
+        help="Token boundaries: tell tokens within a word apart, or not",
+    ),
+    Command(
+        scope="explorer",
         action="labels",
         keys=("semicolon",),
         help="Jump to a marked token by its letters",

@@ -88,6 +88,7 @@ GRAMMAR: tuple[KeyMeaning, ...] = (
     _meaning("S", "sort otherwise: choose the number, or reverse", "sorts"),
     _meaning("o", "show the next number", "next_mode", "step_metric"),
     _meaning("O", "choose the number that is shown", "modes", "choose_metric"),
+    _meaning("vertical_line", "boundaries of tokens, shown or not", "boundaries"),
     _meaning("t", "threshold", "threshold"),
     _meaning("plus", "threshold up", "threshold_up"),
     _meaning("equals_sign", "threshold up", "threshold_up"),

@@ -353,6 +353,12 @@ class Explorer:
         self.state = replace(self.state, mode=name)
         return changed
 
+    def switch_boundaries(self) -> bool:
+        """Tell tokens within a word apart, or no more; whether they are now."""
+        shown = not self.state.boundaries
+        self.state = replace(self.state, boundaries=shown)
+        return shown
+
     def next_threshold(self, step: int) -> float:
         """The next higher threshold of the mode (``step`` -1: lower), or its last."""
         choices = self.mode.thresholds or THRESHOLDS

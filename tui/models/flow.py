@@ -182,7 +182,8 @@ class Flow:
     i32[F] is the token of a fragment, ``first`` i32[n+1] the first fragment of a token.
     ``ends`` i64[F] counts the cells from the start of the sequence up to the end of a
     fragment, marks included. ``lines`` holds the first fragment of each line, and F at
-    its end.
+    its end. ``joints`` bool[n] are the tokens whose begin the text does not show: they
+    go on with a word.
     """
 
     fragments: list[Fragment]
@@ -191,6 +192,7 @@ class Flow:
     first: Indices
     ends: Positions
     lines: list[int]
+    joints: Flags
 
     @property
     def height(self) -> int:
@@ -263,11 +265,14 @@ def flow(
     prompt: int,
     cache: FragmentCache,
     width: int,
+    *,
+    joints_marked: bool = False,
 ) -> Flow:
     """Lay out the tokens ``ids`` i32[n] in lines of ``width`` cells.
 
-    ``marked`` bool[n] tokens have one more cell for their mark. The completion begins
-    at token ``prompt``, on a new line.
+    ``marked`` bool[n] tokens have one more cell for their mark, and with
+    ``joints_marked`` the joints too. The completion begins at token ``prompt``, on a
+    new line.
     """
     count = len(ids)
     joined = cache.joined(ids)
@@ -277,7 +282,6 @@ def flow(
     token = np.repeat(indices, counts)
     cells_of_kind = _of_each(fragments, "cells", np.int64)
     cells = cells_of_kind[kind]
-    cells[first[:-1]] += marked
     ends_line = _of_each(fragments, "ends_line", np.bool_)
     breaks = ends_line[kind]
     if 0 < prompt < count:
@@ -285,6 +289,10 @@ def flow(
         breaks[last_of_prompt] = True
     starts_word = _of_each(fragments, "starts_word", np.bool_)
     words = starts_word[kind]
+    joints = _joints(words, breaks, first)
+    if joints_marked:
+        marked = marked | joints
+    cells[first[:-1]] += marked
     ends = np.cumsum(cells)
     lines = _break_lines(ends, breaks, words, width)
     return Flow(
@@ -294,7 +302,29 @@ def flow(
         first=first,
         ends=ends,
         lines=lines,
+        joints=joints,
     )
+
+
+def _joints(words: Flags, breaks: Flags, first: Indices) -> Flags:
+    """The `Flow.joints` of the tokens: those that neither start a word nor a line."""
+    starts = first[:-1]
+    joints = ~words[starts]
+    if len(joints):
+        joints[0] = False
+        ends_before = starts[1:] - 1
+        joints[1:] &= ~breaks[ends_before]
+    return joints
+
+
+def every_other(joints: Flags) -> Flags:
+    """Every other token of each word, bool[n]: never its first one."""
+    indices = np.arange(len(joints))
+    starts = np.where(joints, 0, indices)
+    nearest = np.maximum.accumulate(starts)
+    place = indices - nearest
+    is_odd: Flags = place % 2 == 1
+    return is_odd
 
 
 def _fragments(

@@ -38,6 +38,10 @@ class Passage:
     matched: npt.NDArray[np.bool_] | None = None
     notes: frozenset[int] = field(default_factory=frozenset)
     greyed: bool = False
+    masked: npt.NDArray[np.bool_] | None = None
+    """The tokens that do not count, None where all do."""
+    boundaries: bool = True
+    """Whether tokens within a word are told apart."""
 
 
 def passage_of(explorer: Explorer) -> Passage:
@@ -48,13 +52,14 @@ def passage_of(explorer: Explorer) -> Passage:
     count = stop - start
     prompt = int(sequences.prompt_lengths[sequence])
     levels, aside = _levels(explorer, start, stop)
+    masked = sequences.mask[start:stop] == 0
     notes: set[int] = set()
     for mark in explorer.state.marks:
         if start <= mark.position < stop:
             notes.add(mark.position - start)
     return Passage(
         sequence=sequence,
-        title=f"Sequence {sequence} · {counted(count, 'token')} ({prompt:,} prompt)",
+        title=_title(sequence, count, prompt, int(np.count_nonzero(masked))),
         aside=aside,
         ids=sequences.token_ids[start:stop],
         prompt=prompt,
@@ -64,7 +69,18 @@ def passage_of(explorer: Explorer) -> Passage:
         matched=explorer.found.covered(start, stop),
         notes=frozenset(notes),
         greyed=explorer.greyed,
+        masked=masked if masked.any() else None,
+        boundaries=explorer.state.boundaries,
     )
+
+
+def _title(sequence: int, count: int, prompt: int, masked: int) -> str:
+    """The number of a sequence, and how many tokens of which kind it has."""
+    tokens = counted(count, "token")
+    kinds = f"{prompt:,} prompt"
+    if masked:
+        kinds += f", {masked:,} masked"
+    return f"Sequence {sequence} · {tokens} ({kinds})"
 
 
 def _levels(

@@ -24,6 +24,7 @@ from logdrift.core.session.schema import (
     Unfit,
     anything,
     fields,
+    flag,
     items,
     number,
     text,
@@ -55,7 +56,8 @@ class ViewState:
 
     ``threshold`` is in nats of delta; ``thresholds`` are those of modes with another
     scale, by name. ``marks`` are in the order of their positions. ``filter`` is what
-    was typed, "" for all sequences.
+    was typed, "" for all sequences. ``boundaries``: whether tokens within a word are
+    told apart.
     """
 
     pair: tuple[str, str] | None = None
@@ -66,6 +68,7 @@ class ViewState:
     thresholds: tuple[tuple[str, float], ...] = ()
     filter: str = ""
     marks: tuple[Mark, ...] = ()
+    boundaries: bool = True
 
 
 def _file(session_id: str) -> Path | None:
@@ -122,6 +125,7 @@ def _parse(data: Any) -> ViewState:
         thresholds=tuple(entry for entry in thresholds if entry[0] in MODE_NAMES),
         filter=given.get("filter", ""),
         marks=_marks(given.get("marks", ())),
+        boundaries=given.get("boundaries", True),
     )
 
 
@@ -157,6 +161,7 @@ _saved = fields(
         "mode": text,
         "thresholds": items(_named_threshold),
         "filter": text,
+        "boundaries": flag,
         "marks": items(
             fields(
                 {"position": _position, "note": text}, frozenset({"position", "note"})

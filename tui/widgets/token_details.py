@@ -59,15 +59,17 @@ class TokenDetails(NamedTuple):
         """Where the token is, its text, its id and its role: one row, or two."""
         role = self.view.role.words()
         line = self._named(width, role)
+        whole = quoted(self.view.text)
         cells = [cell_len(text) for text, _ in line]
-        if sum(cells) < width:
+        has_whole_text = any(text == whole for text, _ in line)
+        if has_whole_text and sum(cells) < width:
             yield line
             return
         yield self._named(width, "")
         yield [(role, self.palette.muted)]
 
     def head_line(self, width: int) -> Runs:
-        """As `head`, in one row: the role is cut where there is no room."""
+        """As `head`, in one row: a long text is cut."""
         return self._named(width, self.view.role.words())
 
     def _named(self, width: int, role: str) -> Runs:
@@ -76,13 +78,13 @@ class TokenDetails(NamedTuple):
         palette = self.palette
         position = f"[{view.index}] "
         tail = f" id {view.token_id}  seq {view.sequence}"
+        if role:
+            tail += f"  {role}"
         room = width - len(position) - len(tail) - 3
         room = max(4, room)
         text = quoted(view.text)
         if cell_len(text) > room:
             text = fit(text, room).rstrip()
-        if role:
-            tail += f"  {role}"
         return [
             (position, palette.muted),
             (text, palette.strong),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 from rich.cells import cell_len
@@ -15,6 +16,11 @@ from logdrift.tui.models.modes import Legend
 from logdrift.tui.models.passage import Passage
 from logdrift.tui.palette import BROKEN, STEPS, Palette
 from logdrift.tui.widgets.lines import Run, Runs
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    Flags = npt.NDArray[np.bool_]
 
 _RISING = range(1, STEPS + 1)
 _FALLING = range(-STEPS, 0)
@@ -49,18 +55,39 @@ def token_styles(palette: Palette, plain: Style, greyed: bool) -> dict[int, Styl
     return styles
 
 
+def marks_joints(passage: Passage, palette: Palette) -> bool:
+    """Whether tokens within a word are told apart by a mark: there is no shade."""
+    return passage.boundaries and not palette.shade
+
+
 def styles_of(
-    passage: Passage, palette: Palette, plain: Style
+    passage: Passage, palette: Palette, plain: Style, shaded: Flags | None
 ) -> Callable[[int], Style]:
-    """A function from a token's index to its style; ``plain``: without a level."""
+    """A function from a token's index to its style; ``plain``: without a level.
+
+    ``shaded`` bool[n] are the tokens of every other shade, None where all look alike.
+    """
     styles = token_styles(palette, plain, passage.greyed)
     levels = passage.levels
     matched = passage.matched
+    masked = passage.masked
+    plains = {False: plain, True: plain + palette.shade}
+    dim = masked_style(palette)
+    dims = {False: dim, True: dim + palette.shade}
+
+    def unmatched(token: int, level: int) -> Style:
+        counts = masked is None or not masked[token]
+        if level:
+            return styles[level] if counts else palette.grey
+        is_shaded = shaded is not None and bool(shaded[token])
+        if counts:
+            return plains[is_shaded]
+        return dims[is_shaded]
 
     def style(token: int) -> Style:
         level = int(levels[token])
         if matched is None or not matched[token]:
-            return styles[level]
+            return unmatched(token, level)
         if level:
             return styles[_MATCH_WITH_LEVEL]
         return styles[_MATCH]
@@ -68,12 +95,25 @@ def styles_of(
     return style
 
 
+def masked_style(palette: Palette) -> Style:
+    """The style of a token that the mask takes out of every number."""
+    if palette.depth == "256":
+        return palette.muted
+    return palette.muted + Style(dim=True)
+
+
 def pieces_of(
-    passage: Passage, layout: Flow, line: int, labels: Mapping[int, str]
+    passage: Passage,
+    layout: Flow,
+    line: int,
+    labels: Mapping[int, str],
+    *,
+    joint: str = "",
 ) -> Iterator[tuple[int, str]]:
     """Each fragment of a line: its token, and its text with mark and label.
 
-    Mark and label stand on the first fragment of a token.
+    Mark and label stand on the first fragment of a token, and ``joint`` on one that
+    goes on with a word.
     """
     fragments = layout.fragments
     levels = passage.levels
@@ -90,6 +130,8 @@ def pieces_of(
         if token != previous:
             level = int(levels[token])
             mark = MARKS.get(level, "")
+            if not mark and layout.joints[token]:
+                mark = joint
             label = labels.get(token, "")
             text = headed(text, mark, label)
         previous = token

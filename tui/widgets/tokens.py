@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import OrderedDict
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from rich.segment import Segment
@@ -15,8 +16,8 @@ from textual.message import Message
 from textual.strip import Strip
 
 from logdrift.tui.bindings import bindings
-from logdrift.tui.glyphs import COMPLETION_BAR, PROMPT_BAR
-from logdrift.tui.models.flow import Flow, flow
+from logdrift.tui.glyphs import COMPLETION_BAR, JOINT, PROMPT_BAR
+from logdrift.tui.models.flow import Flow, every_other, flow
 from logdrift.tui.models.modes import Legend
 from logdrift.tui.models.passage import Passage
 from logdrift.tui.palette import STEPS
@@ -24,9 +25,15 @@ from logdrift.tui.widgets.lines import Lines, Runs, strip_of
 from logdrift.tui.widgets.token_paint import (
     HAS_MARK,
     legend_runs,
+    marks_joints,
     pieces_of,
     styles_of,
 )
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    Flags = npt.NDArray[np.bool_]
 
 _CACHED_LINES = 256
 _LETTERS = "asdfghjklqwertyuiopzxcvbnm"
@@ -79,6 +86,7 @@ class Tokens(Lines, inherit_bindings=False):
         self._column: int | None = None
         self._flow: Flow | None = None
         self._flow_key: tuple[Passage | None, int] = (None, 0)
+        self._shaded: Flags | None = None
         self._gutter = 4
         self._cache: OrderedDict[object, Strip] = OrderedDict()
 
@@ -110,6 +118,9 @@ class Tokens(Lines, inherit_bindings=False):
         if self._flow is None or self._flow_key != key:
             self._flow = self._lay_out()
             self._flow_key = key
+            self._shaded = None
+            if self.passage is not None and self.passage.boundaries:
+                self._shaded = every_other(self._flow.joints)
         return self._flow
 
     def _lay_out(self) -> Flow:
@@ -128,6 +139,7 @@ class Tokens(Lines, inherit_bindings=False):
             prompt=passage.prompt,
             cache=passage.fragments,
             width=max(1, width),
+            joints_marked=marks_joints(passage, self.palette),
         )
 
     @property
@@ -206,13 +218,16 @@ class Tokens(Lines, inherit_bindings=False):
         plain = palette.text
         if first < passage.prompt:
             plain = palette.muted
-        style_of = styles_of(passage, palette, plain)
+        style_of = styles_of(passage, palette, plain, self._shaded)
+        joint = ""
+        if marks_joints(passage, palette):
+            joint = JOINT
         gutter = self._gutter_text(passage, layout, index)
         gutter_segment = Segment(gutter, palette.muted)
         segments = [gutter_segment]
         text = ""
         style = plain
-        pieces = pieces_of(passage, layout, index, self.labels)
+        pieces = pieces_of(passage, layout, index, self.labels, joint=joint)
         for token, piece in pieces:
             if token == cursor:
                 token_style = palette.cursor

@@ -45,6 +45,14 @@ class Colours:
         else:
             self._dialogue.warn(f"{mode.title}: {levels.missing}")
 
+    def switch_boundaries(self) -> None:
+        """Tell the tokens within a word apart, or no more."""
+        words = "tokens within a word look alike"
+        if self._explorer.switch_boundaries():
+            words = "tokens within a word are told apart"
+        self._panes.show_passage()
+        self._dialogue.say(words)
+
     def choose_mode(self) -> None:
         """List the modes; the text is coloured by the one that is selected."""
         from logdrift.tui.screens.texts import Picker

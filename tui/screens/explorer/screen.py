@@ -400,6 +400,9 @@ class ExplorerScreen(ExplorerKeys, PanedScreen, inherit_bindings=False):
     def action_modes(self) -> None:
         self.colours.choose_mode()
 
+    def action_boundaries(self) -> None:
+        self.colours.switch_boundaries()
+
     def action_order(self) -> None:
         """Order the alternatives by the other of A and B."""
         column = self.model.next_order()
