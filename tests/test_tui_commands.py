@@ -50,10 +50,10 @@ FROM_EXPLORER: dict[Scope, tuple[str, ...]] = {
     "report": ("R",),
     "why": ("w",),
 }
-ELSEWHERE: frozenset[Scope] = frozenset({"experiments", "layers"})
+ELSEWHERE: frozenset[Scope] = frozenset({"experiments", "identity", "layers"})
 """Two steps from the explorer, with more to see than that it was done:
-tests/test_tui_experiments.py and tests/test_tui_layers.py press each of their keys, and
-fail where one is not pressed.
+tests/test_tui_experiments.py, tests/test_tui_identity.py and tests/test_tui_layers.py
+press each of their keys, and fail where one is not pressed.
 """
 BY_THE_LIST = {
     ("sessions", "open"): ("choose", ()),

@@ -23,6 +23,7 @@ from logdrift.core.session.identity import (
     write_identity,
 )
 from logdrift.core.session.reader import Session
+from logdrift.tui.actions import commands
 from logdrift.tui.screens.identity import IdentityScreen
 from logdrift.tui.screens.prompt import LinePrompt
 from logdrift.tui.screens.why import WhyScreen
@@ -143,6 +144,50 @@ async def copies(
     return [
         base64.b64decode(s[7:-1]).decode() for s in sent if s.startswith("\x1b]52;c;")
     ]
+
+
+async def test_every_command_is_done_by_each_of_its_keys(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Engines are started in tests/test_tui_asking.py: this session has no plan."""
+    save(session, loaded("vllm"))
+    said = {
+        "start": "not captured here: no engine can be asked",
+        "cancel_run": "no engine is being asked",
+        "copy_command": "copied ",
+        "copy": "copied ",
+        "back": "",
+    }
+    assert said.keys() == {command.name for command in commands("identity")}
+    app = make_app(session.folder)
+    async with app.run_test(size=(100, 30)) as pilot:
+        screen = await opened(pilot)
+        sent: list[str] = []
+        monkeypatch.setattr(app._driver, "write", sent.append)
+        for command in commands("identity"):
+            for key in command.keys:
+                if app.screen is not screen:
+                    await pilot.press("i")
+                    await until(pilot, lambda: isinstance(app.screen, IdentityScreen))
+                    screen = app.screen  # type: ignore[assignment]
+                screen.say("")
+                sent.clear()
+                await pilot.press(key)
+                if command.name == "back":
+                    await until(pilot, lambda: isinstance(app.screen, WhyScreen))
+                    continue
+                words = said[command.name]
+                await until(pilot, lambda words=words: words in screen_text(app))  # type: ignore[misc]
+                (copied,) = [_copied(s) for s in sent if "]52;c;" in s] or [""]
+                shown = {
+                    "copy_command": screen.command,
+                    "copy": screen.text_to_save(),
+                }
+                assert copied == shown.get(command.name, "")
+
+
+def _copied(sent: str) -> str:
+    return base64.b64decode(sent[7:-1]).decode()
 
 
 async def test_an_answer_is_copied_and_saved_as_it_stands(
