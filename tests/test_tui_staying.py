@@ -99,6 +99,25 @@ async def test_what_is_typed_before_a_window_stands_is_meant_for_it(
         await until(pilot, lambda: app.screen is app.screen_stack[0])
 
 
+@pytest.mark.parametrize("size", [*SIZES, (100, 30)])
+async def test_what_is_typed_after_a_pane_was_chosen_is_meant_for_it(
+    session: Path, size: tuple[int, int]
+) -> None:
+    app = make_app(session)
+    async with app.run_test(size=size) as pilot:
+        await until(
+            pilot, lambda: isinstance(app.screen, ExplorerScreen) and app.screen.stands
+        )
+        screen = app.screen
+        assert isinstance(screen, ExplorerScreen)
+        for _ in range(3):
+            before = screen.model.sequence
+            type_at_once(app, "2", "up", "enter")
+            await until(pilot, lambda: screen.model.sequence != before)  # noqa: B023
+            await until(pilot, lambda: screen.focused is screen.tokens)
+            assert not screen.pane_switch.zoomed
+
+
 async def test_a_window_that_is_covered_is_left_as_soon_as_it_is_seen(
     session: Path,
 ) -> None:

@@ -47,7 +47,8 @@ class PaneSwitch:
         """Show a pane and give it the keys."""
         self.show(name)
         pane = self._screen.query_one(f"#{name}")
-        pane.focus()
+        # At once: `Widget.focus` is later, and the next key would be the old pane's.
+        self._screen.set_focus(pane)
 
     def step(self, step: int) -> None:
         """Go to the next pane (``step`` -1: the one before), around the ends."""
