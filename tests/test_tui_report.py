@@ -222,7 +222,7 @@ async def test_a_report_that_cannot_be_made_says_why(
     ("key", "screen", "file", "head"),
     [
         ("m", MatrixScreen, "matrix.tsv", "errors.mae (completion)\treference/prefill"),
-        ("d", FactsScreen, "settings.tsv", "\t\treference/prefill"),
+        ("d", FactsScreen, "settings.tsv", "\t\tA trainer/prefill"),
         ("T", LimitsScreen, "limits.tsv", "\twhose\ttheir name"),
         ("question_mark", TextScreen, "logdrift.txt", ""),
     ],
