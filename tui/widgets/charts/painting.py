@@ -81,8 +81,12 @@ class _Styles:
             self.bright = palette.muted
         self.tones = chart.tones
         self.shade = ink_of(palette, SINGLE - 1)
-        steps = range(-STEPS, STEPS + 1)
-        self.inks = {level: ink_of(palette, level) for level in steps}
+        self.inks: dict[int, Style] = {}
+        one_of_equals: dict[Style, Style] = {}
+        for level in range(-STEPS, STEPS + 1):
+            ink = ink_of(palette, level)
+            # Cells of one style object are one run.
+            self.inks[level] = one_of_equals.setdefault(ink, ink)
         self.inks[QUIET_TONE] = palette.muted
 
     def of(self, char: str, place: CellPlace) -> Style:

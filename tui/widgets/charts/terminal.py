@@ -178,8 +178,9 @@ def _stems(plot: Plot, mark: Stems) -> None:
 
 def _stem(plot: Plot, column: int, y: float, level: int) -> None:
     """A line of dots from 0 to ``y``, at least one, and a tip at the end of one with a
-    level.
+    level. In the row of 0 it has no colour: the row is one run, which is fewer bytes.
     """
+    zero_row = plot.row(0)
     zero = plot.height_in_dots(0)
     end = plot.height_in_dots(y)
     if y > 0:
@@ -189,7 +190,10 @@ def _stem(plot: Plot, column: int, y: float, level: int) -> None:
         stop = max(end, zero + 1)
         dots = range(zero, stop)
     for row, bits in _rows_of_dots(dots).items():
-        plot.put(column, row, _braille(bits), level)
+        tone = level
+        if row == zero_row:
+            tone = 0
+        plot.put(column, row, _braille(bits), tone)
     if level:
         _tip(plot, column, y, level)
 
