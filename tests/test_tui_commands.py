@@ -28,7 +28,7 @@ FROM_LIST: dict[Scope, tuple[str, ...]] = {
     "sessions": (),
     "form": ("ctrl+n",),
     "confirm": ("D",),
-    "diff": ("space", "down", "space"),
+    "diff": ("home", "space", "down", "space"),
 }
 FROM_EXPLORER: dict[Scope, tuple[str, ...]] = {
     "app": ("1",),
