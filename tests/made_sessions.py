@@ -218,3 +218,26 @@ def captured_here(folder: Path) -> Path:
     """
     trust.remember(read_manifest(folder))
     return folder
+
+
+def compared_pair(folder: Path) -> tuple[Path, Path]:
+    """Two sessions of the same 16 sequences: in ``a`` the rollout is ten times nearer to
+    the trainer than in ``b``, but for one token in four.
+    """
+    count, length, prompt = 16, 24, 4
+    trainer = [[-2.0] * length for _ in range(count)]
+    folders = []
+    for name, sizes in (("a", (0.01, 0.1)), ("b", (0.1, 0.01))):
+        off = np.random.default_rng(1).normal(0, 1, (count, length))
+        off[:, ::4] *= sizes[1]
+        off[:, 1::4] *= sizes[0]
+        off[:, 2::4] *= sizes[0]
+        off[:, 3::4] *= sizes[0]
+        captures = [
+            capture("trainer/prefill", trainer),
+            capture("vllm/prefill", (-2 - np.abs(off)).tolist()),
+        ]
+        write_session(folder / name, [prompt] * count, captures)
+        folders.append(folder / name)
+    first, second = folders
+    return first, second

@@ -7,7 +7,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from logdrift.core.report.diff import both_pairs, diff_sessions
@@ -18,34 +17,19 @@ from logdrift.tui.screens.diff import DiffScreen
 from logdrift.tui.screens.explorer import ExplorerScreen
 from logdrift.tui.screens.sessions import SessionsScreen
 from logdrift.tui.widgets.bars import Bar
-from tests.made_sessions import capture, write_session
+from tests.made_sessions import capture, compared_pair, write_session
 from tests.tui_screen import explorer, lines, make_app, screen_text, text, until
 
 pytestmark = pytest.mark.usefixtures("own_home")
-SEQUENCES = 16
 LENGTH = 24
 PROMPT = 4
 FOUR_KEYS = ("space", "down", "space", "enter")
 
 
-def scores(rng: np.random.Generator, size: float) -> list[list[float]]:
-    """Log-probabilities that are off by about ``size``."""
-    off = rng.normal(0, size, (SEQUENCES, LENGTH))
-    return (-2 - np.abs(off)).tolist()
-
-
 @pytest.fixture
 def sessions(tmp_path: Path) -> Path:
-    """`a` is better than `b`: its rollout is ten times nearer to the trainer."""
     folder = tmp_path / "sessions"
-    trainer = [[-2.0] * LENGTH for _ in range(SEQUENCES)]
-    for name, size in (("a", 0.01), ("b", 0.1)):
-        rng = np.random.default_rng(1)
-        captures = [
-            capture("trainer/prefill", trainer),
-            capture("vllm/prefill", scores(rng, size)),
-        ]
-        write_session(folder / name, [PROMPT] * SEQUENCES, captures)
+    compared_pair(folder)
     return folder
 
 
@@ -90,7 +74,8 @@ def test_the_tokens_are_those_of_the_diff_the_worse_ones_first(sessions: Path) -
     assert len(diff.worsened) == 10 and diff.worsened == found.diff.worsened[:10]
     back = compare_folders(b, a)
     assert back.tone == "good" and back.answer.startswith("BETTER, beyond noise: MAE")
-    assert not back.tokens[0].worse
+    # Better all in all, and still some tokens are worse: they come first.
+    assert back.tokens[0].worse and not back.tokens[-1].worse
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 36)])

@@ -15,12 +15,15 @@ from logdrift.core.compare.pair import default_pair, make_pair
 from logdrift.core.compare.usual import USUAL
 from logdrift.core.session.reader import Session, open_session
 from logdrift.tui.app import LogdriftApp
+from logdrift.tui.models.comparison import compare_folders
 from logdrift.tui.models.opening import worst_position
 from logdrift.tui.models.places import write_place
+from logdrift.tui.screens.diff import DiffScreen
 from logdrift.tui.screens.explorer import ExplorerScreen
 from logdrift.tui.screens.sessions import SessionsScreen
 from logdrift.tui.screens.why import WhyScreen
 from tests.conftest import REPOSITORY
+from tests.made_sessions import compared_pair
 from tests.tui_screen import (
     explorer,
     head,
@@ -171,3 +174,29 @@ async def test_a_page_for_a_colleague_takes_three(
         await until(pilot, lambda: "written: " in screen_text(app), seconds=60)
     (page,) = work.glob("*.html")
     assert "numerical noise, nothing to fix" in page.read_text(encoding="utf-8")
+
+
+@SIZES
+async def test_the_first_token_that_a_change_made_worse_takes_four(
+    tmp_path: Path, size: SIZE
+) -> None:
+    sessions = tmp_path / "sessions"
+    compared_pair(sessions)
+    app = make_app(None, sessions)
+    async with app.run_test(size=size) as pilot:
+        screen = await listed(pilot)
+        await until(pilot, lambda: len(screen.list.rows) == 2)
+        screen.list.select(0)
+        earlier, later = (row.folder for row in screen.list.sessions)
+        keys = Keys(pilot)
+        await keys.press("space", "down", "space")
+        await until(pilot, lambda: isinstance(app.screen, DiffScreen))
+        await keys.press("enter")
+        await until(pilot, lambda: isinstance(app.screen, ExplorerScreen))
+        assert keys.count == 4
+        shown = explorer(app)
+        first = compare_folders(earlier, later).tokens[0]
+        start, _ = shown.session.sequences.bounds(first.sequence)
+        assert first.worse
+        assert shown.session.folder == later
+        assert shown.position == start + first.position
