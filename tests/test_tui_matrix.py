@@ -40,10 +40,11 @@ from logdrift.tui.models.short_names import short_names
 from logdrift.tui.palette import make_palette
 from logdrift.tui.screens import matrix
 from logdrift.tui.screens.explorer import ExplorerScreen
-from logdrift.tui.screens.matrix import MatrixGrid, MatrixScreen
+from logdrift.tui.screens.matrix import MatrixScreen
 from logdrift.tui.screens.texts import Picker
 from logdrift.tui.screens.why import WhyScreen
 from logdrift.tui.widgets.heat import heat_styles
+from logdrift.tui.widgets.matrix_grid import MatrixGrid
 from tests.conftest import REPOSITORY
 from tests.made_metrics import value_in_json
 from tests.made_sessions import capture, write_session
