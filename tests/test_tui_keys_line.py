@@ -71,6 +71,8 @@ async def test_the_line_is_that_of_the_focused_pane(
 
 
 async def test_every_key_on_the_line_is_heard_where_it_stands(session: Path) -> None:
+    (session / "logs").mkdir(exist_ok=True)
+    (session / "logs" / "trainer.log").write_text("loading\n")
     app = make_app(session)
     async with app.run_test(size=(120, 36)) as pilot:
         screen = await standing(pilot)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from benchmarks.make_session import make_session
 from logdrift.tui.screens.explorer import ExplorerScreen
 from logdrift.tui.widgets.inspector import Summary
-from tests.tui_screen import explorer, judged, make_app, screen_text, text, until
+from tests.tui_screen import explorer, judged, lines, make_app, screen_text, text, until
 
 pytestmark = pytest.mark.usefixtures("own_home")
 PANES = ("tokens", "sequences", "inspector", "chart")
@@ -151,3 +152,44 @@ async def random_step(pilot: Any, chance: random.Random) -> None:
     while pilot.app.screen is not explorer(pilot.app):
         await pilot.press("q")
         await pilot.pause()
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 36), (200, 60)])
+@pytest.mark.parametrize("sort", ["number", "worst", "mean", "sum", "length"])
+async def test_a_click_on_the_name_of_a_column_sorts_by_it(
+    folder: Path, size: tuple[int, int], sort: str
+) -> None:
+    app = make_app(folder)
+    async with app.run_test(size=size) as pilot:
+        screen = await judged(pilot)
+        await pilot.press("2")
+        await pilot.pause()
+        screen.listing.sort_by(sort)
+        await pilot.pause()
+        last = "mean" if sort in ("number", "worst", "mean") else sort
+        heads = lines(screen.sequences)[1].replace("▾", " ")
+        words = heads.replace("|Δ|", "   ").split()
+        for word, wanted in zip(words, ("number", "worst", last), strict=True):
+            start = heads.index(word)
+            for x in {start, start + len(word) - 1}:
+                screen.listing.sort_by("k3" if wanted == "number" else "number")
+                if wanted not in ("number", "worst"):
+                    screen.listing.sort_by(sort if wanted == sort else "worst")
+                await pilot.pause()
+                await pilot.click("#sequences", offset=(x, 1))
+                await pilot.pause()
+                assert screen.model.state.sort == wanted
+
+
+async def test_a_session_without_logs_says_so_in_one_line(folder: Path) -> None:
+    app = make_app(folder)
+    async with app.run_test(size=(80, 24)) as pilot:
+        screen = await judged(pilot)
+        shutil.rmtree(folder / "logs", ignore_errors=True)
+        await pilot.press("L")
+        await until(pilot, lambda: "without logs" in screen_text(app))
+        assert app.screen is screen
+        (folder / "logs").mkdir()
+        (folder / "logs" / "trainer.log").write_text("loading\n")
+        await pilot.press("L")
+        await until(pilot, lambda: app.screen is not screen)

@@ -362,6 +362,9 @@ async def test_one_log_is_shown_without_asking(tmp_path: Path) -> None:
     made = write_session(
         tmp_path / "s", [1], [capture("trainer/prefill", [[-1.0, -2.0, -0.5]])]
     )
+    # The log of another backend: this one's is missing.
+    (made.folder / "logs").mkdir(exist_ok=True)
+    (made.folder / "logs" / "other.log").write_text("loading\n")
     app = make_app(made.folder)
     async with app.run_test(size=(80, 24)) as pilot:
         await until(pilot, lambda: "no pair" in screen_text(app))

@@ -41,6 +41,12 @@ def log_lines(session: Session, backend: str, limit: int = 500) -> list[str]:
     return [visible_bytes(state) for state in states]
 
 
+def has_logs(session: Session) -> bool:
+    """Whether a session has the log of any backend: imported ones have none."""
+    folder = session.folder / LOGS
+    return any(folder.glob("*.log"))
+
+
 def _last_state(line: bytes) -> bytes:
     """The end of a line that a progress bar has written again and again."""
     ended = line.rstrip(b"\r")

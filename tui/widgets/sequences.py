@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from rich.style import Style
+from textual.events import Click
+from textual.message import Message
 from textual.strip import Strip
 
 from logdrift.core.compare.pair import Pair
@@ -56,6 +59,40 @@ class SequenceList(Rows):
         """The row of a sequence, -1 where the filter hides it."""
         return self.shown.place_of(sequence)
 
+    @dataclass(eq=False, repr=False)
+    class HeadClicked(Message):
+        """The head of a column was clicked: ``sort`` is the number that it names."""
+
+        sort: str
+
+    def on_click(self, event: Click) -> None:
+        if event.y != 1:
+            return
+        end = 0
+        for _, sort, cells in self._columns():
+            end += cells
+            if event.x < end:
+                clicked = self.HeadClicked(sort)
+                self.post_message(clicked)
+                return
+
+    def _columns(self) -> tuple[tuple[str, str, int], ...]:
+        """Each column's head, the number that it names, and its cells.
+
+        The last number is the mean or what is sorted by.
+        """
+        listing = self.shown
+        title = "mean"
+        sort = "mean"
+        if listing.sort not in _ALWAYS:
+            title = listing.title
+            sort = listing.sort
+        return (
+            ("#", "number", _NUMBER),
+            ("worst", "worst", _VALUE),
+            (title, sort, _VALUE),
+        )
+
     def fixed_line(self, y: int, width: int) -> Strip:
         if y == 0:
             return self._title(width)
@@ -70,20 +107,8 @@ class SequenceList(Rows):
         return self.title_line(title, width, listing.filter)
 
     def _heads(self, width: int) -> Strip:
-        """The heads of the columns; the last number is the mean or what is sorted
-        by.
-        """
-        listing = self.shown
-        title = "mean"
-        sort = "mean"
-        if listing.sort not in _ALWAYS:
-            title = listing.title
-            sort = listing.sort
-        runs = [
-            self._head("#", "number", _NUMBER),
-            self._head("worst", "worst", _VALUE),
-            self._head(title, sort, _VALUE),
-        ]
+        """The heads of the columns."""
+        runs = [self._head(*column) for column in self._columns()]
         if _picture_cells(width - 1):
             runs.append(("  |Δ|", self.palette.muted))
         return strip_of(runs, width)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
@@ -34,6 +35,7 @@ MARKS = {
 """The mark of each level that has one."""
 HAS_MARK = np.array([level in MARKS for level in range(-STEPS, BROKEN + 1)])
 """Whether a level has a mark, bool, at index level + `STEPS`."""
+_LETTERS = "asdfghjklqwertyuiopzxcvbnm"
 _MATCH = 100
 _MATCH_WITH_LEVEL = 101
 """The keys under which `token_styles` has the styles of a match."""
@@ -136,6 +138,21 @@ def pieces_of(
             text = headed(text, mark, label)
         previous = token
         yield token, text
+
+
+def labels_of(tokens: list[int], layout: Flow) -> dict[int, str]:
+    """A label of one letter, or of two, for each token that is as wide as that."""
+    letters = 1
+    if len(tokens) > len(_LETTERS):
+        letters = 2
+    wide_enough: list[int] = []
+    for token in tokens:
+        if layout.cells_of(token) >= letters:
+            wide_enough.append(token)
+    combinations = itertools.product(_LETTERS, repeat=letters)
+    labels = map("".join, combinations)
+    pairs = zip(wide_enough, labels, strict=False)
+    return dict(pairs)
 
 
 def headed(piece: str, mark: str, label: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import OrderedDict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -24,6 +23,7 @@ from logdrift.tui.palette import STEPS
 from logdrift.tui.widgets.lines import Lines, Runs, strip_of
 from logdrift.tui.widgets.token_paint import (
     HAS_MARK,
+    labels_of,
     legend_runs,
     marks_joints,
     pieces_of,
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     Flags = npt.NDArray[np.bool_]
 
 _CACHED_LINES = 256
-_LETTERS = "asdfghjklqwertyuiopzxcvbnm"
 
 
 class Tokens(Lines, inherit_bindings=False):
@@ -288,18 +287,7 @@ class Tokens(Lines, inherit_bindings=False):
             return 0
         layout = self.flow
         tokens = self._seen_with_level(self.passage)
-        letters = 1
-        count = len(tokens)
-        if count > len(_LETTERS):
-            letters = 2
-        wide_enough: list[int] = []
-        for token in tokens:
-            if layout.cells_of(token) >= letters:
-                wide_enough.append(token)
-        combinations = itertools.product(_LETTERS, repeat=letters)
-        labels = map("".join, combinations)
-        pairs = zip(wide_enough, labels, strict=False)
-        self.labels = dict(pairs)
+        self.labels = labels_of(tokens, layout)
         labelled = list(self.labels)
         self._labels_changed(labelled)
         return len(labelled)

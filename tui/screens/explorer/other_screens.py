@@ -137,6 +137,11 @@ class OtherScreens:
 
     def open_log(self) -> None:
         """Open the log of a backend; asks which one where there are several."""
+        from logdrift.tui.models.backend_log import has_logs
+
+        if not has_logs(self._explorer.session):
+            self._dialogue.warn("this session came without logs")
+            return
         captures = self._explorer.session.captures
         names = [info.backend for info in captures]
         backends = list(dict.fromkeys(names))

@@ -31,6 +31,7 @@ from logdrift.tui.screens.origin import Labels
 from logdrift.tui.widgets.answer_bar import AnswerBar
 from logdrift.tui.widgets.charts.pane import ChartPane
 from logdrift.tui.widgets.rows import Rows
+from logdrift.tui.widgets.sequences import SequenceList
 from logdrift.tui.widgets.tokens import Tokens
 
 if TYPE_CHECKING:
@@ -361,6 +362,10 @@ class ExplorerScreen(ExplorerKeys, PanedScreen, inherit_bindings=False):
     @on(Tokens.MarkWanted)
     def _on_mark_wanted(self) -> None:
         self.marks.toggle()
+
+    @on(SequenceList.HeadClicked)
+    def _on_head_clicked(self, message: SequenceList.HeadClicked) -> None:
+        self.listing.sort_by(message.sort)
 
     @on(Rows.Moved, "#sequences")
     @on(Rows.Chosen, "#sequences")
