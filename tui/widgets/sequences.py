@@ -60,7 +60,7 @@ class SequenceList(Rows):
         return self.shown.place_of(sequence)
 
     @dataclass(eq=False, repr=False)
-    class HeadClicked(Message):
+    class SortWanted(Message):
         """The head of a column was clicked: ``sort`` is the number that it names."""
 
         sort: str
@@ -72,7 +72,7 @@ class SequenceList(Rows):
         for _, sort, cells in self._columns():
             end += cells
             if event.x < end:
-                clicked = self.HeadClicked(sort)
+                clicked = self.SortWanted(sort)
                 self.post_message(clicked)
                 return
 

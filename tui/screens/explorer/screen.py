@@ -363,8 +363,8 @@ class ExplorerScreen(ExplorerKeys, PanedScreen, inherit_bindings=False):
     def _on_mark_wanted(self) -> None:
         self.marks.toggle()
 
-    @on(SequenceList.HeadClicked)
-    def _on_head_clicked(self, message: SequenceList.HeadClicked) -> None:
+    @on(SequenceList.SortWanted)
+    def _on_head_clicked(self, message: SequenceList.SortWanted) -> None:
         self.listing.sort_by(message.sort)
 
     @on(Rows.Moved, "#sequences")
