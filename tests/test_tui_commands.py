@@ -95,6 +95,9 @@ class Doer:
         if scope in FROM_EXPLORER and not isinstance(app.screen, ExplorerScreen):
             await self.pilot.press("enter")
             await until(self.pilot, self._judged)
+        if isinstance(app.screen, ExplorerScreen):
+            app.screen.to_tokens()  # digits are charts while a chart has the focus
+            await self.pilot.pause()
         base = app.screen
         for key in FROM_LIST.get(scope) or FROM_EXPLORER.get(scope) or ():
             await self.pilot.press(key)
@@ -212,6 +215,8 @@ async def test_every_command_is_done_by_its_key(
                     "picker",
                     "prompt",
                     "confirm",
+                    "explorer",
+                    "chart",
                     "move",
                     "form",
                 ):
