@@ -23,6 +23,7 @@ from logdrift.tui.app import LogdriftApp
 from logdrift.tui.screens.explorer import ExplorerScreen
 from logdrift.tui.screens.sessions import SessionsScreen
 from logdrift.tui.screens.texts import Picker, TextScreen
+from tests.made_sessions import write_session
 from tests.monkey import KEYS, make_world, no_engines
 from tests.tui_screen import SIZES, make_app, screen_text, until
 
@@ -484,3 +485,17 @@ async def test_a_screen_with_no_room_is_made(session: Path) -> None:
             while len(app.screen_stack) > 1:
                 await pilot.press("q")
         assert app.size == (80, 24) and app._exception is None
+
+
+async def test_captures_are_shifted_only_where_a_token_is_shown(
+    own_home: Path, tmp_path: Path
+) -> None:
+    write_session(tmp_path / "empty", [], [])
+    app = make_app(tmp_path / "empty")
+    async with app.run_test(size=(120, 36)) as pilot:
+        screen = app.screen_stack[0]
+        assert isinstance(screen, ExplorerScreen)
+        await until(pilot, lambda: screen.stands)
+        await pilot.press("3", "right", "l", "left", "h")
+        await pilot.pause()
+        assert not unforeseen and app.screen is screen

@@ -69,10 +69,10 @@ class Inspector(TokenPane, inherit_bindings=False):
 
     def action_shift_captures(self, step: int) -> None:
         """Show captures further right (1) or left (-1) beside A and B."""
-        count = 0
-        if self._shown is not None:
-            inspection, _, _ = self._shown
-            count = len(inspection.columns)
+        if self._shown is None:
+            return
+        inspection, _, _ = self._shown
+        count = len(inspection.columns)
         arrangement = arrange_for(inspection, 0, self.inner_width)
         farthest = count - len(arrangement.columns)
         shift = self._shift + step
