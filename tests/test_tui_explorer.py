@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from logdrift.tui.models.opening import worst_position
 from logdrift.tui.models.state import Mark, ViewState, load_state, save_state
 from logdrift.tui.models.thresholds import threshold_choices
 from logdrift.tui.palette import Depth
+from logdrift.tui.screens.explorer import ExplorerScreen
 from logdrift.tui.screens.pair_picker import PairPicker
 from logdrift.tui.screens.texts import Picker, TextScreen
 from logdrift.tui.widgets.answer_bar import AnswerBar
@@ -185,13 +186,23 @@ async def test_summary_and_inspector_show_the_numbers_of_the_token(
             assert value in shown
         await pilot.press("3")
         await until(pilot, lambda: "top 20" in text(screen.query_one(Inspector)))
-        shown = text(screen.query_one(Inspector))
-        for info in session.captures:
-            logprob = float(session.capture(info.label).logprob.whole()[position])
-            row = next(line for line in shown.splitlines() if info.label in line)
-            assert number(logprob) in row
+        rows_of_captures(screen, session, PAIR, position)
         await pilot.press("G")
+        every = tuple(info.label for info in session.captures)
+        await until(pilot, lambda: every[0] in text(screen.query_one(Inspector)))
+        rows_of_captures(screen, session, every, position)
         await until(pilot, lambda: "all other ids" in text(screen.query_one(Inspector)))
+
+
+def rows_of_captures(
+    screen: ExplorerScreen, session: Session, labels: Sequence[str], position: int
+) -> None:
+    """Each capture has a row with what it gave the token."""
+    shown = text(screen.query_one(Inspector))
+    for label in labels:
+        logprob = float(session.capture(label).logprob.whole()[position])
+        row = next(line for line in shown.splitlines() if label in line)
+        assert number(logprob) in row
 
 
 async def test_moving(folder: Path) -> None:

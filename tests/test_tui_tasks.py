@@ -94,7 +94,7 @@ async def test_is_the_mae_normal_takes_no_key(
         assert f"is usual for bfloat16 ({USUAL['bfloat16'].words})" in told
 
 
-@pytest.mark.parametrize("size", [(120, 36)])
+@SIZES
 async def test_the_worst_token_with_the_top_5_of_each_engine_takes_two(
     sessions: Path, session: Session, size: SIZE
 ) -> None:

@@ -25,6 +25,9 @@ from logdrift.tui.models.token_role import TokenRole, role_of
 # These records have neither comparison nor repr: making both for ten classes would take
 # a fiftieth of the time of a start.
 
+_FEW = 5
+"""Of the likeliest tokens of A and of B: those that come first where rows are few."""
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class CaptureRow:
@@ -141,6 +144,14 @@ class Inspection:
             return 0, 1
         return None
 
+    def of_the_pair(self) -> Inspection:
+        """With A and B alone of all captures, and the five likeliest tokens of each
+        before all others.
+        """
+        sides = tuple(row for row in self.captures if row.side)
+        top = sorted(self.top, key=_is_unlikely)
+        return replace(self, captures=sides or self.captures, top=tuple(top))
+
     def in_one_line(self) -> str:
         """The token with its numbers, as it is copied."""
         cells = [
@@ -157,6 +168,12 @@ class Inspection:
             delta = signed(self.delta)
             cells.append(f"delta {delta}")
         return "  ".join(cells)
+
+
+def _is_unlikely(row: TopRow) -> bool:
+    """Whether neither of the first two columns has the row among its five likeliest."""
+    ranks = [cell.rank for cell in row.cells[:2] if cell.rank]
+    return min(ranks, default=_FEW + 1) > _FEW
 
 
 @dataclass(frozen=True, eq=False, repr=False)

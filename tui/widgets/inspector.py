@@ -20,6 +20,14 @@ if TYPE_CHECKING:
     from logdrift.tui.models.inspection import Inspection
 
 
+_HIGH = 24
+"""Rows from which all captures stand above the alternatives."""
+_WHOLE_WIDTH = 72
+"""Cells of a pane that has a small screen for itself: beside other panes, captures stay
+together.
+"""
+
+
 class TokenPane(Text, inherit_bindings=False):
     """A pane about one token; it draws anew when its size changes."""
 
@@ -65,7 +73,8 @@ class Inspector(TokenPane, inherit_bindings=False):
         return self.title_line("Token", width)
 
     def lines_of(self, details: TokenDetails) -> list[Strip]:
-        return inspector_lines(details, self.inner_width, self._shift)
+        height = self.size.height
+        return inspector_lines(details, self.inner_width, self._shift, height=height)
 
     def action_shift_captures(self, step: int) -> None:
         """Show captures further right (1) or left (-1) beside A and B."""
@@ -90,11 +99,15 @@ class Summary(TokenPane, can_focus=False):
         return summary_lines(details, self.size.width)
 
 
-def inspector_lines(details: TokenDetails, width: int, shift: int = 0) -> list[Strip]:
+def inspector_lines(
+    details: TokenDetails, width: int, shift: int = 0, *, height: int = _HIGH
+) -> list[Strip]:
     """All lines of the inspector in ``width`` cells: the alternatives below the
     captures, or beside them where there is room.
 
     ``shift``: how many captures after A and B are skipped in the table of alternatives.
+    Where a small screen shows nothing else, A and B come first with the five likeliest
+    tokens of each, and the other captures below.
     """
     palette = details.palette
     if not details.view.columns:
@@ -102,10 +115,7 @@ def inspector_lines(details: TokenDetails, width: int, shift: int = 0) -> list[S
         return _strips(rows, width, palette)
     right_cells = width - _LEFT - _GAP
     if right_cells < LEAST_BESIDE:
-        rows = _token_rows(details, width)
-        blank: Runs = [("", palette.text)]
-        rows.append(blank)
-        rows += _alternatives(details, width, shift)
+        rows = _stacked(details, width, shift, height)
         return _strips(rows, width, palette)
     left_cells = max(_LEFT, min(_WIDEST_LEFT, width - _GAP - _WIDE_RIGHT))
     right_cells = width - _GAP - left_cells
@@ -139,6 +149,22 @@ def _token_rows(details: TokenDetails, width: int) -> list[Runs]:
     rows += table.lines()
     rows += details.pair(table)
     return rows
+
+
+def _stacked(details: TokenDetails, width: int, shift: int, height: int) -> list[Runs]:
+    """The token's rows and the alternatives below them."""
+    blank: Runs = [("", details.palette.text)]
+    is_low = height < _HIGH and width >= _WHOLE_WIDTH
+    if not is_low:
+        rows = [*_token_rows(details, width), blank]
+        return [*rows, *_alternatives(details, width, shift)]
+    pair = details._replace(view=details.view.of_the_pair())
+    return [
+        *_token_rows(pair, width),
+        *_alternatives(pair, width, shift),
+        blank,
+        *details.table(width).lines(),
+    ]
 
 
 def _beside(
