@@ -106,6 +106,8 @@ async def test_the_start_of_every_token_is_seen_at_every_depth_of_colour(
     app = make_app(session.folder, depth=depth)
     async with app.run_test(size=(80, 24)) as pilot:
         screen = await judged(pilot)
+        await pilot.press("vertical_line")
+        await pilot.pause()
         drawn = drawn_tokens(screen)
         layout = screen.tokens.flow
         ids = session.sequences.token_ids.tolist()
@@ -122,11 +124,11 @@ async def test_the_start_of_every_token_is_seen_at_every_depth_of_colour(
 
 
 @pytest.mark.parametrize("depth", ["256", "none"])
-async def test_a_key_hides_the_boundaries_and_it_is_remembered(
+async def test_a_key_shows_the_boundaries_and_it_is_remembered(
     tmp_path: Path, depth: Depth
 ) -> None:
     session = made(tmp_path / "s", 1)
-    for shown in (False, True):
+    for shown in (True, False):
         app = make_app(session.folder, depth=depth)
         async with app.run_test(size=(80, 24)) as pilot:
             screen = await judged(pilot)
