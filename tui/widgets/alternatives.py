@@ -205,7 +205,7 @@ class AlternativesTable(NamedTuple):
         runs: Runs = [
             (mark, palette.accent),
             (text, style),
-            (token_id, palette.muted),
+            (token_id, style),
         ]
         for index in self.arrangement.columns:
             cell = row.cells[index]
