@@ -54,12 +54,15 @@ LONGEST_BURST = 8
 BURSTS_A_START = 25
 """After as many the program is left and started again: most faults are near a start."""
 MANY = 10**9
+MOST = 3
+"""So many times as long a run may take that has not been on every screen."""
 _BACK = 60
 """Presses of Esc and q that must lead out of any depth."""
 
 STOPPING = frozenset({"ctrl+q"})
 KEYS = sorted({key for command in COMMANDS for key in command.keys} - STOPPING)
 LEAVING = ("enter", "escape", "q", "enter", "escape")
+LEAVES = frozenset({"back", "cancel", "leave"})
 TYPED = (
     "~a",
     "~nosuch/x",
@@ -99,7 +102,7 @@ class Found:
     last: list[str] = field(default_factory=list)
     faults: dict[str, str] = field(default_factory=dict)
     chosen: Counter[str] = field(default_factory=Counter)
-    """Commands that were chosen, by their ids."""
+    """Commands that were chosen, by their ids and how they were pressed."""
     done: Counter[str] = field(default_factory=Counter)
     scopes: Counter[str] = field(default_factory=Counter)
     """Actions that were run, and scopes whose keys were heard."""
@@ -145,6 +148,9 @@ def make_world(folder: Path) -> Path:
         sessions / "failed", [1, 1], [capture("trainer/prefill", rows), failed]
     )
     write_session(sessions / "alone", [1, 1], [capture("trainer/prefill", rows)])
+    # The same sequences twice: neighbours in the list that can be compared.
+    for path in sorted(sessions.iterdir()):
+        shutil.copytree(path, sessions / f"{path.name}-again")
     (sessions / "damaged").mkdir()
     (sessions / "damaged" / "session.json").write_text("[" * 100_000)
     (folder / "home").mkdir()
@@ -208,8 +214,15 @@ class Monkey:
             return [self._paste(), self._key("enter")]
         if chance < 0.10:
             return [self._resize(), *(self._key(key) for key in self._keys(app, 2))]
-        if chance < 0.5:
-            return [self._key(self._step(app))]
+        # Where it took a way to come to, there is more to try.
+        is_deep = len(app.screen_stack) > 1
+        if chance < (0.75 if is_deep else 0.45):
+            return [self._key(self._step(app, "once"))]
+        if chance < (0.85 if is_deep else 0.65):
+            # The same on one row and on another: two sessions are compared so.
+            key = self._step(app, "twice")
+            move = self.random.choice(("down", "up", "down", "up", "right", "tab"))
+            return [self._key(each) for each in (key, move, key)]
         count = self.random.randint(1, LONGEST_BURST)
         return [self._key(key) for key in self._keys(app, count)]
 
@@ -228,16 +241,20 @@ class Monkey:
         pools = [keys or KEYS, keys or KEYS, KEYS, LEAVING]
         return [self.random.choice(self.random.choice(pools)) for _ in range(count)]
 
-    def _step(self, app: LogdriftApp) -> str:
-        """A key of the command that was chosen least often here."""
+    def _step(self, app: LogdriftApp, how: str) -> str:
+        """A key of a command that was seldom chosen before; seldom one that leaves, or
+        no screen below others would ever be reached.
+        """
         chosen = self.found.chosen
-        heard = self._heard(app)
-        least = min((chosen[command.id] for command in heard), default=0)
-        rare = [command for command in heard if chosen[command.id] == least]
-        if not rare:
+        heard = [
+            command for command in self._heard(app) if command.action not in LEAVES
+        ]
+        if not heard or self.random.random() < 0.12:
             return self.random.choice(LEAVING)
-        command = self.random.choice(rare)
-        chosen[command.id] += 1
+        counts = [chosen[f"{command.id} {how}"] for command in heard]
+        weights = [1 / (1 + count) ** 2 for count in counts]
+        (command,) = self.random.choices(heard, weights)
+        chosen[f"{command.id} {how}"] += 1
         return self.random.choice(command.keys)
 
     def _key(self, key: str) -> events.Key:
@@ -257,7 +274,9 @@ class Monkey:
             for path in sorted(self.sessions.iterdir())
             if path.name not in ("damaged",)
         ]
-        chosen = self.random.choice([None, None, *names])
+        chosen = None
+        if self.random.random() < 0.6:
+            chosen = self.random.choice(names)
         session = None
         if chosen is not None:
             try:
@@ -289,6 +308,8 @@ class Monkey:
         return self.found
 
     async def _sit_down(self, app: LogdriftApp, pilot: Pilot[int], bursts: int) -> None:
+        if app.session is None and self.random.random() < 0.4:
+            await self._compare(app, pilot)
         for _ in range(bursts):
             for event in self.burst(app):
                 self.found.last.append(_words(event))
@@ -298,7 +319,18 @@ class Monkey:
             await self._wait(pilot)
             if self._ended(app):
                 return
+            self._heard(app)
         await self._lead_back(app, pilot)
+
+    async def _compare(self, app: LogdriftApp, pilot: Pilot[int]) -> None:
+        """Mark one session of the list and another: chance alone seldom does."""
+        await pilot.pause(0.4)
+        downs = ["down"] * self.random.randint(0, 6)
+        keys = [*downs, "space", "down", "space"]
+        self.found.last += keys
+        await pilot.press(*keys)
+        await pilot.pause(0.4)
+        self._heard(app)
 
     async def _wait(self, pilot: Pilot[int]) -> None:
         """Sometimes the next burst comes at once, sometimes all threads are done
@@ -381,11 +413,20 @@ def run_at_each_size(seconds: float, seed: int) -> Found:
     """As long at one size after the other; together they find all screens."""
     found = Found()
     share = seconds / len(SIZES)
+    end = time.monotonic() + MOST * seconds
     with own_world() as sessions, no_engines():
         for size in SIZES:
             monkey = Monkey(sessions, seed, [size], found)
             asyncio.run(monkey.run(MANY, share))
+        # On a slow machine it takes longer to come everywhere.
+        while never_seen(found) and time.monotonic() < end:
+            asyncio.run(monkey.run(BURSTS_A_START))
     return found
+
+
+def never_seen(found: Found) -> set[str]:
+    """Scopes of the registry whose keys were not heard."""
+    return {scope for scope in SCOPE_TITLES if scope not in found.scopes}
 
 
 def never_done(found: Found) -> set[str]:
@@ -506,8 +547,7 @@ def main() -> int:
     )
     if not args.pty:
         print(f"never done: {' '.join(sorted(never_done(found))) or 'nothing'}")
-        unseen = set(SCOPE_TITLES) - set(found.scopes)
-        print(f"never seen: {' '.join(sorted(unseen)) or 'nothing'}")
+        print(f"never seen: {' '.join(sorted(never_seen(found))) or 'nothing'}")
     for kind, led in found.faults.items():
         print(f"\n=== {kind}\n{led}")
     return 1 if found.faults else 0
