@@ -127,6 +127,11 @@ class Area:
     columns: int
     lines: int
 
+    @property
+    def cells(self) -> int:
+        """How many there are."""
+        return self.columns * self.lines
+
 
 # ---- marks
 

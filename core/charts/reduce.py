@@ -29,6 +29,8 @@ LOWEST = 1e-7
 SHADES = 4
 """Steps of a heat map above nothing."""
 _QUANTILES = (0.1, 0.9)
+_SHADED = (0.1, 0.95)
+"""The quantiles between which the shades of a heat map lie."""
 _SAMPLE = 50_000
 """Values that a quantile is taken of, about: more change no picture."""
 _NO_VALUE = np.float32(np.nan)
@@ -48,7 +50,8 @@ def nan_outside(mask: Array, values: Array) -> Array:
 
 def bin_middles(end: float, bins: int) -> Floats:
     """The middle of each of ``bins`` equal stretches of 0 to ``end``, f64[bins]."""
-    middles = np.arange(bins) + 0.5
+    numbers = np.arange(bins)
+    middles = numbers + 0.5
     return middles * end / bins
 
 
@@ -62,20 +65,25 @@ def envelope(values: Array, columns: int) -> tuple[Ints, Array]:
     finite = np.flatnonzero(is_finite)
     kept = values[finite]
     count = len(finite)
-    if count <= 2 * columns:
+    most = 2 * columns
+    if count <= most:
         return finite, kept
     borders = np.arange(columns + 1)
-    edges = borders * count // columns
+    values_before = borders * count
+    edges = values_before // columns
+    bounds = edges.tolist()
     chosen: set[int] = set()
-    columns_of_values = itertools.pairwise(edges.tolist())
-    for start, stop in columns_of_values:
+    for start, stop in itertools.pairwise(bounds):
         stretch = kept[start:stop]
         lowest = int(stretch.argmin())
         highest = int(stretch.argmax())
         chosen.add(start + lowest)
         chosen.add(start + highest)
-    in_order = np.array(sorted(chosen))
-    return finite[in_order], kept[in_order]
+    ascending = sorted(chosen)
+    in_order = np.array(ascending)
+    indices = finite[in_order]
+    extremes = kept[in_order]
+    return indices, extremes
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,11 +115,14 @@ def make_band(values: Array, position: Array, end: int, bins: int) -> Band:
     ends = np.cumsum(count)
     borders = ends[:-1]
     parts = np.split(ordered, borders)
-    ranges = [_middle_range(part) for part in parts]
-    low, high = np.array(ranges).T
+    ranges = list(map(_middle_range, parts))
+    bounds = np.array(ranges)
+    low, high = bounds.T
+    mean = _ratio(total, count)
+    middles = bin_middles(end, bins)
     return Band(
-        at=bin_middles(end, bins),
-        mean=_ratio(total, count),
+        at=middles,
+        mean=mean,
         low=low,
         high=high,
         count=count,
@@ -128,19 +139,20 @@ def _middle_range(part: Array) -> tuple[float, float]:
     """The ends of the middle 80% of values, which are put in another order; NaN for
     none. The nearest value is enough for a picture.
     """
-    if not len(part):
+    count = len(part)
+    if not count:
         return math.nan, math.nan
-    last = len(part) - 1
+    last = count - 1
     low_share, high_share = _QUANTILES
     lower = round(low_share * last)
     upper = round(high_share * last)
     # One after the other is three times faster than both at once.
     part.partition(upper)
-    high = float(part[upper])
+    high = part[upper]
     rest = part[: upper + 1]
     rest.partition(lower)
-    low = float(rest[lower])
-    return low, high
+    low = rest[lower]
+    return float(low), float(high)
 
 
 def _ratio(total: Array, count: Ints) -> Floats:
@@ -155,7 +167,8 @@ def _ratio(total: Array, count: Ints) -> Floats:
 def _stretch(position: Array, end: int, bins: int) -> Shorts:
     # Several times faster than dividing integers; a position at a border may fall on
     # either side of it.
-    per_position = bins / max(1, end)
+    length = max(1, end)
+    per_position = bins / length
     place = position * per_position
     last = bins - 1
     stretch = np.minimum(place, last)
@@ -181,13 +194,15 @@ def running_sums(delta: Array, counted: Bools, offsets: Array) -> Floats:
     ``offsets`` i64[S+1] are those of N tokens. exp of the sum is the importance ratio
     of the sequence so far.
     """
-    is_added = counted & np.isfinite(delta)
+    is_finite = np.isfinite(delta)
+    is_added = counted & is_finite
     zero = np.float32(0)
     added = np.where(is_added, delta, zero)
     total = np.cumsum(added, dtype=np.float64)
     starts = offsets[:-1]
     lengths = np.diff(offsets)
-    before_token = np.concatenate([[0.0], total])
+    nothing = [0.0]
+    before_token = np.concatenate([nothing, total])
     before_start = before_token[starts]
     before = np.repeat(before_start, lengths)
     sums: Floats = total - before
@@ -200,12 +215,11 @@ def log_edges(size: Array, bins: int, marks: tuple[float, ...] = ()) -> Floats:
 
     The smallest 0.2% lie below them, and so does everything below `LOWEST`.
     """
-    is_finite = np.isfinite(size)
-    is_drawable = is_finite & (size > 0)
-    drawable = size[is_drawable]
+    drawable = _drawable(size)
+    sizes = len(drawable)
     inside = list(filter(_is_positive, marks))
-    if len(drawable):
-        per_sampled = len(drawable) // _SAMPLE
+    if sizes:
+        per_sampled = sizes // _SAMPLE
         step = max(1, per_sampled)
         sample = drawable[::step]
         smallest = np.quantile(sample, 0.002)
@@ -213,15 +227,25 @@ def log_edges(size: Array, bins: int, marks: tuple[float, ...] = ()) -> Floats:
     lowest = min(inside, default=1e-3)
     below_lowest = lowest / 1.5
     low = max(LOWEST, below_lowest)
-    largest = float(drawable.max(initial=0.0))
+    largest = drawable.max(initial=0.0)
+    inside.append(float(largest))
     a_decade_above = low * 10
-    highest = max(largest, *inside, a_decade_above)
-    high = highest * 1.1
-    return np.geomspace(low, high, bins + 1)
+    inside.append(a_decade_above)
+    high = max(inside) * 1.1
+    borders = bins + 1
+    return np.geomspace(low, high, borders)
 
 
 def _is_positive(size: float) -> bool:
     return size > 0
+
+
+def _drawable(values: Array) -> Array:
+    """The values that have a place on a logarithmic scale: finite and above 0."""
+    is_finite = np.isfinite(values)
+    is_positive = values > 0
+    is_drawable = is_finite & is_positive
+    return values[is_drawable]
 
 
 def log_bins(size: Array, edges: Floats) -> Bins:
@@ -234,9 +258,12 @@ def log_bins(size: Array, edges: Floats) -> Bins:
     lowest = edges[0]
     highest = edges[-1]
     log_lowest = math.log(lowest)
-    width = math.log(highest / lowest) / bins
+    times_lowest = highest / lowest
+    range_of_logs = math.log(times_lowest)
+    width = range_of_logs / bins
     with np.errstate(divide="ignore", invalid="ignore"):
-        above_lowest = np.log(size) - log_lowest
+        log_size = np.log(size)
+        above_lowest = log_size - log_lowest
         place = above_lowest / width
     known = np.isfinite(place)
     finite = np.where(known, place, 0)
@@ -250,10 +277,12 @@ def linear_bins(values: Array, low: float, high: float, bins: int) -> Bins:
     i32[n]; -1 where it is in none.
     """
     width = high - low
-    per_unit = np.float32(bins / width)
+    bins_a_unit = bins / width
+    per_unit = np.float32(bins_a_unit)
     origin = np.float32(low)
     with np.errstate(invalid="ignore"):
-        place = (values - origin) * per_unit
+        from_origin = values - origin
+        place = from_origin * per_unit
         is_above = values >= low
         is_below = values <= high
     known = is_above & is_below
@@ -277,16 +306,24 @@ def join_bins(rows: Bins, columns: Bins, width: int) -> Bins:
     has_row = rows >= 0
     has_column = columns >= 0
     inside = has_row & has_column
-    cells = rows * np.int32(width) + columns
+    cells_a_row = np.int32(width)
+    before_row = rows * cells_a_row
+    cells = before_row + columns
     return np.where(inside, cells, NO_BIN)
 
 
 def count_bins(bins: Bins, size: int) -> Ints:
     """How many tokens each of ``size`` bins has, i64[size]."""
+    return _sum_bins(bins, None, size)
+
+
+def _sum_bins(bins: Bins, values: Array | None, size: int) -> Array:
+    """Sum of the ``values`` f[n] of each of ``size`` bins, or their number without."""
     # A bin more, for -1: cheaper than leaving those tokens out first.
     shifted = bins + 1
-    with_none = np.bincount(shifted, minlength=size + 1)
-    return with_none[1:]
+    with_none = size + 1
+    sums = np.bincount(shifted, values, with_none)
+    return sums[1:]
 
 
 def mean_bins(bins: Bins, values: Array, size: int) -> Floats:
@@ -296,9 +333,7 @@ def mean_bins(bins: Bins, values: Array, size: int) -> Floats:
     finite = np.isfinite(values)
     chosen = np.where(finite, bins, NO_BIN)
     known = np.where(finite, values, 0)
-    shifted = chosen + 1
-    with_none = np.bincount(shifted, known, minlength=size + 1)
-    total = with_none[1:]
+    total = _sum_bins(chosen, known, size)
     count = count_bins(chosen, size)
     return _ratio(total, count)
 
@@ -313,14 +348,17 @@ def largest_bins(bins: Bins, size: Array, count: int) -> Ints:
     known = known.astype(np.float32, copy=False)
     shifted = bins + 1
     with_none = count + 1
-    peak = np.full(with_none, -np.inf, np.float32)
+    nothing = -np.inf
+    peak = np.full(with_none, nothing, np.float32)
     np.maximum.at(peak, shifted, known)
-    is_peak = known == peak[shifted]
+    peak_of_token = peak[shifted]
+    is_peak = known == peak_of_token
     # Written from the end on, so that the first of equals is written last and stays.
     peaks = np.flatnonzero(is_peak)
     from_end = peaks[::-1]
+    bins_from_end = shifted[from_end]
     index = np.full(with_none, -1, np.int64)
-    index[shifted[from_end]] = from_end
+    index[bins_from_end] = from_end
     return index[1:]
 
 
@@ -328,12 +366,15 @@ def stretch_bins(values: Array, start: int, stop: int, bins: int) -> Bins:
     """The bin of each whole number int[n] in ``bins`` equal ones from ``start`` to
     before ``stop``, i32[n]; -1 where it is in none.
     """
-    per_value = bins / (stop - start)
+    length = stop - start
+    per_value = bins / length
+    from_start = values - start
     # A value at a border must not fall below it by a rounding error.
-    place = (values - start) * per_value + 1e-9
+    place = from_start * per_value + 1e-9
     is_above = values >= start
     is_below = values < stop
-    return _bins_where(is_above & is_below, place)
+    is_inside = is_above & is_below
+    return _bins_where(is_inside, place)
 
 
 def shade_steps(values: Array) -> Floats:
@@ -344,20 +385,22 @@ def shade_steps(values: Array) -> Floats:
     ``values`` f[n] are those of the cells, NaN for empty ones. The last step begins at
     about the 95th percentile.
     """
-    is_finite = np.isfinite(values)
-    is_drawable = is_finite & (values > 0)
-    drawable = values[is_drawable]
+    drawable = _drawable(values)
     low = top = 1.0
     if len(drawable):
-        low = float(np.quantile(drawable, 0.1))
-        top = float(np.quantile(drawable, 0.95))
+        bounds = np.quantile(drawable, _SHADED)
+        low, top = bounds.tolist()
     spread = top / low
-    even_factor = spread ** (1 / SHADES)
+    step = 1 / SHADES
+    even_factor = spread**step
     at_least = max(1.05, even_factor)
     factor = min(2.0, at_least)
     last = _two_digits(top)
-    steps_below_last = reversed(range(SHADES))
-    steps = [_two_digits(last / factor**i) for i in steps_below_last]
+    steps = []
+    for steps_below_last in reversed(range(SHADES)):
+        divisor = factor**steps_below_last
+        lower_bound = _two_digits(last / divisor)
+        steps.append(lower_bound)
     return np.asarray(steps, np.float64)
 
 
@@ -371,7 +414,8 @@ def shade_levels(values: Array, steps: Floats) -> Levels:
     same shape.
     """
     empty = np.isnan(values)
-    known = np.where(empty, -np.inf, values)
+    below_all = -np.inf
+    known = np.where(empty, below_all, values)
     levels = np.searchsorted(steps, known, "right")
     return np.asarray(levels, np.int8)
 
@@ -382,8 +426,10 @@ def count_steps(counts: Ints) -> Floats:
     """
     most = counts.max(initial=1)
     largest = max(2, int(most))
-    exponents = np.arange(SHADES) / SHADES
-    return np.maximum(1.0, largest**exponents)
+    numbers = np.arange(SHADES)
+    exponents = numbers / SHADES
+    bounds = largest**exponents
+    return np.maximum(1.0, bounds)
 
 
 def sign_levels(values: Array, threshold: float) -> Levels:
@@ -391,7 +437,9 @@ def sign_levels(values: Array, threshold: float) -> Levels:
     within the threshold, 1 to 4 beyond it, twice, four and eight times it; below 0
     where the value is. NaN has none.
     """
-    bounds = threshold * 2.0 ** np.arange(SHADES)
+    numbers = np.arange(SHADES)
+    doublings = 2.0**numbers
+    bounds = threshold * doublings
     size = np.abs(values)
     known = np.nan_to_num(size, nan=0.0, posinf=np.inf)
     steps = np.searchsorted(bounds, known, "left")
@@ -411,5 +459,6 @@ def rank_change(rank_a: Array, rank_b: Array) -> Singles:
     b = np.where(known, rank_b, 1)
     exact_a = a.astype(np.float32)
     exact_b = b.astype(np.float32)
-    change = np.log10(exact_b / exact_a)
+    ratio = exact_b / exact_a
+    change = np.log10(ratio)
     return nan_outside(known, change)
