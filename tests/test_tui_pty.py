@@ -21,6 +21,7 @@ from benchmarks.screen import Terminal
 from logdrift.core.session.layout import read_manifest
 from logdrift.core.session.writer import write_manifest
 from logdrift.tui.models.state import ViewState, save_state
+from logdrift.tui.wire import ChangedCells, Wire
 from tests.tui_screen import judged, make_app, until
 
 RUN = (
@@ -227,9 +228,13 @@ async def test_a_full_repaint_is_below_30_kb(
         await pilot.press("n", *["pagedown"] * 3)
         for _ in range(3):
             await until(pilot, lambda: screen.model.numbers is not None)
-            frame = app.screen._compositor.render_update(full=True).render_segments(
-                console
-            )
+            # As a terminal gets it of which nothing is known.
+            drawn = app.screen._compositor.render_update(full=True)
+            update = Wire().changes(drawn, app.size)
+            assert isinstance(update, ChangedCells)
+            cells = sum(piece.strip.cell_length for piece in update.pieces)
+            assert cells == 200 * 60
+            frame = update.render_segments(console)
             assert 12_000 < len(frame.encode()) < 30_000
             await pilot.press("o")
 

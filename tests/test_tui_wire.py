@@ -13,6 +13,7 @@ from typing import Any
 
 import pyte
 import pytest
+from rich.console import Console
 from rich.segment import Segment
 from rich.style import Style
 from textual._compositor import LayoutUpdate
@@ -24,7 +25,7 @@ from benchmarks.make_session import make_session
 from logdrift.core.session.layout import ModelInfo, read_manifest
 from logdrift.core.session.writer import write_manifest
 from logdrift.tui.screens.texts import TextScreen
-from logdrift.tui.wire import ChangedCells, Wire
+from logdrift.tui.wire import CellPiece, ChangedCells, Wire
 from tests.made_sessions import capture, write_session
 from tests.tui_screen import judged, make_app, until
 
@@ -387,3 +388,47 @@ def test_only_what_differs_is_sent() -> None:
     wire.forget()
     assert len(sent(wire, first, 40)) == 2
     assert len(sent(wire, [line(("a" * 30, red))], 30)) == 1, "another size: all of it"
+
+
+@pytest.mark.parametrize("system", ["standard", "256", "truecolor"])
+def test_what_changes_of_a_style_draws_what_whole_styles_draw(system: str) -> None:
+    """Styles in a made order, each of its own sequence and each after the one before:
+    the cells are the same, and the second way never costs more.
+    """
+    rng = random.Random(12)
+    names = [None, "red", "#5f87af", "#303030"]
+    console = Console(color_system=system, force_terminal=True)  # type: ignore[arg-type]
+    runs = []
+    for _ in range(300):
+        bold, dim, underline, reverse = (
+            rng.choice((None, None, True)) for _ in range(4)
+        )
+        style = Style(
+            color=rng.choice(names),
+            bgcolor=rng.choice(names),
+            bold=bold,
+            dim=dim,
+            underline=underline,
+            reverse=reverse,
+        )
+        runs.append((rng.choice(("a", "  ", " b", "中", "cd")), style))
+    strips = [line(*runs[start : start + 10]) for start in range(0, 300, 10)]
+    pieces = [CellPiece(0, y, strip) for y, strip in enumerate(strips)]
+    short, whole = Mirror(30, 30), Mirror(30, 30)
+    short.feed(ChangedCells(pieces).render_segments(console))
+    for x, y, strip in pieces:
+        whole.feed(f"\x1b[{y + 1};{x + 1}H" + strip.render(console))
+    assert short.cells() == whole.cells()
+    assert short.screen.cursor.attrs == whole.screen.cursor.attrs, "nothing stays on"
+    assert short.sent < whole.sent
+
+
+def test_a_change_of_one_thing_sends_that_alone() -> None:
+    console = Console(color_system="256", force_terminal=True)
+    plain = Style(color="color(252)", bgcolor="color(233)")
+    shaded = plain + Style(bgcolor="color(236)")
+    strip = line(("ab", plain), ("cd", shaded), ("ef", plain), ("gh", plain))
+    text = ChangedCells([CellPiece(4, 1, strip)]).render_segments(console)
+    assert text == (
+        "\x1b[2;5H\x1b[38;5;252;48;5;233mab\x1b[48;5;236mcd\x1b[48;5;233mefgh\x1b[0m"
+    )

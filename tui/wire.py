@@ -13,16 +13,27 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from rich.cells import cell_len, get_character_cell_size
+from rich.color import Color, ColorSystem
 from rich.console import Console
 from rich.style import Style
 from textual._compositor import ChopsUpdate, CompositorUpdate, LayoutUpdate
 from textual.geometry import Size
 from textual.strip import Strip
 
-_GAP = 16
+_GAP = 8
 """So many equal cells between two that differ are sent as well: a jump to another place
-and its style cost about as many bytes.
+costs about as many bytes.
 """
+_ATTRIBUTES = {
+    "bold": "1",
+    "dim": "2",
+    "italic": "3",
+    "underline": "4",
+    "blink": "5",
+    "reverse": "7",
+    "strike": "9",
+}
+"""Each attribute of a style that is drawn, and its parameter in a sequence."""
 Cell = tuple[str, Style | None]
 """A character and its style, as far as it shows; of a wide one the second cell holds no
 character.
@@ -58,12 +69,77 @@ class ChangedCells(CompositorUpdate):
             yield from piece.strip
 
     def render_segments(self, console: Console) -> str:
-        """The bytes: each piece is a place, then text in its styles."""
+        """The bytes: each piece is a place, then text with what changes of its style.
+
+        A style holds on from one piece to the next; the last one is taken back.
+        """
+        system = console._color_system or ColorSystem.TRUECOLOR
         parts = []
+        pen = _NO_STYLE
         for x, y, strip in self.pieces:
-            place = f"\x1b[{y + 1};{x + 1}H"
-            parts.append(place + strip.render(console))
+            parts.append(f"\x1b[{y + 1};{x + 1}H")
+            for text, style, _ in strip:
+                wanted = _sent_style(style, system)
+                if not text.strip(" ") and not wanted.attributes | pen.attributes:
+                    # On a blank only the background shows.
+                    wanted = wanted._replace(text=pen.text)
+                parts.append(_change(pen, wanted))
+                parts.append(text)
+                pen = wanted
+        parts.append(_change(pen, _NO_STYLE))
         return "".join(parts)
+
+
+class _SentStyle(NamedTuple):
+    """The parameters of a style's sequence: of its attributes, its text's colour and
+    its background; "" for what is as the terminal's own.
+    """
+
+    attributes: frozenset[str]
+    text: str
+    back: str
+
+
+_NO_STYLE = _SentStyle(frozenset(), "", "")
+
+
+@lru_cache(maxsize=1024)
+def _sent_style(style: Style | None, system: ColorSystem) -> _SentStyle:
+    if style is None:
+        return _NO_STYLE
+    attributes = frozenset(
+        parameter for name, parameter in _ATTRIBUTES.items() if getattr(style, name)
+    )
+    text = _parameters(style.color, system, foreground=True)
+    back = _parameters(style.bgcolor, system, foreground=False)
+    return _SentStyle(attributes, text, back)
+
+
+def _parameters(color: Color | None, system: ColorSystem, *, foreground: bool) -> str:
+    if color is None:
+        return ""
+    codes = color.downgrade(system).get_ansi_codes(foreground=foreground)
+    return ";".join(codes)
+
+
+@lru_cache(maxsize=4096)
+def _change(old: _SentStyle, new: _SentStyle) -> str:
+    """The sequence that makes one style of another, "" for equal ones."""
+    if old == new:
+        return ""
+    parameters = []
+    lacks_colour = (old.text and not new.text) or (old.back and not new.back)
+    if lacks_colour or old.attributes - new.attributes:
+        # A terminal has no short way to take back one of them that all understand.
+        parameters.append("0")
+        old = _NO_STYLE
+    parameters += sorted(new.attributes - old.attributes)
+    if new.text != old.text:
+        parameters.append(new.text)
+    if new.back != old.back:
+        parameters.append(new.back)
+    joined = ";".join(parameters)
+    return f"\x1b[{joined}m"
 
 
 class Wire:
