@@ -86,7 +86,8 @@ class _Styles:
         for level in range(-STEPS, STEPS + 1):
             ink = ink_of(palette, level)
             # Cells of one style object are one run.
-            self.inks[level] = one_of_equals.setdefault(ink, ink)
+            shared_ink = one_of_equals.setdefault(ink, ink)
+            self.inks[level] = shared_ink
         self.inks[QUIET_TONE] = palette.muted
 
     def of(self, char: str, place: CellPlace) -> Style:
@@ -118,31 +119,48 @@ def ink_of(palette: Palette, level: int) -> Style:
         return palette.text
     if palette.depth == "none":
         return palette.strong
-    sign = -1 if level < 0 else 1
-    last = SINGLE if abs(level) > STEPS else STEPS
-    page = _triplet(palette.back.bgcolor, dark=palette.dark)
-    for step in range(abs(level), last + 1):
-        colour = palette.level(sign * step).bgcolor
-        if _contrast(_triplet(colour, dark=palette.dark), page) >= _LEAST_CONTRAST:
+    dark = palette.dark
+    page = _triplet(palette.back.bgcolor, dark=dark)
+    for further in _steps_from(level):
+        background = palette.level(further)
+        colour = background.bgcolor
+        mark = _triplet(colour, dark=dark)
+        contrast = _contrast(mark, page)
+        if contrast >= _LEAST_CONTRAST:
             return Style(color=colour)
     return palette.text
 
 
-def _triplet(colour: Color | None, *, dark: bool) -> tuple[int, int, int]:
+def _steps_from(level: int) -> range:
+    """A level and the stronger ones of its sign."""
+    sign = -1 if level < 0 else 1
+    size = abs(level)
+    strongest = SINGLE if size > STEPS else STEPS
+    after_strongest = sign * (strongest + 1)
+    return range(level, after_strongest, sign)
+
+
+_Triplet = tuple[int, int, int]
+
+
+def _triplet(colour: Color | None, *, dark: bool) -> _Triplet:
     """Red, green and blue; without a colour those of the page itself."""
     if colour is not None:
         red, green, blue = colour.get_truecolor()
         return red, green, blue
-    return (0, 0, 0) if dark else (255, 255, 255)
+    level = 0 if dark else 255
+    return level, level, level
 
 
-def _contrast(one: tuple[int, int, int], other: tuple[int, int, int]) -> float:
+def _contrast(one: _Triplet, other: _Triplet) -> float:
     """The ratio of both colours' luminances, 1 to 21 (WCAG 2.1)."""
-    darker, lighter = sorted([_luminance(one), _luminance(other)])
-    return (lighter + 0.05) / (darker + 0.05)
+    luminances = [_luminance(one), _luminance(other)]
+    darker, lighter = sorted(luminances)
+    flare = 0.05
+    return (lighter + flare) / (darker + flare)
 
 
-def _luminance(colour: tuple[int, int, int]) -> float:
+def _luminance(colour: _Triplet) -> float:
     """Relative luminance of sRGB, 0 to 1 (WCAG 2.1)."""
     red, green, blue = map(_linear, colour)
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
@@ -152,7 +170,8 @@ def _linear(channel: int) -> float:
     share = channel / 255
     if share <= 0.04045:
         return share / 12.92
-    power: float = ((share + 0.055) / 1.055) ** 2.4
+    base = (share + 0.055) / 1.055
+    power: float = base**2.4
     return power
 
 
@@ -214,11 +233,11 @@ class _Cursor:
         """Row ``y`` with the cursor; the same ``runs`` where the cursor is not in
         it.
         """
-        accent = self.palette.accent
-        if y == self.top - 1:
-            return _replace(runs, self.column, "▼", accent)
+        frame_above = self.top - 1
+        if y == frame_above:
+            return self._pointed(runs, "▼")
         if y == self.bottom:
-            return _replace(runs, self.column, "▲", accent)
+            return self._pointed(runs, "▲")
         inside = self.top <= y < self.bottom
         if not inside:
             return runs
@@ -228,24 +247,27 @@ class _Cursor:
             return self._marked_cell(runs)
         return runs
 
+    def _pointed(self, runs: Runs, mark: str) -> Runs:
+        """A row with a mark in the cursor's column."""
+        accent = self.palette.accent
+        return _replace(runs, self.column, mark, accent)
+
     def _marked_column(self, runs: Runs) -> Runs:
         """A row with the line through the cursor's column."""
-        palette = self.palette
         under = _char_at(runs, self.column)
         if under in _FREE:
-            style = palette.accent
-            return _replace(runs, self.column, "┊", style)
-        style = palette.cursor
+            return self._pointed(runs, "┊")
+        style = self.palette.cursor
         return _replace(runs, self.column, under, style)
 
     def _marked_cell(self, runs: Runs) -> Runs:
         """The cursor's row, with its cell and a mark in the frame."""
         palette = self.palette
-        axis = self.left - 1
-        under = _char_at(runs, self.column)
+        frame = self.left - 1
         column = self.column
+        under = _char_at(runs, column)
         marked = _replace(runs, column, under, palette.cursor)
-        return _replace(marked, axis, "▸", palette.accent)
+        return _replace(marked, frame, "▸", palette.accent)
 
 
 def _char_at(runs: Runs, column: int) -> str:
@@ -260,12 +282,15 @@ def _replace(runs: Runs, column: int, char: str, style: Style) -> Runs:
     start = 0
     for text, old in runs:
         offset = column - start
-        start += len(text)
-        if not 0 <= offset < len(text):
+        length = len(text)
+        start += length
+        is_in_run = 0 <= offset < length
+        if not is_in_run:
             replaced.append((text, old))
             continue
+        behind = offset + 1
         before = text[:offset]
-        after = text[offset + 1 :]
+        after = text[behind:]
         replaced.append((before, old))
         replaced.append((char, style))
         replaced.append((after, old))

@@ -42,7 +42,8 @@ class Plot:
         self.cells: list[list[str]] = []
         for row in rows:
             padded = row.ljust(width)
-            self.cells.append(list(padded))
+            characters = list(padded)
+            self.cells.append(characters)
         self.tones: dict[CellPlace, int] = {}
         frame_top = _row_with("┌", self.cells)
         frame_bottom = _row_with("└", self.cells)
@@ -76,7 +77,8 @@ class Plot:
 
     def row(self, y: float) -> int:
         """The row of a value, from the top."""
-        return self.axes.y.row(y, self.area.lines)
+        axis = self.axes.y
+        return axis.row(y, self.area.lines)
 
     def height_in_dots(self, y: float) -> int:
         """The place of a value in dots of braille, from the top: four a row, so that
@@ -84,8 +86,10 @@ class Plot:
         """
         share = self.axes.y.share(y)
         last = self.area.lines - 1
-        from_top = (1 - share) * last + 0.5
-        return math.floor(from_top * DOT_ROWS + 0.5)
+        share_above = 1 - share
+        from_top = share_above * last + 0.5
+        dots_from_top = from_top * DOT_ROWS
+        return math.floor(dots_from_top + 0.5)
 
     def height(self, y: float) -> float:
         """The height of a bar to a value, as a share of the area: 0 to 1."""
@@ -95,15 +99,16 @@ class Plot:
 
     def put(self, column: int, row: int, char: str, tone: int = 0) -> None:
         """Put a character between the axes, over what is there."""
-        if not self._has_column(column) or not self._has_row(row):
+        if not self._has_cell(column, row):
             return
-        line = self.cells[self.top + row]
+        line = self._line(row)
         place = self.left + column
         line[place] = char
+        cell = (row, column)
         if tone:
-            self.tones[row, column] = tone
+            self.tones[cell] = tone
         else:
-            self.tones.pop((row, column), None)
+            self.tones.pop(cell, None)
 
     def put_below(self, column: int, row: int, char: str) -> None:
         """Put a character between the axes, where the cell is still empty."""
@@ -112,10 +117,19 @@ class Plot:
 
     def _char_at(self, column: int, row: int) -> str:
         """The character of a cell, "" outside of the area."""
-        if self._has_column(column) and self._has_row(row):
-            line = self.cells[self.top + row]
-            return line[self.left + column]
-        return ""
+        if not self._has_cell(column, row):
+            return ""
+        line = self._line(row)
+        place = self.left + column
+        return line[place]
+
+    def _line(self, row: int) -> list[str]:
+        """All cells, the frame included, of a row of the area."""
+        y = self.top + row
+        return self.cells[y]
+
+    def _has_cell(self, column: int, row: int) -> bool:
+        return self._has_column(column) and self._has_row(row)
 
     def _has_row(self, row: int) -> bool:
         return 0 <= row < self.area.lines
@@ -139,7 +153,7 @@ class Plot:
         for column in range(columns):
             self.put_below(column, row, glyph)
         if letter and self._has_row(row):
-            line = self.cells[self.top + row]
+            line = self._line(row)
             frame = self.left + columns
             line[frame] = letter
 
@@ -150,8 +164,7 @@ class Plot:
         for row in range(lines):
             self.put_below(column, row, _V_LINE)
         if letter and self._has_column(column):
-            frame_row = self.top - 1
-            frame = self.cells[frame_row]
+            frame = self._line(-1)
             place = self.left + column
             frame[place] = letter
 
@@ -162,7 +175,8 @@ class Plot:
         if height <= 0:
             return
         lines = self.area.lines
-        eighths = round(height * lines * 8)
+        height_in_lines = height * lines
+        eighths = round(height_in_lines * 8)
         eighths = max(1, eighths)
         row = lines - 1
         while eighths > 0 and row >= 0:
@@ -197,8 +211,10 @@ def _plotext(axes: Axes, width: int, height: int, curves: Sequence[Curve]) -> li
         plt.xlim(*x.ends)
         plt.ylim(*y.ends)
         _plot_curves(plt, axes, curves)
-        plt.xticks(*_ticks(x))
-        plt.yticks(*_ticks(y))
+        x_places, x_texts = _ticks(x)
+        y_places, y_texts = _ticks(y)
+        plt.xticks(x_places, x_texts)
+        plt.yticks(y_places, y_texts)
         coloured = plt.build()
         text = plt.uncolorize(coloured)
         plt.clear_figure()
@@ -228,7 +244,7 @@ def _plot_curves(plt: Any, axes: Axes, curves: Sequence[Curve]) -> None:
 def _places(axis: ChartAxis, values: Array) -> list[float]:
     """Where values lie on an axis."""
     numbers = values.tolist()
-    return [axis.at(value) for value in numbers]
+    return list(map(axis.at, numbers))
 
 
 def _ticks(axis: ChartAxis) -> tuple[list[float], list[str]]:

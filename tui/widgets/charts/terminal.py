@@ -74,25 +74,34 @@ def draw(chart: Chart, width: int, height: int) -> Drawing:
     """The chart in ``width`` x ``height`` cells, axes included."""
     axes = chart.axes(width)
     empty = Plot(axes, width, height)
-    if axes.y.centred and empty.area.lines % 2 == 0 and empty.area.lines > 1:
+    if axes.y.centred and not _has_middle_line(empty):
         height -= 1
         empty = Plot(axes, width, height)
     picture = chart.picture(empty.area)
     marks = picture.marks
     plot = paint(axes, marks, width, height, empty)
+    area = plot.area
     kinds = set(map(type, marks))
+    signed_kinds = {Stems, Dots}
     return Drawing(
         rows=plot.rows,
         left=plot.left,
         top=plot.top,
-        columns=plot.area.columns,
-        lines=plot.area.lines,
+        columns=area.columns,
+        lines=area.lines,
         legend=picture.legend,
         place=picture.place,
         shaded=Cells in kinds,
         tones=plot.tones,
-        by_sign=not kinds.isdisjoint({Stems, Dots}),
+        by_sign=not kinds.isdisjoint(signed_kinds),
     )
+
+
+def _has_middle_line(plot: Plot) -> bool:
+    """Whether the middle of the area is a line of its own, as far as there is room."""
+    lines = plot.area.lines
+    is_odd = lines % 2 == 1
+    return is_odd or lines <= 1
 
 
 def paint(
@@ -153,8 +162,8 @@ def _band(plot: Plot, mark: Range) -> None:
     nearest = _stretched(bins, columns)
     lows = mark.low[nearest]
     highs = mark.high[nearest]
-    bounds = np.column_stack([lows, highs])
-    for column, (low, high) in enumerate(bounds.tolist()):
+    bounds = zip(lows.tolist(), highs.tolist(), strict=True)
+    for column, (low, high) in enumerate(bounds):
         if math.isnan(low):
             continue
         top = plot.row(high)
@@ -168,10 +177,16 @@ def _stems(plot: Plot, mark: Stems) -> None:
     """The largest last, so that none is hidden behind a smaller one."""
     size = np.abs(mark.y)
     order = size.argsort(kind="stable")
-    places = mark.x[order].tolist()
-    heights = mark.y[order].tolist()
-    levels = mark.levels[order].tolist()
-    for x, y, level in zip(places, heights, levels, strict=True):
+    places = mark.x[order]
+    heights = mark.y[order]
+    levels = mark.levels[order]
+    stems = zip(
+        places.tolist(),
+        heights.tolist(),
+        levels.tolist(),
+        strict=True,
+    )
+    for x, y, level in stems:
         column = plot.column(x)
         _stem(plot, column, y, level)
 
@@ -189,11 +204,13 @@ def _stem(plot: Plot, column: int, y: float, level: int) -> None:
     else:
         stop = max(end, zero + 1)
         dots = range(zero, stop)
-    for row, bits in _rows_of_dots(dots).items():
+    rows = _rows_of_dots(dots)
+    for row, bits in rows.items():
         tone = level
         if row == zero_row:
             tone = 0
-        plot.put(column, row, _braille(bits), tone)
+        glyph = _braille(bits)
+        plot.put(column, row, glyph, tone)
     if level:
         _tip(plot, column, y, level)
 
@@ -206,17 +223,21 @@ def _rows_of_dots(dots: range) -> dict[int, int]:
     for dot in dots:
         row, place = divmod(dot, DOT_ROWS)
         bit = int(_DOTS[place, 0])
-        rows[row] = rows.get(row, 0) | bit
+        rows.setdefault(row, 0)
+        rows[row] |= bit
     return rows
 
 
 def _tip(plot: Plot, column: int, y: float, level: int) -> None:
     """Its sign is that of ``y``, at least a row away from 0."""
     zero_row = plot.row(0)
+    row = plot.row(y)
     sign = 1 if y > 0 else -1
-    rows_up = zero_row - plot.row(y)
-    rows_up = sign * max(1, abs(rows_up))
-    plot.put(column, zero_row - rows_up, _TIPS[sign], level)
+    rows_apart = abs(zero_row - row)
+    length = max(1, rows_apart)
+    tip_row = zero_row - sign * length
+    tip = _TIPS[sign]
+    plot.put(column, tip_row, tip, level)
 
 
 def _braille(bits: int) -> str:
@@ -225,13 +246,15 @@ def _braille(bits: int) -> str:
 
 def _histogram(plot: Plot, mark: Histogram) -> None:
     columns = plot.area.columns
-    bins = _stretched(len(mark.above), columns)
-    above = mark.above[bins].tolist()
-    below = mark.below[bins].tolist()
-    counts = zip(above, below, strict=True)
+    bin_count = len(mark.above)
+    bins = _stretched(bin_count, columns)
+    above = mark.above[bins]
+    below = mark.below[bins]
+    counts = zip(above.tolist(), below.tolist(), strict=True)
     for column, (up, down) in enumerate(counts):
         if mark.one:
-            height = plot.height(up + down)
+            both = up + down
+            height = plot.height(both)
             plot.bar(column, height)
         else:
             _two_bars(plot, column, up, down)
@@ -243,8 +266,9 @@ def _two_bars(plot: Plot, column: int, above: int, below: int) -> None:
     """
     rows_above = _bar_rows(plot, above)
     rows_below = _bar_rows(plot, below)
+    highest = max(rows_above, rows_below)
     last = plot.area.lines - 1
-    for up in range(max(rows_above, rows_below)):
+    for up in range(highest):
         glyph = BOTH
         tone = 0
         if up >= rows_above:
@@ -252,14 +276,17 @@ def _two_bars(plot: Plot, column: int, above: int, below: int) -> None:
             tone = QUIET_TONE
         elif up >= rows_below:
             glyph = ONLY_ABOVE
-        plot.put(column, last - up, glyph, tone)
+        row = last - up
+        plot.put(column, row, glyph, tone)
 
 
 def _bar_rows(plot: Plot, count: int) -> int:
     """Rows of a bar, one at least for any count."""
     if not count:
         return 0
-    rows = round(plot.height(count) * plot.area.lines)
+    share = plot.height(count)
+    height = share * plot.area.lines
+    rows = round(height)
     return max(1, rows)
 
 
@@ -287,18 +314,21 @@ def _dots(plot: Plot, mark: Dots) -> None:
     shape = (area.lines, DOT_ROWS, area.columns, DOT_COLUMNS)
     counts = mark.counts.reshape(shape)
     bits_of_a_cell = _DOTS[None, :, None, :]
-    bits = (counts > 0) * bits_of_a_cell
-    codes = bits.sum(axis=(1, 3))
+    has_token = counts > 0
+    bits = has_token * bits_of_a_cell
+    within_cell = (1, 3)
+    codes = bits.sum(within_cell)
     levels = mark.levels.reshape(shape)
-    highest = levels.max(axis=(1, 3))
-    lowest = levels.min(axis=(1, 3))
+    highest = levels.max(within_cell)
+    lowest = levels.min(within_cell)
     is_up = highest >= -lowest
     tones = np.where(is_up, highest, lowest)
     places = np.argwhere(codes)
     for row, column in places.tolist():
-        code = int(codes[row, column])
-        tone = int(tones[row, column])
-        plot.put(column, row, _braille(code), tone)
+        code = codes[row, column]
+        tone = tones[row, column]
+        glyph = _braille(int(code))
+        plot.put(column, row, glyph, int(tone))
 
 
 def _bars(plot: Plot, mark: LabelledBars) -> None:
@@ -312,8 +342,8 @@ def _bars(plot: Plot, mark: LabelledBars) -> None:
         value = bar.value
         if value is None or bar.dot is None:
             continue
-        left = index * columns // count
         following = index + 1
+        left = index * columns // count
         right = following * columns // count
         place = range(left, right)
         height = value / highest
