@@ -75,15 +75,18 @@ class DiffScreen(BaseScreen, inherit_bindings=False):
 
     def _show_tokens(self) -> None:
         comparison = self.comparison
-        self.changed.put(comparison.tokens, comparison.counted())
+        count = comparison.counted()
+        self.changed.put(comparison.tokens, count)
 
     def draw(self) -> None:
         if not self.size.width:
             return
         self._show_answer()
-        most = self.size.height * 2 // 5
-        needed = self.changed.line_count + 2
-        self.changed.styles.height = min(needed, max(5, most))
+        changed = self.changed
+        two_fifths = self.size.height * 2 // 5
+        most = max(5, two_fifths)
+        needed = changed.line_count + 2
+        changed.styles.height = min(needed, most)
         self._show_text()
 
     def _show_answer(self) -> None:
@@ -91,11 +94,16 @@ class DiffScreen(BaseScreen, inherit_bindings=False):
         comparison = self.comparison
         palette = self.palette
         width = self.size.width - 2
-        style = tone_styles(palette)[comparison.tone]
+        styles = tone_styles(palette)
         rows = paragraph(
-            comparison.answer, style, palette, width=width, most=_ANSWER_LINES
+            comparison.answer,
+            styles[comparison.tone],
+            palette,
+            width=width,
+            most=_ANSWER_LINES,
         )
-        self.query_one("#answer", Bar).put(rows)
+        bar = self.query_one("#answer", Bar)
+        bar.put(rows)
 
     def _show_text(self) -> None:
         """What the answer rests on; the answer itself stands above."""
@@ -103,12 +111,16 @@ class DiffScreen(BaseScreen, inherit_bindings=False):
         from logdrift.core.report.layout import Canvas
         from logdrift.core.report.paint.text import styled_lines
 
-        _, *document = diff_document(self.comparison.diff)
-        if isinstance(document[0], Gap):
+        comparison = self.comparison
+        _, *document = diff_document(comparison.diff)
+        first_block = document[0]
+        if isinstance(first_block, Gap):
             del document[0]
-        width = min(_WIDEST, self.size.width) - 3
-        lines = styled_lines(document, Canvas(width))
-        self.reading.put(self.comparison.title, indented(lines, self.palette))
+        width = min(_WIDEST, self.size.width)
+        canvas = Canvas(width - 3)
+        lines = styled_lines(document, canvas)
+        rows = indented(lines, self.palette)
+        self.reading.put(comparison.title, rows)
 
     # ---- commands
 
@@ -143,12 +155,14 @@ class DiffScreen(BaseScreen, inherit_bindings=False):
     def action_swap(self) -> None:
         """Compare the other way round: the earlier session as the later one."""
         self.say("comparing the other way round", stays=True)
-        self._compare_again(self.comparison.later, self.comparison.earlier)
+        before = self.comparison
+        self._compare_again(before.later, before.earlier)
 
     @background(group="compare", exclusive=True, failed=_not_compared)
     def _compare_again(self, earlier: Path, later: Path) -> None:
         comparison = compare_folders(earlier, later)
-        self.post_message(ComparedAgain(comparison))
+        message = ComparedAgain(comparison)
+        self.post_message(message)
 
     @on(ComparedAgain)
     def _on_compared_again(self, message: ComparedAgain) -> None:
@@ -187,10 +201,12 @@ class DiffScreen(BaseScreen, inherit_bindings=False):
         from logdrift.core.report.paint.text import paint_text
 
         document = diff_document(self.comparison.diff)
-        return paint_text(document, Canvas(_WIDEST))
+        canvas = Canvas(_WIDEST)
+        return paint_text(document, canvas)
 
     def action_copy(self) -> None:
-        outcome = self.logdrift.copy_text(self.text_to_save())
+        text = self.text_to_save()
+        outcome = self.logdrift.copy_text(text)
         self.say(outcome)
 
     def action_save(self) -> None:

@@ -82,7 +82,8 @@ class IdentityScreen(AskingScreen, inherit_bindings=False):
     @property
     def command(self) -> str:
         """What starts each backend once more and asks it, in a shell."""
-        folder = shlex.quote(str(self.session.folder))
+        path = str(self.session.folder)
+        folder = shlex.quote(path)
         return f"logdrift why {folder} --identity"
 
     def on_mount(self) -> None:
@@ -102,9 +103,11 @@ class IdentityScreen(AskingScreen, inherit_bindings=False):
         found = identities_of(session, saved)
         failed = saved_failures(session.folder)
         backends = {info.backend for info in session.captures}
-        asked = saved.keys() | failed.keys()
-        missing = tuple(sorted(backends - asked))
-        self.post_message(IdentityRead(found, missing, failed=failed))
+        backends -= saved.keys()
+        backends -= failed.keys()
+        missing = tuple(sorted(backends))
+        read = IdentityRead(found, missing, failed=failed)
+        self.post_message(read)
 
     @on(IdentityRead)
     def _on_read(self, message: IdentityRead) -> None:
@@ -116,8 +119,10 @@ class IdentityScreen(AskingScreen, inherit_bindings=False):
     def draw(self) -> None:
         if not self.size.width:
             return
+        rows: list[Row] = []
         words = self._what_it_does()
-        rows: list[Row] = [*self.paragraph(words, self.palette.muted, most=2)]
+        muted = self.palette.muted
+        rows += self.paragraph(words, muted, most=2)
         state = self.state_run()
         if state is not None:
             text, style = state
@@ -149,9 +154,11 @@ class IdentityScreen(AskingScreen, inherit_bindings=False):
         from logdrift.core.report.layout import Canvas
         from logdrift.core.report.paint.text import paint_text
 
-        width = max(40, self.reading.inner_width - 1)
+        width = self.reading.inner_width - 1
+        width = max(40, width)
+        canvas = Canvas(width)
         document = identity_document(read.found, read.failed)
-        text = paint_text(document, Canvas(width))
+        text = paint_text(document, canvas)
         return text.splitlines()
 
     def _not_checked(self, read: IdentityRead) -> list[str]:
@@ -187,43 +194,57 @@ class IdentityScreen(AskingScreen, inherit_bindings=False):
             palette = self.palette
             if not index:
                 return [(" No, start nothing", palette.text)]
-            words, _ = choices[index - 1]
+            choice = choices[index - 1]
+            words = self._choice_in_words(choice)
             return [(f" {words}", palette.bad)]
 
         def chosen(index: int) -> None:
             if index:
-                _, names = choices[index - 1]
-                self.ask_engines(self._starter(names))
+                choice = choices[index - 1]
+                start = self._starter(choice)
+                self.ask_engines(start)
 
         title = "Start engines in the background and ask what they loaded?"
-        picker = Picker(title, "", len(choices) + 1, row)
+        count = len(choices) + 1
+        picker = Picker(title, "", count, row)
         self.choose(picker, chosen)
 
-    def _choices(self) -> list[tuple[str, Sequence[str]]]:
-        """What may be asked, in words, and the backends: those of the pair first."""
+    def _known(self) -> list[str]:
+        """The backends that the plan can start."""
         plan = self.session.plan
         if plan is None:
             return []
-        everything = [spec.name for spec in plan.backends]
-        choices: list[tuple[str, Sequence[str]]] = []
-        of_pair = self._of_pair(everything)
-        if of_pair and len(of_pair) < len(everything):
-            words = f"Yes, the backends of this pair: {_joined(of_pair)}"
-            choices.append((words, of_pair))
-        words = f"Yes, all {len(everything)} backends: {_joined(everything)}"
-        if len(everything) == 1:
-            words = f"Yes, {_joined(everything)}"
-        choices.append((words, everything))
+        return [spec.name for spec in plan.backends]
+
+    def _choices(self) -> list[Sequence[str]]:
+        """The backends that may be asked together: those of the pair first."""
+        known = self._known()
+        of_pair = self._of_pair(known)
+        choices: list[Sequence[str]] = []
+        if of_pair and len(of_pair) < len(known):
+            choices.append(of_pair)
+        if known:
+            choices.append(known)
         return choices
+
+    def _choice_in_words(self, backends: Sequence[str]) -> str:
+        names = _joined(backends)
+        count = len(backends)
+        if count < len(self._known()):
+            return f"Yes, the backends of this pair: {names}"
+        if count == 1:
+            return f"Yes, {names}"
+        return f"Yes, all {count} backends: {names}"
 
     def _of_pair(self, known: Sequence[str]) -> list[str]:
         """The backends of the pair's captures that the plan can start."""
         names = []
+        manifest = self.session.manifest
         for label in self.labels or ():
-            backend = self.session.manifest.capture(label).backend
-            if backend in known and backend not in names:
-                names.append(backend)
-        return names
+            capture = manifest.capture(label)
+            names.append(capture.backend)
+        distinct = dict.fromkeys(names)
+        return [name for name in distinct if name in known]
 
     def _starter(self, backends: Sequence[str]) -> Callable[[], int]:
         def start() -> int:
@@ -255,4 +276,5 @@ class IdentityScreen(AskingScreen, inherit_bindings=False):
 
 
 def _joined(names: Sequence[str]) -> str:
-    return visible(", ".join(names))
+    text = ", ".join(names)
+    return visible(text)

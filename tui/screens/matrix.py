@@ -123,6 +123,7 @@ class MatrixScreen(ResultScreen, inherit_bindings=False):
         gates: dict[Labels, Gate],
     ) -> None:
         worker = get_current_worker()
+        session = self.session
         metric, scope = key
         for index, a in enumerate(labels):
             row: list[MatrixCell | None] = []
@@ -131,10 +132,12 @@ class MatrixScreen(ResultScreen, inherit_bindings=False):
                     return
                 cell = None
                 if a != b:
-                    gate = gates.get((a, b))
-                    cell = matrix_cell(self.session, a, b, metric, scope, gate)
+                    pair = (a, b)
+                    gate = gates.get(pair)
+                    cell = matrix_cell(session, a, b, metric, scope, gate)
                 row.append(cell)
-            done = RowDone(key, index, tuple(row))
+            cells = tuple(row)
+            done = RowDone(key, index, cells)
             self.post_message(done)
 
     @on(RowDone)
@@ -197,7 +200,10 @@ class MatrixScreen(ResultScreen, inherit_bindings=False):
             return [(f"{head}: being computed", palette.text), nothing_more]
         if cell.problem is not None:
             problem = visible(cell.problem)
-            return [(head, palette.strong), (problem, palette.bad)]
+            return [
+                (head, palette.strong),
+                (problem, palette.bad),
+            ]
         return self._number_and_verdict(head, cell)
 
     def _number_and_verdict(self, head: str, cell: MatrixCell) -> list[Run]:
@@ -212,15 +218,22 @@ class MatrixScreen(ResultScreen, inherit_bindings=False):
         verdict = VERDICTS.get(cell.verdict or "", "")
         verdict_style = palette.verdict(cell.verdict)
         reason = visible(cell.reason)
-        judgement = f"{verdict}  {reason}".rstrip()
-        return [(f"{head}: {value}, {size}", style), (judgement, verdict_style)]
+        judgement = f"{verdict}  {reason}"
+        judgement = judgement.rstrip()
+        return [
+            (f"{head}: {value}, {size}", style),
+            (judgement, verdict_style),
+        ]
 
     # ---- commands
 
     def action_move(self, rows: int, columns: int) -> None:
         """Move the cursor."""
-        row, column = self.grid.position
-        self.grid.go(row + rows, column + columns)
+        grid = self.grid
+        row, column = grid.position
+        row += rows
+        column += columns
+        grid.go(row, column)
 
     @on(MatrixGrid.CellChosen)
     def action_open_pair(self) -> None:
@@ -251,22 +264,29 @@ class MatrixScreen(ResultScreen, inherit_bindings=False):
     def action_choose_metric(self) -> None:
         """Choose the metric from the list of all."""
         palette = self.palette
-        metrics = tuple(METRICS.values())
+        table = self.table
+        metrics = list(METRICS.values())
 
         def row(index: int, width: int) -> Row:
             metric = metrics[index]
-            room = max(12, min(44, width // 2))
+            half = width // 2
+            room = min(44, half)
+            room = max(12, room)
             path = fit(metric.path, room - 2)
             words = fit(metric.meaning, width - room)
-            return [(f" {path} ", palette.text), (words, palette.muted)]
+            return [
+                (f" {path} ", palette.text),
+                (words, palette.muted),
+            ]
 
         def chosen(index: int) -> None:
             metric = metrics[index]
-            self._show(metric.path, self.table.scope)
+            self._show(metric.path, table.scope)
 
-        start = metrics.index(self.table.row_of_metric)
-        title = " number and what it is"
-        picker = Picker("Metric", title, len(metrics), row, start)
+        start = metrics.index(table.row_of_metric)
+        head = " number and what it is"
+        count = len(metrics)
+        picker = Picker("Metric", head, count, row, start)
         self.choose(picker, chosen)
 
     def action_step_metric(self, step: int) -> None:

@@ -85,9 +85,11 @@ class NewCaptureScreen(PlanFilesScreen, inherit_bindings=False):
         super().__init__()
         self._sessions = sessions
         name = _free_name(sessions)
-        self.form = forms.first_form(name, _known_engines())
-        self.built = build(self.form, sessions)
-        self._untouched = self.form
+        engines = _known_engines()
+        form = forms.first_form(name, engines)
+        self.form = form
+        self.built = build(form, sessions)
+        self._untouched = form
         self.found: Mapping[str, Found] = {}
         self._expanded: frozenset[int] = frozenset()
         self._started = False
@@ -109,7 +111,9 @@ class NewCaptureScreen(PlanFilesScreen, inherit_bindings=False):
         keymap = self.logdrift.keymap
         # A question mark is typed here.
         help_hint = Hint("F1", "help", "f1", stays=True)
-        return [*key_hints(*self.SCOPES, keymap=keymap), help_hint]
+        hints = key_hints(*self.SCOPES, keymap=keymap)
+        hints.append(help_hint)
+        return hints
 
     def size_classes(self, width: int, height: int) -> None:
         super().size_classes(width, height)
@@ -142,17 +146,20 @@ class NewCaptureScreen(PlanFilesScreen, inherit_bindings=False):
         """What is wrong, less the prompt that has yet to be typed: an empty form is
         not wrong yet.
         """
+        built = self.built
         if self._started or not self._lacks_prompt:
-            return self.built
-        problems = dict(self.built.problems)
+            return built
+        problems = dict(built.problems)
         problems.pop("prompts.text[0]", None)
-        return replace(self.built, problems=problems)
+        return replace(built, problems=problems)
 
     @property
     def _lacks_prompt(self) -> bool:
         """Whether a prompt is to be typed and nothing was typed yet."""
         form = self.form
-        return form.source == "text" and form.texts == ("",)
+        is_typed = form.source == "text"
+        is_empty = form.texts == ("",)
+        return is_typed and is_empty
 
     def draw(self) -> None:
         """The plan beside the form, where there is room for it."""
@@ -168,7 +175,8 @@ class NewCaptureScreen(PlanFilesScreen, inherit_bindings=False):
     @background(group="probe", exclusive=True)
     def _look_for_engines(self) -> None:
         for found in look_for_engines(self._cancel):
-            self.post_message(EnginesFound(found))
+            message = EnginesFound(found)
+            self.post_message(message)
 
     @on(EnginesFound)
     def _on_engines_found(self, message: EnginesFound) -> None:
@@ -191,10 +199,13 @@ class NewCaptureScreen(PlanFilesScreen, inherit_bindings=False):
     def stepped(self, key: str, step: int) -> None:
         """Another choice of a field."""
         self.say("")
-        options = forms.choices(self.form, key)
-        value = forms.value_of(self.form, key)
-        index = options.index(value) + step
-        following = options[index % len(options)]
+        form = self.form
+        options = forms.choices(form, key)
+        value = forms.value_of(form, key)
+        index = options.index(value)
+        index += step
+        index %= len(options)
+        following = options[index]
         self._fill(key, following)
 
     def pressed(self, key: str) -> None:
@@ -204,10 +215,11 @@ class NewCaptureScreen(PlanFilesScreen, inherit_bindings=False):
         backend = _BACKEND_BUTTON.fullmatch(key)
         if backend is not None:
             number, remove = backend.groups()
+            index = int(number)
             if remove:
-                self._remove_backend(int(number))
+                self._remove_backend(index)
             else:
-                self._expand(int(number))
+                self._expand(index)
         elif key.startswith("engine."):
             engine = key.removeprefix("engine.")
             self._add(engine)
@@ -233,13 +245,17 @@ class NewCaptureScreen(PlanFilesScreen, inherit_bindings=False):
 
         engines = list(ENGINES)
 
+        count = len(engines)
+
         def row(index: int, width: int) -> Row:
-            return self._engine_row(engines[index])
+            engine = engines[index]
+            return self._engine_row(engine)
 
         def chosen(index: int) -> None:
-            self._add(engines[index])
+            engine = engines[index]
+            self._add(engine)
 
-        picker = Picker("Add a backend", " engine", len(engines), row)
+        picker = Picker("Add a backend", " engine", count, row)
         self.choose(picker, chosen)
 
     def _engine_row(self, engine: str) -> Row:
@@ -252,7 +268,8 @@ class NewCaptureScreen(PlanFilesScreen, inherit_bindings=False):
             words = known.problem
             style = palette.bad
         name = (f" {engine:<14}", palette.text)
-        return [name, (visible(words), style)]
+        state = (visible(words), style)
+        return [name, state]
 
     def _add(self, engine: str) -> None:
         backends = list(self.form.backends)
@@ -261,15 +278,18 @@ class NewCaptureScreen(PlanFilesScreen, inherit_bindings=False):
         added = forms.new_backend(engine, names)
         backends.append(added)
         self._expanded |= {index}
-        self._set_backends(backends, key=f"backend[{index}].name")
+        name_key = f"backend[{index}].name"
+        self._set_backends(backends, key=name_key)
         known = self.found.get(engine)
-        if known is not None and known.problem is not None:
-            self.warn(known.problem)
+        if known is None or known.problem is None:
+            return
+        self.warn(known.problem)
 
     def _set_backends(
         self, backends: list[forms.BackendForm], key: str | None = None
     ) -> None:
-        form = replace(self.form, backends=tuple(backends))
+        kept = tuple(backends)
+        form = replace(self.form, backends=kept)
         self._set(form, key=key)
 
     def _remove_backend(self, index: int) -> None:
@@ -304,13 +324,15 @@ class NewCaptureScreen(PlanFilesScreen, inherit_bindings=False):
     def take_plan(self, plan: CapturePlan) -> None:
         """Fill the form in from a plan."""
         self._expanded = frozenset()
-        form = forms.form_of(plan, self.form.session)
+        session = self.form.session
+        form = forms.form_of(plan, session)
         self._set(form, key="model")
 
     # ---- starting and leaving
 
     def action_start(self) -> None:
-        plan = self.built.plan
+        built = self.built
+        plan = built.plan
         if self._started:
             self.say(_BEING_STARTED, stays=True)
         elif plan is None:
@@ -319,7 +341,7 @@ class NewCaptureScreen(PlanFilesScreen, inherit_bindings=False):
             self._started = True
             self.say("checking model and prompts", stays=True)
             folder = self._sessions / self.session_name
-            self._start(plan, self.built.ids, folder)
+            self._start(plan, built.ids, folder)
 
     def point_at_problem(self) -> None:
         """To the first field that is wrong; what is wrong stands below it."""
@@ -330,14 +352,16 @@ class NewCaptureScreen(PlanFilesScreen, inherit_bindings=False):
         self._show(key)
         self._started = before
         problems = self.built.problems
-        problem = next(iter(problems.values()), "")
+        reasons = iter(problems.values())
+        problem = next(reasons, "")
         if key is not None:
             problem = problems[key] or problem
         self.warn(problem)
 
     def _first_wrong_field(self) -> str | None:
-        problems = self.built.problems
-        for row in self._rows(self.built):
+        built = self.built
+        problems = built.problems
+        for row in self._rows(built):
             is_wrong = row.kind == "bad"
             if is_wrong and row.key in problems:
                 return row.key
@@ -382,7 +406,8 @@ class NewCaptureScreen(PlanFilesScreen, inherit_bindings=False):
         if key is None:
             self.logdrift.show_error(words)
             return
-        self.built = replace(self.built, problems={key: words})
+        problems = {key: words}
+        self.built = replace(self.built, problems=problems)
         self._show(key)
         self.warn(words)
 
@@ -405,7 +430,8 @@ def _known_engines() -> set[str]:
     from logdrift.core.capture.environments import available
 
     known = set()
-    for engine, interpreter in available().items():
+    interpreters = available()
+    for engine, interpreter in interpreters.items():
         if not isinstance(interpreter, LogdriftError):
             known.add(engine)
     return known

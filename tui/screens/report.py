@@ -24,6 +24,7 @@ from logdrift.tui.tones import painted
 from logdrift.tui.widgets.reading import Reading, Row
 
 if TYPE_CHECKING:
+    from logdrift.core.report.marks import NotedToken
     from logdrift.core.report.paint.text import StyledLine
     from logdrift.core.report.records import SessionReport
 
@@ -31,6 +32,7 @@ _FORMATS = {
     "text": "text",
     "md": "Markdown",
 }
+_FORMS_WITH_MARKS = ("md", "html")
 _WIDEST = 110
 
 
@@ -46,7 +48,13 @@ class Rendered(Message):
 
 
 def _not_rendered(words: str) -> Rendered:
-    return Rendered(("", False), None, "", problem=words)
+    no_key = ("", False)
+    return Rendered(
+        key=no_key,
+        report=None,
+        text="",
+        problem=words,
+    )
 
 
 def _not_saved(words: str) -> Saved:
@@ -93,12 +101,16 @@ class ReportScreen(BaseScreen, inherit_bindings=False):
             words += " of all pairs"
         self.say(words)
         known = self._known_report()
-        self.render_report(self.form, self.all_pairs, known, self._width)
+        form = self.form
+        width = self._width
+        self.render_report(form, self.all_pairs, known, width)
 
     @property
     def _text_width(self) -> int:
-        screen_width = max(MIN_WIDTH, self.app.size.width)
-        return min(_WIDEST, screen_width - 2)
+        width = self.app.size.width
+        screen_width = max(MIN_WIDTH, width)
+        room = screen_width - 2
+        return min(_WIDEST, room)
 
     def draw(self) -> None:
         """Lay the report out anew where the screen has another width."""
@@ -118,9 +130,11 @@ class ReportScreen(BaseScreen, inherit_bindings=False):
         from logdrift.core.report.build import report_on
 
         pairs = None
-        if self.pair is not None and not all_pairs:
-            pairs = [self.pair]
-        own_limits = load_config().thresholds
+        pair = self.pair
+        if pair is not None and not all_pairs:
+            pairs = [pair]
+        config = load_config()
+        own_limits = config.thresholds
         limits = (*PUBLISHED, *own_limits)
         return report_on(self.session, pairs, limits=limits)
 
@@ -131,8 +145,11 @@ class ReportScreen(BaseScreen, inherit_bindings=False):
         from logdrift.tui.report_file import kept_marks
 
         canvas = Canvas(width)
-        marks = kept_marks(self.session) if form in ("md", "html") else ()
-        return rendered(form, report, self.session, self.pair, canvas, marks)
+        session = self.session
+        marks: Sequence[NotedToken] = ()
+        if form in _FORMS_WITH_MARKS:
+            marks = kept_marks(session)
+        return rendered(form, report, session, self.pair, canvas, marks)
 
     @background(group="report", exclusive=True, failed=_not_rendered)
     def render_report(
@@ -160,8 +177,8 @@ class ReportScreen(BaseScreen, inherit_bindings=False):
 
         canvas = Canvas(width)
         lines = styled_text(report, self.session, self.pair, canvas)
-        texts = ["".join(run.text for run in line) for line in lines]
-        text = "".join(f"{line}\n" for line in texts)
+        plain_lines = map(_plain, lines)
+        text = "".join(plain_lines)
         return Rendered(key, report, text, lines)
 
     @on(Rendered)
@@ -173,20 +190,27 @@ class ReportScreen(BaseScreen, inherit_bindings=False):
             return
         form, all_pairs = message.key
         self._reports[all_pairs] = message.report
-        if form == self.form and all_pairs == self.all_pairs:
+        same_form = form == self.form
+        same_pairs = all_pairs == self.all_pairs
+        if same_form and same_pairs:
             self.text = message.text
-            self._show(message.lines or message.text.splitlines())
+            plain_lines = self.text.splitlines()
+            self._show(message.lines or plain_lines)
 
     def _show(self, lines: Sequence[StyledLine | str]) -> None:
         """Show the report of what was chosen."""
-        pairs = "all pairs"
-        if self.pair is not None and not self.all_pairs:
-            a, b = map(visible, self.pair)
-            pairs = f"{a} {ARROW} {b}"
-        title = f"Report · {_FORMATS[self.form]} · {pairs}"
-        rows = [self._row(line) for line in lines]
+        pairs = self._pairs_in_words()
+        form = _FORMATS[self.form]
+        title = f"Report · {form} · {pairs}"
+        rows = list(map(self._row, lines))
         self.reading.put(title, rows)
         self.say("")
+
+    def _pairs_in_words(self) -> str:
+        if self.pair is None or self.all_pairs:
+            return "all pairs"
+        a, b = map(visible, self.pair)
+        return f"{a} {ARROW} {b}"
 
     def _row(self, line: StyledLine | str) -> str | Row:
         """A line of the report for the pane."""
@@ -214,8 +238,10 @@ class ReportScreen(BaseScreen, inherit_bindings=False):
 
     def action_next_format(self) -> None:
         forms = list(_FORMATS)
-        following = forms.index(self.form) + 1
-        self.form = forms[following % len(forms)]
+        index = forms.index(self.form)
+        following = index + 1
+        following %= len(forms)
+        self.form = forms[following]
         self._make()
 
     def action_all_pairs(self) -> None:
@@ -251,9 +277,12 @@ class ReportScreen(BaseScreen, inherit_bindings=False):
         def name_problem(name: str) -> str:
             return problem(name, folder)
 
-        words = visible(f"in {Path.cwd()}: .txt, .md, .html or .json")
+        here = Path.cwd()
+        endings = ".txt, .md, .html or .json"
+        words = visible(f"in {here}: {endings}")
         offered = default_name(self.session, Path())
-        prompt = LinePrompt("Save the report", words, offered, problem=name_problem)
+        title = "Save the report"
+        prompt = LinePrompt(title, words, offered, problem=name_problem)
         self.app.push_screen(prompt, self._save_as)
 
     def _save_as(self, name: str | None) -> None:
@@ -271,7 +300,16 @@ class ReportScreen(BaseScreen, inherit_bindings=False):
         from logdrift.tui.report_file import write_report
 
         report = known or self._built(all_pairs)
-        ending = Path(name).suffix.lower()
-        text = self._text(FORMS[ending], report, _WIDEST)
+        suffix = Path(name).suffix
+        ending = suffix.lower()
+        form = FORMS[ending]
+        text = self._text(form, report, _WIDEST)
         words = write_report(name, text)
         self.post_message(Saved(words))
+
+
+def _plain(line: StyledLine) -> str:
+    """The text of a line and its end, without the tones."""
+    texts = [run.text for run in line]
+    texts.append("\n")
+    return "".join(texts)

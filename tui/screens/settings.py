@@ -65,7 +65,8 @@ class SettingsTable(Table):
     def runs(self, index: int, width: int) -> Row:
         line = self.listed[index]
         if isinstance(line, SettingsHeading):
-            return [(fit(line.text, width), self.palette.accent)]
+            heading = fit(line.text, width)
+            return [(heading, self.palette.accent)]
         return super().runs(index, width)
 
 
@@ -87,7 +88,8 @@ class FactsScreen(ResultScreen, inherit_bindings=False):
         self.session = session
         self.pair = pair
         self.gate = gate
-        self.settings = pair_settings(settings_of(session), pair, gate)
+        of_captures = settings_of(session)
+        self.settings = pair_settings(of_captures, pair, gate)
         self.folded: set[Group] = {"environment"}
         self.lines: Sequence[SettingsLine] = ()
 
@@ -115,16 +117,22 @@ class FactsScreen(ResultScreen, inherit_bindings=False):
         matters = "matters?"
         heads = settings.heads()
         self.lines = settings.lines(self.folded)
-        head = ["", *heads[:own], matters, *heads[own:]]
+        of_pair = heads[:own]
+        of_others = heads[own:]
+        head = ["", *of_pair, matters, *of_others]
+        columns = len(head)
         cells = []
         marks = []
         for line in self.lines:
-            cells.append(_cells(line, own, len(head)))
-            marks.append(self._mark(line))
+            row = _cells(line, own, columns)
+            mark = self._mark(line)
+            cells.append(row)
+            marks.append(mark)
         table = self.table
         table.listed = self.lines
         table.aside = LEGEND
-        table.put(head, cells, marks, self._least())
+        least = self._least()
+        table.put(head, cells, marks, least)
         if table.selected == 0:
             table.select(1)  # the first row below its heading
 
@@ -137,8 +145,10 @@ class FactsScreen(ResultScreen, inherit_bindings=False):
         if width >= _MATTERS_FROM:
             room -= _MATTERS + 2
         own = self.settings.own
-        each = min(_VALUE, room // max(1, own))
-        return [_NAME, *[each] * own, _MATTERS]
+        share = room // max(1, own)
+        value_cells = min(_VALUE, share)
+        of_pair = [value_cells] * own
+        return [_NAME, *of_pair, _MATTERS]
 
     def _mark(self, line: SettingsLine) -> Run:
         palette = self.palette
@@ -166,8 +176,10 @@ class FactsScreen(ResultScreen, inherit_bindings=False):
     def _show_bars(self) -> None:
         if not self.size.width:
             return
-        self.bar("reasons").put(self._reasons())
-        self.bar("detail").put(self._detail())
+        reasons = self._reasons()
+        detail = self._detail()
+        self.bar("reasons").put(reasons)
+        self.bar("detail").put(detail)
 
     def _reasons(self) -> list[Row]:
         """What the gate says of the pair, as far as there is room."""
@@ -178,7 +190,8 @@ class FactsScreen(ResultScreen, inherit_bindings=False):
         names = _pair_name(self.pair)
         if self.gate is None:
             words = fit(f" {names}: being judged", self.text_width)
-            return [[(words, palette.muted)]]
+            waiting = (words, palette.muted)
+            return [[waiting]]
         verdict = self._verdict(self.gate, names)
         reasons = self._reasons_that_fit(self.gate)
         return [verdict, *reasons]
@@ -188,11 +201,12 @@ class FactsScreen(ResultScreen, inherit_bindings=False):
         palette = self.palette
         verdict = VERDICTS.get(gate.verdict, "")
         style = palette.verdict(gate.verdict)
-        room = self.text_width - len(verdict) - 2
+        verdict += "  "
+        room = self.text_width - len(verdict)
         shown_names = fit(names, room)
         return [
             (" ", palette.text),
-            (f"{verdict}  ", style),
+            (verdict, style),
             (shown_names, palette.text),
         ]
 
@@ -208,10 +222,11 @@ class FactsScreen(ResultScreen, inherit_bindings=False):
             return lines
         kept = lines[: most - 1]
         left_out = len(lines) - len(kept)
-        key = key_of("facts", "reasons", self.logdrift.keymap)
+        keymap = self.logdrift.keymap
+        key = key_of("facts", "reasons", keymap)
         more = f"    … {left_out} more lines: {key} shows them"
-        last_line = [(more, self.palette.muted)]
-        return [*kept, last_line]
+        run = (more, self.palette.muted)
+        return [*kept, [run]]
 
     def _reason(self, reason: Reason) -> list[Row]:
         """One reason: its mark, and its text wrapped beside it."""
@@ -220,12 +235,14 @@ class FactsScreen(ResultScreen, inherit_bindings=False):
         if reason.severity == "info":
             style = palette.muted
         mark = _SEVERITIES[reason.severity]
-        room = max(20, self.size.width - 5)
+        width = self.size.width - 5
+        room = max(20, width)
         lines: list[Row] = []
         text = visible(reason.text)
         for part in wrap(text, room):
-            line = [(f" {mark} ", style), (part, palette.text)]
-            lines.append(line)
+            margin = (f" {mark} ", style)
+            words = (part, palette.text)
+            lines.append([margin, words])
             mark = "  "
         return lines
 
@@ -235,8 +252,10 @@ class FactsScreen(ResultScreen, inherit_bindings=False):
         if self.is_low:
             most = _FEW_DETAIL_LINES
         rows = self._about_the_row(most)
-        missing = 1 + most - len(rows)
-        return [*rows, *[[]] * missing]
+        lines = 1 + most
+        while len(rows) < lines:
+            rows.append([])
+        return rows
 
     def _about_the_row(self, most: int) -> list[Row]:
         """The selected row: each different value once, and what to make of it."""
@@ -245,14 +264,19 @@ class FactsScreen(ResultScreen, inherit_bindings=False):
         if isinstance(line, SettingsHeading):
             verb = "lists" if line.folded else "folds"
             words = f"Enter {verb} these rows"
-            return list(self.paragraph(words, palette.muted, most))
+            paragraph = self.paragraph(words, palette.muted, most)
+            return list(paragraph)
         own = self.settings.own or len(line.values)
         between = f" {ARROW} " if own == 2 else " | "
         values = map(visible, line.values[:own])
-        words = f"{line.name}: {between.join(values)}"
-        named = fit(f" {words}", self.size.width - 1)
-        advice = self.paragraph(visible(line.advice), self._style(line), most)
-        return [[(named, palette.strong)], *advice]
+        words = between.join(values)
+        width = self.size.width - 1
+        named = fit(f" {line.name}: {words}", width)
+        style = self._style(line)
+        sentence = visible(line.advice)
+        advice = self.paragraph(sentence, style, most)
+        first_line = [(named, palette.strong)]
+        return [first_line, *advice]
 
     # ---- commands
 
@@ -265,7 +289,9 @@ class FactsScreen(ResultScreen, inherit_bindings=False):
             self.draw()
             return
         lines: list[str] = []
-        for labels, value in zip(self.settings.columns, line.values, strict=True):
+        columns = self.settings.columns
+        values_of_columns = zip(columns, line.values, strict=True)
+        for labels, value in values_of_columns:
             captures = ", ".join(labels)
             lines += ["", captures, f"    {value}"]
         lines += ["", "What to make of it", f"    {line.advice}"]
@@ -294,8 +320,9 @@ def _cells(line: SettingsLine, own: int, count: int) -> list[str]:
     """The cells of a line; a heading has none of its own."""
     if isinstance(line, SettingsHeading):
         return [""] * count
-    values = line.values
-    return [line.name, *values[:own], line.matters, *values[own:]]
+    of_pair = line.values[:own]
+    of_others = line.values[own:]
+    return [line.name, *of_pair, line.matters, *of_others]
 
 
 def _pair_name(pair: Labels) -> str:

@@ -58,12 +58,14 @@ class TextScreen(ModalScreen[None], SafeScreen[None], inherit_bindings=False):
             yield Hints(id="window-hints")
 
     def on_mount(self) -> None:
-        hints = self.query_one(Hints)
-        hints.show(self.hints())
+        line = self.query_one(Hints)
+        hints = self.hints()
+        line.show(hints)
 
     def hints(self) -> list[Hint]:
         """The keys that matter here."""
-        own = key_hints("picker", "reading", "app", keymap=self.logdrift.keymap)
+        keymap = self.logdrift.keymap
+        own = key_hints("picker", "reading", "app", keymap=keymap)
         return [SCROLL, *own]
 
     def action_cancel(self) -> None:
@@ -80,7 +82,8 @@ class TextScreen(ModalScreen[None], SafeScreen[None], inherit_bindings=False):
 
     def tell(self, text: str) -> None:
         """Say something on the line of keys."""
-        self.query_one(Hints).say(text)
+        hints = self.query_one(Hints)
+        hints.say(text)
 
     def text_to_save(self) -> str:
         """What is shown, as it is copied."""
@@ -149,17 +152,21 @@ class Picker(ModalScreen[int | None], SafeScreen[int | None], inherit_bindings=F
             yield Hints(id="window-hints")
 
     def on_mount(self) -> None:
-        self.query_one(Hints).show(self.hints())
+        line = self.query_one(Hints)
+        hints = self.hints()
+        line.show(hints)
         window = self.query_one("#window")
-        screen_height = self.app.size.height
-        room = max(8, screen_height - 2)
+        height = self.app.size.height
+        room = height - 2
+        room = max(8, room)
         needed = self.count + 5
         window.styles.height = min(needed, room)
         self._choices.selected = self.start
 
     def hints(self) -> list[Hint]:
         """The keys that matter here."""
-        own = key_hints("picker", panes=("list",), keymap=self.logdrift.keymap)
+        keymap = self.logdrift.keymap
+        own = key_hints("picker", panes=("list",), keymap=keymap)
         return [MOVE, *own]
 
     def update(self) -> None:
@@ -188,10 +195,12 @@ class Picker(ModalScreen[int | None], SafeScreen[int | None], inherit_bindings=F
             row = self.row(index, width)
             texts = [text for text, _ in row]
             line = "".join(texts)
-            lines.append(line.rstrip())
+            line = line.rstrip()
+            lines.append(line)
         whole_list = "\n".join(lines)
         outcome = self.logdrift.copy_text(whole_list)
-        self.query_one(Hints).say(outcome)
+        hints = self.query_one(Hints)
+        hints.say(outcome)
 
 
 class _Choices(Rows):

@@ -33,12 +33,14 @@ class CaptureColumn(NamedTuple):
 
 def nats(value: float | None) -> str:
     """A log-probability; the logarithm of 0 as ``-∞``."""
-    return number(value).replace("inf", "∞")
+    text = number(value)
+    return text.replace("inf", "∞")
 
 
 def delta_text(value: float | None) -> str:
     """A difference of log-probabilities with its sign."""
-    return signed(value).replace("inf", "∞")
+    text = signed(value)
+    return text.replace("inf", "∞")
 
 
 def times_text(times: float | None) -> str:
@@ -108,14 +110,22 @@ class CaptureTable(NamedTuple):
     @property
     def label_cells(self) -> int:
         """The cells of the longest label."""
-        labels = [visible(row.label) for row in self.rows]
-        return max(map(cell_len, labels), default=0)
+        widest = 0
+        for row in self.rows:
+            label = visible(row.label)
+            cells = cell_len(label)
+            widest = max(widest, cells)
+        return widest
 
     @property
     def labels_above(self) -> bool:
         """Whether each label stands on a line of its own."""
-        needed = [column.cells for column in _COLUMNS if not column.order]
-        return _MARGIN + _SIDE + self.label_cells + sum(needed) > self.width
+        needed = _MARGIN + _SIDE
+        needed += self.label_cells
+        for column in _COLUMNS:
+            if not column.order:
+                needed += column.cells
+        return needed > self.width
 
     def columns(self) -> tuple[CaptureColumn, ...]:
         """The columns that there is room for, in their order on the screen."""
@@ -123,14 +133,16 @@ class CaptureTable(NamedTuple):
         if not self.labels_above:
             used += self.label_cells
         fitting = []
-        for column in sorted(_COLUMNS, key=_order):
+        most_needed_first = sorted(_COLUMNS, key=_order)
+        for column in most_needed_first:
             if column.order and not self._has_numbers(column):
                 continue
             used += column.cells
             if used > self.width:
                 break
             fitting.append(column)
-        return tuple(column for column in _COLUMNS if column in fitting)
+        fitting.sort(key=_COLUMNS.index)
+        return tuple(fitting)
 
     def has(self, head: str) -> bool:
         """Whether a column is among those that are shown."""
@@ -138,8 +150,11 @@ class CaptureTable(NamedTuple):
         return head in heads
 
     def _has_numbers(self, column: CaptureColumn) -> bool:
-        texts = {column.text(row) for row in self.rows}
-        return bool(texts - {"", NOTHING})
+        for row in self.rows:
+            text = column.text(row)
+            if text not in ("", NOTHING):
+                return True
+        return False
 
     def lines(self) -> Iterator[Runs]:
         """A row of heads, then the rows of each capture."""
@@ -150,7 +165,8 @@ class CaptureTable(NamedTuple):
             label_cells = 0
         capture = fit("capture", label_cells)
         text = "".join(heads)
-        yield [(f"  {capture}{text}", self.palette.muted)]
+        head = (f"  {capture}{text}", self.palette.muted)
+        yield [head]
         for row in self.rows:
             yield from self._capture(row, columns, label_cells)
 
@@ -159,34 +175,45 @@ class CaptureTable(NamedTuple):
     ) -> Iterator[Runs]:
         """A capture's side, label and numbers."""
         palette = self.palette
-        style = palette.text if row.side else palette.muted
-        side: Run = (f"{row.side or ' '} ", palette.strong)
+        style = palette.muted
+        if row.side:
+            style = palette.text
+        letter = row.side or " "
+        side = (f"{letter} ", palette.strong)
         label = visible(row.label)
         numbers = self._numbers(row, columns)
         if label_cells:
-            yield [side, (fit(label, label_cells), style), *numbers]
+            label = fit(label, label_cells)
+            yield [side, (label, style), *numbers]
             return
         yield [side, (label, style)]
-        yield [("  ", style), *numbers]
+        below_side = ("  ", style)
+        yield [below_side, *numbers]
 
     def _numbers(self, row: CaptureRow, columns: tuple[CaptureColumn, ...]) -> Runs:
         if row.logprob is None:
             note = row.note or NOTHING
-            return [(f" {note}", note_style(row, self.palette))]
+            style = note_style(row, self.palette)
+            return [(f" {note}", style)]
         runs: Runs = []
+        is_b = row.side == "B"
         for column in columns:
+            cells = column.cells
             text = column.text(row)
-            if column.head == DELTA and row.side == "B":
-                runs += self._marked(text, column.cells)
+            if is_b and column.head == DELTA:
+                runs += self._marked(text, cells)
             else:
-                runs.append((f"{text:>{column.cells}}", self.value))
+                run = (f"{text:>{cells}}", self.value)
+                runs.append(run)
         return runs
 
     def _marked(self, text: str, cells: int) -> Runs:
         """Δ of the pair with the mark and the colour of its level."""
-        text, style = marked(text, self.level, self.value, self.palette)
-        blanks = " " * (cells - cell_len(text))
-        return [(blanks, self.value), (text, style)]
+        run = marked(text, self.level, self.value, self.palette)
+        marked_text, _ = run
+        missing = cells - cell_len(marked_text)
+        margin = (" " * missing, self.value)
+        return [margin, run]
 
 
 def marked(text: str, level: int, plain: Style, palette: Palette) -> Run:
@@ -208,7 +235,9 @@ def note_style(row: CaptureRow, palette: Palette) -> Style:
 
 def is_known(value: float | None) -> bool:
     """Whether there is a number, and it is not NaN."""
-    return value is not None and not math.isnan(value)
+    if value is None:
+        return False
+    return not math.isnan(value)
 
 
 def _order(column: CaptureColumn) -> int:

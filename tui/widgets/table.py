@@ -71,7 +71,7 @@ class Table(Rows):
         self._least = least
         self._layouts = {}
         self.head = _visible(head)
-        self.cells = list(map(_visible, cells))
+        self.cells = [_visible(row) for row in cells]
         self.marks = marks
         self.rows_changed()
 
@@ -96,7 +96,8 @@ class Table(Rows):
         least = self._least_widths(needed)
         widths = []
         for cells, smallest in zip(needed, least, strict=True):
-            width_of_column = max(smallest, min(_MOST, cells))
+            enough = min(_MOST, cells)
+            width_of_column = max(smallest, enough)
             widths.append(width_of_column)
         gaps = 2 * len(widths)
         used = sum(widths) + gaps
@@ -104,20 +105,27 @@ class Table(Rows):
         if missing > 0:
             _narrow(widths, least, missing)
         shown = self._columns_that_fit(widths, width)
-        _widen(widths, needed, [0, *shown], width)
+        seen = [0, *shown]
+        _widen(widths, needed, seen, width)
         return _Layout(widths, shown)
 
     def _least_widths(self, needed: Sequence[int]) -> list[int]:
         """The cells that each column keeps."""
         limits = []
         for index, cells in enumerate(needed):
-            least: int | None = _FIRST if index == 0 else _LEAST
-            if index < len(self._least):
-                least = self._least[index]
+            least = self._least_of(index)
             if least is None:
-                least = min(_WHOLE, cells)
-            limits.append(min(least, cells))
+                least = _WHOLE
+            limit = min(least, cells)
+            limits.append(limit)
         return limits
+
+    def _least_of(self, column: int) -> int | None:
+        if column < len(self._least):
+            return self._least[column]
+        if column == 0:
+            return _FIRST
+        return _LEAST
 
     def _needed(self) -> list[int]:
         """Cells of the widest text of each column, its head included."""
@@ -143,9 +151,12 @@ class Table(Rows):
         """Whether columns at the right do not fit."""
         if not self.head:
             return False
-        shown = self._layout(self.inner_width).shown
+        layout = self._layout(self.inner_width)
+        if not layout.shown:
+            return False
+        last_shown = layout.shown[-1]
         last = len(self.head) - 1
-        return bool(shown) and shown[-1] < last
+        return last_shown < last
 
     def _columns_that_fit(self, widths: Sequence[int], width: int) -> list[int]:
         """The columns beside the first one that fit, from ``first`` on."""
@@ -170,9 +181,9 @@ class Table(Rows):
             left = "‹"
         if self._hidden_right():
             right = "›"
-        room = self.inner_width
-        titles = self._row(self.head, room)
-        head = fit(f"  {left}{titles}", width - 2)
+        titles = self._row(self.head, self.inner_width)
+        text = f"  {left}{titles}"
+        head = fit(text, width - 2)
         runs = [
             (head, palette.muted),
             (right, palette.accent),
@@ -184,8 +195,9 @@ class Table(Rows):
         mark, style = self.marks[index]
         cells = self.cells[index]
         row = self._row(cells, width)
+        mark = fit(mark, 2)
         return [
-            (fit(mark, 2), style),
+            (mark, style),
             (" ", plain),
             (row, plain),
         ]
@@ -194,25 +206,29 @@ class Table(Rows):
         if not cells:
             return ""
         layout = self._layout(width)
-        name_cells = layout.widths[0]
-        name = self.fit_name(cells[0], name_cells)
+        widths = layout.widths
+        name = self.fit_name(cells[0], widths[0])
         texts = [name]
         for index in layout.shown:
             cell = cells[index]
-            text = fit(cell, layout.widths[index])
+            text = fit(cell, widths[index])
             texts.append(text)
         return "  ".join(texts)
 
     def copied(self) -> str:
         """The whole table with tabs between its cells."""
-        rows = [["", *self.head]]
+        lines = [_tab_separated("", self.head)]
         pairs = zip(self.marks, self.cells, strict=True)
-        for (mark, _), cells in pairs:
-            mark = mark.strip()
-            row = [mark, *cells]
-            rows.append(row)
-        lines = map("\t".join, rows)
+        for run, cells in pairs:
+            mark, _ = run
+            line = _tab_separated(mark.strip(), cells)
+            lines.append(line)
         return "\n".join(lines)
+
+
+def _tab_separated(mark: str, cells: Sequence[str]) -> str:
+    row = [mark, *cells]
+    return "\t".join(row)
 
 
 def _visible(row: Sequence[str]) -> list[str]:
@@ -237,10 +253,12 @@ def _widen(
 ) -> None:
     """Give what is left of ``width`` to the columns that are seen and cut."""
     columns = list(shown)
-    used = sum(widths[column] + 2 for column in columns)
-    spare = width - used - 2
+    spare = width - 2
+    for column in columns:
+        spare -= widths[column] + 2
     for column in columns:
         missing = needed[column] - widths[column]
-        more = max(0, min(spare, missing))
+        more = min(spare, missing)
+        more = max(0, more)
         widths[column] += more
         spare -= more
