@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from rich.cells import cell_len
@@ -17,7 +17,7 @@ _GAP = 3
 _ABOVE = ("verdict", "size", "cause")
 _SENTENCES = ("verdict", "cause")
 _FIRST_DROPPED = ("floor", "share", "worst", "size")
-_FIRST_WHOLE = ("size", "cause", "worst", "share", "floor", "verdict")
+_FIRST_WHOLE = ("cause", "worst", "share", "floor", "verdict")
 _FIRST_KEYS = ("cause", "worst", "verdict", "size", "share", "floor")
 _WORTH_CUTTING = 8
 """Cells that are worth a longer text that is cut."""
@@ -40,6 +40,7 @@ class PlacedPart(NamedTuple):
 
 
 PlacedLine = list[PlacedPart]
+Change = Callable[[PlacedPart], PlacedPart]
 
 
 def set_parts(
@@ -50,22 +51,34 @@ def set_parts(
     The cause stays whatever happens. First come the short texts, then the range that
     the size is judged by, the keys, and the whole texts of the others.
     """
+
+    def with_key(entry: PlacedPart) -> PlacedPart:
+        action = entry.part.action
+        key = keys.get(action, "")
+        return entry._replace(key=key)
+
     placed = _short(parts, room)
-    placed = _whole(placed, "size", room)
+    placed = _changed(placed, "size", _whole, room)
     for name in _FIRST_KEYS:
-        placed = _with_key(placed, name, keys, room)
-    for name in _FIRST_WHOLE[1:]:
-        placed = _whole(placed, name, room)
+        placed = _changed(placed, name, with_key, room)
+    for name in _FIRST_WHOLE:
+        placed = _changed(placed, name, _whole, room)
     flowed = _flow(placed, room)
     if len(flowed) == 1:
-        flowed = _halves(flowed[0])
+        (line,) = flowed
+        flowed = _halves(line)
     return [_stretched(line, room) for line in flowed]
 
 
 def _halves(line: PlacedLine) -> list[PlacedLine]:
     """What would fit in one line: what the pair is, and below it what it has."""
-    above = [entry for entry in line if entry.part.name in _ABOVE]
-    below = [entry for entry in line if entry.part.name not in _ABOVE]
+    above: PlacedLine = []
+    below: PlacedLine = []
+    for entry in line:
+        half = below
+        if entry.part.name in _ABOVE:
+            half = above
+        half.append(entry)
     return [above, below]
 
 
@@ -76,34 +89,37 @@ def _short(parts: Sequence[AnswerPart], room: int) -> PlacedLine:
         if _fits(placed, room):
             return placed
         placed = [entry for entry in placed if entry.part.name != name]
-    return [entry._replace(text=_cut(entry.text, room)) for entry in placed]
+    return [_cut_part(entry, room) for entry in placed]
 
 
-def _whole(placed: PlacedLine, name: str, room: int) -> PlacedLine:
-    """With the whole text of a part, where there is room for it."""
-    longer = [
-        entry._replace(text=entry.part.text) if entry.part.name == name else entry
-        for entry in placed
-    ]
-    return longer if _fits(longer, room) else placed
+def _cut_part(entry: PlacedPart, room: int) -> PlacedPart:
+    text = _cut(entry.text, room)
+    return entry._replace(text=text)
 
 
-def _with_key(
-    placed: PlacedLine, name: str, keys: Mapping[str, str], room: int
-) -> PlacedLine:
-    """With the key of a part, where there is room for it."""
-    longer = [
-        entry._replace(key=keys.get(entry.part.action, ""))
-        if entry.part.name == name
-        else entry
-        for entry in placed
-    ]
-    return longer if _fits(longer, room) else placed
+def _whole(entry: PlacedPart) -> PlacedPart:
+    text = entry.part.text
+    return entry._replace(text=text)
+
+
+def _changed(placed: PlacedLine, name: str, change: Change, room: int) -> PlacedLine:
+    """With the part of that name changed, where there is room for it."""
+    longer: PlacedLine = []
+    for entry in placed:
+        if entry.part.name == name:
+            entry = change(entry)
+        longer.append(entry)
+    if _fits(longer, room):
+        return longer
+    return placed
 
 
 def _fits(placed: PlacedLine, room: int) -> bool:
     flowed = _flow(placed, room)
-    return len(flowed) <= LINES and all(_cells(line) <= room for line in flowed)
+    if len(flowed) > LINES:
+        return False
+    widest = max(map(_cells, flowed))
+    return widest <= room
 
 
 def _flow(placed: PlacedLine, room: int) -> list[PlacedLine]:
@@ -111,16 +127,26 @@ def _flow(placed: PlacedLine, room: int) -> list[PlacedLine]:
     flowed: list[PlacedLine] = [[]]
     for entry in placed:
         line = flowed[-1]
-        ends = bool(line) and line[-1].part.ends_line
-        if line and (ends or _cells([*line, entry]) > room):
-            flowed.append([])
-        flowed[-1].append(entry)
+        if line and _begins_line(entry, line, room):
+            line = []
+            flowed.append(line)
+        line.append(entry)
     return flowed
 
 
+def _begins_line(entry: PlacedPart, line: PlacedLine, room: int) -> bool:
+    """Whether a part does not go on with the line before it."""
+    last = line[-1]
+    longer = [*line, entry]
+    return last.part.ends_line or _cells(longer) > room
+
+
 def _cells(line: PlacedLine) -> int:
-    gaps = _GAP * max(0, len(line) - 1)
-    return gaps + sum(entry.cells for entry in line)
+    gap_count = max(0, len(line) - 1)
+    cells = gap_count * _GAP
+    for entry in line:
+        cells += entry.cells
+    return cells
 
 
 def _stretched(line: PlacedLine, room: int) -> PlacedLine:
@@ -131,14 +157,19 @@ def _stretched(line: PlacedLine, room: int) -> PlacedLine:
     if spare < _WORTH_CUTTING:
         return line
     for index, entry in enumerate(line):
-        is_shortened = entry.text != entry.part.text
-        if is_shortened and entry.part.name in _SENTENCES:
+        part = entry.part
+        is_shortened = entry.text != part.text
+        if is_shortened and part.name in _SENTENCES:
             most = cell_len(entry.text) + spare
-            longer = entry._replace(text=_cut(entry.part.text, most))
-            return [*line[:index], longer, *line[index + 1 :]]
+            text = _cut(part.text, most)
+            stretched = line.copy()
+            stretched[index] = entry._replace(text=text)
+            return stretched
     return line
 
 
 def _cut(text: str, most: int) -> str:
     """A text in at most ``most`` cells."""
-    return fit(text, min(cell_len(text), most))
+    whole = cell_len(text)
+    cells = min(whole, most)
+    return fit(text, cells)

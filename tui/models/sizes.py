@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     Array = npt.NDArray[Any]
     Positions = npt.NDArray[np.int64]
 
+NO_POSITIONS = np.empty(0, np.int64)
 MOST = 1000
 """Tokens that are listed at most: nobody reads more, a filter finds the others."""
 
@@ -27,16 +28,24 @@ def token_sizes(pair: Pair) -> npt.NDArray[np.float32]:
     """|delta| of each token, f32[N] in nats: 0 where it is not scored, infinite where
     it is NaN on a side.
     """
-    sizes = np.where(pair.scored, np.abs(pair.delta), np.float32(0))
-    return np.where(pair.broken, np.float32(np.inf), sizes)
+    unscored = np.float32(0)
+    infinite = np.float32(np.inf)
+    magnitudes = np.abs(pair.delta)
+    sizes = np.where(pair.scored, magnitudes, unscored)
+    return np.where(pair.broken, infinite, sizes)
 
 
 def by_size(pair: Pair, positions: Positions) -> Positions:
     """The positions with the largest |delta| first, equal ones in the order of the
     text.
     """
-    sizes = token_sizes(pair)[positions]
-    order = np.argsort(-sizes, kind="stable")
+    sizes = _size(pair, positions)
+    return _largest_first(positions, sizes)
+
+
+def _largest_first(positions: Positions, keys: Array) -> Positions:
+    """The positions with the largest keys first, equal ones as they stood."""
+    order = np.argsort(-keys, kind="stable")
     return positions[order]
 
 
@@ -47,22 +56,25 @@ class SizeOrder:
     """
 
     def __init__(self) -> None:
-        self._key: tuple[Pair | None, float] = (None, 0.0)
-        self._positions = np.empty(0, np.int64)
+        self._pair: Pair | None = None
+        self._threshold = 0.0
+        self._positions = NO_POSITIONS
 
     def positions(self, pair: Pair, threshold: float) -> Positions:
         """Flat positions beyond a threshold in nats, i64[n]."""
-        key = (pair, threshold)
-        if key != self._key:
+        is_kept = pair is self._pair and threshold == self._threshold
+        if not is_kept:
             divergent = pair.divergences(threshold)
             self._positions = by_size(pair, divergent)
-            self._key = key
+            self._pair = pair
+            self._threshold = threshold
         return self._positions
 
 
 def place_in(positions: Positions, position: int) -> int | None:
     """The index of a position in an order, None where it is not in it."""
-    places = np.flatnonzero(positions == position)
+    is_there = positions == position
+    places = np.flatnonzero(is_there)
     if not len(places):
         return None
     return int(places[0])
@@ -72,33 +84,49 @@ def place_in(positions: Positions, position: int) -> int | None:
 
 
 def _size(pair: Pair, positions: Positions) -> Array:
-    return token_sizes(pair)[positions]
+    sizes = token_sizes(pair)
+    return sizes[positions]
 
 
 def _delta(pair: Pair, positions: Positions) -> Array:
     """Delta, f64[n]; NaN scores count for as much as infinite ones."""
-    delta = pair.delta[positions].astype(np.float64)
-    return np.where(pair.broken[positions], np.inf, delta)
+    delta = _exact_delta(pair, positions)
+    return _broken_first(pair, positions, delta)
 
 
 def _opposite(pair: Pair, positions: Positions) -> Array:
-    delta = pair.delta[positions].astype(np.float64)
-    return np.where(pair.broken[positions], np.inf, -delta)
+    delta = _exact_delta(pair, positions)
+    return _broken_first(pair, positions, -delta)
+
+
+def _exact_delta(pair: Pair, positions: Positions) -> Array:
+    delta = pair.delta[positions]
+    return delta.astype(np.float64)
+
+
+def _broken_first(pair: Pair, positions: Positions, keys: Array) -> Array:
+    is_broken = pair.broken[positions]
+    return np.where(is_broken, np.inf, keys)
 
 
 def _rank_change(pair: Pair, positions: Positions) -> Array:
     """How many times the lower rank is the higher one, f64[n]; 0 where a side has no
     rank.
     """
-    change = rank_change(Stretch(pair, 0, pair.tokens))[positions]
-    return np.nan_to_num(np.abs(change), nan=0.0, posinf=np.inf)
+    whole = Stretch(pair, 0, pair.tokens)
+    changes = rank_change(whole)
+    change = np.abs(changes[positions])
+    no_rank = np.isnan(change)
+    change[no_rank] = 0.0
+    return change
 
 
 def _from_start(pair: Pair, positions: Positions) -> Array:
     """The place in the sequence, the first one largest."""
     offsets = pair.sequences.offsets
-    sequences = np.searchsorted(offsets, positions, "right") - 1
-    return offsets[sequences] - positions
+    following = np.searchsorted(offsets, positions, "right")
+    starts = offsets[following - 1]
+    return starts - positions
 
 
 def _text_order(pair: Pair, positions: Positions) -> Array:
@@ -134,7 +162,7 @@ class Ranking(NamedTuple):
     total: int
 
 
-NO_TOKENS = Ranking(np.empty(0, np.int64), 0)
+NO_TOKENS = Ranking(NO_POSITIONS, total=0)
 
 
 def rank_tokens(pair: Pair, sort: WorstSort, candidates: Positions) -> Ranking:
@@ -142,14 +170,20 @@ def rank_tokens(pair: Pair, sort: WorstSort, candidates: Positions) -> Ranking:
 
     Walks all tokens: not for an event loop.
     """
-    candidates = candidates[candidates < pair.tokens]
-    differ = token_sizes(pair)[candidates] > 0
-    positions = candidates[differ]
-    chosen_by = _size if sort.of_worst else sort.keys
+    exists = candidates < pair.tokens
+    candidates = candidates[exists]
+    differs = _size(pair, candidates) > 0
+    positions = candidates[differs]
+    total = len(positions)
+    chosen_by = sort.keys
+    if sort.of_worst:
+        chosen_by = _size
     keys = chosen_by(pair, positions)
-    worst = positions[_largest(keys, MOST)]
-    order = np.argsort(-sort.keys(pair, worst), kind="stable")
-    return Ranking(worst[order], len(positions))
+    largest = _largest(keys, MOST)
+    worst = positions[largest]
+    shown_by = sort.keys(pair, worst)
+    ranked = _largest_first(worst, shown_by)
+    return Ranking(ranked, total)
 
 
 def _largest(keys: Array, most: int) -> Positions:
@@ -157,9 +191,12 @@ def _largest(keys: Array, most: int) -> Positions:
     count = len(keys)
     if count <= most:
         return np.arange(count)
-    bound = np.partition(keys, count - most)[count - most]
+    bound_place = count - most
+    partitioned = np.partition(keys, bound_place)
+    bound = partitioned[bound_place]
     above = np.flatnonzero(keys > bound)
     equal = np.flatnonzero(keys == bound)
     missing = most - len(above)
-    chosen = np.concatenate([above, equal[:missing]])
+    first_equal = equal[:missing]
+    chosen = np.concatenate([above, first_equal])
     return np.sort(chosen)

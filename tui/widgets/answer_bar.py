@@ -17,6 +17,8 @@ from logdrift.tui.widgets.bars import Bar
 from logdrift.tui.widgets.lines import Run, Runs
 
 _BETWEEN = " · "
+_MARGIN = 1
+"""Cells before the first part."""
 
 
 class AnswerBar(Bar):
@@ -39,7 +41,9 @@ class AnswerBar(Bar):
 
     def show(self, parts: Sequence[AnswerPart], keys: Mapping[str, str]) -> None:
         """Show other parts; ``keys`` are those of the commands, by action."""
-        if parts == self.parts and keys == self._keys:
+        same_parts = parts == self.parts
+        same_keys = keys == self._keys
+        if same_parts and same_keys:
             return
         self.parts = parts
         self._keys = keys
@@ -48,35 +52,50 @@ class AnswerBar(Bar):
     def draw(self) -> None:
         if not self.size.width:
             return
-        self.placed = set_parts(self.parts, self._keys, self.inner_width - 2)
-        rows = [_row(line, self.palette) for line in self.placed]
-        blank: Runs = [("", self.palette.text)]
-        rows += [blank] * (LINES - len(rows))
+        palette = self.palette
+        room = self.inner_width - 2
+        self.placed = set_parts(self.parts, self._keys, room)
+        rows = [_row(line, palette) for line in self.placed]
+        blank = ("", palette.text)
+        while len(rows) < LINES:
+            rows.append([blank])
         self.put(rows)
 
     def on_click(self, event: Click) -> None:
         if event.y >= len(self.placed):
             return
-        end = 1
-        for entry in self.placed[event.y]:
-            end += entry.cells
-            if event.x < end:
-                if entry.part.action:
-                    self.post_message(self.PartPicked(entry.part.action))
-                return
-            end += len(_BETWEEN)
+        line = self.placed[event.y]
+        part = _part_at(line, event.x)
+        if part is not None and part.action:
+            picked = self.PartPicked(part.action)
+            self.post_message(picked)
+
+
+def _part_at(line: PlacedLine, x: int) -> AnswerPart | None:
+    """The part at a column of the line, or between the part before and it."""
+    end = _MARGIN
+    for entry in line:
+        end += entry.cells
+        if x < end:
+            return entry.part
+        end += len(_BETWEEN)
+    return None
 
 
 def _row(line: PlacedLine, palette: Palette) -> Runs:
     """One line of parts."""
+    margin = " " * _MARGIN
     between: Run = (_BETWEEN, palette.muted)
-    runs: Runs = [(" ", palette.text)]
+    runs: Runs = [(margin, palette.text)]
     for index, entry in enumerate(line):
         if index:
             runs.append(between)
-        runs.append((entry.text, tone_style(entry.part.tone, palette)))
+        style = tone_style(entry.part.tone, palette)
+        run = (entry.text, style)
+        runs.append(run)
         if entry.key:
-            runs.append((f" {entry.key}", palette.accent))
+            key_run = (f" {entry.key}", palette.accent)
+            runs.append(key_run)
     return runs
 
 
