@@ -197,8 +197,11 @@ def test_bytes_on_the_wire(plain: Path, tmp_path: Path) -> None:
         before = len(terminal.output)
         # Longer than both polls of the folder.
         assert terminal.quiet(2.5) == 0 and len(terminal.output) == before
-        _, page = terminal.key(b"\x1b[6~")
-        assert 0 < page < 30_000
+        # Back to where a page of the sequence follows: at its end a step goes on to the
+        # next sequence.
+        for page_key in (b"\x1b[6~", b"\x1b[5~"):
+            _, page = terminal.key(page_key)
+            assert 0 < page < 30_000
         # One frame of the tokens alone, below 200 bytes, then inspector and chart once
         # the cursor rests. A busy machine may send both before the first is read here.
         frames = []
@@ -213,6 +216,13 @@ def test_bytes_on_the_wire(plain: Path, tmp_path: Path) -> None:
         os.write(terminal.fd, b"\x1b[C" * 50)
         terminal.quiet(0.5)
         assert len(terminal.output) - before < 50 * 200 + 3 * 10_000
+        # A step over the end draws another sequence: text, list and chart.
+        os.write(terminal.fd, b"G")
+        terminal.quiet(0.5)
+        before = len(terminal.output)
+        os.write(terminal.fd, b"\x1b[C")
+        terminal.quiet(0.5)
+        assert 2_000 < len(terminal.output) - before < 12_000
 
 
 async def test_a_full_repaint_is_below_30_kb(
