@@ -31,7 +31,8 @@ _BLOCK = 1 << 17
 """Entries of one [K, rows] work array: some of them fit a core's cache."""
 _FEWEST_ROWS = 64
 _MOST_ROWS = 1 << 14
-_NO_END = np.int32(np.iinfo(np.int32).max)
+_LARGEST = np.iinfo(np.int32).max
+_NO_END = np.int32(_LARGEST)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,19 +103,21 @@ def topk_stats(
     tokens = int(np.count_nonzero(usable))
     if tokens == 0:
         return None
-    same_top1 = np.count_nonzero(per_token.same_top1 & usable)
+    same_top1 = _count_usable(per_token, per_token.same_top1)
     overlap = _overlap(per_token).sum()
-    finite = np.isfinite(per_token.kl)
-    bounds = per_token.kl[usable & finite]
+    kl = per_token.kl
+    is_bound = usable & np.isfinite(kl)
+    bounds = kl[is_bound]
     bound_mean, bound_p99, bound_max = _summary(bounds)
     tail_a = per_token.tail_a.sum()
     tail_b = per_token.tail_b.sum()
+    largest_k = per_token.k.max()
     return TopK(
-        k=int(per_token.k.max()),
+        k=int(largest_k),
         tokens=tokens,
-        same_top1=float(same_top1 / tokens),
+        same_top1=same_top1 / tokens,
         overlap=float(overlap / tokens),
-        ranked=int(np.count_nonzero(per_token.ranked & usable)),
+        ranked=_count_usable(per_token, per_token.ranked),
         rank_flips=_share_flipped(per_token),
         kl_lower_bound_mean=bound_mean,
         kl_lower_bound_p99=bound_p99,
@@ -129,25 +132,35 @@ def _summary(bounds: Floats) -> tuple[float | None, float | None, float | None]:
     """Mean, 99% quantile and largest; None each where there is no bound."""
     if len(bounds) == 0:
         return None, None, None
+    mean = bounds.mean()
     p99 = np.quantile(bounds, 0.99)
-    return float(bounds.mean()), float(p99), float(bounds.max())
+    largest = bounds.max()
+    return float(mean), float(p99), float(largest)
+
+
+def _count_usable(per_token: TokenTopK, mask: Bools) -> int:
+    """For how many usable tokens ``mask`` bool[n] is True."""
+    usable = mask & per_token.usable
+    return int(np.count_nonzero(usable))
 
 
 def _share_flipped(per_token: TokenTopK) -> float | None:
     """The share of ranked tokens whose rank differs; None where none is ranked."""
-    ranked = np.count_nonzero(per_token.ranked & per_token.usable)
+    ranked = _count_usable(per_token, per_token.ranked)
     if ranked == 0:
         return None
-    flipped = np.count_nonzero(per_token.flipped & per_token.usable)
-    return int(flipped) / int(ranked)
+    flipped = _count_usable(per_token, per_token.flipped)
+    return flipped / ranked
 
 
 def _overlap(per_token: TokenTopK) -> Floats:
     """The share of the first k ids that both sides list, f64[n]; 0 where not usable."""
+    k = per_token.k
+    tokens = len(k)
     overlap: Floats = np.divide(
         per_token.common,
-        per_token.k,
-        out=np.zeros(len(per_token.k)),
+        k,
+        out=np.zeros(tokens),
         where=per_token.usable,
     )
     return overlap
@@ -175,22 +188,26 @@ def token_topk(
     """`TokenTopK` of the tokens in ``keep`` (bool[N]), in one walk over both captures.
     ``target_ids`` is i32[N].
     """
-    count = int(np.count_nonzero(keep))
+    kept = np.count_nonzero(keep)
+    count = int(kept)
     result = _nothing(count)
     if count == 0:
         return result
     width_a = _width(a)
     width_b = _width(b)
-    if min(width_a, width_b) == 0:
+    shorter = min(width_a, width_b)
+    longer = max(width_a, width_b)
+    if shorter == 0:
         return result
     done = 0
-    for block in _blocks_of(keep, max(width_a, width_b)):
+    for block in _blocks_of(keep, longer):
         end = done + len(block.rows)
-        targets = target_ids[block.start : block.stop][block.rows]
+        entries = slice(done, end)
+        targets = block.kept_of(target_ids)
         with np.errstate(invalid="ignore", over="ignore"):
-            side_a = read_block(a, block.start, block.stop, block.chosen)
-            side_b = read_block(b, block.start, block.stop, block.chosen)
-            _compare(side_a, side_b, targets, result, slice(done, end))
+            side_a = block.lists_of(a)
+            side_b = block.lists_of(b)
+            _compare(side_a, side_b, targets, result, entries)
         done = end
     return result
 
@@ -228,16 +245,29 @@ class _KeptRows:
 
     @property
     def chosen(self) -> Array | None:
-        if len(self.rows) == self.stop - self.start:
+        stored = self.stop - self.start
+        if len(self.rows) == stored:
             return None
         return self.rows
+
+    def kept_of(self, values: Array) -> Array:
+        """Those of ``values`` [N] that belong to the kept rows."""
+        stored = values[self.start : self.stop]
+        return stored[self.rows]
+
+    def lists_of(self, scores: TopKScores) -> TopKBlock:
+        """The lists of one side in the kept rows."""
+        return read_block(scores, self.start, self.stop, self.chosen)
 
 
 def _blocks_of(keep: Bools, width: int) -> Iterator[_KeptRows]:
     """The kept rows in blocks that fit the cache; blocks without one are left out."""
-    step = int(np.clip(_BLOCK // width, _FEWEST_ROWS, _MOST_ROWS))
-    for start in range(0, len(keep), step):
-        stop = min(start + step, len(keep))
+    fitting_rows = _BLOCK // width
+    at_least = max(fitting_rows, _FEWEST_ROWS)
+    step = min(at_least, _MOST_ROWS)
+    end = len(keep)
+    for start in range(0, end, step):
+        stop = min(start + step, end)
         kept = keep[start:stop]
         rows = np.flatnonzero(kept)
         if len(rows):
@@ -264,8 +294,10 @@ def _compare(
 
 def _common(slot: Array, k: Array) -> Array:
     """How many of the first k ids of B are among the first k of A."""
+    entries = len(slot)
     short = k.astype(slot.dtype)
-    place = np.arange(len(slot), dtype=slot.dtype)[:, None]
+    places = np.arange(entries, dtype=slot.dtype)
+    place = places[:, None]
     inside = place < short
     inside &= slot <= short
     inside &= slot > 0
@@ -276,13 +308,17 @@ def _same_top1(a: TopKBlock, b: TopKBlock, match: ListMatch) -> Bools:
     """Whether some id is as likely as any on both sides, bool[B]."""
     top_a = a.values[0]
     top_b = b.values[0]
-    same: Bools = (a.target >= top_a) & (b.target >= top_b)
+    target_tops_a = a.target >= top_a
+    target_tops_b = b.target >= top_b
+    same: Bools = target_tops_a & target_tops_b
     for place, slot in enumerate(match.slot):
-        tied = b.values[place] >= top_b
-        if not tied.any():
+        is_top_of_b = b.values[place] >= top_b
+        if not is_top_of_b.any():
             break
-        is_top_of_a = (slot > 0) & (match.value_a[place] >= top_a)
-        same |= tied & is_top_of_a
+        is_listed_by_a = slot > 0
+        value_a = match.value_a[place]
+        is_top_of_a = is_listed_by_a & (value_a >= top_a)
+        same |= is_top_of_b & is_top_of_a
     return same
 
 
@@ -292,28 +328,39 @@ def _flips(a: TopKBlock, b: TopKBlock, k: Array) -> tuple[Bools, Bools]:
     """
     low_a, high_a = _rank_range(a)
     low_b, high_b = _rank_range(b)
-    unknown = np.isnan(a.target) | np.isnan(b.target)
-    is_listed = np.minimum(low_a, low_b) <= k
+    unknown_to_a = np.isnan(a.target)
+    unknown_to_b = np.isnan(b.target)
+    unknown = unknown_to_a | unknown_to_b
+    best = np.minimum(low_a, low_b)
+    is_listed = best <= k
     ranked: Bools = is_listed & ~unknown
-    apart = (high_a < low_b) | (high_b < low_a)
+    better_in_a = high_a < low_b
+    better_in_b = high_b < low_a
+    apart = better_in_a | better_in_b
     return ranked, ranked & apart
 
 
 def _rank_range(side: TopKBlock) -> tuple[Array, Array]:
     """The best and the worst rank that the target may have (`rank_flips`)."""
-    more_likely = count_true(side.values > side.target)
-    at_least_as_likely = count_true(side.values >= side.target)
-    low = 1 + more_likely.astype(np.int32)
-    high = np.maximum(low, at_least_as_likely)
+    values = side.values
+    target = side.target
+    more_likely = count_true(values > target)
+    at_least_as_likely = count_true(values >= target)
+    before = more_likely.astype(np.int32)
+    low = 1 + before
+    last_tied = np.maximum(low, at_least_as_likely)
     reaches_end = at_least_as_likely == _listed(side)
-    return low, np.where(reaches_end, _NO_END, high)
+    high = np.where(reaches_end, _NO_END, last_tied)
+    return low, high
 
 
 def _listed(side: TopKBlock) -> Array | int:
     """How many entries each list has."""
-    if side.has_gaps:
-        return count_true(~np.isnan(side.values))
-    return len(side.values)
+    values = side.values
+    if not side.has_gaps:
+        return len(values)
+    is_gap = np.isnan(values)
+    return count_true(~is_gap)
 
 
 def _tail(side: TopKBlock, k: Array) -> Floats:
@@ -321,8 +368,11 @@ def _tail(side: TopKBlock, k: Array) -> Floats:
     width = len(side.p)
     p = side.p
     if k.min() < width:
-        is_inside = np.arange(width)[:, None] < k
+        places = np.arange(width)
+        is_inside = places[:, None] < k
         p = p * is_inside
     inside = p.sum(axis=0)
-    outside = np.maximum(0.0, 1.0 - inside)
-    return np.where(k > 0, outside, 0.0)
+    rest = 1.0 - inside
+    outside = np.maximum(0.0, rest)
+    has_entries = k > 0
+    return np.where(has_entries, outside, 0.0)

@@ -53,21 +53,24 @@ class Difference:
 
     @property
     def text(self) -> str:
-        if (self.a, self.b) == _DIGESTS_DIFFER:
+        values = (self.a, self.b)
+        if values == _DIGESTS_DIFFER:
             return self.name
         return f"{self.name} {self.a} against {self.b}"
 
     @property
     def key(self) -> str:
         """The name without the place in a list."""
-        return self.name.partition("[")[0]
+        key, _, _ = self.name.partition("[")
+        return key
 
 
 def sentence(differences: Sequence[Difference]) -> str:
     """``rope_theta 1000000 against 10000, sliding_window 64 against not there and 3
     more``.
     """
-    texts = [difference.text for difference in differences[:SHOWN]]
+    named = differences[:SHOWN]
+    texts = [difference.text for difference in named]
     listed = ", ".join(texts)
     more = len(differences) - SHOWN
     if more > 0:
@@ -81,10 +84,15 @@ def one_writer(a: CaptureInfo, b: CaptureInfo) -> bool:
     """
     if a.engine != b.engine:
         return False
-    if a.facts is None or b.facts is None:
+    facts_a = a.facts
+    facts_b = b.facts
+    if facts_a is None or facts_b is None:
         return False
-    release = a.facts.transformers_version
-    return release is not None and release == b.facts.transformers_version
+    release_a = facts_a.transformers_version
+    release_b = facts_b.transformers_version
+    if release_a is None:
+        return False
+    return release_a == release_b
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,10 +114,17 @@ class _ValuesOfSides:
 
     def is_table_with_entries(self, name: str) -> bool:
         """Whether a key is an empty table on one side and has entries on the other."""
-        if {} not in (self.a.get(name), self.b.get(name)):
+        values = self.values_at(name)
+        if {} not in values:
             return False
         begin = f"{name}."
         return any(other.startswith(begin) for other in self.names)
+
+    def values_at(self, name: str) -> tuple[Any, Any]:
+        """The values of both sides, None where there is none."""
+        value_a = self.a.get(name)
+        value_b = self.b.get(name)
+        return value_a, value_b
 
     def one_sided(self, name: str, *, counts: bool = True) -> Difference:
         """The difference at a key that only one side has."""
@@ -122,9 +137,10 @@ class _ValuesOfSides:
 
 
 def _shown_entry(values: Mapping[str, Any], name: str) -> str:
-    if name in values:
-        return shown(values[name])
-    return NOT_THERE
+    if name not in values:
+        return NOT_THERE
+    value = values[name]
+    return shown(value)
 
 
 # ---- configs
@@ -134,7 +150,8 @@ def config_values(loaded: Loaded) -> dict[str, Any]:
     """The config flat by dotted names, spelled as Transformers 5 does, without the keys
     that mean nothing.
     """
-    return canonical(loaded.config or {})
+    config = loaded.config or {}
+    return canonical(config)
 
 
 def canonical(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -142,9 +159,12 @@ def canonical(config: Mapping[str, Any]) -> dict[str, Any]:
     engines and releases.
     """
     fields = dict(config)
-    fields |= _table(fields.pop("text_config", None))
-    values = flatten(_with_rope_parameters(fields))
-    for name in list(values):
+    text_config = fields.pop("text_config", None)
+    fields |= _table(text_config)
+    fields = _with_rope_parameters(fields)
+    values = flatten(fields)
+    names = list(values)
+    for name in names:
         if _SPELLING.search(name):
             del values[name]
     return values
@@ -154,12 +174,15 @@ def _with_rope_parameters(fields: dict[str, Any]) -> dict[str, Any]:
     """Transformers 4 wrote ``rope_theta`` and ``rope_scaling``, Transformers 5 writes
     one table ``rope_parameters``.
     """
-    rope = _table(fields.pop("rope_scaling", None))
-    rope |= _table(fields.get("rope_parameters"))
+    older_parameters = fields.pop("rope_scaling", None)
+    parameters = fields.get("rope_parameters")
+    rope = _table(older_parameters)
+    rope |= _table(parameters)
     if _has_tables(rope):
         # One table for each kind of layer.
-        for kind, table in rope.items():
-            rope[kind] = _one_rope(_table(table))
+        for kind, value in rope.items():
+            table = _table(value)
+            rope[kind] = _one_rope(table)
     elif rope or "rope_theta" in fields:
         rope = _one_rope(rope)
         _move_theta(fields, rope)
@@ -210,27 +233,33 @@ def config_differences(a: Loaded, b: Loaded, *, whole: bool) -> tuple[Difference
     """
     if a.config is None or b.config is None:
         return ()
-    sides = _ValuesOfSides(config_values(a), config_values(b))
+    values_a = config_values(a)
+    values_b = config_values(b)
+    sides = _ValuesOfSides(values_a, values_b)
     differences: list[Difference] = []
     for name in sides.names:
         counts = _counts(name, sides)
         if sides.both_have(name):
-            value_a = sides.a[name]
-            value_b = sides.b[name]
-            differences += _value_differences(name, value_a, value_b, counts=counts)
+            differences += _value_differences(name, sides, counts=counts)
         elif sides.is_table_with_entries(name):
             continue
         elif whole or _changes_the_model(name, sides):
-            differences.append(sides.one_sided(name, counts=counts))
-    differences.sort(key=lambda difference: not difference.counts)
+            one_sided = sides.one_sided(name, counts=counts)
+            differences.append(one_sided)
+    differences.sort(key=_counts_nowhere)
     return tuple(differences)
+
+
+def _counts_nowhere(difference: Difference) -> bool:
+    return not difference.counts
 
 
 def _changes_the_model(name: str, sides: _ValuesOfSides) -> bool:
     """Whether a key of one side alone changes the model, and is switched on."""
     if not CHANGES_THE_MODEL.search(name):
         return False
-    value = sides.a.get(name, sides.b.get(name))
+    value_of_b = sides.b.get(name)
+    value = sides.a.get(name, value_of_b)
     return value not in (None, False)
 
 
@@ -239,28 +268,33 @@ def _counts(name: str, sides: _ValuesOfSides) -> bool:
     where RoPE is scaled by it, or positions are learned.
     """
     if name == "max_position_embeddings":
-        type_a = sides.a.get("rope_parameters.rope_type")
-        type_b = sides.b.get("rope_parameters.rope_type")
-        return (type_a, type_b) != ("default", "default")
+        types = sides.values_at("rope_parameters.rope_type")
+        return types != ("default", "default")
     return not _NO_SCORE.search(name)
 
 
 def _value_differences(
-    name: str, a: Any, b: Any, *, counts: bool = True
+    name: str, sides: _ValuesOfSides, *, counts: bool = True
 ) -> Iterator[Difference]:
+    """The difference at a key that both sides have, if there is one."""
+    a, b = sides.values_at(name)
     if alike(a, b):
         return
     are_lists = isinstance(a, list) and isinstance(b, list)
     if are_lists and len(a) == len(b):
-        yield _list_difference(name, a, b, counts)
-    else:
-        yield Difference(name, shown(a), shown(b), counts)
+        name, a, b = _first_entry(name, a, b)
+    text_a = shown(a)
+    text_b = shown(b)
+    yield Difference(name, text_a, text_b, counts)
 
 
-def _list_difference(name: str, a: list[Any], b: list[Any], counts: bool) -> Difference:
-    """The first entry that differs, and how many others do."""
+def _first_entry(name: str, a: list[Any], b: list[Any]) -> tuple[str, Any, Any]:
+    """The first entry that differs: its name, which says how many others do, and both
+    values.
+    """
     places = []
-    for place, (entry_a, entry_b) in enumerate(zip(a, b, strict=True)):
+    entries = zip(a, b, strict=True)
+    for place, (entry_a, entry_b) in enumerate(entries):
         if not alike(entry_a, entry_b):
             places.append(place)
     first = places[0]
@@ -268,7 +302,7 @@ def _list_difference(name: str, a: list[Any], b: list[Any], counts: bool) -> Dif
     name = f"{name}[{first}]"
     if others:
         name = f"{name} and {others:,} more"
-    return Difference(name, shown(a[first]), shown(b[first]), counts)
+    return name, a[first], b[first]
 
 
 def all_differences(
@@ -287,7 +321,8 @@ def all_differences(
 
 def tokenizer_values(loaded: Loaded) -> dict[str, Any]:
     """The tokenizer flat by dotted names, without the digests of its vocabulary."""
-    tokenizer = dict(loaded.tokenizer or {})
+    kept = loaded.tokenizer or {}
+    tokenizer = dict(kept)
     for name in _DIGESTS:
         tokenizer.pop(name, None)
     return flatten(tokenizer)
@@ -302,13 +337,17 @@ def tokenizer_differences(a: Loaded, b: Loaded) -> tuple[Difference, ...]:
     """
     if a.tokenizer is None or b.tokenizer is None:
         return ()
-    sides = _ValuesOfSides(tokenizer_values(a), tokenizer_values(b))
-    differences = [*_vocabularies(a.tokenizer, b.tokenizer)]
+    values_a = tokenizer_values(a)
+    values_b = tokenizer_values(b)
+    sides = _ValuesOfSides(values_a, values_b)
+    vocabularies = _vocabularies(a.tokenizer, b.tokenizer)
+    differences = list(vocabularies)
     for name in sides.names:
         if sides.both_have(name):
-            differences += _value_differences(name, sides.a[name], sides.b[name])
+            differences += _value_differences(name, sides)
         elif not sides.is_table_with_entries(name):
-            differences.append(sides.one_sided(name))
+            one_sided = sides.one_sided(name)
+            differences.append(one_sided)
     return tuple(differences)
 
 
@@ -317,16 +356,21 @@ def _vocabularies(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[Differ
     added tokens beyond those listed.
     """
     size = a.get("block_ids")
-    if isinstance(size, int) and size == b.get("block_ids"):
-        for first_block, last_block in _runs(_other_blocks(a, b, size)):
+    size_of_b = b.get("block_ids")
+    if isinstance(size, int) and size == size_of_b:
+        other_blocks = _other_blocks(a, b, size)
+        for first_block, last_block in _runs(other_blocks):
+            next_block = last_block + 1
             first = first_block * size
-            last = (last_block + 1) * size - 1
+            last = next_block * size - 1
             name = f"text of ids {first:,} to {last:,}"
             yield Difference(name, *_DIGESTS_DIFFER)
     if _has_other_digest("merges_digest", a, b):
-        merges_a = shown(a.get("merges"))
-        merges_b = shown(b.get("merges"))
-        yield Difference("merges", merges_a, f"{merges_b} others")
+        merges_a = a.get("merges")
+        merges_b = b.get("merges")
+        text_a = shown(merges_a)
+        text_b = shown(merges_b)
+        yield Difference("merges", text_a, f"{text_b} others")
     if _has_other_digest("added_digest", a, b):
         yield Difference("added tokens beyond those listed", *_DIGESTS_DIFFER)
 
@@ -348,7 +392,8 @@ def _other_blocks(a: Mapping[str, Any], b: Mapping[str, Any], size: int) -> list
     blocks_a = _list(a.get("vocabulary_blocks"))
     blocks_b = _list(b.get("vocabulary_blocks"))
     others = []
-    for number, (block_a, block_b) in enumerate(zip(blocks_a, blocks_b, strict=False)):
+    blocks = zip(blocks_a, blocks_b, strict=False)
+    for number, (block_a, block_b) in enumerate(blocks):
         if block_a != block_b:
             others.append(number)
     ids_a = a.get("vocabulary")
@@ -357,7 +402,12 @@ def _other_blocks(a: Mapping[str, Any], b: Mapping[str, Any], size: int) -> list
         return others
     known_ids = [ids for ids in (ids_a, ids_b) if isinstance(ids, int)]
     shared_ids = min(known_ids, default=0)
-    return [number for number in others if (number + 1) * size <= shared_ids]
+    shared = []
+    for number in others:
+        stop = (number + 1) * size
+        if stop <= shared_ids:
+            shared.append(number)
+    return shared
 
 
 def _list(value: object) -> list[Any]:
@@ -390,12 +440,13 @@ def template_differences(a: Loaded, b: Loaded) -> tuple[Difference, ...]:
     """
     if a.templates is None or b.templates is None:
         return ()
+    sides = _ValuesOfSides(a.templates, b.templates)
     differences = []
-    for name in {**a.templates, **b.templates}:
-        template_a = a.templates.get(name)
-        template_b = b.templates.get(name)
+    for name in sides.names:
+        template_a, template_b = sides.values_at(name)
         if template_a != template_b:
-            differences.append(_template_difference(name, template_a, template_b))
+            difference = _template_difference(name, template_a, template_b)
+            differences.append(difference)
     return tuple(differences)
 
 
@@ -405,14 +456,17 @@ def _template_difference(name: str, a: str | None, b: str | None) -> Difference:
     else:
         what = f"chat_template {name}"
     if a is None or b is None:
-        return Difference(what, _length(a), _length(b), counts=False)
+        length_a = _length(a)
+        length_b = _length(b)
+        return Difference(what, length_a, length_b, counts=False)
     return _first_line(what, a, b)
 
 
 def _length(template: str | None) -> str:
     if template is None:
         return NOT_THERE
-    return f"{len(template):,} characters"
+    length = len(template)
+    return f"{length:,} characters"
 
 
 def _first_line(what: str, a: str, b: str) -> Difference:
@@ -428,8 +482,9 @@ def _first_line(what: str, a: str, b: str) -> Difference:
         column = 0
     else:
         column = _first_unequal(line_a, line_b)
+    number = index + 1
     return Difference(
-        name=f"{what} line {index + 1}",
+        name=f"{what} line {number}",
         a=_shown_line(line_a, column),
         b=_shown_line(line_b, column),
         counts=False,
@@ -440,10 +495,13 @@ def _first_unequal(a: Sequence[str], b: Sequence[str]) -> int:
     """The first place in which two texts or lists of lines differ; the length of the
     shorter where none does.
     """
-    for place, (part_a, part_b) in enumerate(zip(a, b, strict=False)):
+    parts = zip(a, b, strict=False)
+    for place, (part_a, part_b) in enumerate(parts):
         if part_a != part_b:
             return place
-    return min(len(a), len(b))
+    length_a = len(a)
+    length_b = len(b)
+    return min(length_a, length_b)
 
 
 def _line(lines: Sequence[str], index: int) -> str | None:
@@ -463,4 +521,5 @@ def _shown_line(line: str | None, column: int) -> str:
     start = max(0, column - _BEFORE)
     if start == 0:
         return shown(line)
-    return shown(f"…{line[start:]}")
+    rest = line[start:]
+    return shown(f"…{rest}")

@@ -203,9 +203,11 @@ def _nothing(
     extreme_bounds: Sequence[float],
     sampled_by_b: bool | None,
 ) -> Mismatch:
+    clip_keys = map(_bound_key, clip_bounds)
+    extreme_keys = map(_bound_key, extreme_bounds)
     return Mismatch(
-        clip_fraction=dict.fromkeys(map(_bound_key, clip_bounds)),
-        extreme_fraction=dict.fromkeys(map(_bound_key, extreme_bounds)),
+        clip_fraction=dict.fromkeys(clip_keys),
+        extreme_fraction=dict.fromkeys(extreme_keys),
         sampled_by_b=sampled_by_b,
     )
 
@@ -217,42 +219,52 @@ def _bound_key(bound: float) -> str:
 def _clip_fractions(delta: Array, bounds: Sequence[float]) -> Numbers:
     fractions: Numbers = {}
     for width in bounds:
-        fractions[_bound_key(width)] = _share_outside(delta, 1 - width, 1 + width)
+        key = _bound_key(width)
+        low = 1 - width
+        high = 1 + width
+        fractions[key] = _share_outside(delta, low, high)
     return fractions
 
 
 def _extreme_fractions(delta: Array, bounds: Sequence[float]) -> Numbers:
     fractions: Numbers = {}
     for factor in bounds:
-        fractions[_bound_key(factor)] = _share_outside(delta, 1 / factor, factor)
+        key = _bound_key(factor)
+        low = 1 / factor
+        fractions[key] = _share_outside(delta, low, factor)
     return fractions
 
 
 def _share_outside(delta: Array, low: float, high: float) -> float:
     """The share of tokens whose ratio is outside of [low, high]."""
-    is_below = delta < log_or_minus_infinity(low)
-    is_above = delta > log_or_minus_infinity(high)
-    outside = np.count_nonzero(is_below) + np.count_nonzero(is_above)
-    return int(outside) / len(delta)
+    log_low = log_or_minus_infinity(low)
+    log_high = log_or_minus_infinity(high)
+    below = np.count_nonzero(delta < log_low)
+    above = np.count_nonzero(delta > log_high)
+    outside = int(below) + int(above)
+    return outside / len(delta)
 
 
 # ---- means over tokens
 
 
 def _token_numbers(tokens: TokenSums) -> Numbers:
+    mean_delta = tokens.mean("delta")
+    half_square = tokens.mean("square") / 2
     k3 = tokens.mean("k3")
     k3_reverse = tokens.mean("k3_reverse")
     k3_of_lowest = estimators.k3_of_token(tokens.lowest)
     k3_of_highest = estimators.k3_of_token(tokens.highest)
+    k3_max = max(k3_of_lowest, k3_of_highest)
     weights = _token_weights(tokens)
     return {
-        "k1": -tokens.mean("delta") + 0.0,
-        "k2": finite_or_none(tokens.mean("square") / 2),
+        "k1": -mean_delta + 0.0,
+        "k2": finite_or_none(half_square),
         # An expm1 that rounds down would take almost equal sides below 0.
         "k3": finite_or_none(max(k3, 0.0)),
         "k3_reverse": finite_or_none(max(k3_reverse, 0.0)),
         "k3_std": _k3_std(tokens, k3),
-        "k3_max": finite_or_none(max(k3_of_lowest, k3_of_highest)),
+        "k3_max": finite_or_none(k3_max),
         "chi2_token": weights.chi2,
         "ess_token": weights.ess,
         "ratio_mean": weights.mean,
@@ -282,10 +294,11 @@ def _token_weights(tokens: TokenSums) -> ImportanceWeights:
         return importance_weights(tokens.delta)
     around = tokens.squares_around("excess", mean)
     variance = around / tokens.count
+    mean_ratio = 1 + mean
     return ImportanceWeights(
-        mean=1 + mean,
+        mean=mean_ratio,
         std=_std_of_squares(around, tokens),
-        ess=effective_share(1 + mean, variance),
+        ess=effective_share(mean_ratio, variance),
         chi2=tokens.mean("chi2"),
     )
 
@@ -295,20 +308,24 @@ def _std_of_squares(around: float, tokens: TokenSums) -> float | None:
         return None
     if tokens.constant:
         return 0.0
-    return math.sqrt(around / (tokens.count - 1))
+    variance = around / (tokens.count - 1)
+    return math.sqrt(variance)
 
 
 def _clamped(delta: Array) -> Numbers:
     """ESS and standard deviation (by n) of r held within `VERL_CLAMP`."""
     low, high = VERL_CLAMP
-    held = delta.clip(math.log(low), math.log(high))
+    log_low = math.log(low)
+    log_high = math.log(high)
+    held = delta.clip(log_low, log_high)
     above = np.expm1(held, out=held)
     mean = float(above.mean())
     above -= mean
     squares = float(above @ above)
     variance = squares / len(above)
+    mean_ratio = 1 + mean
     return {
-        "ess_token_clamped": effective_share(1 + mean, variance),
+        "ess_token_clamped": effective_share(mean_ratio, variance),
         "ratio_std_clamped": math.sqrt(variance),
     }
 
@@ -318,10 +335,11 @@ def _ratio_quantile(delta: Array, q: float) -> float | None:
 
     The exponential keeps the order, so two deltas suffice.
     """
-    at = q * (len(delta) - 1)
+    count = len(delta)
+    at = q * (count - 1)
     below = math.floor(at)
     share = at - below
-    rank = len(delta) - below
+    rank = count - below
     delta_below, delta_above = _two_from_the_top(delta, rank, q)
     low = exp_or_none(delta_below)
     high = exp_or_none(delta_above)
@@ -337,12 +355,16 @@ def _two_from_the_top(delta: Array, rank: int, q: float) -> tuple[float, float]:
     """
     sample = np.sort(delta[::64])
     begin_share = max(0.0, q - 0.01)
-    begin = sample[int(begin_share * (len(sample) - 1))]
-    tail = delta[delta >= begin]
+    last = len(sample) - 1
+    begin_place = int(begin_share * last)
+    begin = sample[begin_place]
+    is_in_tail = delta >= begin
+    tail = delta[is_in_tail]
     if len(tail) < rank:
         tail = delta
     place = len(tail) - rank
-    largest = np.partition(tail, place)[place:]
+    in_order = np.partition(tail, place)
+    largest = in_order[place:]
     at_rank = float(largest[0])
     if rank == 1:
         return at_rank, at_rank
@@ -356,17 +378,21 @@ def _two_from_the_top(delta: Array, rank: int, q: float) -> tuple[float, float]:
 def _sequence_numbers(delta: Array, errors: Array, lengths: Array) -> Numbers:
     """``delta`` and ``errors`` (exp|delta| - 1) are f64[n], ``lengths`` int[S]."""
     counts, starts = filled_segments(lengths)
+    size = np.abs(delta)
     log_ratio = np.add.reduceat(delta, starts)
-    mult_error = 1 + np.add.reduceat(errors, starts) / counts
-    mae = np.add.reduceat(np.abs(delta), starts) / counts
+    sum_of_errors = np.add.reduceat(errors, starts)
+    sum_of_sizes = np.add.reduceat(size, starts)
+    mult_error = 1 + sum_of_errors / counts
+    mae = sum_of_sizes / counts
     weights = importance_weights(log_ratio)
+    farthest = np.abs(log_ratio).max()
     return {
         "sequence_mae": _finite(mae.mean()),
         "chi2_sequence": weights.chi2,
         "ess_sequence": weights.ess,
         "log_ratio_sequence_mean": _finite(log_ratio.mean()),
         "log_ratio_sequence_std": standard_deviation(log_ratio),
-        "log_ratio_sequence_max_abs": _finite(np.abs(log_ratio).max()),
+        "log_ratio_sequence_max_abs": _finite(farthest),
         "sequence_mult_prob_error_mean": _finite(mult_error.mean()),
         "sequence_mult_prob_error_max": _finite(mult_error.max()),
         "sequence_mult_prob_error_min": _finite(mult_error.min()),
@@ -383,7 +409,9 @@ def _perplexities(
     """Without the tokens that both sides call impossible; {} where there is no
     other.
     """
-    possible = np.isfinite(logprob_a) & np.isfinite(logprob_b)
+    possible_to_a = np.isfinite(logprob_a)
+    possible_to_b = np.isfinite(logprob_b)
+    possible = possible_to_a & possible_to_b
     if not possible.any():
         return {}
     if not possible.all():
@@ -392,18 +420,25 @@ def _perplexities(
         logprob_a = logprob_a[possible]
         logprob_b = logprob_b[possible]
     counts, starts = filled_segments(lengths)
-    log_a = -np.add.reduceat(logprob_a, starts, dtype=np.float64) / counts
-    log_b = -np.add.reduceat(logprob_b, starts, dtype=np.float64) / counts
-    difference = -np.add.reduceat(delta, starts) / counts
+    sum_a = np.add.reduceat(logprob_a, starts, dtype=np.float64)
+    sum_b = np.add.reduceat(logprob_b, starts, dtype=np.float64)
+    sum_of_deltas = np.add.reduceat(delta, starts)
+    log_a = -sum_a / counts
+    log_b = -sum_b / counts
+    difference = -sum_of_deltas / counts
+    size = np.abs(difference)
+    perplexity_a = np.exp(log_a)
+    perplexity_b = np.exp(log_b)
+    ratio = np.exp(difference)
     # Adding 0.0 turns -0.0 into 0.0.
     return {
-        "ppl_a": _finite(np.exp(log_a).mean()),
-        "ppl_b": _finite(np.exp(log_b).mean()),
+        "ppl_a": _finite(perplexity_a.mean()),
+        "ppl_b": _finite(perplexity_b.mean()),
         "log_ppl_a": _finite(log_a.mean() + 0.0),
         "log_ppl_b": _finite(log_b.mean() + 0.0),
         "log_ppl_diff_max": _finite(difference.max() + 0.0),
         "log_ppl_diff_min": _finite(difference.min() + 0.0),
-        "ppl_ratio": _finite(np.exp(difference).mean()),
+        "ppl_ratio": _finite(ratio.mean()),
         "log_ppl_diff": _finite(difference.mean() + 0.0),
-        "log_ppl_abs_diff": _finite(np.abs(difference).mean()),
+        "log_ppl_abs_diff": _finite(size.mean()),
     }

@@ -55,6 +55,7 @@ that of the mean holds 0.86.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -133,7 +134,8 @@ def intervals(
     another order of the sequences. All deltas equal give [x, x]. Raises ValueError
     where the lengths do not add up to n.
     """
-    return intervals_of(unit_sums(delta, lengths), resamples=resamples, seed=seed)
+    units = unit_sums(delta, lengths)
+    return intervals_of(units, resamples=resamples, seed=seed)
 
 
 def intervals_of(
@@ -144,9 +146,10 @@ def intervals_of(
         return Intervals()
     drawn = draw_ratios(units.tokens, units.sums, resamples, seed)
     count = len(units)
+    mean_square = _positive(drawn, SQUARE, count)
     return Intervals(
         mae=_positive(drawn, SIZE, count),
-        rmse=_root(_positive(drawn, SQUARE, count)),
+        rmse=_root(mean_square),
         mean=_signed(drawn, DELTA, count),
         k3=_positive(drawn, K3, count),
         method=units.method,
@@ -199,12 +202,16 @@ def _root_mean_square_change(drawn: DrawnRatios, units: int) -> Interval | None:
     new_and_old = [_SQUARE_NEW, _SQUARE_OLD]
     columns = [SQUARE, *new_and_old]
     value, error = _root_change(drawn.value[columns], drawn.error[columns])
+    values_of_draws = drawn.values[:, columns]
+    errors_of_draws = drawn.errors[:, columns]
+    mean_squares = drawn.value[new_and_old]
     values, errors = _root_change(
-        drawn.values[:, columns].T,
-        drawn.errors[:, columns].T,
-        drawn.value[new_and_old] > 0,
+        values=values_of_draws.T,
+        errors=errors_of_draws.T,
+        nonzero=mean_squares > 0,
     )
-    t = _reach(values - value, errors, units)
+    distance = values - value
+    t = _reach(distance, errors, units)
     return _around(float(value), float(error), t)
 
 
@@ -222,11 +229,13 @@ def mae_ratio(
     """
     _check_same_units(old, new)
     size_old = old.sums[:, SIZE]
-    if new.method is None or not size_old.sum() > 0:
+    has_size = size_old.sum() > 0
+    if new.method is None or not has_size:
         return None
     size_new_first = new.sums[:, SIZE:]
     drawn = draw_ratios(size_old, size_new_first, resamples, seed)
-    return _positive(drawn, 0, len(new))
+    units = len(new)
+    return _positive(drawn, 0, units)
 
 
 def _check_same_units(old: UnitSums, new: UnitSums) -> None:
@@ -255,17 +264,22 @@ def _root_change(
     if nonzero is None:
         has_slope = squares > 0
     else:
-        other_axes = [1] * (values.ndim - 1)
+        other_dimensions = values.ndim - 1
+        other_axes = [1] * other_dimensions
         has_slope = nonzero.reshape(-1, *other_axes)
     with np.errstate(all="ignore"):
-        root_new, root_old = np.sqrt(squares)
-        slopes = 0.5 / np.sqrt(squares)
+        roots = np.sqrt(squares)
+        root_new, root_old = roots
+        slopes = 0.5 / roots
         p, q = np.where(has_slope, slopes, 0.0)
         var_change, var_new, var_old = errors**2
-        of_sides = (p - q) * (p * var_new - q * var_old)
-        variance = of_sides + p * q * var_change
-        error = np.sqrt(np.maximum(variance, 0.0))
-        return root_new - root_old, error
+        spread_of_sides = p * var_new - q * var_old
+        of_sides = (p - q) * spread_of_sides
+        of_change = p * q * var_change
+        variance = of_sides + of_change
+        not_negative = np.maximum(variance, 0.0)
+        change = root_new - root_old
+        return change, np.sqrt(not_negative)
 
 
 def _positive(drawn: DrawnRatios, column: int, units: int) -> Interval | None:
@@ -282,8 +296,10 @@ def _positive(drawn: DrawnRatios, column: int, units: int) -> Interval | None:
     errors = drawn.errors[:, column]
     with np.errstate(all="ignore"):
         distance = np.log(values) - np.log(value)
-        t = _reach(distance, errors / values, units)
-        reach = t * _widening(units - 1) * error / value
+        relative_errors = errors / values
+        t = _reach(distance, relative_errors, units)
+        widened = t * _widening(units - 1)
+        reach = widened * error / value
         factor = np.exp(reach)
         low = float(value / factor)
         high = float(value * factor)
@@ -296,8 +312,9 @@ def _signed(drawn: DrawnRatios, column: int, units: int) -> Interval | None:
     """The interval of a ratio of either sign."""
     value = drawn.value[column]
     error = drawn.error[column]
+    values = drawn.values[:, column]
     errors = drawn.errors[:, column]
-    distance = drawn.values[:, column] - value
+    distance = values - value
     t = _reach(distance, errors, units)
     return _around(value, error, t)
 
@@ -308,11 +325,12 @@ def _around(value: float, error: float, t: float) -> Interval | None:
         reach = 0.0
     else:
         reach = t * error
-    if not (np.isfinite(value) and np.isfinite(reach)):
+    is_finite = np.isfinite(value) and np.isfinite(reach)
+    if not is_finite:
         return None
-    low = float(value - reach)
-    high = float(value + reach)
-    return low, high
+    low = value - reach
+    high = value + reach
+    return float(low), float(high)
 
 
 def _reach(distance: Floats, error: Floats, units: int) -> float:
@@ -323,12 +341,15 @@ def _reach(distance: Floats, error: Floats, units: int) -> float:
     hence the limit.
     """
     with np.errstate(all="ignore"):
-        t = np.abs(distance) / error
-    t = np.where(np.isfinite(t), t, np.inf)
+        ratio = np.abs(distance) / error
+    is_finite = np.isfinite(ratio)
+    t = np.where(is_finite, ratio, np.inf)
     draws = len(t)
-    rank = int(np.ceil(_LEVEL * (draws + 1)))
+    share_of_draws = _LEVEL * (draws + 1)
+    rank = math.ceil(share_of_draws)
     place = min(rank, draws) - 1
-    reach = float(np.partition(t, place)[place])
+    by_size = np.partition(t, place)
+    reach = float(by_size[place])
     if not np.isfinite(reach):
         return reach
     most = _MOST * _Z * _widening(units - 1)
@@ -347,7 +368,8 @@ def _widening(freedom: int) -> float:
         (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
         (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
     )
+    degrees = float(freedom)
     more = 0.0
     for power, numerator in enumerate(numerators, start=1):
-        more += numerator / float(freedom) ** power
+        more += numerator / degrees**power
     return 1.0 + more / z

@@ -55,11 +55,13 @@ class TokenUnits:
 
 
 def units_of(lengths: Array) -> TokenUnits:
-    no_deltas = np.zeros(int(lengths.sum()), np.float32)
+    all_tokens = int(lengths.sum())
+    no_deltas = np.zeros(all_tokens, np.float32)
     cut = unit_sums(no_deltas, lengths)
     count = len(cut)
     tokens = cut.tokens.astype(np.int64)
-    of_token = np.repeat(np.arange(count), tokens)
+    units = np.arange(count)
+    of_token = np.repeat(units, tokens)
     return TokenUnits(of_token=of_token, count=count, method=cut.method)
 
 
@@ -76,13 +78,19 @@ class SharedTokens:
 def shared_tokens(old: PairTokens, new: PairTokens) -> SharedTokens:
     known = {}
     for path in TOPK:
-        if path in old.topk and path in new.topk:
-            known[path] = _finite_in_both(old.topk[path], new.topk[path])
-    return SharedTokens(finite=_finite_in_both(old.delta, new.delta), known=known)
+        old_values = old.topk.get(path)
+        new_values = new.topk.get(path)
+        if old_values is None or new_values is None:
+            continue
+        known[path] = _finite_in_both(old_values, new_values)
+    finite = _finite_in_both(old.delta, new.delta)
+    return SharedTokens(finite=finite, known=known)
 
 
 def _finite_in_both(old: Array, new: Array) -> Bools:
-    finite: Bools = np.isfinite(old) & np.isfinite(new)
+    finite_old = np.isfinite(old)
+    finite_new = np.isfinite(new)
+    finite: Bools = finite_old & finite_new
     return finite
 
 
@@ -95,17 +103,19 @@ class UnitTotals:
     def __init__(
         self, tokens: PairTokens, shared: SharedTokens, units: TokenUnits
     ) -> None:
+        finite = shared.finite
         self.units = units.count
         self._unit_of_token = units.of_token
         self._names: list[str] = []
         self._columns: list[Floats] = []
-        self._add_deltas(tokens, shared.finite)
-        self._add_moments(tokens, shared.finite)
+        self._add_deltas(tokens, finite)
+        self._add_moments(tokens, finite)
         self._add_all_tokens(tokens)
         self._add_topk(tokens, shared.known)
         self._sums = np.stack(self._columns, axis=1)
-        sizes = np.abs(tokens.delta[shared.finite])
-        unit_of_size = units.of_token[shared.finite]
+        finite_delta = tokens.delta[finite]
+        sizes = np.abs(finite_delta)
+        unit_of_size = units.of_token[finite]
         self._tail = Tail(sizes, unit_of_size, units.count, _QUANTILE)
 
     def _add(self, name: str, where: Array | None, values: Array | None = None) -> None:
@@ -113,35 +123,44 @@ class UnitTotals:
         unit = self._unit_of_token
         if where is not None:
             unit = unit[where]
-        column = np.bincount(unit, values, self.units)
+        sums = np.bincount(unit, values, self.units)
+        column = sums.astype(np.float64)
         self._names.append(name)
-        self._columns.append(column.astype(np.float64))
+        self._columns.append(column)
 
     def _add_deltas(self, tokens: PairTokens, finite: Bools) -> None:
-        delta = tokens.delta[finite].astype(np.float64)
+        finite_delta = tokens.delta[finite]
+        delta = finite_delta.astype(np.float64)
         for name, values in _delta_terms(delta):
             self._add(name, finite, values)
 
     def _add_moments(self, tokens: PairTokens, finite: Bools) -> None:
-        possible = finite & np.isfinite(tokens.logprob_a)
+        is_possible_to_a = np.isfinite(tokens.logprob_a)
+        possible = finite & is_possible_to_a
         a = tokens.logprob_a[possible]
         b = tokens.logprob_b[possible]
         for name, values in _moments(a, b):
             self._add(name, possible, values)
 
     def _add_all_tokens(self, tokens: PairTokens) -> None:
+        delta = tokens.delta
+        is_exact = delta == 0
+        is_infinite = np.isinf(delta)
         self._add("all", None)
-        self._add("exact", None, tokens.delta == 0)
-        self._add("infinite", None, np.isinf(tokens.delta))
-        logprob_a = tokens.logprob_a.astype(np.float64)
-        logprob_b = tokens.logprob_b.astype(np.float64)
-        gap = np.exp(logprob_a) - np.exp(logprob_b)
-        self._add("probability", None, np.abs(gap))
+        self._add("exact", None, is_exact)
+        self._add("infinite", None, is_infinite)
+        probability_a = _probability(tokens.logprob_a)
+        probability_b = _probability(tokens.logprob_b)
+        gap = np.abs(probability_a - probability_b)
+        self._add("probability", None, gap)
 
     def _add_topk(self, tokens: PairTokens, known: Mapping[str, Bools]) -> None:
         for path, where in known.items():
-            self._add(_known_tokens_of(path), where)
-            self._add(path, where, tokens.topk[path][where])
+            of_all_tokens = tokens.topk[path]
+            known_values = of_all_tokens[where]
+            known_tokens = _known_tokens_of(path)
+            self._add(known_tokens, where)
+            self._add(path, where, known_values)
 
     @property
     def tail_tokens(self) -> int:
@@ -159,7 +178,8 @@ class UnitTotals:
             largest = sizes[:1]
         else:
             largest = np.full(1, np.nan)
-        each_unit_once = np.ones((1, self.units))
+        one_draw = (1, self.units)
+        each_unit_once = np.ones(one_draw)
         values = self.metrics(each_unit_once)
         values["errors.max_abs"] = largest
         return values
@@ -170,16 +190,25 @@ class UnitTotals:
         ``counts`` is f64[r, units].
         """
         with np.errstate(all="ignore"):
-            columns = (counts @ self._sums).T
-            total = dict(zip(self._names, columns, strict=True))
+            sums_of_draws = counts @ self._sums
+            columns = sums_of_draws.T
+            named = zip(self._names, columns, strict=True)
+            total = dict(named)
             values = {}
             for path, formula in _FORMULAS.items():
                 values[path] = formula(total)
             for path in TOPK:
                 if path in total:
-                    values[path] = total[path] / total[_known_tokens_of(path)]
+                    mean_of_known = _mean(path, _known_tokens_of(path))
+                    values[path] = mean_of_known(total)
             values["errors.p99"] = self._tail.quantile(counts)
         return values
+
+
+def _probability(logprob: Array) -> Floats:
+    """exp of log-probabilities, computed in float64."""
+    exact: Floats = logprob.astype(np.float64)
+    return np.exp(exact)
 
 
 def _known_tokens_of(path: str) -> str:
@@ -198,8 +227,11 @@ def _delta_terms(delta: Floats) -> Iterator[tuple[str, Array | None]]:
         yield "square", size * size
         yield "k3", estimators.k3(delta, above)
         yield "excess", above
-        yield "chi2", np.expm1(2 * delta)
-        yield "clipped", (above < -CLIP) | (above > CLIP)
+        log_square = 2 * delta
+        yield "chi2", np.expm1(log_square)
+        is_below = above < -CLIP
+        is_above = above > CLIP
+        yield "clipped", is_below | is_above
         yield "mult", np.expm1(size)
 
 
@@ -249,11 +281,15 @@ def _pearson(total: Totals) -> Floats:
     n = total["possible"]
     mean_a = total["a"] / n
     mean_b = total["b"] / n
-    variance_a = total["aa"] / n - mean_a * mean_a
-    variance_b = total["bb"] / n - mean_b * mean_b
-    covariance = total["ab"] / n - mean_a * mean_b
-    spread = np.sqrt(variance_a * variance_b)
-    return np.clip(covariance / spread, -1, 1)
+    mean_aa = total["aa"] / n
+    mean_bb = total["bb"] / n
+    mean_ab = total["ab"] / n
+    variance_a = mean_aa - mean_a * mean_a
+    variance_b = mean_bb - mean_b * mean_b
+    covariance = mean_ab - mean_a * mean_b
+    product = variance_a * variance_b
+    correlation = covariance / np.sqrt(product)
+    return np.clip(correlation, -1, 1)
 
 
 def _infinite(total: Totals) -> Floats:
@@ -261,13 +297,17 @@ def _infinite(total: Totals) -> Floats:
 
 
 def _ess_token(total: Totals) -> Floats:
-    mean_ratio = 1 + total["excess"] / total["n"]
-    mean_square = 1 + total["chi2"] / total["n"]
+    n = total["n"]
+    excess = total["excess"] / n
+    chi2 = total["chi2"] / n
+    mean_ratio = 1 + excess
+    mean_square = 1 + chi2
     return mean_ratio**2 / mean_square
 
 
 def _mult_prob_error(total: Totals) -> Floats:
-    return 1 + total["mult"] / total["n"]
+    excess = total["mult"] / total["n"]
+    return 1 + excess
 
 
 _FORMULAS: Mapping[str, Formula] = {
