@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     Array = npt.NDArray[Any]
     Floats = npt.NDArray[np.float32]
     Bools = npt.NDArray[np.bool_]
+    Positions = npt.NDArray[np.int64]
 
 _KEPT_THRESHOLDS = 8
 
@@ -45,7 +46,7 @@ class AlignedPair:
     sequences: Sequences
     count: int
     tokens: int
-    _beyond: dict[float, npt.NDArray[np.int64]] = field(
+    _beyond: dict[float, Positions] = field(
         default_factory=dict, init=False, repr=False
     )
 
@@ -91,14 +92,17 @@ class AlignedPair:
         b = self.logprob_b
         with np.errstate(invalid="ignore"):
             delta = a - b
-        both_impossible = np.isneginf(a) & np.isneginf(b)
+        impossible_a = np.isneginf(a)
+        impossible_b = np.isneginf(b)
+        both_impossible = impossible_a & impossible_b
         delta[both_impossible] = 0.0
         return delta
 
     @cached_property
     def counted(self) -> Bools:
         """bool[N]: the session's mask counts the token."""
-        counted: Bools = self.sequences.mask[: self.tokens] == 1
+        mask = self.sequences.mask
+        counted: Bools = mask[: self.tokens] == 1
         return counted
 
     @cached_property
@@ -124,7 +128,8 @@ class AlignedPair:
     @cached_property
     def broken(self) -> Bools:
         """bool[N]: counted tokens that are NaN on either side."""
-        return self.counted & (self.nan_a | self.nan_b)
+        nan = self.nan_a | self.nan_b
+        return self.counted & nan
 
     @cached_property
     def missing_a(self) -> Bools:
@@ -144,12 +149,15 @@ class AlignedPair:
         self, side: Capture, own: Floats, broken: Bools, other: Floats
     ) -> Bools:
         has_none = np.isnan(own) & ~broken
-        missing = self.counted & has_none & ~np.isnan(other)
+        other_scored = ~np.isnan(other)
+        missing = self.counted & has_none & other_scored
         # Nothing stands before a first token: a side that scored it knew a prompt that
         # the session does not have.
-        starts = self._offsets[:-1]
-        is_filled = np.diff(self._offsets) > 0
-        missing[starts[is_filled]] = False
+        offsets = self._offsets
+        lengths = np.diff(offsets)
+        is_filled = lengths > 0
+        first_tokens = offsets[:-1][is_filled]
+        missing[first_tokens] = False
         if not self._scores_prompts(side, own, broken):
             missing &= self.in_completion
         return missing
@@ -164,7 +172,8 @@ class AlignedPair:
             return False
         in_prompt = ~self.in_completion
         answered = ~np.isnan(own) | broken
-        return bool((in_prompt & answered).any())
+        answered_prompt = in_prompt & answered
+        return bool(answered_prompt.any())
 
     @cached_property
     def in_completion(self) -> Bools:
@@ -192,14 +201,17 @@ class AlignedPair:
     @cached_property
     def _magnitude(self) -> Floats:
         """|delta| of scored tokens, 0 for all others, f32[N]."""
-        return np.where(self.scored, np.abs(self.delta), np.float32(0))
+        size = np.abs(self.delta)
+        zero = np.float32(0)
+        return np.where(self.scored, size, zero)
 
-    def count_per_sequence(self, mask: Bools) -> npt.NDArray[np.int64]:
+    def count_per_sequence(self, mask: Bools) -> Positions:
         """How many tokens of each sequence ``mask``, bool[N], keeps: int64[S]."""
-        return self._per_sequence(np.add, mask.astype(np.int64))
+        ones = mask.astype(np.int64)
+        return self._per_sequence(np.add, ones)
 
     @cached_property
-    def _scored_counts(self) -> npt.NDArray[np.int64]:
+    def _scored_counts(self) -> Positions:
         return self.count_per_sequence(self.scored)
 
     @cached_property
@@ -223,11 +235,13 @@ class AlignedPair:
         total = self._per_sequence(np.add, sizes)
         counts = self._scored_counts
         with np.errstate(invalid="ignore", divide="ignore"):
-            mean = np.where(counts > 0, total / counts, np.nan)
+            mean_scored = total / counts
+        has_scores = counts > 0
+        mean = np.where(has_scores, mean_scored, np.nan)
         return mean.astype(np.float32)
 
     @property
-    def _offsets(self) -> npt.NDArray[np.int64]:
+    def _offsets(self) -> Positions:
         """The first token of each sequence and the end of the last, int64[S+1]."""
         return self.sequences.offsets[: self.count + 1]
 
@@ -244,10 +258,11 @@ class AlignedPair:
                 f"position {position} is outside of the {self.tokens} tokens of the"
                 " pair"
             )
-        sequences_begun = np.searchsorted(self.sequences.offsets, position, "right")
+        offsets = self.sequences.offsets
+        sequences_begun = np.searchsorted(offsets, position, "right")
         return int(sequences_begun) - 1
 
-    def divergences(self, threshold: float) -> npt.NDArray[np.int64]:
+    def divergences(self, threshold: float) -> Positions:
         """Flat positions of scored tokens with |delta| > ``threshold``, int64
         ascending.
 
@@ -263,9 +278,13 @@ class AlignedPair:
             self._beyond[threshold] = positions
         return positions
 
-    def _positions_beyond(self, threshold: float) -> npt.NDArray[np.int64]:
-        beyond = self.scored & (self._magnitude > np.float64(threshold))
-        if self.a.nan is not None or self.b.nan is not None:
+    def _positions_beyond(self, threshold: float) -> Positions:
+        limit = np.float64(threshold)
+        is_larger = self._magnitude > limit
+        beyond = self.scored & is_larger
+        a_flags_nan = self.a.nan is not None
+        b_flags_nan = self.b.nan is not None
+        if a_flags_nan or b_flags_nan:
             beyond |= self.broken
         return np.flatnonzero(beyond)
 
@@ -273,14 +292,16 @@ class AlignedPair:
 def _logprobs(capture: Capture, tokens: int) -> Floats:
     if tokens == 0:
         return np.empty(0, np.float32)
-    return capture.logprob.whole()[:tokens]
+    logprob = capture.logprob.whole()
+    return logprob[:tokens]
 
 
 def _broken(capture: Capture, tokens: int) -> Bools:
     if tokens == 0 or capture.nan is None:
         return np.zeros(tokens, np.bool_)
     flags = capture.nan.whole()[:tokens]
+    is_flagged = flags == 1
     # A flag beside a number says nothing.
-    has_none = np.isnan(capture.logprob.whole()[:tokens])
-    broken: Bools = (flags == 1) & has_none
+    has_none = np.isnan(_logprobs(capture, tokens))
+    broken: Bools = is_flagged & has_none
     return broken

@@ -55,6 +55,7 @@ def draw_ratios(tokens: Floats, sums: Floats, resamples: int, seed: int) -> Draw
     """
     tokens, sums = in_order(tokens, sums)
     total = tokens.sum()
+    magnitudes = np.abs(sums)
     with np.errstate(invalid="ignore", over="ignore"):
         value = sums.sum(0) / total
         expected = value * tokens[:, None]
@@ -62,34 +63,66 @@ def draw_ratios(tokens: Floats, sums: Floats, resamples: int, seed: int) -> Draw
         tokens, rest = _grouped(tokens, rest, seed)
         units = len(tokens)
         scale = units / (units - 1)
-        squares = (rest * rest).sum(0)
-        error = np.sqrt(scale * squares) / total
-        rounding = _ROUNDING * np.abs(sums).sum(0) / total
+        squares = rest * rest
+        variance = scale * squares.sum(0)
+        error = np.sqrt(variance) / total
+        rounding = _ROUNDING * magnitudes.sum(0) / total
         error[error <= rounding] = 0.0
-        shift, errors = _of_draws(tokens, rest, scale, resamples, seed)
+        draws = _Draws(units, resamples, seed)
+        shift, errors = _of_draws(tokens, rest, scale, draws)
         # A draw of units that are all alike has no spread but for the rounding of its
         # sums.
-        errors[errors <= _ROUNDING_OF_A_DRAW * error] = 0.0
-    return DrawnRatios(value, error, value + shift, errors)
+        rounding_of_draw = _ROUNDING_OF_A_DRAW * error
+        errors[errors <= rounding_of_draw] = 0.0
+    values = value + shift
+    return DrawnRatios(value=value, error=error, values=values, errors=errors)
+
+
+@dataclass(frozen=True, slots=True)
+class _Draws:
+    """``resamples`` draws of so many ``units``, as ``seed`` has them."""
+
+    units: int
+    resamples: int
+    seed: int
+
+    def sums_of(self, columns: Floats) -> Floats:
+        """Sums of ``columns`` f64[U, C] over U units drawn with replacement,
+        f64[R, C].
+        """
+        rows = max(1, _CELLS // self.units)
+        blocks = []
+        for counts in draw_counts(self.units, rows, self.resamples, self.seed):
+            blocks.append(counts @ columns)
+        if not blocks:
+            width = columns.shape[1]
+            return np.empty((0, width))
+        return np.concatenate(blocks)
 
 
 def _of_draws(
-    tokens: Floats, rest: Floats, scale: float, resamples: int, seed: int
+    tokens: Floats, rest: Floats, scale: float, draws: _Draws
 ) -> tuple[Floats, Floats]:
     """By how much each draw's ratios are off the data's, and their errors, f64[R, C].
 
     ``rest`` f64[U, C] is y - R n of each unit.
     """
     cross = rest * tokens[:, None]
-    terms = [tokens, tokens * tokens, rest, cross, rest * rest]
-    sums = _sums_of_draws(np.column_stack(terms), resamples, seed)
+    squared_tokens = tokens * tokens
+    squared_rest = rest * rest
+    terms = [tokens, squared_tokens, rest, cross, squared_rest]
+    columns = np.column_stack(terms)
+    sums = draws.sums_of(columns)
     sum_tokens = sums[:, :1]
     sum_squared_tokens = sums[:, 1:2]
-    sum_rest, sum_cross, sum_squared_rest = np.split(sums[:, 2:], 3, 1)
+    of_ratios = sums[:, 2:]
+    sum_rest, sum_cross, sum_squared_rest = np.split(of_ratios, 3, 1)
     shift = sum_rest / sum_tokens
-    spread = sum_squared_rest - 2 * shift * sum_cross
+    twice_cross = 2 * shift * sum_cross
+    spread = sum_squared_rest - twice_cross
     spread += shift * shift * sum_squared_tokens
-    variance = scale * np.maximum(spread, 0.0)
+    spread = np.maximum(spread, 0.0)
+    variance = scale * spread
     errors = np.sqrt(variance) / sum_tokens
     return shift, errors
 
@@ -100,9 +133,11 @@ def in_order(tokens: Floats, sums: Floats) -> tuple[Floats, Floats]:
     Neither their order in the session nor which side is A then changes a draw.
     """
     key = tokens * _TOKENS_WEIGHT
-    for column, weight in zip(sums.T[:3], _SUM_WEIGHTS, strict=True):
+    first_columns = sums.T[:3]
+    for column, weight in zip(first_columns, _SUM_WEIGHTS, strict=True):
         key += np.abs(column) * weight
-    order = np.lexsort((sums[:, 0], key))
+    first_sum = sums[:, 0]
+    order = np.lexsort((first_sum, key))
     return tokens[order], sums[order]
 
 
@@ -117,21 +152,11 @@ def _grouped(tokens: Floats, rest: Floats, seed: int) -> tuple[Floats, Floats]:
     random = np.random.default_rng([seed, units])
     order = random.permutation(units)
     starts = np.arange(MAX_DRAWN) * units // MAX_DRAWN
-    group_tokens = np.add.reduceat(tokens[order], starts)
-    group_rest = np.add.reduceat(rest[order], starts, axis=0)
+    ordered_tokens = tokens[order]
+    ordered_rest = rest[order]
+    group_tokens = np.add.reduceat(ordered_tokens, starts)
+    group_rest = np.add.reduceat(ordered_rest, starts, axis=0)
     return group_tokens, group_rest
-
-
-def _sums_of_draws(columns: Floats, resamples: int, seed: int) -> Floats:
-    """Sums of ``columns`` f64[U, C] over U units drawn with replacement, f64[R, C]."""
-    units = len(columns)
-    rows = max(1, _CELLS // units)
-    blocks = []
-    for counts in draw_counts(units, rows, resamples, seed):
-        blocks.append(counts @ columns)
-    if not blocks:
-        return np.empty((0, columns.shape[1]))
-    return np.concatenate(blocks)
 
 
 def draw_counts(units: int, rows: int, resamples: int, seed: int) -> Iterator[Floats]:
@@ -146,5 +171,7 @@ def draw_counts(units: int, rows: int, resamples: int, seed: int) -> Iterator[Fl
         picks = random.integers(0, units, size)
         first_cell_of_draw = np.arange(number) * units
         picks += first_cell_of_draw[:, None]
-        counts = np.bincount(picks.ravel(), minlength=number * units)
-        yield counts.reshape(size).astype(np.float64)
+        cells = number * units
+        counts = np.bincount(picks.ravel(), minlength=cells)
+        table = counts.reshape(size)
+        yield table.astype(np.float64)

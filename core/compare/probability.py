@@ -54,18 +54,23 @@ def probability_stats(logprob_a: Array, logprob_b: Array) -> Probability:
 
     ValueError for arrays of different length.
     """
-    if len(logprob_a) != len(logprob_b):
-        raise ValueError(f"{len(logprob_a)} and {len(logprob_b)} log-probabilities")
+    count_a = len(logprob_a)
+    count_b = len(logprob_b)
+    if count_a != count_b:
+        raise ValueError(f"{count_a} and {count_b} log-probabilities")
     with np.errstate(invalid="ignore", over="ignore"):
         delta = logprob_a - logprob_b
         total = float(delta.sum(dtype=np.float64))
         if not math.isfinite(total):
             unknown = np.isnan(logprob_a) | np.isnan(logprob_b)
-            logprob_a = logprob_a[~unknown]
-            logprob_b = logprob_b[~unknown]
-            delta = delta[~unknown]
-            delta[logprob_a == logprob_b] = 0.0  # both -inf
-            delta = delta[np.isfinite(delta)]
+            known = ~unknown
+            logprob_a = logprob_a[known]
+            logprob_b = logprob_b[known]
+            delta = delta[known]
+            is_equal = logprob_a == logprob_b
+            delta[is_equal] = 0.0  # both -inf
+            is_finite = np.isfinite(delta)
+            delta = delta[is_finite]
         if len(logprob_a) == 0:
             return Probability()
         return _over_blocks(logprob_a, logprob_b, delta)
@@ -103,18 +108,23 @@ class _ProbabilitySums:
         self.count = len(logprob_a)
         sums = []
         for block in blocks_of(self.count):
-            sums.append(_block(logprob_a[block], logprob_b[block]))
+            in_a = logprob_a[block]
+            in_b = logprob_b[block]
+            sums.append(_block(in_a, in_b))
         self._blocks = np.array(sums, _BLOCK_SUMS)
         self._lengths = block_lengths(self.count)
 
     def mean(self, name: str) -> float:
         """The mean over tokens of p, q, signed or gap."""
-        return exact_sum(self._blocks[name]) / self.count
+        total = exact_sum(self._blocks[name])
+        return total / self.count
 
     def squares(self, name: str, x: str, y: str) -> float:
         """The sum of ``name`` around the means of all tokens of ``x`` and ``y``."""
         within = exact_sum(self._blocks[name])
-        between = self._lengths * self._off(x) * self._off(y)
+        off_x = self._off(x)
+        off_y = self._off(y)
+        between = self._lengths * off_x * off_y
         return within + exact_sum(between)
 
     def _off(self, name: str) -> Array:
@@ -135,20 +145,23 @@ class _ProbabilitySums:
         spread.
         """
         least = self._blocks[f"{name}_least"]
-        return bool(least.min() < self.largest(name))
+        smallest = least.min()
+        return bool(smallest < self.largest(name))
 
 
 def _over_blocks(logprob_a: Array, logprob_b: Array, delta: Array) -> Probability:
     sums = _ProbabilitySums(logprob_a, logprob_b)
     squares = sums.squares("gap_squares", "gap", "gap")
     mae = sums.mean("gap")
-    mean_square = squares / sums.count + mae * mae
+    variance = squares / sums.count
+    mean_square = variance + mae * mae
+    rmse = math.sqrt(mean_square)
     return Probability(
         mean=finite_or_none(sums.mean("signed")),
         mae=finite_or_none(mae),
         max=finite_or_none(sums.largest("gap")),
         std=_std(sums, squares),
-        rmse=finite_or_none(math.sqrt(mean_square)),
+        rmse=finite_or_none(rmse),
         pearson=_pearson(sums),
         mult_prob_error=_mult_prob_error(delta),
     )
@@ -166,7 +179,8 @@ def _std(sums: _ProbabilitySums, squares: float) -> float | None:
 
 def _pearson(sums: _ProbabilitySums) -> float | None:
     """The correlation of p and q; None where one is constant."""
-    if not (sums.varies("p") and sums.varies("q")):
+    p_varies = sums.varies("p")
+    if not p_varies or not sums.varies("q"):
         return None
     pp = sums.squares("p_squares", "p", "p")
     qq = sums.squares("q_squares", "q", "q")
@@ -175,20 +189,24 @@ def _pearson(sums: _ProbabilitySums) -> float | None:
     spread = math.sqrt(pp) * math.sqrt(qq)
     if not spread > 0:
         return None
-    correlation = sums.squares("products", "p", "q") / spread
-    return min(1.0, max(-1.0, correlation))
+    products = sums.squares("products", "p", "q")
+    correlation = products / spread
+    at_least = max(-1.0, correlation)
+    return min(1.0, at_least)
 
 
 def _mult_prob_error(delta: Array) -> float | None:
     """The mean of exp |delta|; None without a finite delta."""
-    if not len(delta):
+    count = len(delta)
+    if not count:
         return None
     sums = []
-    for block in blocks_of(len(delta)):
+    for block in blocks_of(count):
         size = np.abs(delta[block])
         errors = np.expm1(size, dtype=np.float64)
         sums.append(errors.sum())
-    mean = exact_sum(np.array(sums)) / len(delta)
+    total = exact_sum(np.array(sums))
+    mean = total / count
     return finite_or_none(1 + mean)
 
 
@@ -202,7 +220,8 @@ def _block(logprob_a: Array, logprob_b: Array) -> tuple[float, ...]:
     least = [p.min(), q.min(), gap.min()]
     largest = [p.max(), q.max(), gap.max()]
     for values in (p, q, gap):
-        values -= values.sum() / len(values)
+        mean = values.sum() / len(values)
+        values -= mean
     numbers += [(p * p).sum(), (q * q).sum()]
     numbers += [(p * q).sum(), (gap * gap).sum()]
     numbers += least

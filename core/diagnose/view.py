@@ -18,12 +18,15 @@ from logdrift.core.session.reader import Capture, Session
 Array = npt.NDArray[Any]
 Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float32]
+Doubles = npt.NDArray[np.float64]
+Numbers = npt.NDArray[np.uint64]
 Positions = npt.NDArray[np.int64]
 
 ROWS = 1 << 15
 """Tokens whose top-k lists are joined: more only make certain things more certain. They
 are spread evenly.
 """
+_NAN = np.float32(np.nan)
 _WIDTH = 20
 _BLOCK = 1 << 12
 _NOT_TOLD = ("unknown", "auto", "")
@@ -45,20 +48,46 @@ class TopLists:
     def listed(self) -> Bools:
         """bool[n, K]: an id with a finite value, not padding."""
         is_id = self.ids >= 0
-        listed: Bools = is_id & np.isfinite(self.values)
+        is_finite = np.isfinite(self.values)
+        listed: Bools = is_id & is_finite
         return listed
+
+    @property
+    def width(self) -> Positions:
+        """How many ids of each row are listed, i64[n]."""
+        width: Positions = self.listed.sum(axis=1)
+        return width
 
     def values_in(self, other: TopLists) -> Floats:
         """What the same rows of ``other`` have for these ids, f32[n, K]; NaN where they
         lack one.
         """
-        joined = np.full(self.values.shape, np.nan, np.float32)
-        for start in range(0, len(self.ids), _BLOCK):
+        joined = _all_nan(self.values.shape)
+        row_count = len(self.ids)
+        for start in range(0, row_count, _BLOCK):
             rows = slice(start, start + _BLOCK)
-            other_ids = other.ids[rows]
-            other_values = other.values[rows]
-            joined[rows] = _values_of(self.ids[rows], other_ids, other_values)
+            ids = self.ids[rows]
+            joined[rows] = other.rows(rows).values_of(ids)
         return joined
+
+    def rows(self, rows: slice) -> TopLists:
+        """The lists of some rows."""
+        return TopLists(ids=self.ids[rows], values=self.values[rows])
+
+    def values_of(self, ids: Array) -> Floats:
+        """The values that these lists have for ``ids`` [n, K]; NaN where they lack
+        one.
+        """
+        width = self.ids.shape[1]
+        if width == 0:
+            return _all_nan(ids.shape)
+        searched_id = ids[:, :, None]
+        listed_id = self.ids[:, None, :]
+        equal = searched_id == listed_id
+        column = equal.argmax(axis=2)
+        has_id = equal.any(axis=2)
+        values = np.take_along_axis(self.values, column, axis=1)
+        return np.where(has_id, values, _NAN)
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,20 +120,25 @@ class Shared:
         return ~np.isnan(self.a)
 
     @cached_property
-    def shift(self) -> npt.NDArray[np.float64]:
+    def shift(self) -> Doubles:
         """Mean of a - b over the shared ids of each row, f64[n]: the part that all
         alternatives have in common.
         """
         gap = self.a - self.b
-        total = np.nansum(gap, axis=1, dtype=np.float64)
-        mean: npt.NDArray[np.float64] = total / self.count
-        return mean
+        return self._row_mean(gap)
 
     def _centred(self, values: Floats) -> Floats:
+        mean = self._row_mean(values)
+        narrow = mean.astype(np.float32)
+        centred = values - narrow[:, None]
+        zero = np.float32(0)
+        return np.where(self.present, centred, zero)
+
+    def _row_mean(self, values: Floats) -> Doubles:
+        """The mean over the shared ids of each row, f64[n]."""
         total = np.nansum(values, axis=1, dtype=np.float64)
-        mean = (total / self.count).astype(np.float32)
-        centred = values - mean[:, None]
-        return np.where(self.present, centred, np.float32(0))
+        mean: Doubles = total / self.count
+        return mean
 
 
 class View:
@@ -147,13 +181,13 @@ class View:
         return count_of(self.scored & infinite)
 
     @cached_property
-    def a(self) -> npt.NDArray[np.float64]:
+    def a(self) -> Doubles:
         """A's log-probabilities of `at`, f64[n] nats."""
         logprob = self.pair.logprob_a[self.at]
         return logprob.astype(np.float64)
 
     @cached_property
-    def b(self) -> npt.NDArray[np.float64]:
+    def b(self) -> Doubles:
         """B's log-probabilities of `at`, f64[n] nats."""
         logprob = self.pair.logprob_b[self.at]
         return logprob.astype(np.float64)
@@ -165,17 +199,18 @@ class View:
         The mean of both sides decides: against one side alone, noise on that side would
         make a trend.
         """
-        mean_logprob = (self.a + self.b) / 2
+        total = self.a + self.b
+        mean_logprob = total / 2
         return np.argsort(mean_logprob, kind="stable")
 
     @cached_property
-    def delta(self) -> npt.NDArray[np.float64]:
+    def delta(self) -> Doubles:
         """f64[n] nats, of `at`."""
         delta = self.pair.delta[self.at]
         return delta.astype(np.float64)
 
     @cached_property
-    def size(self) -> npt.NDArray[np.float64]:
+    def size(self) -> Doubles:
         """|delta|, f64[n]."""
         return np.abs(self.delta)
 
@@ -199,14 +234,16 @@ class View:
     def sequence_of(self, at: Positions) -> Positions:
         """The sequence of each of the flat positions ``at`` i64[m], i64[m]."""
         offsets = self._offsets
-        sequence: Positions = np.searchsorted(offsets, at, "right") - 1
+        begun = np.searchsorted(offsets, at, "right")
+        sequence: Positions = begun - 1
         return sequence
 
     @property
     def _offsets(self) -> Positions:
         """Where the pair's sequences begin and the last one ends, i64[count + 1]."""
-        pair = self.pair
-        return pair.sequences.offsets[: pair.count + 1]
+        offsets = self.pair.sequences.offsets
+        count = self.pair.count
+        return offsets[: count + 1]
 
     @cached_property
     def position(self) -> Positions:
@@ -219,7 +256,7 @@ class View:
         return placed
 
     @cached_property
-    def context(self) -> npt.NDArray[np.uint64]:
+    def context(self) -> Numbers:
         """A number for all ids of the sequence up to each of `at` and with it, u64[n]:
         tokens with one number are one measurement, made several times (a prompt that
         several sequences share, samples of one prompt).
@@ -228,7 +265,8 @@ class View:
         token_ids = self.pair.sequences.token_ids[:tokens]
         offsets = self._offsets
         first = offsets[:-1]
-        start_of_token = np.repeat(first, np.diff(offsets))
+        lengths = np.diff(offsets)
+        start_of_token = np.repeat(first, lengths)
         place = np.arange(tokens) - start_of_token
         numbers = _mixed(place, token_ids)
         total = np.cumsum(numbers, dtype=np.uint64)
@@ -236,7 +274,8 @@ class View:
         total_before = np.concatenate([nothing, total])
         at_start = total_before[first]
         before_sequence = at_start[self.sequence]
-        contexts: npt.NDArray[np.uint64] = total[self.at] - before_sequence
+        up_to_token = total[self.at]
+        contexts: Numbers = up_to_token - before_sequence
         return contexts
 
     @cached_property
@@ -252,7 +291,8 @@ class View:
         if len(scored) <= ROWS:
             return scored
         last = len(scored) - 1
-        evenly = np.linspace(0, last, ROWS).astype(np.int64)
+        places = np.linspace(0, last, ROWS)
+        evenly = places.astype(np.int64)
         return scored[evenly]
 
     @cached_property
@@ -276,10 +316,9 @@ class View:
         """How many finite alternatives the narrower of both lists has in each row of
         `sample`, i64[n].
         """
-        width_a = self.lists_a.listed.sum(axis=1)
-        width_b = self.lists_b.listed.sum(axis=1)
-        narrower: Positions = np.minimum(width_a, width_b)
-        return narrower
+        width_a = self.lists_a.width
+        width_b = self.lists_b.width
+        return np.minimum(width_a, width_b)
 
     @cached_property
     def _joined(self) -> Floats:
@@ -287,14 +326,15 @@ class View:
         return self.lists_a.values_in(self.lists_b)
 
     @cached_property
-    def overlap(self) -> npt.NDArray[np.float64]:
+    def overlap(self) -> Doubles:
         """Share of the narrower list that stands in the other one too, f64[n] over rows
         of `sample`; NaN without a list.
         """
         common = self._in_both.sum(axis=1)
         width = self.list_width
-        width_or_nan = np.where(width > 0, width, np.nan)
-        share: npt.NDArray[np.float64] = common / width_or_nan
+        has_list = width > 0
+        width_or_nan = np.where(has_list, width, np.nan)
+        share: Doubles = common / width_or_nan
         return share
 
     @property
@@ -311,9 +351,8 @@ class View:
         in_both = self._in_both
         count = in_both.sum(axis=1)
         rows = count >= MIN_SHARED
-        nan = np.float32(np.nan)
-        values_a = np.where(in_both, lists.values, nan)
-        values_b = np.where(in_both, self._joined, nan)
+        values_a = np.where(in_both, lists.values, _NAN)
+        values_b = np.where(in_both, self._joined, _NAN)
         return Shared(
             at=self.sample[rows],
             ids=lists.ids[rows],
@@ -334,11 +373,12 @@ def count_of(mask: Bools) -> int:
     return int(np.count_nonzero(mask))
 
 
-def _mixed(place: Positions, ids: Array) -> npt.NDArray[np.uint64]:
+def _mixed(place: Positions, ids: Array) -> Numbers:
     """A well-mixed number for each id in its place, u64[n]: the finalizer of
     splitmix64. Sums of them are compared modulo 2^64.
     """
-    high_half = place.astype(np.uint64) << np.uint64(32)
+    half = np.uint64(32)
+    high_half = place.astype(np.uint64) << half
     low_half = ids.astype(np.uint64)
     mixed = high_half | low_half
     mixed = mixed * np.uint64(0x9E3779B97F4A7C15)
@@ -347,31 +387,25 @@ def _mixed(place: Positions, ids: Array) -> npt.NDArray[np.uint64]:
     return _folded(mixed, 31)
 
 
-def _folded(numbers: npt.NDArray[np.uint64], bits: int) -> npt.NDArray[np.uint64]:
+def _folded(numbers: Numbers, bits: int) -> Numbers:
     """Each number with its upper bits mixed into the lower ones, u64[n]."""
     shifted = numbers >> np.uint64(bits)
-    folded: npt.NDArray[np.uint64] = numbers ^ shifted
+    folded: Numbers = numbers ^ shifted
     return folded
 
 
 def _take(column: Any, rows: Positions) -> Array:
     """Some rows of a column, at most `_WIDTH` entries each."""
     if not column.parts:
-        return np.empty((len(rows), 0))
-    entries = column.whole()[:, :_WIDTH]
+        shape = (len(rows), 0)
+        return np.empty(shape)
+    whole = column.whole()
+    entries = whole[:, :_WIDTH]
     return np.ascontiguousarray(entries[rows])
 
 
-def _values_of(ids: Array, other_ids: Array, other_values: Floats) -> Floats:
-    """Values that the other lists have for ``ids`` [n, K]; NaN where they lack one."""
-    if other_ids.shape[1] == 0:
-        return np.full(ids.shape, np.nan, np.float32)
-    nan = np.float32(np.nan)
-    equal = ids[:, :, None] == other_ids[:, None, :]
-    column = equal.argmax(axis=2)
-    has_id = equal.any(axis=2)
-    values = np.take_along_axis(other_values, column, axis=1)
-    return np.where(has_id, values, nan)
+def _all_nan(shape: tuple[int, ...]) -> Floats:
+    return np.full(shape, _NAN)
 
 
 def reference_of(session: Session, pair: Pair) -> Capture | None:
@@ -383,11 +417,14 @@ def reference_of(session: Session, pair: Pair) -> Capture | None:
     """
     if not pair.tokens:
         return None
-    sides = (pair.a.info.label, pair.b.info.label)
+    label_a = pair.a.info.label
+    label_b = pair.b.info.label
     for info in session.captures:
-        is_reference = info.role == "reference" and info.label not in sides
+        is_reference = info.role == "reference"
+        is_side = info.label in (label_a, label_b)
         has_all_tokens = info.tokens >= pair.tokens
-        if is_reference and has_all_tokens and _may_be_float32(info):
+        is_arbiter = is_reference and has_all_tokens and not is_side
+        if is_arbiter and _may_be_float32(info):
             return session.capture(info.label)
     return None
 
@@ -403,7 +440,8 @@ def _may_be_float32(info: CaptureInfo) -> bool:
     """Whether a capture was computed in float32, or nothing says in which dtype."""
     if not dtype_told(info):
         return True
-    return "float32" in (info.dtype, _observed_dtype(info))
+    observed = _observed_dtype(info)
+    return "float32" in (info.dtype, observed)
 
 
 def _observed_dtype(info: CaptureInfo) -> str | None:
@@ -414,5 +452,7 @@ def _observed_dtype(info: CaptureInfo) -> str | None:
 
 def against(session: Session, reference: Capture, side: Capture) -> View:
     """The view of the reference against one side."""
-    pair = make_pair(session, reference.info.label, side.info.label)
+    reference_label = reference.info.label
+    side_label = side.info.label
+    pair = make_pair(session, reference_label, side_label)
     return View(pair)

@@ -74,9 +74,11 @@ class Reducer:
         and are marked as NaN.
         """
         rows = logits.shape[0]
-        for first in range(0, rows, self.block_rows):
-            end = min(first + self.block_rows, rows)
-            block = self._block(logits[first:end], targets[first:end])
+        step = self.block_rows
+        for first in range(0, rows, step):
+            end = min(first + step, rows)
+            in_block = slice(first, end)
+            block = self._block(logits[in_block], targets[in_block])
             entries = slice(start + first, start + end)
             block.store(scores, entries)
 
@@ -90,12 +92,12 @@ class Reducer:
         padding.fill_(-math.inf)
 
         target = values.gather(1, targets[:, None])
-        grouped = values.view(rows, -1, _GROUP)
-        maxima = grouped.amax(-1)
+        maxima = _grouped(values).amax(-1)
         top = self._top(values, maxima)
         is_greater = torch.gt(values, target, out=work)
         # float32 counts whole numbers exactly up to 2**24 ids
-        greater = is_greater.sum(-1).to(torch.int32)
+        count = is_greater.sum(-1)
+        greater = count.to(torch.int32)
 
         peak = maxima.amax(-1, keepdim=True)
         padding.fill_(_PADDING)  # finite, so that 0 * padding is 0
@@ -104,7 +106,8 @@ class Reducer:
         peak = peak.double()
         target_over_peak = target.double() - peak
         top_over_peak = top.values.double() - peak
-        mean_over_peak = math.log(2) * sums.weighted / sums.total
+        weighted = math.log(2) * sums.weighted
+        mean_over_peak = weighted / sums.total
         entropy = log_total - mean_over_peak
         has_peak = peak[:, 0].isfinite()
         return _Block(
@@ -122,18 +125,18 @@ class Reducer:
         Exact: an id outside the k best groups (by maximum, then by position) has k ids
         before it, one in each.
         """
-        rows, group_count = maxima.shape
+        group_count = maxima.shape[1]
         k = min(self.top_k, self.vocab_size)
+        best_groups = min(k, group_count)
         first_ids = self._id_keys[:, 0]
         group_keys = _order(maxima, first_ids)
-        groups = _best(group_keys, min(k, group_count)).indices
-        group_index = groups[..., None].expand(-1, -1, _GROUP)
-        grouped = values.view(rows, -1, _GROUP)
-        candidates = grouped.gather(1, group_index)
-        candidate_keys = _order(candidates, self._id_keys[groups])
-        keys = _best(candidate_keys.flatten(1), k).values
-        id_keys = keys & _LOW
-        ids = _LOW - id_keys
+        groups = _best(group_keys, best_groups).indices
+        id_keys = self._id_keys[groups]
+        group_index = groups[..., None].expand_as(id_keys)
+        candidates = _grouped(values).gather(1, group_index)
+        candidate_keys = _order(candidates, id_keys).flatten(1)
+        keys = _best(candidate_keys, k).values
+        ids = _LOW - (keys & _LOW)
         return _Top(values=values.gather(1, ids), ids=ids)
 
 
@@ -169,20 +172,25 @@ class _Block:
     def store(self, scores: Scores, entries: slice) -> None:
         """Write the valid rows to ``entries`` of ``scores``, and mark the others."""
         valid = self.has_distribution.cpu().numpy()
+
+        def store(array: Any, tensor: Tensor) -> None:
+            _store(array[entries], tensor, valid)
+
         if scores.nan is not None:
             scores.nan[entries] = ~valid
-        _store(scores.logprob[entries], self.logprob, valid)
-        _store(scores.rank[entries], self.rank, valid)
-        _store(scores.top_logprobs[entries], self.top_logprobs, valid)
-        _store(scores.top_ids[entries], self.top_ids, valid)
+        store(scores.logprob, self.logprob)
+        store(scores.rank, self.rank)
+        store(scores.top_logprobs, self.top_logprobs)
+        store(scores.top_ids, self.top_ids)
         if scores.entropy is not None:
-            _store(scores.entropy[entries], self.entropy, valid)
+            store(scores.entropy, self.entropy)
 
 
 def _sums(values: Tensor, work: Tensor, peak: Tensor) -> _Sums:
     """The sums of a block; ``values`` become y and ``work`` e y."""
     log2_e = math.log2(math.e)
-    values.sub_(peak).mul_(log2_e)
+    values.sub_(peak)
+    values.mul_(log2_e)
     torch.exp2(values, out=work)
     total = _grouped_sum(work)
     work.mul_(values)
@@ -213,17 +221,22 @@ def _order(values: Tensor, id_keys: Tensor) -> Tensor:
     return upper_half + id_keys
 
 
+def _grouped(values: Tensor) -> Tensor:
+    """[rows, groups, `_GROUP`] of [rows, width]."""
+    rows = values.shape[0]
+    return values.view(rows, -1, _GROUP)
+
+
 def _grouped_sum(values: Tensor) -> Tensor:
     """float64[rows]: sums of each `_GROUP` neighbours in float32, then of these."""
-    rows = values.shape[0]
-    groups = values.view(rows, -1, _GROUP)
-    group_sums = groups.sum(-1)
+    group_sums = _grouped(values).sum(-1)
     return group_sums.sum(-1, dtype=torch.float64)
 
 
 def _store(array: Any, tensor: Tensor, valid: Any) -> None:
     """Write the ``valid`` rows of ``tensor`` into ``array``, which may be wider."""
-    width = tuple(slice(0, size) for size in tensor.shape[1:])
-    columns = array[(slice(None), *width)]
+    width = [slice(0, size) for size in tensor.shape[1:]]
+    whole = slice(None)
+    columns = array[(whole, *width)]
     rows = tensor.cpu().numpy()
     columns[valid] = rows[valid]

@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 
     from logdrift.core.plan import BackendSpec, SamplingSpec
 
+    Bools = npt.NDArray[np.bool_]
+    Floats = npt.NDArray[np.float32]
+    Positions = npt.NDArray[np.int64]
+    Differences = tuple[Difference, ...]
+
 Verdict = Literal["comparable", "caution", "not_comparable"]
 Severity = Literal["info", "caution", "not_comparable"]
 
@@ -37,7 +42,7 @@ class Reason:
     code: str
     severity: Severity
     text: str
-    differences: tuple[Difference, ...] = ()
+    differences: Differences = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +90,9 @@ class GateSide:
         return None
 
 
+Sides = tuple[GateSide, GateSide]
+
+
 @dataclass(frozen=True, eq=False)
 class GateCase:
     """A pair of ``session`` with its two sides."""
@@ -96,11 +104,11 @@ class GateCase:
     scope: Scope = "all"
 
     @property
-    def sides(self) -> tuple[GateSide, GateSide]:
+    def sides(self) -> Sides:
         return self.a, self.b
 
     @property
-    def crossed(self) -> tuple[tuple[GateSide, GateSide], tuple[GateSide, GateSide]]:
+    def crossed(self) -> tuple[Sides, Sides]:
         """Each side with the other one."""
         return (self.a, self.b), (self.b, self.a)
 
@@ -109,9 +117,9 @@ class GateCase:
         numbers, as those of another tool.
         """
         plan = self.session.plan
-        if plan is not None and side.info.path != "recorded":
-            return plan.sampling
-        return None
+        if plan is None or side.info.path == "recorded":
+            return None
+        return plan.sampling
 
     @property
     def same_backend(self) -> bool:
@@ -135,9 +143,11 @@ class GateCase:
     def differ(self, name: str) -> bool:
         """Both sides were observed, and they are not the same."""
         a, b = self.both(name)
-        return a is not None and b is not None and a != b
+        if a is None or b is None:
+            return False
+        return bool(a != b)
 
-    def with_and_without(self, name: str) -> tuple[GateSide, GateSide]:
+    def with_and_without(self, name: str) -> Sides:
         """Of a fact that differs: the side for which it is true, and the other."""
         if getattr(self.a.facts, name):
             return self.a, self.b
@@ -147,42 +157,51 @@ class GateCase:
         """A difference in how the engines run: always there between two engines, a
         cause between two of one kind.
         """
-        if self.against_reference or not self.same_engine:
+        between_engines = not self.same_engine
+        if self.against_reference or between_engines:
             return note(code, text)
         return caution(code, text)
 
     @cached_property
-    def lengths(self) -> npt.NDArray[np.int64]:
+    def lengths(self) -> Positions:
         """Tokens of each sequence, i64[S]."""
         return self.ends - self.starts
 
-    @cached_property
-    def starts(self) -> npt.NDArray[np.int64]:
-        """The first position of each sequence, flat, i64[S]."""
-        return self.pair.sequences.offsets[: self.pair.count]
+    @property
+    def _offsets(self) -> Positions:
+        """The first position of each sequence, and the end of the last, i64[S+1]."""
+        offsets = self.pair.sequences.offsets
+        count = self.pair.count
+        return offsets[: count + 1]
 
     @cached_property
-    def ends(self) -> npt.NDArray[np.int64]:
+    def starts(self) -> Positions:
+        """The first position of each sequence, flat, i64[S]."""
+        return self._offsets[:-1]
+
+    @cached_property
+    def ends(self) -> Positions:
         """The position behind each sequence, flat, i64[S]."""
-        return self.pair.sequences.offsets[1 : self.pair.count + 1]
+        return self._offsets[1:]
 
     @cached_property
     def prompt_lengths(self) -> npt.NDArray[np.int32]:
         """i32[S]."""
-        return self.pair.sequences.prompt_lengths[: self.pair.count]
+        prompt_lengths = self.pair.sequences.prompt_lengths
+        return prompt_lengths[: self.pair.count]
 
     @cached_property
-    def counted(self) -> npt.NDArray[np.bool_]:
+    def counted(self) -> Bools:
         """bool[N]: the session's mask counts the token."""
         return self.pair.counted
 
-    def logprob(self, side: GateSide) -> npt.NDArray[np.float32]:
+    def logprob(self, side: GateSide) -> Floats:
         """f32[N] in nats of one side; NaN where it has no score."""
         if side is self.a:
             return self.pair.logprob_a
         return self.pair.logprob_b
 
-    def answered(self, side: GateSide) -> npt.NDArray[np.bool_]:
+    def answered(self, side: GateSide) -> Bools:
         """bool[N]: the side has a score, or computed one that is NaN: either way it has
         seen the token.
         """
@@ -190,7 +209,8 @@ class GateCase:
             broken = self.pair.nan_a
         else:
             broken = self.pair.nan_b
-        has_score = ~np.isnan(self.logprob(side))
+        logprob = self.logprob(side)
+        has_score = ~np.isnan(logprob)
         return has_score | broken
 
     @cached_property
@@ -215,24 +235,25 @@ def open_case(session: Session, pair: Pair, scope: Scope = "all") -> GateCase:
 
 def _side(session: Session, info: CaptureInfo) -> GateSide:
     facts = info.facts or Facts()
-    if session.plan is not None:
-        for spec in session.plan.backends:
-            if spec.name == info.backend:
-                return GateSide(info, facts, spec)
+    if session.plan is None:
+        return GateSide(info, facts, None)
+    for spec in session.plan.backends:
+        if spec.name == info.backend:
+            return GateSide(info, facts, spec)
     return GateSide(info, facts, None)
 
 
-def refuse(code: str, text: str, differences: tuple[Difference, ...] = ()) -> Reason:
+def refuse(code: str, text: str, differences: Differences = ()) -> Reason:
     """The two numbers are different quantities, or none at all."""
     return Reason(code, "not_comparable", text, differences)
 
 
-def caution(code: str, text: str, differences: tuple[Difference, ...] = ()) -> Reason:
+def caution(code: str, text: str, differences: Differences = ()) -> Reason:
     """A known cause of a gap differs between the sides, or may differ."""
     return Reason(code, "caution", text, differences)
 
 
-def note(code: str, text: str, differences: tuple[Difference, ...] = ()) -> Reason:
+def note(code: str, text: str, differences: Differences = ()) -> Reason:
     """Context that does not lower the verdict."""
     return Reason(code, "info", text, differences)
 

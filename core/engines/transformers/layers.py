@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from logdrift.core.worker.taps import Taps, head_arrays
 Tensor = Any
 Array = npt.NDArray[Any]
 Arrays = dict[str, Array]
+Hook = Callable[..., Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,24 +65,25 @@ def layers(backend: Any, arguments: Mapping[str, Any], out: Path) -> dict[str, A
     if model is None or head is None:
         raise LogdriftError("transformers: the backend is not open")
     token_ids = arguments["token_ids"]
-    backend._check([np.asarray(token_ids, np.int32)], 0)
+    sequence = np.asarray(token_ids, np.int32)
+    backend._check([sequence], 0)
     stack = Stack.of(model)
-    first, last = stack.fit(
-        model,
-        int(arguments["first"]),
-        int(arguments["last"]),
-        prefix=bool(arguments["prefix"]),
-    )
+    requested_first = int(arguments["first"])
+    requested_last = int(arguments["last"])
+    prefix = bool(arguments["prefix"])
+    first, last = stack.fit(model, requested_first, requested_last, prefix=prefix)
     kept_ids = token_ids[: last + 1]
-    tokens = torch.as_tensor(kept_ids, dtype=torch.int64, device=backend._device)
+    device = backend._device
+    tokens = torch.as_tensor(kept_ids, dtype=torch.int64, device=device)
     own = _Pass(head=head, stack=stack, tokens=tokens[None])
     replays = arguments.get("replay") or {}
     with torch.inference_mode():
         arrays = _own_arrays(own, first, arguments["head_ids"])
         write(out, arrays)
         for name, file in replays.items():
+            recorded = Path(file)
             answer = out / f"{name}.safetensors"
-            _replay(own, Path(file), answer)
+            _replay(own, recorded, answer)
     return {
         "layers": len(stack.layers),
         "norm": stack.norm is not None,
@@ -93,9 +96,10 @@ def layers(backend: Any, arguments: Mapping[str, Any], out: Path) -> dict[str, A
 def _own_arrays(own: _Pass, first: int, head_ids: list[int]) -> Arrays:
     """The stream and the logits of positions ``first`` to the last one."""
     length = own.length
+    last = length - 1
     taps = Taps(own.stack)
     try:
-        taps.arm(length, first, last=length - 1)
+        taps.arm(length, first, last=last)
         backbone = own.backbone()
         arrays = taps.arrays()
     finally:
@@ -104,7 +108,8 @@ def _own_arrays(own: _Pass, first: int, head_ids: list[int]) -> Arrays:
     def logits_of(start: int, stop: int) -> Tensor:
         return own.logits(backbone, first + start, first + stop)
 
-    return arrays | head_arrays(logits_of, length - first, head_ids)
+    rows = length - first
+    return arrays | head_arrays(logits_of, rows, head_ids)
 
 
 def _replay(own: _Pass, file: Path, out: Path) -> None:
@@ -126,10 +131,10 @@ def _replay(own: _Pass, file: Path, out: Path) -> None:
         backbone = own.backbone()
     finally:
         hooks.remove()
-    arrays = {name: np.stack(rows) for name, rows in hooks.by_layer.items()}
-    arrays |= hooks.final
-    has_head = "final" in recorded and "logits" in recorded
-    if has_head and own.head.method == "chunks":
+    arrays = hooks.arrays()
+    has_head = recorded.keys() >= {"final", "logits"}
+    in_chunks = own.head.method == "chunks"
+    if has_head and in_chunks:
         arrays |= _head_differences(own, backbone, recorded)
     out.parent.mkdir(parents=True, exist_ok=True)
     save_file(arrays, out)
@@ -142,7 +147,9 @@ def _check_stages(own: _Pass, stream: Array, file: Path) -> None:
     stages, positions, _ = stream.shape
     layers_there = stages - 1
     layers_here = len(own.stack.layers)
-    if layers_there == layers_here and positions == own.length:
+    there = (layers_there, positions)
+    here = (layers_here, own.length)
+    if there == here:
         return
     raise LogdriftError(
         f"{file.name}: {layers_there} layers and {positions}"
@@ -159,33 +166,41 @@ class _Replay:
     def __init__(self, stack: Stack, recorded: Mapping[str, Array]) -> None:
         self._stream = recorded["stream"]
         self._final = recorded.get("final")
-        self.by_layer: dict[str, list[Array]] = {
-            "difference": [],
-            "step": [],
-            "size": [],
-        }
-        """f32[T] of each layer, as `_replay` has them."""
-        self.final: Arrays = {}
+        self._differences: list[Array] = []
+        self._steps: list[Array] = []
+        self._sizes: list[Array] = []
+        self._of_norm: Arrays = {}
         self._handles: list[Any] = []
         for index, layer in enumerate(stack.layers):
             entering = self._stream[index]
-            self._hook(layer, entering, self._after_layer(index))
+            after = self._after_layer(index)
+            self._hook(layer, entering, after)
         if stack.norm is not None:
-            self._hook(stack.norm, self._stream[-1], self._after_norm)
+            leaving = self._stream[-1]
+            self._hook(stack.norm, leaving, self._after_norm)
 
-    def _hook(self, module: Any, stream: Array, after: Callable[..., None]) -> None:
+    def _hook(self, module: Any, stream: Array, after: Hook) -> None:
         """Feed ``module`` this stream, and call ``after`` with its output."""
         feed = _instead(stream)
         before_hook = module.register_forward_pre_hook(feed, with_kwargs=True)
         after_hook = module.register_forward_hook(after)
         self._handles += [before_hook, after_hook]
 
+    def arrays(self) -> Arrays:
+        """f32[L, T] of the layers and f32[T] of the norm, as `_replay` has them."""
+        of_layers = {
+            "difference": np.stack(self._differences),
+            "step": np.stack(self._steps),
+            "size": np.stack(self._sizes),
+        }
+        return of_layers | self._of_norm
+
     def remove(self) -> None:
         """Take the hooks off."""
         for handle in self._handles:
             handle.remove()
 
-    def _after_layer(self, index: int) -> Callable[..., None]:
+    def _after_layer(self, index: int) -> Hook:
         before = self._stream[index]
         after = self._stream[index + 1]
         size = _norm(after)
@@ -194,9 +209,9 @@ class _Replay:
             computed = _rows(output)
             difference = after - computed
             step = computed - before
-            self.by_layer["difference"].append(_norm(difference))
-            self.by_layer["step"].append(_norm(step))
-            self.by_layer["size"].append(size)
+            self._differences.append(_norm(difference))
+            self._steps.append(_norm(step))
+            self._sizes.append(size)
 
         return hook
 
@@ -205,7 +220,7 @@ class _Replay:
             return
         computed = _rows(output)
         difference = self._final - computed
-        self.final = {
+        self._of_norm = {
             "final_difference": _norm(difference),
             "final_size": _norm(computed),
         }
@@ -214,11 +229,12 @@ class _Replay:
 def _rows(output: Any) -> Array:
     """f32[T, H]: the hidden state that a layer or norm returns for one sequence."""
     hidden = first_of(output)[0]
-    rows: Array = hidden.float().cpu().numpy()
+    on_cpu = hidden.float().cpu()
+    rows: Array = on_cpu.numpy()
     return rows
 
 
-def _instead(stream: Array) -> Callable[..., Any]:
+def _instead(stream: Array) -> Hook:
     """A pre-hook that feeds the module this stream in place of its own input, in the
     dtype and on the device of that.
     """
@@ -226,9 +242,11 @@ def _instead(stream: Array) -> Callable[..., Any]:
     def hook(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if args:
             own_input, *others = args
-            return (_like(stream, own_input), *others), kwargs
+            fed = _like(stream, own_input)
+            return (fed, *others), kwargs
         own_input = kwargs["hidden_states"]
-        return args, {**kwargs, "hidden_states": _like(stream, own_input)}
+        fed = _like(stream, own_input)
+        return args, kwargs | {"hidden_states": fed}
 
     return hook
 
@@ -242,13 +260,12 @@ def _like(array: Array, tensor: Tensor) -> Tensor:
 
 def _head_differences(own: _Pass, backbone: Any, recorded: Mapping[str, Any]) -> Arrays:
     """The head's part of `_replay`: the recorded final rows through the head here."""
-    final = _like(recorded["final"], hidden_of(backbone))
+    hidden = hidden_of(backbone)
+    final = _like(recorded["final"], hidden)
     replayed = with_hidden(backbone, final)
-
-    def logits_of(start: int, stop: int) -> Tensor:
-        return own.logits(replayed, start, stop)
-
-    arrays = head_arrays(logits_of, own.length, recorded["head_ids"])
+    head_ids = recorded["head_ids"]
+    logits_of = partial(own.logits, replayed)
+    arrays = head_arrays(logits_of, own.length, head_ids)
     logits = arrays["logits"]
     difference = recorded["logits"] - logits
     shift = difference.mean(axis=1, keepdims=True)
@@ -261,5 +278,6 @@ def _head_differences(own: _Pass, backbone: Any, recorded: Mapping[str, Any]) ->
 def _norm(rows: Array) -> Array:
     """f32[T]: the L2 of each row, summed in float64."""
     squares = np.square(rows, dtype=np.float64)
-    norms: Array = np.sqrt(squares.sum(axis=-1))
+    total = squares.sum(axis=-1)
+    norms: Array = np.sqrt(total)
     return norms.astype(np.float32)
