@@ -42,6 +42,12 @@ if TYPE_CHECKING:
     # Every start reads the config, and few have limits of their own.
     from logdrift.core.compare.limits import Limit
 
+    Table = Mapping[str, Any]
+    """A table of TOML."""
+    Keys = tuple[str, ...]
+    KeysOf = Mapping[str, Keys]
+    """The keys of each command, by its id."""
+
 
 class EngineConfig(NamedTuple):
     """``[engines.NAME]``: ``python`` is the interpreter that holds the engine."""
@@ -64,7 +70,7 @@ class Config(NamedTuple):
     """One of `THEMES`: the colours of the screens."""
     mouse: bool = True
     """False leaves the mouse to the terminal, as ``--no-mouse`` does."""
-    keys: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+    keys: KeysOf = MappingProxyType({})
     """``[keys]``: the keys of a command, by its id; `logdrift.tui.keymap` checks them.
     """
     source: Path | None = None
@@ -88,7 +94,9 @@ def load_config() -> Config:
 
     Raises InputError that names the file and the key.
     """
-    return _load(config_path(), "LOGDRIFT_CONFIG" in os.environ)
+    path = config_path()
+    is_named = "LOGDRIFT_CONFIG" in os.environ
+    return _load(path, must_exist=is_named)
 
 
 def cache_folder() -> Path:
@@ -99,7 +107,10 @@ def cache_folder() -> Path:
     named = os.environ.get("LOGDRIFT_CACHE")
     if named:
         return user_path(named).absolute()
-    return load_config().cache or _xdg("XDG_CACHE_HOME", ".cache") / "logdrift"
+    configured = load_config().cache
+    if configured is not None:
+        return configured
+    return _xdg("XDG_CACHE_HOME", ".cache") / "logdrift"
 
 
 def state_folder() -> Path | None:
@@ -122,7 +133,8 @@ def sessions_folder(flag: str | None = None) -> Path:
     named = flag or os.environ.get("LOGDRIFT_SESSIONS")
     if named:
         return user_path(named)
-    return load_config().sessions or Path("sessions")
+    configured = load_config().sessions
+    return configured or Path("sessions")
 
 
 def _xdg(variable: str, default: str) -> Path:
@@ -137,7 +149,8 @@ def _xdg(variable: str, default: str) -> Path:
 def _load(path: Path, must_exist: bool) -> Config:
     where = f"config {path}"
     try:
-        text = read_file(path, SMALL_BYTES).decode("utf-8")
+        content = read_file(path, SMALL_BYTES)
+        text = content.decode("utf-8")
         import tomllib  # only where there is a file
 
         data = tomllib.loads(text)
@@ -158,17 +171,21 @@ def _load(path: Path, must_exist: bool) -> Config:
         raise error.within(where, file=path) from None
 
 
-def _parse(data: Mapping[str, Any], path: Path) -> Config:
+def _parse(data: Table, path: Path) -> Config:
     known = set(Config._fields) - {"source"}
     _check_keys("", data, known)
+    folder = path.parent
+    engines = data.get("engines", {})
+    thresholds = data.get("thresholds", [])
+    keys = data.get("keys", {})
     return Config(
-        sessions=_folder(data, "sessions", path.parent),
-        cache=_folder(data, "cache", path.parent),
-        engines=_engines(data.get("engines", {}), path.parent),
-        thresholds=_thresholds(data.get("thresholds", [])),
+        sessions=_folder(data, "sessions", folder),
+        cache=_folder(data, "cache", folder),
+        engines=_engines(engines, folder),
+        thresholds=_thresholds(thresholds),
         theme=_theme(data),
         mouse=_switch(data, "mouse", True),
-        keys=_keys(data.get("keys", {})),
+        keys=_keys(keys),
         source=path,
     )
 
@@ -182,7 +199,10 @@ def _engines(tables: Any, folder: Path) -> Mapping[str, EngineConfig]:
     from logdrift.core.engines import ENGINES
 
     _check_keys("engines.", tables, ENGINES)
-    return {name: _engine(name, table, folder) for name, table in tables.items()}
+    engines = {}
+    for name, table in tables.items():
+        engines[name] = _engine(name, table, folder)
+    return engines
 
 
 def _engine(name: str, table: Any, folder: Path) -> EngineConfig:
@@ -193,7 +213,8 @@ def _engine(name: str, table: Any, folder: Path) -> EngineConfig:
     _check_keys(f"{where}.", table, known)
     python = _text(table, "python", f"{where}.")
     if python is not None and _is_path(python):
-        python = str(_from(folder, python))
+        path = _from(folder, python)
+        python = str(path)
     return EngineConfig(python=python)
 
 
@@ -209,18 +230,19 @@ _SCOPES = ("completion", "prompt", "all")
 def _thresholds(tables: Any) -> tuple[Limit, ...]:
     if not isinstance(tables, list):
         raise InputError("thresholds is not a list of tables: write [[thresholds]]")
-    limits = tuple(
-        _threshold(f"thresholds[{at}]", table) for at, table in enumerate(tables)
-    )
-    seen: set[tuple[str, str]] = set()
+    limits = []
+    for at, table in enumerate(tables):
+        limits.append(_threshold(f"thresholds[{at}]", table))
+    known = set()
     for at, limit in enumerate(limits):
-        if (limit.name, limit.metric) in seen:
+        identity = (limit.name, limit.metric)
+        if identity in known:
             raise InputError(
                 f"thresholds[{at}] limits {limit.metric} a second time: join min and"
                 " max, or name it"
             )
-        seen.add((limit.name, limit.metric))
-    return limits
+        known.add(identity)
+    return tuple(limits)
 
 
 def _threshold(where: str, table: Any) -> Limit:
@@ -235,20 +257,22 @@ def _threshold(where: str, table: Any) -> Limit:
     scope = _text(table, "scope", f"{where}.")
     if scope is not None and scope not in _SCOPES:
         raise InputError(f"{where}.scope is {scope!r}: known are {', '.join(_SCOPES)}")
+    name = _text(table, "name", f"{where}.")
+    meaning = _text(table, "meaning", f"{where}.")
     return Limit(
         framework="own",
-        name=_text(table, "name", f"{where}.") or path,
+        name=name or path,
         metric=path,
         low=low,
         high=high,
         level="own",
-        meaning=_text(table, "meaning", f"{where}.") or "Set in the config file.",
+        meaning=meaning or "Set in the config file.",
         source="config file",
         scope=scope,
     )
 
 
-def _metric(where: str, table: Mapping[str, Any]) -> str:
+def _metric(where: str, table: Table) -> str:
     """The dotted path of the metric that a threshold limits."""
     from logdrift.core.compare.metric import resolve  # as in `_threshold`
 
@@ -261,37 +285,39 @@ def _metric(where: str, table: Mapping[str, Any]) -> str:
         raise InputError(f"{where}.{error}") from None
 
 
-def _range(where: str, table: Mapping[str, Any]) -> tuple[float | None, float | None]:
+def _range(where: str, table: Table) -> tuple[float | None, float | None]:
     low = _number(table, "min", f"{where}.")
     high = _number(table, "max", f"{where}.")
     if low is None and high is None:
         raise InputError(f"{where} has neither min nor max: give at least one")
-    if low is not None and high is not None and low > high:
+    if low is None or high is None:
+        return low, high
+    if low > high:
         raise InputError(
             f"{where}.min is {low:g}, above max {high:g}: no value would do"
         )
     return low, high
 
 
-def _theme(data: Mapping[str, Any]) -> str | None:
+def _theme(data: Table) -> str | None:
     theme = _text(data, "theme", "")
     if theme is not None and theme not in THEMES:
         raise InputError(f"theme is {theme!r}: {nearest(theme, THEMES)}")
     return theme
 
 
-def _switch(data: Mapping[str, Any], key: str, default: bool) -> bool:
+def _switch(data: Table, key: str, default: bool) -> bool:
     value = data.get(key, default)
     if not isinstance(value, bool):
         raise InputError(f"{key} is {value!r}: give true or false, without quotes")
     return value
 
 
-def _keys(table: Any) -> Mapping[str, tuple[str, ...]]:
+def _keys(table: Any) -> KeysOf:
     """The keys of each command, by its id."""
     if not isinstance(table, Mapping):
         raise InputError("keys is not a table: write [keys]")
-    keys_of: dict[str, tuple[str, ...]] = {}
+    keys_of: dict[str, Keys] = {}
     for command, value in _commands(table):
         keys = [value] if isinstance(value, str) else value
         if not _are_keys(keys):
@@ -305,7 +331,7 @@ def _keys(table: Any) -> Mapping[str, tuple[str, ...]]:
     return keys_of
 
 
-def _commands(table: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+def _commands(table: Table) -> Iterator[tuple[str, Any]]:
     """Every command id with its value, whether the id is quoted or not.
 
     For TOML ``explorer.sort = "s"`` is a table in a table, ``"explorer.sort" = "s"``
@@ -322,10 +348,14 @@ def _commands(table: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 def _are_keys(keys: Any) -> bool:
     if not isinstance(keys, list):
         return False
-    return all(isinstance(key, str) and key.strip() for key in keys)
+    return all(map(_is_key, keys))
 
 
-def _number(data: Mapping[str, Any], key: str, where: str) -> float | None:
+def _is_key(key: Any) -> bool:
+    return isinstance(key, str) and bool(key.strip())
+
+
+def _number(data: Table, key: str, where: str) -> float | None:
     value = data.get(key)
     if value is None:
         return None
@@ -334,7 +364,7 @@ def _number(data: Mapping[str, Any], key: str, where: str) -> float | None:
     return float(value)
 
 
-def _folder(data: Mapping[str, Any], key: str, folder: Path) -> Path | None:
+def _folder(data: Table, key: str, folder: Path) -> Path | None:
     value = _text(data, key, "")
     if value is None:
         return None
@@ -347,7 +377,7 @@ def _from(folder: Path, value: str) -> Path:
     return Path(os.path.normpath(path))
 
 
-def _text(data: Mapping[str, Any], key: str, where: str) -> str | None:
+def _text(data: Table, key: str, where: str) -> str | None:
     value = data.get(key)
     if value is None:
         return None
@@ -356,7 +386,7 @@ def _text(data: Mapping[str, Any], key: str, where: str) -> str | None:
     return value
 
 
-def _check_keys(where: str, data: Mapping[str, Any], allowed: Iterable[str]) -> None:
+def _check_keys(where: str, data: Table, allowed: Iterable[str]) -> None:
     known = sorted(allowed)
     for key in data:
         if key not in known:

@@ -21,6 +21,7 @@ _TABLES = ("backend", "prompts", "sampling")
 _FINAL_TURN = ("continue_final_message", "add_generation_prompt")
 _Table = Mapping[str, Any]
 """A table of TOML."""
+Backends = tuple[BackendSpec, ...]
 
 
 class _Kind(NamedTuple):
@@ -77,7 +78,8 @@ def _known_keys() -> KnownKeys:
 
 
 def _names(record: type) -> set[str]:
-    return {field.name for field in fields(record)}
+    names = [field.name for field in fields(record)]
+    return set(names)
 
 
 def _plan(data: _Table, folder: Path) -> CapturePlan:
@@ -95,7 +97,8 @@ def _plan(data: _Table, folder: Path) -> CapturePlan:
         values.pop(name, None)
     values |= prompts
     values["backends"] = backends
-    values["sampling"] = _typed(SamplingSpec, sampling, "sampling.")
+    spec = _typed(SamplingSpec, sampling, "sampling.")
+    values["sampling"] = spec
     return _typed(CapturePlan, values, "")
 
 
@@ -119,9 +122,10 @@ def _prompts(table: _Table, folder: Path, known: KnownKeys) -> dict[str, Any]:
         "texts": _texts(texts),
     }
     for key in _FINAL_TURN:
-        if key in table:
-            _check_true(key, table[key])
-            fields_of_plan[key] = True
+        if key not in table:
+            continue
+        _check_true(key, table[key])
+        fields_of_plan[key] = True
     return fields_of_plan
 
 
@@ -138,9 +142,9 @@ def _prompts_file(file: Any, folder: Path) -> str | None:
 def _texts(texts: Any) -> tuple[str, ...]:
     if not isinstance(texts, list):
         raise _prompts_error("texts", "is not a list of texts")
-    for text in texts:
-        if not isinstance(text, str):
-            raise _prompts_error("texts", "is not a list of texts")
+    is_text = [isinstance(text, str) for text in texts]
+    if not all(is_text):
+        raise _prompts_error("texts", "is not a list of texts")
     return tuple(texts)
 
 
@@ -174,14 +178,15 @@ class _Place:
         return InputError(f"{place} {reason}", field=field, remedy=remedy)
 
 
-def _backends(data: _Table, known: KnownKeys) -> tuple[BackendSpec, ...]:
+def _backends(data: _Table, known: KnownKeys) -> Backends:
     backends = data.get("backend", [])
     if not isinstance(backends, list):
         reason = "backend is not a list"
         raise InputError(reason, field="backends", remedy="write [[backend]]")
     specs = []
     for index, value in enumerate(backends):
-        specs.append(_backend(value, index, known))
+        spec = _backend(value, index, known)
+        specs.append(spec)
     return tuple(specs)
 
 
@@ -214,7 +219,8 @@ def _backend_of_table(table: _Table, place: _Place, known: KnownKeys) -> Backend
         raise place.error("paths", "is not a list", remedy)
     values = dict(table)
     name = values.setdefault("name", engine)
-    values.setdefault("role", default_role(name, engine))
+    role = default_role(name, engine)
+    values.setdefault("role", role)
     values["paths"] = tuple(paths)
     return _typed(BackendSpec, values, where)
 
@@ -225,11 +231,14 @@ def _typed(record: type[_Built], values: _Table, where: str) -> _Built:
     Raises InputError.
     """
     for field in fields(record):  # type: ignore[arg-type]
-        annotation = str(field.type).removesuffix(" | None")
-        kind = _KINDS.get(annotation)
+        annotation = str(field.type)
+        plain = annotation.removesuffix(" | None")
+        kind = _KINDS.get(plain)
         value = values.get(field.name)
-        if kind is not None and value is not None:
-            _check_kind(f"{where}{field.name}", value, kind)
+        if kind is None or value is None:
+            continue
+        name = f"{where}{field.name}"
+        _check_kind(name, value, kind)
     return record(**values)
 
 

@@ -88,9 +88,9 @@ def fit_line(shared: Shared, sequence: Array | None = None) -> FittedLine | None
     x = shared.x.astype(np.float64)
     y = shared.y.astype(np.float64)
     sums = _sums(x, y)
-    xx = float(sums.xx.sum())
-    yy = float(sums.yy.sum())
-    xy = float(sums.xy.sum())
+    xx = _total(sums.xx)
+    yy = _total(sums.yy)
+    xy = _total(sums.xy)
     if xx <= 0 or yy <= 0:
         return None
     if sequence is None:
@@ -98,34 +98,43 @@ def fit_line(shared: Shared, sequence: Array | None = None) -> FittedLine | None
     else:
         groups = sequence
     slope = float(np.sqrt(yy / xx))
-    gap = xx + yy - 2 * xy
-    rest = yy / slope + xx * slope - 2 * xy
+    common = 2 * xy
+    gap = xx + yy - common
+    rest = yy / slope + xx * slope - common
     explained = 0.0
     if gap > 0:
         explained = 1 - rest / gap
     apart = 0.0
     if rest > _NOTHING_LEFT * xx:
-        apart = 1 - _rest_by_group(sums, groups) / rest
-    bend, bend_z = _bend(x, y / slope, shared)
+        rest_by_group = _rest_by_group(sums, groups)
+        apart = 1 - rest_by_group / rest
+    scaled = y / slope
+    bend, bend_z = _bend(x, scaled, shared)
     relative_gap = max(gap, 0) / xx
+    noise = np.sqrt(relative_gap)
+    squared_xy = xy * xy
     return FittedLine(
         rows=rows,
         slope=slope,
         error=slope * _relative_error(sums, xx, yy),
-        r2=xy * xy / (xx * yy),
+        r2=squared_xy / (xx * yy),
         explained=explained,
         apart=apart,
         bend=bend,
         bend_z=bend_z,
         uneven=_uneven(sums, shared, groups),
-        noise=float(np.sqrt(relative_gap)),
+        noise=float(noise),
     )
+
+
+def _total(values: Array) -> float:
+    return float(values.sum())
 
 
 def _rest_by_group(sums: _RowSums, groups: Array) -> float:
     """What is left of the squared gap after one slope for each group."""
-    rest = sums.of_groups(groups).rest
-    return float(rest.sum())
+    by_group = sums.of_groups(groups)
+    return _total(by_group.rest)
 
 
 def _sums(x: Array, y: Array) -> _RowSums:
@@ -144,7 +153,8 @@ def _relative_error(sums: _RowSums, xx: float, yy: float) -> float:
     part_of_y = sums.yy / yy
     part_of_x = sums.xx / xx
     influence = (part_of_y - part_of_x) / 2
-    variance = (influence**2).sum()
+    squares = influence**2
+    variance = squares.sum()
     return float(np.sqrt(variance))
 
 
@@ -157,20 +167,24 @@ def _uneven(sums: _RowSums, shared: Shared, groups: Array) -> float:
     own = np.bincount(groups, sums.rest)
     rows = np.bincount(groups)
     largest_group = int(rows.max())
-    enough = rows >= min(_OWN_SLOPE, largest_group)
-    left = float(rest[enough].sum())
-    total = float(sums.xx.sum())
+    fewest_rows = min(_OWN_SLOPE, largest_group)
+    enough = rows >= fewest_rows
+    left = _total(rest[enough])
+    total = _total(sums.xx)
     if left <= _NOTHING_LEFT * total:
         return 0.0
-    enough &= rest > _NOTHING_LEFT * together.xx
+    rounding = _NOTHING_LEFT * together.xx
+    enough &= rest > rounding
     # One slope for k - 1 degrees of freedom takes 1 / (k - 1) of noise.
     freedom = np.maximum(shared.count - 1, 1)
     by_row = np.bincount(groups, 1 / freedom)
-    by_group = by_row / np.maximum(rows, 1)
+    rows_or_one = np.maximum(rows, 1)
+    by_group = by_row / rows_or_one
     chance = by_group[enough]
     left_by_own = own[enough] / rest[enough]
     explained = 1 - left_by_own
-    beyond_chance = (explained - chance) / (1 - chance)
+    beyond = explained - chance
+    beyond_chance = beyond / (1 - chance)
     return middle(beyond_chance, rows[enough])
 
 
@@ -184,19 +198,23 @@ def _bend(x: Array, y: Array, shared: Shared) -> tuple[float, float]:
     columns = _scaled([x, square, cube])
     products = [_products(column, columns) for column in columns]
     gram = np.array(products)
-    right = np.array(_products(y, columns))
+    products_with_y = _products(y, columns)
+    right = np.array(products_with_y)
     try:
         inverse = np.linalg.inv(gram)
     except np.linalg.LinAlgError:
         return 0.0, 0.0
     weights = inverse @ right
     linear, squared, cubed = columns
-    fitted = weights[0] * linear + weights[1] * squared + weights[2] * cubed
+    by_linear = weights[0] * linear
+    by_square = weights[1] * squared
+    by_cube = weights[2] * cubed
+    fitted = by_linear + by_square + by_cube
     residual = y - fitted
-    total = float((y * y).sum())
+    total = _inner(y, y)
     taken_by_line = right[0] ** 2 / gram[0, 0]
     by_line = total - taken_by_line
-    bent = float((residual * residual).sum())
+    bent = _inner(residual, residual)
     share = 0.0
     if by_line > _NOTHING_LEFT * total:
         share = float(1 - bent / by_line)
@@ -209,8 +227,10 @@ def _centred_power(x: Array, power: int, shared: Shared) -> Array:
     present = shared.present
     raised = np.where(present, x**power, 0.0)
     total = raised.sum(axis=1, keepdims=True)
-    mean = total / shared.count[:, None]
-    centred: Array = np.where(present, raised - mean, 0.0)
+    count = shared.count[:, None]
+    mean = total / count
+    off_mean = raised - mean
+    centred: Array = np.where(present, off_mean, 0.0)
     return centred
 
 
@@ -218,7 +238,7 @@ def _scaled(columns: list[Array]) -> list[Array]:
     """The columns at unit norm, for an inverse that means something."""
     scaled = []
     for column in columns:
-        squares = (column * column).sum()
+        squares = _inner(column, column)
         norm = float(np.sqrt(squares)) or 1.0
         scaled.append(column / norm)
     return scaled
@@ -226,18 +246,32 @@ def _scaled(columns: list[Array]) -> list[Array]:
 
 def _products(values: Array, columns: list[Array]) -> list[float]:
     """The inner product of ``values`` f64[n, K] with each column."""
-    return [float((column * values).sum()) for column in columns]
+    return [_inner(column, values) for column in columns]
+
+
+def _inner(a: Array, b: Array) -> float:
+    """The inner product of two f64[n, K]."""
+    product = a * b
+    return _total(product)
+
+
+def _row_products(a: Array, b: Array) -> Array:
+    """The inner product of each row of two f64[n, K], f64[n]."""
+    product = a * b
+    products: Array = product.sum(axis=1)
+    return products
 
 
 def _largest_t(
     columns: list[Array], residual: Array, weights: Array, inverse: Array
 ) -> float:
     """The largest |t| of all weights but the first, rows being the units."""
-    by_row = [(column * residual).sum(axis=1) for column in columns]
+    by_row = [_row_products(column, residual) for column in columns]
     scores = np.stack(by_row, axis=1)
     middle_part = scores.T @ scores
     covariance = inverse @ middle_part @ inverse
-    variance = np.maximum(np.diag(covariance), 1e-300)
+    diagonal = np.diag(covariance)
+    variance = np.maximum(diagonal, 1e-300)
     t = weights / np.sqrt(variance)
     sizes = np.abs(t[1:])
     return float(sizes.max())
