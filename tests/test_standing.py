@@ -138,7 +138,7 @@ def test_every_limit_has_a_line_to_make_something_of(
         ([judged("normal", False)], 0.04, "Normal for bfloat16", "good"),
         ([judged("normal", False)], 0.07, "On the high side", "warn"),
         ([judged("fault", False)], 0.04, "is usual for bfloat16, yet", "warn"),
-        ([judged("fault", False)], 0.07, "Not normal: 1 limit (verl)", "bad"),
+        ([judged("fault", False)], 0.07, "Not normal: 1 fault limit (verl) is", "bad"),
         ([judged("own", False)], 0.07, "Not normal", "bad"),
         ([judged("exact", False)], 0.04, "No limit could be judged", "warn"),
         ([judged("exact", False), judged("fault", True)], 0.04, "Normal", "good"),

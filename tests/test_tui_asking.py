@@ -175,9 +175,12 @@ async def test_what_asks_is_followed_and_cancelled(
     app = make_app(session.folder)
     async with app.run_test(size=(100, 30)) as pilot:
         screen = await opened(pilot, question)
+        # The line of keys names what can be cancelled, and nothing that cannot.
+        assert "X cancel" not in lines(screen.hint_line)[0]
         await say_yes(pilot, question)
         workers = tmp_path / "workers"
         await until(pilot, lambda: screen.engines_run and workers.exists())
+        await until(pilot, lambda: "X cancel" in lines(screen.hint_line)[0])
         assert "asking: the engines are being started" in head(screen)
         assert "so far (X cancels)" in head(screen)
         await pilot.press("x")

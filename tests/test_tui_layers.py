@@ -296,6 +296,9 @@ async def test_without_an_answer_the_command_stands_there_and_is_copied(
         # Where it is broken over lines a blank may be lost, in the path too.
         assert detail(screen).replace(" ", "") == screen.command.replace(" ", "")
         assert not any(line.strip() for line in lines(screen.stages)[1:])
+        # No answer can be chosen and there is no next one: no key says so.
+        keys = lines(screen.hint_line)[0]
+        assert "choose" not in keys and "Tab" not in keys
         sent: list[str] = []
         monkeypatch.setattr(app._driver, "write", sent.append)
         for key in ("Y", "c"):

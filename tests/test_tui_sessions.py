@@ -558,7 +558,7 @@ async def test_two_sessions_are_compared(sessions: Path) -> None:
     async with app.run_test(size=(80, 24)) as pilot:
         await at(pilot, app, "good", lambda found: found.verdict is not None)
         await pilot.press("space")
-        assert "good is the earlier one" in said(app) and "•good" in screen_text(app)
+        assert "compares it with good" in said(app) and "•good" in screen_text(app)
         await pilot.press("space")
         assert "•" not in screen_text(app)
         await pilot.press("space")

@@ -25,7 +25,7 @@ from logdrift.tui.models.sizes import (
     token_sizes,
 )
 from logdrift.tui.models.state import ViewState, save_state
-from logdrift.tui.models.worst import HEADS, WorstList, cut_context
+from logdrift.tui.models.worst import HEADS, WorstList, columns_of, cut_context
 from logdrift.tui.screens.prompt import LineBox, LinePrompt
 from logdrift.tui.screens.why import WhyScreen
 from logdrift.tui.screens.worst import WorstScreen
@@ -210,6 +210,17 @@ async def opened(pilot) -> WorstScreen:  # type: ignore[no-untyped-def]
     screen = pilot.app.screen
     assert isinstance(screen, WorstScreen)
     return screen
+
+
+@pytest.mark.parametrize("width", [79, 99, 119, 199])
+@pytest.mark.parametrize("floor", [False, True])
+def test_columns_take_the_whole_width_so_that_the_ellipsis_is_seen(
+    width: int, floor: bool
+) -> None:
+    columns = columns_of(width, place=5, floor=floor)
+    before = columns.place + columns.delta + 2 * columns.logprob
+    before += columns.floor + columns.ranks + len("  ")
+    assert before + columns.text == width
 
 
 async def typed(pilot, words: str) -> None:  # type: ignore[no-untyped-def]

@@ -120,7 +120,7 @@ def _with_faults(
 ) -> Conclusion:
     those = f"{_counted(grave)} of yours or for a fault"
     if not any(judged.limit.level == "own" for judged in grave):
-        those = f"{_counted(grave)} for a fault"
+        those = _counted(grave, "fault limit")
     verb = "are" if len(grave) > 1 else "is"
     if usual is not None and is_usual(mae, usual):
         return Conclusion(
@@ -129,7 +129,7 @@ def _with_faults(
     return Conclusion(f"Not normal: {those} {verb} exceeded.", "bad")
 
 
-def _counted(limits: Sequence[JudgedLimit]) -> str:
+def _counted(limits: Sequence[JudgedLimit], noun: str = "limit") -> str:
     """``3 limits (verl, NeMo-RL)``."""
     names = dict.fromkeys(judged.limit.framework for judged in limits)
-    return f"{counted(len(limits), 'limit')} ({', '.join(names)})"
+    return f"{counted(len(limits), noun)} ({', '.join(names)})"

@@ -4,13 +4,13 @@ palette, the help and the docs are made from this list. Nothing here needs Textu
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from logdrift.tui.actions.charts import CHART_COMMANDS
 from logdrift.tui.actions.command import NO_KEYMAP, Command, Keymap, Scope
 from logdrift.tui.actions.everywhere import EVERYWHERE_COMMANDS
 from logdrift.tui.actions.explorer import EXPLORER_COMMANDS
-from logdrift.tui.actions.hints import Hint, hint_of, hints_of
+from logdrift.tui.actions.hints import Hint, always, hint_of, hints_of
 from logdrift.tui.actions.panes import PANE_COMMANDS
 from logdrift.tui.actions.sessions import SESSION_COMMANDS
 from logdrift.tui.actions.tables import TABLE_COMMANDS
@@ -78,12 +78,16 @@ def commands(*scopes: Scope) -> Iterator[Command]:
 
 
 def key_hints(
-    *screen: Scope, panes: Iterable[Scope] = (), keymap: Keymap = NO_KEYMAP
+    *screen: Scope,
+    panes: Iterable[Scope] = (),
+    keymap: Keymap = NO_KEYMAP,
+    applies: Callable[[str], bool] = always,
 ) -> list[Hint]:
     """The line of keys of a screen of these scopes, with a pane of the scopes ``panes``
-    in it that has the focus.
+    in it that has the focus; of commands that have something to do now, as
+    ``applies`` says by name.
     """
-    return hints_of(COMMANDS, screen, panes, keymap)
+    return hints_of(COMMANDS, screen, panes, keymap, applies=applies)
 
 
 def hint_for(scope: Scope, name: str, keymap: Keymap, word: str) -> list[Hint]:

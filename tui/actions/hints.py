@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from logdrift.tui.actions.command import NO_KEYMAP, Command, Keymap, Scope
@@ -32,6 +32,11 @@ SCROLL = Hint("↑↓", "scroll")
 MOVE = Hint("↑↓", "move")
 
 
+def always(_name: str) -> bool:
+    """Every command has something to do."""
+    return True
+
+
 def hint_of(command: Command, keymap: Keymap = NO_KEYMAP, word: str = "") -> Hint:
     """The hint of a command that has a key; ``word`` in place of its own."""
     key = command.keys_in(keymap)[0]
@@ -48,14 +53,19 @@ def hints_of(
     screen: Iterable[Scope],
     panes: Iterable[Scope] = (),
     keymap: Keymap = NO_KEYMAP,
+    applies: Callable[[str], bool] = always,
 ) -> list[Hint]:
-    """The hints of a screen on which a pane of the scopes ``panes`` has the focus.
+    """The hints of a screen on which a pane of the scopes ``panes`` has the focus:
+    those of commands that have something to do now, as ``applies`` says by name.
 
     First what the pane itself offers and what the screen does in that pane, then the
     other commands of the screen, last how to leave and the help.
     """
     pane_scopes = tuple(panes)
-    hinted = [command for command in all_commands if _is_shown(command, keymap)]
+    hinted = []
+    for command in all_commands:
+        if _is_shown(command, keymap) and applies(command.name):
+            hinted.append(command)
     own = list(_in_scopes(hinted, pane_scopes))
     of_screen = list(_in_scopes(hinted, screen))
     near = [command for command in of_screen if set(command.near) & set(pane_scopes)]

@@ -20,8 +20,8 @@ STATES: dict[bool | None, tuple[str, str]] = {
 
 LEVELS: dict[Level, str] = {
     "own": "your own limit, of the config file",
-    "normal": "within is what the framework calls normal",
-    "fault": "outside, the framework speaks of a fault",
+    "normal": "a value within is what the framework calls normal",
+    "fault": "a value outside is a fault to the framework",
     "exact": "holds only where trainer and engine are bitwise equal",
     "other": "published for another comparison: shown, never judged",
 }

@@ -213,6 +213,10 @@ def _without_parts(texts: list[str]) -> str:
 # How a row is cut to the screen.
 
 
+_BEFORE_TEXT = 2
+"""Blank cells before the text."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorstColumns:
     """Cells of the columns before the text, and of the text; 0 leaves one out."""
@@ -231,7 +235,7 @@ def columns_of(width: int, *, place: int, floor: bool) -> WorstColumns:
     """
     over_floor = 9 if floor and width >= 100 else 0
     place = max(6, place) + 2
-    fixed = place + 9 + 2 * 9 + over_floor + 13
+    fixed = place + 9 + 2 * 9 + over_floor + 13 + _BEFORE_TEXT
     return WorstColumns(
         place=place,
         delta=9,

@@ -79,6 +79,9 @@ class AskingScreen(StartingScreen, ResultScreen, inherit_bindings=False):
         self._stop.set()
         self._wake.set()
 
+    def applies(self, name: str) -> bool:
+        return self.engines_run or name != "cancel_run"
+
     # ---- what is known
 
     @background(group="asking", exclusive=True)
@@ -107,6 +110,7 @@ class AskingScreen(StartingScreen, ResultScreen, inherit_bindings=False):
         self._problem = message.problem
         if message.state is not None:
             self._take(message.state, before)
+        self.show_hints()
         self.draw()
 
     def _take(self, state: QuestionState, before: QuestionState | None) -> None:

@@ -242,11 +242,12 @@ class BaseScreen(SafeScreen[None], inherit_bindings=False):
             "app",
             panes=scopes_of(self.focused),
             keymap=self.logdrift.keymap,
+            applies=self.applies,
         )
 
     def applies(self, name: str) -> bool:
-        """Whether a command has something to do now: the palette lists it only then.
-        Its key says why it has not.
+        """Whether a command has something to do now: the palette and the line of keys
+        name it only then. Its key says why it has not.
         """
         return True
 

@@ -176,6 +176,7 @@ class ExperimentsScreen(StartingScreen, ResultScreen, inherit_bindings=False):
         self._problem = message.problem
         if message.found is not None:
             self._take(message.found)
+        self.show_hints()
         self.draw()
 
     def _take(self, now: Experiments) -> None:
@@ -186,6 +187,9 @@ class ExperimentsScreen(StartingScreen, ResultScreen, inherit_bindings=False):
             self.chosen = chosen_at_first(now.rows, self.budget)
         if before is not None and _has_ended(before, now):
             self.say("the experiments have ended")
+
+    def applies(self, name: str) -> bool:
+        return self._engines_run or name != "cancel_run"
 
     # ---- showing
 

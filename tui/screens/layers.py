@@ -270,7 +270,15 @@ class LayersScreen(AskingScreen, inherit_bindings=False):
     def _on_read(self, message: LayersRead) -> None:
         self.found = message.found
         self.at = 0
+        self.show_hints()
         self.draw()
+
+    def applies(self, name: str) -> bool:
+        if name == "choose":
+            return False  # a stage is only looked at
+        if name in ("next_side", "previous_side"):
+            return len(self.sides) > 1
+        return super().applies(name)
 
     # ---- showing
 

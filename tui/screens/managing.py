@@ -98,8 +98,8 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
         if marked is None:
             self._mark(row.folder)
             self.say(
-                f"{row.name} is the earlier one: Space on another compares the two,"
-                " Esc removes the mark",
+                f"Space on the later one compares it with {row.name}, Esc removes the"
+                " mark",
                 stays=True,
             )
             return

@@ -150,8 +150,8 @@ class WorstScreen(ResultScreen, inherit_bindings=False):
 
         prompt = LinePrompt(
             "Filter",
-            "text · #30010 · > beyond the threshold · >0.3 · + or - by sign"
-            " · mean>0.05 · * marked",
+            "text · #30010 · > divergent · >0.3 · + or - by sign · mean>0.05"
+            " · * marked",
             self.worst.filter,
             problem=filter_problem,
             history="filter",

@@ -379,7 +379,8 @@ class Hints(Bar):
         palette = self.palette
         runs: Runs = []
         for hint in fitting(self.hints, self.inner_width):
-            runs.append((f" {hint.name}", palette.accent))
+            if hint.name:
+                runs.append((f" {hint.name}", palette.accent))
             runs.append((f" {hint.word} ", palette.muted))
         return runs
 
@@ -434,4 +435,7 @@ def _kept(hints: Sequence[Hint], room: int) -> Iterator[Hint]:
 
 
 def _hint_cells(hint: Hint) -> int:
-    return cell_len(f" {hint.name} {hint.word} ")
+    words = f" {hint.word} "
+    if hint.name:
+        words = f" {hint.name}{words}"
+    return cell_len(words)

@@ -256,6 +256,7 @@ class ExplorerScreen(ExplorerKeys, PanedScreen, inherit_bindings=False):
         self.pane_group.change = None
         self.pane_group.show_all()
         self.listing.filter_again()
+        self.show_hints()
 
     def _answer_keys(self) -> dict[str, str]:
         """The keys of the commands that parts of the answer lead to, by action."""

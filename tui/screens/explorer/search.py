@@ -39,8 +39,7 @@ class Search:
         """Ask for text or ids; matches are counted while typing."""
         self._dialogue.ask_line(
             "Search",
-            "text, also across tokens (↵ is a newline), or ids: #30010 · lower case"
-            " finds upper case too",
+            "text (↵ is a newline) · ids: #30010 · lower case finds upper case too",
             self._explorer.found.query,
             self.start,
             typed=self._count,
