@@ -80,7 +80,7 @@ class SequenceOrder:
         self._dialogue.ask_line(
             "Filter",
             "text · #30010 · > divergent · >0.3 · <-0.2 · mean>0.05 · * marked"
-            " · none: all",
+            " · empty: all",
             self._explorer.state.filter,
             self.filter_by,
             problem=filter_problem,
