@@ -52,10 +52,11 @@ class GapChart(PossibleChart):
     def prepare(self) -> None:
         super().prepare()
         self.across = self.across_of(self.a, self.b)
-        lowest = np.nanmin(self.across)
-        self.low = min(float(lowest), -0.1)
+        lowest = float(np.nanmin(self.across))
+        self.low = min(lowest, -0.1)
         self.up = self._within_reach()
-        self.ends, self.ticks = delta_range(self.up, self.source.threshold)
+        threshold = self.source.threshold
+        self.ends, self.ticks = delta_range(self.up, threshold)
 
     def _within_reach(self) -> Array:
         """Delta f32[n], cut where a few tokens far out would push all others into the
@@ -63,21 +64,31 @@ class GapChart(PossibleChart):
         """
         is_drawn = np.isfinite(self.across)
         drawn = self.size[is_drawn]
-        most = float(np.quantile(drawn, _MOST)) * _BEYOND_MOST
-        top = max(most, 2 * self.source.threshold)
-        if drawn.max() <= _WORTH_CUTTING * top:
-            return self.delta
-        return np.clip(self.delta, -top, top)
+        size_of_most = float(np.quantile(drawn, _MOST))
+        beyond_most = size_of_most * _BEYOND_MOST
+        least_top = 2 * self.source.threshold
+        top = max(beyond_most, least_top)
+        worth_cutting = _WORTH_CUTTING * top
+        delta = self.delta
+        if drawn.max() <= worth_cutting:
+            return delta
+        return np.clip(delta, -top, top)
 
     @property
     def _far_words(self) -> list[str]:
         """How many tokens are drawn at an edge, for a legend."""
-        far = np.flatnonzero(np.isfinite(self.across) & (self.up != self.delta))
-        if not len(far):
+        is_drawn = np.isfinite(self.across)
+        is_cut = self.up != self.delta
+        far = np.flatnonzero(is_drawn & is_cut)
+        count = len(far)
+        if not count:
             return []
-        farthest = self.delta[far[self.size[far].argmax()]]
-        tokens = counted(len(far), "token")
-        return [f"{tokens} further out, at the edge, up to {_signed(farthest)} nats"]
+        sizes = self.size[far]
+        largest = sizes.argmax()
+        farthest = self.delta[far[largest]]
+        tokens = counted(count, "token")
+        nats = _signed(farthest)
+        return [f"{tokens} further out, at the edge, up to {nats} nats"]
 
     @abstractmethod
     def across_of(self, a: Array, b: Array) -> Array:
@@ -91,7 +102,8 @@ class GapChart(PossibleChart):
     @property
     def guides(self) -> list[Guide]:
         """Lines across, besides that at 0; the first ones are the most needed."""
-        return [threshold_guide(self.source.threshold)]
+        threshold = self.source.threshold
+        return [threshold_guide(threshold)]
 
     @property
     def heading(self) -> str:
@@ -107,13 +119,21 @@ class GapChart(PossibleChart):
 
     def axes(self, width: int) -> Axes:
         low = self.low
+        middle = low / 2
         x = ChartAxis(
             f"{self.across_words}, nats",
-            low,
-            0.0,
-            value_ticks(low, low / 2, 0.0),
+            low=low,
+            high=0.0,
+            ticks=value_ticks(low, middle, 0.0),
         )
-        y = ChartAxis("Δ, nats", *self.ends, self.ticks, centred=True)
+        bottom, top = self.ends
+        y = ChartAxis(
+            "Δ, nats",
+            low=bottom,
+            high=top,
+            ticks=self.ticks,
+            centred=True,
+        )
         return Axes(x, y)
 
     def bins(self, area: Area, columns: int = 1, rows: int = 1) -> Array:
@@ -121,18 +141,26 @@ class GapChart(PossibleChart):
         holds ``rows`` x ``columns`` places; -1 for none.
         """
         low, high = self.ends
-        across = _places(self.across, (self.low, 0.0), area.columns, columns)
+        x_ends = (self.low, 0.0)
+        across = _places(self.across, x_ends, area.columns, columns)
         # Downwards: the largest delta is in the first row.
-        down = _places(-self.up, (-high, -low), area.lines, rows)
-        return join_bins(down, across, area.columns * columns)
+        from_top = -self.up
+        y_ends = (-high, -low)
+        down = _places(from_top, y_ends, area.lines, rows)
+        width = area.columns * columns
+        return join_bins(down, across, width)
 
     def picture(self, area: Area) -> Picture:
         threshold = self.source.threshold
-        places = Area(area.columns * DOT_COLUMNS, area.lines * DOT_ROWS)
+        places = Area(
+            columns=area.columns * DOT_COLUMNS,
+            lines=area.lines * DOT_ROWS,
+        )
         bins = self.bins(area, DOT_COLUMNS, DOT_ROWS)
         dots = dots_of(bins, self.delta, threshold, places)
-        axis = self.axes(area.columns).y
-        guides = seen_guides(self.guides, axis, rows_of(self, area))
+        axes = self.axes(area.columns)
+        rows = rows_of(self, area)
+        guides = seen_guides(self.guides, axes.y, rows)
         legend = (
             f"→ {self.across_words}, ↑ Δ = log p A − log p B, nats; {SIDES}",
             beyond_words(self.delta, threshold),
@@ -141,7 +169,8 @@ class GapChart(PossibleChart):
             *self.hidden_words,
             self.reach_words,
         )
-        place = cell_places(self.bins(area), self.size, area, self.start)
+        cells = self.bins(area)
+        place = cell_places(cells, self.size, area, self.start)
         return Picture((dots, *guides.levels), legend, place)
 
 
@@ -181,29 +210,45 @@ class MeanGapChart(GapChart):
     @property
     def band(self) -> Ends:
         """Between which values the middle 95% of delta lie, nats."""
-        low, high = np.quantile(self.drawn_delta, _MIDDLE_95).tolist()
+        bounds = np.quantile(self.drawn_delta, _MIDDLE_95)
+        low, high = bounds.tolist()
         return low, high
 
     @property
     def mean(self) -> float:
         """Of delta, nats."""
-        return float(self.drawn_delta.mean(dtype=np.float64))
+        mean = self.drawn_delta.mean(dtype=np.float64)
+        return float(mean)
 
     @property
     def guides(self) -> list[Guide]:
+        threshold = super().guides
+        return [self._band_guide, self._mean_guide, *threshold]
+
+    @property
+    def _band_guide(self) -> Guide:
         low, high = self.band
-        mean = self.mean
-        band = Guide(
-            "b",
-            f"95% of the tokens from {_signed(low)} to {_signed(high)} nats",
-            (Level(high, "95%", "b"), Level(low, "", "b")),
+        top = Level(high, "95%", "b")
+        bottom = Level(low, "", "b")
+        from_words = f"from {_signed(low)}"
+        to_words = f"to {_signed(high)}"
+        return Guide(
+            letter="b",
+            words=f"95% of the tokens {from_words} {to_words} nats",
+            levels=(top, bottom),
         )
-        middle = Guide("m", f"mean {_signed(mean)} nats", (Level(mean, "mean", "m"),))
-        return [band, middle, *super().guides]
+
+    @property
+    def _mean_guide(self) -> Guide:
+        mean = self.mean
+        line = Level(mean, "mean", "m")
+        words = f"mean {_signed(mean)} nats"
+        return Guide("m", words, (line,))
 
     def table(self) -> Table:
-        is_counted = self.counted
-        return {**super().table(), "mean_logprob": self.across[is_counted]}
+        mean_logprob = self.across[self.counted]
+        of_all_charts = super().table()
+        return {**of_all_charts, "mean_logprob": mean_logprob}
 
 
 def _places(values: Array, ends: Ends, cells: int, parts: int) -> Array:
@@ -213,9 +258,14 @@ def _places(values: Array, ends: Ends, cells: int, parts: int) -> Array:
     """
     low, high = ends
     steps = max(1, cells - 1)
-    half_cell = (high - low) / steps / 2
-    return linear_bins(values, low - half_cell, high + half_cell, cells * parts)
+    cell = (high - low) / steps
+    half_cell = cell / 2
+    left_edge = low - half_cell
+    right_edge = high + half_cell
+    places = cells * parts
+    return linear_bins(values, left_edge, right_edge, places)
 
 
 def _signed(value: float) -> str:
-    return plus(value, short(float(value)))
+    text = short(float(value))
+    return plus(value, text)

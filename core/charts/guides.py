@@ -30,7 +30,12 @@ def threshold_guide(threshold: float) -> Guide:
     """The lines at +- the threshold, nats."""
     above = Level(threshold, "threshold", "t")
     below = Level(-threshold, "", "t")
-    return Guide("t", f"threshold ±{short(threshold)} nats", (above, below))
+    nats = short(threshold)
+    return Guide(
+        letter="t",
+        words=f"threshold ±{nats} nats",
+        levels=(above, below),
+    )
 
 
 def rows_of(chart: Chart, area: Area) -> int:
@@ -72,6 +77,8 @@ def seen_guides(guides: Sequence[Guide], axis: ChartAxis, lines: int) -> SeenGui
 
 def _is_free(rows: Sequence[int], taken: set[int], lines: int) -> bool:
     """Whether these are different rows of the picture that no other line has."""
-    different = len(set(rows)) == len(rows)
-    inside = all(0 <= row < lines for row in rows)
-    return different and inside and taken.isdisjoint(rows)
+    different_rows = set(rows)
+    are_different = len(different_rows) == len(rows)
+    is_inside = [0 <= row < lines for row in rows]
+    are_inside = all(is_inside)
+    return are_different and are_inside and taken.isdisjoint(rows)

@@ -29,8 +29,10 @@ class Extent(NamedTuple):
         size = min(size, self.size)
         last_start = self.stop - size
         centred = value - size // 2
-        start = max(self.start, min(centred, last_start))
-        return Extent(start, start + size)
+        not_beyond = min(centred, last_start)
+        start = max(self.start, not_beyond)
+        stop = start + size
+        return Extent(start, stop)
 
 
 class Window(NamedTuple):
@@ -43,15 +45,16 @@ class Window(NamedTuple):
         """Half of it around a place, in each direction that does not fit into so many
         cells yet; the same where all of it does.
         """
-        return Window(
-            _half(self.across, x, columns),
-            _half(self.down, y, rows),
-        )
+        across = _half(self.across, x, columns)
+        down = _half(self.down, y, rows)
+        return Window(across, down)
 
     def wider(self, x: int, y: int, whole: Window) -> Window:
         """Twice as much around a place, at most ``whole``."""
-        across = whole.across.around(x, 2 * self.across.size)
-        down = whole.down.around(y, 2 * self.down.size)
+        columns = 2 * self.across.size
+        rows = 2 * self.down.size
+        across = whole.across.around(x, columns)
+        down = whole.down.around(y, rows)
         return Window(across, down)
 
     def following(self, x: int, y: int, whole: Window) -> Window:
@@ -67,9 +70,11 @@ class Window(NamedTuple):
 
 def _half(stretch: Extent, value: int, cells: int) -> Extent:
     """Half of a stretch, and not less than one of each cell."""
-    if stretch.size <= cells:
+    size = stretch.size
+    if size <= cells:
         return stretch
-    half = max(cells, (stretch.size + 1) // 2)
+    rounded_up = (size + 1) // 2
+    half = max(cells, rounded_up)
     return stretch.around(value, half)
 
 

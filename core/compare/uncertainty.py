@@ -201,7 +201,10 @@ def _root_mean_square_change(drawn: DrawnRatios, units: int) -> Interval | None:
     """
     new_and_old = [_SQUARE_NEW, _SQUARE_OLD]
     columns = [SQUARE, *new_and_old]
-    value, error = _root_change(drawn.value[columns], drawn.error[columns])
+    value, error = _root_change(
+        values=drawn.value[columns],
+        errors=drawn.error[columns],
+    )
     values_of_draws = drawn.values[:, columns]
     errors_of_draws = drawn.errors[:, columns]
     mean_squares = drawn.value[new_and_old]
@@ -240,7 +243,8 @@ def mae_ratio(
 
 def _check_same_units(old: UnitSums, new: UnitSums) -> None:
     same_tokens = np.array_equal(old.tokens, new.tokens)
-    if same_tokens and old.method == new.method:
+    same_method = old.method == new.method
+    if same_tokens and same_method:
         return
     tokens_old = int(old.tokens.sum())
     tokens_new = int(new.tokens.sum())
@@ -295,7 +299,8 @@ def _positive(drawn: DrawnRatios, column: int, units: int) -> Interval | None:
     values = drawn.values[:, column]
     errors = drawn.errors[:, column]
     with np.errstate(all="ignore"):
-        distance = np.log(values) - np.log(value)
+        log_values = np.log(values)
+        distance = log_values - np.log(value)
         relative_errors = errors / values
         t = _reach(distance, relative_errors, units)
         widened = t * _widening(units - 1)

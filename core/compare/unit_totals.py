@@ -62,7 +62,11 @@ def units_of(lengths: Array) -> TokenUnits:
     tokens = cut.tokens.astype(np.int64)
     units = np.arange(count)
     of_token = np.repeat(units, tokens)
-    return TokenUnits(of_token=of_token, count=count, method=cut.method)
+    return TokenUnits(
+        of_token=of_token,
+        count=count,
+        method=cut.method,
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -201,7 +205,8 @@ class UnitTotals:
                 if path in total:
                     mean_of_known = _mean(path, _known_tokens_of(path))
                     values[path] = mean_of_known(total)
-            values["errors.p99"] = self._tail.quantile(counts)
+            p99 = self._tail.quantile(counts)
+            values["errors.p99"] = p99
         return values
 
 
@@ -258,7 +263,9 @@ def _centred(logprob: Array) -> Floats:
     values: Floats = logprob.astype(np.float64)
     if not len(values):
         return values
-    if values.min() == values.max():
+    lowest = values.min()
+    highest = values.max()
+    if lowest == highest:
         middle = values[0]
     else:
         middle = values.mean()

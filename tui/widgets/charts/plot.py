@@ -72,8 +72,8 @@ class Plot:
         """
         share = self.axes.x.share(x)
         last = self.area.columns - 1
-        column = share * last
-        return math.floor(column + 0.5)
+        place = share * last
+        return _nearest(place)
 
     def row(self, y: float) -> int:
         """The row of a value, from the top."""
@@ -89,7 +89,7 @@ class Plot:
         share_above = 1 - share
         from_top = share_above * last + 0.5
         dots_from_top = from_top * DOT_ROWS
-        return math.floor(dots_from_top + 0.5)
+        return _nearest(dots_from_top)
 
     def height(self, y: float) -> float:
         """The height of a bar to a value, as a share of the area: 0 to 1."""
@@ -185,6 +185,11 @@ class Plot:
             self.put(column, row, glyph, tone)
             eighths -= filled
             row -= 1
+
+
+def _nearest(place: float) -> int:
+    """The nearest whole number, halves rounded up."""
+    return math.floor(place + 0.5)
 
 
 def _row_with(char: str, cells: Sequence[Sequence[str]]) -> int:
