@@ -58,9 +58,11 @@ class PositionPlaces:
             return None
         start = int(self.starts[sequence])
         index = position - start
-        if 0 <= index < self.count:
-            return TokenCell(self.column(index), None)
-        return None
+        is_shown = 0 <= index < self.count
+        if not is_shown:
+            return None
+        column = self.column(index)
+        return TokenCell(column, None)
 
     def step(self, position: int, columns: int, rows: int) -> int | None:
         """The flat position that many columns on, within the sequence."""
@@ -80,32 +82,36 @@ class PositionPlaces:
             return start + end
         has_column_each = self.count <= self.columns
         if has_column_each or index < 0:
-            next_index = max(0, index + columns)
-            return start + min(last, next_index)
-        column = self.column(index) + columns
-        worst = self._worst(start, last, column)
+            not_before = max(0, index + columns)
+            next_index = min(last, not_before)
+            return start + next_index
+        own_column = self.column(index)
+        next_column = own_column + columns
+        worst = self._worst(start, last, next_column)
         return start + worst
 
     def _worst(self, start: int, last: int, column: int) -> int:
         """The index with the largest |delta| in a column."""
         columns_apart = max(1, self.columns - 1)
-        width = (self.count - 1) / columns_apart
+        last_index = self.count - 1
+        width = last_index / columns_apart
         left_border = (column - 0.5) * width
         right_border = (column + 0.5) * width
         low = math.ceil(left_border)
-        high = math.ceil(right_border) - 1
+        stop = math.ceil(right_border)
         if low >= last:
             return last
-        if high <= 0:
+        if stop <= 1:
             return 0
         low = max(0, low)
-        high = min(last, high)
+        stop = min(last + 1, stop)
         first = start + low
-        end = start + high + 1
+        end = start + stop
         size = self.size[first:end]
         unscored = np.isnan(size)
         comparable = np.where(unscored, -1, size)
-        return low + int(comparable.argmax())
+        largest = comparable.argmax()
+        return low + int(largest)
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,16 +183,17 @@ class CellPlaces:
             return None
         before_row = at.row * len(self.columns)
         cell = before_row + at.column
-        target = self.targets[cell]
-        return self.start + int(target)
+        target = int(self.targets[cell])
+        return self.start + target
 
 
 def _only_row(filled: Array, row: int) -> Array:
     """The filled cells of one row; of all rows if it has none."""
-    if not filled[row].any():
+    cells = filled[row]
+    if not cells.any():
         return filled
     own_row = np.zeros_like(filled)
-    own_row[row] = filled[row]
+    own_row[row] = cells
     return own_row
 
 
@@ -207,8 +214,9 @@ def _step_down(filled: Array, at: _GridCell | None, steps: int) -> _GridCell | N
         return None
     if at is None:
         # From nowhere: Home and one on enter at the start, End and one back at the end.
-        from_start = 0 < steps < FAR or steps <= -FAR
-        index = 0 if from_start else -1
+        is_one_on = 0 < steps < FAR
+        is_home = steps <= -FAR
+        index = 0 if is_one_on or is_home else -1
         row = int(filled_rows[index])
         beside = filled.shape[1] // 2
     else:
@@ -236,15 +244,16 @@ def _step_right(filled: Array, at: _GridCell | None, steps: int) -> _GridCell | 
 def _row_after(filled_rows: Array, row: int, steps: int) -> int:
     """The filled row that many on, at least one row further where there is one."""
     if steps > 0:
+        goal = row + steps
         one_further = np.searchsorted(filled_rows, row, "right")
-        index = np.searchsorted(filled_rows, row + steps)
-        index = max(index, one_further)
+        at_goal = np.searchsorted(filled_rows, goal)
+        index = max(at_goal, one_further)
     else:
         one_before = np.searchsorted(filled_rows, row) - 1
         goal = row + steps
         one_beyond = np.searchsorted(filled_rows, goal, "right")
-        index = one_beyond - 1
-        index = min(index, one_before)
+        at_goal = one_beyond - 1
+        index = min(at_goal, one_before)
     last = len(filled_rows) - 1
     not_before = max(0, int(index))
     nearest = min(not_before, last)

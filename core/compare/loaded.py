@@ -118,7 +118,8 @@ class _ValuesOfSides:
         if {} not in values:
             return False
         begin = f"{name}."
-        return any(other.startswith(begin) for other in self.names)
+        entries = [other for other in self.names if other.startswith(begin)]
+        return bool(entries)
 
     def values_at(self, name: str) -> tuple[Any, Any]:
         """The values of both sides, None where there is none."""
@@ -231,7 +232,8 @@ def config_differences(a: Loaded, b: Loaded, *, whole: bool) -> tuple[Difference
     difference. Between releases it is as a rule a new name for a default, and counts
     only where the key changes the model.
     """
-    if a.config is None or b.config is None:
+    have_configs = a.config is not None and b.config is not None
+    if not have_configs:
         return ()
     values_a = config_values(a)
     values_b = config_values(b)
@@ -281,7 +283,8 @@ def _value_differences(
     if alike(a, b):
         return
     are_lists = isinstance(a, list) and isinstance(b, list)
-    if are_lists and len(a) == len(b):
+    have_same_length = are_lists and len(a) == len(b)
+    if have_same_length:
         name, a, b = _first_entry(name, a, b)
     text_a = shown(a)
     text_b = shown(b)

@@ -80,7 +80,8 @@ class _Styles:
             # and lines are one run.
             self.bright = palette.muted
         self.tones = chart.tones
-        self.shade = ink_of(palette, SINGLE - 1)
+        below_strongest = SINGLE - 1
+        self.shade = ink_of(palette, below_strongest)
         self.inks: dict[int, Style] = {}
         one_of_equals: dict[Style, Style] = {}
         for level in range(-STEPS, STEPS + 1):
@@ -120,7 +121,8 @@ def ink_of(palette: Palette, level: int) -> Style:
     if palette.depth == "none":
         return palette.strong
     dark = palette.dark
-    page = _triplet(palette.back.bgcolor, dark=dark)
+    page_colour = palette.back.bgcolor
+    page = _triplet(page_colour, dark=dark)
     for further in _steps_from(level):
         background = palette.level(further)
         colour = background.bgcolor
@@ -202,7 +204,8 @@ def _runs(text: str, area: range, row: int, styles: _Styles) -> Runs:
     for x, char in enumerate(text):
         style = styles.muted
         if x in area:
-            place = (row, x - area.start)
+            column = x - area.start
+            place = (row, column)
             style = styles.of(char, place)
         if style_before is style:
             before, _ = runs[-1]

@@ -70,7 +70,8 @@ class Plot:
         """The column of a value, as plotext places it; outside of the area for a value
         outside of the axis.
         """
-        share = self.axes.x.share(x)
+        axis = self.axes.x
+        share = axis.share(x)
         last = self.area.columns - 1
         place = share * last
         return _nearest(place)
@@ -84,7 +85,8 @@ class Plot:
         """The place of a value in dots of braille, from the top: four a row, so that
         0 on an axis with 0 in its middle lies between the dots of a row.
         """
-        share = self.axes.y.share(y)
+        axis = self.axes.y
+        share = axis.share(y)
         last = self.area.lines - 1
         share_above = 1 - share
         from_top = share_above * last + 0.5
@@ -93,9 +95,10 @@ class Plot:
 
     def height(self, y: float) -> float:
         """The height of a bar to a value, as a share of the area: 0 to 1."""
-        share = self.axes.y.share(y)
-        share = max(0.0, share)
-        return min(1.0, share)
+        axis = self.axes.y
+        share = axis.share(y)
+        at_least_none = max(0.0, share)
+        return min(1.0, at_least_none)
 
     def put(self, column: int, row: int, char: str, tone: int = 0) -> None:
         """Put a character between the axes, over what is there."""
@@ -112,7 +115,8 @@ class Plot:
 
     def put_below(self, column: int, row: int, char: str) -> None:
         """Put a character between the axes, where the cell is still empty."""
-        if self._char_at(column, row) == " ":
+        under = self._char_at(column, row)
+        if under == " ":
             self.put(column, row, char)
 
     def _char_at(self, column: int, row: int) -> str:
@@ -129,7 +133,8 @@ class Plot:
         return self.cells[y]
 
     def _has_cell(self, column: int, row: int) -> bool:
-        return self._has_column(column) and self._has_row(row)
+        has_column = self._has_column(column)
+        return has_column and self._has_row(row)
 
     def _has_row(self, row: int) -> bool:
         return 0 <= row < self.area.lines
