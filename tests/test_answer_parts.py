@@ -110,6 +110,15 @@ def test_every_answer_fits_in_two_lines_and_always_has_its_cause(width: int) -> 
             assert any(entry.key for line in placed for entry in line)
 
 
+@pytest.mark.parametrize("width", range(58, 220))
+def test_a_verdict_is_never_cut_within_its_word(width: int) -> None:
+    for comparable, word in (("caution", "caution"), ("not_comparable", "not comp")):
+        parts = parts_of(replace(HEALTHY, comparable=comparable))
+        placed = set_parts(parts, KEYS, width)
+        shown = {entry.part.name: entry.text for line in placed for entry in line}
+        assert word in shown["verdict"]
+
+
 def test_what_comes_first_is_kept_first() -> None:
     """With ever more room no part is lost that was there with less."""
     parts = parts_of(HEALTHY)

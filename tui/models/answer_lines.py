@@ -162,6 +162,8 @@ def _stretched(line: PlacedLine, room: int) -> PlacedLine:
         if is_shortened and part.name in _SENTENCES:
             most = cell_len(entry.text) + spare
             text = _cut(part.text, most)
+            if part.short in part.text and part.short not in text:
+                continue  # "comparable wit…" says less than "caution"
             stretched = line.copy()
             stretched[index] = entry._replace(text=text)
             return stretched
