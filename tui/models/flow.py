@@ -8,6 +8,7 @@ lines, and tokens that hold only a part of a character, so long sequences are ch
 from __future__ import annotations
 
 import itertools
+import operator
 import re
 from bisect import bisect_right
 from dataclasses import dataclass
@@ -118,7 +119,8 @@ class FragmentCache:
         shown = ids.copy()
         is_end_of_run = np.diff(positions) > 1
         starts_of_runs = np.flatnonzero(is_end_of_run) + 1
-        for run in np.split(positions, starts_of_runs):
+        runs = np.split(positions, starts_of_runs)
+        for run in runs:
             if len(run) > 1:
                 parts = ids[run]
                 shown[run] = self._joined_run(parts)
@@ -129,7 +131,8 @@ class FragmentCache:
         unique = distinct(ids)
         count = len(unique)
         broken = np.zeros(count, np.bool_)
-        for index, token_id in enumerate(unique.tolist()):
+        token_ids = unique.tolist()
+        for index, token_id in enumerate(token_ids):
             _ = self[token_id]  # makes it, and notes whether it is broken
             broken[index] = token_id in self._broken
         if not broken.any():
@@ -200,14 +203,18 @@ class Flow:
 
     def line_of(self, token: int) -> int:
         """The line on which a token starts."""
-        first = int(self.first[token])
+        first = self._first_of(token)
         return self._line_with(first)
 
     def last_line_of(self, token: int) -> int:
         """The line on which a token ends."""
-        stop_fragment = self.first[token + 1]
-        stop = int(stop_fragment)
+        stop = self._first_of(token + 1)
         return self._line_with(stop - 1)
+
+    def _first_of(self, token: int) -> int:
+        """The first fragment of a token; F for the token after the last one."""
+        fragment = self.first[token]
+        return int(fragment)
 
     def _line_with(self, fragment: int) -> int:
         """The line of a fragment."""
@@ -216,7 +223,7 @@ class Flow:
 
     def column_of(self, token: int) -> int:
         """The cell at which a token starts in its line."""
-        first = int(self.first[token])
+        first = self._first_of(token)
         line = self._line_with(first)
         line_start = self.lines[line]
         cell_of_line = self._before(line_start)
@@ -224,9 +231,8 @@ class Flow:
 
     def cells_of(self, token: int) -> int:
         """Cells of a token, its mark included."""
-        first = int(self.first[token])
-        stop_fragment = self.first[token + 1]
-        stop = int(stop_fragment)
+        first = self._first_of(token)
+        stop = self._first_of(token + 1)
         cell = self._before(first)
         return self._before(stop) - cell
 
@@ -240,7 +246,8 @@ class Flow:
         passed = np.searchsorted(ends, cell, "right")
         fragment = start + int(passed)
         last = stop - 1
-        token = self.token[min(fragment, last)]
+        fragment = min(fragment, last)
+        token = self.token[fragment]
         return int(token)
 
     def tokens_of(self, line: int) -> tuple[int, int]:
@@ -337,8 +344,10 @@ def _fragments(
     chain = itertools.chain.from_iterable(of_id)
     distinct_fragments = list(chain)
     count = len(of_id)
-    sizes = np.fromiter(map(len, of_id), np.int64, count)
-    starts = np.cumsum(sizes) - sizes
+    sizes_of_ids = map(len, of_id)
+    sizes = np.fromiter(sizes_of_ids, np.int64, count)
+    starts = np.cumsum(sizes)
+    starts -= sizes
 
     counts = sizes[which]
     tokens = len(ids)
@@ -368,7 +377,8 @@ def _numbered(ids: Ids) -> tuple[Ids, Positions]:
 
 def _of_each(fragments: list[Fragment], field: str, dtype: Any) -> npt.NDArray[Any]:
     """A field of every fragment, as an array of ``dtype``."""
-    values = (getattr(fragment, field) for fragment in fragments)
+    field_of = operator.attrgetter(field)
+    values = map(field_of, fragments)
     count = len(fragments)
     return np.fromiter(values, dtype, count)
 

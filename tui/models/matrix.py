@@ -50,9 +50,11 @@ class Spread:
         width = self.high - self.low
         if width < _ALIKE * self.high:
             return 1
-        share = (distance - self.low) / width
+        above_low = distance - self.low
+        share = above_low / width
         step = int(share * HEATS)
-        return min(HEATS - 1, max(0, step))
+        step = max(0, step)
+        return min(HEATS - 1, step)
 
 
 _ALIKE = 0.1
@@ -61,11 +63,16 @@ _ALIKE = 0.1
 
 def spread_of(cells: Iterable[MatrixCell], path: str) -> Spread | None:
     """The spread of the comparable cells; None where it says nothing."""
-    distances = [_distance(cell, path) for cell in cells if cell.comparable]
-    known = [distance for distance in distances if distance]
+    known = []
+    for cell in cells:
+        distance = _distance(cell, path)
+        if distance and cell.comparable:
+            known.append(distance)
     if not known:
         return None
-    return Spread(min(known), max(known))
+    low = min(known)
+    high = max(known)
+    return Spread(low, high)
 
 
 def _distance(cell: MatrixCell, path: str) -> float | None:
@@ -151,14 +158,16 @@ class MatrixTable:
     def next_metric(self, step: int) -> str:
         """The metric ``step`` rows further in the table of metrics, around its end."""
         paths = tuple(METRICS)
-        row = paths.index(self.metric) + step
+        row = paths.index(self.metric)
+        row += step
         row %= len(paths)
         return paths[row]
 
     def next_scope(self) -> Scope:
         """The scope that comes after this one."""
-        following = _SCOPE_ORDER.index(self.scope) + 1
-        index = following % len(_SCOPE_ORDER)
+        index = _SCOPE_ORDER.index(self.scope)
+        index += 1
+        index %= len(_SCOPE_ORDER)
         return _SCOPE_ORDER[index]
 
     def take_row(self, index: int, cells: CellRow) -> bool:
@@ -195,10 +204,11 @@ class MatrixTable:
 
     def heat(self, cell: MatrixCell) -> int:
         """How large a number is among those that are here, 0 to `HEATS` - 1."""
+        spread = self.spread
         distance = _distance(cell, self.metric)
-        if self.spread is None or distance is None:
+        if spread is None or distance is None:
             return 0
-        return self.spread.heat(distance)
+        return spread.heat(distance)
 
     @property
     def title(self) -> str:

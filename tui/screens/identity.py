@@ -41,7 +41,8 @@ class IdentityRead(Message):
     @property
     def any_asked(self) -> bool:
         """Whether a backend was asked, also where its check failed."""
-        return bool(self.found or self.failed)
+        asked = self.found or self.failed
+        return bool(asked)
 
     @property
     def nothing_known(self) -> bool:
@@ -221,7 +222,8 @@ class IdentityScreen(AskingScreen, inherit_bindings=False):
         known = self._known()
         of_pair = self._of_pair(known)
         choices: list[Sequence[str]] = []
-        if of_pair and len(of_pair) < len(known):
+        is_part = len(of_pair) < len(known)
+        if of_pair and is_part:
             choices.append(of_pair)
         if known:
             choices.append(known)
@@ -230,7 +232,8 @@ class IdentityScreen(AskingScreen, inherit_bindings=False):
     def _choice_in_words(self, backends: Sequence[str]) -> str:
         names = _joined(backends)
         count = len(backends)
-        if count < len(self._known()):
+        known = self._known()
+        if count < len(known):
             return f"Yes, the backends of this pair: {names}"
         if count == 1:
             return f"Yes, {names}"

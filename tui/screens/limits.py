@@ -89,7 +89,8 @@ class LimitsScreen(ResultScreen, inherit_bindings=False):
     @property
     def here(self) -> JudgedLimit:
         """The selected limit, once there are any."""
-        return self.limits[self.table.selected]
+        index = self.table.selected
+        return self.limits[index]
 
     def on_mount(self) -> None:
         pair = self.pair
@@ -106,7 +107,8 @@ class LimitsScreen(ResultScreen, inherit_bindings=False):
     def judge_limits(self) -> None:
         """Measure the pair and judge."""
         limits = judge_pair(self.pair)
-        self.post_message(LimitsJudged(limits))
+        judged = LimitsJudged(limits)
+        self.post_message(judged)
         if self.answer is None:
             line = answer_line(self.session, self.pair)
             self.post_message(PairAnswered(line))
@@ -130,7 +132,8 @@ class LimitsScreen(ResultScreen, inherit_bindings=False):
         normal = self.conclusion
         if normal is None or not self.size.width:
             return
-        style = tone_styles(self.palette)[normal.tone]
+        styles = tone_styles(self.palette)
+        style = styles[normal.tone]
         rows = self.paragraph(normal.text, style, _CONCLUSION_LINES)
         self.bar("normal").put(rows)
 
@@ -156,8 +159,10 @@ class LimitsScreen(ResultScreen, inherit_bindings=False):
         rows = []
         marks = []
         for item in limits:
-            rows.append(cells(item))
-            marks.append(self._mark(item))
+            row = cells(item)
+            mark = self._mark(item)
+            rows.append(row)
+            marks.append(mark)
         self.table.put(COLUMNS, rows, marks, LEAST)
         self._show_detail()
 
@@ -170,7 +175,8 @@ class LimitsScreen(ResultScreen, inherit_bindings=False):
         cannot be judged, is no alarm.
         """
         tone = limit_tone(item)
-        return tone_styles(self.palette)[tone]
+        styles = tone_styles(self.palette)
+        return styles[tone]
 
     @on(Rows.Moved)
     def _on_moved(self) -> None:
@@ -188,7 +194,8 @@ class LimitsScreen(ResultScreen, inherit_bindings=False):
                 rows.append([blank, run])
         else:
             words = " the numbers of the pair are being measured"
-            rows.append([(words, self.palette.muted)])
+            waiting = (words, self.palette.muted)
+            rows.append([waiting])
         self.bar("detail").put(rows)
 
     def _detail(self, item: JudgedLimit) -> list[Run]:
@@ -204,16 +211,22 @@ class LimitsScreen(ResultScreen, inherit_bindings=False):
         style = self._style(item)
         shown_cells = map(visible, cells(item))
         whose, name, value, allowed, words, metric = shown_cells
+        conclusion = fit(f"{mark} {words}", width)
         numbers = f"{name} ({whose}): {metric} is {value}, the limit {allowed}"
-        meaning = f"{visible(limit.meaning)} ({LEVELS[limit.level]})"
+        numbers = fit(numbers, width)
+        level = LEVELS[limit.level]
+        meaning = visible(limit.meaning)
+        meaning_lines = wrap(f"{meaning} ({level})", width)
         source = visible(limit.source)
-        meaning_lines = wrap(meaning, width)[:2]
-        return [
-            (fit(f"{mark} {words}", width), style),
-            (fit(numbers, width), palette.strong),
-            *((line, palette.text) for line in meaning_lines),
-            (fit(source, width), palette.muted),
+        source = fit(source, width)
+        runs = [
+            (conclusion, style),
+            (numbers, palette.strong),
         ]
+        for line in meaning_lines[:2]:
+            runs.append((line, palette.text))
+        runs.append((source, palette.muted))
+        return runs
 
     # ---- commands
 

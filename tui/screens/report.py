@@ -216,8 +216,8 @@ class ReportScreen(BaseScreen, inherit_bindings=False):
         """A line of the report for the pane."""
         if isinstance(line, str):
             return line
-        (row,) = painted([line], self.palette)
-        return row
+        rows = painted([line], self.palette)
+        return rows[0]
 
     # ---- commands
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
@@ -74,6 +73,16 @@ class Form(Lines, inherit_bindings=False):
             return self.rows[self.selected]
         return None
 
+    @property
+    def _text_here(self) -> FormRow | None:
+        """The field with the cursor if it is one for text."""
+        row = self.here
+        if row is None:
+            return None
+        if row.kind != "text":
+            return None
+        return row
+
     def show(self, rows: Sequence[FormRow], *, key: str | None = None) -> None:
         """Other lines; the cursor stays in its field, or goes to ``key``. Only lines
         that differ are painted again.
@@ -88,18 +97,20 @@ class Form(Lines, inherit_bindings=False):
         self.rows = []
         for row in rows:
             self.rows += self._wrapped(row)
-        self.selected = self._index_of(target)
-        self._keep_typing(moved=key is not None)
-        self.top = self.top_within(self.top)
-        self.reveal(self.selected, 2)
-        count_before = len(rows_before)
-        same_count = count_before == len(self.rows)
-        if not same_count or self.top != top_before:
+        selected = self._index_of(target)
+        self.selected = selected
+        moved = key is not None
+        self._keep_typing(moved=moved)
+        self.top = self.top_within(top_before)
+        self.reveal(selected, 2)
+        count = len(self.rows)
+        is_aligned = count == len(rows_before)
+        if self.top != top_before or not is_aligned:
             self.refresh()
             return
         self._refresh_changed(rows_before)
         self.refresh_line(selected_before)
-        self.refresh_line(self.selected)
+        self.refresh_line(selected)
 
     def _key_here(self) -> str:
         """The key of the field with the cursor, "" without one."""
@@ -133,9 +144,12 @@ class Form(Lines, inherit_bindings=False):
             self._begin(row)
         elif row.kind == "text":
             # What was typed since these lines were made is newer than they are.
-            text = self.edit.text
-            typed_row = replace(row, value=text)
-            self.rows[self.selected] = typed_row
+            self._put_text(row, self.edit.text)
+
+    def _put_text(self, row: FormRow, text: str) -> None:
+        """Show a text in the row with the cursor."""
+        typed_row = replace(row, value=text)
+        self.rows[self.selected] = typed_row
 
     def _wrapped(self, row: FormRow) -> list[FormRow]:
         """What is wrong is shown in full, on as many lines as that takes."""
@@ -145,7 +159,8 @@ class Form(Lines, inherit_bindings=False):
             return [row]
         lines: list[FormRow] = []
         label = "✗"
-        for text in _wrap(row.value, width):
+        texts = _wrap(row.value, width)
+        for text in texts:
             line = replace(row, value=text, label=label)
             lines.append(line)
             label = ""
@@ -255,10 +270,14 @@ class Form(Lines, inherit_bindings=False):
     def _choice_runs(self, text: str, room: int, here: bool) -> Runs:
         """A chosen value between arrows, which stand out at the cursor."""
         palette = self.palette
-        arrows = palette.accent if here else palette.muted
-        value = fit(text, room - _ARROW_CELLS).rstrip()
-        cells = cell_len(value) + _ARROW_CELLS
-        blank = " " * max(0, room - cells)
+        arrows = palette.muted
+        if here:
+            arrows = palette.accent
+        room -= _ARROW_CELLS
+        value = fit(text, room)
+        value = value.rstrip()
+        spare = room - cell_len(value)
+        blank = " " * max(0, spare)
         return [
             ("‹ ", arrows),
             (value, palette.text),
@@ -283,10 +302,9 @@ class Form(Lines, inherit_bindings=False):
         count = len(self.rows)
         downwards = range(index, count)
         upwards = range(index, -1, -1)
+        lines: list[int] = [*upwards, *downwards]
         if step > 0:
-            lines = itertools.chain(downwards, upwards)
-        else:
-            lines = itertools.chain(upwards, downwards)
+            lines = [*downwards, *upwards]
         for line in lines:
             exists = 0 <= line < count
             if not exists:
@@ -327,7 +345,8 @@ class Form(Lines, inherit_bindings=False):
     # ---- keys and mouse
 
     def on_key(self, event: Key) -> None:
-        step = self._steps().get(event.key)
+        steps = self._steps()
+        step = steps.get(event.key)
         if step is not None:
             # Not by a binding: those are done later than the key after them, which
             # would land in the old field.
@@ -390,9 +409,9 @@ class Form(Lines, inherit_bindings=False):
 
     def on_paste(self, event: Paste) -> None:
         event.stop()
-        row = self.here
+        row = self._text_here
         text = event.text
-        if row is None or row.kind != "text":
+        if row is None:
             return
         is_prompt = row.key.startswith("prompts.text")
         if not is_prompt:
@@ -410,22 +429,19 @@ class Form(Lines, inherit_bindings=False):
         self.edit = edit
         self.refresh_line(self.selected)
         if changed:
-            typed_row = replace(row, value=text)
-            self.rows[self.selected] = typed_row
+            self._put_text(row, text)
             self._owner.typed(row.key, text)
 
     def check_consume_key(self, key: str, character: str | None) -> bool:
-        row = self.here
-        if row is None or row.kind != "text":
+        if self._text_here is None:
             return False
         if character is None:
             return False
         return character.isprintable()
 
     def on_click(self, event: Click) -> None:
-        y = event.y - self.fixed
-        index = self.top + y
-        if y < 0 or index >= self.line_count:
+        index = self.line_at(event.y)
+        if index is None:
             return
         row = self.rows[index]
         if not _is_field(row):

@@ -163,6 +163,16 @@ class Lines(Safe, Widget, can_focus=True, inherit_bindings=False):
             run = (text, palette.bad)
             return strip_of([run], width)
 
+    def line_at(self, y: int) -> int | None:
+        """The line in a row of the pane, None where that shows none."""
+        row = y - self.fixed
+        if row < 0:
+            return None
+        index = self.top + row
+        if index < self.line_count:
+            return index
+        return None
+
     def _content(self, y: int, width: int) -> Strip:
         row = y - self.fixed
         if row < 0:

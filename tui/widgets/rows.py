@@ -105,9 +105,8 @@ class Rows(Lines, inherit_bindings=False):
             self.reveal(self.selected)
 
     def on_click(self, event: Click) -> None:
-        y = event.y - self.fixed
-        index = self.top + y
-        if y < 0 or index >= self.line_count:
+        index = self.line_at(event.y)
+        if index is None:
             return
         was_selected = index == self.selected
         self._move(index)

@@ -72,8 +72,12 @@ class TopicList(Rows):
         """The width in which every title stands in one row, the scroll bar included."""
         widest = 0
         for topic in self.topics:
-            head = _HEAD_CELLS if topic.score is not None else _MARGIN_CELLS
-            widest = max(widest, head + cell_len(visible(topic.title)))
+            cells = _MARGIN_CELLS
+            if topic.score is not None:
+                cells = _HEAD_CELLS
+            title = visible(topic.title)
+            cells += cell_len(title)
+            widest = max(widest, cells)
         return widest + 2
 
     def put(self, topics: Sequence[Topic]) -> None:
@@ -91,7 +95,8 @@ class TopicList(Rows):
         width = self.inner_width
         for place, topic in enumerate(self.topics):
             for runs in self._wrapped(topic, place, width):
-                rows.append(_TopicRow(runs, place))
+                row = _TopicRow(runs, place)
+                rows.append(row)
         self._rows = rows
         self.selected = self._first_row(index)
         self.rows_changed()
@@ -135,31 +140,34 @@ class TopicList(Rows):
         topic = self._rows[row].topic
         before = self._index
         goes_on = topic == before and row > self.selected
-        if goes_on and topic + 1 < len(self.topics):
+        last = len(self.topics) - 1
+        if goes_on and topic < last:
             topic += 1
         if topic == before:
             return
         rows = self._rows_of(topic)
         self.reveal(rows[-1])
         super().select(rows[0], tell=tell)
-        for other in (*self._rows_of(before), *rows):
-            self.refresh_line(other)
+        rows += self._rows_of(before)
+        for changed in rows:
+            self.refresh_line(changed)
 
     def on_click(self, event: Click) -> None:
-        y = event.y - self.fixed
-        row = self.top + y
-        if y < 0 or row >= self.line_count:
+        row = self.line_at(event.y)
+        if row is None:
             return
         topic = self._rows[row].topic
         was_selected = topic == self._index
         if was_selected or event.chain > 1:
             self.action_choose()
         else:
-            self._move(self._first_row(topic))
+            first_row = self._first_row(topic)
+            self._move(first_row)
 
     def is_selected(self, index: int) -> bool:
         """Whether a row is one of the selected topic."""
-        return self._rows[index].topic == self._index
+        row = self._rows[index]
+        return row.topic == self._index
 
     def fixed_line(self, y: int, width: int) -> Strip:
         return self.title_line("Causes", width, self.aside)
@@ -171,27 +179,36 @@ class TopicList(Rows):
         """A topic in as many rows as its title takes."""
         palette = self.palette
         title = visible(topic.title)
-        head: Runs = [(" " * _MARGIN_CELLS, palette.muted)]
+        margin = " " * _MARGIN_CELLS
+        runs: Runs = [(margin, palette.muted)]
         style = palette.muted
         if topic.score is not None:
-            head = self._head(topic, topic.score, place)
+            runs = self._head(topic, topic.score, place)
             style = self._title_style(topic)
-        cells = sum(cell_len(text) for text, _ in head)
+        texts = [text for text, _ in runs]
+        head = "".join(texts)
+        cells = cell_len(head)
         room = max(8, width - cells)
         first, *rest = wrap(title, room)
-        rows: list[Runs] = [[*head, (first, style)]]
+        runs.append((first, style))
+        rows = [runs]
+        hanging = (" " * cells, palette.text)
         for part in rest:
-            rows.append([(" " * cells, palette.text), (part, style)])
+            run = (part, style)
+            rows.append([hanging, run])
         return rows
 
     def _head(self, topic: Topic, score: float, place: int) -> Runs:
         """What stands before the name of a cause."""
         palette = self.palette
-        mark = CERTAINTIES.get(topic.sureness, " ")
+        rank = place + 1
+        bar = score_bar(score)
+        sureness = topic.sureness
+        mark = CERTAINTIES.get(sureness, " ")
         return [
-            (f" {place + 1:>2} ", palette.muted),
-            (score_bar(score), palette.accent),
-            (f" {mark} {topic.sureness:<8} {score:.2f}  ", palette.text),
+            (f" {rank:>2} ", palette.muted),
+            (bar, palette.accent),
+            (f" {mark} {sureness:<8} {score:.2f}  ", palette.text),
         ]
 
     def _title_style(self, topic: Topic) -> Style:
@@ -272,7 +289,8 @@ class TopicDetail(Rows):
         """A line in as many rows as it takes; the rest hangs below the first word."""
         palette = self.palette
         style = self._style(line)
-        blank = " " * (line.indent + 1)
+        indent = line.indent + 1
+        blank = " " * indent
         margin = (blank, palette.text)
         first = visible(line.first)
         text = visible(line.text)
@@ -283,7 +301,7 @@ class TopicDetail(Rows):
         hanging = ""
         if line.first:
             hanging = "  "
-        width = self.inner_width - line.indent - 2
+        width = self.inner_width - indent - 1
         width = max(16, width)
         width -= len(hanging)
         whole = first + text
