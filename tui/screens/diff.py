@@ -83,7 +83,8 @@ class DiffScreen(BaseScreen, inherit_bindings=False):
             return
         self._show_answer()
         changed = self.changed
-        two_fifths = self.size.height * 2 // 5
+        height = self.size.height
+        two_fifths = height * 2 // 5
         most = max(5, two_fifths)
         needed = changed.line_count + 2
         changed.styles.height = min(needed, most)

@@ -96,8 +96,9 @@ class LimitsScreen(ResultScreen, inherit_bindings=False):
         pair = self.pair
         a = visible(pair.a.info.label)
         b = visible(pair.b.info.label)
-        self.table.title_text = f"Limits · {a} {ARROW} {b}"
-        self.table.aside = "measuring"
+        table = self.table
+        table.title_text = f"Limits · {a} {ARROW} {b}"
+        table.aside = "measuring"
         self.judge_limits()
 
     def on_unmount(self) -> None:

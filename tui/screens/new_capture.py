@@ -134,7 +134,8 @@ class NewCaptureScreen(PlanFilesScreen, inherit_bindings=False):
     def _rows(self, problems: DraftPlan) -> list[FormRow]:
         """The rows of the form, with what is wrong below each."""
         keymap = self.logdrift.keymap
-        return form_rows(self.form, problems, self.found, self._expanded, keymap)
+        expanded = self._expanded
+        return form_rows(self.form, problems, self.found, expanded, keymap)
 
     def _show(self, key: str | None = None) -> None:
         problems = self._problems_to_show()

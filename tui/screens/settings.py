@@ -105,7 +105,8 @@ class FactsScreen(ResultScreen, inherit_bindings=False):
     @property
     def here(self) -> SettingsLine:
         """The selected line."""
-        return self.lines[self.table.selected]
+        index = self.table.selected
+        return self.lines[index]
 
     def draw(self) -> None:
         self._show_table()
@@ -154,7 +155,8 @@ class FactsScreen(ResultScreen, inherit_bindings=False):
         palette = self.palette
         if isinstance(line, SettingsHeading):
             return "", palette.text
-        return line.mark, self._style(line)
+        style = self._style(line)
+        return line.mark, style
 
     def _style(self, row: PairSetting) -> Style:
         """The colour of a row's mark: that of what the gate says of it."""
@@ -221,7 +223,8 @@ class FactsScreen(ResultScreen, inherit_bindings=False):
         if len(lines) <= most:
             return lines
         kept = lines[: most - 1]
-        left_out = len(lines) - len(kept)
+        hidden = lines[most - 1 :]
+        left_out = len(hidden)
         keymap = self.logdrift.keymap
         key = key_of("facts", "reasons", keymap)
         more = f"    … {left_out} more lines: {key} shows them"
@@ -275,8 +278,8 @@ class FactsScreen(ResultScreen, inherit_bindings=False):
         style = self._style(line)
         sentence = visible(line.advice)
         advice = self.paragraph(sentence, style, most)
-        first_line = [(named, palette.strong)]
-        return [first_line, *advice]
+        heading = (named, palette.strong)
+        return [[heading], *advice]
 
     # ---- commands
 

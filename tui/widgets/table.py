@@ -8,12 +8,11 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from rich.cells import cell_len
-from rich.style import Style
 from textual.strip import Strip
 
 from logdrift.core.session.visible import visible
 from logdrift.tui.glyphs import fit, fit_end
-from logdrift.tui.widgets.lines import Row, strip_of
+from logdrift.tui.widgets.lines import Row, Run, strip_of
 from logdrift.tui.widgets.rows import Rows
 
 _MOST = 32
@@ -49,7 +48,7 @@ class Table(Rows):
         self.aside = ""
         self.head: Sequence[str] = ()
         self.cells: Sequence[Sequence[str]] = ()
-        self.marks: Sequence[tuple[str, Style]] = ()
+        self.marks: Sequence[Run] = ()
         """A mark of one or two characters before each row, and its style."""
         self.first = 1
         self._least: Sequence[int | None] = ()
@@ -60,7 +59,7 @@ class Table(Rows):
         self,
         head: Sequence[str],
         cells: Sequence[Sequence[str]],
-        marks: Sequence[tuple[str, Style]],
+        marks: Sequence[Run],
         least: Sequence[int | None] = (),
     ) -> None:
         """Show rows; all have as many cells as the head.
@@ -130,7 +129,8 @@ class Table(Rows):
     def _needed(self) -> list[int]:
         """Cells of the widest text of each column, its head included."""
         needed = []
-        columns = zip(self.head, *self.cells, strict=True)
+        rows = [self.head, *self.cells]
+        columns = zip(*rows, strict=True)
         for column in columns:
             cells = map(cell_len, column)
             widest = max(cells)
@@ -207,7 +207,8 @@ class Table(Rows):
             return ""
         layout = self._layout(width)
         widths = layout.widths
-        name = self.fit_name(cells[0], widths[0])
+        name_cells = widths[0]
+        name = self.fit_name(cells[0], name_cells)
         texts = [name]
         for index in layout.shown:
             cell = cells[index]
@@ -221,7 +222,8 @@ class Table(Rows):
         pairs = zip(self.marks, self.cells, strict=True)
         for run, cells in pairs:
             mark, _ = run
-            line = _tab_separated(mark.strip(), cells)
+            mark = mark.strip()
+            line = _tab_separated(mark, cells)
             lines.append(line)
         return "\n".join(lines)
 
@@ -239,12 +241,16 @@ def _narrow(widths: list[int], least: Sequence[int], missing: int) -> None:
     """Take cells from the widest columns, as far as they have more than they keep; what
     does not fit then is reached sideways.
     """
+    width_of = widths.__getitem__
     columns = range(len(widths))
     for _ in range(missing):
-        wide = [column for column in columns if widths[column] > least[column]]
+        wide = []
+        for column in columns:
+            if widths[column] > least[column]:
+                wide.append(column)
         if not wide:
             return
-        widest = max(wide, key=widths.__getitem__)
+        widest = max(wide, key=width_of)
         widths[widest] -= 1
 
 
