@@ -5,6 +5,7 @@ report.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -48,25 +49,52 @@ def marks_svg(
     """The marks between the axes as an SVG element. Bars, histograms and maps fill a
     picture of their own, with the guides that belong to them.
     """
-    guides = [_guide(mark) for mark in marks if isinstance(mark, m.Upright)]
+    figure = _Figure(axes, marks, title, description)
     for mark in marks:
         if isinstance(mark, m.LabelledBars):
-            return _bars(mark, axes, title, description)
+            return _bars(mark, figure)
         if isinstance(mark, m.Histogram):
-            return _histogram(mark, guides, axes, title, description)
+            return _histogram(mark, figure)
         if isinstance(mark, m.Cells):
-            below = uprights(_axis(axes.x), guides)
-            diagonals = [
-                svg.diagonal(_axis(axes.x), _axis(axes.y))
-                for other in marks
-                if isinstance(other, m.Diagonal)
-            ]
-            return _cells(mark, [*diagonals, *below], axes, title, description)
-    return _lines(marks, guides, axes, title, description)
+            return _cells(mark, figure)
+    return _lines(figure)
 
 
-def _guide(mark: m.Upright) -> AxisMark:
-    return mark.x, mark.name
+@dataclass(frozen=True, slots=True)
+class _Figure:
+    """All that is drawn: ``marks`` between the axes, and the words that name it."""
+
+    axes: m.Axes
+    marks: Sequence[m.Mark]
+    title: str
+    description: str
+
+    @property
+    def x(self) -> Axis:
+        return _axis(self.axes.x)
+
+    @property
+    def y(self) -> Axis:
+        return _axis(self.axes.y)
+
+    def guides(self) -> list[AxisMark]:
+        """The upright marks, with their names."""
+        guides = []
+        for mark in self.marks:
+            if isinstance(mark, m.Upright):
+                guides.append((mark.x, mark.name))
+        return guides
+
+    def upright_lines(self) -> list[str]:
+        lines = uprights(self.x, self.guides())
+        return list(lines)
+
+    def diagonals(self) -> list[str]:
+        diagonals = []
+        for mark in self.marks:
+            if isinstance(mark, m.Diagonal):
+                diagonals.append(svg.diagonal(self.x, self.y))
+        return diagonals
 
 
 def _from_bottom(counts: m.Array) -> svg.Counts:
@@ -85,20 +113,14 @@ def _axis(axis: m.ChartAxis) -> Axis:
     )
 
 
-def _lines(
-    marks: Sequence[m.Mark],
-    guides: Sequence[AxisMark],
-    axes: m.Axes,
-    title: str,
-    description: str,
-) -> str:
+def _lines(figure: _Figure) -> str:
     """Bands and levels, then lines, dots and stems, then guides and names."""
-    x = _axis(axes.x)
-    y = _axis(axes.y)
+    x = figure.x
+    y = figure.y
     bands = []
     levels: list[m.Level] = []
     curves: list[str] = []
-    for mark in marks:
+    for mark in figure.marks:
         if isinstance(mark, m.Range):
             bands.append(_band(mark, x, y))
         elif isinstance(mark, m.Level):
@@ -108,16 +130,20 @@ def _lines(
         elif isinstance(mark, m.Dots):
             curves += _dots(mark, x, y)
         elif isinstance(mark, m.Curve):
-            path = line_path(x, y, mark.x, mark.y)
-            curves.append(f'<path class="cx-line" d="{path}"/>')
+            curves.append(_curve(mark, x, y))
         elif isinstance(mark, m.Stems):
             curves += _stems(mark, x, y)
-    upright_lines = uprights(x, guides)
     lines = [_level(level, y) for level in levels]
     names = _level_names(levels, y)
-    body = [*bands, *lines, *curves, *upright_lines, *names]
-    shapes = "".join(body)
-    return frame(x, y, shapes, title, description)
+    below = bands + lines
+    above = figure.upright_lines() + names
+    shapes = "".join(below + curves + above)
+    return frame(x, y, shapes, figure.title, figure.description)
+
+
+def _curve(mark: m.Curve, x: Axis, y: Axis) -> str:
+    path = line_path(x, y, mark.x, mark.y)
+    return f'<path class="cx-line" d="{path}"/>'
 
 
 def _band(mark: m.Range, x: Axis, y: Axis) -> str:
@@ -144,9 +170,13 @@ def _level_names(levels: Sequence[m.Level], y: Axis) -> list[str]:
     for level in named:
         at = y.up(level.y)
         above = [y.up(other.y) for other in named if other.y > level.y]
-        is_near = any(at - place < _NAME_HEIGHT for place in above)
-        words_y = at + _NAME_HEIGHT if is_near else at - 4
-        names.append(text(LEFT + 4, words_y, level.name, "cx-name cx-small"))
+        name_x = LEFT + 4
+        name_y = at - 4
+        is_near = [at - place < _NAME_HEIGHT for place in above]
+        if any(is_near):
+            name_y = at + _NAME_HEIGHT
+        name = text(name_x, name_y, level.name, "cx-name cx-small")
+        names.append(name)
     return names
 
 
@@ -165,34 +195,48 @@ def _stems(mark: m.Stems, x: Axis, y: Axis) -> list[str]:
             across, _, up = place.partition(" ")
             lines.append(f"M{across} {zero:.1f}V{up}")
             dots.append(f"M{place}h0")
-        shapes.append(_ink("cx-stem", level, "".join(lines)))
-        shapes.append(_ink("cx-point", level, "".join(dots)))
+        stems = "".join(lines)
+        points = "".join(dots)
+        shapes.append(_ink("cx-stem", level, stems))
+        shapes.append(_ink("cx-point", level, points))
     return shapes
 
 
 def _dots(mark: m.Dots, x: Axis, y: Axis) -> list[str]:
     """A point in the middle of each place with tokens."""
     rows, columns = mark.counts.shape
-    across = _middles(columns, LEFT, WIDTH - RIGHT)
-    down = _middles(rows, TOP, HEIGHT - BOTTOM)
+    right = WIDTH - RIGHT
+    bottom = HEIGHT - BOTTOM
+    across = _middles(columns, LEFT, right)
+    down = _middles(rows, TOP, bottom)
     shapes = []
     for level in _painted_levels(mark.levels):
-        is_of_level = (mark.levels == level) & (mark.counts > 0)
-        places = np.argwhere(is_of_level).tolist()
-        points = [f"M{across[column]:.1f} {down[row]:.1f}h0" for row, column in places]
-        shapes.append(_ink("cx-point", level, "".join(points)))
+        is_of_level = mark.levels == level
+        has_tokens = mark.counts > 0
+        places = np.argwhere(is_of_level & has_tokens)
+        points = []
+        for row, column in places.tolist():
+            points.append(f"M{across[column]:.1f} {down[row]:.1f}h0")
+        path = "".join(points)
+        shapes.append(_ink("cx-point", level, path))
     return shapes
 
 
 def _middles(cells: int, start: float, stop: float) -> list[float]:
     """The middles of so many equal cells between two pixels."""
     width = (stop - start) / cells
-    return [start + (cell + 0.5) * width for cell in range(cells)]
+    middles = []
+    for cell in range(cells):
+        from_start = (cell + 0.5) * width
+        middles.append(start + from_start)
+    return middles
 
 
 def _painted_levels(levels: m.Array) -> list[int]:
     """The levels that occur, the largest ones last, on top of the others."""
-    return sorted(set(levels.ravel().tolist()), key=abs)
+    in_places = levels.ravel().tolist()
+    occurring = set(in_places)
+    return sorted(occurring, key=abs)
 
 
 def _ink(shape: str, level: int, path: str) -> str:
@@ -204,17 +248,18 @@ def _ink(shape: str, level: int, path: str) -> str:
         side = "cx-a"
     elif level < 0:
         side = "cx-b"
-    opacity = 0.6 + 0.1 * abs(level)
+    size = abs(level)
+    opacity = 0.6 + 0.1 * size
     return f'<path class="{shape} {side}" stroke-opacity="{opacity:.1f}" d="{path}"/>'
 
 
-def _bars(mark: m.LabelledBars, axes: m.Axes, title: str, description: str) -> str:
+def _bars(mark: m.LabelledBars, figure: _Figure) -> str:
     rows = [_bar(bar) for bar in mark.bars if bar.value is not None]
     return svg.bars(
         rows,
-        title=title,
-        description=description,
-        label=axes.y.label,
+        title=figure.title,
+        description=figure.description,
+        label=figure.axes.y.label,
     )
 
 
@@ -222,38 +267,34 @@ def _bar(bar: m.LabelledBar) -> svg.SvgBar:
     return svg.SvgBar(bar.name, bar.value, bar.note, bar.dot)
 
 
-def _histogram(
-    mark: m.Histogram,
-    guides: Sequence[AxisMark],
-    axes: m.Axes,
-    title: str,
-    description: str,
-) -> str:
+def _histogram(mark: m.Histogram, figure: _Figure) -> str:
+    above = mark.above.astype(np.float64)
+    below = mark.below.astype(np.float64)
     return svg.histogram(
         mark.edges,
-        mark.above.astype(np.float64),
-        mark.below.astype(np.float64),
-        title=title,
-        description=description,
-        x_label=axes.x.label,
-        y_label=axes.y.label,
+        above,
+        below,
+        title=figure.title,
+        description=figure.description,
+        x_label=figure.axes.x.label,
+        y_label=figure.axes.y.label,
         names=mark.names,
-        marks=guides,
+        marks=figure.guides(),
     )
 
 
-def _cells(
-    mark: m.Cells,
-    below: Sequence[str],
-    axes: m.Axes,
-    title: str,
-    description: str,
-) -> str:
+def _cells(mark: m.Cells, figure: _Figure) -> str:
     # Whole multiples of the least value, which `svg.heat` shades by their logarithm.
     multiples = mark.values / mark.least
     drawable = np.minimum(multiples, _FAINTEST)
-    counts = _from_bottom(np.nan_to_num(drawable))
-    x = _axis(axes.x)
-    y = _axis(axes.y)
-    shapes = "".join(below)
-    return svg.heat(counts, x, y, title=title, description=description, below=shapes)
+    numbers = np.nan_to_num(drawable)
+    counts = _from_bottom(numbers)
+    lines = figure.diagonals() + figure.upright_lines()
+    return svg.heat(
+        counts,
+        figure.x,
+        figure.y,
+        title=figure.title,
+        description=figure.description,
+        below="".join(lines),
+    )

@@ -25,6 +25,7 @@ from logdrift.core.report.layout import Canvas, pad, table
 
 StyledLine = tuple[Span, ...]
 """One line: its runs from left to right."""
+StyledLines = Iterator[StyledLine]
 _LEAST_CONTEXT = 6
 """Cells that are kept for the text around a token, however long it is."""
 
@@ -44,7 +45,8 @@ def styled_lines(blocks: Iterable[Block], canvas: Canvas) -> list[StyledLine]:
     lines: list[StyledLine] = []
     for block in blocks:
         for line in _lines(block, canvas):
-            lines.append(_merged(line))
+            merged = _merged(line)
+            lines.append(merged)
     return lines
 
 
@@ -54,8 +56,9 @@ def _merged(line: StyledLine) -> StyledLine:
         tone_before = runs[-1].tone if runs else None
         if run.tone == tone_before:
             before = runs.pop()
-            whole = before.text + run.text
-            runs.append(Span(whole, run.tone))
+            text = before.text + run.text
+            whole = Span(text, run.tone)
+            runs.append(whole)
         elif run.text:
             runs.append(run)
     return tuple(runs)
@@ -67,10 +70,11 @@ def _written(line: StyledLine, canvas: Canvas) -> str:
 
 
 def _one_run(text: str, tone: Tone) -> StyledLine:
-    return (Span(text, tone),)
+    run = Span(text, tone)
+    return (run,)
 
 
-def _lines(block: Block, canvas: Canvas) -> Iterator[StyledLine]:
+def _lines(block: Block, canvas: Canvas) -> StyledLines:
     match block:
         case Gap():
             yield ()
@@ -92,13 +96,14 @@ def _lines(block: Block, canvas: Canvas) -> Iterator[StyledLine]:
             yield from _series(block, canvas)
 
 
-def _sentence(block: SentenceBlock, canvas: Canvas) -> Iterator[StyledLine]:
+def _sentence(block: SentenceBlock, canvas: Canvas) -> StyledLines:
     mark = canvas.text(block.mark)
-    first, *rest = canvas.wrap(block.text, block.indent, mark)
-    before = first[: block.indent]
-    after = first[block.indent :]
+    indent = block.indent
+    first, *rest = canvas.wrap(block.text, indent, mark)
     mark_tone = block.mark_tone or block.tone
-    yield Span(before, mark_tone), Span(after, block.tone)
+    marked = Span(first[:indent], mark_tone)
+    after = Span(first[indent:], block.tone)
+    yield marked, after
     for line in rest:
         yield _one_run(line, block.tone)
 
@@ -115,20 +120,21 @@ def _split(block: SplitBlock, canvas: Canvas) -> StyledLine:
     line = indent + canvas.cut(left, most)
     right_tone = block.right_tone or block.tone
     padded = pad(line, left_room)
-    return (
-        Span(padded, block.tone),
-        Span(right, right_tone),
-    )
+    left_run = Span(padded, block.tone)
+    right_run = Span(right, right_tone)
+    return left_run, right_run
 
 
-def _series(block: SeriesBlock, canvas: Canvas) -> Iterator[StyledLine]:
+def _series(block: SeriesBlock, canvas: Canvas) -> StyledLines:
     room = canvas.width - block.indent
     columns = max(1, room // block.width)
     indent = " " * block.indent
-    count = len(block.rows[0])
+    first_row = block.rows[0]
+    count = len(first_row)
     for start in range(0, count, columns):
+        end = start + columns
         for row in block.rows:
-            texts = row[start : start + columns]
+            texts = row[start:end]
             cells = [pad(text, block.width, right=True) for text in texts]
             line = indent + "".join(cells)
             yield _one_run(line, block.tone)
@@ -137,16 +143,20 @@ def _series(block: SeriesBlock, canvas: Canvas) -> Iterator[StyledLine]:
 # Tables whose columns share the line.
 
 
-def _fitted_table(block: TableBlock, canvas: Canvas) -> Iterator[StyledLine]:
+def _fitted_table(block: TableBlock, canvas: Canvas) -> StyledLines:
     columns = block.columns
     right = [at for at, column in enumerate(columns) if column.right]
     titles = [column.title for column in columns]
-    cells = [list(map(_plain, row.cells)) for row in block.rows]
+    cells = [_plain_cells(row) for row in block.rows]
     head, *lines = table(canvas, titles, cells, block.shrink, right)
     yield _one_run(head, block.title_tone)
     rows = zip(lines, block.rows, strict=True)
     for line, row in rows:
         yield _one_run(line, row.tone)
+
+
+def _plain_cells(row: TableRow) -> list[str]:
+    return [_plain(cell) for cell in row.cells]
 
 
 def _plain(cell: TableCell) -> str:
@@ -157,37 +167,39 @@ def _plain(cell: TableCell) -> str:
             return cell.text
         case ContextCell():
             return cell.before + cell.piece + cell.after
-    raise TypeError(f"a text has no {type(cell).__name__}")
+    kind = type(cell).__name__
+    raise TypeError(f"a text has no {kind}")
 
 
 # Tables of columns of a fixed width.
 
 
-def _fixed_table(block: TableBlock, canvas: Canvas) -> Iterator[StyledLine]:
-    titles = tuple(column.title for column in block.columns)
+def _fixed_table(block: TableBlock, canvas: Canvas) -> StyledLines:
+    titles = [column.title for column in block.columns]
     if any(titles):
-        head = TableRow(titles, block.title_tone)
+        cells = tuple(titles)
+        head = TableRow(cells, block.title_tone)
         yield from _row(head, block, canvas)
     for row in block.rows:
         yield from _row(row, block, canvas)
 
 
-def _row(row: TableRow, block: TableBlock, canvas: Canvas) -> Iterator[StyledLine]:
+def _row(row: TableRow, block: TableBlock, canvas: Canvas) -> StyledLines:
     """One row: its line, and more where its last column is broken into several."""
     line: list[Span] = []
     more: list[str] = []
     start = 0
     columns = zip(row.cells, block.columns, strict=True)
     for cell, column in columns:
-        gap = " " * column.gap
-        line.append(Span(gap, row.tone))
+        blanks = " " * column.gap
+        gap = Span(blanks, row.tone)
+        line.append(gap)
         start += column.gap
         if isinstance(cell, ContextCell):
             room = _room(line, canvas)
             line += _context(cell, canvas, room, row.tone)
             start += column.width or 0
             continue
-        tone = _tone(cell, row.tone)
         plain = _plain(cell)
         if column.wraps:
             first, *more = canvas.wrap(plain, start)
@@ -195,7 +207,9 @@ def _row(row: TableRow, block: TableBlock, canvas: Canvas) -> Iterator[StyledLin
         else:
             text = canvas.text(plain)
             text = _padded(text, column, canvas)
-        line.append(Span(text, tone))
+        tone = _tone(cell, row.tone)
+        run = Span(text, tone)
+        line.append(run)
         start += column.width or 0
     if block.cut:
         yield _cut(line, canvas)
@@ -242,25 +256,26 @@ def _cut(line: list[Span], canvas: Canvas) -> StyledLine:
     return (*before, end)
 
 
-def _context(
-    cell: ContextCell, canvas: Canvas, room: int, tone: Tone
-) -> tuple[Span, ...]:
+def _context(cell: ContextCell, canvas: Canvas, room: int, tone: Tone) -> StyledLine:
     """The token between marks, in the middle of as much text as fits."""
     left = canvas.text("»")
     right = canvas.text("«")
-    inside = room - len(left) - len(right)
+    marks = len(left) + len(right)
+    inside = room - marks
     most = max(1, inside - _LEAST_CONTEXT)
     piece = canvas.text(cell.piece)
     piece = canvas.cut(piece, most)
     rest = inside - cell_len(piece)
     text_before = canvas.text(cell.before)
-    before = canvas.cut_left(text_before, rest // 2)
+    half = rest // 2
+    before = canvas.cut_left(text_before, half)
     rest -= cell_len(before)
     text_after = canvas.text(cell.after)
     after = canvas.cut(text_after, rest)
     marked = left + piece + right
+    marked_tone = cell.tone or tone
     return (
         Span(before, tone),
-        Span(marked, cell.tone or tone),
+        Span(marked, marked_tone),
         Span(after, tone),
     )
