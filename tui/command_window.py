@@ -28,42 +28,58 @@ class Commands(Provider):
     grouped by what it belongs to.
     """
 
-    def _applicable(self) -> Iterator[tuple[Command, Callable[[], Any]]]:
+    def _entries(self) -> Iterator[PaletteEntry]:
         run_action = self.app.run_action
         for active in active_commands(self.screen):
             command = active.command
             if command.palette and active.enabled:
                 run = partial(run_action, command.name, active.node)
-                yield command, run
+                yield PaletteEntry(command, run)
 
     async def discover(self) -> Hits:
-        for command, run in self._applicable():
-            entry = _entry(command)
-            yield DiscoveryHit(entry, run, help=self._help(command))
+        for entry in self._entries():
+            help_text = self._help(entry.command)
+            yield DiscoveryHit(entry.title, entry.run, help=help_text)
 
     async def search(self, query: str) -> Hits:
         """What has the words of the query, in its title first; where nothing has, what
         has its letters.
         """
-        applicable = [*self._applicable()]
+        entries = list(self._entries())
         matcher = self.matcher(query)
-        scores = [_by_words(command, query) for command, _ in applicable]
+        scores = [_by_words(entry.command, query) for entry in entries]
         if not any(scores):
-            scores = [
-                matcher.match(f"{_entry(command)} {command.help}")
-                for command, _ in applicable
-            ]
-        for (command, run), score in zip(applicable, scores, strict=True):
+            scores = [matcher.match(entry.text) for entry in entries]
+        scored = zip(entries, scores, strict=True)
+        for entry, score in scored:
             if score > 0:
-                title = matcher.highlight(_entry(command))
-                yield Hit(score, title, run, help=self._help(command))
+                title = matcher.highlight(entry.title)
+                help_text = self._help(entry.command)
+                yield Hit(score, title, entry.run, help=help_text)
 
     def _help(self, command: Command) -> str:
         """Its keys, and what its title does not say."""
         keymap = services(self.app).keymap
-        keys = " ".join(command.key_names(keymap))
-        parts = [part for part in (keys, command.rest) if part]
+        names = command.key_names(keymap)
+        keys = " ".join(names)
+        parts = filter(None, (keys, command.rest))
         return "   ".join(parts)
+
+
+class PaletteEntry(NamedTuple):
+    """A command that the palette lists, and what does it."""
+
+    command: Command
+    run: Callable[[], Any]
+
+    @property
+    def title(self) -> str:
+        return _entry(self.command)
+
+    @property
+    def text(self) -> str:
+        """What letters are looked for in."""
+        return f"{self.title} {self.command.help}"
 
 
 def _by_words(command: Command, query: str) -> float:
@@ -71,18 +87,27 @@ def _by_words(command: Command, query: str) -> float:
     group, 2 with the rest of its help, 1 with words that mean it, else 0.
     """
     asked = query.lower().split()
+    if not asked:
+        return 0.0
+    title = _entry(command)
     words: list[str] = []
     better = 3.0
-    for text in (_entry(command), command.rest, command.also):
-        words += _WORD.findall(text.lower())
-        if asked and all(_begins(part, words) for part in asked):
+    for text in (title, command.rest, command.also):
+        small_letters = text.lower()
+        words += _WORD.findall(small_letters)
+        if _all_begin(asked, words):
             return better
         better -= 1
     return 0.0
 
 
-def _begins(part: str, words: list[str]) -> bool:
-    return any(word.startswith(part) for word in words)
+def _all_begin(parts: list[str], words: list[str]) -> bool:
+    """Whether each part begins one of the words."""
+    for part in parts:
+        beginning = [word for word in words if word.startswith(part)]
+        if not beginning:
+            return False
+    return True
 
 
 def _entry(command: Command) -> str:
@@ -111,8 +136,8 @@ def active_commands(screen: Screen[Any]) -> Iterator[ActiveCommand]:
             continue
         node = active.node
         enabled = active.enabled
-        if isinstance(node, BaseScreen) and not node.applies(command.name):
-            enabled = False
+        if isinstance(node, BaseScreen):
+            enabled = enabled and node.applies(command.name)
         if command.scope == "app":
             node = screen.app
         yield ActiveCommand(command, node, enabled)
@@ -120,7 +145,8 @@ def active_commands(screen: Screen[Any]) -> Iterator[ActiveCommand]:
         # A list takes Enter before its screen does: what the screen calls it counts.
         for command in commands(*screen.SCOPES):
             if command.id in remaining:
-                yield ActiveCommand(command, screen, screen.applies(command.name))
+                enabled = screen.applies(command.name)
+                yield ActiveCommand(command, screen, enabled)
 
 
 class CommandWindow(CommandPalette, SafeScreen[None]):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 from logdrift.core.errors import InputError
@@ -59,6 +60,7 @@ class CommandLine:
         elsewhere: Callable[[str], str],
     ) -> None:
         self._commands = list(commands)
+        self._listed = [command for command in self._commands if command.listed]
         self._takers = takers
         self._elsewhere = elsewhere
 
@@ -66,37 +68,45 @@ class CommandLine:
 
     def parse(self, text: str) -> Callable[[], object]:
         """What a text does. InputError for what is no command, with the nearest one."""
-        name, words = _split(text)
-        command = self._exactly(plain_name(text))
-        if words and command is None:
-            taker = self._taker(name)
-            if taker is not None:
-                taker.check(words)
-                return lambda: taker.take(words)
-        return self._command(text).run
+        whole_name = plain_name(text)
+        command = self._exactly(whole_name)
+        if command is not None:
+            return command.run
+        typed = _split(text)
+        words = typed.words
+        taker = self._taker(typed.name)
+        if words and taker is not None:
+            taker.check(words)
+            return partial(taker.take, words)
+        command = self._abbreviated(text)
+        return command.run
 
     def _taker(self, name: str) -> WordTaker | None:
         """The command that takes words whose name is, or only begins with, this."""
-        if name in self._takers:
-            return self._takers[name]
-        beginning = [other for other in self._takers if other.startswith(name)]
+        takers = self._takers
+        if name in takers:
+            return takers[name]
+        beginning = _beginning(takers, name)
         if len(beginning) == 1:
-            return self._takers[beginning[0]]
+            (only_name,) = beginning
+            return takers[only_name]
         return None
 
-    def _command(self, text: str) -> TypedCommand:
-        name = plain_name(text)
-        command = self._exactly(name)
-        if command is not None:
-            return command
-        listed = [command for command in self._commands if command.listed]
-        beginning = [command for command in listed if command.name.startswith(name)]
+    def _abbreviated(self, text: str) -> TypedCommand:
+        """The only command whose name begins with the text."""
+        start = plain_name(text)
+        beginning: list[TypedCommand] = []
+        for command in self._listed:
+            if command.name.startswith(start):
+                beginning.append(command)
         if len(beginning) == 1:
             return beginning[0]
         if beginning:
             names = [command.name for command in beginning]
-            raise InputError(f"{text.strip()!r} may be {_several(names)}")
-        raise InputError(self._unknown(text))
+            several = _several(names)
+            raise InputError(f"{text.strip()!r} may be {several}")
+        reason = self._unknown(text)
+        raise InputError(reason)
 
     def _exactly(self, name: str) -> TypedCommand | None:
         """The command of that name, or that is also called so."""
@@ -114,7 +124,7 @@ class CommandLine:
         place = self._elsewhere(name)
         if place:
             return place
-        names = [command.name for command in self._commands if command.listed]
+        names = self._listed_names()
         names += self._takers
         near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
         words = f"there is no command {text.strip()!r}"
@@ -122,20 +132,24 @@ class CommandLine:
             return f"{words}: did you mean {near[0]}?"
         return f"{words}: Tab lists them"
 
+    def _listed_names(self) -> list[str]:
+        return [command.name for command in self._listed]
+
     # ---- completing
 
     def candidates(self, text: str) -> list[str]:
         """The texts that a text can become, each a whole line."""
-        name, words = _split(text)
+        typed = _split(text)
+        name = typed.name
         taker = self._takers.get(name)
-        if taker is not None and " " in text.lstrip():
-            values = [value for value in taker.values() if value.startswith(words)]
+        if taker is not None and typed.has_words:
+            values = _beginning(taker.values(), typed.words)
             return [f"{name} {value}" for value in values]
-        beginning = plain_name(text)
-        names = [command.name for command in self._commands if command.listed]
-        found = {other for other in names if other.startswith(beginning)}
-        found |= {f"{other} " for other in self._takers if other.startswith(beginning)}
-        return sorted(found)
+        start = plain_name(text)
+        lines = _beginning(self._listed_names(), start)
+        for taker_name in _beginning(self._takers, start):
+            lines.append(f"{taker_name} ")
+        return sorted(set(lines))
 
     def completed(self, text: str) -> str:
         """The text as far as all of its candidates agree."""
@@ -143,20 +157,24 @@ class CommandLine:
         if not candidates:
             return text
         common = _common_start(candidates)
-        if len(common) < len(text.lstrip()):
+        typed_length = len(text.lstrip())
+        if len(common) < typed_length:
             return text
         return common
 
     def described(self, text: str) -> str:
         """The candidates in one line, or what the only one does; "" for none."""
-        candidates = {candidate.strip() for candidate in self.candidates(text)}
-        others = sorted(candidates - {plain_name(text)})
-        command = self._exactly(plain_name(text))
-        takes_words = " " in text.lstrip()
-        if command is not None and not takes_words:
+        whole_name = plain_name(text)
+        lines = self.candidates(text)
+        candidates = set(map(str.strip, lines))
+        command = self._exactly(whole_name)
+        typed = _split(text)
+        if command is not None and not typed.has_words:
+            others = sorted(candidates - {whole_name})
             return " · ".join([command.help, *others])
         if len(candidates) != 1:
-            return " · ".join(sorted(candidates))
+            names = sorted(candidates)
+            return " · ".join(names)
         (name,) = candidates
         taker = self._takers.get(name)
         if taker is not None:
@@ -172,10 +190,27 @@ def plain_name(text: str) -> str:
     return "-".join(text.lower().replace("_", " ").replace("-", " ").split())
 
 
-def _split(text: str) -> tuple[str, str]:
-    """The first word, and what follows it."""
-    name, _, words = text.strip().partition(" ")
-    return name.lower(), words.strip()
+class _TypedText(NamedTuple):
+    """The first word of a text in small letters, and what follows it.
+
+    ``has_words``: a blank ends the first word, whether or not anything follows yet.
+    """
+
+    name: str
+    words: str
+    has_words: bool
+
+
+def _split(text: str) -> _TypedText:
+    has_words = " " in text.lstrip()
+    name, _, rest = text.strip().partition(" ")
+    small_name = name.lower()
+    words = rest.strip()
+    return _TypedText(small_name, words, has_words)
+
+
+def _beginning(names: Iterable[str], start: str) -> list[str]:
+    return [name for name in names if name.startswith(start)]
 
 
 def _common_start(texts: list[str]) -> str:

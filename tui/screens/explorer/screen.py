@@ -20,8 +20,24 @@ from logdrift.tui.models.answer_parts import ANSWER_ACTIONS
 from logdrift.tui.models.explorer import Explorer
 from logdrift.tui.models.pairs import PairView, open_pair
 from logdrift.tui.models.state import load_state
-from logdrift.tui.screens.explorer import earlier, following, jobs
 from logdrift.tui.screens.explorer.dialogue import Dialogue
+from logdrift.tui.screens.explorer.earlier import (
+    ChangeFailed,
+    ChangeFound,
+    EarlierSession,
+)
+from logdrift.tui.screens.explorer.following import Going, SessionRead, SessionWatch
+from logdrift.tui.screens.explorer.jobs import (
+    Answered,
+    Counted,
+    FlipsFound,
+    Jobs,
+    Judging,
+    NumbersMeasured,
+    Searched,
+    SequencesKept,
+    VerdictReached,
+)
 from logdrift.tui.screens.explorer.keys import ExplorerKeys
 from logdrift.tui.screens.explorer.listing import SequenceOrder
 from logdrift.tui.screens.explorer.moves import Moves
@@ -78,30 +94,32 @@ class ExplorerScreen(ExplorerKeys, PanedScreen, inherit_bindings=False):
         if place is not None:
             sequence, index = place
             start, _ = session.sequences.bounds(sequence)
-            state = replace(state, position=start + index)
+            position = start + index
+            state = replace(state, position=position)
         model = Explorer(session, state)
-        searching = jobs.Jobs(self, model)
+        searching = Jobs(self, model)
         panes = PaneGroup(model, searching.count, self._answer_keys)
         super().__init__(panes.chart, panes.tabs)
         self.model = model
         self.pane_group = panes
         self.tokens = panes.tokens
         self.sequences = panes.sequences
-        self.folder_watch = following.SessionWatch(self, model)
-        self.judging = jobs.Judging(self, model)
+        self.folder_watch = SessionWatch(self, model)
+        self.judging = Judging(self, model)
         self.jobs = searching
-        self._make_commands(searching, before)
+        self._make_commands(before)
 
-    def _make_commands(self, searching: jobs.Jobs, before: Path | None) -> None:
+    def _make_commands(self, before: Path | None) -> None:
         model = self.model
         panes = self.pane_group
+        searching = self.jobs
         dialogue = Dialogue(self)
         moves = Moves(model, panes, dialogue, searching, self.to_tokens)
         listing = SequenceOrder(model, panes, dialogue, searching)
         self.dialogue = dialogue
         self.moves = moves
         self.listing = listing
-        self.earlier = earlier.EarlierSession(
+        self.earlier = EarlierSession(
             self,
             model,
             panes,
@@ -149,7 +167,8 @@ class ExplorerScreen(ExplorerKeys, PanedScreen, inherit_bindings=False):
         )
 
     def _open_pair(self, labels: Labels) -> None:
-        self.other_screens.open_pair(labels, self.take_pair)
+        screens = self.other_screens
+        screens.open_pair(labels, self.take_pair)
 
     def jump(self, position: int) -> None:
         """Put the cursor on a token; one key goes back."""
@@ -179,8 +198,9 @@ class ExplorerScreen(ExplorerKeys, PanedScreen, inherit_bindings=False):
         model = self.model
         model.keep_explained(session, explanation)
         if model.labels == explanation.labels:
+            pair = explanation.pair
             answer = explanation.found.answer
-            model.answer = line_of(answer, explanation.pair)
+            model.answer = line_of(answer, pair)
             self.pane_group.show_heading()
 
     # ---- coming, going and drawing
@@ -212,7 +232,9 @@ class ExplorerScreen(ExplorerKeys, PanedScreen, inherit_bindings=False):
         if self._notice:
             self.warn(self._notice)
         if self._on:
-            getattr(self, f"action_{self._on}")()
+            action = f"action_{self._on}"
+            open_screen = getattr(self, action)
+            open_screen()
             self.call_later(self._pass_through)
 
     # ---- opened for the sake of a screen on it
@@ -221,7 +243,8 @@ class ExplorerScreen(ExplorerKeys, PanedScreen, inherit_bindings=False):
         """A screen opened over this one at once: it leads back to where it came
         from.
         """
-        self._passed = self.app.screen is not self
+        front = self.app.screen
+        self._passed = front is not self
 
     @on(events.ScreenResume)
     def _on_screen_left(self) -> None:
@@ -244,97 +267,108 @@ class ExplorerScreen(ExplorerKeys, PanedScreen, inherit_bindings=False):
         """Draw the panes that have come into sight: hidden ones are not kept up to
         date.
         """
-        self.pane_group.show_heading()
-        self.pane_group.show_token()
-        self.pane_group.show_chart()
+        panes = self.pane_group
+        panes.show_heading()
+        panes.show_token()
+        panes.show_chart()
 
     def recoloured(self) -> None:
         self.pane_group.show_passage()
 
     def _show_model(self) -> None:
         """Another session or pair is looked at."""
-        self.pane_group.change = None
-        self.pane_group.show_all()
+        panes = self.pane_group
+        panes.change = None
+        panes.show_all()
         self.listing.filter_again()
         self.show_hints()
 
     def _answer_keys(self) -> dict[str, str]:
         """The keys of the commands that parts of the answer lead to, by action."""
         keymap = self.logdrift.keymap
-        return {
-            command.action: next(iter(command.key_names(keymap)), "")
-            for command in commands("explorer")
-            if command.action in ANSWER_ACTIONS
-        }
+        keys: dict[str, str] = {}
+        for command in commands("explorer"):
+            if command.action in ANSWER_ACTIONS:
+                names = command.key_names(keymap)
+                keys[command.action] = next(iter(names), "")
+        return keys
 
     # ---- messages of threads
 
-    @on(following.SessionRead)
-    def _on_session_read(self, message: following.SessionRead) -> None:
+    @on(SessionRead)
+    def _on_session_read(self, message: SessionRead) -> None:
         model = self.model
-        model.progress = message.progress
+        progress = message.progress
+        model.progress = progress
         model.problem = message.problem
-        if message.progress != "running":
+        if progress != "running":
             model.live = None
         model.take(message.session, message.view)
         self._show_model()
         self.judging.want()
         self.earlier.compare_again()
 
-    @on(following.Going)
-    def _on_going(self, message: following.Going) -> None:
-        if message.live != self.model.live:
-            self.model.live = message.live
+    @on(Going)
+    def _on_going(self, message: Going) -> None:
+        model = self.model
+        if message.live != model.live:
+            model.live = message.live
             self.pane_group.show_heading()
 
-    @on(jobs.VerdictReached)
-    def _on_verdict_reached(self, message: jobs.VerdictReached) -> None:
-        if message.view.pair is self.model.pair:
-            self.model.view = message.view
+    @on(VerdictReached)
+    def _on_verdict_reached(self, message: VerdictReached) -> None:
+        model = self.model
+        view = message.view
+        if view.pair is model.pair:
+            model.view = view
             self.pane_group.show_numbers()
 
-    @on(jobs.NumbersMeasured)
-    def _on_numbers_measured(self, message: jobs.NumbersMeasured) -> None:
+    @on(NumbersMeasured)
+    def _on_numbers_measured(self, message: NumbersMeasured) -> None:
         self.judging.measured(message)
-        if message.pair is self.model.pair:
-            self.model.numbers = message.numbers
+        model = self.model
+        if message.pair is model.pair:
+            model.numbers = message.numbers
             self.pane_group.show_numbers()
 
-    @on(jobs.Answered)
-    def _on_answered(self, message: jobs.Answered) -> None:
+    @on(Answered)
+    def _on_answered(self, message: Answered) -> None:
         self.judging.answered(message)
+        model = self.model
+        line = message.line
         # While a pair grows, an answer is shown until there is one of a longer state.
-        if message.line.labels == self.model.labels:
-            self.model.answer = message.line
+        if line.labels == model.labels:
+            model.answer = line
             self.pane_group.show_heading()
 
-    @on(jobs.Counted)
-    def _on_counted(self, message: jobs.Counted) -> None:
+    @on(Counted)
+    def _on_counted(self, message: Counted) -> None:
         model = self.model
         if message.pair is model.pair:
             model.counts.keep(message.key, message.positions)
             self.pane_group.show_legend()
 
-    @on(jobs.FlipsFound)
-    def _on_flips_found(self, message: jobs.FlipsFound) -> None:
-        if message.pair is self.model.pair:
-            self.model.flips = message.positions
+    @on(FlipsFound)
+    def _on_flips_found(self, message: FlipsFound) -> None:
+        model = self.model
+        if message.pair is model.pair:
+            model.flips = message.positions
             self.moves.flips_found()
 
-    @on(jobs.Searched)
-    def _on_searched(self, message: jobs.Searched) -> None:
+    @on(Searched)
+    def _on_searched(self, message: Searched) -> None:
         self.search.ended(message)
 
-    @on(jobs.SequencesKept)
-    def _on_filtered(self, message: jobs.SequencesKept) -> None:
+    @on(SequencesKept)
+    def _on_filtered(self, message: SequencesKept) -> None:
         self.listing.filtered(message)
 
-    @on(earlier.ChangeFound)
-    def _on_change_found(self, message: earlier.ChangeFound) -> None:
+    @on(ChangeFound)
+    def _on_change_found(self, message: ChangeFound) -> None:
         self.earlier.found(message)
 
-    @on(earlier.ChangeFailed)
-    def _on_change_failed(self, message: earlier.ChangeFailed) -> None:
+    @on(ChangeFailed)
+    def _on_change_failed(self, message: ChangeFailed) -> None:
         self.earlier.failed(message)
 
     # ---- messages of panes
@@ -342,15 +376,18 @@ class ExplorerScreen(ExplorerKeys, PanedScreen, inherit_bindings=False):
     @on(Tokens.CursorMoved)
     def _on_cursor_moved(self, message: Tokens.CursorMoved) -> None:
         # Not the message's index: a key that came meanwhile may have moved the cursor.
-        start, _ = self.model.bounds
-        self.model.place(start + self.tokens.cursor)
+        model = self.model
+        start, _ = model.bounds
+        position = start + self.tokens.cursor
+        model.place(position)
         self.pane_group.show_token_soon()
         self.say("")
 
     @on(Tokens.Left)
     def _on_tokens_left(self, message: Tokens.Left) -> None:
-        backwards = message.step < 0
-        self.moves.next_sequence(message.step, at_end=backwards)
+        step = message.step
+        backwards = step < 0
+        self.moves.next_sequence(step, at_end=backwards)
 
     @on(Tokens.Labelled)
     def _on_labelled(self, message: Tokens.Labelled) -> None:
@@ -371,9 +408,10 @@ class ExplorerScreen(ExplorerKeys, PanedScreen, inherit_bindings=False):
     @on(Rows.Moved, "#sequences")
     @on(Rows.Chosen, "#sequences")
     def _on_sequence(self, message: Rows.Moved | Rows.Chosen) -> None:
-        if message.index >= len(self.model.listing):
+        index = message.index
+        if index >= len(self.model.listing):
             return  # a filter has made the list shorter meanwhile
-        self.moves.to_listed(message.index)
+        self.moves.to_listed(index)
         if isinstance(message, Rows.Chosen):
             self.to_tokens()
 
@@ -391,7 +429,8 @@ class ExplorerScreen(ExplorerKeys, PanedScreen, inherit_bindings=False):
         await self.run_action(message.action)
 
     def _show_change_chart(self) -> None:
-        self.action_chart(index_of("change"))
+        chart = index_of("change")
+        self.action_chart(chart)
 
     def action_end_search(self) -> None:
         """Esc ends the zoom, then the search, then removes the filter."""
@@ -414,7 +453,8 @@ class ExplorerScreen(ExplorerKeys, PanedScreen, inherit_bindings=False):
         column = self.model.next_order()
         if column:
             self.pane_group.show_token()
-            self.say(f"alternatives in the order of {visible(column)}")
+            name = visible(column)
+            self.say(f"alternatives in the order of {name}")
 
     def action_copy(self) -> None:
         if self.session.sequences.tokens:
@@ -443,7 +483,8 @@ class ExplorerScreen(ExplorerKeys, PanedScreen, inherit_bindings=False):
         self.other_screens.open_why(self)
 
     def action_worst(self) -> None:
-        self.other_screens.open_worst(self, self.jobs.filter_input)
+        screens = self.other_screens
+        screens.open_worst(self, self.jobs.filter_input)
 
     def action_report(self) -> None:
         self.other_screens.open_report()
@@ -453,7 +494,9 @@ class ExplorerScreen(ExplorerKeys, PanedScreen, inherit_bindings=False):
         from logdrift.tui.screens.save_page import save_page
 
         model = self.model
-        save_page(self, self.session.folder, model.labels, model.state.marks)
+        folder = self.session.folder
+        marks = model.state.marks
+        save_page(self, folder, model.labels, marks)
 
     def action_log(self) -> None:
         self.other_screens.open_log()
