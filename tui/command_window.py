@@ -33,7 +33,8 @@ class Commands(Provider):
         for active in active_commands(self.screen):
             command = active.command
             if command.palette and active.enabled:
-                run = partial(run_action, command.name, active.node)
+                node = active.node
+                run = partial(run_action, command.name, node)
                 yield PaletteEntry(command, run)
 
     async def discover(self) -> Hits:
@@ -160,7 +161,8 @@ class CommandWindow(CommandPalette, SafeScreen[None]):
 
     def on_mount(self) -> None:
         # A cursor that blinks is sent again and again, over every slow line.
-        self.query_one(Input).cursor_blink = False
+        query = self.query_one(Input)
+        query.cursor_blink = False
 
     def _action_command_list(self, action: str) -> None:
         # Commands that were listed a moment ago have no lines yet: Textual looks for

@@ -65,8 +65,8 @@ def set_parts(
         placed = _changed(placed, name, _whole, room)
     flowed = _flow(placed, room)
     if len(flowed) == 1:
-        (line,) = flowed
-        flowed = _halves(line)
+        only_line = flowed[0]
+        flowed = _halves(only_line)
     return [_stretched(line, room) for line in flowed]
 
 
@@ -88,8 +88,16 @@ def _short(parts: Sequence[AnswerPart], room: int) -> PlacedLine:
     for name in _FIRST_DROPPED:
         if _fits(placed, room):
             return placed
-        placed = [entry for entry in placed if entry.part.name != name]
+        placed = _without(placed, name)
     return [_cut_part(entry, room) for entry in placed]
+
+
+def _without(placed: PlacedLine, name: str) -> PlacedLine:
+    remaining: PlacedLine = []
+    for entry in placed:
+        if entry.part.name != name:
+            remaining.append(entry)
+    return remaining
 
 
 def _cut_part(entry: PlacedPart, room: int) -> PlacedPart:

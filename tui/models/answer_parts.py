@@ -98,10 +98,12 @@ def _without_meaning(part: AnswerPart) -> AnswerPart:
 def _parts(explorer: Explorer, pair: Pair) -> Iterator[AnswerPart]:
     view = explorer.view
     if view is None or view.gate is None or view.stats is None:
-        yield AnswerPart("verdict", "judging …", "judging …", "muted", "")
+        words = "judging …"
+        yield AnswerPart("verdict", words, words, "muted", "")
         return
     yield verdict_part(view.gate)
-    yield from _explained(explorer.answer, view.stats.mae)
+    mae = view.stats.mae
+    yield from _explained(explorer.answer, mae)
     yield from _worst(explorer, pair)
     yield from _share(explorer, pair)
     yield from _floor(explorer)
@@ -111,11 +113,11 @@ def _explained(line: AnswerLine | None, mae: float | None) -> Iterator[AnswerPar
     """Size and cause: what the diagnosis says, once it is there."""
     if line is None:
         yield size_part(None, mae)
-        yield AnswerPart("cause", "looking for the cause …", "cause …", "muted", "why")
+        yield _cause("looking for the cause …", "cause …", "muted")
     elif line.answer is None:
         yield size_part(None, mae)
-        words = line.sentence
-        yield AnswerPart("cause", words, "not explained", "warn", "why", ends_line=True)
+        unexplained = _cause(line.sentence, "not explained", "warn")
+        yield unexplained._replace(ends_line=True)
     else:
         yield size_part(line.answer, mae)
         yield cause_part(line.answer)
@@ -127,8 +129,9 @@ def verdict_part(gate: Gate) -> AnswerPart:
     refused = gate.verdict == "not_comparable"
     text = words
     if refused:
-        reason = visible(gate.reasons[0].text)
-        text = f"{words}: {reason.rstrip('.')}"
+        first = gate.reasons[0]
+        reason = visible(first.text).rstrip(".")
+        text = f"{words}: {reason}"
     brief = words
     if gate.verdict == "caution":
         brief = "caution"
@@ -160,11 +163,11 @@ def cause_part(answer: Answer) -> AnswerPart:
     """The likeliest cause, how sure it is, and what has proved it."""
     title = visible(answer.title)
     if answer.cause == "noise":
-        return AnswerPart("cause", title, "numerical noise", "good", "why")
+        return _cause(title, "numerical noise", "good")
     if answer.cause is None:
         words = title or "nothing to explain"
         brief = _UNKNOWN_CAUSES.get(words, words)
-        return AnswerPart("cause", words, brief, "warn", "why")
+        return _cause(words, brief, "warn")
     tone: Tone = "warn"
     if answer.proof or answer.sureness == "certain":
         tone = "bad"
@@ -172,7 +175,12 @@ def cause_part(answer: Answer) -> AnswerPart:
     text = brief
     if answer.proof:
         brief = f"proven {title}"
-        text = f"proven {title}: {visible(answer.proof)}"
+        proof = visible(answer.proof)
+        text = f"{brief}: {proof}"
+    return _cause(text, brief, tone)
+
+
+def _cause(text: str, brief: str, tone: Tone) -> AnswerPart:
     return AnswerPart("cause", text, brief, tone, "why")
 
 
@@ -189,7 +197,8 @@ def _worst(explorer: Explorer, pair: Pair) -> Iterator[AnswerPart]:
         return
     session = explorer.session
     place = write_place(session.sequences, position)
-    delta = signed(float(pair.delta[position]), 2)
+    nats = float(pair.delta[position])
+    delta = signed(nats, 2)
     text = token_text(session, position)
     if bool(pair.broken[position]):
         delta = "NaN"
@@ -224,4 +233,5 @@ def _floor(explorer: Explorer) -> Iterator[AnswerPart]:
 
 
 def _plain(name: str, text: str, action: str, brief: str = "") -> AnswerPart:
-    return AnswerPart(name, text, brief or text, "plain", action)
+    brief = brief or text
+    return AnswerPart(name, text, brief, "plain", action)

@@ -13,6 +13,9 @@ from logdrift.core.errors import InputError
 _SHOWN = 8
 """Names that a message lists at most."""
 
+Run = Callable[[], object]
+Take = Callable[[str], object]
+
 
 def _no_values() -> Sequence[str]:
     return ()
@@ -27,8 +30,8 @@ class WordTaker(NamedTuple):
     """
 
     words: str
-    take: Callable[[str], object]
-    check: Callable[[str], object]
+    take: Take
+    check: Take
     values: Callable[[], Sequence[str]] = _no_values
 
 
@@ -43,7 +46,7 @@ class TypedCommand:
     name: str
     others: tuple[str, ...]
     help: str
-    run: Callable[[], object]
+    run: Run
     listed: bool = True
 
 
@@ -66,7 +69,7 @@ class CommandLine:
 
     # ---- what is meant
 
-    def parse(self, text: str) -> Callable[[], object]:
+    def parse(self, text: str) -> Run:
         """What a text does. InputError for what is no command, with the nearest one."""
         whole_name = plain_name(text)
         command = self._exactly(whole_name)
@@ -143,7 +146,8 @@ class CommandLine:
         name = typed.name
         taker = self._takers.get(name)
         if taker is not None and typed.has_words:
-            values = _beginning(taker.values(), typed.words)
+            all_values = taker.values()
+            values = _beginning(all_values, typed.words)
             return [f"{name} {value}" for value in values]
         start = plain_name(text)
         lines = _beginning(self._listed_names(), start)
@@ -171,7 +175,8 @@ class CommandLine:
         typed = _split(text)
         if command is not None and not typed.has_words:
             others = sorted(candidates - {whole_name})
-            return " · ".join([command.help, *others])
+            words = [command.help, *others]
+            return " · ".join(words)
         if len(candidates) != 1:
             names = sorted(candidates)
             return " · ".join(names)
@@ -187,7 +192,11 @@ class CommandLine:
 
 def plain_name(text: str) -> str:
     """A name as it is compared: small letters, parts joined by hyphens."""
-    return "-".join(text.lower().replace("_", " ").replace("-", " ").split())
+    name = text.lower()
+    for joint in "_-":
+        name = name.replace(joint, " ")
+    parts = name.split()
+    return "-".join(parts)
 
 
 class _TypedText(NamedTuple):

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from logdrift.core.compare.pair_numbers import PairNumbers
+    from logdrift.core.compare.pairs import PairLabels
     from logdrift.core.session.progress import Live
     from logdrift.tui.models.answer import AnswerLine
     from logdrift.tui.models.inspection import Inspection
@@ -76,7 +77,7 @@ class Explorer:
         self.order_by = 0
         """The column whose order the alternatives of the inspector have."""
         self.fragments = FragmentCache(session.pieces)
-        self._explanations: dict[tuple[str, str], WhyView] = {}
+        self._explanations: dict[PairLabels, WhyView] = {}
 
     # ---- the pair
 
@@ -87,7 +88,7 @@ class Explorer:
         return self.view.pair
 
     @property
-    def labels(self) -> tuple[str, str] | None:
+    def labels(self) -> PairLabels | None:
         if self.view is None:
             return None
         return self.view.labels
@@ -121,7 +122,8 @@ class Explorer:
         if answer is not None and answer.labels != self.labels:
             self.answer = None
         self.sequence = -1
-        self._put(self._first_position())
+        position = self._first_position()
+        self._put(position)
         self.list_again()
 
     def _first_position(self) -> int:
@@ -142,7 +144,7 @@ class Explorer:
         self.problem = None
         self.take(self.session, view)
 
-    def explained(self, session: Session, labels: tuple[str, str]) -> WhyView | None:
+    def explained(self, session: Session, labels: PairLabels) -> WhyView | None:
         """The explanation of a pair that was worked out for this state of the
         folder.
         """
@@ -222,11 +224,12 @@ class Explorer:
         """The tokens beyond the threshold, the largest |delta| first."""
         from logdrift.tui.models.sizes import SizeOrder  # not for the first screen
 
-        if self.pair is None:
+        pair = self.pair
+        if pair is None:
             return np.empty(0, np.int64)
         if self._size_order is None:
             self._size_order = SizeOrder()
-        return self._size_order.positions(self.pair, self.threshold)
+        return self._size_order.positions(pair, self.threshold)
 
     def next_by_size(self, step: int) -> int | None:
         """The token with the next smaller |delta| (``step`` -1: larger).
@@ -237,7 +240,9 @@ class Explorer:
 
         positions = self.sizes
         place = place_in(positions, self.position)
-        following = 0 if place is None else place + step
+        following = 0
+        if place is not None:
+            following = place + step
         if 0 <= following < len(positions):
             return int(positions[following])
         return None
@@ -251,7 +256,8 @@ class Explorer:
 
     def next_sequence(self, step: int, *, at_end: bool = False) -> int | None:
         """The first token of the next listed sequence; ``at_end``: its last token."""
-        sequence = self.listing.neighbour(self.sequence, step)
+        listing = self.listing
+        sequence = listing.neighbour(self.sequence, step)
         if sequence is None:
             return None
         sequences = self.session.sequences

@@ -34,6 +34,7 @@ _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?"
 _COMPARISON = re.compile(rf"(\w*)([<>])=?({_NUMBER})(%?)", re.IGNORECASE)
 _SIZE = "size"
 _DELTA = "delta"
+_DELTA_NAMES = (_DELTA, "Δ", "δ")
 SEQUENCE_NUMBERS = tuple(
     reduction.name
     for reduction in per_sequence.REDUCTIONS
@@ -103,37 +104,48 @@ class TokenFilter:
         Walks all tokens: not for an event loop.
         """
         flags = self._of_tokens(of)
-        sequences = self._of_sequences(of)
-        lengths = np.diff(of.sequences.offsets)
-        flags &= np.repeat(sequences, lengths)
+        kept_sequences = self._of_sequences(of)
+        offsets = of.sequences.offsets
+        lengths = np.diff(offsets)
+        flags &= np.repeat(kept_sequences, lengths)
         return np.flatnonzero(flags)
 
     def keeps(self, of: FilterInput) -> Flags:
         """The sequences, bool[S], that hold such a token."""
-        sequences = self._of_sequences(of)
+        kept_sequences = self._of_sequences(of)
         if not self._about_tokens:
-            return sequences
-        positions = np.flatnonzero(self._of_tokens(of))
-        return sequences & sequences_with(positions, of.sequences.offsets)
+            return kept_sequences
+        flags = self._of_tokens(of)
+        positions = np.flatnonzero(flags)
+        with_token = sequences_with(positions, of.sequences.offsets)
+        return kept_sequences & with_token
 
     @property
     def _about_tokens(self) -> bool:
-        of_tokens = [bound for bound in self.bounds if bound.of_token]
-        asks = (self.words, self.ids, self.marked, self.beyond, of_tokens)
-        return any(map(bool, asks))
+        if self.words or self.ids:
+            return True
+        if self.marked or self.beyond:
+            return True
+        return any(bound.of_token for bound in self.bounds)
 
     def _of_tokens(self, of: FilterInput) -> Flags:
         """Which tokens its conditions on tokens keep, bool[N]."""
         count = of.sequences.tokens
         flags = np.ones(count, np.bool_)
         if self.words:
-            flags &= _covered(of.find(self.words), count)
+            matches = of.find(self.words)
+            flags &= _covered(matches, count)
         if self.ids:
-            flags &= _covered(find_ids(of.sequences, list(self.ids)), count)
+            ids = list(self.ids)
+            matches = find_ids(of.sequences, ids)
+            flags &= _covered(matches, count)
         if self.marked:
-            flags &= _at(of.marked[of.marked < count], count)
+            exists = of.marked < count
+            marked = of.marked[exists]
+            flags &= _at(marked, count)
         if self.beyond:
-            flags &= _at(_divergent(of), count)
+            divergent = _divergent(of)
+            flags &= _at(divergent, count)
         for bound in self.bounds:
             if bound.of_token:
                 flags &= _where(bound, of, count)
@@ -141,15 +153,17 @@ class TokenFilter:
 
     def _of_sequences(self, of: FilterInput) -> Flags:
         """Which sequences its conditions on sequences keep, bool[S]."""
-        flags = np.ones(len(of.sequences), np.bool_)
+        count = len(of.sequences)
+        flags = np.ones(count, np.bool_)
         for bound in self.bounds:
             if bound.of_token:
                 continue
-            kept = np.zeros(len(of.sequences), np.bool_)
+            kept = np.zeros(count, np.bool_)
             if of.pair is not None:
                 reduction = per_sequence.reduction(bound.name)
                 numbers = reduction.values(of.pair, of.threshold)
-                kept[: len(numbers)] = bound.holds(numbers)
+                compared = len(numbers)
+                kept[:compared] = bound.holds(numbers)
             flags &= kept
         return flags
 
@@ -159,7 +173,8 @@ def _covered(matches: Matches, count: int) -> Flags:
     change = np.zeros(count + 1, np.int64)
     np.add.at(change, matches.starts, 1)
     np.add.at(change, matches.ends, -1)
-    return np.cumsum(change[:-1]) > 0
+    depth = np.cumsum(change[:-1])
+    return depth > 0
 
 
 def _at(positions: Positions, count: int) -> Flags:
@@ -181,9 +196,13 @@ def _where(bound: Bound, of: FilterInput, count: int) -> Flags:
     if pair is None:
         return flags
     if bound.name == _SIZE:
-        flags[: pair.tokens] = bound.holds(token_sizes(pair))
+        sizes = token_sizes(pair)
+        kept = bound.holds(sizes)
     else:
-        flags[: pair.tokens] = bound.holds(pair.delta) & pair.scored
+        kept = bound.holds(pair.delta)
+        kept &= pair.scored
+    compared = pair.tokens
+    flags[:compared] = kept
     return flags
 
 
@@ -208,7 +227,8 @@ def parse_filter(text: str) -> TokenFilter:
         return TokenFilter(words=text)
     else:
         _refuse_half_comparison(rest)
-    return _joined(conditions, TokenFilter(words=rest))
+    words = TokenFilter(words=rest)
+    return _joined(conditions, words)
 
 
 def filter_problem(text: str) -> str:
@@ -221,12 +241,15 @@ def filter_problem(text: str) -> str:
 
 
 def _is_quoted(text: str) -> bool:
-    return len(text) > 2 and text[0] == text[-1] == '"'
+    first = text[:1]
+    last = text[-1:]
+    return len(text) > 2 and first == last == '"'
 
 
 def _only_signs(conditions: TokenFilter) -> bool:
     """Whether no condition compares with a number."""
-    return all(bound in _SIGNS.values() for bound in conditions.bounds)
+    signs = _SIGNS.values()
+    return all(bound in signs for bound in conditions.bounds)
 
 
 def _split(text: str) -> tuple[TokenFilter, str]:
@@ -260,40 +283,47 @@ def _condition(word: str) -> TokenFilter | None:
         return TokenFilter(marked=True)
     if word == ">":
         return TokenFilter(beyond=True)
-    if word in _SIGNS:
-        return TokenFilter(bounds=(_SIGNS[word],))
-    written = _COMPARISON.fullmatch(word.replace("−", "-"))
-    if written is None:
-        return None
-    name, sign_text, number, is_percent = written.groups()
-    value = float(number)
-    if is_percent:
-        value /= 100
-    bound = _bound(
-        word, name.lower(), sign_text == ">", value, signed=number[0] in "+-"
-    )
+    bound = _SIGNS.get(word)
+    if bound is None:
+        written = _COMPARISON.fullmatch(word.replace("−", "-"))
+        if written is None:
+            return None
+        bound = _bound(word, written)
     return TokenFilter(bounds=(bound,))
 
 
-def _bound(word: str, name: str, above: bool, value: float, *, signed: bool) -> Bound:
+def _bound(word: str, written: re.Match[str]) -> Bound:
     """The bound of a comparison. InputError for one that says nothing."""
-    if name in ("", "Δ", "δ", _DELTA):
-        if signed or name:
-            return Bound(_DELTA, above, value)
-        if above:
-            return Bound(_SIZE, above, value)
-        raise InputError(
-            f"{word!r} holds for nearly every token: write <-{value:g} where B gives"
-            f" more, or worst<{value:g}"
-        )
+    name, sign, number, is_percent = written.groups()
+    name = name.lower()
+    above = sign == ">"
+    value = float(number)
+    if is_percent:
+        value /= 100
+    if name in _DELTA_NAMES:
+        return Bound(_DELTA, above, value)
     if name in SEQUENCE_NUMBERS:
         return Bound(name, above, value)
+    if name:
+        advice = _name_advice(name)
+        raise InputError(f'there is no number {name!r}: {advice} As text: "{word}"')
+    if number[0] in "+-":
+        return Bound(_DELTA, above, value)
+    if above:
+        return Bound(_SIZE, above, value)
+    raise InputError(
+        f"{word!r} holds for nearly every token: write <-{value:g} where B gives"
+        f" more, or worst<{value:g}"
+    )
+
+
+def _name_advice(name: str) -> str:
+    """What to write instead of a number that does not exist."""
     near = difflib.get_close_matches(name, SEQUENCE_NUMBERS, n=1)
     if near:
-        advice = f"did you mean {near[0]}?"
-    else:
-        advice = f"use {', '.join(SEQUENCE_NUMBERS)}"
-    raise InputError(f'there is no number {name!r}: {advice} As text: "{word}"')
+        return f"did you mean {near[0]}?"
+    names = ", ".join(SEQUENCE_NUMBERS)
+    return f"use {names}"
 
 
 def _with_ids(conditions: TokenFilter, text: str) -> TokenFilter:
@@ -302,7 +332,8 @@ def _with_ids(conditions: TokenFilter, text: str) -> TokenFilter:
         raise InputError(
             f'{text!r} is not an id: write #30010, or "{text}" for the text'
         )
-    return _joined(conditions, TokenFilter(ids=tuple(ids)))
+    with_ids = TokenFilter(ids=tuple(ids))
+    return _joined(conditions, with_ids)
 
 
 def _refuse_half_comparison(text: str) -> None:

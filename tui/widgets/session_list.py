@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from rich.cells import cell_len
 from textual.events import Click
@@ -103,7 +103,14 @@ _NAME_CELLS = 44
 _HEAD_LINES = 2
 
 
-def layout(width: int, wanted: str = "") -> list[tuple[str, int]]:
+class ColumnRoom(NamedTuple):
+    """A column that is shown, and how wide."""
+
+    name: str
+    cells: int
+
+
+def layout(width: int, wanted: str = "") -> list[ColumnRoom]:
     """The columns that a width holds with their cells: ``wanted`` next to the name,
     then the most important ones that fit; what is left is the name's.
     """
@@ -113,7 +120,8 @@ def layout(width: int, wanted: str = "") -> list[tuple[str, int]]:
         sizes["cause"] = _CAUSE_CELLS
     chosen: list[str] = []
     used = 1
-    for name in sorted(COLUMNS, key=_rank_beside(wanted)):
+    by_rank = sorted(COLUMNS, key=_rank_beside(wanted))
+    for name in by_rank:
         needed = sizes[name] + 1
         if used + needed > width and chosen:
             continue
@@ -123,16 +131,18 @@ def layout(width: int, wanted: str = "") -> list[tuple[str, int]]:
     spare = max(0, width - used)
     name_cells = sizes["name"] + spare
     sizes["name"] = min(name_cells, widest_name)
-    return [(name, sizes[name]) for name in COLUMNS if name in chosen]
+    in_order = [name for name in COLUMNS if name in chosen]
+    return [ColumnRoom(name, sizes[name]) for name in in_order]
 
 
 def _rank_beside(wanted: str) -> Callable[[str], int]:
     """The rank of a column; ``wanted`` comes right after the name."""
 
     def rank(name: str) -> int:
+        own_rank = COLUMNS[name].rank
         if name == wanted:
-            return min(1, COLUMNS[name].rank)
-        return COLUMNS[name].rank
+            return min(1, own_rank)
+        return own_rank
 
     return rank
 
@@ -141,9 +151,13 @@ def _badness(row: SessionRow) -> tuple[int, float] | None:
     """The worst meaning last, within it the largest MAE; None without a verdict."""
     if row.verdict is None:
         return None
-    if row.answer is None:
-        return _BADNESS.get(row.verdict, 0), row.size or 0.0
-    return _MEANINGS[row.answer.meaning], row.size or 0.0
+    size = row.size or 0.0
+    answer = row.answer
+    if answer is None:
+        badness = _BADNESS.get(row.verdict, 0)
+    else:
+        badness = _MEANINGS[answer.meaning]
+    return badness, size
 
 
 def _cause_key(row: SessionRow) -> str | None:
@@ -184,7 +198,8 @@ def matches(row: SessionRow, words: str) -> bool:
         row.created,
         answer_words(row),
     )
-    text = " ".join(texts).casefold()
+    text = " ".join(texts)
+    text = text.casefold()
     words = words.casefold()
     return all(word in text for word in words.split())
 
@@ -254,8 +269,11 @@ class SessionList(Rows):
     @property
     def shown_columns(self) -> list[str]:
         """The columns that there is room for."""
-        columns = layout(self.inner_width, self.wanted)
-        return [name for name, _ in columns]
+        return [column.name for column in self._columns]
+
+    @property
+    def _columns(self) -> list[ColumnRoom]:
+        return layout(self.inner_width, self.wanted)
 
     @property
     def note(self) -> str:
@@ -299,7 +317,8 @@ class SessionList(Rows):
         column = self.sort
         self.sessions = sorted_rows(matching, column, self.down)
         selected = self._index_of(select)
-        if _folders(sessions_before) != _folders(self.sessions):
+        folders = _folders(self.sessions)
+        if folders != _folders(sessions_before):
             self.selected = selected
             self.rows_changed()
             return
@@ -335,12 +354,15 @@ class SessionList(Rows):
         if self.line_count:
             super().action_choose()
         elif self.ways:
-            self.post_message(self.Chosen(self, 0))
+            first = self.Chosen(self, 0)
+            self.post_message(first)
 
     def _way(self, index: int, width: int) -> Strip:
         key, words = self.ways[index]
         palette = self.palette
-        runs = [(f" {key:<8}", palette.accent), (words, palette.text)]
+        key_run = (f" {key:<8}", palette.accent)
+        words_run = (words, palette.text)
+        runs = [key_run, words_run]
         return strip_of(runs, width)
 
     def fixed_line(self, y: int, width: int) -> Strip:
@@ -352,7 +374,7 @@ class SessionList(Rows):
         palette = self.palette
         margin = ("", palette.text)
         runs: Runs = [margin]
-        for name, cells in layout(self.inner_width, self.wanted):
+        for name, cells in self._columns:
             head = self._head(name, cells)
             runs.append(head)
         return strip_of(runs, width)
@@ -402,7 +424,8 @@ class SessionList(Rows):
             runs.append((f"{name} ", palette.text))
             runs.append((problem, palette.bad))
             return runs
-        for column, cells in layout(width, self.wanted):
+        columns = layout(width, self.wanted)
+        for column, cells in columns:
             runs += self._column_runs(row, column, cells)
         return runs
 
@@ -451,10 +474,10 @@ class SessionList(Rows):
         compared is no good news yet.
         """
         palette = self.palette
-        if row.answer is not None:
-            return short_verdict(row), palette.meaning(row.answer.meaning)
         style = palette.muted
-        if row.verdict == "not_comparable":
+        if row.answer is not None:
+            style = palette.meaning(row.answer.meaning)
+        elif row.verdict == "not_comparable":
             style = palette.bad
         return short_verdict(row), style
 
@@ -468,10 +491,15 @@ class SessionList(Rows):
         return number(row.size), style
 
     def _cause(self, row: SessionRow) -> Run:
-        if row.answer is None:
-            waits = row.verdict is not None
-            return "…" if waits else "", self.palette.muted
-        return row.answer.cause, self.palette.meaning(row.answer.meaning)
+        palette = self.palette
+        answer = row.answer
+        if answer is not None:
+            style = palette.meaning(answer.meaning)
+            return answer.cause, style
+        words = ""
+        if row.verdict is not None:
+            words = "…"
+        return words, palette.muted
 
     def _state(self, row: SessionRow, cells: int) -> Run:
         palette = self.palette
@@ -491,10 +519,10 @@ class SessionList(Rows):
             return
         event.stop()
         end = 0
-        for name, cells in layout(self.inner_width, self.wanted):
-            end += cells + 1
+        for column in self._columns:
+            end += column.cells + 1
             if event.x < end:
-                clicked = self.HeadClicked(name)
+                clicked = self.HeadClicked(column.name)
                 self.post_message(clicked)
                 return
 

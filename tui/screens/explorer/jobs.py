@@ -121,6 +121,7 @@ class Judging:
 
     def __init__(self, node: DOMNode, explorer: Explorer) -> None:
         self.node = node
+        self._post = node.post_message
         self._explorer = explorer
         self._rested: Labels | None = None
         self._rest_until = 0.0
@@ -139,11 +140,13 @@ class Judging:
         is_measured = explorer.numbers is not None
         if is_judged and is_measured:
             return
+        session = explorer.session
         rest = self._rest_left(view.labels)
         rests = rest > 0
-        self._judge(explorer.session, view, measure=not rests)
+        self._judge(session, view, measure=not rests)
         if rests:
-            self._timer = self.node.set_timer(rest, self.want)
+            node = self.node
+            self._timer = node.set_timer(rest, self.want)
 
     def _rest_left(self, labels: Labels) -> float:
         """The seconds for which the numbers of a pair still rest."""
@@ -172,23 +175,27 @@ class Judging:
         The numbers walk all tokens once more for each capture.
         """
         worker = get_current_worker()
+        pair = view.pair
+        labels = view.labels
         steps = []
         if view.stats is None:
             steps.append(self._reach_verdict)
         if measure:
-            steps += [self._measure, self._answer]
+            steps.append(self._measure)
+            steps.append(self._answer)
         try:
             for step in steps:
                 if not worker.is_cancelled:
-                    step(session, view.pair)
+                    step(session, pair)
         except LogdriftError:
-            if not _is_damaged(session, view.labels):
+            if not _is_damaged(session, labels):
                 raise
-            self._show_another_pair(session, view.labels)
+            self._show_another_pair(session, labels)
 
     def _reach_verdict(self, session: Session, pair: Pair) -> None:
         view = judged(session, pair)
-        self.node.post_message(VerdictReached(view))
+        message = VerdictReached(view)
+        self._post(message)
 
     def _show_another_pair(self, session: Session, labels: Labels) -> None:
         """A part of the pair is damaged: what was drawn of it must not stay."""
@@ -198,7 +205,7 @@ class Judging:
             other = PairView(pair)
         progress = self._explorer.progress
         message = SessionRead(session, other, progress, problem)
-        self.node.post_message(message)
+        self._post(message)
 
     def _measure(self, session: Session, pair: Pair) -> None:
         from logdrift.core.compare.pair_numbers import pair_numbers
@@ -207,7 +214,7 @@ class Judging:
         numbers = pair_numbers(session, pair)
         seconds = time.monotonic() - begun
         message = NumbersMeasured(pair, numbers, seconds)
-        self.node.post_message(message)
+        self._post(message)
 
     def _answer(self, session: Session, pair: Pair) -> None:
         from logdrift.tui.models.answer import answer_line
@@ -216,7 +223,7 @@ class Judging:
         line = answer_line(session, pair)
         seconds = time.monotonic() - begun
         message = Answered(line, seconds)
-        self.node.post_message(message)
+        self._post(message)
 
 
 def _is_damaged(session: Session, labels: Labels) -> bool:
@@ -230,6 +237,7 @@ class Jobs:
 
     def __init__(self, node: DOMNode, explorer: Explorer) -> None:
         self.node = node
+        self._post = node.post_message
         self._explorer = explorer
         self._index: TextIndex | None = None
         self._index_lock = threading.Lock()
@@ -239,10 +247,11 @@ class Jobs:
         """Find the tokens beyond a threshold, where the event loop would be too
         slow.
         """
-        assert levels.pair is not None
+        pair = levels.pair
+        assert pair is not None
         positions = levels.find_beyond()
-        message = Counted(levels.pair, levels.key, positions)
-        self.node.post_message(message)
+        message = Counted(pair, levels.key, positions)
+        self._post(message)
 
     @background(group="flips", exclusive=True)
     def find_flips(self, pair: Pair, data: PairData | None) -> None:
@@ -253,7 +262,7 @@ class Jobs:
             data = PairData(pair.session, pair)
         positions = np.flatnonzero(data.flips)
         message = FlipsFound(pair, positions)
-        self.node.post_message(message)
+        self._post(message)
 
     @background(group="search", exclusive=True)
     def search(self, query: str, *, entered: bool) -> None:
@@ -263,7 +272,7 @@ class Jobs:
         matches = self._find(session, query)
         if not worker.is_cancelled:
             message = Searched(query, matches, entered)
-            self.node.post_message(message)
+            self._post(message)
 
     @background(group="filter", exclusive=True)
     def filter(self, text: str, *, entered: bool) -> None:
@@ -275,10 +284,11 @@ class Jobs:
 
         worker = get_current_worker()
         token_filter = parse_filter(text)
-        keep = token_filter.keeps(self.filter_input())
+        filter_input = self.filter_input()
+        keep = token_filter.keeps(filter_input)
         if not worker.is_cancelled:
             message = SequencesKept(text, keep, entered)
-            self.node.post_message(message)
+            self._post(message)
 
     def filter_input(self) -> FilterInput:
         """What a filter looks at."""
@@ -286,12 +296,14 @@ class Jobs:
 
         explorer = self._explorer
         session = explorer.session
-        marks = [mark.position for mark in explorer.state.marks]
+        marks = explorer.state.marks
+        positions = [mark.position for mark in marks]
+        marked = np.array(positions, np.int64)
         return FilterInput(
             sequences=session.sequences,
             pair=explorer.pair,
             threshold=explorer.threshold,
-            marked=np.array(marks, np.int64),
+            marked=marked,
             find=partial(self._find, session),
         )
 
