@@ -101,7 +101,8 @@ class _Tensors:
         dtype = torch.float32 if is_16_bit else torch.float64
 
         def wide(tensor: Tensor) -> Tensor:
-            return tensor.detach().cpu().to(dtype)
+            on_cpu = tensor.detach().cpu()
+            return on_cpu.to(dtype)
 
         return cls(
             loaded=wide(loaded),
@@ -119,7 +120,8 @@ class _Tensors:
     @property
     def are_finite(self) -> bool:
         for tensor in (self.loaded, self.expected):
-            if not bool(torch.isfinite(tensor).all()):
+            is_finite = torch.isfinite(tensor)
+            if not bool(is_finite.all()):
                 return False
         return True
 
@@ -172,7 +174,8 @@ class Kinds:
         few = int(_FEW * shorter_side)
         largest_rank = min(_RANKS, few)
         directions = min(largest_rank + 8, shorter_side)
-        cost = 12.0 * tensors.loaded.numel() * directions
+        entries = tensors.loaded.numel()
+        cost = 12.0 * entries * directions
         if largest_rank < 1 or cost > self._work:
             return _NOT_SEARCHED
         self._work -= cost
@@ -199,10 +202,12 @@ def _rank(tensors: _Tensors, directions: int) -> int | None:
     """
     gap = tensors.gap.float()
     energy = _energy(gap.double())
-    held = _energies(gap, directions).cumsum(0)
+    energies = _energies(gap, directions)
+    held = energies.cumsum(0)
     left = energy - held
     rounding = _NOISE * tensors.rounding
-    noise = max(rounding**2, _SVD * energy)
+    missed = _SVD * energy
+    noise = max(rounding**2, missed)
     if energy <= 4 * noise:
         return None
     enough = (left <= noise).nonzero()
@@ -223,7 +228,8 @@ def _energies(gap: Tensor, directions: int) -> Tensor:
 
 def _energy(values: Tensor) -> float:
     """The squared L2."""
-    return float(values.square().sum())
+    squares = values.square()
+    return float(squares.sum())
 
 
 def _unexplained(tensors: _Tensors, search: _RankSearch) -> Kind:
@@ -240,14 +246,17 @@ def _unexplained(tensors: _Tensors, search: _RankSearch) -> Kind:
 
 
 def _sorted(tensor: Tensor) -> Tensor:
-    return tensor.reshape(-1).sort().values
+    entries = tensor.reshape(-1)
+    return entries.sort().values
 
 
 def _rounding(a: Tensor, b: Tensor, unit: float) -> float:
     """L2 of rounding both tensors once: half a unit in the last place, uniform, in a
     random binade: 0.41 units each.
     """
-    energy = a.square().sum() + b.square().sum()
+    energy_a = a.square().sum()
+    energy_b = b.square().sum()
+    energy = energy_a + energy_b
     size = float(energy.sqrt())
     return 0.41 * unit * size
 
@@ -290,7 +299,8 @@ def _shifted(tensors: _Tensors) -> Kind | None:
     gap = tensors.gap
     limit = _NOISE * tensors.rounding
     added = float(gap.mean())
-    size = abs(added) * gap.numel() ** 0.5
+    root_of_entries = gap.numel() ** 0.5
+    size = abs(added) * root_of_entries
     if size <= 2 * limit:
         return None
     left = gap - added
@@ -314,13 +324,16 @@ def _narrowed(tensors: _Tensors) -> Kind | None:
     loaded = tensors.as_loaded
     for name, dtype in _NARROW.items():
         narrow = stored.to(dtype)
-        if torch.equal(narrow.to(loaded.dtype), loaded):
+        rounded = narrow.to(loaded.dtype)
+        if torch.equal(rounded, loaded):
             return _rounded_to(name, "none")
     if stored.dtype != torch.float32:
         return None
     cut = _cut_to_bfloat16(stored)
-    if torch.equal(cut.to(loaded.dtype), loaded):
-        return _rounded_to("bfloat16", "none") | {"cut": True}
+    rounded = cut.to(loaded.dtype)
+    if torch.equal(rounded, loaded):
+        kind = _rounded_to("bfloat16", "none")
+        return kind | {"cut": True}
     return None
 
 
@@ -341,7 +354,8 @@ def _last_place(tensors: _Tensors) -> Kind | None:
     """
     dtype = tensors.as_loaded.dtype
     smallest = torch.finfo(dtype).tiny
-    magnitude = tensors.expected.abs().clamp_min(smallest)
+    size = tensors.expected.abs()
+    magnitude = size.clamp_min(smallest)
     step = 2 * tensors.unit * magnitude
     is_within = tensors.gap.abs() <= step
     if not bool(is_within.all()):
@@ -405,9 +419,11 @@ def _is_on_grid(tensors: _Tensors, grid: str, scales: str) -> bool:
     sampled_rows = _SAMPLE * rows // stored.numel()
     whole_blocks = sampled_rows // _BLOCK
     first_rows = max(1, whole_blocks) * _BLOCK
-    for count in sorted({min(first_rows, rows), rows}):
+    sampled = min(first_rows, rows)
+    for count in sorted({sampled, rows}):
         scale = _scale(stored, scales, count, largest)
-        if not _is_rounded(tensors, grid, scale, count):
+        is_rounded = _is_rounded(tensors, grid, scale, count)
+        if not is_rounded:
             return False
     return True
 
@@ -429,9 +445,11 @@ def _is_rounded(tensors: _Tensors, grid: str, scale: Tensor, rows: int) -> bool:
     from_stored = (loaded - stored).abs()
     least = (nearest - stored).abs()
     is_on_grid = from_grid <= slack
-    is_near = from_stored <= 1.01 * least + slack
+    nearest_limit = 1.01 * least + slack
+    is_near = from_stored <= nearest_limit
     is_rounded = is_on_grid & is_near
-    share = float(is_rounded.double().mean())
+    share_rounded = is_rounded.double().mean()
+    share = float(share_rounded)
     return share >= _EXACT
 
 
@@ -444,7 +462,8 @@ def _scale(stored: Tensor, scales: str, rows: int, largest: float) -> Tensor:
     maxima = _group_maxima(stored, scales, rows)
     scale = maxima / largest
     ones = torch.ones_like(scale)
-    scale = torch.where(scale > 0, scale, ones)
+    is_positive = scale > 0
+    scale = torch.where(is_positive, scale, ones)
     block = _BLOCK_SCALES.get(scales)
     if block is not None and block.power_of_two:
         exponent = torch.log2(scale).ceil()
@@ -481,15 +500,18 @@ def _block_maxima(magnitudes: Tensor, height: int) -> Tensor:
     blocks_across = padded.shape[1] // _BLOCK
     blocks = padded.reshape(blocks_down, height, blocks_across, _BLOCK)
     maxima = blocks.amax((1, 3), keepdim=True)
-    spread = maxima.expand_as(blocks).reshape(padded.shape)
+    by_entry = maxima.expand_as(blocks)
+    spread = by_entry.reshape(padded.shape)
     return spread[:rows, :columns]
 
 
 def _on_grid(values: Tensor, grid: str) -> Tensor:
     """The nearest points of ``grid``, float64 (int8: in the dtype of ``values``)."""
     if grid == "int8":
-        return values.round().clamp(-128, 127)
+        whole = values.round()
+        return whole.clamp(-128, 127)
     largest = _EIGHT_BITS[grid]
     dtype = getattr(torch, grid)
-    in_range = values.clamp(-largest, largest).float()
-    return in_range.to(dtype).double()
+    in_range = values.clamp(-largest, largest)
+    nearest = in_range.float().to(dtype)
+    return nearest.double()
