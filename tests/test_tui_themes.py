@@ -461,11 +461,7 @@ async def test_keys_of_ones_own_do_and_are_shown_everywhere() -> None:
         await until(pilot, lambda: app.theme_name == "light")
         await pilot.press("f1")
         await until(pilot, lambda: isinstance(app.screen, TextScreen))
-        shown = [
-            "".join(run for run, _ in row)
-            for row in app.screen.source
-            if not isinstance(row, str)
-        ]
+        shown = app.screen.text_to_save().splitlines()
         assert any("Ctrl+T" in line and "Matrix" in line for line in shown)
         await pilot.press("escape", "ctrl+t")
         await until(pilot, lambda: isinstance(app.screen, MatrixScreen))
