@@ -52,10 +52,12 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, run_logdrift: Run) -> 
     out = folder / "undisturbed\x1b[31m"
     done = run_logdrift(*_new(prompts, out))
     assert done.returncode == 0, done.stderr
-    assert (
-        done.stderr.splitlines()[-1]
-        == f"session complete: {folder / 'undisturbed'}<0x1B>[31m"
-    )
+    shown = f"{folder / 'undisturbed'}<0x1B>[31m"
+    *_, complete, size, answer, following = done.stderr.splitlines()
+    assert complete == f"session complete: {shown}"
+    assert "MAE" in size
+    assert answer
+    assert following == f"next: logdrift open '{shown}'"
     return out
 
 

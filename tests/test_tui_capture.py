@@ -931,7 +931,7 @@ async def test_a_real_capture_from_the_form_is_watched_opened_and_cancelled(
         )
         await pilot.press("q")
         await until(pilot, lambda: app.screen is listed)
-        await pilot.press("x")
+        await pilot.press("X")
         await until(pilot, lambda: isinstance(app.screen, Confirm))
         await pilot.press("y")
         await until(
