@@ -275,7 +275,7 @@ async def test_a_line_that_cannot_be_drawn_says_so(
 ) -> None:
     monkeypatch.setattr("logdrift.tui.widgets.sequences.SequenceList.runs", _fail)
     app = make_app(session)
-    async with app.run_test(size=(120, 36)) as pilot:
+    async with app.run_test(size=(200, 60)) as pilot:
         await until(pilot, lambda: "unexpected _BrokenError" in screen_text(app))
         await pilot.press("n", "3")
         assert app._exception is None
