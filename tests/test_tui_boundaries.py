@@ -106,6 +106,7 @@ async def test_the_start_of_every_token_is_seen_at_every_depth_of_colour(
     app = make_app(session.folder, depth=depth)
     async with app.run_test(size=(80, 24)) as pilot:
         screen = await judged(pilot)
+        await pilot.press("vertical_line")
         await pilot.pause()
         drawn = drawn_tokens(screen)
         layout = screen.tokens.flow
@@ -127,7 +128,7 @@ async def test_a_key_shows_the_boundaries_and_it_is_remembered(
     tmp_path: Path, depth: Depth
 ) -> None:
     session = made(tmp_path / "s", 1)
-    for shown in (False, True):
+    for shown in (True, False):
         app = make_app(session.folder, depth=depth)
         async with app.run_test(size=(80, 24)) as pilot:
             screen = await judged(pilot)

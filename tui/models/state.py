@@ -68,7 +68,7 @@ class ViewState:
     thresholds: tuple[tuple[str, float], ...] = ()
     filter: str = ""
     marks: tuple[Mark, ...] = ()
-    boundaries: bool = True
+    boundaries: bool = False
 
 
 def _file(session_id: str) -> Path | None:
@@ -125,7 +125,7 @@ def _parse(data: Any) -> ViewState:
         thresholds=tuple(entry for entry in thresholds if entry[0] in MODE_NAMES),
         filter=given.get("filter", ""),
         marks=_marks(given.get("marks", ())),
-        boundaries=given.get("boundaries", True),
+        boundaries=given.get("boundaries", False),
     )
 
 
