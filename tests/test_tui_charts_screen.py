@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
@@ -480,3 +481,19 @@ def test_moving_on_the_whole_screen_sends_little_although_the_explorer_moves_bel
             sent.append(len(terminal.output) - before)
         assert min(sent) > 0 and max(sent) < 3000
         assert terminal.quiet(1.5) == 0
+
+
+async def test_earlier_sessions_are_listed_once_however_many_links_lead_to_them(
+    folder: Path, tmp_path: Path
+) -> None:
+    linked = tmp_path / "linked"
+    linked.mkdir()
+    other = shutil.copytree(folder, folder.parent / "other")
+    for name, target in (("same", folder), ("twice", other), ("other", other)):
+        (linked / name).symlink_to(target)
+    app = make_app(folder, linked)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await judged(pilot)
+        await pilot.press("e")
+        await until(pilot, lambda: isinstance(app.screen, Picker))
+        assert app.screen.count == 1, "one other session, and not this one"

@@ -92,9 +92,10 @@ class EarlierSession:
         choices = folders
         if self.folder is not None:
             choices = [None, *folders]
-        start = 0
-        if self.folder in folders:
-            start = choices.index(self.folder)
+        compared = [
+            at for at, choice in enumerate(choices) if self._is_compared(choice)
+        ]
+        start = next(iter(compared), 0)
         later_name = visible(self._explorer.session.name)
         head = f" the same pair, before, of: · after: {later_name}"
 
@@ -109,29 +110,34 @@ class EarlierSession:
         self._dialogue.choose(picker, chosen)
 
     def _other_folders(self) -> list[Path | None]:
-        """The sessions of the list, and those beside this one."""
+        """The sessions of the list, and those beside this one: each once, however many
+        links lead to it, and not this one.
+        """
         from logdrift.tui.models.sessions import session_folders
 
         session = self._explorer.session
         this = session.folder.resolve()
         listed = self._sessions_dir().resolve()
-        places = dict.fromkeys([listed, this.parent])
-        others: list[Path | None] = []
-        for place in places:
+        others: dict[Path, Path] = {}
+        for place in (listed, this.parent):
             folders, _ = session_folders(place)
-            others += [folder for folder in folders if folder != this]
-        return others
+            for folder in folders:
+                others.setdefault(folder.resolve(), folder)
+        others.pop(this, None)
+        return list(others.values())
 
     def _row(self, folder: Path | None) -> Row:
         palette = self._dialogue.palette
         if folder is None:
             return [(" none: stop comparing", palette.muted)]
-        compared = None
-        if self.folder is not None:
-            compared = self.folder.resolve()
-        mark = "•" if folder == compared else " "
+        mark = "•" if self._is_compared(folder) else " "
         name = visible(folder.name)
         return [(f" {mark} {name}", palette.text)]
+
+    def _is_compared(self, folder: Path | None) -> bool:
+        if folder is None or self.folder is None:
+            return False
+        return folder.resolve() == self.folder.resolve()
 
     def compare_with(self, folder: Path | None, *, asked: bool) -> None:
         """Compare the pair with that of ``folder`` from now on; None: with none."""
