@@ -31,7 +31,7 @@ from logdrift.core.session.layout import (
     capture_part,
     ids_digest,
 )
-from logdrift.core.session.scores import Scores, part_tensors
+from logdrift.core.session.scores import Scores, part_tensors, part_versions
 from logdrift.core.session.writer import write_part
 from logdrift.core.told import facts_of
 
@@ -223,4 +223,4 @@ def _write(folder: Path, index: int, first: int, chunk: Sequence[Record]) -> Par
         sequences=len(chunk),
         tokens=len(ids),
     )
-    return replace(part, ids_digest=ids_digest(ids))
+    return replace(part, ids_digest=ids_digest(ids), versions=part_versions(scores))

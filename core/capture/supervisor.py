@@ -41,7 +41,7 @@ from logdrift.core.session.layout import (
     CaptureInfo,
     LoadedFile,
     Manifest,
-    Part,
+    part_of,
     read_manifest,
 )
 from logdrift.core.session.writer import append_event, merge_pieces
@@ -393,8 +393,8 @@ class _Supervisor:
         merge_pieces(ledger.folder, pieces, ledger.token)
         sequences_part = message["sequences_part"]
         if sequences_part is not None:
-            ledger.add_sequences(Part(**sequences_part))
-        part = Part(**message["part"])
+            ledger.add_sequences(part_of(sequences_part))
+        part = part_of(message["part"])
         earlier_parts = self.manifest.capture(label).parts
         ledger.update(label, parts=(*earlier_parts, part))
         ledger.save()

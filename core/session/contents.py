@@ -27,6 +27,9 @@ class Sequences:
 
     token_ids i32[N], offsets i64[S+1], prompt_lengths i32[S], mask u8[N] (1 = counts in
     metrics), finish u8[S] (`logdrift.core.session.writer.FINISH_CODES`).
+
+    roles u8[N] say from whose message a token is
+    (`logdrift.core.session.message_roles`); None where nothing tells.
     """
 
     token_ids: npt.NDArray[np.int32]
@@ -34,6 +37,7 @@ class Sequences:
     prompt_lengths: npt.NDArray[np.int32]
     mask: npt.NDArray[np.uint8]
     finish: npt.NDArray[np.uint8]
+    roles: npt.NDArray[np.uint8] | None = None
 
     def __len__(self) -> int:
         return len(self.prompt_lengths)
@@ -60,6 +64,9 @@ class Capture:
     logprob f32[N], rank i32[N], top_ids i32[N, K], top_logprobs f32[N, K], entropy
     f32[N] or None (nats). nan u8[N]: 1 where the score was computed and is NaN. Where
     nan is None, every NaN of ``logprob`` is a missing score.
+
+    versions i32[N] are places in ``version_names``: the weights with which this backend
+    sampled a token, -1 where that is not known; None where it is of no token.
     """
 
     info: CaptureInfo
@@ -70,6 +77,8 @@ class Capture:
     top_logprobs: Column
     entropy: Column | None
     nan: Column | None = None
+    versions: Column | None = None
+    version_names: tuple[str, ...] = ()
 
     @property
     def tokens(self) -> int:

@@ -100,6 +100,7 @@ class Part:
 
     ``ids_digest`` is `ids_digest` of the ids that a capture part scores, as they were
     sent to the engine; None for parts of the sequences and in sessions older than it.
+    ``versions`` are the names that the part's tensor of that name refers to.
     """
 
     file: str
@@ -108,6 +109,7 @@ class Part:
     tokens: int
     digest: str = ""
     ids_digest: str | None = None
+    versions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -338,6 +340,14 @@ _part = _built(
     ),
     Part,
 )
+
+
+def part_of(data: JsonObject) -> Part:
+    """A part as a worker tells it. Raises `schema.Unfit`."""
+    part: Part = _part(data)
+    return part
+
+
 _sampled_facts = fields(
     {
         "temperature": number,

@@ -12,7 +12,14 @@ from logdrift.core.errors import InputError
 from logdrift.core.session.contents import Sequences
 from logdrift.core.session.files import lies_within
 from logdrift.core.session.layout import MANIFEST, CaptureInfo, Part
-from logdrift.core.session.tensors import Column, StoredTensor, stored_tensors
+from logdrift.core.session.tensors import (
+    Column,
+    Renumbered,
+    Rows,
+    StoredTensor,
+    stored_tensors,
+)
+from logdrift.core.session.weight_versions import UNKNOWN_VERSION
 
 if TYPE_CHECKING:
     # Not imported to open a session: together a tenth of what that costs.
@@ -53,6 +60,7 @@ SEQUENCES_PART = PartFormat(
         "prompt_lengths": TensorKind(1, _TOKEN_IDS),
         "mask": TensorKind(1, _FLAGS),
         "finish": TensorKind(1, _FLAGS),
+        "roles": TensorKind(1, _FLAGS),
     },
     needed=("token_ids", "offsets", "prompt_lengths"),
 )
@@ -64,6 +72,7 @@ CAPTURE_PART = PartFormat(
         "top_logprobs": TensorKind(2, _SCORES),
         "entropy": TensorKind(1, _SCORES),
         "nan": TensorKind(1, _FLAGS),
+        "versions": TensorKind(1, _TOKEN_IDS),
     },
     needed=("logprob", "rank", "top_ids", "top_logprobs"),
 )
@@ -142,7 +151,21 @@ def join_sequences(
         prompt_lengths=_joined(prompt_lengths, np.int32),
         mask=_joined(masks, np.uint8),
         finish=_joined(finish, np.uint8),
+        roles=_joined_roles(checked),
     )
+
+
+def _joined_roles(parts: Sequence[Sequences]) -> Array | None:
+    """The roles of all parts, unknown where a part has none; None where no part has."""
+    if all(part.roles is None for part in parts):
+        return None
+    columns = []
+    for part in parts:
+        roles = part.roles
+        if roles is None:
+            roles = np.zeros(part.tokens, np.uint8)
+        columns.append(roles)
+    return _joined(columns, np.uint8)
 
 
 def _checked_sequences(path: Path, part: Part, tensors: Arrays) -> Sequences:
@@ -173,12 +196,16 @@ def _checked_sequences(path: Path, part: Part, tensors: Arrays) -> Sequences:
     finish_fits = len(finish) == sequences
     if not mask_fits or not finish_fits:
         raise InputError("mask or finish does not fit its ids", file=path)
+    roles = tensors.get("roles")
+    if roles is not None and len(roles) != tokens:
+        raise InputError("roles do not fit its ids", file=path)
     return Sequences(
         token_ids=ids,
         offsets=offsets,
         prompt_lengths=prompt_lengths,
         mask=mask,
         finish=finish,
+        roles=roles,
     )
 
 
@@ -310,3 +337,28 @@ def nan_column(parts: Sequence[Tensors], trusted: Check) -> Column | None:
         flags = tensors.get("nan", no_flags)
         columns.append(flags)
     return Column(columns, trusted)
+
+
+def versions_column(
+    listed: Sequence[Part], parts: Sequence[Tensors], trusted: Check
+) -> tuple[Column | None, tuple[str, ...]]:
+    """The version of each token as a place in the names of all parts, and these names;
+    a part without the tensor knows none.
+    """
+    have_versions = ["versions" in tensors for tensors in parts]
+    if not any(have_versions):
+        return None, ()
+    places: dict[str, int] = {}
+    for part in listed:
+        for name in part.versions:
+            places.setdefault(name, len(places))
+    columns: list[Rows] = []
+    for part, tensors in zip(listed, parts, strict=True):
+        rows = len(tensors["logprob"])
+        unknown = np.int32(UNKNOWN_VERSION)
+        column: Rows = np.broadcast_to(unknown, rows)
+        if "versions" in tensors:
+            own_places = [places[name] for name in part.versions]
+            column = Renumbered(tensors["versions"], own_places)
+        columns.append(column)
+    return Column(columns, trusted), tuple(places)

@@ -41,6 +41,7 @@ from logdrift.core.session.parts import (
     join_sequences,
     nan_column,
     stored_part,
+    versions_column,
 )
 from logdrift.core.session.schema import checked
 from logdrift.core.session.verify import Trust
@@ -160,6 +161,7 @@ class Session:
             remedy = _COPY_AGAIN
         trust = self._trust(info.label, info.parts, parts, remedy)
         trusted = self._hook(trust)
+        versions, version_names = versions_column(info.parts, parts, trusted)
         return Capture(
             info=info,
             sequences=min(info.sequences, len(sequences)),
@@ -169,6 +171,8 @@ class Session:
             top_logprobs=column_of("top_logprobs", parts, trusted),
             entropy=entropy_column(parts, trusted),
             nan=nan_column(parts, trusted),
+            versions=versions,
+            version_names=version_names,
         )
 
     def _trust(

@@ -14,6 +14,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from logdrift.core.session.weight_versions import (
+    VersionSpans,
+    first_spans,
+    version_column,
+    version_names,
+)
+
 Array = npt.NDArray[Any]
 IdArray = npt.NDArray[np.int32]
 FlagArray = npt.NDArray[np.uint8]
@@ -31,6 +38,9 @@ class Scores:
     nan u8[T] tells the two kinds of NaN in ``logprob`` apart: 1 where the score was
     computed and the number was NaN, 0 elsewhere; None where none was. Such an entry of
     an engine has no rank, no alternatives and no entropy.
+
+    versions are spans of T tokens in all: the weights with which this backend sampled
+    them; None where nothing tells.
     """
 
     logprob: FloatArray
@@ -39,6 +49,7 @@ class Scores:
     top_logprobs: FloatArray
     entropy: FloatArray | None = None
     nan: FlagArray | None = None
+    versions: VersionSpans | None = None
 
     @classmethod
     def empty(cls, length: int, top_k: int, *, entropy: bool = False) -> Scores:
@@ -62,7 +73,9 @@ def _unscored(shape: int | tuple[int, int]) -> FloatArray:
 
 
 COLUMNS = ("logprob", "rank", "top_ids", "top_logprobs", "entropy", "nan")
-"""The fields of `Scores`, which are also the names of a part's tensors."""
+"""The fields of `Scores` with a value for each token, which are also the names of a
+part's tensors.
+"""
 
 
 def first_rows(scores: Scores, length: int) -> Scores:
@@ -73,6 +86,9 @@ def first_rows(scores: Scores, length: int) -> Scores:
     nan = scores.nan
     if nan is not None:
         nan = nan[:length]
+    versions = scores.versions
+    if versions is not None:
+        versions = first_spans(versions, length)
     return Scores(
         logprob=scores.logprob[:length],
         rank=scores.rank[:length],
@@ -80,6 +96,7 @@ def first_rows(scores: Scores, length: int) -> Scores:
         top_logprobs=scores.top_logprobs[:length],
         entropy=entropy,
         nan=nan,
+        versions=versions,
     )
 
 
@@ -87,7 +104,8 @@ def part_tensors(scores: Sequence[Scores], width: int) -> dict[str, Array]:
     """The tensors of a capture's part: the rows of every sequence, with alternatives
     filled up to ``width`` columns.
 
-    ``entropy`` is there where any sequence has one, ``nan`` where any score is NaN.
+    ``entropy`` is there where any sequence has one, ``nan`` where any score is NaN,
+    ``versions`` (places in `part_versions`) where any token's version is known.
     """
     logprobs = [one.logprob for one in scores]
     ranks = [one.rank for one in scores]
@@ -114,7 +132,17 @@ def part_tensors(scores: Sequence[Scores], width: int) -> dict[str, Array]:
     all_flags = _joined(flags, np.uint8)
     if all_flags.any():
         tensors["nan"] = all_flags
+    names = part_versions(scores)
+    if names:
+        spans = [one.versions for one in scores]
+        lengths = [len(logprob) for logprob in logprobs]
+        tensors["versions"] = version_column(spans, lengths, names)
     return tensors
+
+
+def part_versions(scores: Sequence[Scores]) -> tuple[str, ...]:
+    """The names of the versions that the tensor ``versions`` of a part refers to."""
+    return version_names(one.versions for one in scores)
 
 
 def _joined(arrays: Sequence[Array], dtype: Any) -> Array:

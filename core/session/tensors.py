@@ -168,9 +168,38 @@ class StoredTensor:
                 )
 
 
+class Renumbered:
+    """A tensor of places in a list, as places in another one: ``numbers[place]``; -1
+    stays -1.
+    """
+
+    dtype = np.dtype(np.int32)
+
+    def __init__(self, tensor: StoredTensor, numbers: Sequence[int]) -> None:
+        self._tensor = tensor
+        self._most = len(numbers) - 1
+        # What -1 refers to is the last entry.
+        self._numbers = np.array([*numbers, -1], np.int32)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self._tensor.shape
+
+    def __len__(self) -> int:
+        return len(self._tensor)
+
+    def __getitem__(self, rows: slice) -> Array:
+        """These rows. Raises InputError for a place that the list has not."""
+        places = self._tensor[rows]
+        limits = (-1, self._most)
+        _check_range(places, limits, self._tensor.file.path)
+        renumbered: Array = self._numbers[places]
+        return renumbered
+
+
 Limits = tuple[float, float]
 """The lowest and the highest finite number that is possible."""
-Rows: TypeAlias = "Array | StoredTensor"
+Rows: TypeAlias = "Array | StoredTensor | Renumbered"
 """The rows of one part."""
 
 

@@ -33,6 +33,7 @@ from logdrift.core.session.layout import (
 )
 from logdrift.core.session.loaded import Loaded, entry_of
 from logdrift.core.session.lock import Gone, check_held
+from logdrift.core.session.message_roles import UNKNOWN
 from logdrift.core.session.scores import Array, FlagArray, IdArray
 
 FINISH_CODES = {"unknown": 0, "stop": 1, "length": 2}
@@ -113,9 +114,10 @@ def sequence_tensors(
     prompt_lengths: Sequence[int],
     finish: Sequence[str],
     masks: Sequence[FlagArray | None] | None = None,
+    roles: Sequence[FlagArray | None] | None = None,
 ) -> dict[str, Array]:
     """Tensors of a sequences part: token_ids i32[N], offsets i64[S+1], prompt_lengths
-    i32[S], mask u8[N], finish u8[S].
+    i32[S], mask u8[N], finish u8[S], and roles u8[N] where any sequence has them.
     """
     lengths = [len(ids) for ids in token_ids]
     no_ids = np.empty(0, np.int32)
@@ -125,24 +127,27 @@ def sequence_tensors(
     codes = [FINISH_CODES[reason] for reason in finish]
     if not masks:
         masks = [None] * len(lengths)
-    return {
+    tensors: dict[str, Array] = {
         "token_ids": ids.astype(np.int32),
         "offsets": offsets.astype(np.int64),
         "prompt_lengths": np.asarray(prompt_lengths, np.int32),
-        "mask": _joined_masks(lengths, masks),
+        "mask": _joined_flags(lengths, masks, 1),
         "finish": np.asarray(codes, np.uint8),
     }
+    if roles and any(one is not None for one in roles):
+        tensors["roles"] = _joined_flags(lengths, roles, UNKNOWN)
+    return tensors
 
 
-def _joined_masks(
-    lengths: Sequence[int], masks: Sequence[FlagArray | None]
+def _joined_flags(
+    lengths: Sequence[int], columns: Sequence[FlagArray | None], filler: int
 ) -> FlagArray:
-    """u8[N]; a sequence without a mask counts as a whole."""
+    """u8[N]; ``filler`` for each token of a sequence that has no column."""
     joined = [np.empty(0, np.uint8)]
-    for length, mask in zip(lengths, masks, strict=True):
-        if mask is None:
-            mask = np.ones(length, np.uint8)
-        joined.append(mask)
+    for length, column in zip(lengths, columns, strict=True):
+        if column is None:
+            column = np.full(length, filler, np.uint8)
+        joined.append(column)
     return np.concatenate(joined)
 
 

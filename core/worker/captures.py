@@ -24,8 +24,9 @@ from logdrift.core.session.layout import (
     ids_digest,
     sequence_part,
 )
-from logdrift.core.session.scores import COLUMNS, part_tensors
+from logdrift.core.session.scores import COLUMNS, part_tensors, part_versions
 from logdrift.core.session.tensors import read_tensors
+from logdrift.core.session.weight_versions import span_tokens
 from logdrift.core.session.writer import sequence_tensors, write_loaded, write_part
 from logdrift.core.worker.base import (
     Backend,
@@ -167,7 +168,9 @@ class Captures:
         ids = np.concatenate(part.sequences)
         alternatives = tensors["top_ids"].ravel()
         all_ids = np.concatenate([ids, alternatives])
-        entry = replace(written, ids_digest=ids_digest(ids))
+        entry = replace(
+            written, ids_digest=ids_digest(ids), versions=part_versions(scores)
+        )
         message = {
             "type": "part",
             "label": capture.label,
@@ -314,4 +317,9 @@ def _check_columns(label: str, scores: Scores, length: int) -> None:
         raise MismatchError(
             f"{label}: {len(values)} entries of {name} for a sequence of {length}"
             " tokens"
+        )
+    if scores.versions is not None and span_tokens(scores.versions) != length:
+        raise MismatchError(
+            f"{label}: versions of {span_tokens(scores.versions)} tokens for a sequence"
+            f" of {length}"
         )

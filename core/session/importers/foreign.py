@@ -19,6 +19,7 @@ LINE_KEYS = (
     "captures",
     "tokens",
     "mask",
+    "roles",
     "finish",
     "model",
 )

@@ -201,12 +201,16 @@ def _merged(pair: _SameSequence, notes: Notes) -> Record:
     bounded = b
     if a.bounded:
         bounded = a
+    roles = a.roles
+    if roles is None:
+        roles = b.roles
     is_unknown = a.token_ids == UNKNOWN_ID
     token_ids = np.where(is_unknown, b.token_ids, a.token_ids)
     return replace(
         bounded,
         place=a.place,
         token_ids=token_ids,
+        roles=roles,
         captures={**a.captures, **b.captures},
         pieces={**a.pieces, **b.pieces},
         model=a.model or b.model,
@@ -227,10 +231,14 @@ def _cut(record: Record, length: int, notes: Notes) -> Record:
     for name, scores in record.captures.items():
         captures[name] = first_rows(scores, length)
     leading_ids = record.token_ids[:length]
+    roles = record.roles
+    if roles is not None:
+        roles = roles[:length]
     return replace(
         record,
         token_ids=leading_ids,
         captures=captures,
+        roles=roles,
         prompt_length=0,
         bounded=False,
         finish="unknown",

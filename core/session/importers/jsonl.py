@@ -41,9 +41,13 @@ from logdrift.core.session.importers.records import (
     ImportContext,
     Record,
 )
+from logdrift.core.session.importers.spans import roles_of, versions_of
 from logdrift.core.session.importers.start import Start
 from logdrift.core.session.scores import FlagArray, FloatArray, IdArray, Scores
+from logdrift.core.session.weight_versions import VersionSpans
 
+_VERSIONS = ("versions", "version_rle")
+"""Two names for one thing; the second is AReaL's."""
 _SCORE_KEYS = (
     "logprobs",
     "ranks",
@@ -52,6 +56,7 @@ _SCORE_KEYS = (
     "top_logprobs",
     "mask",
     "role",
+    *_VERSIONS,
 )
 _CAPTURE_KEYS = (*_SCORE_KEYS, *told.TELLABLE)
 _FINISH = ("unknown", "stop", "length")
@@ -100,6 +105,7 @@ def _record(place: Place, data: JsonObject, context: ImportContext) -> Record:
         prompt_length=prompt_length,
         captures=_captures(line, captures, context),
         mask=_mask(data, line),
+        roles=_roles(data, line),
         finish=_finish(data, place),
         pieces=_pieces(data, ids, place),
         model=_text(data, "model", place),
@@ -187,7 +193,23 @@ class _CaptureLine:
             key = self.key_of("ranks")
             rank = ranks_of(ranks, self.place, key)
             scores = replace(scores, rank=rank)
+        versions = self._versions(body)
+        scores = replace(scores, versions=versions)
         return self._with_alternatives(scores, body)
+
+    def _versions(self, body: JsonObject) -> VersionSpans | None:
+        """With which weights the tokens were sampled; None where it does not say."""
+        given = [name for name in _VERSIONS if body.get(name) is not None]
+        if not given:
+            return None
+        if len(given) > 1:
+            reason = f"{' and '.join(given)} are the same thing"
+            raise under_key(self.place, self.key).error(reason, "give one of them")
+        (name,) = given
+        tokens = len(self.line.ids)
+        prompt = self.line.prompt
+        key = self.key_of(name)
+        return versions_of(body[name], tokens, prompt, self.place, key)
 
     def _logprobs(self, body: JsonObject) -> Scores:
         key = self.key_of("logprobs")
@@ -347,6 +369,14 @@ def _mask(
         else:
             raise where.error("mask holds something else than 0 and 1")
     return np.asarray(flags, np.uint8)
+
+
+def _roles(data: JsonObject, line: _Line) -> FlagArray | None:
+    """u8[n]: from whose message each token is; None where the line does not say."""
+    roles = data.get("roles")
+    if roles is None:
+        return None
+    return roles_of(roles, len(line.ids), line.prompt, line.place)
 
 
 def _finish(data: JsonObject, place: Place) -> str:

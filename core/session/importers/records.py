@@ -18,6 +18,8 @@ class Record:
     """One sequence: token_ids i32[n], mask u8[n] (0 takes a token out of every metric),
     and its captures by name.
 
+    roles u8[n] say from whose message a token is
+    (`logdrift.core.session.message_roles`); None where the file does not tell.
     ``given`` ids in front were given to a server that scored them, with tokens of its
     own behind. Where ``bounded`` is False the file does not say where the prompt ends,
     and ``prompt_length`` is 0. ``problem`` is why it must be refused, where nothing
@@ -29,6 +31,7 @@ class Record:
     prompt_length: int
     captures: Mapping[str, Scores]
     mask: FlagArray | None = None
+    roles: FlagArray | None = None
     finish: str = "unknown"
     pieces: Mapping[int, bytes] = field(default_factory=dict)
     model: str | None = None

@@ -25,7 +25,7 @@ from logdrift.core.session.layout import (
     capture_part,
     sequence_part,
 )
-from logdrift.core.session.scores import Array, part_tensors
+from logdrift.core.session.scores import Array, part_tensors, part_versions
 from logdrift.core.session.writer import (
     merge_pieces,
     sequence_tensors,
@@ -104,6 +104,7 @@ def _write_sequences(folder: Path, chunk: _Chunk) -> Part:
         [record.prompt_length for record in records],
         [record.finish for record in records],
         [record.mask for record in records],
+        [record.roles for record in records],
     )
     file = sequence_part(chunk.index)
     return chunk.write(folder, file, tensors)
@@ -115,7 +116,8 @@ def _write_scores(
     """Write the scores of the capture ``name``, ``width`` alternatives each."""
     scores = [record.captures[name] for record in chunk.records]
     tensors = part_tensors(scores, width)
-    return chunk.write(folder, file, tensors)
+    part = chunk.write(folder, file, tensors)
+    return replace(part, versions=part_versions(scores))
 
 
 def _manifest(
