@@ -12,6 +12,7 @@ from typing import Any
 
 from logdrift.cli.trusting import add_flag, confirmed
 from logdrift.core.errors import InputError, LogdriftError
+from logdrift.core.numbers import counted
 from logdrift.core.paths import user_path
 from logdrift.core.plan import CapturePlan, SamplingSpec, load_plan, parse_spec
 from logdrift.core.session.layout import LOGS, read_manifest
@@ -231,9 +232,10 @@ def _incomplete(folder: Path) -> LogdriftError:
     for capture in failed:
         reason = (capture.failure_lines or ["not reached"])[0]
         narrate(f"{capture.label}: {reason}")
+    all_of_them = counted(len(captures), "capture")
     return LogdriftError(
-        f"{len(failed)} captures of {folder} are not complete: see {folder / LOGS},"
-        f" fix it, and go on with logdrift capture --out {folder} --resume"
+        f"{folder} lacks {len(failed)} of {all_of_them}: see {folder / LOGS}, fix it,"
+        f" and go on with logdrift capture --out {folder} --resume"
     )
 
 

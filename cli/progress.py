@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from logdrift.core.numbers import clock
+from logdrift.core.numbers import clock, counted
 from logdrift.core.session.visible import visible
 
 View = Callable[[Mapping[str, Any]], None]
@@ -97,7 +97,7 @@ class _CaptureBars:
 
 def _captured(event: Mapping[str, Any]) -> str:
     """Tokens of a capture, and how many scores are NaN."""
-    text = f"{event['tokens']:,} tokens"
+    text = counted(event["tokens"], "token")
     nan = event.get("nan")
     if nan:
         text += f", {nan:,} of them NaN"
@@ -131,7 +131,7 @@ def _words(event: Mapping[str, Any]) -> str:
         case "facts":
             return f"{event['backend']}: {event['version']} on {event['device']}"
         case "progress":
-            count = f"{event['sequences']}/{event['planned']} sequences"
+            count = f"{event['sequences']}/{counted(event['planned'], 'sequence')}"
             return f"{event['label']}: {count}, {_note(event)}"
         case "captured":
             return f"{event['label']}: complete, {_captured(event)}"

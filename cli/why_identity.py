@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 from logdrift.core.errors import InputError, LogdriftError
+from logdrift.core.numbers import counted
 from logdrift.core.session.reader import Session
 
 
@@ -66,7 +67,7 @@ def run(args: argparse.Namespace, session: Session) -> int:
     sys.stdout.flush()
     if failed:
         raise LogdriftError(
-            f"{len(failed)} of {len(specs)} backends could not be checked:"
+            f"{len(failed)} of {counted(len(specs), 'backend')} could not be checked:"
             f" {', '.join(failed)}"
         )
     return 0

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from logdrift.cli.why_print import print_why
 from logdrift.core.errors import InputError, LogdriftError
 from logdrift.core.investigate.budget import DEFAULT_BUDGET, parse_budget, write_budget
+from logdrift.core.numbers import counted
 from logdrift.core.session.reader import Session
 from logdrift.core.session.visible import visible
 
@@ -173,8 +174,8 @@ def _refuse_failures(outcomes: Sequence[Outcome], session: Session) -> None:
     failed = [outcome for outcome in outcomes if outcome.status == "failed"]
     if failed:
         raise LogdriftError(
-            f"{len(failed)} of {len(outcomes)} experiments failed, the others stand:"
-            f" see {session.folder / 'why/experiments'}"
+            f"{len(failed)} of {counted(len(outcomes), 'experiment')} failed, the"
+            f" others stand: see {session.folder / 'why/experiments'}"
         )
 
 

@@ -30,7 +30,7 @@ from logdrift.core.capture.recipes import recipe_for
 from logdrift.core.config import cache_folder, config_path, load_config, sessions_folder
 from logdrift.core.engines import ENGINES
 from logdrift.core.errors import LogdriftError
-from logdrift.core.numbers import gigabytes
+from logdrift.core.numbers import counted, gigabytes
 from logdrift.core.version import __version__
 
 Status = Literal["ok", "warning", "broken"]
@@ -388,10 +388,7 @@ def _sessions(flag: str | None) -> Check:
     text = f"{where} is made when it is needed"
     if folder.is_dir():
         manifests = list(folder.glob("*/session.json"))
-        if len(manifests) == 1:
-            sessions = "1 session"
-        else:
-            sessions = f"{len(manifests)} sessions"
+        sessions = counted(len(manifests), "session")
         text = f"{where}, {sessions}, {gigabytes(free)} free"
     if free < _SESSION_SPACE:
         return Check(

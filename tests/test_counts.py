@@ -4,14 +4,21 @@ screen of a session of one token and of a large one.
 
 from __future__ import annotations
 
+import json
 import re
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from benchmarks.make_session import make_session
+from logdrift.cli.progress import progress_view
 from logdrift.core.charts.registry import CHARTS
 from logdrift.core.numbers import all_counted, counted
+from logdrift.core.session.layout import EVENTS as EVENTS_FILE
+from logdrift.core.session.lock import LockHolder
+from logdrift.core.session.progress import live
 from logdrift.core.session.reader import open_session
 from tests.made_sessions import capture, edit_manifest, write_session
 from tests.tui_screen import judged, make_app, screen_text
@@ -30,6 +37,31 @@ def test_one_is_not_all_and_not_many() -> None:
     assert counted(1, "token") == "1 token" and counted(0, "token") == "0 tokens"
     assert all_counted(1, "sequence") == "1 sequence"
     assert all_counted(1234, "sequence") == "all 1,234 sequences"
+
+
+PROGRESS = {"type": "progress", "label": "a/decode", "rate": 9.0, "left": None}
+EVENTS = (
+    {**PROGRESS, "sequences": 0, "planned": 1},
+    {**PROGRESS, "sequences": 1, "planned": 1},
+    {"type": "captured", "label": "a/decode", "sequences": 1, "tokens": 1},
+)
+
+
+@pytest.mark.parametrize("event", EVENTS)
+def test_one_sequence_that_is_captured_is_one(
+    folder: Path, event: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with progress_view() as show:
+        show(event)
+    printed = capsys.readouterr().err
+    session = open_session(folder)
+    path = session.folder / EVENTS_FILE
+    path.write_text(json.dumps(event) + "\n")
+    me = LockHolder(host="here", pid=1, started=1, token="", since=time.time())
+    doing = live(session, me).doing
+    for words in (printed, doing):
+        assert "1 sequence" in words or "1 token" in words
+        assert not _ONE.search(words.replace("/1 ", " 1 "))
 
 
 @pytest.fixture(scope="module", params=["one", "many"])

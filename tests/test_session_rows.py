@@ -111,7 +111,7 @@ def test_odd_events_are_no_reason_to_fall_over(folder: Path, line: str) -> None:
 
 
 def test_failed_and_partial_say_why(folder: Path) -> None:
-    assert session_row(folder, numbers=False).doing == "0 of 2 captures are complete"
+    assert session_row(folder, numbers=False).doing == "0 of 2 captures complete"
 
     def fail(data: dict[str, object]) -> None:
         data["captures"][1].update(

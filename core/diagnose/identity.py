@@ -12,6 +12,7 @@ from logdrift.core.compare.pair import Pair
 from logdrift.core.diagnose.differences import adapter_tensors, difference_of
 from logdrift.core.diagnose.evidence import Evidence
 from logdrift.core.diagnose.loaded import BothLoaded, described, how_read, named
+from logdrift.core.numbers import counted
 from logdrift.core.session.identity import LoadedTensor, LoadedWeights
 from logdrift.core.session.reader import Session
 
@@ -117,7 +118,7 @@ def _with_adapters(weights: Evidence, sides: Sequence[LoadedWeights]) -> Evidenc
     """
     held = {side.backend: len(adapter_tensors(side)) for side in sides}
     clauses = [
-        f"{backend} holds an adapter that is not merged: {count} tensors"
+        f"{backend} holds an adapter that is not merged: {counted(count, 'tensor')}"
         for backend, count in held.items()
         if count
     ]
@@ -171,12 +172,13 @@ def _of_both(loaded: BothLoaded) -> Evidence:
     a = loaded.a
     b = loaded.b
     compared = len(loaded.equal)
+    tensors = counted(compared, "tensor")
     return Evidence(
         cause="weights",
         score=0.0,
         signature=SIGNATURE,
         sentence=(
-            f"{a.backend} and {b.backend} loaded the same weights: {compared} tensors"
+            f"{a.backend} and {b.backend} loaded the same weights: {tensors}"
             f" compared, {how_read(a)} and {how_read(b)}."
         ),
         numbers={

@@ -13,6 +13,7 @@ import numpy as np
 from logdrift.core.diagnose.case import Case
 from logdrift.core.diagnose.fits import MIN_GAPS
 from logdrift.core.diagnose.view import MIN_SHARED, count_of
+from logdrift.core.numbers import counted
 
 RECORDED = "capture the same token ids with logdrift"
 """The fix for what an imported file does not say."""
@@ -55,7 +56,7 @@ def tokens(count: int) -> Need:
         if scored >= count:
             return None
         return Lack(
-            f"{scored:,} tokens are scored on both sides, {count} are needed",
+            f"both sides score {counted(scored, 'token')}, {count} are needed",
             "capture more tokens",
         )
 
@@ -98,7 +99,7 @@ def listed_rows(count: int, width: int) -> Need:
             )
             return Lack(why, WIDER_LISTS)
         why = (
-            f"{listed:,} tokens have lists of {width} alternatives on both sides,"
+            f"both sides list {width} alternatives for {counted(listed, 'token')},"
             f" {count} are needed"
         )
         return Lack(why, "capture more tokens with their lists")
@@ -118,8 +119,8 @@ def shared_rows(count: int) -> Need:
         if sharing >= count:
             return None
         why = (
-            f"the lists of {sharing:,} tokens share {MIN_SHARED} alternatives, {count}"
-            " are needed"
+            f"both lists share {MIN_SHARED} alternatives at"
+            f" {counted(sharing, 'token')}, {count} are needed"
         )
         return Lack(why, "capture more tokens, or wider lists")
 

@@ -14,6 +14,7 @@ from logdrift.core.diagnose.exclusion import temperature_told
 from logdrift.core.diagnose.noise import judge_size
 from logdrift.core.diagnose.signatures import broken
 from logdrift.core.diagnose.support import TOKENS
+from logdrift.core.numbers import counted
 
 _NAMED = 3
 """Causes that remain possible and are named."""
@@ -48,7 +49,7 @@ def _without_refuted(
     tokens = len(whole.view.at)
     if tokens < TOKENS.likely:
         return (
-            f"too few tokens to tell: {_count(tokens)} on both sides, and"
+            f"too few tokens to tell: {counted(tokens, 'token')} on both sides, and"
             f" {TOKENS.likely} are needed to call a cause likely: capture more tokens."
         )
     return _cannot_be_told(case, causes, missing)
@@ -85,7 +86,8 @@ def _cause(first: Ranked, whole: Case, case: Case) -> str:
     remaining = len(case.view.at)
     removed = len(whole.view.at) - remaining
     if removed and remaining:
-        left = f" Without those {_count(removed)} the MAE is {case.view.mae:.2g}."
+        tokens = counted(removed, "token")
+        left = f" Without those {tokens} the MAE is {case.view.mae:.2g}."
     proof = _proven(first)
     return f"{first.sureness}: {first.title}{proof}{doubt}.{left}"
 
@@ -125,9 +127,3 @@ def _either(names: Sequence[str]) -> str:
     if not first_names:
         return last
     return f"{', '.join(first_names)} or {last}"
-
-
-def _count(tokens: int) -> str:
-    if tokens == 1:
-        return f"{tokens:,} token"
-    return f"{tokens:,} tokens"

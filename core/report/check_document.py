@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from logdrift.core.compare.measured import MeasuredPair
 from logdrift.core.compare.metric import unit_of
-from logdrift.core.numbers import fixed, six_digits
+from logdrift.core.numbers import counted, fixed, six_digits
 from logdrift.core.report.check import ALWAYS, MeasuredSession, Result, of_scope
 from logdrift.core.report.document import (
     Block,
@@ -53,7 +53,8 @@ def check_document(session: MeasuredSession, results: Sequence[Result]) -> list[
 
 
 def _title(pair: MeasuredPair) -> str:
-    return f"{pair.a} → {pair.b}, {pair.metrics.tokens:,} {of_scope(pair)}tokens"
+    tokens = counted(pair.metrics.tokens, f"{of_scope(pair)}token")
+    return f"{pair.a} → {pair.b}, {tokens}"
 
 
 def _result(result: Result) -> Blocks:

@@ -12,6 +12,7 @@ from typing import Any
 
 from logdrift.core.diagnose.differences import adapter_tensors, difference_of, kind_text
 from logdrift.core.diagnose.loaded import described
+from logdrift.core.numbers import counted
 from logdrift.core.report.document import Blocks, LineBlock, SentenceBlock, Tone
 from logdrift.core.report.strict_json import Json, json_or_null
 from logdrift.core.session.identity import LoadedTensor, LoadedWeights
@@ -202,8 +203,8 @@ def _remarks(identity: BackendIdentity) -> Iterator[str]:
     adapter = adapter_tensors(weights)
     if adapter:
         yield (
-            f"an adapter that is not merged: {len(adapter)} tensors beside those on"
-            " disk"
+            f"an adapter that is not merged: {counted(len(adapter), 'tensor')} beside"
+            " those on disk"
         )
     by_reason = _by_reason(weights.unread)
     for reason, names in by_reason.items():
@@ -231,7 +232,7 @@ def summary(identity: BackendIdentity) -> str:
     how = ", ".join(ways)
     read = f" ({how})" if how else ""
     if same == total:
-        return f"{total} tensors as on disk{read}"
+        return f"{counted(total, 'tensor')} as on disk{read}"
     others = _not_as_on_disk(identity, total)
     return ", ".join([*others, f"{same} as on disk{read}"])
 

@@ -7,11 +7,7 @@ from collections.abc import Iterator
 
 from logdrift.core.compare.corrections import WhatIf
 from logdrift.core.compare.limits import JudgedLimit
-from logdrift.core.numbers import (
-    UNKNOWN,
-    exact,
-    figure,
-)
+from logdrift.core.numbers import UNKNOWN, counted, exact, figure
 from logdrift.core.report.document import (
     Cells,
     NameCell,
@@ -135,7 +131,8 @@ def limits_in_words(pair: PairReport) -> str:
     outcomes = ", ".join(parts)
     mae = pair.metrics.errors.mae
     normal = conclusion(pair.limits, mae, pair.usual, void=pair.void)
-    return f"{normal.text} Of {len(pair.limits):,} limits {outcomes}."
+    limits = counted(len(pair.limits), "limit")
+    return f"{normal.text} Of {limits} {outcomes}."
 
 
 def _outcome_in_words(judged: JudgedLimit) -> str:

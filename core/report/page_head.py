@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from logdrift.core.compare.pair import Pair, make_pair
-from logdrift.core.numbers import figure
+from logdrift.core.numbers import counted, figure
 from logdrift.core.report.document import Blocks, FailureBlock, HeadBlock
 from logdrift.core.report.marks import NotedToken
 from logdrift.core.report.records import PairReport, SessionReport
@@ -84,11 +84,11 @@ def _head_facts(report: SessionReport) -> Iterator[str]:
     name = f"model {model.id or 'unknown'}"
     if model.revision:
         name += f" @ {model.revision}"
-    sequences = figure(report.sequences, "tokens")
-    tokens = figure(report.tokens, "tokens")
+    sequences = counted(report.sequences, "sequence")
+    tokens = counted(report.tokens, "token")
     completions = figure(report.completion_tokens, "tokens")
     yield name
-    yield f"{sequences} sequences, {tokens} tokens, {completions} of completions"
+    yield f"{sequences}, {tokens}, {completions} of completions"
     yield report.created
     yield f"state {report.state or 'unknown'}"
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from logdrift.core.errors import LogdriftError
+from logdrift.core.numbers import counted, is_number
 from logdrift.core.session.events import last_event
 from logdrift.core.session.files import JsonObject
 from logdrift.core.session.layout import EVENTS
@@ -124,8 +125,8 @@ def _event_words(event: JsonObject) -> str:
         words = _progress_words(event)
     elif kind in ("part", "captured"):
         label = event.get("label")
-        sequences = event.get("sequences")
-        words = f"{label} {sequences} sequences"
+        sequences = _counted(event.get("sequences"))
+        words = f"{label} {sequences}"
     elif kind in ("backend", "facts"):
         words = f"{backend}: starting"
     return visible(words)
@@ -134,9 +135,16 @@ def _event_words(event: JsonObject) -> str:
 def _progress_words(event: JsonObject) -> str:
     label = event.get("label")
     done = event.get("sequences")
-    planned = event.get("planned")
-    words = f"{label} {done}/{planned} sequences"
+    planned = _counted(event.get("planned"))
+    words = f"{label} {done}/{planned}"
     rate = event.get("rate")
     if isinstance(rate, int | float):
         return f"{words}, {rate:,.0f} tok/s"
     return words
+
+
+def _counted(sequences: object) -> str:
+    """Events come from files: what is no number stays what it is."""
+    if is_number(sequences):
+        return counted(sequences, "sequence")
+    return f"{sequences} sequences"

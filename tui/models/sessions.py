@@ -9,6 +9,7 @@ from pathlib import Path
 
 from logdrift.core.compare.pair import default_pair
 from logdrift.core.errors import LogdriftError, words_inside
+from logdrift.core.numbers import counted
 from logdrift.core.session.layout import MANIFEST
 from logdrift.core.session.progress import live, progress
 from logdrift.core.session.reader import Session, open_session
@@ -154,7 +155,7 @@ def _missing(session: Session, state: str) -> str:
     if state == "partial":
         statuses = [info.status for info in captures]
         complete = statuses.count("complete")
-        return f"{complete} of {len(statuses)} captures are complete"
+        return f"{complete} of {counted(len(statuses), 'capture')} complete"
     return ""
 
 

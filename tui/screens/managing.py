@@ -11,7 +11,7 @@ from textual import on
 from textual.message import Message
 
 from logdrift.core.errors import LogdriftError
-from logdrift.core.numbers import byte_size
+from logdrift.core.numbers import byte_size, counted
 from logdrift.core.paths import user_path
 from logdrift.core.session.visible import visible
 from logdrift.tui.actions import key_of
@@ -187,8 +187,8 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
             words = "it is a link: what it leads to stays"
         else:
             held = folder_size(row.folder)
-            noun = "file" if held.files == 1 else "files"
-            words = f"{held.files:,} {noun}, {byte_size(held.size)}"
+            files = counted(held.files, "file")
+            words = f"{files}, {byte_size(held.size)}"
         self.post_message(Sized(row, words))
 
     @on(Sized)
@@ -375,5 +375,4 @@ def _missing_path(text: str) -> str:
 def _notes_in_words(count: int) -> str:
     if not count:
         return ""
-    number = "1 note" if count == 1 else f"{count} notes"
-    return f"; the gate shows {number} on it"
+    return f"; the gate shows {counted(count, 'note')} on it"

@@ -21,6 +21,7 @@ from logdrift.core.compare.gate.case import (
 )
 from logdrift.core.compare.gate.loaded import template_of
 from logdrift.core.compare.loaded import sentence
+from logdrift.core.numbers import counted
 from logdrift.core.session.layout import ids_digest
 
 if TYPE_CHECKING:
@@ -167,9 +168,9 @@ def check_truncated(case: GateCase) -> Iterator[Reason]:
         if limit is not None and limit < longest:
             yield refuse(
                 "truncated",
-                f"{side.label} takes {limit:,} tokens at most and the longest sequence"
-                f" has {longest:,}, so it cannot have seen all of it: raise its maximum"
-                " length, or capture shorter sequences.",
+                f"{side.label} takes {counted(limit, 'token')} at most and the longest"
+                f" sequence has {longest:,}, so it cannot have seen all of it: raise"
+                " its maximum length, or capture shorter sequences.",
             )
         elif side.info.path == "prefill":
             yield from _tails(case, side, other)

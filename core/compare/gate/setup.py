@@ -22,6 +22,7 @@ from logdrift.core.compare.gate.case import (
     note,
 )
 from logdrift.core.engines import ENGINES, all_names
+from logdrift.core.numbers import counted
 
 # Variables that change numbers on every engine, with the values that are the same as
 # leaving them out; each engine has more of its own.
@@ -171,7 +172,7 @@ def check_chunked_prefill(case: GateCase) -> Iterator[Reason]:
 
 def _way_of_prefill(side: GateSide, chunk: int | None) -> str:
     if chunk:
-        return f"{side.label} in pieces of up to {chunk:,} tokens"
+        return f"{side.label} in pieces of up to {counted(chunk, 'token')}"
     return f"{side.label} whole"
 
 
