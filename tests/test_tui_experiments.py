@@ -59,6 +59,7 @@ from tests.tui_screen import (
     lines,
     make_app,
     screen_text,
+    text,
     until,
 )
 
@@ -133,7 +134,7 @@ async def choose_row(
 ) -> None:
     await until(pilot, lambda: "1 chosen, 1 of unknown length" in head(screen))
     await pilot.press(key)
-    await until(pilot, lambda: "0 chosen, nothing has to run" in head(screen))
+    await until(pilot, lambda: "none chosen: Space chooses one, a all" in head(screen))
     assert screen.table.selected == 1 and lines(screen.table)[2].startswith("○")
     await pilot.press(key)
     await until(pilot, lambda: "1 chosen" in head(screen))
@@ -146,7 +147,7 @@ async def choose_all(
     pilot: Any, screen: ExperimentsScreen, key: str, patch: pytest.MonkeyPatch
 ) -> None:
     await pilot.press(key)
-    await until(pilot, lambda: "0 chosen" in head(screen))
+    await until(pilot, lambda: "none chosen" in head(screen))
     await pilot.press(key)
     offered = [row for row in screen.rows if row.state == "proposed"]
     await until(pilot, lambda: f"{len(offered)} chosen" in head(screen))
@@ -204,7 +205,7 @@ async def start(
         == "failed: transformers worker ended with exit code 1"
         in detail(screen)
     )
-    assert lines(screen.table)[2].startswith("✗ ") and "0 chosen" in head(screen)
+    assert lines(screen.table)[2].startswith("✗ ") and "none chosen" in head(screen)
     assert [row.state for row in screen.rows[1:10]] == ["proposed"] * 9
     assert len(screen.rows) == 10, "what means nothing here is not offered"
     assert (
@@ -230,6 +231,9 @@ async def cancel_run(
         ),
     )
     assert "so far" in head(screen) and lines(screen.table)[2].startswith("▶")
+    screen.say("")
+    keys = text(screen.hint_line)
+    assert "X cancel" in keys and "x start" not in keys
     await pilot.press("x")
     await until(
         pilot, lambda: "experiments run already (X cancels them)" in screen_text(app)
@@ -245,7 +249,7 @@ async def cancel_run(
     assert running(folder) is None and screen.rows[0].state == "proposed"
     assert all(process_start(int(pid)) is None for pid in workers.read_text().split())
     # What can be done next is said as well.
-    assert "budget 10m · 0 chosen" in head(screen)
+    assert "budget 10m · none chosen: Space chooses one, a all" in head(screen)
 
 
 async def reasons(
@@ -480,7 +484,7 @@ async def test_what_is_left_out_says_why_and_is_not_chosen(session: Session) -> 
         offered = len(screen.rows)
         assert screen.found is not None
         left_out = len(screen.found.rows) - offered
-        assert left_out > 5 and f"{left_out} options mean nothing here" in head(screen)
+        assert left_out > 5 and f"left out: {left_out} options" in head(screen)
         await pilot.press("v")
         await until(pilot, lambda: len(screen.rows) == offered + left_out)
         await pilot.press("end")

@@ -350,6 +350,8 @@ class LogdriftApp(Safe, App[int], inherit_bindings=False):
 
     def copy_text(self, text: str) -> str:
         """Copy through OSC 52, wrapped for tmux, and say what was sent."""
+        if not text.strip():
+            return clipboard.NOTHING
         data = text.encode("utf-8", "replace")
         if len(data) > clipboard.LIMIT:
             return clipboard.too_long(data)

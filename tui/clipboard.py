@@ -7,6 +7,8 @@ import os
 
 LIMIT = 74_000
 """Bytes: the largest text that common terminals take."""
+NOTHING = "there is nothing to copy yet"
+"""The message for a text that is not there: it is still being made."""
 _SHOWN = 60
 """Characters of what was copied in the line that says so."""
 

@@ -95,6 +95,13 @@ WHY_COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         scope="experiments",
+        action="cancel_run",
+        keys=("X",),
+        help="Cancel the experiments that run: asks first",
+        hint="cancel",
+    ),
+    Command(
+        scope="experiments",
         action="choose_row",
         keys=("space",),
         help="Choose the experiment, or not",
@@ -120,13 +127,6 @@ WHY_COMMANDS: tuple[Command, ...] = (
         keys=("M",),
         help="Budget: the time that they may take together",
         hint="budget",
-    ),
-    Command(
-        scope="experiments",
-        action="cancel_run",
-        keys=("X",),
-        help="Cancel the experiments that run: asks first",
-        hint="cancel",
     ),
     Command(
         scope="experiments",

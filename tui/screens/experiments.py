@@ -14,6 +14,7 @@ from textual.message import Message
 
 from logdrift.core.errors import InputError
 from logdrift.core.investigate.budget import DEFAULT_BUDGET, parse_budget, write_budget
+from logdrift.core.numbers import counted
 from logdrift.core.session.reader import Session
 from logdrift.core.session.visible import visible
 from logdrift.tui.actions import key_of
@@ -189,6 +190,8 @@ class ExperimentsScreen(StartingScreen, ResultScreen, inherit_bindings=False):
             self.say("the experiments have ended")
 
     def applies(self, name: str) -> bool:
+        if name == "start":
+            return not self._engines_run
         return self._engines_run or name != "cancel_run"
 
     # ---- showing
@@ -260,17 +263,29 @@ class ExperimentsScreen(StartingScreen, ResultScreen, inherit_bindings=False):
 
     def _choice(self) -> str:
         """What would be run, in words."""
-        chosen = self._chosen_rows()
         budget = write_budget(self.budget)
-        words = f"budget {budget} · {len(chosen)} chosen, {total(chosen)}"
+        words = f"budget {budget} · {self._chosen_words()}"
         some_decide = any(row.deciding for row in self.rows)
         if not some_decide:
             words += " · none can prove or refute what is likely"
         left_out = self._left_out
         if left_out and not self.with_left_out:
             key = self._key("reasons")
-            words += f" · {left_out} options mean nothing here ({key} says why)"
+            options = counted(left_out, "option")
+            words += f" · left out: {options} without meaning here ({key} says why)"
         return words
+
+    def _chosen_words(self) -> str:
+        """How many are chosen and how long they take; without one, what to press."""
+        chosen = self._chosen_rows()
+        if chosen:
+            return f"{len(chosen)} chosen, {total(chosen)}"
+        states = {row.state for row in self.rows}
+        if "proposed" not in states:
+            return "all have run"
+        one = self._key("choose_row")
+        every = self._key("choose_all")
+        return f"none chosen: {one} chooses one, {every} all"
 
     def _detail(self) -> list[Row]:
         """The selected row in full."""
@@ -357,7 +372,7 @@ class ExperimentsScreen(StartingScreen, ResultScreen, inherit_bindings=False):
     def _ask_to_start(self, rows: list[ExperimentRow]) -> None:
         from logdrift.tui.screens.confirm import Confirm
 
-        count = _count(rows)
+        count = counted(len(rows), "experiment")
         limit = write_budget(self.budget)
 
         def confirmed() -> None:
@@ -473,13 +488,6 @@ def _has_ended(before: Experiments, now: Experiments) -> bool:
     was_running = bool(before.running)
     has_begun = before.began != now.began
     return (was_running or has_begun) and not now.running
-
-
-def _count(rows: Sequence[ExperimentRow]) -> str:
-    count = len(rows)
-    if count == 1:
-        return "1 experiment"
-    return f"{count} experiments"
 
 
 def _wrong_budget(text: str) -> str:

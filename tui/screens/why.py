@@ -384,10 +384,9 @@ class WhyScreen(ResultScreen, inherit_bindings=False):
     def action_copy(self) -> None:
         """The text of the selected cause."""
         topic = self.topics.here
-        if topic is None:
-            self.say("there is nothing to copy yet")
-            return
-        text = topic.text
+        text = ""
+        if topic is not None:
+            text = topic.text
         outcome = self.logdrift.copy_text(text)
         self.say(outcome)
 

@@ -217,7 +217,9 @@ class Table(Rows):
         return "  ".join(texts)
 
     def copied(self) -> str:
-        """The whole table with tabs between its cells."""
+        """The whole table with tabs between its cells; "" while it has no rows."""
+        if not self.cells:
+            return ""
         lines = [_tab_separated("", self.head)]
         pairs = zip(self.marks, self.cells, strict=True)
         for run, cells in pairs:
