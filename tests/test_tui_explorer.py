@@ -416,7 +416,8 @@ async def test_help_is_read_whole_in_the_smallest_terminal(folder: Path) -> None
         rows = [reading.line(index, width).text for index in range(reading.line_count)]
         words = " ".join(" ".join(rows).split())
         for command in COMMANDS:
-            assert command.help in words
+            if command.action != "command_line":  # its key goes to places here
+                assert command.help in words
 
 
 async def test_copy_goes_through_osc_52(

@@ -10,12 +10,18 @@ import pytest
 from textual.pilot import Pilot
 
 from benchmarks.make_session import make_session
-from logdrift.tui.actions import COMMANDS, SCOPE_TITLES
+from logdrift.tui.actions import (
+    COMMANDS,
+    NO_KEYMAP,
+    SCOPE_TITLES,
+    Scope,
+    commands,
+)
 from logdrift.tui.actions.grammar import GRAMMAR
 from logdrift.tui.actions.groups import GROUPS, grouped
 from logdrift.tui.actions.key_names import key_name_of
 from logdrift.tui.palette import make_palette
-from logdrift.tui.screens.help import HelpScreen
+from logdrift.tui.screens.help import HelpScreen, commands_of, once_a_key
 from logdrift.tui.widgets.columns import COLUMN, in_columns
 from logdrift.tui.widgets.lines import Row
 from logdrift.tui.widgets.reading import plain
@@ -65,7 +71,9 @@ async def test_every_key_and_every_meaning_is_in_it(
         screen = await opened(pilot, "question_mark")
         saved = joined(screen.text_to_save())
         for command in COMMANDS:
-            assert joined(command.help) in saved
+            # In the explorer a line takes places as well as commands.
+            if command.action != "command_line":
+                assert joined(command.help) in saved
         for meaning in GRAMMAR:
             assert key_name_of(meaning.key) in saved
             assert joined(meaning.words) in saved
@@ -74,6 +82,30 @@ async def test_every_key_and_every_meaning_is_in_it(
         # What is heard here stands above what is heard elsewhere.
         assert saved.index("Next divergent token") < saved.index("One key, one meaning")
         assert saved.index("One key, one meaning") < saved.index(SCOPE_TITLES["form"])
+
+
+PANES: tuple[tuple[Scope, ...], ...] = (
+    *(("list", scope) for scope in ("sessions", "worst", "diff", "limits", "facts")),
+    ("list", "experiments"),
+    *((pane, "explorer", "charts") for pane in ("move", "list", "chart")),
+    ("inspector", "pane", "explorer", "charts"),
+    ("reading", "pane", "report"),
+    ("zoom", "chart", "charts"),
+)
+"""Scopes that are heard together: of the pane with the focus, then of its screen."""
+
+
+@pytest.mark.parametrize("here", PANES)
+def test_a_key_stands_once_where_the_help_was_opened(here: tuple[Scope, ...]) -> None:
+    heard = list(commands_of((*here, "app")))
+    shown = once_a_key(heard, NO_KEYMAP)
+    keys = [key for command in shown for key in command.keys]
+    assert len(keys) == len(set(keys))
+    assert set(keys) == {key for command in heard for key in command.keys}
+    left_out = {command.id for command in heard} - {command.id for command in shown}
+    if "list" in here:
+        has_own = any(command.keys == ("enter",) for command in commands(here[1]))
+        assert ("list.choose" in left_out) == has_own
 
 
 @pytest.mark.parametrize(("size", "columns"), zip(SIZES, (1, 2, 3), strict=True))

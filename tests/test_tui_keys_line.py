@@ -16,7 +16,9 @@ from logdrift.tui.screens.texts import Picker, TextScreen
 from logdrift.tui.screens.why import WhyScreen
 from logdrift.tui.widgets import bars
 from logdrift.tui.widgets.bars import Hints, fitting, heading_parts, seconds_to_read
-from tests.tui_screen import SIZES, explorer, judged, make_app, text, until
+from logdrift.tui.widgets.reading import Reading
+from logdrift.tui.widgets.table import Table
+from tests.tui_screen import SIZES, explorer, judged, lines, make_app, text, until
 
 PANES = {
     "tokens": ("move", "next Δ"),
@@ -150,6 +152,40 @@ async def test_a_message_of_a_window_goes_too(
         await pilot.press("c")
         assert "leave" not in text(line_of(pilot))
         await until(pilot, lambda: "leave" in text(line_of(pilot)))
+
+
+@pytest.mark.parametrize("nothing", ["", "\n", " \n "])
+async def test_what_is_not_there_yet_is_not_copied(
+    session: Path, nothing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = make_app(session)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await standing(pilot)
+        assert app._driver is not None
+        sent: list[str] = []
+        monkeypatch.setattr(app._driver, "write", sent.append)
+        assert app.copy_text(nothing) == "there is nothing to copy yet"
+        assert not [text for text in sent if "52;c;" in text]
+    assert not Table("made", id="made").copied()
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_a_text_stands_below_the_first_letter_of_its_title(
+    session: Path, size: tuple[int, int]
+) -> None:
+    app = make_app(session)
+    async with app.run_test(size=size) as pilot:
+        await standing(pilot)
+        app.show_error("Enough words for more than one line. " * 9)
+        await until(pilot, lambda: isinstance(app.screen, TextScreen))
+        reading = app.screen.query_one(Reading)
+        await until(pilot, lambda: reading.line_count > 1)
+        title, *rows = lines(reading)
+        margin = len(title) - len(title.lstrip())
+        assert margin == 1
+        for row in filter(None, rows):
+            assert len(row) - len(row.lstrip()) == margin
+        assert not reading.plain.startswith(" ")
 
 
 def test_a_longer_message_is_shown_longer() -> None:

@@ -35,10 +35,3 @@ def painted(lines: Iterable[StyledLine], palette: Palette) -> tuple[list[Run], .
         runs = [(run.text, styles[run.tone]) for run in line]
         rows.append(runs)
     return tuple(rows)
-
-
-def indented(lines: Iterable[StyledLine], palette: Palette) -> tuple[list[Run], ...]:
-    """Like `painted`, one blank from the border."""
-    blank = (" ", palette.text)
-    rows = painted(lines, palette)
-    return tuple([blank, *row] for row in rows)

@@ -30,7 +30,7 @@ class CauseTable(TextScreen):
     def _lay_out(self) -> None:
         """Laid out by the report, so that what belongs to a name stands below it."""
         reading = self.reading
-        width = max(40, reading.inner_width)
+        width = max(40, reading.text_width)
         canvas = Canvas(width)
         lines: list[Line] = []
         first = 0

@@ -16,7 +16,7 @@ from logdrift.tui.models.comparison import ChangedToken, Comparison, compare_fol
 from logdrift.tui.screens.base import BaseScreen
 from logdrift.tui.screens.saving import save
 from logdrift.tui.screens.searching import TextSearch
-from logdrift.tui.tones import indented, tone_styles
+from logdrift.tui.tones import painted, tone_styles
 from logdrift.tui.widgets.bars import Bar
 from logdrift.tui.widgets.changed_tokens import ChangedTokens
 from logdrift.tui.widgets.paragraph import paragraph
@@ -120,7 +120,7 @@ class DiffScreen(BaseScreen, inherit_bindings=False):
         width = min(_WIDEST, self.size.width)
         canvas = Canvas(width - 3)
         lines = styled_lines(document, canvas)
-        rows = indented(lines, self.palette)
+        rows = painted(lines, self.palette)
         self.reading.put(comparison.title, rows)
 
     # ---- commands

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from rich.cells import cell_len
@@ -102,6 +102,8 @@ _ONE_COLUMN = 88
 class HelpPage(Reading):
     """The help, laid out for the width that there is."""
 
+    margin = ""  # its lines are indented by what they are
+
     def __init__(self, title: str, sections: Sections, *, id: str) -> None:
         super().__init__(title, [], id=id)
         self._sections = sections
@@ -166,12 +168,39 @@ def _here(here: Sequence[Scope], palette: Palette, keymap: Keymap) -> Section:
     lines: list[Row] = [BLANK, Hanging([(" ", palette.text), (title, palette.strong)])]
     for scope in here:
         lines += _about(scope, palette)
-    heard = [command for scope in here for command in commands(scope)]
+    heard = once_a_key(commands_of(here), keymap)
     blocks = []
     for group in grouped(heard):
         rows = [_key_row(command, palette, keymap) for command in group.commands]
         blocks.append([_heading(group.title, palette), *rows])
     return Section([*lines, BLANK], blocks)
+
+
+def commands_of(scopes: Iterable[Scope]) -> Iterator[Command]:
+    """The commands of the scopes, scope by scope."""
+    for scope in scopes:
+        yield from commands(scope)
+
+
+def once_a_key(heard: Iterable[Command], keymap: Keymap) -> list[Command]:
+    """The commands less those of which every key does what another one says.
+
+    What is heard first is said; but of a row that is chosen, its screen says more.
+    """
+    in_order = list(heard)
+    by_telling = sorted(in_order, key=_is_any_choice)
+    said: set[str] = set()
+    shown: set[str] = set()
+    for command in by_telling:
+        keys = set(command.keys_in(keymap))
+        if not keys or keys - said:
+            shown.add(command.id)
+        said |= keys
+    return [command for command in in_order if command.id in shown]
+
+
+def _is_any_choice(command: Command) -> bool:
+    return command.id == "list.choose"
 
 
 def _everywhere(palette: Palette) -> Section:

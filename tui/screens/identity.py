@@ -155,8 +155,7 @@ class IdentityScreen(AskingScreen, inherit_bindings=False):
         from logdrift.core.report.layout import Canvas
         from logdrift.core.report.paint.text import paint_text
 
-        width = self.reading.inner_width - 1
-        width = max(40, width)
+        width = max(40, self.reading.text_width)
         canvas = Canvas(width)
         document = identity_document(read.found, read.failed)
         text = paint_text(document, canvas)

@@ -81,7 +81,7 @@ class ReportScreen(BaseScreen, inherit_bindings=False):
         """Cells for which the text was made."""
 
     def panes(self) -> ComposeResult:
-        yield Reading("Report", [" being made"], id="report")
+        yield Reading("Report", ["being made"], id="report")
 
     def on_mount(self) -> None:
         self._make()

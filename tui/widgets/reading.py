@@ -29,6 +29,8 @@ class Reading(Text):
     """
 
     fixed = 1
+    margin = " "
+    """Stands before every line: the text begins below the first letter of the title."""
 
     def __init__(
         self, title: str, source: Sequence[Line], at_end: bool = False, *, id: str
@@ -45,6 +47,12 @@ class Reading(Text):
         """The lines that contain the query."""
         self._match = -1
         """The index of the current match."""
+
+    @property
+    def text_width(self) -> int:
+        """Cells of a line of text."""
+        room = self.inner_width - cell_len(self.margin)
+        return max(1, room)
 
     @property
     def plain(self) -> str:
@@ -95,8 +103,14 @@ class Reading(Text):
             self.scroll_top(end)
             self._at_end = False
 
-    def _rows_of(self, line: Line) -> Sequence[Row]:
-        width = self.inner_width
+    def _rows_of(self, line: Line) -> Iterator[Row]:
+        """The rows of a line, each behind the margin."""
+        margin = (self.margin, self.palette.text)
+        for row in self._wrapped(line):
+            yield [margin, *row]
+
+    def _wrapped(self, line: Line) -> Sequence[Row]:
+        width = self.text_width
         if isinstance(line, Hanging):
             return hanging(line, width)
         if not isinstance(line, str):
