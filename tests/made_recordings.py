@@ -4,6 +4,7 @@ number by number.
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -330,6 +331,121 @@ def llamacpp_native(drawn: Drawn, post_sampling: bool = False) -> dict[str, Any]
         "stop_type": "limit",
         "generation_settings": settings,
         "completion_probabilities": probabilities,
+    }
+
+
+# ---- engines that are called from Python, and lines of a script
+
+
+def by_id(drawn: Drawn, at: int, target_first: bool = True) -> dict[str, Any]:
+    """The object of one token: vLLM lists the token first, TensorRT-LLM last where it
+    is none of the most likely ids.
+    """
+    ranks = {t: place for place, (t, _) in enumerate(drawn.tops[at], 1)}
+    listed = with_target(drawn, at)
+    if not target_first and listed[0][0] not in ranks:
+        listed = [*listed[1:], listed[0]]
+    return {
+        str(t): {"logprob": v, "rank": ranks.get(t, drawn.ranks[at])} for t, v in listed
+    }
+
+
+def flat(entries: Sequence[dict[str, Any] | None]) -> dict[str, Any]:
+    """vLLM's FlatLogprobs, in which the token's own id may come twice."""
+    out: dict[str, Any] = {
+        "start_indices": [],
+        "end_indices": [],
+        "token_ids": [],
+        "logprobs": [],
+        "ranks": [],
+        "decoded_tokens": [],
+    }
+    for entry in entries:
+        out["start_indices"].append(len(out["token_ids"]))
+        ordered = sorted((entry or {}).items(), key=lambda item: item[1]["rank"])
+        for token, body in [*list((entry or {}).items())[:1], *ordered]:
+            out["token_ids"].append(int(token))
+            out["logprobs"].append(body["logprob"])
+            out["ranks"].append(body["rank"])
+            out["decoded_tokens"].append(None)
+        out["end_indices"].append(len(out["token_ids"]))
+    return out
+
+
+def request_output(
+    drawn: Drawn, scores_prompt: bool = True, is_flat: bool = False
+) -> dict[str, Any]:
+    """vLLM's RequestOutput by the names of its fields."""
+    prompt: Any = [None, *(by_id(drawn, i) for i in range(1, drawn.prompt))]
+    new: Any = [by_id(drawn, i) for i in range(drawn.prompt, len(drawn.ids))]
+    if is_flat:
+        prompt, new = flat(prompt), flat(new)
+    output = {
+        "index": 0,
+        "text": "...",
+        "token_ids": drawn.new,
+        "cumulative_logprob": sum(v or 0.0 for v in drawn.logprobs[drawn.prompt :]),
+        "logprobs": new,
+        "finish_reason": "length",
+        "stop_reason": None,
+        "routed_experts": None,
+    }
+    return {
+        "request_id": "0",
+        "prompt": "...",
+        "prompt_token_ids": drawn.ids[: drawn.prompt],
+        "prompt_logprobs": prompt if scores_prompt else None,
+        "outputs": [output],
+        "finished": True,
+        "metrics": None,
+        "num_cached_tokens": 0,
+    }
+
+
+def tensorrt_output(drawn: Drawn) -> dict[str, Any]:
+    """TensorRT-LLM's: entry i of a prompt is of the token behind token i, the last one
+    of the first sampled token.
+    """
+    entries = [by_id(drawn, i, target_first=False) for i in range(1, len(drawn.ids))]
+    output = {
+        "index": 0,
+        "text": "...",
+        "token_ids": drawn.new,
+        "logprobs": entries[drawn.prompt - 1 :],
+        "prompt_logprobs": entries[: drawn.prompt],
+        "finish_reason": "length",
+    }
+    return {
+        "request_id": 3,
+        "prompt_token_ids": drawn.ids[: drawn.prompt],
+        "outputs": [output],
+        "finished": True,
+        "context_logits": None,
+    }
+
+
+def compare_script(drawn: Drawn) -> dict[str, Any]:
+    return {
+        "prompt_ids": drawn.ids[: drawn.prompt],
+        "gen_ids": drawn.new,
+        "gen_logprobs": drawn.logprobs[drawn.prompt :],
+        "text": "...",
+    }
+
+
+def packed(drawn: Drawn, at: Sequence[int]) -> dict[str, Any]:
+    """vLLM's ``packed_top_logprobs``: tables of the k most likely ids in base64."""
+
+    def table(column: int, dtype: str) -> str:
+        values = [[entry[column] for entry in drawn.tops[i]] for i in at]
+        return base64.b64encode(np.asarray(values, dtype).tobytes()).decode()
+
+    return {
+        "shape": [len(at), len(drawn.tops[-1])],
+        "token_ids_dtype": "<i4",
+        "logprobs_dtype": "<f4",
+        "token_ids_b64": table(0, "<i4"),
+        "logprobs_b64": table(1, "<f4"),
     }
 
 

@@ -12,12 +12,14 @@ from typing import Any
 from logdrift.core.errors import InputError, Place
 from logdrift.core.session.files import JsonObject
 from logdrift.core.session.importers import (
+    engine_outputs,
     llamacpp_answers,
     openai_answers,
+    request_outputs,
     sglang_answers,
 )
 from logdrift.core.session.importers.answer_records import ServerAnswer, record_of
-from logdrift.core.session.importers.answers import answers
+from logdrift.core.session.importers.answers import answers, kind_of
 from logdrift.core.session.importers.notes import Notes
 from logdrift.core.session.importers.place import in_file
 from logdrift.core.session.importers.records import (
@@ -79,10 +81,15 @@ def _records(path: Path, name: str, context: ImportContext) -> Iterator[Record]:
 
 
 def _scored(place: Place, answer: JsonObject) -> Iterator[ServerAnswer]:
-    if "meta_info" in answer:
+    kind = kind_of(answer)
+    if kind == "sglang":
         yield sglang_answers.scored(place, answer)
-    elif "choices" in answer:
+    elif kind == "openai":
         yield from openai_answers.scored(place, answer)
+    elif kind == "vllm":
+        yield from request_outputs.scored(place, answer)
+    elif kind == "engine-outputs":
+        yield engine_outputs.scored(place, answer)
     else:
         yield llamacpp_answers.scored(place, answer)
 

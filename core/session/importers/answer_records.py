@@ -70,7 +70,8 @@ class ServerAnswer:
     """What a server was ``given`` and what it sampled (``new``): ids, and as
     many scored tokens.
 
-    ``unread`` names what the answer holds and nothing here reads; ``problem`` says what
+    ``unread`` names what the answer holds and nothing here reads; ``remarks`` are
+    sentences for notes, with ``%s`` for the capture's name; ``problem`` says what
     contradicts itself in it.
     """
 
@@ -83,6 +84,7 @@ class ServerAnswer:
     model: str | None = None
     observed: dict[str, Any] = field(default_factory=dict)
     unread: Sequence[str] = ()
+    remarks: Sequence[str] = ()
     problem: InputError | None = None
 
     @property
@@ -116,6 +118,8 @@ def record_of(answer: ServerAnswer, name: str, notes: Notes) -> Record:
         notes.count(_BARE % name)
     for key in answer.unread:
         notes.count(_UNREAD % (name, key))
+    for remark in answer.remarks:
+        notes.count(remark % name)
     given = len(answer.given)
     scored_in_front = 0
     if answer.scores_given:

@@ -2,8 +2,9 @@
 arrays.
 
 An answer is an object with ``choices`` (OpenAI's form, as vLLM, SGLang and llama.cpp
-speak it), ``meta_info`` (SGLang's ``/generate``) or ``completion_probabilities``
-(llama.cpp's ``/completion``).
+speak it), ``meta_info`` (SGLang's ``/generate``), ``completion_probabilities``
+(llama.cpp's ``/completion``), ``outputs`` with token ids (vLLM's offline
+``RequestOutput``) or ``gen_logprobs`` (lines of a public script).
 """
 
 from __future__ import annotations
@@ -15,14 +16,16 @@ from typing import Any
 from logdrift.core.errors import Place
 from logdrift.core.session.files import JsonObject
 from logdrift.core.session.importers.documents import Document, documents
+from logdrift.core.session.importers.llamacpp_answers import is_llamacpp
 from logdrift.core.session.importers.notes import Notes
 from logdrift.core.session.importers.place import list_item
+from logdrift.core.session.importers.request_outputs import is_request_output
 from logdrift.core.session.importers.streams import Streams
 
 KINDS = {
     "choices": "openai",
     "meta_info": "sglang",
-    "completion_probabilities": "llama.cpp",
+    "gen_logprobs": "engine-outputs",
 }
 """The key that tells a kind of answer."""
 _WRAPPERS = ("response", "body", "result")
@@ -35,11 +38,10 @@ def kind_of(data: JsonObject) -> str | None:
     for key, kind in KINDS.items():
         if key in data:
             return kind
-    # The last chunk of llama.cpp's stream has no probabilities any more.
-    stop = data.get("stop")
-    has_stop = isinstance(stop, bool)
-    if has_stop and "content" in data:
+    if is_llamacpp(data):
         return "llama.cpp"
+    if is_request_output(data):
+        return "vllm"
     return None
 
 

@@ -78,6 +78,20 @@ FORMATS: tuple[Format, ...] = (
         " others by ids",
         f"{_HERE}.sglang",
     ),
+    Format(
+        "vllm",
+        "answers of servers",
+        "outputs of vLLM's offline LLM class and of TensorRT-LLM's, as JSON; NAME=FILE,"
+        " one capture each",
+        f"{_HERE}.vllm",
+    ),
+    Format(
+        "engine-outputs",
+        "answers of servers",
+        "lines of prompt_ids, gen_ids and gen_logprobs, as a public compare script"
+        " writes them (engine_outputs.jsonl); NAME=FILE, one capture each",
+        f"{_HERE}.compare_script",
+    ),
 )
 
 

@@ -1,8 +1,9 @@
 """llama.cpp's native answers of ``/completion`` with ``n_probs``: the completion, an id
-beside each token.
+beside each token, under ``completion_probabilities`` or ``probs``.
 
 Its log-probabilities are of the untouched logits; with ``post_sampling_probs`` it sends
-probabilities of what sampling left, under the keys ``prob`` and ``top_probs``.
+probabilities of what sampling left, under the keys ``prob`` and ``top_probs``. With a
+draft model some releases write 0.0 for every token (llama.cpp#27972).
 """
 
 from __future__ import annotations
@@ -18,11 +19,39 @@ from logdrift.core.session.importers.scored_tokens import ScoredTokens, llamacpp
 
 _SETTINGS = ("temperature", "top_p", "top_k", "min_p")
 _FINISH = {"limit": "length", "eos": "stop", "word": "stop"}
+PROBABILITIES = "completion_probabilities"
+_OTHER_NAME = "probs"
+"""What llama.cpp's own documentation calls the list in places."""
+_ALL_ZERO = (
+    "{n} {answer|answers} of %s {has|have} exactly 0.0 for every token, as llama.cpp"
+    " writes with a draft model: no log-probabilities of the model. Ask again without"
+    " one"
+)
+
+
+def is_llamacpp(data: JsonObject) -> bool:
+    """Whether an object is an answer of ``/completion``, or a chunk of one."""
+    if PROBABILITIES in data:
+        return True
+    if "content" not in data:
+        return False
+    if isinstance(data.get(_OTHER_NAME), list):
+        return True
+    # The last chunk of a stream has no probabilities any more.
+    return isinstance(data.get("stop"), bool)
+
+
+def probabilities(answer: JsonObject) -> Any:
+    """The list of what each token was; empty where there is none."""
+    listed = answer.get(PROBABILITIES)
+    if listed is None:
+        listed = answer.get(_OTHER_NAME)
+    return listed or []
 
 
 def scored(place: Place, answer: JsonObject) -> ServerAnswer:
     """One answer. Raises InputError naming it, and for a release that names no ids."""
-    entries = answer.get("completion_probabilities")
+    entries = probabilities(answer)
     if not isinstance(entries, list) or not entries:
         raise place.error(
             "completion_probabilities is empty", "ask llama.cpp with n_probs"
@@ -38,7 +67,18 @@ def scored(place: Place, answer: JsonObject) -> ServerAnswer:
         finish=_finish(answer),
         model=_model(answer),
         observed=_observed(answer, is_processed),
+        remarks=_remarks(tokens),
     )
+
+
+def _remarks(tokens: ScoredTokens) -> list[str]:
+    """What is to be said of the scores. A completion of a single token may well have
+    probability 1.
+    """
+    are_zero = [token.logprob == 0 for token in tokens]
+    if len(tokens) > 1 and all(are_zero):
+        return [_ALL_ZERO]
+    return []
 
 
 def _ids(tokens: ScoredTokens, place: Place) -> list[int]:

@@ -1,10 +1,10 @@
 """Answers in OpenAI's form: completions or chat, generated or scored.
 
 A token is known by its id alone, which OpenAI's own servers do not send: ask vLLM for
-``return_token_ids`` or ``return_tokens_as_token_ids``, SGLang for ``return_token_ids``;
-llama.cpp sends them unasked. An answer without ids is refused: tokens of equal text
-need not be the same. A server scores what it was given where it was asked to echo it,
-or with vLLM's ``prompt_logprobs``.
+``return_token_ids`` or ``return_tokens_as_token_ids``, SGLang and lmdeploy for
+``return_token_ids``; llama.cpp sends them unasked. An answer without ids is refused:
+tokens of equal text need not be the same. A server scores what it was given where it
+was asked to echo it, or with vLLM's ``prompt_logprobs``.
 """
 
 from __future__ import annotations
@@ -41,8 +41,11 @@ _NEW_IDS = (
     "response_token_ids",
     "completion_token_ids",
     "output_token_ids",
+    "output_ids",
+    "gen_tokens",
 )
-"""What servers call the ids that they sampled: vLLM, SGLang's chat, and forks of both.
+"""What servers call the ids that they sampled: vLLM, SGLang's chat, forks of both, and
+lmdeploy, which has ``gen_tokens`` in the message of a chat.
 """
 _UNREAD = (
     "routed_experts",
@@ -133,10 +136,13 @@ def _unscored(ids: Sequence[int] | None) -> ScoredTokens:
 
 def _sampled(choice: JsonObject, place: Place) -> list[int] | None:
     """The ids that were sampled, under whichever name; None where there are none."""
-    for key in _NEW_IDS:
-        ids = _ids(choice, key, place)
-        if ids:
-            return ids
+    for holder in (choice, choice.get("message")):
+        if not isinstance(holder, dict):
+            continue
+        for key in _NEW_IDS:
+            ids = _ids(holder, key, place)
+            if ids:
+                return ids
     return None
 
 

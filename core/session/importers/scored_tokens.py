@@ -7,20 +7,17 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from logdrift.core.errors import Place
 from logdrift.core.session.files import JsonObject
 from logdrift.core.session.importers.columns import is_whole
+from logdrift.core.session.importers.packed_lists import Alternatives, packed_rows
 
 _BAD_FORM = (KeyError, TypeError, ValueError, AttributeError, IndexError)
 _ID = re.compile(r"token_id:(\d+)")
 """How vLLM writes a token for ``return_tokens_as_token_ids``."""
-
-
-Alternatives = tuple[tuple[int | None, Any], ...]
-"""(id, log-probability as written) of each; id None where text alone is named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +64,24 @@ def prompt_tokens_of(values: Any, place: Place) -> ScoredTokens:
     return _read(lambda: list(map(_of_prompt, values)), place, reason)
 
 
+def tokens_by_id(
+    values: Any, ids: Sequence[int], place: Place, key: str
+) -> ScoredTokens:
+    """The tokens ``ids`` as an offline engine lists them under ``key``: null, a number,
+    or ``{"id": {logprob, rank, decoded_token}, ...}`` in any order, for each.
+
+    A token that its own object lacks has no score. Raises InputError where there are
+    not as many.
+    """
+    if len(values) != len(ids):
+        raise place.error(f"{key} has {len(values)} entries for {len(ids)} token ids")
+
+    def read() -> ScoredTokens:
+        return list(map(_listed, ids, values))
+
+    return _read(read, place, f"{key} is not one object of log-probabilities a token")
+
+
 def sglang_tokens(values: Any, tops: Any, place: Place, key: str) -> ScoredTokens:
     """The tokens of SGLang's ``*_token_logprobs``, ``[log-probability, id, text]``,
     with their ``*_top_logprobs``. ``key`` is the name of the list.
@@ -105,11 +120,19 @@ def _openai(logprobs: JsonObject) -> ScoredTokens:
     content = logprobs.get("content")
     if isinstance(content, list):
         return [_of_chat(entry) for entry in content]
-    return _of_completion(
+    tokens = _of_completion(
         logprobs["tokens"],
         logprobs["token_logprobs"],
         logprobs.get("top_logprobs"),
     )
+    packed = logprobs.get("packed_top_logprobs")
+    if not packed:
+        return tokens
+    rows = packed_rows(packed)
+    with_rows = []
+    for token, row in zip(tokens, rows, strict=True):
+        with_rows.append(replace(token, top=row, sure=True))
+    return with_rows
 
 
 def _of_completion(
@@ -168,29 +191,44 @@ def _of_chat(entry: JsonObject) -> ScoredToken:
 
 
 def _of_prompt(entry: JsonObject | None) -> ScoredToken:
-    """vLLM lists the target before the k most likely ids; one of rank above their
-    number is none of them.
-    """
+    """vLLM lists the target before the k most likely ids."""
     if not entry:
         return ScoredToken()
+    target = next(iter(entry))
+    return _listed(int(target), entry)
+
+
+def _listed(target: int, entry: Any) -> ScoredToken:
+    """A token with its own object of ids, or with a number alone.
+
+    An id of a rank above their number is none of the most likely ones: it is there
+    because it is the token.
+    """
+    if not entry:
+        return ScoredToken(target)
+    if not isinstance(entry, Mapping):
+        return ScoredToken(target, entry)
+    token = ScoredToken(target)
     top = []
     for key, body in entry.items():
         token_id = int(key)
-        rank = _whole(body.get("rank"))
+        listed = _body(body)
+        logprob = listed["logprob"]
+        rank = _whole(listed.get("rank"))
+        if token_id == target:
+            text = listed.get("decoded_token")
+            token = ScoredToken(target, logprob, (), rank, _piece(text, None))
         is_likely = rank is None or rank <= len(entry)
         if is_likely:
-            logprob = body["logprob"]
             top.append((token_id, logprob))
-    target, body = next(iter(entry.items()))
-    rank = _whole(body.get("rank"))
-    text = body.get("decoded_token")
-    return ScoredToken(
-        token_id=int(target),
-        logprob=body["logprob"],
-        top=tuple(top),
-        rank=rank,
-        piece=_piece(text, None),
-    )
+    return replace(token, top=tuple(top))
+
+
+def _body(value: Any) -> Mapping[str, Any]:
+    """What an object of ids says of one: vLLM's ``Logprob``, or a number alone."""
+    if isinstance(value, Mapping):
+        return value
+    return {"logprob": value}
 
 
 def _of_sglang(entry: Sequence[Any], top: Any) -> ScoredToken:

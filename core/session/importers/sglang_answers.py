@@ -1,5 +1,5 @@
 """SGLang's native answers of ``/generate``: ``meta_info`` with ``[log-probability, id,
-text]`` of prompt and completion.
+text]`` of prompt and completion; lmdeploy's ``/generate`` is of the same form.
 
 ``input_token_logprobs`` begin at ``logprob_start_len`` and their first entry has no
 score. SGLang writes 0 for the last id of the vocabulary there, so the ids of
@@ -130,7 +130,10 @@ def _finish(reason: Any) -> str:
 
 
 def _observed(meta: JsonObject) -> dict[str, Any]:
-    observed: dict[str, Any] = {"engine": "sglang"}
+    observed: dict[str, Any] = {}
+    if "id" in meta:
+        # lmdeploy answers in the same form, without an id.
+        observed["engine"] = "sglang"
     version = meta.get("weight_version")
     if isinstance(version, str | int):
         name = str(version)

@@ -14,11 +14,16 @@ from typing import Any
 from logdrift.core.errors import Place
 from logdrift.core.session.files import JsonObject
 from logdrift.core.session.importers.documents import Document
+from logdrift.core.session.importers.llamacpp_answers import (
+    PROBABILITIES,
+    is_llamacpp,
+    probabilities,
+)
 
 Answer = dict[str, Any]
 """A server's answer, or a chunk of one; what is put together is changed in place."""
 _LISTS = ("tokens", "token_logprobs", "top_logprobs", "text_offset")
-_PROBABILITIES = "completion_probabilities"
+_PACKED = "packed_top_logprobs"
 _ADDED = ("output_token_logprobs", "output_top_logprobs", "output_token_ids_logprobs")
 
 
@@ -38,8 +43,10 @@ class Streams:
                 self._add_sglang(place, answer)
             elif "choices" in answer:
                 self._add_openai(place, answer)
-            else:
+            elif is_llamacpp(answer):
                 self._add_llamacpp(place, answer)
+            else:
+                self._answers.append((place, answer))
         except (TypeError, AttributeError, KeyError) as error:
             kind = type(error).__name__
             raise place.error(
@@ -81,16 +88,16 @@ class Streams:
         slot = answer.get("id_slot")
         index = answer.get("index")
         key = ("llama.cpp", slot, index)
-        new = answer.get(_PROBABILITIES) or ()
+        new = probabilities(answer)
         begun = self._open.get(key)
         if begun is None:
             begun = dict(answer)
-            begun[_PROBABILITIES] = list(new)
+            begun[PROBABILITIES] = list(new)
             self._answers.append((place, begun))
         else:
-            before = begun[_PROBABILITIES]
+            before = begun[PROBABILITIES]
             begun.update(answer)
-            begun[_PROBABILITIES] = [*before, *new]
+            begun[PROBABILITIES] = [*before, *new]
         goes_on = answer.get("stop") is False
         self._keep_open(key, begun, goes_on)
 
@@ -199,6 +206,10 @@ def _extend_logprobs(choice: Answer, logprobs: JsonObject) -> None:
         before = whole.setdefault("content", [])
         before.extend(content)
         return
+    packed = logprobs.get(_PACKED)
+    if packed:
+        blocks = whole.setdefault(_PACKED, [])
+        blocks.append(packed)
     tokens = logprobs.get("tokens") or ()
     count = len(tokens)
     for key in _LISTS:
