@@ -18,6 +18,8 @@ from logdrift.core.session.layout import read_manifest
 from logdrift.core.session.manage import folder_size
 from logdrift.core.session.writer import write_manifest
 from logdrift.tui.app import LogdriftApp
+from logdrift.tui.models.session_columns import COLUMNS, layout, sorted_rows
+from logdrift.tui.models.session_words import matches, state_words
 from logdrift.tui.models.sessions import SessionRow
 from logdrift.tui.screens.confirm import Confirm
 from logdrift.tui.screens.diff import DiffScreen
@@ -26,13 +28,6 @@ from logdrift.tui.screens.prompt import LinePrompt
 from logdrift.tui.screens.sessions import SessionsScreen
 from logdrift.tui.screens.texts import Picker, TextScreen
 from logdrift.tui.widgets.bars import Hints
-from logdrift.tui.widgets.session_list import (
-    COLUMNS,
-    layout,
-    matches,
-    sorted_rows,
-    state_words,
-)
 from tests.holding import held
 from tests.made_recordings import chat_chunks, draw, events, lines, sglang
 from tests.made_sessions import capture, captured_here, write_session

@@ -9,12 +9,13 @@ from textual.app import ComposeResult
 
 from logdrift.core.paths import samples_folder
 from logdrift.tui.bindings import bindings
+from logdrift.tui.models.session_columns import COLUMNS
 from logdrift.tui.screens.folder_reader import SessionsRead
 from logdrift.tui.screens.managing import ManagingScreen
 from logdrift.tui.widgets.lines import Row
 from logdrift.tui.widgets.rows import Rows
 from logdrift.tui.widgets.session_detail import SessionDetail
-from logdrift.tui.widgets.session_list import COLUMNS, SessionList
+from logdrift.tui.widgets.session_list import SessionList
 
 _WAYS = {
     "tokens": ("largest first", "smallest first"),

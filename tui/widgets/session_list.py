@@ -1,231 +1,33 @@
-"""The list of sessions as a widget: columns by width, sorted and filtered, repainted
-row by row.
-"""
+"""The list of sessions as a widget: one session a row, repainted row by row."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
 
 from rich.cells import cell_len
 from textual.events import Click
 from textual.message import Message
 from textual.strip import Strip
 
-from logdrift.core.numbers import duration, number
+from logdrift.core.numbers import number
 from logdrift.core.paths import samples_folder
 from logdrift.core.session.visible import visible
-from logdrift.core.words import VERDICTS_IN_A_SENTENCE
 from logdrift.tui.glyphs import fit
+from logdrift.tui.models.session_columns import (
+    COLUMNS,
+    ColumnRoom,
+    layout,
+    sorted_rows,
+)
+from logdrift.tui.models.session_words import matches, short_verdict, state_words
 from logdrift.tui.models.sessions import SessionRow
 from logdrift.tui.widgets.answer_bar import tone_style
 from logdrift.tui.widgets.lines import Row, Run, Runs, strip_of
 from logdrift.tui.widgets.rows import Rows
 
-_BADNESS = {"comparable": 0, "caution": 1, "not_comparable": 2}
-_SHORT_SIZES = {"less than usual": "small"}
-_MEANINGS = {"good": 0, "warn": 1, "bad": 2}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ListColumn:
-    """One column; its place is that in `COLUMNS`.
-
-    Attributes:
-        title: its head.
-        cells: how wide it is.
-        rank: how early it is given room, 0 first.
-        key: what rows are sorted by; None for a row without a value.
-        right: whether its texts stand at the right.
-        down: whether sorting by it puts the largest first.
-    """
-
-    title: str
-    cells: int
-    rank: int
-    key: Callable[[SessionRow], Any]
-    right: bool = False
-    down: bool = False
-
-
-COLUMNS: dict[str, ListColumn] = {
-    "name": ListColumn(
-        title="session", cells=16, rank=0, key=lambda row: row.name.casefold()
-    ),
-    "mae": ListColumn(
-        title="MAE", cells=8, rank=1, key=lambda row: row.size, right=True, down=True
-    ),
-    "verdict": ListColumn(
-        title="verdict",
-        cells=16,
-        rank=2,
-        key=lambda row: _badness(row),
-        down=True,
-    ),
-    "cause": ListColumn(
-        title="cause",
-        cells=22,
-        rank=4,
-        key=lambda row: _cause_key(row),
-    ),
-    "state": ListColumn(
-        title="state", cells=9, rank=3, key=lambda row: row.state or None
-    ),
-    "tokens": ListColumn(
-        title="tokens",
-        cells=10,
-        rank=5,
-        key=lambda row: None if row.problem else row.tokens,
-        right=True,
-        down=True,
-    ),
-    "backends": ListColumn(
-        title="backends",
-        cells=24,
-        rank=6,
-        key=lambda row: row.backends.casefold() or None,
-    ),
-    "date": ListColumn(
-        title="date", cells=16, rank=7, key=lambda row: row.created or None, down=True
-    ),
-    "model": ListColumn(
-        title="model", cells=16, rank=8, key=lambda row: row.model.casefold() or None
-    ),
-}
-_STATE_CELLS = 18
-"""Of a running session with its time left, where there is room."""
-_CAUSE_CELLS = 34
-"""Of most causes with how sure they are, where there is room."""
-_ROOMY = 110
-_NAME_CELLS = 44
 _HEAD_LINES = 2
-
-
-class ColumnRoom(NamedTuple):
-    """A column that is shown, and how wide."""
-
-    name: str
-    cells: int
-
-
-def layout(width: int, wanted: str = "") -> list[ColumnRoom]:
-    """The columns that a width holds with their cells: ``wanted`` next to the name,
-    then the most important ones that fit; what is left is the name's.
-    """
-    sizes = {name: column.cells for name, column in COLUMNS.items()}
-    if width >= _ROOMY:
-        sizes["state"] = _STATE_CELLS
-        sizes["cause"] = _CAUSE_CELLS
-    chosen: list[str] = []
-    used = 1
-    by_rank = sorted(COLUMNS, key=_rank_beside(wanted))
-    for name in by_rank:
-        needed = sizes[name] + 1
-        if used + needed > width and chosen:
-            continue
-        chosen.append(name)
-        used += needed
-    widest_name = max(_NAME_CELLS, width // 4)
-    spare = max(0, width - used)
-    name_cells = sizes["name"] + spare
-    sizes["name"] = min(name_cells, widest_name)
-    in_order = [name for name in COLUMNS if name in chosen]
-    return [ColumnRoom(name, sizes[name]) for name in in_order]
-
-
-def _rank_beside(wanted: str) -> Callable[[str], int]:
-    """The rank of a column; ``wanted`` comes right after the name."""
-
-    def rank(name: str) -> int:
-        own_rank = COLUMNS[name].rank
-        if name == wanted:
-            return min(1, own_rank)
-        return own_rank
-
-    return rank
-
-
-def _badness(row: SessionRow) -> tuple[int, float] | None:
-    """The worst meaning last, within it the largest MAE; None without a verdict."""
-    if row.verdict is None:
-        return None
-    size = row.size or 0.0
-    answer = row.answer
-    if answer is None:
-        badness = _BADNESS.get(row.verdict, 0)
-    else:
-        badness = _MEANINGS[answer.meaning]
-    return badness, size
-
-
-def _cause_key(row: SessionRow) -> str | None:
-    if row.answer is None:
-        return None
-    return row.answer.cause.casefold()
-
-
-def sorted_rows(
-    rows: Sequence[SessionRow], column: str, down: bool
-) -> tuple[SessionRow, ...]:
-    """Rows by a column; those without a value come last either way, equal ones stay as
-    they were.
-    """
-    key = COLUMNS[column].key
-    with_value: list[SessionRow] = []
-    without_value: list[SessionRow] = []
-    for row in rows:
-        value = key(row)
-        if value is None:
-            without_value.append(row)
-        else:
-            with_value.append(row)
-    with_value.sort(key=key, reverse=down)
-    return (*with_value, *without_value)
-
-
-def matches(row: SessionRow, words: str) -> bool:
-    """Whether every word of a filter stands somewhere in the row."""
-    verdict = _verdict_words(row)
-    texts = (
-        row.name,
-        row.title,
-        row.model,
-        row.backends,
-        verdict,
-        row.state,
-        row.created,
-        answer_words(row),
-    )
-    text = " ".join(texts)
-    text = text.casefold()
-    words = words.casefold()
-    return all(word in text for word in words.split())
-
-
-def _verdict_words(row: SessionRow) -> str:
-    """The verdict of the gate as users read it, "" without one."""
-    if row.verdict is None:
-        return ""
-    return VERDICTS_IN_A_SENTENCE.get(row.verdict, "")
-
-
-def answer_words(row: SessionRow) -> str:
-    """The words of the answer, for a filter."""
-    if row.answer is None:
-        return ""
-    return f"{row.answer.size} {row.answer.cause}"
-
-
-def short_verdict(row: SessionRow) -> str:
-    """Whether the size is usual, or that the pair is not to be compared."""
-    words = _verdict_words(row)
-    if row.answer is None or not row.answer.size:
-        return words.removeprefix("comparable with ")
-    if row.verdict == "caution":
-        return f"{_SHORT_SIZES.get(row.answer.size, row.answer.size)}, caution"
-    return row.answer.size
 
 
 class SessionList(Rows):
@@ -529,22 +331,3 @@ class SessionList(Rows):
 
 def _folders(rows: Sequence[SessionRow]) -> list[Path]:
     return [row.folder for row in rows]
-
-
-def state_words(row: SessionRow, cells: int) -> str:
-    """State with progress and time left, in few words where there are few cells."""
-    if row.state != "running":
-        return row.state
-    running = "run"
-    if cells >= _STATE_CELLS:
-        running = "running"
-    words = [running]
-    if row.progress is not None:
-        progress = f"{row.progress:.0%}"
-        words.append(progress)
-    if row.left is not None:
-        left = duration(row.left)
-        with_left = " ".join([*words, left])
-        if cell_len(with_left) <= cells:
-            return with_left
-    return " ".join(words)
