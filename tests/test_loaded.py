@@ -14,12 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from logdrift.core.compare.gate import Gate, judge
-from logdrift.core.compare.loaded import (
-    config_differences,
-    sentence,
-    template_differences,
-    tokenizer_differences,
-)
+from logdrift.core.compare.loaded.config import config_differences
+from logdrift.core.compare.loaded.difference import sentence
+from logdrift.core.compare.loaded.template import template_differences
+from logdrift.core.compare.loaded.tokenizer import tokenizer_differences
 from logdrift.core.compare.pair import make_pair
 from logdrift.core.diagnose import diagnose
 from logdrift.core.errors import InputError

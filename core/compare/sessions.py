@@ -19,7 +19,7 @@ import numpy.typing as npt
 from logdrift.core.compare.changes import Changes, change_stats
 from logdrift.core.compare.distribution import token_topk
 from logdrift.core.compare.gate import Reason, Severity
-from logdrift.core.compare.loaded import Difference, sentence
+from logdrift.core.compare.loaded.difference import Difference, sentence
 from logdrift.core.compare.pair import Pair, Scope
 from logdrift.core.compare.unit_totals import TOPK, PairTokens
 from logdrift.core.errors import InputError

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from logdrift.core.compare.loaded import CHANGES_THE_MODEL
+from logdrift.core.compare.loaded.config import CHANGES_THE_MODEL
 from logdrift.core.compare.pair import Pair
 from logdrift.core.diagnose.differences import adapter_tensors, difference_of
 from logdrift.core.diagnose.evidence import Evidence

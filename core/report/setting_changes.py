@@ -6,12 +6,9 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
-from logdrift.core.compare.loaded import (
-    NOT_THERE,
-    Difference,
-    all_differences,
-    one_writer,
-)
+from logdrift.core.compare.loaded import all_differences
+from logdrift.core.compare.loaded.config import one_writer
+from logdrift.core.compare.loaded.difference import NOT_THERE, Difference
 from logdrift.core.compare.pair import (
     Pair,
 )

@@ -8,12 +8,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from logdrift.core.compare.loaded import (
-    Difference,
-    all_differences,
-    config_values,
-    one_writer,
-)
+from logdrift.core.compare.loaded import all_differences
+from logdrift.core.compare.loaded.config import config_values, one_writer
+from logdrift.core.compare.loaded.difference import Difference
 from logdrift.core.errors import InputError
 from logdrift.core.facts import Facts
 from logdrift.core.json_values import shown

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from logdrift.core.compare.coverage import BrokenSide, broken_sides
-from logdrift.core.compare.loaded import Difference
+from logdrift.core.compare.loaded.difference import Difference
 from logdrift.core.compare.pair import Pair, Scope
 from logdrift.core.facts import Facts
 from logdrift.core.session.layout import CaptureInfo

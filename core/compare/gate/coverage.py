@@ -20,7 +20,7 @@ from logdrift.core.compare.gate.case import (
     refuse,
 )
 from logdrift.core.compare.gate.loaded import template_of
-from logdrift.core.compare.loaded import sentence
+from logdrift.core.compare.loaded.difference import sentence
 from logdrift.core.numbers import counted
 from logdrift.core.session.layout import ids_digest
 

@@ -17,7 +17,8 @@ from logdrift.core.compare.gate.case import (
     refuse,
 )
 from logdrift.core.compare.gate.loaded import config_reasons, effect_of, tokenizer_of
-from logdrift.core.compare.loaded import CHANGES_THE_MODEL, Difference, sentence
+from logdrift.core.compare.loaded.config import CHANGES_THE_MODEL
+from logdrift.core.compare.loaded.difference import Difference, sentence
 from logdrift.core.engines import all_names
 
 if TYPE_CHECKING:

@@ -8,16 +8,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from logdrift.core.compare.gate.case import GateCase, GateSide, Reason, caution, note
-from logdrift.core.compare.loaded import (
-    Difference,
+from logdrift.core.compare.loaded.config import (
     canonical,
     config_differences,
     config_values,
     one_writer,
-    sentence,
-    template_differences,
-    tokenizer_differences,
 )
+from logdrift.core.compare.loaded.difference import Difference, sentence
+from logdrift.core.compare.loaded.template import template_differences
+from logdrift.core.compare.loaded.tokenizer import tokenizer_differences
 from logdrift.core.errors import InputError
 from logdrift.core.session.loaded import Loaded
 
