@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -37,12 +36,11 @@ from logdrift.tui.screens.base import BaseScreen, SafeScreen
 from logdrift.tui.services import Services
 from logdrift.tui.start import settle
 from logdrift.tui.themes import THEMES, ThemeName, theme_of
+from logdrift.tui.typed_ahead import TypedAhead, TypedEvent
 from logdrift.tui.widgets.bars import Hints
 from logdrift.tui.widgets.lines import Lines
 from logdrift.tui.wire import Wire
 
-TypedEvent = events.Key | events.Paste
-"""What comes from the keyboard."""
 _SETTLE_SECONDS = 0.6
 _EVERYWHERE = [
     command for command in COMMANDS if command.name in ("quit_now", "suspend")
@@ -88,7 +86,7 @@ class LogdriftApp(Safe, App[int], inherit_bindings=False):
         self.wire = Wire()
         asked_to_debug = "LOGDRIFT_DEBUG" in os.environ
         self.debugs = asked_to_debug or errors.debugging
-        self._early: deque[TypedEvent] = deque()
+        self._typed_ahead = TypedAhead(self)
         self._shown_faults: set[str] = set()
         self.session = session
         self.sessions_dir = sessions_dir
@@ -205,15 +203,11 @@ class LogdriftApp(Safe, App[int], inherit_bindings=False):
         if isinstance(self.screen, BaseScreen):
             ask_command(self.screen)
 
-    # ---- keys that come faster than screens do
+    # ---- what is typed
 
     async def on_event(self, event: events.Event) -> None:
         """As Textual does, but what is typed reaches the screen that it is meant for,
-        or none.
-
-        What comes before a screen stands waits for it. What was on its way to a screen
-        while another one opened over it is meant for that one. What was on its way to a
-        screen that has left is dropped: it takes no more keys.
+        or none (`TypedAhead`).
         """
         if isinstance(event, events.Resize):
             event = _usable(event)
@@ -222,7 +216,7 @@ class LogdriftApp(Safe, App[int], inherit_bindings=False):
             if command is not None:
                 await self.run_action(command.name, self)
                 return
-        if isinstance(event, TypedEvent) and self._keep_back(event):
+        if isinstance(event, TypedEvent) and self._typed_ahead.keeps_back(event):
             return
         await super().on_event(event)
 
@@ -237,44 +231,9 @@ class LogdriftApp(Safe, App[int], inherit_bindings=False):
                 return command
         return None
 
-    def _keep_back(self, event: TypedEvent) -> bool:
-        """Whether what was typed is not for the screen that stands now: it waits for
-        the one that it is meant for, or is dropped with it.
-        """
-        if not self.screen_stack:
-            return True  # the last one has left
-        if not event.is_forwarded:
-            if self._early or not self._screen_stands():
-                self._early.append(event)
-                return True
-            event.aimed = self.screen  # type: ignore[union-attr]
-            return False
-        if isinstance(event, events.Paste):
-            return False
-        aimed = getattr(event, "aimed", self.screen)
-        if aimed is self.screen:
-            return False
-        if aimed in self.screen_stack:
-            copy = events.Key(event.key, event.character)
-            self._early.append(copy)
-            self.type_early()
-        return True
-
-    def _screen_stands(self) -> bool:
-        if not self.screen_stack:
-            return False
-        screen = self.screen
-        if isinstance(screen, SafeScreen):
-            return screen.stands
-        return screen.is_mounted
-
     def type_early(self) -> None:
         """A screen stands: it is given what was typed before."""
-        early = self._early
-        if early and self._screen_stands():
-            self._early = deque()
-            for event in early:
-                self.post_message(event)
+        self._typed_ahead.type_early()
 
     async def _dispatch_action(
         self, namespace: DOMNode, action_name: str, params: Any
