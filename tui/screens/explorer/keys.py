@@ -1,9 +1,10 @@
 """The keys of the explorer that move the cursor, mark tokens, and choose what counts as
-divergent and what is listed.
+divergent, what is listed and what is shown of a token.
 """
 
 from __future__ import annotations
 
+from logdrift.core.session.visible import visible
 from logdrift.tui.screens.explorer.parts import ExplorerParts
 
 
@@ -93,3 +94,28 @@ class ExplorerKeys(ExplorerParts, inherit_bindings=False):
 
     def action_filter(self) -> None:
         self.listing.ask_filter()
+
+    # ---- what is shown
+
+    def action_next_mode(self) -> None:
+        self.colours.next_mode()
+
+    def action_modes(self) -> None:
+        self.colours.choose_mode()
+
+    def action_boundaries(self) -> None:
+        self.colours.switch_boundaries()
+
+    def action_order(self) -> None:
+        """Order the alternatives by the other of A and B."""
+        column = self.model.next_order()
+        if column:
+            self.pane_group.show_token()
+            name = visible(column)
+            self.say(f"alternatives in the order of {name}")
+
+    def action_copy(self) -> None:
+        if self.model.session.sequences.tokens:
+            inspection = self.model.inspection()
+            line = inspection.in_one_line()
+            self.dialogue.copy(line)

@@ -13,7 +13,6 @@ from textual.containers import Container
 from logdrift.core.charts.registry import index_of
 from logdrift.core.compare.pair import Pair
 from logdrift.core.session.reader import Session
-from logdrift.core.session.visible import visible
 from logdrift.tui.actions import commands
 from logdrift.tui.bindings import bindings
 from logdrift.tui.models.answer_parts import ANSWER_ACTIONS
@@ -436,31 +435,6 @@ class ExplorerScreen(ExplorerKeys, PanedScreen, inherit_bindings=False):
         """Esc ends the zoom, then the search, then removes the filter."""
         if not self.pane_switch.end_zoom():
             super().action_end_search()
-
-    # ---- keys: what is shown
-
-    def action_next_mode(self) -> None:
-        self.colours.next_mode()
-
-    def action_modes(self) -> None:
-        self.colours.choose_mode()
-
-    def action_boundaries(self) -> None:
-        self.colours.switch_boundaries()
-
-    def action_order(self) -> None:
-        """Order the alternatives by the other of A and B."""
-        column = self.model.next_order()
-        if column:
-            self.pane_group.show_token()
-            name = visible(column)
-            self.say(f"alternatives in the order of {name}")
-
-    def action_copy(self) -> None:
-        if self.session.sequences.tokens:
-            inspection = self.model.inspection()
-            line = inspection.in_one_line()
-            self.dialogue.copy(line)
 
     # ---- keys: other pairs, sessions and screens
 
