@@ -53,7 +53,7 @@ def metrics() -> Metrics:
 def numbers(pair: dict[str, Any]) -> Iterator[tuple[str, float]]:
     """(path, value) of every number of the parts, by their places in the JSON."""
     for division, buckets in pair["buckets"].items():
-        for bucket in buckets:
+        for bucket in buckets or ():
             yield from (
                 (f"buckets.{division}.{bucket['low']:g}.{k}", v)
                 for k, v in bucket.items()

@@ -10,10 +10,13 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from logdrift.core.compare.groups import Groups
 
 Array = npt.NDArray[Any]
 
@@ -47,13 +50,17 @@ class Bucket:
 
 @dataclass(frozen=True, slots=True)
 class Buckets:
-    """The three divisions; ``by_entropy`` is None where neither capture has an
-    entropy.
+    """Every division; ``by_entropy`` is None where neither capture has an entropy, and
+    those into groups (`GroupedTokens`) are None where the session does not know them.
     """
 
     by_probability: tuple[Bucket, ...]
     by_position: tuple[Bucket, ...]
     by_entropy: tuple[Bucket, ...] | None
+    by_turn: Groups | None = None
+    by_role: Groups | None = None
+    by_version: Groups | None = None
+    by_lag: Groups | None = None
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

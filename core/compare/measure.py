@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -17,6 +18,7 @@ from logdrift.core.compare.decomposition import Decomposition
 from logdrift.core.compare.distribution import TopK, topk_stats
 from logdrift.core.compare.errors import ErrorStats, error_stats
 from logdrift.core.compare.floor import Floor, noise_floor
+from logdrift.core.compare.groups import grouped_tokens
 from logdrift.core.compare.metric import METRICS
 from logdrift.core.compare.metrics import (
     Metrics,
@@ -137,11 +139,19 @@ class Measurement:
     def buckets(self) -> Buckets:
         """The tokens by probability under B, by position and by entropy."""
         positions = _positions(self.pair, self.scope)
-        return make_buckets(
+        buckets = make_buckets(
             self.scored.delta,
             self.scored.logprob_b,
             positions[self._mask],
             _entropy(self.pair, self._mask),
+        )
+        groups = grouped_tokens(self.pair, self._mask)
+        return replace(
+            buckets,
+            by_turn=groups.by_turn,
+            by_role=groups.by_role,
+            by_version=groups.by_version,
+            by_lag=groups.by_lag,
         )
 
     @cached_property

@@ -67,7 +67,10 @@ class Pair(AlignedPair):
     def columns(self) -> dict[str, npt.NDArray[Any]]:
         """The arrays behind every number by name, one entry per token, N each.
 
-        The entropy of a capture that has none is left out.
+        ``turn`` counts the assistant's messages of a sequence from 1, 0 for the tokens
+        of others; ``role`` has the numbers of `logdrift.core.session.message_roles`.
+        Roles that a session does not know and the entropy of a capture that has none
+        are left out.
         """
         offsets = self.sequences.offsets[: self.count + 1]
         lengths = np.diff(offsets)
@@ -86,6 +89,13 @@ class Pair(AlignedPair):
             "rank_a": self.a.rank.whole()[: self.tokens],
             "rank_b": self.b.rank.whole()[: self.tokens],
         }
+        # Imported here: the first screen is drawn without it.
+        from logdrift.core.compare.turns import messages_of, roles_of_tokens
+
+        messages = messages_of(self.sequences, self.count)
+        columns["turn"] = messages.turn_of_token[: self.tokens]
+        if self.sequences.roles is not None:
+            columns["role"] = roles_of_tokens(self.sequences, self.count)[: self.tokens]
         if self.a.entropy is not None:
             columns["entropy_a"] = self.a.entropy.whole()[: self.tokens]
         if self.b.entropy is not None:

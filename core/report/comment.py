@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from logdrift.core.compare.gate import Reason
 from logdrift.core.compare.pairs import PairLabels
 from logdrift.core.numbers import figure
-from logdrift.core.report import gap_tables, limit_tables, tables
+from logdrift.core.report import gap_tables, group_tables, limit_tables, tables
 from logdrift.core.report.document import (
     Block,
     Blocks,
@@ -239,6 +239,9 @@ def _in_full(report: SessionReport, pair: PairReport) -> Blocks:
     for kind in gap_tables.bucket_kinds(pair):
         table = gap_tables.buckets_table(kind, kind.filled, void=pair.void)
         yield from _titled(f"Error by {kind.label}", table)
+    for group_kind in group_tables.group_kinds(pair):
+        table = group_tables.groups_table(group_kind, void=pair.void)
+        yield from _titled(group_kind.title, table)
     if pair.metrics.floor is not None:
         floor = gap_tables.floor_table(pair.metrics.floor)
         yield from _titled("Noise floor", floor)

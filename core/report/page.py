@@ -13,7 +13,7 @@ from logdrift.core.compare.metric import METRICS
 from logdrift.core.compare.pair import Pair, Scope
 from logdrift.core.compare.pairs import PairLabels
 from logdrift.core.numbers import UNKNOWN, counted
-from logdrift.core.report import gap_tables, limit_tables, tables
+from logdrift.core.report import gap_tables, group_tables, limit_tables, tables
 from logdrift.core.report.charts import Bools, more_charts
 from logdrift.core.report.comment import by_severity, counts, interval_note
 from logdrift.core.report.document import (
@@ -382,6 +382,9 @@ def _number_panels(pair: PairReport) -> Iterator[GroupBlock]:
     if metrics.scopes:
         scopes = gap_tables.scopes_table(pair)
         yield _panel("Prompt, completion, all", scopes)
+    for kind in group_tables.group_kinds(pair):
+        table = group_tables.groups_table(kind, void=pair.void)
+        yield _panel(kind.title, table)
     if metrics.floor is not None:
         floor = gap_tables.floor_table(metrics.floor)
         yield _panel("Noise floor", floor)

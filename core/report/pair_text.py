@@ -32,6 +32,7 @@ from logdrift.core.report.document import (
     TableColumn,
     TableRow,
 )
+from logdrift.core.report.group_tables import groups_in_brief
 from logdrift.core.report.limit_words import MARKS, conclusion, limit_tone
 from logdrift.core.report.pair_numbers import (
     MetricValue,
@@ -323,6 +324,7 @@ def _buckets(pair: PairReport) -> Blocks:
         first = False
         yield LineBlock(f"{title}: from, tokens, MAE")
         yield _series(filled)
+    yield from groups_in_brief(pair)
 
 
 def _series(buckets: list[Bucket]) -> SeriesBlock:

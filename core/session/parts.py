@@ -19,7 +19,6 @@ from logdrift.core.session.tensors import (
     StoredTensor,
     stored_tensors,
 )
-from logdrift.core.session.weight_versions import UNKNOWN_VERSION
 
 if TYPE_CHECKING:
     # Not imported to open a session: together a tenth of what that costs.
@@ -348,6 +347,9 @@ def versions_column(
     have_versions = ["versions" in tensors for tensors in parts]
     if not any(have_versions):
         return None, ()
+    # Imported here: most sessions open without it.
+    from logdrift.core.session.weight_versions import UNKNOWN_VERSION
+
     places: dict[str, int] = {}
     for part in listed:
         for name in part.versions:

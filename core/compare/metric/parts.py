@@ -4,6 +4,8 @@
     decomposition.reference.trainer.rmse
     what_if.mis.geometric.0.99-1.01.sequences  rule, level and range of the ratio
     buckets.by_probability.0.9.mae             the bucket that begins at 0.9
+    buckets.by_turn.2.mae                      the second turn; by_role.assistant,
+                                               by_version.12, by_lag.1
     scopes.prompt.mae
 
 An open end of a range is written as 0 or inf.
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from logdrift.core.compare.buckets import Bucket, Buckets
     from logdrift.core.compare.corrections import WhatIf
     from logdrift.core.compare.decomposition import Decomposition, Split, Term
+    from logdrift.core.compare.groups import TokenGroup
     from logdrift.core.compare.metrics import Numbers, ScopeErrors
 
     Record = TypeVar("Record")
@@ -45,6 +48,8 @@ def part(path: str) -> Metric | None:
 
 _UNITS: dict[str, MetricUnit] = {
     "tokens": "tokens",
+    "sequences": "sequences",
+    "beyond": "0 to 1",
     "infinite": "tokens",
     "exact_fraction": "0 to 1",
     "correlation": "-1 to 1",
@@ -54,7 +59,7 @@ _UNITS: dict[str, MetricUnit] = {
 }
 """By the last part of a path; all others are in nats."""
 
-_COUNTS_ALL_TOKENS = ("tokens", "infinite", "exact_fraction")
+_COUNTS_ALL_TOKENS = ("tokens", "sequences", "infinite", "exact_fraction", "beyond")
 """All others leave out tokens with an infinite delta."""
 
 
@@ -207,9 +212,49 @@ _OF_BUCKET: dict[str, NumberOf[Bucket]] = {
 }
 
 
+_GROUPS: dict[str, Callable[[Buckets], Iterable[TokenGroup] | None]] = {
+    "by_turn": lambda buckets: buckets.by_turn,
+    "by_role": lambda buckets: buckets.by_role,
+    "by_version": lambda buckets: buckets.by_version,
+    "by_lag": lambda buckets: buckets.by_lag,
+}
+_OF_GROUP: dict[str, NumberOf[TokenGroup]] = {
+    "tokens": lambda group: group.tokens,
+    "sequences": lambda group: group.sequences,
+    "mean": lambda group: group.mean,
+    "mae": lambda group: group.mae,
+    "rmse": lambda group: group.rmse,
+    "max_abs": lambda group: group.max_abs,
+    "k3": lambda group: group.k3,
+    "beyond": lambda group: group.beyond,
+}
+
+
 def _buckets(path: str, rest: str) -> Metric | None:
     where, _, number = rest.rpartition(".")
     division, _, begin = where.partition(".")
+    if division in _GROUPS:
+        return _group(path, division, begin, number)
+    return _bucket(path, division, begin, number)
+
+
+def _group(path: str, division: str, name: str, number: str) -> Metric | None:
+    """The metric of the tokens of one name."""
+    if number not in _OF_GROUP or not name:
+        return None
+
+    def read(pair: Numbers) -> float | None:
+        groups = _GROUPS[division](pair.buckets)
+        for group in groups or ():
+            if group.name == name:
+                return _OF_GROUP[number](group)
+        return None
+
+    return _metric(path, number, read)
+
+
+def _bucket(path: str, division: str, begin: str, number: str) -> Metric | None:
+    """The metric of the tokens of one range."""
     low = _begin(begin)
     if division not in _DIVISIONS or number not in _OF_BUCKET or low is None:
         return None

@@ -1,0 +1,167 @@
+"""Where the gap sits: errors by turn, by role, by version of the weights and by how old
+these were.
+
+Unlike a bucket, a group has a name: it is no range of a number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from logdrift.core.compare import estimators
+from logdrift.core.compare.aligned import AlignedPair
+from logdrift.core.compare.turns import messages_of, roles_of_tokens
+from logdrift.core.compare.versions import versions_of_pair
+from logdrift.core.session.message_roles import MESSAGE_ROLES
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    Array = npt.NDArray[Any]
+
+BEYOND = 0.1
+"""Nats of |delta|: the threshold with which the explorer opens."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenGroup:
+    """Tokens of one name, and their finite deltas' statistics in nats.
+
+    ``tokens`` counts all of them, impossible ones (delta +-inf) included, and
+    ``sequences`` those that have any. ``k3`` estimates KL(B || A) where B sampled the
+    tokens; ``beyond`` is the share of tokens with |delta| above `BEYOND`. None where
+    there is nothing to compute from.
+    """
+
+    name: str
+    tokens: int
+    sequences: int
+    mean: float | None = None
+    mae: float | None = None
+    rmse: float | None = None
+    max_abs: float | None = None
+    k3: float | None = None
+    beyond: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+Groups = tuple[TokenGroup, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GroupedTokens:
+    """The divisions by name; None where a session does not know them.
+
+    ``by_turn`` counts the assistant's messages of a sequence from 1, and is there where
+    any sequence has two. ``by_lag`` is how many versions the weights of a token are
+    behind the newest ones.
+    """
+
+    by_turn: Groups | None = None
+    by_role: Groups | None = None
+    by_version: Groups | None = None
+    by_lag: Groups | None = None
+
+
+def grouped_tokens(pair: AlignedPair, mask: Array) -> GroupedTokens:
+    """Divide the tokens of ``mask``, bool[N], of a pair."""
+    tokens = _Tokens.of(pair, mask)
+    return GroupedTokens(
+        by_turn=_by_turn(pair, tokens),
+        by_role=_by_role(pair, tokens),
+        by_version=_by_version(pair, tokens),
+        by_lag=_by_lag(pair, tokens),
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Tokens:
+    """n tokens: their flat positions i64[n], sequences i64[n] and deltas f32[n]."""
+
+    positions: Array
+    sequences: Array
+    delta: Array
+
+    @classmethod
+    def of(cls, pair: AlignedPair, mask: Array) -> _Tokens:
+        positions = np.flatnonzero(mask)
+        begun = np.searchsorted(pair.sequences.offsets, positions, "right")
+        return cls(positions, begun - 1, pair.delta[positions])
+
+    def divided(self, places: Array, names: Sequence[str]) -> Groups:
+        """The groups of those names that have tokens; ``places`` int[N] says which
+        group a token is in, below 0 for none.
+        """
+        own_places = places[self.positions]
+        order = np.argsort(own_places, kind="stable")
+        found, starts = np.unique(own_places[order], return_index=True)
+        groups = []
+        ends = np.append(starts[1:], len(order))
+        for place, start, end in zip(found, starts, ends, strict=True):
+            if place >= 0:
+                group = self._group(names[place], order[start:end])
+                groups.append(group)
+        return tuple(groups)
+
+    def _group(self, name: str, chosen: Array) -> TokenGroup:
+        delta = self.delta[chosen].astype(np.float64)
+        sequences = np.unique(self.sequences[chosen])
+        group = TokenGroup(name, tokens=len(delta), sequences=len(sequences))
+        finite = delta[np.isfinite(delta)]
+        if not len(finite):
+            return group
+        size = np.abs(finite)
+        with np.errstate(over="ignore"):
+            k3 = float(estimators.k3(finite).mean())
+        return replace(
+            group,
+            mean=float(finite.mean()),
+            mae=float(size.mean()),
+            rmse=float(np.sqrt(np.mean(size * size))),
+            max_abs=float(size.max()),
+            k3=k3,
+            beyond=float(np.mean(np.abs(delta) > BEYOND)),
+        )
+
+
+def _by_turn(pair: AlignedPair, tokens: _Tokens) -> Groups | None:
+    messages = messages_of(pair.sequences, pair.count)
+    if not messages.has_turns:
+        return None
+    last = int(messages.turns.max())
+    names = [str(number) for number in range(1, last + 1)]
+    return tokens.divided(messages.turn_of_token - 1, names)
+
+
+def _by_role(pair: AlignedPair, tokens: _Tokens) -> Groups | None:
+    if pair.sequences.roles is None:
+        return None
+    roles = roles_of_tokens(pair.sequences, pair.count)
+    return tokens.divided(roles.astype(np.int32), MESSAGE_ROLES)
+
+
+def _by_version(pair: AlignedPair, tokens: _Tokens) -> Groups | None:
+    versions = versions_of_pair(pair)
+    if versions is None:
+        return None
+    order = versions.order
+    rank = np.full(len(order) + 1, -1)
+    rank[order] = np.arange(len(order))
+    names = [versions.names[place] for place in order]
+    return tokens.divided(rank[versions.of_token], names)
+
+
+def _by_lag(pair: AlignedPair, tokens: _Tokens) -> Groups | None:
+    versions = versions_of_pair(pair)
+    if versions is None or versions.lags is None:
+        return None
+    lags, places = np.unique(versions.lags, return_inverse=True)
+    names = [str(lag) for lag in lags.tolist()]
+    known = np.where(versions.lags >= 0, places, -1)
+    return tokens.divided(known, names)

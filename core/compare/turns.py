@@ -1,0 +1,130 @@
+"""Turns of a conversation: stretches of tokens of one message, from the roles of tokens
+and the mask.
+
+Where the roles are not known, the mask tells: a stretch of a completion that counts was
+sampled, so it is the assistant's, and what does not count came from elsewhere, such as
+a tool.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from logdrift.core.compare.scopes import completion_mask
+from logdrift.core.session.contents import Sequences
+from logdrift.core.session.message_roles import ASSISTANT, MESSAGE_ROLES, UNKNOWN
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    Array = npt.NDArray[Any]
+    Codes = npt.NDArray[np.uint8]
+    Positions = npt.NDArray[np.int64]
+    Numbers = npt.NDArray[np.int32]
+
+_PROMPT = len(MESSAGE_ROLES)
+_MASKED = _PROMPT + 1
+"""Kinds of tokens whose role is not known, beside the numbers of the roles."""
+
+
+@dataclass(frozen=True, eq=False)
+class Messages:
+    """The M stretches of N tokens that are of one role each, in S sequences.
+
+    starts i64[M+1] are the first tokens, flat, and N at the end. roles u8[M] are those
+    of `message_roles`. turns i32[M] count the assistant's messages of each sequence
+    from 1; 0 for those of others. first i64[S+1] is the first message of each sequence.
+    """
+
+    starts: Positions
+    roles: Codes
+    turns: Numbers
+    first: Positions
+
+    @cached_property
+    def turn_of_token(self) -> Numbers:
+        """i32[N]: the turn of each token, 0 where it is in none."""
+        return np.repeat(self.turns, np.diff(self.starts))
+
+    @cached_property
+    def turns_of_sequence(self) -> Numbers:
+        """i32[S]: how many turns each sequence has."""
+        is_turn = self.turns > 0
+        before = np.concatenate(([0], np.cumsum(is_turn)))
+        counts: Numbers = np.diff(before[self.first]).astype(np.int32)
+        return counts
+
+    @cached_property
+    def turn_starts(self) -> Positions:
+        """The first token of each turn, flat and ascending."""
+        starts: Positions = self.starts[:-1][self.turns > 0]
+        return starts
+
+    @property
+    def has_turns(self) -> bool:
+        """Whether any sequence has more than one turn."""
+        return bool((self.turns > 1).any())
+
+    def at(self, position: int) -> int:
+        """The message that holds a flat position."""
+        begun = np.searchsorted(self.starts, position, "right")
+        return int(begun) - 1
+
+
+def messages_of(sequences: Sequences, count: int | None = None) -> Messages:
+    """The messages of the first ``count`` sequences (None: of all)."""
+    if count is None:
+        count = len(sequences)
+    offsets = sequences.offsets[: count + 1]
+    kinds = _kinds(sequences, count)
+    begins = np.ones(len(kinds), np.bool_)
+    begins[1:] = kinds[1:] != kinds[:-1]
+    is_filled = np.diff(offsets) > 0
+    begins[offsets[:-1][is_filled]] = True
+    starts = np.flatnonzero(begins)
+    of_message = kinds[starts]
+    first = np.searchsorted(starts, offsets)
+    return Messages(
+        starts=np.append(starts, len(kinds)),
+        roles=np.where(of_message < _PROMPT, of_message, UNKNOWN).astype(np.uint8),
+        turns=_numbered(of_message == ASSISTANT, first),
+        first=first,
+    )
+
+
+def roles_of_tokens(sequences: Sequences, count: int) -> Codes:
+    """u8[N]: the role of each token, unknown for a number that this version does not
+    know.
+    """
+    tokens = int(sequences.offsets[count])
+    if sequences.roles is None:
+        return np.zeros(tokens, np.uint8)
+    roles = sequences.roles[:tokens]
+    known: Codes = np.where(roles < len(MESSAGE_ROLES), roles, UNKNOWN)
+    return known.astype(np.uint8)
+
+
+def _kinds(sequences: Sequences, count: int) -> Codes:
+    """u8[N]: the role of each token, or what it is where that is not known."""
+    roles = roles_of_tokens(sequences, count)
+    tokens = len(roles)
+    counts = sequences.mask[:tokens] == 1
+    in_completion = completion_mask(sequences, count)
+    sampled_or_not = np.where(counts, ASSISTANT, _MASKED)
+    by_place = np.where(in_completion, sampled_or_not, _PROMPT)
+    kinds = np.where(roles == UNKNOWN, by_place, roles)
+    return kinds.astype(np.uint8)
+
+
+def _numbered(is_turn: Array, first: Positions) -> Numbers:
+    """Numbers of the turns among M messages, from 1 in each sequence; 0 for others."""
+    so_far = np.cumsum(is_turn)
+    before = np.concatenate(([0], so_far))
+    messages = np.diff(first)
+    before_sequence = np.repeat(before[first[:-1]], messages)
+    numbers = np.where(is_turn, so_far - before_sequence, 0)
+    return numbers.astype(np.int32)
