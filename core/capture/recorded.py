@@ -19,9 +19,8 @@ from logdrift.core.capture.prompt import Prompt
 from logdrift.core.plan import label_of
 from logdrift.core.session.importers.captures import UNKNOWN
 from logdrift.core.session.importers.columns import scores_of, spread
-from logdrift.core.session.importers.first_tokens import drop_fillers
+from logdrift.core.session.importers.fillers import drop_fillers
 from logdrift.core.session.importers.jsonl import NO_FIRST, SHOWN_VERSIONS
-from logdrift.core.session.importers.nan_fillers import drop_nan_fillers
 from logdrift.core.session.importers.notes import Notes
 from logdrift.core.session.importers.records import Record
 from logdrift.core.session.layout import (
@@ -97,7 +96,6 @@ def recorded_of(prompts: Sequence[Prompt]) -> Recorded | None:
     notes = Notes()
     records = [_record(prompt, notes) for prompt in prompts]
     drop_fillers(records, notes)
-    drop_nan_fillers(records, notes)
     told, unclear = _common_facts(prompts)
     info = CaptureInfo(
         label=LABEL,

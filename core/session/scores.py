@@ -114,9 +114,9 @@ def part_tensors(scores: Sequence[Scores], width: int) -> dict[str, Array]:
     entropies = []
     flags = []
     for one in scores:
-        ids = _widened(one.top_ids, width, -1)
+        ids = widened(one.top_ids, width, -1)
         top_ids.append(ids)
-        values = _widened(one.top_logprobs, width, np.nan)
+        values = widened(one.top_logprobs, width, np.nan)
         top_logprobs.append(values)
         entropies.append(_entropy(one))
         flags.append(_nan(one))
@@ -150,7 +150,8 @@ def _joined(arrays: Sequence[Array], dtype: Any) -> Array:
     return whole.astype(dtype, copy=False)
 
 
-def _widened(rows: Array, width: int, filler: float) -> Array:
+def widened(rows: Array, width: int, filler: float) -> Array:
+    """``rows`` of a table with columns of ``filler`` added up to ``width``."""
     missing = width - rows.shape[1]
     no_rows = (0, 0)
     columns = (0, missing)

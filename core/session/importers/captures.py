@@ -4,7 +4,7 @@ them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from logdrift.core.engines import PATHS
@@ -12,7 +12,7 @@ from logdrift.core.errors import InputError
 from logdrift.core.plan import ROLES, check_backend_name, label_of
 from logdrift.core.session.files import JsonObject
 from logdrift.core.session.importers.flags import joined, told_by_flags
-from logdrift.core.session.importers.records import CaptureSource, Record
+from logdrift.core.session.importers.records import CaptureSource
 from logdrift.core.session.layout import CaptureInfo
 from logdrift.core.told import facts_of
 
@@ -20,17 +20,17 @@ UNKNOWN = "unknown"
 
 
 def captures_of(
-    records: Sequence[Record],
+    names: Iterable[str],
     sources: Mapping[str, CaptureSource],
     facts: Sequence[str],
 ) -> dict[str, CaptureInfo]:
-    """The captures that every record has, by the name that files give them.
+    """The captures by the ``names`` that files give them.
 
-    Raises InputError where a record lacks a capture, for a name that is no label, and
-    for a bad fact.
+    Raises InputError for a name that is no label, two names of one label, and a bad
+    fact.
     """
     infos = {}
-    for name in _common_names(records):
+    for name in names:
         source = sources.get(name, CaptureSource())
         infos[name] = _info(name, source)
     labels = [info.label for info in infos.values()]
@@ -44,20 +44,12 @@ def captures_of(
     return with_facts
 
 
-def _common_names(records: Sequence[Record]) -> list[str]:
-    if not records:
-        raise InputError("no sequence in it: nothing is imported")
-    names = list(records[0].captures)
-    for record in records:
-        own_names = set(record.captures)
-        odd = sorted(own_names.symmetric_difference(names))
-        if odd:
-            raise record.place.error(
-                f"capture {odd[0]!r} is not in every sequence: {records[0].place.words}"
-                f" has {', '.join(names)}",
-                "import them as two sessions, or give null for what is not known",
-            )
-    return names
+def labels_of(names: Iterable[str]) -> dict[str, str]:
+    """The labels of captures by the names that files give them. Raises InputError as
+    `captures_of` does.
+    """
+    infos = captures_of(names, {}, ())
+    return {name: info.label for name, info in infos.items()}
 
 
 def _info(name: str, source: CaptureSource) -> CaptureInfo:

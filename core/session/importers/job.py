@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from logdrift.core.session.importers.first_tokens import drop_fillers
-from logdrift.core.session.importers.nan_fillers import drop_nan_fillers
+from logdrift.core.session.importers.bad_lines import BadLines
 from logdrift.core.session.importers.records import ImportContext, Record
 from logdrift.core.session.importers.start import exported_files
-from logdrift.core.session.importers.write import write_records
+from logdrift.core.session.importers.write import Given, write_records
 
 _TITLE = 200
 """Characters of a title."""
@@ -22,43 +21,50 @@ class ImportJob:
 
     ``model`` is a folder whose tokenizer tells the text of ids; ``facts`` are what the
     user knows of the numbers, ``NAME.FACT=VALUE`` each (`logdrift.core.told.TELLABLE`).
+    Where ``skip_bad`` is True, a line that cannot be imported is left out.
     """
 
     files: Sequence[str]
     out: Path
     model: Path | None = None
     facts: Sequence[str] = ()
+    skip_bad: bool = False
+
+    def context(self) -> ImportContext:
+        """What this import finds out, nothing yet."""
+        bad = BadLines(self.skip_bad)
+        return ImportContext(bad=bad)
 
 
 Reader = Callable[[Path, ImportContext], Iterator[Record]]
-"""The records of one file; what it says of backends is added to the context."""
+"""The records of one file, in bounded memory; what it says of backends is added to the
+context.
+"""
 
 
 def session_of_lines(job: ImportJob, read: Reader) -> tuple[str, ...]:
     """Make the session of the records of all files; each holds sequences of its own."""
-    context = ImportContext()
-    records: list[Record] = []
-    for file in job.files:
-        for path in exported_files(Path(file)):
-            records += read(path, context)
+    context = job.context()
+    records = _records(job, read, context)
     return session_of_records(job, records, context)
 
 
+def _records(job: ImportJob, read: Reader, context: ImportContext) -> Iterator[Record]:
+    for file in job.files:
+        for path in exported_files(Path(file)):
+            yield from read(path, context)
+
+
 def session_of_records(
-    job: ImportJob, records: Sequence[Record], context: ImportContext
+    job: ImportJob, records: Iterable[Record], context: ImportContext
 ) -> tuple[str, ...]:
-    """Make the session, and return what was left out or joined, a sentence each."""
-    drop_fillers(records, context.notes)
-    drop_nan_fillers(records, context.notes)
-    write_records(
-        job.out,
-        records,
-        context,
-        title=_title(job.files),
-        model=job.model,
-        facts=job.facts,
-    )
-    return context.notes.sentences()
+    """Make the session, and return what was left out or joined, a sentence each.
+
+    Each record is written and forgotten before the next one is asked for.
+    """
+    title = _title(job.files)
+    given = Given(title, job.model, job.facts)
+    return write_records(job.out, records, context, given)
 
 
 def _title(files: Sequence[str]) -> str:

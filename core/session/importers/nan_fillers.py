@@ -1,100 +1,77 @@
 """NaN that fills a place where nothing was scored: arrays have no null, so dumps made
 of arrays write NaN instead.
+
+An engine that breaks goes on breaking, into the completion; what ends where the prompt
+ends was filled in.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from logdrift.core.session.importers.notes import Notes
+from logdrift.core.session.importers.first_tokens import FirstTokens, is_bare
 from logdrift.core.session.importers.records import Record
-from logdrift.core.session.scores import FlagArray
+from logdrift.core.session.scores import Scores
 
-_PROMPTS = (
+PROMPTS = (
     "{n} prompt {entry|entries} of %s {is|are} NaN and none is a number: filled in, so"
     " {it is not a score|they are not scores}"
 )
-_FIRSTS = (
+FIRSTS = (
     "{n} first {token|tokens} of %s {is|are} NaN in every sequence: filled in, so"
     " {it is not a score|they are not scores}"
 )
 
 
-_FIRST = slice(0, 1)
-_BEHIND_FIRST = slice(1, None)
+@dataclass(slots=True)
+class NanFillers:
+    """What stands before the completions of a capture: how many NaN (``firsts`` at
+    first tokens, ``prompts`` behind them), and whether there are numbers too;
+    ``has_firsts`` is about sequences with a prompt.
 
-
-def drop_nan_fillers(records: Sequence[Record], notes: Notes) -> None:
-    """Take the flag off, in place, where a capture has NaN in all prompts or all first
-    tokens and in no completion.
-
-    An engine that breaks goes on breaking, into the completion; what ends where the
-    prompt ends was filled in.
+    ``broke``: a score within a completion is NaN.
     """
-    if not records:
-        return
-    for name in records[0].captures:
-        having = [record for record in records if name in record.captures]
-        if not _only_fillers(having, name):
-            continue
-        prompts = _drop(having, name, _BEHIND_FIRST)
-        notes.count(_PROMPTS % name, prompts)
-        firsts = _drop(having, name, _FIRST)
-        notes.count(_FIRSTS % name, firsts)
+
+    firsts: int = 0
+    prompts: int = 0
+    has_firsts: bool = False
+    has_prompts: bool = False
+    broke: bool = False
+
+    @property
+    def prompts_are_filled(self) -> bool:
+        """NaN in prompts are no scores."""
+        if self.broke or self.has_prompts:
+            return False
+        return self.prompts > 0
+
+    def firsts_are_filled(self, bare: FirstTokens) -> bool:
+        """NaN at first tokens are no scores. ``bare`` are those of the sequences
+        without a prompt: their numbers may be filled in as well, and then are none.
+        """
+        has_scores = bare.known > 0 and not bare.are_filled
+        if self.broke or self.has_firsts or has_scores:
+            return False
+        return self.firsts > 0
+
+    def see(self, record: Record, scores: Scores) -> None:
+        """Count one sequence."""
+        start = completion_start(record.prompt_length)
+        is_number = ~np.isnan(scores.logprob[:start])
+        self.has_prompts |= bool(is_number[1:].any())
+        if not is_bare(record.prompt_length):
+            self.has_firsts |= bool(is_number[0])
+        if scores.nan is None:
+            return
+        self.firsts += int(scores.nan[:1].sum())
+        self.prompts += int(scores.nan[1:start].sum())
+        self.broke |= bool(scores.nan[start:].any())
 
 
-def _only_fillers(records: Sequence[Record], name: str) -> bool:
-    """Some score of the capture is NaN, and none within a completion."""
-    scores = [record.captures[name] for record in records]
-    flags = [one.nan for one in scores if one.nan is not None]
-    if not flags:
-        return False
-    broke = [_broke(record, name) for record in records]
-    return not any(broke)
-
-
-def _broke(record: Record, name: str) -> bool:
-    """A score within the completion is NaN."""
-    flags = _flags(record, name)
-    start = _behind(record)
-    return bool(flags[start:].any())
-
-
-def _behind(record: Record) -> int:
+def completion_start(prompt_length: int) -> int:
     """Where the completion begins; its first token may be filled in where no prompt
     stands before it.
     """
-    return max(record.prompt_length, 1)
-
-
-def _flags(record: Record, name: str) -> FlagArray:
-    nan = record.captures[name].nan
-    if nan is None:
-        tokens = len(record.token_ids)
-        return np.zeros(tokens, np.uint8)
-    return nan
-
-
-def _drop(records: Iterable[Record], name: str, part: slice) -> int:
-    """Clear the flags of this part before the completions, if no number stands there;
-    how many there were.
-    """
-    dropped = 0
-    dropped_flags = []
-    for record in records:
-        before = slice(0, _behind(record))
-        scores = record.captures[name]
-        logprobs = scores.logprob[before][part]
-        is_nan = np.isnan(logprobs)
-        if not is_nan.all():
-            return 0
-        all_flags = _flags(record, name)
-        flags = all_flags[before][part]
-        count = flags.sum()
-        dropped += int(count)
-        dropped_flags.append(flags)
-    for flags in dropped_flags:
-        flags[:] = 0
-    return dropped
+    return max(prompt_length, 1)

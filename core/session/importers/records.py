@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from logdrift.core.errors import InputError, Place
 from logdrift.core.session.files import JsonObject
+from logdrift.core.session.importers.bad_lines import BadLines
 from logdrift.core.session.importers.notes import Notes
 from logdrift.core.session.scores import FlagArray, IdArray, Scores
 
@@ -58,9 +59,14 @@ class CaptureSource:
 
 @dataclass(frozen=True, slots=True)
 class ImportContext:
-    """What files tell beside their records: ``sources`` by capture name, and ``notes``
-    of what was changed or left out.
+    """What files tell beside their records: ``sources`` by capture name, ``notes`` of
+    what was changed or left out, and ``bad`` lines.
     """
 
     sources: dict[str, CaptureSource] = field(default_factory=dict)
     notes: Notes = field(default_factory=Notes)
+    bad: BadLines = field(default_factory=BadLines)
+
+    def sentences(self) -> tuple[str, ...]:
+        """What was changed or left out, a sentence each."""
+        return (*self.notes.sentences(), *self.bad.sentences())

@@ -9,7 +9,7 @@ import shutil
 import socket
 import uuid
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from logdrift.core.errors import InputError, LogdriftError
@@ -29,8 +29,9 @@ def new_folder(out: Path) -> Iterator[Path]:
     """A scratch folder beside ``out`` that becomes it in the end, and is gone where
     something fails.
 
-    What killed imports have left beside ``out`` goes first. Raises InputError where
-    ``out`` exists, LogdriftError where the disk refuses.
+    What killed imports have left beside ``out`` goes first. Folders above ``out`` are
+    made, and go again where something fails. Raises InputError where ``out`` exists,
+    LogdriftError where the disk refuses.
     """
     if _is_taken(out):
         raise InputError(f"{out} exists already", remedy="give another --out")
@@ -39,6 +40,7 @@ def new_folder(out: Path) -> Iterator[Path]:
     unique = uuid.uuid4().hex[:8]
     name = f".{out.name[:80]}.importing-{process}-{unique}"
     scratch = out.with_name(name)
+    made = _missing(out.parent)
     try:
         scratch.mkdir(parents=True)
         yield scratch
@@ -48,6 +50,24 @@ def new_folder(out: Path) -> Iterator[Path]:
         raise LogdriftError(f"cannot write {out}: {reason}") from None
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+        _remove_empty(made)
+
+
+def _missing(folder: Path) -> list[Path]:
+    """A folder and those above it that do not exist, the innermost first."""
+    missing = []
+    for path in (folder, *folder.parents):
+        if path.exists():
+            break
+        missing.append(path)
+    return missing
+
+
+def _remove_empty(folders: Iterable[Path]) -> None:
+    """Remove these folders, unless something is in them."""
+    for folder in folders:
+        with contextlib.suppress(OSError):
+            folder.rmdir()
 
 
 def _is_taken(out: Path) -> bool:

@@ -1,0 +1,52 @@
+"""Lines and sequences that cannot be imported: the first one ends the import, or all
+are left out and counted (``--skip-bad``).
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from logdrift.core.errors import InputError
+from logdrift.core.numbers import counted
+
+_SHOWN = 3
+"""Of the errors of lines that are left out."""
+
+
+class BadLines:
+    """What is wrong with lines. Where ``skip`` is False an error passes."""
+
+    def __init__(self, skip: bool = False) -> None:
+        self._skip = skip
+        self._first: list[InputError] = []
+        self._number = 0
+
+    @contextlib.contextmanager
+    def left_out(self) -> Iterator[None]:
+        """Inside is what is done with one line or sequence."""
+        try:
+            yield
+        except InputError as error:
+            if not self._skip:
+                raise
+            self._number += 1
+            if self._number <= _SHOWN:
+                self._first.append(error)
+
+    def sentences(self) -> tuple[str, ...]:
+        """How many were left out, and why the first of them; nothing where none was."""
+        if not self._number:
+            return ()
+        number = counted(self._number, "bad line")
+        reasons = [str(error) for error in self._first]
+        more = self._number - len(reasons)
+        if more:
+            reasons.append(f"and {more:,} more")
+        listed = "; ".join(reasons)
+        return (f"left out {number}: {listed}",)
+
+    def raise_first(self) -> None:
+        """Raise the first error: where nothing is left it is the reason."""
+        for error in self._first:
+            raise error
