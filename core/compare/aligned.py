@@ -58,17 +58,44 @@ class AlignedPair:
         """
         first = session.capture(a)
         second = session.capture(b)
+        return cls.of_captures(session, first, second)
+
+    @classmethod
+    def of_captures(cls, session: Session, a: Capture, b: Capture) -> Self:
+        """Two captures over the sequences that both have; one may be of another session
+        with the same tokens, which may have more sequences than ``session``.
+        """
         sequences = session.sequences
-        count = min(first.sequences, second.sequences)
+        count = min(a.sequences, b.sequences, len(sequences))
         tokens = int(sequences.offsets[count])
         return cls(
             session=session,
-            a=first,
-            b=second,
+            a=a,
+            b=b,
             sequences=sequences,
             count=count,
-            tokens=min(tokens, first.tokens, second.tokens),
+            tokens=min(tokens, a.tokens, b.tokens),
         )
+
+    @property
+    def offsets(self) -> Positions:
+        """The first token of each sequence and the end of the last, int64[S+1]."""
+        return self.sequences.offsets[: self.count + 1]
+
+    def positions(self, scope: Scope) -> Positions:
+        """The position of each token, int64[N], from 0 at the start of its completion
+        for that scope, else of its sequence.
+        """
+        offsets = self.offsets
+        starts = offsets[:-1]
+        if scope == "completion":
+            prompts = self.sequences.prompt_lengths
+            starts = starts + prompts[: self.count]
+        lengths = np.diff(offsets)
+        start_of_token = np.repeat(starts, lengths)
+        flat = np.arange(self.tokens, dtype=np.int64)
+        positions: Positions = flat - start_of_token[: self.tokens]
+        return positions
 
     @cached_property
     def logprob_a(self) -> Floats:
@@ -153,7 +180,7 @@ class AlignedPair:
         missing = self.counted & has_none & other_scored
         # Nothing stands before a first token: a side that scored it knew a prompt that
         # the session does not have.
-        offsets = self._offsets
+        offsets = self.offsets
         lengths = np.diff(offsets)
         is_filled = lengths > 0
         first_tokens = offsets[:-1][is_filled]
@@ -240,13 +267,8 @@ class AlignedPair:
         mean = np.where(has_scores, mean_scored, np.nan)
         return mean.astype(np.float32)
 
-    @property
-    def _offsets(self) -> Positions:
-        """The first token of each sequence and the end of the last, int64[S+1]."""
-        return self.sequences.offsets[: self.count + 1]
-
     def _per_sequence(self, reduce: np.ufunc, values: Array) -> Array:
-        return reduce_segments(reduce, values, self._offsets)
+        return reduce_segments(reduce, values, self.offsets)
 
     def sequence_of(self, position: int) -> int:
         """The sequence that holds a flat position.

@@ -138,7 +138,7 @@ class Measurement:
     @cached_property
     def buckets(self) -> Buckets:
         """The tokens by probability under B, by position and by entropy."""
-        positions = _positions(self.pair, self.scope)
+        positions = self.pair.positions(self.scope)
         buckets = make_buckets(
             self.scored.delta,
             self.scored.logprob_b,
@@ -219,19 +219,6 @@ def sampled_by(pair: AlignedPair, scope: Scope = "completion") -> bool | None:
     if generator is None:
         return None
     return False
-
-
-def _positions(pair: AlignedPair, scope: Scope) -> Array:
-    """Position of each token, int64[N], from 0 at the start of its completion, or of
-    its sequence for another scope.
-    """
-    offsets = pair.sequences.offsets[: pair.count + 1]
-    starts = offsets[:-1]
-    if scope == "completion":
-        starts = starts + pair.sequences.prompt_lengths[: pair.count]
-    start_of_token = np.repeat(starts, np.diff(offsets))
-    positions: Array = np.arange(pair.tokens, dtype=np.int64) - start_of_token
-    return positions
 
 
 def _entropy(pair: AlignedPair, mask: Array) -> Array | None:

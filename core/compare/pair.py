@@ -72,12 +72,10 @@ class Pair(AlignedPair):
         Roles that a session does not know and the entropy of a capture that has none
         are left out.
         """
-        offsets = self.sequences.offsets[: self.count + 1]
-        lengths = np.diff(offsets)
-        start_of_token = np.repeat(offsets[:-1], lengths)
+        lengths = np.diff(self.offsets)
         columns: dict[str, npt.NDArray[Any]] = {
             "sequence": np.repeat(np.arange(self.count), lengths),
-            "position": np.arange(self.tokens) - start_of_token,
+            "position": self.positions("all"),
             "token_id": self.sequences.token_ids[: self.tokens],
             "in_completion": self.in_completion,
             "scored": self.scored,

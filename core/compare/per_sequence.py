@@ -72,7 +72,7 @@ def infinite(pair: Pair, threshold: float) -> Array:
 
 def length(pair: Pair, threshold: float) -> Array:
     """Tokens of the sequence, prompt included."""
-    lengths = np.diff(_offsets(pair))
+    lengths = np.diff(pair.offsets)
     return lengths.astype(np.float64)
 
 
@@ -144,13 +144,9 @@ def _finite(pair: Pair) -> Array:
     return pair.scored & np.isfinite(pair.delta)
 
 
-def _offsets(pair: Pair) -> Array:
-    return pair.sequences.offsets[: pair.count + 1]
-
-
 def _sum(pair: Pair, values: Array) -> Array:
     wide = values.astype(np.float64)
-    return reduce_segments(np.add, wide, _offsets(pair))
+    return reduce_segments(np.add, wide, pair.offsets)
 
 
 def _shares(sums: Array, counts: Array) -> Array:

@@ -233,17 +233,10 @@ class View:
 
     def sequence_of(self, at: Positions) -> Positions:
         """The sequence of each of the flat positions ``at`` i64[m], i64[m]."""
-        offsets = self._offsets
+        offsets = self.pair.offsets
         begun = np.searchsorted(offsets, at, "right")
         sequence: Positions = begun - 1
         return sequence
-
-    @property
-    def _offsets(self) -> Positions:
-        """Where the pair's sequences begin and the last one ends, i64[count + 1]."""
-        offsets = self.pair.sequences.offsets
-        count = self.pair.count
-        return offsets[: count + 1]
 
     @cached_property
     def position(self) -> Positions:
@@ -263,11 +256,8 @@ class View:
         """
         tokens = self.pair.tokens
         token_ids = self.pair.sequences.token_ids[:tokens]
-        offsets = self._offsets
-        first = offsets[:-1]
-        lengths = np.diff(offsets)
-        start_of_token = np.repeat(first, lengths)
-        place = np.arange(tokens) - start_of_token
+        first = self.pair.offsets[:-1]
+        place = self.pair.positions("all")
         numbers = _mixed(place, token_ids)
         total = np.cumsum(numbers, dtype=np.uint64)
         nothing = np.zeros(1, np.uint64)

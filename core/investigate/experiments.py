@@ -34,7 +34,6 @@ from logdrift.core.investigate.experiment_session import (
 from logdrift.core.investigate.unchanged import (
     first_along,
     machine_differs,
-    pair_of,
     repeats_of,
 )
 from logdrift.core.investigate.watch import OverBudget, watched
@@ -307,7 +306,7 @@ class _Run:
             for side in experiment.sides:
                 label = label_for(side, repeat)
                 captures[side.which] = opened.capture(label)
-            pair = pair_of(opened, **captures)
+            pair = Pair.of_captures(opened, **captures)
             pairs.append(pair)
         return pairs
 
@@ -323,7 +322,7 @@ class _Run:
             captures = self._captures()
             for which, repeats in changed.items():
                 captures[which] = repeats[repeat]
-            pair = pair_of(self.session, **captures)
+            pair = Pair.of_captures(self.session, **captures)
             pairs.append(pair)
         return pairs
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from logdrift.core.compare.pair import Pair
 from logdrift.core.diagnose.experiments import ChangedSide
 from logdrift.core.facts import Batch
 from logdrift.core.session.layout import CaptureInfo
@@ -64,21 +63,6 @@ def _same_kind(
         and capture.path == path
         and capture.batch == batch
     ]
-
-
-def pair_of(session: Session, a: Capture, b: Capture) -> Pair:
-    """The pair of two captures over the sequences that both have."""
-    sequences = session.sequences
-    count = min(a.sequences, b.sequences, len(sequences))
-    scored = int(sequences.offsets[count])
-    return Pair(
-        session=session,
-        a=a,
-        b=b,
-        sequences=sequences,
-        count=count,
-        tokens=min(scored, a.tokens, b.tokens),
-    )
 
 
 def machine_differs(unchanged: Capture, changed: Capture) -> str:

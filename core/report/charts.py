@@ -47,7 +47,7 @@ def position_chart(pair: Pair, scope: Scope, mask: Bools) -> str:
     title = "Δ over the position"
     if not len(at):
         return svg.nothing(title)
-    position = scope_positions(pair, scope)[at]
+    position = pair.positions(scope)[at]
     end = int(position.max()) + 1
     bins = _position_bins(len(at), end)
     # int16 sorts by radix: a million tokens take 10 ms.
@@ -92,23 +92,6 @@ def _mean_and_range(part: Floats) -> tuple[float, float, float]:
     quantiles = np.quantile(part, (0.1, 0.9))
     low, high = quantiles.tolist()
     return float(part.mean()), low, high
-
-
-def scope_positions(pair: Pair, scope: Scope) -> Positions:
-    """Position of every token, i64[N], from 0 at the start of the completion, or of the
-    sequence.
-    """
-    count = pair.count
-    offsets = pair.sequences.offsets[: count + 1]
-    starts = offsets[:-1]
-    if scope == "completion":
-        prompts = pair.sequences.prompt_lengths
-        starts = starts + prompts[:count]
-    lengths = np.diff(offsets)
-    tokens = pair.tokens
-    start_of = np.repeat(starts, lengths)[:tokens]
-    flat = np.arange(tokens)
-    return np.asarray(flat - start_of, np.int64)
 
 
 def histogram_chart(delta: Floats, sizes: Sizes) -> str:

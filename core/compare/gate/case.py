@@ -167,22 +167,15 @@ class GateCase:
         """Tokens of each sequence, i64[S]."""
         return self.ends - self.starts
 
-    @property
-    def _offsets(self) -> Positions:
-        """The first position of each sequence, and the end of the last, i64[S+1]."""
-        offsets = self.pair.sequences.offsets
-        count = self.pair.count
-        return offsets[: count + 1]
-
     @cached_property
     def starts(self) -> Positions:
         """The first position of each sequence, flat, i64[S]."""
-        return self._offsets[:-1]
+        return self.pair.offsets[:-1]
 
     @cached_property
     def ends(self) -> Positions:
         """The position behind each sequence, flat, i64[S]."""
-        return self._offsets[1:]
+        return self.pair.offsets[1:]
 
     @cached_property
     def prompt_lengths(self) -> npt.NDArray[np.int32]:

@@ -119,8 +119,7 @@ def _batches(case: Case, info: CaptureInfo) -> _Batches | None:
     """
     pair = case.pair
     view = case.view
-    offsets = pair.sequences.offsets[: pair.count + 1]
-    lengths = np.diff(offsets)
+    lengths = np.diff(pair.offsets)
     shorter = lengths < _longest_of_batch(info, lengths)
     enough = scored_tokens(case) >= _TOKENS
     padded = shorter & enough
