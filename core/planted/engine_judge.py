@@ -9,14 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from logdrift.core.compare.pair import make_pair
 from logdrift.core.diagnose import diagnose
 from logdrift.core.engines.faults import TRAINER, TRAINER32, EngineFault
 from logdrift.core.errors import LogdriftError
 from logdrift.core.planted.engines import FAULTS, STATES, session_of
-from logdrift.core.planted.judge import JudgedSession, named_in, outcome
+from logdrift.core.planted.judge import JudgedSession, finite_mae, named_in, outcome
 from logdrift.core.session.layout import MANIFEST
 from logdrift.core.session.reader import Session, open_session
 
@@ -153,12 +151,7 @@ def _clean_mae(session: Session, fault: EngineFault) -> float:
     if clean_trainer not in captured or clean_engine not in captured:
         return 0.0
     pair = make_pair(session, clean_trainer, clean_engine)
-    delta = pair.delta[pair.scored]
-    finite = delta[np.isfinite(delta)]
-    if not len(finite):
-        return 0.0
-    sizes = np.abs(finite)
-    return float(sizes.mean(dtype=np.float64))
+    return finite_mae(pair)
 
 
 def _without(session: Session, fault: EngineFault) -> Session:

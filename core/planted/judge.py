@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from logdrift.core.compare.pair import make_pair
+from logdrift.core.compare.pair import Pair, make_pair
 from logdrift.core.diagnose import Diagnosis, diagnose
 from logdrift.core.diagnose.causes import NOISE
 from logdrift.core.diagnose.evidence import LIKELY
@@ -207,6 +207,11 @@ def _mae(path: Path) -> float:
     """The MAE of trainer against rollout in nats; 0 without a scored token."""
     session = open_session(path)
     pair = make_pair(session, TRAINER, ROLLOUT)
+    return finite_mae(pair)
+
+
+def finite_mae(pair: Pair) -> float:
+    """The MAE of a pair over the tokens of finite delta, in nats; 0 without one."""
     delta = pair.delta[pair.scored]
     finite = delta[np.isfinite(delta)]
     if not len(finite):
