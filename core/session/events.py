@@ -7,7 +7,7 @@ no error.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +69,28 @@ def read_events(path: Path) -> list[dict[str, Any]]:
         lines = data.split(b"\n")
         return list(_events(lines))
     return []
+
+
+def events_of_last_run(path: Path) -> list[JsonObject]:
+    """The events of the last of several runs that one file tells of, oldest first: a
+    run begins with its plan.
+    """
+    events: list[JsonObject] = []
+    for event in read_events(path):
+        if event.get("type") == "plan":
+            events = []
+        events.append(event)
+    return events
+
+
+def began(events: Sequence[JsonObject]) -> float:
+    """When the first of ``events`` was, in seconds since 1970; 0 without any."""
+    if not events:
+        return 0.0
+    seconds = events[0].get("t")
+    if isinstance(seconds, int | float):
+        return float(seconds)
+    return 0.0
 
 
 def last_event(path: Path, most: int) -> JsonObject:

@@ -15,7 +15,7 @@ from logdrift.core.diagnose.outcomes import Outcome
 from logdrift.core.errors import LogdriftError
 from logdrift.core.numbers import duration
 from logdrift.core.report.experiments import saved_outcomes
-from logdrift.core.session.events import read_events
+from logdrift.core.session.events import began, events_of_last_run
 from logdrift.core.session.experiments import FOLDER, saved, timings
 from logdrift.core.session.layout import EVENTS
 from logdrift.core.session.lock import LockHolder, read_lock
@@ -65,7 +65,7 @@ class ExperimentWatch:
 
     def look(self) -> Experiments:
         """What is proposed with what came of it, and what runs."""
-        events = _events_of_last_run(self.session)
+        events = events_of_last_run(self.folder / EVENTS)
         holder = read_lock(self.folder)
         running: Event = {}
         running_words = ""
@@ -83,7 +83,7 @@ class ExperimentWatch:
             rows=(*rows, *left_out),
             running=running_words,
             ended=ended,
-            began=_when_it_began(events),
+            began=began(events),
             why_none=self.proposal.why_none,
         )
 
@@ -136,17 +136,6 @@ class ExperimentWatch:
                     yield live(session, writer).doing
 
 
-def _events_of_last_run(session: Session) -> list[Event]:
-    """Oldest first; a run begins with its plan."""
-    path = session.folder / FOLDER / EVENTS
-    events: list[Event] = []
-    for event in read_events(path):
-        if event.get("type") == "plan":
-            events = []
-        events.append(event)
-    return events
-
-
 def _running_experiment(events: Sequence[Event]) -> Event:
     """The last event of an experiment, where it is its beginning."""
     for event in reversed(events):
@@ -189,13 +178,3 @@ def _how_it_ended(events: Sequence[Event]) -> str:
         title = unfinished.get("title")
         return visible(f"the last run ended in the middle of {title}")
     return ""
-
-
-def _when_it_began(events: Sequence[Event]) -> float:
-    """Seconds since 1970, 0 for no run."""
-    if not events:
-        return 0.0
-    seconds = events[0].get("t")
-    if isinstance(seconds, int | float):
-        return float(seconds)
-    return 0.0

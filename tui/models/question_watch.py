@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from logdrift.core.numbers import duration
-from logdrift.core.session.events import read_events
+from logdrift.core.session.events import began, events_of_last_run
 from logdrift.core.session.layout import EVENTS
 from logdrift.core.session.lock import LockHolder, read_lock
 from logdrift.core.session.visible import visible
@@ -46,33 +46,14 @@ def look_at_question(folder: Path) -> QuestionState:
     """What goes on in the ``folder`` of a question, ``why/identity`` or
     ``why/layers``.
     """
-    events = _of_last_time(folder)
-    began = _began(events)
+    events = events_of_last_run(folder / EVENTS)
+    began_at = began(events)
     holder = read_lock(folder)
     if holder is None:
-        return QuestionState(ended=_how_it_ended(events), began=began)
+        return QuestionState(ended=_how_it_ended(events), began=began_at)
     return QuestionState(
-        running=_running(events, holder), began=began, place=_place(events)
+        running=_running(events, holder), began=began_at, place=_place(events)
     )
-
-
-def _of_last_time(folder: Path) -> list[Event]:
-    """Oldest first; each time begins with its plan."""
-    events: list[Event] = []
-    for event in read_events(folder / EVENTS):
-        if event.get("type") == "plan":
-            events = []
-        events.append(event)
-    return events
-
-
-def _began(events: Sequence[Event]) -> float:
-    if not events:
-        return 0.0
-    seconds = events[0].get("t")
-    if isinstance(seconds, int | float):
-        return float(seconds)
-    return 0.0
 
 
 def _place(events: Sequence[Event]) -> int:
