@@ -44,11 +44,11 @@ from logdrift.core.errors import LogdriftError
 from logdrift.core.numbers import percent
 from logdrift.core.session.reader import open_session
 from logdrift.tui.palette import make_palette
+from logdrift.tui.report_file import problem
 from logdrift.tui.widgets.charts.building import PictureKey, build, chart_key
 from logdrift.tui.widgets.charts.export import (
     ENDINGS,
     default_name,
-    problem,
     render,
     write_chart,
 )
@@ -643,12 +643,12 @@ def test_a_name_that_would_not_do_is_refused(
         (str(folder / "captures" / "x.csv"), "session folder"),
         ("a\0.svg", "name"),
     ):
-        assert wanted in problem(name, folder), name
-        assert "-o" not in problem(name, folder).split()
+        assert wanted in problem(name, folder, ENDINGS), name
+        assert "-o" not in problem(name, folder, ENDINGS).split()
         with pytest.raises(LogdriftError):
             write_chart(make(source, "delta", "one"), name, folder)
     assert (own_home / "old.svg").read_text() == "old"
-    assert problem("new.csv", folder) == ""
+    assert problem("new.csv", folder, ENDINGS) == ""
 
 
 def test_the_default_name_is_free_and_harmless(

@@ -104,8 +104,9 @@ class ChartedScreen(BaseScreen, inherit_bindings=False):
         self.warn(words)
 
     def _ask_export_name(self, chart: Chart) -> None:
+        from logdrift.tui.report_file import problem
         from logdrift.tui.screens.prompt import LinePrompt
-        from logdrift.tui.widgets.charts.export import default_name, problem
+        from logdrift.tui.widgets.charts.export import ENDINGS, default_name
 
         pane = self.chart
         source = pane.source
@@ -120,7 +121,7 @@ class ChartedScreen(BaseScreen, inherit_bindings=False):
         offered = default_name(source, pane.kind, pane.reach, Path())
 
         def name_problem(name: str) -> str:
-            return problem(name, folder)
+            return problem(name, folder, ENDINGS)
 
         def taken(name: str) -> None:
             self._write_chart(chart, name, folder)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import csv
 import io
-import string
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,10 +14,11 @@ from typing import TYPE_CHECKING
 from logdrift.core.charts.registry import CHARTS, entry_of
 from logdrift.core.errors import InputError, LogdriftError
 from logdrift.core.paths import user_path
-from logdrift.core.report.output import check_output, without_flag, write_output
+from logdrift.core.report.output import without_flag, write_output
 from logdrift.core.report.svg_chart import chart_svg
 from logdrift.core.report.svg_parts import document
 from logdrift.core.session.visible import visible
+from logdrift.tui.report_file import offered_name, problem
 from logdrift.tui.widgets.charts.terminal import draw
 
 if TYPE_CHECKING:
@@ -27,65 +27,25 @@ if TYPE_CHECKING:
 
 ENDINGS = (".svg", ".txt", ".csv")
 _TEXT_SIZE = (110, 30)
-_IN_NAMES = frozenset(string.ascii_letters + string.digits + "-_.")
-_LONGEST = 60
-"""Characters of a session's name in that of a file."""
 
 
 def default_name(source: ChartSource, kind: int, reach: Reach, folder: Path) -> str:
     """A name for an SVG file that is not in ``folder`` yet."""
-    session = "session"
+    session = ""
     if source.data is not None:
-        session = _plain(source.data.session.name)
+        session = source.data.session.name
     chart = CHARTS[kind]
-    stem = f"{session}-{chart.name}"
+    ending = f"-{chart.name}"
     if reach == "one":
-        stem += f"-seq{source.sequence}"
-    name = f"{stem}.svg"
-    number = 2
-    while (folder / name).exists():
-        name = f"{stem}-{number}.svg"
-        number += 1
-    return name
-
-
-def _plain(name: str) -> str:
-    """A name in characters that every file system and shell takes."""
-    plain = ""
-    for char in name:
-        if char not in _IN_NAMES:
-            char = "_"
-        plain += char
-    plain = plain.strip(".")
-    return plain[:_LONGEST] or "session"
-
-
-def problem(name: str, session: Path) -> str:
-    """What is wrong with a file name, in one line; "" for nothing."""
-    if not name.strip():
-        return "type a file name"
-    try:
-        path = user_path(name)
-        ending = path.suffix.lower()
-        if ending not in ENDINGS:
-            endings = " ".join(ENDINGS)
-            return f"end the name in {endings}: it decides what is written"
-        check_output(path, session)
-        taken = path.exists()
-    except InputError as error:
-        return without_flag(error)
-    except OSError as error:
-        return f"no file can have this name: {error.strerror}"
-    if taken:
-        return f"{name} exists: type another name"
-    return ""
+        ending += f"-seq{source.sequence}"
+    return offered_name(session, f"{ending}.svg", folder)
 
 
 def write_chart(chart: Chart, name: str, session: Path) -> str:
     """Write the file: what was done, in one line. Raises LogdriftError. Not for the
     event loop.
     """
-    wrong = problem(name, session)
+    wrong = problem(name, session, ENDINGS)
     if wrong:
         raise InputError(wrong)
     path = user_path(name)
