@@ -15,7 +15,7 @@ from logdrift.tui.faults import background
 from logdrift.tui.models.comparison import ChangedToken, Comparison, compare_folders
 from logdrift.tui.screens.base import BaseScreen
 from logdrift.tui.screens.saving import save
-from logdrift.tui.screens.searching import TextSearch
+from logdrift.tui.screens.searching import SearchKeys, TextSearch
 from logdrift.tui.tones import painted, tone_styles
 from logdrift.tui.widgets.bars import Bar
 from logdrift.tui.widgets.changed_tokens import ChangedTokens
@@ -42,7 +42,7 @@ def _not_compared(words: str) -> ComparedAgain:
     return ComparedAgain(None, words)
 
 
-class DiffScreen(BaseScreen, inherit_bindings=False):
+class DiffScreen(SearchKeys, BaseScreen, inherit_bindings=False):
     """The default pair in an earlier and a later session."""
 
     BINDINGS = bindings("diff", "reading")
@@ -176,24 +176,12 @@ class DiffScreen(BaseScreen, inherit_bindings=False):
         self._show_tokens()
         self.draw()
 
-    def action_search(self) -> None:
-        self.search.ask()
-
-    def action_search_next(self) -> None:
-        self.search.step(1)
-
-    def action_search_previous(self) -> None:
-        self.search.step(-1)
-
-    def action_next_text(self) -> None:
-        """The other pane."""
+    def turn(self, step: int) -> None:
+        """To the other pane."""
         if self.changed.has_focus:
             self.reading.focus()
         else:
             self.changed.focus()
-
-    def action_previous_text(self) -> None:
-        self.action_next_text()
 
     def text_to_save(self) -> str:
         """The whole diff, as the command prints it."""

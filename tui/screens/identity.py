@@ -17,7 +17,7 @@ from logdrift.tui.bindings import bindings
 from logdrift.tui.faults import background
 from logdrift.tui.screens.asking import AskingScreen
 from logdrift.tui.screens.origin import Labels
-from logdrift.tui.screens.searching import TextSearch
+from logdrift.tui.screens.searching import SearchKeys, TextSearch
 from logdrift.tui.widgets.bars import Bar
 from logdrift.tui.widgets.reading import Reading, Row
 
@@ -54,7 +54,7 @@ def _not_read(words: str) -> IdentityRead:
     return IdentityRead({}, problem=words)
 
 
-class IdentityScreen(AskingScreen, inherit_bindings=False):
+class IdentityScreen(SearchKeys, AskingScreen, inherit_bindings=False):
     """The checks of all backends; ``x`` asks those of the pair, or all."""
 
     BINDINGS = bindings("identity", "reading")
@@ -260,21 +260,6 @@ class IdentityScreen(AskingScreen, inherit_bindings=False):
 
     def text_to_save(self) -> str:
         return self.reading.plain
-
-    def action_search(self) -> None:
-        self.search.ask()
-
-    def action_search_next(self) -> None:
-        self.search.step(1)
-
-    def action_search_previous(self) -> None:
-        self.search.step(-1)
-
-    def action_next_text(self) -> None:
-        self.say("there is only this text")
-
-    def action_previous_text(self) -> None:
-        self.say("there is only this text")
 
 
 def _joined(names: Sequence[str]) -> str:

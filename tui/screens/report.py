@@ -19,7 +19,7 @@ from logdrift.tui.faults import background
 from logdrift.tui.glyphs import ARROW
 from logdrift.tui.screens.base import MIN_WIDTH, BaseScreen, Saved
 from logdrift.tui.screens.origin import Labels
-from logdrift.tui.screens.searching import TextSearch
+from logdrift.tui.screens.searching import SearchKeys, TextSearch
 from logdrift.tui.tones import painted
 from logdrift.tui.widgets.reading import Reading, Row
 
@@ -61,7 +61,7 @@ def _not_saved(words: str) -> Saved:
     return Saved("", problem=words)
 
 
-class ReportScreen(BaseScreen, inherit_bindings=False):
+class ReportScreen(SearchKeys, BaseScreen, inherit_bindings=False):
     """Shows the report of the pair, or of all pairs; a thread makes it."""
 
     BINDINGS = bindings("report", "reading")
@@ -220,21 +220,6 @@ class ReportScreen(BaseScreen, inherit_bindings=False):
         return rows[0]
 
     # ---- commands
-
-    def action_search(self) -> None:
-        self.search.ask()
-
-    def action_search_next(self) -> None:
-        self.search.step(1)
-
-    def action_search_previous(self) -> None:
-        self.search.step(-1)
-
-    def action_next_text(self) -> None:
-        self.say("there is only this text")
-
-    def action_previous_text(self) -> None:
-        self.action_next_text()
 
     def action_next_format(self) -> None:
         forms = list(_FORMATS)

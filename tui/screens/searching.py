@@ -1,4 +1,4 @@
-"""Searching in a long text."""
+"""Searching in a long text, and the keys for it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class TextSearch:
 
     def __init__(self, screen: Screen[None], say: Callable[[str], None]) -> None:
         self._screen = screen
-        self._say = say
+        self.say = say
         self._words = ""
 
     @property
@@ -39,7 +39,7 @@ class TextSearch:
         outcome = ""
         if words:
             outcome = _result(count, words)
-        self._say(outcome)
+        self.say(outcome)
 
     def step(self, step: int) -> None:
         """To the next line with the words (or the one before, for -1)."""
@@ -48,7 +48,32 @@ class TextSearch:
         outcome = "nothing was searched for yet: / searches"
         if self._words:
             outcome = _result(0, self._words)
-        self._say(outcome)
+        self.say(outcome)
+
+
+class SearchKeys:
+    """The keys of a screen whose text can be searched."""
+
+    search: TextSearch
+
+    def action_search(self) -> None:
+        self.search.ask()
+
+    def action_search_next(self) -> None:
+        self.search.step(1)
+
+    def action_search_previous(self) -> None:
+        self.search.step(-1)
+
+    def action_next_text(self) -> None:
+        self.turn(1)
+
+    def action_previous_text(self) -> None:
+        self.turn(-1)
+
+    def turn(self, step: int) -> None:
+        """Show the next of several texts."""
+        self.search.say("there is only this text")
 
 
 def _result(count: int, words: str) -> str:

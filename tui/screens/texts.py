@@ -17,14 +17,16 @@ from logdrift.tui.bindings import bindings
 from logdrift.tui.glyphs import fit
 from logdrift.tui.screens.base import SafeScreen
 from logdrift.tui.screens.saving import save
-from logdrift.tui.screens.searching import TextSearch
+from logdrift.tui.screens.searching import SearchKeys, TextSearch
 from logdrift.tui.widgets.bars import Hints
 from logdrift.tui.widgets.lines import strip_of
 from logdrift.tui.widgets.reading import Reading, Row
 from logdrift.tui.widgets.rows import Rows
 
 
-class TextScreen(ModalScreen[None], SafeScreen[None], inherit_bindings=False):
+class TextScreen(
+    SearchKeys, ModalScreen[None], SafeScreen[None], inherit_bindings=False
+):
     """A title and lines, scrolled by key; ``c`` copies all of it, ``Ctrl+S`` saves it,
     ``/`` searches.
     """
@@ -92,25 +94,6 @@ class TextScreen(ModalScreen[None], SafeScreen[None], inherit_bindings=False):
     def action_save(self) -> None:
         folder = self.session_folder
         save(self, self.SAVED_AS, self.text_to_save, session=folder)
-
-    def action_search(self) -> None:
-        self.search.ask()
-
-    def action_search_next(self) -> None:
-        self.search.step(1)
-
-    def action_search_previous(self) -> None:
-        self.search.step(-1)
-
-    def action_next_text(self) -> None:
-        self.turn(1)
-
-    def action_previous_text(self) -> None:
-        self.turn(-1)
-
-    def turn(self, step: int) -> None:
-        """Show the next of several texts."""
-        self.tell("there is only this text")
 
     def action_copy_text(self) -> None:
         text = self.text_to_save()
