@@ -108,3 +108,28 @@ class Command(NamedTuple):
         """Its keys as they stand on a keyboard."""
         keys = self.keys_in(keymap)
         return key_names(keys)
+
+
+def sideways(scope: Scope, columns: str) -> tuple[Command, ...]:
+    """The keys of a table that is wider than the screen; ``columns`` says what moves,
+    capitalised.
+    """
+    right = Command(
+        scope=scope,
+        action="shift",
+        arguments=(1,),
+        keys=("right", "l"),
+        help=f"{columns} further right",
+        palette=False,
+        keymap_name="right",
+    )
+    left = Command(
+        scope=scope,
+        action="shift",
+        arguments=(-1,),
+        keys=("left", "h"),
+        help=f"{columns} further left",
+        palette=False,
+        keymap_name="left",
+    )
+    return right, left

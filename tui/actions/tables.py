@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from logdrift.tui.actions.command import Command
+from logdrift.tui.actions.command import Command, sideways
 
 TABLE_COMMANDS: tuple[Command, ...] = (
     Command(
@@ -119,24 +119,7 @@ TABLE_COMMANDS: tuple[Command, ...] = (
         palette=False,
         keymap_name="right",
     ),
-    Command(
-        scope="facts",
-        action="shift",
-        arguments=(1,),
-        keys=("right", "l"),
-        help="Captures further right",
-        palette=False,
-        keymap_name="right",
-    ),
-    Command(
-        scope="facts",
-        action="shift",
-        arguments=(-1,),
-        keys=("left", "h"),
-        help="Captures further left",
-        palette=False,
-        keymap_name="left",
-    ),
+    *sideways("facts", "Captures"),
     Command(
         scope="facts",
         action="whole",
@@ -172,24 +155,7 @@ TABLE_COMMANDS: tuple[Command, ...] = (
         help="Back to the explorer",
         hint="back",
     ),
-    Command(
-        scope="limits",
-        action="shift",
-        arguments=(1,),
-        keys=("right", "l"),
-        help="Columns further right",
-        palette=False,
-        keymap_name="right",
-    ),
-    Command(
-        scope="limits",
-        action="shift",
-        arguments=(-1,),
-        keys=("left", "h"),
-        help="Columns further left",
-        palette=False,
-        keymap_name="left",
-    ),
+    *sideways("limits", "Columns"),
     Command(
         scope="limits",
         action="whole",

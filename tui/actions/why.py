@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from logdrift.tui.actions.command import Command
+from logdrift.tui.actions.command import Command, sideways
 
 WHY_COMMANDS: tuple[Command, ...] = (
     Command(
@@ -163,24 +163,7 @@ WHY_COMMANDS: tuple[Command, ...] = (
         help="Back to the causes",
         hint="back",
     ),
-    Command(
-        scope="experiments",
-        action="shift",
-        arguments=(1,),
-        keys=("right", "l"),
-        help="Columns further right",
-        palette=False,
-        keymap_name="right",
-    ),
-    Command(
-        scope="experiments",
-        action="shift",
-        arguments=(-1,),
-        keys=("left", "h"),
-        help="Columns further left",
-        palette=False,
-        keymap_name="left",
-    ),
+    *sideways("experiments", "Columns"),
     Command(
         scope="identity",
         action="start",
