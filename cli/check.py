@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from logdrift.core.compare.pair import SCOPES
+from logdrift.cli import flags
 from logdrift.core.words import VERDICTS
 
 if TYPE_CHECKING:
@@ -23,9 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         " does a session that is not finished. docs/metrics.md has the names of all"
         " metrics, docs/diff-and-check.md examples."
     )
-    parser.add_argument(
-        "session", type=Path, help="session folder, or its name in the sessions folder"
-    )
+    flags.add_session(parser, optional=False)
     parser.add_argument(
         "--max",
         metavar="METRIC=VALUE",
@@ -64,21 +61,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             " file); may be given again"
         ),
     )
-    parser.add_argument(
-        "--pair",
-        metavar="A:B",
-        action="append",
-        default=[],
-        help=(
-            "captures to compare, e.g. trainer:vllm/decode; may be given again"
-            " (default: trainer against rollout)"
-        ),
-    )
-    parser.add_argument(
-        "--scope",
-        choices=SCOPES,
-        help="tokens that count (default: completion, or all without one)",
-    )
+    flags.add_pairs(parser, "compare", default="trainer against rollout")
+    flags.add_scope(parser)
     parser.add_argument(
         "--partial",
         action="store_true",

@@ -6,8 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from logdrift.cli import flags
 from logdrift.cli.streams import write_document
-from logdrift.core.compare.pair import SCOPES
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,41 +40,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="A:B",
         help="captures to compare in NEW, where they have other names there",
     )
-    parser.add_argument(
-        "--scope",
-        choices=SCOPES,
-        help="tokens that count (default: completion, or all without one)",
+    flags.add_scope(parser)
+    flags.add_forms(
+        parser,
+        json="JSON instead of text",
+        md="Markdown, to paste into an issue or a pull request",
     )
-    form = parser.add_mutually_exclusive_group()
-    form.add_argument(
-        "--json",
-        dest="form",
-        action="store_const",
-        const="json",
-        help="JSON instead of text",
-    )
-    form.add_argument(
-        "--md",
-        dest="form",
-        action="store_const",
-        const="md",
-        help="Markdown, to paste into an issue or a pull request",
-    )
-    form.add_argument(
-        "--html",
-        dest="form",
-        action="store_const",
-        const="html",
-        help="one HTML file that needs nothing else",
-    )
-    parser.set_defaults(form="text")
-    parser.add_argument(
-        "-o",
-        "--output",
-        metavar="FILE",
-        type=Path,
-        help="write to a file instead of the terminal",
-    )
+    flags.add_output(parser)
 
 
 def run(args: argparse.Namespace) -> int:

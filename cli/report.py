@@ -7,8 +7,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from logdrift.cli import flags
 from logdrift.cli.streams import write_document
-from logdrift.core.compare.pair import SCOPES, Scope, default_pair, parse_pair
+from logdrift.core.compare.pair import Scope, default_pair, parse_pair
 from logdrift.core.compare.published import PUBLISHED
 from logdrift.core.config import load_config, sessions_folder
 from logdrift.core.errors import InputError
@@ -29,48 +30,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         " worst tokens. docs/report.md says what each number means. Exit code 0, or"
         " 2 for bad input."
     )
-    parser.add_argument(
-        "session",
-        type=Path,
-        nargs="?",
-        help="session folder, or its name in the sessions folder",
-    )
-    parser.add_argument(
-        "--pair",
-        metavar="A:B",
-        action="append",
-        default=[],
-        help=(
-            "captures to compare, e.g. trainer:vllm/decode; may be given again"
-            " (default: every useful pair)"
-        ),
-    )
-    parser.add_argument(
-        "--scope",
-        choices=SCOPES,
-        help="tokens that count (default: completion, or all without one)",
-    )
-    form = parser.add_mutually_exclusive_group()
-    form.add_argument(
-        "--json",
-        dest="form",
-        action="store_const",
-        const="json",
-        help="JSON, schema 1: everything",
-    )
-    form.add_argument(
-        "--md",
-        dest="form",
-        action="store_const",
-        const="md",
-        help="Markdown, to paste into an issue",
-    )
-    form.add_argument(
-        "--html",
-        dest="form",
-        action="store_const",
-        const="html",
-        help="one HTML file that needs nothing else",
+    flags.add_session(parser)
+    flags.add_pairs(parser, "compare", default="every useful pair")
+    flags.add_scope(parser)
+    flags.add_forms(
+        parser,
+        json="JSON, schema 1: everything",
+        md="Markdown, to paste into an issue",
     )
     parser.add_argument(
         "--why",
@@ -88,14 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             " notes"
         ),
     )
-    parser.set_defaults(form="text")
-    parser.add_argument(
-        "-o",
-        "--output",
-        metavar="FILE",
-        type=Path,
-        help="write to a file instead of the terminal",
-    )
+    flags.add_output(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 
-from logdrift.cli import trusting, why_identity, why_layers, why_run
+from logdrift.cli import flags, trusting, why_identity, why_layers, why_run
 from logdrift.cli.why_print import print_why
 from logdrift.core.compare.pair import default_pair, parse_pair
 from logdrift.core.config import sessions_folder
@@ -22,22 +21,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         " next experiment. Without a flag nothing is run. docs/why.md says how it"
         " is found out. Exit code 0, 1 where a backend failed, or 2 for bad input."
     )
-    parser.add_argument(
-        "session",
-        type=Path,
-        nargs="?",
-        help="session folder, or its name in the sessions folder",
-    )
-    parser.add_argument(
-        "--pair",
-        metavar="A:B",
-        action="append",
-        default=[],
-        help=(
-            "captures to explain, e.g. trainer:vllm/decode; may be given again"
-            " (default: the session's main pair)"
-        ),
-    )
+    flags.add_session(parser)
+    flags.add_pairs(parser, "explain", default="the session's main pair")
     parser.add_argument(
         "--json", action="store_true", help="JSON, schema 1: everything"
     )
