@@ -47,6 +47,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         " python, role, paths (joined by +), repeats, alone, model, revision and"
         " gpus are logdrift's (docs/plan.md)."
     )
+    _add_model_and_prompts(parser)
+    _add_backends(parser)
+    _add_sampling(parser)
+    _add_session(parser)
+    _add_ways_to_run(parser)
+
+
+def _add_model_and_prompts(parser: argparse.ArgumentParser) -> None:
+    """The flags of what is scored, and with which model."""
     parser.add_argument(
         "--plan",
         type=Path,
@@ -85,6 +94,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="T",
         help="a prompt as text (repeatable)",
     )
+
+
+def _add_backends(parser: argparse.ArgumentParser) -> None:
+    """The flags of what scores it, and what is kept of each token."""
     parser.add_argument(
         "--backend",
         action="append",
@@ -105,6 +118,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="K",
         help="alternatives kept per token (default 20)",
     )
+
+
+def _add_sampling(parser: argparse.ArgumentParser) -> None:
+    """The flags of how completions are sampled."""
     parser.add_argument(
         "--temperature",
         type=float,
@@ -123,6 +140,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="sequence i is sampled with seed N + i (default 0)",
     )
+
+
+def _add_session(parser: argparse.ArgumentParser) -> None:
+    """The flags of the session that is written."""
     parser.add_argument(
         "--title", metavar="T", help="title shown in the list of sessions"
     )
@@ -140,6 +161,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, metavar="SESSION", help="session folder to write"
     )
+
+
+def _add_ways_to_run(parser: argparse.ArgumentParser) -> None:
+    """The flags of how the captures are run."""
     parser.add_argument(
         "--resume",
         action="store_true",
