@@ -38,7 +38,7 @@ def ask(
     arguments: Mapping[str, Any],
     out: Path,
     *,
-    report: Report | None = None,
+    report: Report = lambda text: None,
     cancel: threading.Event | None = None,
 ) -> dict[str, Any]:
     """Start the backend ``spec`` on the session's model, put ``question`` to it, and
@@ -63,7 +63,6 @@ def ask(
     launcher = Launcher(session.folder, session.manifest)
     job = _job(launcher, spec, question, arguments, out)
     launcher.environment(spec)
-    report = report or (lambda text: None)
     cancel = cancel or threading.Event()
     token = uuid.uuid4().hex
     lock.acquire(session.folder, token)
@@ -71,11 +70,7 @@ def ask(
         with cancellable():
             adopt_orphans()
             _make(session.folder, out)
-            worker = launcher.start(spec, job)
-            try:
-                answer = _listen(worker, spec, report, cancel)
-            finally:
-                worker.end()
+            answer = _answer(launcher, spec, job, report, cancel)
             # The answer is to be saved in this session, and no other.
             lock.check_folder_held(session.folder, token)
             return answer
@@ -117,6 +112,21 @@ def _make(folder: Path, out: Path) -> None:
         with folder_at(folder, inside, create=True):
             return
     out.mkdir(parents=True, exist_ok=True)
+
+
+def _answer(
+    launcher: Launcher,
+    spec: BackendSpec,
+    job: QuestionJob,
+    report: Report,
+    cancel: threading.Event,
+) -> dict[str, Any]:
+    """The answer of a worker of the backend, which has ended then."""
+    worker = launcher.start(spec, job)
+    try:
+        return _listen(worker, spec, report, cancel)
+    finally:
+        worker.end()
 
 
 def _listen(

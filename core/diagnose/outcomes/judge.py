@@ -104,18 +104,9 @@ def judge(
     keep = _common(before, after)
     tokens = int(keep.sum())
     if tokens == 0:
-        return Outcome(
-            experiment=experiment,
-            status="unclear",
-            reason="no token is scored on all sides",
-            repeats=len(after),
-        )
+        return _nothing_in_common(experiment, after)
     change = _change(before, after, keep)
-    changed = [[_side_of(pair, side) for pair in after] for side in experiment.sides]
-    floors = _Floors(
-        unchanged=_self_gaps(unchanged, keep),
-        changed=_self_gaps(changed, keep),
-    )
+    floors = _floors(experiment, after, unchanged, keep)
     moved = _moved(experiment, before, after[0], keep)
     floor = floors.largest
     finding = experiment.still and moved > (floor or 0.0)
@@ -137,6 +128,32 @@ def judge(
         finding=finding,
         repeats=len(after),
         method=change.method,
+    )
+
+
+def _nothing_in_common(experiment: Experiment, after: Sequence[Pair]) -> Outcome:
+    """No judgement, for want of tokens."""
+    return Outcome(
+        experiment=experiment,
+        status="unclear",
+        reason="no token is scored on all sides",
+        repeats=len(after),
+    )
+
+
+def _floors(
+    experiment: Experiment,
+    after: Sequence[Pair],
+    unchanged: Sequence[Sequence[Capture]],
+    keep: Bools,
+) -> _Floors:
+    """What repeats differ by over the tokens of ``keep`` bool[N]: those of each
+    unchanged side, and those of each changed one.
+    """
+    changed = [[_side_of(pair, side) for pair in after] for side in experiment.sides]
+    return _Floors(
+        unchanged=_self_gaps(unchanged, keep),
+        changed=_self_gaps(changed, keep),
     )
 
 
