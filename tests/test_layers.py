@@ -31,6 +31,7 @@ from logdrift.core.diagnose.layers.errors import MeasuredLayers, relative_errors
 from logdrift.core.engines.sglang.debuggers import debugger_commands
 from logdrift.core.errors import InputError
 from logdrift.core.investigate import layers as capture_layers
+from logdrift.core.investigate import layers_place
 from logdrift.core.plan import BackendSpec, CapturePlan
 from logdrift.core.report.layers import layers_document
 from logdrift.core.report.layout import Canvas
@@ -485,15 +486,15 @@ def test_bad_places_and_pairs_are_refused_in_one_line_before_anything_starts(
 
 
 def test_windows_standards_and_eager_options(session: Session, tmp_path: Path) -> None:
-    window = capture_layers._window(session, 0, 41)
+    window = layers_place.window_of(session, 0, 41)
     assert (len(window.ids), window.first, window.last) == (41, 0, 40)
     assert window.notes == ()
     long = write_session(
         tmp_path / "long", [4], [capture("t/prefill", [[np.nan, *[-1.0] * 699]])]
     )
-    window = capture_layers._window(long, 0, None)
+    window = layers_place.window_of(long, 0, None)
     assert (window.first, window.last) == (0, 511)
-    window = capture_layers._window(long, 0, 600)
+    window = layers_place.window_of(long, 0, 600)
     assert (len(window.ids), window.first, window.last) == (600, 535, 599)
     assert "beyond" in window.notes[0]
     spec = BackendSpec(
@@ -509,9 +510,9 @@ def test_windows_standards_and_eager_options(session: Session, tmp_path: Path) -
         "prefill",
     )
     trainer = BackendSpec("t", "transformers", "bfloat16", "trainer")
-    assert capture_layers._standard(session.plan, (spec, trainer)).name == "reference"
-    assert capture_layers._standard(None, (spec, trainer)) is trainer
-    assert capture_layers._standard(None, (spec, spec)) is spec
+    assert layers_place.standard_of(session.plan, (spec, trainer)).name == "reference"
+    assert layers_place.standard_of(None, (spec, trainer)) is trainer
+    assert layers_place.standard_of(None, (spec, spec)) is spec
     assert asdict(made_eager)["name"] == "v" and layer_errors.unit(
         "unheard-of"
     ) == unit("bfloat16")

@@ -15,47 +15,25 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
-from logdrift.core.capture import trust
 from logdrift.core.diagnose.layers import Layers, LayerSide, compare_sides
 from logdrift.core.diagnose.layers.errors import MeasuredLayers
 from logdrift.core.engines import ENGINES
-from logdrift.core.errors import InputError, LogdriftError
+from logdrift.core.errors import LogdriftError
 from logdrift.core.investigate.ask import ask
-from logdrift.core.plan import BackendSpec, CapturePlan
-from logdrift.core.session.below import folder_at
+from logdrift.core.investigate.layers_place import (
+    HookedPlace,
+    hookable_specs,
+    standard_of,
+)
+from logdrift.core.plan import BackendSpec
 from logdrift.core.session.layers import FOLDER, STREAM_FILE, save_layers
-from logdrift.core.session.layout import CaptureInfo
 from logdrift.core.session.reader import Session
 from logdrift.core.session.tensors import read_tensors
 
-WHOLE = 512
-"""Tokens of a sequence up to which it is hooked from its start and can be replayed."""
-BEFORE = 64
-"""Positions that are hooked before a position beyond `WHOLE`."""
-HEAD_IDS = 512
-"""Ids at which logits are compared, besides the tokens of the sequence.
-
-They are spread evenly over the vocabulary.
-"""
 _FROM_PRECISE = ("float32", "float16", "bfloat16")
 """Dtypes, the most precise first."""
-
-
-@dataclass(frozen=True)
-class _Window:
-    """The part of a sequence that is hooked: positions ``first`` to ``last``.
-
-    ``ids`` are those of the sequence from its start on. ``notes`` say what the window
-    leaves out.
-    """
-
-    ids: list[int]
-    first: int
-    last: int
-    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -151,72 +129,81 @@ def find_layers(
     InputError for labels, sequences or positions that do not exist, LogdriftError
     where a backend fails.
     """
-    specs = _specs(session, pair)
-    trust.require(session.folder, session.manifest)
-    window = _window(session, sequence, position)
-    standard = _standard(session.plan, specs)
-    _check_writable(session)
-    head_ids = _head_ids(session, specs, window.ids)
+    place = HookedPlace.of(session, pair, sequence, position)
     with _work_folder(session) as folder:
         question = _Question(
             session=session,
-            arguments={
-                "token_ids": window.ids,
-                "first": window.first,
-                "last": window.last,
-                "prefix": position is None,
-                "head_ids": head_ids,
-            },
+            arguments=_arguments(place),
             folder=folder,
             report=report,
             cancel=cancel or threading.Event(),
         )
-        answers, own = _ask_all(question, specs, standard)
-        others = _with_replays(answers, own)
-        all_answers = [*answers, own]
-        first, last = _answered_window(all_answers)
-        sides, arrays = _compared(others, own.measured(), first)
-    notes = [
-        *window.notes,
-        *_notes_on_standard(standard),
-        *_notes(session, pair, all_answers),
-    ]
-    name = _file_name(specs, sequence, position)
-    layers = Layers(
-        name,
-        *pair,
-        sequence=sequence,
-        position=position,
-        first=first,
-        last=last,
-        standard=standard.name,
-        replay=any(other.replay is not None for other in others),
-        sides=sides,
-        notes=tuple(notes),
-    )
-    save_layers(session.folder, name, layers.to_json(), arrays)
+        answers, own = _ask_all(question, place.specs, place.standard)
+        layers, arrays = _compared(place, answers, own)
+    save_layers(session.folder, layers.name, layers.to_json(), arrays)
     return layers
+
+
+def _arguments(place: HookedPlace) -> dict[str, Any]:
+    """The arguments of the question for layers."""
+    window = place.window
+    return {
+        "token_ids": window.ids,
+        "first": window.first,
+        "last": window.last,
+        "prefix": place.position is None,
+        "head_ids": place.head_ids,
+    }
 
 
 def check_layers(
     session: Session, pair: tuple[str, str], sequence: int, position: int | None = None
 ) -> None:
     """Raise for what `find_layers` would refuse before it starts an engine."""
-    _specs(session, pair)
-    trust.require(session.folder, session.manifest)
-    _window(session, sequence, position)
-    _check_writable(session)
+    HookedPlace.of(session, pair, sequence, position)
 
 
 def asked_for_layers(session: Session, pair: tuple[str, str]) -> tuple[str, ...]:
     """The backends that `find_layers` starts, in their order. Raises InputError."""
-    specs = _specs(session, pair)
-    standard = _standard(session.plan, specs)
+    specs = hookable_specs(session, pair)
+    standard = standard_of(session.plan, specs)
     names = [spec.name for spec in specs if spec.name != standard.name]
     return (*names, standard.name)
 
 
 def _compared(
+    place: HookedPlace, answers: list[_Answer], own: _Answer
+) -> tuple[Layers, dict[str, npt.NDArray[Any]]]:
+    """The layers of a place by all answers, and what is saved of them.
+
+    ``own`` is the answer of the standard. Raises LogdriftError where two models have
+    other layers.
+    """
+    others = _with_replays(answers, own)
+    all_answers = [*answers, own]
+    first, last = _answered_window(all_answers)
+    sides, arrays = _sides(others, own.measured(), first)
+    notes = [
+        *place.window.notes,
+        *_notes_on_standard(place.standard),
+        *_notes(place.session, place.pair, all_answers),
+    ]
+    layers = Layers(
+        place.file_name,
+        *place.pair,
+        sequence=place.sequence,
+        position=place.position,
+        first=first,
+        last=last,
+        standard=place.standard.name,
+        replay=any(other.replay is not None for other in others),
+        sides=sides,
+        notes=tuple(notes),
+    )
+    return layers, arrays
+
+
+def _sides(
     others: list[MeasuredLayers], standard: MeasuredLayers, first: int
 ) -> tuple[tuple[LayerSide, ...], dict[str, npt.NDArray[Any]]]:
     """What the layers of the others say, and what is saved of them.
@@ -229,15 +216,6 @@ def _compared(
     except ValueError as error:
         reason = f"the two models are not built alike: {error}"
         raise LogdriftError(reason) from None
-
-
-def _file_name(
-    specs: tuple[BackendSpec, BackendSpec], sequence: int, position: int | None
-) -> str:
-    """Name of an answer's files, without ending."""
-    backend_a, backend_b = (spec.name for spec in specs)
-    where = "all" if position is None else str(position)
-    return f"{backend_a}-{backend_b}-{sequence}-{where}"
 
 
 def _notes_on_standard(standard: BackendSpec) -> list[str]:
@@ -272,112 +250,6 @@ def eager(spec: BackendSpec) -> BackendSpec:
         alone=False,
         options={**spec.options, **engine.hook_options},
     )
-
-
-def _specs(session: Session, pair: tuple[str, str]) -> tuple[BackendSpec, BackendSpec]:
-    """The backends of a pair of labels. InputError where they cannot be hooked."""
-    info_a, info_b = (session.manifest.capture(label) for label in pair)
-    if info_a.backend == info_b.backend:
-        raise InputError(
-            f"{pair[0]} and {pair[1]} are both of backend {info_a.backend!r}: its"
-            " layers are the same"
-        )
-    spec_a = _hookable(session, info_a)
-    spec_b = _hookable(session, info_b)
-    return spec_a, spec_b
-
-
-def _hookable(session: Session, info: CaptureInfo) -> BackendSpec:
-    """The backend of a capture. InputError where its layers cannot be asked for."""
-    backends = () if session.plan is None else session.plan.backends
-    by_name = {spec.name: spec for spec in backends}
-    spec = by_name.get(info.backend)
-    if spec is None:
-        raise InputError(
-            f"session {session.name} has no plan for backend {info.backend!r}: it"
-            " cannot be started again"
-        )
-    engine = ENGINES.get(info.engine)
-    if engine is None or "layers" not in engine.answers:
-        raise InputError(
-            f"backend {info.backend!r}: {info.engine} runs no model here that could"
-            " be hooked"
-        )
-    return spec
-
-
-def _window(session: Session, sequence: int, position: int | None) -> _Window:
-    """What of a sequence is hooked. InputError where it has no such position."""
-    count = len(session.sequences)
-    if not 0 <= sequence < count:
-        raise InputError(
-            f"session {session.name} has no sequence {sequence}: it has 0 to"
-            f" {count - 1}"
-        )
-    ids = session.sequences.ids(sequence).tolist()
-    if position is None:
-        ids = ids[:WHOLE]
-        last = len(ids) - 1
-        return _Window(ids, first=0, last=last)
-    if not 1 <= position < len(ids):
-        raise InputError(
-            f"sequence {sequence} has no scored token {position}: it has 1 to"
-            f" {len(ids) - 1}"
-        )
-    ids = ids[:position]
-    last = position - 1
-    if last < WHOLE:
-        return _Window(ids, first=0, last=last)
-    note = (
-        f"position {position} is beyond the {WHOLE} that are replayed: {BEFORE + 1}"
-        " positions, relative errors alone"
-    )
-    first = last - BEFORE
-    return _Window(ids, first=first, last=last, notes=(note,))
-
-
-def _standard(
-    plan: CapturePlan | None, specs: tuple[BackendSpec, BackendSpec]
-) -> BackendSpec:
-    """The backend that the others are measured against: see `find_layers`."""
-    backends = () if plan is None else plan.backends
-    precise = [spec for spec in backends if _is_precise(spec)]
-    references = [spec for spec in precise if spec.role == "reference"]
-    replaying = [spec for spec in specs if ENGINES[spec.engine].replays]
-    by_preference = [*references, *precise, *replaying, *specs]
-    return by_preference[0]
-
-
-def _is_precise(spec: BackendSpec) -> bool:
-    """Whether a backend replays layers of the session's model in float32."""
-    if not ENGINES[spec.engine].replays:
-        return False
-    return spec.dtype == "float32" and spec.model is None
-
-
-def _head_ids(
-    session: Session, specs: tuple[BackendSpec, BackendSpec], ids: list[int]
-) -> list[int]:
-    """The ids at which logits are compared, in order."""
-    size = _smallest_vocabulary(session, specs) or max(ids) + 1
-    number = min(size, HEAD_IDS)
-    spread = np.linspace(0, size - 1, number).astype(int)
-    in_vocabulary = [token_id for token_id in ids if token_id < size]
-    return sorted({*spread.tolist(), *in_vocabulary})
-
-
-def _smallest_vocabulary(
-    session: Session, specs: tuple[BackendSpec, BackendSpec]
-) -> int | None:
-    """Size in ids; None where it is unknown."""
-    names = {spec.name for spec in specs}
-    sizes = [session.manifest.model.vocab_size]
-    for info in session.captures:
-        facts = info.facts
-        if info.backend in names and facts is not None:
-            sizes.append(facts.vocab_size)
-    known_sizes = [size for size in sizes if size]
-    return min(known_sizes, default=None)
 
 
 def _ask_all(
@@ -449,17 +321,3 @@ def _notes(
         if error:
             notes.append(f"a head could not be read: {error}")
     return notes
-
-
-def _check_writable(session: Session) -> None:
-    try:
-        with (
-            folder_at(session.folder, FOLDER, create=True),
-            tempfile.TemporaryFile(dir=session.folder / FOLDER),
-        ):
-            pass
-    except OSError as error:
-        raise InputError(
-            f"session {session.name} cannot be written ({error.strerror}): copy its"
-            " folder, and ask the copy"
-        ) from None
