@@ -4,7 +4,8 @@ a real terminal: `python -m tests.monkey` runs it longer, and is told the seed.
 
 from __future__ import annotations
 
-from tests.monkey import Found, never_seen, run_at_each_size, run_on_terminal
+from tests.monkey import never_seen, run_at_each_size, run_on_terminal
+from tests.monkey_world import Found
 
 SECONDS = 120
 SEED = 1

@@ -26,8 +26,8 @@ from logdrift.core.report.strict_json import dump
 from logdrift.core.session.reader import open_session
 from tests import recompute as own
 from tests.made_sessions import capture, seal, write_session
-from tests.recompute import Files, Padded, Words, recompute
-from tests.recompute_numbers import Signed
+from tests.recompute import Files, Padded, recompute
+from tests.recompute_numbers import Signed, Words
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SAMPLE = REPOSITORY / "sessions" / "sample-smollm2"
@@ -172,7 +172,12 @@ def test_a_change_of_one_leaf_is_seen(name: str) -> None:
     assert list(differences(changed, want, "pair", Counter()))
 
 
-@pytest.mark.parametrize("name", ["recompute.py", "recompute_numbers.py"])
+RECOMPUTATION = sorted(
+    path.name for path in (REPOSITORY / "tests").glob("recompute*.py")
+)
+
+
+@pytest.mark.parametrize("name", RECOMPUTATION)
 def test_the_recomputation_shares_no_code(name: str) -> None:
     for node in ast.walk(ast.parse((REPOSITORY / "tests" / name).read_text())):
         modules = (

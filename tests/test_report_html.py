@@ -31,8 +31,9 @@ from logdrift.core.report.sequence_parts import SequencePart, parts_to_draw
 from logdrift.core.session.reader import Session, open_session
 from logdrift.tui import palette, schemes
 from logdrift.tui.models.modes import MODES
-from tests.made_report import decomposition, made_pair, typed_pair, typed_report
+from tests.made_report import decomposition, made_pair
 from tests.made_sessions import capture, write_session
+from tests.typed_report import typed_pair, typed_report
 
 SAMPLE = Path(__file__).parent.parent / "sessions" / "sample-smollm2"
 VOID = {"meta", "br"}

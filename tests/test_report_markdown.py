@@ -21,8 +21,9 @@ from logdrift.core.report.paint.markdown import (
 )
 from logdrift.core.report.records import SessionReport
 from logdrift.core.session.reader import open_session
-from tests.made_report import made_pair, typed_report
+from tests.made_report import made_pair
 from tests.test_report_html import HOSTILE, SAMPLE, made_dictionary, missing, numbers
+from tests.typed_report import typed_report
 
 NOT_COMPARABLE = {
     "verdict": "not_comparable",

@@ -24,7 +24,8 @@ from logdrift.tui.screens.explorer import ExplorerScreen
 from logdrift.tui.screens.sessions import SessionsScreen
 from logdrift.tui.screens.texts import Picker, TextScreen
 from tests.made_sessions import write_session
-from tests.monkey import KEYS, make_world, no_engines
+from tests.monkey import KEYS
+from tests.monkey_world import make_world, no_engines
 from tests.tui_screen import SIZES, make_app, screen_text, until
 
 FAR = "x" * 300
