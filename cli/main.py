@@ -37,6 +37,7 @@ COMMANDS = {
     "diff": "two sessions: what a change made better or worse",
     "check": "limits on the numbers of a session: a gate for CI",
     "import": "a session from elsewhere, or from a file with log-probabilities",
+    "export": "a session for other tools: parquet, CSV, jsonl, HTML",
     "env": "engine environments: create, list, check",
     "doctor": "what works on this machine, and a self-test with planted faults",
     "completion": "completion of commands, flags and sessions for bash, zsh or fish",

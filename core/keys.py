@@ -28,7 +28,13 @@ def near_key(key: str, known: Iterable[str]) -> str | None:
     # Imported here: every start reads this module, few have a key that is not known.
     import difflib
 
-    near = difflib.get_close_matches(key, _in_order(known), n=1)
+    names = _in_order(known)
+    letters = sorted(key)
+    for name in names:
+        # Two letters in the wrong order: `epxort` is as near to `report` otherwise.
+        if sorted(name) == letters:
+            return name
+    near = difflib.get_close_matches(key, names, n=1)
     if near:
         return near[0]
     return None

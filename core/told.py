@@ -171,6 +171,17 @@ def facts_of(
     return Facts(**{**observed, **values}, told=told_names)
 
 
+def mode_of(path: str, facts: Facts) -> str | None:
+    """The ``logprobs_mode`` of a capture along ``path`` with these facts; None where it
+    is unknown, or not the same in each of them.
+    """
+    fields = _mode_fields(path)
+    modes: set[str | None] = {getattr(facts, name) for name in fields}
+    if len(modes) > 1:
+        return None
+    return modes.pop()
+
+
 def _mode_fields(path: str) -> tuple[str, ...]:
     if path == "recorded":
         return ("decode_logprobs", "prefill_logprobs")

@@ -201,6 +201,8 @@ COMMANDS: dict[str, Callable[[Path], int]] = {
     "why": _command("why", "SESSION"),
     "check": _command("check", "SESSION", "--max", "mae=1"),
     "diff": _command("diff", "SESSION", "SESSION"),
+    "csv": _command("export", "SESSION", "--to", "csv", "-o", os.devnull),
+    "lines": _command("export", "SESSION", "--to", "jsonl", "-o", os.devnull),
 }
 
 

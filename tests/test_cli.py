@@ -100,7 +100,7 @@ def test_every_command_has_help(run_logdrift: Run) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["explode"], "no command and no folder is named 'explode'"),
+        (["shrink"], "no command and no folder is named 'shrink'"),
         (["opne"], "no command 'opne': did you mean 'open'?"),
         (["--no-mouse", "dif", "a", "b"], "did you mean 'diff'?"),
         (["./nothing"], "session nothing: no such folder"),

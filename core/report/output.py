@@ -6,9 +6,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from logdrift.core.errors import CannotWrite, InputError, LogdriftError
+from logdrift.core.session.lock import process_start
 
 
 def check_output(path: Path, session: Path) -> None:
@@ -41,25 +45,53 @@ def write_output(path: Path, text: str) -> None:
     Raises LogdriftError naming the file and the reason; an old file is then intact.
     """
     data = text.encode("utf-8", "backslashreplace")
+    with replaced_file(path) as file:
+        file.write(data)
+
+
+@contextlib.contextmanager
+def replaced_file(path: Path) -> Iterator[BinaryIO]:
+    """A file to write to that takes the place of ``path`` once it is whole; a device or
+    pipe is written to as it is.
+
+    What killed processes have left beside it goes first. Raises LogdriftError naming
+    the file and the reason; an old file is then intact, whatever ends the writing.
+    """
     target = path.resolve()
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
         is_device = target.exists() and not target.is_file()
         if is_device:
-            target.write_bytes(data)
+            with open(target, "wb") as file:
+                yield file
             return
+        _remove_abandoned(target)
         with open(temporary, "wb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, target)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
         raise CannotWrite(
             f"cannot write {path}: {error.strerror or error}",
             remedy="give another file with -o",
         ) from None
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def _remove_abandoned(target: Path) -> None:
+    """Half files of processes that are gone."""
+    name = re.escape(target.name)
+    abandoned = re.compile(rf"\.{name}\.(\d+)\.tmp")
+    for path in target.parent.iterdir():
+        made_by = abandoned.fullmatch(path.name)
+        if made_by is None:
+            continue
+        pid = int(made_by[1])
+        if process_start(pid) is None:
+            path.unlink(missing_ok=True)
 
 
 def without_flag(error: LogdriftError) -> str:

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from logdrift.core.engines import PATHS
 from logdrift.core.errors import InputError
+from logdrift.core.facts import Batch
 from logdrift.core.plan import ROLES, check_backend_name, label_of
 from logdrift.core.session.files import JsonObject
 from logdrift.core.session.importers.flags import joined, told_by_flags
@@ -53,8 +54,8 @@ def labels_of(names: Iterable[str]) -> dict[str, str]:
 
 
 def _info(name: str, source: CaptureSource) -> CaptureInfo:
-    """``NAME``, ``NAME/PATH`` or ``NAME/PATH#2`` as a capture's label; without a path
-    its numbers were recorded.
+    """``NAME``, ``NAME/PATH``, ``NAME/PATH#2`` or ``NAME/PATH#alone`` as a capture's
+    label; without a path its numbers were recorded.
     """
     plain, mark, number = name.partition("#")
     backend, slash, path = plain.partition("/")
@@ -67,10 +68,13 @@ def _info(name: str, source: CaptureSource) -> CaptureInfo:
             f"capture {name!r}: path {path!r} is unknown", remedy=f"use {known}"
         )
     repeat = 1
-    if mark:
+    batch: Batch = "together"
+    if number == "alone":
+        batch = "alone"
+    elif mark:
         repeat = _repeat(name, number)
     return CaptureInfo(
-        label=label_of(backend, path, repeat),
+        label=label_of(backend, path, repeat, batch),
         backend=backend,
         engine=source.engine or UNKNOWN,
         dtype=UNKNOWN,
@@ -78,6 +82,7 @@ def _info(name: str, source: CaptureSource) -> CaptureInfo:
         repeat=repeat,
         role=_role(name, backend, source),
         status="complete",
+        batch=batch,
     )
 
 

@@ -79,19 +79,26 @@ class _Seen:
 
 
 class Fillers:
-    """What sequences have before their completions, counted as they pass."""
+    """What sequences have before their completions, counted as they pass.
+
+    Where one says that its numbers stand as they are, nothing is a filler.
+    """
 
     def __init__(self) -> None:
         self._seen: dict[str, _Seen] = {}
+        self._exact = False
 
     def see(self, record: Record) -> None:
         """Count one sequence."""
+        self._exact |= record.exact
         for name, scores in record.captures.items():
             seen = self._seen.setdefault(name, _Seen())
             seen.see(record, scores)
 
     def corrections(self, notes: Notes) -> Mapping[str, Correction]:
         """What is to be taken away, by capture; counted in ``notes``."""
+        if self._exact:
+            return dict.fromkeys(self._seen, Correction())
         for name, seen in self._seen.items():
             if seen.firsts.are_filled:
                 notes.count(FILLED % name, seen.firsts.known)

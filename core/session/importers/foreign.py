@@ -22,6 +22,8 @@ LINE_KEYS = (
     "roles",
     "finish",
     "model",
+    "exact",
+    "pieces",
 )
 """The keys of lines of the format ``jsonl``."""
 _PROMPT_IDS = (

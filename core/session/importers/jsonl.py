@@ -31,6 +31,11 @@ from logdrift.core.session.importers.columns import (
     spread,
 )
 from logdrift.core.session.importers.documents import read_lines
+from logdrift.core.session.importers.exact_lines import (
+    exact_pieces,
+    exact_scores,
+    is_exact,
+)
 from logdrift.core.session.importers.foreign import LINE_KEYS, refuse_line
 from logdrift.core.session.importers.job import ImportJob, session_of_lines
 from logdrift.core.session.importers.lists import most_likely
@@ -97,7 +102,8 @@ def _record(place: Place, data: JsonObject, context: ImportContext) -> Record:
     ids = ids_of(data.get("token_ids"), place)
     prompt = data.get("prompt_length", 0)
     prompt_length = length_of(prompt, len(ids), place)
-    line = _Line(place, ids, prompt_length)
+    exact = is_exact(data, place)
+    line = _Line(place, ids, prompt_length, exact)
     captures = data.get("captures")
     return Record(
         place=place,
@@ -107,7 +113,8 @@ def _record(place: Place, data: JsonObject, context: ImportContext) -> Record:
         mask=_mask(data, line),
         roles=_roles(data, line),
         finish=_finish(data, place),
-        pieces=_pieces(data, ids, place),
+        pieces=_pieces(data, ids, place) | exact_pieces(data, place),
+        exact=exact,
         model=_text(data, "model", place),
     )
 
@@ -127,7 +134,11 @@ def _captures(line: _Line, captures: Any, context: ImportContext) -> dict[str, S
         there = under_key(line.place, f"captures.{name}")
         _check_keys(body, _CAPTURE_KEYS, there)
         capture = _CaptureLine(line, name, context.notes)
-        scores[name] = capture.scores(body)
+        if line.exact:
+            versions = capture.versions(body)
+            scores[name] = exact_scores(body, len(line.ids), versions, there)
+        else:
+            scores[name] = capture.scores(body)
         source = _source(body, there)
         _tell(context.sources, name, source, line.place)
     return scores
@@ -135,11 +146,14 @@ def _captures(line: _Line, captures: Any, context: ImportContext) -> dict[str, S
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Line:
-    """The sequence at ``place``: its ids, and how many of them are the prompt."""
+    """The sequence at ``place``: its ids, and how many of them are the prompt;
+    ``exact``: its numbers stand as they are.
+    """
 
     place: Place
     ids: IdArray
     prompt: int
+    exact: bool
 
     def spread(self, values: Any, place: Place, key: str) -> list[Any]:
         """The list ``key`` at ``place``, one entry a token. Raises InputError."""
@@ -193,11 +207,11 @@ class _CaptureLine:
             key = self.key_of("ranks")
             rank = ranks_of(ranks, self.place, key)
             scores = replace(scores, rank=rank)
-        versions = self._versions(body)
+        versions = self.versions(body)
         scores = replace(scores, versions=versions)
         return self._with_alternatives(scores, body)
 
-    def _versions(self, body: JsonObject) -> VersionSpans | None:
+    def versions(self, body: JsonObject) -> VersionSpans | None:
         """With which weights the tokens were sampled; None where it does not say."""
         given = [name for name in _VERSIONS if body.get(name) is not None]
         if not given:

@@ -23,7 +23,8 @@ class Record:
     (`logdrift.core.session.message_roles`); None where the file does not tell.
     ``given`` ids in front were given to a server that scored them, with tokens of its
     own behind. Where ``bounded`` is False the file does not say where the prompt ends,
-    and ``prompt_length`` is 0. ``problem`` is why it must be refused, where nothing
+    and ``prompt_length`` is 0. ``exact``: its numbers stand as they are, so none is
+    looked at as a filler. ``problem`` is why it must be refused, where nothing
     worse is found.
     """
 
@@ -38,6 +39,7 @@ class Record:
     model: str | None = None
     given: int = 0
     bounded: bool = True
+    exact: bool = False
     problem: InputError | None = None
 
 
