@@ -124,12 +124,20 @@ def _line(event: Mapping[str, Any]) -> str:
     return visible(_words(event))
 
 
+def _facts(event: Mapping[str, Any]) -> str:
+    """The engine's version, and its device where it is known: a server may not tell."""
+    words = f"{event['backend']}: {event['version']}"
+    if event["device"] is None:
+        return words
+    return f"{words} on {event['device']}"
+
+
 def _words(event: Mapping[str, Any]) -> str:
     match event["type"]:
         case "stage":
             return f"{event['backend']}: {event['stage']}"
         case "facts":
-            return f"{event['backend']}: {event['version']} on {event['device']}"
+            return _facts(event)
         case "progress":
             count = f"{event['sequences']}/{counted(event['planned'], 'sequence')}"
             return f"{event['label']}: {count}, {_note(event)}"

@@ -42,7 +42,8 @@ class Facts:
     ``top_p``, ``top_k`` and ``min_p`` are what tokens were sampled with; 1, 0 and 0 cut
     nothing off. ``weight_version`` names the weights, as a trainer counts its updates.
     ``told`` are the facts that a user stated of numbers from elsewhere: no engine was
-    there to observe them.
+    there to observe them. ``probed`` are those that a running server does not tell, and
+    that were concluded from its answers to requests made for it.
     """
 
     engine: str | None = None
@@ -96,6 +97,7 @@ class Facts:
     environment: Mapping[str, str] = field(default_factory=dict)
     extra: Mapping[str, Any] = field(default_factory=dict)
     told: tuple[str, ...] = ()
+    probed: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Every field by name; ``None`` means unknown."""

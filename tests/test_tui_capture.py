@@ -127,7 +127,7 @@ def test_a_filled_form_is_the_plan_of_the_same_flags() -> None:
             "eager",
             "backend 'reference': 'eager' is not option=value",
         ),
-        ("backend[0].options", "server=http://x", "attaching to a running server"),
+        ("backend[0].options", "server=http://x", "transformers has no server to"),
         ("backend[0].options", "api_key=x", "looks like a credential"),
         ("backend[0].options", "gpus=first", "gpus is 'first'"),
         ("backend[0].options", "paths=decode", "paths has a field of its own"),
@@ -147,6 +147,26 @@ def test_what_is_wrong_is_said_at_its_field(
     found = problems(changed(key, value), tmp_path)
     assert list(found) == [key] and said in found[key]
     assert "\n" not in found[key]
+
+
+def test_a_running_server_is_an_option_of_a_backend() -> None:
+    address = "server=http://localhost:8000,concurrency=8"
+    form = replace(FILLED, backends=(forms.new_backend("vllm", ()),))
+    filled = changed("backend[0].options", address, form)
+    plan = build(filled, Path("nowhere")).plan
+    assert plan is not None
+    (spec,) = plan.backends
+    assert spec.server == "http://localhost:8000"
+    assert spec.options == {"concurrency": 8}
+    assert backend_form(spec).options == address
+    for typed, said in (
+        ("server=localhost:8000", "begins with neither http"),
+        ("server=http://x,seed=1", "option 'seed' cannot be given"),
+        ("server=http://x,gpus=0", "gpus is chosen where the server is started"),
+        ("server=http://x,key=abc", "name the variable with key_env=NAME"),
+    ):
+        found = problems(changed("backend[0].options", typed, form))
+        assert said in found["backend[0].options"]
 
 
 def test_what_fields_are_wrong_about_together() -> None:

@@ -22,6 +22,7 @@ from logdrift.core.capture.models import (
 )
 from logdrift.core.capture.prompt import Prompt
 from logdrift.core.capture.prompts import read_prompts
+from logdrift.core.capture.reader import reader_of
 from logdrift.core.capture.recorded import (
     Recorded,
     recorded_of,
@@ -34,7 +35,6 @@ from logdrift.core.digests import (
     limited_weights_digest,
     tokenizer_digest,
 )
-from logdrift.core.engines import TRAINER
 from logdrift.core.errors import CannotWrite, InputError, LogdriftError
 from logdrift.core.numbers import counted
 from logdrift.core.paths import refuse_shipped
@@ -194,12 +194,9 @@ def _check_name_of(recorded: Recorded, plan: CapturePlan) -> None:
 def _prepare(plan: CapturePlan, model: str, prompts: Sequence[Prompt]) -> _Prepared:
     """Tokenise and check the prompts in the interpreter of a backend.
 
-    Every engine's interpreter has Transformers; a trainer's is preferred. Raises
-    InputError for a prompt, LogdriftError where the worker fails.
+    Raises InputError for a prompt, LogdriftError where the worker fails.
     """
-    trainers = [spec for spec in plan.backends if spec.engine == TRAINER]
-    by_preference = [*trainers, *plan.backends]
-    spec = by_preference[0]
+    spec = reader_of(plan.backends)
     lines = [prompt.to_json() for prompt in prompts]
     job = PrepareJob(
         model=ModelSource(model, plan.revision),

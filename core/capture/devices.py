@@ -12,7 +12,9 @@ _ANY_GPU: Devices = frozenset({"*"})
 
 
 def devices_of(spec: BackendSpec) -> Devices:
-    """What a backend occupies."""
+    """What a backend occupies: nothing of ours where it asks a running server."""
+    if spec.server is not None:
+        return frozenset()
     if on_cpu(spec):
         return CPU
     if spec.gpus is None:

@@ -244,6 +244,13 @@ def find_interpreter(engine: str, python: str | None = None) -> Interpreter:
     )
 
 
+def own_interpreter(engine: str) -> Interpreter:
+    """The interpreter that runs logdrift, which holds no engine: enough to ask a server
+    of one.
+    """
+    return _interpreter(engine, Path(sys.executable), "current")
+
+
 def available() -> dict[str, Interpreter | LogdriftError]:
     """Every engine's interpreter, or why there is none. Fast: nothing is started."""
     found: dict[str, Interpreter | LogdriftError] = {}

@@ -20,6 +20,7 @@ _SAME_FACTS = (
     "kv_cache_dtype",
     "tensor_parallel",
     "weights_digest",
+    "weight_version",
 )
 """Facts that must not change between the parts of one capture."""
 

@@ -15,6 +15,7 @@ from logdrift.core.capture.environments import (
     engine_environment,
     find_interpreter,
     has_nvidia_gpu,
+    own_interpreter,
     visible_devices,
 )
 from logdrift.core.capture.models import resolve_model, resolve_own_model
@@ -22,6 +23,7 @@ from logdrift.core.capture.workers import WorkerProcess, run_alone
 from logdrift.core.errors import InputError
 from logdrift.core.plan import BackendSpec, CapturePlan, SavedPlan
 from logdrift.core.protocol import BackendStart, Job, ModelSource, PrepareJob
+from logdrift.core.servers.keys import key_of
 from logdrift.core.session.layout import LOGS, Manifest
 
 
@@ -133,9 +135,13 @@ def run_prepare(spec: BackendSpec, job: PrepareJob, log: Path) -> list[dict[str,
 
 
 def interpreter_of(spec: BackendSpec) -> Interpreter:
-    """The interpreter of a backend. Raises InputError that names its field where there
-    is none.
+    """The interpreter of a backend: logdrift's own for one that asks a running server.
+    Raises InputError that names its field where there is none, or no key where one was
+    promised.
     """
+    if spec.server is not None:
+        key_of(spec)
+        return own_interpreter(spec.engine)
     try:
         return find_interpreter(spec.engine, spec.python)
     except InputError as error:

@@ -129,6 +129,8 @@ def _backend(spec: BackendSpec) -> str:
     else:
         interpreter = f"your own environment of {spec.engine}"
     said = f"{spec.name}: {spec.engine} by {interpreter}"
+    if spec.server is not None:
+        said = f"{spec.name}: requests to {spec.engine} at {spec.server}"
     if spec.model is not None:
         said += f", model {spec.model}"
     options = [

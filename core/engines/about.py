@@ -97,13 +97,28 @@ class Loading:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RunningServer:
+    """How a server of an engine is asked that somebody has started.
+
+    ``backend`` is the ``module:class`` that speaks its protocol, in logdrift's own
+    interpreter. ``key_variable`` is where a key is looked for unless the user names
+    another place.
+    """
+
+    backend: str
+    paths: tuple[str, ...]
+    key_variable: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Engine:
     """What may be asked of an engine before it is started.
 
     ``backend`` is the ``module:class`` that the worker opens in the engine's
     interpreter. ``package`` is the module whose import proves that an interpreter holds
     the engine; ``distributions`` are the names under which it may be installed.
-    ``needs`` are its paths that not every option allows.
+    ``needs`` are its paths that not every option allows; ``server`` is None where it
+    has none to attach to.
     """
 
     name: str
@@ -113,6 +128,7 @@ class Engine:
     paths: tuple[str, ...]
     default_role: Literal["reference", "trainer", "rollout"]
     process: Process
+    server: RunningServer | None = None
     needs: tuple[PathNeed, ...] = ()
     answers: Mapping[str, str] = field(default_factory=dict)
     """Question (`logdrift.core.worker.questions`) -> ``module:function``."""

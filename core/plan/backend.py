@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, NamedTuple, get_args
 
 from logdrift.core.credentials import HIDDEN, secret_in
 from logdrift.core.engines import ENGINES, PATHS
 from logdrift.core.errors import InputError
 from logdrift.core.facts import Batch
+from logdrift.core.plan.server import ServerOptions, check_address, server_options
 
 Role = Literal["reference", "trainer", "rollout"]
 ROLES: tuple[str, ...] = get_args(Role)
@@ -21,6 +22,10 @@ DTYPES = ("auto", "bfloat16", "float16", "float32")
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _GPUS = re.compile(r"\d+(,\d+)*")
+
+
+_OF_A_START = ("python", "gpus", "model", "revision")
+"""What decides how an engine is started: with ``server`` it runs already."""
 
 
 class CaptureName(NamedTuple):
@@ -39,7 +44,10 @@ class BackendSpec:
     ``options`` go to the engine under its own names; all other fields are logdrift's.
     ``model`` (with its ``revision``) is another folder or hub id for this backend only:
     the session's ids and tokenizer stay. ``alone`` captures each scoring path once more
-    with every sequence in a batch of its own.
+    with every sequence in a batch of its own. ``server`` is the address of a running
+    server, which is asked and never started or changed: ``options`` then say how it is
+    asked (`logdrift.core.plan.server.ServerOptions`), and ``dtype`` what it is known to
+    run in.
 
     A new field is one line here, and one check below where it can be wrong: the
     command line, plan files and saved sessions read it from the annotation.
@@ -55,6 +63,7 @@ class BackendSpec:
     gpus: str | None = None
     model: str | None = None
     revision: str | None = None
+    server: str | None = None
     alone: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
 
@@ -65,6 +74,7 @@ class BackendSpec:
         self._check_paths()
         self._check_own_model()
         self._check_alone()
+        self._check_server()
         self._check_options()
 
     def error(self, field: str, reason: str, remedy: str | None = None) -> InputError:
@@ -99,14 +109,19 @@ class BackendSpec:
             raise self.error("repeats", reason, "give 1 or more")
 
     def _check_paths(self) -> None:
-        has = ENGINES[self.engine].paths
+        engine = ENGINES[self.engine]
+        has = engine.paths
+        whose = self.engine
+        if self.server is not None and engine.server is not None:
+            has = engine.server.paths
+            whose = f"a running server of {self.engine}"
         for path in self.paths:
             if path not in PATHS:
                 reason = f"path {path!r} is unknown"
                 remedy = f"use {', '.join(PATHS)}"
                 raise self.error("paths", reason, remedy)
             if path not in has:
-                reason = f"{self.engine} has no path {path!r}"
+                reason = f"{whose} has no path {path!r}"
                 remedy = f"it has {', '.join(has)}"
                 raise self.error("paths", reason, remedy)
 
@@ -129,8 +144,8 @@ class BackendSpec:
 
     def _check_options(self) -> None:
         if "server" in self.options:
-            reason = "attaching to a running server is not in this version"
-            raise self.error("options", reason, "leave out server=")
+            reason = "server is no option of an engine"
+            raise self.error("options", reason, "give it beside engine and dtype")
         for name in ("model", "revision", "python"):
             value = getattr(self, name)
             secret = secret_in(value, name)
@@ -139,6 +154,30 @@ class BackendSpec:
         secret = secret_in(self.options)
         if secret is not None:
             raise self._secret_error(secret, field="options", what="option ")
+
+    def _check_server(self) -> None:
+        if self.server is None:
+            return
+        engine = ENGINES[self.engine]
+        if engine.server is None:
+            reason = f"{self.engine} has no server to attach to"
+            raise self.error("server", reason, "leave out server=")
+        try:
+            check_address(self.server)
+        except InputError as error:
+            raise self.error("server", error.reason, error.remedy) from None
+        for name in _OF_A_START:
+            if getattr(self, name) != _DEFAULTS[name]:
+                reason = f"{name} is chosen where the server is started"
+                raise self.error(name, reason, f"leave out {name}, or server")
+        self.server_options()
+
+    def server_options(self) -> ServerOptions:
+        """How the running server is asked. Raises InputError."""
+        try:
+            return server_options(self.options)
+        except InputError as error:
+            raise self.error("options", error.reason, error.remedy) from None
 
     def _secret_error(self, name: str, field: str, what: str = "") -> InputError:
         dotted = f"backend[{self.name}].{field}"
@@ -165,6 +204,9 @@ class BackendSpec:
             label = label_of(self.name, path, repeat, batch)
             names.append(CaptureName(label, path, repeat, batch))
         return names
+
+
+_DEFAULTS = {field.name: field.default for field in fields(BackendSpec)}
 
 
 def label_of(name: str, path: str, repeat: int = 1, batch: Batch = "together") -> str:

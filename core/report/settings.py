@@ -27,10 +27,12 @@ _TABLES = ("environment", "extra", "config_overrides")
 """Facts that are tables themselves: a row for each key. A key that one side lacks was
 not set, which is known.
 """
-_TOLD = "told"
-_AS_TOLD = " (told)"
+_ORIGINS = {"told": " (told)", "probed": " (probed)"}
+"""Facts that list other facts by where these come from, and what is put behind their
+values.
+"""
 _SELDOM = ("top_p", "top_k", "min_p", "weight_version")
-"""Facts that engines do not report: a row only where the user has stated one."""
+"""Facts that most engines do not report: a row only where one is known."""
 _WHAT = {"role": "role", "dtype asked": "dtype", "status": "status"}
 _KIND = {"path": "path", "repeat": "repeat", "batch": "batch"}
 """What a capture is, beside its facts: these differ by their nature, so they come last
@@ -126,7 +128,7 @@ def _facts_rows(groups: list[Group]) -> Iterator[CaptureSetting]:
 
 
 def _has_row(name: str, columns: list[FlatFacts]) -> bool:
-    if name == _TOLD or name in _TABLES:
+    if name in _ORIGINS or name in _TABLES:
         return False
     if name not in _SELDOM:
         return True
@@ -136,7 +138,7 @@ def _has_row(name: str, columns: list[FlatFacts]) -> bool:
 
 def _setting(name: str, values: list[str | None]) -> CaptureSetting:
     reported = [value for value in values if value is not None]
-    known = {value.removesuffix(_AS_TOLD) for value in reported}
+    known = set(map(_without_origin, reported))
     kind: Kind = "same"
     if len(known) > 1:
         kind = "differs"
@@ -266,9 +268,15 @@ def _value(facts: FlatFacts, name: str) -> str | None:
     if facts.get(name) is None:
         return None
     text = _value_text(facts[name])
-    told = facts.get(_TOLD, ())
-    if name in told:
-        return f"{text}{_AS_TOLD}"
+    for origin, words in _ORIGINS.items():
+        if name in facts.get(origin, ()):
+            return f"{text}{words}"
+    return text
+
+
+def _without_origin(text: str) -> str:
+    for words in _ORIGINS.values():
+        text = text.removesuffix(words)
     return text
 
 

@@ -10,10 +10,11 @@ import sys
 from collections.abc import Mapping
 from typing import Any, cast
 
-from logdrift.core.errors import LogdriftError, Place
+from logdrift.core.errors import InputError, LogdriftError, Place
 from logdrift.core.plan import SamplingSpec
 from logdrift.core.protocol import PrepareJob
 from logdrift.core.worker.hub import cannot_load
+from logdrift.core.worker.hub_cache import plain_config
 from logdrift.core.worker.tokens import TokenText
 
 
@@ -34,8 +35,7 @@ def prepare(job: PrepareJob) -> dict[str, Any]:
     positions = positions or _number(config, "n_positions")
     tokenizer = None
     if any("token_ids" not in prompt for prompt in job.prompts):
-        model = job.model
-        tokenizer = TokenText(model.name, model.revision, job.trust_remote_code)
+        tokenizer = _tokenizer(job)
     places = []
     ids = []
     lengths = []
@@ -152,9 +152,23 @@ def _longest(
     return min(longest, positions)
 
 
-def _config(job: PrepareJob) -> Any:
-    from transformers import AutoConfig
+def _tokenizer(job: PrepareJob) -> TokenText:
+    model = job.model
+    try:
+        return TokenText(model.name, model.revision, job.trust_remote_code)
+    except ImportError:
+        raise InputError(
+            "text must become token ids, and there is no environment with a tokenizer",
+            field="prompts",
+            remedy="make one with logdrift env create transformers, or give token_ids",
+        ) from None
 
+
+def _config(job: PrepareJob) -> Any:
+    try:
+        from transformers import AutoConfig
+    except ImportError:
+        return plain_config(job.model.name, job.model.revision)
     try:
         config = AutoConfig.from_pretrained(
             job.model.name,

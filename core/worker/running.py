@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
 from logdrift.core.credentials import masked
 from logdrift.core.engines import ENGINES
@@ -24,12 +24,21 @@ from logdrift.core.worker.base import (
 )
 from logdrift.core.worker.ending import end_everything
 from logdrift.core.worker.engine_watch import EngineWatch
+from logdrift.core.worker.folder_text import FolderText
 from logdrift.core.worker.identity import identity
 from logdrift.core.worker.one_line import one_line
 from logdrift.core.worker.tokens import TokenText
 
 KeepLoaded = Callable[[Backend, TokenText | None], dict[str, str]]
 """Writes down what was loaded; gives its entry in the manifest."""
+
+
+class PieceSource(Protocol):
+    """What knows the bytes of token ids."""
+
+    def new_pieces(self, token_ids: Iterable[int]) -> dict[int, bytes]:
+        """Pieces of those ids that were not asked for before."""
+        ...
 
 
 class RunningEngine:
@@ -39,7 +48,7 @@ class RunningEngine:
         self.start = start
         self.spec = start.spec
         self.channel = channel
-        self.pieces: TokenText | None = None
+        self.pieces: PieceSource | None = None
         self.vocab_size: int | None = None
         self.watch = EngineWatch(self._lost)
 
@@ -49,7 +58,7 @@ class RunningEngine:
     ) -> Iterator[Backend]:
         """The backend with its model loaded; its facts are sent."""
         backend = self._backend(asked)
-        self.stage("loading the model")
+        self.stage(self._opening)
         facts = backend.open()
         try:
             self._tell_facts(backend, facts, keep_loaded)
@@ -62,11 +71,22 @@ class RunningEngine:
         self.watch.sign()
         self.channel.send({"type": "stage", "backend": self.spec.name, "stage": text})
 
+    @property
+    def _opening(self) -> str:
+        """What is done when the backend is opened."""
+        if self.spec.server is not None:
+            return f"asking {self.spec.server}"
+        return "loading the model"
+
     def _backend(self, asked: bool) -> Backend:
         engine = ENGINES[self.spec.engine]
-        self.stage(f"starting {engine.name}")
+        place = engine.backend
+        if self.spec.server is not None and engine.server is not None:
+            place = engine.server.backend
+        else:
+            self.stage(f"starting {engine.name}")
         try:
-            backend_class = resolve(engine.backend)
+            backend_class = resolve(place)
         except ImportError as error:
             raise LogdriftError(
                 f"{engine.name} cannot be imported by {sys.executable}:"
@@ -97,34 +117,56 @@ class RunningEngine:
     ) -> None:
         self.vocab_size = facts.vocab_size
         self.watch.engine_is_up()
-        tokenizer = self.start.tokenizer
-        self.pieces = TokenText(
-            tokenizer.name, tokenizer.revision, self.start.trust_remote_code
-        )
-        text = self._own_tokenizer()
+        text = self._texts()
         message: dict[str, Any] = {
             "type": "facts",
             "backend": self.spec.name,
-            "facts": self._identified(facts, text).to_json(),
+            "facts": self._known(facts, text).to_json(),
         }
         if keep_loaded is not None:
             message["loaded"] = keep_loaded(backend, text)
         self.channel.send(message)
 
-    def _own_tokenizer(self) -> TokenText | None:
-        """The tokenizer beside the weights that were loaded. A checkpoint may come
-        without one.
+    def _texts(self) -> TokenText | None:
+        """Set the source of pieces, and return the tokenizer beside the weights that
+        were loaded; None: a checkpoint may come without one, and the files of a server
+        are on its own machine.
         """
+        tokenizer = self.start.tokenizer
+        if self.spec.server is not None:
+            self.pieces = FolderText(tokenizer.name, tokenizer.revision)
+            return None
+        pieces = TokenText(
+            tokenizer.name, tokenizer.revision, self.start.trust_remote_code
+        )
+        self.pieces = pieces
+        return self._own_tokenizer(pieces)
+
+    def _own_tokenizer(self, pieces: TokenText) -> TokenText | None:
         model = self.start.model
         if model == self.start.tokenizer:
-            return self.pieces
+            return pieces
         try:
             return TokenText(model.name, model.revision, self.start.trust_remote_code)
         except InputError:
             return None
 
+    def _known(self, facts: Facts, text: TokenText | None) -> Facts:
+        """The engine's facts without credentials, and which files it was started with.
+
+        A server's files cannot be known: the same path may be another file there, and
+        its weights may have been changed since.
+        """
+        if self.spec.server is None:
+            facts = self._identified(facts, text)
+        return replace(
+            facts,
+            environment=masked(facts.environment),
+            extra=masked(facts.extra),
+            config_overrides=masked(facts.config_overrides),
+        )
+
     def _identified(self, facts: Facts, text: TokenText | None) -> Facts:
-        """The engine's facts, and which files it was started with."""
         model = self.start.model
         found = identity(
             model=model.name,
@@ -136,13 +178,7 @@ class RunningEngine:
         unknown = {
             name: value for name, value in found.items() if getattr(facts, name) is None
         }
-        facts = replace(facts, **unknown)
-        return replace(
-            facts,
-            environment=masked(facts.environment),
-            extra=masked(facts.extra),
-            config_overrides=masked(facts.config_overrides),
-        )
+        return replace(facts, **unknown)
 
     def _lost(self, processes: int) -> None:
         words = f"{self.spec.engine}: {processes} of its processes died"

@@ -33,7 +33,7 @@ _CONTINUED = "continued"
 _ANSWERED = "answered"
 SAMPLING_FIELDS = ("temperature", "top_p", "top_k", "max_tokens", "seed")
 """The fields of a plan's sampling that the form shows."""
-OPTION_FIELDS = ("python", "gpus", "model", "revision")
+OPTION_FIELDS = ("python", "gpus", "model", "revision", "server")
 """The fields of a spec that are typed among the options, since they are rarely wanted.
 """
 _BACKEND_KEY = re.compile(r"backend\[(\d+)\]\.(\w+)")

@@ -167,21 +167,36 @@ def check_semantics(case: GateCase) -> Iterator[Reason]:
             " raw log-probabilities.",
         )
     elif said := _by_word(case):
-        yield note("told", f"both sides give log-probabilities of {_of(a)}{said}.")
+        code = "told" if _told_sides(case) else "probed"
+        yield note(code, f"both sides give log-probabilities of {_of(a)}{said}.")
 
 
 def _by_word(case: GateCase) -> str:
-    """Whose log-probabilities are what somebody told them to be: no engine was
-    observed.
+    """Whose log-probabilities are what somebody told them to be, with no engine
+    observed, or what two requests to a server gave.
     """
-    told = [
+    words = []
+    told = _told_sides(case)
+    if told:
+        words.append(f"as told for {' and '.join(told)}, not observed")
+    probed = [side.label for side in case.sides if _was_probed(side)]
+    if probed:
+        words.append(f"as probed for {' and '.join(probed)}")
+    if not words:
+        return ""
+    return f" ({'; '.join(words)})"
+
+
+def _told_sides(case: GateCase) -> list[str]:
+    return [
         side.label
         for side in case.sides
         if {"decode_logprobs", "prefill_logprobs"} & set(side.facts.told)
     ]
-    if told:
-        return f" (as told for {' and '.join(told)}, not observed)"
-    return ""
+
+
+def _was_probed(side: GateSide) -> bool:
+    return side.info.path == "decode" and "decode_logprobs" in side.facts.probed
 
 
 def _how_to_tell(case: GateCase) -> str:

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from logdrift.core.engines.about import Engine, Loading, Numerics, Process
+from logdrift.core.engines.about import (
+    Engine,
+    Loading,
+    Numerics,
+    Process,
+    RunningServer,
+)
 from logdrift.core.engines.sglang.faults import FAULTS, STATES
 from logdrift.core.engines.sglang.knobs import KNOBS
 
@@ -13,6 +19,11 @@ ABOUT = Engine(
     distributions=("sglang",),
     paths=("decode", "prefill"),
     default_role="rollout",
+    server=RunningServer(
+        backend="logdrift.core.engines.sglang.server:SglangServer",
+        paths=("decode", "prefill"),
+        key_variable="SGLANG_API_KEY",
+    ),
     process=Process(
         imports=("sglang.srt.entrypoints.engine", "sglang.srt.managers.scheduler"),
         # outlines-core 0.1.26, which the GPU release pins, has no wheel for Python

@@ -14,7 +14,7 @@ from logdrift.core.facts import Facts, LogprobSemantics
 from logdrift.core.plan import SamplingSpec
 from logdrift.core.worker import observe
 
-_EXTRA = (
+EXTRA = (
     "sampling_backend",
     "disable_overlap_schedule",
     "max_total_num_tokens",
@@ -59,9 +59,11 @@ def facts_of(
         config_overrides=_overrides(state.get("json_model_override_args")),
         environment=environment,
     )
-    facts = _with_numerics(facts, state, config)
-    facts = _with_scheduling(facts, state)
-    extra: dict[str, Any] = {name: state[name] for name in _EXTRA if name in state}
+    dtype = observe.dtype_name(config.dtype)
+    quantization = config.quantization or "none"
+    facts = with_numerics(facts, state, dtype, quantization)
+    facts = with_scheduling(facts, state)
+    extra: dict[str, Any] = {name: state[name] for name in EXTRA if name in state}
     extra["cache_flushed"] = "before each part"
     extra["seeding"] = seeding_of(state) if decodes else None
     facts = replace(facts, prefill_logprobs="raw", rank_counts="strict", extra=extra)
@@ -74,10 +76,15 @@ def facts_of(
     )
 
 
-def _with_numerics(facts: Facts, state: Mapping[str, Any], config: Any) -> Facts:
-    """``facts`` with what the numbers are computed and kept in."""
-    dtype = observe.dtype_name(config.dtype)
-    quantization = config.quantization or "none"
+def with_numerics(
+    facts: Facts,
+    state: Mapping[str, Any],
+    dtype: str | None,
+    quantization: str | None,
+) -> Facts:
+    """``facts`` with what the numbers are computed and kept in; ``dtype`` and
+    ``quantization`` (``none`` where there is none) are None where they are not known.
+    """
     rounded = _logits_dtype(state, dtype, quantization)
     kv_cache = state.get("kv_cache_dtype")
     return replace(
@@ -93,7 +100,7 @@ def _with_numerics(facts: Facts, state: Mapping[str, Any], config: Any) -> Facts
     )
 
 
-def _with_scheduling(facts: Facts, state: Mapping[str, Any]) -> Facts:
+def with_scheduling(facts: Facts, state: Mapping[str, Any]) -> Facts:
     """``facts`` with how sequences are cached, cut and put together."""
     chunk = state.get("chunked_prefill_size")
     chunked_prefill = None
@@ -113,7 +120,7 @@ def _with_scheduling(facts: Facts, state: Mapping[str, Any]) -> Facts:
 
 
 def _logits_dtype(
-    state: Mapping[str, Any], dtype: str | None, quantization: str
+    state: Mapping[str, Any], dtype: str | None, quantization: str | None
 ) -> str | None:
     """The dtype to which the head rounds (layers/logits_processor.py): float32 only
     where asked; logits are widened after that. None: not known.
@@ -184,7 +191,7 @@ def seeding_of(state: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _kv_dtype(asked: Any, dtype: str | None, quantization: str) -> str | None:
+def _kv_dtype(asked: Any, dtype: str | None, quantization: str | None) -> str | None:
     """``auto`` is the model's dtype, except where a quantised checkpoint names
     another.
     """

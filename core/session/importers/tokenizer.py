@@ -33,7 +33,7 @@ def pieces_of(model: Path, token_ids: Iterable[int]) -> dict[int, bytes]:
     file = model
     if model.is_dir():
         file = model / "tokenizer.json"
-    tokenizer = _read(file)
+    tokenizer = read_tokenizer(file)
     pieces = {}
     for token_id in set(token_ids):
         piece = tokenizer.piece(token_id)
@@ -42,7 +42,8 @@ def pieces_of(model: Path, token_ids: Iterable[int]) -> dict[int, bytes]:
     return pieces
 
 
-def _read(path: Path) -> Tokenizer:
+def read_tokenizer(path: Path) -> Tokenizer:
+    """The tokenizer of a ``tokenizer.json``. Raises InputError."""
     try:
         data = read_json(path, PIECES_BYTES)
         return Tokenizer.from_json(data)

@@ -1,0 +1,274 @@
+"""A running SGLang server, asked over ``/generate``.
+
+Settled by reading SGLang 0.5.23; `logdrift.core.engines.sglang.backend` has what holds
+for its numbers. Over HTTP the rows are lists, NaN comes as null, and requests are put
+into batches as they arrive. ``/server_info`` tells the settings, ``/model_info`` the
+model and its weight version; older releases have them as ``/get_server_info`` and
+``/get_model_info``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import numpy as np
+
+from logdrift.core.engines.sglang.facts import EXTRA, with_numerics, with_scheduling
+from logdrift.core.facts import Facts
+from logdrift.core.servers.backend import ServerBackend, Wanted
+from logdrift.core.servers.models import ServedModel, chosen, no_model
+from logdrift.core.servers.probe import Mode, semantics_of
+from logdrift.core.servers.readings import ScoredRow, ServerReading, scores_of
+from logdrift.core.worker.base import Generation, IdArray, Scores
+
+_INFO = ("/server_info", "/get_server_info")
+_MODEL = ("/model_info", "/get_model_info")
+_GENERATE = "/generate"
+_DEFAULT_VERSION = "default"
+"""What SGLang calls weights that were never updated."""
+
+
+class SglangServer(ServerBackend):
+    """`logdrift.core.worker.base.Backend` on an SGLang server."""
+
+    engine: ClassVar[str] = "sglang"
+    paths: ClassVar[Mapping[str, str]] = {
+        **dict.fromkeys((*_INFO, *_MODEL), "GET"),
+        _GENERATE: "POST",
+    }
+    _version: str | None = None
+
+    async def describe(self) -> Facts:
+        """Settings, model and weight version."""
+        state = await self._told(_INFO)
+        model = await self._told(_MODEL)
+        if "version" not in state:
+            raise self.client.error(
+                f"{_INFO[0]} does not answer as SGLang does",
+                "give the address of SGLang",
+            )
+        served = self._served(model)
+        self._version = _version_of(model)
+        self.limit = _limit_of(state)
+        states = state.get("internal_states") or [{}]
+        known = Facts(
+            engine="sglang",
+            engine_version=str(state["version"])[:100],
+            device=state.get("device"),
+            prefill_logprobs="raw",
+            rank_counts="strict",
+            max_length=self.limit,
+            weight_version=_named_version(self._version),
+            extra=_extra(state, served),
+        )
+        dtype = state.get("dtype")
+        if dtype == "auto":
+            dtype = None
+        state = {**state, **states[0]}
+        known = with_numerics(known, state, dtype, state.get("quantization"))
+        return with_scheduling(known, state)
+
+    def with_semantics(self, facts: Facts, mode: Mode | None) -> Facts:
+        sampling = self.settings.sampling
+        meaning = semantics_of(mode, sampling, cuts=False)
+        if sampling.repetition_penalty != 1.0:
+            # Penalties enter whatever the mode (layers/sampler.py).
+            meaning = "processed"
+        if meaning is None:
+            return facts
+        return replace(facts, decode_logprobs=meaning, probed=("decode_logprobs",))
+
+    async def _told(self, paths: Sequence[str]) -> Mapping[str, Any]:
+        """What the first of ``paths`` that the server has tells; empty for none."""
+        for path in paths:
+            found = await self.client.look(path)
+            if isinstance(found, Mapping):
+                return found
+        return {}
+
+    def _served(self, model: Mapping[str, Any]) -> ServedModel:
+        root = model.get("model_path")
+        if not isinstance(root, str):
+            raise no_model(self.client, _MODEL[0])
+        name = model.get("served_model_name")
+        if not isinstance(name, str):
+            name = root
+        served = ServedModel(name=name, root=root)
+        wanted = self.options.served_name
+        return chosen(self.client, [served], self.settings.model, wanted)
+
+    # -- requests
+
+    def request(self, wanted: Wanted) -> tuple[str, Mapping[str, Any]]:
+        body: dict[str, Any] = {
+            "input_ids": wanted.ids.tolist(),
+            "rid": wanted.request,
+            "return_logprob": True,
+            "top_logprobs_num": wanted.top_k,
+        }
+        if wanted.new_tokens == 0:
+            parameters = {"max_new_tokens": 0, "temperature": 0.0}
+            return _GENERATE, {
+                **body,
+                "logprob_start_len": 0,
+                "sampling_params": parameters,
+            }
+        return _GENERATE, {**body, "sampling_params": _sampling(wanted)}
+
+    # -- answers
+
+    def generation(
+        self, wanted: Wanted, answer: Mapping[str, Any], reading: ServerReading
+    ) -> Generation:
+        meta = self._meta(wanted, answer, reading)
+        new = reading.ids(answer.get("output_ids"), "output_ids")
+        name = "output_token_logprobs"
+        rows = reading.items(meta.get(name), name, len(new))
+        pairs = [_pair(row, name, reading) for row in rows]
+        scored_ids = np.array([one for one, _ in pairs], np.int32)
+        if not np.array_equal(scored_ids, new):
+            reading.wrong(f"{name} are of other ids than output_ids")
+        tops = meta.get("output_top_logprobs")
+        scored = _rows(pairs, tops, "output_top_logprobs", wanted.top_k, reading)
+        finish = _finish(meta)
+        if finish not in ("stop", "length"):
+            reading.wrong(f"it ended with {finish!r}")
+        prompt_length = len(wanted.ids)
+        return Generation(
+            token_ids=np.concatenate([wanted.ids, new]).astype(np.int32),
+            prompt_length=prompt_length,
+            finish=finish,
+            scores=scores_of(scored, prompt_length, wanted.top_k),
+        )
+
+    def scores(
+        self, wanted: Wanted, answer: Mapping[str, Any], reading: ServerReading
+    ) -> Scores:
+        meta = self._meta(wanted, answer, reading)
+        name = "input_token_logprobs"
+        rows = reading.items(meta.get(name), name, len(wanted.ids))
+        first = reading.items(rows[0], name)
+        if first[:1] != [None]:
+            reading.wrong(f"{name} scores the first token, which has no score")
+        pairs = [_pair(row, name, reading) for row in rows[1:]]
+        _check_echo(wanted.ids[1:], [one for one, _ in pairs], reading)
+        tops = meta.get("input_top_logprobs")
+        if isinstance(tops, list):
+            tops = tops[1:]
+        scored = _rows(pairs, tops, "input_top_logprobs", wanted.top_k, reading)
+        return scores_of(scored, 1, wanted.top_k)
+
+    def _meta(
+        self, wanted: Wanted, answer: Mapping[str, Any], reading: ServerReading
+    ) -> Mapping[str, Any]:
+        """What is told about an answer, to this request and all its ids."""
+        meta = reading.mapping(answer.get("meta_info"), "meta_info")
+        if meta.get("id") != wanted.request:
+            reading.wrong(f"it answers request {meta.get('id')!r}")
+        count = meta.get("prompt_tokens")
+        if count != len(wanted.ids):
+            reading.wrong(f"it is about {count} ids, {len(wanted.ids)} were sent")
+        self._check_version(meta)
+        return meta
+
+    def _check_version(self, meta: Mapping[str, Any]) -> None:
+        version = _version_of(meta)
+        if version == self._version or version is None:
+            return
+        raise self.client.error(
+            f"its weights were changed meanwhile, from version {self._version} to"
+            f" {version}",
+            "capture while nothing updates it, in a new session",
+        )
+
+
+def _version_of(told: Mapping[str, Any]) -> str | None:
+    version = told.get("weight_version")
+    if version is None:
+        return None
+    return str(version)[:100]
+
+
+def _named_version(version: str | None) -> str | None:
+    if version == _DEFAULT_VERSION:
+        return None
+    return version
+
+
+def _limit_of(state: Mapping[str, Any]) -> int | None:
+    """The longest input. SGLang wants it shorter than the number that it tells
+    (managers/tp_worker.py).
+    """
+    states = state.get("internal_states") or [{}]
+    told = {**state, **states[0]}.get("max_req_input_len")
+    if isinstance(told, int):
+        return told - 1
+    return None
+
+
+def _extra(state: Mapping[str, Any], served: ServedModel) -> dict[str, Any]:
+    extra: dict[str, Any] = {name: state[name] for name in EXTRA if name in state}
+    extra["served_model"] = served.name
+    return extra
+
+
+def _sampling(wanted: Wanted) -> dict[str, Any]:
+    sampling = wanted.sampling
+    return {
+        "max_new_tokens": wanted.new_tokens,
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "top_k": sampling.top_k or -1,
+        "min_p": sampling.min_p,
+        "repetition_penalty": sampling.repetition_penalty,
+        "sampling_seed": wanted.seed,
+    }
+
+
+def _finish(meta: Mapping[str, Any]) -> str:
+    reason = meta.get("finish_reason")
+    if isinstance(reason, Mapping):
+        reason = reason.get("type")
+    return str(reason)
+
+
+def _pair(row: Any, name: str, reading: ServerReading) -> tuple[int, float]:
+    """``[logprob, id, text]`` as id and log-probability."""
+    values = reading.items(row, name)
+    if len(values) < 2:
+        reading.wrong(f"{name} has a row of {len(values)} values")
+    return reading.token_id(values[1], name), reading.logprob(values[0], name)
+
+
+def _rows(
+    pairs: Sequence[tuple[int, float]],
+    tops: Any,
+    name: str,
+    top_k: int,
+    reading: ServerReading,
+) -> list[ScoredRow]:
+    if top_k == 0:
+        return [ScoredRow(logprob, ()) for _, logprob in pairs]
+    listed = reading.items(tops, name, len(pairs))
+    rows = []
+    for (_, logprob), top in zip(pairs, listed, strict=True):
+        entries = reading.items(top, name)
+        if len(entries) != top_k:
+            reading.wrong(f"{len(entries)} {name} of a token, {top_k} were asked")
+        alternatives = [_pair(entry, name, reading) for entry in entries]
+        rows.append(ScoredRow(logprob, alternatives))
+    return rows
+
+
+def _check_echo(sent: IdArray, echoed: Sequence[int], reading: ServerReading) -> None:
+    """Refuse scores of other ids. SGLang names the last id of the vocabulary 0, so one
+    id may come back as 0, wherever it stands.
+    """
+    returned = np.array(echoed, np.int32)
+    differ = returned != sent
+    renamed = np.unique(sent[differ])
+    is_last_id = len(renamed) == 1 and not returned[differ].any()
+    if len(renamed) and not is_last_id:
+        reading.same_ids(returned, sent, "input_token_logprobs")

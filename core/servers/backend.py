@@ -1,0 +1,340 @@
+"""`logdrift.core.worker.base.Backend` on a running server: what the servers of all
+engines have in common.
+
+It sends ids and compares the ids that come back. It asks for nothing that would change
+the server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, NoReturn, TypeVar
+
+from logdrift.core.errors import LogdriftError
+from logdrift.core.facts import Facts
+from logdrift.core.plan import SamplingSpec
+from logdrift.core.servers.client import ServerClient
+from logdrift.core.servers.keys import key_of
+from logdrift.core.servers.probe import (
+    COLD,
+    PROBE_ALTERNATIVES,
+    PROBE_IDS,
+    WARM,
+    Mode,
+    mode_of,
+)
+from logdrift.core.servers.readings import ServerReading
+from logdrift.core.worker.base import (
+    BackendSettings,
+    Generation,
+    IdArray,
+    MismatchError,
+    Progress,
+    Scores,
+    check_ids,
+    check_length,
+)
+
+_T = TypeVar("_T")
+_Answer = TypeVar("_Answer", Generation, Scores)
+_Body = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is asked about one sequence: ``ids`` i32[T] go in, up to ``new_tokens`` are
+    sampled behind them with ``sampling`` and ``seed`` (0: the ids are scored), and each
+    token comes with ``top_k`` alternatives. ``request`` is the name that the server
+    gets, ``what`` the one in messages.
+    """
+
+    ids: IdArray
+    new_tokens: int
+    seed: int
+    sampling: SamplingSpec
+    top_k: int
+    request: str
+    what: str
+
+
+class ServerBackend(ABC):
+    """One running server. Options are `logdrift.core.plan.server.ServerOptions`."""
+
+    paths: ClassVar[Mapping[str, str]]
+    """All that may be asked for, each path with its method: nothing that changes the
+    server.
+    """
+    engine: ClassVar[str]
+
+    def __init__(self, settings: BackendSettings) -> None:
+        self.settings = settings
+        self.options = settings.spec.server_options()
+        self.vocabulary: int | None = None
+        self.limit: int | None = None
+        self._runner: asyncio.Runner | None = None
+        self._client: ServerClient | None = None
+        self._number = 0
+
+    # -- what each engine's server does in its own way
+
+    @abstractmethod
+    async def describe(self) -> Facts:
+        """What the server tells of itself; sets ``limit`` and ``vocabulary`` where it
+        tells them. Raises LogdriftError where it serves something else.
+        """
+
+    @abstractmethod
+    def request(self, wanted: Wanted) -> tuple[str, _Body]:
+        """Path and body of the request."""
+
+    @abstractmethod
+    def generation(
+        self, wanted: Wanted, answer: Mapping[str, Any], reading: ServerReading
+    ) -> Generation:
+        """The completion in an answer, checked. Raises MismatchError."""
+
+    @abstractmethod
+    def scores(
+        self, wanted: Wanted, answer: Mapping[str, Any], reading: ServerReading
+    ) -> Scores:
+        """The scores in an answer, checked. Raises MismatchError."""
+
+    @abstractmethod
+    def with_semantics(self, facts: Facts, mode: Mode | None) -> Facts:
+        """Facts with what decode log-probabilities mean where the probe gave
+        ``mode``.
+        """
+
+    # -- Backend
+
+    def open(self) -> Facts:
+        """Look at the server and probe what it does not tell. Raises LogdriftError."""
+        self._runner = asyncio.Runner()
+        try:
+            return self._run(self._opened())
+        except BaseException:
+            self.close()
+            raise
+
+    def resolved_config(self) -> Mapping[str, Any] | None:
+        """A server does not tell the config of its model."""
+        return None
+
+    def inspect(self, function: str, arguments: Mapping[str, Any]) -> NoReturn:
+        """A server does not let its model be looked at."""
+        raise LogdriftError(
+            f"{self.engine} runs as a server, whose model cannot be looked at",
+            remedy="score with it instead: its numbers are those of the weights that it"
+            " holds now",
+        )
+
+    def generate(
+        self, prompts: Sequence[IdArray], seeds: Sequence[int], progress: Progress
+    ) -> list[Generation]:
+        """Sample one completion per prompt, all requests of a part at once as far as
+        the server bears it.
+        """
+        check_length(len(seeds), len(prompts), "seeds")
+        asked = []
+        for index, ids in enumerate(prompts):
+            wanted = self._decode(ids, seeds[index], f"prompt {index} of the part")
+            self._check(ids, 1, wanted.what)
+            asked.append(wanted)
+        return self._run(self._all(asked, self._generated, progress))
+
+    def score(self, sequences: Sequence[IdArray], progress: Progress) -> list[Scores]:
+        """Score given ids in one pass: raw log-softmax of the logits (nats)."""
+        asked = []
+        for index, ids in enumerate(sequences):
+            what = f"sequence {index} of the part"
+            self._check(ids, self.room, what)
+            asked.append(self._wanted(ids, what))
+        return self._run(self._all(asked, self._scored, progress))
+
+    def close(self) -> None:
+        """Close the connections; the server goes on. Safe to call twice."""
+        runner, client = self._runner, self._client
+        self._runner = None
+        self._client = None
+        if runner is None:
+            return
+        if client is not None:
+            runner.run(client.close())
+        runner.close()
+
+    # -- asking
+
+    @property
+    def client(self) -> ServerClient:
+        """The connections to the server."""
+        assert self._client is not None
+        return self._client
+
+    room: ClassVar[int] = 0
+    """Positions behind a sequence without which the server does not score it."""
+
+    def _run(self, work: Coroutine[Any, Any, _T]) -> _T:
+        if self._runner is None:
+            work.close()
+            raise LogdriftError(f"the connection to {self.engine} is closed")
+        return self._runner.run(work)
+
+    async def _opened(self) -> Facts:
+        spec = self.settings.spec
+        assert spec.server is not None
+        key = key_of(spec)
+        self._client = ServerClient(spec.server, self.options, key, self.paths)
+        facts = self._with_dtype(await self.describe())
+        self._check_room()
+        if "decode" not in self.settings.paths:
+            return facts
+        facts = await self._probed(facts)
+        sampling = self.settings.sampling
+        return replace(
+            facts,
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            top_k=sampling.top_k,
+            min_p=sampling.min_p,
+        )
+
+    def _with_dtype(self, facts: Facts) -> Facts:
+        """Facts with the dtype that the user knows, where the server does not tell
+        it. Raises LogdriftError where it tells another.
+        """
+        asked = self.settings.spec.dtype
+        if asked == "auto" or facts.dtype == asked:
+            return facts
+        if facts.dtype is None:
+            return replace(facts, dtype=asked, told=("dtype",))
+        raise self.client.error(
+            f"it runs in {facts.dtype}, and the backend is given as {asked}",
+            "leave out the dtype",
+        )
+
+    async def _probed(self, facts: Facts) -> Facts:
+        """Facts with the meaning of decode log-probabilities, found by two requests."""
+        warm = await self._probe(WARM)
+        cold = await self._probe(COLD)
+        return self.with_semantics(facts, mode_of(warm, cold))
+
+    async def _probe(self, temperature: float) -> Scores:
+        top_k = self.settings.top_k
+        if top_k < 2:
+            top_k = PROBE_ALTERNATIVES
+        wanted = replace(
+            self._wanted(PROBE_IDS, f"the probe at temperature {temperature:g}"),
+            new_tokens=1,
+            sampling=SamplingSpec(temperature=temperature),
+            top_k=top_k,
+        )
+        generation = await self._generated(wanted)
+        return generation.scores
+
+    def _wanted(self, ids: IdArray, what: str) -> Wanted:
+        self._number += 1
+        return Wanted(
+            ids=ids,
+            new_tokens=0,
+            seed=0,
+            sampling=self.settings.sampling,
+            top_k=self.settings.top_k,
+            request=f"logdrift-{uuid.uuid4().hex[:12]}-{self._number}",
+            what=what,
+        )
+
+    def _decode(self, ids: IdArray, seed: int, what: str) -> Wanted:
+        new_tokens = self.settings.new_tokens(len(ids), self.limit)
+        return replace(self._wanted(ids, what), new_tokens=new_tokens, seed=seed)
+
+    async def _all(
+        self,
+        asked: Sequence[Wanted],
+        one: Callable[[Wanted], Awaitable[_Answer]],
+        progress: Progress,
+    ) -> list[_Answer]:
+        """The answers to all requests, in their order. The first failure ends them
+        all.
+        """
+
+        async def told(wanted: Wanted) -> _Answer:
+            answer = await one(wanted)
+            progress(1, _tokens_of(answer))
+            return answer
+
+        tasks = [asyncio.ensure_future(told(wanted)) for wanted in asked]
+        try:
+            return list(await asyncio.gather(*tasks))
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _generated(self, wanted: Wanted) -> Generation:
+        answer, reading = await self._answer(wanted)
+        made = self.generation(wanted, answer, reading)
+        new_tokens = len(made.token_ids) - made.prompt_length
+        if not 1 <= new_tokens <= wanted.new_tokens:
+            reading.wrong(f"{new_tokens} tokens, where {wanted.new_tokens} were asked")
+        self._check_vocabulary(made.token_ids, made.scores, reading)
+        return made
+
+    async def _scored(self, wanted: Wanted) -> Scores:
+        answer, reading = await self._answer(wanted)
+        found = self.scores(wanted, answer, reading)
+        self._check_vocabulary(wanted.ids, found, reading)
+        return found
+
+    async def _answer(self, wanted: Wanted) -> tuple[dict[str, Any], ServerReading]:
+        path, body = self.request(wanted)
+        what = f"{wanted.what} ({wanted.request})"
+        answer = await self.client.ask(path, body, what)
+        return answer, ServerReading(what, self.client.mismatch)
+
+    # -- checks
+
+    def _check(self, ids: IdArray, room: int, what: str) -> None:
+        if len(ids) == 0:
+            raise MismatchError(f"{what}: it has no ids")
+        if self.vocabulary is not None:
+            check_ids(ids, self.vocabulary, what)
+        if self.limit is not None and len(ids) + room > self.limit:
+            raise self.client.mismatch(
+                f"{what}: it has {len(ids)} tokens, and the server takes"
+                f" {self.limit - room}"
+            )
+
+    def _check_vocabulary(
+        self, ids: IdArray, scores: Scores, reading: ServerReading
+    ) -> None:
+        if self.vocabulary is None:
+            return
+        for found in (ids, scores.top_ids):
+            largest = int(found.max(initial=0))
+            if largest >= self.vocabulary:
+                reading.wrong(
+                    f"id {largest} is outside the vocabulary of {self.vocabulary} ids"
+                )
+
+    def _check_room(self) -> None:
+        """Raise LogdriftError where the longest sequence does not fit the server."""
+        longest = self.settings.max_length
+        room = self.room if "prefill" in self.settings.paths else 0
+        if self.limit is None or longest + room <= self.limit:
+            return
+        raise self.client.error(
+            f"it takes at most {self.limit - room} tokens per sequence, the longest"
+            f" sequence has up to {longest}",
+            "start it with a larger length, or shorten the prompts or"
+            " sampling.max_tokens",
+        )
+
+
+def _tokens_of(answer: Generation | Scores) -> int:
+    if isinstance(answer, Generation):
+        return len(answer.token_ids)
+    return len(answer.logprob)
