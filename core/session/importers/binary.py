@@ -1,6 +1,8 @@
 """Files that hold no text: each is recognised, and answered with how to convert it.
 
-Nothing is ever unpickled: a pickle runs code when it is loaded.
+Nothing is ever unpickled here: a pickle runs code when it is loaded. Dumps of torch are
+read by torch's restricted reader, in an interpreter of their own
+(`logdrift.core.capture.torch_dumps`).
 """
 
 from __future__ import annotations
@@ -36,10 +38,16 @@ def refuse_binary(path: Path) -> None:
     except OSError:
         return
     place = in_file(path)
-    if start.startswith(_PICKLES) or _is_torch_archive(path, start):
+    if start.startswith(_ZIP) and is_torch_archive(path):
         raise place.error(
-            "is a pickle (torch.save or pickle.dump), which runs code when it is"
-            " loaded, so it is not opened",
+            "is a dump of torch.save",
+            "import it as slime, where slime or miles wrote it; else write token ids"
+            " and log-probabilities as jsonl where the file was made (docs/import.md,"
+            " From a trainer)",
+        )
+    if start.startswith(_PICKLES):
+        raise place.error(
+            "is a pickle, which runs code when it is loaded, so it is not opened",
             EXPORT,
         )
     for magic, kind in _MAGIC:
@@ -50,8 +58,9 @@ def refuse_binary(path: Path) -> None:
         raise place.error("is a zip archive, not JSON", "unpack it first")
 
 
-def _is_torch_archive(path: Path, start: bytes) -> bool:
-    if not start.startswith(_ZIP):
+def is_torch_archive(path: Path) -> bool:
+    """Whether a file is what ``torch.save`` writes: a zip archive with a pickle."""
+    if not path.is_file():
         return False
     try:
         with zipfile.ZipFile(path) as archive:

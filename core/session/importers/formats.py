@@ -53,6 +53,14 @@ FORMATS: tuple[Format, ...] = (
         f"{_HERE}.folder",
     ),
     Format(
+        "slime",
+        "slime and miles dumps",
+        "rollout and train dumps of slime and miles (.pt), or a folder of them with the"
+        " files of all ranks; torch reads them, in the environment of transformers",
+        # It starts an interpreter, which is more than what the others here do.
+        "logdrift.core.capture.torch_dumps",
+    ),
+    Format(
         "jsonl",
         "JSONL",
         "one sequence a line, with any number of captures",

@@ -1,0 +1,69 @@
+"""Numbers of a sequence that context parallelism has spread over ranks, put together.
+
+The sequence is cut into ``2 * cp_size`` chunks of one size, and rank r holds the chunks
+r and ``2 * cp_size - 1 - r`` (Megatron-LM's zigzag; miles,
+``backends/training_utils/cp_utils.py``). A rank has numbers for the positions of the
+response alone, position p for token p + 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from logdrift.core.errors import Place
+
+
+@dataclass(frozen=True, slots=True)
+class SlicedSequence:
+    """A sequence of ``tokens`` tokens, of which ``response`` are the completion, spread
+    over ``cp_size`` ranks; ``padded`` is the length that was cut into chunks.
+    """
+
+    tokens: int
+    response: int
+    cp_size: int
+    padded: int
+
+    def whole(
+        self, slices: Mapping[int, Sequence[Any]], place: Place, key: str
+    ) -> list[Any]:
+        """The numbers of the completion, by rank in ``slices``. Raises InputError where
+        a rank is missing, or has not as many as it should.
+        """
+        missing = [rank for rank in range(self.cp_size) if rank not in slices]
+        if missing:
+            ranks = ", ".join(map(str, missing))
+            raise place.error(
+                f"{key} was spread over {self.cp_size} ranks, and that of rank {ranks}"
+                " is not here",
+                "give the folder that holds the files of all ranks",
+            )
+        numbers: list[Any] = [None] * self.response
+        for rank in range(self.cp_size):
+            tokens = self._tokens_of(rank)
+            values = slices[rank]
+            if len(values) != len(tokens):
+                raise place.error(
+                    f"{key} of rank {rank} has {len(values)} entries: its part of the"
+                    f" completion has {len(tokens)} tokens"
+                )
+            prompt = self.tokens - self.response
+            for token, value in zip(tokens, values, strict=True):
+                numbers[token - prompt] = value
+        return numbers
+
+    def _tokens_of(self, rank: int) -> list[int]:
+        """The tokens of the completion that a rank has numbers for."""
+        if self.cp_size == 1:
+            return list(range(self.tokens - self.response, self.tokens))
+        mirrored = 2 * self.cp_size - 1 - rank
+        return [*self._scored_by(rank), *self._scored_by(mirrored)]
+
+    def _scored_by(self, chunk: int) -> range:
+        size = -(-self.padded // (2 * self.cp_size))
+        last_of_prompt = self.tokens - self.response - 1
+        start = max(chunk * size, last_of_prompt)
+        stop = min((chunk + 1) * size, self.tokens - 1)
+        return range(start + 1, stop + 1)
