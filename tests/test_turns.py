@@ -16,10 +16,11 @@ from hypothesis import strategies as st
 
 from logdrift.cli.main import main
 from logdrift.core.compare.groups import BEYOND, TokenGroup
+from logdrift.core.compare.matrix import matrix_cell, matrix_metrics
 from logdrift.core.compare.metric import metric
 from logdrift.core.compare.pair import Pair, make_pair
 from logdrift.core.compare.turns import Messages, messages_of
-from logdrift.core.compare.versions import boundaries
+from logdrift.core.compare.versions import version_changes
 from logdrift.core.report.scale import THRESHOLD
 from logdrift.core.session.contents import Sequences
 from logdrift.core.session.importers import import_session
@@ -33,6 +34,7 @@ from logdrift.core.session.message_roles import (
 )
 from logdrift.core.session.reader import open_session
 from logdrift.tui.models.state import DEFAULT_THRESHOLD
+from tests.made_turns import make_conversations
 
 
 class Drawn(NamedTuple):
@@ -163,54 +165,15 @@ def test_boundaries_are_where_a_known_version_changes(places: list[int]) -> None
                 expected.append(index)
             before = place
     column = np.array(places, np.int32)
-    assert boundaries(column, 0, len(places)) == expected
+    assert version_changes(column, 0, len(places)) == expected
 
 
 # ---- groups of a session
 
 
-def conversation(turns: int, seed: int, version: int) -> dict[str, object]:
-    """A line of jsonl: a question, then answers with a tool's output between them; the
-    version of the weights rises in the middle of the completion.
-    """
-    rng = np.random.default_rng(seed)
-    roles: list[list[object]] = [["system", 2], ["user", 3]]
-    mask = [1] * 5
-    for turn in range(turns):
-        length = int(rng.integers(3, 8))
-        roles.append(["assistant", length])
-        mask += [1] * length
-        if turn + 1 < turns:
-            roles.append(["tool", 2])
-            mask += [0] * 2
-    tokens = len(mask)
-    rollout = -rng.exponential(1.0, tokens)
-    trainer = np.minimum(0, rollout + rng.normal(0, 0.1, tokens))
-    completion = tokens - 5
-    half = completion // 2
-    return {
-        "token_ids": rng.integers(0, 50, tokens).tolist(),
-        "prompt_length": 5,
-        "roles": roles,
-        "mask": mask,
-        "captures": {
-            "trainer": {"logprobs": trainer.tolist(), "weight_version": 9},
-            "vllm/decode": {
-                "logprobs": rollout[5:].tolist(),
-                "versions": [[version, half], [version + 1, completion - half]],
-            },
-        },
-    }
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("turns")
-    lines = [conversation(1 + i % 3, i, 5 + i % 2) for i in range(9)]
-    file = folder / "turns.jsonl"
-    file.write_text("\n".join(json.dumps(line) for line in lines))
-    import_session("jsonl", [str(file)], folder / "session")
-    return folder / "session"
+    return make_conversations(tmp_path_factory.mktemp("turns"))
 
 
 @pytest.fixture(scope="module")
@@ -352,3 +315,29 @@ def test_the_json_has_all_of_them(
         "k3",
         "beyond",
     }
+
+
+# ---- the matrix
+
+
+def test_the_matrix_shows_the_mae_of_each_turn_role_and_age(
+    folder: Path, pair: Pair
+) -> None:
+    paths = matrix_metrics(pair.session)
+    groups = [path for path in paths if path.startswith("buckets.")]
+    assert groups == [
+        *[f"buckets.by_turn.{turn}.mae" for turn in (1, 2, 3)],
+        *[f"buckets.by_role.{role}.mae" for role in MESSAGE_ROLES[1:]],
+        *[f"buckets.by_lag.{lag}.mae" for lag in (0, 1, 2)],
+    ]
+    cell = matrix_cell(pair.session, "trainer", "vllm", groups[1], "completion")
+    turns = pair.metrics().buckets.by_turn
+    assert turns is not None
+    assert cell.value == turns[1].mae
+
+
+def test_the_columns_of_a_pair_have_turn_and_role(pair: Pair) -> None:
+    columns = pair.columns()
+    assert columns["turn"].tolist() == pair.messages.turn_of_token.tolist()
+    assert pair.sequences.roles is not None
+    assert columns["role"].tolist() == pair.sequences.roles.tolist()

@@ -25,12 +25,22 @@ BROKEN = 2 * STEPS + 1
 """The level of a token whose score is NaN on a side: beyond every step of every scale.
 """
 NAMES = ("beyond", "2x", "4x", "8x")
+ROLE_STARTS = BROKEN
+"""Added to the number of a role (`message_roles`): the level of the first token of its
+message.
+"""
+ROLES = 4
+"""Roles that have a colour: all of `message_roles` but the unknown one."""
+ROLE_INSIDE = ROLE_STARTS + ROLES
+"""As `ROLE_STARTS`, for the other tokens of the message."""
+LAST_LEVEL = ROLE_INSIDE + ROLES
 
 
 class Palette(NamedTuple):
     """Styles by their use. ``steps[0]`` holds the orange ones from little to much,
     ``steps[1]`` the blue ones, ``single`` those of a sequential scale. ``grey`` is a
-    step of a pair that cannot be compared, ``found`` a match, ``shade`` the background
+    step of a pair that cannot be compared, ``roles`` those of messages in the order of
+    `message_roles`, ``found`` a match, ``shade`` the background
     of every other token within a word: it says nothing with fewer than 256 colours.
     """
 
@@ -38,6 +48,7 @@ class Palette(NamedTuple):
     dark: bool
     steps: tuple[tuple[Style, ...], tuple[Style, ...]]
     single: tuple[Style, ...]
+    roles: tuple[Style, ...]
     grey: Style
     found: Style
     back: Style
@@ -56,12 +67,15 @@ class Palette(NamedTuple):
 
     def level(self, level: int) -> Style:
         """The style of a level: 0 plain, +1..+4 orange, -1..-4 blue, 5..8 of the
-        sequential scale, `BROKEN`.
+        sequential scale, `BROKEN`, those of roles.
         """
         if level == 0:
             return self.text
         if level == BROKEN:
             return self.bad
+        if level > BROKEN:
+            role = (level - BROKEN - 1) % ROLES
+            return self.roles[role]
         if level > STEPS:
             return self.single[level - STEPS - 1]
         orange, blue = self.steps
@@ -137,6 +151,7 @@ def make_palette(depth: Depth, dark: bool = True, contrast: bool = False) -> Pal
         contrast=contrast,
         steps=(orange, blue),
         single=_scale(scheme.single),
+        roles=tuple(map(_style, scheme.roles)),
         **styles,
     )
 
@@ -163,6 +178,12 @@ def _without_colours(dark: bool) -> Palette:
         dark=dark,
         steps=(scale, scale),
         single=scale,
+        roles=(
+            Style(dim=True),
+            marked,
+            Style(),
+            Style(dim=True, underline=True),
+        ),
         grey=marked,
         found=Style(bold=True, reverse=True),
         back=Style(),

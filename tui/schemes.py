@@ -24,12 +24,14 @@ class Scheme(NamedTuple):
     """All colours of one theme at one depth of colour.
 
     ``orange``: A gives more, ``blue``: B gives more, ``single``: a sequential scale, of
-    a hue that neither side has. The others are named by their use in `Palette`.
+    a hue that neither side has; ``roles`` are system, user, assistant and tool. The
+    others are named by their use in `Palette`.
     """
 
     orange: Scale
     blue: Scale
     single: Scale
+    roles: tuple[Ink, ...]
     grey: Ink
     found: Ink
     back: Ink
@@ -46,8 +48,8 @@ class Scheme(NamedTuple):
     shade: Ink
 
 
-INKS = Scheme._fields[3:]
-"""The names of the single colours: all but the scales."""
+INKS = Scheme._fields[4:]
+"""The names of the single colours: all but the scales and the roles."""
 
 DARK = Scheme(
     orange=(
@@ -67,6 +69,12 @@ DARK = Scheme(
         ("875f87", "ffffff"),
         ("af87af", "000000"),
         ("ffafff", "000000"),
+    ),
+    roles=(
+        Ink("ffffff", "5f5f87"),
+        Ink("ffffff", "005f5f"),
+        Ink("d0d0d0"),
+        Ink("ffffff", "5f5f00"),
     ),
     grey=Ink("8a8a8a", underline=True),
     found=Ink("000000", "87d787"),
@@ -103,6 +111,12 @@ LIGHT = Scheme(
         ("af5faf", "000000"),
         ("5f005f", "ffffff"),
     ),
+    roles=(
+        Ink("000000", "d7d7ff"),
+        Ink("000000", "afd7d7"),
+        Ink("303030"),
+        Ink("000000", "d7d7af"),
+    ),
     grey=Ink("5f5f5f", underline=True),
     found=Ink("000000", "87d787"),
     back=Ink(back="eeeeee"),
@@ -138,6 +152,12 @@ CONTRAST = Scheme(
         ("d787d7", "000000"),
         ("ffafff", "000000"),
         ("ffd7ff", "000000"),
+    ),
+    roles=(
+        Ink("000000", "d7afff"),
+        Ink("000000", "87d7d7"),
+        Ink("ffffff"),
+        Ink("000000", "d7d787"),
     ),
     grey=Ink("d0d0d0", underline=True),
     found=Ink("000000", "5fff5f", bold=True),
@@ -176,6 +196,12 @@ SIXTEEN_DARK = Scheme(
         ("ff55ff", "000000"),
         ("ff55ff", "000000"),
     ),
+    roles=(
+        Ink("ffffff", "aa00aa"),
+        Ink("000000", "00aaaa"),
+        Ink("ffffff"),
+        Ink("000000", "aa5500"),
+    ),
     grey=Ink("aaaaaa", underline=True),
     found=Ink("000000", "55ff55", bold=True),
     back=Ink(back="000000"),
@@ -194,6 +220,12 @@ SIXTEEN_DARK = Scheme(
 
 # On white, of the 16 colours only black, blue and red can be read.
 SIXTEEN_LIGHT = SIXTEEN_DARK._replace(
+    roles=(
+        Ink("ffffff", "aa00aa"),
+        Ink("000000", "00aaaa"),
+        Ink("000000"),
+        Ink("000000", "aa5500"),
+    ),
     grey=Ink("000000", underline=True),
     back=Ink(back="ffffff"),
     text=Ink("000000"),

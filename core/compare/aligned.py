@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     # For annotations alone: importing it costs a tenth of opening a session.
     import numpy.typing as npt
 
+    from logdrift.core.compare.turns import Messages
+    from logdrift.core.compare.versions import TokenVersions
+
     Array = npt.NDArray[Any]
     Floats = npt.NDArray[np.float32]
     Bools = npt.NDArray[np.bool_]
@@ -206,6 +209,23 @@ class AlignedPair:
     def in_completion(self) -> Bools:
         """bool[N]: the token lies behind its sequence's prompt."""
         return completion_mask(self.sequences, self.count)
+
+    @cached_property
+    def messages(self) -> Messages:
+        """The messages of the pair's sequences, and which of them are turns."""
+        # Imported here: the first screen is drawn without it.
+        from logdrift.core.compare.turns import messages_of
+
+        return messages_of(self.sequences, self.count)
+
+    @cached_property
+    def versions(self) -> TokenVersions | None:
+        """With which weights the tokens were sampled; None where neither side tells."""
+        if self.a.versions is None and self.b.versions is None:
+            return None
+        from logdrift.core.compare.versions import token_versions
+
+        return token_versions(self.a, self.b, self.tokens)
 
     def scope_mask(self, scope: Scope) -> Bools:
         """bool[N]: scored tokens of the scope. InputError for an unknown scope."""

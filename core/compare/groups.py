@@ -14,8 +14,7 @@ import numpy as np
 
 from logdrift.core.compare import estimators
 from logdrift.core.compare.aligned import AlignedPair
-from logdrift.core.compare.turns import messages_of, roles_of_tokens
-from logdrift.core.compare.versions import versions_of_pair
+from logdrift.core.compare.turns import roles_of_tokens
 from logdrift.core.session.message_roles import MESSAGE_ROLES
 
 if TYPE_CHECKING:
@@ -131,7 +130,7 @@ class _Tokens:
 
 
 def _by_turn(pair: AlignedPair, tokens: _Tokens) -> Groups | None:
-    messages = messages_of(pair.sequences, pair.count)
+    messages = pair.messages
     if not messages.has_turns:
         return None
     last = int(messages.turns.max())
@@ -147,7 +146,7 @@ def _by_role(pair: AlignedPair, tokens: _Tokens) -> Groups | None:
 
 
 def _by_version(pair: AlignedPair, tokens: _Tokens) -> Groups | None:
-    versions = versions_of_pair(pair)
+    versions = pair.versions
     if versions is None:
         return None
     order = versions.order
@@ -158,7 +157,7 @@ def _by_version(pair: AlignedPair, tokens: _Tokens) -> Groups | None:
 
 
 def _by_lag(pair: AlignedPair, tokens: _Tokens) -> Groups | None:
-    versions = versions_of_pair(pair)
+    versions = pair.versions
     if versions is None or versions.lags is None:
         return None
     lags, places = np.unique(versions.lags, return_inverse=True)

@@ -9,12 +9,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from logdrift.core.compare.floor import noise_floor
 from logdrift.core.compare.gate import Gate, Verdict, judge
 from logdrift.core.compare.measure import Measurement
-from logdrift.core.compare.metric import METRICS
+from logdrift.core.compare.metric import METRICS, metric
 from logdrift.core.compare.pair import Pair, Scope, make_pair
-from logdrift.core.errors import InputError, LogdriftError
+from logdrift.core.compare.turns import messages_of, roles_of_tokens
+from logdrift.core.errors import LogdriftError
+from logdrift.core.session.message_roles import role_name
 from logdrift.core.session.reader import Session
 
 FLOORED = ("errors.mae", "errors.rmse")
@@ -54,8 +58,7 @@ def matrix_cell(
     ``gate`` is the pair's, if it is known already. What cannot be read is a cell with a
     ``problem``. InputError for an unknown path or scope.
     """
-    if path not in METRICS:
-        raise InputError(f"metric {path!r} is unknown")
+    read = metric(path).read
     try:
         pair = make_pair(session, a, b)
         if gate is None:
@@ -64,7 +67,7 @@ def matrix_cell(
         return MatrixCell(
             a=a,
             b=b,
-            value=metric_value(pair, path, scope),
+            value=read(Measurement(pair, scope)),
             verdict=gate.verdict,
             reason=next(iter(texts), ""),
             floor=_floor_of(pair, path, scope),
@@ -73,12 +76,54 @@ def matrix_cell(
         return MatrixCell(a, b, problem=str(error))
 
 
+_SHOWN_GROUPS = 12
+"""Turns, and steps of age, that have rows of their own."""
+
+
+def matrix_metrics(session: Session) -> tuple[str, ...]:
+    """The paths of what a matrix can show of a session: the table of metrics, and the
+    MAE by turn, role and age of the weights where the session knows these.
+    """
+    groups = [f"by_turn.{turn}" for turn in _turns(session)]
+    groups += [f"by_role.{role}" for role in _roles(session)]
+    groups += [f"by_lag.{lag}" for lag in _lags(session)]
+    paths = [f"buckets.{group}.mae" for group in groups]
+    return (*METRICS, *paths)
+
+
+def _turns(session: Session) -> range:
+    messages = messages_of(session.sequences)
+    if not messages.has_turns:
+        return range(0)
+    turns = int(messages.turns.max())
+    return range(1, min(turns, _SHOWN_GROUPS) + 1)
+
+
+def _roles(session: Session) -> list[str]:
+    sequences = session.sequences
+    if sequences.roles is None:
+        return []
+    roles = roles_of_tokens(sequences, len(sequences))
+    return [role_name(code) for code in np.unique(roles).tolist()]
+
+
+def _lags(session: Session) -> range:
+    """As many steps of age as there are versions."""
+    versions: set[str] = set()
+    for info in session.captures:
+        for part in info.parts:
+            versions.update(part.versions)
+    if len(versions) < 2:
+        return range(0)
+    return range(min(len(versions), _SHOWN_GROUPS))
+
+
 def metric_value(pair: Pair, path: str, scope: Scope) -> float | None:
     """One number of a pair as the report has it; None where it cannot be computed.
 
     InputError for an unknown scope.
     """
-    return METRICS[path].read(Measurement(pair, scope))
+    return metric(path).read(Measurement(pair, scope))
 
 
 def _floor_of(pair: Pair, path: str, scope: Scope) -> float | None:

@@ -88,10 +88,9 @@ class Pair(AlignedPair):
             "rank_b": self.b.rank.whole()[: self.tokens],
         }
         # Imported here: the first screen is drawn without it.
-        from logdrift.core.compare.turns import messages_of, roles_of_tokens
+        from logdrift.core.compare.turns import roles_of_tokens
 
-        messages = messages_of(self.sequences, self.count)
-        columns["turn"] = messages.turn_of_token[: self.tokens]
+        columns["turn"] = self.messages.turn_of_token[: self.tokens]
         if self.sequences.roles is not None:
             columns["role"] = roles_of_tokens(self.sequences, self.count)[: self.tokens]
         if self.a.entropy is not None:

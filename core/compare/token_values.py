@@ -123,6 +123,36 @@ def surprise_b(stretch: Stretch) -> Array:
     return 0 - logprob
 
 
+def lag(stretch: Stretch) -> Array:
+    """How many versions the weights that sampled a token were behind the newest."""
+    versions = stretch.pair.versions
+    if versions is None or versions.lags is None:
+        tokens = stretch.stop - stretch.start
+        return np.full(tokens, np.nan)
+    lags = stretch.cut(versions.lags)
+    return np.where(lags < 0, np.nan, lags)
+
+
+def message_roles(stretch: Stretch) -> Array:
+    """The number of each token's role, u8[n], 0 where it is not known."""
+    from logdrift.core.compare.turns import known_roles
+
+    roles = stretch.pair.sequences.roles
+    if roles is None:
+        tokens = stretch.stop - stretch.start
+        return np.zeros(tokens, np.uint8)
+    return known_roles(stretch.cut(roles))
+
+
+def message_starts(stretch: Stretch) -> Array:
+    """bool[n]: the token is the first one of a message."""
+    starts = stretch.pair.messages.starts
+    begins = np.zeros(stretch.stop - stretch.start, np.bool_)
+    inside = starts[(starts >= stretch.start) & (starts < stretch.stop)]
+    begins[inside - stretch.start] = True
+    return begins
+
+
 def _where_scored(stretch: Stretch, values: Array) -> Array:
     """Of N values those of the stretch, NaN where a side has no score."""
     own = stretch.cut(values)

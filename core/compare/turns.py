@@ -8,7 +8,7 @@ a tool.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +44,8 @@ class Messages:
     roles: Codes
     turns: Numbers
     first: Positions
+    are_told: bool = True
+    """The session knows roles: they are not guessed from the mask."""
 
     @cached_property
     def turn_of_token(self) -> Numbers:
@@ -93,18 +95,41 @@ def messages_of(sequences: Sequences, count: int | None = None) -> Messages:
         roles=np.where(of_message < _PROMPT, of_message, UNKNOWN).astype(np.uint8),
         turns=_numbered(of_message == ASSISTANT, first),
         first=first,
+        are_told=sequences.roles is not None,
     )
 
 
+def messages_in(sequences: Sequences, sequence: int) -> Messages:
+    """The messages of one sequence, its tokens counted from 0."""
+    start, stop = sequences.bounds(sequence)
+    tokens = slice(start, stop)
+    roles = sequences.roles
+    if roles is not None:
+        roles = roles[tokens]
+    one = slice(sequence, sequence + 1)
+    alone = replace(
+        sequences,
+        token_ids=sequences.token_ids[tokens],
+        offsets=np.array([0, stop - start], np.int64),
+        prompt_lengths=sequences.prompt_lengths[one],
+        mask=sequences.mask[tokens],
+        finish=sequences.finish[one],
+        roles=roles,
+    )
+    return messages_of(alone)
+
+
 def roles_of_tokens(sequences: Sequences, count: int) -> Codes:
-    """u8[N]: the role of each token, unknown for a number that this version does not
-    know.
-    """
+    """u8[N]: the role of each token."""
     tokens = int(sequences.offsets[count])
     if sequences.roles is None:
         return np.zeros(tokens, np.uint8)
-    roles = sequences.roles[:tokens]
-    known: Codes = np.where(roles < len(MESSAGE_ROLES), roles, UNKNOWN)
+    return known_roles(sequences.roles[:tokens])
+
+
+def known_roles(roles: Codes) -> Codes:
+    """The same, unknown for a number that only a newer version has."""
+    known = np.where(roles < len(MESSAGE_ROLES), roles, UNKNOWN)
     return known.astype(np.uint8)
 
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from logdrift.core.compare.aligned import AlignedPair
 from logdrift.core.session.contents import Capture
 from logdrift.core.session.weight_versions import UNKNOWN_VERSION
 
@@ -76,10 +75,18 @@ class TokenVersions:
         lags: Numbers = lag_of_place[self.of_token]
         return lags
 
-    @property
-    def is_single(self) -> bool:
-        """All tokens whose version is known have the same."""
-        return len(self.names) < 2
+    def in_words(self, position: int) -> str:
+        """The version of one token: ``12, 4 behind the newest``."""
+        place = int(self.of_token[position])
+        if place == UNKNOWN_VERSION:
+            return "unknown"
+        name = self.names[place]
+        if self.lags is None:
+            return name
+        lag = int(self.lags[position])
+        if lag == 0:
+            return f"{name}, the newest"
+        return f"{name}, {lag:,} behind the newest"
 
 
 def _is_number(name: str) -> bool:
@@ -87,18 +94,18 @@ def _is_number(name: str) -> bool:
     return name.isascii() and name.isdigit() and len(name) <= 15
 
 
-def versions_of_pair(pair: AlignedPair) -> TokenVersions | None:
-    """The versions of the side that knows them, B where both do: it is the one that
-    sampled. None where neither does.
+def token_versions(a: Capture, b: Capture, tokens: int) -> TokenVersions | None:
+    """The versions of the side of a pair that knows them, B where both do: it is the
+    one that sampled. None where neither does.
     """
-    sides = (("B", pair.b, pair.a), ("A", pair.a, pair.b))
+    sides = (("B", b, a), ("A", a, b))
     for side, capture, other in sides:
         if capture.versions is not None and capture.version_names:
             return TokenVersions(
                 label=capture.info.label,
                 side=side,
                 names=capture.version_names,
-                of_token=capture.versions.whole()[: pair.tokens],
+                of_token=capture.versions.whole()[:tokens],
                 other=_one_version(other),
             )
     return None
@@ -116,7 +123,7 @@ def _one_version(capture: Capture) -> str | None:
     return facts.weight_version
 
 
-def boundaries(of_token: Places, start: int, stop: int) -> list[int]:
+def version_changes(of_token: Places, start: int, stop: int) -> list[int]:
     """The indices, counted from ``start``, of the tokens of a sequence whose version is
     not the one of the last token before that has one.
     """
@@ -126,3 +133,11 @@ def boundaries(of_token: Places, start: int, stop: int) -> list[int]:
     changes = np.flatnonzero(versions[1:] != versions[:-1]) + 1
     indices: list[int] = known[changes].tolist()
     return indices
+
+
+def names_in(versions: TokenVersions, start: int, stop: int) -> list[str]:
+    """The versions of the tokens of a sequence, each once, in order."""
+    places = versions.of_token[start:stop]
+    known = places[places != UNKNOWN_VERSION]
+    names = [versions.names[place] for place in dict.fromkeys(known.tolist())]
+    return names

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from logdrift.core.compare.matrix import MatrixCell
-from logdrift.core.compare.metric import METRICS
+from logdrift.core.compare.metric import metric
 from logdrift.core.compare.usual import UsualRange
 from logdrift.core.report.usual import usual_range
 from logdrift.core.session.layout import CaptureInfo
@@ -34,7 +34,7 @@ def largest_distance(cells: Iterable[MatrixCell], path: str) -> float:
     """How far the worst of the comparable numbers is from perfect agreement; 0 where
     that means nothing.
     """
-    perfect = METRICS[path].perfect
+    perfect = metric(path).perfect
     if perfect is None:
         return 0.0
     values = [cell.value for cell in cells if cell.comparable]
@@ -50,7 +50,7 @@ def grade(
     ``largest`` is `largest_distance` of all cells.
     """
     value = cell.value
-    perfect = METRICS[path].perfect
+    perfect = metric(path).perfect
     if value is None:
         return Grade(0, "not known for this pair")
     if perfect is None:

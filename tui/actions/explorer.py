@@ -90,7 +90,7 @@ EXPLORER_COMMANDS: tuple[Command, ...] = (
         keys=("o",),
         help=(
             "Colour tokens by the next number: Δ, Δ over floor, |Δ|, ratio, rank,"
-            " entropy, log p"
+            " entropy, log p, role, lag"
         ),
         hint="colour",
         near=("move",),
@@ -192,6 +192,20 @@ EXPLORER_COMMANDS: tuple[Command, ...] = (
         action="redo_jump",
         keys=("U",),
         help="Redo the jump",
+    ),
+    Command(
+        scope="explorer",
+        action="next_turn",
+        keys=("right_parenthesis",),
+        help="Next turn: the next message of the assistant, across sequences",
+        hint="next turn",
+        also="message role conversation answer",
+    ),
+    Command(
+        scope="explorer",
+        action="previous_turn",
+        keys=("left_parenthesis",),
+        help="Previous turn: the start of this one first",
     ),
     Command(
         scope="explorer",

@@ -75,6 +75,8 @@ GRAMMAR: tuple[KeyMeaning, ...] = (
         "step_metric",
         "previous_side",
     ),
+    _meaning("right_parenthesis", "next turn of the assistant", "next_turn"),
+    _meaning("left_parenthesis", "previous turn", "previous_turn"),
     _meaning("right_curly_bracket", "closer: half of the map", "chart_closer"),
     _meaning("left_curly_bracket", "wider: twice as much of the map", "chart_wider"),
     _meaning(

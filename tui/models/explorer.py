@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from logdrift.core.compare.pair_numbers import PairNumbers
     from logdrift.core.compare.pairs import PairLabels
+    from logdrift.core.compare.turns import Messages
     from logdrift.core.session.progress import Live
     from logdrift.tui.models.answer import AnswerLine
     from logdrift.tui.models.inspection import Inspection
@@ -67,6 +68,7 @@ class Explorer:
         """The pair's rank flips, None while they are not known."""
         self.found = FoundText()
         self._size_order: SizeOrder | None = None
+        self._messages: Messages | None = None
 
         self.counts = Counts()
         self.keep: Flags | None = None
@@ -113,6 +115,7 @@ class Explorer:
         if session is not self.session:
             self.fragments = FragmentCache(session.pieces)
             self._explanations = {}
+            self._messages = None
         self.session = session
         self.view = view
         self.numbers = None
@@ -254,6 +257,21 @@ class Explorer:
         flips = self.flips
         return beside(flips, self.position, step)
 
+    def next_turn(self, step: int) -> int | None:
+        """The first token of the next turn (``step`` -1: of this one, or of the one
+        before where the cursor is on it); None where there is none.
+        """
+        return beside(self.messages.turn_starts, self.position, step)
+
+    @property
+    def messages(self) -> Messages:
+        """The messages of the session's sequences."""
+        if self._messages is None:
+            from logdrift.core.compare.turns import messages_of  # not at the start
+
+            self._messages = messages_of(self.session.sequences)
+        return self._messages
+
     def next_sequence(self, step: int, *, at_end: bool = False) -> int | None:
         """The first token of the next listed sequence; ``at_end``: its last token."""
         listing = self.listing
@@ -284,6 +302,7 @@ class Explorer:
             by=self.order_by,
             floors=floors,
             mark=note,
+            threshold=self.threshold,
         )
 
     def next_order(self) -> str:

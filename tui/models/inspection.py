@@ -21,6 +21,12 @@ from logdrift.core.session.tensors import Column
 from logdrift.tui.models.pairs import reason
 from logdrift.tui.models.places import sequence_of
 from logdrift.tui.models.token_role import TokenRole, role_of
+from logdrift.tui.models.token_sampling import (
+    TurnNumbers,
+    Weights,
+    turn_numbers,
+    weights_of,
+)
 
 # These records have neither comparison nor repr: making both for ten classes would take
 # a fiftieth of the time of a start.
@@ -128,8 +134,10 @@ class Inspection:
     by: int = 0
     mark: str | None = None
     """The reader's note, None without a mark."""
-    weights: tuple[tuple[str, str], ...] = ()
-    """A and B with the version of their weights, where it is known."""
+    weights: Weights = ()
+    """With which weights each side computed the score."""
+    turn: TurnNumbers | None = None
+    """The numbers of the token's turn, where its sequence has several."""
     part: tuple[str, int, int] | None = None
     """The character of which the token has a part, and the first and the last index of
     the tokens that share it.
@@ -197,11 +205,13 @@ def inspect(
     by: int = 0,
     floors: Mapping[str, float] | None = None,
     mark: str | None = None,
+    threshold: float = math.inf,
 ) -> Inspection:
     """Everything about the token at flat ``position``.
 
     ``by`` is the column that gives the alternatives their order, ``floors`` the floor
-    (nats) between A and the capture of each label, ``mark`` the reader's note.
+    (nats) between A and the capture of each label, ``mark`` the reader's note;
+    ``threshold`` (nats) is that of the turn's tokens.
     """
     sequences = session.sequences
     pieces = session.pieces
@@ -221,7 +231,8 @@ def inspect(
         delta=_delta(pair, position),
         captures=rows,
         mark=mark,
-        weights=_weights(session, pair),
+        weights=weights_of(pair, position),
+        turn=turn_numbers(pair, position, threshold),
         part=_part(session, position, sequence),
     )
     return _with_alternatives(token, session, lists, by)
@@ -247,16 +258,6 @@ def _with_alternatives(
         k=tuple(lengths),
         by=by,
     )
-
-
-def _weights(session: Session, pair: Pair | None) -> tuple[tuple[str, str], ...]:
-    """The `Inspection.weights` of a pair."""
-    versions: list[tuple[str, str]] = []
-    for info in session.captures:
-        side = _side_of(pair, info.label)
-        if side and info.facts is not None and info.facts.weight_version:
-            versions.append((side, info.facts.weight_version))
-    return tuple(sorted(versions))
 
 
 def _delta(pair: Pair | None, position: int) -> float | None:

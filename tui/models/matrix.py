@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from logdrift.core.compare.gate import Gate, Reason
-from logdrift.core.compare.matrix import MatrixCell, matrix_labels
-from logdrift.core.compare.metric import METRICS, Metric
+from logdrift.core.compare.matrix import MatrixCell, matrix_labels, matrix_metrics
+from logdrift.core.compare.metric import Metric, metric
 from logdrift.core.compare.scopes import SCOPES, Scope, default_scope
 from logdrift.core.numbers import number
 from logdrift.core.report.grade import STEPS, Grade, grade, largest_distance
@@ -77,7 +78,7 @@ def spread_of(cells: Iterable[MatrixCell], path: str) -> Spread | None:
 
 def _distance(cell: MatrixCell, path: str) -> float | None:
     """How far a number is from perfect agreement."""
-    perfect = METRICS[path].perfect
+    perfect = metric(path).perfect
     if perfect is None or cell.value is None:
         return None
     return abs(cell.value - perfect)
@@ -116,10 +117,15 @@ class MatrixTable:
         """What the cells are of."""
         return self.metric, self.scope
 
+    @cached_property
+    def metrics(self) -> tuple[str, ...]:
+        """The paths of all that can be shown."""
+        return matrix_metrics(self.session)
+
     @property
     def row_of_metric(self) -> Metric:
         """The metric that is shown."""
-        return METRICS[self.metric]
+        return metric(self.metric)
 
     @property
     def computed(self) -> int:
@@ -157,7 +163,7 @@ class MatrixTable:
 
     def next_metric(self, step: int) -> str:
         """The metric ``step`` rows further in the table of metrics, around its end."""
-        paths = tuple(METRICS)
+        paths = self.metrics
         row = paths.index(self.metric)
         row += step
         row %= len(paths)

@@ -16,7 +16,7 @@ from logdrift.core.compare import token_values as values
 from logdrift.core.compare.pair import Pair
 from logdrift.core.compare.token_values import Stretch
 from logdrift.core.numbers import number
-from logdrift.tui.palette import BROKEN, STEPS
+from logdrift.tui.palette import BROKEN, ROLE_INSIDE, ROLE_STARTS, STEPS
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 _NATS = (0.1, 0.2, 0.5, 1.0, 2.0, 3.0, 4.0, 5.0, 7.0, 10.0)
 _TIMES = (1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 20.0, 50.0, 100.0, 1000.0)
 _EXCESS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0, 10.0)
+_LAGS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
+"""Half a version is behind what is the newest, and before the next one."""
 _RANKS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0)
 
 
@@ -62,6 +64,36 @@ def _needs_entropy(pair: Pair, floor: float | None) -> str | None:
     return "neither side has entropies"
 
 
+def _versioned(pair: Pair) -> int:
+    """Tokens whose version is known."""
+    lags = values.lag(Stretch(pair, 0, pair.tokens))
+    known = ~np.isnan(lags) | pair.broken
+    return int(np.count_nonzero(known))
+
+
+def _role_levels(of: Stretch) -> Array:
+    """The level of each token's role; another one for the first token of a message."""
+    roles = values.message_roles(of).astype(np.int8)
+    starts = values.message_starts(of)
+    levels = np.where(starts, roles + ROLE_STARTS, roles + ROLE_INSIDE)
+    return np.where(roles > 0, levels, 0).astype(np.int8)
+
+
+def _needs_roles(pair: Pair, floor: float | None) -> str | None:
+    if pair.sequences.roles is not None:
+        return None
+    return "the session does not know the roles of its tokens"
+
+
+def _needs_versions(pair: Pair, floor: float | None) -> str | None:
+    versions = pair.versions
+    if versions is None:
+        return "neither side tells with which weights it sampled"
+    if versions.lags is None:
+        return "the versions of the weights are names, not numbers"
+    return None
+
+
 class Mode(NamedTuple):
     """One way to colour tokens.
 
@@ -84,9 +116,15 @@ class Mode(NamedTuple):
     missing: Callable[[Pair, float | None], str | None] = _always
     tokens: Callable[[Pair], int] = _scored
     """How many tokens of a pair could have a level."""
+    classes: Callable[[Stretch], Array] | None = None
+    """The level of each token itself, i8[n], where tokens have kinds and no sizes: what
+    is divergent is then said by ``values`` alone.
+    """
 
     def levels(self, of: Stretch, threshold: float) -> npt.NDArray[np.int8]:
         """The level of each token, i8[n]."""
+        if self.classes is not None:
+            return self.classes(of)
         numbers = self.values(of)
         with np.errstate(invalid="ignore"):
             sizes = np.abs(numbers)
@@ -203,6 +241,28 @@ MODES: tuple[Mode, ...] = (
         default=1.0,
         tokens=_scored_b,
     ),
+    Mode(
+        name="role",
+        title="role",
+        words="from whose message a token is; n goes on by Δ",
+        head="role",
+        values=values.delta,
+        missing=_needs_roles,
+        classes=_role_levels,
+    ),
+    Mode(
+        name="lag",
+        title="lag",
+        words="how many versions its weights were behind the newest ones",
+        head="behind",
+        values=values.lag,
+        diverging=False,
+        thresholds=_LAGS,
+        default=0.5,
+        step=lambda bound: f"{bound:.0f}",
+        missing=_needs_versions,
+        tokens=_versioned,
+    ),
 )
 _BY_NAME = {mode.name: mode for mode in MODES}
 
@@ -228,6 +288,8 @@ class Legend(NamedTuple):
     missing: str | None = None
     broken: int = 0
     """Tokens among ``beyond`` that are NaN on a side."""
+    by_role: bool = False
+    """The colours are those of roles, and ``steps`` mean nothing."""
 
 
 def legend(
@@ -253,4 +315,5 @@ def legend(
         scored=scored,
         missing=missing,
         broken=broken,
+        by_role=mode.classes is not None,
     )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from logdrift.core.compare.pair import Pair
 from logdrift.core.numbers import counted
+from logdrift.core.session.visible import visible
 from logdrift.tui.models.explorer import Explorer
 from logdrift.tui.models.flow import FragmentCache
 from logdrift.tui.models.modes import Legend
@@ -42,6 +43,10 @@ class Passage:
     """The tokens that do not count, None where all do."""
     boundaries: bool = True
     """Whether tokens within a word are told apart."""
+    changes: frozenset[int] = frozenset()
+    """The indices of the tokens that were sampled with other weights than the one
+    before.
+    """
 
 
 def passage_of(explorer: Explorer) -> Passage:
@@ -57,9 +62,11 @@ def passage_of(explorer: Explorer) -> Passage:
     for mark in explorer.state.marks:
         if start <= mark.position < stop:
             notes.add(mark.position - start)
+    versions = _versions(explorer, start, stop)
+    title = _title(sequence, count, prompt, int(np.count_nonzero(masked)))
     return Passage(
         sequence=sequence,
-        title=_title(sequence, count, prompt, int(np.count_nonzero(masked))),
+        title=title + versions.words,
         aside=aside,
         ids=sequences.token_ids[start:stop],
         prompt=prompt,
@@ -71,6 +78,30 @@ def passage_of(explorer: Explorer) -> Passage:
         greyed=explorer.greyed,
         masked=masked if masked.any() else None,
         boundaries=explorer.state.boundaries,
+        changes=versions.changes,
+    )
+
+
+class _Versions(NamedTuple):
+    """Where the weights of a sequence change, and which ones it was sampled with."""
+
+    changes: frozenset[int] = frozenset()
+    words: str = ""
+
+
+def _versions(explorer: Explorer, start: int, stop: int) -> _Versions:
+    pair = explorer.pair
+    if pair is None or pair.versions is None or start >= pair.tokens:
+        return _Versions()
+    from logdrift.core.compare.versions import names_in, version_changes
+
+    of_token = pair.versions.of_token
+    names = names_in(pair.versions, start, stop)
+    if not names:
+        return _Versions()
+    return _Versions(
+        changes=frozenset(version_changes(of_token, start, stop)),
+        words=f" · weights {visible(', '.join(names))}",
     )
 
 
@@ -95,6 +126,8 @@ def _levels(
         return no_levels, "no scores"
     colours = explorer.levels
     levels = colours.of(start, stop)
+    if colours.mode.classes is not None:
+        return levels, ""
     beyond = np.count_nonzero(levels)
     bound = colours.mode.step(colours.threshold)
     return levels, f"{beyond:,} beyond {bound}"

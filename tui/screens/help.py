@@ -75,6 +75,7 @@ _MARKS_IN_WORDS = (
     "┊ prompt, dim   │ completion   · no number   ▸ the token itself   * your mark",
     "< -7.3  not among that side's top-k, so it lies below its last value",
     "‹  part of a character that a later token completes",
+    "↻  sampled with other weights than the token before",
 )
 _MOVING_IN_WORDS = (
     "Arrows, h j k l, PgUp PgDn, Home End, g and G move; Tab goes to the next pane or"
@@ -314,7 +315,9 @@ def _modes(palette: Palette) -> Iterator[Row]:
     yield _steps_without_sign(palette)
     for mode in MODES:
         marks = f"{HIGH} {HIGHEST}"
-        if mode.diverging:
+        if mode.classes is not None:
+            marks = "§ »"
+        elif mode.diverging:
             marks = f"{UP} {DOWN}"
         title = fit(mode.title, 14)
         yield Hanging(

@@ -12,7 +12,7 @@ from textual.worker import get_current_worker
 
 from logdrift.core.compare.gate import Gate
 from logdrift.core.compare.matrix import MatrixCell, matrix_cell
-from logdrift.core.compare.metric import METRICS
+from logdrift.core.compare.metric import metric
 from logdrift.core.compare.scopes import Scope
 from logdrift.core.numbers import number
 from logdrift.core.session.reader import Session
@@ -265,7 +265,7 @@ class MatrixScreen(ResultScreen, inherit_bindings=False):
         """Choose the metric from the list of all."""
         palette = self.palette
         table = self.table
-        metrics = list(METRICS.values())
+        metrics = list(map(metric, table.metrics))
 
         def row(index: int, width: int) -> Row:
             metric = metrics[index]

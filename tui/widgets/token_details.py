@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from rich.cells import cell_len
 from rich.style import Style
 
-from logdrift.core.numbers import number, probability
+from logdrift.core.numbers import counted, number, probability
 from logdrift.core.session.visible import visible
 from logdrift.tui.glyphs import fit
 from logdrift.tui.palette import Palette
@@ -29,6 +29,7 @@ from logdrift.tui.widgets.lines import Run, Runs
 
 if TYPE_CHECKING:
     from logdrift.tui.models.inspection import CaptureRow, Inspection
+    from logdrift.tui.models.token_sampling import TurnNumbers
 
 _BYTES = 16
 """How many bytes of a token are written out at most."""
@@ -148,6 +149,8 @@ class TokenDetails(NamedTuple):
             versions = [f"{side} {visible(name)}" for side, name in self.view.weights]
             words = "  ".join(versions)
             yield [indent, (f"weight version {words}", palette.muted)]
+        if self.view.turn is not None:
+            yield [indent, (_turn_words(self.view.turn), palette.muted)]
 
     def _entropies(self) -> list[str]:
         """The entropy of A and of B where they have one."""
@@ -253,6 +256,17 @@ def _numbers_of(row: CaptureRow) -> str:
     if is_known(row.entropy):
         text += f" entropy {number(row.entropy, 3)}"
     return text
+
+
+def _turn_words(turn: TurnNumbers) -> str:
+    """What the turn of the token is like."""
+    words = f"turn {turn.number:,}: {counted(turn.tokens, 'token')}"
+    if turn.mae is None:
+        return words
+    return (
+        f"{words}, mean |Δ| {number(turn.mae, 3)}, k3 {number(turn.k3, 3)},"
+        f" {turn.beyond:,} beyond"
+    )
 
 
 def _delta_words(delta: float) -> str:

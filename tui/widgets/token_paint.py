@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,11 +11,25 @@ from rich.cells import cell_len
 from rich.style import Style
 
 from logdrift.core.numbers import percent
-from logdrift.tui.glyphs import BROKEN_MARK, DOWN, HIGH, HIGHEST, UP
+from logdrift.tui.glyphs import (
+    BROKEN_MARK,
+    CHANGED,
+    DOWN,
+    HIGH,
+    HIGHEST,
+    ROLE_MARKS,
+    UP,
+)
 from logdrift.tui.models.flow import Flow
 from logdrift.tui.models.modes import Legend
 from logdrift.tui.models.passage import Passage
-from logdrift.tui.palette import BROKEN, STEPS, Palette
+from logdrift.tui.palette import (
+    BROKEN,
+    LAST_LEVEL,
+    ROLE_STARTS,
+    STEPS,
+    Palette,
+)
 from logdrift.tui.widgets.lines import Run, Runs
 
 if TYPE_CHECKING:
@@ -31,10 +45,12 @@ MARKS = {
     2 * STEPS - 1: HIGH,
     2 * STEPS: HIGHEST,
     BROKEN: BROKEN_MARK,
+    **{ROLE_STARTS + role: mark for role, mark in enumerate(ROLE_MARKS.values(), 1)},
 }
 """The mark of each level that has one."""
-HAS_MARK = np.array([level in MARKS for level in range(-STEPS, BROKEN + 1)])
+HAS_MARK = np.array([level in MARKS for level in range(-STEPS, LAST_LEVEL + 1)])
 """Whether a level has a mark, bool, at index level + `STEPS`."""
+_SHORT_ROLES = ("sys", "user", "asst", "tool")
 _LETTERS = "asdfghjklqwertyuiopzxcvbnm"
 _MATCH = 100
 _MATCH_WITH_LEVEL = 101
@@ -52,6 +68,8 @@ def token_styles(palette: Palette, plain: Style, greyed: bool) -> dict[int, Styl
     underlined = Style(underline=True)
     styles[0] = plain
     styles[BROKEN] = palette.bad  # never grey: a NaN is the reason why the pair is grey
+    for level in range(ROLE_STARTS + 1, LAST_LEVEL + 1):
+        styles[level] = palette.level(level)
     styles[_MATCH] = palette.found
     styles[_MATCH_WITH_LEVEL] = palette.found + underlined
     return styles
@@ -79,6 +97,8 @@ def styles_of(
 
     def unmatched(token: int, level: int) -> Style:
         counts = masked is None or not masked[token]
+        if level > BROKEN:
+            return styles[level]
         if level:
             return styles[level] if counts else palette.grey
         is_shaded = shaded is not None and bool(shaded[token])
@@ -118,7 +138,6 @@ def pieces_of(
     goes on with a word.
     """
     fragments = layout.fragments
-    levels = passage.levels
     start = layout.lines[line]
     stop = layout.lines[line + 1]
     tokens = layout.token[start:stop].tolist()
@@ -130,14 +149,28 @@ def pieces_of(
     for token, kind in zip(tokens, kinds, strict=True):
         text = fragments[kind].text
         if token != previous:
-            level = int(levels[token])
-            mark = MARKS.get(level, "")
+            mark = mark_of(passage, token)
             if not mark and layout.joints[token]:
                 mark = joint
             label = labels.get(token, "")
             text = headed(text, mark, label)
         previous = token
         yield token, text
+
+
+def mark_of(passage: Passage, token: int) -> str:
+    """The mark before a token: other weights, else that of its level; "" for none."""
+    if token in passage.changes:
+        return CHANGED
+    level = int(passage.levels[token])
+    return MARKS.get(level, "")
+
+
+def have_mark(passage: Passage) -> Flags:
+    """Whether each token has a mark, bool[n]."""
+    marked: Flags = HAS_MARK[passage.levels + STEPS]
+    marked[list(passage.changes)] = True
+    return marked
 
 
 def labels_of(tokens: list[int], layout: Flow) -> dict[int, str]:
@@ -192,6 +225,8 @@ def legend_runs(legend: Legend, greyed: bool, width: int, palette: Palette) -> R
         words = f"not here: {legend.missing}"
         style = palette.warn
         return [name, (words, style)]
+    if legend.by_role:
+        return [name, *_roles(width - _cells([name]), palette)]
     broken = _broken(legend, palette)
     scales = [*_scales(legend, greyed, palette)]
     for scale, count in _forms(scales, legend):
@@ -206,6 +241,22 @@ def legend_runs(legend: Legend, greyed: bool, width: int, palette: Palette) -> R
             return [*head, gap, *tail]
     shortest = scales[-1]
     return [name, *shortest]
+
+
+def _roles(width: int, palette: Palette) -> Runs:
+    """Each role in its colour with its mark; in few cells, its name cut short."""
+    whole = _role_runs(tuple(ROLE_MARKS), palette)
+    if _cells(whole) <= width:
+        return whole
+    return _role_runs(_SHORT_ROLES, palette)
+
+
+def _role_runs(names: Sequence[str], palette: Palette) -> Runs:
+    runs: Runs = []
+    marks = ROLE_MARKS.values()
+    for name, mark, style in zip(names, marks, palette.roles, strict=True):
+        runs.append((f" {mark} {name} ", style))
+    return runs
 
 
 def _cells(runs: Runs) -> int:

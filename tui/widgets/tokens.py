@@ -19,10 +19,10 @@ from logdrift.tui.glyphs import COMPLETION_BAR, JOINT, PROMPT_BAR
 from logdrift.tui.models.flow import Flow, every_other, flow
 from logdrift.tui.models.modes import Legend
 from logdrift.tui.models.passage import Passage
-from logdrift.tui.palette import STEPS
+from logdrift.tui.palette import ROLE_INSIDE
 from logdrift.tui.widgets.lines import Lines, Runs, strip_of
 from logdrift.tui.widgets.token_paint import (
-    HAS_MARK,
+    have_mark,
     labels_of,
     legend_runs,
     marks_joints,
@@ -131,10 +131,9 @@ class Tokens(Lines, inherit_bindings=False):
         digits = len(str(last))
         self._gutter = digits + 2
         width = self.inner_width - self._gutter
-        level_indices = passage.levels + STEPS
         return flow(
             passage.ids,
-            marked=HAS_MARK[level_indices],
+            marked=have_mark(passage),
             prompt=passage.prompt,
             cache=passage.fragments,
             width=max(1, width),
@@ -304,7 +303,8 @@ class Tokens(Lines, inherit_bindings=False):
         _, last = layout.tokens_of(last_line)
         stop = last + 1
         levels = passage.levels[first:stop]
-        with_level = np.flatnonzero(levels) + first
+        stands_out = (levels != 0) & (levels <= ROLE_INSIDE)
+        with_level = np.flatnonzero(stands_out) + first
         seen: list[int] = []
         for token in with_level.tolist():
             if token == self.cursor:

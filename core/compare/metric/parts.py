@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from logdrift.core.compare.metric.record import Metric, MetricUnit, number_of
@@ -250,7 +251,32 @@ def _group(path: str, division: str, name: str, number: str) -> Metric | None:
                 return _OF_GROUP[number](group)
         return None
 
-    return _metric(path, number, read)
+    words = f"{_GROUP_WORDS[division]} {name}"
+    plain = _metric(path, number, read)
+    if number not in ("mae", "rmse", "max_abs", "k3"):
+        return replace(plain, meaning=words)
+    title, meaning = _SIZES[number]
+    return replace(
+        plain,
+        title=f"{title}, {words}",
+        meaning=f"{meaning} of the tokens of {words}",
+        good="near that of the others",
+        perfect=0.0,
+    )
+
+
+_GROUP_WORDS = {
+    "by_turn": "turn",
+    "by_role": "role",
+    "by_version": "weights",
+    "by_lag": "lag",
+}
+_SIZES = {
+    "mae": ("MAE", "mean |Δ|"),
+    "rmse": ("RMSE", "root of the mean Δ²"),
+    "max_abs": ("max |Δ|", "largest |Δ|"),
+    "k3": ("k3", "mean of exp(Δ) − 1 − Δ"),
+}
 
 
 def _bucket(path: str, division: str, begin: str, number: str) -> Metric | None:

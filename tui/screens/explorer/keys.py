@@ -37,6 +37,12 @@ class ExplorerKeys(ExplorerParts, inherit_bindings=False):
     def action_previous_flip(self) -> None:
         self.moves.next_flip(-1)
 
+    def action_next_turn(self) -> None:
+        self.moves.next_turn(1)
+
+    def action_previous_turn(self) -> None:
+        self.moves.next_turn(-1)
+
     def action_next_sequence(self) -> None:
         self.moves.next_sequence(1)
 

@@ -169,6 +169,26 @@ class Moves:
         if step:
             self.next_flip(step)
 
+    # ---- turns
+
+    def next_turn(self, step: int) -> None:
+        """To the next message of the assistant; ``step`` -1: to the start of this one,
+        or of the one before.
+        """
+        explorer = self._explorer
+        if explorer.sequence < 0:
+            return
+        position = explorer.next_turn(step)
+        if position is None:
+            self._dialogue.say(f"no turn {side(step)} this token")
+            return
+        self.jump(position)
+        messages = explorer.messages
+        turn = messages.turns[messages.at(position)]
+        turns = messages.turns_of_sequence[explorer.sequence]
+        where = f"turn {turn:,} of {turns:,} of sequence {explorer.sequence:,}"
+        self._dialogue.say(where)
+
     # ---- sequences
 
     def next_sequence(self, step: int, *, at_end: bool = False) -> None:

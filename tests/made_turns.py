@@ -1,0 +1,69 @@
+"""A session of conversations: roles, a mask, and weights that change while the rollout
+samples.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from logdrift.core.session.importers import import_session
+
+_TEXT = """
+the a of to and is in that it for with on as by at from this sum six two
+answer question result tool file code run test say why plus minus five
+"""
+WORDS = tuple(_TEXT.split())
+
+
+def conversation(
+    turns: int, seed: int, version: int, *, newest: int = 9, growth: float = 0.0
+) -> dict[str, Any]:
+    """A line of jsonl: a question, then answers with a tool's output between them.
+
+    The version of the rollout's weights rises by 1 in the middle of its completion; the
+    trainer has ``newest``. Δ has a standard deviation of 0.1 nats, and ``growth`` more
+    for each version that the rollout was behind.
+    """
+    rng = np.random.default_rng(seed)
+    roles: list[list[object]] = [["system", 2], ["user", 3]]
+    mask = [1] * 5
+    for turn in range(turns):
+        length = int(rng.integers(3, 8))
+        roles.append(["assistant", length])
+        mask += [1] * length
+        if turn + 1 < turns:
+            roles.append(["tool", 2])
+            mask += [0] * 2
+    tokens = len(mask)
+    completion = tokens - 5
+    half = completion // 2
+    versions = [[version, half], [version + 1, completion - half]]
+    of_token = np.repeat([version, version, version + 1], [5, half, completion - half])
+    spread = 0.1 + growth * (newest - of_token)
+    rollout = -rng.exponential(1.0, tokens)
+    trainer = np.minimum(0, rollout + rng.normal(0, 1, tokens) * spread)
+    ids = rng.integers(0, len(WORDS), tokens).tolist()
+    return {
+        "token_ids": ids,
+        "tokens": [f" {WORDS[token_id]}" for token_id in ids],
+        "prompt_length": 5,
+        "roles": roles,
+        "mask": mask,
+        "captures": {
+            "trainer": {"logprobs": trainer.tolist(), "weight_version": newest},
+            "vllm/decode": {"logprobs": rollout[5:].tolist(), "versions": versions},
+        },
+    }
+
+
+def make_conversations(folder: Path, count: int = 9) -> Path:
+    """The session folder of ``count`` conversations of one turn to three."""
+    lines = [conversation(1 + i % 3, i, 5 + i % 2) for i in range(count)]
+    file = folder / "turns.jsonl"
+    file.write_text("\n".join(json.dumps(line) for line in lines))
+    import_session("jsonl", [str(file)], folder / "session")
+    return folder / "session"
