@@ -9,7 +9,8 @@ with ``--pty`` the real program is on a real terminal. What must hold after each
 the application runs, nothing unforeseen was raised, and Esc and q lead back.
 
 The screens and keys are those of the registry: what was done least often where the
-monkey is has the best chance to be pressed next, so that it finds its way everywhere.
+monkey is has the best chance to be pressed next. With ``--seconds`` it is led to each
+kind of screen first (`tests.monkey_ways`), and left to chance there.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ import os
 import random
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +35,20 @@ from textual.pilot import Pilot
 
 from benchmarks.screen import Terminal
 from logdrift.core.errors import unforeseen
-from logdrift.tui.actions import COMMANDS, SCOPE_TITLES, Command
+from logdrift.tui.actions import COMMANDS, SCOPE_TITLES, Command, Scope
 from logdrift.tui.app import LogdriftApp, readable
 from logdrift.tui.command_window import active_commands
-from tests.monkey_world import REPOSITORY, Found, no_engines, own_world
+from tests.monkey_ways import WAYS
+from tests.monkey_world import (
+    REPOSITORY,
+    SAMPLE,
+    Found,
+    make_twins,
+    make_world,
+    no_engines,
+    own_world,
+)
+from tests.tui_screen import judged, screen_text, until
 
 SIZES = ((80, 24), (120, 36), (200, 60))
 TINY = ((1, 1), (12, 3), (40, 10), (59, 20), (60, 20))
@@ -44,11 +56,14 @@ LONGEST_BURST = 8
 BURSTS_A_START = 25
 """After as many the program is left and started again: most faults are near a start."""
 MANY = 10**9
-MOST = 3
-"""So many times as long a run may take that has not been on every screen."""
+BURSTS_A_WAY = 5
+"""After as many where the monkey was led to, the next way begins."""
+ARRIVES = 60
+"""Seconds that one step of a way may take, however slow the machine is."""
 _BACK = 60
 """Presses of Esc and q that must lead out of any depth."""
 
+_BY_ID = {command.id: command for command in COMMANDS}
 STOPPING = frozenset({"ctrl+q"})
 KEYS = sorted({key for command in COMMANDS for key in command.keys} - STOPPING)
 LEAVING = ("enter", "escape", "q", "enter", "escape")
@@ -177,13 +192,15 @@ class Monkey:
             for path in sorted(self.sessions.iterdir())
             if path.name not in ("damaged",)
         ]
-        chosen = None
         if self.random.random() < 0.6:
-            chosen = self.random.choice(names)
+            return self._app(self.random.choice(names))
+        return self._app(None)
+
+    def _app(self, name: str | None) -> LogdriftApp:
         session = None
-        if chosen is not None:
+        if name is not None:
             try:
-                session = readable(self.sessions / chosen)
+                session = readable(self.sessions / name)
             except Exception:
                 unforeseen.clear()
         app = WatchedApp(session, self.sessions, depth="256")
@@ -197,22 +214,67 @@ class Monkey:
         while self.found.bursts < bursts and time.monotonic() < end:
             is_usual = self.random.random() < 0.85
             size = self.random.choice(self.sizes if is_usual else TINY)
-            self.found.starts += 1
-            self.found.last = [f"start {size}"]
+            count = min(BURSTS_A_START, bursts - self.found.bursts)
             app = self.start()
-            try:
-                async with app.run_test(size=size) as pilot:
-                    await self._sit_down(
-                        app, pilot, min(BURSTS_A_START, bursts - self.found.bursts)
-                    )
-            except Exception as error:
-                self.found.add(f"{type(error).__name__}: {error}", error)
-            unforeseen.clear()
+            await self._open(app, size, partial(self._sit_down, app, count))
         return self.found
 
-    async def _sit_down(self, app: LogdriftApp, pilot: Pilot[int], bursts: int) -> None:
+    async def lead_to(self, scope: Scope, bursts: int) -> None:
+        """On purpose to where the keys of a scope are heard; then by chance."""
+        way = WAYS[scope]
+        app = self._app(None if way.starts_on_list else SAMPLE)
+        await self._open(app, self.sizes[0], partial(self._go, app, scope, bursts))
+
+    async def _open(
+        self,
+        app: LogdriftApp,
+        size: tuple[int, int],
+        sit_down: Callable[[Pilot[int]], Awaitable[None]],
+    ) -> None:
+        """Run the application once; what ends it otherwise than by quitting is a
+        fault.
+        """
+        self.found.starts += 1
+        self.found.last = [f"start {size}"]
+        try:
+            async with app.run_test(size=size) as pilot:
+                await sit_down(pilot)
+        except Exception as error:
+            self.found.add(f"{type(error).__name__}: {error}", error)
+        unforeseen.clear()
+
+    async def _sit_down(self, app: LogdriftApp, bursts: int, pilot: Pilot[int]) -> None:
         if app.session is None and self.random.random() < 0.4:
             await self._compare(app, pilot)
+        await self._play(app, bursts, pilot)
+
+    async def _go(
+        self, app: LogdriftApp, scope: Scope, bursts: int, pilot: Pilot[int]
+    ) -> None:
+        """Take the way to a scope, each step once the one before has arrived, and play
+        there.
+        """
+        if WAYS[scope].starts_on_list:
+            await until(pilot, lambda: SAMPLE in screen_text(app), ARRIVES)
+        else:
+            await judged(pilot)
+        for step in WAYS[scope].steps:
+            await self._step_on(app, step, pilot)
+        await until(pilot, lambda: scope in self._scopes(app), ARRIVES)
+        await self._play(app, bursts, pilot)
+
+    async def _step_on(self, app: LogdriftApp, step: str, pilot: Pilot[int]) -> None:
+        """Press the key of a command as soon as it is heard."""
+        command = _BY_ID[step]
+        await until(pilot, lambda: command in self._heard(app), ARRIVES)
+        key = command.keys[0]
+        self.found.last.append(key)
+        await pilot.press(key)
+
+    def _scopes(self, app: LogdriftApp) -> set[Scope]:
+        return {command.scope for command in self._heard(app)}
+
+    async def _play(self, app: LogdriftApp, bursts: int, pilot: Pilot[int]) -> None:
         for _ in range(bursts):
             for event in self.burst(app):
                 self.found.last.append(_words(event))
@@ -287,23 +349,34 @@ def _words(event: events.Event) -> str:
 
 def run(bursts: int, seed: int, seconds: float = math.inf) -> Found:
     """So many bursts in process."""
-    with own_world() as sessions, no_engines():
+    with own_world(make_world) as sessions, no_engines():
         return asyncio.run(Monkey(sessions, seed).run(bursts, seconds))
 
 
 def run_at_each_size(seconds: float, seed: int) -> Found:
-    """As long at one size after the other; together they find all screens."""
+    """To each kind of screen on purpose, then by chance as long at one size as at the
+    other; the ways alone are done to their end on a machine that is slower.
+    """
     found = Found()
-    share = seconds / len(SIZES)
-    end = time.monotonic() + MOST * seconds
-    with own_world() as sessions, no_engines():
-        for size in SIZES:
+    end = time.monotonic() + seconds
+    lead_everywhere(found, seed)
+    with own_world(make_world) as sessions, no_engines():
+        for done, size in enumerate(SIZES):
+            share = (end - time.monotonic()) / (len(SIZES) - done)
             monkey = Monkey(sessions, seed, [size], found)
             asyncio.run(monkey.run(MANY, share))
-        # On a slow machine it takes longer to come everywhere.
-        while never_seen(found) and time.monotonic() < end:
-            asyncio.run(monkey.run(BURSTS_A_START))
     return found
+
+
+def lead_everywhere(found: Found, seed: int) -> None:
+    """To where each scope is heard, each from a fresh home; another seed comes to it at
+    another size.
+    """
+    for at, scope in enumerate(WAYS):
+        size = SIZES[(at + seed) % len(SIZES)]
+        with own_world(make_twins) as sessions, no_engines():
+            monkey = Monkey(sessions, seed + at, [size], found)
+            asyncio.run(monkey.lead_to(scope, BURSTS_A_WAY))
 
 
 def never_seen(found: Found) -> set[str]:
@@ -359,7 +432,7 @@ _ALONE = 0.15
 def run_on_terminal(bursts: int, seed: int) -> Found:
     """So many bursts for the real program on a real terminal."""
     found, chance = Found(), random.Random(seed)
-    with own_world() as sessions:
+    with own_world(make_world) as sessions:
         while found.bursts < bursts:
             width, height = chance.choice(SIZES)
             program = [sys.executable, "-c", _PROGRAM, str(sessions)]

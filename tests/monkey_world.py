@@ -7,7 +7,7 @@ import shutil
 import tempfile
 import traceback
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +20,8 @@ from logdrift.core.errors import InputError
 from tests.made_sessions import capture, write_session
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+SAMPLE = "sample"
+"""The session that every world has, and the same again."""
 
 
 @dataclass
@@ -53,13 +55,22 @@ class Found:
         self.faults.setdefault(kind, f"{trace}after: {' '.join(self.last)}")
 
 
+def make_twins(folder: Path) -> Path:
+    """The sample and the same again: neighbours in the list that can be compared."""
+    sessions = folder / "sessions"
+    for name in (SAMPLE, f"{SAMPLE}-again"):
+        shutil.copytree(REPOSITORY / "sessions" / "sample-smollm2", sessions / name)
+    (folder / "home").mkdir()
+    return sessions
+
+
 def make_world(folder: Path) -> Path:
     """Sessions of several kinds in ``folder``: whole ones, extreme numbers, empty and
     damaged ones.
     """
     sessions = folder / "sessions"
     sessions.mkdir(parents=True)
-    shutil.copytree(REPOSITORY / "sessions" / "sample-smollm2", sessions / "sample")
+    shutil.copytree(REPOSITORY / "sessions" / "sample-smollm2", sessions / SAMPLE)
     make_session(sessions / "made", 900, 6, 5, captures=4)
     rows = [[np.nan, -1.0, -2.0], [np.nan, -0.5, -3.0]]
     huge = [[np.nan, -1e30, 1e30], [np.nan, -3e38, 0.0]]
@@ -110,14 +121,14 @@ def no_engines() -> Iterator[None]:
 
 
 @contextmanager
-def own_world() -> Iterator[Path]:
+def own_world(make: Callable[[Path], Path]) -> Iterator[Path]:
     """A folder with sessions, a home and a place to write files to, taken away
     afterwards.
     """
     before = Path.cwd()
     with tempfile.TemporaryDirectory(prefix="logdrift-monkey-") as name:
         folder = Path(name)
-        sessions = make_world(folder)
+        sessions = make(folder)
         home = {
             variable: str(folder / "home")
             for variable in ("HOME", "XDG_STATE_HOME", "XDG_CONFIG_HOME")

@@ -1,0 +1,50 @@
+"""The shortest way to each kind of screen, by the commands of the registry: what a
+random walk must have seen is gone to on purpose, before chance takes over.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from logdrift.tui.actions import Scope
+
+
+class Way(NamedTuple):
+    """The commands that lead from a start to where the keys of a scope are heard.
+
+    Attributes:
+        steps: ids of commands, one after the other.
+        starts_on_list: whether it starts on the list of sessions, or in the explorer.
+    """
+
+    steps: tuple[str, ...] = ()
+    starts_on_list: bool = False
+
+
+WAYS: dict[Scope, Way] = {
+    "app": Way(),
+    "sessions": Way(starts_on_list=True),
+    "explorer": Way(),
+    "move": Way(("explorer.pane_tokens",)),
+    "list": Way(("explorer.pane_sequences",)),
+    "pane": Way(("explorer.pane_inspector",)),
+    "picker": Way(("explorer.threshold",)),
+    "prompt": Way(("explorer.search",)),
+    "inspector": Way(("explorer.pane_inspector",)),
+    "charts": Way(),
+    "chart": Way(("explorer.pane_chart",)),
+    "zoom": Way(("explorer.pane_chart", "charts.zoom_chart")),
+    "reading": Way(("explorer.report",)),
+    "matrix": Way(("explorer.matrix",)),
+    "facts": Way(("explorer.facts",)),
+    "limits": Way(("explorer.limits",)),
+    "worst": Way(("explorer.worst",)),
+    "report": Way(("explorer.report",)),
+    "why": Way(("explorer.why",)),
+    "experiments": Way(("explorer.why", "why.experiments")),
+    "identity": Way(("explorer.why", "why.identity")),
+    "layers": Way(("explorer.why", "why.layers")),
+    "diff": Way(("sessions.mark", "list.row_down", "sessions.mark"), True),
+    "confirm": Way(("sessions.delete",), True),
+    "form": Way(("sessions.new_capture",), True),
+}
