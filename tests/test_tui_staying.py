@@ -23,7 +23,7 @@ from logdrift.tui.app import LogdriftApp
 from logdrift.tui.screens.explorer import ExplorerScreen
 from logdrift.tui.screens.sessions import SessionsScreen
 from logdrift.tui.screens.texts import Picker, TextScreen
-from tests.made_sessions import write_session
+from tests.made_sessions import capture, write_session
 from tests.monkey import KEYS
 from tests.monkey_world import make_world, no_engines
 from tests.tui_screen import SIZES, make_app, screen_text, until
@@ -42,6 +42,23 @@ def type_at_once(app: LogdriftApp, *keys: str) -> None:
         app.post_message(
             events.Key(key, key if len(key) == 1 else key_to_character(key))
         )
+
+
+async def test_numbers_that_cannot_be_read_are_told_and_the_text_stays(
+    own_home: Path, tmp_path: Path
+) -> None:
+    rows = [[float("nan"), -1.0, -2.0]] * 2
+    huge = [[float("nan"), -1e30, -3.0]] * 2
+    captures = [capture("trainer/prefill", rows), capture("vllm/decode", huge)]
+    made = write_session(tmp_path / "huge", [1, 1], captures)
+    app = make_app(made.folder)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await until(pilot, lambda: "holds -1e+30 where" in screen_text(app))
+        await pilot.press("m", "enter")  # the pair all the same
+        await until(pilot, lambda: "│ Error" in screen_text(app))
+        assert "Traceback" not in screen_text(app)
+        await pilot.press("escape", "plus")
+        await until(pilot, lambda: "Sequence 0 · 3 tokens" in screen_text(app))
 
 
 @pytest.mark.parametrize("second", ["enter", "q", "escape", "down", "space"])

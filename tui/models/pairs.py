@@ -89,15 +89,22 @@ def open_pair(
     problem: str | None = None
     for a, b in dict.fromkeys(existing):
         try:
-            pair = make_pair(session, a, b)
-            # Read here, so that a part that cannot be read is an error here and not
-            # while drawing.
-            _ = pair.scored
+            pair = read_pair(session, a, b)
         except LogdriftError as error:
             problem = problem or reason(session, error)
         else:
             return pair, problem
     return None, problem
+
+
+def read_pair(session: Session, a: str, b: str) -> Pair:
+    """The pair of two labels with its scores read.
+
+    LogdriftError for a part that cannot be read: here, and not while drawing.
+    """
+    pair = make_pair(session, a, b)
+    _ = pair.scored
+    return pair
 
 
 def reason(session: Session, error: Exception) -> str:

@@ -9,14 +9,14 @@ from textual import on
 from textual.message import Message
 from textual.worker import get_current_worker
 
-from logdrift.core.compare.pair import Pair, list_pairs, make_pair
+from logdrift.core.compare.pair import Pair, list_pairs
 from logdrift.core.errors import LogdriftError
 from logdrift.core.numbers import number
 from logdrift.core.session.reader import Session
 from logdrift.core.words import VERDICTS
 from logdrift.tui.faults import background
 from logdrift.tui.glyphs import fit
-from logdrift.tui.models.pairs import PairRow, pair_row
+from logdrift.tui.models.pairs import PairRow, pair_row, read_pair
 from logdrift.tui.palette import Palette
 from logdrift.tui.screens.base import BaseScreen
 from logdrift.tui.screens.origin import Labels
@@ -129,7 +129,7 @@ def open_labels(screen: BaseScreen, session: Session, labels: Labels) -> Pair | 
     None.
     """
     try:
-        return make_pair(session, *labels)
+        return read_pair(session, *labels)
     except LogdriftError as error:
         screen.logdrift.show_error(str(error))
         return None
