@@ -32,6 +32,14 @@ def made(
     return a, {**a, "stream": stream + off}
 
 
+def put(data: Any, path: str, value: Any) -> None:
+    """Put a value into JSON at a path of keys and indices, ``sides/0/name``."""
+    *inner, last = [int(part) if part.isdigit() else part for part in path.split("/")]
+    for part in inner:
+        data = data[part]
+    data[last] = value
+
+
 def with_replay(
     times: list[float], dtype: str = "bfloat16", first: float | None = None
 ) -> MeasuredLayers:

@@ -27,7 +27,7 @@ from logdrift.tui.actions import commands
 from logdrift.tui.screens.identity import IdentityScreen
 from logdrift.tui.screens.prompt import LinePrompt
 from logdrift.tui.screens.why import WhyScreen
-from tests.made_answers import loaded, off
+from tests.made_answers import loaded, off, put
 from tests.made_sessions import capture, write_session
 from tests.tui_screen import judged, make_app, screen_text, text, until
 
@@ -263,13 +263,6 @@ async def test_hostile_text_is_made_visible(
         within(screen)
 
 
-def _set(data: Any, path: str, value: Any) -> None:
-    *inner, last = [int(part) if part.isdigit() else part for part in path.split("/")]
-    for part in inner:
-        data = data[part]
-    data[last] = value
-
-
 DAMAGED: list[tuple[str, Any]] = [
     ("tensors", 3),
     ("tensors", [None]),
@@ -305,7 +298,7 @@ async def test_a_damaged_check_is_named_with_what_to_do(
     save(session, loaded("trainer"), loaded("vllm", b=off("b")))
     data = json.loads(file.read_bytes())
     if path:
-        _set(data, path, value)
+        put(data, path, value)
     file.write_text(json.dumps(data) if path else value, encoding="utf-8")
     app = make_app(session.folder)
     async with app.run_test(size=(80, 24)) as pilot:

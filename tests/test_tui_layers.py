@@ -27,7 +27,7 @@ from logdrift.tui.screens.layers import LayersScreen
 from logdrift.tui.screens.prompt import LinePrompt
 from logdrift.tui.screens.texts import TextScreen
 from logdrift.tui.screens.why import WhyScreen
-from tests.made_answers import a_result
+from tests.made_answers import a_result, put
 from tests.made_sessions import capture, write_session
 from tests.tui_screen import (
     detail,
@@ -476,13 +476,6 @@ async def test_hostile_text_is_made_visible_wherever_it_stands(
 # -- damaged
 
 
-def _set(data: Any, path: str, value: Any) -> Any:
-    *inner, last = [int(part) if part.isdigit() else part for part in path.split("/")]
-    for part in inner:
-        data = data[part]
-    data[last] = value
-
-
 DAMAGED: list[tuple[str, Any]] = [
     ("sides", 3),
     ("sides", [None]),
@@ -510,7 +503,7 @@ async def test_damaged_answers_are_left_out(session: Session) -> None:
     """Each is broken in one place; what is whole beside them is shown."""
     for i, (path, value) in enumerate(DAMAGED):
         data = answer(f"bad-{i}").to_json()
-        _set(data, path, value)
+        put(data, path, value)
         save_layers(session.folder, f"bad-{i}", data, NOTHING)
     folder = session.folder / FOLDER
     (folder / "cut.json").write_text(
