@@ -4,7 +4,6 @@ engines that end at once or wait.
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
@@ -51,6 +50,7 @@ from tests.made_experiments import (
 )
 from tests.made_sessions import capture, write_session
 from tests.tui_screen import (
+    copied_table,
     detail,
     explorer,
     head,
@@ -289,10 +289,7 @@ async def copy(
     sent: list[str] = []
     patch.setattr(pilot.app._driver, "write", sent.append)
     await pilot.press(key)
-    (data,) = (s for s in sent if "52;c;" in s)
-    copied = [
-        line.split("\t") for line in base64.b64decode(data[7:-1]).decode().split("\n")
-    ]
+    copied = copied_table(sent)
     assert copied[0] == ["", "change", "takes", "outcome", "backend", "cause"]
     assert copied[1] == [
         "●",

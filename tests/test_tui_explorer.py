@@ -34,7 +34,16 @@ from logdrift.tui.widgets.inspector import Inspector, Summary
 from logdrift.tui.widgets.reading import Reading
 from tests.divergences import count_beyond
 from tests.made_sessions import capture, edit_manifest, write_session
-from tests.tui_screen import explorer, judged, lines, make_app, screen_text, text, until
+from tests.tui_screen import (
+    copied,
+    explorer,
+    judged,
+    lines,
+    make_app,
+    screen_text,
+    text,
+    until,
+)
 
 pytestmark = pytest.mark.usefixtures("own_home")
 PAIR = ("trainer/prefill", "vllm/decode")
@@ -423,7 +432,6 @@ async def test_help_is_read_whole_in_the_smallest_terminal(folder: Path) -> None
 async def test_copy_goes_through_osc_52(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import base64
 
     for tmux in ("", "socket,1,0"):
         monkeypatch.setenv("TMUX", tmux)
@@ -439,10 +447,8 @@ async def test_copy_goes_through_osc_52(
                 if tmux
                 else data.startswith("\x1b]52;c;")
             )
-            copied = base64.b64decode(
-                data.partition("52;c;")[2].rstrip("\x1b\\").rstrip("\a")
-            ).decode()
-            assert f"pos {screen.tokens.cursor}" in copied and "vllm/decode" in copied
+            line = copied(sent)
+            assert f"pos {screen.tokens.cursor}" in line and "vllm/decode" in line
             assert "copied" in text(screen.query_one(Hints))
 
 

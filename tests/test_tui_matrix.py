@@ -4,7 +4,6 @@ is left.
 
 from __future__ import annotations
 
-import base64
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,7 +47,16 @@ from logdrift.tui.widgets.matrix_grid import MatrixGrid
 from tests.conftest import REPOSITORY
 from tests.made_metrics import value_in_json
 from tests.made_sessions import capture, write_session
-from tests.tui_screen import explorer, judged, lines, make_app, screen_text, text, until
+from tests.tui_screen import (
+    copied_table,
+    explorer,
+    judged,
+    lines,
+    make_app,
+    screen_text,
+    text,
+    until,
+)
 
 pytestmark = pytest.mark.usefixtures("own_home")
 SAMPLE = REPOSITORY / "sessions" / "sample-smollm2"
@@ -409,11 +417,7 @@ async def test_copying_gives_a_table_with_the_void_marked(
         sent: list[str] = []
         monkeypatch.setattr(app._driver, "write", sent.append)
         await pilot.press("c")
-        (data,) = (s for s in sent if "52;c;" in s)
-        rows = [
-            line.split("\t")
-            for line in base64.b64decode(data[7:-1]).decode().split("\n")
-        ]
+        rows = copied_table(sent)
         assert rows[0] == [
             "errors.mae (completion)",
             *(info.label for info in session.captures),

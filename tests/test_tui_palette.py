@@ -17,6 +17,7 @@ from logdrift.core.compare.token_values import Stretch
 from logdrift.tui.models.modes import MODES
 from logdrift.tui.palette import STEPS, Palette, depth_of, make_palette
 from tests.made_sessions import capture, write_session
+from tests.tui_screen import contrast, luminance
 
 # What the 16 colours that the palette names look like on xterm, whose yellow is far
 # from Rich's brown.
@@ -30,20 +31,6 @@ XTERM = {
     15: (255, 255, 255),
     0: (0, 0, 0),
 }
-
-
-def luminance(rgb: tuple[int, int, int]) -> float:
-    """Relative luminance, WCAG 2."""
-    parts = [
-        c / 255 / 12.92 if c / 255 <= 0.03928 else ((c / 255 + 0.055) / 1.055) ** 2.4
-        for c in rgb
-    ]
-    return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2]
-
-
-def contrast(a: tuple[int, int, int], b: tuple[int, int, int]) -> float:
-    high, low = sorted((luminance(a), luminance(b)), reverse=True)
-    return (high + 0.05) / (low + 0.05)
 
 
 def rgb(

@@ -4,7 +4,6 @@ on the pair.
 
 from __future__ import annotations
 
-import base64
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,7 +30,16 @@ from logdrift.tui.screens.texts import TextScreen
 from logdrift.tui.widgets.bars import Bar
 from tests.conftest import REPOSITORY
 from tests.made_sessions import capture, write_session
-from tests.tui_screen import explorer, judged, lines, make_app, screen_text, text, until
+from tests.tui_screen import (
+    copied_table,
+    explorer,
+    judged,
+    lines,
+    make_app,
+    screen_text,
+    text,
+    until,
+)
 
 pytestmark = pytest.mark.usefixtures("own_home")
 SAMPLE = REPOSITORY / "sessions" / "sample-smollm2"
@@ -182,11 +190,7 @@ async def test_copying_the_settings_copies_all_columns(
         sent: list[str] = []
         monkeypatch.setattr(app._driver, "write", sent.append)
         await pilot.press("c")
-        (data,) = (s for s in sent if "52;c;" in s)
-        rows = [
-            line.split("\t")
-            for line in base64.b64decode(data[7:-1]).decode().split("\n")
-        ]
+        rows = copied_table(sent)
         assert rows[0] == [
             "",
             "",
@@ -276,11 +280,7 @@ async def test_copying_the_limits(monkeypatch: pytest.MonkeyPatch) -> None:
         sent: list[str] = []
         monkeypatch.setattr(app._driver, "write", sent.append)
         await pilot.press("c")
-        (data,) = (s for s in sent if "52;c;" in s)
-        rows = [
-            line.split("\t")
-            for line in base64.b64decode(data[7:-1]).decode().split("\n")
-        ]
+        rows = copied_table(sent)
         assert rows[0][1:] == list(COLUMNS) and len(rows) == len(PUBLISHED) + 1
         assert {row[0] for row in rows[1:]} == {"✓", "✗", "?"}
 

@@ -30,7 +30,15 @@ from logdrift.tui.screens.texts import TextScreen
 from logdrift.tui.themes import THEMES, ThemeName, theme_of
 from tests.conftest import REPOSITORY
 from tests.divergences import next_divergence
-from tests.tui_screen import explorer, judged, make_app, screen_text, until
+from tests.tui_screen import (
+    contrast,
+    explorer,
+    judged,
+    luminance,
+    make_app,
+    screen_text,
+    until,
+)
 
 pytestmark = pytest.mark.usefixtures("own_home")
 SAMPLE = REPOSITORY / "sessions" / "sample-smollm2"
@@ -73,19 +81,6 @@ def config(tmp_path: Path) -> Callable[[str], Path]:
 
 
 # ---- contrast
-
-
-def luminance(rgb: tuple[int, int, int]) -> float:
-    parts = [
-        c / 255 / 12.92 if c / 255 <= 0.03928 else ((c / 255 + 0.055) / 1.055) ** 2.4
-        for c in rgb
-    ]
-    return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2]
-
-
-def contrast(a: tuple[int, int, int], b: tuple[int, int, int]) -> float:
-    high, low = sorted((luminance(a), luminance(b)), reverse=True)
-    return (high + 0.05) / (low + 0.05)
 
 
 def seen(color: Color | None, depth: str) -> tuple[int, int, int]:

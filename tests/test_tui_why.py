@@ -4,7 +4,6 @@ table, and what cannot be explained.
 
 from __future__ import annotations
 
-import base64
 import threading
 from pathlib import Path
 from typing import Any
@@ -33,6 +32,7 @@ from tests.conftest import REPOSITORY
 from tests.made_sessions import capture, write_session
 from tests.planted.made import draw, made, noise
 from tests.tui_screen import (
+    copied,
     explorer,
     joined,
     judged,
@@ -296,13 +296,12 @@ async def test_copying_gives_the_cause_and_saving_all_of_them(
         sent: list[str] = []
         monkeypatch.setattr(app._driver, "write", sent.append)
         await pilot.press("c")
-        (data,) = (s for s in sent if "52;c;" in s)
-        copied = base64.b64decode(data[7:-1]).decode()
+        words = copied(sent)
         assert (
-            copied.startswith("trainer/prefill → rollout/prefill · MAE ")
-            and "1. temperature" in copied
+            words.startswith("trainer/prefill → rollout/prefill · MAE ")
+            and "1. temperature" in words
         )
-        assert "2. " not in copied
+        assert "2. " not in words
         await pilot.press("ctrl+s")
         await until(pilot, lambda: isinstance(app.screen, LinePrompt))
         assert app.screen.text == "why.txt"

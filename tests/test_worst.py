@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import math
 from pathlib import Path
 
@@ -32,7 +31,16 @@ from logdrift.tui.screens.worst import WorstScreen
 from logdrift.tui.widgets.bars import Hints
 from logdrift.tui.widgets.line_edit import TypedLine
 from tests.made_sessions import BROKEN, capture, write_session
-from tests.tui_screen import explorer, judged, lines, make_app, screen_text, text, until
+from tests.tui_screen import (
+    copied,
+    explorer,
+    judged,
+    lines,
+    make_app,
+    screen_text,
+    text,
+    until,
+)
 
 pytestmark = pytest.mark.usefixtures("own_home")
 PAIR = ("trainer/prefill", "vllm/decode")
@@ -294,11 +302,9 @@ async def test_why_copy_and_save_from_the_list(
         assert app._driver is not None
         monkeypatch.setattr(app._driver, "write", sent.append)
         await pilot.press("c")
-        (data,) = (part for part in sent if "52;c;" in part)
-        encoded = data.partition("52;c;")[2].rstrip("\x1b\\").rstrip("\a")
-        copied = base64.b64decode(encoded).decode()
-        assert 1 < len(copied.encode()) <= LIMIT, "as many rows as a terminal takes"
-        rows = copied.splitlines()
+        table = copied(sent)
+        assert 1 < len(table.encode()) <= LIMIT, "as many rows as a terminal takes"
+        rows = table.splitlines()
         assert rows[0] == "\t".join(HEADS)
         assert f"first {len(rows) - 1:,} rows" in text(screen.query_one(Hints))
         await pilot.press("ctrl+s")

@@ -4,7 +4,8 @@ as text.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import base64
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic
@@ -21,6 +22,21 @@ from logdrift.tui.palette import Depth
 from logdrift.tui.screens.explorer import ExplorerScreen
 
 SIZES = ((80, 24), (120, 36), (200, 60))
+
+
+def luminance(rgb: tuple[int, int, int]) -> float:
+    """Relative luminance, WCAG 2."""
+    parts = [
+        c / 255 / 12.92 if c / 255 <= 0.03928 else ((c / 255 + 0.055) / 1.055) ** 2.4
+        for c in rgb
+    ]
+    return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2]
+
+
+def contrast(a: tuple[int, int, int], b: tuple[int, int, int]) -> float:
+    """Of two colours, WCAG 2: 1 to 21."""
+    high, low = sorted((luminance(a), luminance(b)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
 
 
 def make_app(
@@ -71,6 +87,18 @@ def head(screen: Screen[Any]) -> str:
 def detail(screen: Screen[Any]) -> str:
     """What is told below it of the selected row."""
     return joined(text(screen.query_one("#detail")))
+
+
+def copied(sent: Sequence[str]) -> str:
+    """What went to the clipboard, once, among what was written to the terminal."""
+    (data,) = (part for part in sent if "52;c;" in part)
+    encoded = data.partition("52;c;")[2].rstrip("\x1b\\\a")
+    return base64.b64decode(encoded).decode()
+
+
+def copied_table(sent: Sequence[str]) -> list[list[str]]:
+    """The rows and cells of a table that was copied."""
+    return [line.split("\t") for line in copied(sent).split("\n")]
 
 
 def screen_text(app: LogdriftApp) -> str:
