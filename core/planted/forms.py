@@ -21,10 +21,14 @@ from logdrift.core.compare.usual import USUAL
 from logdrift.core.diagnose import Diagnosis, diagnose
 from logdrift.core.diagnose.causes import NOISE
 from logdrift.core.diagnose.evidence import LIKELY
-from logdrift.core.planted.faults import BY_NAME, Fault
-from logdrift.core.planted.judge import NamedCause, named_in, named_json
+from logdrift.core.planted.faults import Fault
+from logdrift.core.planted.judge import (
+    NamedCause,
+    named_in,
+    named_json,
+    planted_sessions,
+)
 from logdrift.core.session.importers import import_session
-from logdrift.core.session.layout import MANIFEST
 from logdrift.core.session.reader import Capture, Session, open_session
 
 Form = Literal["captured", "lists", "chosen"]
@@ -146,12 +150,7 @@ def judge_forms(
     """
     judged = []
     try:
-        for path in sorted(folder.glob("*-*")):
-            background, _, name = path.name.partition("-")
-            fault = BY_NAME.get(name)
-            manifest = path / MANIFEST
-            if fault is None or not manifest.exists():
-                continue
+        for path, background, fault in planted_sessions(folder):
             session = open_session(path)
             for form in forms:
                 held = in_form(session, form, work)

@@ -5,7 +5,7 @@ named where nothing was.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -142,6 +142,24 @@ def _of_unseen(
     return "guessed"
 
 
+class PlantedSession(NamedTuple):
+    """A session in which a fault was planted, on a clean ``background``."""
+
+    path: Path
+    background: str
+    fault: Fault
+
+
+def planted_sessions(folder: Path) -> Iterator[PlantedSession]:
+    """The sessions of a folder with a planted fault, by name."""
+    for path in sorted(folder.glob("*-*")):
+        background, _, name = path.name.partition("-")
+        fault = BY_NAME.get(name)
+        manifest = path / MANIFEST
+        if fault is not None and manifest.exists():
+            yield PlantedSession(path, background, fault)
+
+
 def judge_folder(
     folder: Path, *, blind: bool, reference: bool = True, swapped: bool = False
 ) -> list[JudgedSession]:
@@ -150,14 +168,9 @@ def judge_folder(
     """
     effects = _effects(folder)
     judged = []
-    for path in sorted(folder.glob("*-*")):
-        background, _, name = path.name.partition("-")
-        fault = BY_NAME.get(name)
-        manifest = path / MANIFEST
-        if fault is None or not manifest.exists():
-            continue
+    for path, background, fault in planted_sessions(folder):
         noise = _clean_mae(folder, background)
-        moves_enough = effects.get(name, 1.0) > _ABOVE * noise
+        moves_enough = effects.get(fault.name, 1.0) > _ABOVE * noise
         asked = fault.telling != "none" and moves_enough
         session = open_session(path)
         if blind:
