@@ -36,7 +36,7 @@ from logdrift.core.errors import InputError
 from logdrift.core.keys import nearest
 from logdrift.core.numbers import is_number
 from logdrift.core.paths import user_path
-from logdrift.core.session.files import SMALL_BYTES, read_file
+from logdrift.core.session.files import read_toml
 
 if TYPE_CHECKING:
     # Every start reads the config, and few have limits of their own.
@@ -149,22 +149,12 @@ def _xdg(variable: str, default: str) -> Path:
 def _load(path: Path, must_exist: bool) -> Config:
     where = f"config {path}"
     try:
-        content = read_file(path, SMALL_BYTES)
-        text = content.decode("utf-8")
-        import tomllib  # only where there is a file
-
-        data = tomllib.loads(text)
+        data = read_toml(path, "config")
     except (FileNotFoundError, NotADirectoryError):
         if must_exist:
             reason = "no such file (LOGDRIFT_CONFIG names it)"
             raise InputError(reason, where=where, file=path) from None
         return Config()
-    except InputError as error:
-        raise InputError(f"config {error}") from None
-    except (ValueError, RecursionError) as error:
-        # Not UTF-8, not TOML, or nested too deeply.
-        reason = f"not valid TOML: {error}"
-        raise InputError(reason, where=where, file=path) from None
     try:
         return _parse(data, path)
     except InputError as error:

@@ -14,7 +14,7 @@ from logdrift.core.plan.capture import CapturePlan
 from logdrift.core.plan.keys import PLAN, KnownKeys, check_keys, check_options
 from logdrift.core.plan.sampling import SamplingSpec
 from logdrift.core.plan.spec_text import default_role, parse_spec
-from logdrift.core.session.files import SMALL_BYTES, read_file
+from logdrift.core.session.files import read_toml
 
 _Built = TypeVar("_Built")
 _TABLES = ("backend", "prompts", "sampling")
@@ -45,21 +45,11 @@ def load_plan(path: Path) -> CapturePlan:
 
     Raises InputError that names the file and the key.
     """
-    import tomllib  # not in Python 3.10, where only workers run
-
     where = f"plan {path}"
     try:
-        content = read_file(path, SMALL_BYTES)
-        text = content.decode("utf-8")
-        data = tomllib.loads(text)
+        data = read_toml(path, "plan")
     except (FileNotFoundError, NotADirectoryError):
         raise InputError("no such file", where=where, file=path) from None
-    except InputError as error:
-        raise InputError(f"plan {error}") from None
-    except (ValueError, RecursionError) as error:
-        # Not UTF-8, not TOML, or nested too deeply.
-        reason = f"not valid TOML: {error}"
-        raise InputError(reason, where=where, file=path) from None
     try:
         return _plan(data, path.parent)
     except InputError as error:

@@ -101,6 +101,27 @@ def read_file(path: AnyPath, most: int) -> bytes:
         os.close(descriptor)
 
 
+def read_toml(path: Path, kind: str) -> dict[str, Any]:
+    """The table of a small TOML file; ``kind``, such as ``plan``, heads its errors.
+
+    Raises FileNotFoundError, NotADirectoryError, or InputError in one line.
+    """
+    try:
+        content = read_file(path, SMALL_BYTES)
+    except InputError as error:
+        raise InputError(f"{kind} {error}") from None
+    import tomllib  # only where there is a file; Python 3.10, of workers, lacks it
+
+    try:
+        text = content.decode("utf-8")
+        return tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        # Not UTF-8, not TOML, or nested too deeply.
+        raise InputError(
+            f"not valid TOML: {error}", where=f"{kind} {path}", file=path
+        ) from None
+
+
 def read_tail(path: AnyPath, most: int) -> bytes:
     """The last ``most`` bytes of a regular file, or all of it. Raises as `read_file`
     does.
