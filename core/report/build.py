@@ -88,13 +88,13 @@ def report_on(
     completion = completion_mask(sequences, len(sequences))
     completion_tokens = np.count_nonzero(completion)
     explained = _why(session, labels) if why else None
-    reports: list[PairReport] = []
+    reports = []
     for a, b in labels:
         pair = make_pair(session, a, b)
         report = report_on_pair(pair, scope, limits, splits)
-        if why:
-            report = with_pair_answer(session, report)
         reports.append(report)
+    if why:
+        reports = [with_pair_answer(session, report) for report in reports]
     return SessionReport(
         session=session.name,
         title=manifest.title,

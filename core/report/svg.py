@@ -119,20 +119,23 @@ def histogram(
     up = Axis(y_label, -end, end, unsigned=True)
     upper_bins = _bins(across, up, edges, above)
     lower_bins = _bins(across, up, edges, -below)
-    upper_name, lower_name = names
-    style = "cx-strong cx-small"
-    name_x = LEFT + 6
-    lower_name_y = HEIGHT - BOTTOM - 6
     body = [
         f'<path class="cx-up" d="{upper_bins}"/>',
         f'<path class="cx-down" d="{lower_bins}"/>',
         zero_line(up),
-        text(name_x, TOP + 12, upper_name, style),
-        text(name_x, lower_name_y, lower_name, style),
+        _names_of_sides(*names),
         *uprights(across, marks),
     ]
     shapes = "".join(body)
     return frame(across, up, shapes, title, description)
+
+
+def _names_of_sides(upper: str, lower: str) -> str:
+    """What counts upwards and downwards, in the corners at the left."""
+    style = "cx-strong cx-small"
+    x = LEFT + 6
+    lower_y = HEIGHT - BOTTOM - 6
+    return text(x, TOP + 12, upper, style) + text(x, lower_y, lower, style)
 
 
 def _bins(across: Axis, up: Axis, edges: Array, values: Array) -> str:

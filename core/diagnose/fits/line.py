@@ -104,10 +104,6 @@ def fit_line(shared: Shared, sequence: Array | None = None) -> FittedLine | None
     explained = 0.0
     if gap > 0:
         explained = 1 - rest / gap
-    apart = 0.0
-    if rest > _NOTHING_LEFT * xx:
-        rest_by_group = _rest_by_group(sums, groups)
-        apart = 1 - rest_by_group / rest
     scaled = y / slope
     bend, bend_z = _bend(x, scaled, shared)
     relative_gap = max(gap, 0) / xx
@@ -119,7 +115,7 @@ def fit_line(shared: Shared, sequence: Array | None = None) -> FittedLine | None
         error=slope * _relative_error(sums, xx, yy),
         r2=squared_xy / (xx * yy),
         explained=explained,
-        apart=apart,
+        apart=_apart(sums, groups, rest, xx),
         bend=bend,
         bend_z=bend_z,
         uneven=_uneven(sums, shared, groups),
@@ -131,10 +127,14 @@ def _total(values: Array) -> float:
     return float(values.sum())
 
 
-def _rest_by_group(sums: _RowSums, groups: Array) -> float:
-    """What is left of the squared gap after one slope for each group."""
+def _apart(sums: _RowSums, groups: Array, rest: float, xx: float) -> float:
+    """The share of ``rest``, what one slope leaves of the squared gap, that one slope
+    for each group takes away.
+    """
+    if rest <= _NOTHING_LEFT * xx:
+        return 0.0
     by_group = sums.of_groups(groups)
-    return _total(by_group.rest)
+    return 1 - _total(by_group.rest) / rest
 
 
 def _sums(x: Array, y: Array) -> _RowSums:
