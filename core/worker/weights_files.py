@@ -21,7 +21,16 @@ from logdrift.core.worker.weights_map import weight_files
 
 Tensor = Any
 
-FLOATS = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+UNITS = {
+    torch.bfloat16: 2.0**-8,
+    torch.float16: 2.0**-11,
+    torch.float32: 2.0**-24,
+    torch.float64: 2.0**-53,
+}
+"""The largest relative error of rounding to a dtype once: half the step from 1 to the
+next number.
+"""
+FLOATS = tuple(UNITS)
 _BLOCK = 1 << 24
 
 
@@ -93,9 +102,10 @@ def difference(loaded: Tensor, expected: Tensor) -> tuple[float, float]:
     energy = 0.0
     differing = 0.0
     for x, y in _blocks(loaded, expected):
-        gap = x.double() - y.double()
-        gap_energy += _energy(gap)
-        energy += _energy(y.double())
+        wide = y.double()
+        gap = x.double() - wide
+        gap_energy += energy_of(gap)
+        energy += energy_of(wide)
         both_nan = x.isnan() & y.isnan()
         differs = (x != y) & ~both_nan
         differing += float(differs.sum())
@@ -107,7 +117,8 @@ def difference(loaded: Tensor, expected: Tensor) -> tuple[float, float]:
     return relative_energy**0.5, share
 
 
-def _energy(values: Tensor) -> float:
+def energy_of(values: Tensor) -> float:
+    """The squared L2."""
     return float(values.square().sum())
 
 

@@ -4,7 +4,7 @@ x W^T for inputs that we choose.
 A kernel may check nothing of what it is given, and die of it or write beyond its
 memory. So `matrix_of` takes the sizes from the module itself, never from a tensor on
 disk, and refuses every module that does not say them; the caller compares them with the
-files before anything is fed (`logdrift.core.worker.weights_read`).
+files before anything is fed (`logdrift.core.worker.weights_asked`).
 
 Three kinds of rows go through each module at once.
 
@@ -37,12 +37,15 @@ from typing import Any
 
 import torch
 
+from logdrift.core.worker.weights_files import UNITS
+
 Tensor = Any
 
 ROWS = 16
 SEED = 20
 LIMIT = 1.0
-UNITS = {torch.bfloat16: 2.0**-8, torch.float16: 2.0**-11, torch.float32: 2.0**-24}
+_DTYPES = (torch.bfloat16, torch.float16, torch.float32)
+"""Dtypes of rows that modules take."""
 _TF32 = 2.0**-11
 _DOUBLED = 4.0
 """Units by which the doubled rows may be off: four roundings in a row, where a bias is
@@ -136,12 +139,12 @@ def matrix_of(module: Any, tensor: Tensor, dtype: Any) -> Matrix:
             "its module does not say how many numbers it takes and gives"
         )
     input_dtype = getattr(module, "params_dtype", dtype)
-    if input_dtype not in UNITS:
+    if input_dtype not in _DTYPES:
         raise CannotProbeError(
             "its module does not say in which precision it takes its input"
         )
     matrix = Matrix(inputs, outputs, input_dtype)
-    is_plain = tensor.ndim == 2 and tensor.dtype in UNITS
+    is_plain = tensor.ndim == 2 and tensor.dtype in _DTYPES
     if is_plain:
         _check_agrees(matrix, tensor)
     return matrix
