@@ -143,12 +143,15 @@ def test_scores_alone_do_not_say_where_the_prompt_ends(tmp_path: Path) -> None:
 
 
 def test_prompt_logprobs_alone_do_not_name_the_first_id(tmp_path: Path) -> None:
-    file = made.lines(tmp_path / "a.jsonl", [made.scored_prompt(draw(1), ids=False)])
-    with pytest.raises(
-        InputError,
-        match=r"do not name the first id: ask vLLM with \"return_token_ids\"",
-    ):
-        imported(tmp_path, str(file))
+    one = draw(1)
+    file = made.lines(tmp_path / "a.jsonl", [made.scored_prompt(one, ids=False)])
+    session, notes = imported(tmp_path, str(file))
+    assert session.sequences.token_ids.tolist() == one.ids[1:]
+    numbers = np.asarray(one.logprobs[1:], np.float32)
+    np.testing.assert_array_equal(
+        session.capture("a/recorded").logprob.whole(), numbers
+    )
+    assert any("begins with its second token" in note for note in notes)
 
 
 @pytest.mark.parametrize("max_tokens", [2, 5])

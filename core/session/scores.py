@@ -100,6 +100,25 @@ def first_rows(scores: Scores, length: int) -> Scores:
     )
 
 
+def later_rows(scores: Scores, start: int) -> Scores:
+    """The entries of the tokens from ``start`` on, as views, without versions."""
+    rows = slice(start, None)
+    entropy = scores.entropy
+    if entropy is not None:
+        entropy = entropy[rows]
+    nan = scores.nan
+    if nan is not None:
+        nan = nan[rows]
+    return Scores(
+        logprob=scores.logprob[rows],
+        rank=scores.rank[rows],
+        top_ids=scores.top_ids[rows],
+        top_logprobs=scores.top_logprobs[rows],
+        entropy=entropy,
+        nan=nan,
+    )
+
+
 def part_tensors(scores: Sequence[Scores], width: int) -> dict[str, Array]:
     """The tensors of a capture's part: the rows of every sequence, with alternatives
     filled up to ``width`` columns.

@@ -39,7 +39,7 @@ def captures_of(files: Sequence[str], context: ImportContext) -> Iterator[_Recor
     """Each file and its records; ``NAME=FILE`` or ``FILE`` each. Raises InputError for
     a name that is taken, and a file without answers.
     """
-    for name, path in _named(files):
+    for name, path in named_files(files):
         of_file = _records(path, name, context)
         records = list(of_file)
         if not records:
@@ -50,7 +50,10 @@ def captures_of(files: Sequence[str], context: ImportContext) -> Iterator[_Recor
         yield path, records
 
 
-def _named(files: Sequence[str]) -> Iterator[tuple[str, Path]]:
+def named_files(files: Sequence[str]) -> Iterator[tuple[str, Path]]:
+    """The capture's name and the path of each, ``NAME=FILE`` or ``FILE``. Raises
+    InputError for a name that is taken.
+    """
     names: set[str] = set()
     for file in files:
         name, equals, path = file.rpartition("=")

@@ -15,11 +15,11 @@ from logdrift.core.session.importers.place import in_file
 
 _ZIP = b"PK\x03\x04"
 _MAGIC = (
-    (b"PAR1", "a parquet file"),
     (b"\x28\xb5\x2f\xfd", "compressed with zstd"),
     (b"\x1f\x8b", "compressed with gzip"),
     (b"\x93NUMPY", "an array of NumPy"),
 )
+_PARQUET = b"PAR1"
 _PICKLES = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 EXPORT = (
     "write token ids and log-probabilities as jsonl where the file was made"
@@ -49,6 +49,12 @@ def refuse_binary(path: Path) -> None:
         raise place.error(
             "is a pickle, which runs code when it is loaded, so it is not opened",
             EXPORT,
+        )
+    if start.startswith(_PARQUET):
+        raise place.error(
+            "is a parquet file",
+            "import it as miles, where miles' dashboard wrote it; else convert it to"
+            " jsonl (docs/import.md)",
         )
     for magic, kind in _MAGIC:
         if start.startswith(magic):

@@ -61,6 +61,20 @@ FORMATS: tuple[Format, ...] = (
         "logdrift.core.capture.torch_dumps",
     ),
     Format(
+        "miles",
+        "slime and miles dumps",
+        "rollouts that miles' dashboard keeps, dashboard_columns/rollout_N.parquet, or"
+        " the folder; needs pyarrow",
+        f"{_HERE}.miles_columns",
+    ),
+    Format(
+        "megatron",
+        "Megatron's ranks",
+        "log-probabilities of a Megatron model alone, rank_N.json of miles'"
+        " run_megatron; NAME=FOLDER, one capture each, all ranks put together",
+        f"{_HERE}.megatron",
+    ),
+    Format(
         "jsonl",
         "JSONL",
         "one sequence a line, with any number of captures",

@@ -4,18 +4,18 @@ who scored the same ids.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from logdrift.core.errors import InputError
-from logdrift.core.session.importers.answer_files import captures_of
 from logdrift.core.session.importers.answer_records import UNKNOWN_ID
 from logdrift.core.session.importers.notes import Notes
-from logdrift.core.session.importers.records import ImportContext, Record
-from logdrift.core.session.scores import IdArray, first_rows
+from logdrift.core.session.importers.records import Record
+from logdrift.core.session.scores import IdArray, first_rows, later_rows
 
 _ORDER = (
     "%s has its answers in another order than %s: they are joined by their token ids"
@@ -28,17 +28,20 @@ _UNBOUNDED = (
     "{n} {sequence does|sequences do} not say where the prompt ends: all tokens count"
     " as completion"
 )
+_NAMELESS = (
+    "{n} {sequence begins|sequences begin} with {its|their} second token: no file names"
+    " the first one (vLLM does with return_token_ids)"
+)
 
 
-def side_by_side(files: Sequence[str], context: ImportContext) -> list[Record]:
-    """The records of files of answers, ``NAME=FILE`` or ``FILE`` each: the same
-    sequences in every file.
+def side_by_side(
+    captures: Iterator[tuple[Path, list[Record]]], notes: Notes
+) -> list[Record]:
+    """The records of files, one capture each: the same sequences in every file.
 
-    Raises InputError for a name that is taken, a file without answers, and sequences
-    that are not the same.
+    Raises InputError for sequences that are not the same, and what reading the files
+    raises.
     """
-    notes = context.notes
-    captures = captures_of(files, context)
     start = next(captures, None)
     if start is None:
         return []
@@ -251,12 +254,33 @@ def _settled(record: Record, notes: Notes) -> Record:
     """
     if record.problem is not None:
         raise record.problem
-    if UNKNOWN_ID in record.token_ids[:1]:
-        raise record.place.error(
-            "prompt_logprobs do not name the first id",
-            'ask vLLM with "return_token_ids": true, or give the answers of the server'
-            " that generated as well",
-        )
     if not record.bounded:
         notes.count(_UNBOUNDED)
+    if UNKNOWN_ID in record.token_ids[:1]:
+        notes.count(_NAMELESS)
+        return _from_second(record)
     return record
+
+
+def _from_second(record: Record) -> Record:
+    """The record without its first token, whose id is not known. Raises InputError
+    where there is no other.
+    """
+    if len(record.token_ids) < 2:
+        raise record.place.error(
+            "names no token id", 'ask vLLM with "return_token_ids": true'
+        )
+    captures = {}
+    for name, scores in record.captures.items():
+        captures[name] = later_rows(scores, 1)
+    behind = slice(1, None)
+    roles = record.roles
+    if roles is not None:
+        roles = roles[behind]
+    return replace(
+        record,
+        token_ids=record.token_ids[behind],
+        prompt_length=max(0, record.prompt_length - 1),
+        captures=captures,
+        roles=roles,
+    )

@@ -4,6 +4,7 @@ capture a file.
 
 from __future__ import annotations
 
+from logdrift.core.session.importers.answer_files import captures_of
 from logdrift.core.session.importers.job import ImportJob, session_of_records
 from logdrift.core.session.importers.join import side_by_side
 from logdrift.core.session.importers.records import ImportContext
@@ -18,5 +19,6 @@ def guess(start: Start) -> bool:
 def run(job: ImportJob) -> tuple[str, ...]:
     """Make the session of all files, joined by ids."""
     context = ImportContext()
-    records = side_by_side(job.files, context)
+    captures = captures_of(job.files, context)
+    records = side_by_side(captures, context.notes)
     return session_of_records(job, records, context)
