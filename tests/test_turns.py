@@ -15,7 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from logdrift.cli.main import main
-from logdrift.core.compare.groups import BEYOND, TokenGroup
+from logdrift.core.compare.groups import (
+    BEYOND,
+    GroupedTokens,
+    TokenGroup,
+    grouped_tokens,
+)
 from logdrift.core.compare.matrix import matrix_cell, matrix_metrics
 from logdrift.core.compare.metric import metric
 from logdrift.core.compare.pair import Pair, make_pair
@@ -267,6 +272,12 @@ def test_what_a_session_does_not_know_is_none(tmp_path: Path) -> None:
     assert buckets.by_role is None
     assert buckets.by_version is None
     assert buckets.by_lag is None
+
+
+def test_without_tokens_there_is_no_group(pair: Pair) -> None:
+    nothing = np.zeros(pair.tokens, np.bool_)
+    groups = grouped_tokens(pair, nothing)
+    assert groups == GroupedTokens((), (), (), ())
 
 
 def test_a_limit_names_a_group(pair: Pair) -> None:

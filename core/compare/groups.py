@@ -101,7 +101,7 @@ class _Tokens:
         order = np.argsort(own_places, kind="stable")
         found, starts = np.unique(own_places[order], return_index=True)
         groups = []
-        ends = np.append(starts[1:], len(order))
+        ends = np.append(starts, len(order))[1:]
         for place, start, end in zip(found, starts, ends, strict=True):
             if place >= 0:
                 group = self._group(names[place], order[start:end])
