@@ -17,6 +17,7 @@ from typing import Any
 
 from tests.recompute_files import RECORDED, Files, Padded, Pair, firsts, main_capture
 from tests.recompute_gaps import decomposition, floor
+from tests.recompute_groups import by_turn
 from tests.recompute_intervals import intervals
 from tests.recompute_limits import thresholds
 from tests.recompute_numbers import (
@@ -84,6 +85,11 @@ def buckets(pair: Pair, scope: str, at: Sequence[int]) -> dict[str, Any]:
             if entropy is None
             else divide([(entropy[i], pair.delta[i]) for i in known], ENTROPY_EDGES)
         ),
+        "by_turn": by_turn(pair, at),
+        # The sample and the made sessions know neither roles nor versions.
+        "by_role": None,
+        "by_version": None,
+        "by_lag": None,
     }
 
 
@@ -350,7 +356,11 @@ def report_capture(info: Mapping[str, Any]) -> dict[str, Any]:
         "tokens",
         "status",
     )
-    facts = Padded({"told": [], **info["facts"]}) if info["facts"] is not None else None
+    facts = (
+        Padded({"told": [], "probed": [], **info["facts"]})
+        if info["facts"] is not None
+        else None
+    )
     return {name: info[name] for name in names} | {
         "failure": info.get("failure"),
         "facts": facts,
