@@ -409,7 +409,8 @@ async def test_help_names_every_command(folder: Path) -> None:
         assert isinstance(window, TextScreen)
         shown = " ".join(window.text_to_save().split())
         for command in COMMANDS:
-            assert " ".join(command.help.split()) in shown
+            if command.action != "command_line":  # its key goes to places here
+                assert " ".join(command.help.split()) in shown
         await pilot.press("q")
         await until(pilot, lambda: app.screen is screen)
 

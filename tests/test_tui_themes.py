@@ -610,7 +610,8 @@ async def test_help_starts_with_what_has_the_focus() -> None:
                 assert SCOPE_TITLES[scope] not in titles  # type: ignore[index]
             words = " ".join(shown.split())
             for command in COMMANDS:
-                assert " ".join(command.help.split()) in words
+                if command.action != "command_line":  # its key goes to places here
+                    assert " ".join(command.help.split()) in words
             await pilot.press("escape")
             await until(pilot, lambda: isinstance(app.screen, ExplorerScreen))
 
