@@ -42,6 +42,7 @@ from tests.monkey_ways import WAYS
 from tests.monkey_world import (
     REPOSITORY,
     SAMPLE,
+    TYPED,
     Found,
     make_twins,
     make_world,
@@ -68,31 +69,6 @@ STOPPING = frozenset({"ctrl+q"})
 KEYS = sorted({key for command in COMMANDS for key in command.keys} - STOPPING)
 LEAVING = ("enter", "escape", "q", "enter", "escape")
 LEAVES = frozenset({"back", "cancel", "leave"})
-TYPED = (
-    "~a",
-    "~nosuch/x",
-    "x" * 256,
-    "y" * 5000,
-    "a/" * 3000,
-    "\udcff\udc80",
-    "nul\0byte",
-    "\x1b[31m",
-    "é" * 200,
-    "../..",
-    "",
-    "3:1",
-    "#30010",
-    "#99999999999999999999",
-    ">",
-    "*",
-    "9" * 40,
-    "out.csv",
-    "out.txt",
-    "/proc/self/mem",
-    "1e30",
-    "-1",
-    "nan",
-)
 
 
 class WatchedApp(LogdriftApp):

@@ -22,6 +22,32 @@ from tests.made_sessions import capture, write_session
 REPOSITORY = Path(__file__).resolve().parent.parent
 SAMPLE = "sample"
 """The session that every world has, and the same again."""
+TYPED = (
+    "~a",
+    "~nosuch/x",
+    "x" * 256,
+    "y" * 5000,
+    "a/" * 3000,
+    "\udcff\udc80",
+    "nul\0byte",
+    "\x1b[31m",
+    "é" * 200,
+    "../..",
+    "",
+    "3:1",
+    "#30010",
+    "#99999999999999999999",
+    ">",
+    "*",
+    "9" * 40,
+    "out.csv",
+    "out.txt",
+    "/proc/self/mem",
+    "1e30",
+    "-1",
+    "nan",
+)
+"""What is typed or pasted into lines: names, places and numbers, sound and unsound."""
 
 
 @dataclass
