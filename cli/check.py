@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from logdrift.cli import flags
 from logdrift.core.words import VERDICTS
 
 if TYPE_CHECKING:
+    from logdrift.core.compare.pairs import PairLabels
     from logdrift.core.report.check import MeasuredSession, Result
+    from logdrift.core.session.reader import Session
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,7 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         dest="highest",
         help=(
             "the metric may be at most this, e.g. mae=0.03, k3=0.001,"
-            " ci95.mae.high=0.03; may be given again"
+            " ci95.mae.high=0.03, or by a framework's name for it:"
+            " rollout_probs_diff_mean=0.005; may be given again"
         ),
     )
     parser.add_argument(
@@ -42,6 +46,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         dest="lowest",
         help=(
             "the metric must be at least this, e.g. same_top1=0.98; may be given again"
+        ),
+    )
+    parser.add_argument(
+        "--baseline",
+        metavar="SESSION",
+        type=Path,
+        help=(
+            "an earlier session: MAE and k3 may not be worse than there, beyond noise"
+        ),
+    )
+    parser.add_argument(
+        "--exact",
+        action="store_true",
+        help=(
+            "every token must have the same bits on both sides, and in a third capture"
+            " of it where there is one"
         ),
     )
     parser.add_argument(
@@ -69,6 +89,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="accept a session that is not finished or has a failed capture",
     )
     parser.add_argument(
+        "--junit", metavar="FILE", type=Path, help="write JUnit XML too"
+    )
+    parser.add_argument(
+        "--sarif", metavar="FILE", type=Path, help="write SARIF 2.1.0 too"
+    )
+    parser.add_argument(
         "--json",
         action="store_true",
         help="JSON instead of text; broken limits then go to stderr too",
@@ -82,31 +108,78 @@ def run(args: argparse.Namespace) -> int:
     """
     # Imported here: `logdrift --help` and the other commands do without.
     from logdrift.cli.open import find_session
-    from logdrift.core.compare.pair import default_pair, parse_pair
     from logdrift.core.config import load_config, sessions_folder
-    from logdrift.core.report.check import (
-        check_session,
-        measure_session,
-        parse_limits,
-        published_limits,
-    )
+    from logdrift.core.report.asked_limits import parse_limits, published_limits
+    from logdrift.core.report.check import check_session, measure_session
     from logdrift.core.session.reader import open_session
 
     limits = (
         *parse_limits(args.highest, args.lowest),
         *published_limits(args.published, load_config().thresholds),
     )
-    session = open_session(find_session(args.session, sessions_folder(args.sessions)))
-    pairs = [parse_pair(session, text) for text in args.pair]
+    sessions = sessions_folder(args.sessions)
+    session = open_session(find_session(args.session, sessions))
+    baseline = None
+    if args.baseline is not None:
+        baseline = open_session(find_session(args.baseline, sessions))
+    files = {"junit": args.junit, "sarif": args.sarif}
+    _check_files(files, session)
+    pairs = _pairs(session, args.pair)
+    measured = measure_session(session, pairs, args.scope)
+    results = check_session(measured, limits, args.verdict, args.partial)
+    if args.exact:
+        from logdrift.core.report.check_exact import exact_results
+
+        results += exact_results(session, pairs, args.scope)
+    if baseline is not None:
+        from logdrift.core.report.check_baseline import baseline_results
+
+        results += baseline_results(session, baseline, measured.pairs)
+    _write(measured, results, as_json=args.json)
+    _write_files(files, measured, results, session.folder)
+    passed = all(result.ok for result in results)
+    return 0 if passed else 1
+
+
+def _pairs(session: Session, texts: Sequence[str]) -> list[PairLabels]:
+    """The pairs that are asked for, each once; else the usual one."""
+    from logdrift.core.compare.pair import default_pair, parse_pair
+
+    pairs = [parse_pair(session, text) for text in texts]
     default = default_pair(session)
     if not pairs and default is not None:
         pairs = [default]
-    different_pairs = list(dict.fromkeys(pairs))
-    measured = measure_session(session, different_pairs, args.scope)
-    results = check_session(measured, limits, args.verdict, args.partial)
-    _write(measured, results, as_json=args.json)
-    passed = all(result.ok for result in results)
-    return 0 if passed else 1
+    return list(dict.fromkeys(pairs))
+
+
+def _check_files(files: Mapping[str, Path | None], session: Session) -> None:
+    """Refuse (InputError) files that cannot be written, before anything is computed."""
+    from logdrift.core.report.output import check_output
+
+    for file in files.values():
+        if file is not None:
+            check_output(file, session.folder)
+
+
+def _write_files(
+    files: Mapping[str, Path | None],
+    session: MeasuredSession,
+    results: Sequence[Result],
+    folder: Path,
+) -> None:
+    from logdrift.core.report.output import write_output
+
+    junit = files["junit"]
+    if junit is not None:
+        from logdrift.core.report.junit import junit_xml
+
+        write_output(junit, junit_xml(session, results))
+    sarif = files["sarif"]
+    if sarif is not None:
+        from logdrift.core.report.sarif import sarif_log
+        from logdrift.core.report.strict_json import dump
+
+        write_output(sarif, dump(sarif_log(session, results, folder)))
 
 
 def _write(

@@ -313,3 +313,8 @@ def range_text(low: float, high: float | None, *, whole: bool = False) -> str:
     if high - low <= 1:
         return f"{int(low):,}"
     return f"{int(low):,} to {int(high) - 1:,}"
+
+
+def all_digits(value: float) -> str:
+    """A float32 in as many digits as give it again: nine."""
+    return f"{value:.9g}"

@@ -20,14 +20,9 @@ from logdrift.core.compare.limits import Limit
 from logdrift.core.compare.measured import MeasuredPair
 from logdrift.core.compare.published import PUBLISHED
 from logdrift.core.errors import InputError
+from logdrift.core.report.asked_limits import parse_limits, published_limits
 from logdrift.core.report.build import build_report
-from logdrift.core.report.check import (
-    MeasuredSession,
-    check_session,
-    parse_limits,
-    published_limits,
-    to_json,
-)
+from logdrift.core.report.check import MeasuredSession, check_session, to_json
 from logdrift.core.report.check_document import check_document
 from logdrift.core.report.layout import Canvas
 from logdrift.core.report.paint.text import paint_text

@@ -25,8 +25,9 @@ from logdrift.core.diagnose import diagnose
 from logdrift.core.engines.sglang.answers import fill
 from logdrift.core.engines.vllm.backend import unpack
 from logdrift.core.errors import InputError
+from logdrift.core.report.asked_limits import parse_limits
 from logdrift.core.report.build import report_on, report_pair
-from logdrift.core.report.check import MeasuredSession, check_session, parse_limits
+from logdrift.core.report.check import MeasuredSession, check_session
 from logdrift.core.report.comment import comment
 from logdrift.core.report.forms import html_of
 from logdrift.core.report.layout import Canvas

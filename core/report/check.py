@@ -7,36 +7,29 @@ that is not finished and tokens without a number fail the check, whatever the li
 
 from __future__ import annotations
 
-import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 
 from logdrift.core.compare.decomposition import decompositions
 from logdrift.core.compare.gate import Gate
 from logdrift.core.compare.limits import JudgedLimit, Limit, judge_limits
 from logdrift.core.compare.measured import MeasuredPair, measure_pair
-from logdrift.core.compare.metric import metric, resolve
+from logdrift.core.compare.metric import metric
 from logdrift.core.compare.pair import Scope, default_scope, make_pair
 from logdrift.core.compare.pairs import PairLabels
-from logdrift.core.compare.published import PUBLISHED
-from logdrift.core.errors import InputError
 from logdrift.core.numbers import counted, six_digits
+from logdrift.core.report.asked_limits import GIVEN
 from logdrift.core.report.strict_json import Json
 from logdrift.core.session.reader import Session
 from logdrift.core.words import VERDICTS
 
-Limits = tuple[Limit, ...]
-
 SCHEMA = 1
-GIVEN = "given"
-"""The framework of a limit that was given as a flag."""
 ALWAYS = {"coverage.nan": "nan", "coverage.unscored": "unscored"}
 """What must be 0 where no limit says otherwise, with the code of the gate's reason.
 
 No other number knows these tokens, so every other limit can hold without them.
 """
 
-_USUAL_LEVELS = ("normal", "fault")
 _BEST_FIRST = tuple(VERDICTS)
 _STATES = {
     "running": "it is still being captured: wait for the end",
@@ -81,12 +74,22 @@ def measure_session(
 
 
 @dataclass(frozen=True, slots=True)
+class TokenPlace:
+    """A token: ``position`` in its ``sequence``, both from 0."""
+
+    sequence: int
+    position: int
+    token_id: int
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
     """One line of the check. ``pair`` is ``A:B``, None for the session; ``reason`` is
     None where it is ok.
 
     ``value``, ``min`` and ``max`` are numbers, or words for the metrics ``verdict`` and
-    ``state``.
+    ``state``. ``note`` says more of the number, whether it is ok or not; ``token`` is
+    the one that the result is about.
     """
 
     pair: str | None
@@ -98,122 +101,8 @@ class Result:
     reason: str | None
     framework: str | None = None
     name: str | None = None
-
-
-def parse_limits(highest: Sequence[str], lowest: Sequence[str]) -> Limits:
-    """Limits of ``--max`` and ``--min`` texts METRIC=VALUE, in that order.
-
-    Both sides of one metric are one limit. InputError for an unknown metric (naming the
-    nearest), a value that is not finite, a limit given twice and a minimum above
-    its maximum.
-    """
-    high = _values("--max", highest)
-    low = _values("--min", lowest)
-    paths = dict.fromkeys([*high, *low])
-    for path in paths:
-        if path not in high or path not in low:
-            continue
-        if low[path] > high[path]:
-            raise InputError(
-                f"{path}: the minimum {low[path]:g} is above the maximum {high[path]:g}"
-            )
-    limits = [_limit_of_flags(path, low, high) for path in paths]
-    return tuple(limits)
-
-
-def _limit_of_flags(
-    path: str, low: Mapping[str, float], high: Mapping[str, float]
-) -> Limit:
-    return Limit(
-        framework=GIVEN,
-        name=path,
-        metric=path,
-        low=low.get(path),
-        high=high.get(path),
-        level="own",
-        meaning="",
-        source="",
-        scope=None,
-    )
-
-
-def _values(flag: str, texts: Sequence[str]) -> dict[str, float]:
-    """The values of METRIC=VALUE texts by the path of the metric."""
-    values: dict[str, float] = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not equals:
-            raise InputError(
-                f"{flag} {text}: write METRIC=VALUE, for example {flag} mae=0.03"
-            )
-        path = resolve(name)
-        limit = _number(value)
-        if limit is None:
-            raise InputError(
-                f"{flag} {text}: {value.strip() or 'nothing'} is not a finite number"
-            )
-        if path in values:
-            raise InputError(f"{flag} {path} is given twice: give one limit")
-        values[path] = limit
-    return values
-
-
-def _number(text: str) -> float | None:
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    if math.isfinite(value):
-        return value
-    return None
-
-
-def published_limits(names: Sequence[str], own: Sequence[Limit]) -> Limits:
-    """The limits that `--published` NAMES mean; ``own`` are those of the config file.
-
-    A framework's name (case and hyphens do not matter) or ``all`` means what these call
-    normal or a fault; ``mine`` means ``own``. Limits that hold only where trainer and
-    engine are bitwise equal have to be asked for, as ``exact``, or by the name of a
-    framework that has no other. InputError for an unknown name, and for ``mine`` where
-    there are none.
-    """
-    limits: list[Limit] = []
-    for name in names:
-        limits += _named(name, own)
-    return tuple(dict.fromkeys(limits))
-
-
-def _named(name: str, own: Sequence[Limit]) -> Sequence[Limit]:
-    plain = _plain(name)
-    if plain == "mine":
-        if not own:
-            raise InputError(
-                "--published mine: the config file has no limits: write [[thresholds]]"
-                " in it"
-            )
-        return own
-    limits = _published_by(plain)
-    if not limits:
-        frameworks = [limit.framework for limit in PUBLISHED]
-        known = ", ".join(dict.fromkeys(frameworks))
-        raise InputError(f"--published {name}: use all, exact, mine or one of {known}")
-    exact = [limit for limit in limits if limit.level == "exact"]
-    usual = [limit for limit in limits if limit.level in _USUAL_LEVELS]
-    if plain == "exact":
-        return exact
-    return usual or exact
-
-
-def _published_by(plain: str) -> list[Limit]:
-    """The limits of one framework, or of every one for ``all`` and ``exact``."""
-    if plain in ("all", "exact"):
-        return list(PUBLISHED)
-    return [limit for limit in PUBLISHED if _plain(limit.framework) == plain]
-
-
-def _plain(name: str) -> str:
-    letters = filter(str.isalnum, name.lower())
-    return "".join(letters)
+    note: str | None = None
+    token: TokenPlace | None = None
 
 
 def check_session(
@@ -371,6 +260,9 @@ def _result(pair: MeasuredPair, limit: Limit, limited: Collection[str]) -> Resul
     reason = reason or _lacks(judged, limited)
     framework = None
     name = None
+    note = None
+    if limit.level == "own" and limit.meaning:
+        note = limit.meaning
     if limit.framework != GIVEN:
         framework = limit.framework
         name = limit.name
@@ -384,6 +276,7 @@ def _result(pair: MeasuredPair, limit: Limit, limited: Collection[str]) -> Resul
         reason=reason,
         framework=framework,
         name=name,
+        note=note,
     )
 
 

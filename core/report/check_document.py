@@ -69,6 +69,8 @@ def _result(result: Result) -> Blocks:
     yield TableBlock(_COLUMNS, (row,), cut=True)
     if result.framework:
         yield SentenceBlock(f"{result.framework}: {result.name}", indent=_INDENT)
+    if result.note:
+        yield SentenceBlock(result.note, indent=_INDENT)
     if result.reason:
         yield SentenceBlock(result.reason, indent=_INDENT)
 
@@ -81,7 +83,7 @@ def _value(result: Result) -> str:
         return value.replace("_", " ")
     if value is None:
         return fixed(None)
-    is_count = unit == "tokens"
+    is_count = unit == "tokens" or isinstance(value, int)
     whole = is_count and float(value).is_integer()
     # A count has no decimals.
     if whole:
