@@ -48,9 +48,9 @@ def test_the_table_of_causes_needs_no_session(run_logdrift: Run) -> None:
     )
     assert done.returncode == 0
     assert " 6 other token ids" in done.stdout
-    assert "29 sampling kernel" in done.stdout
+    assert "30 sampling kernel" in done.stdout
     assert "[more than one change]" in " ".join(done.stdout.split())
-    assert len(json.loads(data.stdout)["causes"]) == 30
+    assert len(json.loads(data.stdout)["causes"]) == 31
 
 
 def test_bad_input_is_one_line(run_logdrift: Run, tmp_path: Path) -> None:

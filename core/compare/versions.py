@@ -75,6 +75,11 @@ class TokenVersions:
         lags: Numbers = lag_of_place[self.of_token]
         return lags
 
+    @property
+    def is_single(self) -> bool:
+        """All tokens whose version is known have the same."""
+        return len(self.names) < 2
+
     def in_words(self, position: int) -> str:
         """The version of one token: ``12, 4 behind the newest``."""
         place = int(self.of_token[position])

@@ -143,6 +143,8 @@ EXPLAINED_BY: Mapping[str, frozenset[str]] = {
             "no likeness",
             "common shift",
             "heavy tail",
+            "age of weights",
+            "change of weights",
         )
     ),
 }

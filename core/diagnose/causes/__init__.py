@@ -43,6 +43,7 @@ _IN_ORDER = (
     semantics.TEMPERATURE,
     semantics.PROCESSED,
     model.WEIGHTS,
+    model.STALE,
     model.CONFIG,
     semantics.PADDING,
     numerics.HEAD_DTYPE,

@@ -30,6 +30,31 @@ WEIGHTS = Cause(
     separable=False,
     otherwise=_DIGESTS,
 )
+STALE = Cause(
+    code="stale",
+    group="model",
+    title="sampled with older weights",
+    sentence=(
+        "Tokens were sampled with older weights than those that scored them: the gap"
+        " holds what training changed in between."
+    ),
+    signature=(
+        "Grows with the number of versions that a token's weights were behind, and"
+        " falls where newer weights take over inside a sequence."
+    ),
+    size="0.011 to 0.036 over 30 steps without a sync",
+    source="vime issue 64",
+    link="https://github.com/vllm-project/vime/issues/64",
+    separable=True,
+    otherwise=(
+        "score the same ids with weights of the version that sampled them: what is left"
+        " is the engines' own gap"
+    ),
+    fix=(
+        "send newer weights to the engine more often, or judge the engines by the"
+        " tokens of the newest version (buckets.by_lag.0.mae)"
+    ),
+)
 CONFIG = Cause(
     code="config",
     group="model",

@@ -23,7 +23,13 @@ from logdrift.core.diagnose.needs import (
     tokens,
 )
 from logdrift.core.diagnose.needs import long_sequences as long_sequences_needed
-from logdrift.core.diagnose.signatures import chosen, precision, processed, size
+from logdrift.core.diagnose.signatures import (
+    chosen,
+    older_weights,
+    precision,
+    processed,
+    size,
+)
 from logdrift.core.diagnose.signatures.alignment import alignment
 from logdrift.core.diagnose.signatures.facts import facts
 from logdrift.core.diagnose.signatures.own_list import own_list
@@ -189,6 +195,24 @@ SIGNATURES: tuple[Signature, ...] = (
         needs=(GAPS,),
         support=ROWS,
         units=listed_tokens,
+    ),
+    Signature(
+        name="age of weights",
+        causes=("stale",),
+        judge=older_weights.by_age,
+        needs=(tokens(64),),
+        support=SEQUENCES,
+        units=older_weights.sequences_with_versions,
+        applies=older_weights.has_versions,
+    ),
+    Signature(
+        name="change of weights",
+        causes=("stale",),
+        judge=older_weights.at_changes,
+        needs=(tokens(64),),
+        support=SEQUENCES,
+        units=older_weights.changes,
+        applies=older_weights.has_versions,
     ),
     Signature(
         name="no likeness",

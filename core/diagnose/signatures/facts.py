@@ -13,6 +13,7 @@ from logdrift.core.diagnose.case import Case
 from logdrift.core.diagnose.evidence import Evidence, Number
 from logdrift.core.diagnose.fits import correlation
 from logdrift.core.diagnose.noise import judge_size
+from logdrift.core.diagnose.signatures.older_weights import difference_weighs
 from logdrift.core.diagnose.support import TOKENS
 
 CAUSE_OF = {
@@ -31,7 +32,7 @@ CAUSE_OF = {
     "tokenizer": "ids",
     "weights": "weights",
     "model": "weights",
-    "weight_version": "weights",
+    "weight_version": "stale",
     "quantization": "weights",
     "config": "config",
     "overrides": "config",
@@ -124,6 +125,8 @@ def _weight(case: Case, cause: str, reason: Reason) -> float:
     if reason.code == "boundary":
         return _boundary_weight(case)
     weight = _WEIGHT[reason.severity] * _WEAK.get(reason.code, 1.0)
+    if reason.code == "weight_version":
+        return weight * difference_weighs(case)
     if cause in _KERNELS:
         larger = judge_size(case).verdict == "excess"
         return min(weight, _KERNELS_OF_EXCESS if larger else _KERNELS_AT_MOST)

@@ -24,6 +24,7 @@ from logdrift.core.session.importers.notes import Notes
 from logdrift.core.session.importers.records import Record
 from logdrift.core.session.importers.scored_tokens import ScoredToken, ScoredTokens
 from logdrift.core.session.scores import Scores
+from logdrift.core.session.weight_versions import VersionSpan, VersionSpans
 
 UNKNOWN_ID = -1
 """Stands for an id that a file does not tell, until another file that is joined with it
@@ -72,7 +73,7 @@ class ServerAnswer:
 
     ``unread`` names what the answer holds and nothing here reads; ``remarks`` are
     sentences for notes, with ``%s`` for the capture's name; ``problem`` says what
-    contradicts itself in it.
+    contradicts itself in it. ``versions`` of the weights are those of ``new``.
     """
 
     place: Place
@@ -86,6 +87,7 @@ class ServerAnswer:
     unread: Sequence[str] = ()
     remarks: Sequence[str] = ()
     problem: InputError | None = None
+    versions: VersionSpans | None = None
 
     @property
     def scores_given(self) -> bool:
@@ -189,7 +191,7 @@ def _without_what_the_path_has_not(
         notes.count(_SAMPLED % name)
     else:
         notes.count(_GENERATED % name, sampled)
-    prefill = replace(answer, new=[], new_tokens=[])
+    prefill = replace(answer, new=[], new_tokens=[], versions=None)
     return prefill, True
 
 
@@ -218,7 +220,16 @@ def _scores(answer: ServerAnswer, name: str, notes: Notes) -> Scores:
         rank=ranks_of(ranks, place, "rank"),
         top_ids=top_ids,
         top_logprobs=top_logprobs,
+        versions=_versions(answer),
     )
+
+
+def _versions(answer: ServerAnswer) -> VersionSpans | None:
+    """Those of all tokens: what was given was sampled by nobody here."""
+    if answer.versions is None:
+        return None
+    given = VersionSpan(None, len(answer.given))
+    return (given, *answer.versions)
 
 
 def _rows(answer: ServerAnswer, name: str, notes: Notes) -> list[Row]:

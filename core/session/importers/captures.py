@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from logdrift.core.engines import PATHS
 from logdrift.core.errors import InputError
-from logdrift.core.facts import Batch
+from logdrift.core.facts import Batch, Facts
 from logdrift.core.plan import ROLES, check_backend_name, label_of
 from logdrift.core.session.files import JsonObject
 from logdrift.core.session.importers.flags import joined, told_by_flags
@@ -128,3 +128,20 @@ def _with_facts(
         dtype=dtype,
         facts=facts,
     )
+
+
+_SHOWN_VERSIONS = 8
+
+
+def with_versions(info: CaptureInfo) -> CaptureInfo:
+    """The capture with the fact of which weights its tokens are, where its parts tell
+    and nothing else does: the first versions, separated by commas.
+    """
+    facts = info.facts or Facts()
+    versions: dict[str, None] = {}
+    for part in info.parts:
+        versions |= dict.fromkeys(part.versions)
+    if not versions or facts.weight_version is not None:
+        return info
+    shown = list(versions)[:_SHOWN_VERSIONS]
+    return replace(info, facts=replace(facts, weight_version=",".join(shown)))

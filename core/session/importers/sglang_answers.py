@@ -20,6 +20,7 @@ from logdrift.core.session.importers.scored_tokens import (
     ScoredTokens,
     sglang_tokens,
 )
+from logdrift.core.session.importers.sglang_versions import DEFAULT, answer_versions
 
 _UNREAD = (
     "input_token_ids_logprobs",
@@ -30,8 +31,6 @@ _UNREAD = (
     "routed_experts",
     "hidden_states",
 )
-_DEFAULT_VERSION = "default"
-"""What SGLang calls weights that were never updated."""
 
 
 def scored(place: Place, answer: JsonObject) -> ServerAnswer:
@@ -57,6 +56,7 @@ def scored(place: Place, answer: JsonObject) -> ServerAnswer:
         finish=_finish(reason),
         observed=_observed(meta),
         unread=filled(meta, _UNREAD),
+        versions=answer_versions(meta, len(new), place),
     )
 
 
@@ -137,6 +137,6 @@ def _observed(meta: JsonObject) -> dict[str, Any]:
     version = meta.get("weight_version")
     if isinstance(version, str | int):
         name = str(version)
-        if name != _DEFAULT_VERSION:
+        if name != DEFAULT:
             observed["weight_version"] = name[:100]
     return observed

@@ -14,7 +14,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from logdrift.core.errors import InputError
-from logdrift.core.session.importers.captures import UNKNOWN, captures_of
+from logdrift.core.session.importers.captures import UNKNOWN, captures_of, with_versions
 from logdrift.core.session.importers.fillers import Fillers
 from logdrift.core.session.importers.parts import WrittenParts
 from logdrift.core.session.importers.records import ImportContext, Record
@@ -93,7 +93,7 @@ class _NewSession:
         for name, info in infos.items():
             of_capture = parts[name]
             capture = replace(info, parts=tuple(of_capture))
-            captures.append(capture)
+            captures.append(with_versions(capture))
         return self._manifest(captures, context, given)
 
     def _manifest(
