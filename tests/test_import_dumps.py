@@ -17,7 +17,6 @@ import pytest
 from logdrift.core.errors import InputError
 from logdrift.core.session.importers import guess_format, import_session
 from logdrift.core.session.reader import Session, open_session
-from tests.conftest import REPOSITORY
 
 
 def dump(path: Path, *lines: dict[str, Any]) -> Path:
@@ -368,100 +367,3 @@ def test_the_folder_above_the_steps_names_them(tmp_path: Path) -> None:
             ) as caught:
                 call()
             assert str(tmp_path / "run" / "token_exports") in str(caught.value)
-
-
-# ---- the exporters of docs/import.md
-
-
-class _Tensor(list[Any]):
-    """Nested lists with the one method of a tensor that the exporters use."""
-
-    def tolist(self) -> list[Any]:
-        return list(self)
-
-
-def exporters() -> dict[str, Any]:
-    text = (REPOSITORY / "docs" / "import.md").read_text(encoding="utf-8")
-    code = (
-        text.partition("## From a trainer")[2]
-        .partition("```python\n")[2]
-        .partition("```")[0]
-    )
-    found: dict[str, Any] = {}
-    exec(code, found)
-    return found
-
-
-def test_the_exporter_for_slime_writes_what_is_imported(tmp_path: Path) -> None:
-    samples = [
-        {
-            "tokens": [1, 2, 3, 4],
-            "response_length": 2,
-            "loss_mask": [1, 0],
-            "rollout_log_probs": [-0.5, 0.0],
-        },
-        {
-            "tokens": [5, 6, 7],
-            "response_length": 1,
-            "loss_mask": [1],
-            "rollout_log_probs": [-1.5],
-        },
-    ]
-    exporters()["write_samples"](samples, tmp_path / "a.jsonl")
-    import_session("jsonl", [str(tmp_path / "a.jsonl")], tmp_path / "out")
-    session = open_session(tmp_path / "out")
-    assert logprobs(session, "rollout/recorded") == [
-        None,
-        None,
-        -0.5,
-        None,
-        None,
-        None,
-        -1.5,
-    ]
-    assert session.sequences.prompt_lengths.tolist() == [2, 2]
-
-
-def test_the_exporter_for_verl_takes_the_padding_off(tmp_path: Path) -> None:
-    batch = {
-        "prompts": [[0, 1, 2], [3, 4, 5]],
-        "responses": [[6, 7, 0], [8, 9, 10]],
-        "attention_mask": [[0, 1, 1, 1, 1, 0], [1, 1, 1, 1, 1, 1]],
-        "response_mask": [[1, 1, 0], [1, 0, 1]],
-        "old_log_probs": [[-0.5, -1.0, 0.0], [-2.0, 0.0, -3.0]],
-        "rollout_log_probs": [[-0.25, -1.5, 0.0], [-2.5, 0.0, -3.5]],
-    }
-    data = type(
-        "DataProto",
-        (),
-        {"batch": {key: _Tensor(value) for key, value in batch.items()}},
-    )
-    exporters()["write_batch"](data, tmp_path / "a.jsonl")
-    import_session("jsonl", [str(tmp_path / "a.jsonl")], tmp_path / "out")
-    session = open_session(tmp_path / "out")
-    assert session.sequences.token_ids.tolist() == [1, 2, 6, 7, 3, 4, 5, 8, 9, 10]
-    assert session.sequences.prompt_lengths.tolist() == [2, 3]
-    assert logprobs(session, "trainer/recorded") == [
-        None,
-        None,
-        -0.5,
-        -1.0,
-        None,
-        None,
-        None,
-        -2.0,
-        None,
-        -3.0,
-    ]
-    assert logprobs(session, "rollout/recorded") == [
-        None,
-        None,
-        -0.25,
-        -1.5,
-        None,
-        None,
-        None,
-        -2.5,
-        None,
-        -3.5,
-    ]

@@ -30,6 +30,7 @@ from logdrift.core.capture.recorded import (
     write_recorded,
 )
 from logdrift.core.capture.start import interpreter_of, run_prepare
+from logdrift.core.capture.text_dumps import notes_on
 from logdrift.core.digests import (
     config_digest,
     limited_weights_digest,
@@ -86,6 +87,9 @@ def create_session(
     """
     _check_folder(folder)
     prompts = read_prompts(plan.prompts_file, plan.texts, plan.final_turn)
+    notes = notes_on(prompt.dump for prompt in prompts if prompt.dump is not None)
+    for note in notes:
+        say(f"note: {note}")
     plan = _with_paths(plan, prompts, say)
     recorded = recorded_of(prompts)
     if recorded is not None:
@@ -100,6 +104,7 @@ def create_session(
     for spec, own_model in own_models:
         check_own_vocabulary(spec, own_model, largest_id)
     manifest = _manifest(plan, model, prepared, prompts)
+    manifest = replace(manifest, notes=notes)
     trust.remember(manifest)
     with _whole_or_nothing(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -362,7 +367,8 @@ def _write_recorded(
     """Write the capture that the prompts hold; the manifest with it."""
     info = write_recorded(folder, recorded, plan.part_sequences)
     captures = (info, *manifest.captures)
-    return replace(manifest, captures=captures, notes=recorded.notes)
+    notes = (*manifest.notes, *recorded.notes)
+    return replace(manifest, captures=captures, notes=notes)
 
 
 def add_backends(folder: Path, specs: Sequence[BackendSpec]) -> None:

@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
+from logdrift.core.capture.text_dumps import DumpedText
 from logdrift.core.errors import Place
 
 Ending = Literal["answer", "continue", "closed"]
 """How a conversation ends as a prompt: with the assistant's turn opened, with its last
 message left open to be continued, or just as the template closes it.
 """
-_NOT_FOR_TOKENIZERS = ("told", "logprobs")
+_NOT_FOR_TOKENIZERS = ("told", "logprobs", "dump")
 """Fields that a worker, which makes ids of prompts, does not need."""
 
 
@@ -27,7 +28,7 @@ class Prompt:
     ``ending`` is None where the line does not say how its conversation ends. ``told``
     are the facts of how the completion was sampled, and ``logprobs`` what was recorded
     then, in nats: one entry for each id, or for each of the completion, as they stand
-    in the line.
+    in the line. ``dump`` is the line of another tool that it was read from.
     """
 
     place: Place
@@ -42,6 +43,7 @@ class Prompt:
     mask: tuple[int, ...] | None = None
     told: Mapping[str, Any] = field(default_factory=dict)
     logprobs: tuple[Any, ...] | None = None
+    dump: DumpedText | None = None
 
     @property
     def has_completion(self) -> bool:

@@ -3,7 +3,8 @@
 A line has one of three forms, each with keys of its own (`KEYS`). Every key is used or
 refused by name: a line never means less than it says. A known key whose value is null
 counts as not given. A line with a completion may also tell how it was sampled
-(`logdrift.core.told.TELLABLE`).
+(`logdrift.core.told.TELLABLE`). Lines of text that other tools write are known by their
+keys (`logdrift.core.capture.text_dumps`).
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from logdrift.core.capture.prompt_messages import (
     template_kwargs_of,
     tools_of,
 )
+from logdrift.core.capture.text_dumps import dumped_text
 from logdrift.core.errors import InputError, Place
 from logdrift.core.keys import NOT_HERE, near_key, nearest
 from logdrift.core.plan import SamplingSpec
@@ -71,7 +73,18 @@ def parse_line(line: bytes, place: Place) -> Prompt:
         raise place.error("nested too deeply", _A_LINE) from None
     except ValueError:  # JSON, but a number of thousands of digits
         raise place.error("a number in it is too long", _A_LINE) from None
-    return _prompt(value, place)
+    return prompt_of(value, place)
+
+
+def prompt_of(value: Any, place: Place) -> Prompt:
+    """The prompt that a line gives, whose text may be a dump of another tool. Raises
+    InputError.
+    """
+    dump = dumped_text(value, place)
+    if dump is None:
+        return _prompt(value, place)
+    prompt = _prompt(dump.line, place)
+    return replace(prompt, dump=dump)
 
 
 def _object(pairs: list[tuple[str, Any]], place: Place) -> dict[str, Any]:

@@ -1,5 +1,5 @@
-"""Prompt files: JSONL with one prompt a line, checked before any tokenizer, engine or
-disk is touched.
+"""Prompt files: JSONL with one prompt a line, or TRL's completions as parquet. They are
+checked before any tokenizer, engine or disk is touched.
 
 `logdrift.core.capture.prompt_lines` says what a line may hold. Prompts with a
 completion (ids with a prompt length, or a text after the prompt) are scored as they
@@ -13,9 +13,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from logdrift.core.capture.prompt import Ending, Prompt, check_text
-from logdrift.core.capture.prompt_lines import FORMS, parse_line
+from logdrift.core.capture.prompt_lines import FORMS, parse_line, prompt_of
+from logdrift.core.capture.text_dumps import parquet_lines
 from logdrift.core.errors import InputError, Place
 from logdrift.core.session.files import DOCUMENT_BYTES, read_file
+from logdrift.core.session.importers.parquet_rows import is_parquet
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
@@ -84,6 +86,8 @@ def _with_ending(prompt: Prompt, final_turn: Ending | None) -> Prompt:
 
 def _read_file(path: Path) -> list[Prompt]:
     file = Place(f"prompts {path}", field="prompts.file", file=str(path))
+    if is_parquet(path):
+        return _read_parquet(path, file)
     try:
         data = read_file(path, DOCUMENT_BYTES)
     except (FileNotFoundError, NotADirectoryError):
@@ -104,4 +108,15 @@ def _read_file(path: Path) -> list[Prompt]:
             prompts.append(parse_line(line, place))
     if not prompts:
         raise file.error("the file holds no prompt", f"a line is {FORMS}")
+    return prompts
+
+
+def _read_parquet(path: Path, file: Place) -> list[Prompt]:
+    """The prompts of TRL's completions."""
+    prompts: list[Prompt] = []
+    for place, row in parquet_lines(path):
+        there = replace(place, field=f"prompts[{len(prompts)}]")
+        prompts.append(prompt_of(row, there))
+    if not prompts:
+        raise file.error("the file holds no row", "give one with prompt and completion")
     return prompts

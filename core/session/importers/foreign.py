@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 from logdrift.core.errors import Place
 from logdrift.core.session.files import JsonObject
-from logdrift.core.session.importers.binary import EXPORT
 from logdrift.core.session.importers.columns import is_real
 
 LINE_KEYS = (
@@ -127,10 +126,13 @@ def _refuse_text(data: JsonObject, place: Place) -> None:
         return
     names = ", ".join(texts)
     raise place.error(
-        f"holds text ({names}) and no token ids or log-probabilities, so"
-        " there is nothing to compare: verl's rollout_data_dir and TRL's completions"
-        " are such dumps. Switch log-probabilities on (verl:"
-        f" actor_rollout_ref.rollout.calculate_log_probs=True) and {EXPORT}"
+        f"holds text ({names}) and no token ids or log-probabilities, so there is"
+        " nothing to compare: verl's rollout_data_dir, TRL's completions and AReaL's"
+        " rollouts are such dumps",
+        "take it as prompts with logdrift capture --prompts, which makes ids anew, or"
+        " write ids and log-probabilities where the trainer has them (verl:"
+        " actor_rollout_ref.rollout.calculate_log_probs=True; docs/import.md, From a"
+        " trainer)",
     )
 
 
