@@ -20,7 +20,7 @@ from logdrift.core.diagnose import diagnose
 from logdrift.core.facts import Facts
 from logdrift.core.report.usual import in_words
 from logdrift.core.session.layout import CaptureInfo
-from logdrift.core.session.reader import open_session
+from logdrift.core.session.reader import Session, open_session
 from tests.made_sessions import FACTS, capture, write_session
 from tests.planted.made import draw, made, noise, same
 
@@ -106,6 +106,51 @@ def test_where_the_number_stands(
     assert (answer.standing, answer.assumed) == (standing, False)
     assert words in answer.sentence
     assert answer.sentence.endswith(".") and ".." not in answer.sentence
+
+
+BFLOAT16 = {"dtype": "bfloat16", "head_dtype": "bfloat16", "logits_dtype": "bfloat16"}
+
+
+def against_a_reference(folder: Path, size: float) -> Session:
+    """Both sides as far from a float32 reference, for bfloat16 of one model."""
+    sides = {"reference": same, "trainer": noise(size, 1), "rollout": noise(size, 2)}
+    float32 = dict.fromkeys(BFLOAT16, "float32")
+    facts = {"reference": float32, "trainer": BFLOAT16, "rollout": BFLOAT16}
+    return made(folder, draw(), sides, facts=facts)
+
+
+def repeated(folder: Path, size: float) -> Session:
+    """A side that differs from its own repeat as much as from the other side."""
+    rng = np.random.default_rng(5)
+    scores = rng.uniform(-6, -1, (12, 80))
+    captures = []
+    for label in ("trainer/prefill", "rollout/prefill", "rollout/prefill#2"):
+        rows = scores + rng.normal(0, size, scores.shape)
+        rows[:, 0] = np.nan
+        captures.append(capture(label, list(rows), facts=BFLOAT16))
+    return write_session(folder, [1] * len(scores), captures)
+
+
+@pytest.mark.parametrize(
+    ("session_of", "shown_by"),
+    [
+        (against_a_reference, "both are as far from float32 as correct bfloat16 runs"),
+        (repeated, "repeats of one side differ by as much"),
+    ],
+)
+def test_noise_that_is_more_than_usual_says_what_shows_it(
+    tmp_path: Path, session_of: Callable[[Path, float], Session], shown_by: str
+) -> None:
+    for size, standing in ((0.03, "usual"), (0.075, "unusual")):
+        session = session_of(tmp_path / standing, size)
+        found = diagnose(session, make_pair(session, "trainer", "rollout/prefill"))
+        answer = found.answer
+        assert (answer.standing, answer.cause) == (standing, "noise")
+        is_usual = standing == "usual"
+        for text in (answer.sentence, found.verdict, found.causes[0].title):
+            assert ("nothing to fix" in text) == is_usual
+            assert ("noise all the same" in text) == (not is_usual)
+        assert (shown_by in answer.sentence) == (not is_usual)
 
 
 def test_what_cannot_be_compared_has_no_number(tmp_path: Path) -> None:

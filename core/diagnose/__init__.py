@@ -8,6 +8,7 @@ docs/why.md explains every signature.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -26,7 +27,7 @@ from logdrift.core.diagnose.evidence import (
 )
 from logdrift.core.diagnose.identity import was_checked, without_doubts
 from logdrift.core.diagnose.knobs import state_of
-from logdrift.core.diagnose.noise import judge_size
+from logdrift.core.diagnose.noise import judge_size, noise_title
 from logdrift.core.diagnose.rank import ranked
 from logdrift.core.diagnose.signatures import FACTS, IDENTICAL, broken, judged
 from logdrift.core.diagnose.signatures.recording import (
@@ -64,7 +65,7 @@ def diagnose(session: Session, pair: Pair, more: Iterable[Evidence] = ()) -> Dia
         *_observed(case, only_nan=only_nan),
         *measured,
     ]
-    causes = _ranked(whole, without_doubts(elsewhere, evidence))
+    causes = _titled(case, _ranked(whole, without_doubts(elsewhere, evidence)))
     if nan:
         causes = broken.put_first(whole, causes)
     missing = (*broken.gaps(whole), *unchecked(case, lacking, elsewhere))
@@ -82,6 +83,15 @@ def diagnose(session: Session, pair: Pair, more: Iterable[Evidence] = ()) -> Dia
         unchecked=missing,
         size=_size(whole, case),
         checked=tuple(filter(was_checked, elsewhere)),
+    )
+
+
+def _titled(case: Case, causes: Iterable[Ranked]) -> tuple[Ranked, ...]:
+    """The causes; noise is no entry of their table, and is called by its size."""
+    title = noise_title(case)
+    return tuple(
+        replace(cause, title=title) if cause.cause == NOISE else cause
+        for cause in causes
     )
 
 

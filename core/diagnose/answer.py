@@ -15,7 +15,7 @@ from logdrift.core.compare.usual import USUAL, Standing, UsualRange
 from logdrift.core.diagnose.case import Case
 from logdrift.core.diagnose.causes import BY_CODE, NOISE
 from logdrift.core.diagnose.evidence import LIKELY, Ranked, Sureness, Unchecked
-from logdrift.core.diagnose.noise import precisions
+from logdrift.core.diagnose.noise import is_more_than_usual, judge_size, precisions
 from logdrift.core.diagnose.support import TOKENS
 from logdrift.core.words import VERDICTS_IN_A_SENTENCE
 
@@ -168,7 +168,7 @@ def answer_of(
         usual=usual if mae is not None else None,
         assumed=not observed,
         cause=first.cause if first else None,
-        title=_title(first, tokens),
+        title=_title(first, case),
         sureness=first.sureness if first else None,
         next=_next(gate, first, causes, missing),
         proof=causes[0].proof if causes and causes[0].shown == "proven" else "",
@@ -193,14 +193,23 @@ def _name(ranked: Ranked) -> str:
     return ranked.title
 
 
-def _title(first: Ranked | None, tokens: int) -> str:
+def _title(first: Ranked | None, case: Case) -> str:
     if first is not None:
-        return first.title
+        return _with_reason(first, case)
+    tokens = len(case.view.at)
     if not tokens:
         return ""
     if tokens < TOKENS.likely:
         return "too few tokens to tell why"
     return "the cause cannot be told from this"
+
+
+def _with_reason(first: Ranked, case: Case) -> str:
+    """The title of a cause; of noise that is more than usual with what shows it."""
+    shown_by = judge_size(case).shown_by
+    if first.cause == NOISE and is_more_than_usual(case) and shown_by:
+        return f"{first.title}: {shown_by}"
+    return first.title
 
 
 def _next(

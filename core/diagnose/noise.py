@@ -83,7 +83,8 @@ class Size:
     MAE in nats above which rounding in it does not explain a gap; ``suspect`` the side
     that is farther off than its precision explains; ``sure`` 0 to 1; ``times`` how many
     times what was to be expected, where that is known. ``unclear``: larger than usual,
-    and too few tokens to be sure.
+    and too few tokens to be sure. ``shown_by``: what shows that it is noise, in a
+    clause, where that is more than the usual range.
     """
 
     verdict: Verdict
@@ -93,6 +94,7 @@ class Size:
     limit: float
     suspect: str | None = None
     times: float | None = None
+    shown_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +115,7 @@ class _Expected:
         *,
         suspect: str | None = None,
         times: float | None = None,
+        shown_by: str = "",
     ) -> Size:
         """A judgement by this expectation."""
         return Size(
@@ -123,7 +126,23 @@ class _Expected:
             limit=self.usual.beyond,
             suspect=suspect,
             times=times,
+            shown_by=shown_by,
         )
+
+
+def noise_title(case: Case) -> str:
+    """What noise is called as a cause: of a gap that is larger than usual, something
+    else than its size must have shown it.
+    """
+    if is_more_than_usual(case):
+        return "numerical noise all the same"
+    return "numerical noise, nothing to fix"
+
+
+def is_more_than_usual(case: Case) -> bool:
+    """Whether the gap is above the usual range of the coarser dtype."""
+    dtype = judge_size(case).dtype or "bfloat16"
+    return bool(case.view.mae > USUAL[dtype].high)
 
 
 def judge_size(case: Case) -> Size:
@@ -206,7 +225,12 @@ def _within_floor(case: Case, expected: _Expected) -> Size | None:
     sentence = (
         f"MAE {mae:.2g} is within what repeats of one side differ by ({largest:.2g})."
     )
-    return expected.size("noise", sentence, sure=_WITHIN_FLOOR)
+    return expected.size(
+        "noise",
+        sentence,
+        sure=_WITHIN_FLOOR,
+        shown_by="repeats of one side differ by as much",
+    )
 
 
 def _by_dtype(case: Case, expected: _Expected) -> Size:
@@ -302,12 +326,22 @@ def _in_one_dtype(
     smallest = USUAL["float32"].beyond
     if high <= smallest:
         sentence = f"{errors_text}: both at float32's own rounding."
-        return expected.size("noise", sentence, sure=_AT_FLOAT32)
+        return expected.size(
+            "noise",
+            sentence,
+            sure=_AT_FLOAT32,
+            shown_by="both sides are at float32's own rounding",
+        )
     if dtype != "float32" and high <= _LOPSIDED * low:
         if case.view.mae > _SUM_OF_ERRORS * (low + high):
             return None
         sentence = f"{errors_text}: both as far as two correct {dtype} runs are."
-        return expected.size("noise", sentence, sure=_AS_FAR)
+        return expected.size(
+            "noise",
+            sentence,
+            sure=_AS_FAR,
+            shown_by=f"both are as far from float32 as correct {dtype} runs are",
+        )
     if errors[0] > errors[1]:
         suspect = case.labels[0]
     else:

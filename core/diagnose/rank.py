@@ -21,7 +21,6 @@ _HINTS = frozenset(("turn with log p", "tokens that occurred before"))
 """Signatures of chosen tokens alone that several causes share."""
 _HINT_AT_MOST = 0.3
 """The largest score of other evidence that is no more than a hint. By judgement."""
-_NOISE_TITLE = "numerical noise, nothing to fix"
 _SHOWN_ORDER: Mapping[Shown | None, int] = {"proven": 0, None: 1, "refuted": 2}
 
 
@@ -82,7 +81,7 @@ def _ranked(
         score=listed_score,
         evidence=kept,
         next_experiment=None,
-        title=_NOISE_TITLE,
+        title=code,
         separable=True,
         otherwise="",
         shown=shown.shows if shown is not None else None,

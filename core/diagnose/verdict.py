@@ -67,7 +67,7 @@ def _rounding(first: Ranked, whole: Case, case: Case) -> str:
     gaps = broken.gaps(whole)
     if not gaps:
         proof = _proven(first)
-        return f"numerical noise, nothing to fix{proof}: {sentence}{limit}"
+        return f"{first.title}{proof}: {sentence}{limit}"
     sentences = [f"{gap.why}: {gap.fix}." for gap in gaps]
     holes = " ".join(sentences)
     return (
