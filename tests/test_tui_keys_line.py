@@ -9,7 +9,9 @@ from rich.cells import cell_len
 from textual.pilot import Pilot
 
 from benchmarks.make_session import make_session
+from logdrift.core.charts.registry import CHARTS
 from logdrift.tui.actions import COMMANDS, Command, Hint, hint_of, hints_of, key_hints
+from logdrift.tui.models.sessions import SessionRow, can_be_done
 from logdrift.tui.screens.explorer import ExplorerScreen
 from logdrift.tui.screens.prompt import LinePrompt
 from logdrift.tui.screens.texts import Picker, TextScreen
@@ -18,7 +20,16 @@ from logdrift.tui.widgets import bars
 from logdrift.tui.widgets.bars import Hints, fitting, heading_parts, seconds_to_read
 from logdrift.tui.widgets.reading import Reading
 from logdrift.tui.widgets.table import Table
-from tests.tui_screen import SIZES, explorer, judged, lines, make_app, text, until
+from tests.tui_screen import (
+    SIZES,
+    explorer,
+    judged,
+    lines,
+    make_app,
+    screen_text,
+    text,
+    until,
+)
 
 PANES = {
     "tokens": ("move", "next Δ"),
@@ -64,9 +75,17 @@ async def test_the_line_is_that_of_the_focused_pane(
             await pilot.pause()
             hints = screen.hints()
             assert hints[0].word == first
-            own = [c for c in COMMANDS if scope in (c.scope, *c.near) and c.hint]
+            own = [
+                command
+                for command in COMMANDS
+                if scope in (command.scope, *command.near) and command.hint
+            ]
             words = {hint.word for hint in hints[: len(own)]}
-            assert words >= {c.hint for c in own if c.action != "choose"}
+            assert words >= {
+                command.hint
+                for command in own
+                if command.action != "choose" and screen.applies(command.name)
+            }
             shown = text(screen.query_one("#hints", Hints))
             assert shown.strip().startswith(f"{hints[0].name} {first}")
             assert shown.rstrip().endswith("q back  ? help")
@@ -186,6 +205,82 @@ async def test_a_text_stands_below_the_first_letter_of_its_title(
         for row in filter(None, rows):
             assert len(row) - len(row.lstrip()) == margin
         assert not reading.plain.startswith(" ")
+
+
+STATES = {
+    "complete": {"why", "worst", "report", "compare", "rename", "delete"},
+    "failed": {"why", "worst", "report", "compare", "rename", "delete", "resume"},
+    "partial": {"why", "worst", "report", "compare", "rename", "delete", "resume"},
+    "running": {"why", "worst", "report", "compare", "cancel"},
+    "damaged": {"rename", "delete"},
+    "none": set(),
+}
+"""What the line names for a session of a state, beside what needs no session."""
+
+
+@pytest.mark.parametrize(("state", "words"), STATES.items())
+def test_the_list_names_what_its_session_can_be_asked(
+    state: str, words: set[str]
+) -> None:
+    row: SessionRow | None = SessionRow(Path("made"), "made", state=state)
+    if state == "damaged":
+        row = SessionRow(Path("made"), "made", problem="it is cut")
+    if state == "none":
+        row = None
+    hints = key_hints("sessions", applies=lambda name: can_be_done(name, row))
+    of_any = {"open", "new capture", "filter", "sort", "import", "quit"}
+    assert {hint.word for hint in hints} - of_any == words
+
+
+async def test_an_empty_list_names_only_what_works(tmp_path: Path) -> None:
+    app = make_app(None, tmp_path)
+    async with app.run_test(size=(120, 36)) as pilot:
+        line = app.screen.query_one("#hints", Hints)
+        await until(pilot, lambda: "look at the samples" in screen_text(app))
+        await until(pilot, lambda: "open" in text(line))
+        words = {hint.word for hint in line.hints}
+        assert words == {"open", "new capture", "import", "quit", "help"}
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_a_chart_names_the_keys_that_it_has(
+    session: Path, size: tuple[int, int]
+) -> None:
+    app = make_app(session)
+    async with app.run_test(size=size) as pilot:
+        screen = await standing(pilot)
+        screen.pane_switch.go_to("chart")
+        await pilot.pause()
+        line = screen.query_one("#hints", Hints)
+        for kind, entry in enumerate(CHARTS):
+            screen.action_chart(kind)
+            has_both = len(entry.reaches) > 1
+            wanted = (has_both, entry.has_parts)
+
+            def named(wanted: tuple[bool, bool] = wanted) -> bool:
+                words = {hint.word for hint in line.hints}
+                return ("all/this" in words, "closer" in words) == wanted
+
+            await until(pilot, named)
+
+
+@pytest.mark.parametrize("pane", PANES)
+async def test_the_zoom_is_ended_by_a_key_that_says_so(
+    session: Path, pane: str
+) -> None:
+    app = make_app(session)
+    async with app.run_test(size=(120, 36)) as pilot:
+        screen = await judged(pilot)
+        screen.pane_switch.go_to(pane)
+        for word in ("zoom", "unzoom", "zoom"):
+            await until(pilot, lambda word=word: word_of_z(pilot) == word)
+            await pilot.press("z")
+        await until(pilot, lambda: word_of_z(pilot) == "unzoom")
+
+
+def word_of_z(pilot: Pilot[int]) -> str:
+    """What the line calls `z`."""
+    return next((hint.word for hint in line_of(pilot).hints if hint.name == "z"), "")
 
 
 def test_a_longer_message_is_shown_longer() -> None:

@@ -26,6 +26,7 @@ class Entry(NamedTuple):
     ``reaches`` are what can be shown, the first unless asked for. ``of_threshold``,
     ``of_change``, ``of_order``: the chart has to be made again for another threshold,
     for another session to compare with, or for another order of the sequences.
+    ``has_parts``: a part of it can be looked at more closely.
 
     ``in_report``: ``folded`` charts are added to a pair in the HTML report. ``panel``:
     the report shows the same with its own numbers. ``none``: a report has no data for
@@ -40,6 +41,7 @@ class Entry(NamedTuple):
     of_threshold: bool = False
     of_change: bool = False
     of_order: bool = False
+    has_parts: bool = False
     in_report: InReport = "folded"
 
     def load(self) -> type[Chart]:
@@ -92,6 +94,7 @@ CHARTS: tuple[Entry, ...] = (
         " the mean |Δ| of a cell.",
         ("all",),
         of_order=True,
+        has_parts=True,
     ),
     Entry(
         "probability",

@@ -10,7 +10,14 @@ from logdrift.tui.actions.charts import CHART_COMMANDS
 from logdrift.tui.actions.command import NO_KEYMAP, Command, Keymap, Scope
 from logdrift.tui.actions.everywhere import EVERYWHERE_COMMANDS
 from logdrift.tui.actions.explorer import EXPLORER_COMMANDS
-from logdrift.tui.actions.hints import Hint, always, hint_of, hints_of
+from logdrift.tui.actions.hints import (
+    NO_WORDS,
+    Hint,
+    Words,
+    always,
+    hint_of,
+    hints_of,
+)
 from logdrift.tui.actions.panes import PANE_COMMANDS
 from logdrift.tui.actions.sessions import SESSION_COMMANDS
 from logdrift.tui.actions.tables import TABLE_COMMANDS
@@ -19,11 +26,13 @@ from logdrift.tui.actions.why import WHY_COMMANDS
 __all__ = [
     "COMMANDS",
     "NO_KEYMAP",
+    "NO_WORDS",
     "SCOPE_TITLES",
     "Command",
     "Hint",
     "Keymap",
     "Scope",
+    "Words",
     "commands",
     "first_key",
     "hint_for",
@@ -82,12 +91,13 @@ def key_hints(
     panes: Iterable[Scope] = (),
     keymap: Keymap = NO_KEYMAP,
     applies: Callable[[str], bool] = always,
+    words: Words = NO_WORDS,
 ) -> list[Hint]:
     """The line of keys of a screen of these scopes, with a pane of the scopes ``panes``
     in it that has the focus; of commands that have something to do now, as
     ``applies`` says by name.
     """
-    return hints_of(COMMANDS, screen, panes, keymap, applies=applies)
+    return hints_of(COMMANDS, screen, panes, keymap, applies=applies, words=words)
 
 
 def hint_for(scope: Scope, name: str, keymap: Keymap, word: str) -> list[Hint]:

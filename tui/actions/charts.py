@@ -150,6 +150,7 @@ CHART_COMMANDS: tuple[Command, ...] = (
         keys=("right_curly_bracket",),
         help="Closer: half of the heat map, around the cursor",
         palette=False,
+        hint="closer",
     ),
     Command(
         scope="chart",

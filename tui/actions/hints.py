@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from logdrift.tui.actions.command import NO_KEYMAP, Command, Keymap, Scope
@@ -28,6 +28,9 @@ class Hint(NamedTuple):
     stays: bool = False
 
 
+Words = Mapping[str, str]
+"""Words that commands have now in place of their own, by action."""
+NO_WORDS: Words = {}
 SCROLL = Hint("↑↓", "scroll")
 MOVE = Hint("↑↓", "move")
 
@@ -54,6 +57,7 @@ def hints_of(
     panes: Iterable[Scope] = (),
     keymap: Keymap = NO_KEYMAP,
     applies: Callable[[str], bool] = always,
+    words: Words = NO_WORDS,
 ) -> list[Hint]:
     """The hints of a screen on which a pane of the scopes ``panes`` has the focus:
     those of commands that have something to do now, as ``applies`` says by name.
@@ -69,7 +73,7 @@ def hints_of(
     own = list(_in_scopes(hinted, pane_scopes))
     of_screen = list(_in_scopes(hinted, screen))
     near = [command for command in of_screen if set(command.near) & set(pane_scopes)]
-    hints = _once_a_key([*near, *own, *of_screen], keymap)
+    hints = _once_a_key([*near, *own, *of_screen], keymap, words)
     return sorted(hints, key=_stays)
 
 
@@ -87,13 +91,14 @@ def _in_scopes(hinted: Iterable[Command], scopes: Iterable[Scope]) -> Iterator[C
                 yield command
 
 
-def _once_a_key(shown: Iterable[Command], keymap: Keymap) -> list[Hint]:
+def _once_a_key(shown: Iterable[Command], keymap: Keymap, words: Words) -> list[Hint]:
     """A hint for each key, in the order of the first; its last word, which is the
     screen's, tells more than that of a pane.
     """
     hints: dict[str, Hint] = {}
     for command in shown:
-        hint = hint_of(command, keymap)
+        word = words.get(command.action, "")
+        hint = hint_of(command, keymap, word)
         hints[hint.key] = hint
     return list(hints.values())
 

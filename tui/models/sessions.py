@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -51,6 +52,46 @@ class SessionRow:
         if self.answer is not None and self.answer.mae is not None:
             return self.answer.mae
         return self.mae
+
+
+def can_be_done(name: str, row: SessionRow | None) -> bool:
+    """Whether a command of the list has something to do with the selected session,
+    None for no session.
+    """
+    needed = _NEEDED.get(name)
+    if needed is None:
+        return True
+    return row is not None and needed(row)
+
+
+def _opens(row: SessionRow) -> bool:
+    return row.problem is None
+
+
+def _runs(row: SessionRow) -> bool:
+    return row.state == "running"
+
+
+def _is_idle(row: SessionRow) -> bool:
+    return not _runs(row)
+
+
+def _lacks_captures(row: SessionRow) -> bool:
+    return _opens(row) and _is_idle(row) and row.state != "complete"
+
+
+_NEEDED: Mapping[str, Callable[[SessionRow], bool]] = {
+    "why": _opens,
+    "worst": _opens,
+    "report": _opens,
+    "mark": _opens,
+    "save_page": _opens,
+    "rename": _is_idle,
+    "delete": _is_idle,
+    "resume": _lacks_captures,
+    "cancel_capture": _runs,
+}
+"""What a session must be for a command; one without an entry needs none."""
 
 
 def session_row(folder: Path, *, numbers: bool) -> SessionRow:

@@ -15,7 +15,7 @@ from textual.reactive import Reactive
 from textual.screen import ModalScreen, Screen, ScreenResultType
 from textual.widget import Widget
 
-from logdrift.tui.actions import Hint, Scope, key_hints
+from logdrift.tui.actions import NO_WORDS, Hint, Scope, Words, key_hints
 from logdrift.tui.bindings import scopes_of
 from logdrift.tui.faults import Safe
 from logdrift.tui.palette import Palette
@@ -243,6 +243,7 @@ class BaseScreen(SafeScreen[None], inherit_bindings=False):
             panes=scopes_of(self.focused),
             keymap=self.logdrift.keymap,
             applies=self.applies,
+            words=self.other_words(),
         )
 
     def applies(self, name: str) -> bool:
@@ -250,6 +251,10 @@ class BaseScreen(SafeScreen[None], inherit_bindings=False):
         name it only then. Its key says why it has not.
         """
         return True
+
+    def other_words(self) -> Words:
+        """Words of commands on the line of keys that are others now, by action."""
+        return NO_WORDS
 
     def word_takers(self) -> dict[str, WordTaker]:
         """The commands of ``:`` that take words, by the word they begin with."""

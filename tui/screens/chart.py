@@ -26,6 +26,10 @@ class ChartScreen(ChartedScreen, inherit_bindings=False):
         self.origin = origin
 
     @property
+    def is_zoomed(self) -> bool:
+        return True
+
+    @property
     def threshold(self) -> float:
         """What counts as divergent, nats: the help explains the colours with it."""
         source = self.origin.source

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from textual import on
 from textual.message import Message
 
-from logdrift.core.charts.registry import CHARTS
+from logdrift.core.charts.registry import CHARTS, Entry
 from logdrift.core.session.visible import visible
+from logdrift.tui.actions import Words
 from logdrift.tui.faults import background
 from logdrift.tui.screens.base import BaseScreen
 from logdrift.tui.widgets.charts.pane import ChartPane
@@ -40,6 +41,32 @@ class ChartedScreen(BaseScreen, inherit_bindings=False):
         super().__init__(classes=classes)
         self.chart = chart
 
+    @property
+    def is_zoomed(self) -> bool:
+        """Whether a pane has the whole screen."""
+        return False
+
+    def applies(self, name: str) -> bool:
+        if name == "chart_reach":
+            return len(self._entry.reaches) > 1
+        if name == "chart_closer":
+            return self._entry.has_parts
+        return super().applies(name)
+
+    @property
+    def _entry(self) -> Entry:
+        """What is known of the chart that is shown."""
+        return CHARTS[self.chart.kind]
+
+    def other_words(self) -> Words:
+        if self.is_zoomed:
+            return {"zoom": "unzoom"}
+        return super().other_words()
+
+    @on(ChartPane.Chosen)
+    def _on_chart_chosen(self) -> None:
+        self.show_hints()
+
     def show_chart(self) -> None:
         """Bring the pane to the front; nothing to do where it is always seen."""
 
@@ -64,8 +91,7 @@ class ChartedScreen(BaseScreen, inherit_bindings=False):
     def action_chart_reach(self) -> None:
         """Switch between the chart of all sequences and of this one."""
         pane = self.chart
-        reaches = CHARTS[pane.kind].reaches
-        if len(reaches) == 1:
+        if not self.applies("chart_reach"):
             self.say("this chart always shows all sequences")
             return
         other: Reach = "one" if pane.reach == "all" else "all"

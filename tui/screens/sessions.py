@@ -10,6 +10,7 @@ from textual.app import ComposeResult
 from logdrift.core.paths import samples_folder
 from logdrift.tui.bindings import bindings
 from logdrift.tui.models.session_columns import COLUMNS
+from logdrift.tui.models.sessions import can_be_done
 from logdrift.tui.screens.folder_reader import SessionsRead
 from logdrift.tui.screens.managing import ManagingScreen
 from logdrift.tui.widgets.lines import Row
@@ -24,6 +25,8 @@ _WAYS = {
     "date": ("newest first", "oldest first"),
 }
 """How sorting by a column is called, downwards and upwards."""
+_OF_SEVERAL = frozenset({"filter", "sort", "sorts"})
+"""Commands that need a session in the folder, and not one that is selected."""
 _WAYS_OF_TEXTS = ("Z to A", "A to Z")
 
 
@@ -67,8 +70,8 @@ class SessionsScreen(ManagingScreen, inherit_bindings=False):
             self.awaited = None
         else:
             self.list.show(rows)
-        self._selected_changed()
         self.list.offer(self._ways(message) if not rows else ())
+        self._selected_changed()
 
     def _ways(self, message: SessionsRead) -> list[tuple[str, str]]:
         """What can be done where there is no session."""
@@ -81,8 +84,17 @@ class SessionsScreen(ManagingScreen, inherit_bindings=False):
             ("", "logdrift demo captures a small model and opens it"),
         ]
 
+    def applies(self, name: str) -> bool:
+        view = self.list
+        if name == "open":
+            return bool(view.sessions or view.ways)
+        if name in _OF_SEVERAL:
+            return bool(view.rows)
+        return can_be_done(name, view.here)
+
     def _selected_changed(self) -> None:
         row = self.list.here
+        self.show_hints()
         self.detail.show(row)
         self.reader.selected = None if row is None else row.folder
 

@@ -17,12 +17,22 @@ class PanedScreen(ChartedScreen, inherit_bindings=False):
 
     def __init__(self, chart: ChartPane, tabs: Tabs) -> None:
         super().__init__(chart, classes="-tokens")
-        self.pane_switch = PaneSwitch(self, tabs, self.draw_soon)
+        self.pane_switch = PaneSwitch(self, tabs, self._panes_changed)
 
     @property
     def pane(self) -> str:
         """The name of the pane that is in front or has the keys."""
         return self.pane_switch.pane
+
+    @property
+    def is_zoomed(self) -> bool:
+        return self.pane_switch.zoomed
+
+    def _panes_changed(self) -> None:
+        """Other panes have come into sight, or one has the whole screen."""
+        self.draw_soon()
+        if self.is_mounted:
+            self.show_hints()
 
     def to_tokens(self) -> None:
         """Give the keys to the text."""

@@ -150,7 +150,7 @@ class ExplorerScreen(ExplorerKeys, PanedScreen, inherit_bindings=False):
 
     def applies(self, name: str) -> bool:
         has_pair = self.model.pair is not None
-        return has_pair or name not in _FOR_A_PAIR
+        return super().applies(name) and (has_pair or name not in _FOR_A_PAIR)
 
     def word_takers(self) -> dict[str, WordTaker]:
         from logdrift.tui.screens.explorer.typed import explorer_takers

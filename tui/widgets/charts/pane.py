@@ -79,6 +79,10 @@ class ChartPane(Text, inherit_bindings=False):
         """The user pressed Enter to see the text of the token."""
 
     @dataclass(eq=False, repr=False)
+    class Chosen(Message):
+        """Another chart is shown."""
+
+    @dataclass(eq=False, repr=False)
     class Told(Message):
         """A key could not do what it does, and why."""
 
@@ -207,6 +211,7 @@ class ChartPane(Text, inherit_bindings=False):
         self.wanted_reach = reach or self.wanted_reach
         self.refresh_fixed()
         self.want(at_once=True)
+        self.post_message(self.Chosen())
 
     # ---- making the picture
 
