@@ -34,6 +34,7 @@ from logdrift.core.charts.data import (
 from logdrift.core.charts.heat import HeatChart
 from logdrift.core.charts.histogram import HistogramChart
 from logdrift.core.charts.logprobs import DensityChart, ScatterChart
+from logdrift.core.charts.marks import Area, LabelledBars
 from logdrift.core.charts.ranks import RankChart
 from logdrift.core.charts.reduce import count_bins
 from logdrift.core.charts.registry import CHARTS, FAR, index_of
@@ -41,7 +42,7 @@ from logdrift.core.compare.distribution import rank_flips
 from logdrift.core.compare.pair import make_pair
 from logdrift.core.compare.sessions import compare_sessions
 from logdrift.core.errors import LogdriftError
-from logdrift.core.numbers import percent
+from logdrift.core.numbers import percent, short
 from logdrift.core.session.reader import open_session
 from logdrift.tui.palette import make_palette
 from logdrift.tui.report_file import problem
@@ -482,6 +483,25 @@ def test_bars_are_as_high_as_the_error_and_go_to_its_worst_token(
         ]
         assert abs(heights[0] - heights[1]) <= 1.5
         position = drawing.place.step(position, 1, 0) or position
+
+
+@pytest.mark.parametrize("name", ["probability", "entropy", "position"])
+@pytest.mark.parametrize("size", [(76, 16), (118, 9), (198, 16)])
+def test_every_bar_has_its_number_where_it_is_wide_enough(
+    source: ChartSource, name: str, size: tuple[int, int]
+) -> None:
+    chart = make(source, name, "all")
+    drawing = draw(chart, *size)
+    (mark,) = chart.picture(Area(drawing.columns, drawing.lines)).marks
+    assert isinstance(mark, LabelledBars)
+    count = len(mark.bars)
+    for index, bar in enumerate(mark.bars):
+        left = drawing.left + index * drawing.columns // count
+        right = drawing.left + (index + 1) * drawing.columns // count
+        if bar.value is None or len(short(bar.value)) >= right - left:
+            continue
+        shown = [row[left:right] for row in drawing.rows]
+        assert any(short(bar.value) in part for part in shown), bar
 
 
 def test_rank_flips_are_those_of_the_report(source: ChartSource) -> None:

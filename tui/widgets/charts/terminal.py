@@ -369,12 +369,21 @@ def _bar(plot: Plot, columns: range, height: float, dot_row: int) -> None:
 def _bar_value(
     plot: Plot, columns: range, height: float, dot_row: int, text: str
 ) -> None:
-    """The value of a bar as text above it, where there is room."""
+    """The value of a bar as text, where it is wide enough: above it, or where its dot
+    stands there in it or above the dot.
+    """
     lines = plot.area.lines
     bar_lines = math.ceil(height * lines)
-    row = lines - 1 - bar_lines
-    if row < 0 or row == dot_row:
+    above = lines - 1 - bar_lines
+    first_whole = above + 2
+    rows = [above]
+    if bar_lines > 2:
+        rows.append(first_whole)
+    rows.append(above - 1)
+    free = [row for row in rows if 0 <= row < lines and row != dot_row]
+    if not free:
         return
+    row = free[0]
     width = len(text)
     room = len(columns) - width
     if room > 0:
