@@ -321,6 +321,15 @@ def test_a_column_that_rows_are_sorted_by_is_shown(width: int) -> None:
         assert sum(cells + 1 for _, cells in columns) + 1 <= width
 
 
+@pytest.mark.parametrize("width", [119, 120, 200])
+def test_a_cause_has_the_cells_that_no_running_session_needs(width: int) -> None:
+    busy = dict(layout(width, any_runs=True))
+    idle = dict(layout(width, any_runs=False))
+    assert idle["state"] == len("complete") + 1
+    assert idle["cause"] - busy["cause"] == busy["state"] - idle["state"] > 0
+    assert sum(busy.values()) == sum(idle.values())
+
+
 def test_a_running_state_fits_its_column() -> None:
     busy = row("a", state="running", progress=1.0, left=35_000.0)
     assert state_words(busy, 18) == "running 100% 9h43m"
@@ -392,7 +401,7 @@ async def test_import_asks_for_a_path_and_lists_what_it_brought(
         await pilot.press("I", *"nowhere", "enter")
         await until(pilot, lambda: "no such folder or file" in screen_text(app))
         await pilot.press("ctrl+u", *str(tmp_path / "notes.txt"), "enter")
-        await until(pilot, lambda: "jsonl,prime-rl,openai,sglang(docs" in squeezed(app))
+        await until(pilot, lambda: "jsonl,prime-rl,openai,sglang," in squeezed(app))
         await pilot.press("escape")
         lines(tmp_path / "served.jsonl", [sglang(draw(1)), sglang(draw(2))])
         events(tmp_path / "stream.txt", chat_chunks(draw(1)))

@@ -100,8 +100,10 @@ COLUMNS: dict[str, ListColumn] = {
 }
 ROOMY_STATE = 18
 """Of a running session with its time left, where there is room."""
-_ROOMY_CAUSE = 34
-"""Of most causes with how sure they are, where there is room."""
+_ROOMY_CAUSE = 43
+"""Of a cause with how sure it is, where there is room; what a running session takes
+for its state is taken from it.
+"""
 _ROOMY = 110
 _NAME_CELLS = 44
 
@@ -113,14 +115,17 @@ class ColumnRoom(NamedTuple):
     cells: int
 
 
-def layout(width: int, wanted: str = "") -> list[ColumnRoom]:
+def layout(width: int, wanted: str = "", *, any_runs: bool = True) -> list[ColumnRoom]:
     """The columns that a width holds with their cells: ``wanted`` next to the name,
-    then the most important ones that fit; what is left is the name's.
+    then the most important ones that fit; what is left is the name's. ``any_runs``: a
+    listed session runs, whose state needs more room than others.
     """
     sizes = {name: column.cells for name, column in COLUMNS.items()}
     if width >= _ROOMY:
-        sizes["state"] = ROOMY_STATE
         sizes["cause"] = _ROOMY_CAUSE
+        if any_runs:
+            sizes["cause"] -= ROOMY_STATE - sizes["state"]
+            sizes["state"] = ROOMY_STATE
     chosen: list[str] = []
     used = 1
     by_rank = sorted(COLUMNS, key=_rank_beside(wanted))

@@ -56,6 +56,7 @@ class SessionList(Rows):
         self.filter = ""
         self.marked: Path | None = None
         self.read = False
+        self._any_runs = False
 
     @property
     def line_count(self) -> int:
@@ -75,7 +76,10 @@ class SessionList(Rows):
 
     @property
     def _columns(self) -> list[ColumnRoom]:
-        return layout(self.inner_width, self.wanted)
+        return self._layout(self.inner_width)
+
+    def _layout(self, width: int) -> list[ColumnRoom]:
+        return layout(width, self.wanted, any_runs=self._any_runs)
 
     @property
     def note(self) -> str:
@@ -109,10 +113,12 @@ class SessionList(Rows):
         """
         sessions_before = self.sessions
         note_before = self.note
+        columns_before = self._columns
         if select is None and self.here is not None:
             select = self.here.folder
         if rows is not None:
             self.rows = tuple(rows)
+            self._any_runs = any(row.state == "running" for row in rows)
             self.read = True
         words = self.filter
         matching = [row for row in self.rows if matches(row, words)]
@@ -120,7 +126,8 @@ class SessionList(Rows):
         self.sessions = sorted_rows(matching, column, self.down)
         selected = self._index_of(select)
         folders = _folders(self.sessions)
-        if folders != _folders(sessions_before):
+        are_others = folders != _folders(sessions_before)
+        if are_others or self._columns != columns_before:
             self.selected = selected
             self.rows_changed()
             return
@@ -226,7 +233,7 @@ class SessionList(Rows):
             runs.append((f"{name} ", palette.text))
             runs.append((problem, palette.bad))
             return runs
-        columns = layout(width, self.wanted)
+        columns = self._layout(width)
         for column, cells in columns:
             runs += self._column_runs(row, column, cells)
         return runs
