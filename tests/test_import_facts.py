@@ -238,11 +238,11 @@ def test_the_gate_uses_what_was_told_and_says_that_it_was(tmp_path: Path) -> Non
     said = codes(imported(tmp_path, raw), "trainer", "vllm/decode")
     assert "semantics_unknown" not in said
     assert said["told"].endswith(
-        "(as told for trainer/recorded and vllm/decode, not observed)."
+        "(as stated for trainer/recorded and vllm/decode, not observed)."
     )
     assert (
         "nothing was observed" in said["unknown"]
-        and "as told, not observed" in said["unknown"]
+        and "as stated, not observed" in said["unknown"]
     )
 
 
@@ -254,7 +254,7 @@ def test_another_temperature_that_was_told_is_another_quantity(tmp_path: Path) -
     )
     said = codes(imported(tmp_path, flags), "trainer", "vllm/decode")
     assert (
-        "log-probabilities of raw logits, vllm/decode of logits / 0.6 (as told"
+        "log-probabilities of raw logits, vllm/decode of logits / 0.6 (as stated"
         in said["temperature"]
     )
 
@@ -303,7 +303,7 @@ def test_sampling_that_was_told_is_no_plain_ratio(tmp_path: Path) -> None:
         "vllm/decode",
     )
     assert (
-        "T=0.6, top_p=0.95 (as told, not observed), so exp(delta)" in said["sampling"]
+        "T=0.6, top_p=0.95 (as stated, not observed), so exp(delta)" in said["sampling"]
     )
     (tmp_path / "plain").mkdir()
     assert "sampling" not in codes(
@@ -324,7 +324,7 @@ def test_dtypes_and_versions_of_weights_that_were_told_are_compared(
     assert (
         "trainer/recorded computes in float32, vllm/decode in bfloat16" in said["dtype"]
     )
-    assert "weight version 8, vllm/decode of 7 (as told" in said["weight_version"]
+    assert "weight version 8, vllm/decode of 7 (as stated" in said["weight_version"]
 
 
 def test_settings_show_what_was_told_and_have_no_rows_for_what_nobody_tells(
@@ -336,8 +336,10 @@ def test_settings_show_what_was_told_and_have_no_rows_for_what_nobody_tells(
             imported(tmp_path, ("top_p=0.9", "trainer.dtype=float32"))
         ).rows
     }
-    assert set(rows["top_p"].values) == {"0.9 (told)"} and rows["top_p"].kind == "same"
-    assert "float32 (told)" in rows["dtype"].values
+    assert (
+        set(rows["top_p"].values) == {"0.9 (stated)"} and rows["top_p"].kind == "same"
+    )
+    assert "float32 (stated)" in rows["dtype"].values
     assert "min_p" not in rows and "told" not in rows
 
 

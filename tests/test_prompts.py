@@ -198,7 +198,7 @@ def test_completed_sequences(prompts_file: Write) -> None:
         (
             {"prompt": "a", "temperature": 0.5},
             (
-                "line 2: temperature tells how a given completion was sampled, and this"
+                "line 2: temperature states how a given completion was sampled, and this"
                 " line has none: set sampling.temperature"
             ),
         ),

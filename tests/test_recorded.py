@@ -148,7 +148,7 @@ def test_facts_that_lines_do_not_share_stay_unknown_and_are_said(
             " unknown for the capture as a whole"
         ),
         (
-            f"top_p of {LABEL} is 1 in 2 lines and not told in 1 line, so it stays"
+            f"top_p of {LABEL} is 1 in 2 lines and not stated in 1 line, so it stays"
             " unknown for the capture as a whole"
         ),
     )
@@ -253,7 +253,8 @@ def test_the_gate_uses_how_given_completions_were_sampled(
     session = made(tmp_path, (Sampled(2, {"temperature": 0.6, "top_p": 0.95}),))
     said = codes(session, b)["sampling"]
     assert (
-        "sampled with T=0.6, top_p=0.95 (as told, not observed), so exp(delta)" in said
+        "sampled with T=0.6, top_p=0.95 (as stated, not observed), so exp(delta)"
+        in said
     )
 
 
@@ -294,7 +295,7 @@ def test_who_sampled_is_said_where_no_side_is_what_it_recorded(tmp_path: Path) -
     }
     session = made(tmp_path, (Sampled(2, told),))
     assert (
-        "sampled by vllm 0.11.0, bfloat16, weights 17 (as told"
+        "sampled by vllm 0.11.0, bfloat16, weights 17 (as stated"
         in codes(session, "sglang/prefill")["sampled"]
     )
     assert "sampled" not in codes(session)

@@ -179,7 +179,7 @@ def _scoring(plan: CapturePlan, say: Callable[[str], None]) -> CapturePlan:
         verb = "changes" if len(unused) == 1 else "change"
         say(
             f"note: {names} {verb} nothing, since every prompt has its"
-            " completion: tell in the lines of the prompts how these were sampled"
+            " completion: state in the lines of the prompts how these were sampled"
             " (docs/plan.md)"
         )
     return replace(plan, sampling=SamplingSpec())

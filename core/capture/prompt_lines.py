@@ -191,7 +191,7 @@ def _told(line: Mapping[str, Any], prompt: Prompt) -> dict[str, Any]:
     place = prompt.place
     if line and not prompt.has_completion:
         key = next(iter(line))
-        reason = "tells how a given completion was sampled, and this line has none"
+        reason = "states how a given completion was sampled, and this line has none"
         raise place.error(f"{key} {reason}", _where_it_belongs(key))
     if "logprobs_mode" in line and prompt.logprobs is None:
         reason = "logprobs_mode says what logprobs are of, and this line has none"

@@ -182,7 +182,7 @@ def _listed(counts: Counter[Any]) -> str:
 
 def _worded(value: Any) -> str:
     if value is None:
-        return "not told"
+        return "not stated"
     if isinstance(value, int | float):
         return f"{value:g}"
     return str(value)

@@ -106,8 +106,8 @@ class Case:
         if reference is None or dtype_told(reference.info):
             return "the float32 reference"
         return (
-            f"the reference {reference.info.label} (its dtype was not told: float32 is"
-            " assumed)"
+            f"the reference {reference.info.label} (its dtype was not stated: float32"
+            " is assumed)"
         )
 
     @cached_property

@@ -224,4 +224,4 @@ def _recorded(tell: Sequence[str], tell_by: str) -> str:
     *first_names, names = tell
     if first_names:
         names = f"{', '.join(first_names)} and {names}"
-    return f"tell {names} {tell_by}, or {RECORDED}"
+    return f"state {names} {tell_by}, or {RECORDED}"

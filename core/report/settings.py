@@ -27,7 +27,7 @@ _TABLES = ("environment", "extra", "config_overrides")
 """Facts that are tables themselves: a row for each key. A key that one side lacks was
 not set, which is known.
 """
-_ORIGINS = {"told": " (told)", "probed": " (probed)"}
+_ORIGINS = {"told": " (stated)", "probed": " (probed)"}
 """Facts that list other facts by where these come from, and what is put behind their
 values.
 """

@@ -233,7 +233,7 @@ def _to_be_surer(unchecked: Sequence[Unchecked]) -> str:
     for lack in unchecked:
         facts |= dict.fromkeys(lack.tell)
         if lack.tell:
-            fix = f"tell {{facts}} {lack.tell_by}"
+            fix = f"state {{facts}} {lack.tell_by}"
         else:
             fix = lack.fix
         causes = causes_of.setdefault(fix, [])

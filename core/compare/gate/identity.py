@@ -113,7 +113,7 @@ def check_weight_version(case: GateCase) -> Iterator[Reason]:
             side.label for side in case.sides if "weight_version" in side.facts.told
         ]
         if told:
-            by = f" (as told for {' and '.join(told)})"
+            by = f" (as stated for {' and '.join(told)})"
         else:
             by = ""
         yield caution(

@@ -178,7 +178,7 @@ def _by_word(case: GateCase) -> str:
     words = []
     told = _told_sides(case)
     if told:
-        words.append(f"as told for {' and '.join(told)}, not observed")
+        words.append(f"as stated for {' and '.join(told)}, not observed")
     probed = [side.label for side in case.sides if _was_probed(side)]
     if probed:
         words.append(f"as probed for {' and '.join(probed)}")
@@ -205,13 +205,13 @@ def _how_to_tell(case: GateCase) -> str:
     """
     if case.session.plan is None:
         return (
-            ", or tell what you know (import --fact NAME.logprobs_mode=raw,"
+            ", or state what you know (import --fact NAME.logprobs_mode=raw,"
             " NAME.temperature=0.6)"
         )
     if any(side.info.path == "recorded" for side in case.sides):
         return (
-            ', or tell what you know ("logprobs_mode": "raw", "temperature": 0.6 in the'
-            " lines of the prompts)"
+            ', or state what you know ("logprobs_mode": "raw", "temperature": 0.6 in'
+            " the lines of the prompts)"
         )
     return ""
 
@@ -266,7 +266,7 @@ def check_sampling(case: GateCase) -> Iterator[Reason]:
     else:
         said = _settings(changed[0].sampler)
     if changed[0].told:
-        told = " (as told, not observed)"
+        told = " (as stated, not observed)"
     else:
         told = ""
     yield note(
@@ -319,8 +319,8 @@ def check_sampled(case: GateCase) -> Iterator[Reason]:
             others = ""
         yield note(
             "sampled",
-            f"the completions were given, and sampled by {listed}{others} (as told, not"
-            " observed).",
+            f"the completions were given, and sampled by {listed}{others} (as"
+            " stated, not observed).",
         )
 
 

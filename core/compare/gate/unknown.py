@@ -77,7 +77,7 @@ def _told(side: GateSide) -> str:
         verb = "is"
     else:
         verb = "are"
-    return f" ({', '.join(names)} {verb} as told, not observed)"
+    return f" ({', '.join(names)} {verb} as stated, not observed)"
 
 
 def _missing(side: GateSide) -> list[str]:

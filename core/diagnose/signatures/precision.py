@@ -305,7 +305,7 @@ def _head_or_body(case: Case, side: int, within_step: float) -> _HeadOrBody:
         head=POSSIBLE_AT_MOST - 0.01,
         body=POSSIBLE_AT_MOST,
         why=(
-            "The dtypes were not observed, so head and body cannot be told apart: tell"
+            "The dtypes were not observed, so head and body cannot be told apart: state"
             " the dtypes, or capture a float32 reference."
         ),
     )

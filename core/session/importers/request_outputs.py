@@ -127,7 +127,7 @@ def _behind_each(entries: list[Any], prompt: int, place: Place) -> list[Any]:
     """
     if any(is_real(entry) for entry in entries):
         raise place.error(
-            "prompt_logprobs are plain numbers, which do not tell whether the first one"
+            "prompt_logprobs are plain numbers, which do not say whether the first one"
             " is of the first token or of the second",
             "ask without prompt_logprobs_simple_format",
         )
