@@ -315,7 +315,7 @@ def test_the_plan_says_nothing_of_recorded_numbers(tmp_path: Path) -> None:
     )
     assert "sampling" not in said
     assert "semantics" in said, (
-        "processed by a truncation that was not told, whatever the plan has"
+        "processed by a truncation that was not stated, whatever the plan has"
     )
 
 

@@ -402,8 +402,8 @@ def reference_of(session: Session, pair: Pair) -> Capture | None:
     """The arbiter: a capture of role reference that is neither side of the pair and has
     all of its tokens, if there is one.
 
-    It computes in float32, or in a dtype that was not told (`dtype_told`); one that is
-    known to be coarser decides nothing.
+    It computes in float32, or in a dtype that was not stated (`dtype_told`); one that
+    is known to be coarser decides nothing.
     """
     if not pair.tokens:
         return None
