@@ -1,12 +1,12 @@
 """Start of the list of sessions, of many and of one, beside an empty Textual app: each
 run in a fresh process on a pty, the programs in turns.
 
-    python benchmarks/session_list.py [--sessions 300] [--runs 7] [--size 120x36]
+    python -m benchmarks.session_list [--sessions 300] [--runs 7] [--size 120x36]
 
 First frame: the folder's name stands on the screen. Names: the sessions are listed.
-Numbers: every MAE is there. Both clock and processor time are printed: a busy machine
-stretches the clock alone. Exit code 1 where the first frame of many takes more than
-`LIMIT` times that of one, by processor time.
+Answers: the first cause is there. Both clock and processor time are printed: a busy
+machine stretches the clock alone. Exit code 1 where the first frame of many takes more
+than `LIMIT` times that of one, by processor time.
 """
 
 from __future__ import annotations
@@ -20,10 +20,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-from benchmarks.make_session import make_session  # noqa: E402
-from benchmarks.screen import EMPTY, Terminal  # noqa: E402
+from benchmarks.make_session import make_session
+from benchmarks.screen import EMPTY, Terminal
 
 LIMIT = 1.5
 STAGES = {

@@ -178,7 +178,7 @@ def test_few_tokens_and_equal_numbers(tmp_path: Path) -> None:
         ],
     )
     assert (
-        "too few tokens to tell why"
+        "too few tokens to tell why: capture more tokens."
         in diagnose(few, make_pair(few, "trainer", "vllm")).answer.sentence
     )
     equal = made(tmp_path / "equal", draw(), {"trainer": same, "rollout": same})

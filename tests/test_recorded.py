@@ -267,7 +267,7 @@ def test_lines_that_disagree_are_listed_by_the_gate(tmp_path: Path) -> None:
     said = codes(made(tmp_path, ways), "sglang/prefill")["sampling"]
     assert (
         "T=0.6 in 2 sequences; T=1 in 1 sequence; unknown settings in 1 sequence (as"
-        " told" in said
+        " stated" in said
     )
 
 

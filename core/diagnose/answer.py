@@ -170,7 +170,7 @@ def answer_of(
         cause=first.cause if first else None,
         title=_title(first, case),
         sureness=first.sureness if first else None,
-        next=_next(gate, first, causes, missing),
+        next=_next(gate, first, causes, missing, tokens),
         proof=causes[0].proof if causes and causes[0].shown == "proven" else "",
         refuted=refuted_of(causes),
     )
@@ -217,6 +217,7 @@ def _next(
     first: Ranked | None,
     causes: Sequence[Ranked],
     missing: Sequence[Unchecked],
+    tokens: int,
 ) -> str:
     """What the gate refuses for, else the next step of the cause, else what the causes
     that remain lack.
@@ -224,12 +225,21 @@ def _next(
     if gate.verdict == "not_comparable":
         return gate.reasons[0].text
     if first is None:
-        return next_step(causes, missing)
+        return _next_without_cause(tokens, causes, missing)
     if first.cause == NOISE:
         return ""
     if first.next_experiment:
         return f"try {first.next_experiment}"
     return BY_CODE[first.cause].fix or first.otherwise
+
+
+def _next_without_cause(
+    tokens: int, causes: Sequence[Ranked], missing: Sequence[Unchecked]
+) -> str:
+    """Of too few tokens nothing else would tell: more of them come first."""
+    if 0 < tokens < TOKENS.likely:
+        return "capture more tokens"
+    return next_step(causes, missing)
 
 
 def next_step(causes: Sequence[Ranked], missing: Sequence[Unchecked]) -> str:

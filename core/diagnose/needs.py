@@ -72,9 +72,10 @@ def long_sequences(count: int, length: int) -> Need:
         if long >= count:
             return None
         several = "sequence has" if long == 1 else "sequences have"
+        needed = counted(count, "sequence")
         return Lack(
             f"{long:,} {several} {length} tokens scored on both sides, {count} must",
-            f"capture at least {count} sequences of more than {length} tokens",
+            f"capture at least {needed} of more than {length} tokens",
         )
 
     return Need(lacking)
