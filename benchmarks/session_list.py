@@ -32,7 +32,7 @@ STAGES = {
 """What stands on the screen at each stage."""
 
 
-class Start(NamedTuple):
+class ListStart(NamedTuple):
     """Seconds from exec, and of the processor."""
 
     clock: float
@@ -57,7 +57,7 @@ def main() -> None:
             "1 session": listing(one),
             f"{args.sessions} sessions": listing(many),
         }
-        found: dict[tuple[str, str], list[Start]] = {}
+        found: dict[tuple[str, str], list[ListStart]] = {}
         for run in range(args.runs + 1):
             for name, argv in programs.items():
                 terminal = Terminal(
@@ -96,7 +96,7 @@ def listing(folder: Path) -> list[str]:
     return [sys.executable, "-m", "logdrift.cli.main", "--sessions", str(folder)]
 
 
-def starts(terminal: Terminal, is_empty: bool) -> Sequence[tuple[str, Start]]:
+def starts(terminal: Terminal, is_empty: bool) -> Sequence[tuple[str, ListStart]]:
     """When each stage was reached."""
     stages = STAGES
     if is_empty:
@@ -104,12 +104,12 @@ def starts(terminal: Terminal, is_empty: bool) -> Sequence[tuple[str, Start]]:
     found = []
     for stage, text in stages.items():
         clock = terminal.wait_for(text)
-        found.append((stage, Start(clock, terminal.cpu())))
+        found.append((stage, ListStart(clock, terminal.cpu())))
     return found
 
 
-def median(starts: Sequence[Start]) -> Start:
-    return Start(*map(statistics.median, zip(*starts, strict=True)))
+def median(starts: Sequence[ListStart]) -> ListStart:
+    return ListStart(*map(statistics.median, zip(*starts, strict=True)))
 
 
 if __name__ == "__main__":

@@ -63,7 +63,7 @@ class ChartedScreen(BaseScreen, inherit_bindings=False):
             return {"zoom": "unzoom"}
         return super().other_words()
 
-    @on(ChartPane.Chosen)
+    @on(ChartPane.ChartChosen)
     def _on_chart_chosen(self) -> None:
         self.show_hints()
 

@@ -79,7 +79,7 @@ class ChartPane(Text, inherit_bindings=False):
         """The user pressed Enter to see the text of the token."""
 
     @dataclass(eq=False, repr=False)
-    class Chosen(Message):
+    class ChartChosen(Message):
         """Another chart is shown."""
 
     @dataclass(eq=False, repr=False)
@@ -211,7 +211,7 @@ class ChartPane(Text, inherit_bindings=False):
         self.wanted_reach = reach or self.wanted_reach
         self.refresh_fixed()
         self.want(at_once=True)
-        self.post_message(self.Chosen())
+        self.post_message(self.ChartChosen())
 
     # ---- making the picture
 
