@@ -93,6 +93,35 @@ def test_a_capture_without_any_engine(
     assert run_logdrift("report", out).returncode == 0
 
 
+def test_text_needs_a_tokenizer_from_somewhere(
+    run_logdrift: Run, model: Path, no_engine: None, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    with serving(Formula()) as served:
+        done = run_logdrift(
+            *("capture", "--model", model, "--text", "hello", "--out", out),
+            *("--backend", f"vllm,server={served.address}"),
+        )
+    assert done.returncode == 2
+    assert "logdrift env create transformers, or give token_ids" in done.stderr
+    assert not out.exists()
+
+
+def test_what_only_an_engine_of_ours_can_do(
+    run_logdrift: Run, asked_for: Callable[..., list[Any]], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    with serving(Formula()) as served:
+        assert run_logdrift(*asked_for(served, out)).returncode == 0
+    asked = run_logdrift("why", out, "--identity")
+    assert asked.returncode == 1
+    assert "its scores are of the weights that it held" in " ".join(
+        asked.stdout.split()
+    )
+    run = run_logdrift("why", out, "--run")
+    assert "it is a running server, which is never changed" in run.stderr
+
+
 def interrupted(
     command: list[Any], when: threading.Event, then: Callable[[int], None]
 ) -> subprocess.CompletedProcess[str]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -23,9 +23,20 @@ import pytest
 from logdrift.core.engines.sglang import backend as sglang
 from logdrift.core.engines.sglang.answers import check_echo, fill, read_generation
 from logdrift.core.engines.sglang.facts import _decode_semantics
+from logdrift.core.engines.sglang.server import SglangServer
 from logdrift.core.plan import SamplingSpec
 from logdrift.core.worker.base import MismatchError, Scores
 from tests.changed_model import NOISY_TENSOR
+from tests.live_servers import (
+    LiveServer,
+    arrays,
+    largest_gap,
+    noise_of,
+    opened,
+    quiet,
+    sglang_server,
+    sixty_four,
+)
 
 MAE_FLOAT32 = 2e-5
 MAE_BFLOAT16 = (0.005, 0.06)
@@ -510,3 +521,63 @@ def test_every_weight_is_read_in_the_scheduler(bfloat16: dict[str, Any]) -> None
     assert 0.0045 < differs["l2"] < 0.0065
     assert seen["count"] == {"digest": 272, "probe": 0, "null": 0}
     assert seen["tied"] == {"loaded": True, "config": True, "file_has_head": False}
+
+
+# -- a running server of SGLang, in the dtype of the engine that ran in this file
+
+
+@pytest.fixture(scope="module")
+def live(
+    sglang_python: Path, small_model: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[LiveServer]:
+    log = tmp_path_factory.mktemp("live") / "sglang.log"
+    server = sglang_server(sglang_python, small_model, log)
+    yield server
+    server.kill()
+
+
+def test_a_server_gives_the_numbers_of_the_engine(
+    live: LiveServer, float32: dict[str, Any], small_model: Path
+) -> None:
+    """Within what the server itself differs by between two batches."""
+    backend = opened(SglangServer, live, small_model, top_k=5)
+    facts = backend.open()
+    scored = arrays([entry["token_ids"] for entry in float32["scored"]])
+    noise = noise_of(backend, scored)
+    assert noise < 1e-4
+    found = backend.score(scored, quiet)
+    expected = [entry["logprob"][1:] for entry in float32["scored"]]
+    assert largest_gap(found, expected) <= 2 * noise
+    made = backend.generate(scored[:4], [1, 2, 3, 4], quiet)
+    whole = [one.token_ids for one in made]
+    rescored = backend.score(whole, quiet)
+    for one, again in zip(made, rescored, strict=True):
+        first = one.prompt_length
+        gap = largest_gap([one.scores], [again.logprob[first:].tolist()])
+        # Decode and prefill of one engine: 2.4e-5 were measured on this model.
+        assert gap < 1e-4
+    backend.close()
+    assert facts.dtype == "float32"
+    assert facts.engine_version == float32["facts"]["engine_version"]
+    assert facts.attention_backend == float32["facts"]["attention_backend"]
+
+
+def test_a_server_bears_64_requests_at_once(
+    live: LiveServer, small_model: Path
+) -> None:
+    backend = opened(SglangServer, live, small_model)
+    backend.open()
+    # Batches of other shapes round otherwise: 1.1e-5 were measured on this model.
+    assert noise_of(backend, sixty_four(49_152)) < 1e-4
+    backend.close()
+
+
+def test_what_a_server_puts_the_temperature_into(
+    live: LiveServer, small_model: Path
+) -> None:
+    for temperature, meaning in ((1.0, "raw"), (0.7, "temperature_scaled")):
+        backend = opened(SglangServer, live, small_model, temperature=temperature)
+        facts = backend.open()
+        backend.close()
+        assert facts.decode_logprobs == meaning
+        assert facts.probed == ("decode_logprobs",)

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,11 +21,25 @@ import numpy as np
 import pytest
 
 from logdrift.core.engines.vllm.backend import VllmBackend, unpack
+from logdrift.core.engines.vllm.server import VllmServer
 from logdrift.core.engines.vllm.start import semantics
 from logdrift.core.errors import LogdriftError
 from logdrift.core.plan import BackendSpec, SamplingSpec
+from logdrift.core.session.reader import open_session
 from logdrift.core.worker.base import BackendSettings, MismatchError
 from tests.changed_model import NOISY_TENSOR
+from tests.live_servers import (
+    LiveServer,
+    arrays,
+    largest_gap,
+    noise_of,
+    opened,
+    quiet,
+    scored_of,
+    sixty_four,
+    vllm_server,
+    wait_for_part,
+)
 
 ALL_PATHS = ["decode", "prefill", "forced_decode"]
 MAE_FLOAT32 = 2e-5
@@ -545,3 +561,95 @@ def test_every_weight_is_read_where_the_model_is(
         assert (
             seen["units"] < 0.5
         )  # one rounding leaves 0.39 to 0.42 (core/worker/weights_probe.py)
+
+
+# -- a running server of vLLM, in the dtype of the engine that ran in this file
+
+
+@pytest.fixture(scope="module")
+def live(
+    vllm_python: Path, small_model: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[LiveServer]:
+    log = tmp_path_factory.mktemp("live") / "vllm.log"
+    server = vllm_server(vllm_python, small_model, log)
+    yield server
+    server.kill()
+
+
+@pytest.mark.parametrize("endpoint", ["completions", "generate"])
+def test_a_server_gives_the_numbers_of_the_engine(
+    live: LiveServer, float32: dict[str, Any], small_model: Path, endpoint: str
+) -> None:
+    """vLLM in float32 on a CPU repeats itself to the last bit, whatever the batch."""
+    backend = opened(
+        VllmServer,
+        live,
+        small_model,
+        temperature=0.7,
+        max_tokens=72,
+        top_k=25,
+        endpoint=endpoint,
+    )
+    facts = backend.open()
+    texts = arrays([one["ids"] for one in float32["texts"]])
+    assert noise_of(backend, texts) == 0.0
+    found = backend.score(texts, quiet)
+    assert scored_of(found) == [one["got"] for one in float32["texts"]]
+    ranks = [one.rank[1:].tolist() for one in found]
+    assert ranks == [one["rank"] for one in float32["texts"]]
+
+    decoded = float32["decode"]
+    prompts = arrays([row["ids"][: -len(row["got"])] for row in decoded])
+    made = backend.generate(prompts, list(range(len(prompts))), quiet)
+    assert [one.token_ids.tolist() for one in made] == [row["ids"] for row in decoded]
+    scores = [one.scores for one in made]
+    assert largest_gap(scores, [row["got"] for row in decoded]) == 0.0
+    backend.close()
+    assert facts.dtype == "float32"
+    assert facts.decode_logprobs == "raw"
+    assert facts.engine_version == float32["facts"]["engine_version"]
+
+
+def test_a_server_bears_64_requests_at_once(
+    live: LiveServer, small_model: Path
+) -> None:
+    backend = opened(VllmServer, live, small_model)
+    backend.open()
+    assert noise_of(backend, sixty_four(49_152)) == 0.0
+    backend.close()
+
+
+def test_a_server_killed_in_the_middle_of_a_capture(
+    live: LiveServer,
+    small_model: Path,
+    run_logdrift: Callable[..., subprocess.CompletedProcess[str]],
+    prompts_file: Callable[..., Path],
+    tmp_path: Path,
+) -> None:
+    out = tmp_path / "out"
+    ids = sixty_four(49_152)
+    lines = [{"token_ids": row.tolist(), "prompt_length": 2} for row in ids]
+    command = [
+        *("capture", "--model", small_model, "--prompts", prompts_file(*lines)),
+        *("--backend", f"vllm,server={live.address},patience=1,paths=prefill"),
+        *("--part-sequences", 2, "--out", out),
+    ]
+    with ThreadPoolExecutor(1) as pool:
+        capture = pool.submit(run_logdrift, *command)
+        wait_for_part(out, "vllm/prefill")
+        live.kill()
+        failed = capture.result()
+    assert failed.returncode == 1
+    assert "--resume" in failed.stderr
+    kept = len(open_session(out).manifest.capture("vllm/prefill").parts)
+    assert 1 <= kept < 32
+    live.start()
+    resumed = run_logdrift("capture", "--out", out, "--resume")
+    assert resumed.returncode == 0, resumed.stderr
+    backend = opened(VllmServer, live, small_model)
+    backend.open()
+    expected = backend.score(ids, quiet)
+    backend.close()
+    found = open_session(out).capture("vllm/prefill").logprob.whole()
+    whole = np.concatenate([one.logprob for one in expected])
+    assert np.array_equal(found, whole, equal_nan=True)

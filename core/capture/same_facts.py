@@ -23,6 +23,8 @@ _SAME_FACTS = (
     "weight_version",
 )
 """Facts that must not change between the parts of one capture."""
+_SAME_EXTRA = ("served_model", "system_fingerprint")
+"""The same of `Facts.extra`: what a running server says that it is."""
 
 
 def changed_facts(capture: CaptureInfo, facts: Facts) -> list[str]:
@@ -35,6 +37,11 @@ def changed_facts(capture: CaptureInfo, facts: Facts) -> list[str]:
         old = getattr(before, name)
         new = getattr(facts, name)
         if old != new and not _was_not_taken(name, old):
+            changes.append(f"{name} was {old}, is {new}")
+    for name in _SAME_EXTRA:
+        old = before.extra.get(name)
+        new = facts.extra.get(name)
+        if old != new:
             changes.append(f"{name} was {old}, is {new}")
     return changes
 

@@ -21,7 +21,8 @@ class SideState:
     """One side of a pair as conditions of knobs see it: ``options`` are those of its
     backend's spec, ``values`` its facts and what follows from them, by the names that
     `Knob.unless`, `Knob.only` and `Knob.refused` use. ``imported``: its numbers come
-    from elsewhere, so nothing can be captured again.
+    from elsewhere, so nothing can be captured again. ``served``: they come from a
+    running server, whose options are those that it was started with.
     """
 
     which: Which
@@ -29,6 +30,12 @@ class SideState:
     options: Mapping[str, Any] = field(default_factory=dict)
     values: Mapping[str, Any] = field(default_factory=dict)
     imported: bool = False
+    served: bool = False
+
+    @property
+    def is_fixed(self) -> bool:
+        """It cannot be captured again with another option."""
+        return self.imported or self.served
 
 
 def state_of(session: Session, which: Which, info: CaptureInfo) -> SideState:
@@ -48,6 +55,7 @@ def state_of(session: Session, which: Which, info: CaptureInfo) -> SideState:
         options=options,
         values=_values(info, options),
         imported=spec is None or info.path == "recorded",
+        served=spec is not None and spec.server is not None,
     )
 
 

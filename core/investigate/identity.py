@@ -29,6 +29,10 @@ from logdrift.core.session.reader import Session
 
 OnEvent = Callable[[Mapping[str, Any]], None]
 """Told ``stage`` and ``failed`` events as the supervisor tells them."""
+_OF_A_SERVER = (
+    "it is a running server, whose weights cannot be read: its scores are of the"
+    " weights that it held, so compare them with those of your checkpoint"
+)
 
 
 def chosen_backends(session: Session, names: Sequence[str] = ()) -> list[BackendSpec]:
@@ -126,7 +130,11 @@ def _answer(
     on_event: OnEvent,
     cancel: threading.Event | None,
 ) -> dict[str, Any]:
-    """What a backend answers when it is asked what it loaded."""
+    """What a backend answers when it is asked what it loaded. Raises LogdriftError for
+    a running server, which nobody can ask.
+    """
+    if spec.server is not None:
+        raise LogdriftError(_OF_A_SERVER)
 
     def report(stage: str) -> None:
         on_event({"type": "stage", "backend": spec.name, "stage": stage})

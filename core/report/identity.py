@@ -12,6 +12,7 @@ from typing import Any
 
 from logdrift.core.diagnose.differences import adapter_tensors, difference_of, kind_text
 from logdrift.core.diagnose.loaded import described
+from logdrift.core.engines import ENGINES
 from logdrift.core.numbers import counted
 from logdrift.core.report.document import Blocks, LineBlock, SentenceBlock, Tone
 from logdrift.core.report.strict_json import Json, json_or_null
@@ -171,6 +172,22 @@ def identity_document(
         yield SentenceBlock(f"{words}: {reason}", indent=indent, mark=name)
     for fact, label in _FILES.items():
         yield from _between_backends(identities, fact, label)
+    yield from _of_a_running_engine(identities)
+
+
+def _of_a_running_engine(identities: Mapping[str, BackendIdentity]) -> Blocks:
+    """What a check of an engine that was started for it cannot see."""
+    for name, identity in identities.items():
+        engine = ENGINES.get(identity.weights.engine)
+        if engine is not None and engine.server is not None:
+            yield SentenceBlock(
+                f"{name} was started afresh from disk. Whether a running server got its"
+                " trainer's weights shows only when it is asked: capture with the"
+                " checkpoint of the trainer and with"
+                f" --backend {engine.name},server=http://HOST:PORT"
+                " (docs/capture.md)."
+            )
+            return
 
 
 def _tone(identity: BackendIdentity) -> Tone:

@@ -75,6 +75,7 @@ class ServerBackend(ABC):
         self.options = settings.spec.server_options()
         self.vocabulary: int | None = None
         self.limit: int | None = None
+        self.version: str | None = None
         self._runner: asyncio.Runner | None = None
         self._client: ServerClient | None = None
         self._number = 0
@@ -190,12 +191,14 @@ class ServerBackend(ABC):
         self._client = ServerClient(spec.server, self.options, key, self.paths)
         facts = self._with_dtype(await self.describe())
         self._check_room()
+        facts = replace(facts, weight_version=_named_version(self.version))
         if "decode" not in self.settings.paths:
             return facts
         facts = await self._probed(facts)
         sampling = self.settings.sampling
         return replace(
             facts,
+            weight_version=_named_version(self.version),
             temperature=sampling.temperature,
             top_p=sampling.top_p,
             top_k=sampling.top_k,
@@ -297,6 +300,21 @@ class ServerBackend(ABC):
 
     # -- checks
 
+    def check_weight_version(self, version: Any) -> None:
+        """Raise LogdriftError where the weights are not those of the answers
+        before. None: the server does not tell.
+        """
+        if version is None:
+            return
+        named = str(version)[:100]
+        before = self.version or named
+        self.version = before
+        if named != before:
+            raise self.client.error(
+                f"its weights were changed meanwhile, from version {before} to {named}",
+                "capture while nothing updates it, in a new session",
+            )
+
     def _check(self, ids: IdArray, room: int, what: str) -> None:
         if len(ids) == 0:
             raise MismatchError(f"{what}: it has no ids")
@@ -332,6 +350,13 @@ class ServerBackend(ABC):
             "start it with a larger length, or shorten the prompts or"
             " sampling.max_tokens",
         )
+
+
+def _named_version(version: str | None) -> str | None:
+    """Both engines call weights that were never updated ``default``."""
+    if version == "default":
+        return None
+    return version
 
 
 def _tokens_of(answer: Generation | Scores) -> int:

@@ -109,7 +109,7 @@ class ScoredRow:
 
 def scores_of(rows: Sequence[ScoredRow], first: int, top_k: int) -> Scores:
     """Scores of a sequence whose positions from ``first`` on have ``rows``, each with
-    exactly ``top_k`` alternatives.
+    up to ``top_k`` alternatives.
 
     A token at least as likely as the last alternative has a strict rank: 1 + the
     alternatives above it. Below, only the server's own count is known.
@@ -119,12 +119,19 @@ def scores_of(rows: Sequence[ScoredRow], first: int, top_k: int) -> Scores:
     scores.logprob[first:] = logprobs
     scores.rank[first:] = [row.rank for row in rows]
     if top_k and rows:
-        listed = [row.alternatives for row in rows]
+        listed = [_filled_up(row.alternatives, top_k) for row in rows]
         scores.top_ids[first:] = [[one for one, _ in row] for row in listed]
         values = np.array([[value for _, value in row] for row in listed], np.float32)
         scores.top_logprobs[first:] = values
         _rank(scores, first, values)
     return scores
+
+
+def _filled_up(
+    alternatives: Sequence[tuple[int, float]], top_k: int
+) -> list[tuple[int, float]]:
+    missing = top_k - len(alternatives)
+    return [*alternatives, *[(-1, math.nan)] * missing]
 
 
 def _rank(scores: Scores, first: int, values: FloatArray) -> None:

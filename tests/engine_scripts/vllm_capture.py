@@ -216,6 +216,7 @@ def _judged(
             and (scores.top_ids[:first] == -1).all()
         ),
         "length": len(scores.logprob),
+        "ids": ids.tolist(),
         "got": got.tolist(),
         "expected": expected.tolist(),
         "tempered": tempered[positions - 1, target].tolist(),

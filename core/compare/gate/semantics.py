@@ -167,8 +167,11 @@ def check_semantics(case: GateCase) -> Iterator[Reason]:
             " raw log-probabilities.",
         )
     elif said := _by_word(case):
-        code = "told" if _told_sides(case) else "probed"
-        yield note(code, f"both sides give log-probabilities of {_of(a)}{said}.")
+        words = f"both sides give log-probabilities of {_of(a)}{said}."
+        if _told_sides(case):
+            yield note("told", words)
+        else:
+            yield note("probed", words)
 
 
 def _by_word(case: GateCase) -> str:

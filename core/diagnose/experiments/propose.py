@@ -62,6 +62,10 @@ _IMPORTED = (
     "it was imported and cannot be captured again: score its token ids with logdrift"
     " capture instead"
 )
+_SERVED = (
+    "it is a running server, which is never changed: start it with another option"
+    " yourself and capture again"
+)
 
 
 def propose(
@@ -89,7 +93,8 @@ def propose(
         left = [_cannot_change(state, reason) for state in states]
         return Proposal((), _once(left))
     scene = Scene(session=session, pair=pair, states=states, gpus=gpus)
-    left = [_cannot_change(state, _IMPORTED) for state in states if state.imported]
+    fixed = [state for state in states if state.is_fixed]
+    left = [_cannot_change(state, _why_fixed(state)) for state in fixed]
     best: dict[str, Experiment] = {}
     for experiment in _experiments(scene, left):
         telling = _telling(experiment, diagnosis)
@@ -128,11 +133,17 @@ def _nothing_to_turn(
     b = pair.b.info
     if not diagnosis.tokens:
         return _NO_GAP
-    if all(state.imported for state in states):
-        return _IMPORTED
+    if all(state.is_fixed for state in states):
+        return _why_fixed(states[-1])
     if (a.backend, a.path) == (b.backend, b.path):
         return _REPEATED
     return ""
+
+
+def _why_fixed(state: SideState) -> str:
+    if state.imported:
+        return _IMPORTED
+    return _SERVED
 
 
 def _cannot_change(state: SideState, reason: str) -> LeftOut:
@@ -277,7 +288,7 @@ def _one_side_alone(
     cannot_change = [left.backend for left in refusals]
     turning = {turn.state.which for turn in turns}
     for other in states:
-        is_fixed = other.imported and other.which not in turning
+        is_fixed = other.is_fixed and other.which not in turning
         if is_fixed and not _has_set(other, knob):
             cannot_change.append(other.info.backend)
     if not cannot_change:

@@ -49,7 +49,7 @@ def turns_of(cause: Cause, states: Sequence[SideState]) -> Iterator[list[Turn]]:
     """
     together: dict[str, list[Turn]] = {}
     for state in states:
-        if state.imported:
+        if state.is_fixed:
             continue
         for knob in cause.knobs.get(state.info.engine, ()):
             if not knob.run:

@@ -26,8 +26,6 @@ from logdrift.core.worker.base import Generation, IdArray, Scores
 _INFO = ("/server_info", "/get_server_info")
 _MODEL = ("/model_info", "/get_model_info")
 _GENERATE = "/generate"
-_DEFAULT_VERSION = "default"
-"""What SGLang calls weights that were never updated."""
 
 
 class SglangServer(ServerBackend):
@@ -38,7 +36,6 @@ class SglangServer(ServerBackend):
         **dict.fromkeys((*_INFO, *_MODEL), "GET"),
         _GENERATE: "POST",
     }
-    _version: str | None = None
 
     async def describe(self) -> Facts:
         """Settings, model and weight version."""
@@ -50,7 +47,7 @@ class SglangServer(ServerBackend):
                 "give the address of SGLang",
             )
         served = self._served(model)
-        self._version = _version_of(model)
+        self.check_weight_version(model.get("weight_version"))
         self.limit = _limit_of(state)
         states = state.get("internal_states") or [{}]
         known = Facts(
@@ -60,7 +57,6 @@ class SglangServer(ServerBackend):
             prefill_logprobs="raw",
             rank_counts="strict",
             max_length=self.limit,
-            weight_version=_named_version(self._version),
             extra=_extra(state, served),
         )
         dtype = state.get("dtype")
@@ -170,31 +166,8 @@ class SglangServer(ServerBackend):
         count = meta.get("prompt_tokens")
         if count != len(wanted.ids):
             reading.wrong(f"it is about {count} ids, {len(wanted.ids)} were sent")
-        self._check_version(meta)
+        self.check_weight_version(meta.get("weight_version"))
         return meta
-
-    def _check_version(self, meta: Mapping[str, Any]) -> None:
-        version = _version_of(meta)
-        if version == self._version or version is None:
-            return
-        raise self.client.error(
-            f"its weights were changed meanwhile, from version {self._version} to"
-            f" {version}",
-            "capture while nothing updates it, in a new session",
-        )
-
-
-def _version_of(told: Mapping[str, Any]) -> str | None:
-    version = told.get("weight_version")
-    if version is None:
-        return None
-    return str(version)[:100]
-
-
-def _named_version(version: str | None) -> str | None:
-    if version == _DEFAULT_VERSION:
-        return None
-    return version
 
 
 def _limit_of(state: Mapping[str, Any]) -> int | None:

@@ -13,17 +13,22 @@ Settled by reading vLLM 0.32 (paths below are under vllm/entrypoints):
   (scale_out/token_in_token_out/serving.py), so the former is asked where both are.
 - One token is sampled behind a scored sequence and dropped: ``max_tokens`` 0 is refused
   without ``echo``.
+- Of sampled tokens ``/inference/v1/generate`` lists the token and the k - 1 best where
+  it is not among the k best, and the versions of the weights.
+- ``system_fingerprint`` is a digest of the version and settings of the server.
 - ``/server_info`` is there in development mode only.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
 
+from logdrift.core.engines.vllm.told import logprobs_mode, with_config
 from logdrift.core.facts import Facts
 from logdrift.core.servers.backend import ServerBackend, Wanted
 from logdrift.core.servers.models import ServedModel, chosen, no_model
@@ -37,6 +42,10 @@ _INFO = "/server_info"
 _COMPLETIONS = "/v1/completions"
 _GENERATE = "/inference/v1/generate"
 _AS_ID = "token_id:"
+_MODES: Mapping[str, Mode] = {
+    "raw_logprobs": "raw",
+    "processed_logprobs": "processed",
+}
 _Row = tuple[int, float, int]
 """Id, log-probability, rank; rank 0 where there is none."""
 
@@ -54,6 +63,8 @@ class VllmServer(ServerBackend):
     }
     room: ClassVar[int] = 1
     _model = ""
+    _mode: Mode | None = None
+    _fingerprint: str | None = None
 
     async def describe(self) -> Facts:
         """Version, model and length; the settings where the server tells them."""
@@ -67,7 +78,9 @@ class VllmServer(ServerBackend):
         model = chosen(self.client, served, self.settings.model, name)
         self._model = model.name
         self.limit = model.max_length
-        return Facts(
+        info = await self.client.look(_INFO, config_format="json")
+        self._mode = self._told_mode(info)
+        facts = Facts(
             engine="vllm",
             engine_version=str(version["version"])[:100],
             prefill_logprobs="raw",
@@ -76,12 +89,30 @@ class VllmServer(ServerBackend):
             max_length=self.limit,
             extra={"served_model": self._model},
         )
+        return with_config(facts, info)
+
+    def _told_mode(self, info: Any) -> Mode | None:
+        """Its ``logprobs_mode``; None where it does not tell it. Raises LogdriftError
+        for one that gives logits.
+        """
+        mode = logprobs_mode(info)
+        if mode is None or mode in _MODES:
+            return _MODES.get(str(mode))
+        raise self.client.error(
+            f"it runs with --logprobs-mode {mode}, which gives no log-probabilities",
+            f"start it with {' or '.join(_MODES)}",
+        )
 
     def with_semantics(self, facts: Facts, mode: Mode | None) -> Facts:
-        meaning = semantics_of(mode, self.settings.sampling, cuts=True)
-        if meaning is None:
-            return facts
-        return replace(facts, decode_logprobs=meaning, probed=("decode_logprobs",))
+        if self._fingerprint is not None:
+            extra = {**facts.extra, "system_fingerprint": self._fingerprint}
+            facts = replace(facts, extra=extra)
+        known = self._mode or mode
+        meaning = semantics_of(known, self.settings.sampling, cuts=True)
+        facts = replace(facts, decode_logprobs=meaning)
+        if self._mode is None and meaning is not None:
+            facts = replace(facts, probed=("decode_logprobs",))
+        return facts
 
     # -- requests
 
@@ -119,14 +150,13 @@ class VllmServer(ServerBackend):
         finish = choice.get("finish_reason")
         if finish not in ("stop", "length"):
             reading.wrong(f"it ended with {finish!r}")
-        if self.options.endpoint == "generate":
-            rows = _token_rows(choice, new, reading)
-        else:
-            rows = _completion_rows(choice, new, reading)
-        scored = [
-            _scored_row(token_id, row, wanted.top_k, reading)
-            for token_id, row in zip(new.tolist(), rows, strict=True)
-        ]
+        is_short = self.options.endpoint == "generate"
+        read = _token_rows if is_short else _completion_rows
+        scored = []
+        rows = read(choice, new, reading)
+        for token_id, row in zip(new.tolist(), rows, strict=True):
+            one = _scored_row(token_id, row, wanted.top_k, reading, is_short=is_short)
+            scored.append(one)
         prompt_length = len(wanted.ids)
         return Generation(
             token_ids=np.concatenate([wanted.ids, new]).astype(np.int32),
@@ -160,10 +190,32 @@ class VllmServer(ServerBackend):
         model = answer.get("model", self._model)
         if model != self._model:
             reading.wrong(f"it is of model {model!r}, {self._model!r} was asked")
+        self._check_fingerprint(answer.get("system_fingerprint"))
+        self._check_versions(choice.get("weight_versions"))
         listed = choice.get("prompt_token_ids", answer.get("prompt_token_ids"))
         prompt = reading.ids(listed, "prompt_token_ids")
         reading.same_ids(prompt, wanted.ids, "prompt_token_ids")
         return choice
+
+    def _check_fingerprint(self, fingerprint: Any) -> None:
+        """Raise LogdriftError where the server is not the one that answered before."""
+        if not isinstance(fingerprint, str):
+            return
+        before = self._fingerprint or fingerprint
+        self._fingerprint = before
+        if fingerprint != before:
+            raise self.client.error(
+                "it was started again with other settings meanwhile"
+                f" ({before[:60]} is now {fingerprint[:60]})",
+                "start a new session",
+            )
+
+    def _check_versions(self, spans: Any) -> None:
+        if not isinstance(spans, list):
+            return
+        for span in spans:
+            if isinstance(span, Mapping):
+                self.check_weight_version(span.get("version"))
 
 
 def _served(server: ServerBackend, models: Any) -> list[ServedModel]:
@@ -259,6 +311,11 @@ def _token_rows(
         own = _entry(entry, reading)
         if own[0] != token_id:
             reading.wrong(f"the score of id {token_id} is of id {own[0]}")
+        if own[1] == -math.inf:
+            # NaN and minus infinity are one here, and what was sampled had a chance.
+            reading.wrong(
+                f"the score of id {token_id}, which was sampled, is no number"
+            )
         tops = reading.items(entry.get("top_logprobs"), "top_logprobs")
         others = [_entry(top, reading) for top in tops]
         rows.append([own, *(other for other in others if other[0] != token_id)])
@@ -294,19 +351,24 @@ def _rank(entry: Mapping[str, Any]) -> int:
 
 
 def _scored_row(
-    token_id: int, entries: Sequence[_Row], top_k: int, reading: ServerReading
+    token_id: int,
+    entries: Sequence[_Row],
+    top_k: int,
+    reading: ServerReading,
+    *,
+    is_short: bool = False,
 ) -> ScoredRow:
     """The score of ``token_id`` among ``entries``: it and the ``top_k`` best, of which
-    it may be one.
+    it may be one. ``is_short``: one fewer where it is not.
     """
     own = [entry for entry in entries if entry[0] == token_id]
     if len(own) != 1:
         reading.wrong(f"no score of id {token_id}, which was sent")
     _, logprob, rank = own[0]
     listed = entries
-    if len(entries) == top_k + 1:
+    if len(entries) == top_k + 1 or (is_short and rank > top_k):
         listed = [entry for entry in entries if entry[0] != token_id]
-    if len(listed) != top_k:
+    if len(listed) not in (top_k, top_k - int(is_short)):
         reading.wrong(
             f"{len(entries)} alternatives of a token, where {top_k} were asked"
         )
