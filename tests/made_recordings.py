@@ -280,6 +280,35 @@ def completion_chunks(drawn: Drawn, size: int = 1) -> list[dict[str, Any]]:
     return out
 
 
+def token_chunks(drawn: Drawn, size: int, request: str) -> list[dict[str, Any]]:
+    """``/inference/v1/generate`` of vLLM, which knows ids alone: streamed, or whole
+    where ``size`` is that of the completion.
+    """
+    out: list[dict[str, Any]] = []
+    for begin in range(drawn.prompt, len(drawn.ids), size):
+        at = range(begin, min(begin + size, len(drawn.ids)))
+        content = []
+        for i in at:
+            ranks = {t: place for place, (t, _) in enumerate(drawn.tops[i], 1)}
+            top = [
+                {"token_id": t, "logprob": v, "rank": ranks.get(t, drawn.ranks[i])}
+                for t, v in with_target(drawn, i)
+            ]
+            content.append({**top[0], "top_logprobs": top})
+        is_last = at.stop == len(drawn.ids)
+        spans = [{"version": "7", "start": 0, "end": 1}] if is_last else None
+        choice = {
+            "index": 0,
+            "finish_reason": "stop" if is_last else None,
+            "token_ids": [drawn.ids[i] for i in at],
+            "logprobs": {"content": content},
+            "weight_versions": spans,
+        }
+        out.append({"request_id": request, "choices": [choice]})
+    out[0]["prompt_token_ids"] = drawn.ids[: drawn.prompt]
+    return out
+
+
 def llamacpp_chat(drawn: Drawn) -> dict[str, Any]:
     whole = chat(drawn, by_id=False, prompt_ids=False)
     choice = whole["choices"][0]

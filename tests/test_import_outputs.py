@@ -213,6 +213,41 @@ def test_packed_lists_are_read_whole_and_streamed(tmp_path: Path, size: int) -> 
     lists_hold(session, [drawn], first=None)
 
 
+@pytest.mark.parametrize("size", [1, 3, 7])
+def test_vllms_token_in_token_out_answers_are_read_whole_and_streamed(
+    tmp_path: Path, size: int
+) -> None:
+    drawn = [draw(seed, 5, 7) for seed in (3, 4)]
+    streams = [made.token_chunks(one, size, f"r{one.ids[0]}") for one in drawn]
+    # Two clients at once: their chunks alternate.
+    chunks = [chunk for both in zip(*streams, strict=True) for chunk in both]
+    path = made.lines(tmp_path / "dump.jsonl", chunks)
+    assert guess_format(path) == "openai"
+    import_session("openai", [str(path)], tmp_path / "out")
+    session = open_session(tmp_path / "out")
+    holds(session, drawn, first=None)
+    capture = session.capture("dump/recorded")
+    ranks = [rank or 0 for one in drawn for rank in [None] * 5 + one.ranks[5:]]
+    assert capture.rank.whole().tolist() == ranks
+    assert capture.versions is not None
+    assert capture.versions.whole().tolist() == ([-1] * 5 + [0] + [-1] * 6) * 2
+
+
+def test_versions_of_the_weights_in_vllms_outputs_are_kept(tmp_path: Path) -> None:
+    def spans(drawn: Drawn) -> Any:
+        answer = made.request_output(drawn, scores_prompt=False)
+        answer["outputs"][0]["weight_versions"] = [
+            {"version": "7", "start": 0, "end": 3},
+            {"version": "8", "start": 3, "end": 7},
+        ]
+        return answer
+
+    session, _, _ = imported(tmp_path, spans, draw(1))
+    versions = session.capture("dump/recorded").versions
+    assert versions is not None
+    assert versions.whole().tolist() == [-1] * 5 + [0] * 3 + [1] * 4
+
+
 @pytest.mark.parametrize("where", ["message", "choice", "output_ids"])
 def test_ids_that_lmdeploy_returns_are_read(tmp_path: Path, where: str) -> None:
     def lmdeploy(drawn: Drawn) -> Any:

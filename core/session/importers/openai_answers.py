@@ -28,6 +28,7 @@ from logdrift.core.session.importers.scored_tokens import (
     prompt_tokens_of,
     tokens_of,
 )
+from logdrift.core.session.importers.sglang_versions import answer_versions
 
 _ASK = (
     'ask the server with "return_token_ids": true, so that tokens are told apart by id'
@@ -105,6 +106,7 @@ def _choice(answer: JsonObject, choice: JsonObject, place: Place) -> ServerAnswe
         observed=_observed(answer),
         unread=_unread(answer, choice),
         problem=wrong_given or wrong_new,
+        versions=answer_versions(choice, len(new), place),
     )
 
 

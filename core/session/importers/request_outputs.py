@@ -25,6 +25,7 @@ from logdrift.core.session.importers.scored_tokens import (
     ScoredTokens,
     tokens_by_id,
 )
+from logdrift.core.session.importers.sglang_versions import answer_versions
 
 _ENGINES = {"num_cached_tokens": "vllm", "context_logits": "tensorrt-llm"}
 """A field that the outputs of one engine alone have."""
@@ -73,6 +74,7 @@ def scored(place: Place, answer: JsonObject) -> Iterator[ServerAnswer]:
             finish=finish,
             observed=observed,
             unread=[*filled(output, _UNREAD), *filled(answer, _UNREAD)],
+            versions=answer_versions(output, len(new), there),
         )
 
 

@@ -1,7 +1,7 @@
-"""With which weights SGLang sampled the tokens of an answer.
+"""With which weights SGLang or vLLM sampled the tokens of an answer.
 
-Newer servers write ``weight_versions``, runs ``{version, start, end}`` of the sampled
-tokens; all write ``weight_version``, the one with which they answered.
+Newer ones write ``weight_versions``, runs ``{version, start, end}`` of the sampled
+tokens; all of SGLang's write ``weight_version``, the one with which they answered.
 """
 
 from __future__ import annotations

@@ -58,7 +58,7 @@ class Streams:
         yield from self._answers
 
     def _add_openai(self, place: Place, answer: Answer) -> None:
-        key = answer.get("id")
+        key = _answer_id(answer)
         begun = self._open.get(key)
         if begun is not None and _continues(begun, answer):
             _extend(begun, answer)
@@ -109,6 +109,16 @@ class Streams:
             self._open.pop(key, None)
 
 
+def _answer_id(answer: JsonObject) -> Any:
+    """What tells the chunks of an answer: vLLM's token-in-token-out server calls it
+    ``request_id``.
+    """
+    own_id = answer.get("id")
+    if own_id is not None:
+        return own_id
+    return answer.get("request_id")
+
+
 def _is_unfinished(data: JsonObject) -> bool:
     """It has a reason to have finished, and that is null."""
     return data.get("finish_reason", "missing") is None
@@ -126,7 +136,7 @@ def _is_chunk(answer: JsonObject) -> bool:
     choices = answer["choices"]
     if not isinstance(choices, list):
         return False
-    if not choices or "id" not in answer:
+    if not choices or _answer_id(answer) is None:
         return False
     return all(map(_is_partial, choices))
 
@@ -188,7 +198,7 @@ def _extend_choice(choice: Answer, part: JsonObject) -> None:
     if ids:
         before = choice["token_ids"] or []
         choice["token_ids"] = [*before, *ids]
-    for key in ("prompt_token_ids", "prompt_logprobs"):
+    for key in ("prompt_token_ids", "prompt_logprobs", "weight_versions"):
         value = part.get(key)
         if value is not None:
             choice.setdefault(key, value)
