@@ -56,7 +56,6 @@ _LONG = (
     "test_damage",
     "test_streams",
     "test_trust",
-    "test_monkey",
     "test_why",
     "test_visible",
     "test_recompute_sample",
@@ -66,6 +65,11 @@ _LONG = (
 )
 """Files without engine or screen that take longest, the longest first: one of them at
 the end would be waited for by all processes but one.
+"""
+
+_BY_THE_CLOCK = ("test_monkey",)
+"""Files that take minutes by the clock and wait for most of them: from the start, beside
+the engines, or all processes but one would wait for them at the end.
 """
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -110,8 +114,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def _places(files: list[str]) -> dict[str, float]:
-    """File -> its place: engines from the start to the end, beside them what waits for
-    its screen, then what is long, then what is quick.
+    """File -> its place: engines from the start to the end, beside them what goes by
+    the clock or waits for its screen, then what is long, then what is quick.
     """
     engines = [name for name in _ENGINES_AT_WORK if name in files]
     screens = [name for name in files if name.startswith("test_tui_")]
@@ -123,6 +127,7 @@ def _places(files: list[str]) -> dict[str, float]:
     step = max(1, len(engines) - 2) / max(1, len(screens))
     for i, name in enumerate(screens):
         place[name] = (i + 0.5) * step
+    place.update(dict.fromkeys(_BY_THE_CLOCK, 0.0))
     return place
 
 

@@ -10,7 +10,7 @@ the application runs, nothing unforeseen was raised, and Esc and q lead back.
 
 The screens and keys are those of the registry: what was done least often where the
 monkey is has the best chance to be pressed next. With ``--seconds`` it is led to each
-kind of screen first (`tests.monkey_ways`), and left to chance there.
+kind of screen first (`tests.ways`), and left to chance there.
 """
 
 from __future__ import annotations
@@ -38,7 +38,6 @@ from logdrift.core.errors import unforeseen
 from logdrift.tui.actions import COMMANDS, SCOPE_TITLES, Command, Scope
 from logdrift.tui.app import LogdriftApp, readable
 from logdrift.tui.command_window import active_commands
-from tests.monkey_ways import WAYS
 from tests.monkey_world import (
     REPOSITORY,
     SAMPLE,
@@ -50,6 +49,7 @@ from tests.monkey_world import (
     own_world,
 )
 from tests.tui_screen import judged, screen_text, until
+from tests.ways import WAYS, steps_to
 
 SIZES = ((80, 24), (120, 36), (200, 60))
 TINY = ((1, 1), (12, 3), (40, 10), (59, 20), (60, 20))
@@ -64,7 +64,6 @@ ARRIVES = 60
 _BACK = 60
 """Presses of Esc and q that must lead out of any depth."""
 
-_BY_ID = {command.id: command for command in COMMANDS}
 STOPPING = frozenset({"ctrl+q"})
 KEYS = sorted({key for command in COMMANDS for key in command.keys} - STOPPING)
 LEAVING = ("enter", "escape", "q", "enter", "escape")
@@ -234,14 +233,15 @@ class Monkey:
             await until(pilot, lambda: SAMPLE in screen_text(app), ARRIVES)
         else:
             await judged(pilot)
-        for step in WAYS[scope].steps:
-            await self._step_on(app, step, pilot)
+        for command in steps_to(scope):
+            await self._step_on(app, command, pilot)
         await until(pilot, lambda: scope in self._scopes(app), ARRIVES)
         await self._play(app, bursts, pilot)
 
-    async def _step_on(self, app: LogdriftApp, step: str, pilot: Pilot[int]) -> None:
+    async def _step_on(
+        self, app: LogdriftApp, command: Command, pilot: Pilot[int]
+    ) -> None:
         """Press the key of a command as soon as it is heard."""
-        command = _BY_ID[step]
         await until(pilot, lambda: command in self._heard(app), ARRIVES)
         key = command.keys[0]
         self.found.last.append(key)

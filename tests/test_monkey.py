@@ -4,9 +4,7 @@ a real terminal: `python -m tests.monkey` runs it longer, and is told the seed.
 
 from __future__ import annotations
 
-from logdrift.tui.actions import SCOPE_TITLES
 from tests.monkey import never_seen, run_at_each_size, run_on_terminal
-from tests.monkey_ways import WAYS
 from tests.monkey_world import Found
 
 SECONDS = 120
@@ -14,10 +12,6 @@ SEED = 1
 BURSTS_ON_TERMINAL = 40
 FEWEST_BURSTS = 100
 """However slow the machine is."""
-
-
-def test_a_way_leads_to_each_kind_of_screen() -> None:
-    assert set(WAYS) == set(SCOPE_TITLES), "tests/monkey_ways.py: say the way"
 
 
 def test_nothing_that_a_monkey_presses_ends_the_program() -> None:

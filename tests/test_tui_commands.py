@@ -23,33 +23,8 @@ from logdrift.tui.screens.explorer import ExplorerScreen
 from logdrift.tui.screens.new_capture import NewCaptureScreen
 from logdrift.tui.screens.sessions import SessionsScreen
 from tests.tui_screen import make_app, until
+from tests.ways import WAYS, steps_to
 
-FROM_LIST: dict[Scope, tuple[str, ...]] = {
-    "sessions": (),
-    "form": ("ctrl+n",),
-    "confirm": ("D",),
-    "diff": ("home", "space", "down", "space"),
-}
-FROM_EXPLORER: dict[Scope, tuple[str, ...]] = {
-    "app": ("1",),
-    "explorer": ("1",),
-    "move": ("1",),
-    "list": ("2",),
-    "pane": ("3",),
-    "inspector": ("3",),
-    "charts": ("1",),
-    "chart": ("4",),
-    "zoom": ("4", "z"),
-    "picker": ("O",),
-    "prompt": ("colon",),
-    "reading": ("f1",),
-    "matrix": ("m",),
-    "facts": ("d",),
-    "limits": ("T",),
-    "worst": ("W",),
-    "report": ("R",),
-    "why": ("w",),
-}
 ELSEWHERE: frozenset[Scope] = frozenset({"experiments", "identity", "layers"})
 """Two steps from the explorer, with more to see than that it was done:
 tests/test_tui_experiments.py, tests/test_tui_identity.py and tests/test_tui_layers.py
@@ -72,8 +47,12 @@ the new field.
 """
 
 
+def _starts_in_explorer(scope: Scope) -> bool:
+    return not WAYS[scope].starts_on_list
+
+
 def test_every_scope_is_reached() -> None:
-    assert {*FROM_LIST, *FROM_EXPLORER, *ELSEWHERE} == set(SCOPE_TITLES)
+    assert set(WAYS) == set(SCOPE_TITLES), "tests/ways.py: say the way"
 
 
 class Doer:
@@ -87,20 +66,21 @@ class Doer:
     async def go(self, scope: Scope) -> None:
         """To where the keys of a scope are listened to."""
         app = self.app
+        in_explorer = _starts_in_explorer(scope)
         while len(app.screen_stack) > 1 and not (
-            scope in FROM_EXPLORER and isinstance(app.screen, ExplorerScreen)
+            in_explorer and isinstance(app.screen, ExplorerScreen)
         ):
             app.pop_screen()
             await self.pilot.pause()
-        if scope in FROM_EXPLORER and not isinstance(app.screen, ExplorerScreen):
+        if in_explorer and not isinstance(app.screen, ExplorerScreen):
             await self.pilot.press("enter")
             await until(self.pilot, self._judged)
         if isinstance(app.screen, ExplorerScreen):
             app.screen.to_tokens()  # digits are charts while a chart has the focus
             await self.pilot.pause()
         base = app.screen
-        for key in FROM_LIST.get(scope) or FROM_EXPLORER.get(scope) or ():
-            await self.pilot.press(key)
+        for command in steps_to(scope):
+            await self.pilot.press(command.keys[0])
         if scope in ("confirm", "diff"):
             wanted = Confirm if scope == "confirm" else DiffScreen
             await until(self.pilot, lambda: isinstance(app.screen, wanted))
@@ -205,10 +185,11 @@ async def test_every_command_is_done_by_its_key(
         assert isinstance(listing, SessionsScreen)
         await until(pilot, lambda: len(listing.list.sessions) == 2)
         done = 0
-        # What deletes a session comes last; what was begun in one scope does not stay
-        # for the next.
-        for scope in (*FROM_EXPLORER, "sessions", "form", "diff", "confirm"):
-            await doer.go(scope)  # type: ignore[arg-type]
+        # What was begun in one scope does not stay for the next.
+        for scope in WAYS:
+            if scope in ELSEWHERE:
+                continue
+            await doer.go(scope)
             here = app.screen
             for command in [c for c in COMMANDS if c.scope == scope]:
                 if app.screen is not here or command.scope in (
@@ -220,7 +201,7 @@ async def test_every_command_is_done_by_its_key(
                     "move",
                     "form",
                 ):
-                    await doer.go(scope)  # type: ignore[arg-type]
+                    await doer.go(scope)
                     here = app.screen
                 await doer.do(command)
                 done += 1

@@ -1,12 +1,10 @@
-"""The shortest way to each kind of screen, by the commands of the registry: what a
-random walk must have seen is gone to on purpose, before chance takes over.
-"""
+"""The shortest way to each kind of screen, by the commands of the registry."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-from logdrift.tui.actions import Scope
+from logdrift.tui.actions import COMMANDS, Command, Scope
 
 
 class Way(NamedTuple):
@@ -23,18 +21,17 @@ class Way(NamedTuple):
 
 WAYS: dict[Scope, Way] = {
     "app": Way(),
-    "sessions": Way(starts_on_list=True),
     "explorer": Way(),
     "move": Way(("explorer.pane_tokens",)),
     "list": Way(("explorer.pane_sequences",)),
     "pane": Way(("explorer.pane_inspector",)),
-    "picker": Way(("explorer.threshold",)),
-    "prompt": Way(("explorer.search",)),
+    "picker": Way(("explorer.modes",)),
+    "prompt": Way(("explorer.go_to",)),
     "inspector": Way(("explorer.pane_inspector",)),
     "charts": Way(),
     "chart": Way(("explorer.pane_chart",)),
     "zoom": Way(("explorer.pane_chart", "charts.zoom_chart")),
-    "reading": Way(("explorer.report",)),
+    "reading": Way(("app.help",)),
     "matrix": Way(("explorer.matrix",)),
     "facts": Way(("explorer.facts",)),
     "limits": Way(("explorer.limits",)),
@@ -44,7 +41,18 @@ WAYS: dict[Scope, Way] = {
     "experiments": Way(("explorer.why", "why.experiments")),
     "identity": Way(("explorer.why", "why.identity")),
     "layers": Way(("explorer.why", "why.layers")),
-    "diff": Way(("sessions.mark", "list.row_down", "sessions.mark"), True),
-    "confirm": Way(("sessions.delete",), True),
+    "sessions": Way(starts_on_list=True),
     "form": Way(("sessions.new_capture",), True),
+    "diff": Way(
+        ("list.row_first", "sessions.mark", "list.row_down", "sessions.mark"), True
+    ),
+    "confirm": Way(("sessions.delete",), True),
 }
+"""The explorer's first, what deletes a session last."""
+
+_BY_ID = {command.id: command for command in COMMANDS}
+
+
+def steps_to(scope: Scope) -> list[Command]:
+    """The commands of the way to a scope; each has a key."""
+    return [_BY_ID[step] for step in WAYS[scope].steps]
