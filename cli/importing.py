@@ -1,9 +1,10 @@
-"""`logdrift import FORMAT FILE --out SESSION`: a session from elsewhere."""
+"""`logdrift import [FORMAT] FILE --out SESSION`: a session from elsewhere."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 
@@ -14,20 +15,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     names = format_names()
     formats = "; ".join(f"{one.name}: {one.reads}" for one in FORMATS)
+    parser.usage = (
+        "logdrift import [-h] [FORMAT] FILE [FILE ...] --out SESSION [--model DIR]"
+        " [--fact [NAME.]FACT=VALUE] [--skip-bad]"
+    )
     parser.description = (
-        f"Make a session of what something else has written. {formats}."
+        "Make a session of what something else has written. The format is seen from"
+        f" the files, or is the first word: {formats}."
         " docs/import.md has the formats. Nothing that neither file nor --fact"
         " says is assumed, so the gate says caution. What is left out is said on"
         " stderr and kept with the session. Exit code 0, or 2 for bad input."
     )
     parser.add_argument(
-        "format", metavar="FORMAT", choices=names, help=", ".join(names)
-    )
-    parser.add_argument(
-        "files",
+        "words",
         metavar="FILE",
         nargs="+",
-        help="file or folder; several become one session",
+        help=(
+            "file or folder; several become one session. A format's name in front of"
+            f" them is no file (write ./{names[0]}): {', '.join(names)}"
+        ),
     )
     parser.add_argument(
         "--out",
@@ -52,6 +58,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             f" vllm.temperature=0.6; repeat it. FACT is one of {', '.join(TELLABLE)}"
         ),
     )
+    parser.add_argument(
+        "--skip-bad",
+        action="store_true",
+        help=(
+            "leave out lines and sequences that cannot be imported, count them, and"
+            " name the first ones; without it the first one ends the import"
+        ),
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -66,7 +80,15 @@ def run(args: argparse.Namespace) -> int:
 
     out = user_path(str(args.out))
     with cancellable():
-        notes = import_session(args.format, args.files, out, args.model, args.fact)
+        format_name, files = _format_and_files(args.words)
+        notes = import_session(
+            format_name,
+            files,
+            out=out,
+            model=args.model,
+            facts=args.fact,
+            skip_bad=args.skip_bad,
+        )
     session = open_session(out)
     labels = ", ".join(info.label for info in session.captures)
     sequences = counted(len(session.sequences), "sequence")
@@ -78,3 +100,20 @@ def run(args: argparse.Namespace) -> int:
     for line in closing_lines(out):
         print(canvas.text(line))
     return 0
+
+
+def _format_and_files(words: Sequence[str]) -> tuple[str, Sequence[str]]:
+    """The format that the first word names, or that is seen from the files; then it is
+    said on stderr.
+    """
+    from logdrift.core.report.layout import canvas_of
+    from logdrift.core.session.importers import guess_formats
+    from logdrift.core.session.importers.formats import format_names
+
+    first, *files = words
+    if files and first in format_names():
+        return first, files
+    format_name = guess_formats(words)
+    canvas = canvas_of(sys.stderr)
+    print(canvas.text(f"format: {format_name}, seen from the file"), file=sys.stderr)
+    return format_name, words

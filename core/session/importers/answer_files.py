@@ -20,6 +20,7 @@ from logdrift.core.session.importers import (
 )
 from logdrift.core.session.importers.answer_records import ServerAnswer, record_of
 from logdrift.core.session.importers.answers import answers, kind_of
+from logdrift.core.session.importers.join import RecordsOf
 from logdrift.core.session.importers.notes import Notes
 from logdrift.core.session.importers.place import in_file
 from logdrift.core.session.importers.records import (
@@ -28,26 +29,17 @@ from logdrift.core.session.importers.records import (
     Record,
 )
 
-_RecordsOf = tuple[Path, list[Record]]
-"""A file and its records."""
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9._-]+")
 _DIFFER = "answers of %s differ in %s, which stays unknown"
 _SHOWN_VERSIONS = 8
 
 
-def captures_of(files: Sequence[str], context: ImportContext) -> Iterator[_RecordsOf]:
+def captures_of(files: Sequence[str], context: ImportContext) -> Iterator[RecordsOf]:
     """Each file and its records; ``NAME=FILE`` or ``FILE`` each. Raises InputError for
     a name that is taken, and a file without answers.
     """
     for name, path in named_files(files):
-        of_file = _records(path, name, context)
-        records = list(of_file)
-        if not records:
-            reason = "no answer in it"
-            for note in context.notes.sentences():
-                reason += f": {note}"
-            raise in_file(path).error(reason)
-        yield path, records
+        yield path, _records(path, name, context)
 
 
 def named_files(files: Sequence[str]) -> Iterator[tuple[str, Path]]:
@@ -76,10 +68,20 @@ def _default_name(path: str) -> str:
 def _records(path: Path, name: str, context: ImportContext) -> Iterator[Record]:
     notes = context.notes
     observed: list[JsonObject] = []
-    for place, answer in answers(path, notes):
-        for one in _scored(place, answer):
-            observed.append(one.observed)
-            yield record_of(one, name, notes)
+    for place, answer in answers(path, context):
+        records = []
+        with context.one_line():
+            for one in _scored(place, answer):
+                record = record_of(one, name, notes)
+                records.append(record)
+                observed.append(one.observed)
+        yield from records
+    if not observed:
+        context.bad.raise_first()
+        reason = "no answer in it"
+        for note in notes.sentences():
+            reason += f": {note}"
+        raise in_file(path).error(reason)
     context.sources[name] = _source(observed, name, notes)
 
 

@@ -19,6 +19,7 @@ from logdrift.core.session.importers.documents import Document, documents
 from logdrift.core.session.importers.llamacpp_answers import is_llamacpp
 from logdrift.core.session.importers.notes import Notes
 from logdrift.core.session.importers.place import list_item
+from logdrift.core.session.importers.records import ImportContext
 from logdrift.core.session.importers.request_outputs import is_request_output
 from logdrift.core.session.importers.streams import Streams
 
@@ -85,15 +86,17 @@ def _holds_answer(items: Any) -> bool:
     return wraps(first)
 
 
-def answers(path: Path, notes: Notes) -> Iterator[Document]:
+def answers(path: Path, context: ImportContext) -> Iterator[Document]:
     """(place, answer) of each answer in a file, streams put together. Raises InputError
     naming the line.
     """
     streams = Streams()
-    for document, data in documents(path):
-        inside = unwrapped(document, data, path.name, notes)
-        for place, answer in inside:
-            streams.add(place, answer)
+    for document, data in documents(path, context.bad):
+        with context.one_line():
+            inside = unwrapped(document, data, path.name, context.notes)
+            for place, answer in inside:
+                streams.add(place, answer)
+        yield from streams.ready()
     yield from streams.whole()
 
 

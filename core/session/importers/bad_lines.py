@@ -18,9 +18,9 @@ class BadLines:
     """What is wrong with lines. Where ``skip`` is False an error passes."""
 
     def __init__(self, skip: bool = False) -> None:
-        self._skip = skip
+        self.skip = skip
         self._first: list[InputError] = []
-        self._number = 0
+        self.number = 0
 
     @contextlib.contextmanager
     def left_out(self) -> Iterator[None]:
@@ -28,19 +28,19 @@ class BadLines:
         try:
             yield
         except InputError as error:
-            if not self._skip:
+            if not self.skip:
                 raise
-            self._number += 1
-            if self._number <= _SHOWN:
+            self.number += 1
+            if self.number <= _SHOWN:
                 self._first.append(error)
 
     def sentences(self) -> tuple[str, ...]:
         """How many were left out, and why the first of them; nothing where none was."""
-        if not self._number:
+        if not self.number:
             return ()
-        number = counted(self._number, "bad line")
+        number = counted(self.number, "bad line")
         reasons = [str(error) for error in self._first]
-        more = self._number - len(reasons)
+        more = self.number - len(reasons)
         if more:
             reasons.append(f"and {more:,} more")
         listed = "; ".join(reasons)

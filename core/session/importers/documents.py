@@ -4,17 +4,23 @@ object over many lines.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from logdrift.core.errors import InputError, Place
-from logdrift.core.session.files import open_regular, parse_json
+from logdrift.core.session.files import JsonObject, open_regular, parse_json
+from logdrift.core.session.importers.bad_lines import BadLines
 from logdrift.core.session.importers.binary import refuse_binary
 from logdrift.core.session.importers.place import in_file, list_item, on_line
+from logdrift.core.session.importers.records import ImportContext, Record
 
 Document = tuple[Place, dict[str, Any]]
 """Where a JSON object stands, and the object."""
+RecordsOfLine = Callable[[Place, JsonObject, ImportContext], Iterable[Record]]
+"""What one line holds; what it says of backends is added to the context. Raises
+InputError.
+"""
 _STREAM_FIELDS = (b"event:", b"id:", b"retry:", b":")
 """Lines of a stream of server-sent events that hold no data; a line with a colon alone
 in front is a comment.
@@ -27,9 +33,9 @@ class NotJson(InputError):
     """A file or line that is no JSON at all."""
 
 
-def read_lines(path: Path) -> Iterator[Document]:
+def read_lines(path: Path, bad: BadLines) -> Iterator[Document]:
     """Place and object of each line of a JSONL file that is not blank. Raises
-    InputError naming the line.
+    InputError naming the line, unless ``bad`` lines are left out.
     """
     refuse_binary(path)
     try:
@@ -39,16 +45,19 @@ def read_lines(path: Path) -> Iterator[Document]:
                 if not line.strip():
                     continue
                 place = on_line(path, number)
-                data = _parsed(line, place)
-                yield place, object_of(data, place)
+                with bad.left_out():
+                    data = _parsed(line, place)
+                    yield place, object_of(data, place)
     except OSError as error:
         raise in_file(path).error(f"cannot be read: {error.strerror}") from None
 
 
-def documents(path: Path) -> Iterator[Document]:
+def documents(path: Path, bad: BadLines | None = None) -> Iterator[Document]:
     """Place and object of each object, those of arrays too. Raises InputError naming
-    the line for anything else.
+    the line for anything else, unless ``bad`` lines are left out.
     """
+    if bad is None:
+        bad = BadLines()
     refuse_binary(path)
     try:
         descriptor = open_regular(path)
@@ -63,10 +72,22 @@ def documents(path: Path) -> Iterator[Document]:
                 if not text:
                     continue
                 place = on_line(path, number)
-                data = _parsed(text, place)
-                yield from _objects(data, place)
+                with bad.left_out():
+                    data = _parsed(text, place)
+                    yield from _objects(data, place)
     except OSError as error:
         raise in_file(path).error(f"cannot be read: {error.strerror}") from None
+
+
+def records_of_lines(
+    path: Path, context: ImportContext, records: RecordsOfLine
+) -> Iterator[Record]:
+    """The records of each line of a JSONL file. Raises InputError naming the line."""
+    for place, data in read_lines(path, context.bad):
+        made: list[Record] = []
+        with context.one_line():
+            made += records(place, data, context)
+        yield from made
 
 
 def object_of(data: Any, place: Place) -> dict[str, Any]:

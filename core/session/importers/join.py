@@ -4,7 +4,8 @@ who scored the same ids.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -13,16 +14,33 @@ import numpy as np
 
 from logdrift.core.errors import InputError
 from logdrift.core.session.importers.answer_records import UNKNOWN_ID
+from logdrift.core.session.importers.bad_lines import BadLines
 from logdrift.core.session.importers.notes import Notes
-from logdrift.core.session.importers.records import Record
-from logdrift.core.session.scores import IdArray, first_rows, later_rows
+from logdrift.core.session.importers.records import ImportContext, Record
+from logdrift.core.session.importers.spool import (
+    PackedTexts,
+    Spool,
+    both_captures,
+    existing_folder,
+    first_of_captures,
+    texts_of,
+)
+from logdrift.core.session.scores import IdArray, later_rows
 
+RecordsOf = tuple[Path, Iterator[Record]]
+"""A file and its records, which are read as they are asked for."""
+_Waiting = dict[bytes, list[int]]
+"""Where records stand in their file, by what is alike in those of one sequence."""
 _ORDER = (
     "%s has its answers in another order than %s: they are joined by their token ids"
 )
 _BEHIND = (
     "{n} {token|tokens} that a server sampled behind the ids it was given to score"
     " {is|are} left out"
+)
+_ALONE = (
+    "{n} {answer|answers} of %s {has|have} ids that no answer of the other files has:"
+    " left out"
 )
 _UNBOUNDED = (
     "{n} {sequence does|sequences do} not say where the prompt ends: all tokens count"
@@ -35,30 +53,81 @@ _NAMELESS = (
 
 
 def side_by_side(
-    captures: Iterator[tuple[Path, list[Record]]], notes: Notes
-) -> list[Record]:
-    """The records of files, one capture each: the same sequences in every file.
+    captures: Iterable[RecordsOf], context: ImportContext, out: Path
+) -> Iterator[Record]:
+    """The records of files, one capture each: the same sequences in every file. Those
+    of several files are kept beside the new session ``out`` while they are joined, but
+    for their ids.
 
     Raises InputError for sequences that are not the same, and what reading the files
     raises.
     """
-    start = next(captures, None)
-    if start is None:
-        return []
-    first, joined = start
+    files = iter(captures)
+    first = next(files, None)
+    if first is None:
+        return
+    _, records = first
+    second = next(files, None)
+    if second is not None:
+        several = itertools.chain((first, second), files)
+        records = _joined(several, context, out)
+    for record in records:
+        with context.bad.left_out():
+            yield _settled(record, context.notes)
+
+
+def _joined(
+    captures: Iterable[RecordsOf], context: ImportContext, out: Path
+) -> Iterator[Record]:
+    """The records of several files, those of one sequence as one."""
+    folder = existing_folder(out)
+    before: Sequence[Record] = ()
+    first = ""
     for path, records in captures:
-        if len(joined) != len(records):
-            raise records[0].place.error(
-                f"{len(records)} sequences, {joined[0].place.words} has {len(joined)}",
-                "give the same",
-            )
-        pairs = _in_order(joined, records)
-        if pairs is None:
-            pairs = _matched(joined, records)
-            sentence = _ORDER % (path.name, first.name)
-            notes.count(sentence)
-        joined = [_merged(pair, notes) for pair in pairs]
-    return [_settled(record, notes) for record in joined]
+        added = Spool(folder)
+        for record in records:
+            added.add(record)
+        if first:
+            names = (first, path.name)
+            before = _with_added(before, added, context, names)
+        else:
+            first = path.name
+            before = added
+    for record in before:
+        captures_in_memory = dict(record.captures)
+        pieces = texts_of(record)
+        yield replace(record, captures=captures_in_memory, pieces=pieces)
+
+
+def _with_added(
+    before: Sequence[Record],
+    added: Sequence[Record],
+    context: ImportContext,
+    names: tuple[str, str],
+) -> Sequence[Record]:
+    """The records of one more file joined with those of the files before; ``names``
+    are those of the first file and of this one.
+    """
+    bad = context.bad
+    differ = len(before) != len(added)
+    if differ and not bad.skip:
+        raise added[0].place.error(
+            f"{len(added)} sequences, {before[0].place.words} has {len(before)}",
+            "give the same",
+        )
+    pairs = _in_order(before, added)
+    if pairs is None:
+        pairs = _matched(before, added, bad)
+        first, last = names
+        context.notes.count(_ORDER % (last, first))
+    merged = []
+    for pair in pairs:
+        with bad.left_out():
+            record = _merged(pair, context.notes)
+            merged.append(record)
+    alone = len(added) - len(pairs)
+    context.notes.count(_ALONE % names[1], alone)
+    return merged
 
 
 class _SameSequence(NamedTuple):
@@ -75,6 +144,8 @@ def _in_order(
     """Each of ``before`` with the one of ``added`` at its place; None where some of
     them are different sequences.
     """
+    if len(before) != len(added):
+        return None
     pairs = []
     same_places = zip(before, added, strict=True)
     for a, b in same_places:
@@ -135,9 +206,11 @@ def _key(record: Record, length: int) -> bytes:
     return length_bytes + ids.tobytes()
 
 
-def _matched(before: Sequence[Record], added: Sequence[Record]) -> list[_SameSequence]:
+def _matched(
+    before: Sequence[Record], added: Sequence[Record], bad: BadLines
+) -> list[_SameSequence]:
     """Each of ``before`` with the first of ``added`` that is left and has its ids."""
-    waiting: dict[bytes, list[int]] = {}
+    waiting: _Waiting = {}
     for index, record in enumerate(added):
         for length in _lengths(record):
             key = _key(record, length)
@@ -146,20 +219,28 @@ def _matched(before: Sequence[Record], added: Sequence[Record]) -> list[_SameSeq
     used: set[int] = set()
     pairs = []
     for a in before:
-        for index in _candidates(a, waiting):
+        with bad.left_out():
+            index = _partner(a, added, waiting, used)
+            used.add(index)
             b = added[index]
-            length = _common(a, b)
-            if index not in used and length:
-                used.add(index)
-                pair = _SameSequence(a, b, length)
-                pairs.append(pair)
-                break
-        else:
-            raise _unmatched(a, added)
+            pair = _SameSequence(a, b, _common(a, b))
+            pairs.append(pair)
     return pairs
 
 
-def _candidates(record: Record, waiting: dict[bytes, list[int]]) -> list[int]:
+def _partner(
+    a: Record, added: Sequence[Record], waiting: _Waiting, used: Container[int]
+) -> int:
+    """The first of ``added`` that is left and has the ids of ``a``. Raises InputError
+    where there is none.
+    """
+    for index in _candidates(a, waiting):
+        if index not in used and _common(a, added[index]):
+            return index
+    raise _unmatched(a, added)
+
+
+def _candidates(record: Record, waiting: _Waiting) -> list[int]:
     """The records of the other file that may be the same sequence."""
     candidates: list[int] = []
     for length in _lengths(record):
@@ -207,6 +288,7 @@ def _merged(pair: _SameSequence, notes: Notes) -> Record:
     roles = a.roles
     if roles is None:
         roles = b.roles
+    pieces = {**texts_of(a), **texts_of(b)}
     is_unknown = a.token_ids == UNKNOWN_ID
     token_ids = np.where(is_unknown, b.token_ids, a.token_ids)
     return replace(
@@ -214,8 +296,8 @@ def _merged(pair: _SameSequence, notes: Notes) -> Record:
         place=a.place,
         token_ids=token_ids,
         roles=roles,
-        captures={**a.captures, **b.captures},
-        pieces={**a.pieces, **b.pieces},
+        captures=both_captures(a.captures, b.captures),
+        pieces=PackedTexts(pieces),
         model=a.model or b.model,
         problem=a.problem or b.problem,
         given=0,
@@ -230,9 +312,7 @@ def _cut(record: Record, length: int, notes: Notes) -> Record:
     if not behind:
         return record
     notes.count(_BEHIND, behind)
-    captures = {}
-    for name, scores in record.captures.items():
-        captures[name] = first_rows(scores, length)
+    captures = first_of_captures(record.captures, length)
     leading_ids = record.token_ids[:length]
     roles = record.roles
     if roles is not None:

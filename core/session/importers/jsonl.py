@@ -30,7 +30,7 @@ from logdrift.core.session.importers.columns import (
     scores_of,
     spread,
 )
-from logdrift.core.session.importers.documents import read_lines
+from logdrift.core.session.importers.documents import records_of_lines
 from logdrift.core.session.importers.exact_lines import (
     exact_pieces,
     exact_scores,
@@ -92,11 +92,12 @@ def read(path: Path, context: ImportContext) -> Iterator[Record]:
     """The records of a file; what it says of backends is added to ``context``. Raises
     InputError naming the line.
     """
-    for place, data in read_lines(path):
-        yield _record(place, data, context)
+    return records_of_lines(path, context, _records)
 
 
-def _record(place: Place, data: JsonObject, context: ImportContext) -> Record:
+def _records(
+    place: Place, data: JsonObject, context: ImportContext
+) -> Iterator[Record]:
     refuse_line(data, place)
     _check_keys(data, LINE_KEYS, place)
     ids = ids_of(data.get("token_ids"), place)
@@ -105,7 +106,7 @@ def _record(place: Place, data: JsonObject, context: ImportContext) -> Record:
     exact = is_exact(data, place)
     line = _Line(place, ids, prompt_length, exact)
     captures = data.get("captures")
-    return Record(
+    yield Record(
         place=place,
         token_ids=ids,
         prompt_length=prompt_length,

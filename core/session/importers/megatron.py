@@ -24,7 +24,7 @@ from logdrift.core.session.importers.answer_records import UNKNOWN_ID
 from logdrift.core.session.importers.columns import is_whole, scores_of
 from logdrift.core.session.importers.documents import documents
 from logdrift.core.session.importers.job import ImportJob, session_of_records
-from logdrift.core.session.importers.join import side_by_side
+from logdrift.core.session.importers.join import RecordsOf, side_by_side
 from logdrift.core.session.importers.place import in_file, list_item
 from logdrift.core.session.importers.records import (
     CaptureSource,
@@ -47,8 +47,9 @@ def guess(start: Start) -> bool:
 
 def run(job: ImportJob) -> tuple[str, ...]:
     """Make the session of all runs and files of answers, joined by ids."""
-    context = ImportContext()
-    records = side_by_side(_captures(job.files, context), context.notes)
+    context = job.context()
+    captures = _captures(job.files, context)
+    records = side_by_side(captures, context, job.out)
     return session_of_records(job, records, context)
 
 
@@ -65,9 +66,7 @@ def _by_number(path: Path) -> tuple[int, str]:
     return len(path.name), path.name
 
 
-def _captures(
-    files: Sequence[str], context: ImportContext
-) -> Iterator[tuple[Path, list[Record]]]:
+def _captures(files: Sequence[str], context: ImportContext) -> Iterator[RecordsOf]:
     for name, path in named_files(files):
         if not path.is_dir() and not guess(Start(path)):
             yield from captures_of([f"{name}={path}"], context)
@@ -75,22 +74,24 @@ def _captures(
         ranks = ranks_in(path)
         if not ranks:
             raise in_file(path).error("no rank_*.json in it")
-        records = list(_records(ranks, path, name))
-        if not records:
-            raise in_file(path).error("no sequence in it")
         context.sources[name] = CaptureSource(engine="megatron", role="trainer")
-        yield path, records
+        yield path, _records(ranks, path, name, context)
 
 
-def _records(ranks: Sequence[Path], path: Path, name: str) -> Iterator[Record]:
+def _records(
+    ranks: Sequence[Path], path: Path, name: str, context: ImportContext
+) -> Iterator[Record]:
     """The sequences of a run, ranks put together. Raises InputError."""
     sequences: dict[int, _Labels] = {}
     for rank in ranks:
         for place, data in documents(rank):
             _add(sequences, data, place)
+    if not sequences:
+        raise in_file(path).error("no sequence in it")
     for index, labels in sequences.items():
         place = list_item(in_file(path).part(_ENTRIES), index)
-        yield _record(labels, name, place)
+        with context.bad.left_out():
+            yield _record(labels, name, place)
 
 
 def _add(sequences: dict[int, _Labels], data: JsonObject, place: Place) -> None:

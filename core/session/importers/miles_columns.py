@@ -7,7 +7,7 @@ A row is a sequence: ``tokens`` of prompt and response, ``response_length``, and
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from logdrift.core.errors import InputError
@@ -43,11 +43,14 @@ def _by_number(path: Path) -> tuple[int, str]:
 
 def run(job: ImportJob) -> tuple[str, ...]:
     """Make the session of all rollouts."""
-    context = ImportContext()
-    records: list[Record] = []
-    for file in job.files:
-        records += read(Path(file), context)
+    context = job.context()
+    records = _records(job.files, context)
     return session_of_records(job, records, context)
+
+
+def _records(files: Sequence[str], context: ImportContext) -> Iterator[Record]:
+    for file in files:
+        yield from read(Path(file), context)
 
 
 def read(path: Path, context: ImportContext) -> Iterator[Record]:
@@ -74,9 +77,10 @@ def _rollout(file: Path, context: ImportContext) -> Iterator[Record]:
     if missing:
         raise _other_columns(parquet, file, missing)
     for there, row in parquet.rows(_COLUMNS):
-        record = record_of(row, [_NUMBERS], there, context)
-        if record is not None:
-            yield record
+        with context.one_line():
+            record = record_of(row, [_NUMBERS], there, context)
+            if record is not None:
+                yield record
 
 
 def _other_columns(parquet: ParquetFile, file: Path, missing: list[str]) -> InputError:

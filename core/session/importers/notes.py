@@ -21,6 +21,16 @@ class Notes:
         if number:
             self._counts[sentence] += number
 
+    def copy(self) -> Notes:
+        """The notes as they are now."""
+        copy = Notes()
+        copy._counts.update(self._counts)
+        return copy
+
+    def restore(self, earlier: Notes) -> None:
+        """Forget what was counted since `copy` gave ``earlier``."""
+        self._counts = earlier._counts
+
     def sentences(self) -> tuple[str, ...]:
         """One sentence each, in the order in which they first came up."""
         in_words = []

@@ -7,7 +7,6 @@ from __future__ import annotations
 from logdrift.core.session.importers.answer_files import captures_of
 from logdrift.core.session.importers.job import ImportJob, session_of_records
 from logdrift.core.session.importers.join import side_by_side
-from logdrift.core.session.importers.records import ImportContext
 from logdrift.core.session.importers.start import Start
 
 
@@ -18,7 +17,7 @@ def guess(start: Start) -> bool:
 
 def run(job: ImportJob) -> tuple[str, ...]:
     """Make the session of all files, joined by ids."""
-    context = ImportContext()
+    context = job.context()
     captures = captures_of(job.files, context)
-    records = side_by_side(captures, context.notes)
+    records = side_by_side(captures, context, job.out)
     return session_of_records(job, records, context)

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from logdrift.core.errors import Place
 from logdrift.core.session.files import JsonObject
 from logdrift.core.session.importers.columns import entropy_of, ids_of, scores_of
-from logdrift.core.session.importers.documents import read_lines
+from logdrift.core.session.importers.documents import records_of_lines
 from logdrift.core.session.importers.job import ImportJob, session_of_lines
 from logdrift.core.session.importers.records import (
     CaptureSource,
@@ -53,11 +53,12 @@ def read(path: Path, context: ImportContext) -> Iterator[Record]:
     engine = CaptureSource(engine="vllm", role="rollout")
     context.sources.setdefault(TRAINER, trainer)
     context.sources.setdefault(ENGINE, engine)
-    for place, data in read_lines(path):
-        yield _record(place, data)
+    return records_of_lines(path, context, _records)
 
 
-def _record(place: Place, data: JsonObject) -> Record:
+def _records(
+    place: Place, data: JsonObject, context: ImportContext
+) -> Iterator[Record]:
     schema = data.get("schema_version")
     if schema != SCHEMA:
         raise place.error(
@@ -79,7 +80,7 @@ def _record(place: Place, data: JsonObject) -> Record:
         TRAINER: _trainer(data, tokens, place),
         ENGINE: _engine(data, trained, place),
     }
-    return Record(
+    yield Record(
         place=place,
         token_ids=ids,
         prompt_length=prompt,

@@ -4,7 +4,8 @@ say of it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from logdrift.core.errors import InputError, Place
@@ -68,6 +69,24 @@ class ImportContext:
     sources: dict[str, CaptureSource] = field(default_factory=dict)
     notes: Notes = field(default_factory=Notes)
     bad: BadLines = field(default_factory=BadLines)
+
+    @contextlib.contextmanager
+    def one_line(self) -> Iterator[None]:
+        """Inside, what one line tells is read. Nothing of a line that is left out is
+        kept.
+        """
+        if not self.bad.skip:
+            yield
+            return
+        sources = dict(self.sources)
+        notes = self.notes.copy()
+        before = self.bad.number
+        with self.bad.left_out():
+            yield
+        if self.bad.number > before:
+            self.sources.clear()
+            self.sources.update(sources)
+            self.notes.restore(notes)
 
     def sentences(self) -> tuple[str, ...]:
         """What was changed or left out, a sentence each."""

@@ -8,7 +8,7 @@ everything so far, unless the server was started to send only what is new.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from logdrift.core.errors import Place
@@ -53,8 +53,16 @@ class Streams:
                 f"is not an answer or a chunk of one: {kind}: {error}"
             ) from None
 
+    def ready(self) -> Sequence[Document]:
+        """The answers so far, each given once; none while one of them may go on."""
+        if self._open:
+            return ()
+        ready = self._answers
+        self._answers = []
+        return ready
+
     def whole(self) -> Iterator[Document]:
-        """All answers."""
+        """All answers that `ready` has not given."""
         yield from self._answers
 
     def _add_openai(self, place: Place, answer: Answer) -> None:
