@@ -26,10 +26,11 @@ class ChangedTokens(Rows):
         self.aside = ""
 
     def put(self, tokens: tuple[ChangedToken, ...], aside: str) -> None:
-        """List other tokens."""
+        """List other tokens, the first one that got worse selected."""
+        worse = (index for index, token in enumerate(tokens) if token.worse)
         self.tokens = tokens
         self.aside = aside
-        self.selected = 0
+        self.selected = next(worse, 0)
         self.rows_changed()
 
     @property
