@@ -132,8 +132,8 @@ def _run(arguments: list[str]) -> int:
 
 
 def build_parser(command: str | None) -> argparse.ArgumentParser:
-    """The parser of every command, with the flags of ``command`` alone: the modules of
-    the others are not imported.
+    """The parser of ``command``, or of all commands, without their flags, where it is
+    None: what is not asked for costs time at every start.
     """
     parser = _Parser(
         prog="logdrift",
@@ -165,10 +165,12 @@ def build_parser(command: str | None) -> argparse.ArgumentParser:
     subparsers = parser.add_subparsers(
         dest="command", metavar="COMMAND", parser_class=_Parser
     )
+    if command is not None:
+        subparser = subparsers.add_parser(command, help=COMMANDS.get(command))
+        _module(command).add_arguments(subparser)
+        return parser
     for name, text in COMMANDS.items():
-        subparser = subparsers.add_parser(name, help=text)
-        if name == command:
-            _module(name).add_arguments(subparser)
+        subparsers.add_parser(name, help=text)
     return parser
 
 
