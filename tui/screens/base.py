@@ -71,6 +71,7 @@ class SafeScreen(Safe, Screen[ScreenResultType]):
     """
 
     _answer: Any = _STAYS
+    _is_new = True
 
     @property
     def logdrift(self) -> Services:
@@ -107,7 +108,11 @@ class SafeScreen(Safe, Screen[ScreenResultType]):
             hints.say("not written")
             self.logdrift.show_error(message.problem)
 
-    def on_screen_resume(self) -> None:
+    def on_screen_resume(self, event: events.ScreenResume) -> None:
+        if self._is_new:
+            self._is_new = False
+            # Its panes have been styled as they were made.
+            event.refresh_styles = False
         if self._answer is not _STAYS:
             self.dismiss(self._answer)
 
