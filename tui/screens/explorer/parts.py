@@ -1,5 +1,5 @@
-"""The parts of the explorer that act on a key: each is made when it is first asked, so
-that the first screen is drawn without them.
+"""The parts of the explorer that act on a key or work in a thread: each is made when
+it is first asked, so that the first screen is drawn without them.
 """
 
 from __future__ import annotations
@@ -8,30 +8,69 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from logdrift.tui.models.explorer import Explorer
-from logdrift.tui.screens.base import BaseScreen
 from logdrift.tui.screens.explorer.dialogue import Dialogue
-from logdrift.tui.screens.explorer.jobs import Jobs
-from logdrift.tui.screens.explorer.listing import SequenceOrder
-from logdrift.tui.screens.explorer.moves import Moves
+from logdrift.tui.screens.explorer.paned import PanedScreen
 from logdrift.tui.screens.explorer.panes import PaneGroup
 
 if TYPE_CHECKING:
     from logdrift.tui.screens.explorer.colours import Colours
+    from logdrift.tui.screens.explorer.following import SessionWatch
+    from logdrift.tui.screens.explorer.jobs import Jobs, Judging
+    from logdrift.tui.screens.explorer.listing import SequenceOrder
     from logdrift.tui.screens.explorer.marks import Marks
+    from logdrift.tui.screens.explorer.moves import Moves
     from logdrift.tui.screens.explorer.other_screens import OtherScreens
     from logdrift.tui.screens.explorer.search import Search
     from logdrift.tui.screens.explorer.thresholds import Threshold
 
 
-class ExplorerParts(BaseScreen, inherit_bindings=False):
+class ExplorerParts(PanedScreen, inherit_bindings=False):
     """What the parts are made of, and the parts."""
 
     model: Explorer
     pane_group: PaneGroup
-    jobs: Jobs
     dialogue: Dialogue
-    moves: Moves
-    listing: SequenceOrder
+
+    # ---- threads
+
+    @cached_property
+    def jobs(self) -> Jobs:
+        """Jobs that walk all tokens."""
+        from logdrift.tui.screens.explorer.jobs import Jobs
+
+        return Jobs(self, self.model)
+
+    @cached_property
+    def judging(self) -> Judging:
+        """The verdict, the numbers and the answer of the pair."""
+        from logdrift.tui.screens.explorer.jobs import Judging
+
+        return Judging(self, self.model)
+
+    @cached_property
+    def folder_watch(self) -> SessionWatch:
+        """What others write into the session folder."""
+        from logdrift.tui.screens.explorer.following import SessionWatch
+
+        return SessionWatch(self, self.model)
+
+    # ---- keys
+
+    @cached_property
+    def moves(self) -> Moves:
+        """Moves of the cursor."""
+        from logdrift.tui.screens.explorer.moves import Moves
+
+        return Moves(
+            self.model, self.pane_group, self.dialogue, self.jobs, self.to_tokens
+        )
+
+    @cached_property
+    def listing(self) -> SequenceOrder:
+        """What the list is sorted and filtered by."""
+        from logdrift.tui.screens.explorer.listing import SequenceOrder
+
+        return SequenceOrder(self.model, self.pane_group, self.dialogue, self.jobs)
 
     @cached_property
     def search(self) -> Search:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,27 +21,7 @@ from logdrift.tui.models.explorer import Explorer
 from logdrift.tui.models.pairs import PairView, open_pair
 from logdrift.tui.models.state import load_state
 from logdrift.tui.screens.explorer.dialogue import Dialogue
-from logdrift.tui.screens.explorer.earlier import (
-    ChangeFailed,
-    ChangeFound,
-    EarlierSession,
-)
-from logdrift.tui.screens.explorer.following import Going, SessionRead, SessionWatch
-from logdrift.tui.screens.explorer.jobs import (
-    Answered,
-    Counted,
-    FlipsFound,
-    Jobs,
-    Judging,
-    NumbersMeasured,
-    Searched,
-    SequencesKept,
-    VerdictReached,
-)
 from logdrift.tui.screens.explorer.keys import ExplorerKeys
-from logdrift.tui.screens.explorer.listing import SequenceOrder
-from logdrift.tui.screens.explorer.moves import Moves
-from logdrift.tui.screens.explorer.paned import PanedScreen
 from logdrift.tui.screens.explorer.panes import PaneGroup
 from logdrift.tui.screens.origin import Labels
 from logdrift.tui.widgets.answer_bar import AnswerBar
@@ -51,7 +32,23 @@ from logdrift.tui.widgets.tokens import Tokens
 
 if TYPE_CHECKING:
     from logdrift.tui.models.command_line import WordTaker
+    from logdrift.tui.models.levels import Levels
     from logdrift.tui.models.why import WhyView
+    from logdrift.tui.screens.explorer.earlier import (
+        ChangeFailed,
+        ChangeFound,
+        EarlierSession,
+    )
+    from logdrift.tui.screens.explorer.following import Going, SessionRead
+    from logdrift.tui.screens.explorer.jobs import (
+        Answered,
+        Counted,
+        FlipsFound,
+        NumbersMeasured,
+        Searched,
+        SequencesKept,
+        VerdictReached,
+    )
 
 _FOR_A_PAIR = frozenset(
     {
@@ -70,7 +67,7 @@ _FOR_A_PAIR = frozenset(
 """The commands that need a pair."""
 
 
-class ExplorerScreen(ExplorerKeys, PanedScreen, inherit_bindings=False):
+class ExplorerScreen(ExplorerKeys, inherit_bindings=False):
     """Sequences, tokens, inspector and chart; on a small terminal one at a time."""
 
     BINDINGS = bindings("explorer", "charts")
@@ -96,34 +93,26 @@ class ExplorerScreen(ExplorerKeys, PanedScreen, inherit_bindings=False):
             position = start + index
             state = replace(state, position=position)
         model = Explorer(session, state)
-        searching = Jobs(self, model)
-        panes = PaneGroup(model, searching.count, self._answer_keys)
+        panes = PaneGroup(model, self._count, self._answer_keys)
         super().__init__(panes.chart, panes.tabs)
         self.model = model
         self.pane_group = panes
         self.tokens = panes.tokens
         self.sequences = panes.sequences
-        self.folder_watch = SessionWatch(self, model)
-        self.judging = Judging(self, model)
-        self.jobs = searching
-        self._make_commands(before)
+        self.dialogue = Dialogue(self)
+        self._before = before
 
-    def _make_commands(self, before: Path | None) -> None:
-        model = self.model
-        panes = self.pane_group
-        searching = self.jobs
-        dialogue = Dialogue(self)
-        moves = Moves(model, panes, dialogue, searching, self.to_tokens)
-        listing = SequenceOrder(model, panes, dialogue, searching)
-        self.dialogue = dialogue
-        self.moves = moves
-        self.listing = listing
-        self.earlier = EarlierSession(
+    @cached_property
+    def earlier(self) -> EarlierSession:
+        """The comparison with an earlier session."""
+        from logdrift.tui.screens.explorer.earlier import EarlierSession
+
+        return EarlierSession(
             self,
-            model,
-            panes,
-            dialogue,
-            folder=before,
+            self.model,
+            self.pane_group,
+            self.dialogue,
+            folder=self._before,
             sessions_dir=lambda: self.logdrift.sessions_dir,
             show_change=self._show_change_chart,
         )
@@ -279,7 +268,8 @@ class ExplorerScreen(ExplorerKeys, PanedScreen, inherit_bindings=False):
         panes = self.pane_group
         panes.change = None
         panes.show_all()
-        self.listing.filter_again()
+        if self.model.state.filter:
+            self.listing.filter_again()
         self.show_hints()
 
     def _answer_keys(self) -> dict[str, str]:
@@ -292,9 +282,12 @@ class ExplorerScreen(ExplorerKeys, PanedScreen, inherit_bindings=False):
                 keys[command.action] = next(iter(names), "")
         return keys
 
-    # ---- messages of threads
+    def _count(self, levels: Levels) -> None:
+        self.jobs.count(levels)
 
-    @on(SessionRead)
+    # ---- messages of threads: each reaches the method of its name, because its class
+    # is imported after the first screen
+
     def _on_session_read(self, message: SessionRead) -> None:
         model = self.model
         progress = message.progress
@@ -307,14 +300,12 @@ class ExplorerScreen(ExplorerKeys, PanedScreen, inherit_bindings=False):
         self.judging.want()
         self.earlier.compare_again()
 
-    @on(Going)
     def _on_going(self, message: Going) -> None:
         model = self.model
         if message.live != model.live:
             model.live = message.live
             self.pane_group.show_heading()
 
-    @on(VerdictReached)
     def _on_verdict_reached(self, message: VerdictReached) -> None:
         model = self.model
         view = message.view
@@ -322,7 +313,6 @@ class ExplorerScreen(ExplorerKeys, PanedScreen, inherit_bindings=False):
             model.view = view
             self.pane_group.show_numbers()
 
-    @on(NumbersMeasured)
     def _on_numbers_measured(self, message: NumbersMeasured) -> None:
         self.judging.measured(message)
         model = self.model
@@ -330,7 +320,6 @@ class ExplorerScreen(ExplorerKeys, PanedScreen, inherit_bindings=False):
             model.numbers = message.numbers
             self.pane_group.show_numbers()
 
-    @on(Answered)
     def _on_answered(self, message: Answered) -> None:
         self.judging.answered(message)
         model = self.model
@@ -340,33 +329,27 @@ class ExplorerScreen(ExplorerKeys, PanedScreen, inherit_bindings=False):
             model.answer = line
             self.pane_group.show_heading()
 
-    @on(Counted)
     def _on_counted(self, message: Counted) -> None:
         model = self.model
         if message.pair is model.pair:
             model.counts.keep(message.key, message.positions)
             self.pane_group.show_legend()
 
-    @on(FlipsFound)
     def _on_flips_found(self, message: FlipsFound) -> None:
         model = self.model
         if message.pair is model.pair:
             model.flips = message.positions
             self.moves.flips_found()
 
-    @on(Searched)
     def _on_searched(self, message: Searched) -> None:
         self.search.ended(message)
 
-    @on(SequencesKept)
-    def _on_filtered(self, message: SequencesKept) -> None:
+    def _on_sequences_kept(self, message: SequencesKept) -> None:
         self.listing.filtered(message)
 
-    @on(ChangeFound)
     def _on_change_found(self, message: ChangeFound) -> None:
         self.earlier.found(message)
 
-    @on(ChangeFailed)
     def _on_change_failed(self, message: ChangeFailed) -> None:
         self.earlier.failed(message)
 
