@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from heapq import merge
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,8 +48,7 @@ class ChangedToken:
 class Comparison:
     """The default pair of an earlier session against that of a later one.
 
-    ``tokens``: those that got worse and those that got better, the largest change
-    first.
+    ``tokens``: those that got worse, the most first, then those that got better.
     ``labels`` is the pair of the later session.
     """
 
@@ -94,25 +93,26 @@ def compare_folders(earlier: Path, later: Path) -> Comparison:
     pairs = both_pairs(old, new, None, None)
     diff = diff_sessions(old, new, *pairs, shown=LISTED)
     answer = diff_answer(diff)
-    by_size = merge(diff.worsened, diff.improved, key=_smallness)
+    worse = _listed(diff.worsened, worse=True)
+    better = _listed(diff.improved, worse=False)
     return Comparison(
         earlier=earlier,
         later=later,
         diff=diff,
         answer=visible(answer.text),
         tone=answer.tone,
-        tokens=tuple(map(_changed_token, by_size)),
+        tokens=(*worse, *better),
     )
 
 
-def _smallness(change: TokenChange) -> float:
-    return -abs(change.change)
+def _listed(changes: Iterable[TokenChange], *, worse: bool) -> list[ChangedToken]:
+    return [_changed_token(change, worse) for change in changes]
 
 
-def _changed_token(change: TokenChange) -> ChangedToken:
+def _changed_token(change: TokenChange, worse: bool) -> ChangedToken:
     context = change.context
     return ChangedToken(
-        worse=change.change > 0,
+        worse=worse,
         sequence=change.sequence_later,
         position=change.position,
         delta_earlier=fixed(change.delta_earlier, True),
