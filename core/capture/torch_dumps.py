@@ -53,11 +53,14 @@ def guess(start: Start) -> bool:
 
 def run(job: ImportJob) -> tuple[str, ...]:
     """Make the session of all dumps."""
-    context = ImportContext()
-    records: list[Record] = []
-    for file in job.files:
-        records += read(Path(file), context)
+    context = job.context()
+    records = _records(job.files, context)
     return session_of_records(job, records, context)
+
+
+def _records(files: Sequence[str], context: ImportContext) -> Iterator[Record]:
+    for file in files:
+        yield from read(Path(file), context)
 
 
 def dumps_in(path: Path) -> list[Path]:
@@ -90,9 +93,10 @@ def read(path: Path, context: ImportContext) -> Iterator[Record]:
             raise in_file(file).error(*_NO_LOGPROBS)
         for key in message["others"]:
             context.notes.count(_OTHERS % key)
-        record = record_of(sample, fields, place, context)
-        if record is not None:
-            yield record
+        with context.one_line():
+            record = record_of(sample, fields, place, context)
+            if record is not None:
+                yield record
 
 
 def _check(file: Path) -> None:

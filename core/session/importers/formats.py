@@ -81,6 +81,12 @@ FORMATS: tuple[Format, ...] = (
         f"{_HERE}.jsonl",
     ),
     Format(
+        "nemo-rl",
+        "NeMo-RL logs",
+        "what NeMo-RL logs of each step, train_data_stepN.jsonl",
+        f"{_HERE}.nemo_rl",
+    ),
+    Format(
         "prime-rl",
         "prime-rl exports",
         "token exports of prime-rl: rank_R.jsonl, or a step_N folder of them",

@@ -1,0 +1,199 @@
+"""Format ``nemo-rl``: what NeMo-RL's GRPO logs of each step,
+``LOG_DIR/train_data_step{N}.jsonl``, one sample a line.
+
+    {"token_ids": [[11, 12, 13, 0]], "input_lengths": [3], "token_loss_mask":
+    [[0, 1, 1, 0]], "sample_loss_mask": [1.0], "generation_logprobs": [[0, -0.2, -1.1,
+    0]], "prev_logprobs": [[0, -0.21, -1.15, 0]], "rewards": [1.0], ...}
+
+Each value is a list over the samples of a microbatch of one, and ids are padded on the
+right up to the longest of the batch. Entry i scores token i. Where ``token_loss_mask``
+is 0 the engine has no score and NeMo-RL fills in 0.0; the trainer has scored the prompt
+as well. ``prev_logprobs`` are the trainer's before the step's update.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from logdrift.core.errors import Place
+from logdrift.core.session.files import JsonObject
+from logdrift.core.session.importers.columns import ids_of, is_whole, scores_of
+from logdrift.core.session.importers.documents import records_of_lines
+from logdrift.core.session.importers.job import ImportJob, session_of_lines
+from logdrift.core.session.importers.masked import without_placeholders
+from logdrift.core.session.importers.place import list_item
+from logdrift.core.session.importers.records import (
+    CaptureSource,
+    ImportContext,
+    Record,
+)
+from logdrift.core.session.importers.start import Start
+from logdrift.core.session.scores import FlagArray, Scores
+from logdrift.core.session.weight_versions import VersionSpan
+
+TRAINER = "trainer/prefill"
+ENGINE = "inference/recorded"
+CAPTURES = {TRAINER: "prev_logprobs", ENGINE: "generation_logprobs"}
+"""Captures, and the key of their numbers."""
+_STEP = re.compile(r"step_?(\d+)")
+_READ = (
+    "token_ids",
+    "input_lengths",
+    "token_loss_mask",
+    "sample_loss_mask",
+    *CAPTURES.values(),
+)
+_QUIET = ("content", "idx")
+"""Keys that say nothing beside what is read: the text of the ids, and a number."""
+_UNREAD = "{n} {sequence has|sequences have} %s: not kept"
+_UNTRAINED = (
+    "{n} {sequence has|sequences have} sample_loss_mask 0: shown, and counted in no"
+    " number"
+)
+_SWITCH_ON = (
+    'have NeMo-RL log them: log_data["token_ids"] = train_data["input_ids"].tolist()'
+    " before log_batched_dict_as_jsonl in nemo_rl/algorithms; with NeMo-Gym, set"
+    " env.should_log_nemo_gym_responses to false"
+)
+
+
+def guess(start: Start) -> bool:
+    """Lines with the log-probabilities of generation and of the trainer."""
+    return start.has("generation_logprobs") and start.has("input_lengths")
+
+
+def run(job: ImportJob) -> tuple[str, ...]:
+    """Make the session of all steps."""
+    return session_of_lines(job, read)
+
+
+def read(path: Path, context: ImportContext) -> Iterator[Record]:
+    """The samples of one step. Raises InputError naming the line."""
+    trainer = CaptureSource(engine="nemo-rl", role="trainer")
+    context.sources.setdefault(TRAINER, trainer)
+    context.sources.setdefault(ENGINE, CaptureSource(role="rollout"))
+    step = _STEP.search(path.name)
+    version = None
+    if step is not None:
+        version = step[1]
+    return records_of_lines(path, context, partial(_records, version))
+
+
+def _records(
+    version: str | None, place: Place, data: JsonObject, context: ImportContext
+) -> Iterator[Record]:
+    """The samples of a line; ``version`` are the weights of the trainer: the step."""
+    if "token_ids" not in data:
+        raise place.error("token_ids is missing: this run logs no ids", _SWITCH_ON)
+    samples = data["token_ids"]
+    if not isinstance(samples, list) or not samples:
+        raise place.error("token_ids is not a list of samples")
+    count = len(samples)
+    for key in _READ:
+        _check_samples(data.get(key), count, place, key)
+    for index in range(count):
+        there = place
+        if count > 1:
+            there = list_item(place, index)
+        of_sample = {key: data[key][index] for key in _READ}
+        sample = _Logged(there, of_sample, version)
+        yield sample.record(context)
+    for key in data:
+        if key not in _READ and key not in _QUIET:
+            context.notes.count(_UNREAD % key, count)
+
+
+def _check_samples(values: Any, count: int, place: Place, key: str) -> None:
+    if not isinstance(values, list):
+        raise place.error(f"{key} is missing", "give lines as NeMo-RL logs them")
+    if len(values) != count:
+        raise place.error(f"{key} is of {len(values)} samples, token_ids of {count}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Logged:
+    """One sample of a line, each key's value without the list around it; ``version``
+    are the trainer's weights.
+    """
+
+    place: Place
+    data: JsonObject
+    version: str | None
+
+    def record(self, context: ImportContext) -> Record:
+        """Raises InputError."""
+        padded = self._list("token_ids")
+        length = self.data["input_lengths"]
+        if not is_whole(length, len(padded)) or length == 0:
+            raise self.place.error(
+                f"input_lengths is {length!r}, token_ids has {len(padded)} entries"
+            )
+        ids = ids_of(padded[:length], self.place)
+        trained = self._trained(len(padded))[:length]
+        prompt = length
+        if trained.any():
+            prompt = int(np.argmax(trained))
+        captures = {}
+        for name, key in CAPTURES.items():
+            captures[name] = self._scores(name, key, trained, context)
+        if self.version is not None:
+            span = VersionSpan(self.version, length)
+            captures[TRAINER] = replace(captures[TRAINER], versions=(span,))
+        return Record(
+            place=self.place,
+            token_ids=ids,
+            prompt_length=prompt,
+            captures=captures,
+            mask=self._mask(trained, prompt, context),
+        )
+
+    def _list(self, key: str, entries: int | None = None) -> Sequence[Any]:
+        """The list of a key, with as many entries as the padded ids."""
+        values = self.data[key]
+        if not isinstance(values, list):
+            raise self.place.error(f"{key} is not a list in a list")
+        if entries is not None and len(values) != entries:
+            raise self.place.error(
+                f"{key} has {len(values)} entries, token_ids {entries}"
+            )
+        return values
+
+    def _trained(self, entries: int) -> FlagArray:
+        """u8 of the padded ids: 1 where a token is trained on."""
+        flags = self._list("token_loss_mask", entries)
+        if not all(flag in (0, 1) for flag in flags):
+            raise self.place.error("token_loss_mask holds something else than 0 and 1")
+        return np.asarray(flags, np.uint8)
+
+    def _mask(
+        self, trained: FlagArray, prompt: int, context: ImportContext
+    ) -> FlagArray:
+        """u8[n]: prompt and tokens that are trained on count; what an environment gave
+        within the completion does not, and nothing of a sample that was taken out of
+        the loss.
+        """
+        mask = trained.copy()
+        mask[:prompt] = 1
+        weight = self.data["sample_loss_mask"]
+        if weight not in (0, 1):
+            raise self.place.error(f"sample_loss_mask is {weight!r}", "give 0 or 1")
+        if weight == 0:
+            context.notes.count(_UNTRAINED)
+            mask[:] = 0
+        return mask
+
+    def _scores(
+        self, name: str, key: str, trained: FlagArray, context: ImportContext
+    ) -> Scores:
+        padded = self._list("token_ids")
+        values = self._list(key, len(padded))[: len(trained)]
+        flags = trained.tolist()
+        scored = without_placeholders(values, flags, name, context.notes)
+        return scores_of(scored, self.place, key, first=bool(trained[0]))
