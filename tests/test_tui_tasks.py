@@ -195,8 +195,8 @@ async def test_the_first_token_that_a_change_made_worse_takes_four(
         await until(pilot, lambda: isinstance(app.screen, ExplorerScreen))
         assert keys.count == 4
         shown = explorer(app)
-        tokens = compare_folders(earlier, later).tokens
-        first = next(token for token in tokens if token.worse)
+        first = compare_folders(earlier, later).tokens[0]
         start, _ = shown.session.sequences.bounds(first.sequence)
+        assert first.worse
         assert shown.session.folder == later
         assert shown.position == start + first.position

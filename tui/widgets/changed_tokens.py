@@ -26,11 +26,10 @@ class ChangedTokens(Rows):
         self.aside = ""
 
     def put(self, tokens: tuple[ChangedToken, ...], aside: str) -> None:
-        """List other tokens, the first one that got worse selected."""
-        worse = (index for index, token in enumerate(tokens) if token.worse)
+        """List other tokens."""
         self.tokens = tokens
         self.aside = aside
-        self.selected = next(worse, 0)
+        self.selected = 0
         self.rows_changed()
 
     @property
