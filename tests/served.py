@@ -100,6 +100,8 @@ class Formula:
         self.scales = scales
         self.length = length
         self.model = model
+        self.fingerprint = "vllm-0.32.0-1"
+        self.config: Json | None = None
 
     def __call__(self, asked: Asked) -> Reply:
         path = asked.path.partition("?")[0]
@@ -108,8 +110,12 @@ class Formula:
         if path == "/v1/models":
             card = {"id": self.model, "root": self.model, "max_model_len": self.length}
             return Reply({"object": "list", "data": [card]})
+        if path == "/server_info" and self.config is not None:
+            return Reply({"vllm_config": self.config})
         if path == "/v1/completions":
             return self.twisted(self.completion(asked.body), asked)
+        if path == "/inference/v1/generate":
+            return self.twisted(self.tokens(asked.body), asked)
         return Reply({"detail": "Not Found"}, 404)
 
     def twisted(self, answer: Json, asked: Asked) -> Reply:
@@ -131,7 +137,37 @@ class Formula:
             choice["prompt_logprobs"] = self.prompt_logprobs(ids, body)
         if body.get("logprobs") is not None:
             choice["logprobs"] = self.logprobs(ids, new, body)
-        return {"id": "cmpl-1", "model": body["model"], "choices": [choice]}
+        return {
+            "id": "cmpl-1",
+            "model": body["model"],
+            "choices": [choice],
+            "system_fingerprint": self.fingerprint,
+        }
+
+    def tokens(self, body: Json) -> Json:
+        """The answer of ``/inference/v1/generate``: of a sampled token the token, and
+        the best as far as there is room.
+        """
+        ids = body["token_ids"]
+        wish = body["sampling_params"]
+        new = sampled(ids, wish)
+        choice: Json = {"index": 0, "token_ids": new, "finish_reason": "length"}
+        answer: Json = {
+            "model": body["model"],
+            "prompt_token_ids": ids,
+            "choices": [choice],
+        }
+        if wish.get("prompt_logprobs") is not None:
+            answer["prompt_logprobs"] = self.prompt_logprobs(ids, wish)
+        if wish.get("logprobs") is not None:
+            content = []
+            for i, one in enumerate(new):
+                row = logprobs_after([*ids, *new[:i]])
+                listed = [one, *(b for b in best(row, wish["logprobs"]) if b != one)]
+                tops = [_entry(other, row) for other in listed[: wish["logprobs"]]]
+                content.append({**_entry(one, row), "top_logprobs": tops})
+            choice["logprobs"] = {"content": content}
+        return answer
 
     def prompt_logprobs(self, ids: list[int], body: Json) -> list[Json | None]:
         rows: list[Json | None] = [None]
@@ -160,6 +196,78 @@ class Formula:
                 {f"token_id:{other}": float(row[other]) for other in listed}
             )
         return found
+
+
+def _entry(token_id: int, row: Row) -> Json:
+    rank = int((row >= row[token_id]).sum())
+    return {"token_id": token_id, "logprob": float(row[token_id]), "rank": rank}
+
+
+class SglangFormula:
+    """Answers of an SGLang server. ``twist`` changes those to ``/generate``; the
+    temperature is in the log-probabilities of what is sampled.
+    """
+
+    def __init__(self, twist: Twist | None = None, *, model: str = MODEL) -> None:
+        self.twist = twist
+        self.model = model
+        self.version = "default"
+
+    def __call__(self, asked: Asked) -> Reply:
+        if asked.path == "/server_info":
+            state = {"max_req_input_len": LENGTH, "disable_radix_cache": True}
+            return Reply(
+                {"version": "0.5.23", "dtype": "bfloat16", "internal_states": [state]}
+            )
+        if asked.path == "/model_info":
+            return Reply({"model_path": self.model, "weight_version": self.version})
+        if asked.path != "/generate":
+            return Reply({"detail": "Not Found"}, 404)
+        answer = self.generated(asked.body)
+        if self.twist is None:
+            return Reply(answer)
+        changed = self.twist(answer, asked)
+        return changed if isinstance(changed, Reply) else Reply(changed)
+
+    def generated(self, body: Json) -> Json:
+        ids = body["input_ids"]
+        parameters = body["sampling_params"]
+        wish = {
+            "max_tokens": parameters["max_new_tokens"],
+            "temperature": parameters["temperature"],
+            "seed": parameters.get("sampling_seed", 0),
+        }
+        new = sampled(ids, wish)
+        meta: Json = {
+            "id": body["rid"],
+            "prompt_tokens": len(ids),
+            "weight_version": self.version,
+            "finish_reason": {"type": "length"},
+        }
+        count = body["top_logprobs_num"]
+        if body.get("logprob_start_len") == 0:
+            meta |= _listed("input", ids, 1, count)
+            meta["input_token_logprobs"].insert(0, [None, ids[0], None])
+            meta["input_top_logprobs"].insert(0, None)
+        temperature = parameters["temperature"] or 1.0
+        meta |= _listed("output", [*ids, *new], len(ids), count, temperature)
+        return {"text": "", "output_ids": new, "meta_info": meta}
+
+
+def _listed(
+    side: str, ids: list[int], first: int, count: int, temperature: float = 1.0
+) -> Json:
+    """Rows of SGLang for the ids from ``first`` on. The last id of the vocabulary is
+    echoed as 0 where it was given.
+    """
+    own = []
+    tops = []
+    for i in range(first, len(ids)):
+        row = logprobs_after(ids[:i], temperature)
+        is_renamed = side == "input" and ids[i] == VOCABULARY - 1
+        own.append([float(row[ids[i]]), 0 if is_renamed else ids[i], None])
+        tops.append([[float(row[one]), one, None] for one in best(row, count)])
+    return {f"{side}_token_logprobs": own, f"{side}_top_logprobs": tops}
 
 
 def best(row: Row, count: int) -> list[int]:

@@ -183,6 +183,22 @@ def test_a_server_killed_in_the_middle_and_started_again(
     check_numbers(out)
 
 
+def test_a_capture_does_not_go_on_with_another_server(
+    run_logdrift: Run, asked_for: Callable[..., list[Any]], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    dying = Counting(5)
+    with serving(dying) as served:
+        command = asked_for(served, out, "patience=1")
+        interrupted(command, dying.silent, lambda pid: served.close())
+    other = Formula()
+    other.fingerprint = "vllm-0.32.0-other"
+    with serving(other, served.port):
+        resumed = run_logdrift("capture", "--out", out, "--resume")
+    assert resumed.returncode == 1
+    assert "half of vllm/prefill was captured another way" in resumed.stderr
+
+
 def test_ctrl_c_and_resume(
     run_logdrift: Run, asked_for: Callable[..., list[Any]], tmp_path: Path
 ) -> None:

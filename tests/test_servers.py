@@ -1,15 +1,12 @@
-"""Running servers that fail and lie: each is a real HTTP server on loopback over a
-model that is a formula, so every number can be computed again.
+"""Running servers that fail: each is a real HTTP server on loopback over a model that is
+a formula, so every number can be computed again.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -19,74 +16,18 @@ from logdrift.core.engines.vllm.server import VllmServer
 from logdrift.core.errors import LogdriftError
 from logdrift.core.plan import BackendSpec, SamplingSpec
 from logdrift.core.servers import retries
-from logdrift.core.worker.base import BackendSettings, MismatchError
+from tests.attaching import IDS, TOP_K, attached, quiet, refusal, settings_of
 from tests.served import (
     MODEL,
     Asked,
     Formula,
     Json,
     Reply,
-    Served,
-    Twist,
     best,
     logprobs_after,
     scored,
     serving,
 )
-
-TOP_K = 4
-IDS = [np.arange(start, start + 9, dtype=np.int32) for start in (1, 5, 20)]
-
-
-def settings_of(
-    served: Served, sampling: SamplingSpec | None = None, **options: Any
-) -> BackendSettings:
-    quick = {"patience": 5, **options}
-    spec = BackendSpec("mu", "vllm", server=served.address, options=quick)
-    return BackendSettings(
-        model=MODEL,
-        revision=None,
-        spec=spec,
-        sampling=sampling or SamplingSpec(max_tokens=5),
-        paths=("decode", "prefill"),
-        top_k=TOP_K,
-        max_length=40,
-        max_prompts=8,
-    )
-
-
-@contextmanager
-def attached(
-    served: Served, sampling: SamplingSpec | None = None, **options: Any
-) -> Iterator[VllmServer]:
-    backend = VllmServer(settings_of(served, sampling, **options))
-    try:
-        yield backend
-    finally:
-        backend.close()
-
-
-def quiet(sequences: int, tokens: int) -> None:
-    """Progress that nobody watches."""
-
-
-def refusal(twist: Twist, path: str = "score", **options: Any) -> LogdriftError:
-    """How a server that twists its answers is refused, once it was opened."""
-    formula = Formula()
-    with serving(formula) as served, attached(served, **options) as backend:
-        backend.open()
-        formula.twist = twist
-        work = {
-            "score": lambda: backend.score(IDS, quiet),
-            "generate": lambda: backend.generate(IDS, [1, 2, 3], quiet),
-        }
-        with pytest.raises(LogdriftError) as caught:
-            work[path]()
-    line = str(caught.value)
-    assert served.address in line
-    assert "\n" not in line
-    return caught.value
-
 
 # -- a server that does what it should
 
@@ -304,163 +245,6 @@ def test_a_refusal_is_quoted_and_not_repeated() -> None:
     assert "\x1b" not in str(error)
     names = [one.body["request_id"] for one in asked]
     assert len(names) == len(set(names))
-
-
-# -- servers that lie
-
-
-def changed(change: Callable[[Json], None]) -> Twist:
-    """A twist that changes the one choice of each answer."""
-
-    def twist(answer: Json, asked: Asked) -> Json | Reply:
-        change(answer["choices"][0])
-        return answer
-
-    return twist
-
-
-def other_prompt(choice: Json) -> None:
-    choice["prompt_token_ids"][-1] += 1
-
-
-def no_prompt(choice: Json) -> None:
-    del choice["prompt_token_ids"]
-
-
-def row_less(choice: Json) -> None:
-    choice["prompt_logprobs"].pop()
-
-
-def row_more(choice: Json) -> None:
-    choice["prompt_logprobs"].append(choice["prompt_logprobs"][-1])
-
-
-def first_is_scored(choice: Json) -> None:
-    choice["prompt_logprobs"][0] = choice["prompt_logprobs"][1]
-
-
-def row_of_another_token(choice: Json) -> None:
-    rows = choice["prompt_logprobs"]
-    rows[3], rows[5] = rows[5], rows[3]
-
-
-def null_row(choice: Json) -> None:
-    choice["prompt_logprobs"][4] = None
-
-
-def set_logprob(value: Any) -> Callable[[Json], None]:
-    def change(choice: Json) -> None:
-        row = choice["prompt_logprobs"][4]
-        next(iter(row.values()))["logprob"] = value
-
-    return change
-
-
-def alternative_less(choice: Json) -> None:
-    choice["prompt_logprobs"][4].popitem()
-    choice["prompt_logprobs"][4].popitem()
-
-
-def alternative_by_text(choice: Json) -> None:
-    row = choice["prompt_logprobs"][4]
-    row["the"] = row.popitem()[1]
-
-
-SCORING_LIES = [
-    (other_prompt, "prompt_token_ids has id"),
-    (no_prompt, "prompt_token_ids is missing"),
-    (row_less, "8 entries of prompt_logprobs for 9 tokens"),
-    (row_more, "10 entries of prompt_logprobs for 9 tokens"),
-    (first_is_scored, "scores the first token"),
-    (row_of_another_token, "no score of id"),
-    (null_row, "prompt_logprobs is missing or no object"),
-    (set_logprob(None), "null where a number must be"),
-    (set_logprob("-1"), "'-1' where a number must be"),
-    (set_logprob(True), "True where a number must be"),
-    (set_logprob(0.5), "above 0"),
-    (set_logprob(float("nan")), "it holds NaN"),
-    (alternative_less, "alternatives of a token, where 4 were asked"),
-    (alternative_by_text, "not by id"),
-]
-
-
-@pytest.mark.parametrize(("lie", "said"), SCORING_LIES)
-def test_wrong_scores_are_refused(lie: Callable[[Json], None], said: str) -> None:
-    error = refusal(changed(lie))
-    assert isinstance(error, MismatchError)
-    assert said in error.reason
-    assert "of the part (logdrift-" in error.reason
-
-
-def other_completion(choice: Json) -> None:
-    choice["token_ids"][2] ^= 1
-
-
-def longer_completion(choice: Json) -> None:
-    choice["token_ids"].append(3)
-
-
-def no_alternative(choice: Json) -> None:
-    choice["logprobs"]["top_logprobs"][0] = {}
-
-
-def null_logprob(choice: Json) -> None:
-    choice["logprobs"]["token_logprobs"][1] = None
-
-
-def aborted(choice: Json) -> None:
-    choice["finish_reason"] = "abort"
-
-
-def beyond_the_request(choice: Json) -> None:
-    for values in choice["logprobs"].values():
-        values.extend(values)
-    choice["token_ids"] *= 2
-
-
-def no_token(choice: Json) -> None:
-    choice["token_ids"] = []
-    choice["logprobs"] = {"tokens": [], "token_logprobs": [], "top_logprobs": []}
-
-
-COMPLETION_LIES = [
-    (other_prompt, "prompt_token_ids has id"),
-    (other_completion, "its score is not"),
-    (longer_completion, "5 entries of logprobs.tokens for 6 tokens"),
-    (no_alternative, "1 alternatives of a token, where 4 were asked"),
-    (null_logprob, "null where a number must be"),
-    (aborted, "it ended with 'abort'"),
-    (beyond_the_request, "10 tokens, where 5 were asked"),
-    (no_token, "0 tokens, where 5 were asked"),
-]
-
-
-@pytest.mark.parametrize(("lie", "said"), COMPLETION_LIES)
-def test_wrong_completions_are_refused(lie: Callable[[Json], None], said: str) -> None:
-    error = refusal(changed(lie), "generate")
-    assert isinstance(error, MismatchError)
-    assert said in error.reason
-
-
-@pytest.mark.parametrize(
-    ("reply", "said"),
-    [
-        (Reply(text="<html>hello"), "the answer is no JSON"),
-        (Reply([]), "the answer is no object"),
-        (Reply({}), "choices is missing or no list"),
-        (Reply({"choices": []}), "0 choices, where one was asked"),
-        (Reply(text="[" * 100_000), "the answer is no JSON"),
-    ],
-)
-def test_what_is_no_answer_is_refused(reply: Reply, said: str) -> None:
-    assert said in refusal(lambda a, b: reply).reason
-
-
-def test_an_answer_of_another_model_is_refused() -> None:
-    def other_model(answer: Json, asked: Asked) -> Json:
-        return {**answer, "model": "other"}
-
-    assert "it is of model 'other'" in refusal(other_model).reason
 
 
 # -- another model

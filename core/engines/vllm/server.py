@@ -193,6 +193,8 @@ class VllmServer(ServerBackend):
         self._check_fingerprint(answer.get("system_fingerprint"))
         self._check_versions(choice.get("weight_versions"))
         listed = choice.get("prompt_token_ids", answer.get("prompt_token_ids"))
+        if listed is None:
+            reading.wrong("no prompt_token_ids: a newer vLLM has return_token_ids")
         prompt = reading.ids(listed, "prompt_token_ids")
         reading.same_ids(prompt, wanted.ids, "prompt_token_ids")
         return choice
