@@ -890,3 +890,15 @@ def test_bad_input_is_one_line(
             1,
         ), (arguments, done.stderr)
         assert said in done.stderr
+
+
+def test_a_check_from_disk_points_to_the_server_that_runs() -> None:
+    """What a bad weight sync left in an engine is not on its disk."""
+    session = open_session(SAMPLE)
+    for engine, points in (("vllm", True), ("sglang", True), ("transformers", False)):
+        weights = replace(loaded("some"), engine=engine)
+        found = identities_of(session, {"some": weights})
+        text = paint_text(identity_document(found, {}), Canvas())
+        said = " ".join(text.split())
+        command = f"--backend {engine},server=http://HOST:PORT"
+        assert (command in said) == points

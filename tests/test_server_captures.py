@@ -4,6 +4,7 @@ loopback over a model that is a formula, and no engine's environment.
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -25,6 +26,7 @@ from tests.served import (
     Json,
     Reply,
     Served,
+    SglangFormula,
     formula_model,
     scored,
     serving,
@@ -91,6 +93,28 @@ def test_a_capture_without_any_engine(
     assert f"session complete: {out}" in done.stderr
     assert "on None" not in done.stderr
     assert run_logdrift("report", out).returncode == 0
+
+
+def test_two_servers_in_one_session(
+    run_logdrift: Run, asked_for: Callable[..., list[Any]], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    formula = SglangFormula(model="/ckpt/step-7")
+    with serving(Formula()) as served, serving(formula) as other:
+        command = asked_for(served, out)
+        second = f"sglang,server={other.address},served_name=/ckpt/step-7"
+        done = run_logdrift(*command, "--backend", second, "--parallel")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(run_logdrift("report", out, "--json").stdout)
+    pair = next(p for p in report["pairs"] if p["b"] == "sglang/prefill")
+    assert pair["errors"]["max_abs"] == 0.0
+    reasons = {one["code"]: one["text"] for one in pair["gate"]["reasons"]}
+    assert "is of what its server calls /ckpt/step-7" in reasons["model"]
+    why = " ".join(
+        run_logdrift("why", out, "--pair", f"{pair['a']}:{pair['b']}").stdout.split()
+    )
+    assert "ask whoever runs the server what it does not tell" in why
+    assert "capture again, so that" not in why
 
 
 def test_text_needs_a_tokenizer_from_somewhere(
@@ -306,7 +330,7 @@ def test_a_missing_key_is_asked_for(
     with serving(Locked()) as served:
         done = run_logdrift(*asked_for(served, out))
         assert done.returncode == 1
-        assert "key_env=NAME or key_file=FILE" in done.stderr
+        assert "put its key into VLLM_API_KEY, or name the place" in done.stderr
         done = run_logdrift(*asked_for(served, tmp_path / "2", "key_env=NOT_SET"))
     assert done.returncode == 2
     assert "environment variable NOT_SET is not set" in done.stderr

@@ -78,6 +78,11 @@ def alternative_less(choice: Json) -> None:
     choice["prompt_logprobs"][4].popitem()
 
 
+def one_alternative_less(choice: Json) -> None:
+    for row in choice["prompt_logprobs"][1:]:
+        row.popitem()
+
+
 def alternative_by_text(choice: Json) -> None:
     row = choice["prompt_logprobs"][4]
     row["the"] = row.popitem()[1]
@@ -97,6 +102,7 @@ SCORING_LIES = [
     (set_logprob(0.5), "above 0"),
     (set_logprob(float("nan")), "it holds NaN"),
     (alternative_less, "alternatives of a token, where 4 were asked"),
+    (one_alternative_less, "alternatives of a token, where 4 were asked"),
     (alternative_by_text, "not by id"),
 ]
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from logdrift.core.diagnose.causes import BY_CODE
+from logdrift.core.diagnose.served import is_served
 from logdrift.core.engines.knobs import Knob
 from logdrift.core.session.layout import CaptureInfo
 from logdrift.core.session.reader import Session
@@ -55,7 +56,7 @@ def state_of(session: Session, which: Which, info: CaptureInfo) -> SideState:
         options=options,
         values=_values(info, options),
         imported=spec is None or info.path == "recorded",
-        served=spec is not None and spec.server is not None,
+        served=is_served(session, info),
     )
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from logdrift.core.diagnose.case import Case
 from logdrift.core.diagnose.evidence import Evidence, Unchecked
 from logdrift.core.diagnose.needs import RECORDED
+from logdrift.core.diagnose.served import is_served
 from logdrift.core.engines import ENGINES
 from logdrift.core.facts import Facts
 from logdrift.core.session.layout import CaptureInfo
@@ -151,7 +152,9 @@ def _missing(case: Case) -> Iterator[Unchecked]:
     info_a, info_b = case.infos
     if info_a.backend != info_b.backend:
         yield from _unobserved(case)
-        if "recorded" not in (info_a.path, info_b.path):
+        if any(is_served(case.session, info) for info in case.infos):
+            yield _NOT_READABLE
+        elif "recorded" not in (info_a.path, info_b.path):
             yield _NOT_COMPARED
     if case.reference is None and not case.with_reference:
         yield Unchecked(
@@ -177,18 +180,32 @@ _NOT_COMPARED = Unchecked(
 )
 
 
+_OF_A_SERVER = "ask whoever runs the server what it does not tell"
+_NOT_READABLE = Unchecked(
+    cause="weights",
+    why="what a running server really holds cannot be read",
+    fix=_OF_A_SERVER,
+)
+
+
 def _unobserved(case: Case) -> Iterator[Unchecked]:
     """Causes whose facts were not observed on a side."""
     for seen in _SEEN_BY:
         lacking = []
         imported = False
+        served = False
         for info, facts in zip(case.infos, case.facts, strict=True):
             for name in seen.facts(info, facts):
                 if getattr(facts, name) is None:
                     lacking.append(f"{name} of {info.label}")
                     imported |= info.path == "recorded"
-        if lacking:
-            yield _not_observed(case, seen, ", ".join(lacking), imported)
+                    served |= is_served(case.session, info)
+        if not lacking:
+            continue
+        lack = _not_observed(case, seen, ", ".join(lacking), imported)
+        if served and not imported:
+            lack = replace(lack, fix=_OF_A_SERVER)
+        yield lack
 
 
 def _not_observed(case: Case, seen: _SeenBy, why: str, imported: bool) -> Unchecked:

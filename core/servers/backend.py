@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, NoReturn, TypeVar
 
+from logdrift.core.engines import ENGINES
 from logdrift.core.errors import LogdriftError
 from logdrift.core.facts import Facts
 from logdrift.core.plan import SamplingSpec
@@ -187,8 +188,15 @@ class ServerBackend(ABC):
     async def _opened(self) -> Facts:
         spec = self.settings.spec
         assert spec.server is not None
-        key = key_of(spec)
-        self._client = ServerClient(spec.server, self.options, key, self.paths)
+        about = ENGINES[spec.engine].server
+        assert about is not None
+        self._client = ServerClient(
+            address=spec.server,
+            options=self.options,
+            key=key_of(spec),
+            paths=self.paths,
+            variable=about.key_variable,
+        )
         facts = self._with_dtype(await self.describe())
         self._check_room()
         facts = replace(facts, weight_version=_named_version(self.version))

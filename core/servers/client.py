@@ -30,7 +30,9 @@ _BUSY = (429, 503)
 
 
 class ServerClient:
-    """One server. ``paths`` are those that may be asked for, each with its method."""
+    """One server. ``paths`` are those that may be asked for, each with its method;
+    ``variable`` is where its key is looked for by itself.
+    """
 
     def __init__(
         self,
@@ -38,7 +40,9 @@ class ServerClient:
         options: ServerOptions,
         key: ServerKey | None,
         paths: Mapping[str, str],
+        variable: str,
     ) -> None:
+        self._variable = variable
         self.address = base_address(address)
         self._where = f"server {self.address}"
         self._key = key
@@ -200,7 +204,10 @@ class ServerClient:
     def _key_remedy(self) -> str:
         if self._key is not None:
             return f"the key of {self._key.source} is not the one that it wants"
-        return "name its key with key_env=NAME or key_file=FILE"
+        return (
+            f"put its key into {self._variable}, or name the place of it with"
+            " key_env=NAME or key_file=FILE"
+        )
 
     def _said(self, response: httpx2.Response) -> str:
         """``it answered 500: WORDS``, in one line."""

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from logdrift.core.worker.base import FloatArray, IdArray, MismatchError, Scores
+from logdrift.core.worker.base import IdArray, MismatchError, Scores
 
 Refuse = Callable[[str], MismatchError]
 """Makes the error for an answer that cannot be accepted, from what is wrong."""
@@ -59,9 +59,9 @@ class ServerReading:
 
     def token_id(self, value: Any, name: str) -> int:
         """``value`` if it can be an id."""
-        is_whole = isinstance(value, int) and not isinstance(value, bool)
+        is_whole = type(value) is int
         if not is_whole or not 0 <= value <= _LARGEST_ID:
-            self.wrong(f"{name} holds {value!r}, which is no token id")
+            self.wrong(f"{name} holds {_shown(value)}, which is no token id")
         return int(value)
 
     def same_ids(self, got: IdArray, sent: IdArray, name: str) -> None:
@@ -69,18 +69,19 @@ class ServerReading:
         if len(got) != len(sent):
             self.wrong(f"{name} has {len(got)} ids, {len(sent)} were sent")
         differ = np.flatnonzero(got != sent)
-        if differ.size:
-            place = int(differ[0])
-            self.wrong(
-                f"{name} has id {int(got[place])} at {place}, {int(sent[place])} was"
-                " sent"
-            )
+        if not differ.size:
+            return
+        place = differ[0]
+        found = got[place]
+        expected = sent[place]
+        self.wrong(f"{name} has id {found} at {place}, {expected} was sent")
 
     def logprob(self, value: Any, name: str) -> float:
         """``value`` as a log-probability in nats, minus infinity where it stands for
         it. Raises MismatchError for None, NaN and what is above 0.
         """
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        # A bool is an int to Python, and no number to JSON.
+        is_number = type(value) in (int, float)
         if not is_number or math.isnan(value):
             self.wrong(f"{name} holds {_shown(value)} where a number must be")
         if value > _ROUNDED_UP:
@@ -98,44 +99,42 @@ def _shown(value: Any) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ScoredRow:
-    """One token's score: its log-probability in nats, its alternatives (id,
-    log-probability) best first, and its rank as the server counts it (0: not told).
+    """One token's score: its log-probability in nats, its alternatives best first (the
+    ids and their log-probabilities), and its rank as the server counts it (0: not
+    told).
     """
 
     logprob: float
-    alternatives: Sequence[tuple[int, float]]
+    ids: Sequence[int] = ()
+    values: Sequence[float] = ()
     rank: int = 0
 
 
 def scores_of(rows: Sequence[ScoredRow], first: int, top_k: int) -> Scores:
     """Scores of a sequence whose positions from ``first`` on have ``rows``, each with
     up to ``top_k`` alternatives.
-
-    A token at least as likely as the last alternative has a strict rank: 1 + the
-    alternatives above it. Below, only the server's own count is known.
     """
     scores = Scores.empty(first + len(rows), top_k)
-    logprobs = [row.logprob for row in rows]
-    scores.logprob[first:] = logprobs
-    scores.rank[first:] = [row.rank for row in rows]
-    if top_k and rows:
-        listed = [_filled_up(row.alternatives, top_k) for row in rows]
-        scores.top_ids[first:] = [[one for one, _ in row] for row in listed]
-        values = np.array([[value for _, value in row] for row in listed], np.float32)
-        scores.top_logprobs[first:] = values
-        _rank(scores, first, values)
+    for position, row in enumerate(rows, first):
+        count = len(row.ids)
+        scores.logprob[position] = row.logprob
+        scores.top_ids[position, :count] = row.ids
+        scores.top_logprobs[position, :count] = row.values
+        scores.rank[position] = _rank(scores, position, row)
     return scores
 
 
-def _filled_up(
-    alternatives: Sequence[tuple[int, float]], top_k: int
-) -> list[tuple[int, float]]:
-    missing = top_k - len(alternatives)
-    return [*alternatives, *[(-1, math.nan)] * missing]
-
-
-def _rank(scores: Scores, first: int, values: FloatArray) -> None:
-    target = scores.logprob[first:, None]
-    is_listed = target[:, 0] >= values[:, -1]
-    above = np.sum(values > target, axis=1)
-    scores.rank[first:] = np.where(is_listed, 1 + above, scores.rank[first:])
+def _rank(scores: Scores, position: int, row: ScoredRow) -> int:
+    """A token at least as likely as the last alternative has a strict rank: 1 + the
+    alternatives above it. Below, only the server's own count is known.
+    """
+    if not row.ids:
+        return row.rank
+    values = scores.top_logprobs[position]
+    target = scores.logprob[position]
+    last = values[-1]
+    if target >= last:
+        above = values > target
+        return 1 + int(above.sum())
+    # NaN where the list was not full: then the token is not in it.
+    return row.rank

@@ -150,7 +150,7 @@ _BACKEND_FIELDS: tuple[tuple[Kind, str, str, str], ...] = (
     ("choice", "paths", "Paths", ""),
     ("text", "repeats", "Repeats", "2 measures the noise floor"),
     ("choice", "alone", "Also alone", "each sequence again, by itself"),
-    ("text", "options", "Options", "key=value,...; gpus= python= model="),
+    ("text", "options", "Options", "key=value, gpus=, server=URL"),
 )
 """The fields of a backend: kind, name, label and note; the note of paths depends."""
 _PATH_NOTES = {
@@ -199,6 +199,8 @@ def _summary(backend: BackendForm) -> str:
         words += f" x{backend.repeats}"
     if backend.alone:
         words += " alone"
+    if "server=" in backend.options:
+        words += "  running server"
     return words
 
 

@@ -57,6 +57,7 @@ CHECKS: tuple[Check, ...] = (
     coverage.check_boundary,
     identity.check_weight_version,
     identity.check_named_model,
+    identity.check_served_model,
     identity.check_architecture,
     identity.check_overrides,
     identity.check_logits_size,

@@ -144,6 +144,23 @@ def check_named_model(case: GateCase) -> Iterator[Reason]:
         )
 
 
+def check_served_model(case: GateCase) -> Iterator[Reason]:
+    """A running server that gives its model another name than the session's."""
+    plan = case.session.plan
+    if plan is None or case.same_backend:
+        return
+    for side in case.sides:
+        if side.spec is None or side.spec.server is None:
+            continue
+        name = side.options.get("served_name")
+        if name is not None:
+            yield caution(
+                "model",
+                f"{side.label} is of what its server calls {name}, and the weights were"
+                f" not compared: make sure that they are those of {plan.model}.",
+            )
+
+
 def _model_of(spec: BackendSpec, plan: CapturePlan) -> tuple[str, str | None]:
     """The model of a backend and its revision."""
     if spec.model:

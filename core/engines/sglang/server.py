@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -120,41 +120,41 @@ class SglangServer(ServerBackend):
     ) -> Generation:
         meta = self._meta(wanted, answer, reading)
         new = reading.ids(answer.get("output_ids"), "output_ids")
-        name = "output_token_logprobs"
-        rows = reading.items(meta.get(name), name, len(new))
-        pairs = [_pair(row, name, reading) for row in rows]
-        scored_ids = np.array([one for one, _ in pairs], np.int32)
-        if not np.array_equal(scored_ids, new):
-            reading.wrong(f"{name} are of other ids than output_ids")
+        given = meta.get("output_token_logprobs")
+        listed = reading.items(given, "output_token_logprobs", len(new))
+        pairs = _pairs(listed, "output_token_logprobs", reading)
+        if [pair.token_id for pair in pairs] != new.tolist():
+            reading.wrong("output_token_logprobs are of other ids than output_ids")
         tops = meta.get("output_top_logprobs")
-        scored = _rows(pairs, tops, "output_top_logprobs", wanted.top_k, reading)
+        rows = _rows(pairs, tops, "output_top_logprobs", wanted.top_k, reading)
         finish = _finish(meta)
         if finish not in ("stop", "length"):
             reading.wrong(f"it ended with {finish!r}")
+        whole = np.concatenate([wanted.ids, new])
         prompt_length = len(wanted.ids)
         return Generation(
-            token_ids=np.concatenate([wanted.ids, new]).astype(np.int32),
+            token_ids=whole.astype(np.int32),
             prompt_length=prompt_length,
             finish=finish,
-            scores=scores_of(scored, prompt_length, wanted.top_k),
+            scores=scores_of(rows, prompt_length, wanted.top_k),
         )
 
     def scores(
         self, wanted: Wanted, answer: Mapping[str, Any], reading: ServerReading
     ) -> Scores:
-        meta = self._meta(wanted, answer, reading)
         name = "input_token_logprobs"
-        rows = reading.items(meta.get(name), name, len(wanted.ids))
-        first = reading.items(rows[0], name)
-        if first[:1] != [None]:
+        meta = self._meta(wanted, answer, reading)
+        first, *rest = reading.items(meta.get(name), name, len(wanted.ids))
+        if reading.items(first, name)[:1] != [None]:
             reading.wrong(f"{name} scores the first token, which has no score")
-        pairs = [_pair(row, name, reading) for row in rows[1:]]
-        _check_echo(wanted.ids[1:], [one for one, _ in pairs], reading)
+        pairs = _pairs(rest, name, reading)
+        _check_echo(wanted.ids[1:], pairs, reading)
         tops = meta.get("input_top_logprobs")
         if isinstance(tops, list):
+            # The first token has no alternatives either.
             tops = tops[1:]
-        scored = _rows(pairs, tops, "input_top_logprobs", wanted.top_k, reading)
-        return scores_of(scored, 1, wanted.top_k)
+        rows = _rows(pairs, tops, "input_top_logprobs", wanted.top_k, reading)
+        return scores_of(rows, 1, wanted.top_k)
 
     def _meta(
         self, wanted: Wanted, answer: Mapping[str, Any], reading: ServerReading
@@ -207,41 +207,62 @@ def _finish(meta: Mapping[str, Any]) -> str:
     return str(reason)
 
 
-def _pair(row: Any, name: str, reading: ServerReading) -> tuple[int, float]:
-    """``[logprob, id, text]`` as id and log-probability."""
-    values = reading.items(row, name)
-    if len(values) < 2:
-        reading.wrong(f"{name} has a row of {len(values)} values")
-    return reading.token_id(values[1], name), reading.logprob(values[0], name)
+class _Pair(NamedTuple):
+    """An id and its log-probability in nats."""
+
+    token_id: int
+    logprob: float
+
+
+def _pairs(listed: Sequence[Any], name: str, reading: ServerReading) -> list[_Pair]:
+    """Rows of ``[logprob, id, text]``."""
+    pairs = []
+    for row in listed:
+        values = reading.items(row, name)
+        if len(values) < 2:
+            reading.wrong(f"{name} has a row of {len(values)} values")
+        logprob, token_id, *_ = values
+        known = reading.token_id(token_id, name)
+        number = reading.logprob(logprob, name)
+        pairs.append(_Pair(known, number))
+    return pairs
 
 
 def _rows(
-    pairs: Sequence[tuple[int, float]],
+    pairs: Sequence[_Pair],
     tops: Any,
     name: str,
     top_k: int,
     reading: ServerReading,
 ) -> list[ScoredRow]:
+    """Each token's score with its alternatives, best first."""
     if top_k == 0:
-        return [ScoredRow(logprob, ()) for _, logprob in pairs]
+        return [ScoredRow(pair.logprob) for pair in pairs]
     listed = reading.items(tops, name, len(pairs))
     rows = []
-    for (_, logprob), top in zip(pairs, listed, strict=True):
-        entries = reading.items(top, name)
-        if len(entries) != top_k:
-            reading.wrong(f"{len(entries)} {name} of a token, {top_k} were asked")
-        alternatives = [_pair(entry, name, reading) for entry in entries]
-        rows.append(ScoredRow(logprob, alternatives))
+    for pair, top in zip(pairs, listed, strict=True):
+        alternatives = _pairs(reading.items(top, name), name, reading)
+        count = len(alternatives)
+        if count != top_k:
+            reading.wrong(f"{count} {name} of a token, {top_k} were asked")
+        row = ScoredRow(
+            logprob=pair.logprob,
+            ids=[one.token_id for one in alternatives],
+            values=[one.logprob for one in alternatives],
+        )
+        rows.append(row)
     return rows
 
 
-def _check_echo(sent: IdArray, echoed: Sequence[int], reading: ServerReading) -> None:
+def _check_echo(sent: IdArray, echoed: Sequence[_Pair], reading: ServerReading) -> None:
     """Refuse scores of other ids. SGLang names the last id of the vocabulary 0, so one
     id may come back as 0, wherever it stands.
     """
-    returned = np.array(echoed, np.int32)
+    ids = [pair.token_id for pair in echoed]
+    returned = np.array(ids, np.int32)
     differ = returned != sent
     renamed = np.unique(sent[differ])
-    is_last_id = len(renamed) == 1 and not returned[differ].any()
-    if len(renamed) and not is_last_id:
-        reading.same_ids(returned, sent, "input_token_logprobs")
+    is_one = len(renamed) == 1
+    if is_one and not returned[differ].any():
+        return
+    reading.same_ids(returned, sent, "input_token_logprobs")

@@ -21,33 +21,34 @@ Settled by reading vLLM 0.32 (paths below are under vllm/entrypoints):
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
 
+from logdrift.core.engines.vllm.server_rows import (
+    completion_rows,
+    prompt_rows,
+    token_rows,
+)
 from logdrift.core.engines.vllm.told import logprobs_mode, with_config
 from logdrift.core.facts import Facts
 from logdrift.core.servers.backend import ServerBackend, Wanted
 from logdrift.core.servers.models import ServedModel, chosen, no_model
 from logdrift.core.servers.probe import Mode, semantics_of
-from logdrift.core.servers.readings import ScoredRow, ServerReading, scores_of
-from logdrift.core.worker.base import Generation, IdArray, Scores
+from logdrift.core.servers.readings import ServerReading, scores_of
+from logdrift.core.worker.base import Generation, Scores
 
 _VERSION = "/version"
 _MODELS = "/v1/models"
 _INFO = "/server_info"
 _COMPLETIONS = "/v1/completions"
 _GENERATE = "/inference/v1/generate"
-_AS_ID = "token_id:"
 _MODES: Mapping[str, Mode] = {
     "raw_logprobs": "raw",
     "processed_logprobs": "processed",
 }
-_Row = tuple[int, float, int]
-"""Id, log-probability, rank; rank 0 where there is none."""
 
 
 class VllmServer(ServerBackend):
@@ -150,19 +151,17 @@ class VllmServer(ServerBackend):
         finish = choice.get("finish_reason")
         if finish not in ("stop", "length"):
             reading.wrong(f"it ended with {finish!r}")
-        is_short = self.options.endpoint == "generate"
-        read = _token_rows if is_short else _completion_rows
-        scored = []
-        rows = read(choice, new, reading)
-        for token_id, row in zip(new.tolist(), rows, strict=True):
-            one = _scored_row(token_id, row, wanted.top_k, reading, is_short=is_short)
-            scored.append(one)
+        if self.options.endpoint == "generate":
+            rows = token_rows(choice, new, wanted.top_k, reading)
+        else:
+            rows = completion_rows(choice, new, wanted.top_k, reading)
+        whole = np.concatenate([wanted.ids, new])
         prompt_length = len(wanted.ids)
         return Generation(
-            token_ids=np.concatenate([wanted.ids, new]).astype(np.int32),
+            token_ids=whole.astype(np.int32),
             prompt_length=prompt_length,
             finish=str(finish),
-            scores=scores_of(scored, prompt_length, wanted.top_k),
+            scores=scores_of(rows, prompt_length, wanted.top_k),
         )
 
     def scores(
@@ -170,14 +169,8 @@ class VllmServer(ServerBackend):
     ) -> Scores:
         choice = self._choice(wanted, answer, reading)
         listed = choice.get("prompt_logprobs", answer.get("prompt_logprobs"))
-        rows = reading.items(listed, "prompt_logprobs", len(wanted.ids))
-        if rows[0] is not None:
-            reading.wrong("prompt_logprobs scores the first token, which has no score")
-        scored = []
-        for token_id, row in zip(wanted.ids[1:].tolist(), rows[1:], strict=True):
-            entries = _prompt_row(row, reading)
-            scored.append(_scored_row(token_id, entries, wanted.top_k, reading))
-        return scores_of(scored, 1, wanted.top_k)
+        rows = prompt_rows(listed, wanted.ids, wanted.top_k, reading)
+        return scores_of(rows, 1, wanted.top_k)
 
     def _choice(
         self, wanted: Wanted, answer: Mapping[str, Any], reading: ServerReading
@@ -269,117 +262,3 @@ def _parameters(wanted: Wanted) -> dict[str, Any]:
         "seed": wanted.seed,
         "logprobs": wanted.top_k,
     }
-
-
-def _completion_rows(
-    choice: Mapping[str, Any], new: IdArray, reading: ServerReading
-) -> list[list[_Row]]:
-    """Of each sampled token its entries, the token's own first."""
-    logprobs = reading.mapping(choice.get("logprobs"), "logprobs")
-    count = len(new)
-    names = reading.items(logprobs.get("tokens"), "logprobs.tokens", count)
-    own = reading.items(logprobs.get("token_logprobs"), "token_logprobs", count)
-    tops = reading.items(logprobs.get("top_logprobs"), "top_logprobs", count)
-    rows = []
-    for position, token_id in enumerate(new.tolist()):
-        if names[position] != f"{_AS_ID}{token_id}":
-            reading.wrong(f"token {position} is id {token_id}, but its score is not")
-        top = reading.mapping(tops[position], "top_logprobs")
-        value = reading.logprob(own[position], "token_logprobs")
-        others = [
-            (_id_in(name, reading), reading.logprob(one, "top_logprobs"), 0)
-            for name, one in top.items()
-            if name != names[position]
-        ]
-        rows.append([(token_id, value, 0), *others])
-    return rows
-
-
-def _id_in(name: str, reading: ServerReading) -> int:
-    digits = name.removeprefix(_AS_ID)
-    if not name.startswith(_AS_ID) or not digits.isdecimal():
-        reading.wrong(f"top_logprobs names a token as {name[:40]!r}, not by id")
-    return reading.token_id(int(digits), "top_logprobs")
-
-
-def _token_rows(
-    choice: Mapping[str, Any], new: IdArray, reading: ServerReading
-) -> list[list[_Row]]:
-    """`_completion_rows` of ``/inference/v1/generate``, where entries have ranks."""
-    logprobs = reading.mapping(choice.get("logprobs"), "logprobs")
-    content = reading.items(logprobs.get("content"), "logprobs.content", len(new))
-    rows = []
-    for token_id, entry in zip(new.tolist(), content, strict=True):
-        own = _entry(entry, reading)
-        if own[0] != token_id:
-            reading.wrong(f"the score of id {token_id} is of id {own[0]}")
-        if own[1] == -math.inf:
-            # NaN and minus infinity are one here, and what was sampled had a chance.
-            reading.wrong(
-                f"the score of id {token_id}, which was sampled, is no number"
-            )
-        tops = reading.items(entry.get("top_logprobs"), "top_logprobs")
-        others = [_entry(top, reading) for top in tops]
-        rows.append([own, *(other for other in others if other[0] != token_id)])
-    return rows
-
-
-def _entry(value: Any, reading: ServerReading) -> _Row:
-    entry = reading.mapping(value, "logprobs.content")
-    token_id = reading.token_id(entry.get("token_id"), "logprobs.content")
-    logprob = reading.logprob(entry.get("logprob"), "logprobs.content")
-    return token_id, logprob, _rank(entry)
-
-
-def _prompt_row(value: Any, reading: ServerReading) -> list[_Row]:
-    """The entries of one scored token, as they come."""
-    table = reading.mapping(value, "prompt_logprobs")
-    rows = []
-    for name, one in table.items():
-        entry = reading.mapping(one, "prompt_logprobs")
-        if not name.isdecimal():
-            reading.wrong(f"prompt_logprobs names a token as {name[:40]!r}, not by id")
-        token_id = reading.token_id(int(name), "prompt_logprobs")
-        logprob = reading.logprob(entry.get("logprob"), "prompt_logprobs")
-        rows.append((token_id, logprob, _rank(entry)))
-    return rows
-
-
-def _rank(entry: Mapping[str, Any]) -> int:
-    rank = entry.get("rank")
-    if isinstance(rank, int) and rank > 0:
-        return rank
-    return 0
-
-
-def _scored_row(
-    token_id: int,
-    entries: Sequence[_Row],
-    top_k: int,
-    reading: ServerReading,
-    *,
-    is_short: bool = False,
-) -> ScoredRow:
-    """The score of ``token_id`` among ``entries``: it and the ``top_k`` best, of which
-    it may be one. ``is_short``: one fewer where it is not.
-    """
-    own = [entry for entry in entries if entry[0] == token_id]
-    if len(own) != 1:
-        reading.wrong(f"no score of id {token_id}, which was sent")
-    _, logprob, rank = own[0]
-    listed = entries
-    if len(entries) == top_k + 1 or (is_short and rank > top_k):
-        listed = [entry for entry in entries if entry[0] != token_id]
-    if len(listed) not in (top_k, top_k - int(is_short)):
-        reading.wrong(
-            f"{len(entries)} alternatives of a token, where {top_k} were asked"
-        )
-    alternatives = [(one, value) for one, value, _ in _in_order(listed)]
-    return ScoredRow(logprob=logprob, alternatives=alternatives, rank=rank)
-
-
-def _in_order(entries: Sequence[_Row]) -> list[_Row]:
-    """By the server's ranks where it gives them, which order ids of one value too."""
-    if all(rank for _, _, rank in entries):
-        return sorted(entries, key=lambda entry: (-entry[1], entry[2]))
-    return sorted(entries, key=lambda entry: -entry[1])
