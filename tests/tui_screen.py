@@ -116,8 +116,9 @@ async def until(
     """Let the app run until something holds; fails naming what did not come."""
     end = monotonic() + seconds
     while not holds():
-        shown = screen_text(cast("LogdriftApp", pilot.app))
-        assert monotonic() < end, f"did not come about within {seconds} s:\n{shown}"
+        if monotonic() > end:
+            shown = screen_text(cast("LogdriftApp", pilot.app))
+            raise AssertionError(f"did not come about within {seconds} s:\n{shown}")
         await pilot.pause(0.01)
     await pilot.pause()
 
