@@ -46,7 +46,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--model",
         metavar="DIR",
         type=Path,
-        help="folder of the model: its tokenizer.json gives the text of ids",
+        help=(
+            "folder of the model: its tokenizer.json gives the text of ids, and where"
+            " an engine's environment is ready its tokenizer checks them"
+        ),
     )
     parser.add_argument(
         "--fact",
@@ -89,6 +92,7 @@ def run(args: argparse.Namespace) -> int:
             facts=args.fact,
             skip_bad=args.skip_bad,
         )
+    notes = (*notes, *_checked(args.model, format_name, out))
     session = open_session(out)
     labels = ", ".join(info.label for info in session.captures)
     sequences = counted(len(session.sequences), "sequence")
@@ -100,6 +104,23 @@ def run(args: argparse.Namespace) -> int:
     for line in closing_lines(out):
         print(canvas.text(line))
     return 0
+
+
+def _checked(model: Path | None, format_name: str, out: Path) -> tuple[str, ...]:
+    """What the tokenizer of a model says of the ids, or why it was not asked."""
+    from logdrift.core.capture.check_ids import check_ids
+    from logdrift.core.session.layout import read_manifest
+    from logdrift.core.session.retokenised import different, in_words
+
+    if model is None or format_name == "session":
+        return ()
+    unchecked = check_ids(out, model)
+    if unchecked is not None:
+        return (unchecked,)
+    known = read_manifest(out).sequences.retokenised
+    if known is None or not different(known):
+        return ()
+    return (in_words(known),)
 
 
 def _format_and_files(words: Sequence[str]) -> tuple[str, Sequence[str]]:

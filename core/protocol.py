@@ -156,7 +156,18 @@ class QuestionJob:
     out: str
 
 
-Job = PrepareJob | CaptureJob | QuestionJob
+@dataclass(frozen=True, slots=True)
+class RetokeniseJob:
+    """Decode and encode again the ids of ``files``, parts of sequences, with the
+    tokenizer of ``model``.
+    """
+
+    model: ModelSource
+    files: tuple[str, ...]
+    trust_remote_code: bool = False
+
+
+Job = PrepareJob | CaptureJob | QuestionJob | RetokeniseJob
 
 
 def job_message(job: Job) -> dict[str, Any]:
@@ -182,6 +193,7 @@ _KINDS: Mapping[str, type[Job]] = {
     "prepare": PrepareJob,
     "capture": CaptureJob,
     "question": QuestionJob,
+    "retokenise": RetokeniseJob,
 }
 
 
@@ -202,6 +214,7 @@ _READERS: Mapping[str, Callable[[Any], Any]] = {
     "sampling": lambda data: SamplingSpec(**data),
     "captures": lambda data: tuple(PendingCapture(**capture) for capture in data),
     "prompts": tuple,
+    "files": tuple,
 }
 """How a field of a job is read from JSON, by its name; others are as they are."""
 

@@ -23,11 +23,11 @@ from logdrift.core.session.layout import (
     Part,
     SequencesInfo,
     capture_part,
-    ids_digest,
     read_manifest,
     sequence_part,
 )
 from logdrift.core.session.reader import Session, open_session
+from logdrift.core.session.sent_ids import ids_digest
 from logdrift.core.session.writer import (
     merge_pieces,
     sequence_tensors,

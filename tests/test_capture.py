@@ -23,8 +23,9 @@ from logdrift.core.capture.create import add_backends, create_session
 from logdrift.core.digests import tokenizer_digest, weights_digest
 from logdrift.core.errors import InputError
 from logdrift.core.plan import CapturePlan, parse_spec
-from logdrift.core.session.layout import ids_digest
 from logdrift.core.session.reader import open_session
+from logdrift.core.session.retokenised import different
+from logdrift.core.session.sent_ids import ids_digest
 from tests.changed_model import changed_model
 
 pytestmark = pytest.mark.engine
@@ -124,6 +125,10 @@ def test_a_session_holds_what_format_1_promises(undisturbed: Path) -> None:
     )
     assert facts.weights_digest is not None
     assert session.manifest.model.id == "smollm2"
+    known = session.manifest.sequences.retokenised
+    assert known is not None
+    assert known.checked == len(PROMPTS)
+    assert known.special == known.prompt == 0
 
 
 def test_no_secret_and_no_prompt_file_is_saved(undisturbed: Path) -> None:
@@ -473,6 +478,15 @@ def test_text_completions_and_begun_turns_are_scored_as_given(
             ]
         )
     assert texts[0][0].endswith("<|im_start|>assistant\nThe colour is")
+    roles = session.sequences.roles
+    assert roles is not None
+    _, stop = session.sequences.bounds(0)
+    # What the template writes of its own account, the user, the assistant's answer.
+    assert list(dict.fromkeys(roles[:stop].tolist())) == [0, 2, 3]
+    assert not roles[stop:].any()
+    known = session.manifest.sequences.retokenised
+    assert known is not None
+    assert (known.checked, different(known)) == (2, 0)
     assert [completion for _, completion in texts] == [
         " blue.<|im_end|>",
         " Paris, of course.",

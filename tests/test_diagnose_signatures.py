@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from logdrift.core.compare.pair import make_pair
 from logdrift.core.diagnose import Diagnosis, diagnose
-from logdrift.core.session.layout import ids_digest
 from logdrift.core.session.reader import Session
+from logdrift.core.session.sent_ids import ids_digest
 from tests.planted.made import (
     VOCABULARY,
     Text,

@@ -31,8 +31,8 @@ from logdrift.core.report.diff_document import diff_document
 from logdrift.core.report.layout import Canvas
 from logdrift.core.report.paint.text import paint_text
 from logdrift.core.report.strict_json import dump
-from logdrift.core.session.layout import ids_digest
 from logdrift.core.session.reader import Sequences, Session, open_session
+from logdrift.core.session.sent_ids import ids_digest
 from logdrift.core.session.writer import sequence_tensors, write_part
 from tests.made_sessions import capture, edit_manifest, seal, write_session
 

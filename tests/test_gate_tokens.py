@@ -15,8 +15,8 @@ import pytest
 
 from logdrift.core.compare.gate import Gate, judge
 from logdrift.core.compare.pair import make_pair
-from logdrift.core.session.layout import ids_digest
 from logdrift.core.session.reader import Session, open_session
+from logdrift.core.session.sent_ids import ids_digest
 from logdrift.core.session.writer import sequence_tensors, write_manifest, write_part
 from tests.made_sessions import capture, write_session
 

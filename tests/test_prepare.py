@@ -282,3 +282,100 @@ def test_every_sequence_that_has_positions_is_taken(prepare: Prepare) -> None:
     assert answers[3]["error"].endswith(
         "which has 64 positions: 63 is the longest prompt"
     )
+
+
+# ---- ids decoded and encoded again, and from whose message they are
+
+
+def test_ids_that_their_own_text_does_not_give_are_told_by_where_they_begin(
+    prepare: Prepare,
+) -> None:
+    """ "The" and " is" are words of the vocabulary; letter by letter nobody writes them
+    so but a model that samples.
+    """
+    sentence = ["The", "Ġcolour", "Ġis"]
+    spelled = [
+        {"tokens": ["<s>", *sentence, "Ġbl", "ue", "."], "prompt_length": 2},
+        {"tokens": ["T", "he", "Ġcolour", "Ġis"], "prompt_length": 3},
+        {"tokens": ["<s>", *sentence[:2], "Ġ", "i", "s"], "prompt_length": 3},
+        {"tokens": [*sentence, "<", "|", "e", "n", "d", "|", ">"], "prompt_length": 3},
+        {"tokens": ["The", "Ã"], "prompt_length": 1},
+        {"tokens": ["The", "Ã", "he"], "prompt_length": 1},
+    ]
+    text = {"prompt": "The colour is blue.", "completion": " Of course."}
+    answers = prepare([text], spelled=spelled)
+    assert answers[0]["retokenised"] == [[]]
+    assert answers[1]["retokenised"] == [
+        [],
+        ["prompt", 0],
+        ["completion", 3],
+        ["special", 3],
+        [],  # cut within a character: all that is text is checked
+        None,  # no text: nothing to check
+    ]
+
+
+def test_tokenizers_that_put_a_blank_before_every_text_are_understood(
+    prepare: Prepare,
+) -> None:
+    ends = "{% for m in messages %}{{ bos_token }}{{ m.content }}<|end|>{% endfor %}"
+    lines = [
+        {"prompt": "The colour is", "completion": " of course"},
+        {"messages": [USER, ASSISTANT], "continue_final_message": True},
+    ]
+    spelled = [
+        {"tokens": ["<s>", "▁The", "▁colour", "<|end|>", "▁The"], "prompt_length": 3},
+        {"tokens": ["<s>", "▁", "T", "h", "e"], "prompt_length": 5},
+    ]
+    answers = prepare(
+        lines[:1], lines[1:], template=ends, tokenizer="pieces", spelled=spelled
+    )
+    assert answers[0]["retokenised"] == [[]]
+    assert answers[1]["retokenised"] == [[]]
+    assert answers[2]["retokenised"] == [[], ["prompt", 1]]
+
+
+def test_a_template_tells_the_roles_of_a_conversation(prepare: Prepare) -> None:
+    system = {"role": "system", "content": "Name a colour."}
+    tool = {"role": "tool", "content": "blue"}
+    talk = [system, USER, ASSISTANT, tool, USER]
+    lines = [
+        {"messages": talk},
+        {"messages": [*talk, ASSISTANT], "continue_final_message": True},
+        {"messages": [USER], "tools": TOOLS},
+    ]
+    (answer,) = prepare(lines)
+    first, continued, with_tools = answer["roles"]
+    for roles, ids in zip(answer["roles"], answer["ids"], strict=True):
+        assert len(roles) == len(ids)
+    # The template's <s> is of no message; what opens the answer is the assistant's.
+    assert first[0] == 0
+    assert _runs(first[1:]) == [1, 2, 3, 4, 2, 3]
+    assert _runs(continued) == [0, 1, 2, 3, 4, 2, 3]
+    # The list of tools stands before the first message, and is of none.
+    assert _runs(with_tools) == [0, 2, 3]
+    text = answer["texts"][2][0]
+    assert text.startswith("<s>[tools]weather city [user]")
+
+
+def _runs(values: list[int]) -> list[int]:
+    """The values without repetitions."""
+    return [
+        value
+        for place, value in enumerate(values)
+        if place == 0 or value != values[place - 1]
+    ]
+
+
+def test_a_template_that_does_not_tell_leaves_roles_unknown(prepare: Prepare) -> None:
+    """It writes no role, and thoughts of the last answer alone."""
+    forgetful = (
+        "{% for m in messages %}{{ m.content }}{% if loop.last and m.role =="
+        " 'assistant' %} (thinking){% endif %}<|end|>{% endfor %}"
+        "{% if add_generation_prompt %}{{ bos_token }}{% endif %}"
+    )
+    talk = [USER, ASSISTANT, USER]
+    (answer,) = prepare([{"messages": talk}, {"prompt": "Name"}], template=forgetful)
+    roles, plain = answer["roles"]
+    assert plain is None
+    assert _runs(roles) == [2, 0, 3]

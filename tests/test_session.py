@@ -23,10 +23,10 @@ from logdrift.core.session.layout import (
     FORMAT,
     Manifest,
     ModelInfo,
-    ids_digest,
     read_manifest,
 )
 from logdrift.core.session.reader import open_session
+from logdrift.core.session.sent_ids import ids_digest
 from logdrift.core.session.tensors import Column, read_tensors
 from logdrift.core.session.writer import merge_pieces, replace_file, write_manifest
 

@@ -25,6 +25,8 @@ ROLE_MARKS = {"system": "§", "user": "»", "assistant": "«", "tool": "¤"}
 """Stand before the first token of a message, where tokens are coloured by role."""
 CHANGED = "↻"
 """Stands before a token that was sampled with other weights than the one before."""
+UNLIKE = "≠"
+"""Stands before the first token of a sequence whose ids its own text does not give."""
 JOINT = "╵"
 """Stands between two tokens of a word where colours cannot tell them apart."""
 PROMPT_BAR = "┊"

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -54,6 +55,7 @@ from logdrift.core.session.layout import (
     sequence_part,
 )
 from logdrift.core.session.lock import acquire, release
+from logdrift.core.session.retokenised import with_rows
 from logdrift.core.session.tensors import read_tensors
 from logdrift.core.session.writer import sequence_tensors, write_manifest, write_part
 from logdrift.core.version import __version__
@@ -69,6 +71,18 @@ class _Prepared:
     prompt_lengths: list[int]
     vocab_size: int | None
     max_length: int
+    roles: list[list[int] | None]
+    retokenised: list[Any]
+
+    def role_arrays(self) -> list[npt.NDArray[np.uint8] | None]:
+        """The roles of the ids of each prompt, None where not known."""
+        arrays: list[npt.NDArray[np.uint8] | None] = []
+        for roles in self.roles:
+            array = None
+            if roles is not None:
+                array = np.asarray(roles, np.uint8)
+            arrays.append(array)
+        return arrays
 
     def arrays(self) -> list[npt.NDArray[np.int32]]:
         """The ids of each prompt."""
@@ -221,6 +235,8 @@ def _prepare(plan: CapturePlan, model: str, prompts: Sequence[Prompt]) -> _Prepa
                     prompt_lengths=message["prompt_lengths"],
                     vocab_size=message["vocab_size"],
                     max_length=message["max_length"],
+                    roles=message["roles"],
+                    retokenised=message["retokenised"],
                 )
         raise LogdriftError(
             f"the interpreter of backend {spec.name!r} ended while reading the prompts"
@@ -311,6 +327,7 @@ def _write_prompts(folder: Path, prepared: _Prepared) -> None:
         token_ids=ids,
         prompt_lengths=prepared.prompt_lengths,
         finish=["unknown"] * count,
+        roles=prepared.role_arrays(),
     )
     write_part(
         folder,
@@ -332,6 +349,7 @@ def _write_sequences(
     """Write sequences whose completions are given; the manifest with their parts."""
     ids = prepared.arrays()
     masks = [_mask(prompt) for prompt in prompts]
+    roles = prepared.role_arrays()
     parts: list[Part] = []
     for first in range(0, len(ids), plan.part_sequences):
         chunk = slice(first, first + plan.part_sequences)
@@ -341,6 +359,7 @@ def _write_sequences(
             prompt_lengths=prepared.prompt_lengths[chunk],
             finish=["unknown"] * len(rows),
             masks=masks[chunk],
+            roles=roles[chunk],
         )
         part = write_part(
             folder,
@@ -351,7 +370,8 @@ def _write_sequences(
             tokens=sum(map(len, rows)),
         )
         parts.append(part)
-    sequences = replace(manifest.sequences, parts=tuple(parts))
+    retokenised = with_rows(None, 0, prepared.retokenised)
+    sequences = replace(manifest.sequences, parts=tuple(parts), retokenised=retokenised)
     return replace(manifest, sequences=sequences)
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from logdrift.core.credentials import masked_text, secret_values
 from logdrift.core.session.layout import CaptureInfo, Manifest, Part
+from logdrift.core.session.retokenised import with_rows
 from logdrift.core.session.writer import append_event, write_manifest
 
 Event = Mapping[str, Any]
@@ -52,11 +53,17 @@ class Ledger:
             captures.append(capture)
         self.manifest = replace(self.manifest, captures=tuple(captures))
 
-    def add_sequences(self, part: Part) -> None:
-        """List one more part of the sequences."""
+    def add_sequences(self, part: Part, rows: Sequence[Any]) -> None:
+        """List one more part of the sequences, and what a tokenizer made of their text
+        (`logdrift.core.session.retokenised`).
+        """
         sequences = self.manifest.sequences
-        parts = (*sequences.parts, part)
-        sequences = replace(sequences, parts=parts)
+        first = part.first_sequence
+        sequences = replace(
+            sequences,
+            parts=(*sequences.parts, part),
+            retokenised=with_rows(sequences.retokenised, first, rows),
+        )
         self.manifest = replace(self.manifest, sequences=sequences)
 
     def reset_unfinished(self) -> None:

@@ -28,9 +28,9 @@ from logdrift.core.session.layout import (
     Part,
     Sampled,
     capture_part,
-    ids_digest,
 )
 from logdrift.core.session.scores import Scores, part_tensors, part_versions
+from logdrift.core.session.sent_ids import ids_digest
 from logdrift.core.session.writer import write_part
 from logdrift.core.told import facts_of
 

@@ -22,7 +22,13 @@ from logdrift.core.capture.models import resolve_model, resolve_own_model
 from logdrift.core.capture.workers import WorkerProcess, run_alone
 from logdrift.core.errors import InputError
 from logdrift.core.plan import BackendSpec, CapturePlan, SavedPlan
-from logdrift.core.protocol import BackendStart, Job, ModelSource, PrepareJob
+from logdrift.core.protocol import (
+    BackendStart,
+    Job,
+    ModelSource,
+    PrepareJob,
+    RetokeniseJob,
+)
 from logdrift.core.servers.keys import key_of
 from logdrift.core.session.layout import LOGS, Manifest
 
@@ -125,7 +131,9 @@ class Launcher:
         )
 
 
-def run_prepare(spec: BackendSpec, job: PrepareJob, log: Path) -> list[dict[str, Any]]:
+def run_prepare(
+    spec: BackendSpec, job: PrepareJob | RetokeniseJob, log: Path
+) -> list[dict[str, Any]]:
     """Run a job that needs a tokenizer and no engine, with the interpreter of a
     backend; the messages of its worker. Raises LogdriftError.
     """

@@ -393,7 +393,8 @@ class _Supervisor:
         merge_pieces(ledger.folder, pieces, ledger.token)
         sequences_part = message["sequences_part"]
         if sequences_part is not None:
-            ledger.add_sequences(part_of(sequences_part))
+            rows = message["retokenised"]
+            ledger.add_sequences(part_of(sequences_part), rows)
         part = part_of(message["part"])
         earlier_parts = self.manifest.capture(label).parts
         ledger.update(label, parts=(*earlier_parts, part))

@@ -145,6 +145,7 @@ EXPLAINED_BY: Mapping[str, frozenset[str]] = {
             "heavy tail",
             "age of weights",
             "change of weights",
+            "retokenised",
         )
     ),
 }

@@ -105,6 +105,7 @@ def report_on(
         sequences_planned=manifest.sequences.planned,
         tokens=sequences.tokens,
         completion_tokens=int(completion_tokens),
+        retokenised=manifest.sequences.retokenised,
         captures=tuple(session.captures),
         pairs=tuple(reports),
         splits=tuple(splits),

@@ -13,6 +13,7 @@ from logdrift.core.report.records import PairReport, SessionReport
 from logdrift.core.report.session_facts import failure_log
 from logdrift.core.report.why import ExplainedPair
 from logdrift.core.session.reader import Session
+from logdrift.core.session.retokenised import in_words
 
 _LINKS = (
     ("pairs", "All pairs"),
@@ -89,6 +90,8 @@ def _head_facts(report: SessionReport) -> Iterator[str]:
     completions = figure(report.completion_tokens, "tokens")
     yield name
     yield f"{sequences}, {tokens}, {completions} of completions"
+    if report.retokenised is not None:
+        yield in_words(report.retokenised)
     yield report.created
     yield f"state {report.state or 'unknown'}"
 

@@ -20,7 +20,7 @@ from logdrift.core.compare.pairs import PairLabels
 from logdrift.core.compare.usual import UsualRange
 from logdrift.core.report.contexts import ReadableContext
 from logdrift.core.report.strict_json import Json, json_or_null, list_json
-from logdrift.core.session.layout import CaptureInfo, ModelInfo
+from logdrift.core.session.layout import CaptureInfo, ModelInfo, Retokenised
 
 if TYPE_CHECKING:
     from logdrift.core.diagnose.answer import Answer
@@ -138,7 +138,8 @@ class PairReport:
 class SessionReport:
     """Everything that a report says of a session.
 
-    ``why`` is None where the causes were not asked for.
+    ``why`` is None where the causes were not asked for, ``retokenised`` where no
+    tokenizer was.
     """
 
     session: str
@@ -154,6 +155,7 @@ class SessionReport:
     pairs: tuple[PairReport, ...]
     splits: tuple[Decomposition, ...]
     why: WhyReport | None = None
+    retokenised: Retokenised | None = None
 
     def main_pair(self, labels: PairLabels | None) -> PairReport | None:
         """The pair of these labels, else the first; None where there is none."""
@@ -192,6 +194,7 @@ class SessionReport:
             "sequences_planned": self.sequences_planned,
             "tokens": self.tokens,
             "completion_tokens": self.completion_tokens,
+            "retokenised": _retokenised_json(self.retokenised),
             "captures": [_capture_json(info) for info in self.captures],
             "pairs": list_json(self.pairs),
             "decomposition": list_json(self.splits),
@@ -203,6 +206,12 @@ class SessionReport:
             return None
         diagnosis: list[Json] = self.why.to_json()["diagnosis"]
         return diagnosis
+
+
+def _retokenised_json(known: Retokenised | None) -> Json | None:
+    if known is None:
+        return None
+    return asdict(known)
 
 
 def _capture_json(info: CaptureInfo) -> Mapping[str, Any]:

@@ -33,6 +33,7 @@ from logdrift.core.report.session_facts import (
 )
 from logdrift.core.report.table_parts import number_column
 from logdrift.core.session.layout import CaptureInfo
+from logdrift.core.session.retokenised import in_words
 from logdrift.core.words import MEANINGLESS, VERDICTS
 
 SHOWN_WORST = 10
@@ -107,6 +108,7 @@ def _header(report: SessionReport) -> Blocks:
         "title": report.title,
         "model": _model(report),
         "sequences": _sequences(report),
+        "ids": _ids(report),
         "created": report.created.replace("T", " "),
         "state": report.state,
     }
@@ -115,6 +117,13 @@ def _header(report: SessionReport) -> Blocks:
             yield SentenceBlock(text, "", _HEADER_INDENT, name, "bold")
     if report.state == "running":
         yield SentenceBlock(_RUNNING, "warn")
+
+
+def _ids(report: SessionReport) -> str:
+    """Whether the ids are those of their own text; empty where nothing tells."""
+    if report.retokenised is None:
+        return ""
+    return in_words(report.retokenised)
 
 
 def _model(report: SessionReport) -> str:

@@ -10,9 +10,7 @@ import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, Literal, get_args
-
-import numpy as np
+from typing import Any, Literal, get_args
 
 from logdrift.core.errors import InputError, Place
 from logdrift.core.facts import Batch, Facts
@@ -40,9 +38,6 @@ from logdrift.core.session.schema import (
     whole,
 )
 
-if TYPE_CHECKING:
-    import numpy.typing as npt
-
 FORMAT = 1
 MANIFEST = "session.json"
 PIECES = "pieces.json"
@@ -69,6 +64,12 @@ _TOP = (
 looked at one by one.
 """
 
+RetokenisedKind = Literal["special", "prompt", "completion"]
+"""Where the ids of a sequence are first not those of its own text: special tokens that
+their text spells or hides, the prompt, or what was sampled.
+"""
+MOST_PLACES = 1000
+"""Sequences of `Retokenised` that are listed one by one."""
 Status = Literal["pending", "running", "complete", "failed"]
 
 
@@ -82,24 +83,13 @@ def capture_part(label: str, index: int) -> str:
     return f"captures/{label}/part-{index:05d}.safetensors"
 
 
-def ids_digest(token_ids: npt.NDArray[Any]) -> str:
-    """``sha256:`` and 64 hex digits of token ids as little-endian int32, one after the
-    other: 3 ms for a million.
-    """
-    import hashlib  # a session opens without it
-
-    little_endian = np.ascontiguousarray(token_ids, "<i4")
-    hasher = hashlib.sha256(little_endian.data)
-    return f"sha256:{hasher.hexdigest()}"
-
-
 @dataclass(frozen=True, slots=True)
 class Part:
     """One finished file. ``digest`` is ``sha256:`` and 64 hex digits of its bytes, ""
     where a session of others has none.
 
-    ``ids_digest`` is `ids_digest` of the ids that a capture part scores, as they were
-    sent to the engine; None for parts of the sequences and in sessions older than it.
+    ``ids_digest`` is that of `logdrift.core.session.sent_ids` of the ids that a capture
+    part scores; None for parts of the sequences and in sessions older than it.
     ``versions`` are the names that the part's tensor of that name refers to.
     """
 
@@ -139,18 +129,41 @@ class Sampled:
 
 
 @dataclass(frozen=True, slots=True)
+class RetokenisedPlace:
+    """A sequence whose ids its own text does not give, and the first of them."""
+
+    sequence: int
+    index: int
+    kind: RetokenisedKind
+
+
+@dataclass(frozen=True, slots=True)
+class Retokenised:
+    """Of ``checked`` sequences, how many have other ids than the tokenizer makes of
+    their text, by where they differ first; ``places`` lists the first `MOST_PLACES`.
+    """
+
+    checked: int = 0
+    special: int = 0
+    prompt: int = 0
+    completion: int = 0
+    places: tuple[RetokenisedPlace, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class SequencesInfo:
     """``planned`` sequences in all, ``generated_by`` the backend that sampled them
     (None: they were given).
 
     ``sampled`` says how given ones were sampled, an entry for each way; empty where
-    nothing was told.
+    nothing was told. ``retokenised`` is None where no tokenizer was asked.
     """
 
     planned: int = 0
     generated_by: str | None = None
     parts: tuple[Part, ...] = ()
     sampled: tuple[Sampled, ...] = ()
+    retokenised: Retokenised | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -362,8 +375,34 @@ _sampled_facts = fields(
     }
 )
 _sampled = _built(record(Sampled, sequences=_count, facts=_sampled_facts), Sampled)
+_place = _built(
+    record(
+        RetokenisedPlace,
+        sequence=_count,
+        index=_count,
+        kind=one_of(*get_args(RetokenisedKind)),
+    ),
+    RetokenisedPlace,
+)
+_retokenised = _built(
+    record(
+        Retokenised,
+        checked=_count,
+        special=_count,
+        prompt=_count,
+        completion=_count,
+        places=items(_place),
+    ),
+    Retokenised,
+)
 _given_sequences = _built(
-    record(SequencesInfo, planned=_count, parts=items(_part), sampled=items(_sampled)),
+    record(
+        SequencesInfo,
+        planned=_count,
+        parts=items(_part),
+        sampled=items(_sampled),
+        retokenised=maybe(_retokenised),
+    ),
     SequencesInfo,
 )
 _loaded = _built(record(LoadedFile, file=_file_name, digest=text), LoadedFile)

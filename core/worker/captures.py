@@ -21,10 +21,11 @@ from logdrift.core.session.layout import (
     PROMPTS,
     Part,
     capture_part,
-    ids_digest,
     sequence_part,
 )
-from logdrift.core.session.scores import COLUMNS, part_tensors, part_versions
+from logdrift.core.session.message_roles import ASSISTANT
+from logdrift.core.session.scores import COLUMNS, FlagArray, part_tensors, part_versions
+from logdrift.core.session.sent_ids import ids_digest
 from logdrift.core.session.tensors import read_tensors
 from logdrift.core.session.weight_versions import span_tokens
 from logdrift.core.session.writer import sequence_tensors, write_loaded, write_part
@@ -41,6 +42,7 @@ from logdrift.core.worker.base import (
     check_ids,
 )
 from logdrift.core.worker.loaded import loaded_of
+from logdrift.core.worker.retokenise import Retokeniser, Row
 from logdrift.core.worker.running import RunningEngine
 from logdrift.core.worker.tokens import TokenText
 
@@ -149,7 +151,12 @@ class Captures:
             prompt_lengths=[len(prompt) for prompt in prompts],
         )
         finishes = [generation.finish for generation in generations]
-        tensors = sequence_tensors(part.sequences, part.prompt_lengths, finishes)
+        tensors = sequence_tensors(
+            part.sequences,
+            part.prompt_lengths,
+            finishes,
+            roles=self._roles(part),
+        )
         sequences_part = self._write_file(sequence_part(index), tensors, part)
         scores = [generation.scores for generation in generations]
         self._write(capture, part, scores, sequences_part)
@@ -176,6 +183,7 @@ class Captures:
             "label": capture.label,
             "part": asdict(entry),
             "sequences_part": asdict(sequences_part) if sequences_part else None,
+            "retokenised": self._retokenised(part) if sequences_part else [],
             "pieces": self._new_pieces(all_ids),
         }
         self.watch.sign()
@@ -202,6 +210,32 @@ class Captures:
         for token_id, piece in new_pieces.items():
             encoded[str(token_id)] = base64.b64encode(piece).decode()
         return encoded
+
+    def _retokenised(self, part: GivenPart) -> list[Row]:
+        """What becomes of the part's ids, where this interpreter has a tokenizer."""
+        text = self.engine.pieces
+        if not isinstance(text, TokenText):
+            return [None] * len(part.sequences)
+        asked = Retokeniser(text.tokenizer)
+        pairs = zip(part.sequences, part.prompt_lengths, strict=True)
+        return [asked.row(ids.tolist(), length) for ids, length in pairs]
+
+    def _roles(self, part: GivenPart) -> list[FlagArray | None] | None:
+        """The roles of the prompts, and the assistant's of what was sampled; None
+        where none are known.
+        """
+        tensors = read_tensors(self.folder / PROMPTS)
+        of_prompts = tensors.get("roles")
+        if of_prompts is None:
+            return None
+        offsets = tensors["offsets"]
+        roles: list[FlagArray | None] = []
+        for number, ids in enumerate(part.sequences, part.first):
+            own = of_prompts[offsets[number] : offsets[number + 1]]
+            whole = np.full(len(ids), ASSISTANT, np.uint8)
+            whole[: len(own)] = own
+            roles.append(whole if own.any() else None)
+        return roles
 
     def _first(self, index: int) -> int:
         """The number of the first sequence of a part."""

@@ -40,7 +40,12 @@ def encode_conversation(tokenizer: Any, talk: Conversation) -> list[int]:
     """
     _check_used(tokenizer, talk)
     _check_written(tokenizer, talk)
-    return [int(i) for i in _apply(tokenizer, talk, tokenize=True)]
+    return apply_template(tokenizer, talk)
+
+
+def apply_template(tokenizer: Any, talk: Conversation) -> list[int]:
+    """The same without checks: for beginnings of a conversation that passed them."""
+    return [int(token_id) for token_id in _apply(tokenizer, talk, tokenize=True)]
 
 
 def _apply(tokenizer: Any, talk: Conversation, *, tokenize: bool) -> Any:

@@ -21,6 +21,7 @@ from logdrift.core.protocol import (
     Job,
     PrepareJob,
     QuestionJob,
+    RetokeniseJob,
     failed_message,
     job_of,
 )
@@ -29,6 +30,7 @@ from logdrift.core.worker.captures import Captures
 from logdrift.core.worker.ending import end_everything
 from logdrift.core.worker.one_line import one_line
 from logdrift.core.worker.prepare import prepare
+from logdrift.core.worker.retokenise import rows_of_files
 from logdrift.core.worker.running import RunningEngine
 
 
@@ -63,6 +65,9 @@ def main(descriptor: int) -> int:
 def _do(job: Job, channel: Channel) -> None:
     if isinstance(job, PrepareJob):
         channel.send({"type": "prepared", **prepare(job)})
+    elif isinstance(job, RetokeniseJob):
+        for rows in rows_of_files(job):
+            channel.send({"type": "retokenised", "rows": rows})
     elif isinstance(job, QuestionJob):
         channel.send({"type": "answer", "answer": _answer(job, channel)})
     else:

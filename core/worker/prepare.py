@@ -6,29 +6,30 @@ exists.
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Mapping
-from typing import Any, cast
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from logdrift.core.errors import InputError, LogdriftError, Place
 from logdrift.core.plan import SamplingSpec
 from logdrift.core.protocol import PrepareJob
+from logdrift.core.session.message_roles import ASSISTANT
 from logdrift.core.worker.hub import cannot_load
 from logdrift.core.worker.hub_cache import plain_config
+from logdrift.core.worker.message_spans import roles_in
+from logdrift.core.worker.retokenise import Retokeniser, Row, without_torch
 from logdrift.core.worker.tokens import TokenText
 
 
 def prepare(job: PrepareJob) -> dict[str, Any]:
     """Tokenise ``job.prompts`` and check them against the model.
 
-    Returns token_ids (list of lists), prompt_lengths, vocab_size and max_positions.
+    Returns token_ids (list of lists), prompt_lengths, vocab_size and max_positions, and
+    of each prompt its ``roles`` (`logdrift.core.worker.message_spans`) and what
+    becomes of its ids (`logdrift.core.worker.retokenise`), None where not known.
     Raises InputError naming the line of a prompt that is empty, longer than the model
     or outside its vocabulary.
     """
-    if not job.trust_remote_code and "torch" not in sys.modules:
-        # Tokenizers and configurations do without torch, whose import takes three times
-        # as long as all else here.
-        sys.modules["torch"] = cast(Any, None)
+    without_torch(trust_remote_code=job.trust_remote_code)
     config = _config(job)
     vocab_size = _number(config, "vocab_size")
     positions = _number(config, "max_position_embeddings")
@@ -48,9 +49,12 @@ def prepare(job: PrepareJob) -> dict[str, Any]:
         lengths.append(length)
     if positions is not None:
         _check_lengths(places, ids, lengths, positions)
+    text = tokenizer or _tokenizer_if_any(job)
     return {
         "token_ids": ids,
         "prompt_lengths": lengths,
+        "roles": _roles(tokenizer, job.prompts, ids, lengths),
+        "retokenised": _retokenised(text, ids, lengths),
         "vocab_size": vocab_size,
         "max_positions": positions,
         "max_length": _longest(ids, lengths, job.sampling, positions),
@@ -162,6 +166,42 @@ def _tokenizer(job: PrepareJob) -> TokenText:
             field="prompts",
             remedy="make one with logdrift env create transformers, or give token_ids",
         ) from None
+
+
+def _tokenizer_if_any(job: PrepareJob) -> TokenText | None:
+    """The tokenizer, where all prompts are ids and nothing depends on it."""
+    try:
+        return _tokenizer(job)
+    except LogdriftError:
+        return None
+
+
+def _roles(
+    tokenizer: TokenText | None,
+    prompts: Sequence[Mapping[str, Any]],
+    ids: Sequence[list[int]],
+    lengths: Sequence[int],
+) -> list[list[int] | None]:
+    """The roles of each prompt and its completion, which is the assistant's."""
+    found: list[list[int] | None] = []
+    for prompt, row, length in zip(prompts, ids, lengths, strict=True):
+        roles = None
+        if tokenizer is not None:
+            roles = roles_in(prompt, row[:length], tokenizer.encode_talk)
+        if roles is not None:
+            roles += [ASSISTANT] * (len(row) - length)
+        found.append(roles)
+    return found
+
+
+def _retokenised(
+    tokenizer: TokenText | None, ids: Sequence[list[int]], lengths: Sequence[int]
+) -> list[Row]:
+    if tokenizer is None:
+        return [None] * len(ids)
+    asked = Retokeniser(tokenizer.tokenizer)
+    pairs = zip(ids, lengths, strict=True)
+    return [asked.row(row, length) for row, length in pairs]
 
 
 def _config(job: PrepareJob) -> Any:

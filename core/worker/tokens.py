@@ -10,7 +10,7 @@ from typing import Any
 
 from logdrift.core.errors import LogdriftError
 from logdrift.core.session.vocabulary import byte_alphabet, token_bytes
-from logdrift.core.worker.chat import Conversation, encode_conversation
+from logdrift.core.worker.chat import Conversation, apply_template, encode_conversation
 from logdrift.core.worker.hub import cannot_load
 from logdrift.core.worker.one_line import one_line
 
@@ -97,6 +97,10 @@ class TokenText:
             raise LogdriftError(
                 f"the chat template refused the messages: {one_line(error)}"
             ) from None
+
+    def encode_talk(self, talk: Conversation) -> list[int]:
+        """Ids of a conversation, unchecked; raises what the template raises."""
+        return apply_template(self.tokenizer, talk)
 
     def encode_completion(self, text: str) -> list[int]:
         """Ids of a text that goes on after a prompt: tokenised by itself, without

@@ -3,8 +3,9 @@ it as a capture does it.
 
 ``python prepare_prompts.py LAUNCH REQUEST OUT FOLDER``. The request says which kind of
 ``tokenizer``, which chat ``template``, how many ``positions``, and ``batches`` of
-prompts; the answer has, for each batch, ids, lengths and the text of prompt and
-completion, or the error.
+prompts; the answer has, for each batch, ids, lengths, roles, what becomes of the ids
+once more, and the text of prompt and completion, or the error. ``spelled`` are prompts
+by the tokens of the vocabulary: one more batch.
 """
 
 from __future__ import annotations
@@ -87,7 +88,7 @@ def prepared(prompts: list[dict[str, Any]], max_tokens: int) -> dict[str, Any]:
     text = TokenText(str(FOLDER), None, False)
     spelled = [
         [
-            b"".join(text.piece(i) or b"?" for i in part).decode()
+            b"".join(text.piece(i) or b"?" for i in part).decode(errors="replace")
             for part in (ids[:length], ids[length:])
         ]
         for ids, length in zip(found["token_ids"], found["prompt_lengths"], strict=True)
@@ -96,15 +97,30 @@ def prepared(prompts: list[dict[str, Any]], max_tokens: int) -> dict[str, Any]:
         "ids": found["token_ids"],
         "lengths": found["prompt_lengths"],
         "texts": spelled,
+        "roles": found["roles"],
+        "retokenised": found["retokenised"],
         "max_length": found["max_length"],
     }
+
+
+def by_tokens(spelled: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Prompts of tokens of the vocabulary as prompts of their ids."""
+    from logdrift.core.worker.tokens import TokenText
+
+    tokenizer = TokenText(str(FOLDER), None, False).tokenizer
+    prompts = []
+    for number, line in enumerate(spelled):
+        ids = tokenizer.convert_tokens_to_ids(line["tokens"])
+        place = {"words": f"line {number}"}
+        prompts.append({**line, "token_ids": ids, "place": place})
+    return prompts
 
 
 if __name__ == "__main__":
     asked = json.loads(REQUEST.read_text())
     make_model(asked)
-    OUT.write_text(
-        json.dumps(
-            [prepared(batch, asked.get("max_tokens", 16)) for batch in asked["batches"]]
-        )
-    )
+    batches = asked["batches"]
+    if "spelled" in asked:
+        batches.append(by_tokens(asked["spelled"]))
+    most = asked.get("max_tokens", 16)
+    OUT.write_text(json.dumps([prepared(batch, most) for batch in batches]))

@@ -9,6 +9,7 @@ import numpy as np
 
 from logdrift.core.compare.pair import Pair
 from logdrift.core.numbers import counted
+from logdrift.core.session.layout import RetokenisedPlace
 from logdrift.core.session.visible import visible
 from logdrift.tui.models.explorer import Explorer
 from logdrift.tui.models.flow import FragmentCache
@@ -47,6 +48,8 @@ class Passage:
     """The indices of the tokens that were sampled with other weights than the one
     before.
     """
+    unlike: int | None = None
+    """The index of the first token that the text of the sequence gives another id."""
 
 
 def passage_of(explorer: Explorer) -> Passage:
@@ -64,6 +67,9 @@ def passage_of(explorer: Explorer) -> Passage:
             notes.add(mark.position - start)
     versions = _versions(explorer, start, stop)
     title = _title(sequence, count, prompt, int(np.count_nonzero(masked)))
+    unlike = _unlike(explorer, sequence)
+    if unlike is not None:
+        title += f" · ≠ its text's ids ({unlike.kind})"
     return Passage(
         sequence=sequence,
         title=title + versions.words,
@@ -79,7 +85,19 @@ def passage_of(explorer: Explorer) -> Passage:
         masked=masked if masked.any() else None,
         boundaries=explorer.state.boundaries,
         changes=versions.changes,
+        unlike=None if unlike is None else unlike.index,
     )
+
+
+def _unlike(explorer: Explorer, sequence: int) -> RetokenisedPlace | None:
+    """Where the ids of a sequence are first other ones than its text gives."""
+    known = explorer.session.manifest.sequences.retokenised
+    if known is None:
+        return None
+    for place in known.places:
+        if place.sequence == sequence:
+            return place
+    return None
 
 
 class _Versions(NamedTuple):

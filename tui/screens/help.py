@@ -75,7 +75,8 @@ _MARKS_IN_WORDS = (
     "┊ prompt, dim   │ completion   · no number   ▸ the token itself   * your mark",
     "< -7.3  not among that side's top-k, so it lies below its last value",
     "‹  part of a character that a later token completes",
-    "↻  sampled with other weights than the token before",
+    "↻  sampled with other weights than the token before   ≠ first id that the text of"
+    " the sequence does not give",
 )
 _MOVING_IN_WORDS = (
     "Arrows, h j k l, PgUp PgDn, Home End, g and G move; Tab goes to the next pane or"

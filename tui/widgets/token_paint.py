@@ -18,6 +18,7 @@ from logdrift.tui.glyphs import (
     HIGH,
     HIGHEST,
     ROLE_MARKS,
+    UNLIKE,
     UP,
 )
 from logdrift.tui.models.flow import Flow
@@ -160,6 +161,8 @@ def pieces_of(
 
 def mark_of(passage: Passage, token: int) -> str:
     """The mark before a token: other weights, else that of its level; "" for none."""
+    if token == passage.unlike:
+        return UNLIKE
     if token in passage.changes:
         return CHANGED
     level = int(passage.levels[token])
@@ -170,6 +173,8 @@ def have_mark(passage: Passage) -> Flags:
     """Whether each token has a mark, bool[n]."""
     marked: Flags = HAS_MARK[passage.levels + STEPS]
     marked[list(passage.changes)] = True
+    if passage.unlike is not None:
+        marked[passage.unlike] = True
     return marked
 
 

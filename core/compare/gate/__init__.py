@@ -13,6 +13,7 @@ from logdrift.core.compare.gate import (
     identity,
     loaded,
     numerics,
+    retokenised,
     semantics,
     setup,
     unknown,
@@ -85,6 +86,7 @@ CHECKS: tuple[Check, ...] = (
     loaded.check_unread,
     semantics.check_sampling,
     semantics.check_sampled,
+    retokenised.check_retokenised,
     coverage.check_start,
     coverage.check_notes,
 )

@@ -22,7 +22,7 @@ from logdrift.core.compare.gate.case import (
 from logdrift.core.compare.gate.loaded import template_of
 from logdrift.core.compare.loaded.difference import sentence
 from logdrift.core.numbers import counted
-from logdrift.core.session.layout import ids_digest
+from logdrift.core.session.sent_ids import ids_digest
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -28,6 +28,7 @@ from logdrift.core.diagnose.signatures import (
     older_weights,
     precision,
     processed,
+    retokenised,
     size,
 )
 from logdrift.core.diagnose.signatures.alignment import alignment
@@ -73,6 +74,15 @@ SIGNATURES: tuple[Signature, ...] = (
         judge=own_list,
         needs=(listed_rows(1, 2),),
         support=PROOF,
+    ),
+    Signature(
+        name="retokenised",
+        causes=("ids",),
+        judge=retokenised.retokenised,
+        needs=(tokens(64),),
+        support=SEQUENCES,
+        units=retokenised.places,
+        applies=retokenised.has_places,
     ),
     Signature(
         name="correlation with neighbours",

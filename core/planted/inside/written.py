@@ -19,10 +19,10 @@ from logdrift.core.session.layout import (
     Part,
     SequencesInfo,
     capture_part,
-    ids_digest,
     sequence_part,
 )
 from logdrift.core.session.scores import Scores
+from logdrift.core.session.sent_ids import ids_digest
 from logdrift.core.session.writer import (
     merge_pieces,
     sequence_tensors,
