@@ -102,6 +102,15 @@ def test_plain_records_of_miles_are_read_without_its_code(
     assert versions.whole().tolist() == [-1, -1, 0, 0, -1]
 
 
+def test_a_bad_sample_is_left_out_where_that_is_asked(
+    dumps: Path, tmp_path: Path
+) -> None:
+    path = dumps / "refused" / "numbers.pt"
+    notes = import_session("slime", [str(path)], tmp_path / "out", skip_bad=True)
+    assert len(open_session(tmp_path / "out").sequences) == 1
+    assert any("left out 1 bad" in note and "samples [1]" in note for note in notes)
+
+
 @pytest.mark.parametrize(
     ("name", "said"),
     [

@@ -86,17 +86,22 @@ def read(path: Path, context: ImportContext) -> Iterator[Record]:
         _check(file)
     for message in _messages(files):
         file = files[message["file"]]
-        place = list_item(in_file(file).part("samples"), message["index"])
-        sample = _sample(message, place)
-        fields = message["fields"]
-        if not set(fields) & set(CAPTURES):
+        if not set(message["fields"]) & set(CAPTURES):
             raise in_file(file).error(*_NO_LOGPROBS)
-        for key in message["others"]:
-            context.notes.count(_OTHERS % key)
+        record = None
         with context.one_line():
-            record = record_of(sample, fields, place, context)
-            if record is not None:
-                yield record
+            record = _record(message, file, context)
+        if record is not None:
+            yield record
+
+
+def _record(message: JsonObject, file: Path, context: ImportContext) -> Record | None:
+    """The record of a sample; None for one without a response. Raises InputError."""
+    place = list_item(in_file(file).part("samples"), message["index"])
+    for key in message["others"]:
+        context.notes.count(_OTHERS % key)
+    sample = _sample(message, place)
+    return record_of(sample, message["fields"], place, context)
 
 
 def _check(file: Path) -> None:
