@@ -13,17 +13,19 @@ import numpy as np
 from logdrift.core.errors import InputError, Place
 from logdrift.core.session.files import JsonObject
 from logdrift.core.session.importers.columns import (
-    Row,
-    alternatives,
     logprobs_of,
     ranks_of,
     scores_of,
 )
-from logdrift.core.session.importers.lists import each_once, most_likely
+from logdrift.core.session.importers.likely import (
+    LikelyTable,
+    ListedIds,
+    likely_table,
+)
 from logdrift.core.session.importers.notes import Notes
 from logdrift.core.session.importers.records import Record
 from logdrift.core.session.importers.scored_tokens import ScoredToken, ScoredTokens
-from logdrift.core.session.scores import Scores
+from logdrift.core.session.scores import FloatArray, Scores
 from logdrift.core.session.weight_versions import VersionSpan, VersionSpans
 
 UNKNOWN_ID = -1
@@ -213,13 +215,12 @@ def _scores(answer: ServerAnswer, name: str, notes: Notes) -> Scores:
     ranks = [token.rank for token in tokens]
     first_is_score = not answer.given
     scores = scores_of(logprobs, place, "logprob", first=first_is_score)
-    rows = _rows(answer, name, notes)
-    top_ids, top_logprobs = alternatives(rows)
+    table = _likely(answer, name, notes)
     return replace(
         scores,
         rank=ranks_of(ranks, place, "rank"),
-        top_ids=top_ids,
-        top_logprobs=top_logprobs,
+        top_ids=table.ids,
+        top_logprobs=table.logprobs,
         versions=_versions(answer),
     )
 
@@ -232,44 +233,57 @@ def _versions(answer: ServerAnswer) -> VersionSpans | None:
     return (given, *answer.versions)
 
 
-def _rows(answer: ServerAnswer, name: str, notes: Notes) -> list[Row]:
-    """The alternatives of each token; none where all lists hold the token alone."""
-    place = answer.place
-    targets = answer.ids
-    rows = []
-    for token, target in zip(answer.tokens, targets, strict=True):
-        row = _alternatives(token, target, place, name, notes)
-        rows.append(row)
-    filled_rows = 0
-    for row, target in zip(rows, targets, strict=True):
-        if not row:
-            continue
-        filled_rows += 1
-        ids = [token_id for token_id, _ in row]
-        if ids != [target]:
-            return rows
-    notes.count(_ALONE % name, filled_rows)
-    return [[] for _ in rows]
+def _likely(answer: ServerAnswer, name: str, notes: Notes) -> LikelyTable:
+    """The alternatives of each token; none where all lists hold the token alone.
 
-
-def _alternatives(
-    token: ScoredToken, target: int, place: Place, name: str, notes: Notes
-) -> Row:
-    """Those of a token by id; where one has none all are left out, or the rest would
-    pass for the whole.
+    A list in which an entry has no id is left out, or the rest would pass for the
+    whole.
     """
-    ids = []
-    written = []
-    for token_id, logprob in token.top:
-        if token_id is None:
-            notes.count(_NAMELESS % name)
-            return []
-        ids.append(token_id)
-        written.append(logprob)
-    column = logprobs_of(written, place, "top_logprobs", first=True)
-    logprobs = column.tolist()
-    pairs = zip(ids, logprobs, strict=True)
-    row = list(pairs)
-    if token.sure:
-        return each_once(row, place, _LIST)
-    return most_likely(row, target, place, _LIST)
+    counts = []
+    ids: list[int] = []
+    written: list[Any] = []
+    nameless = 0
+    for token in answer.tokens:
+        row_ids, row_logprobs = token.top
+        if None in row_ids:
+            nameless += 1
+            row_ids = row_logprobs = ()
+        counts.append(len(row_ids))
+        ids += row_ids  # type: ignore[arg-type]
+        written += row_logprobs
+    notes.count(_NAMELESS % name, nameless)
+    targets = np.asarray(answer.ids, np.int32)
+    sure = [token.sure for token in answer.tokens]
+    listed = ListedIds(
+        counts=counts,
+        ids=ids,
+        logprobs=_listed_logprobs(written, counts, answer.place),
+        targets=targets,
+        sure=np.asarray(sure, np.bool_),
+        place=answer.place,
+        name=lambda index: _LIST,
+    )
+    table = likely_table(listed)
+    if not table.holds_targets_alone(targets):
+        return table
+    filled_rows = int(table.filled.sum())
+    notes.count(_ALONE % name, filled_rows)
+    return LikelyTable(table.ids[:, :0], table.logprobs[:, :0], 0)
+
+
+def _listed_logprobs(
+    written: Sequence[Any], counts: Sequence[int], place: Place
+) -> FloatArray:
+    """The numbers of all lists, one behind the other. Raises InputError that names the
+    entry of its own list.
+    """
+    key = "top_logprobs"
+    try:
+        return logprobs_of(written, place, key, first=True)
+    except InputError:
+        at = 0
+        for count in counts:
+            stop = at + count
+            logprobs_of(written[at:stop], place, key, first=True)
+            at = stop
+        raise

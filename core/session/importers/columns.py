@@ -126,6 +126,9 @@ def nan_of(values: Sequence[Any], first: bool = False) -> FlagArray | None:
     The first token has no score, whatever stands there, but for ``first``
     (`logprobs_of`).
     """
+    plain = _plain_numbers(values)
+    if plain is not None and not np.isnan(plain).any():
+        return None
     are_nan = [_is_nan(value) for value in values]
     flags = np.asarray(are_nan, np.uint8)
     if not first:
@@ -162,14 +165,31 @@ def logprobs_of(
     author and not in the sequence. A NaN of the file itself stays NaN: `nan_of` tells
     where, and `scores_of` does both.
     """
-    numbers = []
-    for index, value in enumerate(values):
-        number = _logprob(value, place, f"{key}[{index}]")
-        numbers.append(number)
-    out = np.asarray(numbers, np.float32)
+    plain = _plain_numbers(values)
+    if plain is None or (plain > _SLACK).any():
+        numbers = []
+        for index, value in enumerate(values):
+            number = _logprob(value, place, f"{key}[{index}]")
+            numbers.append(number)
+        plain = np.asarray(numbers, np.float64)
+    plain[plain <= MINUS_INFINITY] = -math.inf
+    out = plain.astype(np.float32)
     if not first:
         out[:1] = np.nan
     return out
+
+
+def _plain_numbers(values: Sequence[Any]) -> npt.NDArray[np.float64] | None:
+    """f64[n] of numbers and None, which becomes NaN; None where something else is in
+    the list. It is what nearly all lists are, and is made at once.
+    """
+    kinds = set(map(type, values))
+    if not kinds <= {float, int, type(None)}:
+        return None
+    try:
+        return np.asarray(values, np.float64)
+    except OverflowError:
+        return None
 
 
 def _logprob(value: Any, place: Place, key: str) -> float:

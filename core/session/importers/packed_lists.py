@@ -5,15 +5,25 @@ whole tables in base64.
 from __future__ import annotations
 
 import base64
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from logdrift.core.session.files import JsonObject
 
-Alternatives = tuple[tuple[int | None, Any], ...]
-"""(id, log-probability as written) of each; id None where text alone is named."""
+
+class Alternatives(NamedTuple):
+    """The ids and the log-probabilities, as written, of the alternatives of a token; id
+    None where text alone is named.
+    """
+
+    ids: Sequence[int | None] = ()
+    logprobs: Sequence[Any] = ()
+
+
+NO_ALTERNATIVES = Alternatives()
 
 
 def packed_rows(packed: JsonObject | list[JsonObject]) -> list[Alternatives]:
@@ -31,8 +41,8 @@ def packed_rows(packed: JsonObject | list[JsonObject]) -> list[Alternatives]:
         ids = _table(block, "token_ids", "<i4")
         logprobs = _table(block, "logprobs", "<f4")
         for row_ids, row_logprobs in zip(ids, logprobs, strict=True):
-            row = zip(row_ids.tolist(), row_logprobs.tolist(), strict=True)
-            rows.append(tuple(row))
+            row = Alternatives(row_ids.tolist(), row_logprobs.tolist())
+            rows.append(row)
     return rows
 
 

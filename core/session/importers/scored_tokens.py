@@ -8,22 +8,29 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from operator import itemgetter
 from typing import Any
 
 from logdrift.core.errors import Place
 from logdrift.core.session.files import JsonObject
 from logdrift.core.session.importers.columns import is_whole
-from logdrift.core.session.importers.packed_lists import Alternatives, packed_rows
+from logdrift.core.session.importers.packed_lists import (
+    NO_ALTERNATIVES,
+    Alternatives,
+    packed_rows,
+)
 
 _BAD_FORM = (KeyError, TypeError, ValueError, AttributeError, IndexError)
 _ID = re.compile(r"token_id:(\d+)")
 """How vLLM writes a token for ``return_tokens_as_token_ids``."""
+_text_of = itemgetter("token")
+_logprob_of = itemgetter("logprob")
 
 
 @dataclass(frozen=True, slots=True)
 class ScoredToken:
-    """``logprob`` is as written (None: no score); ``top`` lists (id, log-probability),
-    id None where text alone is named.
+    """``logprob`` is as written (None: no score); ``top`` are the alternatives.
 
     ``piece`` are the bytes of the token, ``rank`` 1 for the most likely id; None: not
     told. ``sure``: all that ``top`` lists are the most likely ids; else the token
@@ -32,7 +39,7 @@ class ScoredToken:
 
     token_id: int | None = None
     logprob: Any = None
-    top: Alternatives = ()
+    top: Alternatives = NO_ALTERNATIVES
     rank: int | None = None
     piece: bytes | None = None
     sure: bool = True
@@ -166,24 +173,20 @@ def _of_completion(
 
 def _by_text(top: Mapping[Any, Any]) -> Alternatives:
     """The alternatives of an object of log-probabilities by text."""
-    entries = []
-    for text, logprob in top.items():
-        token_id = _named(text)
-        entries.append((token_id, logprob))
-    return tuple(entries)
+    ids = [_named(text) for text in top]
+    logprobs = list(top.values())
+    return Alternatives(ids, logprobs)
 
 
 def _of_chat(entry: JsonObject) -> ScoredToken:
-    top = []
-    for other in entry.get("top_logprobs") or ():
-        token_id = _id_of(other)
-        top.append((token_id, other["logprob"]))
+    listed = entry.get("top_logprobs") or ()
+    top = Alternatives(_ids_of(listed), list(map(_logprob_of, listed)))
     text = entry.get("token")
     rank = entry.get("rank")
     return ScoredToken(
         token_id=_id_of(entry),
         logprob=entry["logprob"],
-        top=tuple(top),
+        top=top,
         rank=_whole(rank),
         piece=_piece(text, entry.get("bytes")),
         sure=False,
@@ -209,7 +212,8 @@ def _listed(target: int, entry: Any) -> ScoredToken:
     if not isinstance(entry, Mapping):
         return ScoredToken(target, entry)
     token = ScoredToken(target)
-    top = []
+    ids: list[int | None] = []
+    logprobs = []
     for key, body in entry.items():
         token_id = int(key)
         listed = _body(body)
@@ -217,11 +221,13 @@ def _listed(target: int, entry: Any) -> ScoredToken:
         rank = _whole(listed.get("rank"))
         if token_id == target:
             text = listed.get("decoded_token")
-            token = ScoredToken(target, logprob, (), rank, _piece(text, None))
+            piece = _piece(text, None)
+            token = ScoredToken(target, logprob, rank=rank, piece=piece)
         is_likely = rank is None or rank <= len(entry)
         if is_likely:
-            top.append((token_id, logprob))
-    return replace(token, top=tuple(top))
+            ids.append(token_id)
+            logprobs.append(logprob)
+    return replace(token, top=Alternatives(ids, logprobs))
 
 
 def _body(value: Any) -> Mapping[str, Any]:
@@ -236,30 +242,27 @@ def _of_sglang(entry: Sequence[Any], top: Any) -> ScoredToken:
     text = None
     if rest:
         text = rest[0]
-    alternatives = []
-    for other in top or ():
-        other_logprob = other[0]
-        other_id = _whole(other[1])
-        alternatives.append((other_id, other_logprob))
+    listed = top or ()
+    ids = [_whole(other[1]) for other in listed]
+    logprobs = [other[0] for other in listed]
     return ScoredToken(
         token_id=_whole(token_id),
         logprob=logprob,
-        top=tuple(alternatives),
+        top=Alternatives(ids, logprobs),
         piece=_piece(text, None),
     )
 
 
 def _of_llamacpp(entry: JsonObject) -> ScoredToken:
-    top = []
-    for other in _llamacpp_top(entry):
-        token_id = _id_of(other)
-        logprob = _logarithm(other)
-        top.append((token_id, logprob))
+    listed = list(_llamacpp_top(entry))
+    ids = [_id_of(other) for other in listed]
+    logprobs = [_logarithm(other) for other in listed]
+    top = Alternatives(ids, logprobs)
     text = entry.get("token")
     return ScoredToken(
         token_id=_id_of(entry),
         logprob=_logarithm(entry),
-        top=tuple(top),
+        top=top,
         piece=_piece(text, entry.get("bytes")),
     )
 
@@ -281,19 +284,36 @@ def _logarithm(entry: JsonObject) -> Any:
     return -math.inf
 
 
+def _ids_of(listed: Sequence[JsonObject]) -> list[int | None]:
+    """The ids of alternatives, of which the first tells how all are named."""
+    if not listed:
+        return []
+    first = listed[0]
+    if "id" in first or "token_id" in first:
+        return [_id_of(entry) for entry in listed]
+    return list(map(_named, map(_text_of, listed)))
+
+
 def _id_of(entry: JsonObject) -> int | None:
     """llama.cpp writes ``id`` beside each token, vLLM's token-in-token-out server
     ``token_id``.
     """
-    for key in ("id", "token_id"):
-        token_id = _whole(entry.get(key))
-        if token_id is not None:
-            return token_id
-    return _named(entry.get("token"))
+    token_id = entry.get("id")
+    if token_id is None:
+        token_id = entry.get("token_id")
+    whole = None
+    if token_id is not None:
+        whole = _whole(token_id)
+    if whole is None:
+        return _named(entry.get("token"))
+    return whole
 
 
+@lru_cache(1 << 17)
 def _named(text: Any) -> int | None:
-    """The id in a token text such as ``token_id:198``."""
+    """The id in a token text such as ``token_id:198``. It is kept: the same few ids are
+    most of the alternatives of a file.
+    """
     if not isinstance(text, str):
         return None
     written = _ID.fullmatch(text)

@@ -1,0 +1,176 @@
+"""Lists of the most likely ids of all tokens of a sequence as tables, best first.
+
+What `logdrift.core.session.importers.lists` does to one list is done to all of them at
+once here: lists are most of what an import reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from logdrift.core.errors import Place
+from logdrift.core.session.importers.columns import Row
+from logdrift.core.session.importers.lists import each_once, most_likely
+from logdrift.core.session.scores import FloatArray, IdArray
+
+Flags = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class ListedIds:
+    """What is listed for n tokens, one list behind the other: ``counts`` entries for
+    each, their ``ids`` and ``logprobs`` (f32, NaN for no number).
+
+    ``targets`` are the tokens themselves. ``sure`` says of each token that its list has
+    the most likely ids alone: else the token may stand in front of them. ``name`` gives
+    what messages call the list of a token.
+    """
+
+    counts: Sequence[int]
+    ids: Sequence[int]
+    logprobs: FloatArray
+    targets: IdArray
+    sure: Flags
+    place: Place
+    name: Callable[[int], str]
+
+
+class LikelyTable(NamedTuple):
+    """top_ids i32[n, k] and top_logprobs f32[n, k], the most likely first; shorter
+    lists end in -1 and NaN. ``merged`` is the number of lists in which an id stood
+    twice, or the token in front.
+    """
+
+    ids: IdArray
+    logprobs: FloatArray
+    merged: int
+
+    @property
+    def filled(self) -> Flags:
+        """b[n]: there is an alternative."""
+        if self.ids.shape[1] == 0:
+            return np.zeros(len(self.ids), np.bool_)
+        return self.ids[:, 0] >= 0
+
+    def holds_targets_alone(self, targets: IdArray) -> bool:
+        """Every list that has an entry has the token itself, and no other."""
+        if self.ids.shape[1] != 1:
+            return False
+        listed = self.ids[:, 0]
+        filled = self.filled
+        return bool((listed[filled] == targets[filled]).all())
+
+
+def likely_table(listed: ListedIds) -> LikelyTable:
+    """The table of lists, each id once. Raises InputError for an id that stands twice
+    with two values.
+    """
+    work = _Lists.of(listed)
+    twice = work.rows_with_an_id_twice()
+    without_number = work.rows_without_a_number()
+    only_in_front = work.rows_with_the_token_in_front()
+    is_odd = twice | without_number
+    in_front = only_in_front & ~is_odd & ~listed.sure
+    work.drop_first(in_front)
+    merged = int(in_front.sum())
+    for index in np.flatnonzero(is_odd):
+        merged += work.merge(int(index))
+    return work.table(merged)
+
+
+@dataclass(frozen=True, slots=True)
+class _Lists:
+    """The lists as tables in their own order: ids and logprobs [n, k]."""
+
+    listed: ListedIds
+    counts: npt.NDArray[np.int64]
+    ids: IdArray
+    logprobs: FloatArray
+    is_listed: Flags = field(repr=False)
+
+    @classmethod
+    def of(cls, listed: ListedIds) -> _Lists:
+        counts = np.asarray(listed.counts, np.int64)
+        width = int(counts.max(initial=0))
+        shape = (len(counts), width)
+        is_listed = np.arange(width) < counts[:, None]
+        ids = np.full(shape, -1, np.int32)
+        ids[is_listed] = listed.ids
+        logprobs = np.full(shape, np.nan, np.float32)
+        logprobs[is_listed] = listed.logprobs
+        return cls(listed, counts, ids, logprobs, is_listed)
+
+    def rows_with_an_id_twice(self) -> Flags:
+        in_order = np.sort(self.ids, axis=1)
+        later = in_order[:, 1:]
+        is_repeated = (later == in_order[:, :-1]) & (later >= 0)
+        return _any_in_row(is_repeated)
+
+    def rows_without_a_number(self) -> Flags:
+        is_missing = np.isnan(self.logprobs) & self.is_listed
+        return _any_in_row(is_missing)
+
+    def rows_with_the_token_in_front(self) -> Flags:
+        """The token is first and less likely than all others, which are sorted: how
+        many ids lie between is not known.
+        """
+        if self.ids.shape[1] < 2:
+            return np.zeros(len(self.ids), np.bool_)
+        first = self.logprobs[:, 0]
+        others = self.logprobs[:, 1:]
+        is_end = np.isnan(others)
+        falls = (others[:, 1:] <= others[:, :-1]) | is_end[:, 1:]
+        least = np.where(is_end, np.inf, others).min(axis=1)
+        is_target = self.ids[:, 0] == self.listed.targets
+        are_several = self.counts >= 2
+        flags: Flags = is_target & are_several & falls.all(axis=1) & (first < least)
+        return flags
+
+    def drop_first(self, rows: Flags) -> None:
+        """Leave out the first entry of these lists."""
+        self.ids[rows, :-1] = self.ids[rows, 1:]
+        self.ids[rows, -1:] = -1
+        self.logprobs[rows, :-1] = self.logprobs[rows, 1:]
+        self.logprobs[rows, -1:] = np.nan
+
+    def merge(self, index: int) -> bool:
+        """Put one list right by itself, and tell whether it became shorter."""
+        listed = self.listed
+        count = self.counts[index]
+        row_ids = self.ids[index, :count].tolist()
+        row_logprobs = self.logprobs[index, :count].tolist()
+        row: Row = list(zip(row_ids, row_logprobs, strict=True))
+        name = listed.name(index)
+        if listed.sure[index]:
+            kept = each_once(row, listed.place, name)
+        else:
+            target = int(listed.targets[index])
+            kept = most_likely(row, target, listed.place, name)
+        self.ids[index] = -1
+        self.logprobs[index] = np.nan
+        for at, (token_id, logprob) in enumerate(kept):
+            self.ids[index, at] = token_id
+            self.logprobs[index, at] = logprob
+        return len(kept) < len(row)
+
+    def table(self, merged: int) -> LikelyTable:
+        """The lists sorted; entries without a number are left out."""
+        order = np.argsort(-self.logprobs, axis=1, kind="stable")
+        ids = np.take_along_axis(self.ids, order, axis=1)
+        logprobs = np.take_along_axis(self.logprobs, order, axis=1)
+        is_missing = np.isnan(logprobs)
+        ids[is_missing] = -1
+        widths = np.count_nonzero(~is_missing, axis=1)
+        width = int(widths.max(initial=0))
+        return LikelyTable(ids[:, :width], logprobs[:, :width], merged)
+
+
+def _any_in_row(flags: Flags) -> Flags:
+    """b[n] of b[n, k]: some flag of the row is set."""
+    rows = flags.any(axis=1)
+    return np.asarray(rows)
