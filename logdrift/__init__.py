@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from logdrift.core.compare.gate import judge
     from logdrift.core.compare.pair import Pair, make_pair
     from logdrift.core.errors import InputError, LogdriftError
+    from logdrift.core.recording.recorder import TrainingRecorder, record
     from logdrift.core.report.build import build_report
     from logdrift.core.session.reader import Capture, Session, open_session
 
@@ -30,11 +31,13 @@ _HOMES = {
     "InputError": "logdrift.core.errors",
     "LogdriftError": "logdrift.core.errors",
     "Pair": "logdrift.core.compare.pair",
+    "TrainingRecorder": "logdrift.core.recording.recorder",
     "Session": "logdrift.core.session.reader",
     "build_report": "logdrift.core.report.build",
     "judge": "logdrift.core.compare.gate",
     "make_pair": "logdrift.core.compare.pair",
     "open_session": "logdrift.core.session.reader",
+    "record": "logdrift.core.recording.recorder",
 }
 """Where each public name is defined; a test compares it with ``__all__``."""
 
@@ -44,11 +47,13 @@ __all__ = [
     "LogdriftError",
     "Pair",
     "Session",
+    "TrainingRecorder",
     "__version__",
     "build_report",
     "judge",
     "make_pair",
     "open_session",
+    "record",
 ]
 
 

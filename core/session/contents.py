@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 
+NO_STEP = -1
+"""In place of a training step that is not known."""
+
+
 @dataclass(frozen=True)
 class Sequences:
     """Token ids of all finished sequences.
@@ -29,7 +33,9 @@ class Sequences:
     metrics), finish u8[S] (`logdrift.core.session.writer.FINISH_CODES`).
 
     roles u8[N] say from whose message a token is
-    (`logdrift.core.session.message_roles`); None where nothing tells.
+    (`logdrift.core.session.message_roles`); None where nothing tells. steps i64[S] are
+    the training steps in which the sequences were recorded (`NO_STEP`: unknown),
+    rewards f32[S] what they earned (NaN: unknown); None where nothing tells.
     """
 
     token_ids: npt.NDArray[np.int32]
@@ -38,6 +44,8 @@ class Sequences:
     mask: npt.NDArray[np.uint8]
     finish: npt.NDArray[np.uint8]
     roles: npt.NDArray[np.uint8] | None = None
+    steps: npt.NDArray[np.int64] | None = None
+    rewards: npt.NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.prompt_lengths)

@@ -45,6 +45,8 @@ EVENTS = "events.jsonl"
 LOCK = "lock"
 PROMPTS = "prompts.safetensors"
 LOGS = "logs"
+STREAMS = "streams"
+"""What processes that record at once have written (`logdrift.core.session.streams`)."""
 _TOP = (
     MANIFEST,
     PIECES,
@@ -52,6 +54,7 @@ _TOP = (
     LOCK,
     PROMPTS,
     LOGS,
+    STREAMS,
     "sequences",
     "captures",
     "facts",
@@ -471,6 +474,13 @@ _manifest = _built(
 )
 
 
+def _with_streams(folder: Path, data: JsonObject) -> JsonObject:
+    # Imported here: few sessions are written by several processes at once.
+    from logdrift.core.session.streams import joined
+
+    return joined(folder, data)
+
+
 def read_manifest(folder: Path) -> Manifest:
     """Read ``session.json``. Raises InputError in one line that names the folder."""
     path = folder / MANIFEST
@@ -494,6 +504,8 @@ def read_manifest(folder: Path) -> Manifest:
     if not isinstance(data, dict):
         raise session.error("session.json is not an object")
     try:
+        if os.path.isdir(folder / STREAMS):
+            data = _with_streams(folder, data)
         return Manifest.from_json(data)
     except InputError as error:
         raise error.within(words, file=session.file) from None

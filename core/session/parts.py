@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from logdrift.core.errors import InputError
-from logdrift.core.session.contents import Sequences
+from logdrift.core.session.contents import NO_STEP, Sequences
 from logdrift.core.session.files import lies_within
 from logdrift.core.session.layout import MANIFEST, CaptureInfo, Part
 from logdrift.core.session.tensors import (
@@ -60,6 +60,8 @@ SEQUENCES_PART = PartFormat(
         "mask": TensorKind(1, _FLAGS),
         "finish": TensorKind(1, _FLAGS),
         "roles": TensorKind(1, _FLAGS),
+        "steps": TensorKind(1, ("int64",)),
+        "rewards": TensorKind(1, ("float32",)),
     },
     needed=("token_ids", "offsets", "prompt_lengths"),
 )
@@ -151,7 +153,26 @@ def join_sequences(
         mask=_joined(masks, np.uint8),
         finish=_joined(finish, np.uint8),
         roles=_joined_roles(checked),
+        steps=_joined_known([one.steps for one in checked], lengths, NO_STEP),
+        rewards=_joined_known([one.rewards for one in checked], lengths, np.nan),
     )
+
+
+def _joined_known(
+    columns: Sequence[Array | None], lengths: Sequence[Array], unknown: float
+) -> Array | None:
+    """One value a sequence, ``unknown`` where a part has none; None where no part
+    has.
+    """
+    known = [column for column in columns if column is not None]
+    if not known:
+        return None
+    filled = []
+    for column, of_part in zip(columns, lengths, strict=True):
+        if column is None:
+            column = np.full(len(of_part), unknown, known[0].dtype)
+        filled.append(column)
+    return np.concatenate(filled)
 
 
 def _joined_roles(parts: Sequence[Sequences]) -> Array | None:
@@ -198,6 +219,11 @@ def _checked_sequences(path: Path, part: Part, tensors: Arrays) -> Sequences:
     roles = tensors.get("roles")
     if roles is not None and len(roles) != tokens:
         raise InputError("roles do not fit its ids", file=path)
+    steps = tensors.get("steps")
+    rewards = tensors.get("rewards")
+    for column in (steps, rewards):
+        if column is not None and len(column) != sequences:
+            raise InputError("steps or rewards do not fit its sequences", file=path)
     return Sequences(
         token_ids=ids,
         offsets=offsets,
@@ -205,6 +231,8 @@ def _checked_sequences(path: Path, part: Part, tensors: Arrays) -> Sequences:
         mask=mask,
         finish=finish,
         roles=roles,
+        steps=steps,
+        rewards=rewards,
     )
 
 

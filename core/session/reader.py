@@ -25,6 +25,7 @@ from logdrift.core.session.files import PIECES_BYTES, read_json
 from logdrift.core.session.layout import (
     MANIFEST,
     PIECES,
+    STREAMS,
     CaptureInfo,
     Manifest,
     Part,
@@ -306,5 +307,9 @@ def _without_ghosts(folder: Path, manifest: Manifest) -> Manifest:
 def _stamp(folder: Path) -> tuple[int, int]:
     with contextlib.suppress(OSError):
         status = (folder / MANIFEST).stat()
-        return status.st_mtime_ns, status.st_ino
+        modified = status.st_mtime_ns
+        with contextlib.suppress(OSError):
+            # Where processes record, the manifest stays and their files are replaced.
+            modified += os.stat(folder / STREAMS).st_mtime_ns
+        return modified, status.st_ino
     return 0, 0

@@ -16,13 +16,14 @@ from logdrift.core.session.layout import (
     MANIFEST,
     PIECES,
     PROMPTS,
+    STREAMS,
     LoadedFile,
     Part,
 )
 from logdrift.core.session.loaded import read_entry
 from logdrift.core.session.reader import Session, open_session
 
-_KEPT = (MANIFEST, PIECES, PROMPTS, EVENTS, LOGS, "why")
+_KEPT = (MANIFEST, PIECES, PROMPTS, EVENTS, LOGS, STREAMS, "why")
 
 
 def guess(start: Start) -> bool:

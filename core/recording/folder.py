@@ -1,0 +1,109 @@
+"""The session folder of a recording, which the first of several processes makes."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+
+from logdrift.core.errors import InputError
+from logdrift.core.session.below import folder_at, temporary_name, write_new
+from logdrift.core.session.files import MANIFEST_BYTES, read_json
+from logdrift.core.session.importers.tokenizer import pieces_of
+from logdrift.core.session.layout import (
+    MANIFEST,
+    PIECES,
+    STREAMS,
+    CaptureInfo,
+    Manifest,
+    ModelInfo,
+)
+from logdrift.core.session.writer import merge_pieces
+from logdrift.core.version import __version__
+
+_LARGEST_VOCABULARY = 1 << 20
+
+
+@dataclass(slots=True)
+class SessionFolder:
+    """``folder`` becomes a session when it is first written to. ``model`` is its name;
+    where it is a folder, its tokenizer gives the text of ids.
+    """
+
+    folder: Path
+    model: str
+    title: str
+    notes: tuple[str, ...] = ()
+    _made: bool = False
+
+    def check(self) -> None:
+        """Raise InputError where something else than a recording is there."""
+        folder = self.folder
+        if not folder.exists():
+            return
+        is_recording = (folder / STREAMS).is_dir() or not any(folder.iterdir())
+        if not folder.is_dir() or not is_recording:
+            raise InputError(
+                f"{folder} is there and is no recording",
+                remedy="give another folder",
+            )
+
+    def make(self, captures: Iterable[CaptureInfo]) -> None:
+        """Make the folder and its manifest, if no process has done so. Raises OSError,
+        CannotWrite.
+        """
+        if self._made:
+            return
+        (self.folder / STREAMS).mkdir(parents=True, exist_ok=True)
+        self._write_pieces()
+        model = ModelInfo(id=self.model or "unknown")
+        now = datetime.now(timezone.utc)
+        manifest = Manifest(
+            id=uuid.uuid4().hex,
+            model=model,
+            title=self.title,
+            created=now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            logdrift_version=__version__,
+            notes=self.notes,
+        )
+        text = json.dumps(manifest.to_json(), indent=1)
+        _write_once(self.folder, MANIFEST, text.encode())
+        self._made = True
+
+    def highest_level(self) -> int:
+        """The highest level of all processes' streams; one that cannot be read at this
+        moment has none.
+        """
+        levels = [0]
+        with contextlib.suppress(OSError):
+            for path in (self.folder / STREAMS).glob("[!.]*.json"):
+                with contextlib.suppress(OSError, InputError, KeyError, TypeError):
+                    data = read_json(path, MANIFEST_BYTES)
+                    levels.append(int(data["level"]))
+        return max(levels)
+
+    def _write_pieces(self) -> None:
+        """The text of the whole vocabulary: any of its ids may come."""
+        model = Path(self.model)
+        is_there = (self.folder / PIECES).exists()
+        if is_there or not self.model or not (model / "tokenizer.json").is_file():
+            return
+        vocabulary = range(_LARGEST_VOCABULARY)
+        merge_pieces(self.folder, pieces_of(model, vocabulary))
+
+
+def _write_once(folder: Path, name: str, data: bytes) -> None:
+    """Write a file that appears whole, unless another process has written it."""
+    with folder_at(folder) as at:
+        temporary = temporary_name(name)
+        write_new(at, temporary, data)
+        try:
+            with contextlib.suppress(FileExistsError):
+                os.link(temporary, name, src_dir_fd=at, dst_dir_fd=at)
+        finally:
+            os.unlink(temporary, dir_fd=at)
