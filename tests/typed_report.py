@@ -7,7 +7,7 @@ from typing import Any
 
 from logdrift.core.compare.buckets import Bucket, Buckets
 from logdrift.core.compare.corrections import WhatIf
-from logdrift.core.compare.decomposition import Decomposition, Split, Term
+from logdrift.core.compare.decomposition import Decomposition, ReferenceErrors, Term
 from logdrift.core.compare.distribution import TopK
 from logdrift.core.compare.errors import ErrorStats
 from logdrift.core.compare.floor import Floor, SelfGap
@@ -125,7 +125,7 @@ def typed_split(data: Mapping[str, Any]) -> Decomposition:
     reference = data.get("reference")
     split = None
     if reference is not None:
-        split = Split(
+        split = ReferenceErrors(
             label=reference["label"],
             tokens=0,
             trainer=Term(**reference["trainer"]),

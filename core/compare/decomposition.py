@@ -9,7 +9,7 @@ side's own error.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -43,7 +43,7 @@ class Term:
 
 
 @dataclass(frozen=True, slots=True)
-class Split:
+class ReferenceErrors:
     """Each side's error against the reference ``label``, over the ``tokens`` that it
     scored too.
 
@@ -85,7 +85,7 @@ class Decomposition:
     correlation: float | None
     share_decode_vs_prefill: float | None
     share_prefill_vs_trainer: float | None
-    reference: Split | None
+    reference: ReferenceErrors | None
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -147,25 +147,26 @@ def _decompose(
     columns = _columns(session, scope, labels)
     if columns is None:
         return None
-    trainer_scores = columns[0]
-    decode_scores = columns[1] if decode is not None else None
-    prefill_scores = columns[-1] if prefill is not None else None
-    total = _minus(trainer_scores, decode_scores)
-    first = _minus(prefill_scores, decode_scores)
-    second = _minus(trainer_scores, prefill_scores)
+    logprobs = dict(zip(labels, columns, strict=True))
+    of_trainer = logprobs[trainer.label]
+    of_decode = _of_capture(logprobs, decode)
+    of_prefill = _of_capture(logprobs, prefill)
+    total = _minus(of_trainer, of_decode)
+    decode_vs_prefill = _minus(of_prefill, of_decode)
+    prefill_vs_trainer = _minus(of_trainer, of_prefill)
     return Decomposition(
         rollout=rollout.label,
         trainer=trainer.label,
         prefill=prefill.label if prefill is not None else None,
         scope=scope,
-        tokens=len(trainer_scores),
+        tokens=len(of_trainer),
         total=_term(total),
-        decode_vs_prefill=_term(first),
-        prefill_vs_trainer=_term(second),
-        correlation=_correlation(first, second),
-        share_decode_vs_prefill=_share(first, total, second),
-        share_prefill_vs_trainer=_share(second, total, first),
-        reference=_split(session, scope, labels, reference),
+        decode_vs_prefill=_term(decode_vs_prefill),
+        prefill_vs_trainer=_term(prefill_vs_trainer),
+        correlation=_correlation(decode_vs_prefill, prefill_vs_trainer),
+        share_decode_vs_prefill=_share(decode_vs_prefill, total),
+        share_prefill_vs_trainer=_share(prefill_vs_trainer, total),
+        reference=_against_reference(session, scope, labels, reference),
     )
 
 
@@ -188,6 +189,15 @@ def _columns(
     logprobs = [pairs[0].logprob_a]
     logprobs += [pair.logprob_b for pair in pairs]
     return [values[:count][keep].astype(np.float64) for values in logprobs]
+
+
+def _of_capture(
+    logprobs: Mapping[str, Floats], info: CaptureInfo | None
+) -> Floats | None:
+    """The log-probabilities of a capture; None where the backend has no such one."""
+    if info is None:
+        return None
+    return logprobs[info.label]
 
 
 def _correlation(x: Floats | None, y: Floats | None) -> float | None:
@@ -222,10 +232,9 @@ def _rms(values: Floats) -> float:
     return float(np.sqrt(mean_square))
 
 
-def _share(
-    term: Floats | None, total: Floats | None, other: Floats | None
-) -> float | None:
-    if term is None or total is None or other is None:
+def _share(term: Floats | None, total: Floats | None) -> float | None:
+    """mean(term x total) / mean(total^2); None where one of the two is not known."""
+    if term is None or total is None:
         return None
     square = float(total @ total)
     if square > 0:
@@ -233,9 +242,9 @@ def _share(
     return None
 
 
-def _split(
+def _against_reference(
     session: Session, scope: Scope, labels: Sequence[str], reference: CaptureInfo | None
-) -> Split | None:
+) -> ReferenceErrors | None:
     """Over the tokens of the decomposition that the reference scored; the rollout is
     the second label.
     """
@@ -249,7 +258,7 @@ def _split(
     error_of_rollout = of_rollout - of_reference
     trainer = _of(error_of_trainer)
     rollout = _of(error_of_rollout)
-    return Split(
+    return ReferenceErrors(
         label=reference.label,
         tokens=len(of_trainer),
         trainer=trainer,

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from logdrift.core.compare.buckets import Bucket
 from logdrift.core.compare.corrections import WhatIf
-from logdrift.core.compare.decomposition import Decomposition, Split
+from logdrift.core.compare.decomposition import Decomposition, ReferenceErrors
 from logdrift.core.compare.floor import Floor, SelfGap
 from logdrift.core.compare.limits import JudgedLimit
 from logdrift.core.compare.metric import METRICS
@@ -376,7 +376,7 @@ def _belongs(pair: PairReport, split: Decomposition) -> bool:
     return is_rollout or split.rollout == split.prefill
 
 
-def _own_errors(reference: Split, rollout: str) -> str:
+def _own_errors(reference: ReferenceErrors, rollout: str) -> str:
     return (
         f"Own error against {reference.label}, RMSE: trainer"
         f" {fixed(reference.trainer.rmse)}, {rollout} {fixed(reference.rollout.rmse)}."

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from logdrift.core.compare.buckets import Bucket, Buckets
     from logdrift.core.compare.corrections import WhatIf
-    from logdrift.core.compare.decomposition import Decomposition, Split, Term
+    from logdrift.core.compare.decomposition import Decomposition, ReferenceErrors, Term
     from logdrift.core.compare.groups import TokenGroup
     from logdrift.core.compare.metrics import Numbers, ScopeErrors
 
@@ -121,7 +121,7 @@ _OF_DECOMPOSITION: dict[str, NumberOf[Decomposition]] = {
     "share_decode_vs_prefill": lambda split: split.share_decode_vs_prefill,
     "share_prefill_vs_trainer": lambda split: split.share_prefill_vs_trainer,
 }
-_OF_REFERENCE: dict[str, NumberOf[Split]] = {
+_OF_REFERENCE: dict[str, NumberOf[ReferenceErrors]] = {
     "tokens": lambda reference: reference.tokens,
     "rmse": lambda reference: reference.rmse,
     "expected_rmse": lambda reference: reference.expected_rmse,
@@ -156,7 +156,7 @@ def _split_reader(number: NumberOf[Decomposition]) -> Reader:
     return lambda pair: number_of(pair.decomposition, number)
 
 
-def _reference_reader(number: NumberOf[Split]) -> Reader:
+def _reference_reader(number: NumberOf[ReferenceErrors]) -> Reader:
     def read(pair: Numbers) -> float | None:
         if pair.decomposition is None:
             return None
