@@ -305,7 +305,7 @@ def _common(slot: Array, k: Array) -> Array:
 
 
 def _same_top1(a: TopKBlock, b: TopKBlock, match: ListMatch) -> Bools:
-    """Whether some id is as likely as any on both sides, bool[B]."""
+    """Whether some id is as likely as any on both sides, bool[M]."""
     top_a = a.values[0]
     top_b = b.values[0]
     target_tops_a = a.target >= top_a
@@ -324,7 +324,7 @@ def _same_top1(a: TopKBlock, b: TopKBlock, match: ListMatch) -> Bools:
 
 def _flips(a: TopKBlock, b: TopKBlock, k: Array) -> tuple[Bools, Bools]:
     """Whether the target has a rank among the first k of a side, and whether the ranks
-    differ, bool[B] each.
+    differ, bool[M] each.
     """
     low_a, high_a = _rank_range(a)
     low_b, high_b = _rank_range(b)
@@ -364,7 +364,7 @@ def _listed(side: TopKBlock) -> Array | int:
 
 
 def _tail(side: TopKBlock, k: Array) -> Floats:
-    """The probability outside of the first k, f64[B]; 0 where k is 0."""
+    """The probability outside of the first k, f64[M]; 0 where k is 0."""
     width = len(side.p)
     p = side.p
     if k.min() < width:

@@ -42,7 +42,7 @@ _BITS_BELOW_FLOAT16 = 0x1FFF
 def kl_lower_bounds(
     a: TopKBlock, b: TopKBlock, target_ids: Array, match: ListMatch
 ) -> Floats:
-    """Lower bounds of KL(B || A) of B tokens, f64[B] in nats: >= 0, maybe +inf."""
+    """Lower bounds of KL(B || A) of M tokens, f64[M] in nats: >= 0, maybe +inf."""
     unknown = np.isnan(a.target) | np.isnan(b.target)
     known = ~unknown
     # The target is a cell of its own: both sides always know its log-probability.
@@ -71,7 +71,7 @@ def _target_logprob(side: TopKBlock, known: Bools) -> Floats:
 
 
 def _divergence_of_entries(b: TopKBlock, value_a: Array, cells: Bools) -> Floats:
-    """The sum of p_b (log p_b - log p_a) over the entries that are cells, f64[B]."""
+    """The sum of p_b (log p_b - log p_a) over the entries that are cells, f64[M]."""
     terms = np.subtract(b.values, value_a, dtype=np.float64)
     # 0 log 0 = 0, and an entry that is no cell adds nothing.
     adds_nothing = ~cells | (b.p == 0)
@@ -90,7 +90,7 @@ def _divergence_of_target(target_a: Floats, target_b: Floats) -> Floats:
 def _rest(
     side: TopKBlock, cells: Bools, target: Floats
 ) -> tuple[Floats, float | Floats]:
-    """The mass outside of the cells, f64[B], and how far rounding may leave it off."""
+    """The mass outside of the cells, f64[M], and how far rounding may leave it off."""
     p = side.p * cells
     p_target = np.exp(target)
     in_cells = p.sum(axis=0) + p_target
@@ -101,8 +101,8 @@ def _rest(
 def _noise(
     values: Array, p: Floats, target: Floats, p_target: Floats
 ) -> float | Floats:
-    """How far rounding leaves the sum of the cells p [K, B] and p_target [B] from the
-    truth, float or f64[B].
+    """How far rounding leaves the sum of the cells p [K, M] and p_target [M] from the
+    truth, float or f64[M].
     """
     if values.dtype == np.float64:
         return _SUM_NOISE_FLOAT64
@@ -122,8 +122,8 @@ def _times_log(p: Floats, logprob: Array) -> Floats:
 
 
 def _rounding_of(values: Array) -> Floats:
-    """The relative rounding of each column of f32[K, B] whose values are all bfloat16
-    or float16 numbers, f64[B]; 0 for the other columns.
+    """The relative rounding of each column of f32[K, M] whose values are all bfloat16
+    or float16 numbers, f64[M]; 0 for the other columns.
     """
     bits = np.bitwise_or.reduce(values.view(np.uint32), axis=0)
     is_bfloat16 = bits & _BITS_BELOW_BFLOAT16 == 0

@@ -42,10 +42,10 @@ class TopKScores(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TopKBlock:
-    """The lists of one side for B tokens: a row for each place in the list.
+    """The lists of one side for M tokens: a row for each place in the list.
 
-    ids i32[K, B], values [K, B] in nats, the largest first, p f64[K, B] the
-    probabilities, entries [B] how many have a probability above 0, target [B] the
+    ids i32[K, M], values [K, M] in nats, the largest first, p f64[K, M] the
+    probabilities, entries [M] how many have a probability above 0, target [M] the
     log-probability of the target. Empty entries stand last: id -1, NaN, p = 0;
     ``has_gaps`` says that there are some.
     """
@@ -98,7 +98,7 @@ def _rows(column: StoredRows, start: int, stop: int, chosen: Array | None) -> Ar
 
 
 def _falling(values: Array) -> bool:
-    """Whether each row [B, K] is sorted, the largest first and NaN last."""
+    """Whether each row [M, K] is sorted, the largest first and NaN last."""
     before = values[:, :-1]
     after = values[:, 1:]
     falls = (before >= after) | np.isnan(after)
@@ -106,7 +106,7 @@ def _falling(values: Array) -> bool:
 
 
 def count_true(mask: Bools) -> Array:
-    """How many entries of each column of bool[K, B] are true: u8[B] or u16[B]."""
+    """How many entries of each column of bool[K, M] are true: u8[M] or u16[M]."""
     # As bytes: counting into the default 8-byte integers takes five times as long.
     as_bytes = mask.view(np.uint8)
     kind = _narrowest(len(mask))
@@ -125,9 +125,9 @@ def _narrowest(largest: int) -> type[np.uint8 | np.uint16]:
 class ListMatch:
     """Which ids two blocks share.
 
-    ``slot`` [Kb, B] is 1 + the place in ``a`` of each id of ``b``, 0 where ``a`` does
-    not list it. ``in_b`` bool[Ka, B] says which ids of ``a`` are listed by ``b``.
-    ``value_a`` [Kb, B] is the value in ``a`` of each id of ``b``; it means nothing
+    ``slot`` [Kb, M] is 1 + the place in ``a`` of each id of ``b``, 0 where ``a`` does
+    not list it. ``in_b`` bool[Ka, M] says which ids of ``a`` are listed by ``b``.
+    ``value_a`` [Kb, M] is the value in ``a`` of each id of ``b``; it means nothing
     where the slot is 0.
     """
 
@@ -137,7 +137,7 @@ class ListMatch:
 
 
 def match_lists(a: TopKBlock, b: TopKBlock) -> ListMatch:
-    """Match the ids of two blocks of the same B tokens."""
+    """Match the ids of two blocks of the same M tokens."""
     slot, in_b = _slots(a.ids, b.ids)
     return ListMatch(slot=slot, in_b=in_b, value_a=_gathered(a.values, slot))
 
@@ -165,7 +165,7 @@ def _slots(ids_a: Array, ids_b: Array) -> tuple[Array, Bools]:
 
 
 def _gathered(values: Array, slot: Array) -> Array:
-    """values [Ka, B] at the 1-based slots [Kb, B] of each column; anything where the
+    """values [Ka, M] at the 1-based slots [Kb, M] of each column; anything where the
     slot is 0.
     """
     width = values.shape[1]
