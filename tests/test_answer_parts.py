@@ -13,7 +13,7 @@ from rich.cells import cell_len
 
 from logdrift.core.compare.gate import Gate, Reason
 from logdrift.core.compare.pair import make_pair
-from logdrift.core.compare.usual import USUAL, Standing
+from logdrift.core.compare.usual import USUAL, UsualStanding
 from logdrift.core.diagnose.answer import Answer
 from logdrift.core.diagnose.causes import BY_CODE
 from logdrift.tui.actions import commands
@@ -60,7 +60,7 @@ def answers() -> Iterator[Answer]:
         yield replace(faulty, proof="vllm: x=1 explains 88% of the MAE")
         yield replace(faulty, comparable="not_comparable")
     for usual in USUAL.values():
-        for standing in get_args(Standing):
+        for standing in get_args(UsualStanding):
             yield replace(HEALTHY, usual=usual, standing=standing)
             yield replace(HEALTHY, usual=usual, standing=standing, assumed=True)
 

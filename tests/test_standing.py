@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from logdrift.core.compare.limits import JudgedLimit, Level, Limit
+from logdrift.core.compare.limits import JudgedLimit, Limit, LimitLevel
 from logdrift.core.compare.metric import METRICS, Metric
 from logdrift.core.compare.pair import make_pair
 from logdrift.core.compare.scopes import Scope
@@ -29,7 +29,7 @@ from tests.made_sessions import capture, write_session
 SAMPLE = REPOSITORY / "sessions" / "sample-smollm2"
 PAIR = ("trainer/prefill", "vllm/decode")
 RANGED = [metric for metric in METRICS.values() if metric.within is not None]
-LEVELS: tuple[Level, ...] = ("own", "normal", "fault", "exact")
+LEVELS: tuple[LimitLevel, ...] = ("own", "normal", "fault", "exact")
 
 
 def reported(scope: Scope = "completion") -> PairReport:
@@ -107,7 +107,7 @@ def test_numbers_of_a_pair_that_is_not_comparable_are_not_marked() -> None:
     assert "good?" not in markdown_of(report)
 
 
-def judged(level: Level, ok: bool | None, framework: str = "verl") -> JudgedLimit:
+def judged(level: LimitLevel, ok: bool | None, framework: str = "verl") -> JudgedLimit:
     limit = Limit(
         framework=framework,
         name="mae",
@@ -124,7 +124,7 @@ def judged(level: Level, ok: bool | None, framework: str = "verl") -> JudgedLimi
 
 @pytest.mark.parametrize(("level", "ok"), product(LEVELS, MARKS))
 def test_every_limit_has_a_line_to_make_something_of(
-    level: Level, ok: bool | None
+    level: LimitLevel, ok: bool | None
 ) -> None:
     words = advice(judged(level, ok))
     assert words and "None" not in words

@@ -33,7 +33,7 @@ from logdrift.core.compare.units import Method, unit_sums
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
-Verdict = Literal["better", "worse", "no_change"]
+ChangeVerdict = Literal["better", "worse", "no_change"]
 
 LEVEL = 0.95
 _BLOCK_CELLS = 4_000_000
@@ -58,7 +58,7 @@ class Change:
     ci95: tuple[float, float] | None
     closer: tuple[float, float] | None
 
-    def verdict(self, floor: float | None = None) -> Verdict | None:
+    def verdict(self, floor: float | None = None) -> ChangeVerdict | None:
         """Whether the later number is better or worse, or no different.
 
         It is no different where the interval includes 0, the change is below ``floor``

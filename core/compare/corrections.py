@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from logdrift.core.compare.rules import RULES, Level, Rule
+from logdrift.core.compare.rules import RULES, RatioLevel, Rule
 from logdrift.core.compare.segments import count_kept, filled_segments
 from logdrift.core.compare.sums import check_lengths, log_or_minus_infinity
 
@@ -30,7 +30,7 @@ class WhatIf:
     name: str
     low: float | None
     high: float | None
-    level: Level
+    level: RatioLevel
     tokens: float | None
     sequences: float | None
 
@@ -97,7 +97,7 @@ class _Ratios:
         share_of_sequences = sequences / len(self.counts)
         return _share(rule, share_of_tokens, share_of_sequences)
 
-    def _sequences_outside(self, level: Level, low: float, high: float) -> Array:
+    def _sequences_outside(self, level: RatioLevel, low: float, high: float) -> Array:
         """bool[S]: the sequence, or at token level one of its tokens, is outside."""
         if level == "token":
             outside: Array = (self.lowest < low) | (self.highest > high)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from logdrift.core.compare.gate.case import Verdict
     from logdrift.core.compare.metrics import Metrics
 
-Level = Literal["normal", "fault", "exact", "other", "own"]
+LimitLevel = Literal["normal", "fault", "exact", "other", "own"]
 """What a limit says of a value within and outside.
 
 normal: within is what the framework calls normal. fault: outside, it speaks of a fault,
@@ -38,7 +38,7 @@ class Limit:
     metric: str
     low: float | None
     high: float | None
-    level: Level
+    level: LimitLevel
     meaning: str
     source: str
     scope: str | None = "completion"

@@ -37,7 +37,7 @@ from logdrift.core.compare.weights import (
 )
 
 Array = npt.NDArray[Any]
-Numbers = dict[str, float | None]
+MismatchFields = dict[str, float | None]
 """Fields of `Mismatch` by name."""
 
 CLIP_BOUNDS = (0.1, 0.2, 0.3)
@@ -216,8 +216,8 @@ def _bound_key(bound: float) -> str:
     return f"{bound:g}"
 
 
-def _clip_fractions(delta: Array, bounds: Sequence[float]) -> Numbers:
-    fractions: Numbers = {}
+def _clip_fractions(delta: Array, bounds: Sequence[float]) -> MismatchFields:
+    fractions: MismatchFields = {}
     for width in bounds:
         key = _bound_key(width)
         low = 1 - width
@@ -226,8 +226,8 @@ def _clip_fractions(delta: Array, bounds: Sequence[float]) -> Numbers:
     return fractions
 
 
-def _extreme_fractions(delta: Array, bounds: Sequence[float]) -> Numbers:
-    fractions: Numbers = {}
+def _extreme_fractions(delta: Array, bounds: Sequence[float]) -> MismatchFields:
+    fractions: MismatchFields = {}
     for factor in bounds:
         key = _bound_key(factor)
         low = 1 / factor
@@ -248,7 +248,7 @@ def _share_outside(delta: Array, low: float, high: float) -> float:
 # ---- means over tokens
 
 
-def _token_numbers(tokens: TokenSums) -> Numbers:
+def _token_numbers(tokens: TokenSums) -> MismatchFields:
     mean_delta = tokens.mean("delta")
     half_square = tokens.mean("square") / 2
     k3 = tokens.mean("k3")
@@ -312,7 +312,7 @@ def _std_of_squares(around: float, tokens: TokenSums) -> float | None:
     return math.sqrt(variance)
 
 
-def _clamped(delta: Array) -> Numbers:
+def _clamped(delta: Array) -> MismatchFields:
     """ESS and standard deviation (by n) of r held within `VERL_CLAMP`."""
     low, high = VERL_CLAMP
     log_low = math.log(low)
@@ -375,7 +375,7 @@ def _two_from_the_top(delta: Array, rank: int, q: float) -> tuple[float, float]:
 # ---- numbers of whole sequences
 
 
-def _sequence_numbers(delta: Array, errors: Array, lengths: Array) -> Numbers:
+def _sequence_numbers(delta: Array, errors: Array, lengths: Array) -> MismatchFields:
     """``delta`` and ``errors`` (exp|delta| - 1) are f64[n], ``lengths`` int[S]."""
     counts, starts = filled_segments(lengths)
     size = np.abs(delta)
@@ -405,7 +405,7 @@ def _finite(value: np.floating[Any]) -> float | None:
 
 def _perplexities(
     delta: Array, logprob_a: Array, logprob_b: Array, lengths: Array
-) -> Numbers:
+) -> MismatchFields:
     """Without the tokens that both sides call impossible; {} where there is no
     other.
     """

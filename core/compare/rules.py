@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-Level = Literal["token", "sequence", "geometric"]
+RatioLevel = Literal["token", "sequence", "geometric"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Rule:
     name: str
     low: float | None
     high: float | None
-    level: Level
+    level: RatioLevel
 
     def __post_init__(self) -> None:
         low, high = self.bounds

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-Standing = Literal["below", "usual", "unusual", "beyond", "broken"]
+UsualStanding = Literal["below", "usual", "unusual", "beyond", "broken"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class UsualRange:
     broken: float
     source: str
 
-    def standing(self, mae: float) -> Standing:
+    def standing(self, mae: float) -> UsualStanding:
         """Where ``mae`` (nats) stands in this range."""
         if mae < self.low:
             return "below"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from logdrift.core.compare.gate import Gate, Verdict
-from logdrift.core.compare.usual import USUAL, Standing, UsualRange
+from logdrift.core.compare.usual import USUAL, UsualRange, UsualStanding
 from logdrift.core.diagnose.case import Case
 from logdrift.core.diagnose.causes import BY_CODE, NOISE
 from logdrift.core.diagnose.evidence import LIKELY, Ranked, Sureness, Unchecked
@@ -20,7 +20,7 @@ from logdrift.core.diagnose.support import TOKENS
 from logdrift.core.words import VERDICTS_IN_A_SENTENCE
 
 Meaning = Literal["good", "warn", "bad"]
-_STANDING: dict[Standing, str] = {
+_STANDING: dict[UsualStanding, str] = {
     "below": "less than usual",
     "usual": "usual",
     "unusual": "unusual",
@@ -44,7 +44,7 @@ class Answer:
     comparable: Verdict
     tokens: int
     mae: float | None
-    standing: Standing | None
+    standing: UsualStanding | None
     usual: UsualRange | None
     assumed: bool
     cause: str | None

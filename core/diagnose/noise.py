@@ -72,7 +72,7 @@ observed, or assumed; and with one side farther off than the other, which grows 
 `_LARGEST_MEASURED` and `_LOPSIDED`. By judgement.
 """
 
-Verdict = Literal["identical", "noise", "excess", "unclear", "unknown"]
+SizeVerdict = Literal["identical", "noise", "excess", "unclear", "unknown"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ class Size:
     clause, where that is more than the usual range.
     """
 
-    verdict: Verdict
+    verdict: SizeVerdict
     sentence: str
     sure: float
     dtype: str | None
@@ -109,7 +109,7 @@ class _Expected:
 
     def size(
         self,
-        verdict: Verdict,
+        verdict: SizeVerdict,
         sentence: str,
         sure: float,
         *,

@@ -23,7 +23,7 @@ from logdrift.tui.models.token_text import token_text
 
 if TYPE_CHECKING:
     from logdrift.core.compare.gate import Gate, Verdict
-    from logdrift.core.compare.usual import Standing
+    from logdrift.core.compare.usual import UsualStanding
     from logdrift.core.diagnose.answer import Answer
     from logdrift.tui.models.answer import AnswerLine
 
@@ -37,14 +37,14 @@ _VERDICT_TONES: dict[Verdict, Tone] = {
     "caution": "warn",
     "not_comparable": "bad",
 }
-_SIZE_TONES: dict[Standing, Tone] = {
+_SIZE_TONES: dict[UsualStanding, Tone] = {
     "below": "good",
     "usual": "good",
     "unusual": "warn",
     "beyond": "bad",
     "broken": "bad",
 }
-SIZE_WORDS: dict[Standing, str] = {
+SIZE_WORDS: dict[UsualStanding, str] = {
     "below": "less than usual",
     "usual": "usual",
     "unusual": "unusual",

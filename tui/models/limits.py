@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from logdrift.core.compare.limits import JudgedLimit, Level
+from logdrift.core.compare.limits import JudgedLimit, LimitLevel
 from logdrift.core.compare.pair import Pair, default_scope
 from logdrift.core.numbers import exact
 from logdrift.core.report.limit_words import Conclusion, advice, conclusion
@@ -18,7 +18,7 @@ STATES: dict[bool | None, tuple[str, str]] = {
 }
 """Mark and word by whether a limit holds."""
 
-LEVELS: dict[Level, str] = {
+LEVELS: dict[LimitLevel, str] = {
     "own": "your own limit, of the config file",
     "normal": "a value within is what the framework calls normal",
     "fault": "a value outside is a fault to the framework",
@@ -29,7 +29,13 @@ COLUMNS = ("whose", "their name", "value", "limit", "what to make of it", "numbe
 LEAST = (None, 20, None, None, 32, 30)
 """Cells that each column keeps: names and numbers before words."""
 
-_ORDER: dict[Level, int] = {"own": 0, "fault": 1, "normal": 1, "exact": 2, "other": 3}
+_ORDER: dict[LimitLevel, int] = {
+    "own": 0,
+    "fault": 1,
+    "normal": 1,
+    "exact": 2,
+    "other": 3,
+}
 
 
 class PairLimits(NamedTuple):

@@ -11,11 +11,11 @@ if TYPE_CHECKING:
     from logdrift.core.compare.floor import Floor, SelfGap
     from logdrift.core.compare.metrics import Numbers
 
-    Gap = Callable[[Floor], SelfGap | None]
+    GapOf = Callable[[Floor], SelfGap | None]
 
 
 def _of_gap(
-    gap_of: Gap, number: Callable[[SelfGap], float]
+    gap_of: GapOf, number: Callable[[SelfGap], float]
 ) -> Callable[[Numbers], float | None]:
     """Read one number of the floor of one side; None where it was not repeated."""
 
@@ -25,7 +25,7 @@ def _of_gap(
     return read
 
 
-def _gap_rows(side: str, between: str, gap: Gap) -> Iterator[Metric]:
+def _gap_rows(side: str, between: str, gap: GapOf) -> Iterator[Metric]:
     """The numbers of one side's floor: the delta ``between`` two captures of it."""
     path = f"floor.{side}"
     yield Metric(
