@@ -8,6 +8,8 @@ codes.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from logdrift.core.compare.gate import (
     coverage,
     identity,
@@ -100,9 +102,15 @@ def judge(session: Session, pair: Pair, scope: Scope = "all") -> Gate:
     compare, whatever else there is.
     """
     case = open_case(session, pair, scope)
-    found = sorted(
-        (reason for check in CHECKS for reason in check(case)),
-        key=lambda r: _ORDER.index(r.severity),
-    )
-    worst = found[0].severity if found else "info"
-    return Gate("comparable" if worst == "info" else worst, tuple(found))
+    reasons: list[Reason] = []
+    for check in CHECKS:
+        reasons += check(case)
+    reasons.sort(key=lambda reason: _ORDER.index(reason.severity))
+    return Gate(_verdict_of(reasons), tuple(reasons))
+
+
+def _verdict_of(reasons: Sequence[Reason]) -> Verdict:
+    """The severity of the first reason, the worst; notes do not lower the verdict."""
+    if not reasons or reasons[0].severity == "info":
+        return "comparable"
+    return reasons[0].severity

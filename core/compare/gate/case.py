@@ -127,7 +127,7 @@ class GateCase:
 
     @property
     def same_engine(self) -> bool:
-        """Two backends on one engine: what differs between them, somebody has set."""
+        """Both run on one engine: what differs between them was set by somebody."""
         return self.a.info.engine == self.b.info.engine
 
     @property
@@ -249,10 +249,3 @@ def caution(code: str, text: str, differences: Differences = ()) -> Reason:
 def note(code: str, text: str, differences: Differences = ()) -> Reason:
     """Context that does not lower the verdict."""
     return Reason(code, "info", text, differences)
-
-
-def count(number: int, what: str) -> str:
-    """``1 token``, ``1,234 tokens``."""
-    if number == 1:
-        return f"{number:,} {what}"
-    return f"{number:,} {what}s"

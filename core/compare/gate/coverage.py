@@ -15,7 +15,6 @@ from logdrift.core.compare.gate.case import (
     GateSide,
     Reason,
     caution,
-    count,
     note,
     refuse,
 )
@@ -27,8 +26,6 @@ from logdrift.core.session.sent_ids import ids_digest
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-# What sequences begin with by themselves, and what batches are filled up with, as
-# tokenizers call them.
 _BOS = frozenset(
     (
         "<s>",
@@ -43,9 +40,11 @@ _BOS = frozenset(
         "<|endoftext|>",
     )
 )
+"""Start tokens, as tokenizers call them."""
 _PAD = re.compile(
     r"\[PAD\]|</s>|<eos>|<unk>|<[|｜]?\S*pad\S*[|｜]?>|<\|(endoftext|end_of_text|im_end|eot_id)\|>"
 )
+"""Tokens that fill up a batch, as tokenizers call them."""
 
 _TO_GRAPHS = "to graph sizes"
 """Facts.padding of engines that replay a captured graph: the sequences themselves are
@@ -135,7 +134,7 @@ def check_tokens(case: GateCase) -> Iterator[Reason]:
         )
 
 
-def _entries(case: GateCase, side: GateSide) -> npt.NDArray[np.int64]:
+def _scored_or_masked(case: GateCase, side: GateSide) -> npt.NDArray[np.int64]:
     """Flat positions that have a score, be it NaN, or need none because the mask leaves
     them out.
     """
@@ -173,20 +172,20 @@ def check_truncated(case: GateCase) -> Iterator[Reason]:
                 " its maximum length, or capture shorter sequences.",
             )
         elif side.info.path == "prefill":
-            yield from _tails(case, side, other)
+            yield from _late_prefill(case, side, other)
 
 
-def _tails(case: GateCase, side: GateSide, other: GateSide) -> Iterator[Reason]:
+def _late_prefill(case: GateCase, side: GateSide, other: GateSide) -> Iterator[Reason]:
     """A prefill scores all but the first token; one that begins later was cut, or
     scored only the end.
     """
     second = case.starts + 1
-    first = _first(case, _entries(case, side), second)
+    first = _first(case, _scored_or_masked(case, side), second)
     late = first > second
     if not late.any():
         return
     if other.info.path == "prefill":
-        first_of_other = _first(case, _entries(case, other), second)
+        first_of_other = _first(case, _scored_or_masked(case, other), second)
         if np.array_equal(first_of_other, first):
             return
     ends = second + np.maximum(case.prompt_lengths - 1, 0)
@@ -230,36 +229,39 @@ def check_boundary(case: GateCase) -> Iterator[Reason]:
     for side in case.sides:
         if not side.decodes and side.info.path != "recorded":
             continue
-        first = _first(case, _entries(case, side), ends)
+        first = _first(case, _scored_or_masked(case, side), ends)
         is_late = completed & (first > ends)
-        yield from _off(case, side, is_late, first - ends, "behind")
+        yield from _misplaced(case, side, is_late, first - ends, "behind")
         if side.decodes:
             answered = np.flatnonzero(case.answered(side))
             begun = _first(case, answered, case.starts + 1)
             is_early = completed & (begun >= 0) & (begun < ends)
-            yield from _off(case, side, is_early, ends - begun, "before")
+            yield from _misplaced(case, side, is_early, ends - begun, "before")
 
 
-def _off(
+def _misplaced(
     case: GateCase,
     side: GateSide,
     wrong: npt.NDArray[np.bool_],
     by: npt.NDArray[np.int64],
     where: str,
 ) -> Iterator[Reason]:
-    if wrong.any():
-        low = int(by[wrong].min())
-        high = int(by[wrong].max())
-        if low == high:
-            far = count(high, "token")
-        else:
-            far = f"up to {count(high, 'token')}"
-        yield caution(
-            "boundary",
-            f"{side.label} begins {far} {where} the end of the prompt in"
-            f" {_of(wrong, case)}: check the prompt lengths, an off-by-one puts every"
-            " number at another token.",
-        )
+    """Sequences of ``wrong`` bool[S] in which a side begins ``by`` i64[S] tokens
+    ``where`` (before or behind) the end of the prompt.
+    """
+    if not wrong.any():
+        return
+    low = int(by[wrong].min())
+    high = int(by[wrong].max())
+    distance = counted(high, "token")
+    if low < high:
+        distance = f"up to {distance}"
+    yield caution(
+        "boundary",
+        f"{side.label} begins {distance} {where} the end of the prompt in"
+        f" {_of(wrong, case)}: check the prompt lengths, an off-by-one puts every"
+        " number at another token.",
+    )
 
 
 def check_start(case: GateCase) -> Iterator[Reason]:
@@ -393,4 +395,4 @@ def _of(chosen: npt.NDArray[np.bool_], case: GateCase) -> str:
 
 
 def _share(number: int, case: GateCase) -> str:
-    return f"{number:,} of {count(case.pair.count, 'sequence')}"
+    return f"{number:,} of {counted(case.pair.count, 'sequence')}"

@@ -272,7 +272,9 @@ def overrides(side: GateSide) -> dict[str, Any] | None:
     found: dict[str, Any] = {}
     for name, value in side.options.items():
         if name in _TABLES:
-            found |= _flat(_table(value)) if seen is None else {}
+            # Where ``seen`` is known, what the engine made of the table was observed.
+            if seen is None:
+                found |= _flat(_table(value))
         elif CHANGES_THE_MODEL.search(name) and value not in (None, False):
             found |= _flat({name: value})
     if seen is None:

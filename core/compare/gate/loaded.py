@@ -20,7 +20,7 @@ from logdrift.core.compare.loaded.tokenizer import tokenizer_differences
 from logdrift.core.errors import InputError
 from logdrift.core.session.loaded import Loaded
 
-HOW = "capture again to see which keys differ"
+_SEE_KEYS = "capture again to see which keys differ"
 
 
 def loaded_of(case: GateCase, side: GateSide) -> Loaded | None:
@@ -108,7 +108,7 @@ def _other_digest(case: GateCase) -> Reason:
         "config",
         f"config.json of {case.a.label} and {case.b.label} differ ({a}… and {b}…), and"
         " the session has no more than these digests: compare their RoPE, soft-capping"
-        f" and window settings, or {HOW}.",
+        f" and window settings, or {_SEE_KEYS}.",
     )
 
 

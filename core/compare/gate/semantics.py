@@ -13,11 +13,11 @@ from logdrift.core.compare.gate.case import (
     GateSide,
     Reason,
     caution,
-    count,
     note,
     refuse,
 )
 from logdrift.core.facts import Facts
+from logdrift.core.numbers import counted
 from logdrift.core.session.layout import CaptureInfo
 
 if TYPE_CHECKING:
@@ -293,10 +293,10 @@ def _worded(ways: list[Way]) -> str:
         return next(iter(counts))
     parts = []
     for settings, number in counts.items():
-        parts.append(f"{settings} in {count(number, 'sequence')}")
+        parts.append(f"{settings} in {counted(number, 'sequence')}")
     more = len(parts) - _SHOWN
     if more > 0:
-        parts[_SHOWN:] = [count(more, "other way")]
+        parts[_SHOWN:] = [counted(more, "other way")]
     return "; ".join(parts)
 
 
@@ -317,7 +317,7 @@ def check_sampled(case: GateCase) -> Iterator[Reason]:
         listed = "; ".join(names[:_SHOWN])
         more = len(names) - _SHOWN
         if more > 0:
-            others = f"; {count(more, 'other')}"
+            others = f"; {counted(more, 'other')}"
         else:
             others = ""
         yield note(

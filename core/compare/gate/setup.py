@@ -3,7 +3,7 @@ versions, environment.
 
 Between two engines these always differ, which is context. Between two backends on one
 engine somebody set them, and each is a known source of noise: then they are cautions.
-Facts that cannot have touched these captures are not told.
+Facts that cannot have touched these captures are not reported.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from logdrift.core.compare.gate.case import (
     GateSide,
     Reason,
     caution,
-    count,
     note,
 )
 from logdrift.core.engines import ENGINES, all_names
@@ -210,7 +209,7 @@ def check_prefix_cache(case: GateCase) -> Iterator[Reason]:
                 yield note(
                     "prefix_cache",
                     f"{side.label} may have taken the start of"
-                    f" {count(reused, 'prompt')} from its prefix cache, computed in"
+                    f" {counted(reused, 'prompt')} from its prefix cache, computed in"
                     " another batch: switch the cache off to see its share.",
                 )
 

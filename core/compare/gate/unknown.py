@@ -59,7 +59,7 @@ def check_unknown(case: GateCase) -> Iterator[Reason]:
 
 
 def _unobserved(side: GateSide) -> bool:
-    """All that is known of a side, somebody told."""
+    """Whether a user stated all that is known of a side."""
     known = {
         name
         for name, value in side.facts.to_json().items()
@@ -69,7 +69,7 @@ def _unobserved(side: GateSide) -> bool:
 
 
 def _told(side: GateSide) -> str:
-    """Facts that were told are believed, and said to be."""
+    """Which facts a user stated: they are believed, and the reason says so."""
     names = side.facts.told
     if not names:
         return ""

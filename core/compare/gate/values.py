@@ -9,7 +9,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from logdrift.core.compare.coverage import nan_fix, nan_reason
-from logdrift.core.compare.gate.case import GateCase, Reason, caution, count, refuse
+from logdrift.core.compare.gate.case import GateCase, Reason, caution, refuse
+from logdrift.core.numbers import counted
 
 # A log-probability is at most 0; a float32 sum of exponentials overshoots by a few
 # units in the last place.
@@ -21,7 +22,7 @@ def check_status(case: GateCase) -> Iterator[Reason]:
     for side in case.sides:
         done = (
             f"{side.info.sequences} of"
-            f" {count(case.session.manifest.sequences.planned, 'sequence')}"
+            f" {counted(case.session.manifest.sequences.planned, 'sequence')}"
         )
         if side.info.status == "failed":
             yield caution(
@@ -43,7 +44,7 @@ def check_positive(case: GateCase) -> Iterator[Reason]:
         if above := int(np.count_nonzero(case.logprob(side) > _ABOVE_ZERO)):
             yield refuse(
                 "positive",
-                f"{side.label} has values above 0 ({count(above, 'token')}), which"
+                f"{side.label} has values above 0 ({counted(above, 'token')}), which"
                 " a log-probability cannot be: check what the engine returned.",
             )
 
@@ -83,7 +84,7 @@ def check_unscored(case: GateCase) -> Iterator[Reason]:
         yield caution(
             "unscored",
             f"{side.label} has no score for {missing:,} of the"
-            f" {count(scored, 'completion token')} that {other.label} scored, and the"
+            f" {counted(scored, 'completion token')} that {other.label} scored, and the"
             " numbers leave them out: capture or import it again, or set their mask"
             " to 0.",
         )
@@ -97,7 +98,7 @@ def check_infinite(case: GateCase) -> Iterator[Reason]:
         are = "is" if infinite == 1 else "are"
         yield caution(
             "infinite",
-            f"{count(infinite, 'token')} {are} impossible (-inf) for one side alone and"
-            " in no mean: look for truncated sampling, a masked vocabulary or wrong"
+            f"{counted(infinite, 'token')} {are} impossible (-inf) for one side alone"
+            " and in no mean: look for truncated sampling, a masked vocabulary or wrong"
             " ids.",
         )
