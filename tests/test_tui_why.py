@@ -275,7 +275,9 @@ async def test_the_table_opens_at_the_cause_and_is_searched(hot: Session) -> Non
             ),
         )
         table: Any = app.screen
-        await until(pilot, lambda: lines(table.reading)[1].startswith(" 8 temperature"))
+        await until(
+            pilot, lambda: lines(table.reading)[1].startswith("  8 temperature")
+        )
         whole = table.text_to_save()
         assert all(f"{cause.number:2d} {cause.title}" in whole for cause in CAUSES)
         assert " ".join(CAUSES[-1].signature.split()) in " ".join(whole.split())

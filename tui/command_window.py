@@ -17,7 +17,7 @@ from textual.screen import Screen
 from textual.widgets import Input
 
 from logdrift.tui.actions import COMMANDS, Command, commands
-from logdrift.tui.screens.base import BaseScreen, SafeScreen
+from logdrift.tui.screens.base import WINDOW_STYLES, BaseScreen, SafeScreen
 from logdrift.tui.services import services
 
 _WORD = re.compile(r"[^\s:,]+")
@@ -155,6 +155,7 @@ class CommandWindow(CommandPalette, SafeScreen[None]):
     typed: with Ctrl+C too.
     """
 
+    CSS_PATH = WINDOW_STYLES
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+c", "escape", "Leave", show=False, priority=True)
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from textual import events
@@ -47,6 +48,8 @@ class TooSmall(Text, can_focus=False):
 
 
 _STAYS = object()
+WINDOW_STYLES = Path(__file__).with_name("windows.tcss")
+"""The layout of windows, read when the first one opens."""
 Choice = ModalScreen[int | None]
 """A window that answers with the index of a row."""
 Question = ModalScreen[str | None]
@@ -111,8 +114,10 @@ class SafeScreen(Safe, Screen[ScreenResultType]):
     def on_screen_resume(self, event: events.ScreenResume) -> None:
         if self._is_new:
             self._is_new = False
-            # Its panes have been styled as they were made.
-            event.refresh_styles = False
+            # The first screen was styled as it was made. Others have layouts that are
+            # read when they open.
+            is_first = len(self.app.screen_stack) == 1
+            event.refresh_styles = not is_first
         if self._answer is not _STAYS:
             self.dismiss(self._answer)
 

@@ -78,6 +78,7 @@ class NewCaptureScreen(PlanFilesScreen, inherit_bindings=False):
     """
 
     BINDINGS = bindings("form")
+    CSS_PATH = "new_capture.tcss"
     SCOPES = ("form",)
     AUTO_FOCUS = "#form"
 

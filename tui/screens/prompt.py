@@ -20,7 +20,7 @@ from logdrift.tui.models.typed_history import (
     remember_typed,
     typed_before,
 )
-from logdrift.tui.screens.base import SafeScreen
+from logdrift.tui.screens.base import WINDOW_STYLES, SafeScreen
 from logdrift.tui.widgets.bars import Hints
 from logdrift.tui.widgets.line_edit import TypedLine, line_runs, typed
 from logdrift.tui.widgets.lines import Lines, strip_of
@@ -36,6 +36,7 @@ class LinePrompt(
     """
 
     BINDINGS = bindings("prompt")
+    CSS_PATH = WINDOW_STYLES
     AUTO_FOCUS = "#typed"
 
     def __init__(

@@ -15,7 +15,7 @@ from logdrift.tui.actions import Hint, key_hints
 from logdrift.tui.actions.hints import MOVE, SCROLL
 from logdrift.tui.bindings import bindings
 from logdrift.tui.glyphs import fit
-from logdrift.tui.screens.base import SafeScreen
+from logdrift.tui.screens.base import WINDOW_STYLES, SafeScreen
 from logdrift.tui.screens.saving import save
 from logdrift.tui.screens.searching import SearchKeys, TextSearch
 from logdrift.tui.widgets.bars import Hints
@@ -32,6 +32,7 @@ class TextScreen(
     """
 
     BINDINGS = bindings("picker", "reading", "app")
+    CSS_PATH = WINDOW_STYLES
     AUTO_FOCUS = "#text"
     SAVED_AS = "logdrift.txt"
     """The name that is offered."""
@@ -107,6 +108,7 @@ class Picker(ModalScreen[int | None], SafeScreen[int | None], inherit_bindings=F
     """
 
     BINDINGS = bindings("picker", "app")
+    CSS_PATH = WINDOW_STYLES
     AUTO_FOCUS = "#choices"
 
     def __init__(

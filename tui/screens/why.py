@@ -53,6 +53,7 @@ class WhyScreen(ResultScreen, inherit_bindings=False):
     """
 
     BINDINGS = bindings("why")
+    CSS_PATH = "why.tcss"
     SCOPES = ("why",)
     AUTO_FOCUS = "#topics"
     SAVED_AS = "why.txt"
