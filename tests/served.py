@@ -295,7 +295,11 @@ class Served:
         self._thread.start()
 
     def close(self) -> None:
-        """As if it were killed: connections end, the port is free."""
+        """As if it were killed: connections end, the port is free. May be called
+        twice.
+        """
+        if self.closing.is_set():
+            return
         self.closing.set()
         self._http.shutdown()
         self._http.server_close()

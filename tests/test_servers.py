@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -15,6 +16,7 @@ from logdrift.core.engines import ENGINES
 from logdrift.core.engines.vllm.server import VllmServer
 from logdrift.core.errors import LogdriftError
 from logdrift.core.plan import BackendSpec, SamplingSpec
+from logdrift.core.plan.server import base_address
 from logdrift.core.servers import retries
 from tests.attaching import IDS, TOP_K, attached, quiet, refusal, settings_of
 from tests.served import (
@@ -69,6 +71,25 @@ def test_facts_are_told_or_probed() -> None:
     assert facts.weights_digest is None
     assert (facts.decode_logprobs, facts.probed) == ("raw", ("decode_logprobs",))
     assert len(served.requests("/v1/completions")) == 2
+
+
+def test_a_server_behind_a_proxy_of_v1_alone() -> None:
+    formula = Formula()
+
+    def only_v1(asked: Asked) -> Reply:
+        if asked.path.startswith("/v1/"):
+            return formula(asked)
+        return Reply({"detail": "Not Found"}, 404)
+
+    with serving(only_v1) as served, attached(served) as backend:
+        facts = backend.open()
+        backend.score(IDS, quiet)
+    assert facts.engine_version == "0.32.0"
+
+
+@pytest.mark.parametrize("end", ["", "/", "/v1", "/v1/"])
+def test_the_address_of_a_client_of_openai_is_taken(end: str) -> None:
+    assert base_address(f"http://host:8000/llm{end}") == "http://host:8000/llm"
 
 
 def test_a_dtype_is_believed_and_said_to_be_told() -> None:
@@ -188,6 +209,57 @@ def test_a_connection_that_is_lost_once_is_made_again() -> None:
         found = backend.score(IDS, quiet)
     assert len(lost) == 3
     assert found[2].logprob[1:].tolist() == scored(IDS[2].tolist())
+
+
+def test_no_two_tries_have_one_name() -> None:
+    """A server may still be at work for a try whose connection was lost."""
+    formula = Formula()
+    with serving(formula) as served, attached(served) as backend:
+        backend.open()
+        lost: list[Asked] = []
+
+        def cut_twice(answer: Json, asked: Asked) -> Json | Reply:
+            lost.append(asked)
+            return Reply(answer, cut=len(lost) <= 2)
+
+        formula.twist = cut_twice
+        backend.score(IDS[:1], quiet)
+    names = [one.body["request_id"] for one in lost]
+    assert len(set(names)) == len(names) == 3
+
+
+def test_a_server_started_again_in_time_is_gone_on_with() -> None:
+    fallen = threading.Event()
+
+    def falls(answer: Json, asked: Asked) -> Json | Reply:
+        fallen.set()
+        return Reply(hang=True)
+
+    formula = Formula()
+    with serving(formula) as served, attached(served, patience=60) as backend:
+        backend.open()
+        formula.twist = falls
+        with ThreadPoolExecutor(1) as pool:
+            scoring = pool.submit(backend.score, IDS, quiet)
+            assert fallen.wait(30)
+            served.close()
+            with serving(Formula(), served.port):
+                found = scoring.result(60)
+    for ids, scores in zip(IDS, found, strict=True):
+        assert scores.logprob[1:].tolist() == scored(ids.tolist())
+
+
+def test_no_proxy_stands_before_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:9")
+    with serving(Formula()) as served, attached(served) as backend:
+        backend.open()
+
+
+def test_an_answer_that_cannot_be_unpacked_is_one_that_was_lost() -> None:
+    zipped = Reply(text="no zip", headers={"Content-Encoding": "gzip"})
+    error = refusal(lambda answer, asked: zipped, patience=0.5)
+    assert "the connection was lost" in error.reason
 
 
 def test_a_connection_that_is_lost_each_time() -> None:

@@ -127,6 +127,16 @@ def no_alternative(choice: Json) -> None:
     choice["logprobs"]["top_logprobs"][0] = {}
 
 
+def without_prefix(choice: Json) -> None:
+    top = choice["logprobs"]["top_logprobs"][0]
+    top["12"] = top.popitem()[1]
+
+
+def endless_id(choice: Json) -> None:
+    top = choice["logprobs"]["top_logprobs"][0]
+    top["token_id:" + "9" * 5000] = top.popitem()[1]
+
+
 def null_logprob(choice: Json) -> None:
     choice["logprobs"]["token_logprobs"][1] = None
 
@@ -151,6 +161,8 @@ COMPLETION_LIES = [
     (other_completion, "its score is not"),
     (longer_completion, "5 entries of logprobs.tokens for 6 tokens"),
     (no_alternative, "1 alternatives of a token, where 4 were asked"),
+    (without_prefix, "top_logprobs names a token as '12', not by id"),
+    (endless_id, "not by id"),
     (null_logprob, "null where a number must be"),
     (aborted, "it ended with 'abort'"),
     (beyond_the_request, "10 tokens, where 5 were asked"),

@@ -89,9 +89,14 @@ class ServerBackend(ABC):
         tells them. Raises LogdriftError where it serves something else.
         """
 
+    @property
     @abstractmethod
-    def request(self, wanted: Wanted) -> tuple[str, _Body]:
-        """Path and body of the request."""
+    def endpoint(self) -> str:
+        """The path on which tokens are sampled and scored."""
+
+    @abstractmethod
+    def body(self, wanted: Wanted) -> _Body:
+        """The body of a request."""
 
     @abstractmethod
     def generation(
@@ -301,9 +306,13 @@ class ServerBackend(ABC):
         return found
 
     async def _answer(self, wanted: Wanted) -> tuple[dict[str, Any], ServerReading]:
-        path, body = self.request(wanted)
+        def body(number: int) -> _Body:
+            # A server may still be at work for a try whose connection was lost.
+            request = f"{wanted.request}.{number}"
+            return self.body(replace(wanted, request=request))
+
         what = f"{wanted.what} ({wanted.request})"
-        answer = await self.client.ask(path, body, what)
+        answer = await self.client.ask(self.endpoint, body, what)
         return answer, ServerReading(what, self.client.mismatch)
 
     # -- checks

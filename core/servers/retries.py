@@ -73,13 +73,22 @@ class Retries:
         self._patience = patience
         self._failures: list[str] = []
 
+    @property
+    def number(self) -> int:
+        """Of the next try, from 1."""
+        return len(self._failures) + 1
+
     def wait_after(self, failure: Transient) -> float | None:
         """Seconds until the request is sent again; None: it is given up.
 
         A server that is busy or gone is waited for as long as `Patience` allows.
         """
         self._failures.append(failure.kind)
-        self._patience.failed()
+        if failure.kind == "fault":
+            # It works, though not for this request.
+            self._patience.answered()
+        else:
+            self._patience.failed()
         if self._failures.count("fault") >= FAULTS:
             return None
         if self._failures.count("timeout") >= _TIMEOUTS:

@@ -11,17 +11,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
 
 from logdrift.core.engines.sglang.facts import EXTRA, with_numerics, with_scheduling
+from logdrift.core.engines.sglang.server_rows import SglangRows
 from logdrift.core.facts import Facts
 from logdrift.core.servers.backend import ServerBackend, Wanted
 from logdrift.core.servers.models import ServedModel, chosen, no_model
 from logdrift.core.servers.probe import Mode, semantics_of
-from logdrift.core.servers.readings import ScoredRow, ServerReading, scores_of
-from logdrift.core.worker.base import Generation, IdArray, Scores
+from logdrift.core.servers.readings import ServerReading, scores_of
+from logdrift.core.worker.base import Generation, Scores
 
 _INFO = ("/server_info", "/get_server_info")
 _MODEL = ("/model_info", "/get_model_info")
@@ -97,21 +98,21 @@ class SglangServer(ServerBackend):
 
     # -- requests
 
-    def request(self, wanted: Wanted) -> tuple[str, Mapping[str, Any]]:
+    @property
+    def endpoint(self) -> str:
+        return _GENERATE
+
+    def body(self, wanted: Wanted) -> Mapping[str, Any]:
         body: dict[str, Any] = {
             "input_ids": wanted.ids.tolist(),
             "rid": wanted.request,
             "return_logprob": True,
             "top_logprobs_num": wanted.top_k,
         }
-        if wanted.new_tokens == 0:
-            parameters = {"max_new_tokens": 0, "temperature": 0.0}
-            return _GENERATE, {
-                **body,
-                "logprob_start_len": 0,
-                "sampling_params": parameters,
-            }
-        return _GENERATE, {**body, "sampling_params": _sampling(wanted)}
+        if wanted.new_tokens > 0:
+            return {**body, "sampling_params": _sampling(wanted)}
+        nothing_new = {"max_new_tokens": 0, "temperature": 0.0}
+        return {**body, "logprob_start_len": 0, "sampling_params": nothing_new}
 
     # -- answers
 
@@ -120,13 +121,7 @@ class SglangServer(ServerBackend):
     ) -> Generation:
         meta = self._meta(wanted, answer, reading)
         new = reading.ids(answer.get("output_ids"), "output_ids")
-        given = meta.get("output_token_logprobs")
-        listed = reading.items(given, "output_token_logprobs", len(new))
-        pairs = _pairs(listed, "output_token_logprobs", reading)
-        if [pair.token_id for pair in pairs] != new.tolist():
-            reading.wrong("output_token_logprobs are of other ids than output_ids")
-        tops = meta.get("output_top_logprobs")
-        rows = _rows(pairs, tops, "output_top_logprobs", wanted.top_k, reading)
+        rows = SglangRows(reading, wanted.top_k).of_output(meta, new)
         finish = _finish(meta)
         if finish not in ("stop", "length"):
             reading.wrong(f"it ended with {finish!r}")
@@ -142,18 +137,8 @@ class SglangServer(ServerBackend):
     def scores(
         self, wanted: Wanted, answer: Mapping[str, Any], reading: ServerReading
     ) -> Scores:
-        name = "input_token_logprobs"
         meta = self._meta(wanted, answer, reading)
-        first, *rest = reading.items(meta.get(name), name, len(wanted.ids))
-        if reading.items(first, name)[:1] != [None]:
-            reading.wrong(f"{name} scores the first token, which has no score")
-        pairs = _pairs(rest, name, reading)
-        _check_echo(wanted.ids[1:], pairs, reading)
-        tops = meta.get("input_top_logprobs")
-        if isinstance(tops, list):
-            # The first token has no alternatives either.
-            tops = tops[1:]
-        rows = _rows(pairs, tops, "input_top_logprobs", wanted.top_k, reading)
+        rows = SglangRows(reading, wanted.top_k).of_input(meta, wanted.ids)
         return scores_of(rows, 1, wanted.top_k)
 
     def _meta(
@@ -161,8 +146,9 @@ class SglangServer(ServerBackend):
     ) -> Mapping[str, Any]:
         """What is told about an answer, to this request and all its ids."""
         meta = reading.mapping(answer.get("meta_info"), "meta_info")
-        if meta.get("id") != wanted.request:
-            reading.wrong(f"it answers request {meta.get('id')!r}")
+        name = str(meta.get("id"))
+        if not name.startswith(f"{wanted.request}."):
+            reading.wrong(f"it answers request {name[:60]!r}")
         count = meta.get("prompt_tokens")
         if count != len(wanted.ids):
             reading.wrong(f"it is about {count} ids, {len(wanted.ids)} were sent")
@@ -205,64 +191,3 @@ def _finish(meta: Mapping[str, Any]) -> str:
     if isinstance(reason, Mapping):
         reason = reason.get("type")
     return str(reason)
-
-
-class _Pair(NamedTuple):
-    """An id and its log-probability in nats."""
-
-    token_id: int
-    logprob: float
-
-
-def _pairs(listed: Sequence[Any], name: str, reading: ServerReading) -> list[_Pair]:
-    """Rows of ``[logprob, id, text]``."""
-    pairs = []
-    for row in listed:
-        values = reading.items(row, name)
-        if len(values) < 2:
-            reading.wrong(f"{name} has a row of {len(values)} values")
-        logprob, token_id, *_ = values
-        known = reading.token_id(token_id, name)
-        number = reading.logprob(logprob, name)
-        pairs.append(_Pair(known, number))
-    return pairs
-
-
-def _rows(
-    pairs: Sequence[_Pair],
-    tops: Any,
-    name: str,
-    top_k: int,
-    reading: ServerReading,
-) -> list[ScoredRow]:
-    """Each token's score with its alternatives, best first."""
-    if top_k == 0:
-        return [ScoredRow(pair.logprob) for pair in pairs]
-    listed = reading.items(tops, name, len(pairs))
-    rows = []
-    for pair, top in zip(pairs, listed, strict=True):
-        alternatives = _pairs(reading.items(top, name), name, reading)
-        count = len(alternatives)
-        if count != top_k:
-            reading.wrong(f"{count} {name} of a token, {top_k} were asked")
-        row = ScoredRow(
-            logprob=pair.logprob,
-            ids=[one.token_id for one in alternatives],
-            values=[one.logprob for one in alternatives],
-        )
-        rows.append(row)
-    return rows
-
-
-def _check_echo(sent: IdArray, echoed: Sequence[_Pair], reading: ServerReading) -> None:
-    """Refuse scores of other ids. SGLang names the last id of the vocabulary 0, so one
-    id may come back as 0, wherever it stands.
-    """
-    ids = [pair.token_id for pair in echoed]
-    returned = np.array(ids, np.int32)
-    differ = returned != sent
-    renamed = np.unique(sent[differ])
-    is_one = len(renamed) == 1
-    if is_one and not returned[differ].any():
-        return
-    reading.same_ids(returned, sent, "input_token_logprobs")

@@ -27,11 +27,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from logdrift.core.engines.vllm.server_rows import (
-    completion_rows,
-    prompt_rows,
-    token_rows,
-)
+from logdrift.core.engines.vllm.server_rows import VllmRows
 from logdrift.core.engines.vllm.told import logprobs_mode, with_config
 from logdrift.core.facts import Facts
 from logdrift.core.servers.backend import ServerBackend, Wanted
@@ -69,12 +65,9 @@ class VllmServer(ServerBackend):
 
     async def describe(self) -> Facts:
         """Version, model and length; the settings where the server tells them."""
-        version = await self.client.look(_VERSION)
-        if not isinstance(version, Mapping) or "version" not in version:
-            raise self.client.error(
-                f"{_VERSION} does not answer as vLLM does", "give the address of vLLM"
-            )
-        served = _served(self, await self.client.look(_MODELS))
+        told = await self.client.look(_VERSION)
+        models = await self.client.look(_MODELS)
+        served = _served(self, models)
         name = self.options.served_name
         model = chosen(self.client, served, self.settings.model, name)
         self._model = model.name
@@ -83,7 +76,7 @@ class VllmServer(ServerBackend):
         self._mode = self._told_mode(info)
         facts = Facts(
             engine="vllm",
-            engine_version=str(version["version"])[:100],
+            engine_version=_version_of(told),
             prefill_logprobs="raw",
             rank_counts="inclusive",
             padding="none",
@@ -107,7 +100,8 @@ class VllmServer(ServerBackend):
     def with_semantics(self, facts: Facts, mode: Mode | None) -> Facts:
         if self._fingerprint is not None:
             extra = {**facts.extra, "system_fingerprint": self._fingerprint}
-            facts = replace(facts, extra=extra)
+            version = facts.engine_version or _version_in(self._fingerprint)
+            facts = replace(facts, extra=extra, engine_version=version)
         known = self._mode or mode
         meaning = semantics_of(known, self.settings.sampling, cuts=True)
         facts = replace(facts, decode_logprobs=meaning)
@@ -117,10 +111,16 @@ class VllmServer(ServerBackend):
 
     # -- requests
 
-    def request(self, wanted: Wanted) -> tuple[str, Mapping[str, Any]]:
+    @property
+    def endpoint(self) -> str:
         if self.options.endpoint == "generate":
-            return _GENERATE, self._token_request(wanted)
-        return _COMPLETIONS, self._completion_request(wanted)
+            return _GENERATE
+        return _COMPLETIONS
+
+    def body(self, wanted: Wanted) -> Mapping[str, Any]:
+        if self.endpoint == _GENERATE:
+            return self._token_request(wanted)
+        return self._completion_request(wanted)
 
     def _completion_request(self, wanted: Wanted) -> dict[str, Any]:
         return {
@@ -151,10 +151,11 @@ class VllmServer(ServerBackend):
         finish = choice.get("finish_reason")
         if finish not in ("stop", "length"):
             reading.wrong(f"it ended with {finish!r}")
-        if self.options.endpoint == "generate":
-            rows = token_rows(choice, new, wanted.top_k, reading)
+        reader = VllmRows(reading, wanted.top_k)
+        if self.endpoint == _GENERATE:
+            rows = reader.of_tokens(choice, new)
         else:
-            rows = completion_rows(choice, new, wanted.top_k, reading)
+            rows = reader.of_completion(choice, new)
         whole = np.concatenate([wanted.ids, new])
         prompt_length = len(wanted.ids)
         return Generation(
@@ -169,7 +170,8 @@ class VllmServer(ServerBackend):
     ) -> Scores:
         choice = self._choice(wanted, answer, reading)
         listed = choice.get("prompt_logprobs", answer.get("prompt_logprobs"))
-        rows = prompt_rows(listed, wanted.ids, wanted.top_k, reading)
+        reader = VllmRows(reading, wanted.top_k)
+        rows = reader.of_prompt(listed, wanted.ids)
         return scores_of(rows, 1, wanted.top_k)
 
     def _choice(
@@ -211,6 +213,21 @@ class VllmServer(ServerBackend):
         for span in spans:
             if isinstance(span, Mapping):
                 self.check_weight_version(span.get("version"))
+
+
+def _version_of(told: Any) -> str | None:
+    """What ``/version`` tells; None where a proxy lets ``/v1`` alone through."""
+    if isinstance(told, Mapping) and "version" in told:
+        return str(told["version"])[:100]
+    return None
+
+
+def _version_in(fingerprint: str) -> str | None:
+    """``vllm-VERSION-DIGEST``, unless the server was given words of its own."""
+    engine, _, rest = fingerprint.partition("-")
+    if engine == "vllm" and rest:
+        return rest.partition("-")[0][:100]
+    return None
 
 
 def _served(server: ServerBackend, models: Any) -> list[ServedModel]:
