@@ -13,7 +13,7 @@ from logdrift.core.engines.vllm.server import VllmServer
 from logdrift.core.errors import LogdriftError
 from logdrift.core.plan import BackendSpec, SamplingSpec
 from logdrift.core.worker.base import BackendSettings
-from tests.served import MODEL, Formula, Served, Twist, serving
+from tests.served import MODEL, Answer, Formula, Served, Twist, serving
 
 TOP_K = 4
 IDS = [np.arange(start, start + 9, dtype=np.int32) for start in (1, 5, 20)]
@@ -45,6 +45,16 @@ def attached(
         yield backend
     finally:
         backend.close()
+
+
+@contextmanager
+def asking(
+    answer: Answer, sampling: SamplingSpec | None = None, **options: Any
+) -> Iterator[VllmServer]:
+    """A backend that has looked at a server with these answers."""
+    with serving(answer) as served, attached(served, sampling, **options) as backend:
+        backend.open()
+        yield backend
 
 
 def quiet(sequences: int, tokens: int) -> None:

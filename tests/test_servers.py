@@ -18,8 +18,9 @@ from logdrift.core.errors import LogdriftError
 from logdrift.core.plan import BackendSpec, SamplingSpec
 from logdrift.core.plan.server import base_address
 from logdrift.core.servers import retries
-from tests.attaching import IDS, TOP_K, attached, quiet, refusal, settings_of
+from tests.attaching import IDS, TOP_K, asking, attached, quiet, refusal, settings_of
 from tests.served import (
+    LENGTH,
     MODEL,
     Asked,
     Formula,
@@ -36,8 +37,7 @@ from tests.served import (
 
 def test_scores_are_the_server_s_to_the_last_bit() -> None:
     done: list[tuple[int, int]] = []
-    with serving(Formula()) as served, attached(served) as backend:
-        backend.open()
+    with asking(Formula()) as backend:
         found = backend.score(IDS, lambda s, t: done.append((s, t)))
     assert done == [(1, 9)] * 3
     for ids, scores in zip(IDS, found, strict=True):
@@ -51,8 +51,7 @@ def test_scores_are_the_server_s_to_the_last_bit() -> None:
 
 
 def test_completions_are_the_server_s() -> None:
-    with serving(Formula()) as served, attached(served) as backend:
-        backend.open()
+    with asking(Formula()) as backend:
         made = backend.generate(IDS, [1, 2, 3], quiet)
     for ids, one in zip(IDS, made, strict=True):
         whole = one.token_ids.tolist()
@@ -172,8 +171,7 @@ def test_500_to_every_third_request_loses_nothing() -> None:
             return Reply({"error": {"message": "out of luck"}}, 500)
         return answer
 
-    with serving(Formula(every_third)) as served, attached(served) as backend:
-        backend.open()
+    with asking(Formula(every_third)) as backend:
         found = backend.score(IDS * 4, quiet)
     # 2 probes and 12 sequences, and again what every third of these missed
     assert len(asked) >= 20
@@ -203,8 +201,7 @@ def test_a_connection_that_is_lost_once_is_made_again() -> None:
         return answer
 
     formula = Formula()
-    with serving(formula) as served, attached(served) as backend:
-        backend.open()
+    with asking(formula) as backend:
         formula.twist = first_is_cut
         found = backend.score(IDS, quiet)
     assert len(lost) == 3
@@ -214,8 +211,7 @@ def test_a_connection_that_is_lost_once_is_made_again() -> None:
 def test_no_two_tries_have_one_name() -> None:
     """A server may still be at work for a try whose connection was lost."""
     formula = Formula()
-    with serving(formula) as served, attached(served) as backend:
-        backend.open()
+    with asking(formula) as backend:
         lost: list[Asked] = []
 
         def cut_twice(answer: Json, asked: Asked) -> Json | Reply:
@@ -252,8 +248,8 @@ def test_a_server_started_again_in_time_is_gone_on_with() -> None:
 def test_no_proxy_stands_before_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:9")
-    with serving(Formula()) as served, attached(served) as backend:
-        backend.open()
+    with asking(Formula()) as backend:
+        assert backend.limit == LENGTH
 
 
 def test_an_answer_that_cannot_be_unpacked_is_one_that_was_lost() -> None:
@@ -291,8 +287,7 @@ def test_a_busy_server_is_left_alone_as_long_as_it_asks() -> None:
         return answer
 
     formula = Formula()
-    with serving(formula) as served, attached(served) as backend:
-        backend.open()
+    with asking(formula) as backend:
         formula.twist = busy_once
         backend.score(IDS[:1], quiet)
     assert len(times) == 2
@@ -335,8 +330,8 @@ def test_a_server_of_another_model_is_noticed() -> None:
 
 def test_the_same_model_elsewhere_needs_no_word() -> None:
     formula = Formula(model=f"/mnt/models/{MODEL}")
-    with serving(formula) as served, attached(served) as backend:
-        backend.open()
+    with asking(formula) as backend:
+        assert backend.limit == LENGTH
 
 
 def test_a_server_that_is_too_short_is_noticed() -> None:

@@ -159,7 +159,7 @@ def no_token(choice: Json) -> None:
 COMPLETION_LIES = [
     (other_prompt, "prompt_token_ids has id"),
     (other_completion, "its score is not"),
-    (longer_completion, "5 entries of logprobs.tokens for 6 tokens"),
+    (longer_completion, "5 entries of tokens for 6 tokens"),
     (no_alternative, "1 alternatives of a token, where 4 were asked"),
     (without_prefix, "top_logprobs names a token as '12', not by id"),
     (endless_id, "not by id"),

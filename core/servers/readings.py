@@ -37,6 +37,24 @@ class ServerReading:
         """Raise MismatchError about this answer."""
         raise self.refuse(f"{self.what}: {reason}")
 
+    def mapping_at(self, table: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+        """The object that ``table`` has under ``name``."""
+        return self.mapping(table.get(name), name)
+
+    def items_at(
+        self, table: Mapping[str, Any], name: str, count: int | None = None
+    ) -> Sequence[Any]:
+        """The list that ``table`` has under ``name``."""
+        return self.items(table.get(name), name, count)
+
+    def ids_at(self, table: Mapping[str, Any], name: str) -> IdArray:
+        """The ids that ``table`` has under ``name``, i32[N]."""
+        return self.ids(table.get(name), name)
+
+    def logprob_at(self, table: Mapping[str, Any], name: str) -> float:
+        """The log-probability that ``table`` has under ``name``."""
+        return self.logprob(table.get(name), name)
+
     def mapping(self, value: Any, name: str) -> Mapping[str, Any]:
         """``value`` if it is an object."""
         if not isinstance(value, Mapping):

@@ -120,7 +120,7 @@ class SglangServer(ServerBackend):
         self, wanted: Wanted, answer: Mapping[str, Any], reading: ServerReading
     ) -> Generation:
         meta = self._meta(wanted, answer, reading)
-        new = reading.ids(answer.get("output_ids"), "output_ids")
+        new = reading.ids_at(answer, "output_ids")
         rows = SglangRows(reading, wanted.top_k).of_output(meta, new)
         finish = _finish(meta)
         if finish not in ("stop", "length"):
@@ -145,7 +145,7 @@ class SglangServer(ServerBackend):
         self, wanted: Wanted, answer: Mapping[str, Any], reading: ServerReading
     ) -> Mapping[str, Any]:
         """What is told about an answer, to this request and all its ids."""
-        meta = reading.mapping(answer.get("meta_info"), "meta_info")
+        meta = reading.mapping_at(answer, "meta_info")
         name = str(meta.get("id"))
         if not name.startswith(f"{wanted.request}."):
             reading.wrong(f"it answers request {name[:60]!r}")

@@ -33,7 +33,7 @@ class SglangRows:
     def of_output(self, meta: _Json, new: IdArray) -> list[ScoredRow]:
         """A row for each sampled id."""
         name = "output_token_logprobs"
-        listed = self.reading.items(meta.get(name), name, len(new))
+        listed = self.reading.items_at(meta, name, len(new))
         tokens = self._tokens(listed, name)
         ids = [token.token_id for token in tokens]
         if ids != new.tolist():
@@ -45,7 +45,7 @@ class SglangRows:
         """A row for each of ``ids`` but the first."""
         name = "input_token_logprobs"
         reading = self.reading
-        first, *rest = reading.items(meta.get(name), name, len(ids))
+        first, *rest = reading.items_at(meta, name, len(ids))
         logprob, *_ = reading.items(first, name) or [0]
         if logprob is not None:
             reading.wrong(f"{name} scores the first token, which has no score")

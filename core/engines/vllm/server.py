@@ -147,7 +147,7 @@ class VllmServer(ServerBackend):
         self, wanted: Wanted, answer: Mapping[str, Any], reading: ServerReading
     ) -> Generation:
         choice = self._choice(wanted, answer, reading)
-        new = reading.ids(choice.get("token_ids"), "token_ids")
+        new = reading.ids_at(choice, "token_ids")
         finish = choice.get("finish_reason")
         if finish not in ("stop", "length"):
             reading.wrong(f"it ended with {finish!r}")
@@ -178,7 +178,7 @@ class VllmServer(ServerBackend):
         self, wanted: Wanted, answer: Mapping[str, Any], reading: ServerReading
     ) -> Mapping[str, Any]:
         """The one choice of an answer to the ids that were sent."""
-        choices = reading.items(answer.get("choices"), "choices")
+        choices = reading.items_at(answer, "choices")
         if len(choices) != 1:
             reading.wrong(f"{len(choices)} choices, where one was asked")
         choice = reading.mapping(choices[0], "choices[0]")

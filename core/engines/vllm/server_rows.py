@@ -55,11 +55,11 @@ class VllmRows:
     def of_completion(self, choice: _Json, new: IdArray) -> list[ScoredRow]:
         """``logprobs`` of ``/v1/completions``: a row for each sampled id."""
         reading = self.reading
-        logprobs = reading.mapping(choice.get("logprobs"), "logprobs")
+        logprobs = reading.mapping_at(choice, "logprobs")
         count = len(new)
-        names = reading.items(logprobs.get("tokens"), "logprobs.tokens", count)
-        own = reading.items(logprobs.get("token_logprobs"), "token_logprobs", count)
-        tops = reading.items(logprobs.get("top_logprobs"), "top_logprobs", count)
+        names = reading.items_at(logprobs, "tokens", count)
+        own = reading.items_at(logprobs, "token_logprobs", count)
+        tops = reading.items_at(logprobs, "top_logprobs", count)
         rows = []
         for position, token_id in enumerate(new.tolist()):
             name = names[position]
@@ -81,12 +81,12 @@ class VllmRows:
         A sampled token that is not among the best takes the place of the last of them.
         """
         reading = self.reading
-        logprobs = reading.mapping(choice.get("logprobs"), "logprobs")
-        content = reading.items(logprobs.get("content"), "logprobs.content", len(new))
+        logprobs = reading.mapping_at(choice, "logprobs")
+        content = reading.items_at(logprobs, "content", len(new))
         rows = []
         for token_id, value in zip(new.tolist(), content, strict=True):
             own = self._sampled(value, token_id)
-            tops = reading.items(value.get("top_logprobs"), "top_logprobs")
+            tops = reading.items_at(value, "top_logprobs")
             entries = [self._entry(top) for top in tops]
             others = _without(token_id, entries)
             missing = int(own.rank > self.top_k > 0)
@@ -113,7 +113,7 @@ class VllmRows:
         for key, value in self.reading.mapping(table, name).items():
             token_id = self._id_in(key, key, name)
             entry = self.reading.mapping(value, name)
-            logprob = self.reading.logprob(entry.get("logprob"), name)
+            logprob = self.reading.logprob_at(entry, "logprob")
             rank = _rank(entry)
             entries.append(_Entry(token_id, logprob, rank))
         return entries
@@ -141,8 +141,8 @@ class VllmRows:
         """An entry that is an object with its id."""
         name = "logprobs.content"
         entry = self.reading.mapping(value, name)
-        token_id = self.reading.token_id(entry.get("token_id"), name)
-        logprob = self.reading.logprob(entry.get("logprob"), name)
+        token_id = self.reading.token_id(entry.get("token_id"), "token_id")
+        logprob = self.reading.logprob_at(entry, "logprob")
         rank = _rank(entry)
         return _Entry(token_id, logprob, rank)
 
