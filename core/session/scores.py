@@ -172,6 +172,8 @@ def _joined(arrays: Sequence[Array], dtype: Any) -> Array:
 def widened(rows: Array, width: int, filler: float) -> Array:
     """``rows`` of a table with columns of ``filler`` added up to ``width``."""
     missing = width - rows.shape[1]
+    if not missing:
+        return rows
     no_rows = (0, 0)
     columns = (0, missing)
     return np.pad(rows, (no_rows, columns), constant_values=filler)

@@ -14,6 +14,13 @@ import numpy as np
 import numpy.typing as npt
 
 from logdrift.core.errors import Place
+from logdrift.core.session.importers.arrays import (
+    LARGEST_ID,
+    QuickLists,
+    quick_ids,
+    quick_lists,
+    quick_numbers,
+)
 from logdrift.core.session.scores import FlagArray, FloatArray, IdArray, Scores
 
 Array = npt.NDArray[Any]
@@ -41,7 +48,7 @@ gives that.
 """
 
 
-def is_whole(value: Any, most: int = 2**31 - 1) -> bool:
+def is_whole(value: Any, most: int = LARGEST_ID) -> bool:
     """A whole number from 0 to ``most``, and no truth value."""
     if not isinstance(value, int):
         return False
@@ -61,6 +68,9 @@ def ids_of(value: Any, place: Place, key: str = "token_ids") -> IdArray:
     """Token ids, i32[n] with n >= 1. Raises InputError."""
     if not isinstance(value, list) or not value:
         raise place.error(f"{key} is not a list with at least one id")
+    ids = quick_ids(value)
+    if ids is not None:
+        return ids
     for index, item in enumerate(value):
         if not is_whole(item):
             raise place.error(f"{key}[{index}] is {item!r}", "give an id, 0 or more")
@@ -126,8 +136,8 @@ def nan_of(values: Sequence[Any], first: bool = False) -> FlagArray | None:
     The first token has no score, whatever stands there, but for ``first``
     (`logprobs_of`).
     """
-    plain = _plain_numbers(values)
-    if plain is not None and not np.isnan(plain).any():
+    numbers = quick_numbers(values)
+    if numbers is not None and np.isnan(numbers).sum() == values.count(None):
         return None
     are_nan = [_is_nan(value) for value in values]
     flags = np.asarray(are_nan, np.uint8)
@@ -165,31 +175,23 @@ def logprobs_of(
     author and not in the sequence. A NaN of the file itself stays NaN: `nan_of` tells
     where, and `scores_of` does both.
     """
-    plain = _plain_numbers(values)
-    if plain is None or (plain > _SLACK).any():
-        numbers = []
-        for index, value in enumerate(values):
-            number = _logprob(value, place, f"{key}[{index}]")
-            numbers.append(number)
-        plain = np.asarray(numbers, np.float64)
-    plain[plain <= MINUS_INFINITY] = -math.inf
-    out = plain.astype(np.float32)
+    numbers = quick_numbers(values)
+    if numbers is None or (numbers > _SLACK).any():
+        out = _each_logprob(values, place, key)
+    else:
+        numbers[numbers <= MINUS_INFINITY] = -np.inf
+        out = numbers.astype(np.float32)
     if not first:
         out[:1] = np.nan
     return out
 
 
-def _plain_numbers(values: Sequence[Any]) -> npt.NDArray[np.float64] | None:
-    """f64[n] of numbers and None, which becomes NaN; None where something else is in
-    the list. It is what nearly all lists are, and is made at once.
-    """
-    kinds = set(map(type, values))
-    if not kinds <= {float, int, type(None)}:
-        return None
-    try:
-        return np.asarray(values, np.float64)
-    except OverflowError:
-        return None
+def _each_logprob(values: Sequence[Any], place: Place, key: str) -> FloatArray:
+    numbers = []
+    for index, value in enumerate(values):
+        number = _logprob(value, place, f"{key}[{index}]")
+        numbers.append(number)
+    return np.asarray(numbers, np.float32)
 
 
 def _logprob(value: Any, place: Place, key: str) -> float:
@@ -216,6 +218,17 @@ def entropy_of(
 
     Raises InputError.
     """
+    numbers = quick_numbers(values)
+    if numbers is None or (numbers < -_SLACK).any():
+        out = _each_entropy(values, place, key)
+    else:
+        out = numbers.astype(np.float32)
+    if not first:
+        out[:1] = np.nan
+    return out
+
+
+def _each_entropy(values: Sequence[Any], place: Place, key: str) -> FloatArray:
     numbers = []
     for index, value in enumerate(values):
         if value is None:
@@ -225,10 +238,7 @@ def entropy_of(
             remedy = "give an entropy in nats or null"
             raise place.error(f"{key}[{index}] is {value!r}", remedy)
         numbers.append(value)
-    out = np.asarray(numbers, np.float32)
-    if not first:
-        out[:1] = np.nan
-    return out
+    return np.asarray(numbers, np.float32)
 
 
 def ranks_of(values: Sequence[Any], place: Place, key: str) -> IdArray:
@@ -245,6 +255,15 @@ def ranks_of(values: Sequence[Any], place: Place, key: str) -> IdArray:
             raise place.error(f"{key}[{index}] is {value!r}", remedy)
         ranks.append(value)
     return np.asarray(ranks, np.int32)
+
+
+def quick_alternatives(
+    ids: Sequence[Any], logprobs: Sequence[Any], targets: IdArray
+) -> QuickLists | None:
+    """Lists of alternatives as two lists for each of ``targets``; None where one of
+    them needs a closer look.
+    """
+    return quick_lists(ids, logprobs, targets, _SLACK, MINUS_INFINITY)
 
 
 def alternatives(rows: Sequence[Row]) -> tuple[IdArray, FloatArray]:

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from logdrift.core.errors import InputError, Place
-from logdrift.core.session.files import JsonObject, open_regular, parse_json
+from logdrift.core.session.files import JsonObject, open_regular
 from logdrift.core.session.importers.bad_lines import BadLines
 from logdrift.core.session.importers.binary import refuse_binary
+from logdrift.core.session.importers.json_library import parse_line
 from logdrift.core.session.importers.place import in_file, list_item, on_line
 from logdrift.core.session.importers.records import ImportContext, Record
 
@@ -113,7 +114,7 @@ def _is_one_document(file: BinaryIO) -> bool:
 
 def _is_value(text: bytes) -> bool:
     try:
-        parse_json(text)
+        parse_line(text)
     except ValueError:
         return False
     return True
@@ -135,7 +136,7 @@ def _payload(line: bytes) -> bytes:
 
 def _parsed(text: bytes, place: Place) -> Any:
     try:
-        return parse_json(text)
+        return parse_line(text)
     except ValueError as error:
         raise NotJson(
             f"is not JSON: {error}",

@@ -26,6 +26,7 @@ from logdrift.core.session.importers.columns import (
     ids_of,
     length_of,
     logprobs_of,
+    quick_alternatives,
     ranks_of,
     scores_of,
     spread,
@@ -274,6 +275,14 @@ class _CaptureLine:
             raise self.place.error(reason, "give both")
         ids = self.column(body, "top_ids")
         logprobs = self.column(body, "top_logprobs")
+        quick = quick_alternatives(ids, logprobs, self.line.ids)
+        if quick is not None:
+            self.notes.count(_MERGED % self.name, quick.merged)
+            return replace(
+                scores,
+                top_ids=quick.top_ids,
+                top_logprobs=quick.top_logprobs,
+            )
         rows = []
         for index, row_ids in enumerate(ids):
             row_logprobs = logprobs[index]

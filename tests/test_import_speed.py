@@ -1,0 +1,168 @@
+"""What makes imports fast changes nothing: arrays say what a look at each entry says, and
+orjson what the standard library says.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from logdrift.core.errors import InputError
+from logdrift.core.session.files import parse_json
+from logdrift.core.session.importers import arrays, columns, json_library
+from logdrift.core.session.importers.bad_lines import BadLines
+from logdrift.core.session.importers.documents import read_lines
+from logdrift.core.session.importers.jsonl import read
+from logdrift.core.session.importers.records import ImportContext
+from logdrift.core.session.scores import COLUMNS
+
+LOGPROBS = st.one_of(
+    st.floats(-20, 0),
+    st.integers(-12000, 0),
+    st.sampled_from([0.0, -0.0, -1.0, -2.0, -9999.0, 0.0005, -1e300, -(10**30)]),
+)
+ODD = st.sampled_from([None, float("nan"), "NaN", "-inf", "x", True, 0.5, [], {}])
+IDS = st.integers(0, 9)
+ODD_IDS = st.sampled_from([None, -1, 2**31, 2**70, 1.0, True, "5"])
+
+
+def mostly(usual: st.SearchStrategy[Any], odd: st.SearchStrategy[Any]) -> Any:
+    """Lists hold odd entries, or none: both ways are taken."""
+    return st.one_of(usual, usual, usual, usual, st.one_of(usual, odd))
+
+
+@st.composite
+def drawn_lines(draw: st.DrawFn) -> dict[str, Any]:
+    count = draw(st.integers(1, 4))
+    has_odd = draw(st.booleans())
+    logprobs = mostly(LOGPROBS, ODD) if has_odd else LOGPROBS
+    ids = mostly(IDS, ODD_IDS) if has_odd else IDS
+    top_ids, top_logprobs = [], []
+    for _ in range(count):
+        length = draw(st.integers(0, 4))
+        several = draw(st.booleans())
+        if several:
+            top_ids.append(draw(st.lists(ids, min_size=length, max_size=length)))
+        else:
+            top_ids.append(draw(st.permutations(range(10)))[:length])
+        numbers = draw(st.lists(logprobs, min_size=length, max_size=length))
+        top_logprobs.append(numbers)
+        if draw(st.integers(0, 9)) == 0:
+            top_ids[-1] = None
+            top_logprobs[-1] = None
+    one_each = st.lists(logprobs, min_size=count, max_size=count)
+    body: dict[str, Any] = {
+        "logprobs": draw(one_each),
+        "top_ids": top_ids,
+        "top_logprobs": top_logprobs,
+    }
+    if draw(st.booleans()):
+        body["entropy"] = [
+            abs(x) if isinstance(x, float) else x for x in draw(one_each)
+        ]
+    return {
+        "token_ids": draw(st.lists(IDS, min_size=count, max_size=count)),
+        "prompt_length": draw(st.integers(0, count)),
+        "captures": {"a": body},
+    }
+
+
+def outcome(path: Path) -> list[Any]:
+    """All that a line gives, or its error."""
+    context = ImportContext()
+    try:
+        (record,) = read(path, context)
+    except InputError as error:
+        return [str(error)]
+    scores = record.captures["a"]
+    found: list[Any] = [record.token_ids, context.sentences()]
+    for name in COLUMNS:
+        found.append(getattr(scores, name))
+    return found
+
+
+@given(line=drawn_lines())
+@settings(max_examples=400, deadline=None)
+def test_arrays_say_what_a_look_at_each_entry_says(
+    line: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "line.jsonl"
+    path.write_text(json.dumps(line) + "\n")
+    quick = outcome(path)
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("quick_ids", "quick_numbers", "quick_lists"):
+            patch.setattr(columns, name, lambda *_: None)
+        slow = outcome(path)
+    assert len(quick) == len(slow)
+    for ours, theirs in zip(quick, slow, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+        if isinstance(theirs, np.ndarray):
+            assert ours.dtype == theirs.dtype and ours.shape == theirs.shape
+
+
+def test_plain_lists_take_the_quick_way() -> None:
+    ids = [[5, 6, 7], None, [], [9, 5]]
+    logprobs = [[-1, -2.0, -3.0], None, [], [-2.0, -1.0]]
+    targets = np.array([5, 6, 7, 8], np.int32)
+    quick = arrays.quick_lists(ids, logprobs, targets, 0.0, -9999.0)
+    assert quick is not None
+    assert quick.top_ids.tolist() == [[5, 6, 7], [-1] * 3, [-1] * 3, [5, 9, -1]]
+
+
+LINES = [
+    b'{"a": [1, 2.5, -3e-2], "b": {"c": [{"d": null}]}}',
+    b'{"a": "x:y", "b": ["c:", ":"]}',
+    b'\xef\xbb\xbf{"a": 1}',
+    b'{"a": NaN, "b": -Infinity}',
+    b'{"a": "\\ud800"}',
+    b'{"a": 1, "b" : 2}',
+    b"[1, 2]",
+    b"[]",
+]
+REFUSED = [
+    b'{"a": 1, "a": 2}',
+    b'{"a": {"b": 1, "b" : 1}}',
+    b'{"a": [[{"b": 1, "b": 2}]]}',
+    b'{"a": [0, {"b": 1, "b": 2}]}',
+    b'{"a": 1, "a": "::"}',
+    b'{"a": 1',
+    b'{"a": "\xff"}',
+    b'{"a": 01}',
+    b"[" * 5000,
+]
+
+
+@pytest.fixture(params=[json, orjson], ids=["json", "orjson"])
+def library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
+    module: ModuleType = request.param
+    monkeypatch.setattr(json_library, "library", lambda: module)
+    return module
+
+
+@pytest.mark.parametrize("text", LINES)
+@pytest.mark.usefixtures("library")
+def test_both_libraries_read_the_same(text: bytes) -> None:
+    np.testing.assert_equal(json_library.parse_line(text), parse_json(text))
+
+
+@pytest.mark.parametrize("text", REFUSED)
+@pytest.mark.usefixtures("library")
+def test_both_libraries_refuse_the_same(text: bytes, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r".") as wanted:
+        parse_json(text + b"\n")
+    path = tmp_path / "dump.jsonl"
+    path.write_bytes(b'{"a": 1}\n' + text + b"\n")
+    lines = read_lines(path, BadLines())
+    next(lines)
+    with pytest.raises(InputError) as caught:
+        next(lines)
+    assert caught.value.reason == f"is not JSON: {wanted.value}"
+    assert caught.value.line == 2
