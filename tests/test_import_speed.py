@@ -65,9 +65,8 @@ def drawn_lines(draw: st.DrawFn) -> dict[str, Any]:
         "top_logprobs": top_logprobs,
     }
     if draw(st.booleans()):
-        body["entropy"] = [
-            abs(x) if isinstance(x, float) else x for x in draw(one_each)
-        ]
+        numbers = draw(one_each)
+        body["entropy"] = [min(-x, 50.0) if type(x) is float else x for x in numbers]
     return {
         "token_ids": draw(st.lists(IDS, min_size=count, max_size=count)),
         "prompt_length": draw(st.integers(0, count)),

@@ -12,6 +12,7 @@ from logdrift.core.errors import InputError, Place
 from logdrift.core.session.files import JsonObject, open_regular
 from logdrift.core.session.importers.bad_lines import BadLines
 from logdrift.core.session.importers.binary import refuse_binary
+from logdrift.core.session.importers.compressed import is_zstd, lines_of
 from logdrift.core.session.importers.json_library import parse_line
 from logdrift.core.session.importers.place import in_file, list_item, on_line
 from logdrift.core.session.importers.records import ImportContext, Record
@@ -31,26 +32,45 @@ _DATA = b"data:"
 
 
 class NotJson(InputError):
-    """A file or line that is no JSON at all."""
+    """A file or line that is no JSON at all; ``at_end``: the last line, without an
+    end.
+    """
+
+    at_end = False
 
 
-def read_lines(path: Path, bad: BadLines) -> Iterator[Document]:
+def read_lines(path: Path, bad: BadLines, torn_end: bool = False) -> Iterator[Document]:
     """Place and object of each line of a JSONL file that is not blank. Raises
     InputError naming the line, unless ``bad`` lines are left out.
+
+    The file may be compressed with zstd. Where ``torn_end`` is True a last line that
+    was not written to its end raises NotJson even so.
     """
-    refuse_binary(path)
+    if not is_zstd(path):
+        refuse_binary(path)
     try:
-        descriptor = open_regular(path)
-        with open(descriptor, "rb") as file:
-            for number, line in enumerate(file, 1):
-                if not line.strip():
-                    continue
-                place = on_line(path, number)
-                with bad.left_out():
-                    data = _parsed(line, place)
-                    yield place, object_of(data, place)
+        for number, line in enumerate(lines_of(path), 1):
+            if not line.strip():
+                continue
+            place = on_line(path, number)
+            if torn_end and not line.endswith(b"\n"):
+                yield _last_line(line, place)
+                return
+            with bad.left_out():
+                data = _parsed(line, place)
+                yield place, object_of(data, place)
     except OSError as error:
         raise in_file(path).error(f"cannot be read: {error.strerror}") from None
+
+
+def _last_line(line: bytes, place: Place) -> Document:
+    """A line that may be torn."""
+    try:
+        data = _parsed(line, place)
+    except NotJson as error:
+        error.at_end = True
+        raise
+    return place, object_of(data, place)
 
 
 def documents(path: Path, bad: BadLines | None = None) -> Iterator[Document]:

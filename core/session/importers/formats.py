@@ -75,6 +75,13 @@ FORMATS: tuple[Format, ...] = (
         f"{_HERE}.megatron",
     ),
     Format(
+        "prime-rl",
+        "prime-rl traces",
+        "the trace stream of prime-rl with its annotations (a run's folder, its traces,"
+        " or a chunk), and the token exports of older releases",
+        f"{_HERE}.prime_rl",
+    ),
+    Format(
         "jsonl",
         "JSONL",
         "one sequence a line, with any number of captures",
@@ -85,12 +92,6 @@ FORMATS: tuple[Format, ...] = (
         "NeMo-RL logs",
         "what NeMo-RL logs of each step, train_data_stepN.jsonl",
         f"{_HERE}.nemo_rl",
-    ),
-    Format(
-        "prime-rl",
-        "prime-rl exports",
-        "token exports of prime-rl: rank_R.jsonl, or a step_N folder of them",
-        f"{_HERE}.prime_rl",
     ),
     Format(
         "openai",

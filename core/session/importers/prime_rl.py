@@ -1,5 +1,5 @@
-"""Format ``prime-rl``: the token exports of prime-rl's trainer,
-``token_exports/step_N/rank_R.jsonl``, schema 1.
+"""Format ``prime-rl``: the trace stream of prime-rl (`prime_rl_traces`), and before it
+the token exports of its trainer, ``token_exports/step_N/rank_R.jsonl``, schema 1.
 
 Entry i of ``inference_logprobs`` and ``trainer_logprobs`` scores token i, as here.
 prime-rl has filled in a number where ``loss_mask`` is false (0.0 for the engine) and at
@@ -16,11 +16,21 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from logdrift.core.errors import Place
+from logdrift.core.errors import InputError, Place
 from logdrift.core.session.files import JsonObject
 from logdrift.core.session.importers.columns import entropy_of, ids_of, scores_of
 from logdrift.core.session.importers.documents import records_of_lines
-from logdrift.core.session.importers.job import ImportJob, session_of_lines
+from logdrift.core.session.importers.job import (
+    ImportJob,
+    session_of_lines,
+    session_of_records,
+)
+from logdrift.core.session.importers.prime_rl_traces import (
+    ENGINE,
+    TRAINER,
+    records_of,
+    traces_at,
+)
 from logdrift.core.session.importers.records import (
     CaptureSource,
     ImportContext,
@@ -31,18 +41,39 @@ from logdrift.core.session.scores import Scores
 
 Flags = npt.NDArray[np.bool_]
 SCHEMA = 1
-TRAINER = "trainer/prefill"
-ENGINE = "inference/recorded"
 
 
 def guess(start: Start) -> bool:
-    """Lines with the version of a schema."""
-    return start.has("schema_version")
+    """A trace stream, or lines with the version of a schema."""
+    return _has_traces(start) or start.has("schema_version")
 
 
 def run(job: ImportJob) -> tuple[str, ...]:
-    """Make the session of all exports."""
-    return session_of_lines(job, read)
+    """Make the session of all exports, or of all runs' traces."""
+    starts = [Start(Path(file)) for file in job.files]
+    have_traces = [_has_traces(start) for start in starts]
+    if not any(have_traces):
+        return session_of_lines(job, read)
+    if not all(have_traces):
+        raise InputError(
+            "some files are traces, some token exports",
+            remedy="import each as a session of its own",
+        )
+    context = job.context()
+    return session_of_records(job, _traces(job, context), context)
+
+
+def _has_traces(start: Start) -> bool:
+    if start.path.is_dir():
+        return traces_at(start.path) is not None
+    return start.has("traces")
+
+
+def _traces(job: ImportJob, context: ImportContext) -> Iterator[Record]:
+    for file in job.files:
+        traces = traces_at(Path(file))
+        if traces is not None:
+            yield from records_of(traces, context, job.out)
 
 
 def read(path: Path, context: ImportContext) -> Iterator[Record]:

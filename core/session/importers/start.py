@@ -10,7 +10,14 @@ from pathlib import Path
 from logdrift.core.errors import InputError
 from logdrift.core.session.files import JsonObject
 from logdrift.core.session.importers.answers import kind_of, unwrapped, wraps
-from logdrift.core.session.importers.documents import Document, NotJson, documents
+from logdrift.core.session.importers.bad_lines import BadLines
+from logdrift.core.session.importers.compressed import is_zstd
+from logdrift.core.session.importers.documents import (
+    Document,
+    NotJson,
+    documents,
+    read_lines,
+)
 from logdrift.core.session.importers.notes import Notes
 from logdrift.core.session.importers.place import in_file
 from logdrift.core.session.layout import MANIFEST
@@ -37,8 +44,11 @@ class Start:
         """
         file = exported_files(self.path)[0]
         nothing: Document = (in_file(self.path), {})
+        objects = documents(file)
+        if is_zstd(file):
+            objects = read_lines(file, BadLines())
         try:
-            return next(documents(file), nothing)
+            return next(objects, nothing)
         except NotJson:
             return nothing
 

@@ -1,0 +1,347 @@
+"""prime-rl's trace stream, which since its pull request 3444 (August 2026) takes the
+place of token exports.
+
+    traces/stream/00000.jsonl.zst                       sealed: episodes, one a line
+    traces/stream/00001.jsonl                           the live chunk, plain
+    traces/annotations/PRODUCER/00000.jsonl             what was learnt later
+
+An episode has traces, a trace a tree of messages (``nodes``): the ids of all messages
+from the root to a leaf are a sequence, called a branch. A node has a log-probability
+for each true entry of its ``mask``, and none elsewhere. An annotation has lists over
+all tokens of a branch, null where nothing is known; the newest wins. A line that is
+torn ends the stream: its writer died in the middle of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from logdrift.core.errors import Place
+from logdrift.core.session.files import JsonObject
+from logdrift.core.session.importers.columns import ids_of, scores_of
+from logdrift.core.session.importers.documents import Document, NotJson, read_lines
+from logdrift.core.session.importers.place import list_item
+from logdrift.core.session.importers.prime_rl_annotations import Annotations
+from logdrift.core.session.importers.records import (
+    CaptureSource,
+    ImportContext,
+    Record,
+)
+from logdrift.core.session.importers.rounding import Rounding
+from logdrift.core.session.message_roles import role_code
+from logdrift.core.session.scores import FlagArray, Scores
+
+TRAINER = "trainer/prefill"
+ENGINE = "inference/recorded"
+_FOLDERS = ("", "traces", "monitors/file/traces", "file/traces")
+"""Where the folder of traces may be below one that is given."""
+_CUT = (
+    "max_turns",
+    "max_input_tokens",
+    "max_output_tokens",
+    "max_total_tokens",
+    "compaction_failed",
+)
+"""Reasons to stop by which verifiers calls a trace truncated."""
+_TORN = "%s ends within a line, which is left out: its writer was interrupted"
+_NO_IDS = "{n} {branch has|branches have} no token ids: left out"
+_SHARED = (
+    "{n} {trace has|traces have} several branches: what they share is in each of their"
+    " sequences"
+)
+_NO_TRAINER = (
+    "{n} {sequence has|sequences have} no annotation of the trainer: not scored by it"
+)
+_UNREAD = "{n} {trace has|traces have} rewards: not kept"
+
+
+class Traces(NamedTuple):
+    """The files of a run: chunks of episodes, and of annotations by producer."""
+
+    stream: Sequence[Path]
+    annotations: Sequence[Sequence[Path]]
+
+
+def traces_at(path: Path) -> Traces | None:
+    """The files of traces that a folder (of a run, of its traces, or their ``stream``)
+    or a chunk stands for; None where it is none of these.
+    """
+    if not path.is_dir():
+        traces = path.parent
+        if traces.name == "stream":
+            traces = traces.parent
+        return Traces([path], _annotations(traces))
+    if path.name == "stream" and _chunks(path):
+        return Traces(_chunks(path), _annotations(path.parent))
+    for name in _FOLDERS:
+        folder = path / name
+        stream = _chunks(folder / "stream")
+        if stream:
+            return Traces(stream, _annotations(folder))
+    return None
+
+
+def _chunks(stem: Path) -> Sequence[Path]:
+    """The chunks of a stream in their order, plain ones before their sealed copies: a
+    folder, or one file of that name as early releases wrote.
+    """
+    alone = stem.with_name(f"{stem.name}.jsonl")
+    if alone.is_file():
+        return [alone]
+    chunks: dict[int, Path] = {}
+    for path in sorted(stem.glob("*.jsonl*")):
+        number, _, ending = path.name.partition(".")
+        is_chunk = number.isdecimal() and ending in ("jsonl", "jsonl.zst")
+        if is_chunk:
+            chunks.setdefault(int(number), path)
+    return [chunks[number] for number in sorted(chunks)]
+
+
+def _annotations(traces: Path) -> Sequence[Sequence[Path]]:
+    folder = traces / "annotations"
+    producers = set()
+    for path in folder.glob("*"):
+        if path.is_dir() or path.suffix == ".jsonl":
+            producers.add(path.name.removesuffix(".jsonl"))
+    streams = [_chunks(folder / producer) for producer in sorted(producers)]
+    return [stream for stream in streams if stream]
+
+
+def records_of(traces: Traces, context: ImportContext, out: Path) -> Iterator[Record]:
+    """The branches of all episodes; annotations wait on disk beside ``out``. Raises
+    InputError naming the line.
+    """
+    context.sources[ENGINE] = CaptureSource(engine="vllm", role="rollout")
+    reader = _TraceReader(context, Annotations(out), Rounding(), Rounding())
+    for stream in traces.annotations:
+        for place, data in _lines(stream, context):
+            with context.one_line():
+                reader.annotations.add(place, data)
+    if reader.annotations:
+        context.sources[TRAINER] = CaptureSource(engine="prime-rl", role="trainer")
+    for place, data in _lines(traces.stream, context):
+        records: list[Record] = []
+        with context.one_line():
+            records += reader.records(place, data)
+        yield from records
+    reader.engine.tell(ENGINE, context.notes)
+    reader.trainer.tell(TRAINER, context.notes)
+
+
+def _lines(chunks: Sequence[Path], context: ImportContext) -> Iterator[Document]:
+    """The lines of a stream. A torn one at its end is noted; elsewhere it is damage."""
+    for chunk in chunks:
+        is_last = chunk == chunks[-1]
+        try:
+            yield from read_lines(chunk, context.bad, torn_end=is_last)
+        except NotJson as error:
+            if not error.at_end:
+                raise
+            context.notes.count(_TORN % chunk.name)
+
+
+@dataclass(frozen=True, slots=True)
+class _TraceReader:
+    """Makes records of episodes; the numbers of both sides are looked at for
+    rounding.
+    """
+
+    context: ImportContext
+    annotations: Annotations
+    engine: Rounding
+    trainer: Rounding
+
+    def records(self, place: Place, episode: JsonObject) -> Iterator[Record]:
+        """The branches of one episode. Raises InputError."""
+        traces = episode.get("traces")
+        if not isinstance(traces, list):
+            raise place.error("traces is missing", "give prime-rl's traces/stream")
+        for index, trace in enumerate(traces):
+            there = list_item(place.part("traces"), index)
+            if not isinstance(trace, dict):
+                raise there.error("is not an object")
+            yield from self._branches(there, trace)
+
+    def _branches(self, place: Place, trace: JsonObject) -> Iterator[Record]:
+        nodes = _nodes(trace, place)
+        branches = _branch_paths(nodes)
+        if len(branches) > 1:
+            self.context.notes.count(_SHARED)
+        if trace.get("rewards"):
+            self.context.notes.count(_UNREAD)
+        for index, branch in enumerate(branches):
+            there = place
+            if len(branches) > 1:
+                there = list_item(place.part("branch"), index)
+            joined = _joined([nodes[node] for node in branch], there)
+            if joined.ids:
+                yield self._record(there, trace, joined, index)
+            else:
+                self.context.notes.count(_NO_IDS)
+
+    def _record(
+        self, place: Place, trace: JsonObject, joined: _Branch, index: int
+    ) -> Record:
+        ids = ids_of(joined.ids, place)
+        trained = np.asarray(joined.mask, np.uint8)
+        prompt = len(ids)
+        if trained.any():
+            prompt = int(np.argmax(trained))
+        mask = trained.copy()
+        mask[:prompt] = 1
+        self.engine.see(joined.logprobs)
+        is_first_scored = bool(trained[0])
+        engine = scores_of(joined.logprobs, place, "logprobs", first=is_first_scored)
+        captures = {ENGINE: engine}
+        if self.annotations:
+            captures[TRAINER] = self._trainer(place, trace, index, len(ids))
+        return Record(
+            place=place,
+            token_ids=ids,
+            prompt_length=prompt,
+            captures=captures,
+            mask=mask,
+            roles=joined.roles,
+            finish=_finish(trace),
+        )
+
+    def _trainer(
+        self, place: Place, trace: JsonObject, index: int, tokens: int
+    ) -> Scores:
+        annotation = self.annotations.of(trace.get("id"), index)
+        if annotation is None:
+            self.context.notes.count(_NO_TRAINER)
+            return scores_of([None] * tokens, place, "trainer_logprobs")
+        if len(annotation.logprobs) > tokens:
+            raise place.error(
+                f"trainer_logprobs of its annotation has {len(annotation.logprobs)}"
+                f" entries, the branch {tokens} tokens"
+            )
+        self.trainer.see(annotation.logprobs)
+        return annotation.scores(tokens, place)
+
+
+class _Branch(NamedTuple):
+    """The nodes of a branch one after the other: ids, whether each was sampled and is
+    trained on, its log-probability or None, and whose message it is.
+    """
+
+    ids: list[Any]
+    mask: list[bool]
+    logprobs: list[Any]
+    roles: FlagArray
+
+
+def _nodes(trace: JsonObject, place: Place) -> Sequence[Mapping[str, Any]]:
+    nodes = trace.get("nodes")
+    if not isinstance(nodes, list):
+        raise place.error("nodes is missing")
+    for index, node in enumerate(nodes):
+        if not isinstance(node, dict):
+            raise list_item(place.part("nodes"), index).error("is not an object")
+        parent: Any = node.get("parent")
+        is_known = parent is None or (type(parent) is int and 0 <= parent < index)
+        if not is_known:
+            raise list_item(place.part("nodes"), index).error(
+                f"parent is {parent!r}", "give the number of an earlier node, or null"
+            )
+    return nodes
+
+
+def _branch_paths(nodes: Sequence[Mapping[str, Any]]) -> list[list[int]]:
+    """The nodes from the root to each leaf, in the order of the leaves."""
+    parents = {node.get("parent") for node in nodes}
+    branches = []
+    for leaf in range(len(nodes)):
+        if leaf in parents:
+            continue
+        path = []
+        node: int | None = leaf
+        while node is not None:
+            path.append(node)
+            node = nodes[node].get("parent")
+        path.reverse()
+        branches.append(path)
+    return branches
+
+
+def _joined(nodes: Sequence[Mapping[str, Any]], place: Place) -> _Branch:
+    """Raises InputError."""
+    ids: list[Any] = []
+    mask: list[bool] = []
+    logprobs: list[Any] = []
+    roles: list[int] = []
+    for node in nodes:
+        of_node = _list(node, "token_ids", place)
+        flags = _mask(node, len(of_node), place)
+        ids += of_node
+        mask += flags
+        logprobs += _logprobs(node, flags, place)
+        roles += [_role(node)] * len(of_node)
+    return _Branch(ids, mask, logprobs, np.asarray(roles, np.uint8))
+
+
+def _list(node: JsonObject, key: str, place: Place) -> list[Any]:
+    """A list of a node; empty where it is left out."""
+    values = node.get(key)
+    if values is None:
+        return []
+    if not isinstance(values, list):
+        raise place.error(f"{key} of a node is not a list")
+    return values
+
+
+def _mask(node: JsonObject, tokens: int, place: Place) -> list[bool]:
+    mask = _list(node, "mask", place)
+    if not mask:
+        return [False] * tokens
+    if len(mask) != tokens:
+        raise place.error(
+            f"mask of a node has {len(mask)} entries, its token_ids {tokens}"
+        )
+    if not all(isinstance(flag, bool) for flag in mask):
+        raise place.error("mask of a node holds something else than true and false")
+    return mask
+
+
+def _logprobs(node: JsonObject, flags: Sequence[bool], place: Place) -> list[Any]:
+    """One entry a token: None where nothing was sampled, or nothing is known."""
+    given = _list(node, "logprobs", place)
+    sampled = sum(flags)
+    if not given:
+        return [None] * len(flags)
+    if len(given) != sampled:
+        raise place.error(
+            f"logprobs of a node has {len(given)} entries, its mask {sampled} that are"
+            " true"
+        )
+    values = iter(given)
+    return [next(values) if flag else None for flag in flags]
+
+
+def _role(node: JsonObject) -> int:
+    message = node.get("message")
+    role: Any = None
+    if isinstance(message, dict):
+        role = message.get("role")
+    if not isinstance(role, str):
+        return role_code(None)
+    return role_code(role)
+
+
+def _finish(trace: JsonObject) -> str:
+    """How the last answer ended."""
+    if trace.get("stop_condition") in _CUT:
+        return "length"
+    calls: Any = trace.get("calls") or []
+    reason: Any = None
+    if isinstance(calls, list) and calls and isinstance(calls[-1], dict):
+        reason = calls[-1].get("finish_reason")
+    if reason in ("stop", "length"):
+        return str(reason)
+    return "unknown"
