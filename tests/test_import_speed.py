@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from logdrift.core.errors import InputError
 from logdrift.core.session.files import parse_json
-from logdrift.core.session.importers import arrays, columns, json_library
+from logdrift.core.session.importers import columns, json_library, jsonl
 from logdrift.core.session.importers.bad_lines import BadLines
 from logdrift.core.session.importers.documents import read_lines
 from logdrift.core.session.importers.jsonl import read
@@ -97,23 +97,15 @@ def test_arrays_say_what_a_look_at_each_entry_says(
     path.write_text(json.dumps(line) + "\n")
     quick = outcome(path)
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("quick_ids", "quick_numbers", "quick_lists"):
-            patch.setattr(columns, name, lambda *_: None)
+        for module in (columns, jsonl):
+            patch.setattr(module, "quick_ids", lambda _: None)
+        patch.setattr(columns, "quick_numbers", lambda _: None)
         slow = outcome(path)
     assert len(quick) == len(slow)
     for ours, theirs in zip(quick, slow, strict=True):
         np.testing.assert_array_equal(ours, theirs)
         if isinstance(theirs, np.ndarray):
             assert ours.dtype == theirs.dtype and ours.shape == theirs.shape
-
-
-def test_plain_lists_take_the_quick_way() -> None:
-    ids = [[5, 6, 7], None, [], [9, 5]]
-    logprobs = [[-1, -2.0, -3.0], None, [], [-2.0, -1.0]]
-    targets = np.array([5, 6, 7, 8], np.int32)
-    quick = arrays.quick_lists(ids, logprobs, targets, 0.0, -9999.0)
-    assert quick is not None
-    assert quick.top_ids.tolist() == [[5, 6, 7], [-1] * 3, [-1] * 3, [5, 9, -1]]
 
 
 LINES = [

@@ -258,13 +258,13 @@ def test_annotations_are_kept_on_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept = []
-    stored = prime_rl_annotations._Stored
+    stored = prime_rl_annotations._StoredLists
 
     def watched(**fields: Any) -> Any:
         kept.append(fields)
         return stored(**fields)
 
-    monkeypatch.setattr(prime_rl_annotations, "_Stored", watched)
+    monkeypatch.setattr(prime_rl_annotations, "_StoredLists", watched)
     run = run_folder(tmp_path / "run", WHOLE, WHOLE_TRAINER)
     imported(run, tmp_path / "out")
     assert len(kept) == len(WHOLE_TRAINER)

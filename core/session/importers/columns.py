@@ -16,9 +16,7 @@ import numpy.typing as npt
 from logdrift.core.errors import Place
 from logdrift.core.session.importers.arrays import (
     LARGEST_ID,
-    QuickLists,
     quick_ids,
-    quick_lists,
     quick_numbers,
 )
 from logdrift.core.session.scores import FlagArray, FloatArray, IdArray, Scores
@@ -255,15 +253,6 @@ def ranks_of(values: Sequence[Any], place: Place, key: str) -> IdArray:
             raise place.error(f"{key}[{index}] is {value!r}", remedy)
         ranks.append(value)
     return np.asarray(ranks, np.int32)
-
-
-def quick_alternatives(
-    ids: Sequence[Any], logprobs: Sequence[Any], targets: IdArray
-) -> QuickLists | None:
-    """Lists of alternatives as two lists for each of ``targets``; None where one of
-    them needs a closer look.
-    """
-    return quick_lists(ids, logprobs, targets, _SLACK, MINUS_INFINITY)
 
 
 def alternatives(rows: Sequence[Row]) -> tuple[IdArray, FloatArray]:

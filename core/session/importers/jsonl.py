@@ -9,8 +9,9 @@ docs/import.md has all keys.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +20,12 @@ import numpy as np
 from logdrift.core import told
 from logdrift.core.errors import InputError, Place
 from logdrift.core.session.files import JsonObject
+from logdrift.core.session.importers.arrays import quick_ids
 from logdrift.core.session.importers.columns import (
-    Row,
-    alternatives,
     entropy_of,
     ids_of,
     length_of,
     logprobs_of,
-    quick_alternatives,
     ranks_of,
     scores_of,
     spread,
@@ -39,7 +38,7 @@ from logdrift.core.session.importers.exact_lines import (
 )
 from logdrift.core.session.importers.foreign import LINE_KEYS, refuse_line
 from logdrift.core.session.importers.job import ImportJob, session_of_lines
-from logdrift.core.session.importers.lists import most_likely
+from logdrift.core.session.importers.likely import ListedIds, likely_table
 from logdrift.core.session.importers.notes import Notes
 from logdrift.core.session.importers.place import under_key
 from logdrift.core.session.importers.records import (
@@ -275,52 +274,81 @@ class _CaptureLine:
             raise self.place.error(reason, "give both")
         ids = self.column(body, "top_ids")
         logprobs = self.column(body, "top_logprobs")
-        quick = quick_alternatives(ids, logprobs, self.line.ids)
-        if quick is not None:
-            self.notes.count(_MERGED % self.name, quick.merged)
-            return replace(
-                scores,
-                top_ids=quick.top_ids,
-                top_logprobs=quick.top_logprobs,
-            )
-        rows = []
-        for index, row_ids in enumerate(ids):
-            row_logprobs = logprobs[index]
-            row = self._row(index, row_ids, row_logprobs)
-            rows.append(row)
-        top_ids, top_logprobs = alternatives(rows)
-        return replace(scores, top_ids=top_ids, top_logprobs=top_logprobs)
+        listed = self._listed(ids, logprobs)
+        table = likely_table(listed)
+        self.notes.count(_MERGED % self.name, table.merged)
+        return replace(scores, top_ids=table.ids, top_logprobs=table.logprobs)
 
-    def _row(self, index: int, ids: Any, logprobs: Any) -> Row:
-        """The alternatives of one token, each id once."""
-        place = self.place
-        key = f"{self.key}.top_ids[{index}]"
-        if ids is None and logprobs is None:
-            return []
-        if not _are_beside(ids, logprobs):
-            raise place.error(
-                f"{key} and the log-probabilities beside it are not lists of one length"
-            )
-        if not ids:
-            return []
-        values = logprobs_of(logprobs, place, key, first=True).tolist()
-        token_ids = ids_of(ids, place, key).tolist()
-        pairs = zip(token_ids, values, strict=True)
-        row = list(pairs)
-        target = int(self.line.ids[index])
-        kept = most_likely(row, target, place, key)
-        if len(kept) < len(row):
-            self.notes.count(_MERGED % self.name)
-        return kept
+    def _listed(self, ids: Sequence[Any], logprobs: Sequence[Any]) -> ListedIds:
+        """The alternatives of all tokens. Raises InputError."""
+        counts = _counts(ids, logprobs)
+        if counts is None:
+            raise self._not_beside(ids, logprobs)
+        tokens = len(counts)
+        return ListedIds(
+            counts=counts,
+            ids=self._listed_ids(ids),
+            logprobs=self._listed_logprobs(logprobs),
+            targets=self.line.ids,
+            sure=np.zeros(tokens, np.bool_),
+            place=self.place,
+            name=self._list_key,
+        )
+
+    def _not_beside(self, ids: Sequence[Any], logprobs: Sequence[Any]) -> InputError:
+        """What to say of the first list that has no other of its length beside it."""
+        beside = zip(ids, logprobs, strict=True)
+        apart = [_counts([a], [b]) is None for a, b in beside]
+        key = self._list_key(apart.index(True))
+        return self.place.error(
+            f"{key} and the log-probabilities beside it are not lists of one length"
+        )
+
+    def _list_key(self, index: int) -> str:
+        """What messages call the list of a token."""
+        return f"{self.key}.top_ids[{index}]"
+
+    def _listed_ids(self, rows: Sequence[Any]) -> IdArray:
+        """The ids of all lists, one behind the other."""
+        ids = quick_ids(_flat(rows))
+        if ids is not None:
+            return ids
+        checked = [np.empty(0, np.int32)]
+        for index, row in enumerate(rows):
+            if row:
+                of_row = ids_of(row, self.place, self._list_key(index))
+                checked.append(of_row)
+        return np.concatenate(checked)
+
+    def _listed_logprobs(self, rows: Sequence[Any]) -> FloatArray:
+        """The log-probabilities of all lists, one behind the other."""
+        flat = _flat(rows)
+        try:
+            return logprobs_of(flat, self.place, self.key, first=True)
+        except InputError:
+            # Once more, so that the error says of which token the list is.
+            for index, row in enumerate(rows):
+                key = self._list_key(index)
+                logprobs_of(row or (), self.place, key, first=True)
+            raise
 
 
-def _are_beside(ids: Any, logprobs: Any) -> bool:
-    """Both are lists of one length."""
-    if not isinstance(ids, list):
-        return False
-    if not isinstance(logprobs, list):
-        return False
-    return len(ids) == len(logprobs)
+def _flat(rows: Sequence[Any]) -> list[Any]:
+    lists = filter(None, rows)
+    return list(chain.from_iterable(lists))
+
+
+def _counts(ids: Sequence[Any], logprobs: Sequence[Any]) -> list[int] | None:
+    """The entries of each list, 0 for None; None where two lists that should stand
+    beside each other do not.
+    """
+    kinds = list(map(type, ids))
+    if not set(kinds) <= {list, type(None)} or kinds != list(map(type, logprobs)):
+        return None
+    counts = [len(row or ()) for row in ids]
+    if counts != [len(row or ()) for row in logprobs]:
+        return None
+    return counts
 
 
 def _source(body: JsonObject, place: Place) -> CaptureSource:

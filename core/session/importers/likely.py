@@ -32,7 +32,7 @@ class ListedIds:
     """
 
     counts: Sequence[int]
-    ids: Sequence[int]
+    ids: Sequence[int] | IdArray
     logprobs: FloatArray
     targets: IdArray
     sure: Flags
@@ -100,9 +100,13 @@ class _Lists:
         shape = (len(counts), width)
         is_listed = np.arange(width) < counts[:, None]
         ids = np.full(shape, -1, np.int32)
-        ids[is_listed] = listed.ids
         logprobs = np.full(shape, np.nan, np.float32)
-        logprobs[is_listed] = listed.logprobs
+        if is_listed.all():
+            ids[:] = np.reshape(listed.ids, shape)
+            logprobs[:] = np.reshape(listed.logprobs, shape)
+        else:
+            ids[is_listed] = listed.ids
+            logprobs[is_listed] = listed.logprobs
         return cls(listed, counts, ids, logprobs, is_listed)
 
     def rows_with_an_id_twice(self) -> Flags:
@@ -130,6 +134,15 @@ class _Lists:
         are_several = self.counts >= 2
         flags: Flags = is_target & are_several & falls.all(axis=1) & (first < least)
         return flags
+
+    def rows_out_of_order(self) -> Flags:
+        """A number is larger than the one before it, or stands behind one that is
+        missing.
+        """
+        before = self.logprobs[:, :-1]
+        behind = self.logprobs[:, 1:]
+        is_behind_nothing = np.isnan(before) & ~np.isnan(behind)
+        return _any_in_row((behind > before) | is_behind_nothing)
 
     def drop_first(self, rows: Flags) -> None:
         """Leave out the first entry of these lists."""
@@ -160,9 +173,12 @@ class _Lists:
 
     def table(self, merged: int) -> LikelyTable:
         """The lists sorted; entries without a number are left out."""
-        order = np.argsort(-self.logprobs, axis=1, kind="stable")
-        ids = np.take_along_axis(self.ids, order, axis=1)
-        logprobs = np.take_along_axis(self.logprobs, order, axis=1)
+        ids = self.ids.copy()
+        logprobs = self.logprobs.copy()
+        rows = self.rows_out_of_order()
+        order = np.argsort(-logprobs[rows], axis=1, kind="stable")
+        ids[rows] = np.take_along_axis(ids[rows], order, axis=1)
+        logprobs[rows] = np.take_along_axis(logprobs[rows], order, axis=1)
         is_missing = np.isnan(logprobs)
         ids[is_missing] = -1
         widths = np.count_nonzero(~is_missing, axis=1)

@@ -30,7 +30,7 @@ _Key = tuple[str, int]
 """Id of a trace, and number of a branch."""
 
 
-class _Stored(NamedTuple):
+class _StoredLists(NamedTuple):
     start: int
     tokens: int
     has_entropy: bool
@@ -62,7 +62,7 @@ class Annotations:
     def __init__(self, out: Path) -> None:
         folder = existing_folder(out)
         self._file: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
-        self._stored: dict[_Key, _Stored] = {}
+        self._stored: dict[_Key, _StoredLists] = {}
 
     def __bool__(self) -> bool:
         return bool(self._stored)
@@ -117,7 +117,7 @@ class Annotations:
         self._write(logprobs)
         if entropies is not None:
             self._write(entropies)
-        self._stored[trace_id, index] = _Stored(
+        self._stored[trace_id, index] = _StoredLists(
             start=start,
             tokens=len(logprobs),
             has_entropy=entropies is not None,

@@ -108,7 +108,7 @@ def texts_of(record: Record) -> dict[int, bytes]:
     return dict(record.pieces)
 
 
-class _Stored(NamedTuple):
+class _StoredScores(NamedTuple):
     """Where the scores of one sequence lie: ``columns`` of ``tokens`` entries, one
     after the other; ``width`` alternatives each.
     """
@@ -154,7 +154,7 @@ class Spool(Sequence[Record]):
     def __len__(self) -> int:
         return len(self._records)
 
-    def _write(self, scores: Scores) -> _Stored:
+    def _write(self, scores: Scores) -> _StoredScores:
         start = self._file.seek(0, 2)
         columns = []
         for name in COLUMNS:
@@ -164,7 +164,7 @@ class Spool(Sequence[Record]):
             columns.append(name)
             typed = column.astype(_DTYPES[name], copy=False)
             self._file.write(typed.tobytes())
-        return _Stored(
+        return _StoredScores(
             start=start,
             tokens=len(scores.logprob),
             width=scores.top_ids.shape[1],
@@ -172,7 +172,7 @@ class Spool(Sequence[Record]):
             versions=scores.versions,
         )
 
-    def _read(self, stored: _Stored) -> Scores:
+    def _read(self, stored: _StoredScores) -> Scores:
         self._file.seek(stored.start)
         columns: dict[str, Array | None] = dict.fromkeys(COLUMNS)
         for name in stored.columns:
