@@ -27,6 +27,7 @@ from logdrift.core.export.choice import choose
 from logdrift.core.export.csv_rows import quoted, safe_cell
 from logdrift.core.export.digits import number_texts
 from logdrift.core.export.jsonl import write_jsonl
+from logdrift.core.session.contents import NO_STEP
 from logdrift.core.session.importers import import_session
 from logdrift.core.session.layout import (
     CaptureInfo,
@@ -42,6 +43,7 @@ from logdrift.core.session.weight_versions import VersionSpans, spans_of
 from logdrift.core.session.writer import (
     merge_pieces,
     sequence_tensors,
+    training_tensors,
     write_manifest,
     write_part,
 )
@@ -71,6 +73,8 @@ class MadeSequence:
     mask: list[int]
     roles: list[int] | None
     scores: list[Scores]
+    step: int = NO_STEP
+    reward: float = math.nan
 
 
 @st.composite
@@ -119,6 +123,8 @@ def sequences(draw: st.DrawFn) -> list[MadeSequence]:
             mask=draw(mask),
             roles=draw(roles) if has_roles else None,
             scores=[draw(scores(tokens, width, has)) for width, has in captures],
+            step=draw(st.just(NO_STEP) | st.integers(0, 2**53)),
+            reward=draw(st.just(math.nan) | st.floats(-9, 9, width=32)),
         )
         made.append(one)
     return made
@@ -137,6 +143,9 @@ def written(folder: Path, made: list[MadeSequence], pieces: dict[int, bytes]) ->
         None
         if made[0].roles is None
         else [np.array(one.roles, np.uint8) for one in made],
+    )
+    own_tensors |= training_tensors(
+        [one.step for one in made], [one.reward for one in made]
     )
     part = write_part(folder, sequence_part(0), own_tensors, 0, len(made), tokens)
     infos = []
@@ -181,6 +190,10 @@ def same_bits(a: Session, b: Session) -> None:
         one, other = getattr(a.sequences, name), getattr(b.sequences, name)
         assert one.dtype == other.dtype and one.tobytes() == other.tobytes(), name
     assert np.array_equal(a.sequences.roles, b.sequences.roles)
+    for name in ("steps", "rewards"):
+        one, other = getattr(a.sequences, name), getattr(b.sequences, name)
+        assert (one is None) == (other is None), name
+        assert one is None or one.tobytes() == other.tobytes(), (one, other)
     assert [c.label for c in a.captures] == [c.label for c in b.captures]
     for info in a.captures:
         other_info = b.manifest.capture(info.label)
@@ -274,6 +287,8 @@ def test_nine_digits_are_a_float32(numbers: list[float]) -> None:
     ("changes", "said"),
     [
         ({"exact": 1}, "exact is 1"),
+        ({"step": -1}, "step is -1"),
+        ({"reward": "high"}, "reward is 'high'"),
         ({"pieces": {"1": "?"}}, "pieces.1 is not base64"),
         ({"captures": {"x": {"logprobs": [-1.0]}}}, "has 1 entries"),
         ({"captures": {"x": {"logprobs": [None, "nan"]}}}, "holds 'nan'"),
@@ -329,6 +344,8 @@ def strange(tmp_path: Path) -> Session:
         mask=[1, 1, 0, 1, 1],
         roles=[1, 2, 3, 3, 0],
         scores=[one],
+        step=12,
+        reward=-0.5,
     )
     pieces = {
         0: b"=1+1",
@@ -360,6 +377,7 @@ def test_rows_of_parquet_say_what_is_not_there(strange: Session) -> None:
     assert rows["finish"] == ["stop"] * 5
     roles = ["system", "user", "assistant", "assistant", "unknown"]
     assert rows["message_role"] == roles
+    assert rows["step"] == [12] * 5 and rows["reward"] == [-0.5] * 5
     assert rows["weight_version"] == [None, None, "=7", "=7", "8"]
     missing, finite, impossible, nan, tiny = rows["logprob"]
     assert (missing, finite, impossible) == (None, -0.5, -math.inf)
@@ -385,6 +403,7 @@ def test_no_cell_of_csv_begins_a_formula(strange: Session) -> None:
     again = [one.encode("utf-8", "surrogateescape") for one in texts]
     assert again == [strange.pieces[i] for i in range(5)]
     assert cells["score"] == ["missing", "finite", "impossible", "nan", "finite"]
+    assert cells["step"] == ["12"] * 5 and cells["reward"] == ["-0.5"] * 5
     assert cells["weight_version"] == ["", "", '"=7"', '"=7"', "8"]
     assert cells["logprob"][:4] == ["", "-0.5", "", ""]
     assert cells["top_logprobs"][1] == '[-0.5,"-Infinity"]'
@@ -498,4 +517,4 @@ def test_a_killed_export_leaves_the_old_file(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 2
     assert main(["export", str(SAMPLE), "-o", str(out)]) == 0
     assert [path.name for path in tmp_path.iterdir()] == ["rows.csv"]
-    assert out.read_text().startswith("sequence,position,token_id")
+    assert out.read_text().startswith("sequence,position,step")

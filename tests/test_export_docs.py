@@ -46,7 +46,7 @@ def test_an_example_gives_the_number_of_the_report(
 
 def test_every_column_is_described() -> None:
     rows = re.findall(
-        r"^\| `(\w+)` \| (?:int32|string|float32|bool|dict|list)", DOCUMENT, re.M
+        r"^\| `(\w+)` \| (?:int32|int64|string|float32|bool|dict|list)", DOCUMENT, re.M
     )
     assert tuple(rows) == COLUMNS
     for word in SCORES:

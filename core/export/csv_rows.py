@@ -27,6 +27,7 @@ from logdrift.core.export.rows import (
     chosen,
     token_rows,
 )
+from logdrift.core.session.contents import NO_STEP
 from logdrift.core.session.message_roles import MESSAGE_ROLES
 from logdrift.core.session.reader import Pieces
 
@@ -100,6 +101,8 @@ class _Cells:
         info = rows.capture
         yield _whole(rows.sequence)
         yield _whole(rows.position)
+        yield _without(_whole(rows.step), [str(NO_STEP)])
+        yield self._numbers(rows.reward)
         yield _whole(rows.token_id)
         yield self._texts(pieces)
         yield _words(SEGMENTS, rows.segment)

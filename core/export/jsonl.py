@@ -17,8 +17,10 @@ import numpy as np
 from logdrift.core.errors import InputError
 from logdrift.core.export.capture_line import CaptureLine
 from logdrift.core.export.choice import ExportChoice
+from logdrift.core.export.digits import json_numbers
 from logdrift.core.export.json_texts import array_text, object_text, runs_text, whole
 from logdrift.core.export.rows import FINISHES
+from logdrift.core.session.contents import NO_STEP
 from logdrift.core.session.message_roles import role_name
 from logdrift.core.session.reader import Capture, Pieces, Session
 
@@ -119,6 +121,20 @@ class _SequenceLine:
             codes = sequences.roles[self._part]
             names = [role_name(code) for code in codes.tolist()]
             entries["roles"] = runs_text(names)
+        return entries | self._training()
+
+    def _training(self) -> dict[str, str]:
+        """The step and the reward, where they are known."""
+        sequences = self._session.sequences
+        entries = {}
+        if sequences.steps is not None:
+            step = int(sequences.steps[self._sequence])
+            if step != NO_STEP:
+                entries["step"] = str(step)
+        if sequences.rewards is not None:
+            one = slice(self._sequence, self._sequence + 1)
+            (reward,) = json_numbers(sequences.rewards[one])
+            entries["reward"] = reward
         return entries
 
     def _model(self) -> Mapping[str, str]:

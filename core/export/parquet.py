@@ -18,6 +18,7 @@ from logdrift.core.export.rows import (
     TokenRows,
     token_rows,
 )
+from logdrift.core.session.contents import NO_STEP
 from logdrift.core.session.message_roles import MESSAGE_ROLES
 from logdrift.core.session.reader import Pieces
 from logdrift.core.version import __version__
@@ -89,6 +90,8 @@ def _schema(arrow: Any) -> Any:
     types = {
         "sequence": whole,
         "position": whole,
+        "step": arrow.int64(),
+        "reward": real,
         "token_id": whole,
         "text": text,
         "counts": arrow.bool_(),
@@ -118,6 +121,8 @@ class _Columns:
         info = rows.capture
         yield self._array(rows.sequence)
         yield self._array(rows.position)
+        yield self._array(rows.step, rows.step == NO_STEP)
+        yield self._known(rows.reward)
         yield self._array(rows.token_id)
         yield self._texts(pieces)
         yield self._words(SEGMENTS, rows.segment)

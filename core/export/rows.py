@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from logdrift.core.export.choice import ExportChoice
+from logdrift.core.session.contents import NO_STEP
 from logdrift.core.session.layout import CaptureInfo
 from logdrift.core.session.message_roles import MESSAGE_ROLES, UNKNOWN
 from logdrift.core.session.reader import Capture, Sequences
@@ -28,6 +29,8 @@ ROWS = 1 << 17
 COLUMNS = (
     "sequence",
     "position",
+    "step",
+    "reward",
     "token_id",
     "text",
     "segment",
@@ -57,7 +60,8 @@ _MISSING, _FINITE, _IMPOSSIBLE, _NAN = range(len(SCORES))
 class TokenRows:
     """R rows of one capture.
 
-    sequence, position, token_id, rank i32[R] (rank 0: unknown); logprob f32[R] and
+    sequence, position, token_id, rank i32[R] (rank 0: unknown); step i64[R]
+    (`NO_STEP`: unknown), reward f32[R] (NaN: unknown); logprob f32[R] and
     entropy f32[R] or None, nats, NaN where there is none; segment, finish, score and
     message_role u8[R] are places in `SEGMENTS`, `FINISHES`, `SCORES` and
     `logdrift.core.session.message_roles`; counts bool[R]; top_ids i32[R, K] and
@@ -68,6 +72,8 @@ class TokenRows:
     capture: CaptureInfo
     sequence: Array
     position: Array
+    step: Array
+    reward: Array
     token_id: Array
     segment: Array
     counts: Array
@@ -121,6 +127,8 @@ def _rows(choice: ExportChoice, capture: Capture, start: int, stop: int) -> Toke
         capture=capture.info,
         sequence=sequence.astype(np.int32),
         position=position.astype(np.int32),
+        step=_of_sequence(sequences.steps, sequence, NO_STEP),
+        reward=_of_sequence(sequences.rewards, sequence, np.float32(np.nan)),
         token_id=sequences.token_ids[part],
         segment=is_completion.astype(np.uint8),
         counts=sequences.mask[part] == 1,
@@ -136,6 +144,13 @@ def _rows(choice: ExportChoice, capture: Capture, start: int, stop: int) -> Toke
         weight_version=_versions(capture, start, stop),
         version_names=capture.version_names,
     )
+
+
+def _of_sequence(values: Array | None, sequence: Array, unknown: Any) -> Array:
+    """The value of each token's sequence; ``unknown`` where nothing tells."""
+    if values is None:
+        return np.full(len(sequence), unknown)
+    return values[sequence]
 
 
 def _message_roles(sequences: Sequences, part: slice) -> Array:

@@ -18,7 +18,12 @@ from logdrift.core.session.layout import STREAMS, CaptureInfo, Part
 from logdrift.core.session.scores import Scores, part_tensors, part_versions
 from logdrift.core.session.sent_ids import ids_digest
 from logdrift.core.session.weight_versions import VersionSpan
-from logdrift.core.session.writer import replace_file, sequence_tensors, write_part
+from logdrift.core.session.writer import (
+    replace_file,
+    sequence_tensors,
+    training_tensors,
+    write_part,
+)
 
 Array = npt.NDArray[Any]
 
@@ -169,9 +174,7 @@ def _sequence_tensors(sequences: Sequence[SeenSequence]) -> dict[str, Array]:
     )
     steps = [one.step for one in sequences]
     rewards = [one.reward for one in sequences]
-    tensors["steps"] = np.array(steps, np.int64)
-    tensors["rewards"] = np.array(rewards, np.float32)
-    return tensors
+    return {**tensors, **training_tensors(steps, rewards)}
 
 
 def _scores(sequence: SeenSequence, side: str) -> Scores:

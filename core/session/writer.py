@@ -22,6 +22,7 @@ from logdrift.core.credentials import masked, masked_text, secret_values
 from logdrift.core.errors import CannotWrite
 from logdrift.core.session import below
 from logdrift.core.session.below import folder_at, refuse_links
+from logdrift.core.session.contents import NO_STEP
 from logdrift.core.session.files import JsonObject
 from logdrift.core.session.layout import (
     EVENTS,
@@ -136,6 +137,22 @@ def sequence_tensors(
     }
     if roles and any(one is not None for one in roles):
         tensors["roles"] = _joined_flags(lengths, roles, UNKNOWN)
+    return tensors
+
+
+def training_tensors(
+    steps: Sequence[int], rewards: Sequence[float]
+) -> dict[str, Array]:
+    """Tensors of a sequences part that a trainer tells: steps i64[S] and rewards
+    f32[S], each where any sequence has one (`contents.NO_STEP`, NaN: unknown).
+    """
+    all_steps = np.array(steps, np.int64)
+    all_rewards = np.array(rewards, np.float32)
+    tensors: dict[str, Array] = {}
+    if (all_steps != NO_STEP).any():
+        tensors["steps"] = all_steps
+    if not np.isnan(all_rewards).all():
+        tensors["rewards"] = all_rewards
     return tensors
 
 

@@ -23,6 +23,8 @@ LINE_KEYS = (
     "model",
     "exact",
     "pieces",
+    "step",
+    "reward",
 )
 """The keys of lines of the format ``jsonl``."""
 _PROMPT_IDS = (

@@ -48,6 +48,7 @@ from logdrift.core.session.importers.records import (
 )
 from logdrift.core.session.importers.spans import roles_of, versions_of
 from logdrift.core.session.importers.start import Start
+from logdrift.core.session.importers.training import reward_of, step_of
 from logdrift.core.session.scores import FlagArray, FloatArray, IdArray, Scores
 from logdrift.core.session.weight_versions import VersionSpans
 
@@ -116,6 +117,8 @@ def _records(
         finish=_finish(data, place),
         pieces=_pieces(data, ids, place) | exact_pieces(data, place),
         exact=exact,
+        step=step_of(data, place),
+        reward=reward_of(data, place),
         model=_text(data, "model", place),
     )
 

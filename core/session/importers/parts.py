@@ -18,7 +18,11 @@ from logdrift.core.session.importers.fillers import Correction
 from logdrift.core.session.importers.records import Record
 from logdrift.core.session.layout import Part, capture_part, sequence_part
 from logdrift.core.session.scores import Array, part_tensors, part_versions
-from logdrift.core.session.writer import sequence_tensors, write_part
+from logdrift.core.session.writer import (
+    sequence_tensors,
+    training_tensors,
+    write_part,
+)
 
 PART_TOKENS = 1 << 17
 PART_SEQUENCES = 4096
@@ -159,5 +163,8 @@ def _write_sequences(folder: Path, index: int, chunk: _Chunk) -> Part:
         [record.mask for record in records],
         [record.roles for record in records],
     )
+    steps = [record.step for record in records]
+    rewards = [record.reward for record in records]
+    of_training = training_tensors(steps, rewards)
     file = sequence_part(index)
-    return chunk.write(folder, file, tensors)
+    return chunk.write(folder, file, {**tensors, **of_training})

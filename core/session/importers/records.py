@@ -5,10 +5,12 @@ say of it.
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from logdrift.core.errors import InputError, Place
+from logdrift.core.session.contents import NO_STEP
 from logdrift.core.session.files import JsonObject
 from logdrift.core.session.importers.bad_lines import BadLines
 from logdrift.core.session.importers.notes import Notes
@@ -25,7 +27,8 @@ class Record:
     ``given`` ids in front were given to a server that scored them, with tokens of its
     own behind. Where ``bounded`` is False the file does not say where the prompt ends,
     and ``prompt_length`` is 0. ``exact``: its numbers stand as they are, so none is
-    looked at as a filler. ``problem`` is why it must be refused, where nothing
+    looked at as a filler. ``step`` and ``reward`` are what a trainer tells of it
+    (`NO_STEP`, NaN: nothing). ``problem`` is why it must be refused, where nothing
     worse is found.
     """
 
@@ -41,6 +44,8 @@ class Record:
     given: int = 0
     bounded: bool = True
     exact: bool = False
+    step: int = NO_STEP
+    reward: float = math.nan
     problem: InputError | None = None
 
 
