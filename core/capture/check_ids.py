@@ -39,7 +39,8 @@ def check_ids(folder: Path, model: Path) -> str | None:
     except LogdriftError as error:
         return _noted(folder, manifest, str(error))
     sequences = replace(manifest.sequences, retokenised=known)
-    _write(folder, replace(manifest, sequences=sequences))
+    checked = replace(manifest, sequences=sequences)
+    _write(folder, checked)
     return None
 
 
@@ -49,10 +50,12 @@ def _reader() -> BackendSpec | None:
     for engine, interpreter in available().items():
         if not isinstance(interpreter, LogdriftError):
             engines.append(engine)
-    engines.sort(key=lambda engine: engine != TRAINER)
-    for engine in engines:
-        return BackendSpec(name=engine, engine=engine)
-    return None
+    if not engines:
+        return None
+    engine = engines[0]
+    if TRAINER in engines:
+        engine = TRAINER
+    return BackendSpec(name=engine, engine=engine)
 
 
 def _asked(
@@ -60,8 +63,13 @@ def _asked(
 ) -> Retokenised | None:
     parts = manifest.sequences.parts
     files = [str(folder / part.file) for part in parts]
-    source = model if model.is_dir() else model.parent
-    job = RetokeniseJob(model=ModelSource(str(source)), files=tuple(files))
+    source = model
+    if not model.is_dir():
+        source = model.parent
+    job = RetokeniseJob(
+        model=ModelSource(str(source)),
+        files=tuple(files),
+    )
     with tempfile.TemporaryDirectory(prefix="logdrift-") as scratch:
         log = Path(scratch) / "tokenizer.log"
         messages = run_prepare(spec, job, log)
@@ -84,7 +92,9 @@ def _counted(messages: Sequence[dict[str, Any]]) -> Retokenised | None:
 def _noted(folder: Path, manifest: Manifest, why: str) -> str:
     """The reason as a note, kept with the session."""
     sentence = _UNCHECKED % why
-    _write(folder, replace(manifest, notes=(*manifest.notes, sentence)))
+    notes = (*manifest.notes, sentence)
+    noted = replace(manifest, notes=notes)
+    _write(folder, noted)
     return sentence
 
 

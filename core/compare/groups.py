@@ -90,59 +90,85 @@ class _Tokens:
     @classmethod
     def of(cls, pair: AlignedPair, mask: Array) -> _Tokens:
         positions = np.flatnonzero(mask)
-        begun = np.searchsorted(pair.sequences.offsets, positions, "right")
-        return cls(positions, begun - 1, pair.delta[positions])
+        offsets = pair.sequences.offsets
+        begun = np.searchsorted(offsets, positions, "right")
+        return cls(
+            positions=positions,
+            sequences=begun - 1,
+            delta=pair.delta[positions],
+        )
 
     def divided(self, places: Array, names: Sequence[str]) -> Groups:
         """The groups of those names that have tokens; ``places`` int[N] says which
         group a token is in, below 0 for none.
         """
         own_places = places[self.positions]
+        if not len(own_places):
+            return ()
         order = np.argsort(own_places, kind="stable")
-        found, starts = np.unique(own_places[order], return_index=True)
+        in_order = own_places[order]
+        found, starts = np.unique(in_order, return_index=True)
+        tokens = np.split(order, starts[1:])
         groups = []
-        ends = np.append(starts, len(order))[1:]
-        for place, start, end in zip(found, starts, ends, strict=True):
-            if place >= 0:
-                group = self._group(names[place], order[start:end])
-                groups.append(group)
+        for place, chosen in zip(found, tokens, strict=True):
+            if place < 0:
+                continue
+            name = names[place]
+            group = self._group(name, chosen)
+            groups.append(group)
         return tuple(groups)
 
     def _group(self, name: str, chosen: Array) -> TokenGroup:
         delta = self.delta[chosen].astype(np.float64)
         sequences = np.unique(self.sequences[chosen])
-        group = TokenGroup(name, tokens=len(delta), sequences=len(sequences))
-        finite = delta[np.isfinite(delta)]
-        if not len(finite):
-            return group
-        size = np.abs(finite)
-        with np.errstate(over="ignore"):
-            k3 = float(estimators.k3(finite).mean())
-        return replace(
-            group,
-            mean=float(finite.mean()),
-            mae=float(size.mean()),
-            rmse=float(np.sqrt(np.mean(size * size))),
-            max_abs=float(size.max()),
-            k3=k3,
-            beyond=float(np.mean(np.abs(delta) > BEYOND)),
+        group = TokenGroup(
+            name=name,
+            tokens=len(delta),
+            sequences=len(sequences),
         )
+        is_finite = np.isfinite(delta)
+        if not is_finite.any():
+            return group
+        is_beyond = np.abs(delta) > BEYOND
+        share = float(is_beyond.mean())
+        measured = _with_sizes(group, delta[is_finite])
+        return replace(measured, beyond=share)
+
+
+def _with_sizes(group: TokenGroup, delta: Array) -> TokenGroup:
+    """The group with the numbers of its finite deltas f64[n], n > 0, in nats."""
+    size = np.abs(delta)
+    mean_square = np.square(delta).mean()
+    with np.errstate(over="ignore"):
+        k3 = estimators.k3(delta).mean()
+    return replace(
+        group,
+        mean=float(delta.mean()),
+        mae=float(size.mean()),
+        rmse=float(np.sqrt(mean_square)),
+        max_abs=float(size.max()),
+        k3=float(k3),
+    )
 
 
 def _by_turn(pair: AlignedPair, tokens: _Tokens) -> Groups | None:
     messages = pair.messages
     if not messages.has_turns:
         return None
-    last = int(messages.turns.max())
-    names = [str(number) for number in range(1, last + 1)]
-    return tokens.divided(messages.turn_of_token - 1, names)
+    most = messages.turns.max()
+    numbers = range(int(most) + 1)
+    names = list(map(str, numbers))
+    turns = messages.turn_of_token
+    in_turn = np.where(turns > 0, turns, -1)
+    return tokens.divided(in_turn, names)
 
 
 def _by_role(pair: AlignedPair, tokens: _Tokens) -> Groups | None:
     if pair.sequences.roles is None:
         return None
     roles = roles_of_tokens(pair.sequences, pair.count)
-    return tokens.divided(roles.astype(np.int32), MESSAGE_ROLES)
+    places = roles.astype(np.int32)
+    return tokens.divided(places, MESSAGE_ROLES)
 
 
 def _by_version(pair: AlignedPair, tokens: _Tokens) -> Groups | None:
@@ -150,17 +176,21 @@ def _by_version(pair: AlignedPair, tokens: _Tokens) -> Groups | None:
     if versions is None:
         return None
     order = versions.order
-    rank = np.full(len(order) + 1, -1)
-    rank[order] = np.arange(len(order))
+    count = len(order)
+    # What -1, an unknown version, refers to is the last entry.
+    rank = np.full(count + 1, -1)
+    rank[order] = np.arange(count)
     names = [versions.names[place] for place in order]
-    return tokens.divided(rank[versions.of_token], names)
+    places = rank[versions.of_token]
+    return tokens.divided(places, names)
 
 
 def _by_lag(pair: AlignedPair, tokens: _Tokens) -> Groups | None:
     versions = pair.versions
     if versions is None or versions.lags is None:
         return None
-    lags, places = np.unique(versions.lags, return_inverse=True)
-    names = [str(lag) for lag in lags.tolist()]
-    known = np.where(versions.lags >= 0, places, -1)
+    lags = versions.lags
+    different, places = np.unique(lags, return_inverse=True)
+    names = list(map(str, different))
+    known = np.where(lags >= 0, places, -1)
     return tokens.divided(known, names)

@@ -56,20 +56,25 @@ class Messages:
     def turns_of_sequence(self) -> Numbers:
         """i32[S]: how many turns each sequence has."""
         is_turn = self.turns > 0
-        before = np.concatenate(([0], np.cumsum(is_turn)))
-        counts: Numbers = np.diff(before[self.first]).astype(np.int32)
-        return counts
+        so_far = np.cumsum(is_turn)
+        before = np.concatenate(([0], so_far))
+        before_sequence = before[self.first]
+        counts = np.diff(before_sequence)
+        return counts.astype(np.int32)
 
     @cached_property
     def turn_starts(self) -> Positions:
         """The first token of each turn, flat and ascending."""
-        starts: Positions = self.starts[:-1][self.turns > 0]
-        return starts
+        starts = self.starts[:-1]
+        is_turn = self.turns > 0
+        of_turns: Positions = starts[is_turn]
+        return of_turns
 
     @property
     def has_turns(self) -> bool:
         """Whether any sequence has more than one turn."""
-        return bool((self.turns > 1).any())
+        is_later = self.turns > 1
+        return bool(is_later.any())
 
     def at(self, position: int) -> int:
         """The message that holds a flat position."""
@@ -83,34 +88,48 @@ def messages_of(sequences: Sequences, count: int | None = None) -> Messages:
         count = len(sequences)
     offsets = sequences.offsets[: count + 1]
     kinds = _kinds(sequences, count)
-    begins = np.ones(len(kinds), np.bool_)
-    begins[1:] = kinds[1:] != kinds[:-1]
-    is_filled = np.diff(offsets) > 0
-    begins[offsets[:-1][is_filled]] = True
-    starts = np.flatnonzero(begins)
-    of_message = kinds[starts]
+    tokens = len(kinds)
+    starts = _starts(kinds, offsets)
     first = np.searchsorted(starts, offsets)
+    of_message = kinds[starts]
+    is_turn = of_message == ASSISTANT
+    is_known = of_message < _PROMPT
+    roles = np.where(is_known, of_message, UNKNOWN)
     return Messages(
-        starts=np.append(starts, len(kinds)),
-        roles=np.where(of_message < _PROMPT, of_message, UNKNOWN).astype(np.uint8),
-        turns=_numbered(of_message == ASSISTANT, first),
+        starts=np.append(starts, tokens),
+        roles=roles.astype(np.uint8),
+        turns=_numbered(is_turn, first),
         first=first,
         are_told=sequences.roles is not None,
     )
+
+
+def _starts(kinds: Codes, offsets: Positions) -> Positions:
+    """The first token of each message: its kind is another one than before, or a
+    sequence begins.
+    """
+    tokens = len(kinds)
+    begins = np.ones(tokens, np.bool_)
+    begins[1:] = kinds[1:] != kinds[:-1]
+    is_filled = np.diff(offsets) > 0
+    of_sequences = offsets[:-1][is_filled]
+    begins[of_sequences] = True
+    return np.flatnonzero(begins)
 
 
 def messages_in(sequences: Sequences, sequence: int) -> Messages:
     """The messages of one sequence, its tokens counted from 0."""
     start, stop = sequences.bounds(sequence)
     tokens = slice(start, stop)
+    one = slice(sequence, sequence + 1)
+    length = stop - start
     roles = sequences.roles
     if roles is not None:
         roles = roles[tokens]
-    one = slice(sequence, sequence + 1)
     alone = replace(
         sequences,
         token_ids=sequences.token_ids[tokens],
-        offsets=np.array([0, stop - start], np.int64),
+        offsets=np.array([0, length]),
         prompt_lengths=sequences.prompt_lengths[one],
         mask=sequences.mask[tokens],
         finish=sequences.finish[one],
@@ -124,12 +143,14 @@ def roles_of_tokens(sequences: Sequences, count: int) -> Codes:
     tokens = int(sequences.offsets[count])
     if sequences.roles is None:
         return np.zeros(tokens, np.uint8)
-    return known_roles(sequences.roles[:tokens])
+    roles = sequences.roles[:tokens]
+    return known_roles(roles)
 
 
 def known_roles(roles: Codes) -> Codes:
     """The same, unknown for a number that only a newer version has."""
-    known = np.where(roles < len(MESSAGE_ROLES), roles, UNKNOWN)
+    is_known = roles < len(MESSAGE_ROLES)
+    known = np.where(is_known, roles, UNKNOWN)
     return known.astype(np.uint8)
 
 
@@ -137,11 +158,12 @@ def _kinds(sequences: Sequences, count: int) -> Codes:
     """u8[N]: the role of each token, or what it is where that is not known."""
     roles = roles_of_tokens(sequences, count)
     tokens = len(roles)
-    counts = sequences.mask[:tokens] == 1
+    mask = sequences.mask[:tokens]
+    sampled_or_not = np.where(mask == 1, ASSISTANT, _MASKED)
     in_completion = completion_mask(sequences, count)
-    sampled_or_not = np.where(counts, ASSISTANT, _MASKED)
     by_place = np.where(in_completion, sampled_or_not, _PROMPT)
-    kinds = np.where(roles == UNKNOWN, by_place, roles)
+    is_unknown = roles == UNKNOWN
+    kinds = np.where(is_unknown, by_place, roles)
     return kinds.astype(np.uint8)
 
 
@@ -150,6 +172,8 @@ def _numbered(is_turn: Array, first: Positions) -> Numbers:
     so_far = np.cumsum(is_turn)
     before = np.concatenate(([0], so_far))
     messages = np.diff(first)
-    before_sequence = np.repeat(before[first[:-1]], messages)
-    numbers = np.where(is_turn, so_far - before_sequence, 0)
+    at_start = before[first[:-1]]
+    before_sequence = np.repeat(at_start, messages)
+    in_sequence = so_far - before_sequence
+    numbers = np.where(is_turn, in_sequence, 0)
     return numbers.astype(np.int32)

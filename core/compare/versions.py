@@ -38,9 +38,10 @@ class TokenVersions:
         """The versions as numbers, in the order of ``names``; None where one of them is
         none.
         """
-        if not all(_is_number(name) for name in self.names):
+        if not all(map(_is_number, self.names)):
             return None
-        return np.array([int(name) for name in self.names], np.int64)
+        numbers = list(map(int, self.names))
+        return np.array(numbers, np.int64)
 
     @cached_property
     def order(self) -> Numbers:
@@ -57,9 +58,10 @@ class TokenVersions:
         if self.numbers is None:
             return None
         newest = int(self.numbers.max())
-        if self.other is not None and _is_number(self.other):
-            return max(newest, int(self.other))
-        return newest
+        other = self.other
+        if other is None or not _is_number(other):
+            return newest
+        return max(newest, int(other))
 
     @cached_property
     def lags(self) -> Numbers | None:
@@ -94,9 +96,14 @@ class TokenVersions:
         return f"{name}, {lag:,} behind the newest"
 
 
+_EXACT = 15
+"""Digits of a number that every program reads exactly."""
+
+
 def _is_number(name: str) -> bool:
-    """A whole number of at most 15 digits, so that a difference is exact anywhere."""
-    return name.isascii() and name.isdigit() and len(name) <= 15
+    """A whole number."""
+    is_whole = name.isascii() and name.isdigit()
+    return is_whole and len(name) <= _EXACT
 
 
 def token_versions(a: Capture, b: Capture, tokens: int) -> TokenVersions | None:
@@ -105,14 +112,17 @@ def token_versions(a: Capture, b: Capture, tokens: int) -> TokenVersions | None:
     """
     sides = (("B", b, a), ("A", a, b))
     for side, capture, other in sides:
-        if capture.versions is not None and capture.version_names:
-            return TokenVersions(
-                label=capture.info.label,
-                side=side,
-                names=capture.version_names,
-                of_token=capture.versions.whole()[:tokens],
-                other=_one_version(other),
-            )
+        names = capture.version_names
+        if capture.versions is None or not names:
+            continue
+        of_capture = capture.versions.whole()
+        return TokenVersions(
+            label=capture.info.label,
+            side=side,
+            names=names,
+            of_token=of_capture[:tokens],
+            other=_one_version(other),
+        )
     return None
 
 
@@ -133,16 +143,19 @@ def version_changes(of_token: Places, start: int, stop: int) -> list[int]:
     not the one of the last token before that has one.
     """
     places = of_token[start:stop]
-    known = np.flatnonzero(places != UNKNOWN_VERSION)
+    is_known = places != UNKNOWN_VERSION
+    known = np.flatnonzero(is_known)
     versions = places[known]
-    changes = np.flatnonzero(versions[1:] != versions[:-1]) + 1
-    indices: list[int] = known[changes].tolist()
+    is_other = versions[1:] != versions[:-1]
+    changed = known[1:][is_other]
+    indices: list[int] = changed.tolist()
     return indices
 
 
 def names_in(versions: TokenVersions, start: int, stop: int) -> list[str]:
     """The versions of the tokens of a sequence, each once, in order."""
     places = versions.of_token[start:stop]
-    known = places[places != UNKNOWN_VERSION]
-    names = [versions.names[place] for place in dict.fromkeys(known.tolist())]
-    return names
+    is_known = places != UNKNOWN_VERSION
+    known = places[is_known].tolist()
+    different = dict.fromkeys(known)
+    return [versions.names[place] for place in different]

@@ -27,29 +27,33 @@ def message_roles(talk: Conversation, ids: Sequence[int], encode: Encode) -> lis
     roles = [UNKNOWN] * len(ids)
     start = _preamble(talk, ends[0], encode)
     for message, end in zip(talk.messages, ends, strict=True):
-        if end is None:
-            start = None
-            continue
-        if start is not None:
+        if start is not None and end is not None:
             code = role_code(message["role"])
-            roles[start:end] = [code] * (end - start)
+            _fill(roles, start, end, code)
         start = end
     if start is not None and talk.ending == "answer":
         # The header that opens the answer belongs to it.
-        roles[start:] = [ASSISTANT] * (len(ids) - start)
+        _fill(roles, start, len(ids), ASSISTANT)
     return roles
+
+
+def _fill(roles: list[int], start: int, end: int, code: int) -> None:
+    length = end - start
+    roles[start:end] = [code] * length
 
 
 def _ends(talk: Conversation, ids: Sequence[int], encode: Encode) -> list[int | None]:
     """Where each message ends in ``ids``; None where the template does not tell."""
     ends: list[int | None] = []
-    last = len(talk.messages) - 1
-    for number in range(len(talk.messages)):
+    count = len(talk.messages)
+    for number in range(1, count + 1):
         ending = "closed"
-        if number == last and talk.ending == "continue":
+        if number == count and talk.ending == "continue":
             ending = "continue"
-        until = replace(talk, messages=talk.messages[: number + 1], ending=ending)
-        ends.append(_length_of(until, ids, encode))
+        messages = talk.messages[:number]
+        until = replace(talk, messages=messages, ending=ending)
+        end = _length_of(until, ids, encode)
+        ends.append(end)
     return ends
 
 
@@ -61,7 +65,8 @@ def _length_of(talk: Conversation, ids: Sequence[int], encode: Encode) -> int | 
     if beginning is None:
         return None
     count = len(beginning)
-    if list(ids[:count]) == beginning:
+    of_prompt = list(ids[:count])
+    if of_prompt == beginning:
         return count
     return None
 

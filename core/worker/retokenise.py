@@ -41,8 +41,9 @@ class Retokeniser:
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
-        special = set(getattr(tokenizer, "all_special_ids", ()))
+        known = getattr(tokenizer, "all_special_ids", ())
         added = getattr(tokenizer, "added_tokens_decoder", None) or {}
+        special = set(known)
         for token_id, token in added.items():
             if getattr(token, "special", False):
                 special.add(token_id)
@@ -50,8 +51,9 @@ class Retokeniser:
 
     def row(self, ids: Sequence[int], prompt_length: int) -> Row:
         """What becomes of a sequence."""
+        row = [int(token_id) for token_id in ids]
         try:
-            return self._row([int(token_id) for token_id in ids], prompt_length)
+            return self._row(row, prompt_length)
         except Exception:  # tokenizers may run any code
             return None
 
@@ -84,9 +86,11 @@ class Retokeniser:
             same = self._again(run, at_start=start == 0)
             if same is None:
                 is_whole = False
-            elif same != run:
-                is_special = not self._special.isdisjoint(same)
-                return _Difference(start + _common(run, same), is_special), is_whole
+                continue
+            if same != run:
+                at = start + _common(run, same)
+                is_plain = self._special.isdisjoint(same)
+                return _Difference(at, not is_plain), is_whole
         return None, is_whole
 
     def _plain_runs(self, ids: Sequence[int]) -> Iterator[tuple[int, int]]:
@@ -102,9 +106,11 @@ class Retokeniser:
 
     def _without_part(self, ids: list[int]) -> list[int]:
         """The ids without those at the end that hold a part of a character."""
+        count = len(ids)
         for dropped in range(_CHARACTER):
-            kept = ids[: len(ids) - dropped]
-            if not self._text(kept).endswith(_UNREADABLE):
+            kept = ids[: count - dropped]
+            text = self._text(kept)
+            if not text.endswith(_UNREADABLE):
                 return kept
         return ids
 
@@ -118,9 +124,8 @@ class Retokeniser:
             return same
         # Some tokenizers put a blank before every text: not behind a newline.
         newline = self._ids("\n")
-        behind = self._ids("\n" + text)
-        count = len(newline)
-        if behind[:count] == newline and behind[count:] == ids:
+        behind = self._ids(f"\n{text}")
+        if behind == newline + ids:
             return ids
         return same
 
@@ -148,13 +153,15 @@ def rows_of_files(job: RetokeniseJob) -> Iterator[list[Row]]:
     asked = Retokeniser(text.tokenizer)
     for file in job.files:
         tensors = read_tensors(Path(file))
-        ids = tensors["token_ids"].tolist()
-        bounds = itertools.pairwise(tensors["offsets"].tolist())
+        offsets = tensors["offsets"].tolist()
         lengths = tensors["prompt_lengths"].tolist()
-        yield [
-            asked.row(ids[start:stop], length)
-            for (start, stop), length in zip(bounds, lengths, strict=True)
-        ]
+        rows = []
+        bounds = itertools.pairwise(offsets)
+        for (start, stop), length in zip(bounds, lengths, strict=True):
+            ids = tensors["token_ids"][start:stop]
+            row = asked.row(ids.tolist(), length)
+            rows.append(row)
+        yield rows
 
 
 def without_torch(*, trust_remote_code: bool) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from logdrift.core.compare import estimators
 from logdrift.core.compare.pair import Pair
 from logdrift.core.session.layout import CaptureInfo
 
+Array = npt.NDArray[Any]
 Weights = tuple[tuple[str, str], ...]
 """A and B with the version of their weights, where it is known."""
 
@@ -37,25 +39,34 @@ def turn_numbers(
     messages = pair.messages
     message = messages.at(position)
     number = int(messages.turns[message])
-    turns = messages.turns_of_sequence[pair.sequence_of(position)]
+    sequence = pair.sequence_of(position)
+    turns = messages.turns_of_sequence[sequence]
     if not number or turns < 2:
         return None
     start, stop = messages.starts[message : message + 2]
     scored = pair.scored[start:stop]
-    delta = pair.delta[start:stop][scored].astype(np.float64)
-    finite = delta[np.isfinite(delta)]
+    delta = pair.delta[start:stop][scored]
+    return _numbers_of(number, delta, threshold)
+
+
+def _numbers_of(number: int, delta: Array, threshold: float) -> TurnNumbers:
+    """The numbers of a turn with these deltas, f32[n] in nats."""
+    is_beyond = np.abs(delta) > threshold
+    beyond = np.count_nonzero(is_beyond)
     numbers = TurnNumbers(
         number=number,
         tokens=len(delta),
         mae=None,
         k3=None,
-        beyond=int(np.count_nonzero(np.abs(delta) > threshold)),
+        beyond=int(beyond),
     )
-    if not len(finite):
+    is_finite = np.isfinite(delta)
+    if not is_finite.any():
         return numbers
-    mae = float(np.abs(finite).mean())
-    k3 = float(estimators.k3(finite).mean())
-    return numbers._replace(mae=mae, k3=k3)
+    finite = delta[is_finite].astype(np.float64)
+    mae = np.abs(finite).mean()
+    k3 = estimators.k3(finite).mean()
+    return numbers._replace(mae=float(mae), k3=float(k3))
 
 
 def weights_of(pair: Pair | None, position: int) -> Weights:

@@ -4,6 +4,7 @@ grows with their age, and jumps where the weights change inside a sequence.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -59,7 +60,9 @@ def has_versions(case: Case) -> bool:
 def sequences_with_versions(case: Case) -> int:
     """Sequences in which both sides scored a token whose version is known."""
     known = _ages(case) >= 0
-    return len(np.unique(case.view.sequence[known]))
+    sequences = case.view.sequence[known]
+    different = np.unique(sequences)
+    return len(different)
 
 
 def changes(case: Case) -> int:
@@ -86,8 +89,10 @@ class _Age:
     @property
     def score(self) -> float:
         """How much the gap looks like that of older weights, 0 to 1."""
-        louder = ratio(self.loud, self.quiet)
-        return _MOST * _TREND.score(self.z) * _LOUDER.score(louder)
+        times = ratio(self.loud, self.quiet)
+        louder = _LOUDER.score(times)
+        trend = _TREND.score(self.z)
+        return _MOST * trend * louder
 
 
 def by_age(case: Case) -> Iterator[Evidence]:
@@ -121,10 +126,14 @@ def at_changes(case: Case) -> Iterator[Evidence]:
     falls = -_jumps(case)
     if len(falls) < _FEWEST_CHANGES:
         return
-    spread = float(falls.std(ddof=1)) + 1e-9
-    z = float(falls.mean()) / spread * float(np.sqrt(len(falls)))
-    times = float(np.exp(falls.mean()))
-    score = _MOST * _JUMP.score(z) * _LOUDER.score(times)
+    mean = float(falls.mean())
+    spread = float(falls.std(ddof=1))
+    places = len(falls)
+    error = (spread + 1e-9) / np.sqrt(places)
+    z = mean / float(error)
+    times = float(np.exp(mean))
+    jump = _JUMP.score(z)
+    score = _MOST * jump * _LOUDER.score(times)
     if score <= _LEAST:
         return
     yield Evidence(
@@ -133,9 +142,9 @@ def at_changes(case: Case) -> Iterator[Evidence]:
         signature="change of weights",
         sentence=(
             f"|delta| falls by {times:.2g} times where newer weights take over inside a"
-            f" sequence ({len(falls):,} places, {z:.0f} standard errors)."
+            f" sequence ({places:,} places, {z:.0f} standard errors)."
         ),
-        numbers={"z": z, "times": times, "places": len(falls)},
+        numbers={"z": z, "times": times, "places": places},
     )
 
 
@@ -162,25 +171,34 @@ def _age(case: Case) -> _Age | None:
 def _measured(case: Case) -> _Age | None:
     ages = _ages(case)
     known = ages >= 0
-    groups = [int(age) for age in np.unique(ages[known])]
-    large = [age for age in groups if np.count_nonzero(ages == age) >= LONG]
+    large = _large_groups(ages[known])
     if len(large) < 2:
         return None
     z = _slope(case, ages, known)
     if z is None:
         return None
-    view = case.view
+    size = case.view.size
     newest, *_, oldest = large
     old: Bools = ages == oldest
     new: Bools = ages == newest
+    loud = size[old].mean()
+    quiet = size[new].mean()
     return _Age(
         z=z,
-        loud=float(view.size[old].mean()),
-        quiet=float(view.size[new].mean()),
+        loud=float(loud),
+        quiet=float(quiet),
         oldest=_name_of(case, oldest),
         newest=_name_of(case, newest),
         old=old,
     )
+
+
+def _large_groups(ages: Array) -> list[int]:
+    """The ages that enough tokens have, ascending."""
+    different, counts = np.unique(ages, return_counts=True)
+    is_large = counts >= LONG
+    large: list[int] = different[is_large].tolist()
+    return large
 
 
 def _ages(case: Case) -> Array:
@@ -190,11 +208,13 @@ def _ages(case: Case) -> Array:
     """
     versions = case.pair.versions
     assert versions is not None
+    at = case.view.at
     if versions.lags is not None:
-        return versions.lags[case.view.at]
-    place = versions.of_token[case.view.at].astype(np.int64)
+        return versions.lags[at]
+    place = versions.of_token[at]
     last = len(versions.names) - 1
-    return np.where(place < 0, -1, last - place)
+    came_later = last - place
+    return np.where(place < 0, -1, came_later)
 
 
 def _name_of(case: Case, age: int) -> str:
@@ -219,31 +239,43 @@ def _slope(case: Case, ages: Array, known: Bools) -> float | None:
     """The slope in its standard errors, sequences being the units; None where the age
     is the same at equal places of all sequences.
     """
-    view = case.view
+    in_usual = _in_usual(case, known)
     ranks = np.zeros(len(ages))
-    in_usual = view.size / np.maximum(usual_size(case, known), 1e-7)
     ranks[known] = standard_ranks(in_usual[known])
-    place = np.frexp(view.position + 1.0)[1]
-    x = _centred(ages.astype(np.float64), place, known)
+    # Classes of places that grow twice as long, as those of `by_position`.
+    _, place = np.frexp(case.view.position + 1.0)
+    x = _centred(ages, place, known)
     y = _centred(ranks, place, known)
-    weight = float((x * x).sum())
+    weight = float(x @ x)
     if weight <= 0:
         return None
-    slope = float((x * y).sum()) / weight
-    by_sequence = sums(case, x * (y - slope * x))
-    error = float(np.sqrt((by_sequence**2).sum())) / weight
+    slope = float(x @ y) / weight
+    residual = y - slope * x
+    by_sequence = sums(case, x * residual)
+    squares = float(by_sequence @ by_sequence)
+    error = math.sqrt(squares) / weight
     return slope / (error + 1e-12)
+
+
+def _in_usual(case: Case, among: Bools) -> Array:
+    """|delta| of each token over that of tokens of ``among`` that are about as
+    surprising, f64[n].
+    """
+    usual = usual_size(case, among)
+    return case.view.size / np.maximum(usual, 1e-7)
 
 
 def _centred(values: Array, place: Array, known: Bools) -> Array:
     """``values`` less their mean over the known ones of the same ``place``; 0 where
     unknown.
     """
-    number = np.bincount(place[known])
-    total = np.bincount(place[known], values[known], len(number))
+    known_places = place[known]
+    known_values = values[known]
+    number = np.bincount(known_places)
+    total = np.bincount(known_places, known_values)
     mean = total / np.maximum(number, 1)
     centred = np.zeros(len(values))
-    centred[known] = values[known] - mean[place[known]]
+    centred[known] = known_values - mean[known_places]
     return centred
 
 
@@ -260,18 +292,30 @@ def _jumps(case: Case) -> Array:
 def _measured_jumps(case: Case) -> Array:
     versions = case.pair.versions
     assert versions is not None
-    view = case.view
-    everything = np.ones(len(view.at), np.bool_)
-    in_usual = view.size / np.maximum(usual_size(case, everything), 1e-7)
+    tokens = len(case.view.at)
+    everything = np.ones(tokens, np.bool_)
+    in_usual = _in_usual(case, everything)
     level = np.log(in_usual + _NEVER_ZERO)
     jumps = []
     for sequence in range(case.pair.count):
         start, stop = case.pair.sequences.bounds(sequence)
         for index in version_changes(versions.of_token, start, stop):
-            at, behind = np.searchsorted(view.at, [start + index, stop])
-            first = np.searchsorted(view.at, start)
-            before = level[max(first, at - _SIDE) : at]
-            after = level[at : min(behind, at + _SIDE)]
-            if min(len(before), len(after)) >= _SIDE // 2:
-                jumps.append(float(after.mean() - before.mean()))
+            before, after = _around(case, start, start + index, stop)
+            levels_before = level[before]
+            levels_after = level[after]
+            fewest = min(len(levels_before), len(levels_after))
+            if fewest >= _SIDE // 2:
+                jump = levels_after.mean() - levels_before.mean()
+                jumps.append(jump)
     return np.array(jumps)
+
+
+def _around(case: Case, start: int, change: int, stop: int) -> tuple[slice, slice]:
+    """The tokens of the view just before and just behind the flat position ``change``
+    of the sequence from ``start`` to ``stop``.
+    """
+    borders = [start, change, stop]
+    first, at, end = np.searchsorted(case.view.at, borders)
+    begin = max(first, at - _SIDE)
+    behind = min(end, at + _SIDE)
+    return slice(begin, at), slice(at, behind)

@@ -12,7 +12,7 @@ from logdrift.core.diagnose.case import Case, worst
 from logdrift.core.diagnose.evidence import Evidence
 from logdrift.core.diagnose.ramp import Ramp
 from logdrift.core.diagnose.signatures.place.measures import ratio, usual_size
-from logdrift.core.diagnose.view import Positions
+from logdrift.core.diagnose.view import Positions, count_of
 
 Bools = npt.NDArray[np.bool_]
 _LOUDER = Ramp(starts=3, full=10)
@@ -42,7 +42,9 @@ def has_places(case: Case) -> bool:
 def places(case: Case) -> int:
     """Sequences with scored tokens where their ids are first other ones."""
     begins = _begins(case)
-    return len(np.unique(case.view.sequence[begins]))
+    sequences = case.view.sequence[begins]
+    different = np.unique(sequences)
+    return len(different)
 
 
 def retokenised(case: Case) -> Iterator[Evidence]:
@@ -51,12 +53,15 @@ def retokenised(case: Case) -> Iterator[Evidence]:
     """
     view = case.view
     begins = _begins(case)
-    if np.count_nonzero(begins) < _FEWEST or begins.all():
+    too_few = count_of(begins) < _FEWEST
+    if too_few or begins.all():
         return
-    here = float(view.size[begins].mean())
-    usual = float(usual_size(case, ~begins)[begins].mean())
-    times = ratio(here, usual)
-    score = _MOST * _LOUDER.score(times) * _LARGE.score(here)
+    size = view.size[begins]
+    of_others = usual_size(case, ~begins)
+    here = float(size.mean())
+    usual = float(of_others[begins].mean())
+    louder = _LOUDER.score(ratio(here, usual))
+    score = _MOST * louder * _LARGE.score(here)
     if score <= _LEAST:
         return
     yield Evidence(
@@ -82,14 +87,14 @@ def _begins(case: Case) -> Bools:
 
 def _found(case: Case) -> Bools:
     known: Any = case.session.manifest.sequences.retokenised
-    offsets = case.pair.offsets
-    starts = [
-        int(offsets[place.sequence]) + place.index
-        for place in known.places
-        if place.sequence < case.pair.count
-    ]
+    pair = case.pair
+    starts = []
+    for place in known.places:
+        if place.sequence < pair.count:
+            first, _ = pair.sequences.bounds(place.sequence)
+            starts.append(first + place.index)
     at: Positions = np.array(starts, np.int64)
-    begins = np.zeros(case.pair.tokens + _BEHIND, np.bool_)
+    begins = np.zeros(pair.tokens + _BEHIND, np.bool_)
     for step in range(_BEHIND):
         begins[at + step] = True
     of_view: Bools = begins[case.view.at]

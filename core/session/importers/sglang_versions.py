@@ -11,7 +11,8 @@ from typing import Any
 
 from logdrift.core.errors import Place
 from logdrift.core.session.files import JsonObject
-from logdrift.core.session.importers.spans import version_text, versions_of
+from logdrift.core.session.importers.columns import is_whole
+from logdrift.core.session.importers.spans import versions_of
 from logdrift.core.session.weight_versions import VersionSpans
 
 DEFAULT = "default"
@@ -23,37 +24,48 @@ def answer_versions(meta: JsonObject, tokens: int, place: Place) -> VersionSpans
     """The versions of the ``tokens`` that were sampled; None where nothing tells.
     Raises InputError for runs that do not fit these tokens.
     """
-    several = meta.get(_SEVERAL)
-    if several and isinstance(several, list):
+    key = _SEVERAL
+    several = meta.get(key)
+    if isinstance(several, list) and several:
         versions = _of_tokens(several, tokens, place)
-        return versions_of(versions, tokens, 0, place, _SEVERAL)
-    version = meta.get("weight_version")
-    is_name = isinstance(version, str | int)
-    if not tokens or not is_name or version == DEFAULT:
+    else:
+        key = "weight_version"
+        versions = _of_all(meta.get(key), tokens)
+    if not versions:
         return None
-    return versions_of([[version, tokens]], tokens, 0, place, "weight_version")
+    return versions_of(versions, tokens, 0, place, key)
+
+
+def _of_all(version: Any, tokens: int) -> list[Any]:
+    """One version for all tokens; nothing where it is none."""
+    is_name = isinstance(version, str | int)
+    if not is_name or version == DEFAULT:
+        return []
+    return [version] * tokens
 
 
 def _of_tokens(several: Sequence[Any], tokens: int, place: Place) -> list[Any]:
     """One version a token, None where no run has it."""
-    if not all(isinstance(run, Mapping) for run in several):
+    are_runs = [isinstance(run, Mapping) for run in several]
+    if not all(are_runs):
         return list(several)
     versions: list[Any] = [None] * tokens
-    for index, run in enumerate(several):
-        start = run.get("start")
-        end = run.get("end")
-        if not _fits(start, end, tokens):
-            where = f"{_SEVERAL}[{index}]"
-            raise place.error(
-                f"{where} goes from {start!r} to {end!r}: {tokens} tokens were sampled"
-            )
-        name = version_text(run.get("version"), place, _SEVERAL)
-        if name != DEFAULT:
-            versions[start:end] = [name] * (end - start)
+    for run in several:
+        start, end = _bounds(run, tokens, place)
+        version = run.get("version")
+        if version != DEFAULT:
+            length = end - start
+            versions[start:end] = [version] * length
     return versions
 
 
-def _fits(start: Any, end: Any, tokens: int) -> bool:
-    if type(start) is not int or type(end) is not int:
-        return False
-    return 0 <= start <= end <= tokens
+def _bounds(run: JsonObject, tokens: int, place: Place) -> tuple[int, int]:
+    """The first sampled token of a run, and the one behind its last."""
+    start: Any = run.get("start")
+    end: Any = run.get("end")
+    are_whole = is_whole(start, tokens) and is_whole(end, tokens)
+    if are_whole and start <= end:
+        return start, end
+    raise place.error(
+        f"{_SEVERAL} goes from {start!r} to {end!r}: {tokens} tokens were sampled"
+    )

@@ -37,10 +37,9 @@ def runs_of(
     """
     if not isinstance(values, list):
         raise place.error(f"{key} is not a list")
-    runs = [Run(value, 1) for value in values]
-    if values and all(isinstance(value, list) for value in values):
-        runs = [_run(value, place, f"{key}[{at}]") for at, value in enumerate(values)]
-    covered = sum(run.tokens for run in runs)
+    runs = _read_runs(values, place, key)
+    lengths = [run.tokens for run in runs]
+    covered = sum(lengths)
     completion = tokens - prompt
     if covered == tokens:
         return tuple(runs)
@@ -53,11 +52,24 @@ def runs_of(
     )
 
 
+def _read_runs(values: Sequence[Any], place: Place, key: str) -> list[Run]:
+    """Each entry as a run: a pair, or one token."""
+    are_lists = [isinstance(value, list) for value in values]
+    if not are_lists or not all(are_lists):
+        return [Run(value, 1) for value in values]
+    runs = []
+    for index, value in enumerate(values):
+        run = _run(value, place, f"{key}[{index}]")
+        runs.append(run)
+    return runs
+
+
 def _run(value: Sequence[Any], place: Place, key: str) -> Run:
-    is_pair = len(value) == 2
-    if not is_pair or not is_whole(value[1]):
-        raise place.error(f"{key} is {value!r}", "give [value, number of tokens]")
-    return Run(value[0], value[1])
+    if len(value) == 2:
+        run = Run(*value)
+        if is_whole(run.tokens):
+            return run
+    raise place.error(f"{key} is {value!r}", "give [value, number of tokens]")
 
 
 def roles_of(
@@ -69,7 +81,8 @@ def roles_of(
     runs = runs_of(values, tokens, prompt, place, key)
     codes = [_role(run.value, place, key) for run in runs]
     counts = [run.tokens for run in runs]
-    return np.repeat(np.array(codes, np.uint8), counts)
+    of_runs = np.array(codes, np.uint8)
+    return np.repeat(of_runs, counts)
 
 
 def _role(value: Any, place: Place, key: str) -> int:
@@ -89,12 +102,14 @@ def versions_of(
     """
     spans: list[VersionSpan] = []
     for value, count in runs_of(values, tokens, prompt, place, key):
+        if not count:
+            continue
         version = version_text(value, place, key)
         if spans and spans[-1].version == version:
-            count += spans.pop().tokens
-        if count > 0:
-            span = VersionSpan(version, count)
-            spans.append(span)
+            before = spans.pop()
+            count += before.tokens
+        span = VersionSpan(version, count)
+        spans.append(span)
     return tuple(spans)
 
 
