@@ -32,6 +32,7 @@ from logdrift.core.diagnose.exclusion import (
 from logdrift.core.errors import InputError
 from logdrift.core.session.layout import Sampled
 from logdrift.core.session.reader import Session, open_session
+from logdrift.core.session.weight_versions import span_tokens
 from logdrift.core.session.writer import write_manifest
 from logdrift.core.told import TELLABLE
 from tests.made_sessions import capture, edit_manifest, write_session
@@ -142,6 +143,11 @@ def test_facts_that_lines_do_not_share_stay_unknown_and_are_said(
     facts = found.info.facts
     assert facts is not None
     assert (facts.temperature, facts.top_p, facts.weight_version) == (None, None, "4,5")
+    versions = [record.captures[LABEL].versions for record in found.records]
+    names = [spans[-1].version for spans in versions if spans is not None]
+    assert names == ["4", "5", "5"]
+    assert versions[0] is not None
+    assert span_tokens(versions[0]) == len(found.records[0].token_ids)
     assert found.notes == (
         (
             f"temperature of {LABEL} is 0.6 in 2 lines and 1 in 1 line, so it stays"

@@ -31,6 +31,7 @@ from logdrift.core.session.layout import (
 )
 from logdrift.core.session.scores import Scores, part_tensors, part_versions
 from logdrift.core.session.sent_ids import ids_digest
+from logdrift.core.session.weight_versions import VersionSpan, VersionSpans
 from logdrift.core.session.writer import write_part
 from logdrift.core.told import facts_of
 
@@ -127,8 +128,20 @@ def _record(prompt: Prompt, notes: Notes) -> Record:
     if not no_prompt and not first_is_unknown:
         notes.count(NO_FIRST % LABEL)
     scores = scores_of(values, place, "logprobs", first=no_prompt)
-    captures = {LABEL: scores}
+    versions = _versions(prompt, len(ids))
+    captures = {LABEL: replace(scores, versions=versions)}
     return Record(place, ids, length, captures)
+
+
+def _versions(prompt: Prompt, tokens: int) -> VersionSpans | None:
+    """With which weights the completion was sampled, where the line tells."""
+    version = prompt.told.get("weight_version")
+    if version is None or prompt.prompt_length is None:
+        return None
+    length = prompt.prompt_length
+    given = VersionSpan(None, length)
+    sampled = VersionSpan(version, tokens - length)
+    return given, sampled
 
 
 def _common_facts(prompts: Sequence[Prompt]) -> tuple[dict[str, Any], tuple[str, ...]]:

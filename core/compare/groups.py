@@ -70,6 +70,8 @@ class GroupedTokens:
 
 def grouped_tokens(pair: AlignedPair, mask: Array) -> GroupedTokens:
     """Divide the tokens of ``mask``, bool[N], of a pair."""
+    if not _tells_more(pair):
+        return GroupedTokens()
     tokens = _Tokens.of(pair, mask)
     return GroupedTokens(
         by_turn=_by_turn(pair, tokens),
@@ -77,6 +79,13 @@ def grouped_tokens(pair: AlignedPair, mask: Array) -> GroupedTokens:
         by_version=_by_version(pair, tokens),
         by_lag=_by_lag(pair, tokens),
     )
+
+
+def _tells_more(pair: AlignedPair) -> bool:
+    """Whether the session knows of its tokens more than their place."""
+    has_roles = pair.sequences.roles is not None
+    has_versions = pair.versions is not None
+    return has_roles or has_versions or pair.messages.has_turns
 
 
 @dataclass(frozen=True, slots=True, eq=False)
