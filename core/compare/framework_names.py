@@ -155,7 +155,7 @@ def plain_name(framework: str) -> str:
 
 
 def names_of(framework: str) -> Sequence[FrameworkName]:
-    """The names of one framework. InputError for one that the table has not."""
+    """The names of one framework. InputError for one that is not in the table."""
     plain = plain_name(framework)
     rows = [row for row in FRAMEWORK_NAMES if plain_name(row.framework) == plain]
     if rows:

@@ -132,7 +132,7 @@ def temporary_name(name: str) -> str:
 
 def refuse_links(root: Path, relative: str) -> None:
     """Raises InputError where ``relative`` below ``root``, or a folder on the way to
-    it, is a link that leads out of ``root``. What is not there yet is right.
+    it, is a link that leads out of ``root``. What is not there yet passes.
     """
     path = root
     for name in _names(relative):

@@ -74,7 +74,7 @@ class Capture:
     nan is None, every NaN of ``logprob`` is a missing score.
 
     versions i32[N] are places in ``version_names``: the weights with which this backend
-    sampled a token, -1 where that is not known; None where it is of no token.
+    sampled a token, -1 where that is not known; None where it is known of no token.
     """
 
     info: CaptureInfo

@@ -128,9 +128,13 @@ def saved(session_folder: Path) -> list[SavedExperiment]:
     return experiments
 
 
+Seconds = tuple[float, float]
+"""How long the start of an engine took, and the capture after it."""
+
+
 def timings(session_folder: Path) -> dict[str, Seconds]:
-    """(seconds to start, seconds to capture) of each label, from the last run of each
-    in ``events.jsonl``; empty where there is none.
+    """How long each label took, from the last run of each in ``events.jsonl``; empty
+    where there is none.
 
     A resumed capture did only what was left, so one is counted only where its worker
     began and ended it in one go.
@@ -140,10 +144,6 @@ def timings(session_folder: Path) -> dict[str, Seconds]:
         if "t" in event:
             clock.take(event)
     return clock.of_labels
-
-
-Seconds = tuple[float, float]
-"""How long the start of an engine took, and the capture behind it."""
 
 
 class _Timings:

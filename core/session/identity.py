@@ -222,7 +222,7 @@ def write_failure(
     folder: Path, backend: str, engine: str, error: str, taken: str
 ) -> None:
     """Save that the check of ``backend`` failed, and why; what an earlier check found
-    stays. LogdriftError as above.
+    stays. LogdriftError where the file cannot be written.
     """
     data = {
         "schema": SCHEMA,

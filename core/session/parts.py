@@ -84,7 +84,7 @@ RANGES = {
 }
 """Lowest and highest finite value, in nats.
 
-65504 is the largest number of 16 bits. What lies beyond came from no softmax, and
+65504 is the largest finite float16. What lies beyond came from no softmax, and
 would overflow in the metrics. A log-probability is at most 0 but for rounding.
 """
 
@@ -334,24 +334,24 @@ def _check_widths(path: Path, tensors: Tensors, width: int) -> None:
         )
 
 
-def column_of(name: str, parts: Sequence[Tensors], trusted: Check) -> Column:
-    """A column of all parts; ``trusted`` is called before one is read."""
+def column_of(name: str, parts: Sequence[Tensors], before_read: Check) -> Column:
+    """A column of all parts; ``before_read`` is called before one is read."""
     tensors = [part[name] for part in parts]
     limits = RANGES.get(name)
-    return Column(tensors, trusted, limits)
+    return Column(tensors, before_read, limits)
 
 
-def entropy_column(parts: Sequence[Tensors], trusted: Check) -> Column | None:
+def entropy_column(parts: Sequence[Tensors], before_read: Check) -> Column | None:
     """The entropies; None where a part has none."""
     if not parts:
         return None
     all_have_it = all("entropy" in tensors for tensors in parts)
     if not all_have_it:
         return None
-    return column_of("entropy", parts, trusted)
+    return column_of("entropy", parts, before_read)
 
 
-def nan_column(parts: Sequence[Tensors], trusted: Check) -> Column | None:
+def nan_column(parts: Sequence[Tensors], before_read: Check) -> Column | None:
     """The flags of all parts; a part without the tensor has nothing to flag."""
     have_nan = ["nan" in tensors for tensors in parts]
     if not any(have_nan):
@@ -363,11 +363,11 @@ def nan_column(parts: Sequence[Tensors], trusted: Check) -> Column | None:
         no_flags = np.broadcast_to(zero, rows)
         flags = tensors.get("nan", no_flags)
         columns.append(flags)
-    return Column(columns, trusted)
+    return Column(columns, before_read)
 
 
 def versions_column(
-    listed: Sequence[Part], parts: Sequence[Tensors], trusted: Check
+    listed: Sequence[Part], parts: Sequence[Tensors], before_read: Check
 ) -> tuple[Column | None, tuple[str, ...]]:
     """The version of each token as a place in the names of all parts, and these names;
     a part without the tensor knows none.
@@ -391,4 +391,4 @@ def versions_column(
             own_places = [places[name] for name in part.versions]
             column = Renumbered(tensors["versions"], own_places)
         columns.append(column)
-    return Column(columns, trusted), tuple(places)
+    return Column(columns, before_read), tuple(places)

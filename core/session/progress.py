@@ -54,7 +54,7 @@ def live(session: Session, holder: LockHolder) -> Live:
     in_flight = 0.0
     moves = event.get("type") == "progress"
     if moves and share is not None and share < 1:
-        # With one part a capture, nothing else moves for minutes.
+        # A capture that is one part saves nothing for minutes: only its events move.
         in_flight = _in_flight(session, event)
         share += in_flight / _planned(session)
         share = min(1.0, share)

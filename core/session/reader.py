@@ -65,10 +65,10 @@ recorded elsewhere neither.
 class Session:
     """A snapshot of a session folder. Arrays are read when first asked for.
 
-    ``patient``: nothing of a part is read before its digest was compared. Otherwise the
-    main thread, which draws a screen, does not wait: the digests are compared in the
-    background, `verify` waits for them, and `capture` refuses a part once it is known
-    to be damaged.
+    ``patient`` (the default): nothing of a part is read before its digest was compared.
+    A session that is not patient lets the main thread, which draws a screen, read at
+    once: the digests are compared in the background, `verify` waits for them, and
+    `capture` refuses a part once it is known to be damaged.
     """
 
     folder: Path
@@ -105,7 +105,7 @@ class Session:
         listed = self.manifest.sequences.parts
         stored = [stored_part(self.folder, part, SEQUENCES_PART) for part in listed]
         trust = self._trust("", listed, stored, _COPY_AGAIN)
-        wait = self._hook(trust)
+        wait = self._before_read(trust)
         wait()
         parts = []
         for tensors in stored:
@@ -161,17 +161,17 @@ class Session:
         if info.path in _ONCE:
             remedy = _COPY_AGAIN
         trust = self._trust(info.label, info.parts, parts, remedy)
-        trusted = self._hook(trust)
-        versions, version_names = versions_column(info.parts, parts, trusted)
+        before_read = self._before_read(trust)
+        versions, version_names = versions_column(info.parts, parts, before_read)
         return Capture(
             info=info,
             sequences=min(info.sequences, len(sequences)),
-            logprob=column_of("logprob", parts, trusted),
-            rank=column_of("rank", parts, trusted),
-            top_ids=column_of("top_ids", parts, trusted),
-            top_logprobs=column_of("top_logprobs", parts, trusted),
-            entropy=entropy_column(parts, trusted),
-            nan=nan_column(parts, trusted),
+            logprob=column_of("logprob", parts, before_read),
+            rank=column_of("rank", parts, before_read),
+            top_ids=column_of("top_ids", parts, before_read),
+            top_logprobs=column_of("top_logprobs", parts, before_read),
+            entropy=entropy_column(parts, before_read),
+            nan=nan_column(parts, before_read),
             versions=versions,
             version_names=version_names,
         )
@@ -191,7 +191,7 @@ class Session:
         self._trusts[label] = trust
         return trust
 
-    def _hook(self, trust: Trust) -> Callable[[], None]:
+    def _before_read(self, trust: Trust) -> Callable[[], None]:
         """What is called before a part is read."""
         if self.patient:
             return trust.wait
@@ -260,8 +260,8 @@ class Session:
 
     @property
     def is_growing(self) -> bool:
-        """Whether a live writer holds it and something lacks: a whole session is also
-        held while its engines are asked (identity, layers), which adds nothing to it.
+        """Whether a live writer holds it and something is missing: a whole session is
+        also held while its engines are asked (identity, layers), which adds nothing to it.
         """
         statuses = {capture.status for capture in self.captures}
         return self.lock is not None and statuses != {"complete"}

@@ -8,7 +8,7 @@ before it. The first token of a sequence has no score. Unscored entries are NaN
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -80,29 +80,19 @@ part's tensors.
 
 def first_rows(scores: Scores, length: int) -> Scores:
     """The entries of the first ``length`` tokens, as views."""
-    entropy = scores.entropy
-    if entropy is not None:
-        entropy = entropy[:length]
-    nan = scores.nan
-    if nan is not None:
-        nan = nan[:length]
-    versions = scores.versions
-    if versions is not None:
-        versions = first_spans(versions, length)
-    return Scores(
-        logprob=scores.logprob[:length],
-        rank=scores.rank[:length],
-        top_ids=scores.top_ids[:length],
-        top_logprobs=scores.top_logprobs[:length],
-        entropy=entropy,
-        nan=nan,
-        versions=versions,
-    )
+    first = _cut(scores, slice(length))
+    if scores.versions is None:
+        return first
+    return replace(first, versions=first_spans(scores.versions, length))
 
 
 def later_rows(scores: Scores, start: int) -> Scores:
     """The entries of the tokens from ``start`` on, as views, without versions."""
-    rows = slice(start, None)
+    return _cut(scores, slice(start, None))
+
+
+def _cut(scores: Scores, rows: slice) -> Scores:
+    """The entries of these tokens, as views, without versions."""
     entropy = scores.entropy
     if entropy is not None:
         entropy = entropy[rows]

@@ -189,7 +189,7 @@ class Renumbered:
         return len(self._tensor)
 
     def __getitem__(self, rows: slice) -> Array:
-        """These rows. Raises InputError for a place that the list has not."""
+        """These rows. Raises InputError for a place outside the list."""
         places = self._tensor[rows]
         limits = (-1, self._most)
         _check_range(places, limits, self._tensor.file.path)
@@ -207,7 +207,7 @@ class Column:
     """One tensor of a capture or of the sequences, over all parts: ``rows`` for a
     slice, ``whole`` for everything.
 
-    ``trusted`` is called before anything is read: it raises InputError where a part is
+    ``before_read`` is called before anything is read: it raises InputError where a part is
     known to be damaged. ``within``: what a finite number may be; a part with another
     one is refused when it is read.
     """
@@ -215,14 +215,14 @@ class Column:
     def __init__(
         self,
         parts: Sequence[Rows],
-        trusted: Callable[[], None] | None = None,
+        before_read: Callable[[], None] | None = None,
         within: Limits | None = None,
     ) -> None:
         self.parts = parts
         self._within = within
         lengths = [len(part) for part in parts]
         self.starts = np.cumsum([0, *lengths])
-        self._trusted = trusted
+        self._before_read = before_read
 
     def __len__(self) -> int:
         return int(self.starts[-1])
@@ -278,8 +278,8 @@ class Column:
         return rows
 
     def _check(self) -> None:
-        if self._trusted is not None:
-            self._trusted()
+        if self._before_read is not None:
+            self._before_read()
 
     def _joined(self, start: int, stop: int) -> Array:
         """Rows over several parts in one array, without a second copy of them."""

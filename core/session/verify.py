@@ -27,14 +27,14 @@ _locks: dict[_Opened, threading.Lock] = {}
 
 
 class Trust:
-    """Whether some files, a capture's parts, are as they were written. ``fix`` says
+    """Whether some files, a capture's parts, are as they were written. ``remedy`` says
     what to do where one is not.
     """
 
-    def __init__(self, files: Sequence[tuple[OpenFile, str]], fix: str) -> None:
+    def __init__(self, files: Sequence[tuple[OpenFile, str]], remedy: str) -> None:
         # Sessions of others may have no digests: those parts cannot be checked.
         self.files = [entry for entry in files if entry[1]]
-        self.fix = fix
+        self.remedy = remedy
         self._damaged: Path | None = None
         self.known = not self.files
         self._begun = False
@@ -56,7 +56,7 @@ class Trust:
         if self._damaged is None:
             return None
         reason = "is damaged: its digest is not the one in session.json"
-        return InputError(reason, file=self._damaged, remedy=self.fix)
+        return InputError(reason, file=self._damaged, remedy=self.remedy)
 
     def _first_damaged(self) -> Path | None:
         for file, digest in self.files:
