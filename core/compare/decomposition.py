@@ -24,11 +24,10 @@ from logdrift.core.compare.pairs import (
     with_role,
 )
 from logdrift.core.compare.scopes import Scope
-from logdrift.core.session.layout import CaptureInfo
+from logdrift.core.session.layout import SAMPLED_PATHS, CaptureInfo
 from logdrift.core.session.reader import Session
 
 Floats = npt.NDArray[np.float64]
-_DECODED = ("decode", "recorded")
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +137,7 @@ def _decompose(
     backend: BackendCaptures,
     reference: CaptureInfo | None,
 ) -> Decomposition | None:
-    decode = _path(backend, *_DECODED)
+    decode = _path(backend, *SAMPLED_PATHS)
     prefill = _path(backend, "prefill")
     rollout = decode or prefill
     if rollout is None:

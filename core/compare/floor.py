@@ -19,16 +19,13 @@ import numpy.typing as npt
 
 from logdrift.core.compare.aligned import AlignedPair
 from logdrift.core.compare.scopes import Scope
-from logdrift.core.session.layout import CaptureInfo
+from logdrift.core.session.layout import SAMPLED_PATHS, CaptureInfo
 from logdrift.core.session.reader import Session
 
 Bools = npt.NDArray[np.bool_]
 
 STAND_IN = ("forced_decode", "prefill")
-"""Paths whose repeats speak for a path that cannot be repeated, best first: sampling
-again gives other ids.
-"""
-_UNREPEATABLE = ("decode", "recorded")
+"""Paths whose repeats speak for one of `SAMPLED_PATHS`, best first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +85,10 @@ def noise_floor(session: Session, pair: AlignedPair, scope: Scope) -> Floor | No
     `STAND_IN`, as the labels say.
     """
     mask = pair.scope_mask(scope)
-    a = _repeats(session, mask, pair.a.info)
-    b = _repeats(session, mask, pair.b.info)
-    batch_a = _batch(session, mask, pair.a.info)
-    batch_b = _batch(session, mask, pair.b.info)
+    a = _gap_of_repeats(session, mask, pair.a.info)
+    b = _gap_of_repeats(session, mask, pair.b.info)
+    batch_a = _gap_of_batch_shape(session, mask, pair.a.info)
+    batch_b = _gap_of_batch_shape(session, mask, pair.b.info)
     gaps = (a, b, batch_a, batch_b)
     if all(gap is None for gap in gaps):
         return None
@@ -116,12 +113,12 @@ def times_floor(delta: float, floor: Floor | None) -> float | None:
 
 
 def _paths(path: str) -> tuple[str, ...]:
-    if path in _UNREPEATABLE:
+    if path in SAMPLED_PATHS:
         return (path, *STAND_IN)
     return (path,)
 
 
-def _repeats(session: Session, mask: Bools, side: CaptureInfo) -> SelfGap | None:
+def _gap_of_repeats(session: Session, mask: Bools, side: CaptureInfo) -> SelfGap | None:
     """Repeats of the side in its own kind of batch, else together."""
     for path in _paths(side.path):
         for batch in dict.fromkeys((side.batch, "together")):
@@ -133,7 +130,9 @@ def _repeats(session: Session, mask: Bools, side: CaptureInfo) -> SelfGap | None
     return None
 
 
-def _batch(session: Session, mask: Bools, side: CaptureInfo) -> SelfGap | None:
+def _gap_of_batch_shape(
+    session: Session, mask: Bools, side: CaptureInfo
+) -> SelfGap | None:
     """Captures with each sequence alone in its batch, against together."""
     for path in _paths(side.path):
         alone = _group(session, side.backend, path, "alone")

@@ -32,6 +32,7 @@ from logdrift.core.compare.rules import RULES, Rule
 from logdrift.core.compare.scopes import SCOPES, Scope
 from logdrift.core.compare.segments import count_kept, filled_segments
 from logdrift.core.compare.uncertainty import Intervals, intervals
+from logdrift.core.session.layout import SAMPLED_PATHS
 
 Array = npt.NDArray[Any]
 
@@ -211,7 +212,7 @@ def sampled_by(pair: AlignedPair, scope: Scope = "completion") -> bool | None:
     """
     generator = pair.session.manifest.sequences.generated_by
     info = pair.b.info
-    if info.path in ("decode", "recorded"):
+    if info.path in SAMPLED_PATHS:
         if generator not in (None, info.backend):
             return False
         has_prompts = scope != "completion" and pair.scope_mask("prompt").any()

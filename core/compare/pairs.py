@@ -7,15 +7,12 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from logdrift.core.errors import InputError
-from logdrift.core.session.layout import CaptureInfo
+from logdrift.core.session.layout import SAMPLED_PATHS, CaptureInfo
 from logdrift.core.session.reader import Session
 
 PairLabels = tuple[str, str]
 """The labels of the captures A and B of a pair."""
 Captures = tuple[CaptureInfo, CaptureInfo]
-
-_SAMPLING: tuple[str, ...] = ("decode", "recorded")
-"""Paths whose capture recorded the sampling."""
 
 
 class BackendCaptures(NamedTuple):
@@ -57,10 +54,9 @@ class BackendCaptures(NamedTuple):
         It is what a rollout recorded while decoding, and what a scorer scored.
         """
         paths = self.paths
+        main_paths: tuple[str, ...] = ("prefill",)
         if self.role == "rollout":
-            main_paths = _SAMPLING
-        else:
-            main_paths = ("prefill",)
+            main_paths = SAMPLED_PATHS
         for capture in paths:
             if capture.path in main_paths:
                 return capture
@@ -168,7 +164,7 @@ def default_pair(session: Session) -> tuple[str, str] | None:
     captures = {capture.label: capture for capture in session.captures}
     for a, b in pairs:
         roles = (captures[a].role, captures[b].role)
-        b_sampled = captures[b].path in _SAMPLING
+        b_sampled = captures[b].path in SAMPLED_PATHS
         if roles == ("trainer", "rollout") and b_sampled:
             return a, b
     if pairs:

@@ -75,6 +75,11 @@ MOST_PLACES = 1000
 """Sequences of `Retokenised` that are listed one by one."""
 Status = Literal["pending", "running", "complete", "failed"]
 
+SAMPLED_PATHS = ("decode", "recorded")
+"""Paths whose captures hold the sampling itself, here or elsewhere. None of them can be
+captured again: sampling gives other ids.
+"""
+
 
 def sequence_part(index: int) -> str:
     """Relative name of the file that holds part ``index`` of the sequences."""

@@ -25,6 +25,7 @@ from logdrift.core.session.files import PIECES_BYTES, read_json
 from logdrift.core.session.layout import (
     MANIFEST,
     PIECES,
+    SAMPLED_PATHS,
     STREAMS,
     CaptureInfo,
     Manifest,
@@ -55,10 +56,6 @@ State = Literal["running", "complete", "partial", "failed"]
 
 _CAPTURE_AGAIN = "capture it again with --resume, or copy the session again"
 _COPY_AGAIN = "copy the session again from where it is whole"
-_ONCE = ("decode", "recorded")
-"""What was sampled cannot be captured again, since other ids would come; what was
-recorded elsewhere neither.
-"""
 
 
 @dataclass(frozen=True)
@@ -158,7 +155,7 @@ class Session:
         sequences = self.sequences
         check_capture(self.folder, info, parts, sequences)
         remedy = _CAPTURE_AGAIN
-        if info.path in _ONCE:
+        if info.path in SAMPLED_PATHS:
             remedy = _COPY_AGAIN
         trust = self._trust(info.label, info.parts, parts, remedy)
         before_read = self._before_read(trust)
@@ -261,7 +258,7 @@ class Session:
     @property
     def is_growing(self) -> bool:
         """Whether a live writer holds it and something is missing: a whole session is
-        also held while its engines are asked (identity, layers), which adds nothing to it.
+        also held while its engines are asked (identity, layers), which adds nothing.
         """
         statuses = {capture.status for capture in self.captures}
         return self.lock is not None and statuses != {"complete"}

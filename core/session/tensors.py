@@ -207,9 +207,8 @@ class Column:
     """One tensor of a capture or of the sequences, over all parts: ``rows`` for a
     slice, ``whole`` for everything.
 
-    ``before_read`` is called before anything is read: it raises InputError where a part is
-    known to be damaged. ``within``: what a finite number may be; a part with another
-    one is refused when it is read.
+    ``before_read`` raises InputError where a part is known to be damaged. ``within``:
+    what a finite number may be; a part with another one is refused when it is read.
     """
 
     def __init__(
