@@ -15,6 +15,7 @@ import numpy as np
 from logdrift.core.compare.aligned import AlignedPair
 from logdrift.core.compare.scopes import Scope
 from logdrift.core.facts import Facts
+from logdrift.core.numbers import counted
 from logdrift.core.session.layout import CaptureInfo
 
 if TYPE_CHECKING:
@@ -113,9 +114,7 @@ class BrokenSide:
             ("completion", self.tokens - self.prompt_tokens),
         )
         return " and ".join(
-            f"{number:,} {kind} token{'' if number == 1 else 's'}"
-            for kind, number in kinds
-            if number
+            counted(number, f"{kind} token") for kind, number in kinds if number
         )
 
     @property

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from logdrift.core.compare.pair import Pair
 from logdrift.core.diagnose.experiments import ChangedSide, Experiment, LeftOut
 from logdrift.core.diagnose.outcomes import Outcome, outcomes_of
-from logdrift.core.numbers import clock
+from logdrift.core.numbers import clock, counted
 from logdrift.core.report.document import Blocks, LineBlock, SentenceBlock
 from logdrift.core.report.strict_json import Json, list_json
 from logdrift.core.session.experiments import saved
@@ -67,7 +67,7 @@ def _total(experiments: Sequence[Experiment]) -> str:
     """``3 experiments, about 1:20 and 1 of unknown length``."""
     lengths = [experiment.seconds for experiment in experiments]
     unknown = lengths.count(None)
-    count = f"{len(lengths)} experiment{'' if len(lengths) == 1 else 's'}"
+    count = counted(len(lengths), "experiment")
     if lengths and unknown == len(lengths):
         return f"{count}, of unknown length"
     known = [seconds for seconds in lengths if seconds is not None]

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from logdrift.core.compare.loaded import all_differences
 from logdrift.core.compare.loaded.config import one_writer
-from logdrift.core.compare.loaded.difference import NOT_THERE, Difference
+from logdrift.core.compare.loaded.difference import NOT_THERE, Difference, name_in_table
 from logdrift.core.compare.pair import (
     Pair,
 )
@@ -116,19 +116,12 @@ def _loaded_changes(
         for difference in differences:
             yield SettingChange(
                 where=place,
-                setting=_loaded_name(table, difference.name),
+                setting=name_in_table(table, difference),
                 earlier=_if_there(difference.a),
                 later=_if_there(difference.b),
                 earlier_text=difference.a,
                 later_text=difference.b,
             )
-
-
-def _loaded_name(table: str, name: str) -> str:
-    # The names of a template's lines begin with the table's already.
-    if name.startswith(table):
-        return name
-    return f"{table}.{name}"
 
 
 def _if_there(text: str) -> str | None:

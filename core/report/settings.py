@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from logdrift.core.compare.loaded import all_differences
 from logdrift.core.compare.loaded.config import config_values, one_writer
-from logdrift.core.compare.loaded.difference import Difference
+from logdrift.core.compare.loaded.difference import name_in_table
 from logdrift.core.errors import InputError
 from logdrift.core.facts import Facts
 from logdrift.core.json_values import shown
@@ -181,7 +181,7 @@ def _differing(
         tables = all_differences(base, loaded, whole=whole)
         for table, differences in tables.items():
             for difference in differences:
-                name = _loaded_name(table, difference)
+                name = name_in_table(table, difference)
                 as_in_base = _where_known(difference.a, files)
                 values = rows.setdefault(name, as_in_base)
                 values[column] = difference.b
@@ -213,13 +213,6 @@ def _equal_rows(
         if name not in in_rows:
             values = _where_known(shown(value), files)
             yield CaptureSetting(name, tuple(values), kind)
-
-
-def _loaded_name(table: str, difference: Difference) -> str:
-    # The names of a template's lines begin with the table's already.
-    if difference.name.startswith(table):
-        return difference.name
-    return f"{table}.{difference.name}"
 
 
 def _loaded_of(session: Session, info: CaptureInfo) -> Loaded | None:

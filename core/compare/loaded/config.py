@@ -23,7 +23,7 @@ CHANGES_THE_MODEL = re.compile(
 )
 """Fields of a config that change the function computed."""
 
-_SPELLING = re.compile(
+_IGNORED = re.compile(
     r"^_|^(transformers_version|architectures|torch_dtype|dtype|head_dtype|use_cache|auto_map|return_dict|torchscript"
     r"|output_\w+|id2label|label2id|problem_type|task_specific_params|tokenizer_class|gradient_checkpointing"
     r"|pruned_heads|chunk_size_feed_forward|finetuning_task|vocab_size|\w*attn_implementation|\w*experts_implementation)"
@@ -75,7 +75,7 @@ def canonical(config: Mapping[str, Any]) -> dict[str, Any]:
     values = flatten(fields)
     names = list(values)
     for name in names:
-        if _SPELLING.search(name):
+        if _IGNORED.search(name):
             del values[name]
     return values
 

@@ -44,6 +44,14 @@ class Difference:
         return key
 
 
+def name_in_table(table: str, difference: Difference) -> str:
+    """``config.rope_theta``: the key with the table it is of."""
+    # The names of a template's lines begin with the table's already.
+    if difference.name.startswith(table):
+        return difference.name
+    return f"{table}.{difference.name}"
+
+
 def sentence(differences: Sequence[Difference]) -> str:
     """The first differences in words: ``rope_theta 1000000 against 10000,
     sliding_window 64 against not there and 3 more``.
