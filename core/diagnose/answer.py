@@ -7,7 +7,7 @@ Report, limits, explorer and `why` print this sentence and no other.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from logdrift.core.compare.gate import Gate, Verdict
@@ -151,29 +151,37 @@ def answer_of(
     tokens = len(case.view.at)
     dtypes = precisions(case)
     observed = [dtype for dtype in USUAL if dtype in dtypes]
-    if observed:
-        usual = USUAL[observed[0]]
-    else:
-        usual = USUAL["bfloat16"]
-    mae = case.view.mae if tokens else None
-    if causes and causes[0].score >= LIKELY:
-        first = causes[0]
-    else:
-        first = None
-    return Answer(
+    first = _likely(causes)
+    answer = Answer(
         comparable=gate.verdict,
         tokens=tokens,
-        mae=mae,
-        standing=None if mae is None else usual.standing(mae),
-        usual=usual if mae is not None else None,
+        mae=None,
+        standing=None,
+        usual=None,
         assumed=not observed,
-        cause=first.cause if first else None,
+        cause=None,
         title=_title(first, case),
-        sureness=first.sureness if first else None,
+        sureness=None,
         next=_next(gate, first, causes, missing, tokens),
-        proof=causes[0].proof if causes and causes[0].shown == "proven" else "",
         refuted=refuted_of(causes),
     )
+    if tokens:
+        mae = case.view.mae
+        dtype, *_ = [*observed, "bfloat16"]
+        usual = USUAL[dtype]
+        answer = replace(answer, mae=mae, standing=usual.standing(mae), usual=usual)
+    if first is not None:
+        answer = replace(answer, cause=first.cause, sureness=first.sureness)
+    if causes and causes[0].shown == "proven":
+        answer = replace(answer, proof=causes[0].proof)
+    return answer
+
+
+def _likely(causes: Sequence[Ranked]) -> Ranked | None:
+    """The first cause, where it is at least likely."""
+    if causes and causes[0].score >= LIKELY:
+        return causes[0]
+    return None
 
 
 def refuted_of(causes: Sequence[Ranked]) -> tuple[str, ...]:

@@ -287,7 +287,8 @@ def _three_way(case: Case, expected: _Expected) -> Size | None:
     """Both sides against the reference. None where there is none, or where it cannot
     tell.
     """
-    errors, (dtype, other) = case.errors, expected.dtypes
+    errors = case.errors
+    dtype, other = expected.dtypes
     if errors is None:
         return None
     errors_text = (

@@ -118,9 +118,8 @@ def unchecked(
     if not of_weights:
         return missing
     weights = of_weights[0]
-    others = [lack for lack in missing if lack.cause != "weights"]
     if weights.numbers.get("equal") is not None:
-        return tuple(others)
+        return tuple(lack for lack in missing if lack.cause != "weights")
     partly_read = Unchecked(cause="weights", why=weights.sentence, fix=_ASK_BOTH)
     others = [
         lack for lack in missing if lack.cause != "weights" or lack.why == _NO_REFERENCE

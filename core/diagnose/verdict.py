@@ -117,8 +117,6 @@ def _cannot_be_told(
     step = next_step(causes, missing)
     if step:
         step = f" Do next: {step}."
-    else:
-        step = ""
     return f"cannot be told from this: {size.sentence}{remains}{step}"
 
 

@@ -90,13 +90,13 @@ def propose(
     states = (state_a, state_b)
     reason = _nothing_to_turn(pair, states, diagnosis)
     if reason:
-        left = [_cannot_change(state, reason) for state in states]
-        return Proposal((), _once(left))
+        left_out = [_cannot_change(state, reason) for state in states]
+        return Proposal((), _once(left_out))
     scene = Scene(session=session, pair=pair, states=states, gpus=gpus)
     fixed = [state for state in states if state.is_fixed]
-    left = [_cannot_change(state, _why_fixed(state)) for state in fixed]
+    left_out = [_cannot_change(state, _why_fixed(state)) for state in fixed]
     best: dict[str, Experiment] = {}
-    for experiment in _experiments(scene, left):
+    for experiment in _experiments(scene, left_out):
         telling = _telling(experiment, diagnosis)
         so_far = best.get(experiment.id)
         if so_far is None or telling > so_far.telling:
@@ -107,20 +107,20 @@ def propose(
     chosen_ids = [experiment.id for experiment in chosen]
     return Proposal(
         experiments=experiments,
-        left_out=_once(left),
+        left_out=_once(left_out),
         deciding=frozenset(chosen_ids),
     )
 
 
-def _once(left: Sequence[LeftOut]) -> tuple[LeftOut, ...]:
-    return tuple(dict.fromkeys(left))
+def _once(left_out: Sequence[LeftOut]) -> tuple[LeftOut, ...]:
+    return tuple(dict.fromkeys(left_out))
 
 
-def _experiments(scene: Scene, left: list[LeftOut]) -> Iterator[Experiment]:
-    """The experiments of all causes; what is left out is added to ``left``."""
+def _experiments(scene: Scene, left_out: list[LeftOut]) -> Iterator[Experiment]:
+    """The experiments of all causes; what is left out is added to ``left_out``."""
     for cause in CAUSES:
         for turns in turns_of(cause, scene.states):
-            experiment = _experiment(scene, cause, turns, left)
+            experiment = _experiment(scene, cause, turns, left_out)
             if experiment is not None:
                 yield experiment
 
@@ -193,17 +193,17 @@ def _seconds(
 
 
 def _experiment(
-    scene: Scene, cause: Cause, turns: Sequence[Turn], left: list[LeftOut]
+    scene: Scene, cause: Cause, turns: Sequence[Turn], left_out: list[LeftOut]
 ) -> Experiment | None:
     """The experiment of knobs that are turned together; None where it would tell
-    nothing. What is left out, and why, is added to ``left``.
+    nothing. What is left out, and why, is added to ``left_out``.
     """
     sides: list[ChangedSide] = []
     refusals: list[LeftOut] = []
     for turn in turns:
         if needless(turn.state, turn.knob) is not None:
             reason = pointless(turn.state, turn.knob, scene.gpus) or ""
-            left.append(_left_out(cause, turn, reason))
+            left_out.append(_left_out(cause, turn, reason))
             continue
         side = turned(scene, turn)
         if isinstance(side, Refusal):
@@ -211,7 +211,7 @@ def _experiment(
             refusals.append(refusal)
         else:
             sides.append(side)
-    left += refusals
+    left_out += refusals
     reason = _one_side_alone(turns, scene.states, refusals)
     if reason:
         setting = turns[0].knob.setting
@@ -222,7 +222,7 @@ def _experiment(
                 setting=setting,
                 reason=reason,
             )
-            left.append(one_side)
+            left_out.append(one_side)
         return None
     if not sides or _shares_capture(sides):
         return None
