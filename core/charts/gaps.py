@@ -38,7 +38,9 @@ from logdrift.core.numbers import counted, plus, short
 
 _MOST = 0.995
 _BEYOND_MOST = 1.25
-"""An axis reaches so far beyond the size that so many of the tokens stay below."""
+"""An axis reaches to this many times the size that `_MOST` (a share) of the tokens stay
+below.
+"""
 _WORTH_CUTTING = 1.5
 """An axis that would be no longer than so many times that holds all tokens."""
 _MIDDLE_95 = (0.025, 0.975)

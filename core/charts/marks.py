@@ -37,7 +37,7 @@ def index_ticks(last: int, steps: int) -> list[Tick]:
     return [(index, str(index)) for index in indices]
 
 
-SHADES = " ░▒▓█"
+SHADE_GLYPHS = " ░▒▓█"
 """Glyphs of a terminal for the steps of `Cells`, from none; legends quote them."""
 BAND = "░"
 QUIET = "·"
@@ -51,7 +51,7 @@ ONLY_BELOW = "░"
 
 def shade_scale(steps: Floats, in_words: Callable[[float], str]) -> str:
     """The shades in a legend, each with the value that it begins at."""
-    glyphs = SHADES[1:]
+    glyphs = SHADE_GLYPHS[1:]
     shades = zip(glyphs, steps.tolist(), strict=True)
     entries = [f"{shade} {in_words(step)}" for shade, step in shades]
     return " ".join(entries)

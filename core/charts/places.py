@@ -121,7 +121,7 @@ class CellPlaces:
 
     ``bins`` i32[n] is the cell (row * width + column) of the tokens from flat position
     ``start`` on, -1: in none. ``targets`` i64[cells] is where the cursor goes, -1 for
-    an empty cell. ``flat``: a cell is a whole column. ``rowwise``: a step to the side
+    an empty cell. ``whole_columns``: a cell is one. ``rowwise``: a step to the side
     stays in its row.
     """
 
@@ -130,7 +130,7 @@ class CellPlaces:
     columns: Array
     rows: Array
     start: int = 0
-    flat: bool = False
+    whole_columns: bool = False
     rowwise: bool = False
 
     def _grid_cell(self, position: int) -> _GridCell | None:
@@ -152,7 +152,7 @@ class CellPlaces:
         if at is None:
             return None
         column = int(self.columns[at.column])
-        if self.flat:
+        if self.whole_columns:
             return TokenCell(column, None)
         row = int(self.rows[at.row])
         return TokenCell(column, row)
@@ -287,7 +287,7 @@ def column_places(
         columns=columns,
         rows=np.arange(1),
         start=start,
-        flat=True,
+        whole_columns=True,
     )
 
 

@@ -21,7 +21,7 @@ from logdrift.core.charts.marks import (
     ONLY_ABOVE,
     ONLY_BELOW,
     QUIET,
-    SHADES,
+    SHADE_GLYPHS,
     Array,
     Axes,
     Cells,
@@ -53,7 +53,7 @@ class Drawing:
     """A painted chart: rows of text, and where the area between the axes lies, so that
     the cursor can be shown in it.
 
-    ``legend`` are phrases, the most needed first. ``shaded``: `marks.SHADES` in the
+    ``legend`` are phrases, the most needed first. ``shaded``: `SHADE_GLYPHS` in the
     area are steps of one scale. ``tones`` are the steps of colour of cells between the
     axes, by row and column; ``by_sign``: cells without one are within the threshold.
     """
@@ -300,7 +300,7 @@ def _cells(plot: Plot, mark: Cells) -> None:
     is_empty = np.isnan(mark.values)
     has_value = ~is_empty[stretched]
     shades = levels[stretched]
-    filled = SHADES[1:]
+    filled = SHADE_GLYPHS[1:]
     glyphs = (QUIET, *filled)
     places = np.argwhere(has_value)
     for row, column in places.tolist():
