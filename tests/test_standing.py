@@ -17,7 +17,7 @@ from logdrift.core.report.diff import diff_sessions
 from logdrift.core.report.diff_document import diff_document
 from logdrift.core.report.forms import html_of, markdown_of
 from logdrift.core.report.layout import Canvas
-from logdrift.core.report.limit_words import MARKS, advice, conclusion
+from logdrift.core.report.limit_words import LIMIT_MARKS, advice, conclusion
 from logdrift.core.report.paint.text import paint_text
 from logdrift.core.report.pair_numbers import metric_value
 from logdrift.core.report.records import PairReport
@@ -122,7 +122,7 @@ def judged(level: LimitLevel, ok: bool | None, framework: str = "verl") -> Judge
     return JudgedLimit(limit, 0.04, ok, note)
 
 
-@pytest.mark.parametrize(("level", "ok"), product(LEVELS, MARKS))
+@pytest.mark.parametrize(("level", "ok"), product(LEVELS, LIMIT_MARKS))
 def test_every_limit_has_a_line_to_make_something_of(
     level: LimitLevel, ok: bool | None
 ) -> None:

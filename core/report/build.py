@@ -47,6 +47,7 @@ Singles = npt.NDArray[np.float32]
 Positions = npt.NDArray[np.int64]
 
 WORST = 20
+"""Tokens with the largest differences that a report lists for each pair."""
 
 
 def build_report(

@@ -77,7 +77,8 @@ class TableColumn:
     ``right`` aligns numbers; ``wraps`` breaks the last column into lines instead of
     running over the edge. Of a column of a fixed width, ``most`` are the cells after
     which a text is cut. A ``word`` is never broken, a ``context`` takes what room there
-    is, a ``place`` says where something is and counts whatever else means nothing.
+    is, a ``place`` (sequence, position) holds even where the numbers mean nothing, and
+    is not struck through with them.
     """
 
     title: str

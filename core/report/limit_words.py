@@ -10,8 +10,7 @@ from logdrift.core.compare.usual import UsualRange
 from logdrift.core.numbers import counted
 from logdrift.core.report.document import Tone
 
-MARKS = {True: "✓", False: "✗", None: "?"}
-LEGEND = "✓ holds  ✗ exceeded  ? cannot be judged"
+LIMIT_MARKS = {True: "✓", False: "✗", None: "?"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,7 @@ from logdrift.core.report.document import (
     TableRow,
 )
 from logdrift.core.report.group_tables import groups_in_brief
-from logdrift.core.report.limit_words import MARKS, conclusion, limit_tone
+from logdrift.core.report.limit_words import LIMIT_MARKS, conclusion, limit_tone
 from logdrift.core.report.pair_numbers import (
     MetricValue,
     bounds_text,
@@ -262,7 +262,7 @@ def _limit(judged: JudgedLimit) -> TableRow:
         name = f"{limit.framework}: {last_part}"
     # Exact, as in the other formats: rounded, one that is exceeded can read as held.
     numbers = f"{exact(judged.value)} for {bounds_text(limit)}"
-    mark = MARKS[judged.ok]
+    mark = LIMIT_MARKS[judged.ok]
     state = f"{mark} {_STATES[judged.ok]}"
     return TableRow((state, name, numbers), limit_tone(judged))
 

@@ -125,6 +125,7 @@ class PairReport:
             "b": self.measured.b,
             "scope": metrics.scope,
             "tokens": metrics.tokens,
+            # Those that both captures finished, as the schema has it.
             "sequences": metrics.finished,
             "gate": asdict(self.gate),
             "answer": json_or_null(self.answer),

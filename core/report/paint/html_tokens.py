@@ -12,14 +12,12 @@ from logdrift.core.compare.pair import Pair
 from logdrift.core.numbers import figure
 from logdrift.core.report.scale import THRESHOLD, levels
 from logdrift.core.report.sequence_parts import SequencePart
+from logdrift.core.session.joining import LONGEST
 from logdrift.core.session.reader import Pieces, Session
 from logdrift.core.session.visible import visible, visible_bytes
 
 TokenIds = npt.NDArray[np.int32]
 Mask = npt.NDArray[np.bool_]
-
-_LONGEST = 4
-"""Bytes of a UTF-8 character: so many tokens at most are joined into one."""
 
 
 def sequence_text(session: Session, pair: Pair, part: SequencePart) -> str:
@@ -143,7 +141,7 @@ def _whole(pieces: Pieces, ids: TokenIds, at: int, raw: bytes) -> int:
     """How many tokens from ``at`` make valid UTF-8 where the first alone does not; 1
     where none do.
     """
-    for step in range(1, _LONGEST + 1):
+    for step in range(1, LONGEST + 1):
         try:
             raw.decode("utf-8")
             return step
