@@ -214,6 +214,7 @@ def _is_path(python: str) -> bool:
 
 
 _THRESHOLD_KEYS = ("name", "metric", "min", "max", "scope", "meaning")
+# Those of `logdrift.core.compare.scopes`, which imports NumPy: a start reads this file.
 _SCOPES = ("completion", "prompt", "all")
 
 
@@ -362,7 +363,7 @@ def _folder(data: Table, key: str, folder: Path) -> Path | None:
 
 
 def _from(folder: Path, value: str) -> Path:
-    """A path of the file, which is relative to the file's own ``folder``."""
+    """A path that the file gives, absolute: it is relative to the file's ``folder``."""
     path = folder.absolute() / user_path(value)
     return Path(os.path.normpath(path))
 

@@ -111,7 +111,7 @@ _MODEL_TOKENS = frozenset(
 Any other name that ends in ``token`` is a credential's.
 """
 _VARIABLE_PARTS = ("KEY", "TOKEN", "SECRET", "PASSWORD")
-"""Anywhere in a variable's name. One variable too many left out costs no number."""
+"""Anywhere in a variable's name. Leaving out one variable too many changes no number."""
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _NAME = re.compile(r"-{0,2}[A-Za-z][\w-]*")
 _VALUES = re.compile(

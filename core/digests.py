@@ -129,6 +129,7 @@ def tokenizer_digest(folder: Path) -> str | None:
 
 
 def _json_digest(value: Any) -> str:
+    """The digest of a value however its file was written: sorted keys, no layout."""
     text = json.dumps(value, sort_keys=True)
     return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 

@@ -182,8 +182,11 @@ def words_of(error: Exception) -> str:
         return _system_words(error)
     if len(unforeseen) < _KEPT:
         unforeseen.append(error)
+    kind = f"unexpected {type(error).__name__}"
     text = " ".join(str(error).split())
-    return f"unexpected {type(error).__name__}" + (f": {text}" if text else "")
+    if not text:
+        return kind
+    return f"{kind}: {text}"
 
 
 def words_inside(error: Exception, folder: str | os.PathLike[str]) -> str:

@@ -138,8 +138,8 @@ def _plain(value: Any) -> Any:
     return value
 
 
-# What words a newer engine needs is not known: they are compared, and shown as they
-# are.
+# These are any text: a newer engine may need words that this version does not know,
+# and they are compared and shown as they are.
 _KINDS = kinds_of(
     Facts,
     decode_logprobs=maybe(text),

@@ -20,6 +20,7 @@ NOTHING = "·"
 
 _BYTES = ("bytes", "kB", "MB", "GB", "TB")
 _MOST_HOURS = 9999
+"""What fits five cells with its unit: any longer `duration` is shown as this."""
 
 
 def is_number(value: Any) -> TypeGuard[float]:
@@ -97,7 +98,10 @@ def _figure(value: float, unit: Unit) -> str:
         return f"{int(value):,}"
     if unit == "ratio" and 10 <= size < 1000:
         return f"{value:.2f}"
-    return f"{value:,.1f}" if size >= 100 else f"{value:#.3g}".rstrip(".")
+    if size >= 100:
+        return f"{value:,.1f}"
+    # 99.96 has become "100." by now.
+    return f"{value:#.3g}".rstrip(".")
 
 
 def _share(value: float) -> str:
