@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,13 @@ from logdrift.cli.trusting import add_flag, confirmed
 from logdrift.core.errors import InputError, LogdriftError
 from logdrift.core.numbers import counted
 from logdrift.core.paths import user_path
-from logdrift.core.plan import CapturePlan, SamplingSpec, load_plan, parse_spec
+from logdrift.core.plan import (
+    BackendSpec,
+    CapturePlan,
+    SamplingSpec,
+    load_plan,
+    parse_spec,
+)
 from logdrift.core.session.layout import LOGS, read_manifest
 from logdrift.core.session.visible import visible
 
@@ -32,6 +38,15 @@ _OF_A_PLAN = (
     "title",
     "part_sequences",
     "trust_remote_code",
+    "continue_final_message",
+    "add_generation_prompt",
+)
+_OF_A_NEW_SESSION = (
+    "plan",
+    "prompts",
+    "text",
+    *_SAMPLING,
+    "title",
     "continue_final_message",
     "add_generation_prompt",
 )
@@ -159,8 +174,18 @@ def _add_session(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="run code that comes with the model",
     )
-    parser.add_argument(
+    place = parser.add_mutually_exclusive_group()
+    place.add_argument(
         "--out", type=Path, metavar="SESSION", help="session folder to write"
+    )
+    place.add_argument(
+        "--into",
+        type=Path,
+        metavar="SESSION",
+        help=(
+            "session that is there: the backends score its own ids, and what it holds"
+            " stays as it is (docs/capture.md)"
+        ),
     )
 
 
@@ -169,7 +194,7 @@ def _add_ways_to_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--resume",
         action="store_true",
-        help="resume the session at --out with its own plan",
+        help="resume the session at --out or --into with its own plan",
     )
     parser.add_argument(
         "--detach",
@@ -186,17 +211,16 @@ def _add_ways_to_run(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Capture. Exit 0 when every capture is complete, 1 when one failed."""
-    if args.out is None:
-        raise InputError(
-            "--out is missing: name the session folder to write, e.g. --out"
-            " sessions/mine"
-        )
-    out = user_path(str(args.out))
+    out = _session_of(args)
     if args.resume:
         _refuse_flags_of_a_plan(args)
-        confirmed(out, read_manifest(out), flag=args.trust_session)
+        _confirm(out, args)
+    elif args.into is not None:
+        _add_into(out, args)
     elif args.trust_session:
-        raise InputError("--trust-session confirms the plan of a session: add --resume")
+        raise InputError(
+            "--trust-session confirms the plan of a session: add --resume or --into"
+        )
     else:
         from logdrift.core.capture.create import create_session
 
@@ -204,16 +228,74 @@ def run(args: argparse.Namespace) -> int:
     return start(out, detach=args.detach, parallel=args.parallel)
 
 
+def _session_of(args: argparse.Namespace) -> Path:
+    """The folder that is captured into. Raises InputError where none is named."""
+    for path in (args.out, args.into):
+        if path is not None:
+            return user_path(str(path))
+    raise InputError(
+        "--out is missing: name the session folder to write, e.g. --out sessions/mine"
+    )
+
+
+def _confirm(folder: Path, args: argparse.Namespace) -> None:
+    """Have the plan of a session confirmed that is not this user's own. Raises
+    InputError where it has none.
+    """
+    manifest = read_manifest(folder)
+    if not manifest.plan:
+        raise InputError(
+            "it was imported, so there is nothing to resume",
+            where=f"session {folder}",
+            remedy="score its ids with --into and a --backend",
+        )
+    confirmed(folder, manifest, flag=args.trust_session)
+
+
+def _add_into(folder: Path, args: argparse.Namespace) -> None:
+    """Add the backends to the session that is there. Raises InputError."""
+    from logdrift.core.capture.into import PlanWish, add_backends
+
+    for name in _OF_A_NEW_SESSION:
+        if _was_given(args, name):
+            raise InputError(
+                f"--into scores the ids that the session has: leave out --{_flag(name)}"
+            )
+    if not args.backend:
+        raise InputError(
+            "--into needs a backend that scores the session's ids",
+            remedy="give one (--backend transformers@trainer)",
+        )
+    if read_manifest(folder).plan:
+        _confirm(folder, args)
+    specs = [parse_spec(text) for text in args.backend]
+    wish = PlanWish(
+        model=args.model,
+        revision=args.revision,
+        top_k=args.top_k,
+        part_sequences=args.part_sequences,
+        trust_remote_code=args.trust_remote_code or None,
+    )
+    add_backends(folder, with_interpreters(specs, args.python), wish, narrate)
+
+
 def _refuse_flags_of_a_plan(args: argparse.Namespace) -> None:
     """Raise InputError where --resume is given flags that its plan would override."""
     for name in _OF_A_PLAN:
-        value = getattr(args, name)
-        absent = value is None or value is False or value == []  # 0 is a value
-        if not absent:
-            flag = name.replace("_", "-")
+        if _was_given(args, name):
             raise InputError(
-                f"--resume uses the session's own plan: leave out --{flag}"
+                f"--resume uses the session's own plan: leave out --{_flag(name)}"
             )
+
+
+def _was_given(args: argparse.Namespace, name: str) -> bool:
+    value = getattr(args, name)
+    absent = value is None or value is False or value == []  # 0 is a value
+    return not absent
+
+
+def _flag(name: str) -> str:
+    return name.replace("_", "-")
 
 
 def narrate(text: str) -> None:
@@ -292,7 +374,8 @@ def plan_from(args: argparse.Namespace) -> CapturePlan:
         changes.setdefault("model", "")
         changes.setdefault("backends", ())
         plan = CapturePlan(**changes, sampling=SamplingSpec(**sampling))
-    return _with_interpreters(plan, args.python)
+    backends = with_interpreters(plan.backends, args.python)
+    return replace(plan, backends=backends)
 
 
 def _given(args: argparse.Namespace, names: Iterable[str]) -> dict[str, Any]:
@@ -319,9 +402,11 @@ def _changes(args: argparse.Namespace) -> dict[str, Any]:
     return changes
 
 
-def _with_interpreters(plan: CapturePlan, texts: list[str]) -> CapturePlan:
-    """The plan with an interpreter for each ENGINE=PATH; raises InputError."""
-    engines = {spec.engine for spec in plan.backends}
+def with_interpreters(
+    specs: Sequence[BackendSpec], texts: Sequence[str]
+) -> tuple[BackendSpec, ...]:
+    """The backends with an interpreter for each ENGINE=PATH; raises InputError."""
+    engines = {spec.engine for spec in specs}
     paths: dict[str, str] = {}
     for text in texts:
         engine, _, path = text.partition("=")
@@ -333,7 +418,7 @@ def _with_interpreters(plan: CapturePlan, texts: list[str]) -> CapturePlan:
             raise InputError(f"--python {text}: no backend of the plan uses {engine}")
         paths[engine] = path
     backends = []
-    for spec in plan.backends:
+    for spec in specs:
         python = spec.python or paths.get(spec.engine)
         backends.append(replace(spec, python=python))
-    return replace(plan, backends=tuple(backends))
+    return tuple(backends)

@@ -11,6 +11,7 @@ from logdrift.core.compare.pair import default_pair, make_pair
 from logdrift.core.errors import LogdriftError
 from logdrift.core.numbers import counted, fixed
 from logdrift.core.report.answers import answer_of_pair
+from logdrift.core.report.one_side import into_command, lone_capture
 from logdrift.core.session.reader import Session, open_session
 
 
@@ -21,20 +22,36 @@ def closing_lines(folder: Path) -> list[str]:
         about, command = _about(session)
     except LogdriftError as error:
         # The session is there: what cannot be said of it is no failure of the command.
-        about, command = [str(error)], "report"
-    return [*about, f"next: logdrift {command} {shlex.quote(str(folder))}"]
+        about, command = [str(error)], _command("report", folder)
+    return [*about, f"next: {command}"]
+
+
+def _command(name: str, folder: Path) -> str:
+    return f"logdrift {name} {shlex.quote(str(folder))}"
 
 
 def _about(session: Session) -> tuple[list[str], str]:
     """What is said of a session, and the command that goes on from it."""
     labels = default_pair(session)
     if labels is None:
-        nothing = "nothing to compare: fewer than two captures have a finished sequence"
-        return [nothing], "open"
+        return _about_one_side(session)
     a, b = labels
     pair = make_pair(session, a, b)
     answer = answer_of_pair(session, pair)
     tokens = counted(answer.tokens, "token")
     size = f"{a} → {b}: MAE {fixed(answer.mae)} nats over {tokens}"
-    command = "open" if answer.meaning == "good" else "why"
-    return [size, answer.sentence], command
+    name = "open" if answer.meaning == "good" else "why"
+    return [size, answer.sentence], _command(name, session.folder)
+
+
+def _about_one_side(session: Session) -> tuple[list[str], str]:
+    """`_about` of a session that has no two sides."""
+    lone = lone_capture(session)
+    if lone is None:
+        nothing = "nothing to compare: no capture has a finished sequence"
+        return [nothing], _command("open", session.folder)
+    one_side = (
+        f"nothing to compare: {lone.label} is the only side, so let another engine"
+        " score its ids"
+    )
+    return [one_side], into_command(session, lone)

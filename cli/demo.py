@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -134,7 +135,8 @@ def _rollout(engine: str, *, generates: bool) -> BackendSpec:
 
 def _capture(args: argparse.Namespace, engines: list[str], folder: Path) -> int:
     """Capture the demo, or what an earlier one lacks; the exit code."""
-    from logdrift.core.capture.create import add_backends, create_session
+    from logdrift.core.capture.create import create_session
+    from logdrift.core.capture.into import add_backends
 
     plan = demo_plan(engines, args.model, args.max_tokens)
     if not (folder / MANIFEST).exists():
@@ -151,7 +153,8 @@ def _capture(args: argparse.Namespace, engines: list[str], folder: Path) -> int:
     confirmed(folder, session.manifest, flag=args.trust_session)
     set_up(engines, args.model)
     if missing:
-        add_backends(folder, missing)
+        # The ids are there: what samples in a demo of its own scores here.
+        add_backends(folder, [replace(spec, paths=("prefill",)) for spec in missing])
     return start(folder)
 
 

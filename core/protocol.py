@@ -22,8 +22,9 @@ from typing import Any, cast
 from logdrift.core.errors import ErrorData, LogdriftError, error_of
 from logdrift.core.facts import Batch
 from logdrift.core.plan import BackendSpec, SamplingSpec
+from logdrift.core.session.layout import Part, part_of
 
-VERSION = 2
+VERSION = 3
 """Of the records of jobs. A worker reads the files that are there when it starts: they
 may be of another logdrift than the supervisor that runs.
 """
@@ -132,6 +133,7 @@ class CaptureJob:
 
     ``token`` is that of the session's lock, under which parts are written. ``planned``
     is the number of sequences of the session, ``parts`` the number of parts to score.
+    ``given`` are the parts of the sequences that are there already.
     """
 
     start: BackendStart
@@ -140,6 +142,7 @@ class CaptureJob:
     captures: tuple[PendingCapture, ...]
     planned: int
     parts: int
+    given: tuple[Part, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +218,7 @@ _READERS: Mapping[str, Callable[[Any], Any]] = {
     "captures": lambda data: tuple(PendingCapture(**capture) for capture in data),
     "prompts": tuple,
     "files": tuple,
+    "given": lambda data: tuple(map(part_of, data)),
 }
 """How a field of a job is read from JSON, by its name; others are as they are."""
 

@@ -19,7 +19,8 @@ import numpy as np
 import pytest
 
 from logdrift.core.capture import devices, supervisor
-from logdrift.core.capture.create import add_backends, create_session
+from logdrift.core.capture.create import create_session
+from logdrift.core.capture.into import add_backends
 from logdrift.core.digests import tokenizer_digest, weights_digest
 from logdrift.core.errors import InputError
 from logdrift.core.plan import CapturePlan, parse_spec

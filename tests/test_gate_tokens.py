@@ -323,6 +323,18 @@ def test_a_completion_of_length_0(tmp_path: Path) -> None:
     assert codes(judged(texts_only)) == {}  # a session of texts has none at all
 
 
+def test_completions_without_their_prompts(tmp_path: Path) -> None:
+    rows = [[-1.0, -2.0, -1.0], [-1.0, -2.0, -1.0]]
+    known = given(tmp_path, plain(3, 3), rows, [0, 1], label_b="vllm/recorded")
+    gate = judged(known)
+    assert codes(gate)["no_prompt"] == "caution"
+    assert "1 of 2 sequences have no prompt in the session: vllm/recorded" in texts(
+        gate
+    )
+    neither = given(tmp_path / "2", plain(3, 3), plain(3, 3), [0, 0])
+    assert "no_prompt" not in codes(judged(neither))
+
+
 BOS = {**WORDS, 0: "<s>"}
 
 

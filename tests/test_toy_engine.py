@@ -5,89 +5,35 @@ folder and one line in a copy of logdrift. A real capture with it arrives everyw
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
 
 from logdrift.core.session.reader import open_session
-from tests.conftest import REPOSITORY
+from tests.toy_site import TOY, Run, toy_model, toy_runner
 
-TOY = REPOSITORY / "tests" / "toy_engine"
-MAIN = "import sys; from logdrift.cli.main import main; sys.exit(main())"
 SPECS = (
     "toy:float32,paths=prefill@reference",
     "toy:bfloat16,paths=decode+prefill,mode=fixed",
 )
 PAIR = "reference/prefill:toy/decode"
-Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with logdrift, to which the engine was added, and the engine's
-    library.
+def run_toy(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Run logdrift, or a script, as a copy with the toy engine has it; no other engine
+    is installed.
     """
-    folder = tmp_path_factory.mktemp("site")
-    package = folder / "logdrift"
-    ignored = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(REPOSITORY / "logdrift", package, ignore=ignored)
-    shutil.copytree(TOY / "environment", folder, ignore=ignored, dirs_exist_ok=True)
-    engines = package / "core" / "engines"
-    shutil.copytree(TOY / "room", engines / "toy", ignore=ignored)
-    table = engines / "__init__.py"
-    lines = table.read_text(encoding="utf-8").splitlines(keepends=True)
-    lines.insert(lines.index('    "sglang",\n') + 1, '    "toy",\n')
-    table.write_text("".join(lines), encoding="utf-8")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def run_toy(site: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Run logdrift, or a script, as the copy has it; no other engine is installed."""
-    home = tmp_path_factory.mktemp("home")
-    environment = {
-        **os.environ,
-        "PYTHONPATH": f"{site}{os.pathsep}{REPOSITORY}",
-        "LOGDRIFT_CACHE": str(home / "cache"),
-        "XDG_CONFIG_HOME": str(home / "config"),
-        "XDG_STATE_HOME": str(home / "state"),
-        "CUDA_VISIBLE_DEVICES": "",
-        "TOY_ROUNDING": "stochastic",
-        "COLUMNS": "120",
-    }
-    environment.pop("LOGDRIFT_CONFIG", None)
-
-    def run(*arguments: object, script: Path | None = None) -> Any:
-        start = ["-c", MAIN] if script is None else [str(script)]
-        return subprocess.run(
-            [sys.executable, *start, *map(str, arguments)],
-            capture_output=True,
-            text=True,
-            env=environment,
-            cwd=home,
-            stdin=subprocess.DEVNULL,
-            check=False,
-        )
-
-    return run
+    return toy_runner(tmp_path_factory.mktemp("toy"))
 
 
 @pytest.fixture(scope="module")
 def session(run_toy: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A capture through the real supervisor and worker, in this interpreter."""
     folder = tmp_path_factory.mktemp("sessions")
-    model = folder / "model"
-    model.mkdir()
-    (model / "config.json").write_text('{"vocab_size": 64}')
-    save_file({"weight": np.zeros(3, np.float32)}, model / "model.safetensors")
+    model = toy_model(folder / "model")
     backends = [word for spec in SPECS for word in ("--backend", spec)]
     texts = ["--text", "HELLO", "--text", "GOODBYE"]
     done = run_toy(

@@ -24,7 +24,7 @@ import pytest
 
 from logdrift.core.capture import trust
 from logdrift.core.capture.background import start_background
-from logdrift.core.capture.create import add_backends
+from logdrift.core.capture.into import add_backends
 from logdrift.core.capture.supervisor import run_session
 from logdrift.core.errors import InputError, LogdriftError
 from logdrift.core.investigate.experiment_jobs import start_experiments

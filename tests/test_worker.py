@@ -101,7 +101,7 @@ def test_alone_means_one_request_and_its_answer_at_a_time(captures: Captures) ->
     assert captures.spec.alone
     engine: Any = Recorder()
     job = PendingCapture("v/prefill#alone", "prefill", 1, 0, "alone")
-    scores = captures._one_by_one(engine, job, PART)
+    scores = captures._scores(engine, job, PART)
     assert engine.asked == [[row.tolist()] for row in ROWS]
     assert [len(score.logprob) for score in scores] == [3, 5, 2]
 
@@ -110,7 +110,7 @@ def test_alone_on_forced_decode_gives_each_sequence_its_own_boundary(
     captures: Captures,
 ) -> None:
     engine: Any = Recorder()
-    scores = captures._one_by_one(
+    scores = captures._scores(
         engine,
         PendingCapture("v/f", "forced_decode", 1, 0, "alone"),
         PART,
@@ -130,11 +130,29 @@ def test_a_failure_alone_names_the_session_s_sequence(captures: Captures) -> Non
     with pytest.raises(
         MismatchError, match=r"v/prefill#alone, sequence 11: .*too long"
     ):
-        captures._one_by_one(
+        captures._scores(
             engine,
             PendingCapture("v/prefill#alone", "prefill", 1, 0, "alone"),
             part,
         )
+
+
+def test_a_part_of_an_import_is_scored_in_batches_of_the_plan(
+    captures: Captures,
+) -> None:
+    """Parts of an import hold up to 4,096 sequences: no engine is given them at
+    once.
+    """
+    engine: Any = Recorder()
+    rows = [np.arange(2 + number % 3, dtype=np.int32) for number in range(19)]
+    part = GivenPart(index=1, first=40, sequences=rows, prompt_lengths=[1] * 19)
+    job = PendingCapture("v/prefill", "prefill", 1, 0)
+    scores = captures._scores(engine, job, part)
+    assert [len(asked) for asked in engine.asked] == [8, 8, 3]
+    assert [len(score.logprob) for score in scores] == [len(row) for row in rows]
+    rows[17] = np.arange(9, dtype=np.int32)
+    with pytest.raises(MismatchError, match="v/prefill, batch of sequence 56 and"):
+        captures._scores(engine, job, part)
 
 
 def test_a_tokenizer_elsewhere_is_named_to_the_engine_only_where_it_is_elsewhere() -> (

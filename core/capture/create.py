@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,16 +19,16 @@ from logdrift.core.capture.models import (
     resolve_model,
     resolve_own_model,
 )
+from logdrift.core.capture.prepared import Prepared, prepare_prompts
 from logdrift.core.capture.prompt import Prompt
 from logdrift.core.capture.prompts import read_prompts
-from logdrift.core.capture.reader import reader_of
 from logdrift.core.capture.recorded import (
     Recorded,
     recorded_of,
     ways_of,
     write_recorded,
 )
-from logdrift.core.capture.start import interpreter_of, run_prepare
+from logdrift.core.capture.start import interpreter_of
 from logdrift.core.capture.text_dumps import notes_on
 from logdrift.core.digests import (
     config_digest,
@@ -42,7 +40,6 @@ from logdrift.core.numbers import counted
 from logdrift.core.paths import refuse_shipped
 from logdrift.core.plan import BackendSpec, CapturePlan, SamplingSpec, SavedPlan
 from logdrift.core.plan.backend import backend_error
-from logdrift.core.protocol import ModelSource, PrepareJob, error_in
 from logdrift.core.session.layout import (
     MANIFEST,
     PROMPTS,
@@ -51,42 +48,11 @@ from logdrift.core.session.layout import (
     ModelInfo,
     Part,
     SequencesInfo,
-    read_manifest,
     sequence_part,
 )
-from logdrift.core.session.lock import acquire, release
 from logdrift.core.session.retokenised import with_rows
-from logdrift.core.session.tensors import read_tensors
 from logdrift.core.session.writer import sequence_tensors, write_manifest, write_part
 from logdrift.core.version import __version__
-
-_LONGEST_LINE = 300
-
-
-@dataclass(frozen=True, slots=True)
-class _Prepared:
-    """The prompts as the tokenizing worker returned them."""
-
-    token_ids: list[list[int]]
-    prompt_lengths: list[int]
-    vocab_size: int | None
-    max_length: int
-    roles: list[list[int] | None]
-    retokenised: list[Any]
-
-    def role_arrays(self) -> list[npt.NDArray[np.uint8] | None]:
-        """The roles of the ids of each prompt, None where not known."""
-        arrays: list[npt.NDArray[np.uint8] | None] = []
-        for roles in self.roles:
-            array = None
-            if roles is not None:
-                array = np.asarray(roles, np.uint8)
-            arrays.append(array)
-        return arrays
-
-    def arrays(self) -> list[npt.NDArray[np.int32]]:
-        """The ids of each prompt."""
-        return [np.asarray(ids, np.int32) for ids in self.token_ids]
 
 
 def create_session(
@@ -113,7 +79,7 @@ def create_session(
     model = resolve_model(plan.model)
     own_models = _own_models(plan.backends)
     say(f"reading {counted(len(prompts), 'prompt')} with the tokenizer of {plan.model}")
-    prepared = _prepare(plan, model, prompts)
+    prepared = prepare_prompts(plan, model, prompts)
     largest_id = max(map(max, prepared.token_ids))
     for spec, own_model in own_models:
         check_own_vocabulary(spec, own_model, largest_id)
@@ -210,51 +176,8 @@ def _check_name_of(recorded: Recorded, plan: CapturePlan) -> None:
         )
 
 
-def _prepare(plan: CapturePlan, model: str, prompts: Sequence[Prompt]) -> _Prepared:
-    """Tokenise and check the prompts in the interpreter of a backend.
-
-    Raises InputError for a prompt, LogdriftError where the worker fails.
-    """
-    spec = reader_of(plan.backends)
-    lines = [prompt.to_json() for prompt in prompts]
-    job = PrepareJob(
-        model=ModelSource(model, plan.revision),
-        sampling=plan.sampling,
-        prompts=tuple(lines),
-        trust_remote_code=plan.trust_remote_code,
-    )
-    with tempfile.TemporaryDirectory(prefix="logdrift-") as scratch:
-        log = Path(scratch) / "prepare.log"
-        for message in run_prepare(spec, job, log):
-            kind = message["type"]
-            if kind == "failed":
-                raise error_in(message)
-            if kind == "prepared":
-                return _Prepared(
-                    token_ids=message["token_ids"],
-                    prompt_lengths=message["prompt_lengths"],
-                    vocab_size=message["vocab_size"],
-                    max_length=message["max_length"],
-                    roles=message["roles"],
-                    retokenised=message["retokenised"],
-                )
-        raise LogdriftError(
-            f"the interpreter of backend {spec.name!r} ended while reading the prompts"
-            f" ({_last_line(log)}): see logdrift env check {spec.engine}",
-            field=f"backend[{spec.name}].engine",
-        )
-
-
-def _last_line(log: Path) -> str:
-    printed = log.read_text(errors="replace")
-    lines = printed.strip().splitlines()
-    if not lines:
-        return "it printed nothing"
-    return lines[-1][:_LONGEST_LINE]
-
-
 def _manifest(
-    plan: CapturePlan, model: str, prepared: _Prepared, prompts: Sequence[Prompt]
+    plan: CapturePlan, model: str, prepared: Prepared, prompts: Sequence[Prompt]
 ) -> Manifest:
     now = datetime.now(timezone.utc)
     saved_plan = SavedPlan(_without_prompts(plan), prepared.max_length)
@@ -264,23 +187,23 @@ def _manifest(
         title=plan.title,
         created=now.strftime("%Y-%m-%dT%H:%M:%SZ"),
         logdrift_version=__version__,
-        model=_model_info(plan, model, prepared),
+        model=model_info(plan, model, prepared.vocab_size),
         plan=saved_plan.to_json(),
         sequences=SequencesInfo(
             planned=len(prompts),
             generated_by=None if generator is None else generator.name,
             sampled=ways_of(prompts),
         ),
-        captures=_captures(plan.backends),
+        captures=pending_captures(plan.backends),
     )
 
 
-def _model_info(plan: CapturePlan, model: str, prepared: _Prepared) -> ModelInfo:
-    """What is known of the session's model: digests where it is a local folder."""
+def model_info(plan: CapturePlan, model: str, vocab_size: int | None) -> ModelInfo:
+    """What is known of the plan's model: digests where it is a local folder."""
     info = ModelInfo(
         id=plan.model,
         revision=plan.revision,
-        vocab_size=prepared.vocab_size,
+        vocab_size=vocab_size,
     )
     folder = Path(model)
     if not folder.is_dir():
@@ -293,7 +216,8 @@ def _model_info(plan: CapturePlan, model: str, prepared: _Prepared) -> ModelInfo
     )
 
 
-def _captures(specs: Sequence[BackendSpec]) -> tuple[CaptureInfo, ...]:
+def pending_captures(specs: Sequence[BackendSpec]) -> tuple[CaptureInfo, ...]:
+    """Every capture that backends give, none begun."""
     captures = []
     for spec in specs:
         for name in spec.labels():
@@ -319,7 +243,7 @@ def _without_prompts(plan: CapturePlan) -> CapturePlan:
     return replace(plan, prompts_file=None, texts=())
 
 
-def _write_prompts(folder: Path, prepared: _Prepared) -> None:
+def _write_prompts(folder: Path, prepared: Prepared) -> None:
     """Write the prompts for which a backend will sample completions."""
     ids = prepared.arrays()
     count = len(ids)
@@ -344,7 +268,7 @@ def _write_sequences(
     plan: CapturePlan,
     manifest: Manifest,
     prompts: Sequence[Prompt],
-    prepared: _Prepared,
+    prepared: Prepared,
 ) -> Manifest:
     """Write sequences whose completions are given; the manifest with their parts."""
     ids = prepared.arrays()
@@ -389,73 +313,3 @@ def _write_recorded(
     captures = (info, *manifest.captures)
     notes = (*manifest.notes, *recorded.notes)
     return replace(manifest, captures=captures, notes=notes)
-
-
-def add_backends(folder: Path, specs: Sequence[BackendSpec]) -> None:
-    """Add backends that score the sequences a session already has.
-
-    Their path decode is left out, since it would sample other ids. Raises InputError
-    where a name is taken, an interpreter or a backend's own model is missing, or that
-    model does not know the session's ids.
-    """
-    token = uuid.uuid4().hex
-    acquire(folder, token)
-    try:
-        manifest = read_manifest(folder)
-        trust.require(folder, manifest)
-        plan = CapturePlan.from_json(manifest.plan)
-        _check_free(specs, manifest)
-        added = [_without_decode(spec) for spec in specs]
-        extended = replace(plan, backends=(*plan.backends, *added))
-        for spec in added:
-            interpreter_of(spec)
-            if spec.model is not None:
-                model = resolve_own_model(spec)
-                largest_id = _largest_id(folder, manifest)
-                check_own_vocabulary(spec, model, largest_id)
-        backends = extended.to_json()["backends"]
-        new_captures = _captures(added)
-        manifest = replace(
-            manifest,
-            plan={**manifest.plan, "backends": backends},
-            captures=(*manifest.captures, *new_captures),
-        )
-        trust.remember(manifest)
-        write_manifest(folder, manifest)
-    finally:
-        release(folder)
-
-
-def _without_decode(spec: BackendSpec) -> BackendSpec:
-    paths = tuple(path for path in spec.paths if path != "decode")
-    return replace(spec, paths=paths or ("prefill",))
-
-
-def _check_free(specs: Sequence[BackendSpec], manifest: Manifest) -> None:
-    """Refuse names that the session has already.
-
-    Its manifest has all of them: the backend of recorded logprobs is in no plan.
-    """
-    taken = {info.backend for info in manifest.captures}
-    for spec in specs:
-        if spec.name in taken:
-            raise InputError(
-                f"the session has a backend {spec.name!r}",
-                field=f"backend[{spec.name}].name",
-                remedy="give the new one another name with @NAME",
-            )
-
-
-def _largest_id(folder: Path, manifest: Manifest) -> int:
-    sequences = manifest.sequences
-    files = [part.file for part in sequences.parts]
-    prompts = folder / PROMPTS
-    if sequences.generated_by is not None and prompts.exists():
-        files.append(PROMPTS)
-    largest = 0
-    for file in files:
-        tensors = read_tensors(folder / file)
-        token_ids = tensors["token_ids"]
-        largest_here = token_ids.max(initial=0)
-        largest = max(largest, int(largest_here))
-    return largest

@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,16 +33,28 @@ def with_whole_parts(folder: Path, manifest: Manifest) -> Manifest:
     for part in manifest.sequences.parts:
         if not _is_whole(folder, part):
             raise _damaged(folder, part)
-    captures = tuple(_cut(folder, capture) for capture in manifest.captures)
-    return replace(manifest, captures=captures)
+    planned = {backend["name"] for backend in manifest.plan.get("backends") or ()}
+    captures = []
+    for capture in manifest.captures:
+        once = _why_once(capture, planned)
+        captures.append(_cut(folder, capture, once))
+    return replace(manifest, captures=tuple(captures))
 
 
-def _cut(folder: Path, capture: CaptureInfo) -> CaptureInfo:
+def _why_once(capture: CaptureInfo, planned: Collection[str]) -> str | None:
+    """Why the numbers of a capture cannot be made again; None where they can."""
+    if capture.path in _ONCE:
+        return _ONCE[capture.path]
+    if capture.backend not in planned:
+        return "no backend of the plan can give it again"
+    return None
+
+
+def _cut(folder: Path, capture: CaptureInfo, once: str | None) -> CaptureInfo:
     for index, part in enumerate(capture.parts):
         if not _is_whole(folder, part):
-            if capture.path in _ONCE:
-                why = _ONCE[capture.path]
-                raise _damaged(folder, part, f", and {why}")
+            if once is not None:
+                raise _damaged(folder, part, f", and {once}")
             whole_parts = capture.parts[:index]
             return replace(capture, parts=whole_parts, status="pending")
     return capture
@@ -63,6 +76,8 @@ def _is_whole(folder: Path, part: Part) -> bool:
             hasher = hashlib.file_digest(file, "sha256")
     except OSError:
         return False
+    if not part.digest:  # a session of others has none
+        return True
     digest = f"sha256:{hasher.hexdigest()}"
     return digest == part.digest
 

@@ -43,7 +43,7 @@ class Launcher:
         """Raises InputError where the session's plan cannot be read."""
         self.folder = folder
         self.saved = SavedPlan.from_json(manifest.plan)
-        self._session_model = manifest.model.id
+        self._session_model = self.saved.plan.model
         self._interpreters: dict[str, Interpreter] = {}
         self._models: dict[str | None, str] = {}
 

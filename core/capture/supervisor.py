@@ -92,21 +92,21 @@ def run_session(folder: Path, on_event: OnEvent, *, parallel: bool = False) -> b
 def _check_startable(launcher: Launcher, manifest: Manifest) -> None:
     """Refuse what cannot be started, before anything is started.
 
-    The own model of a backend is looked for only where captures of it are left.
+    What is complete is not started again: its engine and its own model need not be
+    there.
     """
-    backends = launcher.plan.backends
+    unfinished = set()
+    for capture in manifest.captures:
+        if capture.status != "complete":
+            unfinished.add(capture.backend)
+    backends = [spec for spec in launcher.plan.backends if spec.name in unfinished]
     for spec in backends:
         refuse_hidden(spec)
     for spec in backends:
         launcher.interpreter(spec)
     launcher.session_model()
-    unfinished = set()
-    for capture in manifest.captures:
-        if capture.status != "complete":
-            unfinished.add(capture.backend)
     for spec in backends:
-        if spec.name in unfinished:
-            launcher.model_of(spec)
+        launcher.model_of(spec)
 
 
 class _Supervisor:
@@ -238,6 +238,7 @@ class _Supervisor:
             captures=tuple(map(_pending, captures)),
             planned=self.manifest.sequences.planned,
             parts=self._part_count(spec),
+            given=self.manifest.sequences.parts,
         )
 
     def _part_count(self, spec: BackendSpec) -> int:
@@ -346,11 +347,10 @@ class _Supervisor:
 
     def _pace(self, label: str) -> Pace:
         manifest = self.manifest
-        finished_parts = len(manifest.capture(label).parts)
         return Pace(
             label=label,
             planned=manifest.sequences.planned,
-            before=finished_parts * self.plan.part_sequences,
+            before=manifest.capture(label).sequences,
             begun=time.monotonic(),
         )
 

@@ -113,7 +113,7 @@ def would_start(manifest: Manifest) -> list[str]:
         revision = f", revision {plan.revision}"
     else:
         revision = ""
-    lines = [f"model {manifest.model.id}{revision}"]
+    lines = [f"model {plan.model}{revision}"]
     if plan.trust_remote_code:
         lines.append(
             "Python code that comes with the model, with all your rights"

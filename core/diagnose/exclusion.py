@@ -67,10 +67,7 @@ def _sampling(case: Case, side: int) -> SamplingSpec | None:
     """How the session's completions were sampled, where this side sampled or scored
     with those settings.
     """
-    plan = case.session.plan
-    if plan is None or case.infos[side].path == "recorded":
-        return None
-    return plan.sampling
+    return case.session.sampling_of(case.infos[side])
 
 
 def _truncation(case: Case, side: int) -> tuple[float | None, int | None, float | None]:

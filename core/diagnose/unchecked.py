@@ -228,7 +228,7 @@ def _tell_by(case: Case) -> str:
     """How the author of numbers from elsewhere tells facts: to an import, or to the
     capture that took them as prompts.
     """
-    if case.session.plan is None:
+    if case.session.is_import:
         return "with logdrift import --fact"
     return "in the lines of the prompts"
 

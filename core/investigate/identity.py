@@ -116,7 +116,8 @@ def _now() -> str:
 
 
 def _files_digest(session: Session) -> str | None:
-    model = resolve_model(session.manifest.model.id)
+    assert session.plan is not None
+    model = resolve_model(session.plan.model)
     folder = Path(model)
     if folder.is_dir():
         return limited_weights_digest(folder)

@@ -15,18 +15,24 @@ class SavedPlan:
 
     ``max_length`` is the longest sequence (prompt and completion) that can occur, in
     tokens; 0: unknown. ``experiment_repeats`` is how often an experiment captures its
-    backends; 0 for a session that is none.
+    backends; 0 for a session that is none. ``of_import``: the sequences were imported,
+    and the plan says only how backends that were added score them, so its sampling is
+    not saved.
     """
 
     plan: CapturePlan
     max_length: int = 0
     experiment_repeats: int = 0
+    of_import: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """As the manifest has it under ``plan``."""
         data = {**self.plan.to_json(), "max_length": self.max_length}
         if self.experiment_repeats:
             data["repeats_of_experiment"] = self.experiment_repeats
+        if self.of_import:
+            del data["sampling"]
+            data["of_import"] = True
         return data
 
     @classmethod
@@ -36,4 +42,5 @@ class SavedPlan:
             plan=CapturePlan.from_json(data),
             max_length=data.get("max_length", 0),
             experiment_repeats=data.get("repeats_of_experiment", 0),
+            of_import=data.get("of_import", False),
         )

@@ -27,6 +27,7 @@ from logdrift.core.session.schema import (
     anything,
     checked,
     fields,
+    flag,
     items,
     maybe,
     number,
@@ -452,6 +453,7 @@ _plan_keys = fields(
         "backends": maybe(items(_planned_backend)),
         "max_length": _count,
         "repeats_of_experiment": _count,
+        "of_import": flag,
     }
 )
 

@@ -49,7 +49,7 @@ from logdrift.core.session.schema import checked
 from logdrift.core.session.verify import Trust
 
 if TYPE_CHECKING:
-    from logdrift.core.plan import CapturePlan
+    from logdrift.core.plan import CapturePlan, SamplingSpec
     from logdrift.core.session.loaded import Loaded
 
 State = Literal["running", "complete", "partial", "failed"]
@@ -93,6 +93,24 @@ class Session:
         if self.manifest.plan:
             return CapturePlan.from_json(self.manifest.plan)
         return None
+
+    @property
+    def is_import(self) -> bool:
+        """Whether its sequences were imported; backends may have scored them since."""
+        plan = self.manifest.plan
+        return not plan or bool(plan.get("of_import"))
+
+    def sampling_of(self, info: CaptureInfo) -> SamplingSpec | None:
+        """The settings by which a capture was sampled or scored; None where no plan
+        made its numbers, as those of another tool.
+        """
+        plan = self.plan
+        if plan is None or info.path == "recorded":
+            return None
+        names = {spec.name for spec in plan.backends}
+        if self.is_import and info.backend not in names:
+            return None
+        return plan.sampling
 
     @cached_property
     def sequences(self) -> Sequences:

@@ -106,34 +106,36 @@ class Captures:
             self._generate(backend, capture, index)
             return
         part = self._given_part(index)
-        if capture.batch == "alone":
-            scores = self._one_by_one(backend, capture, part)
-        else:
-            progress = self._progress(capture.label)
-            scores = _scored(
-                backend, capture.path, part.sequences, part.prompt_lengths, progress
-            )
+        scores = self._scores(backend, capture, part)
         self._write(capture, part, scores, None)
 
-    def _one_by_one(
+    def _scores(
         self, backend: Backend, capture: PendingCapture, part: GivenPart
     ) -> list[Scores]:
-        """Each sequence asked for when the one before is answered, so that no engine
-        can batch them.
+        """Each batch asked for when the one before is answered, so that no engine can
+        join them. The parts of an import are longer than a batch.
         """
         progress = self._progress(capture.label)
+        size = self._batch_size(capture)
         scores = []
-        for place, ids in enumerate(part.sequences):
-            prompt_length = part.prompt_lengths[place]
+        for place in range(0, len(part.sequences), size):
+            batch = slice(place, place + size)
+            ids = part.sequences[batch]
+            prompt_lengths = part.prompt_lengths[batch]
             try:
-                scores += _scored(
-                    backend, capture.path, [ids], [prompt_length], progress
-                )
+                scores += _scored(backend, capture.path, ids, prompt_lengths, progress)
             except LogdriftError as error:
-                number = part.first + place
-                where = f"{capture.label}, sequence {number}"
+                if 1 < size >= len(part.sequences):
+                    raise
+                where = _batch_words(capture, part, place, size)
                 raise error.within(where) from None
         return scores
+
+    def _batch_size(self, capture: PendingCapture) -> int:
+        """Sequences that the engine is given at once."""
+        if capture.batch == "alone":
+            return 1
+        return self.job.start.part_sequences
 
     def _generate(self, backend: Backend, capture: PendingCapture, index: int) -> None:
         """Sample the completions of a part, and write them and their scores."""
@@ -252,16 +254,26 @@ class Captures:
         return prompts
 
     def _given_part(self, index: int) -> GivenPart:
-        file = sequence_part(index)
+        file, first = self._file_of(index)
         tensors = read_tensors(self.folder / file)
         part = GivenPart(
             index=index,
-            first=self._first(index),
+            first=first,
             sequences=_rows(tensors),
             prompt_lengths=tensors["prompt_lengths"].tolist(),
         )
         self._check(part.sequences, part.first)
         return part
+
+    def _file_of(self, index: int) -> tuple[str, int]:
+        """The file of a part of the sequences and the number of its first one: as the
+        session lists it, else as this worker wrote it.
+        """
+        given = self.job.given
+        if index < len(given):
+            part = given[index]
+            return part.file, part.first_sequence
+        return sequence_part(index), self._first(index)
 
     def _check(self, sequences: Sequence[IdArray], first: int) -> None:
         """Ids outside the vocabulary kill some engines, so no engine sees them."""
@@ -270,6 +282,16 @@ class Captures:
             return
         for number, ids in enumerate(sequences, first):
             check_ids(ids, vocab_size, f"sequence {number}")
+
+
+def _batch_words(
+    capture: PendingCapture, part: GivenPart, place: int, size: int
+) -> str:
+    """Where an error belongs, in words: the batch from ``place`` of the part on."""
+    number = part.first + place
+    if size == 1:
+        return f"{capture.label}, sequence {number}"
+    return f"{capture.label}, batch of sequence {number} and those behind it"
 
 
 def _rows(tensors: Mapping[str, Any]) -> list[IdArray]:

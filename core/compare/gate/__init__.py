@@ -58,6 +58,7 @@ CHECKS: tuple[Check, ...] = (
     values.check_positive,
     values.check_status,
     coverage.check_boundary,
+    coverage.check_without_prompt,
     identity.check_weight_version,
     identity.check_named_model,
     identity.check_served_model,

@@ -116,10 +116,7 @@ class GateCase:
         """The settings by which a side sampled or scored; None where no plan made its
         numbers, as those of another tool.
         """
-        plan = self.session.plan
-        if plan is None or side.info.path == "recorded":
-            return None
-        return plan.sampling
+        return self.session.sampling_of(side.info)
 
     @property
     def same_backend(self) -> bool:

@@ -210,7 +210,7 @@ def check_notes(case: GateCase) -> Iterator[Reason]:
     """What an import, or a capture of the lines' own numbers, left out or joined, kept
     with the session.
     """
-    if case.session.plan is None:
+    if case.session.is_import:
         source = "import"
     else:
         source = "lines of the prompts"
@@ -237,6 +237,27 @@ def check_boundary(case: GateCase) -> Iterator[Reason]:
             begun = _first(case, answered, case.starts + 1)
             is_early = completed & (begun >= 0) & (begun < ends)
             yield from _misplaced(case, side, is_early, ends - begun, "before")
+
+
+def check_without_prompt(case: GateCase) -> Iterator[Reason]:
+    """A completion without its prompt: a side with a score for its first token knew
+    what stood before, and one without had nothing before it.
+    """
+    if not case.pair.count:
+        return
+    without_prompt = case.prompt_lengths == 0
+    first_tokens = case.starts[without_prompt & (case.lengths > 0)]
+    for side, other in case.crossed:
+        scored = case.answered(side)[first_tokens]
+        unscored = ~case.answered(other)[first_tokens]
+        number = int((scored & unscored).sum())
+        if number:
+            yield caution(
+                "no_prompt",
+                f"{_share(number, case)} have no prompt in the session: {side.label}"
+                f" knew what stood before them and {other.label} did not, so their"
+                " numbers are given other contexts: import them with their prompts.",
+            )
 
 
 def _misplaced(

@@ -206,7 +206,7 @@ def _how_to_tell(case: GateCase) -> str:
     """Where the author of numbers from elsewhere may say what they are; nobody else
     can.
     """
-    if case.session.plan is None:
+    if case.session.is_import:
         return (
             ", or state what you know (import --fact NAME.logprobs_mode=raw,"
             " NAME.temperature=0.6)"
