@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 
 from logdrift.core.compare.pair import make_pair
-from logdrift.core.session.layout import ids_digest
 from logdrift.core.session.reader import Session, open_session
+from logdrift.core.session.sent_ids import ids_digest
 from tests.holding import held
 from tests.toy_site import ToySite, toy_model
 

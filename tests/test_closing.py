@@ -50,7 +50,7 @@ def test_the_next_command_can_be_typed_whatever_the_folder_is_called(
 def test_one_capture_is_nothing_to_compare(tmp_path: Path) -> None:
     folder = make_session(tmp_path / "s", tokens=99, sequences=3, top_k=2, captures=1)
     about, following = closing_lines(folder)
-    assert about.startswith("nothing to compare: trainer/prefill is the only side")
+    assert about.startswith("nothing to compare: reference/prefill is the only side")
     words = shlex.split(following.removeprefix("next: logdrift "))
     assert words[:3] == ["capture", "--into", str(folder)]
     assert words[-2:] == ["--backend", "vllm@rollout"]
