@@ -202,7 +202,6 @@ IDS, NUMBERS = [1, 2, 3], [-0.5, -1.0, -2.0]
                 "the number of ids minus response_length as prompt_length",
                 "write rollout_log_probs as captures.NAME.logprobs",
                 "rename loss_mask to mask",
-                "leave reward out",
             ],
         ),
         (

@@ -83,7 +83,9 @@ def test_a_whole_sample_comes_back_at_its_tokens(tmp_path: Path) -> None:
     assert roles == {"trainer/prefill": "trainer", "inference/recorded": "rollout"}
     assert "train_data_step7.jsonl" in session.manifest.title
     assert any("1 sequence has advantages: not kept" in note for note in notes)
-    assert any("1 sequence has rewards" in note for note in notes)
+    sequences = session.sequences
+    assert sequences.rewards is not None and sequences.rewards.tolist() == [1.0]
+    assert sequences.steps is not None and sequences.steps.tolist() == [7]
 
 
 def test_the_step_names_the_weights_of_the_trainer(tmp_path: Path) -> None:

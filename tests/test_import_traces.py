@@ -145,7 +145,9 @@ def test_sealed_and_live_chunks_with_their_annotations(tmp_path: Path) -> None:
     holds(session, "trainer/prefill", [*TURNS_TRAINER, None, -0.5, None, -0.6])
     entropy = session.capture("trainer/prefill").entropy
     assert entropy is not None and np.nansum(entropy.whole()) == 2.5
-    assert any("3 traces have rewards: not kept" in note for note in notes)
+    assert notes == session.manifest.notes == ()
+    rewards = sequences.rewards
+    assert rewards is not None and rewards.tolist() == [1.0, 1.0, 1.0]
 
 
 def test_roles_of_messages_are_kept(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from logdrift.core.errors import InputError, Place
-from logdrift.core.session.importers.columns import Row, alternatives
+from logdrift.core.session.importers.columns import Row
 from logdrift.core.session.importers.likely import ListedIds, likely_table
 from logdrift.core.session.importers.lists import each_once, most_likely
 
@@ -35,6 +35,24 @@ def listed(rows: Sequence[Row], targets: Sequence[int], sure: Sequence[bool]) ->
         place=PLACE,
         name=lambda index: f"list {index}",
     )
+
+
+def alternatives(rows: Sequence[Row]) -> tuple[Any, Any]:
+    """Tables of rows, made one by one: the most likely first, NaN left out."""
+    ordered = [_most_likely_first(row) for row in rows]
+    shape = (len(rows), max(map(len, ordered), default=0))
+    ids = np.full(shape, -1, np.int32)
+    logprobs = np.full(shape, np.nan, np.float32)
+    for index, row in enumerate(ordered):
+        for place, (token_id, logprob) in enumerate(row):
+            ids[index, place] = token_id
+            logprobs[index, place] = logprob
+    return ids, logprobs
+
+
+def _most_likely_first(row: Row) -> Row:
+    known = [entry for entry in row if not math.isnan(entry[1])]
+    return sorted(known, key=lambda entry: entry[1], reverse=True)
 
 
 @given(_ROWS)

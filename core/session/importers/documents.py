@@ -4,6 +4,7 @@ object over many lines.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -159,11 +160,19 @@ def _parsed(text: bytes, place: Place) -> Any:
         return parse_line(text)
     except ValueError as error:
         raise NotJson(
-            f"is not JSON: {error}",
+            f"is not JSON: {_fault(error, place)}",
             where=place.words,
             file=place.file,
             line=place.line,
         ) from None
+
+
+def _fault(error: ValueError, place: Place) -> str:
+    """What is wrong; of a line, at which of its characters."""
+    is_in_line = place.line is not None
+    if is_in_line and isinstance(error, json.JSONDecodeError):
+        return f"{error.msg} at character {error.pos + 1}"
+    return str(error)
 
 
 def _objects(data: Any, place: Place) -> Iterator[Document]:

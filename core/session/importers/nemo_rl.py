@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from logdrift.core.errors import Place
+from logdrift.core.session.contents import NO_STEP
 from logdrift.core.session.files import JsonObject
 from logdrift.core.session.importers.columns import ids_of, is_whole, scores_of
 from logdrift.core.session.importers.documents import records_of_lines
@@ -35,6 +36,7 @@ from logdrift.core.session.importers.records import (
     Record,
 )
 from logdrift.core.session.importers.start import Start
+from logdrift.core.session.importers.training import reward_of, step_of
 from logdrift.core.session.scores import FlagArray, Scores
 from logdrift.core.session.weight_versions import VersionSpan
 
@@ -50,6 +52,7 @@ _READ = (
     "sample_loss_mask",
     *CAPTURES.values(),
 )
+_REWARDS = "rewards"
 _QUIET = ("content", "idx")
 """Keys that say nothing beside what is read: the text of the ids, and a number."""
 _UNREAD = "{n} {sequence has|sequences have} %s: not kept"
@@ -79,17 +82,17 @@ def read(path: Path, context: ImportContext) -> Iterator[Record]:
     trainer = CaptureSource(engine="nemo-rl", role="trainer")
     context.sources.setdefault(TRAINER, trainer)
     context.sources.setdefault(ENGINE, CaptureSource(role="rollout"))
-    step = _STEP.search(path.name)
-    version = None
-    if step is not None:
-        version = step[1]
-    return records_of_lines(path, context, partial(_records, version))
+    in_name = _STEP.search(path.name)
+    step = None
+    if in_name is not None:
+        step = int(in_name[1])
+    return records_of_lines(path, context, partial(_records, step))
 
 
 def _records(
-    version: str | None, place: Place, data: JsonObject, context: ImportContext
+    step: int | None, place: Place, data: JsonObject, context: ImportContext
 ) -> Iterator[Record]:
-    """The samples of a line; ``version`` are the weights of the trainer: the step."""
+    """The samples of a line that was logged at ``step``."""
     if "token_ids" not in data:
         raise place.error("token_ids is missing: this run logs no ids", _SWITCH_ON)
     samples = data["token_ids"]
@@ -103,11 +106,21 @@ def _records(
         if count > 1:
             there = list_item(place, index)
         of_sample = {key: data[key][index] for key in _READ}
-        sample = _Logged(there, of_sample, version)
+        of_sample["reward"] = _reward(data, index)
+        of_sample["step"] = step
+        sample = _Logged(there, of_sample)
         yield sample.record(context)
     for key in data:
-        if key not in _READ and key not in _QUIET:
+        if key not in (*_READ, *_QUIET, _REWARDS):
             context.notes.count(_UNREAD % key, count)
+
+
+def _reward(data: JsonObject, index: int) -> Any:
+    """That of one sample; None where there is none."""
+    rewards = data.get(_REWARDS)
+    if isinstance(rewards, list) and index < len(rewards):
+        return rewards[index]
+    return None
 
 
 def _check_samples(values: Any, count: int, place: Place, key: str) -> None:
@@ -119,13 +132,10 @@ def _check_samples(values: Any, count: int, place: Place, key: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Logged:
-    """One sample of a line, each key's value without the list around it; ``version``
-    are the trainer's weights.
-    """
+    """One sample of a line, each key's value without the list around it."""
 
     place: Place
     data: JsonObject
-    version: str | None
 
     def record(self, context: ImportContext) -> Record:
         """Raises InputError."""
@@ -143,8 +153,10 @@ class _Logged:
         captures = {}
         for name, key in CAPTURES.items():
             captures[name] = self._scores(name, key, trained, context)
-        if self.version is not None:
-            span = VersionSpan(self.version, length)
+        step = step_of(self.data, self.place)
+        if step != NO_STEP:
+            # The step names the trainer's weights as well.
+            span = VersionSpan(str(step), length)
             captures[TRAINER] = replace(captures[TRAINER], versions=(span,))
         return Record(
             place=self.place,
@@ -152,6 +164,8 @@ class _Logged:
             prompt_length=prompt,
             captures=captures,
             mask=self._mask(trained, prompt, context),
+            step=step,
+            reward=reward_of(self.data, self.place),
         )
 
     def _list(self, key: str, entries: int | None = None) -> Sequence[Any]:

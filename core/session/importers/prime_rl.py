@@ -37,6 +37,7 @@ from logdrift.core.session.importers.records import (
     Record,
 )
 from logdrift.core.session.importers.start import Start
+from logdrift.core.session.importers.training import step_of
 from logdrift.core.session.scores import Scores
 
 Flags = npt.NDArray[np.bool_]
@@ -117,6 +118,7 @@ def _records(
         prompt_length=prompt,
         captures=captures,
         mask=mask.astype(np.uint8),
+        step=step_of(data, place),
     )
 
 

@@ -14,6 +14,7 @@ torn ends the stream: its writer died in the middle of it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,7 @@ from logdrift.core.session.importers.records import (
     Record,
 )
 from logdrift.core.session.importers.rounding import Rounding
+from logdrift.core.session.importers.training import reward_of
 from logdrift.core.session.message_roles import role_code
 from logdrift.core.session.scores import FlagArray, Scores
 
@@ -57,7 +59,6 @@ _SHARED = (
 _NO_TRAINER = (
     "{n} {sequence has|sequences have} no annotation of the trainer: not scored by it"
 )
-_UNREAD = "{n} {trace has|traces have} rewards: not kept"
 
 
 class Traces(NamedTuple):
@@ -172,8 +173,6 @@ class _TraceReader:
         branches = _branch_paths(nodes)
         if len(branches) > 1:
             self.context.notes.count(_SHARED)
-        if trace.get("rewards"):
-            self.context.notes.count(_UNREAD)
         for index, branch in enumerate(branches):
             there = place
             if len(branches) > 1:
@@ -208,6 +207,7 @@ class _TraceReader:
             mask=mask,
             roles=joined.roles,
             finish=_finish(trace),
+            reward=_reward(trace, place),
         )
 
     def _trainer(
@@ -332,6 +332,22 @@ def _role(node: JsonObject) -> int:
     if not isinstance(role, str):
         return role_code(None)
     return role_code(role)
+
+
+def _reward(trace: JsonObject, place: Place) -> float:
+    """The scores of a trace by their weights, summed; NaN where it has none."""
+    rewards = trace.get("rewards")
+    if not isinstance(rewards, dict) or not rewards:
+        return math.nan
+    total = 0.0
+    for name, reward in rewards.items():
+        there = place.part(f"rewards.{name}")
+        if not isinstance(reward, dict):
+            raise there.error("is not an object")
+        score = reward_of({"reward": reward.get("score")}, there)
+        weight = reward_of({"reward": reward.get("weight", 1)}, there)
+        total += score * weight
+    return total
 
 
 def _finish(trace: JsonObject) -> str:
