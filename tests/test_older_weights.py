@@ -183,3 +183,25 @@ def test_one_version_of_an_answer_is_that_of_all_it_sampled(tmp_path: Path) -> N
 def test_weights_that_were_never_updated_have_no_version(tmp_path: Path) -> None:
     session = imported_answers(tmp_path, weight_version="default")
     assert session.capture(session.captures[0].label).versions is None
+
+
+def test_what_sglang_writes_beside_a_choice_of_openais_form(tmp_path: Path) -> None:
+    answer = made.chat(made.draw(1, 3, 4))
+    runs = [
+        {"version": "7", "start": 0, "end": 1},
+        {"version": "8", "start": 1, "end": 4},
+    ]
+    answer["metadata"] = {"weight_version": "8", "weight_versions": runs}
+    file = made.lines(tmp_path / "one.jsonl", [answer])
+    import_session("openai", [str(file)], tmp_path / "out")
+    versions = spans(open_session(tmp_path / "out"))
+    assert [version for version in versions if version] == ["7", "8", "8", "8"]
+
+
+def test_vllms_runs_of_a_choice(tmp_path: Path) -> None:
+    answer = made.chat(made.draw(1, 3, 4))
+    run = {"version": "3", "start": 0, "end": 4}
+    answer["choices"][0]["weight_versions"] = [run]
+    file = made.lines(tmp_path / "one.jsonl", [answer])
+    import_session("openai", [str(file)], tmp_path / "out")
+    assert spans(open_session(tmp_path / "out"))[-4:] == ["3"] * 4

@@ -20,6 +20,7 @@ from logdrift.core.session.importers.answer_records import (
     ServerAnswer,
     filled,
 )
+from logdrift.core.session.importers.answer_versions import answer_versions
 from logdrift.core.session.importers.columns import ids_of
 from logdrift.core.session.importers.place import under_key
 from logdrift.core.session.importers.scored_tokens import (
@@ -28,7 +29,6 @@ from logdrift.core.session.importers.scored_tokens import (
     prompt_tokens_of,
     tokens_of,
 )
-from logdrift.core.session.importers.sglang_versions import answer_versions
 
 _ASK = (
     'ask the server with "return_token_ids": true, so that tokens are told apart by id'
@@ -106,8 +106,21 @@ def _choice(answer: JsonObject, choice: JsonObject, place: Place) -> ServerAnswe
         observed=_observed(answer),
         unread=_unread(answer, choice),
         problem=wrong_given or wrong_new,
-        versions=answer_versions(choice, len(new), place),
+        versions=answer_versions(_versions(answer, choice), len(new), place),
     )
+
+
+def _versions(answer: JsonObject, choice: JsonObject) -> JsonObject:
+    """What tells the versions of the weights: the choice (vLLM), or what SGLang writes
+    beside the one choice of an answer.
+    """
+    metadata = answer.get("metadata")
+    if not isinstance(metadata, Mapping):
+        return choice
+    is_alone = len(answer["choices"]) == 1
+    if is_alone and "weight_version" in metadata:
+        return metadata
+    return choice
 
 
 def _finish(choice: JsonObject) -> str:

@@ -18,6 +18,7 @@ from typing import Any
 from logdrift.core.errors import Place
 from logdrift.core.session.files import JsonObject
 from logdrift.core.session.importers.answer_records import ServerAnswer, filled
+from logdrift.core.session.importers.answer_versions import answer_versions
 from logdrift.core.session.importers.columns import ids_of, is_real
 from logdrift.core.session.importers.place import under_key
 from logdrift.core.session.importers.scored_tokens import (
@@ -25,7 +26,6 @@ from logdrift.core.session.importers.scored_tokens import (
     ScoredTokens,
     tokens_by_id,
 )
-from logdrift.core.session.importers.sglang_versions import answer_versions
 
 _ENGINES = {"num_cached_tokens": "vllm", "context_logits": "tensorrt-llm"}
 """A field that the outputs of one engine alone have."""

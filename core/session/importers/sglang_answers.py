@@ -14,13 +14,13 @@ from typing import Any
 from logdrift.core.errors import Place
 from logdrift.core.session.files import JsonObject
 from logdrift.core.session.importers.answer_records import ServerAnswer, filled
+from logdrift.core.session.importers.answer_versions import DEFAULT, answer_versions
 from logdrift.core.session.importers.columns import ids_of
 from logdrift.core.session.importers.scored_tokens import (
     ScoredToken,
     ScoredTokens,
     sglang_tokens,
 )
-from logdrift.core.session.importers.sglang_versions import DEFAULT, answer_versions
 
 _UNREAD = (
     "input_token_ids_logprobs",

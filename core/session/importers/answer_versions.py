@@ -1,7 +1,7 @@
-"""With which weights SGLang or vLLM sampled the tokens of an answer.
+"""With which weights an engine sampled the tokens of an answer.
 
-Newer ones write ``weight_versions``, runs ``{version, start, end}`` of the sampled
-tokens; all of SGLang's write ``weight_version``, the one with which they answered.
+vLLM and newer SGLang write ``weight_versions``, runs ``{version, start, end}`` of the
+sampled tokens; SGLang also ``weight_version``, the one with which it answered.
 """
 
 from __future__ import annotations
