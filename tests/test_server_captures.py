@@ -353,6 +353,28 @@ def test_a_redirect_takes_no_key_along(
     assert not thief.asked
 
 
+def test_somebody_else_s_session_gets_no_key(
+    run_logdrift: Run,
+    asked_for: Callable[..., list[Any]],
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its server may be anybody's: what would be asked is said first."""
+    out = tmp_path / "out"
+    dying = Counting(1)
+    with serving(dying) as served:
+        command = asked_for(served, out, "patience=1")
+        interrupted(command, dying.silent, lambda pid: served.close())
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("other-user")))
+    monkeypatch.setenv("VLLM_API_KEY", KEY)
+    with serving(Formula(), served.port) as again:
+        resumed = run_logdrift("capture", "--out", out, "--resume")
+        assert not again.asked
+    assert resumed.returncode == 2
+    assert f"requests to vllm at {served.address}" in resumed.stderr
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [

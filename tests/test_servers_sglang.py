@@ -244,6 +244,19 @@ def test_another_model_is_asked_nothing() -> None:
             assert backend.open().extra["served_model"] == "/models/other"
 
 
+def test_an_older_server_is_asked_by_its_names() -> None:
+    formula = SglangFormula()
+
+    def older(asked: Asked) -> Reply:
+        if asked.path in ("/server_info", "/model_info"):
+            return Reply({"detail": "Not Found"}, 404)
+        newer = asked.path.replace("/get_", "/")
+        return formula(replace(asked, path=newer))
+
+    with serving(older) as served, attached(served) as backend:
+        assert backend.open().dtype == "bfloat16"
+
+
 def test_a_dtype_that_is_not_the_server_s_is_noticed() -> None:
     with serving(SglangFormula()) as served:
         spec = BackendSpec("mu", "sglang", "float16", server=served.address)
