@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +29,33 @@ class SeenSequence:
     step: int = NO_STEP
     reward: float = np.nan
     version: str | None = None
+
+    def __len__(self) -> int:
+        return len(self.token_ids)
+
+    @property
+    def counted(self) -> Array:
+        """bool[T]: tokens of the completion that count."""
+        counts: Array = self.mask == 1
+        counts[: self.prompt_length] = False
+        return counts
+
+    @property
+    def sides(self) -> tuple[Array, Array] | None:
+        """The log-probabilities of the first two sides; None where there is one."""
+        values = tuple(self.logprobs.values())
+        if len(values) < 2:
+            return None
+        a, b, *_ = values
+        return a, b
+
+
+def difference(a: Array, b: Array) -> Array:
+    """a - b, nats; 0 where both are -inf."""
+    with np.errstate(invalid="ignore"):
+        delta: Array = a - b
+    delta[a == b] = 0.0
+    return delta
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -61,39 +88,35 @@ class SeenBatch:
 
     def check(self) -> None:
         """Raise InputError where rows do not fit each other."""
-        columns: dict[str, Sequence[Array] | None] = {
-            "prompt_ids": self.prompts,
-            "completion_mask": self.completion_masks,
-            "mask": self.counts,
-            **{f"logprobs[{name!r}]": rows for name, rows in self.logprobs.items()},
-        }
-        for name, rows in columns.items():
-            if rows is not None and len(rows) != len(self):
-                raise InputError(
-                    f"{name} has {len(rows)} rows, completion_ids {len(self)}"
-                )
-        del columns["prompt_ids"]
-        for name, rows in columns.items():
-            _check_lengths(name, rows, self.completions, "completion_ids")
-        _check_lengths("prompt_mask", self.prompt_masks, self.prompts, "prompt_ids")
+        completions = _Rows("completion_ids", self.completions)
+        prompts = _Rows("prompt_ids", self.prompts)
+        prompts.check_count(completions)
+        if self.prompt_masks is not None:
+            _Rows("prompt_mask", self.prompt_masks).check_lengths(prompts)
+        for rows in self._beside_completions():
+            rows.check_lengths(completions)
+
+    def _beside_completions(self) -> Iterator[_Rows]:
+        if self.completion_masks is not None:
+            yield _Rows("completion_mask", self.completion_masks)
+        if self.counts is not None:
+            yield _Rows("mask", self.counts)
+        for side, rows in self.logprobs.items():
+            yield _Rows(f"logprobs[{side!r}]", rows)
 
     def sequences(self) -> Iterator[SeenSequence]:
         """The rows without their padding; rows without a token are left out."""
         for row in range(len(self)):
             sequence = self._sequence(row)
-            if len(sequence.token_ids):
+            if len(sequence):
                 yield sequence
 
     def _sequence(self, row: int) -> SeenSequence:
-        prompt = self.prompts[row]
-        if self.prompt_masks is not None:
-            prompt = prompt[self.prompt_masks[row] > 0]
+        prompt = self._prompt(row)
         there = self._there(row)
         completion = self.completions[row][there]
-        counts = np.ones(len(completion), np.uint8)
-        if self.counts is not None:
-            counts = (self.counts[row][there] > 0).astype(np.uint8)
-        everything = np.ones(len(prompt), np.uint8)
+        counts = self._counts(row)[there]
+        everything = np.ones_like(prompt, np.uint8)
         logprobs = {}
         for name, rows in self.logprobs.items():
             scores = rows[row][there]
@@ -111,25 +134,54 @@ class SeenBatch:
             version=self.versions[row],
         )
 
+    def _prompt(self, row: int) -> Array:
+        """The tokens of a prompt that are no padding."""
+        prompt = self.prompts[row]
+        if self.prompt_masks is None:
+            return prompt
+        there = self.prompt_masks[row] > 0
+        return prompt[there]
+
     def _there(self, row: int) -> Array:
         """bool[R]: the tokens of a completion that are no padding."""
         if self.completion_masks is None:
-            count = len(self.completions[row])
-            return np.ones(count, np.bool_)
+            return np.ones_like(self.completions[row], np.bool_)
         mask: Array = self.completion_masks[row] > 0
         return mask
 
+    def _counts(self, row: int) -> Array:
+        """u8[R]: 1 for the tokens of a completion that count."""
+        if self.counts is None:
+            return np.ones_like(self.completions[row], np.uint8)
+        counts = self.counts[row] > 0
+        return counts.astype(np.uint8)
 
-def _check_lengths(
-    name: str, rows: Sequence[Array] | None, others: Sequence[Array], other: str
-) -> None:
-    if rows is None:
-        return
-    for index, (row, beside) in enumerate(zip(rows, others, strict=True)):
-        if len(row) != len(beside):
-            raise InputError(
-                f"{name} has {len(row)} entries in row {index}, {other} {len(beside)}"
-            )
+
+class _Rows(NamedTuple):
+    """An argument by its ``name``: one array a row."""
+
+    name: str
+    rows: Sequence[Array]
+
+    def check_count(self, other: _Rows) -> None:
+        """Raise InputError where there are not as many rows as in ``other``."""
+        own_count = len(self.rows)
+        count = len(other.rows)
+        if own_count != count:
+            raise InputError(f"{self.name} has {own_count} rows, {other.name} {count}")
+
+    def check_lengths(self, other: _Rows) -> None:
+        """Raise InputError where a row is not as long as that of ``other``."""
+        self.check_count(other)
+        pairs = zip(self.rows, other.rows, strict=True)
+        for index, (row, beside) in enumerate(pairs):
+            own_length = len(row)
+            length = len(beside)
+            if own_length != length:
+                raise InputError(
+                    f"{self.name} has {own_length} entries in row {index},"
+                    f" {other.name} {length}"
+                )
 
 
 def _whole(scores: Array, counts: Array, prompt: int) -> Array:
@@ -137,5 +189,6 @@ def _whole(scores: Array, counts: Array, prompt: int) -> Array:
     (0.0 for the output of a tool), so it is no score.
     """
     unknown = np.full(prompt, np.nan, np.float32)
-    known = np.where(counts > 0, scores, np.nan)
-    return np.concatenate([unknown, known.astype(np.float32)])
+    known = scores.astype(np.float32)
+    known[counts == 0] = np.nan
+    return np.concatenate([unknown, known])

@@ -16,7 +16,7 @@ from logdrift.core.compare.metric import METRICS
 from logdrift.core.compare.metrics import ScopeTokens
 from logdrift.core.compare.mismatch import Mismatch, mismatch_stats
 from logdrift.core.compare.probability import Probability, probability_stats
-from logdrift.core.recording.batch import SeenSequence
+from logdrift.core.recording.batch import SeenSequence, difference
 
 Array = npt.NDArray[Any]
 
@@ -94,25 +94,21 @@ def _tokens(sequences: Sequence[SeenSequence]) -> ScopeTokens | None:
     sides: tuple[list[Array], list[Array]] = ([], [])
     lengths = []
     for sequence in sequences:
-        values = list(sequence.logprobs.values())
-        if len(values) < 2:
+        of_sequence = sequence.sides
+        if of_sequence is None:
             return None
-        a, b, *_ = values
-        scored = sequence.mask == 1
-        scored[: sequence.prompt_length] = False
-        scored &= ~np.isnan(a) & ~np.isnan(b)
-        sides[0].append(a[scored])
-        sides[1].append(b[scored])
-        lengths.append(int(scored.sum()))
+        scored = sequence.counted
+        for side in of_sequence:
+            scored &= ~np.isnan(side)
+        for column, side in zip(sides, of_sequence, strict=True):
+            column.append(side[scored])
+        count = np.count_nonzero(scored)
+        lengths.append(count)
     if not sum(lengths):
         return None
-    logprob_a = np.concatenate(sides[0])
-    logprob_b = np.concatenate(sides[1])
-    with np.errstate(invalid="ignore"):
-        delta = logprob_a - logprob_b
-    delta[logprob_a == logprob_b] = 0.0  # both -inf
+    logprob_a, logprob_b = map(np.concatenate, sides)
     return ScopeTokens(
-        delta=delta,
+        delta=difference(logprob_a, logprob_b),
         logprob_a=logprob_a,
         logprob_b=logprob_b,
         lengths=np.array(lengths, np.int64),

@@ -78,7 +78,7 @@ class StreamFiles:
         """Write a part; it is not listed yet. Raises CannotWrite."""
         index = self._next
         self._next += 1
-        tokens = sum(len(one.token_ids) for one in sequences)
+        tokens = sum(map(len, sequences))
         end = f"{self.name}-{index:06d}.safetensors"
 
         def part(file: str, tensors: dict[str, Array]) -> Part:
@@ -181,9 +181,7 @@ def _scores(sequence: SeenSequence, side: str) -> Scores:
     """NaN of a token that counts was computed; elsewhere there is no score."""
     logprob = sequence.logprobs[side]
     tokens = len(logprob)
-    counts = sequence.mask == 1
-    counts[: sequence.prompt_length] = False
-    computed = np.isnan(logprob) & counts
+    computed = np.isnan(logprob) & sequence.counted
     no_alternatives = (tokens, 0)
     return Scores(
         logprob=logprob,

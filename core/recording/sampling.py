@@ -11,19 +11,26 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Iterable, Mapping
+import operator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from logdrift.core.recording.batch import SeenSequence
+from logdrift.core.recording.batch import SeenSequence, difference
 from logdrift.core.session.streams import MOST_LEVEL
+
+_EVEN = 0.5
+"""The chance of a coin."""
+_GAP_AND_NUMBER = operator.itemgetter(0, 1)
 
 
 def coin_levels(rng: np.random.Generator, count: int) -> list[int]:
     """The levels of ``count`` sequences: how many coins in a row show heads."""
-    levels = rng.geometric(0.5, count) - 1
-    return [min(level, MOST_LEVEL) for level in levels.tolist()]
+    throws = rng.geometric(_EVEN, count)
+    heads = throws - 1
+    levels = heads.clip(max=MOST_LEVEL)
+    return list(levels.tolist())
 
 
 def level_for(tokens: Mapping[int, int], most: int, level: int) -> int:
@@ -31,8 +38,11 @@ def level_for(tokens: Mapping[int, int], most: int, level: int) -> int:
     tokens; ``tokens`` says how many each level has.
     """
     while level < MOST_LEVEL:
-        kept = [count for at, count in tokens.items() if at >= level]
-        if sum(kept) <= most:
+        kept = 0
+        for own_level, count in tokens.items():
+            if own_level >= level:
+                kept += count
+        if kept <= most:
             break
         level += 1
     return level
@@ -42,20 +52,17 @@ def largest_gap(sequence: SeenSequence) -> float:
     """The largest |delta| of the first two sides over tokens that both scored, nats;
     infinite where one side alone says -inf, or says NaN.
     """
-    sides = list(sequence.logprobs.values())
-    if len(sides) < 2:
+    sides = sequence.sides
+    if sides is None:
         return 0.0
-    a, b, *_ = sides
-    counts = sequence.mask == 1
-    counts[: sequence.prompt_length] = False
-    a = a[counts]
-    b = b[counts]
-    if not len(a):
+    counts = sequence.counted
+    if not counts.any():
         return 0.0
-    with np.errstate(invalid="ignore"):
-        size = np.abs(a - b)
-    size[a == b] = 0.0  # both -inf
-    size[np.isnan(size)] = np.inf
+    a, b = sides
+    delta = difference(a[counts], b[counts])
+    size = np.abs(delta)
+    is_nan = np.isnan(size)
+    size[is_nan] = np.inf
     return float(size.max())
 
 
@@ -67,27 +74,33 @@ class WorstSequences:
     tokens: int = 0
     changed: bool = False
     _heap: list[tuple[float, int, SeenSequence]] = field(default_factory=list)
-    _numbers: Iterable[int] = field(default_factory=itertools.count)
+    _numbers: Iterator[int] = field(default_factory=itertools.count)
 
     def offer(self, sequence: SeenSequence) -> None:
         """Keep it if it is among the worst."""
         gap = largest_gap(sequence)
-        size = len(sequence.token_ids)
+        size = len(sequence)
         if gap == 0.0 or size > self.most:
             return
-        is_full = self.tokens + size > self.most
-        if is_full and gap <= self._heap[0][0]:
+        free = self.most - self.tokens
+        if size > free and gap <= self._smallest:
             return
         # The number decides between equal gaps: sequences have no order.
-        number = next(iter(self._numbers))
-        heapq.heappush(self._heap, (gap, number, sequence))
+        number = next(self._numbers)
+        entry = (gap, number, sequence)
+        heapq.heappush(self._heap, entry)
         self.tokens += size
         self.changed = True
         while self.tokens > self.most:
             _, _, dropped = heapq.heappop(self._heap)
-            self.tokens -= len(dropped.token_ids)
+            self.tokens -= len(dropped)
+
+    @property
+    def _smallest(self) -> float:
+        gap, _, _ = self._heap[0]
+        return gap
 
     def sequences(self) -> list[SeenSequence]:
         """The worst first."""
-        in_order = sorted(self._heap, reverse=True, key=lambda entry: entry[:2])
+        in_order = sorted(self._heap, reverse=True, key=_GAP_AND_NUMBER)
         return [sequence for _, _, sequence in in_order]

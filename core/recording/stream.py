@@ -217,7 +217,7 @@ class RecordingThread:
 
 
 def _tokens(sequences: list[SeenSequence]) -> int:
-    return sum(len(one.token_ids) for one in sequences)
+    return sum(map(len, sequences))
 
 
 def default_folder(folder: Path) -> Path:
