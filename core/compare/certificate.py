@@ -65,9 +65,12 @@ def certify(pairs: Sequence[Pair], scope: Scope) -> ExactCertificate:
     asked = np.zeros(tokens, np.bool_)
     equal = np.ones(tokens, np.bool_)
     for pair in pairs:
-        asked |= _asked(pair, scope)[:tokens]
-        equal &= _equal(pair)[:tokens]
-    unequal = np.flatnonzero(asked & ~equal)
+        asked_of_pair = _asked(pair, scope)
+        equal_in_pair = _equal(pair)
+        asked |= asked_of_pair[:tokens]
+        equal &= equal_in_pair[:tokens]
+    is_unequal = asked & ~equal
+    unequal = np.flatnonzero(is_unequal)
     first = None
     if len(unequal):
         place = int(unequal[0])
@@ -87,13 +90,16 @@ def three_way(pair: Pair) -> Pair | None:
     """``pair.a`` against a third capture of the same tokens: what the engine B computes
     where it is given the ids, else another trainer; None where there is none.
     """
-    taken = (pair.a.info.label, pair.b.info.label)
-    others = [info for info in pair.session.captures if info.label not in taken]
-    finished = [info for info in others if info.sequences]
-    third = _third(pair, finished)
+    label = pair.a.info.label
+    taken = (label, pair.b.info.label)
+    others = []
+    for info in pair.session.captures:
+        if info.sequences and info.label not in taken:
+            others.append(info)
+    third = _third(pair, others)
     if third is None:
         return None
-    return make_pair(pair.session, pair.a.info.label, third.label)
+    return make_pair(pair.session, label, third.label)
 
 
 def _third(pair: Pair, others: Sequence[CaptureInfo]) -> CaptureInfo | None:
@@ -124,9 +130,11 @@ def _asked(pair: Pair, scope: Scope) -> Bools:
 def _equal(pair: Pair) -> Bools:
     """The two float32 have the same bits; NaN is not equal to itself."""
     a = pair.logprob_a
-    b = pair.logprob_b
-    same: Bools = _bits(a) == _bits(b)
-    return same & ~np.isnan(a)
+    is_number = ~np.isnan(a)
+    bits_a = _bits(a)
+    bits_b = _bits(pair.logprob_b)
+    same: Bools = bits_a == bits_b
+    return same & is_number
 
 
 def _bits(values: Floats) -> npt.NDArray[np.uint32]:

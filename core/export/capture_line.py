@@ -33,11 +33,7 @@ class CaptureLine:
     def __init__(self, capture: Capture, start: int, stop: int) -> None:
         self._capture = capture
         self._scores = _scores(capture, start, stop)
-        self._versions: list[str | None] = []
-        if capture.versions is not None and stop <= capture.tokens:
-            names = (*capture.version_names, None)
-            places = capture.versions.rows(start, stop)
-            self._versions = [names[place] for place in places.tolist()]
+        self._versions = _versions(capture, start, stop)
 
     @property
     def label(self) -> str:
@@ -54,12 +50,14 @@ class CaptureLine:
         true of all lines.
         """
         scores = self._scores
-        entries = {"logprobs": array_text(self._logprobs())}
+        logprobs = self._logprobs()
+        entries = {"logprobs": array_text(logprobs)}
         if scores.rank.any():
-            entries["ranks"] = array_text(whole(scores.rank))
+            ranks = whole(scores.rank)
+            entries["ranks"] = array_text(ranks)
         if scores.entropy is not None:
-            numbers = json_numbers(scores.entropy)
-            entries["entropy"] = array_text(numbers)
+            entropies = json_numbers(scores.entropy)
+            entries["entropy"] = array_text(entropies)
         if self._capture.top_k:
             entries |= self._alternatives()
         if self._versions:
@@ -89,14 +87,27 @@ class CaptureLine:
         says_something = has_id | has_number
         shown = says_something.any(axis=1)
         shown[:1] = True
-        width = self._capture.top_k
-        rows = shown.tolist()
-        id_texts = whole(ids[shown].reshape(-1))
-        numbers = json_numbers(logprobs[shown].reshape(-1))
-        return {
-            "top_ids": table_text(id_texts, rows, width),
-            "top_logprobs": table_text(numbers, rows, width),
+        shown_ids = ids[shown].reshape(-1)
+        shown_logprobs = logprobs[shown].reshape(-1)
+        texts = {
+            "top_ids": whole(shown_ids),
+            "top_logprobs": json_numbers(shown_logprobs),
         }
+        rows = shown.tolist()
+        width = self._capture.top_k
+        tables = {}
+        for name, values in texts.items():
+            tables[name] = table_text(values, rows, width)
+        return tables
+
+
+def _versions(capture: Capture, start: int, stop: int) -> list[str | None]:
+    """The version of each token; empty where nothing tells."""
+    if capture.versions is None or stop > capture.tokens:
+        return []
+    names = (*capture.version_names, None)
+    places = capture.versions.rows(start, stop)
+    return [names[place] for place in places.tolist()]
 
 
 def _scores(capture: Capture, start: int, stop: int) -> Scores:

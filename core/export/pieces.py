@@ -24,17 +24,18 @@ def utf8_text(pieces: Pieces, token_id: int) -> str | None:
     """The token's text, bytes that are not UTF-8 by themselves as U+FFFD; None where
     the session does not know it.
     """
-    piece = pieces.get(token_id)
-    if piece is None:
-        return None
-    return piece.decode("utf-8", "replace")
+    return _decoded(pieces, token_id, "replace")
 
 
 def exact_text(pieces: Pieces, token_id: int) -> str | None:
     """The token's text, bytes that are not UTF-8 by themselves as lone surrogates
     (Python's ``surrogateescape``); None where the session does not know it.
     """
+    return _decoded(pieces, token_id, "surrogateescape")
+
+
+def _decoded(pieces: Pieces, token_id: int, errors: str) -> str | None:
     piece = pieces.get(token_id)
     if piece is None:
         return None
-    return piece.decode("utf-8", "surrogateescape")
+    return piece.decode("utf-8", errors)

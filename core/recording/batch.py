@@ -88,21 +88,21 @@ class SeenBatch:
 
     def check(self) -> None:
         """Raise InputError where rows do not fit each other."""
-        completions = _Rows("completion_ids", self.completions)
-        prompts = _Rows("prompt_ids", self.prompts)
+        completions = _BatchRows("completion_ids", self.completions)
+        prompts = _BatchRows("prompt_ids", self.prompts)
         prompts.check_count(completions)
         if self.prompt_masks is not None:
-            _Rows("prompt_mask", self.prompt_masks).check_lengths(prompts)
+            _BatchRows("prompt_mask", self.prompt_masks).check_lengths(prompts)
         for rows in self._beside_completions():
             rows.check_lengths(completions)
 
-    def _beside_completions(self) -> Iterator[_Rows]:
+    def _beside_completions(self) -> Iterator[_BatchRows]:
         if self.completion_masks is not None:
-            yield _Rows("completion_mask", self.completion_masks)
+            yield _BatchRows("completion_mask", self.completion_masks)
         if self.counts is not None:
-            yield _Rows("mask", self.counts)
+            yield _BatchRows("mask", self.counts)
         for side, rows in self.logprobs.items():
-            yield _Rows(f"logprobs[{side!r}]", rows)
+            yield _BatchRows(f"logprobs[{side!r}]", rows)
 
     def sequences(self) -> Iterator[SeenSequence]:
         """The rows without their padding; rows without a token are left out."""
@@ -157,20 +157,20 @@ class SeenBatch:
         return counts.astype(np.uint8)
 
 
-class _Rows(NamedTuple):
+class _BatchRows(NamedTuple):
     """An argument by its ``name``: one array a row."""
 
     name: str
     rows: Sequence[Array]
 
-    def check_count(self, other: _Rows) -> None:
+    def check_count(self, other: _BatchRows) -> None:
         """Raise InputError where there are not as many rows as in ``other``."""
         own_count = len(self.rows)
         count = len(other.rows)
         if own_count != count:
             raise InputError(f"{self.name} has {own_count} rows, {other.name} {count}")
 
-    def check_lengths(self, other: _Rows) -> None:
+    def check_lengths(self, other: _BatchRows) -> None:
         """Raise InputError where a row is not as long as that of ``other``."""
         self.check_count(other)
         pairs = zip(self.rows, other.rows, strict=True)

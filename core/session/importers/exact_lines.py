@@ -108,11 +108,12 @@ def _floats(
     numbers = [_float(value, place, name) for value in values]
     out = np.asarray(numbers, np.float32)
     low, high = RANGES[kind]
-    with np.errstate(invalid="ignore"):
-        is_out = (out < low) | (out > high)
-    is_out &= out != -np.inf
+    is_low = out < low
+    is_low &= out != -np.inf
+    is_high = out > high
+    is_out = is_low | is_high
     if is_out.any():
-        first = out[is_out][0]
+        first, *_ = out[is_out]
         raise place.error(
             f"{name} holds {first:g}", f"give a number from {low:g} to {high:g}"
         )
@@ -141,7 +142,7 @@ def _ranks(values: Sequence[Any], place: Place) -> IdArray:
 
 def _nan(values: Sequence[Any]) -> FlagArray | None:
     """Where a score was computed and is NaN; None where none is."""
-    are_nan = [value == "NaN" or _is_nan(value) for value in values]
+    are_nan = [_is_nan(value) for value in values]
     flags = np.asarray(are_nan, np.uint8)
     if flags.any():
         return flags
@@ -149,7 +150,9 @@ def _nan(values: Sequence[Any]) -> FlagArray | None:
 
 
 def _is_nan(value: Any) -> bool:
-    return isinstance(value, float) and math.isnan(value)
+    if isinstance(value, float):
+        return math.isnan(value)
+    return bool(value == "NaN")
 
 
 def _alternatives(
@@ -159,10 +162,12 @@ def _alternatives(
     lists nothing.
     """
     has_ids = "top_ids" in body
-    if has_ids != ("top_logprobs" in body):
+    has_logprobs = "top_logprobs" in body
+    if has_ids != has_logprobs:
         raise place.error("only one of top_ids and top_logprobs", "give both")
     if not has_ids:
-        return np.empty((tokens, 0), np.int32), np.empty((tokens, 0), np.float32)
+        nothing = (tokens, 0)
+        return np.empty(nothing, np.int32), np.empty(nothing, np.float32)
     id_rows = _list(body, "top_ids", tokens, place)
     logprob_rows = _list(body, "top_logprobs", tokens, place)
     width = _width(id_rows)
