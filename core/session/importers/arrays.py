@@ -17,12 +17,18 @@ from logdrift.core.session.scores import IdArray
 
 _Numbers = npt.NDArray[np.float64]
 LARGEST_ID = 2**31 - 1
+_KINDS = {float, int, type(None)}
 
 
 def quick_ids(values: Sequence[Any]) -> IdArray | None:
     """Whole numbers from 0 to `LARGEST_ID`, i32[n]."""
     ids: IdArray | None = _packed(values, "i", np.int32)
-    if ids is None or (ids < 0).any() or _may_hold_flags(ids, values):
+    if ids is None:
+        return None
+    is_negative = ids < 0
+    if is_negative.any():
+        return None
+    if _holds_flags(ids, values):
         return None
     return ids
 
@@ -32,7 +38,7 @@ def quick_numbers(values: Sequence[Any]) -> _Numbers | None:
     numbers: _Numbers | None = _packed(values, "d", np.float64)
     if numbers is None:
         return _with_none(values)
-    if _may_hold_flags(numbers, values):
+    if _holds_flags(numbers, values):
         return None
     return numbers
 
@@ -41,23 +47,32 @@ def _packed(values: Sequence[Any], kind: str, dtype: Any) -> Any:
     """An array of these numbers. None where one is no number of this kind, or too
     large. `struct` is twice as fast as NumPy, and takes no text for a number.
     """
+    entries = len(values)
     size = np.dtype(dtype).itemsize
-    data = bytearray(size * len(values))
+    data = bytearray(size * entries)
+    layout = f"={entries}{kind}"
     try:
-        struct.pack_into(f"={len(values)}{kind}", data, 0, *values)
+        struct.pack_into(layout, data, 0, *values)
     except (struct.error, OverflowError):
         return None
     return np.frombuffer(data, dtype)
 
 
-def _may_hold_flags(numbers: npt.NDArray[Any], values: Sequence[Any]) -> bool:
+def _holds_flags(numbers: npt.NDArray[Any], values: Sequence[Any]) -> bool:
     """Some value is true or false, which became 1 or 0."""
-    may_be_flags = (numbers == 0) | (numbers == 1)
-    return bool(may_be_flags.any()) and bool in set(map(type, values))
+    may_be_flag = (numbers == 0) | (numbers == 1)
+    if not may_be_flag.any():
+        return False
+    return bool in _kinds(values)
+
+
+def _kinds(values: Sequence[Any]) -> set[type]:
+    return set(map(type, values))
 
 
 def _with_none(values: Sequence[Any]) -> _Numbers | None:
-    if not set(map(type, values)) <= {float, int, type(None)}:
+    others = _kinds(values) - _KINDS
+    if others:
         return None
     try:
         return np.array(values, np.float64)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,9 @@ from logdrift.core.session.importers.fillers import Correction
 from logdrift.core.session.layout import Part
 from logdrift.core.session.scores import Array, Scores, widened
 from logdrift.core.session.writer import write_part
+
+_FILLERS = {"top_ids": -1, "top_logprobs": math.nan}
+"""What fills a row of alternatives up."""
 
 
 class _Rows(NamedTuple):
@@ -40,8 +44,9 @@ def corrected_part(
     nan = tensors.get("nan")
     if nan is not None and not nan.any():
         del tensors["nan"]
-    tensors["top_ids"] = widened(tensors["top_ids"], width, -1)
-    tensors["top_logprobs"] = widened(tensors["top_logprobs"], width, float("nan"))
+    for name, filler in _FILLERS.items():
+        table = tensors[name]
+        tensors[name] = widened(table, width, filler)
     written = write_part(
         folder,
         part.file,

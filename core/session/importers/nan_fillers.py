@@ -59,15 +59,18 @@ class NanFillers:
     def see(self, record: Record, scores: Scores) -> None:
         """Count one sequence."""
         start = completion_start(record.prompt_length)
-        is_number = ~np.isnan(scores.logprob[:start])
-        self.has_prompts |= bool(is_number[1:].any())
+        before = scores.logprob[:start]
+        is_number = ~np.isnan(before)
+        behind_first = is_number[1:]
+        self.has_prompts |= bool(behind_first.any())
         if not is_bare(record.prompt_length):
             self.has_firsts |= bool(is_number[0])
         if scores.nan is None:
             return
-        self.firsts += int(scores.nan[:1].sum())
-        self.prompts += int(scores.nan[1:start].sum())
-        self.broke |= bool(scores.nan[start:].any())
+        first, prompt, completion = np.split(scores.nan, [1, start])
+        self.firsts += int(first.sum())
+        self.prompts += int(prompt.sum())
+        self.broke |= bool(completion.any())
 
 
 def completion_start(prompt_length: int) -> int:

@@ -81,7 +81,8 @@ def read(path: Path, context: ImportContext) -> Iterator[Record]:
     """The samples of one step. Raises InputError naming the line."""
     trainer = CaptureSource(engine="nemo-rl", role="trainer")
     context.sources.setdefault(TRAINER, trainer)
-    context.sources.setdefault(ENGINE, CaptureSource(role="rollout"))
+    engine = CaptureSource(role="rollout")
+    context.sources.setdefault(ENGINE, engine)
     in_name = _STEP.search(path.name)
     step = None
     if in_name is not None:
@@ -141,12 +142,14 @@ class _Logged:
         """Raises InputError."""
         padded = self._list("token_ids")
         length = self.data["input_lengths"]
-        if not is_whole(length, len(padded)) or length == 0:
+        entries = len(padded)
+        if not is_whole(length, entries) or length == 0:
             raise self.place.error(
-                f"input_lengths is {length!r}, token_ids has {len(padded)} entries"
+                f"input_lengths is {length!r}, token_ids has {entries} entries"
             )
         ids = ids_of(padded[:length], self.place)
-        trained = self._trained(len(padded))[:length]
+        padded_flags = self._trained(entries)
+        trained = padded_flags[:length]
         prompt = length
         if trained.any():
             prompt = int(np.argmax(trained))
@@ -157,7 +160,8 @@ class _Logged:
         if step != NO_STEP:
             # The step names the trainer's weights as well.
             span = VersionSpan(str(step), length)
-            captures[TRAINER] = replace(captures[TRAINER], versions=(span,))
+            trainer = captures[TRAINER]
+            captures[TRAINER] = replace(trainer, versions=(span,))
         return Record(
             place=self.place,
             token_ids=ids,
@@ -206,8 +210,11 @@ class _Logged:
     def _scores(
         self, name: str, key: str, trained: FlagArray, context: ImportContext
     ) -> Scores:
-        padded = self._list("token_ids")
-        values = self._list(key, len(padded))[: len(trained)]
+        tokens = len(trained)
+        entries = len(self._list("token_ids"))
+        padded = self._list(key, entries)
+        values = padded[:tokens]
         flags = trained.tolist()
         scored = without_placeholders(values, flags, name, context.notes)
-        return scores_of(scored, self.place, key, first=bool(trained[0]))
+        is_first_scored = bool(trained[0])
+        return scores_of(scored, self.place, key, first=is_first_scored)

@@ -93,7 +93,8 @@ class WrittenParts:
             self._write()
         parts = {}
         for name, capture in self._captures.items():
-            parts[name] = self._corrected(capture, corrections[name])
+            correction = corrections[name]
+            parts[name] = self._corrected(capture, correction)
         return parts
 
     def _begin(self, record: Record) -> None:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from logdrift.core.errors import Place
 from logdrift.core.session.files import JsonObject
@@ -25,7 +24,7 @@ from logdrift.core.session.importers.spool import existing_folder
 from logdrift.core.session.scores import Scores
 
 _VERSION = 1
-_Numbers = npt.NDArray[np.float64]
+_NUMBER_BYTES = 8
 _Key = tuple[str, int]
 """Id of a trace, and number of a branch."""
 
@@ -47,7 +46,8 @@ class Annotation:
 
     def scores(self, tokens: int, place: Place) -> Scores:
         """Of all ``tokens`` of the branch."""
-        missing: list[Any] = [None] * (tokens - len(self.logprobs))
+        unknown = tokens - len(self.logprobs)
+        missing: list[Any] = [None] * unknown
         entropy = None
         if self.entropies is not None:
             entropies = [*self.entropies, *missing]
@@ -128,9 +128,13 @@ class Annotations:
         self._file.write(numbers.tobytes())
 
     def _read(self, tokens: int) -> list[float | None]:
-        data = self._file.read(tokens * 8)
-        numbers = np.frombuffer(data, np.float64).tolist()
-        return [None if number != number else number for number in numbers]
+        size = tokens * _NUMBER_BYTES
+        data = self._file.read(size)
+        numbers = np.frombuffer(data, np.float64)
+        known: list[float | None] = numbers.tolist()
+        for index in np.flatnonzero(np.isnan(numbers)):
+            known[index] = None
+        return known
 
 
 def _check_beside(entropies: Any, tokens: int, place: Place) -> None:

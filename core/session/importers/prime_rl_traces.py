@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,7 +24,7 @@ import numpy as np
 
 from logdrift.core.errors import Place
 from logdrift.core.session.files import JsonObject
-from logdrift.core.session.importers.columns import ids_of, scores_of
+from logdrift.core.session.importers.columns import ids_of, is_whole, scores_of
 from logdrift.core.session.importers.documents import Document, NotJson, read_lines
 from logdrift.core.session.importers.place import list_item
 from logdrift.core.session.importers.prime_rl_annotations import Annotations
@@ -42,6 +42,7 @@ TRAINER = "trainer/prefill"
 ENGINE = "inference/recorded"
 _FOLDERS = ("", "traces", "monitors/file/traces", "file/traces")
 """Where the folder of traces may be below one that is given."""
+_ENDINGS = ("jsonl", "jsonl.zst")
 _CUT = (
     "max_turns",
     "max_input_tokens",
@@ -77,8 +78,10 @@ def traces_at(path: Path) -> Traces | None:
         if traces.name == "stream":
             traces = traces.parent
         return Traces([path], _annotations(traces))
-    if path.name == "stream" and _chunks(path):
-        return Traces(_chunks(path), _annotations(path.parent))
+    chunks = _chunks(path)
+    if path.name == "stream" and chunks:
+        annotations = _annotations(path.parent)
+        return Traces(chunks, annotations)
     for name in _FOLDERS:
         folder = path / name
         stream = _chunks(folder / "stream")
@@ -97,8 +100,8 @@ def _chunks(stem: Path) -> Sequence[Path]:
     chunks: dict[int, Path] = {}
     for path in sorted(stem.glob("*.jsonl*")):
         number, _, ending = path.name.partition(".")
-        is_chunk = number.isdecimal() and ending in ("jsonl", "jsonl.zst")
-        if is_chunk:
+        is_chunk = ending in _ENDINGS
+        if is_chunk and number.isdecimal():
             chunks.setdefault(int(number), path)
     return [chunks[number] for number in sorted(chunks)]
 
@@ -118,12 +121,13 @@ def records_of(traces: Traces, context: ImportContext, out: Path) -> Iterator[Re
     InputError naming the line.
     """
     context.sources[ENGINE] = CaptureSource(engine="vllm", role="rollout")
-    reader = _TraceReader(context, Annotations(out), Rounding(), Rounding())
+    annotations = Annotations(out)
+    reader = _TraceReader(context, annotations)
     for stream in traces.annotations:
         for place, data in _lines(stream, context):
             with context.one_line():
-                reader.annotations.add(place, data)
-    if reader.annotations:
+                annotations.add(place, data)
+    if annotations:
         context.sources[TRAINER] = CaptureSource(engine="prime-rl", role="trainer")
     for place, data in _lines(traces.stream, context):
         records: list[Record] = []
@@ -154,8 +158,8 @@ class _TraceReader:
 
     context: ImportContext
     annotations: Annotations
-    engine: Rounding
-    trainer: Rounding
+    engine: Rounding = field(default_factory=Rounding)
+    trainer: Rounding = field(default_factory=Rounding)
 
     def records(self, place: Place, episode: JsonObject) -> Iterator[Record]:
         """The branches of one episode. Raises InputError."""
@@ -177,7 +181,8 @@ class _TraceReader:
             there = place
             if len(branches) > 1:
                 there = list_item(place.part("branch"), index)
-            joined = _joined([nodes[node] for node in branch], there)
+            of_branch = [nodes[node] for node in branch]
+            joined = _joined(of_branch, there)
             if joined.ids:
                 yield self._record(there, trace, joined, index)
             else:
@@ -198,7 +203,8 @@ class _TraceReader:
         engine = scores_of(joined.logprobs, place, "logprobs", first=is_first_scored)
         captures = {ENGINE: engine}
         if self.annotations:
-            captures[TRAINER] = self._trainer(place, trace, index, len(ids))
+            tokens = len(ids)
+            captures[TRAINER] = self._trainer(place, trace, index, tokens)
         return Record(
             place=place,
             token_ids=ids,
@@ -213,7 +219,8 @@ class _TraceReader:
     def _trainer(
         self, place: Place, trace: JsonObject, index: int, tokens: int
     ) -> Scores:
-        annotation = self.annotations.of(trace.get("id"), index)
+        trace_id = trace.get("id")
+        annotation = self.annotations.of(trace_id, index)
         if annotation is None:
             self.context.notes.count(_NO_TRAINER)
             return scores_of([None] * tokens, place, "trainer_logprobs")
@@ -242,12 +249,15 @@ def _nodes(trace: JsonObject, place: Place) -> Sequence[Mapping[str, Any]]:
     if not isinstance(nodes, list):
         raise place.error("nodes is missing")
     for index, node in enumerate(nodes):
+        there = list_item(place.part("nodes"), index)
         if not isinstance(node, dict):
-            raise list_item(place.part("nodes"), index).error("is not an object")
+            raise there.error("is not an object")
         parent: Any = node.get("parent")
-        is_known = parent is None or (type(parent) is int and 0 <= parent < index)
-        if not is_known:
-            raise list_item(place.part("nodes"), index).error(
+        if parent is None:
+            continue
+        is_earlier = is_whole(parent) and parent < index
+        if not is_earlier:
+            raise there.error(
                 f"parent is {parent!r}", "give the number of an earlier node, or null"
             )
     return nodes
@@ -283,7 +293,8 @@ def _joined(nodes: Sequence[Mapping[str, Any]], place: Place) -> _Branch:
         mask += flags
         logprobs += _logprobs(node, flags, place)
         roles += [_role(node)] * len(of_node)
-    return _Branch(ids, mask, logprobs, np.asarray(roles, np.uint8))
+    role_codes = np.asarray(roles, np.uint8)
+    return _Branch(ids, mask, logprobs, role_codes)
 
 
 def _list(node: JsonObject, key: str, place: Place) -> list[Any]:
@@ -304,7 +315,8 @@ def _mask(node: JsonObject, tokens: int, place: Place) -> list[bool]:
         raise place.error(
             f"mask of a node has {len(mask)} entries, its token_ids {tokens}"
         )
-    if not all(isinstance(flag, bool) for flag in mask):
+    kinds = set(map(type, mask))
+    if kinds - {bool}:
         raise place.error("mask of a node holds something else than true and false")
     return mask
 
@@ -321,7 +333,13 @@ def _logprobs(node: JsonObject, flags: Sequence[bool], place: Place) -> list[Any
             " true"
         )
     values = iter(given)
-    return [next(values) if flag else None for flag in flags]
+    spread: list[Any] = []
+    for is_sampled in flags:
+        value = None
+        if is_sampled:
+            value = next(values)
+        spread.append(value)
+    return spread
 
 
 def _role(node: JsonObject) -> int:
@@ -344,20 +362,31 @@ def _reward(trace: JsonObject, place: Place) -> float:
         there = place.part(f"rewards.{name}")
         if not isinstance(reward, dict):
             raise there.error("is not an object")
-        score = reward_of({"reward": reward.get("score")}, there)
-        weight = reward_of({"reward": reward.get("weight", 1)}, there)
+        score = _real(reward, "score", there)
+        weight = 1.0
+        if "weight" in reward:
+            weight = _real(reward, "weight", there)
         total += score * weight
     return total
+
+
+def _real(reward: JsonObject, key: str, place: Place) -> float:
+    """A number of a reward; NaN for null."""
+    value = {"reward": reward.get(key)}
+    return reward_of(value, place.part(key))
 
 
 def _finish(trace: JsonObject) -> str:
     """How the last answer ended."""
     if trace.get("stop_condition") in _CUT:
         return "length"
-    calls: Any = trace.get("calls") or []
+    calls = trace.get("calls")
+    if not isinstance(calls, list) or not calls:
+        return "unknown"
+    last = calls[-1]
     reason: Any = None
-    if isinstance(calls, list) and calls and isinstance(calls[-1], dict):
-        reason = calls[-1].get("finish_reason")
+    if isinstance(last, dict):
+        reason = last.get("finish_reason")
     if reason in ("stop", "length"):
         return str(reason)
     return "unknown"

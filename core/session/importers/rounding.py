@@ -35,7 +35,8 @@ class Rounding:
         known = numbers[np.isfinite(numbers)]
         self._numbers += int(np.count_nonzero(known))
         while self._decimals <= _MOST_DECIMALS:
-            if (np.round(known, self._decimals) == known).all():
+            rounded = np.round(known, self._decimals)
+            if np.array_equal(rounded, known):
                 return
             self._decimals += 1
 
@@ -48,4 +49,7 @@ class Rounding:
         if self._decimals > _MOST_DECIMALS or self._numbers < _ENOUGH:
             return
         digit = 10.0**-self._decimals
-        notes.count(_ROUNDED % (name, self._decimals, digit / 2, digit / 4))
+        most = digit / 2
+        mean = digit / 4
+        sentence = _ROUNDED % (name, self._decimals, most, mean)
+        notes.count(sentence)

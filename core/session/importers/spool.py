@@ -4,6 +4,7 @@ stay in memory, their scores on disk.
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -76,7 +77,8 @@ class PackedTexts(Mapping[int, bytes]):
 
     def __init__(self, texts: Mapping[int, bytes]) -> None:
         lengths = [len(text) for text in texts.values()]
-        self._ids = np.fromiter(texts, np.int32, len(texts))
+        ids = list(texts)
+        self._ids = np.array(ids, np.int32)
         self._lengths = np.array(lengths, np.int32)
         self._joined = b"".join(texts.values())
 
@@ -84,8 +86,8 @@ class PackedTexts(Mapping[int, bytes]):
         """id -> bytes."""
         texts = {}
         start = 0
-        ids = self._ids.tolist()
-        for token_id, length in zip(ids, self._lengths.tolist(), strict=True):
+        pairs = zip(self._ids.tolist(), self._lengths.tolist(), strict=True)
+        for token_id, length in pairs:
             stop = start + length
             texts[token_id] = self._joined[start:stop]
             start = stop
@@ -162,8 +164,9 @@ class Spool(Sequence[Record]):
             if column is None:
                 continue
             columns.append(name)
-            typed = column.astype(_DTYPES[name], copy=False)
-            self._file.write(typed.tobytes())
+            typed = column.astype(_DTYPES[name])
+            data = typed.tobytes()
+            self._file.write(data)
         return _StoredScores(
             start=start,
             tokens=len(scores.logprob),
@@ -185,9 +188,11 @@ class Spool(Sequence[Record]):
 
     def _column(self, name: str, shape: Sequence[int]) -> Array:
         dtype = np.dtype(_DTYPES[name])
-        entries = int(np.prod(shape))
-        data = bytearray(self._file.read(entries * dtype.itemsize))
-        return np.frombuffer(data, dtype).reshape(shape)
+        entries = math.prod(shape)
+        size = entries * dtype.itemsize
+        data = bytearray(self._file.read(size))
+        column = np.frombuffer(data, dtype)
+        return column.reshape(shape)
 
 
 def existing_folder(path: Path) -> Path:
