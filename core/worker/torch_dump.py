@@ -16,6 +16,7 @@ import codecs
 import itertools
 import json
 import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -36,7 +37,13 @@ NEEDED = (
 """What is printed of a sample."""
 SLICED = ("log_probs", "rollout_log_probs", "entropy")
 """Fields of which miles' ranks hold their slices."""
+_DTYPES = "bBhHiIlLqQefd?"
+"""Of numbers and truth values, by NumPy's letters."""
 OF_OTHER_MODELS = ("ref_log_probs", "teacher_log_probs", "mopd_teacher_log_probs")
+
+
+_SHOWN_KEYS = 8
+_LONGEST_KEY = 40
 
 
 class RefusedDump(Exception):
@@ -68,8 +75,10 @@ def allowed() -> list[Any]:
     """
     import numpy as np
 
-    reconstruct = np.empty(0).__reduce__()[0]
-    scalar = np.float64(0).__reduce__()[0]
+    array: Any = np.empty(0)
+    number: Any = np.float64(0)
+    reconstruct, *_ = array.__reduce__()
+    scalar, *_ = number.__reduce__()
     names = [
         (codecs.encode, "_codecs.encode"),
         (np.ndarray, "numpy.ndarray"),
@@ -80,8 +89,9 @@ def allowed() -> list[Any]:
     for module in ("numpy.core.multiarray", "numpy._core.multiarray"):
         names.append((reconstruct, f"{module}._reconstruct"))
         names.append((scalar, f"{module}.scalar"))
-    # The class of a dtype, which some files name.
-    classes = {type(np.dtype(code)) for code in np.typecodes["AllInteger"] + "efd?"}
+    # Some files name the class of a dtype.
+    dtypes = map(np.dtype, _DTYPES)
+    classes = set(map(type, dtypes))
     return [*names, *classes]
 
 
@@ -90,27 +100,25 @@ def load(path: Path) -> Mapping[str, Any]:
     import torch
     from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
+    data: Any = None
     with safe_globals(allowed()):
         try:
             asked = get_unsafe_globals_in_checkpoint(str(path))
+            if not asked:
+                data = torch.load(path, "cpu", weights_only=True, mmap=True)
         except Exception as error:
-            raise RefusedDump("damaged", kind=type(error).__name__) from None
-        if asked:
-            raise RefusedDump("globals", names=sorted(asked))
-        try:
-            data: Any = torch.load(path, "cpu", weights_only=True, mmap=True)
-        except Exception as error:
-            raise RefusedDump("damaged", kind=type(error).__name__) from None
-    is_dump = isinstance(data, dict) and ("samples" in data or "rollout_data" in data)
-    if not is_dump:
-        raise RefusedDump("other", type=type(data).__name__, keys=keys_of(data))
-    return dict(data)
-
-
-def keys_of(data: Any) -> list[str]:
-    if isinstance(data, dict):
-        return [str(key)[:40] for key in itertools.islice(data, 8)]
-    return []
+            kind = type(error).__name__
+            raise RefusedDump("damaged", kind=kind) from None
+    if asked:
+        raise RefusedDump("globals", names=sorted(asked))
+    if not isinstance(data, dict):
+        kind = type(data).__name__
+        raise RefusedDump("other", type=kind, keys=[])
+    if "samples" in data or "rollout_data" in data:
+        return data
+    first_keys = itertools.islice(data, _SHOWN_KEYS)
+    keys = [str(key)[:_LONGEST_KEY] for key in first_keys]
+    raise RefusedDump("other", type="dict", keys=keys)
 
 
 def messages(files: Sequence[Path]) -> Iterator[dict[str, Any]]:
@@ -136,7 +144,9 @@ def _step(entry: tuple[int, Path]) -> tuple[Path, str]:
     """``folder/3_0.pt`` and ``folder/3_1.pt`` are two ranks of one step."""
     _, path = entry
     step, _, rank = path.stem.rpartition("_")
-    return path.parent, step if rank.isdecimal() else path.stem
+    if rank.isdecimal():
+        return path.parent, step
+    return path.parent, path.stem
 
 
 def samples(dump: Dump) -> Iterator[dict[str, Any]]:
@@ -145,36 +155,62 @@ def samples(dump: Dump) -> Iterator[dict[str, Any]]:
         raise RefusedDump("samples", file=dump.file)
     if not all(isinstance(sample, dict) for sample in listed):
         raise RefusedDump("samples", file=dump.file)
-    fields = [key for key in SLICED if any(one.get(key) is not None for one in listed)]
+    fields = filled(SLICED, listed)
     for index, sample in enumerate(listed):
-        others = [key for key in OF_OTHER_MODELS if sample.get(key) is not None]
+        needed = [key for key in NEEDED if key in sample]
         yield {
             "file": dump.file,
             "index": index,
-            "sample": {key: plain(sample[key]) for key in NEEDED if key in sample},
+            "sample": {key: plain(sample[key]) for key in needed},
             "fields": fields,
-            "others": others,
+            "others": filled(OF_OTHER_MODELS, [sample]),
         }
+
+
+def filled(keys: Sequence[str], objects: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Those of ``keys`` under which some object has something."""
+    found = []
+    for key in keys:
+        values = [one.get(key) for one in objects]
+        if any(value is not None for value in values):
+            found.append(key)
+    return found
+
+
+class Held(NamedTuple):
+    """A sample as one rank holds it: a row of the columns of a dump."""
+
+    dump: Dump
+    columns: Mapping[str, Any]
+    row: int
+
+    def value(self, key: str) -> Any:
+        """What a column has for the sample; None where there is no such column."""
+        column = self.columns.get(key)
+        if column is None:
+            return None
+        return plain(column[self.row])
 
 
 def rows(ranks: Sequence[Dump]) -> Iterator[dict[str, Any]]:
     """The samples that several ranks hold, each once, with the slices of every rank."""
-    places: dict[Any, list[tuple[Dump, int]]] = {}
+    places: dict[Any, list[Held]] = {}
+    all_columns = []
     for dump in ranks:
-        seen: dict[Any, int] = {}
         columns = columns_of(dump)
-        for row, tokens in enumerate(columns["tokens"]):
-            indices = columns.get("sample_indices")
-            index = None if indices is None else plain(indices[row])
-            same = (index, tuple(plain(tokens)))
-            seen[same] = seen.get(same, 0) + 1
-            places.setdefault((same, seen[same]), []).append((dump, row))
-    fields = []
-    for key in SLICED:
-        if any(dump.data["rollout_data"].get(key) is not None for dump in ranks):
-            fields.append(key)
-    for held in places.values():
-        yield {**merged(held), "fields": fields}
+        all_columns.append(columns)
+        seen: Counter[Any] = Counter()
+        for row in range(len(columns["tokens"])):
+            held = Held(dump, columns, row)
+            tokens = tuple(held.value("tokens"))
+            same = held.value("sample_indices"), tokens
+            # Two leaves of one rollout may be alike to the last token.
+            seen[same] += 1
+            key = same, seen[same]
+            places.setdefault(key, []).append(held)
+    fields = filled(SLICED, all_columns)
+    for of_sample in places.values():
+        yield {**merged(of_sample), "fields": fields}
 
 
 def columns_of(dump: Dump) -> Mapping[str, Any]:
@@ -192,34 +228,40 @@ def columns_of(dump: Dump) -> Mapping[str, Any]:
     return columns
 
 
-def merged(held: Sequence[tuple[Dump, int]]) -> dict[str, Any]:
+def merged(ranks: Sequence[Held]) -> dict[str, Any]:
     """One sample: what is whole from its first rank, what is sliced from all."""
-    first, at = held[0]
-    columns = first.data["rollout_data"]
-    fields = {}
+    first = ranks[0]
+    whole = {}
     for key in NEEDED:
-        if key not in SLICED and columns.get(key) is not None:
-            fields[key] = plain(columns[key][at])
-    slices: dict[str, dict[int, Any]] = {}
-    for dump, row in held:
-        own = dump.data["rollout_data"]
-        cp_rank = int(dump.data.get("cp_rank") or 0)
-        for key in SLICED:
-            # Only the last stage of a pipeline has computed a field.
-            if own.get(key) is not None:
-                slices.setdefault(key, {}).setdefault(cp_rank, plain(own[key][row]))
-    longest = columns.get("max_seq_lens")
-    others = [key for key in OF_OTHER_MODELS if columns.get(key) is not None]
+        value = first.value(key)
+        if key not in SLICED and value is not None:
+            whole[key] = value
+    data = first.dump.data
     return {
-        "file": first.file,
-        "index": at,
-        "row": fields,
-        "slices": slices,
-        "others": others,
-        "cp_size": int(first.data.get("cp_size") or 1),
-        "qkv_format": first.data.get("qkv_format") or "thd",
-        "max_seq_len": None if longest is None else int(longest[at]),
+        "file": first.dump.file,
+        "index": first.row,
+        "row": whole,
+        "slices": slices_of(ranks),
+        "others": filled(OF_OTHER_MODELS, [first.columns]),
+        "cp_size": int(data.get("cp_size") or 1),
+        "qkv_format": data.get("qkv_format") or "thd",
+        "max_seq_len": first.value("max_seq_lens"),
     }
+
+
+def slices_of(ranks: Sequence[Held]) -> dict[str, dict[int, Any]]:
+    """The slices of each field by rank of context parallelism. Ranks of tensor
+    parallelism hold the same; only the last stage of a pipeline has computed a field.
+    """
+    slices: dict[str, dict[int, Any]] = {}
+    for held in ranks:
+        cp_rank = int(held.dump.data.get("cp_rank") or 0)
+        for key in SLICED:
+            value = held.value(key)
+            if value is not None:
+                by_rank = slices.setdefault(key, {})
+                by_rank.setdefault(cp_rank, value)
+    return slices
 
 
 def plain(value: Any) -> Any:

@@ -23,15 +23,17 @@ def scored(place: Place, line: JsonObject) -> ServerAnswer:
     values = line[key]
     if not isinstance(values, list):
         raise place.error(f"{key} is not a list", "give one number for each of gen_ids")
+    unscored = [ScoredToken() for _ in prompt]
     return ServerAnswer(
         place=place,
         given=prompt,
-        given_tokens=[ScoredToken()] * len(prompt),
+        given_tokens=unscored,
         new=new,
         new_tokens=tokens_by_id(values, new, place, key),
     )
 
 
 def _ids(line: JsonObject, key: str, place: Place) -> Sequence[int]:
-    ids: list[int] = ids_of(line.get(key), place, key).tolist()
+    column = ids_of(line.get(key), place, key)
+    ids: list[int] = column.tolist()
     return ids

@@ -53,17 +53,21 @@ class LikelyTable(NamedTuple):
     @property
     def filled(self) -> Flags:
         """b[n]: there is an alternative."""
-        if self.ids.shape[1] == 0:
-            return np.zeros(len(self.ids), np.bool_)
-        return self.ids[:, 0] >= 0
+        rows, width = self.ids.shape
+        if width == 0:
+            return np.zeros(rows, np.bool_)
+        best = self.ids[:, 0]
+        return best >= 0
 
     def holds_targets_alone(self, targets: IdArray) -> bool:
         """Every list that has an entry has the token itself, and no other."""
-        if self.ids.shape[1] != 1:
+        _, width = self.ids.shape
+        if width != 1:
             return False
-        listed = self.ids[:, 0]
         filled = self.filled
-        return bool((listed[filled] == targets[filled]).all())
+        listed = self.ids[filled, 0]
+        own = targets[filled]
+        return np.array_equal(listed, own)
 
 
 def likely_table(listed: ListedIds) -> LikelyTable:
@@ -78,8 +82,10 @@ def likely_table(listed: ListedIds) -> LikelyTable:
     in_front = only_in_front & ~is_odd & ~listed.sure
     work.drop_first(in_front)
     merged = int(in_front.sum())
-    for index in np.flatnonzero(is_odd):
-        merged += work.merge(int(index))
+    odd = np.flatnonzero(is_odd)
+    for index in odd.tolist():
+        became_shorter = work.merge(index)
+        merged += became_shorter
     return work.table(merged)
 
 
@@ -98,7 +104,9 @@ class _Lists:
         counts = np.asarray(listed.counts, np.int64)
         width = int(counts.max(initial=0))
         shape = (len(counts), width)
-        is_listed = np.arange(width) < counts[:, None]
+        columns = np.arange(width)
+        column_counts = counts[:, None]
+        is_listed = columns < column_counts
         ids = np.full(shape, -1, np.int32)
         logprobs = np.full(shape, np.nan, np.float32)
         if is_listed.all():
@@ -111,28 +119,31 @@ class _Lists:
 
     def rows_with_an_id_twice(self) -> Flags:
         in_order = np.sort(self.ids, axis=1)
+        earlier = in_order[:, :-1]
         later = in_order[:, 1:]
-        is_repeated = (later == in_order[:, :-1]) & (later >= 0)
-        return _any_in_row(is_repeated)
+        is_same = later == earlier
+        is_id = later >= 0
+        return _any_in_row(is_same & is_id)
 
     def rows_without_a_number(self) -> Flags:
-        is_missing = np.isnan(self.logprobs) & self.is_listed
-        return _any_in_row(is_missing)
+        has_none = np.isnan(self.logprobs)
+        return _any_in_row(has_none & self.is_listed)
 
     def rows_with_the_token_in_front(self) -> Flags:
         """The token is first and less likely than all others, which are sorted: how
         many ids lie between is not known.
         """
-        if self.ids.shape[1] < 2:
-            return np.zeros(len(self.ids), np.bool_)
+        rows, width = self.ids.shape
+        if width < 2:
+            return np.zeros(rows, np.bool_)
         first = self.logprobs[:, 0]
         others = self.logprobs[:, 1:]
-        is_end = np.isnan(others)
-        falls = (others[:, 1:] <= others[:, :-1]) | is_end[:, 1:]
-        least = np.where(is_end, np.inf, others).min(axis=1)
-        is_target = self.ids[:, 0] == self.listed.targets
+        least, are_sorted = _least_of_sorted(others)
+        first_ids = self.ids[:, 0]
+        is_target = first_ids == self.listed.targets
         are_several = self.counts >= 2
-        flags: Flags = is_target & are_several & falls.all(axis=1) & (first < least)
+        is_below = first < least
+        flags: Flags = is_target & are_several & are_sorted & is_below
         return flags
 
     def rows_out_of_order(self) -> Flags:
@@ -155,9 +166,10 @@ class _Lists:
         """Put one list right by itself, and tell whether it became shorter."""
         listed = self.listed
         count = self.counts[index]
-        row_ids = self.ids[index, :count].tolist()
-        row_logprobs = self.logprobs[index, :count].tolist()
-        row: Row = list(zip(row_ids, row_logprobs, strict=True))
+        row_ids = self.ids[index, :count]
+        row_logprobs = self.logprobs[index, :count]
+        pairs = zip(row_ids.tolist(), row_logprobs.tolist(), strict=True)
+        row: Row = list(pairs)
         name = listed.name(index)
         if listed.sure[index]:
             kept = each_once(row, listed.place, name)
@@ -183,7 +195,21 @@ class _Lists:
         ids[is_missing] = -1
         widths = np.count_nonzero(~is_missing, axis=1)
         width = int(widths.max(initial=0))
-        return LikelyTable(ids[:, :width], logprobs[:, :width], merged)
+        kept = slice(0, width)
+        return LikelyTable(ids[:, kept], logprobs[:, kept], merged)
+
+
+def _least_of_sorted(logprobs: FloatArray) -> tuple[FloatArray, Flags]:
+    """(the least of each row, whether the row is sorted) of rows that end in NaN."""
+    is_end = np.isnan(logprobs)
+    filled = np.where(is_end, np.inf, logprobs)
+    least = filled.min(axis=1)
+    earlier = logprobs[:, :-1]
+    later = logprobs[:, 1:]
+    falls = later <= earlier
+    goes_on = falls | is_end[:, 1:]
+    are_sorted = goes_on.all(axis=1)
+    return least, np.asarray(are_sorted)
 
 
 def _any_in_row(flags: Flags) -> Flags:

@@ -40,9 +40,8 @@ def packed_rows(packed: JsonObject | list[JsonObject]) -> list[Alternatives]:
     for block in blocks:
         ids = _table(block, "token_ids", "<i4")
         logprobs = _table(block, "logprobs", "<f4")
-        for row_ids, row_logprobs in zip(ids, logprobs, strict=True):
-            row = Alternatives(row_ids.tolist(), row_logprobs.tolist())
-            rows.append(row)
+        lists = zip(ids.tolist(), logprobs.tolist(), strict=True)
+        rows += [Alternatives(*row) for row in lists]
     return rows
 
 

@@ -13,6 +13,7 @@ entry i is of the token behind token i.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from logdrift.core.errors import Place
@@ -56,26 +57,37 @@ def scored(place: Place, answer: JsonObject) -> Iterator[ServerAnswer]:
         if not isinstance(output, dict):
             raise place.error(f"{key} is not an object")
         there = under_key(place, key)
-        new = _ids(output.get("token_ids"), there, "token_ids")
-        given_tokens = _prompt_tokens(answer, output, prompt, there)
-        new_tokens = _tokens(output.get("logprobs"), new, there, "logprobs")
-        if not given_tokens and not new_tokens:
-            raise there.error("has no log-probabilities", _ASK)
-        reason = str(output.get("finish_reason"))
-        finish = "unknown"
-        if reason in _ENDINGS:
-            finish = reason
-        yield ServerAnswer(
-            place=there,
-            given=prompt,
-            given_tokens=given_tokens or _unscored(prompt),
-            new=new,
-            new_tokens=new_tokens or _unscored(new),
-            finish=finish,
-            observed=observed,
-            unread=[*filled(output, _UNREAD), *filled(answer, _UNREAD)],
-            versions=answer_versions(output, len(new), there),
-        )
+        scored_output = _output(answer, output, prompt, there)
+        yield replace(scored_output, observed=observed)
+
+
+def _output(
+    answer: JsonObject, output: JsonObject, prompt: Sequence[int], place: Place
+) -> ServerAnswer:
+    new = _ids(output.get("token_ids"), place, "token_ids")
+    given_tokens = _prompt_tokens(answer, output, prompt, place)
+    new_tokens = _tokens(output.get("logprobs"), new, place, "logprobs")
+    if not given_tokens and not new_tokens:
+        raise place.error("has no log-probabilities", _ASK)
+    unread = filled(output, _UNREAD)
+    unread += filled(answer, _UNREAD)
+    return ServerAnswer(
+        place=place,
+        given=prompt,
+        given_tokens=given_tokens or _unscored(prompt),
+        new=new,
+        new_tokens=new_tokens or _unscored(new),
+        finish=_finish(output),
+        unread=unread,
+        versions=answer_versions(output, len(new), place),
+    )
+
+
+def _finish(output: JsonObject) -> str:
+    reason = str(output.get("finish_reason"))
+    if reason in _ENDINGS:
+        return reason
+    return "unknown"
 
 
 def _observed(answer: JsonObject) -> dict[str, Any]:
@@ -89,7 +101,8 @@ def _ids(value: Any, place: Place, key: str) -> list[int]:
     """Ids, none where there are none."""
     if value is None or value == []:
         return []
-    ids: list[int] = ids_of(value, place, key).tolist()
+    column = ids_of(value, place, key)
+    ids: list[int] = column.tolist()
     return ids
 
 
@@ -157,13 +170,14 @@ def _entries(values: Any, place: Place, key: str) -> list[Any]:
 
 def _of_flat(flat: Mapping[str, Any]) -> list[Any]:
     """vLLM's ``FlatLogprobs`` as a list of objects by id."""
+    starts, ends, ids, logprobs, ranks = (flat[name] for name in _FLAT)
     entries = []
-    for start, end in zip(flat["start_indices"], flat["end_indices"], strict=True):
+    for start, end in zip(starts, ends, strict=True):
         entry: dict[str, Any] = {}
         for at in range(start, end):
-            token_id = flat["token_ids"][at]
-            listed = {"logprob": flat["logprobs"][at], "rank": flat["ranks"][at]}
+            key = str(ids[at])
+            listed = {"logprob": logprobs[at], "rank": ranks[at]}
             # The token itself stands first; its id may come again with its rank.
-            entry.setdefault(str(token_id), listed)
+            entry.setdefault(key, listed)
         entries.append(entry)
     return entries
