@@ -24,8 +24,8 @@ from logdrift.core.plan import (
 from logdrift.core.session.layout import LOGS, read_manifest
 from logdrift.core.session.visible import visible
 
-_SAMPLING = ("temperature", "top_p", "max_tokens", "seed")
-_OF_A_PLAN = (
+_SAMPLING_FLAGS = ("temperature", "top_p", "max_tokens", "seed")
+_PLAN_FLAGS = (
     "plan",
     "model",
     "revision",
@@ -34,22 +34,24 @@ _OF_A_PLAN = (
     "backend",
     "python",
     "top_k",
-    *_SAMPLING,
+    *_SAMPLING_FLAGS,
     "title",
     "part_sequences",
     "trust_remote_code",
     "continue_final_message",
     "add_generation_prompt",
 )
-_OF_A_NEW_SESSION = (
+"""Flags that are a field of a plan, by their names in the parsed arguments."""
+_NEW_SESSION_FLAGS = (
     "plan",
     "prompts",
     "text",
-    *_SAMPLING,
+    *_SAMPLING_FLAGS,
     "title",
     "continue_final_message",
     "add_generation_prompt",
 )
+"""Flags that have no meaning for a session that is there."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -256,7 +258,7 @@ def _add_into(folder: Path, args: argparse.Namespace) -> None:
     """Add the backends to the session that is there. Raises InputError."""
     from logdrift.core.capture.into import PlanWish, add_backends
 
-    for name in _OF_A_NEW_SESSION:
+    for name in _NEW_SESSION_FLAGS:
         if _was_given(args, name):
             raise InputError(
                 f"--into scores the ids that the session has: leave out --{_flag(name)}"
@@ -281,7 +283,7 @@ def _add_into(folder: Path, args: argparse.Namespace) -> None:
 
 def _refuse_flags_of_a_plan(args: argparse.Namespace) -> None:
     """Raise InputError where --resume is given flags that its plan would override."""
-    for name in _OF_A_PLAN:
+    for name in _PLAN_FLAGS:
         if _was_given(args, name):
             raise InputError(
                 f"--resume uses the session's own plan: leave out --{_flag(name)}"
@@ -365,7 +367,7 @@ def plan_from(args: argparse.Namespace) -> CapturePlan:
 
     Raises InputError that names the flag or key.
     """
-    sampling = _given(args, _SAMPLING)
+    sampling = _given(args, _SAMPLING_FLAGS)
     changes = _changes(args)
     if args.plan is not None:
         plan = load_plan(args.plan)
@@ -388,6 +390,8 @@ def _changes(args: argparse.Namespace) -> dict[str, Any]:
     """Fields of a plan that flags set."""
     changes = _given(args, ("model", "revision", "top_k", "title", "part_sequences"))
     if args.prompts is not None or args.text:
+        # They replace all prompts of the plan file: nobody who gives --text means to
+        # score that file too.
         changes["prompts_file"] = args.prompts
         changes["texts"] = tuple(args.text)
     if args.backend:
@@ -403,19 +407,19 @@ def _changes(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def with_interpreters(
-    specs: Sequence[BackendSpec], texts: Sequence[str]
+    specs: Sequence[BackendSpec], choices: Sequence[str]
 ) -> tuple[BackendSpec, ...]:
     """The backends with an interpreter for each ENGINE=PATH; raises InputError."""
     engines = {spec.engine for spec in specs}
     paths: dict[str, str] = {}
-    for text in texts:
-        engine, _, path = text.partition("=")
+    for choice in choices:
+        engine, _, path = choice.partition("=")
         if not path:
             raise InputError(
-                f"--python {text}: give ENGINE=PATH, e.g. vllm=~/venv/bin/python"
+                f"--python {choice}: give ENGINE=PATH, e.g. vllm=~/venv/bin/python"
             )
         if engine not in engines:
-            raise InputError(f"--python {text}: no backend of the plan uses {engine}")
+            raise InputError(f"--python {choice}: no backend of the plan uses {engine}")
         paths[engine] = path
     backends = []
     for spec in specs:

@@ -46,6 +46,7 @@ class Launcher:
         self._session_model = self.saved.plan.model
         self._interpreters: dict[str, Interpreter] = {}
         self._models: dict[str | None, str] = {}
+        """What an engine loads, by the backend's name; None: the session's model."""
 
     @property
     def plan(self) -> CapturePlan:
@@ -79,7 +80,7 @@ class Launcher:
             models[spec.name] = resolve_own_model(spec)
         return models[spec.name]
 
-    def opening(self, spec: BackendSpec) -> BackendStart:
+    def backend_start(self, spec: BackendSpec) -> BackendStart:
         """What a backend is opened with. Raises InputError where its model is not
         there, or the session's plan was not made by a capture.
         """

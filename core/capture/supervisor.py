@@ -232,7 +232,7 @@ class _Supervisor:
         folder = ledger.folder.resolve()
         captures = ledger.open_captures(spec.name)
         return CaptureJob(
-            start=self.launcher.opening(spec),
+            start=self.launcher.backend_start(spec),
             folder=str(folder),
             token=ledger.token,
             captures=tuple(map(_pending, captures)),

@@ -69,7 +69,7 @@ def ask(
     try:
         with cancellable():
             adopt_orphans()
-            _make(session.folder, out)
+            _make_folder(session.folder, out)
             answer = _answer(launcher, spec, job, report, cancel)
             # The answer is to be saved in this session, and no other.
             lock.check_folder_held(session.folder, token)
@@ -88,7 +88,7 @@ def _job(
     arguments: Mapping[str, Any],
     out: Path,
 ) -> QuestionJob:
-    start = launcher.opening(spec)
+    start = launcher.backend_start(spec)
     own_model = None
     if spec.model is not None:
         own_model = start.model.name
@@ -106,7 +106,7 @@ def _job(
     )
 
 
-def _make(folder: Path, out: Path) -> None:
+def _make_folder(folder: Path, out: Path) -> None:
     if out.is_relative_to(folder):
         inside = str(out.relative_to(folder))
         with folder_at(folder, inside, create=True):
@@ -143,7 +143,7 @@ def _listen(
         elif kind == "answer":
             answer = message["answer"]
         elif kind == "failed":
-            raise _of_backend(spec, error_in(message))
+            raise _naming_backend(spec, error_in(message))
         elif kind == "done":
             break
     if answer is None:
@@ -157,7 +157,7 @@ def _listen(
     return {**answer, "facts": facts}
 
 
-def _of_backend(spec: BackendSpec, error: LogdriftError) -> LogdriftError:
+def _naming_backend(spec: BackendSpec, error: LogdriftError) -> LogdriftError:
     """The error of a worker, which names its backend."""
     where = f"backend {spec.name!r}"
     if error.where == where:

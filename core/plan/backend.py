@@ -22,10 +22,8 @@ DTYPES = ("auto", "bfloat16", "float16", "float32")
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _GPUS = re.compile(r"\d+(,\d+)*")
-
-
-_OF_A_START = ("python", "gpus", "model", "revision")
-"""What decides how an engine is started: with ``server`` it runs already."""
+_START_FIELDS = ("python", "gpus", "model", "revision")
+"""Fields that decide how an engine is started. A ``server`` runs already."""
 
 
 class CaptureName(NamedTuple):
@@ -110,19 +108,19 @@ class BackendSpec:
 
     def _check_paths(self) -> None:
         engine = ENGINES[self.engine]
-        has = engine.paths
-        whose = self.engine
+        available = engine.paths
+        owner = self.engine
         if self.server is not None and engine.server is not None:
-            has = engine.server.paths
-            whose = f"a running server of {self.engine}"
+            available = engine.server.paths
+            owner = f"a running server of {self.engine}"
         for path in self.paths:
             if path not in PATHS:
                 reason = f"path {path!r} is unknown"
                 remedy = f"use {', '.join(PATHS)}"
                 raise self.error("paths", reason, remedy)
-            if path not in has:
-                reason = f"{whose} has no path {path!r}"
-                remedy = f"it has {', '.join(has)}"
+            if path not in available:
+                reason = f"{owner} has no path {path!r}"
+                remedy = f"it has {', '.join(available)}"
                 raise self.error("paths", reason, remedy)
 
     def _check_own_model(self) -> None:
@@ -166,7 +164,7 @@ class BackendSpec:
             check_address(self.server)
         except InputError as error:
             raise self.error("server", error.reason, error.remedy) from None
-        for name in _OF_A_START:
+        for name in _START_FIELDS:
             if getattr(self, name) != _DEFAULTS[name]:
                 reason = f"{name} is chosen where the server is started"
                 raise self.error(name, reason, f"leave out {name}, or server")

@@ -173,7 +173,7 @@ class CapturePlan:
         Raises InputError where a value is of another type.
         """
         values = checked(_plan_kind, data, "the plan")
-        return cls(**_hidden(values))
+        return cls(**_without_credentials(values))
 
 
 def _usual_paths(generates: bool) -> tuple[str, ...]:
@@ -188,7 +188,7 @@ _sampling_kind = record(SamplingSpec)
 
 def _saved_backend(value: Any) -> BackendSpec:
     values = _backend_kind(value)
-    return BackendSpec(**_hidden(values))
+    return BackendSpec(**_without_credentials(values))
 
 
 def _saved_sampling(value: Any) -> SamplingSpec:
@@ -201,8 +201,10 @@ _plan_kind = record(
 )
 
 
-def _hidden(values: dict[str, Any]) -> dict[str, Any]:
-    """What an older logdrift saved, without credentials that it did not recognise."""
+def _without_credentials(values: dict[str, Any]) -> dict[str, Any]:
+    """Saved values with credentials masked: an older logdrift may not have recognised
+    them.
+    """
     plain = dict(values)
     for name in ("backends", "sampling"):
         plain.pop(name, None)

@@ -152,7 +152,7 @@ def _prompts_error(key: str, reason: str, remedy: str | None = None) -> InputErr
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class _BackendPlace:
     """Where a backend stands in the file, and what its fields are called in errors."""
 
     index: int
@@ -185,14 +185,16 @@ def _backend(value: Any, index: int, known: KnownKeys) -> BackendSpec:
     if isinstance(value, str):
         return parse_spec(value)
     if not isinstance(value, Mapping):
-        raise _Place(index).error("", "is neither a table nor text")
+        raise _BackendPlace(index).error("", "is neither a table nor text")
     engine = value.get("engine", "")
     name = value.get("name", engine)
-    place = _Place(index, str(name))
+    place = _BackendPlace(index, str(name))
     return _backend_of_table(value, place, known)
 
 
-def _backend_of_table(table: _Table, place: _Place, known: KnownKeys) -> BackendSpec:
+def _backend_of_table(
+    table: _Table, place: _BackendPlace, known: KnownKeys
+) -> BackendSpec:
     where = f"backend[{place.index}]."
     options = table.get("options", {})
     if not isinstance(options, Mapping):

@@ -14,8 +14,8 @@ from logdrift.core.plan.backend import ROLES, BackendSpec
 
 _NAMED = re.compile(r"(.*)@([A-Za-z0-9][\w.-]*)", re.DOTALL)
 _SHORT_DTYPES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
-_IN_FRONT = ("name", "engine", "dtype", "options")
-"""Fields of a backend that are no option: the spec has a place of its own for them."""
+_NOT_OPTIONS = ("name", "engine", "dtype", "options")
+"""Fields of a backend that a spec does not give as ``option=value``."""
 _PYTHON_WORDS = {"True": True, "False": False, "None": None}
 
 
@@ -169,7 +169,7 @@ _READERS: Mapping[str, _Reader] = {
 def _readers_of_own_options() -> dict[str, _Reader]:
     readers = {}
     for field in fields(BackendSpec):
-        if field.name not in _IN_FRONT:
+        if field.name not in _NOT_OPTIONS:
             annotation = str(field.type)
             readers[field.name] = _READERS.get(annotation, _as_it_is)
     readers["gpus"] = _numbers_joined_by_plus

@@ -75,9 +75,10 @@ class Moves:
             return
         position = self._explorer.next_divergence(step)
         if position is None:
-            bound = self._explorer.levels.text
+            threshold = self._explorer.levels.text
             self._dialogue.say(
-                f"no token {side(step)} this one is beyond {bound} (+ and − change it)"
+                f"no token {side(step)} this one is beyond {threshold} (+ and − change"
+                " it)"
             )
             return
         self._dialogue.say("")
@@ -109,13 +110,15 @@ class Moves:
 
     def _no_size(self, step: int) -> str:
         """Why there is no token to go to by size."""
-        bound = f"|Δ| {number(self._explorer.threshold, 2)}"
+        threshold = f"|Δ| {number(self._explorer.threshold, 2)}"
         count = len(self._explorer.sizes)
         if not count:
-            return f"no token is beyond {bound} (+ and − change it)"
+            return f"no token is beyond {threshold} (+ and − change it)"
         if step < 0:
-            return f"this is the worst of {counted(count, 'token')} beyond {bound}"
-        return f"this is the smallest of {count:,} beyond {bound} (+ and − change it)"
+            return f"this is the worst of {counted(count, 'token')} beyond {threshold}"
+        return (
+            f"this is the smallest of {count:,} beyond {threshold} (+ and − change it)"
+        )
 
     def _size_words(self, position: int) -> str:
         """``3rd of 188 by |Δ|``."""
