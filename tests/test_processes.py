@@ -20,7 +20,7 @@ import pytest
 from logdrift.core.capture.background import cancel_capture
 from logdrift.core.capture.devices import overlap as devices_overlap
 from logdrift.core.capture.workers import (
-    LAUNCHER,
+    WORKER_SCRIPT,
     WorkerProcess,
     end_leftovers,
     remember_worker,
@@ -313,7 +313,7 @@ def test_a_worker_ends_when_its_supervisor_is_gone() -> None:
     """The real launcher, told nothing and left alone: end of file must end it."""
     ours, theirs = socket.socketpair()
     process = subprocess.Popen(
-        [sys.executable, str(LAUNCHER), str(theirs.fileno())],
+        [sys.executable, str(WORKER_SCRIPT), str(theirs.fileno())],
         pass_fds=(theirs.fileno(),),
     )
     theirs.close()
@@ -426,7 +426,8 @@ def test_what_nohup_ignores_stays_ignored(before: str, said: str) -> None:
 
 def test_workers_are_started_in_one_place() -> None:
     """Interpreter, environment and GPUs of an engine come together in one module. The
-    self-test starts a script of its own, which is no worker.
+    self-test and the reader of torch's dumps start scripts of their own, which are no
+    workers.
     """
     callers = {
         name: sorted(
@@ -442,6 +443,7 @@ def test_workers_are_started_in_one_place() -> None:
         "engine_environment": [
             "core/capture/environments.py",
             "core/capture/start.py",
+            "core/capture/torch_dumps.py",
             "core/planted/selftest.py",
         ],
         "visible_devices": ["core/capture/start.py"],

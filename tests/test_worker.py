@@ -27,7 +27,7 @@ from logdrift.core.protocol import (
 )
 from logdrift.core.worker import identity
 from logdrift.core.worker.base import BackendSettings, MismatchError, Scores
-from logdrift.core.worker.captures import Captures, GivenPart
+from logdrift.core.worker.captures import Captures, PartSequences
 
 
 class Recorder:
@@ -94,7 +94,7 @@ def captures() -> Iterator[Captures]:
 
 
 ROWS = [np.arange(n, dtype=np.int32) for n in (3, 5, 2)]
-PART = GivenPart(index=1, first=8, sequences=ROWS, prompt_lengths=[1, 2, 1])
+PART = PartSequences(index=1, first=8, sequences=ROWS, prompt_lengths=[1, 2, 1])
 
 
 def test_alone_means_one_request_and_its_answer_at_a_time(captures: Captures) -> None:
@@ -121,7 +121,7 @@ def test_alone_on_forced_decode_gives_each_sequence_its_own_boundary(
 
 def test_a_failure_alone_names_the_session_s_sequence(captures: Captures) -> None:
     engine: Any = Recorder()
-    part = GivenPart(
+    part = PartSequences(
         index=1,
         first=8,
         sequences=[*ROWS, np.arange(9, dtype=np.int32)],

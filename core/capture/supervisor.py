@@ -48,6 +48,10 @@ from logdrift.core.session.writer import append_event, merge_pieces
 
 _LOOK_SECONDS = 5.0
 """Between two checks whether workers that send nothing are still alive."""
+_CLOSING_SECONDS = 30.0
+"""For a worker that is done to free its engine and exit by itself."""
+_GRACE_SECONDS = 3.0
+"""Between the request to end and the kill, for what it leaves running."""
 
 
 @dataclass
@@ -163,7 +167,7 @@ class _Supervisor:
                 backend.worker.end()
             if running:
                 interrupted = [backend.spec for backend in running]
-                self._cancelled(interrupted)
+                self._note_cancelled(interrupted)
 
     def _start_those_that_fit(
         self, waiting: list[BackendSpec], running: list[_RunningBackend], parallel: bool
@@ -250,7 +254,7 @@ class _Supervisor:
             return math.ceil(sequences.planned / plan.part_sequences)
         return len(sequences.parts)
 
-    def _cancelled(self, specs: list[BackendSpec]) -> None:
+    def _note_cancelled(self, specs: list[BackendSpec]) -> None:
         """Note what was not finished, if the folder can still be written."""
         ledger = self.ledger
         ledger.reset_unfinished()
@@ -261,7 +265,7 @@ class _Supervisor:
                 forget_worker(ledger.folder, spec.name, ledger.token)
             ledger.event({"type": "cancelled"})
 
-    def _ended(self, backend: _RunningBackend) -> None:
+    def _end(self, backend: _RunningBackend) -> None:
         """End what is left of a worker that is done, has failed or is gone.
 
         Its captures that are not complete get the reason.
@@ -272,8 +276,8 @@ class _Supervisor:
         backend.finished = True
         grace = 0.0
         if backend.error is None:
-            worker.wait(30.0)
-            grace = 3.0
+            worker.wait(_CLOSING_SECONDS)
+            grace = _GRACE_SECONDS
         code = worker.end(grace)
         forget_worker(ledger.folder, name, ledger.token)
         statuses = {capture.status for capture in ledger.captures_of(name)}
@@ -309,12 +313,12 @@ class _Supervisor:
         gone = [backend for backend in running if backend.worker.wait(0.0)]
         if gone and not selector.select(0.0):
             for backend in gone:
-                self._ended(backend)
+                self._end(backend)
 
     def _receive(self, backend: _RunningBackend) -> None:
         messages = backend.worker.receive()
         if messages is None:  # the worker has closed its side
-            self._ended(backend)
+            self._end(backend)
             return
         for message in messages:
             self._handle(backend, message)
@@ -322,7 +326,7 @@ class _Supervisor:
                 break
         done = any(message["type"] == "done" for message in messages)
         if done or backend.error is not None:
-            self._ended(backend)
+            self._end(backend)
 
     def _handle(self, backend: _RunningBackend, message: dict[str, Any]) -> None:
         kind = message["type"]
@@ -331,16 +335,16 @@ class _Supervisor:
         elif kind == "facts":
             facts = Facts.from_json(message["facts"])
             loaded = LoadedFile(**message["loaded"])
-            self._facts(backend, facts, loaded)
+            self._take_facts(backend, facts, loaded)
         elif kind == "begun":
             label = message["label"]
             backend.paces[label] = self._pace(label)
         elif kind == "progress":
-            self._progress(backend, message)
+            self._take_progress(backend, message)
         elif kind == "part":
-            self._part(message)
+            self._list_part(message)
         elif kind == "captured":
-            self._captured(message["label"])
+            self._end_capture(message["label"])
         elif kind == "failed":
             error = error_in(message)
             backend.error = str(error)
@@ -354,7 +358,7 @@ class _Supervisor:
             begun=time.monotonic(),
         )
 
-    def _progress(self, backend: _RunningBackend, message: dict[str, Any]) -> None:
+    def _take_progress(self, backend: _RunningBackend, message: dict[str, Any]) -> None:
         pace = backend.paces[message["label"]]
         sequences = message["sequences"]
         tokens = message["tokens"]
@@ -362,7 +366,7 @@ class _Supervisor:
         if event is not None:
             self.ledger.event(event)
 
-    def _facts(
+    def _take_facts(
         self, backend: _RunningBackend, facts: Facts, loaded: LoadedFile
     ) -> None:
         ledger = self.ledger
@@ -385,7 +389,7 @@ class _Supervisor:
             }
         )
 
-    def _part(self, message: dict[str, Any]) -> None:
+    def _list_part(self, message: dict[str, Any]) -> None:
         """List a finished part in the manifest, once its pieces of text are written."""
         ledger = self.ledger
         label = message["label"]
@@ -403,10 +407,12 @@ class _Supervisor:
         amount = _amount(capture)
         ledger.event({"type": "part", "label": label, **amount})
 
-    def _captured(self, label: str) -> None:
+    def _end_capture(self, label: str) -> None:
         ledger = self.ledger
         capture = self.manifest.capture(label)
         if capture.sequences != self.manifest.sequences.planned:
+            # It scored all sequences that there are: the sampling capture failed before
+            # it had made the others.
             ledger.update(label, status="pending")
             ledger.save()
             return

@@ -23,11 +23,11 @@ from logdrift.core.session.lock import check_held, process_start
 from logdrift.core.session.visible import visible
 
 # A path, not an import: the supervisor's process must not import engines.
-LAUNCHER = Path(__file__).parents[1] / "worker" / "launch.py"
+WORKER_SCRIPT = Path(__file__).parents[1] / "worker" / "launch.py"
 _LOG_TAIL = 12
 """Lines of a log that a failure quotes."""
 _LONGEST_LINE = 300
-_TOKEN = "LOGDRIFT_WORKER"
+_MARK = "LOGDRIFT_WORKER"
 """Variable with a random number that a worker and all that it starts inherit.
 
 It proves that a process is the one of a pid file, whatever else that file says.
@@ -57,12 +57,12 @@ class WorkerProcess:
         self.log = folder / log
         self._where = folder, log
         random_bytes = os.urandom(16)
-        self.token = random_bytes.hex()
+        self.mark = random_bytes.hex()
         variables = dict(os.environ)
         variables["PYTHONUNBUFFERED"] = "1"
         variables.update(environment)
         self._secrets = secret_values(variables)
-        variables[_TOKEN] = self.token
+        variables[_MARK] = self.mark
         ours, theirs = socket.socketpair()
         try:
             with open(below.append(folder, log), "ab") as output:
@@ -148,7 +148,7 @@ def _launch(
     """Start the launcher with its side of the channel, printing to ``output``."""
     channel_number = channel.fileno()
     return subprocess.Popen(
-        [str(python), str(LAUNCHER), str(channel_number)],
+        [str(python), str(WORKER_SCRIPT), str(channel_number)],
         stdin=subprocess.DEVNULL,
         stdout=output,
         stderr=subprocess.STDOUT,
@@ -178,7 +178,7 @@ def remember_worker(folder: Path, name: str, worker: WorkerProcess, token: str) 
     any more.
     """
     started = process_start(worker.pid)
-    note = f"{worker.pid} {started} {worker.token}"
+    note = f"{worker.pid} {started} {worker.mark}"
     with contextlib.suppress(OSError), below.folder_at(folder) as at:
         check_held(at, folder, token)
         below.replace_file(at, _pid_file(name), note.encode())
@@ -212,9 +212,9 @@ def _end_leftover(logs: int, name: str) -> None:
         return
     pid = int(match[1])
     started = int(match[2])
-    token = match[3]
+    mark = match[3]
     for suspect in _suspects(pid, started):
-        if carries(suspect, _TOKEN, token):
+        if carries(suspect, _MARK, mark):
             kill_group(pid, grace=0.0)
             return
 
@@ -230,7 +230,9 @@ def _suspects(pid: int, started: int) -> set[int]:
 
 
 def _small_text(folder: int, name: str) -> str:
-    """A short text; empty where the name is a link, a pipe or a device."""
+    """A short text in an open folder; empty where the name is a link, a pipe or a
+    device.
+    """
     flags = os.O_RDONLY | os.O_NONBLOCK  # a pipe must not make us wait
     try:
         number = below.open_below(folder, name, flags)

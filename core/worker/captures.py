@@ -48,9 +48,10 @@ from logdrift.core.worker.tokens import TokenText
 
 
 @dataclass(frozen=True)
-class GivenPart:
-    """The sequences of one part: ``first`` is the number of the first one in the
-    session; ``prompt_lengths`` says how many ids of each are its prompt.
+class PartSequences:
+    """The sequences of one part, given or just sampled. ``first`` is the number of the
+    first one in the session; ``prompt_lengths`` says how many ids of each are its
+    prompt.
     """
 
     index: int
@@ -110,7 +111,7 @@ class Captures:
         self._write(capture, part, scores, None)
 
     def _scores(
-        self, backend: Backend, capture: PendingCapture, part: GivenPart
+        self, backend: Backend, capture: PendingCapture, part: PartSequences
     ) -> list[Scores]:
         """Each batch asked for when the one before is answered, so that no engine can
         join them. The parts of an import are longer than a batch.
@@ -146,7 +147,7 @@ class Captures:
         progress = self._progress(capture.label)
         generations = cast(Decoder, backend).generate(prompts, seeds, progress)
         _check_completions(capture.label, prompts, generations)
-        part = GivenPart(
+        part = PartSequences(
             index=index,
             first=first,
             sequences=[generation.token_ids for generation in generations],
@@ -166,11 +167,14 @@ class Captures:
     def _write(
         self,
         capture: PendingCapture,
-        part: GivenPart,
+        part: PartSequences,
         scores: Sequence[Scores],
         sequences_part: Part | None,
     ) -> None:
-        """Write the scores of a part, and send its entry and the pieces of its ids."""
+        """Write the scores of a part, and send its entry and the pieces of its ids.
+
+        ``sequences_part`` is the file of its sequences, where they were sampled here.
+        """
         tensors = tensors_of(capture.label, part.sequences, scores)
         file = capture_part(capture.label, part.index)
         written = self._write_file(file, tensors, part)
@@ -180,18 +184,23 @@ class Captures:
         entry = replace(
             written, ids_digest=ids_digest(ids), versions=part_versions(scores)
         )
-        message = {
+        message: dict[str, Any] = {
             "type": "part",
             "label": capture.label,
             "part": asdict(entry),
-            "sequences_part": asdict(sequences_part) if sequences_part else None,
-            "retokenised": self._retokenised(part) if sequences_part else [],
+            "sequences_part": None,
+            "retokenised": [],
             "pieces": self._new_pieces(all_ids),
         }
+        if sequences_part is not None:
+            message["sequences_part"] = asdict(sequences_part)
+            message["retokenised"] = self._retokenised(part)
         self.watch.sign()
         self.channel.send(message)
 
-    def _write_file(self, file: str, tensors: dict[str, Any], part: GivenPart) -> Part:
+    def _write_file(
+        self, file: str, tensors: dict[str, Any], part: PartSequences
+    ) -> Part:
         tokens = sum(len(ids) for ids in part.sequences)
         return write_part(
             self.folder,
@@ -213,16 +222,16 @@ class Captures:
             encoded[str(token_id)] = base64.b64encode(piece).decode()
         return encoded
 
-    def _retokenised(self, part: GivenPart) -> list[Row]:
+    def _retokenised(self, part: PartSequences) -> list[Row]:
         """What becomes of the part's ids, where this interpreter has a tokenizer."""
-        text = self.engine.pieces
-        if not isinstance(text, TokenText):
+        source = self.engine.pieces
+        if not isinstance(source, TokenText):
             return [None] * len(part.sequences)
-        asked = Retokeniser(text.tokenizer)
+        retokeniser = Retokeniser(source.tokenizer)
         pairs = zip(part.sequences, part.prompt_lengths, strict=True)
-        return [asked.row(ids.tolist(), length) for ids, length in pairs]
+        return [retokeniser.row(ids.tolist(), length) for ids, length in pairs]
 
-    def _roles(self, part: GivenPart) -> list[FlagArray | None] | None:
+    def _roles(self, part: PartSequences) -> list[FlagArray | None] | None:
         """The roles of the prompts, and the assistant's of what was sampled; None
         where none are known.
         """
@@ -234,9 +243,12 @@ class Captures:
         roles: list[FlagArray | None] = []
         for number, ids in enumerate(part.sequences, part.first):
             own = of_prompts[offsets[number] : offsets[number + 1]]
+            if not own.any():
+                roles.append(None)
+                continue
             whole = np.full(len(ids), ASSISTANT, np.uint8)
             whole[: len(own)] = own
-            roles.append(whole if own.any() else None)
+            roles.append(whole)
         return roles
 
     def _first(self, index: int) -> int:
@@ -253,10 +265,10 @@ class Captures:
         self._check(prompts, first)
         return prompts
 
-    def _given_part(self, index: int) -> GivenPart:
+    def _given_part(self, index: int) -> PartSequences:
         file, first = self._file_of(index)
         tensors = read_tensors(self.folder / file)
-        part = GivenPart(
+        part = PartSequences(
             index=index,
             first=first,
             sequences=_rows(tensors),
@@ -285,7 +297,7 @@ class Captures:
 
 
 def _batch_words(
-    capture: PendingCapture, part: GivenPart, place: int, size: int
+    capture: PendingCapture, part: PartSequences, place: int, size: int
 ) -> str:
     """Where an error belongs, in words: the batch from ``place`` of the part on."""
     number = part.first + place

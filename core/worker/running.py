@@ -16,6 +16,7 @@ from logdrift.core.facts import Facts
 from logdrift.core.protocol import (
     BackendStart,
     Channel,
+    ModelSource,
     failed_message,
 )
 from logdrift.core.worker.base import (
@@ -117,48 +118,43 @@ class RunningEngine:
     ) -> None:
         self.vocab_size = facts.vocab_size
         self.watch.engine_is_up()
-        text = self._texts()
+        self.pieces, tokenizer = self._tokenizers()
         message: dict[str, Any] = {
             "type": "facts",
             "backend": self.spec.name,
-            "facts": self._known(facts, text).to_json(),
+            "facts": self._known(facts, tokenizer).to_json(),
         }
         if keep_loaded is not None:
-            message["loaded"] = keep_loaded(backend, text)
+            message["loaded"] = keep_loaded(backend, tokenizer)
         self.channel.send(message)
 
-    def _texts(self) -> TokenText | None:
-        """Set the source of pieces, and return the tokenizer beside the weights that
-        were loaded; None: a checkpoint may come without one, and the files of a server
-        are on its own machine.
+    def _tokenizers(self) -> tuple[PieceSource, TokenText | None]:
+        """The session's tokenizer, which knows the pieces, and the one beside the
+        loaded weights. The second is None for a server, whose files are on its own
+        machine, and for a checkpoint without one.
         """
-        tokenizer = self.start.tokenizer
+        session_model = self.start.tokenizer
         if self.spec.server is not None:
-            self.pieces = FolderText(tokenizer.name, tokenizer.revision)
-            return None
-        pieces = TokenText(
-            tokenizer.name, tokenizer.revision, self.start.trust_remote_code
-        )
-        self.pieces = pieces
-        return self._own_tokenizer(pieces)
-
-    def _own_tokenizer(self, pieces: TokenText) -> TokenText | None:
-        model = self.start.model
-        if model == self.start.tokenizer:
-            return pieces
+            return FolderText(session_model.name, session_model.revision), None
+        of_session = self._tokenizer(session_model)
+        if self.start.model == session_model:
+            return of_session, of_session
         try:
-            return TokenText(model.name, model.revision, self.start.trust_remote_code)
+            return of_session, self._tokenizer(self.start.model)
         except InputError:
-            return None
+            return of_session, None
 
-    def _known(self, facts: Facts, text: TokenText | None) -> Facts:
+    def _tokenizer(self, model: ModelSource) -> TokenText:
+        return TokenText(model.name, model.revision, self.start.trust_remote_code)
+
+    def _known(self, facts: Facts, tokenizer: TokenText | None) -> Facts:
         """The engine's facts without credentials, and which files it was started with.
 
         A server's files cannot be known: the same path may be another file there, and
         its weights may have been changed since.
         """
         if self.spec.server is None:
-            facts = self._identified(facts, text)
+            facts = self._identified(facts, tokenizer)
         return replace(
             facts,
             environment=masked(facts.environment),
@@ -166,13 +162,13 @@ class RunningEngine:
             config_overrides=masked(facts.config_overrides),
         )
 
-    def _identified(self, facts: Facts, text: TokenText | None) -> Facts:
+    def _identified(self, facts: Facts, tokenizer: TokenText | None) -> Facts:
         model = self.start.model
         found = identity(
             model=model.name,
             revision=model.revision,
             options=self.spec.options,
-            text=text,
+            text=tokenizer,
             loading=ENGINES[self.spec.engine].loading,
         )
         unknown = {

@@ -26,6 +26,16 @@ _WHOLE_WIDTH = 72
 """Cells of a pane that has a small screen for itself: beside other panes, captures stay
 together.
 """
+_LEFT = 56
+"""Cells that the token's rows take at least, where the alternatives stand beside."""
+_WIDEST_LEFT = 74
+"""Cells that they take where the pane is wide."""
+_GAP = 2
+"""Cells of the rule between both."""
+_LEAST_BESIDE = 56
+"""Cells that the alternatives need to stand beside, not below."""
+_WIDE_RIGHT = 76
+"""Cells of the alternatives from which the token's rows get more than `_LEFT`."""
 
 
 class TokenPane(Text, inherit_bindings=False):
@@ -114,7 +124,7 @@ def inspector_lines(
         rows = _token_rows(details, width)
         return _strips(rows, width, palette)
     right_cells = width - _LEFT - _GAP
-    if right_cells < LEAST_BESIDE:
+    if right_cells < _LEAST_BESIDE:
         rows = _stacked(details, width, shift, height)
         return _strips(rows, width, palette)
     left_cells = max(_LEFT, min(_WIDEST_LEFT, width - _GAP - _WIDE_RIGHT))
@@ -123,14 +133,6 @@ def inspector_lines(
     rows = list(_alternatives(details, right_cells, shift))
     right = _strips(rows, right_cells, palette)
     return _beside(left, right, left_cells, palette)
-
-
-_LEFT = 56
-_WIDEST_LEFT = 74
-_WIDE_RIGHT = 76
-_GAP = 2
-LEAST_BESIDE = 56
-"""Cells of the token's rows, of the rule between, and of the alternatives beside it."""
 
 
 def _token_rows(details: TokenDetails, width: int) -> list[Runs]:
