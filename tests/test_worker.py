@@ -145,7 +145,7 @@ def test_a_part_of_an_import_is_scored_in_batches_of_the_plan(
     """
     engine: Any = Recorder()
     rows = [np.arange(2 + number % 3, dtype=np.int32) for number in range(19)]
-    part = GivenPart(index=1, first=40, sequences=rows, prompt_lengths=[1] * 19)
+    part = PartSequences(index=1, first=40, sequences=rows, prompt_lengths=[1] * 19)
     job = PendingCapture("v/prefill", "prefill", 1, 0)
     scores = captures._scores(engine, job, part)
     assert [len(asked) for asked in engine.asked] == [8, 8, 3]
