@@ -17,6 +17,7 @@ the a of to and is in that it for with on as by at from this sum six two
 answer question result tool file code run test say why plus minus five
 """
 WORDS = tuple(_TEXT.split())
+_PROMPT = 5
 
 
 def conversation(
@@ -30,32 +31,38 @@ def conversation(
     """
     rng = np.random.default_rng(seed)
     roles: list[list[object]] = [["system", 2], ["user", 3]]
-    mask = [1] * 5
+    mask = [1] * _PROMPT
     for turn in range(turns):
         length = int(rng.integers(3, 8))
         roles.append(["assistant", length])
         mask += [1] * length
         if turn + 1 < turns:
             roles.append(["tool", 2])
-            mask += [0] * 2
+            mask += [0, 0]
     tokens = len(mask)
-    completion = tokens - 5
+    completion = tokens - _PROMPT
     half = completion // 2
-    versions = [[version, half], [version + 1, completion - half]]
-    of_token = np.repeat([version, version, version + 1], [5, half, completion - half])
+    later = version + 1
+    versions = [[version, half], [later, completion - half]]
+    of_token = np.full(tokens, later)
+    of_token[: _PROMPT + half] = version
     spread = 0.1 + growth * (newest - of_token)
     rollout = -rng.exponential(1.0, tokens)
-    trainer = np.minimum(0, rollout + rng.normal(0, 1, tokens) * spread)
+    noise = rng.normal(0, spread)
+    trainer = np.minimum(0, rollout + noise)
     ids = rng.integers(0, len(WORDS), tokens).tolist()
     return {
         "token_ids": ids,
         "tokens": [f" {WORDS[token_id]}" for token_id in ids],
-        "prompt_length": 5,
+        "prompt_length": _PROMPT,
         "roles": roles,
         "mask": mask,
         "captures": {
             "trainer": {"logprobs": trainer.tolist(), "weight_version": newest},
-            "vllm/decode": {"logprobs": rollout[5:].tolist(), "versions": versions},
+            "vllm/decode": {
+                "logprobs": rollout[_PROMPT:].tolist(),
+                "versions": versions,
+            },
         },
     }
 

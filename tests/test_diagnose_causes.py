@@ -140,6 +140,7 @@ def test_every_code_of_the_gate_is_of_a_cause_or_of_none_on_purpose() -> None:
     of_none = {
         "empty",
         "no_completion",
+        "no_prompt",
         "template",
         "semantics_unknown",
         "sampling",

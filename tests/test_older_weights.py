@@ -37,7 +37,10 @@ def diagnosed(
     lines = []
     for number in range(60):
         line = conversation(
-            1 + number % 3, seed * 1000 + number, 4 + number % 5, growth=growth
+            turns=1 + number % 3,
+            seed=seed * 1000 + number,
+            version=4 + number % 5,
+            growth=growth,
         )
         if change is not None:
             change(line)
@@ -121,8 +124,10 @@ def test_a_fall_where_newer_weights_take_over_is_seen(tmp_path: Path) -> None:
         length = 60
         before = int(rng.integers(20, 40))
         rollout = -rng.exponential(1.0, length)
-        spread = np.where(np.arange(length) < before, 0.3, 0.02)
-        trainer = np.minimum(0, rollout + rng.normal(0, 1, length) * spread)
+        is_before = np.arange(length) < before
+        spread = np.where(is_before, 0.3, 0.02)
+        noise = rng.normal(0, spread)
+        trainer = np.minimum(0, rollout + noise)
         line |= {
             "token_ids": rng.integers(0, 30, length + 5).tolist(),
             "roles": [["user", 5], ["assistant", length]],

@@ -200,7 +200,8 @@ def test_the_report_counts_them(
     tmp_path: Path, form: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     made(tmp_path / "s", FOUND)
-    assert main(["report", str(tmp_path / "s"), *([form] if form else [])]) == 0
+    command = ["report", str(tmp_path / "s"), form]
+    assert main([word for word in command if word]) == 0
     shown = " ".join(capsys.readouterr().out.split())
     assert "3 of 12 sequences have other ids than their own text gives" in shown
     assert main(["report", str(tmp_path / "s"), "--json"]) == 0

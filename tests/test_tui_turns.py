@@ -76,9 +76,13 @@ def test_a_lag_is_coloured_from_one_version_on(pair: Pair) -> None:
     mode = mode_of("lag")
     levels = mode.levels(Stretch(pair, 0, pair.tokens), mode.default)
     assert pair.versions is not None and pair.versions.lags is not None
-    for lag, level in zip(pair.versions.lags.tolist(), levels.tolist(), strict=True):
-        steps = sum(lag > bound for bound in (0, 1, 2, 4))
-        assert level == (STEPS + steps if lag > 0 else 0)
+    lags = pair.versions.lags.tolist()
+    for lag, level in zip(lags, levels.tolist(), strict=True):
+        beyond = [bound for bound in (0, 1, 2, 4) if lag > bound]
+        expected = 0
+        if beyond:
+            expected = STEPS + len(beyond)
+        assert level == expected
     counted = legend(mode, mode.default, 10, mode.tokens(pair), None)
     assert [bound for _, bound in counted.steps] == ["0", "1", "2", "4"]
 
@@ -117,7 +121,8 @@ def test_the_legend_of_roles_fits_and_has_all_of_them(depth: Depth, dark: bool) 
 
 def test_a_token_knows_its_message_and_its_turn(pair: Pair) -> None:
     sequences = pair.sequences
-    roles = [role_of(sequences, 2, index) for index in range(len(sequences.ids(2)))]
+    tokens = len(sequences.ids(2))
+    roles = [role_of(sequences, 2, index) for index in range(tokens)]
     assert roles[0].words() == "prompt 1 of 5, system"
     assert roles[5].words().endswith("assistant, turn 1 of 3")
     tools = [role for role in roles if role.message == "tool"]
@@ -135,21 +140,30 @@ def test_the_numbers_of_a_turn(pair: Pair) -> None:
         if not number:
             assert numbers is None
             continue
-        own = [p for p in range(start, stop) if messages.turn_of_token[p] == number]
-        delta = np.abs(pair.delta[own].astype(np.float64))
+        turns = messages.turn_of_token[start:stop]
+        own = start + np.flatnonzero(turns == number)
+        size = np.abs(pair.delta[own], dtype=np.float64)
         assert numbers is not None
-        assert (numbers.number, numbers.tokens) == (number, len(own))
-        assert numbers.mae == pytest.approx(float(delta.mean()), rel=1e-12)
-        assert numbers.beyond == int((delta > 0.1).sum())
+        assert numbers.number == number
+        assert numbers.tokens == len(own)
+        assert numbers.mae == pytest.approx(size.mean(), rel=1e-12)
+        assert numbers.beyond == np.count_nonzero(size > 0.1)
     first, _ = pair.sequences.bounds(0)
     assert turn_numbers(pair, first + 6, 0.1) is None
 
 
 def test_the_weights_of_a_token_are_its_own(pair: Pair) -> None:
     start, stop = pair.sequences.bounds(0)
-    assert weights_of(pair, start) == (("A", "9"), ("B", "unknown"))
-    assert weights_of(pair, start + 5) == (("A", "9"), ("B", "5, 4 behind the newest"))
-    assert weights_of(pair, stop - 1) == (("A", "9"), ("B", "6, 3 behind the newest"))
+    completion = start + 5
+    last = stop - 1
+    expected = {
+        start: "unknown",
+        completion: "5, 4 behind the newest",
+        last: "6, 3 behind the newest",
+    }
+    for position, words in expected.items():
+        weights = dict(weights_of(pair, position))
+        assert weights == {"A": "9", "B": words}
 
 
 # ---- the screen
@@ -180,9 +194,10 @@ async def test_the_text_marks_where_the_weights_change(folder: Path) -> None:
         assert pair is not None and pair.versions is not None
         start, stop = screen.model.bounds
         (change,) = version_changes(pair.versions.of_token, start, stop)
+        token_id = pair.sequences.token_ids[start + change]
+        piece = pair.session.pieces.text(int(token_id))
         shown = text(screen.tokens)
         assert shown.count(CHANGED) == 1
-        piece = pair.session.pieces.text(int(pair.sequences.token_ids[start + change]))
         assert f"{CHANGED}{piece.strip()}" in shown
         await pilot.press("z")
         assert "weights 5, 6" in text(screen.tokens)

@@ -153,7 +153,9 @@ def test_the_first_sequences_alone_have_the_same_turns(
 def test_the_header_of_an_answer_belongs_to_the_answer() -> None:
     """A template's ``assistant`` header ends the prompt, the completion goes on."""
     header = Drawn(
-        roles=[USER, USER, ASSISTANT, UNKNOWN, UNKNOWN], mask=[1] * 5, prompt=3
+        roles=[USER, USER, ASSISTANT, UNKNOWN, UNKNOWN],
+        mask=[1] * 5,
+        prompt=3,
     )
     messages = messages_of(sequences_of([header]))
     assert messages.turn_of_token.tolist() == [0, 0, 1, 1, 1]
@@ -262,8 +264,9 @@ def test_the_numbers_of_a_group_are_those_of_a_loop(
 
 def test_what_a_session_does_not_know_is_none(tmp_path: Path) -> None:
     file = tmp_path / "plain.jsonl"
-    body = {"token_ids": [1, 2, 3], "captures": {"trainer": [-1] * 3, "x": [-2] * 3}}
-    file.write_text(json.dumps(body))
+    captures = {"trainer": [-1, -1, -1], "x": [-2, -2, -2]}
+    line = {"token_ids": [1, 2, 3], "captures": captures}
+    file.write_text(json.dumps(line))
     import_session("jsonl", [str(file)], tmp_path / "out")
     buckets = (
         make_pair(open_session(tmp_path / "out"), "trainer", "x").metrics().buckets
@@ -301,7 +304,8 @@ def test_the_threshold_of_groups_is_the_explorers() -> None:
 def test_every_form_of_the_report_has_the_groups(
     folder: Path, form: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["report", str(folder), *([form] if form else [])]) == 0
+    command = ["report", str(folder), form]
+    assert main([word for word in command if word]) == 0
     text = capsys.readouterr().out
     assert "Error by turn of the assistant" in text
     assert "Error by version of the weights" in text
