@@ -21,6 +21,8 @@ _MADE_ANEW = (
     "these texts are a dump of {tool}: it has no token ids, and special tokens are not"
     " in the text, so the ids are made anew and need not be those that were sampled"
 )
+_VERSIONS = ("head_version", "tail_version")
+"""AReaL's versions of the weights of the first and of the last token."""
 _UNREAD = "{keys} of the dump of {tool} {are} not read"
 
 
@@ -80,26 +82,30 @@ def dumped_text(line: Any, place: Place) -> DumpedText | None:
 
 
 def _read(line: Mapping[str, Any], dump: TextDump, place: Place) -> DumpedText:
+    prompt = line[dump.prompt]
     completion = line[dump.completion]
     if not completion:
         reason = f"{dump.completion} is empty: nothing was sampled"
         raise place.error(reason, "leave the line out")
-    kind, prompt = _prompt(line[dump.prompt])
-    own = {kind: prompt, "completion": completion}
-    read = {dump.prompt, dump.completion}
-    if line.get("head_version") == line.get("tail_version", ""):
-        # AReaL: all of the completion was sampled with one version of the weights.
-        own["weight_version"] = line["head_version"]
-        read |= {"head_version", "tail_version"}
-    unread = tuple(key for key in line if key not in read)
-    return DumpedText(dump.tool, own, unread)
-
-
-def _prompt(prompt: Any) -> tuple[str, Any]:
-    """The key of a prompt and itself: a conversation is its messages."""
+    kind = "prompt"
     if isinstance(prompt, list):
-        return "messages", prompt
-    return "prompt", prompt
+        kind = "messages"
+    own = {kind: prompt, "completion": completion}
+    read = [dump.prompt, dump.completion]
+    if _has_one_version(line):
+        own["weight_version"] = line["head_version"]
+        read += _VERSIONS
+    unread = [key for key in line if key not in read]
+    return DumpedText(dump.tool, own, tuple(unread))
+
+
+def _has_one_version(line: Mapping[str, Any]) -> bool:
+    """AReaL: all of the completion was sampled with one version of the weights."""
+    if not all(key in line for key in _VERSIONS):
+        return False
+    first, last = (line[key] for key in _VERSIONS)
+    same: bool = first == last
+    return same
 
 
 def parquet_lines(path: Path) -> Iterator[tuple[Place, Mapping[str, Any]]]:

@@ -99,19 +99,15 @@ def _add(sequences: dict[int, _Labels], data: JsonObject, place: Place) -> None:
     batch = data.get(_ENTRIES)
     if not isinstance(batch, list):
         raise place.error(f"{_ENTRIES} is missing", "give rank_N.json of run_megatron")
+    whole = place.part(_ENTRIES)
+    has_all_positions = data.get("cp_size", 1) == 1
     for index, entries in enumerate(batch):
-        there = list_item(place.part(_ENTRIES), index)
+        there = list_item(whole, index)
         if not isinstance(entries, list):
             raise there.error("is not a list")
         labels = sequences.setdefault(index, {})
-        last = -1
-        for entry in entries:
-            position = _position(entry, there)
-            if entry.get("is_valid"):
-                _label(labels, entry, position, there)
-            else:
-                last = max(last, position)
-        if max(labels, default=-1) > last and _is_whole(data):
+        ends = _add_labels(labels, entries, there)
+        if has_all_positions and not ends:
             raise there.error(
                 "its last position has a label too: this release of run_megatron scored"
                 " each token at its own place, and not the one behind it",
@@ -119,10 +115,19 @@ def _add(sequences: dict[int, _Labels], data: JsonObject, place: Place) -> None:
             )
 
 
-def _is_whole(data: JsonObject) -> bool:
-    """One rank has all positions."""
-    cp_size: int = data.get("cp_size", 1)
-    return cp_size == 1
+def _add_labels(labels: _Labels, entries: list[Any], place: Place) -> bool:
+    """Add the labels of one sequence, and tell whether a position without a label is
+    behind all of them.
+    """
+    last_without = -1
+    for entry in entries:
+        position = _position(entry, place)
+        if entry.get("is_valid"):
+            _label(labels, entry, position, place)
+        else:
+            last_without = max(last_without, position)
+    last_with = max(labels, default=-1)
+    return last_without > last_with
 
 
 def _position(entry: Any, place: Place) -> int:
@@ -140,8 +145,8 @@ def _label(labels: _Labels, entry: JsonObject, position: int, place: Place) -> N
     token_id: Any = entry.get("token_id")
     if not is_whole(token_id):
         raise place.error(f"token_id at position {position} is {token_id!r}")
-    logprob = entry.get("logprob")
-    known_id, _ = labels.setdefault(position, (int(token_id), logprob))
+    label = int(token_id), entry.get("logprob")
+    known_id, _ = labels.setdefault(position, label)
     if known_id != token_id:
         raise place.error(
             f"token_id at position {position} is {token_id}, and {known_id} in the"

@@ -59,7 +59,14 @@ def record_of(
     if response > len(ids):
         raise place.error(f"response_length is {response} of {len(ids)} tokens")
     mask = _mask(sample, response, place)
-    reader = _Sample(sample, len(ids), response, mask, place, context)
+    reader = _Sample(
+        data=sample,
+        tokens=len(ids),
+        response=response,
+        mask=mask,
+        place=place,
+        context=context,
+    )
     captures = {}
     for field, name in CAPTURES.items():
         if field in fields:
@@ -189,18 +196,17 @@ class _Sample:
         """
         if len(set(map(str, calls))) == 1:
             return [calls[0]] * self.response
-        runs = [(counts, len(list(same))) for counts, same in groupby(self.mask)]
-        turns = sum(counts for counts, _ in runs)
-        if turns != len(calls):
+        turns = [counts for counts, _ in groupby(self.mask)]
+        if sum(turns) != len(calls):
             self.context.notes.count(_UNPLACED % name)
             return []
         left = iter(calls)
         versions: list[Any] = []
-        for counts, length in runs:
+        for counts, tokens in groupby(self.mask):
             version = None
             if counts:
                 version = next(left)
-            versions += [version] * length
+            versions += [version for _ in tokens]
         return versions
 
     def _placed(self, calls: list[Any]) -> list[Any]:
