@@ -242,7 +242,7 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
         folder = sessions / name
         kind = guess_format(path)
         notes = import_session(kind, [str(path)], folder)
-        words = f"{visible(name)} is imported: Enter opens it"
+        words = f"{visible(name)} is imported as {kind}: Enter opens it"
         words += _notes_in_words(len(notes))
         self.post_message(Managed(words, folder))
 
