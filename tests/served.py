@@ -102,6 +102,7 @@ class Formula:
         self.model = model
         self.fingerprint = "vllm-0.32.0-1"
         self.config: Json | None = None
+        self.versions: list[Json] = []
 
     def __call__(self, asked: Asked) -> Reply:
         path = asked.path.partition("?")[0]
@@ -152,6 +153,8 @@ class Formula:
         wish = body["sampling_params"]
         new = sampled(ids, wish)
         choice: Json = {"index": 0, "token_ids": new, "finish_reason": "length"}
+        if self.versions:
+            choice["weight_versions"] = self.versions
         answer: Json = {
             "model": body["model"],
             "prompt_token_ids": ids,

@@ -118,8 +118,9 @@ def refusal_of(twist: Twist, path: str) -> LogdriftError:
         backend.open()
         formula.twist = twist
         work = {
-            "score": lambda: backend.score(IDS[:2], quiet),
-            "generate": lambda: backend.generate(IDS[:2], [1, 2], quiet),
+            # One request: of several, any may be answered first.
+            "score": lambda: backend.score(IDS[:1], quiet),
+            "generate": lambda: backend.generate(IDS[:1], [1], quiet),
         }
         with pytest.raises(LogdriftError) as caught:
             work[path]()
@@ -231,6 +232,17 @@ def test_weights_that_change_in_the_middle_end_the_capture() -> None:
         with pytest.raises(LogdriftError, match="from version 7 to 8"):
             backend.score(IDS, quiet)
     assert facts.weight_version == "7"
+
+
+def test_what_was_sampled_after_an_update_has_its_version() -> None:
+    formula = SglangFormula()
+    formula.version = "7"
+    with serving(formula) as served, attached(served) as backend:
+        backend.open()
+        formula.version = "8"
+        made = backend.generate(IDS, [1, 2, 3], quiet)
+    for ids, one in zip(IDS, made, strict=True):
+        assert one.scores.versions == ((None, len(ids)), ("8", 5))
 
 
 def test_another_model_is_asked_nothing() -> None:

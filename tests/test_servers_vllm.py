@@ -13,7 +13,7 @@ import pytest
 from logdrift.core.errors import LogdriftError
 from logdrift.core.plan import SamplingSpec
 from logdrift.core.worker.base import MismatchError
-from tests.attaching import IDS, TOP_K, attached, quiet, refusal
+from tests.attaching import IDS, TOP_K, asking, attached, quiet, refusal
 from tests.served import (
     Asked,
     Formula,
@@ -293,3 +293,21 @@ def test_a_server_started_again_with_other_settings_is_noticed() -> None:
         with pytest.raises(LogdriftError, match="with other settings meanwhile"):
             backend.score(IDS, quiet)
     assert facts.extra["system_fingerprint"] == "vllm-0.32.0-1"
+
+
+# -- versions of the weights
+
+
+def test_a_sequence_may_be_of_two_versions() -> None:
+    formula = Formula()
+    formula.versions = [{"version": "7", "start": 0, "end": 1}]
+    with asking(formula, endpoint="generate") as backend:
+        newer = {"version": "8", "start": 2, "end": 5}
+        formula.versions = [{"version": "7", "start": 0, "end": 2}, newer]
+        made = backend.generate(IDS, [1, 2, 3], quiet)
+        newer["end"] = 9
+        with pytest.raises(MismatchError, match="5 tokens were sampled"):
+            backend.generate(IDS, [1, 2, 3], quiet)
+    assert backend.version == "7"
+    for ids, one in zip(IDS, made, strict=True):
+        assert one.scores.versions == ((None, len(ids)), ("7", 2), ("8", 3))

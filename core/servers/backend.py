@@ -29,6 +29,7 @@ from logdrift.core.servers.probe import (
     mode_of,
 )
 from logdrift.core.servers.readings import ServerReading
+from logdrift.core.servers.versions import last_version
 from logdrift.core.worker.base import (
     BackendSettings,
     Generation,
@@ -249,7 +250,9 @@ class ServerBackend(ABC):
             top_k=top_k,
         )
         generation = await self._generated(wanted)
-        return generation.scores
+        scores = generation.scores
+        self.version = self.version or last_version(scores.versions)
+        return scores
 
     def _wanted(self, ids: IdArray, what: str) -> Wanted:
         self._number += 1
@@ -318,8 +321,8 @@ class ServerBackend(ABC):
     # -- checks
 
     def check_weight_version(self, version: Any) -> None:
-        """Raise LogdriftError where the weights are not those of the answers
-        before. None: the server does not tell.
+        """Raise LogdriftError where scores are not of the weights of those before.
+        None: the server does not tell.
         """
         if version is None:
             return
@@ -329,7 +332,7 @@ class ServerBackend(ABC):
         if named != before:
             raise self.client.error(
                 f"its weights were changed meanwhile, from version {before} to {named}",
-                "capture while nothing updates it, in a new session",
+                "score while nothing updates it: go on with --resume",
             )
 
     def _check(self, ids: IdArray, room: int, what: str) -> None:

@@ -22,6 +22,7 @@ from logdrift.core.servers.backend import ServerBackend, Wanted
 from logdrift.core.servers.models import ServedModel, chosen, no_model
 from logdrift.core.servers.probe import Mode, semantics_of
 from logdrift.core.servers.readings import ServerReading, scores_of
+from logdrift.core.servers.versions import sampled_versions
 from logdrift.core.worker.base import Generation, Scores
 
 _INFO = ("/server_info", "/get_server_info")
@@ -127,17 +128,20 @@ class SglangServer(ServerBackend):
             reading.wrong(f"it ended with {finish!r}")
         whole = np.concatenate([wanted.ids, new])
         prompt_length = len(wanted.ids)
+        scores = scores_of(rows, prompt_length, wanted.top_k)
+        versions = sampled_versions(meta, prompt_length, len(new), reading)
         return Generation(
             token_ids=whole.astype(np.int32),
             prompt_length=prompt_length,
             finish=finish,
-            scores=scores_of(rows, prompt_length, wanted.top_k),
+            scores=replace(scores, versions=versions),
         )
 
     def scores(
         self, wanted: Wanted, answer: Mapping[str, Any], reading: ServerReading
     ) -> Scores:
         meta = self._meta(wanted, answer, reading)
+        self.check_weight_version(meta.get("weight_version"))
         rows = SglangRows(reading, wanted.top_k).of_input(meta, wanted.ids)
         return scores_of(rows, 1, wanted.top_k)
 
@@ -152,7 +156,6 @@ class SglangServer(ServerBackend):
         count = meta.get("prompt_tokens")
         if count != len(wanted.ids):
             reading.wrong(f"it is about {count} ids, {len(wanted.ids)} were sent")
-        self.check_weight_version(meta.get("weight_version"))
         return meta
 
 

@@ -34,6 +34,7 @@ from logdrift.core.servers.backend import ServerBackend, Wanted
 from logdrift.core.servers.models import ServedModel, chosen, no_model
 from logdrift.core.servers.probe import Mode, semantics_of
 from logdrift.core.servers.readings import ServerReading, scores_of
+from logdrift.core.servers.versions import sampled_versions
 from logdrift.core.worker.base import Generation, Scores
 
 _VERSION = "/version"
@@ -158,17 +159,20 @@ class VllmServer(ServerBackend):
             rows = reader.of_completion(choice, new)
         whole = np.concatenate([wanted.ids, new])
         prompt_length = len(wanted.ids)
+        scores = scores_of(rows, prompt_length, wanted.top_k)
+        versions = sampled_versions(choice, prompt_length, len(new), reading)
         return Generation(
             token_ids=whole.astype(np.int32),
             prompt_length=prompt_length,
             finish=str(finish),
-            scores=scores_of(rows, prompt_length, wanted.top_k),
+            scores=replace(scores, versions=versions),
         )
 
     def scores(
         self, wanted: Wanted, answer: Mapping[str, Any], reading: ServerReading
     ) -> Scores:
         choice = self._choice(wanted, answer, reading)
+        self._check_versions(choice.get("weight_versions"))
         listed = choice.get("prompt_logprobs", answer.get("prompt_logprobs"))
         reader = VllmRows(reading, wanted.top_k)
         rows = reader.of_prompt(listed, wanted.ids)
@@ -186,7 +190,6 @@ class VllmServer(ServerBackend):
         if model != self._model:
             reading.wrong(f"it is of model {model!r}, {self._model!r} was asked")
         self._check_fingerprint(answer.get("system_fingerprint"))
-        self._check_versions(choice.get("weight_versions"))
         listed = choice.get("prompt_token_ids", answer.get("prompt_token_ids"))
         if listed is None:
             reading.wrong("no prompt_token_ids: a newer vLLM has return_token_ids")
