@@ -150,7 +150,8 @@ def free_name(folder: Path, rank: int) -> str:
         taken = []
     start = f"rank-{rank:05d}-"
     runs = [name for name in taken if name.startswith(start)]
-    return f"{start}{len(runs):03d}-{os.getpid()}"
+    random = os.urandom(4)  # hosts share a folder, and a pid
+    return f"{start}{len(runs):03d}-{random.hex()}"
 
 
 def _with_digest(part: Part, digest: str, scores: Sequence[Scores]) -> Part:
