@@ -10,7 +10,7 @@ import shutil
 import sys
 import threading
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -132,30 +132,51 @@ def _false_alarms(args: argparse.Namespace) -> int:
     """The table of false alarms: 0, or 1 where more healthy pairs were given a likely
     cause than the target allows.
     """
-    from logdrift.core.planted.healthy import MOST, false_alarms
+    from logdrift.core.planted.healthy import false_alarms
 
     if args.false_alarms < 1:
         raise InputError(f"--false-alarms {args.false_alarms}: give at least 1 pair")
     if args.self_test:
         raise InputError("--false-alarms runs by itself: leave out --self-test")
-    rows: list[FalseAlarms] = []
-    if not args.json:
-        print(_FALSE_ALARMS_HEAD)
-    for row in false_alarms(pairs=args.false_alarms):
-        rows.append(row)
-        if not args.json:
-            print(_false_alarms_line(row), flush=True)
-    ok = all(row.alarms <= MOST * row.pairs for row in rows)
+    rows = false_alarms(pairs=args.false_alarms)
     if args.json:
-        dumped = [asdict(row) for row in rows]
-        sys.stdout.write(dump({"schema": 1, "ok": ok, "rows": dumped}))
+        ok = _dump_false_alarms(rows)
     else:
-        print(
-            f"at most {MOST:.1%} of the healthy pairs of a length may be given a likely"
-            f" cause: {'held' if ok else 'exceeded'}"
-        )
+        ok = _print_false_alarms(rows)
     sys.stdout.flush()
     return 0 if ok else 1
+
+
+def _dump_false_alarms(rows: Iterable[FalseAlarms]) -> bool:
+    """Write the rows as JSON; whether the target is held."""
+    counted = list(rows)
+    ok = _are_few(counted)
+    dumped = [asdict(row) for row in counted]
+    sys.stdout.write(dump({"schema": 1, "ok": ok, "rows": dumped}))
+    return ok
+
+
+def _print_false_alarms(rows: Iterable[FalseAlarms]) -> bool:
+    """Print each row as it is counted; whether the target is held."""
+    from logdrift.core.planted.healthy import MOST
+
+    print(_FALSE_ALARMS_HEAD)
+    counted = []
+    for row in rows:
+        counted.append(row)
+        print(_false_alarms_line(row), flush=True)
+    ok = _are_few(counted)
+    print(
+        f"at most {MOST:.1%} of the healthy pairs of a length may be given a likely"
+        f" cause: {'held' if ok else 'exceeded'}"
+    )
+    return ok
+
+
+def _are_few(rows: Iterable[FalseAlarms]) -> bool:
+    from logdrift.core.planted.healthy import MOST
+
+    return all(row.alarms <= MOST * row.pairs for row in rows)
 
 
 def _false_alarms_line(row: FalseAlarms) -> str:

@@ -66,27 +66,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     debug = "--debug" in arguments or bool(os.environ.get("LOGDRIFT_DEBUG"))
     errors.debugging = debug
     try:
-        return _written([a for a in arguments if a != "--debug"])
+        return _run_and_flush([a for a in arguments if a != "--debug"])
     except LogdriftError as error:
         if isinstance(error, OutputError):
             abandon_output()
         if debug:
             raise
-        return _say(str(error), error.exit_code)
+        return _failed(str(error), error.exit_code)
     except KeyboardInterrupt:
-        return _say("interrupted", 130)
+        return _failed("interrupted", 130)
     except BrokenPipeError:
         abandon_output()  # the reader (head, less) has gone
         return 128 + signal.SIGPIPE
     except Exception as error:
         if debug:
             raise
-        return _say(*_unforeseen(error))
+        return _failed(*_unforeseen(error))
 
 
-def _written(arguments: list[str]) -> int:
-    """Run, then write out what is buffered: later it could fail after the exit code is
-    set.
+def _run_and_flush(arguments: list[str]) -> int:
+    """Run the command and write out what is buffered. At the interpreter's end a full
+    disk could not change the exit code any more.
     """
     try:
         return _run(arguments)
@@ -94,7 +94,8 @@ def _written(arguments: list[str]) -> int:
         sys.stdout.flush()
 
 
-def _say(text: str, code: int) -> int:
+def _failed(text: str, code: int) -> int:
+    """Print the one line of a failure; its exit code."""
     print(f"logdrift: {visible(text)}", file=sys.stderr)
     return code
 
@@ -106,13 +107,21 @@ def _unforeseen(error: Exception) -> tuple[str, int]:
     if isinstance(error, MemoryError):
         return "not enough memory", 1
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
-        if isinstance(error.filename, str | bytes):
-            name = os.fsdecode(error.filename)
-        else:
-            name = str(error.filename)
-        return f"{name}: {error.strerror}", 2 if error.errno in _BAD_NAMES else 1
+        return _refused_file(error)
     text = " ".join(str(error).split())
     return f"unexpected {type(error).__name__}: {text}: run again with --debug", 1
+
+
+def _refused_file(error: OSError) -> tuple[str, int]:
+    """One line for a file that the system refuses, and the exit code."""
+    if isinstance(error.filename, str | bytes):
+        name = os.fsdecode(error.filename)
+    else:
+        name = str(error.filename)
+    line = f"{name}: {error.strerror}"
+    if error.errno in _BAD_NAMES:
+        return line, 2
+    return line, 1
 
 
 def _run(arguments: list[str]) -> int:

@@ -138,7 +138,7 @@ def run(
         return _show_plan(plan, session, as_json=args.json)
     if not plan.experiments:
         a, b = labels[0]
-        raise InputError(f"{a} -> {b}: {_nothing(plan.proposal)}")
+        raise InputError(f"{a} -> {b}: {_why_nothing_runs(plan.proposal)}")
     confirmed(session.folder, session.manifest, flag=args.trust_session)
     if args.detach:
         return _detach(session, pair, plan)
@@ -215,7 +215,7 @@ def _narrowed(proposal: Proposal, experiments: Sequence[Experiment]) -> Proposal
     return replace(proposal, experiments=tuple(experiments), left_out=left_out)
 
 
-def _nothing(proposal: Proposal) -> str:
+def _why_nothing_runs(proposal: Proposal) -> str:
     """Why nothing is to run."""
     if not proposal.experiments:
         return f"there is no experiment to run: {proposal.why_none}"
@@ -270,7 +270,7 @@ def _print_plan(plan: RunPlan, session: Session, stream: Any) -> None:
     )
     stream.write(paint_text(document, canvas))
     if not plan.experiments:
-        print(*canvas.wrap(_nothing(plan.proposal)), sep="\n", file=stream)
+        print(*canvas.wrap(_why_nothing_runs(plan.proposal)), sep="\n", file=stream)
     stream.flush()
 
 

@@ -75,9 +75,9 @@ def test_choices_rise_and_what_the_list_shows_can_be_typed(
     values = [choice.value for choice in choices]
     assert values == sorted(values) and min(values) > 0
     for choice in choices:
-        shown = mode.step(choice.value)
+        shown = mode.bound_text(choice.value)
         typed = parse_threshold(shown, levels)
-        assert mode.step(typed) == shown
+        assert mode.bound_text(typed) == shown
 
 
 @pytest.mark.parametrize(

@@ -156,7 +156,9 @@ def test_every_legend_counts_in_the_narrowest_pane(mode: Mode) -> None:
         text for text, _ in legend_runs(found, False, 40, make_palette("256"))
     )
     assert cell_len(shown) <= 40 and "1,490" in shown, shown
-    assert mode.step(mode.default) in shown, "and the scale begins with the threshold"
+    assert mode.bound_text(mode.default) in shown, (
+        "and the scale begins with the threshold"
+    )
 
 
 SEQUENCES = Sequences(

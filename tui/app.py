@@ -292,7 +292,7 @@ class LogdriftApp(Safe, App[int], inherit_bindings=False):
 
         try:
             session = readable(folder)
-            explorer = ExplorerScreen(session, pair, before, on=on, place=place)
+            explorer = ExplorerScreen(session, pair, before, front=on, place=place)
             self.push_screen(explorer)
         except Exception as error:
             # Whatever is wrong with one session, the list stays.

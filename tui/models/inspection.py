@@ -6,6 +6,7 @@ Reads a few rows of each capture, which is fast enough for every key press.
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
@@ -306,7 +307,7 @@ def _in_order(lists: list[_Alternatives]) -> list[_Alternatives]:
     A narrow table shows only the first few.
     """
     sides = [entry for entry in lists if entry.side]
-    sides.sort(key=_side)
+    sides.sort(key=operator.attrgetter("side"))
     backends = {entry.backend for entry in sides}
     first_of_backend: list[_Alternatives] = []
     others: list[_Alternatives] = []
@@ -491,7 +492,3 @@ def _times(delta: float | None, floor: float | None) -> float | None:
     if delta is None or not floor:
         return None
     return abs(delta) / floor
-
-
-def _side(entry: _Alternatives) -> str:
-    return entry.side

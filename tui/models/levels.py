@@ -71,7 +71,7 @@ class Levels:
     @property
     def text(self) -> str:
         """The threshold as the legend writes it."""
-        bound = self.mode.step(self.threshold)
+        bound = self.mode.bound_text(self.threshold)
         return f"{self.mode.head} {bound}"
 
     @property

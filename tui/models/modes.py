@@ -97,8 +97,8 @@ def _needs_versions(pair: Pair, floor: float | None) -> str | None:
 class Mode(NamedTuple):
     """One way to colour tokens.
 
-    ``head`` names the mode on the legend and ``step`` writes a bound there; ``words``
-    describe it in the list of modes. ``values`` gives the number of each token,
+    ``head`` names the mode on the legend and ``bound_text`` writes a bound there;
+    ``words`` describe it in the list of modes. ``values`` gives the number of each token,
     ``missing`` the reason why a pair has no such numbers, or None. ``thresholds`` are
     the choices, in the mode's own unit; empty where the explorer's threshold on |delta|
     (nats) holds.
@@ -112,7 +112,7 @@ class Mode(NamedTuple):
     diverging: bool = True
     thresholds: tuple[float, ...] = ()
     default: float = 0.0
-    step: Callable[[float], str] = lambda bound: number(bound, 2)
+    bound_text: Callable[[float], str] = lambda bound: number(bound, 2)
     missing: Callable[[Pair, float | None], str | None] = _always
     tokens: Callable[[Pair], int] = _scored
     """How many tokens of a pair could have a level."""
@@ -177,7 +177,7 @@ MODES: tuple[Mode, ...] = (
         values=values.over_floor,
         thresholds=_TIMES,
         default=3.0,
-        step=lambda bound: f"{number(bound, 2)}×",
+        bound_text=lambda bound: f"{number(bound, 2)}×",
         missing=_needs_floor,
     ),
     Mode(
@@ -196,7 +196,7 @@ MODES: tuple[Mode, ...] = (
         values=values.ratio_excess,
         thresholds=_EXCESS,
         default=0.2,
-        step=lambda bound: f"{number(1 + bound, 2)}×",
+        bound_text=lambda bound: f"{number(1 + bound, 2)}×",
     ),
     Mode(
         name="rank",
@@ -206,7 +206,7 @@ MODES: tuple[Mode, ...] = (
         values=values.rank_change,
         thresholds=_RANKS,
         default=1.0,
-        step=lambda bound: f"{bound:.0f}×",
+        bound_text=lambda bound: f"{bound:.0f}×",
     ),
     Mode(
         name="entropy",
@@ -259,7 +259,7 @@ MODES: tuple[Mode, ...] = (
         diverging=False,
         thresholds=_LAGS,
         default=0.5,
-        step=lambda bound: f"{bound:.0f}",
+        bound_text=lambda bound: f"{bound:.0f}",
         missing=_needs_versions,
         tokens=_versioned,
     ),
@@ -306,7 +306,7 @@ def legend(
     else:
         first = STEPS + 1
     lower_ends = bounds(threshold).tolist()
-    texts = [mode.step(bound) for bound in lower_ends]
+    texts = [mode.bound_text(bound) for bound in lower_ends]
     return Legend(
         head=mode.head,
         diverging=mode.diverging,

@@ -147,7 +147,7 @@ def _levels(
     if colours.mode.classes is not None:
         return levels, ""
     beyond = np.count_nonzero(levels)
-    bound = colours.mode.step(colours.threshold)
+    bound = colours.mode.bound_text(colours.threshold)
     return levels, f"{beyond:,} beyond {bound}"
 
 

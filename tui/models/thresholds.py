@@ -81,7 +81,9 @@ def parse_threshold(text: str, levels: Levels) -> float:
     if levels.mode.name == "ratio":
         value -= 1  # the list shows ratios, a threshold is what they exceed 1 by
     if not _LOWEST < value < math.inf:
-        least = levels.mode.step(0) if levels.mode.name == "ratio" else "0"
+        least = "0"
+        if levels.mode.name == "ratio":
+            least = levels.mode.bound_text(0)
         raise InputError(f"a threshold is above {least}")
     return value
 

@@ -47,7 +47,8 @@ class TooSmall(Text, can_focus=False):
         self.set_lines(strips)
 
 
-_STAYS = object()
+_UNANSWERED = object()
+"""Instead of the answer of a screen that was not left yet."""
 WINDOW_STYLES = Path(__file__).with_name("windows.tcss")
 """The layout of windows, read when the first one opens."""
 Choice = ModalScreen[int | None]
@@ -73,7 +74,7 @@ class SafeScreen(Safe, Screen[ScreenResultType]):
     (`LogdriftApp.on_event`).
     """
 
-    _answer: Any = _STAYS
+    _answer: Any = _UNANSWERED
     _is_new = True
 
     @property
@@ -98,7 +99,7 @@ class SafeScreen(Safe, Screen[ScreenResultType]):
         """
         if self.app.screen is self:
             return super().dismiss(result)
-        if self.stands and self._answer is _STAYS:
+        if self.stands and self._answer is _UNANSWERED:
             self._answer = result
         return AwaitComplete()
 
@@ -118,7 +119,7 @@ class SafeScreen(Safe, Screen[ScreenResultType]):
             # read when they open.
             is_first = len(self.app.screen_stack) == 1
             event.refresh_styles = not is_first
-        if self._answer is not _STAYS:
+        if self._answer is not _UNANSWERED:
             self.dismiss(self._answer)
 
     def _post_mount(self) -> None:

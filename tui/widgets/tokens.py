@@ -57,7 +57,7 @@ class Tokens(Lines, inherit_bindings=False):
             return isinstance(message, Tokens.CursorMoved)
 
     @dataclass(eq=False, repr=False)
-    class Left(Message):
+    class EdgePassed(Message):
         """The cursor was moved past the end (+1) or the start (-1) of the sequence."""
 
         step: int
@@ -439,7 +439,7 @@ class Tokens(Lines, inherit_bindings=False):
         self._column = None
         token = self.cursor - 1
         if token < 0:
-            past_start = self.Left(-1)
+            past_start = self.EdgePassed(-1)
             self.post_message(past_start)
         self._set_cursor(token)
 
@@ -448,7 +448,7 @@ class Tokens(Lines, inherit_bindings=False):
         token = self.cursor + 1
         count = self.token_count
         if count and token == count:
-            past_end = self.Left(1)
+            past_end = self.EdgePassed(1)
             self.post_message(past_end)
         self._set_cursor(token)
 

@@ -79,11 +79,15 @@ class ExplorerScreen(ExplorerKeys, inherit_bindings=False):
         session: Session,
         pair: Labels | None = None,
         before: Path | None = None,
-        on: str = "",
+        front: str = "",
         place: tuple[int, int] | None = None,
     ) -> None:
-        self._on = on
-        self._passed = False
+        """``before`` is an earlier session to compare with, ``place`` a sequence and an
+        index in it for the cursor. ``front`` names the action of a screen to open over
+        this one: it leads back to where the reader came from, past this one.
+        """
+        self._front = front
+        self._is_passed_through = False
         state, self._notice = load_state(session.manifest.id)
         if pair:
             state = replace(state, pair=pair)
@@ -160,7 +164,7 @@ class ExplorerScreen(ExplorerKeys, inherit_bindings=False):
 
     def jump(self, position: int) -> None:
         """Put the cursor on a token; one key goes back."""
-        self._passed = False
+        self._is_passed_through = False
         self.moves.jump(position)
 
     def take_pair(self, pair: Pair) -> None:
@@ -219,8 +223,8 @@ class ExplorerScreen(ExplorerKeys, inherit_bindings=False):
         self.set_timer(self.LATER, self._start_work)
         if self._notice:
             self.warn(self._notice)
-        if self._on:
-            action = f"action_{self._on}"
+        if self._front:
+            action = f"action_{self._front}"
             open_screen = getattr(self, action)
             open_screen()
             self.call_later(self._pass_through)
@@ -232,11 +236,11 @@ class ExplorerScreen(ExplorerKeys, inherit_bindings=False):
         from.
         """
         front = self.app.screen
-        self._passed = front is not self
+        self._is_passed_through = front is not self
 
     @on(events.ScreenResume)
     def _on_screen_left(self) -> None:
-        if self._passed:
+        if self._is_passed_through:
             self.dismiss()
 
     def _start_work(self) -> None:
@@ -365,8 +369,8 @@ class ExplorerScreen(ExplorerKeys, inherit_bindings=False):
         self.pane_group.show_token_soon()
         self.say("")
 
-    @on(Tokens.Left)
-    def _on_tokens_left(self, message: Tokens.Left) -> None:
+    @on(Tokens.EdgePassed)
+    def _on_edge_passed(self, message: Tokens.EdgePassed) -> None:
         step = message.step
         backwards = step < 0
         self.moves.next_sequence(step, at_end=backwards)

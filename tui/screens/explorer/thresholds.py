@@ -132,7 +132,7 @@ class Threshold:
         """A threshold, for nats also as a ratio, and how many tokens are beyond it."""
         explorer = self._explorer
         mode = explorer.mode
-        bound = mode.step(choice.value)
+        bound = mode.bound_text(choice.value)
         ratio = ""
         if not mode.thresholds:
             ratio = _ratio(choice.value)
