@@ -98,10 +98,10 @@ class Mode(NamedTuple):
     """One way to colour tokens.
 
     ``head`` names the mode on the legend and ``bound_text`` writes a bound there;
-    ``words`` describe it in the list of modes. ``values`` gives the number of each token,
-    ``missing`` the reason why a pair has no such numbers, or None. ``thresholds`` are
-    the choices, in the mode's own unit; empty where the explorer's threshold on |delta|
-    (nats) holds.
+    ``words`` describe it in the list of modes. ``values`` gives the number of each
+    token, ``missing`` the reason why a pair has no such numbers, or None.
+    ``thresholds`` are the choices, in the mode's own unit; empty where the explorer's
+    threshold on |delta| (nats) holds.
     """
 
     name: str
