@@ -259,7 +259,7 @@ MODES: tuple[Mode, ...] = (
         diverging=False,
         thresholds=_LAGS,
         default=0.5,
-        bound_text=lambda bound: f"{bound:.0f}",
+        bound_text=lambda bound: f"{bound:g}",
         missing=_needs_versions,
         tokens=_versioned,
     ),
