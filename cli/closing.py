@@ -46,9 +46,9 @@ def _about(session: Session) -> tuple[list[str], str]:
 
 def _about_one_side(session: Session) -> tuple[list[str], str]:
     """`_about` of a session that has no two sides."""
-    lone = lone_capture(session)
+    lone = lone_capture(session.captures)
     if lone is None:
-        nothing = "nothing to compare: no capture has a finished sequence"
+        nothing = "nothing to compare: fewer than two captures have a finished sequence"
         return [nothing], _command("open", session.folder)
     one_side = (
         f"nothing to compare: {lone.label} is the only side, so let another engine"

@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from logdrift.core.session.reader import open_session
@@ -112,3 +113,42 @@ def test_fresh_deletes_sessions_only(tmp_path: Path, run_logdrift: Run) -> None:
     assert done.returncode == 2
     assert "is not a session and is left alone" in done.stderr
     assert (tmp_path / "precious").exists()
+
+
+def test_an_imported_rollout_is_rescored_to_the_same_numbers(
+    demo: Path, tmp_path: Path, run_logdrift: Run
+) -> None:
+    """The sampler's side alone, exported and imported; the others scored by --into: bit
+    for bit what was captured in one go, for both engines repeat themselves here. The
+    sequences are those of the demo's first part, so the batches are the same.
+    """
+    file = tmp_path / "rollout.jsonl"
+    done = run_logdrift(
+        "export", demo, "--to", "jsonl", "--capture", "vllm/decode", "--out", file
+    )
+    assert done.returncode == 0, done.stderr
+    lines = file.read_text().splitlines(keepends=True)
+    file.write_text("".join(lines[:8]))
+    rescored = tmp_path / "rescored"
+    done = run_logdrift("import", file, "--out", rescored)
+    assert "capture --into" in done.stdout.splitlines()[-1], done.stderr
+    done = run_logdrift(
+        *("capture", "--into", rescored, "--model", "smollm2"),
+        *("--backend", "transformers:bfloat16@trainer"),
+        *("--backend", "vllm:bfloat16,paths=prefill@scorer"),
+    )
+    assert done.returncode == 0, done.stderr
+    session = open_session(demo)
+    again = open_session(rescored)
+    tokens = again.sequences.tokens
+    same = {
+        "vllm/decode": "vllm/decode",
+        "trainer/prefill": "trainer/prefill",
+        "scorer/prefill": "vllm/prefill",
+    }
+    for label, captured in same.items():
+        expected = session.capture(captured)
+        found = again.capture(label)
+        for name in ("logprob", "rank", "top_ids", "top_logprobs"):
+            of_both = [getattr(one, name).whole() for one in (found, expected)]
+            np.testing.assert_array_equal(of_both[0], of_both[1][:tokens])

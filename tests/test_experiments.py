@@ -747,7 +747,7 @@ def test_an_import_offers_nothing_and_says_what_to_do_instead(
     pair = make_pair(session, "trainer/recorded", "rollout/recorded")
     proposal = propose(session, pair, diagnose(session, pair))
     assert not proposal.experiments and not proposal.deciding
-    assert "score its token ids with logdrift capture instead" in proposal.why_none
+    assert "(logdrift capture --into SESSION), and ask of that one" in proposal.why_none
     shown = run_logdrift("why", session.folder, "--dry-run")
     assert shown.returncode == 0 and proposal.why_none in " ".join(shown.stdout.split())
     refused = run_logdrift("why", session.folder, "--run")

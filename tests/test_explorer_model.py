@@ -17,6 +17,7 @@ from benchmarks.make_session import make_session
 from logdrift.core.compare.pair import Pair, make_pair
 from logdrift.core.compare.pair_numbers import pair_numbers
 from logdrift.core.numbers import number
+from logdrift.core.report.one_side import nothing_to_compare
 from logdrift.core.session.reader import Session, open_session
 from logdrift.core.session.search import find_ids, text_index
 from logdrift.tui.models import levels as levels_model
@@ -278,6 +279,19 @@ def test_a_mode_without_numbers_says_why(session: Session, pair: Pair) -> None:
     assert nothing.levels.missing == "no pair to compare yet"
     assert nothing.next_divergence(1) is None and nothing.delta_level() == 0
     assert nothing.legend().missing == "no pair to compare yet"
+
+
+def test_one_side_alone_leads_to_the_report_which_says_how_to_score_the_other(
+    tmp_path: Path,
+) -> None:
+    lone = open_session(make_session(tmp_path / "s", 99, 3, 2, captures=1))
+    (part,) = answer_parts(looking_at(lone, None))
+    assert part.text.startswith("reference/prefill is the only side")
+    assert part.action == "report"
+    said = nothing_to_compare(lone.captures)
+    assert "logdrift capture --into SESSION --model MODEL" in said
+    two = open_session(make_session(tmp_path / "two", 99, 3, 2, captures=2))
+    assert answer_parts(looking_at(two, None)) == ()
 
 
 def test_modes_have_thresholds_of_their_own(session: Session, pair: Pair) -> None:

@@ -740,8 +740,8 @@ async def test_how_the_last_run_ended(
             "vllm/prefill",
             False,
             (
-                "it was imported and cannot be captured again: score its token ids with"
-                " logdrift capture"
+                "it was imported and cannot be captured again: let an engine score its"
+                " token ids"
             ),
         ),
         (

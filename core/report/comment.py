@@ -22,6 +22,7 @@ from logdrift.core.report.document import (
     Span,
     TableBlock,
 )
+from logdrift.core.report.one_side import nothing_to_compare
 from logdrift.core.report.page_parts import paragraph
 from logdrift.core.report.pair_numbers import SCOPES, interval_of, left_out
 from logdrift.core.report.records import PairReport, SessionReport
@@ -106,7 +107,7 @@ def _verdict(report: SessionReport, pair: PairReport | None) -> Blocks:
     if pair is None:
         title = Span("logdrift: nothing to compare")
         yield HeadingBlock(2, (title,))
-        yield paragraph("Fewer than two captures have a finished sequence.")
+        yield paragraph(nothing_to_compare(report.captures))
         yield ParagraphBlock(_about(report))
         return
     word = Span(f": {_word(pair)}")

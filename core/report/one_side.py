@@ -2,25 +2,45 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from logdrift.core.session.layout import CaptureInfo
-from logdrift.core.session.reader import Session
+if TYPE_CHECKING:
+    from logdrift.core.session.layout import CaptureInfo
+    from logdrift.core.session.reader import Session
 
 _OTHER_SIDES = {"rollout": "transformers@trainer"}
 _ROLLOUT = "vllm@rollout"
 _UNKNOWN = ("", "unknown")
 
 
-def lone_capture(session: Session) -> CaptureInfo | None:
-    """The only capture that has a finished sequence; None where there are more, or
-    none.
+NOTHING = "Nothing to compare: fewer than two captures have a finished sequence."
+
+
+def lone_capture(captures: Sequence[CaptureInfo]) -> CaptureInfo | None:
+    """The only capture of a session, with finished sequences; None where there are
+    more, be they unfinished, or none.
     """
-    finished = [info for info in session.captures if info.sequences]
-    if len(finished) == 1:
-        return finished[0]
+    if len(captures) == 1 and captures[0].sequences:
+        return captures[0]
     return None
+
+
+def nothing_to_compare(captures: Sequence[CaptureInfo]) -> str:
+    """What a session without a pair lacks, in sentences."""
+    lone = lone_capture(captures)
+    if lone is None:
+        return NOTHING
+    return (
+        f"Nothing to compare: {lone.label} is the only side. Another engine scores the"
+        " session's ids with logdrift capture --into SESSION --model MODEL --backend"
+        f" {other_side(lone.role)}"
+    )
+
+
+def only_side(lone: CaptureInfo) -> str:
+    """What a screen says of it: its report has the command (`nothing_to_compare`)."""
+    return f"{lone.label} is the only side: the report says how to score the other"
 
 
 def other_side(role: str) -> str:
@@ -42,5 +62,7 @@ def into_words(session: Session, lone: CaptureInfo) -> Sequence[str]:
 
 def into_command(session: Session, lone: CaptureInfo) -> str:
     """`into_words` as they are typed, ``logdrift`` in front."""
+    import shlex  # not for the first screen
+
     words = into_words(session, lone)
     return shlex.join(["logdrift", *words])

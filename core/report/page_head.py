@@ -9,6 +9,7 @@ from logdrift.core.compare.pair import Pair, make_pair
 from logdrift.core.numbers import counted, figure
 from logdrift.core.report.document import Blocks, FailureBlock, HeadBlock
 from logdrift.core.report.marks import NotedToken
+from logdrift.core.report.one_side import nothing_to_compare
 from logdrift.core.report.records import PairReport, SessionReport
 from logdrift.core.report.session_facts import failure_log
 from logdrift.core.report.why import ExplainedPair
@@ -26,7 +27,6 @@ _LINKS = (
 )
 
 
-_NOTHING = "Nothing to compare: fewer than two captures have a finished sequence."
 _RUNNING = "Partial: this session is being written right now."
 
 
@@ -63,7 +63,8 @@ def page_head(source: PageSource, shown: PairReport | None) -> HeadBlock:
         links=tuple(_links(source)),
     )
     if shown is None:
-        return replace(head, warning=_NOTHING, links=())
+        nothing = nothing_to_compare(report.captures)
+        return replace(head, warning=nothing, links=())
     if report.state == "running":
         return replace(head, warning=_RUNNING, kind="caution")
     return head

@@ -23,6 +23,7 @@ from logdrift.core.report.document import (
     Tone,
 )
 from logdrift.core.report.gate_blocks import VERDICT_TONES, reason_blocks
+from logdrift.core.report.one_side import nothing_to_compare
 from logdrift.core.report.pair_numbers import SCOPES, left_out
 from logdrift.core.report.pair_text import pair_blocks
 from logdrift.core.report.records import PairReport, SessionReport, WorstToken
@@ -43,7 +44,6 @@ _NUMBERS = ("MAE", "RMSE", "p99", "max", "Pearson", "exact")
 _TITLE_TONES: Mapping[str, Tone] = {"caution": "warn", "not_comparable": "bad"}
 """That of `comparable` is bold: that two may be compared says not that all is well."""
 _HEADER_INDENT = 11
-_NOTHING = "Nothing to compare: fewer than two captures have a finished sequence."
 _RUNNING = (
     "Partial: this session is being written right now, and all numbers cover what is"
     " finished so far."
@@ -60,7 +60,8 @@ def session_text(report: SessionReport, main: PairLabels | None = None) -> list[
     faults = [*_failures(report), *_broken(report)]
     session = [*_header(report), Gap(), *_captures(report.captures)]
     if pair is None:
-        return [*faults, SentenceBlock(_NOTHING), Gap(), *session]
+        nothing = nothing_to_compare(report.captures)
+        return [*faults, SentenceBlock(nothing), Gap(), *session]
     return [
         *faults,
         *_verdict(report, pair),

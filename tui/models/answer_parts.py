@@ -54,7 +54,9 @@ SIZE_WORDS: dict[UsualStanding, str] = {
 """Where an MAE stands in the usual range of its dtype."""
 
 
-ANSWER_ACTIONS = frozenset({"facts", "limits", "why", "worst", "threshold", "matrix"})
+ANSWER_ACTIONS = frozenset(
+    {"facts", "limits", "why", "worst", "threshold", "matrix", "report"}
+)
 """The commands of the explorer that parts lead to."""
 
 
@@ -79,13 +81,26 @@ class AnswerPart(NamedTuple):
 
 
 def answer_parts(explorer: Explorer) -> tuple[AnswerPart, ...]:
-    """What is known by now of the pair that is shown; nothing without a pair."""
+    """What is known by now of the pair that is shown; without a pair, what leads to
+    one, if anything.
+    """
     if explorer.pair is None:
-        return ()
+        return tuple(_without_pair(explorer))
     parts = list(_parts(explorer, explorer.pair))
     if explorer.greyed:
         parts = [_without_meaning(part) for part in parts]
     return tuple(parts)
+
+
+def _without_pair(explorer: Explorer) -> Iterator[AnswerPart]:
+    """The way to the other side of a session that has one alone."""
+    # Imported here: a first screen mostly has a pair.
+    from logdrift.core.report.one_side import lone_capture, only_side
+
+    lone = lone_capture(explorer.session.captures)
+    if lone is not None:
+        text = visible(only_side(lone))
+        yield AnswerPart("verdict", text, "only one side", "warn", "report")
 
 
 def _without_meaning(part: AnswerPart) -> AnswerPart:

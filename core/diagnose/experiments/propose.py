@@ -59,8 +59,8 @@ _NO_GAP = (
 )
 _REPEATED = "both are one capture, repeated, so no option is between them"
 _IMPORTED = (
-    "it was imported and cannot be captured again: score its token ids with logdrift"
-    " capture instead"
+    "it was imported and cannot be captured again: let an engine score its token ids"
+    " (logdrift capture --into SESSION), and ask of that one"
 )
 _SERVED = (
     "it is a running server, which is never changed: start it with another option"

@@ -98,14 +98,22 @@ class OtherScreens:
         from logdrift.tui.screens.why import WhyScreen
 
         if self._explorer.view is None:
-            words = (
-                "there is no pair to explain yet: it takes two captures with a finished"
-                " sequence"
-            )
-            self._dialogue.warn(words)
+            self._dialogue.warn(self._no_pair())
             return
         why = WhyScreen(origin)
         self._dialogue.open(why)
+
+    def _no_pair(self) -> str:
+        """Why nothing can be explained, and what to do."""
+        from logdrift.core.report.one_side import lone_capture, only_side
+
+        lone = lone_capture(self._explorer.session.captures)
+        if lone is not None:
+            return only_side(lone)
+        return (
+            "there is no pair to explain yet: it takes two captures with a finished"
+            " sequence"
+        )
 
     def open_worst(
         self, origin: Origin, filter_input: Callable[[], FilterInput]
