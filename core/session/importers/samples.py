@@ -56,7 +56,8 @@ def record_of(
         context.notes.count(_EMPTY)
         return None
     ids = ids_of(sample.get("tokens"), place, "tokens")
-    if response > len(ids):
+    prompt = len(ids) - response
+    if prompt < 0:
         raise place.error(f"response_length is {response} of {len(ids)} tokens")
     mask = _mask(sample, response, place)
     reader = _Sample(
@@ -67,19 +68,13 @@ def record_of(
         place=place,
         context=context,
     )
-    captures = {}
-    for field, name in CAPTURES.items():
-        if field in fields:
-            context.sources.setdefault(name, SOURCES[name])
-            captures[name] = reader.scores(field, name)
-    prompt = len(ids) - response
     whole_mask = [1] * prompt + mask
     status = str(sample.get("status"))
     return Record(
         place=place,
         token_ids=ids,
         prompt_length=prompt,
-        captures=captures,
+        captures=reader.captures(fields),
         mask=np.asarray(whole_mask, np.uint8),
         finish=_STATUS.get(status, "unknown"),
     )
@@ -142,6 +137,15 @@ class _Sample:
         """The prompt, which has no numbers."""
         prompt = self.tokens - self.response
         return [None] * prompt
+
+    def captures(self, fields: Sequence[str]) -> dict[str, Scores]:
+        """The scores of ``fields`` by capture. Raises InputError."""
+        captures = {}
+        for field, name in CAPTURES.items():
+            if field in fields:
+                self.context.sources.setdefault(name, SOURCES[name])
+                captures[name] = self.scores(field, name)
+        return captures
 
     def scores(self, key: str, name: str) -> Scores:
         """The numbers of the field ``key`` as the capture ``name``. Raises
