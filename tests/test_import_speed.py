@@ -109,6 +109,7 @@ def test_arrays_say_what_a_look_at_each_entry_says(
 
 
 LINES = [
+    b'{"token": "token_id:41", "b": [{"c": "\\":"}, {"d" : 1}]}',
     b'{"a": [1, 2.5, -3e-2], "b": {"c": [{"d": null}]}}',
     b'{"a": "x:y", "b": ["c:", ":"]}',
     b'\xef\xbb\xbf{"a": 1}',
@@ -119,6 +120,7 @@ LINES = [
     b"[]",
 ]
 REFUSED = [
+    b'{"a": "\\":", "b" : 1, "b" : 2}',
     b'{"a": 1, "a": 2}',
     b'{"a": {"b": 1, "b" : 1}}',
     b'{"a": [[{"b": 1, "b": 2}]]}',

@@ -10,11 +10,15 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 from functools import cache
 from types import ModuleType
 from typing import Any
 
 from logdrift.core.session.files import parse_json
+
+_SPACED = re.compile(rb'"\s+:')
+_HOLD_OTHERS = (dict, list)
 
 
 @cache
@@ -35,9 +39,11 @@ def parse_line(text: bytes) -> Any:
         value = used.loads(text)
     except ValueError:
         return parse_json(text)
-    # A colon stands behind each key. Others are in texts, and then the line is read
-    # once more; fewer keys than colons may be keys that are given twice.
-    if _keys(value) == text.count(b":"):
+    # A quote and a colon stand behind each key. Where texts have them too, or a space
+    # is between the two, the line is read once more: fewer keys than that may be keys
+    # that are given twice.
+    is_spaced = _SPACED.search(text) is not None
+    if not is_spaced and _keys(value) == text.count(b'":'):
         return value
     return parse_json(text)
 
@@ -46,9 +52,21 @@ def _keys(value: Any) -> int:
     """The keys of all objects that are found without a look at each number: a list
     whose first item is no object or list is one of numbers.
     """
-    if isinstance(value, dict):
-        inside = map(_keys, value.values())
-        return len(value) + sum(inside)
-    if isinstance(value, list) and value and isinstance(value[0], dict):
-        return sum(map(_keys, value))
-    return 0
+    keys = 0
+    waiting = [value]
+    while waiting:
+        inside = waiting.pop()
+        if isinstance(inside, dict):
+            keys += len(inside)
+            values = inside.values()
+            waiting += [one for one in values if type(one) in _HOLD_OTHERS]
+        elif isinstance(inside, list) and _begins_with_other(inside):
+            waiting += inside
+    return keys
+
+
+def _begins_with_other(items: list[Any]) -> bool:
+    """The first item of a list is an object or a list."""
+    if not items:
+        return False
+    return type(items[0]) in _HOLD_OTHERS
