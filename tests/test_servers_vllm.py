@@ -298,6 +298,16 @@ def test_a_server_started_again_with_other_settings_is_noticed() -> None:
 # -- versions of the weights
 
 
+def test_weights_that_were_never_updated_have_no_version() -> None:
+    formula = Formula()
+    formula.versions = [{"version": "default", "start": 0, "end": 1}]
+    with asking(formula, endpoint="generate") as backend:
+        formula.versions[0]["end"] = 5
+        made = backend.generate(IDS, [1, 2, 3], quiet)
+        backend.score(IDS, quiet)
+    assert [one.scores.versions for one in made] == [None] * 3
+
+
 def test_a_sequence_may_be_of_two_versions() -> None:
     formula = Formula()
     formula.versions = [{"version": "7", "start": 0, "end": 1}]

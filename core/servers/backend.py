@@ -332,7 +332,7 @@ class ServerBackend(ABC):
         if named != before:
             raise self.client.error(
                 f"its weights were changed meanwhile, from version {before} to {named}",
-                "score while nothing updates it: go on with --resume",
+                "score while nothing updates it, in a new session",
             )
 
     def _check(self, ids: IdArray, room: int, what: str) -> None:

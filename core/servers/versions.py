@@ -10,7 +10,11 @@ from typing import Any
 from logdrift.core.errors import InputError, Place
 from logdrift.core.servers.readings import ServerReading
 from logdrift.core.session.importers.answer_versions import answer_versions
-from logdrift.core.session.weight_versions import VersionSpan, VersionSpans
+from logdrift.core.session.weight_versions import (
+    VersionSpan,
+    VersionSpans,
+    version_names,
+)
 
 
 def sampled_versions(
@@ -25,7 +29,7 @@ def sampled_versions(
         spans = answer_versions(told, new, place)
     except InputError as error:
         reading.wrong(error.reason)
-    if spans is None:
+    if spans is None or not version_names([spans]):
         return None
     return (VersionSpan(None, prompt), *spans)
 
