@@ -39,6 +39,7 @@ from logdrift.core.session.layout import (
 )
 from logdrift.core.session.reader import Capture, Session, open_session
 from logdrift.core.session.scores import Scores, part_tensors, part_versions
+from logdrift.core.session.tensors import read_tensors
 from logdrift.core.session.weight_versions import VersionSpans, spans_of
 from logdrift.core.session.writer import (
     merge_pieces,
@@ -211,6 +212,16 @@ def same_bits(a: Session, b: Session) -> None:
         flags = [c.nan.whole() if c.nan else 0 for c in (capture, other_capture)]
         assert np.array_equal(*np.broadcast_arrays(*flags)), info.label
         assert versions(capture) == versions(other_capture)
+
+
+def same_bits_of_numbers(a: Session, b: Session) -> None:
+    """The captures hold the same float32, whatever they are stored as."""
+    for info in a.captures:
+        one, other = a.capture(info.label), b.capture(info.label)
+        for name in ("logprob", "top_logprobs"):
+            columns = [getattr(side, name).whole() for side in (one, other)]
+            bits = [column.astype(np.float32).tobytes() for column in columns]
+            assert bits[0] == bits[1], name
 
 
 def versions(scored: Capture) -> list[str | None]:
@@ -408,6 +419,35 @@ def test_no_cell_of_csv_begins_a_formula(strange: Session) -> None:
     assert cells["logprob"][:4] == ["", "-0.5", "", ""]
     assert cells["top_logprobs"][1] == '[-0.5,"-Infinity"]'
     assert cells["top_ids"][:2] == ["", "[1,2]"]
+
+
+@pytest.mark.parametrize("ending", ["parquet", "csv", "jsonl"])
+def test_a_session_of_others_may_have_wider_numbers(
+    ending: str, strange: Session
+) -> None:
+    """float64 and int64 are read as well (core/session/parts.py)."""
+    before = exported(strange, "before.csv").read_bytes()
+    manifest = json.loads((strange.folder / "session.json").read_bytes())
+    (info,) = manifest["captures"]
+    (part,) = info["parts"]
+    tensors = {}
+    for name, values in read_tensors(strange.folder / part["file"]).items():
+        wider = {"f": np.float64, "i": np.int64}.get(values.dtype.kind, values.dtype)
+        tensors[name] = values.astype(wider)
+    own = write_part(strange.folder, part["file"], tensors, 0, 1, 5)
+    part["digest"] = own.digest
+    (strange.folder / "session.json").write_text(json.dumps(manifest))
+    out = exported(strange, f"rows.{ending}")
+    if ending == "parquet":
+        table = pyarrow.parquet.read_table(out)
+        assert table.schema.field("logprob").type == pyarrow.float32()
+        assert table["rank"].to_pylist() == [None, 1, None, 2, 3]
+    elif ending == "csv":
+        assert out.read_bytes() == before
+    else:
+        again = strange.folder.parent / "again"
+        import_session("jsonl", [str(out)], again)
+        same_bits_of_numbers(open_session(again), open_session(strange.folder))
 
 
 @given(st.text())

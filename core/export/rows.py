@@ -16,6 +16,7 @@ from logdrift.core.session.contents import NO_STEP
 from logdrift.core.session.layout import CaptureInfo
 from logdrift.core.session.message_roles import MESSAGE_ROLES, UNKNOWN
 from logdrift.core.session.reader import Capture, Sequences
+from logdrift.core.session.tensors import Column
 from logdrift.core.session.weight_versions import UNKNOWN_VERSION
 from logdrift.core.session.writer import FINISH_CODES
 
@@ -119,10 +120,10 @@ def _rows(choice: ExportChoice, capture: Capture, start: int, stop: int) -> Toke
     position = tokens - sequences.offsets[sequence]
     prompt = sequences.prompt_lengths[sequence]
     is_completion = position >= prompt
-    logprob = capture.logprob.rows(start, stop)
+    logprob = _column(capture.logprob, start, stop, np.float32)
     entropy = None
     if capture.entropy is not None:
-        entropy = capture.entropy.rows(start, stop)
+        entropy = _column(capture.entropy, start, stop, np.float32)
     return TokenRows(
         capture=capture.info,
         sequence=sequence.astype(np.int32),
@@ -135,15 +136,22 @@ def _rows(choice: ExportChoice, capture: Capture, start: int, stop: int) -> Toke
         finish=_known(sequences.finish[sequence], FINISHES),
         score=_score(capture, logprob, start, stop),
         logprob=logprob,
-        rank=capture.rank.rows(start, stop),
+        rank=_column(capture.rank, start, stop, np.int32),
         entropy=entropy,
-        top_ids=capture.top_ids.rows(start, stop),
-        top_logprobs=capture.top_logprobs.rows(start, stop),
+        top_ids=_column(capture.top_ids, start, stop, np.int32),
+        top_logprobs=_column(capture.top_logprobs, start, stop, np.float32),
         delta=_delta(choice, start, stop),
         message_role=_message_roles(sequences, part),
         weight_version=_versions(capture, start, stop),
         version_names=capture.version_names,
     )
+
+
+def _column(column: Column, start: int, stop: int, dtype: Any) -> Array:
+    """Rows of a column in the dtype of the session format; sessions that others have
+    written may be wider.
+    """
+    return column.rows(start, stop).astype(dtype, copy=False)
 
 
 def _of_sequence(values: Array | None, sequence: Array, unknown: Any) -> Array:
