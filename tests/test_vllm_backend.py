@@ -580,7 +580,10 @@ def live(
 def test_a_server_gives_the_numbers_of_the_engine(
     live: LiveServer, float32: dict[str, Any], small_model: Path, endpoint: str
 ) -> None:
-    """vLLM in float32 on a CPU repeats itself to the last bit, whatever the batch."""
+    """In float32 on a CPU vLLM scores given ids alike to the last bit, whatever the
+    batch. A decoded token that is alone in its step, as the first one that arrives may
+    be, goes through another matrix kernel: 1.4e-6 nats were seen.
+    """
     backend = opened(
         VllmServer,
         live,
@@ -603,7 +606,7 @@ def test_a_server_gives_the_numbers_of_the_engine(
     made = backend.generate(prompts, list(range(len(prompts))), quiet)
     assert [one.token_ids.tolist() for one in made] == [row["ids"] for row in decoded]
     scores = [one.scores for one in made]
-    assert largest_gap(scores, [row["got"] for row in decoded]) == 0.0
+    assert largest_gap(scores, [row["got"] for row in decoded]) < MAE_FLOAT32
     backend.close()
     assert facts.dtype == "float32"
     assert facts.decode_logprobs == "raw"
