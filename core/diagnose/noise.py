@@ -343,11 +343,25 @@ def _in_one_dtype(
             sure=_AS_FAR,
             shown_by=f"both are as far from float32 as correct {dtype} runs are",
         )
+    return _one_is_farther(case, expected, dtype, errors, errors_text)
+
+
+def _one_is_farther(
+    case: Case,
+    expected: _Expected,
+    dtype: str,
+    errors: tuple[float, float],
+    errors_text: str,
+) -> Size:
+    """Two sides of one ``dtype`` of which one is farther from the reference: an excess
+    where that is more than measured of correct runs.
+    """
+    high = max(errors)
     if errors[0] > errors[1]:
         suspect = case.labels[0]
     else:
         suspect = case.labels[1]
-    times = high / max(low, smallest)
+    times = high / max(min(errors), USUAL["float32"].beyond)
     sentence = (
         f"{errors_text}: {suspect} is {times:.1f} times as far off as the other in the"
         " same precision."

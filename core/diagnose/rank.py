@@ -87,16 +87,22 @@ def _ranked(
         shown=shown.shows if shown is not None else None,
         proof=shown.proof if shown is not None else "",
     )
-    if code not in BY_CODE:
-        return replace(ranked_cause, next_experiment=_to_try(code, kept, sides))
-    entry = BY_CODE[code]
-    if _was_looked_at(kept):
+    return _with_experiment(ranked_cause, sides)
+
+
+def _with_experiment(ranked: Ranked, sides: tuple[SideState, SideState]) -> Ranked:
+    """The cause with its title and what tells it from others, by the cause table."""
+    to_try = _to_try(ranked.cause, ranked.evidence, sides)
+    if ranked.cause not in BY_CODE:
+        return replace(ranked, next_experiment=to_try)
+    entry = BY_CODE[ranked.cause]
+    if _was_looked_at(ranked.evidence):
         # What an identity check found needs no experiment to tell it from others.
-        return replace(ranked_cause, title=entry.title)
+        return replace(ranked, title=entry.title)
     return replace(
-        ranked_cause,
+        ranked,
         title=entry.title,
-        next_experiment=_to_try(code, kept, sides),
+        next_experiment=to_try,
         separable=entry.separable,
         otherwise=entry.otherwise,
     )

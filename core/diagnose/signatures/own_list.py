@@ -40,10 +40,10 @@ those lists or outside of them. By judgement.
 """
 _PROVEN_BY = 8
 _HINTED_BY = 4
-"""Tokens that one value counts for: one that is exactly that of another id of its list,
-as no other place or setting gives it; and one below its list, less the chance that a
-value of any other place is. Two of the latter are by chance below lists of 20 once in
-100 times.
+"""How many tokens one value counts for. It proves where it is exactly that of another
+id of its list, as no other place or setting gives it. It hints where it is below its
+list, less the chance that a value of any other place is: two values are by chance
+below lists of 20 once in 100 times.
 """
 _NEIGHBOURS = (-1, 1, -2, 2, -3, 3)
 _MOSTLY = 0.5

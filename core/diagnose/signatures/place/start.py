@@ -21,7 +21,7 @@ from logdrift.core.diagnose.signatures.place.measures import (
     usual_size,
 )
 
-_HEAD = 4
+_FIRST = 4
 """Scored tokens that are a sequence's beginning."""
 _LARGER = Ramp(starts=2.3, full=3.2)
 """How many times what equally surprising tokens have the first ones must have. In tiny
@@ -89,13 +89,13 @@ def start(case: Case) -> Iterator[Evidence]:
         score *= SENT_ALIKE
     if score <= _LEAST:
         return
-    head = order(case)[0] < _HEAD
+    is_first = order(case)[0] < _FIRST
     yield Evidence(
         cause="ids",
         score=score,
         signature="start",
         sentence=(
-            f"at the first {_HEAD} scored tokens the gap is {beginnings.ratio:.1f}"
+            f"at the first {_FIRST} scored tokens the gap is {beginnings.ratio:.1f}"
             " times as large as at equally surprising tokens in the second half of the"
             f" sequences (in {beginnings.share:.0%} of {beginnings.sequences:,}"
             " sequences), and fades: the sides saw different beginnings (start token,"
@@ -109,7 +109,7 @@ def start(case: Case) -> Iterator[Evidence]:
             "mae_start": beginnings.size,
             "mae_expected": beginnings.expected,
         },
-        positions=worst(case, head),
+        positions=worst(case, is_first),
     )
 
 
@@ -119,17 +119,17 @@ def _beginnings(case: Case) -> _Beginnings | None:
     long = scored_tokens(case) >= LONG
     if not long.any():
         return None
-    head = number < _HEAD
+    is_first = number < _FIRST
     usual = usual_size(case, number >= count // 2)
-    first = sums(case, case.view.size * head)[long]
-    expected = sums(case, usual * head)[long]
+    first = sums(case, case.view.size * is_first)[long]
+    expected = sums(case, usual * is_first)[long]
     ratios = (first + 1e-9) / (expected + 1e-9)
     return _Beginnings(
         sequences=len(ratios),
         ratio=float(np.median(ratios)),
         share=float(np.mean(ratios > _LARGER_HERE)),
-        size=float(first.mean()) / _HEAD,
-        expected=float(expected.mean()) / _HEAD,
+        size=float(first.mean()) / _FIRST,
+        expected=float(expected.mean()) / _FIRST,
         evenness=_evenness(case.view.size, usual),
     )
 

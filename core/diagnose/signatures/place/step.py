@@ -43,7 +43,7 @@ _SEARCHED = 16
 """Tokens on each side of the best split in which the sharpest place is looked for."""
 _WINDOW = 8
 _FEWEST = 4
-"""`_sharpest` compares so many positions on each side, where it has so many tokens."""
+"""`_sharpest` compares `_WINDOW` positions on each side, if each has so many tokens."""
 _CHUNKS = (512, 1024, 2048, 4096, 8192, 16384, 32768)
 """Sizes of chunks that engines take by default or by a round number."""
 _MOST = 0.97
