@@ -21,6 +21,7 @@ MAX_DRAWN = 512
 has a bound.
 """
 _CELLS = 1 << 18
+"""Counts that are held at once while units are drawn."""
 _ROUNDING = 1e-12
 """Of a spread: below it, units differ by the rounding of their sums alone."""
 _ROUNDING_OF_A_DRAW = 1e-7

@@ -72,6 +72,9 @@ class Pair(AlignedPair):
         Roles that a session does not know and the entropy of a capture that has none
         are left out.
         """
+        # Imported here: the first screen is drawn without it.
+        from logdrift.core.compare.turns import roles_of_tokens
+
         lengths = np.diff(self.offsets)
         columns: dict[str, npt.NDArray[Any]] = {
             "sequence": np.repeat(np.arange(self.count), lengths),
@@ -87,9 +90,6 @@ class Pair(AlignedPair):
             "rank_a": self.a.rank.whole()[: self.tokens],
             "rank_b": self.b.rank.whole()[: self.tokens],
         }
-        # Imported here: the first screen is drawn without it.
-        from logdrift.core.compare.turns import roles_of_tokens
-
         columns["turn"] = self.messages.turn_of_token[: self.tokens]
         if self.sequences.roles is not None:
             columns["role"] = roles_of_tokens(self.sequences, self.count)[: self.tokens]

@@ -177,10 +177,10 @@ def _sentence(report: SessionReport, pair: PairReport) -> Inline:
     over = f", over {counts(pair)}"
     words: list[Span] = [Span(over)]
     if without := left_out(pair):
-        words += Span(" ("), Span(without), Span(")")
+        words += [Span(" ("), Span(without), Span(")")]
     words.append(Span("."))
     if size_words := size_in_words(report, pair):
-        words += Span(" "), Span(size_words)
+        words += [Span(" "), Span(size_words)]
     answer = _answer(pair)
     return (*answer, *number, *words)
 
