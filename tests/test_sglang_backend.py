@@ -539,7 +539,9 @@ def live(
 def test_a_server_gives_the_numbers_of_the_engine(
     live: LiveServer, float32: dict[str, Any], small_model: Path
 ) -> None:
-    """Within what the server itself differs by between two batches."""
+    """Within what the server itself differs by between two batches, and what any two
+    batches in float32 may.
+    """
     backend = opened(SglangServer, live, small_model, top_k=5)
     facts = backend.open()
     scored = arrays([entry["token_ids"] for entry in float32["scored"]])
@@ -547,7 +549,7 @@ def test_a_server_gives_the_numbers_of_the_engine(
     assert noise < 1e-4
     found = backend.score(scored, quiet)
     expected = [entry["logprob"][1:] for entry in float32["scored"]]
-    assert largest_gap(found, expected) <= 2 * noise
+    assert largest_gap(found, expected) <= noise + MAE_FLOAT32
     made = backend.generate(scored[:4], [1, 2, 3, 4], quiet)
     whole = [one.token_ids for one in made]
     rescored = backend.score(whole, quiet)
