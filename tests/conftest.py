@@ -54,7 +54,9 @@ _ENGINES_AT_WORK = (
 """Files whose tests keep a core busy, the longest first."""
 _LONG = (
     "test_damage",
+    "test_record",
     "test_streams",
+    "test_export",
     "test_trust",
     "test_why",
     "test_visible",
