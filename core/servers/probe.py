@@ -25,6 +25,7 @@ COLD = 0.5
 at 1, where the temperature is in them, and the same where it is not.
 """
 _LEAST_DISTANCE = 0.1
+"""Nats between the two alternatives, below which rounding could hide the ratio."""
 _BETWEEN = 1.5
 """Half way between the ratios 1 and 2: rounding to bfloat16 moves a distance of 0.1
 nats by a tenth of that.

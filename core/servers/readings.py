@@ -11,15 +11,11 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from logdrift.core.worker.base import IdArray, MismatchError, Scores
+from logdrift.core.worker.base import MINUS_INFINITY, IdArray, MismatchError, Scores
 
 Refuse = Callable[[str], MismatchError]
 """Makes the error for an answer that cannot be accepted, from what is wrong."""
 _LARGEST_ID = 2**31 - 1
-_MINUS_INFINITY = -9999.0
-"""At and below it a number stands for minus infinity: vLLM writes -9999.0, SGLang the
-least float32.
-"""
 _ROUNDED_UP = 1e-3
 """What rounding can lift a logprob above 0, as `logdrift.core.worker.captures` has
 it.
@@ -104,7 +100,7 @@ class ServerReading:
             self.wrong(f"{name} holds {_shown(value)} where a number must be")
         if value > _ROUNDED_UP:
             self.wrong(f"{name} holds {value!r}, above 0: no log-probability")
-        if value <= _MINUS_INFINITY:
+        if value <= MINUS_INFINITY:
             return -math.inf
         return float(value)
 

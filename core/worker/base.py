@@ -199,13 +199,19 @@ def check_length(got: int, expected: int, what: str) -> None:
         )
 
 
-def normalise(value: Any) -> float:
-    """An engine's number as a logprob: None -> NaN, sentinels for minus infinity
-    (-9999, about -3.4e38) -> -inf.
+MINUS_INFINITY = -9999.0
+"""At and below it an engine's number stands for minus infinity: vLLM writes -9999.0,
+SGLang the least float32.
+"""
+
+
+def logprob_from(value: Any) -> float:
+    """An engine's number as a logprob in nats: NaN for None, -inf for what stands for
+    it.
     """
     if value is None:
         return float("nan")
     number = float(value)
-    if number <= -9999.0:
+    if number <= MINUS_INFINITY:
         return float("-inf")
     return number

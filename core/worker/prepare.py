@@ -23,9 +23,12 @@ from logdrift.core.worker.tokens import TokenText
 def prepare(job: PrepareJob) -> dict[str, Any]:
     """Tokenise ``job.prompts`` and check them against the model.
 
-    Returns token_ids (list of lists), prompt_lengths, vocab_size and max_positions, and
-    of each prompt its ``roles`` (`logdrift.core.worker.message_spans`) and what
-    becomes of its ids (`logdrift.core.worker.retokenise`), None where not known.
+    Returns token_ids (list of lists), prompt_lengths, vocab_size and max_positions of
+    the model (None where unknown), max_length (of the longest sequence, with what will
+    be sampled), and of each prompt its ``roles`` (`logdrift.core.worker.message_spans`)
+    and what becomes of its ids, ``retokenised`` (`logdrift.core.worker.retokenise`),
+    None where not known.
+
     Raises InputError naming the line of a prompt that is empty, longer than the model
     or outside its vocabulary.
     """
@@ -49,12 +52,12 @@ def prepare(job: PrepareJob) -> dict[str, Any]:
         lengths.append(length)
     if positions is not None:
         _check_lengths(places, ids, lengths, positions)
-    text = tokenizer or _tokenizer_if_any(job)
+    any_tokenizer = tokenizer or _tokenizer_if_any(job)
     return {
         "token_ids": ids,
         "prompt_lengths": lengths,
         "roles": _roles(tokenizer, job.prompts, ids, lengths),
-        "retokenised": _retokenised(text, ids, lengths),
+        "retokenised": _retokenised(any_tokenizer, ids, lengths),
         "vocab_size": vocab_size,
         "max_positions": positions,
         "max_length": _longest(ids, lengths, job.sampling, positions),

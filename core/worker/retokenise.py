@@ -25,8 +25,8 @@ the first id that differs].
 """
 _UNREADABLE = "\ufffd"
 """What decoders put in place of bytes that are no character."""
-_CHARACTER = 4
-"""Tokens at the end of a sequence that may hold a part of a character at most."""
+_MOST_PARTS = 4
+"""Tokens that one character can be spread over: it has at most four bytes."""
 
 
 class _Difference(NamedTuple):
@@ -83,7 +83,7 @@ class Retokeniser:
             run = ids[start:stop]
             if stop == len(ids):
                 run = self._without_part(run)
-            same = self._again(run, at_start=start == 0)
+            same = self._encoded_again(run, at_start=start == 0)
             if same is None:
                 is_whole = False
                 continue
@@ -107,14 +107,14 @@ class Retokeniser:
     def _without_part(self, ids: list[int]) -> list[int]:
         """The ids without those at the end that hold a part of a character."""
         count = len(ids)
-        for dropped in range(_CHARACTER):
+        for dropped in range(_MOST_PARTS):
             kept = ids[: count - dropped]
             text = self._text(kept)
             if not text.endswith(_UNREADABLE):
                 return kept
         return ids
 
-    def _again(self, ids: list[int], *, at_start: bool) -> list[int] | None:
+    def _encoded_again(self, ids: list[int], *, at_start: bool) -> list[int] | None:
         """The ids of their own text; None where they are no text."""
         text = self._text(ids)
         if _UNREADABLE in text:

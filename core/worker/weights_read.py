@@ -244,13 +244,27 @@ class _WeightsReading:
         Raises _UnreadableError where the numbers are right and only their order is
         unknown.
         """
-        module = module_of(self.model, name)
-        loaded = None
-        if module is not None:
-            loaded = self._unpack(module, tensor)
-        if loaded is not None:
-            parts = [(self._part(loaded, piece),) for piece in pieces]
+        unpacked = self._unpacked(name, tensor)
+        if unpacked is not None:
+            parts = [(self._part(unpacked, piece),) for piece in pieces]
             return self._compared(parts, pieces)
+        return self._by_numbers(tensor, pieces, compared)
+
+    def _unpacked(self, name: str, tensor: Tensor) -> Tensor | None:
+        """The tensor in the order in which it was loaded; None where that is not
+        known.
+        """
+        module = module_of(self.model, name)
+        if module is None:
+            return None
+        return self._unpack(module, tensor)
+
+    def _by_numbers(
+        self, tensor: Tensor, pieces: Sequence[Piece], compared: list[Entry]
+    ) -> list[Entry]:
+        """As `_reordered`, where only the sorted numbers can be compared: an expert at
+        a time, in a stack of experts.
+        """
         experts = _by_expert(pieces)
         complete = set()
         for expert, of_expert in experts.items():

@@ -16,8 +16,8 @@ from logdrift.core.worker.base import (
     MismatchError,
     Scores,
     check_length,
+    logprob_from,
     mark_nan,
-    normalise,
 )
 
 
@@ -82,7 +82,7 @@ def fill(
     top_k = scores.top_ids.shape[1]
     stop = start + len(rows)
     check_length(stop, scores.logprob.size, what)
-    scores.logprob[start:stop] = [normalise(logprob) for logprob, *_ in rows]
+    scores.logprob[start:stop] = [logprob_from(logprob) for logprob, *_ in rows]
     if top_k and rows:
         _fill_alternatives(scores, start, tops, what)
     mark_nan(scores, start)
@@ -99,7 +99,7 @@ def _fill_alternatives(
     for alternatives in tops:
         check_length(len(alternatives), top_k, f"{what} of a position")
         ids.append([token_id for _, token_id, *_ in alternatives])
-        logprobs.append([normalise(logprob) for logprob, *_ in alternatives])
+        logprobs.append([logprob_from(logprob) for logprob, *_ in alternatives])
     values: FloatArray = np.array(logprobs, np.float32)
     target = scores.logprob[start:]
     least_likely = values[:, -1]

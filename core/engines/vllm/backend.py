@@ -44,6 +44,7 @@ from logdrift.core.engines.vllm import start as vllm_start
 from logdrift.core.errors import LogdriftError
 from logdrift.core.facts import Facts
 from logdrift.core.worker.base import (
+    MINUS_INFINITY,
     BackendSettings,
     Generation,
     IdArray,
@@ -166,10 +167,10 @@ class VllmBackend:
                 continue
             decoded.append(index)
             prompts.append(ids[:prompt_length])
-            params.append(self._forcing(ids[prompt_length:].tolist()))
+            params.append(self._forcing_parameters(ids[prompt_length:].tolist()))
         outputs = self._run(prompts, params, progress)
         for index, output in zip(decoded, outputs, strict=True):
-            scores[index] = self._forced(
+            scores[index] = self._forced_scores(
                 output.outputs[0], sequences[index], prompt_lengths[index], index
             )
         return scores
@@ -182,7 +183,7 @@ class VllmBackend:
                 f" {len(ids)} ids"
             )
 
-    def _forced(
+    def _forced_scores(
         self, completion: Any, ids: IdArray, prompt_length: int, index: int
     ) -> Scores:
         what = f"sequence {index} of the part, forced decode"
@@ -274,7 +275,7 @@ class VllmBackend:
             flat_logprobs=True,
         )
 
-    def _forcing(self, ids: list[int]) -> Any:
+    def _forcing_parameters(self, ids: list[int]) -> Any:
         from vllm import SamplingParams
 
         common: dict[str, Any] = {
@@ -416,7 +417,7 @@ def unpack(
     ranks = np.asarray(flat.ranks, np.int32).reshape(rows, width)
     if not np.array_equal(returned[:, 0], ids[first:]):
         raise MismatchError(f"{what}: engine scored other ids than it was given")
-    values = np.where(values <= -9999.0, np.float32("-inf"), values)
+    values = np.where(values <= MINUS_INFINITY, np.float32("-inf"), values)
     scores = Scores.empty(len(ids), top_k)
     scores.logprob[first:] = values[:, 0]
     scores.rank[first:] = ranks[:, 0]

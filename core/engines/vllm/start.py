@@ -19,7 +19,7 @@ from logdrift.core.facts import Facts, LogprobSemantics
 from logdrift.core.worker import observe
 from logdrift.core.worker.base import BackendSettings
 
-_HELPERS = "logdrift.core.engines.vllm.forced"
+_FORCED_MODULE = "logdrift.core.engines.vllm.forced"
 _MODES = ("raw_logprobs", "processed_logprobs")
 WARM = "warm_prefix_cache"
 """Our own option: forced decode finds every prompt in the prefix cache already."""
@@ -65,9 +65,8 @@ def start(settings: BackendSettings) -> tuple[Any, dict[str, str]]:
             )
     os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
-    os.environ.setdefault(
-        "VLLM_LENS_DISABLE", "1"
-    )  # where that plugin is installed, it makes every engine eager
+    # Where the plugin vllm-lens is installed, it makes every engine eager.
+    os.environ.setdefault("VLLM_LENS_DISABLE", "1")
     try:
         import vllm
     except ImportError as error:
@@ -95,7 +94,7 @@ def _options(settings: BackendSettings) -> dict[str, Any]:
         # Only a completion needs the tokenizer, for its end-of-sequence id; decoding
         # text is never asked for.
         "skip_tokenizer_init": "decode" not in settings.paths,
-        "worker_extension_cls": f"{_HELPERS}.Observer",
+        "worker_extension_cls": f"{_FORCED_MODULE}.Observer",
     }
     if settings.other_tokenizer is not None:
         options["tokenizer"] = settings.other_tokenizer
@@ -149,7 +148,7 @@ def _build(settings: BackendSettings, vllm: Any, options: Mapping[str, Any]) -> 
     """
     forced = "forced_decode" in settings.paths
     own_length = "max_model_len" in settings.spec.options
-    processors = [*options.get("logits_processors", ()), f"{_HELPERS}:ForcedIds"]
+    processors = [*options.get("logits_processors", ()), f"{_FORCED_MODULE}:ForcedIds"]
     wish: dict[str, Any] = dict(options)
     if forced and _may_replay():
         wish["enable_trace_replay"] = True
