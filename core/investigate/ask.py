@@ -29,6 +29,10 @@ Report = Callable[[str], None]
 """Told what the worker is doing, in a few words."""
 
 _POLL = 0.2
+_CLOSING_SECONDS = 30.0
+"""For a worker that has answered to free its engine and exit by itself."""
+_EXIT_SECONDS = 5.0
+"""For one that gave no answer to exit, so that its exit code tells why."""
 
 
 def ask(
@@ -147,13 +151,13 @@ def _listen(
         elif kind == "done":
             break
     if answer is None:
-        worker.wait(5.0)
+        worker.wait(_EXIT_SECONDS)
         code = worker.end(0.0)
         raise LogdriftError(
             f"backend {spec.name!r}: its {spec.engine} worker {ending(code)} (log:"
             f" {worker.log})"
         )
-    worker.wait(30.0)
+    worker.wait(_CLOSING_SECONDS)
     return {**answer, "facts": facts}
 
 

@@ -180,7 +180,7 @@ class _Run:
                 "of": len(experiments),
             }
             self.note(event)
-            outcome = self._one(experiment)
+            outcome = self._outcome_of(experiment)
             outcomes.append(outcome)
             event["state"] = "ended"
             event["outcome"] = outcome.to_json()
@@ -189,7 +189,7 @@ class _Run:
 
     # -- one experiment
 
-    def _one(self, experiment: Experiment) -> Outcome:
+    def _outcome_of(self, experiment: Experiment) -> Outcome:
         earlier = self._earlier_outcome(experiment)
         if earlier is not None:
             return earlier
@@ -333,7 +333,8 @@ class _Run:
         changed: Capture,
         notes: list[str],
     ) -> list[Capture]:
-        """The capture to compare a changed one with, and its repeats.
+        """The capture to compare a changed one with, and its repeats. ``notes`` gets
+        what is to be known of the comparison.
 
         They are the session's own. A control, the unchanged backend captured again,
         joins them where the session has no repeat or another path, and replaces them
@@ -341,15 +342,11 @@ class _Run:
         """
         own = self._captures()[side.which]
         path = own.info.path
-        own_repeats = repeats_of(self.session, own.info.label)
         if experiment.rescored:
             if path == "decode" or side.given is not None:
-                return own_repeats
+                return repeats_of(self.session, own.info.label)
             side = replace(side, path=path)
-        if side.path == path:
-            repeats = own_repeats
-        else:
-            repeats = first_along(self.session, side)
+        repeats = self._repeats_along(side, own)
         first = repeats[0] if repeats else own
         other_machine = machine_differs(first, changed)
         if len(repeats) > 1 and not other_machine:
@@ -365,6 +362,12 @@ class _Run:
             )
             return control
         return [*repeats, *control]
+
+    def _repeats_along(self, side: ChangedSide, own: Capture) -> list[Capture]:
+        """The session's captures of the unchanged backend along the path of a side."""
+        if side.path == own.info.path:
+            return repeats_of(self.session, own.info.label)
+        return first_along(self.session, side)
 
     def _control_or_note(
         self, side: ChangedSide, *, needed: bool, notes: list[str]
@@ -418,11 +421,12 @@ class _Run:
             sides=sides,
             repeats=self.repeats,
         )
-        if "control" in record or read_record(folder) is None:
-            is_experiment = "experiment" in record
+        # An experiment that goes on keeps its record, which may have an outcome.
+        is_control = "control" in record
+        if is_control or read_record(folder) is None:
             begun = {
                 **record,
-                "pair": self._labels() if is_experiment else None,
+                "pair": None if is_control else self._labels(),
                 "outcome": None,
                 "repeats": self.repeats,
                 "began": began,
