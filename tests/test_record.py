@@ -475,7 +475,22 @@ def test_another_folder_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(InputError, match="is no recording"):
         logdrift.record(tmp_path)
+    with pytest.raises(InputError, match="is no recording"):
+        logdrift.record(tmp_path / "mine.txt")
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+@pytest.mark.parametrize(("text", "name"), [("3", "rank-00003-"), ("x", "rank-00000-")])
+def test_the_launcher_names_the_process(
+    text: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RANK", text)
+    for _ in range(2):
+        with logdrift.record(tmp_path / "run") as recorder:
+            added(recorder, batch(2, seed=0))
+    files = sorted(path.name for path in (tmp_path / "run" / "streams").iterdir())
+    assert [file[:14] for file in files] == [f"{name}000", f"{name}001"]
+    assert len(logdrift.open_session(tmp_path / "run").sequences) == 4
 
 
 @pytest.mark.parametrize(

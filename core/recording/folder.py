@@ -44,10 +44,10 @@ class SessionFolder:
     def check(self) -> None:
         """Raise InputError where something else than a recording is there."""
         folder = self.folder
-        if not folder.exists():
+        if not folder.exists() or (folder / STREAMS).is_dir():
             return
-        is_recording = (folder / STREAMS).is_dir() or not any(folder.iterdir())
-        if not folder.is_dir() or not is_recording:
+        is_empty = folder.is_dir() and not any(folder.iterdir())
+        if not is_empty:
             raise InputError(
                 f"{folder} is there and is no recording",
                 remedy="give another folder",

@@ -60,7 +60,7 @@ def record(
     worst_session = SessionFolder(worst, name, "worst of a training", (_WORST,))
     number = rank
     if number is None:
-        number = int(os.environ.get("RANK", "0"))
+        number = _rank()
     stream = free_name(path, number)
     entropy = seed
     if entropy is None:
@@ -79,6 +79,16 @@ def record(
         rng=np.random.default_rng([entropy, number]),
     )
     return TrainingRecorder(thread, facts)
+
+
+def _rank() -> int:
+    """This process's number as torchrun, Accelerate and others set it; 0 where none
+    did.
+    """
+    text = os.environ.get("RANK", "")
+    if text.isdecimal():
+        return int(text)
+    return 0
 
 
 class TrainingRecorder:
