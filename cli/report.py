@@ -107,10 +107,14 @@ def print_report(
     chosen = [parse_pair(session, text) for text in pairs]
     limits = (*PUBLISHED, *load_config().thresholds)
     report = report_on(session, chosen, scope, limits, why=why)
-    main = chosen[0] if chosen else _main(report, default_pair(session))
-    canvas = canvas_of(sys.stdout) if output is None else Canvas()
+    in_full = _pair_in_full(report, default_pair(session))
+    if chosen:
+        in_full = chosen[0]
+    canvas = Canvas()
+    if output is None:
+        canvas = canvas_of(sys.stdout)
     noted = _marks(session) if marks else ()
-    text = rendered(form, report, session, main, canvas, noted)
+    text = rendered(form, report, session, in_full, canvas, noted)
     if output is not None:
         write_output(output, text)
     elif form in ("md", "html"):
@@ -132,7 +136,7 @@ def _marks(session: Session) -> tuple[NotedToken, ...]:
     return tuple(NotedToken(mark.position, mark.note) for mark in state.marks)
 
 
-def _main(
+def _pair_in_full(
     report: SessionReport, usual: tuple[str, str] | None
 ) -> tuple[str, str] | None:
     """The pair to show in full: the usual one, or the first that has a token in the

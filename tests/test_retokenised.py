@@ -260,9 +260,9 @@ def test_an_import_without_an_environment_says_that_nothing_was_checked(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    from logdrift.core.capture import check_ids
+    from logdrift.core.capture import tokenizing
 
-    monkeypatch.setattr(check_ids, "available", dict)
+    monkeypatch.setattr(tokenizing, "available", dict)
     out = tmp_path / "out"
     tokenizer = {"model": {"vocab": {"a": 0}}}
     file = tmp_path / "tokenizer.json"

@@ -11,9 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from logdrift.core.capture.environments import available
 from logdrift.core.capture.start import run_prepare
-from logdrift.core.engines import TRAINER
+from logdrift.core.capture.tokenizing import ready_engines
 from logdrift.core.errors import LogdriftError
 from logdrift.core.plan import BackendSpec
 from logdrift.core.protocol import ModelSource, RetokeniseJob, error_in
@@ -31,31 +30,17 @@ def check_ids(folder: Path, model: Path) -> str | None:
     of ``model`` makes of their text; why that could not be done, None where it was.
     """
     manifest = read_manifest(folder)
-    spec = _reader()
-    if spec is None:
+    engines = ready_engines()
+    if not engines:
         return _noted(folder, manifest, _NO_ENVIRONMENT)
     try:
-        known = _asked(folder, manifest, spec, model)
+        known = _asked(folder, manifest, engines[0], model)
     except LogdriftError as error:
         return _noted(folder, manifest, str(error))
     sequences = replace(manifest.sequences, retokenised=known)
     checked = replace(manifest, sequences=sequences)
     _write(folder, checked)
     return None
-
-
-def _reader() -> BackendSpec | None:
-    """An engine whose environment is there, the trainer's first."""
-    engines = []
-    for engine, interpreter in available().items():
-        if not isinstance(interpreter, LogdriftError):
-            engines.append(engine)
-    if not engines:
-        return None
-    engine = engines[0]
-    if TRAINER in engines:
-        engine = TRAINER
-    return BackendSpec(name=engine, engine=engine)
 
 
 def _asked(

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from logdrift.core.capture.prompt import Prompt
-from logdrift.core.capture.reader import reader_of
 from logdrift.core.capture.start import run_prepare
+from logdrift.core.capture.tokenizing import tokenizing_backend
 from logdrift.core.errors import LogdriftError
 from logdrift.core.plan import CapturePlan
 from logdrift.core.protocol import ModelSource, PrepareJob, error_in
@@ -59,7 +59,7 @@ def prepare_prompts(
 
     Raises InputError for a prompt, LogdriftError where the worker fails.
     """
-    spec = reader_of(plan.backends)
+    spec = tokenizing_backend(plan.backends)
     lines = [prompt.to_json() for prompt in prompts]
     job = PrepareJob(
         model=ModelSource(model, plan.revision),
