@@ -273,6 +273,18 @@ def test_annotations_are_kept_on_disk(
     assert all(isinstance(value, int) for one in kept for value in one.values())
 
 
+def test_messages_without_ids_are_no_sequences(tmp_path: Path) -> None:
+    asked = {"message": {"role": "user", "content": "…"}}
+    run = run_folder(tmp_path / "run", [episode("a", [asked])])
+    wanted = "no sequence in it: nothing is imported: 1 branch has no token ids"
+    with pytest.raises(InputError, match=wanted):
+        import_session("prime-rl", [str(run)], tmp_path / "out")
+    run_folder(tmp_path / "run", [episode("a", [asked]), WHOLE[1]])
+    session, notes = imported(run, tmp_path / "out")
+    assert len(session.sequences) == 1
+    assert notes == ("1 branch has no token ids: left out",)
+
+
 def at_node(index: int, **change: Any) -> Callable[[Json], None]:
     def breaks(broken: Json) -> None:
         broken["traces"][0]["nodes"][index].update(change)

@@ -84,7 +84,7 @@ class _NewSession:
         """Write what is left, and return the manifest. Raises InputError."""
         if not self._parts.names:
             context.bad.raise_first()
-            raise InputError("no sequence in it: nothing is imported")
+            raise _nothing_in_it(context)
         infos = captures_of(self._parts.names, context.sources, given.facts)
         corrections = self._fillers.corrections(context.notes)
         parts = self._parts.finished(corrections)
@@ -118,3 +118,12 @@ class _NewSession:
             captures=tuple(captures),
             notes=context.sentences(),
         )
+
+
+def _nothing_in_it(context: ImportContext) -> InputError:
+    """What to say of files without a sequence: why all were left out, if they were."""
+    left_out = "; ".join(context.sentences())
+    return InputError(
+        "no sequence in it: nothing is imported",
+        remedy=left_out or None,
+    )
