@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from logdrift.core.errors import InputError
@@ -115,6 +116,33 @@ def test_two_servers_in_one_session(
     )
     assert "ask whoever runs the server what it does not tell" in why
     assert "capture again, so that" not in why
+
+
+def test_an_imported_rollout_is_scored_by_a_server(
+    run_logdrift: Run, asked_for: Callable[..., list[Any]], model: Path, tmp_path: Path
+) -> None:
+    """Its sampled side alone, exported and imported; the server scores the rest."""
+    whole, file, rescored = (tmp_path / name for name in ("out", "r.jsonl", "again"))
+    with serving(Formula()) as served:
+        assert run_logdrift(*asked_for(served, whole)).returncode == 0
+        of_one_side = ("--to", "jsonl", "--capture", "vllm/decode", "--out", file)
+        assert run_logdrift("export", whole, *of_one_side).returncode == 0
+        assert run_logdrift("import", file, "--out", rescored).returncode == 0
+        backend = f"vllm,server={served.address}@scorer"
+        done = run_logdrift(
+            *("capture", "--into", rescored, "--model", model, "--backend", backend),
+            *("--top-k", 3),
+        )
+    assert done.returncode == 0, done.stderr
+    session = open_session(whole)
+    again = open_session(rescored)
+    for label, captured in (
+        ("vllm/decode", "vllm/decode"),
+        ("scorer/prefill", "vllm/prefill"),
+    ):
+        found = again.capture(label).logprob.whole()
+        expected = session.capture(captured).logprob.whole()
+        np.testing.assert_array_equal(found, expected)
 
 
 def test_text_needs_a_tokenizer_from_somewhere(

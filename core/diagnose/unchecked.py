@@ -197,7 +197,7 @@ def _unobserved(case: Case) -> Iterator[Unchecked]:
             for name in seen.facts(info, facts):
                 if getattr(facts, name) is None:
                     lacking.append(f"{name} of {info.label}")
-                    imported |= info.path == "recorded"
+                    imported |= case.session.sampling_of(info) is None
                     served |= is_served(case.session, info)
         if not lacking:
             continue
