@@ -41,7 +41,8 @@ def start_background(folder: Path, *, parallel: bool = False) -> int:
     manifest = read_manifest(folder)
     if not manifest.plan:
         raise InputError(
-            f"session {folder} was not made by a capture: it has no plan to go on by"
+            f"session {folder} was not made by a capture: it has no plan to go on by",
+            remedy="score its ids with logdrift capture --into SESSION",
         )
     trust.require(folder, manifest)
     module = "logdrift.core.capture.supervisor"
