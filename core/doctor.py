@@ -24,7 +24,7 @@ from typing import Any, Literal
 from logdrift.core.capture import environments
 from logdrift.core.capture.environments import Interpreter
 from logdrift.core.capture.installer import read_marker
-from logdrift.core.capture.jobs import one_line
+from logdrift.core.capture.jobs import printable_line
 from logdrift.core.capture.models import SMALL_MODEL, small_model_folder
 from logdrift.core.capture.recipes import recipe_for
 from logdrift.core.config import cache_folder, config_path, load_config, sessions_folder
@@ -122,7 +122,7 @@ def _configuration() -> Check:
         return Check(
             "config",
             "broken",
-            one_line(str(error)),
+            printable_line(str(error)),
             "fix the file, or take it away: none is needed",
         )
     if config.source:
@@ -161,7 +161,7 @@ def _engine(
         return Check(name, "broken", problem.reason, problem.remedy or "")
     versions = []
     for package, version in health.versions.items():
-        versions.append(f"{package} {one_line(version)}")
+        versions.append(f"{package} {printable_line(version)}")
     place = f"{found.origin}: {found.python}"
     text = f"{', '.join(versions)}; {health.device}; {place}"
     if _has_older_recipe(name, found):
@@ -180,8 +180,8 @@ def _no_interpreter(name: str, error: LogdriftError) -> Check:
         text = f"{error.where}: {text}"
     remedy = f"logdrift env create {name}"
     if isinstance(error, environments.NoInterpreter):
-        return Check(name, "warning", one_line(text), remedy)
-    return Check(name, "broken", one_line(text), remedy)
+        return Check(name, "warning", printable_line(text), remedy)
+    return Check(name, "broken", printable_line(text), remedy)
 
 
 def _has_older_recipe(name: str, interpreter: Interpreter) -> bool:
@@ -234,12 +234,12 @@ def _gpu_by_tool(tool: str) -> Check:
             check=False,
         )
     except (OSError, subprocess.SubprocessError) as error:
-        text = f"nvidia-smi does not answer: {one_line(str(error))}"
+        text = f"nvidia-smi does not answer: {printable_line(str(error))}"
         return Check("GPU", "warning", text, "run nvidia-smi: the driver is not well")
     lines = [line for line in done.stdout.splitlines() if line.strip()]
     if done.returncode != 0 or not lines:
         output = done.stdout + done.stderr
-        printed = one_line(output.strip())
+        printed = printable_line(output.strip())
         reason = printed or f"exit status {done.returncode}"
         return Check(
             "GPU",
@@ -254,9 +254,9 @@ def _gpu_by_tool(tool: str) -> Check:
 
 
 def _gpu_line(line: str) -> str:
-    parts = [one_line(part.strip()) for part in line.split(",")]
+    parts = [printable_line(part.strip()) for part in line.split(",")]
     if len(parts) != 4:
-        return one_line(line)
+        return printable_line(line)
     return f"{parts[0]}, driver {parts[1]}, {parts[3]} of {parts[2]} free"
 
 

@@ -26,7 +26,7 @@ from logdrift.core.capture.jobs import (
     Report,
     clean_environment,
     end_group,
-    one_line,
+    printable_line,
     write_json,
 )
 from logdrift.core.capture.recipes import recipe_for
@@ -343,7 +343,7 @@ def check(
         reason = f"importing it took more than {seconds:.0f} s"
     if reason is not None:
         problem = LogdriftError(
-            one_line(reason),
+            printable_line(reason),
             where=interpreter.engine,
             remedy=_remedy(interpreter),
         )
@@ -386,7 +386,7 @@ def _why_broken(
 
 def _device_in(answer: Mapping[str, Any]) -> str:
     if answer["gpus"]:
-        return ", ".join(one_line(name) for name in answer["gpus"])
+        return ", ".join(printable_line(name) for name in answer["gpus"])
     return f"cpu ({os.cpu_count()} cores)"
 
 

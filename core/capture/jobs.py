@@ -228,11 +228,11 @@ def explain_failure(log: Path, folder: Path, hint: str = "") -> str:
     errors = [line for line in lines if line.startswith("ERROR")]
     reason = hint or "no output"
     if lines:
-        reason = one_line((errors or lines)[-1])
+        reason = printable_line((errors or lines)[-1])
     return f"failed: {reason} (log: {log})"
 
 
-def one_line(text: str, limit: int = 240) -> str:
+def printable_line(text: str, limit: int = 240) -> str:
     """Text of another program made safe for a terminal: one line without controls."""
     plain = _COLOURS.sub("", text)
     line = visible(" ".join(plain.split()))

@@ -20,7 +20,7 @@ from logdrift.core.capture.jobs import (
     explain_failure,
     last_output,
     locked,
-    one_line,
+    printable_line,
     run_logged,
 )
 from logdrift.core.config import cache_folder
@@ -115,10 +115,12 @@ def _make(python: Path, folder: Path, report: Report, cancel: threading.Event) -
             )
             != 0
         ):
-            last = (last_output(log).strip().splitlines() or ["no output"])[-1]
+            printed = last_output(log).strip().splitlines()
+            reason = "no output"
+            if printed:
+                reason = printable_line(printed[-1])
             raise LogdriftError(
-                f"{SMALL_MODEL}: converting failed in {python}: {one_line(last)} (log:"
-                f" {log})"
+                f"{SMALL_MODEL}: converting failed in {python}: {reason} (log: {log})"
             )
         report(Step(SMALL_MODEL, "checking", 2, 3))
         if not _is_whole(result):

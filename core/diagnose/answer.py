@@ -28,6 +28,10 @@ _STANDING: dict[UsualStanding, str] = {
     "broken": "broken",
 }
 
+_TOO_FEW = "too few tokens to tell why"
+_UNCLEAR = "the cause cannot be told from this"
+_BRIEF_TITLES = {_TOO_FEW: "too few tokens", _UNCLEAR: "cause unclear"}
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -70,6 +74,11 @@ class Answer:
         else:
             last = ""
         return f"{_joined(parts, '; ')}{last}."
+
+    @property
+    def brief_title(self) -> str:
+        """The title in few words, where it says why no cause is named."""
+        return _BRIEF_TITLES.get(self.title, self.title)
 
     @property
     def meaning(self) -> Meaning:
@@ -208,8 +217,8 @@ def _title(first: Ranked | None, case: Case) -> str:
     if not tokens:
         return ""
     if tokens < TOKENS.likely:
-        return "too few tokens to tell why"
-    return "the cause cannot be told from this"
+        return _TOO_FEW
+    return _UNCLEAR
 
 
 def _with_reason(first: Ranked, case: Case) -> str:

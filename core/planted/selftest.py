@@ -29,7 +29,7 @@ from logdrift.core.capture.jobs import (
     Step,
     last_output,
     locked,
-    one_line,
+    printable_line,
     run_logged,
 )
 from logdrift.core.capture.models import SMALL_MODEL, resolve_model
@@ -342,7 +342,7 @@ def _run(
     why = "the worker ended"
     for line in last_output(log).splitlines():
         if line.strip():
-            why = one_line(line)
+            why = printable_line(line)
     raise LogdriftError(f"{WHAT}: {why} (log: {log})")
 
 

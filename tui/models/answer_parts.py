@@ -180,9 +180,9 @@ def cause_part(answer: Answer) -> AnswerPart:
     if answer.cause == "noise":
         return _cause(title, "numerical noise", "good")
     if answer.cause is None:
-        words = title or "nothing to explain"
-        brief = _UNKNOWN_CAUSES.get(words, words)
-        return _cause(words, brief, "warn")
+        nothing = "nothing to explain"
+        brief = visible(answer.brief_title)
+        return _cause(title or nothing, brief or nothing, "warn")
     tone: Tone = "warn"
     if answer.proof or answer.sureness == "certain":
         tone = "bad"
@@ -197,12 +197,6 @@ def cause_part(answer: Answer) -> AnswerPart:
 
 def _cause(text: str, brief: str, tone: Tone) -> AnswerPart:
     return AnswerPart("cause", text, brief, tone, "why")
-
-
-_UNKNOWN_CAUSES = {
-    "too few tokens to tell why": "too few tokens",
-    "the cause cannot be told from this": "cause unclear",
-}
 
 
 def _worst(explorer: Explorer, pair: Pair) -> Iterator[AnswerPart]:

@@ -31,7 +31,7 @@ _SHARE = 20
 """What is known of a capture that runs is worked out again when this many times its
 cost has passed.
 """
-_ALWAYS = float("inf")
+_UNLIMITED = float("inf")
 
 
 @dataclass
@@ -89,7 +89,7 @@ class FolderWatch:
         *,
         depth: Depth,
         stop: Callable[[], bool],
-        seconds: float = _ALWAYS,
+        seconds: float = _UNLIMITED,
         first: Path | None = None,
     ) -> FolderLook:
         """Look as deep as ``depth``. After ``seconds`` nothing more is begun, and the

@@ -43,7 +43,7 @@ class Explained(Message):
     """The pair was diagnosed, or ``problem`` says why it could not be."""
 
     pair: Pair
-    view: WhyView | None
+    explanation: WhyView | None
     problem: str = ""
 
 
@@ -125,15 +125,15 @@ class WhyScreen(ResultScreen, inherit_bindings=False):
     def explain_pair(self, session: Session, pair: Pair) -> None:
         """Diagnose a pair."""
         try:
-            view = explain(session, pair)
-            self.post_message(Explained(pair, view))
+            explanation = explain(session, pair)
+            self.post_message(Explained(pair, explanation))
         except Exception as error:
             problem = reason(session, error)
             self.post_message(Explained(pair, None, problem))
 
     @on(Explained)
     def _on_explained(self, message: Explained) -> None:
-        explanation = message.view
+        explanation = message.explanation
         if explanation is not None:
             self.origin.keep_explained(self.session, explanation)
         view = self.view

@@ -49,9 +49,7 @@ def failing_as(what: str) -> Iterator[None]:
         raise
     except Exception as error:
         text = " ".join(str(error).split())
-        option = re.search(
-            r"__init__\(\) got an unexpected keyword argument ('\w+')", text
-        )
+        option = re.search(_UNKNOWN_OPTION, text)
         if option is not None:
             raise LogdriftError(
                 f"{what}: neither from_pretrained nor the model's config knows"

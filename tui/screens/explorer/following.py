@@ -37,13 +37,15 @@ class SessionRead(Message):
 
 
 @dataclass(eq=False, repr=False)
-class Going(Message):
-    """How far the capture that writes the session is, and how long it will take."""
+class ProgressRead(Message):
+    """How far the capture that writes the session is, and how long it will take, was
+    read.
+    """
 
     live: Live
 
     def can_replace(self, message: Message) -> bool:
-        return isinstance(message, Going)
+        return isinstance(message, ProgressRead)
 
 
 def _cannot_follow(words: str) -> WorkFailed:
@@ -90,7 +92,7 @@ class SessionWatch:
             self._post_session(session, saved, progress)
 
     def _progress_of(self, session: Session) -> str:
-        """The state of the folder; posts `Going` while a process writes it."""
+        """The state of the folder; posts `ProgressRead` while a process writes it."""
         holder = session.lock
         if holder is None:
             return session.state
@@ -98,8 +100,8 @@ class SessionWatch:
             return "complete"
         from logdrift.core.session.progress import live
 
-        going = Going(live(session, holder))
-        self.node.post_message(going)
+        message = ProgressRead(live(session, holder))
+        self.node.post_message(message)
         return "running"
 
     def _post_session(self, session: Session, saved: ViewState, progress: str) -> None:

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
         ChangeFound,
         EarlierSession,
     )
-    from logdrift.tui.screens.explorer.following import Going, SessionRead
+    from logdrift.tui.screens.explorer.following import ProgressRead, SessionRead
     from logdrift.tui.screens.explorer.jobs import (
         Answered,
         Counted,
@@ -304,7 +304,7 @@ class ExplorerScreen(ExplorerKeys, inherit_bindings=False):
         self.judging.want()
         self.earlier.compare_again()
 
-    def _on_going(self, message: Going) -> None:
+    def _on_progress_read(self, message: ProgressRead) -> None:
         model = self.model
         if message.live != model.live:
             model.live = message.live
