@@ -199,8 +199,8 @@ def _flags_in(shell: str, script: str, command: str) -> set[str]:
     lines = [line for line in script.splitlines() if line.startswith(start)]
     for line in lines:
         assert re.fullmatch(rf"complete(?: +{FISH_WORD})+", line), line
-    found = (re.search(r" -l (\S+)", line) for line in lines)
-    return {f"--{match[1]}" for match in found if match}
+    found = [re.findall(r" -l (\S+)", line) for line in lines]
+    return {f"--{name}" for names in found for name in names}
 
 
 @pytest.mark.parametrize("shell", SHELLS)
