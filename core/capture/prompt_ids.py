@@ -8,7 +8,8 @@ from typing import Any
 from logdrift.core.capture.prompt import Prompt
 from logdrift.core.errors import Place
 
-_LARGEST_ID = 2**31 - 1  # token ids are stored as int32
+LARGEST_ID = 2**31 - 1
+"""Token ids are stored as int32."""
 
 
 def ids_prompt(line: Mapping[str, Any], place: Place) -> Prompt:
@@ -41,7 +42,7 @@ def _token_ids(ids: Any, place: Place) -> tuple[int, ...]:
         if type(token_id) is not int:
             raise not_whole_numbers
     for token_id in ids:
-        if not 0 <= token_id <= _LARGEST_ID:
+        if not 0 <= token_id <= LARGEST_ID:
             raise place.error(f"token id {token_id} is outside any vocabulary")
     return tuple(ids)
 

@@ -11,15 +11,17 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from logdrift.core.worker.base import MINUS_INFINITY, IdArray, MismatchError, Scores
+from logdrift.core.worker.base import (
+    MINUS_INFINITY,
+    ROUNDED_UP,
+    IdArray,
+    MismatchError,
+    Scores,
+)
 
 Refuse = Callable[[str], MismatchError]
 """Makes the error for an answer that cannot be accepted, from what is wrong."""
 _LARGEST_ID = 2**31 - 1
-_ROUNDED_UP = 1e-3
-"""What rounding can lift a logprob above 0, as `logdrift.core.worker.captures` has
-it.
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +100,7 @@ class ServerReading:
         is_number = type(value) in (int, float)
         if not is_number or math.isnan(value):
             self.wrong(f"{name} holds {_shown(value)} where a number must be")
-        if value > _ROUNDED_UP:
+        if value > ROUNDED_UP:
             self.wrong(f"{name} holds {value!r}, above 0: no log-probability")
         if value <= MINUS_INFINITY:
             return -math.inf

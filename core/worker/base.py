@@ -204,6 +204,11 @@ MINUS_INFINITY = -9999.0
 SGLang the least float32.
 """
 
+ROUNDED_UP = 1e-3
+"""Nats by which rounding may lift a logprob above 0: far more than it does, and far
+less than any real fault.
+"""
+
 
 def logprob_from(value: Any) -> float:
     """An engine's number as a logprob in nats: NaN for None, -inf for what stands for

@@ -30,6 +30,7 @@ from logdrift.core.session.tensors import read_tensors
 from logdrift.core.session.weight_versions import span_tokens
 from logdrift.core.session.writer import sequence_tensors, write_loaded, write_part
 from logdrift.core.worker.base import (
+    ROUNDED_UP,
     Backend,
     Decoder,
     ForcedDecoder,
@@ -363,9 +364,7 @@ def tensors_of(
         _check_columns(label, score, len(ids))
     _, top_k = scores[0].top_ids.shape
     tensors = part_tensors(scores, top_k)
-    # Rounding can lift a logprob a hair above 0, no more: 1e-3 is far beyond that and
-    # far below any real fault.
-    is_above_0 = tensors["logprob"] > 1e-3
+    is_above_0 = tensors["logprob"] > ROUNDED_UP
     if is_above_0.any():
         raise MismatchError(
             f"{label}: the engine returned a logprob above 0: these are no"

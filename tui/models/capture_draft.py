@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from logdrift.core.capture.models import SMALL_MODEL, resolve_model
+from logdrift.core.capture.prompt_ids import LARGEST_ID
 from logdrift.core.engines import TRAINER
 from logdrift.core.errors import InputError, LogdriftError, words_of
 from logdrift.core.paths import user_path
@@ -28,7 +29,6 @@ from logdrift.tui.models.capture_form import (
 
 IDS_FILE = "token-ids.jsonl"
 """Stands in the preview for the file that typed ids are written to."""
-_LARGEST_ID = 2**31 - 1
 _PLAIN_FIELDS = ("model", "title", "session", "top_k", "backends")
 """Fields of a plan whose key in the form is their name."""
 _NUMBERS: Mapping[str, Callable[[str], Any]] = {
@@ -338,7 +338,7 @@ def _ids(text: str) -> list[int]:
         if not word.isdecimal():
             raise InputError(f"token id {word!r} is not a whole number")
         token_id = int(word)
-        if token_id > _LARGEST_ID:
+        if token_id > LARGEST_ID:
             raise InputError(f"token id {word} is outside any vocabulary")
         ids.append(token_id)
     return ids
