@@ -465,7 +465,14 @@ ROWS = [
 
 
 def test_unpack_gives_strict_ranks_where_the_top_k_reaches_the_target() -> None:
-    scores = unpack(flat(ROWS, nothing_first=True), IDS, 1, 1, 2, "sequence 0")
+    scores = unpack(
+        flat(ROWS, nothing_first=True),
+        IDS,
+        first=1,
+        skipped=1,
+        top_k=2,
+        what="sequence 0",
+    )
     assert scores.rank.tolist() == [0, 2, 40]
     assert scores.top_ids.tolist() == [[-1, -1], [3, 7], [2, 1]]
     assert scores.logprob.tolist()[1:] == [-1.0, -8.0]
@@ -474,13 +481,25 @@ def test_unpack_gives_strict_ranks_where_the_top_k_reaches_the_target() -> None:
 def test_unpack_counts_ties_out_of_the_rank_even_where_the_target_is_cut_off() -> None:
     rows = [([7, 3, 4], [-0.5, -0.5, -0.5], [3, 1, 2]), ROWS[1]]
     assert unpack(
-        flat(rows, nothing_first=True), IDS, 1, 1, 2, "sequence 0"
+        flat(rows, nothing_first=True),
+        IDS,
+        first=1,
+        skipped=1,
+        top_k=2,
+        what="sequence 0",
     ).rank.tolist() == [0, 1, 40]
 
 
 def test_unpack_reads_masked_ids_as_minus_infinity() -> None:
     rows = [ROWS[0], ([9, 2, 1], [-3.4e38, -0.1, -9999.0], [40, 1, 2])]
-    scores = unpack(flat(rows, nothing_first=True), IDS, 1, 1, 2, "sequence 0")
+    scores = unpack(
+        flat(rows, nothing_first=True),
+        IDS,
+        first=1,
+        skipped=1,
+        top_k=2,
+        what="sequence 0",
+    )
     assert scores.logprob[2] == -np.inf
     assert scores.top_logprobs[2].tolist() == [pytest.approx(-0.1), -np.inf]
 
@@ -499,7 +518,14 @@ def test_unpack_reads_masked_ids_as_minus_infinity() -> None:
 )
 def test_unpack_refuses_what_does_not_match(rows: list[Any], words: str) -> None:
     with pytest.raises(MismatchError) as error:
-        unpack(flat(rows, nothing_first=True), IDS, 1, 1, 2, "sequence 0")
+        unpack(
+            flat(rows, nothing_first=True),
+            IDS,
+            first=1,
+            skipped=1,
+            top_k=2,
+            what="sequence 0",
+        )
     assert words in str(error.value)
 
 

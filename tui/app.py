@@ -279,20 +279,20 @@ class LogdriftApp(Safe, App[int], inherit_bindings=False):
         self,
         folder: Path,
         before: Path | None = None,
-        on: str = "",
+        front: str = "",
         *,
         pair: tuple[str, str] | None = None,
         place: tuple[int, int] | None = None,
     ) -> None:
         """Open the explorer over the list; a folder that does not open is an error that
-        can be copied. ``before``: an earlier session to compare with; ``on``: the
-        explorer's action that opens a screen on it at once.
+        can be copied. ``before``: an earlier session to compare with; ``front``: the
+        explorer's action that opens a screen over it at once.
         """
         from logdrift.tui.screens.explorer import ExplorerScreen
 
         try:
             session = readable(folder)
-            explorer = ExplorerScreen(session, pair, before, front=on, place=place)
+            explorer = ExplorerScreen(session, pair, before, front=front, place=place)
             self.push_screen(explorer)
         except Exception as error:
             # Whatever is wrong with one session, the list stays.

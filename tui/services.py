@@ -34,13 +34,13 @@ class Services(Protocol):
         self,
         folder: Path,
         before: Path | None = None,
-        on: str = "",
+        front: str = "",
         *,
         pair: tuple[str, str] | None = None,
         place: tuple[int, int] | None = None,
     ) -> None:
-        """Open the explorer on a session, next to an earlier one (``before``), or a
-        screen ``on`` it by the explorer's action.
+        """Open the explorer on a session, next to an earlier one (``before``);
+        ``front`` is the explorer's action that opens a screen over it at once.
 
         With ``pair`` and ``place``, a sequence and a position in it, the cursor stands
         there.

@@ -108,16 +108,16 @@ class SessionsScreen(ManagingScreen, inherit_bindings=False):
     def _on_chosen(self, message: Rows.Chosen) -> None:
         self._open()
 
-    def _open(self, on: str = "") -> None:
-        """Open the selected session, or a screen ``on`` it by the explorer's action."""
+    def _open(self, front: str = "") -> None:
+        """Open the selected session; ``front`` as `Services.open_folder` takes it."""
         row = self.list.here
         if row is None:
-            if not on:
+            if not front:
                 self._open_samples()
         elif row.problem:
             self.logdrift.show_error(f"session {row.folder}: {row.problem}")
         else:
-            self.logdrift.open_folder(row.folder, on=on)
+            self.logdrift.open_folder(row.folder, front=front)
 
     def _open_samples(self) -> None:
         """Where there is no session, the samples that come with logdrift."""

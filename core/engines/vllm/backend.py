@@ -132,7 +132,10 @@ class VllmBackend:
         for index, (ids, output) in enumerate(zip(sequences, outputs, strict=True)):
             what = f"sequence {index} of the part"
             check_length(len(output.prompt_logprobs), len(ids), what)
-            scores.append(unpack(output.prompt_logprobs, ids, 1, 1, top_k, what))
+            of_sequence = unpack(
+                output.prompt_logprobs, ids, first=1, skipped=1, top_k=top_k, what=what
+            )
+            scores.append(of_sequence)
         return scores
 
     def forced_decode(
@@ -192,7 +195,14 @@ class VllmBackend:
                 f"{what}: engine decoded other ids than it was forced to"
             )
         top_k = self._settings.top_k
-        return unpack(completion.logprobs, ids, prompt_length, 0, top_k, what)
+        return unpack(
+            completion.logprobs,
+            ids,
+            first=prompt_length,
+            skipped=0,
+            top_k=top_k,
+            what=what,
+        )
 
     def inspect(
         self, function: str, arguments: Mapping[str, Any]
@@ -373,7 +383,12 @@ class VllmBackend:
         ids = np.concatenate([prompt, sampled]).astype(np.int32)
         check_ids(ids, self._vocab_size, what)
         scores = unpack(
-            completion.logprobs, ids, len(prompt), 0, self._settings.top_k, what
+            completion.logprobs,
+            ids,
+            first=len(prompt),
+            skipped=0,
+            top_k=self._settings.top_k,
+            what=what,
         )
         return Generation(ids, len(prompt), str(completion.finish_reason), scores)
 
@@ -389,7 +404,7 @@ def _tokens_of(output: Any) -> int:
 
 
 def unpack(
-    flat: Any, ids: IdArray, first: int, skipped: int, top_k: int, what: str
+    flat: Any, ids: IdArray, *, first: int, skipped: int, top_k: int, what: str
 ) -> Scores:
     """vLLM's ``FlatLogprobs`` as `Scores` of ``ids`` (i32[T]): row ``skipped + j``
     scores position ``first + j``.
