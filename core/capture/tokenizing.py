@@ -21,16 +21,21 @@ def tokenizing_backend(specs: Sequence[BackendSpec]) -> BackendSpec:
     """
     started = [spec for spec in specs if spec.server is None]
     trainers = [spec for spec in started if spec.engine == TRAINER]
-    by_preference = [*trainers, *started, *ready_engines(), *specs]
-    return by_preference[0]
+    for candidates in (trainers, started, ready_engines()):
+        if candidates:
+            return candidates[0]
+    return specs[0]
 
 
 def ready_engines() -> list[BackendSpec]:
     """A backend for each engine whose environment is ready, the trainer's first."""
     ready = []
-    for engine, interpreter in available().items():
-        if not isinstance(interpreter, LogdriftError):
-            ready.append(BackendSpec(name=engine, engine=engine))
+    interpreters = available()
+    for engine, interpreter in interpreters.items():
+        if isinstance(interpreter, LogdriftError):
+            continue
+        spec = BackendSpec(name=engine, engine=engine)
+        ready.append(spec)
     ready.sort(key=_is_no_trainer)
     return ready
 
