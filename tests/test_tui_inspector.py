@@ -20,8 +20,8 @@ from logdrift.core.session.reader import open_session
 from logdrift.tui.models.inspection import CaptureRow, Inspection, inspect
 from logdrift.tui.models.token_role import role_of
 from logdrift.tui.palette import make_palette
-from logdrift.tui.widgets.inspector import inspector_lines, summary_lines
 from logdrift.tui.widgets.token_details import TokenDetails
+from logdrift.tui.widgets.token_lines import inspector_lines, summary_lines
 from tests.made_sessions import edit_manifest
 
 PAIR = ("trainer/prefill", "vllm/decode")

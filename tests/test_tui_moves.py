@@ -27,9 +27,10 @@ from logdrift.tui.screens.prompt import LineBox, LinePrompt
 from logdrift.tui.screens.texts import Picker
 from logdrift.tui.widgets.answer_bar import AnswerBar
 from logdrift.tui.widgets.bars import Header, Hints
-from logdrift.tui.widgets.inspector import Inspector, inspector_lines, summary_lines
+from logdrift.tui.widgets.inspector import Inspector
 from logdrift.tui.widgets.line_edit import TypedLine
 from logdrift.tui.widgets.token_details import TokenDetails
+from logdrift.tui.widgets.token_lines import inspector_lines, summary_lines
 from tests.made_sessions import capture, write_session
 from tests.tui_screen import explorer, judged, lines, make_app, screen_text, text, until
 

@@ -14,8 +14,8 @@ from logdrift.tui.models.inspection import inspect
 from logdrift.tui.models.modes import MODES, mode_of
 from logdrift.tui.palette import BROKEN as BROKEN_LEVEL
 from logdrift.tui.palette import make_palette
-from logdrift.tui.widgets.inspector import inspector_lines, summary_lines
 from logdrift.tui.widgets.token_details import TokenDetails
+from logdrift.tui.widgets.token_lines import inspector_lines, summary_lines
 from tests.divergences import count_beyond, next_divergence
 from tests.made_sessions import BROKEN
 from tests.test_nan import DECODED, PROMPT, A, B, pair_of, places

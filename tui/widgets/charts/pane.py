@@ -6,6 +6,7 @@ Superseded work is dropped; what crosses over to the event loop is a frozen `Dra
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from textual import on
@@ -22,9 +23,6 @@ from logdrift.tui.actions import key_of
 from logdrift.tui.bindings import bindings
 from logdrift.tui.faults import background
 from logdrift.tui.services import services
-from logdrift.tui.widgets.charts.legend import legend_rows
-from logdrift.tui.widgets.charts.title import ChartTitle
-from logdrift.tui.widgets.charts.zoom import ChartZoom
 from logdrift.tui.widgets.lines import Text, strip_of
 
 if TYPE_CHECKING:
@@ -36,6 +34,8 @@ if TYPE_CHECKING:
     from logdrift.tui.widgets.charts.building import BuiltChart, ChartKey, PictureKey
     from logdrift.tui.widgets.charts.painting import Painter
     from logdrift.tui.widgets.charts.terminal import Drawing
+    from logdrift.tui.widgets.charts.title import ChartTitle
+    from logdrift.tui.widgets.charts.zoom import ChartZoom
 
 # What makes and paints a chart is imported by the functions that need it: 5 ms of a
 # start, and the first screen of a small terminal shows no chart.
@@ -104,7 +104,6 @@ class ChartPane(Text, inherit_bindings=False):
         self.chart: Drawing | None = None
         self.made: Chart | None = None
         self.problem = ""
-        self.zoom = ChartZoom()
         self.mirror: ChartPane | None = None
         self._source: ChartSource | None = None
         self._make_source: Callable[[], ChartSource] | None = None
@@ -335,6 +334,8 @@ class ChartPane(Text, inherit_bindings=False):
             return self._title_line(width)
         rows: list[str] = []
         if self.chart is not None:
+            from logdrift.tui.widgets.charts.legend import legend_rows
+
             phrases = self.chart.legend
             count = self.fixed - 1
             rows = legend_rows(phrases, width - 2, count)
@@ -345,9 +346,18 @@ class ChartPane(Text, inherit_bindings=False):
         run = (text, self.palette.muted)
         return strip_of([run], width)
 
+    @cached_property
+    def zoom(self) -> ChartZoom:
+        """The window of a chart that is looked at closer."""
+        from logdrift.tui.widgets.charts.zoom import ChartZoom
+
+        return ChartZoom()
+
     @property
     def title(self) -> ChartTitle:
         """What the first line says."""
+        from logdrift.tui.widgets.charts.title import ChartTitle
+
         return ChartTitle(
             kind=self.kind,
             reach=self.reach,
