@@ -122,9 +122,16 @@ class Mode(NamedTuple):
     """
 
     def levels(self, of: Stretch, threshold: float) -> npt.NDArray[np.int8]:
-        """The level of each token, i8[n]."""
-        if self.classes is not None:
-            return self.classes(of)
+        """The level of each token, i8[n]: that of NaN whatever the mode shows."""
+        if self.classes is None:
+            levels = self._size_levels(of, threshold)
+        else:
+            levels = self.classes(of)
+        levels = np.where(of.broken, BROKEN, levels)
+        return levels.astype(np.int8)
+
+    def _size_levels(self, of: Stretch, threshold: float) -> Array:
+        """The level of each token by the size of its number, [n]."""
         numbers = self.values(of)
         with np.errstate(invalid="ignore"):
             sizes = np.abs(numbers)
@@ -141,8 +148,7 @@ class Mode(NamedTuple):
                 beyond = (steps > 0) & is_positive
                 raised = steps + np.int8(STEPS)
                 levels = np.where(beyond, raised, 0)
-        levels = np.where(of.broken, BROKEN, levels)
-        return levels.astype(np.int8)
+        return levels
 
     def beyond(self, of: Stretch, threshold: float) -> npt.NDArray[np.int64]:
         """Flat positions of the tokens with a level, ascending."""
