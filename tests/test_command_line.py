@@ -35,7 +35,18 @@ from logdrift.tui.screens.sessions import SessionsScreen
 from logdrift.tui.screens.why import WhyScreen
 from logdrift.tui.screens.worst import WorstScreen
 from logdrift.tui.widgets.line_edit import TypedLine
-from tests.tui_screen import explorer, judged, make_app, screen_text, until
+from tests.tui_screen import (
+    MEDIUM,
+    SMALL,
+    explorer,
+    judged,
+    make_app,
+    screen_text,
+    until,
+    until_back,
+    until_screen,
+    until_shown,
+)
 
 pytestmark = pytest.mark.usefixtures("own_home")
 
@@ -187,7 +198,7 @@ def test_recall_goes_back_and_forth_and_keeps_what_is_typed_now() -> None:
 
 async def command(pilot, words: str) -> None:  # type: ignore[no-untyped-def]
     await pilot.press("colon")
-    await until(pilot, lambda: isinstance(pilot.app.screen, LinePrompt))
+    await until_screen(pilot, LinePrompt)
     pilot.app.screen.query_one(LineBox).put(TypedLine.of(words))
     await pilot.pause()
     await pilot.press("enter")
@@ -207,12 +218,12 @@ async def test_a_command_opens_its_screen_and_q_leaves_it(
     folder: Path, words: str, opens: type
 ) -> None:
     app = make_app(folder)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=SMALL) as pilot:
         screen = await judged(pilot)
         await command(pilot, words)
-        await until(pilot, lambda: isinstance(app.screen, opens))
+        await until_screen(pilot, opens)
         await command(pilot, "q")
-        await until(pilot, lambda: app.screen is screen)
+        await until_back(pilot, screen)
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 36)])
@@ -253,7 +264,7 @@ async def test_commands_with_words_in_the_explorer(
             assert isinstance(app.screen, LinePrompt), "Enter does not take it"
             assert said in screen_text(app)
             await pilot.press("escape")
-            await until(pilot, lambda: app.screen is screen)
+            await until_back(pilot, screen)
         assert screen.position == position
 
 
@@ -261,7 +272,7 @@ async def test_every_listed_command_of_a_screen_is_found_by_its_id_and_title(
     folder: Path,
 ) -> None:
     app = make_app(folder)
-    async with app.run_test(size=(120, 36)) as pilot:
+    async with app.run_test(size=MEDIUM) as pilot:
         screen = await judged(pilot)
         line = command_line(screen)
         for declared in COMMANDS:
@@ -277,20 +288,20 @@ async def test_every_listed_command_of_a_screen_is_found_by_its_id_and_title(
 
 async def test_the_list_of_sessions_has_commands_too(folder: Path) -> None:
     app = make_app(None, folder.parent)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await until(pilot, lambda: isinstance(app.screen, SessionsScreen))
-        await until(pilot, lambda: "gen" in screen_text(app))
+    async with app.run_test(size=SMALL) as pilot:
+        await until_screen(pilot, SessionsScreen)
+        await until_shown(pilot, "gen")
         await command(pilot, "open")
-        await until(pilot, lambda: isinstance(app.screen, ExplorerScreen))
+        await until_screen(pilot, ExplorerScreen)
         await command(pilot, "q")
-        await until(pilot, lambda: isinstance(app.screen, SessionsScreen))
+        await until_screen(pilot, SessionsScreen)
         await command(pilot, "q!")
         await until(pilot, lambda: app.return_code == 0)
 
 
 async def test_up_brings_back_searches_filters_and_commands(folder: Path) -> None:
     app = make_app(folder)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=SMALL) as pilot:
         screen = await judged(pilot)
         await command(pilot, "threshold 0.3")
         await command(pilot, "threshold 0.4")
@@ -308,7 +319,7 @@ async def test_up_brings_back_searches_filters_and_commands(folder: Path) -> Non
         await pilot.press("escape", "slash", "t", "h", "e", "enter")
         await until(pilot, lambda: screen.model.found.matches is not None)
     app = make_app(folder)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=SMALL) as pilot:
         await judged(pilot)
         await pilot.press("slash", "up")
         assert _typed(app) == "the", "kept for the next time"

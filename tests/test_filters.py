@@ -26,7 +26,17 @@ from logdrift.tui.models.state import ViewState, save_state
 from logdrift.tui.screens.prompt import LineBox, LinePrompt
 from logdrift.tui.widgets.bars import Hints
 from logdrift.tui.widgets.line_edit import TypedLine
-from tests.tui_screen import explorer, judged, lines, make_app, screen_text, text, until
+from tests.tui_screen import (
+    SMALL,
+    explorer,
+    judged,
+    lines,
+    make_app,
+    screen_text,
+    text,
+    until,
+    until_screen,
+)
 
 pytestmark = pytest.mark.usefixtures("own_home")
 THRESHOLD = 0.3
@@ -200,7 +210,7 @@ def test_numbers_are_written_as_people_do(typed: str) -> None:
 
 async def typed_filter(pilot, words: str, *, enter: bool = True) -> None:  # type: ignore[no-untyped-def]
     await pilot.press("f")
-    await until(pilot, lambda: isinstance(pilot.app.screen, LinePrompt))
+    await until_screen(pilot, LinePrompt)
     pilot.app.screen.query_one(LineBox).put(TypedLine.of(words))
     await pilot.pause()
     if enter:
@@ -234,7 +244,7 @@ async def test_a_saved_filter_that_is_none_today_is_said_and_removed(
 ) -> None:
     save_state(open_session(folder).manifest.id, ViewState(filter=">=abc"))
     app = make_app(folder)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=SMALL) as pilot:
         screen = await judged(pilot)
         assert screen.model.state.filter == ""
         assert len(screen.model.listing) == len(screen.session.sequences)

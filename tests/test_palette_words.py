@@ -10,7 +10,7 @@ from textual.command import CommandPalette
 from logdrift.tui.actions import COMMANDS
 from logdrift.tui.command_window import _by_words, _entry
 from tests.conftest import REPOSITORY
-from tests.tui_screen import judged, make_app, screen_text, until
+from tests.tui_screen import SMALL, judged, make_app, until, until_shown
 
 pytestmark = pytest.mark.usefixtures("own_home")
 SAMPLE = REPOSITORY / "sessions" / "sample-smollm2"
@@ -33,12 +33,12 @@ SAMPLE = REPOSITORY / "sessions" / "sample-smollm2"
 )
 async def test_words_that_people_look_for_are_found(typed: str, expected: str) -> None:
     app = make_app(Path(SAMPLE))
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=SMALL) as pilot:
         await judged(pilot)
         await pilot.press("ctrl+p")
         await until(pilot, lambda: CommandPalette.is_open(app))
         await pilot.press(*typed)
-        await until(pilot, lambda: expected in screen_text(app))
+        await until_shown(pilot, expected)
 
 
 def test_every_word_of_a_command_finds_it_and_its_own_come_first() -> None:

@@ -31,7 +31,7 @@ from logdrift.core.session.reader import Session, open_session
 from logdrift.core.session.retokenised import different, in_words, with_rows
 from logdrift.tui.glyphs import UNLIKE
 from tests.made_sessions import capture, write_session
-from tests.tui_screen import judged, make_app, text
+from tests.tui_screen import MEDIUM, judged, make_app, text
 
 ROWS = st.one_of(
     st.none(),
@@ -214,7 +214,7 @@ def test_the_report_counts_them(
 async def test_the_explorer_marks_the_first_of_them(tmp_path: Path) -> None:
     made(tmp_path / "s", FOUND)
     app = make_app(tmp_path / "s", at=0)
-    async with app.run_test(size=(120, 36)) as pilot:
+    async with app.run_test(size=MEDIUM) as pilot:
         screen = await judged(pilot)
         await pilot.press("z")
         shown = text(screen.tokens)

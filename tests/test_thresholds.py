@@ -25,7 +25,16 @@ from logdrift.tui.models.thresholds import (
 from logdrift.tui.screens.prompt import LinePrompt
 from logdrift.tui.screens.threshold_picker import ThresholdPicker
 from logdrift.tui.widgets.bars import Hints
-from tests.tui_screen import judged, make_app, screen_text, text, until
+from tests.tui_screen import (
+    SMALL,
+    judged,
+    make_app,
+    screen_text,
+    text,
+    until,
+    until_back,
+    until_screen,
+)
 
 pytestmark = pytest.mark.usefixtures("own_home")
 
@@ -97,26 +106,26 @@ def test_a_ratio_is_typed_as_it_is_shown(pair: Pair) -> None:
 
 async def test_a_threshold_of_ones_own_is_typed(folder: Path, pair: Pair) -> None:
     app = make_app(folder)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=SMALL) as pilot:
         screen = await judged(pilot)
         await pilot.press("t")
-        await until(pilot, lambda: isinstance(app.screen, ThresholdPicker))
+        await until_screen(pilot, ThresholdPicker)
         assert "own value" in screen_text(app)
         await pilot.press("0", "full_stop", "2", "5")
-        await until(pilot, lambda: isinstance(app.screen, LinePrompt))
+        await until_screen(pilot, LinePrompt)
         await until(pilot, lambda: screen.threshold == 0.25)  # coloured while typing
         await pilot.press("enter")
-        await until(pilot, lambda: app.screen is screen)
+        await until_back(pilot, screen)
         assert screen.threshold == 0.25
         count = len(pair.divergences(0.25))
         assert f"{count:,} of" in text(screen.query_one(Hints))
 
         await pilot.press("t", "1", "percent_sign", "enter")
-        await until(pilot, lambda: app.screen is screen)
+        await until_back(pilot, screen)
         scored = int(pair.scored.sum())
         assert len(pair.divergences(screen.threshold)) == scored // 100
 
         before = screen.threshold
         await pilot.press("t", "9", "escape", "escape")
-        await until(pilot, lambda: app.screen is screen)
+        await until_back(pilot, screen)
         assert screen.threshold == before, "left twice: nothing was changed"

@@ -23,7 +23,7 @@ from logdrift.tui.screens.matrix import MatrixScreen
 from logdrift.tui.screens.texts import Picker
 from tests.conftest import REPOSITORY
 from tests.metrics_docs import undocumented
-from tests.tui_screen import judged, make_app, screen_text, until
+from tests.tui_screen import MEDIUM, judged, make_app, screen_text, until, until_screen
 
 SAMPLE = REPOSITORY / "sessions" / "sample-smollm2"
 PAIR = "trainer/prefill", "vllm/decode"
@@ -98,12 +98,12 @@ def test_it_is_in_the_matrix(value: float) -> None:
 
 async def test_it_can_be_chosen_on_the_matrix_screen(value: float) -> None:
     app = make_app(SAMPLE)
-    async with app.run_test(size=(120, 36)) as pilot:
+    async with app.run_test(size=MEDIUM) as pilot:
         await judged(pilot)
         await pilot.press("m")
-        await until(pilot, lambda: isinstance(app.screen, MatrixScreen))
+        await until_screen(pilot, MatrixScreen)
         await pilot.press("O")
-        await until(pilot, lambda: isinstance(app.screen, Picker))
+        await until_screen(pilot, Picker)
         await pilot.press("end")
         await until(pilot, lambda: TOY.path in screen_text(app))
         assert TOY.meaning in screen_text(app)

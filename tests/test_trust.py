@@ -43,7 +43,15 @@ from logdrift.tui.screens.experiments import ExperimentsScreen
 from logdrift.tui.screens.why import WhyScreen
 from tests.made_experiments import named, simple
 from tests.made_sessions import captured_here, edit_manifest
-from tests.tui_screen import judged, make_app, screen_text, until
+from tests.tui_screen import (
+    MEDIUM,
+    SMALL,
+    judged,
+    make_app,
+    until,
+    until_screen,
+    until_shown,
+)
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 PAIR = ("trainer/prefill", "vllm/prefill")
@@ -382,17 +390,17 @@ async def test_the_list_asks_before_it_resumes(
     unfinished: Session, witness: Path, own_home: Path, answer: str
 ) -> None:
     app = make_app(None, unfinished.folder.parent)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await until(pilot, lambda: "stranger" in screen_text(app))
+    async with app.run_test(size=SMALL) as pilot:
+        await until_shown(pilot, "stranger")
         await pilot.press("f5")
-        await until(pilot, lambda: isinstance(app.screen, ConfirmStart))
-        await until(pilot, lambda: "trust_remote_code" in screen_text(app))
+        await until_screen(pilot, ConfirmStart)
+        await until_shown(pilot, "trust_remote_code")
         assert not witness.exists()
         await pilot.press(answer)
         if answer == "y":
             await until(pilot, witness.exists)
         else:
-            await until(pilot, lambda: "nothing was started" in screen_text(app))
+            await until_shown(pilot, "nothing was started")
             assert not witness.exists()
     assert trust.is_ours(unfinished.manifest) is (answer == "y")
 
@@ -402,7 +410,7 @@ async def test_the_experiments_screen_asks_before_it_starts_any(
     stranger: Session, witness: Path, own_home: Path, answer: str
 ) -> None:
     app = make_app(stranger.folder)
-    async with app.run_test(size=(120, 36)) as pilot:
+    async with app.run_test(size=MEDIUM) as pilot:
         await judged(pilot)
         await pilot.press("w")
         await until(
@@ -420,7 +428,7 @@ async def test_the_experiments_screen_asks_before_it_starts_any(
         await pilot.press("x")
         await until(pilot, lambda: type(app.screen) is Confirm)
         await pilot.press("y")
-        await until(pilot, lambda: isinstance(app.screen, ConfirmStart))
+        await until_screen(pilot, ConfirmStart)
         await pilot.press(answer)
         if answer == "y":
             await until(pilot, witness.exists)
@@ -428,7 +436,7 @@ async def test_the_experiments_screen_asks_before_it_starts_any(
                 pilot, lambda: (stranger.folder / FOLDER / "events.jsonl").exists()
             )
         else:
-            await until(pilot, lambda: "nothing was started" in screen_text(app))
+            await until_shown(pilot, "nothing was started")
             assert not (stranger.folder / "why").exists()
 
 

@@ -34,6 +34,8 @@ from tests.made_experiments import (
 )
 from tests.made_sessions import capture, write_session
 from tests.tui_screen import (
+    LARGE,
+    MEDIUM,
     explorer,
     head,
     joined,
@@ -43,6 +45,7 @@ from tests.tui_screen import (
     screen_text,
     text,
     until,
+    until_back,
 )
 
 pytestmark = pytest.mark.usefixtures("own_home")
@@ -148,7 +151,7 @@ async def test_a_click_on_a_part_does_what_its_key_does(
     """The key stands beside the part, and both lead to one screen."""
     session, _ = simple(tmp_path / "s")
     app = make_app(session.folder)
-    async with app.run_test(size=(120, 36)) as pilot:
+    async with app.run_test(size=MEDIUM) as pilot:
         screen = await answered(pilot)
         await until(pilot, lambda: screen.model.numbers is not None)
         bar = bar_of(screen)
@@ -172,7 +175,7 @@ async def test_a_click_on_a_part_does_what_its_key_does(
             await until(pilot, lambda: app.screen is not screen)
             opened.append(type(app.screen))
             await pilot.press("escape" if name == "share" else "q")
-            await until(pilot, lambda: app.screen is screen)
+            await until_back(pilot, screen)
         assert len(set(opened)) == 1
         await pilot.click(AnswerBar, offset=(119, row))
         await pilot.pause()
@@ -182,7 +185,7 @@ async def test_a_click_on_a_part_does_what_its_key_does(
 async def test_the_share_is_that_of_the_threshold(tmp_path: Path) -> None:
     session, _ = simple(tmp_path / "s")
     app = make_app(session.folder)
-    async with app.run_test(size=(120, 36)) as pilot:
+    async with app.run_test(size=MEDIUM) as pilot:
         screen = await answered(pilot)
         for _ in range(3):
             await pilot.press("plus")
@@ -207,7 +210,7 @@ async def test_another_pair_has_another_answer_and_never_the_old_one(
     ]
     session = write_session(tmp_path / "s", [1], made)
     app = make_app(session.folder, pair=("trainer/prefill", "vllm/prefill"))
-    async with app.run_test(size=(120, 36)) as pilot:
+    async with app.run_test(size=MEDIUM) as pilot:
         screen = await answered(pilot)
         assert (
             screen.model.answer is not None
@@ -257,7 +260,7 @@ async def test_limits_work_it_out_where_the_explorer_had_no_time(
 ) -> None:
     session, pair = simple(tmp_path / "s")
     app = make_app(session.folder)
-    async with app.run_test(size=(120, 36)) as pilot:
+    async with app.run_test(size=MEDIUM) as pilot:
         await judged(pilot)
         app.push_screen(LimitsScreen(pair))
         await until(
@@ -276,7 +279,7 @@ async def test_a_proof_reaches_why_and_the_explorer(tmp_path: Path) -> None:
     session, pair = processed(tmp_path / "s")
     raw = "vllm: logprobs_mode=raw_logprobs"
     app = make_app(session.folder)
-    async with app.run_test(size=(200, 60)) as pilot:
+    async with app.run_test(size=LARGE) as pilot:
         screen = await answered(pilot)
         assert "proven" not in text(bar_of(screen))
         outcome = Outcome(
@@ -318,7 +321,7 @@ async def test_another_capture_that_cannot_be_read_is_said_in_the_line(
     part = session.manifest.capture("reference/prefill").parts[0].file
     (session.folder / part).write_bytes(b"no numbers at all")
     app = make_app(session.folder, pair=labels[:2])
-    async with app.run_test(size=(120, 36)) as pilot:
+    async with app.run_test(size=MEDIUM) as pilot:
         screen = await answered(pilot)
         assert f"not explained: {part}: " in joined(text(bar_of(screen)))
         await pilot.press("T")

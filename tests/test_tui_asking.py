@@ -32,6 +32,8 @@ from logdrift.tui.screens.why import WhyScreen
 from tests.made_experiments import rows, session_of, simple, waiting, with_python
 from tests.made_sessions import capture, edit_manifest
 from tests.tui_screen import (
+    MEDIUM,
+    SMALL,
     head,
     joined,
     judged,
@@ -40,6 +42,9 @@ from tests.tui_screen import (
     screen_text,
     text,
     until,
+    until_back,
+    until_screen,
+    until_shown,
 )
 
 pytestmark = pytest.mark.usefixtures("own_home")
@@ -86,7 +91,7 @@ async def opened(pilot: Any, question: str) -> Any:
 async def say_yes(pilot: Any, question: str) -> None:
     """To the whole question: all backends, or both engines."""
     await pilot.press("x")
-    await until(pilot, lambda: isinstance(pilot.app.screen, Picker))
+    await until_screen(pilot, Picker)
     if question == "identity":
         await pilot.press("down", "enter")
     else:
@@ -98,17 +103,17 @@ async def test_no_comes_first_and_starts_nothing(
     session: Session, question: str
 ) -> None:
     app = make_app(session.folder)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=SMALL) as pilot:
         screen = await opened(pilot, question)
         for leave in ("enter", "escape"):
             await pilot.press("x")
-            await until(pilot, lambda: isinstance(app.screen, Picker))
+            await until_screen(pilot, Picker)
             assert "No, start nothing" in screen_text(app)
             assert "trainer, vllm" in joined(screen_text(app))
             await pilot.press(leave)
-            await until(pilot, lambda: app.screen is screen)
+            await until_back(pilot, screen)
         await pilot.press("X")
-        await until(pilot, lambda: "no engine is being asked" in screen_text(app))
+        await until_shown(pilot, "no engine is being asked")
         assert not (session.folder / FOLDERS[screen.QUESTION]).exists()
 
 
@@ -133,7 +138,7 @@ async def test_what_replays_the_layers_is_named_before_it_starts(
         screen = await opened(pilot, "layers")
         assert screen.labels == labels[1:]
         await pilot.press("x")
-        await until(pilot, lambda: isinstance(app.screen, Confirm))
+        await until_screen(pilot, Confirm)
         asked = joined(screen_text(app))
         assert "Yes, start exact, trainer, vllm in the background" in asked
         assert f"Compare the layers at token {screen.place}?" in asked
@@ -144,7 +149,7 @@ async def test_backends_that_fail_are_a_line_each(session: Session) -> None:
     async with app.run_test(size=(100, 30)) as pilot:
         screen = await opened(pilot, "identity")
         await say_yes(pilot, "identity")
-        await until(pilot, lambda: "the engines have answered" in screen_text(app))
+        await until_shown(pilot, "the engines have answered")
         await until(pilot, lambda: "Not checked" not in text(screen.reading))
         shown = joined(text(screen.reading))
         for name, engine in (("trainer", "transformers"), ("vllm", "vllm")):
@@ -184,10 +189,10 @@ async def test_what_asks_is_followed_and_cancelled(
         assert "asking: the engines are being started" in head(screen)
         assert "so far (X cancels)" in head(screen)
         await pilot.press("x")
-        await until(pilot, lambda: "asked already (X cancels that)" in screen_text(app))
+        await until_shown(pilot, "asked already (X cancels that)")
         # Left and entered again it is still followed.
         await pilot.press("q")
-        await until(pilot, lambda: isinstance(app.screen, WhyScreen))
+        await until_screen(pilot, WhyScreen)
         # The session is held meanwhile, but nothing of it is being captured.
         held = open_session(session.folder)
         assert held.lock is not None and not held.is_growing
@@ -199,7 +204,7 @@ async def test_what_asks_is_followed_and_cancelled(
         screen = app.screen  # type: ignore[assignment]
         await until(pilot, lambda: screen.engines_run)
         await pilot.press("X")
-        await until(pilot, lambda: isinstance(app.screen, Confirm))
+        await until_screen(pilot, Confirm)
         await pilot.press("n")
         await until(pilot, lambda: app.screen is screen and screen.engines_run)
         await pilot.press("X", "y")
@@ -223,12 +228,12 @@ async def test_a_session_from_elsewhere_is_confirmed_once(
     async with app.run_test(size=(100, 30)) as pilot:
         screen = await opened(pilot, question)
         await say_yes(pilot, question)
-        await until(pilot, lambda: isinstance(app.screen, ConfirmStart))
+        await until_screen(pilot, ConfirmStart)
         await pilot.press("n")
-        await until(pilot, lambda: "nothing was started" in screen_text(app))
+        await until_shown(pilot, "nothing was started")
         assert not (session.folder / FOLDERS[screen.QUESTION]).exists()
         await say_yes(pilot, question)
-        await until(pilot, lambda: isinstance(app.screen, ConfirmStart))
+        await until_screen(pilot, ConfirmStart)
         await pilot.press("y")
         await until(pilot, lambda: (session.folder / FOLDERS[screen.QUESTION]).exists())
         await until(pilot, lambda: not screen.engines_run and bool(screen.state.began))
@@ -236,15 +241,15 @@ async def test_a_session_from_elsewhere_is_confirmed_once(
 
 async def test_what_cannot_be_asked_says_why(session: Session) -> None:
     app = make_app(session.folder)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=SMALL) as pilot:
         screen = await opened(pilot, "layers")
         lock.acquire(session.folder, "mine")
         await say_yes(pilot, "layers")
-        await until(pilot, lambda: isinstance(app.screen, TextScreen))
+        await until_screen(pilot, TextScreen)
         assert "is in use" in joined(screen_text(app))
         lock.release(session.folder)
         await pilot.press("escape")
-        await until(pilot, lambda: app.screen is screen)
+        await until_back(pilot, screen)
     with pytest.raises(InputError, match="no backend 'x': the session has trainer"):
         start_identity(session, ["x"])
     with pytest.raises(InputError, match="no identity check"):
@@ -318,7 +323,7 @@ async def test_real_engines_answer_from_the_screens(
     layer answer for the token.
     """
     app = make_app(captured_pair)
-    async with app.run_test(size=(120, 36)) as pilot:
+    async with app.run_test(size=MEDIUM) as pilot:
         screen = await opened(pilot, "identity")
         await say_yes(pilot, "identity")
         await until(
@@ -327,9 +332,9 @@ async def test_real_engines_answer_from_the_screens(
         assert saved_identities(captured_pair).keys() == {"trainer", "vllm"}
         await until(pilot, lambda: text(screen.reading).count("as on disk") >= 2)
         await pilot.press("q")
-        await until(pilot, lambda: isinstance(app.screen, WhyScreen))
+        await until_screen(pilot, WhyScreen)
         await pilot.press("y")
-        await until(pilot, lambda: isinstance(app.screen, LayersScreen))
+        await until_screen(pilot, LayersScreen)
         layers: Any = app.screen
         await until(pilot, lambda: layers.state is not None)
         await say_yes(pilot, "layers")

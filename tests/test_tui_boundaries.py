@@ -17,7 +17,7 @@ from logdrift.tui.palette import Depth
 from logdrift.tui.screens.explorer import ExplorerScreen
 from logdrift.tui.widgets.token_paint import MARKS
 from tests.made_sessions import capture, write_session
-from tests.tui_screen import judged, lines, make_app, text, until
+from tests.tui_screen import SMALL, judged, lines, make_app, text, until
 
 pytestmark = pytest.mark.usefixtures("own_home")
 NAN = float("nan")
@@ -104,7 +104,7 @@ async def test_the_start_of_every_token_is_seen_at_every_depth_of_colour(
 ) -> None:
     session = made(tmp_path / "s", seed)
     app = make_app(session.folder, depth=depth)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=SMALL) as pilot:
         screen = await judged(pilot)
         await pilot.press("vertical_line")
         await pilot.pause()
@@ -130,7 +130,7 @@ async def test_a_key_shows_the_boundaries_and_it_is_remembered(
     session = made(tmp_path / "s", 1)
     for shown in (True, False):
         app = make_app(session.folder, depth=depth)
-        async with app.run_test(size=(80, 24)) as pilot:
+        async with app.run_test(size=SMALL) as pilot:
             screen = await judged(pilot)
             await pilot.press("vertical_line")
             await pilot.pause()
@@ -176,7 +176,7 @@ async def test_masked_tokens_are_dim_and_counted(
     session = made(tmp_path / "s", seed)
     mask = session.sequences.mask
     app = make_app(session.folder, depth=depth)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=SMALL) as pilot:
         screen = await judged(pilot)
         masked = int(np.count_nonzero(mask == 0))
         assert f"(4 prompt, {masked} masked)" in lines(screen.tokens)[0]

@@ -46,7 +46,18 @@ from logdrift.tui.screens.sessions import SessionsScreen
 from logdrift.tui.screens.texts import Picker, TextScreen
 from logdrift.tui.widgets.bars import Hints
 from logdrift.tui.widgets.line_edit import TypedLine, line_runs
-from tests.tui_screen import make_app, screen_text, text, until
+from tests.tui_screen import (
+    LARGE,
+    MEDIUM,
+    SMALL,
+    make_app,
+    screen_text,
+    text,
+    until,
+    until_back,
+    until_screen,
+    until_shown,
+)
 
 FILLED = CaptureForm(
     "new",
@@ -516,7 +527,7 @@ async def test_filled_in_by_keyboard_in_one_go(tmp_path: Path) -> None:
     the cursor.
     """
     app = make_app(None, tmp_path / "sessions")
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=SMALL) as pilot:
         screen = await opened(pilot, app, "ctrl+n")
         keys = [
             "down",
@@ -558,7 +569,7 @@ async def test_filled_in_by_keyboard_in_one_go(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("no_engines")
 async def test_engines_are_probed_and_what_is_missing_is_said(tmp_path: Path) -> None:
     app = make_app(None, tmp_path)
-    async with app.run_test(size=(200, 60)) as pilot:
+    async with app.run_test(size=LARGE) as pilot:
         screen = await opened(pilot, app)
         await until(
             pilot,
@@ -567,7 +578,7 @@ async def test_engines_are_probed_and_what_is_missing_is_said(tmp_path: Path) ->
                 in screen_text(app)
             ),
         )
-        await until(pilot, lambda: "import vllm fails" in screen_text(app))
+        await until_shown(pilot, "import vllm fails")
         assert "no interpreter for sglang" in screen_text(app)
         go(screen, "engine.sglang")
         await pilot.press("enter")
@@ -598,7 +609,7 @@ async def test_engines_are_probed_and_what_is_missing_is_said(tmp_path: Path) ->
 @pytest.mark.usefixtures("no_engines")
 async def test_a_backend_is_opened_changed_and_removed(tmp_path: Path) -> None:
     app = make_app(None, tmp_path)
-    async with app.run_test(size=(120, 36)) as pilot:
+    async with app.run_test(size=MEDIUM) as pilot:
         screen = await opened(pilot, app)
         go(screen, "backend[1]")
         await pilot.press("enter")
@@ -692,7 +703,7 @@ async def test_mouse_does_what_keys_do(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("no_engines")
 async def test_pasted_text_keeps_its_lines_in_a_prompt_alone(tmp_path: Path) -> None:
     app = make_app(None, tmp_path)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=SMALL) as pilot:
         screen = await opened(pilot, app)
         await pilot.press("ctrl+u")
         screen.fields.post_message(Paste("smollm2\n"))
@@ -720,13 +731,13 @@ async def test_the_plan_is_previewed_saved_edited_and_loaded(tmp_path: Path) -> 
             ),
         )
         await pilot.press("ctrl+s")
-        await until(pilot, lambda: isinstance(app.screen, LinePrompt))
+        await until_screen(pilot, LinePrompt)
         await pilot.press("enter")
         await until(pilot, lambda: "saved: capture-1.toml" in said(screen))
         path = tmp_path / "here" / "capture-1.toml"
         assert load_plan(path) == screen.built.plan
         await pilot.press("ctrl+s")
-        await until(pilot, lambda: isinstance(app.screen, LinePrompt))
+        await until_screen(pilot, LinePrompt)
         await pilot.press("enter")
         await until(
             pilot,
@@ -741,9 +752,9 @@ async def test_the_plan_is_previewed_saved_edited_and_loaded(tmp_path: Path) -> 
             .replace('"Hi"', '"Ho"')
         )
         for typed, wanted in (("missing.toml", "no such file"), ("capture-1.toml", "")):
-            await until(pilot, lambda: app.screen is screen)
+            await until_back(pilot, screen)
             await pilot.press("ctrl+o")
-            await until(pilot, lambda: isinstance(app.screen, LinePrompt))
+            await until_screen(pilot, LinePrompt)
             await pilot.press(*typed, "enter")
             if wanted:
                 await until(
@@ -772,7 +783,7 @@ async def test_the_plan_is_previewed_saved_edited_and_loaded(tmp_path: Path) -> 
 @pytest.mark.usefixtures("no_engines")
 async def test_typed_ids_are_saved_beside_the_plan(tmp_path: Path) -> None:
     app = make_app(None, tmp_path / "sessions")
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=SMALL) as pilot:
         screen = await opened(pilot, app)
         screen.form = changed(
             "prompts.ids[0]",
@@ -782,7 +793,7 @@ async def test_typed_ids_are_saved_beside_the_plan(tmp_path: Path) -> None:
         screen.typed("title", "ids")
         go(screen, "save_plan")
         await pilot.press("enter")
-        await until(pilot, lambda: isinstance(app.screen, LinePrompt))
+        await until_screen(pilot, LinePrompt)
         await pilot.press("enter")
         await until(pilot, lambda: "saved" in said(screen))
         plan = load_plan(tmp_path / "here" / "capture-1.toml")
@@ -836,7 +847,7 @@ async def test_what_the_start_refuses_is_said_at_its_field_or_in_a_window(
 
     monkeypatch.setattr("logdrift.core.capture.create.create_session", refuse)
     app = make_app(None, tmp_path)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=SMALL) as pilot:
         screen = await opened(pilot, app)
         go(screen, "prompts.text[0]")
         await pilot.press("x", "f5")
@@ -874,13 +885,13 @@ async def test_started_in_the_background_as_it_was_filled_in(
         "logdrift.core.capture.background.start_background", started.append
     )
     app = make_app(None, tmp_path / "sessions")
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=SMALL) as pilot:
         screen = await opened(pilot, app)
         screen.form = changed("prompts.source", "token ids", screen.form)
         screen.typed("prompts.ids[0]", "1 2 | 3")
         go(screen, "start")
         await pilot.press("enter")
-        await until(pilot, lambda: isinstance(app.screen, SessionsScreen))
+        await until_screen(pilot, SessionsScreen)
         (plan, folder, ids), running = started
         assert running == folder == tmp_path / "sessions" / "capture-1"
         assert (
@@ -893,10 +904,10 @@ async def test_started_in_the_background_as_it_was_filled_in(
 @pytest.mark.usefixtures("no_engines")
 async def test_leaving_asks_where_something_was_filled_in(tmp_path: Path) -> None:
     app = make_app(None, tmp_path)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=SMALL) as pilot:
         await opened(pilot, app)
         await pilot.press("escape")
-        await until(pilot, lambda: isinstance(app.screen, SessionsScreen))
+        await until_screen(pilot, SessionsScreen)
         screen = await opened(pilot, app)
         await pilot.press("x", "escape")
         await until(
@@ -907,13 +918,13 @@ async def test_leaving_asks_where_something_was_filled_in(tmp_path: Path) -> Non
             ),
         )
         await pilot.press("n")
-        await until(pilot, lambda: app.screen is screen)
+        await until_back(pilot, screen)
         await pilot.press("f1")
-        await until(pilot, lambda: isinstance(app.screen, TextScreen))
+        await until_screen(pilot, TextScreen)
         await pilot.press("escape", "escape")
-        await until(pilot, lambda: isinstance(app.screen, Confirm))
+        await until_screen(pilot, Confirm)
         await pilot.press("y")
-        await until(pilot, lambda: isinstance(app.screen, SessionsScreen))
+        await until_screen(pilot, SessionsScreen)
 
 
 @pytest.mark.engine
@@ -921,7 +932,7 @@ async def test_a_real_capture_from_the_form_is_watched_opened_and_cancelled(
     tmp_path: Path, transformers_python: Path, small_model: Path
 ) -> None:
     app = make_app(None, tmp_path / "sessions")
-    async with app.run_test(size=(120, 36)) as pilot:
+    async with app.run_test(size=MEDIUM) as pilot:
         screen = await opened(pilot, app)
         plan = CapturePlan(
             "smollm2",
@@ -950,9 +961,9 @@ async def test_a_real_capture_from_the_form_is_watched_opened_and_cancelled(
             ),
         )
         await pilot.press("q")
-        await until(pilot, lambda: app.screen is listed)
+        await until_back(pilot, listed)
         await pilot.press("X")
-        await until(pilot, lambda: isinstance(app.screen, Confirm))
+        await until_screen(pilot, Confirm)
         await pilot.press("y")
         await until(
             pilot,

@@ -24,7 +24,18 @@ from logdrift.tui.widgets.charts.pane import ChartPane
 from logdrift.tui.widgets.charts.terminal import Drawing
 from tests.divergences import next_divergence
 from tests.test_tui_pty import running
-from tests.tui_screen import judged, make_app, screen_text, text, until
+from tests.tui_screen import (
+    LARGE,
+    MEDIUM,
+    SMALL,
+    judged,
+    make_app,
+    screen_text,
+    text,
+    until,
+    until_back,
+    until_screen,
+)
 
 pytestmark = pytest.mark.usefixtures("own_home")
 
@@ -59,7 +70,7 @@ async def drawn(
 
 async def test_charts_are_chosen_by_key_and_by_list(folder: Path) -> None:
     app = make_app(folder)
-    async with app.run_test(size=(120, 36)) as pilot:
+    async with app.run_test(size=MEDIUM) as pilot:
         screen = await judged(pilot)
         pane = screen.chart
         await drawn(pilot, pane, "delta")
@@ -72,7 +83,7 @@ async def test_charts_are_chosen_by_key_and_by_list(folder: Path) -> None:
         await until(pilot, lambda: "no earlier session" in pane.problem)
         assert "e chooses an earlier session" in text(pane)
         await pilot.press("C")
-        await until(pilot, lambda: isinstance(app.screen, Picker))
+        await until_screen(pilot, Picker)
         await pilot.press("home", "down", "down", "down", "enter")
         await drawn(pilot, pane, "histogram")
         assert "tokens by |Δ|" in text(pane)
@@ -81,7 +92,7 @@ async def test_charts_are_chosen_by_key_and_by_list(folder: Path) -> None:
 
 async def test_all_sequences_or_this_one(folder: Path) -> None:
     app = make_app(folder)
-    async with app.run_test(size=(120, 36)) as pilot:
+    async with app.run_test(size=MEDIUM) as pilot:
         screen = await judged(pilot)
         await drawn(pilot, screen.chart, "delta", "one")
         assert "this sequence" in text(screen.chart).splitlines()[0]
@@ -101,7 +112,7 @@ async def test_moving_in_the_chart_moves_the_cursor_and_enter_goes_to_the_text(
     folder: Path,
 ) -> None:
     app = make_app(folder)
-    async with app.run_test(size=(120, 36)) as pilot:
+    async with app.run_test(size=MEDIUM) as pilot:
         screen = await judged(pilot)
         screen.moves.go_to(0)
         await pilot.press("4")
@@ -145,7 +156,7 @@ async def test_moving_in_the_chart_moves_the_cursor_and_enter_goes_to_the_text(
 
 async def test_up_and_down_in_the_heat_map_change_the_sequence(folder: Path) -> None:
     app = make_app(folder)
-    async with app.run_test(size=(200, 60)) as pilot:
+    async with app.run_test(size=LARGE) as pilot:
         screen = await judged(pilot)
         screen.moves.go_to(0)
         screen.chart.choose(index_of("heatmap"))
@@ -172,7 +183,7 @@ async def test_up_and_down_in_the_heat_map_change_the_sequence(folder: Path) -> 
 
 async def test_closer_and_wider_in_the_heat_map_by_key_and_wheel(folder: Path) -> None:
     app = make_app(folder)
-    async with app.run_test(size=(120, 36)) as pilot:
+    async with app.run_test(size=MEDIUM) as pilot:
         screen = await judged(pilot)
         pane = screen.chart
         await pilot.press("4", "5")
@@ -195,11 +206,11 @@ async def test_closer_and_wider_in_the_heat_map_by_key_and_wheel(folder: Path) -
         await until(pilot, lambda: pane.zoom.window != window)
         window = pane.zoom.window
         await pilot.press("z")
-        await until(pilot, lambda: isinstance(app.screen, ChartScreen))
+        await until_screen(pilot, ChartScreen)
         await until(pilot, lambda: shown_part(shown_chart(app), "of 24"))
         assert shown_chart(app).zoom.window == window, "the same part as below"
         await pilot.press("z")
-        await until(pilot, lambda: app.screen is screen)
+        await until_back(pilot, screen)
         for _ in range(4):
             await pilot.press("left_curly_bracket")
             await pilot.pause(0.05)
@@ -223,7 +234,7 @@ async def scroll(pilot: Pilot[Any], x: int, y: int, *, up: bool) -> None:
 
 async def test_the_rows_of_the_heat_map_are_those_of_the_list(folder: Path) -> None:
     app = make_app(folder)
-    async with app.run_test(size=(200, 60)) as pilot:
+    async with app.run_test(size=LARGE) as pilot:
         screen = await judged(pilot)
         pane = screen.chart
         pane.choose(index_of("heatmap"))
@@ -244,7 +255,7 @@ async def test_the_rows_of_the_heat_map_are_those_of_the_list(folder: Path) -> N
 
 async def test_a_click_goes_to_the_token(folder: Path) -> None:
     app = make_app(folder)
-    async with app.run_test(size=(120, 36)) as pilot:
+    async with app.run_test(size=MEDIUM) as pilot:
         screen = await judged(pilot)
         drawing = await drawn(pilot, screen.chart, "delta")
         column = drawing.columns // 2
@@ -333,14 +344,14 @@ async def test_digits_choose_charts_while_the_chart_has_the_keys_and_only_then(
 
 async def test_the_whole_screen_and_back(folder: Path) -> None:
     app = make_app(folder)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=SMALL) as pilot:
         screen = await judged(pilot)
         await pilot.press("v")
         await until(pilot, lambda: screen.chart.display and screen.chart.has_focus)
         await drawn(pilot, screen.chart, "delta")
         for leave in ("z", "q", "escape"):
             await pilot.press("z")
-            await until(pilot, lambda: isinstance(app.screen, ChartScreen))
+            await until_screen(pilot, ChartScreen)
             full = app.screen
             assert isinstance(full, ChartScreen)
             for number, entry in enumerate(CHARTS[:10]):
@@ -355,23 +366,23 @@ async def test_the_whole_screen_and_back(folder: Path) -> None:
             await pilot.press("v", "v")
             await drawn(pilot, full.chart, "gap")
             await pilot.press(leave)
-            await until(pilot, lambda: app.screen is screen)
+            await until_back(pilot, screen)
             await drawn(pilot, screen.chart, "gap")
             screen.chart.choose(0)
             await drawn(pilot, screen.chart, "delta")
         await pilot.press("z")
-        await until(pilot, lambda: isinstance(app.screen, ChartScreen))
+        await until_screen(pilot, ChartScreen)
         await pilot.press("enter")
         await until(pilot, lambda: app.screen is screen and screen.tokens.has_focus)
 
 
 async def test_divergences_are_visited_from_the_whole_screen(folder: Path) -> None:
     app = make_app(folder)
-    async with app.run_test(size=(120, 36)) as pilot:
+    async with app.run_test(size=MEDIUM) as pilot:
         screen = await judged(pilot)
         screen.moves.go_to(0)
         await pilot.press("4", "z")
-        await until(pilot, lambda: isinstance(app.screen, ChartScreen))
+        await until_screen(pilot, ChartScreen)
         full = app.screen
         assert isinstance(full, ChartScreen) and screen.model.pair is not None
         await drawn(pilot, full.chart, "delta", "one")
@@ -396,12 +407,12 @@ async def test_export_asks_for_a_name_and_says_what_was_written(
     folder: Path, own_home: Path
 ) -> None:
     app = make_app(folder)
-    async with app.run_test(size=(120, 36)) as pilot:
+    async with app.run_test(size=MEDIUM) as pilot:
         screen = await judged(pilot)
         screen.moves.go_to(0)
         await drawn(pilot, screen.chart, "delta")
         await pilot.press("ctrl+s")
-        await until(pilot, lambda: isinstance(app.screen, LinePrompt))
+        await until_screen(pilot, LinePrompt)
         assert (
             isinstance(app.screen, LinePrompt)
             and app.screen.text == "gen-delta-seq0.svg"
@@ -414,9 +425,9 @@ async def test_export_asks_for_a_name_and_says_what_was_written(
         )
         ET.fromstring((own_home / "gen-delta-seq0.svg").read_text(encoding="utf-8"))
         await pilot.press("ctrl+s")
-        await until(pilot, lambda: isinstance(app.screen, LinePrompt))
+        await until_screen(pilot, LinePrompt)
         await pilot.press("escape")
-        await until(pilot, lambda: app.screen is screen)
+        await until_back(pilot, screen)
         assert [p.name for p in own_home.glob("*.svg")] == ["gen-delta-seq0.svg"]
         screen.chart.choose(index_of("change"))
         await until(pilot, lambda: bool(screen.chart.problem))
@@ -445,7 +456,7 @@ async def test_only_the_last_of_a_burst_is_drawn(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app = make_app(folder)
-    async with app.run_test(size=(120, 36)) as pilot:
+    async with app.run_test(size=MEDIUM) as pilot:
         screen = await judged(pilot)
         await drawn(pilot, screen.chart, "delta")
         asked = []
@@ -492,8 +503,8 @@ async def test_earlier_sessions_are_listed_once_however_many_links_lead_to_them(
     for name, target in (("same", folder), ("twice", other), ("other", other)):
         (linked / name).symlink_to(target)
     app = make_app(folder, linked)
-    async with app.run_test(size=(120, 36)) as pilot:
+    async with app.run_test(size=MEDIUM) as pilot:
         await judged(pilot)
         await pilot.press("e")
-        await until(pilot, lambda: isinstance(app.screen, Picker))
+        await until_screen(pilot, Picker)
         assert app.screen.count == 1, "one other session, and not this one"

@@ -22,7 +22,7 @@ from logdrift.tui.screens.diff import DiffScreen
 from logdrift.tui.screens.explorer import ExplorerScreen
 from logdrift.tui.screens.new_capture import NewCaptureScreen
 from logdrift.tui.screens.sessions import SessionsScreen
-from tests.tui_screen import make_app, until
+from tests.tui_screen import MEDIUM, make_app, until
 from tests.ways import WAYS, steps_to
 
 ELSEWHERE: frozenset[Scope] = frozenset({"experiments", "identity", "layers"})
@@ -172,7 +172,7 @@ async def test_every_command_is_done_by_its_key(
     made = make_session(folder / "one", 400, 4, 5, captures=4)
     shutil.copytree(made, folder / "two")
     app = make_app(None, folder)
-    async with app.run_test(size=(120, 36)) as pilot:
+    async with app.run_test(size=MEDIUM) as pilot:
         doer = Doer(app, pilot)
         recorded(doer)
         await until(

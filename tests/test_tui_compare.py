@@ -18,7 +18,16 @@ from logdrift.tui.screens.explorer import ExplorerScreen
 from logdrift.tui.screens.sessions import SessionsScreen
 from logdrift.tui.widgets.bars import Bar
 from tests.made_sessions import capture, compared_pair, write_session
-from tests.tui_screen import explorer, lines, make_app, screen_text, text, until
+from tests.tui_screen import (
+    SMALL,
+    explorer,
+    lines,
+    make_app,
+    screen_text,
+    text,
+    until,
+    until_screen,
+)
 
 pytestmark = pytest.mark.usefixtures("own_home")
 LENGTH = 24
@@ -51,7 +60,7 @@ async def listed(pilot: Any, app: LogdriftApp) -> SessionsScreen:
 async def compared(pilot: Any, app: LogdriftApp) -> DiffScreen:
     await listed(pilot, app)
     await pilot.press("space", "down", "space")
-    await until(pilot, lambda: isinstance(app.screen, DiffScreen))
+    await until_screen(pilot, DiffScreen)
     screen = app.screen
     assert isinstance(screen, DiffScreen)
     await until(pilot, lambda: bool(screen.reading.plain))
@@ -87,9 +96,9 @@ async def test_four_keys_from_the_list_to_the_first_worse_token(
         listing = await listed(pilot, app)
         earlier, later = (row.folder for row in listing.list.sessions)
         await pilot.press(*FOUR_KEYS[:3])
-        await until(pilot, lambda: isinstance(app.screen, DiffScreen))
+        await until_screen(pilot, DiffScreen)
         await pilot.press(*FOUR_KEYS[3:])
-        await until(pilot, lambda: isinstance(app.screen, ExplorerScreen))
+        await until_screen(pilot, ExplorerScreen)
         screen = explorer(app)
         first = compare_folders(earlier, later).tokens[0]
         start, _ = screen.session.sequences.bounds(first.sequence)
@@ -99,9 +108,9 @@ async def test_four_keys_from_the_list_to_the_first_worse_token(
         assert screen.view.labels == ("trainer/prefill", "vllm/prefill")
         assert screen.earlier.folder == earlier
         await pilot.press("q")
-        await until(pilot, lambda: isinstance(app.screen, DiffScreen))
+        await until_screen(pilot, DiffScreen)
         await pilot.press("q")
-        await until(pilot, lambda: isinstance(app.screen, SessionsScreen))
+        await until_screen(pilot, SessionsScreen)
 
 
 @pytest.mark.parametrize("size", [(60, 20), (80, 24), (120, 36), (200, 60)])
@@ -150,7 +159,7 @@ async def test_nothing_changed_is_said_and_enter_opens_nothing(tmp_path: Path) -
     for name in ("a", "b"):
         write_session(tmp_path / "sessions" / name, [PROMPT] * 2, captures)
     app = make_app(None, tmp_path / "sessions")
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=SMALL) as pilot:
         screen = await compared(pilot, app)
         assert not screen.comparison.tokens
         assert "No token changed" in screen_text(app)

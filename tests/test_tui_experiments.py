@@ -50,6 +50,8 @@ from tests.made_experiments import (
 )
 from tests.made_sessions import capture, write_session
 from tests.tui_screen import (
+    MEDIUM,
+    SMALL,
     copied_table,
     detail,
     explorer,
@@ -61,6 +63,9 @@ from tests.tui_screen import (
     screen_text,
     text,
     until,
+    until_back,
+    until_screen,
+    until_shown,
 )
 
 pytestmark = pytest.mark.usefixtures("own_home")
@@ -110,7 +115,7 @@ async def opened(pilot: Any) -> ExperimentsScreen:
         ),
     )
     await pilot.press("x")
-    await until(pilot, lambda: isinstance(pilot.app.screen, ExperimentsScreen))
+    await until_screen(pilot, ExperimentsScreen)
     screen: ExperimentsScreen = pilot.app.screen
     await until(pilot, lambda: screen.found is not None)
     return screen
@@ -119,9 +124,9 @@ async def opened(pilot: Any) -> ExperimentsScreen:
 async def started(pilot: Any, screen: ExperimentsScreen, key: str = "x") -> None:
     """Ask for a start and say yes."""
     await pilot.press(key)
-    await until(pilot, lambda: isinstance(pilot.app.screen, Confirm))
+    await until_screen(pilot, Confirm)
     await pilot.press("y")
-    await until(pilot, lambda: pilot.app.screen is screen)
+    await until_back(pilot, screen)
 
 
 # -- every command of the scope, by each of its keys
@@ -160,13 +165,10 @@ async def budget(
     pilot: Any, screen: ExperimentsScreen, key: str, patch: pytest.MonkeyPatch
 ) -> None:
     await pilot.press(key)
-    await until(pilot, lambda: isinstance(pilot.app.screen, LinePrompt))
+    await until_screen(pilot, LinePrompt)
     assert pilot.app.screen.text == "10m"
     await pilot.press("ctrl+u", *"soon", "enter")
-    await until(
-        pilot,
-        lambda: "soon: give a time such as 90s, 10m or 1h" in screen_text(pilot.app),
-    )
+    await until_shown(pilot, "soon: give a time such as 90s, 10m or 1h")
     assert "--budget" not in screen_text(pilot.app)
     await pilot.press("ctrl+u", *"90s", "enter")
     await until(pilot, lambda: "budget 90s" in head(screen))
@@ -182,7 +184,7 @@ async def start(
     app, folder = pilot.app, screen.session.folder / FOLDER
     for no in ("enter", "n", "escape"):
         await pilot.press(key)
-        await until(pilot, lambda: isinstance(app.screen, Confirm))
+        await until_screen(pilot, Confirm)
         asked = joined(screen_text(app))
         assert "Run 1 experiment in the background?" in asked
         assert (
@@ -190,7 +192,7 @@ async def start(
             in asked
         )
         await pilot.press(no)
-        await until(pilot, lambda: app.screen is screen)
+        await until_back(pilot, screen)
     assert not folder.exists()
     await started(pilot, screen, key)
     await until(
@@ -220,7 +222,7 @@ async def cancel_run(
 ) -> None:
     app, folder = pilot.app, screen.session.folder
     await pilot.press(key)
-    await until(pilot, lambda: "no experiment runs" in screen_text(app))
+    await until_shown(pilot, "no experiment runs")
     await started(pilot, screen)
     workers = folder.parent / "workers"
     await until(pilot, lambda: screen.rows[0].state == "running" and workers.exists())
@@ -235,14 +237,12 @@ async def cancel_run(
     keys = text(screen.hint_line)
     assert "X cancel" in keys and "x start" not in keys
     await pilot.press("x")
-    await until(
-        pilot, lambda: "experiments run already (X cancels them)" in screen_text(app)
-    )
+    await until_shown(pilot, "experiments run already (X cancels them)")
     await pilot.press(key)
-    await until(pilot, lambda: isinstance(app.screen, Confirm))
+    await until_screen(pilot, Confirm)
     assert "Yes, cancel: what is done stays" in screen_text(app)
     await pilot.press("enter")
-    await until(pilot, lambda: app.screen is screen)
+    await until_back(pilot, screen)
     assert running(folder) is not None
     await pilot.press(key, "y")
     await until(pilot, lambda: "the last run was cancelled" in head(screen))
@@ -268,19 +268,19 @@ async def open_experiment(
     app = pilot.app
     # One that has not run has no session to open: the key asks whether it shall run.
     await pilot.press(key)
-    await until(pilot, lambda: "in the background?" in screen_text(app))
+    await until_shown(pilot, "in the background?")
     await pilot.press("escape")
-    await until(pilot, lambda: app.screen is screen)
+    await until_back(pilot, screen)
     await started(pilot, screen)
     await until(pilot, lambda: screen.rows[0].state == "failed")
     await pilot.press(key)
-    await until(pilot, lambda: isinstance(app.screen, ExplorerScreen))
+    await until_screen(pilot, ExplorerScreen)
     assert (
         explorer(app).session.folder
         == screen.session.folder / FOLDER / screen.rows[0].id
     )
     await pilot.press("q")
-    await until(pilot, lambda: app.screen is screen)
+    await until_back(pilot, screen)
 
 
 async def copy(
@@ -300,14 +300,14 @@ async def copy(
         "compute_dtype",
     ]
     assert [line[5] for line in copied[1:]] == [row.cause for row in screen.rows]
-    await until(pilot, lambda: "copied" in screen_text(pilot.app))
+    await until_shown(pilot, "copied")
 
 
 async def save(
     pilot: Any, screen: ExperimentsScreen, key: str, patch: pytest.MonkeyPatch
 ) -> None:
     await pilot.press(key)
-    await until(pilot, lambda: isinstance(pilot.app.screen, LinePrompt))
+    await until_screen(pilot, LinePrompt)
     assert pilot.app.screen.text == "experiments.tsv"
     await pilot.press("enter")
     await until(
@@ -348,7 +348,7 @@ async def back(
     pilot: Any, screen: ExperimentsScreen, key: str, patch: pytest.MonkeyPatch
 ) -> None:
     await pilot.press(key)
-    await until(pilot, lambda: isinstance(pilot.app.screen, WhyScreen))
+    await until_screen(pilot, WhyScreen)
     await until(pilot, lambda: screen._stop.is_set() and not screen.is_attached)
 
 
@@ -395,7 +395,7 @@ async def test_a_key_does_its_command(
 
 async def test_enter_runs_its_row_alone_whatever_is_chosen(session: Session) -> None:
     app = make_app(session.folder)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=SMALL) as pilot:
         screen = await opened(pilot)
         await pilot.press("down", "down")
         await until(
@@ -407,7 +407,7 @@ async def test_enter_runs_its_row_alone_whatever_is_chosen(session: Session) -> 
         # The why screen below weighs it: a failed experiment says nothing, but it is
         # told.
         await pilot.press("q")
-        await until(pilot, lambda: isinstance(app.screen, WhyScreen))
+        await until_screen(pilot, WhyScreen)
 
 
 async def test_what_cannot_be_started_is_an_error_with_its_reason(
@@ -415,13 +415,13 @@ async def test_what_cannot_be_started_is_an_error_with_its_reason(
 ) -> None:
     shipped, _ = simple(tmp_path / "sample-made")
     app = make_app(shipped.folder)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=SMALL) as pilot:
         screen = await opened(pilot)
         await pilot.press("x", "y")
-        await until(pilot, lambda: isinstance(app.screen, TextScreen))
+        await until_screen(pilot, TextScreen)
         assert "is shipped with logdrift and stays as it is" in joined(screen_text(app))
         await pilot.press("escape")
-        await until(pilot, lambda: app.screen is screen)
+        await until_back(pilot, screen)
         assert "1 chosen" in head(screen), "it can be asked for again"
 
 
@@ -431,7 +431,7 @@ async def test_the_budget_chooses_what_would_tell_if_it_fits(session: Session) -
     """
     write_events(session.folder, *TIMES)
     app = make_app(session.folder)
-    async with app.run_test(size=(120, 36)) as pilot:
+    async with app.run_test(size=MEDIUM) as pilot:
         screen = await opened(pilot)
         for typed, chosen in (
             ("58s", set()),
@@ -439,7 +439,7 @@ async def test_the_budget_chooses_what_would_tell_if_it_fits(session: Session) -
             ("2h", {screen.rows[0].id}),
         ):
             await pilot.press("M")
-            await until(pilot, lambda: isinstance(app.screen, LinePrompt))
+            await until_screen(pilot, LinePrompt)
             await pilot.press("ctrl+u", *typed, "enter")
             await until(pilot, lambda typed=typed: f"budget {typed} · " in head(screen))  # type: ignore[misc]
             assert screen.chosen == chosen
@@ -476,7 +476,7 @@ def test_as_many_as_fit_are_chosen_and_one_of_unknown_length() -> None:
 
 async def test_what_is_left_out_says_why_and_is_not_chosen(session: Session) -> None:
     app = make_app(session.folder)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=SMALL) as pilot:
         screen = await opened(pilot)
         offered = len(screen.rows)
         assert screen.found is not None
@@ -674,7 +674,7 @@ async def test_a_damaged_record_is_left_out_and_the_others_stand(
     record["experiment"]["sides"][0].update(wrong)
     save_record(session, first.id, record)
     app = make_app(session.folder)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=SMALL) as pilot:
         screen = await opened(pilot)
         states = {row.id: row.state for row in screen.rows}
         assert [states[id] for id in (*said, first.id)] == [
@@ -727,7 +727,7 @@ async def test_how_the_last_run_ended(
         {"t": 2.0, **last},
     )
     app = make_app(session.folder)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=SMALL) as pilot:
         screen = await opened(pilot)
         await until(pilot, lambda: "budget 10m · 1 chosen" in head(screen))
         assert said in head(screen) and ("the last run" in head(screen)) == bool(said)
@@ -760,9 +760,9 @@ async def test_where_nothing_is_proposed_the_reason_is_the_true_one(
     else:
         session = write_session(tmp_path / "s", [4] * PROMPTS, sides, per_part=8)
     app = make_app(session.folder, pair=("trainer/prefill", other))
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=SMALL) as pilot:
         screen = await opened(pilot)
         await until(pilot, lambda: f"no experiment is proposed: {said}" in head(screen))
         await pilot.press("space", "a", "right", "enter", "x")
-        await until(pilot, lambda: "there is no experiment to run" in screen_text(app))
+        await until_shown(pilot, "there is no experiment to run")
         assert app.screen is screen

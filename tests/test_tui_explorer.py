@@ -35,6 +35,8 @@ from logdrift.tui.widgets.reading import Reading
 from tests.divergences import count_beyond
 from tests.made_sessions import capture, edit_manifest, write_session
 from tests.tui_screen import (
+    MEDIUM,
+    SMALL,
     copied,
     explorer,
     judged,
@@ -43,6 +45,9 @@ from tests.tui_screen import (
     screen_text,
     text,
     until,
+    until_back,
+    until_screen,
+    until_shown,
 )
 
 pytestmark = pytest.mark.usefixtures("own_home")
@@ -98,7 +103,7 @@ async def test_the_first_screen_shows_session_pair_verdict_and_text(
     folder: Path,
 ) -> None:
     app = make_app(folder)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=SMALL) as pilot:
         screen = await judged(pilot)
         assert (
             screen.view is not None
@@ -132,7 +137,7 @@ async def test_n_visits_every_divergence_in_order_and_says_when_there_is_none(
     assert len(wanted) > 5 and len({pair.sequence_of(p) for p in wanted}) > 3
     save_state("generated-3000", ViewState(threshold=0.5))
     app = make_app(folder)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=SMALL) as pilot:
         screen = await judged(pilot)
         seen = []
         for _ in wanted:
@@ -153,7 +158,7 @@ async def test_n_visits_every_divergence_in_order_and_says_when_there_is_none(
 async def test_a_divergent_token_is_marked_and_underlined(folder: Path) -> None:
     for depth in ("none", "16", "256"):
         app = make_app(folder, depth=depth)
-        async with app.run_test(size=(80, 24)) as pilot:
+        async with app.run_test(size=SMALL) as pilot:
             screen = await judged(pilot)
             await pilot.press("n", "right")
             passage = screen.tokens.passage
@@ -178,7 +183,7 @@ async def test_summary_and_inspector_show_the_numbers_of_the_token(
     session = open_session(folder)
     pair = make_pair(session, *PAIR)
     app = make_app(folder)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=SMALL) as pilot:
         screen = await judged(pilot)
         await pilot.press("n")
         position = screen.position
@@ -218,7 +223,7 @@ async def test_moving(folder: Path) -> None:
     session = open_session(folder)
     first, second = session.sequences.bounds(0)[1], session.sequences.bounds(1)[1]
     app = make_app(folder, at=0)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=SMALL) as pilot:
         screen = await judged(pilot)
         steps = [
             ("l", 1),
@@ -260,7 +265,7 @@ async def test_moving(folder: Path) -> None:
 async def test_a_long_sequence_pages_with_the_cursor_in_sight(tmp_path: Path) -> None:
     folder = make_session(tmp_path / "long", 20_000, 2, 3, captures=2)
     app = make_app(folder, at=0)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=SMALL) as pilot:
         screen = await judged(pilot)
         tokens = screen.tokens
         seen = set()
@@ -279,7 +284,7 @@ async def test_a_long_sequence_pages_with_the_cursor_in_sight(tmp_path: Path) ->
 async def test_threshold_keys_and_picker(folder: Path) -> None:
     pair = make_pair(open_session(folder), *PAIR)
     app = make_app(folder)
-    async with app.run_test(size=(120, 36)) as pilot:
+    async with app.run_test(size=MEDIUM) as pilot:
         screen = await judged(pilot)
         await pilot.press("plus")
         assert screen.threshold == 0.2
@@ -290,7 +295,7 @@ async def test_threshold_keys_and_picker(folder: Path) -> None:
         assert screen.threshold == 0.05
         before = screen.tokens.passage
         await pilot.press("t")
-        await until(pilot, lambda: isinstance(app.screen, Picker))
+        await until_screen(pilot, Picker)
         assert f"{count_beyond(pair, 0.05):,}" in screen_text(app)
         choices = [c.value for c in threshold_choices(screen.model.levels)]
         index = choices.index(0.05)
@@ -298,10 +303,10 @@ async def test_threshold_keys_and_picker(folder: Path) -> None:
         await until(pilot, lambda: screen.threshold == choices[index + 1])
         assert screen.tokens.passage is not before
         await pilot.press("escape")
-        await until(pilot, lambda: app.screen is screen)
+        await until_back(pilot, screen)
         assert screen.threshold == 0.05
         await pilot.press("t", "up", "enter")
-        await until(pilot, lambda: app.screen is screen)
+        await until_back(pilot, screen)
         assert screen.threshold == choices[index - 1] == 0.02
 
 
@@ -309,7 +314,7 @@ async def test_pairs_are_listed_with_numbers_and_chosen(folder: Path) -> None:
     session = open_session(folder)
     pairs = list_pairs(session)
     app = make_app(folder)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=SMALL) as pilot:
         screen = await judged(pilot)
         await pilot.press("n")
         position = screen.position
@@ -346,7 +351,7 @@ async def test_sort_and_jump_from_the_list(folder: Path) -> None:
     session = open_session(folder)
     pair = make_pair(session, *PAIR)
     app = make_app(folder, at=0)
-    async with app.run_test(size=(120, 36)) as pilot:
+    async with app.run_test(size=MEDIUM) as pilot:
         screen = await judged(pilot)
         await pilot.press("s")
         assert (
@@ -394,17 +399,17 @@ async def test_a_small_screen_shows_one_pane_at_a_time_and_a_wide_one_all(
             ),
         )
         await pilot.resize_terminal(59, 20)
-        await until(pilot, lambda: "59x20 is too small" in screen_text(app))
+        await until_shown(pilot, "59x20 is too small")
         await pilot.resize_terminal(80, 24)
         await until(pilot, lambda: "too small" not in screen_text(app))
 
 
 async def test_help_names_every_command(folder: Path) -> None:
     app = make_app(folder)
-    async with app.run_test(size=(120, 36)) as pilot:
+    async with app.run_test(size=MEDIUM) as pilot:
         screen = await judged(pilot)
         await pilot.press("question_mark")
-        await until(pilot, lambda: isinstance(app.screen, TextScreen))
+        await until_screen(pilot, TextScreen)
         window = app.screen
         assert isinstance(window, TextScreen)
         shown = " ".join(window.text_to_save().split())
@@ -412,7 +417,7 @@ async def test_help_names_every_command(folder: Path) -> None:
             if command.action != "command_line":  # its key goes to places here
                 assert " ".join(command.help.split()) in shown
         await pilot.press("q")
-        await until(pilot, lambda: app.screen is screen)
+        await until_back(pilot, screen)
 
 
 async def test_help_is_read_whole_in_the_smallest_terminal(folder: Path) -> None:
@@ -420,7 +425,7 @@ async def test_help_is_read_whole_in_the_smallest_terminal(folder: Path) -> None
     async with app.run_test(size=(60, 20)) as pilot:
         await judged(pilot)
         await pilot.press("question_mark")
-        await until(pilot, lambda: isinstance(app.screen, TextScreen))
+        await until_screen(pilot, TextScreen)
         reading = app.screen.query_one(Reading)
         width = reading.inner_width
         rows = [reading.line(index, width).text for index in range(reading.line_count)]
@@ -437,7 +442,7 @@ async def test_copy_goes_through_osc_52(
     for tmux in ("", "socket,1,0"):
         monkeypatch.setenv("TMUX", tmux)
         app = make_app(folder)
-        async with app.run_test(size=(80, 24)) as pilot:
+        async with app.run_test(size=SMALL) as pilot:
             screen = await judged(pilot)
             sent: list[str] = []
             monkeypatch.setattr(app._driver, "write", sent.append)
@@ -455,17 +460,17 @@ async def test_copy_goes_through_osc_52(
 
 async def test_reopening_restores_cursor_pair_sort_and_threshold(folder: Path) -> None:
     app = make_app(folder)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=SMALL) as pilot:
         screen = await judged(pilot)
         await pilot.press("n", "n", "right_square_bracket", "right", "s", "plus", "p")
-        await until(pilot, lambda: isinstance(app.screen, Picker))
+        await until_screen(pilot, Picker)
         await pilot.press("down", "enter")
         await until(pilot, lambda: screen.model.state.pair is not None)
         left = screen.model.state
         await pilot.press("q")
     assert load_state("generated-3000") == (left, None)
     app = make_app(folder)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=SMALL) as pilot:
         screen = await judged(pilot)
         assert screen.model.state == left
         assert screen.view is not None and screen.view.labels == left.pair
@@ -476,7 +481,7 @@ async def test_a_pair_from_the_command_line_wins(folder: Path) -> None:
         "generated-3000", ViewState(pair=("reference/prefill", "trainer/prefill"))
     )
     app = make_app(folder, pair=("reference/prefill", "vllm/prefill"))
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=SMALL) as pilot:
         screen = await judged(pilot)
         assert screen.view is not None and screen.view.labels == (
             "reference/prefill",
@@ -500,13 +505,13 @@ async def test_a_failed_capture_is_said_and_its_log_can_be_read(
 
     edit_manifest(open_session(copy), fail)
     app = make_app(copy)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=SMALL) as pilot:
         screen = await judged(pilot)
         assert "✗ vllm/prefill failed: out of memory<0x1B>]0;x<0x07>  (L: log)" in text(
             screen.query_one(Header)
         )
         await pilot.press("L")
-        await until(pilot, lambda: isinstance(app.screen, Picker))
+        await until_screen(pilot, Picker)
         assert "vllm  failed" in screen_text(app)
         await pilot.press("enter")
         await until(
@@ -517,7 +522,7 @@ async def test_a_failed_capture_is_said_and_its_log_can_be_read(
             ),
         )
         await pilot.press("q", "p")
-        await until(pilot, lambda: isinstance(app.screen, Picker))
+        await until_screen(pilot, Picker)
 
 
 async def test_a_pair_that_cannot_be_compared_says_why_and_greys_its_numbers(
@@ -537,7 +542,7 @@ async def test_a_pair_that_cannot_be_compared_says_why_and_greys_its_numbers(
         ],
     )
     app = make_app(made.folder)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=SMALL) as pilot:
         screen = await judged(pilot)
         answer = text(screen.query_one(AnswerBar))
         assert "not comparable: the weights differ" in answer
@@ -555,7 +560,7 @@ async def test_a_damaged_capture_leaves_the_rest_usable(
         b"x" * 100
     )
     app = make_app(copy)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=SMALL) as pilot:
         screen = await judged(pilot)
         assert "part-00000.safetensors" in text(screen.query_one(Header))
         assert screen.view is not None and screen.view.labels == (
@@ -587,7 +592,7 @@ async def test_a_session_deleted_underneath_is_said_once_and_what_was_read_stays
 ) -> None:
     copy = shutil.copytree(folder, tmp_path / "gone")
     app = make_app(copy)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=SMALL) as pilot:
         screen = await judged(pilot)
         shutil.rmtree(copy)
         await until(
@@ -621,8 +626,8 @@ async def test_two_explorers_on_one_session_keep_what_the_last_one_left(
 ) -> None:
     first, second = make_app(folder), make_app(folder)
     async with (
-        first.run_test(size=(80, 24)) as one,
-        second.run_test(size=(120, 36)) as two,
+        first.run_test(size=SMALL) as one,
+        second.run_test(size=MEDIUM) as two,
     ):
         here, there = await judged(one), await judged(two)
         await one.press("n")
@@ -768,7 +773,7 @@ async def test_a_damaged_saved_view_is_a_notice(folder: Path, tmp_path: Path) ->
         json.dumps({"pair": 3})
     )
     app = make_app(folder)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=SMALL) as pilot:
         screen = explorer(app)
         await until(pilot, lambda: "was ignored" in text(screen.query_one(Hints)))
         pair = screen.model.pair
@@ -778,7 +783,7 @@ async def test_a_damaged_saved_view_is_a_notice(folder: Path, tmp_path: Path) ->
 async def test_an_empty_session_opens(tmp_path: Path) -> None:
     made = write_session(tmp_path / "empty", [], [])
     app = make_app(made.folder)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=SMALL) as pilot:
         screen = explorer(app)
         await until(
             pilot, lambda: "no pair to compare yet" in text(screen.query_one(Header))
@@ -820,7 +825,7 @@ async def test_a_mark_that_is_not_captured_yet_is_said_and_not_gone_to(
         ViewState(marks=(Mark(5, "here"), Mark(session.sequences.tokens + 7, "later"))),
     )
     app = make_app(folder)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=SMALL) as pilot:
         screen = await judged(pilot)
         await pilot.press("B", "down", "enter")
         await until(
@@ -837,7 +842,7 @@ async def test_a_mark_that_is_not_captured_yet_is_said_and_not_gone_to(
 
 async def test_q_leaves_with_0(folder: Path) -> None:
     app = make_app(folder)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=SMALL) as pilot:
         await judged(pilot)
         await pilot.press("q")
     assert app.return_value == 0

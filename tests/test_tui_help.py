@@ -25,7 +25,16 @@ from logdrift.tui.screens.help import HelpScreen, commands_of, once_a_key
 from logdrift.tui.widgets.columns import COLUMN, in_columns
 from logdrift.tui.widgets.lines import Row
 from logdrift.tui.widgets.reading import plain
-from tests.tui_screen import SIZES, explorer, joined, make_app, until
+from tests.tui_screen import (
+    LARGE,
+    SIZES,
+    SMALL,
+    explorer,
+    joined,
+    make_app,
+    until,
+    until_screen,
+)
 
 STYLE = make_palette("none").text
 
@@ -39,7 +48,7 @@ async def opened(pilot: Pilot[int], *keys: str) -> HelpScreen:
     app = pilot.app
     await until(pilot, lambda: explorer(app).stands)  # type: ignore[arg-type]
     await pilot.press(*keys)
-    await until(pilot, lambda: isinstance(app.screen, HelpScreen))
+    await until_screen(pilot, HelpScreen)
     screen = app.screen
     assert isinstance(screen, HelpScreen)
     await until(pilot, lambda: screen.stands and screen.reading.line_count > 0)
@@ -52,7 +61,7 @@ async def test_the_key_that_opened_it_closes_it(
     session: Path, before: tuple[str, ...], key: str
 ) -> None:
     app = make_app(session)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=SMALL) as pilot:
         await until(pilot, lambda: explorer(app).stands)
         await pilot.press(*before)
         await until(pilot, lambda: app.screen.stands)
@@ -127,7 +136,7 @@ async def test_a_wide_screen_has_more_columns(
 
 async def test_what_was_searched_for_is_in_the_middle(session: Path) -> None:
     app = make_app(session)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=SMALL) as pilot:
         screen = await opened(pilot, "question_mark")
         await pilot.press("slash", *"rank flip", "enter")
         page = screen.reading
@@ -146,7 +155,7 @@ async def test_what_was_searched_for_is_in_the_middle(session: Path) -> None:
 
 async def test_it_is_laid_out_again_for_another_size(session: Path) -> None:
     app = make_app(session)
-    async with app.run_test(size=(200, 60)) as pilot:
+    async with app.run_test(size=LARGE) as pilot:
         screen = await opened(pilot, "question_mark")
         before = screen.reading.line_count
         await pilot.resize_terminal(80, 24)

@@ -29,7 +29,16 @@ from logdrift.tui.screens.prompt import LinePrompt
 from logdrift.tui.screens.why import WhyScreen
 from tests.made_answers import loaded, off, put
 from tests.made_sessions import capture, write_session
-from tests.tui_screen import judged, make_app, screen_text, text, until
+from tests.tui_screen import (
+    SMALL,
+    judged,
+    make_app,
+    screen_text,
+    text,
+    until,
+    until_screen,
+    until_shown,
+)
 
 pytestmark = pytest.mark.usefixtures("own_home")
 SIZES = [(60, 20), (80, 24), (200, 60)]
@@ -54,7 +63,7 @@ async def opened(pilot: Any) -> IdentityScreen:
     app = pilot.app
     await judged(pilot)
     await pilot.press("w")
-    await until(pilot, lambda: isinstance(app.screen, WhyScreen))
+    await until_screen(pilot, WhyScreen)
     why = app.screen
     await until(pilot, lambda: why.found is not None or bool(why._problem))
     await pilot.press("i")
@@ -107,7 +116,7 @@ async def test_what_differs_is_named_and_who_was_not_asked_is_said(
 async def test_all_that_were_asked_leave_nothing_to_ask(session: Session) -> None:
     save(session, *map(loaded, ("trainer", "vllm", "sglang")))
     app = make_app(session.folder)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=SMALL) as pilot:
         screen = await opened(pilot)
         assert told(screen).count("3 tensors as on disk") == 3
         assert "Not checked" not in told(screen) and "--identity" not in told(screen)
@@ -140,7 +149,7 @@ async def copies(
     sent: list[str] = []
     monkeypatch.setattr(pilot.app._driver, "write", sent.append)
     await pilot.press(key)
-    await until(pilot, lambda: "copied " in screen_text(pilot.app))
+    await until_shown(pilot, "copied ")
     return [
         base64.b64decode(s[7:-1]).decode() for s in sent if s.startswith("\x1b]52;c;")
     ]
@@ -168,13 +177,13 @@ async def test_every_command_is_done_by_each_of_its_keys(
             for key in command.keys:
                 if app.screen is not screen:
                     await pilot.press("i")
-                    await until(pilot, lambda: isinstance(app.screen, IdentityScreen))
+                    await until_screen(pilot, IdentityScreen)
                     screen = app.screen  # type: ignore[assignment]
                 screen.say("")
                 sent.clear()
                 await pilot.press(key)
                 if command.name == "back":
-                    await until(pilot, lambda: isinstance(app.screen, WhyScreen))
+                    await until_screen(pilot, WhyScreen)
                     continue
                 words = said[command.name]
                 await until(pilot, lambda words=words: words in screen_text(app))  # type: ignore[misc]
@@ -195,7 +204,7 @@ async def test_an_answer_is_copied_and_saved_as_it_stands(
 ) -> None:
     save(session, loaded("vllm", b=off("b")))
     app = make_app(session.folder)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=SMALL) as pilot:
         screen = await opened(pilot)
         (copied,) = await copies(pilot, monkeypatch)
         assert (
@@ -204,7 +213,7 @@ async def test_an_answer_is_copied_and_saved_as_it_stands(
         )
         assert copied.split("\n")[-1] == screen.command
         await pilot.press("ctrl+s")
-        await until(pilot, lambda: isinstance(app.screen, LinePrompt))
+        await until_screen(pilot, LinePrompt)
         assert app.screen.text == "identity.txt"
         await pilot.press("enter")
         await until(
@@ -219,7 +228,7 @@ async def test_an_answer_is_copied_and_saved_as_it_stands(
 async def test_out_again_to_the_causes(session: Session, key: str) -> None:
     save(session, loaded("vllm"))
     app = make_app(session.folder)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=SMALL) as pilot:
         await opened(pilot)
         await pilot.resize_terminal(60, 20)
         await until(
@@ -227,7 +236,7 @@ async def test_out_again_to_the_causes(session: Session, key: str) -> None:
             lambda: app.screen.size.width == 60 and "as on disk" in screen_text(app),
         )
         await pilot.press(key)
-        await until(pilot, lambda: isinstance(app.screen, WhyScreen))
+        await until_screen(pilot, WhyScreen)
 
 
 # -- hostile and damaged
@@ -301,7 +310,7 @@ async def test_a_damaged_check_is_named_with_what_to_do(
         put(data, path, value)
     file.write_text(json.dumps(data) if path else value, encoding="utf-8")
     app = make_app(session.folder)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=SMALL) as pilot:
         screen = await opened(pilot)
         said = (
             "is of a newer logdrift"
@@ -311,4 +320,4 @@ async def test_a_damaged_check_is_named_with_what_to_do(
         assert "vllm.json:" in told(screen) and said in told(screen)
         within(screen)
         await pilot.press("q")
-        await until(pilot, lambda: isinstance(app.screen, WhyScreen))
+        await until_screen(pilot, WhyScreen)

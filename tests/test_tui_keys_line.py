@@ -21,14 +21,18 @@ from logdrift.tui.widgets.bars import Hints, fitting, heading_parts, seconds_to_
 from logdrift.tui.widgets.reading import Reading
 from logdrift.tui.widgets.table import Table
 from tests.tui_screen import (
+    MEDIUM,
     SIZES,
+    SMALL,
     explorer,
     judged,
     lines,
     make_app,
-    screen_text,
     text,
     until,
+    until_back,
+    until_screen,
+    until_shown,
 )
 
 PANES = {
@@ -95,7 +99,7 @@ async def test_every_key_on_the_line_is_heard_where_it_stands(session: Path) -> 
     (session / "logs").mkdir(exist_ok=True)
     (session / "logs" / "trainer.log").write_text("loading\n")
     app = make_app(session)
-    async with app.run_test(size=(120, 36)) as pilot:
+    async with app.run_test(size=MEDIUM) as pilot:
         screen = await standing(pilot)
         for opens in ("w", "m", "d", "T", "R", "L", "t", "p", "slash", "question_mark"):
             await pilot.press(opens)
@@ -105,12 +109,12 @@ async def test_every_key_on_the_line_is_heard_where_it_stands(session: Path) -> 
                 for hint in line.hints:
                     assert not hint.key or hint.key in bound, (opens, hint)
             await pilot.press("escape")
-            await until(pilot, lambda: app.screen is screen)
+            await until_back(pilot, screen)
 
 
 async def test_a_click_on_a_key_does_what_the_key_does(session: Path) -> None:
     app = make_app(session)
-    async with app.run_test(size=(120, 36)) as pilot:
+    async with app.run_test(size=MEDIUM) as pilot:
         screen = await standing(pilot)
         before = screen.position
         line = line_of(pilot)
@@ -118,28 +122,28 @@ async def test_a_click_on_a_key_does_what_the_key_does(session: Path) -> None:
         await until(pilot, lambda: screen.position != before)
         assert screen.focused is screen.tokens
         await pilot.click(line, offset=(at(line, "threshold") - 1, 0))
-        await until(pilot, lambda: isinstance(app.screen, Picker))
+        await until_screen(pilot, Picker)
         window = line_of(pilot)
         await until(pilot, lambda: "leave" in text(window))
         await pilot.click(window, offset=(at(window, "leave"), 0))
-        await until(pilot, lambda: app.screen is screen)
+        await until_back(pilot, screen)
         await pilot.click(line, offset=(at(line, "search"), 0))
-        await until(pilot, lambda: isinstance(app.screen, LinePrompt))
+        await until_screen(pilot, LinePrompt)
         title = app.screen.query_one("#prompt-title", Hints)
         await pilot.click(title, offset=(at(title, "leave"), 0))
-        await until(pilot, lambda: app.screen is screen)
+        await until_back(pilot, screen)
         await pilot.click(line, offset=(at(line, "why"), 0))
-        await until(pilot, lambda: isinstance(app.screen, WhyScreen))
+        await until_screen(pilot, WhyScreen)
         await until(pilot, lambda: "back" in text(line_of(pilot)))
         await pilot.click(line_of(pilot), offset=(at(line_of(pilot), "back"), 0))
-        await until(pilot, lambda: app.screen is screen)
+        await until_back(pilot, screen)
 
 
 async def test_a_message_goes_by_itself_and_by_a_click(
     session: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app = make_app(session)
-    async with app.run_test(size=(120, 36)) as pilot:
+    async with app.run_test(size=MEDIUM) as pilot:
         screen = await standing(pilot)
         line = line_of(pilot)
         screen.say("done")
@@ -164,10 +168,10 @@ async def test_a_message_of_a_window_goes_too(
     monkeypatch.setattr(bars, "SECONDS_AT_LEAST", 0.2)
     monkeypatch.setattr(bars, "CHARACTERS_A_SECOND", 1000)
     app = make_app(session)
-    async with app.run_test(size=(120, 36)) as pilot:
+    async with app.run_test(size=MEDIUM) as pilot:
         await standing(pilot)
         app.show_error("something")
-        await until(pilot, lambda: isinstance(app.screen, TextScreen))
+        await until_screen(pilot, TextScreen)
         await pilot.press("c")
         assert "leave" not in text(line_of(pilot))
         await until(pilot, lambda: "leave" in text(line_of(pilot)))
@@ -178,7 +182,7 @@ async def test_what_is_not_there_yet_is_not_copied(
     session: Path, nothing: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app = make_app(session)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=SMALL) as pilot:
         await standing(pilot)
         assert app._driver is not None
         sent: list[str] = []
@@ -196,7 +200,7 @@ async def test_a_text_stands_below_the_first_letter_of_its_title(
     async with app.run_test(size=size) as pilot:
         await standing(pilot)
         app.show_error("Enough words for more than one line. " * 9)
-        await until(pilot, lambda: isinstance(app.screen, TextScreen))
+        await until_screen(pilot, TextScreen)
         reading = app.screen.query_one(Reading)
         await until(pilot, lambda: reading.line_count > 1)
         title, *rows = lines(reading)
@@ -234,9 +238,9 @@ def test_the_list_names_what_its_session_can_be_asked(
 
 async def test_an_empty_list_names_only_what_works(tmp_path: Path) -> None:
     app = make_app(None, tmp_path)
-    async with app.run_test(size=(120, 36)) as pilot:
+    async with app.run_test(size=MEDIUM) as pilot:
         line = app.screen.query_one("#hints", Hints)
-        await until(pilot, lambda: "look at the samples" in screen_text(app))
+        await until_shown(pilot, "look at the samples")
         await until(pilot, lambda: "open" in text(line))
         words = {hint.word for hint in line.hints}
         assert words == {"open", "new capture", "import", "quit", "help"}
@@ -269,7 +273,7 @@ async def test_the_zoom_is_ended_by_a_key_that_says_so(
     session: Path, pane: str
 ) -> None:
     app = make_app(session)
-    async with app.run_test(size=(120, 36)) as pilot:
+    async with app.run_test(size=MEDIUM) as pilot:
         screen = await judged(pilot)
         screen.pane_switch.go_to(pane)
         for word in ("zoom", "unzoom", "zoom"):
@@ -348,7 +352,7 @@ async def test_a_click_on_a_part_of_the_header_opens_its_screen(
 
 async def test_a_click_on_the_counts_shows_the_sequences(session: Path) -> None:
     app = make_app(session)
-    async with app.run_test(size=(120, 36)) as pilot:
+    async with app.run_test(size=MEDIUM) as pilot:
         screen = await judged(pilot)
         header = screen.pane_group.header
         await until(pilot, lambda: " seq ·" in text(header))

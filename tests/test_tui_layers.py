@@ -30,6 +30,8 @@ from logdrift.tui.screens.why import WhyScreen
 from tests.made_answers import a_result, put
 from tests.made_sessions import capture, write_session
 from tests.tui_screen import (
+    MEDIUM,
+    SMALL,
     detail,
     explorer,
     head,
@@ -40,6 +42,9 @@ from tests.tui_screen import (
     screen_text,
     text,
     until,
+    until_back,
+    until_screen,
+    until_shown,
 )
 
 pytestmark = pytest.mark.usefixtures("own_home")
@@ -132,7 +137,7 @@ async def _turned(pilot: Any, screen: LayersScreen, sent: list[str], key: str) -
 
 async def _command(pilot: Any, screen: LayersScreen, sent: list[str], key: str) -> None:
     await pilot.press(key)
-    await until(pilot, lambda: "copied " in screen_text(pilot.app))
+    await until_shown(pilot, "copied ")
     check_command(copied(sent), screen.session, "0:1")
 
 
@@ -164,12 +169,12 @@ async def _debuggers(
     # Up to the token, and of the layer that was found for this sequence before.
     assert '"input_ids": [0]' in shown and r"layers\.2\." in shown
     await pilot.press("q")
-    await until(pilot, lambda: app.screen is screen)
+    await until_back(pilot, screen)
 
 
 async def _copy(pilot: Any, screen: LayersScreen, sent: list[str], key: str) -> None:
     await pilot.press(key)
-    await until(pilot, lambda: "copied " in screen_text(pilot.app))
+    await until_shown(pilot, "copied ")
     check_table(copied(sent))
 
 
@@ -201,7 +206,7 @@ def check_table(table: str) -> None:
 async def _save(pilot: Any, screen: LayersScreen, sent: list[str], key: str) -> None:
     app = pilot.app
     await pilot.press(key)
-    await until(pilot, lambda: isinstance(app.screen, LinePrompt))
+    await until_screen(pilot, LinePrompt)
     name = app.screen.text
     assert name.startswith("layers") and name.endswith(".tsv")
     await pilot.press("enter")
@@ -211,22 +216,22 @@ async def _save(pilot: Any, screen: LayersScreen, sent: list[str], key: str) -> 
 
 async def _back(pilot: Any, screen: LayersScreen, sent: list[str], key: str) -> None:
     await pilot.press(key)
-    await until(pilot, lambda: isinstance(pilot.app.screen, WhyScreen))
+    await until_screen(pilot, WhyScreen)
 
 
 async def _start(pilot: Any, screen: LayersScreen, sent: list[str], key: str) -> None:
     """What no plan can start is said at once; tests/test_tui_asking.py starts some."""
     app = pilot.app
     await pilot.press(key)
-    await until(pilot, lambda: isinstance(app.screen, TextScreen))
+    await until_screen(pilot, TextScreen)
     assert "has no plan for backend 'trainer'" in joined(screen_text(app))
     await pilot.press("escape")
-    await until(pilot, lambda: app.screen is screen)
+    await until_back(pilot, screen)
 
 
 async def _cancel(pilot: Any, screen: LayersScreen, sent: list[str], key: str) -> None:
     await pilot.press(key)
-    await until(pilot, lambda: "no engine is being asked" in screen_text(pilot.app))
+    await until_shown(pilot, "no engine is being asked")
 
 
 EFFECTS: dict[str, Callable[[Any, LayersScreen, list[str], str], Awaitable[None]]] = {
@@ -249,7 +254,7 @@ async def test_every_command_is_done_by_each_of_its_keys(
     save(session, answer())
     app = make_app(session.folder)
     pressed: list[str] = []
-    async with app.run_test(size=(120, 36)) as pilot:
+    async with app.run_test(size=MEDIUM) as pilot:
         screen = await opened(pilot, "l")
         sent: list[str] = []
         monkeypatch.setattr(app._driver, "write", sent.append)
@@ -274,12 +279,12 @@ async def test_every_command_is_done_by_each_of_its_keys(
 async def test_in_and_out_leads_back_to_the_token(session: Session, key: str) -> None:
     save(session, answer())
     app = make_app(session.folder)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=SMALL) as pilot:
         await opened(pilot, "l", "l")
         await pilot.press(key)
-        await until(pilot, lambda: isinstance(app.screen, WhyScreen))
+        await until_screen(pilot, WhyScreen)
         await pilot.press(key)
-        await until(pilot, lambda: isinstance(app.screen, ExplorerScreen))
+        await until_screen(pilot, ExplorerScreen)
         assert explorer(app).position == 2
 
 
@@ -306,7 +311,7 @@ async def test_without_an_answer_the_command_stands_there_and_is_copied(
             await pilot.press(key)
             check_command(copied(sent).rstrip("\n"), session, "0:3")
         await pilot.press("tab")
-        await until(pilot, lambda: "there is no other answer" in screen_text(app))
+        await until_shown(pilot, "there is no other answer")
 
 
 async def test_the_first_token_has_no_score_and_the_whole_sequence_is_asked_about(
@@ -314,7 +319,7 @@ async def test_the_first_token_has_no_score_and_the_whole_sequence_is_asked_abou
 ) -> None:
     save(session, answer())
     app = make_app(session.folder)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=SMALL) as pilot:
         screen = await opened(pilot)
         assert screen.command.endswith(" --layers 0")
         assert "what was saved for the whole of this sequence" in head(screen)
@@ -388,7 +393,7 @@ async def test_a_wrong_layer_far_down_is_brought_into_sight_and_moving_away_stay
     )
     save(session, replace(found, sides=(replace(wrong, stages=stages), right)))
     app = make_app(session.folder)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=SMALL) as pilot:
         screen = await opened(pilot, "l")
         await until(pilot, lambda: " ▲ layer 70" in text(screen.stages))
         await pilot.press("home")
@@ -407,7 +412,7 @@ async def test_answers_of_other_tokens_are_said_to_be_that_and_the_nearest_comes
     save(session, answer("near", position=5))
     save(session, answer("other", a="sglang/prefill"))
     app = make_app(session.folder)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=SMALL) as pilot:
         screen = await opened(pilot, "l", "l")
         assert title(screen).endswith("1 of 4") and "· 0:5" in title(screen), (
             "not that of another engine"
@@ -424,7 +429,7 @@ async def test_answers_of_other_tokens_are_said_to_be_that_and_the_nearest_comes
         )
         await pilot.press("q")
         save(session, answer("exact", position=2))
-        await until(pilot, lambda: isinstance(app.screen, WhyScreen))
+        await until_screen(pilot, WhyScreen)
         await pilot.press("y")
         screen = await read(pilot)
         assert "what was saved for this token" in head(screen) and "· 0:2" in title(
@@ -514,15 +519,15 @@ async def test_damaged_answers_are_left_out(session: Session) -> None:
     (folder / "list.json").write_text("[1]", encoding="utf-8")
     (folder / "folder.json").mkdir()
     app = make_app(session.folder)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=SMALL) as pilot:
         screen = await opened(pilot, "l")
         assert screen.found == () and "nothing is saved for these backends" in head(
             screen
         )
         await pilot.press("v")
-        await until(pilot, lambda: isinstance(app.screen, TextScreen))
+        await until_screen(pilot, TextScreen)
         await pilot.press("q", "q")
-        await until(pilot, lambda: isinstance(app.screen, WhyScreen))
+        await until_screen(pilot, WhyScreen)
         save(session, answer())
         await pilot.press("y")
         screen = await read(pilot)
@@ -553,7 +558,7 @@ async def test_what_cannot_be_made_into_commands_is_said_in_a_window(
 ) -> None:
     """The screen stays."""
     app = make_app(session.folder)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=SMALL) as pilot:
         screen = await opened(pilot, "l")
         screen.sequence = 9
         await pilot.press("v")
@@ -565,4 +570,4 @@ async def test_what_cannot_be_made_into_commands_is_said_in_a_window(
             ),
         )
         await pilot.press("q")
-        await until(pilot, lambda: app.screen is screen)
+        await until_back(pilot, screen)

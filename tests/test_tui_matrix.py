@@ -48,6 +48,8 @@ from tests.conftest import REPOSITORY
 from tests.made_metrics import value_in_json
 from tests.made_sessions import capture, write_session
 from tests.tui_screen import (
+    MEDIUM,
+    SMALL,
     copied_table,
     explorer,
     judged,
@@ -56,6 +58,9 @@ from tests.tui_screen import (
     screen_text,
     text,
     until,
+    until_back,
+    until_screen,
+    until_shown,
 )
 
 pytestmark = pytest.mark.usefixtures("own_home")
@@ -224,7 +229,7 @@ def labels_of(app: LogdriftApp) -> tuple[str, str] | None:
 async def opened(pilot: Any) -> MatrixScreen:
     await judged(pilot)
     await pilot.press("m")
-    await until(pilot, lambda: isinstance(pilot.app.screen, MatrixScreen))
+    await until_screen(pilot, MatrixScreen)
     screen: MatrixScreen = pilot.app.screen
     await until(pilot, lambda: None not in screen.table.rows)
     return screen
@@ -257,7 +262,7 @@ async def test_every_pair_stands_in_it_with_a_mark_of_its_size(
 
 async def test_numbers_scopes_and_leaving(session: Session) -> None:
     app = make_app(session.folder)
-    async with app.run_test(size=(120, 36)) as pilot:
+    async with app.run_test(size=MEDIUM) as pilot:
         screen = await opened(pilot)
         await pilot.press("right_square_bracket")
         await until(pilot, lambda: "Matrix · RMSE" in text(screen.grid))
@@ -266,7 +271,7 @@ async def test_numbers_scopes_and_leaving(session: Session) -> None:
         await pilot.press("right_square_bracket", "right_square_bracket")
         await until(pilot, lambda: "Matrix · mean Δ" in text(screen.grid))
         await pilot.press("O")
-        await until(pilot, lambda: isinstance(app.screen, Picker))
+        await until_screen(pilot, Picker)
         assert METRICS["errors.mean"].meaning in screen_text(app)
         paths = list(METRICS)
         down = paths.index("errors.pearson") - paths.index("errors.mean")
@@ -292,20 +297,20 @@ async def test_numbers_scopes_and_leaving(session: Session) -> None:
         )
         await pilot.press("up", "left", "left", "left", "down", "j", "k", "h", "l")
         await pilot.press("q")
-        await until(pilot, lambda: isinstance(app.screen, ExplorerScreen))
+        await until_screen(pilot, ExplorerScreen)
 
 
 async def test_enter_opens_the_pair_in_the_explorer(session: Session) -> None:
     app = make_app(session.folder)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=SMALL) as pilot:
         screen = await opened(pilot)
         labels = screen.table.labels
         screen.grid.go(labels.index("vllm/prefill"), labels.index("vllm/prefill"))
         await pilot.press("enter")
-        await until(pilot, lambda: "against itself is no pair" in screen_text(app))
+        await until_shown(pilot, "against itself is no pair")
         screen.grid.go(labels.index("vllm/prefill"), labels.index("sglang/prefill"))
         await pilot.press("enter")
-        await until(pilot, lambda: isinstance(app.screen, ExplorerScreen))
+        await until_screen(pilot, ExplorerScreen)
         await until(pilot, lambda: labels_of(app) == ("vllm/prefill", "sglang/prefill"))
 
 
@@ -313,7 +318,7 @@ async def test_the_pair_is_marked_and_why_is_of_the_pair_under_the_cursor(
     session: Session,
 ) -> None:
     app = make_app(session.folder)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=SMALL) as pilot:
         screen = await opened(pilot)
         labels = screen.table.labels
         pair = labels_of(app)
@@ -327,14 +332,14 @@ async def test_the_pair_is_marked_and_why_is_of_the_pair_under_the_cursor(
         assert b in screen.grid.columns()
         screen.grid.go(a, a)
         await pilot.press("w")
-        await until(pilot, lambda: "against itself is no pair" in screen_text(app))
+        await until_shown(pilot, "against itself is no pair")
         other = ("vllm/prefill", "sglang/prefill")
         screen.grid.go(*map(labels.index, other))
         await pilot.press("w")
-        await until(pilot, lambda: isinstance(app.screen, WhyScreen))
+        await until_screen(pilot, WhyScreen)
         assert app.screen.view.labels == other
         await pilot.press("q")
-        await until(pilot, lambda: app.screen is screen)
+        await until_back(pilot, screen)
 
 
 def made_labels(backends: int, paths: int, length: int) -> list[str]:
@@ -398,13 +403,13 @@ def test_heat_is_seen_without_colours_too(depth: Any, dark: bool) -> None:
 
 async def test_a_click_selects_and_a_second_one_opens(session: Session) -> None:
     app = make_app(session.folder)
-    async with app.run_test(size=(120, 36)) as pilot:
+    async with app.run_test(size=MEDIUM) as pilot:
         screen = await opened(pilot)
         x = screen.grid.label_width + 2 * 11 + 4
         await pilot.click(MatrixGrid, offset=(x, 3 + 1))
         await until(pilot, lambda: (screen.grid.row, screen.grid.column) == (1, 2))
         await pilot.click(MatrixGrid, offset=(x, 3 + 1))
-        await until(pilot, lambda: isinstance(app.screen, ExplorerScreen))
+        await until_screen(pilot, ExplorerScreen)
         assert labels_of(app) == ("vllm/prefill", "vllm/prefill#2")
 
 
@@ -412,7 +417,7 @@ async def test_copying_gives_a_table_with_the_void_marked(
     session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app = make_app(session.folder)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=SMALL) as pilot:
         await opened(pilot)
         sent: list[str] = []
         monkeypatch.setattr(app._driver, "write", sent.append)
@@ -443,14 +448,14 @@ async def test_leaving_stops_the_work(
         return MatrixCell(a, b, 1.0, "comparable")
 
     monkeypatch.setattr(matrix, "matrix_cell", slow)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=SMALL) as pilot:
         await judged(pilot)
         await pilot.press("m")
         await until(pilot, lambda: bool(asked))
         assert "0 of 5 rows" in screen_text(app) and "…" in screen_text(app)
         (job,) = (worker for worker in app.workers if worker.group == "matrix")
         await pilot.press("q")
-        await until(pilot, lambda: isinstance(app.screen, ExplorerScreen))
+        await until_screen(pilot, ExplorerScreen)
         assert job.is_cancelled
         gone.set()
         await until(

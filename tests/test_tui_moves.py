@@ -32,7 +32,21 @@ from logdrift.tui.widgets.line_edit import TypedLine
 from logdrift.tui.widgets.token_details import TokenDetails
 from logdrift.tui.widgets.token_lines import inspector_lines, summary_lines
 from tests.made_sessions import capture, write_session
-from tests.tui_screen import explorer, judged, lines, make_app, screen_text, text, until
+from tests.tui_screen import (
+    LARGE,
+    MEDIUM,
+    SMALL,
+    explorer,
+    judged,
+    lines,
+    make_app,
+    screen_text,
+    text,
+    until,
+    until_back,
+    until_screen,
+    until_shown,
+)
 
 pytestmark = pytest.mark.usefixtures("own_home")
 PAIR = ("trainer/prefill", "vllm/decode")
@@ -75,7 +89,7 @@ def rare(folder: Path) -> str:
 async def type_in(pilot, key: str, typed: str) -> None:  # type: ignore[no-untyped-def]
     """Open a prompt with a key, type, Enter."""
     await pilot.press(key)
-    await until(pilot, lambda: isinstance(pilot.app.screen, LinePrompt))
+    await until_screen(pilot, LinePrompt)
     prompt = pilot.app.screen
     prompt.query_one(LineBox).put(TypedLine.of(typed))
     await pilot.pause()
@@ -94,7 +108,7 @@ async def test_search_text_steps_through_every_match_and_escape_ends_it(
     wanted = text_index(session.sequences, session.pieces).find("the w").starts.tolist()
     assert 3 < len(wanted) < 100
     app = make_app(folder, at=0)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=SMALL) as pilot:
         screen = await judged(pilot)
         await type_in(pilot, "slash", "the w")
         await until(pilot, lambda: screen.position == wanted[0])
@@ -123,26 +137,26 @@ async def test_matches_are_counted_while_typing_and_ids_are_found(folder: Path) 
     token_id = int(session.sequences.token_ids[700])
     wanted = find_ids(session.sequences, [token_id]).starts.tolist()
     app = make_app(folder, at=0)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=SMALL) as pilot:
         screen = await judged(pilot)
         await pilot.press("slash")
-        await until(pilot, lambda: isinstance(app.screen, LinePrompt))
+        await until_screen(pilot, LinePrompt)
         await pilot.press(*[{"#": "number_sign"}.get(c, c) for c in f"#{token_id}"])
-        await until(pilot, lambda: f"{len(wanted):,} found" in screen_text(app))
+        await until_shown(pilot, f"{len(wanted):,} found")
         await pilot.press("enter")
         await until(pilot, lambda: screen.position == wanted[0])
         await type_in(pilot, "slash", "nowhere at all")
         await until(pilot, lambda: "nothing found of 'nowhere at all'" in hint(pilot))
         assert screen.position == wanted[0]
         await pilot.press("slash", "escape")
-        await until(pilot, lambda: app.screen is screen)
+        await until_back(pilot, screen)
 
 
 async def test_go_to_a_place_and_undo_and_redo_it(folder: Path) -> None:
     session = open_session(folder)
     start = session.sequences.bounds(5)[0]
     app = make_app(folder, at=0)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=SMALL) as pilot:
         screen = await judged(pilot)
         await pilot.press("u")
         assert "no jump to undo" in hint(pilot)
@@ -162,13 +176,13 @@ async def test_go_to_a_place_and_undo_and_redo_it(folder: Path) -> None:
         await pilot.press("U")
         assert "no jump to redo" in hint(pilot)
         await pilot.press("colon")
-        await until(pilot, lambda: isinstance(app.screen, LinePrompt))
+        await until_screen(pilot, LinePrompt)
         await pilot.press("9", "9", "colon", "enter")
         assert isinstance(
             app.screen, LinePrompt
         ) and "there is no sequence 99: they are 0 to 23" in screen_text(app)
         await pilot.press("escape")
-        await until(pilot, lambda: app.screen is screen)
+        await until_back(pilot, screen)
         assert screen.position == start + 4
         token_id = int(session.sequences.token_ids[start + 40])
         await type_in(pilot, "colon", f"#{token_id}")
@@ -186,7 +200,7 @@ async def test_rank_flips_are_visited_in_order(folder: Path, pair: Pair) -> None
     wanted = np.flatnonzero(flips).tolist()
     assert len(wanted) > 10
     app = make_app(folder, at=0)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=SMALL) as pilot:
         screen = await judged(pilot)
         await pilot.press("full_stop")
         await until(pilot, lambda: screen.position == wanted[0])
@@ -203,7 +217,7 @@ async def test_a_label_leads_to_its_token_and_any_other_key_leaves(
     folder: Path,
 ) -> None:
     app = make_app(folder)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=SMALL) as pilot:
         screen = await judged(pilot)
         await pilot.press("n", "semicolon")
         tokens = screen.tokens
@@ -237,7 +251,7 @@ async def test_more_than_26_labels_have_two_letters_and_all_rows_keep_their_widt
 ) -> None:
     save_state("generated-3000", ViewState(threshold=0.005))
     app = make_app(folder)
-    async with app.run_test(size=(200, 60)) as pilot:
+    async with app.run_test(size=LARGE) as pilot:
         screen = await judged(pilot)
         await pilot.press("semicolon")
         tokens = screen.tokens
@@ -254,7 +268,7 @@ async def test_more_than_26_labels_have_two_letters_and_all_rows_keep_their_widt
 
 async def test_marks_are_noted_shown_listed_saved_and_taken_away(folder: Path) -> None:
     app = make_app(folder)
-    async with app.run_test(size=(120, 36)) as pilot:
+    async with app.run_test(size=MEDIUM) as pilot:
         screen = await judged(pilot)
         await pilot.press("B")
         assert "no token is marked" in hint(pilot)
@@ -269,7 +283,7 @@ async def test_marks_are_noted_shown_listed_saved_and_taken_away(folder: Path) -
         await pilot.press("u", "u")
         await until(pilot, lambda: "mark odd one" in text(screen.query_one(Inspector)))
         await pilot.press("B")
-        await until(pilot, lambda: isinstance(app.screen, Picker))
+        await until_screen(pilot, Picker)
         assert "odd one" in screen_text(app) and "\x1b" not in screen_text(app)
         await pilot.press("down", "enter")
         await until(pilot, lambda: screen.position == second)
@@ -293,14 +307,12 @@ async def test_filters_count_while_typing_and_list_what_they_keep(
     assert 0 < len(with_text) < 24 and 0 < len(beyond) < 24
     save_state("generated-3000", ViewState(threshold=0.5))
     app = make_app(folder)
-    async with app.run_test(size=(120, 36)) as pilot:
+    async with app.run_test(size=MEDIUM) as pilot:
         screen = await judged(pilot)
         await pilot.press("f")
-        await until(pilot, lambda: isinstance(app.screen, LinePrompt))
+        await until_screen(pilot, LinePrompt)
         await pilot.press(*(char if char != " " else "space" for char in rare))
-        await until(
-            pilot, lambda: f"{len(with_text)} of 24 sequences" in screen_text(app)
-        )
+        await until_shown(pilot, f"{len(with_text)} of 24 sequences")
         assert screen.sequences.line_count == 24
         await pilot.press("enter")
         await until(pilot, lambda: screen.sequences.order.tolist() == with_text)
@@ -324,7 +336,7 @@ async def test_filters_count_while_typing_and_list_what_they_keep(
 
 async def test_a_filter_that_keeps_nothing_and_leaving_the_line(folder: Path) -> None:
     app = make_app(folder)
-    async with app.run_test(size=(120, 36)) as pilot:
+    async with app.run_test(size=MEDIUM) as pilot:
         screen = await judged(pilot)
         await type_in(pilot, "f", "nowhere at all")
         await until(pilot, lambda: screen.sequences.line_count == 0)
@@ -332,7 +344,7 @@ async def test_a_filter_that_keeps_nothing_and_leaving_the_line(folder: Path) ->
             await pilot.press(key)
         assert screen.position > 0
         await pilot.press("f", "escape")
-        await until(pilot, lambda: app.screen is screen)
+        await until_back(pilot, screen)
         assert screen.model.state.filter == "nowhere at all"
 
 
@@ -340,7 +352,7 @@ async def test_every_mode_is_reached_by_key_and_by_list_and_its_threshold_is_its
     folder: Path,
 ) -> None:
     app = make_app(folder, at=0)
-    async with app.run_test(size=(200, 60)) as pilot:
+    async with app.run_test(size=LARGE) as pilot:
         screen = await judged(pilot)
         await until(pilot, lambda: screen.model.numbers is not None)
         for mode in (*MODES[1:], MODES[0]):
@@ -393,7 +405,7 @@ async def test_the_share_is_of_the_tokens_that_could_have_a_level(
     assert int(known.sum()) > int(pair.scored.sum())
     save_state("generated-3000", ViewState(mode="logprob_a"))
     app = make_app(folder)
-    async with app.run_test(size=(200, 60)) as pilot:
+    async with app.run_test(size=LARGE) as pilot:
         screen = await judged(pilot)
         wanted = (
             f"{int(beyond.sum()):,} beyond"
@@ -412,7 +424,7 @@ async def test_a_long_count_is_made_in_a_thread(
 ) -> None:
     monkeypatch.setattr("logdrift.tui.models.levels.AT_ONCE", 100)
     app = make_app(folder)
-    async with app.run_test(size=(200, 60)) as pilot:
+    async with app.run_test(size=LARGE) as pilot:
         screen = await judged(pilot)
         await pilot.press("o", "o", "o", "plus")
         assert screen.model.mode.name == "ratio"
@@ -426,7 +438,7 @@ async def test_a_sequential_mode_is_told_without_colour(folder: Path) -> None:
     save_state("generated-3000", ViewState(mode="logprob_b", threshold=0.1))
     for depth in ("none", "16", "256"):
         app = make_app(folder, depth=depth)  # type: ignore[arg-type]
-        async with app.run_test(size=(80, 24)) as pilot:
+        async with app.run_test(size=SMALL) as pilot:
             screen = await judged(pilot)
             await pilot.press("G")
             passage, tokens = screen.tokens.passage, screen.tokens
@@ -463,7 +475,7 @@ async def test_what_cannot_be_compared_is_greyed_in_the_text_too(
         ],
     )
     app = make_app(made.folder, at=0)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=SMALL) as pilot:
         screen = await judged(pilot)
         await until(
             pilot, lambda: "not comparable" in text(screen.query_one(AnswerBar))
@@ -502,7 +514,7 @@ async def test_a_character_of_several_tokens_is_shown_whole_and_rows_add_up(
     assert len(set(ids)) == len(ids), "each token has a piece of its own"
     (made.folder / "pieces.json").write_text(json.dumps(pieces))
     app = make_app(made.folder)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=SMALL) as pilot:
         screen = await judged(pilot)
         shown = text(screen.tokens)
         assert "‹▼😀 中" in shown
@@ -515,10 +527,10 @@ async def test_sorts_are_chosen_from_a_list_and_their_number_is_shown(
     folder: Path, pair: Pair
 ) -> None:
     app = make_app(folder)
-    async with app.run_test(size=(120, 36)) as pilot:
+    async with app.run_test(size=MEDIUM) as pilot:
         screen = await judged(pilot)
         await pilot.press("S")
-        await until(pilot, lambda: isinstance(app.screen, Picker))
+        await until_screen(pilot, Picker)
         await pilot.press("down", "down", "down", "down", "enter")
         await until(pilot, lambda: screen.model.state.sort == "sum")
         delta = np.where(pair.scored, pair.delta, 0).astype(np.float64)
@@ -536,7 +548,7 @@ async def test_the_inspector_orders_by_either_side_and_shows_more_captures(
     folder: Path,
 ) -> None:
     app = make_app(folder)
-    async with app.run_test(size=(120, 36)) as pilot:
+    async with app.run_test(size=MEDIUM) as pilot:
         screen = await judged(pilot)
         await pilot.press("n", "3")
         inspector = screen.query_one(Inspector)
@@ -618,7 +630,7 @@ async def test_the_header_has_the_numbers_of_the_report(
         True,
     )
     app = make_app(folder)
-    async with app.run_test(size=(200, 60)) as pilot:
+    async with app.run_test(size=LARGE) as pilot:
         screen = await judged(pilot)
         await until(pilot, lambda: screen.model.numbers is not None)
         shown = text(screen.query_one(Header))
@@ -633,7 +645,7 @@ async def test_reopening_restores_mode_filter_thresholds_and_marks(
     folder: Path, rare: str
 ) -> None:
     app = make_app(folder, at=0)
-    async with app.run_test(size=(120, 36)) as pilot:
+    async with app.run_test(size=MEDIUM) as pilot:
         screen = await judged(pilot)
         await pilot.press("o", "o", "o", "plus")
         await type_in(pilot, "b", "first")
@@ -645,7 +657,7 @@ async def test_reopening_restores_mode_filter_thresholds_and_marks(
         None, 0, "number", 0.1, "ratio", (("ratio", 0.3),), rare, (Mark(0, "first"),)
     )
     app = make_app(folder)
-    async with app.run_test(size=(120, 36)) as pilot:
+    async with app.run_test(size=MEDIUM) as pilot:
         screen = await judged(pilot)
         assert (
             screen.model.state == left
@@ -659,7 +671,7 @@ async def test_reopening_restores_mode_filter_thresholds_and_marks(
 async def test_the_new_keys_do_no_harm_in_an_empty_session(tmp_path: Path) -> None:
     made = write_session(tmp_path / "empty", [], [])
     app = make_app(made.folder)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=SMALL) as pilot:
         screen = explorer(app)
         await until(
             pilot, lambda: "no pair to compare yet" in text(screen.query_one(Header))
@@ -683,17 +695,17 @@ async def test_the_new_keys_do_no_harm_in_an_empty_session(tmp_path: Path) -> No
             await type_in(pilot, key, "x")
         for key in ("O", "S"):
             await pilot.press(key)
-            await until(pilot, lambda: isinstance(app.screen, Picker))
+            await until_screen(pilot, Picker)
             await pilot.press("escape")
-            await until(pilot, lambda: app.screen is screen)
+            await until_back(pilot, screen)
 
 
 async def test_a_line_is_edited_pasted_into_and_made_visible(folder: Path) -> None:
     app = make_app(folder)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=SMALL) as pilot:
         await judged(pilot)
         await pilot.press("slash")
-        await until(pilot, lambda: isinstance(app.screen, LinePrompt))
+        await until_screen(pilot, LinePrompt)
         prompt = app.screen
         assert isinstance(prompt, LinePrompt)
         await pilot.press("a", "b", "c", "left", "backspace", "d")
@@ -701,7 +713,7 @@ async def test_a_line_is_edited_pasted_into_and_made_visible(folder: Path) -> No
         prompt.query_one(LineBox).post_message(
             events.Paste("\x1b[31m\u202e\nnext line")
         )
-        await until(pilot, lambda: "ad<0x1B>[31m<U+202E>c" in screen_text(app))
+        await until_shown(pilot, "ad<0x1B>[31m<U+202E>c")
         assert prompt.text == "ad\x1b[31m\u202ec"
         await pilot.press("escape")
         await until(pilot, lambda: app.screen is not prompt)
@@ -710,7 +722,7 @@ async def test_a_line_is_edited_pasted_into_and_made_visible(folder: Path) -> No
 async def test_letters_of_labels_have_a_style_that_no_token_has(folder: Path) -> None:
     for depth in ("none", "16", "256"):
         app = make_app(folder, depth=depth)
-        async with app.run_test(size=(80, 24)) as pilot:
+        async with app.run_test(size=SMALL) as pilot:
             screen = await judged(pilot)
             await pilot.press("n", "semicolon")
             tokens = screen.tokens
@@ -731,7 +743,7 @@ async def test_space_marks_without_a_note_and_enter_shows_all_of_a_token(
     folder: Path,
 ) -> None:
     app = make_app(folder)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=SMALL) as pilot:
         screen = await judged(pilot)
         await pilot.press("n", "space")
         position = screen.position

@@ -19,7 +19,7 @@ from logdrift.tui.widgets.token_lines import inspector_lines, summary_lines
 from tests.divergences import count_beyond, next_divergence
 from tests.made_sessions import BROKEN
 from tests.test_nan import DECODED, PROMPT, A, B, pair_of, places
-from tests.tui_screen import judged, make_app, screen_text, until
+from tests.tui_screen import MEDIUM, judged, make_app, screen_text, until_shown
 
 pytestmark = pytest.mark.usefixtures("own_home")
 NAN = math.nan
@@ -68,9 +68,9 @@ async def test_the_explorer_marks_counts_and_finds_nan(tmp_path: Path) -> None:
     rows = [[NAN, *[-1.0] * 9], [NAN, *[-1.0] * 5, BROKEN, *[-1.0] * 3]]
     pair = pair_of(tmp_path / "s", rows, [[NAN, NAN, *[-1.0] * 8]] * 2)
     app = make_app(pair.session.folder)
-    async with app.run_test(size=(120, 36)) as pilot:
+    async with app.run_test(size=MEDIUM) as pilot:
         await judged(pilot)
         assert "1 NaN" in screen_text(app)
         await pilot.press("n")
-        await until(pilot, lambda: f"NaN in {A}" in screen_text(app))
+        await until_shown(pilot, f"NaN in {A}")
         assert "✗" in screen_text(app)

@@ -12,7 +12,18 @@ import pytest
 from benchmarks.make_session import make_session
 from logdrift.tui.screens.explorer import ExplorerScreen
 from logdrift.tui.widgets.inspector import Summary
-from tests.tui_screen import explorer, judged, lines, make_app, screen_text, text, until
+from tests.tui_screen import (
+    MEDIUM,
+    SMALL,
+    explorer,
+    judged,
+    lines,
+    make_app,
+    screen_text,
+    text,
+    until,
+    until_shown,
+)
 
 pytestmark = pytest.mark.usefixtures("own_home")
 PANES = ("tokens", "sequences", "inspector", "chart")
@@ -93,7 +104,7 @@ async def test_z_gives_the_focused_pane_the_whole_screen_and_takes_it_back(
 
 async def test_the_zoomed_inspector_has_all_alternatives(folder: Path) -> None:
     app = make_app(folder)
-    async with app.run_test(size=(120, 36)) as pilot:
+    async with app.run_test(size=MEDIUM) as pilot:
         screen = await judged(pilot)
         await pilot.press("n", "3", "z")
         found = screen.model.inspection()
@@ -108,7 +119,7 @@ async def test_the_zoomed_inspector_has_all_alternatives(folder: Path) -> None:
 
 async def test_a_zoom_of_another_pane_gives_the_keys_back(folder: Path) -> None:
     app = make_app(folder)
-    async with app.run_test(size=(120, 36)) as pilot:
+    async with app.run_test(size=MEDIUM) as pilot:
         screen = await judged(pilot)
         screen.pane_switch.zoom("inspector")
         await pilot.pause()
@@ -126,7 +137,7 @@ async def test_the_four_lines_are_never_empty(folder: Path, seed: int) -> None:
     """Whatever was opened, left and resized before, they are about the cursor."""
     chance = random.Random(seed)
     app = make_app(folder)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=SMALL) as pilot:
         screen = await judged(pilot)
         for _ in range(12):
             await random_step(pilot, chance)
@@ -183,11 +194,11 @@ async def test_a_click_on_the_name_of_a_column_sorts_by_it(
 
 async def test_a_session_without_logs_says_so_in_one_line(folder: Path) -> None:
     app = make_app(folder)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=SMALL) as pilot:
         screen = await judged(pilot)
         shutil.rmtree(folder / "logs", ignore_errors=True)
         await pilot.press("L")
-        await until(pilot, lambda: "without logs" in screen_text(app))
+        await until_shown(pilot, "without logs")
         assert app.screen is screen
         (folder / "logs").mkdir()
         (folder / "logs" / "trainer.log").write_text("loading\n")

@@ -22,7 +22,7 @@ from logdrift.core.session.layout import read_manifest
 from logdrift.core.session.writer import write_manifest
 from logdrift.tui.models.state import ViewState, save_state
 from logdrift.tui.wire import ChangedCells, Wire
-from tests.tui_screen import judged, make_app, until
+from tests.tui_screen import LARGE, judged, make_app, until
 
 RUN = (
     "import sys; from pathlib import Path; from logdrift.tui.door import run;"
@@ -232,7 +232,7 @@ async def test_a_full_repaint_is_below_30_kb(
     save_state("generated-30000", ViewState(threshold=0.2))
     console = Console(color_system="256", force_terminal=True, width=200)
     app = make_app(plain)
-    async with app.run_test(size=(200, 60)) as pilot:
+    async with app.run_test(size=LARGE) as pilot:
         screen = await judged(pilot)
         assert 0.02 < len(screen.model.levels.beyond()) / 30_000 < 0.08
         await pilot.press("n", *["pagedown"] * 3)

@@ -36,7 +36,21 @@ from logdrift.tui.screens.texts import Picker, TextScreen
 from logdrift.tui.widgets.reading import wrap
 from tests.conftest import REPOSITORY
 from tests.made_sessions import capture, write_session
-from tests.tui_screen import copied, judged, lines, make_app, screen_text, text, until
+from tests.tui_screen import (
+    LARGE,
+    MEDIUM,
+    SMALL,
+    copied,
+    judged,
+    lines,
+    make_app,
+    screen_text,
+    text,
+    until,
+    until_back,
+    until_screen,
+    until_shown,
+)
 
 pytestmark = pytest.mark.usefixtures("own_home")
 SAMPLE = REPOSITORY / "sessions" / "sample-smollm2"
@@ -80,14 +94,14 @@ async def test_the_report_is_that_of_the_command_in_the_width_of_the_screen(
         await until(pilot, lambda: "all pairs" in lines(screen.reading)[0])
         assert "sglang/prefill#2" in screen.text
         await pilot.press("q")
-        await until(pilot, lambda: isinstance(app.screen, ExplorerScreen))
+        await until_screen(pilot, ExplorerScreen)
 
 
 async def test_copying_says_what_was_sent_and_offers_a_file_for_more(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     app = make_app(SAMPLE)
-    async with app.run_test(size=(200, 60)) as pilot:
+    async with app.run_test(size=LARGE) as pilot:
         screen = await opened(pilot)
         sent: list[str] = []
         monkeypatch.setattr(app._driver, "write", sent.append)
@@ -96,7 +110,7 @@ async def test_copying_says_what_was_sent_and_offers_a_file_for_more(
         assert "copied" in screen_text(app)
         screen.text = "x" * 100_000
         await pilot.press("c")
-        await until(pilot, lambda: "not copied: 100,000 bytes" in screen_text(app))
+        await until_shown(pilot, "not copied: 100,000 bytes")
         assert (
             "Ctrl+S saves it to a file" in screen_text(app)
             and len([s for s in sent if "52;c;" in s]) == 1
@@ -106,10 +120,10 @@ async def test_copying_says_what_was_sent_and_offers_a_file_for_more(
 @pytest.mark.parametrize("ending", ["txt", "md", "html", "json"])
 async def test_saving_writes_the_form_of_the_name(tmp_path: Path, ending: str) -> None:
     app = make_app(SAMPLE)
-    async with app.run_test(size=(120, 36)) as pilot:
+    async with app.run_test(size=MEDIUM) as pilot:
         await opened(pilot)
         await pilot.press("ctrl+s")
-        await until(pilot, lambda: isinstance(app.screen, LinePrompt))
+        await until_screen(pilot, LinePrompt)
         assert app.screen.text == "sample-smollm2-report.md"
         await pilot.press("ctrl+u", *f"out.{ending}", "enter")
         await until(
@@ -141,15 +155,15 @@ async def test_saving_writes_the_form_of_the_name(tmp_path: Path, ending: str) -
 async def test_a_name_that_does_not_do_is_not_taken(tmp_path: Path) -> None:
     (tmp_path / "here" / "taken.md").write_text("mine")
     app = make_app(SAMPLE)
-    async with app.run_test(size=(120, 36)) as pilot:
+    async with app.run_test(size=MEDIUM) as pilot:
         await opened(pilot)
         await pilot.press("ctrl+s")
-        await until(pilot, lambda: isinstance(app.screen, LinePrompt))
+        await until_screen(pilot, LinePrompt)
         await pilot.press("ctrl+u", *"taken.md", "enter")
-        await until(pilot, lambda: "taken.md exists" in screen_text(app))
+        await until_shown(pilot, "taken.md exists")
         assert isinstance(app.screen, LinePrompt)
         await pilot.press("escape")
-        await until(pilot, lambda: isinstance(app.screen, ReportScreen))
+        await until_screen(pilot, ReportScreen)
     assert (tmp_path / "here" / "taken.md").read_text() == "mine"
 
 
@@ -179,10 +193,10 @@ async def test_a_file_that_cannot_be_written_is_an_error_that_can_be_copied(
 
     monkeypatch.setattr("logdrift.tui.report_file.write_output", fails)
     app = make_app(SAMPLE)
-    async with app.run_test(size=(120, 36)) as pilot:
+    async with app.run_test(size=MEDIUM) as pilot:
         await opened(pilot)
         await pilot.press("ctrl+s")
-        await until(pilot, lambda: isinstance(app.screen, LinePrompt))
+        await until_screen(pilot, LinePrompt)
         await pilot.press("ctrl+u", *"out.md", "enter")
         await until(
             pilot,
@@ -202,7 +216,7 @@ async def test_a_report_that_cannot_be_made_says_why(
 
     monkeypatch.setattr("logdrift.core.report.build.report_on", fails)
     app = make_app(SAMPLE)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=SMALL) as pilot:
         await judged(pilot)
         await pilot.press("R")
         await until(
@@ -213,7 +227,7 @@ async def test_a_report_that_cannot_be_made_says_why(
             ),
         )
         await pilot.press("escape", "c", "q")
-        await until(pilot, lambda: isinstance(app.screen, ExplorerScreen))
+        await until_screen(pilot, ExplorerScreen)
 
 
 @pytest.mark.parametrize(
@@ -229,16 +243,16 @@ async def test_what_is_shown_can_be_saved(
     tmp_path: Path, key: str, screen: type[Any], file: str, head: str
 ) -> None:
     app = make_app(SAMPLE)
-    async with app.run_test(size=(120, 36)) as pilot:
+    async with app.run_test(size=MEDIUM) as pilot:
         await judged(pilot)
         await pilot.press(key)
-        await until(pilot, lambda: isinstance(app.screen, screen))
+        await until_screen(pilot, screen)
         await until(
             pilot,
             lambda: not isinstance(app.screen, LimitsScreen) or bool(app.screen.limits),
         )
         await pilot.press("ctrl+s")
-        await until(pilot, lambda: isinstance(app.screen, LinePrompt))
+        await until_screen(pilot, LinePrompt)
         assert app.screen.text == file
         await pilot.press("enter")
         await until(
@@ -251,7 +265,7 @@ async def test_what_is_shown_can_be_saved(
         ) + "\n" and written.startswith(head)
         # The same name again is not offered.
         await pilot.press("ctrl+s")
-        await until(pilot, lambda: isinstance(app.screen, LinePrompt))
+        await until_screen(pilot, LinePrompt)
         assert app.screen.text == file.replace(".", "-2.")
 
 
@@ -261,21 +275,21 @@ async def test_what_is_shown_can_be_saved(
 async def search(pilot: Any, wanted: str) -> None:
     before = pilot.app.screen
     await pilot.press("slash")
-    await until(pilot, lambda: isinstance(pilot.app.screen, LinePrompt))
+    await until_screen(pilot, LinePrompt)
     await pilot.press("ctrl+u", *wanted, "enter")
-    await until(pilot, lambda: pilot.app.screen is before)
+    await until_back(pilot, before)
 
 
 async def test_searching_marks_and_steps_through_what_is_found() -> None:
     app = make_app(SAMPLE)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=SMALL) as pilot:
         screen = await opened(pilot)
         await pilot.press("n")
-        await until(pilot, lambda: "nothing was searched for yet" in screen_text(app))
+        await until_shown(pilot, "nothing was searched for yet")
         await search(pilot, "MAE")
         count = sum("mae" in line.lower() for line in screen.text.splitlines())
         assert count > 2
-        await until(pilot, lambda: f"{count} lines with 'MAE'" in screen_text(app))
+        await until_shown(pilot, f"{count} lines with 'MAE'")
         assert f"1 of {count} found" in lines(screen.reading)[0]
         await pilot.press("n")
         await until(pilot, lambda: f"2 of {count} found" in lines(screen.reading)[0])
@@ -301,9 +315,9 @@ async def test_searching_marks_and_steps_through_what_is_found() -> None:
             ),
         )
         await search(pilot, "no such text")
-        await until(pilot, lambda: "no line has 'no such text'" in screen_text(app))
+        await until_shown(pilot, "no line has 'no such text'")
         await pilot.press("tab")
-        await until(pilot, lambda: "there is only this text" in screen_text(app))
+        await until_shown(pilot, "there is only this text")
 
 
 # ---- logs
@@ -326,10 +340,10 @@ def session(tmp_path: Path) -> Session:
 
 async def test_logs_are_chosen_searched_and_turned(session: Session) -> None:
     app = make_app(session.folder)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await until(pilot, lambda: "failed" in screen_text(app))
+    async with app.run_test(size=SMALL) as pilot:
+        await until_shown(pilot, "failed")
         await pilot.press("L")
-        await until(pilot, lambda: isinstance(app.screen, Picker))
+        await until_screen(pilot, Picker)
         # The one that failed is where one wants to look.
         await pilot.press("enter")
         await until(
@@ -344,16 +358,14 @@ async def test_logs_are_chosen_searched_and_turned(session: Session) -> None:
             app
         ) and "<0x1B>]0;title<0x07>" in screen_text(app)
         await search(pilot, "cuda")
-        await until(pilot, lambda: "1 line with 'cuda'" in screen_text(app))
+        await until_shown(pilot, "1 line with 'cuda'")
         await pilot.press("tab")
-        await until(
-            pilot, lambda: "Log of trainer, last lines (1 of 2)" in screen_text(app)
-        )
+        await until_shown(pilot, "Log of trainer, last lines (1 of 2)")
         assert "ready" in text(screen.query_one("#text"))
         await pilot.press("left_square_bracket", "right_square_bracket", "shift+tab")
-        await until(pilot, lambda: "Log of vllm" in screen_text(app))
+        await until_shown(pilot, "Log of vllm")
         await pilot.press("escape")
-        await until(pilot, lambda: isinstance(app.screen, ExplorerScreen))
+        await until_screen(pilot, ExplorerScreen)
 
 
 async def test_one_log_is_shown_without_asking(tmp_path: Path) -> None:
@@ -364,8 +376,8 @@ async def test_one_log_is_shown_without_asking(tmp_path: Path) -> None:
     (made.folder / "logs").mkdir(exist_ok=True)
     (made.folder / "logs" / "other.log").write_text("loading\n")
     app = make_app(made.folder)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await until(pilot, lambda: "no pair" in screen_text(app))
+    async with app.run_test(size=SMALL) as pilot:
+        await until_shown(pilot, "no pair")
         await pilot.press("L")
         await until(
             pilot,
@@ -374,7 +386,7 @@ async def test_one_log_is_shown_without_asking(tmp_path: Path) -> None:
             ),
         )
         await pilot.press("tab")
-        await until(pilot, lambda: "there is only this log" in screen_text(app))
+        await until_shown(pilot, "there is only this log")
 
 
 @given(st.text(max_size=200), st.integers(MAX_FRAGMENT, 90))

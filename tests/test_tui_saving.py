@@ -25,7 +25,15 @@ from logdrift.tui.screens.sessions import SessionsScreen
 from logdrift.tui.screens.why import WhyScreen
 from logdrift.tui.themes import NAMES, ThemeName
 from tests.conftest import REPOSITORY
-from tests.tui_screen import judged, make_app, screen_text, until
+from tests.tui_screen import (
+    MEDIUM,
+    judged,
+    make_app,
+    screen_text,
+    until,
+    until_screen,
+    until_shown,
+)
 
 pytestmark = pytest.mark.usefixtures("own_home")
 SVG = "{http://www.w3.org/2000/svg}"
@@ -91,7 +99,7 @@ async def test_a_picture_has_the_colours_of_the_theme(
     theme: ThemeName, depth: Any
 ) -> None:
     app = make_app(SAMPLE, depth=depth, theme=theme)
-    async with app.run_test(size=(120, 36)) as pilot:
+    async with app.run_test(size=MEDIUM) as pilot:
         await judged(pilot)
         svg = picture_of(app.screen, "t")
         assert_same(svg, app)
@@ -105,8 +113,8 @@ async def test_text_of_models_stays_text_in_a_picture(tmp_path: Path) -> None:
     folder = make_session(tmp_path / "s", tokens=400, sequences=4, top_k=3)
     hostile = folder.rename(tmp_path / "<b>&x;")
     app = make_app(None, folder=tmp_path)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await until(pilot, lambda: "<b>&x;" in screen_text(app))
+    async with app.run_test(size=MEDIUM) as pilot:
+        await until_shown(pilot, "<b>&x;")
         svg = picture_of(app.screen, "<b>&x;")
         assert_same(svg, app)
         assert "<b>" not in svg
@@ -117,17 +125,17 @@ async def test_p_asks_for_a_name_and_saves_the_screen_without_its_question(
     here: Path,
 ) -> None:
     app = make_app(SAMPLE)
-    async with app.run_test(size=(120, 36)) as pilot:
+    async with app.run_test(size=MEDIUM) as pilot:
         await judged(pilot)
         before = screen_text(app)
         await pilot.press("P")
-        await until(pilot, lambda: isinstance(app.screen, LinePrompt))
+        await until_screen(pilot, LinePrompt)
         assert isinstance(app.screen, LinePrompt)
         assert app.screen.text == "sample-smollm2.svg"
         await pilot.press("ctrl+u", *"a.png", "enter")
-        await until(pilot, lambda: "end the name in .svg" in screen_text(app))
+        await until_shown(pilot, "end the name in .svg")
         await pilot.press("ctrl+u", *"a.svg", "enter")
-        await until(pilot, lambda: "written: " in screen_text(app))
+        await until_shown(pilot, "written: ")
     svg = (here / "a.svg").read_text(encoding="utf-8")
     drawn = _texts(svg)
     lines = before.split("\n")
@@ -156,19 +164,19 @@ async def test_h_saves_the_page_from_every_screen_on_a_session(
     save_state(session.manifest.id, ViewState(marks=marks))
     from_list = keys == "list"
     app = make_app(None if from_list else SAMPLE, folder=SESSIONS)
-    async with app.run_test(size=(120, 36)) as pilot:
+    async with app.run_test(size=MEDIUM) as pilot:
         if from_list:
-            await until(pilot, lambda: "sample-smollm2" in screen_text(app))
+            await until_shown(pilot, "sample-smollm2")
             while app.screen.list.here.name != "sample-smollm2":  # type: ignore[attr-defined]
                 await pilot.press("down")
         else:
             await judged(pilot)
             await pilot.press(*keys)
-        await until(pilot, lambda: isinstance(app.screen, screen))
+        await until_screen(pilot, screen)
         await pilot.press("H")
-        await until(pilot, lambda: isinstance(app.screen, LinePrompt))
+        await until_screen(pilot, LinePrompt)
         await pilot.press("enter")
-        await until(pilot, lambda: "written: " in screen_text(app))
+        await until_shown(pilot, "written: ")
     page = (here / "sample-smollm2-report.html").read_text(encoding="utf-8")
     assert page.startswith("<!DOCTYPE html>")
     assert 'id="causes"' in page and "look at this" in page
@@ -177,26 +185,26 @@ async def test_h_saves_the_page_from_every_screen_on_a_session(
 
 async def test_h_takes_marks_that_are_only_just_made(here: Path) -> None:
     app = make_app(SAMPLE)
-    async with app.run_test(size=(120, 36)) as pilot:
+    async with app.run_test(size=MEDIUM) as pilot:
         await judged(pilot)
         await pilot.press("b", *"now", "enter")
-        await until(pilot, lambda: "marked" in screen_text(app))
+        await until_shown(pilot, "marked")
         await pilot.press("H")
-        await until(pilot, lambda: isinstance(app.screen, LinePrompt))
+        await until_screen(pilot, LinePrompt)
         await pilot.press("enter")
-        await until(pilot, lambda: "written: " in screen_text(app))
+        await until_shown(pilot, "written: ")
     page = (here / "sample-smollm2-report.html").read_text(encoding="utf-8")
     assert ">now<" in page
 
 
 async def test_nothing_is_written_into_a_session(here: Path) -> None:
     app = make_app(SAMPLE)
-    async with app.run_test(size=(120, 36)) as pilot:
+    async with app.run_test(size=MEDIUM) as pilot:
         await judged(pilot)
         for key, ending in (("H", "html"), ("P", "svg")):
             await pilot.press(key)
-            await until(pilot, lambda: isinstance(app.screen, LinePrompt))
+            await until_screen(pilot, LinePrompt)
             await pilot.press("ctrl+u", *f"{SAMPLE}/x.{ending}", "enter")
-            await until(pilot, lambda: "lies in the session folder" in screen_text(app))
+            await until_shown(pilot, "lies in the session folder")
             await pilot.press("escape")
-            await until(pilot, lambda: isinstance(app.screen, ExplorerScreen))
+            await until_screen(pilot, ExplorerScreen)

@@ -32,7 +32,18 @@ from logdrift.tui.widgets.bars import Hints
 from tests.holding import held
 from tests.made_recordings import chat_chunks, draw, events, lines, sglang
 from tests.made_sessions import capture, captured_here, write_session
-from tests.tui_screen import make_app, screen_text, text, until
+from tests.tui_screen import (
+    LARGE,
+    MEDIUM,
+    SMALL,
+    make_app,
+    screen_text,
+    text,
+    until,
+    until_back,
+    until_screen,
+    until_shown,
+)
 
 pytestmark = pytest.mark.usefixtures("own_home")
 
@@ -52,7 +63,7 @@ async def test_sessions_are_listed_with_state_numbers_and_reasons(
     sessions: Path,
 ) -> None:
     app = make_app(None, sessions)
-    async with app.run_test(size=(120, 36)) as pilot:
+    async with app.run_test(size=MEDIUM) as pilot:
         await until(pilot, lambda: screen_text(app).count("numerical noise") >= 2)
         rows = {
             line.split()[0]: line
@@ -76,16 +87,16 @@ async def test_sessions_are_listed_with_state_numbers_and_reasons(
 
 async def test_enter_opens_and_q_comes_back_and_leaves(sessions: Path) -> None:
     app = make_app(None, sessions)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await until(pilot, lambda: "good" in screen_text(app))
+    async with app.run_test(size=SMALL) as pilot:
+        await until_shown(pilot, "good")
         listed = app.screen
         assert isinstance(listed, SessionsScreen)
         names = [row.name for row in listed.list.sessions]
         listed.list.select(names.index("good"))
         await pilot.press("enter")
-        await until(pilot, lambda: isinstance(app.screen, ExplorerScreen))
+        await until_screen(pilot, ExplorerScreen)
         await pilot.press("q")
-        await until(pilot, lambda: app.screen is listed)
+        await until_back(pilot, listed)
         listed.list.select(names.index("broken"))
         await pilot.press("enter")
         await until(
@@ -96,7 +107,7 @@ async def test_enter_opens_and_q_comes_back_and_leaves(sessions: Path) -> None:
             ),
         )
         await pilot.press("escape")
-        await until(pilot, lambda: app.screen is listed)
+        await until_back(pilot, listed)
         await pilot.press("q")
     assert app.return_value == 0
 
@@ -105,13 +116,13 @@ async def test_changes_from_outside_are_picked_up_and_the_selection_stays(
     sessions: Path,
 ) -> None:
     app = make_app(None, sessions)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await until(pilot, lambda: "caution" in screen_text(app))
+    async with app.run_test(size=SMALL) as pilot:
+        await until_shown(pilot, "caution")
         listed = app.screen
         assert isinstance(listed, SessionsScreen)
         listed.list.select([row.name for row in listed.list.sessions].index("other"))
         make_session(sessions / "zz-new", 300, 3, 5, captures=2)
-        await until(pilot, lambda: "zz-new" in screen_text(app))
+        await until_shown(pilot, "zz-new")
         assert listed.list.sessions[listed.list.selected].name == "other"
         shutil.rmtree(sessions / "good")
         await until(pilot, lambda: "good" not in screen_text(app))
@@ -122,10 +133,10 @@ async def test_nothing_there_says_what_to_do_and_enter_shows_the_samples(
     tmp_path: Path,
 ) -> None:
     app = make_app(None, tmp_path / "none")
-    async with app.run_test(size=(80, 24)) as pilot:
-        await until(pilot, lambda: "no such folder yet" in screen_text(app))
+    async with app.run_test(size=SMALL) as pilot:
+        await until_shown(pilot, "no such folder yet")
         (tmp_path / "none").mkdir()
-        await until(pilot, lambda: "No session here yet." in screen_text(app))
+        await until_shown(pilot, "No session here yet.")
         listed = app.screen
         assert isinstance(listed, SessionsScreen)
         shown = text(listed.list)
@@ -136,10 +147,10 @@ async def test_nothing_there_says_what_to_do_and_enter_shows_the_samples(
         await pilot.pause()
         assert app.screen is listed
         await pilot.press("enter")
-        await until(pilot, lambda: "sample-temperature" in screen_text(app))
+        await until_shown(pilot, "sample-temperature")
         assert "samples that come with it" in screen_text(app)
         await pilot.press("q")
-        await until(pilot, lambda: app.screen is listed)
+        await until_back(pilot, listed)
         make_session(tmp_path / "none" / "one", 300, 3, 5, captures=2)
         await until(pilot, lambda: "one" in names(app))
         assert "samples" not in text(listed.list)
@@ -188,7 +199,7 @@ def running(row: SessionRow) -> bool:
 
 async def test_filter_is_live_and_esc_takes_it_back(sessions: Path) -> None:
     app = make_app(None, sessions)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=SMALL) as pilot:
         await at(pilot, app, "good", lambda row: row.verdict is not None)
         await pilot.press("slash", *"oth")
         await until(pilot, lambda: names(app) == ["other"])
@@ -210,7 +221,7 @@ async def test_filter_is_live_and_esc_takes_it_back(sessions: Path) -> None:
 
 async def test_sorting_by_every_column_both_ways(sessions: Path) -> None:
     app = make_app(None, sessions)
-    async with app.run_test(size=(200, 60)) as pilot:
+    async with app.run_test(size=LARGE) as pilot:
         await at(pilot, app, "good", lambda row: row.verdict is not None)
         assert screen_of(app).list.sort == "date"
         await pilot.press("s")
@@ -223,7 +234,7 @@ async def test_sorting_by_every_column_both_ways(sessions: Path) -> None:
                 row.name for row in screen_of(app).list.sessions if not row.problem
             ]
             await pilot.press("S")
-            await until(pilot, lambda: isinstance(app.screen, Picker))
+            await until_screen(pilot, Picker)
             await pilot.press("enter")
             await until(pilot, lambda: app.screen is screen_of(app))
             after = [
@@ -271,7 +282,7 @@ async def test_a_click_selects_a_session_and_a_second_one_opens_it(
             "to rename or delete it, it must be selected by itself"
         )
         await pilot.click("#sessions-list", offset=(3, screen.list.fixed + at))
-        await until(pilot, lambda: isinstance(app.screen, ExplorerScreen))
+        await until_screen(pilot, ExplorerScreen)
 
 
 def row(name: str, **values: Any) -> SessionRow:
@@ -359,7 +370,7 @@ async def test_rename_asks_for_a_name_and_says_what_is_wrong_with_one(
     sessions: Path,
 ) -> None:
     app = make_app(None, sessions)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=SMALL) as pilot:
         await at(pilot, app, "good")
         await pilot.press("f2")
         await until(
@@ -369,9 +380,9 @@ async def test_rename_asks_for_a_name_and_says_what_is_wrong_with_one(
             ),
         )
         await pilot.press("ctrl+u", *"other", "enter")
-        await until(pilot, lambda: "other exists already" in screen_text(app))
+        await until_shown(pilot, "other exists already")
         await pilot.press("ctrl+u", *"a/b", "enter")
-        await until(pilot, lambda: "is a path" in screen_text(app))
+        await until_shown(pilot, "is a path")
         await pilot.press("ctrl+u", *"better", "enter")
         await until(pilot, lambda: "better" in names(app) and "good" not in names(app))
         here = screen_of(app).list.here
@@ -397,10 +408,10 @@ async def test_import_asks_for_a_path_and_lists_what_it_brought(
     )
     (tmp_path / "notes.txt").write_text("no session")
     app = make_app(None, sessions)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=SMALL) as pilot:
         await at(pilot, app, "good")
         await pilot.press("I", *"nowhere", "enter")
-        await until(pilot, lambda: "no such folder or file" in screen_text(app))
+        await until_shown(pilot, "no such folder or file")
         await pilot.press("ctrl+u", *str(tmp_path / "notes.txt"), "enter")
         await until(
             pilot, lambda: f"noneof{','.join(format_names())}(" in squeezed(app)
@@ -429,13 +440,13 @@ async def test_import_asks_for_a_path_and_lists_what_it_brought(
             lambda: (row := screen_of(app).list.here) is not None and row.mae == 1.0,
         )
         await pilot.press("enter")
-        await until(pilot, lambda: isinstance(app.screen, ExplorerScreen))
-        await until(pilot, lambda: "<id 2>" in screen_text(app))
+        await until_screen(pilot, ExplorerScreen)
+        await until_shown(pilot, "<id 2>")
 
 
 async def test_delete_asks_with_name_and_size_and_no_is_no(sessions: Path) -> None:
     app = make_app(None, sessions)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=SMALL) as pilot:
         await at(pilot, app, "good")
         found = folder_size(sessions / "good")
         asked = f"Delete good? {found.files} files, {byte_size(found.size)}"
@@ -449,7 +460,7 @@ async def test_delete_asks_with_name_and_size_and_no_is_no(sessions: Path) -> No
             await until(pilot, lambda: app.screen is screen_of(app))
         assert (sessions / "good").exists()
         await pilot.press("D")
-        await until(pilot, lambda: isinstance(app.screen, Confirm))
+        await until_screen(pilot, Confirm)
         await pilot.press("down", "enter")
         await until(
             pilot,
@@ -460,30 +471,26 @@ async def test_delete_asks_with_name_and_size_and_no_is_no(sessions: Path) -> No
         assert not (sessions / "good").exists()
         await at(pilot, app, "broken")
         await pilot.press("delete")
-        await until(pilot, lambda: isinstance(app.screen, Confirm))
+        await until_screen(pilot, Confirm)
         await pilot.press("y")
         await until(pilot, lambda: names(app) == ["other"])
         (sessions / "link").symlink_to(sessions / "other")
         await at(pilot, app, "link")
         await pilot.press("D")
-        await until(
-            pilot, lambda: "it is a link: what it leads to stays" in screen_text(app)
-        )
+        await until_shown(pilot, "it is a link: what it leads to stays")
         await pilot.press("y")
         await until(pilot, lambda: names(app) == ["other"])
 
 
 async def test_a_session_deleted_meanwhile_is_one_line(sessions: Path) -> None:
     app = make_app(None, sessions)
-    async with app.run_test(size=(120, 36)) as pilot:
+    async with app.run_test(size=MEDIUM) as pilot:
         await at(pilot, app, "good")
         await pilot.press("D")
-        await until(pilot, lambda: isinstance(app.screen, Confirm))
+        await until_screen(pilot, Confirm)
         shutil.rmtree(sessions / "good")
         await pilot.press("y")
-        await until(
-            pilot, lambda: "was renamed or deleted meanwhile" in screen_text(app)
-        )
+        await until_shown(pilot, "was renamed or deleted meanwhile")
 
 
 async def test_a_running_session_is_not_renamed_or_deleted_and_is_cancelled_after_asking(
@@ -491,7 +498,7 @@ async def test_a_running_session_is_not_renamed_or_deleted_and_is_cancelled_afte
 ) -> None:
     app = make_app(None, sessions)
     with held(sessions / "good") as holder:
-        async with app.run_test(size=(80, 24)) as pilot:
+        async with app.run_test(size=SMALL) as pilot:
             await at(pilot, app, "good", running)
             for key, word in (("f2", "renamed"), ("D", "deleted"), ("f5", "resumed")):
                 await pilot.press(key)
@@ -514,7 +521,7 @@ async def test_a_running_session_is_not_renamed_or_deleted_and_is_cancelled_afte
             await until(pilot, lambda: app.screen is screen_of(app))
             assert holder.process.poll() is None
             await pilot.press("X")
-            await until(pilot, lambda: isinstance(app.screen, Confirm))
+            await until_screen(pilot, Confirm)
             await pilot.press("y")
             await until(pilot, lambda: "good is cancelled" in said(app))
             await at(pilot, app, "good", lambda found: found.state == "complete")
@@ -524,7 +531,7 @@ async def test_a_running_session_is_not_renamed_or_deleted_and_is_cancelled_afte
 async def test_a_capture_that_was_killed_runs_no_more(sessions: Path) -> None:
     app = make_app(None, sessions)
     with held(sessions / "good") as holder:
-        async with app.run_test(size=(80, 24)) as pilot:
+        async with app.run_test(size=SMALL) as pilot:
             await at(pilot, app, "good", running)
             holder.process.kill()
             holder.process.wait()
@@ -548,7 +555,7 @@ async def test_resume_is_offered_where_something_is_missing(
         "logdrift.core.capture.background.start_background", started.append
     )
     app = make_app(None, sessions)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=SMALL) as pilot:
         await at(pilot, app, "good")
         await pilot.press("f5")
         assert "good lacks nothing" in said(app)
@@ -562,7 +569,7 @@ async def test_resume_is_offered_where_something_is_missing(
 async def test_two_sessions_are_compared(sessions: Path) -> None:
     make_session(sessions / "after", 600, 6, 5, captures=4)
     app = make_app(None, sessions)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=SMALL) as pilot:
         await at(pilot, app, "good", lambda found: found.verdict is not None)
         await pilot.press("space")
         assert "compares it with good" in said(app) and "•good" in screen_text(app)
@@ -592,7 +599,7 @@ async def test_two_sessions_are_compared(sessions: Path) -> None:
         await pilot.press("space")
         await at(pilot, app, "other")
         await pilot.press("space")
-        await until(pilot, lambda: "nothing in common" in screen_text(app))
+        await until_shown(pilot, "nothing in common")
 
 
 @pytest.mark.parametrize(
@@ -628,7 +635,7 @@ async def test_sessions_are_compared_whatever_a_fix_changed(tmp_path: Path) -> N
         ]
         write_session(sessions / name, [1, 1], captures)
     app = make_app(None, sessions)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=SMALL) as pilot:
         await at(pilot, app, "before")
         await pilot.press("space")
         await at(pilot, app, "fixed")

@@ -31,6 +31,7 @@ from logdrift.tui.widgets.bars import Bar
 from tests.conftest import REPOSITORY
 from tests.made_sessions import capture, write_session
 from tests.tui_screen import (
+    SMALL,
     copied_table,
     explorer,
     judged,
@@ -39,6 +40,8 @@ from tests.tui_screen import (
     screen_text,
     text,
     until,
+    until_screen,
+    until_shown,
 )
 
 pytestmark = pytest.mark.usefixtures("own_home")
@@ -105,7 +108,7 @@ def test_equal_facts_of_two_backends_keep_two_columns(tmp_path: Path) -> None:
 async def shown(pilot: Any, key: str, screen: type[Any]) -> Any:
     await judged(pilot)
     await pilot.press(key)
-    await until(pilot, lambda: isinstance(pilot.app.screen, screen))
+    await until_screen(pilot, screen)
     await until(pilot, lambda: bool(screen_text(pilot.app)))
     return pilot.app.screen
 
@@ -148,7 +151,7 @@ async def test_settings_show_reasons_and_facts(
         )
         assert "\x1b" not in screen_text(app)
         await pilot.press("enter")
-        await until(pilot, lambda: isinstance(app.screen, TextScreen))
+        await until_screen(pilot, TextScreen)
         assert "vllm/decode, vllm/prefill" in screen_text(
             app
         ) and "unknown" in screen_text(app)
@@ -161,7 +164,7 @@ async def test_settings_show_reasons_and_facts(
             ),
         )
         await pilot.press("q", "q")
-        await until(pilot, lambda: isinstance(app.screen, ExplorerScreen))
+        await until_screen(pilot, ExplorerScreen)
 
 
 async def test_columns_that_do_not_fit_are_reached_sideways() -> None:
@@ -258,23 +261,20 @@ async def test_every_limit_is_held_against_the_pair(
         last = screen.limits[-1]
         assert last.limit.level == "other" and last.ok is None
         await pilot.press("end")
-        await until(
-            pilot,
-            lambda: "? published for another comparison" in screen_text(app),
-        )
+        await until_shown(pilot, "? published for another comparison")
         await pilot.press("enter")
-        await until(pilot, lambda: isinstance(app.screen, TextScreen))
+        await until_screen(pilot, TextScreen)
         assert last.limit.source.split(":")[0] in screen_text(
             app
         ) and "state    cannot be judged" in screen_text(app)
         await pilot.press("escape", "q")
-        await until(pilot, lambda: isinstance(app.screen, ExplorerScreen))
+        await until_screen(pilot, ExplorerScreen)
     _load.cache_clear()
 
 
 async def test_copying_the_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     app = make_app(SAMPLE)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=SMALL) as pilot:
         screen = await shown(pilot, "T", LimitsScreen)
         await until(pilot, lambda: bool(screen.limits))
         sent: list[str] = []
@@ -293,13 +293,13 @@ async def test_a_pair_that_cannot_be_measured_is_an_error_that_can_be_copied(
 
     monkeypatch.setattr("logdrift.core.compare.measured.measure_pair", fails)
     app = make_app(session.folder)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=SMALL) as pilot:
         await judged(pilot)
         await pilot.press("T")
-        await until(pilot, lambda: isinstance(app.screen, TextScreen))
+        await until_screen(pilot, TextScreen)
         assert "the part went away<0x1B>[31m: capture it again" in screen_text(app)
         await pilot.press("escape", "q")
-        await until(pilot, lambda: isinstance(app.screen, ExplorerScreen))
+        await until_screen(pilot, ExplorerScreen)
 
 
 async def test_without_a_pair_there_are_no_limits(tmp_path: Path) -> None:
@@ -307,8 +307,8 @@ async def test_without_a_pair_there_are_no_limits(tmp_path: Path) -> None:
         tmp_path / "one", [1, 1], [capture("trainer/prefill", ROWS)]
     )
     app = make_app(session.folder)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await until(pilot, lambda: "no pair to compare yet" in screen_text(app))
+    async with app.run_test(size=SMALL) as pilot:
+        await until_shown(pilot, "no pair to compare yet")
         await pilot.press("T")
         await until(
             pilot,
@@ -333,13 +333,11 @@ async def test_without_a_pair_there_are_no_limits(tmp_path: Path) -> None:
             ),
         )
         await pilot.press("v", "q")
-        await until(pilot, lambda: isinstance(app.screen, ExplorerScreen))
+        await until_screen(pilot, ExplorerScreen)
         await pilot.press("m")
-        await until(
-            pilot, lambda: "Two captures with a finished sequence" in screen_text(app)
-        )
+        await until_shown(pilot, "Two captures with a finished sequence")
         await pilot.press("escape")
-        await until(pilot, lambda: isinstance(app.screen, ExplorerScreen))
+        await until_screen(pilot, ExplorerScreen)
 
 
 def test_the_sample_opens() -> None:
@@ -372,7 +370,7 @@ async def test_what_configs_differ_in_is_named(
     async with app.run_test(size=size) as pilot:
         await judged(pilot)
         await pilot.press("d")
-        await until(pilot, lambda: isinstance(app.screen, FactsScreen))
+        await until_screen(pilot, FactsScreen)
         assert f"{name} 1000000 against 10000" in " ".join(screen_text(app).split())
         row = next(
             line

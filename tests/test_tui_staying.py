@@ -26,7 +26,17 @@ from logdrift.tui.screens.texts import Picker, TextScreen
 from tests.made_sessions import capture, write_session
 from tests.monkey import KEYS
 from tests.monkey_world import make_world, no_engines
-from tests.tui_screen import SIZES, make_app, screen_text, until
+from tests.tui_screen import (
+    LARGE,
+    MEDIUM,
+    SIZES,
+    SMALL,
+    make_app,
+    screen_text,
+    until,
+    until_screen,
+    until_shown,
+)
 
 FAR = "x" * 300
 
@@ -52,13 +62,13 @@ async def test_numbers_that_cannot_be_read_are_told_and_the_text_stays(
     captures = [capture("trainer/prefill", rows), capture("vllm/decode", huge)]
     made = write_session(tmp_path / "huge", [1, 1], captures)
     app = make_app(made.folder)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await until(pilot, lambda: "holds -1e+30 where" in screen_text(app))
+    async with app.run_test(size=MEDIUM) as pilot:
+        await until_shown(pilot, "holds -1e+30 where")
         await pilot.press("m", "enter")  # the pair all the same
-        await until(pilot, lambda: "│ Error" in screen_text(app))
+        await until_shown(pilot, "│ Error")
         assert "Traceback" not in screen_text(app)
         await pilot.press("escape", "plus")
-        await until(pilot, lambda: "Sequence 0 · 3 tokens" in screen_text(app))
+        await until_shown(pilot, "Sequence 0 · 3 tokens")
 
 
 @pytest.mark.parametrize("second", ["enter", "q", "escape", "down", "space"])
@@ -67,7 +77,7 @@ async def test_a_list_that_asks_is_left_once(
     session: Path, opens: str, second: str
 ) -> None:
     app = make_app(session)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=SMALL) as pilot:
         await until(
             pilot, lambda: isinstance(app.screen, ExplorerScreen) and app.screen.stands
         )
@@ -89,8 +99,8 @@ async def test_a_list_that_asks_is_left_once(
 
 async def test_the_answer_to_delete_is_given_once(session: Path) -> None:
     app = make_app(None, session.parent)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await until(pilot, lambda: "made" in screen_text(app))
+    async with app.run_test(size=SMALL) as pilot:
+        await until_shown(pilot, "made")
         for keys in (
             ("enter", "enter"),
             ("enter", "q"),
@@ -98,9 +108,9 @@ async def test_the_answer_to_delete_is_given_once(session: Path) -> None:
             ("n", "enter"),
         ):
             await pilot.press("D")
-            await until(pilot, lambda: isinstance(app.screen, Picker))
+            await until_screen(pilot, Picker)
             type_at_once(app, *keys)
-            await until(pilot, lambda: isinstance(app.screen, SessionsScreen))
+            await until_screen(pilot, SessionsScreen)
             assert session.exists() and app._exception is None
 
 
@@ -108,7 +118,7 @@ async def test_what_is_typed_before_a_window_stands_is_meant_for_it(
     session: Path,
 ) -> None:
     app = make_app(session)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=SMALL) as pilot:
         await until(
             pilot, lambda: isinstance(app.screen, ExplorerScreen) and app.screen.stands
         )
@@ -142,14 +152,14 @@ async def test_a_window_that_is_covered_is_left_as_soon_as_it_is_seen(
 ) -> None:
     app = make_app(session)
     answers: list[int | None] = []
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=SMALL) as pilot:
         picker = Picker(
             "Which", "", 3, lambda index, width: [("row", app.palette.text)]
         )
         app.push_screen(picker, answers.append)
         await until(pilot, lambda: picker.stands)
         app.show_error("something else")
-        await until(pilot, lambda: isinstance(app.screen, TextScreen))
+        await until_screen(pilot, TextScreen)
         picker.dismiss(2)
         picker.dismiss(1)
         await pilot.pause()
@@ -161,7 +171,7 @@ async def test_a_window_that_is_covered_is_left_as_soon_as_it_is_seen(
 
 async def test_a_key_that_is_held_opens_one_window(session: Path) -> None:
     app = make_app(session)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=SMALL) as pilot:
         await until(
             pilot, lambda: isinstance(app.screen, ExplorerScreen) and app.screen.stands
         )
@@ -175,7 +185,7 @@ async def test_a_key_that_is_held_opens_one_window(session: Path) -> None:
 
 async def test_the_palette_moves_only_in_what_was_found(session: Path) -> None:
     app = make_app(session)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=SMALL) as pilot:
         for key in (
             "pagedown",
             "pageup",
@@ -210,7 +220,7 @@ async def test_ctrl_q_quits_from_everywhere(
     session: Path, before: tuple[str, ...]
 ) -> None:
     app = make_app(session)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=SMALL) as pilot:
         await until(
             pilot, lambda: isinstance(app.screen, ExplorerScreen) and app.screen.stands
         )
@@ -223,7 +233,7 @@ async def test_a_key_of_ones_own_that_is_a_character_is_typed_in_lines(
     session: Path,
 ) -> None:
     app = make_app(session, keymap={"app.quit_now": ("Q",)})
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=SMALL) as pilot:
         await pilot.press("slash", *"aQb")
         assert not app._exit and app.screen.text == "aQb"  # type: ignore[attr-defined]
         await pilot.press("escape", "Q")
@@ -246,19 +256,16 @@ async def test_a_handler_that_raises_is_told_once_and_ends_nothing(
 ) -> None:
     monkeypatch.setattr(ExplorerScreen, "action_matrix", _fail)
     app = make_app(session)
-    async with app.run_test(size=(120, 36)) as pilot:
+    async with app.run_test(size=MEDIUM) as pilot:
         await until(
             pilot, lambda: isinstance(app.screen, ExplorerScreen) and app.screen.stands
         )
         await pilot.press("m")
-        await until(
-            pilot,
-            lambda: "unexpected _BrokenError: no one thought of it" in screen_text(app),
-        )
+        await until_shown(pilot, "unexpected _BrokenError: no one thought of it")
         await pilot.press("escape", "m", "n")
         assert app.screen is app.screen_stack[0] and len(unforeseen) == 2
         await pilot.press("question_mark")
-        await until(pilot, lambda: "One token back" in screen_text(app))
+        await until_shown(pilot, "One token back")
     unforeseen.clear()
 
 
@@ -276,12 +283,12 @@ async def test_work_that_fails_is_told_and_ends_nothing(
 ) -> None:
     monkeypatch.setattr(_WORK[key], _fail)
     app = make_app(session)
-    async with app.run_test(size=(120, 36)) as pilot:
+    async with app.run_test(size=MEDIUM) as pilot:
         await until(
             pilot, lambda: isinstance(app.screen, ExplorerScreen) and app.screen.stands
         )
         await pilot.press(key)
-        await until(pilot, lambda: "no one thought of it" in screen_text(app))
+        await until_shown(pilot, "no one thought of it")
         while len(app.screen_stack) > 1:
             await pilot.press("escape" if isinstance(app.screen, TextScreen) else "q")
         assert app._exception is None
@@ -293,8 +300,8 @@ async def test_a_line_that_cannot_be_drawn_says_so(
 ) -> None:
     monkeypatch.setattr("logdrift.tui.widgets.sequences.SequenceList.runs", _fail)
     app = make_app(session)
-    async with app.run_test(size=(200, 60)) as pilot:
-        await until(pilot, lambda: "unexpected _BrokenError" in screen_text(app))
+    async with app.run_test(size=LARGE) as pilot:
+        await until_shown(pilot, "unexpected _BrokenError")
         await pilot.press("n", "3")
         assert app._exception is None
     unforeseen.clear()
@@ -342,8 +349,8 @@ ODD = (
 @pytest.mark.parametrize("key", ["I", "slash", "f2"])
 async def test_odd_input_in_the_list_is_one_line(session: Path, key: str) -> None:
     app = make_app(None, session.parent)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await until(pilot, lambda: "made" in screen_text(app))
+    async with app.run_test(size=SMALL) as pilot:
+        await until_shown(pilot, "made")
         for text in ODD:
             await pilot.press(key)
             app.post_message(events.Paste(text))
@@ -358,7 +365,7 @@ async def test_odd_input_in_the_list_is_one_line(session: Path, key: str) -> Non
 @pytest.mark.parametrize("key", ["slash", "colon", "f", "ctrl+s", "w", "R"])
 async def test_odd_input_in_the_explorer_is_one_line(session: Path, key: str) -> None:
     app = make_app(session)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=SMALL) as pilot:
         await until(
             pilot, lambda: isinstance(app.screen, ExplorerScreen) and app.screen.stands
         )
@@ -381,8 +388,8 @@ async def test_odd_input_in_the_explorer_is_one_line(session: Path, key: str) ->
 async def test_odd_input_in_the_form_is_said_below_its_field(session: Path) -> None:
     app = make_app(None, session.parent)
     with no_engines():
-        async with app.run_test(size=(80, 24)) as pilot:
-            await until(pilot, lambda: "made" in screen_text(app))
+        async with app.run_test(size=SMALL) as pilot:
+            await until_shown(pilot, "made")
             for text in ODD:
                 await pilot.press("ctrl+n")
                 for _ in range(6):
@@ -456,7 +463,7 @@ async def test_bad_sessions_end_neither_the_list_nor_another_one(
             while app.screen.list.here.name != "good":
                 await pilot.press("down")
             await pilot.press("enter")
-            await until(pilot, lambda: isinstance(app.screen, ExplorerScreen))
+            await until_screen(pilot, ExplorerScreen)
             assert app._exception is None and not unforeseen
     finally:
         (folder / "closed").chmod(0o755)
@@ -486,7 +493,7 @@ async def test_every_key_on_extreme_numbers(
 
 async def test_a_screen_with_no_room_is_made(session: Path) -> None:
     app = make_app(session)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=SMALL) as pilot:
         for width, height in (
             (12, 24),
             (1, 1),
@@ -510,7 +517,7 @@ async def test_captures_are_shifted_only_where_a_token_is_shown(
 ) -> None:
     write_session(tmp_path / "empty", [], [])
     app = make_app(tmp_path / "empty")
-    async with app.run_test(size=(120, 36)) as pilot:
+    async with app.run_test(size=MEDIUM) as pilot:
         screen = app.screen_stack[0]
         assert isinstance(screen, ExplorerScreen)
         await until(pilot, lambda: screen.stands)

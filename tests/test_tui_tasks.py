@@ -33,6 +33,9 @@ from tests.tui_screen import (
     screen_text,
     text,
     until,
+    until_back,
+    until_screen,
+    until_shown,
 )
 
 pytestmark = pytest.mark.usefixtures("own_home")
@@ -108,7 +111,7 @@ async def test_the_worst_token_with_the_top_5_of_each_engine_takes_two(
         await listed(pilot)
         keys = Keys(pilot)
         await keys.press("enter")
-        await until(pilot, lambda: isinstance(app.screen, ExplorerScreen))
+        await until_screen(pilot, ExplorerScreen)
         screen = explorer(app)
         assert screen.position == worst
         await until(pilot, lambda: screen.model.answer is not None)
@@ -152,7 +155,7 @@ async def test_the_cause_takes_two(sessions: Path, size: SIZE) -> None:
         assert "numerical noise, nothing to fix" in head(app.screen)
         assert keys.count == 2
         await pilot.press("q")
-        await until(pilot, lambda: app.screen is screen)
+        await until_back(pilot, screen)
 
 
 @SIZES
@@ -167,7 +170,7 @@ async def test_a_page_for_a_colleague_takes_three(
         await listed(pilot)
         keys = Keys(pilot)
         await keys.press("g", "H")
-        await until(pilot, lambda: ".html" in screen_text(app))
+        await until_shown(pilot, ".html")
         await keys.press("enter")
         await until(pilot, lambda: any(work.glob("*.html")), seconds=60)
         assert keys.count == 3
@@ -190,9 +193,9 @@ async def test_the_first_token_that_a_change_made_worse_takes_four(
         earlier, later = (row.folder for row in screen.list.sessions)
         keys = Keys(pilot)
         await keys.press("space", "down", "space")
-        await until(pilot, lambda: isinstance(app.screen, DiffScreen))
+        await until_screen(pilot, DiffScreen)
         await keys.press("enter")
-        await until(pilot, lambda: isinstance(app.screen, ExplorerScreen))
+        await until_screen(pilot, ExplorerScreen)
         assert keys.count == 4
         shown = explorer(app)
         first = compare_folders(earlier, later).tokens[0]

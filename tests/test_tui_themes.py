@@ -31,6 +31,8 @@ from logdrift.tui.themes import THEMES, ThemeName, theme_of
 from tests.conftest import REPOSITORY
 from tests.divergences import next_divergence
 from tests.tui_screen import (
+    MEDIUM,
+    SMALL,
     contrast,
     explorer,
     judged,
@@ -38,6 +40,9 @@ from tests.tui_screen import (
     make_app,
     screen_text,
     until,
+    until_back,
+    until_screen,
+    until_shown,
 )
 
 pytestmark = pytest.mark.usefixtures("own_home")
@@ -193,7 +198,7 @@ async def palette_says(pilot: Any, query: str, wanted: str) -> None:
     await pilot.press("ctrl+p")
     await until(pilot, lambda: CommandPalette.is_open(pilot.app))
     await pilot.press(*(" " if char == " " else char for char in query))
-    await until(pilot, lambda: wanted in screen_text(pilot.app))
+    await until_shown(pilot, wanted)
     await pilot.pause(0.3)
 
 
@@ -202,7 +207,7 @@ async def test_another_theme_is_taken_at_once_by_everything_that_is_seen(
     name: ThemeName,
 ) -> None:
     app = make_app(SAMPLE)
-    async with app.run_test(size=(120, 36)) as pilot:
+    async with app.run_test(size=MEDIUM) as pilot:
         screen = await judged(pilot)
         await pilot.press("n")
         old = app.palette
@@ -210,7 +215,7 @@ async def test_another_theme_is_taken_at_once_by_everything_that_is_seen(
         await pilot.press("enter")
         await until(pilot, lambda: app.theme_name == name and app.screen is screen)
         assert app.current_theme.name == f"logdrift-{name}"
-        await until(pilot, lambda: f"theme {name}" in screen_text(app))
+        await until_shown(pilot, f"theme {name}")
         await until(pilot, lambda: not _colours(app) & _only(old, app.palette))
         assert app.palette.steps[0][0].bgcolor in _colours(app)
 
@@ -243,10 +248,10 @@ def _only(old: Palette, new: Palette) -> set[Color]:
 
 async def test_without_colours_there_is_one_theme() -> None:
     app = make_app(SAMPLE, depth="none")
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=SMALL) as pilot:
         await judged(pilot)
         app.action_theme("light")
-        await until(pilot, lambda: "NO_COLOR is set" in screen_text(app))
+        await until_shown(pilot, "NO_COLOR is set")
         assert app.theme_name == "dark"
 
 
@@ -438,7 +443,7 @@ async def test_keys_of_ones_own_do_and_are_shown_everywhere() -> None:
         }
     )
     app = make_app(SAMPLE, keymap=keymap)
-    async with app.run_test(size=(120, 36)) as pilot:
+    async with app.run_test(size=MEDIUM) as pilot:
         screen = await judged(pilot)
         assert "F8 next Δ" in screen_text(app)
         start, sort = screen.position, screen.model.state.sort
@@ -455,13 +460,13 @@ async def test_keys_of_ones_own_do_and_are_shown_everywhere() -> None:
         await pilot.press("f9")
         await until(pilot, lambda: app.theme_name == "light")
         await pilot.press("f1")
-        await until(pilot, lambda: isinstance(app.screen, TextScreen))
+        await until_screen(pilot, TextScreen)
         shown = app.screen.text_to_save().splitlines()
         assert any("Ctrl+T" in line and "Matrix" in line for line in shown)
         await pilot.press("escape", "ctrl+t")
-        await until(pilot, lambda: isinstance(app.screen, MatrixScreen))
+        await until_screen(pilot, MatrixScreen)
         await pilot.press("q", "ctrl+p")
-        await until(pilot, lambda: app.screen is screen)
+        await until_back(pilot, screen)
         await pilot.press("f10")
         await until(pilot, lambda: CommandPalette.is_open(app))
 
@@ -524,8 +529,8 @@ async def test_from_the_list_it_is_an_error_that_can_be_copied(tmp_path: Path) -
     shutil.copytree(SAMPLE, folder)
     (folder / "pieces.json").write_text("[]")
     app = make_app(None, folder.parent)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await until(pilot, lambda: "damaged" in screen_text(app))
+    async with app.run_test(size=SMALL) as pilot:
+        await until_shown(pilot, "damaged")
         app.open_folder(folder)
         await until(
             pilot,
@@ -542,15 +547,15 @@ async def test_a_key_that_is_pressed_twice_opens_its_screen_once(
     (tmp_path / "sessions").mkdir()
     shutil.copytree(SAMPLE, tmp_path / "sessions" / "one")
     app = make_app(None, tmp_path / "sessions")
-    async with app.run_test(size=(80, 24)) as pilot:
-        await until(pilot, lambda: "usual" in screen_text(app))
+    async with app.run_test(size=SMALL) as pilot:
+        await until_shown(pilot, "usual")
         for _ in range(2):
             app.open_folder(tmp_path / "sessions" / "one")
-        await until(pilot, lambda: isinstance(app.screen, ExplorerScreen))
+        await until_screen(pilot, ExplorerScreen)
         assert len(app.screen_stack) == 2
         explorer(app).action_matrix()
         explorer(app).action_matrix()
-        await until(pilot, lambda: isinstance(app.screen, MatrixScreen))
+        await until_screen(pilot, MatrixScreen)
         assert len(app.screen_stack) == 3
         # And one that is left and opened again at once is there again.
         await pilot.press("q", "m", "q", "m", "q", "q")
@@ -562,11 +567,11 @@ async def test_a_terminal_that_is_too_small_says_so_and_the_screen_comes_back(
     key: str,
 ) -> None:
     app = make_app(SAMPLE)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=SMALL) as pilot:
         await judged(pilot)
         await pilot.press(key)
         await until(pilot, lambda: not isinstance(app.screen, ExplorerScreen))
-        await until(pilot, lambda: "? help" in screen_text(app))
+        await until_shown(pilot, "? help")
         await pilot.resize_terminal(59, 24)
         await until(
             pilot,
@@ -589,12 +594,12 @@ async def test_a_terminal_that_is_too_small_says_so_and_the_screen_comes_back(
 
 async def test_help_starts_with_what_has_the_focus() -> None:
     app = make_app(SAMPLE)
-    async with app.run_test(size=(120, 36)) as pilot:
+    async with app.run_test(size=MEDIUM) as pilot:
         await judged(pilot)
         for pane, first in (("1", "move"), ("2", "list"), ("3", "pane")):
             await pilot.press(pane)
             await pilot.press("f1")
-            await until(pilot, lambda: isinstance(app.screen, TextScreen))
+            await until_screen(pilot, TextScreen)
             shown = app.screen.text_to_save()
             here, _, elsewhere = shown.partition("All other keys")
             # What is heard here comes first, the pane's own scope by name.
@@ -613,12 +618,12 @@ async def test_help_starts_with_what_has_the_focus() -> None:
                 if command.action != "command_line":  # its key goes to places here
                     assert " ".join(command.help.split()) in words
             await pilot.press("escape")
-            await until(pilot, lambda: isinstance(app.screen, ExplorerScreen))
+            await until_screen(pilot, ExplorerScreen)
 
 
 async def test_the_palette_lists_what_applies_here_and_does_it() -> None:
     app = make_app(SAMPLE)
-    async with app.run_test(size=(120, 36)) as pilot:
+    async with app.run_test(size=MEDIUM) as pilot:
         screen = await judged(pilot)
         ids = {command.id for command, _, enabled in active_commands(screen) if enabled}
         assert {"explorer.matrix", "app.help", "move.line_down"} <= ids
@@ -632,14 +637,14 @@ async def test_the_palette_lists_what_applies_here_and_does_it() -> None:
         assert "app.command_line" not in ids
         await palette_says(pilot, "matrix", "Explorer: Matrix")
         await pilot.press("enter")
-        await until(pilot, lambda: isinstance(app.screen, MatrixScreen))
+        await until_screen(pilot, MatrixScreen)
         await palette_says(pilot, "metric", "Matrix: Metric")
         assert "Explorer: " not in screen_text(app)
         await pilot.press("escape")
-        await until(pilot, lambda: isinstance(app.screen, MatrixScreen))
+        await until_screen(pilot, MatrixScreen)
         await palette_says(pilot, "help all keys", "General: Help")
         await pilot.press("enter")
-        await until(pilot, lambda: isinstance(app.screen, TextScreen))
+        await until_screen(pilot, TextScreen)
         assert explorer(app) is screen
 
 

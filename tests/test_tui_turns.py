@@ -32,7 +32,16 @@ from logdrift.tui.palette import (
 )
 from logdrift.tui.widgets.token_paint import legend_runs
 from tests.made_turns import make_conversations
-from tests.tui_screen import explorer, judged, make_app, screen_text, text, until
+from tests.tui_screen import (
+    MEDIUM,
+    explorer,
+    judged,
+    make_app,
+    screen_text,
+    text,
+    until,
+    until_shown,
+)
 
 pytestmark = pytest.mark.usefixtures("own_home")
 
@@ -171,7 +180,7 @@ def test_the_weights_of_a_token_are_its_own(pair: Pair) -> None:
 
 async def test_keys_go_to_the_next_and_the_previous_turn(folder: Path) -> None:
     app = make_app(folder, at=0)
-    async with app.run_test(size=(120, 36)) as pilot:
+    async with app.run_test(size=MEDIUM) as pilot:
         screen = await judged(pilot)
         starts = screen.model.messages.turn_starts.tolist()
         for start in starts[:4]:
@@ -188,7 +197,7 @@ async def test_keys_go_to_the_next_and_the_previous_turn(folder: Path) -> None:
 
 async def test_the_text_marks_where_the_weights_change(folder: Path) -> None:
     app = make_app(folder, at=0)
-    async with app.run_test(size=(120, 36)) as pilot:
+    async with app.run_test(size=MEDIUM) as pilot:
         screen = await judged(pilot)
         pair = screen.model.pair
         assert pair is not None and pair.versions is not None
@@ -213,7 +222,7 @@ async def by_role(pilot: Any) -> None:
     screen.colours.colour_by("role")
     await pilot.press("right_square_bracket", "right_square_bracket", ")", ")")
     await until(pilot, lambda: screen.tokens.cursor == screen.model.index)
-    await until(pilot, lambda: f"[{screen.tokens.cursor}]" in screen_text(pilot.app))
+    await until_shown(pilot, f"[{screen.tokens.cursor}]")
 
 
 async def by_lag(pilot: Any) -> None:
@@ -221,7 +230,7 @@ async def by_lag(pilot: Any) -> None:
     await by_role(pilot)
     screen = explorer(pilot.app)
     screen.colours.colour_by("lag")
-    await until(pilot, lambda: "behind" in screen_text(pilot.app))
+    await until_shown(pilot, "behind")
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,8 @@ from tests.conftest import REPOSITORY
 from tests.made_sessions import capture, write_session
 from tests.planted.made import draw, made, noise
 from tests.tui_screen import (
+    MEDIUM,
+    SMALL,
     copied,
     explorer,
     joined,
@@ -41,6 +43,8 @@ from tests.tui_screen import (
     screen_text,
     text,
     until,
+    until_screen,
+    until_shown,
 )
 
 pytestmark = pytest.mark.usefixtures("own_home")
@@ -61,7 +65,7 @@ def hot(tmp_path_factory: pytest.TempPathFactory) -> Session:
 async def opened(pilot: Any) -> WhyScreen:
     await judged(pilot)
     await pilot.press("w")
-    await until(pilot, lambda: isinstance(pilot.app.screen, WhyScreen))
+    await until_screen(pilot, WhyScreen)
     screen: WhyScreen = pilot.app.screen
     await until(pilot, lambda: screen.found is not None)
     return screen
@@ -150,7 +154,7 @@ async def test_every_name_is_whole_and_its_rows_are_one_stop(
 
 async def test_numbers_are_shown_where_they_are_asked_for(hot: Session) -> None:
     app = make_app(hot.folder)
-    async with app.run_test(size=(120, 36)) as pilot:
+    async with app.run_test(size=MEDIUM) as pilot:
         screen = await opened(pilot)
         sentences = [line for line in screen.told.lines if line.kind == "numbers"]
         assert sentences and all(line.text.startswith("score ") for line in sentences)
@@ -188,7 +192,7 @@ def test_a_bar_shows_what_is_not_nothing_and_is_full_at_one() -> None:
 
 async def test_enter_on_a_token_goes_there_and_the_jump_is_undone(hot: Session) -> None:
     app = make_app(hot.folder)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=SMALL) as pilot:
         # Away from the worst token, on which it opens and which the evidence names first.
         await judged(pilot)
         await pilot.press("g")
@@ -204,7 +208,7 @@ async def test_enter_on_a_token_goes_there_and_the_jump_is_undone(hot: Session) 
         )
         assert screen.told.position == positions[0] != before
         await pilot.press("enter")
-        await until(pilot, lambda: isinstance(app.screen, ExplorerScreen))
+        await until_screen(pilot, ExplorerScreen)
         assert explorer(app).position == positions[0] and explorer(app).tokens.has_focus
         await pilot.press("u")
         await until(pilot, lambda: explorer(app).position == before)
@@ -213,26 +217,26 @@ async def test_enter_on_a_token_goes_there_and_the_jump_is_undone(hot: Session) 
             explorer(app).session, ("trainer/prefill", "rollout/prefill")
         )
         await pilot.press("w")
-        await until(pilot, lambda: isinstance(app.screen, WhyScreen))
+        await until_screen(pilot, WhyScreen)
         again: Any = app.screen
         assert again.found is known is screen.found
         for leave in ("escape", "q"):
             await pilot.press(leave)
-            await until(pilot, lambda: isinstance(app.screen, ExplorerScreen))
+            await until_screen(pilot, ExplorerScreen)
             await pilot.press("w")
-            await until(pilot, lambda: isinstance(app.screen, WhyScreen))
+            await until_screen(pilot, WhyScreen)
 
 
 async def test_a_line_without_a_token_says_so_and_panes_are_changed(
     hot: Session,
 ) -> None:
     app = make_app(hot.folder)
-    async with app.run_test(size=(120, 36)) as pilot:
+    async with app.run_test(size=MEDIUM) as pilot:
         screen = await opened(pilot)
         await pilot.press("tab")
         await until(pilot, lambda: screen.told.has_focus)
         await pilot.press("g", "enter")
-        await until(pilot, lambda: "this line is about no token" in screen_text(app))
+        await until_shown(pilot, "this line is about no token")
         await pilot.press("shift+tab")
         await until(pilot, lambda: screen.topics.has_focus)
         # Gate and what was not checked are topics of the list, with what would make it
@@ -264,7 +268,7 @@ async def test_the_options_of_the_engine_of_each_side_stand_there() -> None:
 
 async def test_the_table_opens_at_the_cause_and_is_searched(hot: Session) -> None:
     app = make_app(hot.folder)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=SMALL) as pilot:
         await opened(pilot)
         await pilot.press("A")
         await until(
@@ -282,18 +286,18 @@ async def test_the_table_opens_at_the_cause_and_is_searched(hot: Session) -> Non
         assert all(f"{cause.number:2d} {cause.title}" in whole for cause in CAUSES)
         assert " ".join(CAUSES[-1].signature.split()) in " ".join(whole.split())
         await pilot.press("slash")
-        await until(pilot, lambda: isinstance(app.screen, LinePrompt))
+        await until_screen(pilot, LinePrompt)
         await pilot.press(*"kv_cache_dtype", "enter")
         await until(pilot, lambda: "kv_cache_dtype" in text(table.reading))
         await pilot.press("escape")
-        await until(pilot, lambda: isinstance(app.screen, WhyScreen))
+        await until_screen(pilot, WhyScreen)
 
 
 async def test_copying_gives_the_cause_and_saving_all_of_them(
     hot: Session, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     app = make_app(hot.folder)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=SMALL) as pilot:
         await opened(pilot)
         sent: list[str] = []
         monkeypatch.setattr(app._driver, "write", sent.append)
@@ -305,7 +309,7 @@ async def test_copying_gives_the_cause_and_saving_all_of_them(
         )
         assert "2. " not in words
         await pilot.press("ctrl+s")
-        await until(pilot, lambda: isinstance(app.screen, LinePrompt))
+        await until_screen(pilot, LinePrompt)
         assert app.screen.text == "why.txt"
         await pilot.press("enter")
         await until(
@@ -321,10 +325,10 @@ async def test_copying_gives_the_cause_and_saving_all_of_them(
 
 async def test_another_pair_is_explained_and_the_explorer_follows() -> None:
     app = make_app(SAMPLE)
-    async with app.run_test(size=(120, 36)) as pilot:
+    async with app.run_test(size=MEDIUM) as pilot:
         screen = await opened(pilot)
         await pilot.press("p")
-        await until(pilot, lambda: isinstance(app.screen, Picker))
+        await until_screen(pilot, Picker)
         await pilot.press("down", "enter")
         await until(pilot, lambda: app.screen is screen and screen.found is not None)
         assert screen.view is not None and screen.found is not None
@@ -348,15 +352,13 @@ async def test_it_says_that_it_is_being_worked_out_and_is_not_hurt_by_leaving(
 
     monkeypatch.setattr("logdrift.tui.screens.why.explain", slow)
     app = make_app(hot.folder)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=SMALL) as pilot:
         await judged(pilot)
         await pilot.press("w")
-        await until(
-            pilot, lambda: "the causes are being worked out" in screen_text(app)
-        )
+        await until_shown(pilot, "the causes are being worked out")
         await pilot.press("c", "enter", "tab", "enter")
         await pilot.press("escape")
-        await until(pilot, lambda: isinstance(app.screen, ExplorerScreen))
+        await until_screen(pilot, ExplorerScreen)
         gate.set()
         await pilot.press("w")
         await until(
@@ -373,8 +375,8 @@ async def test_without_a_pair_or_with_a_damaged_part_one_line_says_why(
 ) -> None:
     lone = write_session(tmp_path / "lone", [2, 2], [capture("trainer/prefill", ROWS)])
     app = make_app(lone.folder)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await until(pilot, lambda: "no pair" in screen_text(app))
+    async with app.run_test(size=SMALL) as pilot:
+        await until_shown(pilot, "no pair")
         await pilot.press("w")
         await until(pilot, lambda: screen_text(app).count("is the only side") == 2)
         assert isinstance(app.screen, ExplorerScreen)
@@ -385,15 +387,15 @@ async def test_without_a_pair_or_with_a_damaged_part_one_line_says_why(
     part = three.manifest.capture("reference/prefill").parts[0].file
     (three.folder / part).write_bytes(b"\0" * 40)
     app = make_app(three.folder, pair=("trainer/prefill", "vllm/prefill"))
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=SMALL) as pilot:
         await judged(pilot)
         await pilot.press("w")
-        await until(pilot, lambda: "not explained: " in screen_text(app))
+        await until_shown(pilot, "not explained: ")
         assert part.split("/")[0] in screen_text(app) and isinstance(
             app.screen, WhyScreen
         )
         await pilot.press("c", "tab", "enter", "A")
-        await until(pilot, lambda: isinstance(app.screen, CauseTable))
+        await until_screen(pilot, CauseTable)
 
 
 async def test_text_of_a_token_is_made_visible(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from logdrift.core.session.writer import write_manifest
 from logdrift.tui.screens.texts import TextScreen
 from logdrift.tui.wire import CellPiece, ChangedCells, Wire
 from tests.made_sessions import capture, write_session
-from tests.tui_screen import judged, make_app, until
+from tests.tui_screen import LARGE, judged, make_app, until, until_screen
 
 pytestmark = pytest.mark.usefixtures("own_home")
 FULL = 30_000
@@ -134,7 +134,7 @@ async def test_the_terminal_shows_the_screen_and_a_window_costs_no_more_than_one
 ) -> None:
     app = make_app(make_session(tmp_path / "s", 12_000, 6, 20, captures=3))
     with mirrored(monkeypatch, 200, 60) as mirror:
-        async with app.run_test(size=(200, 60)) as pilot:
+        async with app.run_test(size=LARGE) as pilot:
             await judged(pilot)
             await pilot.pause(0.3)
             assert 12_000 < mirror.sent < 2 * FULL, (
@@ -173,7 +173,7 @@ async def test_a_held_page_key_keeps_up_with_a_slow_line(
     """
     app = make_app(make_session(tmp_path / "s", 60_000, 1, 5, captures=2))
     with mirrored(monkeypatch, 200, 60) as mirror:
-        async with app.run_test(size=(200, 60)) as pilot:
+        async with app.run_test(size=LARGE) as pilot:
             screen = await judged(pilot)
             await pilot.pause(0.3)
             before, top = mirror.sent, screen.tokens.top
@@ -308,7 +308,7 @@ async def test_no_row_is_misaligned_by_hostile_text(
                 if at % 3 == 0 or key in ("3", "n", "enter"):
                     await pilot.pause()
                     assert_same(app, mirror)
-            await until(pilot, lambda: isinstance(app.screen, TextScreen))
+            await until_screen(pilot, TextScreen)
             for key in ("home", *["pagedown"] * 6, "end"):
                 await pilot.press(key)
                 await pilot.pause()

@@ -22,7 +22,7 @@ from logdrift.core.session.reader import Session, open_session
 from logdrift.tui.models.session_watch import FolderWatch
 from logdrift.tui.screens.explorer import ExplorerScreen
 from tests.made_sessions import capture, edit_manifest, seal, write_session
-from tests.tui_screen import make_app, screen_text, until
+from tests.tui_screen import make_app, until, until_shown
 
 ROWS = [
     [float("nan"), -1.0, -2.0],
@@ -283,7 +283,7 @@ async def test_the_explorer_shows_another_pair_and_why(session: Session) -> None
     spoil(session.folder / part)
     app = make_app(session.folder)
     async with app.run_test(size=(160, 40)) as pilot:
-        await until(pilot, lambda: f"{part}: is damaged" in screen_text(app))
+        await until_shown(pilot, f"{part}: is damaged")
         screen = app.screen
         assert isinstance(screen, ExplorerScreen)
         await until(
@@ -314,7 +314,7 @@ async def test_a_capture_beside_the_pair_is_named_in_its_row(session: Session) -
             lambda: "vllm/prefill" in session.damaged or bool(screen.session.damaged),
         )
         await pilot.press("right")
-        await until(pilot, lambda: "part-00000" in screen_text(app))
+        await until_shown(pilot, "part-00000")
 
 
 def test_the_list_shows_it_where_the_number_would_stand(session: Session) -> None:

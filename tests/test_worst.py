@@ -32,6 +32,8 @@ from logdrift.tui.widgets.bars import Hints
 from logdrift.tui.widgets.line_edit import TypedLine
 from tests.made_sessions import BROKEN, capture, write_session
 from tests.tui_screen import (
+    MEDIUM,
+    SMALL,
     copied,
     explorer,
     judged,
@@ -40,6 +42,8 @@ from tests.tui_screen import (
     screen_text,
     text,
     until,
+    until_back,
+    until_screen,
 )
 
 pytestmark = pytest.mark.usefixtures("own_home")
@@ -232,7 +236,7 @@ def test_columns_take_the_whole_width_so_that_the_ellipsis_is_seen(
 
 
 async def typed(pilot, words: str) -> None:  # type: ignore[no-untyped-def]
-    await until(pilot, lambda: isinstance(pilot.app.screen, LinePrompt))
+    await until_screen(pilot, LinePrompt)
     pilot.app.screen.query_one(LineBox).put(TypedLine.of(words))
     await pilot.pause()
     await pilot.press("enter")
@@ -266,7 +270,7 @@ async def test_w_lists_the_worst_tokens_and_enter_goes_there(
 
 async def test_it_is_sorted_and_filtered_by_key(folder: Path, pair: Pair) -> None:
     app = make_app(folder)
-    async with app.run_test(size=(120, 36)) as pilot:
+    async with app.run_test(size=MEDIUM) as pilot:
         screen = await opened(pilot)
         await pilot.press("s")
         await until(pilot, lambda: screen.worst.sort.name == "Δ")
@@ -296,7 +300,7 @@ async def test_why_copy_and_save_from_the_list(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     app = make_app(folder)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=SMALL) as pilot:
         screen = await opened(pilot)
         sent: list[str] = []
         assert app._driver is not None
@@ -315,9 +319,9 @@ async def test_why_copy_and_save_from_the_list(
         delta = float(screen.worst.pair.delta[screen.worst.position(0)])
         assert math.isclose(float(table[1].split("\t")[1]), delta, rel_tol=1e-5)
         await pilot.press("w")
-        await until(pilot, lambda: isinstance(app.screen, WhyScreen))
+        await until_screen(pilot, WhyScreen)
         await pilot.press("q")
-        await until(pilot, lambda: app.screen is screen)
+        await until_back(pilot, screen)
 
 
 # ---- by size, in the text
@@ -330,7 +334,7 @@ async def test_the_sizes_are_gone_through_from_the_worst(
     order = by_size(pair, pair.divergences(0.5)).tolist()
     assert len(order) > 5
     app = make_app(folder)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=SMALL) as pilot:
         screen = await judged(pilot)
         outside = next(p for p in range(pair.tokens) if p not in order)
         screen.moves.go_to(outside)
@@ -357,7 +361,7 @@ async def test_without_a_pair_it_says_so(tmp_path: Path) -> None:
         tmp_path / "s", [1], [capture("trainer/prefill", [[NAN, -1.0, -2.0]])]
     )
     app = make_app(tmp_path / "s")
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=SMALL) as pilot:
         for key in ("W", "greater_than_sign", "less_than_sign"):
             await pilot.press(key)
             assert "no pair to compare" in screen_text(app)

@@ -18,7 +18,16 @@ registry.CHARTS = (LINE, *registry.CHARTS)
 from logdrift.tui.actions import COMMANDS  # noqa: E402
 from logdrift.tui.screens.chart import ChartScreen  # noqa: E402
 from logdrift.tui.screens.texts import Picker  # noqa: E402
-from tests.tui_screen import judged, make_app, screen_text, text, until  # noqa: E402
+from tests.tui_screen import (  # noqa: E402
+    judged,
+    make_app,
+    screen_text,
+    text,
+    until,
+    until_back,
+    until_screen,
+    until_shown,
+)
 
 
 async def main(folder: Path) -> dict[str, str]:
@@ -27,7 +36,7 @@ async def main(folder: Path) -> dict[str, str]:
     async with app.run_test(size=(120, 40)) as pilot:
         await judged(pilot)
         await pilot.press("4", "z")
-        await until(pilot, lambda: isinstance(app.screen, ChartScreen))
+        await until_screen(pilot, ChartScreen)
         zoomed = app.screen
         assert isinstance(zoomed, ChartScreen)
         await pilot.press("2", "1")
@@ -35,13 +44,13 @@ async def main(folder: Path) -> dict[str, str]:
         await until(pilot, lambda: "sorted |Δ|" in text(zoomed.chart))
         shown = {"pane": text(zoomed.chart)}
         await pilot.press("question_mark")
-        await until(pilot, lambda: "Chart 1:" in screen_text(app))
+        await until_shown(pilot, "Chart 1:")
         shown["help"] = screen_text(app)
         await pilot.press("escape")
-        await until(pilot, lambda: app.screen is zoomed)
+        await until_back(pilot, zoomed)
         await pilot.press("C")
-        await until(pilot, lambda: isinstance(app.screen, Picker))
-        await until(pilot, lambda: "sorted gaps" in screen_text(app))
+        await until_screen(pilot, Picker)
+        await until_shown(pilot, "sorted gaps")
         shown["list"] = screen_text(app)
     (command,) = (one for one in COMMANDS if one.id == "chart.chart_sorted")
     return {**shown, "key": command.keys[0], "command": command.help}

@@ -21,7 +21,8 @@ from logdrift.tui.models.state import load_state, save_state
 from logdrift.tui.palette import Depth
 from logdrift.tui.screens.explorer import ExplorerScreen
 
-SIZES = ((80, 24), (120, 36), (200, 60))
+SMALL, MEDIUM, LARGE = (80, 24), (120, 36), (200, 60)
+SIZES = (SMALL, MEDIUM, LARGE)
 
 
 def luminance(rgb: tuple[int, int, int]) -> float:
@@ -121,6 +122,22 @@ async def until(
             raise AssertionError(f"did not come about within {seconds} s:\n{shown}")
         await pilot.pause(0.01)
     await pilot.pause()
+
+
+async def until_screen(pilot: Pilot[Any], kind: type[Screen[Any]]) -> None:
+    """Let the app run until a screen of this kind is in front."""
+    await until(pilot, lambda: isinstance(pilot.app.screen, kind))
+
+
+async def until_back(pilot: Pilot[Any], screen: Screen[Any]) -> None:
+    """Let the app run until this very screen is in front (again)."""
+    await until(pilot, lambda: pilot.app.screen is screen)
+
+
+async def until_shown(pilot: Pilot[Any], words: str) -> None:
+    """Let the app run until a line of the screen holds these words."""
+    app = cast("LogdriftApp", pilot.app)
+    await until(pilot, lambda: words in screen_text(app))
 
 
 async def judged(pilot: Pilot[Any]) -> ExplorerScreen:
