@@ -16,6 +16,7 @@ import pytest
 
 from logdrift.core.errors import LogdriftError, unforeseen
 from tests.changed_model import NOISY_TENSOR, noisy_model
+from tests.common import REPOSITORY, Run
 
 # Four files are tested at a time on as few as two cores, and OpenMP's threads spin
 # while they wait for each other: with more of them than cores an engine is five to ten
@@ -73,8 +74,6 @@ _BY_THE_CLOCK = ("test_monkey",)
 """Files that take minutes by the clock and wait for most of them: from the start, beside
 the engines, or all processes but one would wait for them at the end.
 """
-
-REPOSITORY = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -181,7 +180,7 @@ def noisy_small_model(
 
 
 @pytest.fixture(scope="session")
-def run_logdrift() -> Callable[..., subprocess.CompletedProcess[str]]:
+def run_logdrift() -> Run:
     """Run the command as a user does, without a terminal; stdout and stderr are kept
     apart.
     """

@@ -39,12 +39,11 @@ from logdrift.core.diagnose.outcomes import Outcome
 from logdrift.core.session.identity import LoadedTensor, LoadedWeights, write_identity
 from logdrift.core.session.layers import save_layers
 from logdrift.core.session.writer import append_event
+from tests.common import SAMPLE
 from tests.made_answers import a_result
 from tests.made_experiments import named, record_of, save_record, simple
 from tests.mutations import mutate
 
-REPOSITORY = Path(__file__).resolve().parent.parent
-SAMPLE = REPOSITORY / "sessions" / "sample-smollm2"
 SECONDS = 2.0
 """Of a core: a command that takes more hangs; whole sessions of this size take a
 fraction of one.

@@ -11,11 +11,10 @@ import numpy as np
 from logdrift.core.diagnose.layers import Layers, compare_sides
 from logdrift.core.diagnose.layers.errors import MeasuredLayers, unit
 from logdrift.core.session.identity import LoadedTensor, LoadedWeights
+from tests.common import Fields
 
 
-def made(
-    layers: int, error: float, seed: int = 0
-) -> tuple[dict[str, Any], dict[str, Any]]:
+def made(layers: int, error: float, seed: int = 0) -> tuple[Fields, Fields]:
     """A stream of ``layers`` + 1 stages, and it with independent relative errors of
     ``error``.
     """

@@ -17,6 +17,7 @@ from logdrift.core.diagnose.outcomes import Outcome
 from logdrift.core.plan import BackendSpec, CapturePlan
 from logdrift.core.session.experiments import FOLDER, RECORD
 from logdrift.core.session.reader import Session
+from tests.common import Fields
 from tests.made_sessions import capture, captured_here, edit_manifest, write_session
 
 PROMPTS, LENGTH = 24, 40
@@ -38,7 +39,7 @@ def rows(seed: int, spread: float, base: np.ndarray | None = None) -> list[np.nd
 
 
 def session_of(
-    folder: Path, captures: list[Any], options: dict[str, dict[str, Any]] | None = None
+    folder: Path, captures: list[Any], options: dict[str, Fields] | None = None
 ) -> Session:
     """A session with a plan whose backends are those of the captures."""
     specs: dict[str, BackendSpec] = {}
@@ -63,7 +64,7 @@ def session_of(
 
 
 def simple(
-    folder: Path, facts: dict[str, Any] | None = None, path: str = "prefill"
+    folder: Path, facts: Fields | None = None, path: str = "prefill"
 ) -> tuple[Session, Pair]:
     session = session_of(
         folder,
@@ -98,7 +99,7 @@ def named(session: Session, pair: Pair, **more: Any) -> dict[str, Experiment]:
     return {each.title: each for each in found}
 
 
-def record_of(pair: Pair, outcome: Outcome) -> dict[str, Any]:
+def record_of(pair: Pair, outcome: Outcome) -> Fields:
     """``experiment.json`` of an experiment with its outcome."""
     labels = [pair.a.info.label, pair.b.info.label]
     return {
@@ -122,7 +123,7 @@ def save_record(session: Session, name: str, record: Any) -> Path:
 def with_python(session: Session, python: str) -> Session:
     """The session with another interpreter for all its backends."""
 
-    def change(data: dict[str, Any]) -> None:
+    def change(data: Fields) -> None:
         for backend in data["plan"]["backends"]:
             backend["python"] = python
 

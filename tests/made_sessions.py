@@ -34,13 +34,14 @@ from logdrift.core.session.writer import (
     write_manifest,
     write_part,
 )
+from tests.common import Fields
 
 BROKEN = math.copysign(math.nan, -1)
 """A score that was computed and is NaN; plain NaN is a missing score. The sign tells
 the two apart, in here alone.
 """
 
-FACTS: dict[str, Any] = {
+FACTS: Fields = {
     "engine_version": "1.2.3",
     "dtype": "bfloat16",
     "head_dtype": "bfloat16",
@@ -83,7 +84,7 @@ def capture(
     mark = label.partition("#")[2]
     facts = changes.pop("facts", {})
     role = backend if backend in ("reference", "trainer") else "rollout"
-    values: dict[str, Any] = {
+    values: Fields = {
         "backend": backend,
         "engine": "transformers" if role != "rollout" else "vllm",
         "dtype": "bfloat16",
@@ -141,7 +142,7 @@ def write_session(
     infos = [
         _write_capture(folder, info, rows, per_part, ids) for info, rows in captures
     ]
-    values: dict[str, Any] = {
+    values: Fields = {
         "id": "made",
         "created": "2026-01-01T00:00:00Z",
         "model": ModelInfo("made", vocab_size=100),

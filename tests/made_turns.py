@@ -6,11 +6,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from logdrift.core.session.importers import import_session
+from tests.common import Fields
 
 _TEXT = """
 the a of to and is in that it for with on as by at from this sum six two
@@ -22,7 +22,7 @@ _PROMPT = 5
 
 def conversation(
     turns: int, seed: int, version: int, *, newest: int = 9, growth: float = 0.0
-) -> dict[str, Any]:
+) -> Fields:
     """A line of jsonl: a question, then answers with a tool's output between them.
 
     The version of the rollout's weights rises by 1 in the middle of its completion; the

@@ -38,8 +38,8 @@ from logdrift.core.errors import unforeseen
 from logdrift.tui.actions import COMMANDS, SCOPE_TITLES, Command, Scope
 from logdrift.tui.app import LogdriftApp, readable
 from logdrift.tui.command_window import active_commands
+from tests.common import REPOSITORY
 from tests.monkey_world import (
-    REPOSITORY,
     SAMPLE,
     TYPED,
     Found,

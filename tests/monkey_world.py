@@ -17,9 +17,9 @@ import numpy as np
 
 from benchmarks.make_session import make_session
 from logdrift.core.errors import InputError
+from tests.common import REPOSITORY
 from tests.made_sessions import capture, write_session
 
-REPOSITORY = Path(__file__).resolve().parent.parent
 SAMPLE = "sample"
 """The session that every world has, and the same again."""
 TYPED = (

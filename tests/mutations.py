@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from tests.common import Fields
 from tests.made_sessions import seal
 
 Mutate = Callable[[Path, random.Random], str]
@@ -302,7 +303,7 @@ def folder_above_is_a_file(path: Path, rng: random.Random) -> str:
 # ---- tensors
 
 
-def _split(path: Path) -> tuple[dict[str, Any], bytes]:
+def _split(path: Path) -> tuple[Fields, bytes]:
     data = path.read_bytes()
     length = int.from_bytes(data[:8], "little")
     return json.loads(data[8 : 8 + length]), data[8 + length :]

@@ -15,6 +15,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tests.common import Fields
 from tests.recompute_files import RECORDED, Files, Padded, Pair, firsts, main_capture
 from tests.recompute_gaps import decomposition, floor
 from tests.recompute_groups import by_turn
@@ -55,7 +56,7 @@ by their number.
 """
 
 
-def buckets(pair: Pair, scope: str, at: Sequence[int]) -> dict[str, Any]:
+def buckets(pair: Pair, scope: str, at: Sequence[int]) -> Fields:
     files = pair.files
     begins = [
         s + (n if scope == "completion" else 0)
@@ -159,7 +160,7 @@ def shown_character(char: str) -> str:
 
 def worst(
     pair: Pair, at: Sequence[int], noise: float | None, count: int = 20
-) -> list[dict[str, Any]]:
+) -> list[Fields]:
     files, out = pair.files, []
     ordered = sorted(
         (i for i in at if pair.delta[i] != 0), key=lambda i: (-abs(pair.delta[i]), i)
@@ -194,10 +195,8 @@ def finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def worst_sequences(
-    rows: Sequence[Sequence[float]], count: int = 20
-) -> list[dict[str, Any]]:
-    out: list[dict[str, Any]] = []
+def worst_sequences(rows: Sequence[Sequence[float]], count: int = 20) -> list[Fields]:
+    out: list[Fields] = []
     for sequence, row in enumerate(rows):
         kept = [d for d in row if math.isfinite(d)]
         if any(kept):
@@ -231,14 +230,14 @@ def sampled_by(pair: Pair, scope: str) -> bool | None:
     return None if generator is None else False
 
 
-def report_pair(pair: Pair, scope: str, gate: Mapping[str, Any]) -> dict[str, Any]:
+def report_pair(pair: Pair, scope: str, gate: Mapping[str, Any]) -> Fields:
     at = pair.positions(scope)
     d, p, q = ([column[i] for i in at] for column in (pair.delta, pair.p, pair.q))
     rows: list[list[tuple[float, float, float]]] = [[] for _ in range(pair.count)]
     for i in at:
         rows[pair.sequence_of(i)].append((pair.delta[i], pair.p[i], pair.q[i]))
     deltas = [[t[0] for t in row] for row in rows]
-    out: dict[str, Any] = {
+    out: Fields = {
         "a": pair.a,
         "b": pair.b,
         "scope": scope,
@@ -268,14 +267,14 @@ def report_pair(pair: Pair, scope: str, gate: Mapping[str, Any]) -> dict[str, An
     }
 
 
-def _reason(found: Mapping[str, Any]) -> dict[str, Any]:
+def _reason(found: Mapping[str, Any]) -> Fields:
     """A reason's words are an input; a session that keeps no resolved configs names no
     difference.
     """
     return {**dict.fromkeys(found, Words()), "differences": []}
 
 
-def coverage(pair: Pair, scope: str) -> dict[str, Any]:
+def coverage(pair: Pair, scope: str) -> Fields:
     """Tokens that count and have no number: NaN by side, and those that one side alone
     should have scored and did not.
     """
@@ -336,13 +335,13 @@ def _missing(
     ]
 
 
-def scope_numbers(pair: Pair, scope: str) -> dict[str, Any]:
+def scope_numbers(pair: Pair, scope: str) -> Fields:
     at = pair.positions(scope)
     d, p, q = ([column[i] for i in at] for column in (pair.delta, pair.p, pair.q))
     return {"scope": scope, "tokens": len(at), **errors(d, p, q), "k3": k3_mean(d)}
 
 
-def report_capture(info: Mapping[str, Any]) -> dict[str, Any]:
+def report_capture(info: Mapping[str, Any]) -> Fields:
     names = (
         "label",
         "backend",
@@ -369,7 +368,7 @@ def report_capture(info: Mapping[str, Any]) -> dict[str, Any]:
 
 def recompute(
     files: Files, scope: str | None, gates: Sequence[Mapping[str, Any]]
-) -> dict[str, Any]:
+) -> Fields:
     """The whole report over ``scope`` (None: the default); ``gates`` are those of its
     pairs, in their order.
     """

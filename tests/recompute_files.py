@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import load_file
 
+from tests.common import Fields
 from tests.recompute_numbers import INF
 from tests.recompute_topk import token_topk
 
 RECORDED = ("decode", "recorded")
 
 
-class Padded(dict[str, Any]):
+class Padded(Fields):
     """An object of the manifest: what the report adds to it are fields that a session
     so old does not have, as null.
     """
@@ -64,9 +65,9 @@ class Files:
         self.default_scope = "completion" if some else "all"
         self.pairs: dict[tuple[str, str], Pair] = {}
 
-    def _columns(self, info: Mapping[str, Any]) -> dict[str, Any]:
+    def _columns(self, info: Mapping[str, Any]) -> Fields:
         parts = [load_file(self.folder / part["file"]) for part in info["parts"]]
-        out: dict[str, Any] = {
+        out: Fields = {
             name: [x for p in parts for x in p[name].tolist()]
             for name in ("logprob", "rank")
         }
@@ -139,7 +140,7 @@ class Pair:
         return bisect.bisect_right(self.files.starts, position) - 1
 
     @cached_property
-    def topk(self) -> list[dict[str, Any] | None]:
+    def topk(self) -> list[Fields | None]:
         a, b = (self.files.cap[label]["top"] for label in (self.a, self.b))
         return [
             (
@@ -151,7 +152,7 @@ class Pair:
         ]
 
 
-def firsts(files: Files, backend: str) -> list[dict[str, Any]]:
+def firsts(files: Files, backend: str) -> list[Fields]:
     """Of each path the capture that stands for it: together before alone, then the
     lowest repeat.
     """
@@ -167,7 +168,7 @@ def firsts(files: Files, backend: str) -> list[dict[str, Any]]:
     return list(best.values())
 
 
-def main_capture(files: Files, backend: str) -> dict[str, Any]:
+def main_capture(files: Files, backend: str) -> Fields:
     found = firsts(files, backend)
     wanted = RECORDED if found[0]["role"] == "rollout" else ("prefill",)
     return next((info for info in found if info["path"] in wanted), found[0])

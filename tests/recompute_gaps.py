@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tests.common import Fields
 from tests.recompute_files import RECORDED, Files, Pair, firsts
 from tests.recompute_numbers import (
     Signed,
@@ -16,7 +17,7 @@ from tests.recompute_numbers import (
 )
 
 
-def floor(pair: Pair, scope: str) -> dict[str, Any] | None:
+def floor(pair: Pair, scope: str) -> Fields | None:
     at = pair.positions(scope)
     sides = [pair.files.info[label] for label in (pair.a, pair.b)]
     a, b = (
@@ -75,7 +76,7 @@ def batch_groups(files: Files, side: Mapping[str, Any]) -> list[tuple[str, list[
 
 def first_gap(
     files: Files, at: Sequence[int], groups: Sequence[tuple[str, list[str]]]
-) -> dict[str, Any] | None:
+) -> Fields | None:
     """The first group with a finite delta at the positions, its repeats pooled."""
     for against, repeats in groups:
         deltas: list[float] = []
@@ -101,7 +102,7 @@ def first_gap(
     return None
 
 
-def term(values: Sequence[float]) -> dict[str, Any]:
+def term(values: Sequence[float]) -> Fields:
     return {
         "mean": signed_mean(values),
         "mae": mean([abs(x) for x in values]),
@@ -113,7 +114,7 @@ def minus(x: Sequence[float], y: Sequence[float]) -> list[float]:
     return [u - v for u, v in zip(x, y, strict=True)]
 
 
-def decomposition(files: Files, scope: str) -> list[dict[str, Any]]:
+def decomposition(files: Files, scope: str) -> list[Fields]:
     backends = dict.fromkeys(info["backend"] for info in files.infos)
     first = {
         (i["backend"], i["path"]): i
@@ -172,7 +173,7 @@ def decompose(
     decode: str | None,
     prefill: str | None,
     reference: str | None,
-) -> dict[str, Any] | None:
+) -> Fields | None:
     labels = [label for label in (trainer, decode, prefill) if label is not None]
     values = common(files, scope, labels)
     if not values[trainer]:
@@ -215,7 +216,7 @@ def share(part: Sequence[float], total: Sequence[float]) -> Signed | None:
 
 def split(
     files: Files, scope: str, labels: Sequence[str], reference: str
-) -> dict[str, Any] | None:
+) -> Fields | None:
     values = common(files, scope, [*labels, reference])
     if not values[reference]:
         return None

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
+from tests.common import Fields
 from tests.recompute_files import Pair
 from tests.recompute_numbers import k3_mean, mean, rms, signed_mean
 
@@ -30,7 +30,7 @@ def turns(pair: Pair) -> list[int]:
     return found
 
 
-def by_turn(pair: Pair, at: Sequence[int]) -> list[dict[str, Any]] | None:
+def by_turn(pair: Pair, at: Sequence[int]) -> list[Fields] | None:
     """None where no sequence has two turns."""
     turn = turns(pair)
     if max(turn, default=0) < 2:
@@ -39,11 +39,11 @@ def by_turn(pair: Pair, at: Sequence[int]) -> list[dict[str, Any]] | None:
     return [group(str(n), pair, [i for i in at if turn[i] == n]) for n in numbers]
 
 
-def group(name: str, pair: Pair, at: Sequence[int]) -> dict[str, Any]:
+def group(name: str, pair: Pair, at: Sequence[int]) -> Fields:
     names = ("mean", "mae", "rmse", "max_abs", "k3", "beyond")
     delta = [pair.delta[i] for i in at]
     finite = [d for d in delta if math.isfinite(d)]
-    out: dict[str, Any] = {"name": name, "tokens": len(at)} | dict.fromkeys(names)
+    out: Fields = {"name": name, "tokens": len(at)} | dict.fromkeys(names)
     out["sequences"] = len({pair.sequence_of(i) for i in at})
     if not finite:
         return out

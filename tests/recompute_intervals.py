@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 
+from tests.common import Fields
 from tests.recompute_numbers import INF, RESAMPLES, Signed, k3_of, mean
 
 
-def intervals(sequences: Sequence[Sequence[float]]) -> dict[str, Any]:
+def intervals(sequences: Sequence[Sequence[float]]) -> Fields:
     """Bootstrap-t as core/compare/uncertainty.py documents it, draw by draw and unit by
     unit.
     """

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tests.common import Fields
 from tests.recompute_numbers import Signed, Words
 
 METRICS_PAGE = Path(__file__).resolve().parent.parent / "docs" / "metrics.md"
@@ -27,7 +28,7 @@ def table_rows(text: str, columns: int) -> list[list[str]]:
     ]
 
 
-def published() -> list[dict[str, Any]]:
+def published() -> list[Fields]:
     """The table of published limits, each with the unit that the table of its number
     gives.
     """
@@ -64,7 +65,7 @@ def bounds(bar: str) -> tuple[float | None, float | None]:
     return float(low), float(high)
 
 
-def thresholds(pair: Mapping[str, Any], verdict: str) -> list[dict[str, Any]]:
+def thresholds(pair: Mapping[str, Any], verdict: str) -> list[Fields]:
     out = []
     for limit in published():
         section, number = limit["metric"].split(".")

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
+from tests.common import Fields
 from tests.recompute_numbers import INF, mean, quantile
 
 Top = Sequence[tuple[int, float]]
 
 
-def token_topk(
-    a: Top, b: Top, target: int, p: float, q: float
-) -> dict[str, Any] | None:
+def token_topk(a: Top, b: Top, target: int, p: float, q: float) -> Fields | None:
     """What two lists, best first, say of one token whose log-probabilities are ``p``
     and ``q``; None without both.
     """
@@ -83,7 +81,7 @@ def noise(side: Top, cells: Sequence[float]) -> float:
     return 2.0**-20 + u * math.fsum(math.exp(x) * abs(x) for x in cells if x > -INF)
 
 
-def topk(rows: Sequence[dict[str, Any] | None]) -> dict[str, Any] | None:
+def topk(rows: Sequence[Fields | None]) -> Fields | None:
     some = [row for row in rows if row is not None]
     if not some:
         return None

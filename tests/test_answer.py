@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import html
 import json
-import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -21,12 +20,9 @@ from logdrift.core.facts import Facts
 from logdrift.core.report.usual import in_words
 from logdrift.core.session.layout import CaptureInfo
 from logdrift.core.session.reader import Session, open_session
+from tests.common import REPOSITORY, SAMPLE, Run
 from tests.made_sessions import FACTS, capture, write_session
 from tests.planted.made import draw, made, noise, same
-
-REPOSITORY = Path(__file__).resolve().parent.parent
-SAMPLE = REPOSITORY / "sessions" / "sample-smollm2"
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 def flat(text: str) -> str:

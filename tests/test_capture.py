@@ -28,10 +28,10 @@ from logdrift.core.session.reader import open_session
 from logdrift.core.session.retokenised import different
 from logdrift.core.session.sent_ids import ids_digest
 from tests.changed_model import changed_model
+from tests.common import Run
 
 pytestmark = pytest.mark.engine
 LOGDRIFT = Path(sys.executable).parent / "logdrift"
-Run = Callable[..., subprocess.CompletedProcess[str]]
 Write = Callable[..., Path]
 
 BACKEND = "transformers:bfloat16,paths=decode+prefill@trainer"

@@ -12,7 +12,6 @@ import subprocess
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +19,7 @@ import pytest
 from logdrift.core.compare.pair import make_pair
 from logdrift.core.session.reader import Session, open_session
 from logdrift.core.session.sent_ids import ids_digest
+from tests.common import Fields
 from tests.holding import held
 from tests.toy_site import ToySite, toy_model
 
@@ -37,7 +37,7 @@ def model(site: ToySite) -> Path:
     return toy_model(site.folder / "model")
 
 
-def rollout(tmp_path: Path, rows: Sequence[dict[str, Any]]) -> Path:
+def rollout(tmp_path: Path, rows: Sequence[Fields]) -> Path:
     """A file with the recorded numbers of one engine."""
     file = tmp_path / "rollout.jsonl"
     lines = []
@@ -54,16 +54,14 @@ def rollout(tmp_path: Path, rows: Sequence[dict[str, Any]]) -> Path:
     return file
 
 
-ROWS: Sequence[dict[str, Any]] = (
+ROWS: Sequence[Fields] = (
     {"token_ids": [1, 2, 3, 4]},
     {"token_ids": [9, 8, 7], "mask": [1, 1, 0]},
     {"token_ids": [5, 6, 7, 8, 9], "prompt_length": 2},
 )
 
 
-def imported(
-    site: ToySite, tmp_path: Path, rows: Sequence[dict[str, Any]] = ROWS
-) -> Path:
+def imported(site: ToySite, tmp_path: Path, rows: Sequence[Fields] = ROWS) -> Path:
     folder = tmp_path / "imported"
     done = site.run("import", "jsonl", rollout(tmp_path, rows), "--out", folder)
     assert done.returncode == 0, done.stderr
@@ -89,7 +87,7 @@ def files_of(folder: Path) -> Files:
     }
 
 
-def check_only_grown(before: Files, manifest: dict[str, Any], folder: Path) -> None:
+def check_only_grown(before: Files, manifest: Fields, folder: Path) -> None:
     """Parts are bit-identical, and the manifest says all that it said."""
     after = files_of(folder)
     growing = {"session.json", "pieces.json", "events.jsonl"}
@@ -105,12 +103,12 @@ def check_only_grown(before: Files, manifest: dict[str, Any], folder: Path) -> N
         assert unknown or now["model"][key] == value
 
 
-def manifest_of(folder: Path) -> dict[str, Any]:
-    data: dict[str, Any] = json.loads((folder / "session.json").read_text())
+def manifest_of(folder: Path) -> Fields:
+    data: Fields = json.loads((folder / "session.json").read_text())
     return data
 
 
-def judged(site: ToySite, folder: Path) -> dict[str, Any]:
+def judged(site: ToySite, folder: Path) -> Fields:
     """The gate's verdict on the first pair, and its reasons by their codes."""
     done = site.run("report", folder, "--json")
     assert done.returncode == 0, done.stderr

@@ -4,9 +4,6 @@ straightforward computation.
 
 from __future__ import annotations
 
-import math
-from typing import Any
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -27,11 +24,11 @@ from logdrift.core.compare.sessions import growth
 from logdrift.core.compare.uncertainty import paired_changes
 from logdrift.core.compare.unit_totals import TOPK, PairTokens
 from logdrift.core.compare.units import unit_sums
+from tests.common import INF, NAN, Fields
 
-NAN, INF = math.nan, math.inf
 # Sums of at most some thousand float64 terms in another order: 2^-53 for each term,
 # with room for cancellation.
-CLOSE: dict[str, Any] = {"rel": 1e-9, "abs": 1e-12}
+CLOSE: Fields = {"rel": 1e-9, "abs": 1e-12}
 
 
 def random_side(

@@ -5,9 +5,7 @@ there.
 from __future__ import annotations
 
 import json
-import math
 import subprocess
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,12 +25,11 @@ from logdrift.core.report.check_document import check_document
 from logdrift.core.report.layout import Canvas
 from logdrift.core.report.paint.text import paint_text
 from logdrift.core.report.strict_json import dump
+from tests.common import INF, NAN, REPOSITORY, SAMPLE, Run
 from tests.made_metrics import made_metrics
 from tests.made_sessions import capture, edit_manifest, write_session
-from tests.test_diff import REPOSITORY, SAMPLE, digests
+from tests.test_diff import digests
 
-Run = Callable[..., subprocess.CompletedProcess[str]]
-NAN, INF = math.nan, math.inf
 MAIN = "trainer/prefill:vllm/decode"
 
 

@@ -7,10 +7,7 @@ from __future__ import annotations
 import json
 import math
 import shlex
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -26,15 +23,12 @@ from logdrift.core.compare.framework_names import (
 from logdrift.core.compare.metric import METRICS
 from logdrift.core.errors import InputError
 from logdrift.core.report.asked_limits import parse_limits
+from tests.common import NAN, REPOSITORY, SAMPLE, Fields, Run
 from tests.made_sessions import BROKEN, capture, write_session
 from tests.test_export import back_and_forth
 
-REPOSITORY = Path(__file__).resolve().parent.parent
-SAMPLE = REPOSITORY / "sessions" / "sample-smollm2"
 DOCUMENT = (REPOSITORY / "docs" / "metrics.md").read_text("utf-8")
 WORKFLOW = REPOSITORY / "docs" / "ci" / "logdrift.yml"
-Run = Callable[..., subprocess.CompletedProcess[str]]
-NAN = math.nan
 
 
 # ---- names of frameworks
@@ -116,7 +110,7 @@ def test_the_name_and_its_difference_are_printed(run_logdrift: Run) -> None:
 # ---- the certificate
 
 
-def checked(session: Path, *flags: str) -> tuple[int, list[dict[str, Any]]]:
+def checked(session: Path, *flags: str) -> tuple[int, list[Fields]]:
     """Exit code and results of a check, by way of its JSON."""
     import contextlib
     import io
@@ -127,7 +121,7 @@ def checked(session: Path, *flags: str) -> tuple[int, list[dict[str, Any]]]:
     return code, json.loads(out.getvalue())["results"]
 
 
-def named(results: list[dict[str, Any]], metric: str) -> list[dict[str, Any]]:
+def named(results: list[Fields], metric: str) -> list[Fields]:
     return [result for result in results if result["metric"] == metric]
 
 

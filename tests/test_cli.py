@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,10 +15,9 @@ from logdrift.core.compare.pair import default_pair, list_pairs, make_pair
 from logdrift.core.errors import InputError
 from logdrift.core.report.answers import answer_of_pair
 from logdrift.core.session.reader import open_session
+from tests.common import REPOSITORY, Run
 
-Run = Callable[..., subprocess.CompletedProcess[str]]
 HEAVY = ("torch", "transformers", "vllm", "sglang")
-REPOSITORY = Path(__file__).resolve().parent.parent
 
 
 def _imported(code: str) -> set[str]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import shlex
 import shutil
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,8 +13,8 @@ from logdrift.cli.closing import closing_lines
 from logdrift.core.compare.pair import default_pair, make_pair
 from logdrift.core.report.answers import answer_of_pair
 from logdrift.core.session.reader import open_session
+from tests.common import Run
 
-Run = Callable[..., subprocess.CompletedProcess[str]]
 SESSIONS = Path(__file__).resolve().parent.parent / "sessions"
 
 

@@ -26,8 +26,8 @@ from logdrift.cli.main import COMMANDS, build_parser, command_parser
 from logdrift.cli.shells import fish, zsh
 from logdrift.cli.suggest import flags_of
 from logdrift.core.engines import ENGINES
+from tests.common import Run
 
-Run = Callable[..., subprocess.CompletedProcess[str]]
 Complete = Callable[[str], set[str]]
 SHELLS = ("bash", "fish", "zsh")
 

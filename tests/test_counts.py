@@ -8,7 +8,6 @@ import json
 import re
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -20,11 +19,11 @@ from logdrift.core.session.layout import EVENTS as EVENTS_FILE
 from logdrift.core.session.lock import LockHolder
 from logdrift.core.session.progress import live
 from logdrift.core.session.reader import open_session
+from tests.common import NAN, Fields
 from tests.made_sessions import capture, edit_manifest, write_session
 from tests.tui_screen import judged, make_app, screen_text
 
 pytestmark = pytest.mark.usefixtures("own_home")
-NAN = float("nan")
 KEYS = ("1", "2", "3", "4", "m", "d", "T", "R", "W", "w", "t", "S", "O", "p")
 _ONE = re.compile(
     r"(?<![\d.,:/×])1 (tokens|sequences|prompts|captures|rows|lines|pairs|marks)\b"
@@ -49,7 +48,7 @@ EVENTS = (
 
 @pytest.mark.parametrize("event", EVENTS)
 def test_one_sequence_that_is_captured_is_one(
-    folder: Path, event: dict[str, Any], capsys: pytest.CaptureFixture[str]
+    folder: Path, event: Fields, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with progress_view() as show:
         show(event)

@@ -40,6 +40,7 @@ from logdrift.core.protocol import ModelSource, PrepareJob
 from logdrift.core.session.reader import open_session
 from logdrift.core.session.writer import append_event
 from logdrift.core.worker.observe import environment
+from tests.common import Fields
 from tests.made_experiments import simple
 from tests.made_sessions import captured_here, edit_manifest
 
@@ -334,7 +335,7 @@ def test_a_failed_capture_saves_no_credential(
     python.chmod(0o755)
     monkeypatch.setenv("MY_API_KEY", SECRET)
 
-    def change(data: dict[str, Any]) -> None:
+    def change(data: Fields) -> None:
         data["captures"][0].update(status="pending", parts=[])
         data["plan"]["backends"][0]["python"] = str(python)
 

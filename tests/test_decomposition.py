@@ -19,10 +19,9 @@ from scipy import stats
 
 from logdrift.core.compare.decomposition import Decomposition, Term, decompositions
 from logdrift.core.session.reader import Session, open_session
+from tests.common import INF, NAN, SAMPLE
 from tests.made_sessions import capture, write_session
 
-NAN, INF = math.nan, math.inf
-SAMPLE = Path(__file__).parent.parent / "sessions" / "sample-smollm2"
 # Sums of up to some thousand float64 in another order; means cancel to 1e-3 of their
 # terms.
 REL = 1e-10

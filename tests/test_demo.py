@@ -5,17 +5,15 @@ on shorter completions.
 from __future__ import annotations
 
 import json
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from logdrift.core.session.reader import open_session
+from tests.common import Run
 
 pytestmark = pytest.mark.engine
-Run = Callable[..., subprocess.CompletedProcess[str]]
 
 TOKENS = 24
 """24 prompts times 24 tokens: at least 500 scored tokens, in a third of the demo's

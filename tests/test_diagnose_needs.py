@@ -24,6 +24,7 @@ from logdrift.core.report.why import explain_session
 from logdrift.core.report.why_document import why_document
 from logdrift.core.session.importers import import_session
 from logdrift.core.session.reader import Session, open_session
+from tests.common import Fields
 from tests.planted.made import Text, draw, made, noise, same, top_p
 
 TEXT = draw()
@@ -167,7 +168,7 @@ def told(session: Session, name: str, **facts: Any) -> Session:
 @pytest.mark.parametrize(
     "facts", [{"prefill_logprobs": "raw"}, {"top_p": 1.0, "top_k": 0, "min_p": 0.0}]
 )
-def test_a_fact_excludes_truncation(tmp_path: Path, facts: dict[str, Any]) -> None:
+def test_a_fact_excludes_truncation(tmp_path: Path, facts: Fields) -> None:
     session = made(tmp_path / "s", TEXT, {"trainer": noise(0.01, 1), "rollout": top_p})
     assert why(session).causes[0].cause == "processed"
     assert not any(
@@ -187,7 +188,7 @@ def test_a_temperature_is_one_cause_and_leaves_no_second(
     """A sharp side leaves nothing outside of its list, but fades out: nothing was
     truncated.
     """
-    sides: dict[str, Any] = {
+    sides: Fields = {
         "trainer": noise(0.01, 1),
         "rollout": lambda rows, ids: rows / factor,
     }

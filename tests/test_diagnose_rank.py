@@ -23,10 +23,10 @@ from logdrift.core.report.why import explain_session
 from logdrift.core.report.why_document import why_document
 from logdrift.core.session.layout import CaptureInfo
 from logdrift.core.session.reader import open_session
+from tests.common import NAN, SAMPLE
 from tests.made_sessions import FACTS, capture, write_session
 from tests.planted.made import draw, made, noise, same
 
-SAMPLE = Path(__file__).resolve().parent.parent / "sessions" / "sample-smollm2"
 SIDES = (
     SideState(
         "a",
@@ -47,7 +47,6 @@ SIDES = (
         ),
     ),
 )
-NAN = float("nan")
 
 
 def piece(cause: str, score: float, signature: str = "size") -> Evidence:

@@ -17,6 +17,7 @@ from logdrift.core.compare.pair import make_pair
 from logdrift.core.diagnose import Diagnosis, diagnose
 from logdrift.core.session.reader import Session
 from logdrift.core.session.sent_ids import ids_digest
+from tests.common import Fields
 from tests.planted.made import (
     VOCABULARY,
     Text,
@@ -44,7 +45,7 @@ def evidence(found: Diagnosis, cause: str, signature: str) -> Any:
     return next(e for e in ranked.evidence if e.signature == signature)
 
 
-def both(change: Any, size: float) -> dict[str, Any]:
+def both(change: Any, size: float) -> Fields:
     """Noise of ``size`` on each side, and the change on the rollout's."""
     side = noise(size, 2)
     return {

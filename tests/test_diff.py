@@ -6,10 +6,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import shutil
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
@@ -34,13 +33,10 @@ from logdrift.core.report.strict_json import dump
 from logdrift.core.session.reader import Sequences, Session, open_session
 from logdrift.core.session.sent_ids import ids_digest
 from logdrift.core.session.writer import sequence_tensors, write_part
+from tests.common import NAN, REPOSITORY, SAMPLE, Fields, Run
 from tests.made_sessions import capture, edit_manifest, seal, write_session
 
-Run = Callable[..., subprocess.CompletedProcess[str]]
-REPOSITORY = Path(__file__).resolve().parent.parent
-SAMPLE = REPOSITORY / "sessions" / "sample-smollm2"
 PAIR = ("trainer/prefill", "vllm/decode")
-NAN, INF = math.nan, math.inf
 # Sums of at most some thousand float64 terms in another order: 2^-53 for each term,
 # with room for cancellation.
 CLOSE: dict[str, float] = {"rel": 1e-9, "abs": 1e-12}
@@ -103,7 +99,7 @@ def diff_of(old: Session, new: Session, **options: Any) -> DiffReport:
     return diff_sessions(old, new, *both_pairs(old, new, None, None), **options)
 
 
-def change_of(old: Session, new: Session, **options: Any) -> dict[str, Any]:
+def change_of(old: Session, new: Session, **options: Any) -> Fields:
     """The JSON of the diff, read back."""
     return json.loads(dump(diff_of(old, new, **options).to_json()))
 
@@ -112,7 +108,7 @@ def text_of(old: Session, new: Session, **options: Any) -> str:
     return paint_text(diff_document(diff_of(old, new, **options)), Canvas())
 
 
-def row_of(change: dict[str, Any], metric: str) -> dict[str, Any]:
+def row_of(change: Fields, metric: str) -> Fields:
     return next(row for row in change["metrics"] if row["metric"] == metric)
 
 
@@ -350,7 +346,7 @@ def test_settings_that_changed(tmp_path: Path) -> None:
     )
 
 
-JSON_VALUES: dict[str, Any] = {
+JSON_VALUES: Fields = {
     "mapping": {"rope_theta": 10000},
     "nested": {
         "rope_parameters": {"full_attention": {"rope_theta": 1e6}},

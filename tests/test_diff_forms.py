@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import html
 import re
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,8 +13,8 @@ from logdrift.core.report.diff import DiffReport, diff_sessions
 from logdrift.core.report.diff_forms import rendered_diff
 from logdrift.core.report.layout import Canvas
 from logdrift.core.session.reader import open_session
+from tests.common import Run
 
-Run = Callable[..., subprocess.CompletedProcess[str]]
 SESSIONS = Path(__file__).resolve().parent.parent / "sessions"
 SAMPLE = SESSIONS / "sample-smollm2"
 OTHER = SESSIONS / "sample-temperature"

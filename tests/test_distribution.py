@@ -7,7 +7,6 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,9 +25,8 @@ from logdrift.core.compare.distribution import (
 from logdrift.core.compare.pair import list_pairs, make_pair
 from logdrift.core.session.reader import open_session
 from logdrift.core.session.tensors import Column
+from tests.common import INF, NAN, SAMPLE
 
-SAMPLE = Path(__file__).parent.parent / "sessions" / "sample-smollm2"
-INF, NAN = math.inf, math.nan
 NOISE = {np.float32: 2.0**-20, np.float64: 2.0**-46}
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from logdrift.core.report.build import build_report
 from logdrift.core.session.reader import open_session
-from tests.conftest import REPOSITORY
+from tests.common import REPOSITORY
 
 CASE = REPOSITORY / "docs" / "case.md"
 README = REPOSITORY / "README.md"

@@ -5,9 +5,7 @@ is started.
 from __future__ import annotations
 
 import json
-import subprocess
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +29,7 @@ from logdrift.core.planted.engines import (
 from logdrift.core.planted.judge import JudgedSession, NamedCause, outcome
 from logdrift.core.planted.selftest import SelfTest, check_engines, estimate, folder_of
 from logdrift.core.planted.sizes import lengths_of, take
-
-Run = Callable[..., subprocess.CompletedProcess[str]]
+from tests.common import Fields, Run
 
 
 @pytest.fixture
@@ -246,7 +243,7 @@ def test_a_good_terminal() -> None:
 )
 def test_what_a_terminal_lacks(
     environment: dict[str, str],
-    options: dict[str, Any],
+    options: Fields,
     name: str,
     status: str,
     said: str,

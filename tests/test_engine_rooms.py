@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from logdrift.core.engines import ENGINES
-from tests.conftest import REPOSITORY
+from tests.common import REPOSITORY
 
 FREE = ("about.py", "faults.py", "knobs.py")
 """Files of an engine's folder that every part of logdrift may import."""

@@ -33,8 +33,8 @@ from logdrift.core.config import cache_folder, load_config
 from logdrift.core.engines import ENGINES
 from logdrift.core.errors import InputError, LogdriftError
 from logdrift.core.processes import members
+from tests.common import REPOSITORY
 
-REPOSITORY = Path(__file__).resolve().parent.parent
 LARGE = Recipe("vllm", "cpu", ("mpmath==1.3.0", "networkx==3.6.1", "sympy==1.14.0"))
 """Takes pip long enough to be stopped in the middle: it compiles 2,000 modules."""
 TINY = Recipe("vllm", "cpu", ("mpmath==1.3.0", "filelock==4.2.12"))

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from logdrift.core.compare.errors import ErrorStats, error_stats
+from tests.common import INF, NAN
 
-NAN, INF = math.nan, math.inf
 # Sums of n float64 in another order differ by up to n units in the last place; n is at
 # most 200 here.
 REL = 200 * 2**-52

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import REPOSITORY
+from tests.common import REPOSITORY
 
 FOREIGN = {
     "core/engines/transformers/failures.py": "torch reports missing memory as text",

@@ -10,15 +10,14 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from logdrift.core.session.reader import open_session
+from tests.common import Fields, Run
 
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
 ROOT = Path(__file__).resolve().parent.parent
 LOGDRIFT = ROOT / ".venv" / "bin" / "logdrift"
 IDS = ROOT / "core" / "planted" / "smollm2_ids.json"
@@ -55,7 +54,7 @@ def session(
     return folder / "session"
 
 
-def found(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+def found(done: subprocess.CompletedProcess[str]) -> Fields:
     """Experiments of the one pair by id."""
     return {
         each["experiment"]["id"]: each
@@ -63,7 +62,7 @@ def found(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
     }
 
 
-def of(experiments: dict[str, Any], beginning: str) -> Any:
+def of(experiments: Fields, beginning: str) -> Any:
     (one,) = [each for name, each in experiments.items() if name.startswith(beginning)]
     return one
 

@@ -31,7 +31,7 @@ from logdrift.tui.models.pairs import PairView, judged
 from logdrift.tui.models.passage import passage_of
 from logdrift.tui.models.places import beside
 from logdrift.tui.models.state import SORTS, THRESHOLDS, Mark, ViewState
-from tests.conftest import REPOSITORY
+from tests.common import REPOSITORY
 from tests.made_sessions import capture, write_session
 
 PAIR = ("trainer/prefill", "vllm/decode")

@@ -11,7 +11,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -48,11 +47,10 @@ from logdrift.core.session.writer import (
     write_manifest,
     write_part,
 )
+from tests.common import SAMPLE, Fields, Run
 from tests.made_sessions import capture, write_session
 
-SAMPLE = Path(__file__).resolve().parent.parent / "sessions" / "sample-smollm2"
 LABELS = ("trainer/prefill", "vllm/decode", "vllm/decode#2", "vllm/decode#alone", "x")
-Run = Callable[..., subprocess.CompletedProcess[str]]
 
 FLOATS = st.one_of(
     st.sampled_from(
@@ -320,7 +318,7 @@ def test_nine_digits_are_a_float32(numbers: list[float]) -> None:
     ],
 )
 def test_a_bad_exact_line_is_refused(
-    changes: dict[str, Any], said: str, tmp_path: Path, run_logdrift: Run
+    changes: Fields, said: str, tmp_path: Path, run_logdrift: Run
 ) -> None:
     line = {"exact": True, "token_ids": [1, 2], "captures": {"x": [None, -1.0]}}
     file = tmp_path / "lines.jsonl"

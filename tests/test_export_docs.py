@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -13,9 +12,8 @@ from logdrift.core.compare.pair import make_pair
 from logdrift.core.export.csv_rows import COLUMNS
 from logdrift.core.export.rows import SCORES
 from logdrift.core.session.reader import open_session
+from tests.common import REPOSITORY, SAMPLE, Fields
 
-REPOSITORY = Path(__file__).resolve().parent.parent
-SAMPLE = REPOSITORY / "sessions" / "sample-smollm2"
 DOCUMENT = (REPOSITORY / "docs" / "export.md").read_text("utf-8")
 PROGRAMS = re.findall(r"```python\n(.*?)```", DOCUMENT, re.DOTALL)
 
@@ -34,7 +32,7 @@ def test_an_example_gives_the_number_of_the_report(
 ) -> None:
     (program,) = [text for text in PROGRAMS if text.startswith(f"import {library}")]
     monkeypatch.chdir(folder)
-    names: dict[str, Any] = {}
+    names: Fields = {}
     exec(program, names)
     session = open_session(SAMPLE)
     pair = make_pair(session, "trainer", "vllm")

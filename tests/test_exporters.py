@@ -17,7 +17,7 @@ import pytest
 
 from logdrift.core.session.importers import import_session
 from logdrift.core.session.reader import Session, open_session
-from tests.conftest import REPOSITORY
+from tests.common import REPOSITORY, Fields
 
 
 class _Tensor(list[Any]):
@@ -30,7 +30,7 @@ class _Tensor(list[Any]):
 def docs_functions(name: str) -> Callable[..., Any]:
     """The functions of the code in docs/import.md."""
     text = (REPOSITORY / "docs" / "import.md").read_text(encoding="utf-8")
-    found: dict[str, Any] = {}
+    found: Fields = {}
     for code in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
         exec("import json\n" + code, found)
     function: Callable[..., Any] = found[name]

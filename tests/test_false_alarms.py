@@ -5,8 +5,6 @@ they are too short; `doctor` prints the table.
 from __future__ import annotations
 
 import json
-import subprocess
-from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -20,6 +18,7 @@ from logdrift.core.planted.healthy import (
     draw_setting,
     false_alarms,
 )
+from tests.common import Run
 
 PAIRS = {1: 200, 2: 200, 3: 200, 8: 200, 32: 150, 128: 100, 1024: 25}
 """The short form: the full one, 1,000 of each, takes three minutes (`logdrift doctor
@@ -82,9 +81,6 @@ def test_a_score_grows_with_every_unit_of_evidence(support: Support) -> None:
     assert ceilings[0] == 0
     assert ceilings[support.likely - 1] < 0.5 <= ceilings[support.likely]
     assert ceilings[support.certain - 1] < 0.9 and ceilings[support.certain] == 1
-
-
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 def test_doctor_prints_the_table(run_logdrift: Run) -> None:

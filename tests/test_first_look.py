@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.screen import Terminal
+from tests.common import REPOSITORY
 
-REPOSITORY = Path(__file__).resolve().parent.parent
 SAMPLES = ("sample-smollm2", "sample-temperature")
 LARGEST_WHEEL = 4_500_000
 """Bytes: somebody waits for it who only wants to look."""

@@ -17,10 +17,9 @@ import pytest
 from logdrift.core.compare.floor import Floor, SelfGap, noise_floor, times_floor
 from logdrift.core.compare.pair import make_pair
 from logdrift.core.session.reader import Session, open_session
+from tests.common import INF, NAN, SAMPLE, Fields
 from tests.made_sessions import capture, write_session
 
-NAN, INF = math.nan, math.inf
-SAMPLE = Path(__file__).parent.parent / "sessions" / "sample-smollm2"
 # Sums of tens of float64 in another order.
 REL = 1e-13
 PROMPTS = (2, 1, 3)
@@ -40,7 +39,7 @@ def rows(seed: int, noise: float = 0.0) -> Rows:
     return out
 
 
-def made(folder: Path, captures: dict[str, Rows], **changes: dict[str, Any]) -> Session:
+def made(folder: Path, captures: dict[str, Rows], **changes: Fields) -> Session:
     infos = [
         capture(label, values, **changes.get(label, {}))
         for label, values in captures.items()

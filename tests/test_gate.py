@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from pathlib import Path
 from typing import Any
@@ -13,31 +12,31 @@ from logdrift.core.compare.gate import Gate, judge
 from logdrift.core.compare.pair import list_pairs, make_pair
 from logdrift.core.errors import InputError
 from logdrift.core.session.reader import Session, open_session
+from tests.common import INF, NAN, Fields
 from tests.made_sessions import capture, edit_manifest, write_session
 
-NAN, INF = math.nan, math.inf
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs" / "gate.md"
 SAMPLE = ROOT / "sessions" / "sample-smollm2"
 ROW = [[NAN, -1.0, -2.0], [NAN, -1.5, -0.5]]
-PLAN: dict[str, Any] = {
+PLAN: Fields = {
     "model": "made",
     "backends": [{"name": "vllm", "engine": "vllm"}],
 }
 
 
-def plan(**sampling: Any) -> dict[str, Any]:
+def plan(**sampling: Any) -> Fields:
     return {**PLAN, "sampling": sampling}
 
 
 def session_of(
     folder: Path,
-    a: dict[str, Any] | None = None,
-    b: dict[str, Any] | None = None,
+    a: Fields | None = None,
+    b: Fields | None = None,
     *,
     label_a: str = "trainer/prefill",
     label_b: str = "vllm/decode",
-    manifest: dict[str, Any] | None = None,
+    manifest: Fields | None = None,
 ) -> Session:
     """Two captures; ``a`` and ``b`` change their fields, ``rows`` the numbers,
     ``facts`` the facts.
@@ -211,8 +210,8 @@ def test_nothing_to_say(tmp_path: Path) -> None:
 )
 def test_each_reason(
     tmp_path: Path,
-    a: dict[str, Any],
-    b: dict[str, Any],
+    a: Fields,
+    b: Fields,
     code: str,
     severity: str,
     said: str,
@@ -257,7 +256,7 @@ def test_what_the_numbers_mean(
     tmp_path: Path,
     said: str,
     temperature: float,
-    sampling: dict[str, Any],
+    sampling: Fields,
     wanted: str | None,
 ) -> None:
     facts = {"decode_logprobs": said, "temperature": temperature}
@@ -349,7 +348,7 @@ def test_parts_that_do_not_cover_their_tokens(
     captures = [capture("trainer/prefill", rows), capture("vllm/decode", rows)]
     session = write_session(tmp_path / "s", [1] * 4, captures)
 
-    def change(data: dict[str, Any]) -> None:
+    def change(data: Fields) -> None:
         parts = data["captures"][1]["parts"]
         if what == "gap":
             del parts[0]

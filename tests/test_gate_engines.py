@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,9 +22,9 @@ from logdrift.core.session.layout import CaptureInfo, Part, capture_part
 from logdrift.core.session.reader import Session, open_session
 from logdrift.core.session.writer import write_manifest, write_part
 from tests.changed_model import changed_model
+from tests.common import Run
 
 pytestmark = pytest.mark.engine
-Run = Callable[..., subprocess.CompletedProcess[str]]
 
 TEXTS = (
     "The capital of France is",

@@ -4,7 +4,6 @@ between two of one kind.
 
 from __future__ import annotations
 
-import math
 import time
 from pathlib import Path
 from typing import Any
@@ -15,9 +14,9 @@ import pytest
 from logdrift.core.compare.gate import CHECKS, Gate, judge
 from logdrift.core.compare.pair import make_pair
 from logdrift.core.session.reader import Session
+from tests.common import NAN, Fields
 from tests.made_sessions import capture, write_session
 
-NAN = math.nan
 TWO_ENGINES = ("trainer/prefill", "vllm/decode")
 ONE_ENGINE = ("vllm/prefill", "other/prefill")  # two backends on vLLM
 REFERENCE = ("reference/prefill", "trainer/prefill")
@@ -27,14 +26,14 @@ KINDS = {"two engines": TWO_ENGINES, "one engine": ONE_ENGINE, "reference": REFE
 def session_of(
     folder: Path,
     labels: tuple[str, str],
-    a: dict[str, Any],
-    b: dict[str, Any],
+    a: Fields,
+    b: Fields,
     *,
     prompt: int = 1,
     length: int = 3,
     sequences: int = 2,
-    info_a: dict[str, Any] | None = None,
-    info_b: dict[str, Any] | None = None,
+    info_a: Fields | None = None,
+    info_b: Fields | None = None,
     **rest: Any,
 ) -> Session:
     def rows(label: str) -> list[list[float]]:
@@ -114,8 +113,8 @@ def texts(gate: Gate) -> str:
 def test_what_somebody_has_set_and_what_always_differs(
     tmp_path: Path,
     kind: str,
-    a: dict[str, Any],
-    b: dict[str, Any],
+    a: Fields,
+    b: Fields,
     code: str,
     said: str,
 ) -> None:
@@ -205,7 +204,7 @@ def test_many_unknown_facts_are_one_sentence_with_the_worst_first(
     ],
 )
 def test_only_what_matters_is_missed(
-    tmp_path: Path, labels: tuple[str, str], facts: dict[str, Any], missing: str | None
+    tmp_path: Path, labels: tuple[str, str], facts: Fields, missing: str | None
 ) -> None:
     gate = judged(session_of(tmp_path, labels, {}, facts))
     assert codes(gate) == ({"unknown": "caution"} if missing else {})
@@ -232,7 +231,7 @@ def test_only_what_matters_is_missed(
     ],
 )
 def test_the_cache_of_keys_and_values(
-    tmp_path: Path, a: dict[str, Any], b: dict[str, Any], wanted: dict[str, str]
+    tmp_path: Path, a: Fields, b: Fields, wanted: dict[str, str]
 ) -> None:
     gate = judged(session_of(tmp_path, TWO_ENGINES, a, b))
     assert codes(gate) == wanted
@@ -268,7 +267,7 @@ FP32 = {"dtype": "float32", "head_dtype": "float32"}
     ],
 )
 def test_float32_that_is_not_quite(
-    tmp_path: Path, facts: dict[str, Any], wanted: dict[str, str]
+    tmp_path: Path, facts: Fields, wanted: dict[str, str]
 ) -> None:
     assert (
         codes(judged(session_of(tmp_path / "32", TWO_ENGINES, FP32, facts))) == wanted
@@ -318,9 +317,9 @@ def test_float32_that_is_not_quite(
 def test_batches(
     tmp_path: Path,
     labels: tuple[str, str],
-    a: dict[str, Any],
-    b: dict[str, Any],
-    info_b: dict[str, Any],
+    a: Fields,
+    b: Fields,
+    info_b: Fields,
     wanted: dict[str, str],
 ) -> None:
     session = session_of(tmp_path, labels, a, b, sequences=8, info_b=info_b, per_part=4)
@@ -412,7 +411,7 @@ def test_the_prefix_cache_is_told_where_prompts_share_a_block(
     tmp_path: Path,
     labels: tuple[str, str],
     prompt: int,
-    extra: dict[str, Any],
+    extra: Fields,
     per_part: int,
     wanted: str | None,
 ) -> None:

@@ -4,7 +4,6 @@ reason why not.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,9 +17,8 @@ from logdrift.core.compare.pair import make_pair
 from logdrift.core.session.reader import Session, open_session
 from logdrift.core.session.sent_ids import ids_digest
 from logdrift.core.session.writer import sequence_tensors, write_manifest, write_part
+from tests.common import NAN, Fields
 from tests.made_sessions import capture, write_session
-
-NAN = math.nan
 
 
 def given(
@@ -477,9 +475,7 @@ def test_graphs_that_fill_up_are_told_by_the_execution_alone(tmp_path: Path) -> 
     assert codes(judged(session)) == {"execution": "info"}
 
 
-def plan(
-    a: dict[str, Any] | None = None, b: dict[str, Any] | None = None, **values: Any
-) -> dict[str, Any]:
+def plan(a: Fields | None = None, b: Fields | None = None, **values: Any) -> Fields:
     trainer = {
         "name": "trainer",
         "engine": "transformers",
@@ -529,8 +525,8 @@ UNSEEN = {"weights_digest": None}
 )
 def test_models(
     tmp_path: Path,
-    facts: dict[str, Any],
-    backend: dict[str, Any],
+    facts: Fields,
+    backend: Fields,
     wanted: dict[str, str],
 ) -> None:
     model = {"model_class": "LlamaForCausalLM", "logits_size": 100}
@@ -595,7 +591,7 @@ ROPE = {"rope_parameters": {"rope_theta": 5e5}}
     ],
 )
 def test_overrides_in_the_plan(
-    tmp_path: Path, a: dict[str, Any], b: dict[str, Any], said: str | None
+    tmp_path: Path, a: Fields, b: Fields, said: str | None
 ) -> None:
     unseen = {"config_overrides": None}
     session = given(

@@ -10,8 +10,8 @@ from pathlib import Path
 import tomllib
 
 from tests import conftest
+from tests.common import REPOSITORY
 
-REPOSITORY = Path(__file__).resolve().parent.parent
 PRODUCT = ("core", "tui", "cli")
 
 

@@ -52,14 +52,13 @@ from logdrift.core.worker.questions import answer
 from logdrift.core.worker.weights import merged
 from logdrift.core.worker.weights_map import Names, stem
 from tests.changed_model import NOISY_TENSOR as TENSOR
+from tests.common import SAMPLE, Fields, Run
 from tests.made_answers import loaded, off
 from tests.made_sessions import FACTS, capture, captured_here, write_session
 from tests.planted.made import draw, made, noise
 
 LOGDRIFT = Path(sys.executable).parent / "logdrift"
-SAMPLE = Path(__file__).resolve().parent.parent / "sessions" / "sample-smollm2"
 DOWN = "model.layers.1.mlp.down_proj.weight"
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 # -- names
@@ -121,13 +120,13 @@ def seen(
     )
 
 
-def _differ(found: dict[str, Any]) -> list[str]:
+def _differ(found: Fields) -> list[str]:
     return [
         name for name, tensor in found["tensors"].items() if tensor["same"] is False
     ]
 
 
-def _unread(found: dict[str, Any]) -> list[str]:
+def _unread(found: Fields) -> list[str]:
     return [name for name, tensor in found["tensors"].items() if tensor["same"] is None]
 
 
@@ -356,7 +355,7 @@ def test_the_canonical_form_is_dtype_shape_and_contiguous_bytes(seen: Any) -> No
 
 
 def test_ranks_are_merged_worst_first() -> None:
-    def rank(**same: bool | None) -> dict[str, Any]:
+    def rank(**same: bool | None) -> Fields:
         return {
             "tensors": [{"name": name, "same": value} for name, value in same.items()],
             "tied": {},

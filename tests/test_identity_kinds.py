@@ -37,6 +37,7 @@ from logdrift.core.session.identity import (
     write_identity,
 )
 from logdrift.core.session.reader import Session
+from tests.common import Fields
 from tests.made_answers import loaded, off
 from tests.made_sessions import capture, write_session
 
@@ -113,7 +114,7 @@ def test_words_of_a_kind_and_none_for_an_unknown_or_damaged_one() -> None:
     assert described(off("b")) == "b (relative L2 0.005, 60% of entries)"
 
 
-def _model(**changes: dict[str, Any]) -> LoadedWeights:
+def _model(**changes: Fields) -> LoadedWeights:
     """Two layers with q, v and a norm each, and an embedding; those named are not those
     on disk.
     """

@@ -7,9 +7,6 @@ from __future__ import annotations
 import base64
 import json
 import re
-import subprocess
-from collections.abc import Callable
-from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,10 +16,9 @@ from logdrift.core.session.joining import LONGEST, PART, joined_texts
 from logdrift.core.session.reader import Pieces, open_session
 from logdrift.core.session.visible import visible
 from logdrift.tui.models.why import token_lines
+from tests.common import SAMPLE, Run
 
-Run = Callable[..., subprocess.CompletedProcess[str]]
 TEXT = "搠消能 naïve 👩🎉 é한"
-SAMPLE = Path(__file__).resolve().parent.parent / "sessions" / "sample-smollm2"
 
 
 def _pieces(raw: list[bytes]) -> Pieces:

@@ -39,7 +39,7 @@ from logdrift.core.report.paint.text import paint_text
 from logdrift.core.session.layers import save_layers, saved_layers
 from logdrift.core.session.layout import ModelInfo
 from logdrift.core.session.reader import Session
-from tests.conftest import REPOSITORY
+from tests.common import REPOSITORY
 from tests.made_answers import a_result, judged, made, with_replay
 from tests.made_sessions import capture, captured_here, write_session
 

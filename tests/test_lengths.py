@@ -15,10 +15,9 @@ import numpy as np
 import pytest
 
 from logdrift.core.session.reader import Session, open_session
-from tests.conftest import REPOSITORY
+from tests.common import REPOSITORY, Run
 
 pytestmark = pytest.mark.engine
-Run = Callable[..., subprocess.CompletedProcess[str]]
 Write = Callable[..., Path]
 
 POSITIONS = 64

@@ -28,16 +28,15 @@ from logdrift.core.config import load_config
 from logdrift.core.errors import InputError
 from logdrift.core.report.build import build_report
 from logdrift.core.session.reader import open_session
+from tests.common import SAMPLE, Fields
 from tests.made_metrics import made_metrics, value_in_json, with_number
 from tests.metrics_docs import DOCS, rows, undocumented
-
-SAMPLE = Path(__file__).parent.parent / "sessions" / "sample-smollm2"
 
 
 def limit(
     metric: str, low: float | None = None, high: float | None = None, **changed: Any
 ) -> Limit:
-    given: dict[str, Any] = {
+    given: Fields = {
         "level": "fault",
         "meaning": "m",
         "source": "s",

@@ -13,7 +13,6 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -37,10 +36,10 @@ from logdrift.core.session.layers import save_layers, saved_layers
 from logdrift.core.session.manage import delete_session, rename_session
 from logdrift.core.session.reader import Session, open_session
 from logdrift.core.session.writer import append_event, merge_pieces, write_manifest
-from tests.conftest import REPOSITORY
+from tests.common import REPOSITORY, Fields, Run
 from tests.made_experiments import named, save_record, simple
 from tests.made_sessions import captured_here, edit_manifest
-from tests.test_trust import PAIR, Run, the_pair
+from tests.test_trust import PAIR, the_pair
 
 PRECIOUS = b"precious\n"
 
@@ -60,7 +59,7 @@ def session(tmp_path: Path) -> Session:
     once.
     """
 
-    def change(data: dict[str, Any]) -> None:
+    def change(data: Fields) -> None:
         for backend in data["plan"]["backends"]:
             backend["python"] = "/bin/false"
 

@@ -40,9 +40,10 @@ from logdrift.core.worker.loaded import (
     template_values,
     tokenizer_values,
 )
+from tests.common import Fields
 from tests.made_sessions import capture, write_session
 
-CONFIG: dict[str, Any] = {
+CONFIG: Fields = {
     "model_type": "gemma3_text",
     "hidden_size": 64,
     "num_hidden_layers": 2,
@@ -65,12 +66,12 @@ ROWS = [[-1.0, -2.0, -0.5, -1.5]] * 2
 OTHER_FILE = {"config_digest": "sha256:" + "9" * 64}
 
 
-def changed(**fields: Any) -> dict[str, Any]:
+def changed(**fields: Any) -> Fields:
     return {**CONFIG, **fields}
 
 
 def names(
-    a: dict[str, Any], b: dict[str, Any], *, whole: bool = True
+    a: Fields, b: Fields, *, whole: bool = True
 ) -> dict[str, tuple[str, str, bool]]:
     found = config_differences(Loaded(config=a), Loaded(config=b), whole=whole)
     return {each.name: (each.a, each.b, each.counts) for each in found}
@@ -92,7 +93,7 @@ def made(
     folder: Path,
     a: Loaded | None,
     b: Loaded | None,
-    facts: dict[str, Any] | None = None,
+    facts: Fields | None = None,
     **info: Any,
 ) -> Session:
     rows = [capture(A, ROWS), capture(B, ROWS, facts=facts or {}, **info)]
@@ -171,7 +172,7 @@ def test_nested_keys_are_named_with_both_values() -> None:
         ),
     ],
 )
-def test_kinds_of_differences(fields: dict[str, Any], wanted: dict[str, Any]) -> None:
+def test_kinds_of_differences(fields: Fields, wanted: Fields) -> None:
     assert names(CONFIG, changed(**fields)) == wanted
     mirrored = {name: (b, a, counts) for name, (a, b, counts) in wanted.items()}
     assert names(changed(**fields), CONFIG) == mirrored
@@ -263,7 +264,7 @@ tables = st.dictionaries(st.text(max_size=6), json_values, max_size=6)
 
 
 @given(tables, tables)
-def test_any_json_is_compared_and_shown(a: dict[str, Any], b: dict[str, Any]) -> None:
+def test_any_json_is_compared_and_shown(a: Fields, b: Fields) -> None:
     assert config_differences(Loaded(a), Loaded(a), whole=True) == ()
     for whole in (True, False):
         there = config_differences(Loaded(a), Loaded(b), whole=whole)
@@ -277,7 +278,7 @@ def test_any_json_is_compared_and_shown(a: dict[str, Any], b: dict[str, Any]) ->
 
 
 def test_deep_nesting_ends_nothing() -> None:
-    deep: dict[str, Any] = {}
+    deep: Fields = {}
     for _ in range(5000):
         deep = {"a": deep}
     assert len(flatten(deep)) == 1
@@ -558,7 +559,7 @@ def test_reasons(
     tmp_path: Path,
     a: Loaded | None,
     b: Loaded | None,
-    facts: dict[str, Any],
+    facts: Fields,
     code: str | None,
     severity: str,
     said: str,

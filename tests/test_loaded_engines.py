@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,9 @@ from typing import Any
 import pytest
 
 from logdrift.core.session.reader import open_session
+from tests.common import Run
 
 pytestmark = pytest.mark.engine
-Run = Callable[..., subprocess.CompletedProcess[str]]
 IDS = [
     {
         "token_ids": [1, 5, 9, 14, 23, 40, 7, 8, 77, 100, 3, 4, 5, 6, 90, 91],

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-REPOSITORY = Path(__file__).resolve().parent.parent
+from tests.common import REPOSITORY
+
 PAGES = ("CONTRIBUTING.md", "docs/architecture.md", "docs/glossary.md")
 PLACE = re.compile(r"`((?:cli|tui|core|tests|docs|benchmarks)/[\w/.-]*)`")
 

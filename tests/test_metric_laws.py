@@ -26,6 +26,7 @@ from logdrift.core.compare.pair import SCOPES, Scope, make_pair
 from logdrift.core.session.layout import capture_part, sequence_part
 from logdrift.core.session.reader import Session, open_session
 from logdrift.core.session.writer import write_manifest, write_part
+from tests.common import Fields
 from tests.made_sessions import seal
 from tests.test_recompute_sample import made_session
 
@@ -50,7 +51,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Path]:
     return lambda: root / str(next(count))
 
 
-def numbers(session: Session, labels: tuple[str, str], scope: Scope) -> dict[str, Any]:
+def numbers(session: Session, labels: tuple[str, str], scope: Scope) -> Fields:
     """What `measure` finds, without the numbers of sequences: which one is which may
     change.
     """
@@ -319,7 +320,7 @@ def test_prompt_and_completion_recombine_to_all(
         lists = [part["topk"]["tokens"] if part["topk"] else 0 for part in parts]
 
         def joined(
-            path: str, weights: Iterable[int], parts: list[dict[str, Any]] = parts
+            path: str, weights: Iterable[int], parts: list[Fields] = parts
         ) -> float | None:
             some = [
                 (leaf(part, path), n)

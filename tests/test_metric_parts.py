@@ -4,11 +4,9 @@ named, and nothing else.
 
 from __future__ import annotations
 
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -23,13 +21,11 @@ from logdrift.core.compare.pair import make_pair
 from logdrift.core.errors import InputError
 from logdrift.core.report.build import build_report, report_pair
 from logdrift.core.session.reader import open_session
-
-SAMPLE = Path(__file__).resolve().parent.parent / "sessions" / "sample-smollm2"
-Run = Callable[..., subprocess.CompletedProcess[str]]
+from tests.common import SAMPLE, Fields, Run
 
 
 @pytest.fixture(scope="module")
-def pair() -> dict[str, Any]:
+def pair() -> Fields:
     """The JSON of the sample's main pair with its decomposition."""
     report = build_report(open_session(SAMPLE), [("trainer/prefill", "vllm/decode")])
     labels = "trainer/prefill", "vllm/decode"
@@ -50,7 +46,7 @@ def metrics() -> Metrics:
     return measure_pair(pair, "completion", splits).metrics
 
 
-def numbers(pair: dict[str, Any]) -> Iterator[tuple[str, float]]:
+def numbers(pair: Fields) -> Iterator[tuple[str, float]]:
     """(path, value) of every number of the parts, by their places in the JSON."""
     for division, buckets in pair["buckets"].items():
         for bucket in buckets or ():
@@ -87,9 +83,7 @@ def numbers(pair: dict[str, Any]) -> Iterator[tuple[str, float]]:
 PARTS = {"decomposition", "what_if", "buckets", "scopes"}
 
 
-def test_every_number_of_a_part_is_a_metric(
-    pair: dict[str, Any], metrics: Metrics
-) -> None:
+def test_every_number_of_a_part_is_a_metric(pair: Fields, metrics: Metrics) -> None:
     found = dict(numbers(pair))
     assert {path.partition(".")[0] for path in found} == PARTS and len(found) > 150
     for path, value in found.items():
@@ -122,7 +116,7 @@ def test_what_names_nothing_is_refused(path: str) -> None:
 
 
 def test_a_part_that_a_pair_does_not_have_is_null(
-    pair: dict[str, Any], metrics: Metrics
+    pair: Fields, metrics: Metrics
 ) -> None:
     # No bucket begins at 3, and a decode scores no prompt.
     for path in ("buckets.by_position.3.mae", "scopes.prompt.mae"):
@@ -165,7 +159,7 @@ def test_impossible_tokens_break_a_limit_on_means_but_not_on_corrections(
 
 
 def test_a_single_pair_makes_the_decomposition_that_a_limit_asks_for(
-    pair: dict[str, Any],
+    pair: Fields,
 ) -> None:
     """The screen of limits reports on one pair alone."""
     path = "decomposition.total.mae"
@@ -180,7 +174,7 @@ def test_a_single_pair_makes_the_decomposition_that_a_limit_asks_for(
 
 
 def test_as_limits_of_the_command_and_of_the_config(
-    run_logdrift: Run, tmp_path: Path, pair: dict[str, Any]
+    run_logdrift: Run, tmp_path: Path, pair: Fields
 ) -> None:
     path, value = (
         "decomposition.decode_vs_prefill.mae",

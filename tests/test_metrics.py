@@ -19,10 +19,9 @@ from logdrift.core.compare.pair import make_pair
 from logdrift.core.errors import InputError
 from logdrift.core.session.layout import SequencesInfo
 from logdrift.core.session.reader import Session, open_session
+from tests.common import INF, NAN, SAMPLE
 from tests.made_sessions import capture, edit_manifest, write_session
 
-SAMPLE = Path(__file__).resolve().parent.parent / "sessions" / "sample-smollm2"
-NAN, INF = math.nan, math.inf
 ROWS_A = [[NAN, -1.0, -2.0, -0.5], [NAN, -1.5], [NAN, -3.0, -0.25]]
 ROWS_B = [[NAN, -1.5, -2.0, -0.75], [NAN, -1.5], [NAN, -1.0, -INF]]
 

@@ -24,8 +24,8 @@ from logdrift.core.compare.mismatch import (
 )
 from logdrift.core.compare.rules import RULES, Rule
 from logdrift.core.compare.sums import BLOCK
+from tests.common import INF, NAN, Fields
 
-NAN, INF = math.nan, math.inf
 Tokens = Sequence[Sequence[tuple[float, float]]]
 
 # A sum of n float64 in any order is off by up to n units in the last place of the sum
@@ -86,11 +86,11 @@ def quantile(values: Sequence[Decimal], q: float) -> Decimal:
     return ordered[low] + (ordered[high] - ordered[low]) * (Decimal(at) - low)
 
 
-def by_hand(table: Tokens) -> dict[str, Any]:
+def by_hand(table: Tokens) -> Fields:
     """Every number by its definition. Decimals have no overflow to speak of, so no
     trick is needed.
     """
-    out: dict[str, Any] = Mismatch().to_json()
+    out: Fields = Mismatch().to_json()
     out["clip_fraction"] = {f"{c:g}": None for c in CLIP_BOUNDS}
     out["extreme_fraction"] = {f"{t:g}": None for t in EXTREME_BOUNDS}
     rows = [
@@ -186,7 +186,7 @@ def by_hand(table: Tokens) -> dict[str, Any]:
     return out
 
 
-def assert_equal(got: dict[str, Any], wanted: dict[str, Any], table: Tokens) -> None:
+def assert_equal(got: Fields, wanted: Fields, table: Tokens) -> None:
     """Tolerances: what cancels is off relative to the sizes that were summed, not to
     the result.
     """

@@ -5,7 +5,6 @@ their source to the session.
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -41,9 +40,9 @@ from logdrift.core.session.importers import import_session
 from logdrift.core.session.reader import open_session
 from logdrift.core.worker.base import Scores, first_rows
 from logdrift.core.worker.captures import tensors_of
+from tests.common import INF, NAN
 from tests.made_sessions import BROKEN, capture, write_session
 
-NAN, INF = math.nan, math.inf
 A, B = "trainer/prefill", "vllm/decode"
 PROMPT = [NAN, -1.0]  # the first token has no score
 DECODED = [NAN, NAN]

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import _NEEDS_ENGINE, REPOSITORY, _interpreter
+from tests.common import REPOSITORY
+from tests.conftest import _NEEDS_ENGINE, _interpreter
 
 LEAVES_OUT = {"skip", "skipif", "skipTest", "importorskip", "xfail"}
 MAY_SKIP = {"tests/test_completion.py": ["skip"]}

@@ -18,12 +18,13 @@ from logdrift.core.diagnose.evidence import LIKELY, Evidence
 from logdrift.core.session.importers import import_session
 from logdrift.core.session.reader import Session, open_session
 from tests import made_recordings as made
+from tests.common import Fields
 from tests.made_turns import conversation
 
-Change = Callable[[dict[str, Any]], None]
+Change = Callable[[Fields], None]
 
 
-def session_of(folder: Path, lines: list[dict[str, Any]]) -> Session:
+def session_of(folder: Path, lines: list[Fields]) -> Session:
     file = folder / "lines.jsonl"
     file.write_text("\n".join(json.dumps(line) for line in lines))
     import_session("jsonl", [str(file)], folder / "session")
@@ -81,7 +82,7 @@ def test_an_age_that_changes_nothing_is_innocent(tmp_path: Path, seed: int) -> N
 
 
 def test_without_versions_nothing_is_said_of_them(tmp_path: Path) -> None:
-    def forget(line: dict[str, Any]) -> None:
+    def forget(line: Fields) -> None:
         del line["captures"]["vllm/decode"]["versions"]
         del line["captures"]["trainer"]["weight_version"]
 
@@ -93,7 +94,7 @@ def test_without_versions_nothing_is_said_of_them(tmp_path: Path) -> None:
 def test_a_difference_that_is_one_for_all_tokens_is_likely(tmp_path: Path) -> None:
     """Nothing grows, since all tokens are of one version: the fact alone speaks."""
 
-    def one_version(line: dict[str, Any]) -> None:
+    def one_version(line: Fields) -> None:
         body = line["captures"]["vllm/decode"]
         body["versions"] = [[7, len(body["logprobs"])]]
 
@@ -103,7 +104,7 @@ def test_a_difference_that_is_one_for_all_tokens_is_likely(tmp_path: Path) -> No
 
 
 def test_versions_that_are_names_are_told_apart_in_their_order(tmp_path: Path) -> None:
-    def named(line: dict[str, Any]) -> None:
+    def named(line: Fields) -> None:
         body = line["captures"]["vllm/decode"]
         body["versions"] = [[f"run-{name}", count] for name, count in body["versions"]]
 

@@ -30,11 +30,10 @@ from logdrift.core.report.layers import layers_document
 from logdrift.core.report.layout import Canvas
 from logdrift.core.report.paint.text import paint_text
 from logdrift.core.session.reader import open_session
-from tests.conftest import REPOSITORY
+from tests.common import REPOSITORY, Fields, Run
 from tests.made_answers import made, with_replay
 from tests.made_sessions import BROKEN, capture, write_session
 
-Run = Callable[..., subprocess.CompletedProcess[str]]
 ALL = [1, 2, 3, 4, 5]
 BEHIND_THE_ID = [4]
 
@@ -147,7 +146,7 @@ def shown_and_saved(*sides: LayerSide) -> None:
 
 def broken_stream(
     layers: int, stage: int, positions: slice, value: float = np.nan
-) -> dict[str, Any]:
+) -> Fields:
     arrays, _ = made(layers, 0.0)
     stream = arrays["stream"].copy()
     stream[stage:, positions] = value

@@ -23,10 +23,9 @@ from logdrift.core.compare.pair import (
 )
 from logdrift.core.errors import InputError
 from logdrift.core.session.reader import open_session
+from tests.common import INF, NAN
 from tests.divergences import count_beyond, next_divergence
 from tests.made_sessions import capture, write_session
-
-NAN, INF = math.nan, math.inf
 
 
 def expected_delta(a: float, b: float) -> float:

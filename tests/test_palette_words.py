@@ -9,11 +9,10 @@ from textual.command import CommandPalette
 
 from logdrift.tui.actions import COMMANDS
 from logdrift.tui.command_window import _by_words, _entry
-from tests.conftest import REPOSITORY
+from tests.common import SAMPLE
 from tests.tui_screen import SMALL, judged, make_app, until, until_shown
 
 pytestmark = pytest.mark.usefixtures("own_home")
-SAMPLE = REPOSITORY / "sessions" / "sample-smollm2"
 
 
 @pytest.mark.parametrize(

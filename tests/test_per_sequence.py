@@ -17,9 +17,8 @@ from logdrift.core.compare.per_sequence import (
 from logdrift.core.compare.segments import reduce_segments
 from logdrift.core.session.reader import open_session
 from logdrift.tui.models.state import SORTS
+from tests.common import INF, NAN
 from tests.made_sessions import capture, write_session
-
-NAN, INF = float("nan"), float("inf")
 
 
 @pytest.fixture(scope="module")

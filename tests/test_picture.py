@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 import pytest
 
 from logdrift.tui.picture import CELL_WIDTH, CellRun, FilmScene, Paper, film, still
-from tests.conftest import REPOSITORY
+from tests.common import REPOSITORY
 
 SVG = "{http://www.w3.org/2000/svg}"
 PAPER = Paper(

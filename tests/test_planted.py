@@ -17,7 +17,6 @@ import subprocess
 import threading
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -28,6 +27,7 @@ from logdrift.core.planted.forms import FORMS, form_totals, judge_forms
 from logdrift.core.planted.judge import JudgedSession, judge_folder, totals
 from logdrift.core.planted.selftest import SelfTest, plant_small
 from logdrift.core.planted.table import table
+from tests.common import Fields
 
 PLANTED = Path(__file__).resolve().parent.parent / "core" / "planted"
 pytestmark = pytest.mark.engine
@@ -91,7 +91,7 @@ def both_held_out(
     return work
 
 
-def check(rows: list[JudgedSession], *, least: float = 0.9) -> dict[str, Any]:
+def check(rows: list[JudgedSession], *, least: float = 0.9) -> Fields:
     """The targets: first in 90%, among the first two in all, no alarm on a clean pair,
     nothing guessed below the noise.
     """

@@ -15,10 +15,10 @@ import pytest
 
 import logdrift.core.worker
 from logdrift.core.capture.prompts import read_prompts
-from tests.conftest import REPOSITORY
+from tests.common import REPOSITORY, Fields
 
 Write = Callable[..., Path]
-Prepare = Callable[..., list[dict[str, Any]]]
+Prepare = Callable[..., list[Fields]]
 
 TEMPLATE = (
     "{{ bos_token }}{% if tools %}[tools]{% for t in tools %}{{ t.function.name }} {%"
@@ -79,7 +79,7 @@ def prepare(transformers_python: Path, tmp_path: Path, prompts_file: Write) -> P
     return run
 
 
-def _prompts(answer: dict[str, Any]) -> list[str]:
+def _prompts(answer: Fields) -> list[str]:
     assert "error" not in answer, answer
     return [prompt for prompt, _ in answer["texts"]]
 

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from logdrift.core.compare.mismatch import mismatch_stats
 from logdrift.core.compare.probability import Probability, probability_stats
 from logdrift.core.compare.sums import BLOCK
+from tests.common import INF, NAN, Fields
 
-NAN, INF = math.nan, math.inf
 Table = Sequence[tuple[float, float]]
 
 # Sums of n float64 in another order differ by up to n units in the last place of the
@@ -60,7 +60,7 @@ def by_hand(table: Table) -> dict[str, float | None]:
     return out
 
 
-def assert_equal(got: dict[str, Any], wanted: dict[str, Any], table: Table) -> None:
+def assert_equal(got: Fields, wanted: Fields, table: Table) -> None:
     """Probabilities are at most 1, so what cancels is off by REL at most."""
     assert got.keys() == wanted.keys()
     known = [(x, y) for x, y in table if not math.isnan(x + y)]

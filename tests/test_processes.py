@@ -45,7 +45,7 @@ from logdrift.core.protocol import (
 from logdrift.core.session import lock
 from logdrift.core.session.layout import LOGS
 from logdrift.core.session.lock import process_start
-from tests.conftest import REPOSITORY
+from tests.common import REPOSITORY
 
 MODEL = ModelSource("m", "main")
 

@@ -25,12 +25,10 @@ from logdrift.core.report.build import build_report, report_pair
 from logdrift.core.report.strict_json import dump
 from logdrift.core.session.reader import open_session
 from tests import recompute as own
+from tests.common import REPOSITORY, SAMPLE, Fields
 from tests.made_sessions import capture, seal, write_session
 from tests.recompute import Files, Padded, recompute
 from tests.recompute_numbers import Signed, Words
-
-REPOSITORY = Path(__file__).resolve().parent.parent
-SAMPLE = REPOSITORY / "sessions" / "sample-smollm2"
 
 RELATIVE = 1e-9
 ROUNDING = 1e-12
@@ -80,7 +78,7 @@ def same(got: Any, want: Any, seen: Counter[str]) -> bool:
     return type(got) in (int, float) and abs(got - number) <= allowed
 
 
-def report_of(folder: Path, scope: str | None, config: Path) -> dict[str, Any]:
+def report_of(folder: Path, scope: str | None, config: Path) -> Fields:
     """What the command prints, without limits of whoever runs the test."""
     config.write_text("")
     command = [
@@ -101,7 +99,7 @@ def report_of(folder: Path, scope: str | None, config: Path) -> dict[str, Any]:
         check=True,
         timeout=60,
     )
-    found: dict[str, Any] = json.loads(done.stdout)
+    found: Fields = json.loads(done.stdout)
     return found
 
 
@@ -110,9 +108,7 @@ def sample() -> Files:
     return Files(SAMPLE)
 
 
-def recomputed(
-    report: dict[str, Any], files: Files, scope: str | None
-) -> dict[str, Any]:
+def recomputed(report: Fields, files: Files, scope: str | None) -> Fields:
     return recompute(files, scope, [pair["gate"] for pair in report["pairs"]])
 
 
@@ -133,7 +129,7 @@ def test_every_leaf_of_the_report_is_recomputed(
     assert seen["numbers"] > 3000
 
 
-CHANGES: dict[str, Callable[[dict[str, Any]], Any]] = {
+CHANGES: dict[str, Callable[[Fields], Any]] = {
     "a digit": (
         lambda pair: pair["mismatch"].update(k3=pair["mismatch"]["k3"] * (1 + 2e-9))
     ),
@@ -153,7 +149,7 @@ CHANGES: dict[str, Callable[[dict[str, Any]], Any]] = {
 
 
 @cache
-def first_pair() -> tuple[dict[str, Any], dict[str, Any]]:
+def first_pair() -> tuple[Fields, Fields]:
     session = open_session(SAMPLE)
     scope = default_scope(session.sequences)
     made = json.loads(

@@ -23,9 +23,7 @@ from logdrift.core.errors import CannotWrite, InputError
 from logdrift.core.recording import parts, stream
 from logdrift.core.recording.recorder import TrainingRecorder
 from logdrift.core.session.importers import import_session
-
-NAN = math.nan
-REPOSITORY = Path(__file__).resolve().parent.parent
+from tests.common import NAN, REPOSITORY, Fields
 
 
 def batch(
@@ -445,7 +443,7 @@ def test_a_fault_of_ours_does_not_end_the_training(
     ],
 )
 def test_what_does_not_fit_is_said_at_once(
-    changes: dict[str, Any], said: str, tmp_path: Path
+    changes: Fields, said: str, tmp_path: Path
 ) -> None:
     sides = {"trainer": [[-1, -1], [-1, -1]], "rollout": [[-1, -1], [-1, -1]]}
     arguments = {
@@ -515,10 +513,10 @@ def test_a_damaged_list_is_named(text: str, said: str, tmp_path: Path) -> None:
 # ---- the documents' examples
 
 
-def _snippets() -> dict[str, Any]:
+def _snippets() -> Fields:
     """The functions of docs/python.md, by name."""
     text = (REPOSITORY / "docs" / "python.md").read_text("utf-8")
-    names: dict[str, Any] = {}
+    names: Fields = {}
     for program in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
         if program.startswith("def record_"):
             exec(program, names)
@@ -551,7 +549,7 @@ def verl() -> Batch:
     return Batch({name: np.array(values) for name, values in rows.items()})
 
 
-def slime() -> dict[str, Any]:
+def slime() -> Fields:
     """Lists of one array for each sample."""
     return {
         "tokens": [np.array([*PROMPT, *COMPLETION])],
@@ -563,7 +561,7 @@ def slime() -> dict[str, Any]:
     }
 
 
-def nemo_rl() -> dict[str, Any]:
+def nemo_rl() -> Fields:
     """Whole sequences, padded on the right, with 0.0 where nothing is trained on."""
     return {
         "input_ids": np.array([[*PROMPT, *COMPLETION, 0]]),

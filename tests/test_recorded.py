@@ -7,7 +7,6 @@ from __future__ import annotations
 import json
 import math
 import shutil
-import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -35,12 +34,11 @@ from logdrift.core.session.reader import Session, open_session
 from logdrift.core.session.weight_versions import span_tokens
 from logdrift.core.session.writer import write_manifest
 from logdrift.core.told import TELLABLE
+from tests.common import NAN, Fields, Run
 from tests.made_sessions import capture, edit_manifest, write_session
 
 Write = Callable[..., Path]
-Run = Callable[..., subprocess.CompletedProcess[str]]
-NAN = math.nan
-TOLD: dict[str, Any] = {
+TOLD: Fields = {
     "temperature": 0.6,
     "top_p": 0.95,
     "top_k": 20,
@@ -52,13 +50,13 @@ TOLD: dict[str, Any] = {
     "torch_version": "2.9.0",
     "weight_version": 17,
 }
-PLAN: dict[str, Any] = {
+PLAN: Fields = {
     "model": "made",
     "backends": [{"name": "trainer", "engine": "transformers", "role": "trainer"}],
 }
 
 
-def line(ids: int = 5, prompt: int = 2, **more: Any) -> dict[str, Any]:
+def line(ids: int = 5, prompt: int = 2, **more: Any) -> Fields:
     return {"token_ids": list(range(3, 3 + ids)), "prompt_length": prompt, **more}
 
 
@@ -80,7 +78,7 @@ def recorded(path: Path) -> Recorded:
     ],
 )
 def test_every_form_with_a_completion_tells_how_it_was_sampled(
-    prompts_file: Write, form: dict[str, Any]
+    prompts_file: Write, form: Fields
 ) -> None:
     assert set(TOLD) == set(TELLABLE)
     told = {key: value for key, value in TOLD.items() if key != "logprobs_mode"}
@@ -222,7 +220,7 @@ def test_numbers_that_do_not_fit_are_named(
 def made(
     folder: Path,
     sampled: tuple[Sampled, ...] = (),
-    facts: dict[str, Any] | None = None,
+    facts: Fields | None = None,
     sampling: Any = None,
 ) -> Session:
     """trainer/prefill, rollout/recorded with ``facts`` alone, and sglang/prefill, of
@@ -286,7 +284,7 @@ def test_lines_that_disagree_are_listed_by_the_gate(tmp_path: Path) -> None:
     ],
 )
 def test_plain_sampling_and_what_was_not_told_say_nothing(
-    tmp_path: Path, facts: dict[str, Any]
+    tmp_path: Path, facts: Fields
 ) -> None:
     session = made(tmp_path, (Sampled(2, facts),) if facts else ())
     assert "sampling" not in codes(session) | codes(session, "sglang/prefill")
@@ -395,7 +393,7 @@ def test_what_is_asked_for_is_asked_where_it_can_be_told(tmp_path: Path) -> None
 def test_damaged_facts_of_sampling_are_one_line(tmp_path: Path, facts: Any) -> None:
     session = made(tmp_path)
 
-    def edit(data: dict[str, Any]) -> None:
+    def edit(data: Fields) -> None:
         data["sequences"]["sampled"] = [{"sequences": 1, "facts": facts}]
 
     with pytest.raises(InputError, match=r"sequences\.sampled"):

@@ -7,9 +7,10 @@ from __future__ import annotations
 import json
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
+
+from tests.common import Fields
 
 SCRIPT = Path(__file__).parent / "engine_scripts" / "transformers_reduce.py"
 
@@ -38,7 +39,7 @@ CASES = (
 
 
 @pytest.fixture(scope="module")
-def result(transformers_python: Path) -> dict[str, Any]:
+def result(transformers_python: Path) -> Fields:
     done = subprocess.run(
         [transformers_python, SCRIPT], capture_output=True, text=True, timeout=300
     )
@@ -46,12 +47,12 @@ def result(transformers_python: Path) -> dict[str, Any]:
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
-def test_every_case_ran(result: dict[str, Any]) -> None:
+def test_every_case_ran(result: Fields) -> None:
     assert set(result["cases"]) == set(CASES)
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_equals_float64(result: dict[str, Any], name: str) -> None:
+def test_equals_float64(result: Fields, name: str) -> None:
     case = result["cases"][name]
     assert case["logprob"] < TOLERANCE
     assert case["top_logprobs"] < TOLERANCE
@@ -63,10 +64,10 @@ def test_equals_float64(result: dict[str, Any], name: str) -> None:
 
 
 def test_rows_without_a_distribution_have_no_score_and_are_marked(
-    result: dict[str, Any],
+    result: Fields,
 ) -> None:
     assert result["odd_rows"] == {"marked": True, "unscored": True, "neighbours": True}
 
 
-def test_block_size_changes_no_bit(result: dict[str, Any]) -> None:
+def test_block_size_changes_no_bit(result: Fields) -> None:
     assert result["block_sizes"] == 0.0

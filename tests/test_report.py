@@ -35,11 +35,10 @@ from logdrift.core.report.strict_json import dump, strict
 from logdrift.core.report.usual import in_words
 from logdrift.core.session.layout import CaptureInfo, ModelInfo
 from logdrift.core.session.reader import Session, open_session
+from tests.common import INF, NAN, REPOSITORY, Fields
 from tests.made_metrics import value_in_json
 from tests.made_sessions import FACTS, capture, edit_manifest, write_session
 
-REPOSITORY = Path(__file__).resolve().parent.parent
-NAN, INF = math.nan, math.inf
 ROW = [[NAN, -1.0, -2.0, -0.5], [NAN, -1.5, -0.5, -3.0]]
 OTHER = [[NAN, -1.1, -2.0, -0.9], [NAN, -1.5, -0.7, -3.5]]
 HOSTILE = {
@@ -306,7 +305,7 @@ json_like = st.recursive(
 
 
 @given(st.dictionaries(st.text(), json_like, max_size=4))
-def test_json_is_strict(data: dict[str, Any]) -> None:
+def test_json_is_strict(data: Fields) -> None:
     def refuse(token: str) -> None:
         raise AssertionError(token)
 
@@ -768,7 +767,7 @@ def test_a_closed_pipe_is_no_traceback(tmp_path: Path) -> None:
 def test_a_damaged_session_is_bad_input(tmp_path: Path) -> None:
     session = generated(tmp_path)
 
-    def change(data: dict[str, Any]) -> None:
+    def change(data: Fields) -> None:
         data["captures"][0]["parts"][0]["file"] = "captures/gone.safetensors"
 
     with pytest.raises(InputError, match=r"gone\.safetensors"):

@@ -31,13 +31,12 @@ from logdrift.core.report.sequence_parts import SequencePart, parts_to_draw
 from logdrift.core.session.reader import Session, open_session
 from logdrift.tui import palette, schemes
 from logdrift.tui.models.modes import MODES
+from tests.common import NAN, SAMPLE, Fields
 from tests.made_report import decomposition, made_pair
 from tests.made_sessions import capture, write_session
 from tests.typed_report import typed_pair, typed_report
 
-SAMPLE = Path(__file__).parent.parent / "sessions" / "sample-smollm2"
 VOID = {"meta", "br"}
-NAN = float("nan")
 HOSTILE = [
     "</td><script>alert(1)</script>",
     "\x1b[31mred",
@@ -88,7 +87,7 @@ class Page(HTMLParser):
         return [value for _, name, value in self.attributes if name == key]
 
 
-def made_dictionary(*pairs: dict[str, Any], **changes: Any) -> dict[str, Any]:
+def made_dictionary(*pairs: Fields, **changes: Any) -> Fields:
     captures = [
         {
             "label": label,
@@ -156,7 +155,7 @@ def hostile(tmp_path: Path) -> Session:
 
 
 def html(
-    report: dict[str, Any] | SessionReport,
+    report: Fields | SessionReport,
     session: Session,
     *given: Any,
     **options: Any,
@@ -232,7 +231,7 @@ def written(value: float) -> set[str]:
     }
 
 
-def missing(report: dict[str, Any], text: str) -> list[float]:
+def missing(report: Fields, text: str) -> list[float]:
     """Numbers of the pair and the decomposition whose digits stand nowhere in
     ``text``.
     """

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -21,8 +20,9 @@ from logdrift.core.report.paint.markdown import (
 )
 from logdrift.core.report.records import SessionReport
 from logdrift.core.session.reader import open_session
+from tests.common import SAMPLE, Fields
 from tests.made_report import made_pair
-from tests.test_report_html import HOSTILE, SAMPLE, made_dictionary, missing, numbers
+from tests.test_report_html import HOSTILE, made_dictionary, missing, numbers
 from tests.typed_report import typed_report
 
 NOT_COMPARABLE = {
@@ -34,7 +34,7 @@ NOT_COMPARABLE = {
 
 
 def markdown(
-    report: dict[str, Any] | SessionReport, main: tuple[str, str] | None = None
+    report: Fields | SessionReport, main: tuple[str, str] | None = None
 ) -> str:
     """The comment on a report, or on the report that a dictionary is the JSON of."""
     typed = report if isinstance(report, SessionReport) else typed_report(report)

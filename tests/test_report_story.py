@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import html
 import re
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,8 +17,8 @@ from logdrift.core.report.marks import NotedToken
 from logdrift.core.report.why import ExplainedPair, explain_session
 from logdrift.core.session.reader import Session, open_session
 from logdrift.tui.models.state import Mark, ViewState, save_state
+from tests.common import Run
 
-Run = Callable[..., subprocess.CompletedProcess[str]]
 SESSIONS = Path(__file__).resolve().parent.parent / "sessions"
 HEALTHY = SESSIONS / "sample-smollm2"
 BROKEN = SESSIONS / "sample-temperature"

@@ -26,12 +26,13 @@ from logdrift.core.session.weight_versions import (
     version_names,
 )
 from logdrift.core.session.writer import write_part
+from tests.common import Fields
 from tests.made_sessions import seal
 
 VERSIONS = st.lists(st.sampled_from([None, "1", "2", "10", "step-3"]), max_size=40)
 
 
-def line(**values: Any) -> dict[str, Any]:
+def line(**values: Any) -> Fields:
     """Six tokens, two of them the prompt, and one capture; ``values`` of the capture
     but for roles.
     """
@@ -47,7 +48,7 @@ def line(**values: Any) -> dict[str, Any]:
     }
 
 
-def imported(folder: Path, *lines: dict[str, Any]) -> Session:
+def imported(folder: Path, *lines: Fields) -> Session:
     file = folder / "dump.jsonl"
     texts = [json.dumps(one) for one in lines]
     file.write_text("\n".join(texts))
@@ -129,7 +130,7 @@ def test_roles_a_token_or_in_runs(tmp_path: Path, roles: list[Any]) -> None:
         {"version_rle": [[None, 2], [11, 2], [11, 1], [12, 1]]},
     ],
 )
-def test_versions_a_token_or_in_runs(tmp_path: Path, values: dict[str, Any]) -> None:
+def test_versions_a_token_or_in_runs(tmp_path: Path, values: Fields) -> None:
     session = imported(tmp_path, line(**values))
     assert versions_of(session) == [None, None, "11", "11", "11", "12"]
 
@@ -167,7 +168,7 @@ def test_nothing_is_written_where_nothing_is_told(tmp_path: Path) -> None:
     ],
 )
 def test_what_does_not_fit_is_refused_by_name(
-    tmp_path: Path, values: dict[str, Any], message: str
+    tmp_path: Path, values: Fields, message: str
 ) -> None:
     with pytest.raises(InputError) as error:
         imported(tmp_path, line(**values))

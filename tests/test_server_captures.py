@@ -20,7 +20,7 @@ from logdrift.core.errors import InputError
 from logdrift.core.plan import CapturePlan, load_plan, parse_spec
 from logdrift.core.plan.writing import plan_toml
 from logdrift.core.session.reader import open_session
-from tests.conftest import REPOSITORY
+from tests.common import REPOSITORY, Run
 from tests.served import (
     Asked,
     Formula,
@@ -34,7 +34,6 @@ from tests.served import (
 )
 
 KEY = "correct-horse-battery-staple"
-Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture

@@ -27,6 +27,7 @@ from logdrift.core.engines.sglang.server import SglangServer
 from logdrift.core.plan import SamplingSpec
 from logdrift.core.worker.base import MismatchError, Scores
 from tests.changed_model import NOISY_TENSOR
+from tests.common import Fields
 from tests.live_servers import (
     LiveServer,
     arrays,
@@ -46,7 +47,7 @@ NEW = 80
 scored with sixty).
 """
 
-Run = Callable[..., dict[str, Any]]
+Run = Callable[..., Fields]
 
 
 @pytest.fixture(scope="session")
@@ -59,7 +60,7 @@ def run_sglang(
     files; what came out.
     """
 
-    def run(dtype: str, **wish: Any) -> dict[str, Any]:
+    def run(dtype: str, **wish: Any) -> Fields:
         mine = ("PYTHONPATH", "SGLANG_RETURN_ORIGINAL_LOGPROB")
         environment = {
             key: value for key, value in os.environ.items() if key not in mine
@@ -83,14 +84,14 @@ def run_sglang(
 
 
 @pytest.fixture(scope="session")
-def float32(run_sglang: Run) -> dict[str, Any]:
+def float32(run_sglang: Run) -> Fields:
     return run_sglang(
         "float32", temperature=PLAIN, max_tokens=NEW, top_k=5, again=False
     )
 
 
 @pytest.fixture(scope="session")
-def tempered(run_sglang: Run) -> dict[str, Any]:
+def tempered(run_sglang: Run) -> Fields:
     """float32 at a temperature; also starts on a broken model before, and loses its
     scheduler at the end.
     """
@@ -100,7 +101,7 @@ def tempered(run_sglang: Run) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def bfloat16(run_sglang: Run, noisy_small_model: Path) -> dict[str, Any]:
+def bfloat16(run_sglang: Run, noisy_small_model: Path) -> Fields:
     """bfloat16 at the same temperature, but with SGLang told to report logprobs before
     temperature; no top-k.
     """
@@ -116,14 +117,14 @@ def bfloat16(run_sglang: Run, noisy_small_model: Path) -> dict[str, Any]:
     )
 
 
-def flat(entries: list[dict[str, Any]]) -> np.ndarray:
+def flat(entries: list[Fields]) -> np.ndarray:
     return np.array(
         list(chain.from_iterable(entry["logprob"] for entry in entries)), np.float64
     )
 
 
 def errors(
-    entries: list[dict[str, Any]], reference: list[list[float]]
+    entries: list[Fields], reference: list[list[float]]
 ) -> tuple[int, float, float]:
     """Scored tokens, mean absolute difference in nats, Pearson correlation."""
     assert [len(entry["logprob"]) for entry in entries] == [
@@ -138,25 +139,25 @@ def errors(
     )
 
 
-def texts(run: dict[str, Any]) -> list[dict[str, Any]]:
+def texts(run: Fields) -> list[Fields]:
     """The scored texts, without the trap sequences behind them."""
     return list(run["scored"][: len(run["reference"]["scored"])])
 
 
-def test_float32_prefill_agrees_with_transformers(float32: dict[str, Any]) -> None:
+def test_float32_prefill_agrees_with_transformers(float32: Fields) -> None:
     reference = float32["reference"]["scored"] + float32["reference"]["generated"]
     tokens, mae, _ = errors(texts(float32) + float32["rescored"], reference)
     assert tokens >= 500
     assert mae < MAE_FLOAT32
 
 
-def test_float32_decode_agrees_with_transformers(float32: dict[str, Any]) -> None:
+def test_float32_decode_agrees_with_transformers(float32: Fields) -> None:
     tokens, mae, _ = errors(float32["generated"], float32["reference"]["generated"])
     assert tokens >= 500
     assert mae < MAE_FLOAT32
 
 
-def test_bfloat16_differs_as_much_as_it_should(bfloat16: dict[str, Any]) -> None:
+def test_bfloat16_differs_as_much_as_it_should(bfloat16: Fields) -> None:
     reference = bfloat16["reference"]
     prefill = errors(
         texts(bfloat16) + bfloat16["rescored"],
@@ -170,7 +171,7 @@ def test_bfloat16_differs_as_much_as_it_should(bfloat16: dict[str, Any]) -> None
 
 
 def test_facts_are_those_of_the_running_engine(
-    float32: dict[str, Any], bfloat16: dict[str, Any]
+    float32: Fields, bfloat16: Fields
 ) -> None:
     facts = float32["facts"]
     assert facts["engine"] == "sglang"
@@ -194,7 +195,7 @@ def test_facts_are_those_of_the_running_engine(
     assert bfloat16["facts"]["dtype"] == bfloat16["facts"]["head_dtype"] == "bfloat16"
 
 
-def test_first_token_and_prompts_are_unscored(float32: dict[str, Any]) -> None:
+def test_first_token_and_prompts_are_unscored(float32: Fields) -> None:
     for entry in float32["scored"]:
         assert [math.isnan(x) for x in entry["logprob"]] == [True] + [False] * (
             len(entry["logprob"]) - 1
@@ -206,13 +207,13 @@ def test_first_token_and_prompts_are_unscored(float32: dict[str, Any]) -> None:
         assert unscored == [i < entry["prompt_length"] for i in range(len(unscored))]
 
 
-def test_single_token_sequence(float32: dict[str, Any]) -> None:
+def test_single_token_sequence(float32: Fields) -> None:
     single = float32["scored"][-1]
     assert single["token_ids"] == [504]
     assert math.isnan(single["logprob"][0])
 
 
-def test_last_id_of_the_vocabulary_is_scored_as_itself(float32: dict[str, Any]) -> None:
+def test_last_id_of_the_vocabulary_is_scored_as_itself(float32: Fields) -> None:
     """SGLang echoes it as id 0; its number is its own, and differs from that of id 0 by
     nats.
     """
@@ -230,7 +231,7 @@ def test_last_id_of_the_vocabulary_is_scored_as_itself(float32: dict[str, Any]) 
     )
 
 
-def test_ranks_fit_the_alternatives(float32: dict[str, Any]) -> None:
+def test_ranks_fit_the_alternatives(float32: Fields) -> None:
     """A float32 row has no ties here, so rank r > 0 says that the target is the r-th
     alternative, and 0 that it is none.
     """
@@ -251,7 +252,7 @@ def test_ranks_fit_the_alternatives(float32: dict[str, Any]) -> None:
     assert seen == {0, 1, 2, 3, 4, 5}
 
 
-def test_answers_keep_the_order_of_the_batch(float32: dict[str, Any]) -> None:
+def test_answers_keep_the_order_of_the_batch(float32: Fields) -> None:
     """Sequences of one part finish at different steps; each fits its own reference and
     no other.
     """
@@ -273,7 +274,7 @@ def test_answers_keep_the_order_of_the_batch(float32: dict[str, Any]) -> None:
         assert mae < MAE_FLOAT32
 
 
-def test_finish_is_told(float32: dict[str, Any]) -> None:
+def test_finish_is_told(float32: Fields) -> None:
     for entry in float32["generated"]:
         new = len(entry["token_ids"]) - entry["prompt_length"]
         assert entry["finish"] == ("length" if new == NEW else "stop")
@@ -300,7 +301,7 @@ def test_a_part_gives_the_same_numbers_whatever_came_before(
 
 
 def test_decode_logprobs_are_temperature_scaled_and_said_to_be(
-    tempered: dict[str, Any],
+    tempered: Fields,
 ) -> None:
     assert tempered["facts"]["decode_logprobs"] == "temperature_scaled"
     assert tempered["facts"]["prefill_logprobs"] == "raw"
@@ -320,7 +321,7 @@ def test_decode_logprobs_are_temperature_scaled_and_said_to_be(
     )
 
 
-def test_slope_of_tempered_against_raw(tempered: dict[str, Any]) -> None:
+def test_slope_of_tempered_against_raw(tempered: Fields) -> None:
     """The gap between the first and the last alternative grows by exactly 1 / T: the
     normaliser cancels.
     """
@@ -341,11 +342,11 @@ def test_slope_of_tempered_against_raw(tempered: dict[str, Any]) -> None:
     assert float(a @ b / (b @ b)) == pytest.approx(1 / COOL, abs=1e-4)
 
 
-def test_temperature_one_is_raw(float32: dict[str, Any]) -> None:
+def test_temperature_one_is_raw(float32: Fields) -> None:
     assert float32["facts"]["decode_logprobs"] == "raw"
 
 
-def test_raw_logprobs_on_request(bfloat16: dict[str, Any]) -> None:
+def test_raw_logprobs_on_request(bfloat16: Fields) -> None:
     """Environment variables of SGLang as options; the numbers then fit the untempered
     reference (see above).
     """
@@ -353,14 +354,14 @@ def test_raw_logprobs_on_request(bfloat16: dict[str, Any]) -> None:
     assert bfloat16["facts"]["environment"]["SGLANG_RETURN_ORIGINAL_LOGPROB"] == "1"
 
 
-def test_no_alternatives(bfloat16: dict[str, Any]) -> None:
+def test_no_alternatives(bfloat16: Fields) -> None:
     for entry in bfloat16["generated"] + bfloat16["scored"]:
         assert entry["top_ids"] == [[]] * len(entry["token_ids"])
         assert set(entry["rank"]) == {0}
 
 
 def test_refusals_are_one_line_and_leave_the_engine_alive(
-    float32: dict[str, Any],
+    float32: Fields,
 ) -> None:
     refused = float32["refused"]
     outside = "token id 49152 is outside the vocabulary of 49152 ids"
@@ -384,14 +385,14 @@ def test_refusals_are_one_line_and_leave_the_engine_alive(
 
 
 def test_the_worker_keeps_its_signals_and_no_child_and_no_socket_is_left(
-    float32: dict[str, Any], tempered: dict[str, Any]
+    float32: Fields, tempered: Fields
 ) -> None:
     assert float32["signals_kept"]
     assert float32["children"] == tempered["children"] == []
     assert float32["left"] == []
 
 
-def test_progress_counts_every_sequence_and_token(float32: dict[str, Any]) -> None:
+def test_progress_counts_every_sequence_and_token(float32: Fields) -> None:
     wanted = [
         [len(part), sum(len(e["token_ids"]) for e in part)]
         for part in (float32["scored"], float32["generated"])
@@ -399,7 +400,7 @@ def test_progress_counts_every_sequence_and_token(float32: dict[str, Any]) -> No
     assert float32["progress"][:2] == wanted
 
 
-def test_unknown_option_is_one_line(float32: dict[str, Any]) -> None:
+def test_unknown_option_is_one_line(float32: Fields) -> None:
     assert "no_such_option" in float32["bad_option"]
     assert float32["bad_option"].startswith(
         "LogdriftError: backend 'probe': SGLang did not start: "
@@ -407,7 +408,7 @@ def test_unknown_option_is_one_line(float32: dict[str, Any]) -> None:
 
 
 def test_a_failed_start_and_a_dead_scheduler_are_one_line(
-    tempered: dict[str, Any],
+    tempered: Fields,
 ) -> None:
     """SGLang's own way is to kill this process with SIGKILL; a request to a dead
     scheduler would wait forever.
@@ -448,7 +449,7 @@ def test_a_failed_start_and_a_dead_scheduler_are_one_line(
     ],
 )
 def test_what_decode_logprobs_mean(
-    changed: dict[str, Any], environment: dict[str, str], meaning: str
+    changed: Fields, environment: dict[str, str], meaning: str
 ) -> None:
     assert _decode_semantics(SamplingSpec(**changed), environment) == meaning
 
@@ -495,7 +496,7 @@ def test_echo_must_be_our_ids_but_for_the_last_of_the_vocabulary() -> None:
 def test_a_generation_that_does_not_fit_is_refused() -> None:
     prompt = np.array([1, 2], np.int32)
 
-    def answer(output: list[int], scored: list[int]) -> dict[str, Any]:
+    def answer(output: list[int], scored: list[int]) -> Fields:
         meta = {
             "output_token_logprobs": rows(*((-1.0, i) for i in scored)),
             "finish_reason": {"type": "stop"},
@@ -510,7 +511,7 @@ def test_a_generation_that_does_not_fit_is_refused() -> None:
             read_generation(prompt, answer(output, scored), 0, 2, "p")
 
 
-def test_every_weight_is_read_in_the_scheduler(bfloat16: dict[str, Any]) -> None:
+def test_every_weight_is_read_in_the_scheduler(bfloat16: Fields) -> None:
     """Against files in which one of 272 tensors has 0.5% of noise, that one differs;
     the engine answers on as before.
     """
@@ -537,7 +538,7 @@ def live(
 
 
 def test_a_server_gives_the_numbers_of_the_engine(
-    live: LiveServer, float32: dict[str, Any], small_model: Path
+    live: LiveServer, float32: Fields, small_model: Path
 ) -> None:
     """Within what the server itself differs by between two batches, and what any two
     batches in float32 may.

@@ -23,10 +23,9 @@ from logdrift.core.report.pair_numbers import metric_value
 from logdrift.core.report.records import PairReport
 from logdrift.core.report.session_text import session_text
 from logdrift.core.session.reader import open_session
-from tests.conftest import REPOSITORY
+from tests.common import SAMPLE
 from tests.made_sessions import capture, write_session
 
-SAMPLE = REPOSITORY / "sessions" / "sample-smollm2"
 PAIR = ("trainer/prefill", "vllm/decode")
 RANGED = [metric for metric in METRICS.values() if metric.within is not None]
 LEVELS: tuple[LimitLevel, ...] = ("own", "normal", "fault", "exact")

@@ -9,11 +9,10 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-SAMPLE = Path(__file__).resolve().parent.parent / "sessions" / "sample-smollm2"
+from tests.common import SAMPLE
 
 PROGRAM = """
 import asyncio, json, sys

@@ -21,9 +21,10 @@ from logdrift.core.errors import InputError
 from logdrift.core.plan import BackendSpec, CapturePlan
 from logdrift.core.session.importers import guess_format, import_session
 from logdrift.core.session.reader import open_session
+from tests.common import Fields
 
 
-def verl(i: int) -> dict[str, Any]:
+def verl(i: int) -> Fields:
     return {
         "input": f"user\n{i}+1?\nassistant\n",
         "output": f"It is {i + 1}.",
@@ -34,11 +35,11 @@ def verl(i: int) -> dict[str, Any]:
     }
 
 
-def openrlhf(i: int) -> dict[str, Any]:
+def openrlhf(i: int) -> Fields:
     return {"input": f"{i}+1?", "output": f"It is {i + 1}."}
 
 
-def areal(i: int) -> dict[str, Any]:
+def areal(i: int) -> Fields:
     return {
         "task_id": f"t{i}",
         "sample_idx": 0,
@@ -54,7 +55,7 @@ def areal(i: int) -> dict[str, Any]:
     }
 
 
-def trl(i: int) -> dict[str, Any]:
+def trl(i: int) -> Fields:
     return {
         "step": 10,
         "prompt": f"{i}+1?",
@@ -64,7 +65,7 @@ def trl(i: int) -> dict[str, Any]:
     }
 
 
-TOOLS: dict[str, Callable[[int], dict[str, Any]]] = {
+TOOLS: dict[str, Callable[[int], Fields]] = {
     "verl": verl,
     "OpenRLHF": openrlhf,
     "AReaL": areal,
@@ -72,7 +73,7 @@ TOOLS: dict[str, Callable[[int], dict[str, Any]]] = {
 }
 
 
-def written(folder: Path, tool: str, *lines: dict[str, Any]) -> Path:
+def written(folder: Path, tool: str, *lines: Fields) -> Path:
     """The lines as the tool writes them: TRL as parquet, the others as JSONL."""
     if tool == "TRL":
         path = folder / "completions_00010.parquet"
@@ -143,7 +144,7 @@ def test_lines_of_prompts_are_not_taken_for_dumps(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_wrong_in_a_dump_is_said_with_its_line(
-    tmp_path: Path, tool: str, change: dict[str, Any], said: str
+    tmp_path: Path, tool: str, change: Fields, said: str
 ) -> None:
     form = TOOLS[tool]
     path = written(tmp_path, tool, form(0), {**form(1), **change})

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from logdrift.core.session.reader import open_session
-from tests.toy_site import TOY, Run, toy_model, toy_runner
+from tests.common import Run
+from tests.toy_site import TOY, toy_model, toy_runner
 
 SPECS = (
     "toy:float32,paths=prefill@reference",

@@ -13,7 +13,7 @@ from logdrift.cli.main import main
 from logdrift.core.errors import InputError
 from logdrift.core.session.importers import formats, guess_format, import_session
 from logdrift.core.session.reader import open_session
-from tests.conftest import REPOSITORY
+from tests.common import REPOSITORY
 from tests.toy_importer import LINE
 
 

@@ -21,11 +21,10 @@ from logdrift.core.report.grade import grade
 from logdrift.core.session.reader import open_session
 from logdrift.tui.screens.matrix import MatrixScreen
 from logdrift.tui.screens.texts import Picker
-from tests.conftest import REPOSITORY
+from tests.common import SAMPLE
 from tests.metrics_docs import undocumented
 from tests.tui_screen import MEDIUM, judged, make_app, screen_text, until, until_screen
 
-SAMPLE = REPOSITORY / "sessions" / "sample-smollm2"
 PAIR = "trainer/prefill", "vllm/decode"
 
 

@@ -8,9 +8,10 @@ import json
 import os
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
+
+from tests.common import Fields
 
 SCRIPTS = Path(__file__).parent / "engine_scripts"
 
@@ -44,9 +45,7 @@ FAMILIES = (
 RUNS = (*FAMILIES, "eager attention", "float32 head", "small model")
 
 
-def run(
-    python: Path, script: str, *arguments: Path, **environment: str
-) -> dict[str, Any]:
+def run(python: Path, script: str, *arguments: Path, **environment: str) -> Fields:
     done = subprocess.run(
         [python, SCRIPTS / script, *arguments],
         capture_output=True,
@@ -63,7 +62,7 @@ def scored(
     transformers_python: Path,
     small_model: Path,
     tmp_path_factory: pytest.TempPathFactory,
-) -> dict[str, Any]:
+) -> Fields:
     out = run(
         transformers_python,
         "transformers_score.py",
@@ -78,7 +77,7 @@ def generated(
     transformers_python: Path,
     small_model: Path,
     tmp_path_factory: pytest.TempPathFactory,
-) -> dict[str, Any]:
+) -> Fields:
     return run(
         transformers_python,
         "transformers_generate.py",
@@ -92,7 +91,7 @@ def failed(
     transformers_python: Path,
     small_model: Path,
     tmp_path_factory: pytest.TempPathFactory,
-) -> dict[str, Any]:
+) -> Fields:
     # freed memory goes back at once, so that the limits of the script bite where it
     # says
     environment = {"MALLOC_MMAP_THRESHOLD_": "1048576", "MALLOC_TRIM_THRESHOLD_": "0"}
@@ -109,7 +108,7 @@ def failed(
 @pytest.mark.parametrize("name", RUNS)
 @pytest.mark.parametrize("rows", ["1", "7", "64", "100000"])
 def test_score_equals_float64_at_every_chunk_size(
-    scored: dict[str, Any], name: str, rows: str
+    scored: Fields, name: str, rows: str
 ) -> None:
     found = scored[name]["chunks"][rows]
     assert scored[name]["method"] == "chunks"
@@ -123,7 +122,7 @@ def test_score_equals_float64_at_every_chunk_size(
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_company_changes_no_bit(scored: dict[str, Any], name: str) -> None:
+def test_company_changes_no_bit(scored: Fields, name: str) -> None:
     assert scored[name]["alone_vs_among"] == 0.0, "sequences are computed one at a time"
     assert scored[name]["one_token"], "a single token has no score"
     assert scored[name]["swap_undone"]
@@ -131,14 +130,14 @@ def test_company_changes_no_bit(scored: dict[str, Any], name: str) -> None:
 
 @pytest.mark.parametrize("name", ["gemma2", "cohere", "granite", "phi"])
 def test_softcap_scale_and_bias_matter_in_these_models(
-    scored: dict[str, Any], name: str
+    scored: Fields, name: str
 ) -> None:
     assert scored[name]["without_extras"] > 0.1, (
         "else the tests above could not see one missing"
     )
 
 
-def test_facts_are_those_of_the_loaded_model(scored: dict[str, Any]) -> None:
+def test_facts_are_those_of_the_loaded_model(scored: Fields) -> None:
     facts = scored["small model"]["facts"]
     wanted = {
         "engine": "transformers",
@@ -175,21 +174,21 @@ def test_facts_are_those_of_the_loaded_model(scored: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     "name", ["small model, bfloat16", "small model, bfloat16, float32 head"]
 )
-def test_bfloat16_logits_are_reduced_exactly(scored: dict[str, Any], name: str) -> None:
+def test_bfloat16_logits_are_reduced_exactly(scored: Fields, name: str) -> None:
     # logits of a chunk round as those of the whole pass do: one that fell to the next
     # bfloat16 value would be 0.06 off
     assert max(scored[name]["chunks"].values()) < FLOAT32
 
 
-def test_models_whose_head_takes_no_rows(scored: dict[str, Any]) -> None:
+def test_models_whose_head_takes_no_rows(scored: Fields) -> None:
     assert scored["full_logits"] < FLOAT32
 
 
-def test_backbone_is_put_back_after_a_failure(scored: dict[str, Any]) -> None:
+def test_backbone_is_put_back_after_a_failure(scored: Fields) -> None:
     assert scored["undone_after_failure"]
 
 
-def check_decode(found: dict[str, Any], mean: float, largest: float) -> None:
+def check_decode(found: Fields, mean: float, largest: float) -> None:
     assert found["mae"] < mean
     assert found["max"] < largest
     assert found["top_max"] < largest
@@ -199,13 +198,13 @@ def check_decode(found: dict[str, Any], mean: float, largest: float) -> None:
     assert found["lengths"]
 
 
-def test_decode_equals_prefill(generated: dict[str, Any]) -> None:
+def test_decode_equals_prefill(generated: Fields) -> None:
     assert generated["small"]["T=1"]["tokens"] >= 200
     assert generated["small"]["cache_dtype"] == "float32"
     check_decode(generated["small"]["T=1"], DECODE_MEAN, DECODE_LARGEST)
 
 
-def test_decode_logprobs_are_raw(generated: dict[str, Any]) -> None:
+def test_decode_logprobs_are_raw(generated: Fields) -> None:
     """Temperature 0.7, top-k, top-p, min-p and a repetition penalty leave no trace in
     them.
     """
@@ -214,7 +213,7 @@ def test_decode_logprobs_are_raw(generated: dict[str, Any]) -> None:
 
 
 def test_decode_differs_from_prefill_by_float32_rounding_only(
-    generated: dict[str, Any],
+    generated: Fields,
 ) -> None:
     # a float64 model; logits, and logprobs up to 16 nats, are rounded to float32 once:
     # 9.5e-7 each
@@ -224,13 +223,11 @@ def test_decode_differs_from_prefill_by_float32_rounding_only(
 
 
 @pytest.mark.parametrize("name", ["gemma2", "cohere", "granite", "phi", "mamba"])
-def test_decode_equals_prefill_in_every_family(
-    generated: dict[str, Any], name: str
-) -> None:
+def test_decode_equals_prefill_in_every_family(generated: Fields, name: str) -> None:
     check_decode(generated["families"][name], DECODE_MEAN, DECODE_LARGEST)
 
 
-def test_sampling_follows_seeds_and_settings(generated: dict[str, Any]) -> None:
+def test_sampling_follows_seeds_and_settings(generated: Fields) -> None:
     small = generated["small"]
     assert small["prompts_kept"]
     assert small["same_seed_alone"], "a seed gives the same ids whatever came before"
@@ -238,14 +235,14 @@ def test_sampling_follows_seeds_and_settings(generated: dict[str, Any]) -> None:
     assert small["greedy_ranks"] == [1]
 
 
-def test_model_folder_cannot_change_sampling(generated: dict[str, Any]) -> None:
+def test_model_folder_cannot_change_sampling(generated: Fields) -> None:
     hostile = generated["hostile"]
     assert hostile["same_ids"]
     assert hostile["same_logprobs"] == 0.0
     check_decode(hostile["hostile"], DECODE_MEAN, DECODE_LARGEST)
 
 
-def test_ends(generated: dict[str, Any]) -> None:
+def test_ends(generated: Fields) -> None:
     hostile, positions = generated["hostile"], generated["positions"]
     assert hostile["finish"] == ["length", "length", "stop"]
     assert hostile["stopped_at_first"]
@@ -279,14 +276,14 @@ def test_ends(generated: dict[str, Any]) -> None:
         ("after close", "not open"),
     ],
 )
-def test_refusals_are_one_line(failed: dict[str, Any], case: str, words: str) -> None:
+def test_refusals_are_one_line(failed: Fields, case: str, words: str) -> None:
     message = failed["refusals"][case]
     assert words in message
     assert "\n" not in message
     assert "Error: " in message
 
 
-def test_chunks_are_halved_when_memory_runs_out(failed: dict[str, Any]) -> None:
+def test_chunks_are_halved_when_memory_runs_out(failed: Fields) -> None:
     before, after = failed["memory"]["rows"]
     assert before == 900
     assert 32 <= after <= 450
@@ -298,7 +295,7 @@ def test_chunks_are_halved_when_memory_runs_out(failed: dict[str, Any]) -> None:
     "case",
     ["no room for a chunk", "no room for the backbone", "no room for the weights"],
 )
-def test_out_of_memory_is_one_line(failed: dict[str, Any], case: str) -> None:
+def test_out_of_memory_is_one_line(failed: Fields, case: str) -> None:
     message = failed["memory"][case]
     assert "out of memory" in message
     assert "\n" not in message

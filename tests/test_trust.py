@@ -41,6 +41,7 @@ from logdrift.tui.screens.confirm import Confirm
 from logdrift.tui.screens.confirm_start import ConfirmStart
 from logdrift.tui.screens.experiments import ExperimentsScreen
 from logdrift.tui.screens.why import WhyScreen
+from tests.common import Fields, Run
 from tests.made_experiments import named, simple
 from tests.made_sessions import captured_here, edit_manifest
 from tests.tui_screen import (
@@ -53,7 +54,6 @@ from tests.tui_screen import (
     until_shown,
 )
 
-Run = Callable[..., subprocess.CompletedProcess[str]]
 PAIR = ("trainer/prefill", "vllm/prefill")
 LOGDRIFT = Path(sys.executable).parent / "logdrift"
 
@@ -76,7 +76,7 @@ def stranger(tmp_path: Path, witness: Path) -> Session:
     to do.
     """
 
-    def change(data: dict[str, Any]) -> None:
+    def change(data: Fields) -> None:
         data["plan"]["trust_remote_code"] = True
         for backend in data["plan"]["backends"]:
             backend.update(
@@ -88,7 +88,7 @@ def stranger(tmp_path: Path, witness: Path) -> Session:
 
 @pytest.fixture
 def unfinished(stranger: Session) -> Session:
-    def change(data: dict[str, Any]) -> None:
+    def change(data: Fields) -> None:
         data["captures"][0].update(status="pending", parts=[])
 
     return edit_manifest(stranger, change)
@@ -260,12 +260,12 @@ def on_terminal(command: list[str], answer: str) -> tuple[str, int]:
 
 
 def edited(
-    change: Callable[[dict[str, Any]], object],
-) -> Callable[[dict[str, Any]], None]:
+    change: Callable[[Fields], object],
+) -> Callable[[Fields], None]:
     return lambda data: (change(data), None)[1]
 
 
-EDITS: dict[str, Callable[[dict[str, Any]], object]] = {
+EDITS: dict[str, Callable[[Fields], object]] = {
     "interpreter": lambda d: d["plan"]["backends"][0].update(python="/bin/false"),
     "option": lambda d: d["plan"]["backends"][0]["options"].update(worker_cls="odd"),
     "engine": lambda d: d["plan"]["backends"][0].update(engine="vllm"),
@@ -295,7 +295,7 @@ def test_results_title_and_place_change_nothing_of_what_is_run(
 ) -> None:
     captured_here(stranger.folder)
 
-    def captured(data: dict[str, Any]) -> None:
+    def captured(data: Fields) -> None:
         data["captures"][0].update(status="failed", failure="it ended")
         data["title"] = "another title"
 

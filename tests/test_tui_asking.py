@@ -29,6 +29,7 @@ from logdrift.tui.screens.identity import IdentityScreen
 from logdrift.tui.screens.layers import LayersScreen
 from logdrift.tui.screens.texts import Picker, TextScreen
 from logdrift.tui.screens.why import WhyScreen
+from tests.common import Fields
 from tests.made_experiments import rows, session_of, simple, waiting, with_python
 from tests.made_sessions import capture, edit_manifest
 from tests.tui_screen import (
@@ -126,7 +127,7 @@ async def test_what_replays_the_layers_is_named_before_it_starts(
         [capture(label, rows(seed, 0.03)) for seed, label in enumerate(labels)],
     )
 
-    def change(data: dict[str, Any]) -> None:
+    def change(data: Fields) -> None:
         data["plan"]["backends"][0].update(
             role="reference", dtype="float32", engine="transformers"
         )
@@ -220,7 +221,7 @@ async def test_what_asks_is_followed_and_cancelled(
 async def test_a_session_from_elsewhere_is_confirmed_once(
     session: Session, question: str
 ) -> None:
-    def change(data: dict[str, Any]) -> None:
+    def change(data: Fields) -> None:
         data["plan"]["trust_remote_code"] = True
 
     session = edit_manifest(session, change)

@@ -16,11 +16,11 @@ from logdrift.tui.models.state import load_state
 from logdrift.tui.palette import Depth
 from logdrift.tui.screens.explorer import ExplorerScreen
 from logdrift.tui.widgets.token_paint import MARKS
+from tests.common import NAN
 from tests.made_sessions import capture, write_session
 from tests.tui_screen import SMALL, judged, lines, make_app, text, until
 
 pytestmark = pytest.mark.usefixtures("own_home")
-NAN = float("nan")
 TEXTS = (
     " the",
     "cap",

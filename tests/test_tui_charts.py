@@ -57,7 +57,7 @@ from logdrift.tui.widgets.charts.legend import legend_rows
 from logdrift.tui.widgets.charts.painting import Painter
 from logdrift.tui.widgets.charts.terminal import Drawing, draw
 from logdrift.tui.widgets.charts.title import seen_names
-from tests.conftest import REPOSITORY
+from tests.common import REPOSITORY
 from tests.made_sessions import capture, write_session
 
 pytestmark = pytest.mark.usefixtures("own_home")

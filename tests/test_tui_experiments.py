@@ -37,6 +37,7 @@ from logdrift.tui.screens.explorer import ExplorerScreen
 from logdrift.tui.screens.prompt import LinePrompt
 from logdrift.tui.screens.texts import TextScreen
 from logdrift.tui.screens.why import WhyScreen
+from tests.common import Fields
 from tests.made_experiments import (
     PROMPTS,
     named,
@@ -665,7 +666,7 @@ async def test_rows_say_state_change_and_outcome_at_every_size(
 
 @pytest.mark.parametrize("wrong", [{"changes": "dtype"}, {"path": 3}])
 async def test_a_damaged_record_is_left_out_and_the_others_stand(
-    session: Session, wrong: dict[str, Any]
+    session: Session, wrong: Fields
 ) -> None:
     said = with_outcomes(session)
     pair = pair_of(session)
@@ -716,7 +717,7 @@ async def test_a_long_reason_is_cut_with_an_ellipsis_and_hostile_text_is_visible
     ],
 )
 async def test_how_the_last_run_ended(
-    session: Session, last: dict[str, Any], said: str
+    session: Session, last: Fields, said: str
 ) -> None:
     """One that was killed had no time to say so: its last word is that it began
     something.

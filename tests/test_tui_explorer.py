@@ -32,6 +32,7 @@ from logdrift.tui.widgets.answer_bar import AnswerBar
 from logdrift.tui.widgets.bars import Header, Hints, Tabs
 from logdrift.tui.widgets.inspector import Inspector, Summary
 from logdrift.tui.widgets.reading import Reading
+from tests.common import Fields
 from tests.divergences import count_beyond
 from tests.made_sessions import capture, edit_manifest, write_session
 from tests.tui_screen import (
@@ -498,7 +499,7 @@ async def test_a_failed_capture_is_said_and_its_log_can_be_read(
         b"\n" * 50 + b"\x1b[31mCUDA out of memory\x1b[0m\x07\n"
     )
 
-    def fail(data: dict[str, Any]) -> None:
+    def fail(data: Fields) -> None:
         data["captures"][3].update(
             status="failed", failure="Traceback\nout of memory\x1b]0;x\x07", parts=[]
         )

@@ -7,7 +7,6 @@ import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -22,6 +21,7 @@ from logdrift.tui.models.token_role import role_of
 from logdrift.tui.palette import make_palette
 from logdrift.tui.widgets.token_details import TokenDetails
 from logdrift.tui.widgets.token_lines import inspector_lines, summary_lines
+from tests.common import Fields
 from tests.made_sessions import edit_manifest
 
 PAIR = ("trainer/prefill", "vllm/decode")
@@ -243,7 +243,7 @@ def test_the_version_of_the_weights_is_shown_where_it_is_known(
         written(inspect(plain.session, plain, position), 100)
     )
 
-    def add(manifest: dict[str, Any]) -> None:
+    def add(manifest: Fields) -> None:
         for entry in manifest["captures"]:
             if entry["label"] in PAIR:
                 entry["facts"] = {

@@ -44,7 +44,7 @@ from logdrift.tui.screens.texts import Picker
 from logdrift.tui.screens.why import WhyScreen
 from logdrift.tui.widgets.heat import heat_styles
 from logdrift.tui.widgets.matrix_grid import MatrixGrid
-from tests.conftest import REPOSITORY
+from tests.common import SAMPLE, Fields
 from tests.made_metrics import value_in_json
 from tests.made_sessions import capture, write_session
 from tests.tui_screen import (
@@ -64,7 +64,6 @@ from tests.tui_screen import (
 )
 
 pytestmark = pytest.mark.usefixtures("own_home")
-SAMPLE = REPOSITORY / "sessions" / "sample-smollm2"
 ROWS = [[-1.0, -2.0, -0.5, -1.5, -0.25, -3.0], [-0.75, -1.25, -2.5, -0.5, -1.0, -0.125]]
 
 
@@ -101,10 +100,10 @@ def test_a_single_number_is_that_of_the_report(path: str) -> None:
     )
 
 
-_REPORTS: dict[Path, dict[str, Any]] = {}
+_REPORTS: dict[Path, Fields] = {}
 
 
-def _report(session: Session) -> dict[str, Any]:
+def _report(session: Session) -> Fields:
     if session.folder not in _REPORTS:
         pair = make_pair(session, "trainer/prefill", "vllm/decode")
         _REPORTS[session.folder] = report_pair(pair, "completion")

@@ -19,9 +19,8 @@ from logdrift.tui.models.modes import MODES, Mode, legend, mode_of
 from logdrift.tui.models.places import parse_place, write_place
 from logdrift.tui.palette import STEPS, make_palette
 from logdrift.tui.widgets.token_paint import legend_runs
+from tests.common import INF, NAN
 from tests.made_sessions import capture, write_session
-
-NAN, INF = float("nan"), float("inf")
 
 
 @pytest.fixture(scope="module")

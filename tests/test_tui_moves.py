@@ -31,6 +31,7 @@ from logdrift.tui.widgets.inspector import Inspector
 from logdrift.tui.widgets.line_edit import TypedLine
 from logdrift.tui.widgets.token_details import TokenDetails
 from logdrift.tui.widgets.token_lines import inspector_lines, summary_lines
+from tests.common import NAN
 from tests.made_sessions import capture, write_session
 from tests.tui_screen import (
     LARGE,
@@ -50,7 +51,6 @@ from tests.tui_screen import (
 
 pytestmark = pytest.mark.usefixtures("own_home")
 PAIR = ("trainer/prefill", "vllm/decode")
-NAN = float("nan")
 
 
 @pytest.fixture(scope="module")

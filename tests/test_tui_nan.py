@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import pytest
@@ -16,13 +15,13 @@ from logdrift.tui.palette import BROKEN as BROKEN_LEVEL
 from logdrift.tui.palette import make_palette
 from logdrift.tui.widgets.token_details import TokenDetails
 from logdrift.tui.widgets.token_lines import inspector_lines, summary_lines
+from tests.common import NAN
 from tests.divergences import count_beyond, next_divergence
 from tests.made_sessions import BROKEN
 from tests.test_nan import DECODED, PROMPT, A, B, pair_of, places
 from tests.tui_screen import MEDIUM, judged, make_app, screen_text, until_shown
 
 pytestmark = pytest.mark.usefixtures("own_home")
-NAN = math.nan
 
 
 def test_n_goes_to_nan_whatever_the_threshold(tmp_path: Path) -> None:

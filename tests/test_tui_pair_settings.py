@@ -5,7 +5,6 @@ matters. Every fact that the gate may object to is looked up by the gate's own w
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -21,13 +20,14 @@ from logdrift.tui.models.settings import (
     copied,
     pair_settings,
 )
+from tests.common import Fields
 from tests.made_sessions import capture, write_session
 
 ROWS = [[-1.0, -2.0, -0.5, -1.5], [-0.75, -1.25, -2.5, -0.5]]
 PAIR = ("trainer/prefill", "vllm/prefill")
 
 
-def made(tmp_path: Path, a: dict[str, Any], b: dict[str, Any]) -> PairSettings:
+def made(tmp_path: Path, a: Fields, b: Fields) -> PairSettings:
     captures = [
         capture("reference/prefill", ROWS, facts={"dtype": "float32"}),
         capture("trainer/prefill", ROWS, facts=a),

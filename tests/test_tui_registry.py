@@ -43,7 +43,7 @@ from logdrift.tui.widgets.inspector import Inspector
 from logdrift.tui.widgets.lines import Text
 from logdrift.tui.widgets.rows import Rows
 from logdrift.tui.widgets.tokens import Tokens
-from tests.conftest import REPOSITORY
+from tests.common import REPOSITORY
 
 DOCS = REPOSITORY / "docs" / "explorer.md"
 DOERS = {

@@ -34,7 +34,7 @@ from logdrift.tui.screens.report import ReportScreen
 from logdrift.tui.screens.settings import FactsScreen
 from logdrift.tui.screens.texts import Picker, TextScreen
 from logdrift.tui.widgets.reading import wrap
-from tests.conftest import REPOSITORY
+from tests.common import SAMPLE
 from tests.made_sessions import capture, write_session
 from tests.tui_screen import (
     LARGE,
@@ -53,7 +53,6 @@ from tests.tui_screen import (
 )
 
 pytestmark = pytest.mark.usefixtures("own_home")
-SAMPLE = REPOSITORY / "sessions" / "sample-smollm2"
 PAIR = ("trainer/prefill", "vllm/decode")
 
 

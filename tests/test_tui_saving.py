@@ -24,7 +24,7 @@ from logdrift.tui.screens.report import ReportScreen
 from logdrift.tui.screens.sessions import SessionsScreen
 from logdrift.tui.screens.why import WhyScreen
 from logdrift.tui.themes import NAMES, ThemeName
-from tests.conftest import REPOSITORY
+from tests.common import REPOSITORY
 from tests.tui_screen import (
     MEDIUM,
     judged,

@@ -29,6 +29,7 @@ from logdrift.tui.screens.prompt import LinePrompt
 from logdrift.tui.screens.sessions import SessionsScreen
 from logdrift.tui.screens.texts import Picker, TextScreen
 from logdrift.tui.widgets.bars import Hints
+from tests.common import Fields
 from tests.holding import held
 from tests.made_recordings import chat_chunks, draw, events, lines, sglang
 from tests.made_sessions import capture, captured_here, write_session
@@ -620,7 +621,7 @@ def test_sizes_are_short(count: int, words: str) -> None:
 async def test_sessions_are_compared_whatever_a_fix_changed(tmp_path: Path) -> None:
     """`hf_overrides` is the usual fix, and its effect the usual question."""
     rows = [[-1.0, -2.0, -0.5, -1.5]] * 2
-    facts: dict[str, Any] = {
+    facts: Fields = {
         "config_overrides": {
             "rope_parameters": {"full_attention": {"rope_theta": 1e6}},
             "sliding_window": None,

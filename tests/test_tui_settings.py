@@ -28,7 +28,7 @@ from logdrift.tui.screens.limits import LimitsScreen
 from logdrift.tui.screens.settings import FactsScreen
 from logdrift.tui.screens.texts import TextScreen
 from logdrift.tui.widgets.bars import Bar
-from tests.conftest import REPOSITORY
+from tests.common import SAMPLE
 from tests.made_sessions import capture, write_session
 from tests.tui_screen import (
     SMALL,
@@ -45,7 +45,6 @@ from tests.tui_screen import (
 )
 
 pytestmark = pytest.mark.usefixtures("own_home")
-SAMPLE = REPOSITORY / "sessions" / "sample-smollm2"
 ROWS = [[-1.0, -2.0, -0.5, -1.5], [-0.75, -1.25, -2.5, -0.5]]
 LOWER = [[-1.0, -2.25, -0.5, -1.75], [-0.75, -1.5, -2.5, -0.75]]
 

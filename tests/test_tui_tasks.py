@@ -22,7 +22,7 @@ from logdrift.tui.screens.diff import DiffScreen
 from logdrift.tui.screens.explorer import ExplorerScreen
 from logdrift.tui.screens.sessions import SessionsScreen
 from logdrift.tui.screens.why import WhyScreen
-from tests.conftest import REPOSITORY
+from tests.common import REPOSITORY
 from tests.made_sessions import compared_pair
 from tests.tui_screen import (
     explorer,

@@ -28,7 +28,7 @@ from logdrift.tui.screens.explorer import ExplorerScreen
 from logdrift.tui.screens.matrix import MatrixScreen
 from logdrift.tui.screens.texts import TextScreen
 from logdrift.tui.themes import THEMES, ThemeName, theme_of
-from tests.conftest import REPOSITORY
+from tests.common import REPOSITORY, SAMPLE, Fields
 from tests.divergences import next_divergence
 from tests.tui_screen import (
     MEDIUM,
@@ -46,7 +46,6 @@ from tests.tui_screen import (
 )
 
 pytestmark = pytest.mark.usefixtures("own_home")
-SAMPLE = REPOSITORY / "sessions" / "sample-smollm2"
 TERMINALS: dict[str, tuple[tuple[int, int, int], ...]] = {
     # xterm's own 16 colours, and those of the Linux console, which Rich and many others
     # have.
@@ -299,7 +298,7 @@ def test_the_config_reaches_the_screen(
         'theme = "high-contrast"\nmouse = false\n[keys]\nexplorer.next_divergence ='
         ' ["ctrl+s", "ctrl+n"]\n'
     )
-    started: dict[str, Any] = {}
+    started: Fields = {}
 
     def fake(app: Any, mouse: bool = True) -> int:
         started.update(app=app, mouse=mouse)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import REPOSITORY
+from tests.common import REPOSITORY
 from tests.tui_screen import make_app, screen_text, until
 
 TOUR = (REPOSITORY / "docs" / "tour.md").read_text(encoding="utf-8")

@@ -18,9 +18,8 @@ from logdrift.tui.models.backend_log import log_lines
 from logdrift.tui.models.inspection import inspect
 from logdrift.tui.models.pairs import judged, open_pair, pair_row
 from logdrift.tui.models.sessions import session_row
+from tests.common import NAN
 from tests.made_sessions import capture, edit_manifest, write_session
-
-NAN = float("nan")
 
 
 @pytest.fixture(scope="module")

@@ -28,7 +28,7 @@ from logdrift.tui.screens.prompt import LinePrompt
 from logdrift.tui.screens.texts import Picker
 from logdrift.tui.screens.why import WhyScreen
 from logdrift.tui.widgets.topics import score_bar
-from tests.conftest import REPOSITORY
+from tests.common import SAMPLE
 from tests.made_sessions import capture, write_session
 from tests.planted.made import draw, made, noise
 from tests.tui_screen import (
@@ -48,7 +48,6 @@ from tests.tui_screen import (
 )
 
 pytestmark = pytest.mark.usefixtures("own_home")
-SAMPLE = REPOSITORY / "sessions" / "sample-smollm2"
 
 
 @pytest.fixture(scope="module")

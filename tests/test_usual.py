@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from logdrift.core.compare.usual import USUAL
-from tests.conftest import REPOSITORY
+from tests.common import REPOSITORY
 
 HOME = REPOSITORY / "core" / "compare" / "usual.py"
 MODULES = [

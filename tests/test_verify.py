@@ -21,6 +21,7 @@ from logdrift.core.session.layout import read_manifest
 from logdrift.core.session.reader import Session, open_session
 from logdrift.tui.models.session_watch import FolderWatch
 from logdrift.tui.screens.explorer import ExplorerScreen
+from tests.common import Fields
 from tests.made_sessions import capture, edit_manifest, seal, write_session
 from tests.tui_screen import make_app, until, until_shown
 
@@ -217,41 +218,41 @@ def test_more_parts_than_a_process_may_have_open(tmp_path: Path) -> None:
 # ----------------------------------------------------------------------------------
 
 
-def parts_of(data: dict[str, Any], label: str) -> list[dict[str, Any]]:
+def parts_of(data: Fields, label: str) -> list[Fields]:
     return next(c for c in data["captures"] if c["label"] == label)["parts"]
 
 
-def same_file_as_the_trainer(data: dict[str, Any]) -> None:
+def same_file_as_the_trainer(data: Fields) -> None:
     for mine, theirs in zip(
         parts_of(data, "vllm/decode"), parts_of(data, "trainer/prefill"), strict=True
     ):
         mine.update(theirs)
 
 
-def a_sequences_part(data: dict[str, Any]) -> None:
+def a_sequences_part(data: Fields) -> None:
     parts_of(data, "vllm/decode")[0].update(file=data["sequences"]["parts"][0]["file"])
 
 
-def the_same_under_another_spelling(data: dict[str, Any]) -> None:
+def the_same_under_another_spelling(data: Fields) -> None:
     parts_of(data, "vllm/decode")[0].update(
         file="captures//trainer/./prefill/part-00000.safetensors"
     )
 
 
-def twice(data: dict[str, Any]) -> None:
+def twice(data: Fields) -> None:
     parts = parts_of(data, "vllm/decode")
     parts[1].update(file=parts[0]["file"])
 
 
-def a_gap(data: dict[str, Any]) -> None:
+def a_gap(data: Fields) -> None:
     del parts_of(data, "vllm/decode")[0]
 
 
-def an_overlap(data: dict[str, Any]) -> None:
+def an_overlap(data: Fields) -> None:
     parts_of(data, "vllm/decode")[1].update(first_sequence=1)
 
 
-def one_label_twice(data: dict[str, Any]) -> None:
+def one_label_twice(data: Fields) -> None:
     data["captures"].append({**data["captures"][0], "parts": []})
 
 
@@ -268,7 +269,7 @@ def one_label_twice(data: dict[str, Any]) -> None:
     ],
 )
 def test_parts_that_stand_for_others_are_refused(
-    session: Session, change: Callable[[dict[str, Any]], None], said: str
+    session: Session, change: Callable[[Fields], None], said: str
 ) -> None:
     with pytest.raises(InputError, match=said):
         edit_manifest(session, change)

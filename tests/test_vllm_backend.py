@@ -28,6 +28,7 @@ from logdrift.core.plan import BackendSpec, SamplingSpec
 from logdrift.core.session.reader import open_session
 from logdrift.core.worker.base import BackendSettings, MismatchError
 from tests.changed_model import NOISY_TENSOR
+from tests.common import Fields
 from tests.live_servers import (
     LiveServer,
     arrays,
@@ -45,14 +46,14 @@ ALL_PATHS = ["decode", "prefill", "forced_decode"]
 MAE_FLOAT32 = 2e-5
 MAE_BFLOAT16 = (0.005, 0.06)
 
-Run = Callable[..., dict[str, Any]]
+Run = Callable[..., Fields]
 
 
 @pytest.fixture(scope="session")
 def run_vllm(vllm_python: Path, run_script: Callable[..., Any]) -> Run:
     """Run a script in vLLM's interpreter; what it found."""
 
-    def run(script: str, argument: str, **variables: str) -> dict[str, Any]:
+    def run(script: str, argument: str, **variables: str) -> Fields:
         mine = (
             "VLLM_ENABLE_V1_MULTIPROCESSING",
             "VLLM_CPU_KVCACHE_SPACE",
@@ -69,7 +70,7 @@ def run_vllm(vllm_python: Path, run_script: Callable[..., Any]) -> Run:
 
 def wish(
     dtype: str, paths: list[str], *, mode: str = "raw_logprobs", top_k: int = 25
-) -> dict[str, Any]:
+) -> Fields:
     return {
         "dtype": dtype,
         "mode": mode,
@@ -80,7 +81,7 @@ def wish(
 
 
 @pytest.fixture(scope="session")
-def in_process(run_vllm: Run, noisy_small_model: Path) -> dict[str, Any]:
+def in_process(run_vllm: Run, noisy_small_model: Path) -> Fields:
     """Three engines, each closed before the next: what logdrift does by default."""
     wishes = {
         "float32": wish("float32", ALL_PATHS),
@@ -93,22 +94,22 @@ def in_process(run_vllm: Run, noisy_small_model: Path) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def float32(in_process: dict[str, Any]) -> dict[str, Any]:
+def float32(in_process: Fields) -> Fields:
     return dict(in_process["float32"])
 
 
 @pytest.fixture(scope="session")
-def bfloat16(in_process: dict[str, Any]) -> dict[str, Any]:
+def bfloat16(in_process: Fields) -> Fields:
     return dict(in_process["bfloat16"])
 
 
 @pytest.fixture(scope="session")
-def processed(in_process: dict[str, Any]) -> dict[str, Any]:
+def processed(in_process: Fields) -> Fields:
     return dict(in_process["processed"])
 
 
 @pytest.fixture(scope="session")
-def own_process(run_vllm: Run, noisy_small_model: Path) -> dict[str, Any]:
+def own_process(run_vllm: Run, noisy_small_model: Path) -> Fields:
     """vLLM's own default: engine core and worker spawned. No top-k."""
     wishes = {
         "": (
@@ -124,22 +125,22 @@ def own_process(run_vllm: Run, noisy_small_model: Path) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def refusals(run_vllm: Run, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def refusals(run_vllm: Run, tmp_path_factory: pytest.TempPathFactory) -> Fields:
     empty = tmp_path_factory.mktemp("empty")
     return run_vllm("vllm_refusals.py", str(empty))
 
 
-def column(judged: list[dict[str, Any]], name: str) -> np.ndarray[Any, Any]:
+def column(judged: list[Fields], name: str) -> np.ndarray[Any, Any]:
     return np.concatenate([np.asarray(one[name], np.float64) for one in judged])
 
 
-def mae(judged: list[dict[str, Any]], against: str = "expected") -> float:
+def mae(judged: list[Fields], against: str = "expected") -> float:
     delta = column(judged, "got") - column(judged, against)
     return float(np.abs(delta).mean())
 
 
 @pytest.mark.parametrize("path", ["decode", "prefill", "forced"])
-def test_float32_agrees_with_transformers(float32: dict[str, Any], path: str) -> None:
+def test_float32_agrees_with_transformers(float32: Fields, path: str) -> None:
     assert len(column(float32[path], "got")) >= 500
     assert mae(float32[path]) < MAE_FLOAT32
     # The same error on the k-th best, where -logprob is larger; a wrong column or row
@@ -153,14 +154,14 @@ def test_float32_agrees_with_transformers(float32: dict[str, Any], path: str) ->
 
 
 @pytest.mark.parametrize("path", ["decode", "prefill", "forced"])
-def test_bfloat16_differs_as_published(bfloat16: dict[str, Any], path: str) -> None:
+def test_bfloat16_differs_as_published(bfloat16: Fields, path: str) -> None:
     got, expected = column(bfloat16[path], "got"), column(bfloat16[path], "expected")
     assert len(got) >= 500
     assert MAE_BFLOAT16[0] < mae(bfloat16[path]) < MAE_BFLOAT16[1]
     assert np.corrcoef(got, expected)[0, 1] > 0.999
 
 
-def test_decode_logprobs_are_raw_at_any_temperature(float32: dict[str, Any]) -> None:
+def test_decode_logprobs_are_raw_at_any_temperature(float32: Fields) -> None:
     assert float32["facts"]["temperature"] == 0.7
     assert float32["facts"]["decode_logprobs"] == "raw"
     assert mae(float32["decode"]) < MAE_FLOAT32
@@ -168,7 +169,7 @@ def test_decode_logprobs_are_raw_at_any_temperature(float32: dict[str, Any]) -> 
 
 
 def test_processed_logprobs_are_temperature_scaled_on_the_decode_path_only(
-    processed: dict[str, Any],
+    processed: Fields,
 ) -> None:
     assert processed["facts"]["decode_logprobs"] == "temperature_scaled"
     assert processed["facts"]["prefill_logprobs"] == "raw"
@@ -190,7 +191,7 @@ def test_forced_decode_of_generated_ids_is_decode_bit_for_bit(
 
 
 def test_forced_decode_follows_ids_no_model_would_choose(
-    float32: dict[str, Any], bfloat16: dict[str, Any]
+    float32: Fields, bfloat16: Fields
 ) -> None:
     assert mae(float32["forced_texts"]) < MAE_FLOAT32
     assert MAE_BFLOAT16[0] < mae(bfloat16["forced_texts"]) < MAE_BFLOAT16[1]
@@ -212,8 +213,8 @@ def test_same_part_gives_same_numbers(
 
 
 def test_alone_against_together(
-    float32: dict[str, Any],
-    bfloat16: dict[str, Any],
+    float32: Fields,
+    bfloat16: Fields,
     record_property: Callable[[str, object], None],
 ) -> None:
     """Batch composition moves numbers by no more than the dtype's own error: twice the
@@ -253,7 +254,7 @@ def test_every_position_is_scored_once_and_top_k_is_complete(
 
 
 def test_last_id_and_end_of_sequence_inside_are_scored_where_they_stand(
-    float32: dict[str, Any],
+    float32: Fields,
 ) -> None:
     """Text 5 holds V-1, the end-of-sequence id and V-1 at positions 6 to 8, and ends
     with end-of-sequence.
@@ -268,12 +269,12 @@ def test_last_id_and_end_of_sequence_inside_are_scored_where_they_stand(
             )
 
 
-def test_a_sequence_of_one_id_has_nothing_to_score(float32: dict[str, Any]) -> None:
+def test_a_sequence_of_one_id_has_nothing_to_score(float32: Fields) -> None:
     assert float32["texts"][6]["got"] == []
     assert float32["texts"][6]["length"] == 1
 
 
-def test_completions_end_by_end_of_sequence_or_length(float32: dict[str, Any]) -> None:
+def test_completions_end_by_end_of_sequence_or_length(float32: Fields) -> None:
     assert float32["prompts_kept"]
     finishes = float32["finish"]
     assert {finish for finish, _, _ in finishes} == {"stop", "length"}
@@ -281,7 +282,7 @@ def test_completions_end_by_end_of_sequence_or_length(float32: dict[str, Any]) -
         assert (last == float32["eos"]) if finish == "stop" else (length == 72)
 
 
-def test_progress_counts_every_sequence_and_token(float32: dict[str, Any]) -> None:
+def test_progress_counts_every_sequence_and_token(float32: Fields) -> None:
     assert float32["score_progress"] == [
         len(float32["text_lengths"]),
         sum(float32["text_lengths"]),
@@ -293,7 +294,7 @@ def test_progress_counts_every_sequence_and_token(float32: dict[str, Any]) -> No
 
 
 def test_ids_and_lengths_are_refused_before_the_engine_sees_them(
-    float32: dict[str, Any],
+    float32: Fields,
 ) -> None:
     above, below, long, empty = float32["refused"]
     assert "token id 49152 is outside the vocabulary of 49152 ids" in above
@@ -302,7 +303,7 @@ def test_ids_and_lengths_are_refused_before_the_engine_sees_them(
     assert "it has no ids" in empty
 
 
-def test_the_longest_sequence_fits(float32: dict[str, Any]) -> None:
+def test_the_longest_sequence_fits(float32: Fields) -> None:
     """vLLM refuses to score as many tokens as max_model_len: that must be one more than
     the longest sequence.
     """
@@ -334,17 +335,13 @@ def test_facts_are_what_the_engine_shows(
         assert facts["threads"] >= 1
 
 
-def test_nothing_is_left_after_close(
-    float32: dict[str, Any], own_process: dict[str, Any]
-) -> None:
+def test_nothing_is_left_after_close(float32: Fields, own_process: Fields) -> None:
     assert float32["children_after"] == []
     assert own_process["children_after"] == []
     assert "not running" in float32["after_close"]
 
 
-def test_engine_core_in_its_own_process(
-    own_process: dict[str, Any], bfloat16: dict[str, Any]
-) -> None:
+def test_engine_core_in_its_own_process(own_process: Fields, bfloat16: Fields) -> None:
     """Forced decode's processor is found in the spawned worker, and holding the part
     back makes it repeat.
     """
@@ -361,7 +358,7 @@ def test_engine_core_in_its_own_process(
             assert one["got"] == other["got"]
 
 
-def test_top_k_0_gives_the_target_alone(own_process: dict[str, Any]) -> None:
+def test_top_k_0_gives_the_target_alone(own_process: Fields) -> None:
     for path in ("texts", "forced_texts"):
         for one in own_process[path]:
             assert one["top_shape"] == [one["length"], 0]
@@ -400,7 +397,7 @@ def test_top_k_0_gives_the_target_alone(own_process: dict[str, Any]) -> None:
     ],
 )
 def test_refused_in_one_line(
-    refusals: dict[str, Any], case: str, code: str, words: list[str]
+    refusals: Fields, case: str, code: str, words: list[str]
 ) -> None:
     said = refusals[case]
     assert said.startswith(code + " ")
@@ -431,7 +428,7 @@ def test_more_alternatives_than_ids_are_refused() -> None:
         backend._check_room()
 
 
-def test_forced_decode_is_importable_in_children(refusals: dict[str, Any]) -> None:
+def test_forced_decode_is_importable_in_children(refusals: Fields) -> None:
     assert (
         refusals["forked"]
         == refusals["spawned"]
@@ -604,7 +601,7 @@ def live(
 
 @pytest.mark.parametrize("endpoint", ["completions", "generate"])
 def test_a_server_gives_the_numbers_of_the_engine(
-    live: LiveServer, float32: dict[str, Any], small_model: Path, endpoint: str
+    live: LiveServer, float32: Fields, small_model: Path, endpoint: str
 ) -> None:
     """In float32 on a CPU vLLM scores given ids alike to the last bit, whatever the
     batch. A decoded token that is alone in its step, as the first one that arrives may

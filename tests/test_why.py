@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
-SAMPLE = Path(__file__).resolve().parent.parent / "sessions" / "sample-smollm2"
+from tests.common import SAMPLE, Run
 
 
 def test_text_and_json_say_the_same(run_logdrift: Run) -> None:

@@ -28,6 +28,7 @@ from logdrift.core.protocol import (
 from logdrift.core.worker import identity
 from logdrift.core.worker.base import BackendSettings, MismatchError, Scores
 from logdrift.core.worker.captures import Captures, PartSequences
+from tests.common import Fields
 
 
 class Recorder:
@@ -189,7 +190,7 @@ def test_a_tokenizer_elsewhere_is_named_to_the_engine_only_where_it_is_elsewhere
     ],
 )
 def test_weights_that_were_not_read_have_no_digest(
-    tmp_path: Path, engine: str, options: dict[str, Any], known: bool
+    tmp_path: Path, engine: str, options: Fields, known: bool
 ) -> None:
     from safetensors.numpy import save_file
 

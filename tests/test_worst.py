@@ -30,6 +30,7 @@ from logdrift.tui.screens.why import WhyScreen
 from logdrift.tui.screens.worst import WorstScreen
 from logdrift.tui.widgets.bars import Hints
 from logdrift.tui.widgets.line_edit import TypedLine
+from tests.common import NAN
 from tests.made_sessions import BROKEN, capture, write_session
 from tests.tui_screen import (
     MEDIUM,
@@ -48,7 +49,6 @@ from tests.tui_screen import (
 
 pytestmark = pytest.mark.usefixtures("own_home")
 PAIR = ("trainer/prefill", "vllm/decode")
-NAN = float("nan")
 
 
 @pytest.fixture(scope="module")

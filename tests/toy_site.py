@@ -9,18 +9,16 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from safetensors.numpy import save_file
 
-from tests.conftest import REPOSITORY
+from tests.common import REPOSITORY, Run
 
 TOY = REPOSITORY / "tests" / "toy_engine"
 MAIN = "import sys; from logdrift.cli.main import main; sys.exit(main())"
-Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 class ToySite:

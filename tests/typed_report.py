@@ -21,6 +21,7 @@ from logdrift.core.compare.uncertainty import Intervals
 from logdrift.core.facts import Facts
 from logdrift.core.report.records import PairReport, SessionReport, WorstToken
 from logdrift.core.session.layout import CaptureInfo, ModelInfo, Part
+from tests.common import Fields
 from tests.made_metrics import COVERED
 
 
@@ -62,7 +63,7 @@ def typed_pair(data: Mapping[str, Any]) -> PairReport:
     )
 
 
-def typed_mismatch(data: Mapping[str, Any]) -> dict[str, Any]:
+def typed_mismatch(data: Mapping[str, Any]) -> Fields:
     """Empty tables of shares in the place of those that are not there."""
     shares = ("clip_fraction", "extreme_fraction")
     return {**data, **{name: data.get(name) or {} for name in shares}}

@@ -1,0 +1,18 @@
+"""What nearly every test names: places of the repository, numbers, types."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+NAN, INF = math.nan, math.inf
+REPOSITORY = Path(__file__).resolve().parent.parent
+SAMPLE = REPOSITORY / "sessions" / "sample-smollm2"
+
+Fields = dict[str, Any]
+"""Values by name: an object of JSON, the fields of a line, arguments by keyword."""
+Run = Callable[..., subprocess.CompletedProcess[str]]
+"""The fixture ``run_logdrift``: arguments of the command line, and what came of it."""
