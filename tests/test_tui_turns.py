@@ -222,7 +222,7 @@ async def by_role(pilot: Any) -> None:
     screen.colours.colour_by("role")
     await pilot.press("right_square_bracket", "right_square_bracket", ")", ")")
     await until(pilot, lambda: screen.tokens.cursor == screen.model.index)
-    await until_shown(pilot, f"[{screen.tokens.cursor}]")
+    await until(pilot, lambda: f"[{screen.tokens.cursor}]" in screen_text(pilot.app))
 
 
 async def by_lag(pilot: Any) -> None:
