@@ -20,6 +20,8 @@ from logdrift.core.errors import InputError
 AnyPath = Path | str
 JsonObject = Mapping[str, Any]
 """An object of a JSON file: its values by their keys."""
+JsonList = Sequence[Any]
+"""A list of a JSON file, with whatever entries."""
 
 MANIFEST_BYTES = 256 << 20
 """Of session.json. A capture of a million sequences in parts of eight lists 125,000

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from logdrift.core.errors import InputError, Place
-from logdrift.core.session.files import JsonObject
+from logdrift.core.session.files import JsonList, JsonObject
 from logdrift.core.session.importers import (
     engine_outputs,
     llamacpp_answers,
@@ -26,7 +26,7 @@ from logdrift.core.session.importers.place import in_file
 from logdrift.core.session.importers.records import (
     CaptureSource,
     ImportContext,
-    Record,
+    Records,
 )
 
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9._-]+")
@@ -65,7 +65,7 @@ def _default_name(path: str) -> str:
     return name.strip("-._") or "answers"
 
 
-def _records(path: Path, name: str, context: ImportContext) -> Iterator[Record]:
+def _records(path: Path, name: str, context: ImportContext) -> Records:
     notes = context.notes
     observed: list[JsonObject] = []
     for place, answer in answers(path, context):
@@ -121,7 +121,7 @@ def _source(observed: Sequence[JsonObject], name: str, notes: Notes) -> CaptureS
     return CaptureSource(engine=engine, observed=facts)
 
 
-def _versions(values: Sequence[Any]) -> str:
+def _versions(values: JsonList) -> str:
     """The first versions of weights, separated by commas."""
     known = []
     for version in values[:_SHOWN_VERSIONS]:

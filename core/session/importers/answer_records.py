@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from logdrift.core.errors import InputError, Place
-from logdrift.core.session.files import JsonObject
+from logdrift.core.session.files import JsonList, JsonObject
 from logdrift.core.session.importers.columns import (
     logprobs_of,
     ranks_of,
@@ -23,8 +23,12 @@ from logdrift.core.session.importers.likely import (
     likely_table,
 )
 from logdrift.core.session.importers.notes import Notes
-from logdrift.core.session.importers.records import Record
-from logdrift.core.session.importers.scored_tokens import ScoredToken, ScoredTokens
+from logdrift.core.session.importers.records import Pieces, Record
+from logdrift.core.session.importers.scored_tokens import (
+    IdList,
+    ScoredToken,
+    ScoredTokens,
+)
 from logdrift.core.session.scores import FloatArray, Scores
 from logdrift.core.session.weight_versions import VersionSpan, VersionSpans
 
@@ -79,13 +83,13 @@ class ServerAnswer:
     """
 
     place: Place
-    given: Sequence[int]
+    given: IdList
     given_tokens: ScoredTokens
-    new: Sequence[int]
+    new: IdList
     new_tokens: ScoredTokens
     finish: str = "unknown"
     model: str | None = None
-    observed: dict[str, Any] = field(default_factory=dict)
+    observed: JsonObject = field(default_factory=dict)
     unread: Sequence[str] = ()
     remarks: Sequence[str] = ()
     problem: InputError | None = None
@@ -98,7 +102,7 @@ class ServerAnswer:
         return any(logprob is not None for logprob in logprobs)
 
     @property
-    def ids(self) -> list[int]:
+    def ids(self) -> IdList:
         """What was given, then what was sampled."""
         return [*self.given, *self.new]
 
@@ -155,7 +159,7 @@ def _without_boundary(record: Record) -> Record:
     )
 
 
-def _pieces(answer: ServerAnswer) -> dict[int, bytes]:
+def _pieces(answer: ServerAnswer) -> Pieces:
     pieces = {}
     pairs = zip(answer.ids, answer.tokens, strict=True)
     for token_id, token in pairs:
@@ -271,9 +275,7 @@ def _likely(answer: ServerAnswer, name: str, notes: Notes) -> LikelyTable:
     return LikelyTable(table.ids[:, :0], table.logprobs[:, :0], 0)
 
 
-def _listed_logprobs(
-    written: Sequence[Any], counts: Sequence[int], place: Place
-) -> FloatArray:
+def _listed_logprobs(written: JsonList, counts: IdList, place: Place) -> FloatArray:
     """The numbers of all lists, one behind the other. Raises InputError that names the
     entry of its own list.
     """

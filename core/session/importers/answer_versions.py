@@ -6,11 +6,11 @@ sampled tokens; SGLang also ``weight_version``, the one with which it answered.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from logdrift.core.errors import Place
-from logdrift.core.session.files import JsonObject
+from logdrift.core.session.files import JsonList, JsonObject
 from logdrift.core.session.importers.columns import is_whole
 from logdrift.core.session.importers.spans import versions_of
 from logdrift.core.session.weight_versions import VersionSpans
@@ -36,7 +36,7 @@ def answer_versions(meta: JsonObject, tokens: int, place: Place) -> VersionSpans
     return versions_of(versions, tokens, 0, place, key)
 
 
-def _of_all(version: Any, tokens: int) -> list[Any]:
+def _of_all(version: Any, tokens: int) -> JsonList:
     """One version for all tokens; nothing where it is none."""
     is_name = isinstance(version, str | int)
     if not is_name or version == DEFAULT:
@@ -44,7 +44,7 @@ def _of_all(version: Any, tokens: int) -> list[Any]:
     return [version] * tokens
 
 
-def _of_tokens(several: Sequence[Any], tokens: int, place: Place) -> list[Any]:
+def _of_tokens(several: JsonList, tokens: int, place: Place) -> JsonList:
     """One version a token, None where no run has it."""
     are_runs = [isinstance(run, Mapping) for run in several]
     if not all(are_runs):

@@ -9,13 +9,12 @@ speak it), ``meta_info`` (SGLang's ``/generate``), ``completion_probabilities``
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from logdrift.core.errors import Place
-from logdrift.core.session.files import JsonObject
-from logdrift.core.session.importers.documents import Document, documents
+from logdrift.core.session.files import JsonList, JsonObject
+from logdrift.core.session.importers.documents import Documents, documents
 from logdrift.core.session.importers.llamacpp_answers import is_llamacpp
 from logdrift.core.session.importers.notes import Notes
 from logdrift.core.session.importers.place import list_item
@@ -63,7 +62,7 @@ def _wrapped(data: JsonObject) -> dict[str, Any] | None:
     return None
 
 
-def _listed(data: JsonObject) -> list[Any]:
+def _listed(data: JsonObject) -> JsonList:
     """The first list of an object that is not empty."""
     for key in _LISTS:
         items = data.get(key)
@@ -86,7 +85,7 @@ def _holds_answer(items: Any) -> bool:
     return wraps(first)
 
 
-def answers(path: Path, context: ImportContext) -> Iterator[Document]:
+def answers(path: Path, context: ImportContext) -> Documents:
     """(place, answer) of each answer in a file, streams put together. Raises InputError
     naming the line.
     """
@@ -100,7 +99,7 @@ def answers(path: Path, context: ImportContext) -> Iterator[Document]:
     yield from streams.whole()
 
 
-def unwrapped(place: Place, data: Any, name: str, notes: Notes) -> Iterator[Document]:
+def unwrapped(place: Place, data: Any, name: str, notes: Notes) -> Documents:
     """The answers in an object: itself, or what a batch or a script of one's own has
     put around them.
     """

@@ -7,12 +7,12 @@ every entry, and says which one is wrong.
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from logdrift.core.session.files import JsonList
 from logdrift.core.session.scores import IdArray
 
 _Numbers = npt.NDArray[np.float64]
@@ -20,7 +20,7 @@ LARGEST_ID = 2**31 - 1
 _KINDS = {float, int, type(None)}
 
 
-def quick_ids(values: Sequence[Any]) -> IdArray | None:
+def quick_ids(values: JsonList) -> IdArray | None:
     """Whole numbers from 0 to `LARGEST_ID`, i32[n]."""
     ids: IdArray | None = _packed(values, "i", np.int32)
     if ids is None:
@@ -33,7 +33,7 @@ def quick_ids(values: Sequence[Any]) -> IdArray | None:
     return ids
 
 
-def quick_numbers(values: Sequence[Any]) -> _Numbers | None:
+def quick_numbers(values: JsonList) -> _Numbers | None:
     """Numbers, f64[n]; NaN for None."""
     numbers: _Numbers | None = _packed(values, "d", np.float64)
     if numbers is None:
@@ -43,7 +43,7 @@ def quick_numbers(values: Sequence[Any]) -> _Numbers | None:
     return numbers
 
 
-def _packed(values: Sequence[Any], kind: str, dtype: Any) -> Any:
+def _packed(values: JsonList, kind: str, dtype: Any) -> Any:
     """An array of these numbers. None where one is no number of this kind, or too
     large. `struct` is twice as fast as NumPy, and takes no text for a number.
     """
@@ -58,7 +58,7 @@ def _packed(values: Sequence[Any], kind: str, dtype: Any) -> Any:
     return np.frombuffer(data, dtype)
 
 
-def _holds_flags(numbers: npt.NDArray[Any], values: Sequence[Any]) -> bool:
+def _holds_flags(numbers: npt.NDArray[Any], values: JsonList) -> bool:
     """Some value is true or false, which became 1 or 0."""
     may_be_flag = (numbers == 0) | (numbers == 1)
     if not may_be_flag.any():
@@ -66,11 +66,11 @@ def _holds_flags(numbers: npt.NDArray[Any], values: Sequence[Any]) -> bool:
     return bool in _kinds(values)
 
 
-def _kinds(values: Sequence[Any]) -> set[type]:
+def _kinds(values: JsonList) -> set[type]:
     return set(map(type, values))
 
 
-def _with_none(values: Sequence[Any]) -> _Numbers | None:
+def _with_none(values: JsonList) -> _Numbers | None:
     others = _kinds(values) - _KINDS
     if others:
         return None

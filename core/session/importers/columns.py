@@ -7,13 +7,14 @@ the line.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from logdrift.core.errors import Place
+from logdrift.core.session.files import JsonList
 from logdrift.core.session.importers.arrays import (
     LARGEST_ID,
     quick_ids,
@@ -84,7 +85,7 @@ def length_of(value: Any, tokens: int, place: Place) -> int:
     return length
 
 
-def spread(values: Any, tokens: int, prompt: int, place: Place, key: str) -> list[Any]:
+def spread(values: Any, tokens: int, prompt: int, place: Place, key: str) -> JsonList:
     """A list of one entry per token: as it is, or of the completion alone, with None
     before. Raises InputError.
     """
@@ -103,7 +104,7 @@ def spread(values: Any, tokens: int, prompt: int, place: Place, key: str) -> lis
 
 
 def scores_of(
-    values: Sequence[Any],
+    values: JsonList,
     place: Place,
     key: str,
     entropy: FloatArray | None = None,
@@ -127,7 +128,7 @@ def scores_of(
     )
 
 
-def nan_of(values: Sequence[Any], first: bool = False) -> FlagArray | None:
+def nan_of(values: JsonList, first: bool = False) -> FlagArray | None:
     """u8[n]: 1 where a value is NaN itself (a number, or a text that says so), not
     None; None where none is.
 
@@ -164,7 +165,7 @@ def _as_number(value: Any) -> Any:
 
 
 def logprobs_of(
-    values: Sequence[Any], place: Place, key: str, first: bool = False
+    values: JsonList, place: Place, key: str, first: bool = False
 ) -> FloatArray:
     """Log-probabilities, f32[n] in nats; None and the first token's become NaN,
     sentinels -inf. Raises InputError.
@@ -184,7 +185,7 @@ def logprobs_of(
     return out
 
 
-def _each_logprob(values: Sequence[Any], place: Place, key: str) -> FloatArray:
+def _each_logprob(values: JsonList, place: Place, key: str) -> FloatArray:
     numbers = []
     for index, value in enumerate(values):
         number = _logprob(value, place, f"{key}[{index}]")
@@ -209,7 +210,7 @@ def _logprob(value: Any, place: Place, key: str) -> float:
 
 
 def entropy_of(
-    values: Sequence[Any], place: Place, key: str, first: bool = False
+    values: JsonList, place: Place, key: str, first: bool = False
 ) -> FloatArray:
     """Entropies, f32[n] in nats; None becomes NaN, and so does the first token's, but
     for ``first`` (`logprobs_of`).
@@ -226,7 +227,7 @@ def entropy_of(
     return out
 
 
-def _each_entropy(values: Sequence[Any], place: Place, key: str) -> FloatArray:
+def _each_entropy(values: JsonList, place: Place, key: str) -> FloatArray:
     numbers = []
     for index, value in enumerate(values):
         if value is None:
@@ -239,7 +240,7 @@ def _each_entropy(values: Sequence[Any], place: Place, key: str) -> FloatArray:
     return np.asarray(numbers, np.float32)
 
 
-def ranks_of(values: Sequence[Any], place: Place, key: str) -> IdArray:
+def ranks_of(values: JsonList, place: Place, key: str) -> IdArray:
     """Ranks, i32[n]: 1 is the most likely, None becomes 0 (unknown). Raises
     InputError.
     """

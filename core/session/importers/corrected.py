@@ -16,6 +16,8 @@ from logdrift.core.session.layout import Part
 from logdrift.core.session.scores import Array, Scores, widened
 from logdrift.core.session.writer import write_part
 
+Tensors = Mapping[str, Array]
+"""Those of a part by name."""
 _FILLERS = {"top_ids": -1, "top_logprobs": math.nan}
 """What fills a row of alternatives up."""
 
@@ -28,7 +30,11 @@ class _Rows(NamedTuple):
 
 
 def corrected_part(
-    folder: Path, part: Part, sequences: str, width: int, correction: Correction
+    folder: Path,
+    part: Part,
+    sequences: str,
+    width: int,
+    correction: Correction,
 ) -> Part:
     """Write a part of a capture again, with ``width`` alternatives and corrected, and
     return its manifest entry. ``sequences`` is the file of the part's sequences.
@@ -60,20 +66,23 @@ def corrected_part(
 
 def _loaded(path: Path) -> dict[str, Array]:
     """The tensors of a file, writable."""
-    tensors = load(path.read_bytes())
+    data = path.read_bytes()
+    tensors = load(data)
     return {name: tensor.copy() for name, tensor in tensors.items()}
 
 
-def _sequences(tensors: Mapping[str, Array]) -> Iterator[_Rows]:
-    offsets = tensors["offsets"].tolist()
-    prompt_lengths = tensors["prompt_lengths"].tolist()
-    bounds = itertools.pairwise(offsets)
-    for (start, stop), prompt_length in zip(bounds, prompt_lengths, strict=True):
+def _sequences(tensors: Tensors) -> Iterator[_Rows]:
+    offsets = tensors["offsets"]
+    lengths = tensors["prompt_lengths"]
+    prompt_lengths = lengths.tolist()
+    bounds = itertools.pairwise(offsets.tolist())
+    pairs = zip(bounds, prompt_lengths, strict=True)
+    for (start, stop), prompt_length in pairs:
         rows = slice(start, stop)
         yield _Rows(rows, prompt_length)
 
 
-def _scores(tensors: Mapping[str, Array], rows: slice) -> Scores:
+def _scores(tensors: Tensors, rows: slice) -> Scores:
     """The scores of one sequence, as views of the part's tensors."""
     views = {name: tensor[rows] for name, tensor in tensors.items()}
     return Scores(

@@ -9,11 +9,12 @@ response alone, position p for token p + 1.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from logdrift.core.errors import Place
+from logdrift.core.session.files import JsonList
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +28,7 @@ class SlicedSequence:
     cp_size: int
     padded: int
 
-    def whole(
-        self, slices: Mapping[int, Sequence[Any]], place: Place, key: str
-    ) -> list[Any]:
+    def whole(self, slices: Mapping[int, JsonList], place: Place, key: str) -> JsonList:
         """The numbers of the completion, by rank in ``slices``. Raises InputError where
         a rank is missing, or has not as many as it should.
         """

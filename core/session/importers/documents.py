@@ -16,10 +16,11 @@ from logdrift.core.session.importers.binary import refuse_binary
 from logdrift.core.session.importers.compressed import is_zstd, lines_of
 from logdrift.core.session.importers.json_library import parse_line
 from logdrift.core.session.importers.place import in_file, list_item, on_line
-from logdrift.core.session.importers.records import ImportContext, Record
+from logdrift.core.session.importers.records import ImportContext, Record, Records
 
 Document = tuple[Place, dict[str, Any]]
 """Where a JSON object stands, and the object."""
+Documents = Iterator[Document]
 RecordsOfLine = Callable[[Place, JsonObject, ImportContext], Iterable[Record]]
 """What one line holds; what it says of backends is added to the context. Raises
 InputError.
@@ -40,7 +41,7 @@ class NotJson(InputError):
     at_end = False
 
 
-def read_lines(path: Path, bad: BadLines, torn_end: bool = False) -> Iterator[Document]:
+def read_lines(path: Path, bad: BadLines, torn_end: bool = False) -> Documents:
     """Place and object of each line of a JSONL file that is not blank. Raises
     InputError naming the line, unless ``bad`` lines are left out.
 
@@ -74,7 +75,7 @@ def _last_line(line: bytes, place: Place) -> Document:
     return place, object_of(data, place)
 
 
-def documents(path: Path, bad: BadLines | None = None) -> Iterator[Document]:
+def documents(path: Path, bad: BadLines | None = None) -> Documents:
     """Place and object of each object, those of arrays too. Raises InputError naming
     the line for anything else, unless ``bad`` lines are left out.
     """
@@ -103,7 +104,7 @@ def documents(path: Path, bad: BadLines | None = None) -> Iterator[Document]:
 
 def records_of_lines(
     path: Path, context: ImportContext, records: RecordsOfLine
-) -> Iterator[Record]:
+) -> Records:
     """The records of each line of a JSONL file. Raises InputError naming the line."""
     for place, data in read_lines(path, context.bad):
         made: list[Record] = []
@@ -175,7 +176,7 @@ def _fault(error: ValueError, place: Place) -> str:
     return str(error)
 
 
-def _objects(data: Any, place: Place) -> Iterator[Document]:
+def _objects(data: Any, place: Place) -> Documents:
     if not isinstance(data, list):
         yield place, object_of(data, place)
         return

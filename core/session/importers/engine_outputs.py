@@ -6,13 +6,15 @@ The engine's log-probabilities are those of the generated ids alone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from logdrift.core.errors import Place
 from logdrift.core.session.files import JsonObject
 from logdrift.core.session.importers.answer_records import ServerAnswer
 from logdrift.core.session.importers.columns import ids_of
-from logdrift.core.session.importers.scored_tokens import ScoredToken, tokens_by_id
+from logdrift.core.session.importers.scored_tokens import (
+    IdList,
+    ScoredToken,
+    tokens_by_id,
+)
 
 
 def scored(place: Place, line: JsonObject) -> ServerAnswer:
@@ -33,7 +35,7 @@ def scored(place: Place, line: JsonObject) -> ServerAnswer:
     )
 
 
-def _ids(line: JsonObject, key: str, place: Place) -> Sequence[int]:
+def _ids(line: JsonObject, key: str, place: Place) -> IdList:
     column = ids_of(line.get(key), place, key)
     ids: list[int] = column.tolist()
     return ids

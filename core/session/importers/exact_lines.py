@@ -13,14 +13,17 @@ import base64
 import binascii
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from logdrift.core.errors import Place
-from logdrift.core.session.files import JsonObject
+from logdrift.core.session.files import JsonList, JsonObject
 from logdrift.core.session.importers.columns import is_real, is_whole
+from logdrift.core.session.importers.likely import IdsAndLogprobs, empty_lists
+from logdrift.core.session.importers.records import Pieces
 from logdrift.core.session.parts import RANGES
 from logdrift.core.session.scores import FlagArray, FloatArray, IdArray, Scores
 from logdrift.core.session.weight_versions import VersionSpans
@@ -50,8 +53,7 @@ def exact_scores(
     ``versions``. Raises InputError.
     """
     logprobs = _list(body, "logprobs", tokens, place)
-    unknown = [None] * tokens
-    ranks = unknown
+    ranks: JsonList = [None] * tokens
     if "ranks" in body:
         ranks = _list(body, "ranks", tokens, place)
     entropy = None
@@ -70,7 +72,7 @@ def exact_scores(
     )
 
 
-def exact_pieces(data: JsonObject, place: Place) -> dict[int, bytes]:
+def exact_pieces(data: JsonObject, place: Place) -> Pieces:
     """The bytes of ids, given as base64 by id. Raises InputError."""
     given = data.get("pieces", {})
     if not isinstance(given, dict):
@@ -80,14 +82,16 @@ def exact_pieces(data: JsonObject, place: Place) -> dict[int, bytes]:
         is_id = name.isascii() and name.isdigit()
         if not is_id or not isinstance(text, str):
             raise place.error(f"pieces.{name} is no id with a text")
+        token_id = int(name)
         try:
-            pieces[int(name)] = base64.b64decode(text, validate=True)
+            piece = base64.b64decode(text, validate=True)
+            pieces[token_id] = piece
         except (binascii.Error, ValueError):
             raise place.error(f"pieces.{name} is not base64") from None
     return pieces
 
 
-def _list(body: JsonObject, name: str, tokens: int, place: Place) -> list[Any]:
+def _list(body: JsonObject, name: str, tokens: int, place: Place) -> JsonList:
     values = body.get(name)
     if not isinstance(values, list):
         raise place.error(f"{name} is not a list")
@@ -100,13 +104,13 @@ def _list(body: JsonObject, name: str, tokens: int, place: Place) -> list[Any]:
 
 
 def _floats(
-    values: Sequence[Any], place: Place, name: str, kind: str = "entropy"
+    values: JsonList, place: Place, name: str, kind: str = "entropy"
 ) -> FloatArray:
     """f32[n] in nats; null is NaN. Raises InputError for what is no number, or none of
     its ``kind`` (`logdrift.core.session.parts.RANGES`).
     """
-    numbers = [_float(value, place, name) for value in values]
-    out = np.asarray(numbers, np.float32)
+    plain = [_float(value, place, name) for value in values]
+    out = np.asarray(plain, np.float32)
     low, high = RANGES[kind]
     is_low = out < low
     is_low &= out != -np.inf
@@ -130,17 +134,19 @@ def _float(value: Any, place: Place, name: str) -> float:
     raise place.error(f"{name} holds {value!r}", "give a number or null")
 
 
-def _ranks(values: Sequence[Any], place: Place) -> IdArray:
+def _ranks(values: JsonList, place: Place) -> IdArray:
     ranks = []
     for value in values:
-        rank = 0 if value is None else value
+        rank = value
+        if value is None:
+            rank = 0
         if not is_whole(rank):
             raise place.error(f"ranks holds {value!r}", "give a rank or null")
         ranks.append(rank)
     return np.asarray(ranks, np.int32)
 
 
-def _nan(values: Sequence[Any]) -> FlagArray | None:
+def _nan(values: JsonList) -> FlagArray | None:
     """Where a score was computed and is NaN; None where none is."""
     are_nan = [_is_nan(value) for value in values]
     flags = np.asarray(are_nan, np.uint8)
@@ -155,9 +161,7 @@ def _is_nan(value: Any) -> bool:
     return bool(value == "NaN")
 
 
-def _alternatives(
-    body: JsonObject, tokens: int, place: Place
-) -> tuple[IdArray, FloatArray]:
+def _alternatives(body: JsonObject, tokens: int, place: Place) -> IdsAndLogprobs:
     """(top_ids i32[n, k], top_logprobs f32[n, k]) as they stand; null is a row that
     lists nothing.
     """
@@ -166,51 +170,63 @@ def _alternatives(
     if has_ids != has_logprobs:
         raise place.error("only one of top_ids and top_logprobs", "give both")
     if not has_ids:
-        nothing = (tokens, 0)
-        return np.empty(nothing, np.int32), np.empty(nothing, np.float32)
+        return empty_lists(tokens, 0)
     id_rows = _list(body, "top_ids", tokens, place)
     logprob_rows = _list(body, "top_logprobs", tokens, place)
     width = _width(id_rows)
     listed = [row is not None for row in id_rows]
-    shape = (tokens, width)
-    ids = np.full(shape, _PADDING, np.int32)
-    logprobs = np.full(shape, np.nan, np.float32)
-    flat_ids = _flat(id_rows, listed, width, place, "top_ids")
-    flat_logprobs = _flat(logprob_rows, listed, width, place, "top_logprobs")
-    ids[listed] = _ids(flat_ids, place).reshape(-1, width)
+    table = _Table(listed, width, place)
+    ids, logprobs = empty_lists(tokens, width)
+    flat_ids = table.entries(id_rows, "top_ids")
+    flat_logprobs = table.entries(logprob_rows, "top_logprobs")
+    checked_ids = _ids(flat_ids, place)
     numbers = _floats(flat_logprobs, place, "top_logprobs", "top_logprobs")
+    ids[listed] = checked_ids.reshape(-1, width)
     logprobs[listed] = numbers.reshape(-1, width)
     return ids, logprobs
 
 
-def _width(rows: Sequence[Any]) -> int:
+def _width(rows: JsonList) -> int:
     for row in rows:
         if isinstance(row, list):
             return len(row)
     return 0
 
 
-def _flat(
-    rows: Sequence[Any], listed: Sequence[bool], width: int, place: Place, name: str
-) -> list[Any]:
-    """The entries of all rows that are ``listed``. Raises InputError where a row has
-    not ``width`` of them, or is not null where the other list's is.
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """Two lists of rows side by side: the rows that are ``listed`` have ``width``
+    entries, the others are null.
     """
-    entries: list[Any] = []
-    for row, is_listed in zip(rows, listed, strict=True):
-        if not is_listed and row is None:
-            continue
-        fits = is_listed and isinstance(row, list) and len(row) == width
-        if not fits:
-            raise place.error(
-                f"{name} is not a table",
-                f"give {width} entries or null in each row of both lists",
-            )
-        entries += row
-    return entries
+
+    listed: Sequence[bool]
+    width: int
+    place: Place
+
+    def entries(self, rows: JsonList, name: str) -> JsonList:
+        """The entries of all rows that are listed. Raises InputError for another
+        form.
+        """
+        entries: list[Any] = []
+        pairs = zip(rows, self.listed, strict=True)
+        for row, is_listed in pairs:
+            if not is_listed and row is None:
+                continue
+            if not is_listed or not self._fits(row):
+                raise self.place.error(
+                    f"{name} is not a table",
+                    f"give {self.width} entries or null in each row of both lists",
+                )
+            entries += row
+        return entries
+
+    def _fits(self, row: Any) -> bool:
+        if not isinstance(row, list):
+            return False
+        return len(row) == self.width
 
 
-def _ids(values: Sequence[Any], place: Place) -> IdArray:
+def _ids(values: JsonList, place: Place) -> IdArray:
     for value in values:
         if not is_whole(value) and value != _PADDING:
             raise place.error(f"top_ids holds {value!r}", "give an id, or -1 for none")

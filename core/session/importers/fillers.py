@@ -51,6 +51,10 @@ class Correction:
             scores.nan[1:stop] = 0
 
 
+Corrections = Mapping[str, Correction]
+"""By the name of the capture."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Seen:
     """What was counted of one capture."""
@@ -91,24 +95,36 @@ class Fillers:
     def see(self, record: Record) -> None:
         """Count one sequence."""
         self._exact |= record.exact
-        for name, scores in record.captures.items():
-            seen = self._seen.setdefault(name, _Seen())
+        captures = record.captures
+        for name, scores in captures.items():
+            nothing = _Seen()
+            seen = self._seen.setdefault(name, nothing)
             seen.see(record, scores)
 
-    def corrections(self, notes: Notes) -> Mapping[str, Correction]:
+    def corrections(self, notes: Notes) -> Corrections:
         """What is to be taken away, by capture; counted in ``notes``."""
         if self._exact:
-            return dict.fromkeys(self._seen, Correction())
-        for name, seen in self._seen.items():
-            if seen.firsts.are_filled:
-                notes.count(FILLED % name, seen.firsts.known)
-        for name, seen in self._seen.items():
-            for sentence, number in seen.notes():
-                notes.count(sentence % name, number)
+            none = Correction()
+            return dict.fromkeys(self._seen, none)
+        self._note(notes)
         corrections = {}
         for name, seen in self._seen.items():
-            corrections[name] = seen.correction()
+            correction = seen.correction()
+            corrections[name] = correction
         return corrections
+
+    def _note(self, notes: Notes) -> None:
+        """Count in ``notes`` what is taken away."""
+        all_seen = self._seen.items()
+        for name, seen in all_seen:
+            firsts = seen.firsts
+            if firsts.are_filled:
+                sentence = FILLED % name
+                notes.count(sentence, firsts.known)
+        for name, seen in all_seen:
+            for template, number in seen.notes():
+                sentence = template % name
+                notes.count(sentence, number)
 
 
 def drop_fillers(records: Sequence[Record], notes: Notes) -> None:
@@ -118,5 +134,7 @@ def drop_fillers(records: Sequence[Record], notes: Notes) -> None:
         fillers.see(record)
     corrections = fillers.corrections(notes)
     for record in records:
-        for name, scores in record.captures.items():
-            corrections[name].apply(scores, record.prompt_length)
+        captures = record.captures
+        for name, scores in captures.items():
+            correction = corrections[name]
+            correction.apply(scores, record.prompt_length)

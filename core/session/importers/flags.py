@@ -83,7 +83,7 @@ def _labels(name: str, infos: Sequence[CaptureInfo], place: Place) -> list[str]:
     raise place.error(f"capture {name!r} is unknown", advice)
 
 
-def joined(file: JsonObject, flags: JsonObject, label: str) -> dict[str, Any]:
+def joined(file: JsonObject, flags: JsonObject, label: str) -> JsonObject:
     """What a file and the command tell of one capture. Raises InputError where they
     contradict.
     """

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 from logdrift.core.errors import InputError
-from logdrift.core.session.importers.job import ImportJob
+from logdrift.core.session.importers.job import ImportJob, Sentences
 from logdrift.core.session.importers.scratch import new_folder
 from logdrift.core.session.importers.start import Start
 from logdrift.core.session.layout import (
@@ -31,7 +31,7 @@ def guess(start: Start) -> bool:
     return start.is_session
 
 
-def run(job: ImportJob) -> tuple[str, ...]:
+def run(job: ImportJob) -> Sentences:
     """Copy the one session; nothing is left out. Raises InputError."""
     if len(job.files) != 1:
         raise InputError(

@@ -174,7 +174,10 @@ class Rename(NamedTuple):
     step: str
 
 
-def _renames(data: JsonObject) -> list[Rename]:
+Renames = list[Rename]
+
+
+def _renames(data: JsonObject) -> Renames:
     """What to do with the keys of a line, in the order of our own keys."""
     renames = _ids(data)
     renames += _lengths(data)
@@ -187,7 +190,7 @@ def _renames(data: JsonObject) -> list[Rename]:
     return renames
 
 
-def _ids(data: JsonObject) -> list[Rename]:
+def _ids(data: JsonObject) -> Renames:
     """How to write the ids of prompt and completion as ``token_ids``."""
     prompt = _first(data, _PROMPT_IDS)
     whole = _first(data, _ALL_IDS)
@@ -224,7 +227,7 @@ def _joined_ids(prompt: str, new: str) -> Rename:
     return Rename((prompt, new), step)
 
 
-def _lengths(data: JsonObject) -> list[Rename]:
+def _lengths(data: JsonObject) -> Renames:
     """A length that stands for ``prompt_length``, where no list of prompt ids has it
     already.
     """
@@ -240,9 +243,9 @@ def _lengths(data: JsonObject) -> list[Rename]:
     return []
 
 
-def _columns(data: JsonObject) -> list[Rename]:
+def _columns(data: JsonObject) -> Renames:
     """Lists that belong to a capture."""
-    renames: list[Rename] = []
+    renames: Renames = []
     for key, value in data.items():
         if not isinstance(value, list):
             continue
@@ -256,14 +259,14 @@ def _columns(data: JsonObject) -> list[Rename]:
     return renames
 
 
-def _mask(data: JsonObject) -> list[Rename]:
+def _mask(data: JsonObject) -> Renames:
     mask = _key(data, _MASKS, list)
     if mask:
         return [Rename((mask,), f"rename {mask} to mask")]
     return []
 
 
-def _finish(data: JsonObject) -> list[Rename]:
+def _finish(data: JsonObject) -> Renames:
     finish = _key(data, _FINISH, str)
     if finish:
         step = f"rename {finish} to finish (stop or length)"

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from logdrift.core.session.importers.bad_lines import BadLines
-from logdrift.core.session.importers.records import ImportContext, Record
+from logdrift.core.session.importers.records import ImportContext, Record, Records
 from logdrift.core.session.importers.start import exported_files
 from logdrift.core.session.importers.write import Given, write_records
 
+Sentences = tuple[str, ...]
+"""What an import says at its end: what was changed, joined or left out."""
 _TITLE = 200
 """Characters of a title."""
 
@@ -36,20 +38,20 @@ class ImportJob:
         return ImportContext(bad=bad)
 
 
-Reader = Callable[[Path, ImportContext], Iterator[Record]]
+Reader = Callable[[Path, ImportContext], Records]
 """The records of one file, in bounded memory; what it says of backends is added to the
 context.
 """
 
 
-def session_of_lines(job: ImportJob, read: Reader) -> tuple[str, ...]:
+def session_of_lines(job: ImportJob, read: Reader) -> Sentences:
     """Make the session of the records of all files; each holds sequences of its own."""
     context = job.context()
     records = _records(job, read, context)
     return session_of_records(job, records, context)
 
 
-def _records(job: ImportJob, read: Reader, context: ImportContext) -> Iterator[Record]:
+def _records(job: ImportJob, read: Reader, context: ImportContext) -> Records:
     for file in job.files:
         for path in exported_files(Path(file)):
             yield from read(path, context)
@@ -57,7 +59,7 @@ def _records(job: ImportJob, read: Reader, context: ImportContext) -> Iterator[R
 
 def session_of_records(
     job: ImportJob, records: Iterable[Record], context: ImportContext
-) -> tuple[str, ...]:
+) -> Sentences:
     """Make the session, and return what was left out or joined, a sentence each.
 
     Each record is written and forgotten before the next one is asked for.

@@ -5,7 +5,7 @@ who scored the same ids.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -16,7 +16,7 @@ from logdrift.core.errors import InputError
 from logdrift.core.session.importers.answer_records import UNKNOWN_ID
 from logdrift.core.session.importers.bad_lines import BadLines
 from logdrift.core.session.importers.notes import Notes
-from logdrift.core.session.importers.records import ImportContext, Record
+from logdrift.core.session.importers.records import ImportContext, Record, Records
 from logdrift.core.session.importers.spool import (
     PackedTexts,
     Spool,
@@ -27,7 +27,9 @@ from logdrift.core.session.importers.spool import (
 )
 from logdrift.core.session.scores import IdArray, later_rows
 
-RecordsOf = tuple[Path, Iterator[Record]]
+_Kept = Sequence[Record]
+"""The records of one file, or of several joined, as often as they are asked for."""
+RecordsOf = tuple[Path, Records]
 """A file and its records, which are read as they are asked for."""
 _Waiting = dict[bytes, list[int]]
 """Where records stand in their file, by what is alike in those of one sequence."""
@@ -54,7 +56,7 @@ _NAMELESS = (
 
 def side_by_side(
     captures: Iterable[RecordsOf], context: ImportContext, out: Path
-) -> Iterator[Record]:
+) -> Records:
     """The records of files, one capture each: the same sequences in every file. Those
     of several files are kept beside the new session ``out`` while they are joined, but
     for their ids.
@@ -78,10 +80,10 @@ def side_by_side(
 
 def _joined(
     captures: Iterable[RecordsOf], context: ImportContext, out: Path
-) -> Iterator[Record]:
+) -> Records:
     """The records of several files, those of one sequence as one."""
     folder = existing_folder(out)
-    before: Sequence[Record] = ()
+    before: _Kept = ()
     first = ""
     for path, records in captures:
         added = Spool(folder)
@@ -100,11 +102,11 @@ def _joined(
 
 
 def _with_added(
-    before: Sequence[Record],
-    added: Sequence[Record],
+    before: _Kept,
+    added: _Kept,
     context: ImportContext,
     names: tuple[str, str],
-) -> Sequence[Record]:
+) -> _Kept:
     """The records of one more file joined with those of the files before; ``names``
     are those of the first file and of this one.
     """
@@ -138,9 +140,10 @@ class _SameSequence(NamedTuple):
     length: int
 
 
-def _in_order(
-    before: Sequence[Record], added: Sequence[Record]
-) -> list[_SameSequence] | None:
+_Pairs = Sequence[_SameSequence]
+
+
+def _in_order(before: _Kept, added: _Kept) -> _Pairs | None:
     """Each of ``before`` with the one of ``added`` at its place; None where some of
     them are different sequences.
     """
@@ -206,9 +209,7 @@ def _key(record: Record, length: int) -> bytes:
     return length_bytes + ids.tobytes()
 
 
-def _matched(
-    before: Sequence[Record], added: Sequence[Record], bad: BadLines
-) -> list[_SameSequence]:
+def _matched(before: _Kept, added: _Kept, bad: BadLines) -> _Pairs:
     """Each of ``before`` with the first of ``added`` that is left and has its ids."""
     waiting: _Waiting = {}
     for index, record in enumerate(added):
@@ -228,9 +229,7 @@ def _matched(
     return pairs
 
 
-def _partner(
-    a: Record, added: Sequence[Record], waiting: _Waiting, used: Container[int]
-) -> int:
+def _partner(a: Record, added: _Kept, waiting: _Waiting, used: Container[int]) -> int:
     """The first of ``added`` that is left and has the ids of ``a``. Raises InputError
     where there is none.
     """
@@ -249,7 +248,7 @@ def _candidates(record: Record, waiting: _Waiting) -> list[int]:
     return candidates
 
 
-def _unmatched(a: Record, added: Sequence[Record]) -> InputError:
+def _unmatched(a: Record, added: _Kept) -> InputError:
     """What to say of a sequence that no answer of the other file has."""
     reason = f"its token ids are not those of {a.place.words}"
     if len(added) > 1:
@@ -263,7 +262,7 @@ def _unmatched(a: Record, added: Sequence[Record]) -> InputError:
     )
 
 
-def _lack_prompts(records: Sequence[Record]) -> bool:
+def _lack_prompts(records: _Kept) -> bool:
     """One of the records is a completion whose prompt is not in the file."""
     bounded = [record for record in records if record.bounded]
     return any(record.prompt_length == 0 for record in bounded)

@@ -15,7 +15,7 @@ from functools import cache
 from types import ModuleType
 from typing import Any
 
-from logdrift.core.session.files import parse_json
+from logdrift.core.session.files import JsonList, parse_json
 
 _SPACED = re.compile(rb'"\s+:')
 _HOLD_OTHERS = (dict, list)
@@ -65,7 +65,7 @@ def _keys(value: Any) -> int:
     return keys
 
 
-def _begins_with_other(items: list[Any]) -> bool:
+def _begins_with_other(items: JsonList) -> bool:
     """The first item of a list is an object or a list."""
     if not items:
         return False

@@ -9,7 +9,6 @@ docs/import.md has all keys.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -19,7 +18,7 @@ import numpy as np
 
 from logdrift.core import told
 from logdrift.core.errors import InputError, Place
-from logdrift.core.session.files import JsonObject
+from logdrift.core.session.files import JsonList, JsonObject
 from logdrift.core.session.importers.arrays import quick_ids
 from logdrift.core.session.importers.columns import (
     entropy_of,
@@ -37,14 +36,17 @@ from logdrift.core.session.importers.exact_lines import (
     is_exact,
 )
 from logdrift.core.session.importers.foreign import LINE_KEYS, refuse_line
-from logdrift.core.session.importers.job import ImportJob, session_of_lines
+from logdrift.core.session.importers.job import ImportJob, Sentences, session_of_lines
 from logdrift.core.session.importers.likely import ListedIds, likely_table
 from logdrift.core.session.importers.notes import Notes
 from logdrift.core.session.importers.place import under_key
 from logdrift.core.session.importers.records import (
     CaptureSource,
     ImportContext,
+    Pieces,
     Record,
+    Records,
+    ScoresByCapture,
 )
 from logdrift.core.session.importers.spans import roles_of, versions_of
 from logdrift.core.session.importers.start import Start
@@ -84,21 +86,19 @@ def guess(start: Start) -> bool:
     return start.has("captures")
 
 
-def run(job: ImportJob) -> tuple[str, ...]:
+def run(job: ImportJob) -> Sentences:
     """Make the session of all lines."""
     return session_of_lines(job, read)
 
 
-def read(path: Path, context: ImportContext) -> Iterator[Record]:
+def read(path: Path, context: ImportContext) -> Records:
     """The records of a file; what it says of backends is added to ``context``. Raises
     InputError naming the line.
     """
     return records_of_lines(path, context, _records)
 
 
-def _records(
-    place: Place, data: JsonObject, context: ImportContext
-) -> Iterator[Record]:
+def _records(place: Place, data: JsonObject, context: ImportContext) -> Records:
     refuse_line(data, place)
     _check_keys(data, LINE_KEYS, place)
     ids = ids_of(data.get("token_ids"), place)
@@ -107,6 +107,8 @@ def _records(
     exact = is_exact(data, place)
     line = _Line(place, ids, prompt_length, exact)
     captures = data.get("captures")
+    pieces = _pieces(data, ids, place)
+    of_exact = exact_pieces(data, place)
     yield Record(
         place=place,
         token_ids=ids,
@@ -115,7 +117,7 @@ def _records(
         mask=_mask(data, line),
         roles=_roles(data, line),
         finish=_finish(data, place),
-        pieces=_pieces(data, ids, place) | exact_pieces(data, place),
+        pieces={**pieces, **of_exact},
         exact=exact,
         step=step_of(data, place),
         reward=reward_of(data, place),
@@ -123,7 +125,7 @@ def _records(
     )
 
 
-def _captures(line: _Line, captures: Any, context: ImportContext) -> dict[str, Scores]:
+def _captures(line: _Line, captures: Any, context: ImportContext) -> ScoresByCapture:
     """The scores of a line by capture; what it says of backends is added to
     ``context``.
     """
@@ -159,7 +161,7 @@ class _Line:
     prompt: int
     exact: bool
 
-    def spread(self, values: Any, place: Place, key: str) -> list[Any]:
+    def spread(self, values: Any, place: Place, key: str) -> JsonList:
         """The list ``key`` at ``place``, one entry a token. Raises InputError."""
         tokens = len(self.ids)
         return spread(values, tokens, self.prompt, place, key)
@@ -194,7 +196,7 @@ class _CaptureLine:
         """What messages call a list of the capture."""
         return f"{self.key}.{name}"
 
-    def column(self, body: JsonObject, name: str) -> list[Any]:
+    def column(self, body: JsonObject, name: str) -> JsonList:
         """A list of the capture, one entry a token."""
         key = self.key_of(name)
         values = body[name]
@@ -246,7 +248,7 @@ class _CaptureLine:
         key = self.key_of("entropy")
         return entropy_of(values, self.place, key, self.first)
 
-    def _unmasked(self, values: list[Any], body: JsonObject) -> list[Any]:
+    def _unmasked(self, values: JsonList, body: JsonObject) -> JsonList:
         """Log-probabilities with null where the capture's own mask says that an entry
         only fills the list up.
         """
@@ -282,7 +284,7 @@ class _CaptureLine:
         self.notes.count(_MERGED % self.name, table.merged)
         return replace(scores, top_ids=table.ids, top_logprobs=table.logprobs)
 
-    def _listed(self, ids: Sequence[Any], logprobs: Sequence[Any]) -> ListedIds:
+    def _listed(self, ids: JsonList, logprobs: JsonList) -> ListedIds:
         """The alternatives of all tokens. Raises InputError."""
         counts = _counts(ids, logprobs)
         if counts is None:
@@ -298,7 +300,7 @@ class _CaptureLine:
             name=self._list_key,
         )
 
-    def _not_beside(self, ids: Sequence[Any], logprobs: Sequence[Any]) -> InputError:
+    def _not_beside(self, ids: JsonList, logprobs: JsonList) -> InputError:
         """What to say of the first list that has no other of its length beside it."""
         beside = zip(ids, logprobs, strict=True)
         apart = [_counts([a], [b]) is None for a, b in beside]
@@ -311,7 +313,7 @@ class _CaptureLine:
         """What messages call the list of a token."""
         return f"{self.key}.top_ids[{index}]"
 
-    def _listed_ids(self, rows: Sequence[Any]) -> IdArray:
+    def _listed_ids(self, rows: JsonList) -> IdArray:
         """The ids of all lists, one behind the other."""
         ids = quick_ids(_flat(rows))
         if ids is not None:
@@ -323,7 +325,7 @@ class _CaptureLine:
                 checked.append(of_row)
         return np.concatenate(checked)
 
-    def _listed_logprobs(self, rows: Sequence[Any]) -> FloatArray:
+    def _listed_logprobs(self, rows: JsonList) -> FloatArray:
         """The log-probabilities of all lists, one behind the other."""
         flat = _flat(rows)
         try:
@@ -336,12 +338,12 @@ class _CaptureLine:
             raise
 
 
-def _flat(rows: Sequence[Any]) -> list[Any]:
+def _flat(rows: JsonList) -> JsonList:
     lists = filter(None, rows)
     return list(chain.from_iterable(lists))
 
 
-def _counts(ids: Sequence[Any], logprobs: Sequence[Any]) -> list[int] | None:
+def _counts(ids: JsonList, logprobs: JsonList) -> list[int] | None:
     """The entries of each list, 0 for None; None where two lists that should stand
     beside each other do not.
     """
@@ -442,7 +444,7 @@ def _finish(data: JsonObject, place: Place) -> str:
     return str(finish)
 
 
-def _pieces(data: JsonObject, ids: IdArray, place: Place) -> dict[int, bytes]:
+def _pieces(data: JsonObject, ids: IdArray, place: Place) -> Pieces:
     texts = data.get("tokens")
     if texts is None:
         return {}

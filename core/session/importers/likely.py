@@ -16,9 +16,21 @@ import numpy.typing as npt
 from logdrift.core.errors import Place
 from logdrift.core.session.importers.columns import Row
 from logdrift.core.session.importers.lists import each_once, most_likely
-from logdrift.core.session.scores import FloatArray, IdArray
+from logdrift.core.session.scores import Array, FloatArray, IdArray
 
 Flags = npt.NDArray[np.bool_]
+Counts = npt.NDArray[np.int64]
+Order = npt.NDArray[np.intp]
+"""Columns of each row, as ``argsort`` gives them."""
+IdsAndLogprobs = tuple[IdArray, FloatArray]
+
+
+def empty_lists(tokens: int, width: int) -> IdsAndLogprobs:
+    """(ids i32[n, k], logprobs f32[n, k]) of lists in which nothing stands yet."""
+    shape = (tokens, width)
+    ids = np.full(shape, -1, np.int32)
+    logprobs = np.full(shape, np.nan, np.float32)
+    return ids, logprobs
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +106,7 @@ class _Lists:
     """The lists as tables in their own order: ids and logprobs [n, k]."""
 
     listed: ListedIds
-    counts: npt.NDArray[np.int64]
+    counts: Counts
     ids: IdArray
     logprobs: FloatArray
     is_listed: Flags = field(repr=False)
@@ -102,25 +114,32 @@ class _Lists:
     @classmethod
     def of(cls, listed: ListedIds) -> _Lists:
         counts = np.asarray(listed.counts, np.int64)
-        width = int(counts.max(initial=0))
-        shape = (len(counts), width)
+        tokens = len(counts)
+        width = _widest(counts)
         columns = np.arange(width)
         column_counts = counts[:, None]
         is_listed = columns < column_counts
-        ids = np.full(shape, -1, np.int32)
-        logprobs = np.full(shape, np.nan, np.float32)
+        ids, logprobs = empty_lists(tokens, width)
+        # Lists of one length are copied whole, which is faster.
         if is_listed.all():
+            shape = ids.shape
             ids[:] = np.reshape(listed.ids, shape)
             logprobs[:] = np.reshape(listed.logprobs, shape)
         else:
             ids[is_listed] = listed.ids
             logprobs[is_listed] = listed.logprobs
-        return cls(listed, counts, ids, logprobs, is_listed)
+        return cls(
+            listed=listed,
+            counts=counts,
+            ids=ids,
+            logprobs=logprobs,
+            is_listed=is_listed,
+        )
 
     def rows_with_an_id_twice(self) -> Flags:
-        in_order = np.sort(self.ids, axis=1)
-        earlier = in_order[:, :-1]
-        later = in_order[:, 1:]
+        ids = np.sort(self.ids, axis=1)
+        earlier = ids[:, :-1]
+        later = ids[:, 1:]
         is_same = later == earlier
         is_id = later >= 0
         return _any_in_row(is_same & is_id)
@@ -138,12 +157,13 @@ class _Lists:
             return np.zeros(rows, np.bool_)
         first = self.logprobs[:, 0]
         others = self.logprobs[:, 1:]
-        least, are_sorted = _least_of_sorted(others)
         first_ids = self.ids[:, 0]
         is_target = first_ids == self.listed.targets
         are_several = self.counts >= 2
-        is_below = first < least
-        flags: Flags = is_target & are_several & are_sorted & is_below
+        is_below = first < _least(others)
+        is_last = is_below & _are_sorted(others)
+        flags: Flags = is_target & are_several
+        flags &= is_last
         return flags
 
     def rows_out_of_order(self) -> Flags:
@@ -152,24 +172,35 @@ class _Lists:
         """
         before = self.logprobs[:, :-1]
         behind = self.logprobs[:, 1:]
-        is_behind_nothing = np.isnan(before) & ~np.isnan(behind)
-        return _any_in_row((behind > before) | is_behind_nothing)
+        is_nothing = np.isnan(before)
+        is_number = ~np.isnan(behind)
+        is_behind_nothing = is_nothing & is_number
+        is_larger = behind > before
+        return _any_in_row(is_larger | is_behind_nothing)
 
     def drop_first(self, rows: Flags) -> None:
         """Leave out the first entry of these lists."""
-        self.ids[rows, :-1] = self.ids[rows, 1:]
+        later_ids = self.ids[rows, 1:]
+        later_logprobs = self.logprobs[rows, 1:]
+        self.ids[rows, :-1] = later_ids
         self.ids[rows, -1:] = -1
-        self.logprobs[rows, :-1] = self.logprobs[rows, 1:]
+        self.logprobs[rows, :-1] = later_logprobs
         self.logprobs[rows, -1:] = np.nan
+
+    def row(self, index: int) -> Row:
+        """One list."""
+        count = self.counts[index]
+        ids = self.ids[index, :count]
+        logprobs = self.logprobs[index, :count]
+        plain_ids = ids.tolist()
+        plain_logprobs = logprobs.tolist()
+        pairs = zip(plain_ids, plain_logprobs, strict=True)
+        return list(pairs)
 
     def merge(self, index: int) -> bool:
         """Put one list right by itself, and tell whether it became shorter."""
         listed = self.listed
-        count = self.counts[index]
-        row_ids = self.ids[index, :count]
-        row_logprobs = self.logprobs[index, :count]
-        pairs = zip(row_ids.tolist(), row_logprobs.tolist(), strict=True)
-        row: Row = list(pairs)
+        row = self.row(index)
         name = listed.name(index)
         if listed.sure[index]:
             kept = each_once(row, listed.place, name)
@@ -178,9 +209,10 @@ class _Lists:
             kept = most_likely(row, target, listed.place, name)
         self.ids[index] = -1
         self.logprobs[index] = np.nan
-        for at, (token_id, logprob) in enumerate(kept):
-            self.ids[index, at] = token_id
-            self.logprobs[index, at] = logprob
+        for column, entry in enumerate(kept):
+            token_id, logprob = entry
+            self.ids[index, column] = token_id
+            self.logprobs[index, column] = logprob
         return len(kept) < len(row)
 
     def table(self, merged: int) -> LikelyTable:
@@ -188,28 +220,55 @@ class _Lists:
         ids = self.ids.copy()
         logprobs = self.logprobs.copy()
         rows = self.rows_out_of_order()
-        order = np.argsort(-logprobs[rows], axis=1, kind="stable")
-        ids[rows] = np.take_along_axis(ids[rows], order, axis=1)
-        logprobs[rows] = np.take_along_axis(logprobs[rows], order, axis=1)
+        best_first = _best_first(logprobs[rows])
+        ids[rows] = _reordered(ids[rows], best_first)
+        logprobs[rows] = _reordered(logprobs[rows], best_first)
         is_missing = np.isnan(logprobs)
         ids[is_missing] = -1
-        widths = np.count_nonzero(~is_missing, axis=1)
-        width = int(widths.max(initial=0))
-        kept = slice(0, width)
-        return LikelyTable(ids[:, kept], logprobs[:, kept], merged)
+        is_number = ~is_missing
+        widths = np.count_nonzero(is_number, axis=1)
+        width = _widest(widths)
+        return LikelyTable(
+            ids=ids[:, :width],
+            logprobs=logprobs[:, :width],
+            merged=merged,
+        )
 
 
-def _least_of_sorted(logprobs: FloatArray) -> tuple[FloatArray, Flags]:
-    """(the least of each row, whether the row is sorted) of rows that end in NaN."""
+def _widest(widths: Counts) -> int:
+    """The largest of them; 0 where there are none."""
+    most = widths.max(initial=0)
+    return int(most)
+
+
+def _best_first(logprobs: FloatArray) -> Order:
+    """The columns of each row from its largest number on, NaN last."""
+    falling = -logprobs
+    return np.argsort(falling, axis=1, kind="stable")
+
+
+def _reordered(rows: Array, order: Order) -> Array:
+    """Each row with its columns in this order."""
+    return np.take_along_axis(rows, order, axis=1)
+
+
+def _least(logprobs: FloatArray) -> FloatArray:
+    """f32[n]: the least number of each row that ends in NaN."""
     is_end = np.isnan(logprobs)
     filled = np.where(is_end, np.inf, logprobs)
-    least = filled.min(axis=1)
+    least: FloatArray = filled.min(axis=1)
+    return least
+
+
+def _are_sorted(logprobs: FloatArray) -> Flags:
+    """b[n]: no number is larger than the one before it in a row that ends in NaN."""
     earlier = logprobs[:, :-1]
     later = logprobs[:, 1:]
     falls = later <= earlier
-    goes_on = falls | is_end[:, 1:]
-    are_sorted = goes_on.all(axis=1)
-    return least, np.asarray(are_sorted)
+    is_end = np.isnan(later)
+    goes_on = falls | is_end
+    rows = goes_on.all(axis=1)
+    return np.asarray(rows)
 
 
 def _any_in_row(flags: Flags) -> Flags:

@@ -15,7 +15,11 @@ from logdrift.core.errors import Place
 from logdrift.core.session.files import JsonObject
 from logdrift.core.session.importers.answer_records import ServerAnswer
 from logdrift.core.session.importers.columns import is_real
-from logdrift.core.session.importers.scored_tokens import ScoredTokens, llamacpp_tokens
+from logdrift.core.session.importers.scored_tokens import (
+    IdList,
+    ScoredTokens,
+    llamacpp_tokens,
+)
 
 _SETTINGS = ("temperature", "top_p", "top_k", "min_p")
 _FINISH = {"limit": "length", "eos": "stop", "word": "stop"}
@@ -81,7 +85,7 @@ def _remarks(tokens: ScoredTokens) -> list[str]:
     return []
 
 
-def _ids(tokens: ScoredTokens, place: Place) -> list[int]:
+def _ids(tokens: ScoredTokens, place: Place) -> IdList:
     ids = []
     for token in tokens:
         if token.token_id is None:
@@ -105,7 +109,7 @@ def _model(answer: JsonObject) -> str | None:
     return None
 
 
-def _observed(answer: JsonObject, is_processed: bool) -> dict[str, Any]:
+def _observed(answer: JsonObject, is_processed: bool) -> JsonObject:
     mode = "raw"
     if is_processed:
         mode = "processed"

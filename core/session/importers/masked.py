@@ -5,8 +5,8 @@ no score.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
+from logdrift.core.session.files import JsonList
 from logdrift.core.session.importers.columns import MINUS_INFINITY
 from logdrift.core.session.importers.notes import Notes
 
@@ -21,8 +21,8 @@ _MASKED = (
 
 
 def without_placeholders(
-    values: Sequence[Any], mask: Sequence[int], name: str, notes: Notes
-) -> list[Any]:
+    values: JsonList, mask: Sequence[int], name: str, notes: Notes
+) -> JsonList:
     """``values`` with None where the mask is 0 and a placeholder stands; those of the
     capture ``name`` are counted. Another number of a masked token stays.
     """

@@ -18,18 +18,19 @@ from typing import Any
 import numpy as np
 
 from logdrift.core.errors import Place
-from logdrift.core.session.files import JsonObject
+from logdrift.core.session.files import JsonList, JsonObject
 from logdrift.core.session.importers.answer_files import captures_of, named_files
 from logdrift.core.session.importers.answer_records import UNKNOWN_ID
 from logdrift.core.session.importers.columns import is_whole, scores_of
 from logdrift.core.session.importers.documents import documents
-from logdrift.core.session.importers.job import ImportJob, session_of_records
+from logdrift.core.session.importers.job import ImportJob, Sentences, session_of_records
 from logdrift.core.session.importers.join import RecordsOf, side_by_side
 from logdrift.core.session.importers.place import in_file, list_item
 from logdrift.core.session.importers.records import (
     CaptureSource,
     ImportContext,
     Record,
+    Records,
 )
 from logdrift.core.session.importers.start import Start
 
@@ -45,7 +46,7 @@ def guess(start: Start) -> bool:
     return start.has(_ENTRIES)
 
 
-def run(job: ImportJob) -> tuple[str, ...]:
+def run(job: ImportJob) -> Sentences:
     """Make the session of all runs and files of answers, joined by ids."""
     context = job.context()
     captures = _captures(job.files, context)
@@ -80,7 +81,7 @@ def _captures(files: Sequence[str], context: ImportContext) -> Iterator[RecordsO
 
 def _records(
     ranks: Sequence[Path], path: Path, name: str, context: ImportContext
-) -> Iterator[Record]:
+) -> Records:
     """The sequences of a run, ranks put together. Raises InputError."""
     sequences: dict[int, _Labels] = {}
     for rank in ranks:
@@ -115,7 +116,7 @@ def _add(sequences: dict[int, _Labels], data: JsonObject, place: Place) -> None:
             )
 
 
-def _add_labels(labels: _Labels, entries: list[Any], place: Place) -> bool:
+def _add_labels(labels: _Labels, entries: JsonList, place: Place) -> bool:
     """Add the labels of one sequence, and tell whether a position without a label is
     behind all of them.
     """

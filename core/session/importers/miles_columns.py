@@ -7,15 +7,15 @@ A row is a sequence: ``tokens`` of prompt and response, ``response_length``, and
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from logdrift.core.errors import InputError
 from logdrift.core.session.importers.foreign import refuse_line
-from logdrift.core.session.importers.job import ImportJob, session_of_records
+from logdrift.core.session.importers.job import ImportJob, Sentences, session_of_records
 from logdrift.core.session.importers.parquet_rows import ParquetFile, is_parquet
 from logdrift.core.session.importers.place import in_file
-from logdrift.core.session.importers.records import ImportContext, Record
+from logdrift.core.session.importers.records import ImportContext, Records
 from logdrift.core.session.importers.samples import record_of
 from logdrift.core.session.importers.start import Start
 
@@ -41,19 +41,19 @@ def _by_number(path: Path) -> tuple[int, str]:
     return len(path.name), path.name
 
 
-def run(job: ImportJob) -> tuple[str, ...]:
+def run(job: ImportJob) -> Sentences:
     """Make the session of all rollouts."""
     context = job.context()
     records = _records(job.files, context)
     return session_of_records(job, records, context)
 
 
-def _records(files: Sequence[str], context: ImportContext) -> Iterator[Record]:
+def _records(files: Sequence[str], context: ImportContext) -> Records:
     for file in files:
         yield from read(Path(file), context)
 
 
-def read(path: Path, context: ImportContext) -> Iterator[Record]:
+def read(path: Path, context: ImportContext) -> Records:
     """The sequences of a rollout, or of all in a folder. Raises InputError naming file
     and row.
     """
@@ -66,7 +66,7 @@ def read(path: Path, context: ImportContext) -> Iterator[Record]:
         yield from _rollout(file, context)
 
 
-def _rollout(file: Path, context: ImportContext) -> Iterator[Record]:
+def _rollout(file: Path, context: ImportContext) -> Records:
     place = in_file(file)
     if not file.exists():
         raise place.error("cannot be read: No such file or directory")

@@ -14,7 +14,6 @@ as well. ``prev_logprobs`` are the trainer's before the step's update.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -24,16 +23,17 @@ import numpy as np
 
 from logdrift.core.errors import Place
 from logdrift.core.session.contents import NO_STEP
-from logdrift.core.session.files import JsonObject
+from logdrift.core.session.files import JsonList, JsonObject
 from logdrift.core.session.importers.columns import ids_of, is_whole, scores_of
 from logdrift.core.session.importers.documents import records_of_lines
-from logdrift.core.session.importers.job import ImportJob, session_of_lines
+from logdrift.core.session.importers.job import ImportJob, Sentences, session_of_lines
 from logdrift.core.session.importers.masked import without_placeholders
 from logdrift.core.session.importers.place import list_item
 from logdrift.core.session.importers.records import (
     CaptureSource,
     ImportContext,
     Record,
+    Records,
 )
 from logdrift.core.session.importers.start import Start
 from logdrift.core.session.importers.training import reward_of, step_of
@@ -72,12 +72,12 @@ def guess(start: Start) -> bool:
     return start.has("generation_logprobs") and start.has("input_lengths")
 
 
-def run(job: ImportJob) -> tuple[str, ...]:
+def run(job: ImportJob) -> Sentences:
     """Make the session of all steps."""
     return session_of_lines(job, read)
 
 
-def read(path: Path, context: ImportContext) -> Iterator[Record]:
+def read(path: Path, context: ImportContext) -> Records:
     """The samples of one step. Raises InputError naming the line."""
     trainer = CaptureSource(engine="nemo-rl", role="trainer")
     context.sources.setdefault(TRAINER, trainer)
@@ -92,7 +92,7 @@ def read(path: Path, context: ImportContext) -> Iterator[Record]:
 
 def _records(
     step: int | None, place: Place, data: JsonObject, context: ImportContext
-) -> Iterator[Record]:
+) -> Records:
     """The samples of a line that was logged at ``step``."""
     if "token_ids" not in data:
         raise place.error("token_ids is missing: this run logs no ids", _SWITCH_ON)
@@ -172,7 +172,7 @@ class _Logged:
             reward=reward_of(self.data, self.place),
         )
 
-    def _list(self, key: str, entries: int | None = None) -> Sequence[Any]:
+    def _list(self, key: str, entries: int | None = None) -> JsonList:
         """The list of a key, with as many entries as the padded ids."""
         values = self.data[key]
         if not isinstance(values, list):

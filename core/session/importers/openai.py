@@ -5,7 +5,7 @@ capture a file.
 from __future__ import annotations
 
 from logdrift.core.session.importers.answer_files import captures_of
-from logdrift.core.session.importers.job import ImportJob, session_of_records
+from logdrift.core.session.importers.job import ImportJob, Sentences, session_of_records
 from logdrift.core.session.importers.join import side_by_side
 from logdrift.core.session.importers.start import Start
 
@@ -15,7 +15,7 @@ def guess(start: Start) -> bool:
     return start.answer_kind in ("openai", "llama.cpp")
 
 
-def run(job: ImportJob) -> tuple[str, ...]:
+def run(job: ImportJob) -> Sentences:
     """Make the session of all files, joined by ids."""
     context = job.context()
     captures = captures_of(job.files, context)

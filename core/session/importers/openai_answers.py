@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 from logdrift.core.errors import InputError, Place
 from logdrift.core.session.files import JsonObject
@@ -24,6 +23,7 @@ from logdrift.core.session.importers.answer_versions import answer_versions
 from logdrift.core.session.importers.columns import ids_of
 from logdrift.core.session.importers.place import under_key
 from logdrift.core.session.importers.scored_tokens import (
+    IdList,
     ScoredToken,
     ScoredTokens,
     prompt_tokens_of,
@@ -143,13 +143,13 @@ def _unread(answer: JsonObject, choice: JsonObject) -> list[str]:
     return filled(answer, _UNREAD)
 
 
-def _unscored(ids: Sequence[int] | None) -> ScoredTokens:
+def _unscored(ids: IdList | None) -> ScoredTokens:
     """A token without a score for each id."""
     count = len(ids or ())
     return [ScoredToken()] * count
 
 
-def _sampled(choice: JsonObject, place: Place) -> list[int] | None:
+def _sampled(choice: JsonObject, place: Place) -> IdList | None:
     """The ids that were sampled, under whichever name; None where there are none."""
     for holder in (choice, choice.get("message")):
         if not isinstance(holder, dict):
@@ -161,7 +161,7 @@ def _sampled(choice: JsonObject, place: Place) -> list[int] | None:
     return None
 
 
-def _ids(data: JsonObject, key: str, place: Place) -> list[int] | None:
+def _ids(data: JsonObject, key: str, place: Place) -> IdList | None:
     value = data.get(key)
     if not value:
         return None
@@ -186,7 +186,7 @@ Parts = tuple[ScoredTokens, ScoredTokens]
 
 
 def _split(
-    tokens: ScoredTokens, prompt: int, sampled: Sequence[int] | None, place: Place
+    tokens: ScoredTokens, prompt: int, sampled: IdList | None, place: Place
 ) -> Parts:
     """Divide tokens into those that were echoed and those that were sampled.
 
@@ -211,7 +211,7 @@ def _split(
 
 
 def _split_plain(
-    tokens: ScoredTokens, prompt: int, sampled: Sequence[int] | None
+    tokens: ScoredTokens, prompt: int, sampled: IdList | None
 ) -> Parts | None:
     new = len(sampled or ())
     count = len(tokens)
@@ -226,7 +226,7 @@ def _split_plain(
 
 
 def _split_echo(
-    tokens: ScoredTokens, prompt: int, sampled: Sequence[int] | None
+    tokens: ScoredTokens, prompt: int, sampled: IdList | None
 ) -> Parts | None:
     new = len(sampled or ())
     count = len(tokens)
@@ -243,7 +243,7 @@ def _split_echo(
     return None
 
 
-def _split_by_ids(tokens: ScoredTokens, sampled: Sequence[int]) -> Parts:
+def _split_by_ids(tokens: ScoredTokens, sampled: IdList) -> Parts:
     """An echo of unknown length: what was sampled are the last tokens, where these name
     the same ids.
     """
@@ -257,11 +257,11 @@ def _split_by_ids(tokens: ScoredTokens, sampled: Sequence[int]) -> Parts:
 
 
 def _given(
-    prompt: Sequence[int] | None,
+    prompt: IdList | None,
     listed: ScoredTokens,
     echoed: ScoredTokens,
     place: Place,
-) -> list[int]:
+) -> IdList:
     """The ids that were given, as many as there are scored tokens of them."""
     if prompt:
         count = len(prompt)
@@ -290,7 +290,7 @@ def _check_length(name: str, tokens: ScoredTokens, prompt: int, place: Place) ->
         )
 
 
-def _own_ids(tokens: ScoredTokens, place: Place) -> list[int]:
+def _own_ids(tokens: ScoredTokens, place: Place) -> IdList:
     """The ids that the tokens name. Raises InputError where one names none."""
     ids = []
     for token in tokens:
@@ -301,7 +301,7 @@ def _own_ids(tokens: ScoredTokens, place: Place) -> list[int]:
 
 
 def _two_names(
-    ids: Sequence[int], columns: Sequence[ScoredTokens], place: Place
+    ids: IdList, columns: Sequence[ScoredTokens], place: Place
 ) -> InputError | None:
     """What is wrong where a token's score is of another id than the answer's list of
     ids has there.
@@ -321,7 +321,7 @@ def _two_names(
     return None
 
 
-def _observed(answer: JsonObject) -> dict[str, Any]:
+def _observed(answer: JsonObject) -> JsonObject:
     """What the server says of itself."""
     text = answer.get("system_fingerprint") or ""
     fingerprint = _FINGERPRINT.match(str(text))

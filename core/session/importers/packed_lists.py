@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from logdrift.core.session.files import JsonObject
+from logdrift.core.session.files import JsonList, JsonObject
 
 
 class Alternatives(NamedTuple):
@@ -20,7 +20,7 @@ class Alternatives(NamedTuple):
     """
 
     ids: Sequence[int | None] = ()
-    logprobs: Sequence[Any] = ()
+    logprobs: JsonList = ()
 
 
 NO_ALTERNATIVES = Alternatives()

@@ -13,17 +13,18 @@ from pathlib import Path
 
 from logdrift.core.errors import Place
 from logdrift.core.session.importers.captures import labels_of
-from logdrift.core.session.importers.corrected import corrected_part
-from logdrift.core.session.importers.fillers import Correction
+from logdrift.core.session.importers.corrected import Tensors, corrected_part
+from logdrift.core.session.importers.fillers import Correction, Corrections
 from logdrift.core.session.importers.records import Record
 from logdrift.core.session.layout import Part, capture_part, sequence_part
-from logdrift.core.session.scores import Array, part_tensors, part_versions
+from logdrift.core.session.scores import Scores, part_tensors, part_versions
 from logdrift.core.session.writer import (
     sequence_tensors,
     training_tensors,
     write_part,
 )
 
+Parts = Sequence[Part]
 PART_TOKENS = 1 << 17
 PART_SEQUENCES = 4096
 
@@ -46,10 +47,20 @@ class _Chunk:
     records: Sequence[Record]
     tokens: int
 
-    def write(self, folder: Path, file: str, tensors: Mapping[str, Array]) -> Part:
+    def scores(self, name: str) -> Sequence[Scores]:
+        """Those of one capture."""
+        return [record.captures[name] for record in self.records]
+
+    def write(self, folder: Path, file: str, tensors: Tensors) -> Part:
         """Write the part's tensors to ``file``, and return its manifest entry."""
-        sequences = len(self.records)
-        return write_part(folder, file, tensors, self.first, sequences, self.tokens)
+        return write_part(
+            folder,
+            file,
+            tensors,
+            first_sequence=self.first,
+            sequences=len(self.records),
+            tokens=self.tokens,
+        )
 
 
 class WrittenParts:
@@ -83,9 +94,7 @@ class WrittenParts:
         if is_full or self._tokens >= PART_TOKENS:
             self._write()
 
-    def finished(
-        self, corrections: Mapping[str, Correction]
-    ) -> dict[str, Sequence[Part]]:
+    def finished(self, corrections: Corrections) -> Mapping[str, Parts]:
         """Write what is left, put right what was written, and return the parts of the
         captures by their names.
         """
@@ -105,11 +114,12 @@ class WrittenParts:
 
     def _check_captures(self, record: Record) -> None:
         names = set(record.captures)
-        odd = sorted(names.symmetric_difference(self._captures))
+        odd = names.symmetric_difference(self._captures)
         if odd and self._first is not None:
+            name = min(odd)
             known = ", ".join(self._captures)
             raise record.place.error(
-                f"capture {odd[0]!r} is not in every sequence: {self._first.words}"
+                f"capture {name!r} is not in every sequence: {self._first.words}"
                 f" has {known}",
                 "import them as two sessions, or give null for what is not known",
             )
@@ -129,30 +139,45 @@ class WrittenParts:
         self, index: int, chunk: _Chunk, name: str, capture: _CaptureParts
     ) -> None:
         """Write the scores of one capture, as wide as the widest until now."""
-        scores = [record.captures[name] for record in chunk.records]
-        widths = [one.top_ids.shape[1] for one in scores]
-        capture.width = max(capture.width, *widths)
+        scores = chunk.scores(name)
+        widths = map(_width, scores)
+        width = max(capture.width, *widths)
+        capture.width = width
         file = capture_part(capture.label, index)
-        tensors = part_tensors(scores, capture.width)
+        tensors = part_tensors(scores, width)
         part = chunk.write(self._folder, file, tensors)
-        part = replace(part, versions=part_versions(scores))
+        versions = part_versions(scores)
+        part = replace(part, versions=versions)
         capture.parts.append(part)
-        capture.widths.append(capture.width)
+        capture.widths.append(width)
 
-    def _corrected(
-        self, capture: _CaptureParts, correction: Correction
-    ) -> Sequence[Part]:
+    def _corrected(self, capture: _CaptureParts, correction: Correction) -> Parts:
         """The parts of a capture as they are in the end."""
         parts = []
-        of_both = zip(capture.parts, capture.widths, self.of_sequences, strict=True)
-        for part, width, sequences in of_both:
+        beside = zip(
+            capture.parts,
+            capture.widths,
+            self.of_sequences,
+            strict=True,
+        )
+        for part, width, sequences in beside:
             is_narrow = width < capture.width
             if is_narrow or correction.is_needed:
                 part = corrected_part(
-                    self._folder, part, sequences.file, capture.width, correction
+                    self._folder,
+                    part,
+                    sequences.file,
+                    capture.width,
+                    correction,
                 )
             parts.append(part)
         return parts
+
+
+def _width(scores: Scores) -> int:
+    """How many alternatives a token has at most."""
+    _, width = scores.top_ids.shape
+    return int(width)
 
 
 def _write_sequences(folder: Path, index: int, chunk: _Chunk) -> Part:
@@ -167,5 +192,6 @@ def _write_sequences(folder: Path, index: int, chunk: _Chunk) -> Part:
     steps = [record.step for record in records]
     rewards = [record.reward for record in records]
     of_training = training_tensors(steps, rewards)
+    all_tensors = {**tensors, **of_training}
     file = sequence_part(index)
-    return chunk.write(folder, file, {**tensors, **of_training})
+    return chunk.write(folder, file, all_tensors)

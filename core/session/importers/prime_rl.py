@@ -9,7 +9,6 @@ finite, so what it was is not known.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +16,12 @@ import numpy as np
 import numpy.typing as npt
 
 from logdrift.core.errors import InputError, Place
-from logdrift.core.session.files import JsonObject
+from logdrift.core.session.files import JsonList, JsonObject
 from logdrift.core.session.importers.columns import entropy_of, ids_of, scores_of
 from logdrift.core.session.importers.documents import records_of_lines
 from logdrift.core.session.importers.job import (
     ImportJob,
+    Sentences,
     session_of_lines,
     session_of_records,
 )
@@ -35,6 +35,7 @@ from logdrift.core.session.importers.records import (
     CaptureSource,
     ImportContext,
     Record,
+    Records,
 )
 from logdrift.core.session.importers.start import Start
 from logdrift.core.session.importers.training import step_of
@@ -49,7 +50,7 @@ def guess(start: Start) -> bool:
     return _has_traces(start) or start.has("schema_version")
 
 
-def run(job: ImportJob) -> tuple[str, ...]:
+def run(job: ImportJob) -> Sentences:
     """Make the session of all exports, or of all runs' traces."""
     starts = [Start(Path(file)) for file in job.files]
     have_traces = [_has_traces(start) for start in starts]
@@ -70,14 +71,14 @@ def _has_traces(start: Start) -> bool:
     return start.has("traces")
 
 
-def _traces(job: ImportJob, context: ImportContext) -> Iterator[Record]:
+def _traces(job: ImportJob, context: ImportContext) -> Records:
     for file in job.files:
         traces = traces_at(Path(file))
         if traces is not None:
             yield from records_of(traces, context, job.out)
 
 
-def read(path: Path, context: ImportContext) -> Iterator[Record]:
+def read(path: Path, context: ImportContext) -> Records:
     """The sequences of one export. Raises InputError naming the line, and for a newer
     schema.
     """
@@ -88,9 +89,7 @@ def read(path: Path, context: ImportContext) -> Iterator[Record]:
     return records_of_lines(path, context, _records)
 
 
-def _records(
-    place: Place, data: JsonObject, context: ImportContext
-) -> Iterator[Record]:
+def _records(place: Place, data: JsonObject, context: ImportContext) -> Records:
     schema = data.get("schema_version")
     if schema != SCHEMA:
         raise place.error(
@@ -145,7 +144,7 @@ def _engine(data: JsonObject, trained: Flags, place: Place) -> Scores:
     return scores_of(scored, place, key)
 
 
-def _column(data: JsonObject, key: str, tokens: int, place: Place) -> list[Any]:
+def _column(data: JsonObject, key: str, tokens: int, place: Place) -> JsonList:
     values: Any = data.get(key)
     is_list = isinstance(values, list)
     if not is_list or len(values) != tokens:

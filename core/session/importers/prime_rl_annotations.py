@@ -5,7 +5,6 @@ come.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -13,7 +12,7 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 
 from logdrift.core.errors import Place
-from logdrift.core.session.files import JsonObject
+from logdrift.core.session.files import JsonList, JsonObject
 from logdrift.core.session.importers.columns import (
     entropy_of,
     is_whole,
@@ -41,8 +40,8 @@ class Annotation:
     is known.
     """
 
-    logprobs: Sequence[Any]
-    entropies: Sequence[Any] | None
+    logprobs: JsonList
+    entropies: JsonList | None
 
     def scores(self, tokens: int, place: Place) -> Scores:
         """Of all ``tokens`` of the branch."""
@@ -123,7 +122,7 @@ class Annotations:
             has_entropy=entropies is not None,
         )
 
-    def _write(self, values: Sequence[Any]) -> None:
+    def _write(self, values: JsonList) -> None:
         numbers = np.array(values, np.float64)
         self._file.write(numbers.tobytes())
 

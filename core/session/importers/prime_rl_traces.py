@@ -15,7 +15,7 @@ torn ends the stream: its writer died in the middle of it.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,20 +23,30 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from logdrift.core.errors import Place
-from logdrift.core.session.files import JsonObject
+from logdrift.core.session.files import JsonList, JsonObject
 from logdrift.core.session.importers.columns import ids_of, is_whole, scores_of
-from logdrift.core.session.importers.documents import Document, NotJson, read_lines
+from logdrift.core.session.importers.documents import (
+    Documents,
+    NotJson,
+    read_lines,
+)
 from logdrift.core.session.importers.place import list_item
 from logdrift.core.session.importers.prime_rl_annotations import Annotations
 from logdrift.core.session.importers.records import (
     CaptureSource,
     ImportContext,
     Record,
+    Records,
 )
 from logdrift.core.session.importers.rounding import Rounding
 from logdrift.core.session.importers.training import reward_of
 from logdrift.core.session.message_roles import role_code
 from logdrift.core.session.scores import FlagArray, Scores
+
+_Stream = Sequence[Path]
+"""Chunks in their order."""
+_Nodes = Sequence[JsonObject]
+"""The messages of a trace."""
 
 TRAINER = "trainer/prefill"
 ENGINE = "inference/recorded"
@@ -65,8 +75,8 @@ _NO_TRAINER = (
 class Traces(NamedTuple):
     """The files of a run: chunks of episodes, and of annotations by producer."""
 
-    stream: Sequence[Path]
-    annotations: Sequence[Sequence[Path]]
+    stream: _Stream
+    annotations: Sequence[_Stream]
 
 
 def traces_at(path: Path) -> Traces | None:
@@ -90,7 +100,7 @@ def traces_at(path: Path) -> Traces | None:
     return None
 
 
-def _chunks(stem: Path) -> Sequence[Path]:
+def _chunks(stem: Path) -> _Stream:
     """The chunks of a stream in their order, plain ones before their sealed copies: a
     folder, or one file of that name as early releases wrote.
     """
@@ -106,7 +116,7 @@ def _chunks(stem: Path) -> Sequence[Path]:
     return [chunks[number] for number in sorted(chunks)]
 
 
-def _annotations(traces: Path) -> Sequence[Sequence[Path]]:
+def _annotations(traces: Path) -> Sequence[_Stream]:
     folder = traces / "annotations"
     producers = set()
     for path in folder.glob("*"):
@@ -116,7 +126,7 @@ def _annotations(traces: Path) -> Sequence[Sequence[Path]]:
     return [stream for stream in streams if stream]
 
 
-def records_of(traces: Traces, context: ImportContext, out: Path) -> Iterator[Record]:
+def records_of(traces: Traces, context: ImportContext, out: Path) -> Records:
     """The branches of all episodes; annotations wait on disk beside ``out``. Raises
     InputError naming the line.
     """
@@ -138,7 +148,7 @@ def records_of(traces: Traces, context: ImportContext, out: Path) -> Iterator[Re
     reader.trainer.tell(TRAINER, context.notes)
 
 
-def _lines(chunks: Sequence[Path], context: ImportContext) -> Iterator[Document]:
+def _lines(chunks: _Stream, context: ImportContext) -> Documents:
     """The lines of a stream. A torn one at its end is noted; elsewhere it is damage."""
     for chunk in chunks:
         is_last = chunk == chunks[-1]
@@ -161,7 +171,7 @@ class _TraceReader:
     engine: Rounding = field(default_factory=Rounding)
     trainer: Rounding = field(default_factory=Rounding)
 
-    def records(self, place: Place, episode: JsonObject) -> Iterator[Record]:
+    def records(self, place: Place, episode: JsonObject) -> Records:
         """The branches of one episode. Raises InputError."""
         traces = episode.get("traces")
         if not isinstance(traces, list):
@@ -172,7 +182,7 @@ class _TraceReader:
                 raise there.error("is not an object")
             yield from self._branches(there, trace)
 
-    def _branches(self, place: Place, trace: JsonObject) -> Iterator[Record]:
+    def _branches(self, place: Place, trace: JsonObject) -> Records:
         nodes = _nodes(trace, place)
         branches = _branch_paths(nodes)
         if len(branches) > 1:
@@ -244,7 +254,7 @@ class _Branch(NamedTuple):
     roles: FlagArray
 
 
-def _nodes(trace: JsonObject, place: Place) -> Sequence[Mapping[str, Any]]:
+def _nodes(trace: JsonObject, place: Place) -> _Nodes:
     nodes = trace.get("nodes")
     if not isinstance(nodes, list):
         raise place.error("nodes is missing")
@@ -263,7 +273,7 @@ def _nodes(trace: JsonObject, place: Place) -> Sequence[Mapping[str, Any]]:
     return nodes
 
 
-def _branch_paths(nodes: Sequence[Mapping[str, Any]]) -> list[list[int]]:
+def _branch_paths(nodes: _Nodes) -> list[list[int]]:
     """The nodes from the root to each leaf, in the order of the leaves."""
     parents = {node.get("parent") for node in nodes}
     branches = []
@@ -280,7 +290,7 @@ def _branch_paths(nodes: Sequence[Mapping[str, Any]]) -> list[list[int]]:
     return branches
 
 
-def _joined(nodes: Sequence[Mapping[str, Any]], place: Place) -> _Branch:
+def _joined(nodes: _Nodes, place: Place) -> _Branch:
     """Raises InputError."""
     ids: list[Any] = []
     mask: list[bool] = []
@@ -297,7 +307,7 @@ def _joined(nodes: Sequence[Mapping[str, Any]], place: Place) -> _Branch:
     return _Branch(ids, mask, logprobs, role_codes)
 
 
-def _list(node: JsonObject, key: str, place: Place) -> list[Any]:
+def _list(node: JsonObject, key: str, place: Place) -> JsonList:
     """A list of a node; empty where it is left out."""
     values = node.get(key)
     if values is None:
@@ -318,10 +328,10 @@ def _mask(node: JsonObject, tokens: int, place: Place) -> list[bool]:
     kinds = set(map(type, mask))
     if kinds - {bool}:
         raise place.error("mask of a node holds something else than true and false")
-    return mask
+    return list(mask)
 
 
-def _logprobs(node: JsonObject, flags: Sequence[bool], place: Place) -> list[Any]:
+def _logprobs(node: JsonObject, flags: Sequence[bool], place: Place) -> JsonList:
     """One entry a token: None where nothing was sampled, or nothing is known."""
     given = _list(node, "logprobs", place)
     sampled = sum(flags)

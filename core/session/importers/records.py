@@ -16,6 +16,11 @@ from logdrift.core.session.importers.bad_lines import BadLines
 from logdrift.core.session.importers.notes import Notes
 from logdrift.core.session.scores import FlagArray, IdArray, Scores
 
+Pieces = Mapping[int, bytes]
+"""The bytes of token ids."""
+ScoresByCapture = Mapping[str, Scores]
+"""The scores of one sequence by the name of the capture."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Record:
@@ -35,11 +40,11 @@ class Record:
     place: Place
     token_ids: IdArray
     prompt_length: int
-    captures: Mapping[str, Scores]
+    captures: ScoresByCapture
     mask: FlagArray | None = None
     roles: FlagArray | None = None
     finish: str = "unknown"
-    pieces: Mapping[int, bytes] = field(default_factory=dict)
+    pieces: Pieces = field(default_factory=dict)
     model: str | None = None
     given: int = 0
     bounded: bool = True
@@ -47,6 +52,10 @@ class Record:
     step: int = NO_STEP
     reward: float = math.nan
     problem: InputError | None = None
+
+
+Records = Iterator[Record]
+"""The sequences of a file in their order, read as they are asked for."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,17 +12,18 @@ entry i is of the token behind token i.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 from logdrift.core.errors import Place
-from logdrift.core.session.files import JsonObject
+from logdrift.core.session.files import JsonList, JsonObject
 from logdrift.core.session.importers.answer_records import ServerAnswer, filled
 from logdrift.core.session.importers.answer_versions import answer_versions
 from logdrift.core.session.importers.columns import ids_of, is_real
 from logdrift.core.session.importers.place import under_key
 from logdrift.core.session.importers.scored_tokens import (
+    IdList,
     ScoredToken,
     ScoredTokens,
     tokens_by_id,
@@ -62,7 +63,7 @@ def scored(place: Place, answer: JsonObject) -> Iterator[ServerAnswer]:
 
 
 def _output(
-    answer: JsonObject, output: JsonObject, prompt: Sequence[int], place: Place
+    answer: JsonObject, output: JsonObject, prompt: IdList, place: Place
 ) -> ServerAnswer:
     new = _ids(output.get("token_ids"), place, "token_ids")
     given_tokens = _prompt_tokens(answer, output, prompt, place)
@@ -90,14 +91,14 @@ def _finish(output: JsonObject) -> str:
     return "unknown"
 
 
-def _observed(answer: JsonObject) -> dict[str, Any]:
+def _observed(answer: JsonObject) -> JsonObject:
     for key, engine in _ENGINES.items():
         if key in answer:
             return {"engine": engine}
     return {}
 
 
-def _ids(value: Any, place: Place, key: str) -> list[int]:
+def _ids(value: Any, place: Place, key: str) -> IdList:
     """Ids, none where there are none."""
     if value is None or value == []:
         return []
@@ -106,13 +107,11 @@ def _ids(value: Any, place: Place, key: str) -> list[int]:
     return ids
 
 
-def _unscored(ids: Sequence[int]) -> ScoredTokens:
+def _unscored(ids: IdList) -> ScoredTokens:
     return [ScoredToken()] * len(ids)
 
 
-def _tokens(
-    values: Any, ids: Sequence[int], place: Place, key: str
-) -> ScoredTokens | None:
+def _tokens(values: Any, ids: IdList, place: Place, key: str) -> ScoredTokens | None:
     """As many as ``ids``; None where nothing is listed."""
     if not values:
         return None
@@ -120,7 +119,7 @@ def _tokens(
 
 
 def _prompt_tokens(
-    answer: JsonObject, output: JsonObject, prompt: Sequence[int], place: Place
+    answer: JsonObject, output: JsonObject, prompt: IdList, place: Place
 ) -> ScoredTokens | None:
     """The scored tokens of a prompt; None where nothing is listed."""
     key = "prompt_logprobs"
@@ -135,7 +134,7 @@ def _prompt_tokens(
     return tokens_by_id(entries, prompt, place, key)
 
 
-def _behind_each(entries: list[Any], prompt: int, place: Place) -> list[Any]:
+def _behind_each(entries: JsonList, prompt: int, place: Place) -> JsonList:
     """Entries that are of the token behind each, moved to that token.
 
     Those of the first token behind the prompt are there as well in some releases.
@@ -150,7 +149,7 @@ def _behind_each(entries: list[Any], prompt: int, place: Place) -> list[Any]:
     return [None, *entries[:behind]]
 
 
-def _entries(values: Any, place: Place, key: str) -> list[Any]:
+def _entries(values: Any, place: Place, key: str) -> JsonList:
     """One entry a token."""
     if isinstance(values, list):
         return values
@@ -168,7 +167,7 @@ def _entries(values: Any, place: Place, key: str) -> list[Any]:
         raise place.error(reason) from None
 
 
-def _of_flat(flat: Mapping[str, Any]) -> list[Any]:
+def _of_flat(flat: JsonObject) -> JsonList:
     """vLLM's ``FlatLogprobs`` as a list of objects by id."""
     starts, ends, ids, logprobs, ranks = (flat[name] for name in _FLAT)
     entries = []

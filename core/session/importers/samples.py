@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from logdrift.core.errors import Place
-from logdrift.core.session.files import JsonObject
+from logdrift.core.session.files import JsonList, JsonObject
 from logdrift.core.session.importers.columns import entropy_of, ids_of, scores_of
 from logdrift.core.session.importers.masked import without_placeholders
 from logdrift.core.session.importers.records import (
@@ -194,7 +194,7 @@ class _Sample:
         prompt = len(self.before)
         return versions_of(versions, self.tokens, prompt, self.place, key)
 
-    def _by_call(self, calls: list[Any], name: str) -> list[Any]:
+    def _by_call(self, calls: JsonList, name: str) -> JsonList:
         """slime names one version a call of the engine: all the same, or one for each
         run of tokens that are trained on; else nothing.
         """
@@ -213,7 +213,7 @@ class _Sample:
             versions += [version for _ in tokens]
         return versions
 
-    def _placed(self, calls: list[Any]) -> list[Any]:
+    def _placed(self, calls: JsonList) -> JsonList:
         """miles names spans of tokens, counted from the sequence's first one."""
         versions: list[Any] = [None] * self.tokens
         for call in calls:

@@ -13,7 +13,7 @@ from operator import itemgetter
 from typing import Any
 
 from logdrift.core.errors import Place
-from logdrift.core.session.files import JsonObject
+from logdrift.core.session.files import JsonList, JsonObject
 from logdrift.core.session.importers.columns import is_whole
 from logdrift.core.session.importers.packed_lists import (
     NO_ALTERNATIVES,
@@ -45,6 +45,8 @@ class ScoredToken:
     sure: bool = True
 
 
+IdList = Sequence[int]
+"""The ids of an answer, or of a part of one, in their order."""
 ScoredTokens = list[ScoredToken]
 """The tokens of an answer, or of a part of one, in their order."""
 
@@ -71,9 +73,7 @@ def prompt_tokens_of(values: Any, place: Place) -> ScoredTokens:
     return _read(lambda: list(map(_of_prompt, values)), place, reason)
 
 
-def tokens_by_id(
-    values: Any, ids: Sequence[int], place: Place, key: str
-) -> ScoredTokens:
+def tokens_by_id(values: Any, ids: IdList, place: Place, key: str) -> ScoredTokens:
     """The tokens ``ids`` as an offline engine lists them under ``key``: null, a number,
     or ``{"id": {logprob, rank, decoded_token}, ...}`` in any order, for each.
 
@@ -143,8 +143,8 @@ def _openai(logprobs: JsonObject) -> ScoredTokens:
 
 
 def _of_completion(
-    texts: Sequence[Any],
-    values: Sequence[Any],
+    texts: JsonList,
+    values: JsonList,
     tops: Sequence[Mapping[Any, Any] | None] | None,
 ) -> ScoredTokens:
     """The tokens of a completion: texts, log-probabilities and alternatives by text."""
@@ -230,14 +230,14 @@ def _listed(target: int, entry: Any) -> ScoredToken:
     return replace(token, top=Alternatives(ids, logprobs))
 
 
-def _body(value: Any) -> Mapping[str, Any]:
+def _body(value: Any) -> JsonObject:
     """What an object of ids says of one: vLLM's ``Logprob``, or a number alone."""
     if isinstance(value, Mapping):
         return value
     return {"logprob": value}
 
 
-def _of_sglang(entry: Sequence[Any], top: Any) -> ScoredToken:
+def _of_sglang(entry: JsonList, top: Any) -> ScoredToken:
     logprob, token_id, *rest = entry
     text = None
     if rest:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from logdrift.core.session.importers.job import ImportJob
+from logdrift.core.session.importers.job import ImportJob, Sentences
 from logdrift.core.session.importers.openai import run as run_openai
 from logdrift.core.session.importers.start import Start
 
@@ -12,6 +12,6 @@ def guess(start: Start) -> bool:
     return start.answer_kind == "sglang"
 
 
-def run(job: ImportJob) -> tuple[str, ...]:
+def run(job: ImportJob) -> Sentences:
     """As the format ``openai``: each file may hold answers of any server."""
     return run_openai(job)

@@ -8,7 +8,7 @@ score. SGLang writes 0 for the last id of the vocabulary there, so the ids of
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from logdrift.core.errors import Place
@@ -17,6 +17,7 @@ from logdrift.core.session.importers.answer_records import ServerAnswer, filled
 from logdrift.core.session.importers.answer_versions import DEFAULT, answer_versions
 from logdrift.core.session.importers.columns import ids_of
 from logdrift.core.session.importers.scored_tokens import (
+    IdList,
     ScoredToken,
     ScoredTokens,
     sglang_tokens,
@@ -60,7 +61,7 @@ def scored(place: Place, answer: JsonObject) -> ServerAnswer:
     )
 
 
-def _check_output(answer: JsonObject, new: list[int], place: Place) -> None:
+def _check_output(answer: JsonObject, new: IdList, place: Place) -> None:
     """Raise InputError where the answer lists other ids than those that have scores."""
     output_ids = answer.get("output_ids")
     if not output_ids:
@@ -84,7 +85,7 @@ def _prompt(
     meta: JsonObject,
     tokens: ScoredTokens,
     place: Place,
-) -> tuple[Sequence[int], ScoredTokens]:
+) -> tuple[IdList, ScoredTokens]:
     """The prompt's ids, and as many scored tokens."""
     key = "prompt_token_ids"
     prompt_ids = answer.get(key)
@@ -109,7 +110,7 @@ def _prompt(
     return ids, unscored + tokens
 
 
-def _named(tokens: ScoredTokens, place: Place) -> list[int]:
+def _named(tokens: ScoredTokens, place: Place) -> IdList:
     ids = []
     for index, token in enumerate(tokens):
         if token.token_id is None:
@@ -129,8 +130,8 @@ def _finish(reason: Any) -> str:
     return "unknown"
 
 
-def _observed(meta: JsonObject) -> dict[str, Any]:
-    observed: dict[str, Any] = {}
+def _observed(meta: JsonObject) -> JsonObject:
+    observed = {}
     if "id" in meta:
         # lmdeploy answers in the same form, without an id.
         observed["engine"] = "sglang"

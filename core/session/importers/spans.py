@@ -4,12 +4,12 @@ weights. Files write one value a token, or runs ``[value, number of tokens]``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from logdrift.core.errors import Place
+from logdrift.core.session.files import JsonList
 from logdrift.core.session.importers.columns import is_whole
 from logdrift.core.session.message_roles import MESSAGE_ROLES, is_known, role_code
 from logdrift.core.session.scores import FlagArray
@@ -52,7 +52,7 @@ def runs_of(
     )
 
 
-def _read_runs(values: Sequence[Any], place: Place, key: str) -> list[Run]:
+def _read_runs(values: JsonList, place: Place, key: str) -> list[Run]:
     """Each entry as a run: a pair, or one token."""
     are_lists = [isinstance(value, list) for value in values]
     if not are_lists or not all(are_lists):
@@ -64,7 +64,7 @@ def _read_runs(values: Sequence[Any], place: Place, key: str) -> list[Run]:
     return runs
 
 
-def _run(value: Sequence[Any], place: Place, key: str) -> Run:
+def _run(value: JsonList, place: Place, key: str) -> Run:
     if len(value) == 2:
         run = Run(*value)
         if is_whole(run.tokens):

@@ -14,11 +14,14 @@ from typing import IO, Any, NamedTuple, overload
 
 import numpy as np
 
-from logdrift.core.session.importers.records import Record
+from logdrift.core.session.importers.records import Record, ScoresByCapture
 from logdrift.core.session.scores import COLUMNS, Array, Scores, first_rows
 from logdrift.core.session.weight_versions import VersionSpans
 
 _ReadScores = Callable[[], Scores]
+_Readers = Mapping[str, _ReadScores]
+"""By the name of the capture."""
+_Column = Array | None
 _DTYPES: Mapping[str, Any] = {
     "logprob": np.float32,
     "rank": np.int32,
@@ -30,10 +33,10 @@ _DTYPES: Mapping[str, Any] = {
 _TABLES = ("top_ids", "top_logprobs")
 
 
-class StoredCaptures(Mapping[str, Scores]):
+class StoredCaptures(ScoresByCapture):
     """Captures by name, read when they are asked for."""
 
-    def __init__(self, readers: Mapping[str, _ReadScores]) -> None:
+    def __init__(self, readers: _Readers) -> None:
         self._readers = readers
 
     def __getitem__(self, name: str) -> Scores:
@@ -47,57 +50,66 @@ class StoredCaptures(Mapping[str, Scores]):
         return len(self._readers)
 
 
-def both_captures(
-    a: Mapping[str, Scores], b: Mapping[str, Scores]
-) -> Mapping[str, Scores]:
+def both_captures(a: ScoresByCapture, b: ScoresByCapture) -> ScoresByCapture:
     """The captures of both, not read yet."""
-    readers: dict[str, _ReadScores] = {}
+    readers = {}
     for captures in (a, b):
         for name in captures:
-            readers[name] = partial(captures.__getitem__, name)
+            read = partial(_whole, captures, name)
+            readers[name] = read
     return StoredCaptures(readers)
 
 
-def first_of_captures(
-    captures: Mapping[str, Scores], length: int
-) -> Mapping[str, Scores]:
+def _whole(captures: ScoresByCapture, name: str) -> Scores:
+    return captures[name]
+
+
+def first_of_captures(captures: ScoresByCapture, length: int) -> ScoresByCapture:
     """The scores of the first ``length`` tokens, not read yet."""
     readers = {}
     for name in captures:
-        readers[name] = partial(_first, captures, name, length)
+        read = partial(_first, captures, name, length)
+        readers[name] = read
     return StoredCaptures(readers)
 
 
-def _first(captures: Mapping[str, Scores], name: str, length: int) -> Scores:
-    return first_rows(captures[name], length)
+def _first(captures: ScoresByCapture, name: str, length: int) -> Scores:
+    scores = captures[name]
+    return first_rows(scores, length)
 
 
 class PackedTexts(Mapping[int, bytes]):
     """Texts of ids in a tenth of a dictionary's memory, which `unpacked` gives."""
 
     def __init__(self, texts: Mapping[int, bytes]) -> None:
-        lengths = [len(text) for text in texts.values()]
         ids = list(texts)
+        in_order = list(texts.values())
+        lengths = list(map(len, in_order))
         self._ids = np.array(ids, np.int32)
         self._lengths = np.array(lengths, np.int32)
-        self._joined = b"".join(texts.values())
+        self._joined = b"".join(in_order)
 
     def unpacked(self) -> dict[int, bytes]:
         """id -> bytes."""
         texts = {}
         start = 0
-        pairs = zip(self._ids.tolist(), self._lengths.tolist(), strict=True)
-        for token_id, length in pairs:
+        ids = self._ids.tolist()
+        lengths = self._lengths.tolist()
+        joined = self._joined
+        for token_id, length in zip(ids, lengths, strict=True):
             stop = start + length
-            texts[token_id] = self._joined[start:stop]
+            text = joined[start:stop]
+            texts[token_id] = text
             start = stop
         return texts
 
     def __getitem__(self, token_id: int) -> bytes:
-        return self.unpacked()[token_id]
+        texts = self.unpacked()
+        return texts[token_id]
 
     def __iter__(self) -> Iterator[int]:
-        return iter(self._ids.tolist())
+        ids = self._ids.tolist()
+        return iter(ids)
 
     def __len__(self) -> int:
         return len(self._ids)
@@ -105,9 +117,10 @@ class PackedTexts(Mapping[int, bytes]):
 
 def texts_of(record: Record) -> dict[int, bytes]:
     """The texts of a record that may be packed."""
-    if isinstance(record.pieces, PackedTexts):
-        return record.pieces.unpacked()
-    return dict(record.pieces)
+    pieces = record.pieces
+    if isinstance(pieces, PackedTexts):
+        return pieces.unpacked()
+    return dict(pieces)
 
 
 class _StoredScores(NamedTuple):
@@ -120,6 +133,12 @@ class _StoredScores(NamedTuple):
     width: int
     columns: Sequence[str]
     versions: VersionSpans | None
+
+    def shape(self, name: str) -> Sequence[int]:
+        """That of a column."""
+        if name in _TABLES:
+            return self.tokens, self.width
+        return (self.tokens,)
 
 
 class Spool(Sequence[Record]):
@@ -136,12 +155,15 @@ class Spool(Sequence[Record]):
     def add(self, record: Record) -> None:
         """Write one record. Raises OSError where the disk refuses."""
         readers = {}
-        for name, scores in record.captures.items():
+        captures = record.captures
+        for name, scores in captures.items():
             stored = self._write(scores)
             readers[name] = partial(self._read, stored)
-        captures = StoredCaptures(readers)
-        pieces = PackedTexts(record.pieces)
-        kept = replace(record, captures=captures, pieces=pieces)
+        kept = replace(
+            record,
+            captures=StoredCaptures(readers),
+            pieces=PackedTexts(record.pieces),
+        )
         self._records.append(kept)
 
     @overload
@@ -158,46 +180,49 @@ class Spool(Sequence[Record]):
 
     def _write(self, scores: Scores) -> _StoredScores:
         start = self._file.seek(0, 2)
+        tokens, width = scores.top_ids.shape
         columns = []
         for name in COLUMNS:
-            column: Array | None = getattr(scores, name)
+            column: _Column = getattr(scores, name)
             if column is None:
                 continue
             columns.append(name)
-            typed = column.astype(_DTYPES[name])
+            dtype = _DTYPES[name]
+            typed = column.astype(dtype)
             data = typed.tobytes()
             self._file.write(data)
         return _StoredScores(
             start=start,
-            tokens=len(scores.logprob),
-            width=scores.top_ids.shape[1],
+            tokens=tokens,
+            width=width,
             columns=tuple(columns),
             versions=scores.versions,
         )
 
     def _read(self, stored: _StoredScores) -> Scores:
         self._file.seek(stored.start)
-        columns: dict[str, Array | None] = dict.fromkeys(COLUMNS)
+        columns: dict[str, Any] = dict.fromkeys(COLUMNS)
         for name in stored.columns:
-            shape: tuple[int, ...] = (stored.tokens,)
-            if name in _TABLES:
-                shape = (stored.tokens, stored.width)
-            columns[name] = self._column(name, shape)
-        scores: Any = columns
-        return Scores(**scores, versions=stored.versions)
+            shape = stored.shape(name)
+            column = self._column(name, shape)
+            columns[name] = column
+        return Scores(**columns, versions=stored.versions)
 
     def _column(self, name: str, shape: Sequence[int]) -> Array:
-        dtype = np.dtype(_DTYPES[name])
+        kind = _DTYPES[name]
+        dtype = np.dtype(kind)
         entries = math.prod(shape)
         size = entries * dtype.itemsize
-        data = bytearray(self._file.read(size))
-        column = np.frombuffer(data, dtype)
+        data = self._file.read(size)
+        writable = bytearray(data)
+        column = np.frombuffer(writable, dtype)
         return column.reshape(shape)
 
 
 def existing_folder(path: Path) -> Path:
     """The first folder above ``path`` that exists."""
-    for folder in path.absolute().parents:
+    absolute = path.absolute()
+    for folder in absolute.parents:
         if folder.is_dir():
             return folder
     return Path()

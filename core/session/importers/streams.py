@@ -8,12 +8,12 @@ everything so far, unless the server was started to send only what is new.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from logdrift.core.errors import Place
-from logdrift.core.session.files import JsonObject
-from logdrift.core.session.importers.documents import Document
+from logdrift.core.session.files import JsonList, JsonObject
+from logdrift.core.session.importers.documents import Document, Documents
 from logdrift.core.session.importers.llamacpp_answers import (
     PROBABILITIES,
     is_llamacpp,
@@ -61,7 +61,7 @@ class Streams:
         self._answers = []
         return ready
 
-    def whole(self) -> Iterator[Document]:
+    def whole(self) -> Documents:
         """All answers that `ready` has not given."""
         yield from self._answers
 
@@ -262,7 +262,7 @@ def _extend_sglang(whole: Answer, chunk: JsonObject) -> None:
     whole["meta_info"] = meta
 
 
-def _both(old: JsonObject, new: JsonObject, key: str) -> list[Any]:
+def _both(old: JsonObject, new: JsonObject, key: str) -> JsonList:
     """The list of ``old``, then that of ``new``."""
     before = old.get(key) or []
     added = new.get(key) or []

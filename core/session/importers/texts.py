@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from logdrift.core.session.importers.records import Record
+from logdrift.core.session.importers.records import Pieces, Record
 from logdrift.core.session.importers.tokenizer import pieces_of
 from logdrift.core.session.scores import IdArray
 
@@ -31,10 +31,11 @@ class Texts:
         if self._model is None:
             return
         self._ids.add(record.token_ids)
-        for scores in record.captures.values():
+        captures = record.captures
+        for scores in captures.values():
             self._ids.add(scores.top_ids)
 
-    def pieces(self) -> dict[int, bytes]:
+    def pieces(self) -> Pieces:
         """id -> bytes. The tokenizer knows the bytes; a text in a file may have lost
         those that are no UTF-8 of their own. Raises InputError for a bad tokenizer.
         """
@@ -52,13 +53,16 @@ class _SeenIds:
         self._others: set[int] = set()
 
     def __iter__(self) -> Iterator[int]:
-        common = np.flatnonzero(self._flags)
-        yield from common.tolist()
+        flagged = np.flatnonzero(self._flags)
+        common: Sequence[int] = flagged.tolist()
+        yield from common
         yield from self._others
 
     def add(self, ids: IdArray) -> None:
-        known = ids[ids >= 0]
+        is_id = ids >= 0
+        known = ids[is_id]
         is_common = known < _COMMON
-        self._flags[known[is_common]] = True
+        common = known[is_common]
         others = known[~is_common]
+        self._flags[common] = True
         self._others.update(others.tolist())

@@ -4,7 +4,7 @@ capture a file.
 
 from __future__ import annotations
 
-from logdrift.core.session.importers.job import ImportJob
+from logdrift.core.session.importers.job import ImportJob, Sentences
 from logdrift.core.session.importers.openai import run as run_openai
 from logdrift.core.session.importers.start import Start
 
@@ -14,6 +14,6 @@ def guess(start: Start) -> bool:
     return start.answer_kind == "vllm"
 
 
-def run(job: ImportJob) -> tuple[str, ...]:
+def run(job: ImportJob) -> Sentences:
     """As the format ``openai``: files of any server can be joined."""
     return run_openai(job)
