@@ -8,7 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-NAN, INF = math.nan, math.inf
+NAN = math.nan
+INF = math.inf
 REPOSITORY = Path(__file__).resolve().parent.parent
 SAMPLE = REPOSITORY / "sessions" / "sample-smollm2"
 

@@ -215,7 +215,8 @@ def run_script(
         python: Path, script: str, argument: str, environment: dict[str, str]
     ) -> Any:
         folder = tmp_path_factory.mktemp(script.partition("_")[0])
-        log, out = folder / "log", folder / "out.json"
+        log = folder / "log"
+        out = folder / "out.json"
         with log.open("wb") as file:
             code = subprocess.run(
                 [

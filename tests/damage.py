@@ -209,7 +209,8 @@ def _asked(name: str, session: Path) -> str | None:
     """What is wrong with how a command answers; None for nothing."""
     from logdrift.core.errors import InputError
 
-    out, err = io.StringIO(), io.StringIO()
+    out = io.StringIO()
+    err = io.StringIO()
     code: int | None = None
     signal.setitimer(signal.ITIMER_PROF, SECONDS)
     signal.setitimer(signal.ITIMER_REAL, WAIT)

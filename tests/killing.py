@@ -212,7 +212,8 @@ class Killer:
             c.label for c in expected.captures
         ]
         for info in expected.captures:
-            a, b = session.capture(info.label), expected.capture(info.label)
+            a = session.capture(info.label)
+            b = expected.capture(info.label)
             for name in ("logprob", "rank", "top_ids", "top_logprobs"):
                 np.testing.assert_array_equal(
                     getattr(a, name).whole(),

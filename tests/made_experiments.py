@@ -20,7 +20,8 @@ from logdrift.core.session.reader import Session
 from tests.common import Fields
 from tests.made_sessions import capture, captured_here, edit_manifest, write_session
 
-PROMPTS, LENGTH = 24, 40
+PROMPTS = 24
+LENGTH = 40
 
 
 def rows(seed: int, spread: float, base: np.ndarray | None = None) -> list[np.ndarray]:

@@ -494,7 +494,8 @@ def sglang(
     def top(i: int) -> list[Any] | None:
         return [entry(t, v) for t, v in drawn.tops[i]] if drawn.tops[i] else None
 
-    before, behind = range(start, drawn.prompt), range(drawn.prompt, len(drawn.ids))
+    before = range(start, drawn.prompt)
+    behind = range(drawn.prompt, len(drawn.ids))
     return {
         "text": "...",
         "output_ids": drawn.new,

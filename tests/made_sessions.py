@@ -225,7 +225,9 @@ def compared_pair(folder: Path) -> tuple[Path, Path]:
     """Two sessions of the same 16 sequences: in ``a`` the rollout is ten times nearer to
     the trainer than in ``b``, but for one token in four.
     """
-    count, length, prompt = 16, 24, 4
+    count = 16
+    length = 24
+    prompt = 4
     trainer = [[-2.0] * length for _ in range(count)]
     folders = []
     for name, sizes in (("a", (0.01, 0.1)), ("b", (0.1, 0.01))):

@@ -407,7 +407,8 @@ _ALONE = 0.15
 
 def run_on_terminal(bursts: int, seed: int) -> Found:
     """So many bursts for the real program on a real terminal."""
-    found, chance = Found(), random.Random(seed)
+    found = Found()
+    chance = random.Random(seed)
     with own_world(make_world) as sessions:
         while found.bursts < bursts:
             width, height = chance.choice(SIZES)

@@ -352,7 +352,8 @@ def header_value(path: Path, rng: random.Random) -> str:
 def offsets(path: Path, rng: random.Random) -> str:
     header, data = _split(path)
     names = [name for name in header if name != "__metadata__"]
-    one, two = rng.choice(names), rng.choice(names)
+    one = rng.choice(names)
+    two = rng.choice(names)
     kind = rng.choice(("same", "moved", "beyond", "wide", "gone"))
     if kind == "same":
         header[one] = dict(header[two])

@@ -146,7 +146,8 @@ def shown(files: Files, token_id: int) -> str:
 
 
 def shown_character(char: str) -> str:
-    code, kind = ord(char), unicodedata.category(char)
+    code = ord(char)
+    kind = unicodedata.category(char)
     if any(low <= code <= high for low, high in UNEVEN):
         return f"<U+{code:04X}>"
     if char in "\n\t\r":
@@ -161,7 +162,8 @@ def shown_character(char: str) -> str:
 def worst(
     pair: Pair, at: Sequence[int], noise: float | None, count: int = 20
 ) -> list[Fields]:
-    files, out = pair.files, []
+    files = pair.files
+    out = []
     ordered = sorted(
         (i for i in at if pair.delta[i] != 0), key=lambda i: (-abs(pair.delta[i]), i)
     )
@@ -278,19 +280,16 @@ def coverage(pair: Pair, scope: str) -> Fields:
     """Tokens that count and have no number: NaN by side, and those that one side alone
     should have scored and did not.
     """
-    files, tokens = pair.files, range(pair.tokens)
-    mask, inside = (
-        files.mask,
-        {"all": (True, False), "prompt": (False,), "completion": (True,)}[scope],
-    )
+    files = pair.files
+    tokens = range(pair.tokens)
+    mask = files.mask
+    inside = {"all": (True, False), "prompt": (False,), "completion": (True,)}[scope]
     broken = {
         label: [bool(x) and mask[i] == 1 for i, x in enumerate(files.cap[label]["nan"])]
         for label in (pair.a, pair.b)
     }
-    nan_a, nan_b = (
-        sum(broken[pair.a][: pair.tokens]),
-        sum(broken[pair.b][: pair.tokens]),
-    )
+    nan_a = sum(broken[pair.a][: pair.tokens])
+    nan_b = sum(broken[pair.b][: pair.tokens])
     sides = ((pair.a, pair.p, pair.q), (pair.b, pair.q, pair.p))
     missing = [
         _missing(pair, label, own, other, broken[label]) for label, own, other in sides
@@ -317,7 +316,8 @@ def _missing(
     other: Sequence[float],
     broken: Sequence[bool],
 ) -> list[int]:
-    files, starts = pair.files, set(pair.files.starts)
+    files = pair.files
+    starts = set(pair.files.starts)
     prompts = files.info[label]["path"] not in ("decode", "forced_decode") and any(
         not files.in_completion[i]
         and (not math.isnan(own[i]) or files.cap[label]["nan"][i])
@@ -373,7 +373,8 @@ def recompute(
     pairs, in their order.
     """
     chosen = scope or files.default_scope
-    manifest, pairs = files.manifest, list_pairs(files)
+    manifest = files.manifest
+    pairs = list_pairs(files)
     complete = all(info["status"] == "complete" for info in files.infos)
     complete = complete and len(files.starts) >= manifest["sequences"]["planned"]
     state = "complete" if complete else "partial"

@@ -40,7 +40,8 @@ class Files:
         self.starts, self.stops, self.prompts = [], [], []
         for part in self.manifest["sequences"]["parts"]:
             tensors = load_file(folder / part["file"])
-            base, offsets = len(self.ids), tensors["offsets"].tolist()
+            base = len(self.ids)
+            offsets = tensors["offsets"].tolist()
             self.ids += tensors["token_ids"].tolist()
             self.mask += tensors["mask"].tolist()
             self.prompts += tensors["prompt_lengths"].tolist()

@@ -80,7 +80,8 @@ def first_gap(
     """The first group with a finite delta at the positions, its repeats pooled."""
     for against, repeats in groups:
         deltas: list[float] = []
-        used, infinite = [], 0
+        used = []
+        infinite = 0
         for label in repeats:
             pair = files.pair(label, against)
             found = [pair.delta[i] for i in at if i < pair.tokens and pair.scored[i]]

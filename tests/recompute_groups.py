@@ -21,7 +21,8 @@ def turns(pair: Pair) -> list[int]:
     files = pair.files
     found = [0] * len(pair.delta)
     for start, stop in zip(files.starts, files.stops, strict=True):
-        number, before = 0, False
+        number = 0
+        before = False
         for i in range(start, min(stop, len(found))):
             counts = files.in_completion[i] and files.mask[i] == 1
             number += counts and not before

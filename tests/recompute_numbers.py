@@ -13,7 +13,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-NAN, INF = math.nan, math.inf
+NAN = math.nan
+INF = math.inf
 PROBABILITY_EDGES = (0.0, 1e-4, 1e-3, 0.01, 0.1, 0.5, 0.9, 0.99, 1.0)
 ENTROPY_EDGES = (0.0, 0.01, 0.1, 0.5, 1.0, 2.0, 4.0, INF)
 RESAMPLES = 2000
@@ -102,8 +103,10 @@ def quantile(values: Iterable[float], q: float) -> float:
 def correlation(x: Sequence[float], y: Sequence[float]) -> Signed | None:
     if len(x) < 2 or min(x) == max(x) or min(y) == max(y):
         return None
-    mx, my = mean(x), mean(y)
-    dx, dy = [v - mx for v in x], [v - my for v in y]
+    mx = mean(x)
+    my = mean(y)
+    dx = [v - mx for v in x]
+    dy = [v - my for v in y]
     spread = math.sqrt(math.fsum(v * v for v in dx)) * math.sqrt(
         math.fsum(v * v for v in dy)
     )
@@ -117,7 +120,8 @@ def k3_of(d: float) -> float:
     """e^d - d - 1, by its series where the three terms cancel."""
     if abs(d) > 0.5:
         return math.exp(d) - d - 1
-    term, terms = d * d / 2, []
+    term = d * d / 2
+    terms = []
     for n in range(3, 24):
         terms.append(term)
         term *= d / n
@@ -186,7 +190,8 @@ def probability(
         return dict.fromkeys(
             ("mean", "mae", "max", "std", "rmse", "pearson", "mult_prob_error")
         )
-    x, y = [math.exp(v) for v in p], [math.exp(v) for v in q]
+    x = [math.exp(v) for v in p]
+    y = [math.exp(v) for v in q]
     signed = [u - v for u, v in zip(x, y, strict=True)]
     gap = [abs(v) for v in signed]
     finite = [math.exp(abs(d)) for d in delta if math.isfinite(d)]
@@ -248,7 +253,8 @@ SEQUENCE_NAMES = (
     "sequence_mult_prob_error_max",
     "sequence_mult_prob_error_min",
 )
-CLIPS, EXTREMES = ("0.1", "0.2", "0.3"), ("2", "5", "10")
+CLIPS = ("0.1", "0.2", "0.3")
+EXTREMES = ("2", "5", "10")
 
 
 def mismatch(
@@ -353,7 +359,8 @@ def what_if(sequences: Sequence[Sequence[float]]) -> list[dict[str, Any]]:
     count = sum(len(row) for row in rows)
     out = []
     for rule, name, low, high, level in RULES:
-        bottom, top = low or 0.0, INF if high is None else high
+        bottom = low or 0.0
+        top = INF if high is None else high
 
         def outside(log_ratio: float, bottom: float = bottom, top: float = top) -> bool:
             return (

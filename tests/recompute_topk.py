@@ -43,7 +43,8 @@ def rank_range(side: Top, logprob: float) -> tuple[int, float]:
     """From 1 + the more likely to the at least as likely; without an end where that
     reaches the end of the list.
     """
-    more, least = sum(v > logprob for _, v in side), sum(v >= logprob for _, v in side)
+    more = sum(v > logprob for _, v in side)
+    least = sum(v >= logprob for _, v in side)
     return more + 1, INF if least == len(side) else max(more + 1, least)
 
 
@@ -51,19 +52,19 @@ def kl_bound(a: Top, b: Top, target: int, p: float, q: float) -> float:
     """KL(B || A) of the cells known on both sides and the rest, as `kl_lower_bounds`
     documents it.
     """
-    of_a, of_b = dict(a) | {target: p}, dict(b) | {target: q}
+    of_a = dict(a) | {target: p}
+    of_b = dict(b) | {target: q}
     cells = {i: (of_a[i], of_b[i]) for i in of_a.keys() & of_b.keys()}
     if any(y > -INF and x == -INF for x, y in cells.values()):
         return INF
     terms = [math.exp(y) * (y - x) for x, y in cells.values() if y > -INF]
     rest_a = 1 - math.fsum(math.exp(x) for x, _ in cells.values())
     rest_b = 1 - math.fsum(math.exp(y) for _, y in cells.values())
-    noise_a, noise_b = (
-        noise(a, [x for x, _ in cells.values()]),
-        noise(b, [y for _, y in cells.values()]),
-    )
+    noise_a = noise(a, [x for x, _ in cells.values()])
+    noise_b = noise(b, [y for _, y in cells.values()])
     most_a = max(rest_a, 0.0) + noise_a
-    low, high = max(rest_b - noise_b, 0.0), max(rest_b, 0.0) + noise_b
+    low = max(rest_b - noise_b, 0.0)
+    high = max(rest_b, 0.0) + noise_b
     rest = min(max(most_a / math.e, low), high)
     return max(0.0, math.fsum([*terms, rest * math.log(rest / most_a)]))
 

@@ -101,7 +101,8 @@ def test_where_the_number_stands(
     answer = diagnose(session, make_pair(session, "trainer", "rollout")).answer
     assert (answer.standing, answer.assumed) == (standing, False)
     assert words in answer.sentence
-    assert answer.sentence.endswith(".") and ".." not in answer.sentence
+    assert answer.sentence.endswith(".")
+    assert ".." not in answer.sentence
 
 
 BFLOAT16 = {"dtype": "bfloat16", "head_dtype": "bfloat16", "logits_dtype": "bfloat16"}
@@ -141,7 +142,8 @@ def test_noise_that_is_more_than_usual_says_what_shows_it(
         session = session_of(tmp_path / standing, size)
         found = diagnose(session, make_pair(session, "trainer", "rollout/prefill"))
         answer = found.answer
-        assert (answer.standing, answer.cause) == (standing, "noise")
+        assert answer.standing == standing
+        assert answer.cause == "noise"
         is_usual = standing == "usual"
         for text in (answer.sentence, found.verdict, found.causes[0].title):
             assert ("nothing to fix" in text) == is_usual
@@ -159,9 +161,8 @@ def test_what_cannot_be_compared_has_no_number(tmp_path: Path) -> None:
         tmp_path / "s", [1], [capture("trainer/prefill", [[np.nan, -1.0, -2.0]]), other]
     )
     answer = diagnose(session, make_pair(session, "trainer", "vllm")).answer
-    assert (
-        answer.sentence.startswith("not comparable: ") and "MAE" not in answer.sentence
-    )
+    assert answer.sentence.startswith("not comparable: ")
+    assert "MAE" not in answer.sentence
 
 
 def test_few_tokens_and_equal_numbers(tmp_path: Path) -> None:

@@ -144,7 +144,8 @@ def test_what_each_part_means() -> None:
     assert cause_part(fault).tone == "bad"
     assert cause_part(fault).text == "certain attention kernel"
     proven = cause_part(replace(fault, sureness="likely", proof="x explains 88%"))
-    assert (proven.tone, proven.short) == ("bad", "proven attention kernel")
+    assert proven.tone == "bad"
+    assert proven.short == "proven attention kernel"
     assert proven.text.endswith(": x explains 88%")
     assert cause_part(replace(HEALTHY, cause=None)).tone == "warn"
     refused = size_part(replace(HEALTHY, comparable="not_comparable"), None)
@@ -176,7 +177,8 @@ def test_the_worst_token_is_found_and_never_one_without_a_score(
     if np.isnan(gaps).all():
         assert position is None
         return
-    assert position is not None and pair.scored[position]
+    assert position is not None
+    assert pair.scored[position]
     assert np.isclose(abs(pair.delta[position]), np.nanmax(gaps), atol=1e-5)
     explorer = Explorer(session, ViewState())
     explorer.take(session, PairView(pair))
@@ -214,6 +216,7 @@ def test_a_token_that_has_a_part_of_a_character_is_shown_with_all_of_it(
     made = [capture("trainer/prefill", values), capture("vllm/decode", values)]
     session = write_session(tmp_path / "s", [1], made, pieces=pieces)
     shown = [token_text(session, position) for position in range(5)]
-    assert shown[:3] == ["a", "搠", "搠"] and shown[4] == " x"
+    assert shown[:3] == ["a", "搠", "搠"]
+    assert shown[4] == " x"
     assert "\x1b" not in shown[3]
     assert all(cell_len(text) for text in shown)

@@ -59,14 +59,13 @@ def loop(
 def same(found: Sequence[Bucket], expected: Sequence[Bucket]) -> None:
     assert len(found) == len(expected)
     for a, b in zip(found, expected, strict=True):
-        assert (a.low, a.high, a.tokens, a.max_abs) == (
-            b.low,
-            b.high,
-            b.tokens,
-            b.max_abs,
-        )
+        assert a.low == b.low
+        assert a.high == b.high
+        assert a.tokens == b.tokens
+        assert a.max_abs == b.max_abs
         for name in ("mean", "mae", "rmse"):
-            x, y = getattr(a, name), getattr(b, name)
+            x = getattr(a, name)
+            y = getattr(b, name)
             assert (x is None) == (y is None)
             # A mean of signed values can cancel: its error is that of the sum of sizes.
             assert x is None or x == pytest.approx(

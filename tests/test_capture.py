@@ -84,10 +84,12 @@ def _new(
 
 
 def _same_numbers(a: Path, b: Path) -> None:
-    one, two = open_session(a), open_session(b)
+    one = open_session(a)
+    two = open_session(b)
     np.testing.assert_array_equal(one.sequences.token_ids, two.sequences.token_ids)
     for info in one.captures:
-        x, y = one.capture(info.label), two.capture(info.label)
+        x = one.capture(info.label)
+        y = two.capture(info.label)
         np.testing.assert_array_equal(x.logprob.whole(), y.logprob.whole())
         np.testing.assert_array_equal(x.top_ids.whole(), y.top_ids.whole())
 
@@ -98,10 +100,8 @@ def test_a_session_holds_what_format_1_promises(undisturbed: Path) -> None:
     assert [c.label for c in session.captures] == ["trainer/decode", "trainer/prefill"]
     sequences = session.sequences
     assert len(sequences) == len(PROMPTS)
-    decode, prefill = (
-        session.capture("trainer/decode"),
-        session.capture("trainer/prefill"),
-    )
+    decode = session.capture("trainer/decode")
+    prefill = session.capture("trainer/prefill")
     for index in range(len(sequences)):
         start, stop = sequences.bounds(index)
         boundary = start + int(sequences.prompt_lengths[index])
@@ -119,11 +119,9 @@ def test_a_session_holds_what_format_1_promises(undisturbed: Path) -> None:
     assert text.decode() == "从前有"
     facts = session.captures[0].facts
     assert facts is not None
-    assert (facts.engine, facts.dtype, facts.decode_logprobs) == (
-        "transformers",
-        "bfloat16",
-        "raw",
-    )
+    assert facts.engine == "transformers"
+    assert facts.dtype == "bfloat16"
+    assert facts.decode_logprobs == "raw"
     assert facts.weights_digest is not None
     assert session.manifest.model.id == "smollm2"
     known = session.manifest.sequences.retokenised
@@ -459,7 +457,8 @@ def test_text_completions_and_begun_turns_are_scored_as_given(
         {"messages": talk, "completion": " blue.<|im_end|>"},
         {"prompt": "The capital of France is", "completion": " Paris, of course."},
     ]
-    out, prompts = tmp_path / "out", prompts_file(*rows)
+    out = tmp_path / "out"
+    prompts = prompts_file(*rows)
     arguments = _new(prompts, out, "transformers:float32@reference")
     silent = run_logdrift(*arguments)
     assert silent.returncode == 2
@@ -487,7 +486,8 @@ def test_text_completions_and_begun_turns_are_scored_as_given(
     assert not roles[stop:].any()
     known = session.manifest.sequences.retokenised
     assert known is not None
-    assert (known.checked, different(known)) == (2, 0)
+    assert known.checked == 2
+    assert different(known) == 0
     assert [completion for _, completion in texts] == [
         " blue.<|im_end|>",
         " Paris, of course.",
@@ -561,7 +561,8 @@ def test_a_backend_may_have_a_model_of_its_own(
         i for row in GIVEN for i in row["token_ids"]
     ]
     rollout, trainer = (session.captures[index].facts for index in (0, 1))
-    assert rollout is not None and trainer is not None
+    assert rollout is not None
+    assert trainer is not None
     assert (
         rollout.weights_digest
         == session.manifest.model.weights_digest
@@ -571,15 +572,11 @@ def test_a_backend_may_have_a_model_of_its_own(
         trainer.weights_digest == weights_digest(checkpoint) != rollout.weights_digest
     )
     assert rollout.config_digest == trainer.config_digest
-    assert (trainer.tokenizer_digest, trainer.adds_bos, trainer.template_digest) == (
-        None,
-        None,
-        None,
-    )
-    assert (rollout.config_overrides, trainer.config_overrides) == (
-        {},
-        {"rms_norm_eps": 1e-4},
-    )
+    assert trainer.tokenizer_digest is None
+    assert trainer.adds_bos is None
+    assert trainer.template_digest is None
+    assert rollout.config_overrides == {}
+    assert trainer.config_overrides == {"rms_norm_eps": 1e-4}
     assert set(session.pieces) >= set(session.sequences.token_ids.tolist()), (
         "the session's tokenizer gives the text"
     )
@@ -661,7 +658,8 @@ def test_a_model_of_its_own_that_does_not_fit_is_one_line_and_no_folder(
     done = run_logdrift(*arguments)
     assert done.returncode == 2, done.stderr
     last = done.stderr.strip().splitlines()[-1]
-    assert "backend 'trainer'" in last and said in last
+    assert "backend 'trainer'" in last
+    assert said in last
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "out").exists()
 

@@ -130,7 +130,8 @@ def test_the_missing_side_of_an_import(
     site: ToySite, model: Path, tmp_path: Path
 ) -> None:
     folder = imported(site, tmp_path)
-    before, manifest = files_of(folder), manifest_of(folder)
+    before = files_of(folder)
+    manifest = manifest_of(folder)
     done = site.run("capture", "--into", folder, "--model", model, *TRAINER)
     assert done.returncode == 0, done.stderr
     assert "trainer/prefill → rollout/recorded: MAE" in done.stderr
@@ -140,7 +141,9 @@ def test_the_missing_side_of_an_import(
     assert session.manifest.model.id == str(model)
     check_numbers(session, "trainer/prefill")
     added = session.manifest.capture("trainer/prefill")
-    assert (added.role, added.engine, added.dtype) == ("trainer", "toy", "bfloat16")
+    assert added.role == "trainer"
+    assert added.engine == "toy"
+    assert added.dtype == "bfloat16"
     assert added.facts is not None
     assert added.facts.engine_version == "7.0"
     assert [part.ids_digest for part in added.parts] == [
@@ -178,7 +181,8 @@ def test_another_backend_of_a_captured_session(
 ) -> None:
     """Also one whose model is elsewhere by now."""
     folder = captured(site, tmp_path, model)
-    before, manifest = files_of(folder), manifest_of(folder)
+    before = files_of(folder)
+    manifest = manifest_of(folder)
     added = ("--backend", "toy:bfloat16,alone=true@trainer")
     done = site.run("capture", "--into", folder, *added)
     assert done.returncode == 0, done.stderr
@@ -196,7 +200,8 @@ def test_another_backend_of_a_captured_session(
     refused = site.run("capture", "--into", folder, *more)
     assert refused.returncode == 2
     assert "gone: no such folder" in refused.stderr
-    before, manifest = files_of(folder), manifest_of(folder)
+    before = files_of(folder)
+    manifest = manifest_of(folder)
     done = site.run("capture", "--into", folder, "--model", moved, *more)
     assert done.returncode == 0, done.stderr
     check_only_grown(before, manifest, folder)
@@ -341,7 +346,8 @@ def test_what_ends_in_the_middle_goes_on(
 ) -> None:
     rows = [{"token_ids": [number % 64, 1, 2]} for number in range(4100)]
     folder = imported(site, tmp_path, rows)
-    before, manifest = files_of(folder), manifest_of(folder)
+    before = files_of(folder)
+    manifest = manifest_of(folder)
     command = ("--into", folder, "--model", model, "--part-sequences", 4096, *TRAINER)
     process = begun(site, folder, *command)
     ENDS[end](process)

@@ -53,13 +53,14 @@ def plain(
     both sessions.
     """
     both = np.isfinite(side.delta) & np.isfinite(other.delta)
-    a, b, d = side.logprob_a, side.logprob_b, side.delta
-    e, whole = error_stats(d[both], a[both], b[both]), error_stats(d, a, b)
+    a = side.logprob_a
+    b = side.logprob_b
+    d = side.delta
+    e = error_stats(d[both], a[both], b[both])
+    whole = error_stats(d, a, b)
     kept = np.add.reduceat(both.astype(np.int64), np.cumsum(lengths) - lengths)
-    m, p = (
-        mismatch_stats(d[both], a[both], b[both], kept, None),
-        probability_stats(a, b),
-    )
+    m = mismatch_stats(d[both], a[both], b[both], kept, None)
+    p = probability_stats(a, b)
     out = {
         f"errors.{k}": getattr(e, k)
         for k in ("mae", "rmse", "mean", "p99", "max_abs", "pearson")
@@ -75,7 +76,8 @@ def plain(
         a[both], b[both]
     ).mult_prob_error
     for metric in TOPK:
-        x, y = side.topk[metric], other.topk[metric]
+        x = side.topk[metric]
+        y = other.topk[metric]
         out[metric] = float(x[np.isfinite(x) & np.isfinite(y)].mean())
     return out
 
@@ -104,7 +106,9 @@ def test_intervals_against_repeating_the_tokens() -> None:
     sides = [random_side(rng, len(unit), False, s) for s in (0.1, 0.08)]
     sides[1].topk.update(sides[0].topk)
     found = change_stats(*sides, lengths, resamples=60, seed=4)
-    assert (found.method, found.units, found.resamples) == ("sequences", 12, 60)
+    assert found.method == "sequences"
+    assert found.units == 12
+    assert found.resamples == 60
     drawn: dict[str, list[tuple[float, float]]] = {metric: [] for metric in METRICS}
     for weights in np.concatenate(list(draw_counts(12, 7, 60, 4))):
         at = np.repeat(np.arange(len(unit)), weights[unit].astype(int))
@@ -123,7 +127,8 @@ def test_intervals_against_repeating_the_tokens() -> None:
             drawn[metric].append((values[0][metric], values[1][metric]))  # type: ignore[arg-type]
     for row in found.rows:
         if row.metric == "errors.max_abs":
-            assert row.ci95 is None and row.verdict() is None
+            assert row.ci95 is None
+            assert row.verdict() is None
         if row.metric == "errors.max_abs" or row.metric in STUDENTISED:
             continue
         old, new = np.asarray(drawn[row.metric]).T
@@ -190,7 +195,9 @@ def test_coverage_of_the_interval_of_a_change() -> None:
     the MAE is known.
     """
     rng = np.random.default_rng(11)
-    runs, held, change = 500, 0, -0.01
+    runs = 500
+    held = 0
+    change = -0.01
     lengths = np.full(40, 8)
     for _ in range(runs):
         level = np.repeat(rng.gamma(4, 0.02, 40), 8)
@@ -217,7 +224,8 @@ def test_few_sequences_fall_back_to_blocks(lengths: list[int]) -> None:
     found = change_stats(
         random_side(rng, 200, False), random_side(rng, 200, False), np.asarray(lengths)
     )
-    assert (found.method, found.units) == ("blocks", 8)
+    assert found.method == "blocks"
+    assert found.units == 8
     assert found.rows[0].ci95 is not None
 
 
@@ -227,7 +235,8 @@ def test_too_few_tokens_have_no_interval_and_no_verdict(n: int) -> None:
     found = change_stats(
         random_side(rng, n, False), random_side(rng, n, False), np.asarray([n])
     )
-    assert (found.method, found.resamples) == (None, 0)
+    assert found.method is None
+    assert found.resamples == 0
     assert all(
         row.ci95 is None and row.verdict() == (None if row.change != 0 else "no_change")
         for row in found.rows
@@ -251,12 +260,11 @@ def test_what_cannot_be_computed_is_none() -> None:
         "mismatch.k3",
         "probability.mult_prob_error",
     ):
-        assert (rows[metric].old, rows[metric].new, rows[metric].change) == (
-            None,
-            None,
-            None,
-        ), metric
-    assert (rows["errors.infinite"].old, rows["errors.infinite"].new) == (n, 0)
+        assert rows[metric].old is None, metric
+        assert rows[metric].new is None, metric
+        assert rows[metric].change is None, metric
+    assert rows["errors.infinite"].old == n
+    assert rows["errors.infinite"].new == 0
     assert (
         rows["errors.infinite"].verdict()
         == rows["errors.exact_fraction"].verdict()
@@ -294,7 +302,8 @@ def test_exchanging_the_sessions_changes_every_sign(seed: int) -> None:
         None: None,
     }
     for one, other in zip(there.rows, back.rows, strict=True):
-        assert (one.old, one.new) == (other.new, other.old)
+        assert one.old == other.new
+        assert one.new == other.old
         # The draws of logdrift.core.compare.uncertainty are ordered by the sums, so the
         # other sign is another draw.
         if one.metric in STUDENTISED:
@@ -348,5 +357,6 @@ def test_a_signed_mean_is_better_nearer_to_zero() -> None:
 
 
 def test_growth_of_impossible_tokens() -> None:
-    old, new = np.float32([1, -2, INF, -INF, 0.5]), np.float32([-3, 1, -INF, 0.5, INF])
+    old = np.float32([1, -2, INF, -INF, 0.5])
+    new = np.float32([-3, 1, -INF, 0.5, INF])
     assert growth(old, new).tolist() == [2, -1, 0, -INF, INF]

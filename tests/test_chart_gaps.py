@@ -120,12 +120,15 @@ def test_single_tokens_are_stems_and_nothing_is_drawn_between_them(
         if index is None:
             assert not drawn, "no value is suggested between two tokens"
         elif index in (10, 30):
-            assert rows[drawn[0]] == "▲" and drawn == list(range(zero + 1))
+            assert rows[drawn[0]] == "▲"
+            assert drawn == list(range(zero + 1))
             assert drawing.tones[drawn[0], column] == 3
         elif index == 20:
-            assert rows[drawn[-1]] == "▼" and drawing.tones[drawn[-1], column] == -2
+            assert rows[drawn[-1]] == "▼"
+            assert drawing.tones[drawn[-1], column] == -2
         else:
-            assert drawn == [zero] and not drawing.tones.get((zero, column))
+            assert drawn == [zero]
+            assert not drawing.tones.get((zero, column))
 
 
 @pytest.mark.parametrize("lines", range(1, 24))
@@ -139,12 +142,14 @@ def test_lines_across_never_share_a_row_and_what_is_missing_is_said(lines: int) 
     ]
     seen = seen_guides(guides, axis, lines)
     rows = [axis.row(level.y, lines) for level in seen.levels]
-    assert len(set(rows)) == len(rows) and seen.levels[0].y == 0
+    assert len(set(rows)) == len(rows)
+    assert seen.levels[0].y == 0
     letters = {level.letter for level in seen.levels if level.letter}
     for guide, phrase in zip(guides, seen.phrases, strict=True):
         assert guide.words in phrase
         assert ("too few rows" in phrase) == (guide.letter not in letters)
-    assert "x" not in letters and (lines < 15 or "t" in letters)
+    assert "x" not in letters
+    assert lines < 15 or "t" in letters
 
 
 @pytest.mark.parametrize("height", range(5, 40))
@@ -153,7 +158,8 @@ def test_zero_has_a_row_in_the_middle_at_any_height(
 ) -> None:
     for chart in (DeltaChart(source, "one"), MeanGapChart(source, "all")):
         drawing = draw(chart, 100, height)
-        assert len(drawing.rows) <= height and drawing.lines % 2 == 1
+        assert len(drawing.rows) <= height
+        assert drawing.lines % 2 == 1
         zero = drawing.rows[drawing.top + drawing.lines // 2]
         if drawing.lines == 1:
             continue  # its three ticks share the one row
@@ -178,7 +184,8 @@ def test_every_token_lies_at_its_log_p_and_its_gap(
         assert drawing.place is not None
         for position in np.flatnonzero(made.data.counted)[::7].tolist():
             place = drawing.place.cell(position)
-            assert place is not None and place.row is not None
+            assert place is not None
+            assert place.row is not None
             share = axes.x.share(float(across[position]))
             assert abs(place.column - share * (drawing.columns - 1)) <= 0.5001
             top = axes.y.ticks[-1][0]
@@ -210,8 +217,10 @@ def test_one_token_far_out_does_not_push_all_others_into_the_line_at_0(
         assert len(set(rows)) > drawing.lines / 2
         edge = 0 if far > 0 else drawing.lines - 1
         place = drawing.place.cell(77)  # type: ignore[union-attr]
-        assert place is not None and place.row is not None
-        assert abs(place.row - edge) <= 1 and place.row in rows
+        assert place is not None
+        assert place.row is not None
+        assert abs(place.row - edge) <= 1
+        assert place.row in rows
         words = f"1 token further out, at the edge, up to {'+' * (far > 0)}{far:g}"
         assert words in " ".join(drawing.legend)
 
@@ -244,11 +253,13 @@ def test_the_band_holds_95_of_100_tokens_and_the_mean_is_that_of_the_gap(
     delta = chart.data.delta[chart.data.counted].astype(np.float64)
     low, high = chart.band
     inside = np.count_nonzero((delta >= low) & (delta <= high)) / len(delta)
-    assert 0.94 <= inside <= 0.96 and low < chart.mean < high
+    assert 0.94 <= inside <= 0.96
+    assert low < chart.mean < high
     assert chart.mean == pytest.approx(delta.mean())
     legend = " ".join(draw(chart, 110, 40).legend)
     assert f"95% of the tokens from {low:.2g} to +{high:.2g} nats" in legend
-    assert "threshold ±0.1 nats" in legend and "mean +0.0" in legend
+    assert "threshold ±0.1 nats" in legend
+    assert "mean +0.0" in legend
 
 
 @pytest.mark.parametrize("name", ["gap", "mean_gap", "delta", "scatter"])

@@ -66,7 +66,8 @@ def test_all_completions_begin_in_one_column(
     assert column <= drawing.columns / 4, "a prompt of 400 tokens does not push it away"
     for row in shades(drawing):
         assert row[column] == "█", "the largest gap of each row"
-        assert len(row.replace("█", " ").strip()) and "█" in row.strip(" ·░▒▓")
+        assert len(row.replace("█", " ").strip())
+        assert "█" in row.strip(" ·░▒▓")
         assert row.strip(" ·░▒▓").strip("█") == "", "one run of cells"
     frame = drawing.rows[drawing.top - 1]
     assert abs(frame.index("p") - drawing.left - column) <= drawing.columns // 28
@@ -86,12 +87,15 @@ def test_rows_are_those_of_the_list_and_what_is_filtered_has_none(
     for sequence in (4, 0, 2):
         position = int(data.offsets[sequence] + PROMPTS[sequence])
         cell = place.cell(position)
-        assert cell is not None and cell.row is not None
+        assert cell is not None
+        assert cell.row is not None
         rows.append(cell.row)
-    assert rows == sorted(rows) and len(set(rows)) == 3
+    assert rows == sorted(rows)
+    assert len(set(rows)) == 3
     assert place.cell(int(data.offsets[1] + PROMPTS[1])) is None
     down = place.step(int(data.offsets[4] + PROMPTS[4]), 0, 1)
-    assert down is not None and data.pair.sequence_of(down) == 0
+    assert down is not None
+    assert data.pair.sequence_of(down) == 0
     assert "in the order of the list" in " ".join(drawing.legend)
     assert set(chart.table()["first_sequence"].tolist()) == {4, 0, 2}
 
@@ -111,14 +115,17 @@ def test_closer_and_wider_hold_the_cursor_and_come_back(
     while (window := chart.closer(position, cells)) is not None:
         chart = chart.within(window)
         x, y = chart.place_on_map(position)
-        assert window.across.holds(x) and window.down.holds(y)
+        assert window.across.holds(x)
+        assert window.down.holds(y)
         sizes.append((window.across.size, window.down.size))
         part = draw(chart, cells.columns + 8, cells.lines + 4)
-        assert part.place is not None and part.place.cell(position) is not None
+        assert part.place is not None
+        assert part.place.cell(position) is not None
         assert "positions" in " ".join(part.legend)
     assert len(set(sizes)) == len(sizes)
     seen = chart.seen
-    assert seen.across.size <= cells.columns and seen.down.size <= cells.lines
+    assert seen.across.size <= cells.columns
+    assert seen.down.size <= cells.lines
     for _ in range(20):
         wider = chart.wider(position)
         chart = chart.within(wider)
@@ -133,10 +140,13 @@ def test_the_part_follows_the_cursor_to_every_token(data: PairData) -> None:
     for position in range(0, data.pair.tokens, 5):
         chart = chart.within(chart.following(position))
         x, y = chart.place_on_map(position)
-        assert chart.window.across.holds(x) and chart.window.down.holds(y)
-        assert (chart.window.across.size, chart.window.down.size) == (6, 2)
+        assert chart.window.across.holds(x)
+        assert chart.window.down.holds(y)
+        assert chart.window.across.size == 6
+        assert chart.window.down.size == 2
     right = chart.beside(data.offsets[1] - 2, 1, 0)
-    assert right == data.offsets[1] - 1 and chart.beside(int(right), 1, 0) is None
+    assert right == data.offsets[1] - 1
+    assert chart.beside(int(right), 1, 0) is None
     below = chart.beside(int(data.offsets[0] + PROMPTS[0]), 0, 1)
     assert below == data.offsets[1] + PROMPTS[1], "the same place of the next sequence"
     assert chart.beside(int(data.offsets[4]), 0, 1) is None
@@ -146,4 +156,5 @@ def test_a_file_of_the_map_has_its_end_of_the_prompt_and_no_diagonal(
     data: PairData,
 ) -> None:
     svg = chart_svg(HeatChart(ChartSource(data, 0, 0.1), "all"))
-    assert "end of the prompt" in svg and 'class="cx-mark" d="M54' not in svg
+    assert "end of the prompt" in svg
+    assert 'class="cx-mark" d="M54' not in svg

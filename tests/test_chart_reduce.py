@@ -29,9 +29,11 @@ def test_an_envelope_has_two_points_a_column_and_every_peak(
     values[::7] = np.nan
     at, kept = cd.envelope(values, columns)
     assert len(at) <= 2 * columns
-    assert (np.diff(at) > 0).all() and (values[at] == kept).all()
+    assert (np.diff(at) > 0).all()
+    assert (values[at] == kept).all()
     if np.isfinite(values).any():
-        assert kept.max() == np.nanmax(values) and kept.min() == np.nanmin(values)
+        assert kept.max() == np.nanmax(values)
+        assert kept.min() == np.nanmin(values)
 
 
 def test_a_band_has_mean_and_the_middle_of_each_stretch() -> None:
@@ -50,11 +52,9 @@ def test_a_band_has_mean_and_the_middle_of_each_stretch() -> None:
 def test_a_band_of_more_bins_than_positions_and_an_empty_bin() -> None:
     band = cd.make_band(np.array([1, 3], np.float32), np.array([0, 2]), 3, 100)
     assert band.count.tolist() == [1, 0, 1]
-    assert (
-        band.mean[0] == 1
-        and np.isnan(band.mean[1])
-        and band.low[2] == band.high[2] == 3
-    )
+    assert band.mean[0] == 1
+    assert np.isnan(band.mean[1])
+    assert band.low[2] == band.high[2] == 3
 
 
 def test_running_sums_start_anew_with_each_sequence_and_leave_out_what_does_not_count() -> (
@@ -82,7 +82,8 @@ def test_log_bins_put_every_size_between_its_edges() -> None:
     size = np.abs(drawn(5000))
     size[:3] = [0, 1e-12, 1e-8]
     edges = cd.log_edges(size, 40, (0.021,))
-    assert edges[0] < 0.021 < edges[-1] and edges[-1] > size[np.isfinite(size)].max()
+    assert edges[0] < 0.021 < edges[-1]
+    assert edges[-1] > size[np.isfinite(size)].max()
     bins = cd.log_bins(size, edges)
     assert (bins[np.isnan(size) | np.isinf(size) | (size == 0)] == -1).all()
     for value, found in zip(size[3:].tolist(), bins[3:].tolist(), strict=True):
@@ -93,13 +94,15 @@ def test_log_bins_put_every_size_between_its_edges() -> None:
 
 def test_log_edges_of_nothing_are_still_a_range() -> None:
     edges = cd.log_edges(np.zeros(3, np.float32), 5)
-    assert (np.diff(edges) > 0).all() and edges[0] > 0
+    assert (np.diff(edges) > 0).all()
+    assert edges[0] > 0
 
 
 def test_linear_bins_and_cells() -> None:
     values = np.array([-4, -3.99, -0.01, 0, 0.5, np.nan, -np.inf], np.float32)
     assert cd.linear_bins(values, -4, 0, 4).tolist() == [0, 0, 3, 3, -1, -1, -1]
-    rows, columns = np.array([0, 1, -1, 1], np.int32), np.array([2, 0, 1, -1], np.int32)
+    rows = np.array([0, 1, -1, 1], np.int32)
+    columns = np.array([2, 0, 1, -1], np.int32)
     assert cd.join_bins(rows, columns, 3).tolist() == [2, 3, -1, -1]
     assert cd.count_bins(np.array([2, 2, -1, 0], np.int32), 4).tolist() == [1, 0, 2, 0]
 
@@ -107,12 +110,14 @@ def test_linear_bins_and_cells() -> None:
 def test_bins_have_the_mean_and_the_place_of_the_largest() -> None:
     bins = RNG.integers(-1, 6, 4000).astype(np.int32)
     values = np.abs(drawn(4000))
-    mean, largest = cd.mean_bins(bins, values, 8), cd.largest_bins(bins, values, 8)
+    mean = cd.mean_bins(bins, values, 8)
+    largest = cd.largest_bins(bins, values, 8)
     for i in range(8):
         inside = np.flatnonzero(bins == i)
         part = values[inside]
         if not len(inside):
-            assert np.isnan(mean[i]) and largest[i] == -1
+            assert np.isnan(mean[i])
+            assert largest[i] == -1
             continue
         assert mean[i] == pytest.approx(part[np.isfinite(part)].mean(dtype=np.float64))
         assert largest[i] == inside[np.argmax(np.where(np.isnan(part), -1, part))]
@@ -142,12 +147,15 @@ def test_shades_are_at_most_doublings_and_end_near_the_largest() -> None:
     levels = cd.shade_levels(np.array([np.nan, 0, wide[0], wide[1] * 1.1, 1e9]), wide)
     assert levels.tolist() == [0, 0, 1, 2, cd.SHADES]
     nothing = cd.shade_steps(np.full(3, np.nan))
-    assert (nothing > 0).all() and (np.diff(nothing) > 0).all()
+    assert (nothing > 0).all()
+    assert (np.diff(nothing) > 0).all()
 
 
 def test_steps_of_counts_begin_with_one_token() -> None:
     steps = cd.count_steps(np.array([0, 1, 10_000]))
-    assert steps[0] == 1 and (np.diff(steps) > 0).all() and steps[-1] < 10_000
+    assert steps[0] == 1
+    assert (np.diff(steps) > 0).all()
+    assert steps[-1] < 10_000
     assert cd.shade_levels(np.array([0.0, 1.0, 10_000.0]), steps).tolist() == [
         0,
         1,
@@ -157,10 +165,12 @@ def test_steps_of_counts_begin_with_one_token() -> None:
 
 def test_rank_change_is_up_where_a_is_nearer_to_the_top() -> None:
     change = cd.rank_change(np.array([1, 10, 3, 0, 5]), np.array([10, 1, 3, 5, 0]))
-    assert change[:3].tolist() == [1, -1, 0] and np.isnan(change[3:]).all()
+    assert change[:3].tolist() == [1, -1, 0]
+    assert np.isnan(change[3:]).all()
 
 
 def test_shares_of_stretches() -> None:
     found, count = cd.shares(np.array([1, 0, 1, 1], bool), np.array([0, 0, 1, 3]), 4, 4)
     assert count.tolist() == [2, 1, 0, 1]
-    assert found[[0, 1, 3]].tolist() == [0.5, 1, 1] and np.isnan(found[2])
+    assert found[[0, 1, 3]].tolist() == [0.5, 1, 1]
+    assert np.isnan(found[2])

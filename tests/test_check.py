@@ -94,7 +94,8 @@ def test_a_number_that_is_not_there_fails(metric: str) -> None:
     """
     for highest, lowest in (([f"{metric}=1e9"], []), ([], [f"{metric}=-1e9"])):
         ((ok, reason),) = outcome(highest, lowest)
-        assert not ok and "a missing observation is not a pass" in str(reason)
+        assert not ok
+        assert "a missing observation is not a pass" in str(reason)
 
 
 @pytest.mark.parametrize("value", [NAN, INF, -INF, None, True, "0.01"])
@@ -108,11 +109,9 @@ def test_impossible_tokens_break_a_limit_on_the_others() -> None:
     """
     errors = {"mae": 0.01, "infinite": 2}
     ((ok, reason),) = outcome(["mae=0.03"], errors=errors)
-    assert (
-        not ok
-        and "2 tokens" in str(reason)
-        and "--max errors.infinite=N" in str(reason)
-    )
+    assert not ok
+    assert "2 tokens" in str(reason)
+    assert "--max errors.infinite=N" in str(reason)
     assert [ok for ok, _ in outcome(["mae=0.03", "infinite=2"], errors=errors)] == [
         True,
         True,
@@ -142,12 +141,10 @@ def test_impossible_tokens_break_a_limit_on_the_others() -> None:
 def test_verdicts(verdict: Any, required: str, ok: bool) -> None:
     gate = Gate(verdict, (Reason("x", verdict, "because"),))
     result = check_session(session_of(gate=gate), (), required)[1]
-    assert (result.metric, result.value, result.min, result.ok) == (
-        "verdict",
-        verdict,
-        required,
-        ok,
-    )
+    assert result.metric == "verdict"
+    assert result.value == verdict
+    assert result.min == required
+    assert result.ok == ok
     assert ok or str(result.reason).endswith("because")
 
 
@@ -215,7 +212,8 @@ def test_a_published_limit_is_of_its_scope() -> None:
     limit = Limit("verl", "x", "errors.mae", None, 1.0, "fault", "", "")
     assert check_session(session_of(), (limit,))[-1].ok
     other = check_session(session_of(scope="all"), (limit,))[-1]
-    assert not other.ok and "published for the completion" in str(other.reason)
+    assert not other.ok
+    assert "published for the completion" in str(other.reason)
     # That comes before the number, which is of other tokens and says nothing of the
     # limit.
     own = Limit("own", "x", "errors.mae", None, 1e-9, "own", "", "", scope="prompt")
@@ -305,16 +303,15 @@ def test_exit_codes_and_an_untouched_session(run_logdrift: Run) -> None:
     mae = build_report_mae()
     for limit, code in ((mae * 1.01, 0), (mae * 0.99, 1)):
         done = run_logdrift("check", SAMPLE, "--max", f"mae={limit!r}")
-        assert (done.returncode, done.stderr) == (code, "")
+        assert done.returncode == code
+        assert done.stderr == ""
         assert all(
             cell_len(line) <= 80 and line == line.rstrip()
             for line in done.stdout.splitlines()
         )
-    assert (
-        "FAILED errors.mae" in done.stdout
-        and "is above" in done.stdout
-        and "FAILED: 1 of 3 checks" in done.stdout
-    )
+    assert "FAILED errors.mae" in done.stdout
+    assert "is above" in done.stdout
+    assert "FAILED: 1 of 3 checks" in done.stdout
     assert digests(SAMPLE) == before
 
 
@@ -358,10 +355,8 @@ def test_json_says_what_is_broken_on_stderr_too(run_logdrift: Run) -> None:
     )
     assert done.returncode == 1
     assert json.loads(done.stdout)["ok"] is False
-    assert (
-        done.stderr.startswith(f"logdrift: {MAIN} errors.mae: ")
-        and done.stderr.count("\n") == 1
-    )
+    assert done.stderr.startswith(f"logdrift: {MAIN} errors.mae: ")
+    assert done.stderr.count("\n") == 1
 
 
 def test_published_and_own_limits(run_logdrift: Run, tmp_path: Path) -> None:
@@ -377,7 +372,8 @@ def test_published_and_own_limits(run_logdrift: Run, tmp_path: Path) -> None:
     mine = run_logdrift(
         "check", SAMPLE, "--published", "mine", LOGDRIFT_CONFIG=str(config)
     )
-    assert mine.returncode == 1 and "own: ours" in mine.stdout
+    assert mine.returncode == 1
+    assert "own: ours" in mine.stdout
 
 
 def test_not_comparable_fails_unless_allowed(run_logdrift: Run, tmp_path: Path) -> None:
@@ -398,7 +394,8 @@ def test_not_comparable_fails_unless_allowed(run_logdrift: Run, tmp_path: Path) 
 def test_failed_and_unfinished_captures(run_logdrift: Run, tmp_path: Path) -> None:
     folder = numbers(tmp_path, status="failed", failure="out of memory")
     done = run_logdrift("check", folder, "--max", "mae=9")
-    assert done.returncode == 1 and "a capture failed" in done.stdout
+    assert done.returncode == 1
+    assert "a capture failed" in done.stdout
     assert run_logdrift("check", folder, "--max", "mae=9", "--partial").returncode == 0
     alone = edit_manifest(
         write_session(
@@ -407,14 +404,14 @@ def test_failed_and_unfinished_captures(run_logdrift: Run, tmp_path: Path) -> No
         lambda m: None,
     )
     nothing = run_logdrift("check", alone.folder)
-    assert nothing.returncode == 1 and "there is nothing to check" in " ".join(
-        nothing.stdout.split()
-    )
+    assert nothing.returncode == 1
+    assert "there is nothing to check" in " ".join(nothing.stdout.split())
 
 
 def test_without_a_limit_it_says_that_no_number_was_checked(run_logdrift: Run) -> None:
     done = run_logdrift("check", SAMPLE)
-    assert done.returncode == 0 and "No number was checked" in done.stdout
+    assert done.returncode == 0
+    assert "No number was checked" in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -433,12 +430,11 @@ def test_without_a_limit_it_says_that_no_number_was_checked(run_logdrift: Run) -
 )
 def test_bad_input(run_logdrift: Run, arguments: list[Any], said: str) -> None:
     done = run_logdrift("check", *arguments)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert (
-        done.stderr.startswith("logdrift: ")
-        and said in done.stderr
-        and done.stderr.count("\n") == 1
-    )
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("logdrift: ")
+    assert said in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 def test_a_closed_pipe_is_no_error() -> None:
@@ -449,7 +445,8 @@ def test_a_closed_pipe_is_no_error() -> None:
     done = subprocess.run(
         ["bash", "-c", command], capture_output=True, text=True, timeout=60
     )
-    assert (done.stdout, done.stderr) == ("session", "")
+    assert done.stdout == "session"
+    assert done.stderr == ""
 
 
 def test_hostile_names_do_not_reach_the_terminal() -> None:

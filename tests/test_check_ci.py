@@ -64,7 +64,8 @@ def test_a_limit_takes_a_frameworks_name(
     given: str, path: str, name: str | None
 ) -> None:
     (limit,) = parse_limits([f"{given}=0.5"], [])
-    assert (limit.metric, limit.high) == (path, 0.5)
+    assert limit.metric == path
+    assert limit.high == 0.5
     assert limit.framework != "given"
     if name is not None:
         assert limit.name == name
@@ -73,7 +74,8 @@ def test_a_limit_takes_a_frameworks_name(
 def test_our_own_names_come_first() -> None:
     for row in METRICS.values():
         (limit,) = parse_limits([f"{row.path}=1"], [])
-        assert (limit.framework, limit.name) == ("given", row.path)
+        assert limit.framework == "given"
+        assert limit.name == row.path
     (limit,) = parse_limits(["pearson=1"], [])
     assert limit.metric == "errors.pearson"
 
@@ -146,7 +148,8 @@ def test_equal_bits_are_certified_three_ways(tmp_path: Path) -> None:
     assert code == 0
     (two,) = named(results, "exact")
     (all_three,) = named(results, "exact.three_way")
-    assert two["ok"] and two["value"] == two["min"] == 6
+    assert two["ok"]
+    assert two["value"] == two["min"] == 6
     labels = "trainer/prefill, vllm/decode, vllm/prefill"
     assert all_three["note"] == f"6 of 6 tokens bit-equal: {labels}"
 
@@ -165,7 +168,8 @@ def test_the_first_unequal_token_is_named(
     assert code == 1
     metric = "exact" if where == "decode" else "exact.three_way"
     for result in named(results, metric):
-        assert not result["ok"] and result["value"] == 5
+        assert not result["ok"]
+        assert result["value"] == 5
         assert result["token"] == {"sequence": 0, "position": 4, "token_id": 4}
         assert "token is 4 of sequence 0" in result["reason"]
     if where == "prefill":
@@ -231,7 +235,8 @@ def test_only_what_is_worse_beyond_noise_fails(
 def test_a_baseline_is_no_worse_than_itself(tmp_path: Path) -> None:
     release = drawn(tmp_path / "release", 0.02, seed=1)
     code, results = checked(release, "--baseline", str(release))
-    assert code == 0 and all(one["ok"] for one in results)
+    assert code == 0
+    assert all(one["ok"] for one in results)
 
 
 def test_what_cannot_be_told_from_noise_is_not_passed(tmp_path: Path) -> None:
@@ -249,7 +254,8 @@ def test_a_baseline_that_is_no_session_is_bad_input(
     junit = tmp_path / "check.xml"
     flags = ["--baseline", str(tmp_path / "nothing"), "--junit", str(junit)]
     run = run_logdrift("check", str(SAMPLE), *flags)
-    assert run.returncode == 2 and "no such folder" in run.stderr
+    assert run.returncode == 2
+    assert "no such folder" in run.stderr
     assert not junit.exists()
 
 
@@ -303,7 +309,8 @@ def test_sarif_has_a_result_for_what_is_broken(files: Path) -> None:
     ]
     for one in broken:
         assert rules[one["ruleIndex"]] == one["ruleId"]
-        assert one["message"]["text"] and one["level"] == "error"
+        assert one["message"]["text"]
+        assert one["level"] == "error"
         (location,) = one["locations"]
         uri = location["physicalLocation"]["artifactLocation"]["uri"]
         assert uri == "sessions/sample-smollm2/session.json"
@@ -331,7 +338,8 @@ def test_the_workflow_parses_and_its_commands_run(
     Path("lines.jsonl").rename("rollouts.jsonl")
     for command in ours:
         assert main(command[1:]) == 0, command
-    assert Path("check.xml").exists() and Path("check.sarif").exists()
+    assert Path("check.xml").exists()
+    assert Path("check.sarif").exists()
     files = yaml.safe_load(WORKFLOW.read_text())["jobs"]["check"]["steps"]
     uploads = [step["with"] for step in files if "upload" in step.get("uses", "")]
     listed = [*uploads[0]["path"].split(), uploads[1]["sarif_file"]]

@@ -59,7 +59,8 @@ def test_a_session_that_cannot_be_judged_is_no_failure(tmp_path: Path) -> None:
     for part in folder.rglob("*.safetensors"):
         part.write_bytes(b"x")
     *about, following = closing_lines(folder)
-    assert about and following == f"next: logdrift report {folder}"
+    assert about
+    assert following == f"next: logdrift report {folder}"
 
 
 def test_an_import_ends_with_them(tmp_path: Path, run_logdrift: Run) -> None:

@@ -161,7 +161,9 @@ def test_a_history_keeps_the_newest_of_each_kind() -> None:
     remember_typed("filter", ">0.3")
     remember_typed("search", "text 50")
     kept = typed_before("search")
-    assert len(kept) == KEPT and kept[-1] == "text 50" and kept.count("text 50") == 1
+    assert len(kept) == KEPT
+    assert kept[-1] == "text 50"
+    assert kept.count("text 50") == 1
     assert typed_before("filter") == [">0.3"]
     assert not remember_typed("search", "  ")
 
@@ -283,7 +285,8 @@ async def test_every_listed_command_of_a_screen_is_found_by_its_id_and_title(
                 for name in (declared.id, declared.title):
                     assert callable(line.parse(name)), name
         names = [plain_name(name) for name in line.candidates("")]
-        assert "report" in names and "theme" in names
+        assert "report" in names
+        assert "theme" in names
 
 
 async def test_the_list_of_sessions_has_commands_too(folder: Path) -> None:

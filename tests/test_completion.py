@@ -190,7 +190,8 @@ def _flags_in(shell: str, script: str, command: str) -> set[str]:
         _, _, case = script.partition(f"\n    {command})\n")
         case = case.partition(" ;;\n")[0].replace("\\\n", " ")
         called, *words = shlex.split(case)
-        assert (called, words[0]) == ("_arguments", "-S")
+        assert called == "_arguments"
+        assert words[0] == "-S"
         specs = [word for word in words[1:] if not word.startswith("*:argument:")]
         matches = [ZSH_FLAG.fullmatch(spec) for spec in specs]
         assert all(matches), specs

@@ -33,7 +33,8 @@ _LONG = re.compile(r"(?<![\d.,:#-])\d{4,} (tokens?|sequences?|prompts?|rows?|bey
 
 
 def test_one_is_not_all_and_not_many() -> None:
-    assert counted(1, "token") == "1 token" and counted(0, "token") == "0 tokens"
+    assert counted(1, "token") == "1 token"
+    assert counted(0, "token") == "0 tokens"
     assert all_counted(1, "sequence") == "1 sequence"
     assert all_counted(1234, "sequence") == "all 1,234 sequences"
 

@@ -160,7 +160,8 @@ def test_texts_with_a_credential(text: str) -> None:
 
 @pytest.mark.parametrize("text", PLAIN_TEXTS)
 def test_texts_without_one_stay_as_they_are(text: str) -> None:
-    assert secret_in({"a": text}) is None and not holds_secret(text)
+    assert secret_in({"a": text}) is None
+    assert not holds_secret(text)
     assert masked({"a": text, "b": (text, [text])}) == {"a": text, "b": (text, [text])}
     assert masked_text(text) == text
 
@@ -220,7 +221,8 @@ def test_plans_refuse_them_by_name(tmp_path: Path, name: str, value: Any) -> Non
             InputError, match="looks like a credential and would be saved"
         ) as caught:
             make()
-        assert SECRET not in str(caught.value) and name in str(caught.value)
+        assert SECRET not in str(caught.value)
+        assert name in str(caught.value)
 
 
 PLACES: dict[str, Callable[[str], object]] = {
@@ -293,7 +295,8 @@ def test_events_and_failures_hide_them(
         },
     )
     said = (tmp_path / "events.jsonl").read_text()
-    assert SECRET not in said and "from-the-environment" not in said
+    assert SECRET not in said
+    assert "from-the-environment" not in said
     assert json.loads(said)["type"] == "failed"
 
 
@@ -319,7 +322,8 @@ def test_what_an_engine_prints_of_them_is_starred_out(tmp_path: Path) -> None:
     worker.end(0.0)
     first, *lines = (tmp_path / "log").read_text().splitlines()
     assert SECRET in first, "other runs' lines are left alone"
-    assert lines[0] == "before" and lines[-2:] == ["plain=stays", "after"]
+    assert lines[0] == "before"
+    assert lines[-2:] == ["plain=stays", "after"]
     assert SECRET not in "\n".join(lines)
     assert lines[1].startswith("key=***")
 
@@ -402,6 +406,7 @@ def test_the_debuggers_script_runs_nothing_that_an_option_brings(
     said = [json.loads(line) for line in (tmp_path / "said").read_text().splitlines()]
     servers = [words for words in said if "sglang.launch_server" in words]
     flag = f"--{name.replace('_', '-')}"
-    assert len(servers) == 3 and any(
+    assert len(servers) == 3
+    assert any(
         flag in words and words[words.index(flag) + 1] == name for words in servers
     )

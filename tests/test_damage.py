@@ -60,7 +60,8 @@ def test_the_harness_sees_what_it_looks_for(
     ):
         monkeypatch.setitem(damage.COMMANDS, "report", command)
         found = damage.faults_of(session, "none", ["report"])
-        assert len(found) == 1 and said in found[0].what, command
+        assert len(found) == 1, command
+        assert said in found[0].what, command
     assert damage.faults_of(session, "none", ["why", "list", "diff"]) == []
 
 

@@ -32,7 +32,8 @@ Rows = list[list[float]]
 
 
 def rows(seed: int, lengths: Sequence[int] = (6, 4, 3)) -> Rows:
-    base, extra = np.random.default_rng(0), np.random.default_rng(seed)
+    base = np.random.default_rng(0)
+    extra = np.random.default_rng(seed)
     out = []
     for n in lengths:
         values = (
@@ -111,8 +112,10 @@ def check_all(
         )
     r, t, d, _ = columns_of(captures, scope, prompts)
     split = item.reference
-    assert split is not None and split.tokens == len(r)
-    a, b = check_term(split.trainer, t, r), check_term(split.rollout, d, r)
+    assert split is not None
+    assert split.tokens == len(r)
+    a = check_term(split.trainer, t, r)
+    b = check_term(split.rollout, d, r)
     n = len(r)
     assert split.rmse == pytest.approx(
         math.sqrt(math.fsum((x - y) ** 2 for x, y in zip(t, d, strict=True)) / n),
@@ -128,15 +131,11 @@ def check_all(
 def test_against_plain_loops(tmp_path: Path, scope: Any) -> None:
     names = four()
     (item,) = decompositions(made(tmp_path, names), scope)
-    assert (item.rollout, item.trainer, item.prefill) == (
-        "vllm/decode",
-        "trainer/prefill",
-        "vllm/prefill",
-    )
-    assert (item.scope, item.reference and item.reference.label) == (
-        scope,
-        "reference/prefill",
-    )
+    assert item.rollout == "vllm/decode"
+    assert item.trainer == "trainer/prefill"
+    assert item.prefill == "vllm/prefill"
+    assert item.scope == scope
+    assert (item.reference and item.reference.label) == "reference/prefill"
     check_all(item, list(names.values()), scope)
 
 
@@ -147,7 +146,9 @@ def test_the_terms_add_up(
 ) -> None:
     names = {label: rows(seed) for label, seed in zip(LABELS, seeds, strict=True)}
     (item,) = decompositions(made(tmp_path_factory.mktemp("s"), names), "completion")
-    assert item.total and item.decode_vs_prefill and item.prefill_vs_trainer
+    assert item.total
+    assert item.decode_vs_prefill
+    assert item.prefill_vs_trainer
     # Three float64 means of six differences of at most 20 nats.
     added = item.decode_vs_prefill.mean + item.prefill_vs_trainer.mean
     assert item.total.mean == pytest.approx(added, abs=1e-14)
@@ -156,10 +157,8 @@ def test_the_terms_add_up(
         <= item.decode_vs_prefill.rmse + item.prefill_vs_trainer.rmse + 1e-14
     )
     if item.total.rmse > 0:
-        assert (
-            item.share_decode_vs_prefill is not None
-            and item.share_prefill_vs_trainer is not None
-        )
+        assert item.share_decode_vs_prefill is not None
+        assert item.share_prefill_vs_trainer is not None
         assert (
             item.share_decode_vs_prefill + item.share_prefill_vs_trainer
             == pytest.approx(1.0, abs=1e-9)
@@ -178,7 +177,8 @@ def test_impossible_unscored_and_unfinished_tokens_are_left_out_everywhere(
     names["reference/prefill"][1][2] = NAN
     (item,) = decompositions(made(tmp_path, names), "all")
     check_all(item, list(names.values()), "all")
-    assert item.reference is not None and item.reference.tokens == item.tokens - 1
+    assert item.reference is not None
+    assert item.reference.tokens == item.tokens - 1
 
 
 def test_what_is_missing_is_none(tmp_path: Path) -> None:
@@ -191,20 +191,19 @@ def test_what_is_missing_is_none(tmp_path: Path) -> None:
         )
 
     (item,) = only("trainer/prefill", "vllm/decode")
-    assert (item.rollout, item.prefill) == ("vllm/decode", None)
-    assert item.total is not None and item.reference is None
-    assert (item.decode_vs_prefill, item.prefill_vs_trainer, item.correlation) == (
-        None,
-        None,
-        None,
-    )
-    assert (item.share_decode_vs_prefill, item.share_prefill_vs_trainer) == (None, None)
+    assert item.rollout == "vllm/decode"
+    assert item.prefill is None
+    assert item.total is not None
+    assert item.reference is None
+    assert item.decode_vs_prefill is None
+    assert item.prefill_vs_trainer is None
+    assert item.correlation is None
+    assert item.share_decode_vs_prefill is None
+    assert item.share_prefill_vs_trainer is None
     (item,) = only("reference/prefill", "trainer/prefill", "vllm/prefill")
-    assert (item.rollout, item.prefill, item.total) == (
-        "vllm/prefill",
-        "vllm/prefill",
-        None,
-    )
+    assert item.rollout == "vllm/prefill"
+    assert item.prefill == "vllm/prefill"
+    assert item.total is None
     t, p = columns_of([names["trainer/prefill"], names["vllm/prefill"]], "completion")
     check_term(item.prefill_vs_trainer, t, p)
     r, p = columns_of([names["reference/prefill"], names["vllm/prefill"]], "completion")
@@ -245,26 +244,23 @@ def test_all_equal_and_one_token(tmp_path: Path) -> None:
         == item.prefill_vs_trainer
         == Term(0.0, 0.0, 0.0)
     )
-    assert (
-        item.correlation,
-        item.share_decode_vs_prefill,
-        item.share_prefill_vs_trainer,
-    ) == (None, None, None)
+    assert item.correlation is None
+    assert item.share_decode_vs_prefill is None
+    assert item.share_prefill_vs_trainer is None
     assert item.reference is not None
-    assert (
-        item.reference.rmse,
-        item.reference.expected_rmse,
-        item.reference.correlation,
-    ) == (0.0, 0.0, None)
+    assert item.reference.rmse == 0.0
+    assert item.reference.expected_rmse == 0.0
+    assert item.reference.correlation is None
     values = {label: [[NAN, -1.0 - 0.25 * i]] for i, label in enumerate(LABELS)}
     infos = [capture(label, row) for label, row in values.items()]
     (item,) = decompositions(write_session(tmp_path / "one", [1], infos), "completion")
     assert item.total == Term(0.25, 0.25, 0.25)
-    assert item.decode_vs_prefill == Term(
-        -0.25, 0.25, 0.25
-    ) and item.prefill_vs_trainer == Term(0.5, 0.5, 0.5)
-    assert (item.share_decode_vs_prefill, item.share_prefill_vs_trainer) == (-1.0, 2.0)
-    assert (item.tokens, item.correlation) == (1, None)
+    assert item.decode_vs_prefill == Term(-0.25, 0.25, 0.25)
+    assert item.prefill_vs_trainer == Term(0.5, 0.5, 0.5)
+    assert item.share_decode_vs_prefill == -1.0
+    assert item.share_prefill_vs_trainer == 2.0
+    assert item.tokens == 1
+    assert item.correlation is None
 
 
 def test_an_empty_scope_has_no_decomposition(tmp_path: Path) -> None:
@@ -279,7 +275,8 @@ def test_errors_that_both_sides_share(tmp_path: Path) -> None:
     below what is expected.
     """
     random = np.random.default_rng(3)
-    truth, shared = -2 - random.exponential(1, 400), 0.1 * random.standard_normal(400)
+    truth = -2 - random.exponential(1, 400)
+    shared = 0.1 * random.standard_normal(400)
     own = 0.01 * random.standard_normal((2, 400))
     values = {
         "reference/prefill": truth,
@@ -289,17 +286,17 @@ def test_errors_that_both_sides_share(tmp_path: Path) -> None:
     infos = [capture(label, [[NAN, *map(float, v)]]) for label, v in values.items()]
     (item,) = decompositions(write_session(tmp_path / "made", [1], infos), "completion")
     split = item.reference
-    assert split is not None and split.correlation is not None
-    assert split.correlation > 0.95 and split.rmse < 0.2 * split.expected_rmse
+    assert split is not None
+    assert split.correlation is not None
+    assert split.correlation > 0.95
+    assert split.rmse < 0.2 * split.expected_rmse
 
 
 def test_the_sample_recomputed_from_its_files() -> None:
     """Every number of the shipped sample, from the raw arrays of each part."""
     session = open_session(SAMPLE)
-    offsets, prompts = (
-        session.sequences.offsets.tolist(),
-        session.sequences.prompt_lengths.tolist(),
-    )
+    offsets = session.sequences.offsets.tolist()
+    prompts = session.sequences.prompt_lengths.tolist()
 
     def read(label: str) -> Rows:
         values = session.capture(label).logprob.whole().tolist()

@@ -79,11 +79,9 @@ def test_a_knob_that_changes_more_than_one_thing_says_so() -> None:
 
 
 def test_the_line_to_try_prefers_a_knob_that_changes_one_thing() -> None:
-    trainer, vllm, sglang = (
-        side("a", "transformers"),
-        side("b", "vllm"),
-        side("b", "sglang"),
-    )
+    trainer = side("a", "transformers")
+    vllm = side("b", "vllm")
+    sglang = side("b", "sglang")
     assert (
         next_experiment("compile", (trainer, vllm))
         == 'vllm: compilation_config={"mode": 0}, everything else equal'

@@ -160,7 +160,8 @@ def test_a_wrong_length_of_the_prompts_is_no_shift(
         told=told,
         swapped=swapped,
     )
-    assert likely(found) == set() and found.noise
+    assert likely(found) == set()
+    assert found.noise
 
 
 @BOTH_SIDES
@@ -175,10 +176,8 @@ def test_a_prompt_that_all_share_is_not_filled_in(
     text = Text(
         [np.concatenate([text.ids[0][:4], ids[4:]]) for ids in text.ids], text.logits
     )
-    a, b = (
-        Side(text, 0.03, 1).share_a_prompt(4),
-        Side(text, 0.03, 2, 0.5).share_a_prompt(4),
-    )
+    a = Side(text, 0.03, 1).share_a_prompt(4)
+    b = Side(text, 0.03, 2, 0.5).share_a_prompt(4)
     assert likely(why(tmp_path, text, a, b, swapped=swapped)) <= {"temperature"}
 
 
@@ -212,10 +211,8 @@ def test_rounded_numbers_are_no_16_bit_logits(
     tmp_path: Path, digits: int, swapped: bool
 ) -> None:
     text = text_of(digits)
-    a, b = (
-        Side(text, 1e-6, 1),
-        Side(text, 1e-6, 2).rounded(lambda values: np.round(values, digits)),
-    )
+    a = Side(text, 1e-6, 1)
+    b = Side(text, 1e-6, 2).rounded(lambda values: np.round(values, digits))
     assert likely(why(tmp_path, text, a, b, width=20, swapped=swapped)) == {"cut"}
 
 
@@ -231,10 +228,8 @@ def test_lists_that_were_stored_in_float16_are_no_float16_logits(
         return np.round(rows / step) * step
 
     rounded = Text(text.ids, [bfloat16_logits(rows) for rows in text.logits])
-    a, b = (
-        Side(rounded, 0.0, 1),
-        Side(text, 0.03, 2).rounded(lambda rows: rows.astype(np.float16).astype(float)),
-    )
+    a = Side(rounded, 0.0, 1)
+    b = Side(text, 0.03, 2).rounded(lambda rows: rows.astype(np.float16).astype(float))
     assert "compute_dtype" not in likely(
         why(tmp_path, text, a, b, width=width, swapped=swapped)
     )
@@ -246,7 +241,8 @@ def test_values_of_another_place_are_not_of_other_ids(
     tmp_path: Path, width: int, swapped: bool
 ) -> None:
     text = text_of(5)
-    a, b = Side(text, 0.03, 1), Side(text, 0.03, 2, 0.6).moved([1], 1)
+    a = Side(text, 0.03, 1)
+    b = Side(text, 0.03, 2, 0.6).moved([1], 1)
     assert "ids" not in likely(why(tmp_path, text, a, b, width=width, swapped=swapped))
 
 
@@ -257,7 +253,8 @@ def test_a_few_values_that_were_filled_in_are_not_of_other_ids(
     tmp_path: Path, value: float, few: int, swapped: bool
 ) -> None:
     text = text_of(6)
-    a, b = Side(text, 0.03, 1), Side(text, 0.03, 2)
+    a = Side(text, 0.03, 1)
+    b = Side(text, 0.03, 2)
     for row in range(few):
         b.chosen[row][-1] = value
     assert likely(why(tmp_path, text, a, b, width=20, swapped=swapped)) <= {"filled"}
@@ -312,7 +309,8 @@ def test_a_bound_is_one_at_any_temperature_and_no_soft_cap(
     found = likely(
         why(tmp_path, text, Side(text, 0.03, 1), b, width=width, swapped=swapped)
     )
-    assert "cut" in found and found <= {"cut", "temperature"}
+    assert "cut" in found
+    assert found <= {"cut", "temperature"}
 
 
 @BOTH_SIDES
@@ -355,14 +353,16 @@ def test_more_than_usual_is_never_likely_noise(
     tmp_path: Path, size: float, swapped: bool
 ) -> None:
     text = text_of(12)
-    a, b = Side(text, 0.0, 1), Side(text, 0.0, 2)
+    a = Side(text, 0.0, 1)
+    b = Side(text, 0.0, 2)
     rng = np.random.default_rng(1)
     b.chosen = [
         np.minimum(row + rng.normal(0, size / 0.8, len(row)), -1e-6) for row in b.chosen
     ]
     found = why(tmp_path, text, a, b, swapped=swapped, facts=("dtype=bfloat16",))
     assert 0.06 < found.size["mae"] < 0.088
-    assert not found.noise and likely(found) == set()
+    assert not found.noise
+    assert likely(found) == set()
 
 
 def test_what_grows_may_be_a_penalty(tmp_path: Path) -> None:

@@ -58,12 +58,14 @@ def test_the_line_against_loops() -> None:
     a[3, 5:] = b[3, 5:] = np.nan
     line = fit_line(shared_of(a, b))
     assert line is not None
-    x, y = [], []
+    x = []
+    y = []
     for p, q in zip(a.astype(np.float32), b.astype(np.float32), strict=True):
         good = ~np.isnan(p)
         x.append(p[good] - p[good].mean())
         y.append(q[good] - q[good].mean())
-    xs, ys = np.concatenate(x).astype(float), np.concatenate(y).astype(float)
+    xs = np.concatenate(x).astype(float)
+    ys = np.concatenate(y).astype(float)
     assert line.slope == pytest.approx(np.sqrt((ys**2).sum() / (xs**2).sum()), rel=1e-5)
     assert line.r2 == pytest.approx(stats.pearsonr(xs, ys).statistic ** 2, rel=1e-5)
     assert line.noise == pytest.approx(
@@ -102,10 +104,8 @@ def test_equal_noise_on_both_sides_leaves_the_slope_at_one() -> None:
 
 def test_a_cap_bends_and_a_factor_does_not() -> None:
     x = np.random.default_rng(0).normal(0, 6, (500, 15)) + 8
-    bent, straight = (
-        fit_line(shared_of(x, 12 * np.tanh(x / 12))),
-        fit_line(shared_of(x, 0.7 * x)),
-    )
+    bent = fit_line(shared_of(x, 12 * np.tanh(x / 12)))
+    straight = fit_line(shared_of(x, 0.7 * x))
     assert bent is not None
     assert straight is not None
     assert bent.bend > 0.5
@@ -176,7 +176,8 @@ def test_shares_of_bfloat16_numbers() -> None:
 
 def test_ranks_and_correlation_against_scipy() -> None:
     rng = np.random.default_rng(0)
-    x, y = rng.normal(size=300), rng.normal(size=300)
+    x = rng.normal(size=300)
+    y = rng.normal(size=300)
     ranks = standard_ranks(x)
     assert ranks.mean() == pytest.approx(0, abs=1e-12)
     assert ranks.var() == pytest.approx(1)
@@ -234,7 +235,8 @@ def test_equal_values_share_a_rank_and_make_no_trend() -> None:
     values[[40, 500, 900]] = [0.3, 0.1, 0.2]
     ranks = standard_ranks(values)
     assert len(np.unique(ranks)) == 4
-    assert abs(ranks.mean()) < 1e-12 and abs(ranks.std() - 1) < 1e-12
+    assert abs(ranks.mean()) < 1e-12
+    assert abs(ranks.std() - 1) < 1e-12
     assert abs(np.corrcoef(ranks, np.arange(1000))[0, 1]) < 0.05
     assert (standard_ranks(np.ones(7)) == 0).all()
     assert len(standard_ranks(np.empty(0))) == 0

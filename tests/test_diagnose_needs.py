@@ -57,7 +57,8 @@ def test_narrow_lists_speak_for_no_cause(
     assert found.noise, found.verdict
     assert "weights" not in causes(found)
     lacking = [each for each in found.unchecked if "too few alternatives" in each.why]
-    assert lacking and all("top_k of at least 5" in each.fix for each in lacking)
+    assert lacking
+    assert all("top_k of at least 5" in each.fix for each in lacking)
 
 
 def test_a_signature_without_what_it_needs_is_neither_passed_nor_failed(
@@ -139,10 +140,8 @@ def test_other_weights_are_never_likely_while_the_meaning_is_unchecked(
     session = made(tmp_path / "s", TEXT, {"trainer": same, "rollout": noise(0.5, 3)})
     found = why(in_form(session, "chosen", tmp_path / "d"))
     assert causes(found)["weights"] < LIKELY
-    assert (
-        found.verdict.startswith("cannot be told from this")
-        and "Do next" in found.verdict
-    )
+    assert found.verdict.startswith("cannot be told from this")
+    assert "Do next" in found.verdict
     told = why(made(tmp_path / "t", TEXT, {"trainer": same, "rollout": noise(0.5, 3)}))
     assert (
         causes(told)["weights"] >= LIKELY

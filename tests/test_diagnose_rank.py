@@ -286,7 +286,8 @@ def test_nothing_scored_is_said(tmp_path: Path) -> None:
 def test_facts_lead_where_the_numbers_have_no_shape(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     base = rng.uniform(-9, -3, 60)
-    a, b = [NAN, *base], [NAN, *(base + rng.normal(0, 0.3, 60))]
+    a = [NAN, *base]
+    b = [NAN, *(base + rng.normal(0, 0.3, 60))]
     for change, cause in (
         ({"weights_digest": "sha256:" + "9" * 64}, "weights"),
         ({"quantization": "fp8"}, "weights"),
@@ -347,7 +348,8 @@ def test_what_a_path_does_not_need_is_not_missed(sample: Any) -> None:
 def test_where_nothing_was_observed_every_cause_that_facts_tell_is_not_checked(
     tmp_path: Path,
 ) -> None:
-    text, sides = draw(), {"trainer": same, "rollout": noise(0.02)}
+    text = draw()
+    sides = {"trainer": same, "rollout": noise(0.02)}
     found = diagnose(
         session := made(tmp_path / "s", text, sides),
         make_pair(session, "trainer", "rollout"),

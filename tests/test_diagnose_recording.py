@@ -109,7 +109,8 @@ def shifted(lag: int, rows_wanted: Sequence[int], start: int) -> Corrupt:
     def corrupt(rows: Rows, rng: np.random.Generator) -> Rows:
         out = [row.copy() for row in rows]
         for number in rows_wanted:
-            row, tail = out[number], rows[number][start:]
+            row = out[number]
+            tail = rows[number][start:]
             if lag > 0:
                 row[start + lag :] = tail[:-lag]
                 row[start : start + lag] = -rng.gamma(0.6, 3.0, lag)
@@ -231,10 +232,8 @@ def test_tokens_that_are_explained_are_left_out_of_what_follows(tmp_path: Path) 
     # be compared in.
     assert abs(found.size["left_tokens"] - (sum(SHAPES["some"]) - 2 * 60)) <= 4
     assert found.size["left_mae"] < 0.06 < found.size["mae"]
-    assert (
-        "sequences 2 and 5" in named(found).sentence
-        and "token 37 on" in named(found).sentence
-    )
+    assert "sequences 2 and 5" in named(found).sentence
+    assert "token 37 on" in named(found).sentence
     assert "Without those" in found.verdict
 
 
@@ -283,7 +282,8 @@ def test_few_digits_that_explain_nothing_are_only_mentioned(tmp_path: Path) -> N
     )
     assert found.noise
     cut = next(cause for cause in found.causes if cause.cause == "cut")
-    assert cut.score < 0.1 and "does not explain" in cut.evidence[0].sentence
+    assert cut.score < 0.1
+    assert "does not explain" in cut.evidence[0].sentence
 
 
 POSITIVE: dict[str, Callable[[np.ndarray], np.ndarray]] = {
@@ -310,10 +310,8 @@ def test_positive_values_are_named_by_their_unit(
         capture("rollout/recorded", rows[1]),
     ]
     found = why(write_session(tmp_path / "s", [PROMPT] * len(base), captures))
-    assert (
-        found.causes[0].cause == "units"
-        and unit.split()[0][:7] in named(found).sentence
-    )
+    assert found.causes[0].cause == "units"
+    assert unit.split()[0][:7] in named(found).sentence
     assert [code for code in likely(found) if code != "units"] == []
 
 

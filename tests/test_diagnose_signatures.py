@@ -117,7 +117,8 @@ def test_any_temperature_and_either_side(
         text,
         both(lambda rows, ids: rows / temperature, 0.01),
     )
-    one, other = why(session), why(session, "rollout", "trainer")
+    one = why(session)
+    other = why(session, "rollout", "trainer")
     assert first(one) == first(other) == "temperature"
     slopes = [
         evidence(found, "temperature", "slope").numbers["slope"]
@@ -240,7 +241,8 @@ def listed(sequence: int, at: int) -> int:
     """The next position from ``at`` on whose token is among the three most likely: so
     it stands in any list.
     """
-    ids, rows = TEXT.ids[sequence], TEXT.logits[sequence]
+    ids = TEXT.ids[sequence]
+    rows = TEXT.logits[sequence]
     while (rows[at] > rows[at, ids[at]]).sum() > 2:
         at += 1
     return at
@@ -438,7 +440,8 @@ def test_sixteen_bit_logits_with_more_noise_than_they_make_are_the_body(
 
 
 def test_noise_on_both_bodies_and_one_rounded_head(tmp_path: Path) -> None:
-    one, other = noise(0.05, 3), noise(0.05, 4)
+    one = noise(0.05, 3)
+    other = noise(0.05, 4)
     sides = {
         "reference": same,
         "trainer": one,
@@ -524,7 +527,8 @@ def test_numbers_overrule_a_fact_that_they_contradict(tmp_path: Path) -> None:
         "trainer": lambda rows, ids: rounded(one(rows, ids), ids),
         "rollout": lambda rows, ids: rounded(other(rows, ids), ids),
     }
-    one, other = noise(0.03, 3), noise(0.03, 4)
+    one = noise(0.03, 3)
+    other = noise(0.03, 4)
     session = made(
         tmp_path / "s", TEXT, sides, facts={**facts, "reference": {"dtype": "float32"}}
     )
@@ -562,8 +566,10 @@ def test_a_beginning_that_both_were_sent_alike_is_doubted(tmp_path: Path) -> Non
         session.manifest,
         captures=tuple(_sent(session, info) for info in session.captures),
     )
-    before, after = why(session), why(Session(session.folder, doubted))
-    assert first(before) == "ids" and before.causes[0].score > 0.9
+    before = why(session)
+    after = why(Session(session.folder, doubted))
+    assert first(before) == "ids"
+    assert before.causes[0].score > 0.9
     assert evidence(after, "ids", "start").score == pytest.approx(
         evidence(before, "ids", "start").score / 2
     )

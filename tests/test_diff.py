@@ -157,7 +157,8 @@ def test_matching_against_trying_all(
     assert dict(zip(match.new.tolist(), match.old.tolist(), strict=True)) == expected
     assert match.whole == sum(old_rows[i] == new_rows[j] for j, i in expected.items())
     for i, j, length in zip(match.old, match.new, match.lengths, strict=True):
-        x, y = old_rows[i][1], new_rows[j][1]
+        x = old_rows[i][1]
+        y = new_rows[j][1]
         assert x[:length] == y[:length]
         assert length == min(len(x), len(y)) or x[length] != y[length]
 
@@ -175,17 +176,13 @@ def test_a_session_matches_itself_whole(rows: list[tuple[int, list[int]]]) -> No
 
 
 def test_positions_follow_each_session() -> None:
-    old, new = (
-        sequences_of([(1, [5, 6, 7]), (1, [8, 9])]),
-        sequences_of([(1, [8, 9]), (1, [5, 6, 4, 4])]),
-    )
+    old = sequences_of([(1, [5, 6, 7]), (1, [8, 9])])
+    new = sequences_of([(1, [8, 9]), (1, [5, 6, 4, 4])])
     match = match_sequences(old, new, 2, 2)
-    assert (
-        match.old.tolist(),
-        match.new.tolist(),
-        match.lengths.tolist(),
-        match.whole,
-    ) == ([1, 0], [0, 1], [2, 2], 1)
+    assert match.old.tolist() == [1, 0]
+    assert match.new.tolist() == [0, 1]
+    assert match.lengths.tolist() == [2, 2]
+    assert match.whole == 1
     assert match.positions(old, match.old).tolist() == [3, 4, 0, 1]
     assert match.positions(new, match.new).tolist() == [0, 1, 2, 3]
 
@@ -212,15 +209,11 @@ def test_a_fix_is_better_and_the_way_back_worse(tmp_path: Path) -> None:
         "tokens": 12 * 21,
         "scored": 12 * 19,
     }
-    assert (change["interval"], change["scope"]) == (
-        {"method": "sequences", "units": 12, "resamples": 2000},
-        "completion",
-    )
-    assert (
-        len(change["improved"]) == 10
-        and change["worsened"] == []
-        and change["changed"] == []
-    )
+    assert change["interval"] == {"method": "sequences", "units": 12, "resamples": 2000}
+    assert change["scope"] == "completion"
+    assert len(change["improved"]) == 10
+    assert change["worsened"] == []
+    assert change["changed"] == []
     pair = make_pair(old, "trainer/prefill", "vllm/prefill")
     sizes = np.where(pair.scope_mask("completion"), np.abs(pair.delta), 0)
     best = change["improved"][0]
@@ -231,7 +224,8 @@ def test_a_fix_is_better_and_the_way_back_worse(tmp_path: Path) -> None:
         -0.9 * float(sizes.max()), rel=1e-5
     )  # float32 differences of values near 2
     back = change_of(new, old)
-    assert back["verdict"] == "worse" and back["improved"] == []
+    assert back["verdict"] == "worse"
+    assert back["improved"] == []
 
 
 def test_noise_is_no_change(tmp_path: Path) -> None:
@@ -247,12 +241,14 @@ def test_noise_is_no_change(tmp_path: Path) -> None:
 
 def test_the_order_of_the_sequences_does_not_matter(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    deltas, ids = rng.normal(0, 0.1, (2, 12, 20)), rng.integers(0, 60, (12, 21))
+    deltas = rng.normal(0, 0.1, (2, 12, 20))
+    ids = rng.integers(0, 60, (12, 21))
     old = made(tmp_path / "old", deltas[0].tolist(), ids.tolist())
     new = made(tmp_path / "new", deltas[1].tolist(), ids.tolist())
     order = rng.permutation(12)
     mixed = made(tmp_path / "mixed", deltas[1][order].tolist(), ids[order].tolist())
-    one, other = change_of(old, new), change_of(old, mixed)
+    one = change_of(old, new)
+    other = change_of(old, mixed)
     for x, y in zip(one["metrics"], other["metrics"], strict=True):
         assert (x["old"], x["new"]) == pytest.approx((y["old"], y["new"]), **CLOSE)
     assert [(t["sequence_old"], t["position"]) for t in one["improved"]] == [
@@ -294,7 +290,8 @@ def test_another_completion_is_compared_up_to_where_it_parts(tmp_path: Path) -> 
         "all 2 sequences, 2 of them up to where the completions part; 3"
         " completion tokens" in text
     )
-    assert "cannot be said" in text and "too few to draw from" in text
+    assert "cannot be said" in text
+    assert "too few to draw from" in text
     assert {t["after"] for t in change["improved"]} == {" w4", ""}
 
 
@@ -315,10 +312,8 @@ def test_another_completion_is_compared_up_to_where_it_parts(tmp_path: Path) -> 
 def test_nothing_in_common(
     tmp_path: Path, ids: list[list[int]], scope: Any, said: str
 ) -> None:
-    old, new = (
-        made(tmp_path / "old", [[0.5] * 3], [[1, 2, 3, 4]]),
-        made(tmp_path / "new", [[0.5] * 3], ids),
-    )
+    old = made(tmp_path / "old", [[0.5] * 3], [[1, 2, 3, 4]])
+    new = made(tmp_path / "new", [[0.5] * 3], ids)
     with pytest.raises(InputError, match=said):
         diff_of(old, new, scope=scope)
 
@@ -340,10 +335,8 @@ def test_settings_that_changed(tmp_path: Path) -> None:
     ]
     text = text_of(old, new)
     assert "What changed (3 settings)" in text
-    assert (
-        "B       head_dtype: bfloat16 → float32" in text
-        and "VLLM_X: not set → 1" in text
-    )
+    assert "B       head_dtype: bfloat16 → float32" in text
+    assert "VLLM_X: not set → 1" in text
 
 
 JSON_VALUES: Fields = {
@@ -379,7 +372,8 @@ def test_every_fact_may_change_to_every_json_value(tmp_path: Path, name: str) ->
         )
         known = plain.captures[1].facts
         found = other.captures[1].facts
-        assert known is not None and found is not None
+        assert known is not None
+        assert found is not None
         for old, new in ((plain, other), (other, plain)):
             change = change_of(old, new, resamples=0)
             lines = text_of(old, new, resamples=0).splitlines()
@@ -444,7 +438,8 @@ def test_not_comparable_is_said_first_and_judges_nothing(tmp_path: Path) -> None
         "NOT COMPARABLE, so the change means nothing.\n"
         "NOT COMPARABLE in new: trainer/prefill → vllm/prefill\n  !! the weights differ"
     )
-    assert "BETTER" not in text and "better" not in text
+    assert "BETTER" not in text
+    assert "better" not in text
     assert "so the change means nothing" in " ".join(text.split())
 
 
@@ -470,10 +465,10 @@ def test_sessions_of_two_models(
         for s, v in zip((old, new), values, strict=True)
     )
     change = change_of(old, new)
-    assert (change["verdict"], [r["severity"] for r in change["between"]]) == (
-        verdict,
-        ["caution" if verdict == "better" else "not_comparable"],
-    )
+    assert change["verdict"] == verdict
+    assert [r["severity"] for r in change["between"]] == [
+        "caution" if verdict == "better" else "not_comparable"
+    ]
     assert said in text_of(old, new)
     (row,) = change["changed"]
     assert (row["where"], row["setting"], row["old"], row["new"]) == (
@@ -519,7 +514,8 @@ def halved(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 for i in (part.first_sequence, part.first_sequence + part.sequences)
             )
         )
-        a, b = trainer.logprob.whole()[at], rollout.logprob.whole()[at]
+        a = trainer.logprob.whole()[at]
+        b = rollout.logprob.whole()[at]
         tensors = {
             "logprob": (a + (b - a) / 2).astype(np.float32),
             "rank": rollout.rank.whole()[at],
@@ -542,11 +538,14 @@ def halved(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_sample_against_an_edited_copy(run_logdrift: Run, halved: Path) -> None:
     before = digests(SAMPLE), digests(halved)
     done = run_logdrift("diff", SAMPLE, halved, "--json")
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0
+    assert done.stderr == ""
     assert (digests(SAMPLE), digests(halved)) == before
     change = json.loads(done.stdout)
-    assert change["schema"] == 1 and change["verdict"] == "better"
-    assert change["matched"]["whole"] == 24 and change["matched"]["scored"] == 1490
+    assert change["schema"] == 1
+    assert change["verdict"] == "better"
+    assert change["matched"]["whole"] == 24
+    assert change["matched"]["scored"] == 1490
     mae = row_of(change, "errors.mae")
     pair = make_pair(open_session(SAMPLE), *PAIR)
     mask = pair.scope_mask("completion")
@@ -593,10 +592,8 @@ def test_two_pairs_of_one_session(run_logdrift: Run) -> None:
         "--json",
     )
     change = json.loads(done.stdout)
-    assert (change["old"]["a"], change["new"]["a"]) == (
-        "trainer/prefill",
-        "reference/prefill",
-    )
+    assert change["old"]["a"] == "trainer/prefill"
+    assert change["new"]["a"] == "reference/prefill"
     assert ("a", "dtype", "bfloat16", "float32") in [
         tuple(row.values())[:4] for row in change["changed"]
     ]
@@ -614,13 +611,15 @@ def test_nothing_changed_against_itself(run_logdrift: Run) -> None:
 
 def test_output_file(run_logdrift: Run, halved: Path, tmp_path: Path) -> None:
     done = run_logdrift("diff", SAMPLE, halved, "-o", tmp_path / "d.txt")
-    assert (done.returncode, done.stdout) == (0, "")
+    assert done.returncode == 0
+    assert done.stdout == ""
     assert (tmp_path / "d.txt").read_text() == run_logdrift(
         "diff", SAMPLE, halved
     ).stdout
     for folder in (halved, SAMPLE):
         inside = run_logdrift("diff", SAMPLE, halved, "-o", folder / "d.txt")
-        assert inside.returncode == 2 and "lies in the session folder" in inside.stderr
+        assert inside.returncode == 2
+        assert "lies in the session folder" in inside.stderr
 
 
 @pytest.mark.parametrize(
@@ -637,12 +636,11 @@ def test_output_file(run_logdrift: Run, halved: Path, tmp_path: Path) -> None:
 )
 def test_bad_input(run_logdrift: Run, arguments: list[Any], said: str) -> None:
     done = run_logdrift(*arguments)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert (
-        done.stderr.startswith("logdrift: ")
-        and said in done.stderr
-        and done.stderr.count("\n") == 1
-    )
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("logdrift: ")
+    assert said in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 def test_a_closed_pipe_is_no_error(halved: Path) -> None:
@@ -653,7 +651,8 @@ def test_a_closed_pipe_is_no_error(halved: Path) -> None:
     done = subprocess.run(
         ["bash", "-c", command], capture_output=True, text=True, timeout=60
     )
-    assert (done.stdout, done.stderr) == ('{\n "schema"', "")
+    assert done.stdout == '{\n "schema"'
+    assert done.stderr == ""
 
 
 def test_comparison_is_of_the_same_tokens(tmp_path: Path) -> None:

@@ -79,10 +79,13 @@ def test_the_files_are_what_is_printed(run_logdrift: Run, tmp_path: Path) -> Non
         file = tmp_path / f"diff{form}"
         printed = run_logdrift("diff", SAMPLE, SAMPLE, form)
         written = run_logdrift("diff", SAMPLE, SAMPLE, form, "-o", file)
-        assert (printed.returncode, written.returncode, written.stdout) == (0, 0, "")
+        assert printed.returncode == 0
+        assert written.returncode == 0
+        assert written.stdout == ""
         assert file.read_text() == printed.stdout
     both = run_logdrift("diff", SAMPLE, SAMPLE, "--md", "--html")
-    assert both.returncode == 2 and "not allowed with" in both.stderr
+    assert both.returncode == 2
+    assert "not allowed with" in both.stderr
 
 
 def test_what_cannot_be_compared_says_so_first(run_logdrift: Run) -> None:

@@ -131,7 +131,8 @@ def smallest_rest(
     is at an end or at r / e.
     """
     r = max(rest_a, 0.0) + noise_a
-    low, high = max(rest_b - noise_b, 0.0), max(rest_b, 0.0) + noise_b
+    low = max(rest_b - noise_b, 0.0)
+    high = max(rest_b, 0.0) + noise_b
     tried = [x for x in (low, high, r / math.e) if low <= x <= high]
     return min(x * math.log(x / r) if x > 0 else 0.0 for x in tried)
 
@@ -140,13 +141,16 @@ def expected_kl(a: Lists, b: Lists, row: int, target: int) -> tuple[float, float
     """The bound and how far two orders of summation may leave it: 2e-15 in a rest, seen
     through x log(x / r).
     """
-    in_a, in_b = entries(a, row), entries(b, row)
-    ta, tb = float(a.logprob.whole()[row]), float(b.logprob.whole()[row])
+    in_a = entries(a, row)
+    in_b = entries(b, row)
+    ta = float(a.logprob.whole()[row])
+    tb = float(b.logprob.whole()[row])
     cells = {i: (in_a[i], in_b[i]) for i in in_a if i in in_b}
     if not math.isnan(ta) and not math.isnan(tb):
         cells[target] = (ta, tb)
     total = sum(math.exp(y) * (y - x) for x, y in cells.values() if y > -INF)
-    rests, noises = [], []
+    rests = []
+    noises = []
     for side, lists_of in enumerate((a, b)):
         seen = [cell[side] for cell in cells.values() if cell[side] > -INF]
         rests.append(1 - math.fsum(map(math.exp, seen)))
@@ -162,13 +166,16 @@ def expected_kl(a: Lists, b: Lists, row: int, target: int) -> tuple[float, float
 def check_rows(a: Lists, b: Lists, targets: np.ndarray, keep: np.ndarray) -> TokenTopK:
     found = token_topk(a, b, targets, keep)
     for at, row in enumerate(np.flatnonzero(keep)):
-        in_a, in_b = entries(a, row), entries(b, row)
-        ta, tb = float(a.logprob.whole()[row]), float(b.logprob.whole()[row])
+        in_a = entries(a, row)
+        in_b = entries(b, row)
+        ta = float(a.logprob.whole()[row])
+        tb = float(b.logprob.whole()[row])
         likely_a, likely_b = (
             [i for i, v in side.items() if v > -INF] for side in (in_a, in_b)
         )
         k = min(len(likely_a), len(likely_b))
-        assert (found.usable[at], found.k[at]) == (k > 0, k)
+        assert found.usable[at] == (k > 0)
+        assert found.k[at] == k
         if k == 0:
             continue
         assert found.common[at] == len(set(likely_a[:k]) & set(likely_b[:k]))
@@ -182,7 +189,8 @@ def check_rows(a: Lists, b: Lists, targets: np.ndarray, keep: np.ndarray) -> Tok
                 {int(targets[row])} if known and value >= max(side.values()) else set()
             )
         assert found.same_top1[at] == bool(best[0] & best[1])
-        range_a, range_b = ranks(in_a, ta), ranks(in_b, tb)
+        range_a = ranks(in_a, ta)
+        range_b = ranks(in_b, tb)
         ranked = known and min(range_a[0], range_b[0]) <= k
         assert found.ranked[at] == ranked
         assert found.flipped[at] == (
@@ -210,10 +218,9 @@ def check_aggregate(
     if not rows:
         assert stats is None
         return
-    assert stats is not None and (stats.k, stats.tokens) == (
-        max(found.k[i] for i in rows),
-        len(rows),
-    )
+    assert stats is not None
+    assert stats.k == max(found.k[i] for i in rows)
+    assert stats.tokens == len(rows)
     assert stats.overlap == pytest.approx(
         sum(int(found.common[i]) / int(found.k[i]) for i in rows) / len(rows)
     )
@@ -266,7 +273,8 @@ def test_every_row_against_sets_and_dictionaries(
     seed: int, vocab: int, ka: int, kb: int, single: bool, ties: bool, shuffled: bool
 ) -> None:
     rng = np.random.default_rng(seed)
-    rows, dtype = 40, np.float32 if single else np.float64
+    rows = 40
+    dtype = np.float32 if single else np.float64
     logits = rng.normal(0, 2, (2, rows, vocab))
     logits[1] = logits[0] + rng.normal(0, 0.5, (rows, vocab))
     if ties:
@@ -278,10 +286,8 @@ def test_every_row_against_sets_and_dictionaries(
         full[rng.random(full.shape) < 0.05] = -INF
         k = min(k, vocab)
         ids = np.argsort(-full, 1, kind="stable")[:, :k]
-        values, target = (
-            np.take_along_axis(full, ids, 1),
-            full[np.arange(rows), targets],
-        )
+        values = np.take_along_axis(full, ids, 1)
+        target = full[np.arange(rows), targets]
         if shuffled:
             order = np.argsort(rng.random(ids.shape), 1)
             ids, values = (
@@ -312,7 +318,8 @@ def test_the_bound_is_below_the_divergence(
 ) -> None:
     rng = np.random.default_rng(seed)
     logits = rng.normal(0, scale, (50, vocab))
-    a, b = log_softmax(logits), log_softmax(logits + rng.normal(0, apart, (50, vocab)))
+    a = log_softmax(logits)
+    b = log_softmax(logits + rng.normal(0, apart, (50, vocab)))
     targets = rng.integers(0, vocab, 50)
     keep = np.ones(50, bool)
     true = (np.exp(b) * (b - a)).sum(1)
@@ -320,7 +327,8 @@ def test_the_bound_is_below_the_divergence(
         cut(a, min(ka, vocab), targets), cut(b, min(kb, vocab), targets), targets, keep
     )
     # The divergence itself is a float64 sum of products of up to 1 x 100 nats.
-    assert np.all(bounds >= 0) and np.all(bounds <= true + 1e-12)
+    assert np.all(bounds >= 0)
+    assert np.all(bounds <= true + 1e-12)
     whole = kl_lower_bounds(
         cut(a, vocab, targets), cut(b, vocab, targets), targets, keep
     )
@@ -366,9 +374,8 @@ def test_rounded_lists_make_no_divergence_of_their_rest(
     step = (
         u * np.abs(full[np.arange(50)[:, None], exact.top_ids.whole()]) + 2.0**-24 * 20
     )
-    assert np.all(np.isfinite(found)) and np.all(
-        found <= (p_b * step * (1 + step)).sum(1)
-    )
+    assert np.all(np.isfinite(found))
+    assert np.all(found <= (p_b * step * (1 + step)).sum(1))
 
 
 def test_a_rest_of_rounding_is_not_divided_by() -> None:
@@ -409,21 +416,23 @@ def test_impossible_in_a_is_infinite_and_counted() -> None:
         [[math.log(0.5), math.log(0.5)], [0.0, -INF], [0.0, -INF]],
         [math.log(0.5), 0.0, 0.0],
     )
-    targets, keep = np.zeros(3, int), np.ones(3, bool)
+    targets = np.zeros(3, int)
+    keep = np.ones(3, bool)
     found = kl_lower_bounds(a, b, targets, keep)
-    assert found[0] == INF and found[1] == 0
+    assert found[0] == INF
+    assert found[1] == 0
     # log 2 of the cells; the rests of rounding take off less than 2 x 2^-20.
     assert found[2] == pytest.approx(math.log(2), abs=2 * 2.0**-20)
     stats = topk_stats(a, b, targets, keep)
-    assert stats is not None and stats.kl_infinite == 1
-    assert stats.kl_lower_bound_max == found[
-        2
-    ] and stats.kl_lower_bound_mean == pytest.approx(found[1:].mean())
+    assert stats is not None
+    assert stats.kl_infinite == 1
+    assert stats.kl_lower_bound_max == found[2]
+    assert stats.kl_lower_bound_mean == pytest.approx(found[1:].mean())
     json.dumps(stats.to_json(), allow_nan=False)
     only = topk_stats(a, b, targets, np.array([True, False, False]))
-    assert (
-        only is not None and only.kl_lower_bound_mean is None and only.kl_infinite == 1
-    )
+    assert only is not None
+    assert only.kl_lower_bound_mean is None
+    assert only.kl_infinite == 1
 
 
 def test_a_target_that_one_side_calls_impossible() -> None:
@@ -462,19 +471,20 @@ def test_rank_flips(
 ) -> None:
     sides = lists([0, 1, 2], a, target[0]), lists([0, 1, 2], b, target[1])
     found = token_topk(*sides, np.array([1]), np.array([True]))
-    assert (found.ranked[0], found.flipped[0]) == (ranked, flipped)
+    assert found.ranked[0] == ranked
+    assert found.flipped[0] == flipped
     assert rank_flips(*sides, np.array([1]), np.array([True])).tolist() == [flipped]
     assert rank_flips(*reversed(sides), np.array([1]), np.array([True])).tolist() == [
         flipped
     ]
     stats = topk_stats(*sides, np.array([1]), np.array([True]))
-    assert stats is not None and stats.rank_flips == (
-        float(flipped) if ranked else None
-    )
+    assert stats is not None
+    assert stats.rank_flips == (float(flipped) if ranked else None)
 
 
 def test_a_tie_at_the_top_is_agreement() -> None:
-    keep, targets = np.array([True]), np.array([9])
+    keep = np.array([True])
+    targets = np.array([9])
     a = lists([0, 1, 2], [-1, -1, -3], -5)
     for ids, values, same in (
         ([1, 0, 2], [-1, -2, -3], True),
@@ -482,17 +492,17 @@ def test_a_tie_at_the_top_is_agreement() -> None:
         ([2, 1, 0], [-1, -2, -2], False),
     ):
         stats = topk_stats(a, lists(ids, values, -5), targets, keep)
-        assert stats is not None and stats.same_top1 == float(same)
+        assert stats is not None
+        assert stats.same_top1 == float(same)
     # One entry each, of two that are tied: the target is as likely as the best on both
     # sides.
     stats = topk_stats(
         lists([0], [-0.7], -0.7), lists([1], [-0.7], -0.7), np.array([1]), keep
     )
-    assert stats is not None and (stats.same_top1, stats.overlap, stats.rank_flips) == (
-        1.0,
-        0.0,
-        0.0,
-    )
+    assert stats is not None
+    assert stats.same_top1 == 1.0
+    assert stats.overlap == 0.0
+    assert stats.rank_flips == 0.0
 
 
 def test_lists_of_different_length_are_compared_over_the_shorter() -> None:
@@ -500,11 +510,12 @@ def test_lists_of_different_length_are_compared_over_the_shorter() -> None:
     b = lists([1, 3], np.log([0.5, 0.2]), math.log(0.1))
     stats = topk_stats(a, b, np.array([0]), np.array([True]))
     # 3 is in both lists, but not among A's first two.
-    assert stats is not None and (stats.k, stats.overlap, stats.tokens) == (2, 0.5, 1)
-    assert (stats.tail_mass_a, stats.tail_mass_b) == (
-        pytest.approx(0.3, abs=1e-7),
-        pytest.approx(0.3, abs=1e-7),
-    )
+    assert stats is not None
+    assert stats.k == 2
+    assert stats.overlap == 0.5
+    assert stats.tokens == 1
+    assert stats.tail_mass_a == pytest.approx(0.3, abs=1e-7)
+    assert stats.tail_mass_b == pytest.approx(0.3, abs=1e-7)
 
 
 def test_nothing_to_compare() -> None:
@@ -543,8 +554,10 @@ def test_blocks_and_parts_change_nothing(
 ) -> None:
     rng = np.random.default_rng(width)
     logits = rng.normal(0, 2, (700, 400))
-    a, b = log_softmax(logits), log_softmax(logits + rng.normal(0, 0.3, logits.shape))
-    targets, keep = rng.integers(0, 400, 700), rng.random(700) < 0.7
+    a = log_softmax(logits)
+    b = log_softmax(logits + rng.normal(0, 0.3, logits.shape))
+    targets = rng.integers(0, 400, 700)
+    keep = rng.random(700) < 0.7
     whole = token_topk(cut(a, width, targets), cut(b, width, targets), targets, keep)
     monkeypatch.setattr(distribution, "_BLOCK", 1)
     split = token_topk(
@@ -574,11 +587,11 @@ def test_the_sample_is_in_range_and_as_the_loop_says() -> None:
         pair = make_pair(session, *labels)
         keep = pair.scope_mask("completion")
         stats = topk_stats(pair.a, pair.b, targets, keep)
-        assert stats is not None and (stats.k, stats.tokens) == (
-            20,
-            np.count_nonzero(keep),
-        )
-        assert stats.kl_infinite == 0 and stats.rank_flips is not None
+        assert stats is not None
+        assert stats.k == 20
+        assert stats.tokens == np.count_nonzero(keep)
+        assert stats.kl_infinite == 0
+        assert stats.rank_flips is not None
         for share in (
             stats.same_top1,
             stats.overlap,
@@ -588,10 +601,8 @@ def test_the_sample_is_in_range_and_as_the_loop_says() -> None:
         ):
             assert 0 <= share <= 1
         repeats = labels[0].partition("#")[0] == labels[1].partition("#")[0]
-        assert (
-            stats.kl_lower_bound_mean is not None
-            and stats.kl_lower_bound_max is not None
-        )
+        assert stats.kl_lower_bound_mean is not None
+        assert stats.kl_lower_bound_max is not None
         assert (stats.kl_lower_bound_max == 0) == repeats
         assert (stats.same_top1 == stats.overlap == 1.0) == repeats
         few = np.flatnonzero(keep)[::10]
@@ -608,7 +619,8 @@ def test_flips_do_not_depend_on_who_gives_ranks_outside_of_its_list() -> None:
         stats = topk_stats(
             pair.a, pair.b, session.sequences.token_ids, pair.scope_mask("all")
         )
-        assert stats is not None and stats.rank_flips is not None
+        assert stats is not None
+        assert stats.rank_flips is not None
         shares.append(stats.rank_flips)
     # Measured 0.0166 and 0.0179 of 2,290 tokens, one standard error each 0.0027.
     assert abs(shares[0] - shares[1]) < 3 * 0.0038

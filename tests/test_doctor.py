@@ -92,19 +92,13 @@ def test_one_engine_is_enough(bare: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
     monkeypatch.setattr(environments, "check", check)
     found = checked()
-    assert (
-        found["transformers"].status == "ok"
-        and "\x1b" not in found["transformers"].text
-    )
-    assert (found["vllm"].status, found["vllm"].text) == (
-        "broken",
-        "ImportError: libcudart.so",
-    )
+    assert found["transformers"].status == "ok"
+    assert "\x1b" not in found["transformers"].text
+    assert found["vllm"].status == "broken"
+    assert found["vllm"].text == "ImportError: libcudart.so"
     assert found["vllm"].remedy == "fix it with logdrift env create vllm --fresh"
-    assert (found["sglang"].status, found["sglang"].remedy) == (
-        "warning",
-        "logdrift env create sglang",
-    )
+    assert found["sglang"].status == "warning"
+    assert found["sglang"].remedy == "logdrift env create sglang"
 
 
 def test_a_broken_config_file_is_told_and_nothing_that_follows_from_it(
@@ -113,11 +107,10 @@ def test_a_broken_config_file_is_told_and_nothing_that_follows_from_it(
     (bare / "config.toml").write_text("sesions = 1\n")
     monkeypatch.setenv("LOGDRIFT_CONFIG", str(bare / "config.toml"))
     found = checked()
-    assert (
-        found["config"].status == "broken"
-        and "sesions is unknown" in found["config"].text
-    )
-    assert "cache" not in found and broken(found.values())
+    assert found["config"].status == "broken"
+    assert "sesions is unknown" in found["config"].text
+    assert "cache" not in found
+    assert broken(found.values())
 
 
 def test_folders_that_cannot_be_written(
@@ -194,10 +187,8 @@ def terminal(
 def test_a_good_terminal() -> None:
     found = terminal({"TERM": "xterm-256color", "COLORTERM": "truecolor"})
     assert [check.status for check in found.values()] == ["ok"] * 4
-    assert (
-        found["colours"].text.startswith("16 million")
-        and found["size"].text == "140x40"
-    )
+    assert found["colours"].text.startswith("16 million")
+    assert found["size"].text == "140x40"
 
 
 @pytest.mark.parametrize(
@@ -273,27 +264,21 @@ def test_the_command_tells_no_secret_and_ends_with_one_where_nothing_works(
     done = run_logdrift("doctor", "--json", **environment)
     assert done.returncode == 1
     found = json.loads(done.stdout)
-    assert found["ok"] is False and {"name", "status", "text", "mend"} == set(
-        found["checks"][0]
-    )
+    assert found["ok"] is False
+    assert {"name", "status", "text", "mend"} == set(found["checks"][0])
     assert "sEcReT" not in done.stdout + done.stderr
     done = run_logdrift("doctor", **environment)
-    assert (
-        "broken   transformers" in done.stdout
-        and "logdrift env create transformers" in done.stdout
-    )
-    assert (
-        done.stdout.splitlines()[-1].startswith("3 broken")
-        and "sEcReT" not in done.stdout
-    )
+    assert "broken   transformers" in done.stdout
+    assert "logdrift env create transformers" in done.stdout
+    assert done.stdout.splitlines()[-1].startswith("3 broken")
+    assert "sEcReT" not in done.stdout
 
 
 def test_bad_input_is_one_line(run_logdrift: Run, tmp_path: Path) -> None:
     done = run_logdrift("doctor", "--quick")
-    assert (done.returncode, done.stderr.count("\n")) == (
-        2,
-        1,
-    ) and "add --self-test" in done.stderr
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "add --self-test" in done.stderr
     with pytest.raises(InputError, match="planted in vllm and sglang"):
         check_engines(["transformers"])
 
@@ -376,7 +361,8 @@ def test_what_is_kept_belongs_to_its_interpreter(bare: Path) -> None:
         )
         for name in "ab"
     )
-    assert one != other and one.parent == bare / "cache" / "selftest"
+    assert one != other
+    assert one.parent == bare / "cache" / "selftest"
     assert (
         estimate(True)
         < estimate(False)
@@ -406,9 +392,8 @@ def test_engine_faults_are_plans_of_one_change_each(tmp_path: Path) -> None:
         plan = planned[session_of(fault)].plan
         labels = {name.label for spec in plan.backends for name in spec.labels()}
         assert {fault.label, f"{fault.against}/prefill"} <= labels, fault
-        assert (
-            plan.sampling == SAMPLING.get(fault.session, plan.sampling)
-        ) and plan.prompts_file
+        assert plan.sampling == SAMPLING.get(fault.session, plan.sampling)
+        assert plan.prompts_file
         assert fault.telling == "none" or fault.facts, fault
     for engine, states in STATES.items():
         wanted = {
@@ -435,9 +420,8 @@ def test_engine_faults_are_plans_of_one_change_each(tmp_path: Path) -> None:
     rows = [
         json.loads(line) for line in (tmp_path / "given.jsonl").read_text().splitlines()
     ]
-    assert [row["prompt_length"] for row in rows] == [20] * 3 and len(
-        rows[0]["token_ids"]
-    ) == 40
+    assert [row["prompt_length"] for row in rows] == [20] * 3
+    assert len(rows[0]["token_ids"]) == 40
     assert {session for session in planned if session.startswith(GIVEN)} == {
         "given-vllm",
         "given-sglang",

@@ -222,13 +222,15 @@ def test_order_of_choice(
     configured = script(tmp_path / "v/bin/python", "exit 0")
     write_config(tmp_path, monkeypatch, '[engines.vllm]\npython = "v/bin/python"\n')
     found = find_interpreter("vllm")
-    assert (found.python, found.origin) == (configured, "config")
+    assert found.python == configured
+    assert found.origin == "config"
     assert found.env["PATH"].split(os.pathsep)[0] == str(configured.parent)
     spec = script(tmp_path / "spec/bin/python", "exit 0")
     monkeypatch.chdir(tmp_path)
     for text in ("spec/bin/python", "./spec/bin/python", "spec", "./spec", str(spec)):
         found = find_interpreter("vllm", text)
-        assert (found.python, found.origin) == (spec, "spec")
+        assert found.python == spec
+        assert found.origin == "spec"
     monkeypatch.chdir(spec.parent)
     assert find_interpreter("vllm", "./python").python == spec, (
         "and not the python that is on PATH"
@@ -244,7 +246,8 @@ def test_the_current_interpreter_counts_if_it_holds_the_engine(
     )
     monkeypatch.syspath_prepend(str(tmp_path / "site"))
     found = find_interpreter("vllm")
-    assert (found.python, found.origin) == (Path(sys.executable), "current")
+    assert found.python == Path(sys.executable)
+    assert found.origin == "current"
 
 
 def test_interpreters_that_are_not_there(own_cache: Path, tmp_path: Path) -> None:
@@ -306,7 +309,8 @@ def test_engine_environment_leaves_the_users_settings_alone(
     ):
         monkeypatch.delenv(name, raising=False)
     local = engine_environment("vllm", "cpu", str(tmp_path))
-    assert (local["HF_HUB_OFFLINE"], local["VLLM_CPU_KVCACHE_SPACE"]) == ("1", "1")
+    assert local["HF_HUB_OFFLINE"] == "1"
+    assert local["VLLM_CPU_KVCACHE_SPACE"] == "1"
     assert "HF_HUB_OFFLINE" not in engine_environment(
         "vllm", "cpu", "organisation/model"
     )
@@ -616,7 +620,8 @@ def test_list_and_check_by_command(
     assert checked.returncode == 1
     assert len(checked.stdout.splitlines()) == 2
     wrong = run_logdrift("env", "check", "vlm", **settings)
-    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert wrong.returncode == 2
+    assert wrong.stdout == ""
     assert (
         wrong.stderr
         == "logdrift: engine 'vlm' is unknown: use transformers, vllm, sglang\n"

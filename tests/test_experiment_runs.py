@@ -91,11 +91,13 @@ def test_ctrl_c_leaves_no_worker_and_what_is_finished(session: Path) -> None:
     while not list(folder.glob("dtype-*/logs/*.pid")) and not list(
         folder.glob("dtype-*/logs/*.log")
     ):
-        assert process.poll() is None and time.monotonic() < deadline
+        assert process.poll() is None
+        assert time.monotonic() < deadline
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGINT)
     out, _ = process.communicate(timeout=60)
-    assert (process.returncode, out) == (130, "")
+    assert process.returncode == 130
+    assert out == ""
     assert not (folder / "lock").exists()
     (begun,) = folder.glob("dtype-*")
     assert open_session(begun).lock is None
@@ -120,19 +122,17 @@ def test_the_knob_that_made_the_gap_explains_it_and_the_scorer_s_move_nothing(
     assert done.returncode == 0, done.stderr
     experiments = found(done)
     dtype = of(experiments, "dtype-trainer")
-    assert (
-        dtype["status"] == "explains" and dtype["low"] > 0.9 and dtype["repeats"] == 2
-    )
+    assert dtype["status"] == "explains"
+    assert dtype["low"] > 0.9
+    assert dtype["repeats"] == 2
     assert (
         dtype["mae_after"] == 0 and dtype["mae_before"] > 1e-2
     )  # the same computation then
     for name in ("batch_tokens-trainer", "oom_rows-trainer"):
         still = of(experiments, name)
-        assert (
-            still["moved"] == 0
-            and not still["finding"]
-            and "as it must be" in still["sentence"]
-        )
+        assert still["moved"] == 0
+        assert not still["finding"]
+        assert "as it must be" in still["sentence"]
     first = json.loads(done.stdout)["pairs"][0]["causes"][0]
     assert first["cause"] == "compute_dtype"
     assert "experiment" in {each["signature"] for each in first["evidence"]}
@@ -174,14 +174,10 @@ def test_an_engine_that_dies_fails_its_own_experiment_alone(
     assert done.returncode == 1, done.stderr
     assert "1 of 2 experiments failed, the others stand" in done.stderr.splitlines()[-1]
     experiments = found(done)
-    died, ran = (
-        of(experiments, "attn_implementation-rollout"),
-        of(experiments, "attn_implementation-trainer"),
-    )
-    assert (
-        died["status"] == "failed"
-        and died["reason"] == "transformers worker ended with exit code 1"
-    )
+    died = of(experiments, "attn_implementation-rollout")
+    ran = of(experiments, "attn_implementation-trainer")
+    assert died["status"] == "failed"
+    assert died["reason"] == "transformers worker ended with exit code 1"
     assert ran["status"] in ("no effect", "below the floor", "explains", "worse")
     assert "attn_implementation=eager failed:" in " ".join(
         run_logdrift("why", broken).stdout.split()

@@ -331,32 +331,27 @@ def judged(
 def test_the_share_is_that_of_the_mae_and_its_interval_holds_it(tmp_path: Path) -> None:
     outcome = judged(tmp_path, [rows(5, 0.02), rows(5, 0.02)])
     assert outcome.status == "explains"
-    assert (
-        outcome.mae_before is not None
-        and outcome.mae_after is not None
-        and outcome.explained is not None
-    )
+    assert outcome.mae_before is not None
+    assert outcome.mae_after is not None
+    assert outcome.explained is not None
     # Normal noise has a mean size of sqrt(2/pi) spreads; 936 tokens tell it to 2.5%
     # (one standard error).
     assert outcome.mae_before == pytest.approx(0.05 * np.sqrt(2 / np.pi), rel=0.1)
     assert outcome.explained == pytest.approx(
         1 - outcome.mae_after / outcome.mae_before, rel=1e-12
     )
-    assert outcome.low is not None and outcome.high is not None
+    assert outcome.low is not None
+    assert outcome.high is not None
     assert outcome.low < 0.6 < outcome.high, "0.02 of 0.05 are left"
-    assert (outcome.tokens, outcome.method, outcome.repeats) == (
-        PROMPTS * (LENGTH - 1),
-        "sequences",
-        2,
-    )
+    assert outcome.tokens == PROMPTS * (LENGTH - 1)
+    assert outcome.method == "sequences"
+    assert outcome.repeats == 2
     assert "explains 6" in outcome.sentence or "explains 5" in outcome.sentence
 
 
 def test_repeats_count_alike(tmp_path: Path) -> None:
-    one, other = (
-        judged(tmp_path, [rows(5, 0.02)] * 2),
-        judged(tmp_path, [rows(6, 0.03)] * 2),
-    )
+    one = judged(tmp_path, [rows(5, 0.02)] * 2)
+    other = judged(tmp_path, [rows(6, 0.03)] * 2)
     both = judged(tmp_path, [rows(5, 0.02), rows(6, 0.03)])
     assert both.mae_after == pytest.approx(
         (one.mae_after + other.mae_after) / 2, rel=1e-12
@@ -367,7 +362,8 @@ def test_a_change_below_the_floor_explains_nothing(tmp_path: Path) -> None:
     assert judged(tmp_path, [rows(5, 0.02)] * 2, repeat=0.005).status == "explains"
     noisy = judged(tmp_path, [rows(5, 0.02)] * 2, repeat=0.2)
     assert noisy.status == "below the floor"
-    assert noisy.floor is not None and noisy.floor > 0.1
+    assert noisy.floor is not None
+    assert noisy.floor > 0.1
     unsteady = judged(tmp_path, [rows(5, 0.02), rows(6, 0.2)])
     assert unsteady.floor is not None and unsteady.floor > 0.1, (
         "the changed capture's own repeats count as well"
@@ -376,14 +372,16 @@ def test_a_change_below_the_floor_explains_nothing(tmp_path: Path) -> None:
 
 def test_worse_no_effect_and_nothing_left(tmp_path: Path) -> None:
     worse = judged(tmp_path, [rows(5, 0.2)] * 2)
-    assert (
-        worse.status == "worse" and worse.explained is not None and worse.explained < -2
-    )
+    assert worse.status == "worse"
+    assert worse.explained is not None
+    assert worse.explained < -2
     assert worse.sentence.startswith(
         "makes it worse by 3"
     ) or worse.sentence.startswith("makes it worse by 2")
     same = judged(tmp_path, [rows(2, 0.05)] * 2)
-    assert (same.status, same.moved, same.explained) == ("no effect", 0.0, 0.0)
+    assert same.status == "no effect"
+    assert same.moved == 0.0
+    assert same.explained == 0.0
     assert same.sentence.endswith("no number moved")
     # As far off as before, in other places. A 95% interval excludes 0 once in 20; four
     # of 20 have a chance of 1.6%.
@@ -391,16 +389,14 @@ def test_worse_no_effect_and_nothing_left(tmp_path: Path) -> None:
     steady = [each for each in unclear if each.status == "no effect"]
     assert len(steady) >= 17
     for each in steady:
-        assert (
-            each.low is not None and each.high is not None and each.low < 0 < each.high
-        )
+        assert each.low is not None
+        assert each.high is not None
+        assert each.low < 0 < each.high
     gone = judged(tmp_path, [rows(1, 0.0)] * 2)
-    assert (gone.status, gone.explained, gone.low, gone.high) == (
-        "explains",
-        1.0,
-        1.0,
-        1.0,
-    )
+    assert gone.status == "explains"
+    assert gone.explained == 1.0
+    assert gone.low == 1.0
+    assert gone.high == 1.0
     few = [rows(seed, size)[:1] for seed, size in ((1, 0.0), (2, 0.05), (5, 0.002))]
     names = ("trainer/prefill", "vllm/prefill", "changed/prefill", "vllm/prefill#2")
     captures = [
@@ -420,10 +416,8 @@ def test_worse_no_effect_and_nothing_left(tmp_path: Path) -> None:
     assert told.explained is not None and told.explained > 0.8 and told.low is None, (
         "0.002 of 0.05 are left, and one short sequence has no interval"
     )
-    assert (
-        told.sentence.startswith("unclear: MAE 0.0")
-        and "too few tokens for an interval" in told.sentence
-    )
+    assert told.sentence.startswith("unclear: MAE 0.0")
+    assert "too few tokens for an interval" in told.sentence
     assert [e.numbers["leaves"] for e in experiment_evidence([told])] == [1.0]
     single = judged(tmp_path, [rows(5, 0.02)], repeat=None)
     assert single.status == "below the floor"
@@ -432,11 +426,14 @@ def test_worse_no_effect_and_nothing_left(tmp_path: Path) -> None:
 
 def test_a_scorer_whose_numbers_move_is_a_finding(tmp_path: Path) -> None:
     moved = judged(tmp_path, [rows(5, 0.02)] * 2, still=True, cause="batch")
-    assert moved.finding and "none may" in moved.sentence
+    assert moved.finding
+    assert "none may" in moved.sentence
     (evidence,) = experiment_evidence([moved])
-    assert (evidence.cause, evidence.score) == ("batch", 0.8)
+    assert evidence.cause == "batch"
+    assert evidence.score == 0.8
     steady = judged(tmp_path, [rows(2, 0.05)] * 2, still=True, cause="batch")
-    assert not steady.finding and "as it must be" in steady.sentence
+    assert not steady.finding
+    assert "as it must be" in steady.sentence
     assert experiment_evidence([steady]) == []
 
 
@@ -522,7 +519,8 @@ def test_float32_on_both_sides_proves_noise_or_refutes_it(tmp_path: Path) -> Non
     )
     (evidence,) = experiment_evidence([made])
     proved = diagnose(session, pair, [evidence])
-    assert proved.noise and proved.causes[0].sureness == "certain"
+    assert proved.noise
+    assert proved.causes[0].sureness == "certain"
     assert "explains 99.97% of the MAE" in proved.causes[0].evidence[0].sentence
     refuted = diagnose(
         session,
@@ -637,7 +635,8 @@ def test_an_experiment_that_its_engine_refuses_is_not_offered(tmp_path: Path) ->
         for left in proposal.left_out
         if "forced_decode needs logprobs_mode=raw_logprobs" in left.reason
     ]
-    assert {left.backend for left in refused} == {"vllm"} and len(refused) > 3
+    assert {left.backend for left in refused} == {"vllm"}
+    assert len(refused) > 3
     # float32 on the trainer alone would be another experiment than float32 on both.
     assert (
         reasons["trainer", "dtype=float32"]
@@ -666,7 +665,8 @@ def test_the_engine_s_own_refusal_and_the_table_are_one() -> None:
 def test_the_one_that_proves_the_likely_cause_is_chosen_alone(tmp_path: Path) -> None:
     session, pair = processed(tmp_path / "s")
     found = diagnose(session, pair)
-    assert found.causes[0].sureness == "certain" and found.causes[0].cause in (
+    assert found.causes[0].sureness == "certain"
+    assert found.causes[0].cause in (
         "temperature",
         "processed",
     )
@@ -731,9 +731,8 @@ def test_beside_an_imported_side_a_change_for_both_is_offered_only_where_it_has_
         each.title for each in proposal.experiments
     ]
     (whole,) = [left for left in proposal.left_out if left.setting == EVERY_OPTION]
-    assert whole.backend == "rollout" and whole.reason.startswith(
-        "it was imported and cannot be captured again: "
-    )
+    assert whole.backend == "rollout"
+    assert whole.reason.startswith("it was imported and cannot be captured again: ")
 
 
 def test_an_import_offers_nothing_and_says_what_to_do_instead(
@@ -746,16 +745,16 @@ def test_an_import_offers_nothing_and_says_what_to_do_instead(
     session = write_session(tmp_path / "s", [4] * PROMPTS, made)
     pair = make_pair(session, "trainer/recorded", "rollout/recorded")
     proposal = propose(session, pair, diagnose(session, pair))
-    assert not proposal.experiments and not proposal.deciding
+    assert not proposal.experiments
+    assert not proposal.deciding
     assert "(logdrift capture --into SESSION), and ask of that one" in proposal.why_none
     shown = run_logdrift("why", session.folder, "--dry-run")
-    assert shown.returncode == 0 and proposal.why_none in " ".join(shown.stdout.split())
+    assert shown.returncode == 0
+    assert proposal.why_none in " ".join(shown.stdout.split())
     refused = run_logdrift("why", session.folder, "--run")
-    assert (
-        refused.returncode == 2
-        and proposal.why_none in refused.stderr
-        and refused.stderr.count("\n") == 1
-    )
+    assert refused.returncode == 2
+    assert proposal.why_none in refused.stderr
+    assert refused.stderr.count("\n") == 1
 
 
 def ranked(cause: str, score: float, *, separable: bool = True) -> Ranked:
@@ -770,7 +769,8 @@ def ranked(cause: str, score: float, *, separable: bool = True) -> Ranked:
 
 
 def test_what_decides_is_about_what_is_likely_or_else_about_the_causes_on_top() -> None:
-    attention, batch = experiment(id="attention"), experiment(id="batch", cause="batch")
+    attention = experiment(id="attention")
+    batch = experiment(id="batch", cause="batch")
     noise = experiment(id="noise", cause="compute_dtype", proves=NOISE)
     whole = experiment(id="whole", cause="attention", combined=True)
     only_way = experiment(id="only way", cause="norm_rope", combined=True)
@@ -849,14 +849,12 @@ def test_a_proof_is_said_by_every_sentence(tmp_path: Path, run_logdrift: Any) ->
     said = f"proven: {RAW} explains 88% of the MAE"
     found = json.loads(run_logdrift("why", session.folder, "--json").stdout)["pairs"][0]
     first = found["causes"][0]
-    assert (first["shown"], first["proof"]) == (
-        "proven",
-        f"{RAW} explains 88% of the MAE",
-    )
-    assert said in found["verdict"] and said in found["answer"]["sentence"]
-    assert (
-        found["answer"]["proven"] == first["proof"] and found["answer"]["refuted"] == []
-    )
+    assert first["shown"] == "proven"
+    assert first["proof"] == f"{RAW} explains 88% of the MAE"
+    assert said in found["verdict"]
+    assert said in found["answer"]["sentence"]
+    assert found["answer"]["proven"] == first["proof"]
+    assert found["answer"]["refuted"] == []
     for arguments in (("why",), ("report",), ("report", "--md")):
         shown = " ".join(
             run_logdrift(arguments[0], session.folder, *arguments[1:]).stdout.split()
@@ -879,14 +877,10 @@ def test_a_refuted_cause_is_not_first_and_is_said_to_be_refuted(
         cause["shown"] for cause in found["causes"] if cause["cause"] == suspect.cause
     ] == ["refuted"]
     assert found["causes"][0]["cause"] != suspect.cause or len(found["causes"]) == 1
-    assert (
-        found["causes"][-1]["cause"] == suspect.cause
-        and found["causes"][-1]["sureness"] == "possible"
-    )
-    assert (
-        said in found["answer"]["sentence"]
-        and said.replace("refuted", "Refuted") in found["verdict"]
-    )
+    assert found["causes"][-1]["cause"] == suspect.cause
+    assert found["causes"][-1]["sureness"] == "possible"
+    assert said in found["answer"]["sentence"]
+    assert said.replace("refuted", "Refuted") in found["verdict"]
 
 
 def test_noise_is_proven_and_refuted_by_float32_on_both_sides(tmp_path: Path) -> None:
@@ -904,15 +898,14 @@ def test_noise_is_proven_and_refuted_by_float32_on_both_sides(tmp_path: Path) ->
     assert proven.answer.sentence.endswith(
         f"numerical noise, nothing to fix, proven: {title} explains 88% of the MAE."
     )
-    assert (
-        f"nothing to fix, proven: {title} explains 88%" in proven.verdict
-        and proven.noise
-    )
+    assert f"nothing to fix, proven: {title} explains 88%" in proven.verdict
+    assert proven.noise
     refuted = diagnose(session, pair, experiment_evidence([replace(made, **REFUSAL)]))
     assert (
         f"refuted: numerical noise ({title} has no effect)" in refuted.answer.sentence
     )
-    assert not refuted.noise and refuted.causes[-1].cause == NOISE
+    assert not refuted.noise
+    assert refuted.causes[-1].cause == NOISE
 
 
 def test_what_proves_comes_before_what_is_only_likely(tmp_path: Path) -> None:
@@ -920,18 +913,17 @@ def test_what_proves_comes_before_what_is_only_likely(tmp_path: Path) -> None:
     suspect = diagnose(session, pair).causes[0]
     made = Outcome(experiment(), tokens=900, repeats=2, floor=0.0, moved=0.03, **PROOF)
     proven = diagnose(session, pair, experiment_evidence([made])).causes
-    assert (proven[0].cause, proven[0].shown) == ("attention", "proven") and proven[
-        1
-    ].cause == suspect.cause
+    assert proven[0].cause == "attention"
+    assert proven[0].shown == "proven"
+    assert proven[1].cause == suspect.cause
     # Half of the gap at least, in its whole interval; and by one change.
     for weak in (
         replace(made, low=0.4),
         replace(made, experiment=experiment(combined=True)),
     ):
         causes = diagnose(session, pair, experiment_evidence([weak])).causes
-        assert causes[0].cause == suspect.cause and not any(
-            each.shown for each in causes
-        )
+        assert causes[0].cause == suspect.cause
+        assert not any(each.shown for each in causes)
     # One change of a cause that did nothing refutes it only where no other one did
     # something.
     nothing = replace(made, experiment=experiment(id="y", title="vllm: y=1"), **REFUSAL)
@@ -964,8 +956,6 @@ def test_prefill_is_no_proof_of_the_path_where_it_also_makes_the_values_raw(
     elif engine == "vllm":
         assert causes == [], "it has an option for that alone"
     else:
-        assert (
-            len(causes) == 1
-            and causes[0][0] in ("temperature", "processed")
-            and causes[0][1]
-        )
+        assert len(causes) == 1
+        assert causes[0][0] in ("temperature", "processed")
+        assert causes[0][1]

@@ -161,12 +161,16 @@ def test_matches_are_gone_through_from_the_cursor_and_marked(
     expected = np.zeros(session.sequences.tokens, bool)
     for start, end in zip(starts, matches.ends.tolist(), strict=True):
         expected[start:end] = True
-    assert matched is not None and (matched == expected).all()
+    assert matched is not None
+    assert (matched == expected).all()
     part = explorer.found.covered(starts[0] + 1, starts[2] + 1)
-    assert part is not None and len(part) == starts[2] - starts[0]
+    assert part is not None
+    assert len(part) == starts[2] - starts[0]
 
-    assert explorer.found.forget() and explorer.found.covered(0, 5) is None
-    assert not explorer.found.forget() and explorer.found.query == ""
+    assert explorer.found.forget()
+    assert explorer.found.covered(0, 5) is None
+    assert not explorer.found.forget()
+    assert explorer.found.query == ""
 
 
 def test_an_id_is_found_as_text_is(session: Session, pair: Pair) -> None:
@@ -185,31 +189,37 @@ def test_a_place_is_kept_within_the_session(session: Session, pair: Pair) -> Non
     for position, expected in ((-5, 0), (0, 0), (last, last), (last + 7, last)):
         explorer.place(position)
         start, stop = explorer.bounds
-        assert explorer.position == expected and start <= expected < stop
+        assert explorer.position == expected
+        assert start <= expected < stop
         assert explorer.index == expected - start
 
 
 def test_jumps_are_undone_and_done_again(session: Session, pair: Pair) -> None:
     explorer = looking_at(session, pair)
-    assert not explorer.undo_jump() and not explorer.redo_jump()
+    assert not explorer.undo_jump()
+    assert not explorer.redo_jump()
     for position in (100, 100, 700, 5):
         explorer.jump(position)
     visited = []
     while explorer.undo_jump():
         visited.append(explorer.position)
     assert visited == [700, 100, 0], "a jump to where the cursor is does not count"
-    assert explorer.redo_jump() and explorer.position == 100
+    assert explorer.redo_jump()
+    assert explorer.position == 100
     explorer.jump(9)
     assert not explorer.redo_jump(), "a new jump ends what was undone"
-    assert explorer.undo_jump() and explorer.position == 100
+    assert explorer.undo_jump()
+    assert explorer.position == 100
 
 
 def test_a_step_of_the_cursor_is_no_jump(session: Session, pair: Pair) -> None:
     explorer = looking_at(session, pair)
     explorer.jump(50)
     explorer.place(51)
-    assert explorer.undo_jump() and explorer.position == 0
-    assert explorer.redo_jump() and explorer.position == 51
+    assert explorer.undo_jump()
+    assert explorer.position == 0
+    assert explorer.redo_jump()
+    assert explorer.position == 51
 
 
 def test_only_the_last_jumps_are_kept() -> None:
@@ -245,9 +255,11 @@ def test_a_newer_state_keeps_the_cursor_and_forgets_what_was_counted(
 ) -> None:
     explorer = looking_at(session, pair, mode="ratio", position=321)
     explorer.numbers = pair_numbers(session, pair)
-    assert len(explorer.levels.beyond()) and explorer.levels.key in explorer.counts
+    assert len(explorer.levels.beyond())
+    assert explorer.levels.key in explorer.counts
     explorer.take(session, PairView(pair))
-    assert explorer.position == 321 and explorer.numbers is None
+    assert explorer.position == 321
+    assert explorer.numbers is None
     assert explorer.levels.key not in explorer.counts
 
 
@@ -259,7 +271,8 @@ def test_levels_and_counts_agree_in_every_mode(
     explorer.numbers = pair_numbers(session, pair)
     levels = explorer.levels
     if levels.missing is not None:
-        assert levels.count is None and not len(levels.beyond())
+        assert levels.count is None
+        assert not len(levels.beyond())
         assert not levels.of(0, pair.tokens).any()
         return
     coloured = np.flatnonzero(levels.of(0, pair.tokens))
@@ -277,7 +290,8 @@ def test_a_mode_without_numbers_says_why(session: Session, pair: Pair) -> None:
     assert "no capture of this pair was repeated" in str(explorer.levels.missing)
     nothing = looking_at(session, None)
     assert nothing.levels.missing == "no pair to compare yet"
-    assert nothing.next_divergence(1) is None and nothing.delta_level() == 0
+    assert nothing.next_divergence(1) is None
+    assert nothing.delta_level() == 0
     assert nothing.legend().missing == "no pair to compare yet"
 
 
@@ -296,12 +310,16 @@ def test_one_side_alone_leads_to_the_report_which_says_how_to_score_the_other(
 
 def test_modes_have_thresholds_of_their_own(session: Session, pair: Pair) -> None:
     explorer = looking_at(session, pair)
-    assert explorer.mode.name == "delta" and explorer.levels.threshold == 0.1
-    assert explorer.set_threshold(0.2) and explorer.threshold == 0.2
+    assert explorer.mode.name == "delta"
+    assert explorer.levels.threshold == 0.1
+    assert explorer.set_threshold(0.2)
+    assert explorer.threshold == 0.2
     assert not explorer.set_threshold(0.2)
-    assert explorer.set_mode("ratio") and not explorer.set_mode("ratio")
+    assert explorer.set_mode("ratio")
+    assert not explorer.set_mode("ratio")
     assert explorer.levels.threshold == explorer.mode.default
-    assert explorer.set_threshold(0.5) and explorer.levels.threshold == 0.5
+    assert explorer.set_threshold(0.5)
+    assert explorer.levels.threshold == 0.5
     assert explorer.threshold == 0.2, "that of delta is another one"
     assert explorer.levels.text == "ratio 1.50×"
     explorer.set_mode("delta")
@@ -336,10 +354,12 @@ def test_a_long_count_is_left_to_a_thread(
     explorer = looking_at(session, pair, mode="ratio")
     explorer.view = judged(session, pair)
     levels = explorer.levels
-    assert levels.slow and levels.count is None
+    assert levels.slow
+    assert levels.count is None
     assert explorer.legend().beyond is None
     explorer.counts.keep(levels.key, levels.find_beyond())
-    assert not levels.slow and levels.count == len(levels.beyond()) > 0
+    assert not levels.slow
+    assert levels.count == len(levels.beyond()) > 0
     assert explorer.legend().beyond == levels.count
 
 
@@ -373,7 +393,8 @@ def test_sorts_list_every_sequence_once(
     explorer = looking_at(session, pair)
     explorer.set_sort(name)
     listing = explorer.listing
-    assert sorted(listing.order.tolist()) == list(range(12)) and listing.sort == name
+    assert sorted(listing.order.tolist()) == list(range(12))
+    assert listing.sort == name
     assert [listing.place_of(int(s)) for s in listing.order] == list(range(12))
     if name == "worst":
         worst = [float(pair.worst[s]) for s in listing.order]
@@ -434,9 +455,11 @@ def test_a_filter_keeps_the_sequences_it_names(session: Session, pair: Pair) -> 
 
 def test_marks_are_added_renamed_and_taken_away(session: Session, pair: Pair) -> None:
     explorer = looking_at(session, pair)
-    assert explorer.mark(70, " second ") and explorer.mark(7, "")
+    assert explorer.mark(70, " second ")
+    assert explorer.mark(7, "")
     assert explorer.state.marks == (Mark(7, ""), Mark(70, "second"))
-    assert explorer.mark_at(70) == Mark(70, "second") and explorer.mark_at(8) is None
+    assert explorer.mark_at(70) == Mark(70, "second")
+    assert explorer.mark_at(8) is None
     assert explorer.mark(7, "first")
     assert explorer.mark_at(7) == Mark(7, "first")
     assert not explorer.mark(7, "  ")
@@ -452,7 +475,8 @@ def test_the_token_under_the_cursor_is_inspected(session: Session, pair: Pair) -
     assert position is not None
     explorer.place(position)
     inspection = explorer.inspection()
-    assert inspection.position == position and inspection.sequence == explorer.sequence
+    assert inspection.position == position
+    assert inspection.sequence == explorer.sequence
     assert inspection.delta == float(pair.delta[position])
     assert (explorer.delta_level() > 0) == (inspection.delta > 0)
     assert f"id {inspection.token_id}" in inspection.in_one_line()
@@ -467,7 +491,8 @@ def test_the_passage_is_the_sequence_under_the_cursor(
     explorer = looking_at(session, pair, position=int(session.sequences.offsets[4]))
     passage = passage_of(explorer)
     start, stop = session.sequences.bounds(4)
-    assert passage.sequence == 4 and len(passage.ids) == stop - start
+    assert passage.sequence == 4
+    assert len(passage.ids) == stop - start
     beyond = sum(
         bool(pair.scored[at]) and abs(pair.delta[at]) > 0.1 for at in range(start, stop)
     )
@@ -481,7 +506,8 @@ def test_another_pair_is_kept_to(session: Session, pair: Pair) -> None:
     explorer.problem = "the other one does not open"
     other = make_pair(session, "reference/prefill", "vllm/decode")
     explorer.keep_pair(other)
-    assert explorer.pair is other and explorer.problem is None
+    assert explorer.pair is other
+    assert explorer.problem is None
     assert (
         explorer.state.pair == explorer.labels == ("reference/prefill", "vllm/decode")
     )
@@ -490,17 +516,21 @@ def test_another_pair_is_kept_to(session: Session, pair: Pair) -> None:
 def test_the_heading_says_what_is_known(session: Session, pair: Pair) -> None:
     explorer = looking_at(session, pair)
     heading = heading_of(explorer)
-    assert heading.pair == PAIR and not heading.refused
+    assert heading.pair == PAIR
+    assert not heading.refused
     assert [part.text for part in answer_parts(explorer)] == ["judging …"]
-    assert heading.running == 1.0 and not heading.measured
+    assert heading.running == 1.0
+    assert not heading.measured
     explorer.view = judged(session, pair)
     explorer.numbers = pair_numbers(session, pair)
     heading = heading_of(explorer)
-    assert heading.measured and heading.k3 == explorer.numbers.k3
+    assert heading.measured
+    assert heading.k3 == explorer.numbers.k3
     parts = {part.name: part for part in answer_parts(explorer)}
     assert explorer.view.stats is not None
     assert parts["size"].text == f"MAE {number(explorer.view.stats.mae)}"
-    assert not heading.refused and not parts["verdict"].text.startswith("not")
+    assert not heading.refused
+    assert not parts["verdict"].text.startswith("not")
 
 
 def test_a_refused_pair_is_greyed_and_says_why(tmp_path: Path) -> None:
@@ -518,10 +548,12 @@ def test_a_refused_pair_is_greyed_and_says_why(tmp_path: Path) -> None:
     explorer = looking_at(session, make_pair(session, *PAIR))
     assert not explorer.greyed
     explorer.view = judged(session, make_pair(session, *PAIR))
-    assert explorer.greyed and passage_of(explorer).greyed
+    assert explorer.greyed
+    assert passage_of(explorer).greyed
     assert heading_of(explorer).refused
     refusal, *others = answer_parts(explorer)
-    assert refusal.text.startswith("not comparable: ") and "weights" in refusal.text
+    assert refusal.text.startswith("not comparable: ")
+    assert "weights" in refusal.text
     assert refusal.tone == "bad"
     assert {part.tone for part in others if part.name != "cause"} == {"muted"}
 
@@ -529,7 +561,9 @@ def test_a_refused_pair_is_greyed_and_says_why(tmp_path: Path) -> None:
 def test_an_empty_session_has_no_cursor(tmp_path: Path) -> None:
     session = open_session(write_session(tmp_path / "empty", [], []).folder)
     explorer = looking_at(session, None)
-    assert (explorer.sequence, explorer.position) == (-1, 0)
-    assert len(explorer.listing) == 0 and explorer.next_order() == ""
+    assert explorer.sequence == -1
+    assert explorer.position == 0
+    assert len(explorer.listing) == 0
+    assert explorer.next_order() == ""
     explorer.jump(5)
     assert explorer.position == 0

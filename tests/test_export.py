@@ -186,11 +186,14 @@ def written(folder: Path, made: list[MadeSequence], pieces: dict[int, bytes]) ->
 def same_bits(a: Session, b: Session) -> None:
     """Both sessions hold the same tensors, bit for bit."""
     for name in ("token_ids", "offsets", "prompt_lengths", "mask", "finish"):
-        one, other = getattr(a.sequences, name), getattr(b.sequences, name)
-        assert one.dtype == other.dtype and one.tobytes() == other.tobytes(), name
+        one = getattr(a.sequences, name)
+        other = getattr(b.sequences, name)
+        assert one.dtype == other.dtype, name
+        assert one.tobytes() == other.tobytes(), name
     assert np.array_equal(a.sequences.roles, b.sequences.roles)
     for name in ("steps", "rewards"):
-        one, other = getattr(a.sequences, name), getattr(b.sequences, name)
+        one = getattr(a.sequences, name)
+        other = getattr(b.sequences, name)
         assert (one is None) == (other is None), name
         assert one is None or one.tobytes() == other.tobytes(), (one, other)
     assert [c.label for c in a.captures] == [c.label for c in b.captures]
@@ -198,14 +201,18 @@ def same_bits(a: Session, b: Session) -> None:
         other_info = b.manifest.capture(info.label)
         for name in ("backend", "path", "repeat", "role", "engine", "dtype"):
             assert getattr(info, name) == getattr(other_info, name), name
-        capture, other_capture = a.capture(info.label), b.capture(info.label)
+        capture = a.capture(info.label)
+        other_capture = b.capture(info.label)
         for name in ("logprob", "rank", "top_ids", "top_logprobs", "entropy"):
-            column, same = getattr(capture, name), getattr(other_capture, name)
+            column = getattr(capture, name)
+            same = getattr(other_capture, name)
             assert (column is None) == (same is None), (info.label, name)
             if column is None:
                 continue
-            one, other = column.whole(), same.whole()
-            assert one.shape == other.shape and one.dtype == other.dtype, name
+            one = column.whole()
+            other = same.whole()
+            assert one.shape == other.shape, name
+            assert one.dtype == other.dtype, name
             assert one.tobytes() == other.tobytes(), (info.label, name, one, other)
         flags = [c.nan.whole() if c.nan else 0 for c in (capture, other_capture)]
         assert np.array_equal(*np.broadcast_arrays(*flags)), info.label
@@ -215,7 +222,8 @@ def same_bits(a: Session, b: Session) -> None:
 def same_bits_of_numbers(a: Session, b: Session) -> None:
     """The captures hold the same float32, whatever they are stored as."""
     for info in a.captures:
-        one, other = a.capture(info.label), b.capture(info.label)
+        one = a.capture(info.label)
+        other = b.capture(info.label)
         for name in ("logprob", "top_logprobs"):
             columns = [getattr(side, name).whole() for side in (one, other)]
             bits = [column.astype(np.float32).tobytes() for column in columns]
@@ -232,7 +240,8 @@ def versions(scored: Capture) -> list[str | None]:
 
 def back_and_forth(session: Path, scratch: Path) -> Session:
     """The session that its exported lines make."""
-    lines, again = scratch / "lines.jsonl", scratch / "again"
+    lines = scratch / "lines.jsonl"
+    again = scratch / "again"
     with open(lines, "wb") as file:
         write_jsonl(choose(open_session(session)), file)
     import_session("jsonl", [str(lines)], again)
@@ -259,8 +268,10 @@ def test_the_sample_comes_back_with_what_its_lines_can_tell(tmp_path: Path) -> N
     used = set(np.unique(sample.sequences.token_ids).tolist())
     assert {i: again.pieces[i] for i in used} == {i: sample.pieces[i] for i in used}
     for info in sample.captures:
-        facts, told = info.facts, again.manifest.capture(info.label).facts
-        assert facts and told
+        facts = info.facts
+        told = again.manifest.capture(info.label).facts
+        assert facts
+        assert told
         for name in ("engine", "engine_version", "temperature", "dtype"):
             assert getattr(told, name) == getattr(facts, name), (info.label, name)
 
@@ -325,7 +336,8 @@ def test_a_bad_exact_line_is_refused(
     file.write_text(json.dumps({**line, **changes}))
     run = run_logdrift("import", "jsonl", str(file), "--out", str(tmp_path / "out"))
     assert run.returncode == 2
-    assert "line 1" in run.stderr and said in run.stderr
+    assert "line 1" in run.stderr
+    assert said in run.stderr
     assert not (tmp_path / "out").exists()
 
 
@@ -386,13 +398,18 @@ def test_rows_of_parquet_say_what_is_not_there(strange: Session) -> None:
     assert rows["finish"] == ["stop"] * 5
     roles = ["system", "user", "assistant", "assistant", "unknown"]
     assert rows["message_role"] == roles
-    assert rows["step"] == [12] * 5 and rows["reward"] == [-0.5] * 5
+    assert rows["step"] == [12] * 5
+    assert rows["reward"] == [-0.5] * 5
     assert rows["weight_version"] == [None, None, "=7", "=7", "8"]
     missing, finite, impossible, nan, tiny = rows["logprob"]
-    assert (missing, finite, impossible) == (None, -0.5, -math.inf)
-    assert math.isnan(nan) and np.float32(tiny) == np.float32(-1e-45)
+    assert missing is None
+    assert finite == -0.5
+    assert impossible == -math.inf
+    assert math.isnan(nan)
+    assert np.float32(tiny) == np.float32(-1e-45)
     assert rows["rank"] == [None, 1, None, 2, 3]
-    assert rows["entropy"] == [None] * 5 and rows["delta"] == [None] * 5
+    assert rows["entropy"] == [None] * 5
+    assert rows["delta"] == [None] * 5
     assert rows["top_ids"] == [None, [1, 2], [4], None, [0, 3]]
     assert rows["top_logprobs"] == [None, [-0.5, -math.inf], [-1], None, [0, 0]]
     assert table.schema.metadata[b"logdrift.session"] == b"made"
@@ -412,7 +429,8 @@ def test_no_cell_of_csv_begins_a_formula(strange: Session) -> None:
     again = [one.encode("utf-8", "surrogateescape") for one in texts]
     assert again == [strange.pieces[i] for i in range(5)]
     assert cells["score"] == ["missing", "finite", "impossible", "nan", "finite"]
-    assert cells["step"] == ["12"] * 5 and cells["reward"] == ["-0.5"] * 5
+    assert cells["step"] == ["12"] * 5
+    assert cells["reward"] == ["-0.5"] * 5
     assert cells["weight_version"] == ["", "", '"=7"', '"=7"', "8"]
     assert cells["logprob"][:4] == ["", "-0.5", "", ""]
     assert cells["top_logprobs"][1] == '[-0.5,"-Infinity"]'
@@ -455,7 +473,8 @@ def test_a_session_of_others_may_have_wider_numbers(
 def test_any_text_makes_a_safe_cell_that_can_be_undone(text: str) -> None:
     assert json.loads(quoted(text)) == text
     cell = safe_cell(text)
-    assert cell.isprintable() and cell[:1] not in [*"=+-@\t\r'"]
+    assert cell.isprintable()
+    assert cell[:1] not in [*"=+-@\t\r'"]
     assert (json.loads(cell) if cell.startswith('"') else cell) == text
 
 
@@ -503,8 +522,10 @@ def test_what_cannot_be_exported_is_one_line(
     flags: list[str], said: str, run_logdrift: Run
 ) -> None:
     run = run_logdrift("export", str(SAMPLE), *flags)
-    assert run.returncode == 2 and run.stdout == ""
-    assert said in run.stderr and run.stderr.count("\n") == 1
+    assert run.returncode == 2
+    assert run.stdout == ""
+    assert said in run.stderr
+    assert run.stderr.count("\n") == 1
 
 
 def test_without_pyarrow_one_line_says_what_to_install(tmp_path: Path) -> None:

@@ -139,7 +139,8 @@ def test_text_keeps_the_tokens_of_its_matches(given: FilterInput) -> None:
     covered = set()
     for start, end in zip(matches.starts, matches.ends, strict=True):
         covered |= set(range(start, end))
-    assert set(parse_filter(piece).tokens(given).tolist()) == covered and covered
+    assert set(parse_filter(piece).tokens(given).tolist()) == covered
+    assert covered
     both = parse_filter(f">0.05 {piece}").tokens(given).tolist()
     sizes = np.abs(pair.delta)
     assert both == sorted(p for p in covered if pair.scored[p] and sizes[p] > 0.05)
@@ -199,7 +200,8 @@ def test_what_is_not_understood_is_said(typed: str, said: str) -> None:
 )
 def test_numbers_are_written_as_people_do(typed: str) -> None:
     asked = parse_filter(typed)
-    assert len(asked.bounds) == 1 and not asked.words
+    assert len(asked.bounds) == 1
+    assert not asked.words
     assert math.isfinite(asked.bounds[0].value)
     assert parse_filter("beyond>5%").bounds[0].value == 0.05
     assert parse_filter(typed) != TokenFilter()

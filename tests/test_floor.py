@@ -31,7 +31,8 @@ def rows(seed: int, noise: float = 0.0) -> Rows:
     """Three sequences of 6, 4 and 3 tokens; the last has an empty completion. ``noise``
     on top of one base.
     """
-    base, extra = np.random.default_rng(0), np.random.default_rng(seed)
+    base = np.random.default_rng(0)
+    extra = np.random.default_rng(seed)
     out = []
     for n in (6, 4, 3):
         values = -base.exponential(2.0, n) - noise * extra.exponential(1.0, n)
@@ -50,7 +51,8 @@ def made(folder: Path, captures: dict[str, Rows], **changes: Fields) -> Session:
 def by_loops(
     repeats: Sequence[Rows], first: Rows, scope: str, count: int = 3
 ) -> tuple[float, float, float, int, int]:
-    deltas, infinite = [], 0
+    deltas = []
+    infinite = 0
     for repeat in repeats:
         for s in range(count):
             for i, (x, y) in enumerate(zip(repeat[s], first[s], strict=True)):
@@ -76,13 +78,18 @@ def check(
 ) -> None:
     assert gap is not None
     mae, rmse, largest, tokens, infinite = by_loops(repeats, first, scope, **more)
-    assert (gap.tokens, gap.infinite, gap.max_abs) == (tokens, infinite, largest)
+    assert gap.tokens == tokens
+    assert gap.infinite == infinite
+    assert gap.max_abs == largest
     assert (gap.mae, gap.rmse) == pytest.approx((mae, rmse), rel=REL)
 
 
 @pytest.mark.parametrize("scope", ["completion", "prompt", "all"])
 def test_both_sides_and_the_larger_of_them(tmp_path: Path, scope: Any) -> None:
-    t1, t2, v1, v2 = rows(1), rows(2, 0.01), rows(3), rows(4, 0.1)
+    t1 = rows(1)
+    t2 = rows(2, 0.01)
+    v1 = rows(3)
+    v2 = rows(4, 0.1)
     session = made(
         tmp_path,
         {
@@ -95,17 +102,23 @@ def test_both_sides_and_the_larger_of_them(tmp_path: Path, scope: Any) -> None:
     floor = noise_floor(
         session, make_pair(session, "trainer/prefill", "vllm/prefill"), scope
     )
-    assert floor is not None and floor.a is not None and floor.b is not None
+    assert floor is not None
+    assert floor.a is not None
+    assert floor.b is not None
     check(floor.a, [t2], t1, scope)
     check(floor.b, [v2], v1, scope)
-    assert (floor.a.label, floor.a.against) == ("trainer/prefill#2", "trainer/prefill")
+    assert floor.a.label == "trainer/prefill#2"
+    assert floor.a.against == "trainer/prefill"
     assert floor.b.mae > floor.a.mae > 0
-    assert (floor.mae, floor.rmse) == (floor.b.mae, floor.b.rmse)
+    assert floor.mae == floor.b.mae
+    assert floor.rmse == floor.b.rmse
     assert (floor.batch_a, floor.batch_b, floor.reproducible) == (None, None, False)
 
 
 def test_several_repeats_are_pooled(tmp_path: Path) -> None:
-    v1, v2, v3 = rows(3), rows(4, 0.1), rows(5, 0.3)
+    v1 = rows(3)
+    v2 = rows(4, 0.1)
+    v3 = rows(5, 0.3)
     names = {
         "trainer/prefill": rows(1),
         "vllm/prefill": v1,
@@ -116,7 +129,8 @@ def test_several_repeats_are_pooled(tmp_path: Path) -> None:
     floor = noise_floor(
         session, make_pair(session, "trainer/prefill", "vllm/prefill"), "all"
     )
-    assert floor is not None and floor.b is not None
+    assert floor is not None
+    assert floor.b is not None
     check(floor.b, [v2, v3], v1, "all")
     assert floor.b.label == "vllm/prefill#2, vllm/prefill#3"
 
@@ -133,11 +147,14 @@ def test_a_side_without_repeats_is_null_and_not_zero(tmp_path: Path) -> None:
     floor = noise_floor(
         session, make_pair(session, "trainer/prefill", "vllm/prefill"), "all"
     )
-    assert floor is not None and floor.a is None and floor.b is not None
+    assert floor is not None
+    assert floor.a is None
+    assert floor.b is not None
     assert (floor.mae, floor.b.mae, floor.reproducible) == (0.0, 0.0, False)
     data = json.loads(json.dumps(floor.to_json(), allow_nan=False))
     assert list(data) == ["mae", "rmse", "a", "b", "batch_a", "batch_b"]
-    assert data["a"] is None and data["b"]["label"] == "vllm/prefill#2"
+    assert data["a"] is None
+    assert data["b"]["label"] == "vllm/prefill#2"
 
 
 def test_no_repeat_at_all_is_no_floor(tmp_path: Path) -> None:
@@ -157,7 +174,10 @@ def test_what_stands_in_for_decoding(tmp_path: Path) -> None:
     """Decoding is not repeated: forced decoding speaks for it, else prefill, and the
     label says which.
     """
-    p1, p2, f1, f2 = rows(5), rows(6, 0.2), rows(7), rows(8, 0.4)
+    p1 = rows(5)
+    p2 = rows(6, 0.2)
+    f1 = rows(7)
+    f2 = rows(8, 0.4)
     prefill = {
         "trainer/prefill": rows(1),
         "vllm/decode": rows(3),
@@ -168,8 +188,10 @@ def test_what_stands_in_for_decoding(tmp_path: Path) -> None:
     floor = noise_floor(
         session, make_pair(session, "trainer/prefill", "vllm/decode"), "completion"
     )
-    assert floor is not None and floor.b is not None
-    assert (floor.b.label, floor.b.against) == ("vllm/prefill#2", "vllm/prefill")
+    assert floor is not None
+    assert floor.b is not None
+    assert floor.b.label == "vllm/prefill#2"
+    assert floor.b.against == "vllm/prefill"
     check(floor.b, [p2], p1, "completion")
     session = made(
         tmp_path / "f",
@@ -178,7 +200,8 @@ def test_what_stands_in_for_decoding(tmp_path: Path) -> None:
     floor = noise_floor(
         session, make_pair(session, "trainer/prefill", "vllm/decode"), "completion"
     )
-    assert floor is not None and floor.b is not None
+    assert floor is not None
+    assert floor.b is not None
     assert floor.b.label == "vllm/forced_decode#2"
     check(floor.b, [f2], f1, "completion")
     # A path that can be repeated is spoken for by nothing else.
@@ -192,7 +215,8 @@ def test_what_stands_in_for_decoding(tmp_path: Path) -> None:
 
 
 def test_alone_against_together(tmp_path: Path) -> None:
-    v1, alone = rows(3), rows(4, 0.05)
+    v1 = rows(3)
+    alone = rows(4, 0.05)
     names = {
         "trainer/prefill": rows(1),
         "vllm/prefill": v1,
@@ -212,27 +236,33 @@ def test_alone_against_together(tmp_path: Path) -> None:
     floor = noise_floor(
         session, make_pair(session, "trainer/prefill", "vllm/prefill"), "all"
     )
-    assert floor is not None and floor.b is not None and floor.batch_a is None
-    assert (floor.b.label, floor.b.mae, floor.mae) == ("vllm/prefill#2", 0.0, 0.0)
+    assert floor is not None
+    assert floor.b is not None
+    assert floor.batch_a is None
+    assert floor.b.label == "vllm/prefill#2"
+    assert floor.b.mae == 0.0
+    assert floor.mae == 0.0
     check(floor.batch_b, [alone], v1, "all")
     assert floor.batch_b is not None
-    assert (floor.batch_b.label, floor.batch_b.against) == (
-        "vllm/prefill#alone",
-        "vllm/prefill",
-    )
+    assert floor.batch_b.label == "vllm/prefill#alone"
+    assert floor.batch_b.against == "vllm/prefill"
     # Without a repeat the batch's shape is still known, and the floor of repeats is
     # not.
     fewer = write_session(tmp_path / "fewer", PROMPTS, [infos[0], infos[1], infos[3]])
     only = noise_floor(
         fewer, make_pair(fewer, "trainer/prefill", "vllm/prefill"), "all"
     )
-    assert only is not None and (only.mae, only.rmse, only.b) == (None, None, None)
+    assert only is not None
+    assert only.mae is None
+    assert only.rmse is None
+    assert only.b is None
     assert only.batch_b == floor.batch_b
     assert times_floor(1.0, only) is None
 
 
 def test_impossible_and_unscored_tokens(tmp_path: Path) -> None:
-    v1, v2 = rows(3), rows(4, 0.1)
+    v1 = rows(3)
+    v2 = rows(4, 0.1)
     v1[0][2], v2[0][2] = -INF, -INF
     v2[0][3] = -INF
     v2[1][2] = NAN
@@ -242,13 +272,15 @@ def test_impossible_and_unscored_tokens(tmp_path: Path) -> None:
     floor = noise_floor(
         session, make_pair(session, "trainer/prefill", "vllm/prefill"), "all"
     )
-    assert floor is not None and floor.b is not None
+    assert floor is not None
+    assert floor.b is not None
     check(floor.b, [v2], v1, "all")
     assert floor.b.infinite == 1
 
 
 def test_a_repeat_that_is_not_finished_counts_what_it_has(tmp_path: Path) -> None:
-    v1, v2 = rows(3), rows(4, 0.1)
+    v1 = rows(3)
+    v2 = rows(4, 0.1)
     session = made(
         tmp_path,
         {"trainer/prefill": rows(1), "vllm/prefill": v1, "vllm/prefill#2": v2[:2]},
@@ -282,7 +314,8 @@ def test_a_scope_without_tokens_has_no_floor(tmp_path: Path) -> None:
 
 
 def test_masked_tokens_do_not_count(tmp_path: Path) -> None:
-    v1, v2 = rows(3), rows(3)
+    v1 = rows(3)
+    v2 = rows(3)
     v2[0][4] -= 1.0
     masks = [[1, 1, 1, 1, 0, 1], [1] * 4, [1] * 3]
     infos = [
@@ -299,11 +332,9 @@ def test_masked_tokens_do_not_count(tmp_path: Path) -> None:
             session, make_pair(session, "trainer/prefill", "vllm/prefill"), "all"
         )
         # float32 log-probabilities of about 2 nats are 2.4e-7 apart.
-        assert (
-            floor is not None
-            and floor.b is not None
-            and floor.b.max_abs == pytest.approx(largest, abs=1e-6)
-        )
+        assert floor is not None
+        assert floor.b is not None
+        assert floor.b.max_abs == pytest.approx(largest, abs=1e-6)
 
 
 def test_reproducible_on_both_sides(tmp_path: Path) -> None:
@@ -317,7 +348,9 @@ def test_reproducible_on_both_sides(tmp_path: Path) -> None:
     floor = noise_floor(
         session, make_pair(session, "trainer/prefill", "vllm/prefill"), "all"
     )
-    assert floor is not None and floor.reproducible and floor.mae == 0.0
+    assert floor is not None
+    assert floor.reproducible
+    assert floor.mae == 0.0
     assert times_floor(0.5, floor) is None
 
 
@@ -325,7 +358,8 @@ def test_times_the_floor() -> None:
     floor = Floor(0.02, 0.03, None, None, None, None)
     assert times_floor(-0.05, floor) == pytest.approx(2.5, rel=1e-15)
     assert times_floor(0.0, floor) == 0.0
-    assert times_floor(-INF, floor) is None and times_floor(NAN, floor) is None
+    assert times_floor(-INF, floor) is None
+    assert times_floor(NAN, floor) is None
     assert times_floor(0.1, None) is None
     assert times_floor(0.1, Floor(None, None, None, None, None, None)) is None
 
@@ -338,7 +372,9 @@ def test_the_sample_repeats_exactly() -> None:
     floor = noise_floor(
         session, make_pair(session, "trainer/prefill", "vllm/decode"), "completion"
     )
-    assert floor is not None and floor.a is not None and floor.b is not None
+    assert floor is not None
+    assert floor.a is not None
+    assert floor.b is not None
     for backend, gap in (("trainer", floor.a), ("vllm", floor.b)):
         first, repeat = (
             session.capture(f"{backend}/prefill{mark}").logprob.whole()
@@ -346,14 +382,18 @@ def test_the_sample_repeats_exactly() -> None:
         )
         assert np.array_equal(first, repeat, equal_nan=True) == (gap.max_abs == 0.0)
     assert floor.reproducible
-    offsets, prompts = session.sequences.offsets, session.sequences.prompt_lengths
+    offsets = session.sequences.offsets
+    prompts = session.sequences.prompt_lengths
     scored = sum(
         int(offsets[s + 1] - offsets[s] - prompts[s]) for s in range(len(prompts))
     )
-    assert (floor.b.label, floor.b.tokens) == ("vllm/prefill#2", scored)
+    assert floor.b.label == "vllm/prefill#2"
+    assert floor.b.tokens == scored
     one_sided = noise_floor(
         session,
         make_pair(session, "reference/prefill", "trainer/prefill"),
         "completion",
     )
-    assert one_sided is not None and one_sided.a is None and not one_sided.reproducible
+    assert one_sided is not None
+    assert one_sided.a is None
+    assert not one_sided.reproducible

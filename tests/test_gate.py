@@ -370,10 +370,8 @@ def test_a_scope_without_a_token(tmp_path: Path) -> None:
     gate = judge(
         session, pair, "prompt"
     )  # the prompts are one token, which has no score
-    assert (gate.verdict, codes(gate)) == (
-        "not_comparable",
-        {"empty": "not_comparable"},
-    )
+    assert gate.verdict == "not_comparable"
+    assert codes(gate) == {"empty": "not_comparable"}
 
 
 def test_worst_reason_first(tmp_path: Path) -> None:

@@ -432,10 +432,8 @@ def test_the_prefix_cache_is_told_where_prompts_share_a_block(
 
 
 def test_a_prefix_cache_on_one_of_two_decodes(tmp_path: Path) -> None:
-    labels, engine = (
-        ("vllm/decode", "other/forced_decode"),
-        {"info_a": {"engine": "vllm"}, "info_b": {"engine": "vllm"}},
-    )
+    labels = ("vllm/decode", "other/forced_decode")
+    engine = {"info_a": {"engine": "vllm"}, "info_b": {"engine": "vllm"}}
     on = {"prefix_cache": True, "extra": {"block_size": 1}}
     assert codes(judged(session_of(tmp_path / "1", labels, on, {}, **engine))) == {
         "prefix_cache": "caution"
@@ -521,10 +519,8 @@ def test_variables(
 
 
 def test_settings_that_one_engine_tells(tmp_path: Path) -> None:
-    old, new = (
-        {"extra": {"model_runner": "v1", "random_seed": 1}},
-        {"extra": {"model_runner": "v2", "random_seed": 2}},
-    )
+    old = {"extra": {"model_runner": "v1", "random_seed": 1}}
+    new = {"extra": {"model_runner": "v2", "random_seed": 2}}
     vllm = {"info_a": {"engine": "vllm"}, "info_b": {"engine": "vllm"}}
     assert codes(judged(session_of(tmp_path / "1", ONE_ENGINE, old, new, **vllm))) == {
         "settings": "caution"

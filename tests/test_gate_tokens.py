@@ -637,10 +637,8 @@ def test_overrides_as_observed_come_before_the_plan(tmp_path: Path) -> None:
 
 def test_a_scale_that_both_engines_tell(tmp_path: Path) -> None:
     rows = plain(3, 3), decoded((1, 2), (1, 2))
-    one, two = (
-        {"extra": {"logit_scale": 1.0, "soft_cap": None}},
-        {"extra": {"logit_scale": 1.0, "soft_cap": 30.0}},
-    )
+    one = {"extra": {"logit_scale": 1.0, "soft_cap": None}}
+    two = {"extra": {"logit_scale": 1.0, "soft_cap": 30.0}}
     assert (
         codes(judged(given(tmp_path / "1", *rows, [1, 1], facts_a=one, facts_b=one)))
         == {}
@@ -648,4 +646,5 @@ def test_a_scale_that_both_engines_tell(tmp_path: Path) -> None:
     assert codes(judged(given(tmp_path / "2", *rows, [1, 1], facts_b=two))) == {}
     gate = judged(given(tmp_path / "3", *rows, [1, 1], facts_a=one, facts_b=two))
     assert codes(gate) == {"overrides": "caution"}
-    assert "soft_cap=null" in texts(gate) and "soft_cap=30.0" in texts(gate)
+    assert "soft_cap=null" in texts(gate)
+    assert "soft_cap=30.0" in texts(gate)

@@ -88,14 +88,17 @@ def test_prefixes_and_fused_projections_are_found_by_name() -> None:
     assert names.pieces("model.layers.0.mlp.gate_up_proj.weight") is None
     assert names.pieces("model.layers.1.own_fused.weight") is None
     head = names.pieces("lm_head.weight")
-    assert head is not None and head[0].name == "model.embed_tokens.weight"
+    assert head is not None
+    assert head[0].name == "model.embed_tokens.weight"
     stack = names.pieces("model.layers.0.mlp.experts.w13_weight")
-    assert stack is not None and [(p.expert, p.start, p.stop) for p in stack] == [
+    assert stack is not None
+    assert [(p.expert, p.start, p.stop) for p in stack] == [
         (0, 0, 5),
         (0, 5, 10),
     ]
     gate = names.pieces("model.layers.0.mlp.gate.weight")
-    assert gate is not None and gate[0].name.endswith("block_sparse_moe.gate.weight")
+    assert gate is not None
+    assert gate[0].name.endswith("block_sparse_moe.gate.weight")
     assert stem("model.language_model.layers.0.x") == "layers.0.x"
 
 
@@ -142,7 +145,8 @@ def test_every_tensor_of_a_family_is_read_and_as_on_disk(
     found = seen[f"{family}-{dtype}"]
     assert {tensor["how"] for tensor in found["tensors"].values()} == {"digest"}
     assert all(tensor["same"] for tensor in found["tensors"].values())
-    assert found["extra"] == [] and found["config_differs"] == []
+    assert found["extra"] == []
+    assert found["config_differs"] == []
     assert found["tied"]["loaded"] is found["tied"]["config"]
     assert found["tied"]["loaded"] is not found["tied"]["file_has_head"]
 
@@ -152,12 +156,14 @@ def test_half_a_percent_of_noise_on_one_tensor_is_named_with_its_size(
     seen: Any,
 ) -> None:
     found = seen["stale"]
-    assert _differ(found) == [DOWN] and not _unread(found)
+    assert _differ(found) == [DOWN]
+    assert not _unread(found)
     tensor = found["tensors"][DOWN]
     # 0.005 of noise, and two roundings to bfloat16 of at most 2^-8 / sqrt(3) / 1.4 =
     # 0.0016 each, in quadrature.
     assert 0.0045 < tensor["l2"] < 0.0065
-    assert tensor["own"] is True and seen["stranger"]["tensors"][DOWN]["own"] is False
+    assert tensor["own"] is True
+    assert seen["stranger"]["tensors"][DOWN]["own"] is False
     assert 0.4 < tensor["share"] < 1
 
 
@@ -170,8 +176,10 @@ def test_packed_layers_are_read_through_their_modules(
     """Kernels that round once, and kernels that round seven times: both pass, and 0.5%
     of noise passes in neither.
     """
-    right, wrong = seen[f"{linear}-{dtype}-0.0"], seen[f"{linear}-{dtype}-0.005"]
-    assert not _differ(right) and not _unread(right)
+    right = seen[f"{linear}-{dtype}-0.0"]
+    wrong = seen[f"{linear}-{dtype}-0.005"]
+    assert not _differ(right)
+    assert not _unread(right)
     probed = [
         tensor for tensor in right["tensors"].values() if tensor["how"] == "probe"
     ]
@@ -182,13 +190,16 @@ def test_packed_layers_are_read_through_their_modules(
     )
     assert _differ(wrong) == [DOWN]
     tensor = wrong["tensors"][DOWN]
-    assert tensor["units"] > tensor["limit"] and 0.0045 < tensor["l2"] < 0.0065
+    assert tensor["units"] > tensor["limit"]
+    assert 0.0045 < tensor["l2"] < 0.0065
 
 
 @pytest.mark.engine
 def test_where_few_columns_can_be_read_the_random_input_decides(seen: Any) -> None:
-    right, wrong = seen["few-columns"]["0.0"], seen["few-columns"]["0.005"]
-    assert not _differ(right) and _differ(wrong) == [DOWN]
+    right = seen["few-columns"]["0.0"]
+    wrong = seen["few-columns"]["0.005"]
+    assert not _differ(right)
+    assert _differ(wrong) == [DOWN]
     assert wrong["tensors"][DOWN]["columns"] == 4 < wrong["tensors"][DOWN]["of"]
     assert (
         wrong["tensors"][DOWN]["units"] > 1.2
@@ -234,7 +245,8 @@ def test_a_kernel_is_fed_what_its_module_says_or_nothing(
     is unread, for this reason.
     """
     found = seen[linear]
-    assert len(_unread(found)) == 12 and not _differ(found)
+    assert len(_unread(found)) == 12
+    assert not _differ(found)
     reasons = [found["tensors"][name]["reason"] for name in _unread(found)]
     assert all(
         "the engine keeps it packed for its kernels, and " in reason
@@ -252,10 +264,13 @@ def test_gpt2_whose_matrices_are_stored_the_other_way_round(
     """As vLLM (packed) and SGLang have it: wide, narrow and square ones, with a bias,
     are the file's turned around.
     """
-    right, wrong = seen[f"gpt2-{linear}-0.0"], seen[f"gpt2-{linear}-0.02"]
+    right = seen[f"gpt2-{linear}-0.0"]
+    wrong = seen[f"gpt2-{linear}-0.02"]
     square = "transformer.h.1.attn.c_proj.weight"
-    assert not _differ(right) and not _unread(right)
-    assert _differ(wrong) == [square] and not _unread(wrong)
+    assert not _differ(right)
+    assert not _unread(right)
+    assert _differ(wrong) == [square]
+    assert not _unread(wrong)
     assert 0.018 < wrong["tensors"][square]["l2"] < 0.022
     how = {
         name.split(".", 3)[3]: tensor["how"]
@@ -296,18 +311,20 @@ def test_numbers_in_another_order_are_asked_of_the_module(seen: Any) -> None:
     """A kernel's own layout of the right weights is no difference; rows that were
     really loaded in another order are.
     """
-    right, wrong = seen["shuffled-True"], seen["shuffled-False"]
-    assert not _differ(right) and not _unread(right)
-    assert (
-        right["tensors"][DOWN]["how"] == "probe"
-        and "another order" in right["tensors"][DOWN]["reason"]
-    )
-    assert _differ(wrong) == [DOWN] and wrong["tensors"][DOWN]["l2"] > 1
+    right = seen["shuffled-True"]
+    wrong = seen["shuffled-False"]
+    assert not _differ(right)
+    assert not _unread(right)
+    assert right["tensors"][DOWN]["how"] == "probe"
+    assert "another order" in right["tensors"][DOWN]["reason"]
+    assert _differ(wrong) == [DOWN]
+    assert wrong["tensors"][DOWN]["l2"] > 1
 
 
 @pytest.mark.engine
 def test_a_tied_head_is_told_and_another_head_is_named(seen: Any) -> None:
-    copied, other = seen["copied head"], seen["other head"]
+    copied = seen["copied head"]
+    other = seen["other head"]
     for found in (copied, other):
         assert found["tied"] == {
             "loaded": False,
@@ -351,7 +368,8 @@ def test_the_canonical_form_is_dtype_shape_and_contiguous_bytes(seen: Any) -> No
         == "sha256:"
         + hashlib.sha256(b'["float32", [2, 2]]' + values.tobytes()).hexdigest()
     )
-    assert plain == strided and len({plain, reshaped, wider}) == 3
+    assert plain == strided
+    assert len({plain, reshaped, wider}) == 3
 
 
 def test_ranks_are_merged_worst_first() -> None:
@@ -411,11 +429,10 @@ def test_another_tensor_on_one_side_is_the_cause_by_name() -> None:
         (loaded("trainer", b=off("b")), loaded("vllm")),
     ):
         (found,) = identity_evidence(*pair)
-        assert found.cause == "weights" and found.score > 0.95
-        assert (
-            found.numbers["tensor"] == "b"
-            and "b (relative L2 0.005, 60% of entries)" in found.sentence
-        )
+        assert found.cause == "weights"
+        assert found.score > 0.95
+        assert found.numbers["tensor"] == "b"
+        assert "b (relative L2 0.005, 60% of entries)" in found.sentence
     (found,) = identity_evidence(None, loaded("vllm", b=off("b")))
     assert found.score > 0.95
 
@@ -424,7 +441,8 @@ def test_the_same_stale_weights_on_both_sides_do_not_make_them_differ() -> None:
     (found,) = identity_evidence(
         loaded("trainer", b=off("b")), loaded("vllm", b=off("b"))
     )
-    assert found.score == 0 and found.numbers["equal"] is True
+    assert found.score == 0
+    assert found.numbers["equal"] is True
     (found,) = identity_evidence(
         loaded("trainer", b=off("b", 0.004)),
         loaded("vllm", b=replace(off("b"), digest=None)),
@@ -435,13 +453,12 @@ def test_the_same_stale_weights_on_both_sides_do_not_make_them_differ() -> None:
 def test_what_was_not_read_or_not_asked_rules_nothing_out() -> None:
     unread = LoadedTensor("c", None, None, reason="this is a shard of 2 ranks")
     (found,) = identity_evidence(loaded("trainer"), loaded("vllm", c=unread))
-    assert found.score == 0 and found.numbers["equal"] is None
+    assert found.score == 0
+    assert found.numbers["equal"] is None
     assert "not read: c (vllm: this is a shard of 2 ranks)" in found.sentence
     (found,) = identity_evidence(loaded("trainer"), None)
-    assert (
-        found.numbers["equal"] is None
-        and "the other side was not asked" in found.sentence
-    )
+    assert found.numbers["equal"] is None
+    assert "the other side was not asked" in found.sentence
     assert identity_evidence(None, None) == []
 
 
@@ -458,7 +475,8 @@ def test_a_field_of_the_configuration_that_changes_the_function() -> None:
     assert [e.cause for e in found] == [
         "weights",
         "config",
-    ] and "rope_theta is 10000.0 in trainer" in found[1].sentence
+    ]
+    assert "rope_theta is 10000.0 in trainer" in found[1].sentence
 
 
 @pytest.fixture
@@ -519,23 +537,17 @@ def test_why_takes_the_checks_as_evidence(apart: Session) -> None:
     assert "weights" not in {each["cause"] for each in after["pairs"][0]["not_checked"]}
     assert after["identity"]["rollout"]["as_on_disk"] == 3
     text = paint_text(why_document(explained.pairs), Canvas())
-    assert (
-        "Checked" in text
-        and "loaded the same weights: 3 tensors compared" in " ".join(text.split())
-    )
+    assert "Checked" in text
+    assert "loaded the same weights: 3 tensors compared" in " ".join(text.split())
 
     _save(apart, loaded("rollout", b=off("b")))
     named = explain_session(apart, pair).to_json()
     first = named["pairs"][0]["causes"][0]
-    assert (
-        first["cause"] == "weights"
-        and first["score"] > 0.95
-        and first["separable"] is True
-    )
-    assert (
-        first["evidence"][0]["signature"] == "identity"
-        and first["evidence"][0]["numbers"]["tensor"] == "b"
-    )
+    assert first["cause"] == "weights"
+    assert first["score"] > 0.95
+    assert first["separable"] is True
+    assert first["evidence"][0]["signature"] == "identity"
+    assert first["evidence"][0]["numbers"]["tensor"] == "b"
     assert named["pairs"][0]["checked"] == []
     assert [each["name"] for each in named["identity"]["rollout"]["differ"]] == ["b"]
 
@@ -572,15 +584,15 @@ def test_checks_of_other_files_than_the_captures_are_no_evidence(
 
 def test_a_damaged_check_is_one_line(apart: Session, run_logdrift: Run) -> None:
     _save(apart, loaded("trainer"))
-    assert (
-        read_identity(apart.folder, "trainer") is not None
-        and read_identity(apart.folder, "nobody") is None
-    )
+    assert read_identity(apart.folder, "trainer") is not None
+    assert read_identity(apart.folder, "nobody") is None
     (apart.folder / "why" / "identity" / "trainer.json").write_text('{"tensors": [{}]}')
     with pytest.raises(InputError, match=r"trainer\.json: is damaged"):
         read_identity(apart.folder, "trainer")
     done = run_logdrift("why", apart.folder)
-    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_text_fits_and_hostile_names_are_made_visible(apart: Session) -> None:
@@ -660,7 +672,8 @@ def test_ctrl_c_keeps_what_is_finished(stale: Path, transformers_python: Path) -
     assert finished.exists()
     os.killpg(process.pid, signal.SIGINT)
     out, _ = process.communicate(timeout=60)
-    assert (process.returncode, out) == (130, "")
+    assert process.returncode == 130
+    assert out == ""
     assert sorted(p.name for p in finished.parent.iterdir()) == ["trainer.json"]
     assert not (stale / "lock").exists()
     assert open_session(stale).state == "complete"
@@ -689,27 +702,21 @@ def test_one_tensor_of_half_a_percent_noise_is_named(
         "stale 1 of 272 tensors differs from disk, 271 as on disk (271 by digest)"
         in text
     )
-    assert (
-        f"{TENSOR} (relative L2 0.0053, " in text
-        and "it is that of the backend's own model" in text
-    )
+    assert f"{TENSOR} (relative L2 0.0053, " in text
+    assert "it is that of the backend's own model" in text
     assert "head tied to the embedding, as the config says" in text
     why = run_logdrift("why", stale, "--pair", "trainer:stale", "--json")
     report = json.loads(why.stdout)
     assert report["identity"]["trainer"]["as_on_disk"] == 272
     (differs,) = report["identity"]["stale"]["differ"]
-    assert (
-        differs["name"] == TENSOR
-        and 0.0045 < differs["l2"] < 0.0065
-        and differs["own"] is True
-    )
+    assert differs["name"] == TENSOR
+    assert 0.0045 < differs["l2"] < 0.0065
+    assert differs["own"] is True
     first = report["pairs"][0]["causes"][0]
     # The numbers of this made session are equal: what speaks is the check alone.
-    assert (
-        first["cause"] == "weights"
-        and first["score"] > 0.95
-        and TENSOR in first["evidence"][0]["sentence"]
-    )
+    assert first["cause"] == "weights"
+    assert first["score"] > 0.95
+    assert TENSOR in first["evidence"][0]["sentence"]
     assert "weights" not in {
         each["cause"] for each in report["pairs"][0]["not_checked"]
     }
@@ -791,7 +798,8 @@ def test_a_probe_that_kills_its_engine_is_one_failed_answer(
         " weights"
     )
     report = json.loads(done.stdout)
-    assert said in report["failed"]["trainer"] and where in report["failed"]["trainer"]
+    assert said in report["failed"]["trainer"]
+    assert where in report["failed"]["trainer"]
     assert report["identity"]["reference"]["as_on_disk"] == 272
     folder = session / "why" / "identity"
     assert sorted(path.name for path in folder.rglob("*") if path.is_file()) == [
@@ -809,16 +817,16 @@ def test_a_probe_that_kills_its_engine_is_one_failed_answer(
         for each in why["pairs"][0]["not_checked"]
         if "could not be asked" in each["why"]
     ]
-    assert unchecked["cause"] == "weights" and said in unchecked["why"]
+    assert unchecked["cause"] == "weights"
+    assert said in unchecked["why"]
 
     # Alone it is one failed answer too, and a later check that works is the last word.
     environment["LOGDRIFT_TEST_SIGNAL"] = "SIGABRT"
     alone = run_logdrift(
         "why", session, "--identity", "--backend", "trainer", **environment
     )
-    assert alone.returncode == 1 and "worker was killed by SIGABRT" in " ".join(
-        alone.stdout.split()
-    )
+    assert alone.returncode == 1
+    assert "worker was killed by SIGABRT" in " ".join(alone.stdout.split())
     assert (
         run_logdrift("why", session, "--identity", "--backend", "trainer").returncode
         == 0
@@ -835,7 +843,8 @@ def test_a_question_can_be_cancelled_from_outside(
     """
     session = open_session(stale)
     (spec,) = chosen_backends(session, ["reference"])
-    cancel, told = threading.Event(), []
+    cancel = threading.Event()
+    told = []
     before = descendants(
         os.getpid()
     )  # what other tests of this process may not have reaped yet
@@ -850,7 +859,8 @@ def test_a_question_can_be_cancelled_from_outside(
             report=told.append,
             cancel=cancel,
         )
-    assert told == [] and not (stale / "lock").exists()
+    assert told == []
+    assert not (stale / "lock").exists()
     assert not (stale / "why" / "identity" / "reference.json").exists()
     assert descendants(os.getpid()) <= before
 

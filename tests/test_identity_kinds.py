@@ -61,7 +61,8 @@ def test_each_change_is_taken_for_what_it_is(kinds: Any) -> None:
     assert len(kinds["kinds"]) > 200
     for each in kinds["kinds"]:
         found = each["kind"]
-        assert found is not None and found["kind"] == each["wanted"], each
+        assert found is not None, each
+        assert found["kind"] == each["wanted"], each
         for name, value in each["numbers"].items():
             assert found[name] == (
                 pytest.approx(value, rel=2**-8) if isinstance(value, float) else value
@@ -78,7 +79,8 @@ def test_a_narrower_dtype_on_the_way_is_told(kinds: Any) -> None:
 @pytest.mark.engine
 def test_nothing_is_said_of_what_was_not_looked_at(kinds: Any) -> None:
     poor = kinds["poor"]
-    assert poor["empty"] is None and poor["nan"] is None
+    assert poor["empty"] is None
+    assert poor["nan"] is None
     assert poor["vector"] == {"kind": "entries", "rank_looked_at": False}
     assert poor["no budget"] == {"kind": "entries", "rank_looked_at": False}
     assert "rank" not in kind_text(poor["no budget"])
@@ -205,7 +207,9 @@ def test_which_tensors_differ_and_what_they_have_in_common(
     changes: Any, scope: str, text: str
 ) -> None:
     found = difference_of(_model(**changes))
-    assert found is not None and (found.scope, found.text) == (scope, text)
+    assert found is not None
+    assert found.scope == scope
+    assert found.text == text
     assert sum(found.kinds.values()) == found.differing
 
 
@@ -217,14 +221,13 @@ def test_evidence_and_report_say_the_kind(tmp_path: Path) -> None:
         "q_proj, v_proj of every layer: a difference of rank 8, as a merged adapter"
         in found.sentence
     )
-    assert (found.numbers["scope"], found.numbers["kind"]) == (SOME, "low rank")
+    assert found.numbers["scope"] == SOME
+    assert found.numbers["kind"] == "low rank"
     session = _session(tmp_path)
     identities = identities_of(session, {"vllm": side, "trainer": loaded("trainer")})
     report = {name: identity.to_json() for name, identity in identities.items()}
-    assert (
-        report["vllm"]["difference"]["kinds"] == {"low rank": 4}
-        and report["trainer"]["difference"] is None
-    )
+    assert report["vllm"]["difference"]["kinds"] == {"low rank": 4}
+    assert report["trainer"]["difference"] is None
     assert report["vllm"]["differ"][0]["kind"] == {
         **LOW_RANK,
         "text": kind_text(LOW_RANK),
@@ -248,11 +251,9 @@ def test_an_adapter_that_is_not_merged_is_no_equality() -> None:
     side = replace(loaded("vllm"), extra=(*names, "model.layers.0.self_attn.rotary"))
     assert adapter_tensors(side) == names
     (found,) = identity_evidence(loaded("trainer"), side)
-    assert (
-        found.score == 0
-        and found.numbers["equal"] is None
-        and "leaves" not in found.numbers
-    )
+    assert found.score == 0
+    assert found.numbers["equal"] is None
+    assert "leaves" not in found.numbers
     assert "vllm holds an adapter that is not merged: 4 tensors" in found.sentence
 
 
@@ -273,7 +274,8 @@ def test_kinds_and_failures_are_saved_and_read_again(tmp_path: Path) -> None:
         session.folder, asdict(replace(loaded("vllm", b=off("b", kind=LOW_RANK))))
     )
     again = read_identity(session.folder, "vllm")
-    assert again is not None and again.differing[0].kind == LOW_RANK
+    assert again is not None
+    assert again.differing[0].kind == LOW_RANK
     write_failure(
         session.folder,
         "vllm",

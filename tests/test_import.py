@@ -102,7 +102,8 @@ def test_jsonl_becomes_a_session_with_its_numbers_at_its_tokens(tmp_path: Path) 
         "<id 9>",
     ]
     pair = make_pair(session, *(default_pair(session) or ("", "")))
-    assert (pair.a.info.label, pair.b.info.label) == ("trainer/recorded", "vllm/decode")
+    assert pair.a.info.label == "trainer/recorded"
+    assert pair.b.info.label == "vllm/decode"
     same(pair.delta[:4].tolist(), [nan, nan, 0.5, -np.inf])
     assert [info.engine for info in session.captures] == ["megatron", "vllm"]
 
@@ -147,10 +148,8 @@ def test_prime_rl_exports_of_all_ranks_become_one_session(tmp_path: Path) -> Non
     )
     same(column(session, "trainer/prefill", "logprob"), [nan, -1, -2, -3, nan] * 2)
     pair = make_pair(session, *(default_pair(session) or ("", "")))
-    assert (pair.a.info.label, pair.b.info.label) == (
-        "trainer/prefill",
-        "inference/recorded",
-    )
+    assert pair.a.info.label == "trainer/prefill"
+    assert pair.b.info.label == "inference/recorded"
     assert pair.metrics().errors.mae == pytest.approx(0.5)
 
 
@@ -259,7 +258,8 @@ def test_answers_of_other_ids_are_not_joined(tmp_path: Path) -> None:
 def test_a_session_folder_is_copied_whole(tmp_path: Path) -> None:
     assert guess_format(SAMPLE) == "session"
     import_session("session", [str(SAMPLE)], tmp_path / "out")
-    theirs, ours = open_session(SAMPLE), open_session(tmp_path / "out")
+    theirs = open_session(SAMPLE)
+    ours = open_session(tmp_path / "out")
     assert ours.manifest == theirs.manifest
     for info in theirs.captures:
         same(column(ours, info.label, "logprob"), column(theirs, info.label, "logprob"))
@@ -432,7 +432,9 @@ def test_the_command_says_what_it_made_and_refuses_in_one_line(
     assert done.returncode == 0, done.stderr
     assert "1 sequence, 4 tokens, trainer/recorded, vllm/decode" in done.stdout
     again = run_logdrift("import", "jsonl", str(file), "--out", str(tmp_path / "out"))
-    assert again.returncode == 2 and again.stderr.count("\n") == 1
+    assert again.returncode == 2
+    assert again.stderr.count("\n") == 1
     assert "exists already: give another --out" in again.stderr
     report = run_logdrift("report", str(tmp_path / "out"))
-    assert report.returncode == 0 and "CAUTION" in report.stdout
+    assert report.returncode == 0
+    assert "CAUTION" in report.stdout

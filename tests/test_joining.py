@@ -45,7 +45,8 @@ def test_whatever_is_cut_into_pieces_reads_as_before(
     assert "".join(shown).replace(PART, "") == visible(text).replace(PART, "")
     assert "".join(shown).count(PART) >= own_marks
     for piece, one in zip(raw, shown, strict=True):
-        assert one != "" and len(piece) > 0
+        assert one != ""
+        assert len(piece) > 0
 
 
 def test_bytes_that_are_no_character_and_ids_that_are_not_known_stay() -> None:

@@ -111,12 +111,16 @@ def test_an_edited_copy_is_named_with_the_right_stage(
     """bfloat16 against float32, other attention kernel on the clean side, and each edit
     alone as well.
     """
-    clean, edited = measured(asked, family, "eager"), measured(asked, family, case)
+    clean = measured(asked, family, "eager")
+    edited = measured(asked, family, case)
     (first, second), _ = compare_sides([clean, edited], reference(asked, family))
-    assert (first.kind, first.layers) == ("rounding", ())
-    assert (second.kind, second.layers) == (kind, layers)
+    assert first.kind == "rounding"
+    assert first.layers == ()
+    assert second.kind == kind
+    assert second.layers == layers
     (alone,), _ = compare_sides([edited], reference(asked, family))
-    assert (alone.kind, alone.layers) == (kind, layers)
+    assert alone.kind == kind
+    assert alone.layers == layers
     if kind == "layer":
         assert "layer 1 is the first" in second.sentence
 
@@ -137,9 +141,8 @@ def test_correct_bfloat16_is_rounding_of_the_size_that_is_said(
     layers = [
         stage.times or 0.0 for stage in side.stages if stage.name.startswith("layer")
     ]
-    assert all(0.2 < t < LAYER for t in layers) and all(
-        t < PART for t in times if t not in layers
-    )
+    assert all(0.2 < t < LAYER for t in layers)
+    assert all(t < PART for t in times if t not in layers)
     assert (
         arrays[f"errors/{case}"].shape == arrays[f"times/{case}"].shape == (5, TOKENS)
     )
@@ -160,7 +163,8 @@ def test_without_a_replay_only_jumps_are_named_and_nothing_is_cleared(
     assert side.layers == ((1,) if case == "down" else ())
     assert list(arrays) == [f"errors/{case}"]
     if case == "clean":
-        assert "would not show" in side.sentence and layers_evidence([side]) == []
+        assert "would not show" in side.sentence
+        assert layers_evidence([side]) == []
 
 
 def test_streams_are_those_of_the_model_itself(asked: Path) -> None:
@@ -169,7 +173,8 @@ def test_streams_are_those_of_the_model_itself(asked: Path) -> None:
     """
     replay = load_file(asked / "qwen3" / "reference" / "clean.safetensors")
     stream = load_file(asked / "qwen3" / "clean" / "layers.safetensors")["stream"]
-    assert stream.shape == (3, TOKENS, 48) and stream.dtype == np.float32
+    assert stream.shape == (3, TOKENS, 48)
+    assert stream.dtype == np.float32
     np.testing.assert_allclose(
         replay["size"], np.linalg.norm(stream[1:], axis=-1), rtol=1e-6
     )  # float32 norms
@@ -233,7 +238,8 @@ def test_unit_is_the_root_mean_square_of_one_rounding() -> None:
 
 
 def test_a_faint_layer_shows_against_the_other_side_of_the_same_dtype_alone() -> None:
-    clean, faint = with_replay([1.3] * 6), with_replay([1.3, 1.3, 2.6, 1.3, 1.3, 1.3])
+    clean = with_replay([1.3] * 6)
+    faint = with_replay([1.3, 1.3, 2.6, 1.3, 1.3, 1.3])
     assert [side.kind for side in judged(clean, faint)] == ["rounding", "layer"]
     assert judged(clean, faint)[1].layers == (2,)
     assert judged(faint)[0].kind == "rounding"
@@ -242,11 +248,9 @@ def test_a_faint_layer_shows_against_the_other_side_of_the_same_dtype_alone() ->
         "rounding",
     ]
     (evidence,) = layers_evidence(judged(clean, faint))
-    assert (evidence.cause, evidence.signature, evidence.numbers["stage"]) == (
-        "weights",
-        "layers",
-        "layer 2",
-    )
+    assert evidence.cause == "weights"
+    assert evidence.signature == "layers"
+    assert evidence.numbers["stage"] == "layer 2"
     strong = layers_evidence(
         judged(clean, with_replay([1.3, 1.3, 30.0, 1.3, 1.3, 1.3]))
     )[0]
@@ -260,21 +264,22 @@ def test_most_layers_at_once_are_no_layer_s_fault_and_the_first_token_tells_whic
         judged(with_replay([9.0] * 4)),
         judged(with_replay([9.0] * 4, first=1.0)),
     )
-    assert (weights.kind, rope.kind) == ("layers", "position")
+    assert weights.kind == "layers"
+    assert rope.kind == "position"
     assert [e.cause for e in layers_evidence([weights])] == ["weights"]
     assert [e.cause for e in layers_evidence([rope])] == ["config"]
     two = judged(with_replay([9.0, 1.0, 9.0, 1.0, 1.0]))[0]
-    assert (two.kind, two.layers) == (
-        "layer",
-        (0, 2),
-    ) and "so does layer 2" in two.sentence
+    assert two.kind == "layer"
+    assert two.layers == (0, 2)
+    assert "so does layer 2" in two.sentence
 
 
 def test_missing_numbers_are_neither_wrong_nor_a_crash() -> None:
     side = with_replay([1.0] * 3)
     side.replay["difference"][1] = np.nan  # type: ignore[index]
     found = judged(side)[0]
-    assert found.kind == "rounding" and found.stages[2].times is None
+    assert found.kind == "rounding"
+    assert found.stages[2].times is None
     zero = MeasuredLayers(
         "zero", "bfloat16", {"stream": np.zeros((3, 4, 8), np.float32)}
     )
@@ -324,13 +329,17 @@ def test_text_fits_marks_the_layer_and_draws_where_it_can(
     canvas = Canvas(width, encoding)
     text = paint_text(layers_document(found), canvas)
     assert max(map(len, text.splitlines())) <= width
-    assert "layer 2" in text and "a note" in text.replace("\n", " ")
+    assert "layer 2" in text
+    assert "a note" in text.replace("\n", " ")
     if encoding == "ascii":
-        assert text.isascii() and why_layers.chart(found, canvas) == ""
+        assert text.isascii()
+        assert why_layers.chart(found, canvas) == ""
     else:
-        assert "layer 3" in text and "1 more layers" not in text
+        assert "layer 3" in text
+        assert "1 more layers" not in text
         short = paint_text(layers_document(found, whole=False), canvas)
-        assert "layer 2 " in short and "1 more layers" in short
+        assert "layer 2 " in short
+        assert "1 more layers" in short
     assert (
         why_layers.chart(a_result(), Canvas(80)) == ""
     )  # made streams without any error: nothing to draw
@@ -381,7 +390,8 @@ def session(tmp_path: Path, asked: Path) -> Session:
     """Captures of a tiny model by a float32 reference and a bfloat16 copy with one
     layer edited, never really made.
     """
-    model, edited = asked / "models" / "qwen3", asked / "models" / "qwen3-down"
+    model = asked / "models" / "qwen3"
+    edited = asked / "models" / "qwen3-down"
     plan = CapturePlan(
         str(model),
         (
@@ -431,19 +441,17 @@ def test_the_command_asks_saves_and_why_tells_it_again(
     assert done.returncode == 0, done.stderr
     told = " ".join(done.stdout.split())
     assert "rollout: layer 1 is the first to differ" in told
-    assert (
-        "positions 0 to 40" in told
-        and "hooks measure the eager engine" in told
-        and "relative error by layer" in told
-    )
+    assert "positions 0 to 40" in told
+    assert "hooks measure the eager engine" in told
+    assert "relative error by layer" in told
     assert sorted(p.name for p in (session.folder / "why" / "layers").iterdir()) == [
         "reference-rollout-0-41.json",
         "reference-rollout-0-41.safetensors",
     ]
     (found,) = understood(saved_layers(session.folder))
-    assert (
-        found.replay and found.standard == "reference" and found.sides[0].layers == (1,)
-    )
+    assert found.replay
+    assert found.standard == "reference"
+    assert found.sides[0].layers == (1,)
     again = json.loads(run_logdrift("why", session.folder, "--json").stdout)
     (pair,) = again["pairs"]
     assert pair["layers"]["sides"][0]["layers"] == [1]
@@ -487,15 +495,20 @@ def test_bad_places_and_pairs_are_refused_in_one_line_before_anything_starts(
 
 def test_windows_standards_and_eager_options(session: Session, tmp_path: Path) -> None:
     window = layers_place.window_of(session, 0, 41)
-    assert (len(window.ids), window.first, window.last) == (41, 0, 40)
+    assert len(window.ids) == 41
+    assert window.first == 0
+    assert window.last == 40
     assert window.notes == ()
     long = write_session(
         tmp_path / "long", [4], [capture("t/prefill", [[np.nan, *[-1.0] * 699]])]
     )
     window = layers_place.window_of(long, 0, None)
-    assert (window.first, window.last) == (0, 511)
+    assert window.first == 0
+    assert window.last == 511
     window = layers_place.window_of(long, 0, 600)
-    assert (len(window.ids), window.first, window.last) == (600, 535, 599)
+    assert len(window.ids) == 600
+    assert window.first == 535
+    assert window.last == 599
     assert "beyond" in window.notes[0]
     spec = BackendSpec(
         "v",
@@ -506,13 +519,11 @@ def test_windows_standards_and_eager_options(session: Session, tmp_path: Path) -
         options={"enforce_eager": False},
     )
     made_eager = capture_layers.eager(spec)
-    assert made_eager.options["enforce_eager"] is True and made_eager.paths == (
-        "prefill",
-    )
+    assert made_eager.options["enforce_eager"] is True
+    assert made_eager.paths == ("prefill",)
     trainer = BackendSpec("t", "transformers", "bfloat16", "trainer")
     assert layers_place.standard_of(session.plan, (spec, trainer)).name == "reference"
     assert layers_place.standard_of(None, (spec, trainer)) is trainer
     assert layers_place.standard_of(None, (spec, spec)) is spec
-    assert asdict(made_eager)["name"] == "v" and layer_errors.unit(
-        "unheard-of"
-    ) == unit("bfloat16")
+    assert asdict(made_eager)["name"] == "v"
+    assert layer_errors.unit("unheard-of") == unit("bfloat16")

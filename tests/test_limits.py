@@ -70,7 +70,9 @@ def test_every_name_has_a_unit_a_meaning_and_a_good_range() -> None:
     assert len(set(METRICS)) == len(METRICS)
     for path, name in METRICS.items():
         assert name.path == path
-        assert name.unit and name.meaning and name.good
+        assert name.unit
+        assert name.meaning
+        assert name.good
         assert "." not in path or path.split(".")[0] in SECTIONS
 
 
@@ -237,7 +239,8 @@ def test_every_published_limit_has_a_known_metric_a_bar_a_meaning_and_a_source()
         assert entry.metric in METRICS
         assert entry.low is not None or entry.high is not None
         assert entry.low is None or entry.high is None or entry.low <= entry.high
-        assert entry.meaning.endswith(".") and "\n" not in entry.meaning
+        assert entry.meaning.endswith(".")
+        assert "\n" not in entry.meaning
         # owner/name: path/in/the/repository.ext (commit)
         assert re.fullmatch(
             r"[\w.-]+/[\w.-]+: .+\.(md|rst|py).* \([0-9a-f]{7}\)", entry.source
@@ -449,7 +452,8 @@ def test_a_pair_that_is_not_comparable_is_not_judged() -> None:
     for value in (0.05, 0.5):
         pair = with_number("errors.mae", value)
         (item,) = judged(pair, [entry], "not_comparable")
-        assert (item.value, item.ok) == (value, None)
+        assert item.value == value
+        assert item.ok is None
         assert "not comparable" in str(item.note)
         assert judged(pair, [entry], "caution")[0].ok is (value <= 0.1)
 
@@ -487,7 +491,8 @@ def test_what_the_docs_say_of_verls_clamp() -> None:
     """
     share = np.linspace(0, 1, 100_001)
     # Both are worst for weights at the two ends only, a share of them at 2.
-    mean, square = 0.5 + 1.5 * share, 0.25 + 3.75 * share
+    mean = 0.5 + 1.5 * share
+    square = 0.25 + 3.75 * share
     assert (mean**2 / square).min() == pytest.approx(0.64, abs=1e-9)
     # At the best share the square root is taken of a number near 0.5625: 1e-9 is far
     # above its rounding.
@@ -522,18 +527,14 @@ meaning = "The team's."
 """
     write_config(tmp_path, monkeypatch, text)
     first, second = load_config().thresholds
-    assert (first.name, first.metric, first.low, first.high, first.scope) == (
-        "ours",
-        "errors.mae",
-        0.0,
-        0.02,
-        None,
-    )
-    assert (second.name, second.meaning, second.scope) == (
-        "topk.same_top1",
-        "The team's.",
-        "completion",
-    )
+    assert first.name == "ours"
+    assert first.metric == "errors.mae"
+    assert first.low == 0.0
+    assert first.high == 0.02
+    assert first.scope is None
+    assert second.name == "topk.same_top1"
+    assert second.meaning == "The team's."
+    assert second.scope == "completion"
     pair = made_metrics(scope="all", errors={"mae": 0.02}, topk={"same_top1": 0.5})
     mine, top = judged(pair, load_config().thresholds)
     assert (mine.limit.framework, mine.limit.level, mine.ok) == ("own", "own", True)

@@ -61,7 +61,8 @@ CONFIG: Fields = {
     "architectures": ["Gemma3ForCausalLM"],
     "dtype": "bfloat16",
 }
-A, B = "trainer/prefill", "vllm/prefill"
+A = "trainer/prefill"
+B = "vllm/prefill"
 ROWS = [[-1.0, -2.0, -0.5, -1.5]] * 2
 OTHER_FILE = {"config_digest": "sha256:" + "9" * 64}
 
@@ -319,11 +320,9 @@ def test_nothing_of_the_machine_and_no_secret_is_kept() -> None:
         if secret in said
     ]
     assert kept is not None
-    assert (kept["eos_token_id"], kept["nested"]["bos_token_id"], kept["files"][1]) == (
-        2,
-        1,
-        "plain",
-    )
+    assert kept["eos_token_id"] == 2
+    assert kept["nested"]["bos_token_id"] == 1
+    assert kept["files"][1] == "plain"
     assert config_values(None) is None
 
 
@@ -441,11 +440,9 @@ def test_the_gate_names_keys_and_every_report_says_it(
         " 1000000 against 10000"
     )
     (reason,) = [r for r in judged(session).reasons if r.code == "config"]
-    assert (
-        reason.severity == "caution"
-        and said in reason.text
-        and "sha256" not in reason.text
-    )
+    assert reason.severity == "caution"
+    assert said in reason.text
+    assert "sha256" not in reason.text
     assert "eos_token_id" not in reason.text
     typed = report_on(session)
     report = typed.to_json()
@@ -663,7 +660,8 @@ def test_a_damaged_file_is_said_and_the_numbers_stay(
     session = made(tmp_path / "s", Loaded(CONFIG), Loaded(CONFIG))
     entry = session.captures[1].loaded
     other = session.captures[0].loaded
-    assert entry is not None and other is not None
+    assert entry is not None
+    assert other is not None
     if entry == other:  # one content, one file each backend
         raise AssertionError("two backends share a file")
     path = session.folder / entry.file

@@ -47,7 +47,8 @@ law = settings(max_examples=10, deadline=None)
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Path]:
-    root, count = tmp_path_factory.mktemp("laws"), itertools.count()
+    root = tmp_path_factory.mktemp("laws")
+    count = itertools.count()
     return lambda: root / str(next(count))
 
 
@@ -262,7 +263,8 @@ def test_exchanging_the_sides(
 ) -> None:
     session = open_session(made_session(folders(), seed, *shape))
     for (a, b), scope in itertools.product(PAIRS, SCOPES):
-        there, back = numbers(session, (a, b), scope), numbers(session, (b, a), scope)
+        there = numbers(session, (a, b), scope)
+        back = numbers(session, (b, a), scope)
         for path in SAME:
             alike(at(there, path), at(back, path), path)
         for path in NEGATED:
@@ -270,12 +272,14 @@ def test_exchanging_the_sides(
         for x, y in EXCHANGED:
             alike(at(there, x), at(back, y), x)
             alike(at(there, y), at(back, x), y)
-        m, n = there["mismatch"], back["mismatch"]
+        m = there["mismatch"]
+        n = back["mismatch"]
         alike(m["log_ppl_diff_max"], negative(n["log_ppl_diff_min"]))
         for name in ("min", "max"):
             other = n[f"ratio_{'max' if name == 'min' else 'min'}"]
             alike(m[f"ratio_{name}"], None if other is None else 1 / other, "ratio")
-        mean, turned = there["ci95"]["mean"], back["ci95"]["mean"]
+        mean = there["ci95"]["mean"]
+        turned = back["ci95"]["mean"]
         alike(mean, None if turned is None else [-turned[1], -turned[0]], "ci95.mean")
 
 
@@ -307,10 +311,8 @@ def test_prompt_and_completion_recombine_to_all(
     session = open_session(made_session(folders(), seed, *shape))
     for labels in PAIRS:
         found = {scope: measure(make_pair(session, *labels), scope) for scope in SCOPES}
-        whole, parts = (
-            found["all"].to_json(),
-            [found[s].to_json() for s in ("prompt", "completion")],
-        )
+        whole = found["all"].to_json()
+        parts = [found[s].to_json() for s in ("prompt", "completion")]
         tokens = [found[s].tokens for s in ("prompt", "completion")]
         assert sum(tokens) == found["all"].tokens
         finite = [

@@ -62,10 +62,8 @@ def numbers(pair: Fields) -> Iterator[tuple[str, float]]:
             if key != "scope"
         )
     for rule in pair["what_if"]:
-        low, high = (
-            rule["low"] or 0,
-            "inf" if rule["high"] is None else f"{rule['high']:g}",
-        )
+        low = rule["low"] or 0
+        high = "inf" if rule["high"] is None else f"{rule['high']:g}"
         for key in ("tokens", "sequences"):
             yield (
                 f"what_if.{rule['rule']}.{rule['level']}.{low:g}-{high}.{key}",
@@ -85,9 +83,11 @@ PARTS = {"decomposition", "what_if", "buckets", "scopes"}
 
 def test_every_number_of_a_part_is_a_metric(pair: Fields, metrics: Metrics) -> None:
     found = dict(numbers(pair))
-    assert {path.partition(".")[0] for path in found} == PARTS and len(found) > 150
+    assert {path.partition(".")[0] for path in found} == PARTS
+    assert len(found) > 150
     for path, value in found.items():
-        assert resolve(path) == path and unit_of(path), path
+        assert resolve(path) == path, path
+        assert unit_of(path), path
         assert metric(path).read(metrics) == value, path
 
 
@@ -120,7 +120,8 @@ def test_a_part_that_a_pair_does_not_have_is_null(
 ) -> None:
     # No bucket begins at 3, and a decode scores no prompt.
     for path in ("buckets.by_position.3.mae", "scopes.prompt.mae"):
-        assert part(path) and metric(path).read(metrics) is None
+        assert part(path)
+        assert metric(path).read(metrics) is None
     bare = replace(
         metrics,
         buckets=Buckets((), (), None),
@@ -176,15 +177,14 @@ def test_a_single_pair_makes_the_decomposition_that_a_limit_asks_for(
 def test_as_limits_of_the_command_and_of_the_config(
     run_logdrift: Run, tmp_path: Path, pair: Fields
 ) -> None:
-    path, value = (
-        "decomposition.decode_vs_prefill.mae",
-        pair["decomposition"]["decode_vs_prefill"]["mae"],
-    )
+    path = "decomposition.decode_vs_prefill.mae"
+    value = pair["decomposition"]["decode_vs_prefill"]["mae"]
     assert (
         run_logdrift("check", SAMPLE, "--max", f"{path}={value + 1e-6}").returncode == 0
     )
     over = run_logdrift("check", SAMPLE, "--max", f"{path}={value - 1e-6}")
-    assert over.returncode == 1 and f"FAILED {path}" in over.stdout
+    assert over.returncode == 1
+    assert f"FAILED {path}" in over.stdout
     # The other direction has no decomposition, and what is unknown does not pass.
     assert (
         run_logdrift(

@@ -43,7 +43,8 @@ def test_every_number_is_of_the_same_tokens(tmp_path: Path) -> None:
     deltas = [[0.0, 0.25], [0.0], [-2.0, INF]]
     flat = [d for row in deltas for d in row]
     finite = [d for d in flat if math.isfinite(d)]
-    assert (found.tokens, found.sequences) == (5, 3)
+    assert found.tokens == 5
+    assert found.sequences == 3
     assert found.errors.mae == pytest.approx(sum(map(abs, finite)) / 4, rel=1e-15)
     assert found.errors.infinite == 1
     assert found.mismatch.k1 == pytest.approx(-sum(finite) / 4, rel=1e-15)
@@ -83,7 +84,8 @@ def test_scopes_recombine_to_all(tmp_path: Path) -> None:
         for name in ("prompt", "completion", "all")
     )
     assert prompt.tokens + completion.tokens == everything.tokens == found.tokens
-    assert everything.errors == found.errors and everything.k3 == found.mismatch.k3
+    assert everything.errors == found.errors
+    assert everything.k3 == found.mismatch.k3
     kept = [
         s.tokens - (s.errors.infinite or 0) for s in (prompt, completion, everything)
     ]
@@ -101,12 +103,10 @@ def test_nothing_scored_is_none_everywhere(
     found = make_pair(
         session_of(tmp_path, rows, rows, (1,)), "trainer/prefill", "vllm/decode"
     ).metrics("all")
-    assert (found.tokens, found.sequences, found.topk, found.worst_sequences) == (
-        0,
-        0,
-        None,
-        (),
-    )
+    assert found.tokens == 0
+    assert found.sequences == 0
+    assert found.topk is None
+    assert found.worst_sequences == ()
     numbers = [
         v
         for group in (found.errors, found.probability, found.mismatch)
@@ -121,7 +121,8 @@ def test_a_completion_of_length_0_is_no_completion(tmp_path: Path) -> None:
         session_of(tmp_path, prompts=(4, 1, 3)), "trainer/prefill", "vllm/decode"
     )
     found = pair.metrics("completion")
-    assert (found.tokens, found.sequences) == (1, 1)
+    assert found.tokens == 1
+    assert found.sequences == 1
 
 
 @pytest.mark.parametrize(
@@ -202,7 +203,8 @@ def test_permuting_the_sequences_changes_no_number(tmp_path: Path) -> None:
 
 def test_a_pair_by_roles_and_its_arrays() -> None:
     pair = make_pair(open_session(SAMPLE), "trainer", "vllm")
-    assert (pair.a.info.label, pair.b.info.label) == ("trainer/prefill", "vllm/decode")
+    assert pair.a.info.label == "trainer/prefill"
+    assert pair.b.info.label == "vllm/decode"
     columns = pair.columns()
     assert {len(values) for values in columns.values()} == {pair.tokens}
     at = int(np.nanargmax(np.abs(np.where(columns["scored"], columns["delta"], 0))))

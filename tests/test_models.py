@@ -63,7 +63,9 @@ def run_in(
 
 
 def test_weights_digest_does_not_depend_on_files_or_headers(tmp_path: Path) -> None:
-    one, many, named = tmp_path / "one", tmp_path / "many", tmp_path / "named"
+    one = tmp_path / "one"
+    many = tmp_path / "many"
+    named = tmp_path / "named"
     for folder in (one, many, named):
         folder.mkdir()
     whole = tensors()
@@ -171,18 +173,16 @@ def test_the_small_model_is_an_ordinary_folder(small_model: Path) -> None:
     assert weights_digest(small_model) == SMALL_WEIGHTS
     config = json.loads((small_model / "config.json").read_text())
     assert "quantization_config" not in config
-    assert (config["architectures"], config["dtype"]) == (
-        ["LlamaForCausalLM"],
-        "bfloat16",
-    )
-    assert (config["bos_token_id"], config["eos_token_id"], config["pad_token_id"]) == (
-        1,
-        2,
-        2,
-    )
-    assert (config["max_position_embeddings"], config["rms_norm_eps"]) == (8192, 1e-5)
+    assert config["architectures"] == ["LlamaForCausalLM"]
+    assert config["dtype"] == "bfloat16"
+    assert config["bos_token_id"] == 1
+    assert config["eos_token_id"] == 2
+    assert config["pad_token_id"] == 2
+    assert config["max_position_embeddings"] == 8192
+    assert config["rms_norm_eps"] == 1e-5
     generation = json.loads((small_model / "generation_config.json").read_text())
-    assert (generation["eos_token_id"], generation["pad_token_id"]) == (2, 2)
+    assert generation["eos_token_id"] == 2
+    assert generation["pad_token_id"] == 2
     assert "<|im_start|>assistant" in (small_model / "chat_template.jinja").read_text()
     for file in small_model.glob("*.json"):
         assert str(small_model.parent) not in file.read_text(), file

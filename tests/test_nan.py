@@ -43,7 +43,8 @@ from logdrift.core.worker.captures import tensors_of
 from tests.common import INF, NAN
 from tests.made_sessions import BROKEN, capture, write_session
 
-A, B = "trainer/prefill", "vllm/decode"
+A = "trainer/prefill"
+B = "vllm/decode"
 PROMPT = [NAN, -1.0]  # the first token has no score
 DECODED = [NAN, NAN]
 
@@ -84,7 +85,8 @@ def test_nan_is_of_its_side_and_no_missing_score(
     found = {"a": pair.nan_a, "b": pair.nan_b}
     assert places(found.pop(side)) == broken
     assert places(found.popitem()[1]) == []
-    assert not pair.missing_a.any() and not pair.missing_b.any()
+    assert not pair.missing_a.any()
+    assert not pair.missing_b.any()
     assert places(pair.scored) == [i for i in range(2, 6) if i not in broken]
 
 
@@ -92,20 +94,23 @@ def test_nan_is_of_its_side_and_no_missing_score(
 def test_a_missing_score_is_no_nan_and_minus_infinity_is_a_score(
     tmp_path: Path, side: str
 ) -> None:
-    good, bad = [-1.0, -INF, -3.0], [-1.0, NAN, NAN]
+    good = [-1.0, -INF, -3.0]
+    bad = [-1.0, NAN, NAN]
     a, b = (bad, good) if side == "a" else (good, bad)
     pair = pair_of(tmp_path / "s", [[*PROMPT, *a]], [[*DECODED, *b]])
     found = {"a": pair.missing_a, "b": pair.missing_b}
     assert places(found.pop(side)) == [3, 4]
     assert places(found.popitem()[1]) == []
-    assert not pair.nan_a.any() and not pair.nan_b.any()
+    assert not pair.nan_a.any()
+    assert not pair.nan_b.any()
 
 
 def test_both_sides_broken_or_silent_at_one_token(tmp_path: Path) -> None:
     pair = pair_of(
         tmp_path / "s", [[*PROMPT, BROKEN, NAN, BROKEN]], [[*DECODED, BROKEN, NAN, NAN]]
     )
-    assert places(pair.nan_a) == [2, 4] and places(pair.nan_b) == [2]
+    assert places(pair.nan_a) == [2, 4]
+    assert places(pair.nan_b) == [2]
     assert (
         not pair.missing_a.any() and not pair.missing_b.any()
     )  # a broken number is no score to be missed
@@ -135,7 +140,8 @@ def test_a_masked_place_is_never_missing(tmp_path: Path) -> None:
 def test_prompts_are_missing_only_where_prompts_are_scored(
     tmp_path: Path, labels: tuple[str, str], given: bool, missing: bool
 ) -> None:
-    full, bare = [NAN, -1.0, -1.0, -2.0], [NAN, NAN, NAN, -2.0]
+    full = [NAN, -1.0, -1.0, -2.0]
+    bare = [NAN, NAN, NAN, -2.0]
     pair = pair_of(
         tmp_path / "s",
         [full, full],
@@ -156,14 +162,16 @@ def test_a_first_token_is_never_missing(tmp_path: Path, path: str) -> None:
         prompt=0,
         labels=(A, f"v/{path}"),
     )
-    assert places(pair.missing_a) == [2, 5] and places(pair.missing_b) == []
+    assert places(pair.missing_a) == [2, 5]
+    assert places(pair.missing_b) == []
 
 
 def test_flags_of_some_parts_alone(tmp_path: Path) -> None:
     rows = [[*PROMPT, -1.0], [*PROMPT, BROKEN], [*PROMPT, -1.0]]
     pair = pair_of(tmp_path / "s", rows, [[*DECODED, -1.0]] * 3, per_part=1)
     assert places(pair.nan_a) == [5]
-    assert pair.a.nan is not None and pair.b.nan is None
+    assert pair.a.nan is not None
+    assert pair.b.nan is None
     assert pair.a.nan.rows(3, 6).tolist() == [0, 0, 1]
 
 
@@ -192,9 +200,8 @@ def test_a_part_without_nan_has_no_tensor_for_it(nan: list[int] | None) -> None:
 def test_a_part_keeps_the_flags_of_every_sequence() -> None:
     rows = [scores([NAN, -1.0], None), scores([NAN, NAN, -1.0], [0, 1, 0])]
     tensors = tensors_of("v/prefill", [np.arange(2), np.arange(3)], rows)
-    assert (
-        tensors["nan"].tolist() == [0, 0, 0, 1, 0] and tensors["nan"].dtype == np.uint8
-    )
+    assert tensors["nan"].tolist() == [0, 0, 0, 1, 0]
+    assert tensors["nan"].dtype == np.uint8
 
 
 def test_the_end_of_a_capture_says_how_many_scores_are_nan(tmp_path: Path) -> None:
@@ -228,12 +235,11 @@ def test_what_vllm_answers_as_nan_is_marked_and_has_no_alternatives(top_k: int) 
         ranks=[1] * (2 * width),
     )
     found = unpack(flat, np.asarray([5, 7, 8], np.int32), 1, 1, top_k, "s")
-    assert found.nan is not None and found.nan.tolist() == [0, 1, 0]
+    assert found.nan is not None
+    assert found.nan.tolist() == [0, 1, 0]
     assert found.rank.tolist() == [0, 0, 1]
-    assert (
-        found.top_ids[1].tolist() == [-1] * top_k
-        and found.top_ids[2].tolist() == [8] * top_k
-    )
+    assert found.top_ids[1].tolist() == [-1] * top_k
+    assert found.top_ids[2].tolist() == [8] * top_k
 
 
 @pytest.mark.parametrize("value", [NAN, None])
@@ -241,8 +247,10 @@ def test_what_sglang_answers_as_nan_is_marked(value: float | None) -> None:
     made = Scores.empty(4, 1)
     tops: Any = [[(value, 3, None)], [(-0.5, 4, None)]]
     fill(made, 2, [(value, 7, None), (-0.5, 4, None)], tops, "s")
-    assert made.nan is not None and made.nan.tolist() == [0, 0, 1, 0]
-    assert made.top_ids[:, 0].tolist() == [-1, -1, -1, 4] and made.rank.tolist() == [
+    assert made.nan is not None
+    assert made.nan.tolist() == [0, 0, 1, 0]
+    assert made.top_ids[:, 0].tolist() == [-1, -1, -1, 4]
+    assert made.rank.tolist() == [
         0,
         0,
         0,
@@ -359,15 +367,18 @@ def test_prime_rl_null_stays_unknown_and_masked_places_say_nothing(
     }
     session = imported(tmp_path, json.dumps(line), "prime-rl")
     pair = make_pair(session, "trainer/prefill", "inference/recorded")
-    assert places(pair.nan_a) == [] and places(pair.nan_b) == [4]
-    assert places(pair.missing_a) == [] and places(pair.missing_b) == [2]
+    assert places(pair.nan_a) == []
+    assert places(pair.nan_b) == [4]
+    assert places(pair.missing_a) == []
+    assert places(pair.missing_b) == [2]
 
 
 def test_a_copied_session_keeps_its_flags(tmp_path: Path) -> None:
     write_session(tmp_path / "s", [2], [capture(A, [[*PROMPT, BROKEN]])])
     import_session("session", [str(tmp_path / "s")], tmp_path / "copy")
     nan = open_session(tmp_path / "copy").capture(A).nan
-    assert nan is not None and nan.whole().tolist() == [0, 0, 1]
+    assert nan is not None
+    assert nan.whole().tolist() == [0, 0, 1]
 
 
 # -- gate, metrics and limits
@@ -417,10 +428,8 @@ def test_the_gate_says_which_side_gave_nan_and_where(
     found = reasons(pair)
     assert set(found) == {"nan"}  # neither "empty" nor "unscored": nothing is missing
     assert found["nan"][0] == severity
-    assert (
-        found["nan"][1].startswith((A, "v/prefill")[side == "b"])
-        and said in found["nan"][1]
-    )
+    assert found["nan"][1].startswith((A, "v/prefill")[side == "b"])
+    assert said in found["nan"][1]
     assert counts(pair) == {"nan": len(broken), f"nan_{side}": len(broken)}
 
 
@@ -468,10 +477,8 @@ def test_nan_in_prompts_alone_is_a_caution_and_fails_a_check_of_completions(
     rows = [[NAN, BROKEN, -1.0], [NAN, -1.0, -1.0]]
     pair = pair_of(tmp_path / "s", rows, [[NAN, NAN, -1.0]] * 2)
     severity, text = reasons(pair)["nan"]
-    assert (
-        severity == "caution"
-        and "1 prompt token (which is token 1 of sequence 0)" in text
-    )
+    assert severity == "caution"
+    assert "1 prompt token (which is token 1 of sequence 0)" in text
     assert counts(pair) == {"nan": 1, "nan_a": 1}
     assert failing(pair) == ["coverage.nan"]
 
@@ -492,9 +499,11 @@ def test_both_sides_with_nan_are_both_named_and_counted_once(tmp_path: Path) -> 
 
 
 def test_masked_nan_and_masked_gaps_are_silent(tmp_path: Path) -> None:
-    a, b = [*PROMPT, BROKEN, NAN, -1.0], [*DECODED, -1.0, -1.0, -1.0]
+    a = [*PROMPT, BROKEN, NAN, -1.0]
+    b = [*DECODED, -1.0, -1.0, -1.0]
     pair = pair_of(tmp_path / "s", [a], [b], masks=[[1, 1, 0, 0, 1]])
-    assert reasons(pair) == {} and counts(pair) == {}
+    assert reasons(pair) == {}
+    assert counts(pair) == {}
     assert failing(pair) == []
 
 
@@ -610,10 +619,8 @@ def test_the_command_says_why_in_one_line(tmp_path: Path, run_logdrift: Any) -> 
     assert done.stderr.startswith(
         f"logdrift: {A}:{B} coverage.nan: {A} gave NaN on 1 completion token"
     )
-    assert (
-        done.stderr.endswith("allow it with --max nan=1\n")
-        and done.stderr.count("\n") == 1
-    )
+    assert done.stderr.endswith("allow it with --max nan=1\n")
+    assert done.stderr.count("\n") == 1
     assert (
         run_logdrift(
             "check", tmp_path / "s", "--max", "mae=9", "--max", "nan=1"
@@ -643,20 +650,22 @@ def broken_at(row: list[float], flags: slice | int) -> list[float]:
 def test_nan_is_the_first_cause_and_never_noise(
     tmp_path: Path, side: str, flags: slice | int
 ) -> None:
-    a, b = rough(seed=1), rough(seed=2)
+    a = rough(seed=1)
+    b = rough(seed=2)
     a = broken_at(a, flags) if side != "b" else a
     b = broken_at(b, flags) if side != "a" else b
     pair = pair_of(tmp_path / "s", [a] * 2, [b] * 2, prompt=40, labels=(A, "v/prefill"))
     found = diagnose(pair.session, pair)
     first = found.causes[0]
-    assert (first.cause, first.sureness) == ("overflow", "certain")
+    assert first.cause == "overflow"
+    assert first.sureness == "certain"
     assert [each.numbers["side"] for each in first.evidence] == [
         label for label, wanted in ((A, "b"), ("v/prefill", "a")) if side != wanted
     ]
-    assert not found.noise and not any(
-        each.cause in ("noise", "compute_dtype") for each in found.causes
-    )
-    assert found.verdict.startswith("broken numbers: ") and "noise" not in found.verdict
+    assert not found.noise
+    assert not any(each.cause in ("noise", "compute_dtype") for each in found.causes)
+    assert found.verdict.startswith("broken numbers: ")
+    assert "noise" not in found.verdict
     assert all(
         np.isnan(pair.delta[at]) for each in first.evidence for at in each.positions
     )
@@ -679,7 +688,8 @@ def test_facts_that_differ_explain_no_pair_without_a_number(tmp_path: Path) -> N
     text = paint_text(
         why_document(explain_session(pair.session, [(A, B)]).pairs), Canvas(width=80)
     )
-    assert "MAE -" in text and "noise" not in text.partition("Not checked")[0]
+    assert "MAE -" in text
+    assert "noise" not in text.partition("Not checked")[0]
     assert "run it in bfloat16 or float32" in " ".join(text.split())
     dump(
         explain_session(pair.session, [(A, B)]).to_json()
@@ -690,7 +700,8 @@ def test_facts_that_differ_explain_no_pair_without_a_number(tmp_path: Path) -> N
 def test_scores_that_one_side_lacks_are_said_beside_noise(
     tmp_path: Path, holes: int
 ) -> None:
-    a, b = rough(seed=1), rough(seed=2)
+    a = rough(seed=1)
+    b = rough(seed=2)
     b[60 - holes :] = [NAN] * holes
     pair = pair_of(tmp_path / "s", [a] * 4, [b] * 4, prompt=30)
     found = diagnose(pair.session, pair)
@@ -699,10 +710,8 @@ def test_scores_that_one_side_lacks_are_said_beside_noise(
         f"{B} has no score for {4 * holes} of 120 completion tokens"
         in found.unchecked[0].why
     )
-    assert (
-        "nothing to fix" not in found.verdict
-        and found.unchecked[0].why in found.verdict
-    )
+    assert "nothing to fix" not in found.verdict
+    assert found.unchecked[0].why in found.verdict
 
 
 def test_masked_nan_explains_nothing(tmp_path: Path) -> None:
@@ -735,7 +744,8 @@ def test_the_layers_are_offered_where_both_engines_can_be_started_again(
     plan = {"model": "m", "backends": backends, "prompts": []} if planned else {}
     session = write_session(tmp_path / "s", [1, 1], captures, plan=plan)
     step = str(diagnose(session, make_pair(session, A, B)).causes[0].next_experiment)
-    assert said in step and ("--layers" in step) is planned
+    assert said in step
+    assert ("--layers" in step) is planned
 
 
 # -- report
@@ -755,8 +765,10 @@ def test_the_report_says_nan_first_and_what_its_numbers_leave_out(
     assert text.count(without) == 2
     assert without in paint_markdown(comment(typed))
     page = html_of(typed, pair.session)
-    assert without in page and '<span class="nan" title="2: Δ -&#10;' not in page
-    assert 'class="nan"' in page and "A NaN, rank ?" in page
+    assert without in page
+    assert '<span class="nan" title="2: Δ -&#10;' not in page
+    assert 'class="nan"' in page
+    assert "A NaN, rank ?" in page
     assert report["pairs"][0]["coverage"]["nan_a"] == 1
     assert json.loads(dump(report))["pairs"][0]["coverage"]["unscored_fraction"] == 0.5
 
@@ -770,7 +782,8 @@ def test_a_report_without_broken_numbers_says_nothing_of_them(tmp_path: Path) ->
         paint_text(document, Canvas(width=80)),
         paint_markdown(comment(typed)),
     ):
-        assert "BROKEN" not in text and "left out:" not in text
+        assert "BROKEN" not in text
+        assert "left out:" not in text
     assert 'class="nan"' not in page
 
 

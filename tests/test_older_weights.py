@@ -183,7 +183,8 @@ def test_one_version_of_an_answer_is_that_of_all_it_sampled(tmp_path: Path) -> N
     session = imported_answers(tmp_path, weight_version="8")
     assert spans(session) == [None] * 3 + ["8"] * 6
     facts = session.captures[0].facts
-    assert facts is not None and facts.weight_version == "8"
+    assert facts is not None
+    assert facts.weight_version == "8"
 
 
 def test_weights_that_were_never_updated_have_no_version(tmp_path: Path) -> None:

@@ -115,7 +115,8 @@ def test_the_first_stage_that_is_not_finite_is_named(
         measured(overflow, model, dtype, replay) for dtype in ("float16", "bfloat16")
     ]
     (half, other), arrays = compare_sides(sides, measured(overflow, model, "float32"))
-    assert (half.kind, half.layers) == ("not finite", layers)
+    assert half.kind == "not finite"
+    assert half.layers == layers
     assert (
         f"{stage} is the first whose numbers are not finite, {where}" in half.sentence
     )
@@ -123,11 +124,9 @@ def test_the_first_stage_that_is_not_finite_is_named(
     assert [s.name for s in half.stages if s.wrong] == [stage]
     assert other.kind in ("rounding", "unknown", "layer", "layers", "jump", "position")
     (evidence,) = layers_evidence([half])
-    assert (evidence.cause, evidence.signature, evidence.numbers["stage"]) == (
-        "overflow",
-        "layers",
-        stage,
-    )
+    assert evidence.cause == "overflow"
+    assert evidence.signature == "layers"
+    assert evidence.numbers["stage"] == stage
     assert set(arrays) >= {"errors/float16", "errors/bfloat16"}
     shown_and_saved(half, other)
 
@@ -137,7 +136,8 @@ def shown_and_saved(*sides: LayerSide) -> None:
     again = Layers.from_json(json.loads(json.dumps(found.to_json(), allow_nan=False)))
     assert again.sides[0].kind == sides[0].kind
     text = paint_text(layers_document(found), Canvas(80))
-    assert "not finite" in text and "◀" in text
+    assert "not finite" in text
+    assert "◀" in text
     chart(found, Canvas(80))
 
 
@@ -150,7 +150,8 @@ def broken_stream(
     arrays, _ = made(layers, 0.0)
     stream = arrays["stream"].copy()
     stream[stage:, positions] = value
-    final, logits = arrays["final"].copy(), arrays["logits"].copy()
+    final = arrays["final"].copy()
+    logits = arrays["logits"].copy()
     final[positions] = logits[positions] = np.nan
     return {**arrays, "stream": stream, "final": final, "logits": logits}
 
@@ -167,12 +168,10 @@ def test_a_break_has_a_stage_and_positions(
 ) -> None:
     found = first_break(broken_stream(4, stage, positions, value))
     assert found is not None
-    assert (found.stage, found.count, found.positions, found.first) == (
-        name,
-        count,
-        8,
-        first,
-    )
+    assert found.stage == name
+    assert found.count == count
+    assert found.positions == 8
+    assert found.first == first
     assert (found.largest is None) is (stage == 0)
     assert first_break(made(4, 0.0)[0]) is None
 
@@ -182,17 +181,17 @@ def test_a_break_behind_the_last_layer(name: str) -> None:
     arrays = dict(made(2, 0.0)[0])
     arrays[name] = np.full_like(arrays[name], np.inf)
     found = first_break(arrays)
-    assert (
-        found is not None
-        and found.stage == {"final": "final norm", "logits": "head"}[name]
-    )
+    assert found is not None
+    assert found.stage == {"final": "final norm", "logits": "head"}[name]
 
 
 def test_a_standard_that_breaks_clears_nobody_and_is_said_itself() -> None:
     good = with_replay([1.0] * 4)
     standard = MeasuredLayers("trainer", "float16", broken_stream(4, 2, slice(None)))
     (other, own), _ = compare_sides([good], standard, start=64)
-    assert (other.kind, own.kind, own.backend) == ("unknown", "not finite", "trainer")
+    assert other.kind == "unknown"
+    assert own.kind == "not finite"
+    assert own.backend == "trainer"
     assert (
         "cannot be held against trainer, which is not finite from layer 1 on"
         in other.sentence
@@ -206,10 +205,8 @@ def test_positions_count_from_the_start_of_the_sequence() -> None:
     (found,), _ = compare_sides(
         [side], MeasuredLayers("reference", "float32", made(4, 0.0)[0]), start=100
     )
-    assert (
-        "the first is 105" in found.sentence
-        and "look for NaN or infinity in the weights" in found.sentence
-    )
+    assert "the first is 105" in found.sentence
+    assert "look for NaN or infinity in the weights" in found.sentence
 
 
 def test_layers_that_were_looked_at_are_evidence_and_are_not_offered_again(
@@ -261,7 +258,8 @@ def test_without_a_gap_no_experiment_is_offered(tmp_path: Path) -> None:
     )
     pair = make_pair(session, "trainer/prefill", "vllm/prefill")
     found = propose(session, pair, diagnose(session, pair))
-    assert found.experiments == () and {each.backend for each in found.left_out} == {
+    assert found.experiments == ()
+    assert {each.backend for each in found.left_out} == {
         "trainer",
         "vllm",
     }
@@ -303,12 +301,14 @@ def test_two_real_engines_in_float16(
         out,
     )
     assert done.returncode == 0, done.stderr
-    assert "trainer/prefill: complete" in done.stderr and "of them NaN" in done.stderr
+    assert "trainer/prefill: complete" in done.stderr
+    assert "of them NaN" in done.stderr
     session = open_session(out)
     for label in ("trainer/prefill", "half/prefill"):
         kept = session.capture(label)
         scored = session.sequences.tokens - len(session.sequences)
-        assert kept.nan is not None and int(kept.nan.whole().sum()) == scored, label
+        assert kept.nan is not None, label
+        assert int(kept.nan.whole().sum()) == scored, label
     for label in ("reference/prefill", "vllm/decode", "vllm/prefill"):
         assert session.capture(label).nan is None
     checked = run_logdrift("check", out, "--max", "mae=9", "--json")

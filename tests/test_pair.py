@@ -153,19 +153,15 @@ def test_captures_that_cover_different_numbers_of_sequences(tmp_path: Path) -> N
         ],
     )
     pair = make_pair(session, "trainer/prefill", "vllm/decode")
-    assert (pair.count, pair.tokens, len(pair.delta), len(pair.worst)) == (2, 5, 5, 2)
+    assert pair.count == 2
+    assert pair.tokens == 5
+    assert len(pair.delta) == 5
+    assert len(pair.worst) == 2
     nothing = make_pair(session, "trainer/prefill", "late/prefill")
-    assert (
-        nothing.count,
-        nothing.tokens,
-        count_beyond(nothing, 0.1),
-        next_divergence(nothing, -1, 0.1),
-    ) == (
-        0,
-        0,
-        0,
-        None,
-    )
+    assert nothing.count == 0
+    assert nothing.tokens == 0
+    assert count_beyond(nothing, 0.1) == 0
+    assert next_divergence(nothing, -1, 0.1) is None
     assert len(nothing.worst) == 0
     with pytest.raises(IndexError):
         nothing.sequence_of(0)

@@ -81,16 +81,12 @@ def test_nothing_scored_is_nan_and_infinite_deltas_are_counted_apart(
     )
     pair = make_pair(made, "trainer/prefill", "vllm/decode")
     found = {entry.name: entry.values(pair, 0.1).tolist() for entry in REDUCTIONS}
-    assert (
-        found["bias"][0] == 0.5
-        and found["sum"][0] == 0.5
-        and found["infinite"] == [1, 0, 0]
-    )
-    assert (
-        found["worst"][0] == INF
-        and found["beyond"][0] == 1.0
-        and found["beyond"][2] == 0.0
-    )
+    assert found["bias"][0] == 0.5
+    assert found["sum"][0] == 0.5
+    assert found["infinite"] == [1, 0, 0]
+    assert found["worst"][0] == INF
+    assert found["beyond"][0] == 1.0
+    assert found["beyond"][2] == 0.0
     assert all(
         np.isnan(found[name][1])
         for name in ("worst", "mean", "bias", "sum", "k3", "beyond")

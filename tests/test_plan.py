@@ -25,7 +25,9 @@ def test_spec_with_everything() -> None:
     assert spec.name == "fast"
     assert spec.dtype == "bfloat16"
     assert spec.paths == ("prefill", "forced_decode")
-    assert (spec.repeats, spec.python, spec.gpus) == (3, "~/v/bin/python", "0,1")
+    assert spec.repeats == 3
+    assert spec.python == "~/v/bin/python"
+    assert spec.gpus == "0,1"
     assert dict(spec.options) == {
         "enforce_eager": True,
         "hf_overrides": {"head_dtype": "float32", "x": [1, 2]},
@@ -108,7 +110,8 @@ def test_an_error_of_a_spec_knows_its_field(text: str, field: str) -> None:
 
 
 def test_an_error_of_a_plan_knows_its_field() -> None:
-    vllm, sglang = parse_spec("vllm,paths=decode"), parse_spec("sglang,paths=decode")
+    vllm = parse_spec("vllm,paths=decode")
+    sglang = parse_spec("sglang,paths=decode")
     refused: list[tuple[str, Callable[[], object]]] = [
         ("model", lambda: CapturePlan("", (vllm,))),
         ("backends", lambda: CapturePlan("m", ())),
@@ -134,7 +137,8 @@ def test_an_error_of_a_plan_file_knows_the_file(tmp_path: Path) -> None:
     )
     with pytest.raises(InputError) as caught:
         load_plan(path)
-    assert (caught.value.field, caught.value.file) == ("backend[x].paths", str(path))
+    assert caught.value.field == "backend[x].paths"
+    assert caught.value.file == str(path)
 
 
 def test_max_num_batched_tokens_is_no_credential() -> None:
@@ -261,7 +265,8 @@ def test_toml_plan(tmp_path: Path) -> None:
     assert plan.backends[0].role == "reference"
     assert plan.backends[1].options == {"enforce_eager": True}
     assert (plan.backends[1].model, plan.backends[1].alone) == ("ckpt", True)
-    assert (plan.top_k, plan.sampling.max_tokens) == (7, 9)
+    assert plan.top_k == 7
+    assert plan.sampling.max_tokens == 9
 
 
 def test_a_plan_says_what_becomes_of_an_assistant_turn_at_the_end(

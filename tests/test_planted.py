@@ -60,11 +60,9 @@ def small(tmp_path_factory: pytest.TempPathFactory, small_model: Path) -> Path:
         threading.Event(),
     )
     done = [step.done for step in steps]
-    assert (
-        done == sorted(done)
-        and done[0] == 0
-        and {step.total for step in steps} == {len(FAULTS) * len(BACKGROUNDS)}
-    )
+    assert done == sorted(done)
+    assert done[0] == 0
+    assert {step.total for step in steps} == {len(FAULTS) * len(BACKGROUNDS)}
     return out
 
 

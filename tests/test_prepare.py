@@ -62,7 +62,8 @@ def prepare(transformers_python: Path, tmp_path: Path, prompts_file: Write) -> P
             "batches": [[prompt.to_json() for prompt in batch] for batch in parsed],
             **more,
         }
-        asked, out = tmp_path / "request.json", tmp_path / "answer.json"
+        asked = tmp_path / "request.json"
+        out = tmp_path / "answer.json"
         asked.write_text(json.dumps(request))
         script = REPOSITORY / "tests" / "engine_scripts" / "prepare_prompts.py"
         launch = Path(logdrift.core.worker.__file__).with_name("launch.py")

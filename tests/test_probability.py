@@ -40,7 +40,8 @@ def by_hand(table: Table) -> dict[str, float | None]:
     if not scored:
         return out
     n = len(scored)
-    p, q = [math.exp(x) for x, _ in scored], [math.exp(y) for _, y in scored]
+    p = [math.exp(x) for x, _ in scored]
+    q = [math.exp(y) for _, y in scored]
     gaps = [abs(x - y) for x, y in zip(p, q, strict=True)]
     out["mean"] = math.fsum(x - y for x, y in zip(p, q, strict=True)) / n
     out["mae"], out["max"] = math.fsum(gaps) / n, max(gaps)
@@ -48,7 +49,8 @@ def by_hand(table: Table) -> dict[str, float | None]:
     if n > 1:
         out["std"] = math.sqrt(math.fsum((g - out["mae"]) ** 2 for g in gaps) / (n - 1))
     if len(set(p)) > 1 and len(set(q)) > 1:
-        mp, mq = math.fsum(p) / n, math.fsum(q) / n
+        mp = math.fsum(p) / n
+        mq = math.fsum(q) / n
         top = math.fsum((x - mp) * (y - mq) for x, y in zip(p, q, strict=True))
         out["pearson"] = top / math.sqrt(
             math.fsum((x - mp) ** 2 for x in p) * math.fsum((y - mq) ** 2 for y in q)
@@ -98,10 +100,8 @@ def test_blocks_change_nothing(scale: float) -> None:
     rng = np.random.default_rng(2)
     b = np.sort((-rng.exponential(3.0, 3 * BLOCK + 11)).astype(np.float32))
     a = np.minimum(b + rng.normal(0, scale, len(b)).astype(np.float32), np.float32(0))
-    got, wanted = (
-        probability_stats(a, b).to_json(),
-        by_hand(list(zip(a.tolist(), b.tolist(), strict=True))),
-    )
+    got = probability_stats(a, b).to_json()
+    wanted = by_hand(list(zip(a.tolist(), b.tolist(), strict=True)))
     # float32 deltas are rounded once more than the loop's: by 2^-24 of at most 7 nats.
     rel = {"mult_prob_error": 7 * 2**-24}
     for key, value in wanted.items():
@@ -113,16 +113,15 @@ def test_blocks_change_nothing(scale: float) -> None:
 
 
 def test_known_numbers() -> None:
-    half, quarter = math.log(0.5), math.log(0.25)
+    half = math.log(0.5)
+    quarter = math.log(0.25)
     stats = stats_of(
         [(half, quarter), (quarter, half), (quarter, quarter), (0.0, half)]
     )
     approx = pytest.approx
-    assert (
-        stats.mean == approx(0.125)
-        and stats.mae == approx(0.25)
-        and stats.max == approx(0.5)
-    )
+    assert stats.mean == approx(0.125)
+    assert stats.mae == approx(0.25)
+    assert stats.max == approx(0.5)
     assert stats.std == approx(math.sqrt((0 + 0 + 1 / 16 + 1 / 16) / 3))
     assert stats.mult_prob_error == approx((2 + 2 + 1 + 2) / 4)
     assert stats.pearson == approx(
@@ -140,20 +139,19 @@ def test_nothing_scored_gives_none_everywhere() -> None:
 
 def test_one_token() -> None:
     stats = stats_of([(-1.0, -1.5)])
-    assert (stats.std, stats.pearson) == (None, None)
+    assert stats.std is None
+    assert stats.pearson is None
     assert stats.mae == stats.max == stats.mean == math.exp(-1) - math.exp(-1.5)
     assert stats.mult_prob_error == pytest.approx(math.exp(0.5), rel=2**-51)
 
 
 def test_all_equal() -> None:
     stats = stats_of([(-1.0, -1.0), (-2.0, -2.0), (-3.3, -3.3)])
-    assert (stats.mean, stats.mae, stats.max, stats.std, stats.mult_prob_error) == (
-        0.0,
-        0.0,
-        0.0,
-        0.0,
-        1.0,
-    )
+    assert stats.mean == 0.0
+    assert stats.mae == 0.0
+    assert stats.max == 0.0
+    assert stats.std == 0.0
+    assert stats.mult_prob_error == 1.0
     assert stats.pearson == pytest.approx(1.0, abs=2**-50)
 
 
@@ -169,14 +167,13 @@ def test_impossible_tokens_have_probability_0() -> None:
     stats = stats_of(
         [(-INF, math.log(0.5)), (math.log(0.25), -INF), (-INF, -INF), (-1.0, -1.0)]
     )
-    assert (
-        stats.mae == pytest.approx(0.75 / 4)
-        and stats.max == 0.5
-        and stats.mean == pytest.approx(-0.25 / 4)
-    )
+    assert stats.mae == pytest.approx(0.75 / 4)
+    assert stats.max == 0.5
+    assert stats.mean == pytest.approx(-0.25 / 4)
     assert stats.mult_prob_error == 1.0
     only = stats_of([(-INF, -1.0)])
-    assert (only.mult_prob_error, only.mae) == (None, math.exp(-1))
+    assert only.mult_prob_error is None
+    assert only.mae == math.exp(-1)
 
 
 def test_what_float64_cannot_hold_is_none() -> None:
@@ -192,20 +189,17 @@ def test_what_float64_cannot_hold_is_none() -> None:
 
 @given(tables)
 def test_bounds_and_symmetry(table: list[tuple[float, float]]) -> None:
-    one, other = stats_of(table), stats_of([(y, x) for x, y in table])
-    assert (one.mae, one.max, one.std, one.mult_prob_error) == (
-        other.mae,
-        other.max,
-        other.std,
-        other.mult_prob_error,
-    )
+    one = stats_of(table)
+    other = stats_of([(y, x) for x, y in table])
+    assert one.mae == other.mae
+    assert one.max == other.max
+    assert one.std == other.std
+    assert one.mult_prob_error == other.mult_prob_error
     assert one.mean == (None if other.mean is None else -other.mean)
     if one.mae is not None:
-        assert (
-            abs(one.mean) <= one.mae * (1 + REL)
-            and one.mae <= one.max * (1 + REL)
-            and one.max <= 1
-        )
+        assert abs(one.mean) <= one.mae * (1 + REL)
+        assert one.mae <= one.max * (1 + REL)
+        assert one.max <= 1
         assert one.mult_prob_error is None or one.mult_prob_error >= 1
         assert one.pearson is None or -1 <= one.pearson <= 1
 
@@ -239,7 +233,9 @@ def test_two_halves_recombine(table: list[tuple[float, float]], cut: int) -> Non
         means = (stats.mean or 0.0) * len(known), (stats.mae or 0.0) * len(known)
         return (*means, (stats.mult_prob_error or 0.0) * finite)
 
-    left, right, whole = sums(table[:cut]), sums(table[cut:]), sums(table)
+    left = sums(table[:cut])
+    right = sums(table[cut:])
+    whole = sums(table)
     assert left[0] + right[0] == pytest.approx(whole[0], abs=REL * 100)
     for i in (1, 2):
         assert left[i] + right[i] == pytest.approx(whole[i], rel=REL)

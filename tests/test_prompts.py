@@ -274,7 +274,8 @@ def test_a_broken_line_is_named(prompts_file: Write, line: Any, said: str) -> No
 
 
 def test_every_key_of_a_line_is_kept(prompts_file: Write) -> None:
-    tools, arguments = [{"type": "function"}], {"enable_thinking": False}
+    tools = [{"type": "function"}]
+    arguments = {"enable_thinking": False}
     path = prompts_file(
         {
             "messages": [USER],
@@ -286,12 +287,11 @@ def test_every_key_of_a_line_is_kept(prompts_file: Write) -> None:
         {"token_ids": [1, 2, 3], "prompt_length": 1, "loss_mask": [0, True, 0.0]},
     )
     talk, text, ids = read_prompts(str(path))
-    assert (talk.tools, talk.chat_template_kwargs, talk.completion) == (
-        tuple(tools),
-        arguments,
-        "x",
-    )
-    assert (text.text, text.completion) == ("a", " b")
+    assert talk.tools == tuple(tools)
+    assert talk.chat_template_kwargs == arguments
+    assert talk.completion == "x"
+    assert text.text == "a"
+    assert text.completion == " b"
     assert ids.mask == (0, 1, 0)
     assert all(prompt.has_completion for prompt in (talk, text, ids))
 
@@ -399,10 +399,13 @@ def test_an_error_of_a_prompt_knows_its_place(prompts_file: Write) -> None:
     with pytest.raises(InputError) as caught:
         read_prompts(str(path))
     error = caught.value
-    assert (error.field, error.file, error.line) == ("prompts[1]", str(path), 3)
+    assert error.field == "prompts[1]"
+    assert error.file == str(path)
+    assert error.line == 3
     with pytest.raises(InputError) as caught:
         read_prompts(str(prompts_file({"prompt": "a"})), ["b", ""])
-    assert (caught.value.field, caught.value.file) == ("prompts.texts[1]", None)
+    assert caught.value.field == "prompts.texts[1]"
+    assert caught.value.file is None
     with pytest.raises(InputError) as caught:
         read_prompts("no-such-file.jsonl")
     assert caught.value.field == "prompts.file"

@@ -201,13 +201,15 @@ def made_session(folder: Path, seed: int, sequences: int, longest: int) -> Path:
     random = np.random.default_rng(seed)
     lengths = random.integers(1, longest, sequences)
     prompts = [int(random.integers(0, n + 1)) for n in lengths]
-    tokens, width = int(lengths.sum()), 8
+    tokens = int(lengths.sum())
+    width = 8
     ids = np.concatenate([np.arange(n) % longest for n in lengths])
     base = np.minimum(
         0, -random.exponential(1.0, (tokens, width)).cumsum(1) * 0.5
     ).astype(np.float32)
     chosen = random.integers(0, width + 3, tokens)
-    captures, tops = [], {}
+    captures = []
+    tops = {}
     for label, k, noise, kept, changes in (
         ("reference/prefill", width, 0.001, sequences, {"dtype": "float32"}),
         ("trainer/prefill", width, 0.03, sequences, {}),
@@ -305,7 +307,8 @@ def test_made_sessions_with_every_corner(
     tmp_path: Path, seed: int, sequences: int, longest: int
 ) -> None:
     folder = made_session(tmp_path / "made", seed, sequences, longest)
-    session, files = open_session(folder), Files(folder)
+    session = open_session(folder)
+    files = Files(folder)
     found = []
     for scope in SCOPES:
         report = json.loads(dump(build_report(session, None, scope)))

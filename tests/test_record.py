@@ -70,14 +70,17 @@ def test_a_session_holds_what_was_added(tmp_path: Path) -> None:
             rewards=[1, 0.5],
         )
     session = logdrift.open_session(tmp_path / "run")
-    assert session.manifest.model.id == "tiny" and session.state == "complete"
+    assert session.manifest.model.id == "tiny"
+    assert session.state == "complete"
     sequences = session.sequences
     order = np.argsort(-np.diff(sequences.offsets), kind="stable")
     rows = {tuple(sequences.ids(i).tolist()): i for i in order}
     assert set(rows) == {(7, 8, 4, 5, 6), (7, 8, 9, 4, 5)}
-    first, second = rows[7, 8, 4, 5, 6], rows[7, 8, 9, 4, 5]
+    first = rows[7, 8, 4, 5, 6]
+    second = rows[7, 8, 9, 4, 5]
     assert sequences.prompt_lengths[[first, second]].tolist() == [2, 3]
-    assert sequences.steps is not None and sequences.rewards is not None
+    assert sequences.steps is not None
+    assert sequences.rewards is not None
     assert sequences.steps.tolist() == [7, 7]
     assert sequences.rewards[[first, second]].tolist() == [1, 0.5]
 
@@ -132,7 +135,8 @@ def test_tensors_are_taken_by_what_they_can_do(tmp_path: Path) -> None:
         added(recorder, tensors)  # type: ignore[arg-type]
     with logdrift.record(tmp_path / "b", seed=0) as recorder:
         added(recorder, {name: values.tolist() for name, values in made.items()})  # type: ignore[misc]
-    a, b = logdrift.open_session(tmp_path / "a"), logdrift.open_session(tmp_path / "b")
+    a = logdrift.open_session(tmp_path / "a")
+    b = logdrift.open_session(tmp_path / "b")
     for session in (a, b):
         pair = logdrift.make_pair(session, "trainer", "rollout")
         size = np.abs(made["trainer"] - made["rollout"]).mean()
@@ -411,7 +415,8 @@ def test_what_the_disk_cannot_take_is_counted(
     session = logdrift.open_session(tmp_path / "run")
     (note,) = session.manifest.notes
     lost = int(note.split()[0])
-    assert lost > 0 and lost + len(session.sequences) == 18
+    assert lost > 0
+    assert lost + len(session.sequences) == 18
     assert "disk was slower" in note
 
 
@@ -530,8 +535,10 @@ class Batch:
         self.batch = batch
 
 
-PROMPT, COMPLETION = [7, 8], [4, 5, 6]
-TRAINER, ROLLOUT = [-1.0, -2.0, -3.0], [-1.5, -2.5, -3.5]
+PROMPT = [7, 8]
+COMPLETION = [4, 5, 6]
+TRAINER = [-1.0, -2.0, -3.0]
+ROLLOUT = [-1.5, -2.5, -3.5]
 MASK = [1, 0, 1]
 
 
@@ -582,11 +589,13 @@ def test_a_snippet_records_what_its_framework_has(made: Any, tmp_path: Path) -> 
     sequences = session.sequences
     assert sequences.ids(0).tolist() == [*PROMPT, *COMPLETION]
     assert sequences.prompt_lengths.tolist() == [2]
-    assert sequences.steps is not None and sequences.steps.tolist() == [3]
+    assert sequences.steps is not None
+    assert sequences.steps.tolist() == [3]
     if made is nemo_rl:
         assert sequences.rewards is None
     else:
-        assert sequences.rewards is not None and sequences.rewards.tolist() == [0.25]
+        assert sequences.rewards is not None
+        assert sequences.rewards.tolist() == [0.25]
     for label, values in (("trainer/recorded", TRAINER), ("rollout/recorded", ROLLOUT)):
         logprob = session.capture(label).logprob.whole()
         expected = [NAN, NAN, values[0], NAN, values[2]]

@@ -113,18 +113,14 @@ def test_facts_that_all_lines_share_are_those_of_the_capture(
     found = recorded(prompts_file(*[line(logprobs=[-1, -2, -3], **TOLD)] * 2))
     facts = found.info.facts
     assert facts is not None
-    assert (facts.temperature, facts.top_p, facts.top_k, facts.min_p) == (
-        0.6,
-        0.95,
-        20,
-        0.05,
-    )
+    assert facts.temperature == 0.6
+    assert facts.top_p == 0.95
+    assert facts.top_k == 20
+    assert facts.min_p == 0.05
     assert facts.decode_logprobs == facts.prefill_logprobs == "processed"
-    assert (found.info.engine, found.info.dtype, found.info.role) == (
-        "vllm",
-        "bfloat16",
-        "rollout",
-    )
+    assert found.info.engine == "vllm"
+    assert found.info.dtype == "bfloat16"
+    assert found.info.role == "rollout"
     assert {"temperature", "engine", "weight_version"} <= set(facts.told)
     assert found.notes == ()
 
@@ -140,7 +136,9 @@ def test_facts_that_lines_do_not_share_stay_unknown_and_are_said(
     found = recorded(prompts_file(*lines))
     facts = found.info.facts
     assert facts is not None
-    assert (facts.temperature, facts.top_p, facts.weight_version) == (None, None, "4,5")
+    assert facts.temperature is None
+    assert facts.top_p is None
+    assert facts.weight_version == "4,5"
     versions = [record.captures[LABEL].versions for record in found.records]
     names = [spans[-1].version for spans in versions if spans is not None]
     assert names == ["4", "5", "5"]
@@ -211,7 +209,8 @@ def test_numbers_that_do_not_fit_are_named(
 ) -> None:
     with pytest.raises(InputError) as caught:
         recorded(prompts_file(*lines))
-    assert said in str(caught.value) and "\n" not in str(caught.value)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 # -- what uses them
@@ -348,17 +347,14 @@ def test_told_facts_exclude_causes(tmp_path: Path) -> None:
         session = made(tmp_path / name, facts={"decode_logprobs": None, **facts})
         return Case(session, make_pair(session, "trainer/prefill", LABEL))
 
-    bare, raw = case_of("bare"), case_of("raw", decode_logprobs="raw")
-    assert (
-        truncation_possible(bare, 1)
-        and penalty_possible(bare, 1)
-        and not temperature_told(bare)
-    )
-    assert (
-        not truncation_possible(raw, 1)
-        and not penalty_possible(raw, 1)
-        and temperature_told(raw)
-    )
+    bare = case_of("bare")
+    raw = case_of("raw", decode_logprobs="raw")
+    assert truncation_possible(bare, 1)
+    assert penalty_possible(bare, 1)
+    assert not temperature_told(bare)
+    assert not truncation_possible(raw, 1)
+    assert not penalty_possible(raw, 1)
+    assert temperature_told(raw)
     whole = case_of(
         "whole",
         decode_logprobs="processed",
@@ -367,7 +363,8 @@ def test_told_facts_exclude_causes(tmp_path: Path) -> None:
         top_k=0,
         min_p=0.0,
     )
-    assert not truncation_possible(whole, 1) and temperature_told(whole)
+    assert not truncation_possible(whole, 1)
+    assert temperature_told(whole)
 
 
 def test_what_is_asked_for_is_asked_where_it_can_be_told(tmp_path: Path) -> None:
@@ -381,9 +378,8 @@ def test_what_is_asked_for_is_asked_where_it_can_be_told(tmp_path: Path) -> None
         for each in unchecked
         if "in the lines of the prompts" in each.fix
     }
-    assert "temperature" in asked and not any(
-        "import --fact" in each.fix for each in unchecked
-    )
+    assert "temperature" in asked
+    assert not any("import --fact" in each.fix for each in unchecked)
 
 
 @pytest.mark.parametrize(
@@ -483,9 +479,9 @@ def compared(rollouts: Path, run_logdrift: Run) -> Path:
     )
     assert done.returncode == 0, done.stderr
     said = [text for text in done.stderr.splitlines() if text.startswith("note:")]
+    assert len(said) == 1
     assert (
-        len(said) == 1
-        and "sampling.temperature changes nothing, since every prompt has its completion"
+        "sampling.temperature changes nothing, since every prompt has its completion"
         in said[0]
     )
     return out
@@ -508,13 +504,15 @@ def test_recorded_rollouts_are_compared_with_trainers_in_one_command(
     given = np.concatenate([each["logprobs"] for each in lines]).astype(np.float32)
     np.testing.assert_array_equal(pair.logprob_b[~np.isnan(pair.logprob_b)], given)
     delta = pair.delta[pair.scope_mask("completion")]
-    assert len(delta) == len(given) and float(np.abs(delta).mean()) < 0.1
+    assert len(delta) == len(given)
+    assert float(np.abs(delta).mean()) < 0.1
     assert sampled_by(pair) is True
     gate = {reason.code: reason for reason in judge(session, pair).reasons}
     assert not {"semantics_unknown", "sampling", "dtype"} & set(gate)
     assert all(reason.severity != "not_comparable" for reason in gate.values())
     assert "imported" not in gate, "there was nothing to leave out"
-    assert session.plan is not None and session.plan.sampling.temperature == 1.0
+    assert session.plan is not None
+    assert session.plan.sampling.temperature == 1.0
 
 
 @pytest.mark.engine
@@ -532,10 +530,8 @@ def test_damage_to_what_was_recorded_cannot_be_captured_again(
     ):
         supervisor.run_session(out, lambda event: None)
     report = run_logdrift("report", out)
-    assert (
-        report.returncode == 2
-        and "copy the session again from where it is whole" in report.stderr
-    )
+    assert report.returncode == 2
+    assert "copy the session again from where it is whole" in report.stderr
 
 
 @pytest.mark.engine
@@ -553,7 +549,8 @@ def test_a_backend_cannot_have_the_name_of_what_was_recorded(
         "--out",
         tmp_path / "o",
     )
-    assert done.returncode == 2 and not (tmp_path / "o").exists()
+    assert done.returncode == 2
+    assert not (tmp_path / "o").exists()
     assert (
         "backend 'rollout': the logprobs of the prompts are rollout/recorded"
         in done.stderr

@@ -155,7 +155,9 @@ def test_numbers_are_those_of_the_tokens(tmp_path: Path) -> None:
     )
     (pair,) = build_report(session)["pairs"]
     deltas = [0.1, 0.0, 0.4, 0.2, 0.5]
-    assert (pair["scope"], pair["tokens"], pair["sequences"]) == ("completion", 5, 2)
+    assert pair["scope"] == "completion"
+    assert pair["tokens"] == 5
+    assert pair["sequences"] == 2
     # The logprobs are float32: 2**-24 relative each, about 1e-7 in values near 1.
     assert pair["errors"]["mae"] == pytest.approx(sum(deltas) / 5, abs=1e-6)
     assert pair["errors"]["mean"] == pytest.approx(
@@ -168,15 +170,9 @@ def test_numbers_are_those_of_the_tokens(tmp_path: Path) -> None:
         (0, 1),
     ]
     assert pair["worst"][0]["delta"] == pytest.approx(0.5)
-    assert (
-        pair["worst"][1]["before"],
-        pair["worst"][1]["piece"],
-        pair["worst"][1]["after"],
-    ) == (
-        " w0 w1 w2",
-        " w3",
-        "",
-    )
+    assert pair["worst"][1]["before"] == " w0 w1 w2"
+    assert pair["worst"][1]["piece"] == " w3"
+    assert pair["worst"][1]["after"] == ""
 
 
 def test_prompt_and_completion_add_up_to_all(tmp_path: Path) -> None:
@@ -204,11 +200,13 @@ def test_scope_is_the_completion_where_there_is_one(tmp_path: Path) -> None:
         == "completion"
     )
     report = build_report(write_session(tmp_path / "p", [4, 4], captures))
-    assert (report["pairs"][0]["scope"], report["pairs"][0]["tokens"]) == ("all", 6)
+    assert report["pairs"][0]["scope"] == "all"
+    assert report["pairs"][0]["tokens"] == 6
     empty = build_report(
         write_session(tmp_path / "e", [4, 4], captures), scope="completion"
     )["pairs"][0]
-    assert (empty["tokens"], empty["worst"]) == (0, [])
+    assert empty["tokens"] == 0
+    assert empty["worst"] == []
     assert set(empty["errors"].values()) == {None}
 
 
@@ -228,7 +226,8 @@ def test_a_scope_without_tokens_is_nothing_to_compare_and_another_pair_is_shown(
     empty = build_report(session, [("trainer/prefill", "vllm/decode")], "prompt")[
         "pairs"
     ][0]
-    assert (empty["tokens"], empty["gate"]["verdict"]) == (0, "not_comparable")
+    assert empty["tokens"] == 0
+    assert empty["gate"]["verdict"] == "not_comparable"
     assert empty["gate"]["reasons"][0]["code"] == "empty"
     assert (
         "no prompt token has a score on both sides"
@@ -324,15 +323,9 @@ def test_impossible_tokens_are_null_and_counted(tmp_path: Path) -> None:
     )
     pair = json.loads(dump(build_report(session)))["pairs"][0]
     assert pair["errors"]["infinite"] == 1
-    assert (
-        pair["worst"][0]["delta"],
-        pair["worst"][0]["logprob_a"],
-        pair["worst"][0]["logprob_b"],
-    ) == (
-        None,
-        -2.0,
-        None,
-    )
+    assert pair["worst"][0]["delta"] is None
+    assert pair["worst"][0]["logprob_a"] == -2.0
+    assert pair["worst"][0]["logprob_b"] is None
     text = text_of(session)
     check_text(text)
     assert "+inf" in text
@@ -500,7 +493,8 @@ def test_colour_only_where_it_is_wanted(tmp_path: Path) -> None:
     assert not canvas_of(Terminal(), {"TERM": "dumb"}).colour
     assert not canvas_of(io.StringIO(), {"TERM": "xterm"}).colour
     session = generated(tmp_path)
-    painted, plain = text_of(session, Canvas(colour=True)), text_of(session)
+    painted = text_of(session, Canvas(colour=True))
+    plain = text_of(session)
     import re
 
     assert "\x1b[" in painted
@@ -556,7 +550,8 @@ def test_repeats_in_words() -> None:
     )
     assert "exactly reproducible" in in_words(0.0, a, a)
     assert "noise floor" in in_words(0.01, a, a)
-    alone, together = replace(a, batch="alone"), replace(a, batch="together")
+    alone = replace(a, batch="alone")
+    together = replace(a, batch="together")
     assert "floor of the batch's shape" in in_words(0.01, alone, together)
     assert "changes nothing" in in_words(0.0, alone, together)
     assert "repeat" in in_words(0.0, together, together)
@@ -572,13 +567,16 @@ def test_not_comparable_says_the_reason_before_any_number_and_greys_them(
         tmp_path / "s", [1, 1], [capture("trainer/prefill", ROW), other]
     )
     shown = text_of(session, Canvas(80, "utf-8", colour=True))
-    grey, reset = "\x1b[2m", "\x1b[0m"
+    grey = "\x1b[2m"
+    reset = "\x1b[0m"
     head, detail = shown.split("trainer/prefill → vllm/decode: NOT COMPARABLE")
     assert head == "\x1b[31;1m"  # the answer is the first thing, in red
     reason, _, numbers = detail.partition("The numbers of this pair mean nothing")
     overview = next(line for line in numbers.splitlines() if "33.3%" in line)
     assert overview.startswith(grey)
-    assert "the weights differ" in reason and "MAE" not in reason and numbers
+    assert "the weights differ" in reason
+    assert "MAE" not in reason
+    assert numbers
     table = numbers.partition("A → B over")[2]  # the session is described before it
     rows = [line for line in table.splitlines() if re.search(r"\d\.\d", line)]
     assert len(rows) > 20
@@ -588,7 +586,8 @@ def test_not_comparable_says_the_reason_before_any_number_and_greys_them(
 def test_command_prints_text_and_json(tmp_path: Path) -> None:
     folder = generated(tmp_path).folder
     text = logdrift("report", folder, PYTHONIOENCODING="utf-8")
-    assert (text.returncode, text.stderr) == (0, b"")
+    assert text.returncode == 0
+    assert text.stderr == b""
     check_text(text.stdout.decode())
     asked = logdrift(
         "report",
@@ -673,14 +672,17 @@ def test_the_table_of_numbers_says_what_the_sample_says() -> None:
         open_session(REPOSITORY / "sessions" / "sample-smollm2"),
         [("trainer/prefill", "vllm/decode")],
     )
-    pair, found = report["pairs"][0], set()
+    pair = report["pairs"][0]
+    found = set()
     for line in table:
         name, values, sentence, good, bad = (
             cell.strip() for cell in line.strip("|").split(" | ")
         )
         paths = NUMBERS[name.partition(",")[0]]
         found |= set(paths)
-        assert sentence and good and bad, line
+        assert sentence, line
+        assert good, line
+        assert bad, line
         for path, value in zip(paths, values.split(", "), strict=True):
             digits = len(value.partition(".")[2])
             assert round(value_in_json(pair, path) or 0.0, digits) == float(value), path
@@ -702,10 +704,9 @@ def test_the_causes_are_part_of_the_schema_where_they_are_asked_for(
         found["diagnosis"][0]
     )
     refused = logdrift("report", folder, "--why")
-    assert (refused.returncode, refused.stdout) == (
-        2,
-        b"",
-    ) and b"goes with --json" in refused.stderr
+    assert refused.returncode == 2
+    assert refused.stdout == b""
+    assert b"goes with --json" in refused.stderr
 
 
 def test_output_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
@@ -715,7 +716,8 @@ def test_output_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
     link = tmp_path / "link.json"
     link.symlink_to(target)
     done = logdrift("report", folder, "--json", "-o", link)
-    assert (done.returncode, done.stdout) == (0, b"")
+    assert done.returncode == 0
+    assert done.stdout == b""
     assert json.loads(target.read_text())["schema"] == 1
     assert link.is_symlink()
     assert not list(tmp_path.glob(".*.tmp"))
@@ -789,7 +791,8 @@ def test_no_engine_is_loaded(tmp_path: Path) -> None:
         timeout=120,
         text=True,
     )
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0
+    assert done.stderr == ""
 
 
 def test_pairs_are_made_of_the_arrays_once(tmp_path: Path) -> None:

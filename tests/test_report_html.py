@@ -182,7 +182,8 @@ def check_page(source: str) -> Page:
     ids = page.values("id")
     assert len(ids) == len(set(ids))
     for tag, key, value in page.attributes:
-        assert not key.startswith("on") and key not in (
+        assert not key.startswith("on")
+        assert key not in (
             "src",
             "srcset",
             "xlink:href",
@@ -190,12 +191,14 @@ def check_page(source: str) -> Page:
             "data",
         )
         if key == "href":
-            assert tag == "a" and (
+            assert tag == "a"
+            assert (
                 value[1:] in ids
                 if value.startswith("#")
                 else value.startswith("https://")
             )
-    assert "url(" not in source and "@import" not in source
+    assert "url(" not in source
+    assert "@import" not in source
     assert not re.search(
         "[\x00-\x09\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\ud800-\udfff\ufeff]",
         source,
@@ -305,7 +308,8 @@ def test_what_is_null_is_unknown(sample: Session) -> None:
     expected = sum(row.value is None for _, rows in tables for row in rows)
     assert expected > 50
     assert sum(word == "unknown" for word in page.words) >= expected
-    assert "nan" not in page.text.split() and "None" not in page.text
+    assert "nan" not in page.text.split()
+    assert "None" not in page.text
 
 
 def test_a_report_without_any_optional_key_is_drawn(sample: Session) -> None:
@@ -453,7 +457,9 @@ def test_tokens_are_coloured_by_their_delta(hostile: Session) -> None:
     # character.
     assert styles == ["", "b3", "b4", "o4", "", "", "o2", ""]
     joint = next(title for style, title in spans if style == "o2")
-    assert "7: Δ 0\n" in joint and "8: Δ +0.300\n" in joint and "rank 1" in joint
+    assert "7: Δ 0\n" in joint
+    assert "8: Δ +0.300\n" in joint
+    assert "rank 1" in joint
     assert source.index('class="text prompt"') < source.index('class="text completion"')
 
 
@@ -505,7 +511,8 @@ def test_what_is_drawn_stays_within_the_limit(sample: Session) -> None:
     (cut,) = parts_to_draw(pair, order, 12, 10)
     start, _ = pair.sequences.bounds(cut.sequence)
     worst = int(np.nanargmax(np.abs(pair.delta[start : start + cut.length])))
-    assert cut.stop - cut.start == 10 and cut.start <= worst < cut.stop
+    assert cut.stop - cut.start == 10
+    assert cut.start <= worst < cut.stop
     assert parts_to_draw(pair, order, 12, 0) == []
 
 
@@ -557,11 +564,12 @@ def test_text_can_be_read_on_its_background(dark: bool) -> None:
 
 def drawn(chart: str) -> ET.Element:
     root = ET.fromstring(chart)
-    assert root.tag == "svg" and root.attrib["role"] == "img"
-    assert root.find("title") is not None and root.attrib["viewBox"]
-    assert "nan" not in chart and "inf" not in chart.replace("infinite", "").replace(
-        "finite", ""
-    )
+    assert root.tag == "svg"
+    assert root.attrib["role"] == "img"
+    assert root.find("title") is not None
+    assert root.attrib["viewBox"]
+    assert "nan" not in chart
+    assert "inf" not in chart.replace("infinite", "").replace("finite", "")
     return root
 
 
@@ -742,9 +750,8 @@ def test_ticks_are_round_within_the_axis_and_readable(
             value, rel=1e-9, abs=1e-12
         )  # the text loses nothing
         assert len(text) <= 6
-    assert axis.place(low, 10, 20) == 10 and axis.place(high, 10, 20) == pytest.approx(
-        20, rel=1e-12
-    )
+    assert axis.place(low, 10, 20) == 10
+    assert axis.place(high, 10, 20) == pytest.approx(20, rel=1e-12)
 
 
 def test_figures() -> None:

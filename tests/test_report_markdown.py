@@ -45,7 +45,8 @@ def check_tables(source: str) -> int:
     """Every table row has as many cells as its head, as GitHub demands; the number of
     tables.
     """
-    tables, columns = 0, 0
+    tables = 0
+    columns = 0
     lines = source.splitlines()
     for before, line in zip(["", *lines], lines, strict=False):
         if not line.startswith("|"):
@@ -92,12 +93,11 @@ def test_every_number_is_there() -> None:
 def test_the_verdict_and_its_reasons_come_first() -> None:
     source = markdown(made_dictionary(made_pair()))
     first, *rest = source.split("\n\n")
-    assert first.startswith("## ") and first.endswith("CAUTION")
+    assert first.startswith("## ")
+    assert first.endswith("CAUTION")
     assert rest[0].startswith("**MAE 0.0433 nats**")
-    assert (
-        rest[1].startswith("- **caution:** other compute dtype")
-        and "- **note:** sampled" in rest[1]
-    )
+    assert rest[1].startswith("- **caution:** other compute dtype")
+    assert "- **note:** sampled" in rest[1]
 
 
 def test_not_comparable_says_the_reason_before_any_number_and_strikes_them() -> None:
@@ -117,7 +117,8 @@ def test_not_comparable_says_the_reason_before_any_number_and_strikes_them() -> 
         if line.startswith(("| MAE", "| k3 |", "| ESS"))
         for cell in line.split(" | ")[1:2]
     ]
-    assert own and all(cell.startswith("~~") for cell in own)
+    assert own
+    assert all(cell.startswith("~~") for cell in own)
     # The other pair's numbers stand.
     assert re.search(
         r"<code>a/prefill</code> → <code>b/prefill</code> \| CAUTION \| 1,490 \|"
@@ -137,8 +138,11 @@ def test_what_is_null_is_a_dash_or_unknown() -> None:
     }
     source = markdown(made_dictionary({**empty, "a": "x/prefill", "b": "y/decode"}))
     check_tables(source)
-    assert "| MAE | - |" in source and "MAE unknown" in source and "UNKNOWN" in source
-    assert "None" not in source and "nan" not in source
+    assert "| MAE | - |" in source
+    assert "MAE unknown" in source
+    assert "UNKNOWN" in source
+    assert "None" not in source
+    assert "nan" not in source
     for report in ({}, {"pairs": []}, {"pairs": [{}]}):
         check_tables(markdown(report))
 
@@ -241,7 +245,8 @@ def test_hostile_text_stays_text(bad: str) -> None:
 
 def test_text_of_a_model_is_cut_to_a_readable_length() -> None:
     assert len(text("x" * 5000)) == 200
-    assert code("") == "" and code("a|b") == "<code>a&#124;b</code>"
+    assert code("") == ""
+    assert code("a|b") == "<code>a&#124;b</code>"
     assert text("rollout_probs_diff _x_") == "rollout_probs_diff &#95;x&#95;"
     assert table(("a",), []) == ""
 

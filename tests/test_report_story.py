@@ -86,7 +86,9 @@ def test_marks_and_notes_are_there_where_they_are_asked_for(tmp_path: Path) -> N
     start = page.index('id="marks"')
     part = page[start : page.index("<h2", start)]
     assert part.count("<tr>") == 3  # titles and the two tokens that are there
-    assert "look here" in part and "<script" not in page and "\x1b" not in page
+    assert "look here" in part
+    assert "<script" not in page
+    assert "\x1b" not in page
     assert "&lt;script&gt;" in part
     sequence = int(session.sequences.offsets.searchsorted(700, side="right")) - 1
     position = 700 - int(session.sequences.offsets[sequence])
@@ -103,16 +105,21 @@ def test_the_flag_takes_the_marks_of_the_explorer(
     save_state(session.manifest.id, ViewState(marks=(Mark(40, f"mine {EVIL}"),)))
     with_marks = run_logdrift("report", HEALTHY, form, "--marks")
     without = run_logdrift("report", HEALTHY, form)
-    assert (with_marks.returncode, with_marks.stderr) == (0, "")
-    assert "mine" in with_marks.stdout and "Marked tokens" in with_marks.stdout
-    assert "<script" not in with_marks.stdout and "\x1b" not in with_marks.stdout
-    assert "mine" not in without.stdout and "Marked tokens" not in without.stdout
+    assert with_marks.returncode == 0
+    assert with_marks.stderr == ""
+    assert "mine" in with_marks.stdout
+    assert "Marked tokens" in with_marks.stdout
+    assert "<script" not in with_marks.stdout
+    assert "\x1b" not in with_marks.stdout
+    assert "mine" not in without.stdout
+    assert "Marked tokens" not in without.stdout
 
 
 def test_marks_belong_to_forms_that_are_handed_on(run_logdrift: Run) -> None:
     for form in ((), ("--json",)):
         done = run_logdrift("report", HEALTHY, "--marks", *form)
-        assert (done.returncode, done.stdout) == (2, "")
+        assert done.returncode == 2
+        assert done.stdout == ""
         assert "--marks goes with --md or --html" in done.stderr
 
 

@@ -48,9 +48,11 @@ def indexed(rows: list[list[int]]) -> TextIndex:
 def test_text_is_found_across_tokens_but_not_across_sequences() -> None:
     index = indexed([[0, 1, 2], [0], [1, 0, 1]])
     found = index.find("Paris")
-    assert found.starts.tolist() == [0, 5] and found.ends.tolist() == [2, 7]
+    assert found.starts.tolist() == [0, 5]
+    assert found.ends.tolist() == [2, 7]
     assert index.find("Paris is").starts.tolist() == [0]
-    assert len(index.find("isPar")) == 1 and len(index.find("London")) == 0
+    assert len(index.find("isPar")) == 1
+    assert len(index.find("London")) == 0
 
 
 def test_lower_case_finds_upper_case_and_upper_case_only_itself() -> None:
@@ -62,7 +64,8 @@ def test_lower_case_finds_upper_case_and_upper_case_only_itself() -> None:
 def test_a_character_cut_by_tokens_an_empty_piece_and_a_newline() -> None:
     index = indexed([[3, 4, 5, 3, 6]])
     found = index.find("中")
-    assert found.starts.tolist() == [1] and found.ends.tolist() == [3]
+    assert found.starts.tolist() == [1]
+    assert found.ends.tolist() == [3]
     assert index.find("↵").starts.tolist() == [4]
     assert index.find(".").starts.tolist() == [], "the text is no pattern"
 
@@ -106,7 +109,8 @@ def test_ids_one_after_the_other() -> None:
     sequences = made([[1, 2, 3], [1, 2], [3, 1]])
     assert find_ids(sequences, [1]).starts.tolist() == [0, 3, 6]
     found = find_ids(sequences, [1, 2])
-    assert found.starts.tolist() == [0, 3] and found.ends.tolist() == [2, 5]
+    assert found.starts.tolist() == [0, 3]
+    assert found.ends.tolist() == [2, 5]
     assert len(find_ids(sequences, [2, 3])) == 1, (
         "2 ends the second sequence, 3 starts the third"
     )

@@ -64,11 +64,13 @@ def test_completions_are_the_server_s() -> None:
 def test_facts_are_told_or_probed() -> None:
     with serving(Formula()) as served, attached(served) as backend:
         facts = backend.open()
-    assert (facts.engine, facts.engine_version) == ("vllm", "0.32.0")
+    assert facts.engine == "vllm"
+    assert facts.engine_version == "0.32.0"
     assert facts.max_length == 128
     assert facts.extra["served_model"] == MODEL
     assert facts.weights_digest is None
-    assert (facts.decode_logprobs, facts.probed) == ("raw", ("decode_logprobs",))
+    assert facts.decode_logprobs == "raw"
+    assert facts.probed == ("decode_logprobs",)
     assert len(served.requests("/v1/completions")) == 2
 
 
@@ -97,7 +99,8 @@ def test_a_dtype_is_believed_and_said_to_be_told() -> None:
         backend = VllmServer(replace(settings_of(served), spec=spec))
         facts = backend.open()
         backend.close()
-    assert (facts.dtype, facts.told) == ("bfloat16", ("dtype",))
+    assert facts.dtype == "bfloat16"
+    assert facts.told == ("dtype",)
 
 
 @pytest.mark.parametrize(

@@ -79,7 +79,8 @@ def test_numbers_are_the_server_s_to_the_last_bit() -> None:
     for ids, one in zip(IDS, made, strict=True):
         whole = one.token_ids.tolist()
         assert one.scores.logprob[len(ids) :].tolist() == scored(whole)[len(ids) - 1 :]
-    assert (facts.engine, facts.engine_version) == ("sglang", "0.5.23")
+    assert facts.engine == "sglang"
+    assert facts.engine_version == "0.5.23"
     assert (facts.dtype, facts.prefix_cache) == ("bfloat16", False)
     assert facts.weight_version is None
 

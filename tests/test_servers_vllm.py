@@ -264,9 +264,12 @@ def test_the_mode_that_a_server_tells_is_not_probed() -> None:
     half = SamplingSpec(temperature=0.5)
     with serving(formula) as served, attached(served, half) as backend:
         facts = backend.open()
-    assert (facts.decode_logprobs, facts.probed) == ("temperature_scaled", ())
-    assert (facts.dtype, facts.quantization) == ("float16", "none")
-    assert (facts.max_batch_sequences, facts.execution_mode) == (12, "eager")
+    assert facts.decode_logprobs == "temperature_scaled"
+    assert facts.probed == ()
+    assert facts.dtype == "float16"
+    assert facts.quantization == "none"
+    assert facts.max_batch_sequences == 12
+    assert facts.execution_mode == "eager"
 
 
 def test_a_server_of_logits_is_refused() -> None:

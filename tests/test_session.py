@@ -52,7 +52,8 @@ def test_arrays_equal_those_of_the_safetensors_library(folder: Path) -> None:
 
 def test_rows_of_a_column_cross_parts() -> None:
     parts = [np.arange(n * 2).reshape(n, 2) + 100 * n for n in (3, 1, 5)]
-    column, whole = Column(parts), np.concatenate(parts)
+    column = Column(parts)
+    whole = np.concatenate(parts)
     for start in range(10):
         for stop in range(start, 10):
             np.testing.assert_array_equal(column.rows(start, stop), whole[start:stop])
@@ -62,10 +63,8 @@ def test_what_was_read_cannot_be_changed(folder: Path) -> None:
     tensors = read_tensors(folder / read_manifest(folder).captures[0].parts[0].file)
     assert not any(tensor.flags.writeable for tensor in tensors.values())
     columns = open_session(folder).capture("reference/prefill")
-    assert (
-        not columns.logprob.whole().flags.writeable
-        and not columns.top_ids.rows(3, 9).flags.writeable
-    )
+    assert not columns.logprob.whole().flags.writeable
+    assert not columns.top_ids.rows(3, 9).flags.writeable
 
 
 def test_a_session_being_written_opens_and_refreshes(folder: Path) -> None:
@@ -82,7 +81,8 @@ def test_a_session_being_written_opens_and_refreshes(folder: Path) -> None:
     )
     write_manifest(folder, first)
     session = open_session(folder)
-    assert (len(session.sequences), session.state) == (256, "partial")
+    assert len(session.sequences) == 256
+    assert session.state == "partial"
     assert session.capture(whole.captures[1].label).tokens == 0
     assert session.refresh() is session
     write_manifest(folder, whole)
@@ -148,7 +148,8 @@ def test_missing_keys_have_defaults_and_unknown_ones_are_left_alone(
     data["later"] = {"x": 1}
     (folder / "session.json").write_text(json.dumps(data))
     manifest = open_session(folder).manifest
-    assert (manifest.title, manifest.captures[0].batch) == ("", "together")
+    assert manifest.title == ""
+    assert manifest.captures[0].batch == "together"
     assert {part.ids_digest for part in manifest.captures[0].parts} == {None}
 
 
@@ -325,4 +326,5 @@ def test_replace_file_leaves_no_temporary(tmp_path: Path) -> None:
 
 
 def test_full_disk_error_is_not_bad_input() -> None:
-    assert (LogdriftError.exit_code, InputError.exit_code) == (1, 2)
+    assert LogdriftError.exit_code == 1
+    assert InputError.exit_code == 2

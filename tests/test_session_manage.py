@@ -80,7 +80,8 @@ def test_names_that_would_lead_elsewhere_are_refused(
     (session.parent / "dangling").symlink_to(session.parent / "nowhere")
     with pytest.raises(InputError, match=said) as caught:
         rename_session(session, name)
-    assert "\n" not in str(caught.value) and "\x1b" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert "\x1b" not in str(caught.value)
     assert open_session(session).state == "complete"
     assert not (session / "lock").exists()
 
@@ -143,7 +144,8 @@ def test_a_session_being_written_is_refused(session: Path) -> None:
             ) as caught:
                 act()
             assert "\n" not in str(caught.value)
-        assert session.is_dir() and open_session(session).state == "running"
+        assert session.is_dir()
+        assert open_session(session).state == "running"
 
 
 def test_a_stale_lock_keeps_nobody_out(session: Path) -> None:
@@ -203,7 +205,8 @@ def test_a_disk_that_refuses_is_named(
     ):
         with pytest.raises(LogdriftError, match="Read-only file system"):
             act()
-    assert open_session(session).state == "complete" and not (session / "lock").exists()
+    assert open_session(session).state == "complete"
+    assert not (session / "lock").exists()
 
 
 @pytest.mark.parametrize("stubborn", [False, True])

@@ -65,7 +65,8 @@ def say(folder: Path, *events: object) -> None:
 def test_progress_and_time_left_of_a_running_capture(folder: Path) -> None:
     hold(folder, time.time() - 40)
     row = session_row(folder, numbers=False)
-    assert (row.state, row.progress) == ("running", 0.25)
+    assert row.state == "running"
+    assert row.progress == 0.25
     assert row.left == pytest.approx(120, rel=0.05)  # 4 of 16 in 40 s
     say(
         folder,
@@ -80,7 +81,8 @@ def test_progress_and_time_left_of_a_running_capture(folder: Path) -> None:
         '{"ty',
     )
     row = session_row(folder, numbers=False)
-    assert row.progress == 0.5 and row.left == pytest.approx(40, rel=0.05)
+    assert row.progress == 0.5
+    assert row.left == pytest.approx(40, rel=0.05)
     assert row.doing == "b/prefill 4/8 sequences, 12 tok/s"
 
 
@@ -91,7 +93,8 @@ def test_what_was_there_before_a_resume_does_not_count_as_pace(folder: Path) -> 
     assert session_row(folder, numbers=False).left is None
     say(folder, {"type": "stage", "backend": "b\x1b[31m", "stage": "loading the model"})
     row = session_row(folder, numbers=False)
-    assert "loading the model" in row.doing and "\x1b" not in row.doing + row.title
+    assert "loading the model" in row.doing
+    assert "\x1b" not in row.doing + row.title
     say(
         folder, {"type": "progress", "label": "b/prefill", "sequences": 3, "planned": 8}
     )
@@ -120,11 +123,9 @@ def test_failed_and_partial_say_why(folder: Path) -> None:
 
     edit_manifest(session_rows.open_session(folder), fail)
     row = session_row(folder, numbers=False)
-    assert (
-        row.state == "failed"
-        and row.doing.startswith("b/prefill failed: no room")
-        and "\x07" not in row.doing
-    )
+    assert row.state == "failed"
+    assert row.doing.startswith("b/prefill failed: no room")
+    assert "\x07" not in row.doing
 
 
 @pytest.mark.parametrize(
@@ -149,7 +150,8 @@ def test_a_manifest_with_the_wrong_types_is_a_row_like_any_other(
     path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
     for numbers in (False, True):
         row = session_row(folder, numbers=numbers)
-        assert row.name == "s" and (row.problem is None or "\n" not in row.problem)
+        assert row.name == "s"
+        assert row.problem is None or "\n" not in row.problem
 
 
 @pytest.mark.parametrize(
@@ -164,7 +166,8 @@ def test_a_manifest_with_the_wrong_types_is_a_row_like_any_other(
     ],
 )
 def test_durations_are_short(seconds: float, said: str) -> None:
-    assert duration(seconds) == said and len(said) <= 5
+    assert duration(seconds) == said
+    assert len(said) <= 5
 
 
 def test_the_watch_reads_only_what_changed(
@@ -266,8 +269,11 @@ def test_answers_come_bit_by_bit_the_wanted_one_first_and_are_kept(
     look = watch.look(depth="answers", stop=lambda: False)
     assert answered[3:] == ["c"], "an experiment may have found another cause"
     row = look.rows[0]
-    assert row.answer is not None and row.size == row.answer.mae
-    assert row.answer.size and row.answer.cause and row.answer.sentence.endswith(".")
+    assert row.answer is not None
+    assert row.size == row.answer.mae
+    assert row.answer.size
+    assert row.answer.cause
+    assert row.answer.sentence.endswith(".")
 
 
 @pytest.mark.parametrize("harm", ["missing", "cut", "empty"])
@@ -284,7 +290,8 @@ def test_a_part_that_is_missing_or_cut_is_said_whichever_capture_it_is_of(
         part.write_bytes(content[: 100 if harm == "cut" else 0])
     look = FolderWatch(tmp_path).look(depth="answers", stop=lambda: False)
     (row,) = look.rows
-    assert row.state == "complete" and f"captures/{label}/" in row.damage
+    assert row.state == "complete"
+    assert f"captures/{label}/" in row.damage
     list_ = SessionList(tmp_path, id="x")
     assert _state_of(list_, row, make_palette("256")) == "damaged"
 

@@ -41,7 +41,8 @@ from tests.live_servers import (
 
 MAE_FLOAT32 = 2e-5
 MAE_BFLOAT16 = (0.005, 0.06)
-PLAIN, COOL = 1.0, 0.7
+PLAIN = 1.0
+COOL = 0.7
 NEW = 80
 """Of ten prompts: at least 500 scored tokens, though some end early (467 of 600 were
 scored with sixty).
@@ -130,7 +131,8 @@ def errors(
     assert [len(entry["logprob"]) for entry in entries] == [
         len(row) for row in reference
     ]
-    a, b = flat(entries), np.array(list(chain.from_iterable(reference)), np.float64)
+    a = flat(entries)
+    b = np.array(list(chain.from_iterable(reference)), np.float64)
     both = ~np.isnan(a) & ~np.isnan(b)
     return (
         int(both.sum()),
@@ -219,10 +221,8 @@ def test_last_id_of_the_vocabulary_is_scored_as_itself(float32: Fields) -> None:
     """
     trap = float32["scored"][-2]
     assert trap["token_ids"][1::2] == [49151] * 3
-    reference, zeros = (
-        float32["reference"]["trap"],
-        float32["reference"]["trap_as_zero"],
-    )
+    reference = float32["reference"]["trap"]
+    zeros = float32["reference"]["trap_as_zero"]
     _, mae, _ = errors([trap], [reference])
     assert mae < MAE_FLOAT32
     assert (
@@ -238,11 +238,9 @@ def test_ranks_fit_the_alternatives(float32: Fields) -> None:
     seen = set()
     for entry in texts(float32) + float32["generated"] + float32["rescored"]:
         for i in range(max(1, entry.get("prompt_length", 1)), len(entry["token_ids"])):
-            rank, tops, values = (
-                entry["rank"][i],
-                entry["top_ids"][i],
-                entry["top_logprobs"][i],
-            )
+            rank = entry["rank"][i]
+            tops = entry["top_ids"][i]
+            values = entry["top_logprobs"][i]
             assert values == sorted(values, reverse=True)
             assert (tops[rank - 1] if rank else None) == (
                 entry["token_ids"][i] if entry["token_ids"][i] in tops else None
@@ -413,7 +411,8 @@ def test_a_failed_start_and_a_dead_scheduler_are_one_line(
     """SGLang's own way is to kill this process with SIGKILL; a request to a dead
     scheduler would wait forever.
     """
-    start, death = tempered["broken_start"], tempered["death"]
+    start = tempered["broken_start"]
+    death = tempered["death"]
     assert start["message"] == f"LogdriftError: backend 'probe': {sglang._DIED}"
     assert start["children"] == []
     assert "raise context_length or max_total_tokens" in tempered["too_short"]

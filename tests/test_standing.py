@@ -87,7 +87,8 @@ def test_the_answer_is_first_and_every_number_of_the_sample_is_good() -> None:
     start = next(at for at, line in enumerate(lines) if line.startswith("  number "))
     end = lines.index("All 18 numbers that can be judged are within their good range.")
     marked = [line for line in lines[start:end] if line[0] in "✓✗?"]
-    assert len(marked) == 18 and all(line[0] == "✓" for line in marked)
+    assert len(marked) == 18
+    assert all(line[0] == "✓" for line in marked)
     assert lines[end + 1].startswith("✓ within its good range")
     assert "| ✓ | MAE |" in markdown_of(report)
     assert (
@@ -102,7 +103,8 @@ def test_numbers_of_a_pair_that_is_not_comparable_are_not_marked() -> None:
     report = report_on(open_session(SAMPLE), [PAIR])
     report = report.with_pair(replace(pair, measured=measured))
     text = paint_text(session_text(report), Canvas(80))
-    assert "NOT COMPARABLE" in text and "within its good range" not in text
+    assert "NOT COMPARABLE" in text
+    assert "within its good range" not in text
     assert "good?" not in markdown_of(report)
 
 
@@ -126,7 +128,8 @@ def test_every_limit_has_a_line_to_make_something_of(
     level: LimitLevel, ok: bool | None
 ) -> None:
     words = advice(judged(level, ok))
-    assert words and "None" not in words
+    assert words
+    assert "None" not in words
     assert ("a fault to verl" in words) == (level == "fault" and ok is False)
 
 
@@ -148,9 +151,11 @@ def test_what_all_limits_say_together(
 ) -> None:
     usual = USUAL["bfloat16"]
     said = conclusion(limits, mae, usual, void=False)
-    assert words in said.text and said.tone == tone
+    assert words in said.text
+    assert said.tone == tone
     refused = conclusion(limits, mae, usual, void=True)
-    assert "not comparable" in refused.text and refused.tone == "bad"
+    assert "not comparable" in refused.text
+    assert refused.tone == "bad"
 
 
 @pytest.mark.parametrize("sequences", [1, 2])

@@ -111,13 +111,11 @@ def test_a_limit_within_the_output_is_exit_code_1(
         stdout=subprocess.PIPE,
         preexec_fn=small,
     )
-    assert (done.returncode, done.stdout) == (
-        1,
-        b"",
-    ) and b"File too large" in done.stderr
-    assert (tmp_path / "old").read_text() == "old" and sorted(
-        p.name for p in tmp_path.iterdir()
-    ) == ["old", "out"]
+    assert done.returncode == 1
+    assert done.stdout == b""
+    assert b"File too large" in done.stderr
+    assert (tmp_path / "old").read_text() == "old"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["old", "out"]
 
 
 @pytest.mark.parametrize("unbuffered", [False, True])
@@ -140,7 +138,9 @@ def test_a_slow_reader_and_a_pipe_that_does_not_block_get_everything(
     os.close(writing)
     reader.join()
     os.close(reading)
-    assert (done.returncode, done.stderr) == (0, b"") and b"".join(got) == whole
+    assert done.returncode == 0
+    assert done.stderr == b""
+    assert b"".join(got) == whole
 
 
 @pytest.mark.parametrize("unbuffered", [False, True])
@@ -152,7 +152,8 @@ def test_a_reader_that_is_gone_is_quiet(
     os.close(reading)
     done = started(arguments(name, session), unbuffered, stdout=writing)
     os.close(writing)
-    assert (done.returncode, done.stderr) == (141, b"")
+    assert done.returncode == 141
+    assert done.stderr == b""
 
 
 @pytest.mark.parametrize("closed", [[0], [1], [2], [0, 1], [1, 2], [0, 1, 2]])
@@ -166,7 +167,8 @@ def test_closed_descriptors(
         stdout=subprocess.PIPE,
     )
     if 1 in closed:
-        assert done.returncode == 1 and done.stdout == b""
+        assert done.returncode == 1
+        assert done.stdout == b""
         expected = (
             b""
             if 2 in closed
@@ -174,7 +176,9 @@ def test_closed_descriptors(
         )
         assert done.stderr == expected
     else:
-        assert (done.returncode, done.stderr) == (0, b"") and done.stdout
+        assert done.returncode == 0
+        assert done.stderr == b""
+        assert done.stdout
 
 
 def test_what_cannot_be_said_beside_changes_no_exit_code(
@@ -189,7 +193,8 @@ def test_what_cannot_be_said_beside_changes_no_exit_code(
         )
         broken = ["check", str(session.folder), "--max", "mae=1e-9", "--json"]
         done = started([str(LOGDRIFT), *broken], stderr=full, stdout=subprocess.PIPE)
-        assert done.returncode == 1 and json.loads(done.stdout)
+        assert done.returncode == 1
+        assert json.loads(done.stdout)
 
 
 def test_documents_are_utf8_whatever_the_stream_is_and_text_is_what_it_takes(
@@ -202,7 +207,8 @@ def test_documents_are_utf8_whatever_the_stream_is_and_text_is_what_it_takes(
                 stdout=subprocess.PIPE,
                 env={"PYTHONIOENCODING": encoding},
             )
-            assert (done.returncode, done.stderr) == (0, b"")
+            assert done.returncode == 0
+            assert done.stderr == b""
             assert "wörd" in done.stdout.decode("utf-8")
         for name in ("report", "why", "diff", "json", "check"):
             done = started(
@@ -210,9 +216,9 @@ def test_documents_are_utf8_whatever_the_stream_is_and_text_is_what_it_takes(
                 stdout=subprocess.PIPE,
                 env={"PYTHONIOENCODING": encoding},
             )
-            assert (done.returncode, done.stderr) == (0, b"") and done.stdout.decode(
-                encoding
-            )
+            assert done.returncode == 0
+            assert done.stderr == b""
+            assert done.stdout.decode(encoding)
 
 
 ODD_NAMES = {
@@ -246,5 +252,7 @@ def test_names_that_no_file_can_have_are_one_line(
         for word in words
     ]
     done = started([str(LOGDRIFT), *argv], stdout=subprocess.PIPE, cwd=tmp_path)
-    assert done.returncode in (1, 2) and done.stdout == b""
-    assert done.stderr.count(b"\n") == 1 and b"unexpected" not in done.stderr
+    assert done.returncode in (1, 2)
+    assert done.stdout == b""
+    assert done.stderr.count(b"\n") == 1
+    assert b"unexpected" not in done.stderr

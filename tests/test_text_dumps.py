@@ -110,7 +110,8 @@ def test_the_version_of_the_weights_is_told_where_all_of_a_completion_has_it(
 ) -> None:
     mixed = {**areal(1), "tail_version": 4}
     one, other = read_prompts(str(written(tmp_path, "AReaL", areal(0), mixed)))
-    assert one.told == {"weight_version": "3"} and other.told == {}
+    assert one.told == {"weight_version": "3"}
+    assert other.told == {}
     assert "head_version" in notes([other])[1]
 
 
@@ -118,14 +119,16 @@ def test_a_conversation_in_a_dump_is_messages(tmp_path: Path) -> None:
     prompt = [{"role": "user", "content": "1+1?"}]
     path = written(tmp_path, "AReaL", {**areal(0), "prompt": prompt})
     (read,) = read_prompts(str(path))
-    assert read.messages is not None and read.completion == "It is 1."
+    assert read.messages is not None
+    assert read.completion == "It is 1."
 
 
 def test_lines_of_prompts_are_not_taken_for_dumps(tmp_path: Path) -> None:
     path = tmp_path / "prompts.jsonl"
     path.write_text('{"prompt": "1+1?", "completion": "2"}\n')
     (prompt,) = read_prompts(str(path))
-    assert prompt.dump is None and notes([prompt]) == ()
+    assert prompt.dump is None
+    assert notes([prompt]) == ()
 
 
 @pytest.mark.parametrize(
@@ -150,7 +153,8 @@ def test_what_is_wrong_in_a_dump_is_said_with_its_line(
     path = written(tmp_path, tool, form(0), {**form(1), **change})
     with pytest.raises(InputError) as caught:
         read_prompts(str(path))
-    assert said in str(caught.value) and caught.value.file == str(path)
+    assert said in str(caught.value)
+    assert caught.value.file == str(path)
 
 
 def test_parquet_of_another_kind_is_refused_as_prompts(tmp_path: Path) -> None:
@@ -178,7 +182,8 @@ def test_an_import_says_in_one_line_what_such_a_dump_is_for(
         with pytest.raises(InputError) as caught:
             attempt()
         message = str(caught.value)
-        assert "no token ids or log-probabilities" in message and "\n" not in message
+        assert "no token ids or log-probabilities" in message
+        assert "\n" not in message
         assert "logdrift capture --prompts" in message
         assert "docs/import.md, From a trainer" in message
 

@@ -82,7 +82,8 @@ def test_choices_rise_and_what_the_list_shows_can_be_typed(
     levels = levels_of(pair, mode)
     choices = threshold_choices(levels)
     values = [choice.value for choice in choices]
-    assert values == sorted(values) and min(values) > 0
+    assert values == sorted(values)
+    assert min(values) > 0
     for choice in choices:
         shown = mode.bound_text(choice.value)
         typed = parse_threshold(shown, levels)

@@ -62,7 +62,8 @@ def test_it_is_a_file_of_each_kind(chart: Chart) -> None:
     assert "Sorted gaps, all 24 sequences" in "".join(root.itertext())
     rows = list(csv.reader(io.StringIO(render(chart, ".csv"))))
     values = [float(row[0]) for row in rows[1:]]
-    assert rows[0] == ["size"] and values == sorted(values)
+    assert rows[0] == ["size"]
+    assert values == sorted(values)
     words = render(chart, ".txt")
     assert words.startswith("sorted gaps · all 24 sequences")
     assert "sorted |Δ|" in words
@@ -71,7 +72,8 @@ def test_it_is_a_file_of_each_kind(chart: Chart) -> None:
 @pytest.mark.usefixtures("registered")
 def test_it_reaches_the_html_report_with_its_help(session: Session) -> None:
     page = html_of(report_on(session), session)
-    assert "Sorted gaps, all 24 sequences" in page and LINE.help in page
+    assert "Sorted gaps, all 24 sequences" in page
+    assert LINE.help in page
 
 
 def test_it_is_on_the_screen_with_a_key_and_in_help_and_list(folder: Path) -> None:
@@ -86,6 +88,7 @@ def test_it_is_on_the_screen_with_a_key_and_in_help_and_list(folder: Path) -> No
     shown = json.loads(run.stdout)
     assert "1 sorted gaps" in shown["pane"]
     assert any("⠀" < char <= "⣿" for char in shown["pane"]), "its curve is drawn"
-    assert (shown["key"], shown["command"]) == ("1", "Chart 1: sorted gaps")
+    assert shown["key"] == "1"
+    assert shown["command"] == "Chart 1: sorted gaps"
     assert "Chart 1: sorted gaps" in shown["help"]
     assert "sorted gaps" in shown["list"]

@@ -73,7 +73,8 @@ def test_a_capture_holds_the_numbers_of_the_engine(session: Path) -> None:
 def test_what_the_engine_says_of_itself_is_observed(session: Path) -> None:
     facts = open_session(session).manifest.capture("toy/decode").facts
     assert facts is not None
-    assert (facts.engine, facts.engine_version) == ("toy", "7.0")
+    assert facts.engine == "toy"
+    assert facts.engine_version == "7.0"
     assert facts.environment["TOY_ROUNDING"] == "stochastic"
     assert facts.environment["TOY_SET_BY_LOGDRIFT"] == "1"
 

@@ -61,7 +61,8 @@ def test_an_error_carries_file_line_reason_and_remedy(
     with pytest.raises(InputError) as caught:
         import_session("pairs", [str(file)], tmp_path / "out")
     error = caught.value
-    assert (error.file, error.line) == (str(file), 2)
+    assert error.file == str(file)
+    assert error.line == 2
     assert error.reason == "7 has no log-probability"
     assert error.remedy == "write id:value"
     assert str(error) == f"{file} line 2: 7 has no log-probability: write id:value"
@@ -71,7 +72,8 @@ def test_an_error_carries_file_line_reason_and_remedy(
 def test_the_docs_say_what_the_table_says(line: formats.Format) -> None:
     page = (REPOSITORY / "docs" / "import.md").read_text(encoding="utf-8")
     row = re.search(rf"^\| `{re.escape(line.name)}` \| (.*) \|$", page, re.MULTILINE)
-    assert row is not None and row[1].startswith(line.reads)
+    assert row is not None
+    assert row[1].startswith(line.reads)
 
 
 def test_errors_of_every_format_carry_their_line(tmp_path: Path) -> None:
@@ -80,13 +82,16 @@ def test_errors_of_every_format_carry_their_line(tmp_path: Path) -> None:
     bad.write_text(good + '{"token_ids": [], "captures": {"a": []}}\n')
     with pytest.raises(InputError) as caught:
         import_session("jsonl", [str(bad)], tmp_path / "out")
-    assert (caught.value.file, caught.value.line) == (str(bad), 2)
+    assert caught.value.file == str(bad)
+    assert caught.value.line == 2
     bad.write_text('{"schema_version": 1}\n{"schema_version": 7}\n')
     with pytest.raises(InputError) as caught:
         import_session("prime-rl", [str(bad)], tmp_path / "out")
-    assert (caught.value.file, caught.value.line) == (str(bad), 1)
+    assert caught.value.file == str(bad)
+    assert caught.value.line == 1
     answer = '{"choices": [{"logprobs": null}]}\n'
     bad.write_text(answer * 2)
     with pytest.raises(InputError) as caught:
         import_session("openai", [str(bad)], tmp_path / "out")
-    assert (caught.value.file, caught.value.line) == (str(bad), 1)
+    assert caught.value.file == str(bad)
+    assert caught.value.line == 1

@@ -133,12 +133,11 @@ def test_nothing_is_started_or_written_whoever_asks(
     ) as caught:
         WAYS[way](stranger)
     said = str(caught.value)
-    assert (
-        "\n" not in said
-        and str(witness.with_name("python")) in said
-        and trust.FLAG in said
-    )
-    assert "trust_remote_code is on" in said and 'attention="odd"' in said
+    assert "\n" not in said
+    assert str(witness.with_name("python")) in said
+    assert trust.FLAG in said
+    assert "trust_remote_code is on" in said
+    assert 'attention="odd"' in said
     assert tree(stranger.folder) == before
     assert not witness.exists()
 
@@ -182,7 +181,8 @@ def refuse_then_confirm(
         1,
     ), done.stderr
     assert trust.FLAG in done.stderr
-    assert tree(session.folder) == before and not witness.exists()
+    assert tree(session.folder) == before
+    assert not witness.exists()
     run_logdrift(*words, trust.FLAG)
     wait_for(witness)
     witness.unlink()
@@ -223,11 +223,9 @@ def test_a_terminal_is_asked_once(
 ) -> None:
     command = [str(LOGDRIFT), "capture", "--out", str(unfinished.folder), "--resume"]
     said, code = on_terminal(command, answer)
-    assert (
-        "[y/N]" in said
-        and "trust_remote_code is on" in said
-        and str(witness.with_name("python")) in said
-    )
+    assert "[y/N]" in said
+    assert "trust_remote_code is on" in said
+    assert str(witness.with_name("python")) in said
     assert witness.exists() is started
     assert code == (1 if started else 2)
     if started:

@@ -94,7 +94,8 @@ async def test_the_explorer_has_the_answer_and_every_pane_its_last_line(
         await until(pilot, lambda: screen.model.numbers is not None)
         assert screen.model.answer is not None
         answer = screen.model.answer.answer
-        assert answer is not None and answer.mae is not None
+        assert answer is not None
+        assert answer.mae is not None
         bar = bar_of(screen)
         shown = text(bar)
         assert f"MAE {number(answer.mae)}" in shown
@@ -105,10 +106,13 @@ async def test_the_explorer_has_the_answer_and_every_pane_its_last_line(
             reason = answer.next.rstrip(".")
             assert reason[: size[0] - 30] in joined(shown)
         elif size[0] >= 80:
-            assert answer.standing and answer.usual
+            assert answer.standing
+            assert answer.usual
             assert f"{answer.standing} for {answer.usual.dtype}" in shown
             assert f"({answer.usual.words})" in shown
-            assert "worst " in shown and "% beyond 0.1" in shown and "floor" in shown
+            assert "worst " in shown
+            assert "% beyond 0.1" in shown
+            assert "floor" in shown
         if size[0] >= 80:
             assert "worst " in shown
         for widget in screen.query("*"):
@@ -212,10 +216,8 @@ async def test_another_pair_has_another_answer_and_never_the_old_one(
     app = make_app(session.folder, pair=("trainer/prefill", "vllm/prefill"))
     async with app.run_test(size=MEDIUM) as pilot:
         screen = await answered(pilot)
-        assert (
-            screen.model.answer is not None
-            and screen.model.answer.sentence.startswith("comparable")
-        )
+        assert screen.model.answer is not None
+        assert screen.model.answer.sentence.startswith("comparable")
         screen.take_pair(make_pair(session, "trainer/prefill", "vllm/decode"))
         assert screen.model.answer is None, "nothing is shown until it is known"
         await until(pilot, lambda: screen.model.answer is not None)

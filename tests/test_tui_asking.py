@@ -157,7 +157,8 @@ async def test_backends_that_fail_are_a_line_each(session: Session) -> None:
             assert f"{engine} worker ended with exit code 1" in shown
             assert any(line.strip().startswith(name) for line in lines(screen.reading))
         assert saved_failures(session.folder).keys() == {"trainer", "vllm"}
-        assert not screen.engines_run and open_session(session.folder).lock is None
+        assert not screen.engines_run
+        assert open_session(session.folder).lock is None
 
 
 async def test_layers_that_fail_say_why_and_are_asked_again(session: Session) -> None:
@@ -196,7 +197,8 @@ async def test_what_asks_is_followed_and_cancelled(
         await until_screen(pilot, WhyScreen)
         # The session is held meanwhile, but nothing of it is being captured.
         held = open_session(session.folder)
-        assert held.lock is not None and not held.is_growing
+        assert held.lock is not None
+        assert not held.is_growing
         app.screen.draw()  # type: ignore[attr-defined]
         await pilot.pause()
         assert "being captured" not in screen_text(app)
@@ -284,14 +286,19 @@ def test_how_it_ended_is_said_as_the_events_have_it(
 ) -> None:
     (tmp_path / "events.jsonl").write_text(events)
     state = look_at_question(tmp_path)
-    assert ended in state.ended and bool(state.ended) == bool(ended)
-    assert not state.running and state.began == (5.0 if events else 0.0)
+    assert ended in state.ended
+    assert bool(state.ended) == bool(ended)
+    assert not state.running
+    assert state.began == (5.0 if events else 0.0)
 
 
 def test_an_end_is_one_only_where_something_ran_before() -> None:
-    runs, over = QuestionState(running="x", began=1.0), QuestionState(began=1.0)
-    assert over.ended_since(runs) and QuestionState(began=2.0).ended_since(over)
-    assert not over.ended_since(over) and not over.ended_since(None)
+    runs = QuestionState(running="x", began=1.0)
+    over = QuestionState(began=1.0)
+    assert over.ended_since(runs)
+    assert QuestionState(began=2.0).ended_since(over)
+    assert not over.ended_since(over)
+    assert not over.ended_since(None)
     assert not runs.ended_since(over)
 
 
@@ -344,4 +351,5 @@ async def test_real_engines_answer_from_the_screens(
         )
         (saved,) = saved_layers(captured_pair)
         await until(pilot, lambda: "what was saved for" in head(layers))
-        assert layers.sides and saved is not None
+        assert layers.sides
+        assert saved is not None

@@ -187,7 +187,9 @@ async def test_masked_tokens_are_dim_and_counted(
             if token != screen.tokens.cursor and not levels[token] and drawn[token]:
                 style = drawn[token][-1][1]
                 plain[bool(mask[token])].add((style.color, style.dim))
-        assert plain[False] and plain[True] and not plain[False] & plain[True]
+        assert plain[False]
+        assert plain[True]
+        assert not plain[False] & plain[True]
         for token in range(len(drawn)):
             screen.moves.go_to(token)
             await until(

@@ -156,7 +156,8 @@ def test_what_is_wrong_is_said_at_its_field(
 ) -> None:
     (tmp_path / "taken").mkdir()
     found = problems(changed(key, value), tmp_path)
-    assert list(found) == [key] and said in found[key]
+    assert list(found) == [key]
+    assert said in found[key]
     assert "\n" not in found[key]
 
 
@@ -203,12 +204,13 @@ def test_a_file_of_prompts_that_is_not_there(tmp_path: Path) -> None:
     assert "no such file" in problems(form)["prompts.file"]
     (tmp_path / "p.jsonl").write_text('{"prompt": "x"}\n')
     plan = build(form, Path("nowhere")).plan
-    assert plan is not None and (plan.prompts_file, plan.texts) == (
-        str(tmp_path / "p.jsonl"),
-        (),
-    )
+    assert plan is not None
+    assert plan.prompts_file == str(tmp_path / "p.jsonl")
+    assert plan.texts == ()
     both = build(changed("prompts.source", "file and text", form), Path("nowhere")).plan
-    assert both is not None and both.prompts_file and both.texts == ("Hello",)
+    assert both is not None
+    assert both.prompts_file
+    assert both.texts == ("Hello",)
 
 
 @pytest.mark.parametrize(
@@ -245,7 +247,8 @@ def test_odd_ids_are_one_line_at_their_row(typed: str, said: str) -> None:
     form = changed("prompts.source", "token ids")
     form = changed("prompts.ids[1]", typed, changed("prompts.ids[0]", "5 6", form))
     found = problems(form)
-    assert list(found) == ["prompts.ids[1]"] and said in found["prompts.ids[1]"]
+    assert list(found) == ["prompts.ids[1]"]
+    assert said in found["prompts.ids[1]"]
 
 
 def test_given_completions_ask_for_no_generator() -> None:
@@ -269,11 +272,13 @@ def test_given_completions_ask_for_no_generator() -> None:
 )
 def test_options_read_back_as_what_they_were(spec: str) -> None:
     wanted = parse_spec(spec)
-    shown, other = backend_form(wanted), backend_form(parse_spec("vllm@other"))
+    shown = backend_form(wanted)
+    other = backend_form(parse_spec("vllm@other"))
     assert shown.options == options_text(wanted)
     for backend in (shown, replace(shown, given=None)):
         plan = build(replace(FILLED, backends=(backend, other)), Path("nowhere")).plan
-        assert plan is not None and plan.backends[0] == wanted
+        assert plan is not None
+        assert plan.backends[0] == wanted
 
 
 def test_a_loaded_plan_keeps_what_no_field_shows(tmp_path: Path) -> None:
@@ -342,7 +347,8 @@ def test_the_two_top_k_are_told_apart_in_form_and_plan() -> None:
     built = build(form, Path("nowhere"))
     rows = {row.key: row for row in form_rows(form, built, {}, frozenset())}
     assert "sample" in rows["sampling.top_k"].note
-    assert "kept" in rows["top_k"].note and rows["top_k"].label == "Alternatives"
+    assert "kept" in rows["top_k"].note
+    assert rows["top_k"].label == "Alternatives"
     assert built.plan is not None
     kept, sampled = (
         line for line in plan_toml(built.plan).splitlines() if "top_k" in line
@@ -440,7 +446,8 @@ def test_the_cursor_is_always_seen_and_nothing_raw(content: str) -> None:
         for at in {0, len(content) // 2, len(content)}:
             runs = line_runs(TypedLine(content, at), width, palette, cursor=True)
             shown = "".join(words for words, _ in runs)
-            assert "\x1b" not in shown and "\u202e" not in shown
+            assert "\x1b" not in shown
+            assert "\u202e" not in shown
             assert any(style is palette.cursor and words for words, style in runs)
 
 
@@ -548,12 +555,11 @@ async def test_filled_in_by_keyboard_in_one_go(tmp_path: Path) -> None:
         keys += ["tab", "shift+tab", "enter", "ctrl+u", *"0.5"]
         await pilot.press(*keys)
         await until(pilot, lambda: screen.form.sampling["temperature"] == "0.5")
-        assert (screen.form.session, screen.form.source, screen.form.texts) == (
-            "mine",
-            "text",
-            ("Hello?", "quit", ""),
-        )
-        assert screen.built.plan is not None and screen.built.plan.texts == (
+        assert screen.form.session == "mine"
+        assert screen.form.source == "text"
+        assert screen.form.texts == ("Hello?", "quit", "")
+        assert screen.built.plan is not None
+        assert screen.built.plan.texts == (
             "Hello?",
             "quit",
         )
@@ -563,7 +569,8 @@ async def test_filled_in_by_keyboard_in_one_go(tmp_path: Path) -> None:
             "vllm",
         ]
         await pilot.press("pagedown", "pagedown", "pageup", "pageup")
-        assert screen.fields.here is not None and screen.fields.here.key == "model"
+        assert screen.fields.here is not None
+        assert screen.fields.here.key == "model"
 
 
 @pytest.mark.usefixtures("no_engines")
@@ -583,15 +590,12 @@ async def test_engines_are_probed_and_what_is_missing_is_said(tmp_path: Path) ->
         go(screen, "engine.sglang")
         await pilot.press("enter")
         await until(pilot, lambda: len(screen.form.backends) == 4)
-        assert screen.form.backends[
-            -1
-        ].name == "sglang" and "no interpreter for sglang" in said(screen)
+        assert screen.form.backends[-1].name == "sglang"
+        assert "no interpreter for sglang" in said(screen)
         go(screen, "engine.transformers")
         await pilot.press("space")
-        assert (
-            screen.form.backends[-1].name == "transformers"
-            and screen.fields.here is not None
-        )
+        assert screen.form.backends[-1].name == "transformers"
+        assert screen.fields.here is not None
         assert screen.fields.here.key == "backend[4].name"
         await pilot.press("f6")
         await until(
@@ -623,7 +627,8 @@ async def test_a_backend_is_opened_changed_and_removed(tmp_path: Path) -> None:
         assert screen.form.backends[1].paths == (
             "decode",
             "prefill",
-        ) and "‹ decode+prefill ›" in screen_text(app)
+        )
+        assert "‹ decode+prefill ›" in screen_text(app)
         go(screen, "backend[1].alone")
         await pilot.press("space")
         assert screen.form.backends[1].alone
@@ -631,13 +636,15 @@ async def test_a_backend_is_opened_changed_and_removed(tmp_path: Path) -> None:
         await pilot.press(*"foo")
         assert "✗ backend 'trainer': 'foo' is not option=value" in screen_text(app)
         await pilot.press(*"=1")
-        assert "foo=1" in screen_text(app) and "✗ backend" not in screen_text(app)
+        assert "foo=1" in screen_text(app)
+        assert "✗ backend" not in screen_text(app)
         go(screen, "backend[1].remove")
         await pilot.press("enter")
         assert [b.name for b in screen.form.backends] == [
             "reference",
             "vllm",
-        ] and "trainer is removed" in said(screen)
+        ]
+        assert "trainer is removed" in said(screen)
 
 
 @pytest.mark.usefixtures("no_engines")
@@ -711,7 +718,8 @@ async def test_pasted_text_keeps_its_lines_in_a_prompt_alone(tmp_path: Path) -> 
         go(screen, "prompts.text[0]")
         screen.fields.post_message(Paste("a\nb\x1b[2J"))
         await until(pilot, lambda: screen.form.texts == ("a\nb\x1b[2J", ""))
-        assert "a↵b" in screen_text(app) and "\x1b" not in screen_text(app)
+        assert "a↵b" in screen_text(app)
+        assert "\x1b" not in screen_text(app)
 
 
 @pytest.mark.usefixtures("no_engines")
@@ -719,9 +727,8 @@ async def test_the_plan_is_previewed_saved_edited_and_loaded(tmp_path: Path) -> 
     app = make_app(None, tmp_path / "sessions")
     async with app.run_test(size=(150, 50)) as pilot:
         screen = await opened(pilot, app)
-        assert "# not yet a plan:" in screen_text(
-            app
-        ) and "✗ no prompts" not in screen_text(app)
+        assert "# not yet a plan:" in screen_text(app)
+        assert "✗ no prompts" not in screen_text(app)
         go(screen, "prompts.text[0]")
         await pilot.press(*"Hi")
         await until(
@@ -766,9 +773,8 @@ async def test_the_plan_is_previewed_saved_edited_and_loaded(tmp_path: Path) -> 
                 )
                 await pilot.press("escape")
         await until(pilot, lambda: "loaded: capture-1.toml" in said(screen))
-        assert screen.form.sampling["max_tokens"] == "7" and screen.form.texts == (
-            "Ho",
-        )
+        assert screen.form.sampling["max_tokens"] == "7"
+        assert screen.form.texts == ("Ho",)
         await pilot.press("ctrl+t")
         await until(
             pilot,
@@ -811,10 +817,8 @@ async def test_start_goes_to_what_is_wrong(
         screen = await opened(pilot, app)
         go(screen, "title")
         await pilot.press("f5")
-        assert (
-            screen.fields.here is not None
-            and screen.fields.here.key == "prompts.text[0]"
-        )
+        assert screen.fields.here is not None
+        assert screen.fields.here.key == "prompts.text[0]"
         assert "✗ no prompts: type at least one character" in screen_text(app)
         await pilot.press("x")
         go(screen, "sampling.temperature")
@@ -894,10 +898,8 @@ async def test_started_in_the_background_as_it_was_filled_in(
         await until_screen(pilot, SessionsScreen)
         (plan, folder, ids), running = started
         assert running == folder == tmp_path / "sessions" / "capture-1"
-        assert (
-            json.loads(ids)["token_ids"] == [1, 2, 3]
-            and not Path(plan.prompts_file).exists()
-        )
+        assert json.loads(ids)["token_ids"] == [1, 2, 3]
+        assert not Path(plan.prompts_file).exists()
         assert "capture-1 is being captured in the background" in screen_text(app)
 
 
@@ -971,5 +973,7 @@ async def test_a_real_capture_from_the_form_is_watched_opened_and_cancelled(
             60,
         )
     session = open_session(tmp_path / "sessions" / "capture-1")
-    assert session.plan is not None and session.plan.backends[0].name == "reference"
-    assert session.lock is None and not list((session.folder / "logs").glob("*.pid"))
+    assert session.plan is not None
+    assert session.plan.backends[0].name == "reference"
+    assert session.lock is None
+    assert not list((session.folder / "logs").glob("*.pid"))

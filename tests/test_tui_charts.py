@@ -103,9 +103,11 @@ def test_every_chart_fits_any_size_and_says_what_it_shows(
         drawing = draw(chart, width, height)
         assert len(drawing.rows) <= height, (width, height)
         assert max(len(row) for row in drawing.rows) <= width
-        assert drawing.columns > 5 and drawing.lines >= 1
+        assert drawing.columns > 5
+        assert drawing.lines >= 1
         assert drawing.rows[drawing.top - 1][drawing.left - 1] == "┌"
-        assert drawing.legend and all(phrase.strip() for phrase in drawing.legend)
+        assert drawing.legend
+        assert all(phrase.strip() for phrase in drawing.legend)
         assert any(
             char not in " ╌┆│" for row in drawing.rows[drawing.top :] for char in row
         )
@@ -117,16 +119,16 @@ def test_every_chart_is_exported_three_ways(
 ) -> None:
     chart = make(source, name, reach)
     root = ET.fromstring(render(chart, ".svg"))
-    assert root.tag.endswith("svg") and "nothing to draw" not in render(chart, ".svg")
+    assert root.tag.endswith("svg")
+    assert "nothing to draw" not in render(chart, ".svg")
     rows = list(csv.reader(io.StringIO(render(chart, ".csv"))))
-    assert len(rows) > 1 and {len(row) for row in rows} == {len(rows[0])}
+    assert len(rows) > 1
+    assert {len(row) for row in rows} == {len(rows[0])}
     assert not any(cell in ("nan", "NaN") for row in rows for cell in row)
     shown = render(chart, ".txt")
-    assert (
-        CHARTS[index_of(name)].title in shown
-        and PAIR[0] in shown
-        and draw(chart, 110, 30).legend[0] in shown
-    )
+    assert CHARTS[index_of(name)].title in shown
+    assert PAIR[0] in shown
+    assert draw(chart, 110, 30).legend[0] in shown
     for ending in ENDINGS:
         said = write_chart(
             chart, str(tmp_path / f"chart{ending}"), source.data.session.folder
@@ -143,7 +145,8 @@ def test_in_every_chart_the_cursor_walks_from_end_to_end(
 ) -> None:
     drawing = draw(make(source, name, reach), 78, 16)
     place = drawing.place
-    assert place is not None and source.data is not None
+    assert place is not None
+    assert source.data is not None
     start = int(np.flatnonzero(source.data.counted & (source.data.position > 0))[-1])
     if reach == "one":
         start = source.part("one")[1] - 1
@@ -165,9 +168,11 @@ def test_in_every_chart_the_cursor_walks_from_end_to_end(
     )
     if name not in ("delta", "cumulative", "ranks"):
         assert len(set(columns)) == len(columns), "one column each step"
-    assert place.step(position, 1, 0) is None and place.step(position, FAR, 0) is None
+    assert place.step(position, 1, 0) is None
+    assert place.step(position, FAR, 0) is None
     back = place.step(position, -1, 0)
-    assert back is not None and back != position
+    assert back is not None
+    assert back != position
 
 
 # ---- what is drawn where
@@ -177,7 +182,8 @@ def test_in_every_chart_the_cursor_walks_from_end_to_end(
 def test_the_cursor_stands_where_plotext_puts_the_token(
     tmp_path: Path, count: int, index: int
 ) -> None:
-    a, b = np.full(count, np.nan, np.float32), np.full(count, np.nan, np.float32)
+    a = np.full(count, np.nan, np.float32)
+    b = np.full(count, np.nan, np.float32)
     a[index], b[index] = -1, -2
     session = write_session(
         tmp_path / "one",
@@ -196,7 +202,8 @@ def test_the_cursor_stands_where_plotext_puts_the_token(
     }
     assert drawing.place is not None
     cell = drawing.place.cell(index)
-    assert cell is not None and dots == {drawing.left + cell[0]}
+    assert cell is not None
+    assert dots == {drawing.left + cell[0]}
 
 
 def test_the_cursor_line_goes_through_the_column_of_the_token(
@@ -210,10 +217,8 @@ def test_the_cursor_line_goes_through_the_column_of_the_token(
     ]
     assert drawing.place is not None
     column = drawing.left + drawing.place.cell(start + 20)[0]  # type: ignore[index]
-    assert (
-        shown[drawing.top - 1][column] == "▼"
-        and shown[drawing.top + drawing.lines][column] == "▲"
-    )
+    assert shown[drawing.top - 1][column] == "▼"
+    assert shown[drawing.top + drawing.lines][column] == "▲"
     middle = [shown[drawing.top + y][column] for y in range(drawing.lines)]
     assert all(char in "┊▲▼" or "⠀" < char <= "⣿" for char in middle)
     assert "┊" in middle
@@ -251,7 +256,8 @@ def test_a_column_step_goes_to_the_worst_token_of_the_next_column(folder: Path) 
     drawing = draw(DeltaChart(ChartSource(data, 0, 0.1), "one"), 40, 10)
     start, stop = data.pair.sequences.bounds(0)
     place = drawing.place
-    assert place is not None and stop - start > 2 * drawing.columns
+    assert place is not None
+    assert stop - start > 2 * drawing.columns
     columns = np.array([place.cell(i)[0] for i in range(start, stop)])  # type: ignore[index]
     position = start
     for column in range(1, drawing.columns):
@@ -270,14 +276,14 @@ def test_the_sum_of_delta_is_that_of_the_completion(source: ChartSource) -> None
     kept = data.counted[start:stop]
     total = float(data.pair.delta[start:stop][kept].astype(np.float64).sum())
     table = chart.table()
-    assert table["sum"][-1] == pytest.approx(total) and table["ratio"][
-        -1
-    ] == pytest.approx(math.exp(total))
+    assert table["sum"][-1] == pytest.approx(total)
+    assert table["ratio"][-1] == pytest.approx(math.exp(total))
     assert (
         np.asarray(table["sum"])[: int(data.pair.sequences.prompt_lengths[3])] == 0
     ).all()
     whole = CumulativeChart(source, "all")
-    offsets, delta = data.offsets, np.where(data.counted, data.pair.delta, 0)
+    offsets = data.offsets
+    delta = np.where(data.counted, data.pair.delta, 0)
     wanted = [
         delta[a:b].astype(np.float64).sum()
         for a, b in itertools.pairwise(offsets.tolist())
@@ -322,9 +328,8 @@ def test_a_token_that_both_sides_call_impossible_breaks_no_chart(
             chart = make(source, name, reach)
         except NothingToDraw:
             continue
-        assert draw(chart, 60, 12).rows and all(
-            render(chart, ending) for ending in ENDINGS
-        )
+        assert draw(chart, 60, 12).rows
+        assert all(render(chart, ending) for ending in ENDINGS)
     assert "2 impossible on a side" in " ".join(
         draw(ScatterChart(source, "all"), 90, 20).legend
     )
@@ -335,12 +340,15 @@ def test_every_token_of_the_scatter_lies_on_a_dot_and_on_its_side_of_the_diagona
 ) -> None:
     drawing = draw(ScatterChart(source, "all"), 90, 24)
     data = source.data
-    assert data is not None and drawing.place is not None
+    assert data is not None
+    assert drawing.place is not None
     for position in np.flatnonzero(data.counted)[::37].tolist():
         cell = drawing.place.cell(position)
-        assert cell is not None and cell[1] is not None
+        assert cell is not None
+        assert cell[1] is not None
         assert "⠀" < at_cell(drawing, cell[0], cell[1]) <= "⣿"
-        right, up = cell[0] / drawing.columns, 1 - (cell[1] + 1) / drawing.lines
+        right = cell[0] / drawing.columns
+        up = 1 - (cell[1] + 1) / drawing.lines
         delta = float(data.pair.delta[position])
         if abs(delta) > 2:
             assert (right > up) == (delta > 0), "A to the right, B upwards"
@@ -351,7 +359,8 @@ def test_the_density_counts_all_tokens(source: ChartSource) -> None:
     chart = DensityChart(source, "all")
     assert int(chart.table()["tokens"].sum()) == int(source.data.counted.sum())  # type: ignore[union-attr]
     drawing = draw(chart, 90, 24)
-    assert drawing.shaded and "from: ░ 1 ▒" in " ".join(drawing.legend)
+    assert drawing.shaded
+    assert "from: ░ 1 ▒" in " ".join(drawing.legend)
     assert any("█" in row for row in drawing.rows)
 
 
@@ -431,11 +440,9 @@ def test_the_heat_map_shades_by_the_mean_and_up_and_down_change_the_sequence(
         position = following
         seen.append(data.pair.sequence_of(position))
         cell = place.cell(position)
-        assert (
-            cell is not None
-            and cell[1] is not None
-            and at_cell(drawing, cell[0], cell[1]) in "·░▒▓█"
-        )
+        assert cell is not None
+        assert cell[1] is not None
+        assert at_cell(drawing, cell[0], cell[1]) in "·░▒▓█"
     assert seen == list(range(5, 24))
     assert place.step(position, 0, -1) is not None
     first = place.step(int(data.offsets[7]), 1, 0)
@@ -449,9 +456,8 @@ def test_the_heat_map_shades_by_the_mean_and_up_and_down_change_the_sequence(
     mean = float(
         (table["mean_abs_delta"] * table["tokens"]).sum() / table["tokens"].sum()
     )
-    assert mean == pytest.approx(size.mean()) and int(table["tokens"].sum()) == len(
-        size
-    )
+    assert mean == pytest.approx(size.mean())
+    assert int(table["tokens"].sum()) == len(size)
 
 
 @pytest.mark.parametrize("chart", [ProbabilityChart, EntropyChart, PositionChart])
@@ -461,7 +467,8 @@ def test_bars_are_as_high_as_the_error_and_go_to_its_worst_token(
     made = chart(source, "all")
     data = source.data
     drawing = draw(made, 100, 20)
-    assert data is not None and drawing.place is not None
+    assert data is not None
+    assert drawing.place is not None
     table = made.table()
     assert int(table["tokens"].sum()) == int(data.counted.sum())
     position = drawing.place.step(0, -FAR, 0) or 0
@@ -471,7 +478,8 @@ def test_bars_are_as_high_as_the_error_and_go_to_its_worst_token(
             float(table["max_abs"][bucket])
         )
         cell = drawing.place.cell(position)
-        assert cell is not None and cell[1] is None
+        assert cell is not None
+        assert cell[1] is None
         heights = [
             sum(
                 at_cell(drawing, cell[0] - 1, y) in "▁▂▃▄▅▆▇█"
@@ -512,13 +520,15 @@ def test_rank_flips_are_those_of_the_report(source: ChartSource) -> None:
     wanted[pair.scored] = rank_flips(
         pair.a, pair.b, pair.sequences.token_ids, pair.scored
     )
-    assert (data.flips == wanted).all() and 0 < wanted.sum() < pair.scored.sum()
+    assert (data.flips == wanted).all()
+    assert 0 < wanted.sum() < pair.scored.sum()
     start, stop = source.part("one")
     chart = RankChart(source, "one")
     assert (chart.flips == wanted[start:stop]).all()
     drawing = draw(chart, 200, 30)
     zero = next(y for y, row in enumerate(drawing.rows) if "same" in row) - drawing.top
-    a, b = pair.a.rank.whole()[start:stop], pair.b.rank.whole()[start:stop]
+    a = pair.a.rank.whole()[start:stop]
+    b = pair.b.rank.whole()[start:stop]
     assert drawing.place is not None
     for index in np.flatnonzero(wanted[start:stop]).tolist():
         column = drawing.place.cell(start + index)[0]  # type: ignore[index]
@@ -537,10 +547,8 @@ def test_before_and_after_says_what_became_smaller(source: ChartSource) -> None:
     drawing = draw(ChangeChart(source, "all"), 100, 20)
     words = " ".join(drawing.legend)
     moved = percent(int((source.change.old != 0).sum()), len(source.change.old))  # type: ignore[union-attr]
-    assert (
-        f"smaller at {moved}, larger at 0.0%" in words
-        and "before: before, after: after" in words
-    )
+    assert f"smaller at {moved}, larger at 0.0%" in words
+    assert "before: before, after: after" in words
     chart = ChangeChart(source, "all")
     _edges, before, after = chart.counts(60)
     shown = draw(chart, 120, 20)
@@ -566,11 +574,9 @@ def test_a_comparison_of_two_sessions_is_what_the_chart_takes(
     source = ChartSource(PairData(new.session, new), 0, 0.1, found)
     chart = ChangeChart(source, "all")
     kept = np.flatnonzero(new.scope_mask("completion"))
-    assert (
-        (found.at == kept).all()
-        and (found.new == new.delta[kept]).all()
-        and (found.old == old.delta[kept]).all()
-    )
+    assert (found.at == kept).all()
+    assert (found.new == new.delta[kept]).all()
+    assert (found.old == old.delta[kept]).all()
     legend = " ".join(draw(chart, 90, 20).legend)
     assert "\x1b" not in legend
     better = int((np.abs(found.new) < np.abs(found.old)).sum())
@@ -628,7 +634,9 @@ def test_why_there_is_no_chart_is_said_in_a_line(
             chart(given, reach)
     key = PictureKey(chart_key(none, 0, "one"), (80, 20))
     built = build(none, key)
-    assert built is not None and built.drawing is None and "no pair" in built.problem
+    assert built is not None
+    assert built.drawing is None
+    assert "no pair" in built.problem
     key = PictureKey(chart_key(source, 0, "one"), (80, 20))
     assert build(source, key, None, lambda: True) is None, (
         "cancelled between reducing and drawing"

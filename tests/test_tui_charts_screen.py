@@ -98,9 +98,8 @@ async def test_all_sequences_or_this_one(folder: Path) -> None:
         assert "this sequence" in text(screen.chart).splitlines()[0]
         await pilot.press("a")
         await drawn(pilot, screen.chart, "delta", "all")
-        assert "all sequences" in text(screen.chart).splitlines()[
-            0
-        ] and "mean Δ" in text(screen.chart)
+        assert "all sequences" in text(screen.chart).splitlines()[0]
+        assert "mean Δ" in text(screen.chart)
         await pilot.press("a")
         await drawn(pilot, screen.chart, "delta", "one")
         screen.chart.choose(index_of("heatmap"))
@@ -192,13 +191,15 @@ async def test_closer_and_wider_in_the_heat_map_by_key_and_wheel(folder: Path) -
         await pilot.press("right_curly_bracket")
         await until(pilot, lambda: shown_part(pane, "of 24"))
         window = pane.zoom.window
-        assert window is not None and window.down.size < 24
+        assert window is not None
+        assert window.down.size < 24
         for _ in range(24):
             await pilot.press("down")
         last = len(screen.model.listing) - 1
         await until(pilot, lambda: screen.model.sequence == last)
         await until(pilot, lambda: shown_part(pane, "to 24 of 24"))
-        assert pane.chart is not None and pane.chart.place is not None
+        assert pane.chart is not None
+        assert pane.chart.place is not None
         assert pane.chart.place.cell(screen.position) is not None
         x, y = place_of(screen_text(app), "┌")
         await pilot.hover(offset=(x + 5, y + 2))
@@ -244,7 +245,8 @@ async def test_the_rows_of_the_heat_map_are_those_of_the_list(folder: Path) -> N
         await until(pilot, lambda: pane.chart is not before)
         await until(pilot, lambda: shown_part(pane, "in the order of the list"))
         order = screen.model.listing.order.tolist()
-        assert order != sorted(order) and pane.chart is not None
+        assert order != sorted(order)
+        assert pane.chart is not None
         place = pane.chart.place
         rows = [
             place.cell(int(screen.session.sequences.offsets[sequence])).row  # type: ignore[union-attr]
@@ -359,7 +361,8 @@ async def test_the_whole_screen_and_back(folder: Path) -> None:
                 await drawn(pilot, full.chart, entry.name)
             await pilot.press("1")
             drawing = await drawn(pilot, full.chart, "delta")
-            assert drawing.lines > 10 and "Tokens" not in screen_text(app)
+            assert drawing.lines > 10
+            assert "Tokens" not in screen_text(app)
             before = screen.position
             await pilot.press("right")
             await until(pilot, lambda before=before: screen.position != before)  # type: ignore[misc]
@@ -384,7 +387,8 @@ async def test_divergences_are_visited_from_the_whole_screen(folder: Path) -> No
         await pilot.press("4", "z")
         await until_screen(pilot, ChartScreen)
         full = app.screen
-        assert isinstance(full, ChartScreen) and screen.model.pair is not None
+        assert isinstance(full, ChartScreen)
+        assert screen.model.pair is not None
         await drawn(pilot, full.chart, "delta", "one")
         last = -1
         for _ in range(3):
@@ -413,10 +417,8 @@ async def test_export_asks_for_a_name_and_says_what_was_written(
         await drawn(pilot, screen.chart, "delta")
         await pilot.press("ctrl+s")
         await until_screen(pilot, LinePrompt)
-        assert (
-            isinstance(app.screen, LinePrompt)
-            and app.screen.text == "gen-delta-seq0.svg"
-        )
+        assert isinstance(app.screen, LinePrompt)
+        assert app.screen.text == "gen-delta-seq0.svg"
         await pilot.press("enter")
         await until(pilot, lambda: (own_home / "gen-delta-seq0.svg").exists())
         await until(
@@ -466,7 +468,8 @@ async def test_only_the_last_of_a_burst_is_drawn(
         for sequence in range(1, 8):
             screen.moves.go_to(screen.session.sequences.bounds(sequence)[0])
         await until(pilot, lambda: bool(asked))
-        assert len(asked) == 1 and asked[0].chart.sequence == 7
+        assert len(asked) == 1
+        assert asked[0].chart.sequence == 7
         assert screen.chart.chart is not None, (
             "the old picture stays until the new one is there"
         )
@@ -490,7 +493,8 @@ def test_moving_on_the_whole_screen_sends_little_although_the_explorer_moves_bel
             os.write(terminal.fd, b"\x1b[C")
             terminal.quiet(1.0)
             sent.append(len(terminal.output) - before)
-        assert min(sent) > 0 and max(sent) < 3000
+        assert min(sent) > 0
+        assert max(sent) < 3000
         assert terminal.quiet(1.5) == 0
 
 

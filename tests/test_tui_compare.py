@@ -68,23 +68,31 @@ async def compared(pilot: Any, app: LogdriftApp) -> DiffScreen:
 
 
 def test_the_tokens_are_those_of_the_diff_the_worse_ones_first(sessions: Path) -> None:
-    a, b = sessions / "a", sessions / "b"
-    old, new = open_session(a), open_session(b)
+    a = sessions / "a"
+    b = sessions / "b"
+    old = open_session(a)
+    new = open_session(b)
     diff = diff_sessions(old, new, *both_pairs(old, new, None, None))
     found = compare_folders(a, b)
-    assert found.tone == "bad" and found.answer.startswith("WORSE, beyond noise: MAE")
+    assert found.tone == "bad"
+    assert found.answer.startswith("WORSE, beyond noise: MAE")
     kinds = [token.worse for token in found.tokens]
-    assert kinds == sorted(kinds, reverse=True) and kinds.count(True) == LISTED
+    assert kinds == sorted(kinds, reverse=True)
+    assert kinds.count(True) == LISTED
     first = found.tokens[0]
     worst = diff.worsened[0]
-    assert (first.sequence, first.position) == (worst.sequence_later, worst.position)
+    assert first.sequence == worst.sequence_later
+    assert first.position == worst.position
     assert found.labels == ("trainer/prefill", "vllm/prefill")
     # The command and its JSON still list ten.
-    assert len(diff.worsened) == 10 and diff.worsened == found.diff.worsened[:10]
+    assert len(diff.worsened) == 10
+    assert diff.worsened == found.diff.worsened[:10]
     back = compare_folders(b, a)
-    assert back.tone == "good" and back.answer.startswith("BETTER, beyond noise: MAE")
+    assert back.tone == "good"
+    assert back.answer.startswith("BETTER, beyond noise: MAE")
     # Better all in all, and still some tokens are worse: they come first.
-    assert back.tokens[0].worse and not back.tokens[-1].worse
+    assert back.tokens[0].worse
+    assert not back.tokens[-1].worse
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 36)])
@@ -125,10 +133,12 @@ async def test_the_answer_is_the_first_line_in_the_colour_of_its_meaning(
         style = app.palette.good if found.tone == "good" else app.palette.bad
         first = screen.query_one("#answer", Bar).render_line(0)
         (said, *_) = [segment for segment in first if segment.text.strip()]
-        assert said.style is not None and said.style.color == style.color
+        assert said.style is not None
+        assert said.style.color == style.color
         rows = lines(screen.changed)
         assert all(len(row) <= size[0] for row in rows)
-        assert found.tokens[0].place in rows[2] and found.tokens[0].word in rows[2]
+        assert found.tokens[0].place in rows[2]
+        assert found.tokens[0].word in rows[2]
         # The whole diff stands below, and is what is copied.
         whole = screen.text_to_save()
         assert " ".join(whole.split()).startswith(found.answer)
@@ -147,7 +157,8 @@ async def test_the_two_change_places(sessions: Path) -> None:
         await pilot.press("percent_sign")
         await until(pilot, lambda: screen.comparison is not before)
         after = screen.comparison
-        assert (after.earlier, after.later) == (before.later, before.earlier)
+        assert after.earlier == before.later
+        assert after.later == before.earlier
         assert {before.tone, after.tone} == {"good", "bad"}
         await until(pilot, lambda: after.title in text(screen.reading))
         assert screen_text(app).lstrip().startswith(after.answer[:40])

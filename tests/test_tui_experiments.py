@@ -141,12 +141,12 @@ async def choose_row(
     await until(pilot, lambda: "1 chosen, 1 of unknown length" in head(screen))
     await pilot.press(key)
     await until(pilot, lambda: "none chosen: Space chooses one, a all" in head(screen))
-    assert screen.table.selected == 1 and lines(screen.table)[2].startswith("○")
+    assert screen.table.selected == 1
+    assert lines(screen.table)[2].startswith("○")
     await pilot.press(key)
     await until(pilot, lambda: "1 chosen" in head(screen))
-    assert screen.chosen == {screen.rows[1].id} and lines(screen.table)[3].startswith(
-        "●"
-    )
+    assert screen.chosen == {screen.rows[1].id}
+    assert lines(screen.table)[3].startswith("●")
 
 
 async def choose_all(
@@ -182,7 +182,8 @@ async def budget(
 async def start(
     pilot: Any, screen: ExperimentsScreen, key: str, patch: pytest.MonkeyPatch
 ) -> None:
-    app, folder = pilot.app, screen.session.folder / FOLDER
+    app = pilot.app
+    folder = screen.session.folder / FOLDER
     for no in ("enter", "n", "escape"):
         await pilot.press(key)
         await until_screen(pilot, Confirm)
@@ -208,20 +209,20 @@ async def start(
         == "failed: transformers worker ended with exit code 1"
         in detail(screen)
     )
-    assert lines(screen.table)[2].startswith("✗ ") and "none chosen" in head(screen)
+    assert lines(screen.table)[2].startswith("✗ ")
+    assert "none chosen" in head(screen)
     assert [row.state for row in screen.rows[1:10]] == ["proposed"] * 9
     assert len(screen.rows) == 10, "what means nothing here is not offered"
-    assert (
-        running(screen.session.folder) is None
-        and (folder / screen.rows[0].id / "logs" / "trainer.log").exists()
-    )
+    assert running(screen.session.folder) is None
+    assert (folder / screen.rows[0].id / "logs" / "trainer.log").exists()
     assert (folder / LOG).read_text() == ""
 
 
 async def cancel_run(
     pilot: Any, screen: ExperimentsScreen, key: str, patch: pytest.MonkeyPatch
 ) -> None:
-    app, folder = pilot.app, screen.session.folder
+    app = pilot.app
+    folder = screen.session.folder
     await pilot.press(key)
     await until_shown(pilot, "no experiment runs")
     await started(pilot, screen)
@@ -233,10 +234,12 @@ async def cancel_run(
             "runs in the background: 1 of 1, trainer: dtype=float32" in head(screen)
         ),
     )
-    assert "so far" in head(screen) and lines(screen.table)[2].startswith("▶")
+    assert "so far" in head(screen)
+    assert lines(screen.table)[2].startswith("▶")
     screen.say("")
     keys = text(screen.hint_line)
-    assert "X cancel" in keys and "x start" not in keys
+    assert "X cancel" in keys
+    assert "x start" not in keys
     await pilot.press("x")
     await until_shown(pilot, "experiments run already (X cancels them)")
     await pilot.press(key)
@@ -247,7 +250,8 @@ async def cancel_run(
     assert running(folder) is not None
     await pilot.press(key, "y")
     await until(pilot, lambda: "the last run was cancelled" in head(screen))
-    assert running(folder) is None and screen.rows[0].state == "proposed"
+    assert running(folder) is None
+    assert screen.rows[0].state == "proposed"
     assert all(process_start(int(pid)) is None for pid in workers.read_text().split())
     # What can be done next is said as well.
     assert "budget 10m · none chosen: Space chooses one, a all" in head(screen)
@@ -316,9 +320,8 @@ async def save(
         lambda: pilot.app.screen is screen and "written: " in screen_text(pilot.app),
     )
     written = Path("experiments.tsv").read_text(encoding="utf-8")
-    assert written == screen.table.copied() + "\n" and written.count("\n") == 1 + len(
-        screen.rows
-    )
+    assert written == screen.table.copied() + "\n"
+    assert written.count("\n") == 1 + len(screen.rows)
 
 
 async def shift(
@@ -326,9 +329,8 @@ async def shift(
 ) -> None:
     """Either way, at 60 columns, where the last one is not seen at first."""
     there, back = ("right", "left") if key in ("right", "left") else ("l", "h")
-    assert lines(screen.table)[1].split()[:2] == ["change", "takes"] and lines(
-        screen.table
-    )[1].endswith("›")
+    assert lines(screen.table)[1].split()[:2] == ["change", "takes"]
+    assert lines(screen.table)[1].endswith("›")
     for seen in range(3):
         await pilot.press(there)
         await until(
@@ -338,7 +340,9 @@ async def shift(
             ),
         )  # type: ignore[misc]
     heads = lines(screen.table)[1]
-    assert heads.split()[0] == "‹change" and "cause" in heads and "takes" not in heads
+    assert heads.split()[0] == "‹change"
+    assert "cause" in heads
+    assert "takes" not in heads
     await pilot.press(back, back, back)
     await until(
         pilot, lambda: lines(screen.table)[1].split()[:2] == ["change", "takes"]
@@ -482,7 +486,8 @@ async def test_what_is_left_out_says_why_and_is_not_chosen(session: Session) -> 
         offered = len(screen.rows)
         assert screen.found is not None
         left_out = len(screen.found.rows) - offered
-        assert left_out > 5 and f"left out: {left_out} options" in head(screen)
+        assert left_out > 5
+        assert f"left out: {left_out} options" in head(screen)
         await pilot.press("v")
         await until(pilot, lambda: len(screen.rows) == offered + left_out)
         await pilot.press("end")
@@ -500,7 +505,8 @@ async def test_what_is_left_out_says_why_and_is_not_chosen(session: Session) -> 
         # Hidden again, with the cursor within what is left.
         await pilot.press("v")
         await until(pilot, lambda: len(screen.rows) == offered)
-        assert screen.here is not None and screen.here.state == "proposed"
+        assert screen.here is not None
+        assert screen.here.state == "proposed"
 
 
 # -- what is shown
@@ -529,7 +535,8 @@ def test_every_change_that_can_run_is_said_in_plain_words(session: Session) -> N
         if experiment.still:
             assert tells.startswith("No number may move")
         elif experiment.combined:
-            assert "hint" in tells and "proven" not in tells
+            assert "hint" in tells
+            assert "proven" not in tells
         else:
             proves = cause_title(experiment.proves or experiment.cause)
             assert tells.startswith(f"If the gap goes, {proves} is proven")
@@ -626,7 +633,8 @@ async def test_rows_say_state_change_and_outcome_at_every_size(
                 row.state
             ]
             assert line[0] == ("●" if row.id in (screen.chosen or ()) else mark)
-            assert visible(row.change)[:12] in line and row.takes in line
+            assert visible(row.change)[:12] in line
+            assert row.takes in line
             assert size[0] < 200 or row.short in line, (
                 "where there is room for the column"
             )
@@ -653,14 +661,10 @@ async def test_rows_say_state_change_and_outcome_at_every_size(
         await pilot.press(*"aa" if screen.chosen else "a")
         offered = [row for row in screen.rows if row.state == "proposed"]
         await until(pilot, lambda: f"{len(offered)} chosen" in head(screen))
-        assert (
-            "numbers moved" in screen.text_to_save()
-            and "explains 80%" in screen.text_to_save()
-        )
-        assert (
-            "\x1b" not in screen.text_to_save()
-            and "\u202e" not in screen.text_to_save()
-        )
+        assert "numbers moved" in screen.text_to_save()
+        assert "explains 80%" in screen.text_to_save()
+        assert "\x1b" not in screen.text_to_save()
+        assert "\u202e" not in screen.text_to_save()
         assert len(screen.text_to_save().split("\n")) == 1 + len(screen.rows)
 
 
@@ -698,9 +702,8 @@ async def test_a_long_reason_is_cut_with_an_ellipsis_and_hostile_text_is_visible
     app = make_app(session.folder)
     async with app.run_test(size=(60, 20)) as pilot:
         screen = await opened(pilot)
-        assert head(screen).count("because") > 3 and "… budget 10m · 1 chosen" in head(
-            screen
-        )
+        assert head(screen).count("because") > 3
+        assert "… budget 10m · 1 chosen" in head(screen)
         assert "the last run failed: <0x1B>]0;owned<0x07>" in head(screen)
 
 
@@ -731,7 +734,8 @@ async def test_how_the_last_run_ended(
     async with app.run_test(size=SMALL) as pilot:
         screen = await opened(pilot)
         await until(pilot, lambda: "budget 10m · 1 chosen" in head(screen))
-        assert said in head(screen) and ("the last run" in head(screen)) == bool(said)
+        assert said in head(screen)
+        assert ("the last run" in head(screen)) == bool(said)
 
 
 @pytest.mark.parametrize(

@@ -106,11 +106,9 @@ async def test_the_first_screen_shows_session_pair_verdict_and_text(
     app = make_app(folder)
     async with app.run_test(size=SMALL) as pilot:
         screen = await judged(pilot)
-        assert (
-            screen.view is not None
-            and screen.view.stats is not None
-            and screen.view.gate is not None
-        )
+        assert screen.view is not None
+        assert screen.view.stats is not None
+        assert screen.view.gate is not None
         head = text(screen.query_one(Header))
         for wanted in (
             "gen",
@@ -135,7 +133,8 @@ async def test_n_visits_every_divergence_in_order_and_says_when_there_is_none(
 ) -> None:
     pair = make_pair(open_session(folder), *PAIR)
     wanted = np.flatnonzero(pair.scored & (np.abs(pair.delta) > 0.5)).tolist()
-    assert len(wanted) > 5 and len({pair.sequence_of(p) for p in wanted}) > 3
+    assert len(wanted) > 5
+    assert len({pair.sequence_of(p) for p in wanted}) > 3
     save_state("generated-3000", ViewState(threshold=0.5))
     app = make_app(folder)
     async with app.run_test(size=SMALL) as pilot:
@@ -145,9 +144,8 @@ async def test_n_visits_every_divergence_in_order_and_says_when_there_is_none(
             await pilot.press("n")
             seen.append(screen.position)
             passage = screen.tokens.passage
-            assert passage is not None and passage.sequence == pair.sequence_of(
-                screen.position
-            )
+            assert passage is not None
+            assert passage.sequence == pair.sequence_of(screen.position)
         assert seen == wanted
         await pilot.press("n")
         assert screen.position == wanted[-1]
@@ -222,7 +220,8 @@ def rows_of_captures(
 
 async def test_moving(folder: Path) -> None:
     session = open_session(folder)
-    first, second = session.sequences.bounds(0)[1], session.sequences.bounds(1)[1]
+    first = session.sequences.bounds(0)[1]
+    second = session.sequences.bounds(1)[1]
     app = make_app(folder, at=0)
     async with app.run_test(size=SMALL) as pilot:
         screen = await judged(pilot)
@@ -243,9 +242,8 @@ async def test_moving(folder: Path) -> None:
             await pilot.press(key)
             assert screen.position == position, key
         await pilot.press("left_square_bracket", "left_square_bracket")
-        assert screen.position == 0 and "first sequence" in text(
-            screen.query_one(Hints)
-        )
+        assert screen.position == 0
+        assert "first sequence" in text(screen.query_one(Hints))
         layout = screen.tokens.flow
         for key, line in (
             ("j", 1),
@@ -455,7 +453,8 @@ async def test_copy_goes_through_osc_52(
                 else data.startswith("\x1b]52;c;")
             )
             line = copied(sent)
-            assert f"pos {screen.tokens.cursor}" in line and "vllm/decode" in line
+            assert f"pos {screen.tokens.cursor}" in line
+            assert "vllm/decode" in line
             assert "copied" in text(screen.query_one(Hints))
 
 
@@ -474,7 +473,8 @@ async def test_reopening_restores_cursor_pair_sort_and_threshold(folder: Path) -
     async with app.run_test(size=SMALL) as pilot:
         screen = await judged(pilot)
         assert screen.model.state == left
-        assert screen.view is not None and screen.view.labels == left.pair
+        assert screen.view is not None
+        assert screen.view.labels == left.pair
 
 
 async def test_a_pair_from_the_command_line_wins(folder: Path) -> None:
@@ -484,7 +484,8 @@ async def test_a_pair_from_the_command_line_wins(folder: Path) -> None:
     app = make_app(folder, pair=("reference/prefill", "vllm/prefill"))
     async with app.run_test(size=SMALL) as pilot:
         screen = await judged(pilot)
-        assert screen.view is not None and screen.view.labels == (
+        assert screen.view is not None
+        assert screen.view.labels == (
             "reference/prefill",
             "vllm/prefill",
         )
@@ -550,7 +551,8 @@ async def test_a_pair_that_cannot_be_compared_says_why_and_greys_its_numbers(
         await until(pilot, lambda: "-1.5000" in text(screen.query_one(Summary)))
         row = screen.query_one(Summary).render_line(2)
         value = next(s.style for s in row if "-1.5000" in s.text)
-        assert value is not None and value.color == app.palette.muted.color
+        assert value is not None
+        assert value.color == app.palette.muted.color
 
 
 async def test_a_damaged_capture_leaves_the_rest_usable(
@@ -564,7 +566,8 @@ async def test_a_damaged_capture_leaves_the_rest_usable(
     async with app.run_test(size=SMALL) as pilot:
         screen = await judged(pilot)
         assert "part-00000.safetensors" in text(screen.query_one(Header))
-        assert screen.view is not None and screen.view.labels == (
+        assert screen.view is not None
+        assert screen.view.labels == (
             "trainer/prefill",
             "vllm/prefill",
         )
@@ -625,12 +628,14 @@ async def test_a_session_deleted_underneath_is_said_once_and_what_was_read_stays
 async def test_two_explorers_on_one_session_keep_what_the_last_one_left(
     folder: Path,
 ) -> None:
-    first, second = make_app(folder), make_app(folder)
+    first = make_app(folder)
+    second = make_app(folder)
     async with (
         first.run_test(size=SMALL) as one,
         second.run_test(size=MEDIUM) as two,
     ):
-        here, there = await judged(one), await judged(two)
+        here = await judged(one)
+        there = await judged(two)
         await one.press("n")
         await two.press("n", "n", "b", *"noted", "enter")
         await until(two, lambda: there.model.state.marks != ())
@@ -714,7 +719,8 @@ async def test_a_session_being_written_is_followed_and_the_cursor_stays(
             await until(
                 pilot, lambda: "capturing" not in text(screen.query_one(Header))
             )
-            assert screen.position == 2 and screen.sequences.line_count == 6
+            assert screen.position == 2
+            assert screen.sequences.line_count == 6
             await pilot.press("n")
             assert screen.position > 2
     finally:
@@ -727,10 +733,8 @@ async def test_numbers_of_a_growing_pair_rest_and_come_at_once_when_it_is_whole(
     from logdrift.core.session.lock import acquire, release
 
     monkeypatch.setattr("logdrift.tui.screens.explorer.jobs._REST", 1e9)
-    rows, others = (
-        [[float("nan"), *[-1.0] * 9] for _ in range(6)],
-        [[float("nan"), *[-1.2] * 9] for _ in range(6)],
-    )
+    rows = [[float("nan"), *[-1.0] * 9] for _ in range(6)]
+    others = [[float("nan"), *[-1.2] * 9] for _ in range(6)]
     made = write_session(
         tmp_path / "full",
         [2] * 6,
@@ -778,7 +782,8 @@ async def test_a_damaged_saved_view_is_a_notice(folder: Path, tmp_path: Path) ->
         screen = explorer(app)
         await until(pilot, lambda: "was ignored" in text(screen.query_one(Hints)))
         pair = screen.model.pair
-        assert pair is not None and screen.position == worst_position(pair)
+        assert pair is not None
+        assert screen.position == worst_position(pair)
 
 
 async def test_an_empty_session_opens(tmp_path: Path) -> None:

@@ -72,7 +72,8 @@ def test_every_token_stands_once_in_order_and_no_line_is_too_wide(
     )
     prompt = data.draw(st.integers(0, len(pieces)))
     found, cache = laid_out(pieces, marks, prompt, width)
-    assert found.lines[0] == 0 and found.lines[-1] == len(found.kind)
+    assert found.lines[0] == 0
+    assert found.lines[-1] == len(found.kind)
     shown = cache.joined(np.arange(len(pieces), dtype=np.int32)).tolist()
     assert found.token.tolist() == [
         i for i in range(len(pieces)) for _ in cache[shown[i]]
@@ -81,7 +82,8 @@ def test_every_token_stands_once_in_order_and_no_line_is_too_wide(
         f for i in range(len(pieces)) for f in cache[shown[i]]
     ]
     for line in range(found.height):
-        start, stop = found.lines[line], found.lines[line + 1]
+        start = found.lines[line]
+        stop = found.lines[line + 1]
         assert start < stop
         first = [i for i in range(start, stop) if i == int(found.first[found.token[i]])]
         cells = sum(found.fragments[found.kind[i]].cells for i in range(start, stop))
@@ -150,7 +152,8 @@ def shown(pieces: list[bytes]) -> list[str]:
 
 
 def test_a_character_that_spans_tokens_stands_on_the_one_that_completes_it() -> None:
-    smile, zhong = "😀".encode(), "中".encode()
+    smile = "😀".encode()
+    zhong = "中".encode()
     assert shown([b"a", smile[:2], smile[2:], b"b"]) == ["a", PART, "😀", "b"]
     assert shown([smile[:1], smile[1:2], smile[2:3], smile[3:]]) == [
         PART,
@@ -181,7 +184,8 @@ def test_what_is_joined_is_made_visible() -> None:
 @given(st.text(max_size=12), st.lists(st.integers(1, 4), min_size=1, max_size=12))
 def test_cut_anywhere_the_text_is_the_same(text: str, cuts: list[int]) -> None:
     data = text.encode("utf-8", "replace")
-    pieces, at = [], 0
+    pieces = []
+    at = 0
     for cut in cuts * len(data):
         if at < len(data):
             pieces.append(data[at : at + cut])

@@ -84,10 +84,8 @@ def told(screen: IdentityScreen) -> str:
 def within(screen: IdentityScreen) -> None:
     """Nothing is wider than its pane, and no pane leaves the screen."""
     reading = screen.reading
-    assert (
-        reading.region.right <= screen.size.width
-        and reading.region.bottom <= screen.size.height
-    )
+    assert reading.region.right <= screen.size.width
+    assert reading.region.bottom <= screen.size.height
     for y in range(reading.size.height):
         strip = reading.render_line(y)
         assert cell_len(strip.text) == strip.cell_length <= reading.size.width
@@ -119,7 +117,8 @@ async def test_all_that_were_asked_leave_nothing_to_ask(session: Session) -> Non
     async with app.run_test(size=SMALL) as pilot:
         screen = await opened(pilot)
         assert told(screen).count("3 tensors as on disk") == 3
-        assert "Not checked" not in told(screen) and "--identity" not in told(screen)
+        assert "Not checked" not in told(screen)
+        assert "--identity" not in told(screen)
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -207,10 +206,8 @@ async def test_an_answer_is_copied_and_saved_as_it_stands(
     async with app.run_test(size=SMALL) as pilot:
         screen = await opened(pilot)
         (copied,) = await copies(pilot, monkeypatch)
-        assert (
-            "b (relative L2 0.005" in copied
-            and "Not checked: sglang, trainer." in copied
-        )
+        assert "b (relative L2 0.005" in copied
+        assert "Not checked: sglang, trainer." in copied
         assert copied.split("\n")[-1] == screen.command
         await pilot.press("ctrl+s")
         await until_screen(pilot, LinePrompt)
@@ -317,7 +314,8 @@ async def test_a_damaged_check_is_named_with_what_to_do(
             if value == 99
             else "is damaged: delete it, and check again"
         )
-        assert "vllm.json:" in told(screen) and said in told(screen)
+        assert "vllm.json:" in told(screen)
+        assert said in told(screen)
         within(screen)
         await pilot.press("q")
         await until_screen(pilot, WhyScreen)

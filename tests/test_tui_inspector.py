@@ -69,7 +69,8 @@ def test_every_capture_has_its_full_name_and_whole_numbers_at_any_width(
             assert number(row.logprob) in table
             if row.side != "A":
                 assert signed(row.delta) in table
-        assert "A−this" in table and "Δ A−\n" not in table
+        assert "A−this" in table
+        assert "Δ A−\n" not in table
 
 
 @pytest.mark.parametrize("length", [3, 17, 30, 44])
@@ -124,9 +125,11 @@ def test_the_bound_of_an_unlisted_alternative_holds(pair: Pair) -> None:
             assert hidden is not None
             unlisted = hidden - chance.random()
             if delta.bound == ">":
-                assert a.logprob is not None and a.logprob - unlisted >= delta.value
+                assert a.logprob is not None
+                assert a.logprob - unlisted >= delta.value
             else:
-                assert b.logprob is not None and unlisted - b.logprob <= delta.value
+                assert b.logprob is not None
+                assert unlisted - b.logprob <= delta.value
     assert seen == {">", "<"}
 
 
@@ -170,9 +173,8 @@ def test_the_difference_is_said_in_floors(pair: Pair) -> None:
         found = inspect(pair.session, pair, position, floors=floors)
         (b,) = (row for row in found.captures if row.side == "B")
         times = f"{number(abs(float(pair.delta[position])) / 0.02, 3)}×"
-        assert b.times is not None and b.ratio == pytest.approx(
-            float(np.exp(pair.delta[position]))
-        )
+        assert b.times is not None
+        assert b.ratio == pytest.approx(float(np.exp(pair.delta[position])))
         for width in WIDTHS:
             assert any(times in line for line in written(found, width))
         assert times in four_lines(found)[-1]
@@ -181,7 +183,8 @@ def test_the_difference_is_said_in_floors(pair: Pair) -> None:
 def test_the_entropy_of_every_capture_that_has_one_is_shown(pair: Pair) -> None:
     found = inspect(pair.session, pair, scored(pair)[4])
     with_entropy = [row for row in found.captures if row.entropy is not None]
-    assert with_entropy and len(with_entropy) < len(found.captures)
+    assert with_entropy
+    assert len(with_entropy) < len(found.captures)
     shown = written(found, 100)
     for row in with_entropy:
         line = next(line for line in shown if row.label in line)
@@ -218,11 +221,13 @@ def test_role_mask_and_turn_are_those_of_the_session(seed: int) -> None:
     sequences = made_sequences(prompt, [*mask, *(bit for bit, _ in parts)])
     for index in range(prompt):
         role = role_of(sequences, 0, index)
-        assert role.in_prompt and role.masked == (mask[index] == 0)
+        assert role.in_prompt
+        assert role.masked == (mask[index] == 0)
         assert role.words().startswith(f"prompt {index + 1} of {prompt}")
     for place, (bit, turn) in enumerate(parts):
         role = role_of(sequences, 0, prompt + place)
-        assert not role.in_prompt and role.masked == (bit == 0)
+        assert not role.in_prompt
+        assert role.masked == (bit == 0)
         assert role.words().startswith(f"completion {place + 1} of {len(parts)}")
         assert ("masked" in role.words()) == (bit == 0)
         assert (role.turn, role.turns) == (
@@ -259,4 +264,6 @@ def test_the_version_of_the_weights_is_shown_where_it_is_known(
 
 def test_a_capture_row_without_numbers_says_why() -> None:
     row = CaptureRow("a/prefill", "A", note="failed")
-    assert row.ratio is None and row.times is None and not row.exact
+    assert row.ratio is None
+    assert row.times is None
+    assert not row.exact

@@ -145,12 +145,11 @@ def check_command(line: str, session: Session, place: str) -> None:
     """As a shell and the command line would read it."""
     program, *words = shlex.split(line)
     args = build_parser("why").parse_args(words)
-    assert (program, args.session, args.pair) == (
-        "logdrift",
-        session.folder,
-        ["trainer/prefill:vllm/prefill"],
-    )
-    assert args.layers == place and parse_place(args.layers)
+    assert program == "logdrift"
+    assert args.session == session.folder
+    assert args.pair == ["trainer/prefill:vllm/prefill"]
+    assert args.layers == place
+    assert parse_place(args.layers)
 
 
 async def _debuggers(
@@ -167,7 +166,8 @@ async def _debuggers(
     )
     shown = app.screen.text_to_save()
     # Up to the token, and of the layer that was found for this sequence before.
-    assert '"input_ids": [0]' in shown and r"layers\.2\." in shown
+    assert '"input_ids": [0]' in shown
+    assert r"layers\.2\." in shown
     await pilot.press("q")
     await until_back(pilot, screen)
 
@@ -208,7 +208,8 @@ async def _save(pilot: Any, screen: LayersScreen, sent: list[str], key: str) -> 
     await pilot.press(key)
     await until_screen(pilot, LinePrompt)
     name = app.screen.text
-    assert name.startswith("layers") and name.endswith(".tsv")
+    assert name.startswith("layers")
+    assert name.endswith(".tsv")
     await pilot.press("enter")
     await until(pilot, lambda: app.screen is screen and "written: " in screen_text(app))
     check_table(Path(name).read_text(encoding="utf-8"))
@@ -303,7 +304,8 @@ async def test_without_an_answer_the_command_stands_there_and_is_copied(
         assert not any(line.strip() for line in lines(screen.stages)[1:])
         # No answer can be chosen and there is no next one: no key says so.
         keys = lines(screen.hint_line)[0]
-        assert "choose" not in keys and "Tab" not in keys
+        assert "choose" not in keys
+        assert "Tab" not in keys
         sent: list[str] = []
         monkeypatch.setattr(app._driver, "write", sent.append)
         for key in ("Y", "c"):
@@ -339,27 +341,25 @@ async def test_the_wrong_layer_is_marked_selected_and_told_in_full(
     app = make_app(session.folder, depth=depth)
     async with app.run_test(size=size) as pilot:
         screen = await opened(pilot, "l")
-        assert title(screen).startswith("trainer against reference · 0") and title(
-            screen
-        ).endswith("1 of 2")
+        assert title(screen).startswith("trainer against reference · 0")
+        assert title(screen).endswith("1 of 2")
         assert "▲" not in text(screen.stages)
         await pilot.press("tab")
         await until(pilot, lambda: title(screen).startswith("vllm"))
         rows = lines(screen.stages)[2:]
         shown = found.sides[1].stages
         for row, stage in zip(rows, shown, strict=False):
-            assert (
-                row[:3] == (" ▲ " if stage.wrong else "   ")
-                and f" {stage.error:.2e} " in row
-            )
-            assert row[3:].startswith(stage.name) and row.rstrip()[-1] in "█▏▎▍▌▋▊▉"
+            assert row[:3] == (" ▲ " if stage.wrong else "   ")
+            assert f" {stage.error:.2e} " in row
+            assert row[3:].startswith(stage.name)
+            assert row.rstrip()[-1] in "█▏▎▍▌▋▊▉"
         assert [row.split()[:3] for row in rows if "▲" in row] == [["▲", "layer", "2"]]
         bars = [row.count("█") for row in rows[: len(shown)]]
-        assert bars == sorted(bars) and bars[0] < bars[-1]
+        assert bars == sorted(bars)
+        assert bars[0] < bars[-1]
         assert shown[screen.stages.selected].wrong
-        assert found.sides[1].sentence in detail(screen) and "hooks measure" in detail(
-            screen
-        )
+        assert found.sides[1].sentence in detail(screen)
+        assert "hooks measure" in detail(screen)
         within(screen)
 
 
@@ -374,7 +374,8 @@ def within(screen: LayersScreen) -> None:
         screen.query_one("#detail"),
         screen.query_one("#hints"),
     ]
-    assert sum(pane.size.height for pane in panes) == height and screen.stages.page >= 5
+    assert sum(pane.size.height for pane in panes) == height
+    assert screen.stages.page >= 5
     for pane in panes:
         assert pane.region.right <= width
         for y in range(pane.size.height):
@@ -432,9 +433,8 @@ async def test_answers_of_other_tokens_are_said_to_be_that_and_the_nearest_comes
         await until_screen(pilot, WhyScreen)
         await pilot.press("y")
         screen = await read(pilot)
-        assert "what was saved for this token" in head(screen) and "· 0:2" in title(
-            screen
-        )
+        assert "what was saved for this token" in head(screen)
+        assert "· 0:2" in title(screen)
         await pilot.press("tab", "tab")
         await until(pilot, lambda: "· 0:5" in title(screen))
         assert "not what was saved for this token, this is about another token" in head(
@@ -468,7 +468,8 @@ async def test_hostile_text_is_made_visible_wherever_it_stands(
         screen = await opened(pilot, "l")
         shown = screen_text(app)
         assert all(line.isprintable() for line in shown.split("\n")), ascii(shown)
-        assert "<0x1B>]0;x<0x07>" in title(screen) and "<0x1B>]0;x<0" in detail(screen)
+        assert "<0x1B>]0;x<0x07>" in title(screen)
+        assert "<0x1B>]0;x<0" in detail(screen)
         assert lines(screen.stages)[2][3:].startswith("<0x1B>]0;x<…")
         within(screen)
         table = screen.text_to_save()
@@ -521,9 +522,8 @@ async def test_damaged_answers_are_left_out(session: Session) -> None:
     app = make_app(session.folder)
     async with app.run_test(size=SMALL) as pilot:
         screen = await opened(pilot, "l")
-        assert screen.found == () and "nothing is saved for these backends" in head(
-            screen
-        )
+        assert screen.found == ()
+        assert "nothing is saved for these backends" in head(screen)
         await pilot.press("v")
         await until_screen(pilot, TextScreen)
         await pilot.press("q", "q")

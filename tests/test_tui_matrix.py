@@ -113,17 +113,16 @@ def _report(session: Session) -> Fields:
 def test_a_cell_has_verdict_reason_and_floor(session: Session) -> None:
     scope = default_scope(session.sequences)
     cell = matrix_cell(session, "trainer/prefill", "vllm/prefill", "errors.mae", scope)
-    assert cell.value == pytest.approx(0.01) and cell.floor == pytest.approx(0.01)
+    assert cell.value == pytest.approx(0.01)
+    assert cell.floor == pytest.approx(0.01)
     assert (
         cell.verdict
         == judge(session, make_pair(session, "trainer/prefill", "vllm/prefill")).verdict
     )
     void = matrix_cell(session, "trainer/prefill", "other/prefill", "errors.mae", scope)
-    assert (
-        void.verdict == "not_comparable"
-        and not void.comparable
-        and "weights" in void.reason
-    )
+    assert void.verdict == "not_comparable"
+    assert not void.comparable
+    assert "weights" in void.reason
     assert (
         matrix_cell(
             session, "trainer/prefill", "vllm/prefill", "errors.p99", scope
@@ -144,7 +143,9 @@ def test_a_capture_that_cannot_be_read_is_a_cell_that_says_so(session: Session) 
         "errors.mae",
         "completion",
     )
-    assert cell.problem is not None and part.file in cell.problem and cell.value is None
+    assert cell.problem is not None
+    assert part.file in cell.problem
+    assert cell.value is None
 
 
 def test_only_captures_with_a_finished_sequence_stand_in_it(tmp_path: Path) -> None:
@@ -183,11 +184,10 @@ def test_grades_follow_the_floor_the_usual_range_and_the_largest(
         3,
         4,
     ]
-    assert (
-        "above the usual range of bfloat16" in of(0.07).words
-        and "far above" in of(0.3).words
-    )
-    assert of(0.07, floor=0.08).noise and of(0.07, floor=0.08).level == 0
+    assert "above the usual range of bfloat16" in of(0.07).words
+    assert "far above" in of(0.3).words
+    assert of(0.07, floor=0.08).noise
+    assert of(0.07, floor=0.08).level == 0
     assert "2 times the noise floor" in of(0.07, floor=0.035).words
     # A number without a usual range: against the floor, else against the largest here.
     assert [
@@ -200,11 +200,10 @@ def test_grades_follow_the_floor_the_usual_range_and_the_largest(
         3,
         4,
     ]
-    assert (
-        of(1.0, "errors.pearson").words == "perfect agreement"
-        and of(0.0, "errors.pearson").level == 4
-    )
-    assert of(None).words == "not known for this pair" and of(9.0, "tokens").level == 0
+    assert of(1.0, "errors.pearson").words == "perfect agreement"
+    assert of(0.0, "errors.pearson").level == 4
+    assert of(None).words == "not known for this pair"
+    assert of(9.0, "tokens").level == 0
 
 
 def test_the_largest_leaves_out_what_cannot_be_compared() -> None:
@@ -245,7 +244,8 @@ async def test_every_pair_stands_in_it_with_a_mark_of_its_size(
         # The cursor stands on the pair of the explorer.
         assert (labels[screen.grid.row], labels[screen.grid.column]) == labels_of(app)
         shown = lines(screen.grid)
-        assert "Matrix · MAE, nats" in shown[0] and "completion tokens" in shown[0]
+        assert "Matrix · MAE, nats" in shown[0]
+        assert "completion tokens" in shown[0]
         row = shown[3 + labels.index("trainer/prefill")]
         assert f"{NOISE}   0.0100" in row
         assert all(len(line) <= size[0] for line in shown)
@@ -253,10 +253,10 @@ async def test_every_pair_stands_in_it_with_a_mark_of_its_size(
         await until(pilot, lambda: screen.grid.column == len(labels) - 1)
         # Where not all columns fit, those around the cursor are seen.
         row += lines(screen.grid)[3]
-        assert f"{VOID}  0.0150" in row and f"{SIZES[4]}   0.5000" in row
-        assert "0.0150, means nothing" in screen_text(
-            app
-        ) and "NOT COMPARABLE" in screen_text(app)
+        assert f"{VOID}  0.0150" in row
+        assert f"{SIZES[4]}   0.5000" in row
+        assert "0.0150, means nothing" in screen_text(app)
+        assert "NOT COMPARABLE" in screen_text(app)
 
 
 async def test_numbers_scopes_and_leaving(session: Session) -> None:
@@ -326,7 +326,8 @@ async def test_the_pair_is_marked_and_why_is_of_the_pair_under_the_cursor(
         a, b = map(labels.index, pair)
         assert shown[3 + a].startswith(f"{ROW}{pair[0]}")
         assert [line[0] for line in shown[3 : 3 + len(labels)]].count(ROW) == 1
-        assert shown[2].count(COLUMN) == 1 and f"{COLUMN}prefill" in shown[2]
+        assert shown[2].count(COLUMN) == 1
+        assert f"{COLUMN}prefill" in shown[2]
         # The column of B is there, whatever the width: the cursor stands on it.
         assert b in screen.grid.columns()
         screen.grid.go(a, a)
@@ -379,14 +380,17 @@ def test_heat_grows_with_the_number_and_is_flat_where_they_hardly_differ() -> No
         cells = [MatrixCell("a", "b", value, "comparable") for value in values]
         spread = spread_of(cells, path)
         perfect = METRICS[path].perfect
-        assert spread is not None and perfect is not None
+        assert spread is not None
+        assert perfect is not None
         return [spread.heat(abs(value - perfect)) for value in values]
 
     rising = heats([0.01 * step for step in range(1, 20)])
-    assert rising == sorted(rising) and set(rising) == set(range(HEATS))
+    assert rising == sorted(rising)
+    assert set(rising) == set(range(HEATS))
     assert len(set(heats([0.0400, 0.0405, 0.0410]))) == 1
     falling = heats([0.99, 0.95, 0.5], "errors.pearson")
-    assert falling == sorted(falling) and falling[0] < falling[-1]
+    assert falling == sorted(falling)
+    assert falling[0] < falling[-1]
     void = MatrixCell("a", "b", 9.0, "not_comparable")
     assert (
         spread_of([void, MatrixCell("a", "b", 0.0, "comparable")], "errors.mae") is None
@@ -397,7 +401,8 @@ def test_heat_grows_with_the_number_and_is_flat_where_they_hardly_differ() -> No
 @pytest.mark.parametrize("depth", ["none", "16", "256"])
 def test_heat_is_seen_without_colours_too(depth: Any, dark: bool) -> None:
     styles = heat_styles(make_palette(depth, dark))
-    assert len(styles) == HEATS and styles[0] != styles[-1]
+    assert len(styles) == HEATS
+    assert styles[0] != styles[-1]
 
 
 async def test_a_click_selects_and_a_second_one_opens(session: Session) -> None:
@@ -426,11 +431,9 @@ async def test_copying_gives_a_table_with_the_void_marked(
             "errors.mae (completion)",
             *(info.label for info in session.captures),
         ]
-        assert (
-            rows[1][0] == "trainer/prefill"
-            and rows[1][1] == ""
-            and float(rows[1][2]) == pytest.approx(0.01)
-        )
+        assert rows[1][0] == "trainer/prefill"
+        assert rows[1][1] == ""
+        assert float(rows[1][2]) == pytest.approx(0.01)
         assert rows[1][5].startswith(VOID)
 
 
@@ -451,7 +454,8 @@ async def test_leaving_stops_the_work(
         await judged(pilot)
         await pilot.press("m")
         await until(pilot, lambda: bool(asked))
-        assert "0 of 5 rows" in screen_text(app) and "…" in screen_text(app)
+        assert "0 of 5 rows" in screen_text(app)
+        assert "…" in screen_text(app)
         (job,) = (worker for worker in app.workers if worker.group == "matrix")
         await pilot.press("q")
         await until_screen(pilot, ExplorerScreen)

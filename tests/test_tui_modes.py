@@ -33,7 +33,8 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Pair:
 
 def plain(pair: Pair, name: str, at: int, floor: float) -> float:
     """The number of one token, NaN where it has none."""
-    a, b = float(pair.logprob_a[at]), float(pair.logprob_b[at])
+    a = float(pair.logprob_a[at])
+    b = float(pair.logprob_b[at])
     if name == "logprob_a":
         return -a
     if name == "logprob_b":
@@ -42,7 +43,8 @@ def plain(pair: Pair, name: str, at: int, floor: float) -> float:
         return NAN
     delta = float(pair.delta[at])
     if name == "rank":
-        first, second = int(pair.a.rank.whole()[at]), int(pair.b.rank.whole()[at])
+        first = int(pair.a.rank.whole()[at])
+        second = int(pair.b.rank.whole()[at])
         if not first or not second:
             return NAN
         return max(first, second) / min(first, second) * np.sign(second - first)
@@ -70,7 +72,8 @@ def test_levels_are_those_of_the_definition(pair: Pair, mode: Mode) -> None:
     )  # off the values that ranks and the like really have
     of = Stretch(pair, 0, pair.tokens, floor)
     found = mode.levels(of, threshold)
-    assert found.dtype == np.int8 and len(found) == pair.tokens
+    assert found.dtype == np.int8
+    assert len(found) == pair.tokens
     for at in range(0, pair.tokens, 3):
         value = plain(pair, mode.name, at, floor)
         size = 0
@@ -118,9 +121,8 @@ def test_infinite_deltas_a_floor_of_0_and_no_floor(tmp_path: Path) -> None:
     assert mode_of("floor").levels(Stretch(pair, 0, 5, None), 3.0).tolist() == [0] * 5
     assert "floor" in (mode_of("floor").missing(pair, None) or "")
     assert mode_of("floor").missing(pair, 0.0) is None
-    assert not has_entropy(pair) and "entropies" in (
-        mode_of("entropy").missing(pair, None) or ""
-    )
+    assert not has_entropy(pair)
+    assert "entropies" in (mode_of("entropy").missing(pair, None) or "")
 
 
 def test_every_mode_of_a_saved_view_is_known() -> None:
@@ -132,7 +134,8 @@ def test_thresholds_rise_and_hold_the_default() -> None:
     for mode in MODES:
         assert list(mode.thresholds) == sorted(mode.thresholds)
         assert not mode.thresholds or mode.default in mode.thresholds
-        assert mode.words and not mode.words.endswith(".")
+        assert mode.words
+        assert not mode.words.endswith(".")
 
 
 def test_a_legend_writes_the_bounds_of_the_steps() -> None:
@@ -154,7 +157,8 @@ def test_every_legend_counts_in_the_narrowest_pane(mode: Mode) -> None:
     shown = "".join(
         text for text, _ in legend_runs(found, False, 40, make_palette("256"))
     )
-    assert cell_len(shown) <= 40 and "1,490" in shown, shown
+    assert cell_len(shown) <= 40, shown
+    assert "1,490" in shown, shown
     assert mode.bound_text(mode.default) in shown, (
         "and the scale begins with the threshold"
     )

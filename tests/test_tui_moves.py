@@ -114,8 +114,10 @@ async def test_search_text_steps_through_every_match_and_escape_ends_it(
         await until(pilot, lambda: screen.position == wanted[0])
         assert f"1 of {len(wanted)} found: the w" in hint(pilot)
         passage = screen.tokens.passage
-        assert passage is not None and passage.matched is not None
-        assert passage.matched[screen.tokens.cursor] and not passage.matched.all()
+        assert passage is not None
+        assert passage.matched is not None
+        assert passage.matched[screen.tokens.cursor]
+        assert not passage.matched.all()
         seen = [screen.position]
         for _ in wanted[1:]:
             await pilot.press("n")
@@ -126,9 +128,8 @@ async def test_search_text_steps_through_every_match_and_escape_ends_it(
         await pilot.press("N")
         assert screen.position == wanted[-2]
         await pilot.press("escape", "n")
-        assert (
-            screen.tokens.passage is not None and screen.tokens.passage.matched is None
-        )
+        assert screen.tokens.passage is not None
+        assert screen.tokens.passage.matched is None
         assert screen.position in screen.model.levels.beyond()
 
 
@@ -178,9 +179,8 @@ async def test_go_to_a_place_and_undo_and_redo_it(folder: Path) -> None:
         await pilot.press("colon")
         await until_screen(pilot, LinePrompt)
         await pilot.press("9", "9", "colon", "enter")
-        assert isinstance(
-            app.screen, LinePrompt
-        ) and "there is no sequence 99: they are 0 to 23" in screen_text(app)
+        assert isinstance(app.screen, LinePrompt)
+        assert "there is no sequence 99: they are 0 to 23" in screen_text(app)
         await pilot.press("escape")
         await until_back(pilot, screen)
         assert screen.position == start + 4
@@ -222,7 +222,8 @@ async def test_a_label_leads_to_its_token_and_any_other_key_leaves(
         await pilot.press("n", "semicolon")
         tokens = screen.tokens
         labels = dict(tokens.labels)
-        assert labels and tokens.passage is not None
+        assert labels
+        assert tokens.passage is not None
         assert all(tokens.passage.levels[token] for token in labels)
         token, label = list(labels.items())[-1]
         cells_before = [
@@ -235,15 +236,20 @@ async def test_a_label_leads_to_its_token_and_any_other_key_leaves(
         assert label in tokens.render_line(line).text[column : column + 3]
         before = screen.position
         await pilot.press(*label)
-        assert screen.tokens.cursor == token and not screen.tokens.labels
+        assert screen.tokens.cursor == token
+        assert not screen.tokens.labels
         await pilot.press("u")
         assert screen.position == before
         await pilot.press("semicolon", "escape")
-        assert not screen.tokens.labels and screen.position == before
+        assert not screen.tokens.labels
+        assert screen.position == before
         await pilot.press("semicolon", "Q")
-        assert not screen.tokens.labels and screen.position == before and app.is_running
+        assert not screen.tokens.labels
+        assert screen.position == before
+        assert app.is_running
         await pilot.press("semicolon", "tab")
-        assert not screen.tokens.labels and screen.pane == "tokens"
+        assert not screen.tokens.labels
+        assert screen.pane == "tokens"
 
 
 async def test_more_than_26_labels_have_two_letters_and_all_rows_keep_their_width(
@@ -256,7 +262,8 @@ async def test_more_than_26_labels_have_two_letters_and_all_rows_keep_their_widt
         await pilot.press("semicolon")
         tokens = screen.tokens
         labels = dict(tokens.labels)
-        assert len(labels) > 26 and {len(label) for label in labels.values()} == {2}
+        assert len(labels) > 26
+        assert {len(label) for label in labels.values()} == {2}
         assert len(set(labels.values())) == len(labels)
         assert {
             tokens.render_line(y).cell_length for y in range(tokens.size.height)
@@ -284,7 +291,8 @@ async def test_marks_are_noted_shown_listed_saved_and_taken_away(folder: Path) -
         await until(pilot, lambda: "mark odd one" in text(screen.query_one(Inspector)))
         await pilot.press("B")
         await until_screen(pilot, Picker)
-        assert "odd one" in screen_text(app) and "\x1b" not in screen_text(app)
+        assert "odd one" in screen_text(app)
+        assert "\x1b" not in screen_text(app)
         await pilot.press("down", "enter")
         await until(pilot, lambda: screen.position == second)
         await until(
@@ -294,7 +302,8 @@ async def test_marks_are_noted_shown_listed_saved_and_taken_away(folder: Path) -
         assert [mark.position for mark in screen.model.state.marks] == [first]
         await pilot.press("q")
     saved, notice = load_state("generated-3000")
-    assert notice is None and [mark.position for mark in saved.marks] == [first]
+    assert notice is None
+    assert [mark.position for mark in saved.marks] == [first]
 
 
 async def test_filters_count_while_typing_and_list_what_they_keep(
@@ -304,7 +313,8 @@ async def test_filters_count_while_typing_and_list_what_they_keep(
     index = text_index(session.sequences, session.pieces)
     with_text = sorted({pair.sequence_of(int(p)) for p in index.find(rare).starts})
     beyond = sorted({pair.sequence_of(int(p)) for p in pair.divergences(0.5)})
-    assert 0 < len(with_text) < 24 and 0 < len(beyond) < 24
+    assert 0 < len(with_text) < 24
+    assert 0 < len(beyond) < 24
     save_state("generated-3000", ViewState(threshold=0.5))
     app = make_app(folder)
     async with app.run_test(size=MEDIUM) as pilot:
@@ -359,7 +369,8 @@ async def test_every_mode_is_reached_by_key_and_by_list_and_its_threshold_is_its
             await pilot.press("o")
             assert screen.model.mode is mode
             passage = screen.tokens.passage
-            assert passage is not None and passage.legend is not None
+            assert passage is not None
+            assert passage.legend is not None
             legend_line = lines(screen.tokens)[1]
             assert mode.head in legend_line
             missing = mode.missing(
@@ -367,13 +378,15 @@ async def test_every_mode_is_reached_by_key_and_by_list_and_its_threshold_is_its
                 screen.model.numbers.floor if screen.model.numbers else None,
             )  # type: ignore[arg-type]
             if missing:
-                assert missing in legend_line and not passage.levels.any()
+                assert missing in legend_line
+                assert not passage.levels.any()
             else:
                 assert f"{len(screen.model.levels.beyond()):,} beyond" in legend_line
         await pilot.press("o", "o", "o")
         assert screen.model.mode.name == "ratio"
         await pilot.press("plus")
-        assert screen.model.levels.threshold == 0.3 and screen.threshold == 0.1
+        assert screen.model.levels.threshold == 0.3
+        assert screen.threshold == 0.1
         assert f"{len(screen.model.levels.beyond()):,} of" in hint(pilot)
         await pilot.press("n")
         assert screen.position == screen.model.levels.beyond()[0]
@@ -401,7 +414,8 @@ async def test_every_mode_is_reached_by_key_and_by_list_and_its_threshold_is_its
 async def test_the_share_is_of_the_tokens_that_could_have_a_level(
     folder: Path, pair: Pair
 ) -> None:
-    known, beyond = ~np.isnan(pair.logprob_a), pair.logprob_a < -1.0
+    known = ~np.isnan(pair.logprob_a)
+    beyond = pair.logprob_a < -1.0
     assert int(known.sum()) > int(pair.scored.sum())
     save_state("generated-3000", ViewState(mode="logprob_a"))
     app = make_app(folder)
@@ -441,15 +455,16 @@ async def test_a_sequential_mode_is_told_without_colour(folder: Path) -> None:
         async with app.run_test(size=SMALL) as pilot:
             screen = await judged(pilot)
             await pilot.press("G")
-            passage, tokens = screen.tokens.passage, screen.tokens
+            passage = screen.tokens.passage
+            tokens = screen.tokens
             assert passage is not None
-            first, last = tokens.flow.tokens_of(tokens.top)[0], len(passage.ids)
+            first = tokens.flow.tokens_of(tokens.top)[0]
+            last = len(passage.ids)
             seen = passage.levels[first:last]
             assert set(np.unique(seen).tolist()) >= {0, 5, 6}
             shown = "\n".join(lines(tokens)[2:])
-            assert shown.count("◇") == int((seen == 7).sum()) and shown.count(
-                "◆"
-            ) == int((seen == 8).sum())
+            assert shown.count("◇") == int((seen == 7).sum())
+            assert shown.count("◆") == int((seen == 8).sum())
             under = {
                 segment.text.strip()
                 for y in range(2, tokens.size.height)
@@ -488,7 +503,8 @@ async def test_what_cannot_be_compared_is_greyed_in_the_text_too(
         ]
         assert styles
         for style in styles:
-            assert style is not None and style.color == app.palette.grey.color
+            assert style is not None
+            assert style.color == app.palette.grey.color
             assert style.bgcolor == app.palette.back.bgcolor
 
 
@@ -608,10 +624,12 @@ def test_where_a_column_does_not_fit_its_number_of_the_pair_is_said(
     details = TokenDetails(found, 1, False, palette)
     narrow = "\n".join(strip.text for strip in inspector_lines(details, 48))
     four = "\n".join(strip.text for strip in summary_lines(details, 80))
-    assert "floors" not in narrow and "ratio" in narrow
+    assert "floors" not in narrow
+    assert "ratio" in narrow
     if floor:
         said = f"{number(abs(float(pair.delta[position])) / floor, 3)}{said}"
-    assert said in narrow and said in four
+    assert said in narrow
+    assert said in four
     assert narrow.count(said) == 1 or not said
     assert said or "floor" not in narrow + four
 
@@ -634,10 +652,8 @@ async def test_the_header_has_the_numbers_of_the_report(
         screen = await judged(pilot)
         await until(pilot, lambda: screen.model.numbers is not None)
         shown = text(screen.query_one(Header))
-        assert (
-            f"k3 {number(wanted.k3, 3)}" in shown
-            and f"ESS {number(wanted.ess_token, 3)}" in shown
-        )
+        assert f"k3 {number(wanted.k3, 3)}" in shown
+        assert f"ESS {number(wanted.ess_token, 3)}" in shown
         assert "no floor: nothing repeated" in text(screen.query_one(AnswerBar))
 
 
@@ -651,7 +667,8 @@ async def test_reopening_restores_mode_filter_thresholds_and_marks(
         await type_in(pilot, "b", "first")
         await type_in(pilot, "f", rare)
         await until(pilot, lambda: 0 < screen.sequences.line_count < 24)
-        kept, left = screen.sequences.order.tolist(), screen.model.state
+        kept = screen.sequences.order.tolist()
+        left = screen.model.state
         await pilot.press("q")
     assert left == ViewState(
         None, 0, "number", 0.1, "ratio", (("ratio", 0.3),), rare, (Mark(0, "first"),)
@@ -659,11 +676,9 @@ async def test_reopening_restores_mode_filter_thresholds_and_marks(
     app = make_app(folder)
     async with app.run_test(size=MEDIUM) as pilot:
         screen = await judged(pilot)
-        assert (
-            screen.model.state == left
-            and screen.model.mode.name == "ratio"
-            and screen.model.levels.threshold == 0.3
-        )
+        assert screen.model.state == left
+        assert screen.model.mode.name == "ratio"
+        assert screen.model.levels.threshold == 0.3
         await until(pilot, lambda: screen.sequences.order.tolist() == kept)
         assert any("*" in line[:8] for line in lines(screen.tokens))
 
@@ -753,10 +768,13 @@ async def test_space_marks_without_a_note_and_enter_shows_all_of_a_token(
         assert screen.model.state.marks == ()
         screen.model.mark(position, "odd")
         await pilot.press("space")
-        assert screen.model.state.marks == () and "its note was: odd" in hint(pilot)
+        assert screen.model.state.marks == ()
+        assert "its note was: odd" in hint(pilot)
 
         await pilot.press("enter")
-        assert screen.pane_switch.zoomed and screen.query_one(Inspector).has_focus
+        assert screen.pane_switch.zoomed
+        assert screen.query_one(Inspector).has_focus
         await pilot.press("z")
-        assert not screen.pane_switch.zoomed and screen.tokens.has_focus
+        assert not screen.pane_switch.zoomed
+        assert screen.tokens.has_focus
         assert screen.position == position

@@ -31,7 +31,8 @@ def test_n_goes_to_nan_whatever_the_threshold(tmp_path: Path) -> None:
         [[*DECODED, -1.0, -1.0, -1.0, BROKEN]],
     )
     assert pair.divergences(1.0).tolist() == [3, 4, 5]
-    assert pair.divergences(9.0).tolist() == [4, 5] and count_beyond(pair, 9.0) == 2
+    assert pair.divergences(9.0).tolist() == [4, 5]
+    assert count_beyond(pair, 9.0) == 2
     assert next_divergence(pair, 0, 9.0) == 4
 
 
@@ -42,7 +43,8 @@ def test_every_mode_marks_nan_and_no_missing_score(tmp_path: Path, name: str) ->
     )
     mode = mode_of(name)
     levels = mode.levels(Stretch(pair, 0, pair.tokens, 0.5), 1e9)
-    assert places(levels == BROKEN_LEVEL) == [4] and levels[3] == 0
+    assert places(levels == BROKEN_LEVEL) == [4]
+    assert levels[3] == 0
     assert mode.beyond(Stretch(pair, 0, pair.tokens, 0.5), 1e9).tolist() == [4]
 
 
@@ -59,7 +61,8 @@ def test_the_inspector_says_which_capture_gave_nan(tmp_path: Path) -> None:
     details = TokenDetails(found, BROKEN_LEVEL, False, palette)
     for lines in (inspector_lines(details, 60), summary_lines(details, 80)):
         text = "\n".join(strip.text for strip in lines)
-        assert "NaN" in text and "no score" not in text
+        assert "NaN" in text
+        assert "no score" not in text
     assert f"NaN in {A}" in text
 
 

@@ -84,7 +84,9 @@ def test_what_only_others_differ_in_is_no_difference_of_the_pair(
     tmp_path: Path,
 ) -> None:
     row = row_of(made(tmp_path, {}, {}), "dtype")
-    assert (row.kind, row.matters, row.mark) == ("elsewhere", "elsewhere", "~")
+    assert row.kind == "elsewhere"
+    assert row.matters == "elsewhere"
+    assert row.mark == "~"
 
 
 @pytest.mark.parametrize("name", Facts().to_json())
@@ -93,7 +95,9 @@ def test_every_fact_has_a_group_and_a_line_to_make_something_of(name: str) -> No
     facts = CaptureSetting(name, values, "differs")
     settings = CaptureSettings((("a/prefill",), ("b/prefill",)), (facts,))
     (row,) = pair_settings(settings, ("a/prefill", "b/prefill"), None).rows
-    assert row.group in GROUPS and row.advice and row.matters == "no"
+    assert row.group in GROUPS
+    assert row.advice
+    assert row.matters == "no"
 
 
 def test_rows_are_grouped_and_differences_of_the_pair_come_first(
@@ -124,7 +128,8 @@ def test_what_the_gate_objects_to_is_listed_before_everything_else(
 ) -> None:
     settings = made(tmp_path, {"weights_digest": "sha256:1"}, {"weights_digest": value})
     first, second = settings.lines(())[:2]
-    assert isinstance(first, SettingsHeading) and isinstance(second, PairSetting)
+    assert isinstance(first, SettingsHeading)
+    assert isinstance(second, PairSetting)
     differs = value != "sha256:1"
     assert (first.group == "matters") == differs
     assert (second.name == "weights_digest") == differs
@@ -136,6 +141,8 @@ def test_one_column_where_both_sides_ran_alike(tmp_path: Path) -> None:
     settings = pair_settings(
         settings_of(session), ("vllm/prefill", "vllm/prefill#2"), None
     )
-    assert settings.own == 1 and settings.heads() == ["A, B vllm/prefill +1"]
+    assert settings.own == 1
+    assert settings.heads() == ["A, B vllm/prefill +1"]
     nothing = pair_settings(settings_of(session), None, None)
-    assert nothing.own == 0 and nothing.heads() == ["vllm/prefill +1"]
+    assert nothing.own == 0
+    assert nothing.heads() == ["vllm/prefill +1"]

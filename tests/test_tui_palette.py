@@ -101,7 +101,8 @@ def test_256_colours_show_what_was_chosen(dark: bool) -> None:
     ]
     for style in styles:
         for color in filter(None, (style.color, style.bgcolor)):
-            wanted, shown = rgb(color), rgb(color.downgrade(ColorSystem.EIGHT_BIT))
+            wanted = rgb(color)
+            shown = rgb(color.downgrade(ColorSystem.EIGHT_BIT))
             # Rich rounds a light grey to a neighbour on the ramp, whose steps are 10; a
             # colour must be exact.
             assert shown == wanted or (
@@ -140,7 +141,8 @@ def test_without_colour_no_style_has_any() -> None:
             else (flat,)
         ):
             if isinstance(style, Style):
-                assert style.color is None and style.bgcolor is None
+                assert style.color is None
+                assert style.bgcolor is None
 
 
 def test_levels_follow_the_threshold_and_the_sign(tmp_path: Path) -> None:
@@ -160,7 +162,8 @@ def test_levels_follow_the_threshold_and_the_sign(tmp_path: Path) -> None:
     )
     pair = make_pair(made, "trainer/prefill", "vllm/decode")
     assert pair.scored.tolist() == [True] * 9 + [False] * 2
-    assert pair.delta[3] > 0.125 and pair.delta[1] == 0.125
+    assert pair.delta[3] > 0.125
+    assert pair.delta[1] == 0.125
 
     whole = Stretch(pair, 0, pair.tokens)
     assert MODES[0].levels(whole, 0.125).tolist() == [

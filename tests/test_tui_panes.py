@@ -92,13 +92,15 @@ async def test_z_gives_the_focused_pane_the_whole_screen_and_takes_it_back(
                 await pilot.press("z")
                 await pilot.pause()
                 pane = screen.query_one(f"#{name}")
-                assert seen(screen) == {name} and pane.has_focus
+                assert seen(screen) == {name}
+                assert pane.has_focus
                 assert pane.size.width == size[0]
                 # Header and keys stay.
                 assert pane.size.height >= size[1] - 4
                 await pilot.press(back)
                 await pilot.pause()
-                assert seen(screen) == before and app.screen is screen
+                assert seen(screen) == before
+                assert app.screen is screen
                 assert screen.query_one(f"#{name}").has_focus
 
 
@@ -126,7 +128,8 @@ async def test_a_zoom_of_another_pane_gives_the_keys_back(folder: Path) -> None:
         assert seen(screen) == {"inspector"}
         await pilot.press("q")
         await pilot.pause()
-        assert screen.tokens.has_focus and seen(screen) == set(PANES)
+        assert screen.tokens.has_focus
+        assert seen(screen) == set(PANES)
 
 
 STEPS = ("1", "2", "3", "4", "enter", "tab", "s", "n", "g", "z", "]", "w", "d", "m")
@@ -149,7 +152,8 @@ async def test_the_four_lines_are_never_empty(folder: Path, seed: int) -> None:
                 lambda: f"[{screen.tokens.cursor}]" in text(screen.query_one(Summary)),
             )
             shown = text(summary).splitlines()
-            assert len(shown) == 4 and all(line.strip() for line in shown), shown
+            assert len(shown) == 4, shown
+            assert all(line.strip() for line in shown), shown
 
 
 async def random_step(pilot: Any, chance: random.Random) -> None:

@@ -100,7 +100,8 @@ def sequences_of(output: str) -> set[str]:
     """
     found = set()
     for match in SEQUENCE.finditer(output):
-        parameters, final = match[1] or "", match[2] or ""
+        parameters = match[1] or ""
+        final = match[2] or ""
         if final == "m":
             assert SGR.match(parameters), f"not a colour of the palette: {match[0]!r}"
             found.add("m")
@@ -162,11 +163,9 @@ def test_hostile_text_reaches_the_terminal_as_printable_glyphs_alone(
         with running(folder, folder, width, height, tmp_path / "b") as terminal:
             terminal.wait_for(b"Sequence")
             output = tour(terminal, KEYS)
-        assert (
-            "<0x1B>" in output
-            and "<U+202E>" in output
-            and "no<0x1B>[2J memory" in output
-        )
+        assert "<0x1B>" in output
+        assert "<U+202E>" in output
+        assert "no<0x1B>[2J memory" in output
         assert_nothing_raw(output)
         # The last key copied: its OSC 52 differs by what was copied.
         extra = {
@@ -196,7 +195,8 @@ def test_bytes_on_the_wire(plain: Path, tmp_path: Path) -> None:
         terminal.quiet(1.5)
         before = len(terminal.output)
         # Longer than both polls of the folder.
-        assert terminal.quiet(2.5) == 0 and len(terminal.output) == before
+        assert terminal.quiet(2.5) == 0
+        assert len(terminal.output) == before
         # Back to where a page of the sequence follows: at its end a step goes on to the
         # next sequence.
         for page_key in (b"\x1b[6~", b"\x1b[5~"):

@@ -107,7 +107,8 @@ def test_every_command_can_be_done(command: Command) -> None:
         assert hasattr(doer, f"action_{name}"), doer
     if arguments:
         ast.literal_eval(f"({arguments.rstrip(')')},)")
-    assert command.help and not command.help.endswith(".")
+    assert command.help
+    assert not command.help.endswith(".")
 
 
 def test_no_key_means_two_things_in_one_scope() -> None:

@@ -82,10 +82,8 @@ async def test_the_report_is_that_of_the_command_in_the_width_of_the_screen(
         document = session_text(report, PAIR)
         assert screen.text == paint_text(document, Canvas(width=width))
         shown = lines(screen.reading)
-        assert (
-            "Report · text · trainer/prefill → vllm/decode" in shown[0]
-            and "trainer/prefill → vllm/decode: COMPARABLE" in shown[1]
-        )
+        assert "Report · text · trainer/prefill → vllm/decode" in shown[0]
+        assert "trainer/prefill → vllm/decode: COMPARABLE" in shown[1]
         await pilot.press("v")
         await until(pilot, lambda: screen.text == paint_markdown(comment(report, PAIR)))
         assert "Markdown" in lines(screen.reading)[0]
@@ -110,10 +108,8 @@ async def test_copying_says_what_was_sent_and_offers_a_file_for_more(
         screen.text = "x" * 100_000
         await pilot.press("c")
         await until_shown(pilot, "not copied: 100,000 bytes")
-        assert (
-            "Ctrl+S saves it to a file" in screen_text(app)
-            and len([s for s in sent if "52;c;" in s]) == 1
-        )
+        assert "Ctrl+S saves it to a file" in screen_text(app)
+        assert len([s for s in sent if "52;c;" in s]) == 1
 
 
 @pytest.mark.parametrize("ending", ["txt", "md", "html", "json"])
@@ -135,9 +131,8 @@ async def test_saving_writes_the_form_of_the_name(tmp_path: Path, ending: str) -
         session = open_session(SAMPLE)
         report = with_answer(report_on(session, [PAIR]), session, PAIR)
         if ending == "html":
-            assert (
-                written.startswith("<!DOCTYPE html>") and "trainer/prefill" in written
-            )
+            assert written.startswith("<!DOCTYPE html>")
+            assert "trainer/prefill" in written
         else:
             made = {
                 "txt": paint_text(session_text(report, PAIR), Canvas(width=110)),
@@ -174,7 +169,8 @@ def test_problems_of_names_are_said_without_a_flag_nobody_typed(tmp_path: Path) 
         == "none/report.md: folder none does not exist: make it first"
     )
     assert "lies in the session folder" in problem(str(SAMPLE / "report.md"), SAMPLE)
-    assert problem("a\0b.md", SAMPLE) and problem("good.md", SAMPLE) == ""
+    assert problem("a\0b.md", SAMPLE)
+    assert problem("good.md", SAMPLE) == ""
     session = open_session(SAMPLE)
     assert default_name(session, tmp_path) == "sample-smollm2-report.md"
     (tmp_path / "sample-smollm2-report.md").write_text("")
@@ -259,9 +255,8 @@ async def test_what_is_shown_can_be_saved(
             lambda: isinstance(app.screen, screen) and "written: " in screen_text(app),
         )
         written = (tmp_path / "here" / file).read_text(encoding="utf-8")
-        assert written == app.screen.text_to_save().rstrip(
-            "\n"
-        ) + "\n" and written.startswith(head)
+        assert written == app.screen.text_to_save().rstrip("\n") + "\n"
+        assert written.startswith(head)
         # The same name again is not offered.
         await pilot.press("ctrl+s")
         await until_screen(pilot, LinePrompt)
@@ -303,7 +298,8 @@ async def test_searching_marks_and_steps_through_what_is_found() -> None:
             if segment.style is not None
             and segment.style.bgcolor == app.palette.found.bgcolor
         ]
-        assert found and all(part.lower() == "mae" for part in found)
+        assert found
+        assert all(part.lower() == "mae" for part in found)
         # Another format is another text: the search goes on in it.
         await pilot.press("v")
         await until(
@@ -353,9 +349,8 @@ async def test_logs_are_chosen_searched_and_turned(session: Session) -> None:
             ),
         )
         screen = app.screen
-        assert "Log of vllm, last lines (2 of 2)" in screen_text(
-            app
-        ) and "<0x1B>]0;title<0x07>" in screen_text(app)
+        assert "Log of vllm, last lines (2 of 2)" in screen_text(app)
+        assert "<0x1B>]0;title<0x07>" in screen_text(app)
         await search(pilot, "cuda")
         await until_shown(pilot, "1 line with 'cuda'")
         await pilot.press("tab")

@@ -179,7 +179,8 @@ async def test_h_saves_the_page_from_every_screen_on_a_session(
         await until_shown(pilot, "written: ")
     page = (here / "sample-smollm2-report.html").read_text(encoding="utf-8")
     assert page.startswith("<!DOCTYPE html>")
-    assert 'id="causes"' in page and "look at this" in page
+    assert 'id="causes"' in page
+    assert "look at this" in page
     assert "trainer/prefill → vllm/decode" in page
 
 

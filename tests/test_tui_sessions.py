@@ -204,7 +204,8 @@ async def test_filter_is_live_and_esc_takes_it_back(sessions: Path) -> None:
         await at(pilot, app, "good", lambda row: row.verdict is not None)
         await pilot.press("slash", *"oth")
         await until(pilot, lambda: names(app) == ["other"])
-        assert isinstance(app.screen, LinePrompt) and "filter: oth" in screen_text(app)
+        assert isinstance(app.screen, LinePrompt)
+        assert "filter: oth" in screen_text(app)
         await pilot.press("escape")
         await until(pilot, lambda: len(names(app)) == 3)
         await pilot.press("slash", *"caution good", "enter")
@@ -215,7 +216,8 @@ async def test_filter_is_live_and_esc_takes_it_back(sessions: Path) -> None:
         await pilot.press("slash", *" nothing", "enter")
         await until(pilot, lambda: names(app) == [])
         await pilot.press("enter", "D", "f2", "f5", "X", "space")
-        assert app.screen is screen_of(app) and "no capture is running" in said(app)
+        assert app.screen is screen_of(app)
+        assert "no capture is running" in said(app)
         await pilot.press("escape")
         await until(pilot, lambda: len(names(app)) == 3)
 
@@ -243,14 +245,15 @@ async def test_sorting_by_every_column_both_ways(sessions: Path) -> None:
             ]
             assert screen_of(app).list.sort == seen[-1], "the same column, reversed"
             if seen[-1] in ("name", "tokens", "mae"):
-                assert after == before[
-                    ::-1
-                ] and f"by {COLUMNS[seen[-1]].title}," in said(app)
+                assert after == before[::-1]
+                assert f"by {COLUMNS[seen[-1]].title}," in said(app)
             if seen[-1] == "tokens":
-                assert before == ["good", "other"] and names(app)[-1] == "broken"
+                assert before == ["good", "other"]
+                assert names(app)[-1] == "broken"
         assert seen == [*COLUMNS]
         here = screen_of(app).list.here
-        assert here is not None and here.name == "good"
+        assert here is not None
+        assert here.name == "good"
         await pilot.click("#sessions-list", offset=(3, 1))
         await until(
             pilot,
@@ -323,14 +326,16 @@ def test_columns_fit_every_width_and_the_important_ones_come_first(width: int) -
     if width >= 80:
         assert "cause" in kept
     if width >= 120:
-        assert "tokens" in kept and dict(columns)["state"] >= 18
+        assert "tokens" in kept
+        assert dict(columns)["state"] >= 18
 
 
 @pytest.mark.parametrize("width", range(60, 201, 20))
 def test_a_column_that_rows_are_sorted_by_is_shown(width: int) -> None:
     for name in COLUMNS:
         columns = layout(width, name)
-        assert name in dict(columns) and "name" in dict(columns)
+        assert name in dict(columns)
+        assert "name" in dict(columns)
         assert sum(cells + 1 for _, cells in columns) + 1 <= width
 
 
@@ -387,14 +392,11 @@ async def test_rename_asks_for_a_name_and_says_what_is_wrong_with_one(
         await pilot.press("ctrl+u", *"better", "enter")
         await until(pilot, lambda: "better" in names(app) and "good" not in names(app))
         here = screen_of(app).list.here
-        assert (
-            here is not None
-            and here.name == "better"
-            and "good is now better" in said(app)
-        )
-        assert (sessions / "better" / "session.json").exists() and not (
-            sessions / "good"
-        ).exists()
+        assert here is not None
+        assert here.name == "better"
+        assert "good is now better" in said(app)
+        assert (sessions / "better" / "session.json").exists()
+        assert not (sessions / "good").exists()
         await pilot.press("f2", "escape")
         await until(pilot, lambda: app.screen is screen_of(app))
         assert "better" in names(app)
@@ -435,7 +437,9 @@ async def test_import_asks_for_a_path_and_lists_what_it_brought(
                 ),
             )  # type: ignore[misc]
             here = screen_of(app).list.here
-            assert here is not None and here.name == name and here.problem is None
+            assert here is not None
+            assert here.name == name
+            assert here.problem is None
         await until(
             pilot,
             lambda: (row := screen_of(app).list.here) is not None and row.mae == 1.0,
@@ -573,16 +577,15 @@ async def test_two_sessions_are_compared(sessions: Path) -> None:
     async with app.run_test(size=SMALL) as pilot:
         await at(pilot, app, "good", lambda found: found.verdict is not None)
         await pilot.press("space")
-        assert "compares it with good" in said(app) and "•good" in screen_text(app)
+        assert "compares it with good" in said(app)
+        assert "•good" in screen_text(app)
         await pilot.press("space")
         assert "•" not in screen_text(app)
         await pilot.press("space")
         await at(pilot, app, "broken")
         await pilot.press("space")
-        assert (
-            "broken does not open" in said(app)
-            and screen_of(app).list.marked is not None
-        )
+        assert "broken does not open" in said(app)
+        assert screen_of(app).list.marked is not None
         await at(pilot, app, "after")
         await pilot.press("space")
         await until(

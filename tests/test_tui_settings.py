@@ -83,15 +83,14 @@ def test_differences_come_first_then_what_is_unknown(session: Session) -> None:
     assert rows["attention_backend"].kind == "differs"
     assert rows["attention_backend"].values == ("sdpa", "FLASH", None)
     # One side did not observe it: not known to be alike.
-    assert (
-        rows["device"].values == ("cpu", None, None)
-        and rows["device"].kind == "unknown"
-    )
+    assert rows["device"].values == ("cpu", None, None)
+    assert rows["device"].kind == "unknown"
     # A variable that a side does not have is no unknown; of a capture without facts
     # nothing is known.
     assert rows["environment.VLLM_FLAG"].values == ("not set", "1\x1b[31m", None)
     assert rows["prefix_cache"].values == ("no", "no", None)
-    assert rows["dtype asked"].kind == "same" and rows["path"].values == (
+    assert rows["dtype asked"].kind == "same"
+    assert rows["path"].values == (
         "prefill",
         "decode, prefill",
         "prefill",
@@ -129,7 +128,8 @@ async def test_settings_show_reasons_and_facts(
             key = key_of("facts", "reasons", NO_KEYMAP)
             assert f"more lines: {key} shows them" in screen_text(app)
         table = lines(screen.table)
-        assert table[2].startswith("▾ Numbers") and table[3].startswith("≠")
+        assert table[2].startswith("▾ Numbers")
+        assert table[3].startswith("≠")
         # The pair's own columns stand first, whole where they fit.
         assert table[1].index("A trainer/p") < table[1].index("B vllm/dec")
         if size[0] >= 80:
@@ -140,7 +140,9 @@ async def test_settings_show_reasons_and_facts(
         await pilot.press("enter", "end")
         row = screen.here
         assert isinstance(row, PairSetting)
-        assert (row.name, row.mark, row.matters) == ("environment.VLLM_FLAG", "≠", "no")
+        assert row.name == "environment.VLLM_FLAG"
+        assert row.mark == "≠"
+        assert row.matters == "no"
         await until(
             pilot,
             lambda: (
@@ -151,9 +153,8 @@ async def test_settings_show_reasons_and_facts(
         assert "\x1b" not in screen_text(app)
         await pilot.press("enter")
         await until_screen(pilot, TextScreen)
-        assert "vllm/decode, vllm/prefill" in screen_text(
-            app
-        ) and "unknown" in screen_text(app)
+        assert "vllm/decode, vllm/prefill" in screen_text(app)
+        assert "unknown" in screen_text(app)
         await pilot.press("escape", "v")
         await until(
             pilot,
@@ -170,14 +171,12 @@ async def test_columns_that_do_not_fit_are_reached_sideways() -> None:
     app = make_app(SAMPLE)
     async with app.run_test(size=(60, 20)) as pilot:
         screen = await shown(pilot, "d", FactsScreen)
-        assert lines(screen.table)[1].endswith("›") and "sglang" not in text(
-            screen.table
-        )
+        assert lines(screen.table)[1].endswith("›")
+        assert "sglang" not in text(screen.table)
         await pilot.press("right", "l", "l", "l")
         await until(pilot, lambda: "sglang" in lines(screen.table)[1])
-        assert "‹" in lines(screen.table)[1] and not lines(screen.table)[1].endswith(
-            "›"
-        )
+        assert "‹" in lines(screen.table)[1]
+        assert not lines(screen.table)[1].endswith("›")
         assert lines(screen.table)[3].startswith("≠  attention_backend")
         await pilot.press("left", "h", "left")
         await until(pilot, lambda: "A trainer" in lines(screen.table)[1])
@@ -236,9 +235,8 @@ async def test_every_limit_is_held_against_the_pair(
             known = limit.limit
             assert limit.ok == wanted[known.framework, known.name, known.level]
         # The user's own stands first, and its mark needs no colour.
-        assert screen.limits[0].limit.name == "ours" and lines(screen.table)[
-            2
-        ].startswith("✗  own")
+        assert screen.limits[0].limit.name == "ours"
+        assert lines(screen.table)[2].startswith("✗  own")
         assert {line[0] for line in lines(screen.table)[2:] if line} >= {"✓", "✗"}
         await until(
             pilot,
@@ -253,19 +251,18 @@ async def test_every_limit_is_held_against_the_pair(
             f"✓ {usual.count(True)} hold  ✗ {usual.count(False)} exceeded"
             f"  ? {usual.count(None)} not judged"
         )
-        assert usual.count(False) and (counts in lines(screen.table)[0]) == (
-            size[0] >= 80
-        )
+        assert usual.count(False)
+        assert (counts in lines(screen.table)[0]) == (size[0] >= 80)
         assert ("bitwise equal: 0 of 4" in lines(screen.table)[0]) == (size[0] >= 120)
         last = screen.limits[-1]
-        assert last.limit.level == "other" and last.ok is None
+        assert last.limit.level == "other"
+        assert last.ok is None
         await pilot.press("end")
         await until_shown(pilot, "? published for another comparison")
         await pilot.press("enter")
         await until_screen(pilot, TextScreen)
-        assert last.limit.source.split(":")[0] in screen_text(
-            app
-        ) and "state    cannot be judged" in screen_text(app)
+        assert last.limit.source.split(":")[0] in screen_text(app)
+        assert "state    cannot be judged" in screen_text(app)
         await pilot.press("escape", "q")
         await until_screen(pilot, ExplorerScreen)
     _load.cache_clear()
@@ -280,7 +277,8 @@ async def test_copying_the_limits(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(app._driver, "write", sent.append)
         await pilot.press("c")
         rows = copied_table(sent)
-        assert rows[0][1:] == list(COLUMNS) and len(rows) == len(PUBLISHED) + 1
+        assert rows[0][1:] == list(COLUMNS)
+        assert len(rows) == len(PUBLISHED) + 1
         assert {row[0] for row in rows[1:]} == {"✓", "✗", "?"}
 
 
@@ -319,10 +317,8 @@ async def test_without_a_pair_there_are_no_limits(tmp_path: Path) -> None:
         offered = {
             command.id for command, _, applies in active_commands(app.screen) if applies
         }
-        assert (
-            "explorer.facts" in offered
-            and not {"explorer.limits", "explorer.next_divergence"} & offered
-        )
+        assert "explorer.facts" in offered
+        assert not {"explorer.limits", "explorer.next_divergence"} & offered
         await pilot.press("d")
         await until(
             pilot,

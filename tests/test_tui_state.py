@@ -66,11 +66,9 @@ def test_what_a_newer_version_knows_is_left_out_and_marks_are_put_in_order(
     }
     next(state_home.iterdir()).write_text(json.dumps(newer))
     state, notice = load_state("s")
-    assert (
-        notice is None
-        and state.mode == "delta"
-        and state.thresholds == (("ratio", 0.5),)
-    )
+    assert notice is None
+    assert state.mode == "delta"
+    assert state.thresholds == (("ratio", 0.5),)
     assert [(mark.position, len(mark.note)) for mark in state.marks] == [
         (0, 1),
         (9, 200),
@@ -115,7 +113,9 @@ def test_a_damaged_file_is_ignored_with_a_notice(
     next(state_home.iterdir()).write_bytes(content)
     state, notice = load_state("s")
     assert state == ViewState()
-    assert notice is not None and "damaged" in notice and "\n" not in notice
+    assert notice is not None
+    assert "damaged" in notice
+    assert "\n" not in notice
 
 
 def test_a_home_that_cannot_be_written_is_no_error(state_home: Path) -> None:

@@ -89,9 +89,8 @@ async def test_a_list_that_asks_is_left_once(
         ):
             type_at_once(app, *keys)
             await pilot.pause(0.05)
-            assert app._exception is None and isinstance(
-                app.screen_stack[0], ExplorerScreen
-            )
+            assert app._exception is None
+            assert isinstance(app.screen_stack[0], ExplorerScreen)
             while len(app.screen_stack) > 1:
                 await pilot.press("escape")
         assert not unforeseen
@@ -111,7 +110,8 @@ async def test_the_answer_to_delete_is_given_once(session: Path) -> None:
             await until_screen(pilot, Picker)
             type_at_once(app, *keys)
             await until_screen(pilot, SessionsScreen)
-            assert session.exists() and app._exception is None
+            assert session.exists()
+            assert app._exception is None
 
 
 async def test_what_is_typed_before_a_window_stands_is_meant_for_it(
@@ -263,7 +263,8 @@ async def test_a_handler_that_raises_is_told_once_and_ends_nothing(
         await pilot.press("m")
         await until_shown(pilot, "unexpected _BrokenError: no one thought of it")
         await pilot.press("escape", "m", "n")
-        assert app.screen is app.screen_stack[0] and len(unforeseen) == 2
+        assert app.screen is app.screen_stack[0]
+        assert len(unforeseen) == 2
         await pilot.press("question_mark")
         await until_shown(pilot, "One token back")
     unforeseen.clear()
@@ -359,7 +360,8 @@ async def test_odd_input_in_the_list_is_one_line(session: Path, key: str) -> Non
             while len(app.screen_stack) > 1:
                 await pilot.press("escape")
             await pilot.press("escape")
-        assert app._exception is None and not unforeseen
+        assert app._exception is None
+        assert not unforeseen
 
 
 @pytest.mark.parametrize("key", ["slash", "colon", "f", "ctrl+s", "w", "R"])
@@ -382,7 +384,8 @@ async def test_odd_input_in_the_explorer_is_one_line(session: Path, key: str) ->
                 )
                 if len(app.screen_stack) > 1:
                     await pilot.press("q")
-        assert app._exception is None and not unforeseen
+        assert app._exception is None
+        assert not unforeseen
 
 
 async def test_odd_input_in_the_form_is_said_below_its_field(session: Path) -> None:
@@ -400,7 +403,8 @@ async def test_odd_input_in_the_form_is_said_below_its_field(session: Path) -> N
                 await until(pilot, lambda: len(app.screen_stack) > 1)
                 while len(app.screen_stack) > 1:
                     await pilot.press("escape", "y")
-            assert app._exception is None and not unforeseen
+            assert app._exception is None
+            assert not unforeseen
 
 
 def _damage(folder: Path) -> None:
@@ -454,17 +458,16 @@ async def test_bad_sessions_end_neither_the_list_nor_another_one(
                     await pilot.press("q")
                 await pilot.press("down")
             rows = {row.name: row for row in app.screen.list.sessions}
-            assert (
-                rows["good"].problem is None
-                and rows["deep"].problem
-                and rows["list"].problem
-            )
+            assert rows["good"].problem is None
+            assert rows["deep"].problem
+            assert rows["list"].problem
             await pilot.press("home")
             while app.screen.list.here.name != "good":
                 await pilot.press("down")
             await pilot.press("enter")
             await until_screen(pilot, ExplorerScreen)
-            assert app._exception is None and not unforeseen
+            assert app._exception is None
+            assert not unforeseen
     finally:
         (folder / "closed").chmod(0o755)
 
@@ -488,7 +491,8 @@ async def test_every_key_on_extreme_numbers(
                         await pilot.press("q")
                 if app._exit:
                     break
-            assert app._exception is None and not unforeseen
+            assert app._exception is None
+            assert not unforeseen
 
 
 async def test_a_screen_with_no_room_is_made(session: Path) -> None:
@@ -506,10 +510,12 @@ async def test_a_screen_with_no_room_is_made(session: Path) -> None:
             app.post_message(events.Resize(size, size))
             await pilot.press("R")
             await pilot.pause(0.1)
-            assert app.size.width <= 1000 and app.size.height <= 500
+            assert app.size.width <= 1000
+            assert app.size.height <= 500
             while len(app.screen_stack) > 1:
                 await pilot.press("q")
-        assert app.size == (80, 24) and app._exception is None
+        assert app.size == (80, 24)
+        assert app._exception is None
 
 
 async def test_captures_are_shifted_only_where_a_token_is_shown(
@@ -523,4 +529,5 @@ async def test_captures_are_shifted_only_where_a_token_is_shown(
         await until(pilot, lambda: screen.stands)
         await pilot.press("3", "right", "l", "left", "h")
         await pilot.pause()
-        assert not unforeseen and app.screen is screen
+        assert not unforeseen
+        assert app.screen is screen

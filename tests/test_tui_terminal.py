@@ -116,9 +116,11 @@ def test_a_signal_leaves_the_terminal_as_it_was(
     os.kill(terminal.pid, number)
     assert ended(terminal) == 128 + number
     terminal.quiet(0.2)
-    assert LEFT in terminal.output and b"\x1b[?25h" in terminal.output
+    assert LEFT in terminal.output
+    assert b"\x1b[?25h" in terminal.output
     attributes = termios.tcgetattr(terminal.fd)
-    assert attributes[3] & termios.ECHO and attributes[3] & termios.ICANON
+    assert attributes[3] & termios.ECHO
+    assert attributes[3] & termios.ICANON
 
 
 def test_a_terminal_that_is_gone_ends_the_program(
@@ -203,7 +205,8 @@ def test_ctrl_z_suspends_and_the_screen_comes_back_whole(
     os.write(job.fd, b"\x1a")
     job.wait_for(b"STOPPED")
     shown = since(job, LEFT)
-    assert b"\x1b[?25h" in shown and b"STOPPED" in shown
+    assert b"\x1b[?25h" in shown
+    assert b"STOPPED" in shown
     assert termios.tcgetattr(job.fd)[3] & termios.ECHO
     resize(job, *size)
     os.write(job.fd, b"\n")
@@ -280,7 +283,8 @@ def test_a_terminal_without_a_cursor_is_refused_in_one_line(
     try:
         assert ended(opened) == 2
         (line,) = opened.output.splitlines()
-        assert f"TERM is '{term}'".encode() in line and b"logdrift report" in line
+        assert f"TERM is '{term}'".encode() in line
+        assert b"logdrift report" in line
         assert b"\x1b" not in opened.output
     finally:
         opened.close()

@@ -143,9 +143,9 @@ def test_no_step_looks_like_the_background_or_the_other_side(
         for side in (*palette.steps, palette.single)
     ]
     assert all(back not in side for side in sides)
-    assert (
-        not sides[0] & sides[1] and not sides[0] & sides[2] and not sides[1] & sides[2]
-    )
+    assert not sides[0] & sides[1]
+    assert not sides[0] & sides[2]
+    assert not sides[1] & sides[2]
 
 
 def test_high_contrast_steps_grow_lighter() -> None:
@@ -158,17 +158,18 @@ def test_high_contrast_steps_grow_lighter() -> None:
 @pytest.mark.parametrize("theme", THEMES)
 def test_textual_paints_the_same_background_as_the_palette(theme: ThemeName) -> None:
     back = palette_of(theme, "256").back.bgcolor
-    assert back is not None and THEMES[theme].background == back.get_truecolor().hex
+    assert back is not None
+    assert THEMES[theme].background == back.get_truecolor().hex
 
 
 def test_an_exchange_knows_every_style_of_a_palette() -> None:
-    dark, light = palette_of("dark", "256"), palette_of("light", "256")
+    dark = palette_of("dark", "256")
+    light = palette_of("light", "256")
     styles = exchange(dark, light)
-    assert (
-        styles[dark.muted] == light.muted
-        and styles[dark.steps[1][3]] == light.steps[1][3]
-    )
-    assert all(isinstance(new, Style) for new in styles.values()) and len(styles) >= 20
+    assert styles[dark.muted] == light.muted
+    assert styles[dark.steps[1][3]] == light.steps[1][3]
+    assert all(isinstance(new, Style) for new in styles.values())
+    assert len(styles) >= 20
 
 
 # ---- themes on the screen
@@ -286,9 +287,8 @@ def test_the_config_is_checked_and_the_error_names_file_and_key(
     path = config(text)
     with pytest.raises(InputError) as caught:
         load_config()
-    assert str(caught.value).startswith(f"config {path}: {said}") and "\n" not in str(
-        caught.value
-    )
+    assert str(caught.value).startswith(f"config {path}: {said}")
+    assert "\n" not in str(caught.value)
 
 
 def test_the_config_reaches_the_screen(
@@ -318,14 +318,13 @@ def test_the_config_reaches_the_screen(
         ' ["f8", "ctrl+n"]\n'
     )
     assert run(SAMPLE, Path()) == 0
-    assert started["app"].theme_name == "high-contrast" and started["mouse"] is False
+    assert started["app"].theme_name == "high-contrast"
+    assert started["mouse"] is False
     assert started["app"].keymap == {"explorer.next_divergence": ("f8", "ctrl+n")}
     config("")
-    assert (
-        run(SAMPLE, Path()) == 0
-        and started["mouse"] is True
-        and started["app"].keymap == {}
-    )
+    assert run(SAMPLE, Path()) == 0
+    assert started["mouse"] is True
+    assert started["app"].keymap == {}
 
 
 # ---- keys of one's own
@@ -445,9 +444,11 @@ async def test_keys_of_ones_own_do_and_are_shown_everywhere() -> None:
     async with app.run_test(size=MEDIUM) as pilot:
         screen = await judged(pilot)
         assert "F8 next Δ" in screen_text(app)
-        start, sort = screen.position, screen.model.state.sort
+        start = screen.position
+        sort = screen.model.state.sort
         await pilot.press("n", "s")
-        assert (screen.position, screen.model.state.sort) == (start, sort)
+        assert screen.position == start
+        assert screen.model.state.sort == sort
         await pilot.press("f8")
         await until(
             pilot,
@@ -475,7 +476,8 @@ def test_the_command_lists_and_samples_keys(
 ) -> None:
     path = config('[keys]\nexplorer.next_divergence = "f8"\n')
     listed = run_logdrift("keys", XDG_CONFIG_HOME=str(path.parent.parent))
-    assert listed.returncode == 0 and not listed.stderr
+    assert listed.returncode == 0
+    assert not listed.stderr
     rows = {
         line.rpartition("(")[2].rstrip(")"): line.split()[0]
         for line in listed.stdout.splitlines()
@@ -486,17 +488,14 @@ def test_the_command_lists_and_samples_keys(
     plain = run_logdrift(
         "keys", XDG_CONFIG_HOME=str(path.parent.parent), PYTHONIOENCODING="ascii"
     )
-    assert plain.returncode == 0 and len(plain.stdout.splitlines()) == len(
-        listed.stdout.splitlines()
-    )
+    assert plain.returncode == 0
+    assert len(plain.stdout.splitlines()) == len(listed.stdout.splitlines())
     sampled = run_logdrift("keys", "--sample", XDG_CONFIG_HOME=str(path.parent.parent))
     assert sampled.stdout.splitlines()[1:] == list(sample())
     config('[keys]\nexplorer.nxt = "f8"\n')
     refused = run_logdrift("keys", XDG_CONFIG_HOME=str(path.parent.parent))
-    assert (
-        refused.returncode == 2
-        and f"config {path}: keys.explorer.nxt is unknown" in refused.stderr
-    )
+    assert refused.returncode == 2
+    assert f"config {path}: keys.explorer.nxt is unknown" in refused.stderr
 
 
 def test_the_page_of_keys_is_made_from_the_registry() -> None:

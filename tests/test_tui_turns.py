@@ -84,7 +84,8 @@ def test_the_roles_of_the_palette_are_those_of_sessions() -> None:
 def test_a_lag_is_coloured_from_one_version_on(pair: Pair) -> None:
     mode = mode_of("lag")
     levels = mode.levels(Stretch(pair, 0, pair.tokens), mode.default)
-    assert pair.versions is not None and pair.versions.lags is not None
+    assert pair.versions is not None
+    assert pair.versions.lags is not None
     lags = pair.versions.lags.tolist()
     for lag, level in zip(lags, levels.tolist(), strict=True):
         beyond = [bound for bound in (0, 1, 2, 4) if lag > bound]
@@ -200,7 +201,8 @@ async def test_the_text_marks_where_the_weights_change(folder: Path) -> None:
     async with app.run_test(size=MEDIUM) as pilot:
         screen = await judged(pilot)
         pair = screen.model.pair
-        assert pair is not None and pair.versions is not None
+        assert pair is not None
+        assert pair.versions is not None
         start, stop = screen.model.bounds
         (change,) = version_changes(pair.versions.of_token, start, stop)
         token_id = pair.sequences.token_ids[start + change]

@@ -35,7 +35,8 @@ def test_every_number_of_a_token_is_that_of_the_arrays(session: Session) -> None
         found = inspect(session, pair, position)
         assert found.token_id == session.sequences.token_ids[position]
         start, stop = session.sequences.bounds(found.sequence)
-        assert start <= position < stop and found.index == position - start
+        assert start <= position < stop
+        assert found.index == position - start
         assert found.role.in_prompt == (
             found.index < session.sequences.prompt_lengths[found.sequence]
         )
@@ -44,9 +45,8 @@ def test_every_number_of_a_token_is_that_of_the_arrays(session: Session) -> None
             logprob = array.logprob.whole()[position]
             assert (row.logprob is None) == np.isnan(logprob)
             if row.logprob is not None and not np.isnan(pair.logprob_a[position]):
-                assert (
-                    row.logprob == logprob and row.rank == array.rank.whole()[position]
-                )
+                assert row.logprob == logprob
+                assert row.rank == array.rank.whole()[position]
                 assert row.delta == pytest.approx(
                     float(pair.logprob_a[position]) - float(logprob), abs=1e-12
                 )
@@ -75,11 +75,13 @@ def test_the_top_lists_are_joined_by_id(session: Session) -> None:
         for row in found.top:
             cell = row.cells[column]
             if row.token_id in top:
-                assert cell.logprob == top[row.token_id] and cell.below is None
+                assert cell.logprob == top[row.token_id]
+                assert cell.below is None
             elif row.target:
                 assert cell.logprob == array.logprob.whole()[position]
             else:
-                assert cell.logprob is None and cell.below == min(top.values())
+                assert cell.logprob is None
+                assert cell.below == min(top.values())
         rest = found.rest[column]
         assert rest == pytest.approx(
             max(0.0, 1 - sum(map(math.exp, top.values()))), abs=1e-12
@@ -89,11 +91,14 @@ def test_the_top_lists_are_joined_by_id(session: Session) -> None:
 def test_a_token_without_scores_says_so(session: Session) -> None:
     pair = make_pair(session, "trainer/prefill", "vllm/decode")
     found = inspect(session, pair, 0)
-    assert found.role.in_prompt and found.delta is not None and math.isnan(found.delta)
+    assert found.role.in_prompt
+    assert found.delta is not None
+    assert math.isnan(found.delta)
     assert all(
         row.logprob is None and row.note == "no score here" for row in found.captures
     )
-    assert found.top == () and found.columns == ()
+    assert found.top == ()
+    assert found.columns == ()
 
 
 def test_an_id_without_a_piece_is_named(tmp_path: Path) -> None:
@@ -105,7 +110,8 @@ def test_an_id_without_a_piece_is_named(tmp_path: Path) -> None:
     )
     (made.folder / "pieces.json").unlink()
     found = inspect(open_session(made.folder), None, 1)
-    assert found.text == "<id 1>" and found.raw is None
+    assert found.text == "<id 1>"
+    assert found.raw is None
 
 
 def test_infinite_and_equal_scores(tmp_path: Path) -> None:
@@ -134,11 +140,11 @@ def test_a_damaged_capture_is_named_and_the_others_still_open(
     damage(folder, "vllm/decode")
     broken = open_session(folder)
     pair, problem = open_pair(broken, None)
-    assert pair is not None and (pair.a.info.label, pair.b.info.label) == (
-        "trainer/prefill",
-        "vllm/prefill",
-    )
-    assert problem is not None and "part-00000.safetensors" in problem
+    assert pair is not None
+    assert pair.a.info.label == "trainer/prefill"
+    assert pair.b.info.label == "vllm/prefill"
+    assert problem is not None
+    assert "part-00000.safetensors" in problem
     note = next(
         row.note
         for row in inspect(broken, pair, 5).captures
@@ -146,24 +152,26 @@ def test_a_damaged_capture_is_named_and_the_others_still_open(
     )
     assert "part-00000.safetensors" in note
     row = pair_row(broken, "trainer/prefill", "vllm/decode")
-    assert (
-        row.mae is None
-        and row.problem is not None
-        and "part-00000.safetensors" in row.problem
-    )
+    assert row.mae is None
+    assert row.problem is not None
+    assert "part-00000.safetensors" in row.problem
 
 
 def test_the_session_list_says_why_a_folder_does_not_open(
     session: Session, tmp_path: Path
 ) -> None:
     good = session_row(session.folder, numbers=True)
-    assert good.problem is None and good.tokens == 600 and good.state == "complete"
+    assert good.problem is None
+    assert good.tokens == 600
+    assert good.state == "complete"
     view = judged(session, make_pair(session, "trainer/prefill", "vllm/decode"))
-    assert view.stats is not None and good.mae == view.stats.mae
+    assert view.stats is not None
+    assert good.mae == view.stats.mae
     bad = shutil.copytree(session.folder, tmp_path / "bad\x1b[31m")
     (bad / "session.json").write_text("{}")
     row = session_row(bad, numbers=True)
-    assert row.problem is not None and "no format number" in row.problem
+    assert row.problem is not None
+    assert "no format number" in row.problem
     assert "\x1b" not in row.name + row.problem
 
 
@@ -201,7 +209,8 @@ def test_a_failed_capture_is_a_row(session: Session, tmp_path: Path) -> None:
     row = next(
         r for r in inspect(broken, None, 50).captures if r.label == "vllm/prefill"
     )
-    assert row.note == "failed" and row.logprob is None
+    assert row.note == "failed"
+    assert row.logprob is None
 
 
 @pytest.mark.parametrize(
@@ -230,20 +239,20 @@ def test_numbers(value: float | None, shown: str) -> None:
 
 
 def test_signs_probabilities_and_fits() -> None:
-    assert (signed(0.5), signed(-0.5), signed(0.0)) == ("+0.5000", "-0.5000", "0.0000")
+    assert signed(0.5) == "+0.5000"
+    assert signed(-0.5) == "-0.5000"
+    assert signed(0.0) == "0.0000"
     assert (
         probability(0.0),
         probability(-20.0),
         probability(NAN),
         probability(None),
     ) == ("1.000", "2e-9", "·", "·")
-    assert (
-        fit("abcdef", 4),
-        fit("ab", 4),
-        fit("ab", 4, right=True),
-        fit("中文字", 5),
-        fit("x", 0),
-    ) == ("abc…", "ab  ", "  ab", "中文…", "")
+    assert fit("abcdef", 4) == "abc…"
+    assert fit("ab", 4) == "ab  "
+    assert fit("ab", 4, right=True) == "  ab"
+    assert fit("中文字", 5) == "中文…"
+    assert fit("x", 0) == ""
 
 
 def test_a_sparkline_shows_the_peak_of_each_stretch() -> None:

@@ -78,10 +78,8 @@ async def test_causes_stand_in_order_with_score_word_and_bar(
     async with app.run_test(size=size) as pilot:
         screen = await opened(pilot)
         found = diagnose(hot, make_pair(hot, "trainer/prefill", "rollout/prefill"))
-        assert (
-            found.causes[0].cause == "temperature"
-            and found.causes[0].sureness == "likely"
-        )
+        assert found.causes[0].cause == "temperature"
+        assert found.causes[0].sureness == "likely"
         shown = lines(screen.topics)
         rows = iter(shown[1:])
         for ranked in found.causes[: (len(shown) - 1) // 2]:
@@ -90,15 +88,12 @@ async def test_causes_stand_in_order_with_score_word_and_bar(
             assert score_bar(ranked.score).rstrip() in row
         # No name is cut.
         assert all(ranked.title in joined("\n".join(shown)) for ranked in found.causes)
-        assert any("gate: " in row for row in shown) and any(
-            "not checked: " in row for row in shown
-        )
+        assert any("gate: " in row for row in shown)
+        assert any("not checked: " in row for row in shown)
         head = text(screen.query_one("#verdict"))
-        assert (
-            "trainer" in head
-            and "MAE" in head
-            and f"likely {found.causes[0].score:.2f}: " in head
-        )
+        assert "trainer" in head
+        assert "MAE" in head
+        assert f"likely {found.causes[0].score:.2f}: " in head
         assert lines(screen.told)[0].strip() == "Evidence: temperature"
         assert all(len(line) <= size[0] for line in screen_text(app).split("\n"))
         # Everything that is told can be reached.
@@ -147,7 +142,8 @@ async def test_every_name_is_whole_and_its_rows_are_one_stop(
         await pilot.press("G")
         assert listed.here is topics[-1]
         rows = [row for row in range(listed.line_count) if listed.is_selected(row)]
-        assert len(rows) >= 2 and rows[-1] == listed.line_count - 1
+        assert len(rows) >= 2
+        assert rows[-1] == listed.line_count - 1
         assert all(listed.top <= row < listed.top + listed.page for row in rows)
 
 
@@ -156,11 +152,11 @@ async def test_numbers_are_shown_where_they_are_asked_for(hot: Session) -> None:
     async with app.run_test(size=MEDIUM) as pilot:
         screen = await opened(pilot)
         sentences = [line for line in screen.told.lines if line.kind == "numbers"]
-        assert sentences and all(line.text.startswith("score ") for line in sentences)
+        assert sentences
+        assert all(line.text.startswith("score ") for line in sentences)
         first = sentences[0].text[:20]
-        assert first not in joined(text(screen.told)) and "bend z" not in text(
-            screen.told
-        )
+        assert first not in joined(text(screen.told))
+        assert "bend z" not in text(screen.told)
         await pilot.press("v")
         await until(pilot, lambda: first in joined(text(screen.told)))
         await pilot.press("down", "up", "v")
@@ -184,8 +180,10 @@ def test_the_proof_stands_above_the_tokens_of_other_evidence() -> None:
 
 
 def test_a_bar_shows_what_is_not_nothing_and_is_full_at_one() -> None:
-    assert score_bar(0.0) == " " * 6 and score_bar(1.0) == "█" * 6
-    assert score_bar(0.001).strip() and len(score_bar(0.001)) == 6
+    assert score_bar(0.0) == " " * 6
+    assert score_bar(1.0) == "█" * 6
+    assert score_bar(0.001).strip()
+    assert len(score_bar(0.001)) == 6
     assert score_bar(0.5) == "███   "
 
 
@@ -208,7 +206,8 @@ async def test_enter_on_a_token_goes_there_and_the_jump_is_undone(hot: Session) 
         assert screen.told.position == positions[0] != before
         await pilot.press("enter")
         await until_screen(pilot, ExplorerScreen)
-        assert explorer(app).position == positions[0] and explorer(app).tokens.has_focus
+        assert explorer(app).position == positions[0]
+        assert explorer(app).tokens.has_focus
         await pilot.press("u")
         await until(pilot, lambda: explorer(app).position == before)
         # Worked out once: the second time it stands there at once.
@@ -244,9 +243,8 @@ async def test_a_line_without_a_token_says_so_and_panes_are_changed(
         await until(pilot, lambda: "to check it: " in text(screen.told))
         await pilot.press("k")
         await until(pilot, lambda: "may the two be compared" in text(screen.told))
-        assert screen.found is not None and screen.found.gate.reasons[0].code in text(
-            screen.told
-        )
+        assert screen.found is not None
+        assert screen.found.gate.reasons[0].code in text(screen.told)
 
 
 async def test_the_options_of_the_engine_of_each_side_stand_there() -> None:
@@ -262,7 +260,8 @@ async def test_the_options_of_the_engine_of_each_side_stand_there() -> None:
                 if x.first == f"{label}: " and knob.setting in x.text
             )
             assert ("[more than one change]" in line.text) == knob.combined
-    assert view.found.noise and view.topics[0].name == "noise"
+    assert view.found.noise
+    assert view.topics[0].name == "noise"
 
 
 async def test_the_table_opens_at_the_cause_and_is_searched(hot: Session) -> None:
@@ -302,10 +301,8 @@ async def test_copying_gives_the_cause_and_saving_all_of_them(
         monkeypatch.setattr(app._driver, "write", sent.append)
         await pilot.press("c")
         words = copied(sent)
-        assert (
-            words.startswith("trainer/prefill → rollout/prefill · MAE ")
-            and "1. temperature" in words
-        )
+        assert words.startswith("trainer/prefill → rollout/prefill · MAE ")
+        assert "1. temperature" in words
         assert "2. " not in words
         await pilot.press("ctrl+s")
         await until_screen(pilot, LinePrompt)
@@ -330,14 +327,16 @@ async def test_another_pair_is_explained_and_the_explorer_follows() -> None:
         await until_screen(pilot, Picker)
         await pilot.press("down", "enter")
         await until(pilot, lambda: app.screen is screen and screen.found is not None)
-        assert screen.view is not None and screen.found is not None
+        assert screen.view is not None
+        assert screen.found is not None
         assert (
             screen.found.labels
             == screen.view.labels
             != ("trainer/prefill", "vllm/decode")
         )
         shown = explorer(app).view
-        assert shown is not None and shown.labels == screen.view.labels
+        assert shown is not None
+        assert shown.labels == screen.view.labels
 
 
 async def test_it_says_that_it_is_being_worked_out_and_is_not_hurt_by_leaving(
@@ -390,9 +389,8 @@ async def test_without_a_pair_or_with_a_damaged_part_one_line_says_why(
         await judged(pilot)
         await pilot.press("w")
         await until_shown(pilot, "not explained: ")
-        assert part.split("/")[0] in screen_text(app) and isinstance(
-            app.screen, WhyScreen
-        )
+        assert part.split("/")[0] in screen_text(app)
+        assert isinstance(app.screen, WhyScreen)
         await pilot.press("c", "tab", "enter", "A")
         await until_screen(pilot, CauseTable)
 
@@ -408,9 +406,9 @@ async def test_text_of_a_token_is_made_visible(tmp_path: Path) -> None:
     )
     pair = make_pair(session, "trainer/prefill", "vllm/prefill")
     (line,) = why_view.token_lines(session, pair, [2])
-    assert line.position == 2 and "<0x1B>]0;w2" in line.text and "\x1b" not in line.text
-    assert (
-        "Δ +8.5000" in line.text
-        and "A -0.5000" in line.text
-        and "B -9.0000" in line.text
-    )
+    assert line.position == 2
+    assert "<0x1B>]0;w2" in line.text
+    assert "\x1b" not in line.text
+    assert "Δ +8.5000" in line.text
+    assert "A -0.5000" in line.text
+    assert "B -9.0000" in line.text

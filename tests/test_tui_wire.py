@@ -50,7 +50,8 @@ class Mirror:
         """Every cell with its style, as far as it shows: on a space neither ink nor
         weight does.
         """
-        columns, buffer = range(self.screen.columns), self.screen.buffer
+        columns = range(self.screen.columns)
+        buffer = self.screen.buffer
         return [
             [_shown(buffer[y][x]) for x in columns] for y in range(self.screen.lines)
         ]
@@ -156,7 +157,8 @@ async def test_the_terminal_shows_the_screen_and_a_window_costs_no_more_than_one
                 )
                 assert mirror.sent - before < FULL, key
                 assert_same(app, mirror)
-            cells, before = mirror.cells(), mirror.sent
+            cells = mirror.cells()
+            before = mirror.sent
             await pilot.press("ctrl+l")
             await until(pilot, lambda: mirror.sent > before)
             assert mirror.cells() == cells, (
@@ -176,7 +178,8 @@ async def test_a_held_page_key_keeps_up_with_a_slow_line(
         async with app.run_test(size=LARGE) as pilot:
             screen = await judged(pilot)
             await pilot.pause(0.3)
-            before, top = mirror.sent, screen.tokens.top
+            before = mirror.sent
+            top = screen.tokens.top
             for _ in range(6):
                 await pilot.press("pagedown")
                 await pilot.pause(0.02)
@@ -346,7 +349,8 @@ def sent(wire: Wire, strips: list[Strip], width: int) -> list[tuple[int, int, st
 
 
 def test_only_what_differs_is_sent() -> None:
-    red, blue = Style(color="red"), Style(color="blue")
+    red = Style(color="red")
+    blue = Style(color="blue")
     wire = Wire()
     first = [line(("a" * 40, red)), line(("中文" * 10, red))]
     assert sent(wire, first, 40) == [(0, 0, "a" * 40), (0, 1, "中文" * 10)]
@@ -409,7 +413,8 @@ def test_what_changes_of_a_style_draws_what_whole_styles_draw(system: str) -> No
         runs.append((rng.choice(("a", "  ", " b", "中", "cd")), style))
     strips = [line(*runs[start : start + 10]) for start in range(0, 300, 10)]
     pieces = [CellPiece(0, y, strip) for y, strip in enumerate(strips)]
-    short, whole = Mirror(30, 30), Mirror(30, 30)
+    short = Mirror(30, 30)
+    whole = Mirror(30, 30)
     short.feed(ChangedCells(pieces).render_segments(console))
     for x, y, strip in pieces:
         whole.feed(f"\x1b[{y + 1};{x + 1}H" + strip.render(console))

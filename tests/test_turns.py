@@ -193,7 +193,8 @@ def names_by_loop(pair: Pair, which: str) -> Iterator[tuple[int, str | None]]:
     sequences = pair.sequences
     roles = sequences.roles
     versions = pair.b.versions
-    assert roles is not None and versions is not None
+    assert roles is not None
+    assert versions is not None
     for sequence in range(pair.count):
         start, stop = sequences.bounds(sequence)
         one = Drawn(

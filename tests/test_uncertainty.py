@@ -26,7 +26,9 @@ from logdrift.core.compare.units import UnitSums, unit_sums
 
 NAMES = ("mean", "mae", "rmse", "k3")
 RUNS = 1000
-LEVEL_SD, LEVEL, FREEDOM = 0.5, 0.03, 3.0
+LEVEL_SD = 0.5
+LEVEL = 0.03
+FREEDOM = 3.0
 # Sums of some hundred float64 in another order, then a difference of two of them that
 # is 1e-3 of their size.
 REL = 1e-9
@@ -209,10 +211,8 @@ def by_loops(
 @pytest.mark.parametrize(("sequences", "seed"), [(8, 0), (9, 1), (30, 2)])
 def test_against_plain_loops(sequences: int, seed: int) -> None:
     units = unit_sums(*make_set(np.random.default_rng(seed + 10), sequences))
-    found, wanted = (
-        intervals_of(units, resamples=199, seed=seed),
-        by_loops(units, 199, seed),
-    )
+    found = intervals_of(units, resamples=199, seed=seed)
+    wanted = by_loops(units, 199, seed)
     for name in NAMES:
         # Student's t is an expansion there, good to 3e-5 at 7 degrees of freedom; |t|
         # reaches the limit in some.
@@ -376,7 +376,9 @@ def test_nothing_and_too_little() -> None:
 def test_what_is_drawn(lengths: list[int], method: str, units: int) -> None:
     delta = np.random.default_rng(8).standard_normal(sum(lengths)).astype(np.float32)
     found = intervals(delta, np.array(lengths))
-    assert (found.method, found.units, found.resamples) == (method, units, 2000)
+    assert found.method == method
+    assert found.units == units
+    assert found.resamples == 2000
 
 
 @settings(deadline=None)
@@ -387,7 +389,8 @@ def test_blocks_are_contiguous_and_within_a_sequence(lengths: list[int]) -> None
         unit_module.cut_units(kept) if len(kept) else (kept, kept, None)
     )
     assert int(tokens.sum()) == int(kept.sum())
-    assert (tokens > 0).all() and np.array_equal(starts, np.cumsum(tokens) - tokens)
+    assert (tokens > 0).all()
+    assert np.array_equal(starts, np.cumsum(tokens) - tokens)
     assert set(np.cumsum(kept) - kept) <= set(starts)
     if method == "blocks":
         assert (
@@ -402,12 +405,10 @@ def test_a_gap_of_one_sequence_has_no_interval() -> None:
     delta, lengths = make_set(np.random.default_rng(9), 24)
     delta[int(lengths[0]) :] = 0
     found = intervals(delta, lengths)
-    assert (found.mae, found.rmse, found.k3, found.method) == (
-        None,
-        None,
-        None,
-        "sequences",
-    )
+    assert found.mae is None
+    assert found.rmse is None
+    assert found.k3 is None
+    assert found.method == "sequences"
 
 
 def test_a_ratio_that_overflows_takes_only_k3_away() -> None:
@@ -415,7 +416,8 @@ def test_a_ratio_that_overflows_takes_only_k3_away() -> None:
     delta[5] = 800.0
     found = intervals(delta, lengths)
     assert found.k3 is None
-    assert found.mae is not None and all(map(math.isfinite, found.mae))
+    assert found.mae is not None
+    assert all(map(math.isfinite, found.mae))
 
 
 def test_lengths_that_do_not_fit_are_refused() -> None:
@@ -432,7 +434,8 @@ def test_more_sequences_than_are_drawn_are_grouped(
     delta, lengths = make_set(np.random.default_rng(11), 3000)
     units = unit_sums(delta * np.repeat(lengths, lengths) / 80, lengths)
     grouped = intervals_of(units)
-    assert (grouped.method, grouped.units) == ("sequences", 3000)
+    assert grouped.method == "sequences"
+    assert grouped.units == 3000
     monkeypatch.setattr(bootstrap, "MAX_DRAWN", 3000)
     single = intervals_of(units)
     for name in ("mean", "mae"):
@@ -458,11 +461,15 @@ def test_no_change_and_a_change_of_scale() -> None:
     old = unit_sums(delta, lengths)
     same = paired_changes(old, old)
     assert all(getattr(same, name) == (0.0, 0.0) for name in NAMES)
-    assert (same.method, same.units) == ("sequences", 24)
+    assert same.method == "sequences"
+    assert same.units == 24
     half = paired_changes(old, unit_sums(delta / 2, lengths))
     level = intervals_of(old)
-    assert half.mae is not None and half.rmse is not None and level.mae is not None
-    assert half.mae[0] < half.mae[1] < 0 and half.rmse[0] < half.rmse[1] < 0
+    assert half.mae is not None
+    assert half.rmse is not None
+    assert level.mae is not None
+    assert half.mae[0] < half.mae[1] < 0
+    assert half.rmse[0] < half.rmse[1] < 0
 
 
 def change_by_loops(
@@ -511,10 +518,8 @@ def test_changes_against_plain_loops() -> None:
     old = (random.standard_normal(int(lengths.sum())) * 0.05).astype(np.float32)
     new = (0.7 * old + 0.01 * random.standard_normal(len(old))).astype(np.float32)
     sides = unit_sums(old, lengths), unit_sums(new, lengths)
-    found, wanted = (
-        paired_changes(*sides, resamples=199, seed=4),
-        change_by_loops(*sides, 199, 4),
-    )
+    found = paired_changes(*sides, resamples=199, seed=4)
+    wanted = change_by_loops(*sides, 199, 4)
     for name in NAMES:
         scale = wanted[name][1] - wanted[name][0]
         assert getattr(found, name) == pytest.approx(wanted[name], abs=2e-4 * scale), (
@@ -524,25 +529,29 @@ def test_changes_against_plain_loops() -> None:
 
 def test_pairs_cancel_what_sequences_share() -> None:
     delta, lengths = make_set(np.random.default_rng(15), 64)
-    old, new = unit_sums(delta, lengths), unit_sums(np.float32(0.9) * delta, lengths)
+    old = unit_sums(delta, lengths)
+    new = unit_sums(np.float32(0.9) * delta, lengths)
     paired = paired_changes(old, new)
     sides = intervals_of(old), intervals_of(new)
     for name in ("mae", "rmse", "k3"):
         low, high = getattr(paired, name)
         # The variance of two independent sets is the sum of theirs.
         widths = [b - a for a, b in (getattr(side, name) for side in sides)]
-        assert high < 0 and high - low < 0.5 * math.hypot(*widths)
+        assert high < 0
+        assert high - low < 0.5 * math.hypot(*widths)
 
 
 def test_a_side_of_zeros_changes_by_the_other_side() -> None:
     delta, lengths = make_set(np.random.default_rng(16), 24)
-    zero, some = unit_sums(np.zeros_like(delta), lengths), unit_sums(delta, lengths)
+    zero = unit_sums(np.zeros_like(delta), lengths)
+    some = unit_sums(delta, lengths)
     value = math.sqrt(some.sums[:, 2].sum() / some.tokens.sum())
     found = paired_changes(zero, some)
     assert found.rmse is not None
     assert found.rmse[0] < value < found.rmse[1]
     gone = paired_changes(some, zero)
-    assert gone.rmse is not None and gone.rmse[0] < -value < gone.rmse[1]
+    assert gone.rmse is not None
+    assert gone.rmse[0] < -value < gone.rmse[1]
 
 
 def test_changes_need_the_same_tokens() -> None:

@@ -93,11 +93,9 @@ def test_a_turned_bit_is_one_line_and_exit_code_2(
         assert main(COMMANDS[command](session.folder)) == 2
         said = capsys.readouterr()
         assert said.out == ""
-        assert (
-            said.err.count("\n") == 1
-            and part in said.err
-            and "copy the session again" in said.err
-        )
+        assert said.err.count("\n") == 1
+        assert part in said.err
+        assert "copy the session again" in said.err
         (session.folder / part).write_bytes(before)
     assert main(COMMANDS[command](session.folder)) in (0, 1)
 
@@ -172,7 +170,8 @@ def test_opening_hashes_nothing_and_does_not_load_the_library_for_it(
         check=True,
     )
     # The sequences are wanted at once, and looked at in the background.
-    assert done.stdout in ("False\n", "True\n") and not done.stderr
+    assert done.stdout in ("False\n", "True\n")
+    assert not done.stderr
 
 
 @pytest.mark.parametrize("how", ["truncated", "emptied", "replaced", "rewritten"])
@@ -208,9 +207,8 @@ def test_more_parts_than_a_process_may_have_open(tmp_path: Path) -> None:
     captures = [capture("trainer/prefill", rows), capture("vllm/decode", rows)]
     made = write_session(tmp_path / "many", [1] * 700, captures, per_part=1)
     pair = make_pair(made, "trainer/prefill", "vllm/decode")
-    assert (
-        np.count_nonzero(pair.scored) == 700 and len(os.listdir("/proc/self/fd")) < 400
-    )
+    assert np.count_nonzero(pair.scored) == 700
+    assert len(os.listdir("/proc/self/fd")) < 400
     assert made.capture("vllm/decode").rank.rows(1399, 1400).tolist() == [1]
 
 
@@ -290,7 +288,8 @@ async def test_the_explorer_shows_another_pair_and_why(session: Session) -> None
         await until(
             pilot, lambda: screen.view is not None and screen.view.stats is not None
         )
-        assert screen.view is not None and screen.view.labels == (
+        assert screen.view is not None
+        assert screen.view.labels == (
             "trainer/prefill",
             "vllm/prefill",
         )
@@ -306,7 +305,8 @@ async def test_a_capture_beside_the_pair_is_named_in_its_row(session: Session) -
         await until(
             pilot, lambda: screen.view is not None and screen.view.stats is not None
         )
-        assert screen.view is not None and screen.view.labels == (
+        assert screen.view is not None
+        assert screen.view.labels == (
             "trainer/prefill",
             "vllm/decode",
         )
@@ -325,13 +325,12 @@ def test_the_list_shows_it_where_the_number_would_stand(session: Session) -> Non
     look = FolderWatch(session.folder.parent).look(depth="answers", stop=lambda: False)
     rows = look.rows
     found = {row.folder: row for row in rows}
-    assert found[whole].mae == pytest.approx(0.01) and not found[whole].damage
+    assert found[whole].mae == pytest.approx(0.01)
+    assert not found[whole].damage
     damaged = found[session.folder]
-    assert (
-        damaged.mae is None
-        and damaged.verdict is None
-        and f"{part}: is damaged" in damaged.damage
-    )
+    assert damaged.mae is None
+    assert damaged.verdict is None
+    assert f"{part}: is damaged" in damaged.damage
 
 
 def test_sealed_again_it_is_read(session: Session) -> None:
@@ -397,6 +396,5 @@ def test_an_import_leaves_out_what_is_no_file(session: Session, tmp_path: Path) 
         )
         == 0
     )
-    assert not (tmp_path / "copy" / "events.jsonl").exists() and not list(
-        (tmp_path / "copy" / "why").iterdir()
-    )
+    assert not (tmp_path / "copy" / "events.jsonl").exists()
+    assert not list((tmp_path / "copy" / "why").iterdir())

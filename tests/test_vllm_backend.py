@@ -155,7 +155,8 @@ def test_float32_agrees_with_transformers(float32: Fields, path: str) -> None:
 
 @pytest.mark.parametrize("path", ["decode", "prefill", "forced"])
 def test_bfloat16_differs_as_published(bfloat16: Fields, path: str) -> None:
-    got, expected = column(bfloat16[path], "got"), column(bfloat16[path], "expected")
+    got = column(bfloat16[path], "got")
+    expected = column(bfloat16[path], "expected")
     assert len(got) >= 500
     assert MAE_BFLOAT16[0] < mae(bfloat16[path]) < MAE_BFLOAT16[1]
     assert np.corrcoef(got, expected)[0, 1] > 0.999

@@ -9,7 +9,8 @@ from tests.common import SAMPLE, Run
 
 
 def test_text_and_json_say_the_same(run_logdrift: Run) -> None:
-    text, data = run_logdrift("why", SAMPLE), run_logdrift("why", SAMPLE, "--json")
+    text = run_logdrift("why", SAMPLE)
+    data = run_logdrift("why", SAMPLE, "--json")
     assert text.returncode == data.returncode == 0, text.stderr + data.stderr
     report = json.loads(data.stdout)
     assert len(report["pairs"]) == 1
@@ -39,10 +40,8 @@ def test_pairs_are_chosen_as_in_the_report(run_logdrift: Run) -> None:
 
 
 def test_the_table_of_causes_needs_no_session(run_logdrift: Run) -> None:
-    done, data = (
-        run_logdrift("why", "--causes"),
-        run_logdrift("why", "--causes", "--json"),
-    )
+    done = run_logdrift("why", "--causes")
+    data = run_logdrift("why", "--causes", "--json")
     assert done.returncode == 0
     assert " 6 other token ids" in done.stdout
     assert "30 sampling kernel" in done.stdout

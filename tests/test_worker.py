@@ -205,11 +205,9 @@ def test_weights_that_were_not_read_have_no_digest(
     )
     assert (found["weights_digest"] is not None) is known
     assert found["config_digest"] is not None
-    assert (found["tokenizer_digest"], found["template_digest"], found["adds_bos"]) == (
-        None,
-        None,
-        None,
-    )
+    assert found["tokenizer_digest"] is None
+    assert found["template_digest"] is None
+    assert found["adds_bos"] is None
 
 
 def test_a_hub_id_that_is_not_in_the_cache_is_unknown() -> None:

@@ -155,7 +155,9 @@ def test_text_around_a_token_is_joined_and_cut_to_the_cell(tmp_path: Path) -> No
     for index in range(len(worst)):
         shown = worst.row(index)
         context = shown.before + shown.token + shown.after
-        assert "能" in context and "<0xE8>" not in context and "\x1b" not in context
+        assert "能" in context
+        assert "<0xE8>" not in context
+        assert "\x1b" not in context
         for width in (10, 11, 38, 90):
             before, token, after = cut_context(shown, width)
             cells = cell_len(before + token + after)
@@ -187,7 +189,8 @@ def test_it_is_fast_for_a_million_tokens() -> None:
     begun = time.process_time()
     ranking = rank_tokens(made, WORST_SORTS[0], np.arange(count))
     assert time.process_time() - begun < 3 * plain
-    assert ranking.total == count and len(ranking.positions) == MOST
+    assert ranking.total == count
+    assert len(ranking.positions) == MOST
 
 
 def test_ordinals() -> None:
@@ -252,7 +255,8 @@ async def test_w_lists_the_worst_tokens_and_enter_goes_there(
         screen = await opened(pilot)
         shown = lines(screen.list)
         assert "Worst tokens" in shown[0]
-        assert "log p A" in shown[1] and "text" in shown[1]
+        assert "log p A" in shown[1]
+        assert "text" in shown[1]
         for line, position in zip(shown[2:], ranking.positions.tolist(), strict=False):
             assert write_place(pair.sequences, position) in line
             assert signed(float(pair.delta[position]), 3) in line
@@ -315,7 +319,8 @@ async def test_why_copy_and_save_from_the_list(
         await typed(pilot, "w.tsv")
         await until(pilot, (tmp_path / "w.tsv").exists)
         table = (tmp_path / "w.tsv").read_text().splitlines()
-        assert len(table) == 1 + MOST and table[: len(rows)] == rows
+        assert len(table) == 1 + MOST
+        assert table[: len(rows)] == rows
         delta = float(screen.worst.pair.delta[screen.worst.position(0)])
         assert math.isclose(float(table[1].split("\t")[1]), delta, rel_tol=1e-5)
         await pilot.press("w")

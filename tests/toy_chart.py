@@ -38,7 +38,8 @@ class SortedChart(TokenChart):
 
     def axes(self, width: int) -> Axes:
         """Tokens across, nats upwards."""
-        count, top = len(self.sorted), float(self.sorted[-1])
+        count = len(self.sorted)
+        top = float(self.sorted[-1])
         return Axes(
             ChartAxis("tokens", 0, max(1, count - 1), [(0, "0")]),
             ChartAxis("|Δ|, nats", 0.0, top or 1.0, [(0.0, "0"), (top, f"{top:.2g}")]),

@@ -21,7 +21,9 @@ from logdrift.tui.models.state import load_state, save_state
 from logdrift.tui.palette import Depth
 from logdrift.tui.screens.explorer import ExplorerScreen
 
-SMALL, MEDIUM, LARGE = (80, 24), (120, 36), (200, 60)
+SMALL = (80, 24)
+MEDIUM = (120, 36)
+LARGE = (200, 60)
 SIZES = (SMALL, MEDIUM, LARGE)
 
 

@@ -21,7 +21,8 @@ VARIANTS = {
 
 
 def main() -> None:
-    out, folder = Path(sys.argv[2]), Path(sys.argv[3])
+    out = Path(sys.argv[2])
+    folder = Path(sys.argv[3])
     import torch
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import (

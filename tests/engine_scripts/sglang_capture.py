@@ -164,7 +164,9 @@ def main() -> None:
 
     from logdrift.core.engines.sglang.backend import SglangBackend
 
-    model, out, wish = sys.argv[1], Path(sys.argv[2]), json.loads(sys.argv[3])
+    model = sys.argv[1]
+    out = Path(sys.argv[2])
+    wish = json.loads(sys.argv[3])
     tokenizer = AutoTokenizer.from_pretrained(model)
     texts = [np.array(tokenizer(text)["input_ids"], np.int32) for text in TEXTS]
     prompts = [np.array(tokenizer(text)["input_ids"], np.int32) for text in PROMPTS]

@@ -146,7 +146,8 @@ def out_of_memory(small: Path, work: Path) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    small, work = Path(sys.argv[1]), Path(sys.argv[2])
+    small = Path(sys.argv[1])
+    work = Path(sys.argv[2])
     torch.set_num_threads(1)
     print(
         json.dumps({"refusals": refusals(work), "memory": out_of_memory(small, work)})

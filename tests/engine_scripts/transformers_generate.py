@@ -221,7 +221,8 @@ def families(work: Path) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    small, work = Path(sys.argv[1]), Path(sys.argv[2])
+    small = Path(sys.argv[1])
+    work = Path(sys.argv[2])
     torch.set_num_threads(
         1
     )  # as fast for single tokens, and bearable on a busy machine

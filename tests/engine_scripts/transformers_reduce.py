@@ -47,7 +47,8 @@ def expected(logits: Any, targets: Any, top_k: int) -> Scores:
 
 def compare(logits: Any, targets: Any, top_k: int = 20) -> dict[str, Any]:
     before = logits.clone()
-    got, want = run(logits, targets, top_k), expected(logits, targets, top_k)
+    got = run(logits, targets, top_k)
+    want = expected(logits, targets, top_k)
     return {
         "logprob": worst(got.logprob, want.logprob),
         "top_logprobs": worst(got.top_logprobs, want.top_logprobs),
@@ -117,7 +118,8 @@ def odd_rows() -> dict[str, bool]:
     logits[3, 5] = torch.inf
     logits[4] = -torch.inf
     got = run(logits, np.arange(6))
-    bad, good = [2, 4, 5], [1, 3, 6]
+    bad = [2, 4, 5]
+    good = [1, 3, 6]
     assert got.entropy is not None
     assert got.nan is not None
     assert clean.entropy is not None

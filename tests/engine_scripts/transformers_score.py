@@ -186,7 +186,8 @@ def undone_after_failure(folder: Path) -> bool:
 
 
 def main() -> None:
-    small, work = Path(sys.argv[1]), Path(sys.argv[2])
+    small = Path(sys.argv[1])
+    work = Path(sys.argv[2])
     torch.set_num_threads(
         1
     )  # tiny operations: two threads gain nothing, and wait for each other on a busy machine

@@ -164,7 +164,8 @@ def fused(model: Any, linear: Any, edit: Any) -> Any:
     """
     model = copy.deepcopy(model)
     for index, layer in enumerate(model.model.layers):
-        attention, mlp = layer.self_attn, layer.mlp
+        attention = layer.self_attn
+        mlp = layer.mlp
         attention.qkv_proj = linear(
             torch.cat(
                 [

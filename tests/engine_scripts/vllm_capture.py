@@ -65,7 +65,8 @@ def captured(model: str, wish: dict[str, Any], reference: Reference) -> dict[str
 
     tokenizer = AutoTokenizer.from_pretrained(model)
     texts = [np.asarray(tokenizer(text)["input_ids"], np.int32) for text in TEXTS]
-    eos, last = int(tokenizer.eos_token_id), len(tokenizer) - 1
+    eos = int(tokenizer.eos_token_id)
+    last = len(tokenizer) - 1
     strange = np.concatenate(
         [texts[0][:6], [last, eos, last], texts[1][:9], [eos]]
     ).astype(np.int32)
@@ -197,15 +198,14 @@ def _judged(
     """
     import numpy as np
 
-    raw, tempered = reference.rows(ids), reference.rows(ids, temperature)
+    raw = reference.rows(ids)
+    tempered = reference.rows(ids, temperature)
     target = ids[first:].astype(np.int64)
     positions = np.arange(first, len(ids))
     expected = raw[positions - 1, target]
-    got, top_ids, top = (
-        scores.logprob[first:].astype(np.float64),
-        scores.top_ids[first:],
-        scores.top_logprobs[first:],
-    )
+    got = scores.logprob[first:].astype(np.float64)
+    top_ids = scores.top_ids[first:]
+    top = scores.top_logprobs[first:]
     rank = 1 + (raw[positions - 1] > expected[:, None]).sum(-1)
     held = (top_ids == ids[first:, None]).sum(-1)
     k = top.shape[1]

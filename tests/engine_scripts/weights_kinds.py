@@ -139,7 +139,8 @@ def poor() -> dict[str, Any]:
     """Where little or nothing can be said: one number, a vector, no numbers, no budget
     left.
     """
-    vector, matrix = torch.randn(64), torch.randn(64, 64)
+    vector = torch.randn(64)
+    matrix = torch.randn(64, 64)
     broken = matrix.clone()
     broken[0, 0] = float("nan")
     merged = (matrix.double() + adapter(matrix.double(), 2, 0.1)).float()

@@ -57,7 +57,8 @@ def draw(
     differ.
     """
     rng = np.random.default_rng(seed)
-    ids, logits = [], []
+    ids = []
+    logits = []
     for length in lengths:
         rows = rng.normal(0, spread, (length, VOCABULARY)) * rng.uniform(
             0.5, 1.5, (length, 1)
