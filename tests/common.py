@@ -8,6 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from logdrift.core.errors import InputError
+
 NAN = math.nan
 INF = math.inf
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -17,3 +21,8 @@ Fields = dict[str, Any]
 """Values by name: an object of JSON, the fields of a line, arguments by keyword."""
 Run = Callable[..., subprocess.CompletedProcess[str]]
 """The fixture ``run_logdrift``: arguments of the command line, and what came of it."""
+
+
+def refused(said: str) -> pytest.RaisesExc[InputError]:
+    """The block ends with an InputError whose text the pattern ``said`` matches."""
+    return pytest.raises(InputError, match=said)

@@ -33,7 +33,7 @@ from logdrift.core.config import cache_folder, load_config
 from logdrift.core.engines import ENGINES
 from logdrift.core.errors import InputError, LogdriftError
 from logdrift.core.processes import members
-from tests.common import REPOSITORY
+from tests.common import REPOSITORY, refused
 
 LARGE = Recipe("vllm", "cpu", ("mpmath==1.3.0", "networkx==3.6.1", "sympy==1.14.0"))
 """Takes pip long enough to be stopped in the middle: it compiles 2,000 modules."""
@@ -154,7 +154,7 @@ def test_a_config_named_but_absent_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LOGDRIFT_CONFIG", str(tmp_path / "absent.toml"))
-    with pytest.raises(InputError, match="no such file"):
+    with refused("no such file"):
         load_config()
 
 
@@ -213,7 +213,7 @@ def test_a_recipes_digest_covers_its_shims(tmp_path: Path) -> None:
 def test_order_of_choice(
     own_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(InputError, match="logdrift env create vllm"):
+    with refused("logdrift env create vllm"):
         find_interpreter("vllm")
     managed = finished_environment(own_cache / "envs" / "vllm")
     assert find_interpreter("vllm") == Interpreter(
@@ -257,15 +257,13 @@ def test_interpreters_that_are_not_there(own_cache: Path, tmp_path: Path) -> Non
         (str(tmp_path / "none"), "does not exist"),
         (str(plain), "is not executable"),
     ):
-        with pytest.raises(InputError, match=said) as caught:
+        with refused(said) as caught:
             find_interpreter("vllm", text)
         assert "\n" not in str(caught.value)
     unfinished = own_cache / "envs" / "vllm"
     unfinished.mkdir(parents=True)
     (unfinished / "pyvenv.cfg").write_text("")
-    with pytest.raises(
-        InputError, match="not finished: fix it with logdrift env create vllm"
-    ):
+    with refused("not finished: fix it with logdrift env create vllm"):
         find_interpreter("vllm")
 
 
@@ -292,9 +290,7 @@ def test_gpus_are_numbered_among_those_that_may_be_used(
     assert visible_devices("0,2") == "0,2"
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4, GPU-5a,7")
     assert visible_devices("1,0") == "GPU-5a,4"
-    with pytest.raises(
-        InputError, match="gpus=3: CUDA_VISIBLE_DEVICES shows 3 GPUs here: give 0 to 2"
-    ):
+    with refused("gpus=3: CUDA_VISIBLE_DEVICES shows 3 GPUs here: give 0 to 2"):
         visible_devices("3")
 
 
@@ -426,7 +422,7 @@ def test_a_broken_venv_is_made_anew_and_strange_folders_are_left_alone(
     folder = tmp_path / "vllm"
     folder.mkdir()
     (folder / "thesis.txt").write_text("mine")
-    with pytest.raises(InputError, match="not an environment and not empty"):
+    with refused("not an environment and not empty"):
         install_tiny(folder)
     assert (folder / "thesis.txt").read_text() == "mine"
     (folder / "thesis.txt").unlink()

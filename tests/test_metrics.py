@@ -16,10 +16,9 @@ import pytest
 
 from logdrift.core.compare.measure import measure, sampled_by
 from logdrift.core.compare.pair import make_pair
-from logdrift.core.errors import InputError
 from logdrift.core.session.layout import SequencesInfo
 from logdrift.core.session.reader import Session, open_session
-from tests.common import INF, NAN, SAMPLE
+from tests.common import INF, NAN, SAMPLE, refused
 from tests.made_sessions import capture, edit_manifest, write_session
 
 ROWS_A = [[NAN, -1.0, -2.0, -0.5], [NAN, -1.5], [NAN, -3.0, -0.25]]
@@ -228,17 +227,15 @@ def test_to_pandas_holds_the_same_numbers() -> None:
 
 def test_without_pandas_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pandas", None)
-    with pytest.raises(InputError, match="pip install pandas"):
+    with refused("pip install pandas"):
         make_pair(open_session(SAMPLE), "trainer", "vllm").to_pandas()
 
 
 def test_unknown_names_and_scopes_are_one_line() -> None:
     session = open_session(SAMPLE)
-    with pytest.raises(
-        InputError, match="no capture 'nobody': the session has reference/prefill"
-    ):
+    with refused("no capture 'nobody': the session has reference/prefill"):
         make_pair(session, "nobody", "vllm")
-    with pytest.raises(InputError, match="scope 'half' is unknown"):
+    with refused("scope 'half' is unknown"):
         make_pair(session, "trainer", "vllm").metrics("half")  # type: ignore[arg-type]
 
 

@@ -21,9 +21,8 @@ from logdrift.core.compare.pair import (
     make_pair,
     parse_pair,
 )
-from logdrift.core.errors import InputError
 from logdrift.core.session.reader import open_session
-from tests.common import INF, NAN
+from tests.common import INF, NAN, refused
 from tests.divergences import count_beyond, next_divergence
 from tests.made_sessions import capture, write_session
 
@@ -295,10 +294,10 @@ def test_a_wrong_pair_is_told_what_is_right(
     session = write_session(
         tmp_path / "s", [1], [capture(label, [[-1.0, -2.0]]) for label in labels]
     )
-    with pytest.raises(InputError, match=said):
+    with refused(said):
         parse_pair(session, text)
 
 
 def test_an_unknown_scope_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="use all, prompt, completion"):
+    with refused("use all, prompt, completion"):
         pair_of(tmp_path / "s", [[(-1.0, -2.0, 1)]]).scope_mask("tail")  # type: ignore[arg-type]

@@ -21,6 +21,7 @@ from logdrift.core.plan import (
     parse_spec,
 )
 from logdrift.core.plan.writing import plan_toml
+from tests.common import refused
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 SOME_TEXT = TEXT.filter(bool)
@@ -154,5 +155,5 @@ def test_a_relative_prompt_file_is_written_whole(
     ],
 )
 def test_what_toml_cannot_hold_is_one_line(plan: CapturePlan, said: str) -> None:
-    with pytest.raises(InputError, match=said):
+    with refused(said):
         plan_toml(plan)

@@ -14,6 +14,7 @@ import pytest
 import logdrift.core.worker
 from logdrift.core.capture.prompts import read_prompts
 from logdrift.core.errors import InputError
+from tests.common import refused
 
 Write = Callable[..., Path]
 USER = {"role": "user", "content": "b"}
@@ -337,20 +338,20 @@ def test_an_assistant_turn_at_the_end_needs_a_word(prompts_file: Write) -> None:
 def test_bytes_that_are_no_utf8(tmp_path: Path) -> None:
     path = tmp_path / "p.jsonl"
     path.write_bytes(b'{"prompt": "\xff"}\n')
-    with pytest.raises(InputError, match="line 1: not UTF-8 at byte 12"):
+    with refused("line 1: not UTF-8 at byte 12"):
         read_prompts(str(path))
 
 
 def test_nothing_given(tmp_path: Path) -> None:
     empty = tmp_path / "empty.jsonl"
     empty.write_text("\n\n")
-    with pytest.raises(InputError, match="holds no prompt"):
+    with refused("holds no prompt"):
         read_prompts(str(empty))
-    with pytest.raises(InputError, match="no such file"):
+    with refused("no such file"):
         read_prompts(str(tmp_path / "none"))
-    with pytest.raises(InputError, match="no prompts"):
+    with refused("no prompts"):
         read_prompts(None)
-    with pytest.raises(InputError, match="text 2 is empty"):
+    with refused("text 2 is empty"):
         read_prompts(None, ("a", ""))
 
 

@@ -19,11 +19,11 @@ import pytest
 
 import logdrift
 from logdrift.core.compare.framework_names import FRAMEWORKS, names_of
-from logdrift.core.errors import CannotWrite, InputError
+from logdrift.core.errors import CannotWrite
 from logdrift.core.recording import parts, stream
 from logdrift.core.recording.recorder import TrainingRecorder
 from logdrift.core.session.importers import import_session
-from tests.common import NAN, REPOSITORY, Fields
+from tests.common import NAN, REPOSITORY, Fields, refused
 
 
 def batch(
@@ -190,7 +190,7 @@ def test_there_are_no_numbers_of_one_side(tmp_path: Path) -> None:
     with logdrift.record(tmp_path / "run") as recorder:
         recorder.add([[1]], [[2]], {"rollout": [[-1.0]]})
         assert recorder.metrics() == {}
-        with pytest.raises(InputError, match="'nobody' is unknown"):
+        with refused("'nobody' is unknown"):
             recorder.metrics("nobody")
 
 
@@ -457,7 +457,7 @@ def test_what_does_not_fit_is_said_at_once(
         "logprobs": sides,
     }
     with logdrift.record(tmp_path / "run") as recorder:
-        with pytest.raises(InputError, match=said):
+        with refused(said):
             recorder.add(**{**arguments, **changes})
         recorder.add(**arguments)
     assert len(logdrift.open_session(tmp_path / "run").sequences) == 2
@@ -466,19 +466,19 @@ def test_what_does_not_fit_is_said_at_once(
 def test_sides_stay_the_same_and_a_closed_recorder_says_so(tmp_path: Path) -> None:
     recorder = logdrift.record(tmp_path / "run")
     recorder.add([[1]], [[2]], {"trainer": [[-1]], "rollout": [[-1]]})
-    with pytest.raises(InputError, match="of rollout, before of trainer, rollout"):
+    with refused("of rollout, before of trainer, rollout"):
         recorder.add([[1]], [[2]], {"rollout": [[-1]]})
     recorder.close()
     recorder.close()
-    with pytest.raises(InputError, match="closed"):
+    with refused("closed"):
         recorder.add([[1]], [[2]], {"trainer": [[-1]], "rollout": [[-1]]})
 
 
 def test_another_folder_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine")
-    with pytest.raises(InputError, match="is no recording"):
+    with refused("is no recording"):
         logdrift.record(tmp_path)
-    with pytest.raises(InputError, match="is no recording"):
+    with refused("is no recording"):
         logdrift.record(tmp_path / "mine.txt")
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
@@ -510,7 +510,7 @@ def test_a_damaged_list_is_named(text: str, said: str, tmp_path: Path) -> None:
         added(recorder, batch(2, seed=0))
     (file,) = (folder / "streams").iterdir()
     file.write_text(text)
-    with pytest.raises(InputError, match=said) as error:
+    with refused(said) as error:
         logdrift.open_session(folder)
     assert file.name in str(error.value)
 

@@ -34,7 +34,7 @@ from logdrift.core.session.reader import Session, open_session
 from logdrift.core.session.weight_versions import span_tokens
 from logdrift.core.session.writer import write_manifest
 from logdrift.core.told import TELLABLE
-from tests.common import NAN, Fields, Run
+from tests.common import NAN, Fields, Run, refused
 from tests.made_sessions import capture, edit_manifest, write_session
 
 Write = Callable[..., Path]
@@ -392,7 +392,7 @@ def test_damaged_facts_of_sampling_are_one_line(tmp_path: Path, facts: Any) -> N
     def edit(data: Fields) -> None:
         data["sequences"]["sampled"] = [{"sequences": 1, "facts": facts}]
 
-    with pytest.raises(InputError, match=r"sequences\.sampled"):
+    with refused(r"sequences\.sampled"):
         edit_manifest(session, edit)
 
 
@@ -524,9 +524,8 @@ def test_damage_to_what_was_recorded_cannot_be_captured_again(
     part = next((out / "captures" / LABEL).iterdir())
     data = part.read_bytes()
     part.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
-    with pytest.raises(
-        InputError,
-        match="no engine can give again what the prompts recorded: start a new session",
+    with refused(
+        "no engine can give again what the prompts recorded: start a new session",
     ):
         supervisor.run_session(out, lambda event: None)
     report = run_logdrift("report", out)

@@ -20,7 +20,7 @@ from logdrift.core.errors import InputError
 from logdrift.core.plan import CapturePlan, load_plan, parse_spec
 from logdrift.core.plan.writing import plan_toml
 from logdrift.core.session.reader import open_session
-from tests.common import REPOSITORY, Run
+from tests.common import REPOSITORY, Run, refused
 from tests.served import (
     Asked,
     Formula,
@@ -455,7 +455,7 @@ def test_a_key_on_the_command_line_is_refused(
 
 
 def test_an_engine_without_a_server() -> None:
-    with pytest.raises(InputError, match="transformers has no server to attach to"):
+    with refused("transformers has no server to attach to"):
         parse_spec("transformers,server=http://host")
 
 

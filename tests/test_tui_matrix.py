@@ -21,7 +21,6 @@ from logdrift.core.compare.matrix import (
 )
 from logdrift.core.compare.metric import METRICS
 from logdrift.core.compare.pair import default_scope, make_pair
-from logdrift.core.errors import InputError
 from logdrift.core.report.build import report_pair
 from logdrift.core.report.grade import grade, largest_distance
 from logdrift.core.session.reader import Session, open_session
@@ -44,7 +43,7 @@ from logdrift.tui.screens.texts import Picker
 from logdrift.tui.screens.why import WhyScreen
 from logdrift.tui.widgets.heat import heat_styles
 from logdrift.tui.widgets.matrix_grid import MatrixGrid
-from tests.common import SAMPLE, Fields
+from tests.common import SAMPLE, Fields, refused
 from tests.made_metrics import value_in_json
 from tests.made_sessions import capture, write_session
 from tests.tui_screen import (
@@ -129,7 +128,7 @@ def test_a_cell_has_verdict_reason_and_floor(session: Session) -> None:
         ).floor
         is None
     )
-    with pytest.raises(InputError, match="unknown"):
+    with refused("unknown"):
         matrix_cell(session, "trainer/prefill", "vllm/prefill", "errors.mea", scope)
 
 

@@ -15,13 +15,12 @@ import pytest
 
 from logdrift.cli.main import main
 from logdrift.core.compare.pair import make_pair
-from logdrift.core.errors import InputError
 from logdrift.core.session import tensors, verify
 from logdrift.core.session.layout import read_manifest
 from logdrift.core.session.reader import Session, open_session
 from logdrift.tui.models.session_watch import FolderWatch
 from logdrift.tui.screens.explorer import ExplorerScreen
-from tests.common import Fields
+from tests.common import Fields, refused
 from tests.made_sessions import capture, edit_manifest, seal, write_session
 from tests.tui_screen import make_app, until, until_shown
 
@@ -103,7 +102,7 @@ def test_a_turned_bit_is_one_line_and_exit_code_2(
 def test_what_can_be_captured_again_is_said_so(session: Session) -> None:
     spoil(session.folder / "captures/vllm/prefill/part-00000.safetensors")
     pair = make_pair(open_session(session.folder), "trainer/prefill", "vllm/prefill")
-    with pytest.raises(InputError, match="capture it again with --resume"):
+    with refused("capture it again with --resume"):
         _ = pair.delta
 
 
@@ -146,7 +145,7 @@ def test_a_file_is_hashed_once_in_a_process(
         len(hashed) == len(set(hashed)) == 6
     )  # two parts of the sequences and of each capture
     spoil(session.folder / "captures/vllm/decode/part-00000.safetensors")
-    with pytest.raises(InputError, match="is damaged"):
+    with refused("is damaged"):
         open_session(session.folder).verify("vllm/decode")
     assert len(hashed) == 7
 
@@ -198,7 +197,7 @@ def test_a_part_that_becomes_another_one_is_one_line_and_no_signal(
     if how == "replaced":
         assert len(column.rows(0, 2)) == 2  # the file that was opened is still there
         return
-    with pytest.raises(InputError, match="has changed since it was opened"):
+    with refused("has changed since it was opened"):
         column.rows(0, 2)
 
 
@@ -269,7 +268,7 @@ def one_label_twice(data: Fields) -> None:
 def test_parts_that_stand_for_others_are_refused(
     session: Session, change: Callable[[Fields], None], said: str
 ) -> None:
-    with pytest.raises(InputError, match=said):
+    with refused(said):
         edit_manifest(session, change)
 
 
@@ -354,9 +353,8 @@ def test_a_number_that_no_log_probability_can_be_is_refused(
     odd[2][5] = value
     captures = [capture("trainer/prefill", rows), capture("vllm/decode", odd)]
     made = write_session(tmp_path / "odd", [1, 1, 1], captures)
-    with pytest.raises(
-        InputError,
-        match=(
+    with refused(
+        (
             r"captures/vllm/decode/part-00001.*holds .* where a number from -65504 to"
             r" 65504"
         ),
