@@ -17,19 +17,21 @@ import numpy as np
 
 from logdrift.core.capture.prompt import Prompt
 from logdrift.core.plan import label_of
+from logdrift.core.session.files import JsonObject
 from logdrift.core.session.importers.captures import UNKNOWN
 from logdrift.core.session.importers.columns import scores_of, spread
 from logdrift.core.session.importers.fillers import drop_fillers
-from logdrift.core.session.importers.jsonl import NO_FIRST, SHOWN_VERSIONS
+from logdrift.core.session.importers.jsonl import NO_FIRST
 from logdrift.core.session.importers.notes import Notes
 from logdrift.core.session.importers.records import Record
+from logdrift.core.session.importers.sources import SHOWN_VERSIONS
 from logdrift.core.session.layout import (
     CaptureInfo,
     Part,
     Sampled,
     capture_part,
 )
-from logdrift.core.session.scores import Scores, part_tensors, part_versions
+from logdrift.core.session.scores import part_tensors, part_versions
 from logdrift.core.session.sent_ids import ids_digest
 from logdrift.core.session.weight_versions import VersionSpan, VersionSpans
 from logdrift.core.session.writer import write_part
@@ -61,13 +63,15 @@ def ways_of(prompts: Sequence[Prompt]) -> tuple[Sampled, ...]:
     What a line says of its log-probabilities is of the capture alone. Empty where no
     line tells anything.
     """
-    counts = Counter(_way_of(prompt) for prompt in prompts)
-    if set(counts) <= {()}:
+    counts = Counter(map(_way_of, prompts))
+    different = set(counts)
+    if different <= {()}:
         return ()
     ways = []
     for way, number in counts.most_common():
         facts = dict(way)
-        ways.append(Sampled(sequences=number, facts=facts))
+        sampled = Sampled(sequences=number, facts=facts)
+        ways.append(sampled)
     return tuple(ways)
 
 
@@ -75,7 +79,8 @@ def _way_of(prompt: Prompt) -> _Way:
     """How one completion was sampled: the facts of its line, in order."""
     facts = dict(prompt.told)
     facts.pop("logprobs_mode", None)
-    return tuple(sorted(facts.items()))
+    in_order = sorted(facts.items())
+    return tuple(in_order)
 
 
 def recorded_of(prompts: Sequence[Prompt]) -> Recorded | None:
@@ -84,10 +89,9 @@ def recorded_of(prompts: Sequence[Prompt]) -> Recorded | None:
     Raises InputError naming the line: for a number that is none, a list of another
     length, and a line without one.
     """
-    with_logprobs = [prompt for prompt in prompts if prompt.logprobs is not None]
-    if not with_logprobs:
+    example = _with_logprobs(prompts)
+    if example is None:
         return None
-    example = with_logprobs[0]
     for prompt in prompts:
         if prompt.logprobs is None:
             raise prompt.place.error(
@@ -112,6 +116,14 @@ def recorded_of(prompts: Sequence[Prompt]) -> Recorded | None:
     return Recorded(info, tuple(records), sentences)
 
 
+def _with_logprobs(prompts: Sequence[Prompt]) -> Prompt | None:
+    """The first that has log-probabilities; None where none has."""
+    for prompt in prompts:
+        if prompt.logprobs is not None:
+            return prompt
+    return None
+
+
 def _record(prompt: Prompt, notes: Notes) -> Record:
     assert (
         prompt.token_ids is not None
@@ -119,17 +131,21 @@ def _record(prompt: Prompt, notes: Notes) -> Record:
         and prompt.logprobs is not None
     )
     ids = np.asarray(prompt.token_ids, np.int32)
+    tokens = len(ids)
     logprobs = list(prompt.logprobs)
     length = prompt.prompt_length
     place = prompt.place
     no_prompt = length == 0
-    values = spread(logprobs, len(ids), length, place, "logprobs")
-    first_is_unknown = values[0] in (None, 0)
+    values = spread(logprobs, tokens, length, place, "logprobs")
+    first = values[0]
+    first_is_unknown = first in (None, 0)
     if not no_prompt and not first_is_unknown:
-        notes.count(NO_FIRST % LABEL)
+        sentence = NO_FIRST % LABEL
+        notes.count(sentence)
     scores = scores_of(values, place, "logprobs", first=no_prompt)
-    versions = _versions(prompt, len(ids))
-    captures = {LABEL: replace(scores, versions=versions)}
+    versions = _versions(prompt, tokens)
+    scores = replace(scores, versions=versions)
+    captures = {LABEL: scores}
     return Record(place, ids, length, captures)
 
 
@@ -144,7 +160,7 @@ def _versions(prompt: Prompt, tokens: int) -> VersionSpans | None:
     return given, sampled
 
 
-def _common_facts(prompts: Sequence[Prompt]) -> tuple[dict[str, Any], tuple[str, ...]]:
+def _common_facts(prompts: Sequence[Prompt]) -> tuple[JsonObject, Sequence[str]]:
     """The facts that all lines state alike, and a sentence for each that differs.
 
     What differs stays unknown.
@@ -152,7 +168,8 @@ def _common_facts(prompts: Sequence[Prompt]) -> tuple[dict[str, Any], tuple[str,
     facts: dict[str, Any] = {}
     sentences = []
     for key in _told_keys(prompts):
-        counts: Counter[Any] = Counter(prompt.told.get(key) for prompt in prompts)
+        told = [prompt.told.get(key) for prompt in prompts]
+        counts: Counter[Any] = Counter(told)
         values = list(counts)
         if len(values) == 1:
             facts[key] = values[0]
@@ -160,11 +177,12 @@ def _common_facts(prompts: Sequence[Prompt]) -> tuple[dict[str, Any], tuple[str,
             versions = values[:SHOWN_VERSIONS]
             facts[key] = ",".join(versions)
         else:
+            values_named = _listed(counts)
             sentences.append(
-                f"{key} of {LABEL} is {_listed(counts)}, so it stays unknown for the"
+                f"{key} of {LABEL} is {values_named}, so it stays unknown for the"
                 " capture as a whole"
             )
-    return facts, tuple(sentences)
+    return facts, sentences
 
 
 def _told_keys(prompts: Sequence[Prompt]) -> list[str]:
@@ -183,8 +201,11 @@ def _listed(counts: Counter[Any]) -> str:
     """``0.6 in 3 lines and 1 in 1 line``."""
     named = []
     for value, number in counts.most_common(_SHOWN):
-        lines = "line" if number == 1 else "lines"
-        named.append(f"{_worded(value)} in {number:,} {lines}")
+        lines = "lines"
+        if number == 1:
+            lines = "line"
+        words = _worded(value)
+        named.append(f"{words} in {number:,} {lines}")
     others = len(counts) - _SHOWN
     if others > 0:
         named.append(f"{others:,} other values")
@@ -209,7 +230,8 @@ def write_recorded(folder: Path, recorded: Recorded, per_part: int) -> CaptureIn
     """
     parts: list[Part] = []
     for first, chunk in _chunks(recorded, per_part):
-        part = _write(folder, len(parts), first, chunk)
+        index = len(parts)
+        part = _write(folder, index, first, chunk)
         parts.append(part)
     return replace(recorded.info, parts=tuple(parts))
 
@@ -218,20 +240,28 @@ def _chunks(
     recorded: Recorded, per_part: int
 ) -> Iterator[tuple[int, Sequence[Record]]]:
     records = recorded.records
-    for first in range(0, len(records), per_part):
+    count = len(records)
+    for first in range(0, count, per_part):
         end = first + per_part
         yield first, records[first:end]
 
 
 def _write(folder: Path, index: int, first: int, chunk: Sequence[Record]) -> Part:
-    ids = np.concatenate([record.token_ids for record in chunk])
-    scores: list[Scores] = [record.captures[LABEL] for record in chunk]
+    of_records = [record.token_ids for record in chunk]
+    ids = np.concatenate(of_records)
+    scores = [record.captures[LABEL] for record in chunk]
+    file = capture_part(LABEL, index)
+    tensors = part_tensors(scores, width=0)
     part = write_part(
         folder,
-        capture_part(LABEL, index),
-        part_tensors(scores, width=0),
+        file,
+        tensors,
         first_sequence=first,
         sequences=len(chunk),
         tokens=len(ids),
     )
-    return replace(part, ids_digest=ids_digest(ids), versions=part_versions(scores))
+    return replace(
+        part,
+        ids_digest=ids_digest(ids),
+        versions=part_versions(scores),
+    )

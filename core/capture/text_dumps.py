@@ -9,12 +9,13 @@ ids: the ids are made anew, and that is said.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from logdrift.core.errors import Place
+from logdrift.core.session.files import JsonObject
 from logdrift.core.session.importers.parquet_rows import ParquetFile
 
 _MADE_ANEW = (
@@ -37,13 +38,14 @@ class TextDump:
     completion: str
     signs: tuple[str, ...] = ()
 
-    def knows(self, line: Mapping[str, Any]) -> bool:
+    def knows(self, line: JsonObject) -> bool:
         """Whether a line is one of this tool."""
         if self.prompt not in line or self.completion not in line:
             return False
         if not self.signs:
             return True
-        return any(sign in line for sign in self.signs)
+        has_signs = [sign in line for sign in self.signs]
+        return any(has_signs)
 
 
 DUMPS = (
@@ -64,7 +66,7 @@ class DumpedText:
     """What a line of a tool is as a line of prompts, and its keys that are not read."""
 
     tool: str
-    line: Mapping[str, Any]
+    line: JsonObject
     unread: tuple[str, ...]
 
 
@@ -81,7 +83,7 @@ def dumped_text(line: Any, place: Place) -> DumpedText | None:
     return None
 
 
-def _read(line: Mapping[str, Any], dump: TextDump, place: Place) -> DumpedText:
+def _read(line: JsonObject, dump: TextDump, place: Place) -> DumpedText:
     prompt = line[dump.prompt]
     completion = line[dump.completion]
     if not completion:
@@ -99,16 +101,15 @@ def _read(line: Mapping[str, Any], dump: TextDump, place: Place) -> DumpedText:
     return DumpedText(dump.tool, own, tuple(unread))
 
 
-def _has_one_version(line: Mapping[str, Any]) -> bool:
+def _has_one_version(line: JsonObject) -> bool:
     """AReaL: all of the completion was sampled with one version of the weights."""
-    if not all(key in line for key in _VERSIONS):
-        return False
-    first, last = (line[key] for key in _VERSIONS)
-    same: bool = first == last
-    return same
+    versions = [line.get(key) for key in _VERSIONS]
+    has_both = line.keys() >= set(_VERSIONS)
+    first, last = versions
+    return has_both and bool(first == last)
 
 
-def parquet_lines(path: Path) -> Iterator[tuple[Place, Mapping[str, Any]]]:
+def parquet_lines(path: Path) -> Iterator[tuple[Place, JsonObject]]:
     """The place and the values of each row of a parquet file. Raises InputError."""
     parquet = ParquetFile(path)
     yield from parquet.rows(parquet.columns)
@@ -118,15 +119,25 @@ def notes_on(dumps: Iterable[DumpedText]) -> tuple[str, ...]:
     """What is to be known of lines of tools: a sentence each; nothing where there is
     none.
     """
-    unread: dict[str, dict[str, None]] = {}
+    unread: dict[str, list[str]] = {}
     for dump in dumps:
-        keys = unread.setdefault(dump.tool, {})
-        keys.update(dict.fromkeys(dump.unread))
+        keys = unread.setdefault(dump.tool, [])
+        keys += dump.unread
     sentences = []
     for tool, keys in unread.items():
-        sentences.append(_MADE_ANEW.format(tool=tool))
+        made_anew = _MADE_ANEW.format(tool=tool)
+        sentences.append(made_anew)
         if keys:
-            are = "is" if len(keys) == 1 else "are"
-            names = ", ".join(keys)
-            sentences.append(_UNREAD.format(keys=names, tool=tool, are=are))
+            sentence = _sentence_on(keys, tool)
+            sentences.append(sentence)
     return tuple(sentences)
+
+
+def _sentence_on(unread: Sequence[str], tool: str) -> str:
+    """Which keys of a dump are not read, each named once."""
+    different = dict.fromkeys(unread)
+    are = "is"
+    if len(different) > 1:
+        are = "are"
+    names = ", ".join(different)
+    return _UNREAD.format(keys=names, tool=tool, are=are)

@@ -48,7 +48,8 @@ _LAST_WORDS = 2000
 
 def guess(start: Start) -> bool:
     """A dump of torch, or a folder of them."""
-    return any(map(is_torch_archive, dumps_in(start.path)[:1]))
+    dumps = dumps_in(start.path)
+    return any(map(is_torch_archive, dumps[:1]))
 
 
 def run(job: ImportJob) -> tuple[str, ...]:
@@ -60,19 +61,22 @@ def run(job: ImportJob) -> tuple[str, ...]:
 
 def _records(files: Sequence[str], context: ImportContext) -> Iterator[Record]:
     for file in files:
-        yield from read(Path(file), context)
+        path = Path(file)
+        yield from read(path, context)
 
 
 def dumps_in(path: Path) -> list[Path]:
     """A file itself, or the dumps in a folder, steps and ranks in order."""
     if not path.is_dir():
         return [path]
-    return sorted(path.glob("*.pt"), key=_by_numbers)
+    dumps = path.glob("*.pt")
+    return sorted(dumps, key=_by_numbers)
 
 
 def _by_numbers(path: Path) -> list[tuple[int, str]]:
     """Sorts ``9_1.pt`` before ``10_0.pt``."""
-    return [(len(part), part) for part in path.stem.split("_")]
+    parts = path.stem.split("_")
+    return [(len(part), part) for part in parts]
 
 
 def read(path: Path, context: ImportContext) -> Iterator[Record]:
@@ -86,7 +90,8 @@ def read(path: Path, context: ImportContext) -> Iterator[Record]:
         _check(file)
     for message in _messages(files):
         file = files[message["file"]]
-        if not set(message["fields"]) & set(CAPTURES):
+        fields = message["fields"]
+        if CAPTURES.keys().isdisjoint(fields):
             raise in_file(file).error(*_NO_LOGPROBS)
         record = None
         with context.one_line():
@@ -97,11 +102,14 @@ def read(path: Path, context: ImportContext) -> Iterator[Record]:
 
 def _record(message: JsonObject, file: Path, context: ImportContext) -> Record | None:
     """The record of a sample; None for one without a response. Raises InputError."""
-    place = list_item(in_file(file).part("samples"), message["index"])
+    samples = in_file(file).part("samples")
+    place = list_item(samples, message["index"])
     for key in message["others"]:
-        context.notes.count(_OTHERS % key)
+        sentence = _OTHERS % key
+        context.notes.count(sentence)
     sample = _sample(message, place)
-    return record_of(sample, message["fields"], place, context)
+    fields = message["fields"]
+    return record_of(sample, fields, place, context)
 
 
 def _check(file: Path) -> None:
@@ -123,15 +131,19 @@ def _sample(message: JsonObject, place: Place) -> JsonObject:
         whole: JsonObject = message["sample"]
         return whole
     row = dict(message["row"])
-    tokens = row.get("tokens") or []
+    ids = row.get("tokens") or []
     response = row.get("response_lengths") or 0
-    padded = len(tokens)
+    tokens = len(ids)
+    padded = tokens
     if message["qkv_format"] != "thd":
-        padded = message["max_seq_len"] or padded
-    sequence = SlicedSequence(len(tokens), response, message["cp_size"], padded)
-    for key, slices in message["slices"].items():
-        by_rank = {int(rank): values for rank, values in slices.items()}
-        row[key] = sequence.whole(by_rank, place, key)
+        padded = message["max_seq_len"] or tokens
+    cp_size = message["cp_size"]
+    sequence = SlicedSequence(tokens, response, cp_size, padded)
+    all_slices = message["slices"]
+    for key, slices in all_slices.items():
+        by_rank = {int(rank): of_rank for rank, of_rank in slices.items()}
+        values = sequence.whole(by_rank, place, key)
+        row[key] = values
     return row
 
 
@@ -145,8 +157,10 @@ class _Program:
     def last_words(self) -> str:
         """What it printed last when it failed."""
         self.errors.seek(0)
-        printed = self.errors.read()[-_LAST_WORDS:]
-        lines = printed.decode("utf-8", "replace").splitlines()
+        printed = self.errors.read()
+        last = printed[-_LAST_WORDS:]
+        text = last.decode("utf-8", "replace")
+        lines = text.splitlines()
         return lines[-1] if lines else "no output"
 
 

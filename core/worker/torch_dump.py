@@ -35,15 +35,24 @@ NEEDED = (
     "status",
 )
 """What is printed of a sample."""
+COLUMNS = (*NEEDED, "sample_indices", "max_seq_lens")
+"""What is read of the columns of a rank."""
 SLICED = ("log_probs", "rollout_log_probs", "entropy")
 """Fields of which miles' ranks hold their slices."""
 _DTYPES = "bBhHiIlLqQefd?"
 """Of numbers and truth values, by NumPy's letters."""
+PLAIN = (bool, int, float, str)
 OF_OTHER_MODELS = ("ref_log_probs", "teacher_log_probs", "mopd_teacher_log_probs")
 
 
 _SHOWN_KEYS = 8
 _LONGEST_KEY = 40
+
+
+Message = dict[str, Any]
+"""What is printed as one line."""
+Columns = Mapping[str, Any]
+"""Values by the names of fields: of one sample, or of all that a rank holds."""
 
 
 class RefusedDump(Exception):
@@ -52,6 +61,10 @@ class RefusedDump(Exception):
     def __init__(self, reason: str, **data: Any) -> None:
         super().__init__(reason)
         self.data = {"refused": reason, **data}
+
+
+Slices = dict[int, Any]
+"""Those of one field by rank of context parallelism."""
 
 
 class CallVersions:
@@ -66,7 +79,7 @@ class Dump(NamedTuple):
     """A loaded file and its number among the arguments."""
 
     file: int
-    data: Mapping[str, Any]
+    data: Columns
 
 
 def allowed() -> list[Any]:
@@ -95,7 +108,7 @@ def allowed() -> list[Any]:
     return [*names, *classes]
 
 
-def load(path: Path) -> Mapping[str, Any]:
+def load(path: Path) -> Columns:
     """A dump as plain data. Raises RefusedDump."""
     import torch
     from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
@@ -105,7 +118,12 @@ def load(path: Path) -> Mapping[str, Any]:
         try:
             asked = get_unsafe_globals_in_checkpoint(str(path))
             if not asked:
-                data = torch.load(path, "cpu", weights_only=True, mmap=True)
+                data = torch.load(
+                    path,
+                    "cpu",
+                    weights_only=True,
+                    mmap=True,
+                )
         except Exception as error:
             kind = type(error).__name__
             raise RefusedDump("damaged", kind=kind) from None
@@ -121,19 +139,21 @@ def load(path: Path) -> Mapping[str, Any]:
     raise RefusedDump("other", type="dict", keys=keys)
 
 
-def messages(files: Sequence[Path]) -> Iterator[dict[str, Any]]:
+def messages(files: Sequence[Path]) -> Iterator[Message]:
     """What is printed: the samples of each file, ranks of one step put side by side.
     Raises RefusedDump.
     """
-    for _, group in itertools.groupby(enumerate(files), _step):
+    numbered = enumerate(files)
+    for _, group in itertools.groupby(numbered, _step):
         ranks = []
         for file, path in group:
             try:
-                dump = Dump(file, load(path))
+                data = load(path)
             except RefusedDump as refused:
                 refused.data["file"] = file
                 raise
-            if "rollout_data" in dump.data:
+            dump = Dump(file, data)
+            if "rollout_data" in data:
                 ranks.append(dump)
             else:
                 yield from samples(dump)
@@ -149,25 +169,36 @@ def _step(entry: tuple[int, Path]) -> tuple[Path, str]:
     return path.parent, path.stem
 
 
-def samples(dump: Dump) -> Iterator[dict[str, Any]]:
+def samples(dump: Dump) -> Iterator[Message]:
     listed = dump.data["samples"]
     if not isinstance(listed, list | tuple):
         raise RefusedDump("samples", file=dump.file)
-    if not all(isinstance(sample, dict) for sample in listed):
+    are_objects = [isinstance(sample, dict) for sample in listed]
+    if not all(are_objects):
         raise RefusedDump("samples", file=dump.file)
     fields = filled(SLICED, listed)
     for index, sample in enumerate(listed):
-        needed = [key for key in NEEDED if key in sample]
+        others = filled(OF_OTHER_MODELS, [sample])
         yield {
             "file": dump.file,
             "index": index,
-            "sample": {key: plain(sample[key]) for key in needed},
+            "sample": needed_of(sample),
             "fields": fields,
-            "others": filled(OF_OTHER_MODELS, [sample]),
+            "others": others,
         }
 
 
-def filled(keys: Sequence[str], objects: Sequence[Mapping[str, Any]]) -> list[str]:
+def needed_of(sample: Columns) -> Columns:
+    """What is printed of a sample."""
+    needed = {}
+    for key in NEEDED:
+        if key in sample:
+            value = sample[key]
+            needed[key] = plain(value)
+    return needed
+
+
+def filled(keys: Sequence[str], objects: Sequence[Columns]) -> list[str]:
     """Those of ``keys`` under which some object has something."""
     found = []
     for key in keys:
@@ -181,7 +212,7 @@ class Held(NamedTuple):
     """A sample as one rank holds it: a row of the columns of a dump."""
 
     dump: Dump
-    columns: Mapping[str, Any]
+    columns: Columns
     row: int
 
     def value(self, key: str) -> Any:
@@ -192,7 +223,7 @@ class Held(NamedTuple):
         return plain(column[self.row])
 
 
-def rows(ranks: Sequence[Dump]) -> Iterator[dict[str, Any]]:
+def rows(ranks: Sequence[Dump]) -> Iterator[Message]:
     """The samples that several ranks hold, each once, with the slices of every rank."""
     places: dict[Any, list[Held]] = {}
     all_columns = []
@@ -200,35 +231,43 @@ def rows(ranks: Sequence[Dump]) -> Iterator[dict[str, Any]]:
         columns = columns_of(dump)
         all_columns.append(columns)
         seen: Counter[Any] = Counter()
-        for row in range(len(columns["tokens"])):
+        count = len(columns["tokens"])
+        for row in range(count):
             held = Held(dump, columns, row)
-            tokens = tuple(held.value("tokens"))
-            same = held.value("sample_indices"), tokens
+            tokens = held.value("tokens")
+            index = held.value("sample_indices")
+            same = (index, tuple(tokens))
             # Two leaves of one rollout may be alike to the last token.
             seen[same] += 1
-            key = same, seen[same]
-            places.setdefault(key, []).append(held)
+            key = (same, seen[same])
+            of_sample = places.setdefault(key, [])
+            of_sample.append(held)
     fields = filled(SLICED, all_columns)
     for of_sample in places.values():
-        yield {**merged(of_sample), "fields": fields}
+        message = merged(of_sample)
+        yield {**message, "fields": fields}
 
 
-def columns_of(dump: Dump) -> Mapping[str, Any]:
+def columns_of(dump: Dump) -> Columns:
     """The columns of a rank. Raises RefusedDump where they are not as many as there are
     sequences.
     """
     columns = dump.data["rollout_data"]
-    if not isinstance(columns, dict) or not hasattr(columns.get("tokens"), "__len__"):
+    tokens: Any = None
+    if isinstance(columns, dict):
+        tokens = columns.get("tokens")
+    if not hasattr(tokens, "__len__"):
         raise RefusedDump("columns", file=dump.file, column="tokens")
-    count = len(columns["tokens"])
-    for name in (*NEEDED, "sample_indices", "max_seq_lens"):
+    count = len(tokens)
+    for name in COLUMNS:
         column = columns.get(name)
         if column is not None and len(column) != count:
             raise RefusedDump("columns", file=dump.file, column=name)
-    return columns
+    known: Columns = columns
+    return known
 
 
-def merged(ranks: Sequence[Held]) -> dict[str, Any]:
+def merged(ranks: Sequence[Held]) -> Message:
     """One sample: what is whole from its first rank, what is sliced from all."""
     first = ranks[0]
     whole = {}
@@ -237,25 +276,29 @@ def merged(ranks: Sequence[Held]) -> dict[str, Any]:
         if key not in SLICED and value is not None:
             whole[key] = value
     data = first.dump.data
+    others = filled(OF_OTHER_MODELS, [first.columns])
+    cp_size = data.get("cp_size") or 1
+    qkv_format = data.get("qkv_format") or "thd"
     return {
         "file": first.dump.file,
         "index": first.row,
         "row": whole,
         "slices": slices_of(ranks),
-        "others": filled(OF_OTHER_MODELS, [first.columns]),
-        "cp_size": int(data.get("cp_size") or 1),
-        "qkv_format": data.get("qkv_format") or "thd",
+        "others": others,
+        "cp_size": int(cp_size),
+        "qkv_format": qkv_format,
         "max_seq_len": first.value("max_seq_lens"),
     }
 
 
-def slices_of(ranks: Sequence[Held]) -> dict[str, dict[int, Any]]:
+def slices_of(ranks: Sequence[Held]) -> Mapping[str, Slices]:
     """The slices of each field by rank of context parallelism. Ranks of tensor
     parallelism hold the same; only the last stage of a pipeline has computed a field.
     """
-    slices: dict[str, dict[int, Any]] = {}
+    slices: dict[str, Slices] = {}
     for held in ranks:
-        cp_rank = int(held.dump.data.get("cp_rank") or 0)
+        data = held.dump.data
+        cp_rank = int(data.get("cp_rank") or 0)
         for key in SLICED:
             value = held.value(key)
             if value is not None:
@@ -274,7 +317,7 @@ def plain(value: Any) -> Any:
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
-    if value is None or isinstance(value, bool | int | float | str):
+    if value is None or isinstance(value, PLAIN):
         return value
     return str(type(value))
 

@@ -4,6 +4,7 @@ their servers.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -20,7 +21,7 @@ from logdrift.core.session.importers import (
 )
 from logdrift.core.session.importers.answer_records import ServerAnswer, record_of
 from logdrift.core.session.importers.answers import answers, kind_of
-from logdrift.core.session.importers.join import RecordsOf
+from logdrift.core.session.importers.join import RecordsOfFiles
 from logdrift.core.session.importers.notes import Notes
 from logdrift.core.session.importers.place import in_file
 from logdrift.core.session.importers.records import (
@@ -34,12 +35,13 @@ _DIFFER = "answers of %s differ in %s, which stays unknown"
 _SHOWN_VERSIONS = 8
 
 
-def captures_of(files: Sequence[str], context: ImportContext) -> Iterator[RecordsOf]:
+def captures_of(files: Sequence[str], context: ImportContext) -> RecordsOfFiles:
     """Each file and its records; ``NAME=FILE`` or ``FILE`` each. Raises InputError for
     a name that is taken, and a file without answers.
     """
     for name, path in named_files(files):
-        yield path, _records(path, name, context)
+        records = _records(path, name, context)
+        yield path, records
 
 
 def named_files(files: Sequence[str]) -> Iterator[tuple[str, Path]]:
@@ -62,7 +64,8 @@ def _default_name(path: str) -> str:
     """The name of a capture that was given none: that of its file."""
     stem = Path(path).stem
     name = _NOT_IN_NAMES.sub("-", stem)
-    return name.strip("-._") or "answers"
+    stripped = name.strip("-._")
+    return stripped or "answers"
 
 
 def _records(path: Path, name: str, context: ImportContext) -> Records:
@@ -82,7 +85,8 @@ def _records(path: Path, name: str, context: ImportContext) -> Records:
         for note in notes.sentences():
             reason += f": {note}"
         raise in_file(path).error(reason)
-    context.sources[name] = _source(observed, name, notes)
+    source = _source(observed, name, notes)
+    context.sources[name] = source
 
 
 def _scored(place: Place, answer: JsonObject) -> Iterator[ServerAnswer]:
@@ -102,18 +106,19 @@ def _scored(place: Place, answer: JsonObject) -> Iterator[ServerAnswer]:
 def _source(observed: Sequence[JsonObject], name: str, notes: Notes) -> CaptureSource:
     """What all answers say alike of their server; versions of weights are listed."""
     facts: dict[str, Any] = {}
-    keys: dict[str, None] = {}
-    for one in observed:
-        keys.update(dict.fromkeys(one))
-    for key in keys:
+    all_keys = itertools.chain.from_iterable(observed)
+    for key in dict.fromkeys(all_keys):
         answers_say = [one.get(key) for one in observed]
-        values = list(dict.fromkeys(answers_say))
+        different = dict.fromkeys(answers_say)
+        values = list(different)
         if len(values) == 1:
             facts[key] = values[0]
         elif key == "weight_version":
-            facts[key] = _versions(values)
+            versions = _versions(values)
+            facts[key] = versions
         else:
-            notes.count(_DIFFER % (name, key))
+            sentence = _DIFFER % (name, key)
+            notes.count(sentence)
     engine = facts.get("engine")
     # An engine's name alone is what the format tells, and no observation of how it ran.
     if set(facts) <= {"engine"}:
@@ -126,5 +131,6 @@ def _versions(values: JsonList) -> str:
     known = []
     for version in values[:_SHOWN_VERSIONS]:
         if version is not None:
-            known.append(str(version))
+            text = str(version)
+            known.append(text)
     return ",".join(known)

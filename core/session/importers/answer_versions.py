@@ -30,7 +30,8 @@ def answer_versions(meta: JsonObject, tokens: int, place: Place) -> VersionSpans
         versions = _of_tokens(several, tokens, place)
     else:
         key = "weight_version"
-        versions = _of_all(meta.get(key), tokens)
+        version = meta.get(key)
+        versions = _of_all(version, tokens)
     if not versions:
         return None
     return versions_of(versions, tokens, 0, place, key)

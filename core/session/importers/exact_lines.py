@@ -47,7 +47,10 @@ def is_exact(data: JsonObject, place: Place) -> bool:
 
 
 def exact_scores(
-    body: JsonObject, tokens: int, versions: VersionSpans | None, place: Place
+    body: JsonObject,
+    tokens: int,
+    versions: VersionSpans | None,
+    place: Place,
 ) -> Scores:
     """The scores of a capture in a line of ``tokens`` ids, sampled with the weights of
     ``versions``. Raises InputError.
@@ -61,8 +64,9 @@ def exact_scores(
         values = _list(body, "entropy", tokens, place)
         entropy = _floats(values, place, "entropy")
     top_ids, top_logprobs = _alternatives(body, tokens, place)
+    logprob = _floats(logprobs, place, "logprobs", "logprob")
     return Scores(
-        logprob=_floats(logprobs, place, "logprobs", "logprob"),
+        logprob=logprob,
         rank=_ranks(ranks, place),
         top_ids=top_ids,
         top_logprobs=top_logprobs,
@@ -104,7 +108,10 @@ def _list(body: JsonObject, name: str, tokens: int, place: Place) -> JsonList:
 
 
 def _floats(
-    values: JsonList, place: Place, name: str, kind: str = "entropy"
+    values: JsonList,
+    place: Place,
+    name: str,
+    kind: str = "entropy",
 ) -> FloatArray:
     """f32[n] in nats; null is NaN. Raises InputError for what is no number, or none of
     its ``kind`` (`logdrift.core.session.parts.RANGES`).
@@ -118,9 +125,8 @@ def _floats(
     is_out = is_low | is_high
     if is_out.any():
         first, *_ = out[is_out]
-        raise place.error(
-            f"{name} holds {first:g}", f"give a number from {low:g} to {high:g}"
-        )
+        remedy = f"give a number from {low:g} to {high:g}"
+        raise place.error(f"{name} holds {first:g}", remedy)
     return out
 
 

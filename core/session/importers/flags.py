@@ -16,11 +16,13 @@ from logdrift.core.session.layout import CaptureInfo
 from logdrift.core.told import TELLABLE, value_of
 
 FactsByName = dict[str, Any]
+FactsByLabel = dict[str, FactsByName]
+"""By the label of the capture."""
 
 
 def told_by_flags(
     texts: Sequence[str], captures: Iterable[CaptureInfo]
-) -> dict[str, FactsByName]:
+) -> FactsByLabel:
     """Facts by capture label, of texts ``NAME.FACT=VALUE`` or, for every capture,
     ``FACT=VALUE``.
 
@@ -29,9 +31,7 @@ def told_by_flags(
     not do, and a fact told twice.
     """
     infos = list(captures)
-    told: dict[str, FactsByName] = {}
-    for info in infos:
-        told[info.label] = {}
+    told: FactsByLabel = {info.label: {} for info in infos}
     for text in texts:
         place = Place(f"--fact {text}")
         left, equals, value = text.partition("=")
@@ -78,8 +78,8 @@ def _labels(name: str, infos: Sequence[CaptureInfo], place: Place) -> list[str]:
             labels.append(info.label)
     if labels or not name:
         return labels
-    different = list(dict.fromkeys(known))
-    advice = _advice(name, different, "there")
+    different = dict.fromkeys(known)
+    advice = _advice(name, list(different), "there")
     raise place.error(f"capture {name!r} is unknown", advice)
 
 

@@ -53,7 +53,8 @@ def session_of_lines(job: ImportJob, read: Reader) -> Sentences:
 
 def _records(job: ImportJob, read: Reader, context: ImportContext) -> Records:
     for file in job.files:
-        for path in exported_files(Path(file)):
+        given = Path(file)
+        for path in exported_files(given):
             yield from read(path, context)
 
 
@@ -74,7 +75,8 @@ def _title(files: Sequence[str]) -> str:
     names = []
     for file in files:
         _, _, path = file.rpartition("=")
-        names.append(Path(path).name)
+        name = Path(path).name
+        names.append(name)
     joined = ", ".join(names)
     title = f"imported from {joined}"
     return title[:_TITLE]

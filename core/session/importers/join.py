@@ -5,7 +5,7 @@ who scored the same ids.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -31,6 +31,8 @@ _Kept = Sequence[Record]
 """The records of one file, or of several joined, as often as they are asked for."""
 RecordsOf = tuple[Path, Records]
 """A file and its records, which are read as they are asked for."""
+RecordsOfFiles = Iterator[RecordsOf]
+"""One capture each."""
 _Waiting = dict[bytes, list[int]]
 """Where records stand in their file, by what is alike in those of one sequence."""
 _ORDER = (

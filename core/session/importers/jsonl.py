@@ -9,8 +9,8 @@ docs/import.md has all keys.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,11 @@ from logdrift.core import told
 from logdrift.core.errors import InputError, Place
 from logdrift.core.session.files import JsonList, JsonObject
 from logdrift.core.session.importers.arrays import quick_ids
+from logdrift.core.session.importers.beside import (
+    first_apart,
+    flattened,
+    lengths_of_both,
+)
 from logdrift.core.session.importers.columns import (
     entropy_of,
     ids_of,
@@ -48,6 +53,7 @@ from logdrift.core.session.importers.records import (
     Records,
     ScoresByCapture,
 )
+from logdrift.core.session.importers.sources import add_source
 from logdrift.core.session.importers.spans import roles_of, versions_of
 from logdrift.core.session.importers.start import Start
 from logdrift.core.session.importers.training import reward_of, step_of
@@ -68,7 +74,6 @@ _SCORE_KEYS = (
 )
 _CAPTURE_KEYS = (*_SCORE_KEYS, *told.TELLABLE)
 _FINISH = ("unknown", "stop", "length")
-SHOWN_VERSIONS = 8
 
 NO_FIRST = (
     "{n} {entry|entries} of %s for first tokens {is|are} left out: nothing stands"
@@ -101,9 +106,11 @@ def read(path: Path, context: ImportContext) -> Records:
 def _records(place: Place, data: JsonObject, context: ImportContext) -> Records:
     refuse_line(data, place)
     _check_keys(data, LINE_KEYS, place)
-    ids = ids_of(data.get("token_ids"), place)
+    given_ids = data.get("token_ids")
+    ids = ids_of(given_ids, place)
+    tokens = len(ids)
     prompt = data.get("prompt_length", 0)
-    prompt_length = length_of(prompt, len(ids), place)
+    prompt_length = length_of(prompt, tokens, place)
     exact = is_exact(data, place)
     line = _Line(place, ids, prompt_length, exact)
     captures = data.get("captures")
@@ -142,11 +149,12 @@ def _captures(line: _Line, captures: Any, context: ImportContext) -> ScoresByCap
         capture = _CaptureLine(line, name, context.notes)
         if line.exact:
             versions = capture.versions(body)
-            scores[name] = exact_scores(body, len(line.ids), versions, there)
+            exact = exact_scores(body, line.tokens, versions, there)
+            scores[name] = exact
         else:
             scores[name] = capture.scores(body)
         source = _source(body, there)
-        _tell(context.sources, name, source, line.place)
+        add_source(context.sources, name, source, line.place)
     return scores
 
 
@@ -161,10 +169,14 @@ class _Line:
     prompt: int
     exact: bool
 
+    @property
+    def tokens(self) -> int:
+        """How many there are."""
+        return len(self.ids)
+
     def spread(self, values: Any, place: Place, key: str) -> JsonList:
         """The list ``key`` at ``place``, one entry a token. Raises InputError."""
-        tokens = len(self.ids)
-        return spread(values, tokens, self.prompt, place, key)
+        return spread(values, self.tokens, self.prompt, place, key)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -219,17 +231,18 @@ class _CaptureLine:
 
     def versions(self, body: JsonObject) -> VersionSpans | None:
         """With which weights the tokens were sampled; None where it does not say."""
-        given = [name for name in _VERSIONS if body.get(name) is not None]
+        given = _given_versions(body)
         if not given:
             return None
         if len(given) > 1:
             reason = f"{' and '.join(given)} are the same thing"
-            raise under_key(self.place, self.key).error(reason, "give one of them")
+            there = under_key(self.place, self.key)
+            raise there.error(reason, "give one of them")
         (name,) = given
-        tokens = len(self.line.ids)
-        prompt = self.line.prompt
+        line = self.line
         key = self.key_of(name)
-        return versions_of(body[name], tokens, prompt, self.place, key)
+        values = body[name]
+        return versions_of(values, line.tokens, line.prompt, line.place, key)
 
     def _logprobs(self, body: JsonObject) -> Scores:
         key = self.key_of("logprobs")
@@ -240,7 +253,8 @@ class _CaptureLine:
         first_entry = values[0]
         is_filled = first_entry not in (None, 0)
         if is_filled and not self.first:
-            self.notes.count(NO_FIRST % self.name)
+            sentence = NO_FIRST % self.name
+            self.notes.count(sentence)
         return scores_of(values, self.place, key, first=self.first)
 
     def _entropy(self, body: JsonObject) -> FloatArray:
@@ -258,7 +272,8 @@ class _CaptureLine:
             return values
         unmasked = []
         masked = 0
-        for value, counts in zip(values, mask, strict=True):
+        pairs = zip(values, mask, strict=True)
+        for value, counts in pairs:
             if counts:
                 unmasked.append(value)
                 continue
@@ -281,30 +296,35 @@ class _CaptureLine:
         logprobs = self.column(body, "top_logprobs")
         listed = self._listed(ids, logprobs)
         table = likely_table(listed)
-        self.notes.count(_MERGED % self.name, table.merged)
-        return replace(scores, top_ids=table.ids, top_logprobs=table.logprobs)
+        sentence = _MERGED % self.name
+        self.notes.count(sentence, table.merged)
+        return replace(
+            scores,
+            top_ids=table.ids,
+            top_logprobs=table.logprobs,
+        )
 
     def _listed(self, ids: JsonList, logprobs: JsonList) -> ListedIds:
         """The alternatives of all tokens. Raises InputError."""
-        counts = _counts(ids, logprobs)
+        counts = lengths_of_both(ids, logprobs)
         if counts is None:
             raise self._not_beside(ids, logprobs)
         tokens = len(counts)
+        none_sure = np.zeros(tokens, np.bool_)
         return ListedIds(
             counts=counts,
             ids=self._listed_ids(ids),
             logprobs=self._listed_logprobs(logprobs),
             targets=self.line.ids,
-            sure=np.zeros(tokens, np.bool_),
+            sure=none_sure,
             place=self.place,
             name=self._list_key,
         )
 
     def _not_beside(self, ids: JsonList, logprobs: JsonList) -> InputError:
         """What to say of the first list that has no other of its length beside it."""
-        beside = zip(ids, logprobs, strict=True)
-        apart = [_counts([a], [b]) is None for a, b in beside]
-        key = self._list_key(apart.index(True))
+        index = first_apart(ids, logprobs)
+        key = self._list_key(index)
         return self.place.error(
             f"{key} and the log-probabilities beside it are not lists of one length"
         )
@@ -315,45 +335,41 @@ class _CaptureLine:
 
     def _listed_ids(self, rows: JsonList) -> IdArray:
         """The ids of all lists, one behind the other."""
-        ids = quick_ids(_flat(rows))
+        flat = flattened(rows)
+        ids = quick_ids(flat)
         if ids is not None:
             return ids
-        checked = [np.empty(0, np.int32)]
+        nothing = np.empty(0, np.int32)
+        checked = [nothing]
         for index, row in enumerate(rows):
             if row:
-                of_row = ids_of(row, self.place, self._list_key(index))
+                key = self._list_key(index)
+                of_row = ids_of(row, self.place, key)
                 checked.append(of_row)
         return np.concatenate(checked)
 
     def _listed_logprobs(self, rows: JsonList) -> FloatArray:
         """The log-probabilities of all lists, one behind the other."""
-        flat = _flat(rows)
+        flat = flattened(rows)
         try:
             return logprobs_of(flat, self.place, self.key, first=True)
         except InputError:
             # Once more, so that the error says of which token the list is.
             for index, row in enumerate(rows):
+                values = row or ()
                 key = self._list_key(index)
-                logprobs_of(row or (), self.place, key, first=True)
+                logprobs_of(values, self.place, key, first=True)
             raise
 
 
-def _flat(rows: JsonList) -> JsonList:
-    lists = filter(None, rows)
-    return list(chain.from_iterable(lists))
-
-
-def _counts(ids: JsonList, logprobs: JsonList) -> list[int] | None:
-    """The entries of each list, 0 for None; None where two lists that should stand
-    beside each other do not.
-    """
-    kinds = list(map(type, ids))
-    if not set(kinds) <= {list, type(None)} or kinds != list(map(type, logprobs)):
-        return None
-    counts = [len(row or ()) for row in ids]
-    if counts != [len(row or ()) for row in logprobs]:
-        return None
-    return counts
+def _given_versions(body: JsonObject) -> Sequence[str]:
+    """The names under which a capture has versions."""
+    given = []
+    for name in _VERSIONS:
+        value = body.get(name)
+        if value is not None:
+            given.append(name)
+    return given
 
 
 def _source(body: JsonObject, place: Place) -> CaptureSource:
@@ -365,48 +381,12 @@ def _source(body: JsonObject, place: Place) -> CaptureSource:
             continue
         where = f"{place.words}.{key}"
         try:
-            facts[key] = told.value_of(key, value, where)
+            fact = told.value_of(key, value, where)
+            facts[key] = fact
         except InputError as error:
             raise error.within(file=place.file, line=place.line) from None
     role = _text(body, "role", place)
     return CaptureSource(role=role, told=facts)
-
-
-def _tell(
-    sources: dict[str, CaptureSource], name: str, new: CaptureSource, place: Place
-) -> None:
-    """Add what a line says of a capture to what earlier lines said; one capture has
-    one value of each fact.
-    """
-    old = sources.get(name, new)
-    both_have_roles = None not in (old.role, new.role)
-    if both_have_roles and new.role != old.role:
-        raise place.error(
-            f"captures.{name}.role is {new.role!r} and {old.role!r} in a line before",
-            "give one",
-        )
-    facts = dict(old.told)
-    new_facts = new.told.items()
-    for key, value in new_facts:
-        before = facts.setdefault(key, value)
-        if before == value:
-            continue
-        if key != "weight_version":
-            raise place.error(
-                f"captures.{name}.{key} is {value!r} and {before!r} in a line before",
-                "name two captures, or import two sessions",
-            )
-        facts[key] = _with_version(str(before), value)
-    role = old.role or new.role
-    sources[name] = replace(old, role=role, told=facts)
-
-
-def _with_version(before: str, version: str) -> str:
-    """Versions of weights separated by commas, with one more, each once."""
-    earlier = before.split(",")
-    different = dict.fromkeys([*earlier, version])
-    versions = list(different)
-    return ",".join(versions[:SHOWN_VERSIONS])
 
 
 def _mask(
@@ -417,7 +397,8 @@ def _mask(
         return None
     where = place or line.place
     flags = []
-    values = line.spread(data["mask"], where, "mask")
+    given = data["mask"]
+    values = line.spread(given, where, "mask")
     for value in values:
         if value is None:
             flags.append(1)
@@ -433,7 +414,8 @@ def _roles(data: JsonObject, line: _Line) -> FlagArray | None:
     roles = data.get("roles")
     if roles is None:
         return None
-    return roles_of(roles, len(line.ids), line.prompt, line.place)
+    tokens = len(line.ids)
+    return roles_of(roles, tokens, line.prompt, line.place)
 
 
 def _finish(data: JsonObject, place: Place) -> str:
@@ -448,11 +430,13 @@ def _pieces(data: JsonObject, ids: IdArray, place: Place) -> Pieces:
     texts = data.get("tokens")
     if texts is None:
         return {}
-    if not _are_texts(texts, len(ids)):
-        raise place.error(f"tokens is not a list of {len(ids)} texts, one for each id")
+    tokens = len(ids)
+    if not _are_texts(texts, tokens):
+        raise place.error(f"tokens is not a list of {tokens} texts, one for each id")
     pieces = {}
     token_ids = ids.tolist()
-    for token_id, text in zip(token_ids, texts, strict=True):
+    pairs = zip(token_ids, texts, strict=True)
+    for token_id, text in pairs:
         piece = text.encode("utf-8", "surrogatepass")
         pieces[token_id] = piece
     return pieces

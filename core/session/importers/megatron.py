@@ -11,7 +11,7 @@ parallelism have different positions, those of tensor parallelism the same ones.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from logdrift.core.session.importers.answer_records import UNKNOWN_ID
 from logdrift.core.session.importers.columns import is_whole, scores_of
 from logdrift.core.session.importers.documents import documents
 from logdrift.core.session.importers.job import ImportJob, Sentences, session_of_records
-from logdrift.core.session.importers.join import RecordsOf, side_by_side
+from logdrift.core.session.importers.join import RecordsOfFiles, side_by_side
 from logdrift.core.session.importers.place import in_file, list_item
 from logdrift.core.session.importers.records import (
     CaptureSource,
@@ -32,11 +32,16 @@ from logdrift.core.session.importers.records import (
     Record,
     Records,
 )
-from logdrift.core.session.importers.start import Start
+from logdrift.core.session.importers.start import Start, in_order
 
 _ENTRIES = "logprob_entries"
-_Labels = dict[int, tuple[int, Any]]
-"""By position of one sequence: (id of the token behind it, log-probability)."""
+_Label = tuple[int, Any]
+"""(id of the token behind a position, log-probability)"""
+_Labels = dict[int, _Label]
+"""By position of one sequence."""
+_Sequences = dict[int, _Labels]
+"""By number of the sequence."""
+_Ranks = Sequence[Path]
 
 
 def guess(start: Start) -> bool:
@@ -54,48 +59,46 @@ def run(job: ImportJob) -> Sentences:
     return session_of_records(job, records, context)
 
 
-def ranks_in(path: Path) -> list[Path]:
+def ranks_in(path: Path) -> _Ranks:
     """A file itself, or those of all ranks in a folder, in their order."""
     if not path.is_dir():
         return [path]
     ranks = path.glob("rank_*.json")
-    return sorted(ranks, key=_by_number)
+    return in_order(ranks)
 
 
-def _by_number(path: Path) -> tuple[int, str]:
-    """Sorts rank_9 before rank_10."""
-    return len(path.name), path.name
-
-
-def _captures(files: Sequence[str], context: ImportContext) -> Iterator[RecordsOf]:
+def _captures(files: Sequence[str], context: ImportContext) -> RecordsOfFiles:
     for name, path in named_files(files):
-        if not path.is_dir() and not guess(Start(path)):
-            yield from captures_of([f"{name}={path}"], context)
+        start = Start(path)
+        if not path.is_dir() and not guess(start):
+            answers = f"{name}={path}"
+            yield from captures_of([answers], context)
             continue
         ranks = ranks_in(path)
         if not ranks:
             raise in_file(path).error("no rank_*.json in it")
-        context.sources[name] = CaptureSource(engine="megatron", role="trainer")
-        yield path, _records(ranks, path, name, context)
+        source = CaptureSource(engine="megatron", role="trainer")
+        context.sources[name] = source
+        records = _records(ranks, path, name, context)
+        yield path, records
 
 
-def _records(
-    ranks: Sequence[Path], path: Path, name: str, context: ImportContext
-) -> Records:
+def _records(ranks: _Ranks, path: Path, name: str, context: ImportContext) -> Records:
     """The sequences of a run, ranks put together. Raises InputError."""
-    sequences: dict[int, _Labels] = {}
+    sequences: _Sequences = {}
     for rank in ranks:
         for place, data in documents(rank):
             _add(sequences, data, place)
     if not sequences:
         raise in_file(path).error("no sequence in it")
+    whole = in_file(path).part(_ENTRIES)
     for index, labels in sequences.items():
-        place = list_item(in_file(path).part(_ENTRIES), index)
+        place = list_item(whole, index)
         with context.bad.left_out():
             yield _record(labels, name, place)
 
 
-def _add(sequences: dict[int, _Labels], data: JsonObject, place: Place) -> None:
+def _add(sequences: _Sequences, data: JsonObject, place: Place) -> None:
     """Add what a rank has. Raises InputError."""
     batch = data.get(_ENTRIES)
     if not isinstance(batch, list):
@@ -123,7 +126,8 @@ def _add_labels(labels: _Labels, entries: JsonList, place: Place) -> bool:
     last_without = -1
     for entry in entries:
         position = _position(entry, place)
-        if entry.get("is_valid"):
+        is_valid = entry.get("is_valid")
+        if is_valid:
             _label(labels, entry, position, place)
         else:
             last_without = max(last_without, position)
@@ -146,7 +150,8 @@ def _label(labels: _Labels, entry: JsonObject, position: int, place: Place) -> N
     token_id: Any = entry.get("token_id")
     if not is_whole(token_id):
         raise place.error(f"token_id at position {position} is {token_id!r}")
-    label = int(token_id), entry.get("logprob")
+    logprob = entry.get("logprob")
+    label = (int(token_id), logprob)
     known_id, _ = labels.setdefault(position, label)
     if known_id != token_id:
         raise place.error(
@@ -162,7 +167,8 @@ def _record(labels: _Labels, name: str, place: Place) -> Record:
     """
     ids = [UNKNOWN_ID]
     logprobs: list[Any] = [None]
-    for position in range(len(labels)):
+    count = len(labels)
+    for position in range(count):
         if position not in labels:
             raise place.error(
                 f"position {position} is missing",
@@ -172,9 +178,10 @@ def _record(labels: _Labels, name: str, place: Place) -> Record:
         ids.append(token_id)
         logprobs.append(logprob)
     scores = scores_of(logprobs, place, "logprob")
+    token_ids = np.asarray(ids, np.int32)
     return Record(
         place=place,
-        token_ids=np.asarray(ids, np.int32),
+        token_ids=token_ids,
         prompt_length=0,
         captures={name: scores},
         bounded=False,

@@ -17,7 +17,7 @@ from logdrift.core.session.importers.parquet_rows import ParquetFile, is_parquet
 from logdrift.core.session.importers.place import in_file
 from logdrift.core.session.importers.records import ImportContext, Records
 from logdrift.core.session.importers.samples import record_of
-from logdrift.core.session.importers.start import Start
+from logdrift.core.session.importers.start import Start, in_order
 
 _COLUMNS = ("tokens", "response_length", "loss_mask", "rollout_log_probs")
 _NUMBERS = "rollout_log_probs"
@@ -25,20 +25,16 @@ _NUMBERS = "rollout_log_probs"
 
 def guess(start: Start) -> bool:
     """A parquet file, or a folder of miles' ones."""
-    return any(map(is_parquet, files_in(start.path)[:1]))
+    files = files_in(start.path)
+    return any(map(is_parquet, files[:1]))
 
 
-def files_in(path: Path) -> list[Path]:
+def files_in(path: Path) -> Sequence[Path]:
     """A file itself, or the rollouts in a folder, in their order."""
     if not path.is_dir():
         return [path]
     rollouts = path.glob("rollout_*.parquet")
-    return sorted(rollouts, key=_by_number)
-
-
-def _by_number(path: Path) -> tuple[int, str]:
-    """Sorts rollout_9 before rollout_10."""
-    return len(path.name), path.name
+    return in_order(rollouts)
 
 
 def run(job: ImportJob) -> Sentences:
@@ -50,7 +46,8 @@ def run(job: ImportJob) -> Sentences:
 
 def _records(files: Sequence[str], context: ImportContext) -> Records:
     for file in files:
-        yield from read(Path(file), context)
+        path = Path(file)
+        yield from read(path, context)
 
 
 def read(path: Path, context: ImportContext) -> Records:
@@ -73,7 +70,8 @@ def _rollout(file: Path, context: ImportContext) -> Records:
     if not is_parquet(file):
         raise place.error("is no parquet file")
     parquet = ParquetFile(file)
-    missing = [name for name in _COLUMNS if name not in parquet.columns]
+    known = parquet.columns
+    missing = [name for name in _COLUMNS if name not in known]
     if missing:
         raise _other_columns(parquet, file, missing)
     for there, row in parquet.rows(_COLUMNS):

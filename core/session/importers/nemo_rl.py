@@ -55,6 +55,7 @@ _READ = (
 _REWARDS = "rewards"
 _QUIET = ("content", "idx")
 """Keys that say nothing beside what is read: the text of the ids, and a number."""
+_KNOWN = (*_READ, *_QUIET, _REWARDS)
 _UNREAD = "{n} {sequence has|sequences have} %s: not kept"
 _UNTRAINED = (
     "{n} {sequence has|sequences have} sample_loss_mask 0: shown, and counted in no"
@@ -87,11 +88,15 @@ def read(path: Path, context: ImportContext) -> Records:
     step = None
     if in_name is not None:
         step = int(in_name[1])
-    return records_of_lines(path, context, partial(_records, step))
+    records = partial(_records, step)
+    return records_of_lines(path, context, records)
 
 
 def _records(
-    step: int | None, place: Place, data: JsonObject, context: ImportContext
+    step: int | None,
+    place: Place,
+    data: JsonObject,
+    context: ImportContext,
 ) -> Records:
     """The samples of a line that was logged at ``step``."""
     if "token_ids" not in data:
@@ -101,7 +106,8 @@ def _records(
         raise place.error("token_ids is not a list of samples")
     count = len(samples)
     for key in _READ:
-        _check_samples(data.get(key), count, place, key)
+        values = data.get(key)
+        _check_samples(values, count, place, key)
     for index in range(count):
         there = place
         if count > 1:
@@ -112,8 +118,9 @@ def _records(
         sample = _Logged(there, of_sample)
         yield sample.record(context)
     for key in data:
-        if key not in (*_READ, *_QUIET, _REWARDS):
-            context.notes.count(_UNREAD % key, count)
+        if key not in _KNOWN:
+            sentence = _UNREAD % key
+            context.notes.count(sentence, count)
 
 
 def _reward(data: JsonObject, index: int) -> Any:
@@ -147,7 +154,8 @@ class _Logged:
             raise self.place.error(
                 f"input_lengths is {length!r}, token_ids has {entries} entries"
             )
-        ids = ids_of(padded[:length], self.place)
+        without_padding = padded[:length]
+        ids = ids_of(without_padding, self.place)
         padded_flags = self._trained(entries)
         trained = padded_flags[:length]
         prompt = length
@@ -155,21 +163,24 @@ class _Logged:
             prompt = int(np.argmax(trained))
         captures = {}
         for name, key in CAPTURES.items():
-            captures[name] = self._scores(name, key, trained, context)
+            scores = self._scores(name, key, trained, context)
+            captures[name] = scores
         step = step_of(self.data, self.place)
         if step != NO_STEP:
             # The step names the trainer's weights as well.
             span = VersionSpan(str(step), length)
             trainer = captures[TRAINER]
             captures[TRAINER] = replace(trainer, versions=(span,))
+        mask = self._mask(trained, prompt, context)
+        reward = reward_of(self.data, self.place)
         return Record(
             place=self.place,
             token_ids=ids,
             prompt_length=prompt,
             captures=captures,
-            mask=self._mask(trained, prompt, context),
+            mask=mask,
             step=step,
-            reward=reward_of(self.data, self.place),
+            reward=reward,
         )
 
     def _list(self, key: str, entries: int | None = None) -> JsonList:
@@ -186,7 +197,8 @@ class _Logged:
     def _trained(self, entries: int) -> FlagArray:
         """u8 of the padded ids: 1 where a token is trained on."""
         flags = self._list("token_loss_mask", entries)
-        if not all(flag in (0, 1) for flag in flags):
+        are_flags = [flag in (0, 1) for flag in flags]
+        if not all(are_flags):
             raise self.place.error("token_loss_mask holds something else than 0 and 1")
         return np.asarray(flags, np.uint8)
 

@@ -52,7 +52,8 @@ def guess(start: Start) -> bool:
 
 def run(job: ImportJob) -> Sentences:
     """Make the session of all exports, or of all runs' traces."""
-    starts = [Start(Path(file)) for file in job.files]
+    paths = map(Path, job.files)
+    starts = map(Start, paths)
     have_traces = [_has_traces(start) for start in starts]
     if not any(have_traces):
         return session_of_lines(job, read)
@@ -62,7 +63,8 @@ def run(job: ImportJob) -> Sentences:
             remedy="import each as a session of its own",
         )
     context = job.context()
-    return session_of_records(job, _traces(job, context), context)
+    records = _traces(job, context)
+    return session_of_records(job, records, context)
 
 
 def _has_traces(start: Start) -> bool:
@@ -73,7 +75,8 @@ def _has_traces(start: Start) -> bool:
 
 def _traces(job: ImportJob, context: ImportContext) -> Records:
     for file in job.files:
-        traces = traces_at(Path(file))
+        path = Path(file)
+        traces = traces_at(path)
         if traces is not None:
             yield from records_of(traces, context, job.out)
 
@@ -96,7 +99,8 @@ def _records(place: Place, data: JsonObject, context: ImportContext) -> Records:
             f"schema_version is {schema!r}: this logdrift reads {SCHEMA} of prime-rl's"
             " exports"
         )
-    ids = ids_of(data.get("token_ids"), place)
+    given_ids = data.get("token_ids")
+    ids = ids_of(given_ids, place)
     tokens = len(ids)
     loss_mask = data.get("loss_mask")
     trained = _flags(loss_mask, tokens, place)
@@ -136,7 +140,8 @@ def _engine(data: JsonObject, trained: Flags, place: Place) -> Scores:
     key = "inference_logprobs"
     values = _column(data, key, tokens, place)
     scored = []
-    for value, is_trained in zip(values, trained, strict=True):
+    pairs = zip(values, trained, strict=True)
+    for value, is_trained in pairs:
         if is_trained:
             scored.append(value)
         else:

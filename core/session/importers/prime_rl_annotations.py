@@ -24,6 +24,7 @@ from logdrift.core.session.scores import Scores
 
 _VERSION = 1
 _NUMBER_BYTES = 8
+_Numbers = list[float | None]
 _Key = tuple[str, int]
 """Id of a trace, and number of a branch."""
 
@@ -85,7 +86,8 @@ class Annotations:
 
     def of(self, trace_id: Any, branch: int) -> Annotation | None:
         """That of a branch."""
-        stored = self._stored.get((trace_id, branch))
+        key = (trace_id, branch)
+        stored = self._stored.get(key)
         if stored is None:
             return None
         self._file.seek(stored.start)
@@ -116,22 +118,26 @@ class Annotations:
         self._write(logprobs)
         if entropies is not None:
             self._write(entropies)
-        self._stored[trace_id, index] = _StoredLists(
+        tokens = len(logprobs)
+        has_entropy = entropies is not None
+        stored = _StoredLists(
             start=start,
-            tokens=len(logprobs),
-            has_entropy=entropies is not None,
+            tokens=tokens,
+            has_entropy=has_entropy,
         )
+        self._stored[trace_id, index] = stored
 
     def _write(self, values: JsonList) -> None:
         numbers = np.array(values, np.float64)
         self._file.write(numbers.tobytes())
 
-    def _read(self, tokens: int) -> list[float | None]:
+    def _read(self, tokens: int) -> _Numbers:
         size = tokens * _NUMBER_BYTES
         data = self._file.read(size)
         numbers = np.frombuffer(data, np.float64)
-        known: list[float | None] = numbers.tolist()
-        for index in np.flatnonzero(np.isnan(numbers)):
+        known: _Numbers = numbers.tolist()
+        is_unknown = np.isnan(numbers)
+        for index in np.flatnonzero(is_unknown):
             known[index] = None
         return known
 

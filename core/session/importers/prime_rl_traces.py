@@ -108,12 +108,15 @@ def _chunks(stem: Path) -> _Stream:
     if alone.is_file():
         return [alone]
     chunks: dict[int, Path] = {}
-    for path in sorted(stem.glob("*.jsonl*")):
-        number, _, ending = path.name.partition(".")
+    paths = stem.glob("*.jsonl*")
+    for path in sorted(paths):
+        written, _, ending = path.name.partition(".")
         is_chunk = ending in _ENDINGS
-        if is_chunk and number.isdecimal():
-            chunks.setdefault(int(number), path)
-    return [chunks[number] for number in sorted(chunks)]
+        if is_chunk and written.isdecimal():
+            number = int(written)
+            chunks.setdefault(number, path)
+    numbers = sorted(chunks)
+    return [chunks[number] for number in numbers]
 
 
 def _annotations(traces: Path) -> Sequence[_Stream]:
@@ -121,16 +124,22 @@ def _annotations(traces: Path) -> Sequence[_Stream]:
     producers = set()
     for path in folder.glob("*"):
         if path.is_dir() or path.suffix == ".jsonl":
-            producers.add(path.name.removesuffix(".jsonl"))
-    streams = [_chunks(folder / producer) for producer in sorted(producers)]
-    return [stream for stream in streams if stream]
+            producer = path.name.removesuffix(".jsonl")
+            producers.add(producer)
+    streams = []
+    for producer in sorted(producers):
+        stream = _chunks(folder / producer)
+        if stream:
+            streams.append(stream)
+    return streams
 
 
 def records_of(traces: Traces, context: ImportContext, out: Path) -> Records:
     """The branches of all episodes; annotations wait on disk beside ``out``. Raises
     InputError naming the line.
     """
-    context.sources[ENGINE] = CaptureSource(engine="vllm", role="rollout")
+    engine = CaptureSource(engine="vllm", role="rollout")
+    context.sources[ENGINE] = engine
     annotations = Annotations(out)
     reader = _TraceReader(context, annotations)
     for stream in traces.annotations:
@@ -138,7 +147,8 @@ def records_of(traces: Traces, context: ImportContext, out: Path) -> Records:
             with context.one_line():
                 annotations.add(place, data)
     if annotations:
-        context.sources[TRAINER] = CaptureSource(engine="prime-rl", role="trainer")
+        trainer = CaptureSource(engine="prime-rl", role="trainer")
+        context.sources[TRAINER] = trainer
     for place, data in _lines(traces.stream, context):
         records: list[Record] = []
         with context.one_line():
@@ -176,8 +186,9 @@ class _TraceReader:
         traces = episode.get("traces")
         if not isinstance(traces, list):
             raise place.error("traces is missing", "give prime-rl's traces/stream")
+        all_traces = place.part("traces")
         for index, trace in enumerate(traces):
-            there = list_item(place.part("traces"), index)
+            there = list_item(all_traces, index)
             if not isinstance(trace, dict):
                 raise there.error("is not an object")
             yield from self._branches(there, trace)
@@ -214,7 +225,8 @@ class _TraceReader:
         captures = {ENGINE: engine}
         if self.annotations:
             tokens = len(ids)
-            captures[TRAINER] = self._trainer(place, trace, index, tokens)
+            trainer = self._trainer(place, trace, index, tokens)
+            captures[TRAINER] = trainer
         return Record(
             place=place,
             token_ids=ids,
@@ -233,7 +245,8 @@ class _TraceReader:
         annotation = self.annotations.of(trace_id, index)
         if annotation is None:
             self.context.notes.count(_NO_TRAINER)
-            return scores_of([None] * tokens, place, "trainer_logprobs")
+            unscored = [None] * tokens
+            return scores_of(unscored, place, "trainer_logprobs")
         if len(annotation.logprobs) > tokens:
             raise place.error(
                 f"trainer_logprobs of its annotation has {len(annotation.logprobs)}"
@@ -258,8 +271,9 @@ def _nodes(trace: JsonObject, place: Place) -> _Nodes:
     nodes = trace.get("nodes")
     if not isinstance(nodes, list):
         raise place.error("nodes is missing")
+    all_nodes = place.part("nodes")
     for index, node in enumerate(nodes):
-        there = list_item(place.part("nodes"), index)
+        there = list_item(all_nodes, index)
         if not isinstance(node, dict):
             raise there.error("is not an object")
         parent: Any = node.get("parent")
@@ -298,11 +312,13 @@ def _joined(nodes: _Nodes, place: Place) -> _Branch:
     roles: list[int] = []
     for node in nodes:
         of_node = _list(node, "token_ids", place)
-        flags = _mask(node, len(of_node), place)
+        tokens = len(of_node)
+        flags = _mask(node, tokens, place)
         ids += of_node
         mask += flags
         logprobs += _logprobs(node, flags, place)
-        roles += [_role(node)] * len(of_node)
+        role = _role(node)
+        roles += [role] * tokens
     role_codes = np.asarray(roles, np.uint8)
     return _Branch(ids, mask, logprobs, role_codes)
 

@@ -74,13 +74,17 @@ class CaptureSource:
     observed: JsonObject = field(default_factory=dict)
 
 
+Sources = dict[str, CaptureSource]
+"""By the name of the capture."""
+
+
 @dataclass(frozen=True, slots=True)
 class ImportContext:
     """What files tell beside their records: ``sources`` by capture name, ``notes`` of
     what was changed or left out, and ``bad`` lines.
     """
 
-    sources: dict[str, CaptureSource] = field(default_factory=dict)
+    sources: Sources = field(default_factory=dict)
     notes: Notes = field(default_factory=Notes)
     bad: BadLines = field(default_factory=BadLines)
 

@@ -51,9 +51,10 @@ def is_request_output(data: JsonObject) -> bool:
 
 def scored(place: Place, answer: JsonObject) -> Iterator[ServerAnswer]:
     """Every output of a request. Raises InputError naming it."""
-    prompt = _ids(answer.get("prompt_token_ids"), place, "prompt_token_ids")
+    prompt = _ids(answer, "prompt_token_ids", place)
     observed = _observed(answer)
-    for index, output in enumerate(answer["outputs"]):
+    outputs = answer["outputs"]
+    for index, output in enumerate(outputs):
         key = f"outputs[{index}]"
         if not isinstance(output, dict):
             raise place.error(f"{key} is not an object")
@@ -65,9 +66,10 @@ def scored(place: Place, answer: JsonObject) -> Iterator[ServerAnswer]:
 def _output(
     answer: JsonObject, output: JsonObject, prompt: IdList, place: Place
 ) -> ServerAnswer:
-    new = _ids(output.get("token_ids"), place, "token_ids")
+    new = _ids(output, "token_ids", place)
+    sampled = len(new)
     given_tokens = _prompt_tokens(answer, output, prompt, place)
-    new_tokens = _tokens(output.get("logprobs"), new, place, "logprobs")
+    new_tokens = _tokens(output, new, place)
     if not given_tokens and not new_tokens:
         raise place.error("has no log-probabilities", _ASK)
     unread = filled(output, _UNREAD)
@@ -80,7 +82,7 @@ def _output(
         new_tokens=new_tokens or _unscored(new),
         finish=_finish(output),
         unread=unread,
-        versions=answer_versions(output, len(new), place),
+        versions=answer_versions(output, sampled, place),
     )
 
 
@@ -98,12 +100,13 @@ def _observed(answer: JsonObject) -> JsonObject:
     return {}
 
 
-def _ids(value: Any, place: Place, key: str) -> IdList:
+def _ids(data: JsonObject, key: str, place: Place) -> IdList:
     """Ids, none where there are none."""
+    value = data.get(key)
     if value is None or value == []:
         return []
     column = ids_of(value, place, key)
-    ids: list[int] = column.tolist()
+    ids: IdList = column.tolist()
     return ids
 
 
@@ -111,11 +114,14 @@ def _unscored(ids: IdList) -> ScoredTokens:
     return [ScoredToken()] * len(ids)
 
 
-def _tokens(values: Any, ids: IdList, place: Place, key: str) -> ScoredTokens | None:
+def _tokens(output: JsonObject, ids: IdList, place: Place) -> ScoredTokens | None:
     """As many as ``ids``; None where nothing is listed."""
+    key = "logprobs"
+    values = output.get(key)
     if not values:
         return None
-    return tokens_by_id(_entries(values, place, key), ids, place, key)
+    entries = _entries(values, place, key)
+    return tokens_by_id(entries, ids, place, key)
 
 
 def _prompt_tokens(
@@ -130,7 +136,8 @@ def _prompt_tokens(
         raise place.error(f"{key} without prompt_token_ids", "give both")
     entries = _entries(values, place, key)
     if entries[0]:
-        entries = _behind_each(entries, len(prompt), place)
+        length = len(prompt)
+        entries = _behind_each(entries, length, place)
     return tokens_by_id(entries, prompt, place, key)
 
 
@@ -139,7 +146,7 @@ def _behind_each(entries: JsonList, prompt: int, place: Place) -> JsonList:
 
     Those of the first token behind the prompt are there as well in some releases.
     """
-    if any(is_real(entry) for entry in entries):
+    if any(map(is_real, entries)):
         raise place.error(
             "prompt_logprobs are plain numbers, which do not say whether the first one"
             " is of the first token or of the second",
@@ -156,7 +163,8 @@ def _entries(values: Any, place: Place, key: str) -> JsonList:
     if not isinstance(values, Mapping):
         raise place.error(f"{key} is not a list")
     columns = [values.get(name) for name in _FLAT]
-    if not all(isinstance(column, list) for column in columns):
+    kinds = set(map(type, columns))
+    if kinds != {list}:
         names = ", ".join(_FLAT)
         raise place.error(f"{key} is neither a list nor an object of {names}")
     try:
@@ -169,12 +177,15 @@ def _entries(values: Any, place: Place, key: str) -> JsonList:
 
 def _of_flat(flat: JsonObject) -> JsonList:
     """vLLM's ``FlatLogprobs`` as a list of objects by id."""
-    starts, ends, ids, logprobs, ranks = (flat[name] for name in _FLAT)
+    columns = [flat[name] for name in _FLAT]
+    starts, ends, ids, logprobs, ranks = columns
     entries = []
-    for start, end in zip(starts, ends, strict=True):
+    bounds = zip(starts, ends, strict=True)
+    for start, end in bounds:
         entry: dict[str, Any] = {}
         for at in range(start, end):
-            key = str(ids[at])
+            token_id = ids[at]
+            key = str(token_id)
             listed = {"logprob": logprobs[at], "rank": ranks[at]}
             # The token itself stands first; its id may come again with its rank.
             entry.setdefault(key, listed)

@@ -16,12 +16,17 @@ import numpy as np
 
 from logdrift.core.errors import Place
 from logdrift.core.session.files import JsonList, JsonObject
-from logdrift.core.session.importers.columns import entropy_of, ids_of, scores_of
+from logdrift.core.session.importers.columns import (
+    entropy_of,
+    ids_of,
+    scores_of,
+)
 from logdrift.core.session.importers.masked import without_placeholders
 from logdrift.core.session.importers.records import (
     CaptureSource,
     ImportContext,
     Record,
+    ScoresByCapture,
 )
 from logdrift.core.session.importers.spans import versions_of
 from logdrift.core.session.scores import Scores
@@ -55,14 +60,16 @@ def record_of(
     if response == 0:
         context.notes.count(_EMPTY)
         return None
-    ids = ids_of(sample.get("tokens"), place, "tokens")
-    prompt = len(ids) - response
+    given_ids = sample.get("tokens")
+    ids = ids_of(given_ids, place, "tokens")
+    tokens = len(ids)
+    prompt = tokens - response
     if prompt < 0:
-        raise place.error(f"response_length is {response} of {len(ids)} tokens")
+        raise place.error(f"response_length is {response} of {tokens} tokens")
     mask = _mask(sample, response, place)
     reader = _Sample(
         data=sample,
-        tokens=len(ids),
+        tokens=tokens,
         response=response,
         mask=mask,
         place=place,
@@ -138,13 +145,15 @@ class _Sample:
         prompt = self.tokens - self.response
         return [None] * prompt
 
-    def captures(self, fields: Sequence[str]) -> dict[str, Scores]:
+    def captures(self, fields: Sequence[str]) -> ScoresByCapture:
         """The scores of ``fields`` by capture. Raises InputError."""
         captures = {}
         for field, name in CAPTURES.items():
             if field in fields:
-                self.context.sources.setdefault(name, SOURCES[name])
-                captures[name] = self.scores(field, name)
+                source = SOURCES[name]
+                self.context.sources.setdefault(name, source)
+                scores = self.scores(field, name)
+                captures[name] = scores
         return captures
 
     def scores(self, key: str, name: str) -> Scores:
@@ -159,12 +168,12 @@ class _Sample:
         _check_list(values, self.response, self.place, key)
         scored = without_placeholders(values, self.mask, name, notes)
         first_is_score = not self.before
-        scores = scores_of(
-            [*self.before, *scored], self.place, key, first=first_is_score
-        )
+        column = [*self.before, *scored]
+        scores = scores_of(column, self.place, key, first=first_is_score)
         if name == TRAINER:
             return self._with_entropy(scores)
-        return replace(scores, versions=self._versions(name))
+        versions = self._versions(name)
+        return replace(scores, versions=versions)
 
     def _with_entropy(self, scores: Scores) -> Scores:
         key = "entropy"
@@ -185,7 +194,8 @@ class _Sample:
         key = "weight_versions"
         if not isinstance(calls, list):
             raise self.place.error(f"{key} is not a list")
-        if any(isinstance(call, Mapping | list) for call in calls):
+        are_spans = [isinstance(call, Mapping | list) for call in calls]
+        if any(are_spans):
             versions = self._placed(calls)
         else:
             versions = self._by_call(calls, name)
@@ -198,7 +208,8 @@ class _Sample:
         """slime names one version a call of the engine: all the same, or one for each
         run of tokens that are trained on; else nothing.
         """
-        if len(set(map(str, calls))) == 1:
+        different = set(map(str, calls))
+        if len(different) == 1:
             return [calls[0]] * self.response
         turns = [counts for counts, _ in groupby(self.mask)]
         if sum(turns) != len(calls):
@@ -222,7 +233,8 @@ class _Sample:
                 spans = call.get("spans")
             for span in spans or ():
                 start, stop, version = self._span(span)
-                versions[start:stop] = [version] * (stop - start)
+                length = stop - start
+                versions[start:stop] = [version] * length
         return versions
 
     def _span(self, span: Any) -> tuple[int, int, Any]:

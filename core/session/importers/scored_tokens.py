@@ -8,7 +8,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from operator import itemgetter
 from typing import Any
 
@@ -49,6 +49,10 @@ IdList = Sequence[int]
 """The ids of an answer, or of a part of one, in their order."""
 ScoredTokens = list[ScoredToken]
 """The tokens of an answer, or of a part of one, in their order."""
+_TokenOf = Callable[..., ScoredToken]
+_ReadTokens = Callable[[], ScoredTokens]
+_ByText = Mapping[Any, Any]
+"""Log-probabilities by the text of the token."""
 
 
 def tokens_of(logprobs: Any, place: Place) -> ScoredTokens:
@@ -60,7 +64,8 @@ def tokens_of(logprobs: Any, place: Place) -> ScoredTokens:
     if logprobs is None:
         return []
     reason = "logprobs is not OpenAI's"
-    return _read(lambda: _openai(logprobs), place, reason)
+    read = partial(_openai, logprobs)
+    return _read(read, place, reason)
 
 
 def prompt_tokens_of(values: Any, place: Place) -> ScoredTokens:
@@ -70,7 +75,8 @@ def prompt_tokens_of(values: Any, place: Place) -> ScoredTokens:
     if values is None:
         return []
     reason = "prompt_logprobs is not vLLM's"
-    return _read(lambda: list(map(_of_prompt, values)), place, reason)
+    read = partial(_each, _of_prompt, values)
+    return _read(read, place, reason)
 
 
 def tokens_by_id(values: Any, ids: IdList, place: Place, key: str) -> ScoredTokens:
@@ -82,27 +88,18 @@ def tokens_by_id(values: Any, ids: IdList, place: Place, key: str) -> ScoredToke
     """
     if len(values) != len(ids):
         raise place.error(f"{key} has {len(values)} entries for {len(ids)} token ids")
-
-    def read() -> ScoredTokens:
-        return list(map(_listed, ids, values))
-
-    return _read(read, place, f"{key} is not one object of log-probabilities a token")
+    reason = f"{key} is not one object of log-probabilities a token"
+    read = partial(_each, _listed, ids, values)
+    return _read(read, place, reason)
 
 
 def sglang_tokens(values: Any, tops: Any, place: Place, key: str) -> ScoredTokens:
     """The tokens of SGLang's ``*_token_logprobs``, ``[log-probability, id, text]``,
     with their ``*_top_logprobs``. ``key`` is the name of the list.
     """
-
-    def read() -> ScoredTokens:
-        count = len(values)
-        lists = list(tops or ())
-        lists = lists[:count]
-        missing = count - len(lists)
-        lists += [None] * missing
-        return list(map(_of_sglang, values, lists))
-
-    return _read(read, place, f"{key} is not SGLang's")
+    reason = f"{key} is not SGLang's"
+    read = partial(_sglang, values, tops)
+    return _read(read, place, reason)
 
 
 def llamacpp_tokens(values: Any, place: Place) -> ScoredTokens:
@@ -110,17 +107,32 @@ def llamacpp_tokens(values: Any, place: Place) -> ScoredTokens:
     sampling are turned to logarithms.
     """
     reason = "completion_probabilities is not llama.cpp's"
-    return _read(lambda: list(map(_of_llamacpp, values)), place, reason)
+    read = partial(_each, _of_llamacpp, values)
+    return _read(read, place, reason)
 
 
-def _read(
-    tokens: Callable[[], ScoredTokens], place: Place, reason: str
-) -> ScoredTokens:
+def _each(token_of: _TokenOf, *columns: Any) -> ScoredTokens:
+    """A token of the entries that stand beside one another in the columns."""
+    tokens = map(token_of, *columns)
+    return list(tokens)
+
+
+def _read(read: _ReadTokens, place: Place, reason: str) -> ScoredTokens:
+    """What ``read`` gives. Raises InputError where the form is another one."""
     try:
-        return tokens()
+        return read()
     except _BAD_FORM as error:
         kind = type(error).__name__
         raise place.error(f"{reason}: {kind}: {error}") from None
+
+
+def _sglang(values: Any, tops: Any) -> ScoredTokens:
+    count = len(values)
+    given = list(tops or ())
+    lists = given[:count]
+    missing = count - len(lists)
+    lists += [None] * missing
+    return _each(_of_sglang, values, lists)
 
 
 def _openai(logprobs: JsonObject) -> ScoredTokens:
@@ -137,15 +149,17 @@ def _openai(logprobs: JsonObject) -> ScoredTokens:
         return tokens
     rows = packed_rows(packed)
     with_rows = []
-    for token, row in zip(tokens, rows, strict=True):
-        with_rows.append(replace(token, top=row, sure=True))
+    pairs = zip(tokens, rows, strict=True)
+    for token, row in pairs:
+        with_row = replace(token, top=row, sure=True)
+        with_rows.append(with_row)
     return with_rows
 
 
 def _of_completion(
     texts: JsonList,
     values: JsonList,
-    tops: Sequence[Mapping[Any, Any] | None] | None,
+    tops: Sequence[_ByText | None] | None,
 ) -> ScoredTokens:
     """The tokens of a completion: texts, log-probabilities and alternatives by text."""
     if not tops:
@@ -159,7 +173,8 @@ def _of_completion(
     if len(widths) > 1:
         k = min(widths)
     tokens = []
-    for text, value, top in zip(texts, values, lists, strict=True):
+    beside = zip(texts, values, lists, strict=True)
+    for text, value, top in beside:
         token = ScoredToken(
             token_id=_named(text),
             logprob=value,
@@ -171,7 +186,7 @@ def _of_completion(
     return tokens
 
 
-def _by_text(top: Mapping[Any, Any]) -> Alternatives:
+def _by_text(top: _ByText) -> Alternatives:
     """The alternatives of an object of log-probabilities by text."""
     ids = [_named(text) for text in top]
     logprobs = list(top.values())
@@ -180,15 +195,17 @@ def _by_text(top: Mapping[Any, Any]) -> Alternatives:
 
 def _of_chat(entry: JsonObject) -> ScoredToken:
     listed = entry.get("top_logprobs") or ()
-    top = Alternatives(_ids_of(listed), list(map(_logprob_of, listed)))
+    ids = _ids_of(listed)
+    logprobs = list(map(_logprob_of, listed))
     text = entry.get("token")
+    raw = entry.get("bytes")
     rank = entry.get("rank")
     return ScoredToken(
         token_id=_id_of(entry),
         logprob=entry["logprob"],
-        top=top,
+        top=Alternatives(ids, logprobs),
         rank=_whole(rank),
-        piece=_piece(text, entry.get("bytes")),
+        piece=_piece(text, raw),
         sure=False,
     )
 
@@ -222,12 +239,18 @@ def _listed(target: int, entry: Any) -> ScoredToken:
         if token_id == target:
             text = listed.get("decoded_token")
             piece = _piece(text, None)
-            token = ScoredToken(target, logprob, rank=rank, piece=piece)
+            token = ScoredToken(
+                target,
+                logprob,
+                rank=rank,
+                piece=piece,
+            )
         is_likely = rank is None or rank <= len(entry)
         if is_likely:
             ids.append(token_id)
             logprobs.append(logprob)
-    return replace(token, top=Alternatives(ids, logprobs))
+    top = Alternatives(ids, logprobs)
+    return replace(token, top=top)
 
 
 def _body(value: Any) -> JsonObject:
@@ -257,13 +280,13 @@ def _of_llamacpp(entry: JsonObject) -> ScoredToken:
     listed = list(_llamacpp_top(entry))
     ids = [_id_of(other) for other in listed]
     logprobs = [_logarithm(other) for other in listed]
-    top = Alternatives(ids, logprobs)
     text = entry.get("token")
+    raw = entry.get("bytes")
     return ScoredToken(
         token_id=_id_of(entry),
         logprob=_logarithm(entry),
-        top=top,
-        piece=_piece(text, entry.get("bytes")),
+        top=Alternatives(ids, logprobs),
+        piece=_piece(text, raw),
     )
 
 
@@ -291,7 +314,8 @@ def _ids_of(listed: Sequence[JsonObject]) -> list[int | None]:
     first = listed[0]
     if "id" in first or "token_id" in first:
         return [_id_of(entry) for entry in listed]
-    return list(map(_named, map(_text_of, listed)))
+    texts = map(_text_of, listed)
+    return list(map(_named, texts))
 
 
 def _id_of(entry: JsonObject) -> int | None:

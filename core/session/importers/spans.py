@@ -123,10 +123,15 @@ def version_text(value: Any, place: Place, key: str) -> str | None:
         if value < 0:
             return None
         return str(value)
-    is_name = isinstance(value, str) and 0 < len(value) <= LONGEST_VERSION
-    if not is_name:
+    if not _is_name(value):
         raise place.error(
             f"{key} holds {value!r}",
             "give a number or a short text for each version, or null",
         )
     return str(value)
+
+
+def _is_name(value: Any) -> bool:
+    if not isinstance(value, str):
+        return False
+    return 0 < len(value) <= LONGEST_VERSION

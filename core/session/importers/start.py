@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -99,7 +99,7 @@ def _steps_below(folder: Path) -> str | None:
 
 
 def _named(steps: set[str]) -> str:
-    in_order = sorted(steps, key=_by_number)
+    in_order = sorted(steps, key=by_number)
     named = ", ".join(in_order[:_SHOWN_STEPS])
     more = len(in_order) - _SHOWN_STEPS
     if more > 0:
@@ -107,6 +107,13 @@ def _named(steps: set[str]) -> str:
     return named
 
 
-def _by_number(step: str) -> tuple[int, str]:
+def by_number(name: str) -> tuple[int, str]:
     """Sorts step_9 before step_10."""
-    return len(step), step
+    return len(name), name
+
+
+def in_order(paths: Iterable[Path]) -> Sequence[Path]:
+    """Files of one folder by the numbers at the ends of their names."""
+    by_name = {path.name: path for path in paths}
+    names = sorted(by_name, key=by_number)
+    return [by_name[name] for name in names]

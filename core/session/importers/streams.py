@@ -46,7 +46,7 @@ class Streams:
             elif is_llamacpp(answer):
                 self._add_llamacpp(place, answer)
             else:
-                self._answers.append((place, answer))
+                self._begin(place, answer)
         except (TypeError, AttributeError, KeyError) as error:
             kind = type(error).__name__
             raise place.error(
@@ -65,6 +65,10 @@ class Streams:
         """All answers that `ready` has not given."""
         yield from self._answers
 
+    def _begin(self, place: Place, answer: Answer) -> None:
+        begun = (place, answer)
+        self._answers.append(begun)
+
     def _add_openai(self, place: Place, answer: Answer) -> None:
         key = _answer_id(answer)
         begun = self._open.get(key)
@@ -76,7 +80,7 @@ class Streams:
             _extend(whole, answer)
             self._open[key] = whole
             answer = whole
-        self._answers.append((place, answer))
+        self._begin(place, answer)
 
     def _add_sglang(self, place: Place, answer: Answer) -> None:
         meta = answer["meta_info"]
@@ -88,7 +92,7 @@ class Streams:
             _extend_sglang(begun, answer)
         else:
             begun = copy.deepcopy(answer)
-            self._answers.append((place, begun))
+            self._begin(place, begun)
         goes_on = stream_id is not None and _is_unfinished(meta)
         self._keep_open(key, begun, goes_on)
 
@@ -101,7 +105,7 @@ class Streams:
         if begun is None:
             begun = dict(answer)
             begun[PROBABILITIES] = list(new)
-            self._answers.append((place, begun))
+            self._begin(place, begun)
         else:
             before = begun[PROBABILITIES]
             begun.update(answer)
@@ -139,7 +143,8 @@ def _is_chunk(answer: JsonObject) -> bool:
     have finished.
     """
     kind = answer.get("object", "")
-    if str(kind).endswith(".chunk"):
+    name = str(kind)
+    if name.endswith(".chunk"):
         return True
     choices = answer["choices"]
     if not isinstance(choices, list):
@@ -159,8 +164,10 @@ def _continues(begun: JsonObject, answer: JsonObject) -> bool:
     """
     finished = set()
     for choice in begun["choices"]:
-        if choice.get("finish_reason") is not None:
-            finished.add(choice["index"])
+        reason = choice.get("finish_reason")
+        if reason is not None:
+            index = choice["index"]
+            finished.add(index)
     for choice in answer["choices"]:
         index = choice.get("index", 0)
         if index in finished:
@@ -175,9 +182,10 @@ def _extend(whole: Answer, chunk: JsonObject) -> None:
             continue
         if whole.get(key) is None:
             whole[key] = value
+    choices = whole["choices"]
     for part in chunk["choices"]:
         index = part.get("index", 0)
-        choice = _choice_at(index, whole["choices"])
+        choice = _choice_at(index, choices)
         _extend_choice(choice, part)
 
 
@@ -245,19 +253,22 @@ def _extend_sglang(whole: Answer, chunk: JsonObject) -> None:
     before = old.get("output_token_logprobs") or []
     now = new.get("output_token_logprobs") or []
     meta = {**old, **new}
-    beginning = now[: len(before)]
+    count = len(before)
+    beginning = now[:count]
     says_everything = beginning == before
     if says_everything:
         whole.update(chunk)
     else:
         for key in _ADDED:
             if key in meta:
-                meta[key] = _both(old, new, key)
+                both = _both(old, new, key)
+                meta[key] = both
         ids = _both(whole, chunk, "output_ids")
         whole["output_ids"] = ids
     # What the server wrote about the prompt stays: later chunks may leave it empty.
     for key, value in old.items():
-        if key.startswith("input_") and value:
+        is_of_prompt = key.startswith("input_")
+        if is_of_prompt and value:
             meta[key] = value
     whole["meta_info"] = meta
 

@@ -85,15 +85,18 @@ class _NewSession:
         if not self._parts.names:
             context.bad.raise_first()
             raise _nothing_in_it(context)
-        infos = captures_of(self._parts.names, context.sources, given.facts)
+        names = self._parts.names
+        infos = captures_of(names, context.sources, given.facts)
         corrections = self._fillers.corrections(context.notes)
         parts = self._parts.finished(corrections)
-        merge_pieces(self._folder, self._texts.pieces())
+        pieces = self._texts.pieces()
+        merge_pieces(self._folder, pieces)
         captures = []
         for name, info in infos.items():
             of_capture = parts[name]
             capture = replace(info, parts=tuple(of_capture))
-            captures.append(with_versions(capture))
+            capture = with_versions(capture)
+            captures.append(capture)
         return self._manifest(captures, context, given)
 
     def _manifest(
