@@ -48,7 +48,8 @@ class TopList:
             return None
         listed = 0.0
         for _, value in self.entries.values():
-            listed += math.exp(min(value, 0.0))
+            at_most_zero = min(value, 0.0)
+            listed += math.exp(at_most_zero)
         return max(0.0, 1.0 - listed)
 
 
@@ -85,7 +86,8 @@ def top_list(
     """
     entries: dict[int, tuple[int, float]] = {}
     rank_in_list = 0
-    for place in np.argsort(-values, kind="stable"):
+    places = np.argsort(-values, kind="stable")
+    for place in places:
         token_id = int(ids[place])
         value = float(values[place])
         if token_id >= 0 and not math.isnan(value):

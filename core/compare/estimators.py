@@ -19,7 +19,8 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 
-LOG_MAX = math.log(np.finfo(np.float64).max)
+largest_float = np.finfo(np.float64).max
+LOG_MAX = math.log(largest_float)
 """The largest delta, in nats, whose ratio is still a float64."""
 
 _HUGE = 1e17
@@ -52,7 +53,8 @@ def k3_of_token(delta: float) -> float:
     """k3 of one token in nats, at least 0; infinity where the ratio overflows."""
     if delta >= LOG_MAX:
         return math.inf
-    return max(0.0, math.expm1(delta) - delta)
+    excess = math.expm1(delta)
+    return max(0.0, excess - delta)
 
 
 def chi2(excess_of: Array) -> Array:
@@ -69,9 +71,11 @@ def jensen_shannon(delta: Array, above: Array, below: Array) -> Array:
     ``js_divergence_error``. It is log(1 + sinh(delta / 2)^2) / 2 as well, which loses
     no digits near 0.
     """
-    estimate: Array = 0.5 * np.log1p(-0.25 * above * below)
+    product = above * below
+    estimate: Array = 0.5 * np.log1p(-0.25 * product)
     huge = np.maximum(above, below) > _HUGE
     if huge.any():
         size = np.abs(delta[huge])
-        estimate[huge] = 0.5 * size - math.log(2)
+        half = 0.5 * size
+        estimate[huge] = half - math.log(2)
     return estimate

@@ -121,7 +121,8 @@ def _paths(path: str) -> tuple[str, ...]:
 def _gap_of_repeats(session: Session, mask: Bools, side: CaptureInfo) -> SelfGap | None:
     """Repeats of the side in its own kind of batch, else together."""
     for path in _paths(side.path):
-        for batch in dict.fromkeys((side.batch, "together")):
+        batches = dict.fromkeys((side.batch, "together"))
+        for batch in batches:
             group = _group(session, side.backend, path, batch)
             if len(group) > 1:
                 gap = _self_gap(session, mask, group[1:], group[0])
@@ -172,7 +173,8 @@ def _self_gap(
     for repeat in repeats:
         pair = AlignedPair.of_labels(session, repeat.label, first.label)
         delta = _delta_of(pair, mask)
-        finite = delta[np.isfinite(delta)].astype(np.float64)
+        is_finite = np.isfinite(delta)
+        finite = delta[is_finite].astype(np.float64)
         infinite += len(delta) - len(finite)
         if len(finite) == 0:
             continue
@@ -180,7 +182,8 @@ def _self_gap(
         np.abs(finite, out=finite)
         size += float(finite.sum())
         square += float(finite @ finite)
-        largest = max(largest, float(finite.max()))
+        largest_here = finite.max()
+        largest = max(largest, float(largest_here))
         tokens += len(finite)
     if tokens == 0:
         return None
@@ -201,5 +204,6 @@ def _delta_of(pair: AlignedPair, mask: Bools) -> npt.NDArray[np.float32]:
     them.
     """
     count = min(pair.tokens, len(mask))
-    keep = mask[:count] & pair.scored[:count]
+    scored = pair.scored[:count]
+    keep = mask[:count] & scored
     return pair.delta[:count][keep]

@@ -150,7 +150,8 @@ _SHORT = {
 
 def plain_name(framework: str) -> str:
     """A framework's name by its letters and digits: `nemo_rl` and `NeMo-RL` are one."""
-    letters = filter(str.isalnum, framework.lower())
+    lower = framework.lower()
+    letters = filter(str.isalnum, lower)
     return "".join(letters)
 
 

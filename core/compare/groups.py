@@ -128,8 +128,10 @@ class _Tokens:
         return tuple(groups)
 
     def _group(self, name: str, chosen: Array) -> TokenGroup:
-        delta = self.delta[chosen].astype(np.float64)
-        sequences = np.unique(self.sequences[chosen])
+        own_delta = self.delta[chosen]
+        delta = own_delta.astype(np.float64)
+        own_sequences = self.sequences[chosen]
+        sequences = np.unique(own_sequences)
         group = TokenGroup(
             name=name,
             tokens=len(delta),
@@ -168,7 +170,8 @@ def _by_turn(pair: AlignedPair, tokens: _Tokens) -> Groups | None:
     numbers = range(int(most) + 1)
     names = list(map(str, numbers))
     turns = messages.turn_of_token
-    in_turn = np.where(turns > 0, turns, -1)
+    has_turn = turns > 0
+    in_turn = np.where(has_turn, turns, -1)
     return tokens.divided(in_turn, names)
 
 
@@ -201,5 +204,6 @@ def _by_lag(pair: AlignedPair, tokens: _Tokens) -> Groups | None:
     lags = versions.lags
     different, places = np.unique(lags, return_inverse=True)
     names = list(map(str, different))
-    known = np.where(lags >= 0, places, -1)
+    has_lag = lags >= 0
+    known = np.where(has_lag, places, -1)
     return tokens.divided(known, names)

@@ -96,7 +96,8 @@ def _turns(session: Session) -> range:
     if not messages.has_turns:
         return range(0)
     turns = int(messages.turns.max())
-    return range(1, min(turns, _SHOWN_GROUPS) + 1)
+    shown = min(turns, _SHOWN_GROUPS)
+    return range(1, shown + 1)
 
 
 def _roles(session: Session) -> list[str]:
@@ -104,7 +105,8 @@ def _roles(session: Session) -> list[str]:
     if sequences.roles is None:
         return []
     roles = roles_of_tokens(sequences, len(sequences))
-    return [role_name(code) for code in np.unique(roles).tolist()]
+    codes = np.unique(roles).tolist()
+    return [role_name(code) for code in codes]
 
 
 def _lags(session: Session) -> range:
@@ -115,7 +117,8 @@ def _lags(session: Session) -> range:
             versions.update(part.versions)
     if len(versions) < 2:
         return range(0)
-    return range(min(len(versions), _SHOWN_GROUPS))
+    shown = min(len(versions), _SHOWN_GROUPS)
+    return range(shown)
 
 
 def metric_value(pair: Pair, path: str, scope: Scope) -> float | None:
@@ -123,7 +126,8 @@ def metric_value(pair: Pair, path: str, scope: Scope) -> float | None:
 
     InputError for an unknown scope.
     """
-    return metric(path).read(Measurement(pair, scope))
+    measurement = Measurement(pair, scope)
+    return metric(path).read(measurement)
 
 
 def _floor_of(pair: Pair, path: str, scope: Scope) -> float | None:

@@ -70,4 +70,5 @@ def _floors(session: Session, pair: Pair, scope: Scope) -> dict[str, float]:
 def _pair_with(session: Session, pair: Pair, label: str) -> Pair:
     if label == pair.b.info.label:
         return pair
-    return make_pair(session, pair.a.info.label, label)
+    label_a = pair.a.info.label
+    return make_pair(session, label_a, label)

@@ -48,7 +48,8 @@ def log_ratio(pair: Pair, threshold: float) -> Array:
     finite_delta = np.where(is_finite, pair.delta, 0.0)
     total = _sum(pair, finite_delta)
     counts = _sum(pair, is_finite)
-    return np.where(counts > 0, total, np.nan)
+    is_filled = counts > 0
+    return np.where(is_filled, total, np.nan)
 
 
 def k3(pair: Pair, threshold: float) -> Array:
@@ -67,7 +68,8 @@ def share_beyond(pair: Pair, threshold: float) -> Array:
 
 def infinite(pair: Pair, threshold: float) -> Array:
     """How many tokens one side alone calls impossible."""
-    return _sum(pair, pair.scored & np.isinf(pair.delta))
+    is_infinite = np.isinf(pair.delta)
+    return _sum(pair, pair.scored & is_infinite)
 
 
 def length(pair: Pair, threshold: float) -> Array:
@@ -136,12 +138,14 @@ def order(values: Array, count: int, signed: bool) -> Array:
         values = np.abs(values)
     keys = np.full(count, -np.inf)
     is_unknown = np.isnan(values)
-    keys[: len(values)] = np.where(is_unknown, -np.inf, values)
+    shown = np.where(is_unknown, -np.inf, values)
+    keys[: len(values)] = shown
     return np.argsort(-keys, kind="stable")
 
 
 def _finite(pair: Pair) -> Array:
-    return pair.scored & np.isfinite(pair.delta)
+    is_finite = np.isfinite(pair.delta)
+    return pair.scored & is_finite
 
 
 def _sum(pair: Pair, values: Array) -> Array:
@@ -153,15 +157,18 @@ def _shares(sums: Array, counts: Array) -> Array:
     """The sum of each sequence over its count, NaN where that is 0."""
     with np.errstate(invalid="ignore", divide="ignore"):
         shares = sums / counts
-    return np.where(counts > 0, shares, np.nan)
+    is_filled = counts > 0
+    return np.where(is_filled, shares, np.nan)
 
 
 def _mean(pair: Pair, of_delta: Callable[[Array], Array]) -> Array:
     """The mean over finite deltas of a function of them."""
     is_finite = _finite(pair)
-    delta = np.where(is_finite, pair.delta, 0.0).astype(np.float64)
+    finite_delta = np.where(is_finite, pair.delta, 0.0)
+    delta = finite_delta.astype(np.float64)
     with np.errstate(over="ignore"):
-        values = np.where(is_finite, of_delta(delta), 0.0)
+        reduced = of_delta(delta)
+        values = np.where(is_finite, reduced, 0.0)
         total = _sum(pair, values)
     counts = _sum(pair, is_finite)
     return _shares(total, counts)

@@ -47,10 +47,13 @@ class Match:
         """Flat positions, in one session, of all common tokens, i64[sum of lengths];
         ``which`` is `old` or `new`.
         """
-        starts = np.cumsum(self.lengths) - self.lengths
+        ends = np.cumsum(self.lengths)
+        starts = ends - self.lengths
         starts_in_session = sequences.offsets[which]
-        shifts = np.repeat(starts_in_session - starts, self.lengths)
-        flat: Positions = np.arange(len(shifts), dtype=np.int64) + shifts
+        shift = starts_in_session - starts
+        shifts = np.repeat(shift, self.lengths)
+        number = np.arange(len(shifts), dtype=np.int64)
+        flat: Positions = number + shifts
         return flat
 
 
@@ -113,7 +116,9 @@ def _match_alike(
         alike = waiting.get(_key(new, index, whole))
         if alike:
             partner = alike.popleft()
-            shared = _common(old.ids(partner), new.ids(index))
+            old_ids = old.ids(partner)
+            new_ids = new.ids(index)
+            shared = _common(old_ids, new_ids)
             partners[index] = _Partner(partner, shared)
 
 
@@ -165,7 +170,8 @@ class SessionComparison:
         moved = np.flatnonzero(by > 0)
         rest = len(moved) - count
         if rest > 0:
-            border = np.partition(by[moved], rest)[rest]
+            sizes = by[moved]
+            border = np.partition(sizes, rest)[rest]
             moved = moved[by[moved] >= border]
         by_size = np.lexsort((moved, -by[moved]))
         most: Positions = moved[by_size][:count]
@@ -177,7 +183,9 @@ def growth(
 ) -> npt.NDArray[np.float32]:
     """|new| - |old| of two deltas f32[n]; 0 where both are infinite."""
     with np.errstate(invalid="ignore"):
-        by = np.abs(new) - np.abs(old)
+        new_size = np.abs(new)
+        old_size = np.abs(old)
+        by = new_size - old_size
     both_infinite = np.isnan(by)
     known = np.where(both_infinite, np.float32(0), by)
     return known.astype(np.float32, copy=False)

@@ -101,7 +101,9 @@ def _falling(values: Array) -> bool:
     """Whether each row [M, K] is sorted, the largest first and NaN last."""
     before = values[:, :-1]
     after = values[:, 1:]
-    falls = (before >= after) | np.isnan(after)
+    is_smaller = before >= after
+    is_nan = np.isnan(after)
+    falls = (is_smaller) | is_nan
     return bool(falls.all())
 
 
@@ -139,7 +141,8 @@ class ListMatch:
 def match_lists(a: TopKBlock, b: TopKBlock) -> ListMatch:
     """Match the ids of two blocks of the same M tokens."""
     slot, in_b = _slots(a.ids, b.ids)
-    return ListMatch(slot=slot, in_b=in_b, value_a=_gathered(a.values, slot))
+    value_a = _gathered(a.values, slot)
+    return ListMatch(slot=slot, in_b=in_b, value_a=value_a)
 
 
 def _slots(ids_a: Array, ids_b: Array) -> tuple[Array, Bools]:
@@ -148,7 +151,9 @@ def _slots(ids_a: Array, ids_b: Array) -> tuple[Array, Bools]:
     K x K comparisons of whole columns: no sorting, no gathering, and the narrow slots
     keep it in cache.
     """
-    longest = max(len(ids_a), len(ids_b))
+    length_of_a = len(ids_a)
+    length_of_b = len(ids_b)
+    longest = max(length_of_a, length_of_b)
     kind = _narrowest(longest)
     number = np.arange(1, len(ids_a) + 1, dtype=kind)
     column = number[:, None]
@@ -159,8 +164,10 @@ def _slots(ids_a: Array, ids_b: Array) -> tuple[Array, Bools]:
     for place, ids in enumerate(ids_b):
         np.equal(ids_a, ids, out=equal)
         in_b |= equal
-        np.multiply(equal.view(np.uint8), column, out=numbered)
-        np.maximum.reduce(numbered, axis=0, out=slot[place])
+        flags = equal.view(np.uint8)
+        np.multiply(flags, column, out=numbered)
+        best = slot[place]
+        np.maximum.reduce(numbered, axis=0, out=best)
     return slot, in_b
 
 
@@ -170,5 +177,6 @@ def _gathered(values: Array, slot: Array) -> Array:
     """
     width = values.shape[1]
     index = np.multiply(slot, width, dtype=np.intp)
-    index += np.arange(-width, 0)
+    own_width = np.arange(-width, 0)
+    index += own_width
     return np.take(values, index, mode="wrap")

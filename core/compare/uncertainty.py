@@ -330,7 +330,9 @@ def _around(value: float, error: float, t: float) -> Interval | None:
         reach = 0.0
     else:
         reach = t * error
-    is_finite = np.isfinite(value) and np.isfinite(reach)
+    has_value = np.isfinite(value)
+    has_reach = np.isfinite(reach)
+    is_finite = has_value and has_reach
     if not is_finite:
         return None
     low = value - reach

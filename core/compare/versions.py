@@ -146,7 +146,9 @@ def version_changes(of_token: Places, start: int, stop: int) -> list[int]:
     is_known = places != UNKNOWN_VERSION
     known = np.flatnonzero(is_known)
     versions = places[known]
-    is_other = versions[1:] != versions[:-1]
+    after = versions[1:]
+    before = versions[:-1]
+    is_other = after != before
     changed = known[1:][is_other]
     indices: list[int] = changed.tolist()
     return indices

@@ -149,7 +149,8 @@ def _first(
     """
     places = np.searchsorted(entries, begin)
     behind_all = np.iinfo(np.int64).max
-    first = np.append(entries, behind_all)[places]
+    with_end = np.append(entries, behind_all)
+    first = with_end[places]
     is_inside = first < case.ends
     inside: npt.NDArray[np.int64] = np.where(is_inside, first, -1)
     return inside
@@ -188,9 +189,11 @@ def _late_prefill(case: GateCase, side: GateSide, other: GateSide) -> Iterator[R
         first_of_other = _first(case, _scored_or_masked(case, other), second)
         if np.array_equal(first_of_other, first):
             return
-    ends = second + np.maximum(case.prompt_lengths - 1, 0)
+    later = np.maximum(case.prompt_lengths - 1, 0)
+    ends = second + later
     begins_at_end = first == ends
-    if bool(begins_at_end[first >= 0].all()):
+    at_end = begins_at_end[first >= 0]
+    if bool(at_end.all()):
         yield caution(
             "boundary",
             f"{side.label} has scores for the completions only: make sure that it was"
@@ -198,7 +201,8 @@ def _late_prefill(case: GateCase, side: GateSide, other: GateSide) -> Iterator[R
         )
         return
     unscored = first - second
-    worst = int(unscored[late].max()) + 1
+    most_unscored = unscored[late].max()
+    worst = int(most_unscored) + 1
     yield refuse(
         "truncated",
         f"{side.label} has no score before token {worst:,} in {_of(late, case)}: its"
@@ -224,7 +228,8 @@ def check_boundary(case: GateCase) -> Iterator[Reason]:
     """
     if not case.pair.count:
         return
-    ends = case.starts + np.maximum(case.prompt_lengths, 1)
+    at_least_one = np.maximum(case.prompt_lengths, 1)
+    ends = case.starts + at_least_one
     completed = case.ends > ends
     for side in case.sides:
         if not side.decodes and side.info.path != "recorded":
@@ -233,8 +238,10 @@ def check_boundary(case: GateCase) -> Iterator[Reason]:
         is_late = completed & (first > ends)
         yield from _misplaced(case, side, is_late, first - ends, "behind")
         if side.decodes:
-            answered = np.flatnonzero(case.answered(side))
-            begun = _first(case, answered, case.starts + 1)
+            is_answered = case.answered(side)
+            answered = np.flatnonzero(is_answered)
+            second = case.starts + 1
+            begun = _first(case, answered, second)
             is_early = completed & (begun >= 0) & (begun < ends)
             yield from _misplaced(case, side, is_early, ends - begun, "before")
 
@@ -250,7 +257,8 @@ def check_without_prompt(case: GateCase) -> Iterator[Reason]:
     for side, other in case.crossed:
         scored = case.answered(side)[first_tokens]
         unscored = ~case.answered(other)[first_tokens]
-        number = int((scored & unscored).sum())
+        in_both = scored & unscored
+        number = int(in_both.sum())
         if number:
             yield caution(
                 "no_prompt",
@@ -272,7 +280,8 @@ def _misplaced(
     """
     if not wrong.any():
         return
-    low = int(by[wrong].min())
+    amounts = by[wrong]
+    low = int(amounts.min())
     high = int(by[wrong].max())
     distance = counted(high, "token")
     if low < high:

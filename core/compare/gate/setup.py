@@ -215,7 +215,8 @@ def check_prefix_cache(case: GateCase) -> Iterator[Reason]:
 
 
 def _reads_cache(side: GateSide) -> bool:
-    return side.decodes and bool(side.facts.prefix_cache)
+    prefix_cache = side.facts.prefix_cache
+    return side.decodes and bool(prefix_cache)
 
 
 def _cache_block(side: GateSide) -> int:
@@ -240,11 +241,13 @@ def _reused(case: GateCase, side: GateSide) -> int:
     first_of_part = [part.first_sequence for part in side.info.parts]
     parts = np.searchsorted(first_of_part, long, "right")
     begins = case.starts[long]
-    positions = begins[:, None] + np.arange(block)
+    offset = np.arange(block)
+    positions = begins[:, None] + offset
     heads = case.pair.sequences.token_ids[positions]
     keys = np.column_stack([parts.astype(np.int32), heads])
     bytes_of_key = keys.itemsize * keys.shape[1]
-    different = np.unique(keys.view(f"V{bytes_of_key}"))
+    as_bytes = keys.view(f"V{bytes_of_key}")
+    different = np.unique(as_bytes)
     return len(long) - len(different)
 
 

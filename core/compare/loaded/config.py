@@ -102,7 +102,8 @@ def _with_rope_parameters(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def _has_tables(table: Mapping[str, Any]) -> bool:
-    return any(isinstance(value, Mapping) for value in table.values())
+    values = table.values()
+    return any(isinstance(value, Mapping) for value in values)
 
 
 def _move_theta(fields: dict[str, Any], rope: dict[str, Any]) -> None:
