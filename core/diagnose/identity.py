@@ -95,7 +95,8 @@ def identity_evidence(
     checked = [side for side in (a, b) if side is not None]
     if not checked:
         return []
-    out = [_with_adapters(_weights(a, b), checked)]
+    weights = _weights(a, b)
+    out = [_with_adapters(weights, checked)]
     if a is not None and b is not None:
         out += _config(a, b)
     return out

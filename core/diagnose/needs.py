@@ -67,7 +67,8 @@ def long_sequences(count: int, length: int) -> Need:
     """At least ``count`` sequences with ``length`` tokens scored on both sides."""
 
     def lacking(case: Case) -> Lack | None:
-        scored = np.bincount(case.view.sequence, minlength=max(case.pair.count, 1))
+        rows = max(case.pair.count, 1)
+        scored = np.bincount(case.view.sequence, minlength=rows)
         long = count_of(scored >= length)
         if long >= count:
             return None
@@ -145,7 +146,9 @@ def _start(case: Case) -> Lack | None:
 
 def _both_parts(case: Case) -> Lack | None:
     inside = case.view.in_completion
-    if min(int(inside.sum()), int((~inside).sum())) >= LONG:
+    number_inside = int(inside.sum())
+    number_outside = int((~inside).sum())
+    if min(number_inside, number_outside) >= LONG:
         return None
     return Lack(
         "prompts and completions are not both scored on both sides",

@@ -149,7 +149,8 @@ def _score(evidence: Sequence[Evidence], ceiling: float) -> float:
             measurements.append(piece)
     measured = _measured(measurements, ceiling)
     observed = _together(observations)
-    score = 1 - (1 - measured) * (1 - observed)
+    left = (1 - measured) * (1 - observed)
+    score = 1 - left
     if all(map(_is_hint, evidence)):
         return min(score, POSSIBLE_AT_MOST)
     return score
@@ -194,7 +195,8 @@ def _what_showed(evidence: Sequence[Evidence]) -> Evidence | None:
 def _score_before(evidence: Sequence[Evidence]) -> float:
     """The score of a cause without what its own experiments took from it."""
     tried = [piece for piece in evidence if piece.signature == "experiment"]
-    leaves = max(map(_leaves, tried), default=1.0)
+    shares = map(_leaves, tried)
+    leaves = max(shares, default=1.0)
     if leaves <= 0:
         return 0.0
     rest = [piece for piece in evidence if piece.signature not in REFUTING]

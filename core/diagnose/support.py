@@ -36,7 +36,9 @@ class Support:
         if units >= self.certain:
             return 1.0
         if units >= self.likely:
-            share = (units - self.likely) / (self.certain - self.likely)
+            way = self.certain - self.likely
+            reached = units - self.likely
+            share = reached / way
             return LIKELY + share * (LIKELY_AT_MOST - LIKELY)
         return POSSIBLE_AT_MOST * units / self.likely
 

@@ -26,7 +26,8 @@ def chosen(experiments: Sequence[Experiment], only: Sequence[str]) -> list[Exper
         ids = _called(experiments, name)
         if name != ALL and not ids:
             causes = [experiment.cause for experiment in experiments]
-            proposed = ", ".join(dict.fromkeys(causes)) or "none"
+            unique = dict.fromkeys(causes)
+            proposed = ", ".join(unique) or "none"
             raise InputError(
                 f"no experiment {name!r} fits this pair: there are {proposed}"
             )

@@ -110,7 +110,8 @@ class Experiment:
 
 def _folder_name(value: Any) -> str:
     """What `_identifier` gives."""
-    if re.fullmatch(r"[\w-]{1,200}", text(value)):
+    name = text(value)
+    if re.fullmatch(r"[\w-]{1,200}", name):
         return str(value)
     raise Unfit(f"is {shown(value)}: letters, digits, '_' and '-' are expected")
 

@@ -102,7 +102,8 @@ def propose(
         if so_far is None or telling > so_far.telling:
             seconds = _seconds(experiment, times or {}, repeats)
             best[experiment.id] = replace(experiment, telling=telling, seconds=seconds)
-    experiments = tuple(sorted(best.values(), key=_order))
+    in_order = sorted(best.values(), key=_order)
+    experiments = tuple(in_order)
     chosen = deciding(experiments, diagnosis.causes)
     chosen_ids = [experiment.id for experiment in chosen]
     return Proposal(
@@ -326,16 +327,21 @@ def _identifier(pair: Pair, code: str, sides: Sequence[ChangedSide]) -> str:
     """
     hashed: list[Any] = [pair.a.info.label, pair.b.info.label]
     for side in sides:
-        hashed.append({**side.to_json(), "given": None})
+        entry = side.to_json()
+        hashed.append({**entry, "given": None})
     text = json.dumps(hashed, sort_keys=True)
-    digest = hashlib.sha256(text.encode()).hexdigest()
+    encoded = text.encode()
+    hashed_text = hashlib.sha256(encoded)
+    digest = hashed_text.hexdigest()
     if len(sides) > 1:
         what = code
     else:
-        what = next(iter(sides[0].changes))
+        changed = iter(sides[0].changes)
+        what = next(changed)
     backends = [side.backend for side in sides]
     words = "-".join([what, *backends])
-    name = "".join(map(_safe_in_a_name, words))
+    safe_words = map(_safe_in_a_name, words)
+    name = "".join(safe_words)
     return f"{name[:60]}-{digest[:6]}"
 
 

@@ -46,7 +46,9 @@ def correlation(x: Array, y: Array) -> float:
     """Pearson's r of f64[n] and f64[n] over what is finite on both sides, 0 where a
     side does not vary.
     """
-    finite = np.isfinite(x) & np.isfinite(y)
+    is_finite_x = np.isfinite(x)
+    is_finite_y = np.isfinite(y)
+    finite = is_finite_x & is_finite_y
     x = x[finite]
     y = y[finite]
     if len(x) < 3:
@@ -56,7 +58,9 @@ def correlation(x: Array, y: Array) -> float:
     xx = (x * x).sum()
     yy = (y * y).sum()
     xy = (x * y).sum()
-    scale = float(np.sqrt(xx * yy))
+    product = xx * yy
+    root = np.sqrt(product)
+    scale = float(root)
     if scale > 0:
         return float(xy / scale)
     return 0.0

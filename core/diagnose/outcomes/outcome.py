@@ -151,8 +151,10 @@ def outcomes_of(saved: Iterable[SavedExperiment], a: str, b: str) -> list[Outcom
     for experiment in saved:
         if experiment.pair == (a, b) and experiment.outcome is not None:
             with contextlib.suppress(KeyError, Unfit):
-                made = Experiment.from_json(experiment.record["experiment"])
-                outcomes.append(Outcome.from_json(made, experiment.outcome))
+                asked = experiment.record["experiment"]
+                made = Experiment.from_json(asked)
+                outcome = Outcome.from_json(made, experiment.outcome)
+                outcomes.append(outcome)
     return sorted(outcomes, key=_order)
 
 

@@ -96,7 +96,8 @@ class DeltaCurve:
     @cached_property
     def z(self) -> Values:
         """Standard errors of each bin's mean from 0, f64[K]."""
-        return self.delta / np.maximum(self.error, 1e-12)
+        error = np.maximum(self.error, 1e-12)
+        return self.delta / error
 
     @property
     def half(self) -> int:
@@ -112,7 +113,8 @@ class DeltaCurve:
         least_likely = max(half // 2, 1)
         unlikely = self.z[:least_likely]
         likely = self.z[half:]
-        farthest = np.argmax(np.abs(unlikely))
+        size = np.abs(unlikely)
+        farthest = np.argmax(size)
         low = float(unlikely[farthest])
         high = float(np.median(likely))
         if low * high < 0:
@@ -134,7 +136,8 @@ class DeltaCurve:
         else:
             likely = self.z[-1:]
         signs = np.sign(likely)
-        one_way = (signs == signs[0]).all()
+        is_same = signs == signs[0]
+        one_way = is_same.all()
         sizes = np.abs(likely)
         if one_way:
             return float(sizes.min())
@@ -166,13 +169,17 @@ def _curve(case: Case) -> DeltaCurve | None:
         values = view.delta[chunk]
         mean = float(values.mean())
         mean_level = both[chunk].mean() / 2
-        spread = float(values.std(ddof=1))
-        squares = ((values - mean) ** 2).sum()
+        deviation = values.std(ddof=1)
+        spread = float(deviation)
+        off_mean = values - mean
+        squares = (off_mean**2).sum()
         level.append(float(mean_level))
         delta.append(mean)
-        error.append(spread / np.sqrt(len(values)))
+        root = np.sqrt(len(values))
+        error.append(spread / root)
         within += float(squares)
-    total = float((view.delta**2).sum())
+    all_squares = view.delta**2
+    total = float(all_squares.sum())
     left = 1.0
     if total > 0:
         within_variance = within / (tokens - bins)
@@ -224,20 +231,23 @@ def bend(case: Case) -> Iterator[Evidence]:
 
 def _lifts_too_much(curve: DeltaCurve) -> bool:
     """Some bin moves by more than a normaliser does."""
-    largest = np.abs(curve.delta).max()
+    size = np.abs(curve.delta)
+    largest = size.max()
     return float(largest) > _MOST_LIFT
 
 
 def _sharper(case: Case, curve: DeltaCurve) -> str:
     """The label of the side that is higher on likely tokens."""
-    likely = float(curve.delta[curve.half :].mean())
+    likelier = curve.delta[curve.half :]
+    likely = float(likelier.mean())
     if likely < 0:
         return case.labels[1]
     return case.labels[0]
 
 
 def _of_bend(case: Case, curve: DeltaCurve, sharper: str) -> str:
-    mean = float(case.view.delta.mean())
+    mean_delta = case.view.delta.mean()
+    mean = float(mean_delta)
     share = mean / case.view.mae
     if curve.turns:
         shape = "and lower on unlikely ones"
@@ -261,9 +271,11 @@ def lift(case: Case) -> Iterator[Evidence]:
     moved = view.delta[view.size > 1e-6]
     if curve is None or len(curve.delta) < 4 or not len(moved):
         return
-    balance = float(np.sign(moved).mean())
+    sign = np.sign(moved)
+    balance = float(sign.mean())
     one_way = abs(balance)
-    a_over_b = float(curve.delta[: curve.half].mean())
+    less_likely = curve.delta[: curve.half]
+    a_over_b = float(less_likely.mean())
     height = abs(a_over_b)
     score = _lift_score(curve, one_way)
     if height > _MOST_LIFT or score <= _SOME:
@@ -292,15 +304,20 @@ def _lift_score(curve: DeltaCurve, one_way: float) -> float:
     ones, which nothing lifts, aside.
     """
     half = curve.half
-    unlikely = curve.delta[:half].mean()
-    likelier = curve.delta[half:-1].mean()
+    less_likely = curve.delta[:half]
+    unlikely = less_likely.mean()
+    more_likely = curve.delta[half:-1]
+    likelier = more_likely.mean()
     larger = max(abs(unlikely), abs(likelier), 1e-12)
     relative_difference = abs(unlikely - likelier) / larger
     alike = 1 - _PLATEAU.score(relative_difference)
-    errors_from_0 = np.abs(curve.z[:-1])
+    z = curve.z[:-1]
+    errors_from_0 = np.abs(z)
     steady = float(errors_from_0.min())
-    reach = float(curve.level[-2] - curve.level[0])
-    lifted = _ONE_WAY.score(one_way) * _STEADY.score(steady)
+    range_of_levels = curve.level[-2] - curve.level[0]
+    reach = float(range_of_levels)
+    steadiness = _STEADY.score(steady)
+    lifted = _ONE_WAY.score(one_way) * steadiness
     return lifted * alike * _REACH.score(reach)
 
 
@@ -330,8 +347,10 @@ def repeats(case: Case) -> Iterator[Evidence]:
     if min(repeated, fresh) < 2 * _PER_BIN:
         return
     effect, z = _effect_of_repeating(case, seen)
-    of_gap = abs(effect) / max(view.mae, 1e-12)
-    strength = _PENALTY.score(z) * _MATERIAL.score(of_gap)
+    mae = max(view.mae, 1e-12)
+    of_gap = abs(effect) / mae
+    material = _MATERIAL.score(of_gap)
+    strength = _PENALTY.score(z) * material
     if strength <= _SOME_PENALTY:
         return
     if effect > 0:
@@ -363,7 +382,8 @@ def _effect_of_repeating(
     Bins are weighted by the inverse of their variance.
     """
     order = case.view.by_likelihood
-    bins = min(_BINS, len(order) // (2 * _PER_BIN))
+    most_bins = len(order) // (2 * _PER_BIN)
+    bins = min(_BINS, most_bins)
     effects = []
     weights = []
     for chunk in np.array_split(order, bins):
@@ -376,10 +396,12 @@ def _effect_of_repeating(
         effect = old.mean() - new.mean()
         variance = _variance_of_mean(old) + _variance_of_mean(new)
         effects.append(float(effect))
-        weights.append(1 / max(float(variance), 1e-18))
+        known_variance = max(float(variance), 1e-18)
+        weights.append(1 / known_variance)
     if len(effects) < 2:
         return 0.0, 0.0
-    mean_effect = float(np.average(effects, weights=weights))
+    average = np.average(effects, weights=weights)
+    mean_effect = float(average)
     total_weight = np.sum(weights)
     precision = float(np.sqrt(total_weight))
     return mean_effect, abs(mean_effect) * precision
@@ -387,16 +409,19 @@ def _effect_of_repeating(
 
 def _variance_of_mean(values: Values) -> np.float64:
     """The squared standard error of the mean of ``values`` f64[n]."""
-    variance: np.float64 = values.var(ddof=1) / len(values)
+    of_values = values.var(ddof=1)
+    variance: np.float64 = of_values / len(values)
     return variance
 
 
 def _occurred_before(case: Case) -> npt.NDArray[np.bool_]:
     """bool[n]: the token's id stands earlier in its sequence."""
     tokens = case.pair.tokens
-    ids = case.pair.sequences.token_ids[:tokens].astype(np.int64)
+    own_ids = case.pair.sequences.token_ids[:tokens]
+    ids = own_ids.astype(np.int64)
     # One number for each id in each sequence.
-    largest = int(ids.max(initial=0))
+    highest = ids.max(initial=0)
+    largest = int(highest)
     width = largest + 1
     keys = case.view.all_sequences * width + ids
     _, first = np.unique(keys, return_index=True)

@@ -127,9 +127,11 @@ def at_changes(case: Case) -> Iterator[Evidence]:
     if len(falls) < _FEWEST_CHANGES:
         return
     mean = float(falls.mean())
-    spread = float(falls.std(ddof=1))
+    deviation = falls.std(ddof=1)
+    spread = float(deviation)
     places = len(falls)
-    error = (spread + 1e-9) / np.sqrt(places)
+    root = np.sqrt(places)
+    error = (spread + 1e-9) / root
     z = mean / float(error)
     times = float(np.exp(mean))
     jump = _JUMP.score(z)
@@ -197,7 +199,8 @@ def _large_groups(ages: Array) -> list[int]:
     """The ages that enough tokens have, ascending."""
     different, counts = np.unique(ages, return_counts=True)
     is_large = counts >= LONG
-    large: list[int] = different[is_large].tolist()
+    large_ages = different[is_large]
+    large: list[int] = large_ages.tolist()
     return large
 
 
@@ -214,7 +217,8 @@ def _ages(case: Case) -> Array:
     place = versions.of_token[at]
     last = len(versions.names) - 1
     came_later = last - place
-    return np.where(place < 0, -1, came_later)
+    is_unknown = place < 0
+    return np.where(is_unknown, -1, came_later)
 
 
 def _name_of(case: Case, age: int) -> str:
@@ -230,7 +234,8 @@ def _names_by_age(versions: TokenVersions) -> dict[int, str]:
     for place, name in enumerate(versions.names):
         age = last - place
         if versions.numbers is not None and versions.newest is not None:
-            age = versions.newest - int(versions.numbers[place])
+            number = int(versions.numbers[place])
+            age = versions.newest - number
         names[age] = name
     return names
 
@@ -243,7 +248,8 @@ def _slope(case: Case, ages: Array, known: Bools) -> float | None:
     ranks = np.zeros(len(ages))
     ranks[known] = standard_ranks(in_usual[known])
     # Classes of places that grow twice as long, as those of `by_position`.
-    _, place = np.frexp(case.view.position + 1.0)
+    from_one = case.view.position + 1.0
+    _, place = np.frexp(from_one)
     x = _centred(ages, place, known)
     y = _centred(ranks, place, known)
     weight = float(x @ x)
@@ -262,7 +268,8 @@ def _in_usual(case: Case, among: Bools) -> Array:
     surprising, f64[n].
     """
     usual = usual_size(case, among)
-    return case.view.size / np.maximum(usual, 1e-7)
+    at_least = np.maximum(usual, 1e-7)
+    return case.view.size / at_least
 
 
 def _centred(values: Array, place: Array, known: Bools) -> Array:
@@ -305,7 +312,9 @@ def _measured_jumps(case: Case) -> Array:
             levels_after = level[after]
             fewest = min(len(levels_before), len(levels_after))
             if fewest >= _SIDE // 2:
-                jump = levels_after.mean() - levels_before.mean()
+                mean_after = levels_after.mean()
+                mean_before = levels_before.mean()
+                jump = mean_after - mean_before
                 jumps.append(jump)
     return np.array(jumps)
 
@@ -318,4 +327,6 @@ def _around(case: Case, start: int, change: int, stop: int) -> tuple[slice, slic
     first, at, end = np.searchsorted(case.view.at, borders)
     begin = max(first, at - _SIDE)
     behind = min(end, at + _SIDE)
-    return slice(begin, at), slice(at, behind)
+    tokens_before = slice(begin, at)
+    tokens_behind = slice(at, behind)
+    return tokens_before, tokens_behind

@@ -92,7 +92,8 @@ class _Mismatches:
         """Tokens of evidence for other ids, as `PROOF` counts them."""
         below = self.outside & ~self.owned
         proofs = _PROVEN_BY * count_of(self.owned)
-        hints = _HINTED_BY * (1 - self.chance) * count_of(below)
+        number_below = count_of(below)
+        hints = _HINTED_BY * (1 - self.chance) * number_below
         return proofs + int(hints)
 
 
@@ -126,7 +127,8 @@ def _of_neighbours(
     description = _described(case, label, mismatches)
     number = number_of_tokens(lag)
     way = "before" if lag < 0 else "behind"
-    ceiling = PROOF.ceiling(len(mismatches.at))
+    tokens = len(mismatches.at)
+    ceiling = PROOF.ceiling(tokens)
     return Evidence(
         cause="alignment",
         score=_MOST * ceiling,
@@ -144,7 +146,8 @@ def _of_other_ids(case: Case, label: str, mismatches: _Mismatches) -> Evidence:
     """Other ids, as far as the values are of them; else no more than possible."""
     score = _MOST * _OF_IDS.score(mismatches.of_ids)
     score *= PROOF.ceiling(mismatches.units)
-    possible = POSSIBLE_AT_MOST * PROOF.ceiling(len(mismatches.at))
+    ceiling = PROOF.ceiling(len(mismatches.at))
+    possible = POSSIBLE_AT_MOST * ceiling
     mostly = mismatches.of_ids > _OF_IDS.starts
     if mostly:
         more = ""
@@ -170,7 +173,8 @@ def _described(case: Case, label: str, mismatches: _Mismatches) -> str:
     at = int(mismatches.at[example])
     place = place_of(case, at)
     token_ids = case.pair.sequences.token_ids
-    token = _named(case, int(token_ids[at]))
+    token_id = int(token_ids[at])
+    token = _named(case, token_id)
     number = len(mismatches.at)
     opening = (
         f"{number:,} of {mismatches.checked:,} values of {label} are not"
@@ -216,10 +220,15 @@ def _neighbour(case: Case, mismatches: _Mismatches) -> tuple[int, float]:
     lag = 0
     for step in _NEIGHBOURS:
         moved = mismatches.at + step
-        inside = (moved >= start) & (moved < end)
-        id_there = ids[np.clip(moved, 0, last)]
-        owned_there = mismatches.owned & (id_there == mismatches.owner)
-        share = float(np.mean(inside & owned_there))
+        is_behind = moved >= start
+        is_before = moved < end
+        inside = is_behind & is_before
+        at = np.clip(moved, 0, last)
+        id_there = ids[at]
+        is_owner = id_there == mismatches.owner
+        owned_there = mismatches.owned & is_owner
+        is_owned = inside & owned_there
+        share = float(np.mean(is_owned))
         if share > largest:
             largest = share
             lag = step
@@ -247,10 +256,11 @@ def _mismatches(case: Case, side: Capture, logprob: Array) -> _Mismatches | None
     below = np.searchsorted(in_order, bound, "right")
     share_below = below / len(scored)
     wrong_values = scored[wrong]
+    off_by = off[wrong]
     return _Mismatches(
         at=at[wrong],
         checked=len(at),
-        off=off[wrong].astype(np.float64),
+        off=off_by.astype(np.float64),
         owner=_owners(ids[wrong], values[wrong], wrong_values),
         outside=wrong_values <= bound,
         chance=float(share_below.mean()),
@@ -259,7 +269,8 @@ def _mismatches(case: Case, side: Capture, logprob: Array) -> _Mismatches | None
 
 def _least_listed(ids: Array, values: Array) -> Array:
     """The smallest value of each list in nats, f32[n]; inf for an empty one."""
-    listed = (ids >= 0) & np.isfinite(values)
+    is_finite = np.isfinite(values)
+    listed = (ids >= 0) & is_finite
     listed_values = np.where(listed, values, np.inf)
     least: Array = listed_values.min(axis=1)
     return least
@@ -275,9 +286,12 @@ def _off_by(
     same_id = ids == targets[:, None]
     same = same_id & np.isfinite(values)
     in_list = same.any(axis=1)
-    value = np.where(same, values, -np.inf).max(axis=1)
+    own_value = np.where(same, values, -np.inf)
+    value = own_value.max(axis=1)
     with np.errstate(invalid="ignore"):
-        beyond_list = np.where(np.isfinite(least), scored - least, 0.0)
+        below_least = scored - least
+        is_finite = np.isfinite(least)
+        beyond_list = np.where(is_finite, below_least, 0.0)
         from_value = np.abs(scored - value)
         off: Array = np.where(in_list, from_value, beyond_list)
     return off
@@ -288,10 +302,14 @@ def _owners(ids: Array, values: Array, scored: Array) -> npt.NDArray[np.int64]:
     several, and for values near 0, which are alike for any token.
     """
     with np.errstate(invalid="ignore"):
-        apart = np.abs(values - scored[:, None])
+        beside = scored[:, None]
+        apart = np.abs(values - beside)
         uncertain = ~(scored >= _CERTAIN)
-        equal = (apart < _SAME_VALUE) & (ids >= 0)
+        is_same = apart < _SAME_VALUE
+        equal = is_same & (ids >= 0)
         equal &= uncertain[:, None]
-    the_one = np.where(equal, ids, 0).sum(axis=1)
+    equal_ids = np.where(equal, ids, 0)
+    the_one = equal_ids.sum(axis=1)
     exactly_one = equal.sum(axis=1) == 1
-    return np.where(exactly_one, the_one, -1).astype(np.int64)
+    owner = np.where(exactly_one, the_one, -1)
+    return owner.astype(np.int64)

@@ -69,10 +69,13 @@ def onset(case: Case) -> Iterator[Evidence]:
     if onsets is None:
         return
     view = case.view
-    sharp = _MOST * _SHARP.score(onsets.jump) * _beyond_rounding(case, onsets.peak)
+    sharpness = _SHARP.score(onsets.jump)
+    beyond = _beyond_rounding(case, onsets.peak)
+    sharp = _MOST * sharpness * beyond
     times_mae = onsets.peak / (view.mae + 1e-12)
     score = sharp * _ABOVE_ALL.score(times_mae)
-    on_blocks = _on_blocks(case, view.position[onsets.at])
+    positions = view.position[onsets.at]
+    on_blocks = _on_blocks(case, positions)
     of_cache = sharp if on_blocks else 0.0
     if max(score, of_cache) <= _LEAST:
         return
@@ -100,9 +103,11 @@ def _onsets(case: Case) -> _Onsets | None:
     if not len(rows):
         return None
     is_largest = jump == largest[view.sequence]
-    is_onset = np.isin(view.sequence, rows) & is_largest
+    is_of_rows = np.isin(view.sequence, rows)
+    is_onset = is_of_rows & is_largest
     at = np.flatnonzero(is_onset)
-    _, first = np.unique(view.sequence[at], return_index=True)
+    sequences = view.sequence[at]
+    _, first = np.unique(sequences, return_index=True)
     at = at[first]
     largest_first = np.argsort(-jump[at])
     at = at[largest_first]
@@ -125,7 +130,8 @@ def _beyond_rounding(case: Case, peak: float) -> float:
 
 def _one_place(case: Case, onsets: _Onsets) -> bool:
     """Whether all onsets have one context, so that they are one measurement."""
-    contexts = np.unique(case.view.context[onsets.at])
+    own_contexts = case.view.context[onsets.at]
+    contexts = np.unique(own_contexts)
     return len(contexts) == 1
 
 
@@ -157,8 +163,10 @@ def _of_ids(case: Case, onsets: _Onsets, score: float) -> Evidence:
 
 def _described(case: Case, onsets: _Onsets) -> str:
     number = len(onsets.at)
-    louder = np.exp(min(onsets.jump, 20))
-    first_at = case.view.at[onsets.at[0]]
+    at_most = min(onsets.jump, 20)
+    louder = np.exp(at_most)
+    first_onset = onsets.at[0]
+    first_at = case.view.at[first_onset]
     first = place_of(case, int(first_at))
     return (
         f"{number:,} of {onsets.judged:,} sequences agree up to one token and"
@@ -177,7 +185,8 @@ def _numbers(onsets: _Onsets) -> dict[str, Number]:
 
 
 def _positions(case: Case, onsets: _Onsets) -> tuple[int, ...]:
-    return positions_of(case.view.at[onsets.at])
+    at = case.view.at[onsets.at]
+    return positions_of(at)
 
 
 def _on_blocks(case: Case, position: Array) -> int:
@@ -193,9 +202,11 @@ def _on_blocks(case: Case, position: Array) -> int:
     places = np.unique(position)
     if no_cache or len(places) < 2:
         return 0
-    at_block = (position % _BLOCK <= 1) & (position >= _BLOCK)
+    is_begin = position % _BLOCK <= 1
+    at_block = is_begin & (position >= _BLOCK)
     hits = count_of(at_block)
-    if _chance_of(hits, len(position)) < _CHANCE:
+    chance = _chance_of(hits, len(position))
+    if chance < _CHANCE:
         return hits
     return 0
 

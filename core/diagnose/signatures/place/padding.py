@@ -56,8 +56,10 @@ class _Batches:
     @property
     def ratio(self) -> float:
         """What nearly every padded sequence has over the largest of the full ones."""
-        low = np.quantile(self.mean[self.padded], _NEARLY_ALL)
-        largest_full = np.max(self.mean[self.full])
+        padded_means = self.mean[self.padded]
+        low = np.quantile(padded_means, _NEARLY_ALL)
+        full_means = self.mean[self.full]
+        largest_full = np.max(full_means)
         return ratio(float(low), float(largest_full))
 
 
@@ -90,14 +92,17 @@ def _score(batches: _Batches, larger: Ramp) -> float:
         few = _ONE_FULL
     else:
         few = 1.0
-    return _MOST * few * larger.score(batches.ratio)
+    much_larger = larger.score(batches.ratio)
+    return _MOST * few * much_larger
 
 
 def _of_padding(case: Case, batches: _Batches, score: float) -> Evidence:
     padded = int(batches.padded.sum())
     full = int(batches.full.sum())
-    average = float(batches.mean[batches.padded].mean())
-    largest = float(np.max(batches.mean[batches.full]))
+    mean_padded = batches.mean[batches.padded].mean()
+    average = float(mean_padded)
+    means_of_full = batches.mean[batches.full]
+    largest = float(np.max(means_of_full))
     in_shorter = batches.shorter[case.view.sequence]
     return Evidence(
         cause="padding",
@@ -126,7 +131,8 @@ def _batches(case: Case, info: CaptureInfo) -> _Batches | None:
     full = ~shorter & enough
     if not _comparable(padded, full):
         return None
-    end = np.quantile(lengths[padded], _REACH)
+    padded_lengths = lengths[padded]
+    end = np.quantile(padded_lengths, _REACH)
     reach = view.position < int(end)
     within = sums(case, reach)
     enough_within = within >= _TOKENS
@@ -151,7 +157,9 @@ def _longest_of_batch(info: CaptureInfo, lengths: Array) -> Array:
     longest = np.zeros(len(lengths), np.int64)
     for part in info.parts:
         first = part.first_sequence
-        end = min(first + part.sequences, len(lengths))
+        behind = first + part.sequences
+        end = min(behind, len(lengths))
         rows = slice(first, end)
-        longest[rows] = lengths[rows].max(initial=0)
+        longest_here = lengths[rows].max(initial=0)
+        longest[rows] = longest_here
     return longest

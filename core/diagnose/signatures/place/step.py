@@ -125,7 +125,8 @@ def _step(case: Case) -> _Step | None:
     size = view.size
     position = _sharpest(view.position, size, split)
     beyond: Bools = view.position >= position
-    rows = np.unique(view.sequence[beyond])
+    sequences = view.sequence[beyond]
+    rows = np.unique(sequences)
     from_step = view.position - position + 0.5
     around = np.abs(from_step) < _AROUND
     around &= np.isin(view.sequence, rows)
@@ -148,7 +149,8 @@ def _statistic(case: Case) -> Array | None:
     None for short sequences.
     """
     view = case.view
-    last = int(view.position.max(initial=0))
+    farthest = view.position.max(initial=0)
+    last = int(farthest)
     if last < 2 * LONG or len(view.at) < 4 * LONG:
         return None
     length = last + 1
@@ -164,24 +166,29 @@ def _statistic(case: Case) -> Array | None:
         weight = after * before / number.sum()
         z = mean * np.sqrt(weight)
     fewest = LONG // 2
-    too_few = (after < fewest) | (before < fewest) | (number == 0)
+    few_after = after < fewest
+    few_before = before < fewest
+    too_few = few_after | few_before | (number == 0)
     statistic: Array = np.where(too_few, -np.inf, z)
     return statistic
 
 
 def _from_here_on(values: Array) -> Array:
     """The sum of each value and all behind it, of the shape of ``values``."""
-    sums: Array = np.cumsum(values[::-1])[::-1]
+    from_end = values[::-1]
+    sums: Array = np.cumsum(from_end)[::-1]
     return sums
 
 
 def _share_that_jumps(case: Case, rows: Array, position: int) -> float:
     """Share of the sequences ``rows`` with a large jump near ``position``."""
     view = case.view
-    near = np.abs(view.position - position) <= _NEAR
+    distance = np.abs(view.position - position)
+    near = distance <= _NEAR
     jumps_near = jumps(case)[near]
     largest = np.full(case.pair.count, -np.inf)
-    np.maximum.at(largest, view.sequence[near], jumps_near)
+    sequences = view.sequence[near]
+    np.maximum.at(largest, sequences, jumps_near)
     if not len(rows):
         return 0.0
     jumped = largest[rows] > LARGE_JUMP
@@ -193,7 +200,8 @@ def _last_third(case: Case, beyond: Bools) -> Bools:
     number, count = order(case)
     first = _first_beyond(case, number, beyond)
     third = (count - first) // 3
-    last: Bools = beyond & (number >= count - third)
+    is_late = number >= count - third
+    last: Bools = beyond & is_late
     return last
 
 
@@ -204,8 +212,12 @@ def _first_beyond(case: Case, number: Array, beyond: Bools) -> Array:
     sequence = case.view.sequence
     none = np.iinfo(np.int64).max
     first = np.full(case.pair.count, none)
-    np.minimum.at(first, sequence[beyond], number[beyond])
-    first_or_0: Array = np.where(first == none, 0, first)[sequence]
+    rows = sequence[beyond]
+    numbers = number[beyond]
+    np.minimum.at(first, rows, numbers)
+    has_none = first == none
+    of_rows = np.where(has_none, 0, first)
+    first_or_0: Array = of_rows[sequence]
     return first_or_0
 
 
@@ -226,7 +238,8 @@ def _sharpest(position: Array, size: Array, split: int) -> int:
         above = level[just_behind]
         if min(len(below), len(above)) < _FEWEST:
             continue
-        jump = float(above.mean() - below.mean())
+        difference = above.mean() - below.mean()
+        jump = float(difference)
         if jump > largest:
             largest = jump
             sharpest = at

@@ -44,5 +44,6 @@ def recording_faults(case: Case) -> list[RecordingFault]:
         faults += new
         explained = [fault.at for fault in faults if fault.evidence.score >= LIKELY]
         if new and explained:
-            left = case.without(np.concatenate(explained))
+            everything = np.concatenate(explained)
+            left = case.without(everything)
     return sorted(faults, key=lambda fault: -fault.evidence.score)

@@ -58,8 +58,11 @@ def _twice(side: Suspect, sequence: Array) -> Bools:
         return twice
     origin = _first_equal(side.values, sequence, starts)
     others = _windows(side.other)
-    gap = np.abs(others[starts] - others[origin]).mean(axis=1)
-    is_repeated = (starts > origin) & (gap > FAR)
+    apart = np.abs(others[starts] - others[origin])
+    gap = apart.mean(axis=1)
+    is_far = gap > FAR
+    is_later = starts > origin
+    is_repeated = is_later & is_far
     repeated = starts[is_repeated]
     for step in range(_WIDTH):
         twice[repeated + step] = True
@@ -73,8 +76,10 @@ def _runs(values: Values, sequence: Array) -> Array:
     windows = _windows(values)
     ends = sequence[_WIDTH - 1 :]
     inside = sequence[: len(windows)] == ends
-    inside &= windows.max(axis=1) < -NEAR_ZERO
-    inside &= np.ptp(windows, axis=1) > FAR
+    highest = windows.max(axis=1)
+    inside &= highest < -NEAR_ZERO
+    spread = np.ptp(windows, axis=1)
+    inside &= spread > FAR
     return np.flatnonzero(inside)
 
 
@@ -82,7 +87,8 @@ def _first_equal(values: Values, sequence: Array, starts: Array) -> Array:
     """For each run of ``starts`` i64[m] the first run of its sequence with the same
     values, i64[m].
     """
-    of_sequence = sequence[starts].astype(np.float64)
+    sequences = sequence[starts]
+    of_sequence = sequences.astype(np.float64)
     runs = _windows(values)[starts]
     keys = np.column_stack([of_sequence, runs])
     _, first, which = np.unique(keys, axis=0, return_index=True, return_inverse=True)
@@ -105,7 +111,8 @@ def _from_first(mask: Bools, sequence: Array) -> Bools:
     seen = np.cumsum(mask)
     seen_before = np.concatenate([[0], seen])
     before_row = seen_before[rows.starts]
-    behind: Bools = seen > np.repeat(before_row, rows.lengths)
+    row_starts = np.repeat(before_row, rows.lengths)
+    behind: Bools = seen > row_starts
     return behind
 
 
@@ -113,8 +120,10 @@ def _evidence(case: Case, side: Suspect, twice: Bools, mask: Bools) -> Evidence:
     repeated = count_of(twice)
     tokens = len(twice)
     at = case.view.at[mask]
-    first_place = place_of(case, int(at[0]))
-    strength = min(_TOKENS.score(repeated), PROOF.ceiling(tokens))
+    first_at = int(at[0])
+    first_place = place_of(case, first_at)
+    many_tokens = _TOKENS.score(repeated)
+    strength = min(many_tokens, PROOF.ceiling(tokens))
     return Evidence(
         cause="chunks",
         score=_MOST * strength,

@@ -65,9 +65,11 @@ def filled(case: Case) -> Iterator[RecordingFault]:
     """
     left_out = case.left_out is not None
     whole_case = Case(case.session, case.pair) if left_out else case
-    for side, whole in zip(suspects(case), suspects(whole_case), strict=True):
+    whole_sides = suspects(whole_case)
+    for side, whole in zip(suspects(case), whole_sides, strict=True):
         values, counts = np.unique(side.values, return_counts=True)
-        most_usual = np.argsort(-counts)[:_MOST_USUAL]
+        by_count = np.argsort(-counts)
+        most_usual = by_count[:_MOST_USUAL]
         for value in values[most_usual].tolist():
             mask = _implausible(side, whole, value, case.view.context)
             if mask is not None:
@@ -97,11 +99,14 @@ def _implausible(
     different, counts = _counted_once(side.values, context, others)
     usual = 1.0
     if len(counts):
-        usual = float(np.quantile(counts, _USUAL_COUNT))
-    far_contexts = len(np.unique(context[far]))
+        usual_count = np.quantile(counts, _USUAL_COUNT)
+        usual = float(usual_count)
+    own_contexts = np.unique(context[far])
+    far_contexts = len(own_contexts)
     if far_contexts < max(_FEWEST, _MORE_OFTEN * usual):
         return None
-    few_steps = len(different) < _FEW_STEPS * counts.sum()
+    all_counts = counts.sum()
+    few_steps = len(different) < _FEW_STEPS * all_counts
     misplaced = _is_misplaced(side, ~mask)
     if few_steps or misplaced:
         base = whole if misplaced else side
@@ -122,37 +127,47 @@ def _stands_too_often(side: Suspect, value: float) -> bool:
     """Whether the side has ``value`` more often than the other side comes near it, by
     three standard errors of a count.
     """
-    rounding = max(abs(value) * _BFLOAT16, NEAR_ZERO)
+    digits = abs(value) * _BFLOAT16
+    rounding = max(digits, NEAR_ZERO)
     near = min(rounding, FAR)
-    is_near = np.abs(side.other - value) <= near
+    distance = np.abs(side.other - value)
+    is_near = distance <= near
     natural = count_of(is_near)
     times = count_of(side.values == value)
     surplus = times - natural
-    return bool(surplus >= 3 + 3 * np.sqrt(natural))
+    expected = 3 + 3 * np.sqrt(natural)
+    return bool(surplus >= expected)
 
 
 def _counted_once(values: Values, context: Array, among: Bools) -> tuple[Values, Array]:
     """The different ``values`` f64[n] at tokens ``among`` bool[n], and in how many
     contexts each stands.
     """
-    order = np.lexsort((context[among], values[among]))
+    own_contexts = context[among]
+    own_values = values[among]
+    order = np.lexsort((own_contexts, own_values))
     sorted_values = values[among][order]
     sorted_contexts = context[among][order]
     other_value = np.diff(sorted_values) != 0
-    other_context = sorted_contexts[1:] != sorted_contexts[:-1]
+    next_context = sorted_contexts[1:]
+    this_context = sorted_contexts[:-1]
+    other_context = next_context != this_context
     new = np.ones(len(order), bool)
     new[1:] = other_value | other_context
-    different, counts = np.unique(sorted_values[new], return_counts=True)
+    new_values = sorted_values[new]
+    different, counts = np.unique(new_values, return_counts=True)
     return different, counts
 
 
 def _evidence(case: Case, side: Suspect, value: float, mask: Bools) -> Evidence:
     tokens = count_of(mask)
     all_tokens = len(mask)
-    far = count_of(mask & (side.gap > FAR))
+    is_far = side.gap > FAR
+    far = count_of(mask & is_far)
     cut = _is_bound(side, value, mask)
     where = _pattern(case, mask)
-    strength = min(_FAR_TOKENS.score(far), PROOF.ceiling(all_tokens))
+    many_tokens = _FAR_TOKENS.score(far)
+    strength = min(many_tokens, PROOF.ceiling(all_tokens))
     if cut:
         cause = "cut"
         signature = "bound"
@@ -161,6 +176,7 @@ def _evidence(case: Case, side: Suspect, value: float, mask: Bools) -> Evidence:
         cause = "filled"
         signature = "repeated value"
         sentence = _of_filled(side, value, mask, where)
+    at = case.view.at[mask]
     return Evidence(
         cause=cause,
         score=_MOST * strength,
@@ -174,7 +190,7 @@ def _evidence(case: Case, side: Suspect, value: float, mask: Bools) -> Evidence:
             "share": tokens / all_tokens,
             "where": where,
         },
-        positions=positions_of(case.view.at[mask]),
+        positions=positions_of(at),
     )
 
 
@@ -202,7 +218,8 @@ def _of_filled(side: Suspect, value: float, mask: Bools, where: str) -> str:
             " the number was filled in. Leave such tokens out of the mask, or record"
             " null."
         )
-    largest = float(side.gap[mask].max())
+    largest_gap = side.gap[mask].max()
+    largest = float(largest_gap)
     meaning = _of_zeros(where, everywhere=bool(mask.all()))
     return (
         f"{share}, probability 1, where {side.other_label} is up to {largest:.2g} nats"
@@ -243,7 +260,8 @@ def _is_bound(side: Suspect, value: float, mask: Bools) -> int:
         if np.mean(lowest) > _AT_BOUND:
             return -1
     if value == float(side.values.max()):
-        highest = other >= np.quantile(rest, 1 - _OUTERMOST)
+        border = np.quantile(rest, 1 - _OUTERMOST)
+        highest = other >= border
         if np.mean(highest) > _AT_BOUND:
             return 1
     return 0
@@ -265,19 +283,22 @@ def _pattern(case: Case, mask: Bools) -> str:
     sequence = case.view.sequence
     count = case.pair.count
     scored = np.bincount(sequence, minlength=count)
-    hits = np.bincount(sequence[mask], minlength=count)
+    rows_hit = sequence[mask]
+    hits = np.bincount(rows_hit, minlength=count)
     touched = hits > 0
     rows = int(touched.sum())
     if hits.sum() == scored.sum():
         return "everywhere"
-    if (hits[touched] == scored[touched]).all():
+    is_whole = hits[touched] == scored[touched]
+    if is_whole.all():
         return f"in {rows:,} whole sequences"
     stretches = _stretches(mask, sequence)
     last_tokens = _last_tokens(sequence, count)[touched]
     at_end = count_of(mask[last_tokens])
     if at_end >= _ENDS * rows and stretches <= _ONE_STRETCH * rows:
         return "at the ends of sequences"
-    mean_length = hits.sum() / max(stretches, 1)
+    number = max(stretches, 1)
+    mean_length = hits.sum() / number
     if mean_length >= _STRETCH:
         return f"in {stretches:,} stretches"
     in_completions = case.view.in_completion[mask].all()
@@ -288,7 +309,8 @@ def _pattern(case: Case, mask: Bools) -> str:
 
 def _stretches(mask: Bools, sequence: Array) -> int:
     """How many runs of ``mask`` bool[n] there are, none beyond its sequence."""
-    before = np.concatenate([[False], mask[:-1]])
+    before_last = mask[:-1]
+    before = np.concatenate([[False], before_last])
     may_open = begins(sequence) | ~before
     return count_of(mask & may_open)
 

@@ -58,7 +58,8 @@ class Suspect:
     @property
     def gap(self) -> Values:
         """|delta|, f64[n]."""
-        return np.abs(self.values - self.other)
+        apart = self.values - self.other
+        return np.abs(apart)
 
 
 def suspects(case: Case) -> tuple[Suspect, Suspect]:
@@ -74,7 +75,8 @@ def suspects(case: Case) -> tuple[Suspect, Suspect]:
 
 def fault(case: Case, mask: Bools, evidence: Evidence) -> RecordingFault:
     """The fault that explains the tokens of ``mask`` bool[n]."""
-    return RecordingFault(evidence=evidence, at=case.view.at[mask])
+    at = case.view.at[mask]
+    return RecordingFault(evidence=evidence, at=at)
 
 
 def begins(sequence: Array) -> Bools:
@@ -104,4 +106,5 @@ def rows_of(sequence: Array) -> SequenceRows:
     """The rows of tokens whose sequences are ``sequence`` i64[n], in order."""
     starts = np.flatnonzero(begins(sequence))
     bounds = np.append(starts, len(sequence))
-    return SequenceRows(starts=starts, lengths=np.diff(bounds))
+    lengths = np.diff(bounds)
+    return SequenceRows(starts=starts, lengths=lengths)

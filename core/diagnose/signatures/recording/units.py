@@ -55,7 +55,9 @@ def _log_of_percent(values: Values, sequence: Array) -> Values:
 
 def _differences(values: Values, sequence: Array) -> Values:
     """The first value of a sequence stays: nothing is added to it yet."""
-    return np.where(begins(sequence), values, np.diff(values, prepend=0.0))
+    differences = np.diff(values, prepend=0.0)
+    is_first = begins(sequence)
+    return np.where(is_first, values, differences)
 
 
 def _times_length(values: Values, sequence: Array) -> Values:
@@ -150,7 +152,8 @@ def units(case: Case) -> Iterator[RecordingFault]:
         right = next((c for c in _conversions(case, side) if c.agrees), None)
         if right is not None:
             everything = np.ones(len(side.values), bool)
-            yield fault(case, everything, _of_units(case, side, right))
+            evidence = _of_units(case, side, right)
+            yield fault(case, everything, evidence)
             return
 
 
@@ -164,10 +167,12 @@ def _conversions(case: Case, side: Suspect) -> Iterator[_Conversion]:
         finite = np.isfinite(converted)
         if finite.mean() >= _CONVERTED:
             among = telling & finite
-            gap = np.abs(converted - side.other)[among]
+            apart = np.abs(converted - side.other)
+            gap = apart[among]
+            own_gap = side.gap[among]
             yield _Conversion(
                 unit=unit,
-                before=float(np.median(side.gap[among])),
+                before=float(np.median(own_gap)),
                 after=float(np.median(gap)),
             )
 
