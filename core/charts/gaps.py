@@ -54,7 +54,8 @@ class GapChart(PossibleChart):
     def prepare(self) -> None:
         super().prepare()
         self.across = self.across_of(self.a, self.b)
-        lowest = float(np.nanmin(self.across))
+        leftmost = np.nanmin(self.across)
+        lowest = float(leftmost)
         self.low = min(lowest, -0.1)
         self.up = self._within_reach()
         threshold = self.source.threshold
@@ -66,7 +67,8 @@ class GapChart(PossibleChart):
         """
         is_drawn = np.isfinite(self.across)
         drawn = self.size[is_drawn]
-        size_of_most = float(np.quantile(drawn, _MOST))
+        size_there = np.quantile(drawn, _MOST)
+        size_of_most = float(size_there)
         beyond_most = size_of_most * _BEYOND_MOST
         least_top = 2 * self.source.threshold
         top = max(beyond_most, least_top)

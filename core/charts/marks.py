@@ -33,7 +33,8 @@ def value_ticks(*values: float) -> list[Tick]:
 def index_ticks(last: int, steps: int) -> list[Tick]:
     """Whole numbers from 0 to ``last``, about ``steps`` equal steps apart."""
     places = [i * last / steps for i in range(steps + 1)]
-    indices = sorted(set(map(round, places)))
+    numbers = set(map(round, places))
+    indices = sorted(numbers)
     return [(index, str(index)) for index in indices]
 
 
@@ -101,7 +102,8 @@ class ChartAxis:
         the middles of the first and the last one.
         """
         last = lines - 1
-        from_bottom = round(self.share(value) * last)
+        place = self.share(value)
+        from_bottom = round(place * last)
         return last - from_bottom
 
 

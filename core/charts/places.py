@@ -151,10 +151,12 @@ class CellPlaces:
         at = self._grid_cell(position)
         if at is None:
             return None
-        column = int(self.columns[at.column])
+        shown = self.columns[at.column]
+        column = int(shown)
         if self.whole_columns:
             return TokenCell(column, None)
-        row = int(self.rows[at.row])
+        shown = self.rows[at.row]
+        row = int(shown)
         return TokenCell(column, row)
 
     def step(self, position: int, columns: int, rows: int) -> int | None:
