@@ -132,7 +132,8 @@ def visible_devices(gpus: str) -> str:
 def _own_devices() -> list[str]:
     """The GPUs that CUDA_VISIBLE_DEVICES names; empty where it is not set."""
     listed = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-    names = map(str.strip, listed.split(","))
+    names_in_list = listed.split(",")
+    names = map(str.strip, names_in_list)
     return [name for name in names if name]
 
 
@@ -164,7 +165,8 @@ def environment_folder(engine: str) -> Path:
 
 def _folder_elsewhere(engine: str) -> Path | None:
     try:
-        pointer = json.loads(_pointer(engine).read_bytes())
+        text = _pointer(engine).read_bytes()
+        pointer = json.loads(text)
         return Path(pointer["folder"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -206,7 +208,8 @@ def create_environment(
     if parent is not None:
         pointer = _pointer(engine)
         pointer.parent.mkdir(parents=True, exist_ok=True)
-        write_json(pointer, {"folder": str(folder)})
+        where = {"folder": str(folder)}
+        write_json(pointer, where)
     return marker
 
 
@@ -231,10 +234,12 @@ def find_interpreter(engine: str, python: str | None = None) -> Interpreter:
         return _interpreter(engine, named, "config")
     folder = environment_folder(engine)
     if read_marker(folder) is not None:
-        return _interpreter(engine, folder / "bin" / "python", "managed")
+        managed = folder / "bin" / "python"
+        return _interpreter(engine, managed, "managed")
     package = ENGINES[engine].package
     if importlib.util.find_spec(package) is not None:
-        return _interpreter(engine, Path(sys.executable), "current")
+        own_python = Path(sys.executable)
+        return _interpreter(engine, own_python, "current")
     if (folder / "pyvenv.cfg").exists():
         reason = f"the environment of {engine} is not finished"
         raise InputError(reason, remedy=f"fix it with logdrift env create {engine}")
@@ -248,7 +253,8 @@ def own_interpreter(engine: str) -> Interpreter:
     """The interpreter that runs logdrift, which holds no engine: enough to ask a server
     of one.
     """
-    return _interpreter(engine, Path(sys.executable), "current")
+    own_python = Path(sys.executable)
+    return _interpreter(engine, own_python, "current")
 
 
 def available() -> dict[str, Interpreter | LogdriftError]:
@@ -364,7 +370,8 @@ def _answer_in(output: str) -> dict[str, Any]:
     """
     for line in reversed(output.splitlines()):
         if line.startswith(_MARK):
-            answer: dict[str, Any] = json.loads(line.removeprefix(_MARK))
+            text = line.removeprefix(_MARK)
+            answer: dict[str, Any] = json.loads(text)
             return answer
     return {}
 
@@ -375,7 +382,8 @@ def _why_broken(
     """Why an interpreter cannot run its engine; None where it can."""
     if not answer:
         printed = [line for line in output.splitlines() if line.strip()]
-        return ": ".join([status, *printed[-1:]])
+        words = [status, *printed[-1:]]
+        return ": ".join(words)
     if "error" in answer:
         return str(answer["error"])
     managed = interpreter.origin == "managed"

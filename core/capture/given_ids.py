@@ -59,7 +59,9 @@ class GivenIds:
         if not lengths.size:
             return
         self.sequences += lengths.size
-        self.without_prompt += int(np.count_nonzero(tensors["prompt_lengths"] == 0))
+        has_no_prompt = tensors["prompt_lengths"] == 0
+        number = np.count_nonzero(has_no_prompt)
+        self.without_prompt += int(number)
         self._take_longest(first, lengths)
         self._take_largest(first, tensors["token_ids"], offsets)
 
@@ -75,7 +77,8 @@ class GivenIds:
         largest = int(ids[token])
         if largest > self.largest:
             self.largest = largest
-            row = np.searchsorted(offsets, token, side="right") - 1
+            behind = np.searchsorted(offsets, token, side="right")
+            row = behind - 1
             self.largest_at = first + int(row)
 
 

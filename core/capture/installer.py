@@ -256,13 +256,15 @@ def _install_packages(work: _Work) -> None:
     pins = work.recipe.requirements
     total = len(pins)
     requirements = work.folder / "requirements.txt"
-    requirements.write_text("\n".join(pins) + "\n")
+    pinned = "\n".join(pins)
+    requirements.write_text(pinned + "\n")
 
     def tick() -> None:
         text = last_output(work.log)
         if "Installing collected packages" in text:
             stage = "installing"
-            packages = list(work.site_packages.glob("*.dist-info"))
+            found = work.site_packages.glob("*.dist-info")
+            packages = list(found)
             done = len(packages) - 1  # pip itself
         else:
             stage = "fetching"
@@ -295,7 +297,8 @@ def _complete_torch(work: _Work) -> None:
     pins = recipe.requirements
     without_triton = [line for line in pins if not line.startswith("triton==")]
     constraints = work.folder / "constraints.txt"
-    constraints.write_text("\n".join(without_triton) + "\n")
+    pinned = "\n".join(without_triton)
+    constraints.write_text(pinned + "\n")
     version = recipe.pinned("torch")
     options = ["-c", str(constraints), f"torch=={version}"]
     work.run([*_pip(work), *options], lambda: None)

