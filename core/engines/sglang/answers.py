@@ -31,7 +31,8 @@ def check_echo(ids: IdArray, echoed: Sequence[int], vocabulary: int, what: str) 
     same = (returned == ids) | last_id_as_zero
     if bool(same.all()):
         return
-    position = int(np.flatnonzero(~same)[0])
+    places = np.flatnonzero(~same)
+    position = int(places[0])
     scored = int(returned[position])
     sent = int(ids[position])
     raise MismatchError(f"{what}: SGLang scored id {scored} at {position}, not {sent}")
@@ -46,7 +47,8 @@ def read_generation(
     meta = answer["meta_info"]
     new = np.asarray(answer["output_ids"], np.int32)
     rows = meta["output_token_logprobs"]
-    check_length(len(rows), new.size, what)
+    number = len(rows)
+    check_length(number, new.size, what)
     if new.size > most:
         raise MismatchError(
             f"{what}: SGLang generated {new.size} tokens where {most} were asked"
@@ -93,7 +95,8 @@ def _fill_alternatives(
 ) -> None:
     length, top_k = scores.top_ids.shape
     what = f"{what}: alternatives"
-    check_length(len(tops), length - start, what)
+    positions = length - start
+    check_length(len(tops), positions, what)
     ids = []
     logprobs = []
     for alternatives in tops:
@@ -107,4 +110,5 @@ def _fill_alternatives(
     above = is_above.sum(axis=1)
     scores.top_ids[start:] = ids
     scores.top_logprobs[start:] = values
-    scores.rank[start:] = np.where(target >= least_likely, 1 + above, 0)
+    is_within = target >= least_likely
+    scores.rank[start:] = np.where(is_within, 1 + above, 0)

@@ -382,7 +382,8 @@ class SglangBackend:
         except Exception as error:
             words = f"SGLang refused a request: {_last_line(error)}"
             raise self._failure(words) from error
-        check_length(len(answers), len(sequences), "part")
+        answered = len(answers)
+        check_length(answered, len(sequences), "part")
         for index, (ids, name, answer) in enumerate(
             zip(sequences, names, answers, strict=True)
         ):

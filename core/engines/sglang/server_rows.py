@@ -33,7 +33,8 @@ class SglangRows:
     def of_output(self, meta: _Json, new: IdArray) -> list[ScoredRow]:
         """A row for each sampled id."""
         name = "output_token_logprobs"
-        listed = self.reading.items_at(meta, name, len(new))
+        new_tokens = len(new)
+        listed = self.reading.items_at(meta, name, new_tokens)
         tokens = self._tokens(listed, name)
         ids = [token.token_id for token in tokens]
         if ids != new.tolist():
@@ -45,7 +46,8 @@ class SglangRows:
         """A row for each of ``ids`` but the first."""
         name = "input_token_logprobs"
         reading = self.reading
-        first, *rest = reading.items_at(meta, name, len(ids))
+        sent = len(ids)
+        first, *rest = reading.items_at(meta, name, sent)
         logprob, *_ = reading.items(first, name) or [0]
         if logprob is not None:
             reading.wrong(f"{name} scores the first token, which has no score")
@@ -66,9 +68,9 @@ class SglangRows:
             if len(values) < 2:
                 reading.wrong(f"{name} has a row of {len(values)} values")
             logprob, token_id, *_ = values
-            token = _Scored(
-                reading.token_id(token_id, name), reading.logprob(logprob, name)
-            )
+            token_id_there = reading.token_id(token_id, name)
+            logprob_there = reading.logprob(logprob, name)
+            token = _Scored(token_id_there, logprob_there)
             tokens.append(token)
         return tokens
 
@@ -76,7 +78,8 @@ class SglangRows:
         """Each token's score with its alternatives, best first."""
         if self.top_k == 0:
             return [ScoredRow(token.logprob) for token in tokens]
-        listed = self.reading.items(tops, name, len(tokens))
+        tokens_there = len(tokens)
+        listed = self.reading.items(tops, name, tokens_there)
         rows = []
         for token, top in zip(tokens, listed, strict=True):
             row = self._row(token, top, name)
@@ -104,6 +107,7 @@ class SglangRows:
         differ = returned != sent
         renamed = np.unique(sent[differ])
         is_one = len(renamed) == 1
-        if is_one and not returned[differ].any():
+        different = returned[differ]
+        if is_one and not different.any():
             return
         self.reading.same_ids(returned, sent, "input_token_logprobs")

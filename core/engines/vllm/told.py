@@ -23,7 +23,9 @@ def with_config(facts: Facts, info: Any) -> Facts:
     config = _table(info, "vllm_config")
     facts = _with_numerics(facts, config)
     facts = _with_scheduling(facts, config)
-    return _with_system(facts, _table(info, "system_env"), _table(info, "vllm_env"))
+    system = _table(info, "system_env")
+    variables = _table(info, "vllm_env")
+    return _with_system(facts, system, variables)
 
 
 def logprobs_mode(info: Any) -> str | None:
@@ -32,7 +34,8 @@ def logprobs_mode(info: Any) -> str | None:
     """
     if not isinstance(info, Mapping):
         return None
-    model = _table(_table(info, "vllm_config"), "model_config")
+    config = _table(info, "vllm_config")
+    model = _table(config, "model_config")
     return _text(model.get("logprobs_mode"))
 
 
@@ -57,6 +60,7 @@ def _with_scheduling(facts: Facts, config: Mapping[str, Any]) -> Facts:
     scheduler = _table(config, "scheduler_config")
     cache = _table(config, "cache_config")
     parallel = _table(config, "parallel_config")
+    device = _table(config, "device_config").get("device")
     return replace(
         facts,
         prefix_cache=_switch(cache.get("enable_prefix_caching")),
@@ -64,7 +68,7 @@ def _with_scheduling(facts: Facts, config: Mapping[str, Any]) -> Facts:
         chunk_size=_number(scheduler.get("max_num_batched_tokens")),
         max_batch_sequences=_number(scheduler.get("max_num_seqs")),
         tensor_parallel=_number(parallel.get("tensor_parallel_size")),
-        device=_text(_table(config, "device_config").get("device")),
+        device=_text(device),
     )
 
 
