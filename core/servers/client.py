@@ -85,11 +85,13 @@ class ServerClient:
 
     def error(self, reason: str, remedy: str | None = None) -> LogdriftError:
         """An error about this server, without its key."""
-        return LogdriftError(self._plain(reason), where=self._where, remedy=remedy)
+        plain_reason = self._plain(reason)
+        return LogdriftError(plain_reason, where=self._where, remedy=remedy)
 
     def mismatch(self, reason: str) -> MismatchError:
         """The error for an answer that cannot be accepted."""
-        return MismatchError(self._plain(reason), where=self._where)
+        plain_reason = self._plain(reason)
+        return MismatchError(plain_reason, where=self._where)
 
     def _plain(self, text: str) -> str:
         known = []
@@ -118,7 +120,8 @@ class ServerClient:
         retries = Retries(self._patience)
         while True:
             try:
-                return await self._once(request(retries.number))
+                request_now = request(retries.number)
+                return await self._once(request_now)
             except Transient as failure:
                 self._throttle.pushed_back()
                 wait = retries.wait_after(failure)
