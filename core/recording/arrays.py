@@ -20,7 +20,8 @@ def copied(value: Any, dtype: Any, name: str) -> Array:
     if isinstance(value, np.ndarray):
         return value.astype(dtype)
     try:
-        return np.array(_on_cpu(value, dtype), dtype)
+        on_cpu = _on_cpu(value, dtype)
+        return np.array(on_cpu, dtype)
     except (TypeError, ValueError) as error:
         raise InputError(
             f"{name} is not a tensor, array or list of numbers: {error}"

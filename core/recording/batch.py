@@ -92,7 +92,8 @@ class SeenBatch:
         prompts = _BatchRows("prompt_ids", self.prompts)
         prompts.check_count(completions)
         if self.prompt_masks is not None:
-            _BatchRows("prompt_mask", self.prompt_masks).check_lengths(prompts)
+            masks = _BatchRows("prompt_mask", self.prompt_masks)
+            masks.check_lengths(prompts)
         for rows in self._beside_completions():
             rows.check_lengths(completions)
 
@@ -120,7 +121,8 @@ class SeenBatch:
         logprobs = {}
         for name, rows in self.logprobs.items():
             scores = rows[row][there]
-            logprobs[name] = _whole(scores, counts, len(prompt))
+            prompt_length = len(prompt)
+            logprobs[name] = _whole(scores, counts, prompt_length)
         reward = np.nan
         if self.rewards is not None:
             reward = float(self.rewards[row])
@@ -145,14 +147,16 @@ class SeenBatch:
     def _there(self, row: int) -> Array:
         """bool[R]: the tokens of a completion that are no padding."""
         if self.completion_masks is None:
-            return np.ones_like(self.completions[row], np.bool_)
+            own_completion = self.completions[row]
+            return np.ones_like(own_completion, np.bool_)
         mask: Array = self.completion_masks[row] > 0
         return mask
 
     def _counts(self, row: int) -> Array:
         """u8[R]: 1 for the tokens of a completion that count."""
         if self.counts is None:
-            return np.ones_like(self.completions[row], np.uint8)
+            own_completion = self.completions[row]
+            return np.ones_like(own_completion, np.uint8)
         counts = self.counts[row] > 0
         return counts.astype(np.uint8)
 

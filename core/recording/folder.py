@@ -44,7 +44,8 @@ class SessionFolder:
     def check(self) -> None:
         """Raise InputError where something else than a recording is there."""
         folder = self.folder
-        if not folder.exists() or (folder / STREAMS).is_dir():
+        streams = folder / STREAMS
+        if not folder.exists() or streams.is_dir():
             return
         is_empty = folder.is_dir() and not any(folder.iterdir())
         if not is_empty:
@@ -59,7 +60,8 @@ class SessionFolder:
         """
         if self._made:
             return
-        (self.folder / STREAMS).mkdir(parents=True, exist_ok=True)
+        streams = self.folder / STREAMS
+        streams.mkdir(parents=True, exist_ok=True)
         self._write_pieces()
         model = ModelInfo(id=self.model or "unknown")
         now = datetime.now(timezone.utc)
@@ -71,8 +73,10 @@ class SessionFolder:
             logdrift_version=__version__,
             notes=self.notes,
         )
-        text = json.dumps(manifest.to_json(), indent=1)
-        _write_once(self.folder, MANIFEST, text.encode())
+        content = manifest.to_json()
+        text = json.dumps(content, indent=1)
+        encoded = text.encode()
+        _write_once(self.folder, MANIFEST, encoded)
         self._made = True
 
     def highest_level(self) -> int:
@@ -81,7 +85,8 @@ class SessionFolder:
         """
         levels = [0]
         with contextlib.suppress(OSError):
-            for path in (self.folder / STREAMS).glob("[!.]*.json"):
+            streams = self.folder / STREAMS
+            for path in streams.glob("[!.]*.json"):
                 with contextlib.suppress(OSError, InputError, KeyError, TypeError):
                     data = read_json(path, MANIFEST_BYTES)
                     levels.append(int(data["level"]))
@@ -90,11 +95,13 @@ class SessionFolder:
     def _write_pieces(self) -> None:
         """The text of the whole vocabulary: any of its ids may come."""
         model = Path(self.model)
-        is_there = (self.folder / PIECES).exists()
+        pieces_file = self.folder / PIECES
+        is_there = pieces_file.exists()
         if is_there or not self.model or not (model / "tokenizer.json").is_file():
             return
         vocabulary = range(_LARGEST_VOCABULARY)
-        merge_pieces(self.folder, pieces_of(model, vocabulary))
+        pieces = pieces_of(model, vocabulary)
+        merge_pieces(self.folder, pieces)
 
 
 def _write_once(folder: Path, name: str, data: bytes) -> None:

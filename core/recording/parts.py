@@ -100,7 +100,8 @@ class StreamFiles:
             tensors = part_tensors(scores, 0)
             written = part(f"captures/{info.label}/{end}", tensors)
             captures[info.label] = _with_digest(written, digest, scores)
-        entry = WrittenPart(level, time.time(), of_sequences, captures)
+        now = time.time()
+        entry = WrittenPart(level, now, of_sequences, captures)
         self.parts.append(entry)
 
     def list_parts(self) -> None:
@@ -132,12 +133,14 @@ class StreamFiles:
             "parts": [part.to_json() for part in parts],
         }
         text = json.dumps(data)
-        replace_file(self.folder, self.list_file, text.encode())
+        encoded = text.encode()
+        replace_file(self.folder, self.list_file, encoded)
 
     def _delete(self, parts: Sequence[WrittenPart]) -> None:
         for part in parts:
             for file in part.files:
-                (self.folder / file).unlink(missing_ok=True)
+                path = self.folder / file
+                path.unlink(missing_ok=True)
 
 
 def free_name(folder: Path, rank: int) -> str:
@@ -175,7 +178,8 @@ def _sequence_tensors(sequences: Sequence[SeenSequence]) -> dict[str, Array]:
     )
     steps = [one.step for one in sequences]
     rewards = [one.reward for one in sequences]
-    return {**tensors, **training_tensors(steps, rewards)}
+    training = training_tensors(steps, rewards)
+    return {**tensors, **training}
 
 
 def _scores(sequence: SeenSequence, side: str) -> Scores:
