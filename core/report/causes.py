@@ -36,7 +36,8 @@ def cause_blocks(cause: Cause) -> Blocks:
     # Whole, to be copied or clicked.
     yield LineBlock(f"   {cause.link}", "")
     for engine, knobs in cause.knobs.items():
-        settings = "; ".join(map(_knob, knobs))
+        texts = map(_knob, knobs)
+        settings = "; ".join(texts)
         yield _named(engine, settings)
 
 

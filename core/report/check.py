@@ -65,7 +65,8 @@ def measure_session(
     measured = []
     for a, b in pairs:
         pair = make_pair(session, a, b)
-        measured.append(measure_pair(pair, scope, splits))
+        measured_pair = measure_pair(pair, scope, splits)
+        measured.append(measured_pair)
     return MeasuredSession(
         name=session.name,
         state=session.state,

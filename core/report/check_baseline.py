@@ -82,7 +82,8 @@ def _diff(
         diff = diff_sessions(baseline, session, labels, own, scope, shown=1)
     except InputError:
         return None  # nothing in common
-    if diff.matched.scored < _SAME_TOKENS * pair.metrics.tokens:
+    least = _SAME_TOKENS * pair.metrics.tokens
+    if diff.matched.scored < least:
         return None
     return diff
 
@@ -128,7 +129,8 @@ def _most(row: MetricChange) -> float | None:
         return None
     low, _ = row.ci95
     reach = _WIDER * (row.change - low)
-    return row.earlier + max(reach, row.floor or 0.0)
+    floor = row.floor or 0.0
+    return row.earlier + max(reach, floor)
 
 
 def _wider(row: MetricChange) -> Interval | None:

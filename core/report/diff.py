@@ -373,11 +373,13 @@ def _token(
     at = int(comparison.old_at[index])
     later_at = int(comparison.new_at[index])
     sequence = earlier.sequence_of(at)
-    start = int(earlier.sequences.offsets[sequence])
+    own_start = earlier.sequences.offsets[sequence]
+    start = int(own_start)
     match = comparison.match
     common = match.lengths[match.old == sequence]
     stop = start + int(common[0])
-    token_id = int(earlier.sequences.token_ids[at])
+    own_id = earlier.sequences.token_ids[at]
+    token_id = int(own_id)
     one = slice(index, index + 1)
     old_delta = comparison.old.delta
     new_delta = comparison.new.delta

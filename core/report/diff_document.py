@@ -204,7 +204,8 @@ def diff_answer(diff: DiffReport) -> SentenceBlock:
         words = "No MAE: no common token has a finite difference in both sessions."
         return SentenceBlock(words, "warn")
     tone = _TONES.get(diff.verdict, "warn")
-    return SentenceBlock(_answer_in_words(mae, diff.verdict), tone)
+    answer = _answer_in_words(mae, diff.verdict)
+    return SentenceBlock(answer, tone)
 
 
 def _answer_in_words(mae: MetricChange, verdict: DiffVerdict | None) -> str:

@@ -273,7 +273,8 @@ def worst_sequences_table(
 ) -> TableBlock:
     """The sequences with the largest gaps; ``chart`` draws the last cell of a row."""
     places = map(place_column, ("seq", "tokens"))
-    numbers = map(number_column, ("MAE", "mean Δ", "max |Δ|", "log ratio"))
+    titles = ("MAE", "mean Δ", "max |Δ|", "log ratio")
+    numbers = map(number_column, titles)
     columns = (*places, *numbers)
     if chart is not None:
         columns = (*columns, TableColumn("Δ along it"))
@@ -282,7 +283,8 @@ def worst_sequences_table(
         place = anchor(errors.sequence)
         cells = tuple(_sequence(errors, place, void))
         if chart is not None:
-            cells = (*cells, chart(errors.sequence))
+            picture = chart(errors.sequence)
+            cells = (*cells, picture)
         rows.append(cells)
     return table_of(columns, rows)
 

@@ -160,7 +160,8 @@ def identity_document(
     not be asked.
     """
     names = [*identities, *failed]
-    longest = max(map(len, names), default=0)
+    lengths = map(len, names)
+    longest = max(lengths, default=0)
     indent = longest + 2
     for name, identity in identities.items():
         tone = _tone(identity)

@@ -162,7 +162,8 @@ def table(
             width = widths[place]
             cut = canvas.cut(cell, width)
             is_right = place in right
-            fitted.append(pad(cut, width, right=is_right))
+            padded = pad(cut, width, right=is_right)
+            fitted.append(padded)
         line = " ".join(fitted).rstrip()
         line = canvas.cut(line, canvas.width)
         lines.append(line)

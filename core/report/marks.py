@@ -39,15 +39,17 @@ def marks_table(
     nothing where it is ``void``; ``anchor`` says where a sequence is shown. Marks on
     tokens that are not captured are left out.
     """
+    titles = ("Δ", "log p_A", "log p_B")
     columns = (
         *map(place_column, ("seq", "pos")),
-        *map(number_column, ("Δ", "log p_A", "log p_B")),
+        *map(number_column, titles),
         TableColumn("in context", kind="context"),
         TableColumn("note", kind="context"),
     )
     captured = [mark for mark in marks if mark.position < pair.tokens]
     rows = (_mark(pair, mark, anchor, void=void) for mark in captured)
-    return replace(table_of(columns, rows), mixed=void)
+    table = table_of(columns, rows)
+    return replace(table, mixed=void)
 
 
 def _mark(
@@ -65,10 +67,11 @@ def _mark(
     yield nats_cell(logprob_a, void=void)
     yield nats_cell(logprob_b, void=void)
     context = context_around(pair, at)
+    own_id = pair.sequences.token_ids[at]
     yield ContextCell(
         before=context.before,
         piece=context.piece,
         after=context.after,
-        token_id=int(pair.sequences.token_ids[at]),
+        token_id=int(own_id),
     )
     yield mark.note

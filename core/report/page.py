@@ -100,7 +100,8 @@ def page(
         blocks += others
     blocks.append(heading("Captures", "captures"))
     captures = _captures(report)
-    blocks.append(GroupBlock("panel", (captures,)))
+    panel = GroupBlock("panel", (captures,))
+    blocks.append(panel)
     return blocks
 
 
@@ -144,10 +145,12 @@ def _main_pair(
     overview = tables.overview_table(report.pairs, to_pair)
     yield GroupBlock("panel", (overview,))
     yield heading(f"{pair.name} in pictures", "charts")
-    charts = tuple(_charts(report, pair, arrays))
+    pictures = _charts(report, pair, arrays)
+    charts = tuple(pictures)
     yield GroupBlock("grid", charts, void)
     yield from _more_charts(source.session, arrays, void)
-    numbers = tuple(_numbers(pair, "thresholds", "metrics"))
+    tables_of_pair = _numbers(pair, "thresholds", "metrics")
+    numbers = tuple(tables_of_pair)
     yield GroupBlock("part", numbers, void)
     yield heading("Worst tokens", "worst")
     yield from voided(void)
@@ -242,7 +245,9 @@ def _charts(
     delta = arrays.delta[mask]
     yield _position_chart(arrays, scope, mask)
     text = "Tokens by |Δ|. Orange: A gives more; blue: B gives more."
-    exact = int(np.count_nonzero(delta == 0))
+    is_exact = delta == 0
+    number = np.count_nonzero(is_exact)
+    exact = int(number)
     if exact:
         text += f" Not drawn: {counted(exact, 'token')} with Δ exactly 0."
     yield _histogram(pair, arrays, text)
@@ -328,7 +333,8 @@ def _more_charts(session: Session, arrays: Pair, void: bool) -> Blocks:
         block = ChartBlock("registered", chart.heading, words, (chart,))
         charts.append(block)
     if charts:
-        grid = GroupBlock("grid", tuple(charts), void)
+        shown_charts = tuple(charts)
+        grid = GroupBlock("grid", shown_charts, void)
         summary = Span("More charts")
         yield FoldedBlock((summary,), (grid,))
 

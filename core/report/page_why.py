@@ -44,10 +44,12 @@ def causes_on_a_page(explained: ExplainedPair) -> Blocks:
         yield GroupBlock("panel", layers)
     checked = tuple(checked_blocks(explained))
     if checked:
-        yield FoldedBlock((Span("What was checked, and what was not"),), checked)
+        summary = Span("What was checked, and what was not")
+        yield FoldedBlock((summary,), checked)
     if explained.outcomes:
         yield heading("Experiments", "experiments")
-        yield GroupBlock("panel", (experiments_table(explained.outcomes),))
+        table = experiments_table(explained.outcomes)
+        yield GroupBlock("panel", (table,))
 
 
 def experiments_table(outcomes: Sequence[Outcome]) -> Block:
@@ -60,7 +62,8 @@ def experiments_table(outcomes: Sequence[Outcome]) -> Block:
         number_column("MAE after"),
         TableColumn("what came of it", kind="context"),
     )
-    table: TableBlock = table_of(columns, map(_outcome, outcomes))
+    rows = map(_outcome, outcomes)
+    table: TableBlock = table_of(columns, rows)
     return table
 
 
@@ -69,10 +72,12 @@ def _outcome(outcome: Outcome) -> Cells:
     mark = COMBINED.strip() if experiment.combined else ""
     yield NameCell(experiment.title, notes=(mark,))
     yield experiment.cause
-    yield NumberCell(_explained(outcome), notes=(_interval(outcome),))
+    interval = _interval(outcome)
+    yield NumberCell(_explained(outcome), notes=(interval,))
     yield NumberCell(figure(outcome.mae_before))
     yield NumberCell(figure(outcome.mae_after))
-    yield Span(outcome.sentence, OUTCOME_TONES.get(outcome.status, ""))
+    tone = OUTCOME_TONES.get(outcome.status, "")
+    yield Span(outcome.sentence, tone)
 
 
 def _explained(outcome: Outcome) -> str:

@@ -131,7 +131,8 @@ def tables_of_numbers(
     for metric in every_metric:
         section = metric.section
         if metric.heading and has_section(metrics, section):
-            table = tables.setdefault((section, metric.heading), [])
+            place = (section, metric.heading)
+            table = tables.setdefault(place, [])
             table.append(metric)
     for (_, title), rows in tables.items():
         if _SAMPLED_BY_B in rows:

@@ -205,7 +205,8 @@ def _limits(pair: PairReport) -> Blocks:
     limits = [judged for judged in pair.limits if judged.limit.level != "other"]
     if not limits:
         return
-    rows = map(_limit, filter(_stands_out, limits))
+    outstanding = filter(_stands_out, limits)
+    rows = map(_limit, outstanding)
     yield LineBlock(f"Limits of the frameworks: {_counts(limits)} (--md has all)")
     mae = pair.metrics.errors.mae
     normal = conclusion(limits, mae, pair.usual, void=pair.void)
@@ -222,7 +223,8 @@ def _limits(pair: PairReport) -> Blocks:
     exact_ones = filter(_exact_and_held, limits)
     frameworks = [judged.limit.framework for judged in exact_ones]
     if frameworks:
-        names = ", ".join(dict.fromkeys(frameworks))
+        unique = dict.fromkeys(frameworks)
+        names = ", ".join(unique)
         yield SentenceBlock(
             f"Also the limits for deterministic runs hold: {names}.", indent=2
         )
@@ -331,7 +333,8 @@ def _series(buckets: list[Bucket]) -> SeriesBlock:
     starts = [f"{bucket.low:g}" for bucket in buckets]
     counts = [f"{bucket.tokens:,}" for bucket in buckets]
     errors = [fixed(bucket.mae) for bucket in buckets]
-    rows = map(tuple, (starts, counts, errors))
+    columns = (starts, counts, errors)
+    rows = map(tuple, columns)
     return SeriesBlock(tuple(rows))
 
 

@@ -205,7 +205,8 @@ class SessionReport:
     def _diagnosis(self) -> list[Json] | None:
         if self.why is None:
             return None
-        diagnosis: list[Json] = self.why.to_json()["diagnosis"]
+        explained = self.why.to_json()
+        diagnosis: list[Json] = explained["diagnosis"]
         return diagnosis
 
 

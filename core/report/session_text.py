@@ -167,7 +167,8 @@ def _or_question_mark(fact: str | None) -> str:
 
 
 def _capture(info: CaptureInfo) -> TableRow:
-    version, dtype, device, attention = map(_or_question_mark, observed_facts(info))
+    observed = observed_facts(info)
+    version, dtype, device, attention = map(_or_question_mark, observed)
     cells = (
         info.label,
         f"{info.engine} {version}",

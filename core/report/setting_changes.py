@@ -155,7 +155,8 @@ def _names(earlier: _Observed, later: _Observed) -> Iterator[str]:
     """
     values = earlier.values
     later_values = later.values
-    everything = dict.fromkeys([*values, *later_values])
+    all_names = [*values, *later_values]
+    everything = dict.fromkeys(all_names)
     for name in everything:
         if name in values and name in later_values:
             if not alike(values[name], later_values[name]):
@@ -210,7 +211,8 @@ def _observed(values: Mapping[str, Any]) -> _Observed:
 def _settings(session: Session) -> _Observed:
     manifest = session.manifest
     model = asdict(manifest.model)
-    sampling = manifest.plan.get("sampling") or {}
+    plan = manifest.plan
+    sampling = plan.get("sampling") or {}
     return _observed(
         {
             "model": _given(model),
@@ -230,7 +232,8 @@ def _given(table: Any) -> Any:
 
 def _planned_options(session: Session, backend: str) -> Any:
     """The options of a backend in the plan; empty where the plan has none."""
-    backends = session.manifest.plan.get("backends") or []
+    plan = session.manifest.plan
+    backends = plan.get("backends") or []
     for spec in backends:
         if not isinstance(spec, Mapping):
             continue

@@ -60,12 +60,16 @@ def line(
     ``ends`` are those of the x axis.
     """
     has_centre = np.isfinite(centre)
-    has_band = np.isfinite(low) & np.isfinite(high)
+    has_low = np.isfinite(low)
+    has_high = np.isfinite(high)
+    has_band = has_low & has_high
     known = has_centre & has_band
     if not known.any():
         return nothing(title)
-    lowest = float(low[known].min())
-    highest = float(high[known].max())
+    known_lows = low[known]
+    lowest = float(known_lows.min())
+    known_highs = high[known]
+    highest = float(known_highs.max())
     bottom = min(0.0, lowest)
     top = max(0.0, highest)
     room = (top - bottom) * 0.05 or 1e-9
@@ -135,7 +139,9 @@ def _names_of_sides(upper: str, lower: str) -> str:
     style = "cx-strong cx-small"
     x = LEFT + 6
     lower_y = HEIGHT - BOTTOM - 6
-    return text(x, TOP + 12, upper, style) + text(x, lower_y, lower, style)
+    upper_text = text(x, TOP + 12, upper, style)
+    lower_text = text(x, lower_y, lower, style)
+    return upper_text + lower_text
 
 
 def _bins(across: Axis, up: Axis, edges: Array, values: Array) -> str:
@@ -184,11 +190,13 @@ def _heat_levels(counts: Counts) -> Counts:
     filled = counts > 0
     largest = int(counts.max())
     span = math.log(largest) or 1.0
-    heights = np.log(counts[filled]) / span
+    filled_counts = counts[filled]
+    heights = np.log(filled_counts) / span
     in_levels = heights * _HEAT_LEVELS
     steps = in_levels.astype(np.int64)
     highest = _HEAT_LEVELS - 1
-    levels[filled] = 1 + np.minimum(highest, steps)
+    limited = np.minimum(highest, steps)
+    levels[filled] = 1 + limited
     return levels
 
 
@@ -314,12 +322,14 @@ def sparkline(
     +-``scale``; not finite: a gap.
     """
     middle = height / 2
-    step = width / max(1, len(values))
+    number = max(1, len(values))
+    step = width / number
     bar_width = max(step, 0.6)
     up: list[str] = []
     down: list[str] = []
     finite = np.nan_to_num(values, nan=0.0, posinf=scale, neginf=-scale)
-    for index, value in enumerate(finite.tolist()):
+    numbered = enumerate(finite.tolist())
+    for index, value in numbered:
         share = _share(value, scale)
         size = share * (middle - 1)
         if size < 0.05:

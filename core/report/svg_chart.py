@@ -82,18 +82,21 @@ class _Figure:
         guides = []
         for mark in self.marks:
             if isinstance(mark, m.Upright):
-                guides.append((mark.x, mark.name))
+                guide = (mark.x, mark.name)
+                guides.append(guide)
         return guides
 
     def upright_lines(self) -> list[str]:
-        lines = uprights(self.x, self.guides())
+        guides = self.guides()
+        lines = uprights(self.x, guides)
         return list(lines)
 
     def diagonals(self) -> list[str]:
         diagonals = []
         for mark in self.marks:
             if isinstance(mark, m.Diagonal):
-                diagonals.append(svg.diagonal(self.x, self.y))
+                diagonal = svg.diagonal(self.x, self.y)
+                diagonals.append(diagonal)
         return diagonals
 
 
@@ -122,15 +125,18 @@ def _lines(figure: _Figure) -> str:
     curves: list[str] = []
     for mark in figure.marks:
         if isinstance(mark, m.Range):
-            bands.append(_band(mark, x, y))
+            band = _band(mark, x, y)
+            bands.append(band)
         elif isinstance(mark, m.Level):
             levels.append(mark)
         elif isinstance(mark, m.Diagonal):
-            curves.append(svg.diagonal(x, y))
+            diagonal = svg.diagonal(x, y)
+            curves.append(diagonal)
         elif isinstance(mark, m.Dots):
             curves += _dots(mark, x, y)
         elif isinstance(mark, m.Curve):
-            curves.append(_curve(mark, x, y))
+            curve = _curve(mark, x, y)
+            curves.append(curve)
         elif isinstance(mark, m.Stems):
             curves += _stems(mark, x, y)
     lines = [_level(level, y) for level in levels]
@@ -197,8 +203,10 @@ def _stems(mark: m.Stems, x: Axis, y: Axis) -> list[str]:
             dots.append(f"M{place}h0")
         stems = "".join(lines)
         points = "".join(dots)
-        shapes.append(_ink("cx-stem", level, stems))
-        shapes.append(_ink("cx-point", level, points))
+        stem_path = _ink("cx-stem", level, stems)
+        shapes.append(stem_path)
+        point_path = _ink("cx-point", level, points)
+        shapes.append(point_path)
     return shapes
 
 
@@ -218,7 +226,8 @@ def _dots(mark: m.Dots, x: Axis, y: Axis) -> list[str]:
         for row, column in places.tolist():
             points.append(f"M{across[column]:.1f} {down[row]:.1f}h0")
         path = "".join(points)
-        shapes.append(_ink("cx-point", level, path))
+        point_path = _ink("cx-point", level, path)
+        shapes.append(point_path)
     return shapes
 
 
@@ -289,7 +298,8 @@ def _cells(mark: m.Cells, figure: _Figure) -> str:
     drawable = np.minimum(multiples, _FAINTEST)
     numbers = np.nan_to_num(drawable)
     counts = _from_bottom(numbers)
-    lines = figure.diagonals() + figure.upright_lines()
+    diagonals = figure.diagonals()
+    lines = diagonals + figure.upright_lines()
     return svg.heat(
         counts,
         figure.x,

@@ -122,7 +122,8 @@ class Axis:
             at = math.log10(drawable)
         size = high - low
         share = (at - low) / size
-        inside = min(1.0, max(0.0, share))
+        not_below_zero = max(0.0, share)
+        inside = min(1.0, not_below_zero)
         return start + inside * (stop - start)
 
     def across(self, value: float) -> float:
@@ -155,14 +156,16 @@ class Axis:
         first = math.ceil(low_power - 1e-9)
         last = math.floor(high_power + 1e-9)
         number = last - first + 1
-        per_tick = math.ceil(number / (count + 2))
+        intervals = count + 2
+        per_tick = math.ceil(number / intervals)
         step = max(1, per_tick)
         powers = range(first, last + 1, step)
         decades = [10.0**power for power in powers]
         if len(decades) >= 2:
             return decades
         finer = []
-        for power in range(first - 1, last + 1):
+        with_ends = range(first - 1, last + 1)
+        for power in with_ends:
             decade = 10.0**power
             finer += [decade, 2 * decade, 5 * decade]
         return list(filter(self._holds, finer))
@@ -183,7 +186,8 @@ class Axis:
 
 def round_step(step: float) -> float:
     """The next of 1, 2, 5 times a power of ten, at least ``step`` > 0."""
-    decade = math.floor(math.log10(step))
+    log_step = math.log10(step)
+    decade = math.floor(log_step)
     power = math.pow(10.0, decade)
     least = step * (1 - 1e-9)
     for digit in (1, 2, 5):
@@ -226,7 +230,8 @@ def frame(x: Axis, y: Axis, body: str, title: str, description: str) -> str:
     for value, words in y.ticks():
         at = y.up(value)
         out.append(f'<path class="cx-grid" d="M{LEFT} {at:.1f}H{right}"/>')
-        out.append(text(words_x, at + 4, words, "cx-small", "end"))
+        words_there = text(words_x, at + 4, words, "cx-small", "end")
+        out.append(words_there)
     middle = (LEFT + right) / 2
     out += [
         ticks_below(x, LEFT, right, TOP, bottom),
@@ -250,7 +255,8 @@ def ticks_below(
     for value, words in axis.ticks(count):
         at = axis.place(value, left, right)
         out.append(f'<path class="cx-grid" d="M{at:.1f} {top}V{bottom}"/>')
-        out.append(text(at, words_y, words, "cx-small", "middle"))
+        words_there = text(at, words_y, words, "cx-small", "middle")
+        out.append(words_there)
     return "".join(out)
 
 
@@ -265,7 +271,8 @@ def uprights(across: Axis, marks: Sequence[AxisMark]) -> Iterator[str]:
         if low <= value <= high:
             inside.append((value, name))
     bottom = HEIGHT - BOTTOM
-    for row, (value, name) in enumerate(sorted(inside)):
+    in_order = sorted(inside)
+    for row, (value, name) in enumerate(in_order):
         x = across.across(value)
         yield f'<path class="cx-mark" d="M{x:.1f} {TOP}V{bottom}"/>'
         y = TOP + 26 + 14 * row
@@ -326,7 +333,8 @@ def stretches(mask: Mask) -> list[tuple[int, int]]:
     edges = np.flatnonzero(changes).tolist()
     starts = edges[::2]
     stops = edges[1::2]
-    return list(zip(starts, stops, strict=True))
+    pairs = zip(starts, stops, strict=True)
+    return list(pairs)
 
 
 def line_path(x: Axis, y: Axis, at: Array, values: Array) -> str:
@@ -336,7 +344,8 @@ def line_path(x: Axis, y: Axis, at: Array, values: Array) -> str:
     for start, stop in stretches(known):
         part = slice(start, stop)
         at_part = at[part]
-        points = _points(x, y, at_part, values[part])
+        own_values = values[part]
+        points = _points(x, y, at_part, own_values)
         path += f"M{'L'.join(points)}"
     return path
 
@@ -347,8 +356,10 @@ def _points(x: Axis, y: Axis, at: Array, values: Array) -> list[str]:
         places = zip(at, values, strict=True)
         return [point(x, y, a, value) for a, value in places]
     # A line of one point would be invisible.
-    across = x.across(float(at[0]))
-    up = y.up(float(values[0]))
+    first = float(at[0])
+    across = x.across(first)
+    first_value = float(values[0])
+    up = y.up(first_value)
     left = max(LEFT, across - 3)
     right = across + 3
     return [f"{left:.1f} {up:.1f}", f"{right:.1f} {up:.1f}"]

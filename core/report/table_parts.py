@@ -30,14 +30,17 @@ def place_column(title: str) -> TableColumn:
 
 def columns_of(names: Iterable[str], numbers: Iterable[str]) -> tuple[TableColumn, ...]:
     """Columns of ``names``, then columns of ``numbers``."""
-    return (*map(TableColumn, names), *map(number_column, numbers))
+    name_columns = map(TableColumn, names)
+    number_columns = map(number_column, numbers)
+    return (*name_columns, *number_columns)
 
 
 def table_of(
     columns: tuple[TableColumn, ...], rows: Iterable[Iterable[TableCell]]
 ) -> TableBlock:
     """A table of rows of cells."""
-    return TableBlock(columns, tuple(map(_row_of, rows)))
+    all_rows = tuple(map(_row_of, rows))
+    return TableBlock(columns, all_rows)
 
 
 def _row_of(cells: Iterable[TableCell]) -> TableRow:
@@ -46,7 +49,8 @@ def _row_of(cells: Iterable[TableCell]) -> TableRow:
 
 def count_cell(count: int | None, anchor: str = "") -> NumberCell:
     """A whole number."""
-    return NumberCell(figure(count, "tokens"), anchor=anchor)
+    text = figure(count, "tokens")
+    return NumberCell(text, anchor=anchor)
 
 
 def nats_cell(value: float | None, *, void: bool = False) -> NumberCell:
@@ -56,7 +60,8 @@ def nats_cell(value: float | None, *, void: bool = False) -> NumberCell:
 
 def signed_cell(value: float | None, *, void: bool = False) -> NumberCell:
     """A difference, nats."""
-    return NumberCell(figure(value, sign=True), void=void)
+    text = figure(value, sign=True)
+    return NumberCell(text, void=void)
 
 
 def error_cells(

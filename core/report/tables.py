@@ -64,7 +64,8 @@ def overview_table(
     for place, pair in enumerate(pairs):
         row = _overview_row(pair, anchor(place))
         rows.append(row)
-    return TableBlock(columns, tuple(rows), mixed=True)
+    all_rows = tuple(rows)
+    return TableBlock(columns, all_rows, mixed=True)
 
 
 def _overview_row(pair: PairReport, anchor: str) -> TableRow:
@@ -104,7 +105,8 @@ def _main_numbers(pair: PairReport) -> Iterator[NumberCell]:
 
 def matrix_table(pairs: Sequence[PairReport]) -> TableBlock:
     """Every number of every pair: one row a number, one column a pair."""
-    places = map(str, range(1, len(pairs) + 1))
+    numbers = range(1, len(pairs) + 1)
+    places = map(str, numbers)
     texts = list(map(_texts_by_path, pairs))
     paths: dict[str, None] = {}
     for column in texts:
@@ -114,7 +116,8 @@ def matrix_table(pairs: Sequence[PairReport]) -> TableBlock:
         cells = []
         for column, pair in zip(texts, pairs, strict=True):
             text = column.get(path, UNKNOWN)
-            cells.append(NumberCell(text, void=pair.void))
+            cell = NumberCell(text, void=pair.void)
+            cells.append(cell)
         rows.append((path, *cells))
     columns = columns_of(("number",), places)
     return table_of(columns, rows)
@@ -147,9 +150,11 @@ def captures_table(captures: Sequence[CaptureInfo]) -> TableBlock:
 
 def _capture(info: CaptureInfo) -> Cells:
     version, *observed = observed_facts(info)
-    yield NameCell(info.label or UNKNOWN, code=True)
+    label = info.label or UNKNOWN
+    yield NameCell(label, code=True)
     yield info.role or UNKNOWN
-    yield FactCell(version, before=info.engine or UNKNOWN)
+    engine = info.engine or UNKNOWN
+    yield FactCell(version, before=engine)
     yield from map(FactCell, observed)
     yield NumberCell(figure(info.tokens, "tokens"))
     yield info.status

@@ -242,6 +242,7 @@ def _to_be_surer(unchecked: Sequence[Unchecked]) -> str:
     steps = []
     for fix, causes in causes_of.items():
         step = fix.format(facts=names_of_facts)
-        names = ", ".join(dict.fromkeys(causes))
+        unique = dict.fromkeys(causes)
+        names = ", ".join(unique)
         steps.append(f"{step} ({names})")
     return f"To be surer: {'; '.join(steps)}."

@@ -96,7 +96,8 @@ _PICTURES: Mapping[str, Callable[..., str]] = {
 
 def paint_html(blocks: Iterable[Block], title: str) -> str:
     """Blocks as a whole page."""
-    body = "\n".join(map(_block, blocks))
+    painted = map(_block, blocks)
+    body = "\n".join(painted)
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{_CSP}">'
@@ -169,7 +170,8 @@ def _folded(block: FoldedBlock) -> str:
 
 
 def _head(block: HeadBlock) -> str:
-    facts = " · ".join(map(esc, block.facts))
+    escaped = map(esc, block.facts)
+    facts = " · ".join(escaped)
     anchors = [f'<a href="#{anchor}">{word}</a>' for anchor, word in block.links]
     links = "".join(anchors)
     parts = [
@@ -306,7 +308,8 @@ def _tag(cell: TagCell) -> str:
 
 
 def _table(block: TableBlock) -> str:
-    classes = list(map(_column_class, block.columns))
+    names = map(_column_class, block.columns)
+    classes = list(names)
     titles = ""
     for column, name in zip(block.columns, classes, strict=True):
         titles += f'<th scope="col"{name}>{escape(column.title)}</th>'

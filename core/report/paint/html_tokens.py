@@ -26,7 +26,8 @@ def sequence_text(session: Session, pair: Pair, part: SequencePart) -> str:
     """
     first_token, _ = pair.sequences.bounds(part.sequence)
     prompt = pair.sequences.prompt_lengths[part.sequence]
-    not_before = max(int(prompt), part.start)
+    first_answer = int(prompt)
+    not_before = max(first_answer, part.start)
     end_of_prompt = min(not_before, part.stop)
 
     def block(name: str, start: int, stop: int) -> str:
@@ -152,7 +153,8 @@ def _whole(pieces: Pieces, ids: TokenIds, at: int, raw: bytes) -> int:
             following_at = at + step
             if not is_cut_off or following_at >= len(ids):
                 return 1
-        following = pieces.get(int(ids[following_at]))
+        next_id = int(ids[following_at])
+        following = pieces.get(next_id)
         if following is None:
             return 1
         raw += following

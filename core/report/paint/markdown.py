@@ -91,7 +91,8 @@ def _block(block: Block) -> str:
         case TableBlock():
             return _table(block)
         case FoldedBlock():
-            inner = filter(None, map(_block, block.blocks))
+            texts = map(_block, block.blocks)
+            inner = filter(None, texts)
             body = "\n\n".join(inner)
             summary = _inline(block.summary)
             if body:
@@ -106,7 +107,8 @@ def _line_block(block: Block) -> str:
         case Gap():
             return ""
         case LineBlock():
-            return _toned(block.text.strip(), block.tone)
+            stripped = block.text.strip()
+            return _toned(stripped, block.tone)
         case SentenceBlock():
             return _sentence(block)
         case SplitBlock():
@@ -115,7 +117,8 @@ def _line_block(block: Block) -> str:
         case SeriesBlock():
             first, *rest = block.rows
             rows = [list(map(text, row)) for row in rest]
-            return table(first, rows, range(len(first)))
+            places = range(len(first))
+            return table(first, rows, places)
     raise TypeError(f"Markdown has no {type(block).__name__}")
 
 
