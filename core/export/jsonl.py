@@ -128,7 +128,8 @@ class _SequenceLine:
         sequences = self._session.sequences
         entries = {}
         if sequences.steps is not None:
-            step = int(sequences.steps[self._sequence])
+            own_step = sequences.steps[self._sequence]
+            step = int(own_step)
             if step != NO_STEP:
                 entries["step"] = str(step)
         if sequences.rewards is not None:
@@ -145,7 +146,8 @@ class _SequenceLine:
 
     def _listed_ids(self) -> Array:
         """Every id that the line names."""
-        ids = [self._session.sequences.token_ids[self._part]]
+        own_ids = self._session.sequences.token_ids[self._part]
+        ids = [own_ids]
         ids += [one.listed_ids for one in self._captures]
         return np.concatenate(ids)
 
