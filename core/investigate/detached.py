@@ -56,7 +56,8 @@ def work_noted(folder: Path, work: Callable[[], None]) -> int:
         work()
     except LogdriftError as error:
         print(error, file=sys.stderr, flush=True)
-        note(folder, {"type": "failed", "error": str(error)})
+        failure = {"type": "failed", "error": str(error)}
+        note(folder, failure)
         return error.exit_code
     except KeyboardInterrupt:
         note(folder, {"type": "cancelled"})
@@ -68,4 +69,5 @@ def work_noted(folder: Path, work: Callable[[], None]) -> int:
 def note(folder: Path, event: Mapping[str, Any]) -> None:
     """Add an event, with the time."""
     now = round(time.time(), 3)
-    append_event(folder, {"t": now, **event})
+    entry = {"t": now, **event}
+    append_event(folder, entry)

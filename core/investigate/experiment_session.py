@@ -141,7 +141,8 @@ def _link_or_copy(source: Path, target: Path) -> None:
     except FileExistsError:
         raise
     except OSError:
-        temporary = target.with_name(temporary_name(target.name))
+        name = temporary_name(target.name)
+        temporary = target.with_name(name)
         shutil.copyfile(source, temporary)
         os.replace(temporary, target)
 
@@ -170,6 +171,7 @@ def _manifest(
     now = time.gmtime()
     unchanged = _kept(pair, sides)
     pending = _pending(sides, specs, repeats)
+    own_sequences = replace(base.sequences, generated_by=None)
     return Manifest(
         id=uuid.uuid4().hex,
         model=base.model,
@@ -177,7 +179,7 @@ def _manifest(
         created=time.strftime("%Y-%m-%dT%H:%M:%SZ", now),
         logdrift_version=base.logdrift_version,
         plan=plan,
-        sequences=replace(base.sequences, generated_by=None),
+        sequences=own_sequences,
         captures=(*unchanged, *pending),
     )
 
@@ -230,7 +232,8 @@ def _specs(
         if spec is None:
             spec = replace(planned[name], paths=())
         values, options = merged(spec.options, side.changes)
-        paths = dict.fromkeys((*spec.paths, side.path))
+        all_paths = (*spec.paths, side.path)
+        paths = dict.fromkeys(all_paths)
         changed[name] = replace(
             spec,
             **values,

@@ -283,7 +283,8 @@ class _Run:
         pair = self.pair
         tokens = min(pair.tokens, a.tokens, b.tokens)
         old = replace(pair, a=a, b=b, tokens=tokens)
-        note = "; ".join(dict.fromkeys(notes))
+        unique = dict.fromkeys(notes)
+        note = "; ".join(unique)
         return judge(experiment, old, after, before, note)
 
     def _captures(self) -> dict[str, Capture]:
@@ -316,7 +317,8 @@ class _Run:
         for side in experiment.sides:
             if side.given is not None:
                 changed[side.which] = repeats_of(self.session, side.given)
-        repeats_of_both = min(map(len, changed.values()))
+        counts = map(len, changed.values())
+        repeats_of_both = min(counts)
         pairs = []
         for repeat in range(repeats_of_both):
             captures = self._captures()

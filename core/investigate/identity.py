@@ -50,7 +50,8 @@ def chosen_backends(session: Session, names: Sequence[str] = ()) -> list[Backend
         if name not in by_name:
             all_names = ", ".join(by_name)
             raise InputError(f"no backend {name!r}: the session has {all_names}")
-    without_repeats = list(dict.fromkeys(names or by_name))
+    chosen = names or by_name
+    without_repeats = list(dict.fromkeys(chosen))
     return [by_name[name] for name in without_repeats]
 
 
@@ -89,7 +90,8 @@ def identify(
                 reason = _reason(error, probing)
                 failed[spec.name] = reason
                 write_failure(session.folder, spec.name, spec.engine, reason, _now())
-                on_event({"type": "failed", "backend": spec.name, "error": reason})
+                failure = {"type": "failed", "backend": spec.name, "error": reason}
+                on_event(failure)
     return loaded, failed
 
 
@@ -138,7 +140,8 @@ def _answer(
         raise LogdriftError(_OF_A_SERVER)
 
     def report(stage: str) -> None:
-        on_event({"type": "stage", "backend": spec.name, "stage": stage})
+        event = {"type": "stage", "backend": spec.name, "stage": stage}
+        on_event(event)
 
     return ask(
         session,
@@ -160,4 +163,5 @@ def _write(
         "taken": _now(),
         "files_digest": files,
     }
-    return write_identity(session.folder, {**identity, **answer})
+    whole = {**identity, **answer}
+    return write_identity(session.folder, whole)

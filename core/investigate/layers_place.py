@@ -181,9 +181,11 @@ def _head_ids(
     session: Session, specs: tuple[BackendSpec, BackendSpec], ids: list[int]
 ) -> list[int]:
     """The ids at which logits are compared, in order."""
-    size = _smallest_vocabulary(session, specs) or max(ids) + 1
+    own_size = max(ids) + 1
+    size = _smallest_vocabulary(session, specs) or own_size
     number = min(size, HEAD_IDS)
-    spread = np.linspace(0, size - 1, number).astype(int)
+    exact_spread = np.linspace(0, size - 1, number)
+    spread = exact_spread.astype(int)
     in_vocabulary = [token_id for token_id in ids if token_id < size]
     return sorted({*spread.tolist(), *in_vocabulary})
 

@@ -50,7 +50,8 @@ def start_identity(session: Session, backends: Sequence[str] = ()) -> int:
     check_writable(session)
     trust.require(session.folder, session.manifest)
     names = [spec.name for spec in specs]
-    return _start(session, {"question": "identity", "backends": names})
+    question = {"question": "identity", "backends": names}
+    return _start(session, question)
 
 
 def start_layers(
@@ -88,9 +89,11 @@ def _start(session: Session, job: Mapping[str, Any]) -> int:
     below = FOLDERS[job["question"]]
     folder = session.folder.resolve()
     module = "logdrift.core.investigate.question_jobs"
-    words = [module, json.dumps({**job, "folder": str(folder)})]
+    whole_job = {**job, "folder": str(folder)}
+    words = [module, json.dumps(whole_job)]
     with folder_at(session.folder, below, create=True):
-        return start_detached(words, session.folder / below, LOG)
+        at = session.folder / below
+        return start_detached(words, at, LOG)
 
 
 def main(argv: list[str]) -> int:
@@ -116,15 +119,18 @@ def _ask(session: Session, job: Mapping[str, Any], below: Path) -> None:
     """Put the question, and note each step of each backend."""
     if job["question"] == "identity":
         specs = chosen_backends(session, job["backends"])
-        on_event = _noted(below, [spec.name for spec in specs])
+        names = [spec.name for spec in specs]
+        on_event = _noted(below, names)
         identify(session, specs, on_event)
         return
     pair = (job["pair"][0], job["pair"][1])
-    on_event = _noted(below, asked_for_layers(session, pair))
+    asked = asked_for_layers(session, pair)
+    on_event = _noted(below, asked)
 
     def report(text: str) -> None:
         backend, _, stage = text.partition(": ")
-        on_event({"type": "stage", "backend": backend, "stage": stage})
+        event = {"type": "stage", "backend": backend, "stage": stage}
+        on_event(event)
 
     find_layers(
         session,
@@ -140,11 +146,14 @@ def _noted(below: Path, names: Sequence[str]) -> Callable[[Mapping[str, Any]], N
     """Notes events with the place of their backend among those that are asked, behind
     the plan of them.
     """
-    note(below, {"type": "plan", "backends": list(names)})
+    plan = {"type": "plan", "backends": list(names)}
+    note(below, plan)
 
     def on_event(event: Mapping[str, Any]) -> None:
-        place = names.index(event["backend"]) + 1
-        note(below, {**event, "place": place, "of": len(names)})
+        backend = event["backend"]
+        place = names.index(backend) + 1
+        entry = {**event, "place": place, "of": len(names)}
+        note(below, entry)
 
     return on_event
 
