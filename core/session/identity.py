@@ -240,7 +240,8 @@ def saved_failures(folder: Path) -> dict[str, str]:
     """
     reasons = {}
     failed = folder / IDENTITY / FAILED
-    for path in sorted(failed.glob("*.json")):
+    files = sorted(failed.glob("*.json"))
+    for path in files:
         try:
             content = read_file(path, RECORD_BYTES)
             failure = _failure(parse_json(content))

@@ -179,7 +179,8 @@ def _check_session(folder: Path) -> None:
         raise InputError(
             f"session {folder} is gone: it was renamed or deleted meanwhile"
         )
-    if not os.path.lexists(folder / MANIFEST):
+    manifest = folder / MANIFEST
+    if not os.path.lexists(manifest):
         raise InputError(f"session {folder}: no {MANIFEST} in it, so it is left alone")
 
 

@@ -145,7 +145,8 @@ class Session:
         """
         if label not in self._captures:
             info = self.manifest.capture(label)
-            self._captures[label] = self._open_capture(info)
+            capture = self._open_capture(info)
+            self._captures[label] = capture
         problem = self._problem("") or self._problem(label)
         if problem is not None:
             raise problem
@@ -178,9 +179,10 @@ class Session:
         trust = self._trust(info.label, info.parts, parts, remedy)
         before_read = self._before_read(trust)
         versions, version_names = versions_column(info.parts, parts, before_read)
+        count = min(info.sequences, len(sequences))
         return Capture(
             info=info,
-            sequences=min(info.sequences, len(sequences)),
+            sequences=count,
             logprob=column_of("logprob", parts, before_read),
             rank=column_of("rank", parts, before_read),
             top_ids=column_of("top_ids", parts, before_read),
@@ -201,7 +203,8 @@ class Session:
         files = []
         for part, tensors in zip(parts, stored, strict=True):
             any_tensor, *_ = tensors.values()
-            files.append((any_tensor.file, part.digest))
+            stamp = (any_tensor.file, part.digest)
+            files.append(stamp)
         trust = Trust(files, remedy)
         self._trusts[label] = trust
         return trust

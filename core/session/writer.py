@@ -128,15 +128,18 @@ def sequence_tensors(
     codes = [FINISH_CODES[reason] for reason in finish]
     if not masks:
         masks = [None] * len(lengths)
+    lengths_of_prompts = np.asarray(prompt_lengths, np.int32)
+    finish_codes = np.asarray(codes, np.uint8)
     tensors: dict[str, Array] = {
         "token_ids": ids.astype(np.int32),
         "offsets": offsets.astype(np.int64),
-        "prompt_lengths": np.asarray(prompt_lengths, np.int32),
+        "prompt_lengths": lengths_of_prompts,
         "mask": _joined_flags(lengths, masks, 1),
-        "finish": np.asarray(codes, np.uint8),
+        "finish": finish_codes,
     }
     if roles and any(one is not None for one in roles):
-        tensors["roles"] = _joined_flags(lengths, roles, UNKNOWN)
+        own_roles = _joined_flags(lengths, roles, UNKNOWN)
+        tensors["roles"] = own_roles
     return tensors
 
 
@@ -151,7 +154,8 @@ def training_tensors(
     tensors: dict[str, Array] = {}
     if (all_steps != NO_STEP).any():
         tensors["steps"] = all_steps
-    if not np.isnan(all_rewards).all():
+    has_no_reward = np.isnan(all_rewards)
+    if not has_no_reward.all():
         tensors["rewards"] = all_rewards
     return tensors
 
@@ -160,7 +164,8 @@ def _joined_flags(
     lengths: Sequence[int], columns: Sequence[FlagArray | None], filler: int
 ) -> FlagArray:
     """u8[N]; ``filler`` for each token of a sequence that has no column."""
-    joined = [np.empty(0, np.uint8)]
+    nothing = np.empty(0, np.uint8)
+    joined = [nothing]
     for length, column in zip(lengths, columns, strict=True):
         if column is None:
             column = np.full(length, filler, np.uint8)
@@ -193,7 +198,8 @@ def merge_pieces(
         pieces.setdefault(str(token_id), encoded)
     if len(pieces) > known:
         text = json.dumps(pieces, separators=(",", ":"))
-        replace_file(folder, PIECES, text.encode(), token)
+        content = text.encode()
+        replace_file(folder, PIECES, content, token)
 
 
 def append_event(folder: Path, event: JsonObject, token: str | None = None) -> None:
