@@ -76,10 +76,13 @@ class Captures:
     def run(self) -> None:
         with self.engine.opened(asked=False, keep_loaded=self._keep_loaded) as backend:
             for capture in self.job.captures:
-                self.channel.send({"type": "begun", "label": capture.label})
-                for part in range(capture.first_part, self.job.parts):
+                begun = {"type": "begun", "label": capture.label}
+                self.channel.send(begun)
+                parts = range(capture.first_part, self.job.parts)
+                for part in parts:
                     self._part(backend, capture, part)
-                self.channel.send({"type": "captured", "label": capture.label})
+                captured = {"type": "captured", "label": capture.label}
+                self.channel.send(captured)
             self.engine.stage("closing")
 
     def _keep_loaded(self, backend: Backend, text: TokenText | None) -> dict[str, str]:
@@ -120,7 +123,8 @@ class Captures:
         progress = self._progress(capture.label)
         size = self._batch_size(capture)
         scores = []
-        for place in range(0, len(part.sequences), size):
+        places = range(0, len(part.sequences), size)
+        for place in places:
             batch = slice(place, place + size)
             ids = part.sequences[batch]
             prompt_lengths = part.prompt_lengths[batch]
@@ -144,9 +148,11 @@ class Captures:
         first = self._first(index)
         first_seed = self.sampling.seed + first
         prompts = self._prompts(first)
-        seeds = [first_seed + place for place in range(len(prompts))]
+        places = range(len(prompts))
+        seeds = [first_seed + place for place in places]
         progress = self._progress(capture.label)
-        generations = cast(Decoder, backend).generate(prompts, seeds, progress)
+        decoder = cast(Decoder, backend)
+        generations = decoder.generate(prompts, seeds, progress)
         _check_completions(capture.label, prompts, generations)
         part = PartSequences(
             index=index,
@@ -161,7 +167,8 @@ class Captures:
             finishes,
             roles=self._roles(part),
         )
-        sequences_part = self._write_file(sequence_part(index), tensors, part)
+        file = sequence_part(index)
+        sequences_part = self._write_file(file, tensors, part)
         scores = [generation.scores for generation in generations]
         self._write(capture, part, scores, sequences_part)
 
@@ -182,9 +189,9 @@ class Captures:
         ids = np.concatenate(part.sequences)
         alternatives = tensors["top_ids"].ravel()
         all_ids = np.concatenate([ids, alternatives])
-        entry = replace(
-            written, ids_digest=ids_digest(ids), versions=part_versions(scores)
-        )
+        digest = ids_digest(ids)
+        versions = part_versions(scores)
+        entry = replace(written, ids_digest=digest, versions=versions)
         message: dict[str, Any] = {
             "type": "part",
             "label": capture.label,
@@ -216,11 +223,13 @@ class Captures:
     def _new_pieces(self, ids: IdArray) -> dict[str, str]:
         """The bytes, in base64, of those ids that were not sent before."""
         assert self.engine.pieces is not None
-        distinct = [int(token_id) for token_id in np.unique(ids)]
+        different = np.unique(ids)
+        distinct = [int(token_id) for token_id in different]
         new_pieces = self.engine.pieces.new_pieces(distinct)
         encoded = {}
         for token_id, piece in new_pieces.items():
-            encoded[str(token_id)] = base64.b64encode(piece).decode()
+            text = base64.b64encode(piece)
+            encoded[str(token_id)] = text.decode()
         return encoded
 
     def _retokenised(self, part: PartSequences) -> list[Row]:
@@ -242,7 +251,8 @@ class Captures:
             return None
         offsets = tensors["offsets"]
         roles: list[FlagArray | None] = []
-        for number, ids in enumerate(part.sequences, part.first):
+        numbered = enumerate(part.sequences, part.first)
+        for number, ids in numbered:
             own = of_prompts[offsets[number] : offsets[number + 1]]
             if not own.any():
                 roles.append(None)
@@ -262,7 +272,8 @@ class Captures:
         end_of_part = first + self.job.start.part_sequences
         stop = min(self.job.planned, end_of_part)
         rows = _rows(tensors)
-        prompts = [rows[number] for number in range(first, stop)]
+        numbers = range(first, stop)
+        prompts = [rows[number] for number in numbers]
         self._check(prompts, first)
         return prompts
 
@@ -311,7 +322,8 @@ def _rows(tensors: Mapping[str, Any]) -> list[IdArray]:
     """The rows of ids that a file holds end to end: row i begins at its offset i."""
     offsets = tensors["offsets"]
     ids = tensors["token_ids"]
-    return [ids[start:stop] for start, stop in itertools.pairwise(offsets)]
+    bounds = itertools.pairwise(offsets)
+    return [ids[start:stop] for start, stop in bounds]
 
 
 def _check_completions(

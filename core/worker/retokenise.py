@@ -159,7 +159,8 @@ def rows_of_files(job: RetokeniseJob) -> Iterator[list[Row]]:
         bounds = itertools.pairwise(offsets)
         for (start, stop), length in zip(bounds, lengths, strict=True):
             ids = tensors["token_ids"][start:stop]
-            row = asked.row(ids.tolist(), length)
+            own_ids = ids.tolist()
+            row = asked.row(own_ids, length)
             rows.append(row)
         yield rows
 

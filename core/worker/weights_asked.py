@@ -140,7 +140,8 @@ class Asking:
         if verdict["same"]:
             every_column_was_read = verdict["columns"] == verdict["of"]
             if every_column_was_read:
-                entry["digest"] = digest(file.to(dtype))
+                as_loaded = file.to(dtype)
+                entry["digest"] = digest(as_loaded)
             return entry
         own_file = self._own_file(piece, file)
         if own_file is not None:
@@ -158,7 +159,8 @@ class Asking:
         own = self.comparison.own
         if own is None:
             return None
-        if own.shapes.get(piece.name) != tuple(file.shape):
+        shape = tuple(file.shape)
+        if own.shapes.get(piece.name) != shape:
             return None
         return own.tensor(piece.name)
 
@@ -167,7 +169,8 @@ class Asking:
         difference.
         """
         loaded = loaded.contiguous()
-        kind = self.comparison.kinds.of(loaded, file.to(loaded.dtype), file)
+        as_loaded = file.to(loaded.dtype)
+        kind = self.comparison.kinds.of(loaded, as_loaded, file)
         return {"digest": digest(loaded), "kind": kind}
 
     @contextlib.contextmanager
@@ -191,9 +194,11 @@ def _read_rows(asked: Asked, piece: Piece, file: Tensor, turn: bool) -> Tensor |
     whole = asked.probe.whole
     if whole is None:
         return None
-    rows = _turned(file, turn).shape[0]
+    turned = _turned(file, turn)
+    rows = turned.shape[0]
     end = piece.start + rows
-    read = whole[piece.start : end].to(asked.matrix.dtype)
+    own_rows = whole[piece.start : end]
+    read = own_rows.to(asked.matrix.dtype)
     return _turned(read, turn)
 
 
