@@ -68,7 +68,8 @@ def _known_keys() -> KnownKeys:
 
 
 def _names(record: type) -> set[str]:
-    names = [field.name for field in fields(record)]
+    own_fields = fields(record)
+    names = [field.name for field in own_fields]
     return set(names)
 
 
