@@ -317,6 +317,7 @@ def credentials_in(
     spans = [match.span() for match in _VALUES.finditer(beginning)]
     for value in known:
         searched = value.encode("utf-8", "surrogateescape")
-        matches = re.finditer(re.escape(searched), data)
+        pattern = re.escape(searched)
+        matches = re.finditer(pattern, data)
         spans += [match.span() for match in matches]
     return [(start, end - start) for start, end in spans]

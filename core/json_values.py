@@ -41,13 +41,15 @@ def flatten(table: Mapping[str, Any]) -> dict[str, Any]:
 def _entries(table: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     # A stack and not recursion: a file of a stranger may be nested deeper than Python
     # calls.
-    waiting = [("", iter(table.items()))]
+    items = iter(table.items())
+    waiting = [("", items)]
     while waiting:
         prefix, entries = waiting[-1]
         for key, value in entries:
             name = prefix + _quoted(str(key))
             if isinstance(value, Mapping) and value:
-                waiting.append((f"{name}.", iter(value.items())))
+                items = iter(value.items())
+                waiting.append((f"{name}.", items))
                 break
             yield name, value
         else:
@@ -74,7 +76,8 @@ def bounded(value: Any, depth: int = KEPT_DEPTH) -> Any:
     if isinstance(value, Mapping):
         return _bounded_mapping(value, depth)
     if isinstance(value, set | frozenset):
-        return bounded(sorted(value, key=str), depth)
+        in_order = sorted(value, key=str)
+        return bounded(in_order, depth)
     if _is_list(value):
         return _bounded_list(value, depth)
     text = str(value)
