@@ -19,8 +19,7 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 
-largest_float = np.finfo(np.float64).max
-LOG_MAX = math.log(largest_float)
+LOG_MAX = math.log(np.finfo(np.float64).max)
 """The largest delta, in nats, whose ratio is still a float64."""
 
 _HUGE = 1e17
@@ -71,8 +70,7 @@ def jensen_shannon(delta: Array, above: Array, below: Array) -> Array:
     ``js_divergence_error``. It is log(1 + sinh(delta / 2)^2) / 2 as well, which loses
     no digits near 0.
     """
-    product = above * below
-    estimate: Array = 0.5 * np.log1p(-0.25 * product)
+    estimate: Array = 0.5 * np.log1p(-0.25 * above * below)
     huge = np.maximum(above, below) > _HUGE
     if huge.any():
         size = np.abs(delta[huge])

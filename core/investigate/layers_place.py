@@ -181,8 +181,7 @@ def _head_ids(
     session: Session, specs: tuple[BackendSpec, BackendSpec], ids: list[int]
 ) -> list[int]:
     """The ids at which logits are compared, in order."""
-    own_size = max(ids) + 1
-    size = _smallest_vocabulary(session, specs) or own_size
+    size = _smallest_vocabulary(session, specs) or max(ids) + 1
     number = min(size, HEAD_IDS)
     exact_spread = np.linspace(0, size - 1, number)
     spread = exact_spread.astype(int)
