@@ -398,4 +398,5 @@ def recompute(
         ],
         "decomposition": decomposition(files, chosen),
         "diagnosis": None,
+        "retokenised": manifest["sequences"].get("retokenised"),
     }

@@ -233,7 +233,14 @@ def test_what_vllm_answers_as_nan_is_marked_and_has_no_alternatives(top_k: int) 
         logprobs=[*values[0], *values[1]],
         ranks=[1] * (2 * width),
     )
-    found = unpack(flat, np.asarray([5, 7, 8], np.int32), 1, 1, top_k, "s")
+    found = unpack(
+        flat,
+        np.asarray([5, 7, 8], np.int32),
+        first=1,
+        skipped=1,
+        top_k=top_k,
+        what="s",
+    )
     assert found.nan is not None
     assert found.nan.tolist() == [0, 1, 0]
     assert found.rank.tolist() == [0, 0, 1]
