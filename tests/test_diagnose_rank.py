@@ -372,7 +372,8 @@ def test_where_nothing_was_observed_every_cause_that_facts_tell_is_not_checked(
     assert "prefix_cache" not in {each.cause for each in found.unchecked}, (
         "prompts are not kept on the path prefill"
     )
-    assert all(each.fix.startswith(("capture", "logdrift")) for each in found.unchecked)
+    steps = ("capture", "logdrift", "state")
+    assert all(each.fix.startswith(steps) for each in found.unchecked)
 
 
 def test_repeats_make_a_floor_that_noise_is_held_against(tmp_path: Path) -> None:
