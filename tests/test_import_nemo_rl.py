@@ -216,31 +216,71 @@ def put(**fields: Any) -> Breaks:
     return breaks
 
 
-BROKEN = {
-    "no ids": (
-        without("token_ids"),
-        r"token_ids is missing.*log_data\[\"token_ids\"\]",
-    ),
-    "no mask": (without("token_loss_mask"), "token_loss_mask is missing"),
-    "no numbers": (without("prev_logprobs"), "prev_logprobs is missing"),
-    "longer than its list": (put(input_lengths=[99]), "input_lengths is 99"),
-    "of no length": (put(input_lengths=[0]), "input_lengths is 0"),
-    "a list too short": (
-        put(generation_logprobs=[[0.0, -1.0]]),
-        "generation_logprobs has 2 entries, token_ids 9",
-    ),
-    "two samples of one": (put(prev_logprobs=[[], []]), "is of 2 samples"),
-    "a flag of two": (put(token_loss_mask=[[2] * PADDED]), "token_loss_mask holds"),
-    "a probability": (
-        put(prev_logprobs=[[0.9] * PADDED]),
-        r"prev_logprobs\[\d\] is 0.9: a log-probability is at most 0",
-    ),
-    "an id below 0": (put(token_ids=[[-1] * PADDED]), r"token_ids\[0\] is -1"),
-    "a list not in a list": (put(prev_logprobs=[-1.0]), "not a list in a list"),
-}
+PROBABILITIES = [0.9] * PADDED
+TWOS = [2] * PADDED
+BELOW_0 = [-1] * PADDED
 
 
-@pytest.mark.parametrize(("breaks", "wanted"), BROKEN.values(), ids=BROKEN)
+@pytest.mark.parametrize(
+    ("breaks", "wanted"),
+    [
+        pytest.param(
+            without("token_ids"),
+            r"token_ids is missing.*log_data\[\"token_ids\"\]",
+            id="no ids",
+        ),
+        pytest.param(
+            without("token_loss_mask"),
+            "token_loss_mask is missing",
+            id="no mask",
+        ),
+        pytest.param(
+            without("prev_logprobs"),
+            "prev_logprobs is missing",
+            id="no numbers",
+        ),
+        pytest.param(
+            put(input_lengths=[99]),
+            "input_lengths is 99",
+            id="longer than its list",
+        ),
+        pytest.param(
+            put(input_lengths=[0]),
+            "input_lengths is 0",
+            id="of no length",
+        ),
+        pytest.param(
+            put(generation_logprobs=[[0.0, -1.0]]),
+            "generation_logprobs has 2 entries, token_ids 9",
+            id="a list too short",
+        ),
+        pytest.param(
+            put(prev_logprobs=[[], []]),
+            "is of 2 samples",
+            id="two samples of one",
+        ),
+        pytest.param(
+            put(token_loss_mask=[TWOS]),
+            "token_loss_mask holds",
+            id="a flag of two",
+        ),
+        pytest.param(
+            put(prev_logprobs=[PROBABILITIES]),
+            r"prev_logprobs\[\d\] is 0.9: a log-probability is at most 0",
+            id="a probability",
+        ),
+        pytest.param(
+            put(token_ids=[BELOW_0]),
+            r"token_ids\[0\] is -1",
+            id="an id below 0",
+        ),
+        pytest.param(
+            put(prev_logprobs=[-1.0]),
+            "not a list in a list",
+            id="a list not in a list",
+        ),
+    ],
+)
 def test_a_broken_line_is_named(
     breaks: Breaks, wanted: str, tmp_path: Path, out: Path
 ) -> None:
