@@ -97,7 +97,8 @@ def _same_numbers(a: Path, b: Path) -> None:
 def test_a_session_holds_what_format_1_promises(undisturbed: Path) -> None:
     session = open_session(undisturbed)
     assert session.state == "complete"
-    assert [c.label for c in session.captures] == ["trainer/decode", "trainer/prefill"]
+    found = [c.label for c in session.captures]
+    assert found == ["trainer/decode", "trainer/prefill"]
     sequences = session.sequences
     assert len(sequences) == len(PROMPTS)
     decode = session.capture("trainer/decode")
@@ -158,7 +159,8 @@ def test_out_that_exists_is_left_alone(undisturbed: Path, run_logdrift: Run) -> 
     done = run_logdrift(*_new(undisturbed.parent / "prompts.jsonl", undisturbed))
     assert done.returncode == 2
     assert "exists already: go on with --resume" in done.stderr
-    assert {p: p.stat().st_mtime_ns for p in undisturbed.rglob("*")} == before
+    found = {p: p.stat().st_mtime_ns for p in undisturbed.rglob("*")}
+    assert found == before
 
 
 @pytest.mark.parametrize(
@@ -392,7 +394,9 @@ def test_backends_on_other_devices_run_at_once_and_one_failing_stops_no_other(
         events.index(("captured", f"{name}/prefill")) for name in "ab"
     )
     session = open_session(tmp_path / "out")
-    assert [c.status for c in session.captures] == ["complete", "complete", "failed"]
+    found = [c.status for c in session.captures]
+    expected = ["complete", "complete", "failed"]
+    assert found == expected
     a, b = (session.capture(f"{name}/prefill").logprob.whole() for name in "ab")
     np.testing.assert_array_equal(a, b)
 
@@ -440,7 +444,8 @@ def test_given_sequences_are_scored_as_they_are(
     assert session.sequences.token_ids.tolist() == [504, 3575, 282, 4649, 314, 7]
     assert session.sequences.mask.tolist() == [1, 1, 1, 0, 1, 1]
     logprob = session.capture("reference/prefill").logprob.whole()
-    assert np.isnan(logprob).tolist() == [True, False, False, False, False, True]
+    expected = [True, False, False, False, False, True]
+    assert np.isnan(logprob).tolist() == expected
 
 
 def test_text_completions_and_begun_turns_are_scored_as_given(
@@ -482,7 +487,8 @@ def test_text_completions_and_begun_turns_are_scored_as_given(
     assert roles is not None
     _, stop = session.sequences.bounds(0)
     # What the template writes of its own account, the user, the assistant's answer.
-    assert list(dict.fromkeys(roles[:stop].tolist())) == [0, 2, 3]
+    expected = [0, 2, 3]
+    assert list(dict.fromkeys(roles[:stop].tolist())) == expected
     assert not roles[stop:].any()
     known = session.manifest.sequences.retokenised
     assert known is not None

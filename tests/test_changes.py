@@ -359,4 +359,5 @@ def test_a_signed_mean_is_better_nearer_to_zero() -> None:
 def test_growth_of_impossible_tokens() -> None:
     old = np.float32([1, -2, INF, -INF, 0.5])
     new = np.float32([-3, 1, -INF, 0.5, INF])
-    assert growth(old, new).tolist() == [2, -1, 0, -INF, INF]
+    expected = [2, -1, 0, -INF, INF]
+    assert growth(old, new).tolist() == expected

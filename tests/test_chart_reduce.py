@@ -51,7 +51,8 @@ def test_a_band_has_mean_and_the_middle_of_each_stretch() -> None:
 
 def test_a_band_of_more_bins_than_positions_and_an_empty_bin() -> None:
     band = cd.make_band(np.array([1, 3], np.float32), np.array([0, 2]), 3, 100)
-    assert band.count.tolist() == [1, 0, 1]
+    expected = [1, 0, 1]
+    assert band.count.tolist() == expected
     assert band.mean[0] == 1
     assert np.isnan(band.mean[1])
     assert band.low[2] == band.high[2] == 3
@@ -63,7 +64,8 @@ def test_running_sums_start_anew_with_each_sequence_and_leave_out_what_does_not_
     delta = np.array([np.nan, 1, 2, 5, np.inf, -1, 4], np.float32)
     counted = np.array([0, 1, 1, 0, 1, 1, 1], bool)
     sums = cd.running_sums(delta, counted, np.array([0, 3, 3, 7]))
-    assert sums.tolist() == [0, 1, 3, 0, 0, -1, 3]
+    expected = [0, 1, 3, 0, 0, -1, 3]
+    assert sums.tolist() == expected
     assert (
         len(cd.running_sums(np.empty(0, np.float32), np.empty(0, bool), np.array([0])))
         == 0
@@ -104,7 +106,8 @@ def test_linear_bins_and_cells() -> None:
     rows = np.array([0, 1, -1, 1], np.int32)
     columns = np.array([2, 0, 1, -1], np.int32)
     assert cd.join_bins(rows, columns, 3).tolist() == [2, 3, -1, -1]
-    assert cd.count_bins(np.array([2, 2, -1, 0], np.int32), 4).tolist() == [1, 0, 2, 0]
+    expected = [1, 0, 2, 0]
+    assert cd.count_bins(np.array([2, 2, -1, 0], np.int32), 4).tolist() == expected
 
 
 def test_bins_have_the_mean_and_the_place_of_the_largest() -> None:
@@ -165,12 +168,14 @@ def test_steps_of_counts_begin_with_one_token() -> None:
 
 def test_rank_change_is_up_where_a_is_nearer_to_the_top() -> None:
     change = cd.rank_change(np.array([1, 10, 3, 0, 5]), np.array([10, 1, 3, 5, 0]))
-    assert change[:3].tolist() == [1, -1, 0]
+    expected = [1, -1, 0]
+    assert change[:3].tolist() == expected
     assert np.isnan(change[3:]).all()
 
 
 def test_shares_of_stretches() -> None:
     found, count = cd.shares(np.array([1, 0, 1, 1], bool), np.array([0, 0, 1, 3]), 4, 4)
     assert count.tolist() == [2, 1, 0, 1]
-    assert found[[0, 1, 3]].tolist() == [0.5, 1, 1]
+    expected = [0.5, 1, 1]
+    assert found[[0, 1, 3]].tolist() == expected
     assert np.isnan(found[2])

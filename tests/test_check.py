@@ -196,7 +196,8 @@ def test_published_limits_by_name() -> None:
     assert set(exact) == {limit for limit in PUBLISHED if limit.level == "exact"}
     # torchtitan publishes nothing but bitwise equality; slime publishes both, and means
     # the usual case by default.
-    assert {limit.level for limit in published_limits(["torchtitan"], ())} == {"exact"}
+    found = {limit.level for limit in published_limits(["torchtitan"], ())}
+    assert found == {"exact"}
     assert {limit.level for limit in published_limits(["slime"], ())} == {"fault"}
     assert published_limits(["mine"], own) == own
     with refused("the config file has no limits"):

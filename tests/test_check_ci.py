@@ -97,7 +97,8 @@ def test_a_name_of_two_numbers_asks_for_its_framework() -> None:
     assert framework_name("mean") is None
     with refused(r"write TRL:.* or TRL:"):
         framework_name("TRL:mean")
-    assert {row.framework for row in names_of("PRIME_RL")} == {"prime-rl"}
+    found = {row.framework for row in names_of("PRIME_RL")}
+    assert found == {"prime-rl"}
 
 
 def test_the_name_and_its_difference_are_printed(run_logdrift: Run) -> None:
@@ -169,7 +170,8 @@ def test_the_first_unequal_token_is_named(
     for result in named(results, metric):
         assert not result["ok"]
         assert result["value"] == 5
-        assert result["token"] == {"sequence": 0, "position": 4, "token_id": 4}
+        expected = {"sequence": 0, "position": 4, "token_id": 4}
+        assert result["token"] == expected
         assert "token is 4 of sequence 0" in result["reason"]
     if where == "prefill":
         assert named(results, "exact")[0]["ok"]
@@ -222,7 +224,8 @@ def test_only_what_is_worse_beyond_noise_fails(
     nightly = drawn(tmp_path / "nightly", size, seed=2, words=words)
     code, results = checked(nightly, "--baseline", str(release))
     held = [one for one in results if one["framework"] == "baseline"]
-    assert [one["metric"] for one in held] == ["errors.mae", "mismatch.k3"]
+    found = [one["metric"] for one in held]
+    assert found == ["errors.mae", "mismatch.k3"]
     assert code == int(worse)
     for one in held:
         assert one["ok"] == (not worse)

@@ -192,7 +192,8 @@ def test_one_letter_wrong_suggests_the_command(command: str) -> None:
 def test_a_path_stands_for_open(tmp_path: Path, before: list[str]) -> None:
     path = str(tmp_path)
     assert with_command([*before, path], COMMANDS) == [*before, "open", path]
-    assert with_command([*before, "why", path], COMMANDS) == [*before, "why", path]
+    expected = [*before, "why", path]
+    assert with_command([*before, "why", path], COMMANDS) == expected
     assert with_command(before, COMMANDS) == before
 
 

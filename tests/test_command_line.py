@@ -191,7 +191,8 @@ def test_recall_goes_back_and_forth_and_keeps_what_is_typed_now() -> None:
         "a",
     ]
     assert recall.older("a") is None
-    assert [recall.newer(), recall.newer(), recall.newer()] == ["b", "c", "now"]
+    expected = ["b", "c", "now"]
+    assert [recall.newer(), recall.newer(), recall.newer()] == expected
     assert recall.newer() is None
     assert Recall(["a", "b"]).older("b") == "a", "what stands there is passed over"
 

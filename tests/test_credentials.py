@@ -162,7 +162,8 @@ def test_texts_with_a_credential(text: str) -> None:
 def test_texts_without_one_stay_as_they_are(text: str) -> None:
     assert secret_in({"a": text}) is None
     assert not holds_secret(text)
-    assert masked({"a": text, "b": (text, [text])}) == {"a": text, "b": (text, [text])}
+    expected = {"a": text, "b": (text, [text])}
+    assert masked({"a": text, "b": (text, [text])}) == expected
     assert masked_text(text) == text
 
 

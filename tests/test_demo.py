@@ -90,7 +90,8 @@ def test_a_finished_demo_is_reopened(demo: Path, run_logdrift: Run) -> None:
     done = run_logdrift("demo", "--max-tokens", TOKENS, "--out", demo)
     assert done.returncode == 0
     assert "reopening it" in done.stderr
-    assert {p: p.stat().st_mtime_ns for p in demo.rglob("*") if p.is_file()} == before
+    found = {p: p.stat().st_mtime_ns for p in demo.rglob("*") if p.is_file()}
+    assert found == before
 
 
 def test_the_demo_of_another_model_is_not_passed_off_as_this_one(

@@ -19,7 +19,8 @@ WITHOUT_KNOB = ("stale",)
 
 
 def test_there_are_31_causes_in_the_order_of_checking() -> None:
-    assert [entry.number for entry in CAUSES] == list(range(31))
+    found = [entry.number for entry in CAUSES]
+    assert found == list(range(31))
     assert len(BY_CODE) == 31
     assert NOISE not in BY_CODE
     groups = [entry.group for entry in CAUSES]

@@ -128,7 +128,8 @@ def test_an_overridden_config_is_no_noise_however_little_it_moves() -> None:
 
 def test_a_line_speaks_for_the_one_of_its_two_causes_that_was_observed() -> None:
     line = piece("temperature", 0.97, "slope"), piece("config", 0.6, "slope")
-    assert order(*line) == [("temperature", 0.97), ("config", 0.6)]
+    expected = [("temperature", 0.97), ("config", 0.6)]
+    assert order(*line) == expected
     assert order(*line, piece("temperature", 0.97, "facts")) == [
         ("temperature", 0.9991)
     ]

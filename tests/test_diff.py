@@ -182,7 +182,8 @@ def test_positions_follow_each_session() -> None:
     assert match.new.tolist() == [0, 1]
     assert match.lengths.tolist() == [2, 2]
     assert match.whole == 1
-    assert match.positions(old, match.old).tolist() == [3, 4, 0, 1]
+    expected = [3, 4, 0, 1]
+    assert match.positions(old, match.old).tolist() == expected
     assert match.positions(new, match.new).tolist() == [0, 1, 2, 3]
 
 
@@ -208,7 +209,8 @@ def test_a_fix_is_better_and_the_way_back_worse(tmp_path: Path) -> None:
         "tokens": 12 * 21,
         "scored": 12 * 19,
     }
-    assert change["interval"] == {"method": "sequences", "units": 12, "resamples": 2000}
+    expected = {"method": "sequences", "units": 12, "resamples": 2000}
+    assert change["interval"] == expected
     assert change["scope"] == "completion"
     assert len(change["improved"]) == 10
     assert change["worsened"] == []
@@ -291,7 +293,8 @@ def test_another_completion_is_compared_up_to_where_it_parts(tmp_path: Path) -> 
     )
     assert "cannot be said" in text
     assert "too few to draw from" in text
-    assert {t["after"] for t in change["improved"]} == {" w4", ""}
+    found = {t["after"] for t in change["improved"]}
+    assert found == {" w4", ""}
 
 
 @pytest.mark.parametrize(

@@ -663,4 +663,5 @@ def test_the_target_in_a_list_has_its_given_rank() -> None:
     side = top_list(np.array([4, 6]), np.array([-1.0, -1.0], np.float32), -1.0, 2)
     unknown = top_list(np.array([4, 6]), np.array([-1.0, -1.0], np.float32), -1.0, None)
     row = next(row for row in alternatives([side, unknown], 4) if row.target)
-    assert [cell.rank for cell in row.cells] == [2, 1]
+    found = [cell.rank for cell in row.cells]
+    assert found == [2, 1]

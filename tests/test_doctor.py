@@ -374,7 +374,9 @@ def test_what_is_kept_belongs_to_its_interpreter(bare: Path) -> None:
 def test_sequences_are_taken_from_those_that_are_long_enough() -> None:
     assert lengths_of("2x2,5x1") == [2, 2, 5]
     rows = [list(range(n)) for n in (9, 3, 5)]
-    assert [len(row) for row in take(rows, [2, 4, 9])] == [2, 4, 9]
+    found = [len(row) for row in take(rows, [2, 4, 9])]
+    expected = [2, 4, 9]
+    assert found == expected
     with pytest.raises(ValueError, match="too few"):
         take(rows, [9, 9])
 
@@ -420,7 +422,8 @@ def test_engine_faults_are_plans_of_one_change_each(tmp_path: Path) -> None:
     rows = [
         json.loads(line) for line in (tmp_path / "given.jsonl").read_text().splitlines()
     ]
-    assert [row["prompt_length"] for row in rows] == [20] * 3
+    found = [row["prompt_length"] for row in rows]
+    assert found == [20] * 3
     assert len(rows[0]["token_ids"]) == 40
     assert {session for session in planned if session.startswith(GIVEN)} == {
         "given-vllm",

@@ -608,7 +608,9 @@ def test_list_and_check_by_command(
     listed = run_logdrift("env", "list", **settings)
     assert listed.returncode == 0
     lines = listed.stdout.splitlines()
-    assert [line.split()[0] for line in lines] == [*ENGINES, "smollm2"]
+    found = [line.split()[0] for line in lines]
+    expected = [*ENGINES, "smollm2"]
+    assert found == expected
     assert "logdrift env create vllm" in lines[1]
     assert "managed" in lines[2]
     assert "older recipe" in lines[2]

@@ -84,7 +84,8 @@ def test_noise_is_asked_with_float32_on_both_sides_first(tmp_path: Path) -> None
         False,
         None,
     )
-    assert [side.label for side in first.sides] == ["trainer/prefill", "vllm/prefill"]
+    found = [side.label for side in first.sides]
+    assert found == ["trainer/prefill", "vllm/prefill"]
     second = proposal.experiments[1]
     assert second.changes == {
         "trainer": {"head_dtype": "float32"},
@@ -231,7 +232,8 @@ def test_options_are_merged_and_not_replaced() -> None:
     assert "hf_overrides" not in merged(options, {"hf_overrides": {}})[1]
     assert "speculative_config" not in merged(options, {"speculative_config": None})[1]
     assert "device" not in merged(options, {"device_map": "balanced"})[1]
-    assert merged({}, {"path": "prefill", "alone": True}) == ({}, {})
+    expected = ({}, {})
+    assert merged({}, {"path": "prefill", "alone": True}) == expected
 
 
 def test_times_come_from_the_events_and_order_by_cost(tmp_path: Path) -> None:
@@ -248,7 +250,8 @@ def test_times_come_from_the_events_and_order_by_cost(tmp_path: Path) -> None:
         "".join(json.dumps(e) + "\n" for e in events) + '{"t": 1\n[]\n'
     )
     times = timings(session.folder)
-    assert times == {"trainer/prefill": (5.0, 2.0), "vllm/prefill": (30.0, 10.0)}
+    expected = {"trainer/prefill": (5.0, 2.0), "vllm/prefill": (30.0, 10.0)}
+    assert times == expected
     found = named(session, pair, times=times, repeats=3)
     assert (
         found["trainer: dtype=float32 and vllm: dtype=float32"].seconds
@@ -418,7 +421,8 @@ def test_worse_no_effect_and_nothing_left(tmp_path: Path) -> None:
     )
     assert told.sentence.startswith("unclear: MAE 0.0")
     assert "too few tokens for an interval" in told.sentence
-    assert [e.numbers["leaves"] for e in experiment_evidence([told])] == [1.0]
+    found = [e.numbers["leaves"] for e in experiment_evidence([told])]
+    assert found == [1.0]
     single = judged(tmp_path, [rows(5, 0.02)], repeat=None)
     assert single.status == "below the floor"
     assert "the floor is unknown" in single.reason

@@ -112,7 +112,9 @@ def test_the_first_screen_imports_nothing_that_is_only_needed_later() -> None:
 def test_beside_is_strict_on_both_sides() -> None:
     positions = np.array([3, 7, 8])
     assert [beside(positions, at, 1) for at in (0, 3, 7, 8)] == [3, 7, 8, None]
-    assert [beside(positions, at, -1) for at in (3, 4, 8, 99)] == [None, 3, 7, 8]
+    found = [beside(positions, at, -1) for at in (3, 4, 8, 99)]
+    expected = [None, 3, 7, 8]
+    assert found == expected
     assert beside(np.empty(0, np.int64), 5, 1) is None
 
 
@@ -135,7 +137,8 @@ def test_every_rank_flip_is_visited(session: Session, pair: Pair) -> None:
     explorer = looking_at(session, pair)
     assert explorer.next_flip(1) is None, "not known yet"
     explorer.flips = np.array([2, 40, 900])
-    assert walk(explorer, [2, 40, 900], 1, "next_flip") == [2, 40, 900]
+    expected = [2, 40, 900]
+    assert walk(explorer, [2, 40, 900], 1, "next_flip") == expected
     assert walk(explorer, [40, 2], -1, "next_flip") == [40, 2]
     explorer.take(session, PairView(pair))
     assert explorer.flips is None, "of another view of the pair they are found again"
@@ -395,7 +398,8 @@ def test_sorts_list_every_sequence_once(
     listing = explorer.listing
     assert sorted(listing.order.tolist()) == list(range(12))
     assert listing.sort == name
-    assert [listing.place_of(int(s)) for s in listing.order] == list(range(12))
+    found = [listing.place_of(int(s)) for s in listing.order]
+    assert found == list(range(12))
     if name == "worst":
         worst = [float(pair.worst[s]) for s in listing.order]
         assert worst == sorted(worst, reverse=True)
@@ -518,7 +522,8 @@ def test_the_heading_says_what_is_known(session: Session, pair: Pair) -> None:
     heading = heading_of(explorer)
     assert heading.pair == PAIR
     assert not heading.refused
-    assert [part.text for part in answer_parts(explorer)] == ["judging …"]
+    found = [part.text for part in answer_parts(explorer)]
+    assert found == ["judging …"]
     assert heading.running == 1.0
     assert not heading.measured
     explorer.view = judged(session, pair)
@@ -555,7 +560,8 @@ def test_a_refused_pair_is_greyed_and_says_why(tmp_path: Path) -> None:
     assert refusal.text.startswith("not comparable: ")
     assert "weights" in refusal.text
     assert refusal.tone == "bad"
-    assert {part.tone for part in others if part.name != "cause"} == {"muted"}
+    found = {part.tone for part in others if part.name != "cause"}
+    assert found == {"muted"}
 
 
 def test_an_empty_session_has_no_cursor(tmp_path: Path) -> None:

@@ -196,7 +196,8 @@ def same_bits(a: Session, b: Session) -> None:
         other = getattr(b.sequences, name)
         assert (one is None) == (other is None), name
         assert one is None or one.tobytes() == other.tobytes(), (one, other)
-    assert [c.label for c in a.captures] == [c.label for c in b.captures]
+    found = [c.label for c in a.captures]
+    assert found == [c.label for c in b.captures]
     for info in a.captures:
         other_info = b.manifest.capture(info.label)
         for name in ("backend", "path", "repeat", "role", "engine", "dtype"):
@@ -266,7 +267,8 @@ def test_the_sample_comes_back_with_what_its_lines_can_tell(tmp_path: Path) -> N
     again = back_and_forth(SAMPLE, tmp_path)
     same_bits(sample, again)
     used = set(np.unique(sample.sequences.token_ids).tolist())
-    assert {i: again.pieces[i] for i in used} == {i: sample.pieces[i] for i in used}
+    found = {i: again.pieces[i] for i in used}
+    assert found == {i: sample.pieces[i] for i in used}
     for info in sample.captures:
         facts = info.facts
         told = again.manifest.capture(info.label).facts
@@ -410,7 +412,8 @@ def test_rows_of_parquet_say_what_is_not_there(strange: Session) -> None:
     assert rows["rank"] == [None, 1, None, 2, 3]
     assert rows["entropy"] == [None] * 5
     assert rows["delta"] == [None] * 5
-    assert rows["top_ids"] == [None, [1, 2], [4], None, [0, 3]]
+    expected = [None, [1, 2], [4], None, [0, 3]]
+    assert rows["top_ids"] == expected
     assert rows["top_logprobs"] == [None, [-0.5, -math.inf], [-1], None, [0, 0]]
     assert table.schema.metadata[b"logdrift.session"] == b"made"
 
@@ -432,7 +435,8 @@ def test_no_cell_of_csv_begins_a_formula(strange: Session) -> None:
     assert cells["step"] == ["12"] * 5
     assert cells["reward"] == ["-0.5"] * 5
     assert cells["weight_version"] == ["", "", '"=7"', '"=7"', "8"]
-    assert cells["logprob"][:4] == ["", "-0.5", "", ""]
+    expected = ["", "-0.5", "", ""]
+    assert cells["logprob"][:4] == expected
     assert cells["top_logprobs"][1] == '[-0.5,"-Infinity"]'
     assert cells["top_ids"][:2] == ["", "[1,2]"]
 
@@ -457,7 +461,8 @@ def test_a_session_of_others_may_have_wider_numbers(
     if ending == "parquet":
         table = pyarrow.parquet.read_table(out)
         assert table.schema.field("logprob").type == pyarrow.float32()
-        assert table["rank"].to_pylist() == [None, 1, None, 2, 3]
+        expected = [None, 1, None, 2, 3]
+        assert table["rank"].to_pylist() == expected
     elif ending == "csv":
         assert out.read_bytes() == before
     else:
@@ -575,5 +580,6 @@ def test_a_killed_export_leaves_the_old_file(tmp_path: Path) -> None:
     assert out.read_text() == "old"
     assert len(list(tmp_path.iterdir())) == 2
     assert main(["export", str(SAMPLE), "-o", str(out)]) == 0
-    assert [path.name for path in tmp_path.iterdir()] == ["rows.csv"]
+    found = [path.name for path in tmp_path.iterdir()]
+    assert found == ["rows.csv"]
     assert out.read_text().startswith("sequence,position,step")

@@ -190,5 +190,6 @@ def test_outputs_of_vllm_are_written_by_their_fields(tmp_path: Path) -> None:
     docs_functions("write_outputs")([request], tmp_path / "written.jsonl")
     written = (tmp_path / "written.jsonl").read_text()
     session = imported(tmp_path, written, "vllm")
-    assert session.sequences.token_ids.tolist() == [1, 2, 6, 7]
+    expected = [1, 2, 6, 7]
+    assert session.sequences.token_ids.tolist() == expected
     assert numbers(session, "dump/recorded") == [None, -3.0, -0.25, -1.5]

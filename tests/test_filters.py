@@ -152,7 +152,8 @@ def test_without_a_pair_only_text_ids_and_marks_keep_anything(
     alone = given._replace(pair=None)
     for typed in (">", ">0.1", "-", "mean>0", "length>0"):
         assert not parse_filter(typed).keeps(alone).any()
-    assert parse_filter("*").tokens(alone).tolist() == [3, 40, 700]
+    expected = [3, 40, 700]
+    assert parse_filter("*").tokens(alone).tolist() == expected
     assert parse_filter("").keeps(alone).all()
 
 

@@ -112,7 +112,8 @@ def test_both_sides_and_the_larger_of_them(tmp_path: Path, scope: Any) -> None:
     assert floor.b.mae > floor.a.mae > 0
     assert floor.mae == floor.b.mae
     assert floor.rmse == floor.b.rmse
-    assert (floor.batch_a, floor.batch_b, floor.reproducible) == (None, None, False)
+    expected = (None, None, False)
+    assert (floor.batch_a, floor.batch_b, floor.reproducible) == expected
 
 
 def test_several_repeats_are_pooled(tmp_path: Path) -> None:
@@ -150,7 +151,8 @@ def test_a_side_without_repeats_is_null_and_not_zero(tmp_path: Path) -> None:
     assert floor is not None
     assert floor.a is None
     assert floor.b is not None
-    assert (floor.mae, floor.b.mae, floor.reproducible) == (0.0, 0.0, False)
+    expected = (0.0, 0.0, False)
+    assert (floor.mae, floor.b.mae, floor.reproducible) == expected
     data = json.loads(json.dumps(floor.to_json(), allow_nan=False))
     assert list(data) == ["mae", "rmse", "a", "b", "batch_a", "batch_b"]
     assert data["a"] is None

@@ -306,7 +306,8 @@ def test_both_processed_alike_is_a_caution(tmp_path: Path) -> None:
     session = session_of(
         tmp_path, {"facts": facts}, {"facts": facts}, manifest={"plan": plan(top_p=0.9)}
     )
-    assert codes(judged(session)) == {"processed": "caution", "sampling": "info"}
+    expected = {"processed": "caution", "sampling": "info"}
+    assert codes(judged(session)) == expected
 
 
 def test_a_reference_in_float32_is_what_one_wants(tmp_path: Path) -> None:
@@ -376,7 +377,9 @@ def test_a_scope_without_a_token(tmp_path: Path) -> None:
 def test_worst_reason_first(tmp_path: Path) -> None:
     facts = {"dtype": "float32", "weights_digest": "sha256:y", "head_dtype": None}
     gate = judged(session_of(tmp_path, {"facts": facts}, label_a="reference/prefill"))
-    assert [r.severity for r in gate.reasons] == ["not_comparable", "caution", "info"]
+    found = [r.severity for r in gate.reasons]
+    expected = ["not_comparable", "caution", "info"]
+    assert found == expected
 
 
 def test_a_head_that_follows_its_body_is_told_once(tmp_path: Path) -> None:

@@ -69,7 +69,8 @@ def test_a_class_has_its_name_alone() -> None:
     for path in _files(*PRODUCT):
         tree = ast.parse(path.read_text("utf-8"))
         homes.update(n.name for n in ast.walk(tree) if isinstance(n, ast.ClassDef))
-    assert [name for name, count in homes.items() if count > 1] == []
+    found = [name for name, count in homes.items() if count > 1]
+    assert found == []
 
 
 def test_files_that_are_ordered_by_name_are_there() -> None:

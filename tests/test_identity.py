@@ -533,7 +533,8 @@ def test_why_takes_the_checks_as_evidence(apart: Session) -> None:
     explained = explain_session(apart, pair)
     after = explained.to_json()
     assert _score(apart, "weights") < 0.05
-    assert [each["cause"] for each in after["pairs"][0]["checked"]] == ["weights"]
+    found = [each["cause"] for each in after["pairs"][0]["checked"]]
+    assert found == ["weights"]
     assert "weights" not in {each["cause"] for each in after["pairs"][0]["not_checked"]}
     assert after["identity"]["rollout"]["as_on_disk"] == 3
     text = paint_text(why_document(explained.pairs), Canvas())

@@ -51,7 +51,8 @@ def test_whatever_is_cut_into_pieces_reads_as_before(
 
 def test_bytes_that_are_no_character_and_ids_that_are_not_known_stay() -> None:
     pieces = _pieces([b"\xe6\x90", b"a", b"\xa0", b"\xff", b"\xa0"])
-    assert joined_texts(pieces, [0, 1, 2]) == ["<0xE6><0x90>", "a", "<0xA0>"]
+    expected = ["<0xE6><0x90>", "a", "<0xA0>"]
+    assert joined_texts(pieces, [0, 1, 2]) == expected
     assert joined_texts(pieces, [0, 99, 2]) == ["<0xE6><0x90>", "<id 99>", "<0xA0>"]
     assert joined_texts(pieces, [0, 2]) == [PART, "搠"]
     assert joined_texts(pieces, [0, 3, 4])[1:] == ["<0xFF>", "<0xA0>"]

@@ -145,7 +145,8 @@ def test_correct_bfloat16_is_rounding_of_the_size_that_is_said(
     assert (
         arrays[f"errors/{case}"].shape == arrays[f"times/{case}"].shape == (5, TOKENS)
     )
-    assert [each.cause for each in layers_evidence([side])] == ["noise"]
+    found = [each.cause for each in layers_evidence([side])]
+    assert found == ["noise"]
 
 
 @pytest.mark.parametrize(
@@ -239,7 +240,8 @@ def test_unit_is_the_root_mean_square_of_one_rounding() -> None:
 def test_a_faint_layer_shows_against_the_other_side_of_the_same_dtype_alone() -> None:
     clean = with_replay([1.3] * 6)
     faint = with_replay([1.3, 1.3, 2.6, 1.3, 1.3, 1.3])
-    assert [side.kind for side in judged(clean, faint)] == ["rounding", "layer"]
+    found = [side.kind for side in judged(clean, faint)]
+    assert found == ["rounding", "layer"]
     assert judged(clean, faint)[1].layers == (2,)
     assert judged(faint)[0].kind == "rounding"
     assert [side.kind for side in judged(with_replay([0.1] * 6, "float16"), faint)] == [
@@ -265,7 +267,8 @@ def test_most_layers_at_once_are_no_layer_s_fault_and_the_first_token_tells_whic
     )
     assert weights.kind == "layers"
     assert rope.kind == "position"
-    assert [e.cause for e in layers_evidence([weights])] == ["weights"]
+    found = [e.cause for e in layers_evidence([weights])]
+    assert found == ["weights"]
     assert [e.cause for e in layers_evidence([rope])] == ["config"]
     two = judged(with_replay([9.0, 1.0, 9.0, 1.0, 1.0]))[0]
     assert two.kind == "layer"

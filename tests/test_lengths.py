@@ -85,7 +85,8 @@ def test_given_sequences_of_every_position_are_scored(
         "sglang:float32",
     )
     reference = session.capture("reference/prefill").logprob.whole()
-    assert np.flatnonzero(np.isnan(reference)).tolist() == [0, 64, 127]
+    expected = [0, 64, 127]
+    assert np.flatnonzero(np.isnan(reference)).tolist() == expected
     for label in ("vllm/prefill", "vllm/forced_decode", "sglang/prefill"):
         found = session.capture(label).logprob.whole()
         scored = ~np.isnan(found)

@@ -161,7 +161,8 @@ def test_nothing_is_written_into_a_folder_behind_a_link(
     plant(session.folder / name, outside)
     with contextlib.suppress(LogdriftError):
         WRITERS[way](session)
-    assert {path.name: path.read_bytes() for path in outside.iterdir()} == before
+    found = {path.name: path.read_bytes() for path in outside.iterdir()}
+    assert found == before
 
 
 @pytest.mark.parametrize(

@@ -245,7 +245,8 @@ def test_positions_count_where_rope_is_scaled_by_them(
 
 def test_what_one_side_lacks_counts_where_one_release_wrote_both() -> None:
     more = changed(v_head_dim=64, context_len=8192, logit_scale=0.5)
-    assert set(names(CONFIG, more)) == {"v_head_dim", "context_len", "logit_scale"}
+    expected = {"v_head_dim", "context_len", "logit_scale"}
+    assert set(names(CONFIG, more)) == expected
     # SGLang adds keys of its own; what changes the model is told all the same.
     assert names(CONFIG, more, whole=False) == {
         "logit_scale": ("not there", "0.5", True)
@@ -608,7 +609,8 @@ def test_settings_show_the_config_of_each_backend(tmp_path: Path) -> None:
 
 def test_a_session_without_it_opens_as_before(tmp_path: Path) -> None:
     session = made(tmp_path / "s", None, None)
-    assert [session.loaded(label) for label in (A, B)] == [None, None]
+    found = [session.loaded(label) for label in (A, B)]
+    assert found == [None, None]
     path = session.folder / "session.json"
     data = json.loads(path.read_text())
     for info in data["captures"]:
@@ -683,7 +685,9 @@ def test_a_damaged_file_is_said_and_the_numbers_stay(
     with refused("facts/vllm-"):
         session.loaded(B)
     reasons = judged(session).reasons
-    assert [(r.code, r.severity) for r in reasons] == [("unread", "caution")]
+    found = [(r.code, r.severity) for r in reasons]
+    expected = [("unread", "caution")]
+    assert found == expected
     assert "vllm/prefill" in reasons[0].text
     assert settings_of(session).rows
     with pytest.raises(InputError):

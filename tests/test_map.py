@@ -27,7 +27,8 @@ def test_what_the_map_names_is_there(page: str) -> None:
 def test_the_links_of_the_map_lead_somewhere(page: str) -> None:
     path = REPOSITORY / page
     links = re.findall(r"\]\(([^)#:]+)", path.read_text("utf-8"))
-    assert [link for link in links if not (path.parent / link).exists()] == []
+    found = [link for link in links if not (path.parent / link).exists()]
+    assert found == []
 
 
 def test_every_folder_of_the_product_is_on_the_map() -> None:

@@ -51,7 +51,8 @@ def test_every_number_is_of_the_same_tokens(tmp_path: Path) -> None:
         assert sum(b.tokens for b in buckets) == 5
     # Positions count from the completion's start: three sequences have a first one, two
     # a second.
-    assert [(b.low, b.tokens) for b in found.buckets.by_position] == [(0, 3), (1, 2)]
+    expected = [(0, 3), (1, 2)]
+    assert [(b.low, b.tokens) for b in found.buckets.by_position] == expected
     assert found.buckets.by_entropy is None
 
 
@@ -205,7 +206,8 @@ def test_a_pair_by_roles_and_its_arrays() -> None:
     assert pair.a.info.label == "trainer/prefill"
     assert pair.b.info.label == "vllm/decode"
     columns = pair.columns()
-    assert {len(values) for values in columns.values()} == {pair.tokens}
+    found = {len(values) for values in columns.values()}
+    assert found == {pair.tokens}
     at = int(np.nanargmax(np.abs(np.where(columns["scored"], columns["delta"], 0))))
     start, _ = pair.sequences.bounds(int(columns["sequence"][at]))
     assert start + columns["position"][at] == at

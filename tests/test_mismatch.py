@@ -397,7 +397,8 @@ def test_all_equal() -> None:
         " sequence_mult_prob_error_mean"
     )
     got = stats.to_json()
-    assert {key: got[key] for key in zeros.split()} == dict.fromkeys(zeros.split(), 0.0)
+    found = {key: got[key] for key in zeros.split()}
+    assert found == dict.fromkeys(zeros.split(), 0.0)
     assert {key: got[key] for key in ones.split()} == dict.fromkeys(ones.split(), 1.0)
     assert str(stats.k1) == "0.0" and str(stats.log_ppl_diff) == "0.0"  # no -0.0
     assert (

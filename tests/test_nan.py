@@ -171,7 +171,8 @@ def test_flags_of_some_parts_alone(tmp_path: Path) -> None:
     assert places(pair.nan_a) == [5]
     assert pair.a.nan is not None
     assert pair.b.nan is None
-    assert pair.a.nan.rows(3, 6).tolist() == [0, 0, 1]
+    expected = [0, 0, 1]
+    assert pair.a.nan.rows(3, 6).tolist() == expected
 
 
 def test_without_sequences(tmp_path: Path) -> None:
@@ -199,7 +200,8 @@ def test_a_part_without_nan_has_no_tensor_for_it(nan: list[int] | None) -> None:
 def test_a_part_keeps_the_flags_of_every_sequence() -> None:
     rows = [scores([NAN, -1.0], None), scores([NAN, NAN, -1.0], [0, 1, 0])]
     tensors = tensors_of("v/prefill", [np.arange(2), np.arange(3)], rows)
-    assert tensors["nan"].tolist() == [0, 0, 0, 1, 0]
+    expected = [0, 0, 0, 1, 0]
+    assert tensors["nan"].tolist() == expected
     assert tensors["nan"].dtype == np.uint8
 
 
@@ -244,7 +246,8 @@ def test_what_vllm_answers_as_nan_is_marked_and_has_no_alternatives(top_k: int) 
     assert found.nan is not None
     assert found.nan.tolist() == [0, 1, 0]
     assert found.rank.tolist() == [0, 0, 1]
-    assert found.top_ids[1].tolist() == [-1] * top_k
+    expected = [-1] * top_k
+    assert found.top_ids[1].tolist() == expected
     assert found.top_ids[2].tolist() == [8] * top_k
 
 
@@ -255,7 +258,8 @@ def test_what_sglang_answers_as_nan_is_marked(value: float | None) -> None:
     fill(made, 2, [(value, 7, None), (-0.5, 4, None)], tops, "s")
     assert made.nan is not None
     assert made.nan.tolist() == [0, 0, 1, 0]
-    assert made.top_ids[:, 0].tolist() == [-1, -1, -1, 4]
+    expected = [-1, -1, -1, 4]
+    assert made.top_ids[:, 0].tolist() == expected
     assert made.rank.tolist() == [
         0,
         0,
@@ -284,7 +288,8 @@ def test_a_file_says_nan_null_and_minus_infinity_apart(
         f" {values}}}}}"
     )
     found = imported(tmp_path, line).capture("r/recorded")
-    assert found.nan.whole().tolist() == [0, 0, 1, 0, 0, 0, 0]
+    expected = [0, 0, 1, 0, 0, 0, 0]
+    assert found.nan.whole().tolist() == expected
     np.testing.assert_array_equal(
         found.logprob.whole(), np.float32([NAN, -1, NAN, NAN, -INF, -INF, -INF])
     )
@@ -343,7 +348,8 @@ def test_alternatives_without_a_number_are_left_out(tmp_path: Path) -> None:
         tmp_path,
         f'{{"token_ids": [1,2,3], "prompt_length": 1, "captures": {{"r": {body}}}}}',
     )
-    assert session.capture("r/recorded").top_ids.whole().tolist() == [[-1], [-1], [8]]
+    expected = [[-1], [-1], [8]]
+    assert session.capture("r/recorded").top_ids.whole().tolist() == expected
 
 
 def test_an_openai_answer_with_nan(tmp_path: Path) -> None:
@@ -358,7 +364,8 @@ def test_an_openai_answer_with_nan(tmp_path: Path) -> None:
         ]
     }
     session = imported(tmp_path, json.dumps(answer), "openai")
-    assert session.capture(session.captures[0].label).nan.whole().tolist() == [0, 1, 0]
+    expected = [0, 1, 0]
+    assert session.capture(session.captures[0].label).nan.whole().tolist() == expected
 
 
 def test_prime_rl_null_stays_unknown_and_masked_places_say_nothing(
@@ -384,7 +391,8 @@ def test_a_copied_session_keeps_its_flags(tmp_path: Path) -> None:
     import_session("session", [str(tmp_path / "s")], tmp_path / "copy")
     nan = open_session(tmp_path / "copy").capture(A).nan
     assert nan is not None
-    assert nan.whole().tolist() == [0, 0, 1]
+    expected = [0, 0, 1]
+    assert nan.whole().tolist() == expected
 
 
 # -- gate, metrics and limits
@@ -500,7 +508,8 @@ def test_both_sides_with_nan_are_both_named_and_counted_once(tmp_path: Path) -> 
         for reason in judge(pair.session, pair, "completion").reasons
         if reason.code == "nan"
     ]
-    assert [text.split(" ")[0] for text in texts] == [A, B]
+    found = [text.split(" ")[0] for text in texts]
+    assert found == [A, B]
     assert counts(pair) == {"nan": 2, "nan_a": 2, "nan_b": 1}
 
 

@@ -176,12 +176,14 @@ def test_sglangs_runs_of_versions(tmp_path: Path) -> None:
         {"version": "8", "start": 2, "end": 6},
     ]
     session = imported_answers(tmp_path, weight_version="8", weight_versions=runs)
-    assert spans(session) == [None] * 3 + ["7"] * 2 + ["8"] * 4
+    expected = [None] * 3 + ["7"] * 2 + ["8"] * 4
+    assert spans(session) == expected
 
 
 def test_one_version_of_an_answer_is_that_of_all_it_sampled(tmp_path: Path) -> None:
     session = imported_answers(tmp_path, weight_version="8")
-    assert spans(session) == [None] * 3 + ["8"] * 6
+    expected = [None] * 3 + ["8"] * 6
+    assert spans(session) == expected
     facts = session.captures[0].facts
     assert facts is not None
     assert facts.weight_version == "8"
@@ -202,7 +204,9 @@ def test_what_sglang_writes_beside_a_choice_of_openais_form(tmp_path: Path) -> N
     file = made.lines(tmp_path / "one.jsonl", [answer])
     import_session("openai", [str(file)], tmp_path / "out")
     versions = spans(open_session(tmp_path / "out"))
-    assert [version for version in versions if version] == ["7", "8", "8", "8"]
+    found = [version for version in versions if version]
+    expected = ["7", "8", "8", "8"]
+    assert found == expected
 
 
 def test_vllms_runs_of_a_choice(tmp_path: Path) -> None:

@@ -66,7 +66,8 @@ def test_the_scorer_marks_what_it_computed_as_nan(
         "listed": [i for i in ALL if i not in broken],
     }
     for dtype in ("bfloat16", "float32"):
-        assert found[dtype] == {"nan": [], "missing": [0], "listed": ALL}
+        expected = {"nan": [], "missing": [0], "listed": ALL}
+        assert found[dtype] == expected
 
 
 def test_decoding_marks_nan_or_says_why_no_token_can_be_drawn(overflow: Any) -> None:
@@ -121,7 +122,8 @@ def test_the_first_stage_that_is_not_finite_is_named(
         f"{stage} is the first whose numbers are not finite, {where}" in half.sentence
     )
     assert "float16 ends at 65,504 and float32 reaches" in half.sentence
-    assert [s.name for s in half.stages if s.wrong] == [stage]
+    found = [s.name for s in half.stages if s.wrong]
+    assert found == [stage]
     assert other.kind in ("rounding", "unknown", "layer", "layers", "jump", "position")
     (evidence,) = layers_evidence([half])
     assert evidence.cause == "overflow"

@@ -95,7 +95,8 @@ def test_nothing_scored_is_nan_and_infinite_deltas_are_counted_apart(
 
 def test_the_largest_comes_first_and_what_is_unknown_last() -> None:
     values = np.array([0.5, NAN, -3.0, 2.0])
-    assert order(values, 5, signed=False).tolist() == [3, 0, 2, 1, 4]
+    expected = [3, 0, 2, 1, 4]
+    assert order(values, 5, signed=False).tolist() == expected
     assert order(values, 5, signed=True).tolist() == [2, 3, 0, 1, 4]
 
 

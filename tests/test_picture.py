@@ -68,7 +68,8 @@ def test_a_film_shows_each_scene_in_its_time_and_the_last_one_where_nothing_move
 ):
     scenes = [FilmScene(rows=[[run(word)]], seconds=2) for word in ("one", "two")]
     svg = film(scenes, PAPER)
-    assert [text.text for text in texts(svg)] == ["one", "two"]
+    found = [text.text for text in texts(svg)]
+    assert found == ["one", "two"]
     assert "@keyframes s0{0%{visibility:visible}50.000%{visibility:hidden}}" in svg
     assert "@keyframes s1{0%{visibility:hidden}50.000%{visibility:visible}}" in svg
     assert ".s{visibility:hidden}.s1{visibility:visible}" in svg

@@ -227,7 +227,8 @@ def test_alone_captures_each_scoring_path_once_more() -> None:
         "v/prefill#alone",
         "v/forced_decode#alone",
     ]
-    assert {name.repeat for name in names if name.batch == "alone"} == {1}
+    found = {name.repeat for name in names if name.batch == "alone"}
+    assert found == {1}
 
 
 def test_a_model_of_its_own_and_alone_in_a_spec() -> None:

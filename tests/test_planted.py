@@ -62,7 +62,8 @@ def small(tmp_path_factory: pytest.TempPathFactory, small_model: Path) -> Path:
     done = [step.done for step in steps]
     assert done == sorted(done)
     assert done[0] == 0
-    assert {step.total for step in steps} == {len(FAULTS) * len(BACKGROUNDS)}
+    found = {step.total for step in steps}
+    assert found == {len(FAULTS) * len(BACKGROUNDS)}
     return out
 
 
@@ -143,7 +144,8 @@ def check_forms(folder: Path, work: Path) -> None:
     assert len(rows) == len(FAULTS) * len(BACKGROUNDS) * len(FORMS)
     totals_of_forms = form_totals(rows)
     print(totals_of_forms)
-    assert [row for row in rows if row.answer == "wrong"] == []
+    found = [row for row in rows if row.answer == "wrong"]
+    assert found == []
     for answers in totals_of_forms.values():
         assert answers["clean"] == len(CLEAN) * len(BACKGROUNDS)
     faults = (len(FAULTS) - len(CLEAN)) * len(BACKGROUNDS)

@@ -207,7 +207,8 @@ def test_a_completion_is_scored_as_it_is(prepare: Prepare, tokenizer: str) -> No
         tokenizer=tokenizer,
     )
     for answer, completion in zip(given, completions, strict=True):
-        assert [text for _, text in answer["texts"]] == [completion, completion]
+        found = [text for _, text in answer["texts"]]
+        assert found == [completion, completion]
         assert answer["lengths"] == sampled["lengths"]
         for whole, length, alone in zip(
             answer["ids"], answer["lengths"], sampled["ids"], strict=True
@@ -274,7 +275,9 @@ def test_every_sequence_that_has_positions_is_taken(prepare: Prepare) -> None:
         [{"token_ids": [5] * 64}],
         positions=64,
     )
-    assert [answer.get("max_length") for answer in answers] == [64, 64, None, None]
+    found = [answer.get("max_length") for answer in answers]
+    expected = [64, 64, None, None]
+    assert found == expected
     assert (
         answers[2]["error"]
         == "prompts.jsonl line 2: 65 tokens are too long for the model, which has 64"
@@ -333,7 +336,8 @@ def test_tokenizers_that_put_a_blank_before_every_text_are_understood(
     )
     assert answers[0]["retokenised"] == [[]]
     assert answers[1]["retokenised"] == [[]]
-    assert answers[2]["retokenised"] == [[], ["prompt", 1]]
+    expected = [[], ["prompt", 1]]
+    assert answers[2]["retokenised"] == expected
 
 
 def test_a_template_tells_the_roles_of_a_conversation(prepare: Prepare) -> None:
@@ -351,7 +355,8 @@ def test_a_template_tells_the_roles_of_a_conversation(prepare: Prepare) -> None:
         assert len(roles) == len(ids)
     # The template's <s> is of no message; what opens the answer is the assistant's.
     assert first[0] == 0
-    assert _runs(first[1:]) == [1, 2, 3, 4, 2, 3]
+    expected = [1, 2, 3, 4, 2, 3]
+    assert _runs(first[1:]) == expected
     assert _runs(continued) == [0, 1, 2, 3, 4, 2, 3]
     # The list of tools stands before the first message, and is of none.
     assert _runs(with_tools) == [0, 2, 3]

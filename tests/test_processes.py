@@ -254,7 +254,8 @@ def test_channel_joins_what_the_socket_splits() -> None:
         )
     )
     sender.start()
-    assert list(channel.messages()) == [{"type": "one"}, big]
+    expected = [{"type": "one"}, big]
+    assert list(channel.messages()) == expected
     sender.join()
 
 
@@ -423,7 +424,8 @@ def test_what_nohup_ignores_stays_ignored(before: str, said: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=60
     )
-    assert (done.returncode, done.stdout.split()) == (0, [said]), done.stderr
+    expected = (0, [said])
+    assert (done.returncode, done.stdout.split()) == expected, done.stderr
 
 
 def test_workers_are_started_in_one_place() -> None:

@@ -44,7 +44,8 @@ def test_completed_sequences(prompts_file: Write) -> None:
         {"token_ids": [1, 2, 3], "prompt_length": 1, "mask": [1, 0, 1]},
         {"token_ids": [4], "prompt_length": 0},
     )
-    assert [p.has_completion for p in read_prompts(str(path))] == [True, True]
+    found = [p.has_completion for p in read_prompts(str(path))]
+    assert found == [True, True]
 
 
 @pytest.mark.parametrize(
@@ -389,7 +390,8 @@ def test_a_beginning_of_sequence_comes_once_from_text_and_from_messages(
         env={**os.environ, "HF_HUB_OFFLINE": "1"},
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    assert json.loads(done.stdout.splitlines()[-1]) == [[0, 2], [0, 3, 2]]
+    expected = [[0, 2], [0, 3, 2]]
+    assert json.loads(done.stdout.splitlines()[-1]) == expected
 
 
 def test_an_error_of_a_prompt_knows_its_place(prompts_file: Write) -> None:

@@ -480,7 +480,8 @@ def test_another_folder_is_left_alone(tmp_path: Path) -> None:
         logdrift.record(tmp_path)
     with refused("is no recording"):
         logdrift.record(tmp_path / "mine.txt")
-    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+    found = [path.name for path in tmp_path.iterdir()]
+    assert found == ["mine.txt"]
 
 
 @pytest.mark.parametrize(("text", "name"), [("3", "rank-00003-"), ("x", "rank-00000-")])
@@ -492,7 +493,8 @@ def test_the_launcher_names_the_process(
         with logdrift.record(tmp_path / "run") as recorder:
             added(recorder, batch(2, seed=0))
     files = sorted(path.name for path in (tmp_path / "run" / "streams").iterdir())
-    assert [file[:14] for file in files] == [f"{name}000", f"{name}001"]
+    found = [file[:14] for file in files]
+    assert found == [f"{name}000", f"{name}001"]
     assert len(logdrift.open_session(tmp_path / "run").sequences) == 4
 
 

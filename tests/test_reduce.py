@@ -66,7 +66,8 @@ def test_equals_float64(result: Fields, name: str) -> None:
 def test_rows_without_a_distribution_have_no_score_and_are_marked(
     result: Fields,
 ) -> None:
-    assert result["odd_rows"] == {"marked": True, "unscored": True, "neighbours": True}
+    expected = {"marked": True, "unscored": True, "neighbours": True}
+    assert result["odd_rows"] == expected
 
 
 def test_block_size_changes_no_bit(result: Fields) -> None:

@@ -455,7 +455,8 @@ def test_tokens_are_coloured_by_their_delta(hostile: Session) -> None:
     styles = [style for style, title in spans if title]
     # Deltas 0, -0.5, -1.0, +0.9, 0, 0, and 0 with +0.3 for the two halves of one
     # character.
-    assert styles == ["", "b3", "b4", "o4", "", "", "o2", ""]
+    expected = ["", "b3", "b4", "o4", "", "", "o2", ""]
+    assert styles == expected
     joint = next(title for style, title in spans if style == "o2")
     assert "7: Δ 0\n" in joint
     assert "8: Δ +0.300\n" in joint
@@ -486,7 +487,8 @@ def _spans(page: Page) -> list[list[tuple[str, str]]]:
 def test_tokens_that_are_only_together_valid_are_joined_and_broken_ones_are_not(
     hostile: Session,
 ) -> None:
-    assert [text for *_, text in joined(hostile, np.array([7, 8], np.int32))] == ["€"]
+    found = [text for *_, text in joined(hostile, np.array([7, 8], np.int32))]
+    assert found == ["€"]
     assert [text for *_, text in joined(hostile, np.array([7], np.int32))] == [
         "<0xE2><0x82>"
     ]

@@ -144,4 +144,5 @@ def test_where_a_token_stands_counts_whatever_its_numbers_mean() -> None:
     row = page[
         page.index("<tbody>", start) : page.index("</tr>", page.index("<tbody>", start))
     ]
-    assert re.findall('<td class="n( p)?">', row)[:3] == [" p", " p", ""]
+    expected = [" p", " p", ""]
+    assert re.findall('<td class="n( p)?">', row)[:3] == expected

@@ -132,7 +132,8 @@ def test_roles_a_token_or_in_runs(tmp_path: Path, roles: list[Any]) -> None:
 )
 def test_versions_a_token_or_in_runs(tmp_path: Path, values: Fields) -> None:
     session = imported(tmp_path, line(**values))
-    assert versions_of(session) == [None, None, "11", "11", "11", "12"]
+    expected = [None, None, "11", "11", "11", "12"]
+    assert versions_of(session) == expected
 
 
 def test_what_one_sequence_tells_is_unknown_of_the_others(tmp_path: Path) -> None:
@@ -140,7 +141,8 @@ def test_what_one_sequence_tells_is_unknown_of_the_others(tmp_path: Path) -> Non
     session = imported(tmp_path, line(), told, line())
     assert roles_of(session)[:6] == ["unknown"] * 6
     assert roles_of(session)[6:12] == ["user"] * 2 + ["assistant"] * 4
-    assert versions_of(session) == [None] * 6 + ["3"] * 6 + [None] * 6
+    expected = [None] * 6 + ["3"] * 6 + [None] * 6
+    assert versions_of(session) == expected
 
 
 def test_nothing_is_written_where_nothing_is_told(tmp_path: Path) -> None:
@@ -190,7 +192,8 @@ def test_each_part_has_its_own_list_of_versions(tmp_path: Path) -> None:
     assert capture.version_names == ("7", "8")
     assert capture.versions is not None
     end = capture.tokens
-    assert capture.versions.rows(end - 9, end).tolist() == [0, 0, 0, 1, 1, 1, 0, 0, 0]
+    expected = [0, 0, 0, 1, 1, 1, 0, 0, 0]
+    assert capture.versions.rows(end - 9, end).tolist() == expected
     assert versions_of(session) == ["7"] * 6 * 4096 + ["8"] * 3 + ["7"] * 3
 
 

@@ -107,7 +107,8 @@ def test_found_is_what_a_search_of_each_sequence_finds(
 
 def test_ids_one_after_the_other() -> None:
     sequences = made([[1, 2, 3], [1, 2], [3, 1]])
-    assert find_ids(sequences, [1]).starts.tolist() == [0, 3, 6]
+    expected = [0, 3, 6]
+    assert find_ids(sequences, [1]).starts.tolist() == expected
     found = find_ids(sequences, [1, 2])
     assert found.starts.tolist() == [0, 3]
     assert found.ends.tolist() == [2, 5]

@@ -308,7 +308,8 @@ def test_weights_that_were_never_updated_have_no_version() -> None:
         formula.versions[0]["end"] = 5
         made = backend.generate(IDS, [1, 2, 3], quiet)
         backend.score(IDS, quiet)
-    assert [one.scores.versions for one in made] == [None] * 3
+    found = [one.scores.versions for one in made]
+    assert found == [None] * 3
 
 
 def test_a_sequence_may_be_of_two_versions() -> None:

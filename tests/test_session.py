@@ -94,7 +94,8 @@ def test_a_capture_whose_supervisor_was_killed_is_not_running(folder: Path) -> N
     whole = read_manifest(folder)
     running = tuple(replace(c, status="running") for c in whole.captures)
     write_manifest(folder, replace(whole, captures=running))
-    assert {c.status for c in open_session(folder).captures} == {"pending"}
+    found = {c.status for c in open_session(folder).captures}
+    assert found == {"pending"}
     lock.acquire(folder, "t")
     assert {c.status for c in open_session(folder).captures} == {"running"}
     assert open_session(folder).state == "running"
@@ -149,7 +150,8 @@ def test_missing_keys_have_defaults_and_unknown_ones_are_left_alone(
     manifest = open_session(folder).manifest
     assert manifest.title == ""
     assert manifest.captures[0].batch == "together"
-    assert {part.ids_digest for part in manifest.captures[0].parts} == {None}
+    found = {part.ids_digest for part in manifest.captures[0].parts}
+    assert found == {None}
 
 
 def test_batch_and_ids_digest_are_kept(folder: Path) -> None:
@@ -292,7 +294,8 @@ def test_of_two_that_find_a_stale_lock_one_gets_it(tmp_path: Path) -> None:
     holder = lock.read_lock(tmp_path)
     assert holder is not None
     assert holder.token == "first"
-    assert [p.name for p in tmp_path.iterdir()] == ["lock"]
+    found = [p.name for p in tmp_path.iterdir()]
+    assert found == ["lock"]
 
 
 def test_a_lock_of_another_host_counts_as_held(tmp_path: Path) -> None:

@@ -247,7 +247,8 @@ def test_ranks_fit_the_alternatives(float32: Fields) -> None:
             )
             assert not rank or values[rank - 1] == entry["logprob"][i]
             seen.add(rank)
-    assert seen == {0, 1, 2, 3, 4, 5}
+    expected = {0, 1, 2, 3, 4, 5}
+    assert seen == expected
 
 
 def test_answers_keep_the_order_of_the_batch(float32: Fields) -> None:
@@ -466,7 +467,8 @@ def test_fill_counts_ranks_strictly_and_keeps_infinity() -> None:
         rows((0.0, 7), (lowest, 9)),
     ]
     fill(scores, 1, rows((-1.0, 8), (-3.0, 5), (lowest, 5)), alternatives, "s")
-    assert scores.rank.tolist() == [0, 1, 0, 2]
+    expected = [0, 1, 0, 2]
+    assert scores.rank.tolist() == expected
     assert scores.logprob[1:].tolist() == [-1.0, -3.0, -math.inf]
     assert scores.top_logprobs[3].tolist() == [0.0, -math.inf]
 
@@ -519,7 +521,8 @@ def test_every_weight_is_read_in_the_scheduler(bfloat16: Fields) -> None:
     assert differs["name"] == NOISY_TENSOR
     assert differs["own"] is True
     assert 0.0045 < differs["l2"] < 0.0065
-    assert seen["count"] == {"digest": 272, "probe": 0, "null": 0}
+    expected = {"digest": 272, "probe": 0, "null": 0}
+    assert seen["count"] == expected
     assert seen["tied"] == {"loaded": True, "config": True, "file_has_head": False}
 
 

@@ -34,7 +34,8 @@ def test_it_is_guessed_and_read(file: Path, tmp_path: Path) -> None:
     assert guess_format(file) == "pairs"
     import_session("pairs", [str(file)], tmp_path / "out")
     session = open_session(tmp_path / "out")
-    assert session.sequences.token_ids.tolist() == [5, 7, 6]
+    expected = [5, 7, 6]
+    assert session.sequences.token_ids.tolist() == expected
     logprob = session.capture("toy/decode").logprob.whole()
     assert logprob.tolist() == [-1.5, -0.25, -2.0]
 

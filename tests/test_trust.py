@@ -378,7 +378,8 @@ def test_import_leaves_nothing_that_can_be_started(
     files = [path for path in out.rglob("*") if path.is_file()]
     assert any(path.name == "run.sh" for path in files)
     odd = stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH | stat.S_ISUID | stat.S_ISGID
-    assert [path for path in files if path.stat().st_mode & odd] == []
+    found = [path for path in files if path.stat().st_mode & odd]
+    assert found == []
     with pytest.raises(trust.Stranger):
         trust.require_folder(out)
 

@@ -159,7 +159,8 @@ async def test_the_token_at_the_cursor_is_whole_on_however_many_lines(
             screen.moves.go_to(token)
             await pilot.pause()
             drawn = drawn_tokens(screen)
-            assert {style for _, style in drawn[token]} == {app.palette.cursor}
+            found = {style for _, style in drawn[token]}
+            assert found == {app.palette.cursor}
             longest = max(longest, len(drawn[token]))
             others = [
                 style for row in drawn[:token] + drawn[token + 1 :] for _, style in row

@@ -225,7 +225,8 @@ def test_a_file_of_prompts_that_is_not_there(tmp_path: Path) -> None:
 def test_typed_ids_are_a_line_of_a_prompt_file(
     tmp_path: Path, typed: str, ids: list[int], length: int
 ) -> None:
-    assert json.loads(ids_line(typed)) == {"token_ids": ids, "prompt_length": length}
+    expected = {"token_ids": ids, "prompt_length": length}
+    assert json.loads(ids_line(typed)) == expected
     path = tmp_path / "ids.jsonl"
     path.write_text(ids_line(typed))
     assert read_prompts(str(path))[0].token_ids == tuple(ids)

@@ -123,7 +123,8 @@ def test_every_chart_is_exported_three_ways(
     assert "nothing to draw" not in render(chart, ".svg")
     rows = list(csv.reader(io.StringIO(render(chart, ".csv"))))
     assert len(rows) > 1
-    assert {len(row) for row in rows} == {len(rows[0])}
+    found = {len(row) for row in rows}
+    assert found == {len(rows[0])}
     assert not any(cell in ("nan", "NaN") for row in rows for cell in row)
     shown = render(chart, ".txt")
     assert CHARTS[index_of(name)].title in shown

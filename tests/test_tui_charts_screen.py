@@ -430,7 +430,8 @@ async def test_export_asks_for_a_name_and_says_what_was_written(
         await until_screen(pilot, LinePrompt)
         await pilot.press("escape")
         await until_back(pilot, screen)
-        assert [p.name for p in own_home.glob("*.svg")] == ["gen-delta-seq0.svg"]
+        found = [p.name for p in own_home.glob("*.svg")]
+        assert found == ["gen-delta-seq0.svg"]
         screen.chart.choose(index_of("change"))
         await until(pilot, lambda: bool(screen.chart.problem))
         await pilot.press("ctrl+s")

@@ -211,7 +211,8 @@ async def start(
     )
     assert lines(screen.table)[2].startswith("✗ ")
     assert "none chosen" in head(screen)
-    assert [row.state for row in screen.rows[1:10]] == ["proposed"] * 9
+    found = [row.state for row in screen.rows[1:10]]
+    assert found == ["proposed"] * 9
     assert len(screen.rows) == 10, "what means nothing here is not offered"
     assert running(screen.session.folder) is None
     assert (folder / screen.rows[0].id / "logs" / "trainer.log").exists()
@@ -304,7 +305,8 @@ async def copy(
         "trainer+vllm",
         "compute_dtype",
     ]
-    assert [line[5] for line in copied[1:]] == [row.cause for row in screen.rows]
+    found = [line[5] for line in copied[1:]]
+    assert found == [row.cause for row in screen.rows]
     await until_shown(pilot, "copied")
 
 
@@ -378,7 +380,8 @@ KEYS = [
 
 def test_every_command_of_the_scope_is_pressed() -> None:
     assert set(PRESSED) == {command.name for command in commands("experiments")}
-    assert {name for name, _ in KEYS} == set(PRESSED), "each of them has a key"
+    found = {name for name, _ in KEYS}
+    assert found == set(PRESSED), "each of them has a key"
 
 
 @pytest.mark.parametrize(("name", "key"), KEYS)
@@ -620,7 +623,9 @@ async def test_rows_say_state_change_and_outcome_at_every_size(
             f"trainer/prefill {ARROW} vllm/prefill budget 10m · "
         )
         states = {row.id: row.state for row in screen.rows}
-        assert [states[id] for id in said] == ["done", "failed", "done"]
+        found = [states[id] for id in said]
+        expected = ["done", "failed", "done"]
+        assert found == expected
         width = screen.table.inner_width
         for place, row in enumerate(screen.rows):
             await until(pilot, lambda place=place: screen.table.selected == place)  # type: ignore[misc]

@@ -384,7 +384,8 @@ async def test_a_small_screen_shows_one_pane_at_a_time_and_a_wide_one_all(
         for key, name in zip("1234", names, strict=True):
             await pilot.press(key)
             await until(pilot, lambda name=name: screen.query_one(f"#{name}").has_focus)  # type: ignore[misc]
-            assert [n for n in names if screen.query_one(f"#{n}").size.area] == [name]
+            found = [n for n in names if screen.query_one(f"#{n}").size.area]
+            assert found == [name]
         await until(pilot, lambda: "└" in text(screen.chart))
         await pilot.resize_terminal(130, 40)
         await until(
@@ -643,7 +644,8 @@ async def test_two_explorers_on_one_session_keep_what_the_last_one_left(
         await one.press("b", *"mine", "enter")
         await until(one, lambda: here.model.state.marks != ())
     state, _ = load_state(open_session(folder).manifest.id)
-    assert {mark.note for mark in state.marks} == {"noted", "mine"}
+    found = {mark.note for mark in state.marks}
+    assert found == {"noted", "mine"}
 
 
 def shown_so_far(session: Session, sequences: int, captures: dict[str, int]) -> None:

@@ -135,12 +135,14 @@ def test_a_token_of_10000_characters_is_cut_into_lines() -> None:
 
 def test_fragments_are_cut_by_cells_not_characters() -> None:
     found = fragments_of("中" * 40)
-    assert [f.cells for f in found] == [32, 32, 16]
+    expected = [32, 32, 16]
+    assert [f.cells for f in found] == expected
     assert all(f.cells == cell_len(f.text) for f in found)
 
 
 def test_an_empty_piece_can_still_be_pointed_at() -> None:
-    assert [f.text for f in fragments_of("")] == ["∅"]
+    found = [f.text for f in fragments_of("")]
+    assert found == ["∅"]
 
 
 def shown(pieces: list[bytes]) -> list[str]:
@@ -161,7 +163,8 @@ def test_a_character_that_spans_tokens_stands_on_the_one_that_completes_it() -> 
         PART,
         "😀",
     ]
-    assert shown([zhong[:1], zhong[1:] + zhong[:2], zhong[2:]]) == [PART, "中", "中"]
+    expected = [PART, "中", "中"]
+    assert shown([zhong[:1], zhong[1:] + zhong[:2], zhong[2:]]) == expected
     assert shown([zhong[:2], zhong[2:] + b" ok " + smile[:1], smile[1:]]) == [
         PART,
         "中 ok ",
@@ -171,7 +174,8 @@ def test_a_character_that_spans_tokens_stands_on_the_one_that_completes_it() -> 
 
 def test_bytes_that_make_no_character_stay_escaped() -> None:
     smile = "😀".encode()
-    assert shown([smile[:2], b"b", smile[2:]]) == ["<0xF0><0x9F>", "b", "<0x98><0x80>"]
+    expected = ["<0xF0><0x9F>", "b", "<0x98><0x80>"]
+    assert shown([smile[:2], b"b", smile[2:]]) == expected
     assert shown([b"\xff", smile[:2], b"\xff"]) == ["<0xFF>", "<0xF0><0x9F>", "<0xFF>"]
     assert shown([smile[:2]]) == ["<0xF0><0x9F>"]
 

@@ -200,7 +200,9 @@ def check_table(table: str) -> None:
             numbers, rel=1e-5
         )  # six digits are written
         assert row[6] == ("yes" if stage.wrong else "no")
-    assert [row[1:3] for row in rows if row[6] == "yes"] == [["vllm", "layer 2"]]
+    found = [row[1:3] for row in rows if row[6] == "yes"]
+    expected = [["vllm", "layer 2"]]
+    assert found == expected
 
 
 async def _save(pilot: Any, screen: LayersScreen, sent: list[str], key: str) -> None:
@@ -353,7 +355,8 @@ async def test_the_wrong_layer_is_marked_selected_and_told_in_full(
             assert f" {stage.error:.2e} " in row
             assert row[3:].startswith(stage.name)
             assert row.rstrip()[-1] in "█▏▎▍▌▋▊▉"
-        assert [row.split()[:3] for row in rows if "▲" in row] == [["▲", "layer", "2"]]
+        expected = [["▲", "layer", "2"]]
+        assert [row.split()[:3] for row in rows if "▲" in row] == expected
         bars = [row.count("█") for row in rows[: len(shown)]]
         assert bars == sorted(bars)
         assert bars[0] < bars[-1]
@@ -547,7 +550,8 @@ async def test_a_stage_without_a_number_has_a_dot_or_nan_and_no_bar(
     app = make_app(session.folder)
     async with app.run_test(size=(60, 20)) as pilot:
         screen = await opened(pilot, "l")
-        assert lines(screen.stages)[2].split() == ["embedding", "nan", "·"]
+        expected = ["embedding", "nan", "·"]
+        assert lines(screen.stages)[2].split() == expected
         await pilot.press("enter", "end")
         await until(pilot, lambda: screen.stages.selected == len(right.stages) - 1)
         within(screen)

@@ -371,7 +371,8 @@ def test_names_that_fit_are_whole() -> None:
         ("trainer", "prefill#2"),
         ("vllm", "decode"),
     ]
-    assert short_names(["vllm/forced_decode#2"], 10) == [("vllm", "forced#2")]
+    expected = [("vllm", "forced#2")]
+    assert short_names(["vllm/forced_decode#2"], 10) == expected
 
 
 def test_heat_grows_with_the_number_and_is_flat_where_they_hardly_differ() -> None:

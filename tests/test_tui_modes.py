@@ -115,7 +115,8 @@ def test_infinite_deltas_a_floor_of_0_and_no_floor(tmp_path: Path) -> None:
     }
     for name in ("delta", "ratio", "floor"):
         assert shown[name] == [0, 0, -STEPS, STEPS, 0], name
-    assert shown["size"] == [0, 0, 2 * STEPS, 2 * STEPS, 0]
+    expected = [0, 0, 2 * STEPS, 2 * STEPS, 0]
+    assert shown["size"] == expected
     assert shown["logprob_a"] == [0, 0, 2 * STEPS, 0, 2 * STEPS]
     assert mode_of("floor").levels(Stretch(pair, 0, 5, None), 3.0).tolist() == [0] * 5
     assert "floor" in (mode_of("floor").missing(pair, None) or "")
@@ -139,7 +140,8 @@ def test_thresholds_rise_and_hold_the_default() -> None:
 
 def test_a_legend_writes_the_bounds_of_the_steps() -> None:
     found = legend(mode_of("ratio"), 0.2, 5, 100, None)
-    assert [text for _, text in found.steps] == ["1.20×", "1.40×", "1.80×", "2.60×"]
+    expected = ["1.20×", "1.40×", "1.80×", "2.60×"]
+    assert [text for _, text in found.steps] == expected
     assert [level for level, _ in found.steps] == [1, 2, 3, 4]
     assert [level for level, _ in legend(mode_of("size"), 0.1, 5, 100, None).steps] == [
         5,

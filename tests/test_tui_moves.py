@@ -263,7 +263,8 @@ async def test_more_than_26_labels_have_two_letters_and_all_rows_keep_their_widt
         tokens = screen.tokens
         labels = dict(tokens.labels)
         assert len(labels) > 26
-        assert {len(label) for label in labels.values()} == {2}
+        found = {len(label) for label in labels.values()}
+        assert found == {2}
         assert len(set(labels.values())) == len(labels)
         assert {
             tokens.render_line(y).cell_length for y in range(tokens.size.height)
@@ -285,7 +286,8 @@ async def test_marks_are_noted_shown_listed_saved_and_taken_away(folder: Path) -
         await pilot.press("n", "n")
         second = screen.position
         await type_in(pilot, "b", "")
-        assert [mark.position for mark in screen.model.state.marks] == [first, second]
+        found = [mark.position for mark in screen.model.state.marks]
+        assert found == [first, second]
         assert any("*" in line[:8] for line in lines(screen.tokens))
         await pilot.press("u", "u")
         await until(pilot, lambda: "mark odd one" in text(screen.query_one(Inspector)))

@@ -30,7 +30,8 @@ def test_n_goes_to_nan_whatever_the_threshold(tmp_path: Path) -> None:
         [[*PROMPT, -1.0, -3.0, BROKEN, -1.0]],
         [[*DECODED, -1.0, -1.0, -1.0, BROKEN]],
     )
-    assert pair.divergences(1.0).tolist() == [3, 4, 5]
+    expected = [3, 4, 5]
+    assert pair.divergences(1.0).tolist() == expected
     assert pair.divergences(9.0).tolist() == [4, 5]
     assert count_beyond(pair, 9.0) == 2
     assert next_divergence(pair, 0, 9.0) == 4
@@ -54,7 +55,8 @@ def test_the_inspector_says_which_capture_gave_nan(tmp_path: Path) -> None:
         at: {row.label: row for row in inspect(pair.session, pair, at).captures}
         for at in (2, 3)
     }
-    assert (rows[2][A].note, rows[2][A].broken, rows[2][B].note) == ("NaN", True, "")
+    expected = ("NaN", True, "")
+    assert (rows[2][A].note, rows[2][A].broken, rows[2][B].note) == expected
     assert (rows[3][A].note, rows[3][A].broken) == ("no score here", False)
     palette = make_palette("256")
     found = inspect(pair.session, pair, 2)

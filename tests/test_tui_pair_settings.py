@@ -108,7 +108,9 @@ def test_rows_are_grouped_and_differences_of_the_pair_come_first(
     lines = settings.lines({"environment"})
     headings = [line for line in lines if isinstance(line, SettingsHeading)]
     assert [line.group for line in headings] == list(GROUPS)[1:]
-    assert [line.folded for line in headings] == [False, False, False, True]
+    found = [line.folded for line in headings]
+    expected = [False, False, False, True]
+    assert found == expected
     listed = [line.name for line in lines if isinstance(line, PairSetting)]
     assert not [name for name in listed if name.startswith("environment.")]
     order = ["differs", "unknown", "elsewhere", "same"]

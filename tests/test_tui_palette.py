@@ -117,7 +117,8 @@ def test_16_colours_keep_both_sides_and_little_from_much_apart() -> None:
         for style in (*orange, *blue)
         if style.bgcolor
     ]
-    assert shown == [3, 3, 11, 11, 4, 4, 14, 14]
+    expected = [3, 3, 11, 11, 4, 4, 14, 14]
+    assert shown == expected
 
 
 @pytest.mark.parametrize("depth", ["none", "16", "256"])
@@ -179,7 +180,8 @@ def test_levels_follow_the_threshold_and_the_sign(tmp_path: Path) -> None:
         0,
         0,
     ]
-    assert MODES[0].levels(whole, 0.0625).tolist()[:4] == [0, 1, -1, 2]
+    expected = [0, 1, -1, 2]
+    assert MODES[0].levels(whole, 0.0625).tolist()[:4] == expected
 
 
 @pytest.mark.parametrize(

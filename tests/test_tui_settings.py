@@ -100,7 +100,8 @@ def test_differences_come_first_then_what_is_unknown(session: Session) -> None:
 def test_equal_facts_of_two_backends_keep_two_columns(tmp_path: Path) -> None:
     captures = [capture("trainer/prefill", ROWS), capture("other/prefill", ROWS)]
     found = settings_of(write_session(tmp_path / "s", [1, 1], captures))
-    assert found.columns == (("trainer/prefill",), ("other/prefill",))
+    expected = (("trainer/prefill",), ("other/prefill",))
+    assert found.columns == expected
 
 
 async def shown(pilot: Any, key: str, screen: type[Any]) -> Any:
@@ -279,7 +280,9 @@ async def test_copying_the_limits(monkeypatch: pytest.MonkeyPatch) -> None:
         rows = copied_table(sent)
         assert rows[0][1:] == list(COLUMNS)
         assert len(rows) == len(PUBLISHED) + 1
-        assert {row[0] for row in rows[1:]} == {"✓", "✗", "?"}
+        found = {row[0] for row in rows[1:]}
+        expected = {"✓", "✗", "?"}
+        assert found == expected
 
 
 async def test_a_pair_that_cannot_be_measured_is_an_error_that_can_be_copied(
@@ -372,4 +375,5 @@ async def test_what_configs_differ_in_is_named(
             for line in screen_text(app).splitlines()
             if line.startswith("≠") and "rope_theta" in line
         )
-        assert row.split()[2:5] == ["1000000", "10000", "caution"]
+        expected = ["1000000", "10000", "caution"]
+        assert row.split()[2:5] == expected

@@ -146,7 +146,8 @@ def test_a_relative_state_home_is_not_used(
 
 def test_marks_of_two_readers_are_merged() -> None:
     a, b, c, d = (Mark(i, f"note {i}") for i in range(4))
-    assert merge_marks([a, c], [a], [a, b]) == (a, b, c), "each has added one"
+    expected = (a, b, c)
+    assert merge_marks([a, c], [a], [a, b]) == expected, "each has added one"
     assert merge_marks([], [a], [a, b]) == (b,), "one was taken away here"
     assert merge_marks([a, c], [a, c], [c]) == (c,), "and here by the other"
     assert merge_marks([Mark(0, "new")], [a], [a, d]) == (Mark(0, "new"), d)

@@ -411,7 +411,9 @@ def test_two_commands_can_change_places_and_one_can_go_without() -> None:
     }
     assert check_keymap(given) == given
     hints = key_hints("explorer", keymap=given)
-    assert [hint[:2] for hint in hints[:2]] == [("N", "next Δ"), ("n", "prev")]
+    found = [hint[:2] for hint in hints[:2]]
+    expected = [("N", "next Δ"), ("n", "prev")]
+    assert found == expected
     assert "sort" not in [hint.word for hint in hints]
 
 

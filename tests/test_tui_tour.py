@@ -32,7 +32,8 @@ async def test_the_tour_shows_what_it_says(tmp_path: Path) -> None:
         REPOSITORY / "sessions" / "sample-smollm2",
         tmp_path / "sessions" / "sample-smollm2",
     )
-    assert [int(number) for number, _, _ in STEPS] == list(range(1, 11))
+    found = [int(number) for number, _, _ in STEPS]
+    assert found == list(range(1, 11))
     app = make_app(None, tmp_path / "sessions")
     async with app.run_test(size=(100, 30)) as pilot:
         for number, keys, shown in STEPS:

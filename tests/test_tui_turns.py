@@ -94,7 +94,8 @@ def test_a_lag_is_coloured_from_one_version_on(pair: Pair) -> None:
             expected = STEPS + len(beyond)
         assert level == expected
     counted = legend(mode, mode.default, 10, mode.tokens(pair), None)
-    assert [bound for _, bound in counted.steps] == ["0.5", "1", "2", "4"]
+    found = [bound for _, bound in counted.steps]
+    assert found == ["0.5", "1", "2", "4"]
 
 
 def test_a_session_that_does_not_tell_says_so(tmp_path: Path) -> None:

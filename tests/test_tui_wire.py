@@ -359,9 +359,11 @@ def test_only_what_differs_is_sent() -> None:
         (39, 0, "b")
     ]
     # Another colour is a difference; far apart are two pieces, near each other one.
-    assert sent(
-        wire, [line(("a", blue), ("a" * 38, red), ("b", blue)), first[1]], 40
-    ) == [(0, 0, "a"), (39, 0, "b")]
+    expected = [(0, 0, "a"), (39, 0, "b")]
+    assert (
+        sent(wire, [line(("a", blue), ("a" * 38, red), ("b", blue)), first[1]], 40)
+        == expected
+    )
     assert sent(
         wire, [line(("c" * 3, blue), ("a" * 36, red), ("b", blue)), first[1]], 40
     ) == [(0, 0, "ccc")]

@@ -158,7 +158,8 @@ def test_the_header_of_an_answer_belongs_to_the_answer() -> None:
         prompt=3,
     )
     messages = messages_of(sequences_of([header]))
-    assert messages.turn_of_token.tolist() == [0, 0, 1, 1, 1]
+    expected = [0, 0, 1, 1, 1]
+    assert messages.turn_of_token.tolist() == expected
     assert messages.roles.tolist() == [USER, ASSISTANT]
 
 
@@ -319,7 +320,9 @@ def test_the_json_has_all_of_them(
 ) -> None:
     assert main(["report", str(folder), "--json"]) == 0
     buckets = json.loads(capsys.readouterr().out)["pairs"][0]["buckets"]
-    assert [group["name"] for group in buckets["by_turn"]] == ["1", "2", "3"]
+    found = [group["name"] for group in buckets["by_turn"]]
+    expected = ["1", "2", "3"]
+    assert found == expected
     assert set(buckets["by_lag"][0]) == {
         "name",
         "tokens",

@@ -278,7 +278,8 @@ def test_a_sequence_of_one_id_has_nothing_to_score(float32: Fields) -> None:
 def test_completions_end_by_end_of_sequence_or_length(float32: Fields) -> None:
     assert float32["prompts_kept"]
     finishes = float32["finish"]
-    assert {finish for finish, _, _ in finishes} == {"stop", "length"}
+    found = {finish for finish, _, _ in finishes}
+    assert found == {"stop", "length"}
     for finish, last, length in finishes:
         assert (last == float32["eos"]) if finish == "stop" else (length == 72)
 
@@ -472,7 +473,8 @@ def test_unpack_gives_strict_ranks_where_the_top_k_reaches_the_target() -> None:
         what="sequence 0",
     )
     assert scores.rank.tolist() == [0, 2, 40]
-    assert scores.top_ids.tolist() == [[-1, -1], [3, 7], [2, 1]]
+    expected = [[-1, -1], [3, 7], [2, 1]]
+    assert scores.top_ids.tolist() == expected
     assert scores.logprob.tolist()[1:] == [-1.0, -8.0]
 
 
@@ -575,7 +577,8 @@ def test_every_weight_is_read_where_the_model_is(
     assert differs["name"] == NOISY_TENSOR
     assert differs["own"] is True  # the engine has the files that it was started with
     assert 0.0045 < differs["l2"] < 0.0065
-    assert seen["tied"] == {"loaded": True, "config": True, "file_has_head": False}
+    expected = {"loaded": True, "config": True, "file_has_head": False}
+    assert seen["tied"] == expected
     assert seen["config_differs"] == []
     if (
         found["facts"]["device"] == "cpu"

@@ -104,7 +104,9 @@ def test_alone_means_one_request_and_its_answer_at_a_time(captures: Captures) ->
     job = PendingCapture("v/prefill#alone", "prefill", 1, 0, "alone")
     scores = captures._scores(engine, job, PART)
     assert engine.asked == [[row.tolist()] for row in ROWS]
-    assert [len(score.logprob) for score in scores] == [3, 5, 2]
+    found = [len(score.logprob) for score in scores]
+    expected = [3, 5, 2]
+    assert found == expected
 
 
 def test_alone_on_forced_decode_gives_each_sequence_its_own_boundary(
@@ -117,7 +119,9 @@ def test_alone_on_forced_decode_gives_each_sequence_its_own_boundary(
         PART,
     )
     assert engine.asked == [[row.tolist()] for row in ROWS]
-    assert [score.logprob[0] for score in scores] == [1, 2, 1]
+    found = [score.logprob[0] for score in scores]
+    expected = [1, 2, 1]
+    assert found == expected
 
 
 def test_a_failure_alone_names_the_session_s_sequence(captures: Captures) -> None:
@@ -150,7 +154,8 @@ def test_a_part_of_an_import_is_scored_in_batches_of_the_plan(
     job = PendingCapture("v/prefill", "prefill", 1, 0)
     scores = captures._scores(engine, job, part)
     assert [len(asked) for asked in engine.asked] == [8, 8, 3]
-    assert [len(score.logprob) for score in scores] == [len(row) for row in rows]
+    found = [len(score.logprob) for score in scores]
+    assert found == [len(row) for row in rows]
     rows[17] = np.arange(9, dtype=np.int32)
     with pytest.raises(MismatchError, match="v/prefill, batch of sequence 56 and"):
         captures._scores(engine, job, part)

@@ -115,7 +115,9 @@ def test_equal_sizes_infinite_ones_and_nan_scores(tmp_path: Path) -> None:
     assert worst.counted() == "looking for them …"
     worst.take(ranking)
     assert worst.counted() == "6 tokens differ"
-    assert [worst.row(i).delta_text for i in range(3)] == ["+inf", "NaN", "+0.500"]
+    found = [worst.row(i).delta_text for i in range(3)]
+    expected = ["+inf", "NaN", "+0.500"]
+    assert found == expected
     b_first = rank_tokens(made, WORST_SORTS[sort_named("−Δ")], every(made))
     assert b_first.positions.tolist()[:2] == [7, 6]
     worst.take(rank_tokens(made, WORST_SORTS[0], np.array([6])))
@@ -287,7 +289,8 @@ async def test_it_is_sorted_and_filtered_by_key(folder: Path, pair: Pair) -> Non
         await until(pilot, lambda: screen.worst.filter == "- >0.2")
         with np.errstate(invalid="ignore"):
             expected = set(np.flatnonzero(pair.scored & (pair.delta < -0.2)).tolist())
-        assert {screen.worst.position(i) for i in range(len(screen.worst))} == expected
+        found = {screen.worst.position(i) for i in range(len(screen.worst))}
+        assert found == expected
         await pilot.press("escape")
         await until(pilot, lambda: screen.worst.filter == "")
         assert len(screen.worst) == MOST
