@@ -27,6 +27,15 @@ class _Tensor(list[Any]):
         return list(self)
 
 
+def table(*rows: str) -> _Tensor:
+    """A row of numbers for each text."""
+    return _Tensor([_numbers(row) for row in rows])
+
+
+def _numbers(row: str) -> list[float]:
+    return [float(word) if "." in word else int(word) for word in row.split()]
+
+
 def docs_functions(name: str) -> Callable[..., Any]:
     """The functions of the code in docs/import.md."""
     text = (REPOSITORY / "docs" / "import.md").read_text(encoding="utf-8")
@@ -59,44 +68,41 @@ ROLLOUT = [None, None, -0.25, -1.5, None, None, None, -2.5, None, -3.5]
 def verl() -> Any:
     """agent_loop's batch: prompts padded on the left, responses on the right."""
     batch = {
-        "prompts": [[0, 1, 2], [3, 4, 5]],
-        "responses": [[6, 7, 0], [8, 9, 10]],
-        "attention_mask": [[0, 1, 1, 1, 1, 0], [1, 1, 1, 1, 1, 1]],
-        "response_mask": [[1, 1, 0], [1, 0, 1]],
-        "old_log_probs": [[-0.5, -1.0, 0.0], [-2.0, 0.0, -3.0]],
-        "rollout_log_probs": [[-0.25, -1.5, 0.0], [-2.5, 0.0, -3.5]],
+        "prompts": table("0 1 2", "3 4 5"),
+        "responses": table("6 7 0", "8 9 10"),
+        "attention_mask": table("0 1 1 1 1 0", "1 1 1 1 1 1"),
+        "response_mask": table("1 1 0", "1 0 1"),
+        "old_log_probs": table("-0.5 -1.0 0.0", "-2.0 0.0 -3.0"),
+        "rollout_log_probs": table("-0.25 -1.5 0.0", "-2.5 0.0 -3.5"),
     }
-    return SimpleNamespace(batch={key: _Tensor(value) for key, value in batch.items()})
+    return SimpleNamespace(batch=batch)
 
 
 def trl() -> Any:
-    batch = {
-        "prompt_ids": [[0, 1, 2], [3, 4, 5]],
-        "prompt_mask": [[0, 1, 1], [1, 1, 1]],
-        "completion_ids": [[6, 7, 0], [8, 9, 10]],
-        "completion_mask": [[1, 1, 0], [1, 1, 1]],
-        "tool_mask": [[1, 1, 0], [1, 0, 1]],
-        "old_per_token_logps": [[-0.5, -1.0, -9.0], [-2.0, -8.0, -3.0]],
-        "sampling_per_token_logps": [[-0.25, -1.5, 0.0], [-2.5, 0.0, -3.5]],
-        "advantages": [0.5, -0.5],
+    return {
+        "prompt_ids": table("0 1 2", "3 4 5"),
+        "prompt_mask": table("0 1 1", "1 1 1"),
+        "completion_ids": table("6 7 0", "8 9 10"),
+        "completion_mask": table("1 1 0", "1 1 1"),
+        "tool_mask": table("1 1 0", "1 0 1"),
+        "old_per_token_logps": table("-0.5 -1.0 -9.0", "-2.0 -8.0 -3.0"),
+        "sampling_per_token_logps": table("-0.25 -1.5 0.0", "-2.5 0.0 -3.5"),
+        "advantages": _Tensor([0.5, -0.5]),
     }
-    return {key: _Tensor(value) for key, value in batch.items()}
 
 
 def areal() -> Any:
     """Trajectories padded on the right; prox_logp is of the token behind each."""
-    batch = {
-        "input_ids": [[1, 2, 6, 7, 0, 0], [3, 4, 5, 8, 9, 10]],
-        "attention_mask": [[1, 1, 1, 1, 0, 0], [1, 1, 1, 1, 1, 1]],
-        "loss_mask": [[0, 0, 1, 1, 0, 0], [0, 0, 0, 1, 0, 1]],
-        "logprobs": [[0.0, 0.0, -0.25, -1.5, 0.0, 0.0], [0, 0, 0, -2.5, 0.0, -3.5]],
-        "prox_logp": [
-            [-7.0, -0.5, -1.0, -7.0, 0.0, 0.0],
-            [-7.0, -7.0, -2.0, -8.0, -3.0, -7.0],
-        ],
-        "versions": [[-1, -1, 3, 3, -1, -1], [-1, -1, -1, 3, -1, 4]],
+    return {
+        "input_ids": table("1 2 6 7 0 0", "3 4 5 8 9 10"),
+        "attention_mask": table("1 1 1 1 0 0", "1 1 1 1 1 1"),
+        "loss_mask": table("0 0 1 1 0 0", "0 0 0 1 0 1"),
+        "logprobs": table("0.0 0.0 -0.25 -1.5 0.0 0.0", "0 0 0 -2.5 0.0 -3.5"),
+        "prox_logp": table(
+            "-7.0 -0.5 -1.0 -7.0 0.0 0.0", "-7.0 -7.0 -2.0 -8.0 -3.0 -7.0"
+        ),
+        "versions": table("-1 -1 3 3 -1 -1", "-1 -1 -1 3 -1 4"),
     }
-    return {key: _Tensor(value) for key, value in batch.items()}
 
 
 def openrlhf() -> Any:
@@ -104,11 +110,11 @@ def openrlhf() -> Any:
     tokens, and 0.0 where the action mask is 0.
     """
     return SimpleNamespace(
-        sequences=_Tensor([[1, 2, 6, 7, 0, 0], [3, 4, 5, 8, 9, 10]]),
-        attention_mask=_Tensor([[1, 1, 1, 1, 0, 0], [1, 1, 1, 1, 1, 1]]),
-        action_mask=_Tensor([[0, 1, 1, 0, 0], [0, 0, 1, 0, 1]]),
-        action_log_probs=_Tensor([[0.0, -0.5, -1.0, 0, 0], [0, 0.0, -2.0, 0.0, -3.0]]),
-        rollout_log_probs=_Tensor([[0.0, -0.25, -1.5, 0, 0], [0, 0, -2.5, 0.0, -3.5]]),
+        sequences=table("1 2 6 7 0 0", "3 4 5 8 9 10"),
+        attention_mask=table("1 1 1 1 0 0", "1 1 1 1 1 1"),
+        action_mask=table("0 1 1 0 0", "0 0 1 0 1"),
+        action_log_probs=table("0.0 -0.5 -1.0 0 0", "0 0.0 -2.0 0.0 -3.0"),
+        rollout_log_probs=table("0.0 -0.25 -1.5 0 0", "0 0 -2.5 0.0 -3.5"),
     )
 
 
