@@ -317,7 +317,6 @@ def credentials_in(
     spans = [match.span() for match in _VALUES.finditer(beginning)]
     for value in known:
         searched = value.encode("utf-8", "surrogateescape")
-        pattern = re.escape(searched)
-        matches = re.finditer(pattern, data)
+        matches = re.finditer(re.escape(searched), data)
         spans += [match.span() for match in matches]
     return [(start, end - start) for start, end in spans]

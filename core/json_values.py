@@ -41,15 +41,13 @@ def flatten(table: Mapping[str, Any]) -> dict[str, Any]:
 def _entries(table: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     # A stack and not recursion: a file of a stranger may be nested deeper than Python
     # calls.
-    items = iter(table.items())
-    waiting = [("", items)]
+    waiting = [("", iter(table.items()))]
     while waiting:
         prefix, entries = waiting[-1]
         for key, value in entries:
             name = prefix + _quoted(str(key))
             if isinstance(value, Mapping) and value:
-                items = iter(value.items())
-                waiting.append((f"{name}.", items))
+                waiting.append((f"{name}.", iter(value.items())))
                 break
             yield name, value
         else:
@@ -76,8 +74,7 @@ def bounded(value: Any, depth: int = KEPT_DEPTH) -> Any:
     if isinstance(value, Mapping):
         return _bounded_mapping(value, depth)
     if isinstance(value, set | frozenset):
-        in_order = sorted(value, key=str)
-        return bounded(in_order, depth)
+        return bounded(sorted(value, key=str), depth)
     if _is_list(value):
         return _bounded_list(value, depth)
     text = str(value)

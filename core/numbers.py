@@ -169,12 +169,10 @@ def number(value: float | None, digits: int = 4) -> str:
     if math.isinf(value):
         return str(value)
     size = abs(value)
-    least = 10.0 ** (1 - digits)
-    if size != 0 and size < least:
+    if size != 0 and size < 10.0 ** (1 - digits):
         return _scientific(value, 1)
     if size >= 10**digits:
-        shown_digits = max(0, digits - 3)
-        return _scientific(value, shown_digits)
+        return _scientific(value, max(0, digits - 3))
     whole = len(str(int(size)))
     return f"{value:.{max(0, digits + 1 - whole)}f}"
 
@@ -204,8 +202,7 @@ def probability(logprob: float | None) -> str:
     """exp(logprob) as ``0.107``, small ones as ``2e-7``; ``logprob`` in nats."""
     if logprob is None or math.isnan(logprob):
         return NOTHING
-    at_most_zero = min(logprob, 0.0)
-    value = math.exp(at_most_zero)
+    value = math.exp(min(logprob, 0.0))
     if value and value < 0.001:
         return _scientific(value, 0)
     return f"{value:.3f}"
@@ -252,8 +249,7 @@ def round_percentage(share: float | None) -> str:
 
 def clock(seconds: float) -> str:
     """``m:ss``, 0:00 at least."""
-    whole = max(0, round(seconds))
-    minutes, rest = divmod(whole, 60)
+    minutes, rest = divmod(max(0, round(seconds)), 60)
     return f"{minutes}:{rest:02d}"
 
 
@@ -303,8 +299,7 @@ def ordinal(count: int) -> str:
     ending = "th"
     is_teen = 10 < count % 100 < 20
     if not is_teen:
-        endings = {1: "st", 2: "nd", 3: "rd"}
-        ending = endings.get(count % 10, "th")
+        ending = {1: "st", 2: "nd", 3: "rd"}.get(count % 10, "th")
     return f"{count:,}{ending}"
 
 

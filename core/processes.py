@@ -104,9 +104,7 @@ def _process_table() -> dict[int, _Process]:
 
 def _stat_fields(stat: Path) -> list[str]:
     """The fields of ``/proc/PID/stat`` behind the name, which may hold anything."""
-    text = stat.read_text(errors="replace")
-    fields = text.rpartition(")")[2]
-    return fields.split()
+    return stat.read_text(errors="replace").rpartition(")")[2].split()
 
 
 def descendants(pid: int) -> set[int]:
@@ -151,8 +149,7 @@ def _is_below(child: int, ancestor: int, table: dict[int, _Process]) -> bool:
 def _exit_status(pid: int) -> int:
     """Wait status of a zombie; 0 where it cannot be read."""
     with contextlib.suppress(OSError, ValueError, IndexError):
-        stat = Path(f"/proc/{pid}/stat")
-        return int(_stat_fields(stat)[_STATUS_FIELD])
+        return int(_stat_fields(Path(f"/proc/{pid}/stat"))[_STATUS_FIELD])
     return 0
 
 
@@ -168,16 +165,14 @@ def members(session: int) -> set[int]:
 def name_of(pid: int) -> str:
     """Short name of a process, or its pid."""
     with contextlib.suppress(OSError):
-        name = Path(f"/proc/{pid}/comm").read_text()
-        return name.strip()
+        return Path(f"/proc/{pid}/comm").read_text().strip()
     return str(pid)
 
 
 def command_of(pid: int) -> str:
     """Command line of a process, words separated by spaces; empty if not readable."""
     with contextlib.suppress(OSError):
-        command_line = Path(f"/proc/{pid}/cmdline").read_bytes()
-        words = command_line.split(b"\0")
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
         return b" ".join(words).decode(errors="replace")
     return ""
 
@@ -189,8 +184,7 @@ def carries(pid: int, variable: str, value: str) -> bool:
     memory (setproctitle).
     """
     try:
-        environment = Path(f"/proc/{pid}/environ").read_bytes()
-        variables = environment.split(b"\0")
+        variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
     except OSError:
         return False
     return f"{variable}={value}".encode() in variables
@@ -213,8 +207,7 @@ def kill_group(leader: int, grace: float = 3.0) -> None:
             os.waitpid(leader, os.WNOHANG)
         time.sleep(_KILL_SECONDS)
     for _ in range(_KILLS):
-        of_leader = members(leader)
-        left = of_leader | _alive(below) | descendants(leader)
+        left = members(leader) | _alive(below) | descendants(leader)
         if not left:
             return
         _signal_all(leader, left, signal.SIGKILL)

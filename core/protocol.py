@@ -43,8 +43,7 @@ class Channel:
 
     def send(self, message: Mapping[str, Any]) -> None:
         """Send one message. Raises OSError where the other side is gone."""
-        text = json.dumps(message)
-        data = text.encode() + b"\n"
+        data = json.dumps(message).encode() + b"\n"
         with self._sending:
             self._socket.sendall(data)
 
@@ -58,8 +57,7 @@ class Channel:
             data = b""
         if not data:
             return None
-        received = self._buffer + data
-        *lines, self._buffer = received.split(b"\n")
+        *lines, self._buffer = (self._buffer + data).split(b"\n")
         return [json.loads(line) for line in lines]
 
     def messages(self) -> Iterator[dict[str, Any]]:

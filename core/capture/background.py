@@ -79,9 +79,7 @@ def start_detached(words: Sequence[str], folder: Path, log: str) -> int:
         time.sleep(_POLL)
     if process.poll() not in (None, 0):
         printed = (folder / log).read_bytes()[start_of_log:]
-        text = printed.decode("utf-8", "replace")
-        own_lines = text.strip()
-        lines = own_lines.splitlines()
+        lines = printed.decode("utf-8", "replace").strip().splitlines()
         code = process.returncode
         lines = lines or [f"the background process ended with exit code {code}"]
         raise LogdriftError(lines[-1])

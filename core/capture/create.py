@@ -80,8 +80,7 @@ def create_session(
     own_models = _own_models(plan.backends)
     say(f"reading {counted(len(prompts), 'prompt')} with the tokenizer of {plan.model}")
     prepared = prepare_prompts(plan, model, prompts)
-    largest = map(max, prepared.token_ids)
-    largest_id = max(largest)
+    largest_id = max(map(max, prepared.token_ids))
     for spec, own_model in own_models:
         check_own_vocabulary(spec, own_model, largest_id)
     manifest = _manifest(plan, model, prepared, prompts)
@@ -146,8 +145,7 @@ def _with_paths(
 ) -> CapturePlan:
     """The plan with all paths: a backend generates where completions are not given."""
     if prompts[0].has_completion:
-        scoring_plan = plan.with_paths(generate=False)
-        return _scoring(scoring_plan, say)
+        return _scoring(plan.with_paths(generate=False), say)
     return plan.with_paths(generate=True)
 
 
@@ -182,8 +180,7 @@ def _manifest(
     plan: CapturePlan, model: str, prepared: Prepared, prompts: Sequence[Prompt]
 ) -> Manifest:
     now = datetime.now(timezone.utc)
-    without_prompts = _without_prompts(plan)
-    saved_plan = SavedPlan(without_prompts, prepared.max_length)
+    saved_plan = SavedPlan(_without_prompts(plan), prepared.max_length)
     generator = plan.generator
     return Manifest(
         id=uuid.uuid4().hex,

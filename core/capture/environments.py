@@ -132,8 +132,7 @@ def visible_devices(gpus: str) -> str:
 def _own_devices() -> list[str]:
     """The GPUs that CUDA_VISIBLE_DEVICES names; empty where it is not set."""
     listed = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-    names_in_list = listed.split(",")
-    names = map(str.strip, names_in_list)
+    names = map(str.strip, listed.split(","))
     return [name for name in names if name]
 
 
@@ -165,8 +164,7 @@ def environment_folder(engine: str) -> Path:
 
 def _folder_elsewhere(engine: str) -> Path | None:
     try:
-        text = _pointer(engine).read_bytes()
-        pointer = json.loads(text)
+        pointer = json.loads(_pointer(engine).read_bytes())
         return Path(pointer["folder"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -208,8 +206,7 @@ def create_environment(
     if parent is not None:
         pointer = _pointer(engine)
         pointer.parent.mkdir(parents=True, exist_ok=True)
-        where = {"folder": str(folder)}
-        write_json(pointer, where)
+        write_json(pointer, {"folder": str(folder)})
     return marker
 
 
@@ -234,12 +231,10 @@ def find_interpreter(engine: str, python: str | None = None) -> Interpreter:
         return _interpreter(engine, named, "config")
     folder = environment_folder(engine)
     if read_marker(folder) is not None:
-        managed = folder / "bin" / "python"
-        return _interpreter(engine, managed, "managed")
+        return _interpreter(engine, folder / "bin" / "python", "managed")
     package = ENGINES[engine].package
     if importlib.util.find_spec(package) is not None:
-        own_python = Path(sys.executable)
-        return _interpreter(engine, own_python, "current")
+        return _interpreter(engine, Path(sys.executable), "current")
     if (folder / "pyvenv.cfg").exists():
         reason = f"the environment of {engine} is not finished"
         raise InputError(reason, remedy=f"fix it with logdrift env create {engine}")
@@ -253,8 +248,7 @@ def own_interpreter(engine: str) -> Interpreter:
     """The interpreter that runs logdrift, which holds no engine: enough to ask a server
     of one.
     """
-    own_python = Path(sys.executable)
-    return _interpreter(engine, own_python, "current")
+    return _interpreter(engine, Path(sys.executable), "current")
 
 
 def available() -> dict[str, Interpreter | LogdriftError]:
@@ -370,8 +364,7 @@ def _answer_in(output: str) -> dict[str, Any]:
     """
     for line in reversed(output.splitlines()):
         if line.startswith(_MARK):
-            text = line.removeprefix(_MARK)
-            answer: dict[str, Any] = json.loads(text)
+            answer: dict[str, Any] = json.loads(line.removeprefix(_MARK))
             return answer
     return {}
 
@@ -382,8 +375,7 @@ def _why_broken(
     """Why an interpreter cannot run its engine; None where it can."""
     if not answer:
         printed = [line for line in output.splitlines() if line.strip()]
-        words = [status, *printed[-1:]]
-        return ": ".join(words)
+        return ": ".join([status, *printed[-1:]])
     if "error" in answer:
         return str(answer["error"])
     managed = interpreter.origin == "managed"

@@ -59,9 +59,7 @@ class GivenIds:
         if not lengths.size:
             return
         self.sequences += lengths.size
-        has_no_prompt = tensors["prompt_lengths"] == 0
-        number = np.count_nonzero(has_no_prompt)
-        self.without_prompt += int(number)
+        self.without_prompt += int(np.count_nonzero(tensors["prompt_lengths"] == 0))
         self._take_longest(first, lengths)
         self._take_largest(first, tensors["token_ids"], offsets)
 
@@ -77,8 +75,7 @@ class GivenIds:
         largest = int(ids[token])
         if largest > self.largest:
             self.largest = largest
-            behind = np.searchsorted(offsets, token, side="right")
-            row = behind - 1
+            row = np.searchsorted(offsets, token, side="right") - 1
             self.largest_at = first + int(row)
 
 

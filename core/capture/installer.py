@@ -256,15 +256,13 @@ def _install_packages(work: _Work) -> None:
     pins = work.recipe.requirements
     total = len(pins)
     requirements = work.folder / "requirements.txt"
-    pinned = "\n".join(pins)
-    requirements.write_text(pinned + "\n")
+    requirements.write_text("\n".join(pins) + "\n")
 
     def tick() -> None:
         text = last_output(work.log)
         if "Installing collected packages" in text:
             stage = "installing"
-            found = work.site_packages.glob("*.dist-info")
-            packages = list(found)
+            packages = list(work.site_packages.glob("*.dist-info"))
             done = len(packages) - 1  # pip itself
         else:
             stage = "fetching"
@@ -297,8 +295,7 @@ def _complete_torch(work: _Work) -> None:
     pins = recipe.requirements
     without_triton = [line for line in pins if not line.startswith("triton==")]
     constraints = work.folder / "constraints.txt"
-    pinned = "\n".join(without_triton)
-    constraints.write_text(pinned + "\n")
+    constraints.write_text("\n".join(without_triton) + "\n")
     version = recipe.pinned("torch")
     options = ["-c", str(constraints), f"torch=={version}"]
     work.run([*_pip(work), *options], lambda: None)

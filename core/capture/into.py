@@ -55,8 +55,9 @@ class PlanWish:
 
     def given(self) -> dict[str, Any]:
         """What is asked for, by its name in a plan."""
-        values = asdict(self).items()
-        return {name: value for name, value in values if value is not None}
+        return {
+            name: value for name, value in asdict(self).items() if value is not None
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,8 +251,7 @@ def _grown(
     kept = [spec for spec in plan.backends if spec.name not in names]
     grown = replace(plan, model=model, backends=(*kept, *added))
     new_model = model != plan.model
-    grown_plan = replace(saved, plan=grown)
-    return _Extension(grown_plan, added, new_model)
+    return _Extension(replace(saved, plan=grown), added, new_model)
 
 
 def _check_same(plan: CapturePlan, name: str, value: object) -> None:
@@ -286,8 +286,7 @@ def _checked_model(extension: _Extension, ids: GivenIds, info: ModelInfo) -> _Mo
     model = resolve_model(plan.model)
     if not extension.new_model:
         return _Model(model)
-    folder = Path(model)
-    _check_same_model(info, plan.model, folder)
+    _check_same_model(info, plan.model, Path(model))
     asked = replace(plan, backends=extension.added or plan.backends)
     place = Place(f"model {plan.model}")
     nothing = Prompt(place, token_ids=(0,), prompt_length=0)
@@ -355,7 +354,5 @@ def _model_info(info: ModelInfo, extension: _Extension, model: _Model) -> ModelI
     if not extension.saved.of_import or info.id not in (UNKNOWN_MODEL, plan.model):
         return info
     found = model_info(plan, model.name, model.vocab_size)
-    entries = asdict(info).items()
-    known = {name: value for name, value in entries if value is not None}
-    all_known = {**known, "id": plan.model}
-    return replace(found, **all_known)
+    known = {name: value for name, value in asdict(info).items() if value is not None}
+    return replace(found, **{**known, "id": plan.model})

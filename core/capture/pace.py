@@ -39,13 +39,11 @@ class Pace:
         return self._event(seconds)
 
     def _event(self, seconds: float) -> dict[str, Any]:
-        so_far = self.before + self.sequences
-        done = min(self.planned, so_far)
+        done = min(self.planned, self.before + self.sequences)
         seconds_left = None
         if self.sequences:
             sequences_left = self.planned - done
-            time_left = sequences_left * seconds / self.sequences
-            seconds_left = round(time_left, 1)
+            seconds_left = round(sequences_left * seconds / self.sequences, 1)
         return {
             "type": "progress",
             "label": self.label,

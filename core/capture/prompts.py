@@ -96,8 +96,7 @@ def _read_file(path: Path) -> list[Prompt]:
         reason = f"prompts {error}"
         raise InputError(reason, field=file.field) from None
     prompts: list[Prompt] = []
-    text = data.removeprefix(_BYTE_ORDER_MARK)
-    lines = text.split(b"\n")
+    lines = data.removeprefix(_BYTE_ORDER_MARK).split(b"\n")
     for number, line in enumerate(lines, 1):
         if line.strip():
             place = Place(

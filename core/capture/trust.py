@@ -92,8 +92,7 @@ def remember(manifest: Manifest) -> None:
             "since": round(time.time()),
         }
         with contextlib.suppress(OSError):
-            own_folder = folder / _FOLDER
-            own_folder.mkdir(parents=True, exist_ok=True)
+            (folder / _FOLDER).mkdir(parents=True, exist_ok=True)
             replace_file(
                 folder / _FOLDER,
                 record,
@@ -101,8 +100,7 @@ def remember(manifest: Manifest) -> None:
             )
             return
     passed_on = os.environ.get(_PASSED_ON, "").split()
-    records = dict.fromkeys([*passed_on, record])
-    os.environ[_PASSED_ON] = " ".join(records)
+    os.environ[_PASSED_ON] = " ".join(dict.fromkeys([*passed_on, record]))
 
 
 def would_start(manifest: Manifest) -> list[str]:
@@ -158,6 +156,4 @@ def _record(manifest: Manifest) -> str:
         "plan": manifest.plan,
     }
     text = json.dumps(what, sort_keys=True, default=str)
-    encoded = text.encode("utf-8", "backslashreplace")
-    digest = hashlib.sha256(encoded)
-    return digest.hexdigest()
+    return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()

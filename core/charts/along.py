@@ -246,8 +246,7 @@ def delta_range(delta: Array, threshold: float) -> tuple[Ends, list[Tick]]:
     """
     is_finite = np.isfinite(delta)
     size = np.abs(delta[is_finite])
-    largest_size = size.max(initial=0.0)
-    largest = float(largest_size)
+    largest = float(size.max(initial=0.0))
     above_threshold = threshold * 1.2
     top = max(largest, above_threshold)
     ends = (-top * 1.05, top * 1.05)

@@ -54,8 +54,7 @@ class GapChart(PossibleChart):
     def prepare(self) -> None:
         super().prepare()
         self.across = self.across_of(self.a, self.b)
-        leftmost = np.nanmin(self.across)
-        lowest = float(leftmost)
+        lowest = float(np.nanmin(self.across))
         self.low = min(lowest, -0.1)
         self.up = self._within_reach()
         threshold = self.source.threshold
@@ -67,8 +66,7 @@ class GapChart(PossibleChart):
         """
         is_drawn = np.isfinite(self.across)
         drawn = self.size[is_drawn]
-        size_there = np.quantile(drawn, _MOST)
-        size_of_most = float(size_there)
+        size_of_most = float(np.quantile(drawn, _MOST))
         beyond_most = size_of_most * _BEYOND_MOST
         least_top = 2 * self.source.threshold
         top = max(beyond_most, least_top)

@@ -109,8 +109,7 @@ class HistogramChart(TokenChart):
         columns = max(1, width - _AXIS)
         above, below = self.counts(columns)
         in_a_bin = above + below
-        most_in_a_bin = in_a_bin.max(initial=1)
-        largest = int(most_in_a_bin)
+        largest = int(in_a_bin.max(initial=1))
         return log_count_axes("|Δ|, nats (log)", edges, largest)
 
     def picture(self, area: Area) -> Picture:

@@ -157,15 +157,11 @@ def dots_of(bins: Array, delta: Array, threshold: float, area: Area) -> Dots:
     """
     places = area.columns * area.lines
     counts = count_bins(bins, places)
-    size = np.abs(delta)
-    largest = largest_bins(bins, size, places)
+    largest = largest_bins(bins, np.abs(delta), places)
     levels = sign_levels(delta[largest], threshold)
-    is_filled = largest >= 0
-    shown = np.where(is_filled, levels, 0)
+    shown = np.where(largest >= 0, levels, 0)
     shape = (area.lines, area.columns)
-    counts_of_cells = counts.reshape(shape)
-    levels_of_cells = shown.reshape(shape)
-    return Dots(counts_of_cells, levels_of_cells)
+    return Dots(counts.reshape(shape), shown.reshape(shape))
 
 
 def _whole(count: float) -> str:

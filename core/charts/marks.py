@@ -33,8 +33,7 @@ def value_ticks(*values: float) -> list[Tick]:
 def index_ticks(last: int, steps: int) -> list[Tick]:
     """Whole numbers from 0 to ``last``, about ``steps`` equal steps apart."""
     places = [i * last / steps for i in range(steps + 1)]
-    numbers = set(map(round, places))
-    indices = sorted(numbers)
+    indices = sorted(set(map(round, places)))
     return [(index, str(index)) for index in indices]
 
 
@@ -102,8 +101,7 @@ class ChartAxis:
         the middles of the first and the last one.
         """
         last = lines - 1
-        place = self.share(value)
-        from_bottom = round(place * last)
+        from_bottom = round(self.share(value) * last)
         return last - from_bottom
 
 

@@ -151,12 +151,10 @@ class CellPlaces:
         at = self._grid_cell(position)
         if at is None:
             return None
-        shown = self.columns[at.column]
-        column = int(shown)
+        column = int(self.columns[at.column])
         if self.whole_columns:
             return TokenCell(column, None)
-        shown = self.rows[at.row]
-        row = int(shown)
+        row = int(self.rows[at.row])
         return TokenCell(column, row)
 
     def step(self, position: int, columns: int, rows: int) -> int | None:

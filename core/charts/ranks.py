@@ -87,10 +87,8 @@ class RankChart(AlongChart):
         if self.reach == "all":
             return self._axes_of_all()
         is_known = np.isfinite(self.change)
-        known_change = self.change[is_known]
-        size = np.abs(known_change)
-        most = size.max(initial=1.0)
-        top = float(most)
+        size = np.abs(self.change[is_known])
+        top = float(size.max(initial=1.0))
         times = short(10.0**top)
         ticks: list[Tick] = [
             (-top, f"B ×{times}"),
@@ -120,8 +118,7 @@ class RankChart(AlongChart):
         is_known = np.isfinite(self.change)
         at = np.flatnonzero(is_known)
         change = self.change[at]
-        steps = _levels(change)
-        stems = Stems(at, change, steps)
+        stems = Stems(at, change, _levels(change))
         legend = self._legend_of_one(len(at))
         return self.pictured([ZERO, stems], legend, area)
 
@@ -169,5 +166,4 @@ def _levels(change: Array) -> Array:
     """
     size = np.abs(change)
     times = 10.0**size
-    sign = np.sign(change)
-    return sign_levels(sign * times, 1.0)
+    return sign_levels(np.sign(change) * times, 1.0)

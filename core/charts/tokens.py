@@ -38,10 +38,8 @@ class TokenChart(Chart):
         """Counted tokens by sequence and position."""
         offsets = self.data.offsets
         token_ids = self.data.pair.sequences.token_ids
-        counted = np.flatnonzero(self.counted)
-        flat = counted + self.start
-        begun = np.searchsorted(offsets, flat, "right")
-        sequence = begun - 1
+        flat = np.flatnonzero(self.counted) + self.start
+        sequence = np.searchsorted(offsets, flat, "right") - 1
         start = offsets[sequence]
         return {
             "sequence": sequence,

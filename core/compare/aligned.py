@@ -97,8 +97,7 @@ class AlignedPair:
         lengths = np.diff(offsets)
         start_of_token = np.repeat(starts, lengths)
         flat = np.arange(self.tokens, dtype=np.int64)
-        own_start = start_of_token[: self.tokens]
-        positions: Positions = flat - own_start
+        positions: Positions = flat - start_of_token[: self.tokens]
         return positions
 
     @cached_property
@@ -133,8 +132,7 @@ class AlignedPair:
     def counted(self) -> Bools:
         """bool[N]: the session's mask counts the token."""
         mask = self.sequences.mask
-        own_mask = mask[: self.tokens]
-        counted: Bools = own_mask == 1
+        counted: Bools = mask[: self.tokens] == 1
         return counted
 
     @cached_property
@@ -343,11 +341,9 @@ def _logprobs(capture: Capture, tokens: int) -> Floats:
 def _broken(capture: Capture, tokens: int) -> Bools:
     if tokens == 0 or capture.nan is None:
         return np.zeros(tokens, np.bool_)
-    flags_of_all = capture.nan.whole()
-    flags = flags_of_all[:tokens]
+    flags = capture.nan.whole()[:tokens]
     is_flagged = flags == 1
     # A flag beside a number says nothing.
-    logprobs = _logprobs(capture, tokens)
-    has_none = np.isnan(logprobs)
+    has_none = np.isnan(_logprobs(capture, tokens))
     broken: Bools = is_flagged & has_none
     return broken

@@ -48,8 +48,7 @@ class TopList:
             return None
         listed = 0.0
         for _, value in self.entries.values():
-            at_most_zero = min(value, 0.0)
-            listed += math.exp(at_most_zero)
+            listed += math.exp(min(value, 0.0))
         return max(0.0, 1.0 - listed)
 
 
@@ -86,8 +85,7 @@ def top_list(
     """
     entries: dict[int, tuple[int, float]] = {}
     rank_in_list = 0
-    places = np.argsort(-values, kind="stable")
-    for place in places:
+    for place in np.argsort(-values, kind="stable"):
         token_id = int(ids[place])
         value = float(values[place])
         if token_id >= 0 and not math.isnan(value):

@@ -173,7 +173,6 @@ def draw_counts(units: int, rows: int, resamples: int, seed: int) -> Iterator[Fl
         first_cell_of_draw = np.arange(number) * units
         picks += first_cell_of_draw[:, None]
         cells = number * units
-        flat = picks.ravel()
-        counts = np.bincount(flat, minlength=cells)
+        counts = np.bincount(picks.ravel(), minlength=cells)
         table = counts.reshape(size)
         yield table.astype(np.float64)

@@ -79,10 +79,8 @@ def make_buckets(
     """
     # In float64: a border rounded to float32 would let in values that are just below
     # it.
-    inner_edges = np.asarray(PROBABILITY_EDGES[1:-1])
-    borders = np.log(inner_edges)
-    exact = logprob.astype(np.float64)
-    index = np.searchsorted(borders, exact, "right")
+    borders = np.log(np.asarray(PROBABILITY_EDGES[1:-1]))
+    index = np.searchsorted(borders, logprob.astype(np.float64), "right")
     return Buckets(
         by_probability=_divide(delta, index, PROBABILITY_EDGES),
         by_position=by_position(delta, position),
@@ -96,8 +94,7 @@ def by_position(delta: Array, position: Array) -> tuple[Bucket, ...]:
     """
     # frexp's exponent is floor(log2) + 1, exactly: position 0 -> 0, 1 -> 1, 2 and 3 ->
     # 2.
-    exact = position.astype(np.float64)
-    _, index = np.frexp(exact)
+    _, index = np.frexp(position.astype(np.float64))
     last = int(index.max(initial=0))
     edges = [0.0]
     for exponent in range(last + 1):
@@ -109,8 +106,7 @@ def _by_entropy(delta: Array, entropy: Array | None) -> tuple[Bucket, ...] | Non
     if entropy is None:
         return None
     borders = np.asarray(ENTROPY_EDGES[1:-1])
-    exact = entropy.astype(np.float64)
-    index = np.searchsorted(borders, exact, "right")
+    index = np.searchsorted(borders, entropy.astype(np.float64), "right")
     known = ~np.isnan(entropy)
     if not known.all():
         delta = delta[known]
@@ -136,8 +132,7 @@ def _divide(delta: Array, index: Array, edges: Sequence[float]) -> tuple[Bucket,
     total_square = np.bincount(index, square, minlength=count)
     kept = np.bincount(index, minlength=count)
     buckets = []
-    ranges = itertools.pairwise(edges)
-    for number, (low, high) in enumerate(ranges):
+    for number, (low, high) in enumerate(itertools.pairwise(edges)):
         bucket = Bucket(
             low=low,
             high=None if np.isinf(high) else high,

@@ -245,16 +245,13 @@ def _intervals(
     perfect = metric(path).perfect or 0.0
     distance_old = np.abs(old - perfect)
     distance_new = np.abs(new - perfect)
-    change = new - old
-    change_of_distance = distance_new - distance_old
-    return _percentiles(change), _percentiles(change_of_distance)
+    return _percentiles(new - old), _percentiles(distance_new - distance_old)
 
 
 def _percentiles(values: Floats) -> Interval | None:
     # A draw in which the metric is undefined (no spread, nothing known) says that the
     # data is too thin for an interval.
-    is_finite = np.isfinite(values)
-    if not is_finite.all():
+    if not np.isfinite(values).all():
         return None
     ends = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
     low, high = np.quantile(values, ends)

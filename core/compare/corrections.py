@@ -57,8 +57,7 @@ def what_if(
         delta = delta[known]
     if len(delta) == 0:
         return tuple(_share(rule, None, None) for rule in rules)
-    exact = delta.astype(np.float64)
-    sequences = _Ratios(exact, lengths)
+    sequences = _Ratios(delta.astype(np.float64), lengths)
     return tuple(sequences.share(rule) for rule in rules)
 
 
@@ -101,18 +100,14 @@ class _Ratios:
     def _sequences_outside(self, level: RatioLevel, low: float, high: float) -> Array:
         """bool[S]: the sequence, or at token level one of its tokens, is outside."""
         if level == "token":
-            is_below = self.lowest < low
-            is_above = self.highest > high
-            outside: Array = (is_below) | (is_above)
+            outside: Array = (self.lowest < low) | (self.highest > high)
             return outside
         if level == "sequence":
             log_ratio = self.total
         else:
             log_ratio = self.total / self.counts
         # A NaN, which the sum of both infinities is, is outside as well.
-        is_above_low = log_ratio >= low
-        is_below_high = log_ratio <= high
-        inside = (is_above_low) & (is_below_high)
+        inside = (log_ratio >= low) & (log_ratio <= high)
         return ~inside
 
     def _tokens_outside(self, low: float, high: float) -> int:

@@ -67,8 +67,7 @@ def coverage(pair: AlignedPair, scope: Scope) -> Coverage:
     unscored_a = _count(pair.missing_a & place)
     unscored_b = _count(pair.missing_b & place)
     unscored = unscored_a + unscored_b
-    scope_mask = pair.scope_mask(scope)
-    tokens = _count(scope_mask) + unscored
+    tokens = _count(pair.scope_mask(scope)) + unscored
     return Coverage(
         nan_a=_count(nan_a),
         nan_b=_count(nan_b),
@@ -153,25 +152,20 @@ def _broken_side(
     at = np.flatnonzero(nan)
     if not len(at):
         return None
-    is_known = ~np.isnan(logprob)
-    good = pair.counted & is_known
+    good = pair.counted & ~np.isnan(logprob)
     place = pair.place_mask(scope)
     first = int(at[0])
     sequence = pair.sequence_of(first)
-    of_sequences = pair.count_per_sequence(nan)
-    has_nan = np.count_nonzero(of_sequences)
-    nan_in_scope = nan & place
-    good_in_scope = good & place
     return BrokenSide(
         label=info.label,
         dtype=dtype_of(info),
         tokens=len(at),
         prompt_tokens=_count(nan & ~pair.in_completion),
-        sequences=int(has_nan),
+        sequences=int(np.count_nonzero(pair.count_per_sequence(nan))),
         first_sequence=sequence,
         first_position=first - pair.sequences.bounds(sequence)[0],
         everything=not good.any(),
-        whole_scope=bool(nan_in_scope.any()) and not good_in_scope.any(),
+        whole_scope=bool((nan & place).any()) and not (good & place).any(),
     )
 
 

@@ -71,10 +71,8 @@ def error_stats(delta: Array, logprob_a: Array, logprob_b: Array) -> ErrorStats:
     exact = float(equal.sum() / count)
     if kept == 0:
         return ErrorStats(exact_fraction=exact, infinite=count)
-    finite_delta = delta[finite]
-    wide = finite_delta.astype(np.float64)
     return replace(
-        _of_finite(wide),
+        _of_finite(delta[finite].astype(np.float64)),
         pearson=pearson(logprob_a[finite], logprob_b[finite]),
         exact_fraction=exact,
         infinite=count - kept,
@@ -116,34 +114,23 @@ def pearson(x: Array, y: Array) -> float | None:
     """Correlation of two float[n] over the entries where both are finite; None for n <
     2 or where one is constant.
     """
-    is_finite_x = np.isfinite(x)
-    is_finite_y = np.isfinite(y)
-    both = is_finite_x & is_finite_y
-    values_a = x[both]
-    a = values_a.astype(np.float64)
-    values_b = y[both]
-    b = values_b.astype(np.float64)
+    both = np.isfinite(x) & np.isfinite(y)
+    a = x[both].astype(np.float64)
+    b = y[both].astype(np.float64)
     # A constant array's residuals are rounding, not variance: compare the values, not
     # their spread.
     if len(a) < 2 or _is_constant(a) or _is_constant(b):
         return None
     a -= a.mean()
     b -= b.mean()
-    square_a = a @ a
-    root_a = np.sqrt(square_a)
-    norm_a = float(root_a)
-    square_b = b @ b
-    root_b = np.sqrt(square_b)
-    norm_b = float(root_b)
+    norm_a = float(np.sqrt(a @ a))
+    norm_b = float(np.sqrt(b @ b))
     spread = norm_a * norm_b
     if spread > 0:
         correlation = (a @ b) / spread
-        clipped = np.clip(correlation, -1.0, 1.0)
-        return float(clipped)
+        return float(np.clip(correlation, -1.0, 1.0))
     return None
 
 
 def _is_constant(values: Array) -> bool:
-    lowest = values.min()
-    highest = values.max()
-    return bool(lowest == highest)
+    return bool(values.min() == values.max())

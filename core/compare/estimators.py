@@ -52,8 +52,7 @@ def k3_of_token(delta: float) -> float:
     """k3 of one token in nats, at least 0; infinity where the ratio overflows."""
     if delta >= LOG_MAX:
         return math.inf
-    excess = math.expm1(delta)
-    return max(0.0, excess - delta)
+    return max(0.0, math.expm1(delta) - delta)
 
 
 def chi2(excess_of: Array) -> Array:
@@ -74,6 +73,5 @@ def jensen_shannon(delta: Array, above: Array, below: Array) -> Array:
     huge = np.maximum(above, below) > _HUGE
     if huge.any():
         size = np.abs(delta[huge])
-        half = 0.5 * size
-        estimate[huge] = half - math.log(2)
+        estimate[huge] = 0.5 * size - math.log(2)
     return estimate

@@ -121,8 +121,7 @@ def _paths(path: str) -> tuple[str, ...]:
 def _gap_of_repeats(session: Session, mask: Bools, side: CaptureInfo) -> SelfGap | None:
     """Repeats of the side in its own kind of batch, else together."""
     for path in _paths(side.path):
-        batches = dict.fromkeys((side.batch, "together"))
-        for batch in batches:
+        for batch in dict.fromkeys((side.batch, "together")):
             group = _group(session, side.backend, path, batch)
             if len(group) > 1:
                 gap = _self_gap(session, mask, group[1:], group[0])
@@ -173,8 +172,7 @@ def _self_gap(
     for repeat in repeats:
         pair = AlignedPair.of_labels(session, repeat.label, first.label)
         delta = _delta_of(pair, mask)
-        is_finite = np.isfinite(delta)
-        finite = delta[is_finite].astype(np.float64)
+        finite = delta[np.isfinite(delta)].astype(np.float64)
         infinite += len(delta) - len(finite)
         if len(finite) == 0:
             continue
@@ -182,8 +180,7 @@ def _self_gap(
         np.abs(finite, out=finite)
         size += float(finite.sum())
         square += float(finite @ finite)
-        largest_here = finite.max()
-        largest = max(largest, float(largest_here))
+        largest = max(largest, float(finite.max()))
         tokens += len(finite)
     if tokens == 0:
         return None
@@ -204,6 +201,5 @@ def _delta_of(pair: AlignedPair, mask: Bools) -> npt.NDArray[np.float32]:
     them.
     """
     count = min(pair.tokens, len(mask))
-    scored = pair.scored[:count]
-    keep = mask[:count] & scored
+    keep = mask[:count] & pair.scored[:count]
     return pair.delta[:count][keep]

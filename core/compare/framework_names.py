@@ -150,8 +150,7 @@ _SHORT = {
 
 def plain_name(framework: str) -> str:
     """A framework's name by its letters and digits: `nemo_rl` and `NeMo-RL` are one."""
-    lower = framework.lower()
-    letters = filter(str.isalnum, lower)
+    letters = filter(str.isalnum, framework.lower())
     return "".join(letters)
 
 

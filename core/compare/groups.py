@@ -128,10 +128,8 @@ class _Tokens:
         return tuple(groups)
 
     def _group(self, name: str, chosen: Array) -> TokenGroup:
-        own_delta = self.delta[chosen]
-        delta = own_delta.astype(np.float64)
-        own_sequences = self.sequences[chosen]
-        sequences = np.unique(own_sequences)
+        delta = self.delta[chosen].astype(np.float64)
+        sequences = np.unique(self.sequences[chosen])
         group = TokenGroup(
             name=name,
             tokens=len(delta),
@@ -170,8 +168,7 @@ def _by_turn(pair: AlignedPair, tokens: _Tokens) -> Groups | None:
     numbers = range(int(most) + 1)
     names = list(map(str, numbers))
     turns = messages.turn_of_token
-    has_turn = turns > 0
-    in_turn = np.where(has_turn, turns, -1)
+    in_turn = np.where(turns > 0, turns, -1)
     return tokens.divided(in_turn, names)
 
 
@@ -204,6 +201,5 @@ def _by_lag(pair: AlignedPair, tokens: _Tokens) -> Groups | None:
     lags = versions.lags
     different, places = np.unique(lags, return_inverse=True)
     names = list(map(str, different))
-    has_lag = lags >= 0
-    known = np.where(has_lag, places, -1)
+    known = np.where(lags >= 0, places, -1)
     return tokens.divided(known, names)

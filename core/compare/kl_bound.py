@@ -43,17 +43,12 @@ def kl_lower_bounds(
     a: TopKBlock, b: TopKBlock, target_ids: Array, match: ListMatch
 ) -> Floats:
     """Lower bounds of KL(B || A) of M tokens, f64[M] in nats: >= 0, maybe +inf."""
-    is_unknown_to_a = np.isnan(a.target)
-    is_unknown_to_b = np.isnan(b.target)
-    unknown = is_unknown_to_a | is_unknown_to_b
+    unknown = np.isnan(a.target) | np.isnan(b.target)
     known = ~unknown
     # The target is a cell of its own: both sides always know its log-probability.
     target_id = np.where(known, target_ids, _NO_TARGET)
-    is_other_of_a = a.ids != target_id
-    cells_of_a = match.in_b & (is_other_of_a)
-    is_in_a = match.slot > 0
-    is_other_of_b = b.ids != target_id
-    cells_of_b = (is_in_a) & (is_other_of_b)
+    cells_of_a = match.in_b & (a.ids != target_id)
+    cells_of_b = (match.slot > 0) & (b.ids != target_id)
     target_a = _target_logprob(a, known)
     target_b = _target_logprob(b, known)
 
@@ -64,8 +59,7 @@ def kl_lower_bounds(
     most_a = np.maximum(rest_a, 0.0) + noise_a
     least_b = np.maximum(rest_b - noise_b, 0.0)
     most_b = np.maximum(rest_b, 0.0) + noise_b
-    between = most_a / np.e
-    nearest_b = np.clip(between, least_b, most_b)
+    nearest_b = np.clip(most_a / np.e, least_b, most_b)
     log_ratio = np.log(nearest_b / most_a)
     total += nearest_b * log_ratio
     bounds: Floats = np.maximum(total, 0.0)
@@ -73,8 +67,7 @@ def kl_lower_bounds(
 
 
 def _target_logprob(side: TopKBlock, known: Bools) -> Floats:
-    logprob = np.where(known, side.target, -np.inf)
-    return logprob.astype(np.float64)
+    return np.where(known, side.target, -np.inf).astype(np.float64)
 
 
 def _divergence_of_entries(b: TopKBlock, value_a: Array, cells: Bools) -> Floats:
@@ -91,8 +84,7 @@ def _divergence_of_entries(b: TopKBlock, value_a: Array, cells: Bools) -> Floats
 def _divergence_of_target(target_a: Floats, target_b: Floats) -> Floats:
     p_b = np.exp(target_b)
     divergence = p_b * (target_b - target_a)
-    is_possible = p_b > 0
-    return np.where(is_possible, divergence, 0.0)
+    return np.where(p_b > 0, divergence, 0.0)
 
 
 def _rest(
@@ -117,8 +109,7 @@ def _noise(
     rounding = _rounding_of(values)
     if not rounding.any():
         return _SUM_NOISE
-    terms = _times_log(p, values)
-    with_log = terms.sum(axis=0)
+    with_log = _times_log(p, values).sum(axis=0)
     with_log += _times_log(p_target, target)
     noise: Floats = _SUM_NOISE + rounding * with_log
     return noise
@@ -127,16 +118,14 @@ def _noise(
 def _times_log(p: Floats, logprob: Array) -> Floats:
     """p |log p|, 0 where p is 0."""
     product = p * np.abs(logprob)
-    is_possible = p > 0
-    return np.where(is_possible, product, 0.0)
+    return np.where(p > 0, product, 0.0)
 
 
 def _rounding_of(values: Array) -> Floats:
     """The relative rounding of each column of f32[K, M] whose values are all bfloat16
     or float16 numbers, f64[M]; 0 for the other columns.
     """
-    words = values.view(np.uint32)
-    bits = np.bitwise_or.reduce(words, axis=0)
+    bits = np.bitwise_or.reduce(values.view(np.uint32), axis=0)
     is_bfloat16 = bits & _BITS_BELOW_BFLOAT16 == 0
     is_float16 = bits & _BITS_BELOW_FLOAT16 == 0
     rounding = np.where(is_float16, _ROUNDING_FLOAT16, 0.0)

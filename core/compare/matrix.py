@@ -96,8 +96,7 @@ def _turns(session: Session) -> range:
     if not messages.has_turns:
         return range(0)
     turns = int(messages.turns.max())
-    shown = min(turns, _SHOWN_GROUPS)
-    return range(1, shown + 1)
+    return range(1, min(turns, _SHOWN_GROUPS) + 1)
 
 
 def _roles(session: Session) -> list[str]:
@@ -105,8 +104,7 @@ def _roles(session: Session) -> list[str]:
     if sequences.roles is None:
         return []
     roles = roles_of_tokens(sequences, len(sequences))
-    codes = np.unique(roles).tolist()
-    return [role_name(code) for code in codes]
+    return [role_name(code) for code in np.unique(roles).tolist()]
 
 
 def _lags(session: Session) -> range:
@@ -117,8 +115,7 @@ def _lags(session: Session) -> range:
             versions.update(part.versions)
     if len(versions) < 2:
         return range(0)
-    shown = min(len(versions), _SHOWN_GROUPS)
-    return range(shown)
+    return range(min(len(versions), _SHOWN_GROUPS))
 
 
 def metric_value(pair: Pair, path: str, scope: Scope) -> float | None:
@@ -126,8 +123,7 @@ def metric_value(pair: Pair, path: str, scope: Scope) -> float | None:
 
     InputError for an unknown scope.
     """
-    measurement = Measurement(pair, scope)
-    return metric(path).read(measurement)
+    return metric(path).read(Measurement(pair, scope))
 
 
 def _floor_of(pair: Pair, path: str, scope: Scope) -> float | None:

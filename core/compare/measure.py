@@ -46,11 +46,10 @@ def measure(
     sequences that are listed.
     """
     numbers = Measurement(pair, scope, rules)
-    has_tokens = np.count_nonzero(numbers.scored.lengths)
     return Metrics(
         scope=scope,
         tokens=numbers.tokens,
-        sequences=int(has_tokens),
+        sequences=int(np.count_nonzero(numbers.scored.lengths)),
         finished=numbers.finished,
         errors=numbers.errors,
         ci95=numbers.ci95,
@@ -229,19 +228,16 @@ def _entropy(pair: AlignedPair, mask: Array) -> Array | None:
     """
     for capture in (pair.a, pair.b):
         if capture.entropy is not None:
-            whole = capture.entropy.whole()
-            entropies = whole[: pair.tokens]
+            entropies = capture.entropy.whole()[: pair.tokens]
             return entropies[mask]
     return None
 
 
 def _scope_errors(pair: AlignedPair, scope: Scope) -> ScopeErrors:
-    mask = pair.scope_mask(scope)
-    tokens = _tokens_of(pair, mask)
+    tokens = _tokens_of(pair, pair.scope_mask(scope))
     count = len(tokens.delta)
     if count == 0:
-        nothing = ErrorStats()
-        return ScopeErrors(scope, 0, nothing, None)
+        return ScopeErrors(scope, 0, ErrorStats(), None)
     errors = error_stats(tokens.delta, tokens.logprob_a, tokens.logprob_b)
     k3 = _mismatch(tokens, None).k3
     return ScopeErrors(scope, count, errors, k3)

@@ -431,19 +431,14 @@ def _perplexities(
     perplexity_b = np.exp(log_b)
     ratio = np.exp(difference)
     # Adding 0.0 turns -0.0 into 0.0.
-    mean_a = log_a.mean()
-    mean_b = log_b.mean()
-    most = difference.max()
-    least = difference.min()
-    mean_difference = difference.mean()
     return {
         "ppl_a": _finite(perplexity_a.mean()),
         "ppl_b": _finite(perplexity_b.mean()),
-        "log_ppl_a": _finite(mean_a + 0.0),
-        "log_ppl_b": _finite(mean_b + 0.0),
-        "log_ppl_diff_max": _finite(most + 0.0),
-        "log_ppl_diff_min": _finite(least + 0.0),
+        "log_ppl_a": _finite(log_a.mean() + 0.0),
+        "log_ppl_b": _finite(log_b.mean() + 0.0),
+        "log_ppl_diff_max": _finite(difference.max() + 0.0),
+        "log_ppl_diff_min": _finite(difference.min() + 0.0),
         "ppl_ratio": _finite(ratio.mean()),
-        "log_ppl_diff": _finite(mean_difference + 0.0),
+        "log_ppl_diff": _finite(difference.mean() + 0.0),
         "log_ppl_abs_diff": _finite(size.mean()),
     }

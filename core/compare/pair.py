@@ -76,11 +76,8 @@ class Pair(AlignedPair):
         from logdrift.core.compare.turns import roles_of_tokens
 
         lengths = np.diff(self.offsets)
-        numbers = np.arange(self.count)
-        ranks_a = self.a.rank.whole()
-        ranks_b = self.b.rank.whole()
         columns: dict[str, npt.NDArray[Any]] = {
-            "sequence": np.repeat(numbers, lengths),
+            "sequence": np.repeat(np.arange(self.count), lengths),
             "position": self.positions("all"),
             "token_id": self.sequences.token_ids[: self.tokens],
             "in_completion": self.in_completion,
@@ -90,19 +87,16 @@ class Pair(AlignedPair):
             "logprob_a": self.logprob_a,
             "logprob_b": self.logprob_b,
             "delta": self.delta,
-            "rank_a": ranks_a[: self.tokens],
-            "rank_b": ranks_b[: self.tokens],
+            "rank_a": self.a.rank.whole()[: self.tokens],
+            "rank_b": self.b.rank.whole()[: self.tokens],
         }
         columns["turn"] = self.messages.turn_of_token[: self.tokens]
         if self.sequences.roles is not None:
-            roles = roles_of_tokens(self.sequences, self.count)
-            columns["role"] = roles[: self.tokens]
+            columns["role"] = roles_of_tokens(self.sequences, self.count)[: self.tokens]
         if self.a.entropy is not None:
-            entropy_a = self.a.entropy.whole()
-            columns["entropy_a"] = entropy_a[: self.tokens]
+            columns["entropy_a"] = self.a.entropy.whole()[: self.tokens]
         if self.b.entropy is not None:
-            entropy_b = self.b.entropy.whole()
-            columns["entropy_b"] = entropy_b[: self.tokens]
+            columns["entropy_b"] = self.b.entropy.whole()[: self.tokens]
         return columns
 
     def to_pandas(self) -> Any:

@@ -70,5 +70,4 @@ def _floors(session: Session, pair: Pair, scope: Scope) -> dict[str, float]:
 def _pair_with(session: Session, pair: Pair, label: str) -> Pair:
     if label == pair.b.info.label:
         return pair
-    label_a = pair.a.info.label
-    return make_pair(session, label_a, label)
+    return make_pair(session, pair.a.info.label, label)

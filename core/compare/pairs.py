@@ -94,12 +94,9 @@ def list_pairs(session: Session) -> list[tuple[str, str]]:
     trainers = with_role(backends, "trainer")
     rollouts = with_role(backends, "rollout")
 
-    trainer_scores = scorers(trainers)
-    reference_scores = scorers(references)
-    rollout_paths = paths(rollouts)
-    pairs = every_pair(trainer_scores, rollout_paths)
-    pairs += every_pair(reference_scores, trainer_scores)
-    pairs += every_pair(reference_scores, rollout_paths)
+    pairs = every_pair(scorers(trainers), paths(rollouts))
+    pairs += every_pair(scorers(references), scorers(trainers))
+    pairs += every_pair(scorers(references), paths(rollouts))
     for backend in backends:
         pairs += pairs_within(backend)
     for peers in (references, trainers, rollouts):
@@ -131,8 +128,7 @@ def every_pair(
 def pairs_within(backend: BackendCaptures) -> list[Captures]:
     """The paths of a backend against each other, then repeats against their first."""
     first_of = {capture.path: capture for capture in backend.paths}
-    all_paths = first_of.values()
-    pairs = list(itertools.combinations(all_paths, 2))
+    pairs = list(itertools.combinations(first_of.values(), 2))
     for capture in backend.captures:
         first = first_of[capture.path]
         if capture is not first:
@@ -146,11 +142,9 @@ def pairs_between(first: BackendCaptures, second: BackendCaptures) -> list[Captu
     Where nothing is alike, the captures that stand for each backend.
     """
     alike = []
-    all_pairs = every_pair(first.paths, second.paths)
-    for a, b in all_pairs:
+    for a, b in every_pair(first.paths, second.paths):
         both_prefill = a.path == b.path == "prefill"
-        both_paths = (a.path, b.path)
-        neither_prefill = "prefill" not in both_paths
+        neither_prefill = "prefill" not in (a.path, b.path)
         if both_prefill or neither_prefill:
             alike.append((a, b))
     return alike or [(first.main, second.main)]
@@ -169,9 +163,7 @@ def default_pair(session: Session) -> tuple[str, str] | None:
     pairs = list_pairs(session)
     captures = {capture.label: capture for capture in session.captures}
     for a, b in pairs:
-        role_of_a = captures[a].role
-        role_of_b = captures[b].role
-        roles = (role_of_a, role_of_b)
+        roles = (captures[a].role, captures[b].role)
         b_sampled = captures[b].path in SAMPLED_PATHS
         if roles == ("trainer", "rollout") and b_sampled:
             return a, b
@@ -187,8 +179,7 @@ def parse_pair(session: Session, text: str) -> tuple[str, str]:
     for it) or a role that only one backend has. InputError says what is wrong and which
     labels there are.
     """
-    sides = text.split(":")
-    names = [name.strip() for name in sides]
+    names = [name.strip() for name in text.split(":")]
     if len(names) != 2 or "" in names:
         raise InputError(
             f"pair {text!r}: write it as A:B, for example {_example(session)}"

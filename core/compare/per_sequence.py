@@ -48,8 +48,7 @@ def log_ratio(pair: Pair, threshold: float) -> Array:
     finite_delta = np.where(is_finite, pair.delta, 0.0)
     total = _sum(pair, finite_delta)
     counts = _sum(pair, is_finite)
-    is_filled = counts > 0
-    return np.where(is_filled, total, np.nan)
+    return np.where(counts > 0, total, np.nan)
 
 
 def k3(pair: Pair, threshold: float) -> Array:
@@ -68,8 +67,7 @@ def share_beyond(pair: Pair, threshold: float) -> Array:
 
 def infinite(pair: Pair, threshold: float) -> Array:
     """How many tokens one side alone calls impossible."""
-    is_infinite = np.isinf(pair.delta)
-    return _sum(pair, pair.scored & is_infinite)
+    return _sum(pair, pair.scored & np.isinf(pair.delta))
 
 
 def length(pair: Pair, threshold: float) -> Array:
@@ -138,14 +136,12 @@ def order(values: Array, count: int, signed: bool) -> Array:
         values = np.abs(values)
     keys = np.full(count, -np.inf)
     is_unknown = np.isnan(values)
-    shown = np.where(is_unknown, -np.inf, values)
-    keys[: len(values)] = shown
+    keys[: len(values)] = np.where(is_unknown, -np.inf, values)
     return np.argsort(-keys, kind="stable")
 
 
 def _finite(pair: Pair) -> Array:
-    is_finite = np.isfinite(pair.delta)
-    return pair.scored & is_finite
+    return pair.scored & np.isfinite(pair.delta)
 
 
 def _sum(pair: Pair, values: Array) -> Array:
@@ -157,18 +153,15 @@ def _shares(sums: Array, counts: Array) -> Array:
     """The sum of each sequence over its count, NaN where that is 0."""
     with np.errstate(invalid="ignore", divide="ignore"):
         shares = sums / counts
-    is_filled = counts > 0
-    return np.where(is_filled, shares, np.nan)
+    return np.where(counts > 0, shares, np.nan)
 
 
 def _mean(pair: Pair, of_delta: Callable[[Array], Array]) -> Array:
     """The mean over finite deltas of a function of them."""
     is_finite = _finite(pair)
-    finite_delta = np.where(is_finite, pair.delta, 0.0)
-    delta = finite_delta.astype(np.float64)
+    delta = np.where(is_finite, pair.delta, 0.0).astype(np.float64)
     with np.errstate(over="ignore"):
-        reduced = of_delta(delta)
-        values = np.where(is_finite, reduced, 0.0)
+        values = np.where(is_finite, of_delta(delta), 0.0)
         total = _sum(pair, values)
     counts = _sum(pair, is_finite)
     return _shares(total, counts)

@@ -62,9 +62,7 @@ def probability_stats(logprob_a: Array, logprob_b: Array) -> Probability:
         delta = logprob_a - logprob_b
         total = float(delta.sum(dtype=np.float64))
         if not math.isfinite(total):
-            unknown_to_a = np.isnan(logprob_a)
-            unknown_to_b = np.isnan(logprob_b)
-            unknown = unknown_to_a | unknown_to_b
+            unknown = np.isnan(logprob_a) | np.isnan(logprob_b)
             known = ~unknown
             logprob_a = logprob_a[known]
             logprob_b = logprob_b[known]
@@ -188,9 +186,7 @@ def _pearson(sums: _ProbabilitySums) -> float | None:
     qq = sums.squares("q_squares", "q", "q")
     if not math.isfinite(pp * qq):
         return None
-    root_of_pp = math.sqrt(pp)
-    root_of_qq = math.sqrt(qq)
-    spread = root_of_pp * root_of_qq
+    spread = math.sqrt(pp) * math.sqrt(qq)
     if not spread > 0:
         return None
     products = sums.squares("products", "p", "q")

@@ -32,9 +32,7 @@ def default_scope(sequences: Sequences) -> Scope:
 def completion_mask(sequences: Sequences, count: int) -> Bools:
     """bool[N] over the first ``count`` sequences: True for tokens behind the prompt."""
     offsets = sequences.offsets[: count + 1]
-    prompt_lengths = sequences.prompt_lengths[:count]
-    starts = offsets[:-1] + prompt_lengths
-    lengths = np.diff(offsets)
-    start_of_token = np.repeat(starts, lengths)
+    starts = offsets[:-1] + sequences.prompt_lengths[:count]
+    start_of_token = np.repeat(starts, np.diff(offsets))
     tokens = int(offsets[-1])
     return np.arange(tokens) >= start_of_token

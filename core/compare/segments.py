@@ -40,8 +40,7 @@ def count_kept(mask: Array, lengths: Array) -> Array:
 
     ``mask`` bool[n] is over all entries, ``lengths`` int[S] has the sum n.
     """
-    so_far = np.cumsum(mask, dtype=np.int64)
-    before = np.concatenate(([0], so_far))
+    before = np.concatenate(([0], np.cumsum(mask, dtype=np.int64)))
     ends = np.cumsum(lengths)
     starts = ends - lengths
     counts: Array = before[ends] - before[starts]

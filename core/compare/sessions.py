@@ -47,13 +47,10 @@ class Match:
         """Flat positions, in one session, of all common tokens, i64[sum of lengths];
         ``which`` is `old` or `new`.
         """
-        ends = np.cumsum(self.lengths)
-        starts = ends - self.lengths
+        starts = np.cumsum(self.lengths) - self.lengths
         starts_in_session = sequences.offsets[which]
-        shift = starts_in_session - starts
-        shifts = np.repeat(shift, self.lengths)
-        number = np.arange(len(shifts), dtype=np.int64)
-        flat: Positions = number + shifts
+        shifts = np.repeat(starts_in_session - starts, self.lengths)
+        flat: Positions = np.arange(len(shifts), dtype=np.int64) + shifts
         return flat
 
 
@@ -116,9 +113,7 @@ def _match_alike(
         alike = waiting.get(_key(new, index, whole))
         if alike:
             partner = alike.popleft()
-            old_ids = old.ids(partner)
-            new_ids = new.ids(index)
-            shared = _common(old_ids, new_ids)
+            shared = _common(old.ids(partner), new.ids(index))
             partners[index] = _Partner(partner, shared)
 
 
@@ -170,8 +165,7 @@ class SessionComparison:
         moved = np.flatnonzero(by > 0)
         rest = len(moved) - count
         if rest > 0:
-            sizes = by[moved]
-            border = np.partition(sizes, rest)[rest]
+            border = np.partition(by[moved], rest)[rest]
             moved = moved[by[moved] >= border]
         by_size = np.lexsort((moved, -by[moved]))
         most: Positions = moved[by_size][:count]
@@ -183,9 +177,7 @@ def growth(
 ) -> npt.NDArray[np.float32]:
     """|new| - |old| of two deltas f32[n]; 0 where both are infinite."""
     with np.errstate(invalid="ignore"):
-        new_size = np.abs(new)
-        old_size = np.abs(old)
-        by = new_size - old_size
+        by = np.abs(new) - np.abs(old)
     both_infinite = np.isnan(by)
     known = np.where(both_infinite, np.float32(0), by)
     return known.astype(np.float32, copy=False)

@@ -22,15 +22,11 @@ class Tail:
     """
 
     def __init__(self, sizes: Array, unit: Array, units: int, at: float) -> None:
-        share_above = 1 - at
-        spare = int(_SPARE * share_above * len(sizes))
-        count = max(_FEWEST, spare)
-        largest = _places_of_largest(sizes, count)
-        largest_sizes = sizes[largest]
-        falling = np.argsort(-largest_sizes, kind="stable")
+        spare = int(_SPARE * (1 - at) * len(sizes))
+        largest = _places_of_largest(sizes, max(_FEWEST, spare))
+        falling = np.argsort(-sizes[largest], kind="stable")
         places = largest[falling]
-        own_sizes = sizes[places]
-        self.sizes: Floats = own_sizes.astype(np.float64)
+        self.sizes: Floats = sizes[places].astype(np.float64)
         self._unit = unit[places]
         tokens_of_unit = np.bincount(unit, minlength=units)
         self._tokens = tokens_of_unit.astype(np.float64)
@@ -47,20 +43,15 @@ class Tail:
             return quantiles
         tokens = counts @ self._tokens
         # How many tokens of a draw are larger than its quantile, with a fraction.
-        last = tokens - 1
-        share_above = 1 - self._at
-        above = last * (share_above)
-        counts_of_sizes = counts[:, self._unit]
-        drawn = np.cumsum(counts_of_sizes, axis=1)
+        above = (tokens - 1) * (1 - self._at)
+        drawn = np.cumsum(counts[:, self._unit], axis=1)
         drawn_in_all = drawn[:, -1]
         in_reach = (tokens > 0) & (drawn_in_all > np.ceil(above))
         draws = np.flatnonzero(in_reach)
         above = above[draws]
         drawn = drawn[draws]
-        lower_place = np.floor(above)
-        larger = self._size_behind(lower_place, drawn)
-        upper_place = np.ceil(above)
-        smaller = self._size_behind(upper_place, drawn)
+        larger = self._size_behind(np.floor(above), drawn)
+        smaller = self._size_behind(np.ceil(above), drawn)
         share = above - np.floor(above)
         quantiles[draws] = larger * (1 - share) + smaller * share
         return quantiles

@@ -62,8 +62,7 @@ class TokenSums:
         """The sum of squares around the ``mean`` of ``excess`` or ``k3``."""
         within = exact_sum(self._blocks[f"{name}_around"])
         means = self._blocks[name] / self._lengths
-        from_mean = means - mean
-        between = self._lengths * (from_mean) ** 2
+        between = self._lengths * (means - mean) ** 2
         return within + exact_sum(between)
 
 
@@ -73,16 +72,14 @@ def _block_sums(delta: Array, errors: Array) -> tuple[float, ...]:
     below = estimators.excess(-delta)
     np.maximum(above, below, out=errors)
     k3 = estimators.k3(delta, above)
-    k3_reverse = estimators.k3_reverse(delta, below)
-    jensen_shannon = estimators.jensen_shannon(delta, above, below)
     sums = (
         delta.sum(),
         (delta * delta).sum(),
         k3.sum(),
-        k3_reverse.sum(),
+        estimators.k3_reverse(delta, below).sum(),
         estimators.chi2(above).sum(),
         above.sum(),
-        jensen_shannon.sum(),
+        estimators.jensen_shannon(delta, above, below).sum(),
     )
     return (
         *(float(value) for value in sums),
@@ -94,5 +91,4 @@ def _block_sums(delta: Array, errors: Array) -> tuple[float, ...]:
 def _squares_around_mean(values: Array) -> float:
     """Of f64[n], which it changes: a block's rows stay in the cache."""
     values -= values.sum() / len(values)
-    squares = values * values
-    return float(squares.sum())
+    return float((values * values).sum())

@@ -58,25 +58,21 @@ def over_floor(stretch: Stretch) -> Array:
     """Delta as a multiple of the floor: infinite for any delta but 0 where repeats do
     not differ.
     """
-    deltas = delta(stretch)
-    values = deltas.astype(np.float64)
+    values = delta(stretch).astype(np.float64)
     if stretch.floor is None:
         return np.full(len(values), np.nan)
     with np.errstate(divide="ignore", invalid="ignore"):
         multiples = values / stretch.floor
-    is_zero = values == 0
-    return np.where(is_zero, 0.0, multiples)
+    return np.where(values == 0, 0.0, multiples)
 
 
 def ratio_excess(stretch: Stretch) -> Array:
     """How far the ratio of the probabilities is above 1, 0.2 for 1.2 times, with
     delta's sign: below 0 where B gives more.
     """
-    deltas = delta(stretch)
-    values = deltas.astype(np.float64)
+    values = delta(stretch).astype(np.float64)
     with np.errstate(over="ignore", invalid="ignore"):
-        size = np.abs(values)
-        excess = np.expm1(size)
+        excess = np.expm1(np.abs(values))
     return np.copysign(excess, values)
 
 
@@ -89,31 +85,23 @@ def rank_change(stretch: Stretch) -> Array:
     with np.errstate(divide="ignore", invalid="ignore"):
         a_is_higher = rank_b / rank_a
         b_is_higher = -rank_a / rank_b
-    is_lower = rank_a > rank_b
-    change = np.where(is_lower, b_is_higher, 0.0)
-    is_higher = rank_a < rank_b
-    change = np.where(is_higher, a_is_higher, change)
-    has_a = rank_a > 0
-    has_b = rank_b > 0
-    has_ranks = has_a & (has_b)
-    is_known = stretch.scored & has_ranks
-    return np.where(is_known, change, np.nan)
+    change = np.where(rank_a > rank_b, b_is_higher, 0.0)
+    change = np.where(rank_a < rank_b, a_is_higher, change)
+    has_ranks = (rank_a > 0) & (rank_b > 0)
+    return np.where(stretch.scored & has_ranks, change, np.nan)
 
 
 def _ranks(stretch: Stretch, capture: Capture) -> Array:
     """The rank of each token in a capture, f64[n]; 0 where it has none."""
     ranks = capture.rank.whole()
-    own_ranks = stretch.cut(ranks)
-    return own_ranks.astype(np.float64)
+    return stretch.cut(ranks).astype(np.float64)
 
 
 def entropy(stretch: Stretch) -> Array:
     """The entropy of A's distribution, or of B's where A has none, nats."""
-    captures = (stretch.pair.a, stretch.pair.b)
-    for capture in captures:
+    for capture in (stretch.pair.a, stretch.pair.b):
         if capture.entropy is not None:
-            entropy = capture.entropy.whole()
-            return _where_scored(stretch, entropy)
+            return _where_scored(stretch, capture.entropy.whole())
     tokens = stretch.stop - stretch.start
     return np.full(tokens, np.nan, np.float32)
 
@@ -142,8 +130,7 @@ def lag(stretch: Stretch) -> Array:
         tokens = stretch.stop - stretch.start
         return np.full(tokens, np.nan)
     lags = stretch.cut(versions.lags)
-    is_unknown = lags < 0
-    return np.where(is_unknown, np.nan, lags)
+    return np.where(lags < 0, np.nan, lags)
 
 
 def message_roles(stretch: Stretch) -> Array:
@@ -160,11 +147,8 @@ def message_roles(stretch: Stretch) -> Array:
 def message_starts(stretch: Stretch) -> Array:
     """bool[n]: the token is the first one of a message."""
     starts = stretch.pair.messages.starts
-    length = stretch.stop - stretch.start
-    begins = np.zeros(length, np.bool_)
-    is_behind_start = starts >= stretch.start
-    is_before_stop = starts < stretch.stop
-    inside = starts[(is_behind_start) & (is_before_stop)]
+    begins = np.zeros(stretch.stop - stretch.start, np.bool_)
+    inside = starts[(starts >= stretch.start) & (starts < stretch.stop)]
     begins[inside - stretch.start] = True
     return begins
 
@@ -172,5 +156,4 @@ def message_starts(stretch: Stretch) -> Array:
 def _where_scored(stretch: Stretch, values: Array) -> Array:
     """Of N values those of the stretch, NaN where a side has no score."""
     own = stretch.cut(values)
-    nan = np.float32(np.nan)
-    return np.where(stretch.scored, own, nan)
+    return np.where(stretch.scored, own, np.float32(np.nan))

@@ -101,9 +101,7 @@ def _falling(values: Array) -> bool:
     """Whether each row [M, K] is sorted, the largest first and NaN last."""
     before = values[:, :-1]
     after = values[:, 1:]
-    is_smaller = before >= after
-    is_nan = np.isnan(after)
-    falls = (is_smaller) | is_nan
+    falls = (before >= after) | np.isnan(after)
     return bool(falls.all())
 
 
@@ -141,8 +139,7 @@ class ListMatch:
 def match_lists(a: TopKBlock, b: TopKBlock) -> ListMatch:
     """Match the ids of two blocks of the same M tokens."""
     slot, in_b = _slots(a.ids, b.ids)
-    value_a = _gathered(a.values, slot)
-    return ListMatch(slot=slot, in_b=in_b, value_a=value_a)
+    return ListMatch(slot=slot, in_b=in_b, value_a=_gathered(a.values, slot))
 
 
 def _slots(ids_a: Array, ids_b: Array) -> tuple[Array, Bools]:
@@ -151,9 +148,7 @@ def _slots(ids_a: Array, ids_b: Array) -> tuple[Array, Bools]:
     K x K comparisons of whole columns: no sorting, no gathering, and the narrow slots
     keep it in cache.
     """
-    length_of_a = len(ids_a)
-    length_of_b = len(ids_b)
-    longest = max(length_of_a, length_of_b)
+    longest = max(len(ids_a), len(ids_b))
     kind = _narrowest(longest)
     number = np.arange(1, len(ids_a) + 1, dtype=kind)
     column = number[:, None]
@@ -164,10 +159,8 @@ def _slots(ids_a: Array, ids_b: Array) -> tuple[Array, Bools]:
     for place, ids in enumerate(ids_b):
         np.equal(ids_a, ids, out=equal)
         in_b |= equal
-        flags = equal.view(np.uint8)
-        np.multiply(flags, column, out=numbered)
-        best = slot[place]
-        np.maximum.reduce(numbered, axis=0, out=best)
+        np.multiply(equal.view(np.uint8), column, out=numbered)
+        np.maximum.reduce(numbered, axis=0, out=slot[place])
     return slot, in_b
 
 
@@ -177,6 +170,5 @@ def _gathered(values: Array, slot: Array) -> Array:
     """
     width = values.shape[1]
     index = np.multiply(slot, width, dtype=np.intp)
-    own_width = np.arange(-width, 0)
-    index += own_width
+    index += np.arange(-width, 0)
     return np.take(values, index, mode="wrap")

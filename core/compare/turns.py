@@ -50,8 +50,7 @@ class Messages:
     @cached_property
     def turn_of_token(self) -> Numbers:
         """i32[N]: the turn of each token, 0 where it is in none."""
-        lengths = np.diff(self.starts)
-        return np.repeat(self.turns, lengths)
+        return np.repeat(self.turns, np.diff(self.starts))
 
     @cached_property
     def turns_of_sequence(self) -> Numbers:
@@ -111,9 +110,7 @@ def _starts(kinds: Codes, offsets: Positions) -> Positions:
     """
     tokens = len(kinds)
     begins = np.ones(tokens, np.bool_)
-    after = kinds[1:]
-    before = kinds[:-1]
-    begins[1:] = after != before
+    begins[1:] = kinds[1:] != kinds[:-1]
     is_filled = np.diff(offsets) > 0
     of_sequences = offsets[:-1][is_filled]
     begins[of_sequences] = True
@@ -162,8 +159,7 @@ def _kinds(sequences: Sequences, count: int) -> Codes:
     roles = roles_of_tokens(sequences, count)
     tokens = len(roles)
     mask = sequences.mask[:tokens]
-    is_sampled = mask == 1
-    sampled_or_not = np.where(is_sampled, ASSISTANT, _MASKED)
+    sampled_or_not = np.where(mask == 1, ASSISTANT, _MASKED)
     in_completion = completion_mask(sequences, count)
     by_place = np.where(in_completion, sampled_or_not, _PROMPT)
     is_unknown = roles == UNKNOWN

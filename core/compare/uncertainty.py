@@ -330,9 +330,7 @@ def _around(value: float, error: float, t: float) -> Interval | None:
         reach = 0.0
     else:
         reach = t * error
-    has_value = np.isfinite(value)
-    has_reach = np.isfinite(reach)
-    is_finite = has_value and has_reach
+    is_finite = np.isfinite(value) and np.isfinite(reach)
     if not is_finite:
         return None
     low = value - reach

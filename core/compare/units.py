@@ -73,15 +73,13 @@ def unit_sums(delta: Array, lengths: Array) -> UnitSums:
     starts, tokens, method = cut_units(filled)
     sums = np.zeros((len(starts), 4))
     if len(delta) == 0:
-        no_tokens = np.zeros(0)
-        return UnitSums(no_tokens, sums, None)
+        return UnitSums(np.zeros(0), sums, None)
     for units, low, high in _stretches(starts, len(delta)):
         begins = starts[units] - low
         terms = _terms(delta[low:high])
         for column, values in enumerate(terms):
             sums[units, column] = np.add.reduceat(values, begins, dtype=np.float64)
-    exact_tokens = tokens.astype(np.float64)
-    return UnitSums(exact_tokens, sums, method)
+    return UnitSums(tokens.astype(np.float64), sums, method)
 
 
 def _stretches(starts: Array, total: int) -> Iterator[tuple[slice, int, int]]:
@@ -90,14 +88,11 @@ def _stretches(starts: Array, total: int) -> Iterator[tuple[slice, int, int]]:
     Each is the slice of its units and its first and last token.
     """
     positions = np.arange(0, total, _TOKENS)
-    behind = np.searchsorted(starts, positions, "right")
-    units_at = behind - 1
-    first_units = np.unique(units_at)
-    borders = [*first_units.tolist(), len(starts)]
+    units_at = np.searchsorted(starts, positions, "right") - 1
+    borders = [*np.unique(units_at).tolist(), len(starts)]
     tokens_at = [*starts.tolist(), total]
     for first, last in itertools.pairwise(borders):
-        units = slice(first, last)
-        yield units, tokens_at[first], tokens_at[last]
+        yield slice(first, last), tokens_at[first], tokens_at[last]
 
 
 def _terms(delta: Array) -> tuple[Array, Array, Array, Array]:
@@ -105,9 +100,7 @@ def _terms(delta: Array) -> tuple[Array, Array, Array, Array]:
     wide = delta.astype(np.float64)
     with np.errstate(over="ignore"):
         k3 = estimators.k3(wide)
-    size = np.abs(wide)
-    square = wide * wide
-    return delta, size, square, k3
+    return delta, np.abs(wide), wide * wide, k3
 
 
 def cut_units(lengths: Array) -> tuple[Array, Array, Method | None]:
@@ -123,24 +116,18 @@ def cut_units(lengths: Array) -> tuple[Array, Array, Method | None]:
     if total < MIN_UNITS * MIN_BLOCK:
         return starts, lengths, None
     blocks = _starts_of_blocks(starts, lengths, total)
-    counts = np.diff(blocks, append=total)
-    return blocks, counts, "blocks"
+    return blocks, np.diff(blocks, append=total), "blocks"
 
 
 def _starts_of_blocks(starts: Array, lengths: Array, total: int) -> Array:
     """The first token of each block: equal parts of each sequence, int64[U]."""
-    wanted = max(total // _BLOCK, MIN_UNITS)
-    blocks = min(wanted, MAX_BLOCKS)
+    blocks = min(max(total // _BLOCK, MIN_UNITS), MAX_BLOCKS)
     # Rounded up: every sequence has a block.
     parts = -(-lengths * blocks // total)
     first_part = np.cumsum(parts) - parts
-    all_parts = int(parts.sum())
-    part = np.arange(all_parts)
-    first_of_sequence = np.repeat(first_part, parts)
-    number_in_sequence = part - first_of_sequence
+    number_in_sequence = np.arange(int(parts.sum())) - np.repeat(first_part, parts)
     parts_of_sequence = np.repeat(parts, parts)
     tokens_of_sequence = np.repeat(lengths, parts)
     offsets = number_in_sequence * tokens_of_sequence // parts_of_sequence
-    start_of_part = np.repeat(starts, parts)
-    blocks_at: Array = start_of_part + offsets
+    blocks_at: Array = np.repeat(starts, parts) + offsets
     return blocks_at

@@ -146,9 +146,7 @@ def version_changes(of_token: Places, start: int, stop: int) -> list[int]:
     is_known = places != UNKNOWN_VERSION
     known = np.flatnonzero(is_known)
     versions = places[known]
-    after = versions[1:]
-    before = versions[:-1]
-    is_other = after != before
+    is_other = versions[1:] != versions[:-1]
     changed = known[1:][is_other]
     indices: list[int] = changed.tolist()
     return indices

@@ -41,19 +41,15 @@ def importance_weights(log_ratio: Array) -> ImportanceWeights:
     squares = (weights - mean) ** 2
     variance = float(squares.mean())
     excess_of_squares = np.expm1(2 * log_ratio)
-    mean_excess = excess_of_squares.mean()
-    chi2 = finite_or_none(float(mean_excess))
+    chi2 = finite_or_none(float(excess_of_squares.mean()))
     if chi2 is None:
         # The 1 that is taken off is far below the rounding of this.
         mean_square = mean * mean + variance
-        log_mean_square = math.log(mean_square)
-        chi2 = exp_or_none(2 * highest + log_mean_square)
+        chi2 = exp_or_none(2 * highest + math.log(mean_square))
     if std:
-        log_std = math.log(std)
-        std = exp_or_none(log_std + highest)
-    log_mean = math.log(mean)
+        std = exp_or_none(math.log(std) + highest)
     return ImportanceWeights(
-        mean=exp_or_none(log_mean + highest),
+        mean=exp_or_none(math.log(mean) + highest),
         std=std,
         ess=effective_share(mean, variance),
         chi2=chi2,
@@ -79,5 +75,4 @@ def standard_deviation(values: Array) -> float | None:
         return None
     if values.min() == values.max():
         return 0.0
-    deviation = values.std(ddof=1)
-    return finite_or_none(float(deviation))
+    return finite_or_none(float(values.std(ddof=1)))

@@ -64,8 +64,7 @@ class Case:
         """The case that is left once the tokens at the flat positions ``at`` are
         explained.
         """
-        left_out = np.unique(at)
-        return Case(self.session, self.pair, left_out=left_out)
+        return Case(self.session, self.pair, left_out=np.unique(at))
 
     @cached_property
     def gate(self) -> Gate:
@@ -124,13 +123,9 @@ class Case:
         common = np.intersect1d(both, self.view.at, assume_unique=True)
         if not len(common):
             return None
-        all_a = a.pair.delta[common]
-        delta_a = all_a.astype(np.float64)
-        all_b = b.pair.delta[common]
-        delta_b = all_b.astype(np.float64)
-        size_a = np.abs(delta_a)
-        size_b = np.abs(delta_b)
-        return size_a, size_b
+        delta_a = a.pair.delta[common].astype(np.float64)
+        delta_b = b.pair.delta[common].astype(np.float64)
+        return np.abs(delta_a), np.abs(delta_b)
 
     @cached_property
     def errors(self) -> tuple[float, float] | None:
@@ -163,8 +158,7 @@ class Case:
         a digest of them, and the gate, which compares those, has nothing against it.
         """
         info_a, info_b = self.infos
-        parts = (*info_a.parts, *info_b.parts)
-        digests = [part.ids_digest for part in parts]
+        digests = [part.ids_digest for part in (*info_a.parts, *info_b.parts)]
         if not digests or None in digests:
             return False
         codes = [reason.code for reason in self.gate.reasons]
@@ -188,10 +182,8 @@ class Case:
         """How many values of each side, chosen or listed, are bfloat16 numbers."""
         view = self.view
         pair = self.pair
-        seen_a = pair.logprob_a[view.at]
-        chosen_a = seen_a.ravel()
-        seen_b = pair.logprob_b[view.at]
-        chosen_b = seen_b.ravel()
+        chosen_a = pair.logprob_a[view.at].ravel()
+        chosen_b = pair.logprob_b[view.at].ravel()
         listed_a = view.lists_a.values.ravel()
         listed_b = view.lists_b.values.ravel()
         values_a = np.concatenate([chosen_a, listed_a])
@@ -201,10 +193,8 @@ class Case:
 
 def _relative_error(values: Array) -> float:
     """The standard error of a mean over the mean, of ``values`` f64[n]."""
-    deviation = values.std(ddof=1)
-    spread = float(deviation)
-    root = np.sqrt(len(values))
-    error = spread / float(root)
+    spread = float(values.std(ddof=1))
+    error = spread / float(np.sqrt(len(values)))
     return error / float(values.mean())
 
 
@@ -220,13 +210,11 @@ def worst(case: Case, mask: np.ndarray | None = None) -> tuple[int, ...]:
         size = case.view.size
     else:
         size = np.where(mask, case.view.size, -1.0)
-    positive = count_of(size > 0)
-    count = min(SHOWN, positive)
+    count = min(SHOWN, count_of(size > 0))
     if not count:
         return ()
     largest = np.argpartition(-size, count - 1)[:count]
-    sizes = size[largest]
-    order = np.argsort(-sizes, kind="stable")
+    order = np.argsort(-size[largest], kind="stable")
     in_order = largest[order]
     return positions_of(case.view.at[in_order])
 

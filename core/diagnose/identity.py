@@ -95,8 +95,7 @@ def identity_evidence(
     checked = [side for side in (a, b) if side is not None]
     if not checked:
         return []
-    weights = _weights(a, b)
-    out = [_with_adapters(weights, checked)]
+    out = [_with_adapters(_weights(a, b), checked)]
     if a is not None and b is not None:
         out += _config(a, b)
     return out

@@ -108,8 +108,7 @@ def _is_one_difference(a: LoadedTensor, b: LoadedTensor) -> bool:
     if a.l2 is None or b.l2 is None:
         return False
     larger = max(a.l2, b.l2)
-    gap = abs(a.l2 - b.l2)
-    return gap <= _ALIKE * larger
+    return abs(a.l2 - b.l2) <= _ALIKE * larger
 
 
 def described(tensor: LoadedTensor) -> str:

@@ -67,8 +67,7 @@ def long_sequences(count: int, length: int) -> Need:
     """At least ``count`` sequences with ``length`` tokens scored on both sides."""
 
     def lacking(case: Case) -> Lack | None:
-        rows = max(case.pair.count, 1)
-        scored = np.bincount(case.view.sequence, minlength=rows)
+        scored = np.bincount(case.view.sequence, minlength=max(case.pair.count, 1))
         long = count_of(scored >= length)
         if long >= count:
             return None
@@ -146,9 +145,7 @@ def _start(case: Case) -> Lack | None:
 
 def _both_parts(case: Case) -> Lack | None:
     inside = case.view.in_completion
-    number_inside = int(inside.sum())
-    number_outside = int((~inside).sum())
-    if min(number_inside, number_outside) >= LONG:
+    if min(int(inside.sum()), int((~inside).sum())) >= LONG:
         return None
     return Lack(
         "prompts and completions are not both scored on both sides",

@@ -142,8 +142,7 @@ def noise_title(case: Case) -> str:
 def is_more_than_usual(case: Case) -> bool:
     """Whether the gap is above the usual range of the coarser dtype."""
     dtype = judge_size(case).dtype or "bfloat16"
-    usual = USUAL[dtype]
-    return bool(case.view.mae > usual.high)
+    return bool(case.view.mae > USUAL[dtype].high)
 
 
 def judge_size(case: Case) -> Size:
@@ -163,20 +162,17 @@ def standard_error(case: Case, values: npt.NDArray[Any]) -> float:
     n = len(values)
     if n < 2:
         return float("inf")
-    deviation = values.std(ddof=1)
-    spread = float(deviation)
+    spread = float(values.std(ddof=1))
     by_token = spread / np.sqrt(n)
     sequence = case.view.sequence
     count = case.pair.count
     has_tokens = np.bincount(sequence, minlength=count) > 0
     centred = values - values.mean()
-    all_sums = np.bincount(sequence, centred, count)
-    sums = all_sums[has_tokens]
+    sums = np.bincount(sequence, centred, count)[has_tokens]
     units = len(sums)
     if units < _UNITS:
         return float(by_token)
-    sum_of_squares = float((sums**2).sum())
-    squares = sum_of_squares * units / (units - 1)
+    squares = float((sums**2).sum()) * units / (units - 1)
     by_sequence = np.sqrt(squares) / n
     return float(max(by_token, by_sequence))
 
@@ -265,8 +261,7 @@ def _within_range(case: Case, expected: _Expected) -> Size:
         sentence = f"MAE {mae:.2g} is a little more than usual {where}."
         return expected.size("noise", sentence, sure=_UNUSUAL)
     sentence = f"MAE {mae:.2g} is usual {where}."
-    sure = _sure_of_usual(case, expected)
-    return expected.size("noise", sentence, sure=sure)
+    return expected.size("noise", sentence, sure=_sure_of_usual(case, expected))
 
 
 def _sure_of_usual(case: Case, expected: _Expected) -> float:
@@ -339,8 +334,7 @@ def _in_one_dtype(
             shown_by="both sides are at float32's own rounding",
         )
     if dtype != "float32" and high <= _LOPSIDED * low:
-        allowed = _SUM_OF_ERRORS * (low + high)
-        if case.view.mae > allowed:
+        if case.view.mae > _SUM_OF_ERRORS * (low + high):
             return None
         sentence = f"{errors_text}: both as far as two correct {dtype} runs are."
         return expected.size(
@@ -367,23 +361,20 @@ def _one_is_farther(
         suspect = case.labels[0]
     else:
         suspect = case.labels[1]
-    least = max(min(errors), USUAL["float32"].beyond)
-    times = high / least
+    times = high / max(min(errors), USUAL["float32"].beyond)
     sentence = (
         f"{errors_text}: {suspect} is {times:.1f} times as far off as the other in the"
         " same precision."
     )
     allowed = _LARGEST_MEASURED if dtype != "float32" else 1.0
-    factor = np.exp(-_SURE * case.errors_spread)
-    lowest = float(times * factor)
+    lowest = float(times * np.exp(-_SURE * case.errors_spread))
     if lowest <= allowed:
         return expected.size(
             "unclear", sentence, sure=_UNCLEAR, suspect=suspect, times=times
         )
     sure = _EXCESS
     if high <= expected.usual.beyond and times < 2 * _LOPSIDED:
-        growth = Ramp(starts=allowed, full=_LOPSIDED)
-        grown = growth.score(lowest)
+        grown = Ramp(starts=allowed, full=_LOPSIDED).score(lowest)
         sure = _LOPSIDED_FROM + _LOPSIDED_BY * grown
     return expected.size("excess", sentence, sure=sure, suspect=suspect, times=times)
 

@@ -21,9 +21,5 @@ class Ramp:
 
     def score(self, value: float) -> float:
         """The score of ``value``, which has the unit of ``starts`` and ``full``."""
-        way = self.full - self.starts
-        reached = value - self.starts
-        share = reached / way
-        not_below_zero = max(0.0, share)
-        between = min(1.0, not_below_zero)
-        return float(between)
+        share = (value - self.starts) / (self.full - self.starts)
+        return float(min(1.0, max(0.0, share)))

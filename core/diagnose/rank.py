@@ -149,8 +149,7 @@ def _score(evidence: Sequence[Evidence], ceiling: float) -> float:
             measurements.append(piece)
     measured = _measured(measurements, ceiling)
     observed = _together(observations)
-    left = (1 - measured) * (1 - observed)
-    score = 1 - left
+    score = 1 - (1 - measured) * (1 - observed)
     if all(map(_is_hint, evidence)):
         return min(score, POSSIBLE_AT_MOST)
     return score
@@ -195,8 +194,7 @@ def _what_showed(evidence: Sequence[Evidence]) -> Evidence | None:
 def _score_before(evidence: Sequence[Evidence]) -> float:
     """The score of a cause without what its own experiments took from it."""
     tried = [piece for piece in evidence if piece.signature == "experiment"]
-    shares = map(_leaves, tried)
-    leaves = max(shares, default=1.0)
+    leaves = max(map(_leaves, tried), default=1.0)
     if leaves <= 0:
         return 0.0
     rest = [piece for piece in evidence if piece.signature not in REFUTING]

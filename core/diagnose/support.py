@@ -36,9 +36,7 @@ class Support:
         if units >= self.certain:
             return 1.0
         if units >= self.likely:
-            way = self.certain - self.likely
-            reached = units - self.likely
-            share = reached / way
+            share = (units - self.likely) / (self.certain - self.likely)
             return LIKELY + share * (LIKELY_AT_MOST - LIKELY)
         return POSSIBLE_AT_MOST * units / self.likely
 

@@ -67,15 +67,12 @@ class TopLists:
         for start in range(0, row_count, _BLOCK):
             rows = slice(start, start + _BLOCK)
             ids = self.ids[rows]
-            own_rows = other.rows(rows)
-            joined[rows] = own_rows.values_of(ids)
+            joined[rows] = other.rows(rows).values_of(ids)
         return joined
 
     def rows(self, rows: slice) -> TopLists:
         """The lists of some rows."""
-        own_ids = self.ids[rows]
-        own_values = self.values[rows]
-        return TopLists(ids=own_ids, values=own_values)
+        return TopLists(ids=self.ids[rows], values=self.values[rows])
 
     def values_of(self, ids: Array) -> Floats:
         """The values that these lists have for ``ids`` [n, K]; NaN where they lack

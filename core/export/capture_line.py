@@ -113,8 +113,7 @@ def _versions(capture: Capture, start: int, stop: int) -> list[str | None]:
 def _scores(capture: Capture, start: int, stop: int) -> Scores:
     if stop > capture.tokens:
         has_entropy = capture.entropy is not None
-        tokens = stop - start
-        return Scores.empty(tokens, capture.top_k, entropy=has_entropy)
+        return Scores.empty(stop - start, capture.top_k, entropy=has_entropy)
     entropy = None
     if capture.entropy is not None:
         entropy = capture.entropy.rows(start, stop)
@@ -133,8 +132,7 @@ def _scores(capture: Capture, start: int, stop: int) -> Scores:
 
 def _told(info: CaptureInfo) -> dict[str, str]:
     """The role, and the facts that a line can tell (`told.TELLABLE`)."""
-    role = json.dumps(info.role)
-    entries = {"role": role}
+    entries = {"role": json.dumps(info.role)}
     for name, value in _known_facts(info).items():
         try:
             fact = told.value_of(name, value, name)
@@ -148,8 +146,7 @@ def _known_facts(info: CaptureInfo) -> dict[str, Any]:
     values: dict[str, Any] = {"engine": info.engine, "dtype": info.dtype}
     if info.facts is not None:
         observed = info.facts.to_json()
-        mode = told.mode_of(info.path, info.facts)
-        values["logprobs_mode"] = mode
+        values["logprobs_mode"] = told.mode_of(info.path, info.facts)
         for name in told.TELLABLE:
             value = observed.get(name)
             values[name] = value or values.get(name)

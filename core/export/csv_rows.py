@@ -49,8 +49,7 @@ def write_csv(choice: ExportChoice, file: BinaryIO) -> None:
     """Write all rows, in UTF-8."""
     _write(file, [COLUMNS])
     for many in token_rows(choice):
-        starts = range(0, len(many), _ROWS)
-        for start in starts:
+        for start in range(0, len(many), _ROWS):
             part = slice(start, start + _ROWS)
             rows = chosen(many, part)
             cells = _Cells(rows)
@@ -102,8 +101,7 @@ class _Cells:
         info = rows.capture
         yield _whole(rows.sequence)
         yield _whole(rows.position)
-        steps = _whole(rows.step)
-        yield _without(steps, [str(NO_STEP)])
+        yield _without(_whole(rows.step), [str(NO_STEP)])
         yield self._numbers(rows.reward)
         yield _whole(rows.token_id)
         yield self._texts(pieces)
@@ -140,8 +138,7 @@ class _Cells:
         """The names; -1, which is none, is the last of the list."""
         names = self._rows.version_names
         cells = [safe_cell(name) for name in names]
-        words = [*cells, ""]
-        return _words(words, self._rows.weight_version)
+        return _words([*cells, ""], self._rows.weight_version)
 
     def _ranks(self) -> list[str]:
         texts = _whole(self._rows.rank)
@@ -186,8 +183,7 @@ def _arrays(texts: Sequence[str], stops: Sequence[int]) -> list[str]:
     cells = []
     start = 0
     for stop in stops:
-        chosen = texts[start:stop]
-        inside = ",".join(chosen)
+        inside = ",".join(texts[start:stop])
         cell = ""
         if inside:
             cell = f"[{inside}]"

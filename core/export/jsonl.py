@@ -128,8 +128,7 @@ class _SequenceLine:
         sequences = self._session.sequences
         entries = {}
         if sequences.steps is not None:
-            own_step = sequences.steps[self._sequence]
-            step = int(own_step)
+            step = int(sequences.steps[self._sequence])
             if step != NO_STEP:
                 entries["step"] = str(step)
         if sequences.rewards is not None:
@@ -146,8 +145,7 @@ class _SequenceLine:
 
     def _listed_ids(self) -> Array:
         """Every id that the line names."""
-        own_ids = self._session.sequences.token_ids[self._part]
-        ids = [own_ids]
+        ids = [self._session.sequences.token_ids[self._part]]
         ids += [one.listed_ids for one in self._captures]
         return np.concatenate(ids)
 

@@ -121,8 +121,7 @@ class _Columns:
         info = rows.capture
         yield self._array(rows.sequence)
         yield self._array(rows.position)
-        has_no_step = rows.step == NO_STEP
-        yield self._array(rows.step, has_no_step)
+        yield self._array(rows.step, rows.step == NO_STEP)
         yield self._known(rows.reward)
         yield self._array(rows.token_id)
         yield self._texts(pieces)
@@ -135,8 +134,7 @@ class _Columns:
         yield self._versions()
         yield self._words(SCORES, rows.score)
         yield self._logprobs()
-        has_no_rank = rows.rank == 0
-        yield self._array(rows.rank, has_no_rank)
+        yield self._array(rows.rank, rows.rank == 0)
         yield self._known(rows.entropy)
         yield from self._lists()
         yield self._known(rows.delta)
@@ -155,8 +153,7 @@ class _Columns:
     def _words(
         self, words: Sequence[str], places: Array, unknown: Array | None = None
     ) -> Any:
-        narrow = places.astype(np.int32)
-        indices = self._array(narrow, unknown)
+        indices = self._array(places.astype(np.int32), unknown)
         text = self._arrow.string()
         dictionary = self._arrow.array(words, text)
         return self._arrow.DictionaryArray.from_arrays(indices, dictionary)
@@ -210,7 +207,6 @@ class _Columns:
         """Lists of ``counts`` of the ``values`` each; null in place of an empty one."""
         ends = np.cumsum(counts)
         offsets = np.concatenate([[0], ends])
-        short_offsets = offsets.astype(np.int32)
-        starts = self._array(short_offsets)
+        starts = self._array(offsets.astype(np.int32))
         nothing = self._array(counts == 0)
         return self._arrow.ListArray.from_arrays(starts, values, mask=nothing)

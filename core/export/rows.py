@@ -124,7 +124,6 @@ def _rows(choice: ExportChoice, capture: Capture, start: int, stop: int) -> Toke
     entropy = None
     if capture.entropy is not None:
         entropy = _column(capture.entropy, start, stop, np.float32)
-    finish = sequences.finish[sequence]
     return TokenRows(
         capture=capture.info,
         sequence=sequence.astype(np.int32),
@@ -134,7 +133,7 @@ def _rows(choice: ExportChoice, capture: Capture, start: int, stop: int) -> Toke
         token_id=sequences.token_ids[part],
         segment=is_completion.astype(np.uint8),
         counts=sequences.mask[part] == 1,
-        finish=_known(finish, FINISHES),
+        finish=_known(sequences.finish[sequence], FINISHES),
         score=_score(capture, logprob, start, stop),
         logprob=logprob,
         rank=_column(capture.rank, start, stop, np.int32),
@@ -152,8 +151,7 @@ def _column(column: Column, start: int, stop: int, dtype: Any) -> Array:
     """Rows of a column in the dtype of the session format; sessions that others have
     written may be wider.
     """
-    rows = column.rows(start, stop)
-    return rows.astype(dtype, copy=False)
+    return column.rows(start, stop).astype(dtype, copy=False)
 
 
 def _of_sequence(values: Array | None, sequence: Array, unknown: Any) -> Array:
@@ -166,8 +164,7 @@ def _of_sequence(values: Array | None, sequence: Array, unknown: Any) -> Array:
 def _message_roles(sequences: Sequences, part: slice) -> Array:
     """From whose message each token is; unknown where the session does not tell."""
     if sequences.roles is None:
-        own_mask = sequences.mask[part]
-        return np.full_like(own_mask, UNKNOWN)
+        return np.full_like(sequences.mask[part], UNKNOWN)
     return _known(sequences.roles[part], MESSAGE_ROLES)
 
 
@@ -180,8 +177,7 @@ def _known(codes: Array, words: Sequence[str]) -> Array:
 def _versions(capture: Capture, start: int, stop: int) -> Array:
     """The version of the weights of each token, as a place in the capture's names."""
     if capture.versions is None:
-        tokens = stop - start
-        return np.full(tokens, UNKNOWN_VERSION, np.int32)
+        return np.full(stop - start, UNKNOWN_VERSION, np.int32)
     return capture.versions.rows(start, stop)
 
 
@@ -191,8 +187,7 @@ def _score(capture: Capture, logprob: Array, start: int, stop: int) -> Array:
     is_nan = np.isnan(logprob)
     score[is_nan] = _MISSING
     if capture.nan is not None:
-        flags = capture.nan.rows(start, stop)
-        computed = flags == 1
+        computed = capture.nan.rows(start, stop) == 1
         score[is_nan & computed] = _NAN
     return score
 
@@ -202,8 +197,7 @@ def _delta(choice: ExportChoice, start: int, stop: int) -> Array | None:
     pair = choice.pair
     if pair is None:
         return None
-    tokens = stop - start
-    delta = np.full(tokens, np.nan, np.float32)
+    delta = np.full(stop - start, np.nan, np.float32)
     known = pair.delta[start:stop]
     delta[: len(known)] = known
     return delta

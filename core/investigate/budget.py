@@ -18,8 +18,7 @@ def parse_budget(text: str) -> float:
     """
     match = _WRITTEN.fullmatch(text.strip())
     if match:
-        number = float(match[1])
-        seconds = number * _SECONDS[match[2]]
+        seconds = float(match[1]) * _SECONDS[match[2]]
     else:
         seconds = 0.0
     if seconds <= 0:

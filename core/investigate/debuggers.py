@@ -26,8 +26,7 @@ def debugger_script(
     model = session.manifest.model.id
     spec = _debugged_spec(session, pair)
     if spec is None:
-        writers = iter(_WRITERS.values())
-        writer = next(writers)
+        writer = next(iter(_WRITERS.values()))
     else:
         writer = _WRITERS[spec.engine]
     if model == SMALL_MODEL:
@@ -52,8 +51,7 @@ def _token_ids(session: Session, sequence: int, position: int | None) -> list[in
             f"sequence {sequence} has no scored token {position}: it has 1 to"
             f" {count - 1}"
         )
-    up_to_end = ids[:end]
-    asked_about: list[int] = up_to_end.tolist()
+    asked_about: list[int] = ids[:end].tolist()
     return asked_about
 
 

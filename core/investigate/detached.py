@@ -56,8 +56,7 @@ def work_noted(folder: Path, work: Callable[[], None]) -> int:
         work()
     except LogdriftError as error:
         print(error, file=sys.stderr, flush=True)
-        failure = {"type": "failed", "error": str(error)}
-        note(folder, failure)
+        note(folder, {"type": "failed", "error": str(error)})
         return error.exit_code
     except KeyboardInterrupt:
         note(folder, {"type": "cancelled"})
@@ -69,5 +68,4 @@ def work_noted(folder: Path, work: Callable[[], None]) -> int:
 def note(folder: Path, event: Mapping[str, Any]) -> None:
     """Add an event, with the time."""
     now = round(time.time(), 3)
-    entry = {"t": now, **event}
-    append_event(folder, entry)
+    append_event(folder, {"t": now, **event})

@@ -41,8 +41,7 @@ def plan_experiments(
     """What would tell on this machine, with times from the session's own events."""
     diagnosis = diagnose(session, pair)
     times = timings(session.folder)
-    gpus = gpu_count()
-    return propose(session, pair, diagnosis, times, gpus=gpus, repeats=repeats)
+    return propose(session, pair, diagnosis, times, gpus=gpu_count(), repeats=repeats)
 
 
 def start_experiments(

@@ -141,8 +141,7 @@ def _link_or_copy(source: Path, target: Path) -> None:
     except FileExistsError:
         raise
     except OSError:
-        name = temporary_name(target.name)
-        temporary = target.with_name(name)
+        temporary = target.with_name(temporary_name(target.name))
         shutil.copyfile(source, temporary)
         os.replace(temporary, target)
 
@@ -171,7 +170,6 @@ def _manifest(
     now = time.gmtime()
     unchanged = _kept(pair, sides)
     pending = _pending(sides, specs, repeats)
-    own_sequences = replace(base.sequences, generated_by=None)
     return Manifest(
         id=uuid.uuid4().hex,
         model=base.model,
@@ -179,7 +177,7 @@ def _manifest(
         created=time.strftime("%Y-%m-%dT%H:%M:%SZ", now),
         logdrift_version=base.logdrift_version,
         plan=plan,
-        sequences=own_sequences,
+        sequences=replace(base.sequences, generated_by=None),
         captures=(*unchanged, *pending),
     )
 
@@ -232,8 +230,7 @@ def _specs(
         if spec is None:
             spec = replace(planned[name], paths=())
         values, options = merged(spec.options, side.changes)
-        all_paths = (*spec.paths, side.path)
-        paths = dict.fromkeys(all_paths)
+        paths = dict.fromkeys((*spec.paths, side.path))
         changed[name] = replace(
             spec,
             **values,

@@ -283,8 +283,7 @@ class _Run:
         pair = self.pair
         tokens = min(pair.tokens, a.tokens, b.tokens)
         old = replace(pair, a=a, b=b, tokens=tokens)
-        unique = dict.fromkeys(notes)
-        note = "; ".join(unique)
+        note = "; ".join(dict.fromkeys(notes))
         return judge(experiment, old, after, before, note)
 
     def _captures(self) -> dict[str, Capture]:
@@ -317,8 +316,7 @@ class _Run:
         for side in experiment.sides:
             if side.given is not None:
                 changed[side.which] = repeats_of(self.session, side.given)
-        counts = map(len, changed.values())
-        repeats_of_both = min(counts)
+        repeats_of_both = min(map(len, changed.values()))
         pairs = []
         for repeat in range(repeats_of_both):
             captures = self._captures()

@@ -50,8 +50,7 @@ def chosen_backends(session: Session, names: Sequence[str] = ()) -> list[Backend
         if name not in by_name:
             all_names = ", ".join(by_name)
             raise InputError(f"no backend {name!r}: the session has {all_names}")
-    chosen = names or by_name
-    without_repeats = list(dict.fromkeys(chosen))
+    without_repeats = list(dict.fromkeys(names or by_name))
     return [by_name[name] for name in without_repeats]
 
 
@@ -90,8 +89,7 @@ def identify(
                 reason = _reason(error, probing)
                 failed[spec.name] = reason
                 write_failure(session.folder, spec.name, spec.engine, reason, _now())
-                failure = {"type": "failed", "backend": spec.name, "error": reason}
-                on_event(failure)
+                on_event({"type": "failed", "backend": spec.name, "error": reason})
     return loaded, failed
 
 
@@ -140,8 +138,7 @@ def _answer(
         raise LogdriftError(_OF_A_SERVER)
 
     def report(stage: str) -> None:
-        event = {"type": "stage", "backend": spec.name, "stage": stage}
-        on_event(event)
+        on_event({"type": "stage", "backend": spec.name, "stage": stage})
 
     return ask(
         session,
@@ -163,5 +160,4 @@ def _write(
         "taken": _now(),
         "files_digest": files,
     }
-    whole = {**identity, **answer}
-    return write_identity(session.folder, whole)
+    return write_identity(session.folder, {**identity, **answer})

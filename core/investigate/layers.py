@@ -182,8 +182,7 @@ def _compared(
     others = _with_replays(answers, own)
     all_answers = [*answers, own]
     first, last = _answered_window(all_answers)
-    measured = own.measured()
-    sides, arrays = _sides(others, measured, first)
+    sides, arrays = _sides(others, own.measured(), first)
     notes = [
         *place.window.notes,
         *_notes_on_standard(place.standard),

@@ -183,8 +183,7 @@ def _head_ids(
     """The ids at which logits are compared, in order."""
     size = _smallest_vocabulary(session, specs) or max(ids) + 1
     number = min(size, HEAD_IDS)
-    exact_spread = np.linspace(0, size - 1, number)
-    spread = exact_spread.astype(int)
+    spread = np.linspace(0, size - 1, number).astype(int)
     in_vocabulary = [token_id for token_id in ids if token_id < size]
     return sorted({*spread.tolist(), *in_vocabulary})
 

@@ -50,8 +50,7 @@ def start_identity(session: Session, backends: Sequence[str] = ()) -> int:
     check_writable(session)
     trust.require(session.folder, session.manifest)
     names = [spec.name for spec in specs]
-    question = {"question": "identity", "backends": names}
-    return _start(session, question)
+    return _start(session, {"question": "identity", "backends": names})
 
 
 def start_layers(
@@ -89,11 +88,9 @@ def _start(session: Session, job: Mapping[str, Any]) -> int:
     below = FOLDERS[job["question"]]
     folder = session.folder.resolve()
     module = "logdrift.core.investigate.question_jobs"
-    whole_job = {**job, "folder": str(folder)}
-    words = [module, json.dumps(whole_job)]
+    words = [module, json.dumps({**job, "folder": str(folder)})]
     with folder_at(session.folder, below, create=True):
-        at = session.folder / below
-        return start_detached(words, at, LOG)
+        return start_detached(words, session.folder / below, LOG)
 
 
 def main(argv: list[str]) -> int:
@@ -119,18 +116,15 @@ def _ask(session: Session, job: Mapping[str, Any], below: Path) -> None:
     """Put the question, and note each step of each backend."""
     if job["question"] == "identity":
         specs = chosen_backends(session, job["backends"])
-        names = [spec.name for spec in specs]
-        on_event = _noted(below, names)
+        on_event = _noted(below, [spec.name for spec in specs])
         identify(session, specs, on_event)
         return
     pair = (job["pair"][0], job["pair"][1])
-    asked = asked_for_layers(session, pair)
-    on_event = _noted(below, asked)
+    on_event = _noted(below, asked_for_layers(session, pair))
 
     def report(text: str) -> None:
         backend, _, stage = text.partition(": ")
-        event = {"type": "stage", "backend": backend, "stage": stage}
-        on_event(event)
+        on_event({"type": "stage", "backend": backend, "stage": stage})
 
     find_layers(
         session,
@@ -146,14 +140,11 @@ def _noted(below: Path, names: Sequence[str]) -> Callable[[Mapping[str, Any]], N
     """Notes events with the place of their backend among those that are asked, behind
     the plan of them.
     """
-    plan = {"type": "plan", "backends": list(names)}
-    note(below, plan)
+    note(below, {"type": "plan", "backends": list(names)})
 
     def on_event(event: Mapping[str, Any]) -> None:
-        backend = event["backend"]
-        place = names.index(backend) + 1
-        entry = {**event, "place": place, "of": len(names)}
-        note(below, entry)
+        place = names.index(event["backend"]) + 1
+        note(below, {**event, "place": place, "of": len(names)})
 
     return on_event
 

@@ -68,8 +68,7 @@ def _known_keys() -> KnownKeys:
 
 
 def _names(record: type) -> set[str]:
-    own_fields = fields(record)
-    names = [field.name for field in own_fields]
+    names = [field.name for field in fields(record)]
     return set(names)
 
 

@@ -75,8 +75,7 @@ def _prompts(plan: CapturePlan) -> Iterator[str]:
         return
     yield from ("", "[prompts]")
     if plan.prompts_file is not None:
-        path_given = Path(plan.prompts_file)
-        path = str(path_given.absolute())
+        path = str(Path(plan.prompts_file).absolute())
         yield f"file = {_value(path, 'prompts.file')}"
     if plan.texts:
         yield "texts = ["
@@ -87,8 +86,7 @@ def _prompts(plan: CapturePlan) -> Iterator[str]:
 
 def _backend(spec: BackendSpec) -> Iterator[str]:
     where = f"backend {spec.name!r}: "
-    in_order = sorted(fields(spec), key=_rank)
-    for field in in_order:
+    for field in sorted(fields(spec), key=_rank):
         value = getattr(spec, field.name)
         if field.name == "options":
             continue  # a table, which TOML has below the other fields

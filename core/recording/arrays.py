@@ -20,8 +20,7 @@ def copied(value: Any, dtype: Any, name: str) -> Array:
     if isinstance(value, np.ndarray):
         return value.astype(dtype)
     try:
-        on_cpu = _on_cpu(value, dtype)
-        return np.array(on_cpu, dtype)
+        return np.array(_on_cpu(value, dtype), dtype)
     except (TypeError, ValueError) as error:
         raise InputError(
             f"{name} is not a tensor, array or list of numbers: {error}"

@@ -92,8 +92,7 @@ class SeenBatch:
         prompts = _BatchRows("prompt_ids", self.prompts)
         prompts.check_count(completions)
         if self.prompt_masks is not None:
-            masks = _BatchRows("prompt_mask", self.prompt_masks)
-            masks.check_lengths(prompts)
+            _BatchRows("prompt_mask", self.prompt_masks).check_lengths(prompts)
         for rows in self._beside_completions():
             rows.check_lengths(completions)
 
@@ -121,8 +120,7 @@ class SeenBatch:
         logprobs = {}
         for name, rows in self.logprobs.items():
             scores = rows[row][there]
-            prompt_length = len(prompt)
-            logprobs[name] = _whole(scores, counts, prompt_length)
+            logprobs[name] = _whole(scores, counts, len(prompt))
         reward = np.nan
         if self.rewards is not None:
             reward = float(self.rewards[row])
@@ -147,16 +145,14 @@ class SeenBatch:
     def _there(self, row: int) -> Array:
         """bool[R]: the tokens of a completion that are no padding."""
         if self.completion_masks is None:
-            own_completion = self.completions[row]
-            return np.ones_like(own_completion, np.bool_)
+            return np.ones_like(self.completions[row], np.bool_)
         mask: Array = self.completion_masks[row] > 0
         return mask
 
     def _counts(self, row: int) -> Array:
         """u8[R]: 1 for the tokens of a completion that count."""
         if self.counts is None:
-            own_completion = self.completions[row]
-            return np.ones_like(own_completion, np.uint8)
+            return np.ones_like(self.completions[row], np.uint8)
         counts = self.counts[row] > 0
         return counts.astype(np.uint8)
 

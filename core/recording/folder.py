@@ -44,8 +44,7 @@ class SessionFolder:
     def check(self) -> None:
         """Raise InputError where something else than a recording is there."""
         folder = self.folder
-        streams = folder / STREAMS
-        if not folder.exists() or streams.is_dir():
+        if not folder.exists() or (folder / STREAMS).is_dir():
             return
         is_empty = folder.is_dir() and not any(folder.iterdir())
         if not is_empty:
@@ -60,8 +59,7 @@ class SessionFolder:
         """
         if self._made:
             return
-        streams = self.folder / STREAMS
-        streams.mkdir(parents=True, exist_ok=True)
+        (self.folder / STREAMS).mkdir(parents=True, exist_ok=True)
         self._write_pieces()
         model = ModelInfo(id=self.model or "unknown")
         now = datetime.now(timezone.utc)
@@ -73,10 +71,8 @@ class SessionFolder:
             logdrift_version=__version__,
             notes=self.notes,
         )
-        content = manifest.to_json()
-        text = json.dumps(content, indent=1)
-        encoded = text.encode()
-        _write_once(self.folder, MANIFEST, encoded)
+        text = json.dumps(manifest.to_json(), indent=1)
+        _write_once(self.folder, MANIFEST, text.encode())
         self._made = True
 
     def highest_level(self) -> int:
@@ -85,8 +81,7 @@ class SessionFolder:
         """
         levels = [0]
         with contextlib.suppress(OSError):
-            streams = self.folder / STREAMS
-            for path in streams.glob("[!.]*.json"):
+            for path in (self.folder / STREAMS).glob("[!.]*.json"):
                 with contextlib.suppress(OSError, InputError, KeyError, TypeError):
                     data = read_json(path, MANIFEST_BYTES)
                     levels.append(int(data["level"]))
@@ -95,13 +90,11 @@ class SessionFolder:
     def _write_pieces(self) -> None:
         """The text of the whole vocabulary: any of its ids may come."""
         model = Path(self.model)
-        pieces_file = self.folder / PIECES
-        is_there = pieces_file.exists()
+        is_there = (self.folder / PIECES).exists()
         if is_there or not self.model or not (model / "tokenizer.json").is_file():
             return
         vocabulary = range(_LARGEST_VOCABULARY)
-        pieces = pieces_of(model, vocabulary)
-        merge_pieces(self.folder, pieces)
+        merge_pieces(self.folder, pieces_of(model, vocabulary))
 
 
 def _write_once(folder: Path, name: str, data: bytes) -> None:

@@ -100,8 +100,7 @@ class StreamFiles:
             tensors = part_tensors(scores, 0)
             written = part(f"captures/{info.label}/{end}", tensors)
             captures[info.label] = _with_digest(written, digest, scores)
-        now = time.time()
-        entry = WrittenPart(level, now, of_sequences, captures)
+        entry = WrittenPart(level, time.time(), of_sequences, captures)
         self.parts.append(entry)
 
     def list_parts(self) -> None:
@@ -133,14 +132,12 @@ class StreamFiles:
             "parts": [part.to_json() for part in parts],
         }
         text = json.dumps(data)
-        encoded = text.encode()
-        replace_file(self.folder, self.list_file, encoded)
+        replace_file(self.folder, self.list_file, text.encode())
 
     def _delete(self, parts: Sequence[WrittenPart]) -> None:
         for part in parts:
             for file in part.files:
-                path = self.folder / file
-                path.unlink(missing_ok=True)
+                (self.folder / file).unlink(missing_ok=True)
 
 
 def free_name(folder: Path, rank: int) -> str:
@@ -178,8 +175,7 @@ def _sequence_tensors(sequences: Sequence[SeenSequence]) -> dict[str, Array]:
     )
     steps = [one.step for one in sequences]
     rewards = [one.reward for one in sequences]
-    training = training_tensors(steps, rewards)
-    return {**tensors, **training}
+    return {**tensors, **training_tensors(steps, rewards)}
 
 
 def _scores(sequence: SeenSequence, side: str) -> Scores:

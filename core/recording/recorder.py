@@ -64,8 +64,7 @@ def record(
     stream = free_name(path, number)
     entropy = seed
     if entropy is None:
-        random = os.urandom(8)
-        entropy = int.from_bytes(random, "little")
+        entropy = int.from_bytes(os.urandom(8), "little")
     thread = RecordingThread(
         session=session,
         worst_session=worst_session,
@@ -219,8 +218,7 @@ def _logprobs(logprobs: Mapping[str, Any]) -> dict[str, Sequence[Array]]:
 def _rewards(rewards: Any) -> Array | None:
     if rewards is None:
         return None
-    as_floats = copied(rewards, np.float32, "rewards")
-    return as_floats.reshape(-1)
+    return copied(rewards, np.float32, "rewards").reshape(-1)
 
 
 def _with_versions(batch: SeenBatch, versions: Any) -> SeenBatch:

@@ -59,9 +59,7 @@ def largest_gap(sequence: SeenSequence) -> float:
     if not counts.any():
         return 0.0
     a, b = sides
-    counted_a = a[counts]
-    counted_b = b[counts]
-    delta = difference(counted_a, counted_b)
+    delta = difference(a[counts], b[counts])
     size = np.abs(delta)
     is_nan = np.isnan(size)
     size[is_nan] = np.inf

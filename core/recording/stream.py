@@ -93,8 +93,7 @@ class RecordingThread:
     def wait(self, write: bool) -> None:
         """Wait until everything is sorted; ``write``: and on the disk."""
         done = Waiting()
-        task = _Task(None, done, write)
-        self._tasks.put(task)
+        self._tasks.put(_Task(None, done, write))
         while not done.wait(_LOOK):
             if not self._thread.is_alive():
                 break  # a fork has no threads
@@ -159,8 +158,7 @@ class RecordingThread:
         if not any(self._waiting.values()):
             self._since = time.monotonic()
         self._remember(sequences)
-        count = len(sequences)
-        levels = coin_levels(self.rng, count)
+        levels = coin_levels(self.rng, len(sequences))
         self.stream.seen += len(sequences)
         for level, sequence in zip(levels, sequences, strict=True):
             self.worst.offer(sequence)
@@ -188,11 +186,9 @@ class RecordingThread:
         stream = self.stream
         if not any(self._waiting.values()):
             return
-        infos = stream.infos.values()
-        self.session.make(infos)
+        self.session.make(stream.infos.values())
         self._raise_level()
-        by_level = sorted(self._waiting.items())
-        for level, sequences in by_level:
+        for level, sequences in sorted(self._waiting.items()):
             if level >= stream.level and sequences:
                 stream.write(level, sequences)
         self._waiting.clear()
@@ -209,17 +205,14 @@ class RecordingThread:
             tokens[part.level] += part.tokens
         for level, sequences in self._waiting.items():
             tokens[level] += _tokens(sequences)
-        highest_written = self.session.highest_level()
-        highest = max(self.stream.level, highest_written)
+        highest = max(self.stream.level, self.session.highest_level())
         self.stream.level = level_for(tokens, self.limits.sample, highest)
 
     def _write_worst(self) -> None:
         self.worst_stream.infos = self.stream.infos
-        infos = self.stream.infos.values()
-        self.worst_session.make(infos)
+        self.worst_session.make(self.stream.infos.values())
         self.worst_stream.seen = self.stream.seen
-        worst = self.worst.sequences()
-        self.worst_stream.replace_parts(worst)
+        self.worst_stream.replace_parts(self.worst.sequences())
         self.worst.changed = False
 
 

@@ -197,9 +197,7 @@ def worst_positions(pair: Pair, mask: Bools, count: int) -> Positions:
     every_size = np.abs(pair.delta)
     size = np.where(mask, every_size, none)
     least = _nth_largest(size, count)
-    is_at_least = size >= least
-    is_positive = size > 0
-    is_large = is_at_least & is_positive
+    is_large = (size >= least) & (size > 0)
     positions = np.flatnonzero(is_large)
     largest_first = -size[positions]
     order = np.lexsort((positions, largest_first))
@@ -222,8 +220,7 @@ def _worst_token(pair: Pair, floor: Floor | None, at: int) -> WorstToken:
     start, stop = pair.sequences.bounds(sequence)
     first = max(start, at - CONTEXT)
     end = min(stop, at + 1 + CONTEXT)
-    own_id = pair.sequences.token_ids[at]
-    token_id = int(own_id)
+    token_id = int(pair.sequences.token_ids[at])
     delta = float(pair.delta[at])
     return WorstToken(
         sequence=sequence,

@@ -36,8 +36,7 @@ def cause_blocks(cause: Cause) -> Blocks:
     # Whole, to be copied or clicked.
     yield LineBlock(f"   {cause.link}", "")
     for engine, knobs in cause.knobs.items():
-        texts = map(_knob, knobs)
-        settings = "; ".join(texts)
+        settings = "; ".join(map(_knob, knobs))
         yield _named(engine, settings)
 
 

@@ -56,13 +56,11 @@ def position_chart(pair: Pair, scope: Scope, mask: Bools) -> str:
     order = np.argsort(bin_of, kind="stable")
     delta = pair.delta[at][order]
     first_of_bins = np.arange(1, bins)
-    in_order = bin_of[order]
-    borders = np.searchsorted(in_order, first_of_bins)
+    borders = np.searchsorted(bin_of[order], first_of_bins)
     exact = delta.astype(np.float64)
     parts = np.split(exact, borders)
     ranges = [_mean_and_range(part) for part in parts]
-    columns = np.array(ranges)
-    mean, low, high = columns.T
+    mean, low, high = np.array(ranges).T
     where = "completion" if scope == "completion" else "sequence"
     return svg.line(
         bin_middles(end, bins),
@@ -93,8 +91,7 @@ def _mean_and_range(part: Floats) -> tuple[float, float, float]:
         return np.nan, np.nan, np.nan
     quantiles = np.quantile(part, (0.1, 0.9))
     low, high = quantiles.tolist()
-    mean = part.mean()
-    return float(mean), low, high
+    return float(part.mean()), low, high
 
 
 def histogram_chart(delta: Floats, sizes: Sizes) -> str:
@@ -114,9 +111,7 @@ def histogram_chart(delta: Floats, sizes: Sizes) -> str:
             marks.append((size, name))
     marked = [size for size, _ in marks]
     edges = _histogram_edges(magnitudes, marked)
-    is_exact = delta == 0
-    number = np.count_nonzero(is_exact)
-    exact = int(number)
+    exact = int(np.count_nonzero(delta == 0))
     rest = ""
     if exact:
         rest = f" Not drawn: {counted(exact, 'token')} with delta exactly 0."
@@ -138,8 +133,7 @@ def histogram_chart(delta: Floats, sizes: Sizes) -> str:
 
 def _histogram_edges(magnitudes: Floats, marked: list[float]) -> Floats:
     """Borders of the bins, equal in the logarithm. The smallest 0.2% lie below them."""
-    almost_least = np.quantile(magnitudes, 0.002)
-    smallest = float(almost_least)
+    smallest = float(np.quantile(magnitudes, 0.002))
     largest = float(magnitudes.max())
     lowest = min(smallest, *marked, 1.0)
     low = max(LOWEST, lowest / 1.5)
@@ -265,8 +259,7 @@ def sparkline(pair: Pair, sequence: int, mask: Bools, scale: float) -> str:
     start, stop = pair.sequences.bounds(sequence)
     part = slice(start, stop)
     signed = pair.delta[part]
-    own = mask[part]
-    delta = np.where(own, signed, 0)
+    delta = np.where(mask[part], signed, 0)
     most = max(1, len(delta))
     bins = min(_SPARK_BINS, most)
     pieces = np.array_split(delta, bins)

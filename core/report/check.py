@@ -65,8 +65,7 @@ def measure_session(
     measured = []
     for a, b in pairs:
         pair = make_pair(session, a, b)
-        measured_pair = measure_pair(pair, scope, splits)
-        measured.append(measured_pair)
+        measured.append(measure_pair(pair, scope, splits))
     return MeasuredSession(
         name=session.name,
         state=session.state,

@@ -82,8 +82,7 @@ def _diff(
         diff = diff_sessions(baseline, session, labels, own, scope, shown=1)
     except InputError:
         return None  # nothing in common
-    least = _SAME_TOKENS * pair.metrics.tokens
-    if diff.matched.scored < least:
+    if diff.matched.scored < _SAME_TOKENS * pair.metrics.tokens:
         return None
     return diff
 
@@ -129,8 +128,7 @@ def _most(row: MetricChange) -> float | None:
         return None
     low, _ = row.ci95
     reach = _WIDER * (row.change - low)
-    floor = row.floor or 0.0
-    return row.earlier + max(reach, floor)
+    return row.earlier + max(reach, row.floor or 0.0)
 
 
 def _wider(row: MetricChange) -> Interval | None:

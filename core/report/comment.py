@@ -67,8 +67,7 @@ def _titled(title: str, table: TableBlock, more: str = "") -> Blocks:
     """A table below its title; nothing without rows."""
     if table.rows:
         if title:
-            end = Span(more)
-            words = (Span(title, "bold"), end)
+            words = (Span(title, "bold"), Span(more))
             yield ParagraphBlock(words)
         yield table
 
@@ -120,8 +119,7 @@ def _verdict(report: SessionReport, pair: PairReport | None) -> Blocks:
         # The reason stands before any number.
         yield from reasons
         meaningless = Span(MEANINGLESS, "bold")
-        words = _answer(pair)
-        yield ParagraphBlock((*words, meaningless))
+        yield ParagraphBlock((*_answer(pair), meaningless))
     else:
         yield ParagraphBlock(_sentence(report, pair))
         yield from reasons
@@ -175,8 +173,7 @@ def _sentence(report: SessionReport, pair: PairReport) -> Inline:
     number: Inline = (Span("MAE unknown"),)
     if mae is not None:
         size = Span(f"MAE {figure(mae)} nats", "bold")
-        interval = Span(_interval(pair))
-        number = (size, interval)
+        number = (size, Span(_interval(pair)))
     over = f", over {counts(pair)}"
     words: list[Span] = [Span(over)]
     if without := left_out(pair):
@@ -298,8 +295,7 @@ def _matrix(pairs: Sequence[PairReport]) -> Blocks:
     if len(pairs) < 2:
         return
     names = map(_name_and_verdict, pairs)
-    all_names = tuple(names)
-    pair_list = ListBlock(all_names, numbered=True)
+    pair_list = ListBlock(tuple(names), numbered=True)
     matrix = tables.matrix_table(pairs)
     summary = Span("every number of every pair")
     yield FoldedBlock((summary,), (pair_list, matrix))

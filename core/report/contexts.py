@@ -35,8 +35,7 @@ def text_between(pair: Pair, start: int, stop: int) -> str:
 
 def context_around(pair: Pair, at: int) -> ReadableContext:
     """The token at the flat position ``at`` between its `CONTEXT` neighbours."""
-    sequence = pair.sequence_of(at)
-    start, stop = pair.sequences.bounds(sequence)
+    start, stop = pair.sequences.bounds(pair.sequence_of(at))
     first = max(start, at - CONTEXT)
     end = min(stop, at + 1 + CONTEXT)
     return readable_context(pair, at, (first, end), (start, stop))
@@ -49,12 +48,9 @@ def readable_context(
     ``bounds`` is the range in which neighbours may complete a character.
     """
     first, end = shown
-    from_first = first - LONGEST + 1
-    low = max(bounds[0], from_first)
-    from_end = end + LONGEST - 1
-    high = min(bounds[1], from_end)
-    own_ids = pair.sequences.token_ids[low:high]
-    token_ids = own_ids.tolist()
+    low = max(bounds[0], first - LONGEST + 1)
+    high = min(bounds[1], end + LONGEST - 1)
+    token_ids = pair.sequences.token_ids[low:high].tolist()
     texts = joined_texts(pair.session.pieces, token_ids)
     before = texts[first - low : at - low]
     after = texts[at + 1 - low : end - low]

@@ -373,13 +373,11 @@ def _token(
     at = int(comparison.old_at[index])
     later_at = int(comparison.new_at[index])
     sequence = earlier.sequence_of(at)
-    own_start = earlier.sequences.offsets[sequence]
-    start = int(own_start)
+    start = int(earlier.sequences.offsets[sequence])
     match = comparison.match
     common = match.lengths[match.old == sequence]
     stop = start + int(common[0])
-    own_id = earlier.sequences.token_ids[at]
-    token_id = int(own_id)
+    token_id = int(earlier.sequences.token_ids[at])
     one = slice(index, index + 1)
     old_delta = comparison.old.delta
     new_delta = comparison.new.delta

@@ -204,8 +204,7 @@ def diff_answer(diff: DiffReport) -> SentenceBlock:
         words = "No MAE: no common token has a finite difference in both sessions."
         return SentenceBlock(words, "warn")
     tone = _TONES.get(diff.verdict, "warn")
-    answer = _answer_in_words(mae, diff.verdict)
-    return SentenceBlock(answer, tone)
+    return SentenceBlock(_answer_in_words(mae, diff.verdict), tone)
 
 
 def _answer_in_words(mae: MetricChange, verdict: DiffVerdict | None) -> str:

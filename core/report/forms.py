@@ -45,8 +45,7 @@ def rendered(
         return _explained_page(report, session, main, marks)
     answered = with_answer(report, session, main)
     if form == "md":
-        shown_marks = _marked(answered, session, main, marks)
-        return markdown_of(answered, main, shown_marks)
+        return markdown_of(answered, main, _marked(answered, session, main, marks))
     return text_of(answered, canvas, main)
 
 

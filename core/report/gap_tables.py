@@ -273,8 +273,7 @@ def worst_sequences_table(
 ) -> TableBlock:
     """The sequences with the largest gaps; ``chart`` draws the last cell of a row."""
     places = map(place_column, ("seq", "tokens"))
-    titles = ("MAE", "mean Δ", "max |Δ|", "log ratio")
-    numbers = map(number_column, titles)
+    numbers = map(number_column, ("MAE", "mean Δ", "max |Δ|", "log ratio"))
     columns = (*places, *numbers)
     if chart is not None:
         columns = (*columns, TableColumn("Δ along it"))
@@ -283,8 +282,7 @@ def worst_sequences_table(
         place = anchor(errors.sequence)
         cells = tuple(_sequence(errors, place, void))
         if chart is not None:
-            picture = chart(errors.sequence)
-            cells = (*cells, picture)
+            cells = (*cells, chart(errors.sequence))
         rows.append(cells)
     return table_of(columns, rows)
 

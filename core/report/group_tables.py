@@ -89,8 +89,7 @@ def _row(group: TokenGroup, void: bool) -> Cells:
     yield count_cell(group.sequences)
     yield from error_cells(group.mean, group.mae, group.max_abs, void=void)
     yield nats_cell(group.k3, void=void)
-    share = figure(group.beyond, "share")
-    yield NumberCell(share, void=void)
+    yield NumberCell(figure(group.beyond, "share"), void=void)
 
 
 # ---- in a terminal
@@ -104,7 +103,6 @@ def groups_in_brief(pair: PairReport) -> Blocks:
     for kind in group_kinds(pair):
         yield Gap()
         yield LineBlock(kind.title)
-        shown = kind.groups[:_SHOWN]
         yield TableBlock(
             columns=(
                 TableColumn("", 16, gap=2),
@@ -113,7 +111,7 @@ def groups_in_brief(pair: PairReport) -> Blocks:
                 number_column("k3", 10, gap=1),
                 number_column(_BEYOND, 10, gap=1),
             ),
-            rows=tuple(map(_brief, shown)),
+            rows=tuple(map(_brief, kind.groups[:_SHOWN])),
             cut=True,
         )
         rest = len(kind.groups) - _SHOWN

@@ -160,8 +160,7 @@ def identity_document(
     not be asked.
     """
     names = [*identities, *failed]
-    lengths = map(len, names)
-    longest = max(lengths, default=0)
+    longest = max(map(len, names), default=0)
     indent = longest + 2
     for name, identity in identities.items():
         tone = _tone(identity)

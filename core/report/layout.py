@@ -162,8 +162,7 @@ def table(
             width = widths[place]
             cut = canvas.cut(cell, width)
             is_right = place in right
-            padded = pad(cut, width, right=is_right)
-            fitted.append(padded)
+            fitted.append(pad(cut, width, right=is_right))
         line = " ".join(fitted).rstrip()
         line = canvas.cut(line, canvas.width)
         lines.append(line)

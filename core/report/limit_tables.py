@@ -126,14 +126,12 @@ def limits_in_words(pair: PairReport) -> str:
     """How many limits hold, do not, or could not be judged; empty without any."""
     if not pair.limits:
         return ""
-    words = map(_outcome_in_words, pair.limits)
-    counts = Counter(words)
+    counts = Counter(map(_outcome_in_words, pair.limits))
     parts = [f"{counts[word]:,} {word}" for word in _OUTCOMES if counts[word]]
     outcomes = ", ".join(parts)
     mae = pair.metrics.errors.mae
     normal = conclusion(pair.limits, mae, pair.usual, void=pair.void)
-    number = len(pair.limits)
-    limits = counted(number, "limit")
+    limits = counted(len(pair.limits), "limit")
     return f"{normal.text} Of {limits} {outcomes}."
 
 

@@ -39,17 +39,15 @@ def marks_table(
     nothing where it is ``void``; ``anchor`` says where a sequence is shown. Marks on
     tokens that are not captured are left out.
     """
-    titles = ("Δ", "log p_A", "log p_B")
     columns = (
         *map(place_column, ("seq", "pos")),
-        *map(number_column, titles),
+        *map(number_column, ("Δ", "log p_A", "log p_B")),
         TableColumn("in context", kind="context"),
         TableColumn("note", kind="context"),
     )
     captured = [mark for mark in marks if mark.position < pair.tokens]
     rows = (_mark(pair, mark, anchor, void=void) for mark in captured)
-    table = table_of(columns, rows)
-    return replace(table, mixed=void)
+    return replace(table_of(columns, rows), mixed=void)
 
 
 def _mark(
@@ -67,11 +65,10 @@ def _mark(
     yield nats_cell(logprob_a, void=void)
     yield nats_cell(logprob_b, void=void)
     context = context_around(pair, at)
-    own_id = pair.sequences.token_ids[at]
     yield ContextCell(
         before=context.before,
         piece=context.piece,
         after=context.after,
-        token_id=int(own_id),
+        token_id=int(pair.sequences.token_ids[at]),
     )
     yield mark.note

@@ -100,8 +100,7 @@ def page(
         blocks += others
     blocks.append(heading("Captures", "captures"))
     captures = _captures(report)
-    panel = GroupBlock("panel", (captures,))
-    blocks.append(panel)
+    blocks.append(GroupBlock("panel", (captures,)))
     return blocks
 
 
@@ -145,12 +144,10 @@ def _main_pair(
     overview = tables.overview_table(report.pairs, to_pair)
     yield GroupBlock("panel", (overview,))
     yield heading(f"{pair.name} in pictures", "charts")
-    pictures = _charts(report, pair, arrays)
-    charts = tuple(pictures)
+    charts = tuple(_charts(report, pair, arrays))
     yield GroupBlock("grid", charts, void)
     yield from _more_charts(source.session, arrays, void)
-    tables_of_pair = _numbers(pair, "thresholds", "metrics")
-    numbers = tuple(tables_of_pair)
+    numbers = tuple(_numbers(pair, "thresholds", "metrics"))
     yield GroupBlock("part", numbers, void)
     yield heading("Worst tokens", "worst")
     yield from voided(void)
@@ -245,9 +242,7 @@ def _charts(
     delta = arrays.delta[mask]
     yield _position_chart(arrays, scope, mask)
     text = "Tokens by |Δ|. Orange: A gives more; blue: B gives more."
-    is_exact = delta == 0
-    number = np.count_nonzero(is_exact)
-    exact = int(number)
+    exact = int(np.count_nonzero(delta == 0))
     if exact:
         text += f" Not drawn: {counted(exact, 'token')} with Δ exactly 0."
     yield _histogram(pair, arrays, text)
@@ -333,8 +328,7 @@ def _more_charts(session: Session, arrays: Pair, void: bool) -> Blocks:
         block = ChartBlock("registered", chart.heading, words, (chart,))
         charts.append(block)
     if charts:
-        shown_charts = tuple(charts)
-        grid = GroupBlock("grid", shown_charts, void)
+        grid = GroupBlock("grid", tuple(charts), void)
         summary = Span("More charts")
         yield FoldedBlock((summary,), (grid,))
 

@@ -116,10 +116,8 @@ def text_by_delta(
 
 
 def _about_sequence(arrays: Pair, item: SequencePart) -> Inline:
-    own_mean = arrays.mean_abs[item.sequence]
-    mean = float(own_mean)
-    own_worst = arrays.worst[item.sequence]
-    worst = float(own_worst)
+    mean = float(arrays.mean_abs[item.sequence])
+    worst = float(arrays.worst[item.sequence])
     drawn = item.stop - item.start
     cut = ""
     if drawn < item.length:

@@ -44,12 +44,10 @@ def causes_on_a_page(explained: ExplainedPair) -> Blocks:
         yield GroupBlock("panel", layers)
     checked = tuple(checked_blocks(explained))
     if checked:
-        summary = Span("What was checked, and what was not")
-        yield FoldedBlock((summary,), checked)
+        yield FoldedBlock((Span("What was checked, and what was not"),), checked)
     if explained.outcomes:
         yield heading("Experiments", "experiments")
-        table = experiments_table(explained.outcomes)
-        yield GroupBlock("panel", (table,))
+        yield GroupBlock("panel", (experiments_table(explained.outcomes),))
 
 
 def experiments_table(outcomes: Sequence[Outcome]) -> Block:
@@ -62,8 +60,7 @@ def experiments_table(outcomes: Sequence[Outcome]) -> Block:
         number_column("MAE after"),
         TableColumn("what came of it", kind="context"),
     )
-    rows = map(_outcome, outcomes)
-    table: TableBlock = table_of(columns, rows)
+    table: TableBlock = table_of(columns, map(_outcome, outcomes))
     return table
 
 
@@ -72,12 +69,10 @@ def _outcome(outcome: Outcome) -> Cells:
     mark = COMBINED.strip() if experiment.combined else ""
     yield NameCell(experiment.title, notes=(mark,))
     yield experiment.cause
-    interval = _interval(outcome)
-    yield NumberCell(_explained(outcome), notes=(interval,))
+    yield NumberCell(_explained(outcome), notes=(_interval(outcome),))
     yield NumberCell(figure(outcome.mae_before))
     yield NumberCell(figure(outcome.mae_after))
-    tone = OUTCOME_TONES.get(outcome.status, "")
-    yield Span(outcome.sentence, tone)
+    yield Span(outcome.sentence, OUTCOME_TONES.get(outcome.status, ""))
 
 
 def _explained(outcome: Outcome) -> str:

@@ -131,8 +131,7 @@ def tables_of_numbers(
     for metric in every_metric:
         section = metric.section
         if metric.heading and has_section(metrics, section):
-            place = (section, metric.heading)
-            table = tables.setdefault(place, [])
+            table = tables.setdefault((section, metric.heading), [])
             table.append(metric)
     for (_, title), rows in tables.items():
         if _SAMPLED_BY_B in rows:

@@ -205,8 +205,7 @@ def _limits(pair: PairReport) -> Blocks:
     limits = [judged for judged in pair.limits if judged.limit.level != "other"]
     if not limits:
         return
-    outstanding = filter(_stands_out, limits)
-    rows = map(_limit, outstanding)
+    rows = map(_limit, filter(_stands_out, limits))
     yield LineBlock(f"Limits of the frameworks: {_counts(limits)} (--md has all)")
     mae = pair.metrics.errors.mae
     normal = conclusion(limits, mae, pair.usual, void=pair.void)
@@ -223,8 +222,7 @@ def _limits(pair: PairReport) -> Blocks:
     exact_ones = filter(_exact_and_held, limits)
     frameworks = [judged.limit.framework for judged in exact_ones]
     if frameworks:
-        unique = dict.fromkeys(frameworks)
-        names = ", ".join(unique)
+        names = ", ".join(dict.fromkeys(frameworks))
         yield SentenceBlock(
             f"Also the limits for deterministic runs hold: {names}.", indent=2
         )
@@ -333,8 +331,7 @@ def _series(buckets: list[Bucket]) -> SeriesBlock:
     starts = [f"{bucket.low:g}" for bucket in buckets]
     counts = [f"{bucket.tokens:,}" for bucket in buckets]
     errors = [fixed(bucket.mae) for bucket in buckets]
-    columns = (starts, counts, errors)
-    rows = map(tuple, columns)
+    rows = map(tuple, (starts, counts, errors))
     return SeriesBlock(tuple(rows))
 
 

@@ -205,8 +205,7 @@ class SessionReport:
     def _diagnosis(self) -> list[Json] | None:
         if self.why is None:
             return None
-        explained = self.why.to_json()
-        diagnosis: list[Json] = explained["diagnosis"]
+        diagnosis: list[Json] = self.why.to_json()["diagnosis"]
         return diagnosis
 
 

@@ -97,10 +97,8 @@ def _fingerprint(result: Result) -> str:
 
 def _uri(path: Path) -> str:
     """Relative to this folder where it lies in it: code hosts know no other."""
-    real_path = os.path.realpath(path)
-    real = Path(real_path)
-    real_here = os.path.realpath(".")
-    here = Path(real_here)
+    real = Path(os.path.realpath(path))
+    here = Path(os.path.realpath("."))
     if real.is_relative_to(here):
         relative = real.relative_to(here)
         return quote(relative.as_posix())

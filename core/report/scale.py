@@ -81,8 +81,7 @@ def css() -> str:
 def _rules(colours: tuple[tuple[tuple[str, str], ...], ...]) -> str:
     rules = []
     for side, name in zip(colours, "ob", strict=True):
-        steps = enumerate(side, 1)
-        for step, (background, text) in steps:
+        for step, (background, text) in enumerate(side, 1):
             rule = f"background:#{background};color:#{text}"
             rules.append(f".{name}{step}{{{rule}}}")
     return "".join(rules)

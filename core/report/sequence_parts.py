@@ -37,16 +37,14 @@ def parts_to_draw(
         start, stop = pair.sequences.bounds(sequence)
         length = stop - start
         if length <= room:
-            whole = SequencePart(sequence, 0, length, length)
-            parts.append(whole)
+            parts.append(SequencePart(sequence, 0, length, length))
             room -= length
             continue
         is_only_part = room > 0 and not parts
         if room >= _WORTH or is_only_part:
             first = _start_around_worst(pair, start, stop, room)
             end = first + room
-            piece = SequencePart(sequence, first, end, length)
-            parts.append(piece)
+            parts.append(SequencePart(sequence, first, end, length))
         break
     return parts
 
@@ -54,10 +52,8 @@ def parts_to_draw(
 def _start_around_worst(pair: Pair, start: int, stop: int, room: int) -> int:
     """Where a part of ``room`` tokens starts that holds the worst one of a sequence."""
     part = slice(start, stop)
-    delta = pair.delta[part]
-    size = np.abs(delta)
-    is_scored = pair.scored[part]
-    size = np.where(is_scored, size, 0)
+    size = np.abs(pair.delta[part])
+    size = np.where(pair.scored[part], size, 0)
     worst = int(size.argmax())
     last_start = stop - start - room
     in_the_middle = max(0, worst - room // 2)

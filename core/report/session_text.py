@@ -167,8 +167,7 @@ def _or_question_mark(fact: str | None) -> str:
 
 
 def _capture(info: CaptureInfo) -> TableRow:
-    observed = observed_facts(info)
-    version, dtype, device, attention = map(_or_question_mark, observed)
+    version, dtype, device, attention = map(_or_question_mark, observed_facts(info))
     cells = (
         info.label,
         f"{info.engine} {version}",

@@ -155,8 +155,7 @@ def _names(earlier: _Observed, later: _Observed) -> Iterator[str]:
     """
     values = earlier.values
     later_values = later.values
-    all_names = [*values, *later_values]
-    everything = dict.fromkeys(all_names)
+    everything = dict.fromkeys([*values, *later_values])
     for name in everything:
         if name in values and name in later_values:
             if not alike(values[name], later_values[name]):
@@ -211,8 +210,7 @@ def _observed(values: Mapping[str, Any]) -> _Observed:
 def _settings(session: Session) -> _Observed:
     manifest = session.manifest
     model = asdict(manifest.model)
-    plan = manifest.plan
-    sampling = plan.get("sampling") or {}
+    sampling = manifest.plan.get("sampling") or {}
     return _observed(
         {
             "model": _given(model),
@@ -232,8 +230,7 @@ def _given(table: Any) -> Any:
 
 def _planned_options(session: Session, backend: str) -> Any:
     """The options of a backend in the plan; empty where the plan has none."""
-    plan = session.manifest.plan
-    backends = plan.get("backends") or []
+    backends = session.manifest.plan.get("backends") or []
     for spec in backends:
         if not isinstance(spec, Mapping):
             continue

@@ -238,8 +238,7 @@ def _flat(facts: Facts | None) -> FlatFacts:
     if facts is None:
         return {}
     out: Json = {}
-    every_fact = facts.to_json().items()
-    for name, value in every_fact:
+    for name, value in facts.to_json().items():
         is_table = name in _TABLES and isinstance(value, Mapping)
         if not is_table:
             out[name] = value

@@ -51,5 +51,4 @@ def dump(report: Mapping[str, Any]) -> str:
     """The report as indented JSON with a final newline. Escaped to ASCII: text of a
     model cannot steer a terminal.
     """
-    values = strict(report)
-    return json.dumps(values, allow_nan=False, indent=1) + "\n"
+    return json.dumps(strict(report), allow_nan=False, indent=1) + "\n"

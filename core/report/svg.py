@@ -60,16 +60,12 @@ def line(
     ``ends`` are those of the x axis.
     """
     has_centre = np.isfinite(centre)
-    has_low = np.isfinite(low)
-    has_high = np.isfinite(high)
-    has_band = has_low & has_high
+    has_band = np.isfinite(low) & np.isfinite(high)
     known = has_centre & has_band
     if not known.any():
         return nothing(title)
-    known_lows = low[known]
-    lowest = float(known_lows.min())
-    known_highs = high[known]
-    highest = float(known_highs.max())
+    lowest = float(low[known].min())
+    highest = float(high[known].max())
     bottom = min(0.0, lowest)
     top = max(0.0, highest)
     room = (top - bottom) * 0.05 or 1e-9
@@ -139,9 +135,7 @@ def _names_of_sides(upper: str, lower: str) -> str:
     style = "cx-strong cx-small"
     x = LEFT + 6
     lower_y = HEIGHT - BOTTOM - 6
-    upper_text = text(x, TOP + 12, upper, style)
-    lower_text = text(x, lower_y, lower, style)
-    return upper_text + lower_text
+    return text(x, TOP + 12, upper, style) + text(x, lower_y, lower, style)
 
 
 def _bins(across: Axis, up: Axis, edges: Array, values: Array) -> str:
@@ -190,13 +184,11 @@ def _heat_levels(counts: Counts) -> Counts:
     filled = counts > 0
     largest = int(counts.max())
     span = math.log(largest) or 1.0
-    filled_counts = counts[filled]
-    heights = np.log(filled_counts) / span
+    heights = np.log(counts[filled]) / span
     in_levels = heights * _HEAT_LEVELS
     steps = in_levels.astype(np.int64)
     highest = _HEAT_LEVELS - 1
-    limited = np.minimum(highest, steps)
-    levels[filled] = 1 + limited
+    levels[filled] = 1 + np.minimum(highest, steps)
     return levels
 
 
@@ -322,14 +314,12 @@ def sparkline(
     +-``scale``; not finite: a gap.
     """
     middle = height / 2
-    number = max(1, len(values))
-    step = width / number
+    step = width / max(1, len(values))
     bar_width = max(step, 0.6)
     up: list[str] = []
     down: list[str] = []
     finite = np.nan_to_num(values, nan=0.0, posinf=scale, neginf=-scale)
-    numbered = enumerate(finite.tolist())
-    for index, value in numbered:
+    for index, value in enumerate(finite.tolist()):
         share = _share(value, scale)
         size = share * (middle - 1)
         if size < 0.05:

@@ -82,21 +82,18 @@ class _Figure:
         guides = []
         for mark in self.marks:
             if isinstance(mark, m.Upright):
-                guide = (mark.x, mark.name)
-                guides.append(guide)
+                guides.append((mark.x, mark.name))
         return guides
 
     def upright_lines(self) -> list[str]:
-        guides = self.guides()
-        lines = uprights(self.x, guides)
+        lines = uprights(self.x, self.guides())
         return list(lines)
 
     def diagonals(self) -> list[str]:
         diagonals = []
         for mark in self.marks:
             if isinstance(mark, m.Diagonal):
-                diagonal = svg.diagonal(self.x, self.y)
-                diagonals.append(diagonal)
+                diagonals.append(svg.diagonal(self.x, self.y))
         return diagonals
 
 
@@ -125,18 +122,15 @@ def _lines(figure: _Figure) -> str:
     curves: list[str] = []
     for mark in figure.marks:
         if isinstance(mark, m.Range):
-            band = _band(mark, x, y)
-            bands.append(band)
+            bands.append(_band(mark, x, y))
         elif isinstance(mark, m.Level):
             levels.append(mark)
         elif isinstance(mark, m.Diagonal):
-            diagonal = svg.diagonal(x, y)
-            curves.append(diagonal)
+            curves.append(svg.diagonal(x, y))
         elif isinstance(mark, m.Dots):
             curves += _dots(mark, x, y)
         elif isinstance(mark, m.Curve):
-            curve = _curve(mark, x, y)
-            curves.append(curve)
+            curves.append(_curve(mark, x, y))
         elif isinstance(mark, m.Stems):
             curves += _stems(mark, x, y)
     lines = [_level(level, y) for level in levels]
@@ -203,10 +197,8 @@ def _stems(mark: m.Stems, x: Axis, y: Axis) -> list[str]:
             dots.append(f"M{place}h0")
         stems = "".join(lines)
         points = "".join(dots)
-        stem_path = _ink("cx-stem", level, stems)
-        shapes.append(stem_path)
-        point_path = _ink("cx-point", level, points)
-        shapes.append(point_path)
+        shapes.append(_ink("cx-stem", level, stems))
+        shapes.append(_ink("cx-point", level, points))
     return shapes
 
 
@@ -226,8 +218,7 @@ def _dots(mark: m.Dots, x: Axis, y: Axis) -> list[str]:
         for row, column in places.tolist():
             points.append(f"M{across[column]:.1f} {down[row]:.1f}h0")
         path = "".join(points)
-        point_path = _ink("cx-point", level, path)
-        shapes.append(point_path)
+        shapes.append(_ink("cx-point", level, path))
     return shapes
 
 
@@ -298,8 +289,7 @@ def _cells(mark: m.Cells, figure: _Figure) -> str:
     drawable = np.minimum(multiples, _FAINTEST)
     numbers = np.nan_to_num(drawable)
     counts = _from_bottom(numbers)
-    diagonals = figure.diagonals()
-    lines = diagonals + figure.upright_lines()
+    lines = figure.diagonals() + figure.upright_lines()
     return svg.heat(
         counts,
         figure.x,

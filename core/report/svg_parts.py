@@ -122,8 +122,7 @@ class Axis:
             at = math.log10(drawable)
         size = high - low
         share = (at - low) / size
-        not_below_zero = max(0.0, share)
-        inside = min(1.0, not_below_zero)
+        inside = min(1.0, max(0.0, share))
         return start + inside * (stop - start)
 
     def across(self, value: float) -> float:
@@ -156,16 +155,14 @@ class Axis:
         first = math.ceil(low_power - 1e-9)
         last = math.floor(high_power + 1e-9)
         number = last - first + 1
-        intervals = count + 2
-        per_tick = math.ceil(number / intervals)
+        per_tick = math.ceil(number / (count + 2))
         step = max(1, per_tick)
         powers = range(first, last + 1, step)
         decades = [10.0**power for power in powers]
         if len(decades) >= 2:
             return decades
         finer = []
-        with_ends = range(first - 1, last + 1)
-        for power in with_ends:
+        for power in range(first - 1, last + 1):
             decade = 10.0**power
             finer += [decade, 2 * decade, 5 * decade]
         return list(filter(self._holds, finer))
@@ -186,8 +183,7 @@ class Axis:
 
 def round_step(step: float) -> float:
     """The next of 1, 2, 5 times a power of ten, at least ``step`` > 0."""
-    log_step = math.log10(step)
-    decade = math.floor(log_step)
+    decade = math.floor(math.log10(step))
     power = math.pow(10.0, decade)
     least = step * (1 - 1e-9)
     for digit in (1, 2, 5):
@@ -230,8 +226,7 @@ def frame(x: Axis, y: Axis, body: str, title: str, description: str) -> str:
     for value, words in y.ticks():
         at = y.up(value)
         out.append(f'<path class="cx-grid" d="M{LEFT} {at:.1f}H{right}"/>')
-        words_there = text(words_x, at + 4, words, "cx-small", "end")
-        out.append(words_there)
+        out.append(text(words_x, at + 4, words, "cx-small", "end"))
     middle = (LEFT + right) / 2
     out += [
         ticks_below(x, LEFT, right, TOP, bottom),
@@ -255,8 +250,7 @@ def ticks_below(
     for value, words in axis.ticks(count):
         at = axis.place(value, left, right)
         out.append(f'<path class="cx-grid" d="M{at:.1f} {top}V{bottom}"/>')
-        words_there = text(at, words_y, words, "cx-small", "middle")
-        out.append(words_there)
+        out.append(text(at, words_y, words, "cx-small", "middle"))
     return "".join(out)
 
 
@@ -271,8 +265,7 @@ def uprights(across: Axis, marks: Sequence[AxisMark]) -> Iterator[str]:
         if low <= value <= high:
             inside.append((value, name))
     bottom = HEIGHT - BOTTOM
-    in_order = sorted(inside)
-    for row, (value, name) in enumerate(in_order):
+    for row, (value, name) in enumerate(sorted(inside)):
         x = across.across(value)
         yield f'<path class="cx-mark" d="M{x:.1f} {TOP}V{bottom}"/>'
         y = TOP + 26 + 14 * row
@@ -333,8 +326,7 @@ def stretches(mask: Mask) -> list[tuple[int, int]]:
     edges = np.flatnonzero(changes).tolist()
     starts = edges[::2]
     stops = edges[1::2]
-    pairs = zip(starts, stops, strict=True)
-    return list(pairs)
+    return list(zip(starts, stops, strict=True))
 
 
 def line_path(x: Axis, y: Axis, at: Array, values: Array) -> str:
@@ -344,8 +336,7 @@ def line_path(x: Axis, y: Axis, at: Array, values: Array) -> str:
     for start, stop in stretches(known):
         part = slice(start, stop)
         at_part = at[part]
-        own_values = values[part]
-        points = _points(x, y, at_part, own_values)
+        points = _points(x, y, at_part, values[part])
         path += f"M{'L'.join(points)}"
     return path
 
@@ -356,10 +347,8 @@ def _points(x: Axis, y: Axis, at: Array, values: Array) -> list[str]:
         places = zip(at, values, strict=True)
         return [point(x, y, a, value) for a, value in places]
     # A line of one point would be invisible.
-    first = float(at[0])
-    across = x.across(first)
-    first_value = float(values[0])
-    up = y.up(first_value)
+    across = x.across(float(at[0]))
+    up = y.up(float(values[0]))
     left = max(LEFT, across - 3)
     right = across + 3
     return [f"{left:.1f} {up:.1f}", f"{right:.1f} {up:.1f}"]

@@ -30,17 +30,14 @@ def place_column(title: str) -> TableColumn:
 
 def columns_of(names: Iterable[str], numbers: Iterable[str]) -> tuple[TableColumn, ...]:
     """Columns of ``names``, then columns of ``numbers``."""
-    name_columns = map(TableColumn, names)
-    number_columns = map(number_column, numbers)
-    return (*name_columns, *number_columns)
+    return (*map(TableColumn, names), *map(number_column, numbers))
 
 
 def table_of(
     columns: tuple[TableColumn, ...], rows: Iterable[Iterable[TableCell]]
 ) -> TableBlock:
     """A table of rows of cells."""
-    all_rows = tuple(map(_row_of, rows))
-    return TableBlock(columns, all_rows)
+    return TableBlock(columns, tuple(map(_row_of, rows)))
 
 
 def _row_of(cells: Iterable[TableCell]) -> TableRow:
@@ -49,8 +46,7 @@ def _row_of(cells: Iterable[TableCell]) -> TableRow:
 
 def count_cell(count: int | None, anchor: str = "") -> NumberCell:
     """A whole number."""
-    text = figure(count, "tokens")
-    return NumberCell(text, anchor=anchor)
+    return NumberCell(figure(count, "tokens"), anchor=anchor)
 
 
 def nats_cell(value: float | None, *, void: bool = False) -> NumberCell:
@@ -60,8 +56,7 @@ def nats_cell(value: float | None, *, void: bool = False) -> NumberCell:
 
 def signed_cell(value: float | None, *, void: bool = False) -> NumberCell:
     """A difference, nats."""
-    text = figure(value, sign=True)
-    return NumberCell(text, void=void)
+    return NumberCell(figure(value, sign=True), void=void)
 
 
 def error_cells(

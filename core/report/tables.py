@@ -64,8 +64,7 @@ def overview_table(
     for place, pair in enumerate(pairs):
         row = _overview_row(pair, anchor(place))
         rows.append(row)
-    all_rows = tuple(rows)
-    return TableBlock(columns, all_rows, mixed=True)
+    return TableBlock(columns, tuple(rows), mixed=True)
 
 
 def _overview_row(pair: PairReport, anchor: str) -> TableRow:
@@ -105,8 +104,7 @@ def _main_numbers(pair: PairReport) -> Iterator[NumberCell]:
 
 def matrix_table(pairs: Sequence[PairReport]) -> TableBlock:
     """Every number of every pair: one row a number, one column a pair."""
-    numbers = range(1, len(pairs) + 1)
-    places = map(str, numbers)
+    places = map(str, range(1, len(pairs) + 1))
     texts = list(map(_texts_by_path, pairs))
     paths: dict[str, None] = {}
     for column in texts:
@@ -116,8 +114,7 @@ def matrix_table(pairs: Sequence[PairReport]) -> TableBlock:
         cells = []
         for column, pair in zip(texts, pairs, strict=True):
             text = column.get(path, UNKNOWN)
-            cell = NumberCell(text, void=pair.void)
-            cells.append(cell)
+            cells.append(NumberCell(text, void=pair.void))
         rows.append((path, *cells))
     columns = columns_of(("number",), places)
     return table_of(columns, rows)
@@ -150,11 +147,9 @@ def captures_table(captures: Sequence[CaptureInfo]) -> TableBlock:
 
 def _capture(info: CaptureInfo) -> Cells:
     version, *observed = observed_facts(info)
-    label = info.label or UNKNOWN
-    yield NameCell(label, code=True)
+    yield NameCell(info.label or UNKNOWN, code=True)
     yield info.role or UNKNOWN
-    engine = info.engine or UNKNOWN
-    yield FactCell(version, before=engine)
+    yield FactCell(version, before=info.engine or UNKNOWN)
     yield from map(FactCell, observed)
     yield NumberCell(figure(info.tokens, "tokens"))
     yield info.status

@@ -77,8 +77,7 @@ class ExplainedPair:
         pair = self.pair
         sequence = pair.sequence_of(at)
         start, stop = pair.sequences.bounds(sequence)
-        own_id = pair.sequences.token_ids[at]
-        token_id = int(own_id)
+        token_id = int(pair.sequences.token_ids[at])
         context = readable_context(pair, at, (at, at + 1), (start, stop))
         return EvidenceToken(
             sequence=sequence,
@@ -99,8 +98,7 @@ class ExplainedPair:
         entries = out["causes"]
         causes = zip(entries, self.diagnosis.causes, strict=True)
         for cause, ranked in causes:
-            of_cause = cause["evidence"]
-            self._name_tokens(of_cause, ranked.evidence)
+            self._name_tokens(cause["evidence"], ranked.evidence)
         return out
 
     def _name_tokens(
@@ -156,8 +154,7 @@ def explain_session(session: Session, pairs: Sequence[PairLabels]) -> WhyReport:
     explained = []
     for a, b in pairs:
         pair = make_pair(session, a, b)
-        explained_pair = explain_pair(session, pair, identities)
-        explained.append(explained_pair)
+        explained.append(explain_pair(session, pair, identities))
     return WhyReport(
         session=session,
         pairs=tuple(explained),

@@ -242,7 +242,6 @@ def _to_be_surer(unchecked: Sequence[Unchecked]) -> str:
     steps = []
     for fix, causes in causes_of.items():
         step = fix.format(facts=names_of_facts)
-        unique = dict.fromkeys(causes)
-        names = ", ".join(unique)
+        names = ", ".join(dict.fromkeys(causes))
         steps.append(f"{step} ({names})")
     return f"To be surer: {'; '.join(steps)}."

@@ -149,12 +149,10 @@ class ServerBackend(ABC):
         check_length(len(seeds), len(prompts), "seeds")
         asked = []
         for index, ids in enumerate(prompts):
-            seed = seeds[index]
-            wanted = self._decode(ids, seed, f"prompt {index} of the part")
+            wanted = self._decode(ids, seeds[index], f"prompt {index} of the part")
             self._check(ids, 1, wanted.what)
             asked.append(wanted)
-        all_asked = self._all(asked, self._generated, progress)
-        return self._run(all_asked)
+        return self._run(self._all(asked, self._generated, progress))
 
     def score(self, sequences: Sequence[IdArray], progress: Progress) -> list[Scores]:
         """Score given ids in one pass: raw log-softmax of the logits (nats)."""
@@ -162,10 +160,8 @@ class ServerBackend(ABC):
         for index, ids in enumerate(sequences):
             what = f"sequence {index} of the part"
             self._check(ids, self.room, what)
-            wanted = self._wanted(ids, what)
-            asked.append(wanted)
-        all_asked = self._all(asked, self._scored, progress)
-        return self._run(all_asked)
+            asked.append(self._wanted(ids, what))
+        return self._run(self._all(asked, self._scored, progress))
 
     def close(self) -> None:
         """Close the connections; the server goes on. Safe to call twice."""
@@ -207,11 +203,9 @@ class ServerBackend(ABC):
             paths=self.paths,
             variable=about.key_variable,
         )
-        described = await self.describe()
-        facts = self._with_dtype(described)
+        facts = self._with_dtype(await self.describe())
         self._check_room()
-        version = _named_version(self.version)
-        facts = replace(facts, weight_version=version)
+        facts = replace(facts, weight_version=_named_version(self.version))
         if "decode" not in self.settings.paths:
             return facts
         facts = await self._probed(facts)
@@ -243,8 +237,7 @@ class ServerBackend(ABC):
         """Facts with the meaning of decode log-probabilities, found by two requests."""
         warm = await self._probe(WARM)
         cold = await self._probe(COLD)
-        mode = mode_of(warm, cold)
-        return self.with_semantics(facts, mode)
+        return self.with_semantics(facts, mode_of(warm, cold))
 
     async def _probe(self, temperature: float) -> Scores:
         top_k = self.settings.top_k
@@ -275,8 +268,7 @@ class ServerBackend(ABC):
 
     def _decode(self, ids: IdArray, seed: int, what: str) -> Wanted:
         new_tokens = self.settings.new_tokens(len(ids), self.limit)
-        wanted = self._wanted(ids, what)
-        return replace(wanted, new_tokens=new_tokens, seed=seed)
+        return replace(self._wanted(ids, what), new_tokens=new_tokens, seed=seed)
 
     async def _all(
         self,
@@ -320,13 +312,11 @@ class ServerBackend(ABC):
         def body(number: int) -> _Body:
             # A server may still be at work for a try whose connection was lost.
             request = f"{wanted.request}.{number}"
-            named = replace(wanted, request=request)
-            return self.body(named)
+            return self.body(replace(wanted, request=request))
 
         what = f"{wanted.what} ({wanted.request})"
         answer = await self.client.ask(self.endpoint, body, what)
-        reading = ServerReading(what, self.client.mismatch)
-        return answer, reading
+        return answer, ServerReading(what, self.client.mismatch)
 
     # -- checks
 
@@ -362,8 +352,7 @@ class ServerBackend(ABC):
         if self.vocabulary is None:
             return
         for found in (ids, scores.top_ids):
-            largest_found = found.max(initial=0)
-            largest = int(largest_found)
+            largest = int(found.max(initial=0))
             if largest >= self.vocabulary:
                 reading.wrong(
                     f"id {largest} is outside the vocabulary of {self.vocabulary} ids"

@@ -85,13 +85,11 @@ class ServerClient:
 
     def error(self, reason: str, remedy: str | None = None) -> LogdriftError:
         """An error about this server, without its key."""
-        plain_reason = self._plain(reason)
-        return LogdriftError(plain_reason, where=self._where, remedy=remedy)
+        return LogdriftError(self._plain(reason), where=self._where, remedy=remedy)
 
     def mismatch(self, reason: str) -> MismatchError:
         """The error for an answer that cannot be accepted."""
-        plain_reason = self._plain(reason)
-        return MismatchError(plain_reason, where=self._where)
+        return MismatchError(self._plain(reason), where=self._where)
 
     def _plain(self, text: str) -> str:
         known = []
@@ -120,8 +118,7 @@ class ServerClient:
         retries = Retries(self._patience)
         while True:
             try:
-                request_now = request(retries.number)
-                return await self._once(request_now)
+                return await self._once(request(retries.number))
             except Transient as failure:
                 self._throttle.pushed_back()
                 wait = retries.wait_after(failure)

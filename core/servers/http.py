@@ -64,11 +64,10 @@ class Connections:
         headers = {"User-Agent": f"logdrift/{__version__}"}
         if key is not None:
             headers["Authorization"] = f"Bearer {key.value}"
-        timeout = httpx2.Timeout(None, connect=_CONNECT_SECONDS)
         self._http = httpx2.AsyncClient(
             headers=headers,
             # A whole request has one limit, `_seconds`.
-            timeout=timeout,
+            timeout=httpx2.Timeout(None, connect=_CONNECT_SECONDS),
             limits=httpx2.Limits(max_connections=most),
             # A redirect would carry the key, and the ids, to somebody else.
             follow_redirects=False,
@@ -109,11 +108,9 @@ class Connections:
         )
         if whole.status in _BUSY:
             after = seconds_of(headers.get("Retry-After"))
-            words = whole.words()
-            raise Transient(words, kind="busy", after=after)
+            raise Transient(whole.words(), kind="busy", after=after)
         if whole.status >= 500:
-            words = whole.words()
-            raise Transient(words, kind="fault")
+            raise Transient(whole.words(), kind="fault")
         return whole
 
 

@@ -39,16 +39,14 @@ def key_of(spec: BackendSpec) -> ServerKey | None:
     about = ENGINES[spec.engine].server
     if about is None:
         return None
-    value_there = os.environ.get(about.key_variable, "")
-    value = value_there.strip()
+    value = os.environ.get(about.key_variable, "").strip()
     if not value:
         return None
     return _checked(spec, value, about.key_variable)
 
 
 def _from_variable(spec: BackendSpec, name: str) -> ServerKey:
-    value_there = os.environ.get(name, "")
-    value = value_there.strip()
+    value = os.environ.get(name, "").strip()
     if not value:
         reason = f"the environment variable {name} is not set"
         raise spec.error("options", reason, "export it, or leave out key_env")

@@ -37,25 +37,21 @@ class ServerReading:
 
     def mapping_at(self, table: Mapping[str, Any], name: str) -> Mapping[str, Any]:
         """The object that ``table`` has under ``name``."""
-        value = table.get(name)
-        return self.mapping(value, name)
+        return self.mapping(table.get(name), name)
 
     def items_at(
         self, table: Mapping[str, Any], name: str, count: int | None = None
     ) -> Sequence[Any]:
         """The list that ``table`` has under ``name``."""
-        listed = table.get(name)
-        return self.items(listed, name, count)
+        return self.items(table.get(name), name, count)
 
     def ids_at(self, table: Mapping[str, Any], name: str) -> IdArray:
         """The ids that ``table`` has under ``name``, i32[N]."""
-        listed = table.get(name)
-        return self.ids(listed, name)
+        return self.ids(table.get(name), name)
 
     def logprob_at(self, table: Mapping[str, Any], name: str) -> float:
         """The log-probability that ``table`` has under ``name``."""
-        value = table.get(name)
-        return self.logprob(value, name)
+        return self.logprob(table.get(name), name)
 
     def mapping(self, value: Any, name: str) -> Mapping[str, Any]:
         """``value`` if it is an object."""
@@ -134,15 +130,13 @@ def scores_of(rows: Sequence[ScoredRow], first: int, top_k: int) -> Scores:
     """Scores of a sequence whose positions from ``first`` on have ``rows``, each with
     up to ``top_k`` alternatives.
     """
-    positions = first + len(rows)
-    scores = Scores.empty(positions, top_k)
+    scores = Scores.empty(first + len(rows), top_k)
     for position, row in enumerate(rows, first):
         count = len(row.ids)
         scores.logprob[position] = row.logprob
         scores.top_ids[position, :count] = row.ids
         scores.top_logprobs[position, :count] = row.values
-        rank = _rank(scores, position, row)
-        scores.rank[position] = rank
+        scores.rank[position] = _rank(scores, position, row)
     return scores
 
 

@@ -22,8 +22,7 @@ class Throttle:
 
     def __init__(self, most: int) -> None:
         self._most = most
-        first = min(FIRST, most)
-        self._limit = float(first)
+        self._limit = float(min(FIRST, most))
         self._running = 0
         self._was_pushed_back = False
         self._free = asyncio.Condition()
@@ -51,11 +50,9 @@ class Throttle:
         step = 1.0
         if self._was_pushed_back:
             step = 1.0 / self._limit
-        raised = self._limit + step
-        self._limit = min(float(self._most), raised)
+        self._limit = min(float(self._most), self._limit + step)
 
     def pushed_back(self) -> None:
         """The server was too busy for a request, or lost it."""
         self._was_pushed_back = True
-        half = self._limit / 2
-        self._limit = max(1.0, half)
+        self._limit = max(1.0, self._limit / 2)

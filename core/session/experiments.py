@@ -173,8 +173,7 @@ class _Timings:
             label = str(event.get("label"))
             if label.startswith(f"{self._backend}/"):
                 capture_seconds = now - self._last
-                seconds = (self._start_seconds, capture_seconds)
-                self.of_labels[label] = seconds
+                self.of_labels[label] = (self._start_seconds, capture_seconds)
             self._last = now
         elif kind in ("failed", "cancelled", "run"):
             self._start_seconds = None

@@ -78,8 +78,7 @@ def lies_within(path: Path, folder: Path) -> bool:
     """Whether a path leads into a folder, links followed. Unlike `Path.resolve` it
     does not raise for links in a circle.
     """
-    real = os.path.realpath(path)
-    target = Path(real)
+    target = Path(os.path.realpath(path))
     real_folder = os.path.realpath(folder)
     return target.is_relative_to(real_folder)
 

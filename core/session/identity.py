@@ -240,8 +240,7 @@ def saved_failures(folder: Path) -> dict[str, str]:
     """
     reasons = {}
     failed = folder / IDENTITY / FAILED
-    files = sorted(failed.glob("*.json"))
-    for path in files:
+    for path in sorted(failed.glob("*.json")):
         try:
             content = read_file(path, RECORD_BYTES)
             failure = _failure(parse_json(content))

@@ -74,8 +74,7 @@ def part_of(pieces: list[bytes], index: int) -> tuple[str, int, int] | None:
     None where the piece shares no character with its neighbours.
     """
     sizes = [len(piece) for piece in pieces]
-    so_far = itertools.accumulate(sizes, initial=0)
-    starts = list(so_far)
+    starts = list(itertools.accumulate(sizes, initial=0))
     for char, start, end in _chars(pieces):
         first = bisect_right(starts, start) - 1
         last = bisect_right(starts, end - 1) - 1
@@ -90,8 +89,7 @@ def joined_texts(pieces: Pieces, token_ids: Sequence[int]) -> list[str]:
 
     Tokens at either end may lack a neighbour: give `LONGEST` - 1 more than are shown.
     """
-    all_texts = map(pieces.text, token_ids)
-    texts = list(all_texts)
+    texts = list(map(pieces.text, token_ids))
     for run in _broken_runs(pieces, token_ids):
         raw = [pieces[token_id] for token_id in token_ids[run]]
         texts[run] = shown_together(raw)
@@ -106,10 +104,7 @@ def _broken_runs(pieces: Pieces, token_ids: Sequence[int]) -> Iterator[slice]:
         return raw is not None and not whole_text(raw)
 
     places = range(len(token_ids))
-    groups = itertools.groupby(places, is_broken)
-    for broken, group in groups:
+    for broken, group in itertools.groupby(places, is_broken):
         run = list(group)
         if broken and len(run) > 1:
-            first = run[0]
-            last = run[-1]
-            yield slice(first, last + 1)
+            yield slice(run[0], run[-1] + 1)

@@ -75,8 +75,7 @@ def entry_of(backend: str, loaded: Loaded) -> tuple[LoadedFile, bytes]:
     The name holds the digest, so that captures made after an upgrade do not change what
     earlier ones say.
     """
-    content = loaded.to_json()
-    text = json.dumps(content, separators=(",", ":"))
+    text = json.dumps(loaded.to_json(), separators=(",", ":"))
     data = text.encode()
     digest = _digest(data)
     _, _, hex_digits = digest.partition(":")

@@ -179,8 +179,7 @@ def _check_session(folder: Path) -> None:
         raise InputError(
             f"session {folder} is gone: it was renamed or deleted meanwhile"
         )
-    manifest = folder / MANIFEST
-    if not os.path.lexists(manifest):
+    if not os.path.lexists(folder / MANIFEST):
         raise InputError(f"session {folder}: no {MANIFEST} in it, so it is left alone")
 
 

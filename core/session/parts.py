@@ -99,8 +99,7 @@ def stored_part(folder: Path, part: Part, form: PartFormat) -> dict[str, StoredT
     if not lies_within(path, folder):
         raise InputError("leads out of the session folder", file=path)
     tensors = {}
-    stored = stored_tensors(path)
-    for name, tensor in stored.items():
+    for name, tensor in stored_tensors(path).items():
         if name in form.tensors:
             tensors[name] = tensor
     for name in form.needed:
@@ -147,8 +146,6 @@ def join_sequences(
     all_lengths = _joined(lengths, np.int64)
     ends = np.cumsum(all_lengths)
     offsets = np.concatenate([[0], ends])
-    all_steps = [one.steps for one in checked]
-    all_rewards = [one.rewards for one in checked]
     return Sequences(
         token_ids=_joined(token_ids, np.int32),
         offsets=offsets.astype(np.int64),
@@ -156,8 +153,8 @@ def join_sequences(
         mask=_joined(masks, np.uint8),
         finish=_joined(finish, np.uint8),
         roles=_joined_roles(checked),
-        steps=_joined_known(all_steps, lengths, NO_STEP),
-        rewards=_joined_known(all_rewards, lengths, np.nan),
+        steps=_joined_known([one.steps for one in checked], lengths, NO_STEP),
+        rewards=_joined_known([one.rewards for one in checked], lengths, np.nan),
     )
 
 
@@ -173,8 +170,7 @@ def _joined_known(
     filled = []
     for column, of_part in zip(columns, lengths, strict=True):
         if column is None:
-            length = len(of_part)
-            column = np.full(length, unknown, known[0].dtype)
+            column = np.full(len(of_part), unknown, known[0].dtype)
         filled.append(column)
     return np.concatenate(filled)
 
@@ -204,8 +200,7 @@ def _checked_sequences(path: Path, part: Part, tensors: Arrays) -> Sequences:
     if not _fit(offsets, prompt_lengths, tokens):
         raise InputError("offsets and prompt lengths do not fit its ids", file=path)
     counts = (sequences, tokens)
-    expected = (part.sequences, part.tokens)
-    if counts != expected:
+    if counts != (part.sequences, part.tokens):
         raise InputError(
             f"has {sequences} sequences with {tokens} tokens, {MANIFEST}"
             f" lists {part.sequences} with {part.tokens}",
@@ -300,8 +295,7 @@ def check_capture(
     for part, tensors in listed:
         path = folder / part.file
         first_ids = parts[0]["top_ids"]
-        width = first_ids.shape[1]
-        _check_widths(path, tensors, width)
+        _check_widths(path, tensors, first_ids.shape[1])
 
 
 def _check_rows(path: Path, tensors: Tensors, sequences: Sequences, part: Part) -> None:

@@ -145,8 +145,7 @@ class Session:
         """
         if label not in self._captures:
             info = self.manifest.capture(label)
-            capture = self._open_capture(info)
-            self._captures[label] = capture
+            self._captures[label] = self._open_capture(info)
         problem = self._problem("") or self._problem(label)
         if problem is not None:
             raise problem
@@ -179,10 +178,9 @@ class Session:
         trust = self._trust(info.label, info.parts, parts, remedy)
         before_read = self._before_read(trust)
         versions, version_names = versions_column(info.parts, parts, before_read)
-        count = min(info.sequences, len(sequences))
         return Capture(
             info=info,
-            sequences=count,
+            sequences=min(info.sequences, len(sequences)),
             logprob=column_of("logprob", parts, before_read),
             rank=column_of("rank", parts, before_read),
             top_ids=column_of("top_ids", parts, before_read),
@@ -203,8 +201,7 @@ class Session:
         files = []
         for part, tensors in zip(parts, stored, strict=True):
             any_tensor, *_ = tensors.values()
-            stamp = (any_tensor.file, part.digest)
-            files.append(stamp)
+            files.append((any_tensor.file, part.digest))
         trust = Trust(files, remedy)
         self._trusts[label] = trust
         return trust

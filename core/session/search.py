@@ -62,8 +62,7 @@ class TextIndex:
         flags = re.RegexFlag(0)
         if query == query.lower():
             flags = re.IGNORECASE
-        escaped = re.escape(text)
-        pattern = re.compile(escaped, flags)
+        pattern = re.compile(re.escape(text), flags)
         matches = pattern.finditer(self.text)
         first_matches = itertools.islice(matches, _MOST)
         starts = [match.start() for match in first_matches]

@@ -128,18 +128,15 @@ def sequence_tensors(
     codes = [FINISH_CODES[reason] for reason in finish]
     if not masks:
         masks = [None] * len(lengths)
-    lengths_of_prompts = np.asarray(prompt_lengths, np.int32)
-    finish_codes = np.asarray(codes, np.uint8)
     tensors: dict[str, Array] = {
         "token_ids": ids.astype(np.int32),
         "offsets": offsets.astype(np.int64),
-        "prompt_lengths": lengths_of_prompts,
+        "prompt_lengths": np.asarray(prompt_lengths, np.int32),
         "mask": _joined_flags(lengths, masks, 1),
-        "finish": finish_codes,
+        "finish": np.asarray(codes, np.uint8),
     }
     if roles and any(one is not None for one in roles):
-        own_roles = _joined_flags(lengths, roles, UNKNOWN)
-        tensors["roles"] = own_roles
+        tensors["roles"] = _joined_flags(lengths, roles, UNKNOWN)
     return tensors
 
 
@@ -154,8 +151,7 @@ def training_tensors(
     tensors: dict[str, Array] = {}
     if (all_steps != NO_STEP).any():
         tensors["steps"] = all_steps
-    has_no_reward = np.isnan(all_rewards)
-    if not has_no_reward.all():
+    if not np.isnan(all_rewards).all():
         tensors["rewards"] = all_rewards
     return tensors
 
@@ -164,8 +160,7 @@ def _joined_flags(
     lengths: Sequence[int], columns: Sequence[FlagArray | None], filler: int
 ) -> FlagArray:
     """u8[N]; ``filler`` for each token of a sequence that has no column."""
-    nothing = np.empty(0, np.uint8)
-    joined = [nothing]
+    joined = [np.empty(0, np.uint8)]
     for length, column in zip(lengths, columns, strict=True):
         if column is None:
             column = np.full(length, filler, np.uint8)
@@ -198,8 +193,7 @@ def merge_pieces(
         pieces.setdefault(str(token_id), encoded)
     if len(pieces) > known:
         text = json.dumps(pieces, separators=(",", ":"))
-        content = text.encode()
-        replace_file(folder, PIECES, content, token)
+        replace_file(folder, PIECES, text.encode(), token)
 
 
 def append_event(folder: Path, event: JsonObject, token: str | None = None) -> None:

@@ -76,13 +76,10 @@ class Captures:
     def run(self) -> None:
         with self.engine.opened(asked=False, keep_loaded=self._keep_loaded) as backend:
             for capture in self.job.captures:
-                begun = {"type": "begun", "label": capture.label}
-                self.channel.send(begun)
-                parts = range(capture.first_part, self.job.parts)
-                for part in parts:
+                self.channel.send({"type": "begun", "label": capture.label})
+                for part in range(capture.first_part, self.job.parts):
                     self._part(backend, capture, part)
-                captured = {"type": "captured", "label": capture.label}
-                self.channel.send(captured)
+                self.channel.send({"type": "captured", "label": capture.label})
             self.engine.stage("closing")
 
     def _keep_loaded(self, backend: Backend, text: TokenText | None) -> dict[str, str]:
@@ -123,8 +120,7 @@ class Captures:
         progress = self._progress(capture.label)
         size = self._batch_size(capture)
         scores = []
-        places = range(0, len(part.sequences), size)
-        for place in places:
+        for place in range(0, len(part.sequences), size):
             batch = slice(place, place + size)
             ids = part.sequences[batch]
             prompt_lengths = part.prompt_lengths[batch]
@@ -148,11 +144,9 @@ class Captures:
         first = self._first(index)
         first_seed = self.sampling.seed + first
         prompts = self._prompts(first)
-        places = range(len(prompts))
-        seeds = [first_seed + place for place in places]
+        seeds = [first_seed + place for place in range(len(prompts))]
         progress = self._progress(capture.label)
-        decoder = cast(Decoder, backend)
-        generations = decoder.generate(prompts, seeds, progress)
+        generations = cast(Decoder, backend).generate(prompts, seeds, progress)
         _check_completions(capture.label, prompts, generations)
         part = PartSequences(
             index=index,
@@ -167,8 +161,7 @@ class Captures:
             finishes,
             roles=self._roles(part),
         )
-        file = sequence_part(index)
-        sequences_part = self._write_file(file, tensors, part)
+        sequences_part = self._write_file(sequence_part(index), tensors, part)
         scores = [generation.scores for generation in generations]
         self._write(capture, part, scores, sequences_part)
 
@@ -189,9 +182,9 @@ class Captures:
         ids = np.concatenate(part.sequences)
         alternatives = tensors["top_ids"].ravel()
         all_ids = np.concatenate([ids, alternatives])
-        digest = ids_digest(ids)
-        versions = part_versions(scores)
-        entry = replace(written, ids_digest=digest, versions=versions)
+        entry = replace(
+            written, ids_digest=ids_digest(ids), versions=part_versions(scores)
+        )
         message: dict[str, Any] = {
             "type": "part",
             "label": capture.label,
@@ -223,13 +216,11 @@ class Captures:
     def _new_pieces(self, ids: IdArray) -> dict[str, str]:
         """The bytes, in base64, of those ids that were not sent before."""
         assert self.engine.pieces is not None
-        different = np.unique(ids)
-        distinct = [int(token_id) for token_id in different]
+        distinct = [int(token_id) for token_id in np.unique(ids)]
         new_pieces = self.engine.pieces.new_pieces(distinct)
         encoded = {}
         for token_id, piece in new_pieces.items():
-            text = base64.b64encode(piece)
-            encoded[str(token_id)] = text.decode()
+            encoded[str(token_id)] = base64.b64encode(piece).decode()
         return encoded
 
     def _retokenised(self, part: PartSequences) -> list[Row]:
@@ -251,8 +242,7 @@ class Captures:
             return None
         offsets = tensors["offsets"]
         roles: list[FlagArray | None] = []
-        numbered = enumerate(part.sequences, part.first)
-        for number, ids in numbered:
+        for number, ids in enumerate(part.sequences, part.first):
             own = of_prompts[offsets[number] : offsets[number + 1]]
             if not own.any():
                 roles.append(None)
@@ -272,8 +262,7 @@ class Captures:
         end_of_part = first + self.job.start.part_sequences
         stop = min(self.job.planned, end_of_part)
         rows = _rows(tensors)
-        numbers = range(first, stop)
-        prompts = [rows[number] for number in numbers]
+        prompts = [rows[number] for number in range(first, stop)]
         self._check(prompts, first)
         return prompts
 
@@ -322,8 +311,7 @@ def _rows(tensors: Mapping[str, Any]) -> list[IdArray]:
     """The rows of ids that a file holds end to end: row i begins at its offset i."""
     offsets = tensors["offsets"]
     ids = tensors["token_ids"]
-    bounds = itertools.pairwise(offsets)
-    return [ids[start:stop] for start, stop in bounds]
+    return [ids[start:stop] for start, stop in itertools.pairwise(offsets)]
 
 
 def _check_completions(

@@ -33,8 +33,7 @@ def message_roles(talk: Conversation, ids: Sequence[int], encode: Encode) -> lis
         start = end
     if start is not None and talk.ending == "answer":
         # The header that opens the answer belongs to it.
-        tokens = len(ids)
-        _fill(roles, start, tokens, ASSISTANT)
+        _fill(roles, start, len(ids), ASSISTANT)
     return roles
 
 

@@ -159,8 +159,7 @@ def rows_of_files(job: RetokeniseJob) -> Iterator[list[Row]]:
         bounds = itertools.pairwise(offsets)
         for (start, stop), length in zip(bounds, lengths, strict=True):
             ids = tensors["token_ids"][start:stop]
-            own_ids = ids.tolist()
-            row = asked.row(own_ids, length)
+            row = asked.row(ids.tolist(), length)
             rows.append(row)
         yield rows
 

@@ -140,8 +140,7 @@ class Asking:
         if verdict["same"]:
             every_column_was_read = verdict["columns"] == verdict["of"]
             if every_column_was_read:
-                as_loaded = file.to(dtype)
-                entry["digest"] = digest(as_loaded)
+                entry["digest"] = digest(file.to(dtype))
             return entry
         own_file = self._own_file(piece, file)
         if own_file is not None:
@@ -159,8 +158,7 @@ class Asking:
         own = self.comparison.own
         if own is None:
             return None
-        shape = tuple(file.shape)
-        if own.shapes.get(piece.name) != shape:
+        if own.shapes.get(piece.name) != tuple(file.shape):
             return None
         return own.tensor(piece.name)
 
@@ -169,8 +167,7 @@ class Asking:
         difference.
         """
         loaded = loaded.contiguous()
-        as_loaded = file.to(loaded.dtype)
-        kind = self.comparison.kinds.of(loaded, as_loaded, file)
+        kind = self.comparison.kinds.of(loaded, file.to(loaded.dtype), file)
         return {"digest": digest(loaded), "kind": kind}
 
     @contextlib.contextmanager
@@ -194,11 +191,9 @@ def _read_rows(asked: Asked, piece: Piece, file: Tensor, turn: bool) -> Tensor |
     whole = asked.probe.whole
     if whole is None:
         return None
-    turned = _turned(file, turn)
-    rows = turned.shape[0]
+    rows = _turned(file, turn).shape[0]
     end = piece.start + rows
-    own_rows = whole[piece.start : end]
-    read = own_rows.to(asked.matrix.dtype)
+    read = whole[piece.start : end].to(asked.matrix.dtype)
     return _turned(read, turn)
 
 

@@ -149,8 +149,7 @@ class _WeightsReading:
         for name in self.disk.shapes:
             if name not in self.entries:
                 self._absent(name)
-        config_on_disk = self.disk.config()
-        config = config_answer(self.model, config_on_disk)
+        config = config_answer(self.model, self.disk.config())
         return {
             "tensors": list(self.entries.values()),
             "tied": self._tie(),
@@ -177,8 +176,7 @@ class _WeightsReading:
     def _compared(self, parts: Sequence[Ways], pieces: Sequence[Piece]) -> list[Entry]:
         entries = []
         for ways, piece in zip(parts, pieces, strict=True):
-            nearest = self.comparison.nearest(ways, piece)
-            entries.append(nearest)
+            entries.append(self.comparison.nearest(ways, piece))
         return entries
 
     # -- tensors whose entries can be seen
@@ -369,8 +367,7 @@ class _WeightsReading:
             if tuple(tensor.shape[1:]) != stored[1:]:
                 return False
             part = tensor[: stored[0]]
-            rows = len(part)
-            piece = Piece(head, 0, rows)
+            piece = Piece(head, 0, len(part))
             entry = self.comparison.nearest((part,), piece)
             self._put(name, piece, entry)
             return True
@@ -379,8 +376,7 @@ class _WeightsReading:
     def _tie(self) -> dict[str, Any]:
         field = "tie_word_embeddings"
         config = self.disk.config()
-        of_text_model = config.get("text_config", {})
-        of_text = of_text_model.get(field)
+        of_text = config.get("text_config", {}).get(field)
         return {
             "loaded": self.tied,
             "config": config.get(field, of_text),

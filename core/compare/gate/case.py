@@ -82,8 +82,7 @@ class GateSide:
         """The first of ``names`` that was observed among the extra facts or else asked
         for; None: neither.
         """
-        places = (self.facts.extra, self.options)
-        for where in places:
+        for where in (self.facts.extra, self.options):
             for name in names:
                 value = where.get(name)
                 if value is not None:
@@ -215,11 +214,10 @@ Check = Callable[[GateCase], Iterator[Reason]]
 
 def open_case(session: Session, pair: Pair, scope: Scope = "all") -> GateCase:
     """The case of a pair of ``session``."""
-    info_a = pair.a.info
     return GateCase(
         session=session,
         pair=pair,
-        a=_side(session, info_a),
+        a=_side(session, pair.a.info),
         b=_side(session, pair.b.info),
         scope=scope,
     )

@@ -149,8 +149,7 @@ def _first(
     """
     places = np.searchsorted(entries, begin)
     behind_all = np.iinfo(np.int64).max
-    with_end = np.append(entries, behind_all)
-    first = with_end[places]
+    first = np.append(entries, behind_all)[places]
     is_inside = first < case.ends
     inside: npt.NDArray[np.int64] = np.where(is_inside, first, -1)
     return inside
@@ -189,11 +188,9 @@ def _late_prefill(case: GateCase, side: GateSide, other: GateSide) -> Iterator[R
         first_of_other = _first(case, _scored_or_masked(case, other), second)
         if np.array_equal(first_of_other, first):
             return
-    later = np.maximum(case.prompt_lengths - 1, 0)
-    ends = second + later
+    ends = second + np.maximum(case.prompt_lengths - 1, 0)
     begins_at_end = first == ends
-    at_end = begins_at_end[first >= 0]
-    if bool(at_end.all()):
+    if bool(begins_at_end[first >= 0].all()):
         yield caution(
             "boundary",
             f"{side.label} has scores for the completions only: make sure that it was"
@@ -201,8 +198,7 @@ def _late_prefill(case: GateCase, side: GateSide, other: GateSide) -> Iterator[R
         )
         return
     unscored = first - second
-    most_unscored = unscored[late].max()
-    worst = int(most_unscored) + 1
+    worst = int(unscored[late].max()) + 1
     yield refuse(
         "truncated",
         f"{side.label} has no score before token {worst:,} in {_of(late, case)}: its"
@@ -228,8 +224,7 @@ def check_boundary(case: GateCase) -> Iterator[Reason]:
     """
     if not case.pair.count:
         return
-    at_least_one = np.maximum(case.prompt_lengths, 1)
-    ends = case.starts + at_least_one
+    ends = case.starts + np.maximum(case.prompt_lengths, 1)
     completed = case.ends > ends
     for side in case.sides:
         if not side.decodes and side.info.path != "recorded":
@@ -238,10 +233,8 @@ def check_boundary(case: GateCase) -> Iterator[Reason]:
         is_late = completed & (first > ends)
         yield from _misplaced(case, side, is_late, first - ends, "behind")
         if side.decodes:
-            is_answered = case.answered(side)
-            answered = np.flatnonzero(is_answered)
-            second = case.starts + 1
-            begun = _first(case, answered, second)
+            answered = np.flatnonzero(case.answered(side))
+            begun = _first(case, answered, case.starts + 1)
             is_early = completed & (begun >= 0) & (begun < ends)
             yield from _misplaced(case, side, is_early, ends - begun, "before")
 
@@ -257,8 +250,7 @@ def check_without_prompt(case: GateCase) -> Iterator[Reason]:
     for side, other in case.crossed:
         scored = case.answered(side)[first_tokens]
         unscored = ~case.answered(other)[first_tokens]
-        in_both = scored & unscored
-        number = int(in_both.sum())
+        number = int((scored & unscored).sum())
         if number:
             yield caution(
                 "no_prompt",
@@ -280,8 +272,7 @@ def _misplaced(
     """
     if not wrong.any():
         return
-    amounts = by[wrong]
-    low = int(amounts.min())
+    low = int(by[wrong].min())
     high = int(by[wrong].max())
     distance = counted(high, "token")
     if low < high:

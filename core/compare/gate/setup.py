@@ -215,8 +215,7 @@ def check_prefix_cache(case: GateCase) -> Iterator[Reason]:
 
 
 def _reads_cache(side: GateSide) -> bool:
-    prefix_cache = side.facts.prefix_cache
-    return side.decodes and bool(prefix_cache)
+    return side.decodes and bool(side.facts.prefix_cache)
 
 
 def _cache_block(side: GateSide) -> int:
@@ -241,13 +240,11 @@ def _reused(case: GateCase, side: GateSide) -> int:
     first_of_part = [part.first_sequence for part in side.info.parts]
     parts = np.searchsorted(first_of_part, long, "right")
     begins = case.starts[long]
-    offset = np.arange(block)
-    positions = begins[:, None] + offset
+    positions = begins[:, None] + np.arange(block)
     heads = case.pair.sequences.token_ids[positions]
     keys = np.column_stack([parts.astype(np.int32), heads])
     bytes_of_key = keys.itemsize * keys.shape[1]
-    as_bytes = keys.view(f"V{bytes_of_key}")
-    different = np.unique(as_bytes)
+    different = np.unique(keys.view(f"V{bytes_of_key}"))
     return len(long) - len(different)
 
 

@@ -76,14 +76,11 @@ def check_unscored(case: GateCase) -> Iterator[Reason]:
     holes = {case.a: pair.missing_a, case.b: pair.missing_b}
     in_completion = case.counted & pair.in_completion
     for side, other in case.crossed:
-        missing_here = holes[side] & in_completion
-        missing = np.count_nonzero(missing_here)
+        missing = np.count_nonzero(holes[side] & in_completion)
         if not missing:
             continue
-        logprob = case.logprob(other)
-        has_score = ~np.isnan(logprob)
-        scored_here = in_completion & has_score
-        scored = int(np.count_nonzero(scored_here))
+        has_score = ~np.isnan(case.logprob(other))
+        scored = int(np.count_nonzero(in_completion & has_score))
         yield caution(
             "unscored",
             f"{side.label} has no score for {missing:,} of the"

@@ -102,8 +102,7 @@ def _with_rope_parameters(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def _has_tables(table: Mapping[str, Any]) -> bool:
-    values = table.values()
-    return any(isinstance(value, Mapping) for value in values)
+    return any(isinstance(value, Mapping) for value in table.values())
 
 
 def _move_theta(fields: dict[str, Any], rope: dict[str, Any]) -> None:

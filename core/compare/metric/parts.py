@@ -132,9 +132,7 @@ _OF_REFERENCE: dict[str, NumberOf[ReferenceErrors]] = {
 def _decomposition(path: str, rest: str) -> Metric | None:
     term, _, number = rest.rpartition(".")
     if term in _TERMS and number in _TERM_NUMBERS:
-        own_term = _TERMS[term]
-        own_number = _TERM_NUMBERS[number]
-        read = _term_reader(own_term, own_number)
+        read = _term_reader(_TERMS[term], _TERM_NUMBERS[number])
     elif rest in _OF_DECOMPOSITION:
         read = _split_reader(_OF_DECOMPOSITION[rest])
     elif term == "reference" and number in _OF_REFERENCE:

@@ -26,8 +26,7 @@ def chosen(experiments: Sequence[Experiment], only: Sequence[str]) -> list[Exper
         ids = _called(experiments, name)
         if name != ALL and not ids:
             causes = [experiment.cause for experiment in experiments]
-            unique = dict.fromkeys(causes)
-            proposed = ", ".join(unique) or "none"
+            proposed = ", ".join(dict.fromkeys(causes)) or "none"
             raise InputError(
                 f"no experiment {name!r} fits this pair: there are {proposed}"
             )

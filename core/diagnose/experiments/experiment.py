@@ -110,8 +110,7 @@ class Experiment:
 
 def _folder_name(value: Any) -> str:
     """What `_identifier` gives."""
-    name = text(value)
-    if re.fullmatch(r"[\w-]{1,200}", name):
+    if re.fullmatch(r"[\w-]{1,200}", text(value)):
         return str(value)
     raise Unfit(f"is {shown(value)}: letters, digits, '_' and '-' are expected")
 

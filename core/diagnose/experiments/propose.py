@@ -102,8 +102,7 @@ def propose(
         if so_far is None or telling > so_far.telling:
             seconds = _seconds(experiment, times or {}, repeats)
             best[experiment.id] = replace(experiment, telling=telling, seconds=seconds)
-    in_order = sorted(best.values(), key=_order)
-    experiments = tuple(in_order)
+    experiments = tuple(sorted(best.values(), key=_order))
     chosen = deciding(experiments, diagnosis.causes)
     chosen_ids = [experiment.id for experiment in chosen]
     return Proposal(
@@ -327,21 +326,16 @@ def _identifier(pair: Pair, code: str, sides: Sequence[ChangedSide]) -> str:
     """
     hashed: list[Any] = [pair.a.info.label, pair.b.info.label]
     for side in sides:
-        entry = side.to_json()
-        hashed.append({**entry, "given": None})
+        hashed.append({**side.to_json(), "given": None})
     text = json.dumps(hashed, sort_keys=True)
-    encoded = text.encode()
-    hashed_text = hashlib.sha256(encoded)
-    digest = hashed_text.hexdigest()
+    digest = hashlib.sha256(text.encode()).hexdigest()
     if len(sides) > 1:
         what = code
     else:
-        changed = iter(sides[0].changes)
-        what = next(changed)
+        what = next(iter(sides[0].changes))
     backends = [side.backend for side in sides]
     words = "-".join([what, *backends])
-    safe_words = map(_safe_in_a_name, words)
-    name = "".join(safe_words)
+    name = "".join(map(_safe_in_a_name, words))
     return f"{name[:60]}-{digest[:6]}"
 
 

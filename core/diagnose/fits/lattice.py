@@ -61,8 +61,7 @@ def fit_lattice(values: Array) -> Lattice:
     for q, share in enumerate(shares):
         if share >= ON_LATTICE:
             return Lattice(step=2.0**-q, share=share, gaps=count)
-    largest = max(shares)
-    return Lattice(step=None, share=largest, gaps=count)
+    return Lattice(step=None, share=max(shares), gaps=count)
 
 
 def gaps_on_step(values: Array, step: float) -> float:
@@ -81,8 +80,7 @@ def values_on_step(values: Array, step: float) -> float:
     out: what is certain has a normaliser that lies on the lattice of the logits.
     """
     top = _first_values(values)
-    is_deep = top[:, 0] < -step
-    top = top[is_deep]
+    top = top[top[:, 0] < -step]
     top = top[np.isfinite(top)]
     if len(top):
         return _on_multiples(top / step)
@@ -96,8 +94,7 @@ def row_steps(values: Array) -> npt.NDArray[np.float64]:
     gaps = _gaps(values)
     steps = np.full(len(values), np.nan)
     for q in range(FINEST, -1, -1):
-        is_near = _is_near_multiple(gaps * 2.0**q)
-        fits = is_near.all(axis=1)
+        fits = _is_near_multiple(gaps * 2.0**q).all(axis=1)
         steps[fits] = 2.0**-q
     return steps
 
@@ -107,31 +104,25 @@ def bfloat16_grid(values: Array) -> ValueGrid:
     bfloat16 numbers (chance 2^-16). Whole numbers do not count: they are bfloat16
     numbers whatever they were rounded to or filled in by.
     """
-    narrow = np.ascontiguousarray(values, np.float32)
-    flat = narrow.ravel()
+    flat = np.ascontiguousarray(values, np.float32).ravel()
     is_whole = flat == np.round(flat)
-    is_kept = np.isfinite(flat) & ~is_whole
-    flat = flat[is_kept]
+    flat = flat[np.isfinite(flat) & ~is_whole]
     if not len(flat):
         return ValueGrid(share=0.0, values=0)
     lower_bits = flat.view(np.uint32) & 0xFFFF
     share = np.mean(lower_bits == 0)
-    share_on_grid = float(share)
-    return ValueGrid(share=share_on_grid, values=len(flat))
+    return ValueGrid(share=float(share), values=len(flat))
 
 
 def _first_values(values: Array) -> Array:
-    first_values = values[:, :_FIRST_VALUES]
-    return first_values.astype(np.float64)
+    return values[:, :_FIRST_VALUES].astype(np.float64)
 
 
 def _gaps(values: Array) -> Array:
     """Between the first values of each row, f64[n, k]; NaN where one is missing."""
     top = _first_values(values)
     with np.errstate(invalid="ignore"):
-        higher = top[:, :-1]
-        lower = top[:, 1:]
-        gaps: Array = higher - lower
+        gaps: Array = top[:, :-1] - top[:, 1:]
     return gaps
 
 
@@ -139,8 +130,7 @@ def _positive_gaps(values: Array) -> Array:
     """All gaps between the first values of the rows, f64[m]."""
     gaps = _gaps(values)
     with np.errstate(invalid="ignore"):
-        is_finite = np.isfinite(gaps)
-        is_positive = is_finite & (gaps > 0)
+        is_positive = np.isfinite(gaps) & (gaps > 0)
     positive: Array = gaps[is_positive]
     return positive
 
@@ -149,12 +139,10 @@ def _is_near_multiple(scaled: Array) -> npt.NDArray[np.bool_]:
     """Whether each number is about whole, False for NaN."""
     with np.errstate(invalid="ignore"):
         off = scaled - np.round(scaled)
-        distance = np.abs(off)
-        near: npt.NDArray[np.bool_] = distance < _NEAR
+        near: npt.NDArray[np.bool_] = np.abs(off) < _NEAR
     return near
 
 
 def _on_multiples(scaled: Array) -> float:
     """Share of numbers that are about whole."""
-    is_near = _is_near_multiple(scaled)
-    return float(np.mean(is_near))
+    return float(np.mean(_is_near_multiple(scaled)))

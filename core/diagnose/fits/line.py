@@ -70,10 +70,8 @@ class _RowSums:
         """What a slope leaves of the squared gap once both sides are scaled to one
         spread: 2 (sqrt(xx yy) - xy), f64[k].
         """
-        product = self.xx * self.yy
-        at_one_spread = np.sqrt(product)
-        twice_off = at_one_spread - self.xy
-        left: Array = 2 * twice_off
+        at_one_spread = np.sqrt(self.xx * self.yy)
+        left: Array = 2 * (at_one_spread - self.xy)
         return left
 
 
@@ -99,8 +97,7 @@ def fit_line(shared: Shared, sequence: Array | None = None) -> FittedLine | None
         groups = np.zeros(rows, np.int64)
     else:
         groups = sequence
-    square = yy / xx
-    slope = float(np.sqrt(square))
+    slope = float(np.sqrt(yy / xx))
     common = 2 * xy
     gap = xx + yy - common
     rest = yy / slope + xx * slope - common
@@ -179,8 +176,7 @@ def _uneven(sums: _RowSums, shared: Shared, groups: Array) -> float:
     rounding = _NOTHING_LEFT * together.xx
     enough &= rest > rounding
     # One slope for k - 1 degrees of freedom takes 1 / (k - 1) of noise.
-    free = shared.count - 1
-    freedom = np.maximum(free, 1)
+    freedom = np.maximum(shared.count - 1, 1)
     by_row = np.bincount(groups, 1 / freedom)
     rows_or_one = np.maximum(rows, 1)
     by_group = by_row / rows_or_one
@@ -216,8 +212,7 @@ def _bend(x: Array, y: Array, shared: Shared) -> tuple[float, float]:
     fitted = by_linear + by_square + by_cube
     residual = y - fitted
     total = _inner(y, y)
-    taken = right[0] ** 2
-    taken_by_line = taken / gram[0, 0]
+    taken_by_line = right[0] ** 2 / gram[0, 0]
     by_line = total - taken_by_line
     bent = _inner(residual, residual)
     share = 0.0
@@ -244,8 +239,7 @@ def _scaled(columns: list[Array]) -> list[Array]:
     scaled = []
     for column in columns:
         squares = _inner(column, column)
-        root = np.sqrt(squares)
-        norm = float(root) or 1.0
+        norm = float(np.sqrt(squares)) or 1.0
         scaled.append(column / norm)
     return scaled
 

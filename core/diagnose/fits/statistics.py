@@ -46,9 +46,7 @@ def correlation(x: Array, y: Array) -> float:
     """Pearson's r of f64[n] and f64[n] over what is finite on both sides, 0 where a
     side does not vary.
     """
-    is_finite_x = np.isfinite(x)
-    is_finite_y = np.isfinite(y)
-    finite = is_finite_x & is_finite_y
+    finite = np.isfinite(x) & np.isfinite(y)
     x = x[finite]
     y = y[finite]
     if len(x) < 3:
@@ -58,9 +56,7 @@ def correlation(x: Array, y: Array) -> float:
     xx = (x * x).sum()
     yy = (y * y).sum()
     xy = (x * y).sum()
-    product = xx * yy
-    root = np.sqrt(product)
-    scale = float(root)
+    scale = float(np.sqrt(xx * yy))
     if scale > 0:
         return float(xy / scale)
     return 0.0

@@ -34,9 +34,7 @@ def first_break(arrays: Mapping[str, Array]) -> Break | None:
     """
     before: float | None = None
     for name, rows in zip(stage_names(arrays), _stages(arrays), strict=True):
-        is_finite = np.isfinite(rows)
-        is_good = is_finite.all(axis=-1)
-        bad = np.flatnonzero(~is_good)
+        bad = np.flatnonzero(~np.isfinite(rows).all(axis=-1))
         if len(bad):
             return Break(
                 stage=name,
@@ -59,8 +57,7 @@ def _stages(arrays: Mapping[str, Array]) -> Sequence[Array]:
 
 def largest(rows: Array) -> float:
     """The largest finite |x|; 0 where there is none."""
-    finite_rows = rows[np.isfinite(rows)]
-    size = np.abs(finite_rows)
+    size = np.abs(rows[np.isfinite(rows)])
     if size.size:
         return float(size.max())
     return 0.0
@@ -98,9 +95,7 @@ def _why(side: MeasuredLayers, own_break: Break, standard: MeasuredLayers) -> st
     names = stage_names(standard.arrays)
     reached = 0.0
     if side.backend != standard.backend and own_break.stage in names:
-        place = names.index(own_break.stage)
-        stage = _stages(standard.arrays)[place]
-        reached = largest(stage)
+        reached = largest(_stages(standard.arrays)[names.index(own_break.stage)])
     if reached > FLOAT16_LARGEST:
         return f": {end} and {standard.backend} reaches {reached:,.0f} there"
     if own_break.largest is None:

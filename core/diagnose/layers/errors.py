@@ -64,8 +64,7 @@ def unit(dtype: str) -> float:
     """Root mean square relative error of one rounding; for an unknown dtype that of
     bfloat16.
     """
-    usual = _EPS["bfloat16"]
-    eps = _EPS.get(dtype, usual)
+    eps = _EPS.get(dtype, _EPS["bfloat16"])
     summed = _SUMMED.get(dtype, 1.0)
     return _ROUND * eps * summed
 
@@ -104,14 +103,12 @@ def relative_errors(
     for stage_a, stage_b in zip(stream_a, stream_b, strict=True):
         rows.append(_apart(stage_a, stage_b))
     if "final norm" in names:
-        final_error = _apart(a["final"], b["final"])
-        rows.append(final_error)
+        rows.append(_apart(a["final"], b["final"]))
     if "head" in names:
         logits_a = _centred(a["logits"])
         logits_b = _centred(b["logits"])
         rows.append(_apart(logits_a, logits_b))
-    table = np.stack(rows)
-    errors = table.astype(np.float32)
+    errors = np.stack(rows).astype(np.float32)
     return names, errors
 
 
@@ -135,8 +132,7 @@ def _apart(a: Array, b: Array) -> Array:
 
 def _length(rows: Array) -> Array:
     """The Euclidean norm of each row, f64[P]."""
-    square = np.square(rows)
-    squares = square.sum(axis=-1)
+    squares = np.square(rows).sum(axis=-1)
     return np.asarray(np.sqrt(squares))
 
 
@@ -152,12 +148,10 @@ def own_errors(
     if side.replay is None:
         return None
     rows = _own_rows(side, side.replay, standard)
-    rounding = _rounding(side.dtype, standard)
-    rows["embedding"] = errors[0] / rounding
+    rows["embedding"] = errors[0] / _rounding(side.dtype, standard)
     missing = np.full(errors.shape[1], np.nan)
     in_order = [rows.get(name, missing) for name in names]
-    table = np.stack(in_order)
-    return table.astype(np.float32)
+    return np.stack(in_order).astype(np.float32)
 
 
 def _own_rows(
@@ -185,8 +179,7 @@ def _own_rows(
 
 def _rounding(dtype: str, standard: str) -> float:
     """What one rounding on each side leaves, relative."""
-    own_unit = unit(dtype)
-    rounding = np.hypot(own_unit, unit(standard))
+    rounding = np.hypot(unit(dtype), unit(standard))
     return float(rounding)
 
 
@@ -195,6 +188,5 @@ def _head_rounding(side: MeasuredLayers, standard: str) -> float:
     body = unit(side.dtype)
     head = unit(side.head_dtype or side.dtype)
     coarser = max(body, head)
-    unit_of_standard = unit(standard)
-    rounding = np.hypot(coarser, unit_of_standard)
+    rounding = np.hypot(coarser, unit(standard))
     return float(rounding)

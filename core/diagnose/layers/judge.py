@@ -214,11 +214,9 @@ def _limits(measured: _Stages, control: Array | None) -> list[float]:
     limits = measured.usual_limits
     if control is None:
         return limits
-    medians = _medians(control)
-    lower = np.maximum(AGAINST_FROM, AGAINST * medians)
+    lower = np.maximum(AGAINST_FROM, AGAINST * _medians(control))
     lowered = []
-    lowest = lower.tolist()
-    for limit, low in zip(limits, lowest, strict=True):
+    for limit, low in zip(limits, lower.tolist(), strict=True):
         if low > 0:
             limit = min(limit, low)
         lowered.append(limit)
@@ -308,13 +306,11 @@ def _kind(stages: Sequence[Stage], own: Array) -> tuple[Kind, tuple[int, ...]]:
 def _judge_curve(measured: _Stages, standard_dtype: str) -> LayerSide:
     """Without a replay: the first jump of the relative error."""
     side = measured.side
-    own_unit = unit(side.dtype)
-    rounding = float(np.hypot(own_unit, unit(standard_dtype)))
+    rounding = float(np.hypot(unit(side.dtype), unit(standard_dtype)))
     middle = measured.middle
     least = JUMP_FROM * rounding
     # fmax: a stage of zeros has no error.
-    at_least = np.fmax(middle[:-1], least)
-    jumps = JUMP * at_least
+    jumps = JUMP * np.fmax(middle[:-1], least)
     limits = [PART * rounding, *jumps.tolist()]
     pairs = zip(middle, limits, strict=True)
     wrong = [bool(error > limit) for error, limit in pairs]
@@ -344,13 +340,10 @@ def _growth(measured: _Stages) -> float | None:
     """Least-squares slope of log error on log(layer + 1); None below three layers."""
     is_layer = [layer_number(name) is not None for name in measured.names]
     errors = measured.middle[is_layer]
-    is_finite = np.isfinite(errors)
-    good = is_finite & (errors > 0)
+    good = np.isfinite(errors) & (errors > 0)
     if good.sum() < 3:
         return None
-    number = np.arange(1, len(errors) + 1)
-    place = number[good]
+    place = np.arange(1, len(errors) + 1)[good]
     log_error = np.log(errors[good])
-    log_place = np.log(place)
-    slope, _ = np.polyfit(log_place, log_error, 1)
+    slope, _ = np.polyfit(np.log(place), log_error, 1)
     return float(slope)

@@ -62,9 +62,7 @@ def _of_change(outcome: Outcome) -> Evidence:
     cause = experiment.proves or experiment.cause
     explains = outcome.status == "explains" and outcome.low is not None
     if explains:
-        low = outcome.low or 0.0
-        not_below_zero = max(0.0, low)
-        share = min(_MOST, not_below_zero)
+        share = min(_MOST, max(0.0, outcome.low or 0.0))
     else:
         share = 0.0
     if experiment.combined:

@@ -163,8 +163,7 @@ def _moved(experiment: Experiment, before: Pair, after: Pair, keep: Bools) -> fl
     for side in experiment.sides:
         unchanged = _side_of(before, side)
         changed = _side_of(after, side)
-        gap = _gap(unchanged, changed, keep)
-        gaps.append(gap)
+        gaps.append(_gap(unchanged, changed, keep))
     return max(gaps)
 
 
@@ -207,8 +206,7 @@ def _change(before: Pair, after: Sequence[Pair], keep: Bools) -> _Change:
 
 def _sizes(pair: Pair, keep: Bools) -> Floats:
     """|delta| of the tokens of ``keep`` bool[N], f64[n] nats."""
-    own_delta = pair.delta[keep]
-    delta = own_delta.astype(np.float64)
+    delta = pair.delta[keep].astype(np.float64)
     return np.abs(delta)
 
 
@@ -251,10 +249,8 @@ def _common(before: Pair, after: Sequence[Pair]) -> Bools:
         own_ids = pair.sequences.token_ids[:tokens]
         if not np.array_equal(own_ids, ids):
             raise ValueError("the experiment was made on other token ids")
-        own_delta = pair.delta[:tokens]
-        finite = np.isfinite(own_delta)
-        scored = pair.scored[:tokens]
-        keep[:tokens] &= scored & finite
+        finite = np.isfinite(pair.delta[:tokens])
+        keep[:tokens] &= pair.scored[:tokens] & finite
     return keep
 
 
@@ -266,11 +262,9 @@ def _gap(a: Capture, b: Capture, keep: Bools) -> float:
     among = keep[:count]
     logprob_a = a.logprob.whole()[:count]
     logprob_b = b.logprob.whole()[:count]
-    among_a = logprob_a[among]
-    wide_a = among_a.astype(np.float64)
+    wide_a = logprob_a[among].astype(np.float64)
     with np.errstate(invalid="ignore"):
-        gap = wide_a - logprob_b[among]
-        delta = np.abs(gap)
+        delta = np.abs(wide_a - logprob_b[among])
     finite = delta[np.isfinite(delta)]
     if len(finite):
         return float(finite.mean())

@@ -151,10 +151,8 @@ def outcomes_of(saved: Iterable[SavedExperiment], a: str, b: str) -> list[Outcom
     for experiment in saved:
         if experiment.pair == (a, b) and experiment.outcome is not None:
             with contextlib.suppress(KeyError, Unfit):
-                asked = experiment.record["experiment"]
-                made = Experiment.from_json(asked)
-                outcome = Outcome.from_json(made, experiment.outcome)
-                outcomes.append(outcome)
+                made = Experiment.from_json(experiment.record["experiment"])
+                outcomes.append(Outcome.from_json(made, experiment.outcome))
     return sorted(outcomes, key=_order)
 
 

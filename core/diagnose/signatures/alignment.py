@@ -36,8 +36,7 @@ def alignment(case: Case) -> Iterator[Evidence]:
     moved, lag = _best_lag(case, in_place)
     if not lag:
         return
-    tokens = len(view.at)
-    gain = _standard_errors(moved, in_place, tokens)
+    gain = _standard_errors(moved, in_place, len(view.at))
     higher = _HIGHER.score(moved - in_place)
     alike = _MOST * higher * _ALIKE.score(moved)
     label_a, label_b = case.labels
@@ -69,17 +68,11 @@ def _best_lag(case: Case, in_place: float) -> tuple[float, int]:
     best_lag = 0
     for lag in _LAGS:
         moved = view.at + lag
-        is_behind = moved >= 0
-        is_before = moved <= last
-        inside = is_behind & is_before
-        at = np.clip(moved, 0, last)
-        inside &= view.keep[at]
-        is_behind_start = moved >= starts
-        is_before_end = moved < ends
-        inside &= is_behind_start & is_before_end
+        inside = (moved >= 0) & (moved <= last)
+        inside &= view.keep[np.clip(moved, 0, last)]
+        inside &= (moved >= starts) & (moved < ends)
         moved_b = pair.logprob_b[moved[inside]]
-        exact_b = moved_b.astype(np.float64)
-        r = correlation(view.a[inside], exact_b)
+        r = correlation(view.a[inside], moved_b.astype(np.float64))
         if r > best:
             best = r
             best_lag = lag
@@ -94,10 +87,8 @@ def _standard_errors(higher: float, lower: float, tokens: int) -> float:
     coefficient of correlation, 1921).
     """
     freedom = max(tokens - 3, 1)
-    root = np.sqrt(freedom / 2)
-    scale = float(root)
-    gained = _fisher(higher) - _fisher(lower)
-    return gained * scale
+    scale = float(np.sqrt(freedom / 2))
+    return (_fisher(higher) - _fisher(lower)) * scale
 
 
 def _fisher(r: float) -> float:

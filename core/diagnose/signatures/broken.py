@@ -36,8 +36,7 @@ def nan(case: Case) -> Iterator[Evidence]:
     flags = dict(zip(case.labels, (case.pair.nan_a, case.pair.nan_b), strict=True))
     paths = {info.label: info.path for info in case.infos}
     for side in broken_sides(case.pair, "all"):
-        own_nan = flags[side.label] & case.pair.counted
-        at = np.flatnonzero(own_nan)
+        at = np.flatnonzero(flags[side.label] & case.pair.counted)
         if paths[side.label] == "decode":
             drawn = _DRAWN
         else:
@@ -148,11 +147,9 @@ def gaps(case: Case) -> tuple[Unchecked, ...]:
     for label, missing, other in sides:
         holes = count_of(missing & pair.in_completion)
         counted = pair.counted & pair.in_completion
-        has_other = ~np.isnan(other)
-        scored = count_of(counted & has_other)
+        scored = count_of(counted & ~np.isnan(other))
         if holes:
-            entry = _unscored(label, holes, scored)
-            unscored.append(entry)
+            unscored.append(_unscored(label, holes, scored))
     return tuple(unscored)
 
 

@@ -96,8 +96,7 @@ class DeltaCurve:
     @cached_property
     def z(self) -> Values:
         """Standard errors of each bin's mean from 0, f64[K]."""
-        error = np.maximum(self.error, 1e-12)
-        return self.delta / error
+        return self.delta / np.maximum(self.error, 1e-12)
 
     @property
     def half(self) -> int:
@@ -113,8 +112,7 @@ class DeltaCurve:
         least_likely = max(half // 2, 1)
         unlikely = self.z[:least_likely]
         likely = self.z[half:]
-        size = np.abs(unlikely)
-        farthest = np.argmax(size)
+        farthest = np.argmax(np.abs(unlikely))
         low = float(unlikely[farthest])
         high = float(np.median(likely))
         if low * high < 0:
@@ -136,8 +134,7 @@ class DeltaCurve:
         else:
             likely = self.z[-1:]
         signs = np.sign(likely)
-        is_same = signs == signs[0]
-        one_way = is_same.all()
+        one_way = (signs == signs[0]).all()
         sizes = np.abs(likely)
         if one_way:
             return float(sizes.min())
@@ -169,17 +166,13 @@ def _curve(case: Case) -> DeltaCurve | None:
         values = view.delta[chunk]
         mean = float(values.mean())
         mean_level = both[chunk].mean() / 2
-        deviation = values.std(ddof=1)
-        spread = float(deviation)
-        off_mean = values - mean
-        squares = (off_mean**2).sum()
+        spread = float(values.std(ddof=1))
+        squares = ((values - mean) ** 2).sum()
         level.append(float(mean_level))
         delta.append(mean)
-        root = np.sqrt(len(values))
-        error.append(spread / root)
+        error.append(spread / np.sqrt(len(values)))
         within += float(squares)
-    all_squares = view.delta**2
-    total = float(all_squares.sum())
+    total = float((view.delta**2).sum())
     left = 1.0
     if total > 0:
         within_variance = within / (tokens - bins)
@@ -231,23 +224,20 @@ def bend(case: Case) -> Iterator[Evidence]:
 
 def _lifts_too_much(curve: DeltaCurve) -> bool:
     """Some bin moves by more than a normaliser does."""
-    size = np.abs(curve.delta)
-    largest = size.max()
+    largest = np.abs(curve.delta).max()
     return float(largest) > _MOST_LIFT
 
 
 def _sharper(case: Case, curve: DeltaCurve) -> str:
     """The label of the side that is higher on likely tokens."""
-    likelier = curve.delta[curve.half :]
-    likely = float(likelier.mean())
+    likely = float(curve.delta[curve.half :].mean())
     if likely < 0:
         return case.labels[1]
     return case.labels[0]
 
 
 def _of_bend(case: Case, curve: DeltaCurve, sharper: str) -> str:
-    mean_delta = case.view.delta.mean()
-    mean = float(mean_delta)
+    mean = float(case.view.delta.mean())
     share = mean / case.view.mae
     if curve.turns:
         shape = "and lower on unlikely ones"
@@ -271,11 +261,9 @@ def lift(case: Case) -> Iterator[Evidence]:
     moved = view.delta[view.size > 1e-6]
     if curve is None or len(curve.delta) < 4 or not len(moved):
         return
-    sign = np.sign(moved)
-    balance = float(sign.mean())
+    balance = float(np.sign(moved).mean())
     one_way = abs(balance)
-    less_likely = curve.delta[: curve.half]
-    a_over_b = float(less_likely.mean())
+    a_over_b = float(curve.delta[: curve.half].mean())
     height = abs(a_over_b)
     score = _lift_score(curve, one_way)
     if height > _MOST_LIFT or score <= _SOME:
@@ -304,20 +292,15 @@ def _lift_score(curve: DeltaCurve, one_way: float) -> float:
     ones, which nothing lifts, aside.
     """
     half = curve.half
-    less_likely = curve.delta[:half]
-    unlikely = less_likely.mean()
-    more_likely = curve.delta[half:-1]
-    likelier = more_likely.mean()
+    unlikely = curve.delta[:half].mean()
+    likelier = curve.delta[half:-1].mean()
     larger = max(abs(unlikely), abs(likelier), 1e-12)
     relative_difference = abs(unlikely - likelier) / larger
     alike = 1 - _PLATEAU.score(relative_difference)
-    z = curve.z[:-1]
-    errors_from_0 = np.abs(z)
+    errors_from_0 = np.abs(curve.z[:-1])
     steady = float(errors_from_0.min())
-    range_of_levels = curve.level[-2] - curve.level[0]
-    reach = float(range_of_levels)
-    steadiness = _STEADY.score(steady)
-    lifted = _ONE_WAY.score(one_way) * steadiness
+    reach = float(curve.level[-2] - curve.level[0])
+    lifted = _ONE_WAY.score(one_way) * _STEADY.score(steady)
     return lifted * alike * _REACH.score(reach)
 
 
@@ -347,10 +330,8 @@ def repeats(case: Case) -> Iterator[Evidence]:
     if min(repeated, fresh) < 2 * _PER_BIN:
         return
     effect, z = _effect_of_repeating(case, seen)
-    mae = max(view.mae, 1e-12)
-    of_gap = abs(effect) / mae
-    material = _MATERIAL.score(of_gap)
-    strength = _PENALTY.score(z) * material
+    of_gap = abs(effect) / max(view.mae, 1e-12)
+    strength = _PENALTY.score(z) * _MATERIAL.score(of_gap)
     if strength <= _SOME_PENALTY:
         return
     if effect > 0:
@@ -382,8 +363,7 @@ def _effect_of_repeating(
     Bins are weighted by the inverse of their variance.
     """
     order = case.view.by_likelihood
-    most_bins = len(order) // (2 * _PER_BIN)
-    bins = min(_BINS, most_bins)
+    bins = min(_BINS, len(order) // (2 * _PER_BIN))
     effects = []
     weights = []
     for chunk in np.array_split(order, bins):
@@ -396,12 +376,10 @@ def _effect_of_repeating(
         effect = old.mean() - new.mean()
         variance = _variance_of_mean(old) + _variance_of_mean(new)
         effects.append(float(effect))
-        known_variance = max(float(variance), 1e-18)
-        weights.append(1 / known_variance)
+        weights.append(1 / max(float(variance), 1e-18))
     if len(effects) < 2:
         return 0.0, 0.0
-    average = np.average(effects, weights=weights)
-    mean_effect = float(average)
+    mean_effect = float(np.average(effects, weights=weights))
     total_weight = np.sum(weights)
     precision = float(np.sqrt(total_weight))
     return mean_effect, abs(mean_effect) * precision
@@ -409,19 +387,16 @@ def _effect_of_repeating(
 
 def _variance_of_mean(values: Values) -> np.float64:
     """The squared standard error of the mean of ``values`` f64[n]."""
-    of_values = values.var(ddof=1)
-    variance: np.float64 = of_values / len(values)
+    variance: np.float64 = values.var(ddof=1) / len(values)
     return variance
 
 
 def _occurred_before(case: Case) -> npt.NDArray[np.bool_]:
     """bool[n]: the token's id stands earlier in its sequence."""
     tokens = case.pair.tokens
-    own_ids = case.pair.sequences.token_ids[:tokens]
-    ids = own_ids.astype(np.int64)
+    ids = case.pair.sequences.token_ids[:tokens].astype(np.int64)
     # One number for each id in each sequence.
-    highest = ids.max(initial=0)
-    largest = int(highest)
+    largest = int(ids.max(initial=0))
     width = largest + 1
     keys = case.view.all_sequences * width + ids
     _, first = np.unique(keys, return_index=True)

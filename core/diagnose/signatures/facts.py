@@ -124,8 +124,7 @@ def _weight(case: Case, cause: str, reason: Reason) -> float:
         return _ON_PURPOSE
     if reason.code == "boundary":
         return _boundary_weight(case)
-    weakness = _WEAK.get(reason.code, 1.0)
-    weight = _WEIGHT[reason.severity] * weakness
+    weight = _WEIGHT[reason.severity] * _WEAK.get(reason.code, 1.0)
     if reason.code == "weight_version":
         return weight * difference_weighs(case)
     if cause in _KERNELS:

@@ -127,11 +127,9 @@ def at_changes(case: Case) -> Iterator[Evidence]:
     if len(falls) < _FEWEST_CHANGES:
         return
     mean = float(falls.mean())
-    deviation = falls.std(ddof=1)
-    spread = float(deviation)
+    spread = float(falls.std(ddof=1))
     places = len(falls)
-    root = np.sqrt(places)
-    error = (spread + 1e-9) / root
+    error = (spread + 1e-9) / np.sqrt(places)
     z = mean / float(error)
     times = float(np.exp(mean))
     jump = _JUMP.score(z)
@@ -199,8 +197,7 @@ def _large_groups(ages: Array) -> list[int]:
     """The ages that enough tokens have, ascending."""
     different, counts = np.unique(ages, return_counts=True)
     is_large = counts >= LONG
-    large_ages = different[is_large]
-    large: list[int] = large_ages.tolist()
+    large: list[int] = different[is_large].tolist()
     return large
 
 
@@ -217,8 +214,7 @@ def _ages(case: Case) -> Array:
     place = versions.of_token[at]
     last = len(versions.names) - 1
     came_later = last - place
-    is_unknown = place < 0
-    return np.where(is_unknown, -1, came_later)
+    return np.where(place < 0, -1, came_later)
 
 
 def _name_of(case: Case, age: int) -> str:
@@ -234,8 +230,7 @@ def _names_by_age(versions: TokenVersions) -> dict[int, str]:
     for place, name in enumerate(versions.names):
         age = last - place
         if versions.numbers is not None and versions.newest is not None:
-            number = int(versions.numbers[place])
-            age = versions.newest - number
+            age = versions.newest - int(versions.numbers[place])
         names[age] = name
     return names
 
@@ -248,8 +243,7 @@ def _slope(case: Case, ages: Array, known: Bools) -> float | None:
     ranks = np.zeros(len(ages))
     ranks[known] = standard_ranks(in_usual[known])
     # Classes of places that grow twice as long, as those of `by_position`.
-    from_one = case.view.position + 1.0
-    _, place = np.frexp(from_one)
+    _, place = np.frexp(case.view.position + 1.0)
     x = _centred(ages, place, known)
     y = _centred(ranks, place, known)
     weight = float(x @ x)
@@ -268,8 +262,7 @@ def _in_usual(case: Case, among: Bools) -> Array:
     surprising, f64[n].
     """
     usual = usual_size(case, among)
-    at_least = np.maximum(usual, 1e-7)
-    return case.view.size / at_least
+    return case.view.size / np.maximum(usual, 1e-7)
 
 
 def _centred(values: Array, place: Array, known: Bools) -> Array:
@@ -312,9 +305,7 @@ def _measured_jumps(case: Case) -> Array:
             levels_after = level[after]
             fewest = min(len(levels_before), len(levels_after))
             if fewest >= _SIDE // 2:
-                mean_after = levels_after.mean()
-                mean_before = levels_before.mean()
-                jump = mean_after - mean_before
+                jump = levels_after.mean() - levels_before.mean()
                 jumps.append(jump)
     return np.array(jumps)
 
@@ -327,6 +318,4 @@ def _around(case: Case, start: int, change: int, stop: int) -> tuple[slice, slic
     first, at, end = np.searchsorted(case.view.at, borders)
     begin = max(first, at - _SIDE)
     behind = min(end, at + _SIDE)
-    tokens_before = slice(begin, at)
-    tokens_behind = slice(at, behind)
-    return tokens_before, tokens_behind
+    return slice(begin, at), slice(at, behind)

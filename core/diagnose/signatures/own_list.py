@@ -92,8 +92,7 @@ class _Mismatches:
         """Tokens of evidence for other ids, as `PROOF` counts them."""
         below = self.outside & ~self.owned
         proofs = _PROVEN_BY * count_of(self.owned)
-        number_below = count_of(below)
-        hints = _HINTED_BY * (1 - self.chance) * number_below
+        hints = _HINTED_BY * (1 - self.chance) * count_of(below)
         return proofs + int(hints)
 
 
@@ -127,8 +126,7 @@ def _of_neighbours(
     description = _described(case, label, mismatches)
     number = number_of_tokens(lag)
     way = "before" if lag < 0 else "behind"
-    tokens = len(mismatches.at)
-    ceiling = PROOF.ceiling(tokens)
+    ceiling = PROOF.ceiling(len(mismatches.at))
     return Evidence(
         cause="alignment",
         score=_MOST * ceiling,
@@ -146,8 +144,7 @@ def _of_other_ids(case: Case, label: str, mismatches: _Mismatches) -> Evidence:
     """Other ids, as far as the values are of them; else no more than possible."""
     score = _MOST * _OF_IDS.score(mismatches.of_ids)
     score *= PROOF.ceiling(mismatches.units)
-    ceiling = PROOF.ceiling(len(mismatches.at))
-    possible = POSSIBLE_AT_MOST * ceiling
+    possible = POSSIBLE_AT_MOST * PROOF.ceiling(len(mismatches.at))
     mostly = mismatches.of_ids > _OF_IDS.starts
     if mostly:
         more = ""
@@ -173,8 +170,7 @@ def _described(case: Case, label: str, mismatches: _Mismatches) -> str:
     at = int(mismatches.at[example])
     place = place_of(case, at)
     token_ids = case.pair.sequences.token_ids
-    token_id = int(token_ids[at])
-    token = _named(case, token_id)
+    token = _named(case, int(token_ids[at]))
     number = len(mismatches.at)
     opening = (
         f"{number:,} of {mismatches.checked:,} values of {label} are not"
@@ -220,15 +216,10 @@ def _neighbour(case: Case, mismatches: _Mismatches) -> tuple[int, float]:
     lag = 0
     for step in _NEIGHBOURS:
         moved = mismatches.at + step
-        is_behind = moved >= start
-        is_before = moved < end
-        inside = is_behind & is_before
-        at = np.clip(moved, 0, last)
-        id_there = ids[at]
-        is_owner = id_there == mismatches.owner
-        owned_there = mismatches.owned & is_owner
-        is_owned = inside & owned_there
-        share = float(np.mean(is_owned))
+        inside = (moved >= start) & (moved < end)
+        id_there = ids[np.clip(moved, 0, last)]
+        owned_there = mismatches.owned & (id_there == mismatches.owner)
+        share = float(np.mean(inside & owned_there))
         if share > largest:
             largest = share
             lag = step
@@ -256,11 +247,10 @@ def _mismatches(case: Case, side: Capture, logprob: Array) -> _Mismatches | None
     below = np.searchsorted(in_order, bound, "right")
     share_below = below / len(scored)
     wrong_values = scored[wrong]
-    off_by = off[wrong]
     return _Mismatches(
         at=at[wrong],
         checked=len(at),
-        off=off_by.astype(np.float64),
+        off=off[wrong].astype(np.float64),
         owner=_owners(ids[wrong], values[wrong], wrong_values),
         outside=wrong_values <= bound,
         chance=float(share_below.mean()),
@@ -269,8 +259,7 @@ def _mismatches(case: Case, side: Capture, logprob: Array) -> _Mismatches | None
 
 def _least_listed(ids: Array, values: Array) -> Array:
     """The smallest value of each list in nats, f32[n]; inf for an empty one."""
-    is_finite = np.isfinite(values)
-    listed = (ids >= 0) & is_finite
+    listed = (ids >= 0) & np.isfinite(values)
     listed_values = np.where(listed, values, np.inf)
     least: Array = listed_values.min(axis=1)
     return least
@@ -286,12 +275,9 @@ def _off_by(
     same_id = ids == targets[:, None]
     same = same_id & np.isfinite(values)
     in_list = same.any(axis=1)
-    own_value = np.where(same, values, -np.inf)
-    value = own_value.max(axis=1)
+    value = np.where(same, values, -np.inf).max(axis=1)
     with np.errstate(invalid="ignore"):
-        below_least = scored - least
-        is_finite = np.isfinite(least)
-        beyond_list = np.where(is_finite, below_least, 0.0)
+        beyond_list = np.where(np.isfinite(least), scored - least, 0.0)
         from_value = np.abs(scored - value)
         off: Array = np.where(in_list, from_value, beyond_list)
     return off
@@ -302,14 +288,10 @@ def _owners(ids: Array, values: Array, scored: Array) -> npt.NDArray[np.int64]:
     several, and for values near 0, which are alike for any token.
     """
     with np.errstate(invalid="ignore"):
-        beside = scored[:, None]
-        apart = np.abs(values - beside)
+        apart = np.abs(values - scored[:, None])
         uncertain = ~(scored >= _CERTAIN)
-        is_same = apart < _SAME_VALUE
-        equal = is_same & (ids >= 0)
+        equal = (apart < _SAME_VALUE) & (ids >= 0)
         equal &= uncertain[:, None]
-    equal_ids = np.where(equal, ids, 0)
-    the_one = equal_ids.sum(axis=1)
+    the_one = np.where(equal, ids, 0).sum(axis=1)
     exactly_one = equal.sum(axis=1) == 1
-    owner = np.where(exactly_one, the_one, -1)
-    return owner.astype(np.int64)
+    return np.where(exactly_one, the_one, -1).astype(np.int64)

@@ -119,8 +119,7 @@ def rounded(case: Case) -> Iterator[Evidence]:
     if case.view.mae == 0:
         return
     for label, column in zip(case.labels, (case.view.a, case.view.b), strict=True):
-        is_telling = np.abs(column) > _TELLING
-        values = column[is_telling]
+        values = column[np.abs(column) > _TELLING]
         rounding = _rounding(values) if len(values) >= _ENOUGH else None
         if rounding is not None:
             yield _of_rounding(label, len(values), rounding, case.view.mae)
@@ -128,8 +127,7 @@ def rounded(case: Case) -> Iterator[Evidence]:
 
 def _of_rounding(label: str, values: int, rounding: _Rounding, mae: float) -> Evidence:
     explains = min(1.0, rounding.moves / mae)
-    explained = _MOST * _EXPLAINS.score(explains)
-    score = max(explained, _ROUNDED_ONLY)
+    score = max(_MOST * _EXPLAINS.score(explains), _ROUNDED_ONLY)
     is_cause = score > _ROUNDED_ONLY
     if is_cause:
         does = "which explains the gap"
@@ -160,23 +158,17 @@ def _rounding(values: npt.NDArray[np.float64]) -> _Rounding | None:
     A uniform error of a step s has a mean absolute value of s / 4; a float16 number of
     11 bits is off by up to 2^-11 of itself, half of that on average.
     """
-    magnitude = np.abs(values)
-    size = np.maximum(magnitude, 1.0)
+    size = np.maximum(np.abs(values), 1.0)
     for digits in (0, 1, 2, 3, 4):
         step = 10.0**-digits
-        steps = values / step
-        off_step = np.abs(steps - np.round(steps))
-        off = off_step * step
-        is_on_step = off <= _FLOAT32 * size
-        if np.mean(is_on_step) >= _SHARE:
+        off = np.abs(values / step - np.round(values / step)) * step
+        if np.mean(off <= _FLOAT32 * size) >= _SHARE:
             return _Rounding(f"multiples of {step:g}", moves=step / 4)
     wide = values.astype(np.float32)
-    half = wide.astype(np.float16)
-    narrow = half.astype(np.float32)
+    narrow = wide.astype(np.float16).astype(np.float32)
     is_bfloat16 = bfloat16_grid(wide).share >= _GRID
     if np.mean(narrow == wide) >= _SHARE and not is_bfloat16:
-        mean_size = np.mean(np.abs(values))
-        moves = float(mean_size) * 2.0**-12
+        moves = float(np.mean(np.abs(values))) * 2.0**-12
         return _Rounding("float16 numbers", moves=moves)
     return None
 
@@ -206,8 +198,7 @@ def _two_steps(case: Case, step_a: float, step_b: float) -> Iterator[Evidence]:
         return
     coarse = 0 if step_a > step_b else 1
     fine = 1 - coarse
-    lists = (case.view.lists_a, case.view.lists_b)
-    fine_lists = lists[fine]
+    fine_lists = (case.view.lists_a, case.view.lists_b)[fine]
     if gaps_on_step(fine_lists.values, large) > _NOT_ON_IT:
         return
     yield Evidence(
@@ -359,23 +350,15 @@ def _within_step(case: Case, side: int) -> float:
     shared = case.view.shared
     if not len(shared.at):
         return 0.0
-    sides = (shared.a, shared.b)
-    steps = row_steps(sides[side])
-    first_gaps = (shared.x - shared.y)[:, :_FIRST_VALUES]
-    gap = first_gaps.astype(np.float64)
-    is_absent = ~shared.present[:, :_FIRST_VALUES]
-    gap[is_absent] = np.nan
-    counts = np.isfinite(gap).sum(axis=1)
-    wide = counts >= _FEWEST_VALUES
+    steps = row_steps((shared.a, shared.b)[side])
+    gap = (shared.x - shared.y)[:, :_FIRST_VALUES].astype(np.float64)
+    gap[~shared.present[:, :_FIRST_VALUES]] = np.nan
+    wide = np.isfinite(gap).sum(axis=1) >= _FEWEST_VALUES
     rows = np.isfinite(steps) & wide
     if np.count_nonzero(rows) < _FEWEST_ROWS:
         return 0.0
-    own_gap = gap[rows]
-    most = np.nanmax(own_gap, axis=1)
-    least = np.nanmin(own_gap, axis=1)
-    spread = most - least
-    allowed = steps[rows] * 1.02 + 1e-5
-    return float(np.mean(spread <= allowed))
+    spread = np.nanmax(gap[rows], axis=1) - np.nanmin(gap[rows], axis=1)
+    return float(np.mean(spread <= steps[rows] * 1.02 + 1e-5))
 
 
 def _power(step: float) -> str:

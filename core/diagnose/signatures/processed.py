@@ -81,8 +81,7 @@ def truncated(case: Case) -> Iterator[Evidence]:
         open_rows = outside[1 - side] > _OPEN
         last_entry = _last(lists[side])
         likely_end = last_entry > np.log(_ABRUPT)
-        size_outside = np.abs(outside[side])
-        nothing_outside = size_outside < _NOTHING
+        nothing_outside = np.abs(outside[side]) < _NOTHING
         rows = open_rows & likely_end & nothing_outside
         count = count_of(open_rows)
         if count < _OPEN_ROWS:
@@ -133,8 +132,7 @@ def _last(lists: TopLists) -> Values:
     values = lists.values.astype(np.float64)
     listed = np.where(lists.listed, values, np.inf)
     smallest: Values = listed.min(axis=1, initial=np.inf)
-    has_any = lists.listed.any(axis=1)
-    is_empty = ~has_any
+    is_empty = ~lists.listed.any(axis=1)
     smallest[is_empty] = -np.inf
     return smallest
 
@@ -142,15 +140,12 @@ def _last(lists: TopLists) -> Values:
 def _outside(lists: TopLists) -> Values:
     """Probability outside of each list, f64[n]."""
     listed = lists.listed
-    known_values = np.where(listed, lists.values, 0.0)
-    values = known_values.astype(np.float64)
+    values = np.where(listed, lists.values, 0.0).astype(np.float64)
     # A value above 0 is no log-probability, and one far above it has no exponential: it
     # counts as all of the probability.
-    at_most_zero = np.minimum(values, 0.0)
-    probability = np.exp(at_most_zero)
+    probability = np.exp(np.minimum(values, 0.0))
     inside = np.where(listed, probability, 0.0)
-    sum_inside = inside.sum(axis=1)
-    outside: Values = 1.0 - sum_inside
+    outside: Values = 1.0 - inside.sum(axis=1)
     return outside
 
 
@@ -175,10 +170,8 @@ class _Penalty:
     def z(self) -> float:
         """The mean effect in its standard errors, rows being the units."""
         effect = self.effect
-        root = np.sqrt(len(effect))
-        error = effect.std() / root
-        standard_error = error + 1e-12
-        z = effect.mean() / standard_error
+        error = effect.std() / np.sqrt(len(effect))
+        z = effect.mean() / (error + 1e-12)
         return float(z)
 
     @property
@@ -212,10 +205,9 @@ def _of_penalty(label: str, penalty: _Penalty) -> Evidence:
     z = abs(penalty.z)
     effect = abs(penalty.mean)
     strength = _PENALTY_MOST * _PENALTY.score(z)
-    material = _MATERIAL.score(penalty.explained)
     return Evidence(
         cause="processed",
-        score=strength * material,
+        score=strength * _MATERIAL.score(penalty.explained),
         signature="seen before",
         sentence=(
             f"relative to other ids, {label} scores those that occurred before"
@@ -238,8 +230,7 @@ def _penalty(case: Case) -> _Penalty | None:
     """None with fewer than `_PENALTY_ROWS` rows that have ids of both kinds."""
     shared = case.view.shared
     present = shared.present
-    is_seen = _seen(case, shared.at, shared.ids)
-    seen = present & is_seen
+    seen = present & _seen(case, shared.at, shared.ids)
     fresh = present & ~seen
     enough_fresh = fresh.sum(axis=1) >= _FRESH
     rows = seen.any(axis=1) & enough_fresh
@@ -250,20 +241,16 @@ def _penalty(case: Case) -> _Penalty | None:
     new = fresh[rows]
     old_mean = _row_means(gap, old)
     new_mean = _row_means(gap, new)
-    new_by_row = new_mean[:, None]
-    of_new = np.where(new, new_by_row, 0.0)
-    old_by_row = old_mean[:, None]
-    of_both = np.where(old, old_by_row, of_new)
+    of_new = np.where(new, new_mean[:, None], 0.0)
+    of_both = np.where(old, old_mean[:, None], of_new)
     left = gap - of_both
     left[~(old | new)] = 0.0
     explained = _explained(gap, left)
     # Splitting a row of k gaps into two groups by chance takes away 1 / (k - 1) of its
     # squares.
     freedom = shared.count[rows] - 1
-    mean_chance = np.mean(1 / freedom)
-    chance = float(mean_chance)
-    possible = max(1 - chance, 1e-9)
-    beyond_chance = (explained - chance) / possible
+    chance = float(np.mean(1 / freedom))
+    beyond_chance = (explained - chance) / max(1 - chance, 1e-9)
     return _Penalty(
         at=shared.at[rows],
         effect=old_mean - new_mean,
@@ -280,31 +267,25 @@ def _gap_after_slope(case: Case) -> Values:
     shared = case.view.shared
     root = 1.0
     if case.line is not None:
-        root_of_slope = np.sqrt(case.line.slope)
-        root = float(root_of_slope)
+        root = float(np.sqrt(case.line.slope))
     scaled_a = shared.x * root
     scaled_b = shared.y / root
-    apart = scaled_a - scaled_b
-    gap = np.where(shared.present, apart, 0.0)
+    gap = np.where(shared.present, scaled_a - scaled_b, 0.0)
     return gap.astype(np.float64)
 
 
 def _row_means(values: Values, among: Bools) -> Values:
     """Mean of each row of ``values`` f64[n, K] over ``among`` bool[n, K], f64[n]."""
-    among_values = values * among
-    total = among_values.sum(axis=1)
-    number = among.sum(axis=1)
-    count = np.maximum(number, 1)
+    total = (values * among).sum(axis=1)
+    count = np.maximum(among.sum(axis=1), 1)
     means: Values = total / count
     return means
 
 
 def _explained(before: Values, after: Values) -> float:
     """Share of the squares of ``before`` that are gone in ``after``."""
-    squares_before = before**2
-    total = float(squares_before.sum())
-    squares_after = after**2
-    left = float(squares_after.sum())
+    total = float((before**2).sum())
+    left = float((after**2).sum())
     if total > 0:
         return 1 - left / total
     return 0.0
@@ -316,22 +297,16 @@ def _seen(case: Case, at: Array, ids: Array) -> Bools:
     tokens = case.pair.tokens
     token_ids = sequences.token_ids[:tokens]
     # One number for each id in each sequence, so that one search finds both.
-    most = token_ids.max(initial=0)
-    most_listed = ids.max(initial=0)
-    largest = max(most, most_listed)
+    largest = max(token_ids.max(initial=0), ids.max(initial=0))
     width = int(largest) + 2
     of_sequence = case.view.all_sequences * width
-    keys = of_sequence + token_ids
-    occurring, first = np.unique(keys, return_index=True)
-    sequence_keys = of_sequence[at]
-    wanted = sequence_keys[:, None] + ids
+    occurring, first = np.unique(of_sequence + token_ids, return_index=True)
+    wanted = of_sequence[at][:, None] + ids
     last = len(occurring) - 1
     place = np.searchsorted(occurring, wanted)
     place = np.minimum(place, last)
-    is_wanted = occurring[place] == wanted
-    occurs = is_wanted & (ids >= 0)
-    position = at[:, None]
-    is_earlier = first[place] < position
+    occurs = (occurring[place] == wanted) & (ids >= 0)
+    is_earlier = first[place] < at[:, None]
     before: Bools = occurs & is_earlier
     return before
 
@@ -346,17 +321,13 @@ def common_shift(case: Case) -> Iterator[Evidence]:
     if rms < _NO_SHIFT:
         return
     gap = shared.x - shared.y
-    known_gap = np.where(shared.present, gap, 0.0)
-    rest = known_gap.astype(np.float64)
-    sum_of_squares = (rest**2).sum()
-    mean_square = sum_of_squares / shared.count.sum()
+    rest = np.where(shared.present, gap, 0.0).astype(np.float64)
+    mean_square = (rest**2).sum() / shared.count.sum()
     rest_rms = float(np.sqrt(mean_square))
     ratio = rms / (rest_rms + 1e-12)
-    usual = _usual_ratio(case, shift, rest)
-    ratio = min(ratio, usual)
+    ratio = min(ratio, _usual_ratio(case, shift, rest))
     one_way = _one_way(shift)
-    size = np.abs(shift)
-    largest_first = np.argsort(-size)
+    largest_first = np.argsort(-np.abs(shift))
     label_a, label_b = case.labels
     lower = label_a if shift.mean() < 0 else label_b
     strength = _SHIFT_MOST * _ALONE.score(ratio)
@@ -381,12 +352,10 @@ def common_shift(case: Case) -> Iterator[Evidence]:
 
 def _one_way(shift: Values) -> float:
     """How much larger a share of the rows is shifted one way than the other, 0 to 1."""
-    is_moved = np.abs(shift) > _MOVED
-    moved = shift[is_moved]
+    moved = shift[np.abs(shift) > _MOVED]
     if not len(moved):
         return 0.0
-    sign = np.sign(moved)
-    balance = float(sign.mean())
+    balance = float(np.sign(moved).mean())
     return abs(balance)
 
 
@@ -403,13 +372,10 @@ def _usual_ratio(case: Case, shift: Values, rest: Values) -> float:
 
     def total(values: Array) -> Array:
         """Sum of ``values`` f64[n] over the rows of each sequence that has some."""
-        by_row = np.bincount(sequence, values, count)
-        return by_row[has_rows]
+        return np.bincount(sequence, values, count)[has_rows]
 
-    mean_shift = total(shift**2) / rows
-    shifted = np.sqrt(mean_shift)
-    rest_squares = rest**2
-    squares_by_row = rest_squares.sum(axis=1)
+    shifted = np.sqrt(total(shift**2) / rows)
+    squares_by_row = (rest**2).sum(axis=1)
     mean_square = total(squares_by_row) / total(shared.count)
     left = np.sqrt(mean_square) + 1e-12
     return middle(shifted / left, rows)

@@ -59,10 +59,8 @@ def retokenised(case: Case) -> Iterator[Evidence]:
     size = view.size[begins]
     of_others = usual_size(case, ~begins)
     here = float(size.mean())
-    mean_of_others = of_others[begins].mean()
-    usual = float(mean_of_others)
-    times = ratio(here, usual)
-    louder = _LOUDER.score(times)
+    usual = float(of_others[begins].mean())
+    louder = _LOUDER.score(ratio(here, usual))
     score = _MOST * louder * _LARGE.score(here)
     if score <= _LEAST:
         return
@@ -96,8 +94,7 @@ def _found(case: Case) -> Bools:
             first, _ = pair.sequences.bounds(place.sequence)
             starts.append(first + place.index)
     at: Positions = np.array(starts, np.int64)
-    length = pair.tokens + _BEHIND
-    begins = np.zeros(length, np.bool_)
+    begins = np.zeros(pair.tokens + _BEHIND, np.bool_)
     for step in range(_BEHIND):
         begins[at + step] = True
     of_view: Bools = begins[case.view.at]

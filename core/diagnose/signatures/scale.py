@@ -64,9 +64,7 @@ def slope(case: Case) -> Iterator[Evidence]:
     )
     if strength * bent > _LEAST:
         yield _of_cap(case, line, _MOST * strength * bent)
-    is_uneven = _IN_DOUBT.score(line.uneven)
-    is_apart = _APART.score(line.apart)
-    doubt = max(bent, is_uneven, is_apart)
+    doubt = max(bent, _IN_DOUBT.score(line.uneven), _APART.score(line.apart))
     straight = strength * (1 - doubt)
     if straight > _LEAST:
         yield from _of_factor(case, line, straight)
@@ -74,11 +72,8 @@ def slope(case: Case) -> Iterator[Evidence]:
 
 def _strength(line: FittedLine) -> float:
     """How sure it is that the slope is not 1, 0 to 1."""
-    relative_error = line.error / line.slope
-    distance = abs(np.log(line.slope))
-    z = distance / max(relative_error, 1e-12)
-    explained = _EXPLAINED.score(line.explained)
-    not_one = explained * _NOT_ONE.score(float(z))
+    z = abs(np.log(line.slope)) / max(line.error / line.slope, 1e-12)
+    not_one = _EXPLAINED.score(line.explained) * _NOT_ONE.score(float(z))
     return not_one * _FITS.score(line.r2)
 
 

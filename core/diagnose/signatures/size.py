@@ -85,21 +85,17 @@ def _in_most_tokens(case: Case, judged: Size) -> bool:
     view = case.view
     quietest_first = np.sort(view.size)
     count = len(quietest_first)
-    few = np.ceil(_FEW * count)
-    loudest = int(few)
-    quiet = max(count - loudest, 1)
-    rest = quietest_first[:quiet]
+    loudest = int(np.ceil(_FEW * count))
+    rest = quietest_first[: max(count - loudest, 1)]
     tokens = np.bincount(view.sequence)
     total = np.bincount(view.sequence, view.size)
     has_tokens = tokens > 0
     tokens = tokens[has_tokens]
     by_sequence = total[has_tokens] / tokens
     of_middle_sequence = middle(by_sequence, tokens)
-    mean_of_rest = float(rest.mean())
-    smaller = min(mean_of_rest, of_middle_sequence)
+    smaller = min(float(rest.mean()), of_middle_sequence)
     usual = USUAL[judged.dtype or "bfloat16"]
-    least = min(usual.high, view.mae)
-    return smaller > least / 2
+    return smaller > min(usual.high, view.mae) / 2
 
 
 def meaning_checked(case: Case) -> bool:
@@ -121,8 +117,7 @@ def _moments(case: Case) -> dict[str, float | None]:
     mean = delta.mean()
     skew = None
     if spread > 0:
-        standard = (delta - mean) / spread
-        cubes = standard**3
+        cubes = ((delta - mean) / spread) ** 3
         skew = float(cubes.mean())
     position = view.position.astype(np.float64)
     return {
@@ -140,8 +135,7 @@ def _persistence(case: Case) -> float:
     """
     view = case.view
     same_sequence = np.diff(view.sequence) == 0
-    is_next = np.diff(view.at) == 1
-    follows = same_sequence & is_next
+    follows = same_sequence & (np.diff(view.at) == 1)
     log = np.log(view.size + 1e-9)
     token = log[1:][follows]
     before = log[:-1][follows]
@@ -180,9 +174,7 @@ def unlike(case: Case) -> Iterator[Evidence]:
     """
     view = case.view
     wide = view.list_width >= _WIDE
-    wide_overlap = view.overlap[wide]
-    mean_overlap = np.nanmean(wide_overlap)
-    overlap = float(mean_overlap)
+    overlap = float(np.nanmean(view.overlap[wide]))
     rows = count_of(wide)
     line = None
     if len(view.shared.at) >= _FITTED:

@@ -31,8 +31,7 @@ def check_echo(ids: IdArray, echoed: Sequence[int], vocabulary: int, what: str) 
     same = (returned == ids) | last_id_as_zero
     if bool(same.all()):
         return
-    places = np.flatnonzero(~same)
-    position = int(places[0])
+    position = int(np.flatnonzero(~same)[0])
     scored = int(returned[position])
     sent = int(ids[position])
     raise MismatchError(f"{what}: SGLang scored id {scored} at {position}, not {sent}")
@@ -47,8 +46,7 @@ def read_generation(
     meta = answer["meta_info"]
     new = np.asarray(answer["output_ids"], np.int32)
     rows = meta["output_token_logprobs"]
-    number = len(rows)
-    check_length(number, new.size, what)
+    check_length(len(rows), new.size, what)
     if new.size > most:
         raise MismatchError(
             f"{what}: SGLang generated {new.size} tokens where {most} were asked"
@@ -95,8 +93,7 @@ def _fill_alternatives(
 ) -> None:
     length, top_k = scores.top_ids.shape
     what = f"{what}: alternatives"
-    positions = length - start
-    check_length(len(tops), positions, what)
+    check_length(len(tops), length - start, what)
     ids = []
     logprobs = []
     for alternatives in tops:
@@ -110,5 +107,4 @@ def _fill_alternatives(
     above = is_above.sum(axis=1)
     scores.top_ids[start:] = ids
     scores.top_logprobs[start:] = values
-    is_within = target >= least_likely
-    scores.rank[start:] = np.where(is_within, 1 + above, 0)
+    scores.rank[start:] = np.where(target >= least_likely, 1 + above, 0)

@@ -382,8 +382,7 @@ class SglangBackend:
         except Exception as error:
             words = f"SGLang refused a request: {_last_line(error)}"
             raise self._failure(words) from error
-        answered = len(answers)
-        check_length(answered, len(sequences), "part")
+        check_length(len(answers), len(sequences), "part")
         for index, (ids, name, answer) in enumerate(
             zip(sequences, names, answers, strict=True)
         ):

@@ -52,10 +52,9 @@ class SglangServer(ServerBackend):
         self.check_weight_version(model.get("weight_version"))
         self.limit = _limit_of(state)
         states = state.get("internal_states") or [{}]
-        version = str(state["version"])
         known = Facts(
             engine="sglang",
-            engine_version=version[:100],
+            engine_version=str(state["version"])[:100],
             device=state.get("device"),
             prefill_logprobs="raw",
             rank_counts="strict",
@@ -66,8 +65,7 @@ class SglangServer(ServerBackend):
         if dtype == "auto":
             dtype = None
         state = {**state, **states[0]}
-        quantization = state.get("quantization")
-        known = with_numerics(known, state, dtype, quantization)
+        known = with_numerics(known, state, dtype, state.get("quantization"))
         return with_scheduling(known, state)
 
     def with_semantics(self, facts: Facts, mode: Mode | None) -> Facts:
@@ -124,16 +122,14 @@ class SglangServer(ServerBackend):
     ) -> Generation:
         meta = self._meta(wanted, answer, reading)
         new = reading.ids_at(answer, "output_ids")
-        reader = SglangRows(reading, wanted.top_k)
-        rows = reader.of_output(meta, new)
+        rows = SglangRows(reading, wanted.top_k).of_output(meta, new)
         finish = _finish(meta)
         if finish not in ("stop", "length"):
             reading.wrong(f"it ended with {finish!r}")
         whole = np.concatenate([wanted.ids, new])
         prompt_length = len(wanted.ids)
         scores = scores_of(rows, prompt_length, wanted.top_k)
-        new_tokens = len(new)
-        versions = sampled_versions(meta, prompt_length, new_tokens, reading)
+        versions = sampled_versions(meta, prompt_length, len(new), reading)
         return Generation(
             token_ids=whole.astype(np.int32),
             prompt_length=prompt_length,
@@ -146,8 +142,7 @@ class SglangServer(ServerBackend):
     ) -> Scores:
         meta = self._meta(wanted, answer, reading)
         self.check_weight_version(meta.get("weight_version"))
-        reader = SglangRows(reading, wanted.top_k)
-        rows = reader.of_input(meta, wanted.ids)
+        rows = SglangRows(reading, wanted.top_k).of_input(meta, wanted.ids)
         return scores_of(rows, 1, wanted.top_k)
 
     def _meta(
@@ -169,8 +164,7 @@ def _limit_of(state: Mapping[str, Any]) -> int | None:
     (managers/tp_worker.py).
     """
     states = state.get("internal_states") or [{}]
-    both = {**state, **states[0]}
-    told = both.get("max_req_input_len")
+    told = {**state, **states[0]}.get("max_req_input_len")
     if isinstance(told, int):
         return told - 1
     return None

@@ -33,8 +33,7 @@ class SglangRows:
     def of_output(self, meta: _Json, new: IdArray) -> list[ScoredRow]:
         """A row for each sampled id."""
         name = "output_token_logprobs"
-        new_tokens = len(new)
-        listed = self.reading.items_at(meta, name, new_tokens)
+        listed = self.reading.items_at(meta, name, len(new))
         tokens = self._tokens(listed, name)
         ids = [token.token_id for token in tokens]
         if ids != new.tolist():
@@ -46,8 +45,7 @@ class SglangRows:
         """A row for each of ``ids`` but the first."""
         name = "input_token_logprobs"
         reading = self.reading
-        sent = len(ids)
-        first, *rest = reading.items_at(meta, name, sent)
+        first, *rest = reading.items_at(meta, name, len(ids))
         logprob, *_ = reading.items(first, name) or [0]
         if logprob is not None:
             reading.wrong(f"{name} scores the first token, which has no score")
@@ -68,9 +66,9 @@ class SglangRows:
             if len(values) < 2:
                 reading.wrong(f"{name} has a row of {len(values)} values")
             logprob, token_id, *_ = values
-            token_id_there = reading.token_id(token_id, name)
-            logprob_there = reading.logprob(logprob, name)
-            token = _Scored(token_id_there, logprob_there)
+            token = _Scored(
+                reading.token_id(token_id, name), reading.logprob(logprob, name)
+            )
             tokens.append(token)
         return tokens
 
@@ -78,8 +76,7 @@ class SglangRows:
         """Each token's score with its alternatives, best first."""
         if self.top_k == 0:
             return [ScoredRow(token.logprob) for token in tokens]
-        tokens_there = len(tokens)
-        listed = self.reading.items(tops, name, tokens_there)
+        listed = self.reading.items(tops, name, len(tokens))
         rows = []
         for token, top in zip(tokens, listed, strict=True):
             row = self._row(token, top, name)
@@ -107,7 +104,6 @@ class SglangRows:
         differ = returned != sent
         renamed = np.unique(sent[differ])
         is_one = len(renamed) == 1
-        different = returned[differ]
-        if is_one and not different.any():
+        if is_one and not returned[differ].any():
             return
         self.reading.same_ids(returned, sent, "input_token_logprobs")

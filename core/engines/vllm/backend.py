@@ -380,8 +380,7 @@ class VllmBackend:
                 f"{what}: vllm ended it with {completion.finish_reason!r}"
             )
         sampled = np.asarray(completion.token_ids, np.int32)
-        all_ids = np.concatenate([prompt, sampled])
-        ids = all_ids.astype(np.int32)
+        ids = np.concatenate([prompt, sampled]).astype(np.int32)
         check_ids(ids, self._vocab_size, what)
         scores = unpack(
             completion.logprobs,
@@ -420,37 +419,28 @@ def unpack(
     check_length(len(flat.start_indices) - skipped, rows, what)
     starts = np.asarray(flat.start_indices[skipped:], np.int64)
     widths = np.asarray(flat.end_indices[skipped:], np.int64) - starts
-    is_other = widths != width
-    has_other_widths = bool(np.any(is_other))
-    steps = np.diff(starts)
-    has_gaps = bool(np.any(steps != width))
+    has_other_widths = bool(np.any(widths != width))
+    has_gaps = bool(np.any(np.diff(starts) != width))
     begins_late = rows > 0 and starts[0] != 0
     if has_other_widths or has_gaps or begins_late:
         raise MismatchError(
             f"{what}: engine returned rows of {sorted(set(widths.tolist()))} entries,"
             f" not {width}"
         )
-    flat_ids = np.asarray(flat.token_ids, np.int32)
-    returned = flat_ids.reshape(rows, width)
-    flat_values = np.asarray(flat.logprobs, np.float32)
-    values = flat_values.reshape(rows, width)
-    flat_ranks = np.asarray(flat.ranks, np.int32)
-    ranks = flat_ranks.reshape(rows, width)
-    targets = returned[:, 0]
-    if not np.array_equal(targets, ids[first:]):
+    returned = np.asarray(flat.token_ids, np.int32).reshape(rows, width)
+    values = np.asarray(flat.logprobs, np.float32).reshape(rows, width)
+    ranks = np.asarray(flat.ranks, np.int32).reshape(rows, width)
+    if not np.array_equal(returned[:, 0], ids[first:]):
         raise MismatchError(f"{what}: engine scored other ids than it was given")
-    is_impossible = values <= MINUS_INFINITY
-    values = np.where(is_impossible, np.float32("-inf"), values)
+    values = np.where(values <= MINUS_INFINITY, np.float32("-inf"), values)
     scores = Scores.empty(len(ids), top_k)
     scores.logprob[first:] = values[:, 0]
     scores.rank[first:] = ranks[:, 0]
     if top_k:
         scores.top_ids[first:] = returned[:, 1:]
         scores.top_logprobs[first:] = values[:, 1:]
-        least_likely = values[:, -1]
-        is_within_top_k = values[:, 0] >= least_likely
-        is_likelier = values[:, 1:] > values[:, :1]
-        strict = 1 + np.sum(is_likelier, axis=1)
+        is_within_top_k = values[:, 0] >= values[:, -1]
+        strict = 1 + np.sum(values[:, 1:] > values[:, :1], axis=1)
         scores.rank[first:] = np.where(is_within_top_k, strict, ranks[:, 0])
     mark_nan(scores, first)
     return scores

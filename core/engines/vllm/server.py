@@ -134,13 +134,12 @@ class VllmServer(ServerBackend):
         }
 
     def _token_request(self, wanted: Wanted) -> dict[str, Any]:
-        parameters = _parameters(wanted)
         return {
             "model": self._model,
             "token_ids": wanted.ids.tolist(),
             "request_id": wanted.request,
             "return_token_ids": True,
-            "sampling_params": {**parameters, "detokenize": False},
+            "sampling_params": {**_parameters(wanted), "detokenize": False},
         }
 
     # -- answers
@@ -161,8 +160,7 @@ class VllmServer(ServerBackend):
         whole = np.concatenate([wanted.ids, new])
         prompt_length = len(wanted.ids)
         scores = scores_of(rows, prompt_length, wanted.top_k)
-        new_tokens = len(new)
-        versions = sampled_versions(choice, prompt_length, new_tokens, reading)
+        versions = sampled_versions(choice, prompt_length, len(new), reading)
         return Generation(
             token_ids=whole.astype(np.int32),
             prompt_length=prompt_length,
@@ -175,8 +173,7 @@ class VllmServer(ServerBackend):
     ) -> Scores:
         choice = self._choice(wanted, answer, reading)
         self._check_versions(choice.get("weight_versions"))
-        listed_elsewhere = answer.get("prompt_logprobs")
-        listed = choice.get("prompt_logprobs", listed_elsewhere)
+        listed = choice.get("prompt_logprobs", answer.get("prompt_logprobs"))
         reader = VllmRows(reading, wanted.top_k)
         rows = reader.of_prompt(listed, wanted.ids)
         return scores_of(rows, 1, wanted.top_k)
@@ -188,14 +185,12 @@ class VllmServer(ServerBackend):
         choices = reading.items_at(answer, "choices")
         if len(choices) != 1:
             reading.wrong(f"{len(choices)} choices, where one was asked")
-        first_choice = choices[0]
-        choice = reading.mapping(first_choice, "choices[0]")
+        choice = reading.mapping(choices[0], "choices[0]")
         model = answer.get("model", self._model)
         if model != self._model:
             reading.wrong(f"it is of model {model!r}, {self._model!r} was asked")
         self._check_fingerprint(answer.get("system_fingerprint"))
-        listed_elsewhere = answer.get("prompt_token_ids")
-        listed = choice.get("prompt_token_ids", listed_elsewhere)
+        listed = choice.get("prompt_token_ids", answer.get("prompt_token_ids"))
         if listed is None:
             reading.wrong("no prompt_token_ids: a newer vLLM has return_token_ids")
         prompt = reading.ids(listed, "prompt_token_ids")
@@ -234,8 +229,7 @@ def _version_in(fingerprint: str) -> str | None:
     """``vllm-VERSION-DIGEST``, unless the server was given words of its own."""
     engine, _, rest = fingerprint.partition("-")
     if engine == "vllm" and rest:
-        name = rest.partition("-")[0]
-        return name[:100]
+        return rest.partition("-")[0][:100]
     return None
 
 

@@ -41,8 +41,7 @@ class VllmRows:
     def of_prompt(self, listed: Any, ids: IdArray) -> list[ScoredRow]:
         """``prompt_logprobs``: a row for each of ``ids`` but the first."""
         reading = self.reading
-        tokens = len(ids)
-        first, *rest = reading.items(listed, "prompt_logprobs", tokens)
+        first, *rest = reading.items(listed, "prompt_logprobs", len(ids))
         if first is not None:
             reading.wrong("prompt_logprobs scores the first token, which has no score")
         rows = []
@@ -62,20 +61,17 @@ class VllmRows:
         own = reading.items_at(logprobs, "token_logprobs", count)
         tops = reading.items_at(logprobs, "top_logprobs", count)
         rows = []
-        numbered = enumerate(new.tolist())
-        for position, token_id in numbered:
+        for position, token_id in enumerate(new.tolist()):
             name = names[position]
             if name != f"{_AS_ID}{token_id}":
                 reading.wrong(
                     f"token {position} is id {token_id}, but its score is not"
                 )
-            own_value = own[position]
-            logprob = reading.logprob(own_value, "token_logprobs")
+            logprob = reading.logprob(own[position], "token_logprobs")
             entries = self._named_entries(tops[position])
             others = _without(token_id, entries)
             entry = _Entry(token_id, logprob)
-            entries_of_row = [entry, *others]
-            row = self._row(token_id, entries_of_row)
+            row = self._row(token_id, [entry, *others])
             rows.append(row)
         return rows
 
@@ -86,8 +82,7 @@ class VllmRows:
         """
         reading = self.reading
         logprobs = reading.mapping_at(choice, "logprobs")
-        tokens = len(new)
-        content = reading.items_at(logprobs, "content", tokens)
+        content = reading.items_at(logprobs, "content", len(new))
         rows = []
         for token_id, value in zip(new.tolist(), content, strict=True):
             own = self._sampled(value, token_id)
@@ -95,8 +90,7 @@ class VllmRows:
             entries = [self._entry(top) for top in tops]
             others = _without(token_id, entries)
             missing = int(own.rank > self.top_k > 0)
-            entries_of_row = [own, *others]
-            row = self._row(token_id, entries_of_row, missing)
+            row = self._row(token_id, [own, *others], missing)
             rows.append(row)
         return rows
 
@@ -116,22 +110,19 @@ class VllmRows:
         """The entries of a table whose keys are ids."""
         name = "prompt_logprobs"
         entries = []
-        named = self.reading.mapping(table, name)
-        for key, value in named.items():
+        for key, value in self.reading.mapping(table, name).items():
             token_id = self._id_in(key, key, name)
             entry = self.reading.mapping(value, name)
             logprob = self.reading.logprob_at(entry, "logprob")
             rank = _rank(entry)
-            one = _Entry(token_id, logprob, rank)
-            entries.append(one)
+            entries.append(_Entry(token_id, logprob, rank))
         return entries
 
     def _named_entries(self, table: Any) -> list[_Entry]:
         """The entries of a table whose keys are ``token_id:N``."""
         name = "top_logprobs"
         entries = []
-        named = self.reading.mapping(table, name)
-        for key, value in named.items():
+        for key, value in self.reading.mapping(table, name).items():
             digits = ""
             if key.startswith(_AS_ID):
                 digits = key.removeprefix(_AS_ID)
@@ -150,8 +141,7 @@ class VllmRows:
         """An entry that is an object with its id."""
         name = "logprobs.content"
         entry = self.reading.mapping(value, name)
-        number = entry.get("token_id")
-        token_id = self.reading.token_id(number, "token_id")
+        token_id = self.reading.token_id(entry.get("token_id"), "token_id")
         logprob = self.reading.logprob_at(entry, "logprob")
         rank = _rank(entry)
         return _Entry(token_id, logprob, rank)

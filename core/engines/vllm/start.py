@@ -104,8 +104,7 @@ def _options(settings: BackendSettings) -> dict[str, Any]:
     options.update(user)
     max_logprobs = options.get("max_logprobs", _DEFAULT_MAX_LOGPROBS)
     if max_logprobs != -1:
-        asked = int(max_logprobs)
-        options["max_logprobs"] = max(asked, settings.top_k)
+        options["max_logprobs"] = max(int(max_logprobs), settings.top_k)
     return {
         **options,
         "model": settings.model,
@@ -164,8 +163,7 @@ def _build(settings: BackendSettings, vllm: Any, options: Mapping[str, Any]) -> 
             if needs_v2 and wish.pop("enable_trace_replay", False):
                 wish["logits_processors"] = processors
             elif (positions := _positions(text)) and not own_length:
-                longest = _length_beyond(positions, settings.max_length)
-                wish["max_model_len"] = longest
+                wish["max_model_len"] = _length_beyond(positions, settings.max_length)
             else:
                 raise LogdriftError(f"vllm did not start: {text}") from error
     raise LogdriftError(
@@ -330,8 +328,7 @@ def _first_finding(findings: Iterable[Mapping[str, Any]], text: str) -> str:
     """
     finding: Mapping[str, Any] = next(iter(findings), {})
     keys = [str(key) for key in finding.get("loc", ())]
-    told = finding.get("msg", text)
-    message = str(told)
+    message = str(finding.get("msg", text))
     what = message.removeprefix("Value error, ")
     if not keys:
         return what
@@ -360,10 +357,8 @@ def _observed(llm: Any) -> Mapping[str, Any]:
 
 def _check_option_names(settings: BackendSettings, vllm: Any) -> None:
     spec = settings.spec
-    own_fields = dataclasses.fields(vllm.EngineArgs)
-    engine_arguments = {field.name for field in own_fields}
-    signature = inspect.signature(vllm.LLM.__init__)
-    parameters = set(signature.parameters)
+    engine_arguments = {field.name for field in dataclasses.fields(vllm.EngineArgs)}
+    parameters = set(inspect.signature(vllm.LLM.__init__).parameters)
     known = (engine_arguments | parameters) - {"self", "kwargs"}
     for key in spec.options:
         if _ours(key):
@@ -372,8 +367,7 @@ def _check_option_names(settings: BackendSettings, vllm: Any) -> None:
             reason = f"option {key!r} cannot be set here"
             raise spec.error("options", reason, _REFUSED[key])
         if key not in known:
-            names = sorted(known)
-            near = difflib.get_close_matches(key, names, n=1)
+            near = difflib.get_close_matches(key, sorted(known), n=1)
             hint = f"did you mean {near[0]!r}?" if near else None
             reason = f"vllm {vllm.__version__} has no option {key!r}"
             raise spec.error("options", reason, hint)

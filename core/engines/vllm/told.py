@@ -23,9 +23,7 @@ def with_config(facts: Facts, info: Any) -> Facts:
     config = _table(info, "vllm_config")
     facts = _with_numerics(facts, config)
     facts = _with_scheduling(facts, config)
-    system = _table(info, "system_env")
-    variables = _table(info, "vllm_env")
-    return _with_system(facts, system, variables)
+    return _with_system(facts, _table(info, "system_env"), _table(info, "vllm_env"))
 
 
 def logprobs_mode(info: Any) -> str | None:
@@ -34,8 +32,7 @@ def logprobs_mode(info: Any) -> str | None:
     """
     if not isinstance(info, Mapping):
         return None
-    config = _table(info, "vllm_config")
-    model = _table(config, "model_config")
+    model = _table(_table(info, "vllm_config"), "model_config")
     return _text(model.get("logprobs_mode"))
 
 
@@ -60,7 +57,6 @@ def _with_scheduling(facts: Facts, config: Mapping[str, Any]) -> Facts:
     scheduler = _table(config, "scheduler_config")
     cache = _table(config, "cache_config")
     parallel = _table(config, "parallel_config")
-    device = _table(config, "device_config").get("device")
     return replace(
         facts,
         prefix_cache=_switch(cache.get("enable_prefix_caching")),
@@ -68,7 +64,7 @@ def _with_scheduling(facts: Facts, config: Mapping[str, Any]) -> Facts:
         chunk_size=_number(scheduler.get("max_num_batched_tokens")),
         max_batch_sequences=_number(scheduler.get("max_num_seqs")),
         tensor_parallel=_number(parallel.get("tensor_parallel_size")),
-        device=_text(device),
+        device=_text(_table(config, "device_config").get("device")),
     )
 
 

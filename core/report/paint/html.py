@@ -96,8 +96,7 @@ _PICTURES: Mapping[str, Callable[..., str]] = {
 
 def paint_html(blocks: Iterable[Block], title: str) -> str:
     """Blocks as a whole page."""
-    painted = map(_block, blocks)
-    body = "\n".join(painted)
+    body = "\n".join(map(_block, blocks))
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{_CSP}">'
@@ -170,8 +169,7 @@ def _folded(block: FoldedBlock) -> str:
 
 
 def _head(block: HeadBlock) -> str:
-    escaped = map(esc, block.facts)
-    facts = " · ".join(escaped)
+    facts = " · ".join(map(esc, block.facts))
     anchors = [f'<a href="#{anchor}">{word}</a>' for anchor, word in block.links]
     links = "".join(anchors)
     parts = [
@@ -308,8 +306,7 @@ def _tag(cell: TagCell) -> str:
 
 
 def _table(block: TableBlock) -> str:
-    names = map(_column_class, block.columns)
-    classes = list(names)
+    classes = list(map(_column_class, block.columns))
     titles = ""
     for column, name in zip(block.columns, classes, strict=True):
         titles += f'<th scope="col"{name}>{escape(column.title)}</th>'

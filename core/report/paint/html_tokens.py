@@ -26,8 +26,7 @@ def sequence_text(session: Session, pair: Pair, part: SequencePart) -> str:
     """
     first_token, _ = pair.sequences.bounds(part.sequence)
     prompt = pair.sequences.prompt_lengths[part.sequence]
-    first_answer = int(prompt)
-    not_before = max(first_answer, part.start)
+    not_before = max(int(prompt), part.start)
     end_of_prompt = min(not_before, part.stop)
 
     def block(name: str, start: int, stop: int) -> str:
@@ -153,8 +152,7 @@ def _whole(pieces: Pieces, ids: TokenIds, at: int, raw: bytes) -> int:
             following_at = at + step
             if not is_cut_off or following_at >= len(ids):
                 return 1
-        next_id = int(ids[following_at])
-        following = pieces.get(next_id)
+        following = pieces.get(int(ids[following_at]))
         if following is None:
             return 1
         raw += following

@@ -91,8 +91,7 @@ def _block(block: Block) -> str:
         case TableBlock():
             return _table(block)
         case FoldedBlock():
-            texts = map(_block, block.blocks)
-            inner = filter(None, texts)
+            inner = filter(None, map(_block, block.blocks))
             body = "\n\n".join(inner)
             summary = _inline(block.summary)
             if body:
@@ -107,8 +106,7 @@ def _line_block(block: Block) -> str:
         case Gap():
             return ""
         case LineBlock():
-            stripped = block.text.strip()
-            return _toned(stripped, block.tone)
+            return _toned(block.text.strip(), block.tone)
         case SentenceBlock():
             return _sentence(block)
         case SplitBlock():
@@ -117,8 +115,7 @@ def _line_block(block: Block) -> str:
         case SeriesBlock():
             first, *rest = block.rows
             rows = [list(map(text, row)) for row in rest]
-            places = range(len(first))
-            return table(first, rows, places)
+            return table(first, rows, range(len(first)))
     raise TypeError(f"Markdown has no {type(block).__name__}")
 
 

@@ -34,8 +34,7 @@ def paint_text(blocks: Iterable[Block], canvas: Canvas) -> str:
     """Blocks as text, every line ended by a newline, in ANSI colours where the canvas
     has them.
     """
-    lines_of_blocks = styled_lines(blocks, canvas)
-    lines = [_written(line, canvas) for line in lines_of_blocks]
+    lines = [_written(line, canvas) for line in styled_lines(blocks, canvas)]
     return "".join(f"{line}\n" for line in lines)
 
 
@@ -103,8 +102,7 @@ def _sentence(block: SentenceBlock, canvas: Canvas) -> StyledLines:
     first, *rest = canvas.wrap(block.text, indent, mark)
     mark_tone = block.mark_tone or block.tone
     marked = Span(first[:indent], mark_tone)
-    rest_of_first = first[indent:]
-    after = Span(rest_of_first, block.tone)
+    after = Span(first[indent:], block.tone)
     yield marked, after
     for line in rest:
         yield _one_run(line, block.tone)

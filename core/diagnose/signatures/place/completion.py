@@ -32,8 +32,7 @@ def completion(case: Case) -> Iterator[Evidence]:
     generated = median(view.size[inside])
     one_path = case.infos[0].path == case.infos[1].path
     most = _ONE_PATH if one_path else _TWO_PATHS
-    times = ratio(generated, prompt)
-    score = most * _LARGER.score(times)
+    score = most * _LARGER.score(ratio(generated, prompt))
     if score <= _LEAST:
         return
     yield Evidence(

@@ -53,12 +53,10 @@ def growth(case: Case) -> Iterator[Evidence]:
         # growth looks like one.
         return
     r, z = _trend(case)
-    early_mean = view.size[early].mean()
-    early_mae = float(early_mean)
+    early_mae = float(view.size[early].mean())
     begin = _above_rounding(case, early_mae)
     calm = 1 - _BEGINNING.score(begin)
-    correlated = _CORRELATION.score(r)
-    trend = _MOST * correlated * _TREND.score(z)
+    trend = _MOST * _CORRELATION.score(r) * _TREND.score(z)
     score = trend * calm * _not_rounding(case)
     if not _penalties_checked(case):
         # Penalties grow as well: the longer a text, the more of its tokens occurred
@@ -85,21 +83,16 @@ def _trend(case: Case) -> tuple[float, float]:
     its standard errors, clustered by sequence.
     """
     ranks = standard_ranks(case.view.size)
-    from_one = case.view.position + 1.0
-    place = np.log2(from_one)
+    place = np.log2(case.view.position + 1.0)
     centred = place - place.mean()
-    squares_of_place = centred**2
-    weight = float(squares_of_place.sum())
-    products = centred * ranks
-    product = float(products.sum())
+    weight = float((centred**2).sum())
+    product = float((centred * ranks).sum())
     slope = product / weight
     residual = ranks - slope * centred
     by_sequence = sums(case, centred * residual)
     squares = (by_sequence**2).sum()
-    root = np.sqrt(squares)
-    error = float(root) / weight
-    variance = weight / len(place)
-    spread = float(np.sqrt(variance))
+    error = float(np.sqrt(squares)) / weight
+    spread = float(np.sqrt(weight / len(place)))
     correlation = slope * spread
     return correlation, slope / (error + 1e-12)
 

@@ -49,8 +49,7 @@ def order(case: Case) -> tuple[Array, Array]:
     sequence = case.view.sequence
     counts = scored_tokens(case)
     starts = np.cumsum(counts) - counts
-    start_of_token = starts[sequence]
-    number = np.arange(len(sequence)) - start_of_token
+    number = np.arange(len(sequence)) - starts[sequence]
     return number, counts[sequence]
 
 
@@ -59,17 +58,13 @@ def usual_size(case: Case, among: Bools) -> Array:
     about as surprising to both sides, f64[n].
     """
     view = case.view
-    lower = np.minimum(view.a, view.b)
-    surprise = -lower
+    surprise = -np.minimum(view.a, view.b)
     shares = np.linspace(0, 1, _BINS + 1)
-    among_surprise = surprise[among]
-    inner_shares = shares[1:-1]
-    edges = np.quantile(among_surprise, inner_shares)
+    edges = np.quantile(surprise[among], shares[1:-1])
     bins = np.searchsorted(edges, surprise)
     bins_among = bins[among]
     number = np.bincount(bins_among, minlength=_BINS)
-    own_size = view.size[among]
-    total = np.bincount(bins_among, own_size, _BINS)
+    total = np.bincount(bins_among, view.size[among], _BINS)
     mean = total / np.maximum(number, 1)
     usual: Array = mean[bins]
     return usual
@@ -86,20 +81,16 @@ def jumps(case: Case) -> Array:
     tokens = len(view.at)
     all_tokens = np.ones(tokens, bool)
     usual = usual_size(case, all_tokens)
-    at_least = np.maximum(usual, 1e-7)
-    in_usual = view.size / at_least
+    in_usual = view.size / np.maximum(usual, 1e-7)
     level = np.log(in_usual + _NEVER_ZERO)
-    so_far = np.cumsum(level)
-    total = np.concatenate([[0.0], so_far])
+    total = np.concatenate([[0.0], np.cumsum(level)])
     number, count = order(case)
     token = np.arange(tokens)
     end = np.minimum(token + SIDE, tokens)
     begin = np.maximum(token - SIDE, 0)
     after = total[end] - total[token]
     before = total[token] - total[begin]
-    has_before = number >= SIDE
-    has_behind = number <= count - SIDE
-    inside = has_before & has_behind
+    inside = (number >= SIDE) & (number <= count - SIDE)
     change = (after - before) / SIDE
     jump: Array = np.where(inside, change, -np.inf)
     return jump

@@ -69,13 +69,10 @@ def onset(case: Case) -> Iterator[Evidence]:
     if onsets is None:
         return
     view = case.view
-    sharpness = _SHARP.score(onsets.jump)
-    beyond = _beyond_rounding(case, onsets.peak)
-    sharp = _MOST * sharpness * beyond
+    sharp = _MOST * _SHARP.score(onsets.jump) * _beyond_rounding(case, onsets.peak)
     times_mae = onsets.peak / (view.mae + 1e-12)
     score = sharp * _ABOVE_ALL.score(times_mae)
-    positions = view.position[onsets.at]
-    on_blocks = _on_blocks(case, positions)
+    on_blocks = _on_blocks(case, view.position[onsets.at])
     of_cache = sharp if on_blocks else 0.0
     if max(score, of_cache) <= _LEAST:
         return
@@ -103,11 +100,9 @@ def _onsets(case: Case) -> _Onsets | None:
     if not len(rows):
         return None
     is_largest = jump == largest[view.sequence]
-    is_of_rows = np.isin(view.sequence, rows)
-    is_onset = is_of_rows & is_largest
+    is_onset = np.isin(view.sequence, rows) & is_largest
     at = np.flatnonzero(is_onset)
-    sequences = view.sequence[at]
-    _, first = np.unique(sequences, return_index=True)
+    _, first = np.unique(view.sequence[at], return_index=True)
     at = at[first]
     largest_first = np.argsort(-jump[at])
     at = at[largest_first]
@@ -130,8 +125,7 @@ def _beyond_rounding(case: Case, peak: float) -> float:
 
 def _one_place(case: Case, onsets: _Onsets) -> bool:
     """Whether all onsets have one context, so that they are one measurement."""
-    own_contexts = case.view.context[onsets.at]
-    contexts = np.unique(own_contexts)
+    contexts = np.unique(case.view.context[onsets.at])
     return len(contexts) == 1
 
 
@@ -163,10 +157,8 @@ def _of_ids(case: Case, onsets: _Onsets, score: float) -> Evidence:
 
 def _described(case: Case, onsets: _Onsets) -> str:
     number = len(onsets.at)
-    at_most = min(onsets.jump, 20)
-    louder = np.exp(at_most)
-    first_onset = onsets.at[0]
-    first_at = case.view.at[first_onset]
+    louder = np.exp(min(onsets.jump, 20))
+    first_at = case.view.at[onsets.at[0]]
     first = place_of(case, int(first_at))
     return (
         f"{number:,} of {onsets.judged:,} sequences agree up to one token and"
@@ -185,8 +177,7 @@ def _numbers(onsets: _Onsets) -> dict[str, Number]:
 
 
 def _positions(case: Case, onsets: _Onsets) -> tuple[int, ...]:
-    at = case.view.at[onsets.at]
-    return positions_of(at)
+    return positions_of(case.view.at[onsets.at])
 
 
 def _on_blocks(case: Case, position: Array) -> int:
@@ -202,11 +193,9 @@ def _on_blocks(case: Case, position: Array) -> int:
     places = np.unique(position)
     if no_cache or len(places) < 2:
         return 0
-    is_begin = position % _BLOCK <= 1
-    at_block = is_begin & (position >= _BLOCK)
+    at_block = (position % _BLOCK <= 1) & (position >= _BLOCK)
     hits = count_of(at_block)
-    chance = _chance_of(hits, len(position))
-    if chance < _CHANCE:
+    if _chance_of(hits, len(position)) < _CHANCE:
         return hits
     return 0
 

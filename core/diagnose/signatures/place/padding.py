@@ -56,10 +56,8 @@ class _Batches:
     @property
     def ratio(self) -> float:
         """What nearly every padded sequence has over the largest of the full ones."""
-        padded_means = self.mean[self.padded]
-        low = np.quantile(padded_means, _NEARLY_ALL)
-        full_means = self.mean[self.full]
-        largest_full = np.max(full_means)
+        low = np.quantile(self.mean[self.padded], _NEARLY_ALL)
+        largest_full = np.max(self.mean[self.full])
         return ratio(float(low), float(largest_full))
 
 
@@ -92,17 +90,14 @@ def _score(batches: _Batches, larger: Ramp) -> float:
         few = _ONE_FULL
     else:
         few = 1.0
-    much_larger = larger.score(batches.ratio)
-    return _MOST * few * much_larger
+    return _MOST * few * larger.score(batches.ratio)
 
 
 def _of_padding(case: Case, batches: _Batches, score: float) -> Evidence:
     padded = int(batches.padded.sum())
     full = int(batches.full.sum())
-    mean_padded = batches.mean[batches.padded].mean()
-    average = float(mean_padded)
-    means_of_full = batches.mean[batches.full]
-    largest = float(np.max(means_of_full))
+    average = float(batches.mean[batches.padded].mean())
+    largest = float(np.max(batches.mean[batches.full]))
     in_shorter = batches.shorter[case.view.sequence]
     return Evidence(
         cause="padding",
@@ -131,8 +126,7 @@ def _batches(case: Case, info: CaptureInfo) -> _Batches | None:
     full = ~shorter & enough
     if not _comparable(padded, full):
         return None
-    padded_lengths = lengths[padded]
-    end = np.quantile(padded_lengths, _REACH)
+    end = np.quantile(lengths[padded], _REACH)
     reach = view.position < int(end)
     within = sums(case, reach)
     enough_within = within >= _TOKENS
@@ -157,9 +151,7 @@ def _longest_of_batch(info: CaptureInfo, lengths: Array) -> Array:
     longest = np.zeros(len(lengths), np.int64)
     for part in info.parts:
         first = part.first_sequence
-        behind = first + part.sequences
-        end = min(behind, len(lengths))
+        end = min(first + part.sequences, len(lengths))
         rows = slice(first, end)
-        longest_here = lengths[rows].max(initial=0)
-        longest[rows] = longest_here
+        longest[rows] = lengths[rows].max(initial=0)
     return longest

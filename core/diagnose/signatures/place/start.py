@@ -84,8 +84,7 @@ def start(case: Case) -> Iterator[Evidence]:
     beginnings = _beginnings(case)
     if beginnings is None:
         return
-    loud = _LOUD.score(beginnings.size)
-    score = _MOST * _shape(case, beginnings) * loud
+    score = _MOST * _shape(case, beginnings) * _LOUD.score(beginnings.size)
     if case.sent_alike:
         score *= SENT_ALIKE
     if score <= _LEAST:
@@ -122,22 +121,15 @@ def _beginnings(case: Case) -> _Beginnings | None:
         return None
     is_first = number < _FIRST
     usual = usual_size(case, number >= count // 2)
-    first_sizes = case.view.size * is_first
-    first = sums(case, first_sizes)[long]
-    first_usual = usual * is_first
-    expected = sums(case, first_usual)[long]
-    measured = first + 1e-9
-    usual_sum = expected + 1e-9
-    ratios = measured / usual_sum
-    is_larger = ratios > _LARGER_HERE
-    mean_first = float(first.mean())
-    mean_expected = float(expected.mean())
+    first = sums(case, case.view.size * is_first)[long]
+    expected = sums(case, usual * is_first)[long]
+    ratios = (first + 1e-9) / (expected + 1e-9)
     return _Beginnings(
         sequences=len(ratios),
         ratio=float(np.median(ratios)),
-        share=float(np.mean(is_larger)),
-        size=mean_first / _FIRST,
-        expected=mean_expected / _FIRST,
+        share=float(np.mean(ratios > _LARGER_HERE)),
+        size=float(first.mean()) / _FIRST,
+        expected=float(expected.mean()) / _FIRST,
         evenness=_evenness(case.view.size, usual),
     )
 
@@ -153,8 +145,7 @@ def _shape(case: Case, beginnings: _Beginnings) -> float:
         larger = _LARGER_IN_FEW.score(ratio)
     else:
         uneven = 1 - _UNEVEN.score(beginnings.evenness)
-        if_uneven = uneven * _LARGER_IF_UNEVEN.score(ratio)
-        larger = max(_LARGER.score(ratio), if_uneven)
+        larger = max(_LARGER.score(ratio), uneven * _LARGER_IF_UNEVEN.score(ratio))
     return larger * _SHARED.score(beginnings.share)
 
 

@@ -125,8 +125,7 @@ def _step(case: Case) -> _Step | None:
     size = view.size
     position = _sharpest(view.position, size, split)
     beyond: Bools = view.position >= position
-    sequences = view.sequence[beyond]
-    rows = np.unique(sequences)
+    rows = np.unique(view.sequence[beyond])
     from_step = view.position - position + 0.5
     around = np.abs(from_step) < _AROUND
     around &= np.isin(view.sequence, rows)
@@ -149,8 +148,7 @@ def _statistic(case: Case) -> Array | None:
     None for short sequences.
     """
     view = case.view
-    farthest = view.position.max(initial=0)
-    last = int(farthest)
+    last = int(view.position.max(initial=0))
     if last < 2 * LONG or len(view.at) < 4 * LONG:
         return None
     length = last + 1
@@ -166,29 +164,24 @@ def _statistic(case: Case) -> Array | None:
         weight = after * before / number.sum()
         z = mean * np.sqrt(weight)
     fewest = LONG // 2
-    few_after = after < fewest
-    few_before = before < fewest
-    too_few = few_after | few_before | (number == 0)
+    too_few = (after < fewest) | (before < fewest) | (number == 0)
     statistic: Array = np.where(too_few, -np.inf, z)
     return statistic
 
 
 def _from_here_on(values: Array) -> Array:
     """The sum of each value and all behind it, of the shape of ``values``."""
-    from_end = values[::-1]
-    sums: Array = np.cumsum(from_end)[::-1]
+    sums: Array = np.cumsum(values[::-1])[::-1]
     return sums
 
 
 def _share_that_jumps(case: Case, rows: Array, position: int) -> float:
     """Share of the sequences ``rows`` with a large jump near ``position``."""
     view = case.view
-    distance = np.abs(view.position - position)
-    near = distance <= _NEAR
+    near = np.abs(view.position - position) <= _NEAR
     jumps_near = jumps(case)[near]
     largest = np.full(case.pair.count, -np.inf)
-    sequences = view.sequence[near]
-    np.maximum.at(largest, sequences, jumps_near)
+    np.maximum.at(largest, view.sequence[near], jumps_near)
     if not len(rows):
         return 0.0
     jumped = largest[rows] > LARGE_JUMP
@@ -200,8 +193,7 @@ def _last_third(case: Case, beyond: Bools) -> Bools:
     number, count = order(case)
     first = _first_beyond(case, number, beyond)
     third = (count - first) // 3
-    is_late = number >= count - third
-    last: Bools = beyond & is_late
+    last: Bools = beyond & (number >= count - third)
     return last
 
 
@@ -212,12 +204,8 @@ def _first_beyond(case: Case, number: Array, beyond: Bools) -> Array:
     sequence = case.view.sequence
     none = np.iinfo(np.int64).max
     first = np.full(case.pair.count, none)
-    rows = sequence[beyond]
-    numbers = number[beyond]
-    np.minimum.at(first, rows, numbers)
-    has_none = first == none
-    of_rows = np.where(has_none, 0, first)
-    first_or_0: Array = of_rows[sequence]
+    np.minimum.at(first, sequence[beyond], number[beyond])
+    first_or_0: Array = np.where(first == none, 0, first)[sequence]
     return first_or_0
 
 
@@ -238,8 +226,7 @@ def _sharpest(position: Array, size: Array, split: int) -> int:
         above = level[just_behind]
         if min(len(below), len(above)) < _FEWEST:
             continue
-        difference = above.mean() - below.mean()
-        jump = float(difference)
+        jump = float(above.mean() - below.mean())
         if jump > largest:
             largest = jump
             sharpest = at

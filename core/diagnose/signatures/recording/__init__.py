@@ -44,6 +44,5 @@ def recording_faults(case: Case) -> list[RecordingFault]:
         faults += new
         explained = [fault.at for fault in faults if fault.evidence.score >= LIKELY]
         if new and explained:
-            everything = np.concatenate(explained)
-            left = case.without(everything)
+            left = case.without(np.concatenate(explained))
     return sorted(faults, key=lambda fault: -fault.evidence.score)

@@ -58,11 +58,8 @@ def _twice(side: Suspect, sequence: Array) -> Bools:
         return twice
     origin = _first_equal(side.values, sequence, starts)
     others = _windows(side.other)
-    apart = np.abs(others[starts] - others[origin])
-    gap = apart.mean(axis=1)
-    is_far = gap > FAR
-    is_later = starts > origin
-    is_repeated = is_later & is_far
+    gap = np.abs(others[starts] - others[origin]).mean(axis=1)
+    is_repeated = (starts > origin) & (gap > FAR)
     repeated = starts[is_repeated]
     for step in range(_WIDTH):
         twice[repeated + step] = True
@@ -76,10 +73,8 @@ def _runs(values: Values, sequence: Array) -> Array:
     windows = _windows(values)
     ends = sequence[_WIDTH - 1 :]
     inside = sequence[: len(windows)] == ends
-    highest = windows.max(axis=1)
-    inside &= highest < -NEAR_ZERO
-    spread = np.ptp(windows, axis=1)
-    inside &= spread > FAR
+    inside &= windows.max(axis=1) < -NEAR_ZERO
+    inside &= np.ptp(windows, axis=1) > FAR
     return np.flatnonzero(inside)
 
 
@@ -87,8 +82,7 @@ def _first_equal(values: Values, sequence: Array, starts: Array) -> Array:
     """For each run of ``starts`` i64[m] the first run of its sequence with the same
     values, i64[m].
     """
-    sequences = sequence[starts]
-    of_sequence = sequences.astype(np.float64)
+    of_sequence = sequence[starts].astype(np.float64)
     runs = _windows(values)[starts]
     keys = np.column_stack([of_sequence, runs])
     _, first, which = np.unique(keys, axis=0, return_index=True, return_inverse=True)
@@ -111,8 +105,7 @@ def _from_first(mask: Bools, sequence: Array) -> Bools:
     seen = np.cumsum(mask)
     seen_before = np.concatenate([[0], seen])
     before_row = seen_before[rows.starts]
-    row_starts = np.repeat(before_row, rows.lengths)
-    behind: Bools = seen > row_starts
+    behind: Bools = seen > np.repeat(before_row, rows.lengths)
     return behind
 
 
@@ -120,10 +113,8 @@ def _evidence(case: Case, side: Suspect, twice: Bools, mask: Bools) -> Evidence:
     repeated = count_of(twice)
     tokens = len(twice)
     at = case.view.at[mask]
-    first_at = int(at[0])
-    first_place = place_of(case, first_at)
-    many_tokens = _TOKENS.score(repeated)
-    strength = min(many_tokens, PROOF.ceiling(tokens))
+    first_place = place_of(case, int(at[0]))
+    strength = min(_TOKENS.score(repeated), PROOF.ceiling(tokens))
     return Evidence(
         cause="chunks",
         score=_MOST * strength,

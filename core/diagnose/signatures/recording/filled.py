@@ -65,11 +65,9 @@ def filled(case: Case) -> Iterator[RecordingFault]:
     """
     left_out = case.left_out is not None
     whole_case = Case(case.session, case.pair) if left_out else case
-    whole_sides = suspects(whole_case)
-    for side, whole in zip(suspects(case), whole_sides, strict=True):
+    for side, whole in zip(suspects(case), suspects(whole_case), strict=True):
         values, counts = np.unique(side.values, return_counts=True)
-        by_count = np.argsort(-counts)
-        most_usual = by_count[:_MOST_USUAL]
+        most_usual = np.argsort(-counts)[:_MOST_USUAL]
         for value in values[most_usual].tolist():
             mask = _implausible(side, whole, value, case.view.context)
             if mask is not None:
@@ -99,14 +97,11 @@ def _implausible(
     different, counts = _counted_once(side.values, context, others)
     usual = 1.0
     if len(counts):
-        usual_count = np.quantile(counts, _USUAL_COUNT)
-        usual = float(usual_count)
-    own_contexts = np.unique(context[far])
-    far_contexts = len(own_contexts)
+        usual = float(np.quantile(counts, _USUAL_COUNT))
+    far_contexts = len(np.unique(context[far]))
     if far_contexts < max(_FEWEST, _MORE_OFTEN * usual):
         return None
-    all_counts = counts.sum()
-    few_steps = len(different) < _FEW_STEPS * all_counts
+    few_steps = len(different) < _FEW_STEPS * counts.sum()
     misplaced = _is_misplaced(side, ~mask)
     if few_steps or misplaced:
         base = whole if misplaced else side
@@ -127,47 +122,37 @@ def _stands_too_often(side: Suspect, value: float) -> bool:
     """Whether the side has ``value`` more often than the other side comes near it, by
     three standard errors of a count.
     """
-    digits = abs(value) * _BFLOAT16
-    rounding = max(digits, NEAR_ZERO)
+    rounding = max(abs(value) * _BFLOAT16, NEAR_ZERO)
     near = min(rounding, FAR)
-    distance = np.abs(side.other - value)
-    is_near = distance <= near
+    is_near = np.abs(side.other - value) <= near
     natural = count_of(is_near)
     times = count_of(side.values == value)
     surplus = times - natural
-    expected = 3 + 3 * np.sqrt(natural)
-    return bool(surplus >= expected)
+    return bool(surplus >= 3 + 3 * np.sqrt(natural))
 
 
 def _counted_once(values: Values, context: Array, among: Bools) -> tuple[Values, Array]:
     """The different ``values`` f64[n] at tokens ``among`` bool[n], and in how many
     contexts each stands.
     """
-    own_contexts = context[among]
-    own_values = values[among]
-    order = np.lexsort((own_contexts, own_values))
+    order = np.lexsort((context[among], values[among]))
     sorted_values = values[among][order]
     sorted_contexts = context[among][order]
     other_value = np.diff(sorted_values) != 0
-    next_context = sorted_contexts[1:]
-    this_context = sorted_contexts[:-1]
-    other_context = next_context != this_context
+    other_context = sorted_contexts[1:] != sorted_contexts[:-1]
     new = np.ones(len(order), bool)
     new[1:] = other_value | other_context
-    new_values = sorted_values[new]
-    different, counts = np.unique(new_values, return_counts=True)
+    different, counts = np.unique(sorted_values[new], return_counts=True)
     return different, counts
 
 
 def _evidence(case: Case, side: Suspect, value: float, mask: Bools) -> Evidence:
     tokens = count_of(mask)
     all_tokens = len(mask)
-    is_far = side.gap > FAR
-    far = count_of(mask & is_far)
+    far = count_of(mask & (side.gap > FAR))
     cut = _is_bound(side, value, mask)
     where = _pattern(case, mask)
-    many_tokens = _FAR_TOKENS.score(far)
-    strength = min(many_tokens, PROOF.ceiling(all_tokens))
+    strength = min(_FAR_TOKENS.score(far), PROOF.ceiling(all_tokens))
     if cut:
         cause = "cut"
         signature = "bound"
@@ -176,7 +161,6 @@ def _evidence(case: Case, side: Suspect, value: float, mask: Bools) -> Evidence:
         cause = "filled"
         signature = "repeated value"
         sentence = _of_filled(side, value, mask, where)
-    at = case.view.at[mask]
     return Evidence(
         cause=cause,
         score=_MOST * strength,
@@ -190,7 +174,7 @@ def _evidence(case: Case, side: Suspect, value: float, mask: Bools) -> Evidence:
             "share": tokens / all_tokens,
             "where": where,
         },
-        positions=positions_of(at),
+        positions=positions_of(case.view.at[mask]),
     )
 
 
@@ -218,8 +202,7 @@ def _of_filled(side: Suspect, value: float, mask: Bools, where: str) -> str:
             " the number was filled in. Leave such tokens out of the mask, or record"
             " null."
         )
-    largest_gap = side.gap[mask].max()
-    largest = float(largest_gap)
+    largest = float(side.gap[mask].max())
     meaning = _of_zeros(where, everywhere=bool(mask.all()))
     return (
         f"{share}, probability 1, where {side.other_label} is up to {largest:.2g} nats"
@@ -260,8 +243,7 @@ def _is_bound(side: Suspect, value: float, mask: Bools) -> int:
         if np.mean(lowest) > _AT_BOUND:
             return -1
     if value == float(side.values.max()):
-        border = np.quantile(rest, 1 - _OUTERMOST)
-        highest = other >= border
+        highest = other >= np.quantile(rest, 1 - _OUTERMOST)
         if np.mean(highest) > _AT_BOUND:
             return 1
     return 0
@@ -283,22 +265,19 @@ def _pattern(case: Case, mask: Bools) -> str:
     sequence = case.view.sequence
     count = case.pair.count
     scored = np.bincount(sequence, minlength=count)
-    rows_hit = sequence[mask]
-    hits = np.bincount(rows_hit, minlength=count)
+    hits = np.bincount(sequence[mask], minlength=count)
     touched = hits > 0
     rows = int(touched.sum())
     if hits.sum() == scored.sum():
         return "everywhere"
-    is_whole = hits[touched] == scored[touched]
-    if is_whole.all():
+    if (hits[touched] == scored[touched]).all():
         return f"in {rows:,} whole sequences"
     stretches = _stretches(mask, sequence)
     last_tokens = _last_tokens(sequence, count)[touched]
     at_end = count_of(mask[last_tokens])
     if at_end >= _ENDS * rows and stretches <= _ONE_STRETCH * rows:
         return "at the ends of sequences"
-    number = max(stretches, 1)
-    mean_length = hits.sum() / number
+    mean_length = hits.sum() / max(stretches, 1)
     if mean_length >= _STRETCH:
         return f"in {stretches:,} stretches"
     in_completions = case.view.in_completion[mask].all()
@@ -309,8 +288,7 @@ def _pattern(case: Case, mask: Bools) -> str:
 
 def _stretches(mask: Bools, sequence: Array) -> int:
     """How many runs of ``mask`` bool[n] there are, none beyond its sequence."""
-    before_last = mask[:-1]
-    before = np.concatenate([[False], before_last])
+    before = np.concatenate([[False], mask[:-1]])
     may_open = begins(sequence) | ~before
     return count_of(mask & may_open)
 

@@ -87,11 +87,8 @@ def _gaps(case: Case, lag: int) -> tuple[Values, Values]:
     target = view.at + lag
     last = max(pair.tokens - 1, 0)
     place = np.clip(target, 0, last)
-    logprob_there = pair.logprob_b[place]
-    values = logprob_there.astype(np.float64)
-    is_behind = target >= 0
-    is_before = target < pair.tokens
-    inside = is_behind & is_before
+    values = pair.logprob_b[place].astype(np.float64)
+    inside = (target >= 0) & (target < pair.tokens)
     inside &= view.sequence_of(place) == view.sequence
     inside &= np.isfinite(values)
     in_place = np.where(inside, view.size, np.nan)
@@ -108,8 +105,7 @@ def _stretches(rows: SequenceRows, in_place: Values, moved_gap: Values) -> Bools
     so at most of its tokens (sign test: values are heavy-tailed, so one of them could
     carry any mean).
     """
-    gained = in_place - moved_gap
-    gain = np.nan_to_num(gained, nan=0.0)
+    gain = np.nan_to_num(in_place - moved_gap, nan=0.0)
     mask = _largest_gains(rows, gain)
     of_tokens = rows.of_tokens
     count = len(rows.starts)
@@ -118,24 +114,19 @@ def _stretches(rows: SequenceRows, in_place: Values, moved_gap: Values) -> Bools
 
     def total(weights: Array) -> Array:
         """Sum of ``weights`` f64[n] over the known tokens of each row, f64[r]."""
-        known_weights = weights[known]
-        return np.bincount(row_of_known, known_weights, count)
+        return np.bincount(row_of_known, weights[known], count)
 
     length = np.bincount(row_of_known, minlength=count)
     gap = total(in_place)
-    is_nearer = in_place > moved_gap
-    gains = is_nearer.astype(np.float64)
+    gains = (in_place > moved_gap).astype(np.float64)
     closer = total(gains)
     farther = length - closer
-    at_least_one = np.maximum(length, 1)
-    deviation = np.sqrt(at_least_one)
+    deviation = np.sqrt(np.maximum(length, 1))
     signs = (closer - farther) / deviation
     long_enough = length >= SHORTEST
     far = gap > FAR * length
-    close = np.minimum(FITS * gap, FAR * length)
-    near = total(moved_gap) < close
-    is_clear = signs > _SIGNS
-    good = long_enough & far & near & is_clear
+    near = total(moved_gap) < np.minimum(FITS * gap, FAR * length)
+    good = long_enough & far & near & (signs > _SIGNS)
     if not good.any():
         return None
     chosen: Bools = mask & good[of_tokens]
@@ -154,17 +145,13 @@ def _largest_gains(rows: SequenceRows, gain: Values) -> Bools:
     row_lowest = np.minimum.reduceat(before, starts)
     is_lowest = before == row_lowest[row]
     begin = np.full(len(starts), count)
-    rows_at_begin = row[is_lowest]
-    first_numbers = numbers[is_lowest]
-    np.minimum.at(begin, rows_at_begin, first_numbers)
+    np.minimum.at(begin, row[is_lowest], numbers[is_lowest])
     behind = numbers >= begin[row]
     level = np.where(behind, before + gain, -np.inf)
     row_highest = np.maximum.reduceat(level, starts)
     is_highest = behind & (level == row_highest[row])
     end = np.full(len(starts), -1)
-    rows_at_end = row[is_highest]
-    last_numbers = numbers[is_highest]
-    np.maximum.at(end, rows_at_end, last_numbers)
+    np.maximum.at(end, row[is_highest], numbers[is_highest])
     up_to_end = numbers <= end[row]
     stretch: Bools = behind & up_to_end
     return stretch
@@ -174,12 +161,9 @@ def _evidence(case: Case, stretches: _Moved) -> Evidence:
     lag = stretches.lag
     mask = stretches.mask
     known = mask & np.isfinite(stretches.in_place)
-    mean_moved = stretches.moved[known].mean()
-    after = float(mean_moved)
-    mean_in_place = stretches.in_place[known].mean()
-    in_place = float(mean_in_place)
-    own_rows = case.view.sequence[mask]
-    sequences = np.unique(own_rows)
+    after = float(stretches.moved[known].mean())
+    in_place = float(stretches.in_place[known].mean())
+    sequences = np.unique(case.view.sequence[mask])
     first = _first_tokens(case, mask, sequences)
     where = _where(case, stretches, sequences, first)
     label_a, label_b = case.labels
@@ -224,12 +208,10 @@ def _where(case: Case, stretches: _Moved, rows: Array, first: tuple[int, ...]) -
     sequence = case.view.sequence
     count = case.pair.count
     scored = np.bincount(sequence, minlength=count)
-    shifted_rows = sequence[stretches.mask]
-    shifted = np.bincount(shifted_rows, minlength=count)
+    shifted = np.bincount(sequence[stretches.mask], minlength=count)
     all_but_ends = scored - 2 * abs(stretches.lag)
     named = _named(rows)
-    is_whole = shifted[rows] >= all_but_ends[rows]
-    whole = is_whole.all()
+    whole = (shifted[rows] >= all_but_ends[rows]).all()
     if whole:
         with_tokens = np.unique(sequence)
         if len(rows) == len(with_tokens):
@@ -244,8 +226,7 @@ def _where(case: Case, stretches: _Moved, rows: Array, first: tuple[int, ...]) -
 
 def _named(rows: Array) -> str:
     """``sequences 3 and 11``, ``sequence 3``, ``12 sequences (first 3, 11, 12)``."""
-    shown_rows = rows[:3].tolist()
-    numbers = [str(row) for row in shown_rows]
+    numbers = [str(row) for row in rows[:3].tolist()]
     if len(rows) == 1:
         return f"sequence {numbers[0]}"
     if len(rows) == 2:

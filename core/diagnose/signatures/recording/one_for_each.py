@@ -49,12 +49,8 @@ def _flat(side: Suspect, rows: SequenceRows) -> Bools:
     """bool[r]: the side has one number in the whole row, and is far off there."""
     low = np.minimum.reduceat(side.values, rows.starts)
     high = np.maximum.reduceat(side.values, rows.starts)
-    is_far = (side.gap > FAR).astype(np.int64)
-    far = np.add.reduceat(is_far, rows.starts)
-    is_long = rows.lengths >= SHORTEST
-    is_constant = low == high
-    has_far = far >= _FAR_TOKENS
-    flat: Bools = is_long & is_constant & has_far
+    far = np.add.reduceat((side.gap > FAR).astype(np.int64), rows.starts)
+    flat: Bools = (rows.lengths >= SHORTEST) & (low == high) & (far >= _FAR_TOKENS)
     return flat
 
 
@@ -70,10 +66,7 @@ def _evidence(case: Case, side: Suspect, rows: SequenceRows, flat: Bools) -> Evi
     mask = np.repeat(flat, rows.lengths)
     tokens = count_of(mask)
     sequences = int(flat.sum())
-    first_values = side.values[rows.starts]
-    first_of_flat = first_values[flat]
-    first = first_of_flat[0]
-    at = case.view.at[mask]
+    first = side.values[rows.starts][flat][0]
     return Evidence(
         cause="filled",
         score=_MOST * PROOF.ceiling(tokens),
@@ -90,5 +83,5 @@ def _evidence(case: Case, side: Suspect, rows: SequenceRows, flat: Bools) -> Evi
             "tokens": tokens,
             "share": tokens / len(mask),
         },
-        positions=positions_of(at),
+        positions=positions_of(case.view.at[mask]),
     )

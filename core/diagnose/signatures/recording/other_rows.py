@@ -69,8 +69,7 @@ def other_rows(case: Case) -> Iterator[RecordingFault]:
     if owners:
         sequence = case.view.sequence
         first_tokens = prints.starts[list(owners)]
-        rows = sequence[first_tokens]
-        mask = np.isin(sequence, rows)
+        mask = np.isin(sequence, sequence[first_tokens])
         evidence = _evidence(case, prints, own, owners)
         yield fault(case, mask, evidence)
 
@@ -84,8 +83,7 @@ def _suspects(own: Values) -> Array:
         return far
     count = min(len(far), _SUSPECTS)
     last = len(far) - 1
-    places = np.linspace(0, last, count)
-    spread = places.astype(np.int64)
+    spread = np.linspace(0, last, count).astype(np.int64)
     return far[spread]
 
 
@@ -99,8 +97,7 @@ def _owner(prints: _Fingerprints, row: int, own: float) -> int | None:
     values = prints.b[row]
     contexts = prints.contexts
     other_text = contexts[candidates] != contexts[row]
-    their_a = prints.a[candidates]
-    theirs = np.where(other_text, their_a, np.nan)
+    theirs = np.where(other_text, prints.a[candidates], np.nan)
     distances = _distance(theirs, values)
     nearest = int(np.argmin(distances))
     nearest_values = theirs[nearest]
@@ -119,10 +116,8 @@ def _evidence(
     view = case.view
     rows = list(owners)
     owning_rows = list(owners.values())
-    first_tokens = prints.starts[rows]
-    sequences = view.sequence[first_tokens]
-    tokens_of_owners = prints.starts[owning_rows]
-    owning = view.sequence[tokens_of_owners]
+    sequences = view.sequence[prints.starts[rows]]
+    owning = view.sequence[prints.starts[owning_rows]]
     mask = np.isin(view.sequence, sequences)
     tokens = count_of(mask)
     named = []
@@ -156,8 +151,7 @@ def _spread(values: Values) -> float:
     """
     finite = values[np.isfinite(values)]
     if len(finite):
-        off_median = finite - np.median(finite)
-        distances = np.abs(off_median)
+        distances = np.abs(finite - np.median(finite))
         return float(distances.mean())
     return 0.0
 
@@ -170,19 +164,14 @@ def _fingerprints(case: Case) -> _Fingerprints:
     starts = rows.starts[keep]
     lengths = rows.lengths[keep]
     column = np.arange(_FINGERPRINT)
-    length_of_row = lengths[:, None]
-    inside = column[None, :] < length_of_row
-    last_token = len(view.sequence) - 1
-    last = max(last_token, 0)
-    start_of_row = starts[:, None]
-    place = start_of_row + column[None, :]
+    inside = column[None, :] < lengths[:, None]
+    last = max(len(view.sequence) - 1, 0)
+    place = starts[:, None] + column[None, :]
     place = np.minimum(place, last)
-    at_a = view.a[place]
-    at_b = view.b[place]
     return _Fingerprints(
         starts=starts,
-        a=np.where(inside, at_a, np.nan),
-        b=np.where(inside, at_b, np.nan),
+        a=np.where(inside, view.a[place], np.nan),
+        b=np.where(inside, view.b[place], np.nan),
         contexts=view.context[place],
     )
 
@@ -194,9 +183,7 @@ def _distance(a: Values, b: Values) -> Values:
     gap = np.abs(a - b)
     finite = np.isfinite(gap)
     count = finite.sum(axis=1)
-    known_gap = np.where(finite, gap, 0.0)
-    total = known_gap.sum(axis=1)
+    total = np.where(finite, gap, 0.0).sum(axis=1)
     mean = total / np.maximum(count, 1)
-    is_enough = count >= 2 * SHORTEST
-    distance: Values = np.where(is_enough, mean, np.inf)
+    distance: Values = np.where(count >= 2 * SHORTEST, mean, np.inf)
     return distance

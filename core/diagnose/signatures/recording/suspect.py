@@ -58,8 +58,7 @@ class Suspect:
     @property
     def gap(self) -> Values:
         """|delta|, f64[n]."""
-        apart = self.values - self.other
-        return np.abs(apart)
+        return np.abs(self.values - self.other)
 
 
 def suspects(case: Case) -> tuple[Suspect, Suspect]:
@@ -75,8 +74,7 @@ def suspects(case: Case) -> tuple[Suspect, Suspect]:
 
 def fault(case: Case, mask: Bools, evidence: Evidence) -> RecordingFault:
     """The fault that explains the tokens of ``mask`` bool[n]."""
-    at = case.view.at[mask]
-    return RecordingFault(evidence=evidence, at=at)
+    return RecordingFault(evidence=evidence, at=case.view.at[mask])
 
 
 def begins(sequence: Array) -> Bools:
@@ -106,5 +104,4 @@ def rows_of(sequence: Array) -> SequenceRows:
     """The rows of tokens whose sequences are ``sequence`` i64[n], in order."""
     starts = np.flatnonzero(begins(sequence))
     bounds = np.append(starts, len(sequence))
-    lengths = np.diff(bounds)
-    return SequenceRows(starts=starts, lengths=lengths)
+    return SequenceRows(starts=starts, lengths=np.diff(bounds))

@@ -55,9 +55,7 @@ def _log_of_percent(values: Values, sequence: Array) -> Values:
 
 def _differences(values: Values, sequence: Array) -> Values:
     """The first value of a sequence stays: nothing is added to it yet."""
-    differences = np.diff(values, prepend=0.0)
-    is_first = begins(sequence)
-    return np.where(is_first, values, differences)
+    return np.where(begins(sequence), values, np.diff(values, prepend=0.0))
 
 
 def _times_length(values: Values, sequence: Array) -> Values:
@@ -152,8 +150,7 @@ def units(case: Case) -> Iterator[RecordingFault]:
         right = next((c for c in _conversions(case, side) if c.agrees), None)
         if right is not None:
             everything = np.ones(len(side.values), bool)
-            evidence = _of_units(case, side, right)
-            yield fault(case, everything, evidence)
+            yield fault(case, everything, _of_units(case, side, right))
             return
 
 
@@ -167,12 +164,10 @@ def _conversions(case: Case, side: Suspect) -> Iterator[_Conversion]:
         finite = np.isfinite(converted)
         if finite.mean() >= _CONVERTED:
             among = telling & finite
-            apart = np.abs(converted - side.other)
-            gap = apart[among]
-            own_gap = side.gap[among]
+            gap = np.abs(converted - side.other)[among]
             yield _Conversion(
                 unit=unit,
-                before=float(np.median(own_gap)),
+                before=float(np.median(side.gap[among])),
                 after=float(np.median(gap)),
             )
 
