@@ -216,7 +216,8 @@ def test_a_token_that_has_a_part_of_a_character_is_shown_with_all_of_it(
     made = [capture("trainer/prefill", values), capture("vllm/decode", values)]
     session = write_session(tmp_path / "s", [1], made, pieces=pieces)
     shown = [token_text(session, position) for position in range(5)]
-    assert shown[:3] == ["a", "搠", "搠"]
+    expected = ["a", "搠", "搠"]
+    assert shown[:3] == expected
     assert shown[4] == " x"
     assert "\x1b" not in shown[3]
     assert all(cell_len(text) for text in shown)

@@ -170,7 +170,8 @@ def test_buckets_recombine_to_all_tokens(n: int, seed: int) -> None:
             for b in buckets
         ]
         total = math.fsum(b.mae * count for b, count in inside if b.mae is not None)
-        assert total == pytest.approx(float(np.abs(finite).sum()), rel=CLOSE, abs=0)
+        expected = float(np.abs(finite).sum())
+        assert total == pytest.approx(expected, rel=CLOSE, abs=0)
 
 
 def _within(

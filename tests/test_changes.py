@@ -187,7 +187,8 @@ def test_the_tail_of_many_tokens_has_the_quantile() -> None:
     for weights in np.concatenate(list(draw_counts(40, 30, 30, 0))):
         at = np.repeat(np.arange(40_000), np.repeat(weights.astype(int), 1000))
         drawn.append(np.quantile(sizes[1][at], 0.99) - np.quantile(sizes[0][at], 0.99))
-    assert row.ci95 == pytest.approx(tuple(np.quantile(drawn, (0.025, 0.975))), **CLOSE)
+    expected = tuple(np.quantile(drawn, (0.025, 0.975)))
+    assert row.ci95 == pytest.approx(expected, **CLOSE)
 
 
 def test_coverage_of_the_interval_of_a_change() -> None:

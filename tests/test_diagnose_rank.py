@@ -415,9 +415,8 @@ def test_the_swapped_pair_tells_the_same(tmp_path: Path) -> None:
         diagnose(session, make_pair(session, *p))
         for p in (("trainer", "rollout"), ("rollout", "trainer"))
     )
-    assert [(r.cause, round(r.score, 6)) for r in one.causes] == [
-        (r.cause, round(r.score, 6)) for r in other.causes
-    ]
+    found = [(r.cause, round(r.score, 6)) for r in one.causes]
+    assert found == [(r.cause, round(r.score, 6)) for r in other.causes]
 
 
 def test_evidence_from_elsewhere_is_weighed_with_the_rest(tmp_path: Path) -> None:

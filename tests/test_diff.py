@@ -252,9 +252,8 @@ def test_the_order_of_the_sequences_does_not_matter(tmp_path: Path) -> None:
     other = change_of(old, mixed)
     for x, y in zip(one["metrics"], other["metrics"], strict=True):
         assert (x["old"], x["new"]) == pytest.approx((y["old"], y["new"]), **CLOSE)
-    assert [(t["sequence_old"], t["position"]) for t in one["improved"]] == [
-        (t["sequence_old"], t["position"]) for t in other["improved"]
-    ]
+    found = [(t["sequence_old"], t["position"]) for t in one["improved"]]
+    assert found == [(t["sequence_old"], t["position"]) for t in other["improved"]]
     assert [int(order[t["sequence_new"]]) for t in other["worsened"]] == [
         t["sequence_new"] for t in one["worsened"]
     ]
@@ -551,9 +550,8 @@ def test_sample_against_an_edited_copy(run_logdrift: Run, halved: Path) -> None:
     mae = row_of(change, "errors.mae")
     pair = make_pair(open_session(SAMPLE), *PAIR)
     mask = pair.scope_mask("completion")
-    assert mae["old"] == pytest.approx(
-        float(np.abs(pair.delta[mask], dtype=np.float64).mean()), rel=1e-12
-    )
+    expected = float(np.abs(pair.delta[mask], dtype=np.float64).mean())
+    assert mae["old"] == pytest.approx(expected, rel=1e-12)
     # Halving rounds each log-probability (up to 20 nats) to float32: 20 * 2^-24 against
     # deltas of 0.04.
     assert mae["new"] == pytest.approx(mae["old"] / 2, rel=1e-4)

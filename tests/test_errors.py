@@ -118,9 +118,8 @@ def test_known_numbers() -> None:
         exact_fraction=0.5,
         infinite=0,
     )
-    assert stats.pearson == pytest.approx(
-        np.corrcoef([-1, -2, -3, -4], [-1, -2.5, -2, -4])[0, 1], rel=1e-14
-    )
+    expected = np.corrcoef([-1, -2, -3, -4], [-1, -2.5, -2, -4])[0, 1]
+    assert stats.pearson == pytest.approx(expected, rel=1e-14)
 
 
 def test_nothing_scored_gives_none_everywhere() -> None:

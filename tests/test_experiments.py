@@ -339,7 +339,8 @@ def test_the_share_is_that_of_the_mae_and_its_interval_holds_it(tmp_path: Path) 
     assert outcome.explained is not None
     # Normal noise has a mean size of sqrt(2/pi) spreads; 936 tokens tell it to 2.5%
     # (one standard error).
-    assert outcome.mae_before == pytest.approx(0.05 * np.sqrt(2 / np.pi), rel=0.1)
+    expected = 0.05 * np.sqrt(2 / np.pi)
+    assert outcome.mae_before == pytest.approx(expected, rel=0.1)
     assert outcome.explained == pytest.approx(
         1 - outcome.mae_after / outcome.mae_before, rel=1e-12
     )
@@ -639,7 +640,8 @@ def test_an_experiment_that_its_engine_refuses_is_not_offered(tmp_path: Path) ->
         for left in proposal.left_out
         if "forced_decode needs logprobs_mode=raw_logprobs" in left.reason
     ]
-    assert {left.backend for left in refused} == {"vllm"}
+    found = {left.backend for left in refused}
+    assert found == {"vllm"}
     assert len(refused) > 3
     # float32 on the trainer alone would be another experiment than float32 on both.
     assert (

@@ -407,7 +407,8 @@ def test_tokenizers_that_build_other_prompts(tmp_path: Path) -> None:
         facts_a={"adds_bos": True, "template_digest": "sha256:x"},
     )
     gate = judged(session)
-    assert codes(gate) == {"template": "info", "bos": "info"}
+    expected = {"template": "info", "bos": "info"}
+    assert codes(gate) == expected
     assert gate.verdict == "comparable"
     assert (
         "the tokenizer of trainer/prefill adds a start token and that of vllm/decode"

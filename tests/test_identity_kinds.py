@@ -80,7 +80,8 @@ def test_nothing_is_said_of_what_was_not_looked_at(kinds: Any) -> None:
     poor = kinds["poor"]
     assert poor["empty"] is None
     assert poor["nan"] is None
-    assert poor["vector"] == {"kind": "entries", "rank_looked_at": False}
+    expected = {"kind": "entries", "rank_looked_at": False}
+    assert poor["vector"] == expected
     assert poor["no budget"] == {"kind": "entries", "rank_looked_at": False}
     assert "rank" not in kind_text(poor["no budget"])
     assert poor["one"]["kind"] == "entries"

@@ -375,7 +375,8 @@ def test_commands_are_one_shell_word_each_and_name_sequence_options_and_layer() 
         "--enable-fp32-lm-head",
     } <= set(target)
     request = json.loads(next(line for line in lines if line[:1] == ["curl"])[-1])
-    assert request["input_ids"] == [1, 2, 3]
+    expected = [1, 2, 3]
+    assert request["input_ids"] == expected
     compare = next(
         line for line in lines if "sglang.srt.debug_utils.comparator" in line
     )

@@ -240,7 +240,8 @@ def test_positions_count_where_rope_is_scaled_by_them(
         {**rope, "max_position_embeddings": 256},
         {**rope, "max_position_embeddings": 264},
     )
-    assert found == {"max_position_embeddings": ("256", "264", counts)}
+    expected = {"max_position_embeddings": ("256", "264", counts)}
+    assert found == expected
 
 
 def test_what_one_side_lacks_counts_where_one_release_wrote_both() -> None:

@@ -93,7 +93,8 @@ def test_scopes_recombine_to_all(tmp_path: Path) -> None:
         (s.errors.mae or 0) * n
         for s, n in zip((prompt, completion), kept, strict=False)
     )
-    assert total == pytest.approx((everything.errors.mae or 0) * kept[2], rel=1e-15)
+    expected = (everything.errors.mae or 0) * kept[2]
+    assert total == pytest.approx(expected, rel=1e-15)
 
 
 @pytest.mark.parametrize("rows", [[[NAN, NAN]], [[NAN]]])
@@ -218,8 +219,9 @@ def test_to_pandas_holds_the_same_numbers() -> None:
     pair = make_pair(open_session(SAMPLE), "trainer", "vllm")
     frame = pair.to_pandas()
     kept = frame[frame.scored & frame.in_completion]
+    expected = pair.metrics().errors.mae
     assert float(kept.delta.astype("float64").abs().mean()) == pytest.approx(
-        pair.metrics().errors.mae, rel=1e-12
+        expected, rel=1e-12
     )
     session = pair.session
     assert list(frame.piece[:50]) == [

@@ -493,7 +493,8 @@ def test_nan_in_prompts_alone_is_a_caution_and_fails_a_check_of_completions(
     severity, text = reasons(pair)["nan"]
     assert severity == "caution"
     assert "1 prompt token (which is token 1 of sequence 0)" in text
-    assert counts(pair) == {"nan": 1, "nan_a": 1}
+    expected = {"nan": 1, "nan_a": 1}
+    assert counts(pair) == expected
     assert failing(pair) == ["coverage.nan"]
 
 
@@ -510,7 +511,8 @@ def test_both_sides_with_nan_are_both_named_and_counted_once(tmp_path: Path) -> 
     ]
     found = [text.split(" ")[0] for text in texts]
     assert found == [A, B]
-    assert counts(pair) == {"nan": 2, "nan_a": 2, "nan_b": 1}
+    expected = {"nan": 2, "nan_a": 2, "nan_b": 1}
+    assert counts(pair) == expected
 
 
 def test_masked_nan_and_masked_gaps_are_silent(tmp_path: Path) -> None:

@@ -88,4 +88,5 @@ def test_the_words_of_verdicts_stand_in_one_place() -> None:
         for path in (root / folder).rglob("*.py")
         if re.search(r"\"NOT COMPARABLE\"", path.read_text("utf-8"))
     ]
-    assert [path.name for path in again] == ["words.py"]
+    found = [path.name for path in again]
+    assert found == ["words.py"]

@@ -164,7 +164,8 @@ def test_captures_that_cover_different_numbers_of_sequences(tmp_path: Path) -> N
     assert len(nothing.worst) == 0
     with pytest.raises(IndexError):
         nothing.sequence_of(0)
-    assert list_pairs(session) == [("trainer/prefill", "vllm/decode")]
+    expected = [("trainer/prefill", "vllm/decode")]
+    assert list_pairs(session) == expected
 
 
 def test_pairs_come_in_the_order_in_which_they_are_wanted(tmp_path: Path) -> None:
@@ -236,7 +237,8 @@ def test_sessions_without_a_trainer_or_without_a_second_capture(tmp_path: Path) 
         [1],
         [capture("vllm/decode", row), capture("sglang/prefill", row)],
     )
-    assert list_pairs(engines) == [("vllm/decode", "sglang/prefill")]
+    expected = [("vllm/decode", "sglang/prefill")]
+    assert list_pairs(engines) == expected
     assert default_pair(engines) == ("vllm/decode", "sglang/prefill")
     single = write_session(tmp_path / "o", [1], [capture("vllm/decode", row)])
     assert list_pairs(single) == []

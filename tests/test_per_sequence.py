@@ -83,7 +83,8 @@ def test_nothing_scored_is_nan_and_infinite_deltas_are_counted_apart(
     found = {entry.name: entry.values(pair, 0.1).tolist() for entry in REDUCTIONS}
     assert found["bias"][0] == 0.5
     assert found["sum"][0] == 0.5
-    assert found["infinite"] == [1, 0, 0]
+    expected = [1, 0, 0]
+    assert found["infinite"] == expected
     assert found["worst"][0] == INF
     assert found["beyond"][0] == 1.0
     assert found["beyond"][2] == 0.0

@@ -384,4 +384,5 @@ def test_a_template_that_does_not_tell_leaves_roles_unknown(prepare: Prepare) ->
     (answer,) = prepare([{"messages": talk}, {"prompt": "Name"}], template=forgetful)
     roles, plain = answer["roles"]
     assert plain is None
-    assert _runs(roles) == [2, 0, 3]
+    expected = [2, 0, 3]
+    assert _runs(roles) == expected

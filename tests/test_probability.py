@@ -122,7 +122,8 @@ def test_known_numbers() -> None:
     assert stats.mean == approx(0.125)
     assert stats.mae == approx(0.25)
     assert stats.max == approx(0.5)
-    assert stats.std == approx(math.sqrt((0 + 0 + 1 / 16 + 1 / 16) / 3))
+    expected = math.sqrt((0 + 0 + 1 / 16 + 1 / 16) / 3)
+    assert stats.std == approx(expected)
     assert stats.mult_prob_error == approx((2 + 2 + 1 + 2) / 4)
     assert stats.pearson == approx(
         np.corrcoef([0.5, 0.25, 0.25, 1], [0.25, 0.5, 0.25, 0.5])[0, 1]
@@ -179,7 +180,8 @@ def test_impossible_tokens_have_probability_0() -> None:
 def test_what_float64_cannot_hold_is_none() -> None:
     stats = stats_of([(-1.0, -801.0), (-1.0, -1.0)])
     assert stats.mult_prob_error is None
-    assert stats.mae == pytest.approx(math.exp(-1) / 2)
+    expected = math.exp(-1) / 2
+    assert stats.mae == pytest.approx(expected)
     assert (
         stats_of([(800.0, -1.0), (-1.0, -2.0)]) == Probability()
     )  # no probability at all: nothing is made up

@@ -182,7 +182,8 @@ def test_numbers_are_those_of_the_session(framework: str, tmp_path: Path) -> Non
         assert set(names) == set(numbers)
     for name, path in names.items():
         # Another order of the sequences: sums differ in their last digits.
-        assert numbers[name] == pytest.approx(METRICS[path].read(found), rel=1e-6), name
+        expected = METRICS[path].read(found)
+        assert numbers[name] == pytest.approx(expected, rel=1e-6), name
     assert json.loads(json.dumps(numbers)) == numbers
 
 

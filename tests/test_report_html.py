@@ -629,7 +629,8 @@ def test_the_histogram_counts_every_finite_delta_once(sample: Session) -> None:
     finite = delta[np.isfinite(delta)]
     # Pixels are rounded to 0.05: 64 bars of each side by as much.
     ratio = heights["cx-up"] / heights["cx-down"]
-    assert ratio == pytest.approx((finite > 0).sum() / (finite < 0).sum(), rel=0.02)
+    expected = (finite > 0).sum() / (finite < 0).sum()
+    assert ratio == pytest.approx(expected, rel=0.02)
 
 
 def test_density_cells_cover_as_many_bins_as_have_tokens() -> None:

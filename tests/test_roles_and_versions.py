@@ -91,7 +91,8 @@ def test_a_column_of_places_says_the_same_as_the_spans(
     column = version_column(spans, [len(one) for one in sequences], names)
     named = [*names, None]
     joined = [version for versions in sequences for version in versions]
-    assert [named[place] for place in column] == joined
+    found = [named[place] for place in column]
+    assert found == joined
     assert len(set(names)) == len(names)
 
 
@@ -187,7 +188,8 @@ def test_each_part_has_its_own_list_of_versions(tmp_path: Path) -> None:
     many = [line(versions=[[7, 6]])] * 4096
     session = imported(tmp_path, *many, line(versions=[[8, 3], [7, 3]]))
     parts = session.manifest.capture("vllm/decode").parts
-    assert [part.versions for part in parts] == [("7",), ("8", "7")]
+    found = [part.versions for part in parts]
+    assert found == [("7",), ("8", "7")]
     capture = session.capture("vllm/decode")
     assert capture.version_names == ("7", "8")
     assert capture.versions is not None

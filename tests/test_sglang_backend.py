@@ -203,7 +203,8 @@ def test_first_token_and_prompts_are_unscored(float32: Fields) -> None:
             len(entry["logprob"]) - 1
         )
         assert entry["rank"][0] == 0
-        assert entry["top_ids"][0] == [-1] * 5
+        expected = [-1] * 5
+        assert entry["top_ids"][0] == expected
     for entry in float32["generated"]:
         unscored = [math.isnan(x) for x in entry["logprob"]]
         assert unscored == [i < entry["prompt_length"] for i in range(len(unscored))]

@@ -155,7 +155,8 @@ def test_facts_are_those_of_the_loaded_model(scored: Fields) -> None:
         "quantization": "none",
         "kv_cache_dtype": None,
     }
-    assert {name: facts[name] for name in wanted} == wanted
+    found = {name: facts[name] for name in wanted}
+    assert found == wanted
     assert facts["extra"]["parameter_dtypes"] == {"float32": 134515008}
     assert facts["torch_version"]
     assert scored["eager attention"]["facts"]["attention_backend"] == "eager"
@@ -246,7 +247,8 @@ def test_model_folder_cannot_change_sampling(generated: Fields) -> None:
 def test_ends(generated: Fields) -> None:
     hostile = generated["hostile"]
     positions = generated["positions"]
-    assert hostile["finish"] == ["length", "length", "stop"]
+    expected = ["length", "length", "stop"]
+    assert hostile["finish"] == expected
     assert hostile["stopped_at_first"]
     assert hostile["last_token_scored"]
     assert positions["length"] == 256

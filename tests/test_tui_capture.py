@@ -558,7 +558,8 @@ async def test_filled_in_by_keyboard_in_one_go(tmp_path: Path) -> None:
         await until(pilot, lambda: screen.form.sampling["temperature"] == "0.5")
         assert screen.form.session == "mine"
         assert screen.form.source == "text"
-        assert screen.form.texts == ("Hello?", "quit", "")
+        expected = ("Hello?", "quit", "")
+        assert screen.form.texts == expected
         assert screen.built.plan is not None
         assert screen.built.plan.texts == (
             "Hello?",

@@ -296,7 +296,8 @@ async def copy(
     patch.setattr(pilot.app._driver, "write", sent.append)
     await pilot.press(key)
     copied = copied_table(sent)
-    assert copied[0] == ["", "change", "takes", "outcome", "backend", "cause"]
+    expected = ["", "change", "takes", "outcome", "backend", "cause"]
+    assert copied[0] == expected
     assert copied[1] == [
         "●",
         "dtype=float32",

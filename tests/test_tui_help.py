@@ -189,6 +189,7 @@ def test_columns_hold_every_row_once_and_blocks_stay_together(
 
 def test_every_command_is_in_one_group() -> None:
     groups = list(grouped(COMMANDS))
-    assert [group.title for group in groups] == list(GROUPS)
+    found = [group.title for group in groups]
+    assert found == list(GROUPS)
     shown = [command.id for group in groups for command in group.commands]
     assert sorted(shown) == sorted(command.id for command in COMMANDS)

@@ -174,7 +174,8 @@ def test_the_difference_is_said_in_floors(pair: Pair) -> None:
         (b,) = (row for row in found.captures if row.side == "B")
         times = f"{number(abs(float(pair.delta[position])) / 0.02, 3)}×"
         assert b.times is not None
-        assert b.ratio == pytest.approx(float(np.exp(pair.delta[position])))
+        expected = float(np.exp(pair.delta[position]))
+        assert b.ratio == pytest.approx(expected)
         for width in WIDTHS:
             assert any(times in line for line in written(found, width))
         assert times in four_lines(found)[-1]

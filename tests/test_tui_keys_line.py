@@ -243,7 +243,8 @@ async def test_an_empty_list_names_only_what_works(tmp_path: Path) -> None:
         await until_shown(pilot, "look at the samples")
         await until(pilot, lambda: "open" in text(line))
         words = {hint.word for hint in line.hints}
-        assert words == {"open", "new capture", "import", "quit", "help"}
+        expected = {"open", "new capture", "import", "quit", "help"}
+        assert words == expected
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -298,7 +299,8 @@ def test_how_to_leave_and_the_help_stay_on_a_narrow_line(width: int) -> None:
     shown = fitting(hints, width)
     cells = sum(len(f" {hint.name} {hint.word} ") for hint in shown)
     assert cells <= width
-    assert [hint for hint in hints if hint in shown] == shown
+    found = [hint for hint in hints if hint in shown]
+    assert found == shown
     if width >= 16:
         assert shown[-2:] == hints[-2:]
 

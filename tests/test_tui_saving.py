@@ -90,7 +90,8 @@ async def test_the_picture_is_the_screen(size: tuple[int, int], keys: str) -> No
         svg = picture_of(app.screen, "t")
         assert_same(svg, app)
         root = ElementTree.fromstring(svg)
-        assert float(root.attrib["width"]) == pytest.approx(size[0] * CELL_WIDTH + 20)
+        expected = size[0] * CELL_WIDTH + 20
+        assert float(root.attrib["width"]) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("theme", NAMES)

@@ -81,7 +81,8 @@ def test_differences_come_first_then_what_is_unknown(session: Session) -> None:
     kinds = [row.kind for row in found.rows]
     assert kinds == sorted(kinds, key=["differs", "unknown", "same"].index)
     assert rows["attention_backend"].kind == "differs"
-    assert rows["attention_backend"].values == ("sdpa", "FLASH", None)
+    expected = ("sdpa", "FLASH", None)
+    assert rows["attention_backend"].values == expected
     # One side did not observe it: not known to be alike.
     assert rows["device"].values == ("cpu", None, None)
     assert rows["device"].kind == "unknown"

@@ -68,7 +68,8 @@ def test_what_a_newer_version_knows_is_left_out_and_marks_are_put_in_order(
     state, notice = load_state("s")
     assert notice is None
     assert state.mode == "delta"
-    assert state.thresholds == (("ratio", 0.5),)
+    expected = (("ratio", 0.5),)
+    assert state.thresholds == expected
     assert [(mark.position, len(mark.note)) for mark in state.marks] == [
         (0, 1),
         (9, 200),

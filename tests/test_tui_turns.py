@@ -108,7 +108,8 @@ def test_a_session_that_does_not_tell_says_so(tmp_path: Path) -> None:
     assert "roles" in (mode_of("role").missing(plain, None) or "")
     assert "weights" in (mode_of("lag").missing(plain, None) or "")
     levels = mode_of("lag").levels(Stretch(plain, 0, 3), 0.5)
-    assert levels.tolist() == [0, 0, 0]
+    expected = [0, 0, 0]
+    assert levels.tolist() == expected
 
 
 @pytest.mark.parametrize("depth", ["256", "16", "none"])

@@ -126,7 +126,8 @@ def test_infinite_and_equal_scores(tmp_path: Path) -> None:
     )
     pair = make_pair(made, "trainer/prefill", "vllm/decode")
     deltas = [inspect(made, pair, i).captures[1].delta for i in range(4)]
-    assert deltas == [None, -inf, 0.0, 0.0]
+    expected = [None, -inf, 0.0, 0.0]
+    assert deltas == expected
 
 
 def damage(folder: Path, label: str) -> None:

@@ -443,7 +443,8 @@ def test_more_sequences_than_are_drawn_are_grouped(
         # The spread of 512 groups has a standard error of 1 / sqrt(2 x 512) = 3%; three
         # of them.
         assert high - low == pytest.approx(b - a, rel=0.1)
-        assert (low + high) / 2 == pytest.approx((a + b) / 2, abs=0.1 * (b - a))
+        expected = (a + b) / 2
+        assert (low + high) / 2 == pytest.approx(expected, abs=0.1 * (b - a))
 
 
 def test_memory_has_a_bound() -> None:

@@ -153,7 +153,8 @@ def test_a_part_of_an_import_is_scored_in_batches_of_the_plan(
     part = PartSequences(index=1, first=40, sequences=rows, prompt_lengths=[1] * 19)
     job = PendingCapture("v/prefill", "prefill", 1, 0)
     scores = captures._scores(engine, job, part)
-    assert [len(asked) for asked in engine.asked] == [8, 8, 3]
+    expected = [8, 8, 3]
+    assert [len(asked) for asked in engine.asked] == expected
     found = [len(score.logprob) for score in scores]
     assert found == [len(row) for row in rows]
     rows[17] = np.arange(9, dtype=np.int32)
