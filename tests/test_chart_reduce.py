@@ -51,7 +51,9 @@ def test_a_band_has_mean_and_the_middle_of_each_stretch() -> None:
 
 
 def test_a_band_of_more_bins_than_positions_and_an_empty_bin() -> None:
-    band = cd.make_band(np.array([1, 3], np.float32), np.array([0, 2]), 3, 100)
+    numbers = np.array([1, 3], np.float32)
+    places = np.array([0, 2])
+    band = cd.make_band(numbers, places, 3, 100)
     expected = [1, 0, 1]
     assert band.count.tolist() == expected
     assert band.mean[0] == 1
@@ -170,14 +172,18 @@ def test_steps_of_counts_begin_with_one_token() -> None:
 
 
 def test_rank_change_is_up_where_a_is_nearer_to_the_top() -> None:
-    change = cd.rank_change(np.array([1, 10, 3, 0, 5]), np.array([10, 1, 3, 5, 0]))
+    before = np.array([1, 10, 3, 0, 5])
+    after = np.array([10, 1, 3, 5, 0])
+    change = cd.rank_change(before, after)
     expected = [1, -1, 0]
     assert change[:3].tolist() == expected
     assert np.isnan(change[3:]).all()
 
 
 def test_shares_of_stretches() -> None:
-    found, count = cd.shares(np.array([1, 0, 1, 1], bool), np.array([0, 0, 1, 3]), 4, 4)
+    counted = np.array([1, 0, 1, 1], bool)
+    places = np.array([0, 0, 1, 3])
+    found, count = cd.shares(counted, places, 4, 4)
     assert count.tolist() == [2, 1, 0, 1]
     expected = [0.5, 1, 1]
     assert found[[0, 1, 3]].tolist() == expected

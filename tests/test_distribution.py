@@ -507,7 +507,8 @@ def test_a_tie_at_the_top_is_agreement() -> None:
 
 
 def test_lists_of_different_length_are_compared_over_the_shorter() -> None:
-    a = lists([0, 1, 2, 3], np.log([0.4, 0.3, 0.2, 0.05]), math.log(0.4))
+    probabilities = [0.4, 0.3, 0.2, 0.05]
+    a = lists([0, 1, 2, 3], np.log(probabilities), math.log(0.4))
     b = lists([1, 3], np.log([0.5, 0.2]), math.log(0.1))
     stats = topk_stats(a, b, np.array([0]), np.array([True]))
     # 3 is in both lists, but not among A's first two.
@@ -520,7 +521,9 @@ def test_lists_of_different_length_are_compared_over_the_shorter() -> None:
 
 
 def test_nothing_to_compare() -> None:
-    side = lists([[0, 1], [0, 1]], [[-1, -2], [-1, -2]], [-1, -1])
+    ids = [0, 1]
+    values = [-1, -2]
+    side = lists([ids, ids], [values, values], [-1, -1])
     targets = np.zeros(2, int)
     assert topk_stats(side, side, targets, np.zeros(2, bool)) is None
     for ids, values in (
@@ -662,8 +665,10 @@ def test_the_union_of_three_lists() -> None:
 
 
 def test_the_target_in_a_list_has_its_given_rank() -> None:
-    side = top_list(np.array([4, 6]), np.array([-1.0, -1.0], np.float32), -1.0, 2)
-    unknown = top_list(np.array([4, 6]), np.array([-1.0, -1.0], np.float32), -1.0, None)
+    ids = np.array([4, 6])
+    values = np.array([-1.0, -1.0], np.float32)
+    side = top_list(ids, values, -1.0, 2)
+    unknown = top_list(ids, values, -1.0, None)
     row = next(row for row in alternatives([side, unknown], 4) if row.target)
     found = [cell.rank for cell in row.cells]
     assert found == [2, 1]

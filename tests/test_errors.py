@@ -118,7 +118,9 @@ def test_known_numbers() -> None:
         exact_fraction=0.5,
         infinite=0,
     )
-    expected = np.corrcoef([-1, -2, -3, -4], [-1, -2.5, -2, -4])[0, 1]
+    one = [-1, -2, -3, -4]
+    other = [-1, -2.5, -2, -4]
+    expected = np.corrcoef(one, other)[0, 1]
     assert stats.pearson == pytest.approx(expected, rel=1e-14)
 
 
@@ -152,7 +154,9 @@ def test_no_variance_is_no_correlation(value: float) -> None:
 
 def test_impossible_tokens_are_counted_and_leave_the_means_alone() -> None:
     clean = stats_of([-1.0, -2.0, -4.0], [-1.5, -2.0, -3.0])
-    mixed = stats_of([-1.0, -2.0, -4.0, -INF, -1.0], [-1.5, -2.0, -3.0, -1.0, -INF])
+    one = [-1.0, -2.0, -4.0, -INF, -1.0]
+    other = [-1.5, -2.0, -3.0, -1.0, -INF]
+    mixed = stats_of(one, other)
     assert mixed.infinite == 2
     assert mixed.mae == clean.mae
     assert mixed.max_abs == clean.max_abs

@@ -401,7 +401,8 @@ def test_worse_no_effect_and_nothing_left(tmp_path: Path) -> None:
     assert gone.explained == 1.0
     assert gone.low == 1.0
     assert gone.high == 1.0
-    few = [rows(seed, size)[:1] for seed, size in ((1, 0.0), (2, 0.05), (5, 0.002))]
+    made = ((1, 0.0), (2, 0.05), (5, 0.002))
+    few = [rows(seed, size)[:1] for seed, size in made]
     names = ("trainer/prefill", "vllm/prefill", "changed/prefill", "vllm/prefill#2")
     captures = [
         capture(name, each) for name, each in zip(names, [*few, few[1]], strict=True)

@@ -389,7 +389,8 @@ def test_one_token() -> None:
 
 
 def test_all_equal() -> None:
-    stats = stats_of([[(-1.0, -1.0), (-3.3, -3.3)], [], [(-0.1, -0.1)]])
+    row = [(-1.0, -1.0), (-3.3, -3.3)]
+    stats = stats_of([row, [], [(-0.1, -0.1)]])
     zeros = (
         "k1 k2 k3 k3_reverse chi2_token chi2_sequence js ratio_std log_ppl_diff"
         " log_ppl_abs_diff log_ratio_sequence_std"
@@ -550,7 +551,8 @@ def test_a_more_likely_everywhere(table: list[list[tuple[float, float]]]) -> Non
     """A above B: k1 negative, ratios above 1, A's perplexity the smaller one; and the
     other way round.
     """
-    above = stats_of([[(max(x, y) + 0.5, min(x, y)) for x, y in row] for row in table])
+    rows = [[(max(x, y) + 0.5, min(x, y)) for x, y in row] for row in table]
+    above = stats_of(rows)
     assert above.k1 < 0
     assert above.log_ppl_diff < 0
     assert above.ppl_ratio < 1
@@ -558,7 +560,8 @@ def test_a_more_likely_everywhere(table: list[list[tuple[float, float]]]) -> Non
     assert above.ratio_min > 1
     assert above.log_ratio_sequence_mean > 0
     assert above.chi2_token > 0
-    below = stats_of([[(min(x, y), max(x, y) + 0.5) for x, y in row] for row in table])
+    rows = [[(min(x, y), max(x, y) + 0.5) for x, y in row] for row in table]
+    below = stats_of(rows)
     assert below.k1 > 0
     assert below.ppl_ratio > 1
     assert below.ratio_max < 1

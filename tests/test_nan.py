@@ -198,7 +198,9 @@ def test_a_part_without_nan_has_no_tensor_for_it(nan: list[int] | None) -> None:
 
 
 def test_a_part_keeps_the_flags_of_every_sequence() -> None:
-    rows = [scores([NAN, -1.0], None), scores([NAN, NAN, -1.0], [0, 1, 0])]
+    unmarked = scores([NAN, -1.0], None)
+    marked = scores([NAN, NAN, -1.0], [0, 1, 0])
+    rows = [unmarked, marked]
     tensors = tensors_of("v/prefill", [np.arange(2), np.arange(3)], rows)
     expected = [0, 0, 0, 1, 0]
     assert tensors["nan"].tolist() == expected
@@ -221,7 +223,8 @@ def test_the_end_of_a_capture_says_how_many_scores_are_nan(tmp_path: Path) -> No
 
 
 def test_first_rows_keep_flags() -> None:
-    assert first_rows(scores([NAN, NAN, -1.0], [0, 1, 0]), 2).nan.tolist() == [0, 1]  # type: ignore[union-attr]
+    cut = first_rows(scores([NAN, NAN, -1.0], [0, 1, 0]), 2)
+    assert cut.nan.tolist() == [0, 1]  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("top_k", [0, 2])

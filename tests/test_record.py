@@ -451,7 +451,8 @@ def test_a_fault_of_ours_does_not_end_the_training(
 def test_what_does_not_fit_is_said_at_once(
     changes: Fields, said: str, tmp_path: Path
 ) -> None:
-    sides = {"trainer": [[-1, -1], [-1, -1]], "rollout": [[-1, -1], [-1, -1]]}
+    two_rows = [[-1, -1], [-1, -1]]
+    sides = {"trainer": two_rows, "rollout": two_rows}
     arguments = {
         "prompt_ids": [[1, 2], [3, 4]],
         "completion_ids": [[1, 2], [3, 4]],
@@ -465,14 +466,15 @@ def test_what_does_not_fit_is_said_at_once(
 
 
 def test_sides_stay_the_same_and_a_closed_recorder_says_so(tmp_path: Path) -> None:
+    one_token = {"trainer": [[-1]], "rollout": [[-1]]}
     recorder = logdrift.record(tmp_path / "run")
-    recorder.add([[1]], [[2]], {"trainer": [[-1]], "rollout": [[-1]]})
+    recorder.add([[1]], [[2]], one_token)
     with refused("of rollout, before of trainer, rollout"):
         recorder.add([[1]], [[2]], {"rollout": [[-1]]})
     recorder.close()
     recorder.close()
     with refused("closed"):
-        recorder.add([[1]], [[2]], {"trainer": [[-1]], "rollout": [[-1]]})
+        recorder.add([[1]], [[2]], one_token)
 
 
 def test_another_folder_is_left_alone(tmp_path: Path) -> None:

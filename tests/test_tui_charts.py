@@ -694,7 +694,9 @@ def test_the_default_name_is_free_and_harmless(
 def test_csv_writes_numbers_as_short_as_they_are_exact() -> None:
     from logdrift.tui.widgets.charts.export import csv_text
 
-    found = csv_text({"a": np.array([0.1, np.nan], np.float32), "b": np.array([1, 2])})
+    numbers = np.array([0.1, np.nan], np.float32)
+    places = np.array([1, 2])
+    found = csv_text({"a": numbers, "b": places})
     assert found == "a,b\n0.1,1\n,2\n"
 
 

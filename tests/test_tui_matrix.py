@@ -63,7 +63,9 @@ from tests.tui_screen import (
 )
 
 pytestmark = pytest.mark.usefixtures("own_home")
-ROWS = [[-1.0, -2.0, -0.5, -1.5, -0.25, -3.0], [-0.75, -1.25, -2.5, -0.5, -1.0, -0.125]]
+FIRST_ROW = [-1.0, -2.0, -0.5, -1.5, -0.25, -3.0]
+SECOND_ROW = [-0.75, -1.25, -2.5, -0.5, -1.0, -0.125]
+ROWS = [FIRST_ROW, SECOND_ROW]
 
 
 def shifted(size: float) -> list[list[float]]:

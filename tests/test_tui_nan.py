@@ -69,7 +69,9 @@ def test_the_inspector_says_which_capture_gave_nan(tmp_path: Path) -> None:
 
 
 async def test_the_explorer_marks_counts_and_finds_nan(tmp_path: Path) -> None:
-    rows = [[NAN, *[-1.0] * 9], [NAN, *[-1.0] * 5, BROKEN, *[-1.0] * 3]]
+    whole = [NAN, *[-1.0] * 9]
+    broken = [NAN, *[-1.0] * 5, BROKEN, *[-1.0] * 3]
+    rows = [whole, broken]
     pair = pair_of(tmp_path / "s", rows, [[NAN, NAN, *[-1.0] * 8]] * 2)
     app = make_app(pair.session.folder)
     async with app.run_test(size=MEDIUM) as pilot:

@@ -103,7 +103,9 @@ def test_every_order_lists_its_largest_first_and_cuts_the_rest(
 
 def test_equal_sizes_infinite_ones_and_nan_scores(tmp_path: Path) -> None:
     a = [[NAN, -1.0, -1.0, -2.0, -1.0], [NAN, -1.0, BROKEN, -1.0, -1.0]]
-    b = [[NAN, -1.5, -1.5, -2.0, -math.inf], [NAN, -0.5, -1.0, -1.0, -1.5]]
+    first = [NAN, -1.5, -1.5, -2.0, -math.inf]
+    second = [NAN, -0.5, -1.0, -1.0, -1.5]
+    b = [first, second]
     session = write_session(
         tmp_path / "s", [1, 1], [capture("trainer/prefill", a), capture("v/decode", b)]
     )
