@@ -199,7 +199,7 @@ EXPLORER_COMMANDS: tuple[Command, ...] = (
         keys=("right_parenthesis",),
         help="Next turn: the next message of the assistant, across sequences",
         hint="next turn",
-        also="message role conversation answer",
+        also="role conversation answer",
     ),
     Command(
         scope="explorer",
