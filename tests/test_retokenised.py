@@ -19,15 +19,16 @@ from logdrift.core.compare.gate import judge
 from logdrift.core.compare.pair import make_pair
 from logdrift.core.diagnose import diagnose
 from logdrift.core.diagnose.evidence import LIKELY
-from logdrift.core.session.layout import (
+from logdrift.core.session.layout import SequencesInfo, read_manifest
+from logdrift.core.session.reader import Session, open_session
+from logdrift.core.session.retokenised import (
     MOST_PLACES,
     Retokenised,
     RetokenisedPlace,
-    SequencesInfo,
-    read_manifest,
+    different,
+    in_words,
+    with_rows,
 )
-from logdrift.core.session.reader import Session, open_session
-from logdrift.core.session.retokenised import different, in_words, with_rows
 from logdrift.tui.glyphs import UNLIKE
 from tests.common import refused
 from tests.made_sessions import capture, write_session

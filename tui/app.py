@@ -26,7 +26,6 @@ from logdrift.core.compare.pair import parse_pair
 from logdrift.core.errors import words_of
 from logdrift.core.session.reader import Session, open_session
 from logdrift.core.session.visible import visible
-from logdrift.tui import clipboard
 from logdrift.tui.actions import COMMANDS, NO_KEYMAP, Command, Keymap, key_of
 from logdrift.tui.bindings import bindings
 from logdrift.tui.driver import TerminalDriver, end_by_signals, usable
@@ -309,6 +308,8 @@ class LogdriftApp(Safe, App[int], inherit_bindings=False):
 
     def copy_text(self, text: str) -> str:
         """Copy through OSC 52, wrapped for tmux, and say what was sent."""
+        from logdrift.tui import clipboard  # not for the first screen
+
         if not text.strip():
             return clipboard.NOTHING
         data = text.encode("utf-8", "replace")

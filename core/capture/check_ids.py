@@ -16,9 +16,9 @@ from logdrift.core.capture.tokenizing import ready_engines
 from logdrift.core.errors import LogdriftError
 from logdrift.core.plan import BackendSpec
 from logdrift.core.protocol import ModelSource, RetokeniseJob, error_in
-from logdrift.core.session.layout import Manifest, Retokenised, read_manifest
+from logdrift.core.session.layout import Manifest, read_manifest
 from logdrift.core.session.lock import acquire, release
-from logdrift.core.session.retokenised import with_rows
+from logdrift.core.session.retokenised import Retokenised, with_rows
 from logdrift.core.session.writer import write_manifest
 
 _UNCHECKED = "the ids were not checked against the tokenizer of the model: %s"

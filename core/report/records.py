@@ -20,7 +20,8 @@ from logdrift.core.compare.pairs import PairLabels
 from logdrift.core.compare.usual import UsualRange
 from logdrift.core.report.contexts import ReadableContext
 from logdrift.core.report.strict_json import Json, json_or_null, list_json
-from logdrift.core.session.layout import CaptureInfo, ModelInfo, Retokenised
+from logdrift.core.session.layout import CaptureInfo, ModelInfo
+from logdrift.core.session.retokenised import Retokenised
 
 if TYPE_CHECKING:
     from logdrift.core.diagnose.answer import Answer

@@ -7,7 +7,6 @@ sessions stay readable; a newer format is refused by name.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, get_args
@@ -21,10 +20,12 @@ from logdrift.core.session.files import (
     parse_json,
     read_file,
 )
+from logdrift.core.session.retokenised import RETOKENISED, Retokenised
 from logdrift.core.session.schema import (
-    Kind,
+    COUNT,
     Unfit,
     anything,
+    built,
     checked,
     fields,
     flag,
@@ -68,12 +69,6 @@ _TOP = (
 looked at one by one.
 """
 
-RetokenisedKind = Literal["special", "prompt", "completion"]
-"""Where the ids of a sequence are first not those of its own text: special tokens that
-their text spells or hides, the prompt, or what was sampled.
-"""
-MOST_PLACES = 1000
-"""Sequences of `Retokenised` that are listed one by one."""
 Status = Literal["pending", "running", "complete", "failed"]
 
 SAMPLED_PATHS = ("decode", "recorded")
@@ -135,28 +130,6 @@ class Sampled:
 
     sequences: int
     facts: JsonObject
-
-
-@dataclass(frozen=True, slots=True)
-class RetokenisedPlace:
-    """A sequence whose ids its own text does not give, and the first of them."""
-
-    sequence: int
-    index: int
-    kind: RetokenisedKind
-
-
-@dataclass(frozen=True, slots=True)
-class Retokenised:
-    """Of ``checked`` sequences, how many have other ids than the tokenizer makes of
-    their text, by where they differ first; ``places`` lists the first `MOST_PLACES`.
-    """
-
-    checked: int = 0
-    special: int = 0
-    prompt: int = 0
-    completion: int = 0
-    places: tuple[RetokenisedPlace, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -345,19 +318,13 @@ def _digest(value: Any) -> str:
     return text(value)
 
 
-def _built(kind: Kind, make: Callable[..., Any]) -> Kind:
-    """What `record` gives, as the dataclass itself."""
-    return lambda value: make(**kind(value))
-
-
-_count = whole(0, 2**31 - 1)
-_part = _built(
+_part = built(
     record(
         Part,
         file=_file_name,
-        first_sequence=_count,
-        sequences=_count,
-        tokens=_count,
+        first_sequence=COUNT,
+        sequences=COUNT,
+        tokens=COUNT,
         digest=_digest,
     ),
     Part,
@@ -375,7 +342,7 @@ _sampled_facts = fields(
         "temperature": number,
         "top_p": number,
         "min_p": number,
-        "top_k": _count,
+        "top_k": COUNT,
         "dtype": text,
         "engine": text,
         "engine_version": text,
@@ -383,39 +350,19 @@ _sampled_facts = fields(
         "weight_version": text,
     }
 )
-_sampled = _built(record(Sampled, sequences=_count, facts=_sampled_facts), Sampled)
-_place = _built(
-    record(
-        RetokenisedPlace,
-        sequence=_count,
-        index=_count,
-        kind=one_of(*get_args(RetokenisedKind)),
-    ),
-    RetokenisedPlace,
-)
-_retokenised = _built(
-    record(
-        Retokenised,
-        checked=_count,
-        special=_count,
-        prompt=_count,
-        completion=_count,
-        places=items(_place),
-    ),
-    Retokenised,
-)
-_given_sequences = _built(
+_sampled = built(record(Sampled, sequences=COUNT, facts=_sampled_facts), Sampled)
+_given_sequences = built(
     record(
         SequencesInfo,
-        planned=_count,
+        planned=COUNT,
         parts=items(_part),
         sampled=items(_sampled),
-        retokenised=maybe(_retokenised),
+        retokenised=maybe(RETOKENISED),
     ),
     SequencesInfo,
 )
-_loaded = _built(record(LoadedFile, file=_file_name, digest=text), LoadedFile)
-_model = _built(record(ModelInfo, vocab_size=maybe(_count)), ModelInfo)
+_loaded = built(record(LoadedFile, file=_file_name, digest=text), LoadedFile)
+_model = built(record(ModelInfo, vocab_size=maybe(COUNT)), ModelInfo)
 
 
 def _sequences(value: Any) -> Any:
@@ -433,7 +380,7 @@ def _facts(value: Any) -> Facts | None:
     return Facts.from_json(by_name)
 
 
-_capture = _built(
+_capture = built(
     record(
         CaptureInfo,
         label=_file_name,
@@ -451,8 +398,8 @@ _plan_keys = fields(
     {
         "sampling": maybe(table(anything)),
         "backends": maybe(items(_planned_backend)),
-        "max_length": _count,
-        "repeats_of_experiment": _count,
+        "max_length": COUNT,
+        "repeats_of_experiment": COUNT,
         "of_import": flag,
     }
 )
@@ -468,7 +415,7 @@ def _plan(value: Any) -> JsonObject:
     return dict(value)
 
 
-_manifest = _built(
+_manifest = built(
     record(
         Manifest,
         model=_model,

@@ -1,17 +1,67 @@
-"""Counting the sequences whose ids their own text does not give, part after part."""
+"""The sequences whose ids their own text does not give: their record in the manifest,
+and counting them, part after part.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args
 
 from logdrift.core.numbers import counted
-from logdrift.core.session.layout import (
-    MOST_PLACES,
-    Retokenised,
+from logdrift.core.session.schema import COUNT, built, items, one_of, record
+
+RetokenisedKind = Literal["special", "prompt", "completion"]
+"""Where the ids of a sequence are first not those of its own text: special tokens that
+their text spells or hides, the prompt, or what was sampled.
+"""
+MOST_PLACES = 1000
+"""Sequences of `Retokenised` that are listed one by one."""
+
+
+@dataclass(frozen=True, slots=True)
+class RetokenisedPlace:
+    """A sequence whose ids its own text does not give, and the first of them."""
+
+    sequence: int
+    index: int
+    kind: RetokenisedKind
+
+
+@dataclass(frozen=True, slots=True)
+class Retokenised:
+    """Of ``checked`` sequences, how many have other ids than the tokenizer makes of
+    their text, by where they differ first; ``places`` lists the first `MOST_PLACES`.
+    """
+
+    checked: int = 0
+    special: int = 0
+    prompt: int = 0
+    completion: int = 0
+    places: tuple[RetokenisedPlace, ...] = ()
+
+
+_place = built(
+    record(
+        RetokenisedPlace,
+        sequence=COUNT,
+        index=COUNT,
+        kind=one_of(*get_args(RetokenisedKind)),
+    ),
     RetokenisedPlace,
 )
+RETOKENISED = built(
+    record(
+        Retokenised,
+        checked=COUNT,
+        special=COUNT,
+        prompt=COUNT,
+        completion=COUNT,
+        places=items(_place),
+    ),
+    Retokenised,
+)
+"""A `Retokenised` of the manifest."""
 
 
 def with_rows(

@@ -93,6 +93,10 @@ def whole(least: int = -LARGEST, most: int = LARGEST) -> Kind:
     return kind
 
 
+COUNT = whole(0, 2**31 - 1)
+"""How many, or which of them from 0: what 32 bits hold, as the tensors do."""
+
+
 def number(value: Any) -> float:
     """A number that is one: neither NaN nor infinite."""
     is_number = type(value) in (int, float)
@@ -221,6 +225,11 @@ def record(cls: Any, **special: Kind) -> Kind:
             required.add(field.name)
     kinds = kinds_of(cls, **special)
     return fields(kinds, frozenset(required))
+
+
+def built(kind: Kind, make: Callable[..., Any]) -> Kind:
+    """What `record` gives, as the dataclass itself."""
+    return lambda value: make(**kind(value))
 
 
 def _is_required(field: dataclasses.Field[Any]) -> bool:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, cast
 
 from logdrift.core.errors import LogdriftError
 from logdrift.core.protocol import RetokeniseJob
-from logdrift.core.session.layout import RetokenisedKind
+from logdrift.core.session.retokenised import RetokenisedKind
 from logdrift.core.session.tensors import read_tensors
 from logdrift.core.worker.tokens import TokenText
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from logdrift.core.compare.pair import Pair
 from logdrift.core.numbers import counted
-from logdrift.core.session.layout import RetokenisedPlace
+from logdrift.core.session.retokenised import RetokenisedPlace
 from logdrift.core.session.visible import visible
 from logdrift.tui.models.explorer import Explorer
 from logdrift.tui.models.flow import FragmentCache
