@@ -26,6 +26,7 @@ from logdrift.core.engines.vllm.start import semantics
 from logdrift.core.errors import LogdriftError
 from logdrift.core.plan import BackendSpec, SamplingSpec
 from logdrift.core.session.reader import open_session
+from logdrift.core.session.scores import Scores
 from logdrift.core.worker.base import BackendSettings, MismatchError
 from tests.changed_model import NOISY_TENSOR
 from tests.common import Fields
@@ -463,15 +464,20 @@ ROWS = [
 ]
 
 
-def test_unpack_gives_strict_ranks_where_the_top_k_reaches_the_target() -> None:
-    scores = unpack(
-        flat(ROWS, nothing_first=True),
+def unpacked(rows: list[Any]) -> Scores:
+    """The scores of `IDS`, the first of which has none, with lists of two."""
+    return unpack(
+        flat(rows, nothing_first=True),
         IDS,
         first=1,
         skipped=1,
         top_k=2,
         what="sequence 0",
     )
+
+
+def test_unpack_gives_strict_ranks_where_the_top_k_reaches_the_target() -> None:
+    scores = unpacked(ROWS)
     assert scores.rank.tolist() == [0, 2, 40]
     expected = [[-1, -1], [3, 7], [2, 1]]
     assert scores.top_ids.tolist() == expected
@@ -480,26 +486,12 @@ def test_unpack_gives_strict_ranks_where_the_top_k_reaches_the_target() -> None:
 
 def test_unpack_counts_ties_out_of_the_rank_even_where_the_target_is_cut_off() -> None:
     rows = [([7, 3, 4], [-0.5, -0.5, -0.5], [3, 1, 2]), ROWS[1]]
-    assert unpack(
-        flat(rows, nothing_first=True),
-        IDS,
-        first=1,
-        skipped=1,
-        top_k=2,
-        what="sequence 0",
-    ).rank.tolist() == [0, 1, 40]
+    assert unpacked(rows).rank.tolist() == [0, 1, 40]
 
 
 def test_unpack_reads_masked_ids_as_minus_infinity() -> None:
     rows = [ROWS[0], ([9, 2, 1], [-3.4e38, -0.1, -9999.0], [40, 1, 2])]
-    scores = unpack(
-        flat(rows, nothing_first=True),
-        IDS,
-        first=1,
-        skipped=1,
-        top_k=2,
-        what="sequence 0",
-    )
+    scores = unpacked(rows)
     assert scores.logprob[2] == -np.inf
     assert scores.top_logprobs[2].tolist() == [pytest.approx(-0.1), -np.inf]
 
@@ -518,14 +510,7 @@ def test_unpack_reads_masked_ids_as_minus_infinity() -> None:
 )
 def test_unpack_refuses_what_does_not_match(rows: list[Any], words: str) -> None:
     with pytest.raises(MismatchError) as error:
-        unpack(
-            flat(rows, nothing_first=True),
-            IDS,
-            first=1,
-            skipped=1,
-            top_k=2,
-            what="sequence 0",
-        )
+        unpacked(rows)
     assert words in str(error.value)
 
 
