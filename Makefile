@@ -7,7 +7,7 @@ DEMO_ARGS ?=
 TEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test unit lint types contracts check lock sample screenshots clean
+.PHONY: help setup demo test unit lint types contracts check lock sample screenshots endurance clean
 
 help: ## Show this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -32,6 +32,9 @@ test: setup ## Run every test, real engines included
 
 unit: setup ## Run the tests that start no engine
 	@$(BIN)/python -m pytest -m "not engine" $(TEST_ARGS)
+
+endurance: setup ## Break everything on purpose, in full (hours)
+	@$(BIN)/python -m endurance all
 
 lint: setup ## Check style and formatting
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

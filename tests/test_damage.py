@@ -1,6 +1,4 @@
-"""A few hundred of the mutations of `tests.damage`, which is a command for
-thousands.
-"""
+"""A few of the mutations of `endurance`, which has thousands."""
 
 from __future__ import annotations
 
@@ -9,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests import damage
+from endurance import damage
+from endurance.runs import Order, Tally
 from tests.made_sessions import capture, write_session
 
 COUNT = 150
@@ -19,7 +18,9 @@ def test_damaged_sessions_are_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    assert damage.run(COUNT, 7, tmp_path) == []
+    tally = Tally()
+    damage.run(Order(COUNT, 7, tmp_path), tally)
+    assert tally.losses == []
 
 
 def test_the_harness_sees_what_it_looks_for(

@@ -13,6 +13,7 @@ from tests import conftest
 from tests.common import REPOSITORY
 
 PRODUCT = ("core", "tui", "cli")
+TOOLS = ("tests", "benchmarks", "endurance")
 
 
 def _files(*folders: str) -> Iterator[Path]:
@@ -39,7 +40,7 @@ def test_nothing_is_kept_from_the_formatter() -> None:
     marks = ("# fmt: " + "skip", "# fmt: " + "off")
     kept = [
         f"{_name(path)}:{number}"
-        for path in _files(*PRODUCT, "tests", "benchmarks")
+        for path in _files(*PRODUCT, *TOOLS)
         for number, line in enumerate(path.read_text("utf-8").splitlines(), 1)
         if line.rstrip().endswith(marks)
     ]
@@ -57,7 +58,7 @@ def _nested(path: Path) -> Iterator[int]:
 def test_no_conditional_expression_stands_in_another() -> None:
     nested = [
         f"{_name(path)}:{line}"
-        for path in _files(*PRODUCT, "tests", "benchmarks")
+        for path in _files(*PRODUCT, *TOOLS)
         for line in _nested(path)
     ]
     assert nested == []

@@ -11,7 +11,7 @@ import pytest
 from tests.common import REPOSITORY
 
 PAGES = ("CONTRIBUTING.md", "docs/architecture.md", "docs/glossary.md")
-PLACE = re.compile(r"`((?:cli|tui|core|tests|docs|benchmarks)/[\w/.-]*)`")
+PLACE = re.compile(r"`((?:cli|tui|core|tests|docs|benchmarks|endurance)/[\w/.-]*)`")
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -79,7 +79,9 @@ def _exists(place: str, modules: dict[str, Path]) -> bool:
     return re.search(rf"\b{name}\b", modules[module].read_text("utf-8")) is not None
 
 
-@pytest.mark.parametrize("folder", ["core", "tui", "cli", "docs", "benchmarks"])
+@pytest.mark.parametrize(
+    "folder", ["core", "tui", "cli", "docs", "benchmarks", "endurance"]
+)
 def test_a_dotted_name_leads_to_a_module_or_what_it_has(folder: str) -> None:
     modules = _modules()
     pattern = r"\b(logdrift\.(?:core|tui|cli)(?:\.[A-Za-z_]\w*)+)"
@@ -91,7 +93,9 @@ def test_a_dotted_name_leads_to_a_module_or_what_it_has(folder: str) -> None:
     assert astray == []
 
 
-@pytest.mark.parametrize("folder", ["core", "tui", "cli", "docs", "benchmarks"])
+@pytest.mark.parametrize(
+    "folder", ["core", "tui", "cli", "docs", "benchmarks", "endurance"]
+)
 def test_a_file_that_is_named_is_there(folder: str) -> None:
     pattern = r"(?<![\w/.-])((?:core|tui|cli)/[\w/]+\.(?:py|tcss|txt|json))\b"
     astray = [

@@ -1,8 +1,6 @@
 """Damage a session in every way that a file can be damaged, and hold every command
 against what it may answer.
 
-    python -m tests.damage --count 3600 --seed 0
-
 Each mutation changes one file of a copy of a session. Then opening, the list and
 `report`, `why`, `check` and `diff` must answer as they do for whole sessions, or with
 one line on stderr and exit code 2: no traceback, no ``unexpected``, no warning of
@@ -12,20 +10,14 @@ process of its own, forked from one that has everything imported.
 
 from __future__ import annotations
 
-import argparse
-import collections
 import contextlib
 import io
 import json
 import os
-import random
 import resource
 import shutil
 import signal
 import socket
-import sys
-import tempfile
-import time
 import traceback
 import warnings
 from collections.abc import Callable, Sequence
@@ -35,6 +27,8 @@ from typing import Any
 
 import numpy as np
 
+from endurance.mutations import mutate
+from endurance.runs import Kind, Order, Tally
 from logdrift.core.diagnose.outcomes import Outcome
 from logdrift.core.session.identity import LoadedTensor, LoadedWeights, write_identity
 from logdrift.core.session.layers import save_layers
@@ -42,7 +36,6 @@ from logdrift.core.session.writer import append_event
 from tests.common import SAMPLE
 from tests.made_answers import a_result
 from tests.made_experiments import named, record_of, save_record, simple
-from tests.mutations import mutate
 
 SECONDS = 2.0
 """Of a core: a command that takes more hangs; whole sessions of this size take a
@@ -299,15 +292,30 @@ def faults_of(session: Path, mutation: str, commands: Sequence[str]) -> list[Fau
     return [Fault(mutation, name, what) for name, what in json.loads(said)]
 
 
-def run(
-    count: int,
-    seed: int,
-    folder: Path,
-    report: Callable[[int, list[Fault]], None] | None = None,
-    first: int = 0,
-) -> list[Fault]:
-    """``count`` mutations from number ``first`` on, the same for the same seed; the
-    faults that were found.
+def run(order: Order, tally: Tally) -> None:
+    """Damage copies of two sessions, one file at a time."""
+    sources = _whole_sessions(order.folder)
+    for number in order.numbers:
+        chance = order.chance(number)
+        # The sample is ten times as much to compute.
+        source = sources[chance.random() < 0.15]
+        copy = order.folder / "sessions" / "damaged"
+        shutil.copytree(source, copy)
+        try:
+            mutation = mutate(copy, chance)
+            faults = faults_of(copy, mutation, list(COMMANDS))
+        finally:
+            shutil.rmtree(order.folder / "sessions")
+        tally.count("sessions", "runs")
+        for fault in faults:
+            tally.lose(
+                number, "sessions", f"{fault.mutation}: {fault.command}: {fault.what}"
+            )
+
+
+def _whole_sessions(folder: Path) -> list[Path]:
+    """What is damaged later. All that is ever imported is imported here, before the
+    first fork.
     """
     sources = [
         made_session(folder / "source" / "made"),
@@ -315,7 +323,6 @@ def run(
     ]
     os.environ["XDG_STATE_HOME"] = str(folder / "state")
     for source in sources:
-        # All that is ever imported is imported before the first fork.
         for name in COMMANDS:
             with (
                 contextlib.redirect_stdout(io.StringIO()),
@@ -324,63 +331,7 @@ def run(
                 COMMANDS[name](source)
             wrong = faults_of(source, "whole", [name])
             assert not wrong, wrong
-    faults: list[Fault] = []
-    for number in range(first, first + count):
-        rng = random.Random(f"{seed} {number}")
-        source = sources[
-            rng.random() < 0.15
-        ]  # the sample is ten times as much to compute
-        copy = folder / "sessions" / "damaged"
-        shutil.copytree(source, copy)
-        try:
-            faults += faults_of(
-                copy, f"{number} {source.name} {mutate(copy, rng)}", list(COMMANDS)
-            )
-        finally:
-            shutil.rmtree(folder / "sessions")
-        if report is not None:
-            report(number + 1, faults)
-    return faults
+    return sources
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--count", type=int, default=3600)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument(
-        "--first",
-        type=int,
-        default=0,
-        help="number of the first mutation: to look at one again",
-    )
-    args = parser.parse_args(argv)
-    begun = time.monotonic()
-    told = 0
-
-    def report(done: int, faults: list[Fault]) -> None:
-        nonlocal told
-        for fault in faults[told:]:
-            print(f"{fault.mutation}\n    {fault.command}: {fault.what}", flush=True)
-        told = len(faults)
-        if done % 200 == 0:
-            print(
-                f"{done} mutations, {len(faults)} faults,"
-                f" {time.monotonic() - begun:.0f} s",
-                file=sys.stderr,
-                flush=True,
-            )
-
-    with tempfile.TemporaryDirectory() as folder:
-        faults = run(args.count, args.seed, Path(folder), report, args.first)
-    kinds = collections.Counter(fault.what.split(":")[0][:60] for fault in faults)
-    print(
-        f"{args.count} mutations, {args.count * len(COMMANDS)} answers, {len(faults)}"
-        f" faults: {dict(kinds)}"
-    )
-    return 1 if faults else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+KIND = Kind("damage", "one file of a session is damaged", 10_000, run)

@@ -1,0 +1,8 @@
+"""The kinds of fault, a line each."""
+
+from __future__ import annotations
+
+from endurance import damage
+from endurance.runs import Kind
+
+KINDS: tuple[Kind, ...] = (damage.KIND,)
