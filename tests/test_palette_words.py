@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from textual.command import CommandPalette
+from textual.command import CommandList, CommandPalette
+from textual.worker import WorkerState
 
 from logdrift.tui.actions import COMMANDS
-from logdrift.tui.command_window import _by_words, _entry
+from logdrift.tui.command_window import CommandWindow, _by_words, _entry
 from tests.common import SAMPLE
 from tests.tui_screen import SMALL, judged, make_app, until, until_shown
 
@@ -38,6 +39,22 @@ async def test_words_that_people_look_for_are_found(typed: str, expected: str) -
         await until(pilot, lambda: CommandPalette.is_open(app))
         await pilot.press(*typed)
         await until_shown(pilot, expected)
+
+
+async def test_a_search_that_outlives_its_window_ends_quietly() -> None:
+    app = make_app(Path(SAMPLE))
+    async with app.run_test(size=SMALL) as pilot:
+        await judged(pilot)
+        await pilot.press("ctrl+p")
+        await until(pilot, lambda: CommandPalette.is_open(app))
+        window = app.screen
+        assert isinstance(window, CommandWindow)
+        searches = [window._gather_commands("")]
+        await window.query(CommandList).remove()
+        searches.append(window._gather_commands("diff"))
+        await until(pilot, lambda: all(search.is_finished for search in searches))
+        states = {search.state for search in searches}
+        assert states <= {WorkerState.SUCCESS, WorkerState.CANCELLED}
 
 
 def test_every_word_of_a_command_finds_it_and_its_own_come_first() -> None:

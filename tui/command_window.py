@@ -10,8 +10,17 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
+from textual import work
 from textual.binding import Binding, BindingType
-from textual.command import CommandPalette, DiscoveryHit, Hit, Hits, Provider
+from textual.command import (
+    CommandList,
+    CommandPalette,
+    DiscoveryHit,
+    Hit,
+    Hits,
+    Provider,
+)
+from textual.css.query import NoMatches
 from textual.dom import DOMNode
 from textual.screen import Screen
 from textual.widgets import Input
@@ -170,3 +179,17 @@ class CommandWindow(CommandPalette, SafeScreen[None]):
         # them on a page down.
         with contextlib.suppress(KeyError):
             super()._action_command_list(action)
+
+    @work(exclusive=True, group=CommandPalette._GATHER_COMMANDS_GROUP)
+    async def _gather_commands(self, search_value: str) -> None:
+        # A search may still run when the window is left: Textual then looks for the
+        # list that shows what was found, and a worker that fails ends the program.
+        try:
+            await _GATHER(self, search_value)
+        except NoMatches:
+            if self.query(CommandList):
+                raise
+
+
+_GATHER = CommandPalette._gather_commands.__wrapped__  # type: ignore[attr-defined]
+"""What Textual's worker runs, without the worker."""
