@@ -94,6 +94,15 @@ def _lives(pid: int) -> bool:
         return False
 
 
+def _end_all(pids: set[int]) -> None:
+    """End a tree whose leader is gone: nothing leads to the child that left its
+    session any more.
+    """
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
 def _worker(folder: Path, name: str) -> WorkerProcess:
     """A tree as a worker of ours, with its pid file: the real launch, on an interpreter
     that becomes the tree.
@@ -126,12 +135,16 @@ def test_leftovers_of_a_killed_supervisor_end(tmp_path: Path) -> None:
 
 def test_what_a_dead_worker_left_in_its_session_ends_too(tmp_path: Path) -> None:
     worker = _worker(tmp_path, "ours")
-    os.kill(worker.pid, signal.SIGKILL)
-    assert worker.wait(10)
-    assert len(members(worker.pid)) == 1, "the child in its group outlives it"
-    left = members(worker.pid)
-    end_leftovers(tmp_path)
-    assert not [pid for pid in left if _lives(pid)]
+    below = descendants(worker.pid)
+    try:
+        os.kill(worker.pid, signal.SIGKILL)
+        assert worker.wait(10)
+        assert len(members(worker.pid)) == 1, "the child in its group outlives it"
+        left = members(worker.pid)
+        end_leftovers(tmp_path)
+        assert not [pid for pid in left if _lives(pid)]
+    finally:
+        _end_all(below)
 
 
 NOTES: dict[str, Callable[[int], str]] = {
@@ -172,6 +185,7 @@ def test_a_session_whose_leader_is_gone_is_left_alone_where_it_is_not_ours(
     leader any more.
     """
     leader = _tree()
+    below = descendants(leader.pid)
     leader.kill()
     leader.wait(10)
     left = members(leader.pid)
@@ -182,7 +196,7 @@ def test_a_session_whose_leader_is_gone_is_left_alone_where_it_is_not_ours(
         end_leftovers(tmp_path)
         assert members(leader.pid) == left
     finally:
-        kill_group(leader.pid, 0.0)
+        _end_all(below)
 
 
 @pytest.mark.parametrize("kind", ["link", "pipe", "linked folder", "file for a folder"])

@@ -276,6 +276,9 @@ class SglangBackend:
             "max_total_tokens": batch * (settings.max_length + _RESERVED),
             "max_running_requests": batch,
             "disable_overlap_schedule": True,
+            # Its scheduler looks for work without a pause otherwise, and takes a core
+            # from its own other processes and from whatever else runs.
+            "sleep_on_idle": True,
         }
 
     def _options(self) -> dict[str, Any]:
