@@ -5,12 +5,14 @@ BIN := $(VENV)/bin
 ENGINES ?= vllm
 DEMO_ARGS ?=
 TEST_ARGS ?=
+GPU_PYTHON ?= python3
+GPU_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test unit lint types contracts check lock sample screenshots endurance clean
+.PHONY: help setup demo test unit lint types contracts check lock sample screenshots endurance gpu-check clean
 
 help: ## Show this list
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
 setup: $(VENV)/.installed ## Install logdrift and its development tools into .venv
 
@@ -35,6 +37,9 @@ unit: setup ## Run the tests that start no engine
 
 endurance: setup ## Break everything on purpose, in full (hours)
 	@$(BIN)/python -m endurance all
+
+gpu-check: ## Try on a GPU what no CPU can show, in 8 minutes (GPU_PYTHON: has torch)
+	@$(GPU_PYTHON) -m benchmarks.gpu_check $(GPU_ARGS)
 
 lint: setup ## Check style and formatting
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
