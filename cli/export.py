@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -83,8 +84,25 @@ def run(args: argparse.Namespace) -> int:
     session = open_session(folder)
     choice = _choice(args, session)
     with cancellable(), _file(args.out, folder, form) as file:
-        _write(form, choice, file)
+        count = _write(form, choice, file)
+    if args.out != _STDOUT:
+        _say_written(args.out, form, count, choice)
     return 0
+
+
+def _say_written(out: Path, form: str, count: int, choice: ExportChoice) -> None:
+    """One line on stderr: stdout is for rows."""
+    from logdrift.core.numbers import counted
+    from logdrift.core.session.visible import visible
+
+    captures = counted(len(choice.labels), "capture")
+    words = f"{counted(count, 'row')}, one a token, of {captures}"
+    following = "docs/export.md has the columns and what reads them"
+    if form == "jsonl":
+        words = f"{counted(count, 'line')}, one a sequence, of {captures}"
+        file = shlex.quote(str(out))
+        following = f"next: logdrift import jsonl {file} --out SESSION"
+    print(visible(f"{out}: {words}; {following}"), file=sys.stderr)
 
 
 def _form(to: str | None, out: Path) -> str:
@@ -114,25 +132,27 @@ def _choice(args: argparse.Namespace, session: Session) -> ExportChoice:
     )
 
 
-def _write(form: str, choice: ExportChoice, file: BinaryIO) -> None:
-    """Write in a format; its modules are imported when it is asked for."""
+def _write(form: str, choice: ExportChoice, file: BinaryIO) -> int:
+    """Write in a format, and tell the number of rows or lines; its modules are imported
+    when it is asked for.
+    """
     if form == "parquet":
         from logdrift.core.export.parquet import write_parquet
 
-        write_parquet(choice, file)
-    elif form == "csv":
+        return write_parquet(choice, file)
+    if form == "csv":
         from logdrift.core.export.csv_rows import write_csv
 
-        write_csv(choice, file)
-    else:
-        from logdrift.core.export.jsonl import write_jsonl
+        return write_csv(choice, file)
+    from logdrift.core.export.jsonl import write_jsonl
 
-        write_jsonl(choice, file)
+    return write_jsonl(choice, file)
 
 
 def _write_report(args: argparse.Namespace, folder: Path) -> int:
     """The report as a page."""
     from logdrift.cli.report import print_report
+    from logdrift.core.session.visible import visible
 
     if args.capture or args.threshold is not None:
         raise InputError(
@@ -140,8 +160,12 @@ def _write_report(args: argparse.Namespace, folder: Path) -> int:
             remedy="choose a pair with --pair A:B",
         )
     pairs = [args.pair] if args.pair else []
-    output = None if args.out == _STDOUT else args.out
-    return print_report(folder, pairs, args.scope, "html", output)
+    if args.out == _STDOUT:
+        return print_report(folder, pairs, args.scope, "html")
+    code = print_report(folder, pairs, args.scope, "html", args.out)
+    words = f"{args.out}: the report as a page, for any browser"
+    print(visible(words), file=sys.stderr)
+    return code
 
 
 @contextmanager

@@ -166,6 +166,14 @@ def test_nothing_to_check_fails() -> None:
 @pytest.mark.parametrize(
     ("highest", "lowest", "said"),
     [
+        (["verl=1"], [], "'verl' is a framework and not a metric: name one of its"),
+        (["NeMo RL=1"], [], "as token_mult_prob_error=0.01, or check its limits with"),
+        (
+            ["rollout_probs_diff_men=1"],
+            [],
+            "is unknown: did you mean rollout_probs_diff_mean?",
+        ),
+        (["ver=1"], [], "docs/metrics.md lists them all"),
         (["maee=1"], [], "metric 'maee' is unknown: did you mean errors.mae"),
         (["mae"], [], "--max mae: write METRIC=VALUE"),
         ([], ["mae=x"], "--min mae=x: x is not a finite number"),

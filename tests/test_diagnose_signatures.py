@@ -17,6 +17,7 @@ from logdrift.core.compare.pair import make_pair
 from logdrift.core.diagnose import Diagnosis, diagnose
 from logdrift.core.session.reader import Session
 from logdrift.core.session.sent_ids import ids_digest
+from logdrift.tui.models.answer_parts import cause_part, size_part
 from tests.common import Fields
 from tests.planted.made import (
     VOCABULARY,
@@ -76,6 +77,20 @@ def test_noise_of_the_usual_size_is_nothing_to_fix(
     assert found.noise, found.verdict
     assert found.size["dtype"] == dtype
     assert found.verdict.startswith("numerical noise, nothing to fix")
+
+
+def test_two_sides_with_the_same_numbers_are_said_to_be_equal(tmp_path: Path) -> None:
+    sides = {"trainer": noise(0.03, 1), "rollout": noise(0.03, 1)}
+    found = why(made(tmp_path / "s", TEXT, sides))
+    assert found.noise
+    assert found.answer.sentence.endswith(
+        "; MAE 0; both sides are equal bit for bit, nothing to fix."
+    )
+    assert "numerical noise" not in found.verdict
+    brief = [
+        part.short for part in (size_part(found.answer, 0.0), cause_part(found.answer))
+    ]
+    assert brief == ["MAE 0.0000", "equal bit for bit"]
 
 
 def test_noise_of_that_size_in_float32_is_not(tmp_path: Path) -> None:

@@ -561,6 +561,24 @@ def test_stdout_takes_rows_and_lines(run_logdrift: Run) -> None:
     assert lines.stdout.count("\n") == len(open_session(SAMPLE).sequences)
 
 
+WRITTEN = {
+    "csv": "21,664 rows, one a token, of 8 captures; docs/export.md has the columns",
+    "jsonl": "24 lines, one a sequence, of 8 captures; next: logdrift import jsonl",
+    "html": "the report as a page",
+}
+
+
+@pytest.mark.parametrize("form", WRITTEN)
+def test_an_export_says_what_it_wrote(
+    tmp_path: Path, run_logdrift: Run, form: str
+) -> None:
+    out = tmp_path / f"out.{form}"
+    done = run_logdrift("export", str(SAMPLE), "-o", str(out))
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"{out}: {WRITTEN[form]}")
+
+
 def test_a_killed_export_leaves_the_old_file(tmp_path: Path) -> None:
     """The half file that it leaves goes with the next export."""
     out = tmp_path / "rows.csv"

@@ -73,6 +73,21 @@ def test_every_capture_has_its_full_name_and_whole_numbers_at_any_width(
         assert "Δ A−\n" not in table
 
 
+def test_a_is_above_b_whichever_came_first(folder: Path) -> None:
+    """A trainer that was added to an import comes last in it."""
+    session = open_session(folder)
+    pair = make_pair(session, *reversed(PAIR))
+    found = inspect(session, pair, scored(pair)[0])
+    sides = [(row.side, row.label) for row in found.captures if row.side]
+    assert sides == [("A", PAIR[1]), ("B", PAIR[0])]
+    others = [row.label for row in found.captures if not row.side]
+    assert others == [info.label for info in session.captures if info.label not in PAIR]
+    whole = "\n".join(written(found, 119))
+    assert whole.index("A vllm/decode") < whole.index("B trainer/prefill")
+    four = "\n".join(four_lines(found))
+    assert four.index("A vllm/decode") < four.index("B trainer/prefill")
+
+
 @pytest.mark.parametrize("length", [3, 17, 30, 44])
 @pytest.mark.parametrize("width", WIDTHS)
 def test_a_long_name_is_never_cut_and_takes_no_number_away(

@@ -107,6 +107,8 @@ class Answer:
         """Where the MAE stands in the usual range."""
         if self.mae is None or self.usual is None or self.standing is None:
             return "no token has a finite score on both sides"
+        if self.mae == 0:
+            return "MAE 0"
         dtype = self.usual.dtype
         if self.assumed:
             dtype = "bfloat16, if that is what they computed in"

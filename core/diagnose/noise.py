@@ -131,12 +131,19 @@ class _Expected:
 
 
 def noise_title(case: Case) -> str:
-    """What noise is called as a cause: of a gap that is larger than usual, something
-    else than its size must have shown it.
+    """What noise is called as a cause: nothing at all where both sides are equal; of a
+    gap that is larger than usual, something else than its size must have shown it.
     """
+    if are_equal(case):
+        return "both sides are equal bit for bit, nothing to fix"
     if is_more_than_usual(case):
         return "numerical noise all the same"
     return "numerical noise, nothing to fix"
+
+
+def are_equal(case: Case) -> bool:
+    """Whether every token has the same number on both sides."""
+    return judge_size(case).verdict == "identical"
 
 
 def is_more_than_usual(case: Case) -> bool:
@@ -189,7 +196,7 @@ def _judge(case: Case) -> Size:
     if view.impossible:
         return expected.size("unknown", _of_impossible(case), sure=0.0)
     if view.mae == 0.0:
-        sentence = "both sides give the same numbers."
+        sentence = "no token differs."
         return expected.size("identical", sentence, sure=1.0)
     return (
         _within_floor(case, expected)

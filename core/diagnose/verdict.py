@@ -11,7 +11,7 @@ from logdrift.core.diagnose.case import Case
 from logdrift.core.diagnose.causes import NOISE
 from logdrift.core.diagnose.evidence import LIKELY, Ranked, Unchecked
 from logdrift.core.diagnose.exclusion import temperature_told
-from logdrift.core.diagnose.noise import judge_size
+from logdrift.core.diagnose.noise import are_equal, judge_size
 from logdrift.core.diagnose.signatures import broken
 from logdrift.core.diagnose.support import TOKENS
 from logdrift.core.numbers import counted
@@ -70,10 +70,10 @@ def _rounding(first: Ranked, whole: Case, case: Case) -> str:
         return f"{first.title}{proof}: {sentence}{limit}"
     sentences = [f"{gap.why}: {gap.fix}." for gap in gaps]
     holes = " ".join(sentences)
-    return (
-        f"numerical noise in the tokens that both sides scored: {sentence}{limit}"
-        f" {holes}"
-    )
+    kind = "numerical noise"
+    if are_equal(case):
+        kind = "equal bit for bit"
+    return f"{kind} in the tokens that both sides scored: {sentence}{limit} {holes}"
 
 
 def _cause(first: Ranked, whole: Case, case: Case) -> str:

@@ -45,9 +45,10 @@ _NO_NUMBER = ("nan", "-inf", "inf")
 _BOOLEANS = ("false", "true")
 
 
-def write_csv(choice: ExportChoice, file: BinaryIO) -> None:
-    """Write all rows, in UTF-8."""
+def write_csv(choice: ExportChoice, file: BinaryIO) -> int:
+    """Write all rows, in UTF-8; their number."""
     _write(file, [COLUMNS])
+    written = 0
     for many in token_rows(choice):
         for start in range(0, len(many), _ROWS):
             part = slice(start, start + _ROWS)
@@ -56,6 +57,8 @@ def write_csv(choice: ExportChoice, file: BinaryIO) -> None:
             columns = cells.all(choice.session.pieces)
             lines = zip(*columns, strict=True)
             _write(file, lines)
+        written += len(many)
+    return written
 
 
 def _write(file: BinaryIO, lines: Iterable[Sequence[str]]) -> None:

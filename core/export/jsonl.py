@@ -33,9 +33,9 @@ _UNKNOWN = "unknown"
 """What stands in place of the name of a model that nothing told."""
 
 
-def write_jsonl(choice: ExportChoice, file: BinaryIO) -> None:
-    """Write every sequence as a line. Raises InputError for a choice of tokens: a line
-    is a whole sequence.
+def write_jsonl(choice: ExportChoice, file: BinaryIO) -> int:
+    """Write every sequence as a line; their number. Raises InputError for a choice of
+    tokens: a line is a whole sequence.
     """
     if choice.kept is not None or choice.pair is not None:
         raise InputError(
@@ -46,10 +46,12 @@ def write_jsonl(choice: ExportChoice, file: BinaryIO) -> None:
     session = choice.session
     captures = [session.capture(label) for label in choice.labels]
     texts = _NewPieces(session.pieces)
-    for sequence in range(len(session.sequences)):
+    count = len(session.sequences)
+    for sequence in range(count):
         line = _SequenceLine(session, sequence, captures)
         text = line.text(texts)
         file.write(text.encode())
+    return count
 
 
 class _NewPieces:

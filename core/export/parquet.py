@@ -41,12 +41,13 @@ _WORDS = (
 """Columns with few different values, which parquet keeps as a dictionary."""
 
 
-def write_parquet(choice: ExportChoice, file: BinaryIO) -> None:
-    """Write all rows. Raises InputError where pyarrow is missing."""
+def write_parquet(choice: ExportChoice, file: BinaryIO) -> int:
+    """Write all rows; their number. Raises InputError where pyarrow is missing."""
     arrow, parquet = pyarrow_modules()
     pieces = choice.session.pieces
     metadata = _metadata(choice)
     schema = _schema(arrow).with_metadata(metadata)
+    written = 0
     with parquet.ParquetWriter(
         file, schema, compression="zstd", use_dictionary=list(_WORDS)
     ) as writer:
@@ -55,6 +56,8 @@ def write_parquet(choice: ExportChoice, file: BinaryIO) -> None:
             arrays = list(columns.all(pieces))
             batch = arrow.record_batch(arrays, schema=schema)
             writer.write_batch(batch)
+            written += len(rows)
+    return written
 
 
 def pyarrow_modules() -> tuple[Any, Any]:

@@ -4,13 +4,17 @@ a framework, and what frameworks publish.
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from logdrift.core.compare.framework_names import (
+    FRAMEWORK_NAMES,
+    FRAMEWORKS,
     FrameworkName,
     framework_name,
+    names_of,
     plain_name,
 )
 from logdrift.core.compare.limits import Limit
@@ -23,6 +27,8 @@ Limits = tuple[Limit, ...]
 GIVEN = "given"
 """The framework of a limit that was given as a flag, by our own name."""
 _USUAL_LEVELS = ("normal", "fault")
+_NEAR = 0.85
+"""How alike, of 1, a mistyped name is to the one meant: a letter or two in ten."""
 
 
 def parse_limits(highest: Sequence[str], lowest: Sequence[str]) -> Limits:
@@ -117,11 +123,36 @@ def _metric_called(name: str) -> tuple[str, FrameworkName | None]:
     """
     try:
         return resolve(name), None
-    except InputError:
+    except InputError as unknown:
         row = framework_name(name)
         if row is None:
-            raise
+            raise _meant_of_framework(name) or unknown from None
         return row.metric, row
+
+
+def _meant_of_framework(name: str) -> InputError | None:
+    """What is wrong with a framework's name in the place of a number's, and with a slip
+    in the name of one of its numbers; None for other names.
+    """
+    plain = plain_name(name)
+    for framework in FRAMEWORKS:
+        if plain_name(framework) == plain:
+            example = names_of(framework)[0].name
+            remedy = f"name one of its numbers, as {example}=0.01"
+            if _published_by(plain):
+                remedy += f", or check its limits with --published {framework}"
+            reason = f"{name.strip()!r} is a framework and not a metric"
+            return InputError(reason, remedy=remedy)
+    names = _short_names(FRAMEWORK_NAMES)
+    near = difflib.get_close_matches(name.strip(), names, n=1, cutoff=_NEAR)
+    if near:
+        return InputError(f"metric {name!r} is unknown: did you mean {near[0]}?")
+    return None
+
+
+def _short_names(rows: Sequence[FrameworkName]) -> list[str]:
+    """The last parts by which numbers can be named; a word alone means too much."""
+    return [row.name.rpartition("/")[2] for row in rows if "_" in row.name]
 
 
 def _number(text: str) -> float | None:

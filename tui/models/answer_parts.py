@@ -55,7 +55,7 @@ SIZE_WORDS: dict[UsualStanding, str] = {
 
 
 ANSWER_ACTIONS = frozenset(
-    {"facts", "limits", "why", "worst", "threshold", "matrix", "report"}
+    {"facts", "limits", "why", "worst", "threshold", "matrix", "add_backend"}
 )
 """The commands of the explorer that parts lead to."""
 
@@ -100,7 +100,7 @@ def _without_pair(explorer: Explorer) -> Iterator[AnswerPart]:
     lone = lone_capture(explorer.session.captures)
     if lone is not None:
         text = visible(only_side(lone))
-        yield AnswerPart("verdict", text, "only one side", "warn", "report")
+        yield AnswerPart("verdict", text, "only one side", "warn", "add_backend")
 
 
 def _without_meaning(part: AnswerPart) -> AnswerPart:
@@ -165,6 +165,8 @@ def size_part(answer: Answer | None, mae: float | None) -> AnswerPart:
     head = f"MAE {number(answer.mae)}"
     if answer.standing is None or answer.usual is None:
         return _plain("size", head, "limits")
+    if answer.mae == 0:
+        return AnswerPart("size", head, head, "good", "limits")
     word = SIZE_WORDS[answer.standing]
     dtype = answer.usual.dtype
     if answer.assumed:
@@ -178,7 +180,10 @@ def cause_part(answer: Answer) -> AnswerPart:
     """The likeliest cause, how sure it is, and what has proved it."""
     title = visible(answer.title)
     if answer.cause == "noise":
-        return _cause(title, "numerical noise", "good")
+        brief = "numerical noise"
+        if answer.mae == 0:
+            brief = "equal bit for bit"
+        return _cause(title, brief, "good")
     if answer.cause is None:
         nothing = "nothing to explain"
         brief = visible(answer.brief_title)

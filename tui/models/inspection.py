@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
@@ -230,7 +230,7 @@ def inspect(
         raw=pieces.get(token_id),
         role=role_of(sequences, sequence, index),
         delta=_delta(pair, position),
-        captures=rows,
+        captures=_a_above_b(rows),
         mark=mark,
         weights=weights_of(pair, position),
         turn=turn_numbers(pair, position, threshold),
@@ -320,6 +320,16 @@ def _in_order(lists: list[_Alternatives]) -> list[_Alternatives]:
             first_of_backend.append(entry)
             backends.add(entry.backend)
     return [*sides, *first_of_backend, *others]
+
+
+def _a_above_b(rows: Sequence[CaptureRow]) -> tuple[CaptureRow, ...]:
+    """Rows in the order of the session, with A above B: a trainer that was added to an
+    import is A, and comes last in it.
+    """
+    sides = [row for row in rows if row.side]
+    sides.sort(key=operator.attrgetter("side"))
+    in_order = iter(sides)
+    return tuple(next(in_order) if row.side else row for row in rows)
 
 
 def _captures(

@@ -44,6 +44,8 @@ METRICS: dict[str, Metric] = {row.path: row for row in _ROWS}
 
 SECTIONS = ("errors", "mismatch", "probability", "topk", "ci95", "floor", "coverage")
 """In order of preference: `mae` alone means errors.mae, not probability.mae."""
+_SLIP = 2
+"""Letters by which the length of a mistyped name may differ from the one meant."""
 
 
 def metric(path: str) -> Metric:
@@ -117,8 +119,12 @@ def _near(text: str) -> list[str]:
     if similar:
         return similar
     # By its last part: both `mea` and `error.mea` are near errors.mae.
-    by_last_part = {_last_part(path): path for path in reversed(METRICS)}
     last_part = _last_part(text)
+    by_last_part = {}
+    for path in reversed(METRICS):
+        name = _last_part(path)
+        if abs(len(name) - len(last_part)) <= _SLIP:
+            by_last_part[name] = path
     parts = difflib.get_close_matches(last_part, by_last_part, n=3, cutoff=0.6)
     return [by_last_part[name] for name in parts]
 

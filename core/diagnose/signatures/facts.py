@@ -12,7 +12,7 @@ from logdrift.core.compare.gate import Reason
 from logdrift.core.diagnose.case import Case
 from logdrift.core.diagnose.evidence import Evidence, Number
 from logdrift.core.diagnose.fits import correlation
-from logdrift.core.diagnose.noise import judge_size
+from logdrift.core.diagnose.noise import are_equal, judge_size
 from logdrift.core.diagnose.signatures.older_weights import difference_weighs
 from logdrift.core.diagnose.support import TOKENS
 
@@ -102,7 +102,7 @@ def facts(case: Case) -> Iterator[Evidence]:
     little, whatever the gate says of it. Where the numbers are the same to the last
     bit, no difference in the facts has done anything.
     """
-    if judge_size(case).verdict == "identical":
+    if are_equal(case):
         return
     for reason in case.gate.reasons:
         cause = CAUSE_OF.get(reason.code)
