@@ -298,13 +298,13 @@ def test_a_mode_without_numbers_says_why(session: Session, pair: Pair) -> None:
     assert nothing.legend().missing == "no pair to compare yet"
 
 
-def test_one_side_alone_leads_to_the_report_which_says_how_to_score_the_other(
+def test_one_side_alone_leads_to_the_form_that_adds_the_other(
     tmp_path: Path,
 ) -> None:
     lone = open_session(make_session(tmp_path / "s", 99, 3, 2, captures=1))
     (part,) = answer_parts(looking_at(lone, None))
     assert part.text.startswith("reference/prefill is the only side")
-    assert part.action == "report"
+    assert part.action == "add_backend"
     said = nothing_to_compare(lone.captures)
     assert "logdrift capture --into SESSION --model MODEL" in said
     two = open_session(make_session(tmp_path / "two", 99, 3, 2, captures=2))

@@ -29,7 +29,7 @@ from logdrift.core.session.reader import open_session
 from logdrift.tui.app import LogdriftApp
 from logdrift.tui.models import capture_form as forms
 from logdrift.tui.models import engines
-from logdrift.tui.models.capture_draft import build, field_of, ids_line
+from logdrift.tui.models.capture_draft import build, ids_line
 from logdrift.tui.models.capture_form import (
     BackendForm,
     CaptureForm,
@@ -38,6 +38,7 @@ from logdrift.tui.models.capture_form import (
     options_text,
 )
 from logdrift.tui.models.capture_rows import form_rows
+from logdrift.tui.models.draft_problems import field_of
 from logdrift.tui.screens.confirm import Confirm
 from logdrift.tui.screens.explorer import ExplorerScreen
 from logdrift.tui.screens.new_capture import NewCaptureScreen

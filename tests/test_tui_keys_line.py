@@ -211,11 +211,12 @@ async def test_a_text_stands_below_the_first_letter_of_its_title(
         assert not reading.plain.startswith(" ")
 
 
+LOOK_AT = ("why", "worst", "report", "compare")
 STATES = {
-    "complete": {"why", "worst", "report", "compare", "rename", "delete"},
-    "failed": {"why", "worst", "report", "compare", "rename", "delete", "resume"},
-    "partial": {"why", "worst", "report", "compare", "rename", "delete", "resume"},
-    "running": {"why", "worst", "report", "compare", "cancel"},
+    "complete": {*LOOK_AT, "rename", "delete", "add backend"},
+    "failed": {*LOOK_AT, "rename", "delete", "add backend", "resume"},
+    "partial": {*LOOK_AT, "rename", "delete", "add backend", "resume"},
+    "running": {*LOOK_AT, "cancel"},
     "damaged": {"rename", "delete"},
     "none": set(),
 }

@@ -282,6 +282,7 @@ class LogdriftApp(Safe, App[int], inherit_bindings=False):
         *,
         pair: tuple[str, str] | None = None,
         place: tuple[int, int] | None = None,
+        added: tuple[str, ...] = (),
     ) -> None:
         """Open the explorer over the list; a folder that does not open is an error that
         can be copied. ``before``: an earlier session to compare with; ``front``: the
@@ -292,6 +293,7 @@ class LogdriftApp(Safe, App[int], inherit_bindings=False):
         try:
             session = readable(folder)
             explorer = ExplorerScreen(session, pair, before, front=front, place=place)
+            explorer.added = added
             self.push_screen(explorer)
         except Exception as error:
             # Whatever is wrong with one session, the list stays.

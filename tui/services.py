@@ -38,12 +38,13 @@ class Services(Protocol):
         *,
         pair: tuple[str, str] | None = None,
         place: tuple[int, int] | None = None,
+        added: tuple[str, ...] = (),
     ) -> None:
         """Open the explorer on a session, next to an earlier one (``before``);
         ``front`` is the explorer's action that opens a screen over it at once.
 
         With ``pair`` and ``place``, a sequence and a position in it, the cursor stands
-        there.
+        there. ``added`` names backends whose pair is shown once they are captured.
         """
 
     def failed(self, error: Exception, where: MessagePump) -> None:

@@ -8,7 +8,7 @@ of how its sequences came to be (`SavedPlan.of_import`).
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -112,12 +112,12 @@ def _extended(
     wish: PlanWish,
     say: Callable[[str], None],
 ) -> Manifest:
-    scoring = [_scoring(spec) for spec in specs]
+    backends = [scoring(spec) for spec in specs]
     if manifest.plan:
         trust.require(folder, manifest)
-        extension = _grown(manifest, scoring, wish)
+        extension = _grown(manifest, backends, wish)
     else:
-        extension = _made(folder, manifest, scoring, wish)
+        extension = _made(folder, manifest, backends, wish)
     for spec in extension.added:
         interpreter_of(spec)
     with_whole_parts(folder, manifest)
@@ -136,7 +136,7 @@ def _extended(
 # -- backends
 
 
-def _scoring(spec: BackendSpec) -> BackendSpec:
+def scoring(spec: BackendSpec) -> BackendSpec:
     """The backend with its path filled in. Raises InputError for one that samples."""
     if "decode" in spec.paths:
         raise spec.error(
@@ -156,20 +156,35 @@ def _new_ones(
     The manifest has all names: imported captures are in no plan.
     """
     known = {spec.name: spec for spec in planned}
-    taken = {info.backend for info in manifest.captures}
+    taken = taken_names(manifest, known)
     new = []
     for spec in specs:
         name = spec.name
-        can_be_replaced = name in known and _is_empty(manifest, name)
-        if name not in taken or can_be_replaced:
+        if name not in taken:
             new.append(spec)
         elif known.get(name) != spec or _is_complete(manifest, name):
-            raise spec.error(
-                "name",
-                "the session has this backend already",
-                "give the new one another name with @NAME",
-            )
+            raise name_is_taken(spec)
     return tuple(new)
+
+
+def taken_names(manifest: Manifest, planned: Container[str]) -> set[str]:
+    """The names that a new backend cannot have; ``planned`` are those of the plan's
+    backends, of which one that has nothing yet can be replaced.
+    """
+    names = {info.backend for info in manifest.captures}
+    replaceable = {
+        name for name in names if name in planned and _is_empty(manifest, name)
+    }
+    return names - replaceable
+
+
+def name_is_taken(spec: BackendSpec) -> InputError:
+    """The refusal of a backend whose name the session has."""
+    return spec.error(
+        "name",
+        "the session has this backend already",
+        "give the new one another name with @NAME",
+    )
 
 
 def _is_empty(manifest: Manifest, name: str) -> bool:

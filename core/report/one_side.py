@@ -39,8 +39,8 @@ def nothing_to_compare(captures: Sequence[CaptureInfo]) -> str:
 
 
 def only_side(lone: CaptureInfo) -> str:
-    """What a screen says of it: its report has the command (`nothing_to_compare`)."""
-    return f"{lone.label} is the only side: the report says how to score the other"
+    """What a screen says of it, where a backend is added with one key."""
+    return f"{lone.label} is the only side: add a backend that scores the other"
 
 
 def other_side(role: str) -> str:

@@ -170,6 +170,13 @@ def _this_process(token: str) -> LockHolder:
     )
 
 
+def refuse_written(folder: Path) -> None:
+    """Raise BeingWritten where a live process writes the folder now."""
+    holder = read_lock(folder)
+    if holder is not None:
+        raise _being_written(folder, holder)
+
+
 def _being_written(folder: Path, holder: LockHolder) -> BeingWritten:
     process = f"process {holder.pid}"
     remedy = "wait for it or end it"

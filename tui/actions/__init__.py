@@ -67,7 +67,7 @@ SCOPE_TITLES: dict[Scope, str] = {
     "layers": "Layers",
     "diff": "Two sessions compared",
     "confirm": "Where yes or no is asked",
-    "form": "New capture",
+    "form": "In the form of a capture",
 }
 
 COMMANDS: tuple[Command, ...] = (

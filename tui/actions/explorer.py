@@ -313,6 +313,13 @@ EXPLORER_COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         scope="explorer",
+        action="add_backend",
+        keys=("f6",),
+        help="Add a backend: one more engine scores the ids of the session",
+        also="into missing side trainer rollout reference server capture",
+    ),
+    Command(
+        scope="explorer",
         action="before",
         keys=("e",),
         help="Earlier session: choose one, and see before and after as a chart",

@@ -46,6 +46,14 @@ SESSION_COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         scope="sessions",
+        action="add_backend",
+        keys=("f6",),
+        help="Add a backend: one more engine scores the ids of the session",
+        hint="add backend",
+        also="into missing side trainer rollout reference server capture",
+    ),
+    Command(
+        scope="sessions",
         action="back",
         keys=("q",),
         help="Back, or quit from the first screen",
@@ -171,7 +179,7 @@ SESSION_COMMANDS: tuple[Command, ...] = (
         scope="form",
         action="leave",
         keys=("escape",),
-        help="Back to the sessions: asks where something was filled in",
+        help="Leave the form: asks where something was filled in",
         hint="leave",
     ),
     Command(

@@ -64,7 +64,7 @@ class BackendForm:
 @dataclass(frozen=True, slots=True)
 class CaptureForm:
     """A whole form. ``base`` is a loaded plan: what it holds and no field shows is
-    kept.
+    kept. ``is_scoring``: the ids are there, and no backend samples any.
     """
 
     session: str
@@ -81,6 +81,7 @@ class CaptureForm:
     top_k: str = "20"
     backends: tuple[BackendForm, ...] = ()
     base: CapturePlan | None = None
+    is_scoring: bool = False
 
 
 def first_form(session: str, engines: Container[str]) -> CaptureForm:
@@ -208,10 +209,15 @@ def _option(value: Any) -> str:
     return quoted
 
 
-def path_choices(engine: str, current: tuple[str, ...]) -> list[tuple[str, ...]]:
+def path_choices(
+    engine: str, current: tuple[str, ...], *, is_scoring: bool = False
+) -> list[tuple[str, ...]]:
     """What paths a backend may be asked for; the empty one leaves it to the plan."""
+    left_out = {"recorded"}
+    if is_scoring:
+        left_out.add("decode")
     known = ENGINES[engine].paths
-    paths = [path for path in known if path != "recorded"]
+    paths = [path for path in known if path not in left_out]
     sizes = range(len(paths) + 1)
     choices: list[tuple[str, ...]] = []
     for size in sizes:
@@ -306,7 +312,8 @@ def choices(form: CaptureForm, key: str) -> list[Any]:
     if place.field == "paths":
         backend = form.backends[place.number]
         current = backend.paths
-        return list(path_choices(backend.engine, current))
+        scoring = form.is_scoring
+        return list(path_choices(backend.engine, current, is_scoring=scoring))
     known: dict[str, list[Any]] = {
         "engine": [*ENGINES],
         "dtype": [*DTYPES],

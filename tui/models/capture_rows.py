@@ -1,12 +1,12 @@
-"""The lines of the form for a new capture: made from what is filled in, drawn by
+"""The lines of the forms of captures: made from what is filled in, drawn by
 `logdrift.tui.widgets.form`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from logdrift.core.engines import ENGINES
 from logdrift.core.session.visible import visible
@@ -16,7 +16,13 @@ from logdrift.tui.models.capture_draft import DraftPlan
 from logdrift.tui.models.capture_form import BackendForm, CaptureForm, value_of
 from logdrift.tui.models.engines import Found
 
+if TYPE_CHECKING:
+    from logdrift.tui.models.added_backends import ScoredSession
+
 Kind = Literal["head", "text", "choice", "button", "note", "bad"]
+
+
+_TOP_K_NOTE = "kept for each token: top_k"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +48,41 @@ def form_rows(
     expanded: frozenset[int],
     keymap: Keymap = NO_KEYMAP,
 ) -> list[FormRow]:
-    """All lines, each field's problem right below it."""
+    """All lines of a new capture, each field's problem right below it."""
+    rows = [
+        *_plan_fields(form),
+        *_backend_section(form, draft, expanded),
+        *_engine_section(found),
+        FormRow("head", label="Plan"),
+        *_buttons(PLAN_BUTTONS, keymap),
+    ]
+    return _with_problems(rows, draft)
+
+
+def scoring_rows(
+    form: CaptureForm,
+    session: ScoredSession,
+    draft: DraftPlan,
+    found: Mapping[str, Found],
+    expanded: frozenset[int],
+    keymap: Keymap = NO_KEYMAP,
+) -> list[FormRow]:
+    """All lines of backends that are added to a session, each field's problem right
+    below it.
+    """
+    rows = [
+        *_session_fields(form, session),
+        *_backend_section(form, draft, expanded),
+        *_engine_section(found),
+        FormRow("head", label="Capture"),
+        *_buttons(SCORING_BUTTONS, keymap),
+    ]
+    return _with_problems(rows, draft)
+
+
+def _with_problems(fields: Sequence[FormRow], draft: DraftPlan) -> list[FormRow]:
     rows: list[FormRow] = []
-    all_fields = _rows(form, draft, found, expanded, keymap)
-    for row in all_fields:
+    for row in fields:
         rows.append(row)
         if row.kind in ("head", "bad"):
             continue
@@ -57,13 +94,8 @@ def form_rows(
     return rows
 
 
-def _rows(
-    form: CaptureForm,
-    draft: DraftPlan,
-    found: Mapping[str, Found],
-    expanded: frozenset[int],
-    keymap: Keymap,
-) -> Iterator[FormRow]:
+def _plan_fields(form: CaptureForm) -> Iterator[FormRow]:
+    """What is captured with which model, and how it is sampled."""
     yield _text(form, "model", "Model", "a folder, a hub id, or smollm2")
     yield _text(form, "session", "Name", "of the session's folder")
     yield _text(form, "title", "Title", "shown beside the name")
@@ -71,6 +103,21 @@ def _rows(
     yield from _prompt_rows(form)
     yield FormRow("head", label="Sampling")
     yield from _sampling_rows(form)
+    yield _text(form, "top_k", "Alternatives", _TOP_K_NOTE)
+
+
+def _session_fields(form: CaptureForm, session: ScoredSession) -> Iterator[FormRow]:
+    """The model that scores a session's ids; what its plan has settled is not asked."""
+    name = visible(session.folder.name)
+    yield FormRow("head", label=f"The ids of {name}: {session.size}")
+    yield _text(form, "model", "Model", "that its ids are of: a folder or a hub id")
+    if session.plan is None:
+        yield _text(form, "top_k", "Alternatives", _TOP_K_NOTE)
+
+
+def _backend_section(
+    form: CaptureForm, draft: DraftPlan, expanded: frozenset[int]
+) -> Iterator[FormRow]:
     yield FormRow("head", label="Backends")
     for index in range(len(form.backends)):
         open_ = index in expanded or _has_problem(draft, index)
@@ -78,24 +125,31 @@ def _rows(
     problem = draft.problems.get("backends")
     if problem is not None:
         yield FormRow("bad", "backends", value=problem)
+
+
+def _engine_section(found: Mapping[str, Found]) -> Iterator[FormRow]:
     yield FormRow("head", label="Engines found: Enter adds a backend")
     not_found_yet = Found("looking for it")
     for engine in ENGINES:
         environment = found.get(engine, not_found_yet)
         yield from _engine_rows(engine, environment)
-    yield FormRow("head", label="Plan")
-    yield from _plan_rows(keymap)
 
 
-def _plan_rows(keymap: Keymap) -> Iterator[FormRow]:
-    """The buttons of the plan, each with its key."""
-    buttons = {
-        "show_plan": "See it as TOML",
-        "save_plan": "Save it to a file",
-        "load_plan": "Load one from a file",
-        "start": "Start the capture",
-    }
-    for name, label in buttons.items():
+PLAN_BUTTONS = {
+    "show_plan": "See it as TOML",
+    "save_plan": "Save it to a file",
+    "load_plan": "Load one from a file",
+    "start": "Start the capture",
+}
+SCORING_BUTTONS = {
+    "show_plan": "See it as a command",
+    "start": "Start the capture",
+}
+
+
+def _buttons(labels: Mapping[str, str], keymap: Keymap) -> Iterator[FormRow]:
+    """Buttons, each with its key."""
+    for name, label in labels.items():
         note = first_key("form", name, keymap)
         if name == "start":
             note += ", in the background"
@@ -139,7 +193,6 @@ def _sampling_rows(form: CaptureForm) -> Iterator[FormRow]:
     yield _text(form, "sampling.top_k", "Top k", "to sample from; 0: off")
     yield _text(form, "sampling.max_tokens", "Max tokens", "of a completion")
     yield _text(form, "sampling.seed", "Seed", "sequence i uses seed + i")
-    yield _text(form, "top_k", "Alternatives", "kept for each token: top_k")
 
 
 _BACKEND_FIELDS: tuple[tuple[Kind, str, str, str], ...] = (

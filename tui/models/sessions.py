@@ -76,8 +76,12 @@ def _is_idle(row: SessionRow) -> bool:
     return not _runs(row)
 
 
+def _can_be_added_to(row: SessionRow) -> bool:
+    return _opens(row) and _is_idle(row)
+
+
 def _lacks_captures(row: SessionRow) -> bool:
-    return _opens(row) and _is_idle(row) and row.state != "complete"
+    return _can_be_added_to(row) and row.state != "complete"
 
 
 _NEEDED: Mapping[str, Callable[[SessionRow], bool]] = {
@@ -86,6 +90,7 @@ _NEEDED: Mapping[str, Callable[[SessionRow], bool]] = {
     "report": _opens,
     "mark": _opens,
     "save_page": _opens,
+    "add_backend": _can_be_added_to,
     "rename": _is_idle,
     "delete": _is_idle,
     "resume": _lacks_captures,

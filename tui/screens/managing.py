@@ -73,6 +73,8 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
         self.reader = FolderReader(self, folder)
         self.awaited: Path | None = None
         """A session to select as soon as it is listed."""
+        self.added: dict[Path, tuple[str, ...]] = {}
+        """Backends that were added to sessions: their pair is shown first."""
 
     @property
     def list(self) -> SessionList:
@@ -252,19 +254,38 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
         from logdrift.tui.screens.new_capture import NewCaptureScreen
 
         def answered(folder: Path | None) -> None:
-            if folder is None:
-                return
-            self.look_again(folder)
-            name = visible(folder.name)
-            cancel_key = self._key("cancel_capture")
-            self.say(
-                f"{name} is being captured in the background: Enter"
-                f" looks at it, {cancel_key} cancels it"
-            )
+            if folder is not None:
+                self._say_captured(folder, folder.name)
 
         self.say("")
         form = NewCaptureScreen(self.reader.folder)
         self.app.push_screen(form, answered)
+
+    def action_add_backend(self) -> None:
+        from logdrift.tui.screens.add_backend import Names, ask_backends
+
+        row = self._idle("added to")
+        if row is None:
+            return
+        if row.problem is not None:
+            self.warn(row.problem)
+            return
+        folder = row.folder
+
+        def started(names: Names) -> None:
+            self.added[folder] = names
+            self._say_captured(folder, ", ".join(names))
+
+        ask_backends(self, folder, started)
+
+    def _say_captured(self, folder: Path, name: str) -> None:
+        """Something is being captured into a folder."""
+        self.look_again(folder)
+        cancel_key = self._key("cancel_capture")
+        self.say(
+            f"{visible(name)} is being captured in the background: Enter looks at it,"
+            f" {cancel_key} cancels it"
+        )
 
     def action_cancel_capture(self) -> None:
         from logdrift.tui.screens.confirm import Confirm

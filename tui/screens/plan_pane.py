@@ -1,6 +1,8 @@
-"""The plan that a form makes, as TOML beside it."""
+"""What a form makes, beside it: a plan as TOML, or a command."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 from rich.style import Style
 from textual.strip import Strip
@@ -13,20 +15,25 @@ from logdrift.tui.widgets.lines import Text, strip_of
 
 
 class PlanPane(Text, can_focus=False):
-    """The plan as TOML."""
+    """The plan as TOML, or what else a form gives; ``form`` names it."""
 
     fixed = 1
 
-    def fixed_line(self, y: int, width: int) -> Strip:
-        return self.title_line("Plan", width, "as TOML")
+    def __init__(self, title: str, form: str, *, id: str) -> None:
+        super().__init__(id=id)
+        self._title = title
+        self._form = form
 
-    def put(self, draft: DraftPlan) -> None:
-        """Show a plan, where there is room for it."""
+    def fixed_line(self, y: int, width: int) -> Strip:
+        return self.title_line(self._title, width, self._form)
+
+    def put(self, lines: Iterable[str]) -> None:
+        """Show lines, where there is room for them."""
         is_hidden = not self.display
         if is_hidden or not self.size.width:
             return
         strips = []
-        for line in plan_lines(draft):
+        for line in lines:
             style = self._style(line)
             run = (f" {visible(line)}", style)
             strips.append(strip_of([run], self.inner_width))

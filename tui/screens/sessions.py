@@ -117,7 +117,8 @@ class SessionsScreen(ManagingScreen, inherit_bindings=False):
         elif row.problem:
             self.logdrift.show_error(f"session {row.folder}: {row.problem}")
         else:
-            self.logdrift.open_folder(row.folder, front=front)
+            added = self.added.pop(row.folder, ())
+            self.logdrift.open_folder(row.folder, front=front, added=added)
 
     def _open_samples(self) -> None:
         """Where there is no session, the samples that come with logdrift."""

@@ -17,6 +17,7 @@ from logdrift.tui.screens.origin import Labels, Origin
 
 if TYPE_CHECKING:
     from logdrift.tui.models.filters import FilterInput
+    from logdrift.tui.screens.add_backend import Names
     from logdrift.tui.widgets.reading import Row
 
 
@@ -70,6 +71,41 @@ class OtherScreens:
         pair = open_labels(self._screen, session, labels)
         if pair is not None:
             take_pair(pair)
+
+    def add_backend(self, started: Callable[[Names], None]) -> None:
+        """Ask for backends that score the session's ids; ``started`` gets their
+        names.
+        """
+        from logdrift.tui.screens.add_backend import ask_backends
+
+        def answered(names: Names) -> None:
+            started(names)
+            words = visible(", ".join(names))
+            self._dialogue.say(
+                f"{words} is being captured in the background: the pair comes when it"
+                " is done"
+            )
+
+        ask_backends(self._screen, self._explorer.session.folder, answered)
+
+    def show_added(self, names: Names, take_pair: Callable[[Pair], None]) -> bool:
+        """Show the pair of backends that were added; whether they have ended, well or
+        not.
+        """
+        from logdrift.tui.models.added_pair import added_pair, how_it_ended
+
+        session = self._explorer.session
+        end = how_it_ended(session, names)
+        if end is None:
+            return False
+        if end.failed:
+            self._dialogue.warn(end.words)
+            return True
+        labels = added_pair(session, names)
+        if labels is not None:
+            self.open_pair(labels, take_pair)
+        self._dialogue.say(end.words)
+        return True
 
     def open_facts(self) -> None:
         """Open the settings of both sides, with what the gate found in them."""

@@ -105,6 +105,8 @@ class ExplorerScreen(ExplorerKeys, inherit_bindings=False):
         self.sequences = panes.sequences
         self.dialogue = Dialogue(self)
         self._before = before
+        self.added: tuple[str, ...] = ()
+        """Backends that were added: their pair is shown once they are captured."""
 
     @cached_property
     def earlier(self) -> EarlierSession:
@@ -220,6 +222,8 @@ class ExplorerScreen(ExplorerKeys, inherit_bindings=False):
             view = PairView(pair)
         model.take(session, view)
         self._show_model()
+        if self.added:
+            self._look_for_added()
         self.set_timer(self.LATER, self._start_work)
         if self._notice:
             self.warn(self._notice)
@@ -303,6 +307,8 @@ class ExplorerScreen(ExplorerKeys, inherit_bindings=False):
         self._show_model()
         self.judging.want()
         self.earlier.compare_again()
+        if self.added:
+            self._look_for_added()
 
     def _on_progress_read(self, message: ProgressRead) -> None:
         model = self.model
@@ -427,6 +433,17 @@ class ExplorerScreen(ExplorerKeys, inherit_bindings=False):
 
     def action_pair(self) -> None:
         self.other_screens.choose_pair(self.take_pair)
+
+    def action_add_backend(self) -> None:
+        self.other_screens.add_backend(self._await_added)
+
+    def _await_added(self, names: tuple[str, ...]) -> None:
+        self.added = names
+
+    def _look_for_added(self) -> None:
+        """Show the pair of the backends that were added, once they are captured."""
+        if self.other_screens.show_added(self.added, self.take_pair):
+            self.added = ()
 
     def action_before(self) -> None:
         self.earlier.choose()
