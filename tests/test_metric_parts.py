@@ -63,9 +63,10 @@ def numbers(pair: Fields) -> Iterator[tuple[str, float]]:
     for rule in pair["what_if"]:
         low = rule["low"] or 0
         high = "inf" if rule["high"] is None else f"{rule['high']:g}"
+        bounded = rule["level"] if rule["measure"] == "ratio" else rule["measure"]
         for key in ("tokens", "sequences"):
             yield (
-                f"what_if.{rule['rule']}.{rule['level']}.{low:g}-{high}.{key}",
+                f"what_if.{rule['rule']}.{bounded}.{low:g}-{high}.{key}",
                 rule[key],
             )
     stack = [("decomposition", pair["decomposition"])]

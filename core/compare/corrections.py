@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from logdrift.core.compare.rules import RULES, RatioLevel, Rule
+from logdrift.core.compare.rules import RULES, Divergence, RatioLevel, Rule
 from logdrift.core.compare.segments import count_kept, filled_segments
 from logdrift.core.compare.sums import check_lengths, log_or_minus_infinity
 
 Array = npt.NDArray[Any]
+Measure = Literal["ratio"] | Divergence
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,9 @@ class WhatIf:
 
     At token level ``sequences`` is the share with at least one such token; at the
     others, and for a veto, ``tokens`` is the share of tokens that lie in such
-    sequences.
+    sequences. ``measure`` is what ``low`` and ``high`` bound: the ratio, or a
+    divergence (`logdrift.core.compare.divergence_masks`). ``at_most``: the rule looks
+    at advantages as well, so that it may mask fewer.
     """
 
     rule: str
@@ -33,6 +36,15 @@ class WhatIf:
     level: RatioLevel
     tokens: float | None
     sequences: float | None
+    measure: Measure = "ratio"
+    at_most: bool = False
+
+    @property
+    def bounded(self) -> RatioLevel | Divergence:
+        """What the bounds are of, as metric names say it."""
+        if self.measure == "ratio":
+            return self.level
+        return self.measure
 
     def to_json(self) -> dict[str, Any]:
         """As in ``what_if`` of the JSON schema."""

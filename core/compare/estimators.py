@@ -27,6 +27,9 @@ _HUGE = 1e17
 digit.
 """
 
+_NEAR = 0.5
+"""A ratio less 1 up to which log1p of it keeps more digits than log of the ratio."""
+
 
 def excess(delta: Array) -> Array:
     """r - 1 of each token, f64[n]; infinity where the ratio overflows."""
@@ -75,3 +78,27 @@ def jensen_shannon(delta: Array, above: Array, below: Array) -> Array:
         size = np.abs(delta[huge])
         estimate[huge] = 0.5 * size - math.log(2)
     return estimate
+
+
+def binary_kl(logprob_a: Array, logprob_b: Array) -> Array:
+    """KL(B || A) of the two outcomes "this token" and "another one", f64[n] in nats.
+
+    q log(q/p) + (1 - q) log((1 - q)/(1 - p)), p and q the probabilities under A and B
+    (arXiv 2602.04879, equation 14). Log-probabilities are f64[n] in nats, at most 0. An
+    outcome that B never has adds 0; one that A alone calls impossible adds infinity.
+    Neither 1 - p nor p - q is computed from p: the first loses its digits near 1, the
+    second where both sides are near each other.
+    """
+    q = np.exp(logprob_b)
+    # A log-probability that rounding lifted above 0 leaves nothing for another token.
+    rest_a = np.maximum(-np.expm1(logprob_a), 0.0)
+    rest_b = np.maximum(-np.expm1(logprob_b), 0.0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        this = np.where(q > 0, q * (logprob_b - logprob_a), 0.0)
+        excess_of_rest = q * np.expm1(logprob_a - logprob_b) / rest_a
+        is_near = np.abs(excess_of_rest) < _NEAR
+        log_far = np.log(rest_b / rest_a)
+        log_rest = np.where(is_near, np.log1p(excess_of_rest), log_far)
+        other = np.where(rest_b > 0, rest_b * log_rest, 0.0)
+    total: Array = this + other
+    return total

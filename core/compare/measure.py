@@ -16,6 +16,7 @@ from logdrift.core.compare.corrections import WhatIf, what_if
 from logdrift.core.compare.coverage import Coverage, coverage
 from logdrift.core.compare.decomposition import Decomposition
 from logdrift.core.compare.distribution import TopK, topk_stats
+from logdrift.core.compare.divergence_masks import divergence_masks
 from logdrift.core.compare.errors import ErrorStats, error_stats
 from logdrift.core.compare.floor import Floor, noise_floor
 from logdrift.core.compare.groups import grouped_tokens
@@ -126,8 +127,13 @@ class Measurement:
 
     @cached_property
     def what_if(self) -> tuple[WhatIf, ...]:
-        """What each of the rules would do."""
-        return what_if(self.scored.delta, self.scored.lengths, self.rules)
+        """What each of the rules would do, and each mask by divergence."""
+        tokens = self.scored
+        by_ratio = what_if(tokens.delta, tokens.lengths, self.rules)
+        by_divergence = divergence_masks(
+            tokens.logprob_a, tokens.logprob_b, tokens.lengths
+        )
+        return by_ratio + by_divergence
 
     @cached_property
     def topk(self) -> TopK | None:

@@ -1,8 +1,8 @@
-"""The corrections of the importance ratio that the frameworks ship, with their bounds.
+"""The corrections that the frameworks ship, with their bounds: of the importance ratio,
+and of the divergence of both sides.
 
 Read from the sources of verl (2026-01), TRL (2026-07), OpenRLHF, slime, SkyRL and
-NeMo-RL (2026-08). prime-rl masks by p_A - p_B and the sign of the advantage, which no
-ratio tells.
+NeMo-RL (2026-08); masks by divergence from prime-rl, verl and open-instruct (2026-07).
 """
 
 from __future__ import annotations
@@ -12,6 +12,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 RatioLevel = Literal["token", "sequence", "geometric"]
+"""Whose ratio: of the token, of the sequence (exp of the sum of delta) or its geometric
+mean (exp of the mean of delta).
+"""
+Divergence = Literal["tv", "kl"]
+"""Of the two outcomes "this token" and "another one": p_A - p_B, whose size is their
+total variation, or KL(B || A) in nats.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,10 +26,9 @@ class Rule:
     """One correction: ratios outside [``low``, ``high``] are cut (``tis``) or masked
     (``mis``, ``icepop``, ``veto``).
 
-    ``level`` says whose ratio: of each token, of the sequence (exp of the sum of delta)
-    or its geometric mean (exp of the mean). A ``veto`` drops the whole sequence for one
-    token. None is no bound. ``name`` says who ships these bounds. ValueError for bounds
-    that keep nothing or everything.
+    ``level`` says whose ratio. A ``veto`` drops the whole sequence for one token. None
+    is no bound. ``name`` says who ships these bounds. ValueError for bounds that keep
+    nothing or everything.
     """
 
     rule: Literal["tis", "mis", "icepop", "veto"]
@@ -47,6 +53,11 @@ class Rule:
         low = 0.0 if self.low is None else self.low
         high = math.inf if self.high is None else self.high
         return low, high
+
+    @property
+    def bounded(self) -> RatioLevel:
+        """What the bounds are of, as metric names say it."""
+        return self.level
 
 
 RULES: tuple[Rule, ...] = (
@@ -146,3 +157,59 @@ RULES: tuple[Rule, ...] = (
     ),
 )
 """In the order in which reports list them."""
+
+
+@dataclass(frozen=True, slots=True)
+class DivergenceRule:
+    """A mask of tokens whose divergence lies outside [``low``, ``high``].
+
+    ``by_advantage``: of those it masks the tokens alone whose advantage would push the
+    probability further away. Advantages are not known here, so what is counted is the
+    most that it can mask. None is no bound.
+    """
+
+    rule: Literal["dppo", "ipo"]
+    name: str
+    divergence: Divergence
+    low: float | None
+    high: float
+    by_advantage: bool = True
+
+    @property
+    def bounded(self) -> Divergence:
+        """What the bounds are of, as metric names say it."""
+        return self.divergence
+
+
+DIVERGENCE_RULES: tuple[DivergenceRule, ...] = (
+    DivergenceRule(
+        rule="dppo",
+        name="prime-rl's default loss, verl loss_mode=dppo_tv, open-instruct dppo tv",
+        divergence="tv",
+        low=-0.2,
+        high=0.2,
+    ),
+    DivergenceRule(
+        rule="ipo",
+        name="prime-rl loss type=ipo",
+        divergence="tv",
+        low=-0.1,
+        high=0.1,
+        by_advantage=False,
+    ),
+    DivergenceRule(
+        rule="dppo",
+        name="open-instruct dppo kl (proposed default)",
+        divergence="kl",
+        low=None,
+        high=0.05,
+    ),
+    DivergenceRule(
+        rule="dppo",
+        name="verl loss_mode=dppo_kl",
+        divergence="kl",
+        low=None,
+        high=0.2,
+    ),
+)
+"""In the order in which reports list them, after `RULES`."""

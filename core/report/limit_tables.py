@@ -20,7 +20,10 @@ from logdrift.core.report.document import (
 )
 from logdrift.core.report.limit_words import conclusion
 from logdrift.core.report.pair_numbers import (
+    LEVELS,
     bounds_text,
+    kept_text,
+    most_text,
 )
 from logdrift.core.report.records import PairReport
 from logdrift.core.report.table_parts import (
@@ -148,7 +151,7 @@ def _outcome_in_words(judged: JudgedLimit) -> str:
 
 def corrections_in_columns(pair: PairReport) -> TableBlock:
     """What the corrections of the frameworks would clip or mask."""
-    names = ("rule", "name", "keeps ratios", "of a")
+    names = ("rule", "name", "keeps", "of a")
     columns = columns_of(names, ("tokens", "sequences"))
     rules = pair.metrics.what_if
     rows = [_correction_in_columns(rule, pair.void) for rule in rules]
@@ -158,8 +161,8 @@ def corrections_in_columns(pair: PairReport) -> TableBlock:
 def _correction_in_columns(rule: WhatIf, void: bool) -> Cells:
     yield rule.rule or UNKNOWN
     yield rule.name or UNKNOWN
-    yield bounds_text(rule)
-    yield rule.level
+    yield kept_text(rule)
+    yield LEVELS.get(rule.level, rule.level)
     yield from _shares(rule, void)
 
 
@@ -167,7 +170,7 @@ def corrections_with_notes(pair: PairReport) -> TableBlock:
     """The same with rule and level in small letters below the name."""
     columns = (
         TableColumn("correction"),
-        TableColumn("keeps ratios", kind="word"),
+        TableColumn("keeps", kind="word"),
         number_column("tokens hit"),
         number_column("sequences hit"),
     )
@@ -177,16 +180,16 @@ def corrections_with_notes(pair: PairReport) -> TableBlock:
 
 
 def _correction_with_notes(rule: WhatIf, void: bool) -> Cells:
-    note_parts = filter(None, (rule.rule, rule.level))
+    note_parts = filter(None, (rule.rule, LEVELS.get(rule.level, rule.level)))
     note = ", ".join(note_parts)
     name = rule.name or UNKNOWN
     yield NameCell(name, notes=(note,), long=True)
-    yield bounds_text(rule)
+    yield kept_text(rule)
     yield from _shares(rule, void)
 
 
 def _shares(rule: WhatIf, void: bool) -> Iterator[NumberCell]:
     tokens = figure(rule.tokens, "share")
     sequences = figure(rule.sequences, "share")
-    yield NumberCell(tokens, void=void)
-    yield NumberCell(sequences, void=void)
+    yield NumberCell(most_text(tokens, rule), void=void)
+    yield NumberCell(most_text(sequences, rule), void=void)

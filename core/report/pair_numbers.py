@@ -181,6 +181,25 @@ def bounds_text(limit: Limit | WhatIf) -> str:
     return f"{low:g} to {high:g}"
 
 
+_MEASURES = {"ratio": "", "tv": "p_A-p_B ", "kl": "KL "}
+LEVELS = {"token": "token", "sequence": "sequence, sum", "geometric": "sequence, mean"}
+"""Whose ratio a correction bounds: that of a sequence is exp of the sum of delta, or of
+its mean, which frameworks call geometric.
+"""
+
+
+def kept_text(rule: WhatIf) -> str:
+    """What a correction keeps: ``0.5 to 2`` of a ratio, ``KL <= 0.05``."""
+    return _MEASURES[rule.measure] + bounds_text(rule)
+
+
+def most_text(share: str, rule: WhatIf) -> str:
+    """A share that a correction hits, as written; ``≤`` before the most it can hit."""
+    if rule.at_most and rule.tokens:
+        return f"≤{share}"
+    return share
+
+
 def floor_parts(floor: Floor) -> Iterator[tuple[str, SelfGap | None]]:
     """What the noise floor was measured with, in words."""
     gaps = (floor.a, floor.b, floor.batch_a, floor.batch_b)

@@ -39,7 +39,9 @@ from logdrift.core.report.pair_numbers import (
     bounds_text,
     floor_multiple,
     has_section,
+    kept_text,
     metric_value,
+    most_text,
 )
 from logdrift.core.report.records import PairReport, SessionReport
 from logdrift.core.report.standing import LEGEND, counts_in_words, mark_cell
@@ -297,11 +299,16 @@ def _sequences_cut(rule: WhatIf) -> float:
 
 
 def _correction(rule: WhatIf) -> TableRow:
+    kept = kept_text(rule)
+    if rule.measure == "ratio":
+        kept = f"{rule.level} {kept}"
+    sequences = percentage(rule.sequences)
+    tokens = percentage(rule.tokens)
     return TableRow(
         (
-            f"{rule.rule} {rule.level} {bounds_text(rule)}",
-            percentage(rule.sequences),
-            percentage(rule.tokens),
+            f"{rule.rule} {kept}",
+            most_text(sequences, rule),
+            most_text(tokens, rule),
             rule.name,
         )
     )

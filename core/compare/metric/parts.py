@@ -19,7 +19,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from logdrift.core.compare.metric.record import Metric, MetricUnit, number_of
-from logdrift.core.compare.rules import RULES, Rule
+from logdrift.core.compare.rules import (
+    DIVERGENCE_RULES,
+    RULES,
+    DivergenceRule,
+    Rule,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -175,8 +180,7 @@ _SHARES: dict[str, NumberOf[WhatIf]] = {
 
 def _what_if(path: str, rest: str) -> Metric | None:
     name, _, number = rest.rpartition(".")
-    rules = [_rule_name(rule) for rule in RULES]
-    if number not in _SHARES or name not in rules:
+    if number not in _SHARES or name not in _RULE_NAMES:
         return None
 
     def read(pair: Numbers) -> float | None:
@@ -188,13 +192,18 @@ def _what_if(path: str, rest: str) -> Metric | None:
     return _untitled(path, "0 to 1", read, leaves_out=None)
 
 
-def _rule_name(rule: Rule | WhatIf) -> str:
+def _rule_name(rule: Rule | DivergenceRule | WhatIf) -> str:
     low = rule.low or 0.0
     if rule.high is None:
         high = math.inf
     else:
         high = rule.high
-    return f"{rule.rule}.{rule.level}.{low:g}-{high:g}"
+    return f"{rule.rule}.{rule.bounded}.{low:g}-{high:g}"
+
+
+_RULE_NAMES = frozenset(
+    (*map(_rule_name, RULES), *map(_rule_name, DIVERGENCE_RULES)),
+)
 
 
 # ---- buckets
