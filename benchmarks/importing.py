@@ -1,129 +1,123 @@
-"""Time and memory of `logdrift import jsonl`, beside parsing the same file with the
-same JSON library.
+"""Time and memory of `logdrift import`, for each kind of file, beside parsing the same
+file with the same JSON library.
 
-    python benchmarks/importing.py DUMP.jsonl
+    python benchmarks/importing.py FOLDER [KIND ...]
 
-DUMP is made where it does not exist: ``--tokens`` tokens in lines of 500, two captures,
-the second with its top-20. Both sides run in processes of their own, interleaved, and
-processor time is taken. The other one parses line after line and keeps nothing. Limits:
-4 times the time, 500 MB of memory. Exit code 1 beyond a limit.
+Files are made in FOLDER where they do not exist: ``--tokens`` tokens in sequences of
+500, with their top-20 where the format has lists. A process of its own measures each
+kind: it imports once, which is the memory, then imports and parses in turn, in
+processor time. Parsing is line after line and keeps nothing; a file that is one array
+is parsed whole. Limits: 4 times the time, 500 MB of memory. Exit code 1 beyond a limit.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+import resource
 import statistics
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from benchmarks.import_files import KINDS
+from logdrift.core.session.importers import import_session
 from logdrift.core.session.importers.json_library import library
 
 MOST_TIMES = 4.0
 MOST_MB = 500.0
-LINE_TOKENS = 500
-TOP_K = 20
-VOCABULARY = 150_000
-_IMPORT = """
-import resource, sys, time
-from pathlib import Path
-from logdrift.core.session.importers import import_session
-start = time.process_time()
-import_session("jsonl", [sys.argv[1]], Path(sys.argv[2]))
-seconds = time.process_time() - start
-print(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
-"""
-_PARSE = """
-import resource, sys, time
-import {library} as library
-start = time.process_time()
-with open(sys.argv[1], "rb") as file:
-    for line in file:
-        library.loads(line)
-seconds = time.process_time() - start
-print(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
-"""
 
 
-def dumped_line(draw: np.random.Generator, tokens: int) -> dict[str, Any]:
-    """A sequence as a trainer with an engine of its own would write it."""
-    ids = draw.integers(0, VOCABULARY, tokens)
-    table = -np.sort(draw.exponential(4.0, (tokens, TOP_K)), axis=1)
-    # An id stands once in each list: the vocabulary in steps, from the token on.
-    steps = np.arange(TOP_K) * (VOCABULARY // TOP_K)
-    top_ids = (ids[:, None] + steps) % VOCABULARY
-    chosen = table[:, 0].round(6)
-    return {
-        "token_ids": ids.tolist(),
-        "prompt_length": tokens // 4,
-        "captures": {
-            "trainer/prefill": (chosen - 0.01).round(6).tolist(),
-            "vllm/decode": {
-                "logprobs": chosen.tolist(),
-                "top_ids": top_ids.tolist(),
-                "top_logprobs": table.round(6).tolist(),
-            },
-        },
-    }
+def seconds_of(work: Callable[[], object]) -> float:
+    """Processor time."""
+    start = time.process_time()
+    work()
+    return time.process_time() - start
 
 
-def write_dump(path: Path, tokens: int) -> None:
-    draw = np.random.default_rng(1)
-    with open(path, "w", encoding="utf-8") as file:
-        for _ in range(tokens // LINE_TOKENS):
-            line = dumped_line(draw, LINE_TOKENS)
-            file.write(json.dumps(line) + "\n")
+def parse(path: Path) -> None:
+    """Parse a file with the JSON library alone."""
+    loads = library().loads
+    with open(path, "rb") as file:
+        for line in file:
+            text = line.strip().removeprefix(b"data:").strip()
+            if text and text != b"[DONE]":
+                loads(text)
 
 
-def measured(program: str, *arguments: str) -> tuple[float, float]:
-    """Seconds and peak memory in MB of a program in a process of its own."""
-    command = [sys.executable, "-c", program, *arguments]
-    run = subprocess.run(command, capture_output=True, text=True, check=True)
-    seconds, memory = run.stdout.split()
-    return float(seconds), float(memory)
+def import_file(format_name: str, path: Path) -> None:
+    """Import a file into a session that is then forgotten."""
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        import_session(format_name, [str(path)], Path(folder, "out"))
+
+
+def memory() -> float:
+    """The most memory of this process until now, in MB."""
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_maxrss / 1024
+
+
+def measure(format_name: str, path: Path, runs: int) -> None:
+    """Print import and parsing in seconds, their ratio, and memory in MB."""
+    import_file(format_name, path)
+    most = memory()
+    imports, parsings, ratios = [], [], []
+    for _ in range(runs):
+        imported = seconds_of(lambda: import_file(format_name, path))
+        parsed = seconds_of(lambda: parse(path))
+        imports.append(imported)
+        parsings.append(parsed)
+        ratios.append(imported / parsed)
+    middles = [statistics.median(column) for column in (imports, parsings, ratios)]
+    print(*middles, most)
+
+
+def measured(kind: str, path: Path, args: argparse.Namespace) -> bool:
+    """Print the row of a kind, and tell whether it keeps both limits."""
+    command = [sys.executable, __file__, str(path), kind, "--runs", str(args.runs)]
+    command.append("--measure")
+    if args.standard:
+        command.append("--standard")
+    run = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    imported, parsed, ratio, most = map(float, run.stdout.split())
+    size = path.stat().st_size / 1e6
+    keeps = ratio <= MOST_TIMES and most <= MOST_MB
+    print(
+        f"{kind:16} {size:6.0f} MB {imported:7.2f} s {parsed:7.2f} s {ratio:6.2f}"
+        f" {most:6.0f} MB{'' if keeps else '  beyond a limit'}",
+        flush=True,
+    )
+    return keeps
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("dump", type=Path)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("kinds", nargs="*", help=", ".join(KINDS))
     parser.add_argument("--tokens", type=int, default=1_000_000)
-    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--standard", action="store_true", help="without orjson")
+    parser.add_argument("--measure", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
-    if not args.dump.exists():
-        write_dump(args.dump, args.tokens)
-    imports, parsings, ratios = [], [], []
-    most_memory = 0.0
-    library_name = library().__name__
-    before = ""
     if args.standard:
-        library_name = "json"
-        before = "import sys\nsys.modules['orjson'] = None\n"
-    parse = _PARSE.format(library=library_name)
-    for _ in range(args.runs):
-        with tempfile.TemporaryDirectory(dir=args.dump.parent) as folder:
-            out = str(Path(folder, "out"))
-            seconds, memory = measured(before + _IMPORT, str(args.dump), out)
-        alone, _ = measured(parse, str(args.dump))
-        imports.append(seconds)
-        parsings.append(alone)
-        ratios.append(seconds / alone)
-        most_memory = max(most_memory, memory)
-    ratio = statistics.median(ratios)
-    size = args.dump.stat().st_size / 1e6
-    print(f"import {statistics.median(imports):.2f} s of {size:.0f} MB")
-    print(f"{library_name} alone {statistics.median(parsings):.2f} s")
-    ends = f"{min(ratios):.2f} to {max(ratios):.2f}"
-    print(f"ratio {ratio:.2f} ({ends}; limit {MOST_TIMES})")
-    print(f"memory {most_memory:.0f} MB (limit {MOST_MB:.0f})")
-    return int(ratio > MOST_TIMES or most_memory > MOST_MB)
+        sys.modules["orjson"] = None  # type: ignore[assignment]
+    if args.measure:
+        (kind,) = args.kinds
+        measure(KINDS[kind].format, args.folder, args.runs)
+        return 0
+    args.folder.mkdir(exist_ok=True)
+    print(f"{'kind':16} {'file':>9} {'import':>9} {'parsing':>9} {'ratio':>6}   memory")
+    all_keep = True
+    for kind in args.kinds or KINDS:
+        path = args.folder / f"{kind}.jsonl"
+        if not path.exists():
+            KINDS[kind].make(path, args.tokens)
+        all_keep &= measured(kind, path, args)
+    return int(not all_keep)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from pathlib import Path
 from logdrift.core.errors import InputError
 from logdrift.core.paths import refuse_shipped
 from logdrift.core.session.importers import formats
+from logdrift.core.session.importers.collector import collector_at_rest
 from logdrift.core.session.importers.foreign import refuse_line
 from logdrift.core.session.importers.formats import Format
 from logdrift.core.session.importers.job import ImportJob
@@ -45,7 +46,8 @@ def import_session(
     )
     for one in formats.FORMATS:
         if one.name == format_name:
-            return one.load().run(job)
+            with collector_at_rest():
+                return one.load().run(job)
     raise InputError(
         f"format {format_name!r} is unknown",
         remedy=f"use {', '.join(formats.format_names())}",

@@ -6,12 +6,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 
 from logdrift.core.errors import InputError, Place
-from logdrift.core.session.files import JsonList, JsonObject
+from logdrift.core.session.files import JsonObject
+from logdrift.core.session.importers.beside import flattened
 from logdrift.core.session.importers.columns import (
     logprobs_of,
     ranks_of,
@@ -22,14 +22,19 @@ from logdrift.core.session.importers.likely import (
     ListedIds,
     likely_table,
 )
+from logdrift.core.session.importers.named_ids import ids_named
 from logdrift.core.session.importers.notes import Notes
+from logdrift.core.session.importers.packed_lists import (
+    NO_ALTERNATIVES,
+    Alternatives,
+)
 from logdrift.core.session.importers.records import Pieces, Record
 from logdrift.core.session.importers.scored_tokens import (
     IdList,
     ScoredToken,
     ScoredTokens,
 )
-from logdrift.core.session.scores import FloatArray, Scores
+from logdrift.core.session.scores import FloatArray, IdArray, Scores
 from logdrift.core.session.weight_versions import VersionSpan, VersionSpans
 
 UNKNOWN_ID = -1
@@ -65,6 +70,8 @@ _ALONE = (
 
 
 _LIST = "a list of alternatives"
+_Rows = Sequence[Alternatives]
+"""The alternatives of each token of an answer."""
 
 
 def filled(data: JsonObject, keys: Sequence[str]) -> list[str]:
@@ -243,25 +250,16 @@ def _likely(answer: ServerAnswer, name: str, notes: Notes) -> LikelyTable:
     A list in which an entry has no id is left out, or the rest would pass for the
     whole.
     """
-    counts = []
-    ids: list[int] = []
-    written: list[Any] = []
-    nameless = 0
-    for token in answer.tokens:
-        row_ids, row_logprobs = token.top
-        if None in row_ids:
-            nameless += 1
-            row_ids = row_logprobs = ()
-        counts.append(len(row_ids))
-        ids += row_ids  # type: ignore[arg-type]
-        written += row_logprobs
+    tokens = answer.tokens
+    written = [token.top for token in tokens]
+    rows, ids, nameless = _with_ids(written)
     notes.count(_NAMELESS % name, nameless)
     targets = np.asarray(answer.ids, np.int32)
-    sure = [token.sure for token in answer.tokens]
+    sure = [token.sure for token in tokens]
     listed = ListedIds(
-        counts=counts,
+        counts=[len(row.names) for row in rows],
         ids=ids,
-        logprobs=_listed_logprobs(written, counts, answer.place),
+        logprobs=_listed_logprobs(rows, answer.place),
         targets=targets,
         sure=np.asarray(sure, np.bool_),
         place=answer.place,
@@ -275,17 +273,37 @@ def _likely(answer: ServerAnswer, name: str, notes: Notes) -> LikelyTable:
     return LikelyTable(table.ids[:, :0], table.logprobs[:, :0], 0)
 
 
-def _listed_logprobs(written: JsonList, counts: IdList, place: Place) -> FloatArray:
+def _with_ids(rows: _Rows) -> tuple[_Rows, IdArray, int]:
+    """(lists, the ids of all of them, one behind the other, how many are left out):
+    those in which an entry has no id are empty.
+    """
+    names = flattened([row.names for row in rows])
+    all_ids = ids_named(names)
+    if all_ids is not None:
+        return rows, all_ids, 0
+    nothing = np.empty(0, np.int32)
+    listed = [nothing]
+    kept = []
+    for row in rows:
+        ids = ids_named(list(row.names))
+        if ids is None:
+            kept.append(NO_ALTERNATIVES)
+        else:
+            kept.append(row)
+            listed.append(ids)
+    left_out = len(kept) + 1 - len(listed)
+    return kept, np.concatenate(listed), left_out
+
+
+def _listed_logprobs(rows: _Rows, place: Place) -> FloatArray:
     """The numbers of all lists, one behind the other. Raises InputError that names the
     entry of its own list.
     """
     key = "top_logprobs"
+    lists = [row.logprobs for row in rows]
     try:
-        return logprobs_of(written, place, key, first=True)
+        return logprobs_of(flattened(lists), place, key, first=True)
     except InputError:
-        at = 0
-        for count in counts:
-            stop = at + count
-            logprobs_of(written[at:stop], place, key, first=True)
-            at = stop
+        for numbers in lists:
+            logprobs_of(list(numbers), place, key, first=True)
         raise

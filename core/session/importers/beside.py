@@ -4,15 +4,16 @@ both.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import chain
+from typing import Any
 
 from logdrift.core.session.files import JsonList
 
 _ROW_KINDS = frozenset((list, type(None)))
 
 
-def flattened(rows: JsonList) -> JsonList:
+def flattened(rows: Sequence[Collection[Any] | None]) -> JsonList:
     """The entries of all lists, one list behind the other."""
     lists = filter(None, rows)
     return list(chain.from_iterable(lists))

@@ -244,6 +244,8 @@ def ranks_of(values: JsonList, place: Place, key: str) -> IdArray:
     """Ranks, i32[n]: 1 is the most likely, None becomes 0 (unknown). Raises
     InputError.
     """
+    if values.count(None) == len(values):
+        return np.zeros(len(values), np.int32)
     ranks = []
     for index, value in enumerate(values):
         if value is None:

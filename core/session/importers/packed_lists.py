@@ -5,22 +5,22 @@ whole tables in base64.
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from logdrift.core.session.files import JsonList, JsonObject
+from logdrift.core.session.files import JsonObject
 
 
 class Alternatives(NamedTuple):
-    """The ids and the log-probabilities, as written, of the alternatives of a token; id
-    None where text alone is named.
+    """What names the alternatives of a token (`named_ids`), and their
+    log-probabilities, both as written.
     """
 
-    ids: Sequence[int | None] = ()
-    logprobs: JsonList = ()
+    names: Collection[Any] = ()
+    logprobs: Collection[Any] = ()
 
 
 NO_ALTERNATIVES = Alternatives()

@@ -5,16 +5,16 @@ them.
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from itertools import compress
 from operator import itemgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 from logdrift.core.errors import Place
 from logdrift.core.session.files import JsonList, JsonObject
 from logdrift.core.session.importers.columns import is_whole
+from logdrift.core.session.importers.named_ids import each_named, holds_id
 from logdrift.core.session.importers.packed_lists import (
     NO_ALTERNATIVES,
     Alternatives,
@@ -22,14 +22,15 @@ from logdrift.core.session.importers.packed_lists import (
 )
 
 _BAD_FORM = (KeyError, TypeError, ValueError, AttributeError, IndexError)
-_ID = re.compile(r"token_id:(\d+)")
-"""How vLLM writes a token for ``return_tokens_as_token_ids``."""
+_IDS = ("id", "token_id")
+"""What llama.cpp and vLLM's token-in-token-out server call the id beside a token."""
 _text_of = itemgetter("token")
 _logprob_of = itemgetter("logprob")
+_first_of = itemgetter(0)
+_second_of = itemgetter(1)
 
 
-@dataclass(frozen=True, slots=True)
-class ScoredToken:
+class ScoredToken(NamedTuple):
     """``logprob`` is as written (None: no score); ``top`` are the alternatives.
 
     ``piece`` are the bytes of the token, ``rank`` 1 for the most likely id; None: not
@@ -107,7 +108,7 @@ def llamacpp_tokens(values: Any, place: Place) -> ScoredTokens:
     sampling are turned to logarithms.
     """
     reason = "completion_probabilities is not llama.cpp's"
-    read = partial(_each, _of_llamacpp, values)
+    read = partial(_llamacpp, values)
     return _read(read, place, reason)
 
 
@@ -126,6 +127,12 @@ def _read(read: _ReadTokens, place: Place, reason: str) -> ScoredTokens:
         raise place.error(f"{reason}: {kind}: {error}") from None
 
 
+def _llamacpp(values: Any) -> ScoredTokens:
+    names = _names_of(values)
+    token_ids = each_named(names)
+    return _each(_of_llamacpp, token_ids, values)
+
+
 def _sglang(values: Any, tops: Any) -> ScoredTokens:
     count = len(values)
     given = list(tops or ())
@@ -138,7 +145,9 @@ def _sglang(values: Any, tops: Any) -> ScoredTokens:
 def _openai(logprobs: JsonObject) -> ScoredTokens:
     content = logprobs.get("content")
     if isinstance(content, list):
-        return [_of_chat(entry) for entry in content]
+        names = _names_of(content)
+        token_ids = each_named(names)
+        return _each(_of_chat, token_ids, content)
     tokens = _of_completion(
         logprobs["tokens"],
         logprobs["token_logprobs"],
@@ -148,12 +157,8 @@ def _openai(logprobs: JsonObject) -> ScoredTokens:
     if not packed:
         return tokens
     rows = packed_rows(packed)
-    with_rows = []
     pairs = zip(tokens, rows, strict=True)
-    for token, row in pairs:
-        with_row = replace(token, top=row, sure=True)
-        with_rows.append(with_row)
-    return with_rows
+    return [token._replace(top=row, sure=True) for token, row in pairs]
 
 
 def _of_completion(
@@ -173,39 +178,31 @@ def _of_completion(
     if len(widths) > 1:
         k = min(widths)
     tokens = []
-    beside = zip(texts, values, lists, strict=True)
-    for text, value, top in beside:
+    token_ids = each_named(texts)
+    beside = zip(texts, token_ids, values, lists, strict=True)
+    for text, token_id, value, top in beside:
         token = ScoredToken(
-            token_id=_named(text),
+            token_id=token_id,
             logprob=value,
-            top=_by_text(top),
-            piece=_piece(text, None),
+            top=Alternatives(top.keys(), top.values()),
+            piece=_piece(text),
             sure=len(top) == k,
         )
         tokens.append(token)
     return tokens
 
 
-def _by_text(top: _ByText) -> Alternatives:
-    """The alternatives of an object of log-probabilities by text."""
-    ids = [_named(text) for text in top]
-    logprobs = list(top.values())
-    return Alternatives(ids, logprobs)
-
-
-def _of_chat(entry: JsonObject) -> ScoredToken:
+def _of_chat(token_id: int | None, entry: JsonObject) -> ScoredToken:
     listed = entry.get("top_logprobs") or ()
-    ids = _ids_of(listed)
+    names = _names_of(listed)
     logprobs = list(map(_logprob_of, listed))
-    text = entry.get("token")
-    raw = entry.get("bytes")
     rank = entry.get("rank")
     return ScoredToken(
-        token_id=_id_of(entry),
+        token_id=token_id,
         logprob=entry["logprob"],
-        top=Alternatives(ids, logprobs),
+        top=Alternatives(names, logprobs),
         rank=_whole(rank),
-        piece=_piece(text, raw),
+        piece=_piece_of(entry),
         sure=False,
     )
 
@@ -228,36 +225,49 @@ def _listed(target: int, entry: Any) -> ScoredToken:
         return ScoredToken(target)
     if not isinstance(entry, Mapping):
         return ScoredToken(target, entry)
-    token = ScoredToken(target)
-    ids: list[int | None] = []
-    logprobs = []
-    for key, body in entry.items():
-        token_id = int(key)
-        listed = _body(body)
-        logprob = listed["logprob"]
-        rank = _whole(listed.get("rank"))
-        if token_id == target:
-            text = listed.get("decoded_token")
-            piece = _piece(text, None)
-            token = ScoredToken(
-                target,
-                logprob,
-                rank=rank,
-                piece=piece,
-            )
-        is_likely = rank is None or rank <= len(entry)
-        if is_likely:
-            ids.append(token_id)
-            logprobs.append(logprob)
-    top = Alternatives(ids, logprobs)
-    return replace(token, top=top)
+    names = list(map(int, entry))
+    bodies = _bodies(entry)
+    logprobs = list(map(_logprob_of, bodies))
+    ranks = [body.get("rank") for body in bodies]
+    top = _likely(names, logprobs, ranks)
+    if target not in names:
+        return ScoredToken(target, top=top)
+    at = names.index(target)
+    text = bodies[at].get("decoded_token")
+    return ScoredToken(
+        token_id=target,
+        logprob=logprobs[at],
+        top=top,
+        rank=_whole(ranks[at]),
+        piece=_piece(text),
+    )
+
+
+def _bodies(entry: JsonObject) -> Sequence[JsonObject]:
+    """What an object of ids says of each: vLLM's ``Logprob``, or a number alone."""
+    bodies = list(entry.values())
+    kinds = set(map(type, bodies))
+    if kinds == {dict}:
+        return bodies
+    return [_body(body) for body in bodies]
 
 
 def _body(value: Any) -> JsonObject:
-    """What an object of ids says of one: vLLM's ``Logprob``, or a number alone."""
     if isinstance(value, Mapping):
         return value
     return {"logprob": value}
+
+
+def _likely(names: JsonList, logprobs: JsonList, ranks: JsonList) -> Alternatives:
+    """The alternatives without those of a rank above their number."""
+    count = len(names)
+    known = [rank for rank in ranks if type(rank) is int]
+    if max(known, default=0) <= count:
+        return Alternatives(names, logprobs)
+    kept = [not is_whole(rank) or rank <= count for rank in ranks]
+    kept_names = compress(names, kept)
+    kept_logprobs = compress(logprobs, kept)
+    return Alternatives(list(kept_names), list(kept_logprobs))
 
 
 def _of_sglang(entry: JsonList, top: Any) -> ScoredToken:
@@ -266,31 +276,29 @@ def _of_sglang(entry: JsonList, top: Any) -> ScoredToken:
     if rest:
         text = rest[0]
     listed = top or ()
-    ids = [_whole(other[1]) for other in listed]
-    logprobs = [other[0] for other in listed]
+    names = list(map(_second_of, listed))
+    logprobs = list(map(_first_of, listed))
     return ScoredToken(
         token_id=_whole(token_id),
         logprob=logprob,
-        top=Alternatives(ids, logprobs),
-        piece=_piece(text, None),
+        top=Alternatives(names, logprobs),
+        piece=_piece(text),
     )
 
 
-def _of_llamacpp(entry: JsonObject) -> ScoredToken:
-    listed = list(_llamacpp_top(entry))
-    ids = [_id_of(other) for other in listed]
-    logprobs = [_logarithm(other) for other in listed]
-    text = entry.get("token")
-    raw = entry.get("bytes")
+def _of_llamacpp(token_id: int | None, entry: JsonObject) -> ScoredToken:
+    listed = _llamacpp_top(entry)
+    names = _names_of(listed)
+    logprobs = list(map(_logarithm, listed))
     return ScoredToken(
-        token_id=_id_of(entry),
+        token_id=token_id,
         logprob=_logarithm(entry),
-        top=Alternatives(ids, logprobs),
-        piece=_piece(text, raw),
+        top=Alternatives(names, logprobs),
+        piece=_piece_of(entry),
     )
 
 
-def _llamacpp_top(entry: JsonObject) -> Iterable[JsonObject]:
+def _llamacpp_top(entry: JsonObject) -> Sequence[JsonObject]:
     """The alternatives of a token, under whichever name a release of llama.cpp has."""
     for key in ("top_logprobs", "top_probs", "probs"):
         if entry.get(key):
@@ -307,43 +315,15 @@ def _logarithm(entry: JsonObject) -> Any:
     return -math.inf
 
 
-def _ids_of(listed: Sequence[JsonObject]) -> list[int | None]:
-    """The ids of alternatives, of which the first tells how all are named."""
+def _names_of(listed: Sequence[JsonObject]) -> JsonList:
+    """What names the token of each entry; the first entry tells under which key."""
     if not listed:
-        return []
+        return ()
     first = listed[0]
-    if "id" in first or "token_id" in first:
-        return [_id_of(entry) for entry in listed]
-    texts = map(_text_of, listed)
-    return list(map(_named, texts))
-
-
-def _id_of(entry: JsonObject) -> int | None:
-    """llama.cpp writes ``id`` beside each token, vLLM's token-in-token-out server
-    ``token_id``.
-    """
-    token_id = entry.get("id")
-    if token_id is None:
-        token_id = entry.get("token_id")
-    whole = None
-    if token_id is not None:
-        whole = _whole(token_id)
-    if whole is None:
-        return _named(entry.get("token"))
-    return whole
-
-
-@lru_cache(1 << 17)
-def _named(text: Any) -> int | None:
-    """The id in a token text such as ``token_id:198``. It is kept: the same few ids are
-    most of the alternatives of a file.
-    """
-    if not isinstance(text, str):
-        return None
-    written = _ID.fullmatch(text)
-    if written is None:
-        return None
-    return int(written[1])
+    for key in _IDS:
+        if first.get(key) is not None:
+            return [entry.get(key) for entry in listed]
+    return list(map(_text_of, listed))
 
 
 def _whole(value: Any) -> int | None:
@@ -352,24 +332,24 @@ def _whole(value: Any) -> int | None:
     return None
 
 
-def _piece(text: Any, raw: Any) -> bytes | None:
-    """The bytes of a token: ``raw`` where they are listed, else its text."""
-    if _are_bytes(raw):
-        return bytes(raw) or None
-    if not isinstance(text, str):
-        return None
-    if _ID.fullmatch(text):
+def _piece_of(entry: JsonObject) -> bytes | None:
+    """The bytes of a token: those that its entry lists, else those of its text."""
+    text = _piece(entry.get("token"))
+    raw = entry.get("bytes")
+    if not isinstance(raw, list):
+        return text
+    try:
+        listed = bytes(raw)
+    except (TypeError, ValueError):
+        return text
+    # vLLM lists the bytes of ``token_id:41`` where it knows no others.
+    if holds_id(listed[:20].decode("ascii", "replace")):
+        return text
+    return listed or None
+
+
+def _piece(text: Any) -> bytes | None:
+    """The bytes of a token's text, where it is not the name of its id."""
+    if not isinstance(text, str) or holds_id(text):
         return None
     return text.encode("utf-8", "surrogatepass") or None
-
-
-def _are_bytes(values: Any) -> bool:
-    if not isinstance(values, list):
-        return False
-    return all(_is_byte(value) for value in values)
-
-
-def _is_byte(value: Any) -> bool:
-    if not isinstance(value, int):
-        return False
-    return 0 <= value < 256

@@ -7,7 +7,6 @@ everything so far, unless the server was started to send only what is new.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -91,7 +90,7 @@ class Streams:
         if begun is not None:
             _extend_sglang(begun, answer)
         else:
-            begun = copy.deepcopy(answer)
+            begun = dict(answer)
             self._begin(place, begun)
         goes_on = stream_id is not None and _is_unfinished(meta)
         self._keep_open(key, begun, goes_on)

@@ -1,0 +1,80 @@
+"""What names a token in an answer: its id, or a text that holds the id, as vLLM writes
+it for ``return_tokens_as_token_ids``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from logdrift.core.session.files import JsonList
+from logdrift.core.session.importers.arrays import quick_ids
+from logdrift.core.session.importers.columns import is_whole
+from logdrift.core.session.importers.json_library import library
+from logdrift.core.session.scores import IdArray
+
+_PREFIX = "token_id:"
+_NAMED = _PREFIX.encode()
+_NEXT = f",{_PREFIX}"
+_ID = re.compile(_PREFIX + r"(\d{1,10})")
+
+
+def id_named(name: Any) -> int | None:
+    """The id that ``name`` is or holds; None for a text of another kind."""
+    token_id = name
+    if isinstance(name, str):
+        written = _ID.fullmatch(name)
+        if written is None:
+            return None
+        token_id = int(written[1])
+    if is_whole(token_id):
+        return int(token_id)
+    return None
+
+
+def holds_id(text: str) -> bool:
+    """A text begins as the name of an id does, so it is no text of a token."""
+    return text.startswith(_PREFIX)
+
+
+def each_named(names: JsonList) -> Sequence[int | None]:
+    """The id that each of ``names`` is or holds; None where one names none."""
+    ids = ids_named(names)
+    if ids is None:
+        return list(map(id_named, names))
+    found: list[int] = ids.tolist()
+    return found
+
+
+def ids_named(names: JsonList) -> IdArray | None:
+    """i32[n]: the id that each of ``names`` is or holds; None where one names none."""
+    ids = quick_ids(names)
+    if ids is not None:
+        return ids
+    try:
+        joined = ",".join(names)
+    except TypeError:
+        return None
+    return _written_ids(joined, len(names))
+
+
+def _written_ids(joined: str, number: int) -> IdArray | None:
+    """The ids of ``number`` texts between commas; None where they are no names of ids.
+    A JSON library reads ids in a fifth of the time that Python's ``int`` takes.
+    """
+    if not joined.startswith(_PREFIX):
+        return None
+    if joined.count(_NEXT) != number - 1:
+        return None
+    written = joined.encode("utf-8", "surrogatepass").translate(None, _NAMED)
+    left_out = len(joined) - len(written)
+    if left_out != number * len(_PREFIX):
+        return None
+    try:
+        ids = library().loads(b"[" + written + b"]")
+    except ValueError:
+        return None
+    if len(ids) != number:
+        return None
+    return quick_ids(ids)
