@@ -195,7 +195,7 @@ def chat_chunks(sequences: Sequences) -> Lines:
             }
             if place == LINE_TOKENS - 1:
                 choice["finish_reason"] = "length"
-            chunk = {
+            chunk: dict[str, Any] = {
                 "id": f"chatcmpl-{one.number}",
                 "object": "chat.completion.chunk",
                 "model": "org/model",
