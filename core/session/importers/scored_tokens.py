@@ -24,7 +24,6 @@ from logdrift.core.session.importers.packed_lists import (
 _BAD_FORM = (KeyError, TypeError, ValueError, AttributeError, IndexError)
 _IDS = ("id", "token_id")
 """What llama.cpp and vLLM's token-in-token-out server call the id beside a token."""
-_text_of = itemgetter("token")
 _logprob_of = itemgetter("logprob")
 _first_of = itemgetter(0)
 _second_of = itemgetter(1)
@@ -320,10 +319,12 @@ def _names_of(listed: Sequence[JsonObject]) -> JsonList:
     if not listed:
         return ()
     first = listed[0]
+    named_by = "token"
     for key in _IDS:
         if first.get(key) is not None:
-            return [entry.get(key) for entry in listed]
-    return list(map(_text_of, listed))
+            named_by = key
+            break
+    return [entry.get(named_by) for entry in listed]
 
 
 def _whole(value: Any) -> int | None:
