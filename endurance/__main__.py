@@ -9,6 +9,7 @@ Prints each loss as it is found and one table at the end. Exit code 1 on any los
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import tempfile
 import time
@@ -38,6 +39,8 @@ def run(kind: Kind, runs: int, seed: int, first: int = 0) -> Tally:
     tally = Tally(tell)
     begun = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="endurance-") as folder:
+        # What is made here is not this user's: the home stays as it is.
+        os.environ["XDG_STATE_HOME"] = f"{folder}/state"
         order = Order(runs, seed, Path(folder), first)
         kind.run(order, tally)
     print(table(kind, tally, time.monotonic() - begun), flush=True)

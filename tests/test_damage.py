@@ -1,69 +1,139 @@
-"""A few of the mutations of `endurance`, which has thousands."""
+"""A few of the damaged files of `endurance`, which has thousands."""
 
 from __future__ import annotations
 
 import math
+import random
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from endurance import damage
-from endurance.runs import Order, Tally
+from endurance import watched
+from endurance.import_damage import ImportDamage
+from endurance.runs import Tally
+from endurance.session_damage import SessionDamage
+from endurance.session_questions import QUESTIONS
+from endurance.settings_damage import SettingsDamage
+from endurance.watched import Place, answers
 from tests.made_sessions import capture, write_session
 
-COUNT = 150
+SUBJECTS = {
+    "sessions": (lambda folder: SessionDamage(folder, ("made", "recorded")), 30),
+    "imports": (ImportDamage, 60),
+    "settings": (SettingsDamage, 25),
+}
 
 
-def test_damaged_sessions_are_one_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("name", SUBJECTS)
+def test_damaged_files_are_one_line_and_no_wrong_number(
+    tmp_path: Path, name: str
 ) -> None:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    make, runs = SUBJECTS[name]
+    subject = make(tmp_path / name)
     tally = Tally()
-    damage.run(Order(COUNT, 7, tmp_path), tally)
+    for number in range(runs):
+        subject.run(number, random.Random(f"7 {number}"), tally)
     assert tally.losses == []
+    assert sum(counts.total() for counts in tally.outcomes.values()) == runs
 
 
-def test_the_harness_sees_what_it_looks_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Of each kind of fault one, in the place of a command."""
+# ---- the harness sees what it looks for
 
-    def fails(session: Path) -> int:
-        raise TypeError("a wrong type")
 
-    def waits(session: Path) -> int:
-        import time
+def fails() -> int:
+    raise TypeError("a wrong type")
 
-        time.sleep(60)
-        return 0
 
-    def works(session: Path) -> int:
-        while True:
-            pass
+def waits() -> int:
+    time.sleep(60)
+    return 0
 
-    def warns(session: Path) -> int:
-        import numpy as np
 
-        np.float32(3e38) * np.float32(10)
-        return 0
+def works() -> int:
+    while True:
+        pass
 
-    def eats(session: Path) -> int:
-        return len(b"\1" * (400 << 20)) * 0
 
-    monkeypatch.setattr(damage, "WAIT", 3.0)
-    session = damage.made_session(tmp_path / "made")
-    for command, said in (
+def warns() -> int:
+    np.float32(3e38) * np.float32(10)
+    return 0
+
+
+def eats() -> int:
+    return len(b"\1" * (400 << 20)) * 0
+
+
+def says_much() -> int:
+    print("logdrift: one\nlogdrift: two", file=sys.stderr)
+    return 2
+
+
+def starts() -> int:
+    return subprocess.call(["true"])
+
+
+def connects() -> int:
+    with socket.socket() as made:
+        return made.connect_ex(("127.0.0.1", 9)) * 0
+
+
+@pytest.mark.parametrize(
+    ("question", "said"),
+    [
         (fails, "TypeError"),
         (waits, "hangs"),
         (works, "hangs"),
         (warns, "Warning"),
         (eats, "MiB"),
-    ):
-        monkeypatch.setitem(damage.COMMANDS, "report", command)
-        found = damage.faults_of(session, "none", ["report"])
-        assert len(found) == 1, command
-        assert said in found[0].what, command
-    assert damage.faults_of(session, "none", ["why", "list", "diff"]) == []
+        (says_much, "exit code 2"),
+        (starts, "subprocess.Popen"),
+        (connects, "socket.connect"),
+    ],
+)
+def test_what_must_not_be_is_seen(
+    question: Callable[[], int],
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(watched, "WAIT", 1.0)
+    monkeypatch.setattr(watched, "SECONDS", 0.5)
+    found = answers({"asked": question}, Place((), tmp_path), 0)
+    (wrong,) = [answer.wrong for answer in found.values() if answer.wrong]
+    assert said in wrong
+
+
+@pytest.mark.parametrize("way", ["write", "rename", "read a secret"])
+def test_what_is_done_outside_is_seen(way: str, tmp_path: Path) -> None:
+    inside = tmp_path / "inside"
+    secret = tmp_path / "secret"
+    for folder in (inside, secret):
+        folder.mkdir()
+        (folder / "file").write_text("x")
+    place = Place((inside,), secret)
+
+    def leaves() -> int:
+        if way == "write":
+            (tmp_path / "new").write_text("x")
+        elif way == "rename":
+            (tmp_path / "inside").rename(tmp_path / "elsewhere")
+        else:
+            (secret / "file").read_text()
+        return 0
+
+    def stays() -> int:
+        (inside / "new").write_text("x")
+        return 0
+
+    found = answers({"stays": stays, "leaves": leaves}, place, 0)
+    assert found["leaves"].wrong is not None
+    assert found["stays"].wrong is None
 
 
 @pytest.mark.parametrize("value", [math.nan, -math.inf])
@@ -74,9 +144,14 @@ def test_what_the_harness_found_in_numbers(tmp_path: Path, value: float) -> None
     rows = [[math.nan, *([-1.0 - 0.01 * i] * 9)] for i in range(8)]
     odd = [list(row) for row in rows]
     odd[3][5] = value
+    session = tmp_path / "sessions" / "odd"
     write_session(
-        tmp_path / "odd",
+        session,
         [2] * 8,
         [capture("trainer/prefill", rows), capture("vllm/prefill", odd)],
     )
-    assert damage.faults_of(tmp_path / "odd", "odd", list(damage.COMMANDS)) == []
+    (tmp_path / "out").mkdir()
+    for name, ask in QUESTIONS.items():
+        place = Place((tmp_path / "out",), tmp_path / "secret")
+        found = answers({name: lambda ask=ask: ask(session)}, place, 0)
+        assert [answer.wrong for answer in found.values() if answer.wrong] == [], name

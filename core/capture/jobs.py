@@ -22,6 +22,7 @@ from typing import Any
 from logdrift.core.errors import LogdriftError
 from logdrift.core.numbers import gigabytes
 from logdrift.core.processes import kill_group
+from logdrift.core.session.below import replace_file
 from logdrift.core.session.visible import visible
 
 _POLL = 0.2
@@ -250,9 +251,5 @@ def _free(folder: Path) -> str:
 
 def write_json(path: Path, data: Mapping[str, Any]) -> None:
     """Replace a small JSON file at once: readers see the old one or the new one."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
-    with temporary.open("w", encoding="utf-8") as file:
-        json.dump(data, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    text = json.dumps(data, indent=1)
+    replace_file(path.parent, path.name, text.encode())

@@ -8,7 +8,7 @@ are; everything else gets a completion from the generating backend.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,8 +16,9 @@ from logdrift.core.capture.prompt import Ending, Prompt, check_text
 from logdrift.core.capture.prompt_lines import FORMS, parse_line, prompt_of
 from logdrift.core.capture.text_dumps import parquet_lines
 from logdrift.core.errors import InputError, Place
-from logdrift.core.session.files import DOCUMENT_BYTES, read_file
+from logdrift.core.session.files import open_regular
 from logdrift.core.session.importers.parquet_rows import is_parquet
+from logdrift.core.session.importers.text_lines import text_line, text_lines
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
@@ -88,16 +89,8 @@ def _read_file(path: Path) -> list[Prompt]:
     file = Place(f"prompts {path}", field="prompts.file", file=str(path))
     if is_parquet(path):
         return _read_parquet(path, file)
-    try:
-        data = read_file(path, DOCUMENT_BYTES)
-    except (FileNotFoundError, NotADirectoryError):
-        raise file.error("no such file") from None
-    except InputError as error:
-        reason = f"prompts {error}"
-        raise InputError(reason, field=file.field) from None
     prompts: list[Prompt] = []
-    lines = data.removeprefix(_BYTE_ORDER_MARK).split(b"\n")
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(_lines(path, file), 1):
         if line.strip():
             place = Place(
                 f"{path.name} line {number}",
@@ -109,6 +102,23 @@ def _read_file(path: Path) -> list[Prompt]:
     if not prompts:
         raise file.error("the file holds no prompt", f"a line is {FORMS}")
     return prompts
+
+
+def _lines(path: Path, file: Place) -> Iterator[bytes]:
+    """The lines of a file, its byte order mark left out. Raises InputError where it
+    cannot be read, or is no text.
+    """
+    try:
+        descriptor = open_regular(path)
+    except (FileNotFoundError, NotADirectoryError):
+        raise file.error("no such file") from None
+    except InputError as error:
+        reason = f"prompts {error}"
+        raise InputError(reason, field=file.field) from None
+    with open(descriptor, "rb") as opened:
+        first = text_line(opened, file)
+        yield first.removeprefix(_BYTE_ORDER_MARK)
+        yield from text_lines(opened, file)
 
 
 def _read_parquet(path: Path, file: Place) -> list[Prompt]:

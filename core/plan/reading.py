@@ -202,7 +202,8 @@ def _backend_of_table(
     check_keys("backend", where, table, known)
     check_options(where, options, known["backend"])
     engine: Any = table.get("engine")
-    if engine not in ENGINES:
+    is_known = isinstance(engine, str) and engine in ENGINES
+    if not is_known:
         remedy = f"use {', '.join(ENGINES)}"
         raise place.error("engine", f"is {engine!r}", remedy)
     paths = table.get("paths", [])

@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -58,7 +59,6 @@ def replaced_file(path: Path) -> Iterator[BinaryIO]:
     the file and the reason; an old file is then intact, whatever ends the writing.
     """
     target = path.resolve()
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
         is_device = target.exists() and not target.is_file()
         if is_device:
@@ -66,32 +66,47 @@ def replaced_file(path: Path) -> Iterator[BinaryIO]:
                 yield file
             return
         _remove_abandoned(target)
-        with open(temporary, "wb") as file:
+        with _new_file(target) as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
     except OSError as error:
         raise CannotWrite(
             f"cannot write {path}: {error.strerror or error}",
             remedy="give another file with -o",
         ) from None
+
+
+@contextlib.contextmanager
+def _new_file(target: Path) -> Iterator[BinaryIO]:
+    """A file beside ``target`` that takes its place at the end of the block.
+
+    Others may write into the folder too (``/tmp``): nobody can know its name before it
+    is there, and one that is there already, a link for one, is never opened.
+    """
+    chance = secrets.token_hex(8)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}-{chance}.tmp")
+    try:
+        with open(temporary, "xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, target)
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
 
 
 def _remove_abandoned(target: Path) -> None:
-    """Half files of processes that are gone."""
+    """Half files of processes that are gone, also those of older versions."""
     name = re.escape(target.name)
-    abandoned = re.compile(rf"\.{name}\.(\d+)\.tmp")
+    abandoned = re.compile(rf"\.{name}\.(\d+)(-[0-9a-f]+)?\.tmp")
     for path in target.parent.iterdir():
         made_by = abandoned.fullmatch(path.name)
         if made_by is None:
             continue
         pid = int(made_by[1])
         if process_start(pid) is None:
-            path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # another user's
+                path.unlink()
 
 
 def without_flag(error: LogdriftError) -> str:

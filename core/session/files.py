@@ -35,8 +35,6 @@ RECORD_BYTES = 16 << 20
 SMALL_BYTES = 1 << 20
 """Of what a person or one process writes: a lock, a saved view, a config file, a plan.
 """
-DOCUMENT_BYTES = 4 << 30
-"""Of a file that is imported."""
 
 _BLOCK = 1 << 20
 _READ_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC

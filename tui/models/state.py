@@ -6,9 +6,7 @@ each session id. It is a convenience: whatever goes wrong with it is at most a n
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import re
 import zlib
 from collections.abc import Iterable, Mapping
@@ -19,6 +17,7 @@ from typing import Any
 from logdrift.core.compare.per_sequence import REDUCTIONS
 from logdrift.core.config import state_folder
 from logdrift.core.errors import InputError
+from logdrift.core.session.below import replace_file
 from logdrift.core.session.files import SMALL_BYTES, parse_json, read_file
 from logdrift.core.session.schema import (
     Unfit,
@@ -215,14 +214,10 @@ def save_state(
         saved, _ = load_state(session_id)
         marks = merge_marks(state.marks, seen, saved.marks)
         state = replace(state, marks=marks)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    content = json.dumps(asdict(state))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        content = json.dumps(asdict(state))
-        temporary.write_text(content, encoding="utf-8")
-        os.replace(temporary, path)
-    except (OSError, UnicodeEncodeError):
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+        replace_file(path.parent, path.name, content.encode())
+    except OSError:
         return False
     return True

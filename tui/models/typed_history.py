@@ -5,14 +5,13 @@ history then.
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 from pathlib import Path
 from typing import Literal
 
 from logdrift.core.config import state_folder
 from logdrift.core.errors import InputError
+from logdrift.core.session.below import replace_file
 from logdrift.core.session.files import SMALL_BYTES, parse_json, read_file
 
 HistoryKind = Literal["search", "filter", "command", "text"]
@@ -37,14 +36,11 @@ def remember_typed(kind: HistoryKind, text: str) -> bool:
     histories = _read()
     entries = [entry for entry in _entries(histories, kind) if entry != text]
     histories[kind] = [*entries, text][-KEPT:]
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    content = json.dumps(histories)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps(histories), encoding="utf-8")
-        os.replace(temporary, path)
-    except (OSError, UnicodeEncodeError):
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+        replace_file(path.parent, path.name, content.encode())
+    except OSError:
         return False
     return True
 

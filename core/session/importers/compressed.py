@@ -13,10 +13,16 @@ from typing import Any, BinaryIO, NamedTuple
 
 from logdrift.core.session.files import open_regular
 from logdrift.core.session.importers.place import in_file
+from logdrift.core.session.importers.text_lines import text_lines
 
 ZSTD = b"\x28\xb5\x2f\xfd"
 """How a frame begins."""
-_BLOCK = 1 << 20
+LONGEST_LINE = 256 << 20
+"""Bytes of a line that is unpacked: a sequence of a million tokens with 20 alternatives
+has as many.
+"""
+_BLOCK = 4 << 10
+"""Bytes that are unpacked at once: zstd makes at most 32,768 of one."""
 
 
 class _Zstd(NamedTuple):
@@ -46,18 +52,30 @@ def lines_of(path: Path) -> Iterator[bytes]:
         if compressed:
             yield from _unpacked_lines(path, file)
         else:
-            yield from file
+            yield from text_lines(file, in_file(path))
 
 
 def _unpacked_lines(path: Path, file: BinaryIO) -> Iterator[bytes]:
-    left = b""
+    """The lines. Raises InputError for one that is far longer than any sequence: a few
+    bytes of zstd may unpack to gigabytes.
+    """
+    blocks: list[bytes] = []
+    size = 0
     for block in _unpacked(path, file):
-        text = left + block
-        *lines, left = text.split(b"\n")
+        *lines, left = block.split(b"\n")
         for line in lines:
-            yield line + b"\n"
-    if left:
-        yield left
+            yield b"".join([*blocks, line, b"\n"])
+            blocks = []
+            size = 0
+        blocks.append(left)
+        size += len(left)
+        if size > LONGEST_LINE:
+            raise in_file(path).error(
+                f"unpacks to a line of more than {LONGEST_LINE:,} bytes", "unpack it"
+            )
+    last = b"".join(blocks)
+    if last:
+        yield last
 
 
 def _unpacked(path: Path, file: BinaryIO) -> Iterator[bytes]:

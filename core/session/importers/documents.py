@@ -17,6 +17,11 @@ from logdrift.core.session.importers.compressed import is_zstd, lines_of
 from logdrift.core.session.importers.json_library import parse_line
 from logdrift.core.session.importers.place import in_file, list_item, on_line
 from logdrift.core.session.importers.records import ImportContext, Record, Records
+from logdrift.core.session.importers.text_lines import (
+    text_line,
+    text_lines,
+    whole_text,
+)
 
 Document = tuple[Place, dict[str, Any]]
 """Where a JSON object stands, and the object."""
@@ -31,6 +36,8 @@ in front is a comment.
 """
 _DONE = b"[DONE]"
 _DATA = b"data:"
+_MOST_LISTS = 4
+"""Lists around an object: no server's answer has more than two."""
 
 
 class NotJson(InputError):
@@ -85,12 +92,12 @@ def documents(path: Path, bad: BadLines | None = None) -> Documents:
     try:
         descriptor = open_regular(path)
         with open(descriptor, "rb") as file:
-            if _is_one_document(file):
-                whole = in_file(path)
-                data = _parsed(file.read(), whole)
+            whole = in_file(path)
+            if _is_one_document(file, whole):
+                data = _parsed(whole_text(file, whole), whole)
                 yield from _objects(data, whole)
                 return
-            for number, line in enumerate(file, 1):
+            for number, line in enumerate(text_lines(file, whole), 1):
                 text = _payload(line)
                 if not text:
                     continue
@@ -120,11 +127,11 @@ def object_of(data: Any, place: Place) -> dict[str, Any]:
     return data
 
 
-def _is_one_document(file: BinaryIO) -> bool:
+def _is_one_document(file: BinaryIO, place: Place) -> bool:
     """Whether the file as a whole is one value: it has a single line, or its first one
     is only the beginning of a value. The file is then at its start again.
     """
-    first = file.readline()
+    first = text_line(file, place)
     single = not file.read(1)
     file.seek(0)
     if single and not first.startswith(_DATA):
@@ -176,10 +183,12 @@ def _fault(error: ValueError, place: Place) -> str:
     return str(error)
 
 
-def _objects(data: Any, place: Place) -> Documents:
+def _objects(data: Any, place: Place, levels: int = _MOST_LISTS) -> Documents:
     if not isinstance(data, list):
         yield place, object_of(data, place)
         return
+    if not levels:
+        raise place.error(f"is a list in more than {_MOST_LISTS} lists")
     for index, item in enumerate(data):
         there = list_item(place, index)
-        yield from _objects(item, there)
+        yield from _objects(item, there, levels - 1)

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 from logdrift.core.errors import InputError
+from logdrift.core.session.files import EVENTS_BYTES, AnyPath
 from logdrift.core.session.importers.job import ImportJob, Sentences
 from logdrift.core.session.importers.scratch import new_folder
 from logdrift.core.session.importers.start import Start
@@ -22,6 +23,7 @@ from logdrift.core.session.layout import (
 )
 from logdrift.core.session.loaded import read_entry
 from logdrift.core.session.reader import Session, open_session
+from logdrift.core.session.tensors import stored_tensors
 
 _KEPT = (MANIFEST, PIECES, PROMPTS, EVENTS, LOGS, STREAMS, "why")
 
@@ -89,10 +91,24 @@ def _copy_kept(source: Path, target: Path) -> None:
     if source.is_symlink():
         return
     if source.is_dir():
-        copy = shutil.copyfile
-        shutil.copytree(source, target, ignore=_links, copy_function=copy)
+        shutil.copytree(source, target, ignore=_links, copy_function=_copy_file)
     elif source.is_file():
-        shutil.copyfile(source, target)
+        _copy_file(source, target)
+
+
+def _copy_file(source: AnyPath, target: AnyPath) -> None:
+    """Raises InputError for a file that is larger than what it holds: one that takes
+    nothing of a disk may say that it has any size.
+    """
+    path = Path(source)
+    if path.suffix == ".safetensors":
+        stored_tensors(path)
+    else:
+        size = path.stat().st_size
+        if size > EVENTS_BYTES:
+            reason = f"has {size:,} bytes, at most {EVENTS_BYTES:,} are expected"
+            raise InputError(reason, file=path)
+    shutil.copyfile(path, target)
 
 
 def _parts(session: Session) -> list[Part]:

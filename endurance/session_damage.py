@@ -1,0 +1,178 @@
+"""Sessions of which one file is damaged."""
+
+from __future__ import annotations
+
+import random
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+from endurance.mutations import Mutation, mutate
+from endurance.runs import Tally
+from endurance.session_questions import (
+    NUMBERS,
+    PROCESSES,
+    QUESTIONS,
+    SCREENS,
+    Ask,
+    filled,
+    numbers_asked,
+    numbers_of,
+    out_of,
+)
+from endurance.watched import (
+    Answer,
+    Place,
+    answer_of_process,
+    answers,
+    import_what_is_used,
+)
+from endurance.whole_sessions import whole_sessions
+
+_SHARES = {"made": 0.7, "recorded": 0.2, "sample": 0.05, "facts": 0.05}
+"""How often each session is chosen: the samples are ten times as much to compute."""
+_ASKED = 2
+"""Questions of each damaged session beside its numbers."""
+_SCREEN = 0.03
+_PROCESS = 0.005
+"""How often a screen is opened, or a process is started, too."""
+
+
+class SessionDamage:
+    """Damaged copies of whole sessions, in ``folder``."""
+
+    def __init__(self, folder: Path, names: Sequence[str] = tuple(_SHARES)) -> None:
+        self.folder = folder
+        self.home = folder / "home"
+        self.damaged = folder / "sessions" / "damaged"
+        for made in (self.home, folder / "secret"):
+            made.mkdir(parents=True)
+        (folder / "secret" / "file").write_text("secret")
+        self.place = Place(
+            writable=(self.home, out_of(self.damaged)),
+            secret=folder / "secret",
+            variables={"XDG_STATE_HOME": str(self.home)},
+        )
+        whole = whole_sessions(folder / "whole")
+        self.sources = {name: whole[name] for name in names}
+        self._import_what_is_used()
+        self.numbers = {name: self._whole(name) for name in self.sources}
+
+    def _import_what_is_used(self) -> None:
+        self._copy(next(iter(self.sources)))
+        asked = {**QUESTIONS, **SCREENS, NUMBERS: numbers_asked}
+        questions = {name: partial(ask, self.damaged) for name, ask in asked.items()}
+        import_what_is_used(questions, self.place)
+        self._remove()
+
+    def _whole(self, name: str) -> Mapping[str, object]:
+        """The numbers of a session before any damage, of which nothing may be wrong."""
+        self._copy(name)
+        everything = {**QUESTIONS, **SCREENS, NUMBERS: numbers_asked}
+        found: dict[str, Answer] = {}
+        for key, ask in everything.items():
+            found |= self._answers({key: ask})
+        self._remove()
+        wrong = {asked: answer.wrong for asked, answer in found.items() if answer.wrong}
+        assert not wrong, (name, wrong)
+        numbers = numbers_of(found[NUMBERS].out)
+        assert numbers, (name, found[NUMBERS].err)
+        return numbers
+
+    def run(self, number: int, chance: random.Random, tally: Tally) -> None:
+        """Damage one, and ask about it."""
+        names = list(self.sources)
+        (name,) = chance.choices(names, [_SHARES[name] for name in names])
+        self._copy(name)
+        try:
+            mutation = mutate(self.damaged, chance)
+            found = self._answers(_questions(chance))
+            found |= self._of_processes(chance)
+        finally:
+            self._remove()
+        self._judge(number, name, mutation, found, tally)
+
+    def _judge(
+        self,
+        number: int,
+        name: str,
+        mutation: Mutation,
+        found: Mapping[str, Answer],
+        tally: Tally,
+    ) -> None:
+        subject = kind_of_file(mutation.file)
+        what = f"{name}, {mutation}"
+        for asked, answer in found.items():
+            if answer.wrong:
+                tally.lose(number, subject, f"{what}: {asked}: {answer.wrong}")
+        outcome = self._outcome(name, mutation, found.get(NUMBERS))
+        if outcome is None:
+            tally.lose(number, subject, f"{what}: other numbers, unsaid")
+        else:
+            tally.count(subject, outcome)
+
+    def _outcome(
+        self, name: str, mutation: Mutation, report: Answer | None
+    ) -> str | None:
+        """What became of the numbers; None where others are shown as right."""
+        if report is None or report.code is None:
+            return "lost"
+        if report.refused:
+            return "refused"
+        known = self.numbers[name]
+        shown = numbers_of(report.out)
+        if shown == known:
+            return "as before"
+        counted_alike = [pair for pair in shown if pair in known]
+        if all(shown[pair] == known[pair] for pair in counted_alike):
+            return "other counts"
+        if mutation.made_so:
+            return "made so"
+        return None
+
+    def _answers(self, questions: Mapping[str, Ask]) -> dict[str, Answer]:
+        asked = {name: partial(ask, self.damaged) for name, ask in questions.items()}
+        return answers(asked, self.place, _largest(self.damaged))
+
+    def _of_processes(self, chance: random.Random) -> dict[str, Answer]:
+        """Seldom, for a process takes as long as ten questions."""
+        if chance.random() >= _PROCESS:
+            return {}
+        name = chance.choice(list(PROCESSES))
+        arguments = filled(PROCESSES[name], self.damaged)
+        return {name: answer_of_process(arguments)}
+
+    def _copy(self, name: str) -> None:
+        shutil.copytree(self.sources[name], self.damaged, symlinks=True)
+        out_of(self.damaged).mkdir()
+
+    def _remove(self) -> None:
+        shutil.rmtree(self.damaged.parent)
+        shutil.rmtree(out_of(self.damaged))
+
+
+def _questions(chance: random.Random) -> dict[str, Ask]:
+    names = chance.sample(list(QUESTIONS), _ASKED)
+    questions = {name: QUESTIONS[name] for name in names}
+    if chance.random() < _SCREEN:
+        screen = chance.choice(list(SCREENS))
+        questions[screen] = SCREENS[screen]
+    return {NUMBERS: numbers_asked, **questions}
+
+
+def _largest(folder: Path) -> int:
+    sizes = [file.stat().st_size for file in folder.rglob("*") if file.is_file()]
+    return max(sizes, default=0)
+
+
+def kind_of_file(file: str) -> str:
+    """The row of the table: a file's folder and ending, whatever its number and
+    label.
+    """
+    parts = file.split("/")
+    if parts[0] in ("why", "captures", "sequences", "facts", "streams", "logs"):
+        room = "/".join(parts[: 2 if parts[0] == "why" else 1])
+        return f"{room}/*{Path(file).suffix}"
+    return re.sub(r"\d+", "N", file)
