@@ -214,7 +214,6 @@ async def test_closer_and_wider_in_the_heat_map_by_key_and_wheel(folder: Path) -
         await until_back(pilot, screen)
         for _ in range(4):
             await pilot.press("left_curly_bracket")
-            await pilot.pause(0.05)
         await until(pilot, lambda: pane.zoom.window is None)
         await until(pilot, lambda: not shown_part(pane, "of 24"))
         await pilot.press("left_curly_bracket")

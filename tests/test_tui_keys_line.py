@@ -147,8 +147,7 @@ async def test_a_message_goes_by_itself_and_by_a_click(
         screen = await standing(pilot)
         line = line_of(pilot)
         screen.say("done")
-        await pilot.pause(0.1)
-        assert text(line).strip() == "done"
+        await until(pilot, lambda: text(line).strip() == "done")
         await pilot.click(line, offset=(2, 0))
         assert "? help" in text(line)
         monkeypatch.setattr(bars, "SECONDS_AT_LEAST", 0.0)

@@ -31,6 +31,7 @@ from tests.tui_screen import (
     make_app,
     screen_text,
     until,
+    until_quiet,
     until_screen,
     until_shown,
 )
@@ -86,7 +87,7 @@ async def test_the_picture_is_the_screen(size: tuple[int, int], keys: str) -> No
             before = app.screen
             await pilot.press(keys)
             await until(pilot, lambda: app.screen is not before)
-        await pilot.pause(0.3)
+        await until_quiet(pilot)
         svg = picture_of(app.screen, "t")
         assert_same(svg, app)
         root = ElementTree.fromstring(svg)

@@ -41,6 +41,7 @@ from tests.tui_screen import (
     screen_text,
     until,
     until_back,
+    until_quiet,
     until_screen,
     until_shown,
 )
@@ -199,7 +200,7 @@ async def palette_says(pilot: Any, query: str, wanted: str) -> None:
     await until(pilot, lambda: CommandPalette.is_open(pilot.app))
     await pilot.press(*(" " if char == " " else char for char in query))
     await until_shown(pilot, wanted)
-    await pilot.pause(0.3)
+    await until_quiet(pilot)
 
 
 @pytest.mark.parametrize("name", ["light", "high-contrast"])

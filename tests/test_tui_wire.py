@@ -27,7 +27,7 @@ from logdrift.core.session.writer import write_manifest
 from logdrift.tui.screens.texts import TextScreen
 from logdrift.tui.wire import CellPiece, ChangedCells, Wire
 from tests.made_sessions import capture, write_session
-from tests.tui_screen import LARGE, judged, make_app, until, until_screen
+from tests.tui_screen import LARGE, judged, make_app, until, until_quiet, until_screen
 
 pytestmark = pytest.mark.usefixtures("own_home")
 FULL = 30_000
@@ -137,24 +137,14 @@ async def test_the_terminal_shows_the_screen_and_a_window_costs_no_more_than_one
     with mirrored(monkeypatch, 200, 60) as mirror:
         async with app.run_test(size=LARGE) as pilot:
             await judged(pilot)
-            await pilot.pause(0.3)
+            await until_quiet(pilot)
             assert 12_000 < mirror.sent < 2 * FULL, (
                 "the first screen, and the numbers that come in"
             )
             for key in TOUR:
                 before = mirror.sent
                 await pilot.press(key)
-                await pilot.pause(0.15)
-                await until(
-                    pilot,
-                    lambda: (
-                        not [
-                            w
-                            for w in app.workers
-                            if w.group == "chart" and w.is_running
-                        ]
-                    ),
-                )
+                await until_quiet(pilot)
                 assert mirror.sent - before < FULL, key
                 assert_same(app, mirror)
             cells = mirror.cells()
@@ -177,7 +167,7 @@ async def test_a_held_page_key_keeps_up_with_a_slow_line(
     with mirrored(monkeypatch, 200, 60) as mirror:
         async with app.run_test(size=LARGE) as pilot:
             screen = await judged(pilot)
-            await pilot.pause(0.3)
+            await until_quiet(pilot)
             before = mirror.sent
             top = screen.tokens.top
             for _ in range(6):
@@ -329,8 +319,8 @@ async def test_no_row_is_misaligned_by_hostile_text(
                 "R",
             ):
                 await pilot.press(key)
-                await pilot.pause(0.05)
-            await pilot.pause(0.3)
+                await pilot.pause()
+            await until_quiet(pilot)
             assert_same(app, mirror)
 
 

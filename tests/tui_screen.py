@@ -142,6 +142,30 @@ async def until_shown(pilot: Pilot[Any], words: str) -> None:
     await until(pilot, lambda: words in screen_text(app))
 
 
+_FOLLOW = {"reader", "log", "asking"}
+"""Groups of workers that follow a folder or a file for as long as their screen is
+there.
+"""
+
+
+async def until_quiet(pilot: Pilot[Any]) -> None:
+    """Let the app run until nothing is worked out any more and its screen no longer
+    changes.
+    """
+    app = cast("LogdriftApp", pilot.app)
+    before = ""
+
+    def quiet() -> bool:
+        nonlocal before
+        shown = screen_text(app)
+        is_same = bool(shown) and shown == before
+        before = shown
+        groups = {worker.group for worker in app.workers if worker.is_running}
+        return is_same and groups <= _FOLLOW
+
+    await until(pilot, quiet)
+
+
 async def judged(pilot: Pilot[Any]) -> ExplorerScreen:
     """The explorer once statistics and verdict of its pair, and the chart if it is
     seen, are there.
