@@ -47,27 +47,6 @@ ALL_PATHS = ["decode", "prefill", "forced_decode"]
 MAE_FLOAT32 = 2e-5
 MAE_BFLOAT16 = (0.005, 0.06)
 
-Run = Callable[..., Fields]
-
-
-@pytest.fixture(scope="session")
-def run_vllm(vllm_python: Path, run_script: Callable[..., Any]) -> Run:
-    """Run a script in vLLM's interpreter; what it found."""
-
-    def run(script: str, argument: str, **variables: str) -> Fields:
-        mine = (
-            "VLLM_ENABLE_V1_MULTIPROCESSING",
-            "VLLM_CPU_KVCACHE_SPACE",
-            "OMP_NUM_THREADS",
-            "PYTHONPATH",
-        )
-        environment = {
-            key: value for key, value in os.environ.items() if key not in mine
-        } | variables
-        return dict(run_script(vllm_python, script, argument, environment))
-
-    return run
-
 
 def wish(
     dtype: str, paths: list[str], *, mode: str = "raw_logprobs", top_k: int = 25
@@ -82,53 +61,66 @@ def wish(
 
 
 @pytest.fixture(scope="session")
-def in_process(run_vllm: Run, noisy_small_model: Path) -> Fields:
-    """Three engines, each closed before the next: what logdrift does by default."""
-    wishes = {
+def in_vllm(
+    vllm_python: Path,
+    run_script: Callable[..., Any],
+    noisy_small_model: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Fields:
+    """What the backend gave in vLLM's interpreter: four engines, each closed before the
+    next, and what is refused.
+    """
+    mine = (
+        "VLLM_ENABLE_V1_MULTIPROCESSING",
+        "VLLM_CPU_KVCACHE_SPACE",
+        "OMP_NUM_THREADS",
+        "PYTHONPATH",
+    )
+    environment = {key: value for key, value in os.environ.items() if key not in mine}
+    captures = {
+        "own process": _own_process(noisy_small_model),
         "float32": wish("float32", ALL_PATHS),
         "bfloat16": wish("bfloat16", ALL_PATHS) | {"other": str(noisy_small_model)},
         "processed": wish(
             "float32", ["decode", "prefill"], mode="processed_logprobs", top_k=5
         ),
     }
-    return run_vllm("vllm_capture.py", json.dumps(wishes))
+    empty = str(tmp_path_factory.mktemp("empty"))
+    argument = json.dumps({"captures": captures, "empty": empty})
+    return dict(run_script(vllm_python, "vllm_capture.py", argument, environment))
 
 
-@pytest.fixture(scope="session")
-def float32(in_process: Fields) -> Fields:
-    return dict(in_process["float32"])
-
-
-@pytest.fixture(scope="session")
-def bfloat16(in_process: Fields) -> Fields:
-    return dict(in_process["bfloat16"])
-
-
-@pytest.fixture(scope="session")
-def processed(in_process: Fields) -> Fields:
-    return dict(in_process["processed"])
-
-
-@pytest.fixture(scope="session")
-def own_process(run_vllm: Run, noisy_small_model: Path) -> Fields:
+def _own_process(noisy_model: Path) -> Fields:
     """vLLM's own default: engine core and worker spawned. No top-k."""
-    wishes = {
-        "": (
-            wish("bfloat16", ["prefill", "forced_decode"], top_k=0)
-            | {"other": str(noisy_small_model)}
-        )
+    return wish("bfloat16", ["prefill", "forced_decode"], top_k=0) | {
+        "other": str(noisy_model),
+        "variables": {"VLLM_ENABLE_V1_MULTIPROCESSING": "1"},
     }
-    return dict(
-        run_vllm(
-            "vllm_capture.py", json.dumps(wishes), VLLM_ENABLE_V1_MULTIPROCESSING="1"
-        )[""]
-    )
 
 
 @pytest.fixture(scope="session")
-def refusals(run_vllm: Run, tmp_path_factory: pytest.TempPathFactory) -> Fields:
-    empty = tmp_path_factory.mktemp("empty")
-    return run_vllm("vllm_refusals.py", str(empty))
+def float32(in_vllm: Fields) -> Fields:
+    return dict(in_vllm["float32"])
+
+
+@pytest.fixture(scope="session")
+def bfloat16(in_vllm: Fields) -> Fields:
+    return dict(in_vllm["bfloat16"])
+
+
+@pytest.fixture(scope="session")
+def processed(in_vllm: Fields) -> Fields:
+    return dict(in_vllm["processed"])
+
+
+@pytest.fixture(scope="session")
+def own_process(in_vllm: Fields) -> Fields:
+    return dict(in_vllm["own process"])
+
+
+@pytest.fixture(scope="session")
+def refusals(in_vllm: Fields) -> Fields:
+    return dict(in_vllm["refusals"])
 
 
 def column(judged: list[Fields], name: str) -> np.ndarray[Any, Any]:
@@ -431,12 +423,9 @@ def test_more_alternatives_than_ids_are_refused() -> None:
         backend._check_room()
 
 
-def test_forced_decode_is_importable_in_children(refusals: Fields) -> None:
-    assert (
-        refusals["forked"]
-        == refusals["spawned"]
-        == "logdrift.core.engines.vllm.forced:ForcedIds"
-    )
+def test_forced_decode_is_importable_in_children(in_vllm: Fields) -> None:
+    known = "logdrift.core.engines.vllm.forced:ForcedIds"
+    assert in_vllm["importable"] == {"forked": known, "spawned": known}
 
 
 def flat(

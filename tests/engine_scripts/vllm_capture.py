@@ -1,11 +1,15 @@
 """Run by vLLM's interpreter: drive `VllmBackend` on the small model and write what came
 out as JSON.
 
-    python vllm_capture.py MODEL OUT.json {"NAME": {"dtype":, "mode":, "paths": [],
-    "top_k":, "temperature":, "other":}, ...}
+    python vllm_capture.py MODEL OUT.json {"captures": {NAME: CAPTURE, ...},
+                                           "empty": EMPTY_FOLDER}
+
+    CAPTURE  {"dtype":, "mode":, "paths": [], "top_k":, "temperature":, "other":,
+              "variables": {}}
 
 One engine after the other in this process, since importing vLLM takes as long as
-starting it.
+starting it: first those with variables of their own, for vLLM keeps those of its first
+engine in this process. Then all that is refused (vllm_refusals.py).
 
 Log-probabilities are compared here with float64 log-softmax over the full float32
 logits of Transformers, which the same interpreter holds; tests/test_vllm_backend.py
@@ -25,6 +29,7 @@ from typing import Any
 from loaded_weights import loaded_weights
 from reference import Reference
 from texts import TEXTS
+from vllm_refusals import importable, refusals
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -49,9 +54,16 @@ CHAT = "Reply with the single word yes."
 MAX_TOKENS = 72
 
 
-def main(model: str, out: str, wishes: dict[str, dict[str, Any]]) -> None:
+def main(model: str, out: str, wish: dict[str, Any]) -> None:
+    found: dict[str, Any] = {"importable": importable()}
     reference = Reference(model)
-    found = {name: captured(model, wish, reference) for name, wish in wishes.items()}
+    for name, capture in wish["captures"].items():
+        variables = capture.get("variables", {})
+        os.environ.update(variables)
+        found[name] = captured(model, capture, reference)
+        for variable in variables:
+            del os.environ[variable]
+    found["refusals"] = refusals(model, wish["empty"])
     Path(out).write_text(json.dumps(found))
 
 

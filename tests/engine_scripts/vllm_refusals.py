@@ -1,31 +1,17 @@
-"""Run by vLLM's interpreter: everything that `VllmBackend` must refuse in one line, as
-JSON.
-
-python vllm_refusals.py MODEL OUT.json EMPTY_FOLDER
+"""What `VllmBackend` must refuse in one line, and what its children must be able to
+import. Imported by vllm_capture.py.
 """
 
 from __future__ import annotations
 
 import importlib
-import json
 import multiprocessing
-import os
-import runpy
-import sys
-from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).resolve().parent
-ROOT = HERE.parents[1]
-# As a worker does it: `core` alone, nothing else of the tool may leak into the engine's
-# interpreter.
-runpy.run_path(str(ROOT / "core" / "worker" / "launch.py"))
 
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
-
-
-def main(model: str, out: str, empty: str) -> None:
-    result = {
+def refusals(model: str, empty: str) -> dict[str, str]:
+    """What is said of each plan that cannot be captured."""
+    return {
         "unknown option": refused(model, {"enforce_eagre": True}),
         "plan's option": refused(model, {"dtype": "float16"}),
         "logits mode": refused(model, {"logprobs_mode": "raw_logits"}),
@@ -37,10 +23,15 @@ def main(model: str, out: str, empty: str) -> None:
         "bad value": refused(model, {"kv_cache_dtype": "int3"}),
         "no model": refused(empty, {}),
         "hub id": refused("nobody-at-all/no-such-model", {}),
-        "forked": imported_in("fork"),
-        "spawned": imported_in("spawn"),
     }
-    Path(out).write_text(json.dumps(result))
+
+
+def importable() -> dict[str, str]:
+    """The forced-decode module in children: asked before this process has computed
+    anything, since the threads of a library do not survive a fork.
+    """
+    importlib.import_module("vllm")
+    return {"forked": imported_in("fork"), "spawned": imported_in("spawn")}
 
 
 def refused(model: str, options: dict[str, Any], **other: Any) -> str:
@@ -83,7 +74,3 @@ def _import_forced(queue: Any) -> None:
         queue.put(f"{module.ForcedIds.__module__}:{module.ForcedIds.__name__}")
     except Exception as error:
         queue.put(f"{type(error).__name__}: {error}")
-
-
-if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], sys.argv[3])
