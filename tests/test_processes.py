@@ -116,8 +116,9 @@ def _worker(folder: Path, name: str) -> WorkerProcess:
     )
     remember_worker(folder, name, worker, name)
     lock.release(folder)
+    # A child that is seen may not have left the session yet; said is that both have.
     deadline = time.monotonic() + 30
-    while len(descendants(worker.pid)) < 2 and time.monotonic() < deadline:
+    while b"ready" not in worker.log.read_bytes() and time.monotonic() < deadline:
         time.sleep(0.02)
     assert len(descendants(worker.pid)) == 2
     return worker
