@@ -7,9 +7,10 @@ DEMO_ARGS ?=
 TEST_ARGS ?=
 GPU_PYTHON ?= python3
 GPU_ARGS ?=
+BENCH_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test unit lint types contracts check lock sample screenshots endurance gpu-check clean
+.PHONY: help setup demo test unit lint types contracts check lock sample screenshots endurance bench gpu-check clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -37,6 +38,9 @@ unit: setup ## Run the tests that start no engine
 
 endurance: setup ## Break everything on purpose, in full (hours)
 	@$(BIN)/python -m endurance all
+
+bench: setup ## Measure every ratio beside its peer, in one table (alone on the machine)
+	@$(BIN)/python -m benchmarks $(BENCH_ARGS)
 
 gpu-check: ## Try on a GPU what no CPU can show, in 8 minutes (GPU_PYTHON: has torch)
 	@$(GPU_PYTHON) -m benchmarks.gpu_check $(GPU_ARGS)

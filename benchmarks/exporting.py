@@ -22,6 +22,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from benchmarks.ratios import Ratio, in_words, say
+
 MOST_TIMES = 3.0
 MOST_MB = 500.0
 _EXPORT = """
@@ -77,6 +79,16 @@ def main() -> int:
     ends = f"{min(ratios):.2f} to {max(ratios):.2f}"
     print(f"ratio {ratio:.2f} ({ends}; limit {MOST_TIMES})")
     print(f"memory {most_memory:.0f} MB (limit {MOST_MB:.0f})")
+    say(
+        Ratio(
+            name="export to parquet",
+            ours=in_words(statistics.median(exports)),
+            against="pyarrow writing the same table",
+            peer=in_words(statistics.median(writings)),
+            ratio=ratio,
+            limit=MOST_TIMES,
+        )
+    )
     return int(ratio > MOST_TIMES or most_memory > MOST_MB)
 
 

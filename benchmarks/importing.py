@@ -25,6 +25,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.import_files import KINDS
+from benchmarks.ratios import Ratio, in_words, say
 from logdrift.core.session.importers import import_session
 from logdrift.core.session.importers.json_library import library
 
@@ -86,6 +87,16 @@ def measured(kind: str, path: Path, args: argparse.Namespace) -> bool:
     imported, parsed, ratio, most = map(float, run.stdout.split())
     size = path.stat().st_size / 1e6
     keeps = ratio <= MOST_TIMES and most <= MOST_MB
+    say(
+        Ratio(
+            name=f"import of {kind}",
+            ours=in_words(imported),
+            against="parsing the same file",
+            peer=in_words(parsed),
+            ratio=ratio,
+            limit=MOST_TIMES,
+        )
+    )
     print(
         f"{kind:16} {size:6.0f} MB {imported:7.2f} s {parsed:7.2f} s {ratio:6.2f}"
         f" {most:6.0f} MB{'' if keeps else '  beyond a limit'}",

@@ -24,6 +24,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from benchmarks.ratios import Ratio, in_words, say
 from logdrift.core.recording.recorder import TrainingRecorder, record
 
 ROWS, PROMPT, COMPLETION = 20, 100, 400
@@ -81,6 +82,16 @@ def measured(arrays: dict[str, Any], copy: Callable[[], object], steps: int) -> 
         problem = recorder.problem
     assert problem is None, problem
     beside = statistics.median(calls) - statistics.median(copies)
+    say(
+        Ratio(
+            name=f"record {tokens_of(arrays):,} tokens, beside the copy",
+            ours=in_words(beside),
+            against=f"the allowed {in_words(LIMIT)} of a step",
+            peer=in_words(LIMIT),
+            ratio=beside / LIMIT,
+            limit=1.0,
+        )
+    )
     late = np.quantile(calls, 0.99)
     print(
         f"  copy {1e3 * statistics.median(copies):.3f} ms, add"
@@ -88,6 +99,11 @@ def measured(arrays: dict[str, Any], copy: Callable[[], object], steps: int) -> 
         f" {1e3 * beside:.3f} ms (limit {1e3 * LIMIT:.0f})"
     )
     return beside
+
+
+def tokens_of(arrays: dict[str, Any]) -> int:
+    """Prompt and completion tokens of a step."""
+    return int(arrays["prompts"].size) + int(arrays["there"].size)
 
 
 def _add(recorder: TrainingRecorder, arrays: dict[str, Any], step: int) -> None:

@@ -27,11 +27,13 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from benchmarks.ratios import Ratio, in_words, say
 from logdrift.core.compare.pair import Pair, default_pair, make_pair
 from logdrift.core.report.build import build_report
 from logdrift.core.report.strict_json import dump
 from logdrift.core.session.reader import Session, open_session
 
+LIMIT = 2.0
 BLOCK = 1 << 12  # its arrays stay in the second-level cache
 
 
@@ -231,6 +233,16 @@ def main() -> int:
     print(
         f"  {'report':20}{1000 * statistics.median(whole):9.1f} ms   ratio"
         f" {statistics.median(whole) / total:.2f}"
+    )
+    say(
+        Ratio(
+            name=f"report of {session.sequences.tokens:,} tokens",
+            ours=in_words(statistics.median(whole)),
+            against="the NumPy kernels of its numbers",
+            peer=in_words(total),
+            ratio=statistics.median(whole) / total,
+            limit=LIMIT,
+        )
     )
     command = [
         sys.executable,

@@ -18,22 +18,31 @@ hidden state: full logits
         processor time too.
 memory  peak over the loaded, warmed-up model, each way in a fresh process, against
         ``model(ids).logits.float().log_softmax(-1)``: VmHWM, reset before the run.
+peers   time of the scorer against what users write for the one log-probability of each
+        token (`benchmarks.peers`), the forward pass included on both sides.
+
+``--random VOCABULARY`` scores with a random model of that many ids instead.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.peers import PEERS, Logprobs
+from benchmarks.ratios import Ratio, in_words, say
 
 LIMIT_TIME, LIMIT_MEMORY = 1.10, 0.10
 WAYS = ("bare", "naive", "backbone", "scorer")
@@ -47,7 +56,6 @@ def ways(
     """
     import numpy as np
     import torch
-    import transformers
 
     from logdrift.core.engines.transformers.backend import TransformersBackend
     from logdrift.core.plan import BackendSpec, SamplingSpec
@@ -61,9 +69,7 @@ def ways(
     )
     backend.open()
     model = backend._model
-    tokenizer = transformers.AutoTokenizer.from_pretrained(model_path)
-    text = Path(argparse.__file__).read_text(encoding="utf-8")
-    ids = np.resize(np.asarray(tokenizer(text)["input_ids"], np.int32), tokens)
+    ids = np.resize(some_ids(model_path, model.config.vocab_size), tokens)
     batch = torch.from_numpy(ids).long()[None].to(model.device)
 
     def in_inference_mode(run: Callable[[], Any]) -> Callable[[], Any]:
@@ -76,7 +82,15 @@ def ways(
 
         return call
 
+    targets = batch[0, 1:]
+
+    def peer(logprobs: Logprobs) -> Callable[[], Any]:
+        return in_inference_mode(
+            lambda: logprobs(model(batch, use_cache=False).logits[0, :-1], targets)
+        )
+
     return {
+        **{name: peer(logprobs) for name, logprobs in PEERS.items()},
         "bare": in_inference_mode(lambda: model(batch, use_cache=False).logits),
         "naive": in_inference_mode(
             lambda: model(batch, use_cache=False).logits.float().log_softmax(-1)
@@ -93,15 +107,35 @@ def ways(
     }
 
 
+def some_ids(model_path: str, vocabulary: int) -> Any:
+    """Ids of a text, i32; drawn ones for a model without a tokenizer."""
+    import numpy as np
+    import transformers
+
+    if not list(Path(model_path).glob("tokenizer*")):
+        rng = np.random.default_rng(0)
+        return rng.integers(0, vocabulary, 10_000).astype(np.int32)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(model_path)
+    text = Path(argparse.__file__).read_text(encoding="utf-8")
+    return np.asarray(tokenizer(text)["input_ids"], np.int32)
+
+
 def measure_time(
-    args: argparse.Namespace, dtype: str, tokens: int, repeats: int
+    args: argparse.Namespace,
+    dtype: str,
+    tokens: int,
+    repeats: int,
+    peers: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Seconds of ``bare`` and ``scorer``, alternating, after one run of each."""
+    """Seconds of ``bare``, ``scorer`` and the peers, in turns, after one run of
+    each.
+    """
     runs = ways(args.model, dtype, tokens, args.options)
-    seconds: dict[str, list[float]] = {"bare": [], "scorer": []}
-    processor: dict[str, list[float]] = {"bare": [], "scorer": []}
+    order = ["bare", "scorer", *peers]
+    seconds: dict[str, list[float]] = {way: [] for way in order}
+    processor: dict[str, list[float]] = {way: [] for way in order}
     for repeat in range(repeats + 1):
-        order = ("bare", "scorer") if repeat % 2 else ("scorer", "bare")
+        order.reverse()
         for way in order:
             began, began_cpu = time.perf_counter(), time.process_time()
             out = runs[way]()
@@ -198,13 +232,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--model", required=True)
+    model = parser.add_mutually_exclusive_group(required=True)
+    model.add_argument("--model")
+    model.add_argument("--random", type=int, metavar="VOCABULARY")
     parser.add_argument("--tokens", type=int, nargs="+", default=[512, 2048, 8192])
     parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"])
     parser.add_argument(
         "--repeats", type=int, help="default: 16384 tokens' worth, 5 to 25"
     )
-    parser.add_argument("--only", choices=("time", "memory", "head"))
+    parser.add_argument("--only", choices=("time", "memory", "head", "peers"))
     parser.add_argument(
         "--options", type=json.loads, default={}, help="backend options, as JSON"
     )
@@ -214,6 +250,8 @@ def main() -> int:
         kind, dtype, tokens, last = args.case
         if kind == "memory":
             result = measure_memory(args, dtype, int(tokens), last)
+        elif kind == "peers":
+            result = measure_time(args, dtype, int(tokens), int(last), tuple(PEERS))
         else:
             result = (measure_time if kind == "time" else measure_head)(
                 args, dtype, int(tokens), int(last)
@@ -223,11 +261,27 @@ def main() -> int:
     held = True
     if args.only == "head":
         return 0 if print_heads(args) else 1
-    if args.only != "memory":
-        held &= print_times(args)
-    if args.only != "time":
-        held &= print_memory(args)
+    with contextlib.ExitStack() as stack:
+        if args.random is not None:
+            work = stack.enter_context(tempfile.TemporaryDirectory())
+            args.model = write_model(Path(work, "random"), args.random)
+        if args.only in (None, "time"):
+            held &= print_times(args)
+        if args.only in (None, "peers"):
+            print_peers(args)
+        if args.only in (None, "memory"):
+            held &= print_memory(args)
     return 0 if held else 1
+
+
+def write_model(folder: Path, vocabulary: int) -> str:
+    """A random model of the small model's size with another vocabulary. Ids are drawn,
+    since it has no tokenizer.
+    """
+    from benchmarks.gpu_check.models import Shape, write_random
+
+    shape = Shape(vocabulary, 576, 1536, 30, 9, 3)
+    return str(write_random(folder, shape, "cpu"))
 
 
 def print_times(args: argparse.Namespace) -> bool:
@@ -252,8 +306,53 @@ def print_times(args: argparse.Namespace) -> bool:
                 flush=True,
             )
             held &= out["median"] <= LIMIT_TIME
+            say(
+                Ratio(
+                    name=f"score {tokens:,} tokens, {dtype}{_vocabulary(args)}",
+                    ours=in_words(scorer),
+                    against="bare forward, full logits",
+                    peer=in_words(bare),
+                    ratio=out["median"],
+                    limit=LIMIT_TIME,
+                )
+            )
     print(f"limit: median ratio {LIMIT_TIME:.2f}\n")
     return held
+
+
+def _vocabulary(args: argparse.Namespace) -> str:
+    return f", {args.random:,} ids" if args.random else ""
+
+
+def print_peers(args: argparse.Namespace) -> None:
+    """Table of the scorer's time against what users write."""
+    print(
+        f"{'dtype':9} {'tokens':>6} {'peer':26} {'s':>8} {'scorer s':>8} {'ratio':>6}"
+    )
+    for dtype in args.dtypes:
+        for tokens in args.tokens:
+            repeats = args.repeats or min(25, max(5, 16384 // tokens))
+            out = child(args, "peers", dtype, str(tokens), str(repeats))["seconds"]
+            scorer = statistics.median(out["scorer"])
+            for name in PEERS:
+                peer = statistics.median(out[name])
+                pairs = zip(out["scorer"], out[name], strict=True)
+                ratio = statistics.median(ours / its for ours, its in pairs)
+                print(
+                    f"{dtype:9} {tokens:6} {name:26} {peer:8.3f} {scorer:8.3f}"
+                    f" {ratio:6.3f}",
+                    flush=True,
+                )
+                say(
+                    Ratio(
+                        name=f"score {tokens:,} tokens, {dtype}{_vocabulary(args)}",
+                        ours=in_words(scorer),
+                        against=name,
+                        peer=in_words(peer),
+                        ratio=ratio,
+                    )
+                )
+    print()
 
 
 def print_heads(args: argparse.Namespace) -> bool:
@@ -305,6 +404,25 @@ def print_memory(args: argparse.Namespace) -> bool:
                 flush=True,
             )
             held &= ratio <= LIMIT_MEMORY or tokens < 8192
+            say(
+                Ratio(
+                    name=f"memory of {tokens:,} tokens, {dtype}{_vocabulary(args)}",
+                    ours=f"{peak['scorer']:,.0f} MiB",
+                    against="full logits + log_softmax",
+                    peer=f"{peak['naive']:,.0f} MiB",
+                    ratio=ratio,
+                    limit=LIMIT_MEMORY if tokens >= 8192 else None,
+                )
+            )
+            say(
+                Ratio(
+                    name=f"memory of {tokens:,} tokens, {dtype}{_vocabulary(args)}",
+                    ours=f"{peak['scorer']:,.0f} MiB",
+                    against="bare backbone",
+                    peer=f"{peak['backbone']:,.0f} MiB",
+                    ratio=peak["scorer"] / peak["backbone"],
+                )
+            )
     print(f"limit at 8,192 tokens: {LIMIT_MEMORY:.2f}")
     return held
 

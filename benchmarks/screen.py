@@ -30,8 +30,13 @@ import termios
 import time
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.ratios import Ratio, in_words, say
+
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+LIMIT = 1.5
+"""Of the start at 80x24, over that of an empty application."""
 EMPTY = (
     "from textual.app import App\nfrom textual.widgets import Static\n"
     + "class Empty(App):\n    def compose(self):\n        yield"
@@ -260,6 +265,18 @@ def main() -> None:
             for s in args.sessions
         }
     wall, cpu = starts["empty app"]
+    for session in args.sessions:
+        ours, _ = starts[name_of(session)]
+        say(
+            Ratio(
+                name=f"first screen of {name_of(session)}, {args.size}",
+                ours=in_words(ours),
+                against="an empty Textual app",
+                peer=in_words(wall),
+                ratio=ours / wall,
+                limit=LIMIT if args.size == "80x24" else None,
+            )
+        )
     if args.json:
         print(
             json.dumps({"size": args.size, "start_s": starts, "keys": keys}, indent=1)

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.make_session import make_session
+from benchmarks.ratios import Ratio, in_words, say
 from benchmarks.screen import EMPTY, Terminal
 
 LIMIT = 1.5
@@ -78,6 +79,16 @@ def main() -> None:
     first_of_many = median(found[f"{args.sessions} sessions", "first frame"])
     first_of_one = median(found["1 session", "first frame"])
     ratio = first_of_many.processor / first_of_one.processor
+    say(
+        Ratio(
+            name=f"list of {args.sessions} sessions, first frame",
+            ours=in_words(first_of_many.processor),
+            against="the list of one",
+            peer=in_words(first_of_one.processor),
+            ratio=ratio,
+            limit=LIMIT,
+        )
+    )
     print(f"first frame of many over one: {ratio:.2f} (limit {LIMIT})")
     raise SystemExit(ratio > LIMIT)
 

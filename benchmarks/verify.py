@@ -22,6 +22,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from benchmarks.ratios import Ratio, in_words, say
 from logdrift.core.compare.pair import Pair, default_pair, make_pair
 from logdrift.core.session import verify
 from logdrift.core.session.layout import MANIFEST
@@ -99,6 +100,16 @@ def main() -> int:
         json.dumps(found)
         if args.json
         else "\n".join(f"{name:<15} {value:10.3f}" for name, value in found.items())
+    )
+    say(
+        Ratio(
+            name="digests of a pair's files",
+            ours=in_words(found["hash"]),
+            against="the pair's numbers",
+            peer=in_words(found["numbers"]),
+            ratio=found["hash / numbers"],
+            limit=LIMIT,
+        )
     )
     return 0 if found["hash / numbers"] <= LIMIT else 1
 

@@ -22,6 +22,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.make_session import make_session
+from benchmarks.ratios import Ratio, in_words, say
 from logdrift.core.compare.pair import Pair, make_pair
 from logdrift.core.diagnose import diagnose
 from logdrift.core.diagnose.case import Case
@@ -50,7 +51,7 @@ def by_signature(folder: Path) -> dict[str, float]:
     out["faults of recording"] = time.process_time() - start
     for signature in SIGNATURES:
         start = time.process_time()
-        if signature.lacking(case) is None:
+        if signature.applies(case) and signature.lacking(case) is None:
             list(signature.evidence(case))
         out[signature.name] = time.process_time() - start
     return out
@@ -84,6 +85,15 @@ def main() -> None:
         "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         "signatures_s": parts,
     }
+    say(
+        Ratio(
+            name=f"why of {args.tokens:,} tokens",
+            ours=in_words(a),
+            against="the report of the pair",
+            peer=in_words(b),
+            ratio=a / b,
+        )
+    )
     if args.json:
         print(json.dumps(out, indent=1))
         return
