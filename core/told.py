@@ -12,6 +12,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from logdrift.core.errors import InputError
@@ -161,14 +162,19 @@ def facts_of(
     A stated ``logprobs_mode`` is that of the path; numbers that were recorded may be of
     either.
     """
+    if not told and not observed:
+        return None
+    return with_told(Facts(**observed), path, told)
+
+
+def with_told(facts: Facts, path: str, told: Mapping[str, Any]) -> Facts:
+    """The facts of a capture along ``path``, with what a user stated (``told``)."""
     values = dict(told)
     mode = values.pop("logprobs_mode", None)
     if mode is not None:
         values |= dict.fromkeys(_mode_fields(path), mode)
-    if not values and not observed:
-        return None
-    told_names = tuple(sorted(values))
-    return Facts(**{**observed, **values}, told=told_names)
+    names = {*facts.told, *values}
+    return replace(facts, **values, told=tuple(sorted(names)))
 
 
 def mode_of(path: str, facts: Facts) -> str | None:

@@ -22,6 +22,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from logdrift.cli.main import main
+from logdrift.core.compare.gate import judge
+from logdrift.core.compare.pair import list_pairs, make_pair
 from logdrift.core.export.choice import choose
 from logdrift.core.export.csv_rows import quoted, safe_cell
 from logdrift.core.export.digits import number_texts
@@ -262,7 +264,7 @@ def test_lines_come_back_bit_for_bit(made: list[MadeSequence]) -> None:
         assert again.manifest.notes == ()
 
 
-def test_the_sample_comes_back_with_what_its_lines_can_tell(tmp_path: Path) -> None:
+def test_the_sample_comes_back_with_its_facts(tmp_path: Path) -> None:
     sample = open_session(SAMPLE)
     again = back_and_forth(SAMPLE, tmp_path)
     same_bits(sample, again)
@@ -270,12 +272,43 @@ def test_the_sample_comes_back_with_what_its_lines_can_tell(tmp_path: Path) -> N
     found = {i: again.pieces[i] for i in used}
     assert found == {i: sample.pieces[i] for i in used}
     for info in sample.captures:
-        facts = info.facts
-        told = again.manifest.capture(info.label).facts
-        assert facts
-        assert told
-        for name in ("engine", "engine_version", "temperature", "dtype"):
-            assert getattr(told, name) == getattr(facts, name), (info.label, name)
+        copied = again.manifest.capture(info.label)
+        assert info.facts is not None
+        assert info.batch == "alone"
+        expected = replace(info.facts, max_batch_sequences=1)
+        assert copied.facts == expected, info.label
+        assert (copied.engine, copied.role) == (info.engine, info.role)
+
+
+def test_the_gate_says_of_a_copy_what_it_said_of_the_session(tmp_path: Path) -> None:
+    """Its plan and what its engines loaded stay behind: the facts come along."""
+    sample = open_session(SAMPLE)
+    again = back_and_forth(SAMPLE, tmp_path)
+    a, b = list_pairs(sample)[0]
+
+    def said(session: Session) -> list[tuple[str, str]]:
+        gate = judge(session, make_pair(session, a, b))
+        return [(reason.code, reason.text) for reason in gate.reasons]
+
+    assert said(again) == said(sample)
+
+
+def test_facts_of_a_copy_can_be_added_to(tmp_path: Path, run_logdrift: Run) -> None:
+    """What was stated before, and what is now, is told apart from what was observed."""
+    rows = [[math.nan, -1.0]]
+    stated = {"engine": "vllm", "temperature": 0.5, "told": ("temperature",)}
+    made = capture("vllm/decode", rows, facts=stated)
+    session = write_session(tmp_path / "session", [1], [made])
+    facts = session.manifest.capture("vllm/decode").facts
+    assert facts is not None
+    lines = tmp_path / "lines.jsonl"
+    run_logdrift("export", str(tmp_path / "session"), "-o", str(lines))
+    out = tmp_path / "out"
+    flag = ("--fact", "vllm.top_p=0.9")
+    run = run_logdrift("import", "jsonl", str(lines), "--out", str(out), *flag)
+    assert run.returncode == 0, run.stderr
+    found = open_session(out).manifest.capture("vllm/decode").facts
+    assert found == replace(facts, top_p=0.9, told=("temperature", "top_p"))
 
 
 def test_a_capture_that_is_not_finished_has_nulls(tmp_path: Path) -> None:
@@ -312,6 +345,14 @@ def test_nine_digits_are_a_float32(numbers: list[float]) -> None:
         ({"step": -1}, "step is -1"),
         ({"reward": "high"}, "reward is 'high'"),
         ({"pieces": {"1": "?"}}, "pieces.1 is not base64"),
+        (
+            {"captures": {"x": {"logprobs": [None, -1], "facts": 1}}},
+            "facts is not an object",
+        ),
+        (
+            {"exact": False, "captures": {"x": {"logprobs": [None, -1], "facts": {}}}},
+            "facts is of an exact line",
+        ),
         ({"captures": {"x": {"logprobs": [-1.0]}}}, "has 1 entries"),
         ({"captures": {"x": {"logprobs": [None, "nan"]}}}, "holds 'nan'"),
         ({"captures": {"x": {"logprobs": [None, 7e4]}}}, "give a number from"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from logdrift.core import told
 from logdrift.core.errors import InputError
 from logdrift.core.export.digits import json_numbers
 from logdrift.core.export.json_texts import array_text, runs_text, table_text, whole
+from logdrift.core.facts import Facts
 from logdrift.core.session.layout import CaptureInfo
 from logdrift.core.session.reader import Capture
 from logdrift.core.session.scores import Scores
@@ -131,8 +133,13 @@ def _scores(capture: Capture, start: int, stop: int) -> Scores:
 
 
 def _told(info: CaptureInfo) -> dict[str, str]:
-    """The role, and the facts that a line can tell (`told.TELLABLE`)."""
+    """The role, all facts, and by themselves those that any line can tell
+    (`told.TELLABLE`).
+    """
     entries = {"role": json.dumps(info.role)}
+    if info.facts is not None:
+        facts = _facts_of_copy(info, info.facts)
+        entries["facts"] = json.dumps(facts)
     for name, value in _known_facts(info).items():
         try:
             fact = told.value_of(name, value, name)
@@ -140,6 +147,25 @@ def _told(info: CaptureInfo) -> dict[str, str]:
             continue  # what was observed needs more words than a line can tell
         entries[name] = json.dumps(fact)
     return entries
+
+
+def _facts_of_copy(info: CaptureInfo, facts: Facts) -> dict[str, Any]:
+    """All that is known. A copy has other parts, so how many sequences were together
+    in these stands in the limit of the batches.
+    """
+    limit = facts.max_batch_sequences
+    if limit is not None:
+        together = min(limit, _together(info))
+        facts = replace(facts, max_batch_sequences=together)
+    values = facts.to_json().items()
+    return {name: value for name, value in values if value is not None}
+
+
+def _together(info: CaptureInfo) -> int:
+    """The most sequences that an engine was given at once."""
+    if info.batch == "alone":
+        return 1
+    return max((part.sequences for part in info.parts), default=1)
 
 
 def _known_facts(info: CaptureInfo) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from logdrift.core.session.files import JsonObject
 from logdrift.core.session.importers.flags import joined, told_by_flags
 from logdrift.core.session.importers.records import CaptureSource
 from logdrift.core.session.layout import CaptureInfo
-from logdrift.core.told import facts_of
+from logdrift.core.told import facts_of, with_told
 
 UNKNOWN = "unknown"
 
@@ -121,7 +121,10 @@ def _with_facts(
     given = joined(source.told, flags, info.label)
     engine = given.get("engine", info.engine)
     dtype = given.get("dtype", info.dtype)
-    facts = facts_of(info.path, given, source.observed)
+    if source.facts is None:
+        facts = facts_of(info.path, given, source.observed)
+    else:
+        facts = with_told(source.facts, info.path, flags)
     return replace(
         info,
         engine=engine,

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from logdrift.core.errors import Place
+from logdrift.core.facts import Facts
 from logdrift.core.session.files import JsonList, JsonObject
 from logdrift.core.session.importers.columns import is_real, is_whole
 from logdrift.core.session.importers.likely import IdsAndLogprobs, empty_lists
@@ -74,6 +75,18 @@ def exact_scores(
         nan=_nan(logprobs),
         versions=versions,
     )
+
+
+def exact_facts(body: JsonObject, place: Place) -> Facts | None:
+    """All facts of a capture, as the session had them that the line is a copy of; None
+    where it has none. Raises InputError.
+    """
+    given = body.get("facts")
+    if given is None:
+        return None
+    if not isinstance(given, dict):
+        raise place.error("facts is not an object", "leave it out")
+    return Facts.from_json(given)
 
 
 def exact_pieces(data: JsonObject, place: Place) -> Pieces:

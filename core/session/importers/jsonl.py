@@ -36,6 +36,7 @@ from logdrift.core.session.importers.columns import (
 )
 from logdrift.core.session.importers.documents import records_of_lines
 from logdrift.core.session.importers.exact_lines import (
+    exact_facts,
     exact_pieces,
     exact_scores,
     is_exact,
@@ -70,6 +71,7 @@ _SCORE_KEYS = (
     "top_logprobs",
     "mask",
     "role",
+    "facts",
     *_VERSIONS,
 )
 _CAPTURE_KEYS = (*_SCORE_KEYS, *told.TELLABLE)
@@ -153,7 +155,7 @@ def _captures(line: _Line, captures: Any, context: ImportContext) -> ScoresByCap
             scores[name] = exact
         else:
             scores[name] = capture.scores(body)
-        source = _source(body, there)
+        source = _source(body, there, line)
         add_source(context.sources, name, source, line.place)
     return scores
 
@@ -372,8 +374,13 @@ def _given_versions(body: JsonObject) -> Sequence[str]:
     return given
 
 
-def _source(body: JsonObject, place: Place) -> CaptureSource:
+def _source(body: JsonObject, place: Place, line: _Line) -> CaptureSource:
     """What a line says of the backend behind a capture."""
+    of_copy = None
+    if line.exact:
+        of_copy = exact_facts(body, place)
+    elif "facts" in body:
+        raise place.error("facts is of an exact line", "name each fact by itself")
     facts = {}
     for key in told.TELLABLE:
         value = body.get(key)
@@ -386,7 +393,7 @@ def _source(body: JsonObject, place: Place) -> CaptureSource:
         except InputError as error:
             raise error.within(file=place.file, line=place.line) from None
     role = _text(body, "role", place)
-    return CaptureSource(role=role, told=facts)
+    return CaptureSource(role=role, told=facts, facts=of_copy)
 
 
 def _mask(

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from logdrift.core.errors import InputError, Place
+from logdrift.core.facts import Facts
 from logdrift.core.session.contents import NO_STEP
 from logdrift.core.session.files import JsonObject
 from logdrift.core.session.importers.bad_lines import BadLines
@@ -65,13 +66,15 @@ class CaptureSource:
 
     ``engine`` is what the format itself tells. ``told`` are facts that the file's
     author stated (`logdrift.core.told.TELLABLE`), ``observed`` those that an engine
-    wrote into its own answers, by their names in `logdrift.core.facts.Facts`.
+    wrote into its own answers, by their names in `logdrift.core.facts.Facts`. ``facts``
+    are all that a session had of which the file is a copy.
     """
 
     engine: str | None = None
     role: str | None = None
     told: JsonObject = field(default_factory=dict)
     observed: JsonObject = field(default_factory=dict)
+    facts: Facts | None = None
 
 
 Sources = dict[str, CaptureSource]
