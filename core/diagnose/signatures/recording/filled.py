@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 
@@ -68,15 +69,17 @@ def filled(case: Case) -> Iterator[RecordingFault]:
     for side, whole in zip(suspects(case), suspects(whole_case), strict=True):
         values, counts = np.unique(side.values, return_counts=True)
         most_usual = np.argsort(-counts)[:_MOST_USUAL]
+        uncertain = np.abs(side.values) > NEAR_ZERO
+        steps = _counted_once(side.values, case.view.context, uncertain)
         for value in values[most_usual].tolist():
-            mask = _implausible(side, whole, value, case.view.context)
+            mask = _implausible(side, whole, value, case.view.context, steps)
             if mask is not None:
                 evidence = _evidence(case, side, value, mask)
                 yield fault(case, mask, evidence)
 
 
 def _implausible(
-    side: Suspect, whole: Suspect, value: float, context: Array
+    side: Suspect, whole: Suspect, value: float, context: Array, steps: _Steps
 ) -> Bools | None:
     """Tokens at which ``side`` holds ``value`` and the other side something else; None
     where that may be chance.
@@ -87,14 +90,12 @@ def _implausible(
     however many sequences share it. Where the side has few steps it must also stand
     more often than the other side comes near it; where the other values do not stand in
     their places either, that is asked of all tokens (``whole``: what is left here was
-    chosen because it fits badly).
+    chosen because it fits badly). ``steps`` are those of all uncertain tokens.
     """
     mask: Bools = side.values == value
     gap = np.abs(side.other - value)
     far = mask & (gap > FAR)
-    uncertain = np.abs(side.values) > NEAR_ZERO
-    others = ~mask & uncertain
-    different, counts = _counted_once(side.values, context, others)
+    different, counts = steps.without(value)
     usual = 1.0
     if len(counts):
         usual = float(np.quantile(counts, _USUAL_COUNT))
@@ -131,10 +132,22 @@ def _stands_too_often(side: Suspect, value: float) -> bool:
     return bool(surplus >= 3 + 3 * np.sqrt(natural))
 
 
-def _counted_once(values: Values, context: Array, among: Bools) -> tuple[Values, Array]:
-    """The different ``values`` f64[n] at tokens ``among`` bool[n], and in how many
-    contexts each stands.
+class _Steps(NamedTuple):
+    """The different ``values`` of some tokens, f64[m] in order, and the number of
+    ``contexts`` in which each stands, int64[m].
     """
+
+    values: Values
+    contexts: Array
+
+    def without(self, value: float) -> _Steps:
+        """All but one value."""
+        others = self.values != value
+        return _Steps(self.values[others], self.contexts[others])
+
+
+def _counted_once(values: Values, context: Array, among: Bools) -> _Steps:
+    """The steps of ``values`` f64[n] at tokens ``among`` bool[n]."""
     order = np.lexsort((context[among], values[among]))
     sorted_values = values[among][order]
     sorted_contexts = context[among][order]
@@ -142,8 +155,8 @@ def _counted_once(values: Values, context: Array, among: Bools) -> tuple[Values,
     other_context = sorted_contexts[1:] != sorted_contexts[:-1]
     new = np.ones(len(order), bool)
     new[1:] = other_value | other_context
-    different, counts = np.unique(sorted_values[new], return_counts=True)
-    return different, counts
+    different, contexts = np.unique(sorted_values[new], return_counts=True)
+    return _Steps(different, contexts)
 
 
 def _evidence(case: Case, side: Suspect, value: float, mask: Bools) -> Evidence:
