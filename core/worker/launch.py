@@ -6,6 +6,7 @@ and runs the worker. Engines that spawn processes import this file again in each
 them, so `logdrift` is importable there too.
 """
 
+import atexit
 import gc
 import importlib.util
 import sys
@@ -40,6 +41,10 @@ def make_logdrift_importable() -> None:
 # Importing an engine makes much and drops next to nothing: looking for garbage after
 # every 700 objects is a seventh of it, in each of the engine's processes.
 gc.set_threshold(10_000)
+# Nor is there any at the end, but Python looks for it several times: a second of
+# processor time in each worker. What is frozen is not looked through. Registered first,
+# this runs behind all that an engine does at its own end.
+atexit.register(gc.freeze)
 
 make_logdrift_importable()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
@@ -94,6 +95,8 @@ class RunningEngine:
                 f" {one_line(error)}",
                 remedy=f"try logdrift env check {engine.name}",
             ) from None
+        # What was imported stays: closing an engine need not look through it.
+        gc.freeze()
         start = self.start
         backend: Backend = backend_class(
             BackendSettings(
