@@ -100,13 +100,16 @@ def vllm_server(python: Path, model: Path, log: Path) -> LiveServer:
 
 
 def sglang_server(python: Path, model: Path, log: Path) -> LiveServer:
-    """SGLang in float32 on the CPU."""
+    """SGLang in float32 on the CPU. It sleeps while nobody asks: its scheduler would
+    take a core from the other tests.
+    """
     command = [
         str(python),
         *("-m", "sglang.launch_server", "--model-path", str(model)),
         *("--device", "cpu", "--attention-backend", "torch_native"),
         *("--dtype", "float32", "--mem-fraction-static", "0.3"),
         *("--max-total-tokens", "8192", "--disable-overlap-schedule"),
+        "--sleep-on-idle",
     ]
     variables = {"HF_HUB_OFFLINE": "1", "SGLANG_USE_CPU_ENGINE": "1"}
     return LiveServer(command, log, variables)

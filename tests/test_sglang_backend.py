@@ -48,74 +48,69 @@ NEW = 80
 scored with sixty).
 """
 
-Run = Callable[..., Fields]
-
 
 @pytest.fixture(scope="session")
-def run_sglang(
+def captured(
     sglang_python: Path,
     run_script: Callable[..., Any],
+    noisy_small_model: Path,
     tmp_path_factory: pytest.TempPathFactory,
-) -> Run:
-    """Drive the backend in SGLang's interpreter, with a folder of its own for temporary
-    files; what came out.
+) -> Fields:
+    """What the backend gave in SGLang's interpreter, with a folder of its own for
+    temporary files: two starts, and all that is asked of each.
     """
+    mine = ("PYTHONPATH", "SGLANG_RETURN_ORIGINAL_LOGPROB")
+    environment = {key: value for key, value in os.environ.items() if key not in mine}
+    # Two threads that wait for each other spin: on a busy machine one is ten times as
+    # fast as two.
+    environment |= {
+        "OMP_NUM_THREADS": "1",
+        "TMPDIR": str(tmp_path_factory.mktemp("t")),
+    }
+    engines = [_bfloat16(noisy_small_model), _float32()]
+    argument = json.dumps(engines)
+    return dict(run_script(sglang_python, "sglang_capture.py", argument, environment))
 
-    def run(dtype: str, **wish: Any) -> Fields:
-        mine = ("PYTHONPATH", "SGLANG_RETURN_ORIGINAL_LOGPROB")
-        environment = {
-            key: value for key, value in os.environ.items() if key not in mine
-        }
-        # Two threads that wait for each other spin: on a busy machine one is ten times
-        # as fast as two.
-        environment |= {
-            "OMP_NUM_THREADS": "1",
-            "TMPDIR": str(tmp_path_factory.mktemp("t")),
-        }
-        return dict(
-            run_script(
-                sglang_python,
-                "sglang_capture.py",
-                json.dumps({"dtype": dtype, **wish}),
-                environment,
-            )
-        )
 
-    return run
+def _bfloat16(noisy_model: Path) -> Fields:
+    """At a temperature, but with SGLang told to report logprobs before temperature; no
+    top-k.
+    """
+    capture = {"temperature": COOL, "max_tokens": NEW, "top_k": 0, "again": False}
+    return {
+        "dtype": "bfloat16",
+        "options": {"SGLANG_RETURN_ORIGINAL_LOGPROB": True},
+        "other": str(noisy_model),
+        "captures": {"bfloat16": capture},
+    }
+
+
+def _float32() -> Fields:
+    """As it is and at a temperature; also starts on a broken model before, and loses
+    its scheduler at the end, so no engine may come behind it.
+    """
+    plain = {"temperature": PLAIN, "max_tokens": NEW, "top_k": 5, "again": False}
+    tempered = {"temperature": COOL, "max_tokens": 24, "top_k": 3}
+    return {
+        "dtype": "float32",
+        "failures": True,
+        "captures": {"float32": plain, "tempered": tempered},
+    }
 
 
 @pytest.fixture(scope="session")
-def float32(run_sglang: Run) -> Fields:
-    return run_sglang(
-        "float32", temperature=PLAIN, max_tokens=NEW, top_k=5, again=False
-    )
+def float32(captured: Fields) -> Fields:
+    return dict(captured["float32"])
 
 
 @pytest.fixture(scope="session")
-def tempered(run_sglang: Run) -> Fields:
-    """float32 at a temperature; also starts on a broken model before, and loses its
-    scheduler at the end.
-    """
-    return run_sglang(
-        "float32", temperature=COOL, max_tokens=24, top_k=3, failures=True
-    )
+def tempered(captured: Fields) -> Fields:
+    return dict(captured["tempered"])
 
 
 @pytest.fixture(scope="session")
-def bfloat16(run_sglang: Run, noisy_small_model: Path) -> Fields:
-    """bfloat16 at the same temperature, but with SGLang told to report logprobs before
-    temperature; no top-k.
-    """
-    options = {"SGLANG_RETURN_ORIGINAL_LOGPROB": True}
-    return run_sglang(
-        "bfloat16",
-        temperature=COOL,
-        max_tokens=NEW,
-        top_k=0,
-        options=options,
-        again=False,
-        other=str(noisy_small_model),
-    )
+def bfloat16(captured: Fields) -> Fields:
+    return dict(captured["bfloat16"])
 
 
 def flat(entries: list[Fields]) -> np.ndarray:
@@ -385,11 +380,12 @@ def test_refusals_are_one_line_and_leave_the_engine_alive(
 
 
 def test_the_worker_keeps_its_signals_and_no_child_and_no_socket_is_left(
-    float32: Fields, tempered: Fields
+    float32: Fields, bfloat16: Fields
 ) -> None:
-    assert float32["signals_kept"]
-    assert float32["children"] == tempered["children"] == []
-    assert float32["left"] == []
+    for engine in (float32, bfloat16):
+        assert engine["signals_kept"]
+        assert engine["children"] == []
+        assert engine["left"] == []
 
 
 def test_progress_counts_every_sequence_and_token(float32: Fields) -> None:

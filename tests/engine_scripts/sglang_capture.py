@@ -1,15 +1,16 @@
 """Run by SGLang's interpreter: drive `SglangBackend` on the small model and write what
-came out as JSON.
+came out as JSON, by the name of each capture.
 
-    python sglang_capture.py MODEL OUT.json {"dtype": ..., "temperature": ...,
-    "max_tokens": ..., "top_k": ...,
-                                             "options": {...}, "failures": bool,
-                                             "again": bool,
-                                             "other": FOLDER}
+    python sglang_capture.py MODEL OUT.json [ENGINE, ...]
 
-Numbers are written as they came; tests/test_sglang_backend.py judges them. With
-"failures" the engine is first started on a model with a broken weights file, and at the
-end its scheduler is killed in mid-generation.
+    ENGINE   {"dtype": ..., "options": {...}, "failures": bool, "other": FOLDER,
+              "captures": {NAME: CAPTURE, ...}}
+    CAPTURE  {"temperature": ..., "max_tokens": ..., "top_k": ..., "again": bool}
+
+Numbers are written as they came; tests/test_sglang_backend.py judges them. One engine
+after the other in this process, and all captures of one on one start, since an import
+takes longer than they do. With "failures" the engine is first started on a model with a
+broken weights file, and at the end its scheduler is killed in mid-generation.
 """
 
 from __future__ import annotations
@@ -49,6 +50,33 @@ PROMPTS = (
     "The history of the Roman Empire begins",
     "She opened the door and saw",
 )
+
+
+def sockets() -> set[str]:
+    """Names of the sockets among temporary files."""
+    folder = Path(tempfile.gettempdir())
+    return {path.name for path in folder.iterdir() if path.is_socket()}
+
+
+class Inputs:
+    """Ids of what is scored and sampled from, i32."""
+
+    def __init__(self, model: str) -> None:
+        import numpy as np
+        from transformers import AutoTokenizer
+
+        tokenizer = AutoTokenizer.from_pretrained(model)
+
+        def ids(text: str) -> Any:
+            return np.array(tokenizer(text)["input_ids"], np.int32)
+
+        self.texts = [ids(text) for text in TEXTS]
+        self.prompts = [ids(text) for text in PROMPTS]
+
+    def longest(self, new_tokens: int) -> int:
+        """Tokens of the longest sequence."""
+        prompt = max(ids.size for ids in self.prompts)
+        return max(max(ids.size for ids in self.texts), prompt + new_tokens)
 
 
 def settings_of(model: str, wish: dict[str, Any], longest: int) -> Any:
@@ -158,52 +186,85 @@ def children() -> list[str]:
     return [line for line in lines if line and "resource_tracker" not in line]
 
 
-def main() -> None:
-    import numpy as np
-    from transformers import AutoTokenizer
+def main(model: str, out: Path, engines: list[dict[str, Any]]) -> None:
+    inputs = Inputs(model)
+    found: dict[str, dict[str, Any]] = {}
+    for engine in engines:
+        found |= of_engine(model, engine, inputs, out.parent)
+    reference = Reference(model)
+    for result in found.values():
+        result["reference"] = referred(reference, inputs, result)
+    out.write_text(json.dumps(found), encoding="utf-8")
 
+
+def of_engine(
+    model: str, engine: dict[str, Any], inputs: Inputs, folder: Path
+) -> dict[str, dict[str, Any]]:
+    """What each capture of an engine found; the engine is started once."""
     from logdrift.core.engines.sglang.backend import SglangBackend
 
-    model = sys.argv[1]
-    out = Path(sys.argv[2])
-    wish = json.loads(sys.argv[3])
-    tokenizer = AutoTokenizer.from_pretrained(model)
-    texts = [np.array(tokenizer(text)["input_ids"], np.int32) for text in TEXTS]
-    prompts = [np.array(tokenizer(text)["input_ids"], np.int32) for text in PROMPTS]
-    longest = max(
-        max(ids.size for ids in texts),
-        max(ids.size for ids in prompts) + wish["max_tokens"],
-    )
-    unknown = {**wish, "options": {"no_such_option": 1}}
-    result: dict[str, Any] = {
+    captures = engine.pop("captures")
+    wishes = {name: {**engine, **wish} for name, wish in captures.items()}
+    longest = inputs.longest(max(wish["max_tokens"] for wish in wishes.values()))
+    first = next(iter(wishes.values()))
+    unknown = {**first, "options": {"no_such_option": 1}}
+    told = {
         "bad_option": refusal(SglangBackend(settings_of(model, unknown, longest)).open)
     }
-    if wish.get("failures"):
-        result["broken_start"] = broken_start(model, out.parent / "broken-model", wish)
+    failures = engine.get("failures")
+    if failures:
+        told["broken_start"] = broken_start(model, folder / "broken-model", first)
 
     signals = {
         number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)
     }
-    backend = SglangBackend(settings_of(model, wish, longest))
-    facts = backend.open()
-    result["facts"] = facts.to_json()
-    result["too_short"] = not_for(backend, settings_of(model, wish, 250))
-    many = {**wish, "top_k": int(facts.vocab_size or 0) + 1}
-    result["too_many"] = not_for(backend, settings_of(model, many, longest))
-    result["signals_kept"] = all(
+    sockets_before = sockets()
+    backend = SglangBackend(settings_of(model, first, longest))
+    backend.open()
+    told["signals_kept"] = all(
         signal.getsignal(number) == handler for number, handler in signals.items()
     )
+    found = {
+        name: captured(backend, settings_of(model, wish, longest), wish, inputs)
+        for name, wish in wishes.items()
+    }
+    told["too_short"] = not_for(backend, settings_of(model, first, 250))
+    many = {**first, "top_k": backend._vocabulary + 1}
+    told["too_many"] = not_for(backend, settings_of(model, many, longest))
+    if engine.get("other"):
+        told["weights"] = loaded_weights(backend, model, engine["other"])
+    if failures:
+        told["death"] = death(backend, inputs.prompts)
+    backend.close()
+    backend.close()
+    for name in engine.get("options", {}):
+        os.environ.pop(name, None)
+    told["children"] = children()
+    told["left"] = sorted(sockets() - sockets_before)
+    return {name: told | result for name, result in found.items()}
+
+
+def captured(
+    backend: Any, settings: Any, wish: dict[str, Any], inputs: Inputs
+) -> dict[str, Any]:
+    """Texts scored, prompts sampled from, and both again, by an engine that runs."""
+    import numpy as np
+
+    backend._settings = settings
+    facts = backend._observe(backend._engine.get_server_info())
+    result: dict[str, Any] = {"facts": facts.to_json()}
     told: list[tuple[int, int]] = []
 
     def progress(sequences: int, tokens: int) -> None:
         told.append((sequences, tokens))
 
+    prompts = inputs.prompts
     last = int(facts.vocab_size or 0) - 1
     traps = [
         np.array([504, last, 3575, last, 282, last], np.int32),
         np.array([504], np.int32),
     ]
-    scored = texts + traps
+    scored = inputs.texts + traps
     seeds = [100 + index for index in range(len(prompts))]
     result["scored"] = [
         dump(ids, scores)
@@ -244,27 +305,29 @@ def main() -> None:
         dump(ids, s)
         for ids, s in zip(scored, backend.score(scored, progress), strict=True)
     ]
-    if wish.get("other"):
-        result["weights"] = loaded_weights(backend, model, wish["other"])
-    if wish.get("failures"):
-        result["death"] = death(backend, prompts)
-    backend.close()
-    backend.close()
-    result["children"] = children()
-    result["left"] = [
-        path.name for path in Path(tempfile.gettempdir()).iterdir() if path.is_socket()
+    return result
+
+
+def referred(
+    reference: Reference, inputs: Inputs, result: dict[str, Any]
+) -> dict[str, Any]:
+    """What Transformers says of the same ids."""
+    import numpy as np
+
+    temperature = result["facts"]["temperature"]
+    trap = np.array(result["scored"][-2]["token_ids"], np.int32)
+    sequences = [
+        np.array(entry["token_ids"], np.int32) for entry in result["generated"]
     ]
-    reference = Reference(model)
-    result["reference"] = {
-        "scored": [reference.logprobs(ids) for ids in texts],
+    return {
+        "scored": [reference.logprobs(ids) for ids in inputs.texts],
         "generated": [reference.logprobs(ids) for ids in sequences],
-        "trap": reference.logprobs(traps[0]),
+        "trap": reference.logprobs(trap),
         # what id 0 would score in the place of each last id of the vocabulary
-        "trap_as_zero": [float(reference.rows(traps[0])[i - 1, 0]) for i in (1, 3, 5)],
-        "tempered": [reference.logprobs(ids, wish["temperature"]) for ids in sequences],
+        "trap_as_zero": [float(reference.rows(trap)[i - 1, 0]) for i in (1, 3, 5)],
+        "tempered": [reference.logprobs(ids, temperature) for ids in sequences],
     }
-    out.write_text(json.dumps(result), encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1], Path(sys.argv[2]), json.loads(sys.argv[3]))
