@@ -17,6 +17,7 @@ import pytest
 from logdrift.core.errors import LogdriftError, unforeseen
 from tests.changed_model import NOISY_TENSOR, noisy_model
 from tests.common import REPOSITORY, Run
+from tests.shared_captures import SharedCaptures, shared_folder
 
 # Four files are tested at a time on as few as two cores, and OpenMP's threads spin
 # while they wait for each other: with more of them than cores an engine is five to ten
@@ -31,28 +32,31 @@ hypothesis.settings.register_profile("logdrift", deadline=None)
 hypothesis.settings.load_profile("logdrift")
 
 _ENGINES_AT_WORK = (
+    "test_planted_held_out",
     "test_sglang_backend",
-    "test_vllm_backend",
-    "test_kill",
-    "test_planted",
     "test_capture",
-    "test_demo",
-    "test_import_names",
+    "test_vllm_backend",
+    "test_planted",
+    "test_kill",
     "test_transformers_backend",
-    "test_moved",
-    "test_gate_engines",
-    "test_lengths",
-    "test_loaded_engines",
-    "test_overflow",
+    "test_demo",
     "test_models",
-    "test_environments",
+    "test_moved",
+    "test_lengths",
+    "test_overflow",
+    "test_gate_engines",
+    "test_import_names",
     "test_experiment_runs",
     "test_identity",
     "test_identity_families",
+    "test_loaded_engines",
+    "test_environments",
     "test_identity_kinds",
     "test_layers",
 )
-"""Files whose tests keep a core busy, the longest first."""
+"""Files whose tests keep a core busy, the longest first. Of those that read the same
+shared capture one comes early and makes it: nobody waits for it then.
+"""
 _LONG = (
     "test_damage",
     "test_record",
@@ -96,7 +100,13 @@ def _nothing_unforeseen() -> Iterator[None]:
         raise found[0]
 
 
-_NEEDS_ENGINE = {"transformers_python", "vllm_python", "sglang_python", "small_model"}
+_NEEDS_ENGINE = {
+    "transformers_python",
+    "vllm_python",
+    "sglang_python",
+    "small_model",
+    "shared_captures",
+}
 """Fixtures that only an engine's environment gives: a test that uses one is marked
 `engine` by itself; one that takes them by name (getfixturevalue) says so.
 """
@@ -198,6 +208,16 @@ def run_logdrift() -> Run:
         )
 
     return run
+
+
+@pytest.fixture(scope="session")
+def shared_captures(
+    run_logdrift: Run, small_model: Path, tmp_path_factory: pytest.TempPathFactory
+) -> SharedCaptures:
+    """Sessions that several files read, captured by real engines once in a run; a test
+    that wants one needs its engine's interpreter too.
+    """
+    return SharedCaptures(shared_folder(tmp_path_factory), run_logdrift)
 
 
 @pytest.fixture(scope="session")

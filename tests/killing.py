@@ -59,46 +59,31 @@ class Trial:
 
 
 class Killer:
-    """Captures in ``folder``; ``backends`` are the specs of the capture, the first of
-    which generates.
+    """Captures in ``folder`` with the arguments of ``plan``.
+
+    ``baseline`` is a session that was captured with them undisturbed; without it, one
+    is.
     """
 
     def __init__(
-        self, folder: Path, backends: list[str], model: str = "smollm2"
+        self, folder: Path, plan: list[str], baseline: Path | None = None
     ) -> None:
         adopt_orphans()
         self.before = descendants(os.getpid())
         """What other tests of this process have not reaped yet."""
         self.folder = folder
-        self.backends = backends
-        self.model = model
-        self.prompts = folder / "prompts.jsonl"
-        self.prompts.write_text(
-            "".join(json.dumps({"prompt": text}) + "\n" for text in PROMPTS)
-        )
-        self.baseline = folder / "undisturbed"
-        process = self._capture(self.baseline)
-        while not (self.baseline / "events.jsonl").exists() and process.poll() is None:
-            time.sleep(0.01)
-        begun = time.monotonic()
-        code = self._wait(process)
+        self.plan = plan
+        self.baseline = baseline or self._undisturbed()
+        self.duration = seconds_of(self.baseline)
+
+    def _undisturbed(self) -> Path:
+        out = self.folder / "undisturbed"
+        code = self._wait(self._capture(out))
         assert code == 0, f"the undisturbed capture ended with {code}: {self._said()}"
-        self.duration = time.monotonic() - begun
+        return out
 
     def _capture(self, out: Path) -> subprocess.Popen[bytes]:
-        flags = [x for spec in self.backends for x in ("--backend", spec)]
-        new = [
-            "--model",
-            self.model,
-            "--prompts",
-            self.prompts,
-            "--max-tokens",
-            "16",
-            "--part-sequences",
-            "1",
-            *flags,
-        ]
-        arguments = ["--resume"] if (out / MANIFEST).exists() else new
+        arguments = ["--resume"] if (out / MANIFEST).exists() else self.plan
         with open(self.folder / "said.txt", "wb") as said:
             return subprocess.Popen(
                 [LOGDRIFT, "capture", "--out", out, *arguments],
@@ -222,6 +207,26 @@ class Killer:
                 )
 
 
+def seconds_of(session: Path) -> float:
+    """How long a session was captured, from its first event to its last."""
+    lines = (session / "events.jsonl").read_text().splitlines()
+    times = [float(json.loads(line)["t"]) for line in lines]
+    return times[-1] - times[0]
+
+
+def plan_with(prompts: Path, model: str, backends: list[str]) -> list[str]:
+    """Arguments of a capture of `PROMPTS`, in parts of one sequence; ``prompts`` is the
+    file that they are written to. The first of the backends generates.
+    """
+    lines = [json.dumps({"prompt": text}) + "\n" for text in PROMPTS]
+    prompts.write_text("".join(lines))
+    return [
+        *("--model", model, "--prompts", str(prompts), "--max-tokens", "16"),
+        *("--part-sequences", "1"),
+        *(word for spec in backends for word in ("--backend", spec)),
+    ]
+
+
 def _session(pid: int) -> int:
     try:
         return os.getsid(pid)
@@ -286,9 +291,9 @@ def main() -> int:
                 else "transformers:bfloat16,paths=decode+prefill"
             )
             scoring = "transformers:float32@reference"
-            killer = Killer(
-                Path(folder), [f"{generating}@rollout", scoring], args.model
-            )
+            backends = [f"{generating}@rollout", scoring]
+            prompts = Path(folder) / "prompts.jsonl"
+            killer = Killer(Path(folder), plan_with(prompts, args.model, backends))
             print(
                 f"{target}: undisturbed capture took {killer.duration:.0f} s",
                 flush=True,

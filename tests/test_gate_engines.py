@@ -1,8 +1,9 @@
 """What may not be compared, made by real engines: other ids, tempered and processed
 numbers, other weights, cut contexts.
 
-One start of SGLang, one of vLLM, four of Transformers. Every refusal has its control
-beside it: the same session, the same engines, and a pair that may be compared.
+SGLang's and vLLM's captures are those of `tests.shared_captures`; Transformers scores
+them three times. Every refusal has its control beside it: the same session, the same
+engines, and a pair that may be compared.
 """
 
 from __future__ import annotations
@@ -23,54 +24,26 @@ from logdrift.core.session.reader import Session, open_session
 from logdrift.core.session.writer import write_manifest, write_part
 from tests.changed_model import changed_model
 from tests.common import Run
+from tests.shared_captures import TEXTS, SharedCaptures, copy_of
 
 pytestmark = pytest.mark.engine
 
-TEXTS = (
-    "The capital of France is",
-    "def quicksort(items):",
-    "Once upon a time there was a",
-    "1, 1, 2, 3, 5, 8,",
-)
-TEMPERATURE = 0.7
-TOKENS = 16
 TAIL = 12
 """Tokens of each sequence that the cut capture was given: the cut lies within the
 completions.
 """
 
 
-def _capture(run_logdrift: Run, out: Path, *arguments: object) -> Path:
-    done = run_logdrift(
-        "capture",
-        "--model",
-        "smollm2",
-        "--part-sequences",
-        len(TEXTS),
-        "--out",
-        out,
-        *arguments,
-    )
+def _capture(run_logdrift: Run, *arguments: object) -> None:
+    done = run_logdrift("capture", *arguments)
     assert done.returncode == 0, done.stderr
-    return out
-
-
-def _sampled(*backends: str) -> list[str]:
-    texts = [word for text in TEXTS for word in ("--text", text)]
-    return [
-        *texts,
-        "--temperature",
-        str(TEMPERATURE),
-        "--max-tokens",
-        str(TOKENS),
-        *(word for spec in backends for word in ("--backend", spec)),
-    ]
 
 
 @pytest.fixture(scope="module")
 def tempered(
     tmp_path_factory: pytest.TempPathFactory,
     run_logdrift: Run,
+    shared_captures: SharedCaptures,
     sglang_python: Path,
     small_model: Path,
 ) -> Path:
@@ -80,25 +53,20 @@ def tempered(
     folder = tmp_path_factory.mktemp("tempered")
     other = changed_model(small_model, folder / "step-1")
     _swap_two_ids(other / "tokenizer.json")
-    specs = (
-        "sglang:bfloat16,alone=true",
-        "transformers:bfloat16@trainer",
-        f"transformers:bfloat16,model={other}@later",
+    session = copy_of(shared_captures.session("sglang"), folder / "session")
+    _capture(
+        run_logdrift,
+        *("--into", session),
+        *("--backend", "transformers:bfloat16@trainer"),
+        *("--backend", f"transformers:bfloat16,model={other}@later"),
     )
-    return _capture(run_logdrift, folder / "session", *_sampled(*specs))
+    return session
 
 
 @pytest.fixture(scope="module")
-def processed(
-    tmp_path_factory: pytest.TempPathFactory, run_logdrift: Run, vllm_python: Path
-) -> Path:
+def processed(shared_captures: SharedCaptures, vllm_python: Path) -> Path:
     """vLLM samples from the nucleus and gives what it sampled from."""
-    specs = (
-        "vllm:bfloat16,logprobs_mode=processed_logprobs",
-        "transformers:bfloat16@trainer",
-    )
-    out = tmp_path_factory.mktemp("processed") / "session"
-    return _capture(run_logdrift, out, *_sampled(*specs), "--top-p", "0.9")
+    return shared_captures.session("vllm")
 
 
 @pytest.fixture(scope="module")
@@ -113,16 +81,13 @@ def strangers(tempered: Path, run_logdrift: Run) -> Session:
     prompts = tempered.with_name("strangers.jsonl")
     prompts.write_text("".join(json.dumps(line) + "\n" for line in (*other, *tails)))
     out = tempered.with_name("strangers")
-    return open_session(
-        _capture(
-            run_logdrift,
-            out,
-            "--prompts",
-            prompts,
-            "--backend",
-            "transformers:bfloat16@trainer",
-        )
+    _capture(
+        run_logdrift,
+        *("--model", "smollm2", "--prompts", prompts, "--out", out),
+        *("--part-sequences", len(TEXTS)),
+        *("--backend", "transformers:bfloat16@trainer"),
     )
+    return open_session(out)
 
 
 def _swap_two_ids(tokenizer: Path) -> None:

@@ -21,6 +21,7 @@ from benchmarks.screen import Terminal
 from logdrift.core.engines import ENGINES
 from logdrift.core.session.reader import open_session
 from tests.conftest import REPOSITORY
+from tests.shared_captures import SharedCaptures, plan_of
 
 LOGDRIFT = REPOSITORY / ".venv" / "bin" / "logdrift"
 SAMPLE = REPOSITORY / "sessions" / "sample-smollm2"
@@ -145,24 +146,27 @@ def test_the_wheel_installs_logdrift_and_no_other_name(tmp_path: Path) -> None:
 def test_a_capture_is_the_same(
     request: pytest.FixtureRequest,
     within: Callable[..., Any],
+    shared_captures: SharedCaptures,
     tmp_path: Path,
     engine: str,
 ) -> None:
-    """The worker inherits PYTHONPATH, as an engine with a model's own code needs it."""
+    """The worker inherits PYTHONPATH, as an engine with a model's own code needs it.
+    The shared capture was made by the same command from elsewhere.
+    """
     request.getfixturevalue(f"{engine}_python")
-    request.getfixturevalue("small_model")
-    for name, disturbed in (("with", True), ("without", False)):
-        within(
-            *(LOGDRIFT, "capture", "--model", "smollm2", "--text", "The capital of"),
-            *("--max-tokens", 4, "--out", tmp_path / name),
-            *("--backend", f"{engine}:bfloat16,paths=decode+prefill@engine"),
-            disturbed=disturbed,
-        )
-    disturbed, plain = (open_session(tmp_path / name) for name in ("with", "without"))
+    out = tmp_path / "with"
+    within(LOGDRIFT, "capture", *plan_of(engine, scored=False), "--out", out)
+    disturbed = open_session(out)
+    plain = open_session(shared_captures.session(engine))
     np.testing.assert_array_equal(
         disturbed.sequences.token_ids, plain.sequences.token_ids
     )
-    for info in plain.captures:
+    labels = {info.label for info in disturbed.captures}
+    paths = {info.path for info in disturbed.captures}
+    assert paths == {"decode", "prefill"}
+    of_engine = [info for info in plain.captures if info.label in labels]
+    assert len(of_engine) == len(labels)
+    for info in of_engine:
         other = disturbed.manifest.capture(info.label)
         assert info.status == other.status == "complete"
         assert info.facts is not None

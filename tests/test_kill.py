@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.killing import Killer
+from tests.shared_captures import SharedCaptures, plan_of
 
 pytestmark = pytest.mark.engine
 _MISSES = 4
@@ -29,17 +30,18 @@ def _trials(killer: Killer, target: str, count: int) -> None:
 
 
 def test_worker_and_supervisor(
-    tmp_path: Path, transformers_python: Path, small_model: Path
+    tmp_path: Path, shared_captures: SharedCaptures, transformers_python: Path
 ) -> None:
-    backends = [
-        "transformers:bfloat16,paths=decode+prefill@rollout",
-        "transformers:float32@reference",
-    ]
-    killer = Killer(tmp_path, backends)
+    baseline = shared_captures.session("transformers")
+    killer = Killer(tmp_path, plan_of("transformers"), baseline)
     _trials(killer, "worker", 1)
     _trials(killer, "supervisor", 1)
 
 
-def test_engine_child(tmp_path: Path, sglang_python: Path, small_model: Path) -> None:
+def test_engine_child(
+    tmp_path: Path, shared_captures: SharedCaptures, sglang_python: Path
+) -> None:
     """SGLang's: vLLM computes in the worker itself, unless it is told otherwise."""
-    _trials(Killer(tmp_path, ["sglang:bfloat16@rollout"]), "engine child", 1)
+    baseline = shared_captures.session("sglang")
+    killer = Killer(tmp_path, plan_of("sglang"), baseline)
+    _trials(killer, "engine child", 1)

@@ -27,11 +27,13 @@ from logdrift.core.session.writer import (
 )
 from tests.killing import Killer
 from tests.made_sessions import capture, write_session
+from tests.shared_captures import TEXTS, SharedCaptures, plan_of
 
-BACKENDS = [
-    "transformers:bfloat16,paths=decode+prefill@rollout",
-    "transformers:float32@reference",
-]
+SAMPLING = 1
+SCORING = len(TEXTS) + 2
+"""Parts that are listed while the first backend samples, and while it scores what it
+sampled: a part holds one sequence.
+"""
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -77,19 +79,30 @@ MOVES: dict[str, Callable[[Path], Path]] = {
 @pytest.fixture(scope="module")
 def killer(
     tmp_path_factory: pytest.TempPathFactory,
+    shared_captures: SharedCaptures,
     transformers_python: Path,
-    small_model: Path,
 ) -> Killer:
-    return Killer(tmp_path_factory.mktemp("moved"), BACKENDS)
+    baseline = shared_captures.session("transformers")
+    folder = tmp_path_factory.mktemp("moved")
+    return Killer(folder, plan_of("transformers"), baseline)
 
 
 @pytest.mark.engine
 @pytest.mark.parametrize("move", MOVES)
-@pytest.mark.parametrize("listed", [1, 8], ids=["while sampling", "while scoring"])
 def test_a_running_capture_stops_and_writes_nothing_into_what_is_not_its_own(
-    killer: Killer, move: str, listed: int
+    killer: Killer, move: str
 ) -> None:
-    out = killer.folder / f"{move.replace(' ', '-')}-{listed}"
+    """Once while it samples; then what is left goes on, and is moved while it scores."""
+    out = killer.folder / move.replace(" ", "-")
+    sampling = moved_while_it_runs(killer, out, move, SAMPLING)
+    where = moved_while_it_runs(killer, sampling, move, SCORING)
+    if move != "deleted":
+        assert killer._wait(killer._capture(where)) == 0, killer._said()
+        killer._same_numbers(open_session(where))
+
+
+def moved_while_it_runs(killer: Killer, out: Path, move: str, listed: int) -> Path:
+    """Where the session is after it was moved with ``listed`` parts in it."""
     process = killer._capture(out)
     wait_for_parts(process, out, listed)
     where = MOVES[move](out)
@@ -106,8 +119,7 @@ def test_a_running_capture_stops_and_writes_nothing_into_what_is_not_its_own(
     killer._nothing_left()
     if move != "deleted":
         killer._check_listed(where)
-        assert killer._wait(killer._capture(where)) == 0, killer._said()
-        killer._same_numbers(open_session(where))
+    return where
 
 
 def wait_for_parts(process: subprocess.Popen[bytes], out: Path, count: int) -> None:

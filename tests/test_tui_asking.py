@@ -4,7 +4,7 @@ are cancelled, and real ones.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from logdrift.tui.screens.why import WhyScreen
 from tests.common import Fields, refused
 from tests.made_experiments import rows, session_of, simple, waiting, with_python
 from tests.made_sessions import capture, edit_manifest
+from tests.shared_captures import SharedCaptures, copy_of
 from tests.tui_screen import (
     MEDIUM,
     SMALL,
@@ -304,22 +305,13 @@ def test_an_end_is_one_only_where_something_ran_before() -> None:
 @pytest.fixture
 def captured_pair(
     tmp_path: Path,
-    run_logdrift: Callable[..., Any],
+    own_home: Path,
+    shared_captures: SharedCaptures,
     transformers_python: Path,
     vllm_python: Path,
 ) -> Path:
     """A trainer and vLLM on the small model, captured by real engines."""
-    out = tmp_path / "pair"
-    backends = ("transformers:bfloat16@trainer", "vllm:bfloat16,paths=prefill")
-    words = [word for spec in backends for word in ("--backend", spec)]
-    done = run_logdrift(
-        "capture",
-        *("--model", "smollm2", "--text", "The capital of France is"),
-        *words,
-        *("--max-tokens", 8, "--out", out),
-    )
-    assert done.returncode == 0, done.stderr
-    return out
+    return copy_of(shared_captures.session("vllm"), tmp_path / "pair")
 
 
 @pytest.mark.timeout(600)
