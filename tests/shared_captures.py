@@ -41,7 +41,9 @@ SPECS = {
     "vllm": "vllm:bfloat16,logprobs_mode=processed_logprobs",
     "sglang": "sglang:bfloat16,alone=true",
 }
-"""The backend that samples, which is the first of its session."""
+"""The backend that samples, which is the first of its session. Captured again it must
+give the same numbers, bit for bit.
+"""
 SCORERS = {
     "transformers": ("transformers:float32@reference",),
     "vllm": ("transformers:bfloat16@trainer",),
