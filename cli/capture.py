@@ -21,6 +21,7 @@ from logdrift.core.plan import (
     load_plan,
     parse_spec,
 )
+from logdrift.core.processes import cancellable
 from logdrift.core.session.layout import LOGS, read_manifest
 from logdrift.core.session.visible import visible
 
@@ -213,6 +214,11 @@ def _add_ways_to_run(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Capture. Exit 0 when every capture is complete, 1 when one failed."""
+    with cancellable():
+        return _run(args)
+
+
+def _run(args: argparse.Namespace) -> int:
     out = _session_of(args)
     if args.resume:
         _refuse_flags_of_a_plan(args)

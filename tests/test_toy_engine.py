@@ -5,6 +5,7 @@ folder and one line in a copy of logdrift. A real capture with it arrives everyw
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -135,3 +136,20 @@ def test_screens_show_it(run_toy: Run, session: Path, tmp_path: Path) -> None:
     assert "toy:bfloat16  rollout" in shown["new capture"]
     assert "toy             found" in shown["new capture"]
     assert "toy/decode" in shown["matrix"]
+
+
+def test_a_control_that_failed_is_captured_again(
+    run_toy: Run, session: Path, tmp_path: Path
+) -> None:
+    """Its worker was killed: what was judged without it is judged again."""
+    copy = Path(shutil.copytree(session, tmp_path / "copy"))
+    command = ("why", copy, "--run", "--only", "batch")
+    assert run_toy(*command).returncode == 0
+    experiments = copy / "why" / "experiments"
+    control = experiments / "control-toy-prefill-together" / "session.json"
+    before, status, behind = control.read_text().rpartition('"status": "complete"')
+    assert status
+    control.write_text(f'{before}"status": "failed"{behind}')
+    assert open_session(control.parent).state == "failed"
+    assert run_toy(*command).returncode == 0
+    assert open_session(control.parent).state == "complete"

@@ -4,7 +4,6 @@ interpreter, since this one has no tokenizer.
 
 from __future__ import annotations
 
-import tempfile
 import uuid
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,6 +18,7 @@ from logdrift.core.protocol import ModelSource, RetokeniseJob, error_in
 from logdrift.core.session.layout import Manifest, read_manifest
 from logdrift.core.session.lock import acquire, release
 from logdrift.core.session.retokenised import Retokenised, with_rows
+from logdrift.core.session.scratch import brief_folder
 from logdrift.core.session.writer import write_manifest
 
 _UNCHECKED = "the ids were not checked against the tokenizer of the model: %s"
@@ -55,8 +55,8 @@ def _asked(
         model=ModelSource(str(source)),
         files=tuple(files),
     )
-    with tempfile.TemporaryDirectory(prefix="logdrift-") as scratch:
-        log = Path(scratch) / "tokenizer.log"
+    with brief_folder() as scratch:
+        log = scratch / "tokenizer.log"
         messages = run_prepare(spec, job, log)
     return _counted(messages)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
@@ -51,6 +50,7 @@ from logdrift.core.session.layout import (
     sequence_part,
 )
 from logdrift.core.session.retokenised import with_rows
+from logdrift.core.session.scratch import new_folder
 from logdrift.core.session.writer import sequence_tensors, write_manifest, write_part
 from logdrift.core.version import __version__
 
@@ -86,15 +86,14 @@ def create_session(
     manifest = _manifest(plan, model, prepared, prompts)
     manifest = replace(manifest, notes=notes)
     trust.remember(manifest)
-    with _whole_or_nothing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+    with _nothing_to_resume(folder), new_folder(folder) as scratch:
         if plan.generator is not None:
-            _write_prompts(folder, prepared)
+            _write_prompts(scratch, prepared)
         else:
-            manifest = _write_sequences(folder, plan, manifest, prompts, prepared)
+            manifest = _write_sequences(scratch, plan, manifest, prompts, prepared)
         if recorded is not None:
-            manifest = _write_recorded(folder, plan, manifest, recorded)
-        write_manifest(folder, manifest)
+            manifest = _write_recorded(scratch, plan, manifest, recorded)
+        write_manifest(scratch, manifest)
 
 
 def _own_models(specs: Sequence[BackendSpec]) -> list[tuple[BackendSpec, str]]:
@@ -120,21 +119,16 @@ def _check_folder(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def _whole_or_nothing(folder: Path) -> Iterator[None]:
-    """Remove a folder that was made here and could not be filled.
-
-    A half-written session could neither be resumed nor started again.
+def _nothing_to_resume(folder: Path) -> Iterator[None]:
+    """Where the disk refuses, say so of the folder: the writer of a single file has
+    another remedy.
     """
-    created = not folder.exists()
     try:
         yield
-    except (KeyboardInterrupt, LogdriftError, OSError) as error:
-        if created:
-            shutil.rmtree(folder, ignore_errors=True)
-        disk = error if isinstance(error, OSError) else error.__cause__
+    except LogdriftError as error:
+        disk = error.__cause__
         if not isinstance(disk, OSError):
             raise
-        # There is nothing to resume, whatever the writer of a single file says.
         reason = f"cannot write {folder}: {disk.strerror}"
         remedy = "nothing was begun; fix the disk first"
         raise CannotWrite(reason, field="session", remedy=remedy) from disk

@@ -8,6 +8,7 @@ log file and is ended as a group on Ctrl-C.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -15,7 +16,7 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -106,11 +107,23 @@ def install(
                 cancel=cancel,
                 lock=lock,
             )
-            return _build(work, probe, rebuild=fresh or marker is not None)
+            with _empty(work.scratch):
+                return _build(work, probe, rebuild=fresh or marker is not None)
     except OSError as error:
         raise LogdriftError(
             f"{recipe.engine}: {error.filename or folder}: {error.strerror or error}"
         ) from None
+
+
+@contextlib.contextmanager
+def _empty(scratch: Path) -> Iterator[None]:
+    """An empty folder, gone afterwards; a killed process may have left it full."""
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(mode=0o700)
+    try:
+        yield
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _is_current(marker: Marker, recipe: Recipe, python: str | None) -> bool:
@@ -158,10 +171,24 @@ class _Work:
     def run(
         self, argv: Sequence[str], tick: Callable[[], None], hint: str = ""
     ) -> None:
-        code = jobs.run_logged(argv, self.log, self.cancel, tick, keep_open=self.lock)
+        code = jobs.run_logged(
+            argv,
+            self.log,
+            self.cancel,
+            tick,
+            keep_open=self.lock,
+            env={"TMPDIR": str(self.scratch)},
+        )
         if code != 0:
             reason = jobs.explain_failure(self.log, self.folder, hint)
             raise LogdriftError(f"{self.recipe.engine}: {reason}")
+
+    @property
+    def scratch(self) -> Path:
+        """Where pip unpacks. Ended by a signal it leaves all that there, and this is
+        known to be ours alone.
+        """
+        return self.folder.with_name(f".{self.folder.name}.tmp")
 
     @property
     def python(self) -> str:
@@ -183,6 +210,8 @@ def _prepare_venv(work: _Work, rebuild: bool) -> None:
     if was_started and _has_pip(work):
         marker = folder / MARKER
         marker.unlink(missing_ok=True)
+        for unwritten in folder.glob(".*.tmp"):
+            unwritten.unlink()
         _drop_half_installed(work.site_packages)
         return
     work.report(Step(recipe.engine, "making the environment"))

@@ -4,16 +4,14 @@ writer left beside them, and how many of their scores are NaN.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import os
 from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
 from logdrift.core.errors import InputError
-from logdrift.core.session.below import folder_at
-from logdrift.core.session.layout import CaptureInfo, Manifest, Part
+from logdrift.core.session.below import remove_temporary
+from logdrift.core.session.layout import LOGS, CaptureInfo, Manifest, Part
 from logdrift.core.session.tensors import stored_tensors
 
 _ONCE = {
@@ -86,20 +84,9 @@ def remove_unwritten(folder: Path) -> None:
     """Delete files that a killed writer had begun. Whoever holds the lock, with no
     worker started yet, is the only writer.
     """
-    _remove_temporary(folder, ".", below=False)
-    _remove_temporary(folder, "sequences", below=False)
-    _remove_temporary(folder, "captures", below=True)
-
-
-def _remove_temporary(folder: Path, name: str, *, below: bool) -> None:
-    with contextlib.suppress(OSError, InputError), folder_at(folder, name) as top:
-        for _, folders, files, at in os.fwalk(".", dir_fd=top):
-            if not below:
-                folders.clear()
-            for file in files:
-                is_hidden = file.startswith(".")
-                if is_hidden and file.endswith(".tmp"):
-                    os.unlink(file, dir_fd=at)
+    for name in (".", "sequences", "facts", LOGS):
+        remove_temporary(folder, name, below=False)
+    remove_temporary(folder, "captures", below=True)
 
 
 def nan_tokens(folder: Path, capture: CaptureInfo) -> int:

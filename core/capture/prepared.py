@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from logdrift.core.capture.tokenizing import tokenizing_backend
 from logdrift.core.errors import LogdriftError
 from logdrift.core.plan import CapturePlan
 from logdrift.core.protocol import ModelSource, PrepareJob, error_in
+from logdrift.core.session.scratch import brief_folder
 
 _LONGEST_LINE = 300
 
@@ -67,8 +67,8 @@ def prepare_prompts(
         prompts=tuple(lines),
         trust_remote_code=plan.trust_remote_code,
     )
-    with tempfile.TemporaryDirectory(prefix="logdrift-") as scratch:
-        log = Path(scratch) / "prepare.log"
+    with brief_folder() as scratch:
+        log = scratch / "prepare.log"
         for message in run_prepare(spec, job, log):
             kind = message["type"]
             if kind == "failed":

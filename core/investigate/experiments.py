@@ -38,8 +38,9 @@ from logdrift.core.investigate.unchanged import (
 )
 from logdrift.core.investigate.watch import OverBudget, watched
 from logdrift.core.numbers import clock
+from logdrift.core.processes import cancellable
 from logdrift.core.session import lock
-from logdrift.core.session.below import folder_at, refuse_links
+from logdrift.core.session.below import folder_at, refuse_links, remove_temporary
 from logdrift.core.session.experiments import (
     FOLDER,
     RECORD,
@@ -48,7 +49,7 @@ from logdrift.core.session.experiments import (
     read_record,
     timings,
 )
-from logdrift.core.session.layout import MANIFEST, read_manifest
+from logdrift.core.session.layout import LOCK, MANIFEST, read_manifest
 from logdrift.core.session.reader import Capture, Session, open_session
 from logdrift.core.session.schema import Unfit
 from logdrift.core.session.writer import append_event, replace_file
@@ -88,20 +89,22 @@ def run_experiments(
     _check_whole(session, pair)
     folder = _experiments_folder(session)
     token = uuid.uuid4().hex
-    lock.acquire(folder, token)
-    try:
-        run = _Run(
-            session=session,
-            pair=pair,
-            budget=budget_s,
-            repeats=repeats,
-            report=report,
-            cancel=cancel,
-            token=token,
-        )
-        return run.all(experiments)
-    finally:
-        lock.release(folder)
+    run = _Run(
+        session=session,
+        pair=pair,
+        budget=budget_s,
+        repeats=repeats,
+        report=report,
+        cancel=cancel,
+        token=token,
+    )
+    with cancellable():
+        lock.acquire(folder, token)
+        try:
+            remove_temporary(session.folder, FOLDER, below=True)
+            return run.all(experiments)
+        finally:
+            lock.release(folder)
 
 
 def _experiments_folder(session: Session) -> Path:
@@ -211,7 +214,9 @@ class _Run:
         return outcome
 
     def _earlier_outcome(self, experiment: Experiment) -> Outcome | None:
-        """The outcome of an earlier run, if it had at least as many repeats."""
+        """The outcome of an earlier run, if it had at least as many repeats and no
+        control failed it.
+        """
         folder = self.folder / experiment.id
         record = read_record(folder) or {}
         data = record.get("outcome")
@@ -225,9 +230,21 @@ class _Run:
         if not experiment.runs:
             # Its captures are those of the session, however many these are.
             enough = min(self.repeats, 1)
-        if outcome.judged and outcome.repeats >= enough:
+        is_final = outcome.judged and outcome.repeats >= enough
+        if is_final and not self._has_failed_control(experiment):
             return outcome
         return None
+
+    def _has_failed_control(self, experiment: Experiment) -> bool:
+        """Whether a control of an experiment was begun and is not complete: the outcome
+        was judged without it.
+        """
+        for side in controls(self.session, [experiment]):
+            folder = self.folder / control_name(side)
+            is_begun = (folder / MANIFEST).exists()
+            if is_begun and not self._has_control(side):
+                return True
+        return False
 
     def _does_not_fit(self, experiment: Experiment) -> str:
         """Why the time that is left is too short; empty if it suffices or is
@@ -432,7 +449,9 @@ class _Run:
                 "began": began,
             }
             self._record(name, begun)
-        if not complete:
+        # A complete one may have a lock that a killed supervisor has left.
+        is_locked = (folder / LOCK).exists()
+        if is_locked or not complete:
             with watched(self._time_is_up, self._is_cancelled):
                 complete = run_session(folder, self.report)
         if not complete:

@@ -4,7 +4,6 @@ loaded, one after another.
 
 from __future__ import annotations
 
-import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timezone
@@ -26,6 +25,7 @@ from logdrift.core.session.identity import (
     write_identity,
 )
 from logdrift.core.session.reader import Session
+from logdrift.core.session.scratch import brief_folder
 
 OnEvent = Callable[[Mapping[str, Any]], None]
 """Told ``stage`` and ``failed`` events as the supervisor tells them."""
@@ -76,8 +76,8 @@ def identify(
     failed: dict[str, str] = {}
     files = _files_digest(session)
     for spec in specs:
-        with tempfile.TemporaryDirectory(prefix="logdrift-") as notes:
-            probing = Path(notes, "probing")
+        with brief_folder() as notes:
+            probing = notes / "probing"
             try:
                 answer = _answer(session, spec, probing, on_event, cancel)
                 loaded[spec.name] = _write(session, spec, files, answer)

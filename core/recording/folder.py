@@ -12,7 +12,13 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from logdrift.core.errors import InputError
-from logdrift.core.session.below import folder_at, temporary_name, write_new
+from logdrift.core.session.below import (
+    folder_at,
+    give_name,
+    remove_temporary,
+    temporary_name,
+    write_new,
+)
 from logdrift.core.session.files import MANIFEST_BYTES, read_json
 from logdrift.core.session.importers.tokenizer import pieces_of
 from logdrift.core.session.layout import (
@@ -27,6 +33,10 @@ from logdrift.core.session.writer import merge_pieces
 from logdrift.core.version import __version__
 
 _LARGEST_VOCABULARY = 1 << 20
+_LONGEST_WRITE = 3600.0
+"""Seconds. Other processes write beside this one; a file takes them some seconds, on
+the slowest disk minutes.
+"""
 
 
 @dataclass(slots=True)
@@ -60,6 +70,7 @@ class SessionFolder:
         if self._made:
             return
         (self.folder / STREAMS).mkdir(parents=True, exist_ok=True)
+        remove_temporary(self.folder, ".", below=True, seconds=_LONGEST_WRITE)
         self._write_pieces()
         model = ModelInfo(id=self.model or "unknown")
         now = datetime.now(timezone.utc)
@@ -104,6 +115,7 @@ def _write_once(folder: Path, name: str, data: bytes) -> None:
         write_new(at, temporary, data)
         try:
             with contextlib.suppress(FileExistsError):
-                os.link(temporary, name, src_dir_fd=at, dst_dir_fd=at)
+                give_name(at, temporary, name)
         finally:
-            os.unlink(temporary, dir_fd=at)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(temporary, dir_fd=at)

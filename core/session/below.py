@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
@@ -27,6 +28,8 @@ _LINK = (errno.ELOOP, errno.EMLINK, errno.ENOTDIR)
 """What systems answer where O_NOFOLLOW meets a link; ENOTDIR where a folder was asked
 for.
 """
+_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)
+"""What systems answer where a disk has no hard links."""
 
 
 @contextlib.contextmanager
@@ -121,6 +124,22 @@ def write_new(at: int, name: str, data: bytes) -> None:
         os.fsync(file)
 
 
+def give_name(at: int, temporary: str, name: str) -> None:
+    """Give a file in the folder ``at`` its name, unless a file has it: FileExistsError.
+
+    The file is there whole from the first moment, also for those who look meanwhile. On
+    a disk without hard links (exFAT, some networks) an empty one is there before it.
+    """
+    try:
+        os.link(temporary, name, src_dir_fd=at, dst_dir_fd=at, follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        taken = os.open(name, _NEW_FILE_FLAGS, _NEW_FILE_MODE, dir_fd=at)
+        os.close(taken)
+        _rename(temporary, name, at)
+
+
 def temporary_name(name: str) -> str:
     """``.NAME.RANDOM.tmp``, cut so that a file system takes it."""
     encoded = name.encode("utf-8", "surrogateescape")
@@ -128,6 +147,29 @@ def temporary_name(name: str) -> str:
     kept = start.decode("utf-8", "ignore")
     random = os.urandom(8)
     return f".{kept}.{random.hex()}.tmp"
+
+
+def remove_temporary(
+    root: Root, relative: str, *, below: bool, seconds: float = 0.0
+) -> None:
+    """Delete what killed processes were writing into the folder ``relative``, and into
+    those ``below`` it.
+
+    Whoever calls it knows that nobody writes there, or that nobody takes so many
+    ``seconds`` to write a file.
+    """
+    newest = time.time() - seconds
+    with contextlib.suppress(OSError, InputError), folder_at(root, relative) as top:
+        for _, folders, files, at in os.fwalk(".", dir_fd=top):
+            if not below:
+                folders.clear()
+            for file in files:
+                if _is_temporary(file) and os.stat(file, dir_fd=at).st_mtime <= newest:
+                    os.unlink(file, dir_fd=at)
+
+
+def _is_temporary(file: str) -> bool:
+    return file.startswith(".") and file.endswith(".tmp")
 
 
 def refuse_links(root: Path, relative: str) -> None:

@@ -19,7 +19,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from logdrift.core.errors import CannotWrite, InputError, LogdriftError
-from logdrift.core.session.below import folder_at, temporary_name, write_new
+from logdrift.core.session.below import (
+    folder_at,
+    give_name,
+    temporary_name,
+    write_new,
+)
 from logdrift.core.session.files import SMALL_BYTES, read_json
 from logdrift.core.session.layout import LOCK
 from logdrift.core.session.schema import Unfit, fields, number, text, whole
@@ -193,11 +198,16 @@ def _put(at: int, data: bytes) -> int:
     """
     temporary = temporary_name(LOCK)
     try:
-        # Filled before it appears under its name, and link() refuses an existing one:
-        # no process ever sees half a lock.
+        # Filled before it appears under its name, which an existing one refuses: no
+        # process ever sees half a lock.
         write_new(at, temporary, data)
-        os.link(temporary, LOCK, src_dir_fd=at, dst_dir_fd=at, follow_symlinks=False)
-        return os.open(temporary, _LOCK_FLAGS, dir_fd=at)
+        descriptor = os.open(temporary, _LOCK_FLAGS, dir_fd=at)
+        try:
+            give_name(at, temporary, LOCK)
+        except OSError:
+            os.close(descriptor)
+            raise
+        return descriptor
     finally:
         with contextlib.suppress(OSError):
             os.unlink(temporary, dir_fd=at)

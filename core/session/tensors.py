@@ -68,9 +68,10 @@ class OpenFile:
     session may have more parts than a process may have descriptors.
     """
 
+    _kept: int | None = None  # of the class: Ctrl-C may come before all else
+
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._kept: int | None = None
         descriptor = _open(path)
         self.stamp = FileStamp.of(descriptor)
         if len(_open_files) < _MOST_OPEN:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -105,14 +104,14 @@ class NewCaptureScreen(CaptureFormScreen, PlanFilesScreen, inherit_bindings=Fals
     ) -> None:
         from logdrift.core.capture.background import start_background
         from logdrift.core.capture.create import create_session
+        from logdrift.core.session.scratch import brief_folder
 
         def narrate(text: str) -> None:
             self.post_message(Narrated(text))
 
         try:
-            with tempfile.TemporaryDirectory(prefix="logdrift-") as scratch:
-                scratch_folder = Path(scratch)
-                plan = with_typed_ids(plan, ids, scratch_folder)
+            with brief_folder() as scratch:
+                plan = with_typed_ids(plan, ids, scratch)
                 create_session(plan, folder, narrate)
             start_background(folder)
         except LogdriftError as error:

@@ -11,10 +11,11 @@ never for a capture.
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from logdrift.core.session.scratch import brief_folder
 
 
 def run_scheduler(*args: Any, **kwargs: Any) -> Any:
@@ -59,9 +60,12 @@ def inspect_ranks(
     """``function(model, arguments)`` in every scheduler, rank 0 first. Raises what
     SGLang raises.
     """
-    with tempfile.TemporaryDirectory(prefix="logdrift-") as out:
+    with brief_folder() as out:
         engine.collective_rpc(
-            "logdrift_inspect", function=function, arguments=dict(arguments), out=out
+            "logdrift_inspect",
+            function=function,
+            arguments=dict(arguments),
+            out=str(out),
         )
-        found = sorted(Path(out).glob("*.json"), key=lambda path: int(path.stem))
+        found = sorted(out.glob("*.json"), key=lambda path: int(path.stem))
         return [json.loads(path.read_text(encoding="utf-8")) for path in found]

@@ -9,7 +9,6 @@ from pathlib import Path
 from logdrift.core.errors import InputError
 from logdrift.core.session.files import EVENTS_BYTES, AnyPath
 from logdrift.core.session.importers.job import ImportJob, Sentences
-from logdrift.core.session.importers.scratch import new_folder
 from logdrift.core.session.importers.start import Start
 from logdrift.core.session.layout import (
     EVENTS,
@@ -23,6 +22,7 @@ from logdrift.core.session.layout import (
 )
 from logdrift.core.session.loaded import read_entry
 from logdrift.core.session.reader import Session, open_session
+from logdrift.core.session.scratch import new_folder
 from logdrift.core.session.tensors import stored_tensors
 
 _KEPT = (MANIFEST, PIECES, PROMPTS, EVENTS, LOGS, STREAMS, "why")

@@ -18,7 +18,6 @@ from logdrift.core.session.importers.captures import UNKNOWN, captures_of, with_
 from logdrift.core.session.importers.fillers import Fillers
 from logdrift.core.session.importers.parts import WrittenParts
 from logdrift.core.session.importers.records import ImportContext, Record
-from logdrift.core.session.importers.scratch import new_folder
 from logdrift.core.session.importers.texts import Texts
 from logdrift.core.session.layout import (
     CaptureInfo,
@@ -26,6 +25,7 @@ from logdrift.core.session.layout import (
     ModelInfo,
     SequencesInfo,
 )
+from logdrift.core.session.scratch import new_folder
 from logdrift.core.session.writer import merge_pieces, write_manifest
 from logdrift.core.version import __version__
 

@@ -20,5 +20,8 @@ ABOUT = Engine(
         settings=("mode",),
         batch_invariant=True,
     ),
-    knobs={"compile": (Knob("toy_eager=true", "no compiler", unless=EAGER),)},
+    knobs={
+        "compile": (Knob("toy_eager=true", "no compiler", unless=EAGER),),
+        "batch": (Knob("mode=plain", "as others run", run="any"),),
+    },
 )
