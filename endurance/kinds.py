@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from endurance import damage
+from endurance import damage, kills, resources
 from endurance.runs import Kind
 
-KINDS: tuple[Kind, ...] = (damage.KIND,)
+KINDS: tuple[Kind, ...] = (damage.KIND, *kills.KINDS, resources.KIND)
