@@ -26,15 +26,24 @@ def refuse_shipped(folder: Path) -> None:
     """Raise InputError where ``folder`` is, or would be, a sample of the package: what
     comes with it stays as it is.
     """
-    try:
-        is_shipped = folder.parent.samefile(samples_folder())
-    except OSError:
-        return
-    if is_shipped:
+    if _is_shipped(folder):
         raise InputError(
             f"{visible(folder.name)} lies among the samples that come with logdrift,"
             " which stay as they are: copy the folder and work there"
         )
+
+
+def _is_shipped(folder: Path) -> bool:
+    """Whether it is a sample, or lies among them. Asked of the files: anyone may give a
+    session the name of a sample.
+    """
+    samples = samples_folder()
+    try:
+        if folder.parent.samefile(samples):
+            return True
+        return any(sample.samefile(folder) for sample in samples.iterdir())
+    except OSError:
+        return False
 
 
 def user_path(text: str) -> Path:

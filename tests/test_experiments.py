@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from logdrift.core import paths
 from logdrift.core.compare.pair import Pair, make_pair
 from logdrift.core.diagnose import diagnose
 from logdrift.core.diagnose.causes import BY_CODE, CAUSES, NOISE
@@ -36,7 +37,7 @@ from logdrift.core.engines.knobs import Knob
 from logdrift.core.errors import InputError
 from logdrift.core.investigate.budget import parse_budget
 from logdrift.core.session.experiments import FOLDER, check_writable, saved, timings
-from logdrift.core.session.reader import Session
+from logdrift.core.session.reader import Session, open_session
 from tests.made_experiments import (
     LENGTH,
     PROMPTS,
@@ -600,13 +601,19 @@ def test_records_are_read_back_and_damaged_ones_are_none(tmp_path: Path) -> None
     assert saved(session.folder)[0].session is None
 
 
-def test_a_shipped_session_stays_as_it_is(tmp_path: Path) -> None:
-    session, _ = simple(tmp_path / "sample-made")
-    with pytest.raises(
-        InputError, match="shipped with logdrift and stays as it is: copy it"
-    ):
-        check_writable(session)
-    check_writable(simple(tmp_path / "mine")[0])
+def test_a_shipped_session_stays_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine, _ = simple(tmp_path / "mine" / "sample-made")
+    check_writable(mine)
+    shipped, _ = simple(tmp_path / "shipped" / "made")
+    monkeypatch.setattr(paths, "samples_folder", lambda: tmp_path / "shipped")
+    with pytest.raises(InputError, match="samples that come with logdrift"):
+        check_writable(shipped)
+    linked = tmp_path / "mine" / "linked"
+    linked.symlink_to(shipped.folder)
+    with pytest.raises(InputError, match="samples that come with logdrift"):
+        check_writable(open_session(linked))
 
 
 @pytest.mark.parametrize(

@@ -857,7 +857,7 @@ def test_a_question_can_be_cancelled_from_outside(
             "weights",
             {},
             stale / "why" / "identity",
-            report=told.append,
+            say=told.append,
             cancel=cancel,
         )
     assert told == []
@@ -877,7 +877,7 @@ def test_bad_input_is_one_line(
         (["why", SAMPLE, "--identity", "--backend", "nobody"], "no backend 'nobody'"),
         (
             ["why", SAMPLE, "--identity", "--backend", "trainer"],
-            "is shipped with logdrift",
+            "samples that come with logdrift",
         ),
         (
             ["why", SAMPLE, "--identity", "--pair", "trainer:vllm"],

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from rich.cells import cell_len
 
+from logdrift.core import paths
 from logdrift.core.compare.pair import Pair, make_pair
 from logdrift.core.diagnose.causes import CAUSES
 from logdrift.core.diagnose.outcomes import Outcome
@@ -420,15 +421,16 @@ async def test_enter_runs_its_row_alone_whatever_is_chosen(session: Session) -> 
 
 
 async def test_what_cannot_be_started_is_an_error_with_its_reason(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shipped, _ = simple(tmp_path / "sample-made")
+    shipped, _ = simple(tmp_path / "made")
+    monkeypatch.setattr(paths, "samples_folder", lambda: tmp_path)
     app = make_app(shipped.folder)
     async with app.run_test(size=SMALL) as pilot:
         screen = await opened(pilot)
         await pilot.press("x", "y")
         await until_screen(pilot, TextScreen)
-        assert "is shipped with logdrift and stays as it is" in joined(screen_text(app))
+        assert "samples that come with logdrift" in joined(screen_text(app))
         await pilot.press("escape")
         await until_back(pilot, screen)
         assert "1 chosen" in head(screen), "it can be asked for again"

@@ -16,6 +16,7 @@ from logdrift.core.session.writer import append_event, write_manifest
 
 Event = Mapping[str, Any]
 OnEvent = Callable[[Event], None]
+"""Told every event of a run, ``stage`` and ``failed`` among them."""
 
 
 class Ledger:

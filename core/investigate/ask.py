@@ -25,7 +25,8 @@ from logdrift.core.session import lock
 from logdrift.core.session.below import folder_at
 from logdrift.core.session.reader import Session
 
-Report = Callable[[str], None]
+Say = Callable[[str], None]
+"""Called with what is being done, in a few words."""
 """Told what the worker is doing, in a few words."""
 
 _POLL = 0.2
@@ -42,7 +43,7 @@ def ask(
     arguments: Mapping[str, Any],
     out: Path,
     *,
-    report: Report = lambda text: None,
+    say: Say = lambda text: None,
     cancel: threading.Event | None = None,
 ) -> dict[str, Any]:
     """Start the backend ``spec`` on the session's model, put ``question`` to it, and
@@ -74,7 +75,7 @@ def ask(
         with cancellable():
             adopt_orphans()
             _make_folder(session.folder, out)
-            answer = _answer(launcher, spec, job, report, cancel)
+            answer = _answer(launcher, spec, job, say, cancel)
             # The answer is to be saved in this session, and no other.
             lock.check_folder_held(session.folder, token)
             return answer
@@ -122,26 +123,26 @@ def _answer(
     launcher: Launcher,
     spec: BackendSpec,
     job: QuestionJob,
-    report: Report,
+    say: Say,
     cancel: threading.Event,
 ) -> dict[str, Any]:
     """The answer of a worker of the backend, which has ended then."""
     worker = launcher.start(spec, job)
     try:
-        return _listen(worker, spec, report, cancel)
+        return _listen(worker, spec, say, cancel)
     finally:
         worker.end()
 
 
 def _listen(
-    worker: WorkerProcess, spec: BackendSpec, report: Report, cancel: threading.Event
+    worker: WorkerProcess, spec: BackendSpec, say: Say, cancel: threading.Event
 ) -> dict[str, Any]:
     facts: dict[str, Any] = {}
     answer: dict[str, Any] | None = None
     for message in _messages(worker, cancel):
         kind = message["type"]
         if kind == "stage":
-            report(str(message["stage"]))
+            say(str(message["stage"]))
         elif kind == "facts":
             facts = message["facts"]
         elif kind == "answer":

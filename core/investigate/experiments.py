@@ -20,6 +20,7 @@ from typing import Any
 
 from logdrift.core.capture import trust
 from logdrift.core.capture.environments import nvidia_gpus
+from logdrift.core.capture.ledger import OnEvent
 from logdrift.core.capture.supervisor import run_session
 from logdrift.core.compare.pair import Pair
 from logdrift.core.diagnose.experiments import ChangedSide, Experiment, controls
@@ -54,7 +55,6 @@ from logdrift.core.session.reader import Capture, Session, open_session
 from logdrift.core.session.schema import Unfit
 from logdrift.core.session.writer import append_event, replace_file
 
-Report = Callable[[Mapping[str, Any]], None]
 DEFAULT_REPEATS = 2
 
 
@@ -70,7 +70,7 @@ def run_experiments(
     *,
     budget_s: float = DEFAULT_BUDGET,
     repeats: int = DEFAULT_REPEATS,
-    report: Report = lambda event: None,
+    report: OnEvent = lambda event: None,
     cancel: Callable[[], bool] | None = None,
 ) -> list[Outcome]:
     """Run ``experiments`` one after another and judge each; outcomes in their order.
@@ -142,7 +142,7 @@ class _Run:
     pair: Pair
     budget: float
     repeats: int
-    report: Report
+    report: OnEvent
     cancel: Callable[[], bool] | None
     token: str
 

@@ -5,12 +5,13 @@ loaded, one after another.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from logdrift.core.capture import trust
+from logdrift.core.capture.ledger import OnEvent
 from logdrift.core.capture.models import resolve_model
 from logdrift.core.digests import limited_weights_digest
 from logdrift.core.errors import CannotWrite, InputError, LogdriftError
@@ -27,8 +28,6 @@ from logdrift.core.session.identity import (
 from logdrift.core.session.reader import Session
 from logdrift.core.session.scratch import brief_folder
 
-OnEvent = Callable[[Mapping[str, Any]], None]
-"""Told ``stage`` and ``failed`` events as the supervisor tells them."""
 _OF_A_SERVER = (
     "it is a running server, whose weights cannot be read: its scores are of the"
     " weights that it held, so compare them with those of your checkpoint"
@@ -137,7 +136,7 @@ def _answer(
     if spec.server is not None:
         raise LogdriftError(_OF_A_SERVER)
 
-    def report(stage: str) -> None:
+    def say(stage: str) -> None:
         on_event({"type": "stage", "backend": spec.name, "stage": stage})
 
     return ask(
@@ -146,7 +145,7 @@ def _answer(
         "weights",
         {"probing": str(probing)},
         session.folder / IDENTITY,
-        report=report,
+        say=say,
         cancel=cancel,
     )
 

@@ -106,7 +106,7 @@ class _Question:
             "layers",
             arguments,
             out,
-            report=lambda text: self.report(f"{spec.name}: {text}"),
+            say=lambda text: self.report(f"{spec.name}: {text}"),
             cancel=self.cancel,
         )
         return _Answer(spec=spec, values=values, folder=out, replayed=bool(replay))

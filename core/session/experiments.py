@@ -18,6 +18,7 @@ from functools import cached_property
 from pathlib import Path
 
 from logdrift.core.errors import InputError
+from logdrift.core.paths import refuse_shipped
 from logdrift.core.session.below import refuse_links
 from logdrift.core.session.events import read_events
 from logdrift.core.session.files import RECORD_BYTES, JsonObject, read_json
@@ -185,11 +186,7 @@ def check_writable(session: Session) -> None:
     """
     import os
 
-    if session.name.startswith("sample-"):
-        raise InputError(
-            f"session {session.name} is shipped with logdrift and stays as it is: "
-            f"copy it (cp -r {session.folder} sessions/mine) and go on with the copy"
-        )
+    refuse_shipped(session.folder)
     can_write = os.access(session.folder, os.W_OK)
     if not can_write:
         raise InputError(
