@@ -36,6 +36,7 @@ _ENGINES_AT_WORK = (
     "test_sglang_backend",
     "test_capture",
     "test_vllm_backend",
+    "test_endurance",
     "test_planted",
     "test_kill",
     "test_transformers_backend",
