@@ -35,6 +35,7 @@ COMMANDS = {
     "report": "the numbers of a session as text, Markdown, HTML or JSON",
     "why": "causes of a gap, ranked, with the evidence from the captured tokens",
     "diff": "two sessions: what a change made better or worse",
+    "trend": "sessions over the steps of a training: the first change, and its cause",
     "check": "limits on the numbers of a session: a gate for CI",
     "import": "a session from elsewhere, or from a file with log-probabilities",
     "export": "a session for other tools: parquet, CSV, jsonl, HTML",

@@ -20,6 +20,15 @@ VERDICTS_IN_A_SENTENCE: Mapping[str, str] = {
     "not_comparable": "not comparable",
 }
 
+SIZE_WORDS: Mapping[str, str] = {
+    "below": "less than usual",
+    "usual": "usual",
+    "unusual": "unusual",
+    "beyond": "too large",
+    "broken": "broken",
+}
+"""Where an MAE stands in the usual range of its dtype, as rows and bars say it."""
+
 SEVERITIES: Mapping[str, str] = {
     "not_comparable": "not comparable",
     "caution": "caution",

@@ -35,6 +35,7 @@ BY_THE_LIST = {
     ("facts", "whole"): ("choose", ()),
     ("limits", "whole"): ("choose", ()),
     ("diff", "to_tokens"): ("choose", ()),
+    ("trend", "open"): ("choose", ()),
     ("worst", "to_tokens"): ("choose", ()),
     ("app", "command_line"): ("go_to", ()),
 }

@@ -232,7 +232,7 @@ def test_the_list_names_what_its_session_can_be_asked(
     if state == "none":
         row = None
     hints = key_hints("sessions", applies=lambda name: can_be_done(name, row))
-    of_any = {"open", "new capture", "filter", "sort", "import", "quit"}
+    of_any = {"open", "new capture", "over time", "filter", "sort", "import", "quit"}
     assert {hint.word for hint in hints} - of_any == words
 
 

@@ -36,6 +36,7 @@ from logdrift.tui.screens.report import ReportScreen
 from logdrift.tui.screens.sessions import SessionsScreen
 from logdrift.tui.screens.settings import FactsScreen
 from logdrift.tui.screens.texts import Picker, TextScreen
+from logdrift.tui.screens.trend import TrendScreen
 from logdrift.tui.screens.why import WhyScreen
 from logdrift.tui.screens.worst import WorstScreen
 from logdrift.tui.widgets.charts.pane import ChartPane
@@ -68,6 +69,7 @@ DOERS = {
     "worst": (WorstScreen,),
     "report": (ReportScreen,),
     "diff": (DiffScreen,),
+    "trend": (TrendScreen,),
     "why": (WhyScreen,),
     "experiments": (ExperimentsScreen,),
     "identity": (IdentityScreen,),

@@ -46,6 +46,7 @@ WAYS: dict[Scope, Way] = {
     "diff": Way(
         ("list.row_first", "sessions.mark", "list.row_down", "sessions.mark"), True
     ),
+    "trend": Way(("sessions.trend",), True),
     "confirm": Way(("sessions.delete",), True),
 }
 """The explorer's first, what deletes a session last."""

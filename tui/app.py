@@ -90,6 +90,8 @@ class LogdriftApp(Safe, App[int], inherit_bindings=False):
         self.session = session
         self.sessions_dir = sessions_dir
         self.pair = pair
+        self.trend: Wanted | None = None
+        """What the first screen is to measure over the steps of the folder."""
         if depth is None:
             depth = depth_of(self.console.color_system, self.no_color)
         self.depth: Depth = depth
@@ -135,6 +137,10 @@ class LogdriftApp(Safe, App[int], inherit_bindings=False):
         """The first screen is what was asked for: nothing stands below it that would be
         laid out for nothing.
         """
+        if self.trend is not None:
+            from logdrift.tui.screens.trend import TrendScreen
+
+            return TrendScreen(self.sessions_dir, self.trend)
         if self.session is not None:
             from logdrift.tui.screens.explorer import ExplorerScreen
 
@@ -385,6 +391,7 @@ class LogdriftApp(Safe, App[int], inherit_bindings=False):
 
 if TYPE_CHECKING:
     from logdrift.core.config import Config
+    from logdrift.core.trend.measured import Wanted
 
     _offers_services: type[Services] = LogdriftApp  # checked by mypy
 
@@ -450,8 +457,10 @@ def run(
     sessions_dir: Path,
     mouse: bool = True,
     pair: str | None = None,
+    trend: Wanted | None = None,
 ) -> int:
-    """Run on the terminal until the user leaves; the exit code.
+    """Run on the terminal until the user leaves; the exit code. ``trend``: begin with
+    the sessions over the steps of a training.
 
     Raises InputError before the screen is touched where the session does not open or
     has no such pair, and where the config file says what cannot be done.
@@ -468,6 +477,7 @@ def run(
             labels = parse_pair(opened, pair)
     theme = theme_of(config.theme)
     app = LogdriftApp(opened, sessions_dir, labels, theme=theme, keymap=keymap)
+    app.trend = trend
     code = app.run(mouse=mouse and config.mouse)
     finish_writing()
     if code is not None:

@@ -8,9 +8,13 @@ import gc
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from logdrift.core.errors import InputError
 from logdrift.tui.start import prepare
+
+if TYPE_CHECKING:
+    from logdrift.core.trend.measured import Wanted
 
 
 def run(
@@ -18,8 +22,10 @@ def run(
     sessions_dir: Path,
     mouse: bool = True,
     pair: str | None = None,
+    trend: Wanted | None = None,
 ) -> int:
-    """Run the explorer (or the list of sessions) on the terminal; the exit code.
+    """Run the explorer, the list of sessions, or their ``trend`` on the terminal; the
+    exit code.
 
     Raises InputError before the screen is touched where the session does not open or
     has no such pair.
@@ -28,7 +34,7 @@ def run(
         prepare()
         from logdrift.tui.app import run as run_app  # after `prepare`
 
-        return run_app(session, sessions_dir, mouse=mouse, pair=pair)
+        return run_app(session, sessions_dir, mouse=mouse, pair=pair, trend=trend)
     finally:
         gc.enable()
 

@@ -17,30 +17,14 @@ Table = Mapping[str, Array]
 """Columns of one length: the numbers behind a chart."""
 
 
-class Chart(ABC):
-    """A chart of one source. Made in a thread; `axes` and `picture` are called again
-    for every size.
+class Drawable(ABC):
+    """What a painter draws. Made in a thread; `axes` and `picture` are called again for
+    every size.
 
     ``detail`` is the area that an SVG is drawn with.
     """
 
     detail: ClassVar[Area] = Area(400, 100)
-
-    def __init__(self, source: ChartSource, reach: Reach) -> None:
-        """Raises `NothingToDraw`."""
-        if source.data is None:
-            raise NothingToDraw("there is no pair to compare yet")
-        self.source = source
-        self.reach = reach
-        self.data: PairData = source.data
-        start, stop = source.part(reach)
-        self.start = start
-        self.stop = stop
-        self.prepare()
-
-    @abstractmethod
-    def prepare(self) -> None:
-        """Reduce; what does not depend on the size of the picture."""
 
     @abstractmethod
     def axes(self, width: int) -> Axes:
@@ -63,6 +47,26 @@ class Chart(ABC):
     @abstractmethod
     def description(self) -> str:
         """What the picture shows, for those who cannot see it."""
+
+
+class Chart(Drawable):
+    """A chart of one source."""
+
+    def __init__(self, source: ChartSource, reach: Reach) -> None:
+        """Raises `NothingToDraw`."""
+        if source.data is None:
+            raise NothingToDraw("there is no pair to compare yet")
+        self.source = source
+        self.reach = reach
+        self.data: PairData = source.data
+        start, stop = source.part(reach)
+        self.start = start
+        self.stop = stop
+        self.prepare()
+
+    @abstractmethod
+    def prepare(self) -> None:
+        """Reduce; what does not depend on the size of the picture."""
 
     @property
     def part(self) -> slice:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from logdrift.core.charts import marks as m
-from logdrift.core.charts.base import Chart
+from logdrift.core.charts.base import Drawable
 from logdrift.core.report import svg
 from logdrift.core.report.svg_parts import (
     BOTTOM,
@@ -35,7 +35,7 @@ _FAINTEST = 1e9
 """Largest multiple of a cell's least value: beyond it, colours are the same."""
 
 
-def chart_svg(chart: Chart) -> str:
+def chart_svg(chart: Drawable) -> str:
     """The chart as an SVG element."""
     axes = chart.axes(_WIDTH)
     picture = chart.picture(chart.detail)

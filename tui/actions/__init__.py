@@ -21,6 +21,7 @@ from logdrift.tui.actions.hints import (
 from logdrift.tui.actions.panes import PANE_COMMANDS
 from logdrift.tui.actions.sessions import SESSION_COMMANDS
 from logdrift.tui.actions.tables import TABLE_COMMANDS
+from logdrift.tui.actions.trend import TREND_COMMANDS
 from logdrift.tui.actions.why import WHY_COMMANDS
 
 __all__ = [
@@ -66,6 +67,7 @@ SCOPE_TITLES: dict[Scope, str] = {
     "identity": "Identity",
     "layers": "Layers",
     "diff": "Two sessions compared",
+    "trend": "Over the steps of a training",
     "confirm": "Where yes or no is asked",
     "form": "In the form of a capture",
 }
@@ -73,6 +75,7 @@ SCOPE_TITLES: dict[Scope, str] = {
 COMMANDS: tuple[Command, ...] = (
     *EVERYWHERE_COMMANDS,
     *SESSION_COMMANDS,
+    *TREND_COMMANDS,
     *EXPLORER_COMMANDS,
     *PANE_COMMANDS,
     *CHART_COMMANDS,

@@ -27,6 +27,7 @@ Scope = Literal[
     "worst",
     "report",
     "diff",
+    "trend",
     "why",
     "experiments",
     "identity",

@@ -28,7 +28,7 @@ _KEYS: dict[str, frozenset[str]] = {
     GO: frozenset({"n", "N", "greater_than_sign", "less_than_sign"})
     | {"left_square_bracket", "right_square_bracket", "full_stop", "comma"}
     | {"colon", "semicolon", "u", "U", "enter"},
-    SCREENS: frozenset("wxiyAmdTRWLeCpB"),
+    SCREENS: frozenset("wxiyAmdTRWLeCpBE"),
     SAVE: frozenset({"space", "b", "c", "Y", "H", "P", "ctrl+s", "ctrl+o"}),
     PROGRAM: frozenset({"question_mark", "f1", "q", "escape", "r", "X", "M"})
     | {"ctrl+p", "ctrl+q", "ctrl+z", "ctrl+c", "ctrl+l", "ctrl+n", "I", "D"}

@@ -61,6 +61,14 @@ SESSION_COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         scope="sessions",
+        action="trend",
+        keys=("E",),
+        help="Evolution: the sessions over the steps of a training, and what changed",
+        hint="over time",
+        also="trend history",
+    ),
+    Command(
+        scope="sessions",
         action="filter",
         keys=("f", "slash"),
         help="Filter: only sessions with these words",

@@ -15,7 +15,7 @@ import numpy as np
 from logdrift.core.compare.pair import Pair
 from logdrift.core.numbers import number, percent, short, signed
 from logdrift.core.session.visible import visible
-from logdrift.core.words import VERDICTS_IN_A_SENTENCE
+from logdrift.core.words import SIZE_WORDS, VERDICTS_IN_A_SENTENCE
 from logdrift.tui.models.explorer import Explorer
 from logdrift.tui.models.opening import worst_position
 from logdrift.tui.models.places import write_place
@@ -44,14 +44,6 @@ _SIZE_TONES: dict[UsualStanding, Tone] = {
     "beyond": "bad",
     "broken": "bad",
 }
-SIZE_WORDS: dict[UsualStanding, str] = {
-    "below": "less than usual",
-    "usual": "usual",
-    "unusual": "unusual",
-    "beyond": "too large",
-    "broken": "broken",
-}
-"""Where an MAE stands in the usual range of its dtype."""
 
 
 ANSWER_ACTIONS = frozenset(

@@ -18,6 +18,7 @@ from logdrift.core.session.identity import IDENTITY
 from logdrift.core.session.layers import FOLDER as LAYERS
 from logdrift.core.session.reader import Session
 from logdrift.core.session.visible import visible
+from logdrift.core.words import SIZE_WORDS
 
 if TYPE_CHECKING:
     from logdrift.core.diagnose.answer import Meaning
@@ -57,7 +58,7 @@ def session_answer(session: Session) -> SessionAnswer | None:
 def _answer(session: Session, pair: Pair) -> SessionAnswer:
     # The numbers come second: the list is drawn without what they need.
     from logdrift.tui.models.answer import answer_line
-    from logdrift.tui.models.answer_parts import SIZE_WORDS, cause_part, size_part
+    from logdrift.tui.models.answer_parts import cause_part, size_part
 
     line = answer_line(session, pair)
     answer = line.answer

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
+from logdrift.core.session.folders import session_folders
 from logdrift.core.session.layout import LOCK, MANIFEST
 from logdrift.core.session.lock import read_lock
 from logdrift.tui.models.session_answers import evidence_of
@@ -21,7 +22,6 @@ from logdrift.tui.models.sessions import (
     SessionRow,
     answered_row,
     damaged_row,
-    session_folders,
     session_row,
 )
 

@@ -25,7 +25,7 @@ _WAYS = {
     "date": ("newest first", "oldest first"),
 }
 """How sorting by a column is called, downwards and upwards."""
-_OF_SEVERAL = frozenset({"filter", "sort", "sorts"})
+_OF_SEVERAL = frozenset({"filter", "sort", "sorts", "trend"})
 """Commands that need a session in the folder, and not one that is selected."""
 _WAYS_OF_TEXTS = ("Z to A", "A to Z")
 
@@ -145,6 +145,12 @@ class SessionsScreen(ManagingScreen, inherit_bindings=False):
         row = self._readable()
         if row is not None:
             save_page(self, row.folder)
+
+    def action_trend(self) -> None:
+        """The sessions of the folder over the steps of a training."""
+        from logdrift.tui.screens.trend import TrendScreen
+
+        self.app.push_screen(TrendScreen(self.reader.folder))
 
     def action_refresh(self) -> None:
         self.say("read the folder again")

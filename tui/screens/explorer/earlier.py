@@ -113,7 +113,7 @@ class EarlierSession:
         """The sessions of the list, and those beside this one: each once, however many
         links lead to it, and not this one.
         """
-        from logdrift.tui.models.sessions import session_folders
+        from logdrift.core.session.folders import session_folders
 
         session = self._explorer.session
         this = session.folder.resolve()

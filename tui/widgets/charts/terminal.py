@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from logdrift.core.charts.base import Chart
+from logdrift.core.charts.base import Drawable
 from logdrift.core.charts.marks import (
     BAND,
     BOTH,
@@ -70,7 +70,7 @@ class Drawing:
     by_sign: bool = False
 
 
-def draw(chart: Chart, width: int, height: int) -> Drawing:
+def draw(chart: Drawable, width: int, height: int) -> Drawing:
     """The chart in ``width`` x ``height`` cells, axes included."""
     axes = chart.axes(width)
     empty = Plot(axes, width, height)

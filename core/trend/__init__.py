@@ -1,0 +1,3 @@
+"""Sessions over the steps of a training: rows, the first change, and its likely
+cause.
+"""

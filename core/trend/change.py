@@ -1,0 +1,265 @@
+"""The first change of a line in words: when, by how much, and from what."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import NamedTuple
+
+from logdrift.core.numbers import counted, figure, percentage, short
+from logdrift.core.report.document import Tone
+from logdrift.core.report.strict_json import Json, list_json
+from logdrift.core.trend.cause import TrendEvidence, evidence_of
+from logdrift.core.trend.line import FEWEST_ROWS, TrendLine
+from logdrift.core.trend.row import TrendRow
+from logdrift.core.trend.shift import Shift
+
+_LARGE = 1000.0
+_UNKNOWN_CAUSE = "what changed there is not recorded"
+
+
+class TrendNumber(NamedTuple):
+    """A number of a row: its name in JSON, its title, whether it is drawn on a
+    logarithmic axis, and what is meant by it.
+    """
+
+    name: str
+    title: str
+    is_log: bool
+    meaning: str
+
+    def value(self, row: TrendRow) -> float | None:
+        """Of a row; None where it is not known."""
+        value: float | None = getattr(row, self.name)
+        return value
+
+    def text(self, value: float | None) -> str:
+        """As a table has it, in few cells."""
+        if value is None:
+            return "-"
+        return _WRITERS[self.name](value)
+
+
+def _two_decimals(value: float) -> str:
+    return f"{value:.2f}"
+
+
+def _three_decimals(value: float) -> str:
+    return f"{value:.3f}"
+
+
+def _nats(value: float) -> str:
+    """As elsewhere; what is far too large in few digits as well."""
+    if abs(value) < _LARGE:
+        return figure(value)
+    return f"{value:.3g}"
+
+
+def _two_digits(value: float) -> str:
+    return f"{value:.2g}"
+
+
+def _few_digits(value: float) -> str:
+    return f"{value:.3g}"
+
+
+_WRITERS: dict[str, Callable[[float], str]] = {
+    "mae": _nats,
+    "k3": _two_digits,
+    "ess": _three_decimals,
+    "beyond": percentage,
+    "entropy": _two_decimals,
+    "length": _few_digits,
+    "lag": _few_digits,
+}
+
+NUMBERS = (
+    TrendNumber("mae", "MAE", True, "mean |Δ|, nats"),
+    TrendNumber("k3", "k3", True, "estimate of KL(B || A), nats"),
+    TrendNumber("ess", "ESS", False, "effective sample size per token"),
+    TrendNumber("beyond", ">0.1", False, "share of tokens with |Δ| > 0.1"),
+    TrendNumber("entropy", "entropy", False, "mean entropy, nats"),
+    TrendNumber("length", "length", False, "mean tokens of a completion"),
+    TrendNumber("lag", "lag", False, "versions the weights are behind"),
+)
+"""What a trend follows, in the order of its columns and charts."""
+
+
+@dataclass(frozen=True, slots=True)
+class SideOfChange:
+    """The median of a number before and after a change; None where it is not known."""
+
+    number: TrendNumber
+    before: float | None
+    after: float | None
+
+    def to_json(self) -> Json:
+        return {
+            "number": self.number.name,
+            "before": self.before,
+            "after": self.after,
+        }
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrendChange:
+    """The first change of the MAE of a line, with what speaks for its causes."""
+
+    line: TrendLine
+    shift: Shift
+    evidence: tuple[TrendEvidence, ...]
+
+    @property
+    def row(self) -> TrendRow:
+        """The first one that is not as before."""
+        return self.line.rows[self.shift.start]
+
+    @property
+    def place(self) -> str:
+        return self.line.place(self.shift.start)
+
+    @property
+    def rises(self) -> bool:
+        side = self.side(NUMBERS[0])
+        return (side.after or 0.0) >= (side.before or 0.0)
+
+    @property
+    def cause(self) -> TrendEvidence | None:
+        """The most telling evidence."""
+        if self.evidence:
+            return self.evidence[0]
+        return None
+
+    @property
+    def cause_words(self) -> str:
+        """The likely cause, as it ends a sentence."""
+        cause = self.cause
+        if cause is None:
+            return _UNKNOWN_CAUSE
+        others = {
+            other.title for other in self.evidence[1:] if other.code == cause.code
+        }
+        if cause.code == "setting" and others:
+            count = len(others | {cause.title})
+            return f"{cause.sureness}: {counted(count, 'setting')} changed"
+        return f"{cause.sureness}: {cause.title}"
+
+    @property
+    def words(self) -> str:
+        """What happens, and since when: ``MAE grows since step 40``."""
+        shift = self.shift
+        if shift.is_jump:
+            verb = "jumps" if self.rises else "drops"
+            return f"MAE {verb} at {self.place}"
+        verb = "grows" if self.rises else "falls"
+        if shift.stop is None:
+            return f"MAE {verb} since {self.place}"
+        end = self.line.place(shift.stop)
+        return f"MAE {verb} from {self.place} to {end}"
+
+    @property
+    def size_words(self) -> str:
+        """From which MAE to which, and how many times that is."""
+        side = self.side(NUMBERS[0])
+        last = self.line.rows[-1].mae
+        after = side.after
+        to = f"{figure(after)} after"
+        if self.shift.stop is None and last is not None and not self.shift.is_jump:
+            after = last
+            to = f"{figure(last)} at {self.line.place(len(self.line.rows) - 1)}"
+        words = f"{figure(side.before)} before, {to}"
+        if side.before and after:
+            words += f" ({short(after / side.before)} times)"
+        return words
+
+    def side(self, number: TrendNumber) -> SideOfChange:
+        """Medians of a number; of a growth that ends, after it has ended."""
+        stop = self.shift.start
+        if self.shift.stop is not None:
+            stop = self.shift.stop
+        rows = self.line.rows
+        return SideOfChange(
+            number,
+            before=_median(rows[: self.shift.start], number),
+            after=_median(rows[stop:], number),
+        )
+
+    @property
+    def sides(self) -> Iterator[SideOfChange]:
+        """The numbers that are known on both sides."""
+        for number in NUMBERS:
+            side = self.side(number)
+            if side.before is not None and side.after is not None:
+                yield side
+
+    def to_json(self) -> Json:
+        shift = self.shift
+        stop = None
+        if shift.stop is not None:
+            stop = self.line.rows[shift.stop].step
+        return {
+            "row": shift.start,
+            "step": self.row.step,
+            "session": self.row.session,
+            "kind": "jump" if shift.is_jump else "growth",
+            "rises": self.rises,
+            "until_row": shift.stop,
+            "until_step": stop,
+            "p": shift.p,
+            "cause": self.cause_words,
+            "evidence": list_json(self.evidence),
+            "numbers": list_json(list(self.sides)),
+        }
+
+
+def _median(rows: Sequence[TrendRow], number: TrendNumber) -> float | None:
+    values = [number.value(row) for row in rows if not row.void]
+    known = [value for value in values if value is not None]
+    if not known:
+        return None
+    return median(known)
+
+
+def change_of(folder: Path, line: TrendLine) -> TrendChange | None:
+    """The first change of a line; None where there is none beyond noise. A tenth of a
+    second for 200 steps.
+    """
+    shift = line.shift
+    if shift is None:
+        return None
+    evidence = evidence_of(folder, line, shift)
+    return TrendChange(line, shift, tuple(evidence))
+
+
+class LineAnswer(NamedTuple):
+    """What a line comes to, in a sentence and its tone."""
+
+    text: str
+    tone: Tone
+
+
+def line_answer(line: TrendLine, change: TrendChange | None) -> LineAnswer:
+    """The answer of a line in one sentence."""
+    if change is not None:
+        text = f"{change.words}: {change.size_words}; {change.cause_words}."
+        tone: Tone = "bad" if change.rises else "good"
+        return LineAnswer(text, tone)
+    known = len(line.counted_rows)
+    if known < FEWEST_ROWS:
+        words = counted(known, "step")
+        return LineAnswer(
+            f"Too few to tell a change from chance: {words} with an MAE, {FEWEST_ROWS}"
+            " are needed.",
+            "warn",
+        )
+    rows = [line.rows[index] for index in line.counted_rows]
+    sizes = [row.mae for row in rows if row.mae is not None]
+    middle = figure(median(sizes))
+    ends = f"{figure(min(sizes))} to {figure(max(sizes))}"
+    return LineAnswer(
+        f"No change beyond noise over {known:,} steps: MAE {middle} in the middle,"
+        f" {ends}.",
+        "good",
+    )

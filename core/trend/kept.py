@@ -1,0 +1,172 @@
+"""Rows that were measured before: opening a trend again measures what has changed.
+
+They are kept for this user, in ``$XDG_STATE_HOME/logdrift/trend``, a file for each
+folder, and never in the folder itself: what a stranger's folder brings along is
+measured. A row is found by a digest of all that it was made of: the manifest, names,
+sizes and times of the parts and of saved experiments, what was asked, and the version
+of logdrift. It is a convenience: whatever goes wrong with it, rows are measured.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from logdrift.core.config import state_folder
+from logdrift.core.errors import InputError
+from logdrift.core.session.below import replace_file
+from logdrift.core.session.contents import Capture
+from logdrift.core.session.files import MANIFEST_BYTES, read_file, read_json
+from logdrift.core.session.layout import LOCK, MANIFEST, STREAMS
+from logdrift.core.session.schema import Unfit, items
+from logdrift.core.trend.measured import StepOfSession, Wanted
+from logdrift.core.trend.row import TrendRow
+from logdrift.core.version import __version__
+
+SCHEMA = 1
+"""Raised with what a row holds, or how it is measured."""
+_MOST_BYTES = 256 << 20
+_LOOKED_AT = ("sequences", "captures", STREAMS, "why")
+"""The folders of a session whose files rows are made of."""
+Rows = tuple[TrendRow, ...]
+
+
+def session_key(folder: Path, wanted: Wanted) -> str:
+    """The digest of all that the rows of a session are made of; "" where its manifest
+    cannot be read.
+    """
+    try:
+        manifest = read_file(folder / MANIFEST, MANIFEST_BYTES)
+    except (OSError, InputError):
+        return ""
+    is_held = os.path.exists(folder / LOCK)
+    named = (SCHEMA, __version__, folder.name, wanted.pair, wanted.scope, is_held)
+    digest = hashlib.sha256(repr(named).encode())
+    digest.update(manifest)
+    for name in _LOOKED_AT:
+        for stamp in _stamps(folder / name):
+            digest.update(repr(stamp).encode())
+    return digest.hexdigest()
+
+
+def _stamps(folder: Path) -> Iterator[tuple[str, int, int]]:
+    """Name, size and time of each file in a folder and below it."""
+    with contextlib.suppress(OSError):
+        entries = sorted(os.scandir(folder), key=_name)
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                yield from _stamps(Path(entry.path))
+                continue
+            status = entry.stat(follow_symlinks=False)
+            yield entry.path, status.st_size, status.st_mtime_ns
+
+
+def _name(entry: os.DirEntry[str]) -> str:
+    return entry.name
+
+
+def step_key(step: StepOfSession, wanted: Wanted) -> str:
+    """The digest of what a step of a recording is made of: a session that grows leaves
+    its earlier steps as they are.
+    """
+    session = step.selected
+    captures = [session.capture(label) for label in step.labels]
+    infos = [repr(info) for info in session.captures]
+    named = (SCHEMA, __version__, session.name, wanted.scope, step.step, *infos)
+    digest = hashlib.sha256(repr(named).encode())
+    sequences = session.sequences
+    for array in (sequences.token_ids, sequences.offsets, sequences.mask):
+        digest.update(_bytes(array))
+    for capture in captures:
+        for array in _arrays(capture):
+            digest.update(_bytes(array))
+    return digest.hexdigest()
+
+
+def _arrays(capture: Capture) -> Iterator[npt.NDArray[Any]]:
+    yield capture.logprob.whole()
+    for column in (capture.versions, capture.entropy, capture.nan):
+        if column is not None:
+            yield column.whole()
+
+
+def _bytes(array: npt.NDArray[Any]) -> bytes:
+    return np.ascontiguousarray(array).tobytes()
+
+
+class KeptRows:
+    """The rows of the sessions of a folder, by their keys."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = _file(folder)
+        self._read: dict[str, Rows] | None = None
+        self._used: dict[str, Rows] = {}
+        self._changed = False
+
+    def get(self, key: str) -> Rows | None:
+        """The rows of a key; None where they are to be measured."""
+        if self._read is None:
+            self._read = _read(self._path)
+        rows = self._used.get(key)
+        if rows is None:
+            rows = self._read.get(key)
+        if rows is not None and key:
+            self._used[key] = rows
+        return rows
+
+    def put(self, key: str, rows: Sequence[TrendRow]) -> None:
+        """Keep rows that were measured."""
+        if key:
+            self._used[key] = tuple(rows)
+            self._changed = True
+
+    def save(self) -> None:
+        """Write what is used and has changed; what was kept of sessions that are gone
+        is dropped. A disk that refuses is no error.
+        """
+        if not self._changed or self._path is None:
+            return
+        self._changed = False
+        rows = {}
+        for key, kept in self._used.items():
+            rows[key] = [row.to_json() for row in kept]
+        text = json.dumps({"schema": SCHEMA, "rows": rows})
+        with contextlib.suppress(OSError, InputError):
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            replace_file(self._path.parent, self._path.name, text.encode())
+
+
+def _file(folder: Path) -> Path | None:
+    state = state_folder()
+    if state is None:
+        return None
+    real = os.path.realpath(folder)
+    digest = hashlib.sha256(os.fsencode(real)).hexdigest()
+    return state / "trend" / f"{digest[:32]}.json"
+
+
+_rows = items(TrendRow.from_json)
+
+
+def _read(path: Path | None) -> dict[str, Rows]:
+    """What is kept, without what is of another form."""
+    if path is None:
+        return {}
+    try:
+        data = read_json(path, _MOST_BYTES)
+        listed = dict(data["rows"])
+    except (OSError, InputError, ValueError, TypeError, KeyError):
+        return {}
+    kept: dict[str, Rows] = {}
+    for key, rows in listed.items():
+        with contextlib.suppress(Unfit):
+            kept[key] = _rows(rows)
+    return kept

@@ -1,0 +1,246 @@
+"""The lines of a trend: rows of one pair and model in the order of the training."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from logdrift.core.numbers import counted
+from logdrift.core.trend.row import TrendRow
+from logdrift.core.trend.shift import NoisyPoints, Shift, first_shift
+from logdrift.core.trend.step import SOURCE_WORDS, without_step
+
+Order = Literal["step", "version", "time"]
+ORDER_WORDS: dict[Order, str] = {
+    "step": "in the order of the steps",
+    "version": "in the order of the versions of the weights: no step is known",
+    "time": "in the order in which they were made: no step is known",
+}
+FEWEST_ROWS = 12
+"""Steps below which no change can be told from chance: of n steps there are n over n/2
+ways to part them, and one of 200 has to be meant (`logdrift.core.trend.shift.ALPHA`).
+"""
+NORMAL = 1.959963984540054
+"""Half the width of a 95% interval over its standard error."""
+
+
+class _LineKey(NamedTuple):
+    """What the rows of a line have in common."""
+
+    model: str
+    a: str
+    b: str
+    has_step: bool
+
+
+@dataclass(frozen=True, eq=False)
+class TrendLine:
+    """Rows of one pair of one model; ``model`` is without its step."""
+
+    model: str
+    a: str
+    b: str
+    order: Order
+    rows: tuple[TrendRow, ...]
+
+    @property
+    def name(self) -> str:
+        """``A → B``."""
+        return f"{self.a} → {self.b}"
+
+    @property
+    def source_words(self) -> str:
+        """What told the order."""
+        words = ORDER_WORDS[self.order]
+        if self.order != "step":
+            return words
+        sources = dict.fromkeys(row.step_source for row in self.rows)
+        told = [SOURCE_WORDS[source] for source in sources if source is not None]
+        return f"{words}, as {_joined(told)} says"
+
+    def place(self, index: int) -> str:
+        """What a row is called: ``step 40``, ``version 12``, or its time."""
+        row = self.rows[index]
+        if self.order == "step":
+            return f"step {row.step}"
+        if self.order == "version":
+            return f"version {row.version}"
+        return f"{row.session} ({self.time(index)})"
+
+    def time(self, index: int) -> str:
+        """When the session of a row was made, to the minute."""
+        return minute(self.rows[index].created)
+
+    @cached_property
+    def places(self) -> tuple[float, ...]:
+        """Where each row stands along the line: at its step or version; at its number
+        where these are not known, or one occurs twice.
+        """
+        numbers = [self._number(row) for row in self.rows]
+        known = [number for number in numbers if number is not None]
+        ascends = all(a < b for a, b in itertools.pairwise(known))
+        if len(known) == len(numbers) and ascends:
+            return tuple(map(float, known))
+        return tuple(float(index + 1) for index in range(len(self.rows)))
+
+    def _number(self, row: TrendRow) -> int | None:
+        if self.order == "step":
+            return row.step
+        if self.order == "version":
+            return row.version_number
+        return None
+
+    @cached_property
+    def counted_rows(self) -> tuple[int, ...]:
+        """The rows whose MAE means something."""
+        indices = []
+        for index, row in enumerate(self.rows):
+            if row.mae is not None and not row.void and row.measured:
+                indices.append(index)
+        return tuple(indices)
+
+    @property
+    def measured(self) -> bool:
+        """Whether every row has its numbers."""
+        return all(row.measured for row in self.rows)
+
+    @cached_property
+    def shift(self) -> Shift | None:
+        """The first change of the MAE, by the indices of `rows`; None where there is
+        none, or too few rows.
+        """
+        indices = self.counted_rows
+        if len(indices) < FEWEST_ROWS:
+            return None
+        found = first_shift(self._points(indices))
+        if found is None:
+            return None
+        stop = None
+        if found.stop is not None:
+            stop = indices[found.stop]
+        return Shift(indices[found.start], stop, found.p)
+
+    def _points(self, indices: Sequence[int]) -> NoisyPoints:
+        """The logarithm of the MAE: a gap that doubles is one change, large or
+        small.
+        """
+        rows = [self.rows[index] for index in indices]
+        values = [_log(row.mae) for row in rows]
+        errors = [log_error(row) for row in rows]
+        places = [self.places[index] for index in indices]
+        return NoisyPoints(
+            values=np.array(values, np.float64),
+            errors=np.array(errors, np.float64),
+            places=np.array(places, np.float64),
+        )
+
+
+def minute(created: str) -> str:
+    """A time of a manifest, to the minute."""
+    return created[:16].replace("T", " ")
+
+
+def _log(mae: float | None) -> float:
+    if not mae:
+        return -math.inf
+    return math.log(mae)
+
+
+def log_error(row: TrendRow) -> float:
+    """The standard error of the logarithm of the MAE, from its interval."""
+    if row.mae_interval is None:
+        return math.nan
+    low, high = row.mae_interval
+    if low <= 0:
+        return math.nan
+    return (math.log(high) - math.log(low)) / (2 * NORMAL)
+
+
+@dataclass(frozen=True, eq=False)
+class Trend:
+    """All lines of a folder, the longest first. ``problems`` are sessions that could
+    not be measured, each with why; ``notes`` are sentences of what was left out.
+    """
+
+    folder: Path
+    lines: tuple[TrendLine, ...]
+    problems: tuple[tuple[str, str], ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def rows(self) -> int:
+        return sum(len(line.rows) for line in self.lines)
+
+
+def lines_of(rows: Iterable[TrendRow]) -> tuple[TrendLine, ...]:
+    """The lines of rows: one for each pair and model, those without a step beside
+    others that have one in a line of their own.
+    """
+    groups: dict[_LineKey, list[TrendRow]] = {}
+    for row in rows:
+        key = _LineKey(without_step(row.model), row.a, row.b, row.step is not None)
+        groups.setdefault(key, []).append(row)
+    lines = [_line(key, group) for key, group in groups.items()]
+    lines.sort(key=_longest_first)
+    return tuple(lines)
+
+
+def _longest_first(line: TrendLine) -> tuple[int, str, str]:
+    return -len(line.rows), line.name, line.model
+
+
+def _line(key: _LineKey, rows: Sequence[TrendRow]) -> TrendLine:
+    order = _order(key, rows)
+
+    def place(row: TrendRow) -> tuple[int, str, str]:
+        number = 0
+        if order == "step":
+            number = row.step or 0
+        elif order == "version":
+            number = row.version_number or 0
+        return number, row.created, row.session
+
+    in_order = sorted(rows, key=place)
+    return TrendLine(
+        model=key.model, a=key.a, b=key.b, order=order, rows=tuple(in_order)
+    )
+
+
+def _order(key: _LineKey, rows: Sequence[TrendRow]) -> Order:
+    """By versions only where each row has its own: weights that stay as they are say
+    nothing of the order.
+    """
+    if key.has_step:
+        return "step"
+    versions = [row.version_number for row in rows]
+    different = set(versions)
+    if None not in different and len(different) == len(versions) > 1:
+        return "version"
+    return "time"
+
+
+def repeated_steps(line: TrendLine) -> Iterator[str]:
+    """What is said of steps that several sessions have."""
+    if line.order != "step":
+        return
+    steps = [row.step for row in line.rows]
+    repeated = len(steps) - len(set(steps))
+    if repeated:
+        yield (
+            f"{counted(repeated, 'row')} of {line.name} repeat a step: rows of one"
+            " step are in the order in which they were made"
+        )
+
+
+def _joined(words: Sequence[str]) -> str:
+    if len(words) < 2:
+        return "".join(words)
+    *first, last = words
+    return f"{', '.join(first)} or {last}"

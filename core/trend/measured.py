@@ -1,0 +1,265 @@
+"""Measuring a session for a trend: a row for each of its steps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from logdrift.core.compare.gate import judge
+from logdrift.core.compare.groups import BEYOND
+from logdrift.core.compare.measure import Measurement, sampled_by
+from logdrift.core.compare.metric import METRICS
+from logdrift.core.compare.pair import (
+    Pair,
+    Scope,
+    default_pair,
+    default_scope,
+    make_pair,
+)
+from logdrift.core.compare.pairs import PairLabels, parse_pair
+from logdrift.core.errors import InputError
+from logdrift.core.report.answers import answer_of_pair
+from logdrift.core.session.contents import NO_STEP, Capture
+from logdrift.core.session.reader import Session
+from logdrift.core.session.selected import with_sequences
+from logdrift.core.trend.row import TrendRow
+from logdrift.core.trend.step import TrainingStep, recorded_steps, step_of_session
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is asked of each session: a pair as a person writes it, None for the default
+    one, and a scope, None for the completion.
+    """
+
+    pair: str | None = None
+    scope: Scope | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StepOfSession:
+    """A step of a session that is to be measured: the whole of it, or a part."""
+
+    session: Session
+    labels: PairLabels
+    step: TrainingStep | None
+    chosen: Array | None = None
+
+    @property
+    def selected(self) -> Session:
+        """The session, or those of its sequences that are of the step."""
+        if self.chosen is None:
+            return self.session
+        return with_sequences(self.session, self.labels, self.chosen)
+
+
+def steps_of(session: Session, wanted: Wanted) -> list[StepOfSession]:
+    """What there is to measure, a step each.
+
+    Raises InputError where the session has no pair, or lacks the one that is asked for.
+    """
+    labels = _labels(session, wanted)
+    numbers = recorded_steps(session)
+    if len(numbers) < 2:
+        step = step_of_session(session)
+        return [StepOfSession(session, labels, step)]
+    return list(_recorded(session, labels, numbers))
+
+
+def _recorded(
+    session: Session, labels: PairLabels, numbers: list[int]
+) -> Iterator[StepOfSession]:
+    of_sequence = session.sequences.steps
+    assert of_sequence is not None
+    for number in numbers:
+        chosen = np.flatnonzero(of_sequence == number)
+        step = TrainingStep(number, "sequences")
+        yield StepOfSession(session, labels, step, chosen)
+
+
+def left_out_words(session: Session) -> str:
+    """What is said of sequences without a step beside others that have one; "" for
+    none.
+    """
+    steps = session.sequences.steps
+    if steps is None or len(recorded_steps(session)) < 2:
+        return ""
+    unknown = int(np.count_nonzero(steps == NO_STEP))
+    if not unknown:
+        return ""
+    return f"{unknown:,} of its sequences tell no step and are left out"
+
+
+def _labels(session: Session, wanted: Wanted) -> PairLabels:
+    if wanted.pair is not None:
+        return parse_pair(session, wanted.pair)
+    labels = default_pair(session)
+    if labels is None:
+        raise InputError("has no two captures to compare yet")
+    return labels
+
+
+def measured_row(step: StepOfSession, wanted: Wanted) -> TrendRow:
+    """The row of a step: some hundredths of a second for few tokens."""
+    session = step.selected
+    pair = make_pair(session, *step.labels)
+    scope = wanted.scope or default_scope(session.sequences)
+    row = replace(named_row(step), measured=True, scope=scope, sequences=pair.count)
+    row = _with_versions(row, pair)
+    row = _with_numbers(row, pair, scope)
+    return _with_answer(row, session, pair, scope)
+
+
+def named_row(step: StepOfSession) -> TrendRow:
+    """The row of a step before it is measured: what its manifest says."""
+    session = step.session
+    manifest = session.manifest
+    a, b = step.labels
+    row = TrendRow(
+        measured=False,
+        session=session.name,
+        created=manifest.created,
+        state=session.state,
+        model=manifest.model.id,
+        a=a,
+        b=b,
+    )
+    if step.chosen is not None:
+        first, *_ = step.chosen.tolist()
+        row = replace(row, part=True, first_sequence=first)
+    if step.step is None:
+        return row
+    return replace(row, step=step.step.number, step_source=step.step.source)
+
+
+# ---- numbers
+
+
+def _with_numbers(row: TrendRow, pair: Pair, scope: Scope) -> TrendRow:
+    numbers = Measurement(pair, scope)
+    mask = pair.scope_mask(scope)
+    entropy, is_sampled = _entropy(pair, scope, mask)
+
+    def value(path: str) -> float | None:
+        return METRICS[path].read(numbers)
+
+    return replace(
+        row,
+        tokens=numbers.tokens,
+        mae=value("errors.mae"),
+        mae_interval=numbers.ci95.mae,
+        k3=value("mismatch.k3"),
+        ess=value("mismatch.ess_token"),
+        beyond=_share_beyond(pair.delta[mask]),
+        entropy=entropy,
+        entropy_sampled=is_sampled,
+        length=_mean_length(pair),
+        lag=_mean_lag(pair, mask),
+    )
+
+
+def _share_beyond(delta: Array) -> float | None:
+    if not len(delta):
+        return None
+    is_beyond = np.abs(delta) > BEYOND
+    return float(is_beyond.mean())
+
+
+def _entropy(pair: Pair, scope: Scope, mask: Array) -> tuple[float | None, bool]:
+    """The mean entropy in nats of A, else of B; else, where B sampled the tokens, the
+    mean of -log p of B, whose expectation it is; and whether it is that.
+    """
+    for capture in (pair.a, pair.b):
+        mean = _mean_entropy(capture, mask)
+        if mean is not None:
+            return mean, False
+    if sampled_by(pair, scope):
+        mean = _finite_mean(-pair.logprob_b[mask])
+        return mean, mean is not None
+    return None, False
+
+
+def _mean_entropy(capture: Capture, mask: Array) -> float | None:
+    if capture.entropy is None:
+        return None
+    entropies = capture.entropy.whole()[: len(mask)]
+    return _finite_mean(entropies[mask])
+
+
+def _finite_mean(values: Array) -> float | None:
+    finite = values[np.isfinite(values)]
+    if not len(finite):
+        return None
+    return float(finite.mean(dtype=np.float64))
+
+
+def _mean_length(pair: Pair) -> float | None:
+    """Of completions that have a token."""
+    lengths = np.diff(pair.offsets)
+    prompts = pair.sequences.prompt_lengths[: pair.count]
+    completions = lengths - prompts
+    return _finite_mean(completions[completions > 0])
+
+
+def _mean_lag(pair: Pair, mask: Array) -> float | None:
+    """None also where one version is all that is known: it is behind nothing."""
+    versions = pair.versions
+    if versions is None or versions.lags is None:
+        return _lag_of_facts(pair)
+    if versions.other is None and versions.is_single:
+        return None
+    lags = versions.lags[mask]
+    return _finite_mean(lags[lags >= 0])
+
+
+def _lag_of_facts(pair: Pair) -> float | None:
+    """How far the version of B is behind that of A, as the facts tell them."""
+    versions = [_fact_version(capture) for capture in (pair.a, pair.b)]
+    if not all(version.isascii() and version.isdigit() for version in versions):
+        return None
+    a, b = map(int, versions)
+    return float(max(0, a - b))
+
+
+def _fact_version(capture: Capture) -> str:
+    facts = capture.info.facts
+    if facts is None or facts.weight_version is None:
+        return ""
+    return facts.weight_version
+
+
+def _with_versions(row: TrendRow, pair: Pair) -> TrendRow:
+    """With the versions of the weights that sampled."""
+    versions = pair.versions
+    if versions is None:
+        name = _fact_version(pair.b) or _fact_version(pair.a)
+        return replace(row, oldest=name, newest=name)
+    in_order = [versions.names[place] for place in versions.order.tolist()]
+    return replace(row, oldest=in_order[0], newest=in_order[-1])
+
+
+# ---- the answer
+
+
+def _with_answer(row: TrendRow, session: Session, pair: Pair, scope: Scope) -> TrendRow:
+    answer = answer_of_pair(session, pair)
+    row = replace(
+        row,
+        verdict=answer.comparable,
+        standing=answer.standing,
+        meaning=answer.meaning,
+        cause=answer.cause,
+        cause_title=answer.brief_title,
+        sureness=answer.sureness,
+        sentence=answer.sentence,
+    )
+    if not row.void:
+        return row
+    gate = judge(session, pair, scope)
+    return replace(row, reason=gate.reasons[0].text)

@@ -1,0 +1,595 @@
+"""A folder of sessions over the steps of a training: rows, order, the first change with
+its likely cause, and every form of it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import logdrift
+from logdrift.cli import trend_follow
+from logdrift.cli.main import main
+from logdrift.core.compare.pair import make_pair
+from logdrift.core.facts import Facts
+from logdrift.core.report.layout import Canvas
+from logdrift.core.session.reader import open_session
+from logdrift.core.session.selected import with_sequences
+from logdrift.core.trend import reader as reading
+from logdrift.core.trend.compare import StepPair, compared_steps
+from logdrift.core.trend.document import AnsweredLine, TrendReport
+from logdrift.core.trend.forms import rendered_trend
+from logdrift.core.trend.line import TrendLine, lines_of
+from logdrift.core.trend.measured import Wanted
+from logdrift.core.trend.reader import TrendReader
+from logdrift.core.trend.row import TrendRow
+from logdrift.core.trend.step import step_in, step_of_session, without_step
+from tests.made_sessions import capture, edit_manifest, write_session
+from tests.made_trends import step_session
+
+STEPS = 30
+CHANGE = 18
+
+
+@pytest.fixture(autouse=True)
+def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
+@pytest.fixture(scope="module")
+def stuck(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A training whose rollout keeps version 17: the gap grows from step 18 on."""
+    folder = tmp_path_factory.mktemp("stuck")
+    for step in range(STEPS):
+        behind = max(0, step - CHANGE + 1)
+        version = str(min(step, CHANGE - 1))
+        facts = {"weight_version": version}
+        step_session(folder, step, 0.02 * 1.2**behind, facts=facts)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def report(stuck: Path, tmp_path_factory: pytest.TempPathFactory) -> TrendReport:
+    return TrendReport.of(TrendReader(stuck).look().trend)
+
+
+def the_line(report: TrendReport) -> AnsweredLine:
+    (line,) = report.lines
+    return line
+
+
+# ---- rows and their order
+
+
+def test_a_row_has_the_numbers_of_the_report(report: TrendReport, stuck: Path) -> None:
+    row = the_line(report).line.rows[7]
+    session = logdrift.open_session(stuck / "step_7")
+    (pair,) = logdrift.build_report(session, [(row.a, row.b)])["pairs"]
+    assert row.mae == pair["errors"]["mae"]
+    assert list(row.mae_interval or ()) == pair["ci95"]["mae"]
+    assert row.k3 == pair["mismatch"]["k3"]
+    assert row.ess == pair["mismatch"]["ess_token"]
+    assert row.length == 20
+    assert row.verdict == pair["gate"]["verdict"]
+
+
+def test_rows_stand_in_the_order_of_the_steps(report: TrendReport) -> None:
+    line = the_line(report).line
+    assert [row.step for row in line.rows] == list(range(STEPS))
+    assert line.source_words.endswith("as the name of the session says")
+
+
+@pytest.mark.parametrize(
+    ("name", "step"),
+    [
+        ("step_40", 40),
+        ("global_step_7", 7),
+        ("train_data_step12", 12),
+        ("checkpoint-1000", 1000),
+        ("iter_0000040", 40),
+        ("run3-step-5", 5),
+        ("40", 40),
+        ("qwen3", None),
+        ("stepwise", None),
+    ],
+)
+def test_a_name_tells_the_step(name: str, step: int | None) -> None:
+    assert step_in(name) == step
+
+
+def test_models_of_one_training_are_alike() -> None:
+    assert without_step("runs/a/checkpoint-40") == without_step("runs/a/checkpoint-8")
+    assert without_step("runs/a/40/hf") == "runs/a/*/hf"
+    assert without_step("Qwen/Qwen3-1.7B") == "Qwen/Qwen3-1.7B"
+
+
+def test_facts_tell_the_step_before_names_do(tmp_path: Path) -> None:
+    facts = {"extra": {"step": 3}}
+    session = step_session(tmp_path, 9, 0.02, facts=facts)
+    step = step_of_session(session)
+    assert step is not None
+    assert (step.number, step.source) == (3, "facts")
+    model = step_session(tmp_path, 1, 0.02, name="last", model="a/checkpoint-8")
+    step = step_of_session(model)
+    assert step is not None
+    assert (step.number, step.source) == (8, "model")
+
+
+def test_without_steps_the_time_is_the_order(tmp_path: Path) -> None:
+    for name, day in (("b", 1), ("a", 2), ("c", 3)):
+        step_session(tmp_path, day, 0.02, name=name, created=f"2026-01-0{day}")
+    line = the_line(TrendReport.of(TrendReader(tmp_path).look().trend)).line
+    assert line.order == "time"
+    assert [row.session for row in line.rows] == ["b", "a", "c"]
+
+
+def test_versions_are_the_order_where_each_row_has_its_own() -> None:
+    rows = [row_of(session=name, newest=name, oldest=name) for name in ("10", "9")]
+    (line,) = lines_of(rows)
+    assert line.order == "version"
+    assert [row.newest for row in line.rows] == ["9", "10"]
+    same = [replace(row, newest="9") for row in rows]
+    assert lines_of(same)[0].order == "time"
+
+
+def test_pairs_and_models_have_a_line_each_and_nothing_is_dropped(
+    tmp_path: Path,
+) -> None:
+    for step in (1, 2):
+        step_session(tmp_path, step, 0.02)
+    step_session(tmp_path, 3, 0.02, model="other")
+    step_session(tmp_path, 4, 0.02, name="no-number")
+    scores = [[-1.0] * 8] * 3
+    write_session(tmp_path / "alone", [2] * 3, [capture("trainer/prefill", scores)])
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "session.json").write_text("{")
+    trend = TrendReader(tmp_path).look().trend
+    sizes = [(line.model, len(line.rows)) for line in trend.lines]
+    assert sorted(sizes) == [("made", 1), ("made", 2), ("other", 1)]
+    problems = dict(trend.problems)
+    assert set(problems) == {"alone", "broken"}
+    text = rendered_trend("text", TrendReport.of(trend), Canvas())
+    assert "2 sessions not measured" in text
+    assert "alone: has no two captures to compare yet" in text
+
+
+def test_a_step_that_two_sessions_have_is_told(tmp_path: Path) -> None:
+    step_session(tmp_path, 1, 0.02)
+    step_session(tmp_path, 1, 0.02, name="again_step_1")
+    trend = TrendReader(tmp_path).look().trend
+    assert len(trend.lines[0].rows) == 2
+    assert trend.lines[0].places == (1, 2)
+    assert any("repeat a step" in note for note in trend.notes)
+
+
+# ---- steps within a recorded session
+
+
+def recorded(folder: Path, steps: int) -> Path:
+    rng = np.random.default_rng(0)
+    with logdrift.record(folder, model="tiny") as recorder:
+        for step in range(steps):
+            prompts = rng.integers(0, 100, (4, 3))
+            completions = rng.integers(0, 100, (4, 8 + step))
+            trainer = -rng.gamma(2.0, 0.6, completions.shape).astype(np.float32)
+            noise = rng.laplace(0, 0.02 * (1 + step), completions.shape)
+            sides = {"trainer": trainer, "rollout": trainer - noise}
+            recorder.add(
+                prompts, completions, sides, step=step, versions=max(0, step - 1)
+            )
+    return folder
+
+
+def test_a_recorded_session_has_a_row_for_each_step(tmp_path: Path) -> None:
+    folder = recorded(tmp_path / "run", 5)
+    line = the_line(TrendReport.of(TrendReader(folder).look().trend)).line
+    assert [row.step for row in line.rows] == [0, 1, 2, 3, 4]
+    assert [row.newest for row in line.rows] == ["0", "0", "1", "2", "3"]
+    assert [row.sequences for row in line.rows] == [4] * 5
+    assert [row.length for row in line.rows] == [8, 9, 10, 11, 12]
+    sizes = [row.mae or 0.0 for row in line.rows]
+    assert sizes == sorted(sizes)
+    steps = open_session(folder).sequences.steps
+    assert steps is not None
+    assert steps[line.rows[2].first_sequence] == 2
+
+
+def test_some_sequences_give_the_numbers_that_they_have_in_the_whole(
+    tmp_path: Path,
+) -> None:
+    session = open_session(recorded(tmp_path / "run", 4))
+    labels = ("trainer/recorded", "rollout/recorded")
+    whole = make_pair(session, *labels)
+    steps = session.sequences.steps
+    assert steps is not None
+    chosen = np.flatnonzero(steps == 2)
+    part = make_pair(with_sequences(session, labels, chosen), *labels)
+    tokens = np.repeat(steps, np.diff(session.sequences.offsets)) == 2
+    np.testing.assert_array_equal(part.delta, whole.delta[tokens])
+    np.testing.assert_array_equal(part.scored, whole.scored[tokens])
+    assert part.versions is not None
+    assert part.versions.names == ("1",)
+
+
+def test_only_the_new_steps_of_a_recording_are_measured_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = recorded(tmp_path / "run", 3)
+    reader = TrendReader(folder)
+    reader.look()
+    measured = counted_calls(monkeypatch)
+    recorded(folder, 4)
+    rows = reader.look().trend.lines[0].rows
+    assert [row.step for row in rows] == [0, 1, 2, 3]
+    assert all(row.measured for row in rows)
+    assert len(measured) == 4, "each step has sequences of both starts"
+    measured.clear()
+    reader.look()
+    assert not measured
+
+
+# ---- what is kept
+
+
+def counted_calls(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    calls = []
+    measure = reading.measured_row
+
+    def count(step: Any, wanted: Wanted) -> TrendRow:
+        calls.append(step)
+        return measure(step, wanted)
+
+    monkeypatch.setattr(reading, "measured_row", count)
+    return calls
+
+
+@pytest.fixture
+def few(tmp_path: Path) -> Path:
+    folder = tmp_path / "few"
+    for step in range(3):
+        step_session(folder, step, 0.02)
+    return folder
+
+
+def test_what_was_measured_is_not_measured_again(
+    few: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = TrendReader(few).look().trend.lines[0].rows
+    measured = counted_calls(monkeypatch)
+    assert TrendReader(few).look().trend.lines[0].rows == before
+    assert not measured
+    assert not list(few.rglob("*trend*")), "nothing is written into the folder"
+    TrendReader(few, Wanted(scope="all")).look()
+    assert len(measured) == 3, "another scope has other numbers"
+
+
+def damage_part(folder: Path) -> None:
+    path = next((folder / "captures" / "vllm").rglob("*.safetensors"))
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(bytes(data))
+
+
+def test_a_part_that_was_changed_since_is_seen(few: Path) -> None:
+    TrendReader(few).look()
+    damage_part(few / "step_1")
+    trend = TrendReader(few).look().trend
+    assert [row.step for row in trend.lines[0].rows] == [0, 2]
+    ((name, problem),) = trend.problems
+    assert name == "step_1"
+    assert "is damaged" in problem
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"rows": {"a": 1}}', '{"rows": 3}', "\0"])
+def test_kept_rows_of_another_form_are_no_harm(
+    few: Path, tmp_path: Path, text: str
+) -> None:
+    rows = TrendReader(few).look().trend.lines[0].rows
+    (kept,) = (tmp_path / "state" / "logdrift" / "trend").iterdir()
+    kept.write_text(text)
+    assert TrendReader(few).look().trend.lines[0].rows == rows
+
+
+def test_a_kept_row_of_another_form_is_measured(few: Path, tmp_path: Path) -> None:
+    rows = TrendReader(few).look().trend.lines[0].rows
+    (kept,) = (tmp_path / "state" / "logdrift" / "trend").iterdir()
+    data = json.loads(kept.read_text())
+    for entries in data["rows"].values():
+        entries[0]["mae"] = "a lot"
+    kept.write_text(json.dumps(data))
+    assert TrendReader(few).look().trend.lines[0].rows == rows
+
+
+def test_a_folder_that_grows_is_followed(
+    few: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader = TrendReader(few)
+    reader.look()
+    measured = counted_calls(monkeypatch)
+    step_session(few, 3, 0.02)
+    shutil.rmtree(few / "step_0")
+    rows = reader.look().trend.lines[0].rows
+    assert [row.step for row in rows] == [1, 2, 3]
+    assert len(measured) == 1
+
+
+def test_rows_come_in_before_all_are_measured(few: Path) -> None:
+    look = TrendReader(few).look(seconds=0)
+    assert look.total == 3
+    assert look.left == 3
+    assert not look.done
+
+
+# ---- the first change and its cause
+
+
+def test_weights_that_are_not_synced_are_named(report: TrendReport) -> None:
+    line = the_line(report)
+    change = line.change
+    assert change is not None
+    assert abs((change.row.step or 0) - CHANGE) <= 1
+    assert not change.shift.is_jump
+    assert change.cause is not None
+    assert change.cause.code == "versions"
+    text = line.answer.text
+    assert text.startswith(f"MAE grows since step {change.row.step}: 0.0")
+    assert text.endswith("likely: weights are not synced.")
+    assert "stay at version 17 from step 17 on" in change.cause.sentence
+
+
+def run_of(folder: Path, before: Any, after: Any, size: float = 0.06) -> AnsweredLine:
+    """A training whose gap is three times as large from step 10 on."""
+    for step in range(20):
+        is_after = step >= 10
+        facts = after(step) if is_after else before(step)
+        step_session(folder, step, size if is_after else 0.02, facts=facts)
+    return the_line(TrendReport.of(TrendReader(folder).look().trend))
+
+
+def test_a_setting_that_changed_there_is_named(tmp_path: Path) -> None:
+    line = run_of(
+        tmp_path,
+        lambda step: {"engine_version": "0.10", "weight_version": str(step)},
+        lambda step: {"engine_version": "0.11", "weight_version": str(step)},
+    )
+    assert line.change is not None
+    assert line.change.row.step == 10
+    assert line.change.shift.is_jump
+    assert "likely: engine_version changed" in line.answer.text
+    (evidence,) = line.change.evidence
+    assert evidence.sentence == "engine_version of B changed at step 10: 0.10 → 0.11."
+
+
+def test_a_change_that_nothing_explains_says_so(tmp_path: Path) -> None:
+    line = run_of(tmp_path, lambda _: {}, lambda _: {})
+    assert line.change is not None
+    assert line.change.row.step == 10
+    assert not line.change.evidence
+    assert line.answer.text.endswith("what changed there is not recorded.")
+
+
+def test_a_gap_that_becomes_smaller_is_good_news(tmp_path: Path) -> None:
+    line = run_of(tmp_path, lambda _: {}, lambda _: {}, size=0.006)
+    assert line.answer.text.startswith("MAE drops at step 10")
+    assert line.answer.tone == "good"
+
+
+def row_of(**values: Any) -> TrendRow:
+    names = {"a": "trainer/prefill", "b": "vllm/decode", "model": "made"}
+    return TrendRow(
+        **{"session": "s", "created": "2026", "state": "complete", **names, **values}
+    )
+
+
+def drawn_line(sizes: Any, **values: Any) -> TrendLine:
+    rows = []
+    for step, size in enumerate(sizes):
+        interval = (0.9 * size, 1.1 * size)
+        own = {name: value(step) for name, value in values.items()}
+        rows.append(row_of(step=step, mae=size, mae_interval=interval, **own))
+    (line,) = lines_of(rows)
+    return line
+
+
+def test_weights_that_fall_behind_are_named(tmp_path: Path) -> None:
+    sizes = [0.02 + 0.001 * (step % 3) for step in range(15)]
+    sizes += [0.06 + 0.001 * (step % 3) for step in range(15)]
+    line = drawn_line(sizes, lag=lambda step: 4.0 * (step >= 15))
+    answered = AnsweredLine(TrendReader(tmp_path).look().trend, line)
+    assert answered.change is not None
+    assert [evidence.code for evidence in answered.change.evidence] == ["lag"]
+    assert "4 versions behind from step 15 on, 0 before" in str(
+        answered.change.evidence[0].sentence
+    )
+
+
+def test_few_steps_are_not_judged() -> None:
+    line = drawn_line([0.02] * 5 + [0.9] * 5)
+    assert line.shift is None
+
+
+def test_steps_that_are_not_comparable_are_no_part_of_the_change() -> None:
+    sizes = [0.02 + 0.001 * (step % 4) for step in range(30)]
+    sizes[10:20] = [9.0] * 10
+
+    def verdict(step: int) -> str:
+        if 10 <= step < 20:
+            return "not_comparable"
+        return "comparable"
+
+    assert drawn_line(sizes, verdict=verdict).shift is None
+    assert drawn_line(sizes).shift is not None
+
+
+# ---- the forms
+
+
+def test_json_is_schema_1_and_reads_back(report: TrendReport) -> None:
+    text = rendered_trend("json", report, Canvas())
+    data = json.loads(text, parse_constant=pytest.fail)
+    assert data["schema"] == 1
+    (line,) = data["lines"]
+    assert line["a"] == "trainer/prefill"
+    assert line["order"] == "step"
+    assert line["change"]["step"] in (CHANGE - 1, CHANGE, CHANGE + 1)
+    assert line["change"]["kind"] == "growth"
+    assert line["change"]["evidence"][0]["code"] == "versions"
+    assert len(line["rows"]) == STEPS
+    rows = [TrendRow.from_json(row) for row in line["rows"]]
+    assert tuple(rows) == the_line(report).line.rows
+
+
+def test_every_form_says_the_answer(report: TrendReport) -> None:
+    answer = the_line(report).answer.text
+    text = rendered_trend("text", report, Canvas(200))
+    assert answer in text
+    assert all(
+        len(line) <= 80 for line in rendered_trend("text", report, Canvas()).split("\n")
+    )
+    assert answer in rendered_trend("md", report, Canvas())
+    page = rendered_trend("html", report, Canvas())
+    assert answer in page
+    assert page.count("<svg") == 6, "a chart for each number but the lag"
+    assert f"change at step {the_line(report).change.row.step}" in page  # type: ignore[union-attr]
+
+
+def test_a_long_trend_folds_its_rows_in_a_comment(tmp_path: Path) -> None:
+    line = drawn_line([0.02 + 0.001 * (step % 4) for step in range(500)])
+    trend = replace(TrendReader(tmp_path).look().trend, lines=(line,))
+    text = rendered_trend("md", TrendReport.of(trend), Canvas())
+    head = text.partition("<details>")[0]
+    assert len(head.splitlines()) < 30
+    assert "all 500 rows" in text
+
+
+def test_text_of_a_session_stays_text(tmp_path: Path) -> None:
+    for step in (1, 2):
+        step_session(tmp_path, step, 0.02, model="a\x1b[31m<b>")
+    report = TrendReport.of(TrendReader(tmp_path).look().trend)
+    assert "\x1b" not in rendered_trend("text", report, Canvas())
+    assert "<b>" not in rendered_trend("html", report, Canvas())
+
+
+def test_two_steps_are_compared(report: TrendReport, stuck: Path) -> None:
+    line = the_line(report).line
+    blocks = compared_steps(stuck, StepPair(line, 2, STEPS - 1))
+    text = str(blocks)
+    assert "beyond noise" in text
+    assert "weight_version: 2 → 17" in text
+    same = str(compared_steps(stuck, StepPair(line, 2, 3)))
+    assert "No change beyond noise" in same
+
+
+# ---- the command
+
+
+def test_the_command_prints_and_writes(
+    stuck: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["trend", str(stuck)]) == 0
+    assert "weights are not synced" in capsys.readouterr().out
+    page = tmp_path / "trend.html"
+    assert main(["trend", str(stuck), "--html", "-o", str(page)]) == 0
+    assert "<svg" in page.read_text()
+    assert main(["trend", str(stuck), "--json", "--pair", "vllm:trainer"]) == 0
+    line = json.loads(capsys.readouterr().out)["lines"][0]
+    assert (line["a"], line["b"]) == ("vllm/decode", "trainer/prefill")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["nowhere"], "nowhere: no such folder"),
+        (["{few}/step_0/session.json"], "is a file"),
+        (["{few}", "-o", "{few}/step_0/t.html"], "lies in the session folder"),
+        (["{few}", "--follow", "--html"], "give one with -o"),
+        (["{few}", "--screen", "--json"], "--screen shows the trend"),
+        (["{few}", "--screen"], "needs a terminal"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line(
+    few: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
+) -> None:
+    given = [argument.format(few=few) for argument in arguments]
+    assert main(["trend", *given]) == 2
+    captured = capsys.readouterr()
+    assert said in captured.err
+    assert captured.err.count("\n") == 1
+    assert not captured.out
+
+
+class Enough(Exception):
+    """Ends following after some looks."""
+
+
+@pytest.fixture
+def looks(few: Path, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """A step is added at each look but the first; the third one ends it."""
+    added: list[int] = []
+
+    def wait(_seconds: float) -> None:
+        if len(added) == 2:
+            raise Enough
+        step = 3 + len(added)
+        step_session(few, step, 0.02)
+        added.append(step)
+
+    monkeypatch.setattr(trend_follow.time, "sleep", wait)
+    return added
+
+
+def test_follow_prints_each_step_that_is_added(
+    few: Path, looks: list[int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    reader = TrendReader(few)
+    with pytest.raises(Enough):
+        trend_follow.follow(reader, reader.look(), "text", None)
+    out = capsys.readouterr().out
+    assert looks == [3, 4]
+    assert re.findall(r"^ +(\d)  ", re.sub(r" +0\.", "  0.", out), re.MULTILINE) == [
+        *"01234"
+    ]
+    assert out.count("MAE ") == 1, "the head stands once"
+
+
+def test_follow_as_json_is_an_object_a_line(
+    few: Path, looks: list[int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    reader = TrendReader(few)
+    with pytest.raises(Enough):
+        trend_follow.follow(reader, reader.look(), "json", None)
+    objects = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    rows = [entry["row"]["step"] for entry in objects if entry["kind"] == "row"]
+    assert rows == [0, 1, 2, 3, 4]
+    assert objects[3]["kind"] == "answer"
+
+
+def test_follow_writes_a_file_again(
+    few: Path, looks: list[int], tmp_path: Path
+) -> None:
+    reader = TrendReader(few)
+    page = tmp_path / "trend.md"
+    with pytest.raises(Enough):
+        trend_follow.follow(reader, reader.look(), "md", page)
+    assert "step_4" in page.read_text()
+
+
+def test_facts_that_are_told_of_an_older_session_are_read(few: Path) -> None:
+    """A manifest of an older version, without facts."""
+
+    def forget(manifest: dict[str, Any]) -> None:
+        for info in manifest["captures"]:
+            info["facts"] = Facts().to_json()
+
+    edit_manifest(open_session(few / "step_0"), forget)
+    trend = TrendReader(few).look().trend
+    assert len(trend.lines[0].rows) == 3
+    assert os.listdir(few) != []

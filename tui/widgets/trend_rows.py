@@ -1,0 +1,132 @@
+"""The rows of a trend: a step each, the change and a mark shown beside them."""
+
+from __future__ import annotations
+
+from rich.style import Style
+from textual.strip import Strip
+
+from logdrift.core.numbers import counted
+from logdrift.core.session.visible import visible
+from logdrift.core.trend.document import AnsweredLine
+from logdrift.core.trend.row import TrendRow
+from logdrift.tui.glyphs import ARROW, fit
+from logdrift.tui.models.trend_columns import TrendColumnRoom, trend_layout
+from logdrift.tui.widgets.lines import Row, Run, Runs, strip_of
+from logdrift.tui.widgets.rows import Rows
+
+_MARK = 2
+"""Cells before the columns: whether a row is marked, or is the change."""
+_MARKED = "•"
+_CHANGED = "c"
+
+
+class TrendRows(Rows):
+    """The rows of one line of a trend."""
+
+    fixed = 2
+
+    def __init__(self, *, id: str) -> None:
+        super().__init__(id=id)
+        self.answered: AnsweredLine | None = None
+        self.aside = ""
+        self.marked: TrendRow | None = None
+        self._rooms: list[TrendColumnRoom] = []
+        self._laid_out: tuple[AnsweredLine | None, int] = (None, 0)
+
+    @property
+    def rows(self) -> tuple[TrendRow, ...]:
+        if self.answered is None:
+            return ()
+        return self.answered.line.rows
+
+    @property
+    def line_count(self) -> int:
+        return len(self.rows)
+
+    @property
+    def here(self) -> TrendRow | None:
+        """The selected row."""
+        if not self.rows:
+            return None
+        return self.rows[self.selected]
+
+    def put(self, answered: AnsweredLine | None, aside: str) -> None:
+        """Show a line, or what it has become; the selection stays on its step, or at
+        the end where it was there.
+        """
+        before = self.here
+        was_last = self.selected >= self.line_count - 1
+        self.answered = answered
+        self.aside = aside
+        if before is None or was_last:
+            self.selected = max(0, self.line_count - 1)
+        else:
+            self.selected = self._place_of(before)
+        self.rows_changed()
+
+    def _place_of(self, wanted: TrendRow) -> int:
+        for place, row in enumerate(self.rows):
+            if (row.session, row.step) == (wanted.session, wanted.step):
+                return place
+        return self._row_within(self.selected)
+
+    def mark(self, row: TrendRow | None) -> None:
+        """Mark a row, or none."""
+        self.marked = row
+        self.refresh()
+
+    # ---- drawing
+
+    @property
+    def _columns(self) -> list[TrendColumnRoom]:
+        width = self.inner_width - _MARK
+        needed = (self.answered, width)
+        if self._laid_out != needed and self.answered is not None:
+            self._laid_out = needed
+            self._rooms = trend_layout(self.answered.line, width)
+        return self._rooms
+
+    def fixed_line(self, y: int, width: int) -> Strip:
+        if y == 0:
+            return self.title_line(self._title(), width, self.aside)
+        texts = [" " * _MARK]
+        for room in self._columns:
+            column = room.column
+            texts.append(f"{fit(column.name, room.cells, right=column.right)} ")
+        run = ("".join(texts), self.palette.muted)
+        return strip_of([run], width)
+
+    def _title(self) -> str:
+        if self.answered is None:
+            return "Steps"
+        line = self.answered.line
+        pair = f"{visible(line.a)} {ARROW} {visible(line.b)}"
+        return f"{pair} · {counted(len(line.rows), 'row')}"
+
+    def runs(self, index: int, width: int) -> Row:
+        row = self.rows[index]
+        runs: Runs = [self._sign(index, row)]
+        for room in self._columns:
+            column = room.column
+            text = fit(column.text(row), room.cells, right=column.right)
+            runs.append((f"{text} ", self._style(column.name, row)))
+        return runs
+
+    def _sign(self, index: int, row: TrendRow) -> Run:
+        palette = self.palette
+        if row == self.marked:
+            return fit(_MARKED, _MARK), palette.accent
+        change = None
+        if self.answered is not None and self.answered.line.measured:
+            change = self.answered.change
+        if change is not None and change.shift.start == index:
+            return fit(_CHANGED, _MARK), palette.bad
+        return " " * _MARK, palette.text
+
+    def _style(self, name: str, row: TrendRow) -> Style:
+        palette = self.palette
+        if name in ("verdict", "cause"):
+            return palette.meaning(row.meaning)
+        if row.void or not row.measured:
+            return palette.muted
+        return palette.text
