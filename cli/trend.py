@@ -3,21 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from logdrift.cli import flags
-from logdrift.cli.streams import write_document
 from logdrift.core.errors import InputError
 
-if TYPE_CHECKING:
-    from logdrift.core.trend.document import TrendReport
-    from logdrift.core.trend.measured import Wanted
-    from logdrift.core.trend.reader import TrendLook, TrendReader
-
-_SLICE = 0.5
-"""Seconds of measuring after which the terminal is told how far it is."""
 _MANIFEST = "session.json"
 
 
@@ -63,21 +53,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print, write or follow the trend."""
-    from logdrift.core.trend.measured import Wanted
-    from logdrift.core.trend.reader import TrendReader
-
     folder = _folder(args)
     _check(args, folder)
-    wanted = Wanted(args.pair, args.scope)
     if args.screen:
-        return _screen(folder, wanted, mouse=not args.no_mouse)
+        return _screen(folder, args)
+    return _print(folder, args)
+
+
+def _print(folder: Path, args: argparse.Namespace) -> int:
+    from logdrift.cli.trend_output import measured, write
+    from logdrift.core.trend.document import TrendReport
+    from logdrift.core.trend.measured import TrendWish
+    from logdrift.core.trend.reader import TrendReader
+
+    wanted = TrendWish(args.pair, args.scope)
     reader = TrendReader(folder, wanted)
     look = measured(reader)
     if args.follow:
         from logdrift.cli.trend_follow import follow
 
         return follow(reader, look, args.form, args.output)
-    write(_report(look), args.form, args.output)
+    report = TrendReport.of(look.trend)
+    write(report, args.form, args.output)
     return 0
 
 
@@ -125,52 +122,10 @@ def _session_around(path: Path) -> Path | None:
     return None
 
 
-def _screen(folder: Path, wanted: Wanted, *, mouse: bool) -> int:
+def _screen(folder: Path, args: argparse.Namespace) -> int:
     from logdrift.tui.door import need_terminal
     from logdrift.tui.door import run as run_app
 
     need_terminal("the trend", f"logdrift trend {folder}")
-    return run_app(None, folder, mouse=mouse, trend=wanted)
-
-
-def measured(reader: TrendReader) -> TrendLook:
-    """Everything that there is, measured; a terminal is told how far it is."""
-    tells = sys.stderr.isatty()
-    look = reader.look(seconds=_SLICE)
-    while not look.done:
-        if tells:
-            done = look.total - look.left
-            _tell(f"measured {done:,} of {look.total:,} steps")
-        look = reader.look(seconds=_SLICE)
-    if tells:
-        _tell("")
-    return look
-
-
-def _tell(text: str) -> None:
-    """Put a text in place of the one before."""
-    sys.stderr.write(f"\r\x1b[K{text}")
-    sys.stderr.flush()
-
-
-def _report(look: TrendLook) -> TrendReport:
-    from logdrift.core.trend.document import TrendReport
-
-    return TrendReport.of(look.trend)
-
-
-def write(report: TrendReport, form: str, output: Path | None) -> None:
-    """Write a trend to a file, or to standard output."""
-    from logdrift.core.report.layout import Canvas, canvas_of
-    from logdrift.core.report.output import write_output
-    from logdrift.core.trend.forms import rendered_trend
-
-    canvas = canvas_of(sys.stdout) if output is None else Canvas()
-    text = rendered_trend(form, report, canvas)
-    if output is not None:
-        write_output(output, text)
-    elif form in ("md", "html"):
-        write_document(text)
-    else:
-        sys.stdout.write(text)
-        sys.stdout.flush()
+    wanted = (args.pair, args.scope)
+    return run_app(None, folder, mouse=not args.no_mouse, trend=wanted)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from logdrift.cli.trend import measured, write
+from logdrift.cli.trend_output import measured, write
 from logdrift.core.report.layout import Canvas, canvas_of
 from logdrift.core.report.paint.text import paint_text
 from logdrift.core.report.strict_json import strict

@@ -28,7 +28,7 @@ from logdrift.core.trend.compare import StepPair, compared_steps
 from logdrift.core.trend.document import AnsweredLine, TrendReport
 from logdrift.core.trend.forms import rendered_trend
 from logdrift.core.trend.line import TrendLine, lines_of
-from logdrift.core.trend.measured import Wanted
+from logdrift.core.trend.measured import TrendWish
 from logdrift.core.trend.reader import TrendReader
 from logdrift.core.trend.row import TrendRow
 from logdrift.core.trend.step import step_in, step_of_session, without_step
@@ -243,7 +243,7 @@ def counted_calls(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     calls = []
     measure = reading.measured_row
 
-    def count(step: Any, wanted: Wanted) -> TrendRow:
+    def count(step: Any, wanted: TrendWish) -> TrendRow:
         calls.append(step)
         return measure(step, wanted)
 
@@ -267,7 +267,7 @@ def test_what_was_measured_is_not_measured_again(
     assert TrendReader(few).look().trend.lines[0].rows == before
     assert not measured
     assert not list(few.rglob("*trend*")), "nothing is written into the folder"
-    TrendReader(few, Wanted(scope="all")).look()
+    TrendReader(few, TrendWish(scope="all")).look()
     assert len(measured) == 3, "another scope has other numbers"
 
 

@@ -90,7 +90,7 @@ class LogdriftApp(Safe, App[int], inherit_bindings=False):
         self.session = session
         self.sessions_dir = sessions_dir
         self.pair = pair
-        self.trend: Wanted | None = None
+        self.trend: tuple[str | None, Scope | None] | None = None
         """What the first screen is to measure over the steps of the folder."""
         if depth is None:
             depth = depth_of(self.console.color_system, self.no_color)
@@ -140,7 +140,7 @@ class LogdriftApp(Safe, App[int], inherit_bindings=False):
         if self.trend is not None:
             from logdrift.tui.screens.trend import TrendScreen
 
-            return TrendScreen(self.sessions_dir, self.trend)
+            return TrendScreen(self.sessions_dir, *self.trend)
         if self.session is not None:
             from logdrift.tui.screens.explorer import ExplorerScreen
 
@@ -390,8 +390,8 @@ class LogdriftApp(Safe, App[int], inherit_bindings=False):
 
 
 if TYPE_CHECKING:
+    from logdrift.core.compare.scopes import Scope
     from logdrift.core.config import Config
-    from logdrift.core.trend.measured import Wanted
 
     _offers_services: type[Services] = LogdriftApp  # checked by mypy
 
@@ -457,7 +457,7 @@ def run(
     sessions_dir: Path,
     mouse: bool = True,
     pair: str | None = None,
-    trend: Wanted | None = None,
+    trend: tuple[str | None, Scope | None] | None = None,
 ) -> int:
     """Run on the terminal until the user leaves; the exit code. ``trend``: begin with
     the sessions over the steps of a training.

@@ -14,7 +14,7 @@ from logdrift.core.errors import InputError
 from logdrift.tui.start import prepare
 
 if TYPE_CHECKING:
-    from logdrift.core.trend.measured import Wanted
+    from logdrift.core.compare.scopes import Scope
 
 
 def run(
@@ -22,10 +22,10 @@ def run(
     sessions_dir: Path,
     mouse: bool = True,
     pair: str | None = None,
-    trend: Wanted | None = None,
+    trend: tuple[str | None, Scope | None] | None = None,
 ) -> int:
-    """Run the explorer, the list of sessions, or their ``trend`` on the terminal; the
-    exit code.
+    """Run the explorer, the list of sessions, or their ``trend`` (of a pair and a
+    scope) on the terminal; the exit code.
 
     Raises InputError before the screen is touched where the session does not open or
     has no such pair.

@@ -27,7 +27,7 @@ from logdrift.core.session.contents import Capture
 from logdrift.core.session.files import MANIFEST_BYTES, read_file, read_json
 from logdrift.core.session.layout import LOCK, MANIFEST, STREAMS
 from logdrift.core.session.schema import Unfit, items
-from logdrift.core.trend.measured import StepOfSession, Wanted
+from logdrift.core.trend.measured import StepOfSession, TrendWish
 from logdrift.core.trend.row import TrendRow
 from logdrift.core.version import __version__
 
@@ -39,7 +39,7 @@ _LOOKED_AT = ("sequences", "captures", STREAMS, "why")
 Rows = tuple[TrendRow, ...]
 
 
-def session_key(folder: Path, wanted: Wanted) -> str:
+def session_key(folder: Path, wanted: TrendWish) -> str:
     """The digest of all that the rows of a session are made of; "" where its manifest
     cannot be read.
     """
@@ -73,7 +73,7 @@ def _name(entry: os.DirEntry[str]) -> str:
     return entry.name
 
 
-def step_key(step: StepOfSession, wanted: Wanted) -> str:
+def step_key(step: StepOfSession, wanted: TrendWish) -> str:
     """The digest of what a step of a recording is made of: a session that grows leaves
     its earlier steps as they are.
     """

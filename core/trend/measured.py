@@ -33,7 +33,7 @@ Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class TrendWish:
     """What is asked of each session: a pair as a person writes it, None for the default
     one, and a scope, None for the completion.
     """
@@ -59,7 +59,7 @@ class StepOfSession:
         return with_sequences(self.session, self.labels, self.chosen)
 
 
-def steps_of(session: Session, wanted: Wanted) -> list[StepOfSession]:
+def steps_of(session: Session, wanted: TrendWish) -> list[StepOfSession]:
     """What there is to measure, a step each.
 
     Raises InputError where the session has no pair, or lacks the one that is asked for.
@@ -96,7 +96,7 @@ def left_out_words(session: Session) -> str:
     return f"{unknown:,} of its sequences tell no step and are left out"
 
 
-def _labels(session: Session, wanted: Wanted) -> PairLabels:
+def _labels(session: Session, wanted: TrendWish) -> PairLabels:
     if wanted.pair is not None:
         return parse_pair(session, wanted.pair)
     labels = default_pair(session)
@@ -105,7 +105,7 @@ def _labels(session: Session, wanted: Wanted) -> PairLabels:
     return labels
 
 
-def measured_row(step: StepOfSession, wanted: Wanted) -> TrendRow:
+def measured_row(step: StepOfSession, wanted: TrendWish) -> TrendRow:
     """The row of a step: some hundredths of a second for few tokens."""
     session = step.selected
     pair = make_pair(session, *step.labels)

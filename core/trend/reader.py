@@ -18,7 +18,7 @@ from logdrift.core.trend.kept import KeptRows, session_key, step_key
 from logdrift.core.trend.line import Trend, lines_of, repeated_steps
 from logdrift.core.trend.measured import (
     StepOfSession,
-    Wanted,
+    TrendWish,
     left_out_words,
     measured_row,
     named_row,
@@ -58,9 +58,9 @@ class TrendLook:
 class TrendReader:
     """Reads the sessions of a folder, or the steps of the session that it is."""
 
-    def __init__(self, folder: Path, wanted: Wanted | None = None) -> None:
+    def __init__(self, folder: Path, wanted: TrendWish | None = None) -> None:
         self.folder = folder
-        self.wanted = wanted or Wanted()
+        self.wanted = wanted or TrendWish()
         self._kept = KeptRows(folder)
         self._known: dict[Path, _SessionRows] = {}
         self._saved = time.monotonic()

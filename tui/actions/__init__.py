@@ -21,7 +21,6 @@ from logdrift.tui.actions.hints import (
 from logdrift.tui.actions.panes import PANE_COMMANDS
 from logdrift.tui.actions.sessions import SESSION_COMMANDS
 from logdrift.tui.actions.tables import TABLE_COMMANDS
-from logdrift.tui.actions.trend import TREND_COMMANDS
 from logdrift.tui.actions.why import WHY_COMMANDS
 
 __all__ = [
@@ -75,7 +74,6 @@ SCOPE_TITLES: dict[Scope, str] = {
 COMMANDS: tuple[Command, ...] = (
     *EVERYWHERE_COMMANDS,
     *SESSION_COMMANDS,
-    *TREND_COMMANDS,
     *EXPLORER_COMMANDS,
     *PANE_COMMANDS,
     *CHART_COMMANDS,

@@ -13,7 +13,7 @@ from textual.message import Message
 
 from logdrift.core.session.visible import visible
 from logdrift.core.trend.change import NUMBERS
-from logdrift.core.trend.measured import Wanted
+from logdrift.core.trend.measured import TrendWish
 from logdrift.tui.bindings import bindings
 from logdrift.tui.faults import background
 from logdrift.tui.glyphs import ARROW, fit
@@ -30,6 +30,7 @@ from logdrift.tui.widgets.trend_chart import TrendPane
 from logdrift.tui.widgets.trend_rows import TrendRows
 
 if TYPE_CHECKING:
+    from logdrift.core.compare.scopes import Scope
     from logdrift.core.report.document import Tone
     from logdrift.core.trend.document import AnsweredLine, TrendReport
     from logdrift.core.trend.row import TrendRow
@@ -57,11 +58,13 @@ class TrendScreen(BaseScreen, inherit_bindings=False):
     SCOPES = ("trend",)
     AUTO_FOCUS = "#trend-rows"
 
-    def __init__(self, folder: Path, wanted: Wanted | None = None) -> None:
+    def __init__(
+        self, folder: Path, pair: str | None = None, scope: Scope | None = None
+    ) -> None:
         super().__init__()
         self.title_text = str(folder)
         self.folder = folder
-        self.follower = TrendFollower(self, folder, wanted or Wanted())
+        self.follower = TrendFollower(self, folder, TrendWish(pair, scope))
         self.report: TrendReport | None = None
         self.at = 0
         """Which line is shown."""

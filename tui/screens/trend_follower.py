@@ -15,7 +15,7 @@ from logdrift.tui.faults import background
 
 if TYPE_CHECKING:
     from logdrift.core.trend.document import TrendReport
-    from logdrift.core.trend.measured import Wanted
+    from logdrift.core.trend.measured import TrendWish
     from logdrift.core.trend.reader import TrendLook, TrendReader
 
 POLL_SECONDS = 0.75
@@ -41,7 +41,7 @@ class TrendRead(Message):
 class TrendFollower:
     """Reads a folder in a thread and sends `TrendRead` to ``node`` on every change."""
 
-    def __init__(self, node: DOMNode, folder: Path, wanted: Wanted) -> None:
+    def __init__(self, node: DOMNode, folder: Path, wanted: TrendWish) -> None:
         self.node = node
         self.folder = folder
         self.wanted = wanted
