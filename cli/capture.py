@@ -62,9 +62,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         " transformers:float32@reference,"
         " vllm:bfloat16,enforce_eager=true,repeats=2 or"
         " sglang,python=/path/to/python. Options go to the engine by its own names;"
-        " python, role, paths (joined by +), repeats, alone, model, revision and"
-        " gpus are logdrift's (docs/plan.md). vllm,server=http://localhost:8000 asks a"
-        " server that runs already (docs/capture.md)."
+        " python, role, paths (joined by +), repeats, alone, reproducible, model,"
+        " revision and gpus are logdrift's (docs/plan.md)."
+        " vllm,server=http://localhost:8000 asks a server that runs already"
+        " (docs/capture.md)."
     )
     _add_model_and_prompts(parser)
     _add_backends(parser)

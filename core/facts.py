@@ -22,6 +22,11 @@ Batch = Literal["together", "alone"]
 own.
 """
 
+FILLED_BEHIND = "behind the last token"
+"""`Facts.padding` where batches are filled up behind their sequences, on which no token
+of a causal model looks.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Facts:
@@ -41,6 +46,8 @@ class Facts:
     that its options changed, as the engine resolved them; empty where none was changed.
     ``top_p``, ``top_k`` and ``min_p`` are what tokens were sampled with; 1, 0 and 0 cut
     nothing off. ``weight_version`` names the weights, as a trainer counts its updates.
+    ``reproducible``: each part was a batch by itself, so that it gives the same numbers
+    whenever it is computed; else the engine filled its batches from many parts.
     ``told`` are the facts that a user stated of numbers from elsewhere: no engine was
     there to observe them. ``probed`` are those that a running server does not tell, and
     that were concluded from its answers to requests made for it.
@@ -83,6 +90,7 @@ class Facts:
     max_length: int | None = None
     tensor_parallel: int | None = None
     batch_invariant: bool | None = None
+    reproducible: bool | None = None
 
     vocab_size: int | None = None
     logits_size: int | None = None

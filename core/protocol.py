@@ -24,7 +24,7 @@ from logdrift.core.facts import Batch
 from logdrift.core.plan import BackendSpec, SamplingSpec
 from logdrift.core.session.layout import Part, part_of
 
-VERSION = 3
+VERSION = 4
 """Of the records of jobs. A worker reads the files that are there when it starts: they
 may be of another logdrift than the supervisor that runs.
 """
@@ -88,7 +88,8 @@ class BackendStart:
 
     ``model`` is what the engine loads, ``tokenizer`` the session's model, by whose
     tokenizer ids are text. ``max_length`` is the longest sequence that can occur, in
-    tokens; ``part_sequences`` the number of sequences in a part.
+    tokens; ``part_sequences`` the number of sequences in a part, ``sequences`` that of
+    the session (0: it does not matter).
     """
 
     spec: BackendSpec
@@ -99,12 +100,13 @@ class BackendStart:
     part_sequences: int
     max_length: int
     trust_remote_code: bool = False
+    sequences: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class PendingCapture:
-    """One capture to make: parts from ``first_part`` on, each as one batch or
-    (``alone``) one sequence at a time.
+    """One capture to make: parts from ``first_part`` on but for those that are there,
+    whose first sequences are ``ahead``. ``alone``: one sequence at a time.
     """
 
     label: str
@@ -112,6 +114,7 @@ class PendingCapture:
     repeat: int
     first_part: int
     batch: Batch = "together"
+    ahead: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,11 +214,15 @@ def _start(data: Mapping[str, Any]) -> BackendStart:
     return BackendStart(**{**data, **records})
 
 
+def _pending(data: Mapping[str, Any]) -> PendingCapture:
+    return PendingCapture(**{**data, "ahead": tuple(data["ahead"])})
+
+
 _READERS: Mapping[str, Callable[[Any], Any]] = {
     "start": _start,
     "model": lambda data: ModelSource(**data),
     "sampling": lambda data: SamplingSpec(**data),
-    "captures": lambda data: tuple(PendingCapture(**capture) for capture in data),
+    "captures": lambda data: tuple(map(_pending, data)),
     "prompts": tuple,
     "files": tuple,
     "given": lambda data: tuple(map(part_of, data)),

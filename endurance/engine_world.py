@@ -28,8 +28,8 @@ _PROMPTS = 8
 _SCORES = "transformers:float32@reference"
 SAMPLES = {
     "transformers": "transformers:bfloat16,paths=decode+prefill@rollout",
-    "vllm": "vllm:bfloat16,paths=decode+prefill@rollout",
-    "sglang": "sglang:bfloat16,paths=decode+prefill@rollout",
+    "vllm": "vllm:bfloat16,paths=decode+prefill,reproducible=true@rollout",
+    "sglang": "sglang:bfloat16,paths=decode+prefill,reproducible=true@rollout",
 }
 _HALF = 12
 """Events after which some of the parts are written, and others are not."""

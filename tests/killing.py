@@ -286,7 +286,7 @@ def main() -> int:
     for target in args.target or TARGETS:
         with tempfile.TemporaryDirectory(prefix="logdrift-kill-") as folder:
             generating = (
-                "sglang:bfloat16"
+                "sglang:bfloat16,reproducible=true"
                 if target == "engine child"
                 else "transformers:bfloat16,paths=decode+prefill"
             )

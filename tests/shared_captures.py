@@ -38,8 +38,8 @@ parts let a capture be killed or moved between two of them.
 """
 SPECS = {
     "transformers": "transformers:bfloat16,paths=decode+prefill@rollout",
-    "vllm": "vllm:bfloat16,logprobs_mode=processed_logprobs",
-    "sglang": "sglang:bfloat16,alone=true",
+    "vllm": "vllm:bfloat16,logprobs_mode=processed_logprobs,reproducible=true",
+    "sglang": "sglang:bfloat16,alone=true,reproducible=true",
 }
 """The backend that samples, which is the first of its session. Captured again it must
 give the same numbers, bit for bit.

@@ -38,7 +38,7 @@ from logdrift.core.report.why_document import why_document
 from logdrift.core.session.importers import import_session
 from logdrift.core.session.reader import open_session
 from logdrift.core.worker.base import Scores, first_rows
-from logdrift.core.worker.captures import tensors_of
+from logdrift.core.worker.part_writer import tensors_of
 from tests.common import INF, NAN, refused
 from tests.made_sessions import BROKEN, capture, write_session
 

@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ import pytest
 from logdrift.core.errors import InputError
 from logdrift.core.plan import CapturePlan, load_plan, parse_spec
 from logdrift.core.plan.writing import plan_toml
+from logdrift.core.session.layout import Manifest, read_manifest
 from logdrift.core.session.reader import open_session
 from tests.common import REPOSITORY, Run, refused
 from tests.served import (
@@ -219,7 +221,7 @@ def test_a_server_killed_in_the_middle_and_started_again(
     out = tmp_path / "out"
     dying = Counting(5)
     with serving(dying) as served:
-        command = asked_for(served, out, "patience=1")
+        command = asked_for(served, out, "patience=1,concurrency=1")
         failed = interrupted(command, dying.silent, lambda pid: served.close())
     assert failed.returncode == 1
     assert f"server {served.address}" in failed.stderr
@@ -240,7 +242,7 @@ def test_a_capture_does_not_go_on_with_another_server(
     out = tmp_path / "out"
     dying = Counting(5)
     with serving(dying) as served:
-        command = asked_for(served, out, "patience=1")
+        command = asked_for(served, out, "patience=1,concurrency=1")
         interrupted(command, dying.silent, lambda pid: served.close())
     other = Formula()
     other.fingerprint = "vllm-0.32.0-other"
@@ -264,6 +266,82 @@ def test_ctrl_c_and_resume(
         slow.left = 1_000
         resumed = run_logdrift("capture", "--out", out, "--resume")
     assert resumed.returncode == 0, resumed.stderr
+    check_numbers(out)
+
+
+class Stubborn(Formula):
+    """A server that keeps the score of one sequence back until it is let go on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.keeps = True
+        self.kept = threading.Event()
+
+    def __call__(self, asked: Asked) -> Reply:
+        scores = "prompt_logprobs" in asked.body
+        if scores and self.keeps and asked.body["prompt"][0] == 0:
+            self.kept.set()
+            return Reply(hang=True)
+        return super().__call__(asked)
+
+
+def ahead(session: Path, expected: int) -> Manifest:
+    """The manifest, once so many parts are finished behind one that is not."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        manifest = read_manifest(session)
+        if len(manifest.capture("vllm/prefill").ahead) == expected:
+            return manifest
+        time.sleep(0.05)
+    raise AssertionError(f"no {expected} parts ahead")
+
+
+def test_parts_are_kept_whatever_the_part_before_them_waits_for(
+    run_logdrift: Run, asked_for: Callable[..., list[Any]], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    stubborn = Stubborn()
+    with serving(stubborn) as served:
+        killed = interrupted(
+            asked_for(served, out),
+            stubborn.kept,
+            lambda pid: ahead(out, 4) and os.kill(pid, signal.SIGKILL),
+        )
+        assert killed.returncode == -signal.SIGKILL
+        manifest = ahead(out, 4)
+        assert manifest.capture("vllm/prefill").parts == ()
+        assert open_session(out).capture("vllm/prefill").sequences == 0
+        stubborn.keeps = False
+        before = len(served.asked)
+        resumed = run_logdrift("capture", "--out", out, "--resume")
+        again = served.asked[before:]
+    assert resumed.returncode == 0, resumed.stderr
+    asked = [one.body["prompt"][0] for one in again if "prompt_logprobs" in one.body]
+    assert sorted(asked) == [0, 1], "the one part that is missing"
+    assert read_manifest(out).capture("vllm/prefill").ahead == ()
+    check_numbers(out)
+
+
+def test_a_damaged_part_ahead_is_captured_again(
+    run_logdrift: Run, asked_for: Callable[..., list[Any]], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    stubborn = Stubborn()
+    with serving(stubborn) as served:
+        interrupted(
+            asked_for(served, out),
+            stubborn.kept,
+            lambda pid: ahead(out, 4) and os.kill(pid, signal.SIGKILL),
+        )
+        file = read_manifest(out).capture("vllm/prefill").ahead[1].file
+        (out / file).write_bytes(b"damaged")
+        stubborn.keeps = False
+        before = len(served.asked)
+        resumed = run_logdrift("capture", "--out", out, "--resume")
+        again = served.asked[before:]
+    assert resumed.returncode == 0, resumed.stderr
+    asked = [one.body["prompt"][0] for one in again if "prompt_logprobs" in one.body]
+    assert sorted(asked) == [0, 1, 4, 5]
     check_numbers(out)
 
 
@@ -391,7 +469,7 @@ def test_somebody_else_s_session_gets_no_key(
     out = tmp_path / "out"
     dying = Counting(1)
     with serving(dying) as served:
-        command = asked_for(served, out, "patience=1")
+        command = asked_for(served, out, "patience=1,concurrency=1")
         interrupted(command, dying.silent, lambda pid: served.close())
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("other-user")))
     monkeypatch.setenv("VLLM_API_KEY", KEY)

@@ -206,6 +206,15 @@ def test_same_part_gives_same_numbers(
         assert found["decode_repeats"]
 
 
+def test_full_batches_are_judged_as_parts_are(float32: Fields) -> None:
+    full = float32["decode_full"]
+    assert len(full) == len(float32["decode"])
+    for entry in full:
+        assert entry["unscored"]
+        assert entry["top_sorted"]
+    assert mae(full) < MAE_FLOAT32
+
+
 def test_alone_against_together(
     float32: Fields,
     bfloat16: Fields,
@@ -216,7 +225,7 @@ def test_alone_against_together(
     all is why a part is always run whole.
     """
     for kind, found in (("float32", float32), ("bfloat16", bfloat16)):
-        for path in ("score_alone", "forced_alone"):
+        for path in ("score_alone", "forced_alone", "score_full", "forced_full"):
             record_property(f"{kind} {path}", found[path])
             assert found[path]["mean"] < (
                 2 * MAE_FLOAT32 if kind == "float32" else MAE_BFLOAT16[1]

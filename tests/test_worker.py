@@ -7,14 +7,19 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from logdrift.core.capture.ledger import listed
 from logdrift.core.engines import ENGINES
 from logdrift.core.engines.about import Loading
+from logdrift.core.errors import LogdriftError
 from logdrift.core.plan import BackendSpec, SamplingSpec
 from logdrift.core.protocol import (
     BackendStart,
@@ -25,9 +30,18 @@ from logdrift.core.protocol import (
     job_message,
     job_of,
 )
-from logdrift.core.worker import identity
-from logdrift.core.worker.base import BackendSettings, MismatchError, Scores
-from logdrift.core.worker.captures import Captures, PartSequences
+from logdrift.core.session.layout import Part
+from logdrift.core.worker import identity, open_parts
+from logdrift.core.worker.base import (
+    AskedSequence,
+    BackendSettings,
+    MismatchError,
+    Scores,
+    Take,
+)
+from logdrift.core.worker.behind import Behind
+from logdrift.core.worker.captures import Captures
+from logdrift.core.worker.open_parts import OpenParts, PartSequences
 from tests.common import Fields
 
 
@@ -257,3 +271,141 @@ def test_whether_a_tokenizer_adds_bos(tokenizer: Tokenizer, adds: bool) -> None:
     text = TokenText.__new__(TokenText)
     text.tokenizer = tokenizer
     assert text.adds_bos() is adds
+
+
+# -- full batches
+
+
+class Backwards:
+    """Stands where an engine does that fills its batches: takes ``most`` sequences at
+    once and answers the last of them first.
+    """
+
+    full_batches = ("prefill",)
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.in_flight = 0
+        self.twice = False
+
+    def stream(self, path: str, take: Take) -> Iterator[tuple[AskedSequence, Scores]]:
+        waiting: list[AskedSequence] = []
+        while True:
+            while len(waiting) < self.most and (one := take()) is not None:
+                waiting.append(one)
+            if not waiting:
+                return
+            self.in_flight = max(self.in_flight, len(waiting))
+            one = waiting.pop()
+            scores = Scores.empty(len(one.ids), 0)
+            scores.logprob[:] = one.number
+            yield one, scores
+            if self.twice:
+                yield one, scores
+
+
+def parts_of(count: int, size: int, tokens: int = 3) -> Iterator[PartSequences]:
+    for index in range(count):
+        rows = [np.arange(tokens, dtype=np.int32)] * size
+        yield PartSequences(index, index * size, rows, [1] * size)
+
+
+def finished(
+    engine: Backwards, parts: OpenParts
+) -> Iterator[tuple[PartSequences, list[float]]]:
+    """Each part with the number that stands in the scores of each of its sequences."""
+    for asked, answer in engine.stream("prefill", parts.take):
+        done = parts.answered(asked, answer)
+        if done is not None:
+            part, answers = done
+            assert all(isinstance(one, Scores) for one in answers)
+            yield part, [float(one.logprob[0]) for one in answers]  # type: ignore[union-attr]
+
+
+def test_an_engine_has_sequences_of_many_parts_at_once() -> None:
+    engine = Backwards(most=7)
+    parts = OpenParts(parts_of(5, 3), seed=0)
+    found = {part.index: numbers for part, numbers in finished(engine, parts)}
+    parts.check_empty()
+    assert engine.in_flight == 7
+    assert found == {
+        index: [3 * index, 3 * index + 1, 3 * index + 2] for index in range(5)
+    }
+
+
+def test_no_part_is_begun_while_too_many_answers_wait(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(open_parts, "MOST_HELD", 20)
+    opened = OpenParts(parts_of(100, 2, tokens=5), seed=0)
+    held = 0
+    while (one := opened.take()) is not None:
+        if one.number % 2:
+            opened.answered(one, Scores.empty(5, 0))
+            held += 5
+    assert held == 25, "the part that passes the limit is the last that is begun"
+
+
+def test_an_engine_that_answers_twice_or_not_at_all_is_noticed() -> None:
+    engine = Backwards(most=2)
+    engine.twice = True
+    with pytest.raises(LogdriftError, match="sequence 1: the engine answered twice"):
+        list(finished(engine, OpenParts(parts_of(1, 2), seed=0)))
+    parts = OpenParts(parts_of(1, 2), seed=0)
+    assert parts.take() is not None
+    with pytest.raises(LogdriftError, match="sequence 0: the engine gave no answer"):
+        parts.check_empty()
+
+
+def test_seeds_are_those_of_the_sequences() -> None:
+    parts = OpenParts(parts_of(2, 2), seed=40)
+    seeds = []
+    while (one := parts.take()) is not None:
+        seeds.append(one.seed)
+    assert seeds == [40, 41, 42, 43]
+
+
+def test_what_is_done_behind_is_done_in_order_and_to_the_end() -> None:
+    done: list[int] = []
+    with Behind() as behind:
+        for number in range(20):
+            behind.do(partial(done.append, number))
+    assert done == list(range(20))
+
+
+def test_what_fails_behind_is_told_and_the_rest_is_done() -> None:
+    done: list[int] = []
+
+    def fail_once() -> None:
+        with Behind() as behind:
+            behind.do(partial(done.append, 20))
+            behind.do(lambda: done.append(1 // 0))
+
+    def fail_beside() -> None:
+        with Behind() as behind:
+            behind.do(partial(done.append, 21))
+            raise KeyError
+
+    with pytest.raises(ZeroDivisionError):
+        fail_once()
+    with pytest.raises(KeyError):
+        fail_beside()
+    assert done == [20, 21]
+
+
+@given(st.permutations(range(8)))
+def test_parts_are_listed_in_order_whatever_finishes_first(order: list[int]) -> None:
+    following: tuple[Part, ...] = ()
+    ahead: tuple[Part, ...] = ()
+    finished: set[int] = set()
+    for index in order:
+        part = Part(f"part-{index}", 3 * index, 3, 9)
+        following, ahead = listed(following, ahead, part)
+        finished.add(index)
+        firsts = [one.first_sequence // 3 for one in (*following, *ahead)]
+        assert firsts == sorted(finished)
+        assert [one.first_sequence for one in following] == [
+            3 * place for place in range(len(following))
+        ]
+        assert len(following) not in finished
+    assert ahead == ()

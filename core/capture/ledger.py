@@ -19,6 +19,23 @@ OnEvent = Callable[[Event], None]
 """Told every event of a run, ``stage`` and ``failed`` among them."""
 
 
+def listed(
+    parts: tuple[Part, ...], ahead: tuple[Part, ...], finished: Part
+) -> tuple[tuple[Part, ...], tuple[Part, ...]]:
+    """The parts that follow one another, and those behind a gap, with one more that is
+    ``finished``.
+    """
+    waiting = {part.first_sequence: part for part in (*ahead, finished)}
+    following = list(parts)
+    end = sum(part.sequences for part in parts)
+    while end in waiting:
+        part = waiting.pop(end)
+        following.append(part)
+        end += part.sequences
+    behind = [waiting[first] for first in sorted(waiting)]
+    return tuple(following), tuple(behind)
+
+
 class Ledger:
     """The manifest of a session that is being captured, written after every change.
 
@@ -45,6 +62,12 @@ class Ledger:
         captures = self.captures_of(backend)
         return [capture for capture in captures if capture.status != "complete"]
 
+    def add_part(self, label: str, part: Part) -> None:
+        """List one more finished part of a capture; `save` writes it."""
+        capture = self.manifest.capture(label)
+        parts, ahead = listed(capture.parts, capture.ahead, part)
+        self.update(label, parts=parts, ahead=ahead)
+
     def update(self, label: str, **changes: Any) -> None:
         """Change fields of one capture; `save` writes them."""
         captures = []
@@ -60,9 +83,11 @@ class Ledger:
         """
         sequences = self.manifest.sequences
         first = part.first_sequence
+        parts, ahead = listed(sequences.parts, sequences.ahead, part)
         sequences = replace(
             sequences,
-            parts=(*sequences.parts, part),
+            parts=parts,
+            ahead=ahead,
             retokenised=with_rows(sequences.retokenised, first, rows),
         )
         self.manifest = replace(self.manifest, sequences=sequences)

@@ -28,7 +28,7 @@ def with_whole_parts(folder: Path, manifest: Manifest) -> Manifest:
     A damaged part of the sequences, or of the capture that sampled them, cannot be made
     again without changing the ids under every capture: InputError.
     """
-    for part in manifest.sequences.parts:
+    for part in manifest.sequences.finished:
         if not _is_whole(folder, part):
             raise _damaged(folder, part)
     planned = {backend["name"] for backend in manifest.plan.get("backends") or ()}
@@ -49,13 +49,16 @@ def _why_once(capture: CaptureInfo, planned: Collection[str]) -> str | None:
 
 
 def _cut(folder: Path, capture: CaptureInfo, once: str | None) -> CaptureInfo:
-    for index, part in enumerate(capture.parts):
-        if not _is_whole(folder, part):
-            if once is not None:
-                raise _damaged(folder, part, f", and {once}")
-            whole_parts = capture.parts[:index]
-            return replace(capture, parts=whole_parts, status="pending")
-    return capture
+    damaged = [part for part in capture.finished if not _is_whole(folder, part)]
+    if not damaged:
+        return capture
+    if once is not None:
+        raise _damaged(folder, damaged[0], f", and {once}")
+    first = min(part.first_sequence for part in damaged)
+    before = [part for part in capture.parts if part.first_sequence < first]
+    gone = (*before, *damaged)
+    behind = [part for part in capture.finished if part not in gone]
+    return replace(capture, parts=tuple(before), ahead=tuple(behind), status="pending")
 
 
 def _damaged(folder: Path, part: Part, why: str = "") -> InputError:

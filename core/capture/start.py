@@ -43,6 +43,7 @@ class Launcher:
         """Raises InputError where the session's plan cannot be read."""
         self.folder = folder
         self.saved = SavedPlan.from_json(manifest.plan)
+        self.planned = manifest.sequences.planned
         self._session_model = self.saved.plan.model
         self._interpreters: dict[str, Interpreter] = {}
         self._models: dict[str | None, str] = {}
@@ -106,6 +107,7 @@ class Launcher:
             part_sequences=plan.part_sequences,
             max_length=self.saved.max_length,
             trust_remote_code=plan.trust_remote_code,
+            sequences=self.planned,
         )
 
     def environment(self, spec: BackendSpec) -> dict[str, str]:

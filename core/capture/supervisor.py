@@ -351,10 +351,11 @@ class _Supervisor:
 
     def _pace(self, label: str) -> Pace:
         manifest = self.manifest
+        finished = manifest.capture(label).finished
         return Pace(
             label=label,
             planned=manifest.sequences.planned,
-            before=manifest.capture(label).sequences,
+            before=sum(part.sequences for part in finished),
             begun=time.monotonic(),
         )
 
@@ -400,8 +401,7 @@ class _Supervisor:
             rows = message["retokenised"]
             ledger.add_sequences(part_of(sequences_part), rows)
         part = part_of(message["part"])
-        earlier_parts = self.manifest.capture(label).parts
-        ledger.update(label, parts=(*earlier_parts, part))
+        ledger.add_part(label, part)
         ledger.save()
         capture = self.manifest.capture(label)
         amount = _amount(capture)
@@ -435,6 +435,7 @@ def _pending(capture: CaptureInfo) -> PendingCapture:
         repeat=capture.repeat,
         first_part=len(capture.parts),
         batch=capture.batch,
+        ahead=tuple(part.first_sequence for part in capture.ahead),
     )
 
 

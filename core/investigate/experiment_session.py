@@ -114,10 +114,10 @@ def _repeats_in(manifest: Manifest) -> int:
 
 def _files(manifest: Manifest) -> Iterator[str]:
     """What the session of an experiment takes over."""
-    for part in manifest.sequences.parts:
+    for part in manifest.sequences.finished:
         yield part.file
     for capture in manifest.captures:
-        for part in capture.parts:
+        for part in capture.finished:
             yield part.file
     for capture in manifest.captures:
         if capture.loaded is not None:

@@ -42,7 +42,9 @@ class BackendSpec:
     ``options`` go to the engine under its own names; all other fields are logdrift's.
     ``model`` (with its ``revision``) is another folder or hub id for this backend only:
     the session's ids and tokenizer stay. ``alone`` captures each scoring path once more
-    with every sequence in a batch of its own. ``server`` is the address of a running
+    with every sequence in a batch of its own. ``reproducible`` gives the engine one
+    part at a time, so that a part has the same numbers whenever it is captured; else
+    the engine fills its batches from many parts. ``server`` is the address of a running
     server, which is asked and never started or changed: ``options`` then say how it is
     asked (`logdrift.core.plan.server.ServerOptions`), and ``dtype`` what it is known to
     run in.
@@ -63,6 +65,7 @@ class BackendSpec:
     revision: str | None = None
     server: str | None = None
     alone: bool = False
+    reproducible: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -164,6 +167,9 @@ class BackendSpec:
             check_address(self.server)
         except InputError as error:
             raise self.error("server", error.reason, error.remedy) from None
+        if self.reproducible:
+            reason = "a running server forms its batches itself"
+            raise self.error("reproducible", reason, "leave out reproducible")
         for name in _START_FIELDS:
             if getattr(self, name) != _DEFAULTS[name]:
                 reason = f"{name} is chosen where the server is started"

@@ -33,7 +33,17 @@ _SAMPLING_NOTES = {"top_k": "  # most likely tokens to sample from, 0: all"}
 """Comments behind fields: the plan has another ``top_k``."""
 _ALWAYS = ("name", "engine", "dtype", "role", "repeats")
 """Fields of a backend that are written though they have their default value."""
-_ORDER = ("name", "engine", "dtype", "role", "paths", "repeats", "alone", "gpus")
+_ORDER = (
+    "name",
+    "engine",
+    "dtype",
+    "role",
+    "paths",
+    "repeats",
+    "alone",
+    "reproducible",
+    "gpus",
+)
 """The first fields of a backend; the others follow as they are declared."""
 
 

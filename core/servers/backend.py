@@ -10,7 +10,15 @@ from __future__ import annotations
 import asyncio
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import (
+    Awaitable,
+    Callable,
+    Coroutine,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, NoReturn, TypeVar
 
@@ -31,14 +39,18 @@ from logdrift.core.servers.probe import (
 from logdrift.core.servers.readings import ServerReading
 from logdrift.core.servers.versions import last_version
 from logdrift.core.worker.base import (
+    Answer,
+    AskedSequence,
     BackendSettings,
     Generation,
     IdArray,
     MismatchError,
     Progress,
     Scores,
+    Take,
     check_ids,
     check_length,
+    tokens_of,
 )
 
 _T = TypeVar("_T")
@@ -163,6 +175,24 @@ class ServerBackend(ABC):
             asked.append(self._wanted(ids, what))
         return self._run(self._all(asked, self._scored, progress))
 
+    full_batches: ClassVar[tuple[str, ...]] = ("decode", "prefill")
+
+    def stream(self, path: str, take: Take) -> Iterator[tuple[AskedSequence, Answer]]:
+        """`logdrift.core.worker.base.FullBatches`: as many requests at once as
+        ``concurrency`` allows and the server bears. The first failure ends them all.
+        """
+        tasks: dict[asyncio.Task[Answer], AskedSequence] = {}
+        try:
+            while True:
+                self._fill(tasks, path, take)
+                if not tasks:
+                    return
+                for task in self._run(_finished(tasks)):
+                    yield tasks.pop(task), task.result()
+        finally:
+            if tasks and self._runner is not None:
+                self._run(_cancelled(tasks))
+
     def close(self) -> None:
         """Close the connections; the server goes on. Safe to call twice."""
         runner, client = self._runner, self._client
@@ -190,6 +220,26 @@ class ServerBackend(ABC):
             work.close()
             raise LogdriftError(f"the connection to {self.engine} is closed")
         return self._runner.run(work)
+
+    def _fill(
+        self, tasks: dict[asyncio.Task[Answer], AskedSequence], path: str, take: Take
+    ) -> None:
+        """Begin as many requests more as may be in flight."""
+        if self._runner is None:
+            raise LogdriftError(f"the connection to {self.engine} is closed")
+        loop = self._runner.get_loop()
+        while len(tasks) < self.options.concurrency and (one := take()) is not None:
+            task = loop.create_task(self._about(path, one))
+            tasks[task] = one
+
+    async def _about(self, path: str, one: AskedSequence) -> Answer:
+        """The answer about one sequence."""
+        if path == "decode":
+            wanted = self._decode(one.ids, one.seed, one.what)
+            self._check(one.ids, 1, one.what)
+            return await self._generated(wanted)
+        self._check(one.ids, self.room, one.what)
+        return await self._scored(self._wanted(one.ids, one.what))
 
     async def _opened(self) -> Facts:
         spec = self.settings.spec
@@ -282,16 +332,14 @@ class ServerBackend(ABC):
 
         async def told(wanted: Wanted) -> _Answer:
             answer = await one(wanted)
-            progress(1, _tokens_of(answer))
+            progress(1, tokens_of(answer))
             return answer
 
         tasks = [asyncio.ensure_future(told(wanted)) for wanted in asked]
         try:
             return list(await asyncio.gather(*tasks))
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await _cancelled(tasks)
 
     async def _generated(self, wanted: Wanted) -> Generation:
         answer, reading = await self._answer(wanted)
@@ -372,14 +420,21 @@ class ServerBackend(ABC):
         )
 
 
+async def _finished(tasks: Iterable[asyncio.Task[_T]]) -> set[asyncio.Task[_T]]:
+    """Those that are done, once there is one."""
+    done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    return done
+
+
+async def _cancelled(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    """End what is left of them."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
 def _named_version(version: str | None) -> str | None:
     """Both engines call weights that were never updated ``default``."""
     if version == "default":
         return None
     return version
-
-
-def _tokens_of(answer: Generation | Scores) -> int:
-    if isinstance(answer, Generation):
-        return len(answer.token_ids)
-    return len(answer.logprob)

@@ -137,7 +137,8 @@ class SequencesInfo:
     """``planned`` sequences in all, ``generated_by`` the backend that sampled them
     (None: they were given).
 
-    ``sampled`` says how given ones were sampled, an entry for each way; empty where
+    ``ahead`` are finished parts behind one that is not, as in a capture. ``sampled``
+    says how given ones were sampled, an entry for each way; empty where
     nothing was told. ``retokenised`` is None where no tokenizer was asked.
     """
 
@@ -146,6 +147,12 @@ class SequencesInfo:
     parts: tuple[Part, ...] = ()
     sampled: tuple[Sampled, ...] = ()
     retokenised: Retokenised | None = None
+    ahead: tuple[Part, ...] = ()
+
+    @property
+    def finished(self) -> tuple[Part, ...]:
+        """All finished parts."""
+        return (*self.parts, *self.ahead)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +171,9 @@ class CaptureInfo:
     observed.
 
     ``batch`` is ``alone`` where every sequence was scored in a batch of its own,
-    ``together`` where the sequences of a part were one batch. ``loaded`` is None where
+    ``together`` where sequences shared one. ``parts`` follow one another; ``ahead`` are
+    finished parts behind the first that is not: they are listed once it is, and are
+    not captured again. ``loaded`` is None where
     config and tokenizer are known by their digests alone.
     """
 
@@ -181,6 +190,7 @@ class CaptureInfo:
     failure: str | None = None
     batch: Batch = "together"
     loaded: LoadedFile | None = None
+    ahead: tuple[Part, ...] = ()
 
     @property
     def sequences(self) -> int:
@@ -198,6 +208,11 @@ class CaptureInfo:
     def tokens(self) -> int:
         """Finished tokens, first tokens of sequences (which have no score) included."""
         return sum(part.tokens for part in self.parts)
+
+    @property
+    def finished(self) -> tuple[Part, ...]:
+        """All finished parts."""
+        return (*self.parts, *self.ahead)
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,9 +281,10 @@ def check_parts(manifest: Manifest) -> None:
     """
     _check_labels(manifest)
     owners: dict[PurePosixPath, str] = {}
-    _check_owner("sequences", manifest.sequences.parts, owners)
+    sequences = manifest.sequences
+    _check_owner("sequences", sequences.parts, sequences.ahead, owners)
     for info in manifest.captures:
-        _check_owner(info.label, info.parts, owners)
+        _check_owner(info.label, info.parts, info.ahead, owners)
 
 
 def _check_labels(manifest: Manifest) -> None:
@@ -279,7 +295,10 @@ def _check_labels(manifest: Manifest) -> None:
 
 
 def _check_owner(
-    owner: str, parts: tuple[Part, ...], owners: dict[PurePosixPath, str]
+    owner: str,
+    parts: tuple[Part, ...],
+    ahead: tuple[Part, ...],
+    owners: dict[PurePosixPath, str],
 ) -> None:
     """Check the parts of the sequences or of one capture, the ``owner``, and add their
     files to ``owners``.
@@ -287,18 +306,30 @@ def _check_owner(
     expected = 0
     for part in parts:
         if part.first_sequence != expected:
-            raise InputError(
-                f"session.json: {part.file} of {owner} begins at sequence"
-                f" {part.first_sequence}, not at {expected}"
-            )
+            raise _misplaced(owner, part, f"not at {expected}")
         expected += part.sequences
-        file = PurePosixPath(part.file)
-        if file in owners:
-            raise InputError(
-                f"session.json lists {part.file} twice: for {owners[file]} and for"
-                f" {owner}"
-            )
-        owners[file] = owner
+    for part in ahead:
+        if part.first_sequence <= expected:
+            raise _misplaced(owner, part, f"not behind {expected}")
+        expected = part.first_sequence + part.sequences - 1
+    for part in (*parts, *ahead):
+        _check_file(owner, part, owners)
+
+
+def _misplaced(owner: str, part: Part, where: str) -> InputError:
+    return InputError(
+        f"session.json: {part.file} of {owner} begins at sequence"
+        f" {part.first_sequence}, {where}"
+    )
+
+
+def _check_file(owner: str, part: Part, owners: dict[PurePosixPath, str]) -> None:
+    file = PurePosixPath(part.file)
+    if file in owners:
+        raise InputError(
+            f"session.json lists {part.file} twice: for {owners[file]} and for {owner}"
+        )
+    owners[file] = owner
 
 
 def _file_name(value: Any) -> str:
@@ -356,6 +387,7 @@ _given_sequences = built(
         SequencesInfo,
         planned=COUNT,
         parts=items(_part),
+        ahead=items(_part),
         sampled=items(_sampled),
         retokenised=maybe(RETOKENISED),
     ),
@@ -389,6 +421,7 @@ _capture = built(
         batch=one_of(*get_args(Batch)),
         facts=_facts,
         parts=items(_part),
+        ahead=items(_part),
         loaded=maybe(_loaded),
     ),
     CaptureInfo,

@@ -7,7 +7,7 @@ before it. The first token of a sequence has no score. Unscored entries are NaN
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -61,6 +61,34 @@ class Generation:
     scores: Scores
 
 
+Answer = Generation | Scores
+
+
+def tokens_of(answer: Answer) -> int:
+    """How many tokens an answer is about."""
+    if isinstance(answer, Generation):
+        return len(answer.token_ids)
+    return len(answer.logprob)
+
+
+@dataclass(frozen=True, slots=True)
+class AskedSequence:
+    """One sequence about which an engine is asked: ``ids`` i32[T], of which the first
+    ``prompt_length`` are its prompt. ``seed`` counts where a completion is sampled,
+    ``what`` names it in messages, ``number`` tells it apart from others.
+    """
+
+    number: int
+    ids: IdArray
+    prompt_length: int
+    what: str
+    seed: int = 0
+
+
+Take = Callable[[], AskedSequence | None]
+"""Gives the next sequence; None where there is none for now."""
+
+
 @dataclass(frozen=True, slots=True)
 class BackendSettings:
     """What a backend is opened with.
@@ -68,7 +96,8 @@ class BackendSettings:
     ``model`` is a local folder or hub id; ``max_length`` the longest sequence (prompt +
     completion) of the session, which a completion must not pass; ``paths`` those that
     will be asked for; ``top_k`` the number of alternatives kept per position;
-    ``max_prompts`` the number of sequences in a part; ``tokenizer`` the session's model
+    ``max_prompts`` the number of sequences in a part, ``sequences`` that of the session
+    (0: not known); ``tokenizer`` the session's model
     where this backend's own is another one, whose folder may hold no tokenizer;
     ``asked`` a question will be put to the loaded model
     (`logdrift.core.worker.questions`), so it must be reachable.
@@ -85,6 +114,7 @@ class BackendSettings:
     trust_remote_code: bool = False
     tokenizer: str | None = None
     asked: bool = False
+    sequences: int = 0
 
     def new_tokens(self, prompt_length: int, limit: int | None = None) -> int:
         """How many tokens are sampled after a prompt: ``max_tokens``, or what the
@@ -143,6 +173,23 @@ class Backend(Protocol):
 
     def close(self) -> None:
         """Free the engine and its processes. Safe to call twice."""
+        ...
+
+
+class FullBatches(Protocol):
+    """An engine that fills its batches itself, from any number of parts.
+
+    ``full_batches`` are the paths that it does this for. It has the other methods too:
+    a reproducible backend is asked part after part.
+    """
+
+    full_batches: Collection[str]
+
+    def stream(self, path: str, take: Take) -> Iterator[tuple[AskedSequence, Answer]]:
+        """Take sequences as the engine has room for them, and give each answer as soon
+        as it is there, in any order, until all that was taken is answered and there is
+        no more. How many are in work at once is bounded by the engine.
+        """
         ...
 
 

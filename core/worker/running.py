@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -14,6 +14,7 @@ from logdrift.core.engines import ENGINES
 from logdrift.core.engines.about import resolve
 from logdrift.core.errors import InputError, LogdriftError
 from logdrift.core.facts import Facts
+from logdrift.core.plan import BackendSpec
 from logdrift.core.protocol import (
     BackendStart,
     Channel,
@@ -33,6 +34,12 @@ from logdrift.core.worker.tokens import TokenText
 
 KeepLoaded = Callable[[Backend, TokenText | None], dict[str, str]]
 """Writes down what was loaded; gives its entry in the manifest."""
+
+
+def fills_batches(backend: Backend, spec: BackendSpec, path: str) -> bool:
+    """Whether the engine fills its batches along a path from any number of parts."""
+    paths: Collection[str] = getattr(backend, "full_batches", ())
+    return path in paths and not spec.reproducible
 
 
 class PieceSource(Protocol):
@@ -112,6 +119,7 @@ class RunningEngine:
                 tokenizer=start.tokenizer.name,
                 trust_remote_code=start.trust_remote_code,
                 asked=asked,
+                sequences=start.sequences,
             )
         )
         return backend
@@ -122,10 +130,11 @@ class RunningEngine:
         self.vocab_size = facts.vocab_size
         self.watch.engine_is_up()
         self.pieces, tokenizer = self._tokenizers()
+        known = self._known(facts, tokenizer)
         message: dict[str, Any] = {
             "type": "facts",
             "backend": self.spec.name,
-            "facts": self._known(facts, tokenizer).to_json(),
+            "facts": self._with_batches(known, backend).to_json(),
         }
         if keep_loaded is not None:
             message["loaded"] = keep_loaded(backend, tokenizer)
@@ -164,6 +173,15 @@ class RunningEngine:
             extra=masked(facts.extra),
             config_overrides=masked(facts.config_overrides),
         )
+
+    def _with_batches(self, facts: Facts, backend: Backend) -> Facts:
+        """Facts with whether each part is a batch by itself, which gives the same
+        numbers whenever it is computed. A server makes its batches as it likes.
+        """
+        spec = self.spec
+        fills = [fills_batches(backend, spec, path) for path in spec.paths]
+        is_fixed = spec.server is None and not any(fills)
+        return replace(facts, reproducible=is_fixed)
 
     def _identified(self, facts: Facts, tokenizer: TokenText | None) -> Facts:
         model = self.start.model

@@ -28,6 +28,7 @@ from typing import Any
 
 from loaded_weights import loaded_weights
 from reference import Reference
+from streaming import streamed
 from texts import TEXTS
 from vllm_refusals import importable, refusals
 
@@ -125,6 +126,7 @@ def captured(model: str, wish: dict[str, Any], reference: Reference) -> dict[str
     result["score_repeats"] = same(scores, backend.score(texts, quiet))
     alone = [backend.score([ids], quiet)[0] for ids in texts]
     result["score_alone"] = gap(scores, alone)
+    result["score_full"] = gap(scores * 2, streamed(backend, "prefill", texts * 2))
     result["refused"] = [
         said(lambda: backend.score([np.asarray([1, last + 1], np.int32)], quiet)),
         said(lambda: backend.score([np.asarray([-1, 1], np.int32)], quiet)),
@@ -161,6 +163,10 @@ def captured(model: str, wish: dict[str, Any], reference: Reference) -> dict[str
                 sequences, backend.score(sequences, quiet), strict=True
             )
         ]
+        full = streamed(backend, "decode", prompts, seeds)
+        result["decode_full"] = [
+            judged(g.token_ids, g.prompt_length, g.scores) for g in full
+        ]
         if wish["dtype"] == "bfloat16":
             again = backend.generate(prompts, seeds, quiet)
             result["decode_repeats"] = same(
@@ -180,6 +186,8 @@ def captured(model: str, wish: dict[str, Any], reference: Reference) -> dict[str
         result["forced_alone"] = gap(
             forced[1:2], backend.forced_decode(texts[1:2], lengths[1:2], quiet)
         )
+        full = streamed(backend, "forced_decode", texts * 2)
+        result["forced_full"] = gap(forced * 2, full)
         if "decode" in wish["paths"]:
             replay = backend.forced_decode(
                 sequences, [g.prompt_length for g in made], quiet

@@ -33,7 +33,7 @@ _CONTINUED = "continued"
 _ANSWERED = "answered"
 SAMPLING_FIELDS = ("temperature", "top_p", "top_k", "max_tokens", "seed")
 """The fields of a plan's sampling that the form shows."""
-OPTION_FIELDS = ("python", "gpus", "model", "revision", "server")
+OPTION_FIELDS = ("python", "gpus", "model", "revision", "server", "reproducible")
 """The fields of a spec that are typed among the options, since they are rarely wanted.
 """
 _BACKEND_KEY = re.compile(r"backend\[(\d+)\]\.(\w+)")
@@ -183,6 +183,8 @@ def options_text(spec: BackendSpec) -> str:
     texts: dict[str, str] = {}
     for name in OPTION_FIELDS:
         value = getattr(spec, name)
+        if isinstance(value, bool):
+            value = _option(value) if value else None
         if value is not None:
             texts[name] = value
     if spec.gpus is not None:

@@ -77,6 +77,7 @@ CHECKS: tuple[Check, ...] = (
     setup.check_execution,
     setup.check_attention,
     setup.check_batch,
+    setup.check_full_batches,
     setup.check_chunked_prefill,
     setup.check_prefix_cache,
     setup.check_speculative,

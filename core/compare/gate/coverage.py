@@ -20,6 +20,7 @@ from logdrift.core.compare.gate.case import (
 )
 from logdrift.core.compare.gate.loaded import template_of
 from logdrift.core.compare.loaded.difference import sentence
+from logdrift.core.facts import FILLED_BEHIND
 from logdrift.core.numbers import counted
 from logdrift.core.session.sent_ids import ids_digest
 
@@ -380,7 +381,7 @@ def check_padding(case: GateCase) -> Iterator[Reason]:
                     " not, another matrix shape: set graph padding alike to see its"
                     " share.",
                 )
-        elif padding is not None and padding != "none":
+        elif padding not in (None, "none", FILLED_BEHIND):
             yield caution(
                 "padding",
                 f"{side.label} was computed with padded batches ({padding}), which"

@@ -121,13 +121,32 @@ def check_batch(case: GateCase) -> Iterator[Reason]:
 def _batch(side: GateSide) -> int | None:
     """The most sequences that were computed together."""
     limit = side.facts.max_batch_sequences
-    parts = [part.sequences for part in side.info.parts]
-    most = max(parts, default=0)
+    most = max(side.batch_sizes, default=0)
     if side.info.batch == "alone" or 1 in (limit, most):
         return 1
     if limit is None:
         return None
     return min(most, limit)
+
+
+def check_full_batches(case: GateCase) -> Iterator[Reason]:
+    """An engine that fills its batches from many parts computes a sequence among
+    others after a break than it would have without.
+    """
+    filled = []
+    for side in case.sides:
+        has_company = side.in_full_batches and len(side.info.parts) > 1
+        if has_company and not side.facts.batch_invariant:
+            filled.append(side.label)
+    if not filled:
+        return
+    labels = " and ".join(filled)
+    yield note(
+        "full_batches",
+        f"{labels}: the engine filled its batches from many parts, so numbers that are"
+        " captured again move by the floor of the batch's shape (alone=true measures"
+        " it; reproducible=true fixes the batches).",
+    )
 
 
 def check_batch_invariant(case: GateCase) -> Iterator[Reason]:
@@ -228,8 +247,8 @@ def _cache_block(side: GateSide) -> int:
 
 
 def _reused(case: GateCase, side: GateSide) -> int:
-    """Prompts that share their first cache block with an earlier one of their part
-    (each part starts empty).
+    """Prompts that share their first cache block with an earlier one of their batch
+    (each begins with an empty cache).
     """
     block = _cache_block(side)
     # The last token of a prompt is always computed, so a prompt of one block has
@@ -237,12 +256,12 @@ def _reused(case: GateCase, side: GateSide) -> int:
     long = np.flatnonzero(case.prompt_lengths > block)
     if len(long) < 2:
         return 0
-    first_of_part = [part.first_sequence for part in side.info.parts]
-    parts = np.searchsorted(first_of_part, long, "right")
+    ends = np.cumsum(side.batch_sizes)
+    batches = np.searchsorted(ends, long, "right")
     begins = case.starts[long]
     positions = begins[:, None] + np.arange(block)
     heads = case.pair.sequences.token_ids[positions]
-    keys = np.column_stack([parts.astype(np.int32), heads])
+    keys = np.column_stack([batches.astype(np.int32), heads])
     bytes_of_key = keys.itemsize * keys.shape[1]
     different = np.unique(keys.view(f"V{bytes_of_key}"))
     return len(long) - len(different)

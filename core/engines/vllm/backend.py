@@ -6,13 +6,17 @@ How it is run, and why:
 - The engine core runs in this process (``VLLM_ENABLE_V1_MULTIPROCESSING=0`` unless the
   user set it). In a process of its own it may start its first step before all requests
   of a part have arrived, so the batches, and with them the numbers, would differ from
-  run to run. Where the user asks for that process, requests are queued while the
-  scheduler is paused. A part gives the same numbers whenever it is run; a part cut
-  otherwise need not, because batch composition does change the decode path.
-- The prefix cache is emptied before each part, so that no part depends on those before
-  it. Our own option ``warm_prefix_cache=true`` then runs each prompt once before forced
-  decode, which so finds it in the cache (scoring never reads the cache). Options whose
-  name starts with ``VLLM_`` are set as environment variables.
+  run to run. Where the user asks for that process, the first requests are queued while
+  the scheduler is paused.
+- vLLM is kept full (`VllmBackend.stream`): it is given sequences of many parts, and its
+  own scheduler decides what it computes at once. Batch composition changes numbers, so
+  a capture that goes on after a break differs from an undisturbed one by the floor of
+  the batch's shape. A reproducible backend is given one part at a time, and a part
+  gives the same numbers whenever it is run.
+- The prefix cache is emptied before each part, or each capture in full batches. Our
+  own option ``warm_prefix_cache=true`` then runs each prompt once before forced decode,
+  which so finds it in the cache (scoring never reads the cache) and is done part after
+  part. Options whose name starts with ``VLLM_`` are set as environment variables.
 - ``max_model_len`` is the longest sequence + 1: vLLM refuses to score a sequence as
   long as ``max_model_len``, since it always samples one token more (which is dropped
   here). Where the longest sequence has every position of the model, vLLM is made to
@@ -35,25 +39,31 @@ target's) and is given; below the k-th only vLLM's count is known. Facts therefo
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any, cast
 
 import numpy as np
 
 from logdrift.core.engines.vllm import start as vllm_start
+from logdrift.core.engines.vllm.requests import Request, Requests
 from logdrift.core.errors import LogdriftError
 from logdrift.core.facts import Facts
 from logdrift.core.worker.base import (
     MINUS_INFINITY,
+    Answer,
+    AskedSequence,
     BackendSettings,
     Generation,
     IdArray,
     MismatchError,
     Progress,
     Scores,
+    Take,
     check_ids,
     check_length,
     mark_nan,
+    tokens_of,
 )
 
 
@@ -87,6 +97,20 @@ class VllmBackend:
         """The config that vLLM builds the model from, with ``hf_overrides`` in it."""
         return dict(self._llm.llm_engine.vllm_config.model_config.hf_config.to_dict())
 
+    @property
+    def full_batches(self) -> tuple[str, ...]:
+        """Paths of `stream`. The prefix cache is warmed for one batch at a time."""
+        if self._settings.spec.options.get(vllm_start.WARM):
+            return ("decode", "prefill")
+        return ("decode", "prefill", "forced_decode")
+
+    def stream(self, path: str, take: Take) -> Iterator[tuple[AskedSequence, Answer]]:
+        """`logdrift.core.worker.base.FullBatches`: twice as many requests as vLLM
+        computes at once are queued, so that its scheduler always finds the next ones.
+        """
+        scheduler = self._llm.llm_engine.vllm_config.scheduler_config
+        return self._flow(path, take, most=2 * scheduler.max_num_seqs)
+
     def generate(
         self, prompts: Sequence[IdArray], seeds: Sequence[int], progress: Progress
     ) -> list[Generation]:
@@ -98,45 +122,21 @@ class VllmBackend:
         that stopped a completion is its last id and is scored.
         """
         check_length(len(seeds), len(prompts), "seeds")
-        for index, prompt in enumerate(prompts):
-            self._check(prompt, index, room=1)
-        params = []
-        for prompt, seed in zip(prompts, seeds, strict=True):
-            new_tokens = self._settings.new_tokens(len(prompt), self._max_length)
-            params.append(self._sampling(seed, new_tokens))
-        outputs = self._run(prompts, params, progress)
-        answered = zip(prompts, outputs, strict=True)
-        return [
-            self._generation(prompt, output, index)
-            for index, (prompt, output) in enumerate(answered)
+        asked = [
+            AskedSequence(index, ids, len(ids), f"prompt {index} of the part", seed)
+            for index, (ids, seed) in enumerate(zip(prompts, seeds, strict=True))
         ]
+        return cast(list[Generation], self._together("decode", asked, progress))
 
     def score(self, sequences: Sequence[IdArray], progress: Progress) -> list[Scores]:
         """Score given ids in one pass: raw log-softmax of the logits (nats), whatever
         the sampling parameters.
         """
-        from vllm import SamplingParams
-
-        for index, ids in enumerate(sequences):
-            self._check(ids, index, room=1)
-        top_k = self._settings.top_k
-        params = SamplingParams(
-            max_tokens=1,
-            temperature=0.0,
-            prompt_logprobs=top_k,
-            detokenize=False,
-            flat_logprobs=True,
-        )
-        outputs = self._run(sequences, [params.clone() for _ in sequences], progress)
-        scores = []
-        for index, (ids, output) in enumerate(zip(sequences, outputs, strict=True)):
-            what = f"sequence {index} of the part"
-            check_length(len(output.prompt_logprobs), len(ids), what)
-            of_sequence = unpack(
-                output.prompt_logprobs, ids, first=1, skipped=1, top_k=top_k, what=what
-            )
-            scores.append(of_sequence)
-        return scores
+        asked = [
+            AskedSequence(index, ids, len(ids), f"sequence {index} of the part")
+            for index, ids in enumerate(sequences)
+        ]
+        return cast(list[Scores], self._together("prefill", asked, progress))
 
     def forced_decode(
         self,
@@ -157,50 +157,119 @@ class VllmBackend:
                 " with"
             )
         check_length(len(prompt_lengths), len(sequences), "prompt lengths")
-        scores = []
-        decoded = []
-        prompts = []
-        params = []
-        for index, ids in enumerate(sequences):
-            prompt_length = prompt_lengths[index]
-            self._check_forced(ids, prompt_length, index)
-            scores.append(Scores.empty(len(ids), self._settings.top_k))
-            if prompt_length == len(ids):
-                progress(1, len(ids))
+        asked = [
+            AskedSequence(index, ids, length, f"sequence {index} of the part")
+            for index, (ids, length) in enumerate(
+                zip(sequences, prompt_lengths, strict=True)
+            )
+        ]
+        return cast(list[Scores], self._together("forced_decode", asked, progress))
+
+    def _together(
+        self, path: str, asked: Sequence[AskedSequence], progress: Progress
+    ) -> list[Answer]:
+        """Answers to one batch, in order. All is checked before anything runs."""
+        for one in asked:
+            self._check_asked(path, one)
+        answers = {}
+        take = partial(next, iter(asked), None)
+        for one, answer in self._flow(path, take, most=len(asked)):
+            progress(1, tokens_of(answer))
+            answers[one.number] = answer
+        check_length(len(answers), len(asked), "vllm requests")
+        return [answers[one.number] for one in asked]
+
+    def _flow(
+        self, path: str, take: Take, most: int
+    ) -> Iterator[tuple[AskedSequence, Answer]]:
+        """Requests through the engine, at most ``most`` at once, each answer as soon
+        as it is there. The prefix cache is empty at first.
+        """
+        if self._llm is None:
+            raise LogdriftError("vllm is not running")
+        requests = Requests(self._llm)
+        with requests.running():
+            while True:
+                new, unasked = self._taken(path, take, most - requests.number)
+                for one in unasked:
+                    yield one, Scores.empty(len(one.ids), self._settings.top_k)
+                requests.add(new)
+                if not requests.number:
+                    return
+                for one, output in requests.step():
+                    yield one, self._answer(path, one, output)
+
+    def _taken(
+        self, path: str, take: Take, room: int
+    ) -> tuple[list[Request], list[AskedSequence]]:
+        """Up to ``room`` new requests, and what was taken that nothing is asked of: no
+        completion to be forced.
+        """
+        requests: list[Request] = []
+        unasked: list[AskedSequence] = []
+        while len(requests) < room and (one := take()) is not None:
+            self._check_asked(path, one)
+            if path == "forced_decode" and one.prompt_length == len(one.ids):
+                unasked.append(one)
                 continue
-            decoded.append(index)
-            prompts.append(ids[:prompt_length])
-            params.append(self._forcing_parameters(ids[prompt_length:].tolist()))
-        outputs = self._run(prompts, params, progress)
-        for index, output in zip(decoded, outputs, strict=True):
-            scores[index] = self._forced_scores(
-                output.outputs[0], sequences[index], prompt_lengths[index], index
-            )
-        return scores
+            requests.append(self._request(path, one))
+        return requests, unasked
 
-    def _check_forced(self, ids: IdArray, prompt_length: int, index: int) -> None:
-        self._check(ids, index, room=0)
-        if not 0 < prompt_length <= len(ids):
+    def _check_asked(self, path: str, one: AskedSequence) -> None:
+        if path == "forced_decode":
+            self._check_forced(one)
+        else:
+            self._check(one, room=1)
+
+    def _request(self, path: str, one: AskedSequence) -> Request:
+        prompt = one.ids
+        if path == "decode":
+            new_tokens = self._settings.new_tokens(len(prompt), self._max_length)
+            return Request(one, prompt, self._sampling(one.seed, new_tokens))
+        if path == "prefill":
+            return Request(one, prompt, self._scoring())
+        completion = prompt[one.prompt_length :].tolist()
+        prompt = prompt[: one.prompt_length]
+        warm = bool(self._settings.spec.options.get(vllm_start.WARM))
+        return Request(one, prompt, self._forcing_parameters(completion), warm)
+
+    def _answer(self, path: str, one: AskedSequence, output: Any) -> Answer:
+        if path == "decode":
+            return self._generation(one, output)
+        if path == "prefill":
+            return self._prefilled(one, output)
+        return self._forced_scores(one, output.outputs[0])
+
+    def _prefilled(self, one: AskedSequence, output: Any) -> Scores:
+        check_length(len(output.prompt_logprobs), len(one.ids), one.what)
+        return unpack(
+            output.prompt_logprobs,
+            one.ids,
+            first=1,
+            skipped=1,
+            top_k=self._settings.top_k,
+            what=one.what,
+        )
+
+    def _check_forced(self, one: AskedSequence) -> None:
+        self._check(one, room=0)
+        if not 0 < one.prompt_length <= len(one.ids):
             raise MismatchError(
-                f"sequence {index} of the part: prompt length {prompt_length} of"
-                f" {len(ids)} ids"
+                f"{one.what}: prompt length {one.prompt_length} of {len(one.ids)} ids"
             )
 
-    def _forced_scores(
-        self, completion: Any, ids: IdArray, prompt_length: int, index: int
-    ) -> Scores:
-        what = f"sequence {index} of the part, forced decode"
-        if list(completion.token_ids) != ids[prompt_length:].tolist():
+    def _forced_scores(self, one: AskedSequence, completion: Any) -> Scores:
+        what = f"{one.what}, forced decode"
+        if list(completion.token_ids) != one.ids[one.prompt_length :].tolist():
             raise MismatchError(
                 f"{what}: engine decoded other ids than it was forced to"
             )
-        top_k = self._settings.top_k
         return unpack(
             completion.logprobs,
-            ids,
-            first=prompt_length,
+            one.ids,
+            first=one.prompt_length,
             skipped=0,
-            top_k=top_k,
+            top_k=self._settings.top_k,
             what=what,
         )
 
@@ -257,16 +326,29 @@ class VllmBackend:
                 f" {own}shorten the prompts or sampling.max_tokens"
             )
 
-    def _check(self, ids: IdArray, index: int, room: int) -> None:
-        what = f"sequence {index} of the part"
+    def _check(self, one: AskedSequence, room: int) -> None:
+        ids = one.ids
         if len(ids) == 0:
-            raise MismatchError(f"{what}: it has no ids, and vllm needs at least one")
-        check_ids(ids, self._vocab_size, what)
+            raise MismatchError(
+                f"{one.what}: it has no ids, and vllm needs at least one"
+            )
+        check_ids(ids, self._vocab_size, one.what)
         if len(ids) + room > self._max_length:
             raise MismatchError(
-                f"{what}: it has {len(ids)} tokens, and vllm takes"
+                f"{one.what}: it has {len(ids)} tokens, and vllm takes"
                 f" {self._max_length - room} (max_model_len {self._max_length})"
             )
+
+    def _scoring(self) -> Any:
+        from vllm import SamplingParams
+
+        return SamplingParams(
+            max_tokens=1,
+            temperature=0.0,
+            prompt_logprobs=self._settings.top_k,
+            detokenize=False,
+            flat_logprobs=True,
+        )
 
     def _sampling(self, seed: int, max_tokens: int) -> Any:
         from vllm import SamplingParams
@@ -303,104 +385,25 @@ class VllmBackend:
 
         return SamplingParams(**common, extra_args={FORCED_IDS: ids})
 
-    def _run(
-        self, prompts: Sequence[IdArray], params: Sequence[Any], progress: Progress
-    ) -> list[Any]:
-        """Requests of one part through the engine, answers in the order of
-        ``prompts``.
-        """
-        if self._llm is None:
-            raise LogdriftError("vllm is not running")
-        if not prompts:
-            return []
-        try:
-            finished = self._step_through(prompts, params, progress)
-        except LogdriftError:
-            raise
-        except Exception as error:
-            raise LogdriftError(f"vllm failed: {vllm_start.cause(error)}") from error
-        check_length(len(finished), len(prompts), "vllm requests")
-        outputs = sorted(finished, key=lambda output: int(output.request_id))
-        for index, (prompt, output) in enumerate(zip(prompts, outputs, strict=True)):
-            if list(output.prompt_token_ids) != prompt.tolist():
-                raise MismatchError(
-                    f"sequence {index} of the part: engine answered for other ids than"
-                    " it was given"
-                )
-        return outputs
-
-    def _step_through(
-        self, prompts: Sequence[IdArray], params: Sequence[Any], progress: Progress
-    ) -> list[Any]:
-        llm = self._llm
-        engine = llm.llm_engine
-        hold = not vllm_start.in_process(llm)
-        llm.reset_prefix_cache()
-        self._warm(prompts, params)
-        if hold:
-            llm.sleep(level=0)
-        llm.enqueue(
-            [{"prompt_token_ids": prompt.tolist()} for prompt in prompts],
-            list(params),
-            use_tqdm=False,
-        )
-        if hold:
-            llm.wake_up(tags=["scheduling"])
-        finished = []
-        while engine.has_unfinished_requests():
-            for output in engine.step():
-                if output.finished:
-                    finished.append(output)
-                    progress(1, _tokens_of(output))
-        return finished
-
-    def _warm(self, prompts: Sequence[IdArray], params: Sequence[Any]) -> None:
-        """Run the prompts of a forced decode once, so that their blocks stand in the
-        prefix cache.
-        """
-        forced = any(
-            p.extra_args or getattr(p, "trace_decode_token_ids", None) for p in params
-        )
-        if not forced or not self._settings.spec.options.get(vllm_start.WARM):
-            return
-        from vllm import SamplingParams
-
-        once = SamplingParams(max_tokens=1, temperature=0.0, detokenize=False)
-        self._llm.generate(
-            [{"prompt_token_ids": prompt.tolist()} for prompt in prompts],
-            [once.clone() for _ in prompts],
-            use_tqdm=False,
-        )
-
-    def _generation(self, prompt: IdArray, output: Any, index: int) -> Generation:
+    def _generation(self, one: AskedSequence, output: Any) -> Generation:
         completion = output.outputs[0]
-        what = f"prompt {index} of the part"
+        prompt = one.ids
         if completion.finish_reason not in ("stop", "length"):
             raise LogdriftError(
-                f"{what}: vllm ended it with {completion.finish_reason!r}"
+                f"{one.what}: vllm ended it with {completion.finish_reason!r}"
             )
         sampled = np.asarray(completion.token_ids, np.int32)
         ids = np.concatenate([prompt, sampled]).astype(np.int32)
-        check_ids(ids, self._vocab_size, what)
+        check_ids(ids, self._vocab_size, one.what)
         scores = unpack(
             completion.logprobs,
             ids,
             first=len(prompt),
             skipped=0,
             top_k=self._settings.top_k,
-            what=what,
+            what=one.what,
         )
         return Generation(ids, len(prompt), str(completion.finish_reason), scores)
-
-
-def _tokens_of(output: Any) -> int:
-    """Tokens of a finished request: of a scored one not the token that vLLM samples
-    behind it.
-    """
-    scored = output.prompt_logprobs is not None
-    if scored:
-        return len(output.prompt_token_ids)
-    return len(output.prompt_token_ids) + len(output.outputs[0].token_ids)
 
 
 def unpack(

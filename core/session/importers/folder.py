@@ -116,10 +116,10 @@ def _parts(session: Session) -> list[Part]:
     refused before anything is copied.
     """
     session.sequences  # noqa: B018 - checks offsets and lengths
-    parts = list(session.manifest.sequences.parts)
+    parts = list(session.manifest.sequences.finished)
     for info in session.captures:
         session.capture(info.label)
-        parts += info.parts
+        parts += info.finished
     return parts
 
 

@@ -18,6 +18,7 @@ from logdrift.core.diagnose.signatures.place.measures import (
     scored_tokens,
     sums,
 )
+from logdrift.core.facts import FILLED_BEHIND
 from logdrift.core.session.layout import CaptureInfo
 
 _LARGER = Ramp(starts=2.0, full=5.0)
@@ -62,8 +63,11 @@ class _Batches:
 
 
 def may_be_padded(case: Case) -> bool:
-    """Whether some side is not known to compute real tokens alone."""
-    return any(facts.padding != "none" for facts in case.facts)
+    """Whether some side is not known to compute real tokens alone, or to fill up where
+    none of them looks.
+    """
+    harmless = ("none", FILLED_BEHIND)
+    return any(facts.padding not in harmless for facts in case.facts)
 
 
 def padding(case: Case) -> Iterator[Evidence]:
