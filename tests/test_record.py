@@ -562,14 +562,17 @@ def verl() -> Batch:
 
 
 def slime() -> Fields:
-    """Lists of one array for each sample."""
+    """Lists of one array for each sample of this rank; ``raw_reward`` is that of all
+    ranks.
+    """
     return {
         "tokens": [np.array([*PROMPT, *COMPLETION])],
         "response_lengths": [3],
         "loss_masks": [np.array(MASK)],
         "log_probs": [np.array(TRAINER)],
         "rollout_log_probs": [np.array(ROLLOUT)],
-        "raw_reward": [0.25],
+        "rewards": [0.25],
+        "raw_reward": [1.0, 0.0, 0.5],
     }
 
 
@@ -605,6 +608,22 @@ def test_a_snippet_records_what_its_framework_has(made: Any, tmp_path: Path) -> 
         logprob = session.capture(label).logprob.whole()
         expected = [NAN, NAN, values[0], NAN, values[2]]
         np.testing.assert_equal(logprob.tolist(), expected)
+
+
+def test_a_sample_of_slime_may_have_no_response(tmp_path: Path) -> None:
+    """One that was stopped before its first token."""
+    data = slime()
+    nothing = np.array([])
+    data["tokens"].append(np.array(PROMPT))
+    data["response_lengths"].append(0)
+    data["rewards"].append(0.0)
+    for name in ("loss_masks", "log_probs", "rollout_log_probs"):
+        data[name].append(nothing)
+    with logdrift.record(tmp_path / "run") as recorder:
+        _snippets()["record_slime"](recorder, data, 3)
+    sequences = logdrift.open_session(tmp_path / "run").sequences
+    found = sorted(sequences.ids(number).tolist() for number in range(len(sequences)))
+    assert found == [PROMPT, [*PROMPT, *COMPLETION]]
 
 
 @pytest.mark.engine
