@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import resource
 import shutil
 import signal
 import subprocess
@@ -369,6 +370,48 @@ def test_what_ends_in_the_middle_goes_on(
     assert finished == first_part
     again = site.run("capture", "--into", folder, "--model", model, *TRAINER)
     assert "backend 'trainer': the session has this backend already" in again.stderr
+
+
+FULL = {
+    "when the session is extended": (512, 0),
+    "at the second part": (200_000, 1),
+}
+"""The largest file in bytes, where the first part has 131 KB and the second 262 KB; and
+the parts that fit.
+"""
+
+
+@pytest.mark.parametrize("when", FULL)
+def test_a_disk_that_is_full_loses_the_part_in_flight(
+    site: ToySite, model: Path, tmp_path: Path, when: str
+) -> None:
+    """The limit of a process on its files, of which every write may say no."""
+    size, parts = FULL[when]
+    short = [{"token_ids": [number % 64, 1]} for number in range(4096)]
+    longer = [{"token_ids": [number % 64, 1, 2, 3]} for number in range(4096)]
+    folder = imported(site, tmp_path, [*short, *longer])
+    before = files_of(folder)
+    manifest = manifest_of(folder)
+    command = ("--into", folder, "--model", model, "--top-k", 1, *TRAINER)
+    full = site.run(
+        *("capture", *command),
+        before=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size)),
+        PYTHONDONTWRITEBYTECODE="1",
+    )
+    assert full.returncode == 1, full.stderr
+    assert "File too large" in full.stderr
+    assert "Traceback" not in full.stderr
+    check_only_grown(before, manifest, folder)
+    labels = [info.label for info in open_session(folder).captures]
+    if "trainer/prefill" in labels:
+        left = open_session(folder).manifest.capture("trainer/prefill")
+        assert len(left.parts) == parts
+    done = site.run("capture", *command)
+    assert done.returncode == 0, done.stderr
+    check_only_grown(before, manifest, folder)
+    session = open_session(folder)
+    assert session.state == "complete"
+    check_numbers(session, "trainer/prefill")
 
 
 def test_a_backend_that_could_not_begin_is_replaced(

@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -51,15 +52,24 @@ class ToySite:
         environment.pop("LOGDRIFT_CONFIG", None)
         return environment
 
-    def run(self, *arguments: object, script: Path | None = None) -> Any:
-        """Run it to its end."""
+    def run(
+        self,
+        *arguments: object,
+        script: Path | None = None,
+        before: Callable[[], object] | None = None,
+        **variables: str,
+    ) -> Any:
+        """Run it to its end, with these variables too; ``before`` is done first in its
+        process.
+        """
         return subprocess.run(
             self.command(*arguments, script=script),
             capture_output=True,
             text=True,
-            env=self.environment(),
+            env=self.environment(**variables),
             cwd=self.home,
             stdin=subprocess.DEVNULL,
+            preexec_fn=before,
             check=False,
         )
 
