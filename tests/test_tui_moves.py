@@ -53,6 +53,42 @@ pytestmark = pytest.mark.usefixtures("own_home")
 PAIR = ("trainer/prefill", "vllm/decode")
 
 
+async def test_below_a_short_sequence_stand_those_that_follow_it(
+    tmp_path: Path,
+) -> None:
+    short = make_session(tmp_path / "short", 400, 20, 20, captures=2)
+    app = make_app(short, at=0)
+    async with app.run_test(size=LARGE) as pilot:
+        screen = await judged(pilot)
+        tokens = screen.tokens
+        shown = [line for line in lines(tokens) if line.startswith(" Sequence ")]
+        listed = screen.model.listing.order.tolist()
+        place = listed.index(screen.model.sequence)
+        expected = listed[place : place + len(shown)]
+        assert len(shown) >= 3
+        assert [int(line.split()[1]) for line in shown] == expected
+        await pilot.press("S", "end", "enter")
+        await until(pilot, lambda: screen.model.listing.order.tolist() != listed)
+        listed = screen.model.listing.order.tolist()
+        place = listed.index(screen.model.sequence)
+        following = listed[place + 1 : place + 3]
+
+        def titles() -> list[int]:
+            all_lines = lines(tokens)[2:]
+            heads = [line for line in all_lines if line.startswith(" Sequence ")]
+            return [int(line.split()[1]) for line in heads]
+
+        await until(pilot, lambda: titles()[:2] == following)
+        row = next(
+            y
+            for y, line in enumerate(lines(tokens))
+            if y > 1 and line.startswith(f" Sequence {following[-1]} ")
+        )
+        await pilot.click("#tokens", offset=(20, row + 1))
+        await until(pilot, lambda: screen.model.sequence == following[-1])
+        assert screen.model.index == 0
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """24 sequences, 3,000 tokens, 4 captures."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -17,6 +19,10 @@ from logdrift.tui.models.modes import Legend
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+
+
+def no_passage() -> None:
+    """Nothing follows."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,13 +56,16 @@ class Passage:
     """
     unlike: int | None = None
     """The index of the first token that the text of the sequence gives another id."""
+    following: Callable[[], Passage | None] = no_passage
+    """The next listed sequence, made when it is asked for."""
 
 
-def passage_of(explorer: Explorer) -> Passage:
-    """The sequence under the cursor."""
+def passage_of(explorer: Explorer, sequence: int | None = None) -> Passage:
+    """A sequence; without a number the one under the cursor."""
     sequences = explorer.session.sequences
-    sequence = explorer.sequence
-    start, stop = explorer.bounds
+    if sequence is None:
+        sequence = explorer.sequence
+    start, stop = sequences.bounds(sequence)
     count = stop - start
     prompt = int(sequences.prompt_lengths[sequence])
     levels, aside = _levels(explorer, start, stop)
@@ -86,7 +95,16 @@ def passage_of(explorer: Explorer) -> Passage:
         boundaries=explorer.state.boundaries,
         changes=versions.changes,
         unlike=None if unlike is None else unlike.index,
+        following=partial(_following, explorer, sequence),
     )
+
+
+def _following(explorer: Explorer, sequence: int) -> Passage | None:
+    """The sequence listed behind this one, None for the last."""
+    following = explorer.listing.neighbour(sequence, 1)
+    if following is None or following == sequence:
+        return None
+    return passage_of(explorer, following)
 
 
 def _unlike(explorer: Explorer, sequence: int) -> RetokenisedPlace | None:

@@ -131,6 +131,10 @@ class Lines(Safe, Widget, can_focus=True, inherit_bindings=False):
     def fixed_line(self, y: int, width: int) -> Strip:
         return Strip.blank(width)
 
+    def below(self, row: int, width: int) -> Strip:
+        """Row ``row`` behind the last line."""
+        return Strip.blank(width)
+
     @property
     def page(self) -> int:
         """How many lines are seen at a time."""
@@ -147,11 +151,6 @@ class Lines(Safe, Widget, can_focus=True, inherit_bindings=False):
     def render_line(self, y: int) -> Strip:
         palette = self.palette
         width = self.size.width
-        index = self.top + y - self.fixed
-        scrolls = y >= self.fixed
-        if scrolls and index >= self.line_count:
-            # Below the last line there is no scroll bar either.
-            return Strip.blank(width, palette.back)
         try:
             strip = self._content(y, width)
             on_back = strip.apply_style(palette.back)
@@ -178,6 +177,10 @@ class Lines(Safe, Widget, can_focus=True, inherit_bindings=False):
         if row < 0:
             return self.fixed_line(y, width)
         index = self.top + row
+        below = index - self.line_count
+        if below >= 0:
+            # Below the last line there is no scroll bar either.
+            return self.below(below, width)
         inner_width = self.inner_width
         strip = self.line(index, inner_width)
         if inner_width == width:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from rich.cells import cell_len
@@ -14,14 +14,16 @@ from logdrift.core.numbers import percent
 from logdrift.tui.glyphs import (
     BROKEN_MARK,
     CHANGED,
+    COMPLETION_BAR,
     DOWN,
     HIGH,
     HIGHEST,
+    PROMPT_BAR,
     ROLE_MARKS,
     UNLIKE,
     UP,
 )
-from logdrift.tui.models.flow import Flow
+from logdrift.tui.models.flow import Flow, flow
 from logdrift.tui.models.modes import Legend
 from logdrift.tui.models.passage import Passage
 from logdrift.tui.palette import (
@@ -52,6 +54,8 @@ MARKS = {
 HAS_MARK = np.array([level in MARKS for level in range(-STEPS, LAST_LEVEL + 1)])
 """Whether a level has a mark, bool, at index level + `STEPS`."""
 _SHORT_ROLES = ("sys", "user", "asst", "tool")
+_ROOM_BELOW = 6
+"""Lines that are free below a text from which the next sequence is begun there."""
 _LETTERS = "asdfghjklqwertyuiopzxcvbnm"
 _MATCH = 100
 _MATCH_WITH_LEVEL = 101
@@ -176,6 +180,102 @@ def have_mark(passage: Passage) -> Flags:
     if passage.unlike is not None:
         marked[passage.unlike] = True
     return marked
+
+
+class BelowLine(NamedTuple):
+    """A line below the text of a short sequence: of the sequence that is listed
+    ``steps`` behind it.
+    """
+
+    runs: Runs
+    steps: int
+
+
+class TextBelow:
+    """The sequences that follow a short one, below its text in its pane."""
+
+    def __init__(self) -> None:
+        self._lines: list[BelowLine] = []
+        self._key: tuple[object, ...] = ()
+
+    def lines(
+        self, passage: Passage | None, width: int, rows: int, palette: Palette
+    ) -> Sequence[BelowLine]:
+        """What follows ``passage``, on ``rows`` lines: of each sequence an empty line,
+        its title, and its text in its colours.
+        """
+        key = (passage, width, rows, palette.depth, palette.dark)
+        if passage is not None and key != self._key:
+            self._lines = list(_lines_below(passage, width, rows, palette))
+            self._key = key
+        return self._lines
+
+
+def _lines_below(
+    passage: Passage, width: int, rows: int, palette: Palette
+) -> Iterator[BelowLine]:
+    steps = 0
+    following = passage.following()
+    while following is not None and rows >= _ROOM_BELOW:
+        steps += 1
+        text = _text_below(following, width, palette)
+        for runs in itertools.islice(text, rows):
+            yield BelowLine(runs, steps)
+            rows -= 1
+        following = following.following()
+
+
+def _text_below(passage: Passage, width: int, palette: Palette) -> Iterator[Runs]:
+    digits = len(str(max(1, len(passage.ids) - 1)))
+    gutter = digits + 2
+    layout = flow(
+        passage.ids,
+        marked=have_mark(passage),
+        prompt=passage.prompt,
+        cache=passage.fragments,
+        width=max(1, width - gutter),
+        joints_marked=marks_joints(passage, palette),
+    )
+    yield []
+    yield [(f" {passage.title}", palette.muted)]
+    for line in range(layout.height):
+        first, _ = layout.tokens_of(line)
+        plain = palette.text
+        if first < passage.prompt:
+            plain = palette.muted
+        style_of = styles_of(passage, palette, plain, None)
+        runs = [(gutter_text(passage, layout, line, gutter), palette.muted)]
+        for token, piece in pieces_of(passage, layout, line, {}):
+            runs.append((piece, style_of(token)))
+        yield runs
+
+
+def gutter_text(passage: Passage, layout: Flow, index: int, width: int) -> str:
+    """The index of a line's first token, and * where the reader marked one in it."""
+    first, last = layout.tokens_of(index)
+    bar = COMPLETION_BAR
+    if first < passage.prompt:
+        bar = PROMPT_BAR
+    star = " "
+    for token in passage.notes:
+        if first <= token <= last:
+            star = "*"
+    digits = width - 2
+    return f"{first:>{digits}}{bar}{star}"
+
+
+def labelled(label: str | None, piece: str, style: Style, palette: Palette) -> Runs:
+    """A piece with the letters of its label apart: in a style of their own, or they
+    would read as letters of the text.
+    """
+    if label is None:
+        return [(piece, style)]
+    blank = " " if piece.startswith(f" {label}") else ""
+    if not piece.startswith(blank + label):
+        return [(piece, style)]  # a later line of the token
+    rest = piece[len(blank + label) :]
+    letters = (label, palette.found)
+    return [run for run in ((blank, style), letters, (rest, style)) if run[0]]
 
 
 def labels_of(tokens: list[int], layout: Flow) -> dict[int, str]:

@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from rich.segment import Segment
-from rich.style import Style
 from textual.events import Blur, Click, Key, Resize
 from textual.geometry import Region
 from textual.message import Message
 from textual.strip import Strip
 
 from logdrift.tui.bindings import bindings
-from logdrift.tui.glyphs import COMPLETION_BAR, JOINT, PROMPT_BAR
+from logdrift.tui.glyphs import JOINT
 from logdrift.tui.models.flow import Flow, every_other, flow
 from logdrift.tui.models.modes import Legend
 from logdrift.tui.models.passage import Passage
 from logdrift.tui.palette import ROLE_INSIDE
-from logdrift.tui.widgets.lines import Lines, Runs, strip_of
+from logdrift.tui.widgets.lines import Lines, strip_of
 from logdrift.tui.widgets.token_paint import (
+    BelowLine,
+    TextBelow,
+    gutter_text,
     have_mark,
+    labelled,
     labels_of,
     legend_runs,
     marks_joints,
@@ -88,6 +92,7 @@ class Tokens(Lines, inherit_bindings=False):
         self._shaded: Flags | None = None
         self._gutter = 4
         self._cache: OrderedDict[object, Strip] = OrderedDict()
+        self._below = TextBelow()
 
     def show(self, passage: Passage, cursor: int) -> None:
         """Show a sequence, or the same one in other colours, with the cursor on a
@@ -154,9 +159,7 @@ class Tokens(Lines, inherit_bindings=False):
         return len(self.passage.ids)
 
     def _within(self, index: int) -> int:
-        """The token ``index``, or the first or last one where there is no such
-        token.
-        """
+        """The token ``index``, else the first or last one."""
         last = self.token_count - 1
         return max(0, min(index, last))
 
@@ -207,6 +210,25 @@ class Tokens(Lines, inherit_bindings=False):
             cache.popitem(last=False)
         return strip
 
+    def below(self, row: int, width: int) -> Strip:
+        """The sequences that follow, below a short one."""
+        lines = self._lines_below(width)
+        if row < len(lines):
+            return strip_of(lines[row].runs, width)
+        return super().below(row, width)
+
+    def _lines_below(self, width: int) -> Sequence[BelowLine]:
+        rows = self.page - self.line_count
+        return self._below.lines(self.passage, width, rows, self.palette)
+
+    def show_below(self) -> None:
+        """Other sequences follow: the list has changed."""
+        self._below = TextBelow()
+        rows = self.page - self.line_count
+        if rows > 0:
+            first = self.fixed + self.line_count
+            self.refresh(Region(0, first, self.size.width, rows))
+
     def _draw(self, index: int, width: int, cursor: int) -> Strip:
         layout = self.flow
         passage = self.passage
@@ -220,7 +242,7 @@ class Tokens(Lines, inherit_bindings=False):
         joint = ""
         if marks_joints(passage, palette):
             joint = JOINT
-        gutter = self._gutter_text(passage, layout, index)
+        gutter = gutter_text(passage, layout, index, self._gutter)
         gutter_segment = Segment(gutter, palette.muted)
         segments = [gutter_segment]
         text = ""
@@ -231,7 +253,8 @@ class Tokens(Lines, inherit_bindings=False):
                 token_style = palette.cursor
             else:
                 token_style = style_of(token)
-            for part, part_style in self._labelled(token, piece, token_style):
+            label = self.labels.get(token)
+            for part, part_style in labelled(label, piece, token_style, palette):
                 if part_style is not style:
                     segments.append(Segment(text, style))
                     text = ""
@@ -241,35 +264,6 @@ class Tokens(Lines, inherit_bindings=False):
         filled = [part for part in segments if part.text]
         strip = Strip(filled)
         return strip.adjust_cell_length(width)
-
-    def _labelled(self, token: int, piece: str, style: Style) -> Runs:
-        """A piece with the letters of its label apart: in a style of their own, or they
-        would read as letters of the text.
-        """
-        label = self.labels.get(token)
-        if label is None:
-            return [(piece, style)]
-        blank = " " if piece.startswith(f" {label}") else ""
-        if not piece.startswith(blank + label):
-            return [(piece, style)]  # a later line of the token
-        rest = piece[len(blank + label) :]
-        letters = (label, self.palette.found)
-        return [run for run in ((blank, style), letters, (rest, style)) if run[0]]
-
-    def _gutter_text(self, passage: Passage, layout: Flow, index: int) -> str:
-        """The index of a line's first token, and * where the reader marked one in
-        it.
-        """
-        first, last = layout.tokens_of(index)
-        bar = COMPLETION_BAR
-        if first < passage.prompt:
-            bar = PROMPT_BAR
-        star = " "
-        for token in passage.notes:
-            if first <= token <= last:
-                star = "*"
-        digits = self._gutter - 2
-        return f"{first:>{digits}}{bar}{star}"
 
     def action_whole(self) -> None:
         self.post_message(self.WholeWanted())
@@ -359,14 +353,23 @@ class Tokens(Lines, inherit_bindings=False):
         self.end_labels()
         y = event.y - self.fixed
         line = self.top + y
-        if self.passage is None:
+        if self.passage is None or y < 0:
             return
-        if y < 0 or line >= self.line_count:
+        below = line - self.line_count
+        if below >= 0:
+            self._go_below(below)
             return
         self._column = None
         x = event.x - self._gutter
         token = self.flow.token_at(line, x)
         self._set_cursor(token)
+
+    def _go_below(self, row: int) -> None:
+        """To the sequence that is clicked on, of those that follow."""
+        lines = self._lines_below(self.size.width)
+        if row < len(lines):
+            past_end = self.EdgePassed(lines[row].steps)
+            self.post_message(past_end)
 
     def _reveal_cursor(self) -> None:
         has_room = self.size.height > 0

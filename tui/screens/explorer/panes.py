@@ -142,6 +142,7 @@ class PaneGroup:
         explorer = self.explorer
         selected = max(0, explorer.sequence)
         self.sequences.show(explorer.listing, selected)
+        self.tokens.show_below()
         self.show_chart()
 
     def show_chart(self) -> None:
