@@ -36,6 +36,7 @@ from tests.tui_screen import (
     MEDIUM,
     explorer,
     judged,
+    lines,
     make_app,
     screen_text,
     text,
@@ -209,7 +210,8 @@ async def test_the_text_marks_where_the_weights_change(folder: Path) -> None:
         (change,) = version_changes(pair.versions.of_token, start, stop)
         token_id = pair.sequences.token_ids[start + change]
         piece = pair.session.pieces.text(int(token_id))
-        shown = text(screen.tokens)
+        own_rows = screen.tokens.fixed + screen.tokens.line_count
+        shown = "\n".join(lines(screen.tokens)[:own_rows])
         assert shown.count(CHANGED) == 1
         assert f"{CHANGED}{piece.strip()}" in shown
         await pilot.press("z")
