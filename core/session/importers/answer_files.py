@@ -71,13 +71,15 @@ def _default_name(path: str) -> str:
 def _records(path: Path, name: str, context: ImportContext) -> Records:
     notes = context.notes
     observed: list[JsonObject] = []
-    for place, answer in answers(path, context):
+    for document in answers(path, context):
         records = []
         with context.one_line():
-            for one in _scored(place, answer):
+            for one in _scored(*document):
                 record = record_of(one, name, notes)
                 records.append(record)
                 observed.append(one.observed)
+                del one
+        del document
         yield from records
     if not observed:
         context.bad.raise_first()

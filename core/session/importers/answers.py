@@ -14,7 +14,7 @@ from typing import Any
 
 from logdrift.core.errors import Place
 from logdrift.core.session.files import JsonList, JsonObject
-from logdrift.core.session.importers.documents import Documents, documents
+from logdrift.core.session.importers.documents import Document, Documents, documents
 from logdrift.core.session.importers.llamacpp_answers import is_llamacpp
 from logdrift.core.session.importers.notes import Notes
 from logdrift.core.session.importers.place import list_item
@@ -30,6 +30,10 @@ KINDS = {
 """The key that tells a kind of answer."""
 _WRAPPERS = ("response", "body", "result")
 _LISTS = ("responses", "answers", "results", "outputs", "data")
+LISTS_OF_ANSWERS = ("responses", "answers", "results", "data")
+"""The keys under which an object of a script of one's own has a list of any length; one
+of ``outputs`` may itself be an answer.
+"""
 _FAILED = "{n} {request|requests} of %s failed and {has|have} no answer"
 
 
@@ -90,13 +94,21 @@ def answers(path: Path, context: ImportContext) -> Documents:
     naming the line.
     """
     streams = Streams()
-    for document, data in documents(path, context.bad):
-        with context.one_line():
-            inside = unwrapped(document, data, path.name, context.notes)
-            for place, answer in inside:
-                streams.add(place, answer)
+    for document in documents(path, context.bad, LISTS_OF_ANSWERS):
+        _add(streams, document, path.name, context)
+        # Its memory serves the next one: two do not fit into a processor's cache.
+        del document
         yield from streams.ready()
     yield from streams.whole()
+
+
+def _add(
+    streams: Streams, document: Document, name: str, context: ImportContext
+) -> None:
+    """Give what a document holds to the streams."""
+    with context.one_line():
+        for place, answer in unwrapped(*document, name, context.notes):
+            streams.add(place, answer)
 
 
 def unwrapped(place: Place, data: Any, name: str, notes: Notes) -> Documents:

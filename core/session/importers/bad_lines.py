@@ -4,9 +4,6 @@ are left out and counted (``--skip-bad``).
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
-
 from logdrift.core.errors import InputError
 from logdrift.core.numbers import counted
 
@@ -22,17 +19,21 @@ class BadLines:
         self._first: list[InputError] = []
         self.number = 0
 
-    @contextlib.contextmanager
-    def left_out(self) -> Iterator[None]:
-        """Inside is what is done with one line or sequence."""
-        try:
-            yield
-        except InputError as error:
-            if not self.skip:
-                raise
-            self.number += 1
-            if self.number <= _SHOWN:
-                self._first.append(error)
+    def left_out(self) -> BadLines:
+        """Inside ``with`` is what is done with one line or sequence."""
+        return self
+
+    def __enter__(self) -> None:
+        """Nothing is to be done before a line."""
+
+    def __exit__(self, kind: object, error: BaseException | None, _: object) -> bool:
+        """Whether the error of a line ends here."""
+        if not self.skip or not isinstance(error, InputError):
+            return False
+        self.number += 1
+        if self.number <= _SHOWN:
+            self._first.append(error)
+        return True
 
     def sentences(self) -> tuple[str, ...]:
         """How many were left out, and why the first of them; nothing where none was."""

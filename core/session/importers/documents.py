@@ -5,23 +5,25 @@ object over many lines.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from logdrift.core.errors import InputError, Place
 from logdrift.core.session.files import JsonObject, open_regular
 from logdrift.core.session.importers.bad_lines import BadLines
 from logdrift.core.session.importers.binary import refuse_binary
 from logdrift.core.session.importers.compressed import is_zstd, lines_of
-from logdrift.core.session.importers.json_library import parse_line
+from logdrift.core.session.importers.elements import Element, ListReader
+from logdrift.core.session.importers.json_library import parse_line, parse_together
+from logdrift.core.session.importers.outer_form import (
+    is_one_document,
+    list_within,
+    payload,
+)
 from logdrift.core.session.importers.place import in_file, list_item, on_line
 from logdrift.core.session.importers.records import ImportContext, Record, Records
-from logdrift.core.session.importers.text_lines import (
-    text_line,
-    text_lines,
-    whole_text,
-)
+from logdrift.core.session.importers.text_lines import text_lines, whole_text
 
 Document = tuple[Place, dict[str, Any]]
 """Where a JSON object stands, and the object."""
@@ -30,14 +32,12 @@ RecordsOfLine = Callable[[Place, JsonObject, ImportContext], Iterable[Record]]
 """What one line holds; what it says of backends is added to the context. Raises
 InputError.
 """
-_STREAM_FIELDS = (b"event:", b"id:", b"retry:", b":")
-"""Lines of a stream of server-sent events that hold no data; a line with a colon alone
-in front is a comment.
-"""
-_DONE = b"[DONE]"
-_DATA = b"data:"
+
+
 _MOST_LISTS = 4
 """Lists around an object: no server's answer has more than two."""
+_TOGETHER = 1 << 15
+"""Bytes of lines that are parsed at once."""
 
 
 class NotJson(InputError):
@@ -82,9 +82,13 @@ def _last_line(line: bytes, place: Place) -> Document:
     return place, object_of(data, place)
 
 
-def documents(path: Path, bad: BadLines | None = None) -> Documents:
-    """Place and object of each object, those of arrays too. Raises InputError naming
-    the line for anything else, unless ``bad`` lines are left out.
+def documents(
+    path: Path, bad: BadLines | None = None, lists: Sequence[str] = ()
+) -> Documents:
+    """Place and object of each object, those of arrays too; in place of a whole object
+    those of the list that it has under one of the keys ``lists``. An array or such a
+    list takes the memory of its longest element. Raises InputError naming the line for
+    anything else, unless ``bad`` lines are left out.
     """
     if bad is None:
         bad = BadLines()
@@ -92,21 +96,97 @@ def documents(path: Path, bad: BadLines | None = None) -> Documents:
     try:
         descriptor = open_regular(path)
         with open(descriptor, "rb") as file:
-            whole = in_file(path)
-            if _is_one_document(file, whole):
-                data = _parsed(whole_text(file, whole), whole)
-                yield from _objects(data, whole)
+            if is_one_document(file, in_file(path)):
+                yield from _of_one(file, path, bad, lists)
                 return
-            for number, line in enumerate(text_lines(file, whole), 1):
-                text = _payload(line)
-                if not text:
-                    continue
-                place = on_line(path, number)
-                with bad.left_out():
-                    data = _parsed(text, place)
-                    yield from _objects(data, place)
+            for lines in _together(file, in_file(path)):
+                yield from _of_lines(lines, path, bad)
     except OSError as error:
         raise in_file(path).error(f"cannot be read: {error.strerror}") from None
+
+
+class _Line(NamedTuple):
+    """A line with text, its number counted from 1."""
+
+    number: int
+    text: bytes
+
+
+def _together(file: BinaryIO, whole: Place) -> Iterator[list[_Line]]:
+    """Lines that are parsed at once: the chunks of a stream are short."""
+    lines = []
+    size = 0
+    for number, line in enumerate(text_lines(file, whole), 1):
+        text = payload(line)
+        if not text:
+            continue
+        lines.append(_Line(number, text))
+        size += len(text)
+        if size >= _TOGETHER:
+            yield lines
+            lines = []
+            size = 0
+    yield lines
+
+
+def _of_lines(lines: Sequence[_Line], path: Path, bad: BadLines) -> Documents:
+    values = parse_together([line.text for line in lines])
+    if values is not None:
+        values.reverse()
+    for number, text in lines:
+        place = on_line(path, number)
+        with bad.left_out():
+            if values is None:
+                yield from _objects(_parsed(text, place), place)
+            else:
+                yield from _objects(values.pop(), place)
+
+
+def _of_one(
+    file: BinaryIO, path: Path, bad: BadLines, lists: Sequence[str]
+) -> Documents:
+    """The objects of a file that is one value."""
+    around = list_within(file, lists)
+    if around is None:
+        whole = in_file(path)
+        yield from _objects(_parsed(whole_text(file, whole), whole), whole)
+        return
+    elements = ListReader(file, in_file(path))
+    with bad.left_out():
+        numbered = enumerate(_whole_list(elements, around, path))
+        for index, element in numbered:
+            place = _place_of(element, index, path)
+            with bad.left_out():
+                yield from _objects(_parsed(element.text, place), place)
+
+
+def _whole_list(elements: ListReader, around: bytes, path: Path) -> Iterator[Element]:
+    """The elements of a list; ``around`` is the text of what it stands in, up to it.
+    Raises NotJson at its end where something is wrong with it as a whole.
+    """
+    try:
+        yield from elements
+        _check_around(around + b"[]" + elements.behind)
+    except ValueError as error:
+        raise _not_json(error, in_file(path)) from None
+
+
+def _check_around(text: bytes) -> None:
+    """Raise ValueError where the text with an empty list in place of a long one is not
+    whole.
+    """
+    try:
+        parse_line(text)
+    except ValueError:
+        raise ValueError("what stands around its list is not whole") from None
+
+
+def _place_of(element: Element, index: int, path: Path) -> Place:
+    """Where an element stands; on the first line its number alone tells."""
+    whole = in_file(path)
+    if element.line > 1:
+        whole = on_line(path, element.line)
+    return list_item(whole, index)
 
 
 def records_of_lines(
@@ -127,52 +207,20 @@ def object_of(data: Any, place: Place) -> dict[str, Any]:
     return data
 
 
-def _is_one_document(file: BinaryIO, place: Place) -> bool:
-    """Whether the file as a whole is one value: it has a single line, or its first one
-    is only the beginning of a value. The file is then at its start again.
-    """
-    first = text_line(file, place)
-    single = not file.read(1)
-    file.seek(0)
-    if single and not first.startswith(_DATA):
-        return True
-    text = _payload(first)
-    begins_value = text.startswith((b"{", b"["))
-    return begins_value and not _is_value(text)
-
-
-def _is_value(text: bytes) -> bool:
-    try:
-        parse_line(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _payload(line: bytes) -> bytes:
-    """What a line holds: itself, or what stands behind ``data:``; nothing for the other
-    lines of a stream.
-    """
-    text = line.strip()
-    if text.startswith(_DATA):
-        text = text.removeprefix(_DATA).strip()
-    elif text.startswith(_STREAM_FIELDS):
-        return b""
-    if text == _DONE:
-        return b""
-    return text
-
-
 def _parsed(text: bytes, place: Place) -> Any:
     try:
         return parse_line(text)
     except ValueError as error:
-        raise NotJson(
-            f"is not JSON: {_fault(error, place)}",
-            where=place.words,
-            file=place.file,
-            line=place.line,
-        ) from None
+        raise _not_json(error, place) from None
+
+
+def _not_json(error: ValueError, place: Place) -> NotJson:
+    return NotJson(
+        f"is not JSON: {_fault(error, place)}",
+        where=place.words,
+        file=place.file,
+        line=place.line,
+    )
 
 
 def _fault(error: ValueError, place: Place) -> str:

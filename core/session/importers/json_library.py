@@ -10,20 +10,18 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Iterable
+from collections.abc import Sequence
 from functools import cache
 from itertools import chain
 from types import ModuleType
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from logdrift.core.session.files import parse_json
 
 _COLON = ord(":")
-_QUOTE = ord('"')
-_SPACES = list(b" \t\r\n")
+_SPACES = b" \t\r\n"
 _HOLD_OTHERS = (dict, list)
 
 
@@ -45,49 +43,66 @@ def parse_line(text: bytes) -> Any:
         value = used.loads(text)
     except ValueError:
         return parse_json(text)
-    # A quote and a colon stand behind each key. Where texts have them too, or a space
-    # is between the two, the line is read once more: fewer keys than that may be keys
-    # that are given twice.
-    in_front = _in_front_of_colons(text)
-    may_be_spaced = np.isin(in_front, _SPACES).any()
-    keys = np.count_nonzero(in_front == _QUOTE)
-    if not may_be_spaced and _has_keys(value, int(keys)):
+    if _has_keys_once(text, value):
         return value
     return parse_json(text)
 
 
-def _in_front_of_colons(text: bytes) -> npt.NDArray[np.uint8]:
+def parse_together(texts: Sequence[bytes]) -> list[Any] | None:
+    """What each of several short texts holds, in less time than `parse_line` takes for
+    each; None where they must be parsed one by one.
+    """
+    used = library()
+    are_objects = [text[:1] + text[-1:] == b"{}" for text in texts]
+    if used is json or len(texts) < 2 or not all(are_objects):
+        return None
+    joined = b"[" + b",".join(texts) + b"]"
+    try:
+        values: list[Any] = used.loads(joined)
+    except ValueError:
+        return None
+    is_one_each = len(values) == len(texts)
+    if is_one_each and _has_keys_once(joined, values):
+        return values
+    return None
+
+
+def _has_keys_once(text: bytes, value: Any) -> bool:
+    """No key is given twice, as far as a quick look tells.
+
+    A quote and a colon stand behind each key. Where texts have them too, or a space is
+    between the two, the answer is False: there may be fewer keys than that because some
+    are given twice.
+    """
+    in_front = _in_front_of_colons(text)
+    is_spaced = in_front != in_front.translate(None, _SPACES)
+    return not is_spaced and _has_keys(value, in_front.count(b'"'))
+
+
+def _in_front_of_colons(text: bytes) -> bytes:
     """The byte in front of each colon; NumPy finds them in a fifth of the time that
     `bytes.count` takes.
     """
     characters = np.frombuffer(text, np.uint8)
     in_front = characters[:-1]
     is_colon = characters[1:] == _COLON
-    found: npt.NDArray[np.uint8] = in_front[is_colon]
+    found: bytes = in_front[is_colon].tobytes()
     return found
 
 
 def _has_keys(value: Any, number: int) -> bool:
     """All objects of a value have that many keys together, which are no fewer than
-    there are. Lists of numbers, which lie deepest, are not looked into.
+    there are. The deepest ones are counted and not looked into.
     """
     missing = number
-    level: list[Any] = [value]
+    level = [value]
     while level:
         objects = [one for one in level if type(one) is dict]
         missing -= sum(map(len, objects))
         if not missing:
             return True
-        insides = [_inside(one) for one in level]
-        below = chain.from_iterable(insides)
+        lists = [one for one in level if type(one) is list]
+        values = map(dict.values, objects)
+        below = chain.from_iterable((*lists, *values))
         level = [one for one in below if type(one) in _HOLD_OTHERS]
     return False
-
-
-def _inside(value: Any) -> Iterable[Any]:
-    """The values of an object, the items of a list; nothing for all else."""
-    if type(value) is dict:
-        return value.values()
-    if type(value) is list:
-        return value
-    return ()

@@ -15,8 +15,11 @@ from logdrift.core.session.importers.json_library import library
 from logdrift.core.session.scores import IdArray
 
 _PREFIX = "token_id:"
-_NAMED = _PREFIX.encode()
+NAMED = _PREFIX.encode()
+"""How the bytes of a text begin that names an id."""
 _NEXT = f",{_PREFIX}"
+_FEW = 4
+"""So many names are read faster one by one."""
 _ID = re.compile(_PREFIX + r"(\d{1,10})")
 
 
@@ -24,6 +27,8 @@ def id_named(name: Any) -> int | None:
     """The id that ``name`` is or holds; None for a text of another kind."""
     token_id = name
     if isinstance(name, str):
+        if not name.startswith(_PREFIX):
+            return None
         written = _ID.fullmatch(name)
         if written is None:
             return None
@@ -33,14 +38,11 @@ def id_named(name: Any) -> int | None:
     return None
 
 
-def holds_id(text: str) -> bool:
-    """A text begins as the name of an id does, so it is no text of a token."""
-    return text.startswith(_PREFIX)
-
-
 def each_named(names: JsonList) -> Sequence[int | None]:
     """The id that each of ``names`` is or holds; None where one names none."""
-    ids = ids_named(names)
+    ids = None
+    if len(names) > _FEW:
+        ids = ids_named(names)
     if ids is None:
         return list(map(id_named, names))
     found: list[int] = ids.tolist()
@@ -67,7 +69,7 @@ def _written_ids(joined: str, number: int) -> IdArray | None:
         return None
     if joined.count(_NEXT) != number - 1:
         return None
-    written = joined.encode("utf-8", "surrogatepass").translate(None, _NAMED)
+    written = joined.encode("utf-8", "surrogatepass").translate(None, NAMED)
     left_out = len(joined) - len(written)
     if left_out != number * len(_PREFIX):
         return None

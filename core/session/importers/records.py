@@ -91,14 +91,16 @@ class ImportContext:
     notes: Notes = field(default_factory=Notes)
     bad: BadLines = field(default_factory=BadLines)
 
-    @contextlib.contextmanager
-    def one_line(self) -> Iterator[None]:
+    def one_line(self) -> contextlib.AbstractContextManager[None]:
         """Inside, what one line tells is read. Nothing of a line that is left out is
         kept.
         """
         if not self.bad.skip:
-            yield
-            return
+            return contextlib.nullcontext()
+        return self._line_that_may_be_bad()
+
+    @contextlib.contextmanager
+    def _line_that_may_be_bad(self) -> Iterator[None]:
         sources = dict(self.sources)
         notes = self.notes.copy()
         before = self.bad.number

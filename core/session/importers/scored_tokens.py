@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from logdrift.core.errors import Place
 from logdrift.core.session.files import JsonList, JsonObject
 from logdrift.core.session.importers.columns import is_whole
-from logdrift.core.session.importers.named_ids import each_named, holds_id
+from logdrift.core.session.importers.named_ids import NAMED, each_named, id_named
 from logdrift.core.session.importers.packed_lists import (
     NO_ALTERNATIVES,
     Alternatives,
@@ -57,7 +57,7 @@ _ByText = Mapping[Any, Any]
 
 def tokens_of(logprobs: Any, place: Place) -> ScoredTokens:
     """The tokens of OpenAI's ``logprobs``: a chat's ``content`` or a completion's
-    lists; none where it is null.
+    lists; none where it is null. A content of tokens is as it is.
 
     Raises InputError for anything else.
     """
@@ -144,6 +144,8 @@ def _sglang(values: Any, tops: Any) -> ScoredTokens:
 def _openai(logprobs: JsonObject) -> ScoredTokens:
     content = logprobs.get("content")
     if isinstance(content, list):
+        if content and isinstance(content[0], ScoredToken):
+            return content
         names = _names_of(content)
         token_ids = each_named(names)
         return _each(_of_chat, token_ids, content)
@@ -335,22 +337,24 @@ def _whole(value: Any) -> int | None:
 
 def _piece_of(entry: JsonObject) -> bytes | None:
     """The bytes of a token: those that its entry lists, else those of its text."""
-    text = _piece(entry.get("token"))
-    raw = entry.get("bytes")
-    if not isinstance(raw, list):
-        return text
-    try:
-        listed = bytes(raw)
-    except (TypeError, ValueError):
-        return text
+    listed = _bytes(entry.get("bytes"))
     # vLLM lists the bytes of ``token_id:41`` where it knows no others.
-    if holds_id(listed[:20].decode("ascii", "replace")):
-        return text
+    if listed is None or listed.startswith(NAMED):
+        return _piece(entry.get("token"))
     return listed or None
+
+
+def _bytes(values: Any) -> bytes | None:
+    if not isinstance(values, list):
+        return None
+    try:
+        return bytes(values)
+    except (TypeError, ValueError):
+        return None
 
 
 def _piece(text: Any) -> bytes | None:
     """The bytes of a token's text, where it is not the name of its id."""
-    if not isinstance(text, str) or holds_id(text):
+    if not isinstance(text, str) or id_named(text) is not None:
         return None
     return text.encode("utf-8", "surrogatepass") or None

@@ -9,7 +9,12 @@ from pathlib import Path
 
 from logdrift.core.errors import InputError
 from logdrift.core.session.files import JsonObject
-from logdrift.core.session.importers.answers import kind_of, unwrapped, wraps
+from logdrift.core.session.importers.answers import (
+    LISTS_OF_ANSWERS,
+    kind_of,
+    unwrapped,
+    wraps,
+)
 from logdrift.core.session.importers.bad_lines import BadLines
 from logdrift.core.session.importers.compressed import is_zstd
 from logdrift.core.session.importers.documents import (
@@ -44,7 +49,7 @@ class Start:
         """
         file = exported_files(self.path)[0]
         nothing: Document = (in_file(self.path), {})
-        objects = documents(file)
+        objects = documents(file, lists=LISTS_OF_ANSWERS)
         if is_zstd(file):
             objects = read_lines(file, BadLines())
         try:

@@ -7,17 +7,18 @@ everything so far, unless the server was started to send only what is new.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from logdrift.core.errors import Place
 from logdrift.core.session.files import JsonList, JsonObject
-from logdrift.core.session.importers.documents import Document, Documents
+from logdrift.core.session.importers.documents import Documents
 from logdrift.core.session.importers.llamacpp_answers import (
     PROBABILITIES,
     is_llamacpp,
     probabilities,
 )
+from logdrift.core.session.importers.scored_tokens import tokens_of
 
 Answer = dict[str, Any]
 """A server's answer, or a chunk of one; what is put together is changed in place."""
@@ -26,17 +27,54 @@ _PACKED = "packed_top_logprobs"
 _ADDED = ("output_token_logprobs", "output_top_logprobs", "output_token_ids_logprobs")
 
 
+_WINDOW = 4096
+"""Objects that are read after the last one of a finished answer before it is given
+away: what a server sends behind its end, as a count of tokens, stands within them.
+"""
+_LONGEST_GAP = 1 << 16
+"""Objects between two chunks of one answer: one with a larger gap has broken off."""
+
+
+@dataclass(slots=True)
+class _Begun:
+    """An answer so far; ``last`` is the number of the last object that was of it."""
+
+    key: Any
+    place: Place
+    answer: Answer
+    last: int = 0
+    goes_on: bool = False
+
+    @property
+    def has_ended(self) -> bool:
+        """The server has said its end; OpenAI's form says so for each choice."""
+        if not self.goes_on:
+            return True
+        choices = self.answer.get("choices")
+        if not choices:
+            return False
+        reasons = [choice["finish_reason"] for choice in choices]
+        return None not in reasons
+
+
 class Streams:
-    """Answers in the order in which they began; chunks find theirs by its id."""
+    """Answers in the order in which they began; chunks find theirs by its id.
+
+    An answer that has ended is kept for a while, and so is one that has broken off:
+    memory holds those that are sent at the same time.
+    """
 
     def __init__(self) -> None:
-        self._answers: list[Document] = []
-        self._open: dict[Any, Answer] = {}
+        self._answers: list[_Begun] = []
+        self._open: dict[Any, _Begun] = {}
+        self._given: dict[Any, bool] = {}
+        self._taken = 0
 
     def add(self, place: Place, answer: Answer) -> None:
         """Take one object: a whole answer, or a chunk. Raises InputError for a chunk
         that does not fit.
         """
+        self._taken += 1
         try:
             if "meta_info" in answer:
                 self._add_sglang(place, answer)
@@ -45,41 +83,81 @@ class Streams:
             elif is_llamacpp(answer):
                 self._add_llamacpp(place, answer)
             else:
-                self._begin(place, answer)
+                self._begin(None, place, answer)
+        except ValueError as error:
+            reason = f"goes on too late: {error}"
+            raise place.error(reason, "sort the chunks by their id") from None
         except (TypeError, AttributeError, KeyError) as error:
             kind = type(error).__name__
             raise place.error(
                 f"is not an answer or a chunk of one: {kind}: {error}"
             ) from None
 
-    def ready(self) -> Sequence[Document]:
-        """The answers so far, each given once; none while one of them may go on."""
-        if self._open:
-            return ()
-        ready = self._answers
-        self._answers = []
-        return ready
+    def ready(self) -> Documents:
+        """The answers that are whole, each given once: all while none may go on."""
+        if not self._open:
+            yield from self.whole()
+        elif self._taken % _WINDOW == 0:
+            yield from self._over()
 
     def whole(self) -> Documents:
         """All answers that `ready` has not given."""
-        yield from self._answers
+        answers = self._answers
+        self._answers = []
+        for begun in answers:
+            yield begun.place, begun.answer
 
-    def _begin(self, place: Place, answer: Answer) -> None:
-        begun = (place, answer)
+    def _over(self) -> Documents:
+        """The answers that have ended or broken off some time ago."""
+        over = []
+        kept = []
+        for begun in self._answers:
+            gap = self._taken - begun.last
+            is_over = begun.has_ended and gap >= _WINDOW
+            if is_over or gap >= _LONGEST_GAP:
+                over.append(begun)
+            else:
+                kept.append(begun)
+        self._answers = kept
+        for begun in over:
+            if self._open.get(begun.key) is begun:
+                del self._open[begun.key]
+                self._given[begun.key] = begun.has_ended
+            yield begun.place, begun.answer
+
+    def _begin(self, key: Any, place: Place, answer: Answer) -> _Begun:
+        begun = _Begun(key, place, answer, last=self._taken)
         self._answers.append(begun)
+        return begun
 
     def _add_openai(self, place: Place, answer: Answer) -> None:
         key = _answer_id(answer)
         begun = self._open.get(key)
-        if begun is not None and _continues(begun, answer):
-            _extend(begun, answer)
+        if begun is not None and _continues(begun.answer, answer):
+            _extend(begun.answer, answer, place)
+            begun.last = self._taken
             return
-        if _is_chunk(answer):
-            whole = {**answer, "choices": []}
-            _extend(whole, answer)
-            self._open[key] = whole
-            answer = whole
-        self._begin(place, answer)
+        if begun is None and key in self._given and not self._begins(key, answer):
+            return
+        if not _is_chunk(answer):
+            self._begin(key, place, answer)
+            return
+        whole = {**answer, "choices": []}
+        _extend(whole, answer, place)
+        begun = self._begin(key, place, whole)
+        self._keep_open(begun, goes_on=True)
+
+    def _begins(self, key: Any, answer: Answer) -> bool:
+        """Whether an object begins an answer, of which the id was there before; what
+        stands behind an answer's end does not. Raises ValueError for a chunk of one
+        that has broken off.
+        """
+        ended = self._given[key]
+        if not ended:
+            raise ValueError(
+                f"its answer had no chunk in the {_LONGEST_GAP:,} objects before it"
+            )
+        return bool(answer["choices"])
 
     def _add_sglang(self, place: Place, answer: Answer) -> None:
         meta = answer["meta_info"]
@@ -88,12 +166,11 @@ class Streams:
         key = ("sglang", stream_id, index)
         begun = self._open.get(key)
         if begun is not None:
-            _extend_sglang(begun, answer)
+            _extend_sglang(begun.answer, answer)
         else:
-            begun = dict(answer)
-            self._begin(place, begun)
+            begun = self._begin(key, place, dict(answer))
         goes_on = stream_id is not None and _is_unfinished(meta)
-        self._keep_open(key, begun, goes_on)
+        self._keep_open(begun, goes_on)
 
     def _add_llamacpp(self, place: Place, answer: Answer) -> None:
         slot = answer.get("id_slot")
@@ -102,22 +179,25 @@ class Streams:
         new = probabilities(answer)
         begun = self._open.get(key)
         if begun is None:
-            begun = dict(answer)
-            begun[PROBABILITIES] = list(new)
-            self._begin(place, begun)
+            whole = dict(answer)
+            whole[PROBABILITIES] = list(new)
+            begun = self._begin(key, place, whole)
         else:
-            before = begun[PROBABILITIES]
-            begun.update(answer)
-            begun[PROBABILITIES] = [*before, *new]
+            before = begun.answer[PROBABILITIES]
+            begun.answer.update(answer)
+            begun.answer[PROBABILITIES] = before
+            before.extend(new)
         goes_on = answer.get("stop") is False
-        self._keep_open(key, begun, goes_on)
+        self._keep_open(begun, goes_on)
 
-    def _keep_open(self, key: Any, answer: Answer, goes_on: bool) -> None:
+    def _keep_open(self, begun: _Begun, goes_on: bool) -> None:
         """Whether later chunks belong to this answer."""
+        begun.last = self._taken
+        begun.goes_on = goes_on
         if goes_on:
-            self._open[key] = answer
+            self._open[begun.key] = begun
         else:
-            self._open.pop(key, None)
+            self._open.pop(begun.key, None)
 
 
 def _answer_id(answer: JsonObject) -> Any:
@@ -161,12 +241,8 @@ def _continues(begun: JsonObject, answer: JsonObject) -> bool:
     """Whether a chunk goes on with an answer: none of its choices has finished in
     it.
     """
-    finished = set()
-    for choice in begun["choices"]:
-        reason = choice.get("finish_reason")
-        if reason is not None:
-            index = choice["index"]
-            finished.add(index)
+    choices = begun["choices"]
+    finished = [one["index"] for one in choices if one["finish_reason"] is not None]
     for choice in answer["choices"]:
         index = choice.get("index", 0)
         if index in finished:
@@ -174,8 +250,10 @@ def _continues(begun: JsonObject, answer: JsonObject) -> bool:
     return True
 
 
-def _extend(whole: Answer, chunk: JsonObject) -> None:
-    """Add a chunk of OpenAI's form to what came before, in place."""
+def _extend(whole: Answer, chunk: JsonObject, place: Place) -> None:
+    """Add a chunk of OpenAI's form, which stands at ``place``, to what came before, in
+    place.
+    """
     for key, value in chunk.items():
         if key == "choices" or value is None:
             continue
@@ -185,7 +263,7 @@ def _extend(whole: Answer, chunk: JsonObject) -> None:
     for part in chunk["choices"]:
         index = part.get("index", 0)
         choice = _choice_at(index, choices)
-        _extend_choice(choice, part)
+        _extend_choice(choice, part, place)
 
 
 def _choice_at(index: Any, choices: list[Answer]) -> Answer:
@@ -203,16 +281,17 @@ def _choice_at(index: Any, choices: list[Answer]) -> Answer:
     return empty
 
 
-def _extend_choice(choice: Answer, part: JsonObject) -> None:
+def _extend_choice(choice: Answer, part: JsonObject, place: Place) -> None:
     ids = part.get("token_ids")
     if not ids:
         ids = part.get("response_token_ids")
     logprobs = part.get("logprobs")
     if isinstance(logprobs, dict):
-        _extend_logprobs(choice, logprobs)
+        _extend_logprobs(choice, logprobs, place)
     if ids:
-        before = choice["token_ids"] or []
-        choice["token_ids"] = [*before, *ids]
+        if choice["token_ids"] is None:
+            choice["token_ids"] = []
+        choice["token_ids"].extend(ids)
     for key in ("prompt_token_ids", "prompt_logprobs", "weight_versions"):
         value = part.get(key)
         if value is not None:
@@ -222,14 +301,15 @@ def _extend_choice(choice: Answer, part: JsonObject) -> None:
         choice["finish_reason"] = reason
 
 
-def _extend_logprobs(choice: Answer, logprobs: JsonObject) -> None:
+def _extend_logprobs(choice: Answer, logprobs: JsonObject, place: Place) -> None:
     if choice["logprobs"] is None:
         choice["logprobs"] = {}
     whole = choice["logprobs"]
     content = logprobs.get("content")
     if isinstance(content, list):
+        # Tokens take a quarter of the memory of what they are read from.
         before = whole.setdefault("content", [])
-        before.extend(content)
+        before.extend(tokens_of(logprobs, place))
         return
     packed = logprobs.get(_PACKED)
     if packed:

@@ -34,10 +34,13 @@ def text_lines(file: BinaryIO, place: Place) -> Iterator[bytes]:
 
 def whole_text(file: BinaryIO, place: Place) -> bytes:
     """All from here on. Raises InputError as `text_line` does."""
-    blocks = []
+    return b"".join(text_blocks(file, place))
+
+
+def text_blocks(file: BinaryIO, place: Place) -> Iterator[bytes]:
+    """All from here on, a block at a time. Raises InputError as `text_line` does."""
     while block := file.read(_BLOCK):
-        blocks.append(_checked(block, place))
-    return b"".join(blocks)
+        yield _checked(block, place)
 
 
 def _checked(text: bytes, place: Place) -> bytes:
