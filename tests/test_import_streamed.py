@@ -62,7 +62,9 @@ def test_a_list_is_read_element_by_element_wherever_blocks_end(
 
 
 def test_an_element_tells_the_line_on_which_it_begins() -> None:
-    reader = ListReader(io.BytesIO(b'[\n {"a":\n 1}\n,\n\n {"b": 2}, {"c": 3}\n]'), PLACE)
+    reader = ListReader(
+        io.BytesIO(b'[\n {"a":\n 1}\n,\n\n {"b": 2}, {"c": 3}\n]'), PLACE
+    )
     assert [element.line for element in reader] == [2, 6, 6]
 
 
@@ -133,6 +135,7 @@ def chunks_of(number: int, index: int = 0) -> list[dict[str, Any]]:
 
 WINDOW = 64
 LONGEST_GAP = 512
+
 
 @pytest.fixture
 def streams(monkeypatch: pytest.MonkeyPatch) -> Streams:

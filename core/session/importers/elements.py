@@ -103,9 +103,11 @@ class _Piece(NamedTuple):
 
 
 class ListReader:
-    """The list that begins where ``file``, which is at ``place``, is read. Iteration gives its elements, and
-    raises ValueError in a few words where it is no whole list; ``behind`` is then what
-    stands behind it.
+    """The list that begins where ``file``, which is at ``place``, is read.
+
+    Iteration gives its elements, and raises ValueError in a few words where it is no
+    whole list, InputError where it is no text; ``behind`` is then what stands behind
+    it.
     """
 
     def __init__(self, file: BinaryIO, place: Place) -> None:
