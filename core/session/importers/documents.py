@@ -105,14 +105,14 @@ def documents(
         raise in_file(path).error(f"cannot be read: {error.strerror}") from None
 
 
-class _Line(NamedTuple):
+class _TextLine(NamedTuple):
     """A line with text, its number counted from 1."""
 
     number: int
     text: bytes
 
 
-def _together(file: BinaryIO, whole: Place) -> Iterator[list[_Line]]:
+def _together(file: BinaryIO, whole: Place) -> Iterator[list[_TextLine]]:
     """Lines that are parsed at once: the chunks of a stream are short."""
     lines = []
     size = 0
@@ -120,7 +120,7 @@ def _together(file: BinaryIO, whole: Place) -> Iterator[list[_Line]]:
         text = payload(line)
         if not text:
             continue
-        lines.append(_Line(number, text))
+        lines.append(_TextLine(number, text))
         size += len(text)
         if size >= _TOGETHER:
             yield lines
@@ -129,7 +129,7 @@ def _together(file: BinaryIO, whole: Place) -> Iterator[list[_Line]]:
     yield lines
 
 
-def _of_lines(lines: Sequence[_Line], path: Path, bad: BadLines) -> Documents:
+def _of_lines(lines: Sequence[_TextLine], path: Path, bad: BadLines) -> Documents:
     values = parse_together([line.text for line in lines])
     if values is not None:
         values.reverse()
