@@ -18,7 +18,6 @@ import tempfile
 import time
 import uuid
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -72,11 +71,10 @@ def in_parts(folder: Path, count: int) -> Manifest:
                 write_part(folder, name, rows, first, last - first, high - low)
             )
     captures = tuple(
-        replace(info, parts=tuple(parts[info.label])) for info in manifest.captures
+        info._replace(parts=tuple(parts[info.label])) for info in manifest.captures
     )
-    return replace(
-        manifest,
-        sequences=replace(manifest.sequences, parts=tuple(own)),
+    return manifest._replace(
+        sequences=manifest.sequences._replace(parts=tuple(own)),
         captures=captures,
     )
 
@@ -84,14 +82,13 @@ def in_parts(folder: Path, count: int) -> Manifest:
 def publish(folder: Path, whole: Manifest, parts: int) -> None:
     """The manifest of a capture that has finished so many parts of each."""
     captures = tuple(
-        replace(
-            info,
+        info._replace(
             parts=info.parts[:parts],
             status="complete" if parts >= len(info.parts) else "running",
         )
         for info in whole.captures
     )
-    write_manifest(folder, replace(whole, captures=captures))
+    write_manifest(folder, whole._replace(captures=captures))
 
 
 def watch(

@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -139,7 +138,7 @@ def make_session(
             part = write_part(
                 out, capture_part(info.label, at), tensors, first, count, total
             )
-            infos[index] = replace(info, parts=(*info.parts, part))
+            infos[index] = info._replace(parts=(*info.parts, part))
         first += count
     manifest = Manifest(
         id=f"generated-{tokens}",

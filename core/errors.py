@@ -8,8 +8,7 @@ into that line to find out what it is about.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
-from typing import TypedDict, TypeVar
+from typing import NamedTuple, TypedDict, TypeVar
 
 _Error = TypeVar("_Error", bound="LogdriftError")
 
@@ -115,8 +114,7 @@ class CannotWrite(LogdriftError):
     """The disk does not take a file: whatever is written next would fail as well."""
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """Where something was given: ``words`` name it in the printed line, ``field``,
     ``file`` and ``line`` as in `LogdriftError`.
     """
@@ -139,7 +137,7 @@ class Place:
 
     def part(self, words: str) -> Place:
         """A part of what was given here."""
-        return replace(self, words=f"{self.words}, {words}")
+        return self._replace(words=f"{self.words}, {words}")
 
 
 def error_of(data: ErrorData) -> LogdriftError:

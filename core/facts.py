@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from logdrift.core.session.schema import Unfit, kinds_of, maybe, table, text
 
@@ -27,9 +26,10 @@ FILLED_BEHIND = "behind the last token"
 of a causal model looks.
 """
 
+_NOTHING: Mapping[str, Any] = {}
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+
+class Facts(NamedTuple):
     """Observed state of one backend.
 
     ``decode_logprobs`` and ``prefill_logprobs`` say what the returned numbers mean on
@@ -102,14 +102,15 @@ class Facts:
     adds_bos: bool | None = None
     config_overrides: Mapping[str, Any] | None = None
 
-    environment: Mapping[str, str] = field(default_factory=dict)
-    extra: Mapping[str, Any] = field(default_factory=dict)
+    environment: Mapping[str, str] = _NOTHING
+    extra: Mapping[str, Any] = _NOTHING
     told: tuple[str, ...] = ()
     probed: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Every field by name; ``None`` means unknown."""
-        return {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
+        values = self._asdict()
+        return {name: _plain(value) for name, value in values.items()}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Facts:

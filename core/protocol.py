@@ -179,7 +179,10 @@ Job = PrepareJob | CaptureJob | QuestionJob | RetokeniseJob
 def job_message(job: Job) -> dict[str, Any]:
     """The message that tells a worker its job."""
     kind = next(kind for kind, record in _KINDS.items() if isinstance(job, record))
-    return {"type": "job", "version": VERSION, "kind": kind, "job": asdict(job)}
+    values = asdict(job)
+    if isinstance(job, CaptureJob):
+        values["given"] = [part._asdict() for part in job.given]
+    return {"type": "job", "version": VERSION, "kind": kind, "job": values}
 
 
 def job_of(message: Mapping[str, Any]) -> Job:

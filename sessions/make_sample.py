@@ -92,7 +92,7 @@ def _join_parts(folder: Path) -> None:
         for part in parts:
             (folder / part.file).unlink()
         (folder / joined.file).rename(folder / name)
-        return (replace(joined, file=name),)
+        return (joined._replace(file=name),)
 
     ids = [
         read_tensors(folder / part.file)["token_ids"]
@@ -109,25 +109,24 @@ def _join_parts(folder: Path) -> None:
     captures = tuple(
         # Joining changes the files, not how they were captured: each sequence in a
         # batch of its own.
-        replace(
-            c,
+        c._replace(
             batch="alone",
             parts=tuple(
-                replace(p, ids_digest=whole)
+                p._replace(ids_digest=whole)
                 for p in join(c.parts, capture_part(c.label, 0))
             ),
         )
         for c in manifest.captures
     )
-    sequences = replace(
-        manifest.sequences, parts=join(manifest.sequences.parts, sequence_part(0))
+    sequences = manifest.sequences._replace(
+        parts=join(manifest.sequences.parts, sequence_part(0))
     )
     plan = {
         **manifest.plan,
         "part_sequences": manifest.sequences.planned,
     }  # what the files now are
     write_manifest(
-        folder, replace(manifest, plan=plan, captures=captures, sequences=sequences)
+        folder, manifest._replace(plan=plan, captures=captures, sequences=sequences)
     )
 
 

@@ -8,7 +8,6 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -177,12 +176,11 @@ def _write_capture(
         name = capture_part(info.label, len(parts))
         part = write_part(folder, name, tensors, first, len(chosen), len(logprob))
         parts.append(
-            replace(
-                part,
+            part._replace(
                 ids_digest=ids_digest(np.concatenate(ids[first : first + len(chosen)])),
             )
         )
-    return replace(info, parts=tuple(parts))
+    return info._replace(parts=tuple(parts))
 
 
 def seal(folder: Path) -> Session:

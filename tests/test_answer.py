@@ -7,7 +7,6 @@ from __future__ import annotations
 import html
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -67,7 +66,7 @@ def test_one_range_is_quoted_everywhere(dtype: str, tmp_path: Path) -> None:
         path="prefill",
         facts=Facts(**{**FACTS, "dtype": dtype}),
     )
-    other = replace(one, backend="vllm")
+    other = one._replace(backend="vllm")
     assert usual_of((dtype, dtype)) is usual
     assert usual.words in in_words(usual.high / 2 or 1e-5, one, other)
     for page in (

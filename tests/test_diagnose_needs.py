@@ -5,7 +5,6 @@ suspected; what is explained is no second cause.
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -155,13 +154,13 @@ def told(session: Session, name: str, **facts: Any) -> Session:
     """The session with facts of one capture as its author tells them."""
     captures = tuple(
         (
-            replace(info, facts=replace(info.facts, **facts))
+            info._replace(facts=info.facts._replace(**facts))
             if info.backend == name and info.facts is not None
             else info
         )
         for info in session.captures
     )
-    return Session(session.folder, replace(session.manifest, captures=captures))
+    return Session(session.folder, session.manifest._replace(captures=captures))
 
 
 @pytest.mark.parametrize(

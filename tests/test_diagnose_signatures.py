@@ -577,8 +577,7 @@ def test_a_beginning_that_both_were_sent_alike_is_doubted(tmp_path: Path) -> Non
         )
 
     session = made(tmp_path / "s", TEXT, both(fading, 0.01))
-    doubted = replace(
-        session.manifest,
+    doubted = session.manifest._replace(
         captures=tuple(_sent(session, info) for info in session.captures),
     )
     before = why(session)

@@ -9,7 +9,7 @@ import json
 import shutil
 import subprocess
 from collections.abc import Sequence
-from dataclasses import asdict, fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -358,7 +358,7 @@ JSON_VALUES: Fields = {
 }
 
 
-@pytest.mark.parametrize("name", [field.name for field in fields(Facts)])
+@pytest.mark.parametrize("name", Facts._fields)
 def test_every_fact_may_change_to_every_json_value(tmp_path: Path, name: str) -> None:
     """What a stranger's or a newer session holds as a fact is compared and shown, in
     both directions.
@@ -526,7 +526,8 @@ def halved(tmp_path_factory: pytest.TempPathFactory) -> Path:
         written = write_part(
             folder, part.file, tensors, part.first_sequence, part.sequences, part.tokens
         )
-        parts.append(asdict(replace(written, ids_digest=part.ids_digest)))
+        part = written._replace(ids_digest=part.ids_digest)
+        parts.append(part._asdict())
     edit_manifest(
         open_session(folder),
         lambda m: next(c for c in m["captures"] if c["label"] == PAIR[1]).update(

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -158,7 +158,7 @@ def written(folder: Path, made: list[MadeSequence], pieces: dict[int, bytes]) ->
         file = capture_part(label, 0)
         tensors = part_tensors(columns, width)
         own = write_part(folder, file, tensors, 0, len(made), tokens)
-        own = replace(own, versions=part_versions(columns))
+        own = own._replace(versions=part_versions(columns))
         name, _, path = label.partition("/")
         path, _, mark = path.partition("#")
         info = CaptureInfo(

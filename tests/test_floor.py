@@ -7,7 +7,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -233,7 +232,7 @@ def test_alone_against_together(tmp_path: Path) -> None:
         )
         for label, values in names.items()
     ]
-    infos[3] = replace(infos[3][0], label="vllm/prefill#alone"), infos[3][1]
+    infos[3] = infos[3][0]._replace(label="vllm/prefill#alone"), infos[3][1]
     session = write_session(tmp_path / "made", PROMPTS, infos)
     floor = noise_floor(
         session, make_pair(session, "trainer/prefill", "vllm/prefill"), "all"

@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -122,7 +121,7 @@ def _mean_gap(session: Session, a: str, b: str) -> float:
 def _with_capture(session: Session, folder: Path, info: CaptureInfo) -> Session:
     shutil.copytree(session.folder, folder, dirs_exist_ok=True)
     write_manifest(
-        folder, replace(session.manifest, captures=(*session.captures, info))
+        folder, session.manifest._replace(captures=(*session.captures, info))
     )
     return open_session(folder)
 
@@ -194,17 +193,17 @@ def test_scores_of_other_ids(
     """
     session = open_session(tempered)
     theirs = strangers.manifest.capture("trainer/prefill")
-    ours = replace(theirs, label="stranger/prefill", backend="stranger")
+    ours = theirs._replace(label="stranger/prefill", backend="stranger")
     file = capture_part(ours.label, 0)
     (tmp_path / file).parent.mkdir(parents=True)
     shutil.copyfile(strangers.folder / theirs.parts[0].file, tmp_path / file)
     whole = _with_capture(
-        session, tmp_path, replace(ours, parts=(replace(theirs.parts[0], file=file),))
+        session, tmp_path, ours._replace(parts=(theirs.parts[0]._replace(file=file),))
     )
     gate = _judged(whole, "stranger/prefill", "trainer/prefill")
     assert gate.verdict == "not_comparable"
     assert _refusals(gate) == {"ids"}
-    old = replace(ours, parts=(replace(theirs.parts[0], file=file, ids_digest=None),))
+    old = ours._replace(parts=(theirs.parts[0]._replace(file=file, ids_digest=None),))
     assert (
         _refusals(
             _judged(
@@ -231,8 +230,7 @@ def test_scores_of_a_cut_context(
         for i, n in enumerate(lengths)
     ]
     part = _written(tmp_path, "cut/prefill", rows)
-    cut = replace(
-        strangers.manifest.capture("trainer/prefill"),
+    cut = strangers.manifest.capture("trainer/prefill")._replace(
         label="cut/prefill",
         backend="cut",
         parts=(part,),

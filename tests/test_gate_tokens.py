@@ -5,7 +5,6 @@ reason why not.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -98,11 +97,9 @@ def with_ids(
     captures = session.captures
     if scored:
         captures = tuple(
-            replace(
-                c,
+            c._replace(
                 parts=tuple(
-                    replace(
-                        p,
+                    p._replace(
                         ids_digest=ids_digest(
                             np.concatenate(
                                 [
@@ -119,10 +116,10 @@ def with_ids(
             )
             for c in captures
         )
-    sequences = replace(session.manifest.sequences, parts=tuple(parts))
+    sequences = session.manifest.sequences._replace(parts=tuple(parts))
     write_manifest(
         session.folder,
-        replace(session.manifest, sequences=sequences, captures=captures),
+        session.manifest._replace(sequences=sequences, captures=captures),
     )
     encoded = {
         str(i): base64.b64encode(text.encode()).decode() for i, text in pieces.items()
@@ -149,10 +146,10 @@ def test_a_part_without_a_digest_says_nothing(tmp_path: Path) -> None:
     rows = plain(3, 3)
     session = given(tmp_path, rows, rows, [1, 1], label_b="vllm/prefill")
     old = tuple(
-        replace(c, parts=tuple(replace(p, ids_digest=None) for p in c.parts))
+        c._replace(parts=tuple(p._replace(ids_digest=None) for p in c.parts))
         for c in session.captures
     )
-    write_manifest(session.folder, replace(session.manifest, captures=old))
+    write_manifest(session.folder, session.manifest._replace(captures=old))
     ids = [[0, 1, 2], [0, 1, 3]]
     assert (
         codes(
@@ -168,13 +165,12 @@ def test_one_side_with_other_ids(tmp_path: Path) -> None:
     rows = plain(3, 3)
     session = given(tmp_path, rows, rows, [1, 1], label_b="vllm/prefill")
     a, b = session.captures
-    wrong = replace(
-        b,
+    wrong = b._replace(
         parts=tuple(
-            replace(p, ids_digest=ids_digest(np.asarray([9]))) for p in b.parts
+            p._replace(ids_digest=ids_digest(np.asarray([9]))) for p in b.parts
         ),
     )
-    write_manifest(session.folder, replace(session.manifest, captures=(a, wrong)))
+    write_manifest(session.folder, session.manifest._replace(captures=(a, wrong)))
     gate = judged(open_session(session.folder))
     assert [(r.code, r.text.split()[0]) for r in gate.reasons] == [
         ("ids", "vllm/prefill")

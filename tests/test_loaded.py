@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -84,9 +83,9 @@ def with_loaded(session: Session, loaded: dict[str, Loaded]) -> Session:
         name: write_loaded(session.folder, name, one) for name, one in loaded.items()
     }
     captures = tuple(
-        replace(info, loaded=files.get(info.backend)) for info in session.captures
+        info._replace(loaded=files.get(info.backend)) for info in session.captures
     )
-    write_manifest(session.folder, replace(session.manifest, captures=captures))
+    write_manifest(session.folder, session.manifest._replace(captures=captures))
     return open_session(session.folder)
 
 

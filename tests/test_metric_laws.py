@@ -11,7 +11,6 @@ import itertools
 import json
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -127,10 +126,10 @@ def of_sequences(session: Session, chosen: Sequence[int], folder: Path) -> Sessi
         written = write_part(
             folder, capture_part(info.label, 0), mine, 0, len(chosen), len(rows)
         )
-        infos.append(replace(info, parts=(written,)))
-    planned = replace(session.manifest.sequences, planned=len(chosen), parts=(part,))
+        infos.append(info._replace(parts=(written,)))
+    planned = session.manifest.sequences._replace(planned=len(chosen), parts=(part,))
     write_manifest(
-        folder, replace(session.manifest, sequences=planned, captures=tuple(infos))
+        folder, session.manifest._replace(sequences=planned, captures=tuple(infos))
     )
     return open_session(folder)
 

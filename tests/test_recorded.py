@@ -8,7 +8,6 @@ import json
 import math
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -237,7 +236,7 @@ def made(
     manifest = session.manifest
     write_manifest(
         session.folder,
-        replace(manifest, sequences=replace(manifest.sequences, sampled=sampled)),
+        manifest._replace(sequences=manifest.sequences._replace(sampled=sampled)),
     )
     return open_session(session.folder)
 
@@ -325,7 +324,7 @@ def test_the_plan_says_nothing_of_recorded_numbers(tmp_path: Path) -> None:
 def test_notes_name_where_they_come_from(tmp_path: Path) -> None:
     session = made(tmp_path)
     write_manifest(
-        session.folder, replace(session.manifest, notes=("temperature stays unknown",))
+        session.folder, session.manifest._replace(notes=("temperature stays unknown",))
     )
     assert (
         codes(open_session(session.folder))["imported"]
@@ -333,7 +332,7 @@ def test_notes_name_where_they_come_from(tmp_path: Path) -> None:
     )
     write_manifest(
         session.folder,
-        replace(session.manifest, notes=("2 tokens are left out",), plan={}),
+        session.manifest._replace(notes=("2 tokens are left out",), plan={}),
     )
     assert (
         codes(open_session(session.folder))["imported"]

@@ -11,7 +11,6 @@ import os
 import re
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -551,8 +550,8 @@ def test_repeats_in_words() -> None:
     )
     assert "exactly reproducible" in in_words(0.0, a, a)
     assert "noise floor" in in_words(0.01, a, a)
-    alone = replace(a, batch="alone")
-    together = replace(a, batch="together")
+    alone = a._replace(batch="alone")
+    together = a._replace(batch="together")
     assert "floor of the batch's shape" in in_words(0.01, alone, together)
     assert "changes nothing" in in_words(0.0, alone, together)
     assert "repeat" in in_words(0.0, together, together)

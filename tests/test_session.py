@@ -9,7 +9,6 @@ import resource
 import struct
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -70,14 +69,13 @@ def test_what_was_read_cannot_be_changed(folder: Path) -> None:
 
 def test_a_session_being_written_opens_and_refreshes(folder: Path) -> None:
     whole = read_manifest(folder)
-    first = replace(
-        whole,
-        sequences=replace(whole.sequences, parts=whole.sequences.parts[:1]),
+    first = whole._replace(
+        sequences=whole.sequences._replace(parts=whole.sequences.parts[:1]),
         captures=(
-            replace(
-                whole.captures[0], parts=whole.captures[0].parts[:1], status="running"
+            whole.captures[0]._replace(
+                parts=whole.captures[0].parts[:1], status="running"
             ),
-            *(replace(c, parts=(), status="pending") for c in whole.captures[1:]),
+            *(c._replace(parts=(), status="pending") for c in whole.captures[1:]),
         ),
     )
     write_manifest(folder, first)
@@ -92,8 +90,8 @@ def test_a_session_being_written_opens_and_refreshes(folder: Path) -> None:
 
 def test_a_capture_whose_supervisor_was_killed_is_not_running(folder: Path) -> None:
     whole = read_manifest(folder)
-    running = tuple(replace(c, status="running") for c in whole.captures)
-    write_manifest(folder, replace(whole, captures=running))
+    running = tuple(c._replace(status="running") for c in whole.captures)
+    write_manifest(folder, whole._replace(captures=running))
     found = {c.status for c in open_session(folder).captures}
     assert found == {"pending"}
     lock.acquire(folder, "t")
@@ -156,9 +154,9 @@ def test_missing_keys_have_defaults_and_unknown_ones_are_left_alone(
 
 def test_batch_and_ids_digest_are_kept(folder: Path) -> None:
     whole = read_manifest(folder)
-    part = replace(whole.captures[0].parts[0], ids_digest=ids_digest(np.arange(3)))
-    alone = replace(whole.captures[0], batch="alone", parts=(part,))
-    write_manifest(folder, replace(whole, captures=(alone,)))
+    part = whole.captures[0].parts[0]._replace(ids_digest=ids_digest(np.arange(3)))
+    alone = whole.captures[0]._replace(batch="alone", parts=(part,))
+    write_manifest(folder, whole._replace(captures=(alone,)))
     assert read_manifest(folder).captures == (alone,)
 
 
@@ -200,10 +198,10 @@ def test_random_damage_of_a_header_never_crashes(folder: Path) -> None:
 def test_a_part_of_another_length_is_refused(folder: Path) -> None:
     manifest = read_manifest(folder)
     first, second = manifest.captures[0].parts
-    swapped = (replace(first, file=second.file), replace(second, file=first.file))
+    swapped = (first._replace(file=second.file), second._replace(file=first.file))
     write_manifest(
         folder,
-        replace(manifest, captures=(replace(manifest.captures[0], parts=swapped),)),
+        manifest._replace(captures=(manifest.captures[0]._replace(parts=swapped),)),
     )
     session = open_session(folder)
     with refused("rows for"):

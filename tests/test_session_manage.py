@@ -9,7 +9,6 @@ import os
 import socket
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -230,7 +229,7 @@ def test_a_background_capture_that_cannot_begin_says_why_in_one_line(
     plan = CapturePlan(
         "generated", (parse_spec(f"transformers,python={sys.executable}"),)
     )
-    write_manifest(session, replace(read_manifest(session), plan=plan.to_json()))
+    write_manifest(session, read_manifest(session)._replace(plan=plan.to_json()))
     captured_here(session)
     with (
         held(session),
@@ -254,8 +253,8 @@ def test_what_was_sampled_and_is_damaged_cannot_be_made_again(session: Path) -> 
     plan = CapturePlan("m", specs, texts=("x",)).with_paths(generate=True).to_json() | {
         "max_length": 64
     }
-    decode = replace(first, label="vllm/decode", backend="vllm", path="decode")
-    write_manifest(session, replace(manifest, plan=plan, captures=(decode, second)))
+    decode = first._replace(label="vllm/decode", backend="vllm", path="decode")
+    write_manifest(session, manifest._replace(plan=plan, captures=(decode, second)))
     captured_here(session)
     (session / decode.parts[0].file).write_bytes(b"x")
     before = (session / "session.json").read_bytes()

@@ -7,7 +7,6 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -660,8 +659,8 @@ def shown_so_far(session: Session, sequences: int, captures: dict[str, int]) -> 
             part for part in info.parts if part.first_sequence + part.sequences <= done
         )
         infos.append(
-            replace(
-                info, parts=kept, status="complete" if kept == info.parts else "running"
+            info._replace(
+                parts=kept, status="complete" if kept == info.parts else "running"
             )
         )
     parts = tuple(
@@ -669,8 +668,8 @@ def shown_so_far(session: Session, sequences: int, captures: dict[str, int]) -> 
     )
     write_manifest(
         session.folder,
-        replace(
-            full, sequences=replace(full.sequences, parts=parts), captures=tuple(infos)
+        full._replace(
+            sequences=full.sequences._replace(parts=parts), captures=tuple(infos)
         ),
     )
 

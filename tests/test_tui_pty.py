@@ -10,7 +10,6 @@ import sys
 import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -146,13 +145,13 @@ def test_hostile_text_reaches_the_terminal_as_printable_glyphs_alone(
     }
     (folder / "pieces.json").write_text(json.dumps(pieces))
     manifest = read_manifest(folder)
-    model = replace(manifest.model, id="mo\x1b[31mdel\x9b")
-    failed = replace(
-        manifest.captures[2], status="failed", failure="no\x1b[2J memory\x07\u202e"
+    model = manifest.model._replace(id="mo\x1b[31mdel\x9b")
+    failed = manifest.captures[2]._replace(
+        status="failed", failure="no\x1b[2J memory\x07\u202e"
     )
     write_manifest(
         folder,
-        replace(manifest, model=model, captures=(*manifest.captures[:2], failed)),
+        manifest._replace(model=model, captures=(*manifest.captures[:2], failed)),
     )
     (folder / "logs").mkdir()
     (folder / "logs" / "vllm.log").write_bytes(b"\n".join(HOSTILE))

@@ -548,11 +548,11 @@ async def test_resume_is_offered_where_something_is_missing(
     sessions: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     manifest = read_manifest(sessions / "other")
-    first = replace(
-        manifest.captures[0], status="failed", failure="engine died\nTraceback"
+    first = manifest.captures[0]._replace(
+        status="failed", failure="engine died\nTraceback"
     )
     write_manifest(
-        sessions / "other", replace(manifest, captures=(first, *manifest.captures[1:]))
+        sessions / "other", manifest._replace(captures=(first, *manifest.captures[1:]))
     )
     captured_here(sessions / "other")
     started: list[Path] = []

@@ -4,7 +4,6 @@ on the pair.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -361,10 +360,10 @@ async def test_what_configs_differ_in_is_named(
     folder = write_session(tmp_path / "s", [1, 1], captures).folder
     manifest = read_manifest(folder)
     loaded = [
-        replace(info, loaded=write_loaded(folder, info.backend, configs[info.backend]))
+        info._replace(loaded=write_loaded(folder, info.backend, configs[info.backend]))
         for info in manifest.captures
     ]
-    write_manifest(folder, replace(manifest, captures=tuple(loaded)))
+    write_manifest(folder, manifest._replace(captures=tuple(loaded)))
     app = make_app(folder)
     async with app.run_test(size=size) as pilot:
         await judged(pilot)

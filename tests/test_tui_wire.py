@@ -7,7 +7,6 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -258,11 +257,11 @@ async def test_no_row_is_misaligned_by_hostile_text(
         title="ti\x9b2Jtle\u200d",
     )
     manifest = read_manifest(made.folder)
-    failed = replace(
-        manifest.captures[1], failure="no\x1b[2J memory\x07\u202e 👨\u200d👩"
+    failed = manifest.captures[1]._replace(
+        failure="no\x1b[2J memory\x07\u202e 👨\u200d👩"
     )
     write_manifest(
-        made.folder, replace(manifest, captures=(manifest.captures[0], failed))
+        made.folder, manifest._replace(captures=(manifest.captures[0], failed))
     )
     (made.folder / "logs").mkdir()
     for info in manifest.captures:

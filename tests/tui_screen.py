@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 from typing import Any, cast
@@ -55,7 +54,7 @@ def make_app(
     opened = open_session(session, patient=False) if session is not None else None
     if opened is not None and at is not None:
         state, _ = load_state(opened.manifest.id)
-        save_state(opened.manifest.id, replace(state, position=at))
+        save_state(opened.manifest.id, state._replace(position=at))
     return LogdriftApp(opened, folder, depth=depth, **options)
 
 

@@ -68,6 +68,7 @@ class LogdriftApp(Safe, App[int], inherit_bindings=False):
     ENABLE_COMMAND_PALETTE = True
     BINDINGS = bindings("app")
     keymap: Keymap = NO_KEYMAP
+    _has_theme = False
 
     def __init__(
         self,
@@ -107,11 +108,20 @@ class LogdriftApp(Safe, App[int], inherit_bindings=False):
         if self.depth == "none":
             textual_name = "ansi-dark"
         self.theme_name: ThemeName = name
+        self._has_theme = True
         # Set without its watcher, which would parse all style sheets a second time.
         self.set_reactive(App.theme, textual_name)
         variables = self.get_css_variables()
         self.stylesheet.set_variables(variables)
         self.palette: Palette = self._palette_of(name)
+
+    def get_css_variables(self) -> dict[str, str]:
+        """As Textual has them, but none as long as the theme is not known: mixing the
+        colours of its own theme would be for nothing.
+        """
+        if not self._has_theme:
+            return {}
+        return super().get_css_variables()
 
     def _palette_of(self, theme: ThemeName) -> Palette:
         is_dark = THEMES[theme].dark

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +36,8 @@ def check_ids(folder: Path, model: Path) -> str | None:
         known = _asked(folder, manifest, engines[0], model)
     except LogdriftError as error:
         return _noted(folder, manifest, str(error))
-    sequences = replace(manifest.sequences, retokenised=known)
-    checked = replace(manifest, sequences=sequences)
+    sequences = manifest.sequences._replace(retokenised=known)
+    checked = manifest._replace(sequences=sequences)
     _write(folder, checked)
     return None
 
@@ -78,7 +77,7 @@ def _noted(folder: Path, manifest: Manifest, why: str) -> str:
     """The reason as a note, kept with the session."""
     sentence = _UNCHECKED % why
     notes = (*manifest.notes, sentence)
-    noted = replace(manifest, notes=notes)
+    noted = manifest._replace(notes=notes)
     _write(folder, noted)
     return sentence
 

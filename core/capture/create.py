@@ -84,7 +84,7 @@ def create_session(
     for spec, own_model in own_models:
         check_own_vocabulary(spec, own_model, largest_id)
     manifest = _manifest(plan, model, prepared, prompts)
-    manifest = replace(manifest, notes=notes)
+    manifest = manifest._replace(notes=notes)
     trust.remember(manifest)
     with _nothing_to_resume(folder), new_folder(folder) as scratch:
         if plan.generator is not None:
@@ -202,8 +202,7 @@ def model_info(plan: CapturePlan, model: str, vocab_size: int | None) -> ModelIn
     folder = Path(model)
     if not folder.is_dir():
         return info
-    return replace(
-        info,
+    return info._replace(
         config_digest=config_digest(folder),
         tokenizer_digest=tokenizer_digest(folder),
         weights_digest=limited_weights_digest(folder),
@@ -289,8 +288,8 @@ def _write_sequences(
         )
         parts.append(part)
     retokenised = with_rows(None, 0, prepared.retokenised)
-    sequences = replace(manifest.sequences, parts=tuple(parts), retokenised=retokenised)
-    return replace(manifest, sequences=sequences)
+    sequences = manifest.sequences._replace(parts=tuple(parts), retokenised=retokenised)
+    return manifest._replace(sequences=sequences)
 
 
 def _mask(prompt: Prompt) -> npt.NDArray[np.uint8] | None:
@@ -306,4 +305,4 @@ def _write_recorded(
     info = write_recorded(folder, recorded, plan.part_sequences)
     captures = (info, *manifest.captures)
     notes = (*manifest.notes, *recorded.notes)
-    return replace(manifest, captures=captures, notes=notes)
+    return manifest._replace(captures=captures, notes=notes)

@@ -352,8 +352,7 @@ def _manifest(
     names = {spec.name for spec in extension.added}
     kept = [info for info in manifest.captures if info.backend not in names]
     more_notes = [note for note in notes if note not in manifest.notes]
-    return replace(
-        manifest,
+    return manifest._replace(
         model=_model_info(manifest.model, extension, model),
         plan=saved.to_json(),
         captures=(*kept, *pending_captures(extension.added)),
@@ -369,5 +368,5 @@ def _model_info(info: ModelInfo, extension: _Extension, model: _Model) -> ModelI
     if not extension.saved.of_import or info.id not in (UNKNOWN_MODEL, plan.model):
         return info
     found = model_info(plan, model.name, model.vocab_size)
-    known = {name: value for name, value in asdict(info).items() if value is not None}
-    return replace(found, **{**known, "id": plan.model})
+    known = {name: value for name, value in info._asdict().items() if value is not None}
+    return found._replace(**{**known, "id": plan.model})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from logdrift.core.capture.text_dumps import DumpedText
@@ -62,7 +62,7 @@ class Prompt:
             value = getattr(self, name)
             if value is not None and name not in _NOT_FOR_TOKENIZERS:
                 values[name] = value
-        values["place"] = asdict(self.place)
+        values["place"] = self.place._asdict()
         return values
 
 

@@ -125,7 +125,7 @@ def _read_parquet(path: Path, file: Place) -> list[Prompt]:
     """The prompts of TRL's completions."""
     prompts: list[Prompt] = []
     for place, row in parquet_lines(path):
-        there = replace(place, field=f"prompts[{len(prompts)}]")
+        there = place._replace(field=f"prompts[{len(prompts)}]")
         prompts.append(prompt_of(row, there))
     if not prompts:
         raise file.error("the file holds no row", "give one with prompt and completion")

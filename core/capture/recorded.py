@@ -233,7 +233,7 @@ def write_recorded(folder: Path, recorded: Recorded, per_part: int) -> CaptureIn
         index = len(parts)
         part = _write(folder, index, first, chunk)
         parts.append(part)
-    return replace(recorded.info, parts=tuple(parts))
+    return recorded.info._replace(parts=tuple(parts))
 
 
 def _chunks(
@@ -260,8 +260,7 @@ def _write(folder: Path, index: int, first: int, chunk: Sequence[Record]) -> Par
         sequences=len(chunk),
         tokens=len(ids),
     )
-    return replace(
-        part,
+    return part._replace(
         ids_digest=ids_digest(ids),
         versions=part_versions(scores),
     )

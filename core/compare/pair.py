@@ -6,7 +6,6 @@ one import suffices.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -45,7 +44,6 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, eq=False)
 class Pair(AlignedPair):
     """Captures ``a`` and ``b`` side by side, with all their numbers.
 

@@ -100,8 +100,7 @@ def _with_captures_of(begun: Manifest, fresh: Manifest) -> Manifest:
     for pending in fresh.captures:
         capture = by_label.get(pending.label, pending)
         captures.append(capture)
-    return replace(
-        fresh,
+    return fresh._replace(
         id=begun.id,
         created=begun.created,
         captures=tuple(captures),
@@ -177,7 +176,7 @@ def _manifest(
         created=time.strftime("%Y-%m-%dT%H:%M:%SZ", now),
         logdrift_version=base.logdrift_version,
         plan=plan,
-        sequences=replace(base.sequences, generated_by=None),
+        sequences=base.sequences._replace(generated_by=None),
         captures=(*unchanged, *pending),
     )
 

@@ -13,7 +13,7 @@ alternatives, of unequal widths, scores of the prompts, facts, a reference, repe
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -427,7 +427,8 @@ def _repeat(capture: Capture, rng: Random) -> Capture:
     logprob = np.minimum(moved, 0.0)
     stored = logprob.astype(np.float32)
     info = _repeat_info(capture.info)
-    return replace(capture, info=info, logprob=Column([stored]))
+    column = Column([stored])
+    return capture._replace(info=info, logprob=column)
 
 
 def _repeat_info(info: CaptureInfo) -> CaptureInfo:
@@ -435,4 +436,4 @@ def _repeat_info(info: CaptureInfo) -> CaptureInfo:
     label = f"{info.label}#2"
     first = info.parts[0]
     part = _part(f"captures/{label}", first.sequences, first.tokens)
-    return replace(info, label=label, repeat=2, parts=(part,))
+    return info._replace(label=label, repeat=2, parts=(part,))

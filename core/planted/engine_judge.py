@@ -5,7 +5,6 @@ show and without them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -164,8 +163,8 @@ def _without(session: Session, fault: EngineFault) -> Session:
     captures = []
     for info in session.captures:
         if info.label in labels and info.facts is not None:
-            facts = replace(info.facts, **unknown)
-            info = replace(info, facts=facts)
+            facts = info.facts._replace(**unknown)
+            info = info._replace(facts=facts)
         captures.append(info)
-    manifest = replace(session.manifest, captures=tuple(captures), plan={})
+    manifest = session.manifest._replace(captures=tuple(captures), plan={})
     return Session(session.folder, manifest)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -68,16 +68,16 @@ def blinded(session: Session, fault: Fault, reference: bool = True) -> Session:
             captures.append(_without_facts(info, unknown))
         elif reference:
             captures.append(info)
-    manifest = replace(session.manifest, captures=tuple(captures))
+    manifest = session.manifest._replace(captures=tuple(captures))
     return Session(session.folder, manifest)
 
 
 def _without_facts(info: CaptureInfo, unknown: Mapping[str, Any]) -> CaptureInfo:
     """A capture with these facts, and with no digest of the ids that were sent."""
     assert info.facts is not None
-    facts = replace(info.facts, **unknown)
-    parts = [replace(part, ids_digest=None) for part in info.parts]
-    return replace(info, facts=facts, parts=tuple(parts))
+    facts = info.facts._replace(**unknown)
+    parts = [part._replace(ids_digest=None) for part in info.parts]
+    return info._replace(facts=facts, parts=tuple(parts))
 
 
 def diagnosis_of(session: Session, *, swapped: bool = False) -> Diagnosis:

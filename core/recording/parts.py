@@ -6,7 +6,7 @@ import json
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -46,11 +46,11 @@ class WrittenPart:
         return [self.sequences.file, *(part.file for part in self.captures.values())]
 
     def to_json(self) -> dict[str, Any]:
-        captures = {label: asdict(part) for label, part in self.captures.items()}
+        captures = {label: part._asdict() for label, part in self.captures.items()}
         return {
             "level": self.level,
             "written": self.written,
-            "sequences": asdict(self.sequences),
+            "sequences": self.sequences._asdict(),
             "captures": captures,
         }
 
@@ -123,7 +123,7 @@ class StreamFiles:
         self._delete(old)
 
     def _replace_list(self, parts: Sequence[WrittenPart]) -> None:
-        infos = [_info_json(info) for info in self.infos.values()]
+        infos = [info.to_json() for info in self.infos.values()]
         data = {
             "level": self.level,
             "seen": self.seen,
@@ -192,11 +192,3 @@ def _scores(sequence: SeenSequence, side: str) -> Scores:
         nan=computed.astype(np.uint8),
         versions=(VersionSpan(sequence.version, tokens),),
     )
-
-
-def _info_json(info: CaptureInfo) -> dict[str, Any]:
-    data = asdict(info)
-    data["facts"] = None
-    if info.facts is not None:
-        data["facts"] = info.facts.to_json()
-    return data

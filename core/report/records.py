@@ -191,12 +191,12 @@ class SessionReport:
             "title": self.title,
             "created": self.created,
             "state": self.state,
-            "model": asdict(self.model),
+            "model": self.model._asdict(),
             "sequences": self.sequences,
             "sequences_planned": self.sequences_planned,
             "tokens": self.tokens,
             "completion_tokens": self.completion_tokens,
-            "retokenised": _retokenised_json(self.retokenised),
+            "retokenised": json_or_null(self.retokenised),
             "captures": [_capture_json(info) for info in self.captures],
             "pairs": list_json(self.pairs),
             "decomposition": list_json(self.splits),
@@ -208,12 +208,6 @@ class SessionReport:
             return None
         diagnosis: list[Json] = self.why.to_json()["diagnosis"]
         return diagnosis
-
-
-def _retokenised_json(known: Retokenised | None) -> Json | None:
-    if known is None:
-        return None
-    return asdict(known)
 
 
 def _capture_json(info: CaptureInfo) -> Mapping[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from logdrift.core.compare.loaded import all_differences
@@ -209,7 +209,7 @@ def _observed(values: Mapping[str, Any]) -> _Observed:
 
 def _settings(session: Session) -> _Observed:
     manifest = session.manifest
-    model = asdict(manifest.model)
+    model = manifest.model._asdict()
     sampling = manifest.plan.get("sampling") or {}
     return _observed(
         {
@@ -247,8 +247,7 @@ def _facts(session: Session, info: CaptureInfo) -> _Observed:
         "option": _planned_options(session, info.backend),
     }
     observed = info.facts or Facts()
-    for field in fields(observed):
-        values[field.name] = getattr(observed, field.name)
+    values |= observed._asdict()
     values["extra"] = _given(observed.extra)
     if info.facts is None:
         values |= dict.fromkeys(("environment", "extra"))

@@ -255,13 +255,12 @@ class ServerBackend(ABC):
         )
         facts = self._with_dtype(await self.describe())
         self._check_room()
-        facts = replace(facts, weight_version=_named_version(self.version))
+        facts = facts._replace(weight_version=_named_version(self.version))
         if "decode" not in self.settings.paths:
             return facts
         facts = await self._probed(facts)
         sampling = self.settings.sampling
-        return replace(
-            facts,
+        return facts._replace(
             weight_version=_named_version(self.version),
             temperature=sampling.temperature,
             top_p=sampling.top_p,
@@ -277,7 +276,7 @@ class ServerBackend(ABC):
         if asked == "auto" or facts.dtype == asked:
             return facts
         if facts.dtype is None:
-            return replace(facts, dtype=asked, told=("dtype",))
+            return facts._replace(dtype=asked, told=("dtype",))
         raise self.client.error(
             f"it runs in {facts.dtype}, and the backend is given as {asked}",
             "leave out the dtype",

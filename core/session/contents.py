@@ -6,7 +6,7 @@ import base64
 import binascii
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from logdrift.core.session.files import JsonObject
 from logdrift.core.session.layout import CaptureInfo
@@ -25,7 +25,7 @@ NO_STEP = -1
 """In place of a training step that is not known."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Sequences:
     """Token ids of all finished sequences.
 
@@ -65,8 +65,7 @@ class Sequences:
         return self.token_ids[start:stop]
 
 
-@dataclass(frozen=True)
-class Capture:
+class Capture(NamedTuple):
     """A capture's arrays over its finished sequences, flat in the order of `Sequences`.
 
     logprob f32[N], rank i32[N], top_ids i32[N, K], top_logprobs f32[N, K], entropy

@@ -1,4 +1,4 @@
-"""Session folder, format 1: names of files, and the manifest as frozen dataclasses.
+"""Session folder, format 1: names of files, and the manifest as named tuples.
 
 The format is a promise (docs/session-format.md). Missing keys have defaults, so old
 sessions stay readable; a newer format is refused by name.
@@ -7,9 +7,8 @@ sessions stay readable; a newer format is refused by name.
 from __future__ import annotations
 
 import os
-from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 from logdrift.core.errors import InputError, Place
 from logdrift.core.facts import Batch, Facts
@@ -20,7 +19,6 @@ from logdrift.core.session.files import (
     parse_json,
     read_file,
 )
-from logdrift.core.session.retokenised import RETOKENISED, Retokenised
 from logdrift.core.session.schema import (
     COUNT,
     Unfit,
@@ -39,6 +37,9 @@ from logdrift.core.session.schema import (
     text,
     whole,
 )
+
+if TYPE_CHECKING:
+    from logdrift.core.session.retokenised import Retokenised
 
 FORMAT = 1
 MANIFEST = "session.json"
@@ -71,6 +72,8 @@ looked at one by one.
 
 Status = Literal["pending", "running", "complete", "failed"]
 
+_NO_PLAN: JsonObject = {}
+
 SAMPLED_PATHS = ("decode", "recorded")
 """Paths whose captures hold the sampling itself, here or elsewhere. None of them can be
 captured again: sampling gives other ids.
@@ -87,8 +90,7 @@ def capture_part(label: str, index: int) -> str:
     return f"captures/{label}/part-{index:05d}.safetensors"
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(NamedTuple):
     """One finished file. ``digest`` is ``sha256:`` and 64 hex digits of its bytes, ""
     where a session of others has none.
 
@@ -106,8 +108,7 @@ class Part:
     versions: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class ModelInfo:
+class ModelInfo(NamedTuple):
     """What the session's numbers belong to. Digests are ``sha256:...`` or None where
     not observed.
     """
@@ -120,8 +121,7 @@ class ModelInfo:
     weights_digest: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Sampled:
+class Sampled(NamedTuple):
     """How ``sequences`` of the completions that were given had been sampled.
 
     ``facts`` by name (`logdrift.core.told.TELLABLE`) are what their author stated: no
@@ -132,8 +132,7 @@ class Sampled:
     facts: JsonObject
 
 
-@dataclass(frozen=True, slots=True)
-class SequencesInfo:
+class SequencesInfo(NamedTuple):
     """``planned`` sequences in all, ``generated_by`` the backend that sampled them
     (None: they were given).
 
@@ -154,9 +153,16 @@ class SequencesInfo:
         """All finished parts."""
         return (*self.parts, *self.ahead)
 
+    def to_json(self) -> dict[str, Any]:
+        data = self._asdict()
+        data["parts"] = [part._asdict() for part in self.parts]
+        data["sampled"] = [sampled._asdict() for sampled in self.sampled]
+        if self.retokenised is not None:
+            data["retokenised"] = self.retokenised.to_json()
+        return data
 
-@dataclass(frozen=True, slots=True)
-class LoadedFile:
+
+class LoadedFile(NamedTuple):
     """The file that says by name what a backend loaded
     (`logdrift.core.session.loaded`); ``digest`` is of its bytes.
     """
@@ -165,8 +171,7 @@ class LoadedFile:
     digest: str
 
 
-@dataclass(frozen=True, slots=True)
-class CaptureInfo:
+class CaptureInfo(NamedTuple):
     """One capture: which backend along which path, how far it got, and the facts as
     observed.
 
@@ -214,9 +219,17 @@ class CaptureInfo:
         """All finished parts."""
         return (*self.parts, *self.ahead)
 
+    def to_json(self) -> dict[str, Any]:
+        data = self._asdict()
+        data["parts"] = [part._asdict() for part in self.parts]
+        if self.facts is not None:
+            data["facts"] = self.facts.to_json()
+        if self.loaded is not None:
+            data["loaded"] = self.loaded._asdict()
+        return data
 
-@dataclass(frozen=True, slots=True)
-class Manifest:
+
+class Manifest(NamedTuple):
     """``session.json``: the list of everything that is finished.
 
     ``notes`` are sentences about where the numbers came from: what an import left out
@@ -228,8 +241,8 @@ class Manifest:
     title: str = ""
     created: str = ""
     logdrift_version: str = ""
-    plan: JsonObject = field(default_factory=dict)
-    sequences: SequencesInfo = field(default_factory=SequencesInfo)
+    plan: JsonObject = _NO_PLAN
+    sequences: SequencesInfo = SequencesInfo()
     captures: tuple[CaptureInfo, ...] = ()
     notes: tuple[str, ...] = ()
     format: int = FORMAT
@@ -244,12 +257,10 @@ class Manifest:
         raise InputError(f"no capture {label!r}: the session has {listed}")
 
     def to_json(self) -> dict[str, Any]:
-        data = asdict(self)
-        captures = data["captures"]
-        for out, capture in zip(captures, self.captures, strict=True):
-            out["facts"] = None
-            if capture.facts is not None:
-                out["facts"] = capture.facts.to_json()
+        data = self._asdict()
+        data["model"] = self.model._asdict()
+        data["sequences"] = self.sequences.to_json()
+        data["captures"] = [capture.to_json() for capture in self.captures]
         return {"format": self.format, **data}
 
     @classmethod
@@ -382,6 +393,15 @@ _sampled_facts = fields(
     }
 )
 _sampled = built(record(Sampled, sequences=COUNT, facts=_sampled_facts), Sampled)
+
+
+def _retokenised(value: Any) -> Any:
+    # Imported here: of few sessions is it known.
+    from logdrift.core.session.retokenised import RETOKENISED
+
+    return RETOKENISED(value)
+
+
 _given_sequences = built(
     record(
         SequencesInfo,
@@ -389,7 +409,7 @@ _given_sequences = built(
         parts=items(_part),
         ahead=items(_part),
         sampled=items(_sampled),
-        retokenised=maybe(RETOKENISED),
+        retokenised=maybe(_retokenised),
     ),
     SequencesInfo,
 )

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -58,7 +58,7 @@ _CAPTURE_AGAIN = "capture it again with --resume, or copy the session again"
 _COPY_AGAIN = "copy the session again from where it is whole"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Session:
     """A snapshot of a session folder. Arrays are read when first asked for.
 
@@ -314,9 +314,9 @@ def _without_ghosts(folder: Path, manifest: Manifest) -> Manifest:
     captures = []
     for capture in manifest.captures:
         if capture.status == "running":
-            capture = replace(capture, status="pending")
+            capture = capture._replace(status="pending")
         captures.append(capture)
-    return replace(manifest, captures=tuple(captures))
+    return manifest._replace(captures=tuple(captures))
 
 
 def _stamp(folder: Path) -> tuple[int, int]:

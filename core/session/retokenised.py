@@ -5,7 +5,7 @@ and counting them, part after part.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, get_args
 
 from logdrift.core.numbers import counted
@@ -39,6 +39,9 @@ class Retokenised:
     prompt: int = 0
     completion: int = 0
     places: tuple[RetokenisedPlace, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
 
 
 _place = built(

@@ -2,9 +2,9 @@
 line meets another type.
 
 A kind is a function that returns the value, as the program wants it, or raises `Unfit`,
-which says where and why. `record` reads the kinds of a dataclass from its annotations,
-so that a field is declared once, in the dataclass; what an annotation cannot say (a
-range, a few words) stands beside the class.
+which says where and why. `record` reads the kinds of a dataclass or a named tuple from
+its annotations, so that a field is declared once, in the class; what an annotation
+cannot say (a range, a few words) stands beside the class.
 """
 
 from __future__ import annotations
@@ -216,39 +216,50 @@ def fields(kinds: Kinds, required: frozenset[str] = frozenset()) -> Kind:
 
 
 def record(cls: Any, **special: Kind) -> Kind:
-    """The fields of a dataclass, by their annotations but for those in ``special``;
-    gives a dict to build one with.
+    """The fields of a dataclass or named tuple, by their annotations but for those in
+    ``special``; gives a dict to build one with.
     """
-    required = set()
-    for field in dataclasses.fields(cls):
-        if _is_required(field):
-            required.add(field.name)
     kinds = kinds_of(cls, **special)
-    return fields(kinds, frozenset(required))
+    required = _required_fields(cls)
+    return fields(kinds, required)
 
 
 def built(kind: Kind, make: Callable[..., Any]) -> Kind:
-    """What `record` gives, as the dataclass itself."""
+    """What `record` gives, as the record itself."""
     return lambda value: make(**kind(value))
 
 
-def _is_required(field: dataclasses.Field[Any]) -> bool:
-    """It has no default."""
+def _required_fields(cls: Any) -> frozenset[str]:
+    """The names of the fields without a default."""
+    if not dataclasses.is_dataclass(cls):
+        return frozenset(cls._fields) - frozenset(cls._field_defaults)
+    required = set()
     missing = dataclasses.MISSING
-    return field.default is missing and field.default_factory is missing
+    for field in dataclasses.fields(cls):
+        if field.default is missing and field.default_factory is missing:
+            required.add(field.name)
+    return frozenset(required)
 
 
 def kinds_of(cls: Any, **special: Kind) -> dict[str, Kind]:
-    """The kind of each field of a dataclass, by its annotation where it is not in
-    ``special``.
+    """The kind of each field of a dataclass or named tuple, by its annotation where it
+    is not in ``special``.
     """
     kinds = {}
-    for field in dataclasses.fields(cls):
-        kind = special.get(field.name)
+    for name, annotation in _annotations(cls).items():
+        kind = special.get(name)
         if kind is None:
-            kind = _by_annotation(str(field.type))
-        kinds[field.name] = kind
+            kind = _by_annotation(annotation)
+        kinds[name] = kind
     return kinds
+
+
+def _annotations(cls: Any) -> dict[str, str]:
+    """The annotation of each field, as it is written."""
+    if dataclasses.is_dataclass(cls):
+        return {field.name: str(field.type) for field in dataclasses.fields(cls)}
+    written = cls.__annotations__.items()
+    return {name: annotation.__forward_arg__ for name, annotation in written}
 
 
 _ANNOTATED: dict[str, Kind] = {

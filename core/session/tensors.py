@@ -12,7 +12,6 @@ import math
 import os
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
@@ -116,7 +115,6 @@ each reading.
 _open_files: weakref.WeakSet[OpenFile] = weakref.WeakSet()
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class StoredTensor:
     """A tensor in a file: ``tensor[start:stop]`` reads these rows.
 
@@ -124,10 +122,13 @@ class StoredTensor:
     first byte in the file.
     """
 
-    file: OpenFile
-    dtype: Any
-    shape: tuple[int, ...]
-    start: int
+    def __init__(
+        self, file: OpenFile, dtype: Any, shape: tuple[int, ...], start: int
+    ) -> None:
+        self.file = file
+        self.dtype = dtype
+        self.shape = shape
+        self.start = start
 
     def __len__(self) -> int:
         return self.shape[0]

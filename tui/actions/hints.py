@@ -65,21 +65,26 @@ def hints_of(
     First what the pane itself offers and what the screen does in that pane, then the
     other commands of the screen, last how to leave and the help.
     """
+    screen_scopes = tuple(screen)
     pane_scopes = tuple(panes)
+    heard = {*screen_scopes, *pane_scopes}
     hinted = []
     for command in all_commands:
+        if command.scope not in heard:
+            continue
         if _is_shown(command, keymap) and applies(command.name):
             hinted.append(command)
     own = list(_in_scopes(hinted, pane_scopes))
-    of_screen = list(_in_scopes(hinted, screen))
+    of_screen = list(_in_scopes(hinted, screen_scopes))
     near = [command for command in of_screen if set(command.near) & set(pane_scopes)]
     hints = _once_a_key([*near, *own, *of_screen], keymap, words)
     return sorted(hints, key=_stays)
 
 
 def _is_shown(command: Command, keymap: Keymap) -> bool:
-    has_key = bool(command.keys_in(keymap))
-    return has_key and bool(command.hint)
+    if not command.hint:
+        return False
+    return bool(command.keys_in(keymap))
 
 
 def _in_scopes(hinted: Iterable[Command], scopes: Iterable[Scope]) -> Iterator[Command]:

@@ -6,7 +6,6 @@ Positions are flat: indices into all tokens of the session.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -143,7 +142,7 @@ class Explorer:
         """Show another pair, and save it as the one to open next time."""
         view = PairView(pair)
         labels = view.labels
-        self.state = replace(self.state, pair=labels)
+        self.state = self.state._replace(pair=labels)
         self.problem = None
         self.take(self.session, view)
 
@@ -191,7 +190,7 @@ class Explorer:
         sequences = self.session.sequences
         last = sequences.tokens - 1
         position = min(position, last)
-        self.state = replace(self.state, position=position)
+        self.state = self.state._replace(position=position)
         if last >= 0:
             self.sequence = sequence_of(sequences, self.position)
 
@@ -375,13 +374,13 @@ class Explorer:
     def set_mode(self, name: str) -> bool:
         """Colour tokens by another number; False where they are already."""
         changed = name != self.state.mode
-        self.state = replace(self.state, mode=name)
+        self.state = self.state._replace(mode=name)
         return changed
 
     def switch_boundaries(self) -> bool:
         """Tell tokens within a word apart, or no more; whether they are now."""
         shown = not self.state.boundaries
-        self.state = replace(self.state, boundaries=shown)
+        self.state = self.state._replace(boundaries=shown)
         return shown
 
     def next_threshold(self, step: int) -> float:
@@ -408,13 +407,13 @@ class Explorer:
         mode = self.mode
         state = self.state
         if not mode.thresholds:
-            self.state = replace(state, threshold=threshold)
+            self.state = state._replace(threshold=threshold)
             return True
         chosen = dict(state.thresholds)
         chosen.pop(mode.name, None)
         chosen[mode.name] = threshold  # the newest one last
         thresholds = tuple(chosen.items())
-        self.state = replace(state, thresholds=thresholds)
+        self.state = state._replace(thresholds=thresholds)
         return True
 
     # ---- the list of sequences
@@ -439,12 +438,12 @@ class Explorer:
 
     def set_sort(self, name: str) -> None:
         """List the sequences in another order."""
-        self.state = replace(self.state, sort=name)
+        self.state = self.state._replace(sort=name)
         self.list_again()
 
     def set_filter(self, text: str) -> None:
         """Filter by a text from now on; "" lists all sequences at once."""
-        self.state = replace(self.state, filter=text)
+        self.state = self.state._replace(filter=text)
         if not text:
             self.keep = None
             self.list_again()
@@ -482,7 +481,7 @@ class Explorer:
             marks.append(Mark(position, note))
         marks.sort(key=_position_of)
         kept_marks = tuple(marks)
-        self.state = replace(self.state, marks=kept_marks)
+        self.state = self.state._replace(marks=kept_marks)
         return not removes
 
 

@@ -11,7 +11,6 @@ import numpy as np
 
 from logdrift.core.compare.pair import Pair
 from logdrift.core.numbers import counted
-from logdrift.core.session.retokenised import RetokenisedPlace
 from logdrift.core.session.visible import visible
 from logdrift.tui.models.explorer import Explorer
 from logdrift.tui.models.flow import FragmentCache
@@ -19,6 +18,8 @@ from logdrift.tui.models.modes import Legend
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+
+    from logdrift.core.session.retokenised import RetokenisedPlace
 
 
 def no_passage() -> None:

@@ -10,9 +10,8 @@ import json
 import re
 import zlib
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from logdrift.core.compare.per_sequence import REDUCTIONS
 from logdrift.core.config import state_folder
@@ -40,16 +39,14 @@ DEFAULT_THRESHOLD = 0.1
 THRESHOLDS = tuple(float(f"{m}e{e}") for e in range(-6, 2) for m in (1, 2, 5))
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
+class Mark(NamedTuple):
     """A flat token index with a note."""
 
     position: int
     note: str = ""
 
 
-@dataclass(frozen=True)
-class ViewState:
+class ViewState(NamedTuple):
     """``position`` is a flat token index, `NOWHERE` before the first look; ``pair``
     holds two capture labels or None for the default pair.
 
@@ -198,6 +195,11 @@ def merge_marks(
     return tuple(ordered)
 
 
+def _as_json(state: ViewState) -> dict[str, Any]:
+    marks = [mark._asdict() for mark in state.marks]
+    return {**state._asdict(), "marks": marks}
+
+
 def save_state(
     session_id: str, state: ViewState, seen: Iterable[Mark] | None = None
 ) -> bool:
@@ -213,8 +215,8 @@ def save_state(
     if seen is not None:
         saved, _ = load_state(session_id)
         marks = merge_marks(state.marks, seen, saved.marks)
-        state = replace(state, marks=marks)
-    content = json.dumps(asdict(state))
+        state = state._replace(marks=marks)
+    content = json.dumps(_as_json(state))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         replace_file(path.parent, path.name, content.encode())

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from logdrift.core.engines import ENGINES
@@ -66,11 +65,10 @@ def facts_of(
     extra: dict[str, Any] = {name: state[name] for name in EXTRA if name in state}
     extra["cache_flushed"] = "before each part"
     extra["seeding"] = seeding_of(state) if decodes else None
-    facts = replace(facts, prefill_logprobs="raw", rank_counts="strict", extra=extra)
+    facts = facts._replace(prefill_logprobs="raw", rank_counts="strict", extra=extra)
     if not decodes:
         return facts
-    return replace(
-        facts,
+    return facts._replace(
         decode_logprobs=_decode_semantics(sampling, environment),
         temperature=sampling.temperature,
     )
@@ -87,8 +85,7 @@ def with_numerics(
     """
     rounded = _logits_dtype(state, dtype, quantization)
     kv_cache = state.get("kv_cache_dtype")
-    return replace(
-        facts,
+    return facts._replace(
         dtype=dtype,
         head_dtype=rounded,
         logits_dtype=rounded,
@@ -108,8 +105,7 @@ def with_scheduling(facts: Facts, state: Mapping[str, Any]) -> Facts:
     if isinstance(chunk, int):
         chunked_prefill = chunk > 0
         chunk_size = chunk if chunked_prefill else None
-    return replace(
-        facts,
+    return facts._replace(
         prefix_cache=_inverted(state.get("disable_radix_cache")),
         chunked_prefill=chunked_prefill,
         chunk_size=chunk_size,

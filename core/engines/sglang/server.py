@@ -76,7 +76,7 @@ class SglangServer(ServerBackend):
             meaning = "processed"
         if meaning is None:
             return facts
-        return replace(facts, decode_logprobs=meaning, probed=("decode_logprobs",))
+        return facts._replace(decode_logprobs=meaning, probed=("decode_logprobs",))
 
     async def _told(self, paths: Sequence[str]) -> Mapping[str, Any]:
         """What the first of ``paths`` that the server has tells; empty for none."""

@@ -102,12 +102,12 @@ class VllmServer(ServerBackend):
         if self._fingerprint is not None:
             extra = {**facts.extra, "system_fingerprint": self._fingerprint}
             version = facts.engine_version or _version_in(self._fingerprint)
-            facts = replace(facts, extra=extra, engine_version=version)
+            facts = facts._replace(extra=extra, engine_version=version)
         known = self._mode or mode
         meaning = semantics_of(known, self.settings.sampling, cuts=True)
-        facts = replace(facts, decode_logprobs=meaning)
+        facts = facts._replace(decode_logprobs=meaning)
         if self._mode is None and meaning is not None:
-            facts = replace(facts, probed=("decode_logprobs",))
+            facts = facts._replace(probed=("decode_logprobs",))
         return facts
 
     # -- requests

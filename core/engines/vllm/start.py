@@ -10,7 +10,6 @@ import inspect
 import os
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from typing import Any
 
 from logdrift.core.engines import ENGINES
@@ -229,7 +228,7 @@ def facts(
         },
     )
     if "decode" in settings.paths:
-        known = replace(known, temperature=float(params.temperature))
+        known = known._replace(temperature=float(params.temperature))
     known = _with_numerics(known, seen)
     return _with_config(known, config)
 
@@ -251,8 +250,7 @@ def _with_numerics(known: Facts, seen: Mapping[str, Any]) -> Facts:
     attention = seen.get("attention") or ()
     compilation = seen.get("compilation_mode")
     graphs = seen.get("cudagraph_mode")
-    return replace(
-        known,
+    return known._replace(
         dtype=observe.dtype_name(seen.get("dtype")),
         head_dtype=observe.dtype_name(seen.get("head_dtype")),
         logits_dtype=observe.dtype_name(seen.get("logits_dtype")),
@@ -267,8 +265,7 @@ def _with_config(known: Facts, config: Any) -> Facts:
     """``known`` with what vLLM's resolved config says."""
     model = config.model_config
     scheduler = config.scheduler_config
-    return replace(
-        known,
+    return known._replace(
         quantization=str(model.quantization or "none"),
         prefix_cache=bool(config.cache_config.enable_prefix_caching),
         chunked_prefill=bool(scheduler.enable_chunked_prefill),

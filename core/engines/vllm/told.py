@@ -5,7 +5,6 @@ as it was resolved.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from logdrift.core.facts import Facts
@@ -43,8 +42,7 @@ def _with_numerics(facts: Facts, config: Mapping[str, Any]) -> Facts:
     quantization = None
     if model:
         quantization = _text(model.get("quantization")) or "none"
-    return replace(
-        facts,
+    return facts._replace(
         dtype=dtype,
         quantization=quantization,
         kv_cache_dtype=_cache_dtype(cache, dtype, quantization),
@@ -57,8 +55,7 @@ def _with_scheduling(facts: Facts, config: Mapping[str, Any]) -> Facts:
     scheduler = _table(config, "scheduler_config")
     cache = _table(config, "cache_config")
     parallel = _table(config, "parallel_config")
-    return replace(
-        facts,
+    return facts._replace(
         prefix_cache=_switch(cache.get("enable_prefix_caching")),
         chunked_prefill=_switch(scheduler.get("enable_chunked_prefill")),
         chunk_size=_number(scheduler.get("max_num_batched_tokens")),
@@ -71,8 +68,7 @@ def _with_scheduling(facts: Facts, config: Mapping[str, Any]) -> Facts:
 def _with_system(
     facts: Facts, system: Mapping[str, Any], variables: Mapping[str, Any]
 ) -> Facts:
-    return replace(
-        facts,
+    return facts._replace(
         torch_version=_text(system.get("torch_version")),
         cuda_version=_text(system.get("cuda_compiled_version")),
         driver_version=_text(system.get("nvidia_driver_version")),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +80,7 @@ def _write_capture(folder: Path, side: WrittenSide, count: int, tokens: int) -> 
     }
     path = capture_part(f"{side.name}/prefill", 0)
     part = write_part(folder, path, tensors, 0, count, tokens)
-    return replace(part, ids_digest=ids_digest(np.concatenate(side.sent)))
+    return part._replace(ids_digest=ids_digest(np.concatenate(side.sent)))
 
 
 def _capture(side: WrittenSide, part: Part) -> CaptureInfo:

@@ -5,7 +5,6 @@ them.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 
 from logdrift.core.engines import PATHS
 from logdrift.core.errors import InputError
@@ -125,8 +124,7 @@ def _with_facts(
         facts = facts_of(info.path, given, source.observed)
     else:
         facts = with_told(source.facts, info.path, flags)
-    return replace(
-        info,
+    return info._replace(
         engine=engine,
         dtype=dtype,
         facts=facts,
@@ -147,4 +145,4 @@ def with_versions(info: CaptureInfo) -> CaptureInfo:
     if not versions or facts.weight_version is not None:
         return info
     shown = list(versions)[:_SHOWN_VERSIONS]
-    return replace(info, facts=replace(facts, weight_version=",".join(shown)))
+    return info._replace(facts=facts._replace(weight_version=",".join(shown)))

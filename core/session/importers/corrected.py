@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -61,7 +60,7 @@ def corrected_part(
         sequences=part.sequences,
         tokens=part.tokens,
     )
-    return replace(part, digest=written.digest)
+    return part._replace(digest=written.digest)
 
 
 def _loaded(path: Path) -> dict[str, Array]:

@@ -8,7 +8,7 @@ right in the parts that were written before it was known.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from logdrift.core.errors import Place
@@ -147,7 +147,7 @@ class WrittenParts:
         tensors = part_tensors(scores, width)
         part = chunk.write(self._folder, file, tensors)
         versions = part_versions(scores)
-        part = replace(part, versions=versions)
+        part = part._replace(versions=versions)
         capture.parts.append(part)
         capture.widths.append(width)
 

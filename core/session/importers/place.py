@@ -5,7 +5,6 @@ files, lines and what is in them.
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 
 from logdrift.core.errors import Place
 
@@ -27,9 +26,9 @@ def on_line(path: FilePath, number: int) -> Place:
 
 def under_key(place: Place, key: str) -> Place:
     """Something with a name in this place: ``dump.jsonl line 3: captures.trainer``."""
-    return replace(place, words=f"{place.words}: {key}")
+    return place._replace(words=f"{place.words}: {key}")
 
 
 def list_item(place: Place, index: int) -> Place:
     """An item of a list in this place, from 0: ``answers.json [2]``."""
-    return replace(place, words=f"{place.words} [{index}]")
+    return place._replace(words=f"{place.words} [{index}]")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -94,7 +94,7 @@ class _NewSession:
         captures = []
         for name, info in infos.items():
             of_capture = parts[name]
-            capture = replace(info, parts=tuple(of_capture))
+            capture = info._replace(parts=tuple(of_capture))
             capture = with_versions(capture)
             captures.append(capture)
         return self._manifest(captures, context, given)

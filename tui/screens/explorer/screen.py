@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -90,12 +89,12 @@ class ExplorerScreen(ExplorerKeys, inherit_bindings=False):
         self._is_passed_through = False
         state, self._notice = load_state(session.manifest.id)
         if pair:
-            state = replace(state, pair=pair)
+            state = state._replace(pair=pair)
         if place is not None:
             sequence, index = place
             start, _ = session.sequences.bounds(sequence)
             position = start + index
-            state = replace(state, position=position)
+            state = state._replace(position=position)
         model = Explorer(session, state)
         panes = PaneGroup(model, self._count, self._answer_keys)
         super().__init__(panes.chart, panes.tabs)
