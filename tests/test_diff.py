@@ -526,8 +526,8 @@ def halved(tmp_path_factory: pytest.TempPathFactory) -> Path:
         written = write_part(
             folder, part.file, tensors, part.first_sequence, part.sequences, part.tokens
         )
-        part = written._replace(ids_digest=part.ids_digest)
-        parts.append(part._asdict())
+        halved = written._replace(ids_digest=part.ids_digest)
+        parts.append(halved._asdict())
     edit_manifest(
         open_session(folder),
         lambda m: next(c for c in m["captures"] if c["label"] == PAIR[1]).update(
