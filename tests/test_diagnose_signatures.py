@@ -4,7 +4,6 @@ is only noise.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -592,9 +591,6 @@ def test_a_beginning_that_both_were_sent_alike_is_doubted(tmp_path: Path) -> Non
 def _sent(session: Session, info: Any) -> Any:
     """The capture with digests of the session's own ids."""
     ids = session.sequences.token_ids
-    return replace(
-        info,
-        parts=tuple(
-            replace(part, ids_digest=ids_digest(ids[:])) for part in info.parts
-        ),
+    return info._replace(
+        parts=tuple(part._replace(ids_digest=ids_digest(ids[:])) for part in info.parts)
     )
