@@ -156,7 +156,7 @@ def _all_fit(value: JsonObject) -> bool:
     joined_keys = "".join(value)
     if not _is_digits(joined_keys):
         return False
-    types = {type(text) for text in value.values()}
+    types = set(map(type, value.values()))
     return types <= {str}
 
 

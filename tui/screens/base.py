@@ -22,29 +22,12 @@ from logdrift.tui.faults import Safe
 from logdrift.tui.palette import Palette
 from logdrift.tui.services import Services, services
 from logdrift.tui.widgets.bars import Hints
-from logdrift.tui.widgets.lines import Text, strip_of
 
 if TYPE_CHECKING:
     from logdrift.tui.models.command_line import WordTaker
 
 MIN_WIDTH = 60
 MIN_HEIGHT = 20
-
-
-class TooSmall(Text, can_focus=False):
-    """Says what is missing."""
-
-    def on_resize(self, event: events.Resize) -> None:
-        width, height = self.app.size
-        words = (
-            f" {width}x{height} is too small:",
-            f" logdrift needs {MIN_WIDTH}x{MIN_HEIGHT}.",
-        )
-        strips = []
-        for text in words:
-            run = (text, self.palette.text)
-            strips.append(strip_of([run], self.inner_width))
-        self.set_lines(strips)
 
 
 _UNANSWERED = object()
@@ -57,7 +40,7 @@ Question = ModalScreen[str | None]
 """A window that answers with what was typed."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Saved(Message):
     """A file was written, or ``problem`` says why not."""
 
@@ -165,9 +148,9 @@ class BaseScreen(SafeScreen[None], inherit_bindings=False):
         self.size_classes(*self.app.size)
         yield from self.panes()
         yield Hints(id="hints")
-        yield TooSmall(id="toosmall")
 
     def on_mount(self) -> None:
+        self._say_too_small()
         self.show_hints()
         self.draw_soon()
 
@@ -187,6 +170,13 @@ class BaseScreen(SafeScreen[None], inherit_bindings=False):
         """Set the classes that depend on the size of the terminal."""
         too_small = width < MIN_WIDTH or height < MIN_HEIGHT
         self.set_class(too_small, "-toosmall")
+
+    def _say_too_small(self) -> None:
+        """The words are made on the first terminal that needs them: few do."""
+        if self.has_class("-toosmall") and not self.query("#toosmall"):
+            from logdrift.tui.screens.too_small import TooSmall
+
+            self.mount(TooSmall(id="toosmall"))
 
     @property
     def hint_line(self) -> Hints:
@@ -296,6 +286,7 @@ class BaseScreen(SafeScreen[None], inherit_bindings=False):
     def on_resize(self, event: events.Resize) -> None:
         width, height = event.size
         self.size_classes(width, height)
+        self._say_too_small()
         self.draw_soon()
 
     def action_back(self) -> None:

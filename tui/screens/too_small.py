@@ -1,0 +1,24 @@
+"""What stands on a terminal that is too small for anything else."""
+
+from __future__ import annotations
+
+from textual import events
+
+from logdrift.tui.screens.base import MIN_HEIGHT, MIN_WIDTH
+from logdrift.tui.widgets.lines import Text, strip_of
+
+
+class TooSmall(Text, can_focus=False):
+    """Says what is missing."""
+
+    def on_resize(self, event: events.Resize) -> None:
+        width, height = self.app.size
+        words = (
+            f" {width}x{height} is too small:",
+            f" logdrift needs {MIN_WIDTH}x{MIN_HEIGHT}.",
+        )
+        strips = []
+        for text in words:
+            run = (text, self.palette.text)
+            strips.append(strip_of([run], self.inner_width))
+        self.set_lines(strips)
