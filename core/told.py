@@ -12,7 +12,6 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 from logdrift.core.errors import InputError
@@ -174,7 +173,7 @@ def with_told(facts: Facts, path: str, told: Mapping[str, Any]) -> Facts:
     if mode is not None:
         values |= dict.fromkeys(_mode_fields(path), mode)
     names = {*facts.told, *values}
-    return replace(facts, **values, told=tuple(sorted(names)))
+    return facts._replace(**values, told=tuple(sorted(names)))
 
 
 def mode_of(path: str, facts: Facts) -> str | None:

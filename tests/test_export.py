@@ -275,7 +275,7 @@ def test_the_sample_comes_back_with_its_facts(tmp_path: Path) -> None:
         copied = again.manifest.capture(info.label)
         assert info.facts is not None
         assert info.batch == "alone"
-        expected = replace(info.facts, max_batch_sequences=1)
+        expected = info.facts._replace(max_batch_sequences=1)
         assert copied.facts == expected, info.label
         assert (copied.engine, copied.role) == (info.engine, info.role)
 
@@ -308,7 +308,7 @@ def test_facts_of_a_copy_can_be_added_to(tmp_path: Path, run_logdrift: Run) -> N
     run = run_logdrift("import", "jsonl", str(lines), "--out", str(out), *flag)
     assert run.returncode == 0, run.stderr
     found = open_session(out).manifest.capture("vllm/decode").facts
-    assert found == replace(facts, top_p=0.9, told=("temperature", "top_p"))
+    assert found == facts._replace(top_p=0.9, told=("temperature", "top_p"))
 
 
 def test_a_capture_that_is_not_finished_has_nulls(tmp_path: Path) -> None:

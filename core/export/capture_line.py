@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -156,7 +155,7 @@ def _facts_of_copy(info: CaptureInfo, facts: Facts) -> dict[str, Any]:
     limit = facts.max_batch_sequences
     if limit is not None:
         together = min(limit, _together(info))
-        facts = replace(facts, max_batch_sequences=together)
+        facts = facts._replace(max_batch_sequences=together)
     values = facts.to_json().items()
     return {name: value for name, value in values if value is not None}
 
