@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from textual import events
 from textual.app import ComposeResult
 from textual.await_complete import AwaitComplete
-from textual.geometry import Region
+from textual.geometry import Region, Size
 from textual.message import Message
 from textual.reactive import Reactive
 from textual.screen import ModalScreen, Screen, ScreenResultType
@@ -174,9 +174,10 @@ class BaseScreen(SafeScreen[None], inherit_bindings=False):
     def _say_too_small(self) -> None:
         """The words are made on the first terminal that needs them: few do."""
         if self.has_class("-toosmall") and not self.query("#toosmall"):
-            from logdrift.tui.screens.too_small import TooSmall
+            from logdrift.tui.widgets.too_small import TooSmall
 
-            self.mount(TooSmall(id="toosmall"))
+            least = Size(MIN_WIDTH, MIN_HEIGHT)
+            self.mount(TooSmall(least))
 
     @property
     def hint_line(self) -> Hints:

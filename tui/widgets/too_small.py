@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from textual import events
+from textual.geometry import Size
 
-from logdrift.tui.screens.base import MIN_HEIGHT, MIN_WIDTH
 from logdrift.tui.widgets.lines import Text, strip_of
 
 
 class TooSmall(Text, can_focus=False):
-    """Says what is missing."""
+    """Says what is missing to ``least``."""
+
+    def __init__(self, least: Size) -> None:
+        super().__init__(id="toosmall")
+        self._least = least
 
     def on_resize(self, event: events.Resize) -> None:
         width, height = self.app.size
         words = (
             f" {width}x{height} is too small:",
-            f" logdrift needs {MIN_WIDTH}x{MIN_HEIGHT}.",
+            f" logdrift needs {self._least.width}x{self._least.height}.",
         )
         strips = []
         for text in words:
