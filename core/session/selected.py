@@ -46,10 +46,10 @@ def with_sequences(
         of_labels[capture.info.label] = own
     infos = [capture.info for capture in of_labels.values()]
     part = _part_of(len(chosen), len(tokens))
-    listed = replace(
-        session.manifest.sequences, planned=len(chosen), parts=(part,), retokenised=None
+    listed = session.manifest.sequences._replace(
+        planned=len(chosen), parts=(part,), retokenised=None
     )
-    manifest = replace(session.manifest, sequences=listed, captures=tuple(infos))
+    manifest = session.manifest._replace(sequences=listed, captures=tuple(infos))
     selected = replace(
         session, manifest=manifest, _captures=of_labels, _trusts={}, _loaded={}
     )
@@ -94,8 +94,7 @@ def _rows(values: Array | None, places: Array) -> Array | None:
 def _capture_of(capture: Capture, picked: Sequences, tokens: Array) -> Capture:
     info = _info_of(capture.info, picked)
     versions, names = _versions_of(capture, tokens)
-    return replace(
-        capture,
+    return capture._replace(
         info=info,
         sequences=len(picked),
         logprob=_column(capture.logprob, tokens),
@@ -115,8 +114,8 @@ def _info_of(info: CaptureInfo, picked: Sequences) -> CaptureInfo:
     """
     part = _part_of(len(picked), picked.tokens)
     if all(own.ids_digest is not None for own in info.parts):
-        part = replace(part, ids_digest=ids_digest(picked.token_ids))
-    return replace(info, parts=(part,))
+        part = part._replace(ids_digest=ids_digest(picked.token_ids))
+    return info._replace(parts=(part,))
 
 
 def _part_of(sequences: int, tokens: int) -> Part:
