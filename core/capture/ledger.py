@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -73,9 +72,9 @@ class Ledger:
         captures = []
         for capture in self.manifest.captures:
             if capture.label == label:
-                capture = replace(capture, **changes)
+                capture = capture._replace(**changes)
             captures.append(capture)
-        self.manifest = replace(self.manifest, captures=tuple(captures))
+        self.manifest = self.manifest._replace(captures=tuple(captures))
 
     def add_sequences(self, part: Part, rows: Sequence[Any]) -> None:
         """List one more part of the sequences, and what a tokenizer made of their text
@@ -84,13 +83,12 @@ class Ledger:
         sequences = self.manifest.sequences
         first = part.first_sequence
         parts, ahead = listed(sequences.parts, sequences.ahead, part)
-        sequences = replace(
-            sequences,
+        sequences = sequences._replace(
             parts=parts,
             ahead=ahead,
             retokenised=with_rows(sequences.retokenised, first, rows),
         )
-        self.manifest = replace(self.manifest, sequences=sequences)
+        self.manifest = self.manifest._replace(sequences=sequences)
 
     def reset_unfinished(self) -> None:
         """Everything that ran or failed is pending again."""

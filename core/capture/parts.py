@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection
-from dataclasses import replace
 from pathlib import Path
 
 from logdrift.core.errors import InputError
@@ -36,7 +35,7 @@ def with_whole_parts(folder: Path, manifest: Manifest) -> Manifest:
     for capture in manifest.captures:
         once = _why_once(capture, planned)
         captures.append(_cut(folder, capture, once))
-    return replace(manifest, captures=tuple(captures))
+    return manifest._replace(captures=tuple(captures))
 
 
 def _why_once(capture: CaptureInfo, planned: Collection[str]) -> str | None:
@@ -58,7 +57,7 @@ def _cut(folder: Path, capture: CaptureInfo, once: str | None) -> CaptureInfo:
     before = [part for part in capture.parts if part.first_sequence < first]
     gone = (*before, *damaged)
     behind = [part for part in capture.finished if part not in gone]
-    return replace(capture, parts=tuple(before), ahead=tuple(behind), status="pending")
+    return capture._replace(parts=tuple(before), ahead=tuple(behind), status="pending")
 
 
 def _damaged(folder: Path, part: Part, why: str = "") -> InputError:

@@ -156,6 +156,7 @@ class SequencesInfo(NamedTuple):
     def to_json(self) -> dict[str, Any]:
         data = self._asdict()
         data["parts"] = [part._asdict() for part in self.parts]
+        data["ahead"] = [part._asdict() for part in self.ahead]
         data["sampled"] = [sampled._asdict() for sampled in self.sampled]
         if self.retokenised is not None:
             data["retokenised"] = self.retokenised.to_json()
@@ -222,6 +223,7 @@ class CaptureInfo(NamedTuple):
     def to_json(self) -> dict[str, Any]:
         data = self._asdict()
         data["parts"] = [part._asdict() for part in self.parts]
+        data["ahead"] = [part._asdict() for part in self.ahead]
         if self.facts is not None:
             data["facts"] = self.facts.to_json()
         if self.loaded is not None:

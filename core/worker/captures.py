@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, cast
@@ -76,7 +75,7 @@ class Captures:
         """
         loaded = loaded_of(backend, text)
         entry = write_loaded(self.folder, self.spec.name, loaded, self.job.token)
-        return asdict(entry)
+        return entry._asdict()
 
     def _progress(self, label: str) -> Progress:
         def progress(sequences: int, tokens: int) -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -83,19 +83,19 @@ class PartWriter:
         ids = np.concatenate(part.sequences)
         alternatives = tensors["top_ids"].ravel()
         all_ids = np.concatenate([ids, alternatives])
-        entry = replace(
-            written, ids_digest=ids_digest(ids), versions=part_versions(scores)
+        entry = written._replace(
+            ids_digest=ids_digest(ids), versions=part_versions(scores)
         )
         message: dict[str, Any] = {
             "type": "part",
             "label": label,
-            "part": asdict(entry),
+            "part": entry._asdict(),
             "sequences_part": None,
             "retokenised": [],
             "pieces": self._new_pieces(all_ids),
         }
         if sequences_part is not None:
-            message["sequences_part"] = asdict(sequences_part)
+            message["sequences_part"] = sequences_part._asdict()
             message["retokenised"] = self._retokenised(part)
         self.engine.watch.sign()
         self.channel.send(message)

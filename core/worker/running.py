@@ -6,7 +6,6 @@ import contextlib
 import gc
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import replace
 from typing import Any, Protocol
 
 from logdrift.core.credentials import masked
@@ -167,8 +166,7 @@ class RunningEngine:
         """
         if self.spec.server is None:
             facts = self._identified(facts, tokenizer)
-        return replace(
-            facts,
+        return facts._replace(
             environment=masked(facts.environment),
             extra=masked(facts.extra),
             config_overrides=masked(facts.config_overrides),
@@ -181,7 +179,7 @@ class RunningEngine:
         spec = self.spec
         fills = [fills_batches(backend, spec, path) for path in spec.paths]
         is_fixed = spec.server is None and not any(fills)
-        return replace(facts, reproducible=is_fixed)
+        return facts._replace(reproducible=is_fixed)
 
     def _identified(self, facts: Facts, tokenizer: TokenText | None) -> Facts:
         model = self.start.model
@@ -195,7 +193,7 @@ class RunningEngine:
         unknown = {
             name: value for name, value in found.items() if getattr(facts, name) is None
         }
-        return replace(facts, **unknown)
+        return facts._replace(**unknown)
 
     def _lost(self, processes: int) -> None:
         words = f"{self.spec.engine}: {processes} of its processes died"
