@@ -22,7 +22,7 @@ from endurance.surroundings import Surroundings
 from endurance.undertakings import OUT, Capture, Into, Resume, Undertaking, ended
 from logdrift.core.capture.environments import find_interpreter
 
-_LOGDRIFT = Path(sys.executable).parent / "logdrift"
+LOGDRIFT = Path(sys.executable).parent / "logdrift"
 _MODEL = Path(__file__).with_name("tiny_model.py")
 _PROMPTS = 8
 _SCORES = "transformers:float32@reference"
@@ -48,13 +48,15 @@ class EngineWorld:
         subprocess.run([str(python), str(_MODEL), str(self.model)], check=True)
 
     def command(self, *arguments: object) -> list[str]:
-        return [str(_LOGDRIFT), *map(str, arguments)]
+        return [str(LOGDRIFT), *map(str, arguments)]
 
     def variables(self) -> dict[str, str]:
         return {
             **os.environ,
             **self.surroundings.variables,
             "XDG_STATE_HOME": str(self.folder / "state"),
+            # Torch keeps this one, beside what is temporary.
+            "TORCHINDUCTOR_CACHE_DIR": str(self.folder / "inductor"),
             "OMP_NUM_THREADS": "1",
             "HF_HUB_OFFLINE": "1",
         }
@@ -68,7 +70,8 @@ class EngineWorld:
         half = self._half()
         whole = self._whole(half)
         into = Into(self, whole, _SCORES.replace("reference", "more"))
-        return [capture, Resume(self, half), capture, into, Resume(self, half)]
+        resume = Resume(self, half)
+        return [capture, resume, capture, into, resume]
 
     def _given(self) -> Sequence[object]:
         given: list[object] = ["--model", self.model, "--max-tokens", 8]

@@ -6,6 +6,7 @@ import contextlib
 import os
 import random
 import resource
+import shutil
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
@@ -22,12 +23,15 @@ _MANY = 1_000_000
 
 class Fault:
     """Something that a machine refuses while a command runs. ``always_works``: no
-    command may end for it. ``is_heard``: what the command says reaches somebody.
+    command may end for it. ``needs_disk``: it is one of a disk of its own.
+    ``is_heard``: what the command says reaches somebody.
     """
 
     name: str
     always_works = False
+    needs_disk = False
     is_heard = True
+    confirmation: Sequence[str] = ()
 
     def __init__(self, chance: random.Random) -> None:
         self.chance = chance
@@ -56,6 +60,7 @@ class FullDisk(Fault):
     """The disk is full after some pages: a file system of its own, in memory."""
 
     name = "full disk"
+    needs_disk = True
     _MOST = 60
 
     @contextlib.contextmanager
@@ -71,6 +76,7 @@ class NoMoreFiles(Fault):
     """The disk has space, but can hold no more files."""
 
     name = "no more files on the disk"
+    needs_disk = True
     _MOST = 40
 
     @contextlib.contextmanager
@@ -86,6 +92,7 @@ class ReadOnly(Fault):
     """The disk is read-only, from the start or from some moment on."""
 
     name = "read-only disk"
+    needs_disk = True
     _LATEST = 3.0
 
     def __init__(self, chance: random.Random) -> None:
@@ -131,9 +138,12 @@ class NoPermission(Fault):
 
 
 class NoHome(NoPermission):
-    """Neither settings, nor state, nor cache can be written."""
+    """Neither settings, nor state, nor cache can be written: that a session is the
+    user's own can only be confirmed later.
+    """
 
     name = "unwritable home"
+    confirmation = ("--trust-session",)
 
     @contextlib.contextmanager
     def around(self, place: Path) -> Iterator[None]:
@@ -279,14 +289,26 @@ def _used(folder: Path) -> int:
 
 @contextlib.contextmanager
 def own_disk(place: Path) -> Iterator[None]:
-    """``place`` is on a disk of its own, in memory."""
+    """``place`` is on a disk of its own, in memory, where such may be made."""
     place.mkdir()
-    _run("mount", "-t", "tmpfs", "none", str(place))
+    is_mounted = _mounts("-t", "tmpfs", "none", str(place))
     try:
         yield
     finally:
+        if is_mounted:
+            _run("umount", "-l", str(place))
+        shutil.rmtree(place)
+
+
+def can_have_disks(folder: Path) -> bool:
+    """Whether this process may mount, as root may, and whoever has a namespace."""
+    place = folder / "disk"
+    place.mkdir()
+    is_mounted = _mounts("-t", "tmpfs", "none", str(place))
+    if is_mounted:
         _run("umount", "-l", str(place))
-        place.rmdir()
+    place.rmdir()
+    return is_mounted
 
 
 def _remount(place: Path, options: str) -> None:
@@ -294,8 +316,11 @@ def _remount(place: Path, options: str) -> None:
 
 
 def _can_remount(place: Path, options: str) -> bool:
-    argv = ["mount", "-o", f"remount,{options}", str(place)]
-    done = subprocess.run(argv, capture_output=True, check=False)
+    return _mounts("-o", f"remount,{options}", str(place))
+
+
+def _mounts(*words: str) -> bool:
+    done = subprocess.run(["mount", *words], capture_output=True, check=False)
     return done.returncode == 0
 
 

@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from logdrift.core.errors import LogdriftError
 from logdrift.core.session.layout import LOCK, LOGS, MANIFEST, Part
 from logdrift.core.session.reader import Session, open_session
 
@@ -17,6 +18,10 @@ Digests = dict[str, str]
 
 class Lost(Exception):
     """What must hold does not."""
+
+
+FAULTS = (Lost, LogdriftError, OSError, ValueError, AssertionError)
+"""What a session that does not hold raises where it is looked at."""
 
 
 def finished_parts(session: Session) -> Iterator[Part]:

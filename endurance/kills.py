@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from endurance.engine_world import EngineWorld
-from endurance.held import Lost
+from endurance.held import FAULTS, Lost
 from endurance.runs import Kind, Order, Tally
 from endurance.strikes import Strike, random_strike, strike
 from endurance.surroundings import Surroundings
@@ -68,7 +68,7 @@ def kill_all(
             left = surroundings.left()
             if left:
                 raise Lost(f"left behind: {left}")
-        except (Lost, OSError, ValueError, AssertionError) as error:
+        except FAULTS as error:
             tally.lose(number, row, f"{plan}: {error}"[:2000])
             _clear(surroundings.temporary)
         shutil.rmtree(place)

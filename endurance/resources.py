@@ -9,7 +9,8 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from endurance.faults import FAULTS, Fault, own_disk
+from endurance import held
+from endurance.faults import FAULTS, Fault, can_have_disks, own_disk
 from endurance.held import Lost
 from endurance.runs import Kind, Order, Tally
 from endurance.surroundings import Surroundings
@@ -24,7 +25,8 @@ _CODES = (0, 1, 2)
 def run(order: Order, tally: Tally) -> None:
     """So many faults, of everything that needs no real engine and no terminal."""
     world = ToyWorld(order.folder / "toy")
-    undertakings = _without_own_ways(world.undertakings())
+    has_disks = can_have_disks(order.folder)
+    undertakings = only_commands(world.undertakings())
     ready: set[Undertaking] = set()
     for number in order.numbers:
         chance = order.chance(number)
@@ -34,16 +36,19 @@ def run(order: Order, tally: Tally) -> None:
             undertaking.prepare(order.folder)
             ready.add(undertaking)
         row = f"{fault.name}: {undertaking.name}"
+        if fault.needs_disk and not has_disks:
+            tally.count(fault.name, "not possible here")
+            continue
         place = order.folder / f"run-{number}"
         try:
             with own_disk(place):
                 tally.count(row, _refuse(undertaking, fault, place))
-        except (Lost, OSError, ValueError, AssertionError) as error:
+        except held.FAULTS as error:
             tally.lose(number, row, f"{type(error).__name__}: {error}"[:2000])
             _clear(world.surroundings)
 
 
-def _without_own_ways(undertakings: Sequence[Undertaking]) -> list[Undertaking]:
+def only_commands(undertakings: Sequence[Undertaking]) -> list[Undertaking]:
     """Those that are commands: a training is somebody's own program, an environment is
     made by pip.
     """
@@ -55,6 +60,7 @@ def _without_own_ways(undertakings: Sequence[Undertaking]) -> list[Undertaking]:
 def _refuse(undertaking: Undertaking, fault: Fault, place: Path) -> str:
     """What became of it: ``worked`` or ``refused``."""
     undertaking.lay_out(place)
+    undertaking.confirmation = ()
     with fault.around(place):
         process = _begin(undertaking, fault, place)
         fault.during(process, place)
@@ -65,6 +71,7 @@ def _refuse(undertaking: Undertaking, fault: Fault, place: Path) -> str:
     if running:
         raise Lost(f"still running: {running}")
     undertaking.check(place)
+    undertaking.confirmation = fault.confirmation
     undertaking.finish(place)
     undertaking.compare(place)
     left = surroundings.left()

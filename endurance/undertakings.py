@@ -47,6 +47,8 @@ class Undertaking:
 
     name: str
     targets: Sequence[str] = (TOP,)
+    confirmation: Sequence[str] = ()
+    """Flags that confirm a session which counts as a stranger's."""
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -158,8 +160,12 @@ def check_said(place: Path) -> None:
 
 
 def _is_of_python(told: str) -> bool:
-    """Whether Ctrl-C came while Python itself still started."""
-    return told.rstrip().endswith("KeyboardInterrupt") and "in main\n" not in told
+    """Whether Ctrl-C came where Python lets nobody hear it: while it still starts, or
+    in a finalizer, where it goes on.
+    """
+    is_start = told.rstrip().endswith("KeyboardInterrupt") and "in main\n" not in told
+    is_finalizer = "Exception ignored in" in told and "KeyboardInterrupt" in told
+    return is_start or (is_finalizer and "Error:" not in told)
 
 
 def said(place: Path) -> str:
@@ -196,7 +202,7 @@ class Capture(Undertaking):
     def arguments(self, place: Path) -> Sequence[object]:
         out = place / OUT
         if (out / MANIFEST).exists():
-            return ("capture", "--out", out, "--resume")
+            return ("capture", "--out", out, "--resume", *self.confirmation)
         return ("capture", "--out", out, *self.given)
 
     def keep(self, place: Path) -> None:
@@ -236,7 +242,8 @@ class Into(Capture):
         shutil.copytree(self.whole, place / OUT)
 
     def arguments(self, place: Path) -> Sequence[object]:
-        return ("capture", "--into", place / OUT, "--backend", self.spec)
+        into = ("capture", "--into", place / OUT, *self.confirmation)
+        return (*into, "--backend", self.spec)
 
     def finish(self, place: Path) -> None:
         """A backend that is complete already is refused: nothing is left to do."""

@@ -114,6 +114,8 @@ def _recorded_rows(folder: Path) -> set[tuple[int, int]]:
     those that were recorded.
     """
     session = open_session(folder)
+    if not session.captures:
+        return set()
     trainer = session.capture("trainer/recorded")
     rows = set()
     for index in range(len(session.sequences)):
@@ -145,7 +147,8 @@ class Experiment(Undertaking):
         self.before = digests(place / OUT)
 
     def arguments(self, place: Path) -> Sequence[object]:
-        return ("why", place / OUT, "--run", "--only", "batch", "--budget", "1h")
+        which = ("--only", "batch", "--budget", "1h", *self.confirmation)
+        return ("why", place / OUT, "--run", *which)
 
     def events(self, place: Path) -> Path:
         return place / OUT / "why" / "experiments" / "events.jsonl"
