@@ -62,9 +62,9 @@ def run(args: argparse.Namespace) -> int:
 
 def _print(folder: Path, args: argparse.Namespace) -> int:
     from logdrift.cli.trend_output import measured, write
-    from logdrift.core.trend.document import TrendReport
-    from logdrift.core.trend.measured import TrendWish
+    from logdrift.core.trend.answered import TrendReport
     from logdrift.core.trend.reader import TrendReader
+    from logdrift.core.trend.wish import TrendWish
 
     wanted = TrendWish(args.pair, args.scope)
     reader = TrendReader(folder, wanted)

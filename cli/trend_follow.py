@@ -13,12 +13,8 @@ from logdrift.cli.trend_output import measured, write
 from logdrift.core.report.layout import Canvas, canvas_of
 from logdrift.core.report.paint.text import paint_text
 from logdrift.core.report.strict_json import strict
-from logdrift.core.trend.document import (
-    AnsweredLine,
-    TrendReport,
-    answer_blocks,
-    rows_table,
-)
+from logdrift.core.trend.answered import AnsweredLine, TrendReport
+from logdrift.core.trend.document import answer_blocks, rows_table
 from logdrift.core.trend.reader import TrendLook, TrendReader
 from logdrift.core.trend.row import TrendRow
 

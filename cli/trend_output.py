@@ -8,7 +8,7 @@ from pathlib import Path
 from logdrift.cli.streams import write_document
 from logdrift.core.report.layout import Canvas, canvas_of
 from logdrift.core.report.output import write_output
-from logdrift.core.trend.document import TrendReport
+from logdrift.core.trend.answered import TrendReport
 from logdrift.core.trend.forms import rendered_trend
 from logdrift.core.trend.reader import TrendLook, TrendReader
 

@@ -23,15 +23,15 @@ from logdrift.core.facts import Facts
 from logdrift.core.report.layout import Canvas
 from logdrift.core.session.reader import open_session
 from logdrift.core.session.selected import with_sequences
-from logdrift.core.trend import reader as reading
+from logdrift.core.trend import measured as reading
+from logdrift.core.trend.answered import AnsweredLine, TrendReport
 from logdrift.core.trend.compare import StepPair, compared_steps
-from logdrift.core.trend.document import AnsweredLine, TrendReport
 from logdrift.core.trend.forms import rendered_trend
 from logdrift.core.trend.line import TrendLine, lines_of
-from logdrift.core.trend.measured import TrendWish
 from logdrift.core.trend.reader import TrendReader
 from logdrift.core.trend.row import TrendRow
 from logdrift.core.trend.step import step_in, step_of_session, without_step
+from logdrift.core.trend.wish import TrendWish
 from tests.made_sessions import capture, edit_manifest, write_session
 from tests.made_trends import step_session
 

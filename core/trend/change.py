@@ -2,89 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
-from logdrift.core.numbers import counted, figure, percentage, short
+from logdrift.core.numbers import counted, figure, short
 from logdrift.core.report.document import Tone
 from logdrift.core.report.strict_json import Json, list_json
 from logdrift.core.trend.cause import TrendEvidence, evidence_of
 from logdrift.core.trend.line import FEWEST_ROWS, TrendLine
+from logdrift.core.trend.number import NUMBERS, TrendNumber
 from logdrift.core.trend.row import TrendRow
 from logdrift.core.trend.shift import Shift
 
-_LARGE = 1000.0
 _UNKNOWN_CAUSE = "what changed there is not recorded"
-
-
-class TrendNumber(NamedTuple):
-    """A number of a row: its name in JSON, its title, whether it is drawn on a
-    logarithmic axis, and what is meant by it.
-    """
-
-    name: str
-    title: str
-    is_log: bool
-    meaning: str
-
-    def value(self, row: TrendRow) -> float | None:
-        """Of a row; None where it is not known."""
-        value: float | None = getattr(row, self.name)
-        return value
-
-    def text(self, value: float | None) -> str:
-        """As a table has it, in few cells."""
-        if value is None:
-            return "-"
-        return _WRITERS[self.name](value)
-
-
-def _two_decimals(value: float) -> str:
-    return f"{value:.2f}"
-
-
-def _three_decimals(value: float) -> str:
-    return f"{value:.3f}"
-
-
-def _nats(value: float) -> str:
-    """As elsewhere; what is far too large in few digits as well."""
-    if abs(value) < _LARGE:
-        return figure(value)
-    return f"{value:.3g}"
-
-
-def _two_digits(value: float) -> str:
-    return f"{value:.2g}"
-
-
-def _few_digits(value: float) -> str:
-    return f"{value:.3g}"
-
-
-_WRITERS: dict[str, Callable[[float], str]] = {
-    "mae": _nats,
-    "k3": _two_digits,
-    "ess": _three_decimals,
-    "beyond": percentage,
-    "entropy": _two_decimals,
-    "length": _few_digits,
-    "lag": _few_digits,
-}
-
-NUMBERS = (
-    TrendNumber("mae", "MAE", True, "mean |Δ|, nats"),
-    TrendNumber("k3", "k3", True, "estimate of KL(B || A), nats"),
-    TrendNumber("ess", "ESS", False, "effective sample size per token"),
-    TrendNumber("beyond", ">0.1", False, "share of tokens with |Δ| > 0.1"),
-    TrendNumber("entropy", "entropy", False, "mean entropy, nats"),
-    TrendNumber("length", "length", False, "mean tokens of a completion"),
-    TrendNumber("lag", "lag", False, "versions the weights are behind"),
-)
-"""What a trend follows, in the order of its columns and charts."""
 
 
 @dataclass(frozen=True, slots=True)

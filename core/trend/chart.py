@@ -28,8 +28,9 @@ from logdrift.core.charts.marks import (
     Upright,
     value_ticks,
 )
-from logdrift.core.trend.change import TrendChange, TrendNumber
+from logdrift.core.trend.change import TrendChange
 from logdrift.core.trend.line import TrendLine
+from logdrift.core.trend.number import TrendNumber
 from logdrift.core.trend.row import Interval, TrendRow
 
 Array = npt.NDArray[Any]
@@ -70,7 +71,7 @@ class TrendChart(Drawable):
 
     @property
     def description(self) -> str:
-        words = f"{self.number.meaning.capitalize()}, over {self._x_words}s."
+        words = f"{_capital(self.number.meaning)}, over {self._x_words}s."
         if self.change is not None:
             words += f" {self.change.words}."
         return words
@@ -261,3 +262,8 @@ def _round_values(low: float, high: float) -> Sequence[float]:
             if low <= value <= high:
                 values.append(value)
     return values
+
+
+def _capital(words: str) -> str:
+    """The first letter alone: ``capitalize`` makes the others small."""
+    return words[:1].upper() + words[1:]

@@ -28,8 +28,8 @@ from logdrift.core.report.document import (
 from logdrift.core.report.setting_changes import SettingChange, setting_changes
 from logdrift.core.report.table_parts import number_column
 from logdrift.core.session.reader import open_session
-from logdrift.core.trend.change import NUMBERS
 from logdrift.core.trend.line import NORMAL, TrendLine, log_error
+from logdrift.core.trend.number import NUMBERS
 from logdrift.core.trend.row import TrendRow
 
 _SHOWN = 16

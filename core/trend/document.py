@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 from logdrift.core.charts.data import NothingToDraw
 from logdrift.core.numbers import UNKNOWN, counted
@@ -27,20 +26,13 @@ from logdrift.core.report.document import (
     Tone,
 )
 from logdrift.core.report.page_parts import heading
-from logdrift.core.report.strict_json import Json, list_json
 from logdrift.core.report.table_parts import number_column
-from logdrift.core.trend.change import (
-    NUMBERS,
-    LineAnswer,
-    TrendChange,
-    TrendNumber,
-    change_of,
-    line_answer,
-)
+from logdrift.core.trend.answered import AnsweredLine, TrendReport
+from logdrift.core.trend.change import LineAnswer, TrendChange
 from logdrift.core.trend.chart import TrendChart
 from logdrift.core.trend.line import Trend, TrendLine, minute
+from logdrift.core.trend.number import NUMBERS, TrendNumber
 
-SCHEMA = 1
 _SHOWN_PROBLEMS = 10
 _AROUND = 4
 """Rows that a comment shows on either side of a change, and at both ends."""
@@ -54,70 +46,6 @@ _KINDS: Mapping[Tone, str] = {
 """The verdict whose colour a page gives to an answer of each tone."""
 _VERDICT = 16
 _NOTHING = "No session with two captures to compare."
-
-
-@dataclass(frozen=True, eq=False)
-class AnsweredLine:
-    """A line with its first change, which is looked for when first asked."""
-
-    trend: Trend
-    line: TrendLine
-
-    @cached_property
-    def change(self) -> TrendChange | None:
-        return change_of(self.trend.folder, self.line)
-
-    @cached_property
-    def answer(self) -> LineAnswer:
-        return line_answer(self.line, self.change)
-
-    def to_json(self) -> Json:
-        line = self.line
-        change = None
-        if self.change is not None:
-            change = self.change.to_json()
-        return {
-            "a": line.a,
-            "b": line.b,
-            "model": line.model,
-            "order": line.order,
-            "order_in_words": line.source_words,
-            "answer": self.answer.text,
-            "change": change,
-            "rows": list_json(line.rows),
-        }
-
-
-@dataclass(frozen=True, eq=False)
-class TrendReport:
-    """A trend with the answers of its lines."""
-
-    trend: Trend
-    lines: tuple[AnsweredLine, ...]
-
-    @classmethod
-    def of(cls, trend: Trend) -> TrendReport:
-        lines = [AnsweredLine(trend, line) for line in trend.lines]
-        return cls(trend, tuple(lines))
-
-    @property
-    def title(self) -> str:
-        return str(self.trend.folder)
-
-    def to_json(self) -> Json:
-        """Schema 1 of `logdrift trend --json`; floats may be non-finite
-        (`logdrift.core.report.strict_json` makes them null).
-        """
-        problems = []
-        for session, problem in self.trend.problems:
-            problems.append({"session": session, "problem": problem})
-        return {
-            "schema": SCHEMA,
-            "folder": str(self.trend.folder),
-            "lines": list_json(self.lines),
-            "not_measured": problems,
-            "notes": list(self.trend.notes),
-        }
 
 
 # ---- a terminal

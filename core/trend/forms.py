@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from logdrift.core.report.layout import Canvas
-from logdrift.core.trend.document import TrendReport
+from logdrift.core.trend.answered import TrendReport
 
 
 def rendered_trend(form: str, report: TrendReport, canvas: Canvas) -> str:

@@ -15,7 +15,7 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -27,9 +27,12 @@ from logdrift.core.session.contents import Capture
 from logdrift.core.session.files import MANIFEST_BYTES, read_file, read_json
 from logdrift.core.session.layout import LOCK, MANIFEST, STREAMS
 from logdrift.core.session.schema import Unfit, items
-from logdrift.core.trend.measured import StepOfSession, TrendWish
 from logdrift.core.trend.row import TrendRow
+from logdrift.core.trend.wish import TrendWish
 from logdrift.core.version import __version__
+
+if TYPE_CHECKING:
+    from logdrift.core.trend.measured import StepOfSession
 
 SCHEMA = 1
 """Raised with what a row holds, or how it is measured."""

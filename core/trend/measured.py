@@ -28,18 +28,9 @@ from logdrift.core.session.reader import Session
 from logdrift.core.session.selected import with_sequences
 from logdrift.core.trend.row import TrendRow
 from logdrift.core.trend.step import TrainingStep, recorded_steps, step_of_session
+from logdrift.core.trend.wish import TrendWish
 
 Array = npt.NDArray[Any]
-
-
-@dataclass(frozen=True, slots=True)
-class TrendWish:
-    """What is asked of each session: a pair as a person writes it, None for the default
-    one, and a scope, None for the completion.
-    """
-
-    pair: str | None = None
-    scope: Scope | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

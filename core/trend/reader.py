@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from logdrift.core.errors import InputError, LogdriftError, words_inside
 from logdrift.core.session.folders import session_folders
@@ -16,15 +17,11 @@ from logdrift.core.session.layout import MANIFEST
 from logdrift.core.session.reader import open_session
 from logdrift.core.trend.kept import KeptRows, session_key, step_key
 from logdrift.core.trend.line import Trend, lines_of, repeated_steps
-from logdrift.core.trend.measured import (
-    StepOfSession,
-    TrendWish,
-    left_out_words,
-    measured_row,
-    named_row,
-    steps_of,
-)
 from logdrift.core.trend.row import TrendRow
+from logdrift.core.trend.wish import TrendWish
+
+if TYPE_CHECKING:
+    from logdrift.core.trend.measured import StepOfSession
 
 _UNLIMITED = float("inf")
 _SAVE_SECONDS = 2.0
@@ -114,6 +111,9 @@ class TrendReader:
         self, folder: Path, key: str, known: _SessionRows | None
     ) -> _SessionRows:
         """Its steps without numbers; old numbers stand until there are new ones."""
+        # Imported here: what is kept is shown without what measures.
+        from logdrift.core.trend.measured import left_out_words, named_row, steps_of
+
         session = open_session(folder)
         steps = steps_of(session, self.wanted)
         rows = tuple(map(named_row, steps))
@@ -127,6 +127,8 @@ class TrendReader:
         known = self._known.get(folder)
         if known is None or known.done or stop() or time.monotonic() >= end:
             return
+        from logdrift.core.trend.measured import steps_of
+
         try:
             session = open_session(folder)
             steps = steps_of(session, self.wanted)
@@ -149,6 +151,8 @@ class TrendReader:
         stop: Callable[[], bool],
         end: float,
     ) -> tuple[TrendRow, ...]:
+        from logdrift.core.trend.measured import named_row
+
         rows: list[TrendRow] = []
         for step in steps:
             if stop() or (rows and time.monotonic() >= end):
@@ -159,6 +163,8 @@ class TrendReader:
 
     def _row(self, step: StepOfSession) -> TrendRow:
         """Measured, or as it is kept of an earlier look at a recording that grows."""
+        from logdrift.core.trend.measured import measured_row
+
         if step.chosen is None:
             return measured_row(step, self.wanted)
         key = step_key(step, self.wanted)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from logdrift.core.numbers import UNKNOWN
 from logdrift.core.session.visible import visible
-from logdrift.core.trend.change import NUMBERS, TrendNumber
 from logdrift.core.trend.line import TrendLine, minute
+from logdrift.core.trend.number import NUMBERS, TrendNumber
 from logdrift.core.trend.row import TrendRow
 
 _WAITING = "…"

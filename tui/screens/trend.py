@@ -12,8 +12,8 @@ from textual.app import ComposeResult
 from textual.message import Message
 
 from logdrift.core.session.visible import visible
-from logdrift.core.trend.change import NUMBERS
-from logdrift.core.trend.measured import TrendWish
+from logdrift.core.trend.number import NUMBERS
+from logdrift.core.trend.wish import TrendWish
 from logdrift.tui.bindings import bindings
 from logdrift.tui.faults import background
 from logdrift.tui.glyphs import ARROW, fit
@@ -32,7 +32,7 @@ from logdrift.tui.widgets.trend_rows import TrendRows
 if TYPE_CHECKING:
     from logdrift.core.compare.scopes import Scope
     from logdrift.core.report.document import Tone
-    from logdrift.core.trend.document import AnsweredLine, TrendReport
+    from logdrift.core.trend.answered import AnsweredLine, TrendReport
     from logdrift.core.trend.row import TrendRow
 
 _ANSWER_LINES = 3
@@ -99,8 +99,8 @@ class TrendScreen(BaseScreen, inherit_bindings=False):
 
     @property
     def is_measured(self) -> bool:
-        """Whether every row has its numbers."""
-        return self._read is not None and self._read.left == 0
+        """Whether every row has its numbers, and the change was looked for."""
+        return self._read is not None and self._read.judged
 
     def applies(self, name: str) -> bool:
         if name in _OF_A_ROW:
@@ -126,8 +126,8 @@ class TrendScreen(BaseScreen, inherit_bindings=False):
     def _show(self) -> None:
         """The line that is shown, as it is now."""
         shown = self.shown
-        self.rows.put(shown, self._aside())
-        self.chart.show(shown)
+        self.rows.put(shown, self._aside(), judged=self.is_measured)
+        self.chart.show(shown, judged=self.is_measured)
         self.chart.set_cursor(self.rows.selected)
         self.draw()
         self.show_hints()
@@ -183,6 +183,8 @@ class TrendScreen(BaseScreen, inherit_bindings=False):
             return self._nothing(), "warn"
         if not self.is_measured:
             done = read.total - read.left
+            if not read.left:
+                return "looking for a change", "dim"
             return f"measuring: {done:,} of {read.total:,} steps", "dim"
         answer = shown.answer
         words = answer.text

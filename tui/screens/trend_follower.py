@@ -14,9 +14,9 @@ from logdrift.core.errors import InputError
 from logdrift.tui.faults import background
 
 if TYPE_CHECKING:
-    from logdrift.core.trend.document import TrendReport
-    from logdrift.core.trend.measured import TrendWish
+    from logdrift.core.trend.answered import TrendReport
     from logdrift.core.trend.reader import TrendLook, TrendReader
+    from logdrift.core.trend.wish import TrendWish
 
 POLL_SECONDS = 0.75
 _SLICE = 0.5
@@ -26,13 +26,14 @@ _SLICE = 0.5
 @dataclass(eq=False, repr=False)
 class TrendRead(Message):
     """The folder was read. ``left`` steps of ``total`` are not measured yet;
-    ``problem``: why the folder cannot be read.
+    ``problem``: why the folder cannot be read. ``judged``: changes were looked for.
     """
 
     report: TrendReport | None
     left: int = 0
     total: int = 0
     problem: str = ""
+    judged: bool = False
 
     def can_replace(self, message: Message) -> bool:
         return isinstance(message, TrendRead)
@@ -75,7 +76,7 @@ class TrendFollower:
         return look.done
 
     def _send_look(self, look: TrendLook) -> None:
-        from logdrift.core.trend.document import TrendReport
+        from logdrift.core.trend.answered import TrendReport
 
         trend = look.trend
         rows = tuple(line.rows for line in trend.lines)
@@ -83,10 +84,12 @@ class TrendFollower:
         if said == self._sent:
             return
         report = TrendReport.of(trend)
+        self._send(said, TrendRead(report, look.left, look.total))
         if look.done:
             for line in report.lines:
-                _ = line.change  # worked out here, and not where it is drawn
-        self._send(said, TrendRead(report, look.left, look.total))
+                _ = line.answer  # worked out here, and not where it is drawn
+            judged = TrendRead(report, look.left, look.total, judged=True)
+            self.node.post_message(judged)
 
     def _send(self, said: object, message: TrendRead) -> None:
         if said != self._sent and not self._stop.is_set():

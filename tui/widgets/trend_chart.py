@@ -12,12 +12,12 @@ from textual.message import Message
 from textual.strip import Strip
 from textual.timer import Timer
 
-from logdrift.core.trend.change import NUMBERS
+from logdrift.core.trend.number import NUMBERS
 from logdrift.tui.faults import background
 from logdrift.tui.widgets.lines import Runs, Text, strip_of
 
 if TYPE_CHECKING:
-    from logdrift.core.trend.document import AnsweredLine
+    from logdrift.core.trend.answered import AnsweredLine
     from logdrift.tui.widgets.charts.painting import Painter
     from logdrift.tui.widgets.charts.terminal import Drawing
 
@@ -49,6 +49,7 @@ class TrendPane(Text, can_focus=False):
         super().__init__(id=id)
         self.number = 0
         self._answered: AnsweredLine | None = None
+        self._judged = False
         self._drawing: Drawing | None = None
         self._painter: Painter | None = None
         self._problem = ""
@@ -56,9 +57,10 @@ class TrendPane(Text, can_focus=False):
         self._key: object = None
         self._timer: Timer | None = None
 
-    def show(self, answered: AnsweredLine | None) -> None:
+    def show(self, answered: AnsweredLine | None, *, judged: bool) -> None:
         """Draw a line of a trend."""
         self._answered = answered
+        self._judged = judged
         self._want()
 
     def choose(self, number: int) -> None:
@@ -86,20 +88,20 @@ class TrendPane(Text, can_focus=False):
         height = self.size.height - self.fixed
         if not self.size.area or self._answered is None or height < 3:
             return
-        key = (self._answered, self.number, self.inner_width, height)
+        key = (self._answered, self._judged, self.number, self.inner_width, height)
         if key != self._key:
             self._key = key
             self._draw(key)
 
     @background(group="trend chart", exclusive=True)
-    def _draw(self, key: tuple[AnsweredLine, int, int, int]) -> None:
+    def _draw(self, key: tuple[AnsweredLine, bool, int, int, int]) -> None:
         from logdrift.core.charts.data import NothingToDraw
         from logdrift.core.trend.chart import TrendChart
         from logdrift.tui.widgets.charts.terminal import draw
 
-        answered, number, width, height = key
+        answered, judged, number, width, height = key
         change = None
-        if answered.line.measured:
+        if judged:
             change = answered.change
         try:
             chart = TrendChart(answered.line, NUMBERS[number], change)

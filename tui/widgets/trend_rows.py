@@ -7,7 +7,7 @@ from textual.strip import Strip
 
 from logdrift.core.numbers import counted
 from logdrift.core.session.visible import visible
-from logdrift.core.trend.document import AnsweredLine
+from logdrift.core.trend.answered import AnsweredLine
 from logdrift.core.trend.row import TrendRow
 from logdrift.tui.glyphs import ARROW, fit
 from logdrift.tui.models.trend_columns import TrendColumnRoom, trend_layout
@@ -30,6 +30,7 @@ class TrendRows(Rows):
         self.answered: AnsweredLine | None = None
         self.aside = ""
         self.marked: TrendRow | None = None
+        self._judged = False
         self._rooms: list[TrendColumnRoom] = []
         self._laid_out: tuple[AnsweredLine | None, int] = (None, 0)
 
@@ -50,7 +51,7 @@ class TrendRows(Rows):
             return None
         return self.rows[self.selected]
 
-    def put(self, answered: AnsweredLine | None, aside: str) -> None:
+    def put(self, answered: AnsweredLine | None, aside: str, *, judged: bool) -> None:
         """Show a line, or what it has become; the selection stays on its step, or at
         the end where it was there.
         """
@@ -58,6 +59,7 @@ class TrendRows(Rows):
         was_last = self.selected >= self.line_count - 1
         self.answered = answered
         self.aside = aside
+        self._judged = judged
         if before is None or was_last:
             self.selected = max(0, self.line_count - 1)
         else:
@@ -117,7 +119,7 @@ class TrendRows(Rows):
         if row == self.marked:
             return fit(_MARKED, _MARK), palette.accent
         change = None
-        if self.answered is not None and self.answered.line.measured:
+        if self.answered is not None and self._judged:
             change = self.answered.change
         if change is not None and change.shift.start == index:
             return fit(_CHANGED, _MARK), palette.bad
