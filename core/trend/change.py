@@ -96,12 +96,13 @@ class TrendChange:
     def size_words(self) -> str:
         """From which MAE to which, and how many times that is."""
         side = self.side(NUMBERS[0])
-        last = self.line.rows[-1].mae
+        place = self.line.counted_rows[-1]
+        last = self.line.rows[place].mae
         after = side.after
         to = f"{figure(after)} after"
         if self.shift.stop is None and last is not None and not self.shift.is_jump:
             after = last
-            to = f"{figure(last)} at {self.line.place(len(self.line.rows) - 1)}"
+            to = f"{figure(last)} at {self.line.place(place)}"
         words = f"{figure(side.before)} before, {to}"
         if side.before and after:
             words += f" ({short(after / side.before)} times)"

@@ -82,7 +82,15 @@ def _line_blocks(line: AnsweredLine) -> Blocks:
 
 def _about(line: TrendLine) -> str:
     rows = counted(len(line.rows), "row")
-    return f"{line.name} of {line.model}: {rows} {line.source_words}."
+    words = f"{line.name} of {line.model}: {rows} {line.source_words}."
+    void = [index for index, row in enumerate(line.rows) if row.void]
+    if not void:
+        return words
+    count = counted(len(void), "row")
+    return (
+        f"{words} Not comparable, and no part of this: {count}, the first at"
+        f" {line.place(void[0])}."
+    )
 
 
 def evidence_blocks(change: TrendChange | None) -> Blocks:
