@@ -154,17 +154,22 @@ def _facts_of_copy(info: CaptureInfo, facts: Facts) -> dict[str, Any]:
     """
     limit = facts.max_batch_sequences
     if limit is not None:
-        together = min(limit, _together(info))
+        together = min(limit, _together(info, facts))
         facts = facts._replace(max_batch_sequences=together)
     values = facts.to_json().items()
     return {name: value for name, value in values if value is not None}
 
 
-def _together(info: CaptureInfo) -> int:
-    """The most sequences that an engine was given at once."""
+def _together(info: CaptureInfo, facts: Facts) -> int:
+    """The most sequences that an engine was given at once: of one part, or of all where
+    it filled its batches itself.
+    """
     if info.batch == "alone":
         return 1
-    return max((part.sequences for part in info.parts), default=1)
+    sizes = [part.sequences for part in info.parts]
+    if facts.reproducible is False:
+        return sum(sizes)
+    return max(sizes, default=1)
 
 
 def _known_facts(info: CaptureInfo) -> dict[str, Any]:
