@@ -398,11 +398,14 @@ def write_array(path: Path, lines: Lines) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of file: the format that reads it, its lines, and how they are written."""
+    """A kind of file: the format that reads it, its lines, and how they are written.
+    Where it ``has_lists``, alternatives are most of it.
+    """
 
     format: str
     lines: Callable[[Sequences], Lines]
     write: Callable[[Path, Lines], None] = write_lines
+    has_lists: bool = True
 
     def make(self, path: Path, tokens: int) -> None:
         """Write a file with that number of tokens."""
@@ -422,9 +425,9 @@ KINDS = {
     "request-outputs": Kind("vllm", request_outputs),
     "sglang": Kind("sglang", generates),
     "llama.cpp": Kind("openai", llamacpp),
-    "engine-outputs": Kind("engine-outputs", engine_outputs),
-    "nemo-rl": Kind("nemo-rl", nemo_rl),
-    "prime-rl": Kind("prime-rl", prime_rl),
-    "token-exports": Kind("prime-rl", token_exports),
+    "engine-outputs": Kind("engine-outputs", engine_outputs, has_lists=False),
+    "nemo-rl": Kind("nemo-rl", nemo_rl, has_lists=False),
+    "prime-rl": Kind("prime-rl", prime_rl, has_lists=False),
+    "token-exports": Kind("prime-rl", token_exports, has_lists=False),
 }
 """By the name of the row in the table."""

@@ -17,7 +17,12 @@ from hypothesis import strategies as st
 
 from logdrift.core.errors import InputError
 from logdrift.core.session.files import parse_json
-from logdrift.core.session.importers import columns, json_library, jsonl
+from logdrift.core.session.importers import (
+    columns,
+    json_library,
+    jsonl,
+    named_ids,
+)
 from logdrift.core.session.importers.bad_lines import BadLines
 from logdrift.core.session.importers.documents import read_lines
 from logdrift.core.session.importers.jsonl import read
@@ -106,6 +111,31 @@ def test_arrays_say_what_a_look_at_each_entry_says(
         np.testing.assert_array_equal(ours, theirs)
         if isinstance(theirs, np.ndarray):
             assert ours.dtype == theirs.dtype and ours.shape == theirs.shape
+
+
+NAMES = st.one_of(
+    st.integers(-1, 2**31),
+    st.integers(0, 2**31).map("token_id:{}".format),
+    st.sampled_from([None, "token_id:", "token_id:1,token_id:2", "token_id:1.5", " a"]),
+    st.text(alphabet="token_id:,1 ", max_size=12),
+)
+
+
+@given(
+    names=st.one_of(
+        st.lists(NAMES), st.lists(st.integers(0, 9).map("token_id:{}".format))
+    )
+)
+@settings(max_examples=300, deadline=None)
+def test_ids_that_are_read_at_once_are_those_of_each_name(names: list[Any]) -> None:
+    each = [named_ids.id_named(name) for name in names]
+    ids = named_ids.ids_named(names)
+    if ids is not None:
+        assert ids.tolist() == each
+    elif None not in each:
+        # Texts and ids side by side, and ids with zeros in front, are read one by one.
+        are_texts = {isinstance(name, str) for name in names}
+        assert len(are_texts) == 2 or any(":0" in str(name) for name in names)
 
 
 LINES = [
