@@ -6,6 +6,7 @@ import random
 import re
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from endurance.session_questions import (
     NUMBERS,
     PROCESSES,
     QUESTIONS,
+    SCREEN_SECONDS,
     SCREENS,
     Ask,
     filled,
@@ -73,7 +75,7 @@ class SessionDamage:
         everything = {**QUESTIONS, **SCREENS, NUMBERS: numbers_asked}
         found: dict[str, Answer] = {}
         for key, ask in everything.items():
-            found |= self._answers({key: ask})
+            found |= self._answers({key: ask}, SCREEN_SECONDS)
         self._remove()
         wrong = {asked: answer.wrong for asked, answer in found.items() if answer.wrong}
         assert not wrong, (name, wrong)
@@ -89,6 +91,7 @@ class SessionDamage:
         try:
             mutation = mutate(self.damaged, chance)
             found = self._answers(_questions(chance))
+            found |= self._on_screen(chance)
             found |= self._of_processes(chance)
         finally:
             self._remove()
@@ -132,9 +135,19 @@ class SessionDamage:
             return "made so"
         return None
 
-    def _answers(self, questions: Mapping[str, Ask]) -> dict[str, Answer]:
+    def _answers(
+        self, questions: Mapping[str, Ask], seconds: float | None = None
+    ) -> dict[str, Answer]:
         asked = {name: partial(ask, self.damaged) for name, ask in questions.items()}
-        return answers(asked, self.place, _largest(self.damaged))
+        place = replace(self.place, seconds=seconds)
+        return answers(asked, place, _largest(self.damaged))
+
+    def _on_screen(self, chance: random.Random) -> dict[str, Answer]:
+        """Seldom, for a screen takes as long as ten questions."""
+        if chance.random() >= _SCREEN:
+            return {}
+        name = chance.choice(list(SCREENS))
+        return self._answers({name: SCREENS[name]}, SCREEN_SECONDS)
 
     def _of_processes(self, chance: random.Random) -> dict[str, Answer]:
         """Seldom, for a process takes as long as ten questions."""
@@ -156,9 +169,6 @@ class SessionDamage:
 def _questions(chance: random.Random) -> dict[str, Ask]:
     names = chance.sample(list(QUESTIONS), _ASKED)
     questions = {name: QUESTIONS[name] for name in names}
-    if chance.random() < _SCREEN:
-        screen = chance.choice(list(SCREENS))
-        questions[screen] = SCREENS[screen]
     return {NUMBERS: numbers_asked, **questions}
 
 

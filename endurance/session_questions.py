@@ -122,6 +122,8 @@ QUESTIONS: dict[str, Ask] = {
     "resume": command("capture", "--resume", "--out", "SESSION"),
 }
 NUMBERS = "report --json"
+SCREEN_SECONDS = 10.0
+"""Of a core: a dozen keys, each with a frame of its own."""
 SCREENS: dict[str, Ask] = {"explorer": explorer, "list screen": list_screen}
 PROCESSES: dict[str, Sequence[str]] = {
     "process report": ("report", "SESSION"),

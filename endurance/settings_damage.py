@@ -8,6 +8,7 @@ import os
 import random
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from unittest import mock
@@ -16,7 +17,7 @@ from endurance.byte_mutations import BYTES, NO_FILES
 from endurance.json_mutations import JSON
 from endurance.mutations import Mutate
 from endurance.runs import Tally
-from endurance.session_questions import command, explorer, models
+from endurance.session_questions import SCREEN_SECONDS, command, explorer, models
 from endurance.toml_mutations import TOML
 from endurance.watched import Answer, Place, Question, answers, import_what_is_used
 from endurance.whole_sessions import made_session
@@ -207,7 +208,10 @@ class SettingsDamage:
 
     def _answers(self, questions: dict[str, Question]) -> dict[str, Answer]:
         sizes = [file.stat().st_size for file in self.home.rglob("*") if file.is_file()]
-        return answers(questions, self.place, max(sizes, default=0))
+        has_screen = "explorer" in questions
+        seconds = SCREEN_SECONDS if has_screen else None
+        place = replace(self.place, seconds=seconds)
+        return answers(questions, place, max(sizes, default=0))
 
 
 def _typed() -> int:

@@ -25,7 +25,7 @@ from logdrift.core.errors import InputError, unforeseen
 
 SECONDS = 2.0
 """Of a core: what takes more hangs; what is whole and of this size takes a fraction."""
-WAIT = 20.0
+WAIT = 60.0
 """Seconds on the clock: what waits that long without working waits for ever, on however
 busy a machine.
 """
@@ -62,6 +62,8 @@ class Place:
     writable: tuple[Path, ...]
     secret: Path
     variables: Mapping[str, str] = field(default_factory=dict)
+    seconds: float | None = None
+    """Of a core, for each question, where `SECONDS` is too little."""
 
 
 def answers(
@@ -74,7 +76,9 @@ def answers(
     def ask_all() -> dict[str, Data]:
         watch = _watch(place)
         before = _memory()
-        asked = {name: vars(_asked(ask, watch)) for name, ask in questions.items()}
+        asked = {
+            name: vars(_asked(ask, watch, place)) for name, ask in questions.items()
+        }
         grown = _memory() - before
         if grown > 2 * largest + _SLACK:
             said = f"{grown >> 20} MiB for a file of {largest >> 20}"
@@ -93,7 +97,7 @@ def import_what_is_used(questions: Mapping[str, Question], place: Place) -> None
     def modules() -> Data:
         os.environ.update(place.variables)
         for ask in questions.values():
-            _asked(ask, [])
+            _asked(ask, [], place)
         return {"modules": sorted(sys.modules)}
 
     data, _ = _in_child(modules)
@@ -162,14 +166,14 @@ def _ring(number: int, frame: Any) -> None:
     raise _Slow
 
 
-def _asked(question: Question, watch: list[str]) -> Answer:
+def _asked(question: Question, watch: list[str], place: Place) -> Answer:
     out = io.StringIO()
     err = io.StringIO()
     code: int | None = None
     wrong: str | None = None
     unforeseen.clear()
     watch.clear()
-    with _limited(out, err) as warned:
+    with _limited(out, err, place.seconds or SECONDS) as warned:
         try:
             code = question()
         except InputError as error:
@@ -187,7 +191,7 @@ def _asked(question: Question, watch: list[str]) -> Answer:
 
 
 @contextlib.contextmanager
-def _limited(out: io.StringIO, err: io.StringIO) -> Iterator[list[str]]:
+def _limited(out: io.StringIO, err: io.StringIO, seconds: float) -> Iterator[list[str]]:
     """Take what is printed, and ring when the time is up. Gives the warnings, once the
     block has ended.
     """
@@ -198,7 +202,7 @@ def _limited(out: io.StringIO, err: io.StringIO) -> Iterator[list[str]]:
         warnings.catch_warnings(record=True) as warned,
     ):
         warnings.simplefilter("always")
-        signal.setitimer(signal.ITIMER_PROF, SECONDS)
+        signal.setitimer(signal.ITIMER_PROF, seconds)
         signal.setitimer(signal.ITIMER_REAL, WAIT)
         try:
             yield said

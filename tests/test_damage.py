@@ -105,8 +105,8 @@ def test_what_must_not_be_is_seen(
     monkeypatch.setattr(watched, "WAIT", 1.0)
     monkeypatch.setattr(watched, "SECONDS", 0.5)
     found = answers({"asked": question}, Place((), tmp_path), 0)
-    (wrong,) = [answer.wrong for answer in found.values() if answer.wrong]
-    assert said in wrong
+    wrong = [answer.wrong for answer in found.values() if answer.wrong]
+    assert any(said in what for what in wrong), wrong
 
 
 @pytest.mark.parametrize("way", ["write", "rename", "read a secret"])

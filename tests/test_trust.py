@@ -41,7 +41,7 @@ from logdrift.tui.screens.confirm import Confirm
 from logdrift.tui.screens.confirm_start import ConfirmStart
 from logdrift.tui.screens.experiments import ExperimentsScreen
 from logdrift.tui.screens.why import WhyScreen
-from tests.common import Fields, Run
+from tests.common import Fields, Run, refused
 from tests.made_experiments import named, simple
 from tests.made_sessions import captured_here, edit_manifest
 from tests.tui_screen import (
@@ -49,6 +49,7 @@ from tests.tui_screen import (
     SMALL,
     judged,
     make_app,
+    screen_text,
     until,
     until_screen,
     until_shown,
@@ -446,8 +447,38 @@ def test_the_shown_plan_is_safe_on_a_terminal(stranger: Session) -> None:
             python="/x\x1b]0;owned\x07\u202e\n", model="m" * 5000
         ),
     )
-    lines = trust.would_start(hostile.manifest)
-    assert all(line.isprintable() and len(line) <= 200 for line in lines)
+    with refused("what the plan of this session would start is 5,"):
+        trust.would_start(hostile.manifest)
+    shorter = edit_manifest(
+        hostile, lambda d: d["plan"]["backends"][0].update(model="m" * 900)
+    )
+    lines = trust.would_start(shorter.manifest)
+    assert all(line.isprintable() for line in lines)
+
+
+def padded(session: Session) -> Session:
+    """Its plan has a long option in front of one that starts a program."""
+    options = {"a": "harmless " * 60, "middleware": "evil.Code"}
+    return edit_manifest(
+        session, lambda d: d["plan"]["backends"][0].update(options=options)
+    )
+
+
+def test_no_option_is_pushed_out_of_sight(stranger: Session) -> None:
+    lines = trust.would_start(padded(stranger).manifest)
+    assert any("evil.Code" in line for line in lines)
+
+
+async def test_the_window_shows_every_option(stranger: Session) -> None:
+    """However long what stands before it is."""
+    app = make_app(None, stranger.folder.parent)
+    found = trust.Stranger(stranger.folder, padded(stranger).manifest)
+    async with app.run_test(size=(80, 60)) as pilot:
+        await app.push_screen(ConfirmStart(found, 80))
+        await until_shown(pilot, "harmless")
+        shown = screen_text(app)
+    rows = [line.strip(" │┃┆|") for line in shown.splitlines()]
+    assert "evil.Code" in "".join(rows)
 
 
 def test_what_is_captured_here_is_recorded_before_it_is_written(tmp_path: Path) -> None:

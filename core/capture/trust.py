@@ -31,11 +31,15 @@ FLAG = "--trust-session"
 OLDER = "a session that you captured with an older logdrift is asked about once, too"
 
 _FOLDER = "trusted"
+_BEGINNING = 60
 _PASSED_ON = "LOGDRIFT_TRUSTED"
 """Variable with the records that no state folder could take: for this process and those
 that it starts.
 """
-_LONGEST = 200
+_LONGEST = 2000
+"""Characters of a line about what would be started: all of it is shown, since whatever
+is cut off would be confirmed unseen.
+"""
 
 
 class Stranger(InputError):
@@ -106,7 +110,8 @@ def remember(manifest: Manifest) -> None:
 def would_start(manifest: Manifest) -> list[str]:
     """What a capture of the session starts, in words that are safe on a terminal: a
     line for the model, one for its code where that would be run, and one for each
-    backend. Raises InputError for a plan that cannot be read.
+    backend. Raises InputError for a plan that cannot be read, or is too long to be
+    looked at.
     """
     plan = CapturePlan.from_json(manifest.plan)
     if plan.revision:
@@ -120,7 +125,7 @@ def would_start(manifest: Manifest) -> list[str]:
             " (trust_remote_code is on)"
         )
     lines += [_backend(spec) for spec in plan.backends]
-    return [_short(visible(line)) for line in lines]
+    return [_whole(visible(line)) for line in lines]
 
 
 def _backend(spec: BackendSpec) -> str:
@@ -133,6 +138,8 @@ def _backend(spec: BackendSpec) -> str:
         said = f"{spec.name}: requests to {spec.engine} at {spec.server}"
     if spec.model is not None:
         said += f", model {spec.model}"
+    if spec.revision is not None:
+        said += f", revision {spec.revision}"
     options = [
         f"{name}={json.dumps(value, ensure_ascii=False, default=str)}"
         for name, value in spec.options.items()
@@ -142,10 +149,16 @@ def _backend(spec: BackendSpec) -> str:
     return said
 
 
-def _short(line: str) -> str:
+def _whole(line: str) -> str:
+    """The line. Raises InputError for one that nobody would read to its end."""
     if len(line) <= _LONGEST:
         return line
-    return f"{line[: _LONGEST - 1]}…"
+    raise InputError(
+        f"what the plan of this session would start is {len(line):,} characters long,"
+        f" beginning {line[:_BEGINNING]!r}: that cannot be looked at, so it is not"
+        " started",
+        remedy="shorten the options in its session.json",
+    )
 
 
 def _record(manifest: Manifest) -> str:

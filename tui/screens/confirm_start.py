@@ -6,10 +6,8 @@ from __future__ import annotations
 
 from logdrift.core.capture import trust
 from logdrift.tui.screens.confirm import Confirm
-from logdrift.tui.widgets.reading import Row, wrap_at_most
+from logdrift.tui.widgets.reading import Row, wrap
 
-_LINES = 3
-"""Rows that one interpreter, with its options, may take."""
 _BORDER = 8
 
 
@@ -29,8 +27,9 @@ class ConfirmStart(Confirm):
         answer_count = self.count
         room = max(20, width - _BORDER)
         starts: list[str] = []
+        # All rows: what is cut off would be confirmed unseen.
         for line in (trust.OLDER, *stranger.starts):
-            starts += wrap_at_most(line, room, _LINES)
+            starts += wrap(line, room)
 
         def row(index: int, width: int) -> Row:
             if index < answer_count:
