@@ -6,6 +6,7 @@ outside, a program that is started.
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import io
 import json
@@ -106,6 +107,9 @@ def import_what_is_used(questions: Mapping[str, Question], place: Place) -> None
         if name not in sys.modules:
             with contextlib.suppress(ImportError):
                 importlib.import_module(name)
+    # What is here by now stays: new processes need no copy of it to look for garbage.
+    gc.collect()
+    gc.freeze()
 
 
 def answer_of_process(arguments: Sequence[str]) -> Answer:

@@ -249,6 +249,11 @@ def an_overlap(data: Fields) -> None:
     parts_of(data, "vllm/decode")[1].update(first_sequence=1)
 
 
+def exchanged(data: Fields) -> None:
+    one, two = data["captures"][:2]
+    one["parts"], two["parts"] = two["parts"], one["parts"]
+
+
 def one_label_twice(data: Fields) -> None:
     data["captures"].append({**data["captures"][0], "parts": []})
 
@@ -262,6 +267,7 @@ def one_label_twice(data: Fields) -> None:
         (twice, "twice: for vllm/decode and for vllm/decode"),
         (a_gap, "begins at sequence 2, not at 0"),
         (an_overlap, "begins at sequence 1, not at 2"),
+        (exchanged, "it is a part of vllm/decode"),
         (one_label_twice, "two captures 'trainer/prefill'"),
     ],
 )

@@ -7,6 +7,7 @@ sessions stay readable; a newer format is refused by name.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
@@ -296,8 +297,29 @@ def check_parts(manifest: Manifest) -> None:
     owners: dict[PurePosixPath, str] = {}
     sequences = manifest.sequences
     _check_owner("sequences", sequences.parts, sequences.ahead, owners)
+    folders = {_folder_of(info.label): info.label for info in manifest.captures}
     for info in manifest.captures:
         _check_owner(info.label, info.parts, info.ahead, owners)
+        _check_folders(info, folders)
+
+
+def _folder_of(label: str) -> PurePosixPath:
+    """Where the parts of a capture stand, by name."""
+    return PurePosixPath(capture_part(label, 0)).parent
+
+
+def _check_folders(info: CaptureInfo, folders: Mapping[PurePosixPath, str]) -> None:
+    """Refuse (InputError) parts that stand in the folder of another capture:
+    exchanged, each would be shown with the numbers of the other.
+    """
+    for part in info.parts:
+        folder = PurePosixPath(part.file).parent
+        owner = folders.get(folder, info.label)
+        if owner != info.label:
+            raise InputError(
+                f"session.json lists {part.file} for {info.label}: it is a part of"
+                f" {owner}"
+            )
 
 
 def _check_labels(manifest: Manifest) -> None:
