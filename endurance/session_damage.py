@@ -36,7 +36,7 @@ from endurance.whole_sessions import whole_sessions
 _SHARES = {"made": 0.7, "recorded": 0.2, "sample": 0.05, "facts": 0.05}
 """How often each session is chosen: the samples are ten times as much to compute."""
 _ASKED = 1
-"""Questions of each damaged session beside its numbers: the others come with others."""
+"""Questions of each damaged session beside its numbers."""
 _SCREEN = 0.03
 _PROCESS = 0.005
 """How often a screen is opened, or a process is started, too."""
