@@ -651,3 +651,26 @@ def test_the_example_trains_and_records(
     assert 0.002 < found.errors.mae < 0.1
     known = [session.pieces.get(i) for i in session.sequences.ids(0).tolist()]
     assert all(known), "the text of ids comes from the model's folder"
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "said"),
+    [
+        ("session.json", {"sequences": "x"}, "sequences is 'x': an object is expected"),
+        ("session.json", {"notes": 7}, "notes is 7: a list is expected"),
+        ("stream", {"captures": [{"label": {}}]}, "label is an object: a text is"),
+        ("stream", {"captures": [{}]}, "label is missing"),
+    ],
+)
+def test_what_is_joined_is_checked_first(
+    tmp_path: Path, file: str, change: Fields, said: str
+) -> None:
+    with logdrift.record(tmp_path / "run", model="tiny") as recorder:
+        added(recorder, batch(2, seed=0))
+    path = tmp_path / "run" / file
+    if file == "stream":
+        (path,) = (tmp_path / "run" / "streams").glob("*.json")
+    data = json.loads(path.read_text())
+    path.write_text(json.dumps({**data, **change}))
+    with refused(said):
+        logdrift.open_session(tmp_path / "run")

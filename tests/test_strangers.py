@@ -112,6 +112,13 @@ def test_gigabytes_of_nothing_behind_the_text_are_refused_at_once(
         read_prompts(str(prompts))
 
 
+def test_prompts_that_cannot_be_read_are_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "prompts.jsonl"
+    path.symlink_to("/proc/self/mem")
+    with refused("cannot be read"):
+        read_prompts(str(path))
+
+
 def test_lists_in_lists_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "answers.json"
     path.write_text("[" * 900 + "1" + "]" * 900)

@@ -115,10 +115,13 @@ def _lines(path: Path, file: Place) -> Iterator[bytes]:
     except InputError as error:
         reason = f"prompts {error}"
         raise InputError(reason, field=file.field) from None
-    with open(descriptor, "rb") as opened:
-        first = text_line(opened, file)
-        yield first.removeprefix(_BYTE_ORDER_MARK)
-        yield from text_lines(opened, file)
+    try:
+        with open(descriptor, "rb") as opened:
+            first = text_line(opened, file)
+            yield first.removeprefix(_BYTE_ORDER_MARK)
+            yield from text_lines(opened, file)
+    except OSError as error:
+        raise file.error(f"cannot be read: {error.strerror}") from None
 
 
 def _read_parquet(path: Path, file: Place) -> list[Prompt]:

@@ -27,6 +27,7 @@ from logdrift.core.session.schema import (
     items,
     number,
     table,
+    text,
     whole,
 )
 
@@ -44,12 +45,23 @@ _part = fields(
     },
     required=frozenset({"level", "written", "sequences", "captures"}),
 )
+
+
+_labelled = fields({"label": text}, required=frozenset({"label"}))
+
+
+def _capture(value: Any) -> Any:
+    """What a manifest says of a capture, which checks it; the label is needed here."""
+    _labelled(value)
+    return table(anything)(value)
+
+
 _stream = fields(
     {
         "level": whole(0, MOST_LEVEL),
         "seen": whole(),
         "lost": whole(),
-        "captures": items(table(anything)),
+        "captures": items(_capture),
         "parts": items(_part),
     },
     required=frozenset({"level", "seen", "captures", "parts"}),
@@ -113,10 +125,11 @@ class _Joined:
 def joined(folder: Path, manifest: JsonObject) -> JsonObject:
     """The manifest of a session as JSON, with the parts of its streams.
 
-    Itself where there are none. Raises InputError for a stream of another form.
+    Itself where there are none, and where it is damaged: whoever reads it says so.
+    Raises InputError for a stream of another form.
     """
     streams = _Joined(_streams(folder))
-    if not streams.streams:
+    if not streams.streams or not _can_be_joined(manifest):
         return manifest
     parts = streams.parts()
     sequences = [part["sequences"] for part in parts]
@@ -137,6 +150,13 @@ def joined(folder: Path, manifest: JsonObject) -> JsonObject:
         },
         "captures": captures,
     }
+
+
+def _can_be_joined(manifest: JsonObject) -> bool:
+    """Whether what is added to has its type."""
+    notes = manifest.get("notes")
+    sequences = manifest.get("sequences")
+    return isinstance(notes, list | None) and isinstance(sequences, Mapping | None)
 
 
 def _streams(folder: Path) -> dict[str, JsonObject]:
