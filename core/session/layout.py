@@ -312,7 +312,7 @@ def _check_folders(info: CaptureInfo, folders: Mapping[PurePosixPath, str]) -> N
     """Refuse (InputError) parts that stand in the folder of another capture:
     exchanged, each would be shown with the numbers of the other.
     """
-    for part in info.parts:
+    for part in info.finished:
         folder = PurePosixPath(part.file).parent
         owner = folders.get(folder, info.label)
         if owner != info.label:
