@@ -69,14 +69,15 @@ class ToyWorld:
         recording = Recording(self)
         experiment = Experiment(self, whole)
         screen = Screen(self, half)
-        return [
+        quick = [
             *(capture, into, resume, recording),
             *(experiment, Import(self, "session", whole), Export(self, "jsonl", whole)),
             *(capture, resume, recording, screen),
             *(Import(self, "jsonl", lines), Export(self, "csv", whole)),
             *(capture, into, resume, experiment),
-            *(Environment(self), screen),
+            screen,
         ]
+        return [*quick, *quick, Environment(self)]
 
     def _given(self, *specs: str) -> list[object]:
         texts = [f"TEXT {number}" for number in range(_PROMPTS)]

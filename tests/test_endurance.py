@@ -11,7 +11,7 @@ import pytest
 
 from tests.common import REPOSITORY
 
-RUNS = {"kills": 40, "resources": 22, "lives": 60}
+RUNS = {"kills": 40, "resources": 11, "lives": 60}
 SECONDS = 900
 """However slow the machine is."""
 
