@@ -192,3 +192,20 @@ def test_answers_without_a_partner_are_left_out(tmp_path: Path) -> None:
         assert session.capture(label).logprob.whole().tolist()[1::2] == [-1.0, -3.0]
     assert any("1 answer of two.jsonl has ids that no answer" in note for note in notes)
     assert any(f"left out 1 bad line: {one} line 2" in note for note in notes)
+
+
+@pytest.mark.parametrize(
+    ("text", "begins"),
+    [
+        ('{"foo": [1], "bar": 2}', "begins with an object that has foo, bar"),
+        ("hello", "begins with no JSON object"),
+        ("", "begins with no JSON object"),
+    ],
+)
+def test_a_file_of_no_format_is_told_what_it_begins_with(
+    text: str, begins: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "odd.json"
+    path.write_text(text)
+    with pytest.raises(InputError, match=begins):
+        guess_formats([str(path)])

@@ -13,12 +13,16 @@ from pathlib import Path
 
 from logdrift.core.errors import InputError
 from logdrift.core.paths import refuse_shipped
+from logdrift.core.session.files import JsonObject
 from logdrift.core.session.importers import formats
 from logdrift.core.session.importers.collector import collector_at_rest
 from logdrift.core.session.importers.foreign import refuse_line
 from logdrift.core.session.importers.formats import Format
 from logdrift.core.session.importers.job import ImportJob
 from logdrift.core.session.importers.start import Start
+
+_SHOWN_KEYS = 6
+_SHOWN_LETTERS = 30
 
 
 def import_session(
@@ -106,4 +110,17 @@ def _guessed(path: Path) -> Format:
     place, first = start.first
     refuse_line(first, place)
     names = ", ".join(formats.format_names())
-    raise InputError(f"is none of {names} (docs/import.md)", file=path)
+    raise InputError(
+        f"is none of {names}: {_begins(first)}",
+        file=path,
+        remedy="name its format in front of it, or write jsonl (docs/import.md)",
+    )
+
+
+def _begins(first: JsonObject) -> str:
+    """What a file begins with, as far as that was understood."""
+    if not first:
+        return "it begins with no JSON object"
+    keys = [str(key)[:_SHOWN_LETTERS] for key in first]
+    shown = ", ".join(keys[:_SHOWN_KEYS])
+    return f"it begins with an object that has {shown}"
