@@ -40,26 +40,24 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from logdrift.core.trend.tail_sums import FEWEST as FEWEST
+from logdrift.core.trend.tail_sums import TINY, TailSums
+
 Array = npt.NDArray[Any]
 
 ALPHA = 0.005
 """How often a run without a change may be called one with a change."""
-FEWEST = 3
-"""Steps on either side of a change: one or two may be outliers."""
 PERMUTATIONS = 999
 _CHUNK = 111
 """Permutations at once; after each chunk it is seen whether more are needed."""
 _MAD = 1.482602218505602
 """The standard deviation of normal numbers over their median absolute deviation."""
-_TINY = 1e-12
 _NEIGHBOURS = 5
 """A step with two on either side: a jump is the median of its neighbours, a single wild
 step is not.
 """
 _SPIKE = 3.0
 """Standard deviations that a step may be away from the median of its neighbours."""
-_SHORTEST = 4
-"""Steps of the shortest growth: within fewer it is hardly told from a jump."""
 _MOST_CORRELATED = 0.9
 _ROUNDING = 1e-9
 _CLEAR = 20
@@ -144,7 +142,7 @@ def _clearest_shift(points: NoisyPoints, alpha: float) -> Shift | None:
     places = points.places
     sums = TailSums.of(weights[None], centred[None], places)
     total = float((weights * centred**2).sum())
-    if total <= _TINY:
+    if total <= TINY:
         return None
     best = _best(sums, total)
     left_over = _left_over(best, weights, centred, places)
@@ -171,10 +169,10 @@ def without_spikes(values: Array) -> Array:
     finite = values[np.isfinite(values)]
     if not len(finite):
         return np.zeros(len(values))
-    reach = _SPIKE * max(spread, _TINY)
+    reach = _SPIKE * max(spread, TINY)
     lowest = float(finite.min()) - reach
     values = np.maximum(values, lowest)
-    if spread <= _TINY:
+    if spread <= TINY:
         return values
     half = _NEIGHBOURS // 2
     padded = np.pad(values, half, mode="reflect")
@@ -195,7 +193,7 @@ def step_weights(points: NoisyPoints) -> Array:
     squares = np.where(known, squares, usual)
     between = max(0.0, _noise_variance(points.values) - usual)
     # Steps whose error is far below that of others still differ by something.
-    least = max(_TINY, usual / 4)
+    least = max(TINY, usual / 4)
     variance = np.maximum(squares + between, least)
     weights: Array = variance.mean() / variance
     weights /= weights.mean()
@@ -226,120 +224,6 @@ class _Best:
     stop: int
     explained: float
     end: int | None = None
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class TailSums:
-    """Sums from each place to the end, and 0 behind it, f64[draws, n+1]: of the weights
-    times 1, x and x^2, and of the weighted numbers times 1 and x.
-    """
-
-    places: Array
-    ones: Array
-    firsts: Array
-    seconds: Array
-    numbers: Array
-    number_firsts: Array
-
-    @classmethod
-    def of(cls, weights: Array, numbers: Array, places: Array) -> TailSums:
-        """Of draws of ``weights`` and centred ``numbers``, f64[draws, n]."""
-        from_first = places - places[0]
-        span = float(from_first[-1]) or 1.0
-        x = from_first / span
-        weighted = weights * numbers
-        return cls(
-            places=x,
-            ones=_from_end(weights),
-            firsts=_from_end(weights * x),
-            seconds=_from_end(weights * x**2),
-            numbers=_from_end(weighted),
-            number_firsts=_from_end(weighted * x),
-        )
-
-    @property
-    def starts(self) -> Array:
-        """The points at which a change may begin."""
-        return np.arange(FEWEST, len(self.places) - FEWEST + 1)
-
-    @property
-    def lengths(self) -> Iterator[int]:
-        """Within how many points a new level is reached, the last one: never."""
-        count = len(self.places)
-        yield 1
-        length = _SHORTEST
-        while length < count - 2 * FEWEST:
-            yield length
-            length *= 2
-        yield count
-
-    def stops(self, length: int) -> Array:
-        """The points at which the new level is reached, for each of `starts`."""
-        last = len(self.places) - 1
-        stops: Array = np.minimum(self.starts + length - 1, last)
-        return stops
-
-    def explained(self, length: int) -> Array:
-        """What shapes of a length explain, f64[draws, starts]: (sum w y h)^2 over
-        sum w (h - mean of h)^2 for the shape h, which is 0 before its start and rises
-        to its stop from the place before.
-        """
-        starts = self.starts
-        stops = self.stops(length)
-        foot = self.places[starts - 1]
-        top = self.places[stops]
-        behind = stops + 1
-        rise = top - foot
-        products = _risen(self.number_firsts, self.numbers, starts, foot)
-        products = products - _risen(self.number_firsts, self.numbers, behind, top)
-        means = _risen(self.firsts, self.ones, starts, foot)
-        means = means - _risen(self.firsts, self.ones, behind, top)
-        squares = self._squares(starts, foot) - self._squares(behind, foot)
-        squares = squares + rise**2 * self.ones[:, behind]
-        spread = squares - means**2 / self.ones[:, :1]
-        safe = np.maximum(spread, _TINY)
-        explained: Array = products**2 / safe
-        return explained
-
-    @property
-    def stays(self) -> Iterator[int]:
-        """For how many points a level that is left again may last."""
-        length = FEWEST
-        while length < len(self.places) - 2 * FEWEST:
-            yield length
-            length *= 2
-
-    def explained_stay(self, length: int) -> Array:
-        """What a level that lasts for ``length`` points explains, as `explained`, for
-        each start that leaves `FEWEST` points behind it.
-        """
-        starts = self.starts[: 1 - length or None]
-        ends = starts + length
-        products = self.numbers[:, starts] - self.numbers[:, ends]
-        sizes = self.ones[:, starts] - self.ones[:, ends]
-        spread = sizes - sizes**2 / self.ones[:, :1]
-        safe = np.maximum(spread, _TINY)
-        explained: Array = products**2 / safe
-        return explained
-
-    def _squares(self, at: Array, foot: Array) -> Array:
-        """Sums of w (x - foot)^2 from some places on."""
-        cross = 2 * foot * self.firsts[:, at]
-        squares: Array = self.seconds[:, at] - cross + foot**2 * self.ones[:, at]
-        return squares
-
-
-def _risen(firsts: Array, sums: Array, at: Array, foot: Array) -> Array:
-    """Sums of something times (x - foot) from some places on."""
-    risen: Array = firsts[:, at] - foot * sums[:, at]
-    return risen
-
-
-def _from_end(values: Array) -> Array:
-    draws, _ = values.shape
-    backwards = values[:, ::-1]
-    sums = backwards.cumsum(1)[:, ::-1]
-    return np.concatenate([sums, np.zeros((draws, 1))], 1)
 
 
 def _best(sums: TailSums, total: float) -> _Best:
@@ -429,7 +313,7 @@ def _left_over(best: _Best, weights: Array, centred: Array, places: Array) -> Ar
     around = shape - mean
     products = weights * around * centred
     squares = weights * around**2
-    height = products.sum() / max(squares.sum(), _TINY)
+    height = products.sum() / max(squares.sum(), TINY)
     rest: Array = centred - height * around
     return rest
 
@@ -456,7 +340,7 @@ def _without_more(left_over: Array, weights: Array, places: Array) -> Array:
         sums = TailSums.of(weights[None], centred[None], places)
         total = float((weights * centred**2).sum())
         best = _best(sums, total)
-        if best.explained <= max(clear, _TINY):
+        if best.explained <= max(clear, TINY):
             break
         left_over = _left_over(best, weights, centred, places)
     return left_over
@@ -476,7 +360,7 @@ def long_run_ratio(left_over: Array) -> float:
     """
     count = len(left_over)
     total = float(np.square(left_over).sum())
-    if total <= _TINY:
+    if total <= TINY:
         return 1.0
     products = left_over[1:] * left_over[:-1]
     correlation = float(products.sum()) / total
