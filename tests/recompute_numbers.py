@@ -390,9 +390,70 @@ def what_if(sequences: Sequence[Sequence[float]]) -> list[dict[str, Any]]:
                 "level": level,
                 "tokens": sum(sum(row) for row in each) / count if count else None,
                 "sequences": sum(hit) / len(rows) if count else None,
+                "measure": "ratio",
+                "at_most": False,
             }
         )
     return out
+
+
+MASKS = (
+    (
+        "dppo",
+        "prime-rl's default loss, verl loss_mode=dppo_tv, open-instruct dppo tv",
+        "tv",
+        -0.2,
+        0.2,
+    ),
+    ("ipo", "prime-rl loss type=ipo", "tv", -0.1, 0.1),
+    ("dppo", "open-instruct dppo kl (proposed default)", "kl", None, 0.05),
+    ("dppo", "verl loss_mode=dppo_kl", "kl", None, 0.2),
+)
+
+
+def masked(
+    sequences: Sequence[Sequence[tuple[float, float, float]]],
+) -> list[dict[str, Any]]:
+    """The shares that each mask by divergence drops, from (delta, log p, log q)."""
+    rows = [row for row in sequences if row]
+    count = sum(len(row) for row in rows)
+    out = []
+    for rule, name, measure, low, high in MASKS:
+        divergence = {"tv": probability_gap, "kl": kl_of_two}[measure]
+        bottom = -INF if low is None else low
+        hits = [
+            [not bottom <= divergence(log_p, log_q) <= high for _, log_p, log_q in row]
+            for row in rows
+        ]
+        out.append(
+            {
+                "rule": rule,
+                "name": name,
+                "low": low,
+                "high": high,
+                "level": "token",
+                "tokens": sum(sum(row) for row in hits) / count if count else None,
+                "sequences": sum(map(any, hits)) / len(rows) if count else None,
+                "measure": measure,
+                "at_most": rule == "dppo",
+            }
+        )
+    return out
+
+
+def probability_gap(log_p: float, log_q: float) -> float:
+    return math.exp(log_p) - math.exp(log_q)
+
+
+def kl_of_two(log_p: float, log_q: float) -> float:
+    """KL(q || p) of the two outcomes "this token" and "another one"."""
+    p, q = math.exp(log_p), math.exp(log_q)
+    rest_p, rest_q = max(0.0, -math.expm1(log_p)), max(0.0, -math.expm1(log_q))
+    if (q > 0 and p == 0) or (rest_q > 0 and rest_p == 0):
+        return INF
+    this = q * (log_q - log_p) if q > 0 else 0.0
+    other = rest_q * math.log(rest_q / rest_p) if rest_q > 0 else 0.0
+    return this + other
 
 
 def divide(

@@ -417,7 +417,7 @@ async def test_import_asks_for_a_path_and_lists_what_it_brought(
         await until_shown(pilot, "no such folder or file")
         await pilot.press("ctrl+u", *str(tmp_path / "notes.txt"), "enter")
         await until(
-            pilot, lambda: f"noneof{','.join(format_names())}(" in squeezed(app)
+            pilot, lambda: f"noneof{','.join(format_names())}:" in squeezed(app)
         )
         await pilot.press("escape")
         lines(tmp_path / "served.jsonl", [sglang(draw(1)), sglang(draw(2))])

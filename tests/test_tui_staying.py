@@ -20,6 +20,7 @@ from textual.keys import key_to_character
 from benchmarks.make_session import make_session
 from logdrift.core.errors import unforeseen
 from logdrift.tui.app import LogdriftApp
+from logdrift.tui.screens.base import BaseScreen
 from logdrift.tui.screens.explorer import ExplorerScreen
 from logdrift.tui.screens.sessions import SessionsScreen
 from logdrift.tui.screens.texts import Picker, TextScreen
@@ -531,3 +532,20 @@ async def test_captures_are_shifted_only_where_a_token_is_shown(
         await pilot.pause()
         assert not unforeseen
         assert app.screen is screen
+
+
+async def test_a_screen_that_has_left_says_nothing_of_the_size(tmp_path: Path) -> None:
+    folder = make_session(tmp_path / "made", 200, 2, 5, captures=2)
+    app = make_app(folder)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await until(pilot, lambda: isinstance(app.screen, ExplorerScreen))
+        await pilot.press("T")
+        await until(pilot, lambda: not isinstance(app.screen, ExplorerScreen))
+        leaving = app.screen
+        assert isinstance(leaving, BaseScreen)
+        await pilot.press("escape")
+        await until(pilot, lambda: app.screen is not leaving)
+        leaving.add_class("-toosmall")
+        size = Size(10, 3)
+        leaving.on_resize(events.Resize(size, size))
+        assert not leaving.query("#toosmall")

@@ -24,6 +24,7 @@ SCREENS: tuple[frozenset[Scope], ...] = tuple(
         ("explorer", "charts", "move", "list", "pane", "inspector", "chart"),
         ("zoom", "charts", "chart"),
         ("sessions", "list"),
+        ("trend", "list"),
         ("matrix",),
         ("facts", "list"),
         ("limits", "list"),

@@ -173,6 +173,9 @@ class BaseScreen(SafeScreen[None], inherit_bindings=False):
 
     def _say_too_small(self) -> None:
         """The words are made on the first terminal that needs them: few do."""
+        # A screen that is leaving still hears of the terminal's size.
+        if not self.is_attached:
+            return
         if self.has_class("-toosmall") and not self.query("#toosmall"):
             from logdrift.tui.widgets.too_small import TooSmall
 
