@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 _KEPT_THRESHOLDS = 8
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class AlignedPair:
     """Captures ``a`` and ``b`` over the ``count`` sequences that both have finished.
 

@@ -25,7 +25,7 @@ NO_STEP = -1
 """In place of a training step that is not known."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Sequences:
     """Token ids of all finished sequences.
 

@@ -58,7 +58,7 @@ _CAPTURE_AGAIN = "capture it again with --resume, or copy the session again"
 _COPY_AGAIN = "copy the session again from where it is whole"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Session:
     """A snapshot of a session folder. Arrays are read when first asked for.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -40,12 +39,13 @@ Question = ModalScreen[str | None]
 """A window that answers with what was typed."""
 
 
-@dataclass(eq=False)
 class Saved(Message):
     """A file was written, or ``problem`` says why not."""
 
-    words: str
-    problem: str | None = None
+    def __init__(self, words: str, problem: str | None = None) -> None:
+        super().__init__()
+        self.words = words
+        self.problem = problem
 
 
 class SafeScreen(Safe, Screen[ScreenResultType]):

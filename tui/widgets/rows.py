@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from rich.segment import Segment
 from textual.events import Blur, Click, Focus, Resize
 from textual.message import Message
@@ -18,12 +16,13 @@ class Rows(Lines, inherit_bindings=False):
 
     BINDINGS = bindings("list")
 
-    @dataclass(eq=False, repr=False)
     class Moved(Message):
         """Another row was selected."""
 
-        rows: Rows
-        index: int
+        def __init__(self, rows: Rows, index: int) -> None:
+            super().__init__()
+            self.rows = rows
+            self.index = index
 
         @property
         def control(self) -> Rows:
@@ -32,12 +31,13 @@ class Rows(Lines, inherit_bindings=False):
         def can_replace(self, message: Message) -> bool:
             return isinstance(message, Rows.Moved)
 
-    @dataclass(eq=False, repr=False)
     class Chosen(Message):
         """The selected row was chosen: by Enter, or by a click on it."""
 
-        rows: Rows
-        index: int
+        def __init__(self, rows: Rows, index: int) -> None:
+            super().__init__()
+            self.rows = rows
+            self.index = index
 
         @property
         def control(self) -> Rows:

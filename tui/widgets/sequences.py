@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -59,11 +58,12 @@ class SequenceList(Rows):
         """The row of a sequence, -1 where the filter hides it."""
         return self.shown.place_of(sequence)
 
-    @dataclass(eq=False, repr=False)
     class SortWanted(Message):
         """The head of a column was clicked: ``sort`` is the number that it names."""
 
-        sort: str
+        def __init__(self, sort: str) -> None:
+            super().__init__()
+            self.sort = sort
 
     def on_click(self, event: Click) -> None:
         if event.y != 1:

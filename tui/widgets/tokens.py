@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -51,28 +51,31 @@ class Tokens(Lines, inherit_bindings=False):
     BINDINGS = bindings("move")
     fixed = 2
 
-    @dataclass(eq=False, repr=False)
     class CursorMoved(Message):
         """The reader put the cursor on another token: its index in the sequence."""
 
-        index: int
+        def __init__(self, index: int) -> None:
+            super().__init__()
+            self.index = index
 
         def can_replace(self, message: Message) -> bool:
             return isinstance(message, Tokens.CursorMoved)
 
-    @dataclass(eq=False, repr=False)
     class EdgePassed(Message):
         """The cursor was moved past the end (+1) or the start (-1) of the sequence."""
 
-        step: int
+        def __init__(self, step: int) -> None:
+            super().__init__()
+            self.step = step
 
-    @dataclass(eq=False, repr=False)
     class Labelled(Message):
         """A label was typed: the index of its token; None where another key was
         typed.
         """
 
-        index: int | None
+        def __init__(self, index: int | None) -> None:
+            super().__init__()
+            self.index = index
 
     class WholeWanted(Message):
         """Everything about the token under the cursor is asked for."""

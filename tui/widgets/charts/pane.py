@@ -5,7 +5,6 @@ Superseded work is dropped; what crosses over to the event loop is a frozen `Dra
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -65,35 +64,36 @@ class ChartPane(Text, inherit_bindings=False):
 
     BINDINGS = bindings("chart")
 
-    @dataclass(eq=False, repr=False)
     class CursorWanted(Message):
         """The cursor was moved in the chart: to a flat position."""
 
-        position: int
+        def __init__(self, position: int) -> None:
+            super().__init__()
+            self.position = position
 
         def can_replace(self, message: Message) -> bool:
             return isinstance(message, ChartPane.CursorWanted)
 
-    @dataclass(eq=False, repr=False)
     class TokensWanted(Message):
         """The user pressed Enter to see the text of the token."""
 
-    @dataclass(eq=False, repr=False)
     class ChartChosen(Message):
         """Another chart is shown."""
 
-    @dataclass(eq=False, repr=False)
     class Told(Message):
         """A key could not do what it does, and why."""
 
-        text: str
+        def __init__(self, text: str) -> None:
+            super().__init__()
+            self.text = text
 
-    @dataclass(eq=False, repr=False)
     class Drawn(Message):
         """A chart was built."""
 
-        key: PictureKey
-        built: BuiltChart
+        def __init__(self, key: PictureKey, built: BuiltChart) -> None:
+            super().__init__()
+            self.key = key
+            self.built = built
 
     def __init__(
         self, *, id: str | None = None, kind: int = 0, reach: Reach | None = None
