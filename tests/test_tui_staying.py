@@ -549,3 +549,21 @@ async def test_a_screen_that_has_left_says_nothing_of_the_size(tmp_path: Path) -
         size = Size(10, 3)
         leaving.on_resize(events.Resize(size, size))
         assert not leaving.query("#toosmall")
+
+
+async def test_a_timer_rings_however_late_it_is_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make_session(tmp_path / "made", 200, 2, 5, captures=2)
+    app = make_app(folder)
+    rung: list[str] = []
+    async with app.run_test(size=(120, 36)) as pilot:
+        await until(pilot, lambda: isinstance(app.screen, ExplorerScreen))
+        # A process that is held for 50 ms before each look at the clock.
+        held = iter(range(1 << 30))
+        monkeypatch.setattr("textual.timer._time.get_time", lambda: 0.05 * next(held))
+        screen = app.screen
+        assert isinstance(screen, ExplorerScreen)
+        for node in (app, screen, screen.chart, screen.tokens):
+            node.set_timer(0.001, lambda: rung.append("rung"))
+        await until(pilot, lambda: len(rung) == 4)

@@ -21,6 +21,7 @@ from typing import Any, Protocol
 from textual.dom import DOMNode
 from textual.message import Message
 from textual.message_pump import MessagePump
+from textual.timer import Timer
 from textual.worker import Worker
 
 from logdrift.core.errors import words_of
@@ -49,6 +50,17 @@ class Safe(MessagePump):
             await super()._dispatch_message(message)
         except Exception as error:
             services(self).failed(error, self)
+
+    def set_timer(self, *args: Any, **kwargs: Any) -> Timer:
+        """A timer that rings once, however late it is looked at.
+
+        Textual leaves out a tick whose time is over before it waits for it, so that on
+        a busy machine a short timer never rang: the chart that was asked for was not
+        drawn.
+        """
+        timer = super().set_timer(*args, **kwargs)
+        timer._skip = False
+        return timer
 
     def on_work_failed(self, message: WorkFailed) -> None:
         """Show why."""
