@@ -35,6 +35,7 @@ from tests.tui_screen import (
     make_app,
     screen_text,
     until,
+    until_quiet,
     until_screen,
     until_shown,
 )
@@ -567,3 +568,29 @@ async def test_a_timer_rings_however_late_it_is_looked_at(
         for node in (app, screen, screen.chart, screen.tokens):
             node.set_timer(0.001, lambda: rung.append("rung"))
         await until(pilot, lambda: len(rung) == 4)
+
+
+async def test_a_legend_that_comes_while_the_text_is_hidden_keeps_no_old_layout(
+    tmp_path: Path,
+) -> None:
+    folder = make_session(tmp_path / "made", 400, 4, 5, captures=2)
+    app = make_app(folder)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: isinstance(app.screen, ExplorerScreen))
+        screen = app.screen
+        assert isinstance(screen, ExplorerScreen)
+        tokens = screen.tokens
+        await until(pilot, lambda: tokens.token_count > 0 and tokens.size.height > 0)
+        first = tokens.passage
+        await pilot.press("]")
+        await until(pilot, lambda: tokens.passage is not first)
+        await until_quiet(pilot)
+        assert first is not None
+        await pilot.press("4")
+        await until(pilot, lambda: not tokens.size.height)
+        layout = tokens.flow
+        tokens.show(first, 0)
+        assert first.legend is not None
+        tokens.show_legend(first.legend._replace(scored=first.legend.scored + 1))
+        assert tokens.flow is not layout
+        assert tokens.flow.line_of(tokens.token_count - 1) >= 0

@@ -185,9 +185,11 @@ class Tokens(Lines, inherit_bindings=False):
         if passage is None or passage.legend == legend:
             return
         self.passage = replace(passage, legend=legend)
-        # The layout is still the one of this passage.
-        _, layout_width = self._flow_key
-        self._flow_key = (self.passage, layout_width)
+        # A layout of this passage is one of it with another legend, too. Where the
+        # pane has no room the layout is of an earlier passage, or none.
+        laid_out, layout_width = self._flow_key
+        if laid_out is passage:
+            self._flow_key = (self.passage, layout_width)
         width = self.size.width
         legend_line = Region(0, 1, width, 1)
         self.refresh(legend_line)
