@@ -3,6 +3,8 @@ where there is none, and how long a trend of 200 steps takes to open.
 
     python -m benchmarks.trend                 # both tables
     python -m benchmarks.trend --runs 200      # drawn runs of each kind
+    python -m benchmarks.trend --seed 1000     # other draws
+    python -m benchmarks.trend --steps 60 --noise normal
 
 Exit code 1 where a limit does not hold: a jump in 95% of the runs at its very step, a
 growth within a step of it, alarms in at most 2% of the runs without a change. Where 3%
@@ -106,10 +108,10 @@ def _noise(rng: np.random.Generator, run: DrawnRun) -> Array:
     return noise
 
 
-def found_shares(run: DrawnRun, runs: int) -> FoundShares:
+def found_shares(run: DrawnRun, runs: int, first_seed: int = 0) -> FoundShares:
     """What is found in so many drawn runs."""
     exact = near = alarms = 0
-    for seed in range(runs):
+    for seed in range(first_seed, first_seed + runs):
         planted = drawn_points(run, seed)
         shift = first_shift(planted.points)
         if shift is None:
@@ -136,13 +138,18 @@ def main() -> int:
     """Print the table; the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=RUNS)
-    runs = parser.parse_args().runs
+    parser.add_argument("--seed", type=int, default=0, help="of the first run")
+    parser.add_argument("--steps", type=int, choices=LENGTHS, action="append")
+    parser.add_argument("--noise", choices=NOISES, action="append")
+    args = parser.parse_args()
+    lengths = args.steps or LENGTHS
+    noises = args.noise or NOISES
     code = 0
     print("| steps | noise | change | at its step | within one | found | holds |")
     print("|---|---|---|---|---|---|---|")
-    for steps, noise, change in itertools.product(LENGTHS, NOISES, CHANGES):
+    for steps, noise, change in itertools.product(lengths, noises, CHANGES):
         run = DrawnRun(steps, noise, change)
-        shares = found_shares(run, runs)
+        shares = found_shares(run, args.runs, args.seed)
         held = holds(run, shares)
         cells = (f"{share:.3f}" for share in shares)
         answer = _ANSWERS[held]

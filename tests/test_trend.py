@@ -411,6 +411,29 @@ def test_weights_that_fall_behind_are_named(tmp_path: Path) -> None:
     )
 
 
+def test_a_change_that_is_over_is_sized_by_its_own_steps(tmp_path: Path) -> None:
+    rng = np.random.default_rng(7)
+    sizes = 0.02 * np.exp(rng.normal(0, 0.1, 60))
+    sizes[20:29] *= 6
+    line = drawn_line(
+        sizes.tolist(),
+        lag=lambda step: 4.0 * (20 <= step < 29),
+        newest=lambda step: str(20 if 20 <= step < 29 else step),
+    )
+    answered = AnsweredLine(TrendReader(tmp_path).look().trend, line)
+    change = answered.change
+    assert change is not None
+    assert change.words == "MAE jumps at step 20, until step 28"
+    (mae, *_) = change.sides
+    assert mae.before == pytest.approx(0.02, rel=0.1)
+    assert mae.after == pytest.approx(0.12, rel=0.1)
+    assert re.search(r": 0\.0\d+ before, 0\.1\d+ in these steps", answered.answer.text)
+    assert {evidence.code for evidence in change.evidence} == {"lag", "versions"}
+    for evidence in change.evidence:
+        assert "from step 20 to step 28" in evidence.sentence
+    assert change.to_json()["end_step"] == 29
+
+
 def test_few_steps_are_not_judged() -> None:
     line = drawn_line([0.02] * 5 + [0.9] * 5)
     assert line.shift is None

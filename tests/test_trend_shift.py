@@ -59,6 +59,44 @@ def test_the_first_of_two_changes_is_found() -> None:
     assert shift.start == 30
 
 
+def test_a_level_that_is_left_again_has_an_end() -> None:
+    values = np.random.default_rng(5).normal(0, 0.1, 60)
+    values[20:29] += np.log(6)
+    shift = first_shift(points_of(values))
+    assert shift is not None
+    assert (shift.start, shift.stop, shift.end) == (20, 20, 29)
+
+
+def test_a_jump_ends_where_another_one_follows() -> None:
+    values = np.random.default_rng(0).normal(0, 0.1, 90)
+    values[30:] += 1
+    values[60:] += 2
+    shift = first_shift(points_of(values))
+    assert shift is not None
+    assert (shift.start, shift.end) == (30, 60)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_growth_that_is_repaired_has_an_end(seed: int) -> None:
+    values = np.random.default_rng(seed).normal(0, 0.1, 60)
+    steps = np.arange(20)
+    values[20:40] += 0.15 * (1 + steps)
+    shift = first_shift(points_of(values))
+    assert shift is not None
+    assert abs(shift.start - 20) <= 2
+    assert shift.end == 40
+    during = np.median(values[shift.settled])
+    assert during > np.median(values[shift.before]) + 1
+
+
+def test_a_jump_that_stays_has_no_end() -> None:
+    values = np.random.default_rng(6).normal(0, 0.1, 60)
+    values[20:] += 1
+    shift = first_shift(points_of(values))
+    assert shift is not None
+    assert shift.end is None
+
+
 @pytest.mark.parametrize("at", [0, 29, 59])
 def test_a_single_wild_step_is_no_change(at: int) -> None:
     values = np.random.default_rng(1).normal(0, 0.1, 60)

@@ -79,7 +79,7 @@ def _versions(line: TrendLine, shift: Shift) -> Iterator[TrendEvidence]:
     """The weights that sample moved with the steps, and stay as they are from about the
     change on.
     """
-    rows = line.rows
+    rows = line.rows[: shift.end]
     first_after = min(shift.start + _NEAR, len(rows) - FEWEST)
     after = {row.newest for row in rows[first_after:]}
     if len(after) != 1 or "" in after:
@@ -97,9 +97,9 @@ def _versions(line: TrendLine, shift: Shift) -> Iterator[TrendEvidence]:
         title="weights are not synced",
         sureness="likely",
         sentence=(
-            f"The weights that sample stay at version {version} from"
-            f" {line.place(stuck)} on ({counted(count, 'step')}); before, they moved"
-            " with each step."
+            f"The weights that sample stay at version {version}"
+            f" {line.span(stuck, shift.end)} ({counted(count, 'step')}); before, they"
+            " moved with each step."
         ),
     )
 
@@ -114,8 +114,8 @@ def _first_with(rows: Sequence[TrendRow], version: str) -> int:
 
 def _lag(line: TrendLine, shift: Shift) -> Iterator[TrendEvidence]:
     """The weights that sample fall behind."""
-    before = _known_lags(line.rows[: shift.start])
-    after = _known_lags(line.rows[shift.start :])
+    before = _known_lags(line.rows[shift.before])
+    after = _known_lags(line.rows[shift.since])
     if len(before) < FEWEST or len(after) < FEWEST:
         return
     usual = median(before)
@@ -127,8 +127,8 @@ def _lag(line: TrendLine, shift: Shift) -> Iterator[TrendEvidence]:
         title="the weights that sample are older",
         sureness="likely",
         sentence=(
-            f"Tokens are sampled with weights {short(later)} versions behind from"
-            f" {line.place(shift.start)} on, {short(usual)} before."
+            f"Tokens are sampled with weights {short(later)} versions behind"
+            f" {line.span(shift.start, shift.end)}, {short(usual)} before."
         ),
     )
 
@@ -208,14 +208,13 @@ def _setting_name(change: SettingChange) -> tuple[str, str]:
 
 def _diagnosis(line: TrendLine, shift: Shift) -> Iterator[TrendEvidence]:
     """Most steps after the change have a cause that most steps before have not."""
-    after = _usual_cause(line.rows[shift.start :])
-    before = _usual_cause(line.rows[: shift.start])
+    rows = line.rows[shift.since]
+    after = _usual_cause(rows)
+    before = _usual_cause(line.rows[shift.before])
     if after in (None, NOISE, before):
         return
     assert after is not None
     title = BY_CODE[after].title
-    rows = line.rows[shift.start :]
-    place = line.place(shift.start)
     sureness: Likeliness = "possible"
     if _are_sure(rows, after):
         sureness = "likely"
@@ -230,8 +229,8 @@ def _diagnosis(line: TrendLine, shift: Shift) -> Iterator[TrendEvidence]:
         title=title,
         sureness=sureness,
         sentence=(
-            f"The tokens of {share} from {place} on speak for {title}, those before"
-            f" for {words}."
+            f"The tokens of {share} {line.span(shift.start, shift.end)} speak for"
+            f" {title}, those before for {words}."
         ),
     )
 

@@ -82,6 +82,13 @@ class TrendChange:
     @property
     def words(self) -> str:
         """What happens, and since when: ``MAE grows since step 40``."""
+        end = self.shift.end
+        if end is None:
+            return self._start_words
+        return f"{self._start_words}, until {self.line.place(end - 1)}"
+
+    @property
+    def _start_words(self) -> str:
         shift = self.shift
         if shift.is_jump:
             verb = "jumps" if self.rises else "drops"
@@ -89,17 +96,19 @@ class TrendChange:
         verb = "grows" if self.rises else "falls"
         if shift.stop is None:
             return f"MAE {verb} since {self.place}"
-        end = self.line.place(shift.stop)
-        return f"MAE {verb} from {self.place} to {end}"
+        stop = self.line.place(shift.stop)
+        return f"MAE {verb} from {self.place} to {stop}"
 
     @property
     def size_words(self) -> str:
         """From which MAE to which, and how many times that is."""
         side = self.side(NUMBERS[0])
-        place = self.line.counted_rows[-1]
+        place = self._last
         last = self.line.rows[place].mae
         after = side.after
         to = f"{figure(after)} after"
+        if self.shift.end is not None:
+            to = f"{figure(after)} in these steps"
         if self.shift.stop is None and last is not None and not self.shift.is_jump:
             after = last
             to = f"{figure(last)} at {self.line.place(place)}"
@@ -108,16 +117,22 @@ class TrendChange:
             words += f" ({short(after / side.before)} times)"
         return words
 
+    @property
+    def _last(self) -> int:
+        """The last row with an MAE that is as the change left it."""
+        places = self.line.counted_rows
+        end = self.shift.end
+        if end is not None:
+            places = places[: places.index(end)]
+        return places[-1]
+
     def side(self, number: TrendNumber) -> SideOfChange:
-        """Medians of a number; of a growth that ends, after it has ended."""
-        stop = self.shift.start
-        if self.shift.stop is not None:
-            stop = self.shift.stop
+        """Medians of a number; of a growth that reaches a level, at that level."""
         rows = self.line.rows
         return SideOfChange(
             number,
-            before=_median(rows[: self.shift.start], number),
-            after=_median(rows[stop:], number),
+            before=_median(rows[self.shift.before], number),
+            after=_median(rows[self.shift.settled], number),
         )
 
     @property
@@ -130,9 +145,11 @@ class TrendChange:
 
     def to_json(self) -> Json:
         shift = self.shift
-        stop = None
+        stop = end = None
         if shift.stop is not None:
             stop = self.line.rows[shift.stop].step
+        if shift.end is not None:
+            end = self.line.rows[shift.end].step
         return {
             "row": shift.start,
             "step": self.row.step,
@@ -141,6 +158,8 @@ class TrendChange:
             "rises": self.rises,
             "until_row": shift.stop,
             "until_step": stop,
+            "end_row": shift.end,
+            "end_step": end,
             "p": shift.p,
             "cause": self.cause_words,
             "evidence": list_json(self.evidence),

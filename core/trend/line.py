@@ -65,6 +65,14 @@ class TrendLine:
         told = [SOURCE_WORDS[source] for source in sources if source is not None]
         return f"{words}, as {_joined(told)} says"
 
+    def span(self, start: int, end: int | None) -> str:
+        """What rows are called that begin at ``start`` and end before ``end``: ``from
+        step 20 to step 28``; those to the last one ``from step 20 on``.
+        """
+        if end is None:
+            return f"from {self.place(start)} on"
+        return f"from {self.place(start)} to {self.place(end - 1)}"
+
     def place(self, index: int) -> str:
         """What a row is called: ``step 40``, ``version 12``, or its time."""
         row = self.rows[index]
@@ -122,10 +130,12 @@ class TrendLine:
         found = first_shift(self._points(indices))
         if found is None:
             return None
-        stop = None
+        stop = end = None
         if found.stop is not None:
             stop = indices[found.stop]
-        return Shift(indices[found.start], stop, found.p)
+        if found.end is not None:
+            end = indices[found.end]
+        return Shift(indices[found.start], stop, found.p, end)
 
     def _points(self, indices: Sequence[int]) -> NoisyPoints:
         """The logarithm of the MAE: a gap that doubles is one change, large or

@@ -34,7 +34,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -78,17 +78,37 @@ _MORE = 4
 class Shift:
     """A change: ``start`` is the first point that is not as before, ``stop`` the one at
     which the new level is reached, None where the number grows to the end. ``p`` is the
-    chance of one so clear in a run without any.
+    chance of one so clear in a run without any. ``end`` is the first point that is not
+    as the change left it, where it is left again or another change follows; None where
+    the last point is still so.
     """
 
     start: int
     stop: int | None
     p: float
+    end: int | None = None
 
     @property
     def is_jump(self) -> bool:
         """The new level is there at once."""
         return self.stop == self.start
+
+    @property
+    def before(self) -> slice:
+        """The points before it."""
+        return slice(0, self.start)
+
+    @property
+    def since(self) -> slice:
+        """The points from its start to its end."""
+        return slice(self.start, self.end)
+
+    @property
+    def settled(self) -> slice:
+        """Those of them that are at the new level; all where none is reached."""
+        if self.stop is None:
+            return self.since
+        return slice(self.stop, self.end)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -120,15 +140,37 @@ def first_shift(points: NoisyPoints) -> Shift | None:
     The draws are the same in each call, so that a series has one answer.
     """
     found = None
+    values = points.values
     alpha = ALPHA
     while len(points) >= 2 * FEWEST:
         shift = _clearest_shift(points, alpha)
         if shift is None:
             break
+        if found is not None:
+            shift = _up_to(shift, found, values)
         found = shift
         points = points.before(shift.start)
         alpha /= 2
     return found
+
+
+def _up_to(shift: Shift, later: Shift, values: Array) -> Shift:
+    """A change with the end that a later one gives it. A growth that has not ended
+    there, and goes on to a level, is one change with it.
+    """
+    if shift.end is not None:
+        return shift
+    if shift.stop is None and later.is_jump and _goes_on(shift, later, values):
+        return replace(shift, stop=later.start, end=later.end)
+    return replace(shift, end=later.start)
+
+
+def _goes_on(shift: Shift, later: Shift, values: Array) -> bool:
+    """Whether a later change leads further away, by the medians."""
+    before = np.median(values[shift.before])
+    between = np.median(values[shift.start : later.start])
+    after = np.median(values[later.settled])
+    return bool((between > before) == (after > between))
 
 
 def _clearest_shift(points: NoisyPoints, alpha: float) -> Shift | None:
@@ -155,7 +197,10 @@ def _clearest_shift(points: NoisyPoints, alpha: float) -> Shift | None:
     stop: int | None = best.stop
     if best.stop == len(points) - 1:
         stop = None
-    return Shift(best.start, stop, p)
+    end = best.end
+    if end == len(points):
+        end = None
+    return Shift(best.start, stop, p, end)
 
 
 # ---- numbers and weights
@@ -281,7 +326,7 @@ def _two_jumps(weights: Array, centred: Array) -> _Best:
         place = int(explained.argmax())
         if explained[place] > best.explained:
             first = int(firsts[place])
-            best = _Best(first, first, float(explained[place]))
+            best = _Best(first, first, float(explained[place]), end=second)
     return best
 
 
