@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+import logdrift
 from logdrift.core.session.layout import ModelInfo
 from logdrift.core.session.reader import Session
 from tests.made_sessions import capture, write_session
@@ -60,4 +61,22 @@ def training(folder: Path, sizes: Sequence[float], **changes: Any) -> Path:
     """The sessions of the steps 0, 1, ... with these sizes."""
     for step, size in enumerate(sizes):
         step_session(folder, step, size, **changes)
+    return folder
+
+
+def recorded_steps(folder: Path, steps: int) -> Path:
+    """A recording of the steps 0, 1, ... with a larger gap at each; of a folder that is
+    there, more sequences of them.
+    """
+    rng = np.random.default_rng(0)
+    with logdrift.record(folder, model="tiny") as recorder:
+        for step in range(steps):
+            prompts = rng.integers(0, 100, (4, 3))
+            completions = rng.integers(0, 100, (4, 8 + step))
+            trainer = -rng.gamma(2.0, 0.6, completions.shape).astype(np.float32)
+            noise = rng.laplace(0, 0.02 * (1 + step), completions.shape)
+            sides = {"trainer": trainer, "rollout": trainer - noise}
+            recorder.add(
+                prompts, completions, sides, step=step, versions=max(0, step - 1)
+            )
     return folder

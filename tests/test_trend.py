@@ -7,7 +7,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,14 +15,10 @@ import numpy as np
 import pytest
 
 import logdrift
-from logdrift.cli import trend_follow
 from logdrift.cli.main import main
-from logdrift.core.compare.pair import make_pair
 from logdrift.core.facts import Facts
 from logdrift.core.report.layout import Canvas
 from logdrift.core.session.reader import open_session
-from logdrift.core.session.selected import with_sequences
-from logdrift.core.trend import measured as reading
 from logdrift.core.trend.answered import AnsweredLine, TrendReport
 from logdrift.core.trend.compare import StepPair, compared_steps
 from logdrift.core.trend.forms import rendered_trend
@@ -31,7 +26,6 @@ from logdrift.core.trend.line import TrendLine, lines_of
 from logdrift.core.trend.reader import TrendReader
 from logdrift.core.trend.row import TrendRow
 from logdrift.core.trend.step import step_in, step_of_session, without_step
-from logdrift.core.trend.wish import TrendWish
 from tests.made_sessions import capture, edit_manifest, write_session
 from tests.made_trends import step_session
 
@@ -170,162 +164,12 @@ def test_a_step_that_two_sessions_have_is_told(tmp_path: Path) -> None:
     assert any("repeat a step" in note for note in trend.notes)
 
 
-# ---- steps within a recorded session
-
-
-def recorded(folder: Path, steps: int) -> Path:
-    rng = np.random.default_rng(0)
-    with logdrift.record(folder, model="tiny") as recorder:
-        for step in range(steps):
-            prompts = rng.integers(0, 100, (4, 3))
-            completions = rng.integers(0, 100, (4, 8 + step))
-            trainer = -rng.gamma(2.0, 0.6, completions.shape).astype(np.float32)
-            noise = rng.laplace(0, 0.02 * (1 + step), completions.shape)
-            sides = {"trainer": trainer, "rollout": trainer - noise}
-            recorder.add(
-                prompts, completions, sides, step=step, versions=max(0, step - 1)
-            )
-    return folder
-
-
-def test_a_recorded_session_has_a_row_for_each_step(tmp_path: Path) -> None:
-    folder = recorded(tmp_path / "run", 5)
-    line = the_line(TrendReport.of(TrendReader(folder).look().trend)).line
-    assert [row.step for row in line.rows] == [0, 1, 2, 3, 4]
-    assert [row.newest for row in line.rows] == ["0", "0", "1", "2", "3"]
-    assert [row.sequences for row in line.rows] == [4] * 5
-    assert [row.length for row in line.rows] == [8, 9, 10, 11, 12]
-    sizes = [row.mae or 0.0 for row in line.rows]
-    assert sizes == sorted(sizes)
-    steps = open_session(folder).sequences.steps
-    assert steps is not None
-    assert steps[line.rows[2].first_sequence] == 2
-
-
-def test_some_sequences_give_the_numbers_that_they_have_in_the_whole(
-    tmp_path: Path,
-) -> None:
-    session = open_session(recorded(tmp_path / "run", 4))
-    labels = ("trainer/recorded", "rollout/recorded")
-    whole = make_pair(session, *labels)
-    steps = session.sequences.steps
-    assert steps is not None
-    chosen = np.flatnonzero(steps == 2)
-    part = make_pair(with_sequences(session, labels, chosen), *labels)
-    tokens = np.repeat(steps, np.diff(session.sequences.offsets)) == 2
-    np.testing.assert_array_equal(part.delta, whole.delta[tokens])
-    np.testing.assert_array_equal(part.scored, whole.scored[tokens])
-    assert part.versions is not None
-    assert part.versions.names == ("1",)
-
-
-def test_only_the_new_steps_of_a_recording_are_measured_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = recorded(tmp_path / "run", 3)
-    reader = TrendReader(folder)
-    reader.look()
-    measured = counted_calls(monkeypatch)
-    recorded(folder, 4)
-    rows = reader.look().trend.lines[0].rows
-    assert [row.step for row in rows] == [0, 1, 2, 3]
-    assert all(row.measured for row in rows)
-    assert len(measured) == 4, "each step has sequences of both starts"
-    measured.clear()
-    reader.look()
-    assert not measured
-
-
-# ---- what is kept
-
-
-def counted_calls(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    calls = []
-    measure = reading.measured_row
-
-    def count(step: Any, wanted: TrendWish) -> TrendRow:
-        calls.append(step)
-        return measure(step, wanted)
-
-    monkeypatch.setattr(reading, "measured_row", count)
-    return calls
-
-
 @pytest.fixture
 def few(tmp_path: Path) -> Path:
     folder = tmp_path / "few"
     for step in range(3):
         step_session(folder, step, 0.02)
     return folder
-
-
-def test_what_was_measured_is_not_measured_again(
-    few: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    before = TrendReader(few).look().trend.lines[0].rows
-    measured = counted_calls(monkeypatch)
-    assert TrendReader(few).look().trend.lines[0].rows == before
-    assert not measured
-    assert not list(few.rglob("*trend*")), "nothing is written into the folder"
-    TrendReader(few, TrendWish(scope="all")).look()
-    assert len(measured) == 3, "another scope has other numbers"
-
-
-def damage_part(folder: Path) -> None:
-    path = next((folder / "captures" / "vllm").rglob("*.safetensors"))
-    data = bytearray(path.read_bytes())
-    data[-1] ^= 1
-    path.write_bytes(bytes(data))
-
-
-def test_a_part_that_was_changed_since_is_seen(few: Path) -> None:
-    TrendReader(few).look()
-    damage_part(few / "step_1")
-    trend = TrendReader(few).look().trend
-    assert [row.step for row in trend.lines[0].rows] == [0, 2]
-    ((name, problem),) = trend.problems
-    assert name == "step_1"
-    assert "is damaged" in problem
-
-
-@pytest.mark.parametrize("text", ["", "[]", '{"rows": {"a": 1}}', '{"rows": 3}', "\0"])
-def test_kept_rows_of_another_form_are_no_harm(
-    few: Path, tmp_path: Path, text: str
-) -> None:
-    rows = TrendReader(few).look().trend.lines[0].rows
-    (kept,) = (tmp_path / "state" / "logdrift" / "trend").iterdir()
-    kept.write_text(text)
-    assert TrendReader(few).look().trend.lines[0].rows == rows
-
-
-def test_a_kept_row_of_another_form_is_measured(few: Path, tmp_path: Path) -> None:
-    rows = TrendReader(few).look().trend.lines[0].rows
-    (kept,) = (tmp_path / "state" / "logdrift" / "trend").iterdir()
-    data = json.loads(kept.read_text())
-    for entries in data["rows"].values():
-        entries[0]["mae"] = "a lot"
-    kept.write_text(json.dumps(data))
-    assert TrendReader(few).look().trend.lines[0].rows == rows
-
-
-def test_a_folder_that_grows_is_followed(
-    few: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    reader = TrendReader(few)
-    reader.look()
-    measured = counted_calls(monkeypatch)
-    step_session(few, 3, 0.02)
-    shutil.rmtree(few / "step_0")
-    rows = reader.look().trend.lines[0].rows
-    assert [row.step for row in rows] == [1, 2, 3]
-    assert len(measured) == 1
-
-
-def test_rows_come_in_before_all_are_measured(few: Path) -> None:
-    look = TrendReader(few).look(seconds=0)
-    assert look.total == 3
-    assert look.left == 3
-    assert not look.done
 
 
 # ---- the first change and its cause
@@ -547,62 +391,6 @@ def test_what_cannot_be_done_is_one_line(
     assert said in captured.err
     assert captured.err.count("\n") == 1
     assert not captured.out
-
-
-class Enough(Exception):
-    """Ends following after some looks."""
-
-
-@pytest.fixture
-def looks(few: Path, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """A step is added at each look but the first; the third one ends it."""
-    added: list[int] = []
-
-    def wait(_seconds: float) -> None:
-        if len(added) == 2:
-            raise Enough
-        step = 3 + len(added)
-        step_session(few, step, 0.02)
-        added.append(step)
-
-    monkeypatch.setattr(trend_follow.time, "sleep", wait)
-    return added
-
-
-def test_follow_prints_each_step_that_is_added(
-    few: Path, looks: list[int], capsys: pytest.CaptureFixture[str]
-) -> None:
-    reader = TrendReader(few)
-    with pytest.raises(Enough):
-        trend_follow.follow(reader, reader.look(), "text", None)
-    out = capsys.readouterr().out
-    assert looks == [3, 4]
-    assert re.findall(r"^ +(\d)  ", re.sub(r" +0\.", "  0.", out), re.MULTILINE) == [
-        *"01234"
-    ]
-    assert out.count("MAE ") == 1, "the head stands once"
-
-
-def test_follow_as_json_is_an_object_a_line(
-    few: Path, looks: list[int], capsys: pytest.CaptureFixture[str]
-) -> None:
-    reader = TrendReader(few)
-    with pytest.raises(Enough):
-        trend_follow.follow(reader, reader.look(), "json", None)
-    objects = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    rows = [entry["row"]["step"] for entry in objects if entry["kind"] == "row"]
-    assert rows == [0, 1, 2, 3, 4]
-    assert objects[3]["kind"] == "answer"
-
-
-def test_follow_writes_a_file_again(
-    few: Path, looks: list[int], tmp_path: Path
-) -> None:
-    reader = TrendReader(few)
-    page = tmp_path / "trend.md"
-    with pytest.raises(Enough):
-        trend_follow.follow(reader, reader.look(), "md", page)
-    assert "step_4" in page.read_text()
 
 
 def test_facts_that_are_told_of_an_older_session_are_read(few: Path) -> None:

@@ -1,10 +1,11 @@
 """Rows that were measured before: opening a trend again measures what has changed.
 
 They are kept for this user, in ``$XDG_STATE_HOME/logdrift/trend``, a file for each
-folder, and never in the folder itself: what a stranger's folder brings along is
-measured. A row is found by a digest of all that it was made of: the manifest, names,
-sizes and times of the parts and of saved experiments, what was asked, and the version
-of logdrift. It is a convenience: whatever goes wrong with it, rows are measured.
+folder and pair and scope that was asked for, and never in the folder itself: what a
+stranger's folder brings along is measured. A row is found by a digest of all that it
+was made of: the manifest, names, sizes and times of the parts and of saved experiments,
+what was asked, and the version of logdrift. It is a convenience: whatever goes wrong
+with it, rows are measured.
 """
 
 from __future__ import annotations
@@ -37,9 +38,13 @@ if TYPE_CHECKING:
 SCHEMA = 1
 """Raised with what a row holds, or how it is measured."""
 _MOST_BYTES = 256 << 20
-_LOOKED_AT = ("sequences", "captures", STREAMS, "why")
+_SAVED = "why"
+"""Where experiments and checks of the weights are saved, which answers rest on."""
+_LOOKED_AT = ("sequences", "captures", STREAMS, _SAVED)
 """The folders of a session whose files rows are made of."""
 Rows = tuple[TrendRow, ...]
+RowsName = tuple[str, int | None]
+"""Whose rows they are: a session, or one step of a recording."""
 
 
 def session_key(folder: Path, wanted: TrendWish) -> str:
@@ -86,8 +91,15 @@ def step_key(step: StepOfSession, wanted: TrendWish) -> str:
     named = (SCHEMA, __version__, session.name, wanted.scope, step.step, *infos)
     digest = hashlib.sha256(repr(named).encode())
     sequences = session.sequences
-    for array in (sequences.token_ids, sequences.offsets, sequences.mask):
+    for array in (
+        sequences.token_ids,
+        sequences.offsets,
+        sequences.prompt_lengths,
+        sequences.mask,
+    ):
         digest.update(_bytes(array))
+    for stamp in _stamps(session.folder / _SAVED):
+        digest.update(repr(stamp).encode())
     for capture in captures:
         for array in _arrays(capture):
             digest.update(_bytes(array))
@@ -95,8 +107,16 @@ def step_key(step: StepOfSession, wanted: TrendWish) -> str:
 
 
 def _arrays(capture: Capture) -> Iterator[npt.NDArray[Any]]:
-    yield capture.logprob.whole()
-    for column in (capture.versions, capture.entropy, capture.nan):
+    columns = (
+        capture.logprob,
+        capture.rank,
+        capture.top_ids,
+        capture.top_logprobs,
+        capture.entropy,
+        capture.nan,
+        capture.versions,
+    )
+    for column in columns:
         if column is not None:
             yield column.whole()
 
@@ -106,15 +126,18 @@ def _bytes(array: npt.NDArray[Any]) -> bytes:
 
 
 class KeptRows:
-    """The rows of the sessions of a folder, by their keys."""
+    """The rows of the sessions of a folder, by their keys. A session, or a step of it,
+    has one key at a time.
+    """
 
-    def __init__(self, folder: Path) -> None:
-        self._path = _file(folder)
+    def __init__(self, folder: Path, wanted: TrendWish) -> None:
+        self._path = _file(folder, wanted)
         self._read: dict[str, Rows] | None = None
         self._used: dict[str, Rows] = {}
+        self._keys: dict[RowsName, str] = {}
         self._changed = False
 
-    def get(self, key: str) -> Rows | None:
+    def get(self, key: str, name: RowsName) -> Rows | None:
         """The rows of a key; None where they are to be measured."""
         if self._read is None:
             self._read = _read(self._path)
@@ -122,14 +145,24 @@ class KeptRows:
         if rows is None:
             rows = self._read.get(key)
         if rows is not None and key:
-            self._used[key] = rows
+            self._use(key, name, rows)
         return rows
 
-    def put(self, key: str, rows: Sequence[TrendRow]) -> None:
+    def put(self, key: str, name: RowsName, rows: Sequence[TrendRow]) -> None:
         """Keep rows that were measured."""
         if key:
-            self._used[key] = tuple(rows)
+            self._use(key, name, tuple(rows))
             self._changed = True
+
+    def _use(self, key: str, name: RowsName, rows: Rows) -> None:
+        """Rows of a key, in place of those that this name had before: a recording that
+        is followed has another key with each step.
+        """
+        before = self._keys.get(name)
+        if before is not None and before != key:
+            self._used.pop(before, None)
+        self._keys[name] = key
+        self._used[key] = rows
 
     def save(self) -> None:
         """Write what is used and has changed; what was kept of sessions that are gone
@@ -147,13 +180,14 @@ class KeptRows:
             replace_file(self._path.parent, self._path.name, text.encode())
 
 
-def _file(folder: Path) -> Path | None:
+def _file(folder: Path, wanted: TrendWish) -> Path | None:
     state = state_folder()
     if state is None:
         return None
     real = os.path.realpath(folder)
-    digest = hashlib.sha256(os.fsencode(real)).hexdigest()
-    return state / "trend" / f"{digest[:32]}.json"
+    digest = hashlib.sha256(os.fsencode(real))
+    digest.update(repr((wanted.pair, wanted.scope)).encode())
+    return state / "trend" / f"{digest.hexdigest()[:32]}.json"
 
 
 _rows = items(TrendRow.from_json)

@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,13 +52,32 @@ class TrendLook:
         return not self.left
 
 
+@dataclass(slots=True)
+class _Allowance:
+    """For how long a look may go on with something. It is over after ``seconds``, but
+    not before it was ``used`` once: what is looked at in slices comes to an end.
+    """
+
+    stop: Callable[[], bool]
+    seconds: float
+    used: bool = False
+    _start: float = field(default_factory=time.monotonic)
+
+    @property
+    def is_over(self) -> bool:
+        if self.stop():
+            return True
+        return self.used and time.monotonic() >= self._start + self.seconds
+
+
 class TrendReader:
     """Reads the sessions of a folder, or the steps of the session that it is."""
 
     def __init__(self, folder: Path, wanted: TrendWish | None = None) -> None:
         self.folder = folder
         self.wanted = wanted or TrendWish()
-        self._kept = KeptRows(folder)
+        self._kept = KeptRows(folder, self.wanted)
+        self._found_last: Path | None = None
         self._known: dict[Path, _SessionRows] = {}
         self._saved = time.monotonic()
 
@@ -68,21 +87,36 @@ class TrendReader:
         *,
         seconds: float = _UNLIMITED,
     ) -> TrendLook:
-        """Find what has changed, then measure it, for ``seconds`` at most: what has
-        come in is to be seen. Raises InputError where the folder cannot be read.
+        """Find what has changed, for ``seconds`` at most, then measure it, for as long:
+        what has come in is to be seen. One session is found and one step measured
+        whatever the time. Raises InputError where the folder cannot be read.
         """
         folders = self._folders()
         for gone in self._known.keys() - set(folders):
             del self._known[gone]
-        end = time.monotonic() + seconds
-        for folder in folders:
-            if stop() or time.monotonic() >= end:
+        finding = _Allowance(stop, seconds)
+        for folder in self._from_where_it_stopped(folders):
+            if finding.is_over:
                 break
             self._find(folder)
+            self._found_last = folder
+            finding.used = True
+        # What is known already takes time to find: measuring has its own.
+        measuring = _Allowance(stop, seconds)
         for folder in folders:
-            self._measure(folder, stop, end)
+            self._measure(folder, measuring)
         self._kept.save()
         return self._seen(folders)
+
+    def _from_where_it_stopped(self, folders: Sequence[Path]) -> list[Path]:
+        """New folders first, then those behind the one that was looked at last."""
+        last = self._found_last
+
+        def place(folder: Path) -> tuple[bool, bool]:
+            was_before = last is not None and folder <= last
+            return folder in self._known, was_before
+
+        return sorted(folders, key=place)
 
     def _folders(self) -> list[Path]:
         if os.path.exists(self.folder / MANIFEST):
@@ -98,7 +132,7 @@ class TrendReader:
         known = self._known.get(folder)
         if known is not None and key and known.key == key:
             return
-        kept = self._kept.get(key)
+        kept = self._kept.get(key, (folder.name, None))
         if kept is not None:
             self._known[folder] = _SessionRows(key, kept)
             return
@@ -122,17 +156,17 @@ class TrendReader:
         note = left_out_words(session)
         return _SessionRows(key, rows, note=note, done=False)
 
-    def _measure(self, folder: Path, stop: Callable[[], bool], end: float) -> None:
+    def _measure(self, folder: Path, allowance: _Allowance) -> None:
         """Measure the steps of a session, as many as there is time for."""
         known = self._known.get(folder)
-        if known is None or known.done or stop() or time.monotonic() >= end:
+        if known is None or known.done or allowance.is_over:
             return
         from logdrift.core.trend.measured import steps_of
 
         try:
             session = open_session(folder)
             steps = steps_of(session, self.wanted)
-            rows = self._rows(steps, known, stop, end)
+            rows = self._rows(steps, known, allowance)
         except Exception as error:
             problem = _words(error, folder)
             self._known[folder] = _SessionRows(known.key, problem=problem)
@@ -141,38 +175,45 @@ class TrendReader:
         self._known[folder] = replace(known, rows=rows, done=done)
         # Notes are of what was left out, which a kept row does not say.
         if done and not known.note:
-            self._kept.put(known.key, rows)
+            self._kept.put(known.key, (folder.name, None), rows)
             self._save_now_and_then()
 
     def _rows(
         self,
         steps: Sequence[StepOfSession],
         known: _SessionRows,
-        stop: Callable[[], bool],
-        end: float,
+        allowance: _Allowance,
     ) -> tuple[TrendRow, ...]:
+        """The rows of its steps: what is measured already stays, and so do old numbers
+        of what there is no time for.
+        """
         from logdrift.core.trend.measured import named_row
 
-        rows: list[TrendRow] = []
+        by_step = {row.step: row for row in known.rows}
+        rows = []
         for step in steps:
-            if stop() or (rows and time.monotonic() >= end):
-                rows.append(named_row(step))
-            else:
-                rows.append(self._row(step))
+            named = named_row(step)
+            row = by_step.get(named.step, named)
+            if not row.measured and not allowance.is_over:
+                row = self._row(step, named)
+                allowance.used = True
+            rows.append(row)
         return tuple(rows)
 
-    def _row(self, step: StepOfSession) -> TrendRow:
+    def _row(self, step: StepOfSession, named: TrendRow) -> TrendRow:
         """Measured, or as it is kept of an earlier look at a recording that grows."""
         from logdrift.core.trend.measured import measured_row
 
         if step.chosen is None:
             return measured_row(step, self.wanted)
         key = step_key(step, self.wanted)
-        kept = self._kept.get(key)
+        name = (named.session, named.step)
+        kept = self._kept.get(key, name)
         if kept:
-            return replace(kept[0], state=step.session.state)
+            place = named.first_sequence
+            return replace(kept[0], state=named.state, first_sequence=place)
         row = measured_row(step, self.wanted)
-        self._kept.put(key, [row])
+        self._kept.put(key, name, [row])
         return row
 
     def _save_now_and_then(self) -> None:
