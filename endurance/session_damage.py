@@ -21,9 +21,9 @@ from endurance.session_questions import (
     Ask,
     filled,
     numbers_asked,
-    numbers_of,
     out_of,
 )
+from endurance.shown import Shown, Unsaid, compared, shown_by
 from endurance.watched import (
     Answer,
     Place,
@@ -60,7 +60,7 @@ class SessionDamage:
         whole = whole_sessions(folder / "whole")
         self.sources = {name: whole[name] for name in names}
         self._import_what_is_used()
-        self.numbers = {name: self._whole(name) for name in self.sources}
+        self.whole = {name: self._whole(name) for name in self.sources}
 
     def _import_what_is_used(self) -> None:
         self._copy(next(iter(self.sources)))
@@ -69,8 +69,8 @@ class SessionDamage:
         import_what_is_used(questions, self.place)
         self._remove()
 
-    def _whole(self, name: str) -> Mapping[str, object]:
-        """The numbers of a session before any damage, of which nothing may be wrong."""
+    def _whole(self, name: str) -> Shown:
+        """What a session shows before any damage, of which nothing may be wrong."""
         self._copy(name)
         everything = {**QUESTIONS, **SCREENS, NUMBERS: numbers_asked}
         found: dict[str, Answer] = {}
@@ -79,9 +79,9 @@ class SessionDamage:
         self._remove()
         wrong = {asked: answer.wrong for asked, answer in found.items() if answer.wrong}
         assert not wrong, (name, wrong)
-        numbers = numbers_of(found[NUMBERS].out)
-        assert numbers, (name, found[NUMBERS].err)
-        return numbers
+        shown = shown_by(found[NUMBERS])
+        assert shown.numbers, (name, found[NUMBERS].err)
+        return shown
 
     def run(self, number: int, chance: random.Random, tally: Tally) -> None:
         """Damage one, and ask about it."""
@@ -110,30 +110,18 @@ class SessionDamage:
         for asked, answer in found.items():
             if answer.wrong:
                 tally.lose(number, subject, f"{what}: {asked}: {answer.wrong}")
-        outcome = self._outcome(name, mutation, found.get(NUMBERS))
-        if outcome is None:
-            tally.lose(number, subject, f"{what}: other numbers, unsaid")
-        else:
-            tally.count(subject, outcome)
+        try:
+            tally.count(subject, self._outcome(name, mutation, found.get(NUMBERS)))
+        except Unsaid as error:
+            tally.lose(number, subject, f"{what}: {error}, unsaid")
 
-    def _outcome(
-        self, name: str, mutation: Mutation, report: Answer | None
-    ) -> str | None:
-        """What became of the numbers; None where others are shown as right."""
+    def _outcome(self, name: str, mutation: Mutation, report: Answer | None) -> str:
+        """What became of the numbers. Raises `Unsaid`."""
         if report is None or report.code is None:
             return "lost"
         if report.refused:
             return "refused"
-        known = self.numbers[name]
-        shown = numbers_of(report.out)
-        if shown == known:
-            return "as before"
-        counted_alike = [pair for pair in shown if pair in known]
-        if all(shown[pair] == known[pair] for pair in counted_alike):
-            return "other counts"
-        if mutation.made_so:
-            return "made so"
-        return None
+        return compared(shown_by(report), self.whole[name], mutation.made_so)
 
     def _answers(
         self, questions: Mapping[str, Ask], seconds: float | None = None

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import json
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -132,30 +130,3 @@ PROCESSES: dict[str, Sequence[str]] = {
 }
 """Command lines for a process of its own."""
 numbers_asked = command("report", "SESSION", "--json")
-
-
-def numbers_of(report: str) -> dict[str, Any]:
-    """The pairs of a report as JSON by what they are about: captures, scope, and how
-    many tokens and sequences were counted.
-    """
-    with contextlib.suppress(ValueError):
-        pairs = json.loads(report)["pairs"]
-        return {_name(pair): _numbers(pair) for pair in pairs}
-    return {}
-
-
-def _name(pair: Any) -> str:
-    counted = [pair[key] for key in ("a", "b", "scope", "tokens", "sequences")]
-    missing = sorted((pair.get("coverage") or {}).items())
-    return json.dumps([counted, missing])
-
-
-def _numbers(pair: Any) -> Any:
-    """What is made of the log-probabilities alone."""
-    kept = {key: pair[key] for key in ("errors", "probability", "mismatch")}
-    kept["mismatch"].pop("sampled_by_b", None)
-    kept["worst"] = [
-        (entry["sequence"], entry["position"], entry["logprob_a"], entry["logprob_b"])
-        for entry in pair["worst"]
-    ]
-    return kept

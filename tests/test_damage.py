@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import random
 import socket
@@ -20,7 +21,8 @@ from endurance.runs import Tally
 from endurance.session_damage import SessionDamage
 from endurance.session_questions import QUESTIONS
 from endurance.settings_damage import SettingsDamage
-from endurance.watched import Place, answers
+from endurance.shown import OTHER_COUNTS, Unsaid, compared, shown_by
+from endurance.watched import Answer, Place, answers
 from tests.made_sessions import capture, write_session
 
 SUBJECTS = {
@@ -134,6 +136,37 @@ def test_what_is_done_outside_is_seen(way: str, tmp_path: Path) -> None:
     found = answers({"stays": stays, "leaves": leaves}, place, 0)
     assert found["leaves"].wrong is not None
     assert found["stays"].wrong is None
+
+
+def reported(tokens: int, *reasons: str) -> Answer:
+    """A report of one pair, or of none where it has no tokens."""
+    pair = {
+        **{"a": "trainer", "b": "vllm", "scope": "completion"},
+        **{"tokens": tokens, "sequences": 1, "coverage": None, "worst": []},
+        **{"errors": {"mae": 0.5}, "probability": {}, "mismatch": {}},
+        "gate": {"reasons": [{"text": text} for text in reasons]},
+    }
+    pairs = [pair] if tokens else []
+    report = {"state": "complete", "captures": [], "pairs": pairs}
+    return Answer(0, json.dumps(report), "", None)
+
+
+@pytest.mark.parametrize("tokens", [0, 11])
+def test_pairs_and_tokens_that_are_gone_without_a_word_are_seen(tokens: int) -> None:
+    before = shown_by(reported(12))
+    with pytest.raises(Unsaid):
+        compared(shown_by(reported(tokens)), before, made_so=False)
+
+
+def test_tokens_may_be_gone_where_the_report_says_so() -> None:
+    before = shown_by(reported(12))
+    now = shown_by(reported(11, "a part is damaged"))
+    assert compared(now, before, made_so=False) == OTHER_COUNTS
+
+
+def test_an_answer_without_a_report_is_seen() -> None:
+    with pytest.raises(Unsaid, match="exit code 1"):
+        shown_by(Answer(1, "", "", None))
 
 
 @pytest.mark.parametrize("value", [math.nan, -math.inf])

@@ -1,0 +1,93 @@
+"""What a report shows, before and after some file was damaged: the numbers of each
+pair, and whatever it says of pairs and tokens that it could not count.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from endurance.watched import Answer
+
+AS_BEFORE = "as before"
+OTHER_COUNTS = "other counts, said"
+MADE_SO = "made so"
+
+
+class Unsaid(Exception):
+    """A report shows other numbers than before, or fewer, and does not say so."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """``numbers`` of the pairs by what they are about: captures, scope, how many tokens
+    and sequences. ``said`` is all that tells of something missing.
+    """
+
+    numbers: Mapping[str, Any]
+    said: frozenset[str]
+
+
+def shown_by(answer: Answer) -> Shown:
+    """What ``report --json`` shows. Raises `Unsaid` where it shows nothing and refuses
+    nothing either.
+    """
+    try:
+        report = json.loads(answer.out)
+        pairs = report["pairs"]
+    except (ValueError, KeyError):
+        raise Unsaid(f"exit code {answer.code}, no report: {answer.err!r}") from None
+    return Shown(
+        numbers={_name(pair): _numbers(pair) for pair in pairs},
+        said=frozenset([*answer.err.splitlines(), *_said(report)]),
+    )
+
+
+def compared(now: Shown, before: Shown, made_so: bool) -> str:
+    """What became of the numbers, in a few words. Raises `Unsaid`.
+
+    ``made_so``: the file looks as if it had been written so, and nobody can tell.
+    """
+    if now.numbers == before.numbers:
+        return AS_BEFORE
+    if made_so:
+        return MADE_SO
+    for pair in now.numbers.keys() & before.numbers.keys():
+        if now.numbers[pair] != before.numbers[pair]:
+            raise Unsaid(f"other numbers of {pair}")
+    if now.said <= before.said:
+        raise Unsaid(f"{sorted(now.numbers)} instead of {sorted(before.numbers)}")
+    return OTHER_COUNTS
+
+
+def _name(pair: Any) -> str:
+    counted = [pair[key] for key in ("a", "b", "scope", "tokens", "sequences")]
+    return json.dumps([counted, _missing(pair)])
+
+
+def _missing(pair: Any) -> Any:
+    return sorted((pair.get("coverage") or {}).items())
+
+
+def _numbers(pair: Any) -> Any:
+    """What is made of the log-probabilities alone."""
+    kept = {key: pair[key] for key in ("errors", "probability", "mismatch")}
+    kept["mismatch"].pop("sampled_by_b", None)
+    kept["worst"] = [
+        (entry["sequence"], entry["position"], entry["logprob_a"], entry["logprob_b"])
+        for entry in pair["worst"]
+    ]
+    return kept
+
+
+def _said(report: Any) -> Iterator[str]:
+    """The state, how far each capture came, and what the gate and the counts say."""
+    yield f"state {report['state']}"
+    for capture in report["captures"]:
+        yield f"capture {capture['status']}: {capture['failure']}"
+    for pair in report["pairs"]:
+        yield f"not scored {_missing(pair)}"
+        for reason in pair["gate"]["reasons"]:
+            yield f"gate {reason['text']}"
