@@ -25,7 +25,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     losses = 0
     for kind in args.kinds:
-        tally = run(kind, args.runs or kind.full, args.seed, args.first)
+        runs = kind.full if args.runs is None else args.runs
+        tally = run(kind, runs, args.seed, args.first)
         losses += len(tally.losses)
     return int(losses > 0)
 

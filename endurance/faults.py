@@ -17,8 +17,10 @@ from endurance.strikes import WORKER, victims
 _KB = 1024
 _MB = 1024 * _KB
 _DROPPED = "--bounding-set=-dac_override,-dac_read_search"
-_PLENTY = "1g"
-_MANY = 1_000_000
+
+
+class NotThisMachine(Exception):
+    """The machine does not do what a fault needs of it."""
 
 
 class Fault:
@@ -56,36 +58,50 @@ class Fault:
         """Called once the command was started."""
 
 
-class FullDisk(Fault):
-    """The disk is full after some pages: a file system of its own, in memory."""
+class SmallDisk(Fault):
+    """A file system of its own, in memory, that is full after a little more."""
 
-    name = "full disk"
     needs_disk = True
-    _MOST = 60
+    most: int
+    """How much more there is room for."""
+    plenty: str
+    """The option that makes room again."""
 
     @contextlib.contextmanager
     def around(self, place: Path) -> Iterator[None]:
-        used = _used(place)
-        pages = self.chance.randint(0, self._MOST)
-        _remount(place, f"size={used + pages * 4 * _KB}")
-        yield
-        _remount(place, f"size={_PLENTY}")
+        more = self.chance.randint(0, self.most)
+        _remount(place, self.option(place, more))
+        try:
+            yield
+        finally:
+            _remount(place, self.plenty)
+
+    def option(self, place: Path, more: int) -> str:
+        """The option that leaves room for so much more than there is."""
+        raise NotImplementedError
 
 
-class NoMoreFiles(Fault):
+class FullDisk(SmallDisk):
+    """The disk is full after some pages."""
+
+    name = "full disk"
+    most = 60
+    plenty = "size=1g"
+
+    def option(self, place: Path, more: int) -> str:
+        return f"size={_used(place) + more * 4 * _KB}"
+
+
+class NoMoreFiles(SmallDisk):
     """The disk has space, but can hold no more files."""
 
     name = "no more files on the disk"
-    needs_disk = True
-    _MOST = 40
+    most = 40
+    plenty = "nr_inodes=1000000"
 
-    @contextlib.contextmanager
-    def around(self, place: Path) -> Iterator[None]:
+    def option(self, place: Path, more: int) -> str:
         used = sum(1 for _ in place.rglob("*")) + 1
-        more = self.chance.randint(0, self._MOST)
-        _remount(place, f"nr_inodes={used + more}")
-        yield
-        _remount(place, f"nr_inodes={_MANY}")
+        return f"nr_inodes={used + more}"
 
 
 class ReadOnly(Fault):
@@ -103,8 +119,10 @@ class ReadOnly(Fault):
     def around(self, place: Path) -> Iterator[None]:
         if self.is_at_once:
             _remount(place, "ro")
-        yield
-        _remount(place, "rw")
+        try:
+            yield
+        finally:
+            _remount(place, "rw")
 
     def during(self, process: subprocess.Popen[bytes], place: Path) -> None:
         if self.is_at_once:
@@ -126,9 +144,11 @@ class NoPermission(Fault):
         closed = self.chance.sample([place, *folders], 1)
         for folder in closed:
             folder.chmod(0o555)
-        yield
-        for folder in closed:
-            folder.chmod(0o755)
+        try:
+            yield
+        finally:
+            for folder in closed:
+                folder.chmod(0o755)
 
     def argv(self, argv: Sequence[str]) -> list[str]:
         """To root nothing is refused, unless it gives that right away."""
@@ -150,9 +170,11 @@ class NoHome(NoPermission):
         home = place / "home"
         home.mkdir()
         home.chmod(0o555)
-        yield
-        home.chmod(0o755)
-        home.rmdir()
+        try:
+            yield
+        finally:
+            home.chmod(0o755)
+            home.rmdir()
 
     def variables(self, place: Path) -> dict[str, str]:
         home = str(place / "home")
@@ -325,4 +347,7 @@ def _mounts(*words: str) -> bool:
 
 
 def _run(*argv: str) -> None:
-    subprocess.run(argv, check=True)
+    """Raises `NotThisMachine` where it fails."""
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise NotThisMachine(f"{' '.join(argv)}: {done.stderr.strip()}")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from endurance.held import FAULTS, Lost
@@ -19,6 +21,7 @@ from endurance.undertakings import (
     file_of,
     said,
 )
+from logdrift.core.processes import kill_group
 
 NAMES = (
     "two words",
@@ -106,22 +109,46 @@ def run_together(order: Order, tally: Tally) -> None:
 
 
 def _twice(undertaking: Undertaking, place: Path, seconds: float) -> Sequence[int]:
-    """The exit codes of both, the second begun so many ``seconds`` later."""
-    first = undertaking.begin(place)
-    said_first = file_of(place)
-    kept = said_first.with_name("first-said.txt")
-    said_first.rename(kept)
-    time.sleep(seconds)
-    second = undertaking.begin(place)
-    codes = ended(second, place), first.wait()
-    undertaking.check_said(place)
-    for code, told in ((codes[0], said(place)), (codes[1], kept.read_text())):
-        if code not in _REFUSED:
-            raise Lost(f"one ended with {code}: {told}")
-        if code and not any(words in told for words in (*_BUSY, *_DONE)):
-            raise Lost(f"one ended with {code}: {told}")
-    kept.unlink()
+    """The exit codes of both, the second begun so many ``seconds`` later. Raises `Lost`
+    where neither has done it.
+    """
+    with _begun(undertaking, place) as first:
+        said_first = file_of(place).with_name("first-said.txt")
+        file_of(place).rename(said_first)
+        time.sleep(seconds)
+        with _begun(undertaking, place) as second:
+            codes = [_ended(undertaking, second, place)]
+            said_second = said(place)
+            said_first.replace(file_of(place))
+            codes.append(_ended(undertaking, first, place))
+    if 0 not in codes:
+        raise Lost(f"neither has done it: {said(place)}, {said_second}")
     return sorted(codes)
+
+
+@contextlib.contextmanager
+def _begun(undertaking: Undertaking, place: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Begin it, and leave nothing of it running."""
+    process = undertaking.begin(place)
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            kill_group(process.pid)
+            process.wait()
+
+
+def _ended(
+    undertaking: Undertaking, process: subprocess.Popen[bytes], place: Path
+) -> int:
+    """The exit code. Raises `Lost` where it does not say why it has not done it."""
+    code = ended(process, place)
+    undertaking.check_said(place)
+    told = said(place)
+    gives_a_reason = any(words in told for words in (*_BUSY, *_DONE))
+    if code not in _REFUSED or (code and not gives_a_reason):
+        raise Lost(f"one ended with {code}: {told}")
+    return code
 
 
 def _prepared(world: ToyWorld, folder: Path) -> list[Undertaking]:

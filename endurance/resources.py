@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from endurance import held
-from endurance.faults import FAULTS, Fault, can_have_disks, own_disk
+from endurance.faults import FAULTS, Fault, NotThisMachine, can_have_disks, own_disk
 from endurance.held import Lost
 from endurance.runs import Kind, Order, Tally
 from endurance.surroundings import Surroundings
@@ -20,6 +20,7 @@ from endurance.undertakings_more import Environment, Recording, Screen
 
 _OURS = "logdrift: "
 _CODES = (0, 1, 2)
+_NOT_HERE = "not possible here"
 
 
 def run(order: Order, tally: Tally) -> None:
@@ -37,12 +38,16 @@ def run(order: Order, tally: Tally) -> None:
             ready.add(undertaking)
         row = f"{fault.name}: {undertaking.name}"
         if fault.needs_disk and not has_disks:
-            tally.count(fault.name, "not possible here")
+            tally.count(fault.name, _NOT_HERE)
             continue
         place = order.folder / f"run-{number}"
         try:
             with own_disk(place):
                 tally.count(row, _refuse(undertaking, fault, place))
+        except NotThisMachine as error:
+            print(f"run {number}, {row}: {error}", flush=True)
+            tally.count(fault.name, _NOT_HERE)
+            _clear(world.surroundings)
         except held.FAULTS as error:
             tally.lose(number, row, f"{type(error).__name__}: {error}"[:2000])
             _clear(world.surroundings)
