@@ -12,6 +12,7 @@ from typing import Any
 
 from logdrift.cli.trusting import add_flag, confirmed
 from logdrift.core.errors import InputError, LogdriftError
+from logdrift.core.interrupts import cancellable
 from logdrift.core.numbers import counted
 from logdrift.core.paths import user_path
 from logdrift.core.plan import (
@@ -21,7 +22,6 @@ from logdrift.core.plan import (
     load_plan,
     parse_spec,
 )
-from logdrift.core.processes import cancellable
 from logdrift.core.session.layout import LOGS, read_manifest
 from logdrift.core.session.visible import visible
 

@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
     """Write the file. Raises InputError before anything is written."""
     from logdrift.cli.open import find_session
     from logdrift.core.config import sessions_folder
-    from logdrift.core.processes import cancellable
+    from logdrift.core.interrupts import cancellable
     from logdrift.core.session.reader import open_session
 
     form = _form(args.to, args.out)

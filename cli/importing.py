@@ -74,9 +74,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Import, and say what the session holds."""
     from logdrift.cli.closing import closing_lines
+    from logdrift.core.interrupts import cancellable
     from logdrift.core.numbers import counted
     from logdrift.core.paths import user_path
-    from logdrift.core.processes import cancellable
     from logdrift.core.report.layout import canvas_of
     from logdrift.core.session.importers import import_session
     from logdrift.core.session.reader import open_session

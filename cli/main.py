@@ -25,6 +25,7 @@ from logdrift.cli.suggest import (
 )
 from logdrift.core import errors
 from logdrift.core.errors import InputError, LogdriftError
+from logdrift.core.interrupts import cancellable
 from logdrift.core.keys import near_key
 from logdrift.core.session.visible import visible
 from logdrift.core.version import __version__
@@ -61,13 +62,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code: 0, 1 failed run, 2 bad input, 130
     Ctrl-C.
     """
-    if argv is None:
+    arguments = argv
+    signals: tuple[signal.Signals, ...] = ()
+    if arguments is None:
         steady_streams()
-    arguments = list(sys.argv[1:] if argv is None else argv)
+        arguments = sys.argv[1:]
+        signals = (signal.SIGINT,)
     debug = "--debug" in arguments or bool(os.environ.get("LOGDRIFT_DEBUG"))
     errors.debugging = debug
     try:
-        return _run_and_flush([a for a in arguments if a != "--debug"])
+        with cancellable(signals):
+            return _run_and_flush([a for a in arguments if a != "--debug"])
     except LogdriftError as error:
         if isinstance(error, OutputError):
             abandon_output()

@@ -13,9 +13,7 @@ import ctypes
 import os
 import signal
 import sys
-import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -46,32 +44,6 @@ def _prctl(option: int, value: int) -> None:
     if sys.platform == "linux":
         with contextlib.suppress(OSError, AttributeError):
             ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)
-
-
-@contextlib.contextmanager
-def cancellable() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP raise KeyboardInterrupt, as Ctrl-C does.
-
-    Only the main thread may set handlers: in any other thread this does nothing.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    old_handlers = {}
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        # An ignored signal stays ignored: under nohup, closing the terminal must not
-        # end the program.
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            old_handlers[number] = signal.signal(number, interrupt)
-    try:
-        yield
-    finally:
-        for number, handler in old_handlers.items():
-            signal.signal(number, handler)
 
 
 def ending(code: int) -> str:

@@ -431,7 +431,7 @@ def test_a_dead_engine_process_is_noticed_from_the_start(
 )
 def test_what_nohup_ignores_stays_ignored(before: str, said: str) -> None:
     program = (
-        "import os, signal\nfrom logdrift.core.processes import"
+        "import os, signal\nfrom logdrift.core.interrupts import"
         f" cancellable\nsignal.signal(signal.SIGHUP, signal.{before})\ntry:\n    with"
         " cancellable():\n        os.kill(os.getpid(), signal.SIGHUP)\n       "
         " print('kept')\nexcept KeyboardInterrupt:\n    print('interrupted')\n"

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from logdrift.core.errors import InputError
+from logdrift.core.interrupts import left_to_python
 from logdrift.tui.start import prepare
 
 if TYPE_CHECKING:
@@ -34,7 +35,8 @@ def run(
         prepare()
         from logdrift.tui.app import run as run_app  # after `prepare`
 
-        return run_app(session, sessions_dir, mouse=mouse, pair=pair, trend=trend)
+        with left_to_python():
+            return run_app(session, sessions_dir, mouse=mouse, pair=pair, trend=trend)
     finally:
         gc.enable()
 

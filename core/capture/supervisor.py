@@ -32,8 +32,9 @@ from logdrift.core.capture.workers import (
 )
 from logdrift.core.errors import LogdriftError
 from logdrift.core.facts import Facts
+from logdrift.core.interrupts import cancellable
 from logdrift.core.plan import BackendSpec, CapturePlan, refuse_hidden
-from logdrift.core.processes import adopt_orphans, cancellable, ending
+from logdrift.core.processes import adopt_orphans, ending
 from logdrift.core.protocol import CaptureJob, PendingCapture, error_in
 from logdrift.core.session import lock
 from logdrift.core.session.layout import (

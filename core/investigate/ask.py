@@ -18,8 +18,9 @@ from logdrift.core.capture import trust
 from logdrift.core.capture.start import Launcher
 from logdrift.core.capture.workers import WorkerProcess
 from logdrift.core.errors import CannotWrite, InputError, LogdriftError
+from logdrift.core.interrupts import cancellable
 from logdrift.core.plan import BackendSpec, refuse_hidden
-from logdrift.core.processes import adopt_orphans, cancellable, ending
+from logdrift.core.processes import adopt_orphans, ending
 from logdrift.core.protocol import QuestionJob, error_in
 from logdrift.core.session import lock
 from logdrift.core.session.below import folder_at

@@ -7,7 +7,6 @@ there, ``events.jsonl`` what is being done and how it ended.
 
 from __future__ import annotations
 
-import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -16,6 +15,7 @@ from typing import Any
 
 from logdrift.core.capture.background import ask_to_end, ends_within
 from logdrift.core.errors import InputError, LogdriftError
+from logdrift.core.interrupts import cancellable
 from logdrift.core.session.lock import read_lock
 from logdrift.core.session.writer import append_event
 
@@ -47,13 +47,9 @@ def work_noted(folder: Path, work: Callable[[], None]) -> int:
 
     SIGTERM ends it as Ctrl-C does.
     """
-
-    def interrupt(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, interrupt)
     try:
-        work()
+        with cancellable():
+            work()
     except LogdriftError as error:
         print(error, file=sys.stderr, flush=True)
         note(folder, {"type": "failed", "error": str(error)})

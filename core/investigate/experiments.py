@@ -26,6 +26,7 @@ from logdrift.core.compare.pair import Pair
 from logdrift.core.diagnose.experiments import ChangedSide, Experiment, controls
 from logdrift.core.diagnose.outcomes import Outcome, judge
 from logdrift.core.errors import InputError, LogdriftError
+from logdrift.core.interrupts import cancellable
 from logdrift.core.investigate.budget import DEFAULT_BUDGET
 from logdrift.core.investigate.experiment_session import (
     control_name,
@@ -39,7 +40,6 @@ from logdrift.core.investigate.unchanged import (
 )
 from logdrift.core.investigate.watch import OverBudget, watched
 from logdrift.core.numbers import clock
-from logdrift.core.processes import cancellable
 from logdrift.core.session import lock
 from logdrift.core.session.below import folder_at, refuse_links, remove_temporary
 from logdrift.core.session.experiments import (
