@@ -157,6 +157,26 @@ def interval_text(bounds: tuple[float, float] | None, unit: Unit = "nats") -> st
     return f"[{figure(low, unit)}, {figure(high, unit)}]"
 
 
+def even_ends(low: float, high: float) -> str:
+    """An interval in few cells, both ends to the same place, the larger one with three
+    digits as `figure` has it: ``0.0199 0.0207``, ``1.00e-05 1.20e-05``.
+    """
+    size = max(abs(low), abs(high))
+    if not math.isfinite(low + high):
+        style = ".3g"
+    elif size != 0 and (size < 0.001 or size >= 100_000):
+        style = ".2e"
+    else:
+        style = f".{_three_digit_decimals(size)}f"
+    return f"{low:{style}} {high:{style}}"
+
+
+def _three_digit_decimals(size: float) -> int:
+    """Decimals of a number of 0.001 and more that is written in three digits."""
+    _, _, exponent = f"{size:.2e}".partition("e")
+    return max(0, 2 - int(exponent))
+
+
 # The screen: few cells.
 
 

@@ -64,13 +64,13 @@ def training(folder: Path, sizes: Sequence[float], **changes: Any) -> Path:
     return folder
 
 
-def recorded_steps(folder: Path, steps: int) -> Path:
-    """A recording of the steps 0, 1, ... with a larger gap at each; of a folder that is
-    there, more sequences of them.
+def recorded_steps(folder: Path, steps: int, first: int = 0) -> Path:
+    """A recording of the steps ``first``, ... before ``steps``, with a larger gap at
+    each; of a folder that is there, more sequences of them.
     """
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(first)
     with logdrift.record(folder, model="tiny") as recorder:
-        for step in range(steps):
+        for step in range(first, steps):
             prompts = rng.integers(0, 100, (4, 3))
             completions = rng.integers(0, 100, (4, 8 + step))
             trainer = -rng.gamma(2.0, 0.6, completions.shape).astype(np.float32)

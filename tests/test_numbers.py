@@ -59,6 +59,28 @@ def test_what_is_unknown() -> None:
     assert numbers.three_digits(None) == numbers.round_percentage(None) == "unknown"
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "text"),
+    [
+        (0.018, 0.02, "0.0180 0.0200"),
+        (0.0096, 0.0104, "0.0096 0.0104"),
+        (0.09, 0.1, "0.090 0.100"),
+        (0.5, 0.0, "0.500 0.000"),
+        (8.0, 10.4, "8.0 10.4"),
+        (999.0, 1234.0, "999 1234"),
+        (1e-5, 1.2e-5, "1.00e-05 1.20e-05"),
+        (0.0, 0.0, "0.00 0.00"),
+        (-0.02, 0.01, "-0.0200 0.0100"),
+        (2e5, 3e5, "2.00e+05 3.00e+05"),
+        (1.0, math.inf, "1 inf"),
+    ],
+)
+def test_both_ends_of_an_interval_have_the_same_digits(
+    low: float, high: float, text: str
+) -> None:
+    assert numbers.even_ends(low, high) == text
+
+
 def test_durations_and_sizes() -> None:
     assert [numbers.clock(s) for s in (-3, 42, 725, 4000)] == [
         "0:00",

@@ -5,6 +5,7 @@ its likely cause, and every form of it.
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 from dataclasses import replace
@@ -20,7 +21,9 @@ from logdrift.core.facts import Facts
 from logdrift.core.report.layout import Canvas
 from logdrift.core.session.reader import open_session
 from logdrift.core.trend.answered import AnsweredLine, TrendReport
+from logdrift.core.trend.column import trend_layout
 from logdrift.core.trend.compare import StepPair, compared_steps
+from logdrift.core.trend.document import rows_table, wide_table
 from logdrift.core.trend.forms import rendered_trend
 from logdrift.core.trend.line import TrendLine, lines_of
 from logdrift.core.trend.reader import TrendReader
@@ -296,6 +299,27 @@ def test_steps_that_are_not_comparable_are_no_part_of_the_change() -> None:
     assert drawn_line(sizes).shift is not None
 
 
+@pytest.mark.parametrize("wild", [math.inf, math.nan])
+def test_a_step_without_a_finite_mae_is_no_part_of_the_change(
+    tmp_path: Path, wild: float
+) -> None:
+    sizes = [0.02 + 0.001 * (step % 4) for step in range(30)]
+    for step in range(5, 30, 3):
+        sizes[step] = wild
+    line = drawn_line(sizes)
+    assert line.shift is None
+    assert len(line.counted_rows) == 30 - 9
+    trend = replace(TrendReader(tmp_path).look().trend, lines=(line,))
+    text = rendered_trend("text", TrendReport.of(trend), Canvas(200))
+    assert "No change beyond noise over 21 steps" in text
+    assert "Without a finite MAE, and no part of this: 9 rows, the first at step 5" in (
+        text
+    )
+    for places in ((4, 5), (5, 6)):
+        compared = str(compared_steps(tmp_path, StepPair(line, *places)))
+        assert "One of the two has no finite MAE." in compared
+
+
 # ---- the forms
 
 
@@ -326,6 +350,42 @@ def test_every_form_says_the_answer(report: TrendReport) -> None:
     assert answer in page
     assert page.count("<svg") == 6, "a chart for each number but the lag"
     assert f"change at step {the_line(report).change.row.step}" in page  # type: ignore[union-attr]
+
+
+def test_screen_and_documents_have_the_same_columns(report: TrendReport) -> None:
+    line = the_line(report)
+    layout = trend_layout(line.line, 400, has_long=False)
+    shown = [known.column for known in trend_layout(line.line, 400).shown]
+    names = [column.name for column in shown]
+    assert names[:5] == ["step", "version", "MAE", "95%", "verdict"]
+    wide = wide_table(line, [7])
+    assert [column.title for column in wide.columns] == names
+    texts = [str(getattr(cell, "text", cell)) for cell in wide.rows[0].cells]
+    assert texts == [column.text(line.line.rows[7]) for column in shown]
+    narrow = [column.title for column in rows_table(line, [7], layout).columns]
+    assert narrow == [column.name for column in shown if not column.is_long]
+
+
+@pytest.mark.parametrize("width", [60, 80, 100])
+def test_a_narrow_terminal_names_the_columns_it_lacks_the_room_for(
+    report: TrendReport, width: int
+) -> None:
+    text = rendered_trend("text", report, Canvas(width))
+    (head,) = [line for line in text.splitlines() if line.split()[:1] == ["step"]]
+    (left_out,) = re.findall(r"No room here for: (.*)\.", text) or [""]
+    names = set(head.split()) | set(left_out.split(", ")) - {""}
+    wide = rendered_trend("text", report, Canvas(200))
+    (whole,) = [line for line in wide.splitlines() if line.split()[:1] == ["step"]]
+    assert names == set(whole.split())
+    assert "No room" not in wide
+
+
+def test_rows_without_a_step_have_the_name_of_their_session(tmp_path: Path) -> None:
+    for name, day in (("b", 1), ("a", 2)):
+        step_session(tmp_path, day, 0.02, name=name, created=f"2026-01-0{day}")
+    report = TrendReport.of(TrendReader(tmp_path).look().trend)
+    text = rendered_trend("text", report, Canvas())
+    assert [line.split()[-1] for line in text.splitlines()[-2:]] == ["b", "a"]
 
 
 def test_a_long_trend_folds_its_rows_in_a_comment(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,14 @@ import pytest
 from logdrift.core.compare.pair import make_pair
 from logdrift.core.session.reader import open_session
 from logdrift.core.session.selected import with_sequences
+from logdrift.core.session.tensors import Column
 from logdrift.core.trend import measured as reading
 from logdrift.core.trend import reader as trend_reader
 from logdrift.core.trend.kept import step_key
 from logdrift.core.trend.reader import TrendReader
 from logdrift.core.trend.row import TrendRow
 from logdrift.core.trend.wish import TrendWish
+from tests.made_sessions import edit_manifest
 from tests.made_trends import recorded_steps, step_session
 
 
@@ -83,6 +86,18 @@ def test_only_the_new_steps_of_a_recording_are_measured_again(
     assert not measured
 
 
+def test_a_recording_that_grows_measures_its_new_steps_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = recorded_steps(tmp_path / "run", 3)
+    TrendReader(folder).look()
+    measured = counted_calls(monkeypatch)
+    recorded_steps(folder, 5, first=3)
+    rows = TrendReader(folder).look().trend.lines[0].rows
+    assert [row.step for row in rows] == [0, 1, 2, 3, 4]
+    assert [step.step.number for step in measured] == [3, 4]
+
+
 # ---- what is kept
 
 
@@ -144,9 +159,61 @@ def test_what_is_saved_of_a_session_is_part_of_the_key_of_its_steps(
             path = folder / "why" / file
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text("{}")
-        (step, _) = reading.steps_of(open_session(folder), TrendWish())
-        keys.add(step_key(step, TrendWish()))
+        keys.add(first_key(folder))
     assert len(keys) == 3
+
+
+def first_key(folder: Path) -> str:
+    (step, _) = reading.steps_of(open_session(folder), TrendWish())
+    return step_key(step, TrendWish())
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("title", "another"), ("notes", ["joined by hand"])]
+)
+def test_what_the_manifest_says_is_part_of_the_key_of_a_step(
+    tmp_path: Path, name: str, value: object
+) -> None:
+    folder = recorded_steps(tmp_path / "run", 2)
+    before = first_key(folder)
+
+    def edit(manifest: dict[str, Any]) -> None:
+        manifest[name] = value
+
+    edit_manifest(open_session(folder), edit)
+    assert first_key(folder) != before
+
+
+@pytest.mark.parametrize("name", ["logprob", "rank", "versions", "version_names"])
+def test_what_a_capture_holds_is_part_of_the_key_of_a_step(
+    tmp_path: Path, name: str
+) -> None:
+    folder = recorded_steps(tmp_path / "run", 3)
+    session = open_session(folder)
+    (step, *_) = reading.steps_of(session, TrendWish())
+    before = step_key(step, TrendWish())
+    label = "rollout/recorded"
+    capture = session.capture(label)
+    changed = getattr(capture, name)
+    if name == "version_names":
+        changed = tuple(f"{version}b" for version in changed)
+    else:
+        changed = Column([np.full_like(changed.whole(), 1)])
+    session._captures[label] = capture._replace(**{name: changed})
+    assert step_key(step, TrendWish()) != before
+
+
+@pytest.mark.parametrize("name", ["token_ids", "mask", "finish", "prompt_lengths"])
+def test_what_the_sequences_hold_is_part_of_the_key_of_a_step(
+    tmp_path: Path, name: str
+) -> None:
+    session = open_session(recorded_steps(tmp_path / "run", 2))
+    (step, _) = reading.steps_of(session, TrendWish())
+    before = step_key(step, TrendWish())
+    changed = 1 - getattr(session.sequences, name)
+    sequences = replace(session.sequences, **{name: changed})
+    session.__dict__["sequences"] = sequences
+    assert step_key(step, TrendWish()) != before
 
 
 def damage_part(folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import isnan
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
@@ -169,7 +170,7 @@ class TrendChange:
 
 def _median(rows: Sequence[TrendRow], number: TrendNumber) -> float | None:
     values = [number.value(row) for row in rows if not row.void]
-    known = [value for value in values if value is not None]
+    known = [value for value in values if value is not None and not isnan(value)]
     if not known:
         return None
     return median(known)

@@ -73,6 +73,8 @@ def _answer(pair: StepPair) -> SentenceBlock:
         return SentenceBlock("One of the two is not comparable.", "bad")
     if not earlier.mae or not later.mae:
         return SentenceBlock("One of the two has no MAE above 0.", "warn")
+    if not all(map(math.isfinite, (earlier.mae, later.mae))):
+        return SentenceBlock("One of the two has no finite MAE.", "warn")
     change = math.log(later.mae / earlier.mae)
     times = f"MAE {short(later.mae / earlier.mae)} times that of before"
     error = math.hypot(log_error(earlier), log_error(later))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from logdrift.core.charts.data import NothingToDraw
-from logdrift.core.numbers import UNKNOWN, counted
+from logdrift.core.numbers import counted
 from logdrift.core.report.document import (
     Block,
     Blocks,
@@ -30,8 +30,15 @@ from logdrift.core.report.table_parts import number_column
 from logdrift.core.trend.answered import AnsweredLine, TrendReport
 from logdrift.core.trend.change import LineAnswer, TrendChange
 from logdrift.core.trend.chart import TrendChart
-from logdrift.core.trend.line import Trend, TrendLine, minute
-from logdrift.core.trend.number import NUMBERS, TrendNumber
+from logdrift.core.trend.column import (
+    GAP,
+    ColumnTexts,
+    TrendLayout,
+    known_columns,
+    trend_layout,
+)
+from logdrift.core.trend.line import Problems, Trend, TrendLine, minute
+from logdrift.core.trend.number import NUMBERS
 
 _SHOWN_PROBLEMS = 10
 _AROUND = 4
@@ -44,21 +51,20 @@ _KINDS: Mapping[Tone, str] = {
     "bad": "not_comparable",
 }
 """The verdict whose colour a page gives to an answer of each tone."""
-_VERDICT = 16
-_NOTHING = "No session with two captures to compare."
+NOTHING = "No session with two captures to compare."
 
 
 # ---- a terminal
 
 
-def trend_document(report: TrendReport) -> list[Block]:
-    """What `logdrift trend` prints."""
+def trend_document(report: TrendReport, width: int) -> list[Block]:
+    """What `logdrift trend` prints in so many cells."""
     blocks: list[Block] = []
     for line in report.lines:
-        blocks += _line_blocks(line)
+        blocks += _line_blocks(line, width)
         blocks.append(Gap())
     if not report.lines:
-        blocks.append(SentenceBlock(_NOTHING, "warn"))
+        blocks.append(SentenceBlock(NOTHING, "warn"))
     blocks += _left_out(report.trend)
     while blocks and isinstance(blocks[-1], Gap):
         blocks.pop()
@@ -72,25 +78,34 @@ def answer_blocks(line: AnsweredLine) -> Blocks:
     yield from evidence_blocks(line.change)
 
 
-def _line_blocks(line: AnsweredLine) -> Blocks:
+def _line_blocks(line: AnsweredLine, width: int) -> Blocks:
     yield from answer_blocks(line)
     yield SentenceBlock(_about(line.line), "dim")
     yield Gap()
     yield from _change_table(line.change)
-    yield rows_table(line, range(len(line.line.rows)))
+    yield from _all_rows(line, width)
 
 
 def _about(line: TrendLine) -> str:
     rows = counted(len(line.rows), "row")
     words = f"{line.name} of {line.model}: {rows} {line.source_words}."
-    void = [index for index, row in enumerate(line.rows) if row.void]
-    if not void:
-        return words
-    count = counted(len(void), "row")
-    return (
-        f"{words} Not comparable, and no part of this: {count}, the first at"
-        f" {line.place(void[0])}."
-    )
+    void = []
+    endless = []
+    for index, row in enumerate(line.rows):
+        if row.void:
+            void.append(index)
+        elif row.mae is not None and not math.isfinite(row.mae):
+            endless.append(index)
+    words += _no_part("Not comparable", line, void)
+    return words + _no_part("Without a finite MAE", line, endless)
+
+
+def _no_part(why: str, line: TrendLine, indices: Sequence[int]) -> str:
+    if not indices:
+        return ""
+    count = counted(len(indices), "row")
+    first = line.place(indices[0])
+    return f" {why}, and no part of this: {count}, the first at {first}."
 
 
 def evidence_blocks(change: TrendChange | None) -> Blocks:
@@ -130,117 +145,47 @@ def change_table(change: TrendChange) -> TableBlock:
     return TableBlock(columns, tuple(rows), cut=True)
 
 
-@dataclass(frozen=True, slots=True)
-class _RowColumn:
-    """A column of the table of rows: its title, and the text of a row."""
-
-    title: str
-    text: Callable[[AnsweredLine, int], str]
-    right: bool = True
-
-
-def _step_text(line: AnsweredLine, index: int) -> str:
-    row = line.line.rows[index]
-    if row.step is not None:
-        return str(row.step)
-    return UNKNOWN
-
-
-def _version_text(line: AnsweredLine, index: int) -> str:
-    return line.line.rows[index].version or UNKNOWN
-
-
-def _verdict_text(line: AnsweredLine, index: int) -> str:
-    row = line.line.rows[index]
-    if not row.measured and row.mae is None:
-        return "…"
-    return row.verdict_words
-
-
-def _interval_text(line: AnsweredLine, index: int) -> str:
-    row = line.line.rows[index]
-    if row.mae_interval is None:
-        return UNKNOWN
-    return " ".join(map(_end, row.mae_interval))
-
-
-def _end(value: float) -> str:
-    return f"{value:.2g}"
-
-
-def _number_column(number: TrendNumber) -> _RowColumn:
-    def text(line: AnsweredLine, index: int) -> str:
-        return number.text(number.value(line.line.rows[index]))
-
-    return _RowColumn(number.title, text)
-
-
-def _time_text(line: AnsweredLine, index: int) -> str:
-    return line.line.time(index)
-
-
-def _cause_text(line: AnsweredLine, index: int) -> str:
-    row = line.line.rows[index]
-    return row.reason or row.cause_words
-
-
-def _session_text(line: AnsweredLine, index: int) -> str:
-    return line.line.rows[index].session
-
-
-_COLUMNS = (
-    _RowColumn("step", _step_text),
-    _RowColumn("version", _version_text),
-    *map(_number_column, NUMBERS[:1]),
-    _RowColumn("95%", _interval_text),
-    *map(_number_column, NUMBERS[1:]),
-)
-_WIDE_COLUMNS = (
-    *_COLUMNS,
-    _RowColumn("verdict", _verdict_text, right=False),
-    _RowColumn("cause", _cause_text, right=False),
-    _RowColumn("time", _time_text, right=False),
-    _RowColumn("session", _session_text, right=False),
-)
-
-
-def rows_table(line: AnsweredLine, indices: Sequence[int]) -> TableBlock:
+def rows_table(
+    line: AnsweredLine, indices: Sequence[int], layout: TrendLayout
+) -> TableBlock:
     """Some rows of a line for a terminal; the first that is not as before stands
     out.
     """
-    texts = {}
-    for column in known_columns(line, _COLUMNS):
-        places = range(len(line.line.rows))
-        texts[column.title] = [column.text(line, place) for place in places]
     columns = []
-    for title, cells in texts.items():
-        width = max(map(len, [title, *cells]))
-        columns.append(number_column(title, width, gap=1))
-    columns.append(TableColumn("verdict", _VERDICT, gap=1))
+    for known in layout.shown:
+        column = known.column
+        columns.append(
+            TableColumn(column.name, known.cells, right=column.right, gap=GAP)
+        )
+    rows = _table_rows(line, layout.shown, indices)
+    return TableBlock(tuple(columns), rows, cut=True)
+
+
+def _all_rows(line: AnsweredLine, width: int) -> Blocks:
+    """Every row of a line, and which columns a terminal lacks the room for."""
+    layout = trend_layout(line.line, width, has_long=False)
+    yield rows_table(line, range(len(line.line.rows)), layout)
+    names = [known.column.name for known in layout.left_out]
+    if names:
+        yield SentenceBlock(f"No room here for: {', '.join(names)}.", "dim")
+
+
+def _table_rows(
+    line: AnsweredLine, shown: Sequence[ColumnTexts], indices: Iterable[int]
+) -> tuple[TableRow, ...]:
     rows = []
     for index in indices:
-        numbers = [cells[index] for cells in texts.values()]
-        verdict = _verdict_cell(line, index)
-        row = TableRow((*numbers, verdict), _row_tone(line, index))
-        rows.append(row)
-    return TableBlock(tuple(columns), tuple(rows), cut=True)
+        cells = [_cell(line, known, index) for known in shown]
+        rows.append(TableRow(tuple(cells), _row_tone(line, index)))
+    return tuple(rows)
 
 
-def known_columns(
-    line: AnsweredLine, columns: Iterable[_RowColumn]
-) -> Iterator[_RowColumn]:
-    """The columns in which a row of the line has anything."""
-    places = range(len(line.line.rows))
-    for column in columns:
-        texts = {column.text(line, index) for index in places}
-        if texts != {UNKNOWN}:
-            yield column
-
-
-def _verdict_cell(line: AnsweredLine, index: int) -> Span:
-    row = line.line.rows[index]
-    tone: Tone = row.meaning
-    return Span(_verdict_text(line, index), tone)
+def _cell(line: AnsweredLine, known: ColumnTexts, index: int) -> TableCell:
+    text = known.texts[index]
+    if known.column.name != "verdict":
+        return text
+    tone: Tone = line.line.rows[index].meaning
+    return Span(text, tone)
 
 
 def _row_tone(line: AnsweredLine, index: int) -> Tone:
@@ -253,19 +198,23 @@ def _row_tone(line: AnsweredLine, index: int) -> Tone:
     return ""
 
 
-def _left_out(trend: Trend) -> Blocks:
+def left_out_blocks(problems: Problems, notes: Iterable[str]) -> Blocks:
     """What is not in the lines, and why: nothing is dropped in silence."""
-    for note in trend.notes:
+    for note in notes:
         yield SentenceBlock(f"{note}.", "warn")
-    count = len(trend.problems)
+    count = len(problems)
     if not count:
         return
     yield LineBlock(f"{counted(count, 'session')} not measured", "warn")
-    for session, problem in trend.problems[:_SHOWN_PROBLEMS]:
+    for session, problem in problems[:_SHOWN_PROBLEMS]:
         yield SentenceBlock(f"{session}: {problem}", indent=2)
     left = count - _SHOWN_PROBLEMS
     if left > 0:
         yield SentenceBlock(f"and {left:,} more: --json lists them all", indent=2)
+
+
+def _left_out(trend: Trend) -> Blocks:
+    return left_out_blocks(trend.problems, trend.notes)
 
 
 # ---- a comment
@@ -280,7 +229,7 @@ def trend_comment(report: TrendReport) -> list[Block]:
     for line in report.lines:
         blocks += _comment_of(line)
     if not report.lines:
-        blocks.append(SentenceBlock(_NOTHING, "warn"))
+        blocks.append(SentenceBlock(NOTHING, "warn"))
     blocks += _left_out(report.trend)
     return blocks
 
@@ -311,17 +260,12 @@ def _chosen_rows(line: AnsweredLine) -> list[int]:
 
 def wide_table(line: AnsweredLine, indices: Iterable[int]) -> TableBlock:
     """Some rows with all that is said of them."""
+    shown = list(known_columns(line.line.rows))
     columns = []
-    shown = list(known_columns(line, _WIDE_COLUMNS))
-    for column in shown:
-        columns.append(TableColumn(column.title, right=column.right))
-    rows = []
-    for index in indices:
-        cells: list[TableCell] = []
-        for column in shown:
-            cells.append(column.text(line, index))
-        rows.append(TableRow(tuple(cells), _row_tone(line, index)))
-    return TableBlock(tuple(columns), tuple(rows))
+    for known in shown:
+        column = known.column
+        columns.append(TableColumn(column.name, right=column.right))
+    return TableBlock(tuple(columns), _table_rows(line, shown, indices))
 
 
 # ---- a page
@@ -330,7 +274,7 @@ def wide_table(line: AnsweredLine, indices: Iterable[int]) -> TableBlock:
 def trend_page(report: TrendReport) -> list[Block]:
     """The same as a page, with a chart for each number."""
     answers = [line.answer for line in report.lines]
-    first = LineAnswer(_NOTHING, "warn")
+    first = LineAnswer(NOTHING, "warn")
     if answers:
         first = answers[0]
     head = HeadBlock(

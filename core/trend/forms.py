@@ -26,4 +26,5 @@ def rendered_trend(form: str, report: TrendReport, canvas: Canvas) -> str:
         return paint_html(document.trend_page(report), report.title)
     from logdrift.core.report.paint.text import paint_text
 
-    return paint_text(document.trend_document(report), canvas)
+    blocks = document.trend_document(report, canvas.width)
+    return paint_text(blocks, canvas)

@@ -14,7 +14,8 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,11 +25,12 @@ import numpy.typing as npt
 from logdrift.core.config import state_folder
 from logdrift.core.errors import InputError
 from logdrift.core.session.below import replace_file
-from logdrift.core.session.contents import Capture
+from logdrift.core.session.contents import Capture, Sequences
 from logdrift.core.session.files import MANIFEST_BYTES, read_file, read_json
 from logdrift.core.session.layout import LOCK, MANIFEST, STREAMS
 from logdrift.core.session.schema import Unfit, items
-from logdrift.core.trend.row import TrendRow
+from logdrift.core.session.tensors import Column
+from logdrift.core.trend.row import RowName, TrendRow
 from logdrift.core.trend.wish import TrendWish
 from logdrift.core.version import __version__
 
@@ -43,8 +45,6 @@ _SAVED = "why"
 _LOOKED_AT = ("sequences", "captures", STREAMS, _SAVED)
 """The folders of a session whose files rows are made of."""
 Rows = tuple[TrendRow, ...]
-RowsName = tuple[str, int | None]
-"""Whose rows they are: a session, or one step of a recording."""
 
 
 def session_key(folder: Path, wanted: TrendWish) -> str:
@@ -87,38 +87,29 @@ def step_key(step: StepOfSession, wanted: TrendWish) -> str:
     """
     session = step.selected
     captures = [session.capture(label) for label in step.labels]
-    infos = [repr(info) for info in session.captures]
-    named = (SCHEMA, __version__, session.name, wanted.scope, step.step, *infos)
+    names = [capture.version_names for capture in captures]
+    named = (SCHEMA, __version__, session.name, wanted.scope, step.step, names)
     digest = hashlib.sha256(repr(named).encode())
-    sequences = session.sequences
-    for array in (
-        sequences.token_ids,
-        sequences.offsets,
-        sequences.prompt_lengths,
-        sequences.mask,
-    ):
-        digest.update(_bytes(array))
+    digest.update(repr(session.manifest).encode())
     for stamp in _stamps(session.folder / _SAVED):
         digest.update(repr(stamp).encode())
-    for capture in captures:
-        for array in _arrays(capture):
-            digest.update(_bytes(array))
+    for array in _arrays(session.sequences, captures):
+        digest.update(_bytes(array))
     return digest.hexdigest()
 
 
-def _arrays(capture: Capture) -> Iterator[npt.NDArray[Any]]:
-    columns = (
-        capture.logprob,
-        capture.rank,
-        capture.top_ids,
-        capture.top_logprobs,
-        capture.entropy,
-        capture.nan,
-        capture.versions,
-    )
-    for column in columns:
-        if column is not None:
-            yield column.whole()
+def _arrays(
+    sequences: Sequences, captures: Iterable[Capture]
+) -> Iterator[npt.NDArray[Any]]:
+    """All that is stored of some sequences and of their captures."""
+    for field in fields(sequences):
+        array = getattr(sequences, field.name)
+        if array is not None:
+            yield array
+    for capture in captures:
+        for value in capture:
+            if isinstance(value, Column):
+                yield value.whole()
 
 
 def _bytes(array: npt.NDArray[Any]) -> bytes:
@@ -134,10 +125,10 @@ class KeptRows:
         self._path = _file(folder, wanted)
         self._read: dict[str, Rows] | None = None
         self._used: dict[str, Rows] = {}
-        self._keys: dict[RowsName, str] = {}
+        self._keys: dict[RowName, str] = {}
         self._changed = False
 
-    def get(self, key: str, name: RowsName) -> Rows | None:
+    def get(self, key: str, name: RowName) -> Rows | None:
         """The rows of a key; None where they are to be measured."""
         if self._read is None:
             self._read = _read(self._path)
@@ -148,13 +139,13 @@ class KeptRows:
             self._use(key, name, rows)
         return rows
 
-    def put(self, key: str, name: RowsName, rows: Sequence[TrendRow]) -> None:
+    def put(self, key: str, name: RowName, rows: Sequence[TrendRow]) -> None:
         """Keep rows that were measured."""
         if key:
             self._use(key, name, tuple(rows))
             self._changed = True
 
-    def _use(self, key: str, name: RowsName, rows: Rows) -> None:
+    def _use(self, key: str, name: RowName, rows: Rows) -> None:
         """Rows of a key, in place of those that this name had before: a recording that
         is followed has another key with each step.
         """

@@ -23,6 +23,8 @@ ORDER_WORDS: dict[Order, str] = {
     "version": "in the order of the versions of the weights: no step is known",
     "time": "in the order in which they were made: no step is known",
 }
+Problems = tuple[tuple[str, str], ...]
+"""Sessions that could not be measured, each with why."""
 FEWEST_ROWS = 12
 """Steps below which no change can be told from chance: of n steps there are n over n/2
 ways to part them, and one of 200 has to be meant (`logdrift.core.trend.shift.ALPHA`).
@@ -108,11 +110,8 @@ class TrendLine:
     @cached_property
     def counted_rows(self) -> tuple[int, ...]:
         """The rows whose MAE means something."""
-        indices = []
-        for index, row in enumerate(self.rows):
-            if row.mae is not None and not row.void and row.measured:
-                indices.append(index)
-        return tuple(indices)
+        rows = enumerate(self.rows)
+        return tuple(index for index, row in rows if _counts(row))
 
     @property
     def measured(self) -> bool:
@@ -152,6 +151,12 @@ class TrendLine:
         )
 
 
+def _counts(row: TrendRow) -> bool:
+    if row.void or not row.measured:
+        return False
+    return row.mae is not None and math.isfinite(row.mae)
+
+
 def minute(created: str) -> str:
     """A time of a manifest, to the minute."""
     return created[:16].replace("T", " ")
@@ -168,7 +173,7 @@ def log_error(row: TrendRow) -> float:
     if row.mae_interval is None:
         return math.nan
     low, high = row.mae_interval
-    if low <= 0:
+    if low <= 0 or not math.isfinite(high):
         return math.nan
     return (math.log(high) - math.log(low)) / (2 * NORMAL)
 
@@ -181,8 +186,14 @@ class Trend:
 
     folder: Path
     lines: tuple[TrendLine, ...]
-    problems: tuple[tuple[str, str], ...] = ()
+    problems: Problems = ()
     notes: tuple[str, ...] = ()
+
+    @property
+    def contents(self) -> object:
+        """All that it says: of two looks that found the same, these are equal."""
+        rows = tuple(line.rows for line in self.lines)
+        return rows, self.problems, self.notes
 
     @property
     def rows(self) -> int:

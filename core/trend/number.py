@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
-from logdrift.core.numbers import figure, percentage
+from logdrift.core.numbers import UNKNOWN, figure, percentage
 from logdrift.core.trend.row import TrendRow
 
 _LARGE = 1000.0
@@ -28,8 +29,8 @@ class TrendNumber(NamedTuple):
 
     def text(self, value: float | None) -> str:
         """As a table has it, in few cells."""
-        if value is None:
-            return "-"
+        if value is None or math.isnan(value):
+            return UNKNOWN
         return _WRITERS[self.name](value)
 
 

@@ -207,13 +207,12 @@ class TrendReader:
         if step.chosen is None:
             return measured_row(step, self.wanted)
         key = step_key(step, self.wanted)
-        name = (named.session, named.step)
-        kept = self._kept.get(key, name)
+        kept = self._kept.get(key, named.name)
         if kept:
             place = named.first_sequence
             return replace(kept[0], state=named.state, first_sequence=place)
         row = measured_row(step, self.wanted)
-        self._kept.put(key, name, [row])
+        self._kept.put(key, named.name, [row])
         return row
 
     def _save_now_and_then(self) -> None:

@@ -22,6 +22,10 @@ from logdrift.core.trend.step import SOURCE_WORDS, StepSource
 from logdrift.core.words import SIZE_WORDS, VERDICTS_IN_A_SENTENCE
 
 Interval = tuple[float, float]
+RowName = tuple[str, int | None]
+"""The name of a session and a step of it, or None: what a row stays when it is measured
+again.
+"""
 RowMeaning = Literal["good", "warn", "bad"]
 
 
@@ -82,6 +86,11 @@ class TrendRow:
     entropy_sampled: bool = False
     length: float | None = None
     lag: float | None = None
+
+    @property
+    def name(self) -> RowName:
+        """Its own in its line."""
+        return self.session, self.step
 
     @property
     def void(self) -> bool:

@@ -79,8 +79,7 @@ class TrendFollower:
         from logdrift.core.trend.answered import TrendReport
 
         trend = look.trend
-        rows = tuple(line.rows for line in trend.lines)
-        said = (rows, trend.problems, trend.notes, look.left)
+        said = (trend.contents, look.left)
         if said == self._sent:
             return
         report = TrendReport.of(trend)

@@ -8,9 +8,9 @@ from textual.strip import Strip
 from logdrift.core.numbers import counted
 from logdrift.core.session.visible import visible
 from logdrift.core.trend.answered import AnsweredLine
+from logdrift.core.trend.column import ColumnTexts, trend_layout
 from logdrift.core.trend.row import TrendRow
 from logdrift.tui.glyphs import ARROW, fit
-from logdrift.tui.models.trend_columns import TrendColumnRoom, trend_layout
 from logdrift.tui.widgets.lines import Row, Run, Runs, strip_of
 from logdrift.tui.widgets.rows import Rows
 
@@ -31,7 +31,7 @@ class TrendRows(Rows):
         self.aside = ""
         self.marked: TrendRow | None = None
         self._judged = False
-        self._rooms: list[TrendColumnRoom] = []
+        self._rooms: list[ColumnTexts] = []
         self._laid_out: tuple[AnsweredLine | None, int] = (None, 0)
 
     @property
@@ -68,7 +68,7 @@ class TrendRows(Rows):
 
     def _place_of(self, wanted: TrendRow) -> int:
         for place, row in enumerate(self.rows):
-            if (row.session, row.step) == (wanted.session, wanted.step):
+            if row.name == wanted.name:
                 return place
         return self._row_within(self.selected)
 
@@ -80,12 +80,12 @@ class TrendRows(Rows):
     # ---- drawing
 
     @property
-    def _columns(self) -> list[TrendColumnRoom]:
+    def _columns(self) -> list[ColumnTexts]:
         width = self.inner_width - _MARK
         needed = (self.answered, width)
         if self._laid_out != needed and self.answered is not None:
             self._laid_out = needed
-            self._rooms = trend_layout(self.answered.line, width)
+            self._rooms = trend_layout(self.answered.line, width).shown
         return self._rooms
 
     def fixed_line(self, y: int, width: int) -> Strip:
