@@ -119,14 +119,19 @@ NAMES = st.one_of(
     st.sampled_from([None, "token_id:", "token_id:1,token_id:2", "token_id:1.5", " a"]),
     st.text(alphabet="token_id:,1 ", max_size=12),
 )
+_ODD_IDS = st.text(alphabet="0123 \t\r\n-+.,_\u0663", min_size=1, max_size=4)
+ODD_NAMES = _ODD_IDS.map("token_id:{}".format)
+"""Some of these are numbers to JSON, and some to Python's ``int``."""
 
 
 @given(
     names=st.one_of(
-        st.lists(NAMES), st.lists(st.integers(0, 9).map("token_id:{}".format))
+        st.lists(NAMES),
+        st.lists(st.integers(0, 9).map("token_id:{}".format)),
+        st.lists(ODD_NAMES, min_size=1, max_size=2),
     )
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=500, deadline=None)
 def test_ids_that_are_read_at_once_are_those_of_each_name(names: list[Any]) -> None:
     each = [named_ids.id_named(name) for name in names]
     ids = named_ids.ids_named(names)

@@ -20,6 +20,7 @@ from logdrift.core.errors import InputError
 from logdrift.core.session.importers import import_session, text_lines
 from logdrift.core.session.importers import streams as streams_module
 from logdrift.core.session.importers.elements import ListReader
+from logdrift.core.session.importers.notes import Notes
 from logdrift.core.session.importers.place import on_line
 from logdrift.core.session.importers.streams import Streams
 from logdrift.core.session.reader import open_session
@@ -34,7 +35,6 @@ VALUES = st.recursive(
     ),
     max_leaves=6,
 )
-ELEMENTS = st.one_of(st.lists(VALUES, max_size=3), st.dictionaries(TEXTS, VALUES))
 
 
 def read_list(text: str) -> tuple[list[Any], bytes]:
@@ -44,7 +44,7 @@ def read_list(text: str) -> tuple[list[Any], bytes]:
 
 
 @given(
-    values=st.lists(ELEMENTS, max_size=4),
+    values=st.lists(VALUES, max_size=5),
     indent=st.sampled_from([None, 0, 2]),
     is_ascii=st.booleans(),
     block=st.sampled_from([1, 2, 7, 1000]),
@@ -75,6 +75,7 @@ BROKEN = {
     "comma-at-the-end": (f"[{CHAT}, ]", "a comma stands in front of the end"),
     "no-comma": (f"[{CHAT} {CHAT}]", "no comma stands in front of an element"),
     "text-behind": (f"[{CHAT}] {CHAT}", "what stands around its list is not whole"),
+    "no-comma-behind-a-number": (f"[{CHAT}, 5 {CHAT}]", r"a\.json \[1\]: is not JSON"),
     "key-behind": (
         f'{{"data": [{CHAT}], "usage": }}',
         "what stands around its list is not whole",
@@ -141,7 +142,7 @@ LONGEST_GAP = 512
 def streams(monkeypatch: pytest.MonkeyPatch) -> Streams:
     monkeypatch.setattr(streams_module, "_WINDOW", WINDOW)
     monkeypatch.setattr(streams_module, "_LONGEST_GAP", LONGEST_GAP)
-    return Streams()
+    return Streams("a.txt", Notes())
 
 
 def given_away(streams: Streams, numbers: Iterable[int]) -> int:
@@ -168,20 +169,42 @@ def test_an_answer_is_given_away_when_it_has_ended_some_time_ago(
 def test_what_a_server_sends_behind_an_answer_that_was_given_away_begins_none(
     streams: Streams,
 ) -> None:
-    given = given_away(streams, range(100))
+    given = given_away(streams, range(30))
+    assert given
     usage = {**chunks_of(0)[0], "choices": [], "usage": {"prompt_tokens": 5}}
     streams.add(PLACE, usage)
-    assert given + len(list(streams.whole())) == 100
+    assert given + len(list(streams.whole())) == 30
+
+
+def test_ids_of_answers_that_were_given_away_are_forgotten(streams: Streams) -> None:
+    given_away(streams, range(300))
+    a_few = LONGEST_GAP // len(chunks_of(0)) + WINDOW
+    assert 0 < len(streams._ended) < a_few
+
+
+def test_objects_that_come_many_at_once_are_given_away_too(streams: Streams) -> None:
+    given = 0
+    for number in range(100):
+        for chunk in chunks_of(number):
+            streams.add(PLACE, chunk)
+        # 9 objects at once: no multiple of the window may be among the counts.
+        given += len(list(streams.ready()))
+    assert given > 80
 
 
 def test_a_chunk_far_behind_the_others_of_its_answer_is_refused(
     streams: Streams,
 ) -> None:
-    first, second, *_ = chunks_of(0)
+    first, second, *rest = chunks_of(0)
     streams.add(PLACE, first)
     given_away(streams, range(1, 200))
     with pytest.raises(InputError, match="goes on too late"):
         streams.add(PLACE, second)
+    # Where that was left out, the rest is not said again and begins no answer.
+    before = len(list(streams.whole()))
+    for chunk in rest:
+        streams.add(PLACE, chunk)
+    assert before and not list(streams.whole())
 
 
 # ---- memory
@@ -222,6 +245,8 @@ def as_events(path: Path) -> None:
 
 LONG: dict[str, Callable[[Path], None]] = {
     "list": lambda path: as_list(path, "[", "]"),
+    "list-and-a-blank-line": lambda path: as_list(path, "[", "]\n \n"),
+    "list-on-the-second-line": lambda path: as_list(path, "[\n", "]"),
     "under-a-key": lambda path: as_list(path, '{"object": "list", "data": [', "]}"),
     "events": as_events,
 }

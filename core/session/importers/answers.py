@@ -14,9 +14,8 @@ from typing import Any
 
 from logdrift.core.errors import Place
 from logdrift.core.session.files import JsonList, JsonObject
-from logdrift.core.session.importers.documents import Document, Documents, documents
+from logdrift.core.session.importers.documents import Documents, documents
 from logdrift.core.session.importers.llamacpp_answers import is_llamacpp
-from logdrift.core.session.importers.notes import Notes
 from logdrift.core.session.importers.place import list_item
 from logdrift.core.session.importers.records import ImportContext
 from logdrift.core.session.importers.request_outputs import is_request_output
@@ -93,27 +92,34 @@ def answers(path: Path, context: ImportContext) -> Documents:
     """(place, answer) of each answer in a file, streams put together. Raises InputError
     naming the line.
     """
-    streams = Streams()
-    for document in documents(path, context.bad, LISTS_OF_ANSWERS):
-        _add(streams, document, path.name, context)
-        # Its memory serves the next one: two do not fit into a processor's cache.
-        del document
+    streams = Streams(path.name, context.notes)
+    left_out = context.bad.number
+    for place, answer in _as_they_stand(path, context):
+        if context.bad.number > left_out:
+            streams.lack_one()
+        with context.bad.left_out():
+            streams.add(place, answer)
+        del answer
         yield from streams.ready()
+        # What reads the answers may have left out some of them.
+        left_out = context.bad.number
+    if context.bad.number > left_out:
+        streams.lack_one()
     yield from streams.whole()
 
 
-def _add(
-    streams: Streams, document: Document, name: str, context: ImportContext
-) -> None:
-    """Give what a document holds to the streams."""
-    with context.one_line():
-        for place, answer in unwrapped(*document, name, context.notes):
-            streams.add(place, answer)
+def _as_they_stand(path: Path, context: ImportContext) -> Documents:
+    """The answers and the chunks of a file."""
+    for document in documents(path, context.bad, LISTS_OF_ANSWERS):
+        with context.bad.left_out():
+            yield from unwrapped(*document, path.name, context)
+        # Its memory serves the next one: two do not fit into a processor's cache.
+        del document
 
 
-def unwrapped(place: Place, data: Any, name: str, notes: Notes) -> Documents:
+def unwrapped(place: Place, data: Any, name: str, context: ImportContext) -> Documents:
     """The answers in an object: itself, or what a batch or a script of one's own has
-    put around them.
+    put around them. Items of a list are bad each for itself.
     """
     if not isinstance(data, dict):
         raise place.error(f"is {type(data).__name__}, not an object")
@@ -122,12 +128,13 @@ def unwrapped(place: Place, data: Any, name: str, notes: Notes) -> Documents:
         return
     inner = _wrapped(data)
     if inner is not None and not _failed(inner):
-        yield from unwrapped(place, inner, name, notes)
-        return
-    if inner is not None or _failed(data):
-        notes.count(_FAILED % name)
+        yield from unwrapped(place, inner, name, context)
         return
     listed = _listed(data)
+    if inner is not None or _failed(data):
+        context.notes.count(_FAILED % name)
+        if not _holds_answer(listed):
+            return
     if not listed:
         raise place.error(
             "choices is missing",
@@ -136,7 +143,8 @@ def unwrapped(place: Place, data: Any, name: str, notes: Notes) -> Documents:
         )
     for index, item in enumerate(listed):
         there = list_item(place, index)
-        yield from unwrapped(there, item, name, notes)
+        with context.bad.left_out():
+            yield from unwrapped(there, item, name, context)
 
 
 def _failed(data: JsonObject) -> bool:

@@ -137,9 +137,9 @@ def _of_lines(lines: Sequence[_TextLine], path: Path, bad: BadLines) -> Document
         place = on_line(path, number)
         with bad.left_out():
             if values is None:
-                yield from _objects(_parsed(text, place), place)
+                yield from _objects(_parsed(text, place), place, bad)
             else:
-                yield from _objects(values.pop(), place)
+                yield from _objects(values.pop(), place, bad)
 
 
 def _of_one(
@@ -149,36 +149,40 @@ def _of_one(
     around = list_within(file, lists)
     if around is None:
         whole = in_file(path)
-        yield from _objects(_parsed(whole_text(file, whole), whole), whole)
+        text = whole_text(file, whole)
+        yield from _objects(_parsed(text, whole), whole, bad)
         return
-    elements = ListReader(file, in_file(path))
+    first_line = 1 + around.count(b"\n")
+    elements = ListReader(file, in_file(path), first_line)
     with bad.left_out():
-        numbered = enumerate(_whole_list(elements, around, path))
+        numbered = enumerate(_whole_list(elements, path))
         for index, element in numbered:
             place = _place_of(element, index, path)
             with bad.left_out():
-                yield from _objects(_parsed(element.text, place), place)
+                yield from _objects(_parsed(element.text, place), place, bad)
+        yield from _failed_around(around + b"[]" + elements.behind, path)
 
 
-def _whole_list(elements: ListReader, around: bytes, path: Path) -> Iterator[Element]:
-    """The elements of a list; ``around`` is the text of what it stands in, up to it.
-    Raises NotJson at its end where something is wrong with it as a whole.
-    """
+def _whole_list(elements: ListReader, path: Path) -> Iterator[Element]:
+    """The elements of a list. Raises NotJson where it is not whole."""
     try:
         yield from elements
-        _check_around(around + b"[]" + elements.behind)
     except ValueError as error:
         raise _not_json(error, in_file(path)) from None
 
 
-def _check_around(text: bytes) -> None:
-    """Raise ValueError where the text with an empty list in place of a long one is not
-    whole.
+def _failed_around(text: bytes, path: Path) -> Documents:
+    """What stands around a list, an empty one in its place: nothing, unless it says of
+    an error. Raises NotJson where it is not whole.
     """
+    whole = in_file(path)
     try:
-        parse_line(text)
+        data = parse_line(text)
     except ValueError:
-        raise ValueError("what stands around its list is not whole") from None
+        error = ValueError("what stands around its list is not whole")
+        raise _not_json(error, whole) from None
+    if isinstance(data, dict) and data.get("error"):
+        yield whole, data
 
 
 def _place_of(element: Element, index: int, path: Path) -> Place:
@@ -224,14 +228,22 @@ def _not_json(error: ValueError, place: Place) -> NotJson:
 
 
 def _fault(error: ValueError, place: Place) -> str:
-    """What is wrong; of a line, at which of its characters."""
-    is_in_line = place.line is not None
-    if is_in_line and isinstance(error, json.JSONDecodeError):
+    """What is wrong; of a line, at which of its characters. A value that begins on this
+    line may go on over others.
+    """
+    if place.line is None or not isinstance(error, json.JSONDecodeError):
+        return str(error)
+    is_on_one_line = "\n" not in error.doc.rstrip()
+    if is_on_one_line or error.lineno == 1:
         return f"{error.msg} at character {error.pos + 1}"
-    return str(error)
+    line = place.line + error.lineno - 1
+    return f"{error.msg} in line {line} at character {error.colno}"
 
 
-def _objects(data: Any, place: Place, levels: int = _MOST_LISTS) -> Documents:
+def _objects(
+    data: Any, place: Place, bad: BadLines, levels: int = _MOST_LISTS
+) -> Documents:
+    """The objects of a value; items that are none are bad, each for itself."""
     if not isinstance(data, list):
         yield place, object_of(data, place)
         return
@@ -239,4 +251,5 @@ def _objects(data: Any, place: Place, levels: int = _MOST_LISTS) -> Documents:
         raise place.error(f"is a list in more than {_MOST_LISTS} lists")
     for index, item in enumerate(data):
         there = list_item(place, index)
-        yield from _objects(item, there, levels - 1)
+        with bad.left_out():
+            yield from _objects(item, there, bad, levels - 1)

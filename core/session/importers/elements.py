@@ -7,6 +7,7 @@ block of the file at once, in a small part of the time that parsing takes.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import BinaryIO, NamedTuple
 
@@ -21,6 +22,13 @@ _QUOTE = ord('"')
 _BACKSLASH = ord("\\")
 _STEPS = {"{": 1, "[": 1, "}": -1, "]": -1}
 """By how much a bracket changes the depth."""
+
+_TEXT = rb'"[^"\\]*(?:\\.[^"\\]*)*"'
+_WORD = rb'[^\s",\[\]{}]+'
+_WITHOUT_BRACKETS = re.compile(
+    rb"(\s*(?:" + _TEXT + rb"|" + _WORD + rb")\s*),", re.DOTALL
+)
+"""An element that is a text, a number or a word, and the comma behind it."""
 
 
 def _table(values: dict[str, int]) -> npt.NDArray[np.int8]:
@@ -87,15 +95,15 @@ class Brackets:
 
 
 class Element(NamedTuple):
-    """The text of an element, and the line on which it begins, counted from 1."""
+    """The text of an element, and the line of its file on which it begins."""
 
     text: bytes
     line: int
 
 
 class _Piece(NamedTuple):
-    """An element with what stands in front of it; the last one ends with the bracket
-    that closes the list.
+    """An element with what stands in front of it, as numbers and texts; the last one
+    ends with the bracket that closes the list.
     """
 
     text: bytes
@@ -103,20 +111,22 @@ class _Piece(NamedTuple):
 
 
 class ListReader:
-    """The list that begins where ``file``, which is at ``place``, is read.
+    """The list that begins where ``file``, which is at ``place``, is read: on
+    ``line``, counted from 1.
 
     Iteration gives its elements, and raises ValueError in a few words where it is no
     whole list, InputError where it is no text; ``behind`` is then what stands behind
     it.
     """
 
-    def __init__(self, file: BinaryIO, place: Place) -> None:
+    def __init__(self, file: BinaryIO, place: Place, line: int = 1) -> None:
         self.behind = b""
         self._blocks = text_blocks(file, place)
+        self._line = line
 
     def __iter__(self) -> Iterator[Element]:
+        line = self._line
         in_front = b"["
-        line = 1
         for piece in self._pieces():
             text = piece.text.lstrip()
             if piece.is_last and text == b"]":
@@ -126,15 +136,17 @@ class ListReader:
             inner = text[1:]
             if piece.is_last:
                 inner = inner[:-1]
-            element = inner.strip()
-            spaces = len(piece.text) - len(text) + len(inner) - len(inner.lstrip())
-            if element:
-                begin = piece.text[: spaces + 1].count(b"\n")
-                yield Element(element, line + begin)
-            elif in_front == b",":
-                raise ValueError("a comma stands in front of the end of the list")
-            line += piece.text.count(b"\n")
-            in_front = b","
+            line += piece.text.count(b"\n", 0, len(piece.text) - len(text))
+            for part in _parts(inner):
+                element = part.lstrip()
+                spaces = len(part) - len(element)
+                if element:
+                    begin = line + part.count(b"\n", 0, spaces)
+                    yield Element(element.rstrip(), begin)
+                elif in_front == b",":
+                    raise ValueError("a comma stands in front of the end of the list")
+                line += part.count(b"\n")
+                in_front = b","
 
     def _pieces(self) -> Iterator[_Piece]:
         brackets = Brackets()
@@ -153,3 +165,12 @@ class ListReader:
                 yield _Piece(piece, is_last=False)
             begun.append(block[at:])
         raise ValueError("the file ends within the list")
+
+
+def _parts(inner: bytes) -> Iterator[bytes]:
+    """The elements of a piece: numbers, texts and words, and then what has brackets."""
+    begin = 0
+    while found := _WITHOUT_BRACKETS.match(inner, begin):
+        yield found[1]
+        begin = found.end()
+    yield inner[begin:]

@@ -20,7 +20,8 @@ NAMED = _PREFIX.encode()
 _NEXT = f",{_PREFIX}"
 _FEW = 4
 """So many names are read faster one by one."""
-_ID = re.compile(_PREFIX + r"(\d{1,10})")
+_DIGITS = b"0123456789,"
+_ID = re.compile(_PREFIX + r"([0-9]{1,10})")
 
 
 def id_named(name: Any) -> int | None:
@@ -72,6 +73,9 @@ def _written_ids(joined: str, number: int) -> IdArray | None:
     written = joined.encode("utf-8", "surrogatepass").translate(None, NAMED)
     left_out = len(joined) - len(written)
     if left_out != number * len(_PREFIX):
+        return None
+    # JSON takes numbers of other forms too, and spaces around them.
+    if written.translate(None, _DIGITS):
         return None
     try:
         ids = library().loads(b"[" + written + b"]")

@@ -4,14 +4,14 @@ as a whole, which may be a list or have one under a key.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from logdrift.core.errors import Place
 from logdrift.core.session.importers.elements import Brackets
-from logdrift.core.session.importers.json_library import parse_line
-from logdrift.core.session.importers.text_lines import text_line
+from logdrift.core.session.importers.text_lines import text_blocks
 
 _STREAM_FIELDS = (b"event:", b"id:", b"retry:", b":")
 """Lines of a stream of server-sent events that hold no data; a line with a colon alone
@@ -22,10 +22,17 @@ _DATA = b"data:"
 _MARK = b"\xef\xbb\xbf"
 """The byte order mark that some editors put in front of UTF-8."""
 _BLOCK = 1 << 20
-_START = 1024
-"""Bytes that tell how a text begins."""
-_PLAIN_ENTRIES = rb'\s*\{(?:\s*"[^"\\]*"\s*:\s*(?:"[^"\\]*"|[-+.\w]+)\s*,)*\s*'
-"""The beginning of an object: its entries in front of the first list or object."""
+_SPACES = b" \t\r\n"
+_GO_ON = (b",", b"]", b"}")
+"""What stands behind a value inside another one."""
+_NO_LIST = rb'"[^"\\]*"|[-+.\w]+|\[\s*\]|\{\s*\}'
+"""A text, number or word, an empty list or object."""
+_ENTRIES = rb'\s*\{(?:\s*"[^"\\]*"\s*:\s*(?:' + _NO_LIST + rb")\s*,)*\s*"
+"""The beginning of an object: its entries in front of the first list or object that is
+not empty.
+"""
+_LIST = rb"(?=\[)(?!\[\s*\])"
+"""A list that is not empty begins here."""
 
 
 def payload(line: bytes) -> bytes:
@@ -45,73 +52,100 @@ def payload(line: bytes) -> bytes:
 def is_one_document(file: BinaryIO, place: Place) -> bool:
     """Whether a file as a whole is one value: it has a single line, or its first one is
     only the beginning of a value. The file is then where its text begins. Raises
-    InputError for a second line that is no text.
+    InputError where what must be looked at is no text.
     """
     if file.read(len(_MARK)) != _MARK:
         file.seek(0)
     begin = file.tell()
-    start = file.read(_START)
-    text = start.lstrip()
-    first = begin + len(start) - len(text)
-    file.seek(first)
-    length = _first_length(file)
-    second = text_line(file, place)
-    file.seek(first)
-    is_value = payload(text).startswith((b"{", b"["))
-    is_begun = is_value and not _closes_all(file, length)
+    is_one = _is_one_value(file, place)
     file.seek(begin)
-    if not second:
-        return not text.startswith(_DATA)
-    is_torn = text.startswith(b'{"') and _is_object(second.strip())
-    return is_begun and not is_torn
+    return is_one
 
 
-def _first_length(file: BinaryIO) -> int:
-    """The bytes of the line that begins where the file is; it is then behind them."""
+def _is_one_value(file: BinaryIO, place: Place) -> bool:
+    """Whether all from here on is one value. Each line is looked at a block at a
+    time.
+    """
+    _skip_spaces(file)
+    start = _next_bytes(file, len(_DATA))
+    if start == _DATA:
+        return False
+    first = _pass_line(file, place)
+    _skip_spaces(file)
+    if not _next_bytes(file, 1):
+        return True
+    if first.is_closed or not start.startswith((b"{", b"[")):
+        return False
+    is_torn = start.startswith(b'{"') and _is_line_of_its_own(file, place)
+    return not is_torn
+
+
+def _skip_spaces(file: BinaryIO) -> None:
+    """Go to the next character that is no space, or to the end."""
+    while block := file.read(_BLOCK):
+        left = len(block.lstrip(_SPACES))
+        if left:
+            file.seek(-left, os.SEEK_CUR)
+            return
+
+
+def _next_bytes(file: BinaryIO, most: int) -> bytes:
+    """The next bytes; the file stays where it is."""
+    begin = file.tell()
+    found = file.read(most)
+    file.seek(begin)
+    return found
+
+
+class _Passed(NamedTuple):
+    """A line: whether all that it opens is closed in it, and its last character that is
+    no space.
+    """
+
+    is_closed: bool
+    last: bytes
+
+
+def _pass_line(file: BinaryIO, place: Place) -> _Passed:
+    """Go behind the line that begins here. Raises InputError where it is no text."""
+    brackets = Brackets()
     begin = file.tell()
     length = 0
-    while block := file.read(_BLOCK):
+    last = b""
+    for block in text_blocks(file, place):
         line, newline, _ = block.partition(b"\n")
+        brackets.ends(line, 0)
+        text = line.rstrip(_SPACES)
+        last = text[-1:] or last
         length += len(line) + len(newline)
         if newline:
             break
     file.seek(begin + length)
-    return length
+    return _Passed(brackets.depth == 0, last)
 
 
-def _closes_all(file: BinaryIO, length: int) -> bool:
-    """All that is opened in the next bytes is closed in them."""
-    brackets = Brackets()
-    left = length
-    while left:
-        block = file.read(min(left, _BLOCK))
-        brackets.ends(block, 0)
-        left -= len(block)
-    return brackets.depth == 0
-
-
-def _is_object(text: bytes) -> bool:
-    """A line is an object by itself: the one in front of it is then a line that was not
-    written to its end.
+def _is_line_of_its_own(file: BinaryIO, place: Place) -> bool:
+    """The next line is an object, and no value goes on behind it: the line in front of
+    it was then not written to its end.
     """
-    if not text.startswith(b'{"'):
+    if _next_bytes(file, 2) != b'{"':
         return False
-    try:
-        parse_line(text)
-    except ValueError:
-        return False
-    return True
+    line = _pass_line(file, place)
+    _skip_spaces(file)
+    behind = _next_bytes(file, 1)
+    is_object = line.is_closed and line.last == b"}"
+    return is_object and behind not in _GO_ON
 
 
 def list_within(file: BinaryIO, keys: Sequence[str]) -> bytes | None:
-    """The text in front of a list that a file is, or that its object has under one of
-    ``keys``, and the file is then at the list; None where it is neither, and the file
-    is where it was.
+    """The text in front of a list that a file is, or of the first one with elements
+    that its object has under one of ``keys``, and the file is then at the list; None
+    where it is neither, and the file is where it was.
     """
     begin = file.tell()
     start = file.read(_BLOCK)
     names = b"|".join(key.encode() for key in keys)
-    entry = _PLAIN_ENTRIES + b'"(?:' + names + rb')"\s*:\s*(?=\[)'
+    entry = _ENTRIES + b'"(?:' + names + rb')"\s*:\s*' + _LIST
     in_front = re.match(rb"\s*(?=\[)", start)
     if in_front is None and keys:
         in_front = re.match(entry, start)

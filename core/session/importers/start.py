@@ -23,8 +23,8 @@ from logdrift.core.session.importers.documents import (
     documents,
     read_lines,
 )
-from logdrift.core.session.importers.notes import Notes
 from logdrift.core.session.importers.place import in_file
+from logdrift.core.session.importers.records import ImportContext
 from logdrift.core.session.layout import MANIFEST
 
 _SHOWN_STEPS = 5
@@ -76,7 +76,7 @@ class Start:
         place, data = self.first
         if not wraps(data):
             return
-        inside = unwrapped(place, data, self.path.name, Notes())
+        inside = unwrapped(place, data, self.path.name, ImportContext())
         for _, answer in inside:
             yield answer
 

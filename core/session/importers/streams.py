@@ -1,49 +1,84 @@
 """Streamed answers put together: the chunks of one answer to what the server would have
-sent at once.
-
-A chunk of OpenAI's or llama.cpp's form adds to what came before; one of SGLang's says
-everything so far, unless the server was started to send only what is new.
+sent at once. None is given that lacks a chunk in its middle.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from logdrift.core.errors import Place
-from logdrift.core.session.files import JsonList, JsonObject
+from logdrift.core.errors import InputError, Place
+from logdrift.core.session.importers.chunks import (
+    MALFORMED,
+    Answer,
+    answer_id,
+    begins_anew,
+    continues,
+    extend_llamacpp,
+    extend_openai,
+    extend_sglang,
+    has_all,
+    is_beginning,
+    is_chunk,
+    is_unfinished,
+)
 from logdrift.core.session.importers.documents import Documents
 from logdrift.core.session.importers.llamacpp_answers import (
     PROBABILITIES,
     is_llamacpp,
     probabilities,
 )
-from logdrift.core.session.importers.scored_tokens import tokens_of
-
-Answer = dict[str, Any]
-"""A server's answer, or a chunk of one; what is put together is changed in place."""
-_LISTS = ("tokens", "token_logprobs", "top_logprobs", "text_offset")
-_PACKED = "packed_top_logprobs"
-_ADDED = ("output_token_logprobs", "output_top_logprobs", "output_token_ids_logprobs")
-
+from logdrift.core.session.importers.notes import Notes
 
 _WINDOW = 4096
 """Objects that are read after the last one of a finished answer before it is given
 away: what a server sends behind its end, as a count of tokens, stands within them.
+Chosen as four objects of each of 1,024 answers at once, the most that vLLM sends by
+default.
 """
 _LONGEST_GAP = 1 << 16
-"""Objects between two chunks of one answer: one with a larger gap has broken off."""
+"""Objects between two chunks of one answer: one with a larger gap has broken off.
+Chosen as 64 objects of each of 1,024 answers at once.
+"""
+_BAD_CHUNK = (
+    "left out {n} streamed {answer|answers} of %s as a whole: a chunk of {it|each} is"
+    " bad"
+)
+_UNTOLD = (
+    "left out {n} streamed {answer|answers} of %s as a whole: what was left out between"
+    " {its|their} chunks may be of {it|them}"
+)
+_NO_BEGINNING = (
+    "left out {n} streamed {answer|answers} of %s as a whole: what was left out in"
+    " front of {it|them} may be {its|their} beginning"
+)
 
 
 @dataclass(slots=True)
 class _Begun:
-    """An answer so far; ``last`` is the number of the last object that was of it."""
+    """An answer so far; ``last`` is the number of the last object that was of it.
+
+    ``left_out``: why it is not given, a sentence for `Notes`; ``may_lack`` chunks: what
+    was left out after it had ended is of it where it goes on.
+    """
 
     key: Any
     place: Place
     answer: Answer
     last: int = 0
     goes_on: bool = False
+    left_out: str | None = None
+    may_lack: bool = False
+
+    @property
+    def may_have_hole(self) -> bool:
+        """A chunk of it is bad, or one may be missing: its server's own count of tokens
+        may show that none is.
+        """
+        if self.left_out == _UNTOLD:
+            return not has_all(self.answer)
+        return self.left_out is not None
 
     @property
     def has_ended(self) -> bool:
@@ -58,57 +93,103 @@ class _Begun:
 
 
 class Streams:
-    """Answers in the order in which they began; chunks find theirs by its id.
+    """Answers of the file ``name``; chunks find theirs by its id.
 
     An answer that has ended is kept for a while, and so is one that has broken off:
-    memory holds those that are sent at the same time.
+    memory holds those that are sent at the same time. Those that are given together
+    stand in the order in which they began, one that goes on for long behind them. Of
+    each answer that has broken off the id is kept to the end of the file.
+
+    No answer with a hole is given: one with a bad chunk is left out as a whole, and
+    counted in ``notes``.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, name: str, notes: Notes) -> None:
+        self._name = name
+        self._notes = notes
         self._answers: list[_Begun] = []
         self._open: dict[Any, _Begun] = {}
-        self._given: dict[Any, bool] = {}
+        self._ended: dict[Any, int] = {}
+        self._broken_off: dict[Any, _Begun] = {}
+        self._at: _Begun | None = None
         self._taken = 0
+        self._next_look = _WINDOW
+        self._has_chunks = False
+        self._lacks_until = 0
 
     def add(self, place: Place, answer: Answer) -> None:
         """Take one object: a whole answer, or a chunk. Raises InputError for a chunk
         that does not fit.
         """
         self._taken += 1
+        self._at = None
         try:
-            if "meta_info" in answer:
-                self._add_sglang(place, answer)
-            elif "choices" in answer:
-                self._add_openai(place, answer)
-            elif is_llamacpp(answer):
-                self._add_llamacpp(place, answer)
-            else:
-                self._begin(None, place, answer)
-        except ValueError as error:
-            reason = f"goes on too late: {error}"
-            raise place.error(reason, "sort the chunks by their id") from None
-        except (TypeError, AttributeError, KeyError) as error:
-            kind = type(error).__name__
-            raise place.error(
-                f"is not an answer or a chunk of one: {kind}: {error}"
-            ) from None
+            self._take(place, answer)
+        except InputError:
+            if self._leave_out():
+                raise
+        except MALFORMED as error:
+            if self._leave_out():
+                kind = type(error).__name__
+                reason = f"is not an answer or a chunk of one: {kind}: {error}"
+                raise place.error(reason) from None
+
+    def _take(self, place: Place, answer: Answer) -> None:
+        if "meta_info" in answer:
+            self._add_sglang(place, answer)
+        elif "choices" in answer:
+            self._add_openai(place, answer)
+        elif is_llamacpp(answer):
+            self._add_llamacpp(place, answer)
+        else:
+            self._begin(None, place, answer)
+
+    def _leave_out(self) -> bool:
+        """Leave the answer out of which a chunk is bad; whether that is new."""
+        begun = self._at
+        if begun is None:
+            self.lack_one()
+            return True
+        is_new = begun.left_out is None
+        if is_new:
+            begun.left_out = _BAD_CHUNK
+        return is_new
+
+    def lack_one(self) -> None:
+        """An object was left out here, and nothing tells of which answer it is: each
+        one that goes on may lack it.
+        """
+        self._lacks_until = self._taken + _LONGEST_GAP
+        for begun in self._open.values():
+            if begun.has_ended:
+                begun.may_lack = True
+            elif begun.left_out is None:
+                begun.left_out = _UNTOLD
 
     def ready(self) -> Documents:
         """The answers that are whole, each given once: all while none may go on."""
         if not self._open:
             yield from self.whole()
-        elif self._taken % _WINDOW == 0:
+        elif self._taken >= self._next_look:
+            self._next_look = self._taken + _WINDOW
             yield from self._over()
 
     def whole(self) -> Documents:
         """All answers that `ready` has not given."""
         answers = self._answers
         self._answers = []
+        yield from self._without_holes(answers)
+
+    def _without_holes(self, answers: Sequence[_Begun]) -> Documents:
         for begun in answers:
-            yield begun.place, begun.answer
+            if begun.may_have_hole:
+                self._notes.count(f"{begun.left_out}" % self._name)
+            else:
+                yield begun.place, begun.answer
 
     def _over(self) -> Documents:
         """The answers that have ended or broken off some time ago."""
+        self._forget_ended()
         over = []
         kept = []
         for begun in self._answers:
@@ -116,79 +197,117 @@ class Streams:
             is_over = begun.has_ended and gap >= _WINDOW
             if is_over or gap >= _LONGEST_GAP:
                 over.append(begun)
+                self._close(begun)
             else:
                 kept.append(begun)
         self._answers = kept
-        for begun in over:
-            if self._open.get(begun.key) is begun:
-                del self._open[begun.key]
-                self._given[begun.key] = begun.has_ended
-            yield begun.place, begun.answer
+        yield from self._without_holes(over)
+
+    def _close(self, begun: _Begun) -> None:
+        """No later chunk belongs to this answer."""
+        if self._open.get(begun.key) is not begun:
+            return
+        del self._open[begun.key]
+        if begun.has_ended:
+            self._ended[begun.key] = self._taken
+        else:
+            self._broken_off[begun.key] = replace(begun, answer={})
+
+    def _forget_ended(self) -> None:
+        """Forget ids behind which nothing can stand any more."""
+        for key, given in list(self._ended.items()):
+            if self._taken - given < _LONGEST_GAP:
+                return
+            del self._ended[key]
 
     def _begin(self, key: Any, place: Place, answer: Answer) -> _Begun:
         begun = _Begun(key, place, answer, last=self._taken)
         self._answers.append(begun)
+        self._at = begun
         return begun
 
     def _add_openai(self, place: Place, answer: Answer) -> None:
-        key = _answer_id(answer)
-        begun = self._open.get(key)
-        if begun is not None and _continues(begun.answer, answer):
-            _extend(begun.answer, answer, place)
-            begun.last = self._taken
+        key = answer_id(answer)
+        begun = self._find(key)
+        if begun is not None and continues(begun.answer, answer):
+            self._go_on(begun, place, answer)
             return
-        if begun is None and key in self._given and not self._begins(key, answer):
+        if begun is None and self._is_behind_its_answer(key, place, answer):
             return
-        if not _is_chunk(answer):
-            self._begin(key, place, answer)
+        if not is_chunk(answer):
+            begun = self._begin(key, place, answer)
+            self._look_at_beginning(begun, answer)
             return
         whole = {**answer, "choices": []}
-        _extend(whole, answer, place)
         begun = self._begin(key, place, whole)
-        self._keep_open(begun, goes_on=True)
+        self._look_at_beginning(begun, answer, goes_on=True)
+        self._go_on(begun, place, answer)
 
-    def _begins(self, key: Any, answer: Answer) -> bool:
-        """Whether an object begins an answer, of which the id was there before; what
-        stands behind an answer's end does not. Raises ValueError for a chunk of one
-        that has broken off.
+    def _go_on(self, begun: _Begun, place: Place, chunk: Answer) -> None:
+        """Add a chunk of OpenAI's form to its answer."""
+        self._keep_open(begun, goes_on=True)
+        if begun.may_lack and chunk["choices"]:
+            begun.left_out = _UNTOLD
+        extend_openai(begun.answer, chunk, place)
+
+    def _is_behind_its_answer(self, key: Any, place: Place, answer: Answer) -> bool:
+        """Whether an object is of an answer that was given away, and begins none.
+        Raises InputError for a chunk of one that has broken off.
         """
-        ended = self._given[key]
-        if not ended:
-            raise ValueError(
-                f"its answer had no chunk in the {_LONGEST_GAP:,} objects before it"
+        if key in self._broken_off:
+            self._at = self._broken_off[key]
+            reason = (
+                "goes on too late: its answer had no chunk in the"
+                f" {_LONGEST_GAP:,} objects before it"
             )
-        return bool(answer["choices"])
+            raise place.error(reason, "sort the chunks by their id")
+        return key in self._ended and not answer["choices"]
 
     def _add_sglang(self, place: Place, answer: Answer) -> None:
         meta = answer["meta_info"]
         stream_id = meta.get("id")
         index = answer.get("index")
         key = ("sglang", stream_id, index)
-        begun = self._open.get(key)
+        goes_on = stream_id is not None and is_unfinished(meta)
+        begun = self._find(key)
         if begun is not None:
-            _extend_sglang(begun.answer, answer)
-        else:
-            begun = self._begin(key, place, dict(answer))
-        goes_on = stream_id is not None and _is_unfinished(meta)
+            self._keep_open(begun, goes_on)
+            extend_sglang(begun.answer, answer)
+            return
+        begun = self._begin(key, place, dict(answer))
+        self._look_at_beginning(begun, answer, goes_on)
         self._keep_open(begun, goes_on)
 
     def _add_llamacpp(self, place: Place, answer: Answer) -> None:
         slot = answer.get("id_slot")
         index = answer.get("index")
         key = ("llama.cpp", slot, index)
-        new = probabilities(answer)
-        begun = self._open.get(key)
-        if begun is None:
-            whole = dict(answer)
-            whole[PROBABILITIES] = list(new)
-            begun = self._begin(key, place, whole)
-        else:
-            before = begun.answer[PROBABILITIES]
-            begun.answer.update(answer)
-            begun.answer[PROBABILITIES] = before
-            before.extend(new)
         goes_on = answer.get("stop") is False
+        begun = self._find(key)
+        if begun is not None and not begins_anew(begun.answer, answer):
+            self._keep_open(begun, goes_on)
+            extend_llamacpp(begun.answer, answer)
+            return
+        new = list(probabilities(answer))
+        begun = self._begin(key, place, {**answer, PROBABILITIES: new})
+        self._look_at_beginning(begun, answer, goes_on)
         self._keep_open(begun, goes_on)
+
+    def _find(self, key: Any) -> _Begun | None:
+        """The answer that an object of this key goes on with."""
+        self._at = self._open.get(key)
+        return self._at
+
+    def _look_at_beginning(
+        self, begun: _Begun, answer: Answer, goes_on: bool = False
+    ) -> None:
+        """Leave an answer out of which the beginning may be what was left out: behind
+        chunks ``answer`` must show that it is one.
+        """
+        self._has_chunks |= goes_on
+        may_lack = self._taken <= self._lacks_until and self._has_chunks
+        if may_lack and not is_beginning(answer):
+            begun.left_out = _NO_BEGINNING
 
     def _keep_open(self, begun: _Begun, goes_on: bool) -> None:
         """Whether later chunks belong to this answer."""
@@ -198,162 +317,3 @@ class Streams:
             self._open[begun.key] = begun
         else:
             self._open.pop(begun.key, None)
-
-
-def _answer_id(answer: JsonObject) -> Any:
-    """What tells the chunks of an answer: vLLM's token-in-token-out server calls it
-    ``request_id``.
-    """
-    own_id = answer.get("id")
-    if own_id is not None:
-        return own_id
-    return answer.get("request_id")
-
-
-def _is_unfinished(data: JsonObject) -> bool:
-    """It has a reason to have finished, and that is null."""
-    return data.get("finish_reason", "missing") is None
-
-
-def _is_chunk(answer: JsonObject) -> bool:
-    """Whether an object is one chunk of a stream.
-
-    Chunks of chats say so; those of completions have an id, and null for the reason to
-    have finished.
-    """
-    kind = answer.get("object", "")
-    name = str(kind)
-    if name.endswith(".chunk"):
-        return True
-    choices = answer["choices"]
-    if not isinstance(choices, list):
-        return False
-    if not choices or _answer_id(answer) is None:
-        return False
-    return all(map(_is_partial, choices))
-
-
-def _is_partial(choice: JsonObject) -> bool:
-    return "delta" in choice or _is_unfinished(choice)
-
-
-def _continues(begun: JsonObject, answer: JsonObject) -> bool:
-    """Whether a chunk goes on with an answer: none of its choices has finished in
-    it.
-    """
-    choices = begun["choices"]
-    finished = [one["index"] for one in choices if one["finish_reason"] is not None]
-    for choice in answer["choices"]:
-        index = choice.get("index", 0)
-        if index in finished:
-            return False
-    return True
-
-
-def _extend(whole: Answer, chunk: JsonObject, place: Place) -> None:
-    """Add a chunk of OpenAI's form, which stands at ``place``, to what came before, in
-    place.
-    """
-    for key, value in chunk.items():
-        if key == "choices" or value is None:
-            continue
-        if whole.get(key) is None:
-            whole[key] = value
-    choices = whole["choices"]
-    for part in chunk["choices"]:
-        index = part.get("index", 0)
-        choice = _choice_at(index, choices)
-        _extend_choice(choice, part, place)
-
-
-def _choice_at(index: Any, choices: list[Answer]) -> Answer:
-    """The choice with this index, added where it is not there yet."""
-    for choice in choices:
-        if choice["index"] == index:
-            return choice
-    empty = {
-        "index": index,
-        "logprobs": None,
-        "token_ids": None,
-        "finish_reason": None,
-    }
-    choices.append(empty)
-    return empty
-
-
-def _extend_choice(choice: Answer, part: JsonObject, place: Place) -> None:
-    ids = part.get("token_ids")
-    if not ids:
-        ids = part.get("response_token_ids")
-    logprobs = part.get("logprobs")
-    if isinstance(logprobs, dict):
-        _extend_logprobs(choice, logprobs, place)
-    if ids:
-        if choice["token_ids"] is None:
-            choice["token_ids"] = []
-        choice["token_ids"].extend(ids)
-    for key in ("prompt_token_ids", "prompt_logprobs", "weight_versions"):
-        value = part.get(key)
-        if value is not None:
-            choice.setdefault(key, value)
-    reason = part.get("finish_reason")
-    if reason is not None:
-        choice["finish_reason"] = reason
-
-
-def _extend_logprobs(choice: Answer, logprobs: JsonObject, place: Place) -> None:
-    if choice["logprobs"] is None:
-        choice["logprobs"] = {}
-    whole = choice["logprobs"]
-    content = logprobs.get("content")
-    if isinstance(content, list):
-        # Tokens take a quarter of the memory of what they are read from.
-        before = whole.setdefault("content", [])
-        before.extend(tokens_of(logprobs, place))
-        return
-    packed = logprobs.get(_PACKED)
-    if packed:
-        blocks = whole.setdefault(_PACKED, [])
-        blocks.append(packed)
-    tokens = logprobs.get("tokens") or ()
-    count = len(tokens)
-    for key in _LISTS:
-        added = logprobs.get(key)
-        if added is None:
-            added = [None] * count
-        before = whole.setdefault(key, [])
-        before.extend(added)
-
-
-def _extend_sglang(whole: Answer, chunk: JsonObject) -> None:
-    """Add a chunk of SGLang's form to what came before, in place."""
-    old = whole["meta_info"]
-    new = chunk["meta_info"]
-    before = old.get("output_token_logprobs") or []
-    now = new.get("output_token_logprobs") or []
-    meta = {**old, **new}
-    count = len(before)
-    beginning = now[:count]
-    says_everything = beginning == before
-    if says_everything:
-        whole.update(chunk)
-    else:
-        for key in _ADDED:
-            if key in meta:
-                both = _both(old, new, key)
-                meta[key] = both
-        ids = _both(whole, chunk, "output_ids")
-        whole["output_ids"] = ids
-    # What the server wrote about the prompt stays: later chunks may leave it empty.
-    for key, value in old.items():
-        is_of_prompt = key.startswith("input_")
-        if is_of_prompt and value:
-            meta[key] = value
-    whole["meta_info"] = meta
-
-
-def _both(old: JsonObject, new: JsonObject, key: str) -> JsonList:
-    """The list of ``old``, then that of ``new``."""
-    before = old.get(key) or []
-    added = new.get(key) or []
-    return [*before, *added]
