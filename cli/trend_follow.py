@@ -24,12 +24,11 @@ from logdrift.core.trend.document import (
     left_out_blocks,
     rows_table,
 )
-from logdrift.core.trend.line import Problems, Trend
+from logdrift.core.trend.line import LineKey, Problems, Trend
 from logdrift.core.trend.reader import TrendLook, TrendReader
 from logdrift.core.trend.row import RowName, TrendRow
 
 _POLL_SECONDS = 1.0
-_LineName = tuple[str, str, str]
 
 
 @dataclass
@@ -38,15 +37,15 @@ class _Told:
     above the last row, and what was left out.
     """
 
-    rows: dict[_LineName, dict[RowName, TrendRow]] = field(default_factory=dict)
-    answers: dict[_LineName, str] = field(default_factory=dict)
-    head: tuple[_LineName, str] | None = None
+    rows: dict[LineKey, dict[RowName, TrendRow]] = field(default_factory=dict)
+    answers: dict[LineKey, str] = field(default_factory=dict)
+    head: tuple[LineKey, str] | None = None
     problems: dict[str, str] = field(default_factory=dict)
     notes: set[str] = field(default_factory=set)
 
     def new_rows(self, line: AnsweredLine) -> list[int]:
         """The rows that are new or have other numbers, by their places."""
-        known = self.rows.setdefault(_name_of(line), {})
+        known = self.rows.setdefault(line.line.key, {})
         places = []
         for place, row in enumerate(line.line.rows):
             if row.measured and known.get(row.name) != row:
@@ -56,14 +55,14 @@ class _Told:
 
     def new_head(self, line: AnsweredLine, head: str) -> bool:
         """Whether the rows that follow are of another line, or have other columns."""
-        named = (_name_of(line), head)
+        named = (line.line.key, head)
         is_new = self.head != named
         self.head = named
         return is_new
 
     def new_answer(self, line: AnsweredLine) -> bool:
         """Whether a line has another answer than was told."""
-        name = _name_of(line)
+        name = line.line.key
         text = line.answer.text
         is_new = self.answers.get(name) != text
         self.answers[name] = text
@@ -83,10 +82,6 @@ class _Told:
         new = [note for note in trend.notes if note not in self.notes]
         self.notes.update(new)
         return new
-
-
-def _name_of(line: AnsweredLine) -> _LineName:
-    return line.line.model, line.line.a, line.line.b
 
 
 def follow(reader: TrendReader, look: TrendLook, form: str, output: Path | None) -> int:

@@ -226,3 +226,13 @@ def test_an_empty_folder_says_so(
     (tmp_path / "empty").mkdir()
     followed(monkeypatch, tmp_path / "empty", [nothing])
     assert capsys.readouterr().out.splitlines() == [NOTHING]
+
+
+def test_lines_with_and_without_steps_are_told_apart(
+    few: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Their answers were told again and again, as those of one line."""
+    step_session(few, 0, 0.02, name="last")
+    changes = [lambda: step_session(few, 3, 0.02), lambda: break_session(few)]
+    followed(monkeypatch, few, changes)
+    assert capsys.readouterr().out.count("Too few to tell") == 3

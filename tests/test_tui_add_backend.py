@@ -28,12 +28,14 @@ from logdrift.tui.models.added_backends import (
     session_to_score,
     spec_text,
 )
+from logdrift.tui.models.added_pair import how_it_ended
 from logdrift.tui.models.capture_form import CaptureForm, path_choices
 from logdrift.tui.models.capture_rows import scoring_rows
 from logdrift.tui.screens.add_backend import AddBackendScreen
 from logdrift.tui.screens.sessions import SessionsScreen
 from tests.common import REPOSITORY
 from tests.holding import held
+from tests.made_sessions import capture, write_session
 from tests.toy_site import TOY, ToySite, toy_model
 from tests.tui_screen import SIZES, explorer, make_app, screen_text, until, until_shown
 
@@ -254,3 +256,25 @@ def test_an_engine_is_added_by_the_form_and_its_pair_is_shown(tmp_path: Path) ->
         "first/prefill",
         "second/prefill",
     ]
+
+
+@pytest.mark.parametrize(
+    ("statuses", "words"),
+    [
+        ({}, None),
+        ({"trainer": "complete"}, None),
+        ({"trainer": "complete", "vllm": "pending"}, None),
+        ({"trainer": "complete", "vllm": "complete"}, "trainer, vllm is captured"),
+        ({"vllm": "failed"}, "vllm failed: the log says why"),
+    ],
+)
+def test_backends_have_ended_once_each_of_them_has(
+    tmp_path: Path, statuses: dict[str, str], words: str | None
+) -> None:
+    """Where none has begun, none has ended."""
+    captures = [capture("other/prefill", [[-1.0] * 4])]
+    for name, status in statuses.items():
+        captures.append(capture(f"{name}/prefill", [[-1.0] * 4], status=status))
+    session = write_session(tmp_path / "s", [2], captures)
+    end = how_it_ended(session, ("trainer", "vllm"))
+    assert (end and end.words) == words

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from textual.pilot import Pilot
 
+from logdrift.core.trend.answered import TrendReport
 from logdrift.core.trend.reader import TrendReader
 from logdrift.tui.app import LogdriftApp
 from logdrift.tui.screens.explorer import ExplorerScreen
 from logdrift.tui.screens.sessions import SessionsScreen
 from logdrift.tui.screens.texts import Picker, TextScreen
 from logdrift.tui.screens.trend import TrendScreen
+from logdrift.tui.screens.trend_follower import TrendRead
 from tests.made_trends import step_session
 from tests.tui_screen import (
     lines,
@@ -142,6 +145,105 @@ async def test_a_step_that_is_added_appears(
         step_session(folder, STEPS + 1, 0.02)
         await until(pilot, lambda: len(screen.rows.rows) == STEPS + 2)
         assert screen.rows.selected == STEPS + 1, "at the end it follows"
+
+
+# ---- what a screen shows while steps are measured, or measured again
+
+
+def half_measured(report: TrendReport) -> TrendRead:
+    """What the screen is sent while the second half of the rows is measured."""
+    (line,) = report.trend.lines
+    rows = []
+    for place, row in enumerate(line.rows):
+        is_done = place < STEPS // 2
+        rows.append(replace(row, measured=is_done))
+    lines = (replace(line, rows=tuple(rows)),)
+    trend = replace(report.trend, lines=lines)
+    return TrendRead(TrendReport.of(trend), left=STEPS // 2, total=STEPS)
+
+
+async def stopped(pilot: Pilot[Any]) -> TrendScreen:
+    """The screen with every row, which no longer follows its folder."""
+    screen = await on_trend(pilot)
+    screen.follower.stop()
+    return screen
+
+
+@pytest.mark.parametrize("key", ["c", "ctrl+s", "H", "n"])
+async def test_what_is_half_measured_is_neither_copied_nor_saved(
+    made: Path, own_home: Path, key: str
+) -> None:
+    async with app_on(made).run_test(size=(120, 36)) as pilot:
+        screen = await stopped(pilot)
+        assert screen.report is not None
+        message = half_measured(screen.report)
+        screen.post_message(message)
+        await until(pilot, lambda: not screen.is_measured)
+        await pilot.press(key)
+        await pilot.pause()
+        if key != "n":
+            await until_shown(pilot, "the steps are still being measured")
+        assert pilot.app.screen is screen
+        assert message.report is not None
+        (line,) = message.report.lines
+        assert "answer" not in line.__dict__, "no change was looked for on the way"
+
+
+async def test_a_mark_stays_on_its_step_when_it_is_measured_again(
+    made: Path, own_home: Path
+) -> None:
+    async with app_on(made).run_test(size=(120, 36)) as pilot:
+        screen = await stopped(pilot)
+        await pilot.press("g", "down", "space")
+        report = screen.report
+        assert report is not None
+        (line,) = report.trend.lines
+        first, second, *others = line.rows
+        again = replace(second, mae=0.9, sentence="measured again")
+        lines_again = (replace(line, rows=(first, again, *others)),)
+        trend = replace(report.trend, lines=lines_again)
+        read = TrendRead(TrendReport.of(trend), total=STEPS, judged=True)
+        screen.post_message(read)
+        await until(pilot, lambda: screen.report is read.report)
+        assert [row[0] for row in lines(screen.rows)[2:6]].count("•") == 1
+        await pilot.press("G", "space")
+        await until_screen(pilot, TextScreen)
+        await until_shown(pilot, "0.900")
+
+
+async def test_a_folder_that_is_empty_now_shows_no_old_chart(
+    made: Path, own_home: Path
+) -> None:
+    async with app_on(made).run_test(size=(120, 36)) as pilot:
+        screen = await stopped(pilot)
+        await until_shown(pilot, "95% interval")
+        assert screen.report is not None
+        nothing = TrendReport.of(replace(screen.report.trend, lines=()))
+        screen.post_message(TrendRead(nothing, judged=True))
+        await until_shown(pilot, "No session with two captures")
+        assert not any(lines(screen.chart)[1:])
+        assert not any(lines(screen.rows)[1:])
+        assert "95% interval" not in screen_text(screen.logdrift)  # type: ignore[arg-type]
+
+
+async def test_the_pair_that_was_chosen_stays_when_another_grows(
+    own_home: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "two"
+    for step in range(2):
+        step_session(folder, step, 0.02)
+    step_session(folder, 9, 0.02, model="other")
+    async with app_on(folder).run_test(size=(80, 24)) as pilot:
+        screen = await on_trend(pilot, 2)
+        await pilot.press("p")
+        await until_screen(pilot, Picker)
+        await pilot.press("down", "enter")
+        await until(pilot, lambda: len(screen.rows.rows) == 1)
+        for step in (10, 11):
+            step_session(folder, step, 0.02, model="other")
+        await until(pilot, lambda: len(screen.rows.rows) == 3)
+        assert {row.model for row in screen.rows.rows} == {"other"}
+        await until_shown(pilot, "pair 1 of 2")
 
 
 async def test_a_page_is_saved(made: Path, own_home: Path) -> None:

@@ -33,8 +33,8 @@ NORMAL = 1.959963984540054
 """Half the width of a 95% interval over its standard error."""
 
 
-class _LineKey(NamedTuple):
-    """What the rows of a line have in common."""
+class LineKey(NamedTuple):
+    """What the rows of a line have in common, and no two lines of a trend."""
 
     model: str
     a: str
@@ -51,6 +51,11 @@ class TrendLine:
     b: str
     order: Order
     rows: tuple[TrendRow, ...]
+
+    @property
+    def key(self) -> LineKey:
+        """What it stays when rows are added."""
+        return LineKey(self.model, self.a, self.b, self.order == "step")
 
     @property
     def name(self) -> str:
@@ -204,9 +209,9 @@ def lines_of(rows: Iterable[TrendRow]) -> tuple[TrendLine, ...]:
     """The lines of rows: one for each pair and model, those without a step beside
     others that have one in a line of their own.
     """
-    groups: dict[_LineKey, list[TrendRow]] = {}
+    groups: dict[LineKey, list[TrendRow]] = {}
     for row in rows:
-        key = _LineKey(without_step(row.model), row.a, row.b, row.step is not None)
+        key = LineKey(without_step(row.model), row.a, row.b, row.step is not None)
         groups.setdefault(key, []).append(row)
     lines = [_line(key, group) for key, group in groups.items()]
     lines.sort(key=_longest_first)
@@ -217,7 +222,7 @@ def _longest_first(line: TrendLine) -> tuple[int, str, str]:
     return -len(line.rows), line.name, line.model
 
 
-def _line(key: _LineKey, rows: Sequence[TrendRow]) -> TrendLine:
+def _line(key: LineKey, rows: Sequence[TrendRow]) -> TrendLine:
     order = _order(key, rows)
 
     def place(row: TrendRow) -> tuple[int, str, str]:
@@ -234,7 +239,7 @@ def _line(key: _LineKey, rows: Sequence[TrendRow]) -> TrendLine:
     )
 
 
-def _order(key: _LineKey, rows: Sequence[TrendRow]) -> Order:
+def _order(key: LineKey, rows: Sequence[TrendRow]) -> Order:
     """By versions only where each row has its own: weights that stay as they are say
     nothing of the order.
     """

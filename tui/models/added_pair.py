@@ -17,16 +17,18 @@ class AddedEnd(NamedTuple):
 
 
 def how_it_ended(session: Session, names: tuple[str, ...]) -> AddedEnd | None:
-    """How it ended; None while it goes on, and where a process still writes it."""
+    """How it ended; None while it goes on, and before each of them has a capture."""
     captures = [info for info in session.captures if info.backend in names]
     failed = {info.backend for info in captures if info.status == "failed"}
     if failed:
         words = f"{_in_words(failed)} failed: the log says why"
         return AddedEnd(words, failed=True)
-    statuses = {info.status for info in captures}
-    if statuses <= {"complete"}:
-        return AddedEnd(f"{_in_words(names)} is captured")
-    return None
+    begun = {info.backend for info in captures}
+    if begun != set(names):
+        return None
+    if any(info.status != "complete" for info in captures):
+        return None
+    return AddedEnd(f"{_in_words(names)} is captured")
 
 
 def _in_words(names: set[str] | tuple[str, ...]) -> str:

@@ -33,12 +33,14 @@ if TYPE_CHECKING:
     from logdrift.core.compare.scopes import Scope
     from logdrift.core.report.document import Tone
     from logdrift.core.trend.answered import AnsweredLine, TrendReport
+    from logdrift.core.trend.line import LineKey
     from logdrift.core.trend.row import TrendRow
 
 _ANSWER_LINES = 3
 _LOW = 30
 """Rows below which the answer has a line less."""
 _WIDEST = 100
+_STILL_MEASURED = "the steps are still being measured"
 _OF_A_ROW = frozenset({"open", "why", "report", "mark"})
 _OF_ROWS = frozenset({"next_chart", "charts", "copy", "save", "save_page"})
 
@@ -66,8 +68,8 @@ class TrendScreen(BaseScreen, inherit_bindings=False):
         self.folder = folder
         self.follower = TrendFollower(self, folder, TrendWish(pair, scope))
         self.report: TrendReport | None = None
-        self.at = 0
-        """Which line is shown."""
+        self._chosen: LineKey | None = None
+        """The line that is shown; the first one where none was chosen."""
         self._read: TrendRead | None = None
 
     def panes(self) -> ComposeResult:
@@ -94,8 +96,16 @@ class TrendScreen(BaseScreen, inherit_bindings=False):
         """The line that is shown."""
         if self.report is None or not self.report.lines:
             return None
-        last = len(self.report.lines) - 1
-        return self.report.lines[min(self.at, last)]
+        return self.report.lines[self.at]
+
+    @property
+    def at(self) -> int:
+        """Which line is shown: lines that grow change places."""
+        if self.report is not None:
+            for place, answered in enumerate(self.report.lines):
+                if answered.line.key == self._chosen:
+                    return place
+        return 0
 
     @property
     def is_measured(self) -> bool:
@@ -215,7 +225,7 @@ class TrendScreen(BaseScreen, inherit_bindings=False):
         """Select the step at which the MAE changed."""
         shown = self.shown
         if not self.is_measured:
-            self.say("the steps are still being measured")
+            self.say(_STILL_MEASURED)
         elif shown is None or shown.change is None:
             self.say("no change beyond noise")
         else:
@@ -273,10 +283,11 @@ class TrendScreen(BaseScreen, inherit_bindings=False):
             return
         rows.mark(None)
         self.say("")
-        if marked == here or marked not in rows.rows:
+        place = rows.place_of(marked)
+        if place is None or place == rows.selected:
             return
-        places = sorted((rows.rows.index(marked), rows.selected))
-        self._compare(self.shown, *places)
+        earlier, later = sorted((place, rows.selected))
+        self._compare(self.shown, earlier, later)
 
     @background(group="compare", exclusive=True)
     def _compare(self, shown: AnsweredLine, earlier: int, later: int) -> None:
@@ -345,11 +356,14 @@ class TrendScreen(BaseScreen, inherit_bindings=False):
             words = f"{line.name} · {line.model} · {len(line.rows):,} rows"
             return [(f" {fit(visible(words), width - 2)}", palette.text)]
 
-        picker = Picker("Pairs", "", len(report.lines), row, self.at)
-        self.choose(picker, self._choose_line)
+        def chosen(index: int) -> None:
+            self._choose_line(report.lines[index].line.key)
 
-    def _choose_line(self, index: int) -> None:
-        self.at = index
+        picker = Picker("Pairs", "", len(report.lines), row, self.at)
+        self.choose(picker, chosen)
+
+    def _choose_line(self, key: LineKey) -> None:
+        self._chosen = key
         self.rows.mark(None)
         self._show()
 
@@ -359,28 +373,50 @@ class TrendScreen(BaseScreen, inherit_bindings=False):
 
     # ---- copying and saving
 
-    def _text(self, form: str = "text") -> str:
-        from logdrift.core.report.layout import Canvas
-        from logdrift.core.trend.forms import rendered_trend
+    @property
+    def _finished(self) -> TrendReport | None:
+        """What may be copied and saved: a trend of which every row is measured. Of
+        another it is said that it is not.
+        """
+        if self.is_measured:
+            return self.report
+        self.say(self._problem or _STILL_MEASURED)
+        return None
 
-        if self.report is None:
+    @property
+    def _problem(self) -> str:
+        """Why the folder cannot be read; "" where it can."""
+        if self._read is None:
             return ""
-        return rendered_trend(form, self.report, Canvas(_WIDEST))
+        return visible(self._read.problem)
 
     def action_copy(self) -> None:
-        outcome = self.logdrift.copy_text(self._text())
-        self.say(outcome)
+        report = self._finished
+        if report is not None:
+            outcome = self.logdrift.copy_text(_rendered("text", report))
+            self.say(outcome)
 
     def action_save(self) -> None:
-        save(self, "trend.txt", self._text)
+        report = self._finished
+        if report is not None:
+            save(self, "trend.txt", lambda: _rendered("text", report))
 
     def action_save_page(self) -> None:
         """Save the page."""
-        offered = offered_name(self.folder.name, "-trend.html", Path())
+        report = self._finished
+        if report is None:
+            return
         save(
             self,
-            offered,
-            lambda: self._text("html"),
+            offered_name(self.folder.name, "-trend.html", Path()),
+            lambda: _rendered("html", report),
             title="Save HTML",
             endings=(".html",),
         )
+
+
+def _rendered(form: str, report: TrendReport) -> str:
+    from logdrift.core.report.layout import Canvas
+    from logdrift.core.trend.forms import rendered_trend
+
+    return rendered_trend(form, report, Canvas(_WIDEST))

@@ -58,10 +58,21 @@ class TrendPane(Text, can_focus=False):
         self._timer: Timer | None = None
 
     def show(self, answered: AnsweredLine | None, *, judged: bool) -> None:
-        """Draw a line of a trend."""
+        """Draw a line of a trend; None takes away what was drawn."""
         self._answered = answered
         self._judged = judged
-        self._want()
+        if answered is None:
+            self._clear()
+        else:
+            self._want()
+
+    def _clear(self) -> None:
+        self._key = None
+        self._drawing = None
+        self._painter = None
+        self._problem = ""
+        self.refresh_fixed()
+        self._paint()
 
     def choose(self, number: int) -> None:
         """Draw another number."""

@@ -9,7 +9,7 @@ from logdrift.core.numbers import counted
 from logdrift.core.session.visible import visible
 from logdrift.core.trend.answered import AnsweredLine
 from logdrift.core.trend.column import ColumnTexts, trend_layout
-from logdrift.core.trend.row import TrendRow
+from logdrift.core.trend.row import RowName, TrendRow
 from logdrift.tui.glyphs import ARROW, fit
 from logdrift.tui.widgets.lines import Row, Run, Runs, strip_of
 from logdrift.tui.widgets.rows import Rows
@@ -29,7 +29,7 @@ class TrendRows(Rows):
         super().__init__(id=id)
         self.answered: AnsweredLine | None = None
         self.aside = ""
-        self.marked: TrendRow | None = None
+        self.marked: RowName | None = None
         self._judged = False
         self._rooms: list[ColumnTexts] = []
         self._laid_out: tuple[AnsweredLine | None, int] = (None, 0)
@@ -67,14 +67,25 @@ class TrendRows(Rows):
         self.rows_changed()
 
     def _place_of(self, wanted: TrendRow) -> int:
+        place = self.place_of(wanted.name)
+        if place is None:
+            return self._row_within(self.selected)
+        return place
+
+    def place_of(self, name: RowName) -> int | None:
+        """Where the row of a name is, whatever its numbers have become; None where it
+        is gone.
+        """
         for place, row in enumerate(self.rows):
-            if row.name == wanted.name:
+            if row.name == name:
                 return place
-        return self._row_within(self.selected)
+        return None
 
     def mark(self, row: TrendRow | None) -> None:
         """Mark a row, or none."""
-        self.marked = row
+        self.marked = None
+        if row is not None:
+            self.marked = row.name
         self.refresh()
 
     # ---- drawing
@@ -82,8 +93,10 @@ class TrendRows(Rows):
     @property
     def _columns(self) -> list[ColumnTexts]:
         width = self.inner_width - _MARK
+        if self.answered is None:
+            return []
         needed = (self.answered, width)
-        if self._laid_out != needed and self.answered is not None:
+        if self._laid_out != needed:
             self._laid_out = needed
             self._rooms = trend_layout(self.answered.line, width).shown
         return self._rooms
@@ -116,7 +129,7 @@ class TrendRows(Rows):
 
     def _sign(self, index: int, row: TrendRow) -> Run:
         palette = self.palette
-        if row == self.marked:
+        if row.name == self.marked:
             return fit(_MARKED, _MARK), palette.accent
         change = None
         if self.answered is not None and self._judged:
