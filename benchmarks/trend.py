@@ -6,10 +6,14 @@ where there is none, and how long a trend of 200 steps takes to open.
     python -m benchmarks.trend --seed 1000     # other draws
     python -m benchmarks.trend --steps 60 --noise normal
 
-Exit code 1 where a limit does not hold: a jump in 95% of the runs at its very step, a
-growth within a step of it, alarms in at most 2% of the runs without a change. Where 3%
-of the steps are wild, or neighbours resemble each other, there is no limit: it is told
-what becomes of it.
+The limits: a jump in 95% of the runs at its very step, a growth within a step of it,
+alarms in at most 2% of the runs without a change. Exit code 1 where one does not hold.
+Runs in which 3% of the steps are wild, or neighbours resemble each other, are exempt:
+they were exempted because they had missed, and the table says which of them do. The
+goal was the very step for a growth as well, which its column tells.
+
+Runs with the first seeds, from 0 on, were looked at while the method was made: measure
+with a ``--seed`` that was never used.
 """
 
 from __future__ import annotations
@@ -40,8 +44,8 @@ of 100 tokens a step leave on the small model is 0.08 to 0.12.
 _TWICE = math.log(2)
 _A_STEP = 0.2
 """By how much the logarithm grows at each step once weights are not synced any more."""
-_TOLD = ("spikes", "correlated")
-_ANSWERS = {True: "yes", False: "no", None: "no limit"}
+_EXEMPT = ("spikes", "correlated")
+_ANSWERS = {True: "yes", False: "no"}
 _EDGE = 6
 """Steps at both ends in which no change is planted."""
 
@@ -123,10 +127,8 @@ def found_shares(run: DrawnRun, runs: int, first_seed: int = 0) -> FoundShares:
     return FoundShares(exact / runs, near / runs, alarms / runs)
 
 
-def holds(run: DrawnRun, shares: FoundShares) -> bool | None:
-    """Whether the limit of a kind of run holds; None where it has none."""
-    if run.noise in _TOLD:
-        return None
+def holds(run: DrawnRun, shares: FoundShares) -> bool:
+    """Whether the limit holds for a kind of run."""
     if run.change == "none":
         return shares.alarms <= ALARMS
     if run.change == "jump":
@@ -153,8 +155,11 @@ def main() -> int:
         held = holds(run, shares)
         cells = (f"{share:.3f}" for share in shares)
         answer = _ANSWERS[held]
+        is_exempt = noise in _EXEMPT
+        if is_exempt:
+            answer += ", exempt"
         print(f"| {steps} | {noise} | {change} | {' | '.join(cells)} | {answer} |")
-        if held is False:
+        if not held and not is_exempt:
             code = 1
     return code
 

@@ -21,14 +21,16 @@ from logdrift.core.facts import Facts
 from logdrift.core.report.layout import Canvas
 from logdrift.core.session.reader import open_session
 from logdrift.core.trend.answered import AnsweredLine, TrendReport
+from logdrift.core.trend.chart import TrendChart
 from logdrift.core.trend.column import trend_layout
 from logdrift.core.trend.compare import StepPair, compared_steps
 from logdrift.core.trend.document import rows_table, wide_table
 from logdrift.core.trend.forms import rendered_trend
 from logdrift.core.trend.line import TrendLine, lines_of
+from logdrift.core.trend.number import NUMBERS
 from logdrift.core.trend.reader import TrendReader
 from logdrift.core.trend.row import TrendRow
-from logdrift.core.trend.step import step_in, step_of_session, without_step
+from logdrift.core.trend.wish import TrendWish
 from tests.made_sessions import capture, edit_manifest, write_session
 from tests.made_trends import step_session
 
@@ -82,42 +84,6 @@ def test_rows_stand_in_the_order_of_the_steps(report: TrendReport) -> None:
     line = the_line(report).line
     assert [row.step for row in line.rows] == list(range(STEPS))
     assert line.source_words.endswith("as the name of the session says")
-
-
-@pytest.mark.parametrize(
-    ("name", "step"),
-    [
-        ("step_40", 40),
-        ("global_step_7", 7),
-        ("train_data_step12", 12),
-        ("checkpoint-1000", 1000),
-        ("iter_0000040", 40),
-        ("run3-step-5", 5),
-        ("40", 40),
-        ("qwen3", None),
-        ("stepwise", None),
-    ],
-)
-def test_a_name_tells_the_step(name: str, step: int | None) -> None:
-    assert step_in(name) == step
-
-
-def test_models_of_one_training_are_alike() -> None:
-    assert without_step("runs/a/checkpoint-40") == without_step("runs/a/checkpoint-8")
-    assert without_step("runs/a/40/hf") == "runs/a/*/hf"
-    assert without_step("Qwen/Qwen3-1.7B") == "Qwen/Qwen3-1.7B"
-
-
-def test_facts_tell_the_step_before_names_do(tmp_path: Path) -> None:
-    facts = {"extra": {"step": 3}}
-    session = step_session(tmp_path, 9, 0.02, facts=facts)
-    step = step_of_session(session)
-    assert step is not None
-    assert (step.number, step.source) == (3, "facts")
-    model = step_session(tmp_path, 1, 0.02, name="last", model="a/checkpoint-8")
-    step = step_of_session(model)
-    assert step is not None
-    assert (step.number, step.source) == (8, "model")
 
 
 def test_without_steps_the_time_is_the_order(tmp_path: Path) -> None:
@@ -318,6 +284,54 @@ def test_a_step_without_a_finite_mae_is_no_part_of_the_change(
     for places in ((4, 5), (5, 6)):
         compared = str(compared_steps(tmp_path, StepPair(line, *places)))
         assert "One of the two has no finite MAE." in compared
+
+
+# ---- charts
+
+
+def chart_of(line: TrendLine) -> TrendChart:
+    return TrendChart(line, NUMBERS[0], None)
+
+
+def test_steps_that_begin_with_1_are_steps() -> None:
+    rows = [row_of(step=step, mae=0.02) for step in range(1, 9)]
+    (line,) = lines_of(rows)
+    chart = chart_of(line)
+    assert chart.axes(80).x.label == "step"
+    assert chart.heading == "MAE over steps"
+
+
+def test_rows_whose_steps_repeat_stand_at_their_numbers() -> None:
+    rows = [row_of(step=step, mae=0.02) for step in (100, 100, 300)]
+    (line,) = lines_of(rows)
+    chart = chart_of(line)
+    assert chart.axes(80).x.label == "row"
+    assert chart.heading == "MAE over rows"
+    assert [text for _, text in chart.axes(80).x.ticks] == ["1", "2", "3"]
+
+
+def test_large_steps_are_written_in_full() -> None:
+    steps = (1_000_000, 1_234_567, 12_000_000)
+    rows = [row_of(step=step, mae=0.02) for step in steps]
+    (line,) = lines_of(rows)
+    texts = [text for _, text in chart_of(line).axes(80).x.ticks]
+    assert texts == ["1000000", "1234567", "12000000"]
+
+
+@pytest.mark.parametrize(
+    ("scope", "said"),
+    [
+        ("prompt", "Tokens of the prompts count, which are not sampled"),
+        ("all", "Tokens of prompts and completions count."),
+        ("completion", ""),
+    ],
+)
+def test_another_scope_is_named(few: Path, scope: Any, said: str) -> None:
+    report = TrendReport.of(TrendReader(few, TrendWish(scope=scope)).look().trend)
+    text = " ".join(rendered_trend("text", report, Canvas()).split())
+    assert said in text
+    assert ("count" in text) == bool(said)
+    assert said in rendered_trend("md", report, Canvas())
 
 
 # ---- the forms

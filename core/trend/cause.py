@@ -27,12 +27,19 @@ from logdrift.core.trend.shift import FEWEST, Shift
 Likeliness = Literal["likely", "possible"]
 
 _LOOKED_AT = 5
-"""Steps before a change whose versions are looked at."""
+"""Steps before a change whose versions are looked at: what a training did long ago is
+no matter.
+"""
 _NEAR = 1
-"""Steps by which the place of a change may be off."""
+"""Steps by which the place of a change may be off: nearly all are found within one
+(docs/trend.md).
+"""
 _FEW = 2
-"""Settings that change at one step and are each likely; of more, each is possible."""
+"""Settings that change at one step and are each likely; of more, each is possible: an
+upgrade changes many, of which most do nothing.
+"""
 _SHOWN = 4
+"""Settings with a sentence of their own; `logdrift diff` lists them all."""
 _OF_EVERY_STEP = frozenset({"weight_version", "weights_digest"})
 """Facts that a training changes at each step."""
 _SIDES = {"a": "A", "b": "B"}

@@ -67,26 +67,19 @@ class TrendChart(Drawable):
 
     @property
     def heading(self) -> str:
-        return f"{self.number.title} over {self._x_words}s"
+        return f"{self.number.title} over {self.line.axis}s"
 
     @property
     def description(self) -> str:
-        words = f"{_capital(self.number.meaning)}, over {self._x_words}s."
+        words = f"{_capital(self.number.meaning)}, over {self.line.axis}s."
         if self.change is not None:
             words += f" {self.change.words}."
         return words
 
-    @property
-    def _x_words(self) -> str:
-        """What stands below the chart."""
-        if self.x.tolist() == list(map(float, range(1, len(self.x) + 1))):
-            return "row"
-        return self.line.order
-
     # ---- axes
 
     def axes(self, width: int) -> Axes:
-        x = ChartAxis(self._x_words, *self._x_ends(), ticks=self._x_ticks())
+        x = ChartAxis(self.line.axis, *self._x_ends(), ticks=self._x_ticks())
         low, high = self._y_ends()
         scale: Literal["linear", "log"] = "linear"
         if self.number.is_log:
@@ -108,7 +101,7 @@ class TrendChart(Drawable):
         wanted = np.linspace(low, high, _STEPS)
         at = {int(np.abs(self.x - place).argmin()) for place in wanted.tolist()}
         places = [float(self.x[index]) for index in sorted(at)]
-        return [(place, f"{place:g}") for place in places]
+        return [(place, f"{place:.0f}") for place in places]
 
     def _y_ends(self) -> Ends:
         values = self.y[self.known]
@@ -193,7 +186,7 @@ class TrendChart(Drawable):
 
     def table(self) -> Table:
         return {
-            self._x_words: self.x,
+            self.line.axis: self.x,
             self.number.name: self.y,
             "low": self.low,
             "high": self.high,

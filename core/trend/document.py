@@ -89,6 +89,8 @@ def _line_blocks(line: AnsweredLine, width: int) -> Blocks:
 def _about(line: TrendLine) -> str:
     rows = counted(len(line.rows), "row")
     words = f"{line.name} of {line.model}: {rows} {line.source_words}."
+    if line.scope_words:
+        words += f" {line.scope_words}"
     void = []
     endless = []
     for index, row in enumerate(line.rows):

@@ -37,9 +37,12 @@ from logdrift.core.version import __version__
 if TYPE_CHECKING:
     from logdrift.core.trend.measured import StepOfSession
 
-SCHEMA = 1
-"""Raised with what a row holds, or how it is measured."""
+SCHEMA = 2
+"""Raised with what a row holds, or how it is measured. 2: no step of a model's own
+name.
+"""
 _MOST_BYTES = 256 << 20
+"""A row takes less than a kilobyte: more than any folder has is not read."""
 _SAVED = "why"
 """Where experiments and checks of the weights are saved, which answers rest on."""
 _LOOKED_AT = ("sequences", "captures", STREAMS, _SAVED)

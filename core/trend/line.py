@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -18,6 +18,8 @@ from logdrift.core.trend.shift import NoisyPoints, Shift, first_shift
 from logdrift.core.trend.step import SOURCE_WORDS, without_step
 
 Order = Literal["step", "version", "time"]
+LineAxis = Literal["step", "version", "row"]
+"""What the rows of a line stand at in a chart."""
 ORDER_WORDS: dict[Order, str] = {
     "step": "in the order of the steps",
     "version": "in the order of the versions of the weights: no step is known",
@@ -26,11 +28,25 @@ ORDER_WORDS: dict[Order, str] = {
 Problems = tuple[tuple[str, str], ...]
 """Sessions that could not be measured, each with why."""
 FEWEST_ROWS = 12
-"""Steps below which no change can be told from chance: of n steps there are n over n/2
-ways to part them, and one of 200 has to be meant (`logdrift.core.trend.shift.ALPHA`).
+"""Steps below which a jump cannot be told from chance: of 11, none of 60 drawn jumps in
+their middle was found however large, since too many orders of so few explain as much;
+of 12, all were.
 """
 NORMAL = 1.959963984540054
 """Half the width of a 95% interval over its standard error."""
+
+
+_SCOPE_WORDS = {
+    ("prompt",): (
+        "Tokens of the prompts count, which are not sampled: k3 is no estimate of"
+        " KL(B || A)."
+    ),
+    ("all",): "Tokens of prompts and completions count.",
+    ("all", "completion"): (
+        "Tokens of the completions count, and all tokens of sessions without any."
+    ),
+}
+"""What is said of scopes other than the usual one."""
 
 
 class LineKey(NamedTuple):
@@ -72,6 +88,17 @@ class TrendLine:
         told = [SOURCE_WORDS[source] for source in sources if source is not None]
         return f"{words}, as {_joined(told)} says"
 
+    @property
+    def scope_words(self) -> str:
+        """Which tokens count, where these are not those of the completions alone."""
+        return _SCOPE_WORDS.get(self.scopes, "")
+
+    @cached_property
+    def scopes(self) -> tuple[str, ...]:
+        """Which tokens count: one scope, unless some sessions have no completion."""
+        scopes = {row.scope for row in self.rows if row.scope}
+        return tuple(sorted(scopes))
+
     def span(self, start: int, end: int | None) -> str:
         """What rows are called that begin at ``start`` and end before ``end``: ``from
         step 20 to step 28``; those to the last one ``from step 20 on``.
@@ -93,17 +120,33 @@ class TrendLine:
         """When the session of a row was made, to the minute."""
         return minute(self.rows[index].created)
 
-    @cached_property
+    @property
     def places(self) -> tuple[float, ...]:
         """Where each row stands along the line: at its step or version; at its number
         where these are not known, or one occurs twice.
         """
+        if self._numbers:
+            return self._numbers
+        return tuple(float(index + 1) for index in range(len(self.rows)))
+
+    @property
+    def axis(self) -> LineAxis:
+        """What `places` are."""
+        if self.order == "time" or not self._numbers:
+            return "row"
+        return self.order
+
+    @cached_property
+    def _numbers(self) -> tuple[float, ...]:
+        """The steps or versions of the rows; empty where one is not known, or occurs
+        twice.
+        """
         numbers = [self._number(row) for row in self.rows]
         known = [number for number in numbers if number is not None]
         ascends = all(a < b for a, b in itertools.pairwise(known))
-        if len(known) == len(numbers) and ascends:
-            return tuple(map(float, known))
-        return tuple(float(index + 1) for index in range(len(self.rows)))
+        if len(known) < len(numbers) or not ascends:
+            return ()
+        return tuple(map(float, known))
 
     def _number(self, row: TrendRow) -> int | None:
         if self.order == "step":
@@ -210,12 +253,39 @@ def lines_of(rows: Iterable[TrendRow]) -> tuple[TrendLine, ...]:
     others that have one in a line of their own.
     """
     groups: dict[LineKey, list[TrendRow]] = {}
-    for row in rows:
-        key = LineKey(without_step(row.model), row.a, row.b, row.step is not None)
+    for row in _without_steps_of_one_model(rows):
+        key = _key_of(row)
         groups.setdefault(key, []).append(row)
     lines = [_line(key, group) for key, group in groups.items()]
     lines.sort(key=_longest_first)
     return tuple(lines)
+
+
+def _without_steps_of_one_model(rows: Iterable[TrendRow]) -> Iterator[TrendRow]:
+    """Rows whose step the name of their model tells have none where all of them are of
+    one model: its name has a number in it, as ``zephyr-iter3`` has.
+    """
+    rows = list(rows)
+    names: dict[tuple[str, str, str], list[str]] = {}
+    for row in rows:
+        if row.step_source == "model":
+            names.setdefault(_pair_of(row), []).append(row.model)
+    for row in rows:
+        models = names.get(_pair_of(row), [])
+        is_name = len(models) > 1 and len(set(models)) == 1
+        if row.step_source == "model" and is_name:
+            row = replace(row, step=None, step_source=None)
+        yield row
+
+
+def _pair_of(row: TrendRow) -> tuple[str, str, str]:
+    return without_step(row.model), row.a, row.b
+
+
+def _key_of(row: TrendRow) -> LineKey:
+    if row.step is None:
+        return LineKey(row.model, row.a, row.b, has_step=False)
+    return LineKey(*_pair_of(row), has_step=True)
 
 
 def _longest_first(line: TrendLine) -> tuple[int, str, str]:

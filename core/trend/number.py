@@ -10,6 +10,7 @@ from logdrift.core.numbers import UNKNOWN, figure, percentage
 from logdrift.core.trend.row import TrendRow
 
 _LARGE = 1000.0
+"""Nats from which on `figure` takes more cells than a column has."""
 
 
 class TrendNumber(NamedTuple):

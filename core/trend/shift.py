@@ -46,8 +46,12 @@ from logdrift.core.trend.tail_sums import TINY, TailSums
 Array = npt.NDArray[Any]
 
 ALPHA = 0.005
-"""How often a run without a change may be called one with a change."""
+"""How often a run without a change may be called one with a change: a quarter of the 2%
+that docs/trend.md allows, since steps are not as exchangeable as a permutation makes
+them.
+"""
 PERMUTATIONS = 999
+"""They give a p of `ALPHA` with a standard error of 0.002."""
 _CHUNK = 111
 """Permutations at once; after each chunk it is seen whether more are needed."""
 _MAD = 1.482602218505602
@@ -57,21 +61,30 @@ _NEIGHBOURS = 5
 step is not.
 """
 _SPIKE = 3.0
-"""Standard deviations that a step may be away from the median of its neighbours."""
+"""Standard deviations that a step may be away from the median of its neighbours, as is
+usual with Hampel's filter.
+"""
 _MOST_CORRELATED = 0.9
+"""Neighbours that resemble each other more are a walk, of which the rest tells too
+little: what is explained is divided by 19 at most.
+"""
 _ROUNDING = 1e-9
 _CLEAR = 20
 """Times the variance between neighbours and the logarithm of their number: what a
 further change explains at least. An autoregression of 0.5 reaches two thirds of it.
+Chosen by what drawn runs showed, not derived.
 """
 _SURE = 3
 """Times what a parameter is worth: what a growth, or a second jump, explains more than
 a jump before it is taken for one. A wild step beside a jump looks like a short growth.
+Chosen by what drawn runs showed, not derived.
 """
 _MOST_ENDS = 400
-"""Places at which a second jump is looked for, at most."""
+"""Places at which a second jump is looked for, at most: the work grows with the square
+of the steps.
+"""
 _MORE = 4
-"""Further changes that are taken out, at most."""
+"""Further changes that are taken out, at most: a run with more hardly has a before."""
 
 
 @dataclass(frozen=True, slots=True)

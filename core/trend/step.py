@@ -3,6 +3,8 @@
 In this order: the fact ``step`` of one of its captures, the step of its sequences
 (`logdrift.record` and the importers of trainers write it), a number in its name, its
 title, or the name of its model (``step_40``, ``checkpoint-40``, ``iter_0000040``).
+What a model is called by its maker is no step: ``stepfun-ai/Step-3``, ``Step-3.5``. In
+a name or title the name of the model is not looked at.
 """
 
 from __future__ import annotations
@@ -29,10 +31,18 @@ SOURCE_WORDS: dict[StepSource, str] = {
 """What told the step, as outputs say it."""
 
 _STEP = re.compile(
-    r"(?:step|iteration|iter|checkpoint|ckpt|update)s?[_\-. ]{0,2}(\d{1,15})",
+    r"(?:step|iteration|iter|checkpoint|ckpt|update)s?[_\-.= ]{0,2}(\d{1,15})"
+    # Not the beginning of a longer number, nor of one with decimals, a version.
+    r"(?!\d|\.\d{1,2}(?!\d))",
     re.IGNORECASE,
 )
+_PRODUCT = re.compile(r"(?:^|--)Step-?\d|stepfun")
+"""A part of a path that names a model of StepFun, or that maker: a training writes its
+files otherwise. ``--`` stands for / in a cache of the hub.
+"""
+_MAKER = "stepfun"
 _NUMBER = re.compile(r"\d{1,15}")
+_NUMBER_ALONE = re.compile(r"^\d{1,15}$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +69,11 @@ def _told(session: Session) -> Iterator[TrainingStep]:
     if len(steps) == 1:
         yield TrainingStep(steps[0], "sequences")
     manifest = session.manifest
-    model = Path(manifest.model.id)
+    model = manifest.model.id
     texts: dict[StepSource, Iterable[str]] = {
-        "name": [session.name],
-        "title": [manifest.title],
-        "model": reversed(model.parts),
+        "name": [_without(session.name, model)],
+        "title": [_without(manifest.title, model)],
+        "model": reversed(_files(model)),
     }
     for source, names in texts.items():
         for name in names:
@@ -110,13 +120,34 @@ def without_step(name: str) -> str:
     alike then.
     """
     parts = []
+    files = set(_files(name))
     for part in name.split("/"):
-        if _NUMBER.fullmatch(part):
-            part = "*"
-        parts.append(_STEP.sub(_starred, part))
+        if part in files:
+            part = _NUMBER_ALONE.sub("*", part)
+            part = _STEP.sub(_starred, part)
+        parts.append(part)
     return "/".join(parts)
 
 
 def _starred(match: re.Match[str]) -> str:
     words = match[0]
     return words.removesuffix(match[1]) + "*"
+
+
+def _files(model: str) -> list[str]:
+    """The parts of a model's path that a training may have named."""
+    files = []
+    before = ""
+    for part in model.split("/"):
+        if not before.startswith(_MAKER) and not _PRODUCT.search(part):
+            files.append(part)
+        before = part
+    return files
+
+
+def _without(text: str, model: str) -> str:
+    """A name or title without the name of the model in it."""
+    name = Path(model).name
+    if _STEP.search(name):
+        return text.replace(name, "")
+    return text

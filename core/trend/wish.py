@@ -10,7 +10,8 @@ from logdrift.core.compare.scopes import Scope
 @dataclass(frozen=True, slots=True)
 class TrendWish:
     """What is asked of each session: a pair as a person writes it, None for the default
-    one, and a scope, None for the completion.
+    one, and a scope, None for that of a session's report
+    (`logdrift.core.compare.scopes.default_scope`).
     """
 
     pair: str | None = None

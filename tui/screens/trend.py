@@ -146,6 +146,9 @@ class TrendScreen(BaseScreen, inherit_bindings=False):
         """What else there is beside the rows."""
         words = []
         read = self._read
+        shown = self.shown
+        if shown is not None and shown.line.scope_words:
+            words.append(f"scope {' and '.join(shown.line.scopes)}")
         if self.report is not None and len(self.report.lines) > 1:
             number = self.at + 1
             words.append(f"pair {number} of {len(self.report.lines)}")
