@@ -286,6 +286,28 @@ def test_a_step_without_a_finite_mae_is_no_part_of_the_change(
         assert "One of the two has no finite MAE." in compared
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "text"),
+    [
+        ("k3", 0.0004, "0.00040"),
+        ("k3", 0.01, "0.010"),
+        ("k3", 12.0, "12"),
+        ("k3", math.inf, "inf"),
+        ("length", 20.0, "20"),
+        ("length", 20.25, "20.2"),
+        ("length", 8192.4, "8192"),
+        ("lag", 1234.0, "1234"),
+        ("mae", math.nan, "-"),
+        ("mae", None, "-"),
+    ],
+)
+def test_numbers_are_written_in_even_digits(
+    name: str, value: float | None, text: str
+) -> None:
+    (number,) = [number for number in NUMBERS if number.name == name]
+    assert number.text(value) == text
+
+
 # ---- charts
 
 

@@ -51,11 +51,15 @@ def _nats(value: float) -> str:
 
 
 def _two_digits(value: float) -> str:
-    return f"{value:.2g}"
+    """With the zeros at the end, as the row above has its digits."""
+    return f"{value:#.2g}".rstrip(".")
 
 
-def _few_digits(value: float) -> str:
-    return f"{value:.3g}"
+def _count(value: float) -> str:
+    """Of tokens or versions: thousands of them are usual."""
+    if abs(value) < 100:
+        return f"{value:.3g}"
+    return f"{value:.0f}"
 
 
 _WRITERS: dict[str, Callable[[float], str]] = {
@@ -64,8 +68,8 @@ _WRITERS: dict[str, Callable[[float], str]] = {
     "ess": _three_decimals,
     "beyond": percentage,
     "entropy": _two_decimals,
-    "length": _few_digits,
-    "lag": _few_digits,
+    "length": _count,
+    "lag": _count,
 }
 
 NUMBERS = (
