@@ -270,6 +270,28 @@ async def test_several_pairs_are_chosen_from(own_home: Path, tmp_path: Path) -> 
         await until_shown(pilot, "Too few to tell a change")
 
 
+async def test_what_was_left_out_is_listed(own_home: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "left-out"
+    for step in range(3):
+        step_session(folder, step, 0.02)
+    step_session(folder, 1, 0.02, name="again_step_1")
+    async with app_on(folder).run_test(size=(80, 24)) as pilot:
+        screen = await on_trend(pilot, 4)
+        for number in range(12):
+            broken = folder / f"broken_{number}"
+            broken.mkdir()
+            (broken / "session.json").write_text("{")
+        await until_shown(pilot, "12 not measured")
+        await pilot.press("L")
+        await until_screen(pilot, TextScreen)
+        await until_shown(pilot, "repeat a step")
+        await until_shown(pilot, "broken_0: session.json is not JSON")
+        await pilot.press("G")
+        await until_shown(pilot, "broken_9: session.json is not JSON")
+        await pilot.press("escape")
+        await until(pilot, lambda: pilot.app.screen is screen)
+
+
 async def test_a_folder_without_a_pair_says_so(own_home: Path, tmp_path: Path) -> None:
     app = app_on(tmp_path / "nothing")
     async with app.run_test(size=(80, 24)) as pilot:

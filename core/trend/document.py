@@ -200,23 +200,32 @@ def _row_tone(line: AnsweredLine, index: int) -> Tone:
     return ""
 
 
-def left_out_blocks(problems: Problems, notes: Iterable[str]) -> Blocks:
-    """What is not in the lines, and why: nothing is dropped in silence."""
+def left_out_blocks(
+    problems: Problems, notes: Iterable[str], most: int = _SHOWN_PROBLEMS
+) -> Blocks:
+    """What is not in the lines, and why: nothing is dropped in silence. ``most``
+    problems stand in full.
+    """
     for note in notes:
         yield SentenceBlock(f"{note}.", "warn")
     count = len(problems)
     if not count:
         return
     yield LineBlock(f"{counted(count, 'session')} not measured", "warn")
-    for session, problem in problems[:_SHOWN_PROBLEMS]:
+    for session, problem in problems[:most]:
         yield SentenceBlock(f"{session}: {problem}", indent=2)
-    left = count - _SHOWN_PROBLEMS
+    left = count - most
     if left > 0:
         yield SentenceBlock(f"and {left:,} more: --json lists them all", indent=2)
 
 
 def _left_out(trend: Trend) -> Blocks:
     return left_out_blocks(trend.problems, trend.notes)
+
+
+def every_left_out(trend: Trend) -> Blocks:
+    """All of it, for where there is room."""
+    return left_out_blocks(trend.problems, trend.notes, len(trend.problems))
 
 
 # ---- a comment

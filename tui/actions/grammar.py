@@ -138,7 +138,7 @@ GRAMMAR: tuple[KeyMeaning, ...] = (
     _meaning("R", "report", "report"),
     _meaning("H", "HTML: save the report as a page", "save_page"),
     _meaning("P", "picture: save the screen as SVG", "save_picture"),
-    _meaning("L", "log", "log"),
+    _meaning("L", "log, or what was left out", "log", "left_out"),
     _meaning("E", "evolution: the sessions over the steps of a training", "trend"),
     _meaning("e", "earlier session to compare with", "before"),
     _meaning("b", "mark with a note", "mark"),

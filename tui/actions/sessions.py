@@ -327,6 +327,14 @@ SESSION_COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         scope="trend",
+        action="left_out",
+        keys=("L",),
+        help="Left out: sessions that were not measured and why, and other notes",
+        hint="left out",
+        also="problems missing",
+    ),
+    Command(
+        scope="trend",
         action="save_page",
         keys=("H",),
         help="HTML: save the trend as a page, with a chart for each number",

@@ -117,6 +117,8 @@ class TrendScreen(BaseScreen, inherit_bindings=False):
             return self.rows.here is not None
         if name in _OF_ROWS:
             return self.shown is not None
+        if name == "left_out":
+            return self._has_left_out
         if name == "pair":
             return self.report is not None and len(self.report.lines) > 1
         if name == "next_change":
@@ -373,6 +375,27 @@ class TrendScreen(BaseScreen, inherit_bindings=False):
     def action_refresh(self) -> None:
         self.say("read the folder again")
         self.follower.read_again()
+
+    @property
+    def _has_left_out(self) -> bool:
+        if self.report is None:
+            return False
+        trend = self.report.trend
+        return bool(trend.problems or trend.notes)
+
+    def action_left_out(self) -> None:
+        """Say what is in no row, and why."""
+        from logdrift.core.report.layout import Canvas
+        from logdrift.core.report.paint.text import styled_lines
+        from logdrift.core.trend.document import every_left_out
+        from logdrift.tui.screens.texts import TextScreen
+
+        if self.report is None or not self._has_left_out:
+            self.say("nothing was left out")
+            return
+        blocks = every_left_out(self.report.trend)
+        lines = styled_lines(blocks, Canvas(_WIDEST - 20))
+        self.app.push_screen(TextScreen("Left out", painted(lines, self.palette)))
 
     # ---- copying and saving
 
