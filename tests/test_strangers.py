@@ -8,8 +8,10 @@ import json
 import os
 import shutil
 import stat
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import zstandard
@@ -18,6 +20,7 @@ from logdrift.core.capture.prompts import read_prompts
 from logdrift.core.report.output import replaced_file, write_output
 from logdrift.core.session.importers import compressed, import_session
 from logdrift.tui.models.state import ViewState, save_state
+from tests import made_recordings
 from tests.common import Run, refused
 from tests.made_sessions import capture, write_session
 
@@ -78,22 +81,37 @@ def test_files_are_for_whom_the_umask_says(
 LINE = json.dumps({"token_ids": [5, 6], "captures": {"a": [-1.0, -2.0]}}).encode()
 
 
-def test_zstd_that_unpacks_to_one_endless_line_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+CHAT = json.dumps(made_recordings.chat(made_recordings.draw(1))).encode()
+ENDLESS: dict[str, tuple[str, bytes, bytes]] = {
+    "line": ("jsonl", LINE + b"\n", b"1"),
+    "first-line": ("openai", b'{"choices": ', b"1"),
+    "element": ("openai", b'[\n{"choices": [\n', b"1,\n\n"),
+    "object": ("openai", b'{"choices": [\n', b"1,\n\n"),
+    "behind-a-list": ("openai", b'{"data": [' + CHAT + b'], "usage": [', b"1,\n\n"),
+}
+
+
+@pytest.mark.parametrize("form", ENDLESS)
+@pytest.mark.parametrize("packing", ["gzip", "zstd"])
+def test_a_compressed_file_that_unpacks_to_one_endless_value_is_refused(
+    form: str, packing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A few kilobytes that would fill the memory."""
     monkeypatch.setattr(compressed, "LONGEST_LINE", 8 << 20)
-    path = tmp_path / "dump.jsonl.zst"
-    compressor = zstandard.ZstdCompressor().compressobj()
+    format_name, begin, endless = ENDLESS[form]
+    path = tmp_path / "dump"
+    compressor: Any = zstandard.ZstdCompressor().compressobj()
+    if packing == "gzip":
+        compressor = zlib.compressobj(wbits=31)
     with open(path, "wb") as file:
-        file.write(compressor.compress(LINE + b"\n"))
+        file.write(compressor.compress(begin))
         for _ in range(12):
-            file.write(compressor.compress(b"1" * (1 << 20)))
+            file.write(compressor.compress(endless * ((1 << 20) // len(endless))))
         file.write(compressor.flush())
     assert path.stat().st_size < 1 << 16
-    with refused("unpacks to a line of more than"):
-        import_session("jsonl", [str(path)], tmp_path / "out")
-    assert [entry.name for entry in tmp_path.iterdir()] == ["dump.jsonl.zst"]
+    with refused("unpacks to a line or value of more than"):
+        import_session(format_name, [str(path)], tmp_path / "out")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["dump"]
 
 
 @pytest.mark.parametrize("end", [b"\n", b""])

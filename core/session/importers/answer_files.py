@@ -21,6 +21,7 @@ from logdrift.core.session.importers import (
 )
 from logdrift.core.session.importers.answer_records import ServerAnswer, record_of
 from logdrift.core.session.importers.answers import answers, kind_of
+from logdrift.core.session.importers.compressed import unpacked_name
 from logdrift.core.session.importers.join import RecordsOfFiles
 from logdrift.core.session.importers.notes import Notes
 from logdrift.core.session.importers.place import in_file
@@ -62,7 +63,8 @@ def named_files(files: Sequence[str]) -> Iterator[tuple[str, Path]]:
 
 def _default_name(path: str) -> str:
     """The name of a capture that was given none: that of its file."""
-    stem = Path(path).stem
+    file = unpacked_name(Path(path).name)
+    stem = Path(file).stem
     name = _NOT_IN_NAMES.sub("-", stem)
     stripped = name.strip("-._")
     return stripped or "answers"

@@ -10,15 +10,11 @@ from __future__ import annotations
 import zipfile
 from pathlib import Path
 
-from logdrift.core.session.files import open_regular
+from logdrift.core.session.importers.compressed import open_text
 from logdrift.core.session.importers.place import in_file
 
 _ZIP = b"PK\x03\x04"
-_MAGIC = (
-    (b"\x28\xb5\x2f\xfd", "compressed with zstd"),
-    (b"\x1f\x8b", "compressed with gzip"),
-    (b"\x93NUMPY", "an array of NumPy"),
-)
+_MAGIC = ((b"\x93NUMPY", "an array of NumPy"),)
 _PARQUET = b"PAR1"
 _PICKLES = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 EXPORT = (
@@ -29,11 +25,10 @@ EXPORT = (
 
 def refuse_binary(path: Path) -> None:
     """Raise InputError for a file that holds no text, and say how to convert it; one
-    that cannot be read is ignored.
+    that cannot be read is ignored. Of a compressed file that is what is in it.
     """
     try:
-        descriptor = open_regular(path)
-        with open(descriptor, "rb") as file:
+        with open_text(path) as file:
             start = file.read(8)
     except OSError:
         return

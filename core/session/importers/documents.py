@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from logdrift.core.errors import InputError, Place
-from logdrift.core.session.files import JsonObject, open_regular
+from logdrift.core.session.files import JsonObject
 from logdrift.core.session.importers.bad_lines import BadLines
 from logdrift.core.session.importers.binary import refuse_binary
-from logdrift.core.session.importers.compressed import is_zstd, lines_of
+from logdrift.core.session.importers.compressed import open_text
 from logdrift.core.session.importers.elements import Element, ListReader
 from logdrift.core.session.importers.json_library import parse_line, parse_together
 from logdrift.core.session.importers.outer_form import (
@@ -52,13 +52,12 @@ def read_lines(path: Path, bad: BadLines, torn_end: bool = False) -> Documents:
     """Place and object of each line of a JSONL file that is not blank. Raises
     InputError naming the line, unless ``bad`` lines are left out.
 
-    The file may be compressed with zstd. Where ``torn_end`` is True a last line that
+    The file may be compressed. Where ``torn_end`` is True a last line that
     was not written to its end raises NotJson even so.
     """
-    if not is_zstd(path):
-        refuse_binary(path)
+    refuse_binary(path)
     try:
-        for number, line in enumerate(lines_of(path), 1):
+        for number, line in enumerate(_lines_of(path), 1):
             if not line.strip():
                 continue
             place = on_line(path, number)
@@ -70,6 +69,11 @@ def read_lines(path: Path, bad: BadLines, torn_end: bool = False) -> Documents:
                 yield place, object_of(data, place)
     except OSError as error:
         raise in_file(path).error(f"cannot be read: {error.strerror}") from None
+
+
+def _lines_of(path: Path) -> Iterator[bytes]:
+    with open_text(path) as file:
+        yield from text_lines(file, in_file(path))
 
 
 def _last_line(line: bytes, place: Place) -> Document:
@@ -94,8 +98,7 @@ def documents(
         bad = BadLines()
     refuse_binary(path)
     try:
-        descriptor = open_regular(path)
-        with open(descriptor, "rb") as file:
+        with open_text(path) as file:
             if is_one_document(file, in_file(path)):
                 yield from _of_one(file, path, bad, lists)
                 return

@@ -7,6 +7,7 @@ block of the file at once, in a small part of the time that parsing takes.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator, Sequence
 from typing import BinaryIO, NamedTuple
@@ -15,7 +16,12 @@ import numpy as np
 import numpy.typing as npt
 
 from logdrift.core.errors import Place
-from logdrift.core.session.importers.text_lines import text_blocks
+from logdrift.core.session.importers.compressed import most_bytes
+from logdrift.core.session.importers.text_lines import (
+    check_length,
+    text_blocks,
+    together,
+)
 
 _Flags = npt.NDArray[np.bool_]
 _QUOTE = ord('"')
@@ -122,6 +128,8 @@ class ListReader:
     def __init__(self, file: BinaryIO, place: Place, line: int = 1) -> None:
         self.behind = b""
         self._blocks = text_blocks(file, place)
+        self._most = most_bytes(file)
+        self._place = place
         self._line = line
 
     def __iter__(self) -> Iterator[Element]:
@@ -159,11 +167,13 @@ class ListReader:
                 piece = b"".join(begun)
                 begun = []
                 if depth == 0:
-                    self.behind = block[at:] + b"".join(self._blocks)
+                    rest = itertools.chain([block[at:]], self._blocks)
+                    self.behind = together(rest, self._most, self._place)
                     yield _Piece(piece, is_last=True)
                     return
                 yield _Piece(piece, is_last=False)
             begun.append(block[at:])
+            check_length(sum(map(len, begun)), self._most, self._place)
         raise ValueError("the file ends within the list")
 
 

@@ -22,6 +22,7 @@ from logdrift.core.session.files import JsonList, JsonObject
 from logdrift.core.session.importers.answer_files import captures_of, named_files
 from logdrift.core.session.importers.answer_records import UNKNOWN_ID
 from logdrift.core.session.importers.columns import is_whole, scores_of
+from logdrift.core.session.importers.compressed import text_files
 from logdrift.core.session.importers.documents import documents
 from logdrift.core.session.importers.job import ImportJob, Sentences, session_of_records
 from logdrift.core.session.importers.join import RecordsOfFiles, side_by_side
@@ -63,7 +64,7 @@ def ranks_in(path: Path) -> _Ranks:
     """A file itself, or those of all ranks in a folder, in their order."""
     if not path.is_dir():
         return [path]
-    ranks = path.glob("rank_*.json")
+    ranks = text_files(path, "rank_*.json")
     return in_order(ranks)
 
 

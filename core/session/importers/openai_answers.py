@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from logdrift.core.errors import InputError, Place
-from logdrift.core.session.files import JsonObject
+from logdrift.core.session.files import JsonList, JsonObject
 from logdrift.core.session.importers.answer_records import (
     UNKNOWN_ID,
     ServerAnswer,
@@ -65,15 +66,21 @@ def scored(place: Place, answer: JsonObject) -> Iterator[ServerAnswer]:
         raise place.error(
             "choices is missing", "give answers of an OpenAI-compatible server"
         )
+    counted = _counted_prompt(answer)
     for index, choice in enumerate(choices):
         key = f"choices[{index}]"
         if not isinstance(choice, dict):
             raise place.error(f"{key} is not an object")
         there = under_key(place, key)
-        yield _choice(answer, choice, there)
+        yield _choice(answer, choice, counted, there)
 
 
-def _choice(answer: JsonObject, choice: JsonObject, place: Place) -> ServerAnswer:
+def _choice(
+    answer: JsonObject, choice: JsonObject, counted: int, place: Place
+) -> ServerAnswer:
+    """One choice; ``counted`` is how many tokens its prompt has where no list of them
+    tells.
+    """
     own_prompt = _ids(choice, "prompt_token_ids", place)
     prompt = own_prompt or _ids(answer, "prompt_token_ids", place)
     sampled = _sampled(choice, place)
@@ -86,9 +93,7 @@ def _choice(answer: JsonObject, choice: JsonObject, place: Place) -> ServerAnswe
     if not tokens and not listed:
         remedy = "ask with logprobs, or with prompt_logprobs to score a prompt"
         raise place.error("logprobs is missing", remedy)
-    prompt_length = len(prompt or listed)
-    if prompt_length == 0:
-        prompt_length = _prompt_length(answer)
+    prompt_length = len(prompt or listed) or counted
     echoed, new_tokens = _split(tokens, prompt_length, sampled, place)
     new = sampled or _own_ids(new_tokens, place)
     given = _given(prompt, listed, echoed, place)
@@ -170,14 +175,47 @@ def _ids(data: JsonObject, key: str, place: Place) -> IdList | None:
     return ids
 
 
-def _prompt_length(answer: JsonObject) -> int:
-    """How many tokens the prompt had, by the server's count; 0: it does not say."""
+def _counted_prompt(answer: JsonObject) -> int:
+    """How many tokens the prompt had, by the server's count; 0: it does not say, or
+    counts those of several prompts that it was sent at once.
+    """
     usage = answer.get("usage")
     if not isinstance(usage, Mapping):
         return 0
     number = usage.get("prompt_tokens")
-    if isinstance(number, int) and number > 0:
-        return number
+    if not isinstance(number, int) or number <= 0:
+        return 0
+    choices = answer["choices"]
+    if len(choices) > 1 and not _echo_one_prompt(choices, number, usage):
+        return 0
+    return number
+
+
+def _echo_one_prompt(choices: JsonList, prompt: int, usage: JsonObject) -> bool:
+    """Whether choices that all echo one prompt of so many tokens have as many tokens as
+    these have. A server that was asked for no token may count one for each all the
+    same.
+    """
+    count = len(choices)
+    sampled = usage.get("completion_tokens")
+    tokens = sum(map(_listed_tokens, choices))
+    behind = tokens - count * prompt
+    if behind == 0:
+        return isinstance(sampled, int) and sampled <= count
+    return behind == sampled
+
+
+def _listed_tokens(choice: Any) -> int:
+    """How many tokens a choice lists with its log-probabilities."""
+    logprobs = None
+    if isinstance(choice, Mapping):
+        logprobs = choice.get("logprobs")
+    if not isinstance(logprobs, Mapping):
+        return 0
+    for key in ("content", "tokens"):
+        values = logprobs.get(key)
+        if isinstance(values, list):
+            return len(values)
     return 0
 
 
@@ -213,15 +251,15 @@ def _split(
 def _split_plain(
     tokens: ScoredTokens, prompt: int, sampled: IdList | None
 ) -> Parts | None:
-    new = len(sampled or ())
+    if sampled is None:
+        return [], tokens
+    new = len(sampled)
     count = len(tokens)
-    if sampled is not None and count == new:
+    if count == new:
         return [], tokens
     scores_both = count == prompt + new
     if prompt and scores_both:
         return tokens[:prompt], tokens[prompt:]
-    if sampled is None:
-        return [], tokens
     return None
 
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import BinaryIO, NamedTuple
 
 from logdrift.core.errors import Place
+from logdrift.core.session.importers.compressed import most_bytes
 from logdrift.core.session.importers.elements import Brackets
 from logdrift.core.session.importers.text_lines import text_blocks
 
@@ -71,6 +72,8 @@ def _is_one_value(file: BinaryIO, place: Place) -> bool:
     if start == _DATA:
         return False
     first = _pass_line(file, place)
+    if first.is_too_long:
+        return True
     _skip_spaces(file)
     if not _next_bytes(file, 1):
         return True
@@ -98,18 +101,20 @@ def _next_bytes(file: BinaryIO, most: int) -> bytes:
 
 
 class _Passed(NamedTuple):
-    """A line: whether all that it opens is closed in it, and its last character that is
-    no space.
+    """A line: whether all that it opens is closed in it, its last character that is no
+    space, and whether it has more bytes than a line may have.
     """
 
     is_closed: bool
     last: bytes
+    is_too_long: bool
 
 
 def _pass_line(file: BinaryIO, place: Place) -> _Passed:
     """Go behind the line that begins here. Raises InputError where it is no text."""
     brackets = Brackets()
     begin = file.tell()
+    most = most_bytes(file)
     length = 0
     last = b""
     for block in text_blocks(file, place):
@@ -118,10 +123,10 @@ def _pass_line(file: BinaryIO, place: Place) -> _Passed:
         text = line.rstrip(_SPACES)
         last = text[-1:] or last
         length += len(line) + len(newline)
-        if newline:
+        if newline or length > most:
             break
     file.seek(begin + length)
-    return _Passed(brackets.depth == 0, last)
+    return _Passed(brackets.depth == 0, last, length > most)
 
 
 def _is_line_of_its_own(file: BinaryIO, place: Place) -> bool:

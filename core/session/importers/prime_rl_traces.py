@@ -25,6 +25,7 @@ import numpy as np
 from logdrift.core.errors import Place
 from logdrift.core.session.files import JsonList, JsonObject
 from logdrift.core.session.importers.columns import ids_of, is_whole, scores_of
+from logdrift.core.session.importers.compressed import as_stored, unpacked_name
 from logdrift.core.session.importers.documents import (
     Documents,
     NotJson,
@@ -52,7 +53,6 @@ TRAINER = "trainer/prefill"
 ENGINE = "inference/recorded"
 _FOLDERS = ("", "traces", "monitors/file/traces", "file/traces")
 """Where the folder of traces may be below one that is given."""
-_ENDINGS = ("jsonl", "jsonl.zst")
 _CUT = (
     "max_turns",
     "max_input_tokens",
@@ -104,15 +104,14 @@ def _chunks(stem: Path) -> _Stream:
     """The chunks of a stream in their order, plain ones before their sealed copies: a
     folder, or one file of that name as early releases wrote.
     """
-    alone = stem.with_name(f"{stem.name}.jsonl")
-    if alone.is_file():
+    alone = as_stored(stem.with_name(f"{stem.name}.jsonl"))
+    if alone is not None:
         return [alone]
     chunks: dict[int, Path] = {}
     paths = stem.glob("*.jsonl*")
     for path in sorted(paths):
-        written, _, ending = path.name.partition(".")
-        is_chunk = ending in _ENDINGS
-        if is_chunk and written.isdecimal():
+        written, _, ending = unpacked_name(path.name).partition(".")
+        if ending == "jsonl" and written.isdecimal():
             number = int(written)
             chunks.setdefault(number, path)
     numbers = sorted(chunks)
@@ -123,8 +122,9 @@ def _annotations(traces: Path) -> Sequence[_Stream]:
     folder = traces / "annotations"
     producers = set()
     for path in folder.glob("*"):
-        if path.is_dir() or path.suffix == ".jsonl":
-            producer = path.name.removesuffix(".jsonl")
+        name = unpacked_name(path.name)
+        if path.is_dir() or name.endswith(".jsonl"):
+            producer = name.removesuffix(".jsonl")
             producers.add(producer)
     streams = []
     for producer in sorted(producers):

@@ -15,13 +15,11 @@ from logdrift.core.session.importers.answers import (
     unwrapped,
     wraps,
 )
-from logdrift.core.session.importers.bad_lines import BadLines
-from logdrift.core.session.importers.compressed import is_zstd
+from logdrift.core.session.importers.compressed import text_files, unpacked_name
 from logdrift.core.session.importers.documents import (
     Document,
     NotJson,
     documents,
-    read_lines,
 )
 from logdrift.core.session.importers.place import in_file
 from logdrift.core.session.importers.records import ImportContext
@@ -50,8 +48,6 @@ class Start:
         file = exported_files(self.path)[0]
         nothing: Document = (in_file(self.path), {})
         objects = documents(file, lists=LISTS_OF_ANSWERS)
-        if is_zstd(file):
-            objects = read_lines(file, BadLines())
         try:
             return next(objects, nothing)
         except NotJson:
@@ -85,7 +81,7 @@ def exported_files(path: Path) -> list[Path]:
     """A file itself, or the exports in a folder, all ranks of a step."""
     if not path.is_dir():
         return [path]
-    ranks = sorted(path.glob("rank_*.jsonl"))
+    ranks = sorted(text_files(path, "rank_*.jsonl"))
     if not ranks:
         reason = f"no {MANIFEST} and no rank_*.jsonl in it"
         steps = _steps_below(path)
@@ -96,7 +92,7 @@ def exported_files(path: Path) -> list[Path]:
 def _steps_below(folder: Path) -> str | None:
     """Which folders of steps to give instead; None where there are none."""
     for parent in (folder, folder / "token_exports"):
-        exports = parent.glob("step_*/rank_*.jsonl")
+        exports = parent.glob("step_*/rank_*.jsonl*")
         steps = {export.parent.name for export in exports}
         if steps:
             return f"give one of {_named(steps)} in {parent}"
@@ -119,6 +115,6 @@ def by_number(name: str) -> tuple[int, str]:
 
 def in_order(paths: Iterable[Path]) -> Sequence[Path]:
     """Files of one folder by the numbers at the ends of their names."""
-    by_name = {path.name: path for path in paths}
+    by_name = {unpacked_name(path.name): path for path in paths}
     names = sorted(by_name, key=by_number)
     return [by_name[name] for name in names]

@@ -6,24 +6,33 @@ which no text has.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
 from logdrift.core.errors import Place
+from logdrift.core.session.importers.compressed import most_bytes
 
 _BLOCK = 1 << 20
 
 
 def text_line(file: BinaryIO, place: Place) -> bytes:
-    """The next line; nothing at the end. Raises InputError for one with a NUL byte."""
+    """The next line; nothing at the end. Raises InputError for one with a NUL byte, and
+    for one of a compressed file that is far longer than any sequence.
+    """
     line = _checked(file.readline(_BLOCK), place)
     if len(line) < _BLOCK:
         return line
-    blocks = [line]
-    while len(line) == _BLOCK and not line.endswith(b"\n"):
-        line = _checked(file.readline(_BLOCK), place)
-        blocks.append(line)
-    return b"".join(blocks)
+    blocks = itertools.chain([line], _rest_of_line(line, file, place))
+    return together(blocks, most_bytes(file), place)
+
+
+def _rest_of_line(start: bytes, file: BinaryIO, place: Place) -> Iterator[bytes]:
+    """What stands behind the first block of a line."""
+    block = start
+    while len(block) == _BLOCK and not block.endswith(b"\n"):
+        block = _checked(file.readline(_BLOCK), place)
+        yield block
 
 
 def text_lines(file: BinaryIO, place: Place) -> Iterator[bytes]:
@@ -34,13 +43,32 @@ def text_lines(file: BinaryIO, place: Place) -> Iterator[bytes]:
 
 def whole_text(file: BinaryIO, place: Place) -> bytes:
     """All from here on. Raises InputError as `text_line` does."""
-    return b"".join(text_blocks(file, place))
+    blocks = text_blocks(file, place)
+    return together(blocks, most_bytes(file), place)
 
 
 def text_blocks(file: BinaryIO, place: Place) -> Iterator[bytes]:
     """All from here on, a block at a time. Raises InputError as `text_line` does."""
     while block := file.read(_BLOCK):
         yield _checked(block, place)
+
+
+def together(blocks: Iterable[bytes], most: float, place: Place) -> bytes:
+    """Blocks as one text. Raises InputError for one of more than ``most`` bytes."""
+    kept = []
+    size = 0
+    for block in blocks:
+        kept.append(block)
+        size += len(block)
+        check_length(size, most, place)
+    return b"".join(kept)
+
+
+def check_length(size: int, most: float, place: Place) -> None:
+    """Raise InputError for a line or value of more than ``most`` bytes."""
+    if size > most:
+        reason = f"unpacks to a line or value of more than {most:,} bytes"
+        raise place.error(reason, "unpack it")
 
 
 def _checked(text: bytes, place: Place) -> bytes:
