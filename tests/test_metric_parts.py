@@ -15,9 +15,10 @@ from logdrift.core.compare.decomposition import decompositions
 from logdrift.core.compare.limits import Limit, judge_limits
 from logdrift.core.compare.measured import measure_pair, split_of
 from logdrift.core.compare.metric import metric, resolve, unit_of
-from logdrift.core.compare.metric.parts import part
+from logdrift.core.compare.metric.parts import part, part_paths
 from logdrift.core.compare.metrics import Metrics
 from logdrift.core.compare.pair import make_pair
+from logdrift.core.errors import InputError
 from logdrift.core.report.build import build_report, report_pair
 from logdrift.core.session.reader import open_session
 from tests.common import SAMPLE, Fields, Run, refused
@@ -113,6 +114,59 @@ def test_what_names_nothing_is_refused(path: str) -> None:
     assert part(path) is None
     with refused("unknown"):
         resolve(path)
+
+
+def suggested(name: str) -> list[str]:
+    with pytest.raises(InputError) as caught:
+        resolve(name)
+    _, asks, names = caught.value.reason.partition("did you mean ")
+    return names.removesuffix("?").split(" or ") if asks else []
+
+
+def test_a_path_of_a_part_that_lacks_a_word_is_answered_with_paths_that_have_it() -> (
+    None
+):
+    for path in part_paths():
+        words = path.split(".")
+        for at in range(1, len(words)):
+            left = [*words[:at], *words[at + 1 :]]
+            name = ".".join(left)
+            if part(name) is not None:
+                continue
+            found = suggested(name)
+            assert found, name
+            assert all(part(one) is not None for one in found), name
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("what_if.ipo.tv.tokens", "what_if.ipo.tv.-0.1-0.1.tokens"),
+        ("what_if.ipo.tokens", "what_if.ipo.tv.-0.1-0.1.tokens"),
+        ("ipo.tv.tokens", "what_if.ipo.tv.-0.1-0.1.tokens"),
+        ("what_if.ipo.tv.-0.1-0.1.tokns", "what_if.ipo.tv.-0.1-0.1.tokens"),
+        ("what_if.IPO.tv.tokens", "what_if.ipo.tv.-0.1-0.1.tokens"),
+        ("what_if.tis.token.0-3.tokens", "what_if.tis.token.0-2.tokens"),
+        ("prompt.mae", "scopes.prompt.mae"),
+        ("scopes.promt.rmse", "scopes.prompt.rmse"),
+        ("decomposition.refrence.trainer.rmse", "decomposition.reference.trainer.rmse"),
+        ("buckets.by_positon.128.rmse", "buckets.by_position.128.rmse"),
+        ("buckets.by_turn.2.sequencs", "buckets.by_turn.2.sequences"),
+        ("maee", "errors.mae"),
+        ("erors.rmse", "errors.rmse"),
+    ],
+)
+def test_a_name_that_is_none_is_answered_with_the_one_meant(
+    name: str, meant: str
+) -> None:
+    assert suggested(name)[0] == meant
+
+
+def test_the_kind_of_a_part_alone_names_some_of_its_paths() -> None:
+    for kind in ("what_if", "scopes", "decomposition"):
+        found = suggested(kind)
+        assert len(found) == 3
+        assert all(one.startswith(f"{kind}.") for one in found)
 
 
 def test_a_part_that_a_pair_does_not_have_is_null(

@@ -7,14 +7,13 @@ module of its section.
 
 from __future__ import annotations
 
-import difflib
-
 from logdrift.core.compare.metric.counts import COUNTS
 from logdrift.core.compare.metric.coverage import COVERAGE
 from logdrift.core.compare.metric.errors import ERRORS
 from logdrift.core.compare.metric.floor import FLOOR
 from logdrift.core.compare.metric.intervals import INTERVALS
 from logdrift.core.compare.metric.kl import KL
+from logdrift.core.compare.metric.near import hint
 from logdrift.core.compare.metric.parts import part
 from logdrift.core.compare.metric.perplexity import PERPLEXITY
 from logdrift.core.compare.metric.probability import PROBABILITY
@@ -41,18 +40,17 @@ _ROWS = (
 )
 METRICS: dict[str, Metric] = {row.path: row for row in _ROWS}
 """By path, in the order in which reports show them."""
+_PATHS = tuple(METRICS)
 
 SECTIONS = ("errors", "mismatch", "probability", "topk", "ci95", "floor", "coverage")
 """In order of preference: `mae` alone means errors.mae, not probability.mae."""
-_SLIP = 2
-"""Letters by which the length of a mistyped name may differ from the one meant."""
 
 
 def metric(path: str) -> Metric:
     """The metric at a full path, those of parts included. InputError if unknown."""
     row = METRICS.get(path) or part(path)
     if row is None:
-        raise InputError(f"metric {path!r} is unknown: {_hint(path)}")
+        raise InputError(f"metric {path!r} is unknown: {hint(path, _PATHS)}")
     return row
 
 
@@ -79,7 +77,7 @@ def resolve(text: str) -> str:
         return name
     paths = _paths_that_end_in(name)
     if not paths:
-        raise InputError(f"metric {text!r} is unknown: {_hint(name)}")
+        raise InputError(f"metric {text!r} is unknown: {hint(name, _PATHS)}")
     preferred = min(map(_preference, paths))
     best = [path for path in paths if _preference(path) == preferred]
     if len(best) > 1:
@@ -101,34 +99,3 @@ def _preference(path: str) -> tuple[int, int]:
     else:
         place = len(SECTIONS)
     return path.count("."), place
-
-
-def _hint(name: str) -> str:
-    paths = _near(name.lower())
-    if not paths:
-        return "docs/metrics.md lists them all"
-    return f"did you mean {' or '.join(paths)}?"
-
-
-def _near(text: str) -> list[str]:
-    """At most three paths that look like ``text``."""
-    starting = [path for path in METRICS if text and f".{text}" in path]
-    if starting:
-        return starting[:3]
-    similar = difflib.get_close_matches(text, METRICS, n=3, cutoff=0.75)
-    if similar:
-        return similar
-    # By its last part: both `mea` and `error.mea` are near errors.mae.
-    last_part = _last_part(text)
-    by_last_part = {}
-    for path in reversed(METRICS):
-        name = _last_part(path)
-        if abs(len(name) - len(last_part)) <= _SLIP:
-            by_last_part[name] = path
-    parts = difflib.get_close_matches(last_part, by_last_part, n=3, cutoff=0.6)
-    return [by_last_part[name] for name in parts]
-
-
-def _last_part(path: str) -> str:
-    _, _, last = path.rpartition(".")
-    return last

@@ -13,6 +13,8 @@ An open end of a range is written as 0 or inf.
 
 from __future__ import annotations
 
+import difflib
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -50,6 +52,35 @@ def part(path: str) -> Metric | None:
     if make is not None:
         return make(path, rest)
     return None
+
+
+def part_paths() -> list[str]:
+    """All paths of parts but those of buckets, which depend on the pair."""
+    decomposition = [*_OF_DECOMPOSITION]
+    decomposition += _with_numbers(_TERMS, _TERM_NUMBERS)
+    decomposition += _with_numbers(["reference"], _OF_REFERENCE)
+    paths = [f"decomposition.{rest}" for rest in decomposition]
+    paths += [f"what_if.{rest}" for rest in _with_numbers(_RULE_NAMES, _SHARES)]
+    paths += [f"scopes.{rest}" for rest in _with_numbers(_SCOPES, _OF_SCOPE)]
+    return paths
+
+
+def _with_numbers(names: Iterable[str], numbers: Iterable[str]) -> list[str]:
+    pairs = itertools.product(names, numbers)
+    return [f"{name}.{number}" for name, number in pairs]
+
+
+def near_bucket(rest: str) -> list[str]:
+    """The path of a bucket that the rest of one which is none may mean."""
+    where, _, number = rest.rpartition(".")
+    division, _, begin = where.partition(".")
+    divisions = difflib.get_close_matches(division, [*_DIVISIONS, *_GROUPS], n=1)
+    numbers = difflib.get_close_matches(number, [*_OF_GROUP], n=1)
+    for names in itertools.product(divisions, numbers):
+        path = f"buckets.{names[0]}.{begin}.{names[1]}"
+        if part(path) is not None:
+            return [path]
+    return []
 
 
 _UNITS: dict[str, MetricUnit] = {
@@ -201,9 +232,7 @@ def _rule_name(rule: Rule | DivergenceRule | WhatIf) -> str:
     return f"{rule.rule}.{rule.bounded}.{low:g}-{high:g}"
 
 
-_RULE_NAMES = frozenset(
-    (*map(_rule_name, RULES), *map(_rule_name, DIVERGENCE_RULES)),
-)
+_RULE_NAMES = (*map(_rule_name, RULES), *map(_rule_name, DIVERGENCE_RULES))
 
 
 # ---- buckets
