@@ -22,7 +22,7 @@ from typing import Any, cast
 from logdrift.core.errors import ErrorData, LogdriftError, error_of
 from logdrift.core.facts import Batch
 from logdrift.core.plan import BackendSpec, SamplingSpec
-from logdrift.core.session.layout import Part, part_of
+from logdrift.core.session.part_records import Part, part_of
 
 VERSION = 4
 """Of the records of jobs. A worker reads the files that are there when it starts: they

@@ -42,9 +42,9 @@ from logdrift.core.session.layout import (
     CaptureInfo,
     LoadedFile,
     Manifest,
-    part_of,
     read_manifest,
 )
+from logdrift.core.session.part_records import part_of
 from logdrift.core.session.writer import append_event, merge_pieces
 
 _LOOK_SECONDS = 5.0

@@ -7,7 +7,6 @@ sessions stay readable; a newer format is refused by name.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
@@ -20,9 +19,18 @@ from logdrift.core.session.files import (
     parse_json,
     read_file,
 )
+from logdrift.core.session.part_records import Part as Part
+from logdrift.core.session.part_records import capture_part as capture_part
+from logdrift.core.session.part_records import (
+    check_folders,
+    check_parts_of,
+    file_name,
+    folder_of,
+    read_part,
+)
+from logdrift.core.session.part_records import sequence_part as sequence_part
 from logdrift.core.session.schema import (
     COUNT,
-    Unfit,
     anything,
     built,
     checked,
@@ -33,7 +41,6 @@ from logdrift.core.session.schema import (
     number,
     one_of,
     record,
-    shown,
     table,
     text,
     whole,
@@ -79,34 +86,6 @@ SAMPLED_PATHS = ("decode", "recorded")
 """Paths whose captures hold the sampling itself, here or elsewhere. None of them can be
 captured again: sampling gives other ids.
 """
-
-
-def sequence_part(index: int) -> str:
-    """Relative name of the file that holds part ``index`` of the sequences."""
-    return f"sequences/part-{index:05d}.safetensors"
-
-
-def capture_part(label: str, index: int) -> str:
-    """Relative name of the file that holds part ``index`` of a capture."""
-    return f"captures/{label}/part-{index:05d}.safetensors"
-
-
-class Part(NamedTuple):
-    """One finished file. ``digest`` is ``sha256:`` and 64 hex digits of its bytes, ""
-    where a session of others has none.
-
-    ``ids_digest`` is that of `logdrift.core.session.sent_ids` of the ids that a capture
-    part scores; None for parts of the sequences and in sessions older than it.
-    ``versions`` are the names that the part's tensor of that name refers to.
-    """
-
-    file: str
-    first_sequence: int
-    sequences: int
-    tokens: int
-    digest: str = ""
-    ids_digest: str | None = None
-    versions: tuple[str, ...] = ()
 
 
 class ModelInfo(NamedTuple):
@@ -296,30 +275,11 @@ def check_parts(manifest: Manifest) -> None:
     _check_labels(manifest)
     owners: dict[PurePosixPath, str] = {}
     sequences = manifest.sequences
-    _check_owner("sequences", sequences.parts, sequences.ahead, owners)
-    folders = {_folder_of(info.label): info.label for info in manifest.captures}
+    check_parts_of("sequences", sequences.parts, sequences.ahead, owners)
+    folders = {folder_of(info.label): info.label for info in manifest.captures}
     for info in manifest.captures:
-        _check_owner(info.label, info.parts, info.ahead, owners)
-        _check_folders(info, folders)
-
-
-def _folder_of(label: str) -> PurePosixPath:
-    """Where the parts of a capture stand, by name."""
-    return PurePosixPath(capture_part(label, 0)).parent
-
-
-def _check_folders(info: CaptureInfo, folders: Mapping[PurePosixPath, str]) -> None:
-    """Refuse (InputError) parts that stand in the folder of another capture:
-    exchanged, each would be shown with the numbers of the other.
-    """
-    for part in info.finished:
-        folder = PurePosixPath(part.file).parent
-        owner = folders.get(folder, info.label)
-        if owner != info.label:
-            raise InputError(
-                f"session.json lists {part.file} for {info.label}: it is a part of"
-                f" {owner}"
-            )
+        check_parts_of(info.label, info.parts, info.ahead, owners)
+        check_folders(info.label, info.finished, folders)
 
 
 def _check_labels(manifest: Manifest) -> None:
@@ -327,80 +287,6 @@ def _check_labels(manifest: Manifest) -> None:
     for label in labels:
         if labels.count(label) > 1:
             raise InputError(f"session.json lists two captures {label!r}")
-
-
-def _check_owner(
-    owner: str,
-    parts: tuple[Part, ...],
-    ahead: tuple[Part, ...],
-    owners: dict[PurePosixPath, str],
-) -> None:
-    """Check the parts of the sequences or of one capture, the ``owner``, and add their
-    files to ``owners``.
-    """
-    expected = 0
-    for part in parts:
-        if part.first_sequence != expected:
-            raise _misplaced(owner, part, f"not at {expected}")
-        expected += part.sequences
-    for part in ahead:
-        if part.first_sequence <= expected:
-            raise _misplaced(owner, part, f"not behind {expected}")
-        expected = part.first_sequence + part.sequences - 1
-    for part in (*parts, *ahead):
-        _check_file(owner, part, owners)
-
-
-def _misplaced(owner: str, part: Part, where: str) -> InputError:
-    return InputError(
-        f"session.json: {part.file} of {owner} begins at sequence"
-        f" {part.first_sequence}, {where}"
-    )
-
-
-def _check_file(owner: str, part: Part, owners: dict[PurePosixPath, str]) -> None:
-    file = PurePosixPath(part.file)
-    if file in owners:
-        raise InputError(
-            f"session.json lists {part.file} twice: for {owners[file]} and for {owner}"
-        )
-    owners[file] = owner
-
-
-def _file_name(value: Any) -> str:
-    """A name that stays in the session folder."""
-    name = text(value)
-    path = PurePosixPath(name)
-    leads_out = path.is_absolute() or ".." in path.parts
-    has_other_meaning = "\\" in name or "\0" in name
-    if leads_out or has_other_meaning or not path.parts:
-        raise Unfit(f"names a file outside the session folder: {shown(name)}")
-    return name
-
-
-def _digest(value: Any) -> str:
-    if value is None:
-        return ""
-    return text(value)
-
-
-_part = built(
-    record(
-        Part,
-        file=_file_name,
-        first_sequence=COUNT,
-        sequences=COUNT,
-        tokens=COUNT,
-        digest=_digest,
-    ),
-    Part,
-)
-
-
-def part_of(data: JsonObject) -> Part:
-    """A part as a worker tells it. Raises `schema.Unfit`."""
-    part: Part = _part(data)
-    return part
 
 
 _sampled_facts = fields(
@@ -430,14 +316,14 @@ _given_sequences = built(
     record(
         SequencesInfo,
         planned=COUNT,
-        parts=items(_part),
-        ahead=items(_part),
+        parts=items(read_part),
+        ahead=items(read_part),
         sampled=items(_sampled),
         retokenised=maybe(_retokenised),
     ),
     SequencesInfo,
 )
-_loaded = built(record(LoadedFile, file=_file_name, digest=text), LoadedFile)
+_loaded = built(record(LoadedFile, file=file_name, digest=text), LoadedFile)
 _model = built(record(ModelInfo, vocab_size=maybe(COUNT)), ModelInfo)
 
 
@@ -459,13 +345,13 @@ def _facts(value: Any) -> Facts | None:
 _capture = built(
     record(
         CaptureInfo,
-        label=_file_name,
+        label=file_name,
         repeat=whole(1, 2**31 - 1),
         status=one_of(*get_args(Status)),
         batch=one_of(*get_args(Batch)),
         facts=_facts,
-        parts=items(_part),
-        ahead=items(_part),
+        parts=items(read_part),
+        ahead=items(read_part),
         loaded=maybe(_loaded),
     ),
     CaptureInfo,
