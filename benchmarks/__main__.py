@@ -97,6 +97,11 @@ def _session_list(work: Work) -> list[Command]:
     return [[*module, "--runs", str(work.scale.runs)]]
 
 
+def _trend(work: Work) -> list[Command]:
+    module = [sys.executable, "-m", "benchmarks.trend_start"]
+    return [[*module, "--runs", str(work.scale.runs)]]
+
+
 def _report(work: Work) -> list[Command]:
     return [_script("report", work.session("three", 3), "--runs", work.scale.runs)]
 
@@ -136,6 +141,7 @@ BENCHMARKS: dict[str, Callable[[Work], list[Command]]] = {
     "scorer": _scorer,
     "screen": _screen,
     "list": _session_list,
+    "trend": _trend,
     "report": _report,
     "why": _why,
     "diff": _diff,
@@ -172,8 +178,8 @@ def main() -> int:
 
 
 def _run(name: str, work: Work, kept: Path) -> bool:
-    """Measure one, its own output on stderr; whether it came to its end. A benchmark
-    ends with 1 where it is beyond a limit.
+    """Measure one, its own output on stderr; whether it came to its end: it gave a
+    ratio, and ended with 0, or with 1 for a ratio that is beyond its limit.
     """
     try:
         commands = BENCHMARKS[name](work)
@@ -185,8 +191,10 @@ def _run(name: str, work: Work, kept: Path) -> bool:
     for command in commands:
         before = len(ratios_in(kept))
         print(f"== {name}", file=sys.stderr, flush=True)
-        subprocess.run(command, cwd=ROOT, env=environment, stdout=sys.stderr)
-        ended &= len(ratios_in(kept)) > before
+        done = subprocess.run(command, cwd=ROOT, env=environment, stdout=sys.stderr)
+        given = ratios_in(kept)[before:]
+        is_beyond = not all(ratio.holds for ratio in given)
+        ended &= bool(given) and done.returncode == int(is_beyond)
     return ended
 
 

@@ -89,6 +89,16 @@ def main() -> int:
             limit=MOST_TIMES,
         )
     )
+    say(
+        Ratio(
+            name="memory of the export",
+            ours=f"{most_memory:.0f} MB",
+            against=f"the allowed {MOST_MB:.0f} MB",
+            peer=f"{MOST_MB:.0f} MB",
+            ratio=most_memory / MOST_MB,
+            limit=1.0,
+        )
+    )
     return int(ratio > MOST_TIMES or most_memory > MOST_MB)
 
 

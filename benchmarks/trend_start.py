@@ -90,7 +90,7 @@ def main() -> None:
 def training(folder: Path, steps: int) -> Path:
     """A small session for each step."""
     for step in range(steps):
-        make_session(folder / f"step_{step}", 300, 3, step, captures=2)
+        make_session(folder / f"step_{step}", 300, 3, 5, captures=2, seed=step)
     return folder
 
 

@@ -21,8 +21,8 @@ _TOKENS = 96
 
 
 class Planted(NamedTuple):
-    """A rollout with a fault. ``spec`` is its backend, ``{WEIGHTS}`` in it a folder of
-    edited weights; ``causes`` are the codes of which one must come first.
+    """A rollout with a fault. ``spec`` is its backend, in it a name of `EDITS` in braces
+    for the folder of those weights; ``causes`` are the codes of which one must come first.
     """
 
     name: str

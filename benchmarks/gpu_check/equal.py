@@ -40,15 +40,22 @@ def check_reducer(vocabulary: int, rows: int, device: str) -> None:
     here = _reduced(logits, targets, "cpu")
     there = _reduced(logits.to(device), targets.to(device), device)
     what = f"{rows} rows of {vocabulary:,} bfloat16 logits, on {device} and on the CPU"
+    unscored = np.isnan(here.logprob)
     same = {
         "ranks": np.array_equal(here.rank, there.rank),
         "ids of the top 20": np.array_equal(here.top_ids, there.top_ids),
+        "rows without a score": np.array_equal(unscored, np.isnan(there.logprob)),
     }
     for name, is_same in same.items():
         words = "the same" if is_same else "not the same"
         say(Finding("reducer", f"{what}: {name}", words, "the same", is_same))
-    largest = float(np.nanmax(np.abs(here.logprob - there.logprob)))
-    _say_largest("reducer", f"{what}: log-probabilities", largest, REDUCER_ROUNDING)
+    for name in ("logprob", "top_logprobs", "entropy"):
+        first = getattr(here, name)[~unscored]
+        second = getattr(there, name)[~unscored]
+        is_equal = first == second  # also where both are -inf
+        apart = np.abs(first[~is_equal] - second[~is_equal])
+        largest = float(apart.max(initial=0.0))
+        _say_largest("reducer", f"{what}: {name}", largest, REDUCER_ROUNDING)
 
 
 def _reduced(logits: Any, targets: Any, device: str) -> Scores:
