@@ -132,7 +132,7 @@ class PrepareJob:
 
 @dataclass(frozen=True, slots=True)
 class CaptureJob:
-    """Make captures of one backend, part after part, below ``folder``.
+    """Make the parts of captures of one backend below ``folder``.
 
     ``token`` is that of the session's lock, under which parts are written. ``planned``
     is the number of sequences of the session, ``parts`` the number of parts to score.

@@ -113,3 +113,31 @@ def test_a_lock_needs_no_hard_links(
         lock.acquire(tmp_path, "another")
     lock.release(tmp_path)
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["a" * 240, "中" * 75, "é" * 120, "🙂" * 60])
+def test_every_name_that_a_disk_takes_can_be_a_session(
+    tmp_path: Path, name: str
+) -> None:
+    (tmp_path / name).mkdir()
+    (tmp_path / name).rmdir()
+    with new_folder(tmp_path / name) as new:
+        (new / "x").write_text("x")
+    assert os.listdir(tmp_path / name) == ["x"]
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.ENOTSUP])
+def test_a_lock_is_put_back_without_hard_links(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def no_links(*args: object, **options: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "link", no_links)
+    dead = lock.LockHolder(os.uname().nodename, 2**22 + 1, 1, "old", 0.0)
+    lock.acquire(tmp_path, "first")
+    with refused("was just taken"):
+        lock._bury(tmp_path, dead)
+    holder = lock.read_lock(tmp_path)
+    assert holder is not None
+    assert holder.token == "first"

@@ -336,7 +336,8 @@ def test_an_engine_has_sequences_of_many_parts_at_once() -> None:
 def test_no_part_is_begun_while_too_many_answers_wait(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(open_parts, "MOST_HELD", 20)
+    # A score without alternatives has two numbers of 4 bytes, and one that marks NaN.
+    monkeypatch.setattr(open_parts, "MOST_HELD", 20 * 9)
     opened = OpenParts(parts_of(100, 2, tokens=5), seed=0)
     held = 0
     while (one := opened.take()) is not None:
@@ -355,6 +356,27 @@ def test_an_engine_that_answers_twice_or_not_at_all_is_noticed() -> None:
     assert parts.take() is not None
     with pytest.raises(LogdriftError, match="sequence 0: the engine gave no answer"):
         parts.check_empty()
+
+
+def test_an_engine_that_ends_before_all_parts_were_begun_is_noticed() -> None:
+    parts = OpenParts(parts_of(2, 1), seed=0)
+    one = parts.take()
+    assert one is not None
+    assert parts.answered(one, Scores.empty(3, 0)) is not None
+    with pytest.raises(LogdriftError, match="sequence 1: the engine was not asked"):
+        parts.check_empty()
+
+
+def test_what_may_wait_is_counted_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(open_parts, "MOST_HELD", 20_000)
+    begun = {}
+    for top_k in (0, 500):
+        opened = OpenParts(parts_of(100, 2, tokens=5), seed=0)
+        while (one := opened.take()) is not None:
+            begun[top_k] = one.number // 2 + 1
+            if one.number % 2:
+                opened.answered(one, Scores.empty(5, top_k))
+    assert begun == {0: 100, 500: 1}
 
 
 def test_seeds_are_those_of_the_sequences() -> None:

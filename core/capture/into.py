@@ -191,7 +191,7 @@ def _is_empty(manifest: Manifest, name: str) -> bool:
     """Whether nothing of a backend is finished, so that nothing is lost with it."""
     if name == manifest.sequences.generated_by:
         return False
-    return not any(info.parts for info in manifest.captures if info.backend == name)
+    return not any(info.finished for info in manifest.captures if info.backend == name)
 
 
 def _is_complete(manifest: Manifest, name: str) -> bool:

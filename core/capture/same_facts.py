@@ -30,7 +30,7 @@ _SAME_EXTRA = ("served_model", "system_fingerprint")
 def changed_facts(capture: CaptureInfo, facts: Facts) -> list[str]:
     """Facts that differ from those of the capture's first parts, in words."""
     before = capture.facts
-    if not capture.parts or before is None:
+    if not capture.finished or before is None:
         return []
     changes = []
     for name in _SAME_FACTS:

@@ -352,11 +352,10 @@ class _Supervisor:
 
     def _pace(self, label: str) -> Pace:
         manifest = self.manifest
-        finished = manifest.capture(label).finished
         return Pace(
             label=label,
             planned=manifest.sequences.planned,
-            before=sum(part.sequences for part in finished),
+            before=manifest.capture(label).finished_sequences,
             begun=time.monotonic(),
         )
 
@@ -455,7 +454,10 @@ def _decoded(pieces: dict[str, str]) -> dict[int, bytes]:
 
 
 def _amount(capture: CaptureInfo) -> dict[str, int]:
-    return {"sequences": capture.sequences, "tokens": capture.tokens}
+    return {
+        "sequences": capture.finished_sequences,
+        "tokens": capture.finished_tokens,
+    }
 
 
 def main(argv: list[str]) -> int:

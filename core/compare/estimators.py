@@ -93,7 +93,7 @@ def binary_kl(logprob_a: Array, logprob_b: Array) -> Array:
     # A log-probability that rounding lifted above 0 leaves nothing for another token.
     rest_a = np.maximum(-np.expm1(logprob_a), 0.0)
     rest_b = np.maximum(-np.expm1(logprob_b), 0.0)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         this = np.where(q > 0, q * (logprob_b - logprob_a), 0.0)
         excess_of_rest = q * np.expm1(logprob_a - logprob_b) / rest_a
         is_near = np.abs(excess_of_rest) < _NEAR

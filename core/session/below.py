@@ -128,7 +128,8 @@ def give_name(at: int, temporary: str, name: str) -> None:
     """Give a file in the folder ``at`` its name, unless a file has it: FileExistsError.
 
     The file is there whole from the first moment, also for those who look meanwhile. On
-    a disk without hard links (exFAT, some networks) an empty one is there before it.
+    a disk without hard links (exFAT, some networks) an empty one is there before it;
+    of two processes that make it at once there, the later one's stays.
     """
     try:
         os.link(temporary, name, src_dir_fd=at, dst_dir_fd=at, follow_symlinks=False)
@@ -142,11 +143,14 @@ def give_name(at: int, temporary: str, name: str) -> None:
 
 def temporary_name(name: str) -> str:
     """``.NAME.RANDOM.tmp``, cut so that a file system takes it."""
-    encoded = name.encode("utf-8", "surrogateescape")
-    start = encoded[:200]
-    kept = start.decode("utf-8", "ignore")
     random = os.urandom(8)
-    return f".{kept}.{random.hex()}.tmp"
+    return f".{cut_name(name)}.{random.hex()}.tmp"
+
+
+def cut_name(name: str, most: int = 200) -> str:
+    """The first ``most`` bytes of a name: file systems take 255, and more follows."""
+    encoded = name.encode("utf-8", "surrogateescape")
+    return encoded[:most].decode("utf-8", "ignore")
 
 
 def remove_temporary(

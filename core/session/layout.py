@@ -180,8 +180,18 @@ class CaptureInfo(NamedTuple):
 
     @property
     def sequences(self) -> int:
-        """Finished sequences."""
+        """Finished sequences, from the first one on without a gap."""
         return sum(part.sequences for part in self.parts)
+
+    @property
+    def finished_sequences(self) -> int:
+        """Finished sequences, those ahead of a gap included."""
+        return sum(part.sequences for part in self.finished)
+
+    @property
+    def finished_tokens(self) -> int:
+        """Their tokens, as `tokens` counts them."""
+        return sum(part.tokens for part in self.finished)
 
     @property
     def failure_lines(self) -> list[str]:
@@ -192,7 +202,7 @@ class CaptureInfo(NamedTuple):
 
     @property
     def tokens(self) -> int:
-        """Finished tokens, first tokens of sequences (which have no score) included."""
+        """Tokens of `sequences`, their first ones (which have no score) included."""
         return sum(part.tokens for part in self.parts)
 
     @property

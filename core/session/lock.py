@@ -231,8 +231,8 @@ def _bury(folder: Path, stale: LockHolder) -> None:
     if buried is not None and buried != stale:
         taken = buried.alive
     if taken:
-        with contextlib.suppress(OSError):
-            os.link(grave, folder / LOCK)
+        with contextlib.suppress(OSError, InputError), folder_at(folder) as at:
+            give_name(at, grave.name, LOCK)
     with contextlib.suppress(OSError):
         grave.unlink(missing_ok=True)
     if taken:

@@ -72,7 +72,7 @@ def _planned(session: Session) -> int:
 
 
 def _finished(session: Session) -> int:
-    return sum(info.sequences for info in session.captures)
+    return sum(info.finished_sequences for info in session.captures)
 
 
 def _in_flight(session: Session, event: JsonObject) -> float:
@@ -80,7 +80,7 @@ def _in_flight(session: Session, event: JsonObject) -> float:
     with contextlib.suppress(KeyError, LogdriftError):
         info = session.manifest.capture(event["label"])
         scored = float(event["sequences"])
-        return max(0.0, scored - info.sequences)
+        return max(0.0, scored - info.finished_sequences)
     return 0.0
 
 
@@ -101,7 +101,7 @@ def _finished_since(session: Session, since: float) -> int:
     """Sequences in parts that were written after ``since``, seconds since 1970."""
     sequences = 0
     for info in session.captures:
-        for part in info.parts:
+        for part in info.finished:
             path = session.folder / part.file
             if _modified(path) >= since:
                 sequences += part.sequences

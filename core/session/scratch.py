@@ -19,6 +19,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from logdrift.core.errors import CannotWrite, InputError
+from logdrift.core.session.below import cut_name
 from logdrift.core.session.layout import MANIFEST
 from logdrift.core.session.lock import process_start
 
@@ -47,7 +48,9 @@ def new_folder(out: Path) -> Iterator[Path]:
     _remove_abandoned(place, _NEW.format(name="*"))
     if _is_taken(out):
         raise InputError(f"{out} exists already", remedy="give another --out")
-    scratch = place / f"{_NEW.format(name=out.name[:80])}{_maker()}-{_unique()}"
+    scratch = (
+        place / f"{_NEW.format(name=cut_name(out.name, 120))}{_maker()}-{_unique()}"
+    )
     made = _missing(out.parent)
     try:
         scratch.mkdir(parents=True)

@@ -47,7 +47,7 @@ def with_sequences(
     infos = [capture.info for capture in of_labels.values()]
     part = _part_of(len(chosen), len(tokens))
     listed = session.manifest.sequences._replace(
-        planned=len(chosen), parts=(part,), retokenised=None
+        planned=len(chosen), parts=(part,), retokenised=None, ahead=()
     )
     manifest = session.manifest._replace(sequences=listed, captures=tuple(infos))
     selected = replace(
@@ -113,9 +113,9 @@ def _info_of(info: CaptureInfo, picked: Sequences) -> CaptureInfo:
     scored those of the session.
     """
     part = _part_of(len(picked), picked.tokens)
-    if all(own.ids_digest is not None for own in info.parts):
+    if all(own.ids_digest is not None for own in info.finished):
         part = part._replace(ids_digest=ids_digest(picked.token_ids))
-    return info._replace(parts=(part,))
+    return info._replace(parts=(part,), ahead=())
 
 
 def _part_of(sequences: int, tokens: int) -> Part:

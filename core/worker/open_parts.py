@@ -9,11 +9,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from logdrift.core.errors import LogdriftError
-from logdrift.core.worker.base import Answer, AskedSequence, IdArray, tokens_of
+from logdrift.core.worker.base import (
+    Answer,
+    AskedSequence,
+    Generation,
+    IdArray,
+    Scores,
+)
 
-MOST_HELD = 1 << 20
-"""Tokens of answers that may wait for the rest of their parts before another part is
-begun: about 190 MB with 20 alternatives each.
+MOST_HELD = 192 << 20
+"""Bytes of answers that may wait for the rest of their parts before another part is
+begun: a million tokens with 20 alternatives each.
 """
 
 
@@ -41,11 +47,22 @@ class _OpenPart:
 
     @property
     def held(self) -> int:
-        """Tokens that wait here."""
-        return sum(map(tokens_of, self.answers.values()))
+        """Bytes that wait here."""
+        return sum(map(_bytes_of, self.answers.values()))
 
     def in_order(self) -> list[Answer]:
         return [self.answers[number] for number in sorted(self.answers)]
+
+
+def _bytes_of(answer: Answer) -> int:
+    """Bytes of the arrays of an answer."""
+    scores = answer
+    if isinstance(answer, Generation):
+        scores = answer.scores
+    assert isinstance(scores, Scores)
+    arrays = (scores.logprob, scores.rank, scores.top_ids, scores.top_logprobs)
+    optional = [array for array in (scores.entropy, scores.nan) if array is not None]
+    return sum(array.nbytes for array in (*arrays, *optional))
 
 
 class OpenParts:
@@ -84,7 +101,7 @@ class OpenParts:
             raise LogdriftError(f"{asked.what}: the engine answered twice")
         opened = self._open[index]
         opened.answers[asked.number] = answer
-        self._held += tokens_of(answer)
+        self._held += _bytes_of(answer)
         if not opened.is_answered:
             return None
         del self._open[index]
@@ -96,6 +113,9 @@ class OpenParts:
         if self._owners:
             number = min(self._owners)
             raise LogdriftError(f"sequence {number}: the engine gave no answer")
+        left = next(self._parts, None)
+        if left is not None:
+            raise LogdriftError(f"sequence {left.first}: the engine was not asked")
 
     def _begin(self) -> None:
         """Open the next part, where there is one."""

@@ -97,7 +97,6 @@ class PartWriter:
         if sequences_part is not None:
             message["sequences_part"] = sequences_part._asdict()
             message["retokenised"] = self._retokenised(part)
-        self.engine.watch.sign()
         self.channel.send(message)
 
     @cached_property

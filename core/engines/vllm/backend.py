@@ -195,6 +195,8 @@ class VllmBackend:
                     yield one, Scores.empty(len(one.ids), self._settings.top_k)
                 requests.add(new)
                 if not requests.number:
+                    if unasked:
+                        continue  # answers that are written make room for more
                     return
                 for one, output in requests.step():
                     yield one, self._answer(path, one, output)

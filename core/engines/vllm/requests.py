@@ -75,7 +75,13 @@ class Requests:
         self._unfinished.update(zip(known, new, strict=True))
 
     def step(self) -> list[tuple[AskedSequence, Any]]:
-        """Let the engine compute one step; what it finished with it."""
+        """Let the engine compute one step; what it finished with it.
+
+        Raises LogdriftError where it has nothing to do any more, and answers are owed.
+        """
+        if not self._engine.has_unfinished_requests():
+            request = next(iter(self._unfinished.values()))
+            raise LogdriftError(f"vllm gave no answer to {request.asked.what}")
         with self._told():
             outputs = self._engine.step()
         return [self._finished(output) for output in outputs if output.finished]
