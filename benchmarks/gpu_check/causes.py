@@ -22,7 +22,8 @@ _TOKENS = 96
 
 class Planted(NamedTuple):
     """A rollout with a fault. ``spec`` is its backend, in which a name of `EDITS` in
-    braces stands for the folder of those weights; one of the codes ``causes`` must come first.
+    braces stands for the folder of those weights; one of the codes ``causes`` must
+    come first.
     """
 
     name: str
