@@ -14,7 +14,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from logdrift.cli.streams import OutputError, abandon_output, steady_streams
 from logdrift.cli.suggest import (
@@ -28,7 +28,6 @@ from logdrift.core.errors import InputError, LogdriftError
 from logdrift.core.interrupts import cancellable
 from logdrift.core.keys import near_key
 from logdrift.core.session.visible import visible
-from logdrift.core.version import __version__
 
 COMMANDS = {
     "open": "explore a session, or the shipped samples (--sample)",
@@ -161,9 +160,7 @@ def build_parser(command: str | None) -> argparse.ArgumentParser:
             " session, or the folder of sessions, at PATH."
         ),
     )
-    parser.add_argument(
-        "--version", action="version", version=f"logdrift {__version__}"
-    )
+    parser.add_argument("--version", action=_Version, help="show the version")
     parser.add_argument(
         "--sessions",
         metavar="DIR",
@@ -202,6 +199,19 @@ def command_parser(
 
 def _module(command: str) -> Any:
     return importlib.import_module(f"logdrift.cli.{_MODULES.get(command, command)}")
+
+
+class _Version(argparse.Action):
+    """Says the version and ends, without reading it at every start."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, help: str) -> None:
+        super().__init__(option_strings, dest=argparse.SUPPRESS, nargs=0, help=help)
+
+    def __call__(self, *_: object) -> NoReturn:
+        from logdrift.core.version import __version__
+
+        print(f"logdrift {__version__}")
+        sys.exit(0)
 
 
 class _Parser(argparse.ArgumentParser):

@@ -23,8 +23,6 @@ A new key is one field here and, if it is a table, one function beside `_engine`
 `_threshold`.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
@@ -42,11 +40,11 @@ if TYPE_CHECKING:
     # Every start reads the config, and few have limits of their own.
     from logdrift.core.compare.limits import Limit
 
-    Table = Mapping[str, Any]
-    """A table of TOML."""
-    Keys = tuple[str, ...]
-    KeysOf = Mapping[str, Keys]
-    """The keys of each command, by its id."""
+Table = Mapping[str, Any]
+"""A table of TOML."""
+Keys = tuple[str, ...]
+KeysOf = Mapping[str, Keys]
+"""The keys of each command, by its id."""
 
 
 class EngineConfig(NamedTuple):
@@ -64,7 +62,7 @@ class Config(NamedTuple):
     sessions: Path | None = None
     cache: Path | None = None
     engines: Mapping[str, EngineConfig] = MappingProxyType({})
-    thresholds: tuple[Limit, ...] = ()
+    thresholds: tuple["Limit", ...] = ()
     """The user's own limits (`[[thresholds]]`), judged beside the published ones."""
     theme: str | None = None
     """One of `THEMES`: the colours of the screens."""
@@ -218,7 +216,7 @@ _THRESHOLD_KEYS = ("name", "metric", "min", "max", "scope", "meaning")
 _SCOPES = ("completion", "prompt", "all")
 
 
-def _thresholds(tables: Any) -> tuple[Limit, ...]:
+def _thresholds(tables: Any) -> tuple["Limit", ...]:
     if not isinstance(tables, list):
         raise InputError("thresholds is not a list of tables: write [[thresholds]]")
     limits = []
@@ -236,7 +234,7 @@ def _thresholds(tables: Any) -> tuple[Limit, ...]:
     return tuple(limits)
 
 
-def _threshold(where: str, table: Any) -> Limit:
+def _threshold(where: str, table: Any) -> "Limit":
     # Imported here: every start reads the config, and few configs have thresholds.
     from logdrift.core.compare.limits import Limit
 

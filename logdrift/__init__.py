@@ -15,8 +15,6 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from logdrift.core.version import __version__
-
 if TYPE_CHECKING:
     from logdrift.core.compare.gate import judge
     from logdrift.core.compare.pair import Pair, make_pair
@@ -24,6 +22,7 @@ if TYPE_CHECKING:
     from logdrift.core.recording.recorder import TrainingRecorder, record
     from logdrift.core.report.build import build_report
     from logdrift.core.session.reader import Capture, Session, open_session
+    from logdrift.core.version import __version__
 
 
 _HOMES = {
@@ -33,6 +32,7 @@ _HOMES = {
     "Pair": "logdrift.core.compare.pair",
     "TrainingRecorder": "logdrift.core.recording.recorder",
     "Session": "logdrift.core.session.reader",
+    "__version__": "logdrift.core.version",
     "build_report": "logdrift.core.report.build",
     "judge": "logdrift.core.compare.gate",
     "make_pair": "logdrift.core.compare.pair",

@@ -7,7 +7,6 @@ kept.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
 _KEPT_THRESHOLDS = 8
 
 
-@dataclass(frozen=True, eq=False, repr=False)
 class AlignedPair:
     """Captures ``a`` and ``b`` over the ``count`` sequences that both have finished.
 
@@ -43,15 +41,23 @@ class AlignedPair:
     ``count``.
     """
 
-    session: Session = field(repr=False)
-    a: Capture
-    b: Capture
-    sequences: Sequences
-    count: int
-    tokens: int
-    _beyond: dict[float, Positions] = field(
-        default_factory=dict, init=False, repr=False
-    )
+    def __init__(
+        self,
+        *,
+        session: Session,
+        a: Capture,
+        b: Capture,
+        sequences: Sequences,
+        count: int,
+        tokens: int,
+    ) -> None:
+        self.session = session
+        self.a = a
+        self.b = b
+        self.sequences = sequences
+        self.count = count
+        self.tokens = tokens
+        self._beyond: dict[float, Positions] = {}
 
     @classmethod
     def of_labels(cls, session: Session, a: str, b: str) -> Self:

@@ -298,8 +298,14 @@ class _Run:
         a = captures["a"]
         b = captures["b"]
         pair = self.pair
-        tokens = min(pair.tokens, a.tokens, b.tokens)
-        old = replace(pair, a=a, b=b, tokens=tokens)
+        old = Pair(
+            session=pair.session,
+            a=a,
+            b=b,
+            sequences=pair.sequences,
+            count=pair.count,
+            tokens=min(pair.tokens, a.tokens, b.tokens),
+        )
         note = "; ".join(dict.fromkeys(notes))
         return judge(experiment, old, after, before, note)
 

@@ -122,24 +122,26 @@ def draw_setting(rng: Random, tokens: int) -> HealthySetting:
     )
 
 
-@dataclass(frozen=True)
 class _DrawnSession(Session):
     """A session whose arrays are in memory."""
 
-    drawn_sequences: Sequences | None = None
-    drawn_captures: tuple[Capture, ...] = ()
+    def __init__(
+        self, manifest: Manifest, sequences: Sequences, captures: Sequence[Capture]
+    ) -> None:
+        super().__init__(Path("drawn"), manifest)
+        self._drawn_sequences = sequences
+        self._drawn_captures = captures
 
     @cached_property
     def sequences(self) -> Sequences:
-        assert self.drawn_sequences is not None
-        return self.drawn_sequences
+        return self._drawn_sequences
 
     @cached_property
     def pieces(self) -> Pieces:
         return Pieces({})
 
     def capture(self, label: str) -> Capture:
-        by_label = {capture.info.label: capture for capture in self.drawn_captures}
+        by_label = {capture.info.label: capture for capture in self._drawn_captures}
         return by_label[label]
 
 
@@ -235,12 +237,7 @@ def _session(sequences: Sequences, captures: Sequence[Capture]) -> Session:
         sequences=SequencesInfo(count, None, (part,)),
         captures=tuple(capture.info for capture in captures),
     )
-    return _DrawnSession(
-        Path("drawn"),
-        manifest,
-        drawn_sequences=sequences,
-        drawn_captures=tuple(captures),
-    )
+    return _DrawnSession(manifest, sequences, captures)
 
 
 def _part(folder: str, sequences: int, tokens: int) -> Part:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -58,7 +57,6 @@ _CAPTURE_AGAIN = "capture it again with --resume, or copy the session again"
 _COPY_AGAIN = "copy the session again from where it is whole"
 
 
-@dataclass(frozen=True, eq=False, repr=False)
 class Session:
     """A snapshot of a session folder. Arrays are read when first asked for.
 
@@ -68,13 +66,20 @@ class Session:
     `capture` refuses a part once it is known to be damaged.
     """
 
-    folder: Path
-    manifest: Manifest
-    _stamp: tuple[int, int] = (0, 0)
-    patient: bool = True
-    _captures: dict[str, Capture] = field(default_factory=dict, repr=False)
-    _trusts: dict[str, Trust] = field(default_factory=dict, repr=False)
-    _loaded: dict[str, Loaded] = field(default_factory=dict, repr=False)
+    def __init__(
+        self,
+        folder: Path,
+        manifest: Manifest,
+        stamp: tuple[int, int] = (0, 0),
+        patient: bool = True,
+    ) -> None:
+        self.folder = folder
+        self.manifest = manifest
+        self.patient = patient
+        self._stamp = stamp
+        self._captures: dict[str, Capture] = {}
+        self._trusts: dict[str, Trust] = {}
+        self._loaded: dict[str, Loaded] = {}
 
     @property
     def name(self) -> str:

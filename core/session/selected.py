@@ -5,7 +5,6 @@ the steps of a recording is then what is asked of any session.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -50,9 +49,8 @@ def with_sequences(
         planned=len(chosen), parts=(part,), retokenised=None, ahead=()
     )
     manifest = session.manifest._replace(sequences=listed, captures=tuple(infos))
-    selected = replace(
-        session, manifest=manifest, _captures=of_labels, _trusts={}, _loaded={}
-    )
+    selected = Session(session.folder, manifest, session._stamp, session.patient)
+    selected._captures.update(of_labels)
     # The slot of a cached property, which would read the parts of the folder.
     selected.__dict__["sequences"] = picked
     selected.__dict__["pieces"] = session.pieces

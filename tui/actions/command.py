@@ -1,7 +1,5 @@
 """What a command of the screens is."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 

@@ -177,7 +177,7 @@ def distinct(ids: Ids) -> Ids:
     return ordered[is_first]
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(eq=False, repr=False)
 class Flow:
     """Lines of one sequence of n tokens in F fragments.
 

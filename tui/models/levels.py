@@ -51,7 +51,7 @@ class Counts:
         self._positions.clear()
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(eq=False, repr=False)
 class Levels:
     """The colours of a pair in one ``mode``, with ``threshold`` in the mode's unit.
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     Flags = npt.NDArray[np.bool_]
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(eq=False, repr=False)
 class Listing:
     """The sequences that are listed, and in which order.
 

@@ -26,7 +26,7 @@ def no_passage() -> None:
     """Nothing follows."""
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(eq=False, repr=False)
 class Passage:
     """The n tokens of one sequence. ``title`` and ``aside`` stand above them.
 

@@ -57,6 +57,7 @@ class TrendScreen(BaseScreen, inherit_bindings=False):
     """Rows, the answer above them, a chart below them."""
 
     BINDINGS = bindings("trend")
+    CSS_PATH = "trend.tcss"
     SCOPES = ("trend",)
     AUTO_FOCUS = "#trend-rows"
 

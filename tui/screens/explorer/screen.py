@@ -277,7 +277,8 @@ class ExplorerScreen(ExplorerKeys, inherit_bindings=False):
         panes.show_all()
         if self.model.state.filter:
             self.listing.filter_again()
-        self.show_hints()
+        if self.is_mounted:  # a screen that opens shows them itself
+            self.show_hints()
 
     def _answer_keys(self) -> dict[str, str]:
         """The keys of the commands that parts of the answer lead to, by action."""
