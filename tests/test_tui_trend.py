@@ -20,6 +20,7 @@ from logdrift.tui.screens.trend import TrendScreen
 from logdrift.tui.screens.trend_follower import TrendRead
 from tests.made_trends import step_session
 from tests.tui_screen import (
+    joined,
     lines,
     make_app,
     screen_text,
@@ -286,6 +287,9 @@ async def test_what_was_left_out_is_listed(own_home: Path, tmp_path: Path) -> No
         await until_screen(pilot, TextScreen)
         await until_shown(pilot, "repeat a step")
         await until_shown(pilot, "broken_0: session.json is not JSON")
+        shown = screen_text(screen.logdrift)  # type: ignore[arg-type]
+        said = joined(shown.replace("│", " "))
+        assert "Expecting property name enclosed in double quotes" in said
         await pilot.press("G")
         await until_shown(pilot, "broken_9: session.json is not JSON")
         await pilot.press("escape")

@@ -40,6 +40,9 @@ _ANSWER_LINES = 3
 _LOW = 30
 """Rows below which the answer has a line less."""
 _WIDEST = 100
+_WIDEST_WINDOW = 80
+_FRAME = 4
+"""Cells of a window beside its text."""
 _STILL_MEASURED = "the steps are still being measured"
 _OF_A_ROW = frozenset({"open", "why", "report", "mark"})
 _OF_ROWS = frozenset({"next_chart", "charts", "copy", "save", "save_page"})
@@ -303,7 +306,7 @@ class TrendScreen(BaseScreen, inherit_bindings=False):
 
         pair = StepPair(shown.line, earlier, later)
         blocks = compared_steps(self.folder, pair)
-        lines = styled_lines(blocks, Canvas(_WIDEST - 20))
+        lines = styled_lines(blocks, Canvas(self._window_width))
         rows = painted(lines, self.palette)
         self.post_message(StepsCompared(pair.title, rows))
 
@@ -384,6 +387,11 @@ class TrendScreen(BaseScreen, inherit_bindings=False):
         trend = self.report.trend
         return bool(trend.problems or trend.notes)
 
+    @property
+    def _window_width(self) -> int:
+        """Cells of a text in a window over the screen."""
+        return min(_WIDEST_WINDOW, self.size.width - _FRAME)
+
     def action_left_out(self) -> None:
         """Say what is in no row, and why."""
         from logdrift.core.report.layout import Canvas
@@ -395,7 +403,7 @@ class TrendScreen(BaseScreen, inherit_bindings=False):
             self.say("nothing was left out")
             return
         blocks = every_left_out(self.report.trend)
-        lines = styled_lines(blocks, Canvas(_WIDEST - 20))
+        lines = styled_lines(blocks, Canvas(self._window_width))
         self.app.push_screen(TextScreen("Left out", painted(lines, self.palette)))
 
     # ---- copying and saving
