@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,8 +17,9 @@ from logdrift.core.compare.pair import make_pair
 from logdrift.core.session.reader import open_session
 from logdrift.core.session.selected import with_sequences
 from logdrift.core.session.tensors import Column
-from logdrift.core.trend import measured as reading
+from logdrift.core.trend import measured as measuring
 from logdrift.core.trend import reader as trend_reader
+from logdrift.core.trend.found import steps_of
 from logdrift.core.trend.kept import step_key
 from logdrift.core.trend.reader import TrendReader
 from logdrift.core.trend.row import TrendRow
@@ -98,18 +101,46 @@ def test_a_recording_that_grows_measures_its_new_steps_alone(
     assert [step.step.number for step in measured] == [3, 4]
 
 
+UNUSED = (
+    "logdrift.core.compare.gate",
+    "logdrift.core.compare.measured",
+    "logdrift.core.diagnose",
+    "logdrift.core.report.build",
+    "logdrift.core.report.document",
+)
+"""What measures sessions, and what is made of them: an eighth of a second."""
+
+
+@pytest.mark.parametrize("is_kept", [True, False])
+def test_rows_are_first_shown_without_what_measures(few: Path, is_kept: bool) -> None:
+    if is_kept:
+        TrendReader(few).look()
+    program = (
+        "import sys; from pathlib import Path;"
+        "import logdrift.tui.screens.trend;"
+        "from logdrift.core.trend.answered import TrendReport;"
+        "from logdrift.core.trend.reader import TrendReader;"
+        "look = TrendReader(Path(sys.argv[1])).look(seconds=60);"
+        "assert TrendReport.of(look.trend).lines;"
+        "print(*sys.modules)"
+    )
+    command = [sys.executable, "-c", program, str(few)]
+    modules = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert not set(UNUSED) & set(modules.stdout.split())
+
+
 # ---- what is kept
 
 
 def counted_calls(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     calls = []
-    measure = reading.measured_row
+    measure = measuring.measured_row
 
     def count(step: Any, wanted: TrendWish) -> TrendRow:
         calls.append(step)
         return measure(step, wanted)
 
-    monkeypatch.setattr(reading, "measured_row", count)
+    monkeypatch.setattr(measuring, "measured_row", count)
     return calls
 
 
@@ -164,7 +195,7 @@ def test_what_is_saved_of_a_session_is_part_of_the_key_of_its_steps(
 
 
 def first_key(folder: Path) -> str:
-    (step, _) = reading.steps_of(open_session(folder), TrendWish())
+    (step, _) = steps_of(open_session(folder), TrendWish())
     return step_key(step, TrendWish())
 
 
@@ -190,7 +221,7 @@ def test_what_a_capture_holds_is_part_of_the_key_of_a_step(
 ) -> None:
     folder = recorded_steps(tmp_path / "run", 3)
     session = open_session(folder)
-    (step, *_) = reading.steps_of(session, TrendWish())
+    (step, *_) = steps_of(session, TrendWish())
     before = step_key(step, TrendWish())
     label = "rollout/recorded"
     capture = session.capture(label)
@@ -208,7 +239,7 @@ def test_what_the_sequences_hold_is_part_of_the_key_of_a_step(
     tmp_path: Path, name: str
 ) -> None:
     session = open_session(recorded_steps(tmp_path / "run", 2))
-    (step, _) = reading.steps_of(session, TrendWish())
+    (step, _) = steps_of(session, TrendWish())
     before = step_key(step, TrendWish())
     changed = 1 - getattr(session.sequences, name)
     sequences = replace(session.sequences, **{name: changed})
@@ -267,17 +298,30 @@ def test_a_folder_that_grows_is_followed(
 
 
 def test_rows_come_in_before_all_are_measured(few: Path) -> None:
-    look = TrendReader(few).look(seconds=0)
+    reader = TrendReader(few)
+    reader.look(seconds=0)
+    look = reader.look(seconds=0)
     assert look.total == 3
     assert look.left == 2
     assert not look.done
+
+
+def test_at_first_rows_are_seen_before_any_is_measured(
+    few: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured = counted_calls(monkeypatch)
+    reader = TrendReader(few)
+    look = reader.look(seconds=60)
+    assert look.trend.rows == look.left == 3
+    assert not measured
+    assert reader.look(seconds=60).done
 
 
 def test_slices_of_no_time_come_to_an_end(few: Path, tmp_path: Path) -> None:
     """Finding what is known already uses up any time."""
     for folder in (few, recorded_steps(tmp_path / "run", 4)):
         reader = TrendReader(folder)
-        looks = [reader.look(seconds=0) for _ in range(4)]
+        looks = [reader.look(seconds=0) for _ in range(5)]
         left = [look.left for look in looks]
         assert left == sorted(left, reverse=True)
         assert looks[-1].done

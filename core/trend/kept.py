@@ -35,7 +35,7 @@ from logdrift.core.trend.wish import TrendWish
 from logdrift.core.version import __version__
 
 if TYPE_CHECKING:
-    from logdrift.core.trend.measured import StepOfSession
+    from logdrift.core.trend.found import StepOfSession
 
 SCHEMA = 2
 """Raised with what a row holds, or how it is measured. 2: no step of a model's own

@@ -21,7 +21,7 @@ from logdrift.core.trend.row import TrendRow
 from logdrift.core.trend.wish import TrendWish
 
 if TYPE_CHECKING:
-    from logdrift.core.trend.measured import StepOfSession
+    from logdrift.core.trend.found import StepOfSession
 
 _UNLIMITED = float("inf")
 _SAVE_SECONDS = 2.0
@@ -89,24 +89,34 @@ class TrendReader:
     ) -> TrendLook:
         """Find what has changed, for ``seconds`` at most, then measure it, for as long:
         what has come in is to be seen. One session is found and one step measured
-        whatever the time. Raises InputError where the folder cannot be read.
+        whatever the time; a first look of limited time measures none. Raises InputError
+        where the folder cannot be read.
         """
         folders = self._folders()
         for gone in self._known.keys() - set(folders):
             del self._known[gone]
-        finding = _Allowance(stop, seconds)
+        is_first = self._found_last is None
+        self._find_each(folders, _Allowance(stop, seconds))
+        # At first the rows themselves are to be seen: what measures is not even
+        # imported. What is known already takes time to find: measuring has its own.
+        if not is_first or seconds == _UNLIMITED:
+            self._measure_each(folders, _Allowance(stop, seconds))
+        self._kept.save()
+        return self._seen(folders)
+
+    def _find_each(self, folders: Sequence[Path], allowance: _Allowance) -> None:
+        """Find what has changed, as there is time."""
         for folder in self._from_where_it_stopped(folders):
-            if finding.is_over:
+            if allowance.is_over:
                 break
             self._find(folder)
             self._found_last = folder
-            finding.used = True
-        # What is known already takes time to find: measuring has its own.
-        measuring = _Allowance(stop, seconds)
+            allowance.used = True
+
+    def _measure_each(self, folders: Sequence[Path], allowance: _Allowance) -> None:
+        """Measure what was found, as there is time."""
         for folder in folders:
-            self._measure(folder, measuring)
-        self._kept.save()
-        return self._seen(folders)
+            self._measure(folder, allowance)
 
     def _from_where_it_stopped(self, folders: Sequence[Path]) -> list[Path]:
         """New folders first, then those behind the one that was looked at last."""
@@ -146,7 +156,7 @@ class TrendReader:
     ) -> _SessionRows:
         """Its steps without numbers; old numbers stand until there are new ones."""
         # Imported here: what is kept is shown without what measures.
-        from logdrift.core.trend.measured import left_out_words, named_row, steps_of
+        from logdrift.core.trend.found import left_out_words, named_row, steps_of
 
         session = open_session(folder)
         steps = steps_of(session, self.wanted)
@@ -161,7 +171,7 @@ class TrendReader:
         known = self._known.get(folder)
         if known is None or known.done or allowance.is_over:
             return
-        from logdrift.core.trend.measured import steps_of
+        from logdrift.core.trend.found import steps_of
 
         try:
             session = open_session(folder)
@@ -187,7 +197,7 @@ class TrendReader:
         """The rows of its steps: what is measured already stays, and so do old numbers
         of what there is no time for.
         """
-        from logdrift.core.trend.measured import named_row
+        from logdrift.core.trend.found import named_row
 
         by_step = {row.step: row for row in known.rows}
         rows = []

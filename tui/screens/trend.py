@@ -17,9 +17,7 @@ from logdrift.core.trend.wish import TrendWish
 from logdrift.tui.bindings import bindings
 from logdrift.tui.faults import background
 from logdrift.tui.glyphs import ARROW, fit
-from logdrift.tui.report_file import offered_name
 from logdrift.tui.screens.base import BaseScreen
-from logdrift.tui.screens.saving import save
 from logdrift.tui.screens.trend_follower import TrendFollower, TrendRead
 from logdrift.tui.tones import painted, tone_styles
 from logdrift.tui.widgets.bars import Bar
@@ -432,12 +430,18 @@ class TrendScreen(BaseScreen, inherit_bindings=False):
             self.say(outcome)
 
     def action_save(self) -> None:
+        # Imported here, as below: with it comes all that a report is made of.
+        from logdrift.tui.screens.saving import save
+
         report = self._finished
         if report is not None:
             save(self, "trend.txt", lambda: _rendered("text", report))
 
     def action_save_page(self) -> None:
         """Save the page."""
+        from logdrift.tui.report_file import offered_name
+        from logdrift.tui.screens.saving import save
+
         report = self._finished
         if report is None:
             return
