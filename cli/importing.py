@@ -83,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
 
     out = user_path(str(args.out))
     with cancellable():
-        format_name, files = _format_and_files(args.words)
+        format_name, files = _format_and_files(args.words, args.skip_bad)
         notes = import_session(
             format_name,
             files,
@@ -123,7 +123,9 @@ def _checked(model: Path | None, format_name: str, out: Path) -> tuple[str, ...]
     return (in_words(known),)
 
 
-def _format_and_files(words: Sequence[str]) -> tuple[str, Sequence[str]]:
+def _format_and_files(
+    words: Sequence[str], skip_bad: bool
+) -> tuple[str, Sequence[str]]:
     """The format that the first word names, or that is seen from the files; then it is
     said on stderr.
     """
@@ -134,7 +136,7 @@ def _format_and_files(words: Sequence[str]) -> tuple[str, Sequence[str]]:
     first, *files = words
     if files and first in format_names():
         return first, files
-    format_name = guess_formats(words)
+    format_name = guess_formats(words, skip_bad)
     canvas = canvas_of(sys.stderr)
     print(canvas.text(f"format: {format_name}, seen from the file"), file=sys.stderr)
     return format_name, words

@@ -143,6 +143,44 @@ def test_a_bad_line_is_left_out_and_told(
     assert len(open_session(out).manifest.notes) == 1
 
 
+@pytest.mark.parametrize("bad", [BAD["torn"], "[1, 2]", "5", "null"])
+@pytest.mark.parametrize(
+    ("line", "format_name"),
+    [(GOOD, "jsonl"), (EXPORT, "prime-rl"), (ANSWER, "openai")],
+)
+def test_the_format_is_seen_behind_bad_lines_that_are_left_out(
+    bad: str,
+    line: Line,
+    format_name: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    file = written(tmp_path / "dump.jsonl", bad, bad, line)
+    out = tmp_path / "out"
+    assert main(["import", str(file), "--out", str(out)]) == 2
+    capsys.readouterr()
+    assert main(["import", str(file), "--out", str(out), "--skip-bad"]) == 0
+    said, noted = shown(capsys)
+    assert f"format: {format_name}, seen from the file" in noted
+    assert "1 sequence" in said and "note: left out" in noted
+
+
+FAILED_REQUEST: Line = {
+    "custom_id": "x",
+    "response": {"status_code": 400, "body": {"error": {"message": "too long"}}},
+}
+
+
+@pytest.mark.parametrize("failed", [{"error": {"message": "x"}}, FAILED_REQUEST])
+def test_the_format_of_answers_is_seen_behind_requests_that_failed(
+    failed: Line, tmp_path: Path
+) -> None:
+    file = written(tmp_path / "dump.jsonl", failed, failed, ANSWER)
+    assert guess_formats([str(file)]) == "openai"
+    with pytest.raises(InputError, match="is none of"):
+        guess_formats([str(written(tmp_path / "bad.jsonl", failed, failed))])
+
+
 def test_the_first_bad_lines_are_named_and_the_others_counted(tmp_path: Path) -> None:
     lines = [GOOD, *list(BAD.values()), GOOD]
     file = written(tmp_path / "dump.jsonl", *lines)

@@ -8,6 +8,7 @@ import io
 import json
 import subprocess
 import sys
+import weakref
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -208,6 +209,21 @@ def test_a_chunk_far_behind_the_others_of_its_answer_is_refused(
 
 
 # ---- memory
+
+
+class Weighed(dict[str, Any]):
+    """An answer of which one can tell that it is gone."""
+
+
+def test_an_answer_that_was_given_away_is_not_kept() -> None:
+    streams = Streams("a.txt", Notes())
+    answer = Weighed(made.chat(made.draw(1)))
+    gone = weakref.ref(answer)
+    streams.add(PLACE, answer)
+    del answer
+    assert len(list(streams.ready())) == 1
+    assert gone() is None
+
 
 # What a process of its own has had in memory at most: VmHWM begins with its program,
 # getrusage with what started it.

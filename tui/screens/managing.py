@@ -236,10 +236,11 @@ class ManagingScreen(StartingScreen, inherit_bindings=False):
     @background(group="manage", writes=True, failed=Refused)
     def _import(self, path: Path) -> None:
         from logdrift.core.session.importers import guess_format, import_session
+        from logdrift.core.session.importers.compressed import unpacked_name
         from logdrift.core.session.manage import free_name
 
         sessions = self.reader.folder
-        file_name = path.resolve().name
+        file_name = unpacked_name(path.resolve().name)
         name = free_name(sessions, file_name.removesuffix(".jsonl"))
         folder = sessions / name
         kind = guess_format(path)

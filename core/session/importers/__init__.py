@@ -65,15 +65,16 @@ def guess_format(path: Path) -> str:
     return _guessed(path).name
 
 
-def guess_formats(files: Sequence[str]) -> str:
+def guess_formats(files: Sequence[str], skip_bad: bool = False) -> str:
     """The one format of ``files``, ``FILE`` or ``NAME=FILE`` each; answers of several
-    servers are read by the format of the first. Raises InputError where a file is not
-    there, or looks like no format or like another one than the first.
+    servers are read by the format of the first. Where ``skip_bad`` is True what is bad
+    in front is not looked at. Raises InputError where a file is not there, or looks
+    like no format or like another one than the first.
     """
     first, *rest = [_path_of(file) for file in files]
-    wanted = _guessed(first)
+    wanted = _guessed(first, skip_bad)
     for path in rest:
-        found = _guessed(path)
+        found = _guessed(path, skip_bad)
         if found.kind != wanted.kind:
             raise InputError(
                 f"looks like {found.name}, {first} like {wanted.name}",
@@ -102,8 +103,8 @@ def _path_of(file: str) -> Path:
     raise InputError("no such file or folder", file=path, remedy=remedy)
 
 
-def _guessed(path: Path) -> Format:
-    start = Start(path)
+def _guessed(path: Path, skip_bad: bool = False) -> Format:
+    start = Start(path, skip_bad)
     for one in formats.FORMATS:
         if one.load().guess(start):
             return one

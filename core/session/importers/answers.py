@@ -127,11 +127,11 @@ def unwrapped(place: Place, data: Any, name: str, context: ImportContext) -> Doc
         yield place, data
         return
     inner = _wrapped(data)
-    if inner is not None and not _failed(inner):
+    if inner is not None and not has_failed(inner):
         yield from unwrapped(place, inner, name, context)
         return
     listed = _listed(data)
-    if inner is not None or _failed(data):
+    if inner is not None or has_failed(data):
         context.notes.count(_FAILED % name)
         if not _holds_answer(listed):
             return
@@ -147,7 +147,7 @@ def unwrapped(place: Place, data: Any, name: str, context: ImportContext) -> Doc
             yield from unwrapped(there, item, name, context)
 
 
-def _failed(data: JsonObject) -> bool:
+def has_failed(data: JsonObject) -> bool:
     """A server's error in place of an answer, as batches and streams hold them."""
     status = data.get("status_code")
     if isinstance(status, int) and status >= 400:

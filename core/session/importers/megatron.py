@@ -70,7 +70,7 @@ def ranks_in(path: Path) -> _Ranks:
 
 def _captures(files: Sequence[str], context: ImportContext) -> RecordsOfFiles:
     for name, path in named_files(files):
-        start = Start(path)
+        start = Start(path, context.bad.skip)
         if not path.is_dir() and not guess(start):
             answers = f"{name}={path}"
             yield from captures_of([answers], context)

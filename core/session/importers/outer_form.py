@@ -26,6 +26,8 @@ _BLOCK = 1 << 20
 _SPACES = b" \t\r\n"
 _GO_ON = (b",", b"]", b"}")
 """What stands behind a value inside another one."""
+_LOOKED = 100
+"""Lines that are looked at: of lines that are torn there are a few."""
 _NO_LIST = rb'"[^"\\]*"|[-+.\w]+|\[\s*\]|\{\s*\}'
 """A text, number or word, an empty list or object."""
 _ENTRIES = rb'\s*\{(?:\s*"[^"\\]*"\s*:\s*(?:' + _NO_LIST + rb")\s*,)*\s*"
@@ -79,7 +81,7 @@ def _is_one_value(file: BinaryIO, place: Place) -> bool:
         return True
     if first.is_closed or not start.startswith((b"{", b"[")):
         return False
-    is_torn = start.startswith(b'{"') and _is_line_of_its_own(file, place)
+    is_torn = start.startswith(b'{"') and _has_line_of_its_own(file, place)
     return not is_torn
 
 
@@ -129,17 +131,19 @@ def _pass_line(file: BinaryIO, place: Place) -> _Passed:
     return _Passed(brackets.depth == 0, last, length > most)
 
 
-def _is_line_of_its_own(file: BinaryIO, place: Place) -> bool:
-    """The next line is an object, and no value goes on behind it: the line in front of
-    it was then not written to its end.
+def _has_line_of_its_own(file: BinaryIO, place: Place) -> bool:
+    """One of the next lines is an object, the first that is one, and no value goes on
+    behind it: a line in front of it was then not written to its end.
     """
-    if _next_bytes(file, 2) != b'{"':
-        return False
-    line = _pass_line(file, place)
-    _skip_spaces(file)
-    behind = _next_bytes(file, 1)
-    is_object = line.is_closed and line.last == b"}"
-    return is_object and behind not in _GO_ON
+    for _ in range(_LOOKED):
+        _skip_spaces(file)
+        start = _next_bytes(file, 2)
+        line = _pass_line(file, place)
+        if start == b'{"' and line.is_closed:
+            _skip_spaces(file)
+            behind = _next_bytes(file, 1)
+            return line.last == b"}" and behind not in _GO_ON
+    return False
 
 
 def list_within(file: BinaryIO, keys: Sequence[str]) -> bytes | None:

@@ -52,8 +52,7 @@ def guess(start: Start) -> bool:
 
 def run(job: ImportJob) -> Sentences:
     """Make the session of all exports, or of all runs' traces."""
-    paths = map(Path, job.files)
-    starts = map(Start, paths)
+    starts = [Start(Path(file), job.skip_bad) for file in job.files]
     have_traces = [_has_traces(start) for start in starts]
     if not any(have_traces):
         return session_of_lines(job, read)

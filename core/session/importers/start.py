@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from logdrift.core.errors import InputError
-from logdrift.core.session.files import JsonObject
 from logdrift.core.session.importers.answers import (
     LISTS_OF_ANSWERS,
+    has_failed,
     kind_of,
     unwrapped,
     wraps,
 )
+from logdrift.core.session.importers.bad_lines import BadLines
 from logdrift.core.session.importers.compressed import text_files, unpacked_name
 from logdrift.core.session.importers.documents import (
     Document,
+    Documents,
     NotJson,
     documents,
 )
@@ -30,9 +32,12 @@ _SHOWN_STEPS = 5
 
 @dataclass(frozen=True)
 class Start:
-    """The beginning of ``path``, read when it is first asked for."""
+    """The beginning of ``path``, read when it is first asked for: what is bad is left
+    out where ``skip_bad`` is True.
+    """
 
     path: Path
+    skip_bad: bool = False
 
     @property
     def is_session(self) -> bool:
@@ -45,13 +50,8 @@ class Start:
         Raises InputError for a folder without exports, and for a file of another kind
         that is recognised.
         """
-        file = exported_files(self.path)[0]
         nothing: Document = (in_file(self.path), {})
-        objects = documents(file, lists=LISTS_OF_ANSWERS)
-        try:
-            return next(objects, nothing)
-        except NotJson:
-            return nothing
+        return next(self._objects(), nothing)
 
     def has(self, key: str) -> bool:
         """The first object has this key."""
@@ -61,20 +61,28 @@ class Start:
     @cached_property
     def answer_kind(self) -> str | None:
         """The kind of a server's answer (`answers.KINDS`) that the first object is, or
-        holds.
+        holds; of requests that failed none is looked at.
         """
-        _, data = self.first
-        answer = next(self._answers(), data)
-        return kind_of(answer)
+        for document in self._objects():
+            _, data = document
+            if wraps(data):
+                for _, answer in unwrapped(*document, self.path.name, self._context()):
+                    return kind_of(answer)
+            elif not has_failed(data):
+                return kind_of(data)
+        return None
 
-    def _answers(self) -> Iterator[JsonObject]:
-        """What the first object is wrapped around, where it is."""
-        place, data = self.first
-        if not wraps(data):
+    def _objects(self) -> Documents:
+        """The JSON objects up to what is no JSON."""
+        file = exported_files(self.path)[0]
+        bad = self._context().bad
+        try:
+            yield from documents(file, bad, LISTS_OF_ANSWERS)
+        except NotJson:
             return
-        inside = unwrapped(place, data, self.path.name, ImportContext())
-        for _, answer in inside:
-            yield answer
+
+    def _context(self) -> ImportContext:
+        return ImportContext(bad=BadLines(self.skip_bad))
 
 
 def exported_files(path: Path) -> list[Path]:

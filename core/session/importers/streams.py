@@ -122,7 +122,6 @@ class Streams:
         that does not fit.
         """
         self._taken += 1
-        self._at = None
         try:
             self._take(place, answer)
         except InputError:
@@ -133,6 +132,9 @@ class Streams:
                 kind = type(error).__name__
                 reason = f"is not an answer or a chunk of one: {kind}: {error}"
                 raise place.error(reason) from None
+        finally:
+            # An answer that is given away takes no memory while the next one is read.
+            self._at = None
 
     def _take(self, place: Place, answer: Answer) -> None:
         if "meta_info" in answer:
