@@ -141,3 +141,13 @@ def test_a_lock_is_put_back_without_hard_links(
     holder = lock.read_lock(tmp_path)
     assert holder is not None
     assert holder.token == "first"
+
+
+def test_another_process_may_be_faster_to_make_a_folder(tmp_path: Path) -> None:
+    """Two imports into one folder, both begun before it was there."""
+    out = tmp_path / "out"
+    with refused("exists already"), new_folder(out):
+        out.mkdir()
+        (out / "session.json").write_text("of the other")
+    assert list(tmp_path.rglob("*")) == [out, out / "session.json"]
+    assert (out / "session.json").read_text() == "of the other"

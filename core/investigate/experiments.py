@@ -10,7 +10,6 @@ own experiment only, with the reason.
 
 from __future__ import annotations
 
-import json
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -50,6 +49,7 @@ from logdrift.core.session.experiments import (
     read_record,
     timings,
 )
+from logdrift.core.session.files import sealed
 from logdrift.core.session.layout import LOCK, MANIFEST, read_manifest
 from logdrift.core.session.reader import Capture, Session, open_session
 from logdrift.core.session.schema import Unfit
@@ -487,10 +487,8 @@ class _Run:
 
     def _record(self, name: str, data: Mapping[str, Any]) -> None:
         record = {"schema": SCHEMA, **data}
-        text = json.dumps(record, ensure_ascii=False, indent=1)
-        content = text.encode("utf-8", "backslashreplace")
         file = f"{name}/{RECORD}"
-        replace_file(self.folder, file, content, self.token)
+        replace_file(self.folder, file, sealed(record), self.token)
 
 
 def _first_failure(folder: Path) -> str:

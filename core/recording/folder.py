@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import uuid
 from collections.abc import Iterable
@@ -19,7 +18,7 @@ from logdrift.core.session.below import (
     temporary_name,
     write_new,
 )
-from logdrift.core.session.files import MANIFEST_BYTES, read_json
+from logdrift.core.session.files import MANIFEST_BYTES, read_json, sealed
 from logdrift.core.session.importers.tokenizer import pieces_of
 from logdrift.core.session.layout import (
     MANIFEST,
@@ -82,8 +81,8 @@ class SessionFolder:
             logdrift_version=__version__,
             notes=self.notes,
         )
-        text = json.dumps(manifest.to_json(), indent=1)
-        _write_once(self.folder, MANIFEST, text.encode())
+        content = sealed(manifest.to_json())
+        _write_once(self.folder, MANIFEST, content)
         self._made = True
 
     def highest_level(self) -> int:

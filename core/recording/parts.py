@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from logdrift.core.recording.batch import SeenSequence
+from logdrift.core.session.files import sealed
 from logdrift.core.session.layout import STREAMS, CaptureInfo, Part
 from logdrift.core.session.scores import Scores, part_tensors, part_versions
 from logdrift.core.session.sent_ids import ids_digest
@@ -131,8 +131,8 @@ class StreamFiles:
             "captures": infos,
             "parts": [part.to_json() for part in parts],
         }
-        text = json.dumps(data)
-        replace_file(self.folder, self.list_file, text.encode())
+        content = sealed(data, indent=None)
+        replace_file(self.folder, self.list_file, content)
 
     def _delete(self, parts: Sequence[WrittenPart]) -> None:
         for part in parts:

@@ -7,12 +7,14 @@ schema 1 is their `WhyReport.to_json`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from logdrift.core.compare.pair import Pair, make_pair
 from logdrift.core.compare.pairs import PairLabels
 from logdrift.core.diagnose import Diagnosis, Evidence, diagnose
+from logdrift.core.diagnose.evidence import Unchecked
 from logdrift.core.diagnose.identity import identity_of
 from logdrift.core.diagnose.layers import Layers, layers_evidence, layers_of, understood
 from logdrift.core.diagnose.outcomes import Outcome, experiment_evidence
@@ -20,15 +22,18 @@ from logdrift.core.report.contexts import readable_context
 from logdrift.core.report.experiments import outcomes_json, saved_outcomes
 from logdrift.core.report.identity import identity_json
 from logdrift.core.report.strict_json import Json, json_or_null, list_json
+from logdrift.core.session.experiments import damaged_records
 from logdrift.core.session.identity import (
     LoadedWeights,
     saved_failures,
     saved_identities,
 )
-from logdrift.core.session.layers import saved_layers
+from logdrift.core.session.layers import damaged_layers, saved_layers
 from logdrift.core.session.reader import Session
+from logdrift.core.session.visible import visible
 
 SCHEMA = 1
+_ASK_AGAIN = "delete the damaged file and find out again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,10 +175,12 @@ def explain_pair(
     tokens.
     """
     evidence = saved_evidence(session, pair, identities)
+    diagnosis = diagnose(session, pair, evidence)
+    unchecked = (*diagnosis.unchecked, *_damaged(session))
     return ExplainedPair(
         session=session,
         pair=pair,
-        diagnosis=diagnose(session, pair, evidence),
+        diagnosis=replace(diagnosis, unchecked=unchecked),
         outcomes=tuple(saved_outcomes(session, pair)),
         layers=_layers(session, pair),
     )
@@ -202,3 +209,11 @@ def _layers(session: Session, pair: Pair) -> Layers | None:
     label_a = pair.a.info.label
     label_b = pair.b.info.label
     return layers_of(label_a, label_b, saved)
+
+
+def _damaged(session: Session) -> Iterator[Unchecked]:
+    """Findings of the session that cannot be read, by the names of their files."""
+    folder = session.folder
+    for error in (*damaged_records(folder), *damaged_layers(folder)):
+        file = Path(str(error.file)).relative_to(folder)
+        yield Unchecked(cause=visible(str(file)), why=error.reason, fix=_ASK_AGAIN)

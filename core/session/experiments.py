@@ -103,9 +103,16 @@ def read_record(folder: Path) -> JsonObject | None:
     """``experiment.json`` of one experiment's folder; None where there is none that can
     be read.
     """
-    with contextlib.suppress(OSError, InputError, Unfit):
-        for name in (folder.name, f"{folder.name}/{RECORD}"):
-            refuse_links(folder.parent, name)
+    with contextlib.suppress(InputError):
+        return _read(folder)
+    return None
+
+
+def _read(folder: Path) -> JsonObject | None:
+    """As `read_record`. Raises InputError for a damaged one."""
+    if _leads_out(folder):
+        return None
+    with contextlib.suppress(OSError, Unfit):
         data = read_json(folder / RECORD, RECORD_BYTES)
         _record(data)
         if data.get("schema") == SCHEMA:
@@ -113,19 +120,45 @@ def read_record(folder: Path) -> JsonObject | None:
     return None
 
 
+def _leads_out(folder: Path) -> bool:
+    try:
+        for name in (folder.name, f"{folder.name}/{RECORD}"):
+            refuse_links(folder.parent, name)
+    except InputError:
+        return True
+    return False
+
+
+def damaged_records(session_folder: Path) -> list[InputError]:
+    """What is wrong with each record that is there and cannot be read. `saved` leaves
+    them out, and an outcome may not be gone unsaid.
+    """
+    errors = []
+    for folder in _folders(session_folder):
+        try:
+            _read(folder)
+        except InputError as error:
+            errors.append(error)
+    return errors
+
+
+def _folders(session_folder: Path) -> list[Path]:
+    """The folders of experiments and controls, by name."""
+    with contextlib.suppress(OSError):
+        entries = sorted((session_folder / FOLDER).iterdir())
+        return [path for path in entries if path.is_dir()]
+    return []
+
+
 def saved(session_folder: Path) -> list[SavedExperiment]:
     """All experiments and controls of a session, by name. A folder without a readable
     record does not count.
     """
     experiments: list[SavedExperiment] = []
-    folder = session_folder / FOLDER
-    with contextlib.suppress(OSError):
-        for path in sorted(folder.iterdir()):
-            if not path.is_dir():
-                continue
-            record = read_record(path)
-            if record is not None:
-                experiments.append(SavedExperiment(path, record))
+    for folder in _folders(session_folder):
+        record = read_record(folder)
+        if record is not None:
+            experiments.append(SavedExperiment(folder, record))
     return experiments
 
 

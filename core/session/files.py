@@ -36,6 +36,10 @@ SMALL_BYTES = 1 << 20
 """Of what a person or one process writes: a lock, a saved view, a config file, a plan.
 """
 
+RESTORE = "copy it again; if you changed it on purpose, delete its last entry"
+"""What mends a file that is not what its own digest says."""
+_LONGEST_ENTRY = 100
+"""Bytes of the entry with the digest, and some more."""
 _BLOCK = 1 << 20
 _READ_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _KINDS = {
@@ -45,6 +49,18 @@ _KINDS = {
     stat.S_IFBLK: "a device",
     stat.S_IFDIR: "a folder",
 }
+DIGEST = "digest"
+NO_ID = "00"
+"""The entry of a file's own digest: the second one where entries are ids of tokens, for
+older versions take no other key there.
+"""
+
+
+class OtherDigest(ValueError):
+    """A JSON file with a digest of its own is not what was written."""
+
+    def __init__(self) -> None:
+        super().__init__("its digest is not that of its content")
 
 
 def open_regular(path: AnyPath) -> int:
@@ -149,14 +165,17 @@ def read_json(path: AnyPath, most: int, *, flat: bool = False) -> Any:
         if flat:
             return _flat(data)
         return parse_json(data)
+    except OtherDigest as error:
+        raise InputError(f"is damaged: {error}", file=path, remedy=RESTORE) from None
     except ValueError as error:
         raise InputError(f"is not JSON: {error}", file=path) from None
 
 
 def parse_json(data: bytes) -> Any:
     """JSON in UTF-8 without repeated keys. Raises ValueError in a few words, also for
-    what is nested too deeply.
+    what is nested too deeply, and `OtherDigest`.
     """
+    _check_digest(data)
     try:
         text = data.decode("utf-8-sig")
         return json.loads(text, object_pairs_hook=_object)
@@ -166,12 +185,53 @@ def parse_json(data: bytes) -> Any:
         raise ValueError("it is nested too deeply") from None
 
 
+def sealed(data: JsonObject, indent: int | None = 1) -> bytes:
+    """An object as a JSON file of logdrift, with its own digest."""
+    text = json.dumps(data, ensure_ascii=False, indent=indent)
+    content = text.encode("utf-8", "backslashreplace")
+    return with_digest(content)
+
+
+def with_digest(content: bytes, name: str = DIGEST) -> bytes:
+    """A JSON object that has entries, and as its last one, ``name``, the SHA-256 of all
+    bytes before that: else a flipped bit would be shown as another number.
+    """
+    body = content.removesuffix(b"}").rstrip()
+    return body + _last_entry(name, body)
+
+
+def _last_entry(name: str, body: bytes) -> bytes:
+    import hashlib  # only where a file has a digest: it brings OpenSSL
+
+    digest = hashlib.sha256(body).hexdigest()
+    return f',\n "{name}": "sha256:{digest}"\n}}'.encode()
+
+
+def _check_digest(data: bytes) -> None:
+    """Raise `OtherDigest` for a file with a digest of its own that was changed since.
+    What another program has written again, in its own layout, counts as without one.
+    """
+    start = data.rfind(b",\n", -_LONGEST_ENTRY)
+    body = data[:start]
+    last = data[start:]
+    for name in (DIGEST, NO_ID):
+        if last.startswith(f',\n "{name}": "sha256:'.encode()):
+            _compare(last, _last_entry(name, body))
+
+
+def _compare(last: bytes, expected: bytes) -> None:
+    is_whole = len(last) == len(expected) and last.endswith(b'"\n}')
+    if is_whole and last != expected:
+        raise OtherDigest
+
+
 def _flat(data: bytes) -> Any:
     """What `parse_json` gives, faster for a large object of texts.
 
     Where no text has a quote in it, such an object has four quotes for each of its
     keys. Where the number is another one, the file is read again key by key.
     """
+    _check_digest(data)
     try:
         value = json.loads(data)
     except (ValueError, RecursionError):

@@ -7,7 +7,6 @@ temporary name and renamed.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +14,13 @@ from typing import Any
 
 from logdrift.core.errors import InputError
 from logdrift.core.session.below import folder_at, refuse_links
-from logdrift.core.session.files import RECORD_BYTES, JsonObject, parse_json, read_file
+from logdrift.core.session.files import (
+    RECORD_BYTES,
+    JsonObject,
+    parse_json,
+    read_file,
+    sealed,
+)
 from logdrift.core.session.layout import CaptureInfo
 from logdrift.core.session.schema import (
     Unfit,
@@ -214,8 +219,7 @@ def write_identity(folder: Path, data: JsonObject) -> LoadedWeights:
 
 
 def _write(folder: Path, file: str, data: JsonObject) -> None:
-    content = json.dumps(data, indent=1)
-    replace_file(folder, file, content.encode())
+    replace_file(folder, file, sealed(data))
 
 
 def write_failure(

@@ -8,7 +8,7 @@ kept: they are hundreds of megabytes for a large model.
 
 from __future__ import annotations
 
-import json
+import contextlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ import numpy as np
 
 from logdrift.core.errors import InputError
 from logdrift.core.session.below import refuse_links
-from logdrift.core.session.files import RECORD_BYTES, JsonObject, read_json
+from logdrift.core.session.files import RECORD_BYTES, JsonObject, read_json, sealed
 from logdrift.core.session.tensors import read_tensors
 
 if TYPE_CHECKING:
@@ -67,10 +67,8 @@ def save_layers(
     whole = {}
     for key, array in tensors.items():
         whole[key] = np.ascontiguousarray(array)
-    text = json.dumps(data, ensure_ascii=False, indent=1)
-    content = text.encode("utf-8", "backslashreplace")
     replace_file(session, f"{FOLDER}/{name}.safetensors", save(whole))
-    replace_file(session, f"{FOLDER}/{name}.json", content)
+    replace_file(session, f"{FOLDER}/{name}.json", sealed(data))
     return session / FOLDER / f"{name}.json"
 
 
@@ -78,34 +76,61 @@ def saved_layers(session: Path) -> list[SavedLayers]:
     """What is saved, the newest first. A file that is not readable JSON is left out: it
     explains nothing.
     """
-    folder = session / FOLDER
-    try:
-        paths = list(folder.iterdir())
-    except OSError:
-        return []
     readable = []
-    for path in paths:
-        if path.suffix != ".json":
-            continue
-        layers = _saved(session, path)
-        if layers is not None:
-            readable.append(layers)
+    for path in _files(session):
+        with contextlib.suppress(InputError):
+            layers = _saved(path)
+            if layers is not None:
+                readable.append(layers)
     readable.sort(key=lambda layers: layers.saved, reverse=True)
     return readable
 
 
-def _saved(session: Path, path: Path) -> SavedLayers | None:
-    """What lies at ``path``; None where that is not readable."""
-    if path.name.startswith("."):
-        return None
+def damaged_layers(session: Path) -> list[InputError]:
+    """What is wrong with each file that is there and cannot be read. `saved_layers`
+    leaves them out, and an answer may not be gone unsaid.
+    """
+    errors = []
+    for path in _files(session):
+        try:
+            _saved(path)
+        except InputError as error:
+            errors.append(error)
+    return errors
+
+
+def _files(session: Path) -> list[Path]:
+    """The JSON files of a session's answers, by name, none that leads out of it."""
+    with contextlib.suppress(OSError):
+        entries = sorted((session / FOLDER).iterdir())
+        paths = [path for path in entries if path.suffix == ".json"]
+        return [path for path in paths if not _is_left_alone(session, path)]
+    return []
+
+
+def _is_left_alone(session: Path, path: Path) -> bool:
     tensors = path.with_suffix(".safetensors")
+    return path.name.startswith(".") or _leads_out(session, path, tensors)
+
+
+def _saved(path: Path) -> SavedLayers | None:
+    """What lies at ``path``; None where that is no answer, or gone by now. Raises
+    InputError for a damaged file.
+    """
     try:
-        for file in (path, tensors):
-            refuse_links(session, f"{FOLDER}/{file.name}")
         data = read_json(path, RECORD_BYTES)
         when = path.stat().st_mtime
-    except (OSError, InputError):
+    except OSError:
         return None
     if isinstance(data, dict):
-        return SavedLayers(path.stem, data, tensors, when)
+        return SavedLayers(path.stem, data, path.with_suffix(".safetensors"), when)
     return None
+
+
+def _leads_out(session: Path, *files: Path) -> bool:
+    try:
+        for file in files:
+            refuse_links(session, f"{FOLDER}/{file.name}")
+    except InputError:
+        return True
+    return False

@@ -15,7 +15,9 @@ from logdrift.core.facts import Batch, Facts
 from logdrift.core.session.below import refuse_links
 from logdrift.core.session.files import (
     MANIFEST_BYTES,
+    RESTORE,
     JsonObject,
+    OtherDigest,
     parse_json,
     read_file,
 )
@@ -426,6 +428,8 @@ def read_manifest(folder: Path) -> Manifest:
         raise session.error(hint) from None
     except NotADirectoryError:
         raise session.error("a session is a folder, this is a file") from None
+    except OtherDigest as error:
+        raise session.error(f"session.json is damaged: {error}", RESTORE) from None
     except (ValueError, RecursionError) as error:
         raise session.error(f"session.json is not JSON: {error}") from None
     if not isinstance(data, dict):

@@ -20,7 +20,7 @@ from logdrift.core.session.contents import Capture as Capture
 from logdrift.core.session.contents import Pieces as Pieces
 from logdrift.core.session.contents import Sequences as Sequences
 from logdrift.core.session.contents import encoded_pieces
-from logdrift.core.session.files import PIECES_BYTES, read_json
+from logdrift.core.session.files import NO_ID, PIECES_BYTES, read_json
 from logdrift.core.session.layout import (
     MANIFEST,
     PIECES,
@@ -142,6 +142,7 @@ class Session:
         except (FileNotFoundError, NotADirectoryError):
             return Pieces({})
         encoded = checked(encoded_pieces, data, str(path))
+        encoded.pop(NO_ID, None)
         return Pieces(encoded)
 
     def capture(self, label: str) -> Capture:

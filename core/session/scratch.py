@@ -46,8 +46,7 @@ def new_folder(out: Path) -> Iterator[Path]:
     is_there = out.is_dir()
     place = out if is_there else out.parent
     _remove_abandoned(place, _NEW.format(name="*"))
-    if _is_taken(out):
-        raise InputError(f"{out} exists already", remedy="give another --out")
+    _refuse_taken(out)
     scratch = (
         place / f"{_NEW.format(name=cut_name(out.name, 120))}{_maker()}-{_unique()}"
     )
@@ -58,13 +57,22 @@ def new_folder(out: Path) -> Iterator[Path]:
         if is_there:
             _move_up(scratch)
         else:
-            scratch.rename(out)
+            _give_name(scratch, out)
     except OSError as error:
         reason = error.strerror or error
         raise CannotWrite(f"cannot write {out}: {reason}") from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
         _remove_empty(made)
+
+
+def _give_name(scratch: Path, out: Path) -> None:
+    """Raises InputError where another process was faster to make ``out``."""
+    try:
+        scratch.rename(out)
+    except OSError:
+        _refuse_taken(out)
+        raise
 
 
 def _move_up(scratch: Path) -> None:
@@ -107,6 +115,11 @@ def _remove_empty(folders: Iterable[Path]) -> None:
     for folder in folders:
         with contextlib.suppress(OSError):
             folder.rmdir()
+
+
+def _refuse_taken(out: Path) -> None:
+    if _is_taken(out):
+        raise InputError(f"{out} exists already", remedy="give another --out")
 
 
 def _is_taken(out: Path) -> bool:

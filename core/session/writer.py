@@ -23,7 +23,14 @@ from logdrift.core.errors import CannotWrite
 from logdrift.core.session import below
 from logdrift.core.session.below import folder_at, refuse_links
 from logdrift.core.session.contents import NO_STEP
-from logdrift.core.session.files import JsonObject
+from logdrift.core.session.files import (
+    NO_ID,
+    PIECES_BYTES,
+    JsonObject,
+    read_json,
+    sealed,
+    with_digest,
+)
 from logdrift.core.session.layout import (
     EVENTS,
     MANIFEST,
@@ -170,9 +177,7 @@ def _joined_flags(
 
 def write_manifest(folder: Path, manifest: Manifest, token: str | None = None) -> None:
     """Replace ``session.json``; ``token`` and errors are those of `replace_file`."""
-    data = manifest.to_json()
-    text = json.dumps(data, ensure_ascii=False, indent=1)
-    content = text.encode("utf-8", "backslashreplace")
+    content = sealed(manifest.to_json())
     replace_file(folder, MANIFEST, content, token)
 
 
@@ -180,20 +185,23 @@ def merge_pieces(
     folder: Path, new: Mapping[int, bytes], token: str | None = None
 ) -> None:
     """Add id -> bytes entries to ``pieces.json``. Written before the part that needs
-    them is listed; ``token`` and errors are those of `replace_file`.
+    them is listed; ``token`` and errors are those of `replace_file`, and InputError
+    where what is there is damaged.
     """
     refuse_links(folder, PIECES)
     path = folder / PIECES
     pieces: dict[str, str] = {}
     if path.exists():
-        pieces = json.loads(path.read_bytes())
+        pieces = read_json(path, PIECES_BYTES, flat=True)
+        pieces.pop(NO_ID, None)
     known = len(pieces)
     for token_id, piece in new.items():
         encoded = base64.b64encode(piece).decode()
         pieces.setdefault(str(token_id), encoded)
     if len(pieces) > known:
         text = json.dumps(pieces, separators=(",", ":"))
-        replace_file(folder, PIECES, text.encode(), token)
+        content = with_digest(text.encode(), NO_ID)
+        replace_file(folder, PIECES, content, token)
 
 
 def append_event(folder: Path, event: JsonObject, token: str | None = None) -> None:
