@@ -150,6 +150,8 @@ def link_beside(path: Path, rng: random.Random) -> str:
     return "a link to the same outside"
 
 
+TORN = (bit, some_bytes, not_utf8, cut, longer)
+"""What no program writes."""
 BYTES = (
     bit,
     bit,

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from functools import partial
@@ -15,7 +16,10 @@ from endurance.import_files import FILES
 from endurance.mutations import mutate
 from endurance.runs import Tally
 from endurance.session_questions import command
+from endurance.shown import Unsaid, shown_by
 from endurance.watched import Answer, Place, Question, answers, import_what_is_used
+
+IMPORTED = "imported"
 
 
 class ImportDamage:
@@ -27,6 +31,7 @@ class ImportDamage:
         (folder / "secret" / "file").write_text("secret")
         self.place = Place(writable=(self._out,), secret=folder / "secret")
         self.files: dict[str, Path] = {}
+        self.before: dict[str, Mapping[str, Answer]] = {}
         for name, make in FILES.items():
             own = folder / "whole" / name
             own.mkdir(parents=True)
@@ -44,6 +49,7 @@ class ImportDamage:
                 found = self._answers(questions)
             wrong = [said.wrong or said.err for said in found.values() if said.code]
             assert not wrong, (name, wrong)
+            self.before[name] = found
 
     def run(self, number: int, chance: random.Random, tally: Tally) -> None:
         """Damage one, and import it."""
@@ -59,7 +65,13 @@ class ImportDamage:
         for asked, answer in found.items():
             if answer.wrong:
                 tally.lose(number, subject, f"{mutation}: {asked}: {answer.wrong}")
-        tally.count(subject, _outcome(imported))
+        try:
+            outcome = _outcome(imported)
+            if outcome == IMPORTED and mutation.torn:
+                check_counts(found, self.before[name])
+            tally.count(subject, outcome)
+        except Unsaid as error:
+            tally.lose(number, subject, f"{mutation}: {error}, unsaid")
 
     @property
     def _out(self) -> Path:
@@ -99,7 +111,24 @@ class ImportDamage:
             shutil.rmtree(self._out)
 
 
+def check_counts(now: Mapping[str, Answer], before: Mapping[str, Answer]) -> None:
+    """Raise `Unsaid` where the import of a torn file has fewer sequences or tokens than
+    that of the whole one, and says nothing that it did not say before. Another number
+    in a line cannot be known.
+    """
+    counts = shown_by(now["report"]).counts
+    whole_counts = shown_by(before["report"]).counts
+    if counts != whole_counts and _told(now) <= _told(before):
+        raise Unsaid(f"{counts} instead of {whole_counts}")
+
+
+def _told(found: Mapping[str, Answer]) -> set[str]:
+    """Notes of an import, whatever the numbers in them."""
+    lines = found["import"].err.splitlines()
+    return {re.sub(r"\d+", "N", line) for line in lines}
+
+
 def _outcome(imported: Answer | None) -> str:
     if imported is None or imported.code is None:
         return "lost"
-    return "refused" if imported.refused else "imported"
+    return "refused" if imported.refused else IMPORTED

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from endurance.byte_mutations import BYTES, NO_FILES
+from endurance.byte_mutations import BYTES, NO_FILES, TORN
 from endurance.json_mutations import JSON
 from endurance.tensor_mutations import TENSORS
 
@@ -19,11 +19,13 @@ Mutate = Callable[[Path, random.Random], str]
 class Mutation:
     """What was done to ``file`` of a session or an import. ``made_so``: its digest fits
     what the file holds now, so nobody can tell it from a file that was written so.
+    ``torn``: some bytes are others, and no program has written the file so.
     """
 
     file: str
     how: str
     made_so: bool
+    torn: bool = False
 
     def __str__(self) -> str:
         return f"{self.file}: {self.how}"
@@ -39,6 +41,7 @@ def mutate(folder: Path, chance: random.Random) -> Mutation:
         file=path.relative_to(folder).as_posix(),
         how=f"{chosen.__name__}: {said}",
         made_so=chosen in TENSORS,
+        torn=chosen in TORN,
     )
 
 

@@ -18,12 +18,13 @@ from endurance.session_questions import (
     QUESTIONS,
     SCREEN_SECONDS,
     SCREENS,
+    WHY,
     Ask,
     filled,
     numbers_asked,
     out_of,
 )
-from endurance.shown import Shown, Unsaid, compared, shown_by
+from endurance.shown import Unsaid, check_kept, compared, shown_by
 from endurance.watched import (
     Answer,
     Place,
@@ -37,6 +38,8 @@ _SHARES = {"made": 0.7, "recorded": 0.2, "sample": 0.05, "facts": 0.05}
 """How often each session is chosen: the samples are ten times as much to compute."""
 _ASKED = 1
 """Questions of each damaged session beside its numbers."""
+_DIGEST_BYTES = 90
+"""Of the end of a file, with its own digest and little else."""
 _SCREEN = 0.03
 _PROCESS = 0.005
 """How often a screen is opened, or a process is started, too."""
@@ -60,7 +63,7 @@ class SessionDamage:
         whole = whole_sessions(folder / "whole")
         self.sources = {name: whole[name] for name in names}
         self._import_what_is_used()
-        self.whole = {name: self._whole(name) for name in self.sources}
+        self.before = {name: self._before(name) for name in self.sources}
 
     def _import_what_is_used(self) -> None:
         self._copy(next(iter(self.sources)))
@@ -69,8 +72,8 @@ class SessionDamage:
         import_what_is_used(questions, self.place)
         self._remove()
 
-    def _whole(self, name: str) -> Shown:
-        """What a session shows before any damage, of which nothing may be wrong."""
+    def _before(self, name: str) -> Mapping[str, Answer]:
+        """What a session says before any damage, of which nothing may be wrong."""
         self._copy(name)
         everything = {**QUESTIONS, **SCREENS, NUMBERS: numbers_asked}
         found: dict[str, Answer] = {}
@@ -79,9 +82,8 @@ class SessionDamage:
         self._remove()
         wrong = {asked: answer.wrong for asked, answer in found.items() if answer.wrong}
         assert not wrong, (name, wrong)
-        shown = shown_by(found[NUMBERS])
-        assert shown.numbers, (name, found[NUMBERS].err)
-        return shown
+        assert shown_by(found[NUMBERS]).numbers, (name, found[NUMBERS].err)
+        return found
 
     def run(self, number: int, chance: random.Random, tally: Tally) -> None:
         """Damage one, and ask about it."""
@@ -90,7 +92,7 @@ class SessionDamage:
         self._copy(name)
         try:
             mutation = mutate(self.damaged, chance)
-            found = self._answers(_questions(chance))
+            found = self._answers(_questions(chance, mutation))
             found |= self._on_screen(chance)
             found |= self._of_processes(chance)
         finally:
@@ -111,9 +113,21 @@ class SessionDamage:
             if answer.wrong:
                 tally.lose(number, subject, f"{what}: {asked}: {answer.wrong}")
         try:
+            self._check_kept(name, mutation, found)
             tally.count(subject, self._outcome(name, mutation, found.get(NUMBERS)))
         except Unsaid as error:
             tally.lose(number, subject, f"{what}: {error}, unsaid")
+
+    def _check_kept(
+        self, name: str, mutation: Mutation, found: Mapping[str, Answer]
+    ) -> None:
+        """Raises `Unsaid`."""
+        whole = self.sources[name] / mutation.file
+        if not (mutation.torn and _has_own_digest(whole)):
+            return
+        for asked in (NUMBERS, WHY):
+            if asked in found:
+                check_kept(found[asked], self.before[name][asked], mutation.file)
 
     def _outcome(self, name: str, mutation: Mutation, report: Answer | None) -> str:
         """What became of the numbers. Raises `Unsaid`."""
@@ -121,7 +135,8 @@ class SessionDamage:
             return "lost"
         if report.refused:
             return "refused"
-        return compared(shown_by(report), self.whole[name], mutation.made_so)
+        before = shown_by(self.before[name][NUMBERS])
+        return compared(shown_by(report), before, mutation.made_so)
 
     def _answers(
         self, questions: Mapping[str, Ask], seconds: float | None = None
@@ -154,8 +169,16 @@ class SessionDamage:
         shutil.rmtree(out_of(self.damaged))
 
 
-def _questions(chance: random.Random) -> dict[str, Ask]:
+def _has_own_digest(file: Path) -> bool:
+    """Whether it ends with the digest of itself (docs/session-format.md)."""
+    end = file.read_bytes()[-_DIGEST_BYTES:]
+    return b'"digest": "sha256:' in end or b'"00": "sha256:' in end
+
+
+def _questions(chance: random.Random, mutation: Mutation) -> dict[str, Ask]:
     names = chance.sample(list(QUESTIONS), _ASKED)
+    if mutation.file.startswith("why/"):
+        names.append(WHY)
     questions = {name: QUESTIONS[name] for name in names}
     return {NUMBERS: numbers_asked, **questions}
 

@@ -98,6 +98,7 @@ async def _looked_at(app: Any) -> int:
     return int(app.return_code or 0)
 
 
+WHY = "why --json"
 QUESTIONS: dict[str, Ask] = {
     "open": models,
     "list": listed,
@@ -106,7 +107,7 @@ QUESTIONS: dict[str, Ask] = {
     "report --html": command("report", "SESSION", "--html"),
     "report --why": command("report", "SESSION", "--why"),
     "why": command("why", "SESSION"),
-    "why --json": command("why", "SESSION", "--json"),
+    WHY: command("why", "SESSION", "--json"),
     "why --identity": command("why", "SESSION", "--identity"),
     "why --run": command("why", "SESSION", "--run"),
     "check": command("check", "SESSION", "--max", "mae=1"),

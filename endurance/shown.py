@@ -4,8 +4,9 @@ pair, and whatever it says of pairs and tokens that it could not count.
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,10 +24,12 @@ class Unsaid(Exception):
 @dataclass(frozen=True)
 class Shown:
     """``numbers`` of the pairs by what they are about: captures, scope, how many tokens
-    and sequences. ``said`` is all that tells of something missing.
+    and sequences. ``counts`` are sequences and tokens of each capture. ``said`` is all
+    that tells of something missing.
     """
 
     numbers: Mapping[str, Any]
+    counts: Sequence[Any]
     said: frozenset[str]
 
 
@@ -41,6 +44,7 @@ def shown_by(answer: Answer) -> Shown:
         raise Unsaid(f"exit code {answer.code}, no report: {answer.err!r}") from None
     return Shown(
         numbers={_name(pair): _numbers(pair) for pair in pairs},
+        counts=sorted(map(_counts, report["captures"])),
         said=frozenset([*answer.err.splitlines(), *_said(report)]),
     )
 
@@ -60,6 +64,27 @@ def compared(now: Shown, before: Shown, made_so: bool) -> str:
     if now.said <= before.said:
         raise Unsaid(f"{sorted(now.numbers)} instead of {sorted(before.numbers)}")
     return OTHER_COUNTS
+
+
+def check_kept(now: Answer, before: Answer, file: str) -> None:
+    """Raise `Unsaid` where an answer as JSON is another one than before ``file``, which
+    has a digest of its own, was torn: it is refused or named, or it changes nothing.
+    """
+    if now.refused or now.out == before.out:
+        return
+    lacks = [lack for pair in _pairs(now) for lack in pair.get("not_checked", [])]
+    if not any(lack["cause"] == file for lack in lacks):
+        raise Unsaid("another answer")
+
+
+def _pairs(answer: Answer) -> Sequence[Any]:
+    with contextlib.suppress(ValueError, KeyError):
+        return list(json.loads(answer.out)["pairs"])
+    return []
+
+
+def _counts(capture: Any) -> Any:
+    return [capture["label"], capture["sequences"], capture["tokens"]]
 
 
 def _name(pair: Any) -> str:

@@ -16,6 +16,7 @@ from logdrift.core.diagnose.experiments import Experiment, propose
 from logdrift.core.diagnose.outcomes import Outcome
 from logdrift.core.plan import BackendSpec, CapturePlan
 from logdrift.core.session.experiments import FOLDER, RECORD
+from logdrift.core.session.files import sealed
 from logdrift.core.session.reader import Session
 from tests.common import Fields
 from tests.made_sessions import capture, captured_here, edit_manifest, write_session
@@ -112,12 +113,15 @@ def record_of(pair: Pair, outcome: Outcome) -> Fields:
 
 
 def save_record(session: Session, name: str, record: Any) -> Path:
-    """Write a record as the experiment ``name`` of a session; the experiment's
-    folder.
+    """Write a record as the experiment ``name`` of a session, without a digest as older
+    versions did where it is no object; the experiment's folder.
     """
     folder = session.folder / FOLDER / name
     folder.mkdir(parents=True)
-    (folder / RECORD).write_text(json.dumps(record))
+    content = json.dumps(record).encode()
+    if isinstance(record, dict):
+        content = sealed(record)
+    (folder / RECORD).write_bytes(content)
     return folder
 
 

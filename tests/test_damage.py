@@ -16,12 +16,12 @@ import numpy as np
 import pytest
 
 from endurance import watched
-from endurance.import_damage import ImportDamage
+from endurance.import_damage import ImportDamage, check_counts
 from endurance.runs import Tally
 from endurance.session_damage import SessionDamage
 from endurance.session_questions import QUESTIONS
 from endurance.settings_damage import SettingsDamage
-from endurance.shown import OTHER_COUNTS, Unsaid, compared, shown_by
+from endurance.shown import OTHER_COUNTS, Unsaid, check_kept, compared, shown_by
 from endurance.watched import Answer, Place, answers
 from tests.made_sessions import capture, write_session
 
@@ -162,6 +162,40 @@ def test_tokens_may_be_gone_where_the_report_says_so() -> None:
     before = shown_by(reported(12))
     now = shown_by(reported(11, "a part is damaged"))
     assert compared(now, before, made_so=False) == OTHER_COUNTS
+
+
+def explained(*damaged: str) -> Answer:
+    lacks = [{"cause": file} for file in damaged]
+    return Answer(0, json.dumps({"pairs": [{"not_checked": lacks}]}), "", None)
+
+
+def test_another_answer_after_a_file_was_torn_is_seen() -> None:
+    file = "why/layers/x.json"
+    before = explained()
+    check_kept(before, before, file)
+    check_kept(explained(file), before, file)
+    check_kept(Answer(2, "", "logdrift: it is damaged", None), before, file)
+    for other in (explained("why/layers/y.json"), Answer(0, "{}", "", None)):
+        with pytest.raises(Unsaid):
+            check_kept(other, before, file)
+
+
+def imported(tokens: int, said: str) -> dict[str, Answer]:
+    capture = {"label": "vllm", "sequences": 2, "tokens": tokens}
+    capture |= {"status": "complete", "failure": None}
+    report = {"state": "complete", "captures": [capture], "pairs": []}
+    return {
+        "import": Answer(0, "", said, None),
+        "report": Answer(0, json.dumps(report), "", None),
+    }
+
+
+def test_tokens_that_an_import_drops_without_a_note_are_seen() -> None:
+    before = imported(12, "note: 3 lines")
+    check_counts(imported(12, ""), before)
+    check_counts(imported(11, "note: 3 lines\nnote: line 2 is bad"), before)
+    with pytest.raises(Unsaid):
+        check_counts(imported(11, "note: 2 lines"), before)
 
 
 def test_an_answer_without_a_report_is_seen() -> None:

@@ -25,9 +25,9 @@ from logdrift.core.session.files import (
 )
 from logdrift.core.session.identity import read_identity
 from logdrift.core.session.layers import saved_layers
-from logdrift.core.session.layout import PIECES, read_manifest
+from logdrift.core.session.layout import PIECES
 from logdrift.core.session.reader import open_session
-from logdrift.core.session.writer import merge_pieces, write_manifest
+from logdrift.core.session.writer import merge_pieces
 from tests.common import Fields, Run, refused
 
 CONTENT: Fields = {"mae": 0.25, "tokens": [3, 40], "label": "é/x", "none": None}
@@ -44,12 +44,7 @@ FILES = (
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = made_session(tmp_path_factory.mktemp("own") / "made")
-    for file in folder.rglob("experiment.json"):
-        file.write_bytes(sealed(json.loads(file.read_text())))
-    for file in folder.rglob("session.json"):
-        write_manifest(file.parent, read_manifest(file.parent))
-    return folder
+    return made_session(tmp_path_factory.mktemp("own") / "made")
 
 
 @pytest.fixture
