@@ -54,6 +54,10 @@ _NO_BEGINNING = (
     " front of {it|them} may be {its|their} beginning"
 )
 
+_NO_END = (
+    "{n} streamed {answer|answers} of %s {has|have} no end: tokens may be missing there"
+)
+
 
 @dataclass(slots=True)
 class _Begun:
@@ -90,6 +94,11 @@ class _Begun:
             return False
         reasons = [choice["finish_reason"] for choice in choices]
         return None not in reasons
+
+    @property
+    def lacks_its_end(self) -> bool:
+        """A file that ends between two chunks looks as if nothing was missing."""
+        return not self.has_ended and not has_all(self.answer)
 
 
 class Streams:
@@ -186,8 +195,10 @@ class Streams:
         for begun in answers:
             if begun.may_have_hole:
                 self._notes.count(f"{begun.left_out}" % self._name)
-            else:
-                yield begun.place, begun.answer
+                continue
+            if begun.lacks_its_end:
+                self._notes.count(_NO_END % self._name)
+            yield begun.place, begun.answer
 
     def _over(self) -> Documents:
         """The answers that have ended or broken off some time ago."""
