@@ -11,8 +11,6 @@ import asyncio
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import (
-    Awaitable,
-    Callable,
     Coroutine,
     Iterable,
     Iterator,
@@ -20,7 +18,8 @@ from collections.abc import (
     Sequence,
 )
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, NoReturn, TypeVar
+from functools import partial
+from typing import Any, ClassVar, NoReturn, TypeVar, cast
 
 from logdrift.core.engines import ENGINES
 from logdrift.core.errors import LogdriftError
@@ -48,13 +47,13 @@ from logdrift.core.worker.base import (
     Progress,
     Scores,
     Take,
+    asked_prompts,
+    asked_sequences,
     check_ids,
-    check_length,
-    tokens_of,
+    in_order,
 )
 
 _T = TypeVar("_T")
-_Answer = TypeVar("_Answer", Generation, Scores)
 _Body = Mapping[str, Any]
 
 
@@ -158,22 +157,13 @@ class ServerBackend(ABC):
         """Sample one completion per prompt, all requests of a part at once as far as
         the server bears it.
         """
-        check_length(len(seeds), len(prompts), "seeds")
-        asked = []
-        for index, ids in enumerate(prompts):
-            wanted = self._decode(ids, seeds[index], f"prompt {index} of the part")
-            self._check(ids, 1, wanted.what)
-            asked.append(wanted)
-        return self._run(self._all(asked, self._generated, progress))
+        asked = asked_prompts(prompts, seeds)
+        return cast(list[Generation], self._together("decode", asked, progress))
 
     def score(self, sequences: Sequence[IdArray], progress: Progress) -> list[Scores]:
         """Score given ids in one pass: raw log-softmax of the logits (nats)."""
-        asked = []
-        for index, ids in enumerate(sequences):
-            what = f"sequence {index} of the part"
-            self._check(ids, self.room, what)
-            asked.append(self._wanted(ids, what))
-        return self._run(self._all(asked, self._scored, progress))
+        asked = asked_sequences(sequences)
+        return cast(list[Scores], self._together("prefill", asked, progress))
 
     full_batches: ClassVar[tuple[str, ...]] = ("decode", "prefill")
 
@@ -232,14 +222,24 @@ class ServerBackend(ABC):
             task = loop.create_task(self._about(path, one))
             tasks[task] = one
 
+    def _together(
+        self, path: str, asked: Sequence[AskedSequence], progress: Progress
+    ) -> list[Answer]:
+        """Answers to one part, in order. All is checked before anything is sent."""
+        for one in asked:
+            self._check_asked(path, one)
+        take = partial(next, iter(asked), None)
+        return in_order(self.stream(path, take), asked, progress)
+
     async def _about(self, path: str, one: AskedSequence) -> Answer:
         """The answer about one sequence."""
+        self._check_asked(path, one)
+        wanted = self._wanted(one.ids, one.what)
         if path == "decode":
-            wanted = self._decode(one.ids, one.seed, one.what)
-            self._check(one.ids, 1, one.what)
+            new_tokens = self.settings.new_tokens(len(one.ids), self.limit)
+            wanted = replace(wanted, new_tokens=new_tokens, seed=one.seed)
             return await self._generated(wanted)
-        self._check(one.ids, self.room, one.what)
-        return await self._scored(self._wanted(one.ids, one.what))
+        return await self._scored(wanted)
 
     async def _opened(self) -> Facts:
         spec = self.settings.spec
@@ -315,31 +315,6 @@ class ServerBackend(ABC):
             what=what,
         )
 
-    def _decode(self, ids: IdArray, seed: int, what: str) -> Wanted:
-        new_tokens = self.settings.new_tokens(len(ids), self.limit)
-        return replace(self._wanted(ids, what), new_tokens=new_tokens, seed=seed)
-
-    async def _all(
-        self,
-        asked: Sequence[Wanted],
-        one: Callable[[Wanted], Awaitable[_Answer]],
-        progress: Progress,
-    ) -> list[_Answer]:
-        """The answers to all requests, in their order. The first failure ends them
-        all.
-        """
-
-        async def told(wanted: Wanted) -> _Answer:
-            answer = await one(wanted)
-            progress(1, tokens_of(answer))
-            return answer
-
-        tasks = [asyncio.ensure_future(told(wanted)) for wanted in asked]
-        try:
-            return list(await asyncio.gather(*tasks))
-        finally:
-            await _cancelled(tasks)
-
     async def _generated(self, wanted: Wanted) -> Generation:
         answer, reading = await self._answer(wanted)
         made = self.generation(wanted, answer, reading)
@@ -382,7 +357,9 @@ class ServerBackend(ABC):
                 "score while nothing updates it, in a new session",
             )
 
-    def _check(self, ids: IdArray, room: int, what: str) -> None:
+    def _check_asked(self, path: str, one: AskedSequence) -> None:
+        ids, what = one.ids, one.what
+        room = self.room if path == "prefill" else 1
         if len(ids) == 0:
             raise MismatchError(f"{what}: it has no ids")
         if self.vocabulary is not None:

@@ -7,7 +7,7 @@ before it. The first token of a sequence has no score. Unscored entries are NaN
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -87,6 +87,27 @@ class AskedSequence:
 
 Take = Callable[[], AskedSequence | None]
 """Gives the next sequence; None where there is none for now."""
+
+
+def asked_prompts(
+    prompts: Sequence[IdArray], seeds: Sequence[int]
+) -> list[AskedSequence]:
+    """The prompts of a part, each to be gone on with from its own seed. Raises
+    MismatchError where there are more of one than of the other.
+    """
+    check_length(len(seeds), len(prompts), "seeds")
+    return [
+        AskedSequence(index, ids, len(ids), f"prompt {index} of the part", seed)
+        for index, (ids, seed) in enumerate(zip(prompts, seeds, strict=True))
+    ]
+
+
+def asked_sequences(sequences: Sequence[IdArray]) -> list[AskedSequence]:
+    """The sequences of a part, each to be scored whole."""
+    return [
+        AskedSequence(index, ids, len(ids), f"sequence {index} of the part")
+        for index, ids in enumerate(sequences)
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,6 +265,22 @@ def check_length(got: int, expected: int, what: str) -> None:
         raise MismatchError(
             f"{what}: engine returned {got} entries for {expected} positions"
         )
+
+
+def in_order(
+    answers: Iterable[tuple[AskedSequence, Answer]],
+    asked: Sequence[AskedSequence],
+    progress: Progress,
+) -> list[Answer]:
+    """What a stream answers about ``asked``, in their order, each told to ``progress``
+    as it comes. Raises MismatchError where one has no answer.
+    """
+    found = {}
+    for one, answer in answers:
+        progress(1, tokens_of(answer))
+        found[one.number] = answer
+    check_length(len(found), len(asked), "requests")
+    return [found[one.number] for one in asked]
 
 
 MINUS_INFINITY = -9999.0

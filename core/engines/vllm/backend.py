@@ -60,10 +60,12 @@ from logdrift.core.worker.base import (
     Progress,
     Scores,
     Take,
+    asked_prompts,
+    asked_sequences,
     check_ids,
     check_length,
+    in_order,
     mark_nan,
-    tokens_of,
 )
 
 
@@ -121,21 +123,14 @@ class VllmBackend:
         generation_config only its end-of-sequence ids count. The end-of-sequence id
         that stopped a completion is its last id and is scored.
         """
-        check_length(len(seeds), len(prompts), "seeds")
-        asked = [
-            AskedSequence(index, ids, len(ids), f"prompt {index} of the part", seed)
-            for index, (ids, seed) in enumerate(zip(prompts, seeds, strict=True))
-        ]
+        asked = asked_prompts(prompts, seeds)
         return cast(list[Generation], self._together("decode", asked, progress))
 
     def score(self, sequences: Sequence[IdArray], progress: Progress) -> list[Scores]:
         """Score given ids in one pass: raw log-softmax of the logits (nats), whatever
         the sampling parameters.
         """
-        asked = [
-            AskedSequence(index, ids, len(ids), f"sequence {index} of the part")
-            for index, ids in enumerate(sequences)
-        ]
+        asked = asked_sequences(sequences)
         return cast(list[Scores], self._together("prefill", asked, progress))
 
     def forced_decode(
@@ -171,13 +166,9 @@ class VllmBackend:
         """Answers to one batch, in order. All is checked before anything runs."""
         for one in asked:
             self._check_asked(path, one)
-        answers = {}
         take = partial(next, iter(asked), None)
-        for one, answer in self._flow(path, take, most=len(asked)):
-            progress(1, tokens_of(answer))
-            answers[one.number] = answer
-        check_length(len(answers), len(asked), "vllm requests")
-        return [answers[one.number] for one in asked]
+        answers = self._flow(path, take, most=len(asked))
+        return in_order(answers, asked, progress)
 
     def _flow(
         self, path: str, take: Take, most: int
