@@ -12,11 +12,13 @@ from __future__ import annotations
 import json
 import math
 import os
+import subprocess
 from collections.abc import Callable, Iterator
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import numpy as np
 import pytest
 
@@ -25,6 +27,7 @@ from logdrift.core.engines.sglang.answers import check_echo, fill, read_generati
 from logdrift.core.engines.sglang.facts import _decode_semantics
 from logdrift.core.engines.sglang.server import SglangServer
 from logdrift.core.plan import SamplingSpec
+from logdrift.core.session.reader import open_session
 from logdrift.core.worker.base import MismatchError, Scores
 from tests.changed_model import NOISY_TENSOR
 from tests.common import Fields
@@ -583,3 +586,37 @@ def test_what_a_server_puts_the_temperature_into(
         backend.close()
         assert facts.decode_logprobs == meaning
         assert facts.probed == ("decode_logprobs",)
+
+
+def test_a_saved_rollout_is_scored_by_the_server_that_made_it(
+    live: LiveServer,
+    small_model: Path,
+    run_logdrift: Callable[..., subprocess.CompletedProcess[str]],
+    tmp_path: Path,
+) -> None:
+    """Answers of /generate as they came, imported, and the missing side captured into
+    the session: decode and prefill of one engine, 2.4e-5 apart on this model.
+    """
+    body = {
+        "input_ids": [[1, 2, 3, 4 + index] for index in range(6)],
+        "sampling_params": {"temperature": 1.0, "max_new_tokens": 12},
+        "return_logprob": True,
+        "logprob_start_len": 0,
+    }
+    answers = httpx2.post(f"{live.address}/generate", json=body, timeout=120)
+    file = tmp_path / "rollout.json"
+    file.write_bytes(answers.content)
+    out = tmp_path / "out"
+    done = run_logdrift("import", "sglang", f"sglang/decode={file}", "--out", out)
+    assert done.returncode == 0, done.stderr
+    backend = f"sglang,server={live.address}@again"
+    done = run_logdrift(
+        *("capture", "--into", out, "--model", small_model, "--backend", backend)
+    )
+    assert done.returncode == 0, done.stderr
+    session = open_session(out)
+    sampled = session.capture("sglang/decode").logprob.whole()
+    scored = session.capture("again/prefill").logprob.whole()
+    both = np.isfinite(sampled) & np.isfinite(scored)
+    assert both.sum() >= 6 * 2
+    assert np.abs(sampled - scored)[both].max() < 1e-4
