@@ -154,22 +154,17 @@ def _facts_of_copy(info: CaptureInfo, facts: Facts) -> dict[str, Any]:
     """
     limit = facts.max_batch_sequences
     if limit is not None:
-        together = min(limit, _together(info, facts))
+        together = min(limit, _together(info))
         facts = facts._replace(max_batch_sequences=together)
     values = facts.to_json().items()
     return {name: value for name, value in values if value is not None}
 
 
-def _together(info: CaptureInfo, facts: Facts) -> int:
-    """The most sequences that an engine was given at once: of one part, or of all where
-    it filled its batches itself.
-    """
+def _together(info: CaptureInfo) -> int:
+    """The most sequences that an engine was given at once."""
     if info.batch == "alone":
         return 1
-    sizes = [part.sequences for part in info.parts]
-    if facts.reproducible is False:
-        return sum(sizes)
-    return max(sizes, default=1)
+    return max(info.batch_sizes, default=1)
 
 
 def _known_facts(info: CaptureInfo) -> dict[str, Any]:

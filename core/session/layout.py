@@ -196,6 +196,21 @@ class CaptureInfo(NamedTuple):
         return sum(part.tokens for part in self.finished)
 
     @property
+    def fills_batches(self) -> bool:
+        """Whether the engine filled its batches from all that it was asked."""
+        if self.facts is None or self.batch != "together":
+            return False
+        return self.facts.reproducible is False
+
+    @property
+    def batch_sizes(self) -> list[int]:
+        """Sequences that the engine had together: those of each part, or all."""
+        sizes = [part.sequences for part in self.parts]
+        if self.fills_batches:
+            return [sum(sizes)]
+        return sizes
+
+    @property
     def failure_lines(self) -> list[str]:
         """Why it failed, line by line; empty where no reason was written down."""
         if self.failure is None:

@@ -78,19 +78,6 @@ class GateSide:
             return self.spec.options
         return {}
 
-    @property
-    def in_full_batches(self) -> bool:
-        """The engine filled its batches from all that it was asked."""
-        return self.info.batch == "together" and self.facts.reproducible is False
-
-    @property
-    def batch_sizes(self) -> list[int]:
-        """Sequences that the engine had together: those of each part, or all."""
-        sizes = [part.sequences for part in self.info.parts]
-        if self.in_full_batches:
-            return [sum(sizes)]
-        return sizes
-
     def option(self, *names: str) -> Any:
         """The first of ``names`` that was observed among the extra facts or else asked
         for; None: neither.

@@ -121,7 +121,7 @@ def check_batch(case: GateCase) -> Iterator[Reason]:
 def _batch(side: GateSide) -> int | None:
     """The most sequences that were computed together."""
     limit = side.facts.max_batch_sequences
-    most = max(side.batch_sizes, default=0)
+    most = max(side.info.batch_sizes, default=0)
     if side.info.batch == "alone" or 1 in (limit, most):
         return 1
     if limit is None:
@@ -135,7 +135,7 @@ def check_full_batches(case: GateCase) -> Iterator[Reason]:
     """
     filled = []
     for side in case.sides:
-        has_company = side.in_full_batches and len(side.info.parts) > 1
+        has_company = side.info.fills_batches and len(side.info.parts) > 1
         if has_company and not side.facts.batch_invariant:
             filled.append(side.label)
     if not filled:
@@ -256,7 +256,7 @@ def _reused(case: GateCase, side: GateSide) -> int:
     long = np.flatnonzero(case.prompt_lengths > block)
     if len(long) < 2:
         return 0
-    ends = np.cumsum(side.batch_sizes)
+    ends = np.cumsum(side.info.batch_sizes)
     batches = np.searchsorted(ends, long, "right")
     begins = case.starts[long]
     positions = begins[:, None] + np.arange(block)
