@@ -100,7 +100,8 @@ def answers(path: Path, context: ImportContext) -> Documents:
         with context.bad.left_out():
             streams.add(place, answer)
         del answer
-        yield from streams.ready()
+        if streams.may_be_ready:
+            yield from streams.ready()
         # What reads the answers may have left out some of them.
         left_out = context.bad.number
     if context.bad.number > left_out:
@@ -111,8 +112,12 @@ def answers(path: Path, context: ImportContext) -> Documents:
 def _as_they_stand(path: Path, context: ImportContext) -> Documents:
     """The answers and the chunks of a file."""
     for document in documents(path, context.bad, LISTS_OF_ANSWERS):
-        with context.bad.left_out():
-            yield from unwrapped(*document, path.name, context)
+        place, data = document
+        if kind_of(data) is not None:
+            yield document
+        else:
+            with context.bad.left_out():
+                yield from unwrapped(place, data, path.name, context)
         # Its memory serves the next one: two do not fit into a processor's cache.
         del document
 

@@ -139,6 +139,8 @@ def continues(begun: JsonObject, answer: JsonObject) -> bool:
     """
     choices = begun["choices"]
     finished = [one["index"] for one in choices if one["finish_reason"] is not None]
+    if not finished:
+        return True
     for choice in answer["choices"]:
         index = choice.get("index", 0)
         if index in finished:
@@ -150,10 +152,11 @@ def extend_openai(whole: Answer, chunk: JsonObject, place: Place) -> None:
     """Add a chunk of OpenAI's form, which stands at ``place``, to what came before, in
     place. Its end is noted first: it is known of a bad chunk too.
     """
-    choices = whole["choices"]
+    parts = []
     for part in chunk["choices"]:
         index = part.get("index", 0)
-        choice = _choice_at(index, choices)
+        choice = _choice_at(index, whole["choices"])
+        parts.append((choice, part))
         reason = part.get("finish_reason")
         if reason is not None:
             choice["finish_reason"] = reason
@@ -163,9 +166,7 @@ def extend_openai(whole: Answer, chunk: JsonObject, place: Place) -> None:
         # Some servers count in each chunk: the last one counts all.
         if key == "usage" or whole.get(key) is None:
             whole[key] = value
-    for part in chunk["choices"]:
-        index = part.get("index", 0)
-        choice = _choice_at(index, choices)
+    for choice, part in parts:
         _extend_choice(choice, part, place)
 
 

@@ -140,9 +140,13 @@ def _of_lines(lines: Sequence[_TextLine], path: Path, bad: BadLines) -> Document
         place = on_line(path, number)
         with bad.left_out():
             if values is None:
-                yield from _objects(_parsed(text, place), place, bad)
+                value = _parsed(text, place)
             else:
-                yield from _objects(values.pop(), place, bad)
+                value = values.pop()
+            if isinstance(value, dict):
+                yield place, value
+            else:
+                yield from _objects(value, place, bad)
 
 
 def _of_one(

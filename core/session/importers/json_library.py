@@ -22,7 +22,7 @@ from logdrift.core.session.files import parse_json
 
 _COLON = ord(":")
 _SPACES = b" \t\r\n"
-_HOLD_OTHERS = (dict, list)
+_HOLD_OTHERS = frozenset((dict, list))
 
 
 @cache

@@ -4,7 +4,6 @@ it for ``return_tokens_as_token_ids``.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,22 +20,28 @@ _NEXT = f",{_PREFIX}"
 _FEW = 4
 """So many names are read faster one by one."""
 _DIGITS = b"0123456789,"
-_ID = re.compile(_PREFIX + r"([0-9]{1,10})")
+_MOST_DIGITS = 10
+"""Of an id of 32 bits."""
 
 
 def id_named(name: Any) -> int | None:
     """The id that ``name`` is or holds; None for a text of another kind."""
-    token_id = name
     if isinstance(name, str):
-        if not name.startswith(_PREFIX):
-            return None
-        written = _ID.fullmatch(name)
-        if written is None:
-            return None
-        token_id = int(written[1])
-    if is_whole(token_id):
-        return int(token_id)
+        return _id_in(name)
+    if is_whole(name):
+        return int(name)
     return None
+
+
+def _id_in(text: str) -> int | None:
+    """The id behind the prefix."""
+    if not text.startswith(_PREFIX):
+        return None
+    digits = text.removeprefix(_PREFIX)
+    is_number = digits.isascii() and digits.isdigit()
+    if not is_number or len(digits) > _MOST_DIGITS:
+        return None
+    return int(digits)
 
 
 def each_named(names: JsonList) -> Sequence[int | None]:

@@ -43,6 +43,8 @@ def payload(line: bytes) -> bytes:
     lines of a stream.
     """
     text = line.strip()
+    if not text:
+        return text
     if text.startswith(_DATA):
         text = text.removeprefix(_DATA).strip()
     elif text.startswith(_STREAM_FIELDS):

@@ -146,9 +146,7 @@ def _openai(logprobs: JsonObject) -> ScoredTokens:
     if isinstance(content, list):
         if content and isinstance(content[0], ScoredToken):
             return content
-        names = _names_of(content)
-        token_ids = each_named(names)
-        return _each(_of_chat, token_ids, content)
+        return _chat_tokens(content)
     tokens = _of_completion(
         logprobs["tokens"],
         logprobs["token_logprobs"],
@@ -160,6 +158,12 @@ def _openai(logprobs: JsonObject) -> ScoredTokens:
     rows = packed_rows(packed)
     pairs = zip(tokens, rows, strict=True)
     return [token._replace(top=row, sure=True) for token, row in pairs]
+
+
+def _chat_tokens(content: Sequence[JsonObject]) -> ScoredTokens:
+    names = _names_of(content)
+    token_ids = each_named(names)
+    return list(map(_of_chat, token_ids, content))
 
 
 def _of_completion(
@@ -186,7 +190,7 @@ def _of_completion(
             token_id=token_id,
             logprob=value,
             top=Alternatives(top.keys(), top.values()),
-            piece=_piece(text),
+            piece=_piece_of_text(text, token_id),
             sure=len(top) == k,
         )
         tokens.append(token)
@@ -326,7 +330,10 @@ def _names_of(listed: Sequence[JsonObject]) -> JsonList:
         if first.get(key) is not None:
             named_by = key
             break
-    return [entry.get(named_by) for entry in listed]
+    try:
+        return list(map(itemgetter(named_by), listed))
+    except KeyError:
+        return [entry.get(named_by) for entry in listed]
 
 
 def _whole(value: Any) -> int | None:
@@ -355,6 +362,11 @@ def _bytes(values: Any) -> bytes | None:
 
 def _piece(text: Any) -> bytes | None:
     """The bytes of a token's text, where it is not the name of its id."""
-    if not isinstance(text, str) or id_named(text) is not None:
+    return _piece_of_text(text, id_named(text))
+
+
+def _piece_of_text(text: Any, token_id: int | None) -> bytes | None:
+    """The bytes of a text, where it does not name ``token_id``."""
+    if token_id is not None or not isinstance(text, str):
         return None
     return text.encode("utf-8", "surrogatepass") or None

@@ -177,13 +177,18 @@ class Streams:
             elif begun.left_out is None:
                 begun.left_out = _UNTOLD
 
+    @property
+    def may_be_ready(self) -> bool:
+        """Whether it is worth while to ask for what is `ready`."""
+        return not self._open or self._taken >= self._next_look
+
     def ready(self) -> Documents:
         """The answers that are whole, each given once: all while none may go on."""
         if not self._open:
             yield from self.whole()
-        elif self._taken >= self._next_look:
-            self._next_look = self._taken + _WINDOW
-            yield from self._over()
+            return
+        self._next_look = self._taken + _WINDOW
+        yield from self._over()
 
     def whole(self) -> Documents:
         """All answers that `ready` has not given."""

@@ -36,9 +36,29 @@ def _rest_of_line(start: bytes, file: BinaryIO, place: Place) -> Iterator[bytes]
 
 
 def text_lines(file: BinaryIO, place: Place) -> Iterator[bytes]:
-    """All lines from here on. Raises InputError as `text_line` does."""
-    while line := text_line(file, place):
-        yield line
+    """All lines from here on. Raises InputError as `text_line` does.
+
+    They are cut from blocks: reading short lines one by one takes twice as long.
+    """
+    most = most_bytes(file)
+    begun: list[bytes] = []
+    size = 0
+    for block in text_blocks(file, place):
+        first, *others = block.split(b"\n")
+        begun.append(first)
+        size += len(first)
+        check_length(size, most, place)
+        if not others:
+            continue
+        yield b"".join(begun) + b"\n"
+        *whole, last = others
+        for text in whole:
+            yield text + b"\n"
+        begun = [last]
+        size = len(last)
+    end = b"".join(begun)
+    if end:
+        yield end
 
 
 def whole_text(file: BinaryIO, place: Place) -> bytes:
