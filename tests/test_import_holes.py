@@ -184,6 +184,26 @@ def test_several_bad_chunks_of_an_answer_are_counted_once(tmp_path: Path) -> Non
     assert any("left out 1 bad line: " in note for note in notes)
 
 
+@pytest.mark.parametrize("number", [1, 2, 3, 5])
+def test_answers_that_are_left_out_are_named_by_their_beginning(
+    number: int, tmp_path: Path
+) -> None:
+    parts = [chat(seed) for seed in range(6)]
+    for part in parts[:number]:
+        part[3] = without_ids(part[3])
+    chunks = [chunk for part in parts for chunk in part]
+    file = written(tmp_path / "a.txt", chunks)
+    notes = import_session("openai", [file], tmp_path / "out", skip_bad=True)
+    assert completions(tmp_path / "out") == expected([*range(number, 6)])
+    beginnings = [f"line {1 + 2 * len(parts[0]) * at}" for at in range(number)]
+    named = ", ".join(beginnings[:3])
+    if number > 3:
+        named += f", {number - 3} more"
+    (note,) = [one for one in notes if "as a whole" in one]
+    assert note.startswith(f"left out {number} streamed answer")
+    assert note.endswith(f"begin{'s' if number == 1 else ''} at {named})")
+
+
 def test_a_bad_item_of_a_line_takes_no_chunk_behind_it(tmp_path: Path) -> None:
     """The chunks of several answers may stand in a list of one line."""
     rows = list(zip(*(chat(seed) for seed in range(2)), strict=True))

@@ -107,6 +107,7 @@ def answers(path: Path, context: ImportContext) -> Documents:
     if context.bad.number > left_out:
         streams.lack_one()
     yield from streams.whole()
+    streams.tell()
 
 
 def _as_they_stand(path: Path, context: ImportContext) -> Documents:

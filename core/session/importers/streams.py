@@ -53,10 +53,12 @@ _NO_BEGINNING = (
     "left out {n} streamed {answer|answers} of %s as a whole: what was left out in"
     " front of {it|them} may be {its|their} beginning"
 )
-
 _NO_END = (
     "{n} streamed {answer|answers} of %s {has|have} no end: tokens may be missing there"
 )
+_BEGINNINGS = " ({it begins|they begin} at %s)"
+_SHOWN = 3
+"""Of the answers that are left out for one reason, so many are named."""
 
 
 @dataclass(slots=True)
@@ -110,7 +112,7 @@ class Streams:
     each answer that has broken off the id is kept to the end of the file.
 
     No answer with a hole is given: one with a bad chunk is left out as a whole, and
-    counted in ``notes``.
+    `tell` notes it in ``notes``.
     """
 
     def __init__(self, name: str, notes: Notes) -> None:
@@ -120,6 +122,7 @@ class Streams:
         self._open: dict[Any, _Begun] = {}
         self._ended: dict[Any, int] = {}
         self._broken_off: dict[Any, _Begun] = {}
+        self._left_out: dict[str, list[Place]] = {}
         self._at: _Begun | None = None
         self._taken = 0
         self._next_look = _WINDOW
@@ -199,11 +202,23 @@ class Streams:
     def _without_holes(self, answers: Sequence[_Begun]) -> Documents:
         for begun in answers:
             if begun.may_have_hole:
-                self._notes.count(f"{begun.left_out}" % self._name)
+                reason = str(begun.left_out)
+                places = self._left_out.setdefault(reason, [])
+                places.append(begun.place)
                 continue
             if begun.lacks_its_end:
                 self._notes.count(_NO_END % self._name)
             yield begun.place, begun.answer
+
+    def tell(self) -> None:
+        """Note which answers were left out, at the end of the file."""
+        for reason, places in self._left_out.items():
+            beginnings = list(map(_short, places[:_SHOWN]))
+            more = len(places) - _SHOWN
+            if more > 0:
+                beginnings.append(f"{more:,} more")
+            sentence = reason % self._name + _BEGINNINGS % ", ".join(beginnings)
+            self._notes.count(sentence, len(places))
 
     def _over(self) -> Documents:
         """The answers that have ended or broken off some time ago."""
@@ -335,3 +350,10 @@ class Streams:
             self._open[begun.key] = begun
         else:
             self._open.pop(begun.key, None)
+
+
+def _short(place: Place) -> str:
+    """A place in a file that is named already."""
+    if place.line is None:
+        return place.words
+    return f"line {place.line}"
