@@ -264,6 +264,19 @@ def test_an_answer_is_kept_where_its_server_counted_as_many_tokens(
             assert completions(folder / "out-b") == expected([0])
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_a_stream_that_ends_between_two_chunks_is_told(
+    form: str, tmp_path: Path
+) -> None:
+    chunks: list[Chunk | str] = [*FORMS[form](0)]
+    whole = written(tmp_path / "whole.txt", chunks)
+    notes = import_session("openai", [whole], tmp_path / "a")
+    assert not any("has no end" in note for note in notes)
+    cut = written(tmp_path / "cut.txt", chunks[:4])
+    notes = import_session("openai", [cut], tmp_path / "b")
+    assert any("1 streamed answer of cut.txt has no end" in note for note in notes)
+
+
 @pytest.mark.parametrize("end", range(1, NEW + 1))
 def test_answers_of_one_slot_are_two_where_the_first_broke_off(
     end: int, tmp_path: Path
