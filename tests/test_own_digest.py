@@ -5,6 +5,7 @@ as another number, verdict or text.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -182,3 +183,12 @@ def test_what_another_program_wrote_again_is_read(copy: Path, pattern: str) -> N
     file.write_text(json.dumps(data, indent=1))
     for read_again in REFUSED.values():
         read_again(copy)
+
+
+@pytest.mark.parametrize("length", [0, 1, 1000, (1 << 18) - 30, 1 << 18, 300_000])
+def test_digests_are_those_of_hashlib(length: int) -> None:
+    """Short files are hashed by Python's own code."""
+    body = b'{"text": "' + b"x" * length + b'"'
+    written = with_digest(body + b"}")
+    expected = f"sha256:{hashlib.sha256(body).hexdigest()}"
+    assert json.loads(written)[DIGEST] == expected

@@ -7,11 +7,14 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 
 import pytest
 
+from logdrift.core.session.files import DIGEST, NO_ID, with_digest
+from logdrift.core.session.layout import MANIFEST, PIECES
 from tests.common import REPOSITORY, SAMPLE
 
 PROGRAM = """
@@ -130,9 +133,16 @@ def test_every_message_of_a_thread_reaches_a_method_of_the_explorer(name: str) -
 def modules(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """The modules that are imported when the explorer's first screen is drawn."""
     home = str(tmp_path_factory.mktemp("home"))
+    session = tmp_path_factory.mktemp("sample") / "sample"
+    shutil.copytree(SAMPLE, session)
+    # The shipped sample is older than the digests of these files.
+    for name, entry in ((MANIFEST, DIGEST), (PIECES, NO_ID)):
+        file = session / name
+        content = with_digest(file.read_bytes(), entry)
+        file.write_bytes(content)
     environment = {**os.environ, "XDG_STATE_HOME": home, "XDG_CONFIG_HOME": home}
     run = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(SAMPLE)],
+        [sys.executable, "-c", PROGRAM, str(session)],
         capture_output=True,
         text=True,
         env=environment,
