@@ -1,5 +1,5 @@
-"""kill -9 in mid-capture. One random moment of each target here; `python
-tests/killing.py` makes ten of each.
+"""kill -9 in mid-capture. One random moment of each target here; `python -m endurance
+kills-engines` has more of them.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from endurance.strikes import ENGINE_CHILD, TOP, WORKER
 from tests.killing import Killer
 from tests.shared_captures import SharedCaptures, plan_of
 
@@ -34,8 +35,8 @@ def test_worker_and_supervisor(
 ) -> None:
     baseline = shared_captures.session("transformers")
     killer = Killer(tmp_path, plan_of("transformers"), baseline)
-    _trials(killer, "worker", 1)
-    _trials(killer, "supervisor", 1)
+    _trials(killer, WORKER, 1)
+    _trials(killer, TOP, 1)
 
 
 def test_engine_child(
@@ -44,4 +45,4 @@ def test_engine_child(
     """SGLang's: vLLM computes in the worker itself, unless it is told otherwise."""
     baseline = shared_captures.session("sglang")
     killer = Killer(tmp_path, plan_of("sglang"), baseline)
-    _trials(killer, "engine child", 1)
+    _trials(killer, ENGINE_CHILD, 1)

@@ -97,28 +97,26 @@ def test_a_running_capture_stops_and_writes_nothing_into_what_is_not_its_own(
     sampling = moved_while_it_runs(killer, out, move, SAMPLING)
     where = moved_while_it_runs(killer, sampling, move, SCORING)
     if move != "deleted":
-        assert killer._wait(killer._capture(where)) == 0, killer._said()
-        killer._same_numbers(open_session(where))
+        assert killer.end(killer.begin(where)) == 0, killer.said()
+        killer.check_numbers(open_session(where))
 
 
 def moved_while_it_runs(killer: Killer, out: Path, move: str, listed: int) -> Path:
     """Where the session is after it was moved with ``listed`` parts in it."""
-    process = killer._capture(out)
+    process = killer.begin(out)
     wait_for_parts(process, out, listed)
     where = MOVES[move](out)
     before = contents(out)
-    code = killer._wait(process)
-    said = [
-        line for line in killer._said().splitlines() if line.startswith("logdrift:")
-    ]
-    assert code == 1 and len(said) == 1, killer._said()
+    code = killer.end(process)
+    said = [line for line in killer.said().splitlines() if line.startswith("logdrift:")]
+    assert code == 1 and len(said) == 1, killer.said()
     assert "was renamed, replaced or deleted" in said[0]
-    assert "Traceback" not in killer._said()
+    assert "Traceback" not in killer.said()
     assert contents(out) == before
     assert out.exists() is move.startswith("replaced")
-    killer._nothing_left()
+    killer.check_nothing_runs()
     if move != "deleted":
-        killer._check_listed(where)
+        killer.check_listed(where)
     return where
 
 
