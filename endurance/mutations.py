@@ -19,12 +19,14 @@ Mutate = Callable[[Path, random.Random], str]
 class Mutation:
     """What was done to ``file`` of a session or an import. ``made_so``: its digest fits
     what the file holds now, so nobody can tell it from a file that was written so.
-    ``torn``: some bytes are others, and no program has written the file so.
+    ``rewritten``: a program has read it and written something else. ``torn``: some
+    bytes are others, and no program has written it so.
     """
 
     file: str
     how: str
     made_so: bool
+    rewritten: bool = False
     torn: bool = False
 
     def __str__(self) -> str:
@@ -41,6 +43,7 @@ def mutate(folder: Path, chance: random.Random) -> Mutation:
         file=path.relative_to(folder).as_posix(),
         how=f"{chosen.__name__}: {said}",
         made_so=chosen in TENSORS,
+        rewritten=chosen in JSON,
         torn=chosen in TORN,
     )
 

@@ -136,7 +136,7 @@ class SessionDamage:
         if report.refused:
             return "refused"
         before = shown_by(self.before[name][NUMBERS])
-        return compared(shown_by(report), before, mutation.made_so)
+        return compared(shown_by(report), before, mutation.made_so, mutation.rewritten)
 
     def _answers(
         self, questions: Mapping[str, Ask], seconds: float | None = None

@@ -15,6 +15,7 @@ from endurance.watched import Answer
 AS_BEFORE = "as before"
 OTHER_COUNTS = "other counts, said"
 MADE_SO = "made so"
+REWRITTEN = "less, as rewritten"
 
 
 class Unsaid(Exception):
@@ -49,10 +50,14 @@ def shown_by(answer: Answer) -> Shown:
     )
 
 
-def compared(now: Shown, before: Shown, made_so: bool) -> str:
+def compared(
+    now: Shown, before: Shown, made_so: bool = False, rewritten: bool = False
+) -> str:
     """What became of the numbers, in a few words. Raises `Unsaid`.
 
     ``made_so``: the file looks as if it had been written so, and nobody can tell.
+    ``rewritten``: a program took out or renamed what it did not want; what stayed has
+    the numbers that it had.
     """
     if now.numbers == before.numbers:
         return AS_BEFORE
@@ -61,6 +66,8 @@ def compared(now: Shown, before: Shown, made_so: bool) -> str:
     for pair in now.numbers.keys() & before.numbers.keys():
         if now.numbers[pair] != before.numbers[pair]:
             raise Unsaid(f"other numbers of {pair}")
+    if rewritten:
+        return REWRITTEN
     if now.said <= before.said:
         raise Unsaid(f"{sorted(now.numbers)} instead of {sorted(before.numbers)}")
     return OTHER_COUNTS

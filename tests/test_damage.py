@@ -155,13 +155,13 @@ def reported(tokens: int, *reasons: str) -> Answer:
 def test_pairs_and_tokens_that_are_gone_without_a_word_are_seen(tokens: int) -> None:
     before = shown_by(reported(12))
     with pytest.raises(Unsaid):
-        compared(shown_by(reported(tokens)), before, made_so=False)
+        compared(shown_by(reported(tokens)), before)
 
 
 def test_tokens_may_be_gone_where_the_report_says_so() -> None:
     before = shown_by(reported(12))
     now = shown_by(reported(11, "a part is damaged"))
-    assert compared(now, before, made_so=False) == OTHER_COUNTS
+    assert compared(now, before) == OTHER_COUNTS
 
 
 def explained(*damaged: str) -> Answer:

@@ -674,3 +674,18 @@ def test_what_is_joined_is_checked_first(
     path.write_text(json.dumps({**data, **change}))
     with refused(said):
         logdrift.open_session(tmp_path / "run")
+
+
+@pytest.mark.parametrize("lost", [1, 2])
+def test_parts_whose_list_is_gone_are_told_of(lost: int, tmp_path: Path) -> None:
+    for _ in range(2):
+        with logdrift.record(tmp_path / "run") as recorder:
+            added(recorder, batch(4, seed=1))
+    assert logdrift.open_session(tmp_path / "run").manifest.notes == ()
+    lists = sorted((tmp_path / "run" / "streams").iterdir())
+    for file in lists[:lost]:
+        file.unlink()
+    notes = logdrift.open_session(tmp_path / "run").manifest.notes
+    assert len(notes) == lost
+    for file, note in zip(lists, notes, strict=False):
+        assert f"what {file.stem} recorded is not counted" in note

@@ -17,6 +17,7 @@ from logdrift.core.session.files import sealed
 from logdrift.core.session.layout import STREAMS, CaptureInfo, Part
 from logdrift.core.session.scores import Scores, part_tensors, part_versions
 from logdrift.core.session.sent_ids import ids_digest
+from logdrift.core.session.streams import RECORDER
 from logdrift.core.session.weight_versions import VersionSpan
 from logdrift.core.session.writer import (
     replace_file,
@@ -148,7 +149,7 @@ def free_name(folder: Path, rank: int) -> str:
         taken = os.listdir(folder / STREAMS)
     except FileNotFoundError:
         taken = []
-    start = f"rank-{rank:05d}-"
+    start = f"{RECORDER}{rank:05d}-"
     runs = [name for name in taken if name.startswith(start)]
     random = os.urandom(4)  # hosts share a folder, and a pid
     return f"{start}{len(runs):03d}-{random.hex()}"

@@ -11,6 +11,7 @@ the same chance for every sequence, whichever process saw it.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -33,6 +34,12 @@ from logdrift.core.session.schema import (
 
 _FOLDER = "streams"
 """As `logdrift.core.session.layout` names it, which imports this module."""
+RECORDER = "rank-"
+"""How the names of streams begin, and those of their parts."""
+_UNLISTED = (
+    "what {name} recorded is not counted: {name}.json, the list of its parts, is not"
+    " in streams"
+)
 MOST_LEVEL = 64
 """A sample of 1 in 2^64 has nothing in it."""
 
@@ -125,12 +132,15 @@ class _Joined:
 def joined(folder: Path, manifest: JsonObject) -> JsonObject:
     """The manifest of a session as JSON, with the parts of its streams.
 
-    Itself where there are none, and where it is damaged: whoever reads it says so.
-    Raises InputError for a stream of another form.
+    Itself where it is damaged: whoever reads it says so. Raises InputError for a stream
+    of another form.
     """
     streams = _Joined(_streams(folder))
-    if not streams.streams or not _can_be_joined(manifest):
+    if not _can_be_joined(manifest):
         return manifest
+    notes = [*(manifest.get("notes") or []), *_unlisted(folder, streams.streams)]
+    if not streams.streams:
+        return {**manifest, "notes": notes}
     parts = streams.parts()
     sequences = [part["sequences"] for part in parts]
     captures = []
@@ -139,7 +149,6 @@ def joined(folder: Path, manifest: JsonObject) -> JsonObject:
         captures.append({**info, "parts": _in_order(own)})
     in_order = _in_order(sequences)
     kept = sum(_count(part) for part in in_order)
-    notes = manifest.get("notes") or []
     return {
         **manifest,
         "notes": [*notes, *streams.notes(kept)],
@@ -150,6 +159,17 @@ def joined(folder: Path, manifest: JsonObject) -> JsonObject:
         },
         "captures": captures,
     }
+
+
+def _unlisted(folder: Path, streams: Mapping[str, JsonObject]) -> list[str]:
+    """A note for each process whose parts are there, and not the list of them."""
+    names = set()
+    with contextlib.suppress(OSError):
+        for file in os.listdir(folder / "sequences"):
+            name = file.removesuffix(".safetensors").rpartition("-")[0]
+            if name.startswith(RECORDER) and f"{name}.json" not in streams:
+                names.add(name)
+    return [_UNLISTED.format(name=name) for name in sorted(names)]
 
 
 def _can_be_joined(manifest: JsonObject) -> bool:
