@@ -33,6 +33,7 @@ from endurance.watched import (
     import_what_is_used,
 )
 from endurance.whole_sessions import whole_sessions
+from logdrift.core.session.layout import STREAMS
 
 _SHARES = {"made": 0.7, "recorded": 0.2, "sample": 0.05, "facts": 0.05}
 """How often each session is chosen: the samples are ten times as much to compute."""
@@ -167,6 +168,13 @@ class SessionDamage:
     def _remove(self) -> None:
         shutil.rmtree(self.damaged.parent)
         shutil.rmtree(out_of(self.damaged))
+
+
+def _is_list_of_others(mutation: Mutation) -> bool:
+    """Whether a program has written another list of a recorder's parts: which are there
+    and in which order, the list alone says.
+    """
+    return mutation.rewritten and mutation.file.startswith(f"{STREAMS}/")
 
 
 def _has_own_digest(file: Path) -> bool:

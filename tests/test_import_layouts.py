@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import gzip
 import itertools
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import zstandard
 from logdrift.core.session.importers import guess_format, import_session
 from logdrift.core.session.reader import Session, open_session
 from tests import made_recordings as made
+from tests.common import refused
 from tests.made_layouts import (
     GROUPS,
     LAYOUTS,
@@ -172,3 +174,17 @@ def test_samples_are_joined_with_their_scores_in_another_order(tmp_path: Path) -
         assert session.sequences.token_ids[begin:end].tolist() == one.ids
         wanted = np.asarray(one.logprobs[1:], np.float32)
         np.testing.assert_array_equal(holds[begin + 1 : end], wanted)
+
+
+@pytest.mark.parametrize("packing", ["gz", "zst"])
+def test_zeros_without_end_behind_a_compressed_file_are_refused(
+    tmp_path: Path, packing: str
+) -> None:
+    """A file that takes no space of a disk may say that it has gigabytes."""
+    path = made.lines(tmp_path / "a.jsonl", [made.chat(made.draw(1))])
+    PACKINGS[packing](path)
+    stored = path.with_name(f"{path.name}.{packing}")
+    os.truncate(stored, 8 << 30)
+    with refused("it goes on with zeros"):
+        import_session("openai", [str(stored)], tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -31,6 +31,10 @@ alternatives has as many.
 _BLOCK = 4 << 10
 """Bytes that are unpacked at once: zstd makes at most 32,768 of one."""
 _BUFFER = 1 << 20
+_MOST_FILLED = 1 << 20
+"""Bytes of zeros between and behind frames: more than a block of any disk or tape. A
+file that takes no space of a disk may have gigabytes.
+"""
 _GZIP = 16 + zlib.MAX_WBITS
 """How zlib is told that a header of gzip stands in front."""
 
@@ -179,10 +183,15 @@ def _blocks_of(file: BinaryIO, library: _Library, place: Place) -> Iterator[byte
     is_packed = f"is compressed with {library.kind} and"
     frame: Any = None
     data = b""
+    filled = 0
     while data or (data := file.read(_BLOCK)):
         if frame is None:
             # Some tools fill a file up behind its last frame.
+            size = len(data)
             data = data.lstrip(b"\0")
+            filled += size - len(data)
+            if filled > _MOST_FILLED:
+                raise place.error(f"{is_packed} damaged: it goes on with zeros")
             if not data:
                 continue
             frame = library.new()
