@@ -176,7 +176,7 @@ def explain_pair(
     """
     evidence = saved_evidence(session, pair, identities)
     diagnosis = diagnose(session, pair, evidence)
-    unchecked = (*diagnosis.unchecked, *_damaged(session))
+    unchecked = (*_damaged(session), *diagnosis.unchecked)
     return ExplainedPair(
         session=session,
         pair=pair,
