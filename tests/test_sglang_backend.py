@@ -157,6 +157,21 @@ def test_float32_decode_agrees_with_transformers(float32: Fields) -> None:
     assert mae < MAE_FLOAT32
 
 
+def test_full_batches_are_judged_as_parts_are(float32: Fields) -> None:
+    """Sequences of two messages, of which the second follows while the first runs."""
+    scored = float32["scored_full"]
+    reference = float32["reference"]
+    half = len(scored) // 2
+    for entries in (scored[:half], scored[half:]):
+        known = entries[: len(reference["scored"])]
+        tokens, mae, _ = errors(known, reference["scored"])
+        assert tokens >= 300
+        assert mae < MAE_FLOAT32
+    tokens, mae, _ = errors(float32["generated_full"], reference["generated_full"])
+    assert tokens >= 300
+    assert mae < MAE_FLOAT32
+
+
 def test_bfloat16_differs_as_much_as_it_should(bfloat16: Fields) -> None:
     reference = bfloat16["reference"]
     prefill = errors(

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -127,6 +128,18 @@ def test_company_changes_no_bit(scored: Fields, name: str) -> None:
     assert scored[name]["alone_vs_among"] == 0.0, "sequences are computed one at a time"
     assert scored[name]["one_token"], "a single token has no score"
     assert scored[name]["swap_undone"]
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_packed_sequences_move_by_the_shape_of_the_batch_alone(
+    scored: Fields, name: str, record_property: Callable[[str, object], None]
+) -> None:
+    """In float32 by no more than any other order of summation does."""
+    found = scored[name]
+    record_property("the floor of the batch's shape", found["alone_vs_packed"])
+    assert found["packs"] == ["prefill"]
+    assert found["packed"] == [1, 101, 130, 37]
+    assert found["alone_vs_packed"] < FLOAT32
 
 
 @pytest.mark.parametrize("name", ["gemma2", "cohere", "granite", "phi"])
@@ -294,6 +307,13 @@ def test_chunks_are_halved_when_memory_runs_out(failed: Fields) -> None:
     assert 32 <= after <= 450
     assert failed["memory"]["difference"] < FLOAT32
     assert failed["memory"]["afterwards"] < FLOAT32
+
+
+def test_packs_are_halved_when_memory_runs_out(failed: Fields) -> None:
+    before, after = failed["packs"]["tokens"]
+    assert before == 12_000
+    assert after < before
+    assert failed["packs"]["difference"] < FLOAT32
 
 
 @pytest.mark.parametrize(

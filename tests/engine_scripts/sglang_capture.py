@@ -28,6 +28,7 @@ from typing import Any
 
 from loaded_weights import loaded_weights
 from reference import Reference
+from streaming import streamed
 from texts import TEXTS
 
 HERE = Path(__file__).resolve().parent
@@ -166,10 +167,7 @@ def death(backend: Any, prompts: list[Any]) -> dict[str, Any]:
     started = time.monotonic()
     timer.start()
     message = refusal(
-        backend.generate,
-        prompts,
-        list(range(len(prompts))),
-        lambda sequences, tokens: None,
+        streamed, backend, "decode", prompts * 2, list(range(2 * len(prompts)))
     )
     return {"message": message, "seconds": time.monotonic() - started - 0.5}
 
@@ -229,7 +227,7 @@ def of_engine(
         for name, wish in wishes.items()
     }
     told["too_short"] = not_for(backend, settings_of(model, first, 250))
-    many = {**first, "top_k": backend._vocabulary + 1}
+    many = {**first, "top_k": backend._made.vocabulary + 1}
     told["too_many"] = not_for(backend, settings_of(model, many, longest))
     if engine.get("other"):
         told["weights"] = loaded_weights(backend, model, engine["other"])
@@ -270,9 +268,17 @@ def captured(
         dump(ids, scores)
         for ids, scores in zip(scored, backend.score(scored, progress), strict=True)
     ]
+    result["scored_full"] = [
+        dump(ids, scores)
+        for ids, scores in zip(
+            scored * 2, streamed(backend, "prefill", scored * 2), strict=True
+        )
+    ]
     made = backend.generate(prompts, seeds, progress)
     result["progress"] = told
     result["generated"] = [dump_generation(generation) for generation in made]
+    full = streamed(backend, "decode", prompts, seeds)
+    result["generated_full"] = [dump_generation(generation) for generation in full]
     sequences = [generation.token_ids for generation in made]
     result["rescored"] = [
         dump(i, s)
@@ -322,6 +328,10 @@ def referred(
     return {
         "scored": [reference.logprobs(ids) for ids in inputs.texts],
         "generated": [reference.logprobs(ids) for ids in sequences],
+        "generated_full": [
+            reference.logprobs(np.array(entry["token_ids"], np.int32))
+            for entry in result["generated_full"]
+        ],
         "trap": reference.logprobs(trap),
         # what id 0 would score in the place of each last id of the vocabulary
         "trap_as_zero": [float(reference.rows(trap)[i - 1, 0]) for i in (1, 3, 5)],

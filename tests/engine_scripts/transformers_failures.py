@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from streaming import streamed
 from transformers_common import build, message_of, new_backend, quiet, worst
 
 from logdrift.core.plan import SamplingSpec
@@ -103,6 +104,24 @@ def fill_up(spare: int) -> list[Any]:
     return pieces
 
 
+def halved_packs(eager: Any) -> dict[str, Any]:
+    """Eight sequences, whose attention scores take 288 MB together."""
+    chance = np.random.default_rng(4)
+    eight = [chance.integers(0, 200_003, 1500).astype(np.int32) for _ in range(8)]
+    want = eager.score(eight, quiet)
+    before = eager._pack_tokens
+    gc.collect()
+    address_space(200 << 20)
+    got = streamed(eager, "prefill", eight)
+    address_space(None)
+    return {
+        "tokens": [before, eager._pack_tokens],
+        "difference": max(
+            worst(one.logprob, two.logprob) for one, two in zip(got, want, strict=True)
+        ),
+    }
+
+
 def out_of_memory(small: Path, work: Path) -> dict[str, Any]:
     """Under a real limit of the address space: chunks are halved and the numbers stay;
     else one line says it.
@@ -132,9 +151,10 @@ def out_of_memory(small: Path, work: Path) -> dict[str, Any]:
 
     long = np.zeros(1500, np.int32)
     eager = new_backend(
-        work / "large", attn_implementation="eager"
+        work / "large", attn_implementation="eager", pack=True, pack_tokens=12_000
     )  # scores of 4 heads, 1500 x 1500: 36 MB
     eager.open()
+    out["packs"] = halved_packs(eager)
     address_space(16 << 20)
     out["no room for the backbone"] = message_of(lambda: eager.score([long], quiet))
     eager.close()

@@ -193,7 +193,7 @@ def end_of_positions(work: Path) -> dict[str, Any]:
         sampling=SamplingSpec(max_tokens=40),
     )
     backend.open()
-    backend._eos = ()
+    backend._sampler._eos = ()
     done = backend.generate([np.full(250, 7, np.int32)], [0], quiet)[0]
     return {
         "length": len(done.token_ids),

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from streaming import streamed
 from transformers_common import FAMILIES, build, new_backend, quiet, worst
 
 from logdrift.core.worker.base import Scores
@@ -91,7 +92,7 @@ def one_model(
     rng = np.random.default_rng(5)
     ids = rng.integers(0, vocab, length).astype(np.int32)
     others = [rng.integers(0, vocab, n).astype(np.int32) for n in (1, 2, 37, 101)]
-    backend = new_backend(folder, dtype, **options)
+    backend = new_backend(folder, dtype, pack=True, **options)
     facts = backend.open()
     logprobs = plain(backend._model, ids)
     out: dict[str, Any] = {
@@ -111,6 +112,13 @@ def one_model(
         worst(getattr(alone, n), getattr(among[2], n))
         for n in alone.__dataclass_fields__
     )
+    packed = streamed(backend, "prefill", [others[0], others[3], ids, others[2]])
+    out["alone_vs_packed"] = max(
+        worst(getattr(alone, n), getattr(packed[2], n))
+        for n in ("logprob", "top_logprobs", "entropy")
+    )
+    out["packed"] = [len(one.logprob) for one in packed]
+    out["packs"] = backend.full_batches
     out["one_token"] = bool(
         np.isnan(among[0].logprob).all() and len(among[0].logprob) == 1
     )

@@ -20,6 +20,7 @@ Settled by reading SGLang 0.5.23 and by runs of it (paths below are under sglang
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import itertools
 import json
@@ -28,11 +29,11 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from logdrift.core.engines.sglang.answers import check_echo, fill, read_generation
+from logdrift.core.engines.sglang.batches import Batch, Batches, last_line
 from logdrift.core.engines.sglang.facts import (
     context_length,
     facts_of,
@@ -40,23 +41,29 @@ from logdrift.core.engines.sglang.facts import (
     seeds_itself,
 )
 from logdrift.core.engines.sglang.inspect import inspect_ranks, inspected_engine
-from logdrift.core.engines.sglang.seeding import SeedGenerator
 from logdrift.core.errors import LogdriftError
 from logdrift.core.facts import Facts
 from logdrift.core.worker.base import (
+    Answer,
+    AskedSequence,
     BackendSettings,
     Generation,
     IdArray,
-    MismatchError,
     Progress,
     Scores,
-    check_ids,
-    check_length,
+    Take,
+    tokens_of,
 )
 
 # managers/tp_worker.py: an input must be shorter than min(context, KV pool) - 6
 _RESERVED = 7
 _FLUSH_SECONDS = 30.0
+_CANCEL_SECONDS = 1.0
+_FULL = 96
+"""Sequences that are computed at once on a CPU, where the session has so many: more
+give no more tokens a second there."""
+_FULL_TOKENS = 1 << 16
+"""Of the KV pool on a CPU, unless a part needs more."""
 _DIED = "SGLang: a process of the engine died: its log says why"
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 _lost = threading.Event()
@@ -87,13 +94,11 @@ class SglangBackend:
         self._settings = settings
         self._where = f"backend {settings.spec.name!r}"
         self._engine: Any = None
-        self._vocabulary = 0
-        self._limit = 0
-        self._seeding: str | None = None
+        self._batches: Batches | None = None
+        self._most_in_flight = settings.max_prompts
         # the plan's paths, not only those still missing: a resumed capture starts the
         # same engine, with the same facts
         self._decodes = "decode" in (*settings.paths, *settings.spec.paths)
-        self._requests = itertools.count()
 
     def open(self) -> Facts:
         """Start the engine and observe it. Raises LogdriftError in one line; the
@@ -120,7 +125,7 @@ class SglangBackend:
         except Exception as error:
             self.close()
             raise LogdriftError(
-                f"SGLang did not start: {_last_line(error)}", where=self._where
+                f"SGLang did not start: {last_line(error)}", where=self._where
             ) from error
 
     def resolved_config(self) -> Mapping[str, Any]:
@@ -129,73 +134,50 @@ class SglangBackend:
         """
         return dict(self._engine.tokenizer_manager.model_config.hf_config.to_dict())
 
+    full_batches = ("decode", "prefill")
+
+    def stream(self, path: str, take: Take) -> Iterator[tuple[AskedSequence, Answer]]:
+        """`logdrift.core.worker.base.FullBatches`: messages of as many sequences as a
+        part has, and in all twice as many sequences as SGLang computes at once, so that
+        its scheduler always finds the next ones.
+        """
+        self._flushed()
+        running: dict[asyncio.Task[Any], Batch] = {}
+        try:
+            while True:
+                self._fill(running, path, take)
+                if not running:
+                    return
+                for task in self._finished(running):
+                    batch = running.pop(task)
+                    with self._told():
+                        found = task.result()
+                    answers = self._made.answers(batch, found)
+                    yield from zip(batch.asked, answers, strict=True)
+        finally:
+            self._cancel(running)
+
     def generate(
         self, prompts: Sequence[IdArray], seeds: Sequence[int], progress: Progress
     ) -> list[Generation]:
         """Sample the part as one batch. Raises MismatchError where an answer does not
         fit its prompt.
         """
-        new_tokens = [self._settings.new_tokens(ids.size) for ids in prompts]
-        for index, (ids, count) in enumerate(zip(prompts, new_tokens, strict=True)):
-            self._check(ids, ids.size + count, f"prompt {index}")
-        parameters = [
-            self._sampling(seed, count)
-            for seed, count in zip(seeds, new_tokens, strict=True)
+        asked = [
+            AskedSequence(index, ids, len(ids), f"prompt {index}", seed)
+            for index, (ids, seed) in enumerate(zip(prompts, seeds, strict=True))
         ]
-        extra: dict[str, Any] = {}
-        if self._seeding == "generator":
-            extra["custom_logit_processor"] = SeedGenerator.serialised()
-            for values, seed in zip(parameters, seeds, strict=True):
-                values["custom_params"] = {"seed": seed}
-        answers = self._ask(prompts, parameters, **extra)
-        generations = []
-        asked = zip(prompts, answers, new_tokens, strict=True)
-        for index, (ids, answer, count) in enumerate(asked):
-            what = f"prompt {index}"
-            top_k = self._settings.top_k
-            generations.append(read_generation(ids, answer, top_k, count, what))
-        progress(len(generations), sum(made.token_ids.size for made in generations))
-        return generations
-
-    def _sampling(self, seed: int, new_tokens: int) -> dict[str, Any]:
-        sampling = self._settings.sampling
-        return {
-            "temperature": sampling.temperature,
-            "top_p": sampling.top_p,
-            "top_k": sampling.top_k or -1,
-            "min_p": sampling.min_p,
-            "repetition_penalty": sampling.repetition_penalty,
-            "max_new_tokens": new_tokens,
-            "sampling_seed": seed,
-        }
+        return cast(list[Generation], self._together("decode", asked, progress))
 
     def score(self, sequences: Sequence[IdArray], progress: Progress) -> list[Scores]:
         """Prefill the part as one batch. Raises MismatchError where an answer does not
         fit its sequence.
         """
-        for index, ids in enumerate(sequences):
-            self._check(ids, ids.size, f"sequence {index}")
-        parameters = [{"max_new_tokens": 0, "temperature": 0.0}] * len(sequences)
-        answers = self._ask(sequences, parameters, start=0)
-        scores = [
-            self._prefilled(ids, answer["meta_info"], f"sequence {index}")
-            for index, (ids, answer) in enumerate(zip(sequences, answers, strict=True))
+        asked = [
+            AskedSequence(index, ids, len(ids), f"sequence {index}")
+            for index, ids in enumerate(sequences)
         ]
-        progress(len(scores), sum(ids.size for ids in sequences))
-        return scores
-
-    def _prefilled(self, ids: IdArray, meta: Mapping[str, Any], what: str) -> Scores:
-        rows = meta["input_token_logprobs"]
-        check_length(len(rows), ids.size, what)
-        check_echo(ids, [row[1] for row in rows], self._vocabulary, what)
-        if rows[0][0] is not None:
-            raise MismatchError(
-                f"{what}: SGLang scored the first token, which has no score"
-            )
-        scores = Scores.empty(ids.size, self._settings.top_k)
-        alternatives = meta.get("input_top_logprobs") or [None]
-        fill(scores, 1, rows[1:], alternatives[1:], what)
-        return scores
+        return cast(list[Scores], self._together("prefill", asked, progress))
 
     def inspect(
         self, function: str, arguments: Mapping[str, Any]
@@ -210,7 +192,7 @@ class SglangBackend:
         except LogdriftError as error:
             raise LogdriftError(str(error), where=self._where) from error
         except Exception as error:
-            words = f"its model cannot be looked at: {_last_line(error)}"
+            words = f"its model cannot be looked at: {last_line(error)}"
             raise self._failure(words) from error
 
     def close(self) -> None:
@@ -219,6 +201,7 @@ class SglangBackend:
         """
         engine = self._engine
         self._engine = None
+        self._batches = None
         if engine is not None:
             engine.shutdown()
             _remove_leftovers(engine)
@@ -266,14 +249,19 @@ class SglangBackend:
 
     def _cpu_arguments(self) -> dict[str, Any]:
         settings = self._settings
-        batch = max(settings.max_prompts, 1)
+        longest = settings.max_length + _RESERVED
+        part = max(settings.max_prompts, 1)
+        batch = part
+        if not (settings.spec.reproducible or settings.asked):
+            batch = max(part, min(settings.sequences, _FULL))
+        tokens = max(part * longest, min(batch * longest, _FULL_TOKENS))
         return {
             "device": "cpu",
             "attention_backend": "torch_native",
             # A bound for the profile of free memory, from which the KV pool would be
             # sized; max_total_tokens is it.
             "mem_fraction_static": 0.7,
-            "max_total_tokens": batch * (settings.max_length + _RESERVED),
+            "max_total_tokens": tokens,
             "max_running_requests": batch,
             "disable_overlap_schedule": True,
             # Its scheduler looks for work without a pause otherwise, and takes a core
@@ -343,70 +331,82 @@ class SglangBackend:
         _lost.set()
         self._engine.loop.stop()
 
-    def _check(self, ids: IdArray, length: int, what: str) -> None:
-        if ids.size == 0:
-            raise MismatchError(f"{what}: has no tokens: SGLang needs at least one")
-        check_ids(ids, self._vocabulary, what)
-        if length > self._limit:
-            raise MismatchError(
-                f"{what}: {length} tokens are more than the {self._limit} this SGLang"
-                " engine takes"
-            )
+    @property
+    def _made(self) -> Batches:
+        if self._batches is None:
+            raise LogdriftError("SGLang is not running", where=self._where)
+        return self._batches
 
-    def _ask(
-        self,
-        sequences: Sequence[IdArray],
-        parameters: list[dict[str, Any]],
-        *,
-        start: int | None = None,
-        **extra: Any,
-    ) -> list[dict[str, Any]]:
-        """One batch on an empty cache; answers in the order of ``sequences``, which is
-        verified.
-        """
-        if not sequences:
+    def _together(
+        self, path: str, asked: Sequence[AskedSequence], progress: Progress
+    ) -> list[Answer]:
+        """One batch on an empty cache; answers in the order of ``asked``."""
+        batch = self._made.of(path, asked)
+        if not asked:
             return []
-        names = [f"logdrift-{next(self._requests)}" for _ in sequences]
-        try:
+        self._flushed()
+        with self._told():
+            found = self._engine.generate(**batch.arguments)
+        answers = self._made.answers(batch, found)
+        progress(len(answers), sum(map(tokens_of, answers)))
+        return answers
+
+    def _fill(
+        self, running: dict[asyncio.Task[Any], Batch], path: str, take: Take
+    ) -> None:
+        """Send as many messages more as may be in flight."""
+        in_flight = sum(len(batch.asked) for batch in running.values())
+        while in_flight < self._most_in_flight:
+            asked = self._taken(take)
+            if not asked:
+                return
+            batch = self._made.of(path, asked)
+            sent = self._engine.async_generate(**batch.arguments)
+            running[self._engine.loop.create_task(sent)] = batch
+            in_flight += len(asked)
+
+    def _taken(self, take: Take) -> list[AskedSequence]:
+        """The sequences of one more message."""
+        asked: list[AskedSequence] = []
+        most = self._settings.max_prompts
+        while len(asked) < most and (one := take()) is not None:
+            asked.append(one)
+        return asked
+
+    def _finished(
+        self, running: Mapping[asyncio.Task[Any], Batch]
+    ) -> set[asyncio.Task[Any]]:
+        """The messages that are answered, once there is one."""
+        first = asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+        with self._told():
+            done, _ = self._engine.loop.run_until_complete(first)
+        return set(done)
+
+    def _cancel(self, running: Mapping[asyncio.Task[Any], Batch]) -> None:
+        """Wait for none of the messages any more."""
+        for task in running:
+            task.cancel()
+        if running and not _lost.is_set():
+            ended = asyncio.wait(running, timeout=_CANCEL_SECONDS)
+            with contextlib.suppress(Exception):  # what failed is told already
+                self._engine.loop.run_until_complete(ended)
+
+    def _flushed(self) -> None:
+        with self._told():
             if _lost.is_set():
                 raise LogdriftError(_DIED)
             self._empty_cache()
-            answers = self._engine.generate(
-                input_ids=[ids.tolist() for ids in sequences],
-                sampling_params=parameters,
-                rid=names,
-                return_logprob=True,
-                logprob_start_len=start,
-                top_logprobs_num=self._settings.top_k,
-                **extra,
-            )
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        """What SGLang raises, as one line."""
+        try:
+            yield
         except LogdriftError as error:
             raise LogdriftError(str(error), where=self._where) from error
         except Exception as error:
-            words = f"SGLang refused a request: {_last_line(error)}"
+            words = f"SGLang refused a request: {last_line(error)}"
             raise self._failure(words) from error
-        check_length(len(answers), len(sequences), "part")
-        for index, (ids, name, answer) in enumerate(
-            zip(sequences, names, answers, strict=True)
-        ):
-            self._check_answer(f"sequence {index}", ids, name, answer["meta_info"])
-        return list(answers)
-
-    def _check_answer(
-        self, what: str, ids: IdArray, request: str, meta: Mapping[str, Any]
-    ) -> None:
-        """Raise unless the answer is complete, to this request, and to all its ids."""
-        reason = meta.get("finish_reason") or {}
-        if reason.get("type") == "abort":
-            raise LogdriftError(
-                f"SGLang aborted {what}: {_last_line(reason['message'])}",
-                where=self._where,
-            )
-        if meta["id"] != request:
-            raise MismatchError(
-                f"{what}: SGLang answered for request {meta['id']}, not {request}"
-            )
-        check_length(int(meta["prompt_tokens"]), ids.size, f"{what}: prompt")
 
     def _failure(self, words: str) -> LogdriftError:
         """A dead child is the reason of all that fails after it."""
@@ -430,23 +430,31 @@ class SglangBackend:
         settings = self._settings
         state = {**info, **(info.get("internal_states") or [{}])[0]}
         config = self._engine.tokenizer_manager.model_config
-        self._vocabulary = int(config.vocab_size)
-        self._limit = int(state["max_req_input_len"]) - 1
-        self._seeding = seeding_of(state) if self._decodes else None
-        if settings.top_k > self._vocabulary:
+        vocabulary = int(config.vocab_size)
+        limit = int(state["max_req_input_len"]) - 1
+        if settings.top_k > vocabulary:
             raise LogdriftError(
-                f"top_k {settings.top_k} is more than the {self._vocabulary} ids of the"
+                f"top_k {settings.top_k} is more than the {vocabulary} ids of the"
                 " vocabulary: give less"
             )
-        if settings.max_length > self._limit:
+        if settings.max_length > limit:
             raise LogdriftError(
                 f"the longest sequence has {settings.max_length} tokens, this SGLang"
-                f" engine takes {self._limit}: raise context_length or max_total_tokens"
+                f" engine takes {limit}: raise context_length or max_total_tokens"
                 " where the model allows it"
             )
-        return facts_of(
-            state, config, settings.sampling, self._limit, decodes=self._decodes
+        self._batches = Batches(
+            settings=settings,
+            vocabulary=vocabulary,
+            limit=limit,
+            seeding=seeding_of(state) if self._decodes else None,
+            where=self._where,
+            requests=itertools.count(),
         )
+        facts = facts_of(state, config, settings.sampling, limit, decodes=self._decodes)
+        at_once = facts.max_batch_sequences or settings.max_prompts
+        self._most_in_flight = 2 * at_once
+        return facts
 
 
 def _remove_leftovers(engine: Any) -> None:
@@ -465,11 +473,3 @@ def _remove_leftovers(engine: Any) -> None:
         Path(shm_path_for(engine.port_args.instance_id)).unlink(missing_ok=True)
     except (ImportError, AttributeError, OSError):
         return
-
-
-def _last_line(error: object) -> str:
-    """The last line that says something, for that is where Python puts the cause."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    if lines:
-        return lines[-1][:400]
-    return type(error).__name__

@@ -6,8 +6,10 @@ Options go to ``AutoModelForCausalLM.from_pretrained`` by its own names
 config, ...), except for logdrift's own (`logdrift.core.engines.transformers.options`).
 
 Sequences are computed one at a time, unpadded and without a mask, so neighbours cannot
-change a number. Scoring runs the backbone once, then the model's own head over chunks
-of rows (`logdrift.core.engines.transformers.head`).
+change a number. With ``pack`` they are scored together with others of nearly one length
+(`logdrift.core.engines.transformers.packs`), where neighbours change a number by the
+floor of the batch's shape. Scoring runs the backbone once, then the model's own head
+over chunks of rows (`logdrift.core.engines.transformers.head`).
 
 Run on CPUs only so far: what is said of GPUs here and in `reduce` follows from the
 code, and has not been measured.
@@ -15,10 +17,10 @@ code, and has not been measured.
 
 from __future__ import annotations
 
-import gc
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,23 +32,38 @@ from logdrift.core.engines.about import resolve
 from logdrift.core.engines.transformers import options
 from logdrift.core.engines.transformers.facts import observe
 from logdrift.core.engines.transformers.failures import (
-    drawn,
     explained,
     failing_as,
     is_out_of_memory,
 )
-from logdrift.core.engines.transformers.head import MIN_ROWS, Head
+from logdrift.core.engines.transformers.head import (
+    MIN_ROWS,
+    Head,
+    hidden_of,
+    with_hidden,
+)
+from logdrift.core.engines.transformers.memory import free_memory, free_what_is_left
 from logdrift.core.engines.transformers.options import Options
-from logdrift.core.engines.transformers.recorder import Recorder
+from logdrift.core.engines.transformers.packs import (
+    ScoredRows,
+    apart,
+    packs,
+    padded,
+    rows_of,
+)
+from logdrift.core.engines.transformers.sampling import CompletionSampler
 from logdrift.core.errors import LogdriftError
-from logdrift.core.facts import Facts
+from logdrift.core.facts import FILLED_BEHIND, Facts
 from logdrift.core.worker.base import (
+    Answer,
+    AskedSequence,
     BackendSettings,
     Generation,
     IdArray,
     MismatchError,
     Progress,
     Scores,
+    Take,
     check_ids,
 )
 from logdrift.core.worker.reduce import Reducer
@@ -58,6 +75,16 @@ Tensor = Any
 # ms as two chunks of 256)
 _MEMORY_MB = {"cpu": 31}
 _MEMORY_MB_GPU = 1024
+_MOST_MEMORY = 1 / 8
+"""Of what is free, for the logits in work at once, and as much again for a pack."""
+_PACK_TOKENS = {"cpu": 2048}
+_PACK_TOKENS_GPU = 32768
+"""Tokens of a pack, where there is memory for them: more are not faster."""
+_PACK_SEQUENCES = 128
+_WIDTHS = 16
+"""Hidden states of a token that a layer holds at once, about: its input, queries, keys,
+values and what is inside of its MLP, with room to spare.
+"""
 
 
 class TransformersBackend:
@@ -76,7 +103,9 @@ class TransformersBackend:
         self._vocab_size = 0
         self._limit: int | None = None
         self._rows = 1
-        self._eos: tuple[int, ...] = ()
+        self._pack_tokens = 0
+        """0: sequences are not packed."""
+        self._sampler: CompletionSampler | None = None
 
     def open(self) -> Facts:
         """Load the model, try its head on a few ids, and say how it runs. Raises
@@ -111,6 +140,11 @@ class TransformersBackend:
                     "hidden_states": self._own.hidden_states,
                     "oom_rows": self._own.oom_rows,
                 },
+                pack={
+                    "tokens": self._pack_tokens,
+                    "sequences": _PACK_SEQUENCES,
+                    "padding": FILLED_BEHIND,
+                },
             )
 
     def resolved_config(self) -> Mapping[str, Any]:
@@ -131,9 +165,30 @@ class TransformersBackend:
                 failing_as(f"transformers failed on sequence {index}"),
                 torch.inference_mode(),
             ):
-                out.append(self._score(np.asarray(ids, np.int32), index))
+                ids = np.asarray(ids, np.int32)
+                out.append(self._score(ids, f"sequence {index}"))
             progress(1, len(ids))
         return out
+
+    @property
+    def full_batches(self) -> tuple[str, ...]:
+        """Paths of `stream`."""
+        if self._pack_tokens:
+            return ("prefill",)
+        return ()
+
+    def stream(self, path: str, take: Take) -> Iterator[tuple[AskedSequence, Answer]]:
+        """`logdrift.core.worker.base.FullBatches` for path ``prefill``: packs of
+        sequences of nearly one length.
+        """
+        for pack in packs(take, lambda: self._pack_tokens, _PACK_SEQUENCES):
+            self._check([one.ids for one in pack], 0, [one.what for one in pack])
+            with (
+                failing_as(f"transformers failed on {pack[0].what} and its pack"),
+                torch.inference_mode(),
+            ):
+                found = self._score_pack(pack)
+            yield from zip(pack, found, strict=True)
 
     def generate(
         self, prompts: Sequence[IdArray], seeds: Sequence[int], progress: Progress
@@ -154,7 +209,8 @@ class TransformersBackend:
                 failing_as(f"transformers failed on prompt {index}"),
                 torch.inference_mode(),
             ):
-                out.append(self._generate(np.asarray(prompt, np.int32), seed, index))
+                ids = np.asarray(prompt, np.int32)
+                out.append(self._generate(ids, seed, f"prompt {index}"))
             progress(1, len(out[-1].token_ids))
         return out
 
@@ -169,10 +225,8 @@ class TransformersBackend:
 
     def close(self) -> None:
         """Free the model and its memory. Safe to call twice."""
-        self._model = self._head = self._reducer = None
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        self._model = self._head = self._reducer = self._sampler = None
+        free_what_is_left()
 
     # -- opening
 
@@ -214,13 +268,61 @@ class TransformersBackend:
                 " the option out"
             )
         self._rows = self._own.batch_tokens or self._rows_for_memory()
+        if self._may_pack():
+            self._pack_tokens = self._own.pack_tokens or self._pack_for_memory()
         if "decode" in self.settings.paths:
-            self._replace_generation_config()
+            self._sampler = CompletionSampler(
+                self.settings, model, self._device, self._limit
+            )
+
+    def _may_pack(self) -> bool:
+        """Whether sequences are packed: they are to be scored, and this model gives a
+        sequence the same hidden states beside a longer one, up to the rounding of
+        another matrix size (2**-6 of the largest, as `Head` allows).
+        """
+        assert self._head is not None
+        is_scored = "prefill" in self.settings.paths
+        wanted = self._own.pack and is_scored and not self.settings.spec.reproducible
+        if not wanted or self._head.method != "chunks":
+            return False
+        longer = np.arange(6, dtype=np.int32) % self._vocab_size
+        shorter = longer[1:4]
+        try:
+            both = hidden_of(
+                self._head.backbone(padded([longer, shorter], self._device))
+            )
+            alone = hidden_of(self._head.backbone(padded([shorter], self._device)))
+            gap = (both[1, :3].double() - alone[0].double()).abs().amax()
+        except (TypeError, AttributeError, IndexError, ValueError, RuntimeError):
+            return False  # it takes one sequence at a time
+        return bool(gap <= alone.double().abs().amax() / 64)
+
+    def _pack_for_memory(self) -> int:
+        """Tokens of a pack: as many as are fast, fewer where memory is short."""
+        config = self._model.config.get_text_config()
+        width = max(
+            int(getattr(config, "hidden_size", None) or 0),
+            int(getattr(config, "intermediate_size", None) or 0),
+            1,
+        )
+        most = _PACK_TOKENS.get(self._device.type, _PACK_TOKENS_GPU)
+        free = free_memory(self._device)
+        if free is None:
+            return most
+        a_token: int = _WIDTHS * width * self._model.dtype.itemsize
+        return max(1, min(most, int(free * _MOST_MEMORY) // a_token))
+
+    def _budget(self) -> int:
+        """MiB of logits and buffers in work at once."""
+        default = _MEMORY_MB.get(self._device.type, _MEMORY_MB_GPU)
+        free = free_memory(self._device)
+        if free is None:
+            return default
+        return max(1, min(default, int(free * _MOST_MEMORY) >> 20))
 
     def _rows_for_memory(self) -> int:
         assert self._head is not None
-        default = _MEMORY_MB.get(self._device.type, _MEMORY_MB_GPU)
-        budget = self._own.memory_mb or default
+        budget = self._own.memory_mb or self._budget()
         per_logit: int = self._head.logits_dtype.itemsize
         if self._device.type != "cpu":
             # The reducer's two float32 buffers are as long as the chunk there.
@@ -237,45 +339,71 @@ class TransformersBackend:
             block_rows=None if on_cpu else self._rows,
         )
 
-    def _replace_generation_config(self) -> None:
-        """Take the model folder's sampling defaults away: ``generate`` would fill every
-        unset parameter from them.
-        """
-        eos = self._model.generation_config.eos_token_id
-        if eos is None:
-            eos = self._model.config.get_text_config().eos_token_id
-        if isinstance(eos, (list, tuple)):
-            self._eos = tuple(eos)
-        elif eos is not None:
-            self._eos = (eos,)
-        self._model.generation_config = transformers.GenerationConfig()
-
     # -- scoring
 
-    def _score(self, ids: IdArray, index: int) -> Scores:
-        """Rows of the head in chunks; a chunk that does not fit into memory is halved,
-        for all that follow too.
-        """
+    def _score(self, ids: IdArray, what: str) -> Scores:
+        """One sequence by itself, unpadded."""
         assert self._head is not None
         scores = Scores.empty(len(ids), self.settings.top_k, entropy=True)
         if len(ids) < 2:
             return scores
         tokens = torch.as_tensor(ids, dtype=torch.int64, device=self._device)[None]
         with explained(
-            f"sequence {index}: the model itself does not fit {len(ids)} tokens: give"
-            " shorter ones"
+            f"{what}: the model itself does not fit {len(ids)} tokens: give shorter"
+            " ones"
         ):
             hidden = self._head.backbone(tokens)
             hidden = self._head.keep(hidden, self._own.hidden_states)
+        rows = ScoredRows(hidden, tokens, tokens[0, 1:], first=1)
+        self._score_all(scores, rows, what)
+        return scores
+
+    def _score_pack(self, pack: Sequence[AskedSequence]) -> list[Scores]:
+        """Sequences together, the longest first; in two packs where memory is short,
+        and in smaller ones from then on.
+        """
+        sequences = [np.asarray(one.ids, np.int32) for one in pack]
+        if len(pack) == 1 or len(sequences[0]) < 2:
+            pairs = zip(sequences, pack, strict=True)
+            return [self._score(ids, one.what) for ids, one in pairs]
+        rows = self._pack_rows([ids for ids in sequences if len(ids) > 1])
+        if rows is None:
+            self._pack_tokens = max(1, self._pack_tokens // 2)
+            free_what_is_left()
+            half = len(pack) // 2
+            return self._score_pack(pack[:half]) + self._score_pack(pack[half:])
+        top_k = self.settings.top_k
+        joined = Scores.empty(len(rows.targets), top_k, entropy=True)
+        self._score_all(joined, rows, f"{pack[0].what} and its pack")
+        return apart(joined, sequences, top_k)
+
+    def _pack_rows(self, pack: Sequence[IdArray]) -> ScoredRows | None:
+        """The rows of a pack after the backbone; None where memory ran out."""
+        assert self._head is not None
+        try:
+            tokens = padded(pack, self._device)
+            backbone = self._head.backbone(tokens)
+            rows = rows_of(hidden_of(backbone), tokens, pack)
+            backbone = with_hidden(backbone, rows.hidden)
+            kept = self._head.keep(backbone, self._own.hidden_states)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            return None
+        return replace(rows, hidden=kept)
+
+    def _score_all(self, scores: Scores, rows: ScoredRows, what: str) -> None:
+        """The head in chunks; one that does not fit into memory is halved, for all that
+        follow too.
+        """
         start = 0
-        end = len(ids) - 1
+        end = len(rows.targets)
         while start < end:
             stop = start + self._chunk(end - start)
-            if self._score_rows(scores, hidden, tokens, start, stop):
+            if self._score_rows(scores, rows, start, stop):
                 start = stop
             else:
-                self._halve(stop - start, index)
-        return scores
+                self._halve(stop - start, what)
 
     def _chunk(self, rows: int) -> int:
         """Rows of the next chunk of ``rows``: chunks are of even length, so that none
@@ -285,7 +413,7 @@ class TransformersBackend:
         return math.ceil(rows / chunks)
 
     def _score_rows(
-        self, scores: Scores, hidden: Any, tokens: Tensor, start: int, stop: int
+        self, scores: Scores, rows: ScoredRows, start: int, stop: int
     ) -> bool:
         """Fill the entries that rows ``start .. stop`` predict; False where memory ran
         out.
@@ -296,103 +424,50 @@ class TransformersBackend:
                 raise MemoryError  # on purpose: the option asks for it
             if self._reducer is None:
                 self._reducer = self._new_reducer()
-            logits = self._head.logits(hidden, tokens, start, stop)
-            targets = tokens[0, start + 1 : stop + 1].to(logits.device)
-            self._reducer.into(scores, start + 1, logits, targets)
+            logits = self._head.logits(rows.hidden, rows.ids, start, stop)
+            targets = rows.targets[start:stop].to(logits.device)
+            self._reducer.into(scores, rows.first + start, logits, targets)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
             return False  # left first: the traceback holds on to the tensors
         return True
 
-    def _halve(self, rows: int, index: int) -> None:
+    def _halve(self, rows: int, what: str) -> None:
         if rows <= MIN_ROWS:
             raise LogdriftError(
-                f"sequence {index}: out of memory for the logits of {rows} tokens: free"
-                " some memory"
+                f"{what}: out of memory for the logits of {rows} tokens: free some"
+                " memory"
             )
         self._rows = rows // 2
         self._reducer = None
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        free_what_is_left()
 
-    # -- generating
-
-    def _generate(self, prompt: IdArray, seed: int, index: int) -> Generation:
-        new_tokens = self.settings.new_tokens(len(prompt), self._limit)
+    def _generate(self, prompt: IdArray, seed: int, what: str) -> Generation:
+        if self._sampler is None:
+            raise LogdriftError("transformers: it was not opened to sample")
         if self._reducer is None:
             self._reducer = self._new_reducer()
-        length = len(prompt) + new_tokens
-        scores = Scores.empty(length, self.settings.top_k, entropy=True)
-        recorder = Recorder(scores, len(prompt), self._reducer)
-        tokens = torch.as_tensor(prompt, dtype=torch.int64, device=self._device)[None]
-        torch.manual_seed(seed)
-        does_not_fit = (
-            f"prompt {index}: the model does not fit {len(prompt)} + {new_tokens}"
-            " tokens"
-        )
-        with explained(does_not_fit), drawn(index, self._model.dtype):
-            ids = self._model.generate(
-                tokens,
-                attention_mask=torch.ones_like(tokens),
-                generation_config=self._generation_config(new_tokens),
-                logits_processor=self._processors(recorder),
-            )[0]
-        token_ids = ids.to(torch.int32).cpu().numpy()
-        if not np.array_equal(token_ids[: len(prompt)], prompt):
-            raise MismatchError(
-                f"prompt {index}: the engine answered with other prompt ids than it was"
-                " given"
-            )
-        finish = "stop" if int(token_ids[-1]) in self._eos else "length"
-        return Generation(token_ids, len(prompt), finish, recorder.finish(ids))
+        return self._sampler.sample(prompt, seed, what, self._reducer)
 
-    def _processors(self, recorder: Recorder) -> Any:
-        """The recorder comes first: before the penalty, which is applied here for that
-        reason.
-        """
-        processors = transformers.LogitsProcessorList([recorder])
-        penalty = self.settings.sampling.repetition_penalty
-        if penalty != 1.0:
-            penalise = transformers.RepetitionPenaltyLogitsProcessor(penalty)
-            processors.append(penalise)
-        return processors
+    # -- checks
 
-    def _generation_config(self, new_tokens: int) -> Any:
-        """Every parameter that has a default other than "off" is given, the rest is
-        unset on the model too.
-        """
-        sampling = self.settings.sampling
-        config = transformers.GenerationConfig(
-            max_new_tokens=new_tokens,
-            do_sample=sampling.temperature > 0,
-            num_beams=1,
-            use_cache=True,
-            repetition_penalty=1.0,  # applied after the recorder, in `_processors`
-            eos_token_id=list(self._eos) or None,
-            pad_token_id=self._eos[0] if self._eos else 0,
-        )
-        if sampling.temperature > 0:
-            config.temperature = sampling.temperature
-            config.top_k = sampling.top_k
-            config.top_p = sampling.top_p
-            config.min_p = sampling.min_p or None
-        return config
-
-    def _check(self, sequences: Sequence[IdArray], room: int) -> None:
+    def _check(
+        self, sequences: Sequence[IdArray], room: int, names: Sequence[str] = ()
+    ) -> None:
         head = self._head
         if head is None:
             raise LogdriftError("transformers: the backend is not open")
-        for index, ids in enumerate(sequences):
+        names = names or [f"sequence {index}" for index in range(len(sequences))]
+        for what, ids in zip(names, sequences, strict=True):
             if len(ids) == 0:
-                raise MismatchError(f"sequence {index}: no token ids")
+                raise MismatchError(f"{what}: no token ids")
             known_ids = min(self._vocab_size, head.logits_size)
-            check_ids(np.asarray(ids), known_ids, f"sequence {index}")
+            check_ids(np.asarray(ids), known_ids, what)
             if self._limit is not None and len(ids) + room > self._limit:
                 more = " and room for a new one" if room else ""
                 raise MismatchError(
-                    f"sequence {index}: {len(ids)} tokens{more} are more than the"
+                    f"{what}: {len(ids)} tokens{more} are more than the"
                     f" model's {self._limit} positions"
                 )
 

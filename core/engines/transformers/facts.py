@@ -24,11 +24,14 @@ def observe(
     vocab_size: int,
     max_length: int | None,
     head: Mapping[str, Any],
+    pack: Mapping[str, Any],
 ) -> Facts:
     """``head``: dtype, logits_dtype, logits_size, method, rows, mode, hidden_states and
-    oom_rows of `TransformersBackend`.
+    oom_rows of `TransformersBackend`; ``pack``: tokens (0: none are made), sequences
+    and padding of its packs.
     """
     dtypes = _parameter_dtypes(model)
+    packs = bool(pack["tokens"])
     seen = {
         **common.device(device.type),
         "device": str(device),
@@ -54,16 +57,16 @@ def observe(
         model_class=type(model).__name__,
         prefix_cache=False,
         chunked_prefill=False,
-        max_batch_sequences=1,
-        padding="none",
+        max_batch_sequences=pack["sequences"] if packs else 1,
+        padding=pack["padding"] if packs else "none",
         max_length=max_length,
         tensor_parallel=getattr(model, "_tp_size", None) or 1,
-        batch_invariant=True,
+        batch_invariant=not packs,
         vocab_size=vocab_size,
         logits_size=head["logits_size"],
         config_overrides=_overrides(model, settings.spec.options),
         environment=common.environment(),
-        extra=_extra(model, head, dtypes),
+        extra=_extra(model, head, dtypes) | {"pack_tokens": pack["tokens"]},
     )
 
 

@@ -63,7 +63,7 @@ def failing_as(what: str) -> Iterator[None]:
 
 
 @contextmanager
-def drawn(index: int, dtype: Any) -> Iterator[None]:
+def drawn(what: str, dtype: Any) -> Iterator[None]:
     """torch draws no token from probabilities that are NaN: what that means, in place
     of its words.
     """
@@ -77,7 +77,7 @@ def drawn(index: int, dtype: Any) -> Iterator[None]:
         else:
             fix = "look for NaN in its weights"
         raise LogdriftError(
-            f"prompt {index}: the logits are NaN or infinite in {dtype_name(dtype)}, so"
+            f"{what}: the logits are NaN or infinite in {dtype_name(dtype)}, so"
             f" no token can be drawn: {fix}"
         ) from error
 

@@ -29,9 +29,17 @@ class Options:
     baseline.
     """
     memory_mb: int | None = None
-    """MiB of logits and buffers in work at once; None: 31 on a CPU, 1,024 on a GPU."""
+    """MiB of logits and buffers in work at once; None: 31 on a CPU, 1,024 on a GPU,
+    less where memory is short.
+    """
     batch_tokens: int | None = None
     """Rows per chunk of the head, instead of those that ``memory_mb`` gives."""
+    pack: bool = False
+    """Sequences of nearly one length are scored together."""
+    pack_tokens: int | None = None
+    """Tokens of such a pack, padding included; None: by the memory that is free, up to
+    2,048 on a CPU and 32,768 on a GPU.
+    """
     threads: int | None = None
     """CPU threads of torch."""
     deterministic: bool = False
@@ -63,11 +71,11 @@ def split(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def checked(own: Mapping[str, Any], others: Mapping[str, Any]) -> Options:
     """Our own options. Raises LogdriftError for a value that they do not take."""
-    for name in ("threads", "memory_mb", "batch_tokens"):
+    for name in ("threads", "memory_mb", "batch_tokens", "pack_tokens"):
         _check_whole(own, name, 1)
     if own.get("oom_rows") is not None:
         _check_whole(own, "oom_rows", MIN_ROWS)
-    for name in ("compile", "deterministic"):
+    for name in ("compile", "deterministic", "pack"):
         if not isinstance(own.get(name, False), bool):
             raise _refusal(own, name, "give true or false")
     if own.get("head_dtype") not in (None, "auto", "float32"):
