@@ -310,10 +310,10 @@ def test_chunks_are_halved_when_memory_runs_out(failed: Fields) -> None:
 
 
 def test_packs_are_halved_when_memory_runs_out(failed: Fields) -> None:
-    before, after = failed["packs"]["tokens"]
+    before, after = failed["memory"]["packs"]["tokens"]
     assert before == 12_000
     assert after < before
-    assert failed["packs"]["difference"] < FLOAT32
+    assert failed["memory"]["packs"]["difference"] < FLOAT32
 
 
 @pytest.mark.parametrize(

@@ -90,7 +90,7 @@ def small_model(folder: Path) -> dict[str, Any]:
             backend.generate([given[1]], [9], quiet)[0].token_ids, plain[1].token_ids
         )
     )
-    backend.settings = new_backend(
+    backend.settings = backend._sampler.settings = new_backend(
         folder,
         sampling=SamplingSpec(
             temperature=0.7,
@@ -106,7 +106,7 @@ def small_model(folder: Path) -> dict[str, Any]:
     out["T=0.7 outside top-k"] = int(
         sum((g.scores.rank[g.prompt_length :] > 40 * 3).sum() for g in warped)
     )
-    backend.settings = new_backend(
+    backend.settings = backend._sampler.settings = new_backend(
         folder, sampling=SamplingSpec(temperature=0.0, max_tokens=12)
     ).settings
     greedy = backend.generate(given[:1], [0], quiet)[0]
@@ -120,7 +120,9 @@ def small_model(folder: Path) -> dict[str, Any]:
 
 def plain_in_float64(backend: Any, plain: list[Any]) -> list[Any]:
     """Decode anew with the model in float64, from the same prompts."""
-    backend.settings = new_backend("", sampling=SamplingSpec(max_tokens=30)).settings
+    backend.settings = backend._sampler.settings = new_backend(
+        "", sampling=SamplingSpec(max_tokens=30)
+    ).settings
     return list(
         backend.generate(
             [g.token_ids[: g.prompt_length] for g in plain], [0, 1, 2], quiet
