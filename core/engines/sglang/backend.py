@@ -52,6 +52,8 @@ from logdrift.core.worker.base import (
     Progress,
     Scores,
     Take,
+    asked_prompts,
+    asked_sequences,
     tokens_of,
 )
 
@@ -163,20 +165,14 @@ class SglangBackend:
         """Sample the part as one batch. Raises MismatchError where an answer does not
         fit its prompt.
         """
-        asked = [
-            AskedSequence(index, ids, len(ids), f"prompt {index}", seed)
-            for index, (ids, seed) in enumerate(zip(prompts, seeds, strict=True))
-        ]
+        asked = asked_prompts(prompts, seeds)
         return cast(list[Generation], self._together("decode", asked, progress))
 
     def score(self, sequences: Sequence[IdArray], progress: Progress) -> list[Scores]:
         """Prefill the part as one batch. Raises MismatchError where an answer does not
         fit its sequence.
         """
-        asked = [
-            AskedSequence(index, ids, len(ids), f"sequence {index}")
-            for index, ids in enumerate(sequences)
-        ]
+        asked = asked_sequences(sequences)
         return cast(list[Scores], self._together("prefill", asked, progress))
 
     def inspect(
