@@ -379,11 +379,15 @@ def test_refusals_are_one_line_and_leave_the_engine_alive(
     refused = float32["refused"]
     outside = "token id 49152 is outside the vocabulary of 49152 ids"
     limit = float32["facts"]["max_length"]
-    assert refused["outside_score"] == f"MismatchError: sequence 1: {outside}"
-    assert refused["outside_generate"] == f"MismatchError: prompt 0: {outside}"
+    assert (
+        refused["outside_score"] == f"MismatchError: sequence 1 of the part: {outside}"
+    )
+    assert (
+        refused["outside_generate"] == f"MismatchError: prompt 0 of the part: {outside}"
+    )
     assert (
         refused["negative_score"]
-        == "MismatchError: sequence 0: token id -1 is outside the vocabulary of"
+        == "MismatchError: sequence 0 of the part: token id -1 is outside the vocabulary of"
         " 49152 ids"
     )
     assert refused["too_long"].endswith(
