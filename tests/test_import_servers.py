@@ -16,6 +16,7 @@ from logdrift.core.errors import InputError
 from logdrift.core.session.importers import guess_format, import_session
 from logdrift.core.session.reader import Session, open_session
 from tests import made_recordings as made
+from tests.common import Fields
 from tests.made_recordings import Drawn, draw
 
 SIZES = [(1, 1), (1, 9), (6, 1), (5, 7)]
@@ -252,6 +253,13 @@ def batch(drawn: Sequence[Drawn]) -> list[Any]:
     ]
 
 
+def two_lists(drawn: Sequence[Drawn]) -> Fields:
+    """As a script with one list for each of its servers writes them."""
+    answers = [made.chat(one) for one in drawn]
+    half = len(answers) // 2
+    return {"responses": answers[:half], "n": len(answers), "results": answers[half:]}
+
+
 WRAPPED: dict[str, Callable[[Path, Sequence[Drawn]], Path]] = {
     "lines": lambda path, drawn: made.lines(path, map(made.chat, drawn)),
     "array": lambda path, drawn: _text(
@@ -267,6 +275,13 @@ WRAPPED: dict[str, Callable[[Path, Sequence[Drawn]], Path]] = {
     ),
     "under-a-key": lambda path, drawn: _text(
         path, json.dumps({"responses": [made.chat(one) for one in drawn]})
+    ),
+    "under-two-keys": lambda path, drawn: _text(path, json.dumps(two_lists(drawn))),
+    "under-two-keys-over-lines": lambda path, drawn: _text(
+        path, json.dumps(two_lists(drawn), indent=1)
+    ),
+    "two-keys-a-line": lambda path, drawn: made.lines(
+        path, [{"id": "all"} | two_lists(drawn)]
     ),
     "arrays-a-line": lambda path, drawn: made.lines(
         path, [[made.chat(one)] for one in drawn]

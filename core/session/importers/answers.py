@@ -9,6 +9,7 @@ speak it), ``meta_info`` (SGLang's ``/generate``), ``completion_probabilities``
 
 from __future__ import annotations
 
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -52,8 +53,7 @@ def wraps(data: JsonObject) -> bool:
     """Whether an object is something around answers, as far as its keys tell."""
     if _wrapped(data) is not None:
         return True
-    lists = [data.get(key) for key in _LISTS]
-    return any(map(_holds_answer, lists))
+    return _has_lists_of_answers(data)
 
 
 def _wrapped(data: JsonObject) -> dict[str, Any] | None:
@@ -65,13 +65,25 @@ def _wrapped(data: JsonObject) -> dict[str, Any] | None:
     return None
 
 
+def _says_more(around: JsonObject) -> bool:
+    """Whether what stands around a list tells of an error, or has answers itself."""
+    return bool(around.get("error")) or _has_lists_of_answers(around)
+
+
+def _has_lists_of_answers(data: JsonObject) -> bool:
+    lists = [data.get(key) for key in _LISTS]
+    return any(map(_holds_answer, lists))
+
+
 def _listed(data: JsonObject) -> JsonList:
-    """The first list of an object that is not empty."""
-    for key in _LISTS:
-        items = data.get(key)
-        if isinstance(items, list) and items:
-            return items
-    return []
+    """The items of all lists of an object that hold answers; of the first list that is
+    not empty where none does.
+    """
+    lists = [data.get(key) for key in _LISTS]
+    full = [items for items in lists if isinstance(items, list) and items]
+    of_answers = [items for items in full if _holds_answer(items)]
+    chosen = of_answers or full[:1]
+    return list(chain.from_iterable(chosen))
 
 
 def _holds_answer(items: Any) -> bool:
@@ -112,7 +124,7 @@ def answers(path: Path, context: ImportContext) -> Documents:
 
 def _as_they_stand(path: Path, context: ImportContext) -> Documents:
     """The answers and the chunks of a file."""
-    for document in documents(path, context.bad, LISTS_OF_ANSWERS):
+    for document in documents(path, context.bad, LISTS_OF_ANSWERS, _says_more):
         place, data = document
         if kind_of(data) is not None:
             yield document

@@ -86,13 +86,21 @@ def _last_line(line: bytes, place: Place) -> Document:
     return place, object_of(data, place)
 
 
+def _has_error(data: JsonObject) -> bool:
+    return bool(data.get("error"))
+
+
 def documents(
-    path: Path, bad: BadLines | None = None, lists: Sequence[str] = ()
+    path: Path,
+    bad: BadLines | None = None,
+    lists: Sequence[str] = (),
+    says_more: Callable[[JsonObject], bool] = _has_error,
 ) -> Documents:
     """Place and object of each object, those of arrays too; in place of a whole object
-    those of the list that it has under one of the keys ``lists``. An array or such a
-    list takes the memory of its longest element. Raises InputError naming the line for
-    anything else, unless ``bad`` lines are left out.
+    those of the first list that it has under one of the keys ``lists``, and then itself
+    with an empty list there, where it ``says_more``. An array or such a list takes the
+    memory of its longest element. Raises InputError naming the line for anything else,
+    unless ``bad`` lines are left out.
     """
     if bad is None:
         bad = BadLines()
@@ -100,7 +108,7 @@ def documents(
     try:
         with open_text(path) as file:
             if is_one_document(file, in_file(path)):
-                yield from _of_one(file, path, bad, lists)
+                yield from _of_one(file, path, bad, lists, says_more)
                 return
             for lines in _together(file, in_file(path)):
                 yield from _of_lines(lines, path, bad)
@@ -150,7 +158,11 @@ def _of_lines(lines: Sequence[_TextLine], path: Path, bad: BadLines) -> Document
 
 
 def _of_one(
-    file: BinaryIO, path: Path, bad: BadLines, lists: Sequence[str]
+    file: BinaryIO,
+    path: Path,
+    bad: BadLines,
+    lists: Sequence[str],
+    says_more: Callable[[JsonObject], bool],
 ) -> Documents:
     """The objects of a file that is one value."""
     around = list_within(file, lists)
@@ -167,7 +179,9 @@ def _of_one(
             place = _place_of(element, index, path)
             with bad.left_out():
                 yield from _objects(_parsed(element.text, place), place, bad)
-        yield from _failed_around(around + b"[]" + elements.behind, path)
+        data = _around(around + b"[]" + elements.behind, path)
+        if isinstance(data, dict) and says_more(data):
+            yield in_file(path), data
 
 
 def _whole_list(elements: ListReader, path: Path) -> Iterator[Element]:
@@ -178,18 +192,15 @@ def _whole_list(elements: ListReader, path: Path) -> Iterator[Element]:
         raise _not_json(error, in_file(path)) from None
 
 
-def _failed_around(text: bytes, path: Path) -> Documents:
-    """What stands around a list, an empty one in its place: nothing, unless it says of
-    an error. Raises NotJson where it is not whole.
+def _around(text: bytes, path: Path) -> Any:
+    """What stands around a list, an empty one in its place. Raises NotJson where it is
+    not whole.
     """
-    whole = in_file(path)
     try:
-        data = parse_line(text)
+        return parse_line(text)
     except ValueError:
         error = ValueError("what stands around its list is not whole")
-        raise _not_json(error, whole) from None
-    if isinstance(data, dict) and data.get("error"):
-        yield whole, data
+        raise _not_json(error, in_file(path)) from None
 
 
 def _place_of(element: Element, index: int, path: Path) -> Place:
