@@ -20,6 +20,8 @@ from endurance.undertakings_more import Environment, Recording, Screen
 
 _OURS = "logdrift: "
 _CODES = (0, 1, 2)
+_NO_START = "Failed to import the site module"
+"""Python's own last words, with too few files to reach the first line of logdrift."""
 _NOT_HERE = "not possible here"
 
 
@@ -101,6 +103,8 @@ def _begin(
 
 def _check_said(undertaking: Undertaking, fault: Fault, place: Path, code: int) -> None:
     told = said(place)
+    if _NO_START in told:
+        return
     if code not in _CODES:
         raise Lost(f"it ended with {code}: {told}")
     if code and fault.always_works:

@@ -5,6 +5,7 @@ files to one line.
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import subprocess
 from collections.abc import Callable, Mapping
@@ -19,7 +20,10 @@ from logdrift.core.compare.pair import default_pair, make_pair
 from logdrift.core.errors import InputError
 from logdrift.core.session.importers import guess_format, import_session
 from logdrift.core.session.importers.formats import format_names
+from logdrift.core.session.importers.place import on_line
+from logdrift.core.session.importers.training import reward_of
 from logdrift.core.session.reader import open_session
+from tests.common import refused
 from tests.conftest import REPOSITORY
 from tests.holding import held
 
@@ -438,3 +442,17 @@ def test_the_command_says_what_it_made_and_refuses_in_one_line(
     report = run_logdrift("report", str(tmp_path / "out"))
     assert report.returncode == 0
     assert "CAUTION" in report.stdout
+
+
+@pytest.mark.parametrize(
+    "reward", [1e39, -1e308, 10**400], ids=["small", "large", "whole"]
+)
+def test_a_reward_that_float32_does_not_hold_is_refused(reward: float) -> None:
+    with refused("reward is larger than float32 holds"):
+        reward_of({"reward": reward}, on_line("a.jsonl", 1))
+
+
+@pytest.mark.parametrize("reward", [0, -3.4e38, math.inf])
+def test_every_other_reward_is_kept(reward: float) -> None:
+    kept = reward_of({"reward": reward}, on_line("a.jsonl", 1))
+    assert np.float32(kept) == np.float32(reward)

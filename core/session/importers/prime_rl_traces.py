@@ -393,7 +393,7 @@ def _reward(trace: JsonObject, place: Place) -> float:
         if "weight" in reward:
             weight = _real(reward, "weight", there)
         total += score * weight
-    return total
+    return reward_of({"reward": total}, place)
 
 
 def _real(reward: JsonObject, key: str, place: Place) -> float:

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from logdrift.core.errors import Place
 from logdrift.core.session.contents import NO_STEP
 from logdrift.core.session.files import JsonObject
@@ -13,6 +15,8 @@ from logdrift.core.session.importers.columns import is_real, is_whole
 
 _MOST_STEP = 2**53
 """The largest whole number that every JSON reader keeps."""
+
+_MOST_REWARD = float(np.finfo(np.float32).max)
 
 
 def step_of(data: JsonObject, place: Place) -> int:
@@ -33,4 +37,14 @@ def reward_of(data: JsonObject, place: Place) -> float:
         return math.nan
     if not is_real(reward):
         raise place.error(f"reward is {reward!r}", "give a number")
+    if not _fits(reward):
+        raise place.error("reward is larger than float32 holds", "scale the rewards")
     return float(reward)
+
+
+def _fits(reward: float) -> bool:
+    """Whether float32 holds it, as it does NaN and infinity; a whole number of JSON may
+    be one that no float holds.
+    """
+    is_special = isinstance(reward, float) and not math.isfinite(reward)
+    return is_special or abs(reward) <= _MOST_REWARD
