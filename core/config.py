@@ -23,6 +23,8 @@ A new key is one field here and, if it is a table, one function beside `_engine`
 `_threshold`.
 """
 
+from __future__ import annotations
+
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
@@ -62,7 +64,7 @@ class Config(NamedTuple):
     sessions: Path | None = None
     cache: Path | None = None
     engines: Mapping[str, EngineConfig] = MappingProxyType({})
-    thresholds: tuple["Limit", ...] = ()
+    thresholds: tuple[Limit, ...] = ()
     """The user's own limits (`[[thresholds]]`), judged beside the published ones."""
     theme: str | None = None
     """One of `THEMES`: the colours of the screens."""
@@ -216,7 +218,7 @@ _THRESHOLD_KEYS = ("name", "metric", "min", "max", "scope", "meaning")
 _SCOPES = ("completion", "prompt", "all")
 
 
-def _thresholds(tables: Any) -> tuple["Limit", ...]:
+def _thresholds(tables: Any) -> tuple[Limit, ...]:
     if not isinstance(tables, list):
         raise InputError("thresholds is not a list of tables: write [[thresholds]]")
     limits = []
@@ -234,7 +236,7 @@ def _thresholds(tables: Any) -> tuple["Limit", ...]:
     return tuple(limits)
 
 
-def _threshold(where: str, table: Any) -> "Limit":
+def _threshold(where: str, table: Any) -> Limit:
     # Imported here: every start reads the config, and few configs have thresholds.
     from logdrift.core.compare.limits import Limit
 

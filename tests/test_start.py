@@ -15,7 +15,7 @@ import pytest
 
 from logdrift.core.session.files import DIGEST, NO_ID, with_digest
 from logdrift.core.session.layout import MANIFEST, PIECES
-from tests.common import REPOSITORY, SAMPLE
+from tests.common import SAMPLE
 
 PROGRAM = """
 import asyncio, json, sys
@@ -82,31 +82,6 @@ MOST = 105
 `benchmarks/screen.py` leaves beside what an empty Textual application needs. Before
 this number grows, something that the first screen does not show has to be left out.
 """
-
-
-EAGER = (
-    "core/charts/registry.py",
-    "core/config.py",
-    "core/session/lock.py",
-    "tui/actions/command.py",
-    "tui/actions/hints.py",
-    "tui/models/heading.py",
-    "tui/models/pairs.py",
-    "tui/models/state.py",
-    "tui/palette.py",
-    "tui/schemes.py",
-    "tui/wire.py",
-)
-"""Modules of a start that are records in the main. With `from __future__ import
-annotations` their annotations are text, and a named tuple compiles each of them at
-every start: 4 of 11 microseconds a field, 0.4% of a start in these.
-"""
-
-
-@pytest.mark.parametrize("name", EAGER)
-def test_a_start_compiles_no_annotations_of_records(name: str) -> None:
-    lines = (REPOSITORY / name).read_text().splitlines()
-    assert "from __future__ import annotations" not in lines
 
 
 @pytest.mark.parametrize("name", ["earlier", "following", "jobs"])

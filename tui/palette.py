@@ -7,6 +7,8 @@ screenshots keep the order. With 16 colours two steps share one; with ``NO_COLOR
 the marks and the underline remain.
 """
 
+from __future__ import annotations
+
 from typing import Literal, NamedTuple
 
 from rich.color import Color

@@ -4,6 +4,8 @@ A scale goes from little to much, in (background, text); tests/test_tui_palette.
 checks contrast and order.
 """
 
+from __future__ import annotations
+
 from typing import NamedTuple
 
 Scale = tuple[tuple[str, str], ...]

@@ -6,6 +6,8 @@ second of a slow line. The terminal's cells are known here, so what is drawn aga
 was costs nothing.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any, NamedTuple

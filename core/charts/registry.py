@@ -2,6 +2,8 @@
 first made.
 """
 
+from __future__ import annotations
+
 from importlib import import_module
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -35,21 +37,21 @@ class Entry(NamedTuple):
     title: str
     place: str
     help: str
-    reaches: tuple["Reach", ...] = ("one", "all")
+    reaches: tuple[Reach, ...] = ("one", "all")
     of_threshold: bool = False
     of_change: bool = False
     of_order: bool = False
     has_parts: bool = False
     in_report: InReport = "folded"
 
-    def load(self) -> "type[Chart]":
+    def load(self) -> type[Chart]:
         """The class."""
         module, _, name = self.place.partition(":")
         chart: type[Chart] = getattr(import_module(module), name)
         return chart
 
 
-ALL_FIRST: tuple["Reach", ...] = ("all", "one")
+ALL_FIRST: tuple[Reach, ...] = ("all", "one")
 _HERE = "logdrift.core.charts"
 
 CHARTS: tuple[Entry, ...] = (
@@ -171,7 +173,7 @@ def index_of(name: str) -> int:
     return 0
 
 
-def entry_of(chart: "Chart") -> Entry:
+def entry_of(chart: Chart) -> Entry:
     """The line of a chart's class."""
     place = f"{type(chart).__module__}:{type(chart).__name__}"
     return next(entry for entry in CHARTS if entry.place == place)

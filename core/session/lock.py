@@ -8,6 +8,8 @@ Whoever holds a lock keeps its file open. That is what proves to others that a p
 is the holder: what the file says may have come from elsewhere.
 """
 
+from __future__ import annotations
+
 import contextlib
 import json
 import os

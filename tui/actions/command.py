@@ -1,5 +1,7 @@
 """What a command of the screens is."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 

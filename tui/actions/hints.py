@@ -1,5 +1,7 @@
 """The line of keys: which commands it names, and in which order."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 

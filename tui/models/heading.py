@@ -2,6 +2,8 @@
 below it.
 """
 
+from __future__ import annotations
+
 from typing import NamedTuple
 
 import numpy as np

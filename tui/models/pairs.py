@@ -1,5 +1,7 @@
 """Pairs for the panes: opened, judged, and as one line of a list."""
 
+from __future__ import annotations
+
 from typing import TYPE_CHECKING, NamedTuple
 
 from logdrift.core.compare.pair import Pair, default_pair, list_pairs, make_pair
@@ -32,8 +34,8 @@ class PairView(NamedTuple):
     """A pair with its judgement: ``stats`` and ``gate`` are None until worked out."""
 
     pair: Pair
-    stats: "ErrorStats | None" = None
-    gate: "Gate | None" = None
+    stats: ErrorStats | None = None
+    gate: Gate | None = None
 
     @property
     def labels(self) -> tuple[str, str]:

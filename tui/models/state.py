@@ -4,6 +4,8 @@
 each session id. It is a convenience: whatever goes wrong with it is at most a notice.
 """
 
+from __future__ import annotations
+
 import json
 import re
 import zlib
