@@ -64,12 +64,13 @@ def training(folder: Path, sizes: Sequence[float], **changes: Any) -> Path:
     return folder
 
 
-def recorded_steps(folder: Path, steps: int, first: int = 0) -> Path:
+def recorded_steps(folder: Path, steps: int, first: int = 0, **limits: Any) -> Path:
     """A recording of the steps ``first``, ... before ``steps``, with a larger gap at
-    each; of a folder that is there, more sequences of them.
+    each; of a folder that is there, more sequences of them. ``limits`` are those of
+    `logdrift.record`.
     """
     rng = np.random.default_rng(first)
-    with logdrift.record(folder, model="tiny") as recorder:
+    with logdrift.record(folder, model="tiny", **limits) as recorder:
         for step in range(first, steps):
             prompts = rng.integers(0, 100, (4, 3))
             completions = rng.integers(0, 100, (4, 8 + step))

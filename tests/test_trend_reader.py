@@ -101,6 +101,23 @@ def test_a_recording_that_grows_measures_its_new_steps_alone(
     assert [step.step.number for step in measured] == [3, 4]
 
 
+def test_a_new_step_of_a_sampled_recording_is_measured_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its note, which counts the sequences, changes with every part."""
+    folder = recorded_steps(tmp_path / "run", 12, max_tokens=300, seed=1)
+    TrendReader(folder).look()
+    (note,) = open_session(folder).manifest.notes
+    assert "a uniform sample" in note
+    measured = counted_calls(monkeypatch)
+    recorded_steps(folder, 15, first=12, seed=1)
+    TrendReader(folder).look()
+    assert open_session(folder).manifest.notes != (note,)
+    steps = [step.step.number for step in measured]
+    assert steps
+    assert min(steps) >= 12
+
+
 UNUSED = (
     "logdrift.core.compare.gate",
     "logdrift.core.compare.measured",
@@ -199,17 +216,12 @@ def first_key(folder: Path) -> str:
     return step_key(step, TrendWish())
 
 
-@pytest.mark.parametrize(
-    ("name", "value"), [("title", "another"), ("notes", ["joined by hand"])]
-)
-def test_what_the_manifest_says_is_part_of_the_key_of_a_step(
-    tmp_path: Path, name: str, value: object
-) -> None:
+def test_what_the_manifest_says_is_part_of_the_key_of_a_step(tmp_path: Path) -> None:
     folder = recorded_steps(tmp_path / "run", 2)
     before = first_key(folder)
 
     def edit(manifest: dict[str, Any]) -> None:
-        manifest[name] = value
+        manifest["title"] = "another"
 
     edit_manifest(open_session(folder), edit)
     assert first_key(folder) != before

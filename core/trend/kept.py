@@ -89,11 +89,13 @@ def step_key(step: StepOfSession, wanted: TrendWish) -> str:
     its earlier steps as they are.
     """
     session = step.selected
+    # Its notes count the sequences of the whole recording: no row rests on them.
+    manifest = session.manifest._replace(notes=())
     captures = [session.capture(label) for label in step.labels]
     names = [capture.version_names for capture in captures]
     named = (SCHEMA, __version__, session.name, wanted.scope, step.step, names)
     digest = hashlib.sha256(repr(named).encode())
-    digest.update(repr(session.manifest).encode())
+    digest.update(repr(manifest).encode())
     for stamp in _stamps(session.folder / _SAVED):
         digest.update(repr(stamp).encode())
     for array in _arrays(session.sequences, captures):
