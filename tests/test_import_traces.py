@@ -365,6 +365,24 @@ def test_any_lines_may_be_compressed(tmp_path: Path, out: Path) -> None:
     assert len(session.sequences) == 2
 
 
+@pytest.mark.parametrize("last", [0x0, 0x7, 0xF])
+def test_frames_that_are_skipped_may_stand_first(
+    tmp_path: Path, out: Path, last: int
+) -> None:
+    """As pzstd writes them, in front of each frame with its size."""
+    file = tmp_path / "dump.jsonl.zst"
+    good = {"token_ids": [5, 6], "captures": {"a": [-1.0, -2.0]}}
+    packed = b""
+    for _ in range(3):
+        frame = zstandard.ZstdCompressor().compress(lines(good))
+        packed += struct.pack("<III", 0x184D2A50 + last, 4, len(frame))
+        packed += frame
+    file.write_bytes(packed)
+    assert guess_format(file) == "jsonl"
+    import_session("jsonl", [str(file)], out)
+    assert len(open_session(out).sequences) == 3
+
+
 def test_annotations_are_kept_on_disk(
     run: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

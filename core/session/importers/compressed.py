@@ -10,6 +10,7 @@ import importlib
 import io
 import math
 import os
+import re
 import zlib
 from collections.abc import Iterator
 from functools import partial
@@ -22,6 +23,10 @@ from logdrift.core.session.importers.place import in_file
 
 _MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 """How a frame begins, and what it is compressed with."""
+_SKIPPABLE = re.compile(rb"[\x50-\x5f]\x2a\x4d\x18")
+"""How a frame of zstd begins that holds none of the text: pzstd writes one in front of
+each of the others, with its size.
+"""
 _START = 4
 _ENDINGS = (".gz", ".zst")
 LONGEST_LINE = 256 << 20
@@ -62,10 +67,20 @@ def open_text(path: Path) -> BinaryIO:
     file = os.fdopen(descriptor, "rb")
     start = file.read(_START)
     file.seek(0)
+    kind = _kind(start)
+    if kind is None:
+        return file
+    return _packed(path, file, kind)
+
+
+def _kind(start: bytes) -> str | None:
+    """What a file that begins so is compressed with; None where it is not."""
+    if _SKIPPABLE.match(start):
+        return "zstd"
     for magic, kind in _MAGIC.items():
         if start.startswith(magic):
-            return _packed(path, file, kind)
-    return file
+            return kind
+    return None
 
 
 def _packed(path: Path, file: BinaryIO, kind: str) -> BinaryIO:
