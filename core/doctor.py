@@ -30,6 +30,7 @@ from logdrift.core.capture.recipes import recipe_for
 from logdrift.core.config import cache_folder, config_path, load_config, sessions_folder
 from logdrift.core.engines import ENGINES
 from logdrift.core.errors import LogdriftError
+from logdrift.core.memory import available_memory
 from logdrift.core.numbers import counted, gigabytes
 from logdrift.core.version import __version__
 
@@ -304,31 +305,6 @@ def _memory() -> Check:
             " others",
         )
     return Check("memory", "ok", text)
-
-
-def available_memory(
-    proc: Path = Path("/proc/meminfo"), cgroup: Path = Path("/sys/fs/cgroup")
-) -> float | None:
-    """Bytes that a new process may take: what the system has left, and what the
-    container may have; None if unknown.
-    """
-    left = []
-    try:
-        for line in proc.read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                _, kilobytes, *_ = line.split()
-                left.append(float(kilobytes) * 1024)
-    except (OSError, ValueError, IndexError):
-        pass
-    try:
-        limit = (cgroup / "memory.max").read_text().strip()
-        if limit != "max":
-            used = (cgroup / "memory.current").read_text()
-            free = float(limit) - float(used)
-            left.append(max(0.0, free))
-    except (OSError, ValueError):
-        pass
-    return min(left, default=None)
 
 
 def _cache() -> Check:

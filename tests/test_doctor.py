@@ -15,7 +15,7 @@ from logdrift.cli.terminal import terminal_checks
 from logdrift.core import doctor
 from logdrift.core.capture import environments
 from logdrift.core.capture.environments import Health, Interpreter, NoInterpreter
-from logdrift.core.doctor import Check, available_memory, broken, machine_checks
+from logdrift.core.doctor import Check, broken, machine_checks
 from logdrift.core.engines.faults import GIVEN
 from logdrift.core.errors import LogdriftError
 from logdrift.core.planted.engines import FAULTS as ENGINE_FAULTS
@@ -161,16 +161,6 @@ def test_the_gpu_is_asked_of_the_driver(
     monkeypatch.setattr(environments, "nvidia_gpus", lambda: ("NVIDIA H100",))
     found = doctor._gpu()
     assert (found.status, said in found.text) == (status, True), found
-
-
-def test_memory_is_what_the_container_may_have(tmp_path: Path) -> None:
-    (tmp_path / "meminfo").write_text("MemTotal: 9 kB\nMemAvailable:   8000000 kB\n")
-    assert available_memory(tmp_path / "meminfo", tmp_path) == 8_192_000_000
-    (tmp_path / "memory.max").write_text("3000000000\n")
-    (tmp_path / "memory.current").write_text("1000000000\n")
-    assert available_memory(tmp_path / "meminfo", tmp_path) == 2_000_000_000
-    (tmp_path / "memory.max").write_text("max\n")
-    assert available_memory(tmp_path / "absent", tmp_path) is None
 
 
 def terminal(
