@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from logdrift.core.engines.transformers.rope import follows_longest
 from tests.common import Fields
 
 SCRIPTS = Path(__file__).parent / "engine_scripts"
@@ -140,6 +141,49 @@ def test_packed_sequences_move_by_the_shape_of_the_batch_alone(
     assert found["packs"] == ["prefill"]
     assert found["packed"] == [1, 101, 130, 37]
     assert found["alone_vs_packed"] < FLOAT32
+
+
+def test_a_model_that_turns_a_batch_by_its_longest_is_not_packed(
+    scored: Fields,
+) -> None:
+    found = scored["long positions"]
+    assert found["packs"] == []
+    assert found["moved"] > 0.1, "else the test could not see a pack"
+
+
+LONG = {"rope_type": "longrope", "short_factor": [1.0], "long_factor": [4.0]}
+PLAIN = {"rope_type": "default", "rope_theta": 10000.0}
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"rope_parameters": LONG},
+        {"rope_parameters": {"rope_type": "dynamic", "factor": 2.0}},
+        {"rope_scaling": {"type": "su", "short_factor": [1.0]}},
+        {"rope_scaling": {"type": "longrope"}, "rope_parameters": PLAIN},
+        {"rope_parameters": {"sliding_attention": PLAIN, "full_attention": LONG}},
+        {"text_config": {"rope_parameters": LONG}, "rope_parameters": None},
+    ],
+)
+def test_rotary_positions_that_follow_the_longest_of_a_batch(config: Fields) -> None:
+    assert follows_longest(config)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {},
+        {"rope_parameters": None, "rope_scaling": None},
+        {"rope_parameters": PLAIN, "type": "dynamic"},
+        {"rope_parameters": {"full_attention": PLAIN, "sliding_attention": None}},
+        {"rope_scaling": {"type": "linear", "factor": 2.0}},
+        {"rope_parameters": {"rope_type": "yarn", "factor": 4.0}},
+        {"rope_parameters": {"rope_type": "llama3", "factor": 8.0}},
+    ],
+)
+def test_rotary_positions_of_each_sequence_by_itself(config: Fields) -> None:
+    assert not follows_longest(config)
 
 
 @pytest.mark.parametrize("name", ["gemma2", "cohere", "granite", "phi"])

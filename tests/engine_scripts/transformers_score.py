@@ -129,6 +129,32 @@ def one_model(
     return out
 
 
+def long_positions(folder: Path) -> dict[str, Any]:
+    """A Llama whose positions are LongRoPE's: the paths that it packs, and how far a
+    short sequence would move beside a long one.
+    """
+    path = folder / "config.json"
+    config = json.loads(path.read_text())
+    config["rope_parameters"] = {
+        "rope_type": "longrope",
+        "rope_theta": 10000.0,
+        "short_factor": [1.0] * 6,
+        "long_factor": [40.0] * 6,
+        "original_max_position_embeddings": 64,
+    }
+    path.write_text(json.dumps(config))
+    rng = np.random.default_rng(9)
+    short, long = (rng.integers(0, 1031, n).astype(np.int32) for n in (50, 90))
+    backend = new_backend(folder, pack=True)
+    backend.open()
+    alone = backend.score([short], quiet)[0]
+    packs = backend.full_batches
+    backend._pack_tokens = 1000
+    packed = streamed(backend, "prefill", [long, short])
+    backend.close()
+    return {"packs": packs, "moved": worst(alone.logprob, packed[1].logprob)}
+
+
 def low_precision(
     folder: Path, vocab: int, length: int, **options: Any
 ) -> dict[str, Any]:
@@ -220,6 +246,7 @@ def main() -> None:
                     small, 49152, 80, head_dtype="float32"
                 ),
                 "full_logits": full_logits_too(work / "gemma2"),
+                "long positions": long_positions(build("llama", work / "longrope")),
                 "undone_after_failure": undone_after_failure(work / "llama"),
             }
         )

@@ -51,6 +51,7 @@ from logdrift.core.engines.transformers.packs import (
     padded,
     rows_of,
 )
+from logdrift.core.engines.transformers.rope import follows_longest
 from logdrift.core.engines.transformers.sampling import CompletionSampler
 from logdrift.core.errors import LogdriftError
 from logdrift.core.facts import FILLED_BEHIND, Facts
@@ -284,6 +285,8 @@ class TransformersBackend:
         is_scored = "prefill" in self.settings.paths
         wanted = self._own.pack and is_scored and not self.settings.spec.reproducible
         if not wanted or self._head.method != "chunks":
+            return False
+        if follows_longest(self._model.config.to_dict()):
             return False
         longer = np.arange(6, dtype=np.int32) % self._vocab_size
         shorter = longer[1:4]

@@ -3,7 +3,8 @@
 A pack is filled up behind the last token of each sequence. A causal model's tokens look
 back only, so no token of a sequence sees what stands behind it, and no mask is needed;
 the filled-up rows are dropped before the head. What remains is the shape of the batch,
-by which matrix products round (docs/engines.md).
+by which matrix products round (docs/engines.md); models whose positions follow the
+longest sequence are not packed (`rope`).
 """
 
 from __future__ import annotations
