@@ -25,7 +25,7 @@ from logdrift.cli.suggest import (
 )
 from logdrift.core import errors
 from logdrift.core.errors import InputError, LogdriftError
-from logdrift.core.interrupts import cancellable
+from logdrift.core.interrupts import cancellable, left_to_system
 from logdrift.core.keys import near_key
 from logdrift.core.session.visible import visible
 
@@ -61,12 +61,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code: 0, 1 failed run, 2 bad input, 130
     Ctrl-C.
     """
-    arguments = argv
-    signals: tuple[signal.Signals, ...] = ()
-    if arguments is None:
+    try:
+        if argv is not None:
+            return _exit_code(argv, ())
         steady_streams()
-        arguments = sys.argv[1:]
-        signals = (signal.SIGINT,)
+        try:
+            return _exit_code(sys.argv[1:], (signal.SIGINT,))
+        finally:
+            left_to_system(signal.SIGINT)
+    except KeyboardInterrupt:
+        return _failed("interrupted", 130)
+
+
+def _exit_code(arguments: Sequence[str], signals: tuple[signal.Signals, ...]) -> int:
+    """Run the command, and turn all that ends it but KeyboardInterrupt, which each of
+    ``signals`` raises, into its line and exit code.
+    """
     debug = "--debug" in arguments or bool(os.environ.get("LOGDRIFT_DEBUG"))
     errors.debugging = debug
     try:
@@ -78,8 +88,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         if debug:
             raise
         return _failed(str(error), error.exit_code)
-    except KeyboardInterrupt:
-        return _failed("interrupted", 130)
     except BrokenPipeError:
         abandon_output()  # the reader (head, less) has gone
         return 128 + signal.SIGPIPE

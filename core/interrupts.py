@@ -88,6 +88,14 @@ def left_to_python() -> Iterator[None]:
         signal.signal(signal.SIGINT, interrupt)
 
 
+def left_to_system(number: signal.Signals) -> None:
+    """Let a signal end this process at once from here on, without a word: all is
+    written, and the interpreter that ends would print a traceback.
+    """
+    if signal.getsignal(number) is not signal.SIG_IGN:
+        signal.signal(number, signal.SIG_DFL)
+
+
 def _hides_interrupt(error: Exception) -> bool:
     """Whether an error that came after a signal may be all that is left of it: one that
     no command has foreseen, or the words for a module that cannot be imported.

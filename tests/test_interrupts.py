@@ -148,3 +148,61 @@ def test_handlers_are_what_they_were_afterwards() -> None:
         assert signal.getsignal(signal.SIGINT) is interrupt
     assert [signal.getsignal(number) for number in numbers] == before
     assert sys.unraisablehook is hook
+
+
+AT_A_CALL = """
+import os, signal, sys
+from logdrift.cli.main import main
+
+count = 0
+last = int(sys.argv.pop(1))
+
+def look(frame, event, argument):
+    global count
+    if event == "call":
+        count += 1
+        if count == last:
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.setprofile(look)
+code = main()
+sys.setprofile(None)
+print("calls", count)
+sys.exit(code)
+"""
+
+
+@pytest.mark.parametrize("last", [2, 3, 5, 8, 12, 20, 40])
+def test_an_interrupt_is_told_from_the_first_call_on(last: int) -> None:
+    """While the streams are being replaced, handlers set, and the parser made."""
+    done = subprocess.run(
+        [sys.executable, "-c", AT_A_CALL, str(last), "keys"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (130, "logdrift: interrupted\n")
+    assert "calls" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [("default_int_handler", "SIG_DFL"), ("SIG_IGN", "SIG_IGN")]
+)
+def test_what_comes_behind_the_command_ends_it_without_a_word(
+    before: str, after: str
+) -> None:
+    program = f"""
+import signal, sys
+from logdrift.cli.main import main
+signal.signal(signal.SIGINT, signal.{before})
+code = main()
+assert signal.getsignal(signal.SIGINT) is signal.{after}
+signal.raise_signal(signal.SIGINT)
+sys.exit(code)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program, "keys"], capture_output=True, timeout=60
+    )
+    assert done.stderr == b""
+    expected = 0 if after == "SIG_IGN" else -signal.SIGINT
+    assert done.returncode == expected
