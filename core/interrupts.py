@@ -28,6 +28,8 @@ the finalizer. Where that is too short, the next one drops it too, and it comes 
 """
 _heard: list[int] = []
 """The signals that have raised KeyboardInterrupt in this process, in order."""
+_watches: list[object] = []
+"""The hook of the block that watches finalizers, if there is one."""
 
 
 def interrupt(number: int, frame: FrameType | None) -> NoReturn:
@@ -97,14 +99,16 @@ def left_to_system(number: signal.Signals) -> None:
 
 
 def _hides_interrupt(error: Exception) -> bool:
-    """Whether an error that came after a signal may be all that is left of it: one that
-    no command has foreseen, or the words for a module that cannot be imported.
+    """Whether an error that came after a signal is what was made of it: by C code, or
+    on the way out of what was interrupted. What a command says of its own end stays,
+    but for the words for a module that cannot be imported.
     """
+    causes: tuple[type[BaseException], ...] = (ImportError,)
     if not isinstance(error, LogdriftError):
-        return True
-    below = error.__cause__ or error.__context__
+        causes = (ImportError, SystemError, KeyboardInterrupt)
+    below: BaseException | None = error
     while below is not None:
-        if isinstance(below, ImportError):
+        if isinstance(below, causes):
             return True
         below = below.__cause__ or below.__context__
     return False
@@ -113,8 +117,12 @@ def _hides_interrupt(error: Exception) -> bool:
 @contextlib.contextmanager
 def _finalizers_watched() -> Iterator[None]:
     """Send a signal again that raised KeyboardInterrupt in a finalizer, where Python
-    goes on as if nothing had come.
+    goes on as if nothing had come. The outermost block watches for all inside it: a
+    signal may come again when an inner one has been left.
     """
+    if _watches:
+        yield
+        return
     former = sys.unraisablehook
     reminders: list[threading.Timer] = []
 
@@ -128,9 +136,11 @@ def _finalizers_watched() -> Iterator[None]:
         reminders.append(timer)
 
     sys.unraisablehook = hook
+    _watches.append(hook)
     try:
         yield
     finally:
         sys.unraisablehook = former
+        _watches.clear()
         for timer in reminders:
             timer.cancel()  # the work was done before the signal came again

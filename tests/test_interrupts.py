@@ -76,10 +76,20 @@ def _run(block: str, *, number: str = "SIGTERM") -> str:
             except KeyboardInterrupt:
                 raise error from None
 
+        def heard():
+            try:
+                signalled()
+            except KeyboardInterrupt:
+                pass
+
+        def inner():
+            with cancellable((signal.{number},)):
+                Finalized()
+
         class Finalized:
             def __del__(self):
                 signalled()
-                time.sleep(1)
+                time.sleep(0.5)
 
         try:
             with cancellable((signal.{number},)):
@@ -112,6 +122,12 @@ def _run(block: str, *, number: str = "SIGTERM") -> str:
         ("turned_into(SystemError('raised unreported'))", "interrupted"),
         # What a command says of its own end, is what ended it.
         ("turned_into(LogdriftError('the disk is full'))", "LogdriftError"),
+        # It was heard and dealt with: what fails later is a fault.
+        ("heard(); raise TypeError('a fault')", "TypeError"),
+        ("heard(); raise LogdriftError('disk')", "LogdriftError"),
+        ("turned_into(TypeError('on the way out'))", "interrupted"),
+        # Dropped at the end of an inner block, while the outer one goes on.
+        ("inner(); time.sleep(30)", "interrupted"),
         # Nothing came: an error is what it is.
         ("raise ImportError('datetime')", "ImportError"),
         ("pass", "done"),
