@@ -270,6 +270,8 @@ def completion_chunks(drawn: Drawn, size: int = 1) -> list[dict[str, Any]]:
         }
         if begin == drawn.prompt:
             choice["prompt_token_ids"] = drawn.ids[: drawn.prompt]
+        else:
+            choice["prompt_token_ids"] = None  # vLLM writes the key in each chunk
         out.append(
             {
                 "id": f"cmpl-{drawn.ids[0]}",

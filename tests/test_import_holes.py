@@ -264,6 +264,44 @@ def test_an_answer_is_kept_where_its_server_counted_as_many_tokens(
             assert completions(folder / "out-b") == expected([0])
 
 
+def continuous(seed: int) -> list[Chunk]:
+    """Of a server that counts in each chunk the tokens so far."""
+    chunks = completion(seed)
+    sampled = 0
+    for chunk in chunks:
+        for choice in chunk["choices"]:
+            sampled += len(choice["token_ids"])
+        chunk["usage"] = {"completion_tokens": sampled}
+    return chunks
+
+
+def test_a_count_of_the_tokens_so_far_does_not_make_an_answer_whole(
+    tmp_path: Path,
+) -> None:
+    chunks: list[Chunk | str] = [*continuous(0)]
+    cut = written(tmp_path / "cut.txt", chunks[:4])
+    notes = import_session("openai", [cut], tmp_path / "a")
+    assert any("1 streamed answer of cut.txt has no end" in note for note in notes)
+    other: list[Chunk | str] = [*continuous(1)]
+    torn = written(tmp_path / "torn.txt", [*chunks[:4], TORN, *other])
+    notes = import_session("openai", [torn], tmp_path / "b", skip_bad=True)
+    assert completions(tmp_path / "b") == expected([1])
+    whole = written(tmp_path / "whole.txt", chunks)
+    notes = import_session("openai", [whole], tmp_path / "c")
+    assert completions(tmp_path / "c") == expected([0])
+    assert not any("has no end" in note for note in notes)
+
+
+def test_a_null_for_the_prompt_begins_no_answer(tmp_path: Path) -> None:
+    """vLLM writes the key of the prompt's ids in each chunk of a completion."""
+    first: list[Chunk | str] = [*completion(0)]
+    second: list[Chunk | str] = [*completion(1)]
+    torn = written(tmp_path / "torn.txt", [*first, TORN, *second[1:]])
+    notes = import_session("openai", [torn], tmp_path / "a", skip_bad=True)
+    assert completions(tmp_path / "a") == expected([0])
+    assert any("left out 1 streamed answer" in note for note in notes)
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_a_stream_that_ends_between_two_chunks_is_told(
     form: str, tmp_path: Path

@@ -85,7 +85,9 @@ def _shows_beginning(answer: JsonObject) -> bool:
     token. Some servers name the role in each chunk.
     """
     choices = answer["choices"]
-    if any("prompt_token_ids" in one for one in (answer, *choices)):
+    prompts = [one.get("prompt_token_ids") for one in (answer, *choices)]
+    # Later chunks of some servers have the key too, with null.
+    if any(prompt is not None for prompt in prompts):
         return True
     return bool(choices) and all(map(_is_first, choices))
 

@@ -66,7 +66,8 @@ class _Begun:
     """An answer so far; ``last`` is the number of the last object that was of it.
 
     ``left_out``: why it is not given, a sentence for `Notes`; ``may_lack`` chunks: what
-    was left out after it had ended is of it where it goes on.
+    was left out after it had ended is of it where it goes on. ``counted``: its server
+    has counted all tokens behind the last of them.
     """
 
     key: Any
@@ -76,6 +77,7 @@ class _Begun:
     goes_on: bool = False
     left_out: str | None = None
     may_lack: bool = False
+    counted: bool = False
 
     @property
     def may_have_hole(self) -> bool:
@@ -83,8 +85,16 @@ class _Begun:
         may show that none is.
         """
         if self.left_out == _UNTOLD:
-            return not has_all(self.answer)
+            return not self.is_counted_whole
         return self.left_out is not None
+
+    @property
+    def is_counted_whole(self) -> bool:
+        """It has as many tokens as its server counted. A count in a chunk with tokens
+        may be one of those so far.
+        """
+        says_all = self.has_ended or self.counted or "choices" not in self.answer
+        return says_all and has_all(self.answer)
 
     @property
     def has_ended(self) -> bool:
@@ -103,8 +113,7 @@ class _Begun:
         if self.has_ended:
             return False
         # Servers of other forms count in each chunk the tokens up to it.
-        is_counted = "choices" in self.answer and has_all(self.answer)
-        return not is_counted
+        return "choices" not in self.answer or not self.is_counted_whole
 
 
 class Streams:
@@ -285,6 +294,7 @@ class Streams:
         self._keep_open(begun, goes_on=True)
         if begun.may_lack and chunk["choices"]:
             begun.left_out = _UNTOLD
+        begun.counted |= bool(chunk.get("usage")) and not chunk["choices"]
         extend_openai(begun.answer, chunk, place)
 
     def _is_behind_its_answer(self, key: Any, place: Place, answer: Answer) -> bool:
