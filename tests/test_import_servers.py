@@ -772,3 +772,39 @@ def test_a_spoilt_answer_is_read_or_refused_in_one_line(
         except InputError as error:
             refused.append(str(error))
     assert refused and not [said for said in refused if "\n" in said]
+
+
+FAILED = {"error": {"message": "queue is full"}, "status_code": 503}
+MIXED: dict[str, Callable[[list[Fields]], Fields]] = {
+    "failed-first": lambda ok: {"results": [ok[0]], "answers": [FAILED, *ok[1:]]},
+    "failed-alone": lambda ok: {"results": ok, "answers": [FAILED]},
+    "batch-of-failed-and-good": lambda ok: {
+        "results": [{"custom_id": "0", "response": None, "error": "x"}, *ok]
+    },
+    "one-beside-a-list": lambda ok: {"results": [*ok[1:], FAILED], "response": ok[0]},
+}
+
+
+@pytest.mark.parametrize("kind", MIXED)
+@pytest.mark.parametrize("form", ["file", "lines-of-a-file", "line"])
+def test_what_failed_hides_no_answer_beside_it(
+    kind: str, form: str, tmp_path: Path
+) -> None:
+    drawn = [draw(seed) for seed in range(3)]
+    value = MIXED[kind]([made.chat(one) for one in drawn])
+    path = tmp_path / "a.json"
+    if form == "line":
+        made.lines(path, [value, {"id": "end", "data": [FAILED]}])
+    else:
+        path.write_text(json.dumps(value, indent=1 if form != "file" else None))
+    session, notes = imported(tmp_path, str(path))
+    assert len(session.sequences) == 3
+    assert any("failed and" in note for note in notes)
+
+
+def test_objects_in_objects_without_end_are_refused_in_a_line(tmp_path: Path) -> None:
+    deep = '{"data": [' * 400 + "{}" + "]}" * 400
+    path = tmp_path / "deep.json"
+    path.write_text(f'{{"a": 1}}\n{deep}\n')
+    with pytest.raises(InputError):
+        imported(tmp_path, str(path))

@@ -67,7 +67,9 @@ def _wrapped(data: JsonObject) -> dict[str, Any] | None:
 
 def _says_more(around: JsonObject) -> bool:
     """Whether what stands around a list tells of an error, or has answers itself."""
-    return bool(around.get("error")) or _has_lists_of_answers(around)
+    inner = _wrapped(around)
+    holds_one = inner is not None and _is_about_answers(inner)
+    return holds_one or _is_about_answers(around) or _has_lists_of_answers(around)
 
 
 def _has_lists_of_answers(data: JsonObject) -> bool:
@@ -87,17 +89,16 @@ def _listed(data: JsonObject) -> JsonList:
 
 
 def _holds_answer(items: Any) -> bool:
-    """A list whose first item is an answer, or something around answers."""
-    if not isinstance(items, list):
+    """A list with an answer, something around answers, or what is there in the place of
+    one that failed.
+    """
+    return isinstance(items, list) and any(map(_is_about_answers, items))
+
+
+def _is_about_answers(item: Any) -> bool:
+    if not isinstance(item, dict):
         return False
-    if not items:
-        return False
-    first = items[0]
-    if not isinstance(first, dict):
-        return False
-    if kind_of(first) is not None:
-        return True
-    return wraps(first)
+    return kind_of(item) is not None or has_failed(item) or wraps(item)
 
 
 def answers(path: Path, context: ImportContext) -> Documents:
@@ -145,11 +146,12 @@ def unwrapped(place: Place, data: Any, name: str, context: ImportContext) -> Doc
         yield place, data
         return
     inner = _wrapped(data)
+    listed = _listed(data)
     if inner is not None and not has_failed(inner):
         yield from unwrapped(place, inner, name, context)
-        return
-    listed = _listed(data)
-    if inner is not None or has_failed(data):
+        if not _holds_answer(listed):
+            return
+    elif inner is not None or has_failed(data):
         context.notes.count(_FAILED % name)
         if not _holds_answer(listed):
             return
