@@ -288,6 +288,18 @@ async def test_a_label_leads_to_its_token_and_any_other_key_leaves(
         assert screen.pane == "tokens"
 
 
+async def test_labels_stand_on_a_text_that_was_hidden(folder: Path) -> None:
+    app = make_app(folder)
+    async with app.run_test(size=SMALL) as pilot:
+        screen = await judged(pilot)
+        screen.action_pane("chart")
+        await until(pilot, lambda: screen.pane == "chart")
+        assert not screen.tokens.display
+        await pilot.press("semicolon")
+        await until(pilot, lambda: bool(screen.tokens.labels))
+        assert screen.pane == "tokens"
+
+
 async def test_more_than_26_labels_have_two_letters_and_all_rows_keep_their_width(
     folder: Path,
 ) -> None:

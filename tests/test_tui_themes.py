@@ -14,7 +14,7 @@ import pytest
 import tomllib
 from rich.color import Color, ColorSystem
 from rich.style import Style
-from textual.command import CommandPalette
+from textual.command import CommandList, CommandPalette
 
 from logdrift.core.config import _load, load_config
 from logdrift.core.errors import InputError
@@ -24,6 +24,7 @@ from logdrift.tui.app import run
 from logdrift.tui.command_window import active_commands
 from logdrift.tui.keymap import SCREENS, check_keymap, parse_key, sample
 from logdrift.tui.palette import Palette, exchange, make_palette
+from logdrift.tui.screens.confirm import Confirm
 from logdrift.tui.screens.explorer import ExplorerScreen
 from logdrift.tui.screens.matrix import MatrixScreen
 from logdrift.tui.screens.texts import TextScreen
@@ -254,6 +255,28 @@ async def test_without_colours_there_is_one_theme() -> None:
         app.action_theme("light")
         await until_shown(pilot, "NO_COLOR is set")
         assert app.theme_name == "dark"
+
+
+async def test_without_colours_the_chosen_row_is_the_one_that_is_reversed() -> None:
+    app = make_app(SAMPLE, depth="none")
+    async with app.run_test(size=SMALL) as pilot:
+        await judged(pilot)
+        await pilot.press("ctrl+p")
+        await until(pilot, lambda: bool(app.screen.query(CommandList)))
+        listed = app.screen.query_one(CommandList)
+        chosen = listed.get_component_rich_style("option-list--option-highlighted")
+        assert chosen.reverse
+
+
+async def test_a_question_reverses_one_row_alone() -> None:
+    app = make_app(SAMPLE, depth="none")
+    async with app.run_test(size=SMALL) as pilot:
+        await judged(pilot)
+        question = Confirm("Delete?", "Yes, delete it", "No")
+        app.push_screen(question)
+        await until(pilot, lambda: app.screen is question)
+        row = question.row(1, 40)
+        assert not any(style.reverse for _, style in row)
 
 
 # ---- the config file

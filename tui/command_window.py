@@ -173,6 +173,8 @@ class CommandWindow(CommandPalette, SafeScreen[None]):
         # A cursor that blinks is sent again and again, over every slow line.
         query = self.query_one(Input)
         query.cursor_blink = False
+        palette = self.logdrift.palette
+        self.set_class(palette.depth == "none", "-plain")
 
     def _action_command_list(self, action: str) -> None:
         # Commands that were listed a moment ago have no lines yet: Textual looks for

@@ -28,6 +28,7 @@ from logdrift.core.charts.marks import (
     Upright,
     value_ticks,
 )
+from logdrift.core.numbers import counted
 from logdrift.core.trend.change import TrendChange
 from logdrift.core.trend.line import TrendLine
 from logdrift.core.trend.number import TrendNumber
@@ -181,7 +182,8 @@ class TrendChart(Drawable):
             words.append(f"{_LETTER}: {self.change.words}")
         void = sum(row.void for row in self.line.rows)
         if void:
-            words.append(f"{void:,} rows are not comparable and not drawn")
+            rows = counted(void, "row")
+            words.append(f"not comparable, and not drawn: {rows}")
         return words
 
     def table(self) -> Table:

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+from rich.style import Style
+
 from logdrift.tui.actions import Hint, key_hints
 from logdrift.tui.bindings import bindings
+from logdrift.tui.palette import Palette
 from logdrift.tui.screens.texts import Picker
 from logdrift.tui.widgets.reading import Row
+
+
+def _warning(palette: Palette) -> Style:
+    """Without colours what is bad is reversed, as the chosen row is: here only that one
+    may look chosen.
+    """
+    if palette.depth == "none":
+        return Style(bold=True)
+    return palette.bad
 
 
 class Confirm(Picker):
@@ -19,7 +31,7 @@ class Confirm(Picker):
         def row(index: int, width: int) -> Row:
             palette = self.logdrift.palette
             if index:
-                return [(f" {yes}", palette.bad)]
+                return [(f" {yes}", _warning(palette))]
             return [(f" {no}", palette.text)]
 
         super().__init__(title, "", 2, row)

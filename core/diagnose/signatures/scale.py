@@ -97,7 +97,7 @@ def _of_factor(case: Case, line: FittedLine, straight: float) -> Iterator[Eviden
     """A temperature where the sides may have different ones, and a logit scale."""
     opening = (
         f"differences between alternatives are {line.slope:.3f}"
-        f" (+-{2 * line.error:.3f}) times as large in {case.labels[1]} as in"
+        f" (±{2 * line.error:.3f}) times as large in {case.labels[1]} as in"
         f" {case.labels[0]}, on a straight line (R2 {line.r2:.4f}): "
     )
     possible = temperature_possible(case)

@@ -223,11 +223,16 @@ class Moves:
     def start_labels(self) -> None:
         """Put letters on the coloured tokens that are seen; typing them goes there."""
         self._to_tokens()
+        # The text may have been hidden: what is seen is known once it is laid out.
+        tokens = self._panes.tokens
+        tokens.call_after_refresh(self._label)
+
+    def _label(self) -> None:
         if self._panes.tokens.start_labels():
             words = "type the letters of a token (any other key leaves)"
             self._dialogue.say(words, stays=True)
         else:
-            self._dialogue.say("no marked token is seen here")
+            self._dialogue.say("no coloured token is seen here")
 
     def to_labelled(self, index: int | None) -> None:
         """To the token of the cursor's sequence whose label was typed, if any."""
