@@ -20,6 +20,7 @@ from logdrift.core.session.experiments import FOLDER as EXPERIMENTS
 from logdrift.core.session.lock import process_start
 from logdrift.tui.models import session_watch
 from logdrift.tui.models import sessions as session_rows
+from logdrift.tui.models.session_columns import sorted_rows
 from logdrift.tui.models.session_watch import FolderWatch
 from logdrift.tui.models.sessions import session_row
 from logdrift.tui.palette import Palette, make_palette
@@ -302,3 +303,19 @@ def _state_of(view: SessionList, row: session_rows.SessionRow, palette: Palette)
         words, style = view._state(row, 9)
     assert style == palette.bad
     return words
+
+
+def test_sessions_of_one_minute_are_sorted_by_their_second(tmp_path: Path) -> None:
+    rows = []
+    for second, name in enumerate(("step_9", "step_39", "step_10")):
+        folder = tmp_path / name
+        session = write_session(folder, [1] * 4, [capture("a/prefill", ROWS)])
+        time_of_day = f"10:00:0{second}"
+        edit_manifest(
+            session,
+            lambda data, at=time_of_day: data.update(created=f"2026-11-30T{at}Z"),
+        )
+        rows.append(session_row(folder, numbers=False))
+    assert {row.minute for row in rows} == {"2026-11-30 10:00"}
+    newest_first = sorted_rows(rows, "date", down=True)
+    assert newest_first == tuple(reversed(rows))

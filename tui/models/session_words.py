@@ -22,7 +22,7 @@ def matches(row: SessionRow, words: str) -> bool:
         row.backends,
         verdict,
         row.state,
-        row.created,
+        row.minute,
         _answer_words(row),
     )
     text = " ".join(texts)

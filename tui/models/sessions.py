@@ -44,6 +44,11 @@ class SessionRow:
     answer: SessionAnswer | None = None
 
     @property
+    def minute(self) -> str:
+        """When it was created, as far as it is shown."""
+        return self.created[:16]
+
+    @property
     def size(self) -> float | None:
         """The MAE that is shown, in nats: the answer's, once there is one."""
         if self.answer is not None and self.answer.mae is not None:
@@ -163,8 +168,8 @@ def _plain_row(folder: Path, name: str, session: Session) -> SessionRow:
     model_name = Path(model).name or model
     names = [info.backend for info in session.captures]
     backends = dict.fromkeys(names)
-    minute = manifest.created[:16]
-    minute = minute.replace("T", " ")
+    second = manifest.created[:19]
+    second = second.replace("T", " ")
     row = SessionRow(
         folder=folder,
         name=name,
@@ -172,7 +177,7 @@ def _plain_row(folder: Path, name: str, session: Session) -> SessionRow:
         model=visible(model_name),
         backends=visible(", ".join(backends)),
         tokens=sum(tokens),
-        created=visible(minute),
+        created=visible(second),
     )
     holder = session.lock
     if holder is None:

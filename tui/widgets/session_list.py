@@ -274,7 +274,7 @@ class SessionList(Rows):
             "model": row.model,
             "backends": row.backends,
             "tokens": f"{row.tokens:,}",
-            "date": row.created,
+            "date": row.minute,
         }
         return texts[name], self.palette.text
 
