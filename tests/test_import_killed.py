@@ -35,7 +35,8 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _hear_interrupts() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def struck(source: Path, out: Path, number: int) -> int:
@@ -46,7 +47,7 @@ def struck(source: Path, out: Path, number: int) -> int:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
-        # A run of the tests in the background ignores Ctrl-C, and children inherit it.
+        # A run of the tests in the background ignores some signals, and children inherit it.
         preexec_fn=_hear_interrupts,
     )
     deadline = time.monotonic() + 60

@@ -91,6 +91,8 @@ def _run(block: str, *, number: str = "SIGTERM") -> str:
                 signalled()
                 time.sleep(0.5)
 
+        # A run of the tests in the background ignores some, and children inherit that.
+        signal.signal(signal.{number}, signal.SIG_DFL)
         try:
             with cancellable((signal.{number},)):
         {block}

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from textual.events import Key
 
 from benchmarks.make_session import make_session
 from logdrift.core.compare.pair import Pair, make_pair
@@ -104,6 +105,26 @@ def test_a_ratio_is_typed_as_it_is_shown(pair: Pair) -> None:
     assert parse_threshold("1.25×", levels_of(pair, ratio)) == pytest.approx(0.25)
     with pytest.raises(InputError):
         parse_threshold("0.9", levels_of(pair, ratio))
+
+
+@pytest.mark.parametrize("first", ["picker", "explorer"])
+async def test_a_threshold_that_comes_in_one_burst_is_taken_whole(
+    folder: Path, first: str
+) -> None:
+    app = make_app(folder)
+    async with app.run_test(size=SMALL) as pilot:
+        screen = await judged(pilot)
+        if first == "picker":
+            await pilot.press("t")
+            await until_screen(pilot, ThresholdPicker)
+        else:
+            app.post_message(Key("t", "t"))
+        names = {".": "full_stop", "\r": "enter"}
+        for character in "0.25\r":
+            app.post_message(Key(names.get(character, character), character))
+        await until(pilot, lambda: screen.threshold == 0.25)
+        await until_back(pilot, screen)
+        assert screen.threshold == 0.25
 
 
 async def test_a_threshold_of_ones_own_is_typed(folder: Path, pair: Pair) -> None:

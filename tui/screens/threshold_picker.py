@@ -44,6 +44,7 @@ class ThresholdPicker(Picker):
             aside=True,
         )
         self.own: float | None = None
+        self._asks = False
         self._levels = levels
         self._thresholds = choices
         self._colour = colour
@@ -62,6 +63,11 @@ class ThresholdPicker(Picker):
         if character not in _BEGINS_A_NUMBER or not character:
             return
         event.stop()
+        if self._asks:
+            # Typed before its line stood: it goes there.
+            self.app.post_message(Key(event.key, event.character))
+            return
+        self._asks = True
         prompt = LinePrompt(
             "Threshold",
             "a number as the list shows them, or a share of the tokens: 0.25 · 1%",
@@ -83,6 +89,7 @@ class ThresholdPicker(Picker):
             return
 
     def _answered(self, text: str | None) -> None:
+        self._asks = False
         if text:
             self.own = parse_threshold(text, self._levels)
             self.dismiss(None)
