@@ -14,15 +14,17 @@ from textual import events
 
 from benchmarks.make_session import make_session
 from logdrift.core.compare.distribution import rank_flips
-from logdrift.core.compare.pair import Pair, make_pair
+from logdrift.core.compare.pair import Pair, list_pairs, make_pair
 from logdrift.core.compare.token_values import Stretch
 from logdrift.core.numbers import number, percent
 from logdrift.core.session.reader import open_session
 from logdrift.core.session.search import find_ids, text_index
 from logdrift.tui.models.inspection import inspect
 from logdrift.tui.models.modes import MODES
+from logdrift.tui.models.pairs import PairView
 from logdrift.tui.models.state import Mark, ViewState, load_state, save_state
 from logdrift.tui.palette import make_palette
+from logdrift.tui.screens.explorer.following import SessionRead
 from logdrift.tui.screens.prompt import LineBox, LinePrompt
 from logdrift.tui.screens.texts import Picker
 from logdrift.tui.widgets.answer_bar import AnswerBar
@@ -31,7 +33,7 @@ from logdrift.tui.widgets.inspector import Inspector
 from logdrift.tui.widgets.line_edit import TypedLine
 from logdrift.tui.widgets.token_details import TokenDetails
 from logdrift.tui.widgets.token_lines import inspector_lines, summary_lines
-from tests.common import NAN
+from tests.common import NAN, SAMPLE
 from tests.made_sessions import capture, write_session
 from tests.tui_screen import (
     LARGE,
@@ -828,3 +830,17 @@ async def test_space_marks_without_a_note_and_enter_shows_all_of_a_token(
         assert not screen.pane_switch.zoomed
         assert screen.tokens.has_focus
         assert screen.position == position
+
+
+async def test_a_pair_that_takes_the_place_of_another_is_named() -> None:
+    """As a capture that runs brings it."""
+    app = make_app(SAMPLE)
+    async with app.run_test(size=SMALL) as pilot:
+        screen = await judged(pilot)
+        session = screen.model.session
+        shown = screen.model.labels
+        pairs = [pair for pair in list_pairs(session) if pair != shown]
+        other = make_pair(session, *pairs[0])
+        screen.post_message(SessionRead(session, PairView(other), "running", None))
+        await until_shown(pilot, f"compared now: {pairs[0][0]}")
+        assert screen.model.labels == pairs[0]

@@ -13,6 +13,7 @@ from textual.containers import Container
 from logdrift.core.charts.registry import index_of
 from logdrift.core.compare.pair import Pair
 from logdrift.core.session.reader import Session
+from logdrift.core.session.visible import visible
 from logdrift.tui.actions import commands
 from logdrift.tui.bindings import bindings
 from logdrift.tui.models.answer_parts import ANSWER_ACTIONS
@@ -303,12 +304,22 @@ class ExplorerScreen(ExplorerKeys, inherit_bindings=False):
         model.problem = message.problem
         if progress != "running":
             model.live = None
+        before = model.labels
         model.take(message.session, message.view)
         self._show_model()
+        self._say_other_pair(before)
         self.judging.want()
         self.earlier.compare_again()
         if self.added:
             self._look_for_added()
+
+    def _say_other_pair(self, before: Labels | None) -> None:
+        """A running capture may bring a pair that says more than the one so far."""
+        labels = self.model.labels
+        if before is None or labels is None or labels == before:
+            return
+        names = " → ".join(labels)
+        self.say(f"compared now: {visible(names)}")
 
     def _on_progress_read(self, message: ProgressRead) -> None:
         model = self.model
