@@ -12,7 +12,7 @@ from itertools import groupby
 import pyte
 
 from benchmarks.screen import Terminal
-from logdrift.tui.picture import CellRun, Paper
+from logdrift.tui.picture import CellRun, Paper, most_frequent_background
 
 BACKGROUND = "#121212"
 """That of the dark theme."""
@@ -106,7 +106,7 @@ class Recording:
         return Paper(
             columns=self.columns,
             lines=self.lines + extra_lines,
-            background=BACKGROUND,
+            background=most_frequent_background(self.rows(), BACKGROUND),
             foreground=FOREGROUND,
             title=title,
         )

@@ -5,8 +5,17 @@ from __future__ import annotations
 from xml.etree import ElementTree
 
 import pytest
+from rich.cells import cell_len
 
-from logdrift.tui.picture import CELL_WIDTH, CellRun, FilmScene, Paper, film, still
+from logdrift.tui.picture import (
+    CELL_HEIGHT,
+    CELL_WIDTH,
+    CellRun,
+    FilmScene,
+    Paper,
+    film,
+    still,
+)
 from tests.common import REPOSITORY
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -54,6 +63,51 @@ def test_a_wide_character_takes_two_cells() -> None:
     wide, after = texts(svg)
     distance = float(after.attrib["x"]) - float(wide.attrib["x"])
     assert distance == pytest.approx(2 * CELL_WIDTH, abs=0.11)
+
+
+def rectangles(svg: str) -> list[list[float]]:
+    """Left, top, width and height of what is drawn on the paper, in cells."""
+    found = []
+    for one in ElementTree.fromstring(svg).findall(f".//{SVG}rect")[1:]:
+        left, top, width, height = (
+            float(one.attrib[name]) for name in ("x", "y", "width", "height")
+        )
+        across = [(left - 10) / CELL_WIDTH, (top - 10) / CELL_HEIGHT]
+        found.append([*across, width / CELL_WIDTH, height / CELL_HEIGHT])
+    return found
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("██", [[0, 0, 2, 1]]),
+        ("x█▂", [[1, 0, 1, 1], [2, 6 / 8, 1, 2 / 8]]),
+        ("▀ ▌▐", [[0, 0, 1, 1 / 2], [2, 0, 1 / 2, 1], [3.5, 0, 1 / 2, 1]]),
+        ("▏▉", [[0, 0, 1 / 8, 1], [1, 0, 7 / 8, 1]]),
+        ("ab─│", []),
+    ],
+)
+def test_blocks_fill_their_cells_whatever_the_font(
+    text: str, expected: list[list[float]]
+) -> None:
+    svg = still([[run(text)]], PAPER)
+    for found, wanted in zip(rectangles(svg), expected, strict=True):
+        # Places are written to a tenth of a pixel.
+        assert found == pytest.approx(wanted, abs=0.02)
+    written = "".join(one.text or "" for one in texts(svg))
+    assert written.replace("\N{NO-BREAK SPACE}", "") == text.replace(" ", "")
+
+
+@pytest.mark.parametrize("text", ["⠂⡄─x", "─⠂┬", "搠x⠂"])
+def test_characters_of_other_fonts_stand_in_their_own_place(text: str) -> None:
+    svg = still([[run(text, cells=cell_len(text))]], PAPER)
+    for one in texts(svg):
+        part = one.text or ""
+        before = cell_len(text[: text.index(part)])
+        left = (float(one.attrib["x"]) - 10) / CELL_WIDTH
+        assert left == pytest.approx(before, abs=0.02)
+        is_other = any(ord(letter) >= 0x2800 for letter in part)
+        assert len(part) == 1 or not is_other
 
 
 def test_nothing_is_fetched() -> None:

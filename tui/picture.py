@@ -7,9 +7,13 @@ No font and no other file is fetched, and text is escaped.
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from xml.sax.saxutils import escape, quoteattr
+
+from rich.cells import cell_len
 
 CELL_WIDTH = 8.4
 CELL_HEIGHT = 17
@@ -17,6 +21,15 @@ FONT_SIZE = 14
 _BASELINE = 13
 """From the top of a row to the line that its letters stand on."""
 _MARGIN = 10
+_PIECES = re.compile(
+    r"([\u2580-\u2590])\1*|[\u2800-\U0010ffff]|[^\u2580-\u2590\u2800-\U0010ffff]+"
+)
+"""Braille, wide characters and emoji come from other fonts than the letters beside
+them, where librsvg knows no width: each is put in its place alone. Blocks of one kind
+stand together.
+"""
+_UPPER_HALF, _FULL, _RIGHT_HALF = "\u2580\u2588\u2590"
+_EIGHTHS = 8
 _FONTS = "ui-monospace,'SF Mono',Menlo,Consolas,'DejaVu Sans Mono',monospace"
 
 
@@ -150,15 +163,71 @@ def _row(row: Sequence[CellRun], line: int) -> Iterator[str]:
     for run in row:
         left = _MARGIN + column * CELL_WIDTH
         if run.background is not None:
-            width = run.cells * CELL_WIDTH
-            yield (
-                f'<rect x="{left:.1f}" y="{top}" width="{width:.1f}"'
-                f' height="{CELL_HEIGHT}" fill="{run.background}"/>\n'
-            )
-        if run.text.strip():
-            texts.append(_text(run, left, top + _BASELINE))
+            yield _rectangle(left, top, run.cells, 1, run.background)
+        at = column
+        for piece in _pieces(run):
+            left = _MARGIN + at * CELL_WIDTH
+            yield from _block(piece, left, top)
+            if piece.text.strip():
+                texts.append(_text(piece, left, top + _BASELINE))
+            at += piece.cells
         column += run.cells
     yield from texts
+
+
+def _pieces(run: CellRun) -> Iterator[CellRun]:
+    """The parts of a run that are placed by themselves."""
+    for found in _PIECES.finditer(run.text):
+        text = found[0]
+        yield replace(run, text=text, cells=cell_len(text))
+
+
+def _rectangle(
+    left: float, top: float, columns: float, rows: float, colour: str
+) -> str:
+    """Part of the cells that begin there. Its edges are not smoothed: between two that
+    touch each other the ground would shine through.
+    """
+    return (
+        f'<rect x="{left:.1f}" y="{top:.1f}" width="{columns * CELL_WIDTH:.1f}"'
+        f' height="{rows * CELL_HEIGHT:.1f}" fill="{colour}"'
+        ' shape-rendering="crispEdges"/>\n'
+    )
+
+
+def _block(run: CellRun, left: float, top: float) -> Iterator[str]:
+    """What block elements fill of their cells, under the characters themselves: a font
+    leaves gaps between them.
+    """
+    character = run.text[:1]
+    if not _UPPER_HALF <= character <= _RIGHT_HALF or run.text == "":
+        return
+    eighths = ord(character) - ord(_UPPER_HALF)
+    if character == _UPPER_HALF:
+        yield _rectangle(left, top, run.cells, 1 / 2, run.colour)
+    elif character <= _FULL:  # from below
+        share = eighths / _EIGHTHS
+        below = top + (1 - share) * CELL_HEIGHT
+        yield _rectangle(left, below, run.cells, share, run.colour)
+    elif run.cells == 1:  # from a side: narrower than its cell
+        share = (2 * _EIGHTHS - eighths) / _EIGHTHS
+        begin = left
+        if character == _RIGHT_HALF:
+            share = 1 / 2
+            begin += CELL_WIDTH / 2
+        yield _rectangle(begin, top, share, 1, run.colour)
+
+
+def most_frequent_background(rows: Rows, default: str) -> str:
+    """The background that most cells have."""
+    cells: Counter[str] = Counter()
+    for row in rows:
+        for run in row:
+            cells[run.background or default] += run.cells
+    if not cells:
+        return default
+    ((background, _),) = cells.most_common(1)
+    return background
 
 
 def _text(run: CellRun, left: float, baseline: float) -> str:

@@ -4,9 +4,7 @@
 
 from __future__ import annotations
 
-import re
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rich.cells import cell_len
@@ -18,12 +16,14 @@ from textual.color import Color as MixedColour
 from textual.screen import Screen
 from textual.strip import Strip
 
-from logdrift.tui.picture import CellRun, Paper, Rows, still
+from logdrift.tui.picture import (
+    CellRun,
+    Paper,
+    Rows,
+    most_frequent_background,
+    still,
+)
 
-_ALONE = re.compile("[\u2800-\U0010ffff]|[^\u2800-\U0010ffff]+")
-"""Braille, wide characters and emoji come from other fonts than the letters beside
-them, where librsvg knows no width: each is put in its place alone.
-"""
 _DIM = 0.5
 """How much of the background a dim letter takes."""
 
@@ -65,8 +65,7 @@ class _Painter:
         for segment in strip:
             if segment.control:
                 continue
-            for text in _ALONE.findall(segment.text):
-                yield self._run(text, segment)
+            yield self._run(segment.text, segment)
 
     def _run(self, text: str, segment: Segment) -> CellRun:
         style = segment.style or Style.null()
@@ -98,21 +97,10 @@ class _Painter:
         return Paper(
             columns=columns,
             lines=len(rows),
-            background=_most_frequent(rows, self._background),
+            background=most_frequent_background(rows, self._background),
             foreground=self._foreground,
             title=title,
         )
-
-
-def _most_frequent(rows: Sequence[Sequence[CellRun]], default: str) -> str:
-    cells: Counter[str] = Counter()
-    for row in rows:
-        for run in row:
-            cells[run.background or default] += run.cells
-    if not cells:
-        return default
-    ((background, _),) = cells.most_common(1)
-    return background
 
 
 def _mixed(colour: str, background: str) -> str:
