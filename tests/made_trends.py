@@ -81,3 +81,10 @@ def recorded_steps(folder: Path, steps: int, first: int = 0, **limits: Any) -> P
                 prompts, completions, sides, step=step, versions=max(0, step - 1)
             )
     return folder
+
+
+def few_steps(folder: Path) -> Path:
+    """Three steps of a healthy training: too few to look for a change."""
+    for step in range(3):
+        step_session(folder, step, 0.02)
+    return folder

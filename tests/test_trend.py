@@ -32,7 +32,7 @@ from logdrift.core.trend.reader import TrendReader
 from logdrift.core.trend.row import TrendRow
 from logdrift.core.trend.wish import TrendWish
 from tests.made_sessions import capture, edit_manifest, write_session
-from tests.made_trends import step_session
+from tests.made_trends import few_steps, step_session
 
 STEPS = 30
 CHANGE = 18
@@ -135,10 +135,7 @@ def test_a_step_that_two_sessions_have_is_told(tmp_path: Path) -> None:
 
 @pytest.fixture
 def few(tmp_path: Path) -> Path:
-    folder = tmp_path / "few"
-    for step in range(3):
-        step_session(folder, step, 0.02)
-    return folder
+    return few_steps(tmp_path / "few")
 
 
 # ---- the first change and its cause

@@ -15,7 +15,7 @@ from logdrift.core.trend.answered import TrendReport
 from logdrift.core.trend.document import NOTHING
 from logdrift.core.trend.line import Trend
 from logdrift.core.trend.reader import TrendReader
-from tests.made_trends import step_session
+from tests.made_trends import few_steps, step_session
 
 
 @pytest.fixture(autouse=True)
@@ -25,10 +25,7 @@ def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def few(tmp_path: Path) -> Path:
-    folder = tmp_path / "few"
-    for step in range(3):
-        step_session(folder, step, 0.02)
-    return folder
+    return few_steps(tmp_path / "few")
 
 
 class Enough(Exception):

@@ -25,7 +25,7 @@ from logdrift.core.trend.reader import TrendReader
 from logdrift.core.trend.row import TrendRow
 from logdrift.core.trend.wish import TrendWish
 from tests.made_sessions import edit_manifest
-from tests.made_trends import recorded_steps, step_session
+from tests.made_trends import few_steps, recorded_steps, step_session
 
 
 @pytest.fixture(autouse=True)
@@ -35,10 +35,7 @@ def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def few(tmp_path: Path) -> Path:
-    folder = tmp_path / "few"
-    for step in range(3):
-        step_session(folder, step, 0.02)
-    return folder
+    return few_steps(tmp_path / "few")
 
 
 def test_a_recorded_session_has_a_row_for_each_step(tmp_path: Path) -> None:
