@@ -86,6 +86,17 @@ class AlignedPair:
             tokens=min(tokens, a.tokens, b.tokens),
         )
 
+    def between(self, a: Capture, b: Capture) -> Self:
+        """Two other captures of the same sequences, over the tokens that all have."""
+        return type(self)(
+            session=self.session,
+            a=a,
+            b=b,
+            sequences=self.sequences,
+            count=self.count,
+            tokens=min(self.tokens, a.tokens, b.tokens),
+        )
+
     @property
     def offsets(self) -> Positions:
         """The first token of each sequence and the end of the last, int64[S+1]."""

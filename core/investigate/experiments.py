@@ -298,14 +298,7 @@ class _Run:
         a = captures["a"]
         b = captures["b"]
         pair = self.pair
-        old = Pair(
-            session=pair.session,
-            a=a,
-            b=b,
-            sequences=pair.sequences,
-            count=pair.count,
-            tokens=min(pair.tokens, a.tokens, b.tokens),
-        )
+        old = pair.between(a, b)
         note = "; ".join(dict.fromkeys(notes))
         return judge(experiment, old, after, before, note)
 
